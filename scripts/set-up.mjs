@@ -1,0 +1,31 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The clone's top folder. */
+export const TOP = fileURLToPath(new URL('..', import.meta.url));
+
+/** Runs a program in the clone and ends this one with its status when it fails. */
+export function mustRun(program, args) {
+  const { status, error } = spawnSync(program, args, { cwd: TOP, stdio: ['ignore', 'inherit', 'inherit'] });
+  if (error !== undefined) console.error(`${program}: ${error.message}`);
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** Makes a fresh clone ready to run: installs from the lockfile when that is newer than what is installed, and builds. */
+export function setUp() {
+  process.chdir(TOP);
+  const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
+  if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
+  mustRun(process.execPath, ['node_modules/typescript/bin/tsc']);
+  prune();
+}
+
+/** Removes what was compiled from sources that are gone; an old test must not run. */
+function prune() {
+  for (const file of readdirSync('dist', { recursive: true, encoding: 'utf8' })) {
+    const source = file.replace(/\.js(\.map)?$/, '.ts');
+    if (source !== file && !existsSync(source)) rmSync(join('dist', file));
+  }
+}

@@ -1,0 +1,33 @@
+import type { Clock } from './clock.ts';
+import type { Duration } from './duration.ts';
+
+/**
+ * Lets a loop sleep until something happens, or until its time has come.
+ *
+ * A ring while nobody sleeps is remembered, so that nothing that happens between two sleeps is missed; several such
+ * rings count as one.
+ */
+export class Alarm {
+  #rung = false;
+  #sleeper: AbortController | undefined;
+
+  /** Wakes the sleeper, or the next one. */
+  ring(): void {
+    this.#rung = true;
+    this.#sleeper?.abort();
+  }
+
+  /** Resolves after `wait`, at a ring, or when `signal` aborts. One sleeper at a time; never rejects. */
+  async sleep(clock: Clock, wait: Duration, signal: AbortSignal): Promise<void> {
+    if (!this.#rung && !signal.aborted) {
+      const sleeper = new AbortController();
+      const stop = () => sleeper.abort();
+      signal.addEventListener('abort', stop, { once: true });
+      this.#sleeper = sleeper;
+      await clock.sleep(wait, sleeper.signal);
+      this.#sleeper = undefined;
+      signal.removeEventListener('abort', stop);
+    }
+    this.#rung = false;
+  }
+}

@@ -1,0 +1,32 @@
+import { type Duration, milliseconds } from './duration.ts';
+
+/** How long to wait before the next attempt, after one more failure each time it is asked. */
+export interface Backoff {
+  next(): Duration;
+  /** To be called after a success: the next failure starts small again. */
+  reset(): void;
+}
+
+/**
+ * Full jitter: each wait is drawn evenly from `atLeast` to a bound that doubles from `first` up to `most`. It spreads
+ * a fleet that lost its hub at the same instant better than a fixed or a slightly varied wait does.
+ * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ *
+ * @param random gives numbers from 0 (included) to 1 (excluded)
+ */
+export function fullJitter(
+  { first, most, atLeast = milliseconds(0) }: { first: Duration; most: Duration; atLeast?: Duration },
+  random: () => number = Math.random,
+): Backoff {
+  let bound: number = first;
+  return {
+    next() {
+      const wait = atLeast + random() * Math.max(0, bound - atLeast);
+      bound = Math.min(bound * 2, most);
+      return milliseconds(Math.round(wait));
+    },
+    reset() {
+      bound = first;
+    },
+  };
+}

@@ -1,0 +1,66 @@
+import type { Duration } from './duration.ts';
+
+/** The only way this code base reads or waits for time, so that tests can hold time in their hand. */
+export interface Clock {
+  /** Wall-clock time, for timestamps. It can jump; never subtract two of these. */
+  now(): Date;
+  /** Milliseconds since some fixed instant; never goes back, stands still while the machine sleeps. For measuring. */
+  monotonic(): Duration;
+  /**
+   * Resolves after `wait`, or at once when `signal` aborts. Any length works, also beyond the 2^31 ms of Node's timers.
+   * Never rejects: a stopping agent is not an error.
+   */
+  sleep(wait: Duration, signal?: AbortSignal): Promise<void>;
+  /**
+   * Settles as `work` does, or rejects with a TimeLimitError after `limit`. `work` itself goes on: JavaScript cannot
+   * stop it, so whoever calls must be able to forget it.
+   */
+  within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
+}
+
+/** `work` given to Clock.within took longer than its limit. */
+export class TimeLimitError extends Error {
+  override readonly name = 'TimeLimitError';
+
+  constructor(what: string, limit: Duration) {
+    super(`${what} took longer than ${limit / 1_000} s`);
+  }
+}
+
+/** Node keeps a timer's delay in 32 bits; a longer one fires at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
+/**
+ * Time from the operating system.
+ *
+ * Uses the global timers on purpose: sinon cannot fake what an ES module imports from `node:timers` or
+ * `node:timers/promises`.
+ */
+export const systemClock: Clock = {
+  now: () => new Date(),
+  monotonic: () => performance.now() as Duration,
+  async sleep(wait, signal) {
+    let left: number = wait;
+    do {
+      await sleepOnce(Math.min(left, LONGEST_TIMER), signal);
+      left -= LONGEST_TIMER;
+    } while (left > 0 && signal?.aborted !== true);
+  },
+  within: (limit, what, work) =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new TimeLimitError(what, limit)), limit);
+      work.then(resolve, reject).finally(() => clearTimeout(timer));
+    }),
+};
+
+const sleepOnce = (wait: number, signal?: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal?.aborted) return resolve();
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, wait);
+    signal?.addEventListener('abort', done, { once: true });
+  });

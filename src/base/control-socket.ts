@@ -1,0 +1,205 @@
+import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import {
+  type ClientRequest,
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { systemClock, TimeLimitError } from './clock.ts';
+import { seconds } from './duration.ts';
+import { AgentError, errnoOf, messageOf } from './errors.ts';
+
+/* The agent's local face: HTTP over a Unix socket that only its owner and root may open, see unix(7). It has no
+ * network socket. `curl --unix-socket PATH http://vakt/status` speaks it too. */
+
+/** Of sun_path without its final zero, see unix(7). A longer one is cut by Node, and names another file. */
+const LONGEST_PATH = 107;
+
+/** An agent that works answers at once. */
+const LIMIT = seconds(5);
+
+/** Answers one path. Returns what to send as JSON, or takes the response over to stream to it. */
+export type Handler = (query: URLSearchParams, response: ServerResponse) => unknown;
+
+/**
+ * Serves `handlers` at `path`. A socket that a crashed agent left there is replaced; anything else is left alone.
+ *
+ * @returns how to end it; the socket file is removed
+ * @throws {AgentError} AGENT_RUNNING when another agent answers there, CONFIG_INVALID when no socket can have that path,
+ *   else what the system says
+ */
+export async function serveControlSocket(
+  path: string,
+  handlers: Readonly<Record<string, Handler>>,
+): Promise<() => Promise<void>> {
+  refuseLongPath(path);
+  if (await answers(path)) {
+    const remedy = 'Stop the other agent first, or give this one a controlSocket and a stateDirectory of its own.';
+    throw new AgentError('AGENT_RUNNING', `another agent already runs and answers at ${path}`, remedy);
+  }
+  mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
+  removeSocket(path);
+  const server = createServer((message, response) => {
+    const [path = '', query = ''] = (message.url ?? '').split('?', 2);
+    const handler = message.method === 'GET' && Object.hasOwn(handlers, path) ? handlers[path] : undefined;
+    if (handler === undefined) return answer(response, 404, { error: 'not found', paths: Object.keys(handlers) });
+    try {
+      const body = handler(new URLSearchParams(query), response);
+      if (body !== undefined) answer(response, 200, body);
+    } catch (error) {
+      answer(response, 500, { error: messageOf(error) });
+    }
+    return undefined;
+  });
+  server.maxConnections = 32;
+  await listen(server, path);
+  return () =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+}
+
+interface Question {
+  /** Gets each line of a streamed answer as it comes, instead of the whole at the end. */
+  readonly onLine?: (line: string) => void;
+  /** The agent has begun to stream. */
+  readonly onOpen?: () => void;
+  /** Ends a stream, which then resolves; makes any other question reject with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Asks a running agent. It must answer, or begin to stream, within 5 s.
+ *
+ * @throws {AgentError} AGENT_NOT_RUNNING when none answers or it ends meanwhile, CONFIG_INVALID when no socket can have
+ *   that path; another Error when it answers with one
+ */
+export async function askControlSocket(path: string, what: string, question: Question = {}): Promise<unknown> {
+  const { onLine, onOpen, signal } = question;
+  refuseLongPath(path);
+  // No connection is kept: the next question may be to another agent at the same path.
+  const asked = request({ socketPath: path, path: what, agent: false, signal });
+  asked.on('error', () => {}); // it may still come after we have turned away
+  const inTime = <T>(work: Promise<T>) => systemClock.within(LIMIT, what, work);
+  try {
+    const response = await inTime(head(asked));
+    if (response.statusCode !== 200) {
+      throw new Error(`the agent answers ${what} with ${(await inTime(wholeOf(response))).trim()}`);
+    }
+    if (onLine === undefined) return JSON.parse(await inTime(wholeOf(response)));
+    onOpen?.();
+    await eachLine(response, onLine);
+    return undefined;
+  } catch (error) {
+    if (!signal?.aborted) throw noAnswer(path, error);
+    if (onLine === undefined) throw signal.reason;
+    return undefined;
+  } finally {
+    asked.destroy();
+  }
+}
+
+/** Whether asking failed because no agent is there; any other failure leaves that open. */
+export const isNobodyThere = (error: unknown): boolean =>
+  error instanceof AgentError && error.id === 'AGENT_NOT_RUNNING' && meansNobody(error.cause);
+
+const meansNobody = (error: unknown) => ['ENOENT', 'ECONNREFUSED'].includes(errnoOf(error) ?? '');
+
+const head = (asked: ClientRequest) =>
+  new Promise<IncomingMessage>((resolve, reject) => {
+    asked.once('response', resolve);
+    asked.once('error', reject);
+    asked.end();
+  });
+
+async function wholeOf(response: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return text;
+}
+
+async function eachLine(response: IncomingMessage, onLine: (line: string) => void): Promise<void> {
+  let rest = '';
+  for await (const chunk of response.setEncoding('utf8')) {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) onLine(line);
+  }
+}
+
+/** What a failed question means; an answer that isn't as it should be means itself. */
+function noAnswer(path: string, cause: unknown): unknown {
+  const failure = (message: string, remedy: string) => new AgentError('AGENT_NOT_RUNNING', message, remedy, { cause });
+  if (cause instanceof TimeLimitError) {
+    return failure(`the agent at ${path} does not answer`, 'Look into its log, then restart it.');
+  }
+  const code = errnoOf(cause);
+  if (code === undefined) return cause;
+  if (code === 'ECONNRESET') return failure(`the agent at ${path} has ended`, 'Ask again once it runs.');
+  const remedy =
+    code === 'EACCES'
+      ? 'Ask as root, or as the user the agent runs as.'
+      : 'Start it with "vakt run", or name its configuration with --config FILE.';
+  return failure(`no agent answers at ${path}: ${code}`, remedy);
+}
+
+function refuseLongPath(path: string): void {
+  const length = Buffer.byteLength(path);
+  if (length <= LONGEST_PATH) return;
+  const remedy = `Set controlSocket to a path of at most ${LONGEST_PATH} bytes.`;
+  throw new AgentError('CONFIG_INVALID', `controlSocket has ${length} bytes, too many for a socket: ${path}`, remedy);
+}
+
+function answer(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { 'content-type': 'application/json' });
+  response.end(`${JSON.stringify(body)}\n`);
+}
+
+const listen = (server: Server, path: string) =>
+  new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const mask = process.umask(0o177); // never readable for others, not even for an instant
+    try {
+      server.listen(path, () => {
+        try {
+          chmodSync(path, 0o600);
+          resolve();
+        } catch (error) {
+          server.close();
+          reject(error);
+        }
+      });
+    } finally {
+      process.umask(mask);
+    }
+  });
+
+/** Rejects when it can't be told: what is there then isn't ours to replace. */
+const answers = (path: string) =>
+  new Promise<boolean>((resolve, reject) => {
+    const socket = connect(path);
+    socket.on('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on('error', (error) => {
+      if (meansNobody(error)) resolve(false);
+      else if (errnoOf(error) === 'EAGAIN')
+        resolve(true); // somebody listens, and has more callers than it can take
+      else reject(error);
+    });
+  });
+
+function removeSocket(path: string): void {
+  try {
+    if (!lstatSync(path).isSocket()) throw new Error(`${path} is there already, and no socket`);
+    unlinkSync(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}

@@ -1,0 +1,39 @@
+/** A span of time in milliseconds. The type keeps seconds and milliseconds from being mixed up. */
+export type Duration = number & { readonly unit: 'ms' };
+
+export const milliseconds = (n: number) => n as Duration;
+export const seconds = (n: number) => milliseconds(n * 1_000);
+export const minutes = (n: number) => seconds(n * 60);
+export const hours = (n: number) => minutes(n * 60);
+export const days = (n: number) => hours(n * 24);
+
+/** The number part of a component: only the last component present may carry a fraction, see parseDuration. */
+const N = String.raw`(\d{1,15}(?:[.,]\d{1,9})?)`;
+const ISO_8601 = new RegExp(`^P(?:${N}Y)?(?:${N}M)?(?:${N}W)?(?:${N}D)?(T(?:${N}H)?(?:${N}M)?(?:${N}S)?)?$`);
+const COMPONENT_MS = [days(365), days(30), days(7), days(1), hours(1), minutes(1), seconds(1)];
+
+/**
+ * Reads an ISO 8601 duration, `P[nY][nM][nW][nD][T[nH][nM][nS]]` (ISO 8601-1:2019, 5.5.2).
+ *
+ * At least one component must be there, and only the last one may have a decimal fraction. A month is 30 days, a
+ * year 365. Signs are not accepted.
+ *
+ * @returns `undefined` when the text is no such duration, or comes to nothing (`PT0S`)
+ */
+export function parseDuration(text: string): Duration | undefined {
+  const match = ISO_8601.exec(text);
+  if (match === null) return undefined;
+  const [, years, months, weeks, daysOf, time, hoursOf, minutesOf, secondsOf] = match;
+  if (time === 'T') return undefined;
+  const components = [years, months, weeks, daysOf, hoursOf, minutesOf, secondsOf];
+  const last = components.findLastIndex((component) => component !== undefined);
+  if (last === -1) return undefined;
+  let total = 0;
+  for (const [index, component] of components.entries()) {
+    if (component === undefined) continue;
+    if (index !== last && /[.,]/.test(component)) return undefined;
+    total += Number(component.replace(',', '.')) * (COMPONENT_MS[index] ?? 0);
+  }
+  const rounded = Math.round(total);
+  return rounded > 0 ? milliseconds(rounded) : undefined;
+}

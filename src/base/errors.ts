@@ -1,0 +1,105 @@
+/** Where an error lies; the archived agents' words, so that runbooks written for them hold (contract §7). */
+export type ErrorCode = 'Local Configuration' | 'Remote Configuration' | 'Authentication' | 'Other';
+
+/** What went wrong there (contract §7). */
+export type ErrorReason =
+  | 'Missing Configuration'
+  | 'Cant Parse Configuration'
+  | 'File Format'
+  | 'File Not Exist'
+  | 'File Permissions'
+  | 'Unauthorized'
+  | 'Not Found'
+  | 'Timeout'
+  | 'Other';
+
+/** What `vakt run` exits with, for errors that only an operator can mend on the device; see sysexits.h. */
+export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
+  'Local Configuration': 78,
+  Authentication: 77,
+  'Remote Configuration': 76,
+  Other: 70,
+};
+
+/**
+ * Every failure an operator can meet, by its stable id. Ids are never renamed and never used again for something else;
+ * src/README.md has a row for each, and a test holds the two together.
+ */
+export const FAILURES = {
+  CONFIG_FILE_MISSING: ['Local Configuration', 'File Not Exist'],
+  CONFIG_FILE_UNREADABLE: ['Local Configuration', 'File Permissions'],
+  CONFIG_FILE_NOT_JSON: ['Local Configuration', 'File Format'],
+  CONFIG_INVALID: ['Local Configuration', 'Cant Parse Configuration'],
+  CONFIG_INCOMPLETE: ['Local Configuration', 'Missing Configuration'],
+  CONFIG_NOT_BUILT: ['Local Configuration', 'Other'],
+  STATE_DIRECTORY_UNUSABLE: ['Local Configuration', 'File Permissions'],
+  SECRET_FILE_MISSING: ['Authentication', 'File Not Exist'],
+  SECRET_FILE_UNREADABLE: ['Authentication', 'File Permissions'],
+  SECRET_FILE_EXPOSED: ['Authentication', 'File Permissions'],
+  SECRET_FILE_MALFORMED: ['Authentication', 'File Format'],
+  CA_FILE_UNUSABLE: ['Local Configuration', 'File Format'],
+  CREDENTIAL_REFUSED: ['Authentication', 'Unauthorized'],
+  MODULE_UNKNOWN: ['Authentication', 'Not Found'],
+  TLS_FAILED: ['Authentication', 'Other'],
+  HUB_UNREACHABLE: ['Other', 'Other'],
+  HUB_SILENT: ['Other', 'Timeout'],
+  HUB_THROTTLED: ['Other', 'Other'],
+  TWIN_INVALID: ['Remote Configuration', 'Cant Parse Configuration'],
+  TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],
+  AUDIT_UNAVAILABLE: ['Other', 'Other'],
+  SOCKET_UNAVAILABLE: ['Other', 'Other'],
+  SOURCE_UNREADABLE: ['Other', 'File Permissions'],
+  STORE_UNUSABLE: ['Other', 'Other'],
+  AGENT_RUNNING: ['Other', 'Other'],
+  AGENT_NOT_RUNNING: ['Other', 'Not Found'],
+  EMULATOR_MISSING: ['Other', 'Missing Configuration'],
+  INTERNAL: ['Other', 'Other'],
+} as const satisfies Record<string, readonly [ErrorCode, ErrorReason]>;
+
+export type FailureId = keyof typeof FAILURES;
+
+/**
+ * A failure the operator can act on: what happened, to what, and what to do about it.
+ *
+ * The message says what happened and may be reworded; `id`, `code` and `reason` are stable. Neither may hold a secret.
+ */
+export class AgentError extends Error {
+  override readonly name = 'AgentError';
+  readonly id: FailureId;
+  readonly code: ErrorCode;
+  readonly reason: ErrorReason;
+  /** One imperative sentence: what the reader should do now. */
+  readonly remedy: string;
+
+  constructor(id: FailureId, message: string, remedy: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.id = id;
+    [this.code, this.reason] = FAILURES[id];
+    this.remedy = remedy;
+  }
+
+  get exitStatus(): number {
+    return EXIT_STATUS[this.code];
+  }
+
+  /** The line the archived agents print, and runbooks search for (contract §7). */
+  get line(): string {
+    return `vakt encountered an error! Error in: ${this.code}, reason: ${this.reason}, extra details: ${this.message}`;
+  }
+}
+
+/** Anything thrown, as an AgentError: itself when it is one, otherwise as a defect of ours with its cause kept. */
+export const toAgentError = (thrown: unknown): AgentError =>
+  thrown instanceof AgentError
+    ? thrown
+    : new AgentError('INTERNAL', messageOf(thrown), 'Report this as a defect, with the log around it.', {
+        cause: thrown,
+      });
+
+export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
+
+/** The errno name of a failed system call (`ENOENT`), or `undefined` when `thrown` is none. See errno(3). */
+export const errnoOf = (thrown: unknown): string | undefined => {
+  const code = (thrown as { code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : undefined;
+};

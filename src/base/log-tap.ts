@@ -1,0 +1,45 @@
+import type { LogLevel, LogLine } from './log.ts';
+
+/** Lines kept until someone listens; the agent's parts log before the pipeline is built. */
+const MOST_KEPT = 100;
+/** Lines passed on in one minute. A defect that logs in a loop must not push real events out of the queues. */
+const MOST_A_MINUTE = 60;
+
+/** Hands the agent's own log lines on to whoever makes events of them. Bounded: what is too much is left out. */
+export class LogTap {
+  readonly level: LogLevel;
+  #kept: LogLine[] = [];
+  #listener: ((line: LogLine) => void) | undefined;
+  #minute = Number.NEGATIVE_INFINITY;
+  #passed = 0;
+
+  constructor(level: LogLevel) {
+    this.level = level;
+  }
+
+  accept(line: LogLine): void {
+    const minute = Math.floor(line.time.getTime() / 60_000);
+    if (minute !== this.#minute) {
+      this.#minute = minute;
+      this.#passed = 0;
+    }
+    this.#passed += 1;
+    if (this.#passed > MOST_A_MINUTE) return;
+    if (this.#listener !== undefined) this.#listener(line);
+    else if (this.#kept.length < MOST_KEPT) this.#kept.push(line);
+  }
+
+  /**
+   * Passes on what was kept, and from now on every line as it comes.
+   *
+   * @returns how to end that; lines that come later are left out
+   */
+  listen(listener: (line: LogLine) => void): () => void {
+    this.#listener = listener;
+    for (const line of this.#kept) listener(line);
+    this.#kept = [];
+    return () => {
+      this.#listener = () => {};
+    };
+  }
+}

@@ -1,0 +1,112 @@
+import { pino } from 'pino';
+import type { AgentError } from './errors.ts';
+import { LogOutput } from './log-output.ts';
+import { printable } from './printable.ts';
+
+export type Logger = pino.Logger;
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** One line of the log, as its readers inside the agent get it (the Diagnostic collector). */
+export interface LogLine {
+  readonly time: Date;
+  readonly level: Exclude<LogLevel, 'silent'>;
+  readonly message: string;
+  /** The failure's stable id and remedy, when the line is about an AgentError. */
+  readonly id?: string;
+  readonly remedy?: string;
+}
+
+/** Where log lines go: something with a synchronous `write`, which must not throw, such as a LogOutput. */
+export interface LogDestination {
+  write(line: string): void;
+}
+
+/** Fields that are never written, should one ever get into a log line. */
+const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'];
+
+/**
+ * The agent's own log: one JSON object a line, to standard output, where systemd and containers take it up.
+ *
+ * Conventions (src/README.md):
+ * - The message is a fixed sentence, capitalized, with a full stop; what varies goes into fields.
+ * - Fields carry their unit in their name: `waitMs`, `sizeBytes`. Errors go under `err`.
+ * - `error`: data was lost or someone must act. `warn`: unexpected, recovered. `info`: the agent's own state changed.
+ *   `debug`: per message sent. Nothing above `trace` per event collected: count those.
+ * - Never a payload, a key, or a connection string: they say what the device is doing, or open it.
+ *
+ * Written synchronously: a pino transport would be a worker thread of 17 MB, and the last lines before a crash count.
+ */
+export function createLog({
+  level,
+  destination = standardOutput(),
+  tap,
+}: {
+  level: LogLevel;
+  destination?: LogDestination;
+  /** Gets every line at or above `level` as well, whatever the log's own level. */
+  tap?: { readonly level: LogLevel; accept(line: LogLine): void };
+}): Logger {
+  const streams: { level: LogLevel; stream: LogDestination }[] = [{ level, stream: destination }];
+  if (tap !== undefined) {
+    streams.push({ level: tap.level, stream: { write: (line) => tap.accept(parseLine(line)) } });
+  }
+  const audible = streams.filter((stream) => stream.level !== 'silent');
+  const lowest = LOG_LEVELS.find((candidate) => audible.some((stream) => stream.level === candidate)) ?? 'silent';
+  return pino(
+    {
+      level: lowest,
+      base: null, // the journal adds pid and host
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: pino.stdSerializers.errWithCause },
+      redact: SECRETS.flatMap((name) => [name, `*.${name}`]),
+    },
+    pino.multistream(audible as pino.StreamEntry[]),
+  );
+}
+
+/** Says an error in the words of the contract's runbook line, with what to do beside it. */
+export function logError(log: Logger, error: AgentError): void {
+  const { id, code, reason, remedy } = error;
+  log.error({ id, code, reason, remedy }, error.line);
+}
+
+/** Standard output: JSON for machines, one readable line each for a person at a terminal. */
+export const standardOutput = (): LogDestination => new LogOutput(process.stdout.isTTY ? readable : undefined);
+
+/** `12:34:56 warn  Could not reach the hub. waitMs=4000`. */
+export function readable(line: string): string {
+  const { time, level, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>;
+  const details = Object.entries(fields).map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  const cause = (err as { message?: string } | undefined)?.message;
+  if (cause !== undefined) details.push(`err=${cause}`);
+  return `${printable([String(time).slice(11, 19), String(level).padEnd(5), msg, ...details].join(' '))}\n`;
+}
+
+function parseLine(line: string): LogLine {
+  const { time, level, msg, id, reason, remedy, err } = JSON.parse(line) as {
+    time: string;
+    level: LogLine['level'];
+    msg?: string;
+    id?: string;
+    reason?: string;
+    remedy?: string;
+    err?: { message?: string; id?: string; remedy?: string };
+  };
+  // An AgentError's line has its reason in it already.
+  const why = err?.message ?? (id === undefined ? reason : undefined);
+  const message = why === undefined ? (msg ?? '') : `${msg ?? ''} (${why})`;
+  const failure = id ?? err?.id;
+  const mend = remedy ?? err?.remedy;
+  return {
+    time: new Date(time),
+    level,
+    message,
+    ...(failure === undefined ? {} : { id: failure }),
+    ...(mend === undefined ? {} : { remedy: mend }),
+  };
+}

@@ -1,0 +1,37 @@
+import type { Logger } from './log.ts';
+
+/** A part of the agent that runs until told to stop. */
+export interface Service {
+  readonly name: string;
+  /** Resolves once it works; rejects if it cannot. Long work goes on in the background. */
+  start(): Promise<void>;
+  /** Resolves once it has let go of everything. Safe to call twice, and before `start`. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts services in order and stops them in reverse, whatever happens in between.
+ *
+ * A service that cannot start ends the run; one that cannot stop is logged, and the rest still stop.
+ *
+ * @param until resolves when the process should end, for example on SIGTERM
+ */
+export async function runServices(services: readonly Service[], until: Promise<unknown>, log: Logger): Promise<void> {
+  const started: Service[] = [];
+  try {
+    for (const service of services) {
+      started.unshift(service);
+      await service.start();
+      log.debug({ service: service.name }, 'Started.');
+    }
+    await until;
+  } finally {
+    for (const service of started) {
+      try {
+        await service.stop();
+      } catch (error) {
+        log.error({ service: service.name, err: error }, 'Could not stop.');
+      }
+    }
+  }
+}

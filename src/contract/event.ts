@@ -1,0 +1,31 @@
+/** A snapshot of state, or something that happened. */
+export type Category = 'Periodic' | 'Triggered';
+
+export type EventType = 'Security' | 'Operational' | 'Diagnostic';
+
+export const PRIORITIES = ['Off', 'Low', 'High'] as const;
+/** How urgent an event is; `Off` switches its collector off. */
+export type Priority = (typeof PRIORITIES)[number];
+
+export const QUEUES = ['High', 'Low'] as const;
+/** The queue an event waits in, by its priority. */
+export type QueueName = (typeof QUEUES)[number];
+
+/** One element of an event's payload, with the wire's own field names. */
+export type Payload = Readonly<Record<string, unknown>>;
+
+/** An event as it is sent (message_v1_0.json): the envelope around one or more payload elements. */
+export interface Envelope {
+  /** UUID; the same at every attempt to send it. */
+  readonly Id: string;
+  /** RFC 3339 with the device's offset. */
+  readonly TimestampLocal: string;
+  /** RFC 3339 with `Z`. */
+  readonly TimestampUTC: string;
+  readonly Category: Category;
+  readonly Name: string;
+  readonly EventType: EventType;
+  readonly IsEmpty: boolean;
+  readonly PayloadSchemaVersion: string;
+  readonly Payload: readonly Payload[];
+}

@@ -1,0 +1,55 @@
+import type { QueueName } from './event.ts';
+
+/** For whom a message is marked: the published contract's consumer, or a route of the hub's owner (contract §3). */
+export type Marking = 'security' | 'telemetry';
+
+/** One device-to-cloud message, complete. */
+export interface Message {
+  /** UUID; the same at every attempt, so that consumers can drop repeats. */
+  readonly id: string;
+  /** JSON text, UTF-8 when encoded. */
+  readonly body: string;
+  readonly priority: QueueName;
+  readonly marking: Marking;
+  /** The twin's `hubResourceId`, when set. */
+  readonly hubResourceId?: string;
+}
+
+/** Content type, encoding and the like, as the hub counts and stores them. */
+export interface MessageProperties {
+  readonly system: Readonly<Record<string, string>>;
+  readonly application: Readonly<Record<string, string>>;
+}
+
+/** The interface id that marks a message for the security consumer; azure-iot-common's Message.setAsSecurityMessage. */
+const SECURITY_INTERFACE = 'urn:azureiot:Security:SecurityAgent:1';
+
+/** The properties a message is sent with (contract §3). Names as in the hub's routing queries. */
+export function propertiesOf({ id, priority, marking, hubResourceId }: Omit<Message, 'body'>): MessageProperties {
+  return {
+    system: {
+      messageId: id,
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      ...(marking === 'security' ? { interfaceId: SECURITY_INTERFACE } : {}),
+    },
+    application: {
+      MessagePriority: priority,
+      ...(hubResourceId ? { HubResourceId: hubResourceId } : {}),
+      ...(marking === 'telemetry' ? { messageType: 'SecurityEvents' } : {}),
+    },
+  };
+}
+
+/**
+ * The bytes by which a message counts against `maxMessageSizeInBytes` and against the hub's own limit: its body, the
+ * values of its system properties, and names and values of the others.
+ * Source: "Device-to-cloud messaging", Azure IoT Hub developer guide.
+ */
+export function sizeOf(message: Message): number {
+  const { system, application } = propertiesOf(message);
+  let size = Buffer.byteLength(message.body);
+  for (const value of Object.values(system)) size += Buffer.byteLength(value);
+  for (const [name, value] of Object.entries(application)) size += Buffer.byteLength(name) + Buffer.byteLength(value);
+  return size;
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock, TimeLimitError } from '../../src/base/clock.ts';
+import { days, milliseconds, seconds } from '../../src/base/duration.ts';
+
+describe('systemClock', () => {
+  let time: sinon.SinonFakeTimers;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers({ now: new Date('2024-05-01T12:00:00Z') });
+  });
+  afterEach(() => time.restore());
+
+  /** Whether a promise has settled, in a way that a test can ask at any moment. */
+  const watch = (promise: Promise<unknown>) => {
+    const watched = { done: false };
+    const settle = () => {
+      watched.done = true;
+    };
+    promise.then(settle, settle);
+    return watched;
+  };
+
+  it('tells the time', () => assert.equal(systemClock.now().toISOString(), '2024-05-01T12:00:00.000Z'));
+
+  it('measures spans', async () => {
+    const before = systemClock.monotonic();
+    await time.tickAsync(1_500);
+    assert.equal(systemClock.monotonic() - before, 1_500);
+  });
+
+  it('sleeps as long as told', async () => {
+    const sleep = watch(systemClock.sleep(seconds(5)));
+    await time.tickAsync(4_999);
+    assert.equal(sleep.done, false);
+    await time.tickAsync(1);
+    assert.equal(sleep.done, true);
+  });
+
+  for (const wait of [2 ** 31 - 1, 2 ** 31, 2 ** 31 + 1, days(365)]) {
+    it(`sleeps for ${wait} ms, which one timer may not hold`, async () => {
+      const sleep = watch(systemClock.sleep(milliseconds(wait)));
+      await time.tickAsync(wait - 1);
+      assert.equal(sleep.done, false);
+      await time.tickAsync(2);
+      assert.equal(sleep.done, true);
+    });
+  }
+
+  it('wakes at an abort, and leaves no timer behind', async () => {
+    const stop = new AbortController();
+    const sleep = watch(systemClock.sleep(days(365), stop.signal));
+    await time.tickAsync(days(30));
+    assert.equal(sleep.done, false);
+    stop.abort();
+    await time.tickAsync(0);
+    assert.equal(sleep.done, true);
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('does not sleep at all when aborted already', async () => {
+    await systemClock.sleep(days(365), AbortSignal.abort());
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('forgets the signal when the time is over', async () => {
+    const { signal } = new AbortController();
+    const added = sinon.spy(signal, 'addEventListener');
+    const removed = sinon.spy(signal, 'removeEventListener');
+    const sleep = systemClock.sleep(seconds(1), signal);
+    await time.tickAsync(1_000);
+    await sleep;
+    assert.equal(removed.callCount, added.callCount);
+  });
+
+  describe('within', () => {
+    it('answers as the work does', async () => {
+      assert.equal(await systemClock.within(seconds(1), 'the work', Promise.resolve(7)), 7);
+      await assert.rejects(systemClock.within(seconds(1), 'the work', Promise.reject(new Error('no'))), /^Error: no$/);
+      assert.equal(time.countTimers(), 0);
+    });
+
+    it('rejects when the work takes longer, and names it', async () => {
+      const work = systemClock.within(seconds(3), 'the work', new Promise(() => {}));
+      const rejects = assert.rejects(work, (error) => {
+        assert.ok(error instanceof TimeLimitError);
+        assert.equal(error.message, 'the work took longer than 3 s');
+        return true;
+      });
+      const watched = watch(work);
+      await time.tickAsync(2_999);
+      assert.equal(watched.done, false);
+      await time.tickAsync(1);
+      await rejects;
+    });
+
+    it('does not mind work that fails later', async () => {
+      const work = new Promise((_resolve, reject) => {
+        systemClock.sleep(seconds(5)).then(() => reject(new Error('late')));
+      });
+      const limited = assert.rejects(systemClock.within(seconds(1), 'the work', work), TimeLimitError);
+      await time.tickAsync(10_000);
+      await limited; // an unhandled rejection would fail the run
+    });
+  });
+});

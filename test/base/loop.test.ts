@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import { createLog, type LogLine } from '../../src/base/log.ts';
+import { keepGoing } from '../../src/base/loop.ts';
+
+describe('keepGoing', () => {
+  let time: sinon.SinonFakeTimers;
+  let stop: AbortController;
+  let logged: LogLine[];
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    stop = new AbortController();
+    logged = [];
+  });
+  afterEach(() => {
+    stop.abort();
+    time.restore();
+  });
+
+  const go = (turn: () => Promise<void>) =>
+    keepGoing(turn, {
+      signal: stop.signal,
+      clock: systemClock,
+      log: createLog({ level: 'silent', tap: { level: 'debug', accept: (line) => logged.push(line) } }),
+    });
+
+  it('takes turn after turn until it is told to stop', async () => {
+    let turns = 0;
+    const done = go(async () => {
+      turns += 1;
+      await systemClock.sleep(seconds(5), stop.signal);
+    });
+    await time.tickAsync(seconds(12));
+    stop.abort();
+    await done;
+    assert.equal(turns, 3);
+    assert.deepEqual(logged, []);
+  });
+
+  it('takes none when it is told beforehand', async () => {
+    stop.abort();
+    await go(() => assert.fail('a turn'));
+  });
+
+  it('goes on a second after a turn that throws, and says each thing once', async () => {
+    const messages = ['one', 'one', 'one', 'two', 'two'];
+    let turns = 0;
+    const done = go(async () => {
+      turns += 1;
+      throw new Error(messages[turns - 1] ?? 'two');
+    });
+    await time.tickAsync(seconds(4));
+    assert.equal(turns, 5);
+    assert.deepEqual(
+      logged.map(({ level, id, message }) => [level, id, message]),
+      [
+        ['error', 'INTERNAL', 'Met a defect; goes on all the same. (one)'],
+        ['error', 'INTERNAL', 'Met a defect; goes on all the same. (two)'],
+      ],
+    );
+    stop.abort();
+    await done;
+    assert.equal(turns, 5);
+  });
+});
