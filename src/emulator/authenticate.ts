@@ -1,0 +1,75 @@
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
+import { covers, isSignedWith, parseSasToken } from './sas.ts';
+
+/** MQTT 3.1.1, 3.2.2.3: what a CONNACK can say. Which cause gets which is not documented for IoT Hub. */
+export const CONNACK = { identifierRejected: 2, serverUnavailable: 3, notAuthorized: 5 } as const;
+
+/** What a CONNECT packet brings. */
+export interface Credentials {
+  readonly clientId: string;
+  readonly userName: string | undefined;
+  readonly password: string | undefined;
+}
+
+export interface Admission {
+  readonly admitted: true;
+  readonly module: ModuleId;
+  readonly expiresAt: Date;
+  readonly userAgent?: string;
+}
+
+export type Verdict = Admission | { readonly admitted: false; readonly returnCode: number; readonly reason: string };
+
+/** Decides over a CONNECT as IoT Hub does. Source: "Communicate with an IoT hub using the MQTT protocol". */
+export function authenticate(
+  { clientId, userName, password }: Credentials,
+  hub: {
+    readonly hostName: string;
+    find(module: ModuleId): EmulatedModule | undefined;
+    readonly now: Date;
+    /** How long after its expiry a token is still taken; real hubs allow some minutes. */
+    readonly skewTolerance?: Duration;
+  },
+): Verdict {
+  const parsed = parseUserName(userName ?? '');
+  if (parsed === undefined) return refused('the user name is not {hub}/{deviceId}/{moduleId}/?api-version=…');
+  if (parsed.hostName.toLowerCase() !== hub.hostName.toLowerCase())
+    return refused(`the user name is for hub ${parsed.hostName}; this one is ${hub.hostName}`);
+  if (clientId !== nameOf(parsed))
+    return refused(`the client id is "${clientId}", not "${nameOf(parsed)}"`, CONNACK.identifierRejected);
+  const module = hub.find(parsed);
+  if (module === undefined) return refused(`module ${nameOf(parsed)} does not exist`);
+  if (!password) return refused('there is no password; certificates are not supported');
+  const token = parseSasToken(password);
+  if (token === undefined) return refused('the password is not a shared access signature');
+  if (token.policy !== undefined) return refused('the token is signed with a policy of the hub, not with a module key');
+  if (!covers(token.resource, hub.hostName, ['devices', module.deviceId, 'modules', module.moduleId]))
+    return refused(`the token is for ${token.resource}`);
+  const keys = [module.primaryKey, module.secondaryKey].filter((key) => key !== undefined);
+  if (!keys.some((key) => isSignedWith(token, key))) return refused('the token is not signed with a key of the module');
+  const last = token.expiresAt.getTime() + (hub.skewTolerance ?? milliseconds(0));
+  if (hub.now.getTime() >= last) return refused(`the token expired at ${token.expiresAt.toISOString()}`);
+  const { deviceId, moduleId, userAgent } = parsed;
+  return {
+    admitted: true,
+    module: { deviceId, moduleId },
+    expiresAt: new Date(last),
+    ...(userAgent ? { userAgent } : {}),
+  };
+}
+
+/** `{hub}/{deviceId}/{moduleId}/?api-version=…&DeviceClientType=…`, or the older form without `?`. */
+function parseUserName(text: string): (ModuleId & { hostName: string; userAgent: string | undefined }) | undefined {
+  const match = /^([^/]+)\/([^/]+)\/([^/]+)\/\??(api-version=.+)$/s.exec(text);
+  const [, hostName, deviceId, moduleId, query] = match ?? [];
+  if (hostName === undefined || deviceId === undefined || moduleId === undefined) return undefined;
+  const userAgent = new URLSearchParams(query).get('DeviceClientType') ?? undefined;
+  return { hostName, deviceId, moduleId, userAgent };
+}
+
+const refused = (reason: string, returnCode: number = CONNACK.notAuthorized): Verdict => ({
+  admitted: false,
+  returnCode,
+  reason,
+});

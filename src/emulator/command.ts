@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import type { ConnectionRecord } from './connection-log.ts';
+import { HubEmulator, type ReportedChange } from './hub.ts';
+import { eventsIn, type ReceivedMessage } from './message-log.ts';
+
+export interface RunOptions {
+  /** 0 for any free one. */
+  readonly port: number;
+  /** 0 for any free one. */
+  readonly controlPort: number;
+  readonly deviceId: string;
+  readonly moduleId: string;
+  /** Where `ca.pem`, `module.key` and an `agent.json` that leads an agent here are written. */
+  readonly directory: string;
+}
+
+/**
+ * Runs an emulator with one module until `signal` aborts, and tells what happens at it, one line each.
+ *
+ * A `module.key` from an earlier run is used again; the certificates are new every time.
+ */
+export async function runEmulator(
+  options: RunOptions,
+  out: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { port, controlPort, deviceId, moduleId } = options;
+  const directory = resolve(options.directory);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const keyFile = join(directory, 'module.key');
+  const primaryKey = readFileIfThere(keyFile)?.trim() ?? randomBytes(32).toString('base64');
+  const hub = await HubEmulator.start({ port, controlPort, modules: [{ deviceId, moduleId, primaryKey }] });
+  try {
+    writeFileAtomic(keyFile, `${primaryKey}\n`);
+    writeFileAtomic(join(directory, 'ca.pem'), hub.caPem, 0o644);
+    writeFileAtomic(
+      join(directory, 'agent.json'),
+      `${JSON.stringify(agentConfig(hub, options, directory), null, 2)}\n`,
+    );
+    out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
+    out(`Control it at http://127.0.0.1:${hub.controlPort}/ (curl tells what there is).`);
+    out(`Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${join(directory, 'agent.json')}`);
+    narrate(hub, out);
+    if (!signal.aborted) await once(signal, 'abort');
+  } finally {
+    await hub.stop();
+  }
+}
+
+const agentConfig = (hub: HubEmulator, { deviceId, moduleId }: RunOptions, directory: string) => ({
+  hub: {
+    hostName: hub.hostName,
+    gatewayHostName: `localhost:${hub.port}`,
+    trustedCaFile: join(directory, 'ca.pem'),
+  },
+  identity: { kind: 'moduleKey', deviceId, moduleId, keyFile: join(directory, 'module.key') },
+  stateDirectory: join(directory, 'state'),
+  controlSocket: join(directory, 'control.sock'),
+});
+
+/** A line for everything that happens. */
+function narrate(hub: HubEmulator, out: (line: string) => void): void {
+  hub.on('connection', ({ connectedAt, clientId, admitted, reason }: ConnectionRecord) => {
+    out(`${timeOf(connectedAt)} ${clientId} ${admitted ? 'connected.' : `was refused: ${reason}.`}`);
+  });
+  hub.on('disconnection', ({ closedAt, clientId, closedBecause }: ConnectionRecord) => {
+    out(`${timeOf(closedAt)} ${clientId} disconnected: ${closedBecause}.`);
+  });
+  hub.on('message', (message: ReceivedMessage) => {
+    const { enqueuedAt, sequence, deviceId, moduleId, sizeBytes, duplicate } = message;
+    const names = eventsIn([message]).map(({ Name }) => String(Name));
+    const what = `message ${sequence}${duplicate ? ' (a duplicate)' : ''}, ${sizeBytes} bytes`;
+    out(`${timeOf(enqueuedAt)} ${deviceId}/${moduleId} sent ${what}: ${tally(names)}`);
+  });
+  hub.on('reported', ({ at, deviceId, moduleId, reported }: ReportedChange) => {
+    out(`${timeOf(at)} ${deviceId}/${moduleId} reported, version ${reported.$version}.`);
+  });
+}
+
+const timeOf = (time: Date | undefined) => (time === undefined ? '        ' : time.toISOString().slice(11, 19));
+
+/** `ProcessCreate ×12, ListeningPorts` */
+function tally(names: readonly string[]): string {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const parts = [...counts].map(([name, count]) => (count === 1 ? name : `${name} ×${count}`));
+  return parts.join(', ') || 'no events of the agent';
+}

@@ -1,0 +1,113 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { messageOf } from '../base/errors.ts';
+import { ControlError, type Controlled, help, ROUTES } from './control-routes.ts';
+import { TwinError } from './twin-limits.ts';
+
+const LARGEST_BODY = 256 * 1024;
+
+/**
+ * The emulator's control API: HTTP and JSON, on the loopback interface only.
+ *
+ * A web page in a browser on this machine could reach it too, under a name of its own that resolves to 127.0.0.1 (DNS
+ * rebinding) or by a cross-site request; neither a foreign Host nor a foreign Origin is therefore let in.
+ */
+export class ControlApi {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** @param port 0 for any free one */
+  static async open(port: number, hub: Controlled): Promise<ControlApi> {
+    const server = createServer(async (request, response) => {
+      const [status, body] = await answer(request, hub).then(
+        (value): [number, unknown] => [200, value ?? {}],
+        (error: unknown): [number, unknown] => [statusOf(error), { error: messageOf(error) }],
+      );
+      const close = request.complete ? {} : { connection: 'close' }; // the rest of a body that was not read
+      response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...close });
+      response.end(`${JSON.stringify(body, null, 2)}\n`);
+    });
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening'); // rejects at 'error'
+    return new ControlApi(server);
+  }
+
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+async function answer(request: IncomingMessage, hub: Controlled): Promise<unknown> {
+  const { host = '', origin } = request.headers;
+  if (!isLoopback(`http://${host}`)) throw new ControlError(403, 'The Host header must be localhost or 127.0.0.1.');
+  if (origin !== undefined && !isLoopback(origin)) throw new ControlError(403, 'Requests of other sites are refused.');
+  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+  if (pathname === '/' && request.method === 'GET') return help();
+  const matches = ROUTES.flatMap((route) => {
+    const parameters = match(route.path, pathname);
+    return parameters === undefined ? [] : [{ route, parameters }];
+  });
+  if (matches.length === 0) throw new ControlError(404, `There is nothing at ${pathname}; GET / tells what there is.`);
+  const found = matches.find(({ route }) => route.method === request.method);
+  if (found === undefined) {
+    const allowed = matches.map(({ route }) => route.method).join(', ');
+    throw new ControlError(405, `${pathname} knows ${allowed}, not ${request.method}.`);
+  }
+  const { route, parameters } = found;
+  return route.run({
+    hub,
+    parameters,
+    query: searchParams,
+    body: route.takesBody ? await readJson(request) : undefined,
+  });
+}
+
+/** @returns the parts of `path` that stand for `{name}`s of `pattern`, decoded, or `undefined` when it does not match */
+function match(pattern: string, path: string): string[] | undefined {
+  const wanted = pattern.split('/');
+  const got = path.split('/');
+  if (wanted.length !== got.length) return undefined;
+  if (wanted.some((part, index) => !part.startsWith('{') && part !== got[index])) return undefined;
+  const parameters = got.filter((_, index) => wanted[index]?.startsWith('{'));
+  try {
+    return parameters.map(decodeURIComponent);
+  } catch {
+    return undefined;
+  }
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > LARGEST_BODY) throw new ControlError(413, `The body is larger than ${LARGEST_BODY} bytes.`);
+    chunks.push(chunk);
+  }
+  try {
+    return size === 0 ? {} : JSON.parse(Buffer.concat(chunks).toString());
+  } catch (error) {
+    throw new ControlError(400, `The body is not JSON: ${messageOf(error)}`);
+  }
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof ControlError || error instanceof TwinError) return error.status;
+  return error instanceof RangeError ? 400 : 500;
+}
+
+function isLoopback(url: string): boolean {
+  if (!URL.canParse(url)) return false;
+  return ['localhost', '127.0.0.1', '[::1]'].includes(new URL(url).hostname);
+}

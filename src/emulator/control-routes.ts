@@ -1,0 +1,187 @@
+import { randomBytes } from 'node:crypto';
+import type { ConnectionRecord } from './connection-log.ts';
+import { FAULTS, type Fault, type Faults } from './faults.ts';
+import type { EmulatedModule, ModuleId } from './identity.ts';
+import { eventsIn, type ReceivedMessage } from './message-log.ts';
+import type { TwinOperation } from './twin-desk.ts';
+import { isObject, type Properties } from './twin-limits.ts';
+
+/** What of the emulator can be controlled from outside. */
+export interface Controlled {
+  readonly hostName: string;
+  readonly port: number;
+  readonly isOnline: boolean;
+  readonly modules: readonly (ModuleId & { connected: boolean })[];
+  readonly messages: readonly ReceivedMessage[];
+  readonly connections: readonly ConnectionRecord[];
+  readonly twinOperations: readonly TwinOperation[];
+  readonly faults: Faults;
+  clearMessages(): void;
+  addModule(module: EmulatedModule): void;
+  removeModule(deviceId: string, moduleId: string): boolean;
+  connectionString(deviceId: string, moduleId: string): string;
+  hasModule(deviceId: string, moduleId: string): boolean;
+  twin(deviceId: string, moduleId: string): { desired: object; reported: object };
+  patchDesired(deviceId: string, moduleId: string, patch: Properties): void;
+  replaceDesired(deviceId: string, moduleId: string, properties: Properties): void;
+  offline(): Promise<void>;
+  online(): Promise<void>;
+}
+
+/** What the caller did wrong, with the HTTP status that says so. */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+interface Call {
+  readonly hub: Controlled;
+  /** What stands for the `{…}`s of the path. */
+  readonly parameters: readonly string[];
+  readonly query: URLSearchParams;
+  readonly body: unknown;
+}
+
+interface Route {
+  readonly method: 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
+  readonly path: string;
+  readonly help: string;
+  readonly takesBody?: boolean;
+  readonly run: (call: Call) => unknown;
+}
+
+export const ROUTES: readonly Route[] = [
+  {
+    method: 'GET',
+    path: '/messages',
+    help: 'What was received, oldest first; with ?after=SEQUENCE, what came later.',
+    run: ({ hub, query }) => ({ messages: later(hub, query) }),
+  },
+  { method: 'DELETE', path: '/messages', help: 'Forgets all messages.', run: ({ hub }) => hub.clearMessages() },
+  {
+    method: 'GET',
+    path: '/events',
+    help: 'The events inside the messages, one by one; with ?after=SEQUENCE, those of later messages.',
+    run: ({ hub, query }) => ({ events: eventsIn(later(hub, query)) }),
+  },
+  {
+    method: 'GET',
+    path: '/modules',
+    help: 'All modules, and whether they are connected.',
+    run: ({ hub }) => ({ hostName: hub.hostName, port: hub.port, online: hub.isOnline, modules: hub.modules }),
+  },
+  {
+    method: 'PUT',
+    path: '/modules/{deviceId}/{moduleId}',
+    help: 'Adds a module, or gives it another key: {"primaryKey": base64, "secondaryKey": base64}, or {} for a random key.',
+    takesBody: true,
+    run: ({ hub, parameters: [deviceId = '', moduleId = ''], body }) => {
+      const { primaryKey = randomBytes(32).toString('base64'), secondaryKey } = strings(body);
+      hub.addModule({ deviceId, moduleId, primaryKey, ...(secondaryKey === undefined ? {} : { secondaryKey }) });
+      return { deviceId, moduleId, connectionString: hub.connectionString(deviceId, moduleId) };
+    },
+  },
+  {
+    method: 'DELETE',
+    path: '/modules/{deviceId}/{moduleId}',
+    help: 'Removes a module and its twin, and closes its connection.',
+    run: ({ hub, parameters }) => void hub.removeModule(...known(hub, parameters)),
+  },
+  {
+    method: 'GET',
+    path: '/twins/{deviceId}/{moduleId}',
+    help: 'The module twin.',
+    run: ({ hub, parameters }) => hub.twin(...known(hub, parameters)),
+  },
+  {
+    method: 'GET',
+    path: '/twins/{deviceId}/{moduleId}/desired',
+    help: 'Its desired properties.',
+    run: ({ hub, parameters }) => hub.twin(...known(hub, parameters)).desired,
+  },
+  {
+    method: 'PATCH',
+    path: '/twins/{deviceId}/{moduleId}/desired',
+    help: 'Merges into the desired properties (null removes), and tells the module.',
+    takesBody: true,
+    run: ({ hub, parameters, body }) => {
+      hub.patchDesired(...known(hub, parameters), object(body));
+      return hub.twin(...known(hub, parameters)).desired;
+    },
+  },
+  {
+    method: 'PUT',
+    path: '/twins/{deviceId}/{moduleId}/desired',
+    help: 'Replaces the desired properties, and tells the module.',
+    takesBody: true,
+    run: ({ hub, parameters, body }) => {
+      hub.replaceDesired(...known(hub, parameters), object(body));
+      return hub.twin(...known(hub, parameters)).desired;
+    },
+  },
+  {
+    method: 'GET',
+    path: '/connections',
+    help: 'Attempts to connect, oldest first, with the reason of each refusal and each end.',
+    run: ({ hub }) => ({ connections: hub.connections }),
+  },
+  {
+    method: 'GET',
+    path: '/twin-operations',
+    help: 'What the modules asked of their twins, oldest first. A real hub bills each.',
+    run: ({ hub }) => ({ twinOperations: hub.twinOperations }),
+  },
+  { method: 'GET', path: '/faults', help: 'The faults in force.', run: ({ hub }) => ({ faults: hub.faults.active() }) },
+  {
+    method: 'POST',
+    path: '/faults',
+    help: 'Lets something go wrong: {"kind": …, "count": times, "durationMs": for so long, and what the kind needs}.',
+    takesBody: true,
+    run: ({ hub, body }) => {
+      hub.faults.inject(object(body) as unknown as Fault);
+      return { faults: hub.faults.active() };
+    },
+  },
+  { method: 'DELETE', path: '/faults', help: 'Ends all faults.', run: ({ hub }) => hub.faults.clear() },
+  {
+    method: 'POST',
+    path: '/offline',
+    help: 'Cuts all connections and refuses new ones; messages and twins are kept.',
+    run: ({ hub }) => hub.offline(),
+  },
+  { method: 'POST', path: '/online', help: 'Listens again, on the same port.', run: ({ hub }) => hub.online() },
+];
+
+export const help = () => ({
+  about: 'The control API of the IoT Hub emulator of Vakt.',
+  routes: Object.fromEntries(ROUTES.map(({ method, path, help: text }) => [`${method} ${path}`, text])),
+  faults: FAULTS,
+});
+
+function later({ messages }: Controlled, query: URLSearchParams): ReceivedMessage[] {
+  const after = Number(query.get('after') ?? 0);
+  if (!Number.isSafeInteger(after)) throw new ControlError(400, '"after" must be the sequence number of a message.');
+  return messages.filter(({ sequence }) => sequence > after);
+}
+
+function known(hub: Controlled, [deviceId = '', moduleId = '']: readonly string[]): [string, string] {
+  if (!hub.hasModule(deviceId, moduleId)) throw new ControlError(404, `There is no module ${deviceId}/${moduleId}.`);
+  return [deviceId, moduleId];
+}
+
+function object(body: unknown): Properties {
+  if (!isObject(body)) throw new ControlError(400, 'The body must be a JSON object.');
+  return body;
+}
+
+function strings(body: unknown): Readonly<Record<string, string>> {
+  for (const [name, value] of Object.entries(object(body))) {
+    if (typeof value !== 'string') throw new ControlError(400, `"${name}" must be text.`);
+  }
+  return body as Record<string, string>;
+}

@@ -1,0 +1,118 @@
+import type { EventEmitter } from 'node:events';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { type Admission, authenticate, CONNACK, type Credentials, type Verdict } from './authenticate.ts';
+import type { Connection } from './connection.ts';
+import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';
+import type { Faults } from './faults.ts';
+import { type ModuleId, nameOf } from './identity.ts';
+import { MessageLog } from './message-log.ts';
+import type { Modules } from './modules.ts';
+import type { Acknowledgement, Decisions, Packet } from './mqtt-door.ts';
+import { maySubscribe, parseTopic } from './topics.ts';
+import { serveTwin, type TwinOperation } from './twin-desk.ts';
+
+/** What the desk works with. */
+export interface Hub {
+  readonly hostName: string;
+  readonly modules: Modules;
+  readonly faults: Faults;
+  readonly clock: Clock;
+  readonly skewTolerance: Duration;
+  /** Told of everything that happens, see HubEmulator. */
+  readonly events: EventEmitter;
+}
+
+const TWIN_OPERATIONS_KEPT = 10_000;
+
+/** Decides over everything that comes in through the MQTT door, and keeps the books of it. */
+export class FrontDesk implements Decisions {
+  /** By module; at most one each. */
+  readonly live = new Map<string, Connection>();
+  readonly messages = new MessageLog();
+  readonly connections = new ConnectionLog();
+  readonly twinOperations: TwinOperation[] = [];
+  readonly #records = new WeakMap<Connection | Admission, ConnectionRecord>();
+  readonly #hub: Hub;
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  admit(credentials: Credentials): Verdict | 'reset' {
+    const verdict = this.#judge(credentials);
+    const record = this.connections.add(this.#hub.clock.now(), credentials.clientId, verdict);
+    if (verdict !== 'reset' && verdict.admitted) this.#records.set(verdict, record);
+    this.#hub.events.emit('connection', record);
+    return verdict;
+  }
+
+  #judge(credentials: Credentials): Verdict | 'reset' {
+    const { faults, hostName, modules, clock, skewTolerance } = this.#hub;
+    const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'by a fault' });
+    if (faults.strike('resetOnConnect') !== undefined) return 'reset';
+    if (faults.strike('serverUnavailable') !== undefined) return refuse(CONNACK.serverUnavailable);
+    if (faults.strike('refuseConnections') !== undefined) return refuse(CONNACK.notAuthorized);
+    return authenticate(credentials, { hostName, find: (id) => modules.find(id), now: clock.now(), skewTolerance });
+  }
+
+  /** One connection per module: aedes closes the older one (MQTT 3.1.1, 3.1.4-2; error 400027 of IoT Hub). */
+  opened(connection: Connection, verdict: Admission): void {
+    const { clock } = this.#hub;
+    const name = nameOf(connection.module);
+    const older = this.live.get(name);
+    if (older !== undefined) older.closedBecause ??= 'a newer connection of the same module';
+    this.live.set(name, connection);
+    const record = this.#records.get(verdict);
+    if (record !== undefined) this.#records.set(connection, record);
+    const left = milliseconds(verdict.expiresAt.getTime() - clock.now().getTime());
+    void clock.sleep(left, connection.closed.signal).then(() => {
+      if (!connection.closed.signal.aborted) connection.close('its token expired');
+    });
+  }
+
+  closed(connection: Connection): void {
+    const name = nameOf(connection.module);
+    if (this.live.get(name) === connection) this.live.delete(name);
+    const record = this.#records.get(connection);
+    if (record === undefined) return;
+    const closedBecause = connection.closedBecause ?? 'the client closed it';
+    Object.assign(record, { closedAt: this.#hub.clock.now(), closedBecause });
+    this.#hub.events.emit('disconnection', record);
+  }
+
+  maySubscribe({ module }: Connection, filter: string): boolean {
+    return maySubscribe(filter, module);
+  }
+
+  subscribed(connection: Connection): void {
+    this.#hub.events.emit('subscription', connection);
+  }
+
+  take(connection: Connection, packet: Packet): Acknowledgement {
+    const { module } = connection;
+    const request = parseTopic(packet.topic, module);
+    if (request === undefined) throw new Error(`published to ${packet.topic}`);
+    if (request.kind === 'telemetry') return this.#takeMessage(module, packet, request.propertyBag);
+    if (request.kind === 'methodResponse') return { after: milliseconds(0) };
+    const { clock, faults, modules, events } = this.#hub;
+    const twin = modules.twinOf(module);
+    const status = serveTwin(request, packet.payload.toString(), { twin, connection, faults, clock });
+    const at = clock.now();
+    this.twinOperations.push({ at, ...module, kind: request.kind, ...(status === undefined ? {} : { status }) });
+    if (this.twinOperations.length > TWIN_OPERATIONS_KEPT) this.twinOperations.shift();
+    if (status === 204) events.emit('reported', { at, ...module, reported: twin.document().reported });
+    return { after: milliseconds(0) };
+  }
+
+  #takeMessage(module: ModuleId, { payload, isWill }: Packet, propertyBag: string): Acknowledgement {
+    const { clock, faults, events } = this.#hub;
+    if (faults.strike('resetOnPublish') !== undefined) return 'reset';
+    if (faults.strike('ignoreMessages') !== undefined) return 'never';
+    const properties = isWill ? `${propertyBag}&iothub-MessageType=Will` : propertyBag;
+    events.emit('message', this.messages.add(module, payload, properties, clock.now()));
+    if (faults.strike('dropAcknowledgements') !== undefined) return 'never';
+    const delay = faults.strike('delayAcknowledgements');
+    return { after: milliseconds(delay === undefined ? 0 : (delay.ms ?? 1_000)) };
+  }
+}

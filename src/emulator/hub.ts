@@ -1,0 +1,230 @@
+import { EventEmitter } from 'node:events';
+import { type Clock, systemClock } from '../base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import type { TwinDocument, TwinSection } from '../contract/hub.ts';
+import { createServerCertificate } from './certificates.ts';
+import type { Connection } from './connection.ts';
+import type { ConnectionRecord } from './connection-log.ts';
+import { ControlApi } from './control-api.ts';
+import type { Controlled } from './control-routes.ts';
+import { Faults } from './faults.ts';
+import { FrontDesk } from './front-desk.ts';
+import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
+import { Listener } from './listener.ts';
+import type { ReceivedMessage } from './message-log.ts';
+import { Modules } from './modules.ts';
+import { MqttDoor } from './mqtt-door.ts';
+import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
+import type { TwinOperation } from './twin-desk.ts';
+import { waitFor } from './waiting.ts';
+
+const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
+
+export interface EmulatorOptions {
+  /** The hub's name; it need not resolve to anything. Default `emulator.azure-devices.net`. */
+  readonly hostName?: string;
+  /** Of MQTT over TLS, on the loopback interface. 0, the default, is any free one. */
+  readonly port?: number;
+  /** Of the control API, 0 for any free one. Without it there is none. */
+  readonly controlPort?: number | undefined;
+  readonly modules?: readonly EmulatedModule[];
+  readonly clock?: Clock;
+  /** How long after its expiry a token is still taken. Real hubs allow some minutes; default 0. */
+  readonly skewTolerance?: Duration;
+}
+
+/** A module's reported properties, after it changed them. */
+export interface ReportedChange extends ModuleId {
+  readonly at: Date;
+  readonly reported: TwinSection;
+}
+
+/**
+ * A local IoT Hub, as far as modules use it: MQTT over TLS, shared access signatures, telemetry and module twins.
+ * See README.md.
+ *
+ * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` (ConnectionRecord) and `disconnection`
+ * (ConnectionRecord).
+ */
+export class HubEmulator extends EventEmitter implements Controlled {
+  readonly hostName: string;
+  /** The authority to trust, made at start. */
+  readonly caPem: string;
+  readonly faults: Faults;
+  readonly #clock: Clock;
+  readonly #modules = new Modules();
+  readonly #desk: FrontDesk;
+  #listener: Listener | undefined;
+  #door: MqttDoor | undefined;
+  #control: ControlApi | undefined;
+
+  private constructor(caPem: string, options: EmulatorOptions) {
+    super();
+    this.setMaxListeners(0);
+    this.caPem = caPem;
+    this.hostName = options.hostName ?? DEFAULT_HOST_NAME;
+    this.#clock = options.clock ?? systemClock;
+    this.faults = new Faults(this.#clock);
+    for (const module of options.modules ?? []) this.addModule(module);
+    this.#desk = new FrontDesk({
+      hostName: this.hostName,
+      modules: this.#modules,
+      faults: this.faults,
+      clock: this.#clock,
+      skewTolerance: options.skewTolerance ?? milliseconds(0),
+      events: this,
+    });
+  }
+
+  static async start(options: EmulatorOptions = {}): Promise<HubEmulator> {
+    const hostNames = [options.hostName ?? DEFAULT_HOST_NAME, 'localhost'];
+    const certificate = await createServerCertificate(hostNames, systemClock.now());
+    const hub = new HubEmulator(certificate.caPem, options);
+    try {
+      hub.#door = await MqttDoor.open(hub.#desk, hub.#clock);
+      hub.#listener = await Listener.open(options.port ?? 0, certificate, (stream, tcp) =>
+        hub.#door?.accept(stream, tcp),
+      );
+      if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
+      return hub;
+    } catch (error) {
+      await hub.stop(); // a port is taken
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#listener?.port ?? 0;
+  }
+
+  get controlPort(): number | undefined {
+    return this.#control?.port;
+  }
+
+  /** What was received, oldest first. */
+  get messages(): readonly ReceivedMessage[] {
+    return this.#desk.messages.all;
+  }
+
+  /** Attempts to connect, oldest first. */
+  get connections(): readonly ConnectionRecord[] {
+    return this.#desk.connections.all;
+  }
+
+  /** Requests on twins, oldest first. Each is billed by a real hub. */
+  get twinOperations(): readonly TwinOperation[] {
+    return this.#desk.twinOperations;
+  }
+
+  get modules(): readonly (ModuleId & { connected: boolean })[] {
+    return this.#modules.all().map(({ deviceId, moduleId }) => {
+      return { deviceId, moduleId, connected: this.#desk.live.has(nameOf({ deviceId, moduleId })) };
+    });
+  }
+
+  hasModule(deviceId: string, moduleId: string): boolean {
+    return this.#modules.find({ deviceId, moduleId }) !== undefined;
+  }
+
+  /** Adds a module with an empty twin, or gives a known one other keys. @throws RangeError for ids or keys no hub has */
+  addModule(module: EmulatedModule): void {
+    this.#modules.add(module);
+  }
+
+  /** Removes a module and its twin, and closes its connection. @returns whether there was one */
+  removeModule(deviceId: string, moduleId: string): boolean {
+    this.#desk.live.get(nameOf({ deviceId, moduleId }))?.close('the module was removed');
+    return this.#modules.remove({ deviceId, moduleId });
+  }
+
+  /** For clients on this machine; they must trust `caPem` besides. @throws RangeError when there is no such module */
+  connectionString(deviceId: string, moduleId: string): string {
+    const primaryKey = this.#modules.find({ deviceId, moduleId })?.primaryKey;
+    if (primaryKey === undefined) throw new RangeError(`There is no module ${nameOf({ deviceId, moduleId })}.`);
+    const fields = [`HostName=${this.hostName}`, `DeviceId=${deviceId}`, `ModuleId=${moduleId}`];
+    return [...fields, `SharedAccessKey=${primaryKey}`, `GatewayHostName=localhost:${this.port}`].join(';');
+  }
+
+  /** A copy. @throws RangeError when there is no such module */
+  twin(deviceId: string, moduleId: string): TwinDocument {
+    return this.#modules.twinOf({ deviceId, moduleId }).document();
+  }
+
+  /** Merges (RFC 7396), and tells the module when it listens. @throws TwinError, nothing having changed; RangeError */
+  patchDesired(deviceId: string, moduleId: string, patch: Readonly<Record<string, unknown>>): void {
+    const change = this.#modules.twinOf({ deviceId, moduleId }).patchDesired(patch);
+    this.#notify(deviceId, moduleId, change);
+  }
+
+  /** Replaces all desired properties. @throws TwinError, nothing having changed; RangeError */
+  replaceDesired(deviceId: string, moduleId: string, properties: Readonly<Record<string, unknown>>): void {
+    const change = this.#modules.twinOf({ deviceId, moduleId }).replaceDesired(properties);
+    this.#notify(deviceId, moduleId, change);
+  }
+
+  clearMessages(): void {
+    this.#desk.messages.clear();
+  }
+
+  /** Resolves with the first message, received already or still to come, that `predicate` is true of. */
+  waitForMessage(predicate: (message: ReceivedMessage) => boolean, limit = seconds(10)): Promise<ReceivedMessage> {
+    return this.#waitFor('message', this.messages, predicate, limit);
+  }
+
+  /** Resolves with the first reported properties, now or later, that `predicate` is true of. */
+  async waitForReported(
+    predicate: (reported: TwinSection, module: ModuleId) => boolean,
+    limit = seconds(10),
+  ): Promise<TwinSection> {
+    const now = this.#modules.all().map(({ deviceId, moduleId }) => {
+      return { at: this.#clock.now(), deviceId, moduleId, reported: this.twin(deviceId, moduleId).reported };
+    });
+    const matches = ({ reported, deviceId, moduleId }: ReportedChange) => predicate(reported, { deviceId, moduleId });
+    return (await this.#waitFor('reported', now, matches, limit)).reported;
+  }
+
+  /** Resolves with the first attempt to connect, past or to come, that `predicate` is true of. */
+  waitForConnection(predicate: (record: ConnectionRecord) => boolean, limit = seconds(10)): Promise<ConnectionRecord> {
+    return this.#waitFor('connection', this.connections, predicate, limit);
+  }
+
+  /** Resolves once the module is connected and listens for desired changes. */
+  async waitForSubscription(deviceId: string, moduleId: string, limit = seconds(10)): Promise<void> {
+    const name = nameOf({ deviceId, moduleId });
+    const live = [...this.#desk.live.values()];
+    const listens = (connection: Connection) =>
+      nameOf(connection.module) === name && connection.listensTo(DESIRED_CHANGES);
+    await this.#waitFor('subscription', live, listens, limit);
+  }
+
+  get isOnline(): boolean {
+    return this.#listener?.isOpen ?? false;
+  }
+
+  /** Cuts all connections and refuses new ones, as a machine without a listener does. Keeps messages and twins. */
+  async offline(): Promise<void> {
+    for (const connection of this.#desk.live.values()) connection.closedBecause ??= 'the hub went offline';
+    await this.#listener?.shut();
+  }
+
+  /** Listens again, on the same port. */
+  async online(): Promise<void> {
+    await this.#listener?.open();
+  }
+
+  async stop(): Promise<void> {
+    await this.#control?.close();
+    await this.offline();
+    await this.#door?.close();
+  }
+
+  #notify(deviceId: string, moduleId: string, change: TwinSection): void {
+    const connection = this.#desk.live.get(nameOf({ deviceId, moduleId }));
+    if (connection === undefined || this.faults.strike('desiredSilence') !== undefined) return;
+    connection.send(DESIRED_CHANGES, desiredChangeTopic(change.$version), JSON.stringify(change));
+  }
+
+  #waitFor<T>(event: string, there: readonly T[], predicate: (thing: T) => boolean, limit: Duration): Promise<T> {
+    return waitFor({ source: this, event, there, clock: this.#clock }, predicate, limit);
+  }
+}

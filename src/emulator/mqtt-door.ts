@@ -1,0 +1,155 @@
+import type { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { Aedes, type Client, type PublishPacket, type SubscribePacket, type Subscription } from 'aedes';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { messageOf } from '../base/errors.ts';
+import type { Admission, Credentials, Verdict } from './authenticate.ts';
+import { Connection } from './connection.ts';
+
+/** Whether, and when, a published packet is acknowledged. `reset`: the connection is cut instead. */
+export type Acknowledgement = { readonly after: Duration } | 'never' | 'reset';
+
+/** What a client publishes. */
+export interface Packet {
+  readonly topic: string;
+  readonly payload: Buffer;
+  /** The client is gone, and left this to be published. */
+  readonly isWill: boolean;
+}
+
+/** What the hub decides for the door. */
+export interface Decisions {
+  /** `reset`: the connection is cut, without CONNACK. */
+  admit(credentials: Credentials): Verdict | 'reset';
+  opened(connection: Connection, verdict: Admission): void;
+  closed(connection: Connection): void;
+  maySubscribe(connection: Connection, filter: string): boolean;
+  /** What the client listens to may have changed. */
+  subscribed(connection: Connection): void;
+  /** @throws whatever closes the connection; its message is the reason */
+  take(connection: Connection, packet: Packet): Acknowledgement;
+}
+
+/**
+ * MQTT 3.1.1 as IoT Hub speaks it. Packets, sessions and keep-alive are aedes'; whatever is special to a hub is decided
+ * elsewhere. A hub is no publish-subscribe broker: what a client publishes is forwarded to nobody.
+ */
+export class MqttDoor {
+  readonly #broker: Aedes;
+  readonly #hub: Decisions;
+  readonly #clock: Clock;
+  readonly #sockets = new WeakMap<Client, Socket>();
+  /** Of clients that were admitted. */
+  readonly #connections = new WeakMap<Client, Connection>();
+
+  private constructor(broker: Aedes, hub: Decisions, clock: Clock) {
+    this.#broker = broker;
+    this.#hub = hub;
+    this.#clock = clock;
+  }
+
+  static async open(hub: Decisions, clock: Clock): Promise<MqttDoor> {
+    const broker = await Aedes.createBroker();
+    const door = new MqttDoor(broker, hub, clock);
+    broker.preConnect = (client, { protocolVersion }, done) => {
+      if (protocolVersion === 4) grantAtMostQos1(client);
+      else refuseVersion(client);
+      done(null, protocolVersion === 4);
+    };
+    broker.authenticate = (client, userName, password, done) => {
+      const verdict = hub.admit({ clientId: client.id, userName, password: password?.toString() });
+      const socket = door.#sockets.get(client);
+      if (socket === undefined || verdict === 'reset') return void socket?.resetAndDestroy();
+      const { admitted } = verdict;
+      if (admitted) door.#admit(client, new Connection(verdict.module, client, socket), verdict);
+      done(admitted ? null : Object.assign(new Error(verdict.reason), { returnCode: verdict.returnCode }), admitted);
+    };
+    broker.authorizePublish = (client, packet, done) => done(client === null ? null : door.#publish(client, packet));
+    broker.authorizeSubscribe = (client, subscription, done) =>
+      done(door.#subscribe(client, subscription), subscription);
+    broker.authorizeForward = (_client, packet) => (packet.topic.startsWith('$iothub/') ? packet : null);
+    broker.on('unsubscribe', (filters, client) => {
+      for (const filter of filters) door.#connections.get(client)?.filters.delete(filter);
+    });
+    broker.on('clientReady', (client) => {
+      const connection = door.#connections.get(client);
+      if (connection !== undefined) hub.subscribed(connection); // by an earlier session
+    });
+    broker.on('clientError', (client, error) => door.#blame(client, messageOf(error)));
+    return door;
+  }
+
+  /** @param tcp the socket under the TLS stream */
+  accept(stream: TLSSocket, tcp: Socket): void {
+    this.#sockets.set(this.#broker.handle(stream), tcp);
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => this.#broker.close(resolve));
+  }
+
+  #admit(client: Client, connection: Connection, verdict: Admission): void {
+    if (client.closed) return;
+    this.#connections.set(client, connection);
+    client.conn.once('close', () => {
+      connection.closed.abort();
+      this.#hub.closed(connection);
+    });
+    this.#hub.opened(connection, verdict);
+  }
+
+  #subscribe(client: Client, { topic, qos }: Subscription): Error | null {
+    const connection = this.#connections.get(client);
+    if (connection === undefined || !this.#hub.maySubscribe(connection, topic))
+      return this.#blame(client, `subscribed to ${topic}, which is not a documented filter`);
+    connection.filters.set(topic, qos === 0 ? 0 : 1);
+    this.#hub.subscribed(connection);
+    return null;
+  }
+
+  /** @returns what closes the connection, or null */
+  #publish(client: Client, packet: PublishPacket): Error | null {
+    const connection = this.#connections.get(client);
+    const { topic, qos, messageId } = packet;
+    if (connection === undefined || qos === 2) return this.#blame(client, 'published with QoS 2');
+    packet.retain = false; // hubs retain nothing
+    packet.qos = 0; // so that aedes leaves the PUBACK to us
+    try {
+      const payload = Buffer.from(packet.payload as Buffer);
+      const acknowledgement = this.#hub.take(connection, { topic, payload, isWill: client.closed });
+      if (acknowledgement === 'reset') connection.reset('reset, by a fault');
+      else if (acknowledgement !== 'never' && qos === 1 && messageId !== undefined)
+        this.#acknowledge(connection, messageId, acknowledgement.after);
+      return null;
+    } catch (error) {
+      return this.#blame(client, messageOf(error));
+    }
+  }
+
+  #acknowledge(connection: Connection, messageId: number, after: Duration): void {
+    if (after === milliseconds(0)) connection.acknowledge(messageId);
+    else void this.#clock.sleep(after, connection.closed.signal).then(() => connection.acknowledge(messageId));
+  }
+
+  #blame(client: Client, reason: string): Error {
+    const connection = this.#connections.get(client);
+    if (connection !== undefined) connection.closedBecause ??= reason;
+    return new Error(reason);
+  }
+}
+
+/** aedes grants the QoS that was asked for; a hub grants QoS 1 for 2. Only its parser can be reached before it decides. */
+function grantAtMostQos1(client: Client): void {
+  const { _parser } = client as unknown as { _parser: EventEmitter };
+  _parser.prependListener('packet', (packet: SubscribePacket | { cmd: 'other' }) => {
+    if (packet.cmd !== 'subscribe') return;
+    for (const subscription of packet.subscriptions) if (subscription.qos === 2) subscription.qos = 1;
+  });
+}
+
+/** CONNACK 1, unacceptable protocol version (MQTT 3.1.1, 3.2.2.3). */
+function refuseVersion({ conn }: Client): void {
+  conn.end(Buffer.from([0x20, 2, 0, 1]), () => conn.destroy());
+}

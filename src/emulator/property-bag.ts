@@ -1,0 +1,43 @@
+import type { MessageProperties } from '../contract/message.ts';
+
+/**
+ * System properties as they travel, and as the hub's routing queries call them.
+ * Sources: "Communicate with an IoT hub using the MQTT protocol"; "Create and read IoT Hub messages".
+ */
+const SYSTEM: Readonly<Record<string, string>> = {
+  '$.mid': 'messageId',
+  '$.cid': 'correlationId',
+  '$.uid': 'userId',
+  '$.to': 'to',
+  '$.ct': 'contentType',
+  '$.ce': 'contentEncoding',
+  '$.on': 'outputName',
+  '$.exp': 'expiryTimeUtc',
+  '$.ifid': 'interfaceId',
+  '$.sub': 'subject',
+  'iothub-creation-time-utc': 'creationTimeUtc',
+};
+
+/**
+ * Reads the last level of a telemetry topic, `name=value&…`, both percent-encoded. A name without `=` has an empty value.
+ *
+ * @throws URIError when the encoding is broken
+ */
+export function parsePropertyBag(bag: string): MessageProperties {
+  const system: [string, string][] = [];
+  const application: [string, string][] = [];
+  for (const pair of bag.split('&')) {
+    if (pair === '') continue;
+    const [name = '', ...value] = pair.split('=').map(decodeURIComponent);
+    const known = Object.hasOwn(SYSTEM, name) ? SYSTEM[name] : undefined;
+    if (known !== undefined || name.startsWith('$.')) system.push([known ?? name, value.join('=')]);
+    else application.push([name, value.join('=')]);
+  }
+  return { system: Object.fromEntries(system), application: Object.fromEntries(application) };
+}
+
+/** What a message counts for: body, values of system properties, names and values of the others (the same page). */
+export function sizeInBytes(body: Buffer, { system, application }: MessageProperties): number {
+  const texts = [...Object.values(system), ...Object.entries(application).flat()];
+  return texts.reduce((size, text) => size + Buffer.byteLength(text), body.length);
+}

@@ -1,0 +1,45 @@
+import { type ModuleId, nameOf } from './identity.ts';
+
+/** What a module asks of the hub by publishing. Source: "Communicate with an IoT hub using the MQTT protocol". */
+export type Request =
+  | { readonly kind: 'telemetry'; readonly propertyBag: string }
+  | { readonly kind: 'getTwin'; readonly requestId: string }
+  | { readonly kind: 'patchReported'; readonly requestId: string; readonly baseVersion: number | undefined }
+  | { readonly kind: 'methodResponse'; readonly requestId: string; readonly status: number };
+
+export const TWIN_RESPONSES = '$iothub/twin/res/#';
+export const DESIRED_CHANGES = '$iothub/twin/PATCH/properties/desired/#';
+export const METHOD_CALLS = '$iothub/methods/POST/#';
+
+/** @returns `undefined` for a topic this module may not publish to */
+export function parseTopic(topic: string, module: ModuleId): Request | undefined {
+  const telemetry = `${homeOf(module)}messages/events`;
+  if (topic === telemetry || topic.startsWith(`${telemetry}/`))
+    return { kind: 'telemetry', propertyBag: topic.slice(telemetry.length + 1) };
+  const [path = '', query = ''] = cut(topic, '?');
+  const parameters = new URLSearchParams(query);
+  const requestId = parameters.get('$rid') ?? '';
+  if (path === '$iothub/twin/GET/') return { kind: 'getTwin', requestId };
+  if (path === '$iothub/twin/PATCH/properties/reported/') {
+    const version = parameters.get('$version');
+    return { kind: 'patchReported', requestId, baseVersion: version === null ? undefined : Number(version) };
+  }
+  const [, status] = /^\$iothub\/methods\/res\/(\d{1,9})\/$/.exec(path) ?? [];
+  return status === undefined ? undefined : { kind: 'methodResponse', requestId, status: Number(status) };
+}
+
+/** Whether a module may subscribe to this filter: the documented ones only, its own, and word for word. */
+export const maySubscribe = (filter: string, module: ModuleId): boolean =>
+  [TWIN_RESPONSES, DESIRED_CHANGES, METHOD_CALLS, `${homeOf(module)}inputs/#`, `${homeOf(module)}#`].includes(filter);
+
+export const twinResponseTopic = (status: number, requestId: string, version?: number) =>
+  `$iothub/twin/res/${status}/?$rid=${requestId}${version === undefined ? '' : `&$version=${version}`}`;
+
+export const desiredChangeTopic = (version: number) => `$iothub/twin/PATCH/properties/desired/?$version=${version}`;
+
+const homeOf = (module: ModuleId) => `devices/${nameOf(module).replace('/', '/modules/')}/`;
+
+function cut(text: string, at: string): [string, string] {
+  const index = text.indexOf(at);
+  return index === -1 ? [text, ''] : [text.slice(0, index), text.slice(index + 1)];
+}

@@ -1,0 +1,32 @@
+import type { EventEmitter } from 'node:events';
+import type { Clock } from '../base/clock.ts';
+import type { Duration } from '../base/duration.ts';
+
+/**
+ * Waits for the first thing that `predicate` is true of: one that is there already, or one that `source` emits.
+ *
+ * @throws TimeLimitError after `limit`
+ */
+export async function waitFor<T>(
+  { source, event, there, clock }: { source: EventEmitter; event: string; there: Iterable<T>; clock: Clock },
+  predicate: (thing: T) => boolean,
+  limit: Duration,
+): Promise<T> {
+  for (const thing of there) if (predicate(thing)) return thing;
+  let listener: (thing: T) => void = () => {};
+  const found = new Promise<T>((resolve, reject) => {
+    listener = (thing) => {
+      try {
+        if (predicate(thing)) resolve(thing);
+      } catch (error) {
+        reject(error); // to who waits, not to who emits
+      }
+    };
+  });
+  source.on(event, listener);
+  try {
+    return await clock.within(limit, `Waiting for a ${event} at the hub emulator`, found);
+  } finally {
+    source.off(event, listener);
+  }
+}

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:http';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import { bareClient, DEVICE, MODULE, module, OTHER_KEY } from './clients.ts';
+
+describe('the control API of the hub emulator', () => {
+  let hub: HubEmulator;
+
+  const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
+    const text = typeof body === 'string' ? body : JSON.stringify(body ?? '');
+    const outgoing = request({ host: '127.0.0.1', port: hub.controlPort, method, path, headers, agent: false });
+    outgoing.on('error', () => {}); // when the answer comes before the whole body is sent
+    const answered = once(outgoing, 'response');
+    outgoing.end(body === undefined ? undefined : text);
+    const [response] = await answered;
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk);
+    return { status: response.statusCode, body: JSON.parse(Buffer.concat(chunks).toString()) };
+  };
+  const sendMessage = async (body: string) => {
+    const client = bareClient(hub);
+    await once(client, 'connect');
+    const received = hub.waitForMessage((message) => message.body === body);
+    client.publish(`devices/${DEVICE}/modules/${MODULE}/messages/events/`, body, { qos: 1 });
+    await received;
+    client.end(true);
+  };
+  const twin = `/twins/${DEVICE}/${MODULE}`;
+
+  beforeEach(async () => {
+    hub = await HubEmulator.start({ modules: [module], controlPort: 0 });
+  });
+  afterEach(() => hub.stop());
+
+  it('tells what there is', async () => {
+    const { body } = await call('GET', '/');
+    assert.equal(typeof body.routes['POST /faults'], 'string');
+    assert.equal(typeof body.faults.twinSilence, 'string');
+  });
+
+  it('gives the messages after a sequence number, and forgets them', async () => {
+    await sendMessage('one');
+    await sendMessage('two');
+    const { body } = await call('GET', '/messages?after=1');
+    assert.deepEqual(
+      body.messages.map((message: { body: string }) => message.body),
+      ['two'],
+    );
+    await call('DELETE', '/messages');
+    assert.deepEqual((await call('GET', '/messages')).body, { messages: [] });
+    assert.equal((await call('GET', '/messages?after=x')).status, 400);
+  });
+
+  it('gives the events inside messages', async () => {
+    await sendMessage('not JSON');
+    await sendMessage(JSON.stringify({ Events: [{ Name: 'ListeningPorts' }, { Name: 'LocalUsers' }] }));
+    const { body } = await call('GET', '/events');
+    const from = { sequence: 2, deviceId: DEVICE, moduleId: MODULE };
+    assert.deepEqual(body.events, [
+      { ...from, Name: 'ListeningPorts' },
+      { ...from, Name: 'LocalUsers' },
+    ]);
+  });
+
+  it('reads, merges and replaces desired properties', async () => {
+    assert.deepEqual((await call('PATCH', `${twin}/desired`, { a: 1, b: { c: 2 } })).body, {
+      a: 1,
+      b: { c: 2 },
+      $version: 2,
+    });
+    assert.deepEqual((await call('PATCH', `${twin}/desired`, { a: null })).body, { b: { c: 2 }, $version: 3 });
+    assert.deepEqual((await call('PUT', `${twin}/desired`, { d: 3 })).body, { d: 3, $version: 4 });
+    assert.deepEqual((await call('GET', `${twin}/desired`)).body, { d: 3, $version: 4 });
+    assert.deepEqual((await call('GET', twin)).body, { desired: { d: 3, $version: 4 }, reported: { $version: 1 } });
+  });
+
+  it('adds modules, with a key of its own making when none is given, and removes them', async () => {
+    const { body } = await call('PUT', '/modules/dev2/m', {});
+    assert.equal(body.connectionString, hub.connectionString('dev2', 'm'));
+    await call('PUT', '/modules/dev2/m', { primaryKey: OTHER_KEY });
+    assert.match(hub.connectionString('dev2', 'm'), new RegExp(OTHER_KEY));
+    assert.equal((await call('GET', '/modules')).body.modules.length, 2);
+    await call('DELETE', '/modules/dev2/m');
+    assert.equal((await call('GET', '/modules')).body.modules.length, 1);
+  });
+
+  it('injects faults and ends them', async () => {
+    await call('POST', '/faults', { kind: 'twinStatus', status: 429, count: 3 });
+    assert.deepEqual((await call('GET', '/faults')).body.faults, [
+      { kind: 'twinStatus', status: 429, count: 3, hits: 0 },
+    ]);
+    await call('DELETE', '/faults');
+    assert.deepEqual(hub.faults.active(), []);
+  });
+
+  it('goes offline and online', async () => {
+    await call('POST', '/offline');
+    assert.equal((await call('GET', '/modules')).body.online, false);
+    await call('POST', '/online');
+    assert.equal(hub.isOnline, true);
+  });
+
+  it('lists attempts to connect, without the token', async () => {
+    await sendMessage('one');
+    const { body } = await call('GET', '/connections');
+    assert.equal(body.connections[0].clientId, `${DEVICE}/${MODULE}`);
+    assert.doesNotMatch(JSON.stringify(body), /SharedAccess/);
+  });
+
+  describe('refuses', () => {
+    for (const [what, [status, error, method, path, body, headers]] of Object.entries<
+      [number, RegExp, string, string, unknown?, Record<string, string>?]
+    >({
+      'an unknown path': [404, /nothing at \/x/, 'GET', '/x'],
+      'a method a path doesn’t know': [405, /knows GET, DELETE, not POST/, 'POST', '/messages'],
+      'an unknown module': [404, /no module dev9\/m/, 'GET', '/twins/dev9/m'],
+      'a body that is not JSON': [400, /not JSON/, 'PATCH', `${twin}/desired`, '{'],
+      'a body that is no object': [400, /JSON object/, 'PATCH', `${twin}/desired`, [1]],
+      'properties no twin can hold': [400, /array/, 'PATCH', `${twin}/desired`, { a: [1] }],
+      'a body too large': [413, /larger than/, 'PATCH', `${twin}/desired`, 'x'.repeat(300_000)],
+      'a fault it doesn’t know': [400, /no fault/, 'POST', '/faults', { kind: '__proto__' }],
+      'a count that is no number': [400, /"count"/, 'POST', '/faults', { kind: 'twinSilence', count: 'x' }],
+      'a key that is not base64': [400, /base64/, 'PUT', '/modules/dev2/m', { primaryKey: '!' }],
+      'an id no hub has': [400, /not a valid id/, 'PUT', '/modules/dev%202/m', {}],
+      'another Host, as DNS rebinding brings': [
+        403,
+        /Host/,
+        'GET',
+        '/messages',
+        undefined,
+        { host: 'evil.example:80' },
+      ],
+      'a Host that only begins like ours': [
+        403,
+        /Host/,
+        'GET',
+        '/messages',
+        undefined,
+        { host: 'localhost.evil.example' },
+      ],
+      'a request from another site': [
+        403,
+        /other sites/,
+        'POST',
+        '/offline',
+        undefined,
+        { origin: 'http://evil.example' },
+      ],
+    })) {
+      it(what, async () => {
+        const answer = await call(method, path, body, headers);
+        assert.equal(answer.status, status);
+        assert.match(answer.body.error, error);
+      });
+    }
+  });
+});

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import type { Clock } from '../../src/base/clock.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { Faults } from '../../src/emulator/faults.ts';
+
+describe('faults', () => {
+  let now = 0;
+  const clock: Clock = { ...systemClock, monotonic: () => milliseconds(now) };
+  let faults: Faults;
+  beforeEach(() => {
+    now = 0;
+    faults = new Faults(clock);
+  });
+
+  it('strike until cleared', () => {
+    faults.inject({ kind: 'twinSilence' });
+    assert.ok(faults.strike('twinSilence'));
+    assert.ok(faults.strike('twinSilence'));
+    assert.deepEqual(faults.active(), [{ kind: 'twinSilence', hits: 2 }]);
+    faults.clear('twinSilence');
+    assert.equal(faults.strike('twinSilence'), undefined);
+  });
+
+  it('strike as often as told', () => {
+    faults.inject({ kind: 'ignoreMessages', count: 2 });
+    const struck = [1, 2, 3].map(() => faults.strike('ignoreMessages') !== undefined);
+    assert.deepEqual(struck, [true, true, false]);
+    assert.deepEqual(faults.active(), []);
+  });
+
+  it('strike as long as told', () => {
+    faults.inject({ kind: 'ignoreMessages', durationMs: 100 });
+    now = 99;
+    assert.ok(faults.strike('ignoreMessages'));
+    now = 100;
+    assert.equal(faults.strike('ignoreMessages'), undefined);
+  });
+
+  it('do not strike where none was injected', () => {
+    faults.inject({ kind: 'ignoreMessages' });
+    assert.equal(faults.strike('twinSilence'), undefined);
+  });
+
+  it('take the place of an older one of their kind', () => {
+    faults.inject({ kind: 'twinStatus', status: 429, count: 1 });
+    faults.inject({ kind: 'twinStatus', status: 500 });
+    assert.equal(faults.strike('twinStatus')?.status, 500);
+    assert.equal(faults.active().length, 1);
+  });
+});

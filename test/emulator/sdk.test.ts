@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import device from 'azure-iot-device';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import { DEVICE, MODULE, module, OTHER_KEY, sdkClient } from './clients.ts';
+
+describe('the hub emulator, with the device SDK', () => {
+  let hub: HubEmulator;
+  const opened: Awaited<ReturnType<typeof sdkClient>>[] = [];
+
+  const connect = async () => {
+    const sdk = await sdkClient(hub);
+    opened.push(sdk);
+    await sdk.client.open();
+    return sdk.client;
+  };
+
+  beforeEach(async () => {
+    hub = await HubEmulator.start({ modules: [module] });
+  });
+  afterEach(async () => {
+    for (const { client, remove } of opened.splice(0)) {
+      await client.close().catch(() => {});
+      remove();
+    }
+    await hub.stop();
+  });
+
+  it('takes a message with its properties', async () => {
+    const client = await connect();
+    const message = new device.Message('{"a":1}');
+    message.messageId = 'm1';
+    message.contentType = 'application/json';
+    message.contentEncoding = 'utf-8';
+    message.setAsSecurityMessage();
+    message.properties.add('Måttet är', 'rågat & fullt');
+    await client.sendEvent(message);
+    const [received] = hub.messages;
+    assert.equal(received?.body, '{"a":1}');
+    assert.deepEqual(received.systemProperties, {
+      messageId: 'm1',
+      contentType: 'application/json',
+      contentEncoding: 'utf-8',
+      interfaceId: 'urn:azureiot:Security:SecurityAgent:1',
+    });
+    assert.deepEqual(received.applicationProperties, { 'Måttet är': 'rågat & fullt' });
+  });
+
+  it('gives the twin, keeps what is reported, and tells of desired changes', async () => {
+    hub.patchDesired(DEVICE, MODULE, { interval: 1 });
+    const client = await connect();
+    const twin = await client.getTwin();
+    assert.deepEqual(JSON.parse(JSON.stringify(twin.properties.desired)), { interval: 1, $version: 2 });
+
+    const reported = hub.waitForReported(({ state }) => state === 'well');
+    await new Promise<void>((resolve, reject) =>
+      twin.properties.reported.update({ state: 'well' }, (error?: Error) => (error ? reject(error) : resolve())),
+    );
+    assert.deepEqual(await reported, { state: 'well', $version: 2 });
+
+    const changes: unknown[] = [];
+    const told = new Promise<void>((resolve) => {
+      twin.on('properties.desired', (change: { $version: number }) => {
+        changes.push(structuredClone(change));
+        if (change.$version === 3) resolve();
+      });
+    });
+    await hub.waitForSubscription(DEVICE, MODULE);
+    hub.patchDesired(DEVICE, MODULE, { interval: 2, colour: null });
+    await told;
+    assert.deepEqual(changes.at(-1), { interval: 2, colour: null, $version: 3 });
+  });
+
+  it('refuses a wrong key', async () => {
+    hub.addModule({ ...module, primaryKey: OTHER_KEY });
+    const wrong = hub.connectionString(DEVICE, MODULE);
+    hub.addModule(module);
+    const sdk = await sdkClient(hub, wrong);
+    opened.push(sdk);
+    await assert.rejects(sdk.client.open(), { name: 'UnauthorizedError' });
+    const [attempt] = hub.connections;
+    assert.deepEqual([attempt?.admitted, attempt?.returnCode], [false, 5]);
+    assert.match(attempt?.reason ?? '', /not signed with a key/);
+  });
+
+  it('closes the older of two connections', async () => {
+    const first = await connect();
+    const gone = once(first, 'disconnect');
+    await connect();
+    await gone;
+    assert.equal(hub.connections[0]?.closedBecause, 'a newer connection of the same module');
+    assert.deepEqual(hub.modules, [{ deviceId: DEVICE, moduleId: MODULE, connected: true }]);
+  });
+});
