@@ -1,0 +1,105 @@
+import type { Clock } from '../../base/clock.ts';
+import { milliseconds, seconds } from '../../base/duration.ts';
+import {
+  errnoIn,
+  messagesOf,
+  type NetlinkMessage,
+  NLM_F_ACK,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+} from '../netlink/message.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+import { systemError } from './errno.ts';
+import { decodeRule, type KernelRule } from './rules.ts';
+import { type AuditStatus, decodeStatus, encodeStatus } from './status.ts';
+
+/** Requests of linux/audit.h. */
+const AUDIT_GET = 1000;
+const AUDIT_SET = 1001;
+const AUDIT_ADD_RULE = 1011;
+const AUDIT_DEL_RULE = 1012;
+const AUDIT_LIST_RULES = 1013;
+
+/** Kernel threads write these answers, a moment after the request. */
+const ANSWER_LIMIT = seconds(2);
+const POLL = milliseconds(1);
+
+/**
+ * Audit's settings and rules. Has a socket of its own, so that answers need not be fished out of the stream of records.
+ *
+ * Every method rejects with an errno error (`code` EPERM, EEXIST, …) when the kernel refuses.
+ */
+export class AuditControl {
+  readonly #socket: NetlinkSocket;
+  readonly #clock: Clock;
+
+  constructor(socket: NetlinkSocket, clock: Clock) {
+    this.#socket = socket;
+    this.#clock = clock;
+  }
+
+  async status(): Promise<AuditStatus> {
+    const [answer] = await this.#request(AUDIT_GET, Buffer.alloc(0), ({ type }) => type === AUDIT_GET);
+    const status = answer === undefined ? undefined : decodeStatus(answer);
+    if (status === undefined) throw systemError('EPROTO', 'AUDIT_GET');
+    return status;
+  }
+
+  async set(change: Parameters<typeof encodeStatus>[0]): Promise<void> {
+    await this.#request(AUDIT_SET, encodeStatus(change));
+  }
+
+  async rules(): Promise<KernelRule[]> {
+    const answers = await this.#request(AUDIT_LIST_RULES, Buffer.alloc(0), ({ type }) => type === NLMSG_DONE);
+    return answers.map(decodeRule).filter((rule) => rule !== undefined);
+  }
+
+  /** A rule that is there already stays as it is. */
+  async addRule(rule: Buffer): Promise<void> {
+    await this.#request(AUDIT_ADD_RULE, rule).catch(unless('EEXIST'));
+  }
+
+  /** A rule that isn't there is no error. */
+  async deleteRule(rule: Buffer): Promise<void> {
+    await this.#request(AUDIT_DEL_RULE, rule).catch(unless('ENOENT'));
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+
+  /** @param isLast tells the answer that ends it; without one, the acknowledgement is all that comes */
+  async #request(type: number, payload: Buffer, isLast?: (answer: NetlinkMessage) => boolean): Promise<Buffer[]> {
+    const sequence = this.#socket.send(type, NLM_F_REQUEST | NLM_F_ACK, payload);
+    const answers: Buffer[] = [];
+    const deadline = this.#clock.monotonic() + ANSWER_LIMIT;
+    while (this.#clock.monotonic() < deadline) {
+      const datagram = this.#socket.receive();
+      if (datagram === undefined) {
+        await this.#clock.sleep(POLL);
+        continue;
+      }
+      for (const message of messagesOf(datagram)) {
+        if (message.sequence !== sequence) continue; // of a request that was given up
+        if (message.type === NLMSG_ERROR) {
+          const errno = errnoIn(message.payload) ?? 0;
+          if (errno !== 0) throw systemError(errno, `audit request ${type}`);
+          if (isLast === undefined) return [];
+          continue;
+        }
+        if (message.type === type) answers.push(Buffer.from(message.payload));
+        if (isLast?.(message) === true) return answers;
+      }
+    }
+    throw systemError('ETIMEDOUT', `audit request ${type}`);
+  }
+}
+
+/** The AUDIT_SET that makes this process the audit daemon: its records come to the socket that sends it. */
+export const register = (socket: NetlinkSocket): number =>
+  socket.send(AUDIT_SET, NLM_F_REQUEST | NLM_F_ACK, encodeStatus({ pid: process.pid }));
+
+const unless = (code: string) => (error: NodeJS.ErrnoException) => {
+  if (error.code !== code) throw error;
+};

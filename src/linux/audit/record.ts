@@ -1,0 +1,244 @@
+import type { AuditFields } from '../../contract/sources.ts';
+
+/* The text of audit records, after their header. Text comes in as latin1, one character a byte, so that what is cut out
+ * of it can be decoded byte for byte. What programs can choose (names, arguments) is hostile: nothing here throws. */
+
+/** A record has some thirty fields; the rest of one that claims more is left unread. */
+const MOST_FIELDS = 128;
+
+/**
+ * Fields whose value the kernel, or a program through libaudit, writes as hexadecimal digits when it holds a blank, a
+ * quote, or anything outside printable ASCII. Otherwise it is quoted, so that the two can't be taken for each other.
+ * Other fields hold hexadecimal numbers (`a0=7ffd1c`), which must stay as they are.
+ * Source: audit_log_untrustedstring() in kernel/audit.c and its callers.
+ */
+const ENCODED = new Set(['comm', 'exe', 'name', 'cwd', 'proctitle', 'key', 'acct', 'cmd', 'dir', 'path', 'data']);
+
+const QUOTE = 0x22;
+const APOSTROPHE = 0x27;
+const BLANK = 0x20;
+
+/**
+ * The fields of a record: `name=value` or `name="value"`, with a blank between.
+ *
+ *     arch=c000003e syscall=59 success=yes exit=0 a0=2799c280 a1=2795dbf0 a2=2799adf0 a3=8 items=2 ppid=5987 pid=6000 ↩
+ *     auid=4294967295 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=(none) ses=4294967295 comm="ls" ↩
+ *     exe="/usr/bin/ls" key="vakt"
+ *     pid=4242 uid=0 auid=0 ses=3 msg='op=PAM:session_open acct="root" exe="/usr/sbin/sshd" res=success'
+ *
+ * A value of `(null)` is absent. Fields within `msg='…'` count as the record's own. Of several with one name the last
+ * counts.
+ *
+ * @param text as latin1
+ * @param wanted the only fields to keep; all when not given
+ */
+export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFields {
+  const fields: Record<string, string> = {};
+  const end = text.length;
+  let at = 0;
+  for (let count = 0; count < MOST_FIELDS && at < end; count += 1) {
+    const equals = text.indexOf('=', at);
+    if (equals === -1) break;
+    let name = text.slice(at, equals);
+    // `subj=/usr/sbin/ntpd (enforce) key=…`: AppArmor's labels have a blank inside, and what follows it is no field.
+    const blank = name.lastIndexOf(' ');
+    if (blank !== -1) name = name.slice(blank + 1);
+    const first = text.charCodeAt(equals + 1);
+    if (first === APOSTROPHE) {
+      at = equals + 2;
+      continue;
+    }
+    const unwanted = wanted !== undefined && !wanted.has(name);
+    let value: string;
+    if (first === QUOTE) {
+      const close = text.indexOf('"', equals + 2);
+      const stop = close === -1 ? end : close;
+      at = stop + 2;
+      if (unwanted) continue;
+      value = text.slice(equals + 2, stop);
+    } else {
+      const next = text.indexOf(' ', equals + 1);
+      const stop = next === -1 ? end : next;
+      at = stop + 1;
+      if (unwanted) continue;
+      value = text.slice(equals + 1, text.charCodeAt(stop - 1) === APOSTROPHE ? stop - 1 : stop);
+      if (ENCODED.has(name)) {
+        if (value === '(null)') continue;
+        value = decodeHex(value);
+      }
+    }
+    // Not a name of the kernel's, and one that would reach behind the object.
+    if (name === '__proto__') continue;
+    fields[name] = value;
+  }
+  return fields;
+}
+
+/** What is kept of a SYSCALL record: who did it, from where, and what came of it. */
+export const CALL_FIELDS: ReadonlySet<string> = new Set(
+  'arch syscall success exit a0 a1 a2 a3 ppid pid auid uid euid tty ses comm exe'.split(' '),
+);
+
+/** One field, for records of which nothing else is needed: `cwd="/tmp"` or `cwd=2F746D702F6120`. */
+export function parseField(text: string, name: string): string | undefined {
+  return parseFields(text)[name];
+}
+
+/** The value as UTF-8 when it is all pairs of hexadecimal digits, else itself: `(none)`, `?`. */
+function decodeHex(value: string): string {
+  const bytes = hexBytes(value);
+  return bytes === undefined ? value : bytes.toString('utf8');
+}
+
+function hexBytes(value: string): Buffer | undefined {
+  if (value.length % 2 !== 0) return undefined;
+  const bytes = Buffer.from(value, 'hex'); // stops at the first pair that is none
+  return bytes.length * 2 === value.length ? bytes : undefined;
+}
+
+/**
+ * What is kept of one program's arguments, in bytes, each with one more for its end. A message to the hub holds 256 KB
+ * at most, so a longer command line could not be sent whole anyway; Linux lets one be megabytes long.
+ */
+export const MOST_ARGUMENT_BYTES = 128 * 1024;
+
+export interface Arguments {
+  readonly argv: readonly string[];
+  /** Bytes beyond MOST_ARGUMENT_BYTES that were left out: from the end of the last argument, and those after it. */
+  readonly bytesCut: number;
+}
+
+/** An argument that comes in pieces, with the length that the kernel said it has. */
+interface Pieces {
+  /** In characters of the record, two a byte where they are digits. Absent until the record with it has come. */
+  declared?: number;
+  seen: number;
+  seenBytes: number;
+  /** By number; what a lost record held is missing. Bytes as latin1. */
+  readonly pieces: string[];
+}
+
+/**
+ * Puts the arguments of a program together, from one or more EXECVE records of an event in any order.
+ *
+ *     argc=4 a0="/bin/ls" a1=612062 a2=227822 a3=C3A9
+ *
+ * Long ones are cut into pieces, and spread over as many records as it takes:
+ *
+ *     argc=4 a0="/bin/true" a1_len=20000 a1[0]=787878787878…
+ *      a1[1]=787878787878787878787878…
+ *      a1[2]=7878787878787878 a2="end" a3_len=16000 a3[0]=7A7A7A7A…
+ *      a3[1]=7A7A7A7A7A7A7A7A
+ *
+ * Source: audit_log_execve_info() in kernel/auditsc.c.
+ */
+export class ArgumentCollector {
+  #argc: number | undefined;
+  /** By number: decoded text, or pieces. */
+  readonly #arguments: (string | Pieces | undefined)[] = [];
+  #kept = 0;
+  #cut = 0;
+
+  /** Bytes held, for the caller's own bound. */
+  get size(): number {
+    return this.#kept;
+  }
+
+  /** @param text the body of an EXECVE record, as latin1 */
+  add(text: string, at = 0): void {
+    const end = text.length;
+    while (at < end) {
+      if (text.charCodeAt(at) === BLANK) {
+        at += 1; // every record but the first starts with one
+        continue;
+      }
+      const equals = text.indexOf('=', at);
+      if (equals === -1) return;
+      const quoted = text.charCodeAt(equals + 1) === QUOTE;
+      const from = quoted ? equals + 2 : equals + 1;
+      const found = text.indexOf(quoted ? '"' : ' ', from);
+      const to = found === -1 ? end : found;
+      this.#take(text, at, equals, text.slice(from, to), quoted);
+      at = quoted ? to + 2 : to + 1;
+    }
+  }
+
+  /** @returns `undefined` when some of it never came */
+  finish(): Arguments | undefined {
+    if (this.#argc === undefined) return undefined;
+    const argv: string[] = [];
+    for (const argument of this.#arguments) {
+      if (argument === undefined) {
+        if (this.#cut === 0) return undefined;
+        break;
+      }
+      if (typeof argument === 'string') argv.push(argument);
+      else if (argument.seen !== argument.declared && argument.seenBytes !== argument.declared) return undefined;
+      else argv.push(fromBytes(argument.pieces.join('')));
+    }
+    if (this.#cut === 0 && argv.length !== this.#argc) return undefined;
+    return { argv, bytesCut: this.#cut };
+  }
+
+  /** Takes `argc=`, `a1=`, `a1_len=` or `a1[0]=`: the name is text from `at` to `equals`. */
+  #take(text: string, at: number, equals: number, value: string, quoted: boolean): void {
+    if (text.startsWith('argc', at)) {
+      const argc = Number(value);
+      if (Number.isSafeInteger(argc) && argc >= 0) this.#argc = argc;
+      return;
+    }
+    let next = at + 1; // after the `a`
+    let number = 0;
+    for (let digit = text.charCodeAt(next) - 0x30; digit >= 0 && digit <= 9; digit = text.charCodeAt(next) - 0x30) {
+      number = number * 10 + digit;
+      next += 1;
+    }
+    if (next === at + 1 || text.charCodeAt(at) !== 0x61 || number > MOST_ARGUMENT_BYTES) return;
+    if (next === equals) {
+      if (this.#arguments[number] !== undefined) return;
+      const bytes = quoted ? value : (hexBytes(value)?.toString('latin1') ?? value);
+      const kept = this.#admit(bytes, 1);
+      if (kept !== undefined) this.#arguments[number] = quoted ? kept : fromBytes(kept);
+    } else if (text.startsWith('_len', next)) {
+      const pieces = this.#piecesOf(number);
+      if (pieces !== undefined) pieces.declared ??= Number(value);
+    } else {
+      const piece = Number(text.slice(next + 1, equals - 1));
+      if (!Number.isSafeInteger(piece) || piece < 0 || piece > MOST_ARGUMENT_BYTES) return;
+      const bytes = quoted ? value : (hexBytes(value)?.toString('latin1') ?? value);
+      const pieces = this.#piecesOf(number);
+      if (pieces === undefined) this.#cut += bytes.length;
+      else if (pieces.pieces[piece] === undefined) {
+        pieces.seen += value.length;
+        pieces.seenBytes += bytes.length;
+        pieces.pieces[piece] = this.#admit(bytes, 0) ?? '';
+      }
+    }
+  }
+
+  /** @returns `undefined` when there is no room for another argument */
+  #piecesOf(number: number): Pieces | undefined {
+    const known = this.#arguments[number];
+    if (typeof known === 'object') return known;
+    if (known !== undefined || this.#kept >= MOST_ARGUMENT_BYTES) return undefined;
+    this.#kept += 1; // its end
+    const pieces: Pieces = { seen: 0, seenBytes: 0, pieces: [] };
+    this.#arguments[number] = pieces;
+    return pieces;
+  }
+
+  /** What there is still room for of an argument, or `undefined` when there is none left. */
+  #admit(bytes: string, terminator: 0 | 1): string | undefined {
+    const room = MOST_ARGUMENT_BYTES - this.#kept;
+    if (room <= 0) {
+      this.#cut += bytes.length + terminator;
+      return undefined;
+    }
+    const kept = bytes.length > room ? bytes.slice(0, room) : bytes;
+    this.#kept += kept.length + terminator;
+    this.#cut += bytes.length - kept.length;
+    return kept;
+  }
+}
+
+const fromBytes = (latin1: string): string => Buffer.from(latin1, 'latin1').toString('utf8');

@@ -1,0 +1,150 @@
+import type { AuditRule } from '../../contract/sources.ts';
+import { readU32, writeU32 } from '../netlink/message.ts';
+import type { Abi } from './syscalls.ts';
+
+/* Audit rules as the kernel takes and lists them: struct audit_rule_data of linux/audit.h, all u32:
+ *
+ *   flags (the filter list), action, field count, mask[64] (a bit for each system call),
+ *   fields[64], values[64], fieldflags[64] (the operator), buflen, buf (the strings, in the order of their fields)
+ *
+ * A string field's value is its length in `buf`. See audit_data_to_entry() in kernel/auditfilter.c. */
+
+const MASK_AT = 12;
+const FIELDS_AT = MASK_AT + 64 * 4;
+const VALUES_AT = FIELDS_AT + 64 * 4;
+const OPERATORS_AT = VALUES_AT + 64 * 4;
+const BUFLEN_AT = OPERATORS_AT + 64 * 4;
+const STRINGS_AT = BUFLEN_AT + 4;
+const MOST_FIELDS = 64;
+
+const FILTER_EXIT = 4;
+const FILTER_EXCLUDE = 5;
+const ALWAYS = 2;
+
+const FIELD_PID = 0;
+const FIELD_ARCH = 11;
+const FIELD_MSGTYPE = 12;
+const FIELD_KEY = 210;
+/** Fields whose value is the length of a string: subject and object labels, watch, dir, key, exe. */
+const STRING_FIELDS = new Set([13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 105, 107, FIELD_KEY, 112]);
+
+const EQUAL = 0x4000_0000;
+const NOT_EQUAL = 0x3000_0000;
+
+/** The key of every rule that the agent makes, so that it, or its successor, can tell them from the administrator's. */
+export const KEY = 'vakt';
+
+/**
+ * The mark of our exclude rules, which can't have a key: the kernel takes one, but audit_filter() ends at a field it
+ * doesn't know there, and lets the record pass (tried on 6.18: PATH records still came). So they carry a second condition
+ * that always holds: "pid is not 0x76616b74", above any pid (2^22), and `vakt` in ASCII.
+ */
+const MARK = 0x7661_6b74;
+
+/** No record has this type. A rule about it never applies, so it can have a key, and remember something. */
+const NO_TYPE = 1;
+
+/** A rule as the kernel holds it. `data` can be sent back to delete it. */
+export interface KernelRule {
+  readonly data: Buffer;
+  /** `undefined` when the rule has none. */
+  readonly key: string | undefined;
+  /** Whether this agent, or an earlier run of it, made the rule. */
+  readonly ours: boolean;
+}
+
+interface Field {
+  readonly field: number;
+  readonly operator: number;
+  readonly value: number | string;
+}
+
+function encode(list: number, calls: readonly number[], fields: readonly Field[]): Buffer {
+  const strings = Buffer.from(fields.map(({ value }) => (typeof value === 'string' ? value : '')).join(''));
+  const rule = Buffer.alloc(STRINGS_AT + strings.length);
+  writeU32(rule, 0, list);
+  writeU32(rule, 4, ALWAYS);
+  writeU32(rule, 8, fields.length);
+  for (const call of calls) {
+    const word = MASK_AT + (call >> 5) * 4;
+    writeU32(rule, word, readU32(rule, word) | (1 << (call & 31)));
+  }
+  for (const [index, { field, operator, value }] of fields.entries()) {
+    writeU32(rule, FIELDS_AT + index * 4, field);
+    writeU32(rule, VALUES_AT + index * 4, typeof value === 'string' ? Buffer.byteLength(value) : value);
+    writeU32(rule, OPERATORS_AT + index * 4, operator);
+  }
+  writeU32(rule, BUFLEN_AT, strings.length);
+  strings.copy(rule, STRINGS_AT);
+  return rule;
+}
+
+/**
+ * The kernel rules that ask for all of `rules`: one for each ABI, since every rule costs time in every system call.
+ * A call that an ABI doesn't have is left out there.
+ *
+ * The agent's own calls are reported as well. `pid!=` would hide nothing of weight: what it starts has other pids, and
+ * its connections are few; but it would hide an agent that has been taken over, and a rule left behind by a killed
+ * agent would then differ from its successor's.
+ */
+export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]): Buffer[] {
+  const names = [...new Set(rules.flatMap(({ syscalls }) => syscalls))];
+  return abis.flatMap(({ arch, syscalls }) => {
+    const calls = names.map((name) => syscalls[name]).filter((call) => call !== undefined);
+    if (calls.length === 0) return [];
+    return encode(FILTER_EXIT, calls, [
+      { field: FIELD_ARCH, operator: EQUAL, value: arch },
+      { field: FIELD_KEY, operator: EQUAL, value: KEY },
+    ]);
+  });
+}
+
+/** A rule that keeps the kernel from making records of one type, for anybody. */
+export const excludeRule = (recordType: number): Buffer =>
+  encode(
+    FILTER_EXCLUDE,
+    [],
+    [
+      { field: FIELD_MSGTYPE, operator: EQUAL, value: recordType },
+      { field: FIELD_PID, operator: NOT_EQUAL, value: MARK },
+    ],
+  );
+
+/**
+ * A rule that does nothing but keep a text for as long as the kernel runs, which is just as long as what it tells of:
+ * how the agent found audit's settings, so that its successor can restore them if it is killed.
+ *
+ * @param text at most 200 bytes; auditctl -l shows it
+ */
+export const memoRule = (text: string): Buffer =>
+  encode(
+    FILTER_EXCLUDE,
+    [],
+    [
+      { field: FIELD_MSGTYPE, operator: EQUAL, value: NO_TYPE },
+      { field: FIELD_KEY, operator: EQUAL, value: `${KEY} ${text}` },
+    ],
+  );
+
+/** What memoRule was given, or `undefined` when this is none. */
+export const memoIn = ({ key }: KernelRule): string | undefined =>
+  key?.startsWith(`${KEY} `) === true ? key.slice(KEY.length + 1) : undefined;
+
+/** Reads a rule that the kernel listed. @returns `undefined` when it is too short to be one */
+export function decodeRule(data: Buffer): KernelRule | undefined {
+  if (data.length < STRINGS_AT) return undefined;
+  const count = Math.min(readU32(data, 8), MOST_FIELDS);
+  let key: string | undefined;
+  let marked = false;
+  let at = STRINGS_AT;
+  for (let index = 0; index < count; index += 1) {
+    const field = readU32(data, FIELDS_AT + index * 4);
+    const value = readU32(data, VALUES_AT + index * 4);
+    if (field === FIELD_PID && value === MARK) marked = true;
+    if (!STRING_FIELDS.has(field)) continue;
+    if (field === FIELD_KEY) key = data.toString('utf8', at, at + value);
+    at += value;
+  }
+  // A rule made with several -k has them joined by 0x01: such a one is an administrator's.
+  return { data, key, ours: marked || key === KEY || key?.startsWith(`${KEY} `) === true };
+}

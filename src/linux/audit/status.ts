@@ -1,0 +1,88 @@
+import { readU32, writeU32 } from '../netlink/message.ts';
+
+/* How audit as a whole is set up: struct audit_status of linux/audit.h, all u32:
+ *
+ *   mask, enabled, failure, pid, rate_limit, backlog_limit, lost, backlog, feature_bitmap, backlog_wait_time
+ *
+ * and, from Linux 5.9 on, backlog_wait_time_actual. */
+
+export interface AuditStatus {
+  /** 0 off, 1 on, 2 on and locked: no rule and no setting can change until the next boot. */
+  readonly enabled: number;
+  /** What the kernel does when it loses a record: 0 nothing, 1 tells its log, 2 panics. */
+  readonly failure: number;
+  /** The audit daemon; 0 when there is none. */
+  readonly pid: number;
+  readonly backlogLimit: number;
+  /** How long a process that makes a record waits when the backlog is full, in jiffies. */
+  readonly backlogWaitTime: number;
+  /** Records lost since boot. */
+  readonly lost: number;
+}
+
+/** The settings that the agent changes. */
+export type Settings = Pick<AuditStatus, 'enabled' | 'failure' | 'backlogLimit' | 'backlogWaitTime'>;
+
+/** Where a setting stands in the struct, and its bit in the mask that says which ones a request sets. */
+const FIELDS = {
+  enabled: { at: 4, bit: 0x01 },
+  failure: { at: 8, bit: 0x02 },
+  pid: { at: 12, bit: 0x04 },
+  backlogLimit: { at: 20, bit: 0x10 },
+  backlogWaitTime: { at: 36, bit: 0x20 },
+} as const;
+const LOST_AT = 24;
+const STATUS_BYTES = 40;
+
+/** @returns `undefined` when it is shorter than every kernel since 3.14 makes it */
+export function decodeStatus(payload: Buffer): AuditStatus | undefined {
+  if (payload.length < STATUS_BYTES) return undefined;
+  return {
+    enabled: readU32(payload, FIELDS.enabled.at),
+    failure: readU32(payload, FIELDS.failure.at),
+    pid: readU32(payload, FIELDS.pid.at),
+    backlogLimit: readU32(payload, FIELDS.backlogLimit.at),
+    backlogWaitTime: readU32(payload, FIELDS.backlogWaitTime.at),
+    lost: readU32(payload, LOST_AT),
+  };
+}
+
+/** The request that sets just these. */
+export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost'>>): Buffer {
+  const status = Buffer.alloc(STATUS_BYTES);
+  let mask = 0;
+  for (const [name, { at, bit }] of Object.entries(FIELDS)) {
+    const value = change[name as keyof typeof FIELDS];
+    if (value === undefined) continue;
+    writeU32(status, at, value);
+    mask |= bit;
+  }
+  writeU32(status, 0, mask);
+  return status;
+}
+
+/**
+ * How audit must be set while the agent reads it. The host's safety comes before completeness: with the kernel's own
+ * backlogWaitTime of a minute, a reader that stalled froze the machine.
+ */
+export const RUNNING: Settings = { enabled: 1, failure: 1, backlogLimit: 8192, backlogWaitTime: 0 };
+
+/** What must change of `running` to get back to `found`, apart from what somebody else has changed since. */
+export function restore(found: Settings, now: Settings): Partial<Settings> {
+  const names = Object.keys(RUNNING) as (keyof Settings)[];
+  return Object.fromEntries(
+    names.filter((name) => now[name] === RUNNING[name] && found[name] !== now[name]).map((name) => [name, found[name]]),
+  );
+}
+
+/** Settings as the text of a memo rule, to be read back by `parseSettings`. */
+export const formatSettings = ({ enabled, failure, backlogLimit, backlogWaitTime }: Settings): string =>
+  `found enabled=${enabled} failure=${failure} backlog_limit=${backlogLimit} backlog_wait_time=${backlogWaitTime}`;
+
+/** @returns `undefined` when the text isn't one that formatSettings wrote */
+export function parseSettings(text: string): Settings | undefined {
+  const match = /^found enabled=([01]) failure=([012]) backlog_limit=(\d{1,9}) backlog_wait_time=(\d{1,9})$/.exec(text);
+  if (match === null) return undefined;
+  const [enabled = 0, failure = 0, backlogLimit = 0, backlogWaitTime = 0] = match.slice(1).map(Number);
+  return { enabled, failure, backlogLimit, backlogWaitTime };
+}

@@ -1,0 +1,79 @@
+import { endianness } from 'node:os';
+
+/* Netlink speaks the host's byte order. Every machine this agent is built for is little-endian, but saying it here costs
+ * nothing and keeps the rest of the code free of the question. */
+
+const LITTLE = endianness() === 'LE';
+
+export const readU16 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt16LE(at) : from.readUInt16BE(at));
+export const readU32 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt32LE(at) : from.readUInt32BE(at));
+export const readI32 = (from: Buffer, at: number): number => readU32(from, at) | 0;
+export const writeU16 = (into: Buffer, at: number, value: number): number =>
+  LITTLE ? into.writeUInt16LE(value, at) : into.writeUInt16BE(value, at);
+/** Takes negative numbers too: their two's complement is written. */
+export const writeU32 = (into: Buffer, at: number, value: number): number =>
+  LITTLE ? into.writeUInt32LE(value >>> 0, at) : into.writeUInt32BE(value >>> 0, at);
+
+/** Size of struct nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. See netlink(7). */
+export const HEADER_BYTES = 16;
+
+/** Flags of a request. */
+export const NLM_F_REQUEST = 1;
+export const NLM_F_MULTI = 2;
+export const NLM_F_ACK = 4;
+export const NLM_F_DUMP = 0x300;
+
+/** Types that every netlink family has. */
+export const NLMSG_NOOP = 1;
+export const NLMSG_ERROR = 2;
+export const NLMSG_DONE = 3;
+
+export interface NetlinkMessage {
+  readonly type: number;
+  readonly flags: number;
+  /** Of the request it answers; 0 when the kernel speaks unasked. */
+  readonly sequence: number;
+  /** A view into the datagram. */
+  readonly payload: Buffer;
+}
+
+/** Messages start at multiples of four bytes. */
+export const align = (length: number): number => (length + 3) & ~3;
+
+/** One message ready to be written: header, payload, padding. */
+export function encodeMessage(type: number, flags: number, sequence: number, payload: Buffer): Buffer {
+  const length = HEADER_BYTES + payload.length;
+  const message = Buffer.alloc(align(length));
+  writeU32(message, 0, length);
+  writeU16(message, 4, type);
+  writeU16(message, 6, flags);
+  writeU32(message, 8, sequence);
+  payload.copy(message, HEADER_BYTES);
+  return message;
+}
+
+/**
+ * The messages of one datagram, in order. Ends at the first one whose length is impossible: there is no telling where
+ * the next would start.
+ */
+export function* messagesOf(datagram: Buffer): Generator<NetlinkMessage> {
+  for (let at = 0; at + HEADER_BYTES <= datagram.length; ) {
+    const length = readU32(datagram, at);
+    if (length < HEADER_BYTES || at + length > datagram.length) return;
+    yield {
+      type: readU16(datagram, at + 4),
+      flags: readU16(datagram, at + 6),
+      sequence: readU32(datagram, at + 8),
+      payload: datagram.subarray(at + HEADER_BYTES, at + length),
+    };
+    at += align(length);
+  }
+}
+
+/**
+ * What an NLMSG_ERROR says: 0 is the acknowledgement that was asked for, anything else a positive errno.
+ *
+ * @returns `undefined` when the payload is too short to say
+ */
+export const errnoIn = (payload: Buffer): number | undefined =>
+  payload.length < 4 ? undefined : Math.abs(readI32(payload, 0));

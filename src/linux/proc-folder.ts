@@ -1,0 +1,127 @@
+import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
+import type { ProcessSeen } from '../contract/sources.ts';
+
+/** What is read of one file at most: a longer command line is cut. */
+const MOST_BYTES = 128 * 1024;
+
+/** PF_KTHREAD of linux/sched.h: a thread of the kernel's own, which nobody started. */
+const KERNEL_THREAD = 0x0020_0000;
+
+/** What is read of /proc/PID/stat; see proc_pid_stat(5). */
+export interface ProcessStat {
+  readonly parentPid: number;
+  /** Since boot, in units of ProcFolder.TICK_MS. */
+  readonly startTicks: number;
+  readonly isKernelThread: boolean;
+  /** A zombie: it has ended, and nothing is left to see. */
+  readonly isDead: boolean;
+}
+
+/**
+ * Reads /proc/PID/stat.
+ *
+ *     4711 (a) b (c) S 1 4711 4711 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 34567 2703360 …
+ *
+ * The name in parentheses is the program's own choice, blanks, parentheses and line ends included; so the last closing
+ * one ends it.
+ *
+ * @returns `undefined` when it isn't such a line
+ */
+export function parseStat(text: string): ProcessStat | undefined {
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [state] = fields;
+  const [parentPid, flags, startTicks] = [fields[1], fields[6], fields[19]].map(Number);
+  if (state === undefined || !isCount(parentPid) || !isCount(flags) || !isCount(startTicks)) return undefined;
+  return {
+    parentPid,
+    startTicks,
+    isKernelThread: (flags & KERNEL_THREAD) !== 0,
+    isDead: state === 'Z' || state === 'X',
+  };
+}
+
+/** The arguments in /proc/PID/cmdline, each ended by a zero byte. A program may have overwritten them. */
+export function parseCommandLine(text: string): string[] {
+  if (text === '') return [];
+  return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
+}
+
+/** The effective one of the four ids in /proc/PID/status: `Uid:  0  1000  0  0`. */
+export function parseUserId(text: string): number | undefined {
+  const match = /^Uid:\s+\d{1,10}\s+(\d{1,10})\s/m.exec(text);
+  return match === null ? undefined : Number(match[1]);
+}
+
+const isCount = (n: number | undefined): n is number => n !== undefined && Number.isSafeInteger(n) && n >= 0;
+
+/** The host's /proc. What concerns one process is `undefined` once the process has ended. */
+export class ProcFolder {
+  /** Linux counts clock ticks for programs in this unit, whatever the kernel's own is: USER_HZ is 100 where Node runs. */
+  static readonly TICK_MS = 10;
+  readonly #path: string;
+  readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** @throws what the file system says */
+  pids(): number[] {
+    return readdirSync(this.#path)
+      .filter((name) => /^\d{1,10}$/.test(name))
+      .map(Number);
+  }
+
+  /** Milliseconds since boot, to 10 ms; on the same scale as ProcessStat.startTicks. @throws what the file system says */
+  uptime(): number {
+    return Number(this.#read('uptime').split(' ')[0]) * 1_000;
+  }
+
+  inode(pid: number): number | undefined {
+    return lstatSync(`${this.#path}/${pid}`, { throwIfNoEntry: false })?.ino;
+  }
+
+  stat(pid: number): ProcessStat | undefined {
+    const text = this.#readIfThere(`${pid}/stat`);
+    return text === undefined ? undefined : parseStat(text);
+  }
+
+  details(pid: number): Pick<ProcessSeen, 'userId' | 'executable' | 'argv'> | undefined {
+    const status = this.#readIfThere(`${pid}/status`);
+    const commandLine = this.#readIfThere(`${pid}/cmdline`);
+    const userId = status === undefined ? undefined : parseUserId(status);
+    if (commandLine === undefined || userId === undefined) return undefined;
+    const executable = this.#executable(pid);
+    return { userId, argv: parseCommandLine(commandLine), ...(executable === undefined ? {} : { executable }) };
+  }
+
+  #executable(pid: number): string | undefined {
+    try {
+      return readlinkSync(`${this.#path}/${pid}/exe`).replace(/ \(deleted\)$/, '');
+    } catch {
+      return undefined; // another user's, without CAP_SYS_PTRACE, or ended
+    }
+  }
+
+  #readIfThere(name: string): string | undefined {
+    try {
+      return this.#read(name);
+    } catch {
+      return undefined; // ENOENT or ESRCH: ended between two calls; EACCES: hidepid
+    }
+  }
+
+  /** Files in /proc have no size to go by, and give out a page at a time. */
+  #read(name: string): string {
+    const file = openSync(`${this.#path}/${name}`, 'r');
+    try {
+      let length = 0;
+      for (let read = -1; read !== 0 && length < MOST_BYTES; length += read) {
+        read = readSync(file, this.#buffer, length, MOST_BYTES - length, null);
+      }
+      return this.#buffer.toString('utf8', 0, length);
+    } finally {
+      closeSync(file);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
+import { ProcFolder } from './proc-folder.ts';
+
+const SHORTEST_PAUSE = seconds(1);
+const LONGEST_PAUSE = minutes(1);
+/** A look may take one hundredth of the time from one to the next. */
+const SHARE = 100;
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+}
+
+/**
+ * Processes by looking at /proc again and again: needs no privilege, and misses what lives shorter than the pause. Those
+ * that were there at the first look aren't reported. A process is reported once, as it is at that look: one that has
+ * just forked shows its parent's program.
+ */
+export class ProcessPolling {
+  readonly #parts: Parts;
+  #stopping: AbortController | undefined;
+  #looking: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Takes the first look. @throws what the file system says when there is no /proc */
+  open(): void {
+    if (this.#stopping !== undefined) return;
+    const scanner = new ProcessScanner(new ProcFolder(join(this.#parts.hostRoot, 'proc')), this.#parts.clock);
+    const cost = this.#measure(() => scanner.scan());
+    this.#stopping = new AbortController();
+    this.#looking = this.#look(scanner, cost, this.#stopping.signal);
+  }
+
+  /** Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    this.#stopping?.abort();
+    this.#stopping = undefined;
+    await this.#looking;
+  }
+
+  async #look(scanner: ProcessScanner, first: Duration, signal: AbortSignal): Promise<void> {
+    const { sink, clock, log } = this.#parts;
+    for (let cost = first; ; ) {
+      await clock.sleep(milliseconds(Math.min(LONGEST_PAUSE, Math.max(SHORTEST_PAUSE, cost * SHARE))), signal);
+      if (signal.aborted) return;
+      let seen: ProcessSeen[] = [];
+      try {
+        cost = this.#measure(() => {
+          seen = scanner.scan();
+        });
+      } catch (err) {
+        log.warn({ err }, 'Could not look at the processes; will try again.');
+      }
+      if (seen.length > 0) sink.accept('processes', seen);
+    }
+  }
+
+  #measure(work: () => void): Duration {
+    const start = this.#parts.clock.monotonic();
+    work();
+    return milliseconds(this.#parts.clock.monotonic() - start);
+  }
+}
+
+interface Known {
+  /** Of the folder in /proc: as long as it stays the same, so does the process. Costs a fifth of reading `stat`. */
+  readonly inode: number;
+  readonly startTicks: number;
+}
+
+/** Tells new processes from those that were there before. */
+export class ProcessScanner {
+  readonly #proc: ProcFolder;
+  readonly #clock: Clock;
+  readonly #known = new Map<number, Known>();
+  #first = true;
+
+  constructor(proc: ProcFolder, clock: Clock) {
+    this.#proc = proc;
+    this.#clock = clock;
+  }
+
+  /** @returns the processes that weren't there at the last look; none at the first. @throws when /proc can't be listed */
+  scan(): ProcessSeen[] {
+    const seen: ProcessSeen[] = [];
+    const pids = this.#proc.pids();
+    const bootedAt = this.#clock.now().getTime() - this.#proc.uptime();
+    for (const pid of pids) {
+      const inode = this.#proc.inode(pid);
+      const known = this.#known.get(pid);
+      if (inode === undefined || known?.inode === inode) continue;
+      // The kernel may have forgotten the inode of a living process and made another: only the start time decides.
+      const stat = this.#proc.stat(pid);
+      if (stat === undefined) continue;
+      this.#known.set(pid, { inode, startTicks: stat.startTicks });
+      if (this.#first || known?.startTicks === stat.startTicks || stat.isKernelThread || stat.isDead) continue;
+      const details = this.#proc.details(pid);
+      if (details === undefined) continue;
+      seen.push({
+        time: new Date(bootedAt + stat.startTicks * ProcFolder.TICK_MS),
+        pid,
+        parentPid: stat.parentPid,
+        ...details,
+      });
+    }
+    const present = new Set(pids);
+    for (const pid of this.#known.keys()) if (!present.has(pid)) this.#known.delete(pid);
+    this.#first = false;
+    return seen;
+  }
+}

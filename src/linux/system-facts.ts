@@ -1,0 +1,133 @@
+import { hostname, machine } from 'node:os';
+import { join } from 'node:path';
+import type { SystemFacts } from '../contract/sources.ts';
+import { readOptional } from './bounded-file.ts';
+
+const MOST_BYTES = 64 * 1024;
+
+/** Variables of a shell-like file, by name. */
+export type OsRelease = Readonly<Record<string, string>>;
+
+/**
+ * Reads os-release(5): assignments as a shell has them, one a line, without expansion. Values may be in single quotes,
+ * where everything stands for itself, or in double quotes, where a backslash before `$`, `"`, `` ` `` or itself does.
+ * Lines that are none of that are passed over; of the same name twice, the last one holds.
+ */
+export function parseOsRelease(text: string): OsRelease {
+  const variables: Record<string, string> = Object.create(null);
+  for (const line of text.split('\n')) {
+    const [, name, quoted] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line.trim()) ?? [];
+    const value = quoted === undefined ? undefined : unquote(quoted);
+    if (name !== undefined && value !== undefined) variables[name] = value;
+  }
+  return variables;
+}
+
+function unquote(text: string): string | undefined {
+  if (text.startsWith('"')) {
+    if (!/^"(?:[^"\\]|\\.)*"$/.test(text)) return undefined;
+    return text.slice(1, -1).replaceAll(/\\([$"`\\])/g, '$1');
+  }
+  if (text.startsWith("'")) return /^'[^']*'$/.test(text) ? text.slice(1, -1) : undefined;
+  return /["'\s]/.test(text) ? undefined : text.replaceAll(/\\(.)/g, '$1');
+}
+
+/**
+ * The device that `root=` of the kernel's command line names, in the kernel's own spelling (`/dev/sda1`,
+ * `PARTUUID=…`). Words behind `--` are init's, not the kernel's. See bootparam(7).
+ */
+export function rootParameter(commandLine: string): string | undefined {
+  const [kernels = ''] = commandLine.trim().split(/\s--(?:\s|$)/);
+  const values = [...kernels.matchAll(/(?:^|\s)"?root=("[^"]*"|[^\s"]+)/g)].map(([, value = '']) =>
+    value.replaceAll('"', ''),
+  );
+  return values.at(-1) || undefined;
+}
+
+/**
+ * What is mounted on `/`, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`, odd characters as octal escapes. Of
+ * several mounts on top of each other the last one is in use. See proc_mounts(5).
+ */
+export function rootMount(mounts: string): string | undefined {
+  const source = mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .findLast(([, target]) => target === '/')?.[0];
+  return source?.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/**
+ * The device the system was started from: as the kernel was told, when that is a device's name; else what is mounted as
+ * root, when that is; else what the kernel was told. `/dev/root` is a name of the kernel's that no device has.
+ */
+export function bootDevice(commandLine: string, mounts: string): string | undefined {
+  const told = rootParameter(commandLine);
+  const mounted = rootMount(mounts);
+  return [told, mounted].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? told;
+}
+
+type Memory = Pick<
+  SystemFacts,
+  'totalPhysicalMemoryInKB' | 'freePhysicalMemoryInKB' | 'totalVirtualMemoryInKB' | 'freeVirtualMemoryInKB'
+>;
+
+/**
+ * Memory from the text of /proc/meminfo, whose lines read `MemTotal:       24684084 kB` and mean 1024 bytes, see
+ * proc_meminfo(5). Free means unused by anyone, caches included, as MemFree.
+ */
+export function memoryFacts(meminfo: string): Memory {
+  const figures = new Map<string, number>();
+  for (const [, name = '', kB] of meminfo.matchAll(/^(\w+): +(\d{1,15}) kB$/gm)) figures.set(name, Number(kB));
+  const total = (...names: string[]) => {
+    const parts = names.map((name) => figures.get(name));
+    return parts.includes(undefined) ? undefined : parts.reduce<number>((all, part) => all + (part ?? 0), 0);
+  };
+  return known({
+    totalPhysicalMemoryInKB: total('MemTotal'),
+    freePhysicalMemoryInKB: total('MemFree'),
+    totalVirtualMemoryInKB: total('MemTotal', 'SwapTotal'),
+    freeVirtualMemoryInKB: total('MemFree', 'SwapFree'),
+  });
+}
+
+/** Reads everything there is to know of the machine. A fact that can't be had is left out; never rejects. */
+export async function systemFacts({
+  hostRoot,
+  proc = '/proc',
+  sys = '/sys',
+}: {
+  hostRoot: string;
+  proc?: string;
+  sys?: string;
+}): Promise<SystemFacts> {
+  const release = osRelease(hostRoot);
+  return {
+    ...known({
+      osName: release.NAME,
+      osVersion: release.VERSION_ID ?? release.VERSION ?? release.BUILD_ID,
+      osVendor: release.VENDOR_NAME ?? release.ID,
+      biosVersion: readOptional(join(sys, 'class/dmi/id/bios_version'), MOST_BYTES)?.trim(),
+      bootDevice: bootDevice(
+        readOptional(join(proc, 'cmdline'), MOST_BYTES) ?? '',
+        readOptional(join(proc, 'mounts'), 4 * 1024 * 1024) ?? '',
+      ),
+    }),
+    architecture: machine(),
+    hostName: hostname(),
+    ...memoryFacts(readOptional(join(proc, 'meminfo'), MOST_BYTES) ?? ''),
+  };
+}
+
+/** The host's, not the container's. Both places are named by os-release(5); the first one found holds, whole. */
+function osRelease(hostRoot: string): OsRelease {
+  const text =
+    readOptional(join(hostRoot, 'etc/os-release'), MOST_BYTES) ??
+    readOptional(join(hostRoot, 'usr/lib/os-release'), MOST_BYTES);
+  return parseOsRelease(text ?? '');
+}
+
+/** Without what is undefined or empty. */
+const known = <K extends string, V>(facts: Record<K, V | undefined>): Partial<Record<K, V>> =>
+  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined && value !== '')) as Partial<
+    Record<K, V>
+  >;

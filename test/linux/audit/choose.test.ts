@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { pino } from 'pino';
+import sinon from 'sinon';
+import { systemClock } from '../../../src/base/clock.ts';
+import { AgentError } from '../../../src/base/errors.ts';
+import type { AuditRule, SourceStatus } from '../../../src/contract/sources.ts';
+import { ProcessEvents } from '../../../src/linux/audit/choose.ts';
+
+const taken = new AgentError('AUDIT_UNAVAILABLE', 'Process 7 has it.', 'Stop it.');
+
+describe('ProcessEvents', () => {
+  let clock: sinon.SinonFakeTimers;
+  let rules: AuditRule[];
+  let audit: { open: sinon.SinonStub; refresh: sinon.SinonStub; close: sinon.SinonStub };
+  let polling: { open: sinon.SinonStub; close: sinon.SinonStub };
+  let lose: (reason: AgentError) => void;
+  let told: SourceStatus[];
+  let events: ProcessEvents;
+
+  beforeEach(() => {
+    clock = sinon.useFakeTimers();
+    rules = [{ syscalls: ['execve'] }];
+    audit = { open: sinon.stub().resolves(), refresh: sinon.stub().resolves(), close: sinon.stub().resolves() };
+    polling = { open: sinon.stub(), close: sinon.stub().resolves() };
+    told = [];
+    events = new ProcessEvents(
+      {
+        rules: () => rules,
+        sink: { accept: () => {}, lost: () => {} },
+        clock: systemClock,
+        log: pino({ level: 'silent' }),
+        hostRoot: '/',
+        changed: () => told.push(events.status()),
+      },
+      [
+        {
+          name: 'auditUnicast',
+          make: ({ onLost }) => {
+            lose = onLost;
+            return audit;
+          },
+        },
+        { name: 'procPolling', make: () => polling },
+      ],
+    );
+  });
+
+  afterEach(async () => {
+    await events.stop();
+    clock.restore();
+  });
+
+  const BEST = { state: 'on', source: 'auditUnicast' };
+  const SECOND = { state: 'degraded', source: 'procPolling', reason: 'Process 7 has it. Stop it.' };
+
+  it('takes the best source', async () => {
+    await events.start();
+    assert.deepEqual(events.status(), BEST);
+    assert.equal(polling.open.callCount, 0);
+    assert.deepEqual(told, [BEST]);
+  });
+
+  it('takes the next when the best cannot be had, and says why', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    assert.deepEqual(events.status(), SECOND);
+  });
+
+  it('goes up again within a minute', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    audit.open.resolves();
+    await clock.tickAsync(59_000);
+    assert.deepEqual(events.status(), SECOND);
+    await clock.tickAsync(1_000);
+    assert.deepEqual(events.status(), BEST);
+    assert.equal(polling.close.callCount, 1);
+    assert.deepEqual(told, [SECOND, BEST]);
+  });
+
+  it('goes down when the source is lost, and closes it', async () => {
+    await events.start();
+    audit.open.rejects(taken);
+    lose(new AgentError('AUDIT_UNAVAILABLE', 'Gone.', 'Find out.'));
+    await clock.tickAsync(0);
+    assert.deepEqual(events.status(), SECOND);
+    assert.equal(audit.close.callCount, 1);
+  });
+
+  it('ignores a loss that is told after the source was closed', async () => {
+    await events.start();
+    const late = lose;
+    rules = [];
+    await events.refresh();
+    late(taken);
+    await clock.tickAsync(0);
+    assert.deepEqual(events.status(), { state: 'off' });
+  });
+
+  it('is off without rules, and on again with some', async () => {
+    rules = [];
+    await events.start();
+    assert.deepEqual(events.status(), { state: 'off' });
+    await clock.tickAsync(120_000);
+    assert.equal(audit.open.callCount, 0);
+    rules = [{ syscalls: ['connect'] }];
+    await events.refresh();
+    assert.deepEqual(events.status(), BEST);
+    rules = [];
+    await events.refresh();
+    assert.equal(audit.close.callCount, 1);
+  });
+
+  it('passes a change of the rules on', async () => {
+    await events.start();
+    await events.refresh();
+    assert.equal(audit.refresh.callCount, 1);
+    audit.refresh.rejects(taken);
+    audit.open.rejects(taken);
+    await events.refresh();
+    assert.deepEqual(events.status(), SECOND);
+  });
+
+  it('says so when there is nothing at all', async () => {
+    audit.open.rejects(taken);
+    polling.open.throws(new Error('no /proc'));
+    await events.start();
+    assert.deepEqual(events.status(), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+  });
+
+  it('closes what is open, however often it is stopped', async () => {
+    await events.stop();
+    await events.start();
+    await events.stop();
+    await events.stop();
+    assert.equal(audit.close.callCount, 1);
+    assert.deepEqual(events.status(), { state: 'off' });
+  });
+});

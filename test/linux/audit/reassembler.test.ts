@@ -1,0 +1,208 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { type Duration, milliseconds, seconds } from '../../../src/base/duration.ts';
+import type { AuditEvent } from '../../../src/contract/sources.ts';
+import { readHeader } from '../../../src/linux/audit/header.ts';
+import { CWD, EOE, EXECVE, Reassembler, SYSCALL } from '../../../src/linux/audit/reassembler.ts';
+import { golden } from './golden.ts';
+
+const EXEC = 'arch=c000003e syscall=59 success=yes exit=0 ppid=1 pid=2 uid=0 euid=0 comm="x" exe="/bin/x" key="vakt"';
+
+describe('Reassembler', () => {
+  let events: AuditEvent[];
+  let reassembler: Reassembler;
+  let now: Duration;
+
+  beforeEach(() => {
+    events = [];
+    reassembler = new Reassembler((event) => events.push(event));
+    now = milliseconds(0);
+  });
+
+  const feed = (type: number, serial: number, text = '') =>
+    reassembler.accept(type, { serial, time: 1_000, bodyAt: 0 }, text, now);
+  const records = (serial: number): [number, number, string][] => [
+    [SYSCALL, serial, EXEC],
+    [EXECVE, serial, `argc=2 a0="x" a1="${serial}"`],
+    [CWD, serial, 'cwd="/tmp"'],
+    [EOE, serial, ''],
+  ];
+  const feedAll = (all: readonly [number, number, string][]) => {
+    for (const record of all) feed(...record);
+  };
+  const wait = (span: Duration) => {
+    now = milliseconds(now + span);
+    reassembler.expire(now);
+  };
+  const serials = () => events.map(({ serial }) => serial);
+
+  it('gives an event out at its end', () => {
+    feedAll(records(7).slice(0, 3));
+    assert.equal(events.length, 0);
+    feed(EOE, 7);
+    const [event] = events;
+    assert.deepEqual(
+      { ...event, fields: undefined },
+      {
+        time: new Date(1_000),
+        serial: 7,
+        syscall: 'execve',
+        abi: 'b64',
+        success: true,
+        fields: undefined,
+        argv: ['x', '7'],
+        cwd: '/tmp',
+      },
+    );
+    assert.equal(event?.fields.exe, '/bin/x');
+  });
+
+  it('gives out what a kernel wrote', () => {
+    for (const { type, text } of golden) {
+      const header = readHeader(Buffer.from(text, 'latin1'));
+      if (header !== undefined && Reassembler.wants(type)) {
+        reassembler.accept(type, header, text.slice(header.bodyAt), now);
+      }
+    }
+    assert.equal(events.length, 11);
+    assert.deepEqual(
+      events.map(({ syscall, success, argv }) => `${syscall} ${success} ${argv?.length}`),
+      [
+        '1 true undefined', // the agent's own write(), which added a rule
+        'execve true 9',
+        'execve true 3',
+        'execve true 3',
+        'execve true 2',
+        'execve true 4',
+        'execve true 3',
+        'execve true 1001',
+        'execve false undefined',
+        'execve false undefined',
+        'execve true 3',
+      ],
+    );
+    assert.equal(events[4]?.cwd, '/tmp/a dir');
+    assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
+  });
+
+  it('keeps events that come interleaved apart', () => {
+    const [a, b] = [records(1), records(2)];
+    feedAll(a.flatMap((record, index) => [record, b[index] as [number, number, string]]));
+    assert.deepEqual(
+      events.map(({ argv }) => argv?.[1]),
+      ['1', '2'],
+    );
+  });
+
+  it('waits for what comes after the end', () => {
+    const all = records(1);
+    feedAll(all.filter(([type]) => type !== EXECVE));
+    assert.equal(events.length, 0);
+    feedAll(all.filter(([type]) => type === EXECVE));
+    assert.deepEqual(events[0]?.argv, ['x', '1']);
+  });
+
+  it('gives out an event without arguments once it has waited for them', () => {
+    feedAll(records(1).filter(([type]) => type !== EXECVE));
+    wait(milliseconds(1_999));
+    assert.equal(events.length, 0);
+    wait(milliseconds(1));
+    assert.equal(events[0]?.argv, undefined);
+    assert.equal(events[0]?.cwd, '/tmp');
+    assert.equal(reassembler.counts.missing, 1);
+  });
+
+  it('gives out an event that never ends', () => {
+    feedAll(records(1).slice(0, 3));
+    wait(seconds(2));
+    assert.deepEqual(events[0]?.argv, ['x', '1']);
+    assert.equal(reassembler.counts.missing, 1);
+  });
+
+  it('counts an event that lost its SYSCALL record', () => {
+    feedAll(records(1).slice(1));
+    wait(seconds(2));
+    assert.equal(events.length, 0);
+    assert.equal(reassembler.counts.unusable, 1);
+  });
+
+  it('does not give an event out again for a record that comes late', () => {
+    feedAll(records(1));
+    feedAll(records(1));
+    wait(seconds(9));
+    assert.deepEqual(serials(), [1]);
+    assert.equal(reassembler.counts.late, 4);
+  });
+
+  it('does not wait for arguments of a program that could not be started, or of another call', () => {
+    feed(SYSCALL, 1, EXEC.replace('success=yes', 'success=no'));
+    feed(EOE, 1);
+    feed(SYSCALL, 2, EXEC.replace('syscall=59', 'syscall=42'));
+    feed(EOE, 2);
+    assert.deepEqual(
+      events.map(({ syscall }) => syscall),
+      ['execve', 'connect'],
+    );
+  });
+
+  it('ignores the end of an event it saw nothing of', () => {
+    feed(EOE, 9);
+    wait(seconds(9));
+    assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
+  });
+
+  it('goes on where serials start anew', () => {
+    feedAll(records(4_294_967_295));
+    feedAll(records(0));
+    feedAll(records(1));
+    assert.deepEqual(serials(), [4_294_967_295, 0, 1]);
+  });
+
+  it('holds no more than 1,024 events', () => {
+    for (let serial = 0; serial < 1_025; serial += 1) feed(SYSCALL, serial, EXEC);
+    assert.deepEqual(serials(), [0]);
+  });
+
+  it('holds no more than 4 MiB of arguments', () => {
+    for (let serial = 0; serial < 40; serial += 1) {
+      feed(SYSCALL, serial, EXEC);
+      feed(EXECVE, serial, `argc=1 a0="${'x'.repeat(200_000)}"`);
+    }
+    assert.ok(events.length >= 8, String(events.length));
+    reassembler.flush();
+    assert.equal(events.length, 40);
+    assert.equal(events[0]?.argvBytesCut, 200_000 - 128 * 1024);
+  });
+
+  it('gives out each event once and whole, in whatever order records come', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 20 }), fc.infiniteStream(fc.nat()), (count, random) => {
+        events = [];
+        reassembler = new Reassembler((event) => events.push(event));
+        const all = Array.from({ length: count }, (_, index) => records(0xffff_fff8 + index)).flat();
+        const order = all.map((record) => ({ record, rank: random.next().value ?? 0 }));
+        // The end of an event that is all there is of it so far says nothing, so it comes last here.
+        order.sort((a, b) => Number(a.record[0] === EOE) - Number(b.record[0] === EOE) || a.rank - b.rank);
+        feedAll(order.map(({ record: [type, serial, text] }) => [type, serial >>> 0, text]));
+        assert.equal(events.length, count);
+        assert.ok(events.every(({ argv, cwd }) => argv?.length === 2 && cwd === '/tmp'));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('never throws, and forgets everything in the end', () => {
+    const type = fc.constantFrom(SYSCALL, EXECVE, CWD, EOE);
+    const text = fc.oneof(fc.constantFrom(EXEC, 'argc=1 a0="x"', 'cwd="/"', ''), fc.string());
+    fc.assert(
+      fc.property(fc.array(fc.tuple(type, fc.nat(5), text), { maxLength: 30 }), (all) => {
+        events = [];
+        reassembler = new Reassembler((event) => events.push(event));
+        feedAll(all);
+        reassembler.flush();
+        assert.equal(new Set(serials()).size, events.length);
+      }),
+      { numRuns: 10_000 },
+    );
+  });
+});
