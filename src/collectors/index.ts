@@ -1,0 +1,21 @@
+import type { Collector } from '../contract/collector.ts';
+import { configurationError } from './configuration-error.ts';
+import { diagnostic } from './diagnostic.ts';
+import { droppedEventsStatistics } from './dropped-events-statistics.ts';
+import { listeningPorts } from './listening-ports.ts';
+import { localUsers } from './local-users.ts';
+import { messageStatistics } from './message-statistics.ts';
+import { processCreate } from './process-create.ts';
+import { systemInformation } from './system-information.ts';
+
+/** Every event this agent can send, in the order src/collectors/README.md lists them. Add yours here. */
+export const collectors: readonly Collector[] = [
+  processCreate,
+  listeningPorts,
+  localUsers,
+  systemInformation,
+  diagnostic,
+  configurationError,
+  droppedEventsStatistics,
+  messageStatistics,
+];

@@ -1,0 +1,12 @@
+import assert from 'node:assert/strict';
+import { localUsers } from '../../src/collectors/local-users.ts';
+import { sources } from './samples.ts';
+
+describe('LocalUsers', () => {
+  it('reports every account with its groups, joined with semicolons', async () => {
+    assert.deepEqual(await localUsers.collect(sources, new AbortController().signal), [
+      { UserName: 'root', UserId: '0', GroupNames: 'root', GroupIds: '0' },
+      { UserName: 'alice', UserId: '1000', GroupNames: 'alice;sudo', GroupIds: '1000;27' },
+    ]);
+  });
+});

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { processCreate } from '../../src/collectors/process-create.ts';
+import { MalformedRecordError } from '../../src/contract/collector.ts';
+import type { AuditEvent, ProcessSeen } from '../../src/contract/sources.ts';
+import { look, records } from './samples.ts';
+
+const fromAudit = (change: Partial<AuditEvent> = {}) =>
+  processCreate.from.audit?.({ ...records.audit, ...change }, look);
+const fromProcesses = (change: Partial<ProcessSeen> = {}) =>
+  processCreate.from.processes?.({ ...records.processes, ...change }, look);
+
+const { syscall: _, ...withoutSyscall } = records.audit;
+const { argv: __, ...withoutArguments } = records.audit;
+const { executable: ___, ...hidden } = records.processes;
+
+describe('ProcessCreate from audit', () => {
+  it('reports the program, its arguments and who started it', () => {
+    assert.deepEqual(fromAudit(), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l /tmp',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '1000',
+      UserName: 'alice',
+      ExtraDetails: { CurrentDirectory: '/home/alice', Terminal: 'pts0', LoginUserId: '1000' },
+    });
+  });
+
+  it('reports execveat the same', () => assert.deepEqual(fromAudit({ syscall: 'execveat' }), fromAudit()));
+
+  it('names the user it runs as, not the one who called: su', () => {
+    const payload = fromAudit({ fields: { ...records.audit.fields, uid: '1000', euid: '0' } });
+    assert.equal(payload?.UserId, '0');
+    assert.equal(payload?.UserName, 'root');
+  });
+
+  it('leaves out a name that no local account has, and details that say nothing', () => {
+    const { cwd: ____, ...event } = records.audit;
+    const fields = { ...event.fields, euid: '4711', tty: '(none)', auid: '4294967295' };
+    assert.deepEqual(processCreate.from.audit?.({ ...event, fields }, look), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l /tmp',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '4711',
+    });
+  });
+
+  it('takes a program without arguments', () => assert.equal(fromAudit({ argv: [] })?.CommandLine, ''));
+
+  it('does not alter arguments', () => {
+    assert.equal(fromAudit({ argv: ['sh', '-c', ' a  "b"\n\u0000é'] })?.CommandLine, 'sh -c  a  "b"\n\u0000é');
+  });
+
+  it('says when arguments are missing at the end', () => {
+    const details = fromAudit({ argvBytesCut: 70_000 })?.ExtraDetails as Record<string, string>;
+    assert.equal(details.CommandLineBytesCut, '70000');
+  });
+
+  for (const [what, event] of Object.entries({
+    'an execve that failed': { ...records.audit, success: false },
+    'another system call': { ...records.audit, syscall: 'connect' },
+    'a record without a system call': withoutSyscall,
+  } satisfies Record<string, AuditEvent>)) {
+    it(`ignores ${what}`, () => assert.equal(processCreate.from.audit?.(event, look), undefined));
+  }
+
+  for (const field of ['exe', 'pid', 'ppid', 'euid']) {
+    for (const value of [undefined, '', '(null)', 'x1']) {
+      if (field === 'exe' && value === 'x1') continue;
+      it(`refuses a record whose ${field} is ${value ?? 'missing'}`, () => {
+        const fields = { ...records.audit.fields, [field]: value };
+        assert.throws(() => fromAudit({ fields }), MalformedRecordError);
+      });
+    }
+  }
+
+  it('refuses a record whose arguments are missing', () => {
+    assert.throws(() => processCreate.from.audit?.(withoutArguments, look), MalformedRecordError);
+  });
+});
+
+describe('ProcessCreate from /proc', () => {
+  it('reports what is known', () => {
+    assert.deepEqual(fromProcesses(), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l',
+      ProcessId: 1445,
+      ParentProcessId: 1444,
+      UserId: '1000',
+      UserName: 'alice',
+    });
+  });
+
+  for (const [argv, executable] of [
+    [['/usr/bin/ls', '-l'], '/usr/bin/ls'],
+    [['ls', '-l'], 'unknown'],
+    [[], 'unknown'],
+  ] as const) {
+    it(`says ${executable} for a hidden image called by [${argv}]`, () => {
+      assert.equal(processCreate.from.processes?.({ ...hidden, argv }, look)?.Executable, executable);
+    });
+  }
+});
+
+describe('ProcessCreate aggregated', () => {
+  it('forgets what tells occurrences apart', () => {
+    assert.deepEqual(processCreate.aggregate?.blank(fromAudit() ?? {}), {
+      Executable: '/usr/bin/ls',
+      CommandLine: 'ls -l /tmp',
+      ProcessId: 0,
+      ParentProcessId: 0,
+      UserId: '1000',
+      UserName: 'alice',
+    });
+  });
+
+  it('tells them apart by command line, program and user', () => {
+    assert.deepEqual(processCreate.aggregate?.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
+  });
+
+  it('asks the kernel for both ways to start a program', () => {
+    assert.deepEqual(processCreate.auditRules, [{ syscalls: ['execve', 'execveat'] }]);
+  });
+});

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { systemInformation } from '../../src/collectors/system-information.ts';
+import type { SystemFacts } from '../../src/contract/sources.ts';
+import { sources } from './samples.ts';
+
+const { signal } = new AbortController();
+const of = (facts: SystemFacts) =>
+  systemInformation.collect({ ...sources, system: { facts: async () => facts } }, signal);
+
+describe('SystemInformation', () => {
+  it('reports all there is, in one element', async () => {
+    assert.deepEqual(await systemInformation.collect(sources, signal), [
+      {
+        OSName: 'Debian GNU/Linux',
+        OSVersion: '13',
+        OSVendor: 'debian',
+        OsArchitecture: 'aarch64',
+        HostName: 'pump-7',
+        BIOSVersion: '1.2',
+        BootDevice: '/dev/mmcblk0p2',
+        TotalPhysicalMemoryInKB: 1_000_000,
+        FreePhysicalMemoryInKB: 400_000,
+        TotalVirtualMemoryInKB: 1_500_000,
+        FreeVirtualMemoryInKB: 900_000,
+      },
+    ]);
+  });
+
+  it('leaves out what is not known', async () => {
+    assert.deepEqual(await of({ architecture: 'armv7l', hostName: 'pump-7' }), [
+      { OsArchitecture: 'armv7l', HostName: 'pump-7' },
+    ]);
+  });
+
+  it('keeps a zero', async () => {
+    const [payload] = await of({ architecture: 'armv7l', hostName: 'pump-7', freePhysicalMemoryInKB: 0 });
+    assert.equal(payload?.FreePhysicalMemoryInKB, 0);
+  });
+});
