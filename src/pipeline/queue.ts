@@ -1,0 +1,349 @@
+import { join } from 'node:path';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { type DropReason, sum, type Totals } from '../base/counters.ts';
+import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
+import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import { QUEUES, type QueueName } from '../contract/event.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.ts';
+import { recordSize } from './segment.ts';
+import { isFull, SegmentLog, type SizedEvent } from './store.ts';
+import { type StoreFiles, systemFiles } from './store-files.ts';
+
+/** How long what was written may stay unsynced (contract §6). */
+const SYNC_WITHIN: Readonly<Record<QueueName, Duration>> = { High: milliseconds(100), Low: seconds(1) };
+/** A disk that refuses now and again is in one trouble, not in many. */
+const TROUBLE_LASTS = seconds(10);
+
+/** Evicting frees a segment, so it is a small part of the room that a queue may take. */
+const SEGMENTS = 16;
+const SMALLEST_SEGMENT = 2048;
+const LARGEST_SEGMENT = 1024 * 1024;
+
+/** With this much room left, the size of the next checkpoints does not matter. */
+const AMPLE = 64 * 1024;
+/** Events that come faster than the disk syncs are dropped, when everything older than them would have to go. */
+const WAIT_AT_MOST_EVERY = milliseconds(100);
+
+/** What a checkpoint may grow by until the next time its size is looked at. */
+const GROWTH = 128;
+
+type Queued = Totals & {
+  /** Elements that wait. */
+  readonly queued: number;
+};
+
+/**
+ * The events that wait to be sent: two queues on disk, within one limit.
+ *
+ * When they are full, the oldest of Low make room, and for High then the oldest of High; Low never takes room from
+ * High. Room is made by the segment. Events that were taken to be sent are not touched.
+ *
+ * Nothing that happens to the disk gets out of `put`, `drop`, `take` and `settle`: it is counted, and logged once.
+ */
+export class EventQueues implements Service {
+  readonly name = 'queues';
+  readonly #directory: string;
+  readonly #settings: SettingsReader;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
+  readonly #listeners: (() => void)[] = [];
+  readonly #alarm = new Alarm();
+  readonly #stop = new AbortController();
+  readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
+  readonly #troubleAt: Partial<Record<QueueName, Duration>> = {};
+  #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #running: Promise<void> | undefined;
+
+  constructor(options: {
+    directory: string;
+    settings: SettingsReader;
+    clock: Clock;
+    log: Logger;
+    files?: StoreFiles;
+  }) {
+    this.#directory = options.directory;
+    this.#settings = options.settings;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    const open = (queue: QueueName, room: () => number) =>
+      new SegmentLog(options.files ?? systemFiles, join(options.directory, queue.toLowerCase()), () =>
+        Math.min(Math.max(room() / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT),
+      );
+    this.#logs = {
+      High: open('High', () => this.#limit),
+      Low: open('Low', () => this.#limit - this.#logs.High.bytes),
+    };
+    this.#settings.onChange(() => this.#keepWithin(0));
+  }
+
+  /**
+   * Opens both queues as an earlier run left them, and begins to sync.
+   *
+   * A disk that is full, failing or read-only now is no reason not to start: what is there can still be sent.
+   * @throws AgentError when the directory cannot be used at all
+   */
+  async start(): Promise<void> {
+    for (const queue of QUEUES) {
+      try {
+        this.#open(queue);
+      } catch (cause) {
+        for (const log of Object.values(this.#logs)) log.close();
+        throw this.#unusable(cause);
+      }
+    }
+    this.#keepWithin(0);
+    const { signal } = this.#stop;
+    this.#running = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    await this.#running;
+    for (const queue of QUEUES) {
+      if (this.#running !== undefined) await this.#sync(queue);
+      this.#logs[queue].close();
+    }
+  }
+
+  /** Takes events in. Synchronous: on return they are written, though not yet synced, or counted as dropped. */
+  put(queue: QueueName, events: readonly OutgoingEvent[]): void {
+    const sized = events.map((event): SizedEvent => {
+      const jsonBytes = Buffer.byteLength(event.json);
+      return { event, jsonBytes, recordBytes: recordSize(event.name, jsonBytes) };
+    });
+    const room = this.#roomFor(queue, size(sized));
+    const { newest, others } = newestWithin(room, sized);
+    this.#lose(queue, others, 'cacheFull');
+    let error: unknown;
+    let stored = 0;
+    for (let at = 0; at < newest.length; ) {
+      const batch = this.#logs[queue].fitting(newest, at, room);
+      at += batch.length;
+      if (!this.#makeRoom(queue, size(batch))) {
+        this.#lose(queue, batch, 'cacheFull');
+        continue;
+      }
+      const refused = this.#append(queue, batch);
+      if (refused === undefined) stored += batch.length;
+      else this.#lose(queue, batch, 'unwritable');
+      error ??= refused;
+    }
+    this.#syncWithin(queue, SYNC_WITHIN[queue]);
+    if (events.length > 0) this.#sayHowItGoes(queue, error); // last: a log line may come back as an event
+    if (stored > 0) for (const listener of this.#listeners) listener();
+  }
+
+  /** Counts events that never reached the queue: as collected, and as dropped. On disk within about a second. */
+  drop(queue: QueueName, name: string, reason: DropReason, count: number): void {
+    this.#logs[queue].lose({ name, reason, elements: count, occurrences: count });
+    this.#syncWithin(queue, seconds(1));
+  }
+
+  /**
+   * The oldest events whose JSON, and a byte for each, fit into `roomBytes`. With `atLeastOne` the first, even if it
+   * alone does not fit. They are safe from eviction until settled; when there are none, there is nothing to settle.
+   *
+   * @throws Error when events of this queue are taken already
+   */
+  take(queue: QueueName, roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+    const log = this.#logs[queue];
+    try {
+      const taken = log.take(roomBytes, atLeastOne);
+      if (log.owes) this.#syncWithin(queue, seconds(1));
+      return taken;
+    } catch (error) {
+      if (errnoOf(error) === undefined) throw error;
+      this.#sayHowItGoes(queue, error);
+      return [];
+    }
+  }
+
+  /**
+   * Says what became of the taken events: `delivered` or the reason for their loss removes them, `kept` leaves them at
+   * the head of the queue.
+   *
+   * @throws Error when none are taken
+   */
+  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason): void {
+    const error = this.#logs[queue].settle(outcome);
+    this.#keepWithin(0);
+    this.#syncWithin(queue, seconds(1));
+    if (error !== undefined) this.#sayHowItGoes(queue, error);
+  }
+
+  /** What waits, taken events included. `bytes` are those of the events' JSON. */
+  waiting(queue: QueueName): { events: number; elements: number; bytes: number } {
+    return this.#logs[queue].waiting();
+  }
+
+  /** The books of a queue since it was made: collected = delivered + aggregatedAway + dropped + queued, at any moment. */
+  account(queue: QueueName): { byEvent: Record<string, Queued>; totals: Queued } {
+    const log = this.#logs[queue];
+    const queued = log.queued();
+    const rows = Object.entries(log.account().byEvent());
+    return {
+      byEvent: Object.fromEntries(rows.map(([name, row]) => [name, { ...row, queued: queued.get(name) ?? 0 }])),
+      totals: { ...sum(rows.map(([, row]) => row)), queued: log.waiting().elements },
+    };
+  }
+
+  /** Called after events were taken in, from within `put`. */
+  onPut(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  get #limit(): number {
+    return this.#settings.current().maxLocalCacheSizeInBytes;
+  }
+
+  #open(queue: QueueName): void {
+    const { found, error } = this.#logs[queue].open();
+    const { events } = this.#logs[queue].waiting();
+    if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+    this.#log.debug({ queue, events }, 'Opened a queue.');
+    if (found.keptAside.length > 0)
+      this.#log.warn({ queue, files: found.keptAside }, 'Left files alone that this version cannot read.');
+    if (found.corrupt > 0)
+      this.#log.error({ queue, events, lost: found.corrupt }, 'Found a queue damaged; the rest of it is safe.');
+    this.#syncWithin(queue, SYNC_WITHIN[queue]);
+    if (error !== undefined) this.#sayHowItGoes(queue, error);
+  }
+
+  #unusable(cause: unknown): AgentError {
+    const what = `cannot use ${this.#directory}: ${messageOf(cause)}`;
+    return ['EACCES', 'EPERM', 'EROFS', 'ENOENT', 'ENOTDIR', 'EEXIST'].includes(errnoOf(cause) ?? '')
+      ? new AgentError(
+          'STATE_DIRECTORY_UNUSABLE',
+          what,
+          'Give the agent a directory that it may write to, see stateDirectory.',
+          { cause },
+        )
+      : new AgentError(
+          'STORE_UNUSABLE',
+          what,
+          `Check the disk; if the queues cannot be saved, move ${this.#directory} away.`,
+          { cause },
+        );
+  }
+
+  /** A full disk is where High may take Low's room although the limit would allow for both. */
+  #append(queue: QueueName, batch: readonly SizedEvent[]): unknown {
+    const error = this.#logs[queue].append(batch);
+    const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict(true);
+    return evicts ? this.#logs.High.append(batch) : error;
+  }
+
+  #lose(queue: QueueName, events: readonly SizedEvent[], reason: DropReason): void {
+    for (const { event } of events) {
+      const { name, elements, occurrences }: EventTally = event;
+      this.#logs[queue].lose({ name, elements, occurrences, reason });
+    }
+  }
+
+  /** What a checkpoint for each queue, and the head of a new segment, shall always find. */
+  get #reserve(): number {
+    return 2 * (this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes + GROWTH);
+  }
+
+  /** How many of the `wanted` bytes of records there could be room for, were everything evicted that the rule allows. */
+  #roomFor(queue: QueueName, wanted: number): number {
+    const { High, Low } = this.#logs;
+    if (High.bytes + Low.bytes + wanted + AMPLE <= this.#limit) return wanted;
+    return this.#limit - this.#reserve - Low.pinnedBytes - (queue === 'High' ? High.pinnedBytes : High.bytes);
+  }
+
+  /** Makes room for `bytes` more by the rule above. @returns whether there is */
+  #makeRoom(queue: QueueName, bytes: number): boolean {
+    const { High, Low } = this.#logs;
+    if (High.bytes + Low.bytes + bytes + AMPLE <= this.#limit) return true;
+    const needed = bytes + this.#reserve;
+    const fits = () => High.bytes + Low.bytes + needed <= this.#limit;
+    if (fits()) return true;
+    const now = this.#clock.monotonic();
+    const waits = High.waits + Low.waits;
+    const mayWait = now - this.#waitedAt >= WAIT_AT_MOST_EVERY;
+    for (const log of [Low, High]) if (!fits()) log.reclaim(mayWait);
+    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(mayWait));
+    if (High.waits + Low.waits > waits) this.#waitedAt = now;
+    return fits();
+  }
+
+  /** After a change of the limit, or after checkpoints have grown into the reserve. */
+  #keepWithin(bytes: number): void {
+    const { High, Low } = this.#logs;
+    const fits = () => High.bytes + Low.bytes + bytes <= this.#limit;
+    if (fits()) return;
+    for (const log of [Low, High]) log.reclaim(true);
+    for (const log of [Low, High]) while (!fits() && log.evict(true));
+    for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
+  }
+
+  #syncWithin(queue: QueueName, wait: Duration): void {
+    if (!this.#logs[queue].needsSync && !this.#logs[queue].owes) return;
+    const at = milliseconds(this.#clock.monotonic() + wait);
+    if ((this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) <= at) return;
+    this.#syncAt[queue] = at;
+    this.#alarm.ring();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    let wait: number = hours(1);
+    for (const queue of QUEUES) {
+      const left = (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now;
+      if (left <= 0) await this.#sync(queue);
+      wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
+    }
+    await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
+  }
+
+  async #sync(queue: QueueName): Promise<void> {
+    const log = this.#logs[queue];
+    delete this.#syncAt[queue];
+    let error = log.flush();
+    try {
+      await log.sync();
+    } catch (cannotSync) {
+      error ??= cannotSync;
+    }
+    this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
+    this.#sayHowItGoes(queue, error);
+  }
+
+  /** Says once that a queue cannot be written or read, and once that it can again. */
+  #sayHowItGoes(queue: QueueName, error: unknown): void {
+    const now = this.#clock.monotonic();
+    const since = this.#troubleAt[queue];
+    if (error !== undefined) {
+      this.#troubleAt[queue] = now;
+      if (since === undefined)
+        this.#log.error({ queue, err: error }, 'Cannot write a queue; new events are dropped and counted.');
+    } else if (since !== undefined && now - since >= TROUBLE_LASTS) {
+      delete this.#troubleAt[queue];
+      this.#log.info({ queue }, 'Can write the queue again.');
+    }
+  }
+}
+
+const size = (events: readonly SizedEvent[]) => events.reduce((all, { recordBytes }) => all + recordBytes, 0);
+
+/** Those that would be left if all were put one by one into a queue of that room. */
+function newestWithin(room: number, events: readonly SizedEvent[]) {
+  const newest: SizedEvent[] = [];
+  const others: SizedEvent[] = [];
+  let left = room;
+  for (const event of events.toReversed()) {
+    const fits = event.recordBytes <= left;
+    if (fits) left -= event.recordBytes;
+    else if (event.recordBytes <= room) left = 0; // older ones would have gone before it
+    (fits ? newest : others).push(event);
+  }
+  return { newest: newest.reverse(), others: others.reverse() };
+}

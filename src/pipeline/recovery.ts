@@ -1,0 +1,179 @@
+import { join } from 'node:path';
+import { Account, droppedIn, UNIDENTIFIED } from '../base/counters.ts';
+import { errnoOf } from '../base/errors.ts';
+import type { EventTally } from '../contract/store.ts';
+import { Positions } from './positions.ts';
+import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
+import type { AppendFile, StoreFiles } from './store-files.ts';
+
+/** One file of a log, and what still waits in it. */
+export interface Segment {
+  readonly number: number;
+  readonly path: string;
+  /** Bytes on disk that count: the file may be longer, by a write that failed and could not be taken back. */
+  size: number;
+  /** The positions of its events, done ones included: from, inclusive, and to, exclusive. */
+  from: number;
+  to: number;
+  /** Where the first event that waits begins. */
+  readFrom: number;
+  /** Events that wait in it, the bytes of their envelopes, and their elements by name. */
+  events: number;
+  bytes: number;
+  readonly elements: Map<string, number>;
+  /** While it can be written, or has yet to be synced. */
+  file?: AppendFile;
+  unsynced: boolean;
+  /** Its head is known to outlast a power cut. */
+  lasting: boolean;
+}
+
+/** A log as it was found on disk. */
+export interface Recovered extends Checkpoint {
+  /** Oldest first. */
+  readonly segments: readonly Segment[];
+  /** The number of the first segment that the state was read from. */
+  readonly stateFrom: number;
+  /** Greater than that of any file there is. */
+  readonly nextNumber: number;
+  /** Files of unknown kind or format version. They are never touched. */
+  readonly keptAside: readonly string[];
+  /** Elements that were found missing and have been booked as `corrupt`. */
+  readonly corrupt: number;
+}
+
+const NAME = /^([0-9a-f]{16})\.log$/;
+const nameOf = (number: number) => `${number.toString(16).padStart(16, '0')}.log`;
+
+export const emptySegment = (folder: string, number: number, position: number): Segment => ({
+  number,
+  path: join(folder, nameOf(number)),
+  size: 0,
+  from: position,
+  to: position,
+  readFrom: SEGMENT_HEAD.length,
+  events: 0,
+  bytes: 0,
+  elements: new Map(),
+  unsynced: false,
+  lasting: false,
+});
+
+/** Takes events of a segment into its counts, or, with `sign` −1, out of them. */
+export function tally(segment: Segment, { name, elements }: EventTally, bytes: number, sign: 1 | -1): void {
+  segment.events += sign;
+  segment.bytes += sign * bytes;
+  segment.elements.set(name, (segment.elements.get(name) ?? 0) + sign * elements);
+}
+
+/**
+ * Finds out what a log holds, without writing anything.
+ *
+ * The last intact checkpoint is the base; the records behind it are replayed. What the base says is queued, and is not
+ * there, is lost: by name, `corrupt`. Behind the base nothing tells the names, only the gaps in the positions: those
+ * are collected and lost as Unidentified. So the books close whatever the disk did.
+ *
+ * @throws what the file system says when a file cannot be opened at all; a damaged disk (EIO) is what this is for
+ */
+export function recover(files: StoreFiles, folder: string): Recovered {
+  const { segments: all, keptAside, nextNumber } = findSegments(files, folder);
+  const base = findBase(files, all);
+  const account = Account.from(base?.checkpoint.account.toJSON());
+  const done = base?.checkpoint.done.copy() ?? new Positions();
+  const missing = queuedBy(account);
+  let next = base?.checkpoint.next ?? 0;
+  let floor = 0;
+  let corrupt = 0;
+
+  for (const segment of all) {
+    const behind = (start: number) =>
+      base === undefined || segment.number > base.segment.number || (segment === base.segment && start >= base.end);
+    for (const record of intactRecords(files, segment)) {
+      const replayed = behind(record.start);
+      if (replayed && record.type === 'loss') {
+        account.collect(record.name, record.occurrences);
+        account.aggregateAway(record.name, record.occurrences - record.elements);
+        account.drop(record.name, record.reason, record.elements);
+      }
+      if (record.type !== 'event' || record.position < floor) continue;
+      const { name, elements, occurrences, position } = record;
+      floor = position + 1;
+      if (done.has(position)) continue;
+      if (replayed) {
+        if (position > next && (base !== undefined || next > 0)) {
+          account.collect(UNIDENTIFIED, position - next);
+          account.drop(UNIDENTIFIED, 'corrupt', position - next);
+          corrupt += position - next;
+        }
+        account.collect(name, occurrences);
+        account.aggregateAway(name, occurrences - elements);
+        next = position + 1;
+      } else {
+        missing.set(name, (missing.get(name) ?? 0) - elements);
+      }
+      if (segment.events === 0) [segment.from, segment.readFrom] = [position, record.start];
+      segment.to = position + 1;
+      tally(segment, record, record.bytes, 1);
+    }
+  }
+  for (const [name, elements] of missing) {
+    if (elements > 0) account.drop(name, 'corrupt', elements);
+    else account.collect(name, -elements); // a segment that had been given up is back: someone restored it
+    corrupt += Math.max(0, elements);
+  }
+  const stateFrom = base?.segment.number ?? 0;
+  return { segments: all, stateFrom, next, done, account, nextNumber, keptAside, corrupt };
+}
+
+function findSegments(files: StoreFiles, folder: string) {
+  const segments: Segment[] = [];
+  const keptAside: string[] = [];
+  let nextNumber = 0;
+  for (const { name, size } of files.list(folder)) {
+    const number = Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
+    if (Number.isSafeInteger(number)) nextNumber = Math.max(nextNumber, number + 1);
+    if (Number.isSafeInteger(number) && isOurs(files, join(folder, name)))
+      segments.push({ ...emptySegment(folder, number, 0), size, unsynced: true });
+    else keptAside.push(name);
+  }
+  return { segments: segments.sort((a, b) => a.number - b.number), keptAside: keptAside.sort(), nextNumber };
+}
+
+/** A head that was torn, or ends in the zeros that a power cut can leave, was ours as well. */
+function isOurs(files: StoreFiles, path: string): boolean {
+  const head = Buffer.alloc(SEGMENT_HEAD.length);
+  try {
+    files.read(path, 0, head);
+  } catch (error) {
+    if (errnoOf(error) !== 'EIO') throw error;
+    return false;
+  }
+  const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
+  return written.equals(SEGMENT_HEAD.subarray(0, written.length));
+}
+
+/** The last intact checkpoint, which is in the newest segment unless that one is damaged. */
+function findBase(files: StoreFiles, segments: readonly Segment[]) {
+  for (const segment of segments.toReversed()) {
+    let last: (StoredRecord & { type: 'checkpoint' }) | undefined;
+    for (const record of intactRecords(files, segment)) if (record.type === 'checkpoint') last = record;
+    if (last !== undefined) return { segment, end: last.end, checkpoint: last.checkpoint };
+  }
+  return undefined;
+}
+
+function* intactRecords(files: StoreFiles, segment: Segment): Generator<StoredRecord> {
+  try {
+    yield* readRecords(files, segment.path, SEGMENT_HEAD.length, segment.size);
+  } catch (error) {
+    if (errnoOf(error) !== 'EIO') throw error;
+  }
+}
+
+/** What an account says is queued, by name: whatever became of nothing else. */
+function queuedBy(account: Account): Map<string, number> {
+  const rows = Object.entries(account.byEvent());
+  return new Map(
+    rows.map(([name, row]) => [name, row.collected - row.delivered - row.aggregatedAway - droppedIn(row)]),
+  );
+}

@@ -1,0 +1,138 @@
+import {
+  close,
+  closeSync,
+  fdatasync,
+  fsync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  open,
+  openSync,
+  readdirSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * The few things the store asks of a file system. A seam, so that a test can tear, fill up and fail each of them.
+ *
+ * Every method throws, or rejects with, the error of the system call behind it.
+ */
+export interface StoreFiles {
+  /** Makes a private folder, and those above it; one that is there already is fine. */
+  makeFolder(folder: string): void;
+  /** The plain files of a folder, in no particular order. */
+  list(folder: string): { readonly name: string; readonly size: number }[];
+  /** Fills `into` from `offset` on. @returns how many bytes there were, fewer than asked for at the end of the file */
+  read(path: string, offset: number, into: Buffer): number;
+  /** Makes a private file; one of that name must not be there yet. */
+  create(path: string): AppendFile;
+  /** A file that is gone already is fine. */
+  remove(path: string): void;
+  /** Makes a file outlast a power cut; or of a folder, which files there are. */
+  sync(path: string): Promise<void>;
+  /** The same, and holds up the caller until it is done. */
+  syncNow(path: string): void;
+}
+
+/** A file that is being written, at its end only. */
+export interface AppendFile {
+  /** Writes all of it. When it throws, a part may have been written. `bytes` may be used again afterwards. */
+  append(bytes: Buffer): void;
+  truncate(size: number): void;
+  /** Makes what was appended before the call outlast a power cut. Does not hold up the caller's thread. */
+  sync(): Promise<void>;
+  /** May be called while `sync` is under way, and twice. */
+  close(): void;
+}
+
+/** The file system of the operating system. */
+export const systemFiles: StoreFiles = {
+  makeFolder: (folder) => void mkdirSync(folder, { recursive: true, mode: 0o700 }),
+
+  list: (folder) =>
+    readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ name }) => ({ name, size: statSync(join(folder, name)).size })),
+
+  read(path, offset, into) {
+    const file = openSync(path, 'r');
+    try {
+      let got = 0;
+      while (got < into.length) {
+        const more = readSync(file, into, got, into.length - got, offset + got);
+        if (more === 0) break;
+        got += more;
+      }
+      return got;
+    } finally {
+      closeSync(file);
+    }
+  },
+
+  create: (path) => new SystemAppendFile(openSync(path, 'ax', 0o600)),
+
+  remove: (path) => rmSync(path, { force: true }),
+
+  syncNow(path) {
+    const file = openSync(path, 'r');
+    try {
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+  },
+
+  sync: (path) =>
+    new Promise((resolve, reject) => {
+      open(path, 'r', (cannotOpen, file) => {
+        if (cannotOpen) return reject(cannotOpen);
+        fsync(file, (cannotSync) => close(file, () => (cannotSync ? reject(cannotSync) : resolve())));
+      });
+    }),
+};
+
+class SystemAppendFile implements AppendFile {
+  readonly #file: number;
+  #syncing = 0;
+  #closed = false;
+
+  constructor(file: number) {
+    this.#file = file;
+  }
+
+  append(bytes: Buffer): void {
+    let written = 0;
+    while (written < bytes.length) written += writeSync(this.#file, bytes, written, bytes.length - written);
+  }
+
+  truncate(size: number): void {
+    ftruncateSync(this.#file, size);
+  }
+
+  sync(): Promise<void> {
+    this.#syncing += 1;
+    return new Promise((resolve, reject) => {
+      fdatasync(this.#file, (error) => {
+        this.#syncing -= 1;
+        if (this.#closed) this.#release();
+        if (error) reject(error);
+        else resolve();
+      });
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#release();
+  }
+
+  /** Closing a descriptor that another thread is syncing could make that thread sync a stranger's file. */
+  #release(): void {
+    if (this.#syncing === 0) closeSync(this.#file);
+  }
+}

@@ -1,0 +1,524 @@
+/*
+ * The segment log: one queue on disk.
+ *
+ * A log is a folder of segment files, numbered in the order they were made. Only the newest is written, and only at its
+ * end; a file is never changed otherwise, and space is freed by deleting whole files. segment.ts has the format,
+ * recovery.ts reads a log back, queue.ts decides how much room the two logs may take.
+ *
+ * Invariants
+ *
+ *   1. Each event has a position, one more than the event before. Positions are never used twice, over restarts too,
+ *      except for those of events that a power cut took.
+ *   2. Every segment begins with a checkpoint: the next position, the positions that are done with, and the account.
+ *      The state of a log is its last intact checkpoint and the records behind it. Older segments are needed for the
+ *      events in them and nothing else, so any of them may go at any time without costing the account.
+ *   3. At every checkpoint, and after every record: collected = delivered + aggregatedAway + dropped + queued, by name,
+ *      where queued is what the account leaves over. So the queue's true contents, compared with it, show what is
+ *      missing and under which name: nothing has to be known about how it was lost.
+ *   4. What is in memory is on disk, but for losses that were counted and a checkpoint that is owed (`owes`), which go
+ *      out with the next write. Event bodies are never kept in memory.
+ *   5. A segment is deleted only when all its events are done with, and never the newest of those that are synced. So a
+ *      power cut never costs more of the account than the last unsynced second.
+ *
+ * Operations, and what a crash at each point of them leaves. A *kill* ends the process: every write that returned is in
+ * the kernel's hands. A *power cut* also takes writes that were not synced, of each file on its own, and can bring back
+ * deleted files.
+ *
+ *   append     One write for the batch. Killed in it: a torn tail, whose intact records count as appended, though their
+ *              caller never heard of it; the torn record is skipped. Power cut: the last unsynced second is gone, by
+ *              any part. Gone before the last checkpoint that survived, it is counted as `corrupt`; behind it, nobody
+ *              ever knows.
+ *   roll       When a batch does not fit the newest segment, the next one is made: head, checkpoint and batch in one
+ *              write. Killed in it: an empty or torn file; the state is that of the segment before.
+ *   settle     The outcome is booked and a checkpoint appended; then segments whose events are all done with are dead.
+ *              Killed before the checkpoint: the events are sent again, with the same ids. Dead segments are deleted
+ *              after the next sync, so that a power cut cannot keep the deletion and lose the checkpoint. Killed
+ *              before: they are found dead, and deleted then. When room is needed they go at once: a power cut that
+ *              keeps only the deletion, or a kill on a disk too full for the checkpoint, then has their events counted
+ *              as `corrupt` instead of `delivered`.
+ *   evict      A checkpoint that books the oldest segment as dropped is appended, then it is deleted, at once. Killed
+ *              between: the segment is found dead. Power cut that keeps the deletion but not the checkpoint: its events
+ *              are counted as `corrupt` instead of `cacheFull`. When the disk is too full for the checkpoint, the order
+ *              is reversed: killed between, again `corrupt` instead of `cacheFull`.
+ *   sync       Files are synced oldest first, then the folder, then the dead are deleted.
+ *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed in it: the next open
+ *              comes to the same result, since all it found out is derived from what is still there.
+ *
+ * When a write fails, what it left is truncated away, and the state is as before it. If truncating fails too, the
+ * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
+ * the disk is not taken for events later.
+ */
+import { Account, type DropReason } from '../base/counters.ts';
+import { errnoOf } from '../base/errors.ts';
+import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
+import { Positions } from './positions.ts';
+import { emptySegment, type Recovered, recover, type Segment, tally } from './recovery.ts';
+import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
+import type { StoreFiles } from './store-files.ts';
+
+/** An event with its sizes, which are worth working out only once. */
+export interface SizedEvent {
+  readonly event: OutgoingEvent;
+  readonly jsonBytes: number;
+  readonly recordBytes: number;
+}
+
+/** Events that were taken and not settled yet, and the segments they came from. */
+interface Taken {
+  readonly events: readonly QueuedEvent[];
+  readonly from: readonly Span[];
+}
+
+interface Span {
+  readonly segment: Segment;
+  readonly events: { event: QueuedEvent; bytes: number }[];
+  /** Where to read on. */
+  end: number;
+}
+
+/** One queue on disk; see above. Not a writer for several processes. */
+export class SegmentLog {
+  readonly #files: StoreFiles;
+  readonly #folder: string;
+  /** A segment that has reached this is full; a single batch or event may go beyond. */
+  readonly #segmentBytes: () => number;
+  readonly #writer = new RecordWriter();
+  #account = new Account();
+  #done = new Positions();
+  #next = 0;
+  #nextNumber = 0;
+  /** Oldest first; those with events that wait, and those with the state. */
+  #segments: Segment[] = [];
+  #current: Segment | undefined;
+  /** Those that the state would be recovered from: the newest, after opening also those it was recovered from. */
+  #stateIn = new Set<Segment>();
+  #dead: Segment[] = [];
+  readonly #losses = new Map<string, Loss>();
+  #checkpointOwed = false;
+  #folderChanged = false;
+  #taken: Taken | undefined;
+  #open = false;
+  /** How often the caller was held up until the disk had synced. */
+  waits = 0;
+
+  constructor(files: StoreFiles, folder: string, segmentBytes: () => number) {
+    this.#files = files;
+    this.#folder = folder;
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /**
+   * @returns what was found, and the error when the log can be read but not written now; it will try again
+   * @throws when it cannot even be read
+   */
+  open(): { found: Recovered; error?: unknown } {
+    this.#files.makeFolder(this.#folder);
+    const found = recover(this.#files, this.#folder);
+    this.#segments = [...found.segments];
+    this.#stateIn = new Set(found.segments.filter(({ number }) => number >= found.stateFrom));
+    this.#account = found.account;
+    this.#done = found.done.copy();
+    this.#next = found.next;
+    this.#nextNumber = found.nextNumber;
+    this.#bury();
+    this.#checkpointOwed = true;
+    this.#open = true;
+    const error = this.flush();
+    return error === undefined ? { found } : { found, error };
+  }
+
+  /** Bytes on disk, framing and what is not deleted yet included. */
+  get bytes(): number {
+    return [...this.#segments, ...this.#dead].reduce((all, { size }) => all + size, 0);
+  }
+
+  /** Of them, those that eviction cannot free: taken, and waiting to be settled. */
+  get pinnedBytes(): number {
+    return (this.#taken?.from ?? []).reduce((all, { segment }) => all + segment.size, 0);
+  }
+
+  /** What a segment without events takes, and therefore the least that a log takes. */
+  get emptyBytes(): number {
+    return SEGMENT_HEAD.length + checkpointSize(this.#checkpoint());
+  }
+
+  get owes(): boolean {
+    return this.#checkpointOwed || this.#losses.size > 0;
+  }
+
+  get needsSync(): boolean {
+    return this.#folderChanged || this.#segments.some(({ unsynced }) => unsynced) || this.#dead.length > 0;
+  }
+
+  waiting(): { events: number; elements: number; bytes: number } {
+    const total = { events: 0, elements: 0, bytes: 0 };
+    for (const { events, bytes, elements } of this.#segments) {
+      total.events += events;
+      total.bytes += bytes;
+      for (const count of elements.values()) total.elements += count;
+    }
+    return total;
+  }
+
+  /** Elements that wait, by name. */
+  queued(): Map<string, number> {
+    const queued = new Map<string, number>();
+    for (const { elements } of this.#segments) {
+      for (const [name, count] of elements) queued.set(name, (queued.get(name) ?? 0) + count);
+    }
+    return queued;
+  }
+
+  account(): Account {
+    return this.#account;
+  }
+
+  /**
+   * The events, from `start` on, that go into one write: as many as the segment has room for, or a new one would have,
+   * and no more than `most` bytes; but at least one.
+   */
+  fitting(events: readonly SizedEvent[], start: number, most: number): readonly SizedEvent[] {
+    const within = (room: number) => {
+      let end = start;
+      for (let left = Math.min(room, most); left >= (events[end]?.recordBytes ?? Number.POSITIVE_INFINITY); end += 1)
+        left -= events[end]?.recordBytes ?? 0;
+      return events.slice(start, end);
+    };
+    const here = this.#current === undefined ? [] : within(this.#segmentBytes() - this.#current.size);
+    if (here.length > 0) return here;
+    const anew = within(this.#segmentBytes() - this.emptyBytes);
+    return anew.length > 0 ? anew : events.slice(start, start + 1);
+  }
+
+  /** Takes events in, in one write. @returns why it could not; then nothing has changed */
+  append(events: readonly SizedEvent[]): unknown {
+    return this.#write(events);
+  }
+
+  /** Counts what never came in, or was merged away before: collected and dropped. On disk with the next write. */
+  lose(loss: Loss): void {
+    const { name, reason, elements, occurrences } = loss;
+    this.#account.collect(name, occurrences);
+    this.#account.aggregateAway(name, occurrences - elements);
+    this.#account.drop(name, reason, elements);
+    const key = `${reason} ${name}`;
+    const before = this.#losses.get(key);
+    this.#losses.set(key, {
+      name,
+      reason,
+      elements: elements + (before?.elements ?? 0),
+      occurrences: occurrences + (before?.occurrences ?? 0),
+    });
+  }
+
+  /** Writes what the log owes. @returns why it could not */
+  flush(): unknown {
+    return this.owes ? this.#write([]) : undefined;
+  }
+
+  /**
+   * The oldest events whose envelopes, and a byte for each, fit into `roomBytes`; see EventQueues.take.
+   *
+   * What cannot be read from the disk is skipped. A segment that yields nothing any more is given up as `corrupt`.
+   * @throws what the file system says, unless that means damage
+   */
+  take(roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+    if (this.#taken !== undefined) throw new Error('Events are taken already.');
+    const from: Span[] = [];
+    let room = roomBytes;
+    let full = false;
+    for (const segment of this.#segments.filter(({ events }) => events > 0)) {
+      const span: Span = { segment, events: [], end: segment.readFrom };
+      for (const record of this.#readWaiting(segment)) {
+        full = record.bytes + 1 > room && !(atLeastOne && from.length === 0 && span.events.length === 0);
+        if (full) break;
+        const { position, name, elements, occurrences, bytes } = record;
+        span.events.push({ event: { position, name, elements, occurrences, json: record.json() }, bytes });
+        span.end = record.end;
+        room -= bytes + 1;
+      }
+      if (span.events.length > 0) from.push(span);
+      if (full) break;
+      span.end = segment.size;
+      if (span.events.length === 0 && from.length > 0) break;
+      if (span.events.length === 0) this.#giveUp(segment, 'corrupt');
+    }
+    const events = from.flatMap((span) => span.events.map(({ event }) => event));
+    if (events.length > 0) this.#taken = { events, from };
+    return events;
+  }
+
+  /** Ends what `take` began; see EventQueues.settle. @returns why it is not on disk yet */
+  settle(outcome: 'delivered' | 'kept' | DropReason): unknown {
+    if (this.#taken === undefined) throw new Error('No events are taken.');
+    const { events, from } = this.#taken;
+    this.#taken = undefined;
+    if (outcome === 'kept') return undefined;
+    for (const { name, elements } of events) {
+      if (outcome === 'delivered') this.#account.deliver(name, elements);
+      else this.#account.drop(name, outcome, elements);
+    }
+    for (const { segment, events: ofSegment, end } of from) {
+      for (const { event, bytes } of ofSegment) tally(segment, event, bytes, -1);
+      segment.readFrom = end;
+      if (end === segment.size && segment.events > 0) this.#giveUp(segment, 'corrupt');
+    }
+    this.#done.add(0, (events.at(-1)?.position ?? -1) + 1);
+    this.#bury();
+    this.#checkpointOwed = true;
+    return this.flush();
+  }
+
+  /**
+   * Drops the oldest segment that has events, none of them taken.
+   *
+   * @param mayWait for the disk, when nothing newer than that segment has been synced yet; otherwise it stays
+   * @returns whether that freed anything
+   */
+  evict(mayWait: boolean): boolean {
+    const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
+    const victim = this.#segments.find((segment) => segment.events > 0 && !taken.has(segment));
+    if (victim === undefined || (!mayWait && !this.#outlasts(victim))) return false;
+    const error = this.#write([], victim);
+    if (error === undefined) {
+      this.#giveUp(victim, 'cacheFull');
+      return this.free(mayWait);
+    }
+    if (!isFull(error) || this.#stateIn.has(victim) || !this.#mayDelete(victim, mayWait)) return false;
+    if (!this.#remove(victim)) return false;
+    this.#segments = this.#segments.filter((segment) => segment !== victim);
+    this.#giveUp(victim, 'cacheFull');
+    this.#checkpointOwed = true;
+    return true;
+  }
+
+  /** Frees what holds no event that waits: dead segments, and a newest one that is nothing but past. */
+  reclaim(mayWait: boolean): boolean {
+    const error = this.flush();
+    if (error !== undefined && !isFull(error)) return false;
+    const freed = this.free(mayWait);
+    const current = this.#current;
+    if (current === undefined || current.events > 0 || current.size < 2 * this.emptyBytes) return freed;
+    if (!mayWait && !this.#outlasts(current)) return freed;
+    return this.#write([], current) === undefined && this.free(mayWait);
+  }
+
+  /** Deletes dead segments now. @returns whether there were any */
+  free(mayWait: boolean): boolean {
+    const before = this.#dead.length;
+    this.#dead = this.#dead.filter((segment) => !(this.#mayDelete(segment, mayWait) && this.#remove(segment)));
+    return this.#dead.length < before;
+  }
+
+  /** Makes what was written before the call outlast a power cut. */
+  async sync(): Promise<void> {
+    const dead = new Set(this.#checkpointOwed ? [] : this.#dead);
+    const synced = this.#segments.filter(({ unsynced }) => unsynced);
+    for (const segment of synced) {
+      if (!this.#segments.includes(segment)) continue; // evicted meanwhile
+      segment.unsynced = false;
+      try {
+        await (segment.file?.sync() ?? this.#files.sync(segment.path));
+      } catch (error) {
+        if (!this.#segments.includes(segment)) continue;
+        // The kernel may have thrown the pages away and called them clean: another sync would prove nothing.
+        if (segment === this.#current) this.#current = undefined;
+        this.#checkpointOwed = true;
+        throw error;
+      } finally {
+        if (segment !== this.#current && !segment.unsynced) closeFile(segment);
+      }
+    }
+    if (this.#folderChanged) {
+      this.#folderChanged = false;
+      try {
+        await this.#files.sync(this.#folder);
+      } catch (error) {
+        this.#folderChanged = true;
+        throw error;
+      }
+    }
+    for (const segment of this.#segments) segment.lasting ||= !segment.unsynced;
+    this.#dead = this.#dead.filter((segment) => !dead.has(segment) || !this.#remove(segment));
+  }
+
+  close(): void {
+    for (const segment of [...this.#segments, ...this.#dead]) closeFile(segment);
+    this.#current = undefined;
+    this.#open = false;
+  }
+
+  *#readWaiting(segment: Segment) {
+    try {
+      for (const record of readRecords(this.#files, segment.path, segment.readFrom, segment.size)) {
+        if (record.type === 'event' && !this.#done.has(record.position)) yield record;
+      }
+    } catch (error) {
+      if (errnoOf(error) !== 'EIO' && errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
+
+  #checkpoint(): Checkpoint {
+    return { next: this.#next, done: this.#done, account: this.#account };
+  }
+
+  /** As it will be once `victim` has been given up. */
+  #checkpointWithout(victim: Segment): Checkpoint {
+    const account = Account.from(this.#account.toJSON());
+    const done = this.#done.copy();
+    for (const [name, elements] of victim.elements) account.drop(name, 'cacheFull', elements);
+    done.add(victim.from, victim.to);
+    return { next: this.#next, done, account };
+  }
+
+  /** Writes events and what the log owes. A second try follows if deleting dead segments made room for it. */
+  #write(events: readonly SizedEvent[], without?: Segment): unknown {
+    if (!this.#open) return new Error('The log is closed.');
+    const error = this.#tryToWrite(events, without);
+    return error !== undefined && isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
+  }
+
+  /** @param without a segment that the checkpoint shall say is given up; if it is the current one, a new one begins */
+  #tryToWrite(events: readonly SizedEvent[], without: Segment | undefined): unknown {
+    let segment = this.#current === without ? undefined : this.#current;
+    if (segment !== undefined) {
+      this.#compose(events, { head: false, without });
+      const full = segment.size + this.#writer.bytes.length > this.#segmentBytes();
+      if (full && (segment.events > 0 || segment.size > 2 * this.emptyBytes)) segment = undefined;
+    }
+    const rolls = segment === undefined;
+    if (rolls) this.#compose(events, { head: true, without });
+    const { bytes } = this.#writer;
+    try {
+      segment ??= this.#begin();
+      if (segment.file === undefined) throw new Error('The segment is closed.');
+      segment.file.append(bytes);
+    } catch (error) {
+      if (segment !== undefined && !this.#takeBack(segment, rolls)) this.#burn(events.length);
+      return error ?? new Error('unknown');
+    }
+    if (rolls) {
+      this.#segments.push(segment);
+      this.#current = segment;
+      this.#stateIn = new Set([segment]);
+    }
+    segment.size += bytes.length;
+    segment.unsynced = true;
+    this.#checkpointOwed = false;
+    this.#losses.clear();
+    for (const { event, jsonBytes } of events) {
+      this.#account.collect(event.name, event.occurrences);
+      this.#account.aggregateAway(event.name, event.occurrences - event.elements);
+      tally(segment, event, jsonBytes, 1);
+    }
+    this.#next += events.length;
+    segment.to = this.#next;
+    if (rolls) this.#bury();
+    return undefined;
+  }
+
+  #compose(events: readonly SizedEvent[], { head, without }: { head: boolean; without: Segment | undefined }): void {
+    const writer = this.#writer;
+    writer.clear();
+    if (head) writer.head();
+    if (without !== undefined) writer.checkpoint(this.#checkpointWithout(without));
+    else if (head || this.#checkpointOwed) writer.checkpoint(this.#checkpoint());
+    else for (const loss of this.#losses.values()) writer.loss(loss);
+    let position = this.#next;
+    for (const { event, jsonBytes } of events) writer.event(position++, event, event.json, jsonBytes);
+  }
+
+  #begin(): Segment {
+    const segment = emptySegment(this.#folder, this.#nextNumber, this.#next);
+    this.#nextNumber += 1; // also when it fails: a name that was tried may exist
+    segment.file = this.#files.create(segment.path);
+    this.#folderChanged = true;
+    return segment;
+  }
+
+  /**
+   * Undoes a write that failed.
+   *
+   * When something of it stays, what follows must go into a file with a higher number: the state is that of the last
+   * checkpoint, and the remains may hold one.
+   * @returns whether nothing of it is left
+   */
+  #takeBack(segment: Segment, isNew: boolean): boolean {
+    try {
+      if (isNew) this.#files.remove(segment.path);
+      else segment.file?.truncate(segment.size);
+      return true;
+    } catch {
+      this.#current = undefined;
+      return false;
+    } finally {
+      if (isNew) closeFile(segment);
+    }
+  }
+
+  #burn(positions: number): void {
+    this.#done.add(this.#next, this.#next + positions);
+    this.#next += positions;
+    this.#checkpointOwed = true;
+  }
+
+  /** Whether a power cut after deleting a segment would leave as new a state as one before. */
+  #outlasts(segment: Segment): boolean {
+    const lasting = [...this.#segments, ...this.#dead].filter((one) => one.lasting);
+    const newest = lasting.reduce((best, { number }) => Math.max(best, number), -1);
+    return newest >= 0 && newest !== segment.number;
+  }
+
+  #mayDelete(segment: Segment, mayWait: boolean): boolean {
+    if (this.#outlasts(segment)) return true;
+    if (!mayWait) return false;
+    this.waits += 1;
+    try {
+      for (const { path } of this.#stateIn) this.#files.syncNow(path);
+      this.#files.syncNow(this.#folder);
+    } catch {
+      return false;
+    }
+    for (const one of this.#stateIn) one.lasting = true;
+    return this.#outlasts(segment);
+  }
+
+  /** Books all that waits in a segment as dropped. */
+  #giveUp(segment: Segment, reason: DropReason): void {
+    for (const [name, elements] of segment.elements) if (elements > 0) this.#account.drop(name, reason, elements);
+    segment.elements.clear();
+    segment.events = 0;
+    segment.bytes = 0;
+    segment.readFrom = segment.size;
+    this.#done.add(segment.from, segment.to);
+    this.#checkpointOwed ||= reason === 'corrupt';
+    this.#bury();
+  }
+
+  /** Finds the segments that are all past, and moves the end of the past up to the first event that waits. */
+  #bury(): void {
+    const alive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
+    this.#dead.push(...this.#segments.filter((segment) => !alive(segment)));
+    this.#segments = this.#segments.filter(alive);
+    this.#done.add(0, this.#segments.find(({ events }) => events > 0)?.from ?? this.#next);
+  }
+
+  #remove(segment: Segment): boolean {
+    closeFile(segment);
+    try {
+      this.#files.remove(segment.path);
+      this.#folderChanged = true;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function closeFile(segment: Segment): void {
+  segment.file?.close();
+  delete segment.file;
+}
+
+/** No room is left, on the disk or for this user. */
+export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

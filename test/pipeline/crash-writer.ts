@@ -1,0 +1,37 @@
+import { writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '../../src/base/clock.ts';
+import { createLog } from '../../src/base/log.ts';
+import { EventQueues } from '../../src/pipeline/queue.ts';
+import { testSettings } from './queue-fixture.ts';
+
+/*
+ * Puts numbered events into the queues of the directory given, says after each batch how far it got, and goes on until
+ * it is killed. Run by store.test.ts.
+ */
+async function write(directory: string): Promise<never> {
+  const queues = new EventQueues({
+    directory,
+    settings: testSettings(50_000_000),
+    clock: systemClock,
+    log: createLog({ level: 'silent' }),
+  });
+  await queues.start();
+  for (let n = queues.account('High').totals.collected; ; ) {
+    const batch = Array.from({ length: 20 }, () => ({
+      name: 'ProcessCreate',
+      elements: 1,
+      occurrences: 1,
+      json: JSON.stringify({ n: n++, x: 'x'.repeat(500) }),
+    }));
+    queues.put('High', batch);
+    writeSync(1, `${n}\n`);
+    const taken = queues.take('High', 3_000, true);
+    if (n % 3 === 0 && taken.length > 0) queues.settle('High', 'delivered');
+    else if (taken.length > 0) queues.settle('High', 'kept');
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+// Only as a process of its own: nobody who happens to load this file is to write for ever.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await write(process.argv[2] ?? '');

@@ -1,0 +1,302 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AgentError } from '../../src/base/errors.ts';
+import { assertClosed, contents, event, events, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
+import { SimulatedFiles, seeded } from './simulated-files.ts';
+
+describe('EventQueues', () => {
+  let files: SimulatedFiles;
+  let now: Fixture;
+
+  const open = async (limit = 1_000_000) => {
+    now = fixture(files, '/q', limit);
+    await now.queues.start();
+  };
+  const said = (message: RegExp) => now.lines.filter(({ msg }) => message.test(msg)).length;
+  const onDisk = () => [...files.files.values()].reduce((all, { data }) => all + data.length, 0);
+
+  beforeEach(async () => {
+    files = new SimulatedFiles(seeded(1));
+    await open();
+  });
+  afterEach(async () => {
+    assertClosed(now.queues);
+    await now.queues.stop();
+  });
+
+  describe('taking', () => {
+    it('gives the oldest that fit, a byte for each included', () => {
+      const all = events(5, 100);
+      now.queues.put('High', all);
+      assert.equal(now.queues.take('High', 302, false).length, 2);
+      now.queues.settle('High', 'kept');
+      assert.deepEqual(jsonOf(now.queues.take('High', 303, false)), jsonOf(all.slice(0, 3)));
+    });
+
+    it('gives the first although it does not fit, when at least one is asked for', () => {
+      now.queues.put('Low', events(2, 100));
+      assert.equal(now.queues.take('Low', 50, false).length, 0);
+      assert.equal(now.queues.take('Low', 50, true).length, 1);
+    });
+
+    it('refuses to take twice, and to settle what was not taken', () => {
+      now.queues.put('Low', events(2));
+      assert.throws(() => now.queues.settle('Low', 'kept'));
+      now.queues.take('Low', 1_000, true);
+      assert.throws(() => now.queues.take('Low', 1_000, true));
+    });
+
+    it('says how much waits, what is taken included', () => {
+      now.queues.put('Low', [event(100, 'Login', 3, 9), event(200)]);
+      now.queues.take('Low', 150, true);
+      assert.deepEqual(now.queues.waiting('Low'), { events: 2, elements: 4, bytes: 300 });
+    });
+  });
+
+  describe('settling', () => {
+    it('books by name what was delivered, refused, merged away and still waits', async () => {
+      now.queues.put('High', [event(100, 'Login', 2, 7), event(100, 'Login'), event(100, 'ProcessCreate')]);
+      now.queues.take('High', 1, true);
+      now.queues.settle('High', 'delivered');
+      now.queues.take('High', 1, true);
+      now.queues.settle('High', 'refused');
+      const login = { collected: 8, delivered: 2, aggregatedAway: 5, dropped: { refused: 1 }, queued: 0 };
+      assert.deepEqual(now.queues.account('High').byEvent.Login, login);
+      assert.equal(now.queues.account('High').totals.queued, 1);
+      await now.queues.stop();
+      await open();
+      assert.deepEqual(now.queues.account('High').byEvent.Login, login);
+    });
+
+    it('keeps what could not be sent at the head, with the same positions', () => {
+      now.queues.put('High', events(3));
+      const taken = now.queues.take('High', 250, true);
+      now.queues.settle('High', 'kept');
+      now.queues.put('High', events(1));
+      assert.deepEqual(now.queues.take('High', 250, true), taken);
+    });
+  });
+
+  describe('counting what never came in', () => {
+    it('books it at once, and writes it within a second', async () => {
+      now.queues.drop('Low', 'Login', 'malformed', 3);
+      assert.deepEqual(now.queues.account('Low').totals.dropped, { malformed: 3 });
+      await now.clock.advance(1_000);
+      files.restart(); // killed
+      await open();
+      assert.deepEqual(now.queues.account('Low').totals.dropped, { malformed: 3 });
+    });
+  });
+
+  describe('when full', () => {
+    const fill = async (queue: 'High' | 'Low') => {
+      for (let i = 0; i < 200; i += 1) {
+        now.queues.put(queue, events(1, 400));
+        if (i % 10 === 9) await now.clock.advance(1_000);
+      }
+    };
+
+    beforeEach(async () => {
+      await now.queues.stop();
+      files = new SimulatedFiles(seeded(1));
+      await open(40_000);
+    });
+    afterEach(() => assert.ok(onDisk() <= now.settings.limit, `${onDisk()} bytes`));
+
+    it('drops the oldest of Low for Low', async () => {
+      const last = event(400);
+      await fill('Low');
+      now.queues.put('Low', [last]);
+      assert.ok((now.queues.account('Low').totals.dropped.cacheFull ?? 0) > 90);
+      assert.equal(contents(now.queues, 'Low').at(-1)?.json, last.json);
+    });
+
+    it('drops all of Low for High, and only then the oldest of High', async () => {
+      await fill('Low');
+      await fill('High');
+      assert.equal(now.queues.waiting('Low').events, 0);
+      assert.ok(now.queues.waiting('High').events > 70);
+    });
+
+    it('never drops High for Low', async () => {
+      await fill('High');
+      const before = jsonOf(contents(now.queues, 'High'));
+      await fill('Low');
+      assert.deepEqual(jsonOf(contents(now.queues, 'High')), before);
+      assert.equal(now.queues.account('Low').totals.collected, 200);
+    });
+
+    it('touches nothing that is being sent', async () => {
+      await fill('High');
+      const taken = now.queues.take('High', 10_000, true);
+      await fill('High');
+      now.queues.settle('High', 'kept');
+      assert.deepEqual(jsonOf(contents(now.queues, 'High').slice(0, taken.length)), jsonOf(taken));
+    });
+
+    it('does not empty the queue for an event that could never fit', async () => {
+      now.queues.put('High', events(10, 400));
+      now.queues.put('High', [event(50_000)]);
+      assert.equal(now.queues.waiting('High').events, 10);
+      assert.deepEqual(now.queues.account('High').totals.dropped, { cacheFull: 1 });
+    });
+
+    it('obeys a smaller limit at once, Low first, and a larger one as well', async () => {
+      now.queues.put('High', events(20, 400));
+      now.queues.put('Low', events(40, 400));
+      now.settings.setLimit(16_000);
+      assert.ok(onDisk() <= 16_000);
+      assert.equal(now.queues.waiting('High').events, 20);
+      now.settings.setLimit(8_192);
+      assert.ok(onDisk() <= 8_192);
+      assert.equal(now.queues.waiting('Low').events, 0);
+      now.settings.setLimit(100_000);
+      await fill('High');
+      assert.ok(now.queues.waiting('High').events >= 200);
+    });
+
+    it('drops what comes faster than the disk syncs, rather than wait for it each time', () => {
+      now.settings.setLimit(8_192);
+      const before = files.counts.syncNow ?? 0;
+      for (let i = 0; i < 200; i += 1) now.queues.put('High', events(1, 400));
+      assert.ok((files.counts.syncNow ?? 0) - before <= 4);
+      assert.equal(now.queues.account('High').totals.collected, 200);
+    });
+
+    it('works with the smallest limit there is', async () => {
+      now.settings.setLimit(8_192);
+      await fill('High');
+      assert.ok(now.queues.waiting('High').events >= 8, `${now.queues.waiting('High').events} events`);
+    });
+  });
+
+  describe('on a bad disk', () => {
+    it('drops new events as unwritable, says so once, and goes on when it can', async () => {
+      now.queues.put('Low', events(2));
+      files.fault = (operation) => (operation === 'append' || operation === 'create' ? 'EROFS' : undefined);
+      for (let i = 0; i < 5; i += 1) now.queues.put('Low', events(2));
+      await now.clock.advance(1_000);
+      assert.deepEqual(now.queues.account('Low').totals.dropped, { unwritable: 10 });
+      assert.equal(said(/Cannot write/), 1);
+      files.fault = () => undefined;
+      await now.clock.advance(30_000);
+      now.queues.put('Low', events(1));
+      assert.equal(said(/again/), 1);
+      assert.equal(now.queues.waiting('Low').events, 3);
+    });
+
+    it('makes room on a full disk from what was delivered', () => {
+      now.settings.setLimit(40_000);
+      for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
+      now.queues.take('Low', 15_000, true);
+      now.queues.settle('Low', 'delivered');
+      files.capacity = onDisk() + 100;
+      now.queues.put('Low', events(1, 1_000));
+      assert.deepEqual(now.queues.account('Low').totals.dropped, {});
+    });
+
+    it('makes room for High on a full disk from Low', () => {
+      now.settings.setLimit(40_000);
+      for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
+      files.capacity = onDisk();
+      now.queues.put('High', events(1, 1_000));
+      assert.equal(now.queues.waiting('High').events, 1);
+      assert.ok((now.queues.account('Low').totals.dropped.cacheFull ?? 0) > 0);
+      now.queues.put('Low', events(9, 1_000));
+      assert.ok((now.queues.account('Low').totals.dropped.unwritable ?? 0) > 0);
+    });
+
+    it('starts on a full disk, and sends what is there', async () => {
+      now.queues.put('High', events(3));
+      await now.queues.stop();
+      files.capacity = onDisk();
+      await open();
+      assert.equal(now.queues.take('High', 1_000, true).length, 3);
+      now.queues.settle('High', 'delivered');
+      files.capacity = Number.POSITIVE_INFINITY;
+      await now.clock.advance(1_000);
+      files.restart();
+      await open();
+      assert.equal(now.queues.account('High').totals.delivered, 3);
+    });
+  });
+
+  describe('syncing', () => {
+    const syncs = () => files.counts.sync ?? 0;
+
+    beforeEach(() => now.clock.advance(2_000));
+
+    for (const [queue, wait] of [
+      ['High', 100],
+      ['Low', 1_000],
+    ] as const) {
+      it(`syncs ${queue} within ${wait} ms, once for all that came`, async () => {
+        const before = syncs();
+        for (let i = 0; i < 10; i += 1) now.queues.put(queue, events(1));
+        await now.clock.advance(wait - 1);
+        assert.equal(syncs(), before);
+        await now.clock.advance(1);
+        assert.equal(syncs(), before + 1);
+      });
+    }
+
+    it('sleeps when there is nothing to sync', async () => {
+      const before = syncs();
+      await now.clock.advance(3_600_000);
+      assert.equal(syncs(), before);
+    });
+  });
+
+  it('tells its listeners what came in, and of nothing that did not', () => {
+    let rings = 0;
+    now.queues.onPut(() => {
+      rings += 1;
+    });
+    now.queues.put('Low', events(5));
+    now.queues.put('Low', []);
+    now.queues.put('Low', [event(2_000_000)]);
+    assert.equal(rings, 1);
+  });
+
+  it('may be stopped twice, and before it was started', async () => {
+    await now.queues.stop();
+    await now.queues.stop();
+    await fixture(files).queues.stop();
+  });
+
+  it('warns of files it cannot read, and keeps them', async () => {
+    files.create('/q/low/readme').append(Buffer.from('?'));
+    await open();
+    assert.equal(said(/Left files alone/), 1);
+    assert.ok(files.files.has('/q/low/readme'));
+  });
+
+  describe('a directory it cannot use', () => {
+    let folder: string;
+    beforeEach(() => {
+      folder = mkdtempSync(join(tmpdir(), 'vakt-queue-'));
+    });
+    afterEach(() => {
+      chmodSync(folder, 0o700);
+      rmSync(folder, { recursive: true });
+    });
+
+    it('refuses to start, with a remedy', async () => {
+      writeFileSync(join(folder, 'high'), 'a file in the way');
+      await assert.rejects(fixture(undefined, folder).queues.start(), (error) => {
+        assert.ok(error instanceof AgentError);
+        assert.equal(error.id, 'STATE_DIRECTORY_UNUSABLE');
+        return error.remedy.length > 0;
+      });
+    });
+
+    it('refuses to start on a store that it cannot read', async () => {
+      files.create('/q/high/00000000000000ff.log');
+      files.fault = (operation) => (operation === 'list' ? 'EIO' : undefined);
+      await assert.rejects(fixture(files).queues.start(), { id: 'STORE_UNUSABLE' });
+      files.fault = () => undefined;
+    });
+  });
+});

@@ -1,0 +1,278 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { UNIDENTIFIED } from '../../src/base/counters.ts';
+import { Positions } from '../../src/pipeline/positions.ts';
+import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segment.ts';
+import { isFull, SegmentLog, type SizedEvent } from '../../src/pipeline/store.ts';
+import { assertClosed, contents, event, events, fixture, jsonOf } from './queue-fixture.ts';
+import { headOfVersion, SimulatedFiles, seeded, systemError } from './simulated-files.ts';
+
+const sized = (all: ReturnType<typeof events>): SizedEvent[] =>
+  all.map((one) => {
+    const jsonBytes = Buffer.byteLength(one.json);
+    return { event: one, jsonBytes, recordBytes: recordSize(one.name, jsonBytes) };
+  });
+
+describe('SegmentLog', () => {
+  let files: SimulatedFiles;
+  let log: SegmentLog;
+
+  const reopen = () => {
+    log = new SegmentLog(files, '/log', () => 4_096);
+    return log.open();
+  };
+  const everything = () => {
+    const taken = log.take(Number.POSITIVE_INFINITY, true);
+    if (taken.length > 0) log.settle('kept');
+    return taken;
+  };
+  const paths = () => [...files.files.keys()].sort();
+  const first = () => paths()[0] ?? '';
+  const bytesOf = (path: string) => files.files.get(path)?.data ?? Buffer.alloc(0);
+  const placeOf = (path: string, index: number) =>
+    [...readRecords(files, path, SEGMENT_HEAD.length, bytesOf(path).length)][index]?.start ?? Number.NaN;
+  const closed = () => {
+    const { collected, delivered, aggregatedAway, dropped } = log.account().totals();
+    const lost = Object.values(dropped).reduce((all, n) => all + n, 0);
+    assert.equal(collected, delivered + aggregatedAway + lost + log.waiting().elements);
+  };
+
+  beforeEach(() => {
+    files = new SimulatedFiles(seeded(1));
+    reopen();
+  });
+  afterEach(closed);
+
+  it('gives back what it was given, in order, with positions that go on over a restart', () => {
+    const [a, b] = [events(3), events(2)];
+    log.append(sized(a));
+    reopen();
+    log.append(sized(b));
+    assert.deepEqual(jsonOf(everything()), jsonOf([...a, ...b]));
+    assert.deepEqual(
+      everything().map(({ position }) => position),
+      [0, 1, 2, 3, 4],
+    );
+  });
+
+  it('writes a batch in one write', () => {
+    const before = files.counts.append ?? 0;
+    log.append(sized(events(20)));
+    assert.equal((files.counts.append ?? 0) - before, 1);
+  });
+
+  it('skips a torn last record', () => {
+    const all = events(3);
+    log.append(sized(all));
+    const file = files.files.get(first());
+    if (file) file.data = file.data.subarray(0, -1);
+    const { found } = reopen();
+    assert.deepEqual(jsonOf(everything()), jsonOf(all.slice(0, 2)));
+    assert.equal(found.corrupt, 0);
+  });
+
+  it('skips a damaged record in the middle, and counts it when a checkpoint knew of it', () => {
+    const all = events(3);
+    log.append(sized(all));
+    const damaged = placeOf(first(), 2) + 40;
+    reopen();
+    bytesOf(first()).fill(0xff, damaged, damaged + 1);
+    const { found } = reopen();
+    assert.deepEqual(jsonOf(everything()), jsonOf([all[0], all[2]].filter((one) => one !== undefined)));
+    assert.equal(found.corrupt, 1);
+    assert.equal(log.account().byEvent().ProcessCreate?.dropped.corrupt, 1);
+  });
+
+  it('counts what a gap behind the last checkpoint must have held, under no name', () => {
+    log.append(sized(events(3)));
+    bytesOf(first()).fill(0xff, placeOf(first(), 2) + 40, placeOf(first(), 2) + 41);
+    reopen();
+    assert.equal(log.account().byEvent()[UNIDENTIFIED]?.dropped.corrupt, 1);
+    assert.equal(log.waiting().events, 2);
+  });
+
+  it('gives up the rest of a segment when a length makes no sense', () => {
+    const all = events(3);
+    log.append(sized(all));
+    const damaged = placeOf(first(), 2);
+    reopen();
+    bytesOf(first()).writeUInt32LE(0xffff_ffff, damaged);
+    reopen();
+    assert.deepEqual(jsonOf(everything()), jsonOf(all.slice(0, 1)));
+    assert.equal(log.account().totals().dropped.corrupt, 2);
+  });
+
+  it('counts what was in a segment that is gone, by name', () => {
+    const all = [...events(3, 1_500), event(1_500, 'Login', 2, 5), ...events(3, 1_500)];
+    for (const one of all) log.append(sized([one]));
+    const victim = paths().find((path) => bytesOf(path).includes('Login')) ?? '';
+    const there = [...readRecords(files, victim, SEGMENT_HEAD.length, bytesOf(victim).length)];
+    files.files.delete(victim);
+    reopen();
+    assert.equal(log.account().byEvent().Login?.dropped.corrupt, 2);
+    assert.equal(log.waiting().events, all.length - there.filter(({ type }) => type === 'event').length);
+  });
+
+  it('falls back to an older checkpoint when the newest segment has none that is intact', () => {
+    log.append(sized(events(3, 1_500)));
+    log.append(sized(events(2, 1_500)));
+    log.take(1, true);
+    log.settle('delivered');
+    const newest = paths().at(-1) ?? '';
+    bytesOf(newest).fill(0xff, 20, 21);
+    reopen();
+    assert.ok(log.waiting().events >= 2);
+  });
+
+  it('leaves files of other formats and other names alone', () => {
+    files.create('/log/00000000000000ff.log').append(Buffer.concat([headOfVersion(2), Buffer.from('future')]));
+    files.create('/log/notes.txt').append(Buffer.from('mine'));
+    const { found } = reopen();
+    log.append(sized(events(1)));
+    assert.deepEqual(found.keptAside, ['00000000000000ff.log', 'notes.txt']);
+    assert.ok(bytesOf('/log/00000000000000ff.log').includes('future'));
+    assert.ok(paths().includes('/log/0000000000000100.log'));
+  });
+
+  it('removes what a crash left of a new segment', async () => {
+    files.create('/log/00000000000000aa.log');
+    files.create('/log/00000000000000ab.log').append(Buffer.concat([SEGMENT_HEAD.subarray(0, 3), Buffer.alloc(9)]));
+    const { found } = reopen();
+    log.append(sized(events(1)));
+    await log.sync();
+    assert.deepEqual(found.keptAside, []);
+    assert.deepEqual(paths(), ['/log/00000000000000ac.log']);
+  });
+
+  it('deletes delivered segments after the next sync, not before', async () => {
+    for (const one of events(8, 1_500)) log.append(sized([one]));
+    const before = paths().length;
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('delivered');
+    assert.equal(paths().length, before);
+    await log.sync();
+    assert.equal(paths().length, 1);
+  });
+
+  it('changes nothing by a write that fails', () => {
+    const all = events(2);
+    log.append(sized(all));
+    files.fault = (operation) => (operation === 'append' ? 'EIO' : undefined);
+    assert.ok(log.append(sized(events(2))) !== undefined);
+    files.fault = () => undefined;
+    assert.deepEqual(jsonOf(everything()), jsonOf(all));
+    reopen();
+    assert.deepEqual(jsonOf(everything()), jsonOf(all));
+  });
+
+  it('never takes the remains of a failed write for events', () => {
+    const all = events(2);
+    log.append(sized(all));
+    files.fault = (operation) => (operation === 'truncate' ? 'EIO' : undefined);
+    const used = [...files.files.values()].reduce((sum, { data }) => sum + data.length, 0);
+    files.capacity = used + 400; // two of three get through
+    assert.ok(isFull(log.append(sized(events(3)))));
+    files.fault = () => undefined;
+    files.capacity = Number.POSITIVE_INFINITY;
+    const later = events(1);
+    log.append(sized(later));
+    reopen();
+    assert.deepEqual(jsonOf(everything()), jsonOf([...all, ...later]));
+  });
+
+  it('gives up what cannot be read any more, and goes on behind it', () => {
+    const all = events(6, 1_500);
+    for (const one of all) log.append(sized([one]));
+    files.fault = (operation, path) => (operation === 'read' && path === first() ? 'EIO' : undefined);
+    const rest = everything();
+    assert.ok(rest.length < all.length && rest.length > 0);
+    assert.equal(log.account().totals().dropped.corrupt, all.length - rest.length);
+  });
+
+  it('gives up nothing because of too many open files', () => {
+    log.append(sized(events(1)));
+    files.fault = () => 'EMFILE';
+    assert.throws(() => log.take(1_000, true), systemError('EMFILE'));
+    files.fault = () => undefined;
+    assert.equal(everything().length, 1);
+  });
+
+  it('owes a checkpoint after a sync that failed, and puts it into a new segment', async () => {
+    log.append(sized(events(1)));
+    files.fault = (operation) => (operation === 'sync' ? 'EIO' : undefined);
+    await assert.rejects(log.sync());
+    files.fault = () => undefined;
+    const before = paths().length;
+    assert.equal(log.owes, true);
+    log.flush();
+    assert.equal(paths().length, before + 1);
+  });
+});
+
+describe('Positions', () => {
+  it('joins what touches', () => {
+    const positions = new Positions();
+    positions.add(0, 5);
+    positions.add(7, 9);
+    positions.add(5, 7);
+    positions.add(20, 30);
+    assert.deepEqual(positions.toJSON(), [
+      [0, 9],
+      [20, 30],
+    ]);
+    assert.deepEqual([positions.has(8), positions.has(9), positions.has(20)], [true, false, true]);
+  });
+
+  it('reads back only what makes sense', () => {
+    assert.deepEqual(Positions.from([[0, 2], ['a', 3], [-1, 4], null, [9, 5]]).toJSON(), [[0, 2]]);
+    assert.deepEqual(Positions.from({}).toJSON(), []);
+  });
+});
+
+describe('a process that is killed while it writes', () => {
+  const writer = fileURLToPath(new URL('./crash-writer.js', import.meta.url));
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-crash-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('has lost nothing that it was told is stored', async function () {
+    this.timeout(60_000);
+    const random = seeded(7);
+    for (let run = 0; run < 6; run += 1) {
+      const told = await runUntilKilled(writer, folder, 20 + random() * 200);
+      const { queues } = fixture(undefined, folder, 50_000_000);
+      await queues.start();
+      assertClosed(queues);
+      const { totals } = queues.account('High');
+      assert.ok(totals.collected >= told, `stored ${totals.collected}, told ${told}`);
+      assert.equal(totals.dropped.corrupt ?? 0, 0);
+      const numbers = contents(queues, 'High').map(({ json }) => (JSON.parse(json) as { n: number }).n);
+      assert.deepEqual(
+        numbers,
+        Array.from({ length: totals.collected - totals.delivered }, (_, i) => totals.delivered + i),
+      );
+      await queues.stop();
+    }
+  });
+});
+
+/** @returns the last number the process said it had stored */
+function runUntilKilled(script: string, folder: string, afterMs: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), afterMs));
+    child.stdout.on('data', (data) => {
+      said += data;
+    });
+    child.on('error', reject);
+    child.on('close', () => resolve(Number(said.split('\n').at(-2) ?? 0)));
+  });
+}
