@@ -1,0 +1,57 @@
+import { notASetting } from './nearest-name.ts';
+import { entriesOf } from './schema.ts';
+
+/** Every setting's path and the variable that sets it. */
+export function settingPaths(
+  schema: unknown,
+  above: readonly string[] = [],
+): { path: string[]; variable: string; schema: unknown }[] {
+  return Object.entries(entriesOf(schema)).flatMap(([name, member]) => {
+    const path = [...above, name];
+    if (Object.keys(entriesOf(member)).length > 0) return settingPaths(member, path);
+    const words = path.map((step) => step.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase());
+    return [{ path, variable: `VAKT_${words.join('__')}`, schema: member }];
+  });
+}
+
+/** Variables that begin like ours and are for the project's own tests. */
+const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL'];
+
+/** What the environment says of the settings, and which of its `VAKT_…` variables are none. */
+export function fromEnvironment(
+  schema: unknown,
+  environment: NodeJS.ProcessEnv,
+): { overrides: Override[]; unknown: string[] } {
+  const settings = settingPaths(schema);
+  const overrides = settings.flatMap(({ path, variable }) => {
+    const value = environment[variable];
+    return value === undefined ? [] : [{ path, value }];
+  });
+  const known = settings.map(({ variable }) => variable);
+  const unknown = Object.keys(environment)
+    .filter((name) => name.startsWith('VAKT_') && !known.includes(name) && !FOR_TESTS.includes(name))
+    .map((name) => `the variable ${name} ${notASetting(name, known)}`);
+  return { overrides, unknown };
+}
+
+interface Override {
+  readonly path: readonly string[];
+  readonly value: string;
+}
+
+/** Settings with what the environment says laid over them. */
+export function overlay(base: unknown, overrides: readonly Override[]): unknown {
+  if (typeof base !== 'object' || base === null || Array.isArray(base) || overrides.length === 0) return base;
+  const result: Record<string, unknown> = structuredClone(base) as Record<string, unknown>;
+  for (const { path, value } of overrides) {
+    let place = result;
+    for (const step of path.slice(0, -1)) {
+      const inner = place[step];
+      const next = typeof inner === 'object' && inner !== null ? (inner as Record<string, unknown>) : {};
+      place[step] = next;
+      place = next;
+    }
+    place[path.at(-1) ?? ''] = value;
+  }
+  return result;
+}

@@ -1,0 +1,204 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import * as v from 'valibot';
+import { AgentError, errnoOf } from '../base/errors.ts';
+import { LOG_LEVELS } from '../base/log.ts';
+import { fromEnvironment, overlay } from './environment.ts';
+import { parseJson } from './json.ts';
+import { notASetting } from './nearest-name.ts';
+import { entriesOf, isPath, optionFor } from './schema.ts';
+
+/* The file on the device (design §8). `LocalSettings` is type, check, default and documentation in one. */
+
+export const DEFAULT_CONFIG_FILE = '/etc/vakt/agent.json';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+const text = (description: string) =>
+  v.pipe(
+    v.string('must be a string'),
+    v.minLength(1, 'must not be empty'),
+    v.maxLength(4096),
+    v.description(description),
+  );
+const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
+const oneOf = <const T extends readonly string[]>(options: T, description: string) =>
+  v.pipe(v.picklist(options, `must be one of ${options.map((o) => `"${o}"`).join(', ')}`), v.description(description));
+const level = (description: string, fallback: (typeof LOG_LEVELS)[number]) =>
+  v.optional(oneOf(LOG_LEVELS, description), fallback);
+
+const DEVICE_ID = text("The device's id, as the hub knows it.");
+const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
+const KEY_FILE = path('File with the key, base64; nobody but its owner may read it.');
+
+/** Identity kinds that the design names; those not among `BUILT` are refused with that reason. */
+const KINDS = [
+  'connectionString',
+  'moduleKey',
+  'moduleCertificate',
+  'deviceKey',
+  'deviceCertificate',
+  'provisioning',
+  'edge',
+  'identityService',
+] as const;
+const BUILT = ['connectionString', 'moduleKey'] as const;
+
+const Identity = v.variant('kind', [
+  v.strictObject({
+    kind: v.literal('connectionString'),
+    file: path('File with the whole connection string of the module; nobody but its owner may read it.'),
+  }),
+  v.strictObject({ kind: v.literal('moduleKey'), deviceId: DEVICE_ID, moduleId: MODULE_ID, keyFile: KEY_FILE }),
+]);
+export type IdentitySettings = v.InferOutput<typeof Identity>;
+
+export const LocalSettings = v.strictObject({
+  hub: v.optional(
+    v.strictObject({
+      hostName: v.optional(text("The hub's name, `contoso.azure-devices.net`; a connection string brings its own.")),
+      gatewayHostName: v.optional(text('Where to connect instead of the hub itself: `host` or `host:port`.')),
+      trustedCaFile: v.optional(path("PEM file with the only CAs to trust; without it, Node's own list.")),
+      transport: v.optional(oneOf(['mqtt'], 'How to speak to the hub: MQTT over TLS.'), 'mqtt'),
+    }),
+    {},
+  ),
+  identity: Identity,
+  agentId: v.optional(
+    v.pipe(
+      text('UUID that names this agent in its messages; made once and kept when absent.'),
+      v.regex(UUID, 'must be a UUID'),
+    ),
+  ),
+  stateDirectory: v.optional(path('Where queues and state are kept.'), '/var/lib/vakt'),
+  messageRouting: v.optional(
+    oneOf(
+      ['security', 'telemetry', 'both'],
+      'Whether messages are marked for the security consumer, left to your own routes, or sent both ways.',
+    ),
+    'security',
+  ),
+  twinObjectName: v.optional(
+    text('Name of the configuration object in the twin.'),
+    'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
+  ),
+  logging: v.optional(
+    v.strictObject({
+      level: level('Least level that is logged.', 'info'),
+      diagnosticEventLevel: level('Least level of log lines that become Diagnostic events.', 'warn'),
+    }),
+    {},
+  ),
+  hostRoot: v.optional(path("Where the host's root file system is seen; another one than `/` in a container."), '/'),
+  controlSocket: v.optional(path('Unix socket over which `vakt status` asks.'), '/run/vakt/control.sock'),
+});
+export type LocalSettings = v.InferOutput<typeof LocalSettings>;
+
+/** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
+const NOT_BUILT = ['strictStart', 'collectors', 'memoryBudgetInMegabytes', 'directMethods', 'hub.proxy'];
+
+/**
+ * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is
+ * `hub.hostName`). Relative paths in it start at the file's folder.
+ *
+ * @param file `undefined`: the default file, which may be missing when variables say what is needed
+ * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
+ *   CONFIG_INVALID (all faults at once) or CONFIG_NOT_BUILT
+ */
+export function readLocalSettings(file: string | undefined, environment: NodeJS.ProcessEnv): LocalSettings {
+  const origin = file ?? DEFAULT_CONFIG_FILE;
+  const { overrides, unknown } = fromEnvironment(LocalSettings, environment);
+  const fileText = readConfigFile(origin, file === undefined && overrides.length > 0);
+  const parsed = parseJson(fileText);
+  if ('problem' in parsed) {
+    const remedy = `Correct the JSON of ${origin}; comments and trailing commas are allowed.`;
+    throw new AgentError('CONFIG_FILE_NOT_JSON', `${origin} is not JSON: ${parsed.problem}`, remedy);
+  }
+  const value = overlay(parsed.value, overrides);
+  refuseWhatIsNotBuilt(value, origin);
+  const result = v.safeParse(LocalSettings, value);
+  const faults = [...unknown, ...lists(value), ...unknownSettings(value)];
+  if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
+  return withAbsolutePaths(LocalSettings, result.output, dirname(resolve(origin))) as LocalSettings;
+}
+
+function readConfigFile(path: string, mayBeMissing: boolean): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (errnoOf(cause) === 'ENOENT') {
+      if (mayBeMissing) return '{}';
+      const remedy = 'Create it (config/README.md shows every setting), or name another one with --config FILE.';
+      throw new AgentError('CONFIG_FILE_MISSING', `${path} does not exist`, remedy, { cause });
+    }
+    const remedy = `Make ${path} a file that this user can read.`;
+    throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${errnoOf(cause)}`, remedy, { cause });
+  }
+}
+
+type Issue = v.BaseIssue<unknown>;
+
+function invalid(origin: string, issues: readonly Issue[], unknown: readonly string[]): AgentError {
+  const faults = issues.filter(({ expected }) => expected !== 'never'); // of unknown settings it names only the first
+  const lines = faults.map((issue) => `${v.getDotPath(issue) ?? '(the whole)'} ${problem(issue)}`);
+  const missing = unknown.length === 0 && faults.every(({ input }) => input === undefined);
+  const remedy = `Correct ${origin}, then try it with "vakt check".`;
+  const id = missing ? 'CONFIG_INCOMPLETE' : 'CONFIG_INVALID';
+  return new AgentError(id, `${origin} is not valid: ${[...unknown, ...lines].join('; ')}`, remedy);
+}
+
+function problem(issue: Issue): string {
+  if (issue.input === undefined) return 'is missing';
+  if (issue.expected === 'Object') return 'must be an object';
+  return issue.type === 'variant' ? `must be one of ${issue.expected}` : issue.message.replace(/^Invalid.*?: /, '');
+}
+
+/** No setting is a list, which the schema would take for an object without members. */
+function lists(value: unknown, above: readonly string[] = []): string[] {
+  if (Array.isArray(value)) return [`${above.join('.') || '(the whole)'} must not be a list`];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, member]) => lists(member, [...above, name]));
+}
+
+/** What is said of every member that is no setting, with the name that was most likely meant. */
+function unknownSettings(value: unknown, schema: unknown = LocalSettings, above: readonly string[] = []): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const known = entriesOf(schema);
+  const allowed = entriesOf(optionFor(schema, value));
+  return Object.entries(value).flatMap(([name, member]) => {
+    const path = [...above, name];
+    if (Object.hasOwn(allowed, name)) {
+      return Object.keys(entriesOf(allowed[name])).length > 0 ? unknownSettings(member, allowed[name], path) : [];
+    }
+    if (Object.hasOwn(known, name)) return [`${path.join('.')} is not a setting of this kind`];
+    return [`${path.join('.')} ${notASetting(name, Object.keys(allowed))}`];
+  });
+}
+
+function withAbsolutePaths(schema: unknown, value: unknown, folder: string): unknown {
+  if (typeof value === 'string' && isPath(schema)) return resolve(folder, value);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = entriesOf(schema);
+  return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, withAbsolutePaths(entries[key], v, folder)]));
+}
+
+function refuseWhatIsNotBuilt(value: unknown, origin: string): void {
+  const at = (path: string) =>
+    path
+      .split('.')
+      .reduce<unknown>((place, step) => (place as Record<string, unknown> | undefined)?.[step], value ?? undefined);
+  const kind = at('identity.kind');
+  const isKnown = KINDS.some((known) => known === kind);
+  if (isKnown && !BUILT.some((built) => built === kind)) {
+    const remedy = `Use one of ${BUILT.join(', ')} in ${origin}.`;
+    throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${kind}" is not built yet`, remedy);
+  }
+  if (at('hub.transport') === 'mqttWebSocket') {
+    const remedy = `Use "mqtt" (TCP port 8883) in ${origin}.`;
+    throw new AgentError('CONFIG_NOT_BUILT', 'hub.transport "mqttWebSocket" is not built yet', remedy);
+  }
+  const [setting] = NOT_BUILT.filter((path) => at(path) !== undefined);
+  if (setting !== undefined) {
+    throw new AgentError('CONFIG_NOT_BUILT', `${setting} is not built yet`, `Take it out of ${origin}.`);
+  }
+}

@@ -1,0 +1,33 @@
+/* Looking into valibot schemas, which know everything about a setting. */
+
+/** As much of a valibot schema as is looked at. */
+interface SchemaNode {
+  readonly entries?: Record<string, unknown>;
+  readonly wrapped?: SchemaNode;
+  readonly pipe?: readonly { readonly type: string; readonly metadata?: { readonly path?: boolean } }[];
+  readonly options?: readonly SchemaNode[];
+  readonly type?: string;
+}
+
+/** An object schema's members, whatever wraps it; for a variant, those of all its options. */
+export function entriesOf(schema: unknown): Record<string, unknown> {
+  const node = schema as SchemaNode | undefined;
+  if (node?.wrapped !== undefined) return entriesOf(node.wrapped);
+  if (node?.type === 'variant') return Object.assign({}, ...(node.options ?? []).map(entriesOf));
+  return node?.entries ?? {};
+}
+
+/** Of a variant the option that `value` says it is; any other schema itself. */
+export function optionFor(schema: unknown, value: { readonly kind?: unknown }): unknown {
+  const { type, options = [] } = schema as SchemaNode;
+  const isMeant = (option: SchemaNode) =>
+    (option.entries?.kind as { literal?: unknown } | undefined)?.literal === value.kind;
+  return type === 'variant' ? (options.find(isMeant) ?? schema) : schema;
+}
+
+/** Whether a setting is marked as a path of the file system. */
+export const isPath = (schema: unknown): boolean => {
+  const node = schema as SchemaNode | undefined;
+  if (node?.wrapped !== undefined) return isPath(node.wrapped);
+  return node?.pipe?.some(({ type, metadata }) => type === 'metadata' && metadata?.path === true) ?? false;
+};

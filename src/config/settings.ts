@@ -1,0 +1,26 @@
+import type { Settings, SettingsReader } from '../contract/settings.ts';
+
+/** The configuration in force, and the one place where it is exchanged. */
+export class LiveSettings implements SettingsReader {
+  readonly #listeners: ((before: Settings) => void)[] = [];
+  #current: Settings;
+
+  constructor(initial: Settings) {
+    this.#current = Object.freeze(initial);
+  }
+
+  current(): Settings {
+    return this.#current;
+  }
+
+  onChange(listener: (before: Settings) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** Puts `next` in force, whole, and tells everyone who waits on a setting. */
+  replace(next: Settings): void {
+    const before = this.#current;
+    this.#current = Object.freeze(next);
+    for (const listener of this.#listeners) listener(before);
+  }
+}

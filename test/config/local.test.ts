@@ -1,0 +1,286 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { AgentError } from '../../src/base/errors.ts';
+import { settingPaths } from '../../src/config/environment.ts';
+import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../../src/config/local.ts';
+import { skip } from '../require.ts';
+
+const IDENTITY = '"identity": { "kind": "moduleKey", "deviceId": "dev1", "keyFile": "/etc/vakt/module.key" }';
+
+describe('readLocalSettings', () => {
+  let folder: string;
+  let file: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-local-'));
+    file = join(folder, 'agent.json');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const read = (text: string, environment: NodeJS.ProcessEnv = {}) => {
+    writeFileSync(file, text);
+    return readLocalSettings(file, environment);
+  };
+  const refusal = (run: () => unknown): AgentError => {
+    try {
+      run();
+    } catch (error) {
+      assert.ok(error instanceof AgentError, String(error));
+      return error;
+    }
+    throw new Error('was not refused');
+  };
+  const refused = (text: string, environment?: NodeJS.ProcessEnv) => refusal(() => read(text, environment));
+
+  it('fills in the defaults', () => {
+    assert.deepEqual(read(`{ ${IDENTITY} }`), {
+      hub: { transport: 'mqtt' },
+      identity: {
+        kind: 'moduleKey',
+        deviceId: 'dev1',
+        moduleId: 'azureiotsecurity',
+        keyFile: '/etc/vakt/module.key',
+      },
+      stateDirectory: '/var/lib/vakt',
+      messageRouting: 'security',
+      twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
+      logging: { level: 'info', diagnosticEventLevel: 'warn' },
+      hostRoot: '/',
+      controlSocket: '/run/vakt/control.sock',
+    });
+  });
+
+  it('takes every setting', () => {
+    const settings = {
+      hub: { hostName: 'h', gatewayHostName: 'g:8883', trustedCaFile: '/ca.pem', transport: 'mqtt' },
+      identity: { kind: 'connectionString', file: '/secret' },
+      agentId: '0B5C3F5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+      stateDirectory: '/state',
+      messageRouting: 'both',
+      twinObjectName: 'name',
+      logging: { level: 'silent', diagnosticEventLevel: 'trace' },
+      hostRoot: '/host',
+      controlSocket: '/socket',
+    };
+    assert.deepEqual(read(JSON.stringify(settings)), settings);
+  });
+
+  it('does not stumble over a byte order mark', () => {
+    assert.equal(read(`\uFEFF{ ${IDENTITY} }`).stateDirectory, '/var/lib/vakt');
+  });
+
+  it('allows comments and trailing commas', () => {
+    const text = `// a line\n{ /* in between */ ${IDENTITY}, "logging": { "level": "debug", }, }\n`;
+    assert.equal(read(text).logging.level, 'debug');
+  });
+
+  it("starts relative paths at the file's folder", () => {
+    const settings = read(`{
+      "identity": { "kind": "connectionString", "file": "secret" },
+      "hub": { "trustedCaFile": "../ca.pem", "hostName": "not/a/path" },
+      "stateDirectory": "./state", "hostRoot": ".", "controlSocket": "run/sock"
+    }`);
+    assert.deepEqual(settings.identity, { kind: 'connectionString', file: join(folder, 'secret') });
+    assert.equal(settings.hub.trustedCaFile, join(folder, '..', 'ca.pem'));
+    assert.equal(settings.hub.hostName, 'not/a/path');
+    assert.equal(settings.stateDirectory, join(folder, 'state'));
+    assert.equal(settings.hostRoot, folder);
+    assert.equal(settings.controlSocket, join(folder, 'run', 'sock'));
+  });
+
+  describe('variables', () => {
+    it('overrule the file, at any depth', () => {
+      const settings = read(`{ ${IDENTITY}, "logging": { "level": "debug", "diagnosticEventLevel": "error" } }`, {
+        VAKT_LOGGING__LEVEL: 'fatal',
+        VAKT_HUB__HOST_NAME: 'contoso.azure-devices.net',
+        VAKT_IDENTITY__DEVICE_ID: 'dev2',
+        VAKT_STATE_DIRECTORY: 'state',
+      });
+      assert.deepEqual(settings.logging, { level: 'fatal', diagnosticEventLevel: 'error' });
+      assert.equal(settings.hub.hostName, 'contoso.azure-devices.net');
+      assert.ok(settings.identity.kind === 'moduleKey' && settings.identity.deviceId === 'dev2');
+      assert.equal(settings.stateDirectory, join(folder, 'state'));
+    });
+
+    it('that are no settings are refused, with the nearest that is', () => {
+      const { id, message } = refused(`{ ${IDENTITY} }`, { VAKT_HUB__HOSTNAME: 'x', VAKT_REQUIRE_ALL: '1', OTHER: '' });
+      assert.equal(id, 'CONFIG_INVALID');
+      assert.match(message, /VAKT_HUB__HOSTNAME is not a setting; did you mean "VAKT_HUB__HOST_NAME"\?$/);
+    });
+
+    it('are checked like the file', () => {
+      assert.match(
+        refused(`{ ${IDENTITY} }`, { VAKT_LOGGING__LEVEL: 'loud' }).message,
+        /logging\.level must be one of/,
+      );
+      assert.match(refused(`{ ${IDENTITY} }`, { VAKT_HUB__HOST_NAME: '' }).message, /hub\.hostName must not be empty/);
+    });
+
+    it('mend what is not an object in the file', () => {
+      assert.equal(read(`{ ${IDENTITY}, "hub": null }`, { VAKT_HUB__HOST_NAME: 'h' }).hub.hostName, 'h');
+    });
+
+    it('exist for every setting, under a name of its own', () => {
+      const variables = settingPaths(LocalSettings).map(({ variable }) => variable);
+      assert.deepEqual(variables, [
+        'VAKT_HUB__HOST_NAME',
+        'VAKT_HUB__GATEWAY_HOST_NAME',
+        'VAKT_HUB__TRUSTED_CA_FILE',
+        'VAKT_HUB__TRANSPORT',
+        'VAKT_IDENTITY__KIND',
+        'VAKT_IDENTITY__FILE',
+        'VAKT_IDENTITY__DEVICE_ID',
+        'VAKT_IDENTITY__MODULE_ID',
+        'VAKT_IDENTITY__KEY_FILE',
+        'VAKT_AGENT_ID',
+        'VAKT_STATE_DIRECTORY',
+        'VAKT_MESSAGE_ROUTING',
+        'VAKT_TWIN_OBJECT_NAME',
+        'VAKT_LOGGING__LEVEL',
+        'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
+        'VAKT_HOST_ROOT',
+        'VAKT_CONTROL_SOCKET',
+      ]);
+    });
+  });
+
+  describe('refuses', () => {
+    it('a setting it does not know, and names the nearest it knows', () => {
+      const error = refused(`{ ${IDENTITY}, "hubb": {}, "logging": { "levle": "info" }, "entirelyOther": 1 }`);
+      assert.equal(error.id, 'CONFIG_INVALID');
+      assert.match(error.message, /hubb is not a setting; did you mean "hub"\?/);
+      assert.match(error.message, /logging\.levle is not a setting; did you mean "level"\?/);
+      assert.match(error.message, /entirelyOther is not a setting(?!;? did)/);
+    });
+
+    it('a setting of the identity that is misspelt', () => {
+      const error = refused(
+        '{ "identity": { "kind": "moduleKey", "deviceID": "d", "deviceId": "d", "keyFile": "/k" } }',
+      );
+      assert.match(error.message, /identity\.deviceID is not a setting; did you mean "deviceId"\?/);
+    });
+
+    it('a setting of another kind of identity', () => {
+      const error = refused(
+        '{ "identity": { "kind": "moduleKey", "deviceId": "d", "keyFile": "/k", "file": "/secret" } }',
+      );
+      assert.match(error.message, /identity\.file is not a setting of this kind/);
+    });
+
+    it('everything that is wrong at once', () => {
+      const error = refused(`{ "identity": { "kind": "moduleKey", "deviceId": 7, "moduleId": "", "keyfile": "/k" },
+        "agentId": "me", "messageRouting": "Security", "logging": { "level": "loud" }, "hub": { "hostName": null } }`);
+      assert.equal(error.id, 'CONFIG_INVALID');
+      for (const fault of [
+        'identity.deviceId must be a string',
+        'identity.moduleId must not be empty',
+        'identity.keyFile is missing',
+        'identity.keyfile is not a setting; did you mean "keyFile"?',
+        'agentId must be a UUID',
+        'messageRouting must be one of "security", "telemetry", "both"',
+        'logging.level must be one of "trace", "debug", "info", "warn", "error", "fatal", "silent"',
+        'hub.hostName must be a string',
+      ]) {
+        assert.ok(error.message.includes(fault), `${fault}\nin ${error.message}`);
+      }
+    });
+
+    for (const [text, id, exitStatus, message] of [
+      ['{}', 'CONFIG_INCOMPLETE', 78, /identity is missing/],
+      ['{ "identity": {} }', 'CONFIG_INCOMPLETE', 78, /identity\.kind is missing/],
+      ['{ "identity": { "kind": "moduleKey" } }', 'CONFIG_INCOMPLETE', 78, /identity\.deviceId is missing.*keyFile/],
+      ['{ "identity": { "kind": "password" } }', 'CONFIG_INVALID', 78, /identity\.kind must be one of .*moduleKey/],
+      ['[]', 'CONFIG_INVALID', 78, /\(the whole\) must not be a list/],
+      ['null', 'CONFIG_INVALID', 78, /must be an object/],
+      ['7', 'CONFIG_INVALID', 78, /must be an object/],
+      ['', 'CONFIG_FILE_NOT_JSON', 78, /line 1, column 1/],
+      ['{\n  "hub": {]\n}', 'CONFIG_FILE_NOT_JSON', 78, /at line 2, column 11/],
+      ['{ "agentId": "x" ', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON/],
+      ['hub = contoso', 'CONFIG_FILE_NOT_JSON', 78, /is not JSON/],
+    ] as const) {
+      it(`${JSON.stringify(text)} as ${id}`, () => {
+        const error = refused(text);
+        assert.equal(error.id, id);
+        assert.equal(error.exitStatus, exitStatus);
+        assert.match(error.message, message);
+        assert.ok(error.message.includes(file) && error.remedy.includes(file));
+      });
+    }
+
+    for (const [setting, what] of [
+      ['"identity": { "kind": "moduleCertificate" }', 'identity.kind "moduleCertificate"'],
+      ['"identity": { "kind": "deviceKey" }', 'identity.kind "deviceKey"'],
+      ['"identity": { "kind": "deviceCertificate" }', 'identity.kind "deviceCertificate"'],
+      ['"identity": { "kind": "provisioning", "idScope": "x" }', 'identity.kind "provisioning"'],
+      ['"identity": { "kind": "edge" }', 'identity.kind "edge"'],
+      ['"identity": { "kind": "identityService" }', 'identity.kind "identityService"'],
+      [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
+      [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
+      [`${IDENTITY}, "strictStart": false`, 'strictStart'],
+      [`${IDENTITY}, "collectors": {}`, 'collectors'],
+      [`${IDENTITY}, "memoryBudgetInMegabytes": 96`, 'memoryBudgetInMegabytes'],
+      [`${IDENTITY}, "directMethods": {}`, 'directMethods'],
+    ] as const) {
+      it(`${what}, which is not built yet`, () => {
+        const error = refused(`{ ${setting} }`);
+        assert.equal(error.id, 'CONFIG_NOT_BUILT');
+        assert.equal(error.message, `${what} is not built yet`);
+        assert.equal(error.exitStatus, 78);
+      });
+    }
+
+    it('a file that is not there', () => {
+      const error = refusal(() => readLocalSettings(join(folder, 'none.json'), { VAKT_HUB__HOST_NAME: 'h' }));
+      assert.deepEqual([error.id, error.reason, error.exitStatus], ['CONFIG_FILE_MISSING', 'File Not Exist', 78]);
+    });
+
+    it('a file that cannot be read', () => {
+      const error = refusal(() => readLocalSettings(folder, {}));
+      assert.deepEqual([error.id, error.reason, error.exitStatus], ['CONFIG_FILE_UNREADABLE', 'File Permissions', 78]);
+    });
+  });
+
+  it('never repeats a value, which may be a secret in the wrong place', () => {
+    const secret = 'HostName=h;SharedAccessKey=S3CRET';
+    for (const text of [
+      `{ "identity": "${secret}" }`,
+      `{ "identity": ["${secret}"] }`,
+      `{ "identity": { "kind": "${secret}" } }`,
+      `{ "identity": { "kind": "moduleKey", "deviceId": ["${secret}"], "keyFile": "/k" } }`,
+      `{ "identity": { "kind": "connectionString", "connectionString": "${secret}" } }`,
+      `{ ${IDENTITY}, "hub": "${secret}", "logging": "${secret}" }`,
+      `{ ${IDENTITY}, "agentId": "${secret}", "messageRouting": "${secret}" }`,
+      `{ ${IDENTITY}, "hub": { "hostName": "${secret.repeat(200)}" } }`,
+      `{ "identity": ${secret} }`,
+      `{ ${IDENTITY} } "${secret}"`,
+      `"${secret}"`,
+    ]) {
+      const error = refused(text);
+      assert.doesNotMatch(
+        `${error.message} ${error.remedy} ${error.stack} ${JSON.stringify(error.cause ?? '')}`,
+        /S3CRET/,
+      );
+    }
+  });
+});
+
+describe('readLocalSettings without a file', () => {
+  it('lives on variables alone, if the default file is missing', function () {
+    if (existsSync(DEFAULT_CONFIG_FILE)) skip(this, `this machine has a ${DEFAULT_CONFIG_FILE}`);
+    const settings = readLocalSettings(undefined, {
+      VAKT_IDENTITY__KIND: 'connectionString',
+      VAKT_IDENTITY__FILE: '/run/secrets/vakt',
+    });
+    assert.deepEqual(settings.identity, { kind: 'connectionString', file: '/run/secrets/vakt' });
+  });
+
+  it('says that there is none, without variables', function () {
+    if (existsSync(DEFAULT_CONFIG_FILE)) skip(this, `this machine has a ${DEFAULT_CONFIG_FILE}`);
+    assert.throws(() => readLocalSettings(undefined, {}), {
+      id: 'CONFIG_FILE_MISSING',
+      message: /\/etc\/vakt\/agent\.json/,
+    });
+  });
+});

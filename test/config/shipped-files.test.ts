@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import { collectors } from '../../src/collectors/index.ts';
+import { parseJson } from '../../src/config/json.ts';
+import { readLocalSettings } from '../../src/config/local.ts';
+import { readTwin, twinProperties } from '../../src/config/twin.ts';
+
+const shipped = (name: string) => new URL(`../../../config/${name}`, import.meta.url).pathname;
+const read = (name: string) => {
+  const parsed = parseJson(readFileSync(shipped(name), 'utf8'));
+  assert.ok('value' in parsed);
+  return parsed.value as Record<string, unknown>;
+};
+const fits = (schemaFile: string, value: unknown) => {
+  const validate = new Ajv({ strict: false, allErrors: true }).compile(read(schemaFile));
+  validate(value);
+  return validate.errors ?? [];
+};
+
+describe('The files in config/', () => {
+  it('agent.json is a valid configuration that says nothing but the defaults', () => {
+    const { hub, identity, ...rest } = readLocalSettings(shipped('agent.json'), {});
+    const least = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/x' };
+    const defaults = readLocalSettings(undefined, least);
+    assert.deepEqual(rest, withoutIdentity(defaults));
+    assert.equal(hub.transport, defaults.hub.transport);
+    assert.equal(identity.kind, 'moduleKey');
+  });
+
+  it('agent.json fits agent.schema.json, and a name that is no setting does not', () => {
+    assert.deepEqual(fits('agent.schema.json', read('agent.json')), []);
+    assert.notDeepEqual(fits('agent.schema.json', { ...read('agent.json'), stateDirektory: '/x' }), []);
+  });
+
+  it('twin.json says the defaults, and fits twin.schema.json', () => {
+    const { desired } = read('twin.json').properties as { desired: Record<string, object> };
+    const [object] = Object.values(desired);
+    const properties = twinProperties(collectors);
+    assert.deepEqual(readTwin(object, properties), readTwin(undefined, properties));
+    assert.equal(Object.keys(object ?? {}).length, properties.length);
+    assert.deepEqual(fits('twin.schema.json', object), []);
+    assert.notDeepEqual(fits('twin.schema.json', { snapshotFrequency: { value: 13 } }), []);
+  });
+});
+
+function withoutIdentity({ hub: _hub, identity: _identity, ...rest }: ReturnType<typeof readLocalSettings>) {
+  return rest;
+}

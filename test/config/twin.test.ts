@@ -1,0 +1,389 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import { readTwin, type TwinReading, twinProperties } from '../../src/config/twin.ts';
+import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../published-schemas.ts';
+import { skip } from '../require.ts';
+
+const properties = twinProperties(collectors);
+const NAMES = properties.map(({ name }) => name);
+const DURATION = 'must be an ISO 8601 duration such as "PT7M"';
+const SPAN = 'must be from PT1S to P365D';
+const PRIORITY = 'must be "High", "Low" or "Off"';
+const CACHE = 'must be an integer of at least 8192';
+const MESSAGE = 'must be an integer from 8192 to 262144';
+const FLAG = 'must be true or false';
+const MEMBER = 'must be an object with a "value"';
+const PRINTABLE = 'must be printable ASCII characters';
+const ASCII = Array.from({ length: 95 }, (_, n) => String.fromCharCode(32 + n)).join('');
+
+/** As it comes off the wire. */
+const read = (document: unknown) =>
+  readTwin(document === undefined ? undefined : JSON.parse(JSON.stringify(document)), properties);
+
+function accepted(reading: TwinReading) {
+  if (!reading.ok) assert.fail(`refused: ${JSON.stringify(reading.faults)}`);
+  return reading;
+}
+
+const defaults = accepted(readTwin(undefined, properties));
+
+describe('readTwin', () => {
+  it('has the defaults of the contract', () => {
+    assert.deepEqual(defaults.settings, {
+      highPriorityMessageFrequency: minutes(7),
+      lowPriorityMessageFrequency: hours(5),
+      snapshotFrequency: hours(13),
+      maxLocalCacheSizeInBytes: 2_560_000,
+      maxMessageSizeInBytes: 204_800,
+      hubResourceId: '',
+      priorities: {
+        ProcessCreate: 'Low',
+        ListeningPorts: 'High',
+        LocalUsers: 'High',
+        SystemInformation: 'Low',
+        Diagnostic: 'Low',
+        ConfigurationError: 'Low',
+        DroppedEventsStatistics: 'Low',
+        MessageStatistics: 'Low',
+      },
+      aggregation: { ProcessCreate: { enabled: true, interval: hours(1) } },
+    });
+    assert.deepEqual([defaults.warnings, defaults.unknown], [[], []]);
+  });
+
+  it('mirrors every property, defaults included', () => {
+    assert.deepEqual(Object.keys(defaults.mirror), NAMES);
+    assert.deepEqual(defaults.mirror.snapshotFrequency, { value: 'PT13H' });
+    assert.deepEqual(defaults.mirror.aggregationEnabledProcessCreate, { value: true });
+    assert.deepEqual(defaults.mirror.hubResourceId, { value: '' });
+  });
+
+  it('has the defaults of the published schemas', function () {
+    if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
+    const file = join(publishedSchemas, 'module-twin', 'azureiotsecurity_default.json');
+    const { desired } = JSON.parse(readFileSync(file, 'utf8')).properties;
+    const published = desired['ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration'];
+    const common = NAMES.filter((name) => Object.hasOwn(published, name));
+    assert.ok(common.length >= 15, `only ${common}`);
+    for (const name of common) assert.deepEqual(defaults.mirror[name], published[name], name);
+    assert.equal(accepted(read(published)).settings.priorities.ListeningPorts, 'High');
+  });
+
+  describe('obeys', () => {
+    const sane = { ...defaults.settings };
+    for (const [what, document, expected] of [
+      ['no object', undefined, {}],
+      ['a removed object', null, {}],
+      ['an empty object', {}, {}],
+      ['a removed property', { snapshotFrequency: null }, {}],
+      ['the least of a duration', { snapshotFrequency: { value: 'PT1S' } }, { snapshotFrequency: seconds(1) }],
+      ['the most of a duration', { snapshotFrequency: { value: 'P365D' } }, { snapshotFrequency: days(365) }],
+      ['a year', { snapshotFrequency: { value: 'P1Y' } }, { snapshotFrequency: days(365) }],
+      ['weeks', { lowPriorityMessageFrequency: { value: 'P2W' } }, { lowPriorityMessageFrequency: days(14) }],
+      ['a fraction', { snapshotFrequency: { value: 'PT1.5S' } }, { snapshotFrequency: milliseconds(1_500) }],
+      ['an odd spelling', { highPriorityMessageFrequency: { value: 'PT420S' } }, {}],
+      ['the smallest cache', { maxLocalCacheSizeInBytes: { value: 8192 } }, { maxLocalCacheSizeInBytes: 8192 }],
+      ['a huge cache', { maxLocalCacheSizeInBytes: { value: 2 ** 40 } }, { maxLocalCacheSizeInBytes: 2 ** 40 }],
+      ['the smallest message', { maxMessageSizeInBytes: { value: 8192 } }, { maxMessageSizeInBytes: 8192 }],
+      ['the largest message', { maxMessageSizeInBytes: { value: 262_144 } }, { maxMessageSizeInBytes: 262_144 }],
+      [
+        'a whole number with a point',
+        JSON.parse('{"maxMessageSizeInBytes":{"value":8192.0}}'),
+        { maxMessageSizeInBytes: 8192 },
+      ],
+      ['the longest id', { hubResourceId: { value: 'a'.repeat(512) } }, { hubResourceId: 'a'.repeat(512) }],
+      ['every character of an id', { hubResourceId: { value: ASCII } }, { hubResourceId: ASCII }],
+      ['members beside value', { hubResourceId: { value: 'id', x: 1, $comment: [] } }, { hubResourceId: 'id' }],
+    ] as const) {
+      it(what, () => assert.deepEqual(accepted(read(document)).settings, { ...sane, ...expected }));
+    }
+
+    for (const [spelling, expected] of [
+      ['high', 'High'],
+      ['HIGH', 'High'],
+      ['LoW', 'Low'],
+      ['oFF', 'Off'],
+      ['Off', 'Off'],
+    ] as const) {
+      it(`a priority ${spelling}, and mirrors it as it was spelt`, () => {
+        const reading = accepted(read({ eventPriorityLocalUsers: { value: spelling } }));
+        assert.equal(reading.settings.priorities.LocalUsers, expected);
+        assert.equal(reading.settings.priorities.ListeningPorts, 'High');
+        assert.deepEqual(reading.mirror.eventPriorityLocalUsers, { value: spelling });
+      });
+    }
+
+    it('what it says of aggregation', () => {
+      const reading = accepted(
+        read({
+          aggregationEnabledProcessCreate: { value: false },
+          aggregationIntervalProcessCreate: { value: 'PT10M' },
+        }),
+      );
+      assert.deepEqual(reading.settings.aggregation, { ProcessCreate: { enabled: false, interval: minutes(10) } });
+    });
+  });
+
+  describe('refuses', () => {
+    const TOO_LARGE = JSON.parse('1e400');
+    for (const [name, member, message] of [
+      ['snapshotFrequency', {}, MEMBER],
+      ['snapshotFrequency', { value: null }, MEMBER],
+      ['snapshotFrequency', { Value: 'PT1S' }, MEMBER],
+      ['snapshotFrequency', 'PT1S', MEMBER],
+      ['snapshotFrequency', [], MEMBER],
+      ['snapshotFrequency', [{ value: 'PT1S' }], MEMBER],
+      ['snapshotFrequency', 7, MEMBER],
+      ['snapshotFrequency', true, MEMBER],
+      ['snapshotFrequency', { value: 13 }, DURATION],
+      ['snapshotFrequency', { value: ['PT1S'] }, DURATION],
+      ['snapshotFrequency', { value: { value: 'PT1S' } }, DURATION],
+      ['snapshotFrequency', { value: '' }, DURATION],
+      ['snapshotFrequency', { value: '13h' }, DURATION],
+      ['snapshotFrequency', { value: 'pt13h' }, DURATION],
+      ['snapshotFrequency', { value: 'PT0S' }, DURATION],
+      ['snapshotFrequency', { value: '-PT1H' }, DURATION],
+      ['snapshotFrequency', { value: 'PT1.5H1S' }, DURATION],
+      [
+        'snapshotFrequency',
+        { value: `PT${'0'.repeat(70)}1S` },
+        'must be an ISO 8601 duration of at most 64 characters',
+      ],
+      ['snapshotFrequency', { value: 'PT0.999S' }, SPAN],
+      ['snapshotFrequency', { value: 'P365DT1S' }, SPAN],
+      ['snapshotFrequency', { value: 'P999999999999999Y' }, SPAN],
+      ['highPriorityMessageFrequency', { value: 'PT0.1S' }, SPAN],
+      ['lowPriorityMessageFrequency', { value: 'P366D' }, SPAN],
+      ['aggregationIntervalProcessCreate', { value: 'PT0.5S' }, SPAN],
+      ['aggregationIntervalProcessCreate', { value: false }, DURATION],
+      ['maxLocalCacheSizeInBytes', { value: 8191 }, CACHE],
+      ['maxLocalCacheSizeInBytes', { value: 0 }, CACHE],
+      ['maxLocalCacheSizeInBytes', { value: -8192 }, CACHE],
+      ['maxLocalCacheSizeInBytes', { value: 8192.5 }, CACHE],
+      ['maxLocalCacheSizeInBytes', { value: '2560000' }, CACHE],
+      ['maxLocalCacheSizeInBytes', { value: 1e300 }, CACHE],
+      ['maxMessageSizeInBytes', { value: 8191 }, MESSAGE],
+      ['maxMessageSizeInBytes', { value: 262_145 }, MESSAGE],
+      ['maxMessageSizeInBytes', { value: true }, MESSAGE],
+      ['maxMessageSizeInBytes', { value: [8192] }, MESSAGE],
+      ['eventPriorityProcessCreate', { value: 'Medium' }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: '' }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: ' High' }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: 1 }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: false }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: 'constructor' }, PRIORITY],
+      ['eventPriorityProcessCreate', { value: '__proto__' }, PRIORITY],
+      ['aggregationEnabledProcessCreate', { value: 'true' }, FLAG],
+      ['aggregationEnabledProcessCreate', { value: 1 }, FLAG],
+      ['aggregationEnabledProcessCreate', { value: {} }, FLAG],
+      ['hubResourceId', { value: 7 }, 'must be a string'],
+      ['hubResourceId', { value: 'a'.repeat(513) }, 'must be at most 512 characters'],
+      ['hubResourceId', { value: '/subscriptions/\ud800' }, PRINTABLE],
+      ['hubResourceId', { value: '\udc00' }, PRINTABLE],
+      ['hubResourceId', { value: '/subscriptions/é' }, PRINTABLE],
+      ['hubResourceId', { value: '/subscriptions/x\n' }, PRINTABLE],
+      ['hubResourceId', { value: 'a\u0000b' }, PRINTABLE],
+      ['hubResourceId', { value: 'a\u007f' }, PRINTABLE],
+    ] as const) {
+      it(`${name}: ${JSON.stringify(member).slice(0, 60)}`, () => {
+        assert.deepEqual(read({ [name]: member }), { ok: false, faults: [{ name, type: 'TypeMismatch', message }] });
+      });
+    }
+
+    for (const number of [Number.NaN, TOO_LARGE, Number.NEGATIVE_INFINITY]) {
+      it(`${number}, which JSON can bring although it cannot write it`, () => {
+        for (const name of ['maxLocalCacheSizeInBytes', 'maxMessageSizeInBytes'])
+          assert.equal(readTwin({ [name]: { value: number } }, properties).ok, false);
+      });
+    }
+
+    for (const whole of [[], [1], 'text', '', 7, 0, true, false]) {
+      it(`${JSON.stringify(whole)} in the object's place`, () => {
+        const faults = [{ name: '(configuration)', type: 'TypeMismatch', message: 'must be an object' }];
+        assert.deepEqual(read(whole), { ok: false, faults });
+      });
+    }
+
+    it('everything that is wrong at once', () => {
+      const reading = read(Object.fromEntries(NAMES.map((name) => [name, { value: [] }])));
+      assert.ok(!reading.ok);
+      assert.deepEqual(
+        reading.faults.map(({ name }) => name),
+        NAMES,
+      );
+    });
+
+    it('the whole, although a part could be obeyed', () => {
+      assert.equal(read({ snapshotFrequency: { value: 'PT1H' }, maxMessageSizeInBytes: { value: 1 } }).ok, false);
+    });
+  });
+
+  describe('lists what it does not know', () => {
+    it('and obeys the rest', () => {
+      const reading = accepted(
+        read({
+          eventPriorityTimeTravel: { value: 'High' },
+          SnapshotFrequency: { value: 'PT1S' },
+          other: 7,
+          hubResourceId: { value: 'id' },
+        }),
+      );
+      assert.deepEqual(reading.unknown, ['eventPriorityTimeTravel', 'SnapshotFrequency', 'other']);
+      assert.deepEqual(reading.settings, { ...defaults.settings, hubResourceId: 'id' });
+      assert.deepEqual(Object.keys(reading.mirror), NAMES);
+    });
+
+    it('also when its name means something to JavaScript', () => {
+      const text = '{"__proto__": {"snapshotFrequency": {"value": 7}}, "constructor": {"value": 1}, "toString": 2}';
+      const reading = accepted(readTwin(JSON.parse(text), properties));
+      assert.deepEqual(reading.unknown, ['__proto__', 'constructor', 'toString']);
+      assert.deepEqual(reading.settings, defaults.settings);
+    });
+
+    it('and takes no property that is not its own', () => {
+      const inherited = Object.create({ snapshotFrequency: { value: 'PT1S' } });
+      assert.deepEqual(accepted(readTwin(inherited, properties)).settings, defaults.settings);
+      const valueless = { snapshotFrequency: Object.create({ value: 'PT1S' }) };
+      assert.equal(readTwin(valueless, properties).ok, false);
+    });
+
+    it('and takes no value that is not its own', () => {
+      const reading = readTwin(JSON.parse('{"snapshotFrequency": {"__proto__": {"value": "PT1S"}}}'), properties);
+      assert.equal(reading.ok, false);
+    });
+  });
+
+  describe('doubts', () => {
+    for (const [what, document, name, type] of [
+      [
+        'a message size that wastes a unit',
+        { maxMessageSizeInBytes: { value: 10_000 } },
+        'maxMessageSizeInBytes',
+        'NotOptimal',
+      ],
+      [
+        'a cache below a message',
+        { maxLocalCacheSizeInBytes: { value: 204_799 } },
+        'maxLocalCacheSizeInBytes',
+        'Conflict',
+      ],
+      [
+        'High less often than Low',
+        { highPriorityMessageFrequency: { value: 'PT6H' } },
+        'highPriorityMessageFrequency',
+        'Conflict',
+      ],
+    ] as const) {
+      it(`${what}, and obeys all the same`, () => {
+        const reading = accepted(read(document));
+        assert.deepEqual(
+          reading.warnings.map((warning) => [warning.name, warning.type]),
+          [[name, type]],
+        );
+        assert.notDeepEqual(reading.settings, defaults.settings);
+      });
+    }
+
+    for (const [what, document] of [
+      ['a cache of just a message', { maxLocalCacheSizeInBytes: { value: 204_800 } }],
+      ['High as often as Low', { highPriorityMessageFrequency: { value: 'PT5H' } }],
+      ['a message size of whole units', { maxMessageSizeInBytes: { value: 12_288 } }],
+    ] as const) {
+      it(`not ${what}`, () => assert.deepEqual(accepted(read(document)).warnings, []));
+    }
+
+    it('everything at once', () => {
+      const reading = accepted(
+        read({
+          maxMessageSizeInBytes: { value: 262_143 },
+          maxLocalCacheSizeInBytes: { value: 8192 },
+          lowPriorityMessageFrequency: { value: 'PT1S' },
+        }),
+      );
+      assert.equal(reading.warnings.length, 3);
+    });
+  });
+
+  const good: Record<string, fc.Arbitrary<unknown>> = Object.fromEntries(
+    NAMES.map((name) => {
+      if (/Frequency|Interval/.test(name)) {
+        return [name, fc.constantFrom('PT1S', 'PT60S', 'P1W', 'P1Y', 'PT1,5S', 'P0DT1H', 'PT007M', 'P12M5D')];
+      }
+      if (name === 'maxLocalCacheSizeInBytes') return [name, fc.integer({ min: 8192, max: Number.MAX_SAFE_INTEGER })];
+      if (name === 'maxMessageSizeInBytes') return [name, fc.integer({ min: 8192, max: 262_144 })];
+      if (name.startsWith('eventPriority')) return [name, fc.constantFrom('High', 'low', 'OFF', 'hIgH', 'Low')];
+      if (name.startsWith('aggregationEnabled')) return [name, fc.boolean()];
+      return [name, fc.string({ maxLength: 512 })]; // of printable ASCII
+    }),
+  );
+  const member = (value: fc.Arbitrary<unknown>) =>
+    fc.oneof(
+      { weight: 4, arbitrary: value.map((v) => ({ value: v })) },
+      fc.tuple(value, fc.jsonValue()).map(([v, extra]) => ({ value: v, extra })),
+      fc.constant(null),
+    );
+  const members = Object.fromEntries(Object.entries(good).map(([name, value]) => [name, member(value)]));
+
+  it('mirrors every desired value to the letter, and every other property with its default', () => {
+    fc.assert(
+      fc.property(fc.record(members, { requiredKeys: [] }), (document) => {
+        const { mirror } = accepted(read(document));
+        for (const name of NAMES) {
+          const desired = (document[name] ?? undefined) as { value: unknown } | undefined;
+          assert.deepEqual(mirror[name], desired === undefined ? defaults.mirror[name] : { value: desired.value });
+        }
+      }),
+    );
+  });
+
+  it('takes its own mirror for the same configuration', () => {
+    fc.assert(
+      fc.property(fc.record(members, { requiredKeys: [] }), (document) => {
+        const { settings, mirror } = accepted(read(document));
+        const again = accepted(read(mirror));
+        assert.deepEqual(again.settings, settings);
+        assert.deepEqual(again.mirror, mirror);
+      }),
+    );
+  });
+
+  it('never throws, and never lets anything out of its range', () => {
+    const anything = fc.oneof(
+      fc.anything(),
+      fc.jsonValue(),
+      fc.record(
+        Object.fromEntries(NAMES.map((name) => [name, fc.oneof(fc.anything(), fc.record({ value: fc.anything() }))])),
+        { requiredKeys: [] },
+      ),
+      fc.record(
+        Object.fromEntries(NAMES.map((name) => [name, fc.oneof(member(good[name] ?? fc.nat()), fc.jsonValue())])),
+        { requiredKeys: [] },
+      ),
+    );
+    fc.assert(
+      fc.property(anything, (document) => {
+        const reading = readTwin(document, properties);
+        if (!reading.ok) return assert.ok(reading.faults.length > 0);
+        const { settings } = reading;
+        for (const span of [
+          settings.highPriorityMessageFrequency,
+          settings.lowPriorityMessageFrequency,
+          settings.snapshotFrequency,
+          ...Object.values(settings.aggregation).map(({ interval }) => interval),
+        ]) {
+          assert.ok(span >= seconds(1) && span <= days(365));
+        }
+        assert.ok(settings.maxMessageSizeInBytes >= 8192 && settings.maxMessageSizeInBytes <= 262_144);
+        assert.ok(settings.maxLocalCacheSizeInBytes >= 8192);
+        assert.match(settings.hubResourceId, /^[ -~]{0,512}$/);
+        for (const priority of Object.values(settings.priorities)) assert.match(priority, /^(High|Low|Off)$/);
+        return undefined;
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
