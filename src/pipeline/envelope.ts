@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto';
+import type { Collector } from '../contract/collector.ts';
+import type { Envelope, Payload } from '../contract/event.ts';
+import type { OutgoingEvent } from '../contract/store.ts';
+
+/** Puts payload elements into the envelope they are sent in, as of `time`. */
+export function envelope(
+  { name, category, type, version }: Collector,
+  payload: readonly Payload[],
+  time: Date,
+): Envelope {
+  return {
+    Id: randomUUID(),
+    TimestampLocal: localTime(time),
+    TimestampUTC: time.toISOString(),
+    Category: category,
+    Name: name,
+    EventType: type,
+    IsEmpty: payload.length === 0,
+    PayloadSchemaVersion: version,
+    Payload: payload,
+  };
+}
+
+/** A snapshot, ready for its queue. It counts as one, however many rows it has. */
+export function snapshotEvent(collector: Collector, payload: readonly Payload[], time: Date): OutgoingEvent {
+  return {
+    name: collector.name,
+    elements: 1,
+    occurrences: 1,
+    json: JSON.stringify(envelope(collector, payload, time)),
+  };
+}
+
+/** One thing that happened, with its own time. */
+export function occurrenceEvent(collector: Collector, payload: Payload, time: Date): OutgoingEvent {
+  return {
+    name: collector.name,
+    elements: 1,
+    occurrences: 1,
+    json: JSON.stringify(envelope(collector, [payload], time)),
+  };
+}
+
+/**
+ * RFC 3339 with the offset that the device's zone has at that instant, `2024-05-01T14:00:00.000+02:00`.
+ * Source: RFC 3339, 5.6; getTimezoneOffset counts minutes from local time to UTC, so its sign is turned.
+ */
+export function localTime(time: Date): string {
+  const offset = -time.getTimezoneOffset();
+  const shifted = new Date(time.getTime() + offset * 60_000).toISOString().slice(0, -1);
+  const size = Math.abs(offset);
+  const two = (n: number) => String(n).padStart(2, '0');
+  return `${shifted}${offset < 0 ? '-' : '+'}${two(Math.floor(size / 60))}:${two(size % 60)}`;
+}

@@ -1,0 +1,128 @@
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { messageOf } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import type { Collector, PeriodicCollector } from '../contract/collector.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import type { SourceStatus, Sources } from '../contract/sources.ts';
+import { snapshotEvent } from './envelope.ts';
+import type { EventQueues } from './queue.ts';
+
+/** No snapshot takes anything like as long; one that does is stuck. */
+const LIMIT = minutes(2);
+
+/** How a collector's last run went. */
+export interface LastRun {
+  readonly at: Date;
+  /** What kept it from answering. */
+  readonly problem?: string;
+  /** What it took the facts from, where that can differ. */
+  readonly source?: SourceStatus;
+}
+
+/** Runs the Periodic collectors: all of them at the start, then every `snapshotFrequency`. */
+export class Snapshots implements Service {
+  readonly name = 'snapshots';
+  readonly #collectors: readonly PeriodicCollector[];
+  readonly #sources: Sources;
+  readonly #settings: SettingsReader;
+  readonly #queues: Pick<EventQueues, 'put'>;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #lastRuns = new Map<string, LastRun>();
+  /** Were off when the settings last changed, and have not been run since. */
+  readonly #switchedOn = new Set<string>();
+  readonly #alarm = new Alarm();
+  readonly #stop = new AbortController();
+  readonly #changed: () => void;
+  /** When the last round began. */
+  #began: Duration | undefined;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: {
+    collectors: readonly Collector[];
+    sources: Sources;
+    settings: SettingsReader;
+    queues: Pick<EventQueues, 'put'>;
+    clock: Clock;
+    log: Logger;
+    /** Told after every round. */
+    changed: () => void;
+  }) {
+    this.#collectors = options.collectors.filter((collector) => collector.category === 'Periodic');
+    this.#sources = options.sources;
+    this.#settings = options.settings;
+    this.#queues = options.queues;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#changed = options.changed;
+    options.settings.onChange((before) => {
+      for (const { name } of this.#collectors) if (before.priorities[name] === 'Off') this.#switchedOn.add(name);
+      this.#alarm.ring();
+    });
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#loop = keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  /** Doesn't wait long for a snapshot that is stuck: its answer is forgotten. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#clock.within(seconds(2), 'the last snapshot', this.#loop).catch(() => {});
+  }
+
+  lastRun(event: string): LastRun | undefined {
+    return this.#lastRuns.get(event);
+  }
+
+  /**
+   * Takes a round when it is due, measured from the last one's beginning by the frequency now in force; else sleeps. A
+   * collector that is switched on meanwhile runs at once: a round may be half a day away.
+   *
+   * A round that throws has begun all the same, so that a defect doesn't make rounds come by the second.
+   */
+  async #turn(signal: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    const due = this.#began === undefined ? now : this.#began + this.#settings.current().snapshotFrequency;
+    if (due <= now) {
+      this.#began = now;
+      return this.#round(this.#collectors, signal);
+    }
+    await this.#alarm.sleep(this.#clock, milliseconds(due - now), signal);
+    const switchedOn = this.#collectors.filter(({ name }) => this.#switchedOn.has(name));
+    if (switchedOn.length > 0) await this.#round(switchedOn, signal);
+  }
+
+  async #round(collectors: readonly PeriodicCollector[], signal: AbortSignal): Promise<void> {
+    for (const collector of collectors) {
+      this.#switchedOn.delete(collector.name);
+      if (!signal.aborted) await this.#take(collector, signal);
+    }
+    this.#changed();
+  }
+
+  async #take(collector: PeriodicCollector, signal: AbortSignal): Promise<void> {
+    const { name } = collector;
+    const priority = this.#settings.current().priorities[name];
+    if (priority === undefined || priority === 'Off') return;
+    const at = this.#clock.now();
+    try {
+      const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
+      if (signal.aborted) return;
+      this.#queues.put(priority, [snapshotEvent(collector, payload, at)]);
+      const source = collector.sourceStatus?.(this.#sources);
+      this.#lastRuns.set(name, { at, ...(source === undefined ? {} : { source }) });
+    } catch (error) {
+      if (signal.aborted) return;
+      if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
+        this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
+      }
+      this.#lastRuns.set(name, { at, problem: messageOf(error) });
+    }
+  }
+}

@@ -1,0 +1,159 @@
+import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import type { Clock } from '../base/clock.ts';
+import { droppedIn, type Totals } from '../base/counters.ts';
+import { minutes } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import { QUEUES, type QueueName } from '../contract/event.ts';
+import type { MessageStatistics, QueueStatistics, Sources } from '../contract/sources.ts';
+
+interface Reported {
+  queues: Record<QueueName, { collected: number; droppedBy: Record<string, number> }>;
+  /** Messages of earlier runs of the agent that no report has counted yet. */
+  messages: MessageStatistics;
+}
+
+/** How often messages are noted, if any were sent. */
+const NOTE_EVERY = minutes(1);
+
+const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
+
+/**
+ * The differences that DroppedEventsStatistics and MessageStatistics report: what came since the last report, also when
+ * the agent was restarted in between. What was reported last lies in a small file beside the queues.
+ *
+ * What is in no report: after kill -9, the messages of the last minute; and what a report said that was made and then
+ * not stored, since asking for it has started the next period (a full disk or queue, kill -9 between the two). Events
+ * that were collected and dropped are never forgotten: they stand in the queues' books, and in the reported properties.
+ */
+export class Statistics {
+  readonly #file: string;
+  readonly #totals: (queue: QueueName) => Totals;
+  readonly #sent: () => MessageStatistics;
+  readonly #log: Logger;
+  readonly #reported: Reported;
+  #sentBefore = NOTHING_SENT;
+  #cannotWrite = false;
+
+  constructor(options: {
+    file: string;
+    totals: (queue: QueueName) => Totals;
+    sent: () => MessageStatistics;
+    log: Logger;
+  }) {
+    this.#file = options.file;
+    this.#totals = options.totals;
+    this.#sent = options.sent;
+    this.#log = options.log;
+    this.#reported = read(options.file);
+  }
+
+  /** The source of the two statistics collectors. Asking starts the next period. */
+  readonly source: Sources['statistics'] = {
+    queues: async () => QUEUES.map((queue) => this.#queue(queue)),
+    messages: async () => this.#messages(),
+  };
+
+  /** Keeps what has been sent since the last report, for the agent's next run. Writes only what isn't written yet. */
+  save(): void {
+    const now = this.#sent();
+    const { sent, under4KB, failed } = subtract(now, this.#sentBefore);
+    if (sent === 0 && failed === 0 && !this.#cannotWrite) return;
+    this.#reported.messages = add(this.#reported.messages, { sent, under4KB, failed });
+    this.#sentBefore = now;
+    this.#write();
+  }
+
+  /** Saves once a minute, and at the end. */
+  keeper(clock: Clock): Service {
+    const stop = new AbortController();
+    const { signal } = stop;
+    let loop = Promise.resolve();
+    const turn = async () => {
+      await clock.sleep(NOTE_EVERY, signal);
+      this.save();
+    };
+    return {
+      name: 'statistics',
+      start: async () => {
+        loop = keepGoing(turn, { signal, clock, log: this.#log });
+      },
+      stop: async () => {
+        stop.abort();
+        await loop;
+        this.save(); // also when it was never started
+      },
+    };
+  }
+
+  #queue(queue: QueueName): QueueStatistics {
+    const totals = this.#totals(queue);
+    const last = this.#reported.queues[queue];
+    const droppedBy: Record<string, number> = {};
+    for (const [reason, count] of Object.entries(totals.dropped)) {
+      const since = count - (last.droppedBy[reason] ?? 0);
+      if (since > 0) droppedBy[reason] = since;
+    }
+    const collected = Math.max(0, totals.collected - last.collected);
+    this.#reported.queues[queue] = { collected: totals.collected, droppedBy: { ...totals.dropped } };
+    this.#write();
+    const dropped = droppedIn({ ...totals, dropped: droppedBy });
+    return { queue, collected, dropped, droppedBy };
+  }
+
+  #messages(): MessageStatistics {
+    const now = this.#sent();
+    const since = add(this.#reported.messages, subtract(now, this.#sentBefore));
+    this.#sentBefore = now;
+    this.#reported.messages = NOTHING_SENT;
+    this.#write();
+    return since;
+  }
+
+  #write(): void {
+    try {
+      writeFileAtomic(this.#file, JSON.stringify(this.#reported));
+      this.#cannotWrite = false;
+    } catch (error) {
+      if (this.#cannotWrite) return;
+      this.#cannotWrite = true;
+      this.#log.warn({ err: error }, 'Could not note what the statistics reported; a restart may repeat it.');
+    }
+  }
+}
+
+const add = (a: MessageStatistics, b: MessageStatistics): MessageStatistics => ({
+  sent: a.sent + b.sent,
+  under4KB: a.under4KB + b.under4KB,
+  failed: a.failed + b.failed,
+});
+
+const subtract = (a: MessageStatistics, b: MessageStatistics): MessageStatistics => ({
+  sent: a.sent - b.sent,
+  under4KB: a.under4KB - b.under4KB,
+  failed: a.failed - b.failed,
+});
+
+function read(file: string): Reported {
+  const none = () => ({ collected: 0, droppedBy: {} });
+  const fresh: Reported = { queues: { High: none(), Low: none() }, messages: NOTHING_SENT };
+  try {
+    const text = readFileIfThere(file);
+    return text === undefined ? fresh : merge(fresh, JSON.parse(text));
+  } catch {
+    return fresh; // damaged: the next report counts from the beginning, which is true of the books
+  }
+}
+
+function merge(fresh: Reported, found: Partial<Reported> | null): Reported {
+  const number = (value: unknown) => (Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0);
+  const { sent, under4KB, failed } = found?.messages ?? NOTHING_SENT;
+  fresh.messages = { sent: number(sent), under4KB: number(under4KB), failed: number(failed) };
+  for (const queue of QUEUES) {
+    const { collected, droppedBy } = found?.queues?.[queue] ?? fresh.queues[queue];
+    const numbers = Object.entries(droppedBy ?? {}).map(([reason, count]) => [reason, number(count)]);
+    fresh.queues[queue] = { collected: number(collected), droppedBy: Object.fromEntries(numbers) };
+  }
+  return fresh;
+}

@@ -1,0 +1,95 @@
+import { UNIDENTIFIED } from '../base/counters.ts';
+import type { Logger } from '../base/log.ts';
+import { type Collector, MalformedRecordError, type TriggeredCollector } from '../contract/collector.ts';
+import type { Payload, QueueName } from '../contract/event.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import type { AuditRule, Lookups, StreamSink, Streams } from '../contract/sources.ts';
+import type { OutgoingEvent } from '../contract/store.ts';
+import type { Aggregator } from './aggregator.ts';
+import { occurrenceEvent } from './envelope.ts';
+import type { EventQueues } from './queue.ts';
+
+/** Turns what the sources read into events: each record is shown to every collector of its stream that is on. */
+export class Triggers implements StreamSink {
+  readonly #collectors: readonly TriggeredCollector[];
+  readonly #settings: SettingsReader;
+  readonly #lookups: Lookups;
+  readonly #aggregator: Pick<Aggregator, 'add'>;
+  readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
+  readonly #log: Logger;
+  readonly #followers = new Set<(name: string, payload: Payload) => void>();
+  /** What has been logged: the name of an event and what kind of trouble its records make. */
+  readonly #said = new Set<string>();
+
+  constructor(options: {
+    collectors: readonly Collector[];
+    settings: SettingsReader;
+    lookups: Lookups;
+    aggregator: Pick<Aggregator, 'add'>;
+    queues: Pick<EventQueues, 'put' | 'drop'>;
+    log: Logger;
+  }) {
+    this.#collectors = options.collectors.filter((collector) => collector.category === 'Triggered');
+    this.#settings = options.settings;
+    this.#lookups = options.lookups;
+    this.#aggregator = options.aggregator;
+    this.#queues = options.queues;
+    this.#log = options.log;
+  }
+
+  /** What the kernel's audit has to report for the collectors that are on. */
+  auditRules(): readonly AuditRule[] {
+    const { priorities } = this.#settings.current();
+    return this.#collectors
+      .filter(({ name }) => priorities[name] !== 'Off')
+      .flatMap(({ auditRules = [] }) => auditRules);
+  }
+
+  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
+    const { priorities, aggregation } = this.#settings.current();
+    for (const collector of this.#collectors) {
+      const translate = collector.from[stream];
+      const priority = priorities[collector.name];
+      if (translate === undefined || priority === undefined || priority === 'Off') continue;
+      const aggregated = aggregation[collector.name]?.enabled === true;
+      const events: OutgoingEvent[] = [];
+      for (const record of records) {
+        try {
+          const payload = translate(record, this.#lookups);
+          if (payload === undefined) continue;
+          for (const follower of this.#followers) follower(collector.name, payload);
+          if (aggregated) this.#aggregator.add(collector, priority, payload, record.time);
+          else events.push(occurrenceEvent(collector, payload, record.time));
+        } catch (error) {
+          this.#skip(collector, priority, error); // it costs itself, never its neighbours
+        }
+      }
+      if (events.length > 0) this.#queues.put(priority, events);
+    }
+  }
+
+  /** Shows every payload as it comes, until the returned function is called. */
+  follow(follower: (name: string, payload: Payload) => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  lost(count: number): void {
+    const { priorities } = this.#settings.current();
+    const affected = this.#collectors.filter(({ name, auditRules }) => auditRules && priorities[name] !== 'Off');
+    const queue = affected.some(({ name }) => priorities[name] === 'High') ? 'High' : 'Low';
+    this.#queues.drop(queue, UNIDENTIFIED, 'kernel', count);
+  }
+
+  /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */
+  #skip({ name }: TriggeredCollector, queue: QueueName, error: unknown): void {
+    this.#queues.drop(queue, name, 'malformed', 1);
+    const broken = error instanceof MalformedRecordError;
+    const kind = `${name} ${broken ? 'broken' : 'defect'}`;
+    if (this.#said.has(kind)) return;
+    this.#said.add(kind);
+    if (broken)
+      this.#log.debug({ event: name, err: error }, 'Skipped a broken record; the next ones are only counted.');
+    else this.#log.error({ event: name, err: error }, 'Could not translate a record; the next ones are only counted.');
+  }
+}

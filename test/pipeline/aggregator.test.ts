@@ -1,0 +1,395 @@
+import assert from 'node:assert/strict';
+import { memoryUsage } from 'node:process';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, minutes } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import { listeningPorts } from '../../src/collectors/listening-ports.ts';
+import { processCreate } from '../../src/collectors/process-create.ts';
+import type { LiveSettings } from '../../src/config/settings.ts';
+import { type TriggeredCollector, triggered } from '../../src/contract/collector.ts';
+import type { Payload, QueueName } from '../../src/contract/event.ts';
+import { sizeOf } from '../../src/contract/message.ts';
+import type { OutgoingEvent } from '../../src/contract/store.ts';
+import { Aggregator } from '../../src/pipeline/aggregator.ts';
+import { envelope } from '../../src/pipeline/envelope.ts';
+import { pack } from '../../src/pipeline/pack.ts';
+import { eventOf, liveSettings, MemoryQueues, quietLog, someSettings } from './memory-queues.ts';
+
+const NOON = new Date('2024-05-01T12:00:00.000Z');
+const at = (second: number) => new Date(NOON.getTime() + second * 1_000);
+
+const process = (change: Partial<Record<string, unknown>> = {}): Payload => ({
+  Executable: '/usr/bin/ls',
+  CommandLine: 'ls',
+  ProcessId: 7,
+  ParentProcessId: 6,
+  UserId: '0',
+  UserName: 'root',
+  ...change,
+});
+
+const SENDER = { version: '10.20.30-candidate.40', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+const LONGEST_ID = 'x'.repeat(512);
+
+/** Whether an event gets whole into the smallest message a twin may ask for, with the longest properties. */
+function fitsUncut(event: OutgoingEvent): boolean {
+  const queues = new MemoryQueues();
+  queues.put('Low', [event]);
+  const packed = pack(queues, 'Low', SENDER, { maxMessageSizeInBytes: 8192, hubResourceId: LONGEST_ID });
+  return typeof packed === 'object' && packed.message('security').body.includes(event.json);
+}
+
+const heap = () => memoryUsage().heapUsed;
+
+describe('Aggregator', () => {
+  let time: sinon.SinonFakeTimers;
+  let settings: LiveSettings;
+  let aggregator: Aggregator;
+  let put: { queue: QueueName; event: OutgoingEvent }[];
+  const others: Aggregator[] = [];
+
+  const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
+  const create = () =>
+    new Aggregator({
+      settings,
+      clock: systemClock,
+      put: (queue, events) => put.push(...events.map((event) => ({ queue, event }))),
+      log: quietLog(),
+    });
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers({ now: NOON });
+    settings = liveSettings({ priorities: { ProcessCreate: 'Low' }, aggregation: aggregation() });
+    put = [];
+    aggregator = create();
+    await aggregator.start();
+  });
+  afterEach(async () => {
+    for (const started of [aggregator, ...others.splice(0)]) await started.stop();
+    time.restore();
+  });
+
+  const envelopes = () => put.map(({ event }) => JSON.parse(event.json));
+  const elements = () => envelopes().flatMap(({ Payload: payload }) => payload as Payload[]);
+  const hits = () => elements().map(({ ExtraDetails }) => Number((ExtraDetails as Payload).HitCount));
+
+  it('counts occurrences that say the same, and forgets what tells them apart', async () => {
+    aggregator.add(processCreate, 'Low', process({ ProcessId: 1, ExtraDetails: { Terminal: 'pts0' } }), at(5));
+    aggregator.add(processCreate, 'Low', process({ ProcessId: 2 }), at(2));
+    aggregator.add(processCreate, 'Low', process({ ProcessId: 3 }), at(9));
+    await aggregator.stop();
+    assert.equal(put.length, 1);
+    assert.deepEqual(
+      [put[0]?.queue, put[0]?.event.name, put[0]?.event.elements, put[0]?.event.occurrences],
+      ['Low', 'ProcessCreate', 1, 3],
+    );
+    const [{ ExtraDetails: details, ...element } = {}] = elements() as Record<string, unknown>[];
+    assert.deepEqual(element, process({ ProcessId: 0, ParentProcessId: 0 }));
+    const { StartTimeLocal, EndTimeLocal, ...rest } = details as Record<string, string>;
+    assert.deepEqual(rest, {
+      HitCount: '3',
+      StartTimeUtc: '2024-05-01T12:00:02.000Z',
+      EndTimeUtc: '2024-05-01T12:00:09.000Z',
+    });
+    assert.equal(Date.parse(StartTimeLocal ?? ''), at(2).getTime());
+    assert.equal(Date.parse(EndTimeLocal ?? ''), at(9).getTime());
+  });
+
+  for (const [field, value] of [
+    ['CommandLine', 'ls -l'],
+    ['Executable', '/bin/ls'],
+    ['UserId', '1000'],
+    ['UserName', 'admin'],
+    ['UserName', undefined],
+  ] as const) {
+    it(`lists apart what differs in ${field}: ${value}`, async () => {
+      aggregator.add(processCreate, 'Low', process(), NOON);
+      aggregator.add(processCreate, 'Low', process({ [field]: value }), NOON);
+      aggregator.add(processCreate, 'Low', process(), NOON);
+      await aggregator.stop();
+      assert.deepEqual(hits(), [2, 1]);
+    });
+  }
+
+  it('does not mistake fields that run into one another', async () => {
+    aggregator.add(processCreate, 'Low', process({ CommandLine: 'a","b', Executable: 'c' }), NOON);
+    aggregator.add(processCreate, 'Low', process({ CommandLine: 'a', Executable: 'b","c' }), NOON);
+    await aggregator.stop();
+    assert.deepEqual(hits(), [1, 1]);
+  });
+
+  it('closes a window an interval after its first occurrence, and opens a new one with the next', async () => {
+    await time.tickAsync(minutes(20));
+    aggregator.add(processCreate, 'Low', process(), at(0));
+    await time.tickAsync(minutes(59));
+    aggregator.add(processCreate, 'Low', process(), at(1));
+    await time.tickAsync(59_999);
+    assert.equal(put.length, 0);
+    await time.tickAsync(1);
+    assert.deepEqual(hits(), [2]);
+    assert.equal(envelopes()[0].TimestampUTC, '2024-05-01T13:20:00.000Z');
+    aggregator.add(processCreate, 'Low', process(), at(2));
+    await time.tickAsync(hours(1) - 1);
+    assert.equal(put.length, 1);
+    await time.tickAsync(1);
+    assert.deepEqual(hits(), [2, 1]);
+  });
+
+  it('sends nothing when nothing happened', async () => {
+    await time.tickAsync(hours(50));
+    assert.deepEqual(put, []);
+  });
+
+  it('keeps a window open for an interval that no timer can hold', async () => {
+    settings.replace(someSettings({ ...settings.current(), aggregation: aggregation(true, hours(24 * 30)) }));
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    await time.tickAsync(hours(24 * 30) - 1);
+    assert.equal(put.length, 0);
+    await time.tickAsync(1);
+    assert.equal(put.length, 1);
+  });
+
+  it('flushes at a change of the interval, under the old one no longer', async () => {
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    settings.replace({ ...settings.current(), aggregation: aggregation(true, minutes(1)) });
+    assert.deepEqual(hits(), [1]);
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    await time.tickAsync(minutes(1));
+    assert.deepEqual(hits(), [1, 1]);
+  });
+
+  it('flushes when it is switched off', () => {
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    settings.replace({ ...settings.current(), aggregation: aggregation(false) });
+    assert.deepEqual(hits(), [1]);
+  });
+
+  for (const now of ['High', 'Off'] as const) {
+    it(`flushes under the old priority when the new one is ${now}`, () => {
+      aggregator.add(processCreate, 'Low', process(), NOON);
+      settings.replace({ ...settings.current(), priorities: { ProcessCreate: now } });
+      assert.deepEqual(
+        put.map(({ queue }) => queue),
+        ['Low'],
+      );
+    });
+  }
+
+  it('does not flush at a change that does not concern it', () => {
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    settings.replace({
+      ...settings.current(),
+      hubResourceId: 'id',
+      priorities: { ProcessCreate: 'Low', LocalUsers: 'Off' },
+      aggregation: { ...aggregation(), ProcessTerminate: { enabled: false, interval: minutes(1) } },
+    });
+    assert.deepEqual(put, []);
+  });
+
+  it('queues what it has counted when it stops, once', async () => {
+    aggregator.add(processCreate, 'High', process(), NOON);
+    await aggregator.stop();
+    await aggregator.stop();
+    assert.deepEqual(
+      put.map(({ queue }) => queue),
+      ['High'],
+    );
+  });
+
+  it('stops before it was started, and loses nothing', async () => {
+    const other = create();
+    other.add(processCreate, 'Low', process(), NOON);
+    await other.stop();
+    assert.deepEqual(hits(), [1]);
+  });
+
+  it('tells what is pending, by queue and event', () => {
+    assert.deepEqual(aggregator.pending('Low'), {});
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    aggregator.add(processCreate, 'Low', process({ CommandLine: 'ls -l' }), NOON);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 3, elements: 2 } });
+    assert.deepEqual(aggregator.pending('High'), {});
+  });
+
+  it('flushes early at ten thousand distinct elements', () => {
+    const small = (n: number) => process({ Executable: '/bin/ls', CommandLine: `${n}`, UserName: undefined });
+    for (let n = 0; n < 9_999; n += 1) aggregator.add(processCreate, 'Low', small(n), NOON);
+    assert.equal(put.length, 0);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 9_999, elements: 9_999 } });
+    aggregator.add(processCreate, 'Low', small(9_999), NOON);
+    assert.equal(elements().length, 10_000);
+    assert.deepEqual(aggregator.pending('Low'), {});
+  });
+
+  it('flushes early at a megabyte, and miscounts none', async () => {
+    const long = 'x'.repeat(131_072);
+    let most = 0;
+    for (let n = 0; n < 100; n += 1) {
+      for (let hit = 0; hit < 2; hit += 1)
+        aggregator.add(processCreate, 'Low', process({ CommandLine: `${long} ${n}` }), NOON);
+      const { occurrences, elements: pending } = aggregator.pending('Low').ProcessCreate ?? {
+        occurrences: 0,
+        elements: 0,
+      };
+      most = Math.max(most, pending);
+      const queued = put.reduce((all, { event }) => all + event.occurrences, 0);
+      assert.equal(queued + occurrences, 2 * (n + 1));
+    }
+    assert.equal(most, 7); // an eighth goes beyond a megabyte
+    await aggregator.stop();
+    assert.equal(
+      hits().reduce((all, n) => all + n, 0),
+      200,
+    );
+  });
+
+  it('flushes the window that holds most when all together hold a megabyte', () => {
+    const other = triggered({ ...processCreate, name: 'ProcessTerminate' } as unknown as Parameters<
+      typeof triggered
+    >[0]);
+    const long = 'x'.repeat(100_000);
+    for (let n = 0; n < 7; n += 1) aggregator.add(processCreate, 'Low', process({ CommandLine: `${long} ${n}` }), NOON);
+    for (let n = 0; n < 4; n += 1) aggregator.add(other, 'Low', process({ CommandLine: `${long} ${n}` }), NOON);
+    assert.deepEqual(
+      put.map(({ event }) => event.name),
+      Array.from({ length: 7 }, () => 'ProcessCreate'),
+    );
+    assert.deepEqual(aggregator.pending('Low'), { ProcessTerminate: { occurrences: 4, elements: 4 } });
+  });
+
+  it('tells long commands apart by their last character, and lone surrogates from one another', async () => {
+    const long = 'x'.repeat(5_000);
+    for (const command of [`${long}a`, `${long}b`, `${long}\ud800`, `${long}\ud801`, `${long}\ufffd`, `${long}a`])
+      aggregator.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
+    await aggregator.stop();
+    assert.deepEqual(hits(), [2, 1, 1, 1, 1]);
+  });
+
+  it('keeps no record in memory because of a part of it', async () => {
+    if (globalThis.gc === undefined) setFlagsFromString('--expose-gc');
+    const gc = globalThis.gc ?? (runInNewContext('gc') as () => void);
+    const record = (n: number) => `${'x'.repeat(50_000)} /usr/bin/a-rather-long-name ${n}`;
+    gc();
+    const before = heap();
+    for (let n = 0; n < 1_000; n += 1)
+      aggregator.add(processCreate, 'Low', process({ Executable: record(n).slice(50_001) }), NOON);
+    gc();
+    assert.ok(heap() - before < 5e6, `${heap() - before} bytes`); // with the records it would be 50 MB
+  });
+
+  it('cuts a window into events whose elements take at most 7000 bytes, and miscounts none', async () => {
+    const word = fc.oneof(fc.string({ maxLength: 200 }), fc.string({ unit: 'binary', maxLength: 200 }));
+    const occurrences = fc.array(fc.tuple(word, fc.nat(4)), { minLength: 1, maxLength: 120 });
+    await fc.assert(
+      fc.asyncProperty(occurrences, async (commands) => {
+        put = [];
+        const one = create();
+        const expected = new Map<string, number>();
+        for (const [command, times] of commands) {
+          for (let n = 0; n <= times; n += 1) {
+            one.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
+            expected.set(command, (expected.get(command) ?? 0) + 1);
+          }
+        }
+        await one.stop();
+        const counted = elements().map(({ CommandLine, ExtraDetails }) => [
+          CommandLine,
+          Number((ExtraDetails as Payload).HitCount),
+        ]);
+        // A lone surrogate doesn't outlive UTF-8, so that texts are compared as they are written.
+        assert.deepEqual(counted, JSON.parse(JSON.stringify([...expected])));
+        for (const { event } of put) {
+          const { Payload: payload } = JSON.parse(event.json) as { Payload: Payload[] };
+          assert.ok(payload.length === 1 || Buffer.byteLength(JSON.stringify(payload)) - 1 <= 7_000);
+          assert.equal(event.elements, payload.length);
+          const sum = payload.reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Payload).HitCount), 0);
+          assert.equal(event.occurrences, sum);
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('fills its events well', async () => {
+    for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', process({ CommandLine: `ls ${n}` }), NOON);
+    await aggregator.stop();
+    for (const { event } of put.slice(0, -1)) assert.ok(event.json.length > 6_500, String(event.json.length));
+  });
+
+  it('makes events that fit into the smallest message a twin may ask for', async () => {
+    for (let n = 0; n < 500; n += 1) {
+      aggregator.add(processCreate, 'Low', process({ CommandLine: `ls ${'x'.repeat(n)}` }), NOON);
+    }
+    await aggregator.stop();
+    for (const { event } of put) assert.ok(fitsUncut(event));
+  });
+
+  it('leaves room for the worst of everything that stands around them', () => {
+    const name = 'X'.repeat(32);
+    const around = JSON.stringify(envelope({ ...processCreate, name, type: 'Operational' }, [], NOON));
+    const full = around.replace('true', 'false').replace(/\]}$/, `${'7'.repeat(7_000)}]}`);
+    assert.ok(Buffer.byteLength(full) - 7_000 <= 300, around);
+    const { id, version } = SENDER;
+    const body = JSON.stringify({ AgentVersion: version, AgentId: id, MessageSchemaVersion: '1.0', Events: [] });
+    assert.ok(Buffer.byteLength(body) <= 145, body);
+    for (const marking of ['security', 'telemetry'] as const) {
+      const properties = sizeOf({ id, body: '', priority: 'High', marking, hubResourceId: LONGEST_ID });
+      assert.ok(properties <= 645, String(properties));
+    }
+    assert.ok(7_000 + 300 + 145 + 645 <= 8192);
+    assert.ok(fitsUncut({ name, elements: 1, occurrences: 1, json: full }));
+  });
+
+  it('gives an element that is longer an event of its own', async () => {
+    const long = 'x'.repeat(20_000);
+    for (const command of ['a', long, 'b'])
+      aggregator.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
+    await aggregator.stop();
+    assert.deepEqual(
+      envelopes().map(({ Payload: payload }) => payload.map(({ CommandLine }: Payload) => CommandLine)),
+      [['a'], [long], ['b']],
+    );
+  });
+
+  it('refuses what has no valid time, and goes on', () => {
+    for (const time of [Number.NaN, 8.64e15, -8.64e15])
+      assert.throws(() => aggregator.add(processCreate, 'Low', process(), new Date(time)), RangeError);
+    const endless: Record<string, unknown> = process();
+    endless.Executable = endless;
+    assert.throws(() => aggregator.add(processCreate, 'Low', endless, NOON), TypeError);
+    assert.deepEqual(aggregator.pending('Low'), {});
+    aggregator.add(processCreate, 'Low', process(), NOON);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
+  });
+
+  it('flushes when it stops although its loop meets nothing but defects', async () => {
+    const logged: LogLine[] = [];
+    const broken = { ...systemClock, sleep: sinon.stub().rejects(new Error('a defect')) };
+    broken.sleep.onSecondCall().callsFake(systemClock.sleep).onCall(3).callsFake(systemClock.sleep);
+    const other = new Aggregator({
+      settings,
+      clock: broken,
+      put: (queue, events) => put.push(...events.map((event) => ({ queue, event }))),
+      log: quietLog(logged),
+    });
+    await other.start();
+    other.add(processCreate, 'Low', process(), NOON);
+    await time.tickAsync(1_500);
+    await other.stop();
+    assert.deepEqual(hits(), [1]);
+    assert.deepEqual(
+      logged.map(({ level, id }) => [level, id]),
+      [['error', 'INTERNAL']],
+    );
+  });
+
+  it('refuses an event that cannot be aggregated', () => {
+    const odd = listeningPorts as unknown as TriggeredCollector;
+    assert.throws(() => aggregator.add(odd, 'Low', eventOf(1) as unknown as Payload, NOON), TypeError);
+  });
+});

@@ -1,0 +1,104 @@
+import { randomUUID } from 'node:crypto';
+import type { DropReason } from '../../src/base/counters.ts';
+import { days, hours, minutes } from '../../src/base/duration.ts';
+import { createLog, type Logger, type LogLine } from '../../src/base/log.ts';
+import { LiveSettings } from '../../src/config/settings.ts';
+import type { QueueName } from '../../src/contract/event.ts';
+import type { Settings } from '../../src/contract/settings.ts';
+import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
+import type { EventQueues } from '../../src/pipeline/queue.ts';
+
+type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'settle' | 'waiting' | 'onPut'>;
+
+/** Queues that forget: what EventQueues promises, without a disk and without a limit. */
+export class MemoryQueues implements Queues {
+  /** Everything that was put, by queue, whatever became of it since. */
+  readonly put_: Record<QueueName, OutgoingEvent[]> = { High: [], Low: [] };
+  readonly dropped: [queue: QueueName, name: string, reason: DropReason, count: number][] = [];
+  /** What taken events came to, in order. */
+  readonly settled: [queue: QueueName, outcome: string, events: number][] = [];
+  readonly #waiting: Record<QueueName, QueuedEvent[]> = { High: [], Low: [] };
+  readonly #taken: Record<QueueName, number> = { High: 0, Low: 0 };
+  readonly #listeners: (() => void)[] = [];
+  /** As if the disk could not be read. */
+  unreadable = false;
+
+  put(queue: QueueName, events: readonly OutgoingEvent[]): void {
+    for (const event of events) {
+      this.#waiting[queue].push({ ...event, position: this.put_[queue].length });
+      this.put_[queue].push(event);
+    }
+    for (const listener of this.#listeners) listener();
+  }
+
+  drop(queue: QueueName, name: string, reason: DropReason, count: number): void {
+    this.dropped.push([queue, name, reason, count]);
+  }
+
+  take(queue: QueueName, roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+    if (this.#taken[queue] > 0) throw new Error('taken already');
+    const taken: QueuedEvent[] = [];
+    let bytes = 0;
+    for (const event of this.unreadable ? [] : this.#waiting[queue]) {
+      bytes += Buffer.byteLength(event.json) + 1;
+      if (bytes > roomBytes && !(atLeastOne && taken.length === 0)) break;
+      taken.push(event);
+      if (bytes > roomBytes) break;
+    }
+    this.#taken[queue] = taken.length;
+    return taken;
+  }
+
+  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason): void {
+    const count = this.#taken[queue];
+    if (count === 0) throw new Error('none are taken');
+    if (outcome !== 'kept') this.#waiting[queue].splice(0, count);
+    this.settled.push([queue, outcome, count]);
+    this.#taken[queue] = 0;
+  }
+
+  waiting(queue: QueueName): { events: number; elements: number; bytes: number } {
+    const events = this.#waiting[queue];
+    return {
+      events: events.length,
+      elements: events.reduce((all, { elements }) => all + elements, 0),
+      bytes: events.reduce((all, { json }) => all + Buffer.byteLength(json), 0),
+    };
+  }
+
+  onPut(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /** The envelopes that were put into a queue. */
+  envelopes(queue: QueueName) {
+    return this.put_[queue].map(({ json }) => JSON.parse(json));
+  }
+}
+
+/** An event of about `bytes` of JSON. */
+export function eventOf(bytes: number, name = 'Login'): OutgoingEvent {
+  const empty = JSON.stringify({ Id: randomUUID(), Name: name, Payload: [{ Message: '' }] });
+  const json = empty.replace('""', `"${'x'.repeat(Math.max(0, bytes - empty.length))}"`);
+  return { name, elements: 1, occurrences: 1, json };
+}
+
+export const someSettings = (change: Partial<Settings> = {}): Settings => ({
+  highPriorityMessageFrequency: minutes(7),
+  lowPriorityMessageFrequency: hours(5),
+  snapshotFrequency: hours(13),
+  maxLocalCacheSizeInBytes: 2_560_000,
+  maxMessageSizeInBytes: 8192,
+  hubResourceId: '',
+  priorities: {},
+  aggregation: {},
+  ...change,
+});
+
+export const liveSettings = (change: Partial<Settings> = {}) => new LiveSettings(someSettings(change));
+
+/** A log that goes nowhere but into `lines`. */
+export const quietLog = (lines: LogLine[] = []): Logger =>
+  createLog({ level: 'silent', tap: { level: 'debug', accept: (line) => lines.push(line) } });
+
+export const LONG = days(30);

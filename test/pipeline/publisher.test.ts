@@ -1,0 +1,602 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import type { LiveSettings } from '../../src/config/settings.ts';
+import type { QueueName } from '../../src/contract/event.ts';
+import type { Answer, HubClient, HubStatus, RetryCause } from '../../src/contract/hub.ts';
+import { type Message, sizeOf } from '../../src/contract/message.ts';
+import { Publisher, type Routing } from '../../src/pipeline/publisher.ts';
+import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+
+const ACCEPTED: Answer<void> = { status: 'accepted', value: undefined };
+const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
+const retry = (because: RetryCause, after?: Duration): Answer<void> => ({
+  status: 'retry',
+  because,
+  error: ERROR,
+  ...(after === undefined ? {} : { after }),
+});
+
+/** A hub in the test's hand. */
+class Hub implements HubClient {
+  readonly sent: { at: number; message: Message }[] = [];
+  inFlight = 0;
+  mostInFlight = 0;
+  state: HubStatus['state'] = 'connected';
+  /** How it answers the next message. */
+  answer: (message: Message) => Promise<Answer<void>> = async () => ACCEPTED;
+  readonly #listeners: (() => void)[] = [];
+
+  async send(message: Message) {
+    this.sent.push({ at: Date.now(), message });
+    this.inFlight += 1;
+    this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
+    const answer = await this.answer(message);
+    this.inFlight -= 1;
+    return answer;
+  }
+  status = (): HubStatus => ({ state: this.state, credential: { kind: 'moduleKey' } });
+  on(event: string, listener: () => void) {
+    if (event === 'connected') this.#listeners.push(listener);
+  }
+  connect() {
+    this.state = 'connected';
+    for (const listener of this.#listeners) listener();
+  }
+  readTwin = () => assert.fail('not the publisher’s business');
+  report = () => assert.fail('not the publisher’s business');
+  /** When messages came, in seconds. */
+  times = () => this.sent.map(({ at }) => at / 1_000);
+  ids = () => this.sent.map(({ message }) => message.id);
+}
+
+describe('Publisher', () => {
+  let time: sinon.SinonFakeTimers;
+  let queues: MemoryQueues;
+  let settings: LiveSettings;
+  let hub: Hub;
+  let publisher: Publisher;
+  let logged: LogLine[];
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    queues = new MemoryQueues();
+    settings = liveSettings({ highPriorityMessageFrequency: minutes(7), lowPriorityMessageFrequency: hours(5) });
+    hub = new Hub();
+    logged = [];
+  });
+  afterEach(async () => {
+    hub.state = 'stopped';
+    const stopped = publisher.stop();
+    await time.tickAsync(seconds(11));
+    await stopped;
+    time.restore();
+  });
+
+  const start = async ({
+    routing = 'security',
+    random = () => 0,
+  }: {
+    routing?: Routing;
+    random?: () => number;
+  } = {}) => {
+    publisher = new Publisher({
+      queues,
+      hub,
+      settings,
+      sender: { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' },
+      routing,
+      clock: systemClock,
+      log: quietLog(logged),
+      random,
+    });
+    await publisher.start();
+    await time.tickAsync(0);
+  };
+  const put = (queue: QueueName, count = 1, bytes = 300) =>
+    queues.put(
+      queue,
+      Array.from({ length: count }, () => eventOf(bytes)),
+    );
+  const delivered = () =>
+    queues.settled.filter(([, outcome]) => outcome === 'delivered').reduce((all, s) => all + s[2], 0);
+
+  describe('sends', () => {
+    it("when its queue's frequency has passed, and nothing when there is nothing", async () => {
+      await start();
+      await time.tickAsync(minutes(1));
+      put('High');
+      await time.tickAsync(minutes(6) - 1);
+      assert.deepEqual(hub.times(), []);
+      await time.tickAsync(1);
+      assert.deepEqual(hub.times(), [420]);
+      await time.tickAsync(minutes(14));
+      assert.deepEqual(hub.times(), [420]);
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.deepEqual(hub.times(), [420, 28 * 60]);
+      assert.equal(delivered(), 2);
+    });
+
+    it('Low at its own frequency', async () => {
+      await start();
+      put('Low');
+      await time.tickAsync(hours(5) - 1);
+      assert.equal(hub.sent.length, 0);
+      await time.tickAsync(1);
+      assert.equal(hub.sent.length, 1);
+      assert.equal(hub.sent[0]?.message.priority, 'Low');
+    });
+
+    it('Low along with High, when there is room', async () => {
+      await start();
+      put('Low', 2);
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.equal(hub.sent.length, 1);
+      assert.equal(hub.sent[0]?.message.priority, 'High');
+      assert.equal(JSON.parse(hub.sent[0]?.message.body ?? '').Events.length, 3);
+      assert.equal(queues.waiting('Low').events, 0);
+    });
+
+    it('at once when a queue could fill a message', async () => {
+      await start();
+      put('Low', 8, 1_000);
+      await time.tickAsync(seconds(5));
+      assert.deepEqual(hub.times(), []);
+      put('Low', 1, 1_000);
+      await time.tickAsync(0);
+      assert.deepEqual(hub.times(), [5]);
+      await time.tickAsync(seconds(5));
+      assert.equal(queues.waiting('Low').events, 0);
+    });
+
+    it('at once when the twin makes messages smaller, or more frequent', async () => {
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 200_000 });
+      await start();
+      put('Low', 20, 1_000);
+      await time.tickAsync(minutes(1));
+      assert.equal(hub.sent.length, 0);
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 16_384 });
+      await time.tickAsync(seconds(5));
+      assert.equal(queues.waiting('Low').events, 0);
+      put('Low');
+      await time.tickAsync(minutes(1));
+      settings.replace({ ...settings.current(), lowPriorityMessageFrequency: seconds(30) });
+      await time.tickAsync(0);
+      assert.equal(queues.waiting('Low').events, 0);
+    });
+
+    it('for a frequency that no timer can hold', async () => {
+      settings.replace({ ...settings.current(), highPriorityMessageFrequency: hours(24 * 60) });
+      await start();
+      put('High');
+      await time.tickAsync(hours(24 * 60) - 1);
+      assert.equal(hub.sent.length, 0);
+      await time.tickAsync(1);
+      assert.equal(hub.sent.length, 1);
+    });
+
+    it('what is due, one message at a time, and no more than two a second', async () => {
+      hub.answer = async () => {
+        await systemClock.sleep(milliseconds(100));
+        return ACCEPTED;
+      };
+      await start();
+      put('Low', 40, 2_000);
+      put('High', 10, 2_000);
+      await time.tickAsync(seconds(60));
+      assert.deepEqual([queues.waiting('Low').events, queues.waiting('High').events], [0, 0]);
+      assert.equal(hub.mostInFlight, 1);
+      assert.ok(hub.sent.length > 10);
+      const gaps = hub
+        .times()
+        .slice(1)
+        .map((at, i) => at - (hub.times()[i] ?? 0));
+      assert.ok(Math.min(...gaps) >= 0.5, String(gaps));
+      assert.ok(Math.max(...gaps) < 0.7, String(gaps));
+    });
+
+    it('no slower than the hub answers', async () => {
+      hub.answer = async () => {
+        await systemClock.sleep(seconds(3));
+        return ACCEPTED;
+      };
+      await start();
+      put('Low', 12, 2_000);
+      await time.tickAsync(seconds(20));
+      assert.deepEqual(hub.times(), [0, 3, 6, 9]);
+    });
+
+    it('security messages by default, telemetry when told so', async () => {
+      for (const routing of ['security', 'telemetry'] as const) {
+        queues = new MemoryQueues();
+        hub = new Hub();
+        await start({ routing });
+        put('High');
+        await time.tickAsync(minutes(7));
+        assert.deepEqual(
+          hub.sent.map(({ message }) => message.marking),
+          [routing],
+        );
+        await publisher.stop();
+      }
+    });
+
+    it('with the hub resource id in force', async () => {
+      settings.replace({ ...settings.current(), hubResourceId: '/subscriptions/x' });
+      await start();
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.equal(hub.sent[0]?.message.hubResourceId, '/subscriptions/x');
+    });
+  });
+
+  describe('both ways', () => {
+    it('sends every pack twice, spaced, and settles it once', async () => {
+      await start({ routing: 'both' });
+      put('Low', 8, 2_000);
+      await time.tickAsync(seconds(10));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => message.marking),
+        ['security', 'telemetry', 'security', 'telemetry', 'security', 'telemetry'],
+      );
+      assert.equal(hub.sent[0]?.message.body, hub.sent[1]?.message.body);
+      assert.equal(new Set(hub.ids()).size, 6);
+      assert.deepEqual(hub.times(), [0, 0.5, 1, 1.5, 2, 2.5]);
+      assert.equal(delivered(), 8);
+    });
+
+    it('repeats only the one that failed', async () => {
+      await start({ routing: 'both' });
+      hub.answer = async ({ marking }) =>
+        marking === 'telemetry' && hub.sent.length === 2 ? retry('network') : ACCEPTED;
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.deepEqual(queues.settled, []);
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => message.marking),
+        ['security', 'telemetry', 'telemetry'],
+      );
+      assert.equal(hub.ids()[1], hub.ids()[2]);
+      assert.deepEqual(queues.settled, [['High', 'delivered', 1]]);
+    });
+  });
+
+  describe('when the hub does not take a message', () => {
+    it('sends the same again, under the same id, before anything else', async () => {
+      await start();
+      hub.answer = async () => (hub.sent.length < 3 ? retry('network') : ACCEPTED);
+      put('High');
+      await time.tickAsync(minutes(7));
+      put('High');
+      await time.tickAsync(minutes(2));
+      const [first, second, third, fourth] = hub.ids();
+      assert.deepEqual([second, third], [first, first]);
+      assert.ok(fourth !== undefined && fourth !== first);
+      assert.deepEqual(queues.settled, [
+        ['High', 'delivered', 1],
+        ['High', 'delivered', 1],
+      ]);
+      const { sent, failed, lastError } = publisher.sent();
+      assert.deepEqual([sent, failed, lastError], [2, 2, undefined]);
+    });
+
+    it('says why', async () => {
+      await start();
+      hub.answer = async () => retry('network');
+      put('High');
+      await time.tickAsync(minutes(7));
+      const { sent, failed, lastError } = publisher.sent();
+      assert.deepEqual([sent, failed, lastError], [0, 1, ERROR]);
+    });
+
+    for (const [because, shortest, longest] of [
+      ['network', [10, 10, 10, 10, 10, 10], [20, 40, 80, 160, 300, 300]],
+      ['throttled', [1, 1, 1, 1, 1, 1], [10, 20, 40, 80, 160, 320]],
+      ['credentials', [600, 600, 600], [600, 600, 600]],
+    ] as const) {
+      for (const [random, waits] of [
+        [0, shortest],
+        [1 - Number.EPSILON, longest],
+      ] as const) {
+        it(`waits ${waits} s after ${because}, if chance is ${random.toFixed(0)}`, async () => {
+          settings.replace({ ...settings.current(), highPriorityMessageFrequency: seconds(1) });
+          await start({ random: () => random });
+          hub.answer = async () => retry(because);
+          put('High');
+          await time.tickAsync(seconds(1 + waits.reduce((a, b) => a + b, 0)));
+          const gaps = hub
+            .times()
+            .slice(1)
+            .map((at, i) => Math.round(at - (hub.times()[i] ?? 0)));
+          assert.deepEqual(gaps, waits);
+        });
+      }
+    }
+
+    it('waits as long as the hub says, if that is longer', async () => {
+      await start();
+      hub.answer = async () => retry('throttled', hours(9));
+      put('High');
+      await time.tickAsync(minutes(7) + hours(9) - 1);
+      assert.equal(hub.sent.length, 1);
+      await time.tickAsync(1);
+      assert.equal(hub.sent.length, 2);
+    });
+
+    it('is not hurried by new events', async () => {
+      await start();
+      hub.answer = async () => retry('network');
+      put('High');
+      await time.tickAsync(minutes(7));
+      for (let i = 0; i < 9; i += 1) {
+        put('High', 10, 2_000);
+        await time.tickAsync(seconds(1));
+      }
+      assert.equal(hub.sent.length, 1);
+    });
+
+    it('starts small again after a success', async () => {
+      settings.replace({ ...settings.current(), highPriorityMessageFrequency: seconds(1) });
+      await start({ random: () => 1 - Number.EPSILON });
+      hub.answer = async () => (hub.sent.length === 3 ? ACCEPTED : retry('network'));
+      put('High');
+      await time.tickAsync(seconds(61));
+      assert.equal(hub.sent.length, 3);
+      put('High');
+      await time.tickAsync(seconds(1) + seconds(20));
+      assert.equal(hub.sent.length, 5);
+    });
+
+    it('counts what the hub will never take as refused, and goes on', async () => {
+      await start();
+      hub.answer = async () => (hub.sent.length === 1 ? { status: 'refused', error: ERROR } : ACCEPTED);
+      put('Low', 8, 2_000);
+      await time.tickAsync(seconds(5));
+      assert.deepEqual(queues.settled, [
+        ['Low', 'refused', 3],
+        ['Low', 'delivered', 3],
+        ['Low', 'delivered', 2],
+      ]);
+      assert.equal(publisher.sent().failed, 1);
+      assert.deepEqual(
+        logged.filter(({ level }) => level === 'error').map(({ id }) => id),
+        ['HUB_UNREACHABLE'],
+      );
+    });
+
+    it('counts an event that no message can hold, and goes on', async () => {
+      await start();
+      const json = `{"Payload":[{"A":[${'7,'.repeat(9_000)}7]}]}`;
+      queues.put('Low', [{ name: 'Odd', elements: 1, occurrences: 1, json }]);
+      put('Low');
+      await time.tickAsync(seconds(5));
+      assert.deepEqual(queues.settled, [
+        ['Low', 'tooLarge', 1],
+        ['Low', 'delivered', 1],
+      ]);
+    });
+
+    for (const routing of ['security', 'both'] as const) {
+      it(`packs anew when the twin has made messages smaller meanwhile, routing ${routing}`, async () => {
+        settings.replace({ ...settings.current(), maxMessageSizeInBytes: 65_536 });
+        await start({ routing });
+        hub.answer = async () => (hub.sent.length < 3 ? retry('network') : ACCEPTED);
+        put('High', 20, 2_000);
+        await time.tickAsync(minutes(7));
+        assert.ok(sizeOf(hub.sent[0]?.message as Message) > 40_000);
+        settings.replace({ ...settings.current(), maxMessageSizeInBytes: 8192 });
+        await time.tickAsync(minutes(2));
+        for (const { message } of hub.sent.slice(1)) assert.ok(sizeOf(message) <= 8192);
+        assert.deepEqual([delivered(), queues.waiting('High').events], [20, 0]);
+      });
+    }
+
+    it('sends the other half anew when the twin has made messages smaller after the first', async () => {
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 65_536 });
+      await start({ routing: 'both' });
+      hub.answer = async () => (hub.sent.length === 2 ? retry('network') : ACCEPTED);
+      put('High', 9, 2_000);
+      await time.tickAsync(minutes(7) + 600);
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 8192 });
+      await time.tickAsync(minutes(2));
+      for (const { message } of hub.sent.slice(2)) assert.ok(sizeOf(message) <= 8192);
+      assert.equal(hub.sent.filter(({ message }) => message.marking === 'telemetry').length, 4);
+      assert.deepEqual([delivered(), queues.waiting('High').events], [9, 0]);
+    });
+
+    it('goes on after a defect, wherever it struck, and says so once', async () => {
+      await start();
+      for (const strike of [
+        () => sinon.stub(hub, 'status').onFirstCall().throws(new Error('a defect')),
+        () => sinon.stub(hub, 'send').onFirstCall().rejects(new Error('a defect')),
+        () => sinon.stub(queues, 'take').onFirstCall().throws(new Error('a defect')),
+        () => sinon.stub(queues, 'settle').onFirstCall().throws(new Error('a defect')),
+      ]) {
+        const stub = strike();
+        stub.callThrough();
+        put('High', 2);
+        put('Low');
+        await time.tickAsync(minutes(7) + seconds(2));
+        stub.restore();
+        await time.tickAsync(minutes(7));
+        assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 0]);
+      }
+      assert.equal(delivered(), 12);
+      assert.deepEqual(
+        logged.filter(({ level }) => level === 'error').map(({ id }) => id),
+        ['INTERNAL'],
+      );
+    });
+
+    it('does not spin when a queue cannot be read', async () => {
+      await start();
+      queues.unreadable = true;
+      const take = sinon.spy(queues, 'take');
+      put('Low', 10, 2_000);
+      await time.tickAsync(seconds(10));
+      assert.ok(take.callCount > 0 && take.callCount <= 21, String(take.callCount));
+      queues.unreadable = false;
+      await time.tickAsync(seconds(10));
+      assert.equal(queues.waiting('Low').events, 0);
+    });
+  });
+
+  describe('without a connection', () => {
+    it('tries nothing', async () => {
+      hub.state = 'connecting';
+      await start();
+      put('High');
+      put('Low', 20, 2_000);
+      await time.tickAsync(hours(10));
+      assert.equal(hub.sent.length, 0);
+    });
+
+    it('sends what is due as soon as there is one', async () => {
+      hub.state = 'connecting';
+      await start();
+      put('High');
+      await time.tickAsync(minutes(8) + 123);
+      hub.connect();
+      await time.tickAsync(0);
+      assert.deepEqual(hub.times(), [480.123]);
+    });
+
+    it('does not wait out a network failure once there is a new one', async () => {
+      await start({ random: () => 1 - Number.EPSILON });
+      hub.answer = async () => (hub.sent.length === 1 ? retry('network') : ACCEPTED);
+      put('High');
+      await time.tickAsync(minutes(7) + seconds(2));
+      hub.connect();
+      await time.tickAsync(0);
+      assert.deepEqual(hub.times(), [420, 422]);
+    });
+
+    it('waits out a hub that is too busy all the same', async () => {
+      await start();
+      hub.answer = async () => retry('throttled', minutes(30));
+      put('High');
+      await time.tickAsync(minutes(7) + seconds(2));
+      hub.connect();
+      await time.tickAsync(minutes(29));
+      assert.equal(hub.sent.length, 1);
+      await time.tickAsync(minutes(1));
+      assert.equal(hub.sent.length, 2);
+    });
+  });
+
+  describe('statistics', () => {
+    it('count messages, the small ones among them, and the last time', async () => {
+      await start();
+      put('High', 1, 300);
+      await time.tickAsync(minutes(7));
+      put('High', 1, 5_000);
+      await time.tickAsync(minutes(7));
+      assert.deepEqual(publisher.sent(), { sent: 2, under4KB: 1, failed: 0, lastSentAt: new Date(minutes(14)) });
+      assert.ok(sizeOf(hub.sent[1]?.message as Message) >= 4096);
+    });
+  });
+
+  describe('stop', () => {
+    /** Stops, and says after how many milliseconds it was done. */
+    const stop = async () => {
+      const began = Date.now();
+      let took = -1;
+      void publisher.stop().then(() => {
+        took = Date.now() - began;
+      });
+      await time.tickAsync(seconds(30));
+      return took;
+    };
+
+    it('sends what waits, of both queues, at once', async () => {
+      await start();
+      put('High', 2);
+      put('Low', 2);
+      assert.equal(await stop(), 0);
+      assert.equal(hub.sent.length, 1);
+      assert.equal(delivered(), 4);
+    });
+
+    it('sends what fits into ten seconds, and keeps the rest', async () => {
+      await start();
+      hub.answer = async () => {
+        await systemClock.sleep(seconds(3));
+        return ACCEPTED;
+      };
+      put('High', 3, 3_000);
+      put('Low', 20, 3_000);
+      await time.tickAsync(1);
+      const took = await stop();
+      assert.ok(took >= 9_000 && took <= 12_000, String(took));
+      assert.ok(delivered() >= 5 && queues.waiting('Low').events > 0);
+      const { length } = hub.sent;
+      await time.tickAsync(hours(10));
+      assert.equal(hub.sent.length, length);
+    });
+
+    it('is no reason to send faster', async () => {
+      await start();
+      put('Low', 8, 2_000);
+      hub.state = 'connecting';
+      await time.tickAsync(seconds(5));
+      hub.state = 'connected';
+      await stop();
+      assert.equal(queues.waiting('Low').events, 0);
+      const gaps = hub
+        .times()
+        .slice(1)
+        .map((at, i) => at - (hub.times()[i] ?? 0));
+      assert.ok(Math.min(...gaps) >= 0.5, String(gaps));
+    });
+
+    it('is not held up by a message that is never answered', async () => {
+      await start();
+      hub.answer = () => new Promise(() => {});
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.equal(hub.sent.length, 1);
+      assert.equal(await stop(), 11_000);
+      assert.deepEqual(queues.settled, []);
+      assert.deepEqual(
+        logged.map(({ level }) => level),
+        ['warn'],
+      );
+    });
+
+    it('does not try again what just failed', async () => {
+      await start();
+      hub.answer = async () => retry('throttled');
+      put('High');
+      put('Low', 20, 2_000);
+      await time.tickAsync(0);
+      assert.equal(hub.sent.length, 1);
+      await stop();
+      assert.equal(hub.sent.length, 1);
+    });
+
+    it('tries nothing without a connection', async () => {
+      await start();
+      put('High');
+      hub.state = 'connecting';
+      assert.equal(await stop(), 0);
+      assert.equal(hub.sent.length, 0);
+    });
+
+    it('finishes a pack whose first half is out', async () => {
+      await start({ routing: 'both' });
+      put('High', 2);
+      await stop();
+      assert.deepEqual(
+        hub.sent.map(({ message }) => message.marking),
+        ['security', 'telemetry'],
+      );
+      assert.deepEqual(queues.settled, [['High', 'delivered', 2]]);
+    });
+  });
+});

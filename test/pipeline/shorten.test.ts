@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { Payload } from '../../src/contract/event.ts';
+import { shorten } from '../../src/pipeline/shorten.ts';
+
+const eventWith = (payload: readonly Payload[], Category = 'Periodic') =>
+  JSON.stringify({ Id: 'id', Name: 'ProcessCreate', Category, Payload: payload });
+const rowsOf = (json: string | undefined) => {
+  assert.ok(json !== undefined, 'was given up');
+  return JSON.parse(json).Payload as (Payload & { ExtraDetails: Record<string, string> })[];
+};
+
+/** A row with the names by which `ShortenedField` calls its texts. */
+const flat = ({ ExtraDetails = {}, ...row }: Payload): Payload => ({
+  ...row,
+  ...Object.fromEntries(Object.entries(ExtraDetails as object).map(([name, text]) => [`ExtraDetails.${name}`, text])),
+});
+
+describe('shorten', () => {
+  it('cuts the longest text of the only row, and says so', () => {
+    const commandLine = 'x'.repeat(10_000);
+    const [row] = rowsOf(
+      shorten(eventWith([{ Executable: '/bin/ls', CommandLine: commandLine, ProcessId: 7 }]), 2_000),
+    );
+    assert.equal(row?.Executable, '/bin/ls');
+    assert.equal(row?.ProcessId, 7);
+    assert.ok(commandLine.startsWith(String(row?.CommandLine)) && String(row?.CommandLine).length > 500);
+    assert.deepEqual(row?.ExtraDetails, { ShortenedField: 'CommandLine', OriginalBytes: '10000' });
+  });
+
+  it('keeps the details that were there', () => {
+    const [row] = rowsOf(shorten(eventWith([{ Message: 'x'.repeat(5_000), ExtraDetails: { ErrorId: 'ID' } }]), 500));
+    assert.equal(row?.ExtraDetails.ErrorId, 'ID');
+    assert.equal(row?.ExtraDetails.ShortenedField, 'Message');
+  });
+
+  it('says what several texts were, when it must cut several', () => {
+    const row = { A: 'a'.repeat(3_000), B: 'é'.repeat(2_900), C: 'c' };
+    const [short] = rowsOf(shorten(eventWith([row]), 1_000));
+    assert.deepEqual(short?.ExtraDetails, { ShortenedField: 'B;A', OriginalBytes: '5800;3000' });
+    assert.equal(short?.C, 'c');
+  });
+
+  it('leaves out rows at the end, keeps as many as fit, and says how many are gone', () => {
+    const rows = Array.from({ length: 100 }, (_, n) => ({ LocalPort: String(n), Text: 'x'.repeat(50) }));
+    const json = shorten(eventWith(rows), 2_000);
+    const kept = rowsOf(json);
+    assert.ok(kept.length > 15 && Buffer.byteLength(json ?? '') > 1_900);
+    assert.deepEqual(
+      kept.map(({ LocalPort }) => LocalPort),
+      rows.slice(0, kept.length).map(({ LocalPort }) => LocalPort),
+    );
+    assert.deepEqual(kept.at(-1)?.ExtraDetails, { OmittedElements: String(100 - kept.length) });
+    assert.equal(kept[0]?.ExtraDetails, undefined);
+  });
+
+  it('cuts the first row when not even that fits', () => {
+    const rows = [{ Text: 'x'.repeat(5_000) }, { Text: 'y' }, { Text: 'z' }];
+    const kept = rowsOf(shorten(eventWith(rows), 500));
+    assert.equal(kept.length, 1);
+    assert.deepEqual(kept[0]?.ExtraDetails, { OmittedElements: '2', ShortenedField: 'Text', OriginalBytes: '5000' });
+  });
+
+  it('leaves nothing out of an event whose elements count each: it goes as a whole or not at all', () => {
+    const json = eventWith(
+      Array.from({ length: 100 }, (_, n) => ({ ProcessId: n, CommandLine: 'x'.repeat(50) })),
+      'Triggered',
+    );
+    const bytes = Buffer.byteLength(json);
+    assert.equal(shorten(json, bytes), json);
+    for (const room of [bytes - 1, 2_000, 200, 0]) assert.equal(shorten(json, room), undefined);
+  });
+
+  it('cuts a text in ExtraDetails when that is the longest', () => {
+    const folder = '\u0001'.repeat(4_095);
+    const row = { Executable: '/bin/ls', CommandLine: 'x'.repeat(5_000), ExtraDetails: { CurrentDirectory: folder } };
+    const [short] = rowsOf(shorten(eventWith([row], 'Triggered'), 7_900));
+    assert.equal(short?.CommandLine, row.CommandLine); // it takes fewer bytes, although it has more characters
+    const { CurrentDirectory = '', ...notes } = short?.ExtraDetails ?? {};
+    assert.ok(folder.startsWith(CurrentDirectory) && CurrentDirectory.length > 300);
+    assert.deepEqual(notes, { ShortenedField: 'ExtraDetails.CurrentDirectory', OriginalBytes: '4095' });
+  });
+
+  it('cuts everything that is long before it gives up', () => {
+    const long = '\u0001'.repeat(4_095);
+    const details = Object.fromEntries(Array.from({ length: 20 }, (_, n) => [`Detail${n}`, long]));
+    for (const room of [7_900, 2_000]) {
+      const [short] = rowsOf(shorten(eventWith([{ CommandLine: long, ExtraDetails: details }], 'Triggered'), room));
+      const { ShortenedField = '', OriginalBytes } = short?.ExtraDetails ?? {};
+      const expected = ['CommandLine', ...Object.keys(details).map((name) => `ExtraDetails.${name}`)];
+      assert.deepEqual(ShortenedField.split(';').toSorted(), expected.toSorted());
+      assert.equal(OriginalBytes, expected.map(() => '4095').join(';'));
+    }
+    // Its own notes are all that could still be cut.
+    assert.equal(shorten(eventWith([{ CommandLine: long, ExtraDetails: details }], 'Triggered'), 500), undefined);
+  });
+
+  it('leaves alone what fits', () => {
+    const json = eventWith([{ CommandLine: 'x'.repeat(100) }]);
+    assert.equal(shorten(json, Buffer.byteLength(json)), json);
+  });
+
+  it('does not cut a character in two', () => {
+    for (let room = 300; room < 340; room += 1) {
+      const [row] = rowsOf(shorten(eventWith([{ CommandLine: '😀'.repeat(500) }]), room));
+      assert.match(String(row?.CommandLine), /^(😀)*$/u);
+    }
+  });
+
+  for (const json of ['', '{', 'null', '7', '[]', '"text"', '{}', '{"Payload":7}', '{"Payload":[]}']) {
+    it(`gives up ${JSON.stringify(json)}`, () => assert.equal(shorten(json, 100), undefined));
+  }
+
+  it('gives up when there is nothing to cut', () => {
+    assert.equal(shorten(eventWith([{ ProcessId: 7, Text: 'short' }]), 10), undefined);
+    assert.equal(shorten(eventWith([{ Text: 'x'.repeat(10_000) }]), 0), undefined);
+    assert.equal(shorten(eventWith([{ Text: 'x'.repeat(10_000) }]), -5), undefined);
+    assert.equal(shorten(eventWith([{ Numbers: Array.from({ length: 1_000 }, () => 7) }]), 100), undefined);
+  });
+
+  it('makes a valid event that fits and says what it lacks, or gives up', () => {
+    const text = fc.oneof(
+      fc.string({ maxLength: 600 }),
+      fc.string({ unit: 'binary', maxLength: 600 }),
+      fc.string({ maxLength: 3, minLength: 1 }).map((unit) => unit.repeat(400)),
+      fc.constantFrom('\u0001'.repeat(800), '😀'.repeat(400), '"'.repeat(900), 'ü'.repeat(700)),
+    );
+    const row = fc.dictionary(fc.constantFrom('A', 'B', 'C', 'D'), fc.oneof(text, fc.integer(), fc.boolean()));
+    const marked = fc
+      .tuple(row, fc.option(fc.dictionary(fc.constantFrom('X', 'Y'), fc.oneof(fc.string(), text))))
+      .map(([r, details]) => (details === null ? r : { ...r, ExtraDetails: details }));
+    fc.assert(
+      fc.property(
+        fc.array(marked, { minLength: 1, maxLength: 30 }),
+        fc.integer({ min: -10, max: 8_000 }),
+        (rows, room) => {
+          const json = eventWith(rows);
+          const result = shorten(json, room);
+          if (result === undefined) return;
+          assert.ok(Buffer.byteLength(result) <= room);
+          const { Id, Name, Payload: kept } = JSON.parse(result);
+          assert.deepEqual([Id, Name], ['id', 'ProcessCreate']);
+          assert.ok(kept.length >= 1);
+          const original = JSON.parse(json).Payload;
+          assert.deepEqual(kept.slice(0, -1), original.slice(0, kept.length - 1));
+          const { OmittedElements = '0', ShortenedField } = kept.at(-1).ExtraDetails ?? {};
+          assert.equal(Number(OmittedElements), original.length - kept.length);
+          const last = flat(kept.at(-1));
+          const lastBefore = flat(original[kept.length - 1]);
+          const changed = Object.keys(lastBefore).filter((field) => last[field] !== lastBefore[field]);
+          assert.deepEqual(changed.toSorted(), (ShortenedField?.split(';') ?? []).toSorted());
+          for (const field of changed) assert.ok(String(lastBefore[field]).startsWith(String(last[field])));
+        },
+      ),
+      { numRuns: 400 },
+    );
+  });
+
+  it('takes little time for a huge event', () => {
+    const began = process.cpuUsage().user;
+    rowsOf(shorten(eventWith([{ A: '\u0001'.repeat(1_000_000), B: 'b'.repeat(900_000) }]), 8_000));
+    assert.ok(process.cpuUsage().user - began < 2_000_000);
+  });
+});

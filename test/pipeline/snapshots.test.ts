@@ -1,0 +1,267 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import { systemClock } from '../../src/base/clock.ts';
+import { days, minutes, seconds } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import { processCreate } from '../../src/collectors/process-create.ts';
+import type { LiveSettings } from '../../src/config/settings.ts';
+import { type PeriodicCollector, periodic } from '../../src/contract/collector.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import type { Sources } from '../../src/contract/sources.ts';
+import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+
+const schema = v.record(v.string(), v.unknown());
+const declared = {
+  type: 'Security',
+  priority: 'Low',
+  version: '1.0',
+  summary: '',
+  source: '',
+  payload: schema,
+} as const;
+
+describe('Snapshots', () => {
+  let time: sinon.SinonFakeTimers;
+  let queues: MemoryQueues;
+  let settings: LiveSettings;
+  let snapshots: Snapshots;
+  let logged: LogLine[];
+  let rounds: number;
+  let changed: () => void;
+  let collectors: PeriodicCollector[];
+  let collect: Record<string, sinon.SinonStub<[Sources, AbortSignal], Promise<Payload[]>>>;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers({ now: new Date('2024-05-01T12:00:00Z') });
+    queues = new MemoryQueues();
+    settings = liveSettings({
+      snapshotFrequency: minutes(10),
+      priorities: { A: 'Low', B: 'High', C: 'Low', ProcessCreate: 'Low' },
+    });
+    logged = [];
+    rounds = 0;
+    changed = () => {};
+    collect = {};
+    collectors = ['A', 'B', 'C'].map((name) => {
+      const stub = sinon.stub<[Sources, AbortSignal], Promise<Payload[]>>();
+      collect[name] = stub.resolves([{ Name: name }]);
+      return periodic({ ...declared, name, collect: stub });
+    });
+  });
+  afterEach(async () => {
+    const stopped = snapshots.stop();
+    await time.tickAsync(seconds(2));
+    await stopped;
+    time.restore();
+  });
+
+  const start = async () => {
+    snapshots = new Snapshots({
+      collectors: [...collectors, processCreate],
+      sources: {} as Sources,
+      settings,
+      queues,
+      clock: systemClock,
+      log: quietLog(logged),
+      changed: () => {
+        rounds += 1;
+        changed();
+      },
+    });
+    await snapshots.start();
+    await time.tickAsync(0);
+  };
+  const calls = () => ['A', 'B', 'C'].map((name) => collect[name]?.callCount);
+
+  it('takes all of them at the start, and queues by priority', async () => {
+    await start();
+    assert.deepEqual(
+      queues.envelopes('Low').map(({ Name, Payload: payload, Category }) => [Name, payload, Category]),
+      [
+        ['A', [{ Name: 'A' }], 'Periodic'],
+        ['C', [{ Name: 'C' }], 'Periodic'],
+      ],
+    );
+    assert.deepEqual(
+      queues.envelopes('High').map(({ Name, TimestampUTC }) => [Name, TimestampUTC]),
+      [['B', '2024-05-01T12:00:00.000Z']],
+    );
+    assert.equal(rounds, 1);
+  });
+
+  it('takes them again at the frequency', async () => {
+    await start();
+    await time.tickAsync(minutes(10) - 1);
+    assert.deepEqual(calls(), [1, 1, 1]);
+    await time.tickAsync(1);
+    assert.deepEqual(calls(), [2, 2, 2]);
+    await time.tickAsync(minutes(30));
+    assert.deepEqual(calls(), [5, 5, 5]);
+    assert.equal(rounds, 5);
+  });
+
+  it("measures from a round's beginning, however long the round takes", async () => {
+    collect.A?.callsFake(async () => {
+      await systemClock.sleep(minutes(1));
+      return [];
+    });
+    await start();
+    await time.tickAsync(minutes(10) - 1);
+    assert.equal(collect.A?.callCount, 1);
+    await time.tickAsync(1);
+    assert.equal(collect.A?.callCount, 2);
+  });
+
+  it('sends what it did not find as well: that clears what was reported before', async () => {
+    collect.A?.resolves([]);
+    await start();
+    const [event] = queues.envelopes('Low');
+    assert.deepEqual([event.Name, event.IsEmpty, event.Payload], ['A', true, []]);
+  });
+
+  it('leaves those out that are off, at each round anew', async () => {
+    settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Low' } });
+    await start();
+    assert.deepEqual(calls(), [0, 1, 1]);
+    settings.replace({ ...settings.current(), priorities: { A: 'Low', B: 'Off', C: 'Low' } });
+    await time.tickAsync(minutes(10));
+    assert.deepEqual(calls(), [2, 1, 2]); // A once when it was switched on, once with the round
+    assert.equal(snapshots.lastRun('B')?.at.toISOString(), '2024-05-01T12:00:00.000Z');
+  });
+
+  it('takes one that is switched on at once, and only that one', async () => {
+    settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Low' } });
+    await start();
+    settings.replace({ ...settings.current(), priorities: { A: 'Low', B: 'High', C: 'Low' } });
+    await time.tickAsync(1);
+    assert.equal(collect.A?.callCount, 1);
+    assert.equal(collect.B?.callCount, 1);
+    await time.tickAsync(minutes(10));
+    assert.equal(collect.A?.callCount, 2);
+  });
+
+  it('hears of a shorter frequency in the middle of a long wait', async () => {
+    settings.replace({ ...settings.current(), snapshotFrequency: days(300) });
+    await start();
+    await time.tickAsync(days(1));
+    assert.deepEqual(calls(), [1, 1, 1]);
+    settings.replace({ ...settings.current(), snapshotFrequency: minutes(5) });
+    await time.tickAsync(0);
+    assert.deepEqual(calls(), [2, 2, 2]);
+    await time.tickAsync(minutes(5));
+    assert.deepEqual(calls(), [3, 3, 3]);
+  });
+
+  it('hears of a longer frequency, and is not hurried by other changes', async () => {
+    await start();
+    settings.replace({ ...settings.current(), hubResourceId: 'id' });
+    settings.replace({ ...settings.current(), snapshotFrequency: minutes(20) });
+    await time.tickAsync(minutes(20) - 1);
+    assert.deepEqual(calls(), [1, 1, 1]);
+    await time.tickAsync(1);
+    assert.deepEqual(calls(), [2, 2, 2]);
+  });
+
+  for (const [how, fail] of [
+    ['rejects', () => Promise.reject(new Error('no such device'))],
+    [
+      'throws',
+      () => {
+        throw new Error('no such device');
+      },
+    ],
+  ] as const) {
+    it(`goes on with the others when one ${how}, and says so once`, async () => {
+      collect.A?.callsFake(fail);
+      await start();
+      await time.tickAsync(minutes(10));
+      assert.deepEqual(calls(), [2, 2, 2]);
+      assert.deepEqual(snapshots.lastRun('A'), { at: new Date('2024-05-01T12:10:00Z'), problem: 'no such device' });
+      assert.deepEqual(snapshots.lastRun('C'), { at: new Date('2024-05-01T12:10:00Z') });
+      assert.equal(logged.length, 1);
+      assert.ok(queues.envelopes('Low').every(({ Name }) => Name === 'C'));
+    });
+  }
+
+  it('says again what fails otherwise, and when it fails anew', async () => {
+    collect.A?.onCall(0).rejects(new Error('one'));
+    collect.A?.onCall(1).rejects(new Error('two'));
+    collect.A?.onCall(2).resolves([]);
+    collect.A?.onCall(3).rejects(new Error('two'));
+    await start();
+    await time.tickAsync(minutes(30));
+    assert.equal(logged.length, 3);
+    assert.equal(snapshots.lastRun('A')?.problem, 'two');
+  });
+
+  it('gives up on one that is stuck, and forgets its answer', async () => {
+    collect.A?.callsFake(async () => {
+      await systemClock.sleep(minutes(3));
+      return [{ Late: true }];
+    });
+    await start();
+    assert.deepEqual(calls(), [1, 0, 0]);
+    await time.tickAsync(minutes(2));
+    assert.deepEqual(calls(), [1, 1, 1]);
+    assert.match(snapshots.lastRun('A')?.problem ?? '', /took longer than 120 s/);
+    await time.tickAsync(minutes(2));
+    assert.deepEqual(
+      queues.envelopes('Low').map(({ Name }) => Name),
+      ['C'],
+    );
+  });
+
+  it('goes on after a defect, says so once, and does not come any sooner', async () => {
+    changed = () => assert.fail('a defect');
+    await start();
+    await time.tickAsync(minutes(10) - 1);
+    assert.deepEqual(calls(), [1, 1, 1]);
+    await time.tickAsync(minutes(10));
+    assert.deepEqual(calls(), [2, 2, 2]);
+    assert.deepEqual(
+      logged.map(({ level, id }) => [level, id]),
+      [['error', 'INTERNAL']],
+    );
+  });
+
+  it('knows no last run before the first', async () => {
+    await start();
+    assert.equal(snapshots.lastRun('Z'), undefined);
+  });
+
+  it('stops in the middle of a wait, at once', async () => {
+    await start();
+    await snapshots.stop();
+    await time.tickAsync(days(1));
+    assert.deepEqual(calls(), [1, 1, 1]);
+  });
+
+  it('stops in the middle of a round, tells the collector, and begins no other', async () => {
+    let signal: AbortSignal | undefined;
+    collect.A?.callsFake(async (_from, given) => {
+      signal = given;
+      await systemClock.sleep(minutes(1), given);
+      return [];
+    });
+    await start();
+    await snapshots.stop();
+    assert.equal(signal?.aborted, true);
+    assert.deepEqual(calls(), [1, 0, 0]);
+    assert.deepEqual(queues.put_, { High: [], Low: [] });
+  });
+
+  it('does not wait long for a collector that is stuck when it stops', async () => {
+    collect.A?.returns(new Promise(() => {}));
+    await start();
+    let stopped = false;
+    void snapshots.stop().then(() => {
+      stopped = true;
+    });
+    await time.tickAsync(seconds(2));
+    assert.equal(stopped, true);
+    await time.tickAsync(minutes(3));
+    assert.deepEqual(calls(), [1, 0, 0]);
+  });
+});

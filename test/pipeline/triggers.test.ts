@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import * as v from 'valibot';
+import type { LogLine as Line, LogLine } from '../../src/base/log.ts';
+import { listeningPorts } from '../../src/collectors/listening-ports.ts';
+import type { LiveSettings } from '../../src/config/settings.ts';
+import { type Collector, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import type { AuditEvent } from '../../src/contract/sources.ts';
+import { Triggers } from '../../src/pipeline/triggers.ts';
+import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+
+const TIME = new Date('2024-05-01T12:00:00.123Z');
+const schema = v.object({ Text: v.string() });
+const declared = {
+  type: 'Security',
+  priority: 'Low',
+  version: '1.0',
+  summary: '',
+  source: '',
+  payload: schema,
+} as const;
+
+/** Says what argv says; `broken` is malformed, `defect` meets a defect of ours, `other` is none of its business. */
+const commands = triggered({
+  ...declared,
+  name: 'Commands',
+  auditRules: [{ syscalls: ['execve'] }],
+  aggregate: { by: ['Text'], blank: (payload) => payload },
+  from: {
+    audit: ({ argv: [text = ''] = [] }, look) => {
+      if (text === 'broken') throw new MalformedRecordError('pid is missing');
+      if (text === 'defect') throw new TypeError('x is undefined');
+      return text === 'other' ? undefined : { Text: `${look.userName(0)} ${text}` };
+    },
+  },
+});
+const calls = triggered({
+  ...declared,
+  name: 'Calls',
+  auditRules: [{ syscalls: ['connect'] }, { syscalls: ['accept'] }],
+  from: { audit: ({ syscall }) => (syscall === 'connect' ? { Text: 'connect' } : undefined) },
+});
+const lines = triggered({ ...declared, name: 'Lines', from: { log: ({ message }: Line) => ({ Text: message }) } });
+
+const audit = (text: string, syscall = 'execve'): AuditEvent => ({
+  time: TIME,
+  serial: 1,
+  syscall,
+  success: true,
+  fields: {},
+  argv: [text],
+});
+
+describe('Triggers', () => {
+  let queues: MemoryQueues;
+  let settings: LiveSettings;
+  let added: unknown[][];
+  let refused: string | undefined;
+  let logged: LogLine[];
+
+  beforeEach(() => {
+    queues = new MemoryQueues();
+    settings = liveSettings({ priorities: { Commands: 'Low', Calls: 'High', Lines: 'Low' } });
+    added = [];
+    refused = undefined;
+    logged = [];
+  });
+
+  const create = (collectors: readonly Collector[] = [commands, calls, lines, listeningPorts]) =>
+    new Triggers({
+      collectors,
+      settings,
+      lookups: { userName: () => 'root' },
+      aggregator: {
+        add: (collector, queue, payload, time) => {
+          assert.notEqual(payload.Text, refused);
+          added.push([collector.name, queue, payload, time]);
+        },
+      },
+      queues,
+      log: quietLog(logged),
+    });
+  const change = (priorities: Record<string, 'Off' | 'Low' | 'High'>, aggregated = false) =>
+    settings.replace({
+      ...settings.current(),
+      priorities: { ...settings.current().priorities, ...priorities },
+      aggregation: { Commands: { enabled: aggregated, interval: settings.current().snapshotFrequency } },
+    });
+  const texts = (queue: 'High' | 'Low') => queues.envelopes(queue).map(({ Payload: [payload] }) => payload.Text);
+
+  it('shows each record to every collector of its stream, and queues by priority', () => {
+    const triggers = create();
+    triggers.accept('audit', [audit('ls'), audit('curl', 'connect'), audit('other')]);
+    assert.deepEqual(texts('Low'), ['root ls', 'root curl']);
+    assert.deepEqual(texts('High'), ['connect']);
+    triggers.accept('log', [{ time: TIME, level: 'warn', message: 'Mind this.' }]);
+    assert.deepEqual(texts('Low'), ['root ls', 'root curl', 'Mind this.']);
+    assert.deepEqual(queues.dropped, []);
+  });
+
+  it("gives each occurrence an event and the record's own time", () => {
+    create().accept('audit', [audit('ls'), audit('ls')]);
+    assert.deepEqual(
+      queues.envelopes('Low').map(({ TimestampUTC, Payload: payload }) => [TimestampUTC, payload.length]),
+      [
+        ['2024-05-01T12:00:00.123Z', 1],
+        ['2024-05-01T12:00:00.123Z', 1],
+      ],
+    );
+  });
+
+  it('leaves those alone that are off, from the moment they are', () => {
+    const triggers = create();
+    triggers.accept('audit', [audit('ls')]);
+    change({ Commands: 'Off' });
+    triggers.accept('audit', [audit('ps'), audit('broken'), audit('x', 'connect')]);
+    assert.deepEqual([texts('Low'), texts('High'), queues.dropped], [['root ls'], ['connect'], []]);
+    change({ Commands: 'High' });
+    triggers.accept('audit', [audit('top')]);
+    assert.deepEqual(texts('High'), ['connect', 'root top']);
+  });
+
+  it('has what can be aggregated counted, while that is enabled', () => {
+    const triggers = create();
+    change({}, true);
+    triggers.accept('audit', [audit('ls', 'connect')]);
+    assert.deepEqual(added, [['Commands', 'Low', { Text: 'root ls' }, TIME]]);
+    assert.deepEqual([texts('Low'), texts('High')], [[], ['connect']]);
+    change({}, false);
+    triggers.accept('audit', [audit('ls')]);
+    assert.deepEqual([added.length, texts('Low')], [1, ['root ls']]);
+  });
+
+  it('counts a broken record, and lets its neighbours live', () => {
+    create().accept('audit', [audit('ls'), audit('broken', 'connect'), audit('ps')]);
+    assert.deepEqual(texts('Low'), ['root ls', 'root ps']);
+    assert.deepEqual(texts('High'), ['connect']);
+    assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
+    assert.deepEqual(
+      logged.map(({ level }) => level),
+      ['debug'],
+    );
+  });
+
+  it('does the same after a defect of ours, and says so aloud', () => {
+    create().accept('audit', [audit('defect'), audit('ps')]);
+    assert.deepEqual(texts('Low'), ['root ps']);
+    assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
+    assert.deepEqual(
+      logged.map(({ level }) => level),
+      ['error'],
+    );
+  });
+
+  it('logs the first of each kind and event, and counts them all', () => {
+    const triggers = create();
+    const many = Array.from({ length: 100 }, () => [audit('broken'), audit('defect')]).flat();
+    triggers.accept('audit', many);
+    triggers.accept('audit', many);
+    assert.equal(queues.dropped.length, 400);
+    assert.deepEqual(
+      logged.map(({ level }) => level),
+      ['debug', 'error'],
+    );
+  });
+
+  it('loses only the record that has no valid time', () => {
+    create().accept('audit', [audit('ls'), { ...audit('ps'), time: new Date(Number.NaN) }, audit('top')]);
+    assert.deepEqual(texts('Low'), ['root ls', 'root top']);
+    assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
+  });
+
+  it('loses only the record that cannot be counted', () => {
+    change({}, true);
+    refused = 'root ps';
+    create().accept('audit', [audit('ls'), audit('ps'), audit('top', 'connect')]);
+    assert.deepEqual(
+      added.map(([, , payload]) => payload),
+      [{ Text: 'root ls' }, { Text: 'root top' }],
+    );
+    assert.deepEqual(texts('High'), ['connect']);
+    assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
+  });
+
+  it('shows followers every payload, whatever becomes of it, until they leave', () => {
+    const triggers = create();
+    const seen: [string, Payload][] = [];
+    const leave = triggers.follow((name, payload) => seen.push([name, payload]));
+    triggers.accept('audit', [audit('ls')]);
+    change({}, true);
+    triggers.accept('audit', [audit('ls'), audit('broken'), audit('other')]);
+    leave();
+    triggers.accept('audit', [audit('ls')]);
+    assert.deepEqual(seen, [
+      ['Commands', { Text: 'root ls' }],
+      ['Commands', { Text: 'root ls' }],
+    ]);
+  });
+
+  it('asks the kernel for what those need that are on', () => {
+    const triggers = create();
+    assert.deepEqual(triggers.auditRules(), [
+      { syscalls: ['execve'] },
+      { syscalls: ['connect'] },
+      { syscalls: ['accept'] },
+    ]);
+    change({ Calls: 'Off' });
+    assert.deepEqual(triggers.auditRules(), [{ syscalls: ['execve'] }]);
+    change({ Commands: 'Off' });
+    assert.deepEqual(triggers.auditRules(), []);
+  });
+
+  it('counts what the kernel lost where the most urgent of what it may have been would wait', () => {
+    const triggers = create();
+    triggers.lost(5);
+    change({ Calls: 'Off', Lines: 'High' });
+    triggers.lost(3);
+    assert.deepEqual(queues.dropped, [
+      ['High', 'Unidentified', 'kernel', 5],
+      ['Low', 'Unidentified', 'kernel', 3],
+    ]);
+  });
+});
