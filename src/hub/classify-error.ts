@@ -1,0 +1,176 @@
+import { TimeLimitError } from '../base/clock.ts';
+import { AgentError, type FailureId } from '../base/errors.ts';
+import type { Answer, RetryCause } from '../contract/hub.ts';
+import { MALFORMED } from './honest-twin.ts';
+
+/** What went wrong with a connection or an operation, and what it means for whoever waits. */
+export class HubFailure extends Error {
+  override readonly name = 'HubFailure';
+  readonly error: AgentError;
+  /** Absent: the same again would be refused again. */
+  readonly because: RetryCause | undefined;
+
+  constructor(error: AgentError, because: RetryCause | undefined) {
+    super(error.message);
+    this.error = error;
+    this.because = because;
+  }
+
+  get answer(): Answer<never> {
+    const { error, because } = this;
+    return because === undefined ? { status: 'refused', error } : { status: 'retry', because, error };
+  }
+}
+
+/** What the messages and remedies speak of. */
+export interface Peer {
+  /** The hub's name, or the gateway's, with its port if it isn't the usual one. */
+  readonly address: string;
+  /** `device/module`. */
+  readonly module: string;
+  /** The device's clock: the one thing that makes good credentials and certificates look bad. */
+  readonly now: Date;
+}
+
+/** The twin topics answered with an error status, or with something that isn't a twin. */
+export class TwinStatusError extends Error {
+  override readonly name = 'TwinStatusError';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/**
+ * Says what an error means, be it of MQTT.js, the SDK, TLS, DNS, or the operating system.
+ *
+ * The SDK (azure-iot-device-mqtt 1.16) calls every first connection that fails unauthorized, a missing network
+ * included. Only the error behind it counts: `transportError`, or, without one, the tail of the message.
+ */
+export function classifyError(thrown: unknown, peer: Peer): HubFailure {
+  if (thrown instanceof HubFailure) return thrown;
+  if (thrown instanceof TwinStatusError) return twinFailure(thrown, peer);
+  if (thrown instanceof TimeLimitError)
+    return silence(`${thrown.message}, without an answer from ${peer.address}`, peer);
+  const error = behind(thrown);
+  const text = textOf(error);
+  const code = error.code;
+  if (code === 2 || code === 4 || code === 5 || REFUSED.test(text)) return credentialRefused(peer);
+  if (code === 3 || /Server unavailable/i.test(text)) {
+    return unreachable(`${peer.address} says that it is unavailable`, 'Wait; the agent tries again by itself.');
+  }
+  if (CLOCK.test(`${code} ${text}`)) return wrongTime(text, peer);
+  if (TLS.test(`${code} ${text}`)) return tlsFailure(text, peer);
+  if (/ENOTFOUND|EAI_AGAIN/.test(`${code} ${text}`)) {
+    const remedy = `Check hub.hostName (or hub.gatewayHostName) and the device's DNS: getent hosts ${hostOf(peer)}`;
+    return unreachable(`the name ${hostOf(peer)} can't be resolved (${text})`, remedy);
+  }
+  if (text === CLOSED_EARLY) {
+    const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that no second agent uses ${peer.module}.`;
+    return unreachable(`${peer.address} closed the connection`, remedy);
+  }
+  const remedy = `Check that the network lets the device reach ${peer.address}${portHint(peer)} by TCP.`;
+  return unreachable(`${peer.address} can't be reached (${text})`, remedy);
+}
+
+/** What the SDK says when the connection ended without any error. */
+const CLOSED_EARLY = 'Unable to establish a connection';
+
+const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|Identifier rejected)/i;
+const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
+const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
+
+/** No packet, no answer. */
+export const silence = (message: string, peer: Peer): HubFailure => {
+  const remedy = `Check the network between the device and ${peer.address}; something swallows packets without refusing them.`;
+  return failure('HUB_SILENT', message, remedy, 'network');
+};
+
+/** The connection was there, and ended. */
+export const connectionLost = (peer: Peer, cause?: unknown): HubFailure => {
+  const why = cause === undefined ? 'the hub or the network closed it' : textOf(behind(cause));
+  const remedy = `If it happens again and again, look for a second agent that connects as ${peer.module}: the hub lets only one in.`;
+  return unreachable(`the connection to ${peer.address} was lost: ${why}`, remedy);
+};
+
+/** MQTT 3.1.1 has one answer to a wrong key, an expired token and an unknown module: CONNACK 5. */
+function credentialRefused(peer: Peer): HubFailure {
+  const remedy =
+    `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
+    `the key is the module's own, not the device's, and that the device's clock is right (it says ${timeOf(peer)}).`;
+  return failure('CREDENTIAL_REFUSED', `${peer.address} does not let ${peer.module} in`, remedy, 'credentials');
+}
+
+function wrongTime(text: string, peer: Peer): HubFailure {
+  const remedy = `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; if it is right, renew the server's certificate.`;
+  return failure('TLS_FAILED', `the certificate of ${peer.address} is not valid now (${text})`, remedy, 'network');
+}
+
+function tlsFailure(text: string, peer: Peer): HubFailure {
+  const remedy =
+    'Set hub.trustedCaFile to the certificate authority that signed the certificate of the hub or gateway, ' +
+    'and make sure that nothing on the way (a TLS-inspecting proxy) exchanges it.';
+  return failure('TLS_FAILED', `no trusted connection to ${peer.address} (${text})`, remedy, 'network');
+}
+
+function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailure {
+  if (status === 429) {
+    const remedy = 'Wait; if it lasts, add units to the hub or lengthen the frequencies in the module twin.';
+    return failure('HUB_THROTTLED', `${peer.address} is too busy for the module twin (429)`, remedy, 'throttled');
+  }
+  if (status === 401 || status === 403) return credentialRefused(peer);
+  if (status === 404) {
+    const remedy = 'Create it: az iot hub module-identity create.';
+    return failure('MODULE_UNKNOWN', `${peer.address} has no module ${peer.module}`, remedy, 'credentials');
+  }
+  if (status === MALFORMED) {
+    const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one.`;
+    return failure('TWIN_UNREADABLE', `the module twin can't be read: ${message}`, remedy, 'network');
+  }
+  if (status >= 500) {
+    return unreachable(
+      `${peer.address} failed on the module twin (${status})`,
+      'Wait; the agent tries again by itself.',
+    );
+  }
+  const remedy = 'Report this as a defect, with the log around it.';
+  return failure(
+    'INTERNAL',
+    `${peer.address} refused what was asked of the module twin (${status})`,
+    remedy,
+    undefined,
+  );
+}
+
+const failure = (id: FailureId, message: string, remedy: string, because: RetryCause | undefined) =>
+  new HubFailure(new AgentError(id, message, remedy), because);
+
+const unreachable = (message: string, remedy: string) => failure('HUB_UNREACHABLE', message, remedy, 'network');
+
+interface Foreign {
+  readonly code?: unknown;
+  readonly message: string;
+}
+
+/** The error that everything began with. */
+function behind(thrown: unknown): Foreign {
+  let error = thrown as { transportError?: unknown; message?: unknown; code?: unknown } | null | undefined;
+  while (error?.transportError) error = error.transportError as typeof error;
+  // Node tries a host's addresses one after another, and reports a bunch of failures without a message of its own.
+  const [first] = error instanceof AggregateError ? error.errors : [];
+  return { code: error?.code, message: String(error?.message || (first as Error | undefined)?.message || thrown) };
+}
+
+/** One short line: some messages carry OpenSSL's error queue, or the SDK's wrong guess in front. */
+const textOf = ({ message }: Foreign): string =>
+  message
+    .replace(/^.*Failure on first connection \(Not authorized\): /s, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .slice(0, 300);
+
+const hostOf = ({ address }: Peer) => address.replace(/:\d+$/, '');
+const portHint = ({ address }: Peer) => (/:\d+$/.test(address) ? '' : ':8883');
+const timeOf = ({ now }: Peer) => now.toISOString();

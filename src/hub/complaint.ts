@@ -1,0 +1,30 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, hours } from '../base/duration.ts';
+import type { AgentError } from '../base/errors.ts';
+import { type Logger, logError } from '../base/log.ts';
+
+/** Says what is wrong once, again when it changes, and at most hourly while it stays the same (contract §7). */
+export class Complaint {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  #last: { readonly id: string; readonly at: Duration } | undefined;
+
+  constructor(clock: Clock, log: Logger) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** @returns whether it was logged */
+  about(error: AgentError): boolean {
+    const now = this.#clock.monotonic();
+    if (this.#last?.id === error.id && now - this.#last.at < hours(1)) return false;
+    this.#last = { id: error.id, at: now };
+    logError(this.#log, error);
+    return true;
+  }
+
+  /** All is well, and has been for a while: the next error is news again. */
+  settle(): void {
+    this.#last = undefined;
+  }
+}

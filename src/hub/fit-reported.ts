@@ -1,0 +1,70 @@
+import { isMembers, type Members } from './merge-patch.ts';
+
+/* What a twin can hold. Source: "Understand and use device twins in IoT Hub", Azure IoT Hub developer guide. The sizes
+ * are taken as decimal, since the page doesn't say. */
+
+/** Of the whole section, as `sizeOf` counts. */
+export const LARGEST_SECTION = 32_000;
+/** Of one string, in UTF-8 bytes. */
+const LARGEST_STRING = 4_000;
+/** Levels of objects. */
+const DEEPEST = 10;
+const LARGEST_KEY = 1_000;
+/** Blanks, dots, dollars and control characters. */
+const IMPOSSIBLE_KEY = /[\s.$\p{Cc}]/u;
+
+/**
+ * Makes reported properties fit a twin, so that one value too many never costs all of them: strings that are too long
+ * are cut; arrays, nulls, numbers that JSON doesn't know, impossible names and what lies too deep are left out. If it
+ * is still too large, the largest parts of `optional` go.
+ *
+ * @param optional the top-level name whose members may be left out
+ * @param room in bytes as the hub counts them
+ */
+export function fitReported(wanted: Members, optional: string, room = LARGEST_SECTION): Members {
+  const fitting = fitMembers(wanted, 1);
+  const status = fitting[optional];
+  if (!isMembers(status)) return fitting;
+  const parts = Object.entries(status).sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+  let excess = sizeOf(fitting) - room;
+  while (excess > 0) {
+    const largest = parts.shift();
+    if (largest === undefined) break;
+    excess -= sizeOf(Object.fromEntries([largest]));
+  }
+  const kept = new Set(parts.map(([name]) => name));
+  return { ...fitting, [optional]: Object.fromEntries(Object.entries(status).filter(([name]) => kept.has(name))) };
+}
+
+/** The bytes a twin's section counts for: names and strings in UTF-8, numbers as 8, booleans as 4. */
+export function sizeOf(value: unknown): number {
+  if (typeof value === 'string') return Buffer.byteLength(value);
+  if (typeof value === 'number') return 8;
+  if (typeof value === 'boolean') return 4;
+  if (typeof value !== 'object' || value === null) return 0;
+  let size = 0;
+  for (const [name, member] of Object.entries(value)) size += Buffer.byteLength(name) + sizeOf(member);
+  return size;
+}
+
+function fitMembers(members: Members, depth: number): Members {
+  const fitting: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(members)) {
+    if (IMPOSSIBLE_KEY.test(name) || Buffer.byteLength(name) > LARGEST_KEY) continue;
+    if (isMembers(value)) {
+      if (depth < DEEPEST) fitting.push([name, fitMembers(value, depth + 1)]);
+    } else if (typeof value === 'string') {
+      fitting.push([name, cut(value)]);
+    } else if (typeof value === 'boolean' || (typeof value === 'number' && Number.isFinite(value))) {
+      fitting.push([name, value]);
+    }
+  }
+  return Object.fromEntries(fitting);
+}
+
+function cut(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= LARGEST_STRING) return text;
+  // Decoding as a stream holds back a character that was cut in two.
+  return `${new TextDecoder().decode(bytes.subarray(0, LARGEST_STRING - 3), { stream: true })}…`;
+}

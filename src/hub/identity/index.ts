@@ -1,0 +1,51 @@
+import { AgentError } from '../../base/errors.ts';
+import { type ConnectionStringConfig, connectionStringIdentity } from './connection-string.ts';
+import { type ModuleKeyConfig, moduleKeyIdentity } from './module-key.ts';
+
+/** Who connects: one module of one device at one hub, and what proves it. */
+export interface ModuleIdentity {
+  /** As the local configuration names it. */
+  readonly kind: string;
+  readonly hostName: string;
+  readonly deviceId: string;
+  readonly moduleId: string;
+  /** Where to connect to instead of `hostName`; may have a port. */
+  readonly gatewayHostName?: string;
+  /** Base64. */
+  readonly sharedAccessKey: string;
+}
+
+/** Of the local configuration, design §8. The kinds without a shape of their own are not built yet. */
+export type IdentityConfig =
+  | ConnectionStringConfig
+  | ModuleKeyConfig
+  | {
+      readonly kind:
+        | 'moduleCertificate'
+        | 'deviceKey'
+        | 'deviceCertificate'
+        | 'provisioning'
+        | 'edge'
+        | 'identityService';
+    };
+
+/**
+ * Gets the module's identity by the way the configuration names.
+ *
+ * @throws AgentError saying what is wrong with which file, never what is in it
+ */
+export function loadIdentity(
+  config: IdentityConfig,
+  { hostName }: { hostName?: string | undefined } = {},
+): ModuleIdentity {
+  switch (config.kind) {
+    case 'connectionString':
+      return connectionStringIdentity(config, hostName);
+    case 'moduleKey':
+      return moduleKeyIdentity(config, hostName);
+    default: {
+      const remedy = 'Use identity.kind "moduleKey" or "connectionString".';
+      throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${config.kind}" is not built yet`, remedy);
+    }
+  }
+}

@@ -1,0 +1,54 @@
+import { fullJitter } from '../base/backoff.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import type { RetryCause } from '../contract/hub.ts';
+
+/** A hub counts failed log-ins, and raises an alert on a device that goes on with them. */
+const REFUSALS_BEFORE_PATIENCE = 3;
+const MOST_PER_MINUTE = 6;
+
+/**
+ * When to connect again (contract §6): soon and jittered at first, never more than six times in a minute, whatever
+ * the reason; after the third refusal of the credentials, once in ten minutes.
+ */
+export class Pace {
+  readonly #random: () => number;
+  readonly #backoff;
+  /** When the latest attempts were made, oldest first. */
+  readonly #attempts: Duration[] = [];
+  #refusals = 0;
+
+  constructor(random: () => number) {
+    this.#random = random;
+    this.#backoff = fullJitter({ first: seconds(2), most: minutes(1) }, random);
+  }
+
+  /** To be called at every attempt. */
+  attempt(now: Duration): void {
+    this.#attempts.push(now);
+    if (this.#attempts.length > MOST_PER_MINUTE) this.#attempts.shift();
+  }
+
+  /** How long to wait after an attempt, or a connection, that failed. */
+  after(because: RetryCause | undefined, now: Duration): Duration {
+    if (because === 'credentials') this.#refusals += 1;
+    if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_PATIENCE) {
+      return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
+    }
+    return milliseconds(Math.max(this.#backoff.next(), this.#untilFree(now)));
+  }
+
+  /** To be called when the credentials were accepted. */
+  accepted(): void {
+    this.#refusals = 0;
+  }
+
+  /** To be called when a connection has proved that it stays. */
+  proved(): void {
+    this.#backoff.reset();
+  }
+
+  #untilFree(now: Duration): number {
+    const [oldest] = this.#attempts;
+    return oldest === undefined || this.#attempts.length < MOST_PER_MINUTE ? 0 : oldest + minutes(1) - now;
+  }
+}

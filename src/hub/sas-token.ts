@@ -1,0 +1,26 @@
+import { createHmac } from 'node:crypto';
+
+/** What IoT Hub takes instead of a password, for one resource until one moment. */
+export interface SasToken {
+  readonly text: string;
+  readonly expiresAt: Date;
+}
+
+/**
+ * Signs a token for a resource, `{hub}/devices/{device}/modules/{module}`.
+ *
+ * Source: "Control access to IoT Hub using shared access signatures", Azure IoT Hub documentation.
+ *
+ * @param key the identity's shared access key, in base64
+ */
+export function signSasToken(resource: string, key: string, expiresAt: Date): SasToken {
+  const seconds = Math.floor(expiresAt.getTime() / 1_000);
+  const uri = encodeStrictly(resource);
+  const signature = createHmac('sha256', Buffer.from(key, 'base64')).update(`${uri}\n${seconds}`).digest('base64');
+  const text = `SharedAccessSignature sr=${uri}&sig=${encodeStrictly(signature)}&se=${seconds}`;
+  return { text, expiresAt: new Date(seconds * 1_000) };
+}
+
+/** As encodeURIComponent, with `! ' ( ) *` encoded too; the SDK's encodeUriComponentStrict. */
+const encodeStrictly = (text: string) =>
+  encodeURIComponent(text).replace(/[!'()*]/g, (sign) => `%${sign.charCodeAt(0).toString(16).toUpperCase()}`);

@@ -1,0 +1,346 @@
+import { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import device from 'azure-iot-device'; // its names can't be imported one by one (sdk: CommonJS that Node can't read)
+import { Mqtt } from 'azure-iot-device-mqtt';
+import { MqttBase } from 'azure-iot-mqtt-base';
+import mqtt from 'mqtt';
+import { type Clock, TimeLimitError } from '../base/clock.ts';
+import { type Duration, minutes, seconds } from '../base/duration.ts';
+import type { TwinDocument } from '../contract/hub.ts';
+import { type Message, propertiesOf } from '../contract/message.ts';
+import { classifyError, connectionLost, HubFailure, type Peer, silence, TwinStatusError } from './classify-error.ts';
+import { honestTwin, type Incoming, MALFORMED } from './honest-twin.ts';
+import type { ModuleIdentity } from './identity/index.ts';
+import { isMembers } from './merge-patch.ts';
+import { type SasToken, signSasToken } from './sas-token.ts';
+
+/** MQTT.js notices a dead network one to two of these later; hub and gateways close after one and a half. */
+export const KEEP_ALIVE = seconds(45);
+/** Name, TCP, TLS and CONNACK, and again for the subscription. */
+const OPEN_LIMIT = seconds(30);
+const SEND_LIMIT = seconds(30);
+const TWIN_LIMIT = seconds(20);
+/** How long a DISCONNECT may take before the socket is closed without. */
+const CLOSE_LIMIT = seconds(1);
+const TOKEN_LIFE = minutes(60);
+/** Of a session, so that its token never runs out: the same margin as the SDK's. */
+export const RENEW_AFTER = minutes(45);
+
+export interface SessionOptions {
+  readonly identity: ModuleIdentity;
+  /** PEM; absent: the authorities that Node trusts. */
+  readonly trustedCa?: string;
+  readonly productInfo: string;
+  readonly clock: Clock;
+  /** Desired properties changed. */
+  readonly onDesired: () => void;
+}
+
+/**
+ * The life of one connection: connected once, lost once, never mended. Only a new client object cures an SDK client
+ * whose connection was lost (it neither subscribes nor reads the twin again, and forgets what was asked of it), so a
+ * session has no retries and no renewal; the supervisor replaces it.
+ *
+ * The SDK (azure-iot-device 1.18) does the talking: topics, requests, acknowledgements. MQTT.js is put under it by hand
+ * (MqttBase), since that gives the TLS version, the keep-alive, the true cause of an error, and a close that ends.
+ * The SDK's Twin object is left out: it holds nothing that its transport doesn't say better.
+ */
+export class Session {
+  readonly #options: SessionOptions;
+  readonly #token: SasToken;
+  readonly #transport: Mqtt;
+  readonly #client: InstanceType<typeof device.ModuleClient>;
+  /** Those who wait for the hub; told at once when there is nothing left to wait for. */
+  readonly #waiting = new Set<(failure: HubFailure) => void>();
+  readonly #inFlight = new Set<Promise<unknown>>();
+  /** Resolves, once, when the connection is gone. */
+  readonly lost: Promise<HubFailure>;
+  #tellLost: (failure: HubFailure) => void = () => {};
+  #raw: RawClient | undefined;
+  /** What MQTT.js complained of first. */
+  #cause: unknown;
+  #opened = false;
+  #ended: HubFailure | undefined;
+  #heardAt: Duration;
+  #twinTurn: Promise<unknown> = Promise.resolve();
+  #twinResponse: (Incoming & { kind: 'response' }) | undefined;
+
+  private constructor(options: SessionOptions) {
+    const { identity, clock, productInfo } = options;
+    const { hostName, deviceId, moduleId, gatewayHostName, sharedAccessKey } = identity;
+    this.#options = options;
+    this.#heardAt = clock.monotonic();
+    this.lost = new Promise((resolve) => {
+      this.#tellLost = resolve;
+    });
+    const expiry = new Date(clock.now().getTime() + TOKEN_LIFE);
+    this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
+
+    const base = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
+    const credentials = {
+      host: hostName,
+      deviceId,
+      moduleId,
+      ...(gatewayHostName === undefined ? {} : { gatewayHostName }),
+      sharedAccessSignature: this.#token.text,
+    };
+    this.#transport = new Mqtt(new OneToken(credentials) as unknown as AuthenticationProvider, base);
+    // Otherwise the SDK runs lsb_release in a shell to tell the hub about this system (getos 3).
+    Object.assign(this.#transport, { _userAgentString: productInfo });
+    this.#client = new device.ModuleClient(this.#transport, undefined as never); // no method client: none is invoked
+    this.#client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });
+    this.#client.on('error', (error: unknown) => this.#fail(error)); // unheard, it would end the process
+    this.#client.on('disconnect', () => this.drop(connectionLost(this.#peer, this.#cause)));
+  }
+
+  /**
+   * Connects and subscribes.
+   *
+   * @param signal gives up at once
+   * @throws HubFailure
+   */
+  static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
+    const session = new Session(options);
+    const giveUp = () => session.drop(session.#closed());
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      if (signal.aborted) giveUp();
+      await session.#ask(OPEN_LIMIT, 'connecting', (done) => session.#client.open(done));
+      await session.#ask(OPEN_LIMIT, 'subscribing', (done) =>
+        session.#transport.enableTwinDesiredPropertiesUpdates(done),
+      );
+      session.#opened = true;
+      return session;
+    } catch (error) {
+      const failure = classifyError(error, session.#peer);
+      session.drop(failure);
+      throw failure;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  get expiresAt(): Date {
+    return this.#token.expiresAt;
+  }
+
+  /** Drops the connection if it is dead: not even an answer to a ping for three times the keep-alive. */
+  checkPulse(): void {
+    const quiet = this.#options.clock.monotonic() - this.#heardAt;
+    if (quiet <= 3 * KEEP_ALIVE) return;
+    const peer = this.#peer;
+    this.drop(silence(`no packet from ${peer.address} for ${Math.round(quiet / 1_000)} s`, peer));
+  }
+
+  /** Resolves when the hub has acknowledged the message. @throws HubFailure */
+  send(message: Message): Promise<void> {
+    const { system, application } = propertiesOf(message);
+    const outgoing = new device.Message(message.body); // a string: it is stringified for a debug line, debug or not
+    outgoing.messageId = system.messageId ?? message.id;
+    outgoing.contentType = 'application/json';
+    outgoing.contentEncoding = 'utf-8';
+    if (system.interfaceId !== undefined) outgoing.setAsSecurityMessage();
+    for (const [name, value] of Object.entries(application)) outgoing.properties.add(name, value);
+    return this.#track(
+      this.#ask(SEND_LIMIT, 'sending a message', (done: Callback<unknown>) => this.#client.sendEvent(outgoing, done)),
+    ).then(() => {});
+  }
+
+  /** The whole twin, as the hub has it now. @throws HubFailure */
+  readTwin(): Promise<TwinDocument> {
+    return this.#inTurn(async () => {
+      const document = await this.#askTwin('reading the module twin', (done) => this.#transport.getTwin(done));
+      if (!isDocument(document)) {
+        throw classifyError(new TwinStatusError(MALFORMED, "it has no sections 'desired' and 'reported'"), this.#peer);
+      }
+      return document;
+    });
+  }
+
+  /** Merges `patch` into the reported properties; resolves with their new version. @throws HubFailure */
+  report(patch: Readonly<Record<string, unknown>>): Promise<number | undefined> {
+    return this.#inTurn(async () => {
+      await this.#askTwin('reporting to the module twin', (done) =>
+        this.#transport.updateTwinReportedProperties(patch, done),
+      );
+      return this.#twinResponse?.version;
+    });
+  }
+
+  /** Resolves when nothing is on its way any more; bounded by the time limits of what is. */
+  async idle(): Promise<void> {
+    while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
+  }
+
+  /** Takes leave of the hub. */
+  async close(): Promise<void> {
+    if (this.#ended !== undefined) return;
+    this.#end(this.#closed());
+    await this.#options.clock.within(CLOSE_LIMIT, 'closing', this.#client.close()).catch(() => {});
+    this.#raw?.stream.destroy();
+  }
+
+  /** Ends the connection without ceremony; everyone who waits gets `failure`. */
+  drop(failure: HubFailure): void {
+    if (this.#ended !== undefined) return;
+    this.#end(failure);
+    this.#raw?.end(true);
+    this.#client.close().catch(() => {}); // may never settle (sdk #1110); it is for the SDK's own timers
+  }
+
+  get #peer(): Peer {
+    const { hostName, gatewayHostName, deviceId, moduleId } = this.#options.identity;
+    const address = gatewayHostName ?? hostName;
+    return { address, module: `${deviceId}/${moduleId}`, now: this.#options.clock.now() };
+  }
+
+  #end(failure: HubFailure): void {
+    this.#ended = failure;
+    for (const reject of this.#waiting) reject(failure);
+    this.#tellLost(failure);
+  }
+
+  #closed(): HubFailure {
+    return connectionLost(this.#peer, new Error('the agent closed it'));
+  }
+
+  #fail(error: unknown): void {
+    this.drop(this.#opened ? connectionLost(this.#peer, error) : classifyError(error, this.#peer));
+  }
+
+  /** Called by the SDK, once: takes MQTT.js in hand. */
+  #connect(uri: string, given: mqtt.IClientOptions): RawClient {
+    if (this.#raw !== undefined) throw new Error('A session connects once.');
+    const { trustedCa, clock } = this.#options;
+    const raw = mqtt.connect(uri, {
+      ...given,
+      keepalive: KEEP_ALIVE / 1_000,
+      connectTimeout: OPEN_LIMIT + seconds(5), // ours comes first, and says more
+      minVersion: 'TLSv1.2',
+      ...(trustedCa === undefined ? {} : { ca: trustedCa }),
+    } as mqtt.IClientOptions) as unknown as RawClient;
+    this.#raw = raw;
+
+    raw.on('error', (error: unknown) => {
+      this.#cause ??= error;
+      this.#fail(error);
+    });
+    raw.on('close', () => {
+      if (this.#opened) this.drop(connectionLost(this.#peer, this.#cause));
+      else this.drop(classifyError(this.#cause ?? new Error('Unable to establish a connection'), this.#peer));
+    });
+    raw.on('packetreceive', (packet: { cmd: string; granted?: number[] }) => {
+      this.#heardAt = clock.monotonic();
+      if (packet.cmd === 'suback' && packet.granted?.some((granted) => granted >= 0x80)) {
+        this.#fail(new Error('the hub refused the subscription to the module twin'));
+      }
+    });
+
+    const emit = raw.emit.bind(raw);
+    raw.emit = (event, ...args) => (event === 'message' ? this.#receive(emit, args) : emit(event, ...args));
+
+    // The SDK ends gracefully, which waits for acknowledgements; on a dead connection they never come (sdk #1110).
+    const end = raw.end.bind(raw);
+    raw.end = (force, ...rest) => end(force === true || Object.keys(raw.outgoing).length > 0, ...rest);
+    return raw;
+  }
+
+  #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
+    const incoming = honestTwin(String(topic), payload as Buffer);
+    if (incoming.kind === 'desired') this.#options.onDesired();
+    if (incoming.kind !== 'response') return true;
+    this.#twinResponse = incoming;
+    return pass('message', topic, Buffer.from(incoming.body), packet);
+  }
+
+  /** One question to the hub, and its answer or none. A session that doesn't answer in time is useless: it is dropped. */
+  async #ask<T>(limit: Duration, what: string, question: (done: Callback<T>) => void): Promise<T> {
+    let waiter: (failure: HubFailure) => void = () => {};
+    const work = new Promise<T>((resolve, reject) => {
+      waiter = reject;
+      if (this.#ended !== undefined) throw this.#ended;
+      this.#waiting.add(waiter);
+      question((error, value) => (error ? reject(error) : resolve(value as T)));
+    });
+    try {
+      return await this.#options.clock.within(limit, what, work);
+    } catch (error) {
+      if (error instanceof HubFailure) throw error;
+      if (error instanceof TimeLimitError) this.drop(classifyError(error, this.#peer));
+      throw this.#ended ?? classifyError(this.#opened ? error : (this.#cause ?? error), this.#peer);
+    } finally {
+      this.#waiting.delete(waiter);
+    }
+  }
+
+  /** The SDK's error has lost the status; the response that caused it still has it. */
+  async #askTwin<T>(what: string, question: (done: Callback<T>) => void): Promise<T> {
+    this.#twinResponse = undefined;
+    try {
+      return await this.#ask(TWIN_LIMIT, what, question);
+    } catch (error) {
+      const response = this.#twinResponse as (Incoming & { kind: 'response' }) | undefined;
+      if (this.#ended !== undefined || response === undefined || response.status < 300) throw error;
+      const { message } = JSON.parse(response.body) as { message: string };
+      throw classifyError(new TwinStatusError(response.status, message), this.#peer);
+    }
+  }
+
+  /** One twin operation at a time, so that a response is the answer to what was asked last. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#twinTurn.then(work);
+    this.#twinTurn = turn.catch(() => {});
+    return this.#track(turn);
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(
+      () => {},
+      () => {},
+    );
+    this.#inFlight.add(settled);
+    settled.finally(() => this.#inFlight.delete(settled));
+    return work;
+  }
+}
+
+type AuthenticationProvider = ConstructorParameters<typeof Mqtt>[0];
+type Callback<T> = (error?: Error | null, value?: T) => void;
+
+/** MQTT.js's client, with the three of its properties that its types don't have. */
+type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'on'> & {
+  readonly outgoing: Readonly<Record<string, unknown>>;
+  readonly stream: Duplex;
+  on(event: string, listener: (...args: never[]) => void): void;
+  emit(event: string, ...args: unknown[]): boolean;
+  end(force?: unknown, ...rest: unknown[]): unknown;
+};
+
+/** One token for one connection: nothing to renew, so the SDK never reconnects behind our back. */
+class OneToken extends EventEmitter {
+  /** AuthenticationType.Token of azure-iot-common. */
+  readonly type = 1;
+  readonly #credentials: Credentials;
+
+  constructor(credentials: Credentials) {
+    super();
+    this.#credentials = credentials;
+  }
+
+  getDeviceCredentials(done: (error: Error | null, credentials?: Credentials) => void): void {
+    done(null, this.#credentials);
+  }
+
+  stop(): void {}
+}
+
+interface Credentials {
+  readonly host: string;
+  readonly deviceId: string;
+  readonly moduleId: string;
+  readonly gatewayHostName?: string;
+  readonly sharedAccessSignature: string;
+}
+
+const isDocument = (value: unknown): value is TwinDocument =>
+  isMembers(value) && isMembers(value.desired) && isMembers(value.reported);

@@ -1,0 +1,177 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type AgentError, toAgentError } from '../base/errors.ts';
+import type { HubStatus } from '../contract/hub.ts';
+import { HubFailure } from './classify-error.ts';
+import { Pace } from './pace.ts';
+
+/** What a supervisor supervises: Session, or a test's stand-in. */
+export interface Connection {
+  /** Resolves, once, when the connection is gone. */
+  readonly lost: Promise<HubFailure>;
+  /** Drops the connection if it is dead without knowing it. */
+  checkPulse(): void;
+  /** Resolves when nothing is on its way any more. */
+  idle(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface SupervisorOptions<C> {
+  /** Connects and subscribes, or rejects with a HubFailure; at once when the signal aborts. */
+  readonly connect: (signal: AbortSignal) => Promise<C>;
+  /** After this long a connection is replaced, before its token runs out. */
+  readonly renewAfter: Duration;
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** The state, or the reason for it, changed. */
+  readonly onChange: () => void;
+  /** A connection failed, or couldn't be made. */
+  readonly onFailure: (error: AgentError) => void;
+  readonly onConnected: (connection: C) => void;
+  /** A connection has lasted for a while. */
+  readonly onProved: () => void;
+}
+
+/** A connection that lasts so long isn't one of those that end as soon as they are made. */
+const PROVED_AFTER = minutes(1);
+const PULSE = seconds(30);
+/** The wall clock was set by at least this much: what depends on it is worth another try at once. */
+const CLOCK_STEP = minutes(1);
+
+/**
+ * Keeps one connection, for ever: connects, waits for its loss, backs off, connects anew. Before its token runs out a
+ * connection is replaced, when nothing is on its way; whoever asks for it in between waits, and loses nothing.
+ */
+export class Supervisor<C extends Connection> {
+  readonly #options: SupervisorOptions<C>;
+  readonly #pace: Pace;
+  #connection: C | undefined;
+  #state: HubStatus['state'] = 'connecting';
+  #error: AgentError | undefined;
+  /** Resolves when a replacement is there, or won't be. */
+  #replacement: Promise<void> | undefined;
+  #endReplacement: () => void = () => {};
+
+  constructor(options: SupervisorOptions<C>) {
+    this.#options = options;
+    this.#pace = new Pace(options.random);
+  }
+
+  get state(): HubStatus['state'] {
+    return this.#state;
+  }
+
+  get error(): AgentError | undefined {
+    return this.#error;
+  }
+
+  /** The connection, if there is one; while it is being replaced, the next one. */
+  async connection(): Promise<C | undefined> {
+    await this.#replacement;
+    return this.#connection;
+  }
+
+  /** Resolves when `signal` aborts and the connection is closed. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, onFailure } = this.#options;
+    while (!signal.aborted) {
+      const failure = await this.#once(signal);
+      if (failure === undefined || signal.aborted) continue;
+      onFailure(failure.error);
+      this.#become(failure.because === 'credentials' ? 'refused' : 'connecting', failure.error);
+      await this.#pause(this.#pace.after(failure.because, clock.monotonic()), signal);
+    }
+    this.#endReplacement();
+    this.#become('stopped', undefined);
+  }
+
+  /** The life of one connection. @returns what ended it; nothing when it was closed from here */
+  async #once(signal: AbortSignal): Promise<HubFailure | undefined> {
+    const { clock, connect, onConnected } = this.#options;
+    this.#pace.attempt(clock.monotonic());
+    try {
+      this.#connection = await connect(signal);
+    } catch (thrown) {
+      return thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
+    } finally {
+      this.#endReplacement();
+    }
+    this.#pace.accepted();
+    this.#become('connected', undefined);
+    onConnected(this.#connection);
+    try {
+      return await this.#watch(this.#connection, signal);
+    } finally {
+      this.#connection = undefined;
+    }
+  }
+
+  async #watch(connection: C, signal: AbortSignal): Promise<HubFailure | undefined> {
+    const { clock, renewAfter, onProved } = this.#options;
+    const since = clock.monotonic();
+    const wake = new AbortController();
+    const stop = () => wake.abort();
+    signal.addEventListener('abort', stop);
+    let failure: HubFailure | undefined;
+    connection.lost.then((why) => {
+      failure = why;
+      wake.abort();
+    });
+    let proved = false;
+    const prove = () => {
+      if (proved || clock.monotonic() - since < PROVED_AFTER) return;
+      proved = true;
+      this.#pace.proved();
+      onProved();
+    };
+    try {
+      if (signal.aborted) stop();
+      while (!wake.signal.aborted && clock.monotonic() - since < renewAfter) {
+        await clock.sleep(PULSE, wake.signal);
+        connection.checkPulse();
+        prove();
+      }
+      if (failure !== undefined) return failure;
+      if (signal.aborted) await connection.close();
+      else await this.#retire(connection, wake.signal);
+      return undefined;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  /** Closes a connection that is about to be replaced, once what it was asked has been answered. */
+  async #retire(connection: C, hurry: AbortSignal): Promise<void> {
+    this.#replacement = new Promise((resolve) => {
+      this.#endReplacement = () => {
+        this.#replacement = undefined;
+        this.#endReplacement = () => {};
+        resolve();
+      };
+    });
+    await new Promise<void>((resolve) => {
+      hurry.addEventListener('abort', () => resolve());
+      connection.idle().then(resolve);
+    });
+    this.#become('connecting', undefined);
+    await connection.close();
+  }
+
+  /** Waits, unless the wall clock is set meanwhile: a wrong one is the commonest reason to be refused on a device. */
+  async #pause(wait: Duration, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const offset = () => clock.now().getTime() - clock.monotonic();
+    const before = offset();
+    const until = clock.monotonic() + wait;
+    while (!signal.aborted && clock.monotonic() < until && Math.abs(offset() - before) < CLOCK_STEP) {
+      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), PULSE)), signal);
+    }
+  }
+
+  #become(state: HubStatus['state'], error: AgentError | undefined): void {
+    if (this.#state === state && this.#error?.id === error?.id) return;
+    this.#state = state;
+    this.#error = error;
+    this.#options.onChange();
+  }
+}

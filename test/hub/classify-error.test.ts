@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { TimeLimitError } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import type { FailureId } from '../../src/base/errors.ts';
+import type { RetryCause } from '../../src/contract/hub.ts';
+import { classifyError, TwinStatusError } from '../../src/hub/classify-error.ts';
+import { MALFORMED } from '../../src/hub/honest-twin.ts';
+
+describe('classifyError', () => {
+  const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('1970-01-01T00:01:00Z') };
+  const error = (message: string, fields: object = {}) => Object.assign(new Error(message), fields);
+  /** As the SDK gives it for every first connection. */
+  const first = (message: string, fields: object = {}) =>
+    error(`mqtt.js returned Failure on first connection (Not authorized): ${message} error`, {
+      name: 'UnauthorizedError',
+      transportError: error(`Failure on first connection (Not authorized): ${message}`, fields),
+    });
+  const altName = "Hostname/IP does not match certificate's altnames: Host: localhost. is not in the cert's altnames";
+  const unable = 'Unable to establish a connection';
+
+  const cases: [string, unknown, FailureId, RetryCause | undefined, RegExp?][] = [
+    [
+      'CONNACK 5',
+      error('Connection refused: Not authorized', { code: 5 }),
+      'CREDENTIAL_REFUSED',
+      'credentials',
+      /clock is right \(it says 1970-01-01T00:01:00.000Z\)/,
+    ],
+    [
+      'CONNACK 4',
+      error('Connection refused: Bad username or password', { code: 4 }),
+      'CREDENTIAL_REFUSED',
+      'credentials',
+    ],
+    ['CONNACK 2', error('Connection refused: Identifier rejected', { code: 2 }), 'CREDENTIAL_REFUSED', 'credentials'],
+    [
+      'CONNACK 5 as a first connection',
+      first('Connection refused: Not authorized'),
+      'CREDENTIAL_REFUSED',
+      'credentials',
+    ],
+    ['CONNACK 3', error('Connection refused: Server unavailable', { code: 3 }), 'HUB_UNREACHABLE', 'network'],
+    ['CONNACK 3 as a first connection', first('Connection refused: Server unavailable'), 'HUB_UNREACHABLE', 'network'],
+    [
+      'no such name',
+      error('getaddrinfo ENOTFOUND contoso', { code: 'ENOTFOUND' }),
+      'HUB_UNREACHABLE',
+      'network',
+      /getent hosts contoso\.azure-devices\.net$/,
+    ],
+    [
+      'no DNS server',
+      error('getaddrinfo EAI_AGAIN contoso', { code: 'EAI_AGAIN' }),
+      'HUB_UNREACHABLE',
+      'network',
+      /DNS/,
+    ],
+    ['no such name as a first connection', first('getaddrinfo ENOTFOUND contoso'), 'HUB_UNREACHABLE', 'network', /DNS/],
+    [
+      'no listener',
+      error('connect ECONNREFUSED 1.2.3.4:8883', { code: 'ECONNREFUSED' }),
+      'HUB_UNREACHABLE',
+      'network',
+      /net:8883 by TCP/,
+    ],
+    [
+      'no listener as a first connection',
+      first('connect ECONNREFUSED 1.2.3.4:8883'),
+      'HUB_UNREACHABLE',
+      'network',
+      /TCP/,
+    ],
+    [
+      'no listener at any address',
+      Object.assign(new AggregateError([error('connect ECONNREFUSED ::1:8883')]), { code: 'ECONNREFUSED' }),
+      'HUB_UNREACHABLE',
+      'network',
+      /TCP/,
+    ],
+    ['no route', error('connect ENETUNREACH', { code: 'ENETUNREACH' }), 'HUB_UNREACHABLE', 'network'],
+    ['an end without an answer', first(unable), 'HUB_UNREACHABLE', 'network', /no second agent uses dev1\/sec/],
+    [
+      'an unknown authority',
+      error('self-signed certificate in certificate chain', { code: 'SELF_SIGNED_CERT_IN_CHAIN' }),
+      'TLS_FAILED',
+      'network',
+      /hub\.trustedCaFile/,
+    ],
+    [
+      'an unknown authority as a first connection',
+      first('self-signed certificate in certificate chain'),
+      'TLS_FAILED',
+      'network',
+      /hub\.trustedCaFile/,
+    ],
+    [
+      'an unknown issuer',
+      error('unable to get local issuer certificate', { code: 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' }),
+      'TLS_FAILED',
+      'network',
+    ],
+    ['another host', error(altName, { code: 'ERR_TLS_CERT_ALTNAME_INVALID' }), 'TLS_FAILED', 'network'],
+    [
+      'no TLS',
+      error('write EPROTO 0:error:0A00010B:SSL routines::wrong version number', { code: 'EPROTO' }),
+      'TLS_FAILED',
+      'network',
+    ],
+    [
+      'a certificate of the future',
+      error('certificate is not yet valid', { code: 'CERT_NOT_YET_VALID' }),
+      'TLS_FAILED',
+      'network',
+      /clock \(it says 1970-01-01T00:01:00.000Z\)/,
+    ],
+    ['a certificate of the past', first('certificate has expired'), 'TLS_FAILED', 'network', /clock/],
+    ['silence', new TimeLimitError('connecting', seconds(30)), 'HUB_SILENT', 'network'],
+    ['429', new TwinStatusError(429, ''), 'HUB_THROTTLED', 'throttled'],
+    ['401', new TwinStatusError(401, ''), 'CREDENTIAL_REFUSED', 'credentials'],
+    [
+      '404, the only sure sign of an unknown module',
+      new TwinStatusError(404, ''),
+      'MODULE_UNKNOWN',
+      'credentials',
+      /create/,
+    ],
+    ['500', new TwinStatusError(500, ''), 'HUB_UNREACHABLE', 'network'],
+    ['400', new TwinStatusError(400, ''), 'INTERNAL', undefined],
+    ['413', new TwinStatusError(413, ''), 'INTERNAL', undefined],
+    ['garbage', new TwinStatusError(MALFORMED, 'not JSON'), 'TWIN_UNREADABLE', 'network'],
+    ['something that is no error', 'odd', 'HUB_UNREACHABLE', 'network'],
+    ['nothing', undefined, 'HUB_UNREACHABLE', 'network'],
+  ];
+  for (const [what, thrown, id, because, remedy] of cases) {
+    it(`takes ${what} for ${id}`, () => {
+      const failure = classifyError(thrown, peer);
+      assert.equal(failure.error.id, id, failure.message);
+      assert.equal(failure.because, because);
+      if (remedy !== undefined) assert.match(failure.error.remedy, remedy);
+      assert.doesNotMatch(failure.message, /first connection/);
+    });
+  }
+
+  it('answers retry or refused', () => {
+    const { error: refusal, answer } = classifyError(new TwinStatusError(413, ''), peer);
+    assert.deepEqual(answer, { status: 'refused', error: refusal });
+    const busy = classifyError(new TwinStatusError(429, ''), peer);
+    assert.deepEqual(busy.answer, { status: 'retry', because: 'throttled', error: busy.error });
+  });
+
+  it('never gives an address a second port', () => {
+    const gateway = { ...peer, address: 'edge:18883' };
+    assert.match(classifyError(error('connect ECONNREFUSED'), gateway).error.remedy, /reach edge:18883 by TCP/);
+  });
+});

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import type { RetryCause } from '../../src/contract/hub.ts';
+import { HubFailure } from '../../src/hub/classify-error.ts';
+import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
+
+describe('Supervisor', () => {
+  const failure = (because: RetryCause) =>
+    new HubFailure(
+      new AgentError(because === 'credentials' ? 'CREDENTIAL_REFUSED' : 'HUB_UNREACHABLE', because, ''),
+      because,
+    );
+
+  /** A connection in the test's hand. */
+  class Stand implements Connection {
+    lose: (failure: HubFailure) => void = () => {};
+    readonly lost = new Promise<HubFailure>((resolve) => {
+      this.lose = resolve;
+    });
+    checkPulse = sinon.stub();
+    close = sinon.stub().resolves();
+    free: () => void = () => {};
+    idle = sinon.stub().resolves();
+    /** As while something is on its way. */
+    occupy() {
+      this.idle.returns(
+        new Promise<void>((resolve) => {
+          this.free = resolve;
+        }),
+      );
+    }
+  }
+
+  let time: sinon.SinonFakeTimers;
+  let stop: AbortController;
+  let done: Promise<void>;
+  let connect: sinon.SinonStub<[AbortSignal], Promise<Stand>>;
+  let stands: Stand[];
+  /** Of every attempt, in seconds. */
+  let attempts: number[];
+  let outcome: (attempt: number) => RetryCause | undefined;
+  const onFailure = sinon.stub();
+  const onConnected = sinon.stub();
+  const onProved = sinon.stub();
+  let states: string[];
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
+    stop = new AbortController();
+    stands = [];
+    attempts = [];
+    states = [];
+    outcome = () => undefined;
+    for (const stub of [onFailure, onConnected, onProved]) stub.reset();
+    connect = sinon.stub<[AbortSignal], Promise<Stand>>().callsFake(async () => {
+      attempts.push(performance.now() / 1_000);
+      const because = outcome(attempts.length);
+      if (because !== undefined) throw failure(because);
+      const stand = new Stand();
+      stands.push(stand);
+      return stand;
+    });
+  });
+  afterEach(async () => {
+    stop.abort();
+    await time.tickAsync(0);
+    await done;
+    time.restore();
+  });
+
+  const start = (random = () => 0.5) => {
+    const supervisor = new Supervisor<Stand>({
+      connect,
+      renewAfter: minutes(45),
+      clock: systemClock,
+      random,
+      onChange: () => states.push(supervisor.state),
+      onFailure,
+      onConnected,
+      onProved,
+    });
+    done = supervisor.run(stop.signal);
+    return supervisor;
+  };
+  /** The latest connection. */
+  const current = () => stands.at(-1) as Stand;
+
+  it('connects, and says so', async () => {
+    const supervisor = start();
+    await time.tickAsync(0);
+    assert.equal(supervisor.state, 'connected');
+    assert.equal(await supervisor.connection(), current());
+    assert.equal(onConnected.callCount, 1);
+  });
+
+  it('makes a new connection after every loss', async () => {
+    const supervisor = start();
+    await time.tickAsync(minutes(2));
+    current().lose(failure('network'));
+    await time.tickAsync(0);
+    assert.equal(supervisor.state, 'connecting');
+    assert.equal(supervisor.error?.id, 'HUB_UNREACHABLE');
+    assert.equal(await supervisor.connection(), undefined);
+    await time.tickAsync(seconds(2));
+    assert.equal(stands.length, 2);
+    assert.equal(await supervisor.connection(), current());
+    assert.deepEqual(states, ['connected', 'connecting', 'connected']);
+  });
+
+  for (const random of [0, 0.5, 0.999]) {
+    it(`never tries more than six times in a minute without a network (random ${random})`, async () => {
+      outcome = () => 'network';
+      start(() => random);
+      await time.tickAsync(minutes(30));
+      assert.ok(attempts.length >= 20, `${attempts.length} attempts`);
+      for (const [index, at] of attempts.entries()) {
+        const seventh = attempts[index + 6];
+        assert.ok(seventh === undefined || seventh - at >= 60, `${attempts.slice(index, index + 7)}`);
+      }
+    });
+  }
+
+  it('never tries more than six times in a minute against a second agent that takes the connection away', async () => {
+    start(() => 0);
+    for (let turn = 0; turn < 600; turn++) {
+      await time.tickAsync(seconds(1));
+      stands.at(-1)?.lose(failure('network'));
+    }
+    assert.ok(attempts.length <= 61, `${attempts.length} attempts in ten minutes`);
+  });
+
+  it('tries refused credentials three times, and then once in ten minutes', async () => {
+    outcome = () => 'credentials';
+    const supervisor = start(() => 0);
+    await time.tickAsync(seconds(30));
+    assert.equal(attempts.length, 3);
+    assert.equal(supervisor.state, 'refused');
+    await time.tickAsync(hours(1));
+    assert.equal(attempts.length, 9);
+  });
+
+  it('goes on being patient when the network fails between two refusals', async () => {
+    outcome = (attempt) => (attempt === 4 ? 'network' : 'credentials');
+    start(() => 0);
+    await time.tickAsync(minutes(11)); // 3 refusals, 10 minutes, the network, a refusal
+    const before = attempts.length;
+    await time.tickAsync(minutes(8));
+    assert.equal(attempts.length, before);
+  });
+
+  it('tries refused credentials anew as soon as the clock is set', async () => {
+    outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
+    const supervisor = start(() => 0);
+    await time.tickAsync(minutes(1));
+    assert.equal(attempts.length, 3);
+    time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
+    await time.tickAsync(seconds(30));
+    assert.equal(supervisor.state, 'connected');
+  });
+
+  it('takes the pulse of its connection', async () => {
+    start();
+    await time.tickAsync(minutes(5));
+    assert.equal(current().checkPulse.callCount, 10);
+  });
+
+  it('says when a connection has lasted, and starts with short waits again after it', async () => {
+    outcome = (attempt) => (attempt <= 10 ? 'network' : undefined);
+    start();
+    await time.tickAsync(minutes(30));
+    assert.equal(onProved.callCount, 1);
+    const before = attempts.length;
+    current().lose(failure('network'));
+    await time.tickAsync(seconds(2));
+    assert.equal(attempts.length, before + 1);
+  });
+
+  describe('before the token runs out', () => {
+    it('replaces the connection without a failure', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(46));
+      assert.equal(stands.length, 2);
+      assert.equal(stands[0]?.close.callCount, 1);
+      assert.equal(onConnected.callCount, 2);
+      assert.equal(onFailure.callCount, 0);
+      assert.equal(await supervisor.connection(), stands[1]);
+    });
+
+    it('waits for what is on its way, and makes who comes meanwhile wait for the next one', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(1));
+      current().occupy();
+      await time.tickAsync(minutes(45));
+      assert.equal(stands.length, 1);
+      let next: Stand | undefined;
+      const asked = supervisor.connection().then((connection) => {
+        next = connection;
+      });
+      await time.tickAsync(seconds(5));
+      assert.equal(next, undefined);
+      current().free();
+      await asked;
+      assert.equal(stands.length, 2);
+      assert.equal(next, stands[1]);
+    });
+
+    it('lets who waits go when there is no next one', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(1));
+      current().occupy();
+      await time.tickAsync(minutes(45));
+      const asked = supervisor.connection();
+      outcome = () => 'network';
+      current().free();
+      assert.equal(await asked, undefined);
+    });
+
+    it('stops at once all the same', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(1));
+      current().occupy();
+      await time.tickAsync(minutes(45));
+      const asked = supervisor.connection();
+      stop.abort();
+      await done;
+      assert.equal(supervisor.state, 'stopped');
+      assert.equal(await asked, undefined);
+    });
+  });
+
+  it('closes the connection when stopped', async () => {
+    const supervisor = start();
+    await time.tickAsync(seconds(1));
+    stop.abort();
+    await done;
+    assert.equal(current().close.callCount, 1);
+    assert.equal(supervisor.state, 'stopped');
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('stops in the middle of a wait', async () => {
+    outcome = () => 'credentials';
+    start();
+    await time.tickAsync(minutes(5));
+    stop.abort();
+    await done;
+    assert.equal(time.countTimers(), 0);
+  });
+
+  it('takes whatever else is thrown for a failure of the network', async () => {
+    connect.rejects(new TypeError('a defect'));
+    const supervisor = start();
+    await time.tickAsync(minutes(1));
+    assert.equal(supervisor.state, 'connecting');
+    assert.equal(supervisor.error?.id, 'INTERNAL');
+  });
+});

@@ -1,0 +1,64 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { createLog } from '../../src/base/log.ts';
+import type { Message } from '../../src/contract/message.ts';
+
+export const newKey = () => randomBytes(32).toString('base64');
+
+/** A temporary directory, for as long as a test runs. */
+export const temporaryDirectory = () => {
+  const path = mkdtempSync(join(tmpdir(), 'vakt-hub-'));
+  return {
+    path,
+    /** @returns the file's path */
+    write(name: string, text: string, mode = 0o600): string {
+      const file = join(path, name);
+      writeFileSync(file, text, { mode });
+      return file;
+    },
+    remove: () => rmSync(path, { recursive: true, force: true }),
+  };
+};
+
+/** A log that keeps every line, at every level. */
+export const capturedLog = () => {
+  const lines: string[] = [];
+  const log = createLog({ level: 'trace', destination: { write: (line) => lines.push(line) } });
+  return {
+    log,
+    text: () => lines.join(''),
+    messages: () =>
+      lines.map((line) => JSON.parse(line) as { level: string; msg: string; id?: string; remedy?: string }),
+  };
+};
+
+/**
+ * A clock whose sleeps are `times` as short, so that waits of minutes pass in moments, and on which they still count in
+ * full. A busy machine makes it no faster. Time limits run at their own speed: what they limit goes over a network.
+ */
+export function fastClock(times: number, limits = 1): Clock {
+  let slept = 0;
+  return {
+    now: () => new Date(systemClock.now().getTime() + slept),
+    monotonic: () => milliseconds(systemClock.monotonic() + slept),
+    async sleep(wait, signal) {
+      await systemClock.sleep(milliseconds(wait / times), signal);
+      if (signal?.aborted !== true) slept += wait;
+    },
+    within: (limit, what, work) => systemClock.within(milliseconds(limit / limits), what, work),
+  };
+}
+
+let sent = 0;
+
+export const message = (change: Partial<Message> = {}): Message => ({
+  id: `00000000-0000-4000-8000-${String(sent++).padStart(12, '0')}`,
+  body: '{"Events":[]}',
+  priority: 'High',
+  marking: 'security',
+  ...change,
+});

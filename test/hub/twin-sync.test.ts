@@ -1,0 +1,357 @@
+import '../../src/hub/memory.ts';
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import type { Answer, HubClient, HubStatus, RetryCause, TwinDocument, TwinSection } from '../../src/contract/hub.ts';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import { AzureHubClient } from '../../src/hub/azure-client.ts';
+import { applyPatch, type Members } from '../../src/hub/merge-patch.ts';
+import { TwinSync } from '../../src/hub/twin-sync.ts';
+import { capturedLog, newKey, temporaryDirectory } from './support.ts';
+
+const failed = (because: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
+  status: 'retry',
+  because,
+  error: new AgentError(id, because, ''),
+});
+const refused: Answer<never> = { status: 'refused', error: new AgentError('INTERNAL', 'refused', '') };
+
+/** A hub that answers at once. */
+class FakeHub implements HubClient {
+  state: HubStatus['state'] = 'connected';
+  desired: TwinSection = { $version: 1 };
+  reported: Members = { $version: 1 };
+  reads = 0;
+  readonly patches: Members[] = [];
+  /** Answers given instead, first one first. */
+  readonly readAnswers: Answer<TwinDocument>[] = [];
+  readonly reportAnswers: Answer<undefined>[] = [];
+  readonly #listeners = new Map<string, () => void>();
+
+  send = () => Promise.resolve(refused);
+
+  async readTwin(): Promise<Answer<TwinDocument>> {
+    this.reads++;
+    const document = { desired: this.desired, reported: this.reported as TwinSection };
+    return this.readAnswers.shift() ?? { status: 'accepted', value: structuredClone(document) };
+  }
+
+  async report(patch: Members): Promise<Answer<undefined>> {
+    this.patches.push(patch);
+    const answer = this.reportAnswers.shift() ?? { status: 'accepted', value: undefined };
+    if (answer.status === 'accepted') this.reported = applyPatch(this.reported, patch);
+    return answer;
+  }
+
+  status = (): HubStatus => ({ state: this.state, credential: { kind: 'test' } });
+
+  on(event: string, listener: () => void): void {
+    this.#listeners.set(event, listener);
+  }
+
+  tell(event: 'connected' | 'desired'): void {
+    this.#listeners.get(event)?.();
+  }
+
+  desire(desired: Record<string, unknown>): void {
+    this.desired = { ...desired, $version: this.desired.$version + 1 };
+    this.tell('desired');
+  }
+}
+
+describe('TwinSync', () => {
+  let time: sinon.SinonFakeTimers;
+  let hub: FakeHub;
+  let sync: TwinSync;
+  let log: ReturnType<typeof capturedLog>;
+  let wanted: Members;
+  const obey = sinon.stub<[TwinSection], void>();
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers();
+    hub = new FakeHub();
+    log = capturedLog();
+    wanted = {};
+    obey.reset();
+    sync = new TwinSync({ hub, obey, reported: () => wanted, clock: systemClock, log: log.log });
+    await sync.start();
+  });
+  afterEach(async () => {
+    await sync.stop();
+    await time.tickAsync(0);
+    const timers = time.countTimers();
+    time.restore();
+    assert.equal(timers, 0);
+  });
+
+  const connect = async () => {
+    hub.tell('connected');
+    await time.tickAsync(seconds(1));
+  };
+
+  it('reads the twin once connected, and has its desired section obeyed', async () => {
+    hub.desired = { $version: 4, a: 1 };
+    await connect();
+    assert.deepEqual(obey.args, [[{ $version: 4, a: 1 }]]);
+    assert.deepEqual(hub.patches, []);
+  });
+
+  it('does nothing while not connected', async () => {
+    hub.state = 'connecting';
+    sync.changed();
+    await time.tickAsync(hours(1));
+    assert.equal(hub.reads, 0);
+  });
+
+  it('reads once for many notifications, and passes on documents only', async () => {
+    await connect();
+    for (let change = 0; change < 20; change++) hub.desire({ change });
+    await time.tickAsync(seconds(1));
+    assert.equal(hub.reads, 2);
+    assert.deepEqual(obey.lastCall.args, [{ $version: 21, change: 19 }]);
+  });
+
+  it('reads again for a change that comes while it reads', async () => {
+    await connect();
+    const read = sinon.stub(hub, 'readTwin').callsFake(async () => {
+      read.restore();
+      const before = await hub.readTwin();
+      hub.desire({ late: true });
+      return before;
+    });
+    hub.tell('desired');
+    await time.tickAsync(seconds(2));
+    assert.deepEqual(obey.lastCall.args, [{ $version: 2, late: true }]);
+  });
+
+  it('reads again after every reconnection, for what was missed', async () => {
+    await connect();
+    hub.desired = { $version: 9, missed: true };
+    await connect();
+    assert.deepEqual(obey.lastCall.args, [{ $version: 9, missed: true }]);
+  });
+
+  it('does not obey a version twice, nor an older one', async () => {
+    hub.desired = { $version: 5 };
+    await connect();
+    await connect();
+    hub.desired = { $version: 4, old: true };
+    await connect();
+    assert.equal(obey.callCount, 1);
+  });
+
+  it('reports what is wanted, then only what changed', async () => {
+    wanted = { status: { state: 'running', sent: 1 }, mirror: { a: { value: 1 } } };
+    await connect();
+    wanted = { status: { state: 'degraded', sent: 1 }, mirror: { a: { value: 1 } } };
+    sync.changed();
+    await time.tickAsync(seconds(1));
+    sync.changed();
+    await time.tickAsync(seconds(1));
+    assert.deepEqual(hub.patches, [
+      { status: { state: 'running', sent: 1 }, mirror: { a: { value: 1 } } },
+      { status: { state: 'degraded' } },
+    ]);
+  });
+
+  it('reports what obeying changed, in the same turn', async () => {
+    obey.callsFake((desired) => {
+      wanted = { mirror: desired.a };
+    });
+    hub.desired = { $version: 2, a: { value: 'PT1M' } };
+    await connect();
+    assert.deepEqual(hub.patches, [{ mirror: { value: 'PT1M' } }]);
+  });
+
+  it('clears what the hub holds under our names and we do not, and nothing else', async () => {
+    hub.reported = { $version: 3, foreign: { a: 1 }, status: { state: 'stopping', gone: { deep: 1 } } };
+    wanted = { status: { state: 'running' } };
+    await connect();
+    assert.deepEqual(hub.patches, [{ status: { state: 'running', gone: null } }]);
+    wanted = { status: undefined };
+    sync.changed();
+    await time.tickAsync(seconds(1));
+    assert.deepEqual(hub.patches[1], { status: null });
+    assert.deepEqual(hub.reported, { $version: 3, foreign: { a: 1 } });
+  });
+
+  it('reports many changes within a second once', async () => {
+    await connect();
+    for (let sent = 1; sent <= 10; sent++) {
+      wanted = { status: { sent } };
+      sync.changed();
+      await time.tickAsync(50);
+    }
+    await time.tickAsync(seconds(1));
+    assert.deepEqual(hub.patches, [{ status: { sent: 10 } }]);
+  });
+
+  it('mends what someone else changed in reported', async () => {
+    wanted = { status: { a: 1 } };
+    await connect();
+    hub.reported = { $version: 9 };
+    await connect();
+    assert.deepEqual(hub.patches, [{ status: { a: 1 } }, { status: { a: 1 } }]);
+  });
+
+  it('leaves out parts of the status rather than the mirror when a section gets too large', async () => {
+    const foreign = Object.fromEntries(Array.from({ length: 6 }, (_, n) => [`f${n}`, 'f'.repeat(3_000)]));
+    hub.reported = { $version: 1, foreign };
+    const mirror = Object.fromEntries(Array.from({ length: 3 }, (_, n) => [`m${n}`, { value: 'm'.repeat(3_000) }]));
+    const errors = Object.fromEntries(Array.from({ length: 3 }, (_, n) => [`e${n}`, 'e'.repeat(3_000)]));
+    wanted = { mirror, securityAgent: { state: 'running', errors, list: [1] } };
+    await connect();
+    assert.deepEqual(hub.patches, [{ mirror, securityAgent: { state: 'running' } }]);
+  });
+
+  describe('when the hub does not do as asked', () => {
+    it('reads again, after a while', async () => {
+      hub.readAnswers.push(failed('network'), failed('network'));
+      await connect();
+      assert.equal(obey.callCount, 0);
+      await time.tickAsync(minutes(1));
+      assert.equal(obey.callCount, 1);
+      assert.equal(hub.reads, 3);
+      assert.equal(log.messages().filter(({ id }) => id === 'HUB_UNREACHABLE').length, 1);
+    });
+
+    it('reports again, after a while, what is then wanted', async () => {
+      hub.reportAnswers.push(failed('throttled', 'HUB_THROTTLED'));
+      wanted = { status: { sent: 1 } };
+      await connect();
+      wanted = { status: { sent: 2 } };
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(hub.patches, [{ status: { sent: 1 } }, { status: { sent: 2 } }]);
+    });
+
+    it('asks a busy hub no more often for all the changes there are', async () => {
+      await connect();
+      for (let n = 0; n < 100; n++) hub.readAnswers.push(failed('throttled', 'HUB_THROTTLED'));
+      const before = hub.reads;
+      for (let second = 0; second < 300; second++) {
+        hub.desire({ second });
+        sync.changed();
+        await time.tickAsync(seconds(1));
+      }
+      assert.ok(hub.reads - before < 50, `${hub.reads - before} readings in five minutes`);
+    });
+
+    it('honours the time a hub asks for', async () => {
+      hub.readAnswers.push({ ...failed('throttled'), after: minutes(10) } as Answer<never>);
+      await connect();
+      await time.tickAsync(minutes(9));
+      assert.equal(hub.reads, 1);
+      await time.tickAsync(minutes(2));
+      assert.equal(hub.reads, 2);
+    });
+
+    it('waits for the next connection when there is none', async () => {
+      hub.readAnswers.push(failed('network'));
+      const status = sinon.stub(hub, 'status');
+      status.onFirstCall().returns({ state: 'connected', credential: { kind: 'test' } });
+      status.returns({ state: 'connecting', credential: { kind: 'test' } });
+      await connect();
+      await time.tickAsync(hours(1));
+      assert.equal(hub.reads, 1);
+      assert.equal(log.text(), ''); // the client says it
+      status.restore();
+      await connect();
+      assert.equal(obey.callCount, 1);
+    });
+
+    it('does not send again what was refused, until it is something else', async () => {
+      hub.reportAnswers.push(refused);
+      wanted = { status: { a: 1 } };
+      await connect();
+      for (let turn = 0; turn < 10; turn++) await connect();
+      assert.equal(hub.patches.length, 1);
+      wanted = { status: { a: 2 } };
+      sync.changed();
+      await time.tickAsync(seconds(1));
+      assert.deepEqual(hub.patches[1], { status: { a: 2 } });
+    });
+  });
+
+  it('goes on when obeying throws, and does not try the same again', async () => {
+    obey.throws(new Error('a defect'));
+    wanted = { status: { a: 1 } };
+    await connect();
+    await connect();
+    assert.equal(obey.callCount, 1);
+    assert.equal(hub.patches.length, 1);
+    assert.equal(log.messages().filter(({ id }) => id === 'INTERNAL').length, 1);
+  });
+
+  it('obeys once a twin whose version is no number', async () => {
+    hub.desired = { $version: 'x' } as unknown as TwinSection;
+    await connect();
+    await connect();
+    assert.equal(obey.callCount, 1);
+  });
+
+  it('reports once more when it stops, without waiting for others to change', async () => {
+    wanted = { state: 'running' };
+    await connect();
+    wanted = { state: 'stopping' };
+    await sync.stop();
+    assert.deepEqual(hub.patches.at(-1), { state: 'stopping' });
+  });
+
+  it('stops in the middle of a wait', async () => {
+    hub.readAnswers.push({ ...failed('throttled'), after: hours(10) } as Answer<never>);
+    await connect();
+    await sync.stop(); // would never end if it slept on
+  });
+});
+
+describe('TwinSync with the device SDK and the local hub', () => {
+  it('obeys what is desired, reports it, and catches up after the hub was away', async () => {
+    const primaryKey = newKey();
+    const [deviceId, moduleId] = ['dev1', 'sec'];
+    const hub = await HubEmulator.start({ modules: [{ deviceId, moduleId, primaryKey }] });
+    const directory = temporaryDirectory();
+    const { log } = capturedLog();
+    const client = new AzureHubClient({
+      identity: { kind: 'moduleKey', hostName: hub.hostName, deviceId, moduleId, sharedAccessKey: primaryKey },
+      gatewayHostName: `localhost:${hub.port}`,
+      trustedCaFile: directory.write('ca.pem', hub.caPem),
+      productInfo: 'vakt/0.1.0',
+      clock: systemClock,
+      log,
+      random: () => 0,
+    });
+    let mirror: unknown;
+    const sync = new TwinSync({
+      hub: client,
+      obey: (desired) => {
+        mirror = desired.setting;
+      },
+      reported: () => ({ mirror, securityAgent: { state: 'running' } }),
+      clock: systemClock,
+      log,
+    });
+    try {
+      hub.patchDesired(deviceId, moduleId, { setting: { value: 1, extra: true } });
+      await sync.start();
+      await client.start();
+      await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 1);
+      hub.patchDesired(deviceId, moduleId, { setting: { value: 2, extra: null } });
+      const reported = await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 2);
+      assert.deepEqual(reported.mirror, { value: 2 });
+      assert.deepEqual(reported.securityAgent, { state: 'running' });
+      await hub.offline();
+      hub.patchDesired(deviceId, moduleId, { setting: { value: 3 } });
+      await hub.online();
+      await hub.waitForReported(({ mirror }) => (mirror as { value?: number })?.value === 3);
+      const requests = hub.twinOperations.map(({ kind }) => kind);
+      assert.deepEqual(requests, ['getTwin', 'patchReported', 'getTwin', 'patchReported', 'getTwin', 'patchReported']);
+    } finally {
+      await sync.stop();
+      await client.stop();
+      await hub.stop();
+      directory.remove();
+    }
+  });
+});
