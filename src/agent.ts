@@ -1,0 +1,256 @@
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readFileIfThere, writeFileAtomic } from './base/atomic-file.ts';
+import type { Clock } from './base/clock.ts';
+import { type Handler, serveControlSocket } from './base/control-socket.ts';
+import { AgentError, messageOf } from './base/errors.ts';
+import type { Logger } from './base/log.ts';
+import type { LogTap } from './base/log-tap.ts';
+import type { Service } from './base/service.ts';
+import { collectors } from './collectors/index.ts';
+import type { LocalSettings } from './config/local.ts';
+import { twinProperties } from './config/twin.ts';
+import { TwinConfiguration } from './config/twin-configuration.ts';
+import { AzureHubClient } from './hub/azure-client.ts';
+import { loadIdentity } from './hub/identity/index.ts';
+import { TwinSync } from './hub/twin-sync.ts';
+import { ProcessEvents } from './linux/audit/choose.ts';
+import { lockFile } from './linux/file-lock.ts';
+import { linuxSources } from './linux/sources.ts';
+import { Aggregator } from './pipeline/aggregator.ts';
+import { Publisher } from './pipeline/publisher.ts';
+import { EventQueues } from './pipeline/queue.ts';
+import { Snapshots } from './pipeline/snapshots.ts';
+import { Statistics } from './pipeline/statistics.ts';
+import { Triggers } from './pipeline/triggers.ts';
+import { ReportedStatus } from './reported-status.ts';
+import { localStatus, type Observed } from './status.ts';
+import { VERSION } from './version.ts';
+
+/**
+ * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
+ *
+ * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
+ */
+export function agent(
+  local: LocalSettings,
+  { clock, log, tap }: { clock: Clock; log: Logger; tap: LogTap },
+): Service[] {
+  const identity = loadIdentity(local.identity, local.hub);
+  useStateDirectory(local.stateDirectory, log);
+  const state = (file: string) => join(local.stateDirectory, file);
+  const sender = { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id')) };
+
+  const configuration = new TwinConfiguration({
+    properties: twinProperties(collectors),
+    objectName: local.twinObjectName,
+    lastGoodFile: state('last-good-configuration.json'),
+    tell: (faults) => triggers.accept('configuration', faults),
+    clock,
+    log: log.child({ part: 'configuration' }),
+  });
+  const { settings } = configuration;
+  const queues = new EventQueues({ directory: state('queues'), settings, clock, log: log.child({ part: 'queues' }) });
+  const hub = new AzureHubClient({
+    identity,
+    ...local.hub,
+    productInfo: `vakt/${VERSION}`,
+    clock,
+    log: log.child({ part: 'hub' }),
+  });
+  const publisher = new Publisher({
+    queues,
+    hub,
+    settings,
+    sender,
+    routing: local.messageRouting,
+    clock,
+    log: log.child({ part: 'publisher' }),
+  });
+  const statistics = new Statistics({
+    file: state('statistics.json'),
+    totals: (queue) => queues.account(queue).totals,
+    sent: () => publisher.sent(),
+    log: log.child({ part: 'statistics' }),
+  });
+  const aggregator = new Aggregator({
+    settings,
+    clock,
+    put: (queue, events) => queues.put(queue, events),
+    log: log.child({ part: 'aggregator' }),
+  });
+  const linux = linuxSources({ hostRoot: local.hostRoot, clock });
+  const triggers = new Triggers({
+    collectors,
+    settings,
+    lookups: linux.lookups,
+    aggregator,
+    queues,
+    log: log.child({ part: 'triggers' }),
+  });
+  const kernelEvents = new ProcessEvents({
+    rules: () => triggers.auditRules(),
+    sink: triggers,
+    hostRoot: local.hostRoot,
+    clock,
+    log: log.child({ part: 'kernel' }),
+    changed: () => twin.changed(),
+  });
+  const snapshots = new Snapshots({
+    collectors,
+    sources: { ...linux.snapshots, statistics: statistics.source },
+    settings,
+    queues,
+    clock,
+    log: log.child({ part: 'snapshots' }),
+    changed: () => twin.changed(),
+  });
+
+  const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
+  let stopping = false;
+  const observed: Observed = {
+    version: VERSION,
+    agentId: sender.id,
+    startedAt: clock.now(),
+    ...(bootId === undefined ? {} : { bootId }),
+    stopping: () => stopping,
+    collectors,
+    settings: () => settings.current(),
+    configuration: () => configuration.state(),
+    lastRun: (event) => snapshots.lastRun(event),
+    kernelEvents: () => kernelEvents.status(),
+    queues,
+    aggregator,
+    sent: () => publisher.sent(),
+    hub: () => hub.status(),
+  };
+  const reported = new ReportedStatus({
+    observed,
+    settings,
+    clock,
+    log: log.child({ part: 'status' }),
+    changed: () => twin.changed(),
+  });
+  const twin = new TwinSync({
+    hub,
+    obey: (desired) => configuration.obey(desired),
+    reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
+    clock,
+    log: log.child({ part: 'twin' }),
+  });
+  settings.onChange(() => {
+    kernelEvents.refresh();
+    twin.changed();
+  });
+  hub.on('status', () => twin.changed());
+
+  return [
+    controlSocket(
+      local.controlSocket,
+      { '/status': () => localStatus(observed), '/follow': followHandler(triggers) },
+      log,
+    ),
+    queues, // what an earlier run could not send
+    logEvents(tap, triggers),
+    statistics.keeper(clock),
+    hub, // connects, and goes on trying for ever, in the background
+    twin, // desired in, reported out
+    reported,
+    publisher,
+    aggregator,
+    snapshots, // Periodic collectors
+    kernelEvents, // Triggered collectors
+    endOfRun(() => {
+      stopping = true;
+      reported.takeFigures();
+    }),
+  ];
+}
+
+/**
+ * Makes the state directory if it isn't there, and lets no other agent use it as long as this process lives: two
+ * writers would lose each other's events.
+ */
+function useStateDirectory(directory: string, log: Logger): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const { mode } = statSync(directory);
+    if ((mode & 0o022) !== 0) {
+      const remedy = `Take the permission to write from others: chmod go-w ${directory}`;
+      throw new AgentError('STATE_DIRECTORY_UNUSABLE', `others can write to ${directory}`, remedy);
+    }
+    lockFile(join(directory, 'lock'));
+  } catch (cause) {
+    if (cause instanceof AgentError && cause.id === 'SOCKET_UNAVAILABLE') {
+      log.warn({ err: cause }, 'Could not lock the state directory; see to it that only one agent uses it.');
+      return;
+    }
+    if (cause instanceof AgentError) throw cause;
+    const remedy = `Create ${directory} for the user that the agent runs as, or set stateDirectory to another one.`;
+    const what = `cannot use the state directory: ${messageOf(cause)}`;
+    throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy, { cause });
+  }
+}
+
+/** The id that names this agent in its messages: made once, and kept for as long as the state directory lives. */
+function keptAgentId(file: string): string {
+  try {
+    const kept = readFileIfThere(file)?.trim();
+    if (kept !== undefined && /^[0-9a-f-]{36}$/i.test(kept)) return kept;
+    const id = randomUUID();
+    writeFileAtomic(file, `${id}\n`);
+    return id;
+  } catch (cause) {
+    const remedy = 'Make the state directory readable and writable for the user that the agent runs as.';
+    throw new AgentError('STATE_DIRECTORY_UNUSABLE', `cannot keep the agent's id: ${messageOf(cause)}`, remedy, {
+      cause,
+    });
+  }
+}
+
+/** Lets `vakt status` ask. Without it the agent still does its work, so that only another running agent is fatal. */
+function controlSocket(path: string, handlers: Parameters<typeof serveControlSocket>[1], log: Logger): Service {
+  let close = async () => {};
+  return {
+    name: 'control socket',
+    async start() {
+      try {
+        close = await serveControlSocket(path, handlers);
+      } catch (error) {
+        if (error instanceof AgentError) throw error;
+        log.warn({ path, err: error }, 'Could not open the control socket; "vakt status" will not work.');
+      }
+    },
+    stop: () => close(),
+  };
+}
+
+/** Streams the payloads of one event, a JSON line each, for `vakt collect`. A reader that is too slow misses some. */
+const followHandler =
+  (triggers: Triggers): Handler =>
+  (query, response) => {
+    const event = query.get('event');
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' });
+    response.flushHeaders();
+    const end = triggers.follow((name, payload) => {
+      if (name === event && !response.writableNeedDrain) response.write(`${JSON.stringify(payload)}\n`);
+    });
+    response.on('close', end);
+    return undefined;
+  };
+
+/** Last to start, so first to stop: says so before anything else ends. */
+const endOfRun = (say: () => void): Service => ({ name: 'end of run', start: async () => {}, stop: async () => say() });
+
+/** Stopped before the queues close: what is logged after that can't become an event any more. */
+function logEvents(tap: LogTap, triggers: Triggers): Service {
+  let stop = () => {};
+  return {
+    name: 'log events',
+    async start() {
+      stop = tap.listen((line) => triggers.accept('log', [line]));
+    },
+    stop: async () => stop(),
+  };
+}

@@ -1,0 +1,135 @@
+import * as v from 'valibot';
+import { Alarm } from '../base/alarm.ts';
+import { systemClock } from '../base/clock.ts';
+import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { hours } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import { createLog } from '../base/log.ts';
+import { printable, printableJson } from '../base/printable.ts';
+import { collectors } from '../collectors/index.ts';
+import { LocalSettings, readLocalSettings } from '../config/local.ts';
+import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
+import { QUEUES } from '../contract/event.ts';
+import type { Sources, StreamSink } from '../contract/sources.ts';
+import { ProcessEvents } from '../linux/audit/choose.ts';
+import { linuxSources } from '../linux/sources.ts';
+import type { LocalStatus } from '../status.ts';
+import { readArguments, UsageError, type World } from './command.ts';
+
+export const summary = 'Collect one event now and print its payload as JSON.';
+export const usage = `vakt collect EVENT [--config FILE]
+
+A Periodic event is collected once. A Triggered one is followed live, one JSON line each, until Ctrl-C.
+"vakt events" lists them. A running agent is asked for what only it knows, and for Triggered events, if its
+configuration has them on; without one, the kernel is.`;
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
+  const collector = find(positionals[0]);
+  const { hostRoot, controlSocket } = settings(values.config, world.environment);
+  if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
+  const fromKernel = collector.from.audit !== undefined || collector.from.processes !== undefined;
+  try {
+    await followAgent(collector, controlSocket, world);
+  } catch (error) {
+    if (!fromKernel || !isNobodyThere(error)) throw error;
+    await followKernel(collector, hostRoot, world);
+  }
+  return 0;
+}
+
+function find(name: string | undefined): Collector {
+  const wanted = name?.toLowerCase();
+  const collector = collectors.find((candidate) => candidate.name.toLowerCase() === wanted);
+  if (collector !== undefined) return collector;
+  throw new UsageError(`EVENT must be one of ${collectors.map((candidate) => candidate.name).join(', ')}`);
+}
+
+/** Collecting by hand must work without a configured agent, too. */
+function settings(
+  file: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): { hostRoot: string; controlSocket: string } {
+  try {
+    return readLocalSettings(file, environment);
+  } catch (error) {
+    const isNotConfigured = error instanceof AgentError && error.id === 'CONFIG_FILE_MISSING' && file === undefined;
+    if (!isNotConfigured) throw error;
+    const { hostRoot, controlSocket } = LocalSettings.entries;
+    return { hostRoot: v.getDefault(hostRoot), controlSocket: v.getDefault(controlSocket) };
+  }
+}
+
+async function snapshot(
+  collector: PeriodicCollector,
+  hostRoot: string,
+  socket: string,
+  { stdout, signal }: World,
+): Promise<number> {
+  const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
+  const payload = await collector.collect({ ...snapshots, statistics: runningAgent(socket, signal) }, signal);
+  stdout(printableJson(JSON.stringify(payload, null, 2)));
+  return 0;
+}
+
+/** The running agent's books since it was first started; asking for them here starts no new period. */
+const runningAgent = (socket: string, signal: AbortSignal): Sources['statistics'] => {
+  const ask = async () => (await askControlSocket(socket, '/status', { signal })) as LocalStatus;
+  return {
+    async queues() {
+      const { queues } = await ask();
+      return QUEUES.map((queue) => {
+        const { collected, dropped } = queues[queue];
+        return { queue, collected, dropped: Object.values(dropped).reduce((a, b) => a + b, 0), droppedBy: dropped };
+      });
+    },
+    messages: async () => (await ask()).messages,
+  };
+};
+
+/** The agent holds the kernel's audit, which only one can. @throws {AgentError} AGENT_NOT_RUNNING */
+async function followAgent(
+  { name }: TriggeredCollector,
+  socket: string,
+  { stdout, stderr, signal }: World,
+): Promise<void> {
+  await askControlSocket(socket, `/follow?event=${name}`, {
+    onOpen: () => stderr(`Following ${name} of the running agent; Ctrl-C ends it.`),
+    onLine: (line) => stdout(printableJson(line)),
+    signal,
+  });
+}
+
+async function followKernel(
+  collector: TriggeredCollector,
+  hostRoot: string,
+  { stdout, stderr, signal }: World,
+): Promise<void> {
+  const { lookups } = linuxSources({ hostRoot, clock: systemClock });
+  const show = (translate: () => unknown) => {
+    try {
+      const payload = translate();
+      if (payload !== undefined) stdout(printableJson(JSON.stringify(payload)));
+    } catch (error) {
+      stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
+    }
+  };
+  const sink: StreamSink = {
+    accept(stream, records) {
+      const translate = collector.from[stream];
+      if (translate !== undefined) for (const record of records) show(() => translate(record, lookups));
+    },
+    lost: (count) => stderr(`${count} events were lost before they could be read.`),
+  };
+  const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
+  const rules = () => collector.auditRules ?? [];
+  const source = new ProcessEvents({ rules, sink, hostRoot, clock: systemClock, log, changed: () => {} });
+  await source.start();
+  const { source: name, reason } = source.status();
+  stderr(
+    `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
+  );
+  const never = new Alarm();
+  while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);
+  await source.stop();
+}

@@ -1,0 +1,65 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { parseDuration } from '../base/duration.ts';
+import { printable } from '../base/printable.ts';
+
+/** What a command has of the world around it; a test passes its own. */
+export interface World {
+  /** Results. One line, without its end. */
+  readonly stdout: (line: string) => void;
+  /** Everything else. */
+  readonly stderr: (line: string) => void;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Aborts at SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  /** Whether standard output is a person's terminal. */
+  readonly terminal: boolean;
+}
+
+/** One `vakt …` command. Exit codes: 0 done, 1 failed, 2 wrong usage; `run` has its own on top, see contract §7. */
+export interface Command {
+  readonly summary: string;
+  /** How to call it, and what its options mean, as `--help` prints it. */
+  readonly usage: string;
+  run(args: readonly string[], world: World): Promise<number>;
+}
+
+/** The command was called in a way it doesn't know: exit code 2. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>;
+
+/** Reads a command's arguments. @throws {UsageError} */
+export function readArguments<const O extends Options>(args: readonly string[], options: O, positionals = 0) {
+  const parse = () => parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
+  let parsed: ReturnType<typeof parse>;
+  try {
+    parsed = parse();
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const surplus = parsed.positionals[positionals];
+  if (surplus !== undefined) throw new UsageError(`unexpected argument "${surplus}"`);
+  return parsed;
+}
+
+/** The duration given as an option's value. @throws {UsageError} */
+export function durationOption(name: string, text: string) {
+  const duration = parseDuration(text);
+  if (duration === undefined) throw new UsageError(`--${name} takes an ISO 8601 duration such as PT30S, not "${text}"`);
+  return duration;
+}
+
+/** Rows in columns as wide as their widest cell; the last column is as long as it likes. Safe for a terminal. */
+export function table(cells: readonly (readonly string[])[]): string[] {
+  const rows = cells.map((row) => row.map(printable));
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  return rows.map((row) =>
+    row
+      .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+}

@@ -1,0 +1,236 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import * as v from 'valibot';
+import { systemClock } from '../base/clock.ts';
+import { askControlSocket } from '../base/control-socket.ts';
+import { type Duration, days, milliseconds, seconds } from '../base/duration.ts';
+import { readable } from '../base/log.ts';
+import { printable } from '../base/printable.ts';
+import { LocalSettings } from '../config/local.ts';
+import type { Envelope } from '../contract/event.ts';
+import type { HubEmulator } from '../emulator/hub.ts';
+import type { LocalStatus } from '../status.ts';
+import { durationOption, readArguments, type World } from './command.ts';
+import { describeBooks, describeEvent, differences } from './describe.ts';
+import { loadEmulator } from './emulator.ts';
+
+export const summary = 'Run the agent against a local hub, and show live what that hub receives.';
+export const usage = `vakt demo [--duration DURATION]
+
+  --duration DURATION   how long, as ISO 8601 (PT30S); until Ctrl-C when not given`;
+
+const DEVICE = 'demo-device';
+const MODULE = 'azureiotsecurity';
+const OBJECT = v.getDefault(LocalSettings.entries.twinObjectName);
+
+/** Quick, so that there is something to see: the defaults send every 7 minutes and 5 hours. */
+const FIRST_DESIRED = {
+  highPriorityMessageFrequency: { value: 'PT2S' },
+  lowPriorityMessageFrequency: { value: 'PT3S' },
+  aggregationIntervalProcessCreate: { value: 'PT4S' },
+};
+/** What the demo changes on the way. */
+const CHANGE = { aggregationEnabledProcessCreate: { value: false } };
+
+/** An agent that is told to end has this long. */
+const PATIENCE = seconds(20);
+
+const WITHOUT_ROOT =
+  "You are not root: processes are found by looking at /proc every second, which misses short ones, and other users' images and sockets have no owner. As root, every start comes from the kernel.";
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values } = readArguments(args, { duration: { type: 'string' } });
+  const duration = values.duration === undefined ? days(365) : durationOption('duration', values.duration);
+  const { HubEmulator } = await loadEmulator(() => import('../emulator/hub.ts'));
+  const directory = mkdtempSync(join(tmpdir(), 'vakt-demo-'));
+  const key = randomBytes(32).toString('base64');
+  const hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: key }] });
+  try {
+    hub.patchDesired(DEVICE, MODULE, { [OBJECT]: FIRST_DESIRED });
+    return await show(hub, writeConfiguration(directory, hub, key), duration, world);
+  } finally {
+    await hub.stop();
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** Everything the agent needs, in a folder of its own. @returns the configuration file */
+function writeConfiguration(directory: string, hub: HubEmulator, key: string): string {
+  const write = (name: string, contents: string) => {
+    const file = join(directory, name);
+    writeFileSync(file, contents, { mode: 0o600 });
+    return file;
+  };
+  const configuration = {
+    hub: {
+      hostName: hub.hostName,
+      gatewayHostName: `localhost:${hub.port}`,
+      trustedCaFile: write('ca.pem', hub.caPem),
+    },
+    identity: { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: write('module.key', `${key}\n`) },
+    stateDirectory: join(directory, 'state'),
+    controlSocket: join(directory, 'control.sock'),
+  };
+  return write('agent.json', JSON.stringify(configuration, null, 2));
+}
+
+async function show(hub: HubEmulator, configFile: string, duration: Duration, world: World): Promise<number> {
+  const { stdout } = world;
+  const began = systemClock.monotonic();
+  const say = (who: string, line: string) => {
+    const at = ((systemClock.monotonic() - began) / 1_000).toFixed(1).padStart(5);
+    stdout(`${at} s  ${who.padEnd(9)} ${line}`);
+  };
+  say(
+    'demo',
+    `A local IoT Hub listens on localhost:${hub.port}; the agent connects to it over TLS as ${DEVICE}/${MODULE}.`,
+  );
+  say('demo', 'What the hub receives is shown here. Start programs in another terminal, and see them arrive.');
+  if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
+  const seen = showWhatArrives(hub, say);
+  const agent = startAgent(configFile, say, world.environment);
+  try {
+    await untilTheEnd(hub, agent.ended, duration, say, world.signal);
+    await showBooks(dirname(configFile), say);
+  } finally {
+    await agent.stop();
+  }
+  const status = await agent.ended;
+  say(
+    'demo',
+    `The agent has ended with status ${status}. The hub received ${hub.messages.length} messages with these events:`,
+  );
+  for (const [name, count] of [...seen].sort()) say('', `${name.padEnd(24)}${count}`);
+  return status === 0 && hub.messages.length > 0 ? 0 : 1;
+}
+
+/** Makes things happen until `duration` is over, the agent has ended, or `stop` aborts. */
+async function untilTheEnd(
+  hub: HubEmulator,
+  agentEnded: Promise<unknown>,
+  duration: Duration,
+  say: Say,
+  stop: AbortSignal,
+): Promise<void> {
+  const end = new AbortController();
+  const signal = AbortSignal.any([stop, end.signal]);
+  void agentEnded.then(() => end.abort());
+  await Promise.all([
+    systemClock.sleep(duration, signal).then(() => end.abort()),
+    runPrograms(say, signal),
+    systemClock.sleep(milliseconds(Math.min(seconds(10), duration / 3)), signal).then(() => {
+      if (signal.aborted) return;
+      say(
+        'demo',
+        `Changing a desired property: ${JSON.stringify(CHANGE)}; from now on every start is listed by itself.`,
+      );
+      hub.patchDesired(DEVICE, MODULE, { [OBJECT]: CHANGE });
+    }),
+  ]);
+}
+
+/**
+ * Asks the agent for what became of its events, as `vakt status` does; also after Ctrl-C, which is how most demos end.
+ */
+async function showBooks(directory: string, say: Say): Promise<void> {
+  const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
+  if (status !== undefined) say('status', describeBooks((status as LocalStatus).delivery));
+}
+
+type Say = (who: string, line: string) => void;
+
+/** @returns how many events of each name have come so far */
+function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
+  const seen = new Map<string, number>();
+  hub.on('message', ({ body, sizeBytes, applicationProperties }) => {
+    const { Events: events } = JSON.parse(body) as { Events: Envelope[] };
+    say(
+      'hub',
+      `received a ${applicationProperties.MessagePriority} message, ${events.length} events, ${sizeBytes} bytes`,
+    );
+    for (const event of events) {
+      seen.set(event.Name, (seen.get(event.Name) ?? 0) + 1);
+      for (const line of describeEvent(event)) say('', line);
+    }
+  });
+  let before: Record<string, unknown> = {};
+  hub.on('reported', ({ reported }) => {
+    for (const line of interesting(differences(before, reported))) say('reported', printable(line));
+    before = structuredClone(reported);
+  });
+  return seen;
+}
+
+/** Of the reported changes, those that tell something: not every counter, and not a wall of defaults at the start. */
+function interesting(lines: readonly string[]): string[] {
+  const telling = lines.filter((line) => !/lastRunAt|lastSentAt|\.delivery\.|\$version|\$metadata/.test(line));
+  const mirrored = telling.filter((line) => line.startsWith(OBJECT));
+  const healthy = telling.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
+  const others = telling.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
+  return [
+    ...others,
+    ...(healthy.length > 0 ? [`securityAgent.collectors: on are ${healthy.join(', ')}`] : []),
+    ...(mirrored.length > 5 ? [`${OBJECT}: ${mirrored.length} properties mirrored, defaults included`] : mirrored),
+  ];
+}
+
+interface Agent {
+  /** Its exit status; `null` when a signal ended it, or it didn't even start. */
+  readonly ended: Promise<number | null>;
+  /** Ends it, whatever state it is in. */
+  stop(): Promise<void>;
+}
+
+/** Starts the agent as the program it is. Its log is shown as far as it concerns a person. */
+function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv): Agent {
+  const [, main = ''] = process.argv;
+  const child = spawn(process.execPath, [...process.execArgv, main, 'run', '--config', configFile], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: withoutSettings(environment),
+  });
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = `${rest}${chunk}`.split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) say('agent', printable(asText(line)));
+  });
+  const kill = () => void child.kill('SIGKILL');
+  process.once('exit', kill); // nobody waits for us at a second Ctrl-C
+  const ended = new Promise<number | null>((resolve) => {
+    child.on('error', () => resolve(null));
+    child.on('exit', (status) => resolve(status));
+  }).finally(() => process.off('exit', kill));
+  return {
+    ended,
+    async stop() {
+      child.kill('SIGTERM');
+      await systemClock.within(PATIENCE, 'the end of the agent', ended).catch(kill);
+      await ended;
+    },
+  };
+}
+
+/** The demo's agent obeys the demo's file: the variables that would override it stay behind. */
+const withoutSettings = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('VAKT_')));
+
+function asText(line: string): string {
+  try {
+    return readable(line).trimEnd().slice('hh:mm:ss '.length);
+  } catch {
+    return line;
+  }
+}
+
+/** Gives the agent something to see, also when nobody else uses the machine. */
+async function runPrograms(say: Say, signal: AbortSignal): Promise<void> {
+  await systemClock.sleep(seconds(3), signal);
+  while (!signal.aborted) {
+    say('demo', 'Ran: sleep 2');
+    spawn('/bin/sleep', ['2'], { stdio: 'ignore' }).on('error', () => {});
+    await systemClock.sleep(seconds(5), signal);
+  }
+}

@@ -1,0 +1,67 @@
+import { printable } from '../base/printable.ts';
+import type { Envelope, Payload } from '../contract/event.ts';
+import type { Delivery } from '../status.ts';
+
+/* Events in lines a person likes to read, for the demo. */
+
+/** Elements shown of one event; the rest is counted. */
+const MOST_SHOWN = 8;
+
+const text = (value: unknown) => (value === undefined ? '' : String(value));
+const cut = (value: unknown, most = 90) =>
+  text(value).length > most ? `${text(value).slice(0, most - 1)}…` : text(value);
+
+const times = (count: string) => (count === '1' ? 'once' : `${count} times`);
+
+/** How an element of each event reads; one that isn't listed here is shown as JSON. */
+const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Record<string, string>>) => string>> = {
+  ProcessCreate: ({ CommandLine, Executable, UserName, UserId, ProcessId }, { HitCount }) =>
+    `${text(UserName ?? UserId)} ran ${cut(CommandLine)}  [${text(Executable)}, ${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
+  ListeningPorts: ({ Protocol, LocalAddress, LocalPort }, { Executable, Pid }) =>
+    `${text(Protocol)} ${text(LocalAddress)} port ${text(LocalPort)}${Pid === undefined ? '' : `  [${text(Executable)}, pid ${Pid}]`}`,
+  LocalUsers: ({ UserName, UserId, GroupNames }) => `${text(UserName)} (${text(UserId)}) in ${cut(GroupNames, 60)}`,
+  SystemInformation: ({ OSName, OSVersion, OsArchitecture, HostName, TotalPhysicalMemoryInKB }) =>
+    `${text(OSName)} ${text(OSVersion)} on ${text(OsArchitecture)}, host ${text(HostName)}, ${Math.round(Number(TotalPhysicalMemoryInKB ?? 0) / 1024)} MB`,
+  Diagnostic: ({ Severity, Message }) => `${text(Severity)}: ${cut(Message, 160)}`,
+  ConfigurationError: ({ ConfigurationName, ErrorType, Message }) =>
+    `${text(ErrorType)}: ${text(ConfigurationName)} ${text(Message)}`,
+  DroppedEventsStatistics: ({ Queue, CollectedEvents, DroppedEvents }) =>
+    `${text(Queue)} queue: ${text(CollectedEvents)} collected, ${text(DroppedEvents)} dropped`,
+  MessageStatistics: ({ MessagesSent, MessagesUnder4KB, TotalFailed }) =>
+    `${text(MessagesSent)} messages sent (${text(MessagesUnder4KB)} under 4 KB), ${text(TotalFailed)} failed attempts`,
+};
+
+export function describeEvent({ Name, Payload: elements, IsEmpty }: Envelope): string[] {
+  const sentence = SENTENCES[Name] ?? ((payload: Payload) => cut(JSON.stringify(payload), 160));
+  const title = Name.padEnd(24);
+  if (IsEmpty) return [`${title}nothing found`];
+  const shown = elements.slice(0, MOST_SHOWN).map((payload, index) => {
+    const extra = (payload.ExtraDetails ?? {}) as Readonly<Record<string, string>>;
+    return `${index === 0 ? title : ' '.repeat(title.length)}${printable(sentence(payload, extra))}`;
+  });
+  const more = elements.length - shown.length;
+  return more > 0 ? [...shown, `${' '.repeat(title.length)}… and ${more} more`] : shown;
+}
+
+/** The equation that must hold at any moment, in words. */
+export function describeBooks({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
+  const drops = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
+  const lost = Object.values(dropped).reduce((all, count) => all + count, 0);
+  return [
+    `${collected} collected = ${delivered} delivered + ${aggregatedAway} aggregated away`,
+    `${queued.highEvents + queued.lowEvents} queued`,
+    `${lost} dropped${drops.length > 0 ? ` (${drops.join(', ')})` : ''}`,
+  ].join(' + ');
+}
+
+/** Every leaf of `after` that `before` has otherwise, as `path = value`; for a leaf that is gone, `path removed`. */
+export function differences(before: unknown, after: unknown, path = ''): string[] {
+  if (JSON.stringify(before) === JSON.stringify(after)) return [];
+  if (!isObject(after)) return [after === undefined ? `${path} removed` : `${path} = ${JSON.stringify(after)}`];
+  const old = isObject(before) ? before : {};
+  return [...new Set([...Object.keys(old), ...Object.keys(after)])].flatMap((name) =>
+    differences(old[name], after[name], path === '' ? name : `${path}.${name}`),
+  );
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;

@@ -1,0 +1,26 @@
+import { collectors } from '../collectors/index.ts';
+import { readArguments, table, type World } from './command.ts';
+
+export const summary = 'List the events this agent can send.';
+export const usage = `vakt events [--json]
+
+  --json   one JSON object an event`;
+
+export async function run(args: readonly string[], { stdout }: World): Promise<number> {
+  const { values } = readArguments(args, { json: { type: 'boolean' } });
+  if (values.json) {
+    for (const { name, category, type, priority, version, summary, source } of collectors) {
+      stdout(JSON.stringify({ name, category, type, priority, version, summary, source }));
+    }
+    return 0;
+  }
+  const rows = collectors.map(({ name, category, type, priority, summary }) => [
+    name,
+    category,
+    type,
+    priority,
+    summary,
+  ]);
+  for (const line of table([['EVENT', 'CATEGORY', 'TYPE', 'PRIORITY', 'SAYS'], ...rows])) stdout(line);
+  return 0;
+}

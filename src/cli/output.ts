@@ -1,0 +1,53 @@
+import type { Writable } from 'node:stream';
+import { errnoOf } from '../base/errors.ts';
+
+/**
+ * Where a command's lines go, as long as somebody takes them. When that ends, the command is told once, and what it
+ * still has to say is nobody's.
+ */
+export class Output {
+  readonly #stream: Writable;
+  readonly #ended: () => void;
+  #used = false;
+  #status: number | undefined;
+
+  constructor(stream: Writable, ended: () => void) {
+    this.#stream = stream;
+    this.#ended = ended;
+    stream.on('error', (error) => this.#end(error));
+  }
+
+  readonly line = (text: string): void => {
+    if (this.#status !== undefined) return;
+    this.#used = true;
+    try {
+      this.#stream.write(`${text}\n`);
+    } catch (error) {
+      this.#end(error); // so do files in older releases of Node 20
+    }
+  };
+
+  /**
+   * Resolves once everything is written, or can't be: what a process has not written to a pipe when it exits is lost.
+   *
+   * @returns the exit status when the output has ended before its time: 0 when the reader has gone (`| head`), 1 when
+   *   lines were lost (a full disk); otherwise `undefined`
+   */
+  async flush(): Promise<number | undefined> {
+    if (this.#used && this.#status === undefined) {
+      await new Promise<void>((resolve) => {
+        this.#stream.write('', (error) => {
+          if (error) this.#end(error);
+          resolve();
+        });
+      });
+    }
+    return this.#status;
+  }
+
+  #end(error: unknown): void {
+    if (this.#status !== undefined) return;
+    this.#status = errnoOf(error) === 'EPIPE' ? 0 : 1;
+    this.#ended();
+  }
+}

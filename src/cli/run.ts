@@ -1,0 +1,58 @@
+import { agent } from '../agent.ts';
+import { systemClock } from '../base/clock.ts';
+import { Defects } from '../base/defects.ts';
+import { toAgentError } from '../base/errors.ts';
+import { createLog, logError, standardOutput } from '../base/log.ts';
+import { LogTap } from '../base/log-tap.ts';
+import { runServices } from '../base/service.ts';
+import { type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { VERSION } from '../version.ts';
+import { readArguments, type World } from './command.ts';
+
+export const summary = 'Run the agent until SIGTERM; it logs to standard output.';
+export const usage = `vakt run [--config FILE]
+
+  --config FILE   local configuration; /etc/vakt/agent.json when not given
+
+Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 77 secret files, 78 local configuration.`;
+
+/** @returns the exit status of contract §7 */
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values } = readArguments(args, { config: { type: 'string' } });
+  const destination = standardOutput();
+  let local: LocalSettings;
+  try {
+    local = readLocalSettings(values.config, world.environment);
+  } catch (error) {
+    return fail(error, destination);
+  }
+  const tap = new LogTap(local.logging.diagnosticEventLevel);
+  const log = createLog({ level: local.logging.level, destination, tap });
+  const defects = new Defects(log);
+  process.on('uncaughtException', defects.take);
+  process.on('unhandledRejection', defects.take);
+  try {
+    const services = defects.guard(agent(local, { clock: systemClock, log, tap }));
+    log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
+    await runServices(services, aborted(world.signal), log);
+    log.info('Vakt has stopped.');
+    return 0;
+  } catch (error) {
+    return fail(error, destination);
+  }
+}
+
+/** Says why the agent ends, whatever `logging.level` is: runbooks search for that line (contract §7). */
+function fail(thrown: unknown, destination: ReturnType<typeof standardOutput>): number {
+  const log = createLog({ level: 'error', destination });
+  const error = toAgentError(thrown);
+  logError(log, error);
+  if (error.id === 'INTERNAL') log.error({ err: thrown }, 'This is the defect behind it.');
+  return error.exitStatus;
+}
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });

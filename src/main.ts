@@ -1,0 +1,106 @@
+#!/usr/bin/env -S node --max-semi-space-size=1
+import './hub/memory.ts'; // before anything else: see there
+import { systemClock } from './base/clock.ts';
+import { type Duration, seconds } from './base/duration.ts';
+import { AgentError, messageOf, toAgentError } from './base/errors.ts';
+import { printable } from './base/printable.ts';
+import { type Command, table, UsageError, type World } from './cli/command.ts';
+import { Output } from './cli/output.ts';
+import { VERSION } from './version.ts';
+
+/** Loaded only when called: a status query need not pay for the hub's SDK. */
+const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  run: () => import('./cli/run.ts'),
+  demo: () => import('./cli/demo.ts'),
+  emulator: () => import('./cli/emulator.ts'),
+  check: () => import('./cli/check.ts'),
+  collect: () => import('./cli/collect.ts'),
+  events: () => import('./cli/events.ts'),
+  status: () => import('./cli/status.ts'),
+};
+
+async function main([name = '--help', ...args]: readonly string[], world: World): Promise<number> {
+  if (name === 'version' || name === '--version') {
+    world.stdout(`vakt ${VERSION}`);
+    return 0;
+  }
+  try {
+    if (name === 'help' || name === '--help' || name === '-h') {
+      for (const line of await overview()) world.stdout(line);
+      return 0;
+    }
+    if (!Object.hasOwn(COMMANDS, name)) {
+      world.stderr(`vakt: "${printable(name)}" is not a command; "vakt --help" lists them.`);
+      return 2;
+    }
+    return await call(name, args, world);
+  } catch (thrown) {
+    if (world.signal.aborted && thrown === world.signal.reason) return 1; // Ctrl-C needs no explanation
+    const error = toAgentError(thrown);
+    for (const line of [error.line, `${error.remedy} (${error.id})`]) world.stderr(printable(line));
+    if (thrown !== error) for (const line of stackOf(thrown)) world.stderr(printable(line));
+    return name === 'run' ? error.exitStatus : 1;
+  }
+}
+
+async function call(name: string, args: readonly string[], world: World): Promise<number> {
+  const command = await load(name);
+  if (args.includes('--help') || args.includes('-h')) {
+    world.stdout(`${command.summary}\n\nusage: ${command.usage}`);
+    return 0;
+  }
+  try {
+    return await command.run(args, world);
+  } catch (thrown) {
+    if (!(thrown instanceof UsageError)) throw thrown;
+    world.stderr(`vakt ${name}: ${printable(thrown.message)}\nusage: ${command.usage}`);
+    return 2;
+  }
+}
+
+/** @throws {AgentError} INTERNAL */
+async function load(name: string): Promise<Command> {
+  try {
+    const command = await COMMANDS[name]?.();
+    if (command !== undefined) return command;
+    throw new Error('there is no such command');
+  } catch (cause) {
+    const remedy = 'Install Vakt again: a part of it is missing or does not fit this system.';
+    throw new AgentError('INTERNAL', `cannot load "vakt ${name}": ${messageOf(cause)}`, remedy, { cause });
+  }
+}
+
+async function overview(): Promise<string[]> {
+  const rows: string[][] = [];
+  for (const name of Object.keys(COMMANDS)) rows.push([`  vakt ${name}`, (await load(name)).summary]);
+  rows.push(['  vakt version', 'Print the version.']);
+  return ['Vakt, the security agent of an IoT device.', '', ...table(rows), '', '"vakt COMMAND --help" says more.'];
+}
+
+const stackOf = (thrown: unknown): string[] => (thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []);
+
+/** A terminal sends Ctrl-C to every process in it, and npm or the demo send it on: within this time it is the same. */
+const SAME_SIGNAL = seconds(1);
+
+const stop = new AbortController();
+let asked: Duration | undefined;
+for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
+  process.on(signal, () => {
+    const now = systemClock.monotonic();
+    asked ??= now;
+    if (now - asked > SAME_SIGNAL) process.exit(128 + number); // asked again: whatever it is that takes so long
+    stop.abort();
+  });
+}
+
+const out = new Output(process.stdout, () => stop.abort());
+const errors = new Output(process.stderr, () => {});
+const status = await main(process.argv.slice(2), {
+  stdout: out.line,
+  stderr: errors.line,
+  environment: process.env,
+  signal: stop.signal,
+  terminal: process.stdout.isTTY === true,
+});
+await errors.flush();
+process.exit((await out.flush()) ?? status);

@@ -1,0 +1,83 @@
+import { Alarm } from './base/alarm.ts';
+import type { Clock } from './base/clock.ts';
+import { type Duration, milliseconds } from './base/duration.ts';
+import type { Logger } from './base/log.ts';
+import { keepGoing } from './base/loop.ts';
+import type { Service } from './base/service.ts';
+import type { SettingsReader } from './contract/settings.ts';
+import { localStatus, type Observed, type SecurityAgentStatus } from './status.ts';
+
+/**
+ * The status as it is reported to the twin. State is always the present one; figures, which change with every event
+ * (counters, times of the last run and of the last message), are taken anew only every `highPriorityMessageFrequency`,
+ * since the hub charges for every report.
+ */
+export class ReportedStatus implements Service {
+  readonly name = 'reported status';
+  readonly #observed: Observed;
+  readonly #settings: SettingsReader;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #changed: () => void;
+  readonly #alarm = new Alarm();
+  readonly #stop = new AbortController();
+  readonly #lastRuns = new Map<string, string>();
+  #figures: Pick<SecurityAgentStatus, 'delivery' | 'credential'> | undefined;
+  #takenAt: Duration;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: {
+    observed: Observed;
+    settings: SettingsReader;
+    clock: Clock;
+    log: Logger;
+    /** Told when the figures have been taken anew. */
+    changed: () => void;
+  }) {
+    this.#observed = options.observed;
+    this.#settings = options.settings;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#changed = options.changed;
+    this.#takenAt = this.#clock.monotonic();
+    this.#settings.onChange(() => this.#alarm.ring());
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  /** What reported should say now. */
+  current(): SecurityAgentStatus {
+    const { hub: _hub, events: _events, queues: _queues, messages: _messages, ...status } = localStatus(this.#observed);
+    this.#figures ??= { delivery: status.delivery, credential: status.credential };
+    const collectors = Object.entries(status.collectors).map(([name, { lastRunAt, ...collector }]) => {
+      if (lastRunAt === undefined) return [name, collector];
+      const reported = this.#lastRuns.get(name) ?? lastRunAt;
+      this.#lastRuns.set(name, reported);
+      return [name, { ...collector, lastRunAt: reported }];
+    });
+    return { ...status, ...this.#figures, collectors: Object.fromEntries(collectors) };
+  }
+
+  /** Takes the figures anew: at their frequency, and for the last report of all. */
+  takeFigures(): void {
+    this.#figures = undefined;
+    this.#lastRuns.clear();
+    this.#takenAt = this.#clock.monotonic();
+    this.#changed();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const due = this.#takenAt + this.#settings.current().highPriorityMessageFrequency;
+    const left = due - this.#clock.monotonic();
+    if (left > 0) await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+    else this.takeFigures();
+  }
+}

@@ -1,0 +1,176 @@
+import { type DropReason, sum, type Totals } from './base/counters.ts';
+import type { ConfigurationState } from './config/twin-configuration.ts';
+import type { Collector } from './contract/collector.ts';
+import { QUEUES, type QueueName } from './contract/event.ts';
+import type { HubStatus } from './contract/hub.ts';
+import type { Settings } from './contract/settings.ts';
+import type { MessageStatistics, SourceStatus } from './contract/sources.ts';
+import type { Aggregator } from './pipeline/aggregator.ts';
+import type { Sent } from './pipeline/publisher.ts';
+import type { EventQueues } from './pipeline/queue.ts';
+import type { LastRun } from './pipeline/snapshots.ts';
+
+/** How one collector stands (contract §2). */
+export interface CollectorStatus extends SourceStatus {
+  readonly lastRunAt?: string;
+}
+
+/** What has become of the events. `collected` = `delivered` + `aggregatedAway` + what is queued + what was dropped. */
+export interface Delivery {
+  readonly queued: {
+    readonly highEvents: number;
+    readonly highBytes: number;
+    readonly lowEvents: number;
+    readonly lowBytes: number;
+  };
+  readonly collected: number;
+  readonly delivered: number;
+  readonly aggregatedAway: number;
+  readonly dropped: Partial<Record<DropReason, number>>;
+  readonly messagesSent: number;
+  readonly messagesFailed: number;
+  readonly lastSentAt?: string;
+  readonly lastError?: string;
+}
+
+/** The `securityAgent` member of the reported properties (contract §2). Absent is what isn't known; no arrays. */
+export interface SecurityAgentStatus {
+  readonly version: string;
+  readonly agentId: string;
+  readonly state: 'running' | 'degraded' | 'stopping';
+  readonly startedAt: string;
+  readonly bootId?: string;
+  readonly configuration: ConfigurationState;
+  readonly collectors: Readonly<Record<string, CollectorStatus>>;
+  readonly delivery: Delivery;
+  readonly credential: { readonly kind: string; readonly expiresAt?: string };
+}
+
+/** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
+export interface LocalStatus extends SecurityAgentStatus {
+  readonly hub: { readonly state: HubStatus['state']; readonly error?: string; readonly remedy?: string };
+  readonly events: Readonly<Record<string, EventBooks>>;
+  readonly queues: Readonly<Record<QueueName, Totals>>;
+  readonly messages: MessageStatistics;
+}
+
+interface EventBooks {
+  readonly collected: number;
+  readonly delivered: number;
+  readonly aggregatedAway: number;
+  readonly queued: number;
+  readonly dropped: Partial<Record<DropReason, number>>;
+}
+
+/** The parts whose state makes up the status. */
+export interface Observed {
+  readonly version: string;
+  readonly agentId: string;
+  readonly startedAt: Date;
+  readonly bootId?: string;
+  readonly stopping: () => boolean;
+  readonly collectors: readonly Collector[];
+  readonly settings: () => Settings;
+  readonly configuration: () => ConfigurationState;
+  readonly lastRun: (event: string) => LastRun | undefined;
+  readonly kernelEvents: () => SourceStatus;
+  readonly queues: Pick<EventQueues, 'account' | 'waiting'>;
+  readonly aggregator: Pick<Aggregator, 'pending'>;
+  readonly sent: () => Sent;
+  readonly hub: () => HubStatus;
+}
+
+/** The whole truth, now. */
+export function localStatus(observed: Observed): LocalStatus {
+  const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
+  const configuration = observed.configuration();
+  const hub = observed.hub();
+  const troubled =
+    Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
+    Object.keys(configuration.errors).length > 0 ||
+    hub.state === 'refused';
+  const { kind, expiresAt } = hub.credential;
+  return {
+    version: observed.version,
+    agentId: observed.agentId,
+    state: observed.stopping() ? 'stopping' : troubled ? 'degraded' : 'running',
+    startedAt: observed.startedAt.toISOString(),
+    ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),
+    configuration,
+    collectors,
+    delivery: delivery(observed),
+    credential: { kind, ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }) },
+    hub: {
+      state: hub.state,
+      ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),
+    },
+    events: books(observed),
+    messages: messagesOf(observed.sent()),
+    queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
+  };
+}
+
+function collectorStatus(collector: Collector, observed: Observed): CollectorStatus {
+  if (observed.settings().priorities[collector.name] === 'Off') return { state: 'off' };
+  if (collector.category === 'Triggered')
+    return collector.auditRules === undefined ? { state: 'on' } : observed.kernelEvents();
+  const run = observed.lastRun(collector.name);
+  if (run === undefined) return { state: 'on' };
+  const lastRunAt = run.at.toISOString();
+  if (run.problem !== undefined) return { state: 'unavailable', reason: run.problem, lastRunAt };
+  return { state: 'on', ...run.source, lastRunAt };
+}
+
+function delivery({ queues, aggregator, sent }: Observed): Delivery {
+  const all = QUEUES.map((queue) => queues.account(queue).totals);
+  const { collected, delivered, aggregatedAway, dropped } = sum(all);
+  const pending = QUEUES.flatMap((queue) => Object.values(aggregator.pending(queue)));
+  const occurrences = pending.reduce((total, window) => total + window.occurrences, 0);
+  const elements = pending.reduce((total, window) => total + window.elements, 0);
+  const { sent: messagesSent, failed: messagesFailed, lastSentAt, lastError } = sent();
+  return {
+    queued: {
+      ...queued('high', 'High', queues, aggregator),
+      ...queued('low', 'Low', queues, aggregator),
+    } as Delivery['queued'],
+    collected: collected + occurrences,
+    delivered,
+    aggregatedAway: aggregatedAway + occurrences - elements,
+    dropped,
+    messagesSent,
+    messagesFailed,
+    ...(lastSentAt === undefined ? {} : { lastSentAt: lastSentAt.toISOString() }),
+    ...(lastError === undefined ? {} : { lastError: lastError.message }),
+  };
+}
+
+/** What waits: on disk, and in the aggregation windows that will be queued when they close. */
+function queued(prefix: string, queue: QueueName, queues: Observed['queues'], aggregator: Observed['aggregator']) {
+  const { elements, bytes } = queues.waiting(queue);
+  const windows = Object.values(aggregator.pending(queue)).reduce((all, window) => all + window.elements, 0);
+  return { [`${prefix}Events`]: elements + windows, [`${prefix}Bytes`]: bytes };
+}
+
+/** The books by event, both queues together. */
+function books({ queues, aggregator }: Observed): Record<string, EventBooks> {
+  const result: Record<string, EventBooks> = {};
+  for (const queue of QUEUES) {
+    for (const [name, row] of Object.entries(queues.account(queue).byEvent)) {
+      const before = result[name];
+      const merged = before === undefined ? sum([row]) : sum([row, before]);
+      result[name] = { ...merged, queued: row.queued + (before?.queued ?? 0) };
+    }
+    for (const [name, { occurrences, elements }] of Object.entries(aggregator.pending(queue))) {
+      const row = result[name] ?? { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {} };
+      result[name] = {
+        ...row,
+        collected: row.collected + occurrences,
+        aggregatedAway: row.aggregatedAway + occurrences - elements,
+        queued: row.queued + elements,
+      };
+    }
+  }
+  return result;
+}
+
+const messagesOf = ({ sent, under4KB, failed }: Sent): MessageStatistics => ({ sent, under4KB, failed });

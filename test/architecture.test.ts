@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+
+interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+interface Import {
+  /** A module's name, or a path from the root of the repository. */
+  readonly target: string;
+  readonly kind: 'static' | 'dynamic' | 'type';
+}
+
+const BUILDING_BLOCKS = ['base', 'contract'];
+
+/** Folder of src → the folders it may import from besides itself. The picture is in src/README.md. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  contract: ['base'],
+  linux: BUILDING_BLOCKS,
+  collectors: BUILDING_BLOCKS,
+  pipeline: BUILDING_BLOCKS,
+  config: BUILDING_BLOCKS,
+  hub: BUILDING_BLOCKS,
+  emulator: BUILDING_BLOCKS,
+};
+
+/** What may know more than one folder. */
+const KNOWS_ALL = ['cli', 'main.ts', 'agent.ts', 'status.ts', 'reported-status.ts', 'version.ts'];
+
+const read = (folder: string): SourceFile[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => ({ path: join(folder, file), text: readFileSync(join(folder, file), 'utf8') }));
+
+/** The text without comments; a `//` within a string, as in a URL, is none. */
+const code = (text: string) =>
+  text.replace(/\/\*[\s\S]*?\*\/|(^|[^:'"`])\/\/[^\n]*/gm, (_comment, before: string | undefined) => before ?? '');
+
+const IMPORTS =
+  /\b(import|export)\s+(type\s)?[^'";]*?\bfrom\s*['"]([^'"]+)['"]|\bimport\s*['"]([^'"]+)['"]|\b(?:import|require|require\.resolve)\s*\(\s*['"`]([^'"`]+)['"`]/g;
+
+function imports({ path, text }: SourceFile): Import[] {
+  return [...code(text).matchAll(IMPORTS)].map((match): Import => {
+    const [, , type, from, forEffect, called] = match;
+    const name = from ?? forEffect ?? called ?? '';
+    const target = name.startsWith('.') ? normalize(join(dirname(path), name)) : name;
+    return { target, kind: called !== undefined ? 'dynamic' : type !== undefined ? 'type' : 'static' };
+  });
+}
+
+const ownerOf = (path: string) => path.split('/')[1] ?? '';
+const inSource = ({ target }: Import) => target.startsWith('src/');
+const inFolder = (folder: string) => (path: string) => path.startsWith(`src/${folder}/`);
+const inFile =
+  (...files: string[]) =>
+  (path: string) =>
+    files.includes(path);
+
+/** Each rule says what is wrong with a file; planted texts below show that each can. */
+const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
+  'every folder imports only from the floors below it': (file) => {
+    const owner = ownerOf(file.path);
+    if (KNOWS_ALL.includes(owner)) return [];
+    const allowed = MAY_IMPORT[owner];
+    if (allowed === undefined) return [`${owner} has no place in the picture`];
+    return imports(file)
+      .filter(inSource)
+      .map(({ target }) => ownerOf(target))
+      .filter((target) => target !== owner && !allowed.includes(target));
+  },
+
+  'time is read and waited for only in base/clock.ts': (file) =>
+    found(
+      file,
+      /\bset(?:Timeout|Interval)\b|\bDate\.now\b|\bperformance\.now\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]|\bnew Date\(\s*\)|\bhrtime\b/g,
+      inFile('src/base/clock.ts'),
+    ),
+
+  'only hub/ names the Azure SDK and MQTT': (file) =>
+    importsOf(file, /^(?:azure-|mqtt$|mqtt\/|mqtt-packet)/, inFolder('hub')),
+
+  'only the emulator names its broker and its certificate maker': (file) =>
+    importsOf(file, /^(?:aedes|@peculiar\/|reflect-metadata)/, inFolder('emulator')),
+
+  'only two commands load the emulator, and only when they are called': (file) =>
+    imports(file)
+      .filter(({ target }) => target.startsWith('src/emulator/') && !inFolder('emulator')(file.path))
+      .filter(({ kind }) => kind === 'static' || !inFile('src/cli/demo.ts', 'src/cli/emulator.ts')(file.path))
+      .map(({ target }) => target),
+
+  'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
+
+  'only the demo starts other programs': (file) =>
+    importsOf(file, /^(?:node:)?child_process$/, inFile('src/cli/demo.ts')),
+
+  'nothing runs a shell': (file) =>
+    found(
+      file,
+      /\bexecSync\b|\bshell\s*:|\{[^}]*\bexec\b[^}]*\}\s*from\s*['"](?:node:)?child_process['"]/g,
+      () => false,
+    ),
+
+  'nothing is exported as default': (file) => found(file, /\bexport\s+default\b|\bas\s+default\b/g, () => false),
+};
+
+const found = ({ path, text }: SourceFile, what: RegExp, allowed: (path: string) => boolean): string[] =>
+  allowed(path) ? [] : [...code(text).matchAll(what)].map(([match]) => match);
+
+const importsOf = (file: SourceFile, what: RegExp, allowed: (path: string) => boolean): string[] =>
+  allowed(file.path)
+    ? []
+    : imports(file)
+        .map(({ target }) => target)
+        .filter((target) => what.test(target));
+
+/** Texts that break a rule, and texts that look as if they did. */
+const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: Record<string, string> }>> = {
+  'every folder imports only from the floors below it': {
+    breaks: {
+      'src/base/a.ts': "import { x } from '../contract/event.ts';",
+      'src/contract/a.ts': "import type { x } from '../hub/session.ts';",
+      'src/linux/audit/b.ts': "import { x } from '../../collectors/index.ts';",
+      'src/linux/deep/er/c.ts': "const x = await import('../../../hub/session.ts');",
+      'src/collectors/a.ts': "import '../linux/sources.ts';",
+      'src/pipeline/a.ts': "import {\n  a,\n  b,\n} from '../config/twin.ts';",
+      'src/pipeline/b.ts': "import { c } from '../status.ts';",
+      'src/config/a.ts': "export { x } from '../pipeline/pack.ts';",
+      'src/hub/a.ts': "export * from '../emulator/sas.ts';",
+      'src/emulator/a.ts': "import { sign } from '../hub/sas-token.ts';",
+      'src/utils/a.ts': '',
+    },
+    keeps: {
+      'src/base/a.ts': "import { x } from './clock.ts';",
+      'src/linux/audit/a.ts': "import { x } from '../netlink/socket.ts';",
+      'src/hub/identity/a.ts': "import { x } from '../../contract/hub.ts';",
+      'src/config/a.ts': "// import { x } from '../hub/session.ts';",
+      'src/cli/a.ts': "import { x } from '../hub/session.ts';",
+    },
+  },
+  'time is read and waited for only in base/clock.ts': {
+    breaks: {
+      'src/base/alarm.ts': 'setTimeout(ring, 1);',
+      'src/hub/a.ts': 'globalThis.setInterval(ring, 1);',
+      'src/hub/b.ts': 'const now = Date.now();',
+      'src/hub/c.ts': 'const now = performance.now();',
+      'src/hub/d.ts': 'await fetch(x, { signal: AbortSignal.timeout(5) });',
+      'src/hub/e.ts': "import { setTimeout as sleep } from 'node:timers/promises';",
+      'src/hub/f.ts': 'const now = new Date();',
+      'src/hub/g.ts': 'process.hrtime.bigint();',
+    },
+    keeps: {
+      'src/base/clock.ts': 'setTimeout(ring, Date.now());',
+      'src/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
+    },
+  },
+  'only hub/ names the Azure SDK and MQTT': {
+    breaks: {
+      'src/agent.ts': "import device from 'azure-iot-device';",
+      'src/cli/a.ts': "const { Mqtt } = await import('azure-iot-device-mqtt');",
+      'src/emulator/a.ts': "import mqtt from 'mqtt';",
+      'src/main.ts': "import 'mqtt-packet';",
+      'src/pipeline/a.ts': "const Message = require('azure-iot-common');",
+    },
+    keeps: {
+      'src/hub/identity/a.ts': "import device from 'azure-iot-device';",
+      'src/emulator/a.ts':
+        "import { door } from './mqtt-door.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
+    },
+  },
+  'only the emulator names its broker and its certificate maker': {
+    breaks: {
+      'src/hub/a.ts': "import { Aedes } from 'aedes';",
+      'src/cli/a.ts': "await import('@peculiar/x509');",
+    },
+    keeps: { 'src/emulator/a.ts': "import { Aedes } from 'aedes';" },
+  },
+  'only two commands load the emulator, and only when they are called': {
+    breaks: {
+      'src/cli/demo.ts': "import { HubEmulator } from '../emulator/hub.ts';",
+      'src/cli/emulator.ts': "import '../emulator/hub.ts';",
+      'src/cli/check.ts': "const { x } = await import('../emulator/hub.ts');",
+      'src/agent.ts': "import type { HubEmulator } from './emulator/hub.ts';",
+    },
+    keeps: {
+      'src/cli/demo.ts': "import type { HubEmulator } from '../emulator/hub.ts';\nawait import('../emulator/hub.ts');",
+      'src/main.ts': "const x = () => import('./cli/emulator.ts');",
+      'src/emulator/a.ts': "import { HubEmulator } from './hub.ts';",
+    },
+  },
+  'only main.ts ends the process': {
+    breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },
+    keeps: { 'src/main.ts': 'process.exit(1);', 'src/cli/run.ts': 'process.exitCode = 1;' },
+  },
+  'only the demo starts other programs': {
+    breaks: {
+      'src/linux/a.ts': "import { execFile } from 'node:child_process';",
+      'src/cli/run.ts': "import { spawn } from 'child_process';",
+    },
+    keeps: { 'src/cli/demo.ts': "import { spawn } from 'node:child_process';" },
+  },
+  'nothing runs a shell': {
+    breaks: {
+      'src/cli/demo.ts': "import { type ChildProcess, exec } from 'node:child_process';",
+      'src/cli/a.ts': "execSync('ls');",
+      'src/cli/b.ts': "spawn('ls', [], { shell: true });",
+    },
+    keeps: { 'src/cli/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');" },
+  },
+  'nothing is exported as default': {
+    breaks: { 'src/hub/a.ts': 'export default class {}', 'src/hub/b.ts': 'export { x as default };' },
+    keeps: { 'src/hub/a.ts': "import x from 'x'; // export default" },
+  },
+};
+
+describe('architecture', () => {
+  const sources = read('src');
+
+  it('finds the sources', () => {
+    for (const folder of Object.keys(MAY_IMPORT))
+      assert.ok(
+        sources.some(({ path }) => inFolder(folder)(path)),
+        folder,
+      );
+  });
+
+  it('has a place for every folder and file of src', () => {
+    const places = new Set([...Object.keys(MAY_IMPORT), ...KNOWS_ALL]);
+    assert.deepEqual(
+      sources.map(({ path }) => ownerOf(path)).filter((owner) => !places.has(owner)),
+      [],
+    );
+  });
+
+  for (const [rule, check] of Object.entries(RULES)) {
+    describe(rule, () => {
+      it('holds', () => {
+        const broken = sources.flatMap((file) => check(file).map((what) => `${file.path}: ${what}`));
+        assert.deepEqual(broken, []);
+      });
+
+      for (const [path, text] of Object.entries(PLANTED[rule]?.breaks ?? {})) {
+        it(`would be broken in ${path} by ${text.replaceAll('\n', ' ')}`, () =>
+          assert.notDeepEqual(check({ path, text }), []));
+      }
+
+      for (const [path, text] of Object.entries(PLANTED[rule]?.keeps ?? {})) {
+        it(`is not broken in ${path} by ${text.replaceAll('\n', ' ')}`, () =>
+          assert.deepEqual(check({ path, text }), []));
+      }
+
+      it('is tried on texts that break it', () => assert.ok(Object.keys(PLANTED[rule]?.breaks ?? {}).length > 0));
+    });
+  }
+});

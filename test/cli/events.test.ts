@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { UsageError, type World } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/events.ts';
+import { collectors } from '../../src/collectors/index.ts';
+
+describe('vakt events', () => {
+  let out: string[];
+  let world: World;
+
+  beforeEach(() => {
+    out = [];
+    world = {
+      stdout: (line) => out.push(line),
+      stderr: (line) => assert.fail(line),
+      environment: {},
+      signal: new AbortController().signal,
+      terminal: false,
+    };
+  });
+
+  it('lists every event with what it says', async () => {
+    assert.equal(await run([], world), 0);
+    assert.match(out[0] ?? '', /^EVENT +CATEGORY +TYPE +PRIORITY +SAYS$/);
+    assert.equal(out.length, collectors.length + 1);
+    for (const [at, { name, category, type, priority, summary }] of collectors.entries()) {
+      const words = [name, category, type, priority, ...summary.split(' ')];
+      assert.deepEqual(out[at + 1]?.split(/ +/), words);
+    }
+  });
+
+  it('prints an object a line for machines', async () => {
+    assert.equal(await run(['--json'], world), 0);
+    const rows = out.map((line) => JSON.parse(line));
+    assert.deepEqual(
+      rows.map(({ name }) => name),
+      collectors.map(({ name }) => name),
+    );
+    for (const row of rows) {
+      assert.deepEqual(Object.keys(row), ['name', 'category', 'type', 'priority', 'version', 'summary', 'source']);
+    }
+  });
+
+  it('takes no arguments', async () => {
+    await assert.rejects(run(['ProcessCreate'], world), UsageError);
+  });
+});

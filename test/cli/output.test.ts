@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { PassThrough, Writable } from 'node:stream';
+import { Output } from '../../src/cli/output.ts';
+
+const failing = (code: string) =>
+  new Writable({ write: (_chunk, _encoding, done) => done(Object.assign(new Error(code), { code })) });
+
+describe('Output', () => {
+  it('writes lines', async () => {
+    const stream = new PassThrough();
+    const output = new Output(stream, () => assert.fail('has not ended'));
+    output.line('a');
+    output.line('b');
+    assert.equal(await output.flush(), undefined);
+    assert.equal(String(stream.read()), 'a\nb\n');
+  });
+
+  it('does not touch the stream when there was nothing to write: it may belong to the log', async () => {
+    const output = new Output(failing('ENOSPC'), () => assert.fail('has not ended'));
+    assert.equal(await output.flush(), undefined);
+  });
+
+  it('waits until everything is written', async () => {
+    let release = () => {};
+    const stream = new Writable({
+      write: (_chunk, _encoding, done) => {
+        release = done;
+      },
+    });
+    const output = new Output(stream, () => {});
+    output.line('a');
+    let flushed = false;
+    const flushing = output.flush().then(() => {
+      flushed = true;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(flushed, false);
+    release();
+    await new Promise((resolve) => setImmediate(resolve));
+    release();
+    await flushing;
+  });
+
+  for (const [code, status] of [
+    ['EPIPE', 0],
+    ['ENOSPC', 1],
+  ] as const) {
+    it(`ends at ${code} with ${status}, tells that once, and takes no more`, async () => {
+      let told = 0;
+      const output = new Output(failing(code), () => {
+        told += 1;
+      });
+      output.line('a');
+      output.line('b');
+      assert.equal(await output.flush(), status);
+      await new Promise((resolve) => setImmediate(resolve));
+      output.line('c');
+      assert.equal(await output.flush(), status);
+      assert.equal(told, 1);
+    });
+  }
+
+  it('ends when writing throws, as it does for files in older releases of Node', async () => {
+    const stream = new PassThrough();
+    stream.write = () => {
+      throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    };
+    let told = 0;
+    const output = new Output(stream, () => {
+      told += 1;
+    });
+    output.line('a');
+    assert.equal(await output.flush(), 1);
+    assert.equal(told, 1);
+  });
+});

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { UsageError, type World } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/status.ts';
+import type { LocalStatus } from '../../src/status.ts';
+
+const STATUS: LocalStatus = {
+  version: '0.1.0',
+  agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+  state: 'running',
+  startedAt: '2024-05-01T12:00:00.000Z',
+  configuration: {
+    desiredVersion: 7,
+    source: 'desired',
+    errors: { snapshotFrequency: 'must be a duration' },
+    warnings: { colour: 'is not known to this agent' },
+  },
+  collectors: {
+    ProcessCreate: { state: 'degraded', source: 'procPolling', reason: 'The audit socket belongs to auditd.' },
+    LocalUsers: { state: 'on' },
+  },
+  delivery: {
+    queued: { highEvents: 1, highBytes: 300, lowEvents: 2, lowBytes: 600 },
+    collected: 20,
+    delivered: 10,
+    aggregatedAway: 4,
+    dropped: { kernel: 2, cacheFull: 1 },
+    messagesSent: 5,
+    messagesFailed: 1,
+  },
+  credential: { kind: 'moduleKey' },
+  hub: { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' },
+  events: { ProcessCreate: { collected: 20, delivered: 10, aggregatedAway: 4, queued: 3, dropped: {} } },
+  messages: { sent: 5, under4KB: 3, failed: 1 },
+  queues: {
+    High: { collected: 1, delivered: 0, aggregatedAway: 0, dropped: {} },
+    Low: { collected: 19, delivered: 10, aggregatedAway: 4, dropped: {} },
+  },
+};
+
+describe('vakt status', () => {
+  let folder: string;
+  let close: (() => Promise<void>) | undefined;
+  let out: string[];
+  let world: World;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-status-command-'));
+    const identity = { kind: 'connectionString', file: 'secret' };
+    writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity, controlSocket: 'control.sock' }));
+    out = [];
+    world = {
+      stdout: (line) => out.push(line),
+      stderr: (line) => assert.fail(line),
+      environment: {},
+      signal: new AbortController().signal,
+      terminal: false,
+    };
+  });
+  afterEach(async () => {
+    await close?.();
+    close = undefined;
+    rmSync(folder, { recursive: true });
+  });
+
+  const status = async (change: Partial<LocalStatus> = {}, ...args: string[]) => {
+    close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => ({ ...STATUS, ...change }) });
+    return run(['--config', join(folder, 'agent.json'), ...args], world);
+  };
+
+  it('tells how the agent is doing, with what to do about it', async () => {
+    assert.equal(await status(), 0);
+    const text = out.join('\n');
+    for (const said of [
+      /^agent +running, version 0\.1\.0, since 2024-05-01T12:00:00\.000Z/m,
+      /^hub +refused: the hub refuses the key$/m,
+      /^ +Renew the key\.$/m,
+      /^configuration +desired, desired version 7$/m,
+      /^events +20 collected = 10 delivered \+ 4 aggregated away \+ 3 queued \+ 3 dropped \(2 kernel, 1 cacheFull\)$/m,
+      /^messages +5 sent, 1 failed attempts$/m,
+      /^ +error: snapshotFrequency must be a duration$/m,
+      /^ +warning: colour is not known to this agent$/m,
+      /^ProcessCreate +degraded +procPolling +20 +10 +3 +The audit socket belongs to auditd\.$/m,
+      /^LocalUsers +on +0 +0 +0$/m,
+    ]) {
+      assert.match(text, said);
+    }
+  });
+
+  it('prints the whole as JSON when asked to', async () => {
+    assert.equal(await status({}, '--json'), 0);
+    assert.deepEqual(JSON.parse(out.join('\n')), STATUS);
+  });
+
+  it('lets nothing that others have written reach the terminal as it is', async () => {
+    const evil = '\u001b[2J\u009b31m\r';
+    const change = {
+      hub: { state: 'refused', error: evil },
+      configuration: { source: 'desired', errors: { [evil]: evil }, warnings: { x: evil } },
+      collectors: { ProcessCreate: { state: 'degraded', reason: evil } },
+    } as const;
+    await status(change);
+    for (const line of out) assert.doesNotMatch(line, /\p{Cc}/u);
+    assert.equal(out.filter((line) => line.includes('·[2J·31m·')).length, 4);
+    await close?.();
+    out = [];
+    await status(change, '--json');
+    assert.doesNotMatch(out.join('').replaceAll('\n', ''), /\p{Cc}/u);
+    assert.equal(JSON.parse(out.join('\n')).hub.error, evil);
+  });
+
+  for (const state of ['degraded', 'stopping'] as const) {
+    it(`exits with 1 when the agent is ${state}`, async () => assert.equal(await status({ state }), 1));
+  }
+
+  it('says when no agent runs', async () => {
+    await assert.rejects(run(['--config', join(folder, 'agent.json')], world), { id: 'AGENT_NOT_RUNNING' });
+  });
+
+  it('takes no arguments', async () => assert.rejects(run(['now'], world), UsageError));
+});

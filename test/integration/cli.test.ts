@@ -1,0 +1,488 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { systemClock } from '../../src/base/clock.ts';
+import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { DEVICE, MODULE, TestBed } from './test-bed.ts';
+
+const DIST = new URL('../../', import.meta.url).pathname;
+const MAIN = join(DIST, 'src/main.js');
+
+/** A command as a process of its own. */
+class CommandProcess {
+  stdout = '';
+  stderr = '';
+  readonly child: ChildProcess;
+  readonly ended: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
+
+  constructor(args: readonly string[], options: SpawnOptions & { main?: string; node?: readonly string[] } = {}) {
+    const { main = MAIN, node = [], ...others } = options;
+    this.child = spawn(process.execPath, [...node, main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], ...others });
+    this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+    this.ended = new Promise((resolve) => {
+      this.child.on('close', (status, signal) => resolve({ status, signal }));
+    });
+  }
+
+  /** Resolves once `condition` is true of it. */
+  async until(condition: (command: CommandProcess) => unknown): Promise<void> {
+    const deadline = systemClock.monotonic() + seconds(20);
+    while (!condition(this)) {
+      assert.ok(systemClock.monotonic() < deadline, `waited in vain; so far:\n${this.stdout}\n${this.stderr}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  }
+}
+
+describe('Commands, as processes', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let commands: CommandProcess[];
+  const closers: (() => unknown)[] = [];
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-cli-'));
+    commands = [];
+  });
+  afterEach(async () => {
+    for (const { child, ended } of commands) {
+      child.kill('SIGKILL');
+      await ended;
+    }
+    for (const close of closers.splice(0)) await close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const start = (args: readonly string[], options: ConstructorParameters<typeof CommandProcess>[1] = {}) => {
+    const command = new CommandProcess(args, options);
+    commands.push(command);
+    return command;
+  };
+  const run = async (args: readonly string[], options: ConstructorParameters<typeof CommandProcess>[1] = {}) => {
+    const command = start(args, options);
+    const { status } = await command.ended;
+    return { status, stdout: command.stdout, stderr: command.stderr };
+  };
+  /** A configuration whose agent isn't running, nor needs to. */
+  const configure = (changes: object = {}) => {
+    const file = join(folder, 'agent.json');
+    const identity = { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' };
+    writeFileSync(join(folder, 'module.key'), Buffer.alloc(32).toString('base64'), { mode: 0o600 });
+    writeFileSync(
+      file,
+      JSON.stringify({
+        hub: { hostName: 'localhost', gatewayHostName: 'localhost:1' },
+        identity,
+        stateDirectory: 'state',
+        controlSocket: 'control.sock',
+        ...changes,
+      }),
+    );
+    return file;
+  };
+  const serve = async (handlers: Parameters<typeof serveControlSocket>[1]) => {
+    closers.push(await serveControlSocket(join(folder, 'control.sock'), handlers));
+  };
+
+  describe('help and wrong usage', () => {
+    it('lists the commands', async () => {
+      for (const args of [['--help'], ['help'], ['-h'], []]) {
+        const { status, stdout } = await run(args);
+        assert.equal(status, 0);
+        for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status', 'version']) {
+          assert.match(stdout, new RegExp(`^ +vakt ${name} `, 'm'));
+        }
+      }
+    });
+
+    it('explains each command, with what it exits with', async () => {
+      for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status']) {
+        const { status, stdout, stderr } = await run([name, '--help']);
+        assert.deepEqual([status, stderr], [0, '']);
+        assert.match(stdout, new RegExp(`^usage: vakt ${name}`, 'm'));
+      }
+      assert.match((await run(['status', '--help'])).stdout, /Exit status: 0 running, 1 not running, degraded/);
+    });
+
+    for (const [what, args, message] of [
+      ['an unknown command', ['frobnicate'], /"frobnicate" is not a command; "vakt --help"/],
+      ['an unknown option', ['status', '--jsn'], /^vakt status: .*--jsn.*\nusage: vakt status/],
+      ['an option without its value', ['check', '--config'], /^vakt check: .*--config.*\nusage: vakt check/],
+      ['an argument too many', ['events', 'x'], /^vakt events: unexpected argument "x"\nusage: vakt events/],
+      ['vakt collect without an event', ['collect'], /^vakt collect: EVENT must be one of .*\nusage: vakt collect/],
+      ['vakt collect of what is no event', ['collect', 'Nonsense'], /EVENT must be one of .*ProcessCreate/],
+      ['a duration that is none', ['demo', '--duration', '5'], /--duration takes .*\nusage: vakt demo/],
+      ['vakt run with an unknown option', ['run', '--verbose'], /^vakt run: .*--verbose.*\nusage: vakt run/],
+    ] as const) {
+      it(`exits with 2 and says how to use it: ${what}`, async () => {
+        const { status, stdout, stderr } = await run(args);
+        assert.deepEqual([status, stdout], [2, '']);
+        assert.match(stderr, message);
+      });
+    }
+
+    it('does not repeat control characters to the terminal', async () => {
+      for (const args of [['\u001b[2J'], ['events', '\u001b[2J'], ['status', '--config', '/\u001b[2J']]) {
+        const { stderr } = await run(args);
+        assert.match(stderr, /·\[2J/);
+        assert.ok(!stderr.includes('\u001b'));
+      }
+    });
+  });
+
+  describe('output that nobody takes', () => {
+    it('exits with 1 when the disk is full', async () => {
+      for (const args of [
+        ['events', '--json'],
+        ['check', '--config', configure()],
+        ['version'],
+        ['status', '--help'],
+      ]) {
+        const full = openSync('/dev/full', 'w');
+        const { status } = await run(args, { stdio: ['ignore', full, 'pipe'] });
+        assert.equal(status, 1, args.join(' '));
+      }
+    });
+
+    it('exits with 0 when the reader has gone', async () => {
+      const command = start(['events', '--json'], { stdio: ['ignore', 'pipe', 'pipe'] });
+      command.child.stdout?.destroy();
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('writes everything before it exits, however slowly it is read', async () => {
+      const large = 'x'.repeat(1_000_000);
+      await serve({ '/status': () => ({ state: 'running', large }) });
+      const command = start(['status', '--json', '--config', configure()]);
+      command.child.stdout?.pause();
+      await systemClock.sleep(milliseconds(500));
+      command.child.stdout?.resume();
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.equal(JSON.parse(command.stdout).large, large);
+    });
+
+    it('lets a command that follows something end in order', async () => {
+      let left = false;
+      await serve({
+        '/follow': (_query, response) => {
+          const timer = setInterval(() => response.write('{"a":1}\n'), 20);
+          response.on('close', () => {
+            clearInterval(timer);
+            left = true;
+          });
+        },
+      });
+      const command = start(['collect', 'Diagnostic', '--config', configure()]);
+      await once(command.child.stdout as NodeJS.EventEmitter, 'data');
+      command.child.stdout?.destroy();
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.equal(left, true);
+    });
+
+    it('leaves nothing of a demo behind', async () => {
+      const command = start(['demo'], { env: { ...process.env, TMPDIR: folder } });
+      await once(command.child.stdout as NodeJS.EventEmitter, 'data');
+      await command.until(() => processesIn(folder).length > 0);
+      command.child.stdout?.destroy();
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.deepEqual(processesIn(folder), []);
+      assert.deepEqual(readdirSync(folder), []);
+    });
+  });
+
+  describe('signals', () => {
+    /** Somebody who takes connections, and says nothing. */
+    const silence = async () => {
+      const server = createServer((socket) => {
+        closers.unshift(() => socket.destroy());
+      }).listen(join(folder, 'control.sock'));
+      await once(server, 'listening');
+      closers.push(() => new Promise((resolve) => server.close(resolve)));
+      return once(server, 'connection');
+    };
+
+    it('end a question that is not answered', async () => {
+      for (const args of [['status'], ['check'], ['collect', 'MessageStatistics'], ['collect', 'Diagnostic']]) {
+        rmSync(join(folder, 'control.sock'), { force: true });
+        const asked = silence();
+        await systemClock.sleep(milliseconds(50));
+        const command = start([...args, '--config', configure()]);
+        await asked;
+        const began = systemClock.monotonic();
+        command.child.kill('SIGINT');
+        const { status } = await command.ended;
+        assert.ok(systemClock.monotonic() - began < 3_000, args.join(' '));
+        assert.deepEqual([status, command.stderr], [args[1] === 'Diagnostic' ? 0 : 1, ''], args.join(' '));
+      }
+    });
+
+    for (const [signal, status] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const) {
+      it(`end at once, with ${status}, what does not end at the first ${signal}`, async () => {
+        await serve({ '/status': () => ({ state: 'running', large: 'x'.repeat(1_000_000) }) });
+        const command = start(['status', '--json', '--config', configure()]);
+        command.child.stdout?.pause(); // so that it hangs in its last write
+        await systemClock.sleep(seconds(1));
+        command.child.kill(signal);
+        await systemClock.sleep(milliseconds(200));
+        command.child.kill(signal); // as npm passes it on
+        await systemClock.sleep(milliseconds(1_200));
+        assert.equal(command.child.exitCode, null);
+        command.child.kill(signal);
+        const [code] = await once(command.child, 'exit');
+        assert.equal(code, status);
+        command.child.stdout?.resume();
+      });
+    }
+  });
+
+  describe('a part that is missing', () => {
+    for (const [name, status] of [
+      ['events', 1],
+      ['run', 70],
+    ] as const) {
+      it(`is named, with what to do: vakt ${name}`, async () => {
+        mkdirSync(join(folder, 'dist'));
+        cpSync(join(DIST, 'src'), join(folder, 'dist/src'), { recursive: true });
+        cpSync(join(DIST, '../package.json'), join(folder, 'package.json'));
+        symlinkSync(join(DIST, '../node_modules'), join(folder, 'node_modules'));
+        rmSync(join(folder, `dist/src/cli/${name}.js`));
+        const main = join(folder, 'dist/src/main.js');
+        for (const args of [[name], [name, '--help']]) {
+          const result = await run(args, { main });
+          assert.deepEqual([result.status, result.stdout], [status, '']);
+          assert.match(
+            result.stderr,
+            /^vakt encountered an error! .*cannot load "vakt \w+": .*\nInstall Vakt again.*\n$/,
+          );
+        }
+        assert.match((await run(['--help'], { main })).stderr, /Install Vakt again/);
+      });
+    }
+  });
+
+  describe('vakt collect', () => {
+    it('asks the running agent for what only one process can have, and ends when it does', async () => {
+      let stop = () => {};
+      await serve({
+        '/follow': (query, response) => {
+          response.write(`${JSON.stringify({ asked: query.get('event'), name: '\u009b2J' })}\n`);
+          stop = () => response.destroy();
+        },
+      });
+      const command = start(['collect', 'processcreate', '--config', configure()]);
+      await command.until(({ stdout }) => stdout.includes('\n'));
+      assert.equal(command.stdout, '{"asked":"ProcessCreate","name":"\\u009b2J"}\n');
+      assert.equal(command.stderr, 'Following ProcessCreate of the running agent; Ctrl-C ends it.\n');
+      stop();
+      assert.deepEqual(await command.ended, { status: 1, signal: null });
+      assert.match(command.stderr, /the agent at .* has ended\n.* \(AGENT_NOT_RUNNING\)\n$/);
+    });
+
+    it('goes to the kernel itself when no agent runs', async () => {
+      const command = start(['collect', 'ProcessCreate', '--config', configure()]);
+      await command.until(({ stderr }) => /^Following ProcessCreate from (auditUnicast|procPolling);/m.test(stderr));
+      const sleeping = spawn('/bin/sleep', ['41.9871'], { stdio: 'ignore' });
+      await command.until(({ stdout }) => stdout.includes('sleep 41.9871')).finally(() => sleeping.kill());
+      command.child.kill('SIGINT');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('does not go to the kernel when an agent may run that cannot be asked', async () => {
+      writeFileSync(join(folder, 'file'), '');
+      const config = configure({ controlSocket: 'file/control.sock' });
+      const { status, stderr } = await run(['collect', 'ProcessCreate', '--config', config]);
+      assert.equal(status, 1);
+      assert.match(stderr, /ENOTDIR/);
+      assert.doesNotMatch(stderr, /Following/);
+    });
+
+    it('says when only a running agent could tell, and none runs', async () => {
+      for (const name of ['Diagnostic', 'MessageStatistics']) {
+        const { status, stderr } = await run(['collect', name, '--config', configure()]);
+        assert.equal(status, 1);
+        assert.match(stderr, /no agent answers at .*\nStart it with "vakt run"/);
+      }
+    });
+
+    it('works without a configuration, but not with a broken one', async () => {
+      const { status, stdout } = await run(['collect', 'SystemInformation'], { env: {} });
+      assert.equal(status, 0);
+      assert.equal(JSON.parse(stdout).length, 1);
+      const broken = await run(['collect', 'SystemInformation'], { env: { VAKT_HOST_ROOT: '/' } });
+      assert.equal(broken.status, 1);
+      assert.match(broken.stderr, /CONFIG_INCOMPLETE/);
+      const named = await run(['collect', 'SystemInformation', '--config', join(folder, 'no.json')]);
+      assert.equal(named.status, 1);
+      assert.match(named.stderr, /CONFIG_FILE_MISSING/);
+    });
+  });
+
+  describe('vakt run', () => {
+    let bed: TestBed;
+    beforeEach(async () => {
+      bed = await TestBed.open();
+    });
+    afterEach(() => bed.close());
+    const agentSocket = () => join(bed.directory, 'control.sock');
+    const answers = () => askControlSocket(agentSocket(), '/status').catch(() => undefined);
+    const agent = (options: ConstructorParameters<typeof CommandProcess>[1] = {}) =>
+      start(['run', '--config', join(bed.directory, 'agent.json')], options);
+    const untilItAnswers = async () => {
+      while ((await answers()) === undefined) await systemClock.sleep(milliseconds(50));
+    };
+
+    it('goes on, and ends as ever, when its log can be written nowhere', async () => {
+      const full = openSync('/dev/full', 'w');
+      const command = agent({ stdio: ['ignore', full, 'pipe'] });
+      await untilItAnswers();
+      await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
+      command.child.kill('SIGTERM');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+      assert.equal(command.stderr, '');
+    });
+
+    it('goes on when the reader of its log goes', async () => {
+      const command = agent();
+      command.child.stdout?.destroy();
+      await untilItAnswers();
+      await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
+      command.child.kill('SIGTERM');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('exits as the contract says also when its log can be written nowhere', async () => {
+      const full = openSync('/dev/full', 'w');
+      const config = join(folder, 'no.json');
+      const { status } = await run(['run', '--config', config], { stdio: ['ignore', full, 'pipe'] });
+      assert.equal(status, 78);
+    });
+
+    for (const level of ['silent', 'fatal']) {
+      it(`says why it cannot start, also with logging.level ${level}`, async () => {
+        bed.writeConfiguration({ logging: { level }, identity: { kind: 'connectionString', file: 'missing' } });
+        const command = agent();
+        assert.equal((await command.ended).status, 77);
+        const record = JSON.parse(command.stdout);
+        assert.deepEqual([record.level, record.id], ['error', 'SECRET_FILE_MISSING']);
+        assert.match(record.msg, /^vakt encountered an error! Error in: Authentication, reason: File Not Exist/);
+      });
+    }
+
+    it('refuses a control socket whose path is too long, with 78', async () => {
+      bed.writeConfiguration({ controlSocket: `${'x'.repeat(110)}.sock` });
+      const command = agent();
+      assert.equal((await command.ended).status, 78);
+      assert.match(command.stdout, /"id":"CONFIG_INVALID".*at most 107 bytes/);
+    });
+
+    const planted = (text: string) => {
+      const file = join(folder, 'planted.mjs');
+      writeFileSync(file, text);
+      return { node: ['--import', pathToFileURL(file).href] };
+    };
+
+    it('ends with 70 when something is not caught before it has started', async () => {
+      const hang =
+        "import { Server } from 'node:net'; Server.prototype.listen = () => process.nextTick(() => { throw new Error('planted'); });";
+      const command = agent(planted(hang));
+      assert.equal((await command.ended).status, 70);
+      assert.match(command.stdout, /Error in: Other, reason: Other, extra details: planted/);
+    });
+
+    it('goes on when something is not caught after that', async () => {
+      const command = agent(planted("process.on('SIGUSR2', () => { throw new Error('planted'); });"));
+      await command.until(({ stdout }) => stdout.includes('Connected to the hub.'));
+      await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
+      command.child.kill('SIGUSR2');
+      await command.until(({ stdout }) => /Caught a defect; the agent goes on\./.test(stdout));
+      assert.ok(await answers());
+      command.child.kill('SIGTERM');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('is shown by vakt status and vakt check, which do not disturb it', async () => {
+      const command = agent();
+      await command.until(({ stdout }) => stdout.includes('Connected to the hub.'));
+      const config = join(bed.directory, 'agent.json');
+      const { connections } = bed.hub;
+      const before = connections.length;
+      const status = await run(['status', '--config', config]);
+      assert.match(status.stdout, /^hub +connected$/m);
+      const check = await run(['check', '--config', config]);
+      assert.match(check.stdout, /OK +hub +the running agent is connected/);
+      assert.equal(check.status, 0, check.stdout);
+      assert.equal(bed.hub.connections.length, before);
+    });
+  });
+
+  describe('vakt status', () => {
+    it('exits with 1 when no agent runs, and says how to start it', async () => {
+      const { status, stdout, stderr } = await run(['status', '--config', configure()]);
+      assert.deepEqual([status, stdout], [1, '']);
+      assert.match(stderr, /no agent answers at .*ENOENT\nStart it with "vakt run"/);
+    });
+  });
+
+  describe('vakt demo', () => {
+    it('obeys its own file, not the variables of an agent', async () => {
+      const environment = {
+        ...process.env,
+        TMPDIR: folder,
+        VAKT_IDENTITY__KEY_FILE: '/nowhere',
+        VAKT_HOST_ROOT: '/no',
+      };
+      const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { env: environment });
+      assert.match(stdout, /The agent has ended with status 0/);
+      assert.equal(status, 0, stdout);
+      assert.deepEqual(readdirSync(folder), []);
+    });
+
+    it('ends at once for a signal that comes before anything else', async () => {
+      const command = start(['demo'], { env: { ...process.env, TMPDIR: folder } });
+      await command.until(() => readdirSync(folder).length > 0);
+      command.child.kill('SIGTERM');
+      await systemClock.within(seconds(30), 'the end of the demo', command.ended);
+      assert.deepEqual(processesIn(folder), []);
+      assert.deepEqual(readdirSync(folder), []);
+    });
+  });
+});
+
+/** Ids of the processes, zombies excepted, whose arguments name something in `folder`. */
+const processesIn = (folder: string): number[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        readlinkSync(`/proc/${pid}/exe`);
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`${folder}/`);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);

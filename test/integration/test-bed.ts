@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { EventEmitter } from 'node:events';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { askControlSocket } from '../../src/base/control-socket.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import type { Envelope, Payload } from '../../src/contract/event.ts';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import type { LocalStatus } from '../../src/status.ts';
+import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+
+export const DEVICE = 'device1';
+export const MODULE = 'azureiotsecurity';
+export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
+const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+
+/** Quick, for tests: messages every second, no aggregation unless asked for. */
+export const QUICK = {
+  highPriorityMessageFrequency: { value: 'PT1S' },
+  lowPriorityMessageFrequency: { value: 'PT1S' },
+  aggregationEnabledProcessCreate: { value: false },
+};
+
+/** One line of an agent's log. */
+export type LogRecord = Readonly<Record<string, unknown>> & { readonly level: string; readonly msg: string };
+
+/** A hub, and everything an agent needs to run against it. Holds every message the hub received against the contract. */
+export class TestBed {
+  readonly key = randomBytes(32).toString('base64');
+  readonly directory = mkdtempSync(join(tmpdir(), 'vakt-test-'));
+  readonly #agents: AgentProcess[] = [];
+  #hub: HubEmulator | undefined;
+
+  static async open({ desired = QUICK, clock }: { desired?: object; clock?: Clock } = {}): Promise<TestBed> {
+    const bed = new TestBed();
+    const modules = [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key }];
+    bed.#hub = await HubEmulator.start({ modules, ...(clock === undefined ? {} : { clock }) });
+    bed.write('ca.pem', bed.hub.caPem);
+    bed.write('module.key', `${bed.key}\n`);
+    bed.writeConfiguration();
+    bed.desire(desired);
+    return bed;
+  }
+
+  get hub(): HubEmulator {
+    assert.ok(this.#hub);
+    return this.#hub;
+  }
+
+  desire(properties: object): void {
+    this.hub.patchDesired(DEVICE, MODULE, { [OBJECT]: properties });
+  }
+
+  write(name: string, contents: string, mode = 0o600): string {
+    const file = join(this.directory, name);
+    writeFileSync(file, contents, { mode });
+    chmodSync(file, mode);
+    return file;
+  }
+
+  writeConfiguration(changes: object = {}): string {
+    const configuration = {
+      hub: { hostName: this.hub.hostName, gatewayHostName: `localhost:${this.hub.port}`, trustedCaFile: 'ca.pem' },
+      identity: { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' },
+      stateDirectory: 'state',
+      controlSocket: 'control.sock',
+      ...changes,
+    };
+    return this.write('agent.json', JSON.stringify(configuration));
+  }
+
+  /** Starts the built agent as the program it is. */
+  startAgent(): AgentProcess {
+    const agent = new AgentProcess(this.directory);
+    this.#agents.push(agent);
+    return agent;
+  }
+
+  /** Events of all messages so far, each with the message it came in. */
+  events(name?: string): Envelope[] {
+    const all = this.hub.messages.flatMap(({ body }) => (JSON.parse(body) as { Events: Envelope[] }).Events);
+    return name === undefined ? all : all.filter((event) => event.Name === name);
+  }
+
+  /** Payload elements of all messages so far. */
+  elements(name: string): Payload[] {
+    return this.events(name).flatMap(({ Payload }) => Payload);
+  }
+
+  /** Resolves once the hub has received what `predicate` asks for. It is asked again at every message. */
+  async waitForEvents(predicate: () => boolean, limit: Duration = seconds(30)): Promise<void> {
+    if (predicate()) return;
+    const before = this.hub.messages.length;
+    await this.hub.waitForMessage(({ sequence }) => sequence > before && predicate(), limit);
+  }
+
+  /** Ends everything, then holds what the hub received against the contract, and looks for secrets where none may be. */
+  async close(): Promise<void> {
+    for (const agent of this.#agents) await agent.end();
+    try {
+      if (publishedSchemas !== undefined) {
+        for (const { body } of this.hub.messages) assert.deepEqual(validateMessage(JSON.parse(body)), []);
+      }
+      this.#assertNoSecrets();
+    } finally {
+      await this.hub.stop();
+      rmSync(this.directory, { recursive: true, force: true });
+    }
+  }
+
+  #assertNoSecrets(): void {
+    const state = files(join(this.directory, 'state')).map((file) => readFileSync(file, 'latin1'));
+    const received = this.hub.messages.map(({ body }) => body);
+    const twin = JSON.stringify(this.hub.twin(DEVICE, MODULE));
+    const texts = [...this.#agents.map(({ output }) => output), ...state, ...received, twin];
+    for (const text of texts) {
+      assert.ok(!text.includes(this.key), 'the key is in an output, a message or a state file');
+      assert.doesNotMatch(text, /SharedAccessSignature|sig=/);
+    }
+  }
+}
+
+/** The agent as a process of its own. */
+export class AgentProcess {
+  /** Everything it wrote, to both outputs. */
+  output = '';
+  readonly log: LogRecord[] = [];
+  readonly exited: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
+  readonly #child: ChildProcess;
+  readonly #lines = new EventEmitter();
+  readonly #controlSocket: string;
+
+  constructor(directory: string) {
+    this.#controlSocket = join(directory, 'control.sock');
+    const args = ['--max-semi-space-size=1', MAIN, 'run', '--config', join(directory, 'agent.json')];
+    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exited = new Promise((resolve) => {
+      this.#child.on('close', (status, signal) => resolve({ status, signal }));
+    });
+    let rest = '';
+    this.#child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+      this.output += chunk;
+      const lines = `${rest}${chunk}`.split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        const record = JSON.parse(line) as LogRecord;
+        this.log.push(record);
+        this.#lines.emit('line', record);
+      }
+    });
+    this.#child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+      this.output += chunk;
+    });
+  }
+
+  get pid(): number {
+    assert.ok(this.#child.pid !== undefined);
+    return this.#child.pid;
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Resolves with the first log line, past or to come, that `predicate` is true of. */
+  async waitForLog(predicate: (record: LogRecord) => boolean, limit: Duration = seconds(20)): Promise<LogRecord> {
+    const there = this.log.find(predicate);
+    if (there !== undefined) return there;
+    const found = new Promise<LogRecord>((resolve, reject) => {
+      const look = (record: LogRecord) => {
+        if (predicate(record)) resolve(record);
+      };
+      this.#lines.on('line', look);
+      void this.exited.then(({ status }) => reject(new Error(`the agent ended with ${status}:\n${this.output}`)));
+    });
+    return systemClock.within(
+      limit,
+      `Waiting for a log line of the agent, which wrote:\n${this.output}\nand that`,
+      found,
+    );
+  }
+
+  async status(): Promise<LocalStatus> {
+    return (await askControlSocket(this.#controlSocket, '/status')) as LocalStatus;
+  }
+
+  /** Asks for the status again and again, until it is as wanted. */
+  async waitForStatus(
+    predicate: (status: LocalStatus) => boolean,
+    limit: Duration = seconds(20),
+  ): Promise<LocalStatus> {
+    const deadline = systemClock.monotonic() + limit;
+    let last: unknown;
+    while (systemClock.monotonic() < deadline) {
+      try {
+        const status = await this.status();
+        if (predicate(status)) return status;
+        last = status;
+      } catch (error) {
+        last = error;
+      }
+      await systemClock.sleep(milliseconds(50));
+    }
+    throw new Error(`the agent's status never came to be as wanted; last: ${JSON.stringify(last)}`);
+  }
+
+  /** Ends it, whatever state it is in. */
+  async end(): Promise<void> {
+    this.#child.kill('SIGTERM');
+    const ended = await systemClock.within(seconds(20), 'The end of the agent', this.exited).catch(() => undefined);
+    if (ended === undefined) this.#child.kill('SIGKILL');
+    await this.exited;
+  }
+}
+
+function files(directory: string): string[] {
+  try {
+    return readdirSync(directory, { recursive: true, encoding: 'utf8' })
+      .map((name) => join(directory, name))
+      .filter((path) => statSync(path).isFile());
+  } catch {
+    return []; // an agent that never came so far as to make it
+  }
+}
+
+/** The books must close: collected = delivered + aggregated away + queued + dropped. */
+export function assertClosed({ delivery }: LocalStatus): void {
+  const { collected, delivered, aggregatedAway, queued, dropped } = delivery;
+  const lost = Object.values(dropped).reduce((all, count) => all + count, 0);
+  assert.equal(collected, delivered + aggregatedAway + queued.highEvents + queued.lowEvents + lost);
+}

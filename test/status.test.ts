@@ -1,0 +1,372 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../src/base/clock.ts';
+import { droppedIn, type Totals } from '../src/base/counters.ts';
+import { hours, minutes } from '../src/base/duration.ts';
+import { AgentError } from '../src/base/errors.ts';
+import { collectors } from '../src/collectors/index.ts';
+import { LiveSettings } from '../src/config/settings.ts';
+import { readTwin, twinProperties } from '../src/config/twin.ts';
+import type { ConfigurationState } from '../src/config/twin-configuration.ts';
+import type { Payload } from '../src/contract/event.ts';
+import type { HubStatus } from '../src/contract/hub.ts';
+import type { Settings } from '../src/contract/settings.ts';
+import type { SourceStatus } from '../src/contract/sources.ts';
+import { Aggregator } from '../src/pipeline/aggregator.ts';
+import { snapshotEvent } from '../src/pipeline/envelope.ts';
+import type { Sent } from '../src/pipeline/publisher.ts';
+import { EventQueues } from '../src/pipeline/queue.ts';
+import type { LastRun } from '../src/pipeline/snapshots.ts';
+import { Triggers } from '../src/pipeline/triggers.ts';
+import { ReportedStatus } from '../src/reported-status.ts';
+import { localStatus, type Observed } from '../src/status.ts';
+import { records } from './collectors/samples.ts';
+import { quietLog } from './pipeline/memory-queues.ts';
+
+const TIME = new Date('2024-05-01T12:00:00.000Z');
+
+function defaults(): Settings {
+  const reading = readTwin(undefined, twinProperties(collectors));
+  if (!reading.ok) assert.fail();
+  return reading.settings;
+}
+
+describe('the status', () => {
+  let folder: string;
+  let settings: LiveSettings;
+  let queues: EventQueues;
+  let aggregator: Aggregator;
+  let triggers: Triggers;
+  let lastRuns: Record<string, LastRun>;
+  let configuration: ConfigurationState;
+  let kernelEvents: SourceStatus;
+  let sent: Sent;
+  let hub: HubStatus;
+  let stopping: boolean;
+  let observed: Observed;
+
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-status-'));
+    settings = new LiveSettings(defaults());
+    const clock = systemClock;
+    queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log: quietLog() });
+    await queues.start();
+    aggregator = new Aggregator({
+      settings,
+      clock,
+      put: (queue, events) => queues.put(queue, events),
+      log: quietLog(),
+    });
+    const lookups = { userName: () => 'root' };
+    triggers = new Triggers({ collectors, settings, lookups, aggregator, queues, log: quietLog() });
+    lastRuns = {};
+    configuration = { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} };
+    kernelEvents = { state: 'on', source: 'auditUnicast' };
+    sent = { sent: 0, under4KB: 0, failed: 0 };
+    hub = { state: 'connected', credential: { kind: 'moduleKey' } };
+    stopping = false;
+    observed = {
+      version: '0.1.0',
+      agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+      startedAt: TIME,
+      bootId: '11111111-2222-3333-4444-555555555555',
+      stopping: () => stopping,
+      collectors,
+      settings: () => settings.current(),
+      configuration: () => configuration,
+      lastRun: (event) => lastRuns[event],
+      kernelEvents: () => kernelEvents,
+      queues,
+      aggregator,
+      sent: () => sent,
+      hub: () => hub,
+    };
+  });
+  afterEach(async () => {
+    await queues.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  /** Starts of processes, `argv` each. */
+  const starts = (...commands: string[]) =>
+    triggers.accept(
+      'audit',
+      commands.map((command) => ({ ...records.audit, argv: [command] })),
+    );
+  const snapshot = (rows: Payload[]) => {
+    const collector = collectors.find(({ name }) => name === 'ListeningPorts');
+    assert.ok(collector);
+    queues.put('High', [snapshotEvent(collector, rows, TIME)]);
+  };
+  const change = (some: Partial<Settings>) => settings.replace({ ...settings.current(), ...some });
+  const aggregation = (enabled: boolean) => ({ ProcessCreate: { enabled, interval: hours(1) } });
+
+  const accounts = () => {
+    const { delivery, events } = localStatus(observed);
+    const { collected, delivered, aggregatedAway, queued, dropped } = delivery;
+    const waiting = queued.highEvents + queued.lowEvents;
+    assert.equal(collected, delivered + aggregatedAway + waiting + droppedIn({ dropped } as Totals));
+    for (const [name, row] of Object.entries(events)) {
+      const total = row.delivered + row.aggregatedAway + row.queued + droppedIn({ dropped: row.dropped } as Totals);
+      assert.equal(row.collected, total, name);
+    }
+    const all = Object.values(events).reduce((total, row) => total + row.collected, 0);
+    assert.equal(all, collected);
+    return { collected, delivered, aggregatedAway, waiting, dropped };
+  };
+
+  it('accounts for every event, at every step of its way', () => {
+    const none = { collected: 0, delivered: 0, aggregatedAway: 0, waiting: 0, dropped: {} };
+    assert.deepEqual(accounts(), none);
+
+    starts('ls', 'ls', 'ls', 'ps'); // counted, and not yet queued
+    assert.deepEqual(accounts(), { ...none, collected: 4, aggregatedAway: 2, waiting: 2 });
+
+    change({ aggregation: aggregation(false) }); // flushed
+    assert.deepEqual(accounts(), { ...none, collected: 4, aggregatedAway: 2, waiting: 2 });
+
+    starts('top', 'top'); // listed
+    snapshot([{ LocalPort: '22' }, { LocalPort: '80' }]);
+    assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
+
+    queues.take('Low', 100_000, true); // on their way
+    assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
+    queues.settle('Low', 'kept');
+    assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
+    queues.take('Low', 100_000, true);
+    queues.settle('Low', 'delivered');
+    assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, delivered: 4, waiting: 1 });
+    queues.take('High', 100_000, true);
+    queues.settle('High', 'refused');
+    const dropped = { refused: 1 };
+    assert.deepEqual(accounts(), { collected: 7, aggregatedAway: 2, delivered: 4, waiting: 0, dropped });
+
+    triggers.lost(5);
+    triggers.accept('audit', [{ ...records.audit, fields: {} }]);
+    assert.deepEqual(accounts().dropped, { refused: 1, kernel: 5, malformed: 1 });
+    assert.equal(accounts().collected, 13);
+
+    change({ maxLocalCacheSizeInBytes: 8192 });
+    for (let n = 0; n < 200; n += 1) starts(`ls ${n}`);
+    const full = accounts();
+    assert.equal(full.collected, 213);
+    assert.ok((full.dropped.cacheFull ?? 0) > 100 && full.waiting > 0, JSON.stringify(full));
+  });
+
+  it('tells a queue of one priority from that of another, windows included', () => {
+    change({ priorities: { ...settings.current().priorities, ProcessCreate: 'High' } });
+    starts('ls', 'ls');
+    const { queued } = localStatus(observed).delivery;
+    assert.deepEqual(queued, { highEvents: 1, highBytes: 0, lowEvents: 0, lowBytes: 0 });
+  });
+
+  describe('of a collector', () => {
+    const of = (name: string) => localStatus(observed).collectors[name];
+
+    it('is that of its source, when the kernel tells it', () => {
+      kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'no audit' };
+      assert.deepEqual(of('ProcessCreate'), kernelEvents);
+      assert.deepEqual(of('Diagnostic'), { state: 'on' });
+    });
+
+    it('is off when the twin says so, whatever its source does', () => {
+      const off = Object.fromEntries(collectors.map(({ name }) => [name, 'Off' as const]));
+      change({ priorities: off });
+      kernelEvents = { state: 'unavailable' };
+      for (const { name } of collectors) assert.deepEqual(of(name), { state: 'off' });
+      assert.equal(localStatus(observed).state, 'running');
+    });
+
+    it('is on before its first run, and unavailable while it fails', () => {
+      assert.deepEqual(of('LocalUsers'), { state: 'on' });
+      lastRuns.LocalUsers = { at: TIME };
+      assert.deepEqual(of('LocalUsers'), { state: 'on', lastRunAt: '2024-05-01T12:00:00.000Z' });
+      lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+      assert.deepEqual(of('LocalUsers'), {
+        state: 'unavailable',
+        reason: 'no file',
+        lastRunAt: '2024-05-01T12:00:00.000Z',
+      });
+    });
+
+    it('is there for every collector', () => {
+      const { collectors: shown } = localStatus(observed);
+      assert.deepEqual(
+        Object.keys(shown),
+        collectors.map(({ name }) => name),
+      );
+    });
+  });
+
+  describe('of the agent', () => {
+    it('is running when all is well, also without a network', () => {
+      assert.equal(localStatus(observed).state, 'running');
+      hub = { ...hub, state: 'connecting' };
+      assert.equal(localStatus(observed).state, 'running');
+    });
+
+    const troubles: Record<string, () => void> = {
+      'a collector is degraded': () => {
+        kernelEvents = { state: 'degraded' };
+      },
+      'a collector is unavailable': () => {
+        lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+      },
+      'the configuration was refused': () => {
+        configuration = { ...configuration, errors: { a: 'b' } };
+      },
+      'the hub refuses it': () => {
+        hub = { ...hub, state: 'refused' };
+      },
+    };
+    for (const [what, spoil] of Object.entries(troubles)) {
+      it(`is degraded when ${what}, and stopping when it stops`, () => {
+        spoil();
+        assert.equal(localStatus(observed).state, 'degraded');
+        stopping = true;
+        assert.equal(localStatus(observed).state, 'stopping');
+      });
+    }
+  });
+
+  it('tells how the hub, its credential and the messages stand', () => {
+    const error = new AgentError('CREDENTIAL_REFUSED', 'the hub refuses the key', 'Renew the key.');
+    hub = { state: 'refused', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
+    sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
+    const status = localStatus(observed);
+    assert.deepEqual(status.hub, { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' });
+    assert.deepEqual(status.credential, { kind: 'moduleKey', expiresAt: '2024-05-01T12:00:00.000Z' });
+    assert.deepEqual(status.messages, { sent: 3, under4KB: 2, failed: 1 });
+    const { messagesSent, messagesFailed, lastSentAt, lastError } = status.delivery;
+    assert.deepEqual(
+      [messagesSent, messagesFailed, lastSentAt, lastError],
+      [3, 1, '2024-05-01T12:00:00.000Z', 'the hub refuses the key'],
+    );
+  });
+
+  describe('as it is reported', () => {
+    let time: sinon.SinonFakeTimers;
+    let changes: number;
+
+    beforeEach(() => {
+      time = sinon.useFakeTimers({
+        toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'],
+        shouldClearNativeTimers: true,
+      });
+      changes = 0;
+    });
+    afterEach(() => time.restore());
+
+    const report = () =>
+      new ReportedStatus({
+        observed,
+        settings,
+        clock: systemClock,
+        log: quietLog(),
+        changed: () => {
+          changes += 1;
+        },
+      });
+
+    /** The same status with something in every place. */
+    const full = () => {
+      starts('ls', 'ls');
+      snapshot([{ LocalPort: '22' }]);
+      triggers.lost(3);
+      for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
+      const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
+      configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };
+      hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
+      sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
+      kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'The audit socket belongs to auditd.' };
+      return report().current();
+    };
+
+    it('is what a twin can hold and a query can find: no arrays, no nulls, and plain keys', () => {
+      const look = (value: unknown, path: string): void => {
+        assert.ok(value !== null && value !== undefined && !Array.isArray(value), path);
+        if (typeof value !== 'object') return;
+        for (const [key, member] of Object.entries(value)) {
+          assert.match(key, /^[^.$\s\p{Cc}]+$/u, path);
+          look(member, `${path} › ${key}`);
+        }
+      };
+      look(full(), 'securityAgent');
+    });
+
+    it('has the members of the contract, and none that only the device may see', () => {
+      assert.deepEqual(Object.keys(full()).toSorted(), [
+        'agentId',
+        'bootId',
+        'collectors',
+        'configuration',
+        'credential',
+        'delivery',
+        'startedAt',
+        'state',
+        'version',
+      ]);
+    });
+
+    it('is small', () => assert.ok(Buffer.byteLength(JSON.stringify(full())) < 4_000));
+
+    it('tells state at once, and figures only at the frequency of High messages', async () => {
+      const reported = report();
+      await reported.start();
+      lastRuns.LocalUsers = { at: TIME };
+      const first = reported.current();
+      starts('ls');
+      lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000) };
+      sent = { ...sent, sent: 1 };
+      assert.deepEqual(reported.current(), first);
+
+      kernelEvents = { state: 'degraded' };
+      lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000), problem: 'no file' };
+      const second = reported.current();
+      assert.equal(second.state, 'degraded');
+      assert.equal(second.collectors.LocalUsers?.state, 'unavailable');
+      assert.deepEqual(second.delivery, first.delivery);
+
+      await time.tickAsync(minutes(7) - 1);
+      assert.equal(reported.current().delivery.collected, 0);
+      assert.equal(changes, 0);
+      await time.tickAsync(1);
+      assert.equal(changes, 1);
+      const third = reported.current();
+      assert.deepEqual([third.delivery.collected, third.delivery.messagesSent], [1, 1]);
+      assert.equal(third.collectors.LocalUsers?.lastRunAt, '2024-05-01T12:00:01.000Z');
+      await reported.stop();
+    });
+
+    it('tells the time of a first run at once', () => {
+      const reported = report();
+      assert.equal(reported.current().collectors.LocalUsers?.lastRunAt, undefined);
+      lastRuns.LocalUsers = { at: TIME };
+      assert.equal(reported.current().collectors.LocalUsers?.lastRunAt, '2024-05-01T12:00:00.000Z');
+    });
+
+    it('follows a change of the frequency in the middle of a wait', async () => {
+      const reported = report();
+      await reported.start();
+      reported.current();
+      starts('ls');
+      await time.tickAsync(minutes(1));
+      change({ highPriorityMessageFrequency: minutes(2) });
+      await time.tickAsync(minutes(1));
+      assert.equal(reported.current().delivery.collected, 1);
+      await reported.stop();
+    });
+
+    it('has the latest figures when asked for them, whatever the frequency', () => {
+      const reported = report();
+      reported.current();
+      starts('ls');
+      reported.takeFigures();
+      assert.equal(changes, 1);
+      assert.equal(reported.current().delivery.collected, 1);
+    });
+  });
+});
