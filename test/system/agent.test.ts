@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { LocalStatus } from '../../src/status.ts';
+import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { missingForAudit, require } from './require.ts';
+
+const STARTS = 2_000;
+const PER_SECOND = 200;
+
+/** Starts a program `STARTS` times, `PER_SECOND` times a second, each with an argument of its own. */
+class Load {
+  readonly marker = `vakt-load-${process.pid}-${Math.round(systemClock.monotonic())}`;
+  started = 0;
+  #running = 0;
+
+  async run(each: (index: number) => string = (index) => String(index)): Promise<void> {
+    const began = systemClock.monotonic();
+    while (this.started < STARTS) {
+      const due = Math.min(STARTS, ((systemClock.monotonic() - began) / 1_000) * PER_SECOND);
+      while (this.started < due) this.#start(each(this.started));
+      await systemClock.sleep(milliseconds(20));
+    }
+    while (this.#running > 0) await systemClock.sleep(milliseconds(20));
+  }
+
+  #start(argument: string): void {
+    this.#running += 1;
+    spawn('/bin/true', [this.marker, argument], { stdio: 'ignore' }).on('exit', () => {
+      this.#running -= 1;
+    });
+    this.started += 1;
+  }
+}
+
+describe('Process starts on the real kernel', function () {
+  this.timeout(180_000);
+  let bed: TestBed;
+
+  before(async function () {
+    require(this, await missingForAudit());
+  });
+  afterEach(() => bed?.close());
+
+  const fromAudit = (agent: AgentProcess) =>
+    agent.waitForStatus(({ collectors, hub, configuration }) => {
+      const kernel = collectors.ProcessCreate?.source === 'auditUnicast';
+      return kernel && hub.state === 'connected' && configuration.source === 'desired';
+    });
+
+  it('at 200 a second, aggregated, are all in the hub’s messages by their hit counts', async () => {
+    bed = await TestBed.open({
+      desired: {
+        ...QUICK,
+        aggregationEnabledProcessCreate: { value: true },
+        aggregationIntervalProcessCreate: { value: 'PT2S' },
+      },
+    });
+    const agent = bed.startAgent();
+    await fromAudit(agent);
+    const load = new Load();
+    await load.run(() => 'alike');
+    const hits = () =>
+      bed
+        .elements('ProcessCreate')
+        .filter(({ CommandLine }) => String(CommandLine).includes(load.marker))
+        .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
+    await bed.waitForEvents(() => hits() >= STARTS);
+    const status = await agent.waitForStatus(({ delivery }) => delivery.queued.lowEvents === 0);
+    assert.equal(hits(), STARTS);
+    assert.equal(status.delivery.dropped.kernel ?? 0, 0);
+    assertClosed(status);
+  });
+
+  it('survive a hub that is away for 20 s and an agent that is killed in between, each at most once', async () => {
+    bed = await TestBed.open();
+    const first = bed.startAgent();
+    await fromAudit(first);
+    const load = new Load();
+    const running = load.run();
+    await until(() => load.started > STARTS * 0.25);
+    await bed.hub.offline();
+    const back = systemClock.sleep(seconds(20)).then(() => bed.hub.online());
+    await until(() => load.started > STARTS * 0.5);
+
+    const before = await first.status();
+    first.kill('SIGKILL');
+    await first.exited;
+    const second = bed.startAgent();
+    const restarted = await second.waitForStatus(
+      ({ collectors }) => collectors.ProcessCreate?.source === 'auditUnicast',
+    );
+    const readAgainFrom = load.started;
+    await running;
+    await back;
+    const sent = await second.waitForStatus(
+      ({ delivery, events }) => delivery.queued.lowEvents === 0 && (events.ProcessCreate?.collected ?? 0) > 0,
+      seconds(60),
+    );
+    const status: LocalStatus = sent;
+    assertClosed(status);
+    assertClosed(restarted);
+
+    // What had been collected, and so written, before the kill is at the hub.
+    const created = status.events.ProcessCreate;
+    assert.ok(created);
+    assert.ok(created.collected >= (before.events.ProcessCreate?.collected ?? 0));
+    assert.equal(created.queued, 0);
+    assert.equal(bed.elements('ProcessCreate').length, created.delivered);
+
+    // Each start at most once, and none missing of those that were not in the gap between the two agents.
+    const indexes = bed
+      .elements('ProcessCreate')
+      .map(({ CommandLine }) => String(CommandLine).split(' '))
+      .filter(([, marker]) => marker === load.marker)
+      .map(([, , index]) => Number(index));
+    const unique = new Set(indexes);
+    assert.equal(unique.size, indexes.length, 'a start is there twice');
+    const missing = [...Array(STARTS).keys()].filter((index) => !unique.has(index));
+    const [firstMissing = 0, lastMissing = 0] = [missing[0], missing.at(-1)];
+    assert.ok(lastMissing < readAgainFrom, `start ${lastMissing} is missing, read again from ${readAgainFrom}`);
+    assert.equal(
+      missing.length,
+      missing.length === 0 ? 0 : lastMissing - firstMissing + 1,
+      'missing ones are not in one gap',
+    );
+    const ids = bed.events().map(({ Id }) => Id);
+    assert.equal(new Set(ids).size, ids.length, 'an event is there twice');
+  });
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await systemClock.sleep(milliseconds(10));
+}

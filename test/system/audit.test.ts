@@ -1,0 +1,395 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import type { AuditEvent, AuditRule, StreamSink, Streams } from '../../src/contract/sources.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { ProcessEvents } from '../../src/linux/audit/choose.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { elf32 } from './elf32.ts';
+import { missingForAudit, require } from './require.ts';
+
+const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
+const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
+
+/** What a source has delivered. */
+class Recorder implements StreamSink {
+  readonly events: AuditEvent[] = [];
+  lostEvents = 0;
+
+  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
+    if (stream === 'audit') this.events.push(...(records as readonly AuditEvent[]));
+  }
+
+  lost(count: number): void {
+    this.lostEvents += count;
+  }
+
+  /** The programs that were started with this among their arguments. */
+  withArgument(argument: string): AuditEvent[] {
+    return this.events.filter(({ argv }) => argv?.includes(argument));
+  }
+}
+
+describe("the kernel's audit", function () {
+  this.timeout(60_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let folder: string;
+  let recorder: Recorder;
+  let source: AuditSource | undefined;
+  let child: ChildProcess | undefined;
+  let rules: readonly AuditRule[];
+  const log = pino({ level: 'silent' });
+
+  before(async function () {
+    require(this, await missingForAudit());
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+    folder = mkdtempSync(join(tmpdir(), 'vakt-audit-'));
+  });
+
+  beforeEach(async () => {
+    rules = EXECS;
+    recorder = new Recorder();
+    await control.set(ORIGINAL);
+  });
+
+  afterEach(async () => {
+    await source?.close();
+    source = undefined;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    child = undefined;
+    for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+  });
+
+  after(() => {
+    control?.close();
+    if (folder !== undefined) rmSync(folder, { recursive: true });
+  });
+
+  const open = async () => {
+    source = new AuditSource({ rules: () => rules, sink: recorder, clock: systemClock, log });
+    await source.open();
+    return source;
+  };
+
+  /** The last drain is part of closing. */
+  const close = async () => {
+    await source?.close();
+    source = undefined;
+  };
+
+  const hold = async (...args: string[]): Promise<number> => {
+    child = spawn(process.execPath, ['dist/test/system/hold-audit.js', ...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    assert.ok(child.stdout && child.pid);
+    await once(child.stdout, 'data');
+    return child.pid;
+  };
+
+  const ourRules = async () => (await control.rules()).filter(({ ours }) => ours);
+
+  const settings = async () => {
+    const { enabled, failure, backlogLimit, backlogWaitTime, pid } = await control.status();
+    return { enabled, failure, backlogLimit, backlogWaitTime, pid };
+  };
+
+  describe('arguments', () => {
+    const cases: Record<string, string[]> = {
+      'blanks, quotes and line ends': ['a b', '"', "'", 'line\nend', '\t'],
+      'none at all, and empty ones': ['', '', ''],
+      'what looks like an encoding': ['(null)', '2F62696E', 'a1="x"', 'a1[0]=', 'é'],
+      'UTF-8': ['ångström', '日本語', '😀'],
+      '120,000 bytes in one': ['x'.repeat(120_000), 'end'],
+      '120,000 bytes with odd ones at the end': [`${'x'.repeat(60_000)} ${'å'.repeat(25_000)}`, 'end'],
+      '7,400 bytes in one': ['y'.repeat(7_400)],
+      'two thousand': Array.from({ length: 2_000 }, (_, index) => `argument ${index}`),
+    };
+    for (const [what, args] of Object.entries(cases)) {
+      it(`come whole: ${what}`, async () => {
+        await open();
+        const mark = `mark-${process.hrtime.bigint()}`;
+        const { pid } = spawnSync('/bin/true', [mark, ...args], { cwd: '/tmp' });
+        await close();
+        const [event, ...more] = recorder.withArgument(mark);
+        assert.deepEqual(event?.argv, ['/bin/true', mark, ...args]);
+        assert.equal(more.length, 0);
+        assert.equal(event?.argvBytesCut, undefined);
+        assert.equal(event?.cwd, '/tmp');
+        assert.equal(event?.syscall, 'execve');
+        assert.equal(event?.success, true);
+        assert.equal(event?.fields.pid, String(pid));
+        assert.equal(event?.fields.ppid, String(process.pid));
+        assert.equal(event?.fields.exe, '/usr/bin/true');
+        assert.ok(Math.abs(Date.now() - Number(event?.time)) < 30_000);
+      });
+    }
+
+    it('are cut after 128 KiB, and say by how much', async () => {
+      await open();
+      const args = Array.from({ length: 3 }, () => 'x'.repeat(100_000));
+      spawnSync('/bin/true', ['cut-here', ...args]);
+      await close();
+      const [event] = recorder.withArgument('cut-here');
+      const kept = event?.argv?.reduce((all, argument) => all + argument.length + 1, 0) ?? 0;
+      assert.ok(kept >= 128 * 1024 && kept <= 128 * 1024 + 1, String(kept));
+      assert.equal(
+        (event?.argvBytesCut ?? 0) + kept,
+        ['/bin/true', 'cut-here', ...args].reduce((n, a) => n + a.length + 1, 0) - 1,
+      );
+    });
+
+    it('become U+FFFD where they are no UTF-8', async () => {
+      await open();
+      spawnSync('/bin/sh', ['-c', 'exec /bin/true broken "$(printf "x\\377\\376y")"']);
+      await close();
+      assert.deepEqual(recorder.withArgument('broken')[0]?.argv, ['/bin/true', 'broken', 'x\ufffd\ufffdy']);
+    });
+  });
+
+  it('reports a program that could not be started as such', async () => {
+    await open();
+    writeFileSync(join(folder, 'not a program'), 'x', { mode: 0o755 });
+    spawnSync(join(folder, 'not a program'), ['x']);
+    await close();
+    const failed = recorder.events.filter(({ fields, success }) => fields.ppid === String(process.pid) && !success);
+    assert.deepEqual(
+      failed.map(({ syscall, fields }) => [syscall, fields.exit]),
+      [['execve', '-8']],
+    );
+  });
+
+  it('reports execveat', async function () {
+    const python = spawnSync('/usr/bin/python3', ['-c', 'import os; print(os.execve in os.supports_fd)']);
+    require(this, python.stdout?.includes('True') ? undefined : 'there is no python3 to call fexecve');
+    await open();
+    spawnSync('/usr/bin/python3', [
+      '-c',
+      'import os; f = os.open("/bin/true", os.O_RDONLY); os.execve(f, ["by-descriptor", "x"], {})',
+    ]);
+    await close();
+    const [event] = recorder.withArgument('by-descriptor');
+    assert.deepEqual(event?.argv, ['by-descriptor', 'x']);
+    assert.equal(event?.syscall, 'execveat');
+    assert.equal(event?.fields.exe, '/usr/bin/true');
+  });
+
+  it('reports what a 32-bit program starts', async function () {
+    require(this, process.arch === 'x64' ? undefined : 'this is not x86_64');
+    const program = join(folder, 'elf32');
+    writeFileSync(program, elf32(), { mode: 0o755 });
+    await open();
+    const { status, error } = spawnSync(program);
+    require(this, error === undefined ? undefined : 'the kernel runs no 32-bit programs');
+    await close();
+    assert.equal(status, 0);
+    const [event] = recorder.withArgument('from 32 bits');
+    assert.deepEqual(event?.argv, ['/bin/true', 'from 32 bits']);
+    assert.equal(event?.abi, 'b32');
+    assert.equal(event?.syscall, 'execve');
+  });
+
+  it('loses none of 2,000 programs that end at once, and reports none twice', async () => {
+    await open();
+    const mark = `run-${process.pid}`;
+    const loop = `i=0; while [ $i -lt 1000 ]; do /bin/true ${mark} $0 $i; i=$((i+1)); done`;
+    const loops = ['a', 'b'].map((name) => spawn('/bin/sh', ['-c', loop, name], { stdio: 'ignore' }));
+    await Promise.all(loops.map((each) => once(each, 'exit')));
+    await close();
+    const events = recorder.withArgument(mark).filter(({ argv }) => argv?.[0] === '/bin/true');
+    assert.equal(events.length, 2_000);
+    assert.equal(new Set(events.map(({ argv }) => argv?.slice(2).join(' '))).size, 2_000);
+    assert.equal(new Set(recorder.events.map(({ serial }) => serial)).size, recorder.events.length);
+    assert.equal(recorder.lostEvents, 0);
+  });
+
+  it('counts what it loses while it cannot read', async () => {
+    await open();
+    const loop = (name: string) => `(i=0; while [ $i -lt 5000 ]; do /bin/true stalled ${name} $i; i=$((i+1)); done) &`;
+    spawnSync('/bin/sh', ['-c', `${loop('a')} ${loop('b')} wait`]); // nothing is read meanwhile
+    await close();
+    const seen = recorder.events.filter(({ argv }) => argv?.[1] === 'stalled').length;
+    const missing = 10_000 - seen;
+    assert.ok(recorder.lostEvents >= missing, `${missing} are missing, ${recorder.lostEvents} were counted`);
+    // Others start programs too, and lose them.
+    assert.ok(
+      recorder.lostEvents <= missing * 1.1 + 100,
+      `${missing} are missing, ${recorder.lostEvents} were counted`,
+    );
+    process.stderr.write(`    ${missing} of 10,000 are missing, ${recorder.lostEvents} were counted\n`);
+  });
+
+  describe('rules', () => {
+    it('come back from the kernel as they were written', async () => {
+      const written = [
+        ...syscallRules([{ syscalls: ['execve', 'connect', 'accept4'] }], ABIS[process.arch] ?? []),
+        excludeRule(1302),
+        memoRule('found enabled=0 failure=1 backlog_limit=64 backlog_wait_time=15000'),
+      ];
+      for (const rule of written) await control.addRule(rule);
+      const listed = (await ourRules()).map(({ data }) => data.toString('hex'));
+      assert.deepEqual(listed.sort(), written.map((rule) => rule.toString('hex')).sort());
+    });
+
+    it('follow what is asked for, and leave those of others alone', async () => {
+      const foreign = syscallRules([{ syscalls: ['accept'] }], ABIS[process.arch] ?? []).map((rule) => {
+        rule.write('else', rule.length - 4); // another key of the same length
+        return rule;
+      });
+      for (const rule of foreign) await control.addRule(rule);
+      try {
+        const opened = await open();
+        const asked = (wanted: readonly AuditRule[]) =>
+          syscallRules(wanted, ABIS[process.arch] ?? []).map((rule) => rule.toString('hex'));
+        const present = async () => (await ourRules()).map(({ data }) => data.toString('hex'));
+        for (const rule of asked(EXECS)) assert.ok((await present()).includes(rule));
+
+        rules = [...EXECS, { syscalls: ['connect'] }];
+        await opened.refreshRules();
+        for (const rule of asked(rules)) assert.ok((await present()).includes(rule));
+        for (const rule of asked(EXECS)) assert.ok(!(await present()).includes(rule));
+
+        await close();
+        const left = await control.rules();
+        assert.equal(left.filter(({ ours }) => ours).length, 0);
+        assert.equal(left.filter(({ key }) => key === 'else').length, foreign.length);
+      } finally {
+        for (const rule of foreign) await control.deleteRule(rule);
+      }
+    });
+
+    it('are put back when somebody removes them, as are the settings', async () => {
+      await open();
+      for (const { data } of await ourRules()) await control.deleteRule(data);
+      await control.set({ enabled: 0, backlogWaitTime: 15_000 });
+      await systemClock.sleep(seconds(6));
+      assert.notEqual((await ourRules()).length, 0);
+      const { enabled, backlogWaitTime } = await settings();
+      assert.deepEqual({ enabled, backlogWaitTime }, { enabled: 1, backlogWaitTime: 0 });
+    });
+  });
+
+  describe('is left as it was found', () => {
+    it('after close', async () => {
+      await open();
+      assert.deepEqual(await settings(), {
+        enabled: 1,
+        failure: 1,
+        backlogLimit: 8192,
+        backlogWaitTime: 0,
+        pid: process.pid,
+      });
+      await close();
+      assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+      assert.deepEqual(await ourRules(), []);
+    });
+
+    it('with what somebody else has set since', async () => {
+      await open();
+      await control.set({ backlogLimit: 4_000 });
+      await close();
+      assert.deepEqual(await settings(), { ...ORIGINAL, backlogLimit: 4_000, pid: 0 });
+    });
+
+    it('when opening fails half-way', async () => {
+      source = new AuditSource({
+        rules: () => {
+          throw new Error('no rules today');
+        },
+        sink: recorder,
+        clock: systemClock,
+        log,
+      });
+      await assert.rejects(source.open(), /no rules today/);
+      assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+      assert.deepEqual(await ourRules(), []);
+    });
+
+    for (const [how, end] of Object.entries({
+      'an exception that ended the agent': async () => {
+        await hold('throw');
+        await once(child as ChildProcess, 'exit');
+      },
+      'kill -9': async () => {
+        await hold();
+        child?.kill('SIGKILL');
+        await once(child as ChildProcess, 'exit');
+      },
+    })) {
+      it(`by the next agent, after ${how}`, async () => {
+        await end();
+        assert.notEqual((await ourRules()).length, 0);
+        rules = [{ syscalls: ['connect'] }];
+        await open();
+        const expected = syscallRules(EXECS, ABIS[process.arch] ?? []).map((rule) => rule.toString('hex'));
+        const present = (await ourRules()).map(({ data }) => data.toString('hex'));
+        assert.deepEqual(
+          present.filter((rule) => expected.includes(rule)),
+          [],
+        );
+        await close();
+        assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+        assert.deepEqual(await ourRules(), []);
+      });
+    }
+  });
+
+  it('is not taken from a daemon that lives', async () => {
+    const pid = await hold();
+    const found = await settings();
+    const present = (await ourRules()).length;
+    await assert.rejects(open(), (error) => {
+      assert.ok(error instanceof AgentError);
+      assert.equal(error.id, 'AUDIT_UNAVAILABLE');
+      assert.match(error.message, new RegExp(`\\b${pid}\\b`));
+      assert.notEqual(error.remedy, '');
+      return true;
+    });
+    assert.deepEqual(await settings(), found);
+    assert.equal((await ourRules()).length, present);
+  });
+
+  it('gives way to /proc when it is lost, and to nothing when nothing is asked for', async () => {
+    const events = new ProcessEvents({ rules: () => rules, sink: recorder, clock: systemClock, log, hostRoot: '/' });
+    await events.start();
+    try {
+      assert.deepEqual(events.status(), { state: 'on', source: 'auditUnicast' });
+      await control.set({ pid: 0 });
+      const pid = await hold();
+      await systemClock.sleep(seconds(6));
+      const status = events.status();
+      assert.equal(status.state, 'degraded');
+      assert.equal(status.source, 'procPolling');
+      assert.match(status.reason ?? '', new RegExp(`\\b${pid}\\b`));
+      rules = [];
+      await events.refresh();
+      assert.deepEqual(events.status(), { state: 'off' });
+      child?.kill('SIGKILL');
+      await systemClock.sleep(milliseconds(200));
+      rules = EXECS;
+      await events.refresh();
+      assert.deepEqual(events.status(), { state: 'on', source: 'auditUnicast' });
+    } finally {
+      await events.stop();
+    }
+    assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+  });
+});

@@ -1,0 +1,18 @@
+import { writeSync } from 'node:fs';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+
+/* A process of its own that holds the audit slot until it is killed. Says `open` once it does. */
+
+const source = new AuditSource({
+  rules: () => [{ syscalls: ['execve', 'execveat'] }],
+  sink: { accept: () => {}, lost: () => {} },
+  clock: systemClock,
+  log: pino({ level: 'silent' }),
+});
+await source.open();
+writeSync(1, 'open\n');
+if (process.argv[2] === 'throw') throw new Error('as asked');
+await systemClock.sleep(hours(1));
