@@ -1,0 +1,151 @@
+/* The pages and files in config/, made from the settings' own declarations. */
+
+import { toJsonSchema } from '@valibot/to-json-schema';
+import * as v from 'valibot';
+import { collectors } from '../src/collectors/index.ts';
+import { settingPaths } from '../src/config/environment.ts';
+import { LocalSettings } from '../src/config/local.ts';
+import { entriesOf } from '../src/config/schema.ts';
+import { type TwinProperty, twinProperties } from '../src/config/twin.ts';
+import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+
+const properties = twinProperties(collectors);
+const OBJECT = v.getDefault(
+  entriesOf(LocalSettings).twinObjectName as v.OptionalSchema<v.StringSchema<undefined>, string>,
+);
+
+const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+/** What a setting says of itself, whatever wraps it. */
+function described(schema: unknown): { type: string; description: string; fallback: unknown } {
+  const whole = toJsonSchema(v.strictObject({ it: schema as v.GenericSchema }), {
+    errorMode: 'ignore',
+    typeMode: 'input',
+  });
+  const it = whole.properties?.it ?? {};
+  if (typeof it === 'boolean') throw new TypeError('a setting has no type');
+  const { type, enum: values, description = '', default: fallback } = it;
+  return { type: values?.join(', ') ?? String(type), description, fallback };
+}
+
+const settings = settingPaths(LocalSettings).map(({ path, variable, schema }) => ({
+  path,
+  variable,
+  ...described(schema),
+}));
+
+const local = table(
+  ['Setting', 'Variable', 'Type', 'Default', 'Meaning'],
+  settings
+    .filter(({ path }) => path.join('.') !== 'identity.kind')
+    .map(({ path, variable, type, description, fallback }) => [
+      `\`${path.join('.')}\``,
+      `\`${variable}\``,
+      type,
+      fallback === undefined ? '' : `\`${String(fallback)}\``,
+      description,
+    ]),
+);
+
+const twin = table(
+  ['Property', 'Default', 'Meaning'],
+  properties.map(({ name, fallback, description }) => [`\`${name}\``, `\`${JSON.stringify(fallback)}\``, description]),
+);
+
+const page = () => `<!-- ${GENERATED} -->
+
+# Configuration
+
+## On the device
+
+\`/etc/vakt/agent.json\`, or the file that \`--config\` names. JSON; comments and trailing commas are allowed, a name that
+is no setting is refused. Relative paths start at the file's folder. Every setting can be given as a variable of the
+environment too, which goes before the file; with variables, the file may be missing. [agent.json](agent.json) has every
+setting at its default.
+
+\`identity.kind\` is \`moduleKey\` (with \`deviceId\`, \`moduleId\`, \`keyFile\`) or \`connectionString\` (with \`file\`). Files
+with secrets must be readable for their owner alone.
+
+${local}
+
+## In the module twin
+
+Desired properties, in one object named \`${OBJECT}\`. Each member is \`{"value": X}\`; one that is absent or \`null\` has its
+default. A configuration with a fault is refused as a whole and what was in force stays; the reported properties mirror
+what is in force, and \`securityAgent.configuration\` says what was wrong. [twin.json](twin.json) has every property at its
+default.
+
+${twin}
+
+Durations are ISO 8601 (\`PT7M\`, \`P1DT12H\`), from PT1S to P365D; a month is 30 days, a year 365. Priorities are compared
+without regard to case.
+`;
+
+/** Every setting at its default, or commented out when it has none. */
+function agentFile(): string {
+  const value = (fallback: unknown, path: readonly string[]) => JSON.stringify(EXAMPLES[path.join('.')] ?? fallback);
+  const lines: string[] = [`// ${GENERATED}`, '{'];
+  for (const [group, members] of groupByFirst()) {
+    const nested = members.some(({ path }) => path.length > 1);
+    const indent = nested ? '    ' : '  ';
+    if (nested) lines.push(`  ${JSON.stringify(group)}: {`);
+    for (const { path, description, fallback } of members) {
+      const dotted = path.join('.');
+      if (dotted === 'identity.file') continue; // the other kind's
+      const comment = fallback === undefined && EXAMPLES[dotted] === undefined ? '// ' : '';
+      if (description !== '') lines.push(`${indent}// ${description}`);
+      lines.push(`${indent}${comment}${JSON.stringify(path.at(-1))}: ${value(fallback, path) ?? '"…"'},`);
+    }
+    if (nested) lines.push('  },');
+  }
+  return `${[...lines, '}'].join('\n')}\n`;
+}
+
+function groupByFirst(): Map<string, typeof settings> {
+  const groups = new Map<string, typeof settings>();
+  for (const setting of settings) {
+    const first = setting.path[0] ?? '';
+    groups.set(first, [...(groups.get(first) ?? []), setting]);
+  }
+  return groups;
+}
+
+/** What has no default but must be there. */
+const EXAMPLES: Readonly<Record<string, unknown>> = {
+  'hub.hostName': 'contoso.azure-devices.net',
+  'identity.kind': 'moduleKey',
+  'identity.deviceId': 'device1',
+  'identity.moduleId': 'azureiotsecurity',
+  'identity.keyFile': '/etc/vakt/module.key',
+};
+
+const twinFile = () =>
+  json({
+    properties: {
+      desired: { [OBJECT]: Object.fromEntries(properties.map(({ name, fallback }) => [name, { value: fallback }])) },
+    },
+  });
+
+const localSchema = () => json({ ...toJsonSchema(LocalSettings, { errorMode: 'ignore', typeMode: 'input' }) });
+
+function twinSchema(): string {
+  const member = ({ schema, description, fallback }: TwinProperty) => {
+    const { $schema: _, ...value } = toJsonSchema(schema, { errorMode: 'ignore', typeMode: 'input' });
+    const object = { type: 'object', properties: { value }, required: ['value'] };
+    return { description, default: { value: fallback }, oneOf: [object, { type: 'null' }] };
+  };
+  return json({
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: `The configuration object ${OBJECT} of the module twin's desired properties`,
+    type: ['object', 'null'],
+    properties: Object.fromEntries(properties.map((property) => [property.name, member(property)])),
+  });
+}
+
+export const configDocuments: readonly DocumentGenerator[] = [
+  { path: 'config/README.md', generate: page },
+  { path: 'config/agent.json', generate: agentFile },
+  { path: 'config/twin.json', generate: twinFile },
+  { path: 'config/agent.schema.json', generate: localSchema },
+  { path: 'config/twin.schema.json', generate: twinSchema },
+];

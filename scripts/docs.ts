@@ -1,0 +1,121 @@
+/* Writes the documents that are made from the code; see `generators`.
+ *
+ *   node dist/scripts/docs.js            writes them
+ *   node dist/scripts/docs.js --check    only says which are out of date; exit code 1 when one is
+ */
+
+import { writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { toJsonSchema } from '@valibot/to-json-schema';
+import { readFileIfThere } from '../src/base/atomic-file.ts';
+import { collectors } from '../src/collectors/index.ts';
+import type { Collector } from '../src/contract/collector.ts';
+import { configDocuments } from './config-docs.ts';
+import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+
+/** Every generated document. Add yours here. */
+export const generators: readonly DocumentGenerator[] = [
+  { path: 'src/collectors/README.md', generate: () => collectorsDocument(collectors) },
+  ...configDocuments,
+];
+
+export function collectorsDocument(all: readonly Collector[]): string {
+  return `<!-- ${GENERATED} -->
+
+# Events
+
+What the agent can send. Each event is one file in this folder that declares everything about it; this page, the module
+twin's keys, \`vakt events\` and the tests in \`test/collectors/conformance.test.ts\` are made from the declarations.
+
+To add an event:
+
+1. \`src/collectors/<event>.ts\` declares it with \`periodic\` or \`triggered\` (\`src/contract/collector.ts\`). Take the
+   nearest neighbour as a model; \`fields.ts\` has the kinds of fields.
+2. \`test/collectors/<event>.test.ts\` shows what becomes of what it reads, and of what is broken.
+3. One line in \`src/collectors/index.ts\`.
+
+Then \`npm run docs && npm test && npm run lint\`.
+
+${table(
+  ['Event', 'Category', 'Type', 'Priority', 'What it says'],
+  all.map(({ name, category, type, priority, summary }) => [
+    `[${name}](#${name.toLowerCase()})`,
+    category,
+    type,
+    priority,
+    summary,
+  ]),
+)}
+
+The priority holds until the module twin's \`eventPriority<Event>\` says otherwise. A Periodic event is a snapshot, taken
+every \`snapshotFrequency\`; a Triggered one is something that happened.
+
+${all.map(section).join('\n')}`;
+}
+
+function section(collector: Collector): string {
+  const { name, summary, category, type, priority, version, source, payload } = collector;
+  const schema = toJsonSchema(payload);
+  const required = new Set(schema.required);
+  const fields = Object.entries(schema.properties ?? {}).map(([field, of]) => {
+    if (typeof of === 'boolean') throw new TypeError(`${name}.${field} has no type`);
+    return [field, typeName(of), required.has(field) ? 'yes' : 'no', of.description ?? ''];
+  });
+  return `## ${name}
+
+${summary}
+
+- ${category}, ${type}, priority ${priority}, payload schema ${version}
+- Source: ${source}
+${category === 'Triggered' ? triggeredLines(collector) : ''}
+${table(['Field', 'Type', 'Required', 'Meaning'], fields)}
+`;
+}
+
+function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>): string {
+  const { name, auditRules = [], aggregate } = collector;
+  const calls = auditRules.flatMap(({ syscalls }) => syscalls);
+  const audit = calls.length === 0 ? '' : `- Audited system calls: ${calls.join(', ')}\n`;
+  const counted =
+    aggregate === undefined
+      ? '- Never aggregated\n'
+      : `- Aggregated by ${aggregate.by.join(', ')} while \`aggregationEnabled${name}\` is on; ExtraDetails then has HitCount,
+  StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
+  return audit + counted;
+}
+
+type PropertySchema = Exclude<NonNullable<ReturnType<typeof toJsonSchema>['properties']>[string], boolean>;
+
+function typeName({ type, enum: values }: PropertySchema): string {
+  if (values !== undefined) return values.join(', ');
+  return type === 'object' ? 'map of strings' : String(type);
+}
+
+function main(): number {
+  const { check } = parseArgs({ options: { check: { type: 'boolean', default: false } } }).values;
+  let stale = 0;
+  for (const { path, generate } of generators) {
+    const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
+    const fresh = generate();
+    if (readFileIfThere(file) === fresh) continue;
+    stale += 1;
+    if (check) console.error(`${path} is out of date: ${firstDifference(readFileIfThere(file) ?? '', fresh)}`);
+    else {
+      writeFileSync(file, fresh);
+      console.error(`${path} written`);
+    }
+  }
+  if (check && stale > 0) console.error('Run: npm run docs');
+  return check && stale > 0 ? 1 : 0;
+}
+
+function firstDifference(old: string, fresh: string): string {
+  const was = old.split('\n');
+  const is = fresh.split('\n');
+  const at = is.findIndex((line, index) => line !== was[index]);
+  const line = at === -1 ? is.length : at;
+  return `line ${line + 1}\n- ${was[line] ?? '(end)'}\n+ ${is[line] ?? '(end)'}`;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = main();

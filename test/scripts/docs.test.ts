@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { collectorsDocument, generators } from '../../scripts/docs.ts';
+import { collectors } from '../../src/collectors/index.ts';
+
+describe('generated documents', () => {
+  for (const { path, generate } of generators) {
+    it(`${path} is up to date (if not: npm run docs)`, () => {
+      assert.equal(readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8'), generate());
+    });
+  }
+
+  it('has a section for every event, and a row for every field', () => {
+    const document = collectorsDocument(collectors);
+    for (const { name } of collectors) assert.ok(document.includes(`\n## ${name}\n`), name);
+    assert.match(document, /^\| ParentProcessId +\| integer +\| yes +\| /m);
+    assert.match(document, /^\| UserName +\| string +\| no +\| /m);
+  });
+
+  it('shows an event as soon as it is in the list', () => {
+    const [first] = collectors;
+    assert.ok(first);
+    assert.match(collectorsDocument([{ ...first, name: 'Newcomer' }]), /\n## Newcomer\n/);
+  });
+});
