@@ -1,0 +1,27 @@
+// npm run bench [-- NAME…]: sets up a fresh clone and runs the benchmarks one after another, or those whose name contains
+// a NAME. Nothing in them asserts: they print figures, each with its budget and a peer beside it.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { setUp } from './set-up.mjs';
+
+const FOLDER = 'dist/test/bench';
+const filters = process.argv.slice(2);
+
+setUp();
+const benches = readdirSync(FOLDER)
+  .filter((file) => file.endsWith('.bench.js'))
+  .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
+  .sort();
+if (benches.length === 0) {
+  console.error(`No benchmark's name contains ${filters.join(' or ')}.`);
+  process.exit(2);
+}
+let failed = false;
+for (const file of ['machine.js', ...benches]) {
+  const { status } = spawnSync(process.execPath, [join(FOLDER, file)], { stdio: 'inherit' });
+  if (status === 0) continue;
+  console.error(`${file} ended with ${status}.`);
+  failed = true;
+}
+process.exit(failed ? 1 : 0);

@@ -1,0 +1,40 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { BPRM_FCAPS, PATH, PROCTITLE } from '../../src/linux/audit/reassembler.ts';
+import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
+import { formatSettings, RUNNING, restore } from '../../src/linux/audit/status.ts';
+import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+
+/**
+ * Sets audit as the agent does, for a reader that is the daemon already, so that it gets the records the agent gets. Marks
+ * it as the agent does, too: should the benchmark be killed, the next agent puts everything back.
+ *
+ * @returns how to undo it
+ */
+export async function setAuditRules(): Promise<() => Promise<void>> {
+  const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+  const found = await control.status();
+  const rules = [
+    memoRule(formatSettings(found)),
+    ...[PATH, PROCTITLE, BPRM_FCAPS].map(excludeRule),
+    ...syscallRules([{ syscalls: ['execve', 'execveat'] }], ABIS[process.arch] ?? []),
+  ];
+  const undo = async () => {
+    try {
+      for (const rule of rules) await control.deleteRule(rule);
+      const change = restore(found, await control.status());
+      if (Object.keys(change).length > 0) await control.set(change);
+    } finally {
+      control.close();
+    }
+  };
+  try {
+    for (const rule of rules) await control.addRule(rule);
+    await control.set(RUNNING);
+    return undo;
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+}
