@@ -4,6 +4,7 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError, type FailureId } from '../../../src/base/errors.ts';
 import { type IdentityConfig, loadIdentity } from '../../../src/hub/identity/index.ts';
+import { skip } from '../../require.ts';
 import { newKey, temporaryDirectory } from '../support.ts';
 
 describe('loadIdentity', () => {
@@ -133,7 +134,7 @@ describe('loadIdentity', () => {
   });
 
   it('refuses a file of another user, who could read it', function () {
-    if (process.getuid?.() !== 0) this.skip(); // only root can give files away
+    if (process.getuid?.() !== 0) return skip(this, 'only root can give files away');
     const file = directory.write('module.key', key);
     chownSync(file, 12_345, 0);
     const error = refusal(() => load(moduleKey(file)), 'SECRET_FILE_EXPOSED');
