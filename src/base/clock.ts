@@ -7,6 +7,15 @@ export interface Clock {
   /** Milliseconds since some fixed instant; never goes back, stands still while the machine sleeps. For measuring. */
   monotonic(): Duration;
   /**
+   * The wall-clock time of an instant of the kernel's CLOCK_MONOTONIC, such as ktime_get_ns() puts into what netlink
+   * delivers; right to a millisecond. As the wall clock stands now: steps that it made since then are in it, and what
+   * was recorded before the machine slept seems to be from after. An instant that is still to come counts as now.
+   *
+   * @param nanoseconds since boot, without the time that the machine slept; a double is exact for the first 104 days and
+   *   to a microsecond for centuries
+   */
+  fromKernel(nanoseconds: bigint | number): Date;
+  /**
    * Resolves after `wait`, or at once when `signal` aborts. Any length works, also beyond the 2^31 ms of Node's timers.
    * Never rejects: a stopping agent is not an error.
    */
@@ -39,6 +48,12 @@ const LONGEST_TIMER = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => new Date(),
   monotonic: () => performance.now() as Duration,
+  fromKernel(nanoseconds) {
+    // CLOCK_MONOTONIC too: uv_hrtime() in libuv's src/unix/linux.c.
+    const [seconds, rest] = process.hrtime();
+    const age = seconds * 1_000 + rest / 1e6 - Number(nanoseconds) / 1e6;
+    return new Date(Date.now() - Math.max(0, Math.round(age)));
+  },
   async sleep(wait, signal) {
     let left: number = wait;
     do {

@@ -1,5 +1,6 @@
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
+ * `unresolved`: what it was about had gone before it could be asked.
  * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk refused it. `tooLarge`:
  * could not be made to fit a message. `refused`: the hub will never take it. `corrupt`: its record on disk was damaged
  * or gone.
@@ -7,6 +8,7 @@
 export const DROP_REASONS = [
   'kernel',
   'malformed',
+  'unresolved',
   'cacheFull',
   'unwritable',
   'tooLarge',

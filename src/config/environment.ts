@@ -1,5 +1,5 @@
 import { notASetting } from './nearest-name.ts';
-import { entriesOf } from './schema.ts';
+import { entriesOf, isBoolean } from './schema.ts';
 
 /** Every setting's path and the variable that sets it. */
 export function settingPaths(
@@ -15,7 +15,7 @@ export function settingPaths(
 }
 
 /** Variables that begin like ours and are for the project's own tests. */
-const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL'];
+const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ'];
 
 /** What the environment says of the settings, and which of its `VAKT_…` variables are none. */
 export function fromEnvironment(
@@ -23,9 +23,10 @@ export function fromEnvironment(
   environment: NodeJS.ProcessEnv,
 ): { overrides: Override[]; unknown: string[] } {
   const settings = settingPaths(schema);
-  const overrides = settings.flatMap(({ path, variable }) => {
-    const value = environment[variable];
-    return value === undefined ? [] : [{ path, value }];
+  const overrides = settings.flatMap(({ path, variable, schema: setting }) => {
+    const text = environment[variable];
+    if (text === undefined) return [];
+    return [{ path, value: isBoolean(setting) ? (BOOLEANS.get(text) ?? text) : text }];
   });
   const known = settings.map(({ variable }) => variable);
   const unknown = Object.keys(environment)
@@ -34,9 +35,15 @@ export function fromEnvironment(
   return { overrides, unknown };
 }
 
+/** A variable can only be text. */
+const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['false', false],
+]);
+
 interface Override {
   readonly path: readonly string[];
-  readonly value: string;
+  readonly value: unknown;
 }
 
 /** Settings with what the environment says laid over them. */

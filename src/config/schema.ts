@@ -25,6 +25,12 @@ export function optionFor(schema: unknown, value: { readonly kind?: unknown }): 
   return type === 'variant' ? (options.find(isMeant) ?? schema) : schema;
 }
 
+/** Whether a setting is true or false. */
+export const isBoolean = (schema: unknown): boolean => {
+  const node = schema as SchemaNode | undefined;
+  return node?.wrapped === undefined ? node?.type === 'boolean' : isBoolean(node.wrapped);
+};
+
 /** Whether a setting is marked as a path of the file system. */
 export const isPath = (schema: unknown): boolean => {
   const node = schema as SchemaNode | undefined;

@@ -7,19 +7,42 @@ import type { QueueName } from './event.ts';
 /** The fields of one audit record, by name; quotes removed and hex text decoded (to UTF-8, invalid bytes as U+FFFD). */
 export type AuditFields = Readonly<Record<string, string | undefined>>;
 
+/** Types of records that programs write through libaudit, as far as anyone reads them; see ausearch-expression(5). */
+export const USER_RECORDS = {
+  USER_AUTH: 1100,
+  USER_ACCT: 1101,
+  USER_START: 1105,
+  USER_END: 1106,
+  USER_ERR: 1109,
+  USER_LOGIN: 1112,
+  USER_LOGOUT: 1113,
+} as const;
+export type UserRecord = keyof typeof USER_RECORDS;
+
+/** One end of a connection. */
+export interface SocketAddress {
+  /** IP text, RFC 5952, without a zone; a v4-mapped address as v4. */
+  readonly address: string;
+  readonly port: number;
+  /** Index of the interface that a link-local address belongs to. */
+  readonly interfaceIndex?: number;
+}
+
 /** All records of one serial, put together. */
 export interface AuditEvent {
   /** When the kernel recorded it, in milliseconds since the epoch's resolution. */
   readonly time: Date;
   /** Counts up by one per event since boot, and wraps at 2^32. */
   readonly serial: number;
+  /** Set when a program wrote the record, and not a system call: then `fields` are all of the record's own. */
+  readonly record?: UserRecord;
   /** The system call's name for those this agent asks for (`execve`), else its number as text; absent without SYSCALL record. */
   readonly syscall?: string;
   /** Whether the caller was a 64- or a 32-bit program. */
   readonly abi?: 'b64' | 'b32';
-  /** Of the system call: `success=yes`. */
+  /** Of the system call: `success=yes`. Of a program's record: `res=success`. */
   readonly success: boolean;
-  /** Fields of the SYSCALL record, as far as anyone reads them (CALL_FIELDS of linux/audit/record.ts). */
+  /** Fields of the SYSCALL record, as far as anyone reads them (CALL_FIELDS of linux/audit/record.ts), or of `record`. */
   readonly fields: AuditFields;
   /** Arguments of an execve, in order; absent when the EXECVE records are missing. */
   readonly argv?: readonly string[];
@@ -27,15 +50,26 @@ export interface AuditEvent {
   readonly argvBytesCut?: number;
   /** Working directory, from the CWD record. */
   readonly cwd?: string;
+  /** The internet address that the call was given or gave back (SOCKADDR record); absent for other families. */
+  readonly address?: SocketAddress;
+  /** Arguments of a call that went through socketcall(2), from the SOCKETCALL record. */
+  readonly socketcall?: readonly number[];
+  /** The image's digest as IMA measured it, `sha256:…` (INTEGRITY_RULE record). */
+  readonly imaHash?: string;
 }
 
 /** What the kernel is asked to report: these system calls, of every program, for both of the machine's ABIs. */
 export interface AuditRule {
-  /** Names as auditctl(8) knows them. */
+  /** Names as auditctl(8) knows them. A call that an ABI doesn't have is left out there. */
   readonly syscalls: readonly string[];
+  /**
+   * Only calls of which all this holds; fields as auditctl(8) knows them. `success`: 1 or 0. `a0`: the first argument.
+   * `saddr_fam`: the family of the socket address; a kernel older than 5.3 reports all families instead.
+   */
+  readonly where?: { readonly success?: 0 | 1; readonly a0?: number; readonly saddr_fam?: number };
 }
 
-/** A process that /proc polling saw for the first time. */
+/** A process that was seen for the first time, by other means than audit. */
 export interface ProcessSeen {
   /** When it started, from /proc/PID/stat and the boot time: right to 10 ms. */
   readonly time: Date;
@@ -46,6 +80,59 @@ export interface ProcessSeen {
   /** Path of its image; absent when /proc/PID/exe can't be read (another user's process, without privileges). */
   readonly executable?: string;
   readonly argv: readonly string[];
+}
+
+/** A process that has ended: the whole of it, not one of its threads. */
+export interface ProcessEnded {
+  readonly time: Date;
+  readonly pid: number;
+  /** The program it last ran; absent when nobody saw it start. */
+  readonly executable?: string;
+  /** What it gave to exit(2), 0 to 255; 128 and the signal's number when a signal ended it. */
+  readonly exitStatus: number;
+  /** `SIGKILL`: what ended it. */
+  readonly signal?: string;
+}
+
+/** A connection that was made (`Out`: connect(2) worked or is under way) or taken (`In`: accept(2) worked). */
+export interface ConnectionSeen {
+  readonly time: Date;
+  readonly direction: 'In' | 'Out';
+  readonly protocol: 'TCP' | 'UDP';
+  readonly remote: SocketAddress;
+  /** Absent when the socket was closed before it could be asked. */
+  readonly local?: Partial<SocketAddress>;
+  readonly pid: number;
+  readonly parentPid: number;
+  /** Effective user id. */
+  readonly userId: number;
+  readonly executable: string;
+  /** Absent when nobody saw the process start, and it is gone. */
+  readonly commandLine?: string;
+}
+
+/** A login, a logout, or one that failed: one for each, however many records there are of it. */
+export interface LoginSeen {
+  readonly time: Date;
+  /** `Login`, `Logout`, or what the record calls it: `PAM:authentication`. */
+  readonly operation: string;
+  readonly success: boolean;
+  /** The process that lets in; 0 where the source doesn't say. */
+  readonly pid: number;
+  /** Path of that program; where only a service's name is known, that; else `unknown`. */
+  readonly executable: string;
+  /** One of these two is there. The name of an unknown account is the one that was tried. */
+  readonly userId?: number;
+  readonly userName?: string;
+  readonly remote?: Partial<SocketAddress>;
+  /** The interface that a link-local address belongs to. */
+  readonly zone?: string;
+  /** What the record calls the other host. */
+  readonly remoteHost?: string;
+  readonly localPort?: number;
+  readonly terminal?: string;
+  /** The audit session, or the one of the login records. */
+  readonly sessionId?: string;
 }
 
 /** A desired configuration, or a part of one, that could not be obeyed to the letter. */
@@ -62,6 +149,9 @@ export interface ConfigurationFault {
 export interface Streams {
   readonly audit: AuditEvent;
   readonly processes: ProcessSeen;
+  readonly exits: ProcessEnded;
+  readonly connections: ConnectionSeen;
+  readonly logins: LoginSeen;
   readonly log: LogLine;
   readonly configuration: ConfigurationFault;
 }
@@ -69,8 +159,11 @@ export interface Streams {
 /** Takes what a source has read. Synchronous: when it returns, the batch has been counted and written. */
 export interface StreamSink {
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void;
-  /** Events that the kernel or the source lost before they could be read. */
-  lost(count: number): void;
+  /**
+   * Counts what can't become a record of this stream: lost before it could be read (`kernel`), or not to be understood
+   * any more once it was (`unresolved`).
+   */
+  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved', count: number): void;
 }
 
 /** How a source stands, for the status and `vakt check`. Names as in contract §2. */
@@ -82,10 +175,30 @@ export interface SourceStatus {
   readonly reason?: string;
 }
 
-/** Names of the host's ids. Cached; asking is cheap. */
+/** A process, at the moment it began to run a program. */
+export interface StartedProcess {
+  readonly pid: number;
+  readonly parentPid: number;
+  /** As the kernel says it: with ` (deleted)` behind when nothing has that name any more. */
+  readonly executable: string;
+  /** Absent when all that is known is that it runs now. */
+  readonly startedAt?: Date;
+}
+
+/** What can be looked up about an event's subject. Cached, and bounded in what it costs; `undefined` is "not known". */
 export interface Lookups {
   /** The account's name, or `undefined` when no local account has that id. */
   userName(userId: number): string | undefined;
+  /** The container a process runs in: 64 hexadecimal digits, or what its runtime calls it. Best effort. */
+  containerId(pid: number, parentPid: number): string | undefined;
+  /** What there is to know of a program that has just been started. Best effort. */
+  started(process: StartedProcess): {
+    readonly containerId: string | undefined;
+    /** SHA-256 of its image, in hexadecimal. Not known of a large file the first time, or when there is too much to do. */
+    readonly sha256: string | undefined;
+  };
+  /** The name of a network interface. */
+  interfaceName(index: number): string | undefined;
 }
 
 /** A socket that waits for others: a listening TCP one, or a bound and unconnected UDP one. */
@@ -106,6 +219,10 @@ export interface Account {
   readonly name: string;
   readonly userId: number;
   readonly primaryGroupId: number;
+  /** The program that a login starts; absent when the entry names none. */
+  readonly shell?: string;
+  /** What the shadow file says of its password; absent when that can't be read. */
+  readonly password?: 'set' | 'locked' | 'empty';
   /** Its groups, the primary one first. A group without a name has its id as name. */
   readonly groups: readonly { readonly id: number; readonly name: string }[];
 }
@@ -117,13 +234,73 @@ export interface SystemFacts {
   readonly osVendor?: string;
   readonly architecture: string;
   readonly hostName: string;
+  /** Version of the firmware; of a board without one, that of its boot loader. */
   readonly biosVersion?: string;
+  /** Who made the firmware and the machine, and what it is: from DMI or the device tree. */
+  readonly biosVendor?: string;
+  readonly machineVendor?: string;
+  readonly machineModel?: string;
+  /** `UEFI`, `BIOS` or `device tree`: how the firmware started the kernel. */
+  readonly firmware?: string;
+  /** Whether UEFI checked what it started; absent where it doesn't tell. */
+  readonly secureBoot?: boolean;
+  readonly kernelVersion?: string;
+  /** What the system runs on: `kvm`, `vmware`, … , by systemd-detect-virt's names; absent on bare metal. */
+  readonly hypervisor?: string;
+  /** What the agent runs in: `docker`, `podman`, `systemd-nspawn`, … ; absent outside of containers. */
+  readonly container?: string;
   readonly bootDevice?: string;
   readonly totalPhysicalMemoryInKB?: number;
   readonly freePhysicalMemoryInKB?: number;
   /** Physical memory and swap together. */
   readonly totalVirtualMemoryInKB?: number;
   readonly freeVirtualMemoryInKB?: number;
+}
+
+/** One rule of a packet filter, or the policy at the end of a base chain. */
+export interface FirewallRule {
+  /** The part of the kernel that holds it: nftables, where iptables-nft puts its rules too, or the tables of legacy iptables. */
+  readonly origin: 'nftables' | 'iptables';
+  /** `ip`, `ip6`, `inet`, `bridge`, `arp` or `netdev`. */
+  readonly family: string;
+  readonly table: string;
+  readonly chain: string;
+  /** Whether packets can come by: false for a chain that no hook and no jump reaches, and for a dormant table. */
+  readonly enabled: boolean;
+  readonly action: 'Allow' | 'Deny' | 'Other';
+  /** What happens to a packet, as the tool writes it: `accept`, `DROP`, `jump NAME`, `log prefix "x"`, `policy accept`, … */
+  readonly target: string;
+  /** 0-based within its chain; a policy comes behind the last rule. */
+  readonly priority: number;
+  /** The hook that packets come from, when it is input or output, and all of them come from there. */
+  readonly direction?: 'In' | 'Out';
+  /** Several values are joined with `,`; `!` before them means all others, `@` the name of a set. The same for the next three. */
+  readonly sourceAddress?: string;
+  readonly sourcePort?: string;
+  readonly destinationAddress?: string;
+  readonly destinationPort?: string;
+  /** Lower case name, else the number. */
+  readonly protocol?: string;
+  /** Every other match, by name, as text: `in-interface`, `ct state`, … Of a policy: what else there is to say of the chain. */
+  readonly matches: Readonly<Record<string, string>>;
+}
+
+/** A piece of hardware that the kernel knows. Texts are readable, whatever the device says of itself. */
+export interface HardwareDevice {
+  /** How it is attached (`PCI`, `USB`, `I2C` …) or what it does (`Block`, `Network`, `Input` …). */
+  readonly category: string;
+  /** What kind within it: a class of PCI or USB, `Hard disk`, `Ethernet`, `Keyboard`, … */
+  readonly subCategory: string;
+  /** What it is called: by itself, by its maker's and its own number, or by the kernel. */
+  readonly name: string;
+  /** Its own number, or that of what it hangs on, in hexadecimal; a display's is three letters. The same for the next. */
+  readonly vendorId?: string;
+  readonly productId?: string;
+  readonly serial?: string;
+  /** Several are joined with `, `. */
+  readonly driver?: string;
+  /** Where it is attached: `0000:00:1f.2`, `1-1.4`, … */
+  readonly bus?: string;
 }
 
 /** What one queue took in and gave up since this was last asked. */
@@ -146,8 +323,10 @@ export interface MessageStatistics {
 /** The snapshots Periodic collectors take their facts from. Each rejects with an AgentError when it can't be read. */
 export interface Sources {
   readonly sockets: { listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>; status(): SourceStatus };
-  readonly accounts: { list(): Promise<readonly Account[]> };
+  readonly accounts: { list(signal: AbortSignal): Promise<readonly Account[]>; status(): SourceStatus };
   readonly system: { facts(): Promise<SystemFacts> };
+  readonly firewall: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]>; status(): SourceStatus };
+  readonly hardware: { devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> };
   readonly statistics: {
     /** Both queues, zero or not. Asking starts the next period. */
     queues(): Promise<readonly QueueStatistics[]>;

@@ -39,10 +39,17 @@ export class Triggers implements StreamSink {
 
   /** What the kernel's audit has to report for the collectors that are on. */
   auditRules(): readonly AuditRule[] {
+    return this.#on().flatMap(({ auditRules = [] }) => auditRules);
+  }
+
+  /** The streams that the collectors that are on can take their events from. */
+  streams(): ReadonlySet<keyof Streams> {
+    return new Set(this.#on().flatMap(({ from }) => Object.keys(from) as (keyof Streams)[]));
+  }
+
+  #on(): readonly TriggeredCollector[] {
     const { priorities } = this.#settings.current();
-    return this.#collectors
-      .filter(({ name }) => priorities[name] !== 'Off')
-      .flatMap(({ auditRules = [] }) => auditRules);
+    return this.#collectors.filter(({ name }) => priorities[name] !== 'Off');
   }
 
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
@@ -74,11 +81,17 @@ export class Triggers implements StreamSink {
     return () => this.#followers.delete(follower);
   }
 
-  lost(count: number): void {
+  /** Counted for the one event that the stream feeds. A record of audit could have become several. */
+  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved', count: number): void {
     const { priorities } = this.#settings.current();
-    const affected = this.#collectors.filter(({ name, auditRules }) => auditRules && priorities[name] !== 'Off');
+    const affected = this.#collectors.filter(
+      ({ name, from, auditRules }) =>
+        priorities[name] !== 'Off' && (from[stream] !== undefined || (stream === 'audit' && auditRules !== undefined)),
+    );
     const queue = affected.some(({ name }) => priorities[name] === 'High') ? 'High' : 'Low';
-    this.#queues.drop(queue, UNIDENTIFIED, 'kernel', count);
+    const [only] = affected;
+    const name = stream !== 'audit' && affected.length === 1 && only !== undefined ? only.name : UNIDENTIFIED;
+    this.#queues.drop(queue, name, reason, count);
   }
 
   /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */

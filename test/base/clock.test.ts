@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import sinon from 'sinon';
 import { systemClock, TimeLimitError } from '../../src/base/clock.ts';
 import { days, milliseconds, seconds } from '../../src/base/duration.ts';
@@ -27,6 +28,26 @@ describe('systemClock', () => {
     const before = systemClock.monotonic();
     await time.tickAsync(1_500);
     assert.equal(systemClock.monotonic() - before, 1_500);
+  });
+
+  it('tells the time of what the kernel recorded', async () => {
+    await time.tickAsync(5_000);
+    const recorded = systemClock.monotonic() * 1e6;
+    await time.tickAsync(1_500);
+    assert.equal(systemClock.fromKernel(recorded).toISOString(), '2024-05-01T12:00:05.000Z');
+    assert.equal(systemClock.fromKernel(BigInt(recorded) + 250_000_000n).toISOString(), '2024-05-01T12:00:05.250Z');
+  });
+
+  it('does not let the kernel tell of what is to come', () => {
+    assert.equal(systemClock.fromKernel(2 ** 63).getTime(), systemClock.now().getTime());
+  });
+
+  it("reads the kernel's own clock", () => {
+    time.restore();
+    const [uptime = 0] = readFileSync('/proc/uptime', 'latin1').split(' ').map(Number);
+    // The same to 10 ms on a machine that has never slept; else behind by so long.
+    const age = Date.now() - systemClock.fromKernel(uptime * 1e9).getTime();
+    assert.ok(age >= 0 && age < 1_000, `${age} ms`);
   });
 
   it('sleeps as long as told', async () => {

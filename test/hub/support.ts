@@ -45,6 +45,7 @@ export function fastClock(times: number, limits = 1): Clock {
   return {
     now: () => new Date(systemClock.now().getTime() + slept),
     monotonic: () => milliseconds(systemClock.monotonic() + slept),
+    fromKernel: (nanoseconds) => new Date(systemClock.fromKernel(nanoseconds).getTime() + slept),
     async sleep(wait, signal) {
       await systemClock.sleep(milliseconds(wait / times), signal);
       if (signal?.aborted !== true) slept += wait;

@@ -16,6 +16,7 @@ export class HandClock implements Clock {
 
   now = () => new Date(this.#now);
   monotonic = () => milliseconds(this.#now);
+  fromKernel = () => this.now();
   within = async <T>(_limit: unknown, _what: string, work: Promise<T>) => work;
 
   sleep(wait: number, signal?: AbortSignal): Promise<void> {

@@ -70,7 +70,12 @@ describe('Triggers', () => {
     new Triggers({
       collectors,
       settings,
-      lookups: { userName: () => 'root' },
+      lookups: {
+        userName: () => 'root',
+        containerId: () => undefined,
+        started: () => ({ containerId: undefined, sha256: undefined }),
+        interfaceName: () => undefined,
+      },
       aggregator: {
         add: (collector, queue, payload, time) => {
           assert.notEqual(payload.Text, refused);
@@ -212,9 +217,9 @@ describe('Triggers', () => {
 
   it('counts what the kernel lost where the most urgent of what it may have been would wait', () => {
     const triggers = create();
-    triggers.lost(5);
+    triggers.drop('audit', 'kernel', 5);
     change({ Calls: 'Off', Lines: 'High' });
-    triggers.lost(3);
+    triggers.drop('audit', 'kernel', 3);
     assert.deepEqual(queues.dropped, [
       ['High', 'Unidentified', 'kernel', 5],
       ['Low', 'Unidentified', 'kernel', 3],
