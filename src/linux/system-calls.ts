@@ -1,11 +1,18 @@
 import { createRequire } from 'node:module';
 import { AgentError, messageOf } from '../base/errors.ts';
+import { lengthOf } from './socket-filter.ts';
+
+/** Of asm-generic/socket.h; the same wherever Node runs. */
+const SOL_SOCKET = 1;
+const SO_ATTACH_FILTER = 26;
 
 /** System calls that Node has no function for. Each returns -1 when it fails; `errno()` says why, if asked at once. */
 interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
+  /** Has the kernel run a classic BPF program on each datagram; see SO_ATTACH_FILTER in socket(7). */
+  attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
   flock(fd: number, operation: number): number;
   errno(): number;
@@ -23,10 +30,18 @@ export function systemCalls(): SystemCalls {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     const libc = koffi.load(null); // this process: Node is linked against the C library, whichever it is
+    // struct sock_fprog of linux/filter.h: it holds an address, which no Buffer of ours could.
+    const program = koffi.struct({ length: 'uint16_t', instructions: 'const uint8_t *' });
+    const programBytes = koffi.sizeof(program);
+    const attach = libc.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
     loaded = {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
       setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+      attachFilter(fd, instructions) {
+        const value = { length: lengthOf(instructions), instructions };
+        return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);
+      },
       flock: libc.func('int flock(int, int)'),
       errno: () => koffi.errno(),
     };

@@ -7,6 +7,9 @@ const LITTLE = endianness() === 'LE';
 
 export const readU16 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt16LE(at) : from.readUInt16BE(at));
 export const readU32 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt32LE(at) : from.readUInt32BE(at));
+/** Up to 2^53 exactly. */
+export const readU64 = (from: Buffer, at: number): number =>
+  readU32(from, LITTLE ? at : at + 4) + readU32(from, LITTLE ? at + 4 : at) * 2 ** 32;
 export const readI32 = (from: Buffer, at: number): number => readU32(from, at) | 0;
 export const writeU16 = (into: Buffer, at: number, value: number): number =>
   LITTLE ? into.writeUInt16LE(value, at) : into.writeUInt16BE(value, at);

@@ -3,11 +3,13 @@ import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../base/errors.ts';
 import { systemCalls } from '../system-calls.ts';
+import { takeInherited } from './inherited.ts';
 import { encodeMessage, writeU16, writeU32 } from './message.ts';
 
 /** Families of netlink: linux/netlink.h. */
 export const NETLINK_SOCK_DIAG = 4;
 export const NETLINK_AUDIT = 9;
+export const NETLINK_CONNECTOR = 11;
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
@@ -26,6 +28,10 @@ interface Options {
   readonly groups?: number;
   /** Room for what has arrived and isn't read yet. Granted in full with CAP_NET_ADMIN, else up to net.core.rmem_max. */
   readonly receiveBufferBytes?: number;
+  /** A classic BPF program (see socket-filter.ts) that says which datagrams may come; in force from the first one on. */
+  readonly filter?: Buffer;
+  /** Must not be one that a service manager keeps open, too. */
+  readonly own?: boolean;
 }
 
 /**
@@ -43,8 +49,12 @@ export class NetlinkSocket {
   #sequence = 0;
   #open = true;
 
-  constructor(fd: number) {
+  readonly #giveBack: () => void;
+
+  /** @param giveBack what to do with it at close, when it isn't this process's to close */
+  constructor(fd: number, giveBack = () => closeSync(fd)) {
     this.fd = fd;
+    this.#giveBack = giveBack;
   }
 
   /**
@@ -84,24 +94,48 @@ export class NetlinkSocket {
     }
   }
 
+  /**
+   * Lets the kernel throw away what a classic BPF program doesn't keep, instead of what it was told before. What has
+   * arrived already stays.
+   *
+   * @returns whether it does: not where koffi has no binary, or a seccomp filter forbids it
+   */
+  filter(program: Buffer): boolean {
+    try {
+      return this.#open && systemCalls().attachFilter(this.fd, program) === 0;
+    } catch {
+      return false;
+    }
+  }
+
   /** Safe to call twice. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    closeSync(this.fd);
+    this.#giveBack();
   }
 }
 
 /**
- * Makes a netlink socket.
+ * A netlink socket: one that a service manager has passed on (see inherited.ts) if there is such a one, else a new one.
  *
  * @param protocol the family, such as NETLINK_SOCK_DIAG
  * @throws AgentError SOCKET_UNAVAILABLE when koffi has no binary here, or the kernel refuses
  */
-export function openNetlink(protocol: number, { groups = 0, receiveBufferBytes }: Options = {}): NetlinkSocket {
+export function openNetlink(protocol: number, options: Options = {}): NetlinkSocket {
+  const { groups = 0, receiveBufferBytes, filter, own = false } = options;
+  const loan = own ? undefined : takeInherited(protocol, groups);
+  if (loan !== undefined) {
+    const socket = new NetlinkSocket(loan.fd, loan.giveBack);
+    if (filter !== undefined) socket.filter(filter);
+    // What it got before the agent started is what it is kept open for.
+    if (loan.isStale) while (socket.receive() !== undefined);
+    return socket;
+  }
   const system = systemCalls();
   const fd = system.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0) throw refused(`socket() of netlink family ${protocol}`, system.errno());
+  if (filter !== undefined) system.attachFilter(fd, filter); // without it there is more to read, and nothing else
   // struct sockaddr_nl: u16 family, u16 padding, u32 port (0: the kernel picks one), u32 groups.
   const address = Buffer.alloc(12);
   writeU16(address, 0, AF_NETLINK);
