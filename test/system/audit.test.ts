@@ -6,40 +6,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { AgentError } from '../../src/base/errors.ts';
-import type { AuditEvent, AuditRule, StreamSink, Streams } from '../../src/contract/sources.ts';
+import { seconds } from '../../src/base/duration.ts';
+import type { AuditRule } from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
-import { ProcessEvents } from '../../src/linux/audit/choose.ts';
+import { SourceLadder } from '../../src/linux/audit/choose.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { elf32 } from './elf32.ts';
+import { Recorder } from './recorder.ts';
 import { missingForAudit, require } from './require.ts';
 
 const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
-
-/** What a source has delivered. */
-class Recorder implements StreamSink {
-  readonly events: AuditEvent[] = [];
-  lostEvents = 0;
-
-  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
-    if (stream === 'audit') this.events.push(...(records as readonly AuditEvent[]));
-  }
-
-  lost(count: number): void {
-    this.lostEvents += count;
-  }
-
-  /** The programs that were started with this among their arguments. */
-  withArgument(argument: string): AuditEvent[] {
-    return this.events.filter(({ argv }) => argv?.includes(argument));
-  }
-}
 
 describe("the kernel's audit", function () {
   this.timeout(60_000);
@@ -352,44 +333,31 @@ describe("the kernel's audit", function () {
     }
   });
 
-  it('is not taken from a daemon that lives', async () => {
-    const pid = await hold();
-    const found = await settings();
-    const present = (await ourRules()).length;
-    await assert.rejects(open(), (error) => {
-      assert.ok(error instanceof AgentError);
-      assert.equal(error.id, 'AUDIT_UNAVAILABLE');
-      assert.match(error.message, new RegExp(`\\b${pid}\\b`));
-      assert.notEqual(error.remedy, '');
-      return true;
-    });
-    assert.deepEqual(await settings(), found);
-    assert.equal((await ourRules()).length, present);
-  });
-
-  it('gives way to /proc when it is lost, and to nothing when nothing is asked for', async () => {
-    const events = new ProcessEvents({ rules: () => rules, sink: recorder, clock: systemClock, log, hostRoot: '/' });
-    await events.start();
+  it('comes from the ladder as long as somebody wants it, and is left as it was found', async () => {
+    const feeds = new Set<'audit' | 'processes'>(['audit', 'processes']);
+    const wanted = () => ({ rules: EXECS, feeds });
+    const ladder = new SourceLadder({ wanted, sink: recorder, clock: systemClock, log, hostRoot: '/' });
+    await ladder.start();
     try {
-      assert.deepEqual(events.status(), { state: 'on', source: 'auditUnicast' });
-      await control.set({ pid: 0 });
-      const pid = await hold();
-      await systemClock.sleep(seconds(6));
-      const status = events.status();
-      assert.equal(status.state, 'degraded');
-      assert.equal(status.source, 'procPolling');
-      assert.match(status.reason ?? '', new RegExp(`\\b${pid}\\b`));
-      rules = [];
-      await events.refresh();
-      assert.deepEqual(events.status(), { state: 'off' });
-      child?.kill('SIGKILL');
-      await systemClock.sleep(milliseconds(200));
-      rules = EXECS;
-      await events.refresh();
-      assert.deepEqual(events.status(), { state: 'on', source: 'auditUnicast' });
+      assert.deepEqual(ladder.status('processes'), { state: 'on', source: 'auditUnicast' });
+      feeds.clear();
+      await ladder.refresh();
+      assert.deepEqual(ladder.status('processes'), { state: 'off' });
+      assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+      feeds.add('audit');
+      await ladder.refresh();
+      assert.deepEqual(ladder.status('audit'), { state: 'on', source: 'auditUnicast' });
     } finally {
-      await events.stop();
+      await ladder.stop();
     }
     assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
+  });
+
+  it('is taken again when somebody takes it away by force', async () => {
+    const opened = await open();
+    await control.set({ pid: 0 });
+    await systemClock.sleep(seconds(6));
+    assert.equal(opened.status().source, 'auditUnicast');
+    assert.equal((await settings()).pid, process.pid);
   });
 });

@@ -1,6 +1,7 @@
 import type { Context } from 'mocha';
 import { systemClock } from '../../src/base/clock.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
+import { isAlive } from '../../src/linux/audit/slot-watch.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 
 /**
@@ -29,15 +30,5 @@ export async function missingForAudit(): Promise<string | undefined> {
     return `the kernel's audit can't be had: ${(error as Error).message}`;
   } finally {
     control?.close();
-  }
-}
-
-/** The pid of a daemon that was killed stays in audit's status until the next record. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }

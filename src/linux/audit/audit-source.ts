@@ -2,25 +2,30 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { AuditEvent, AuditRule, StreamSink } from '../../contract/sources.ts';
+import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
-import { readHeader } from './header.ts';
-import { LossMeter } from './loss.ts';
-import { BPRM_FCAPS, PATH, PROCTITLE, Reassembler } from './reassembler.ts';
-import { excludeRule, type KernelRule, memoIn, memoRule, syscallRules } from './rules.ts';
+import { KernelRules } from './kernel-rules.ts';
+import { RecordStream } from './record-stream.ts';
+import { type KernelRule, memoIn, memoRule } from './rules.ts';
+import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, parseSettings, RUNNING, restore, type Settings } from './status.ts';
-import { ABIS } from './syscalls.ts';
 
 /** Holds some 7,000 records, above the 8,192 of the kernel's backlog. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** MAX_AUDIT_MESSAGE_LENGTH of linux/audit.h is 8970. */
 const LONGEST_RECORD_BYTES = 16 * 1024;
+/** AUDIT_NLGRP_READLOG of linux/audit.h, as a mask: every record, for whoever has CAP_AUDIT_READ. */
+const READLOG = 1;
 
-/** Records nobody reads: four of the seven that every start of a program makes. Only the daemon may leave them out. */
-const EXCLUDED = [PATH, PROCTITLE, BPRM_FCAPS];
+/** Below are answers to requests. */
+const FIRST_RECORD_TYPE = 1100;
+/** Somebody has changed rules or settings. */
+const CONFIG_CHANGE = 1305;
+/** The kernel's question whether this daemon still lives, when another wants the slot. To read it is to answer. */
+const AUDIT_REPLACE = 1329;
 
 /** Reading in large batches costs least; the pace quickens before the receive buffer fills. */
 const LONGEST_PAUSE = milliseconds(250);
@@ -31,10 +36,11 @@ const FEW_RECORDS = 500;
 /** How long the event loop may be held up at a time, and how many records pass between two looks at the clock. */
 const LONGEST_TURN = milliseconds(5);
 const RECORDS_PER_LOOK = 32;
-/** Events handed over at a time: few enough to be garbage again before V8's young generation fills with the next ones. */
-const EVENTS_PER_BATCH = 32;
 
 const CHECK_EVERY = seconds(5);
+
+/** How long a new daemon may have taken the slot, and not yet have switched audit on. */
+const SWITCHED_ON_WITHIN = seconds(3);
 
 /** Rounds of reading at the end, and the records that each makes by itself. */
 const MOST_ROUNDS = 20;
@@ -46,26 +52,54 @@ interface Parts {
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called once when it can't go on: the slot has gone to somebody else, or reading failed. It still must be closed. */
+  /** Called after every drain, when all that was read has been handed over. */
+  readonly drained?: () => Promise<void> | void;
+  /** Called when `status()` says something else than before. */
+  readonly changed?: () => void;
+  /** Called once when it can't go on: reading failed, or the kernel refuses. It still must be closed. */
   readonly onLost?: (reason: AgentError) => void;
 }
 
 /**
- * The kernel's audit records, as its audit daemon: the one process they are sent to. There is one such slot in a
- * kernel; it is taken only when free.
+ * The kernel's audit records, in one of two roles.
  *
- * Audit's settings and rule list belong to the whole machine. What the agent changes there it remembers, puts back at
- * close, and marks, so that a killed agent's successor can do that in its stead.
+ * As its **daemon**: the one process they are sent to. There is one such slot in a kernel; it is taken only when free, and
+ * given up at once when another daemon asks for it. auditd, having been refused, exits with status 1, and its unit starts
+ * it again after a moment; then the slot is free.
+ *
+ * As a **listener** beside another daemon: a member of the multicast group that gets every record, too. When that daemon
+ * has been gone for half a minute, the slot is taken. The two roles change into each other without a gap: the new socket
+ * is opened before the old one is given up, and what comes by both is told once.
+ *
+ * Audit's settings and rule list belong to the whole machine. The daemon's settings are set, put back at close, and
+ * remembered in the kernel, so that a killed agent's successor can put them back in its stead; beside another daemon, they
+ * are that one's. Our rules bear a mark, and go at close.
  */
 export class AuditSource {
   readonly #parts: Parts;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_RECORD_BYTES);
+  readonly #watch: SlotWatch;
   #open: Opened | undefined;
   /** Rules are changed by one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#watch = new SlotWatch(parts.clock);
+  }
+
+  /** Which role it has. Only to be asked while it is open. */
+  status(): SourceStatus {
+    const opened = this.#open;
+    if (opened === undefined) return { state: 'off' };
+    if (opened.role === 'daemon') return { state: 'on', source: 'auditUnicast' };
+    const { daemon, noDaemon } = opened;
+    const alone =
+      noDaemon === undefined
+        ? 'The audit slot has just become free; it will be taken unless another daemon does.'
+        : `The kernel prints audit records to its log, too, since it has no daemon. ${noDaemon.message} ${noDaemon.remedy}`;
+    const reason = daemon === 0 ? alone : `Reads beside the audit daemon, process ${daemon}.`;
+    return { state: 'on', source: 'auditMulticast', reason };
   }
 
   /** @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE, audit then being as it was */
@@ -100,18 +134,14 @@ export class AuditSource {
   }
 
   async #connect(): Promise<Opened> {
-    const { clock } = this.#parts;
-    const control = new AuditControl(openNetlink(NETLINK_AUDIT), clock);
+    const control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
     let opened: Opened | undefined;
     try {
       const status = await control.status();
-      const socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES });
-      opened = this.#opened(control, socket, status, foundBefore(await control.rules()) ?? status);
-      await this.#register(opened);
-      if (!opened.locked) await control.addRule(opened.memo);
-      await this.#assertSettings(opened, RUNNING);
+      opened = this.#opened(control, status, foundBefore(await control.rules()));
+      if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
       await this.#syncRules(opened);
-      opened.loss.kernelSays(status.lost, 0);
+      opened.stream.kernelSays(status.lost);
       return opened;
     } catch (error) {
       if (opened === undefined) control.close();
@@ -120,31 +150,57 @@ export class AuditSource {
     }
   }
 
-  #opened(control: AuditControl, socket: NetlinkSocket, status: AuditStatus, found: Settings): Opened {
-    const opened: Opened = {
+  #opened(control: AuditControl, status: AuditStatus, foundBefore: Settings | undefined): Opened {
+    const { sink } = this.#parts;
+    return {
       control,
-      socket,
-      found,
-      memo: memoRule(formatSettings(found)),
+      rules: new KernelRules(control),
+      sockets: [],
+      role: undefined,
+      daemon: 0,
+      found: foundBefore ?? status,
+      settingsAreOurs: foundBefore !== undefined,
       locked: status.enabled === 2,
-      registered: false,
       stopping: new AbortController(),
-      loss: new LossMeter(),
-      batch: [],
-      reassembler: new Reassembler((event) => opened.batch.push(event)),
-      unusable: 0,
-      malformed: 0,
+      stream: new RecordStream((events) => sink.accept('audit', events)),
+      checkNow: false,
+      contender: 0,
       reading: Promise.resolve(),
     };
-    return opened;
   }
 
   /**
    * Takes the slot, or finds it taken: the kernel asks the daemon it knows whether it still lives (AUDIT_REPLACE), and
    * refuses with EEXIST if so. A pid in the status proves nothing: that of a killed daemon stays until the next record.
+   *
+   * @returns whether this is the daemon now
    */
-  async #register(opened: Opened): Promise<void> {
-    const { control, socket } = opened;
+  async #becomeDaemon(opened: Opened): Promise<boolean> {
+    const { control } = opened;
+    if (opened.noDaemon !== undefined || !this.#watch.mayTake()) return false;
+    let socket: NetlinkSocket;
+    try {
+      socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES, own: true });
+    } catch (error) {
+      opened.noDaemon = toAgentError(error); // no native code: an inherited socket can still listen
+      return false;
+    }
+    opened.sockets.push(socket);
+    if (!this.#registered(opened, socket)) {
+      opened.sockets.pop();
+      socket.close();
+      opened.daemon = (await control.status()).pid;
+      this.#watch.sawAnother();
+      return false;
+    }
+    opened.role = 'daemon';
+    opened.daemon = process.pid;
+    opened.contender = 0;
+    await this.#claimSettings(opened);
+    return true;
+  }
+
+  #registered(opened: Opened, socket: NetlinkSocket): boolean {
     const sequence = register(socket);
     // The acknowledgement is there when the request returns; records may be, too.
     for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
@@ -154,14 +210,76 @@ export class AuditSource {
         continue;
       }
       const errno = errnoIn(datagram.subarray(HEADER_BYTES)) ?? 0;
-      if (errno === 0) {
-        opened.registered = true;
-        return;
-      }
+      if (errno === 0) return true;
       const refusal = systemError(errno, 'registering as audit daemon');
-      throw refusal.code === 'EEXIST' ? taken((await control.status()).pid) : refusal;
+      if (refusal.code === 'EEXIST') return false;
+      throw refusal;
     }
     throw systemError('ETIMEDOUT', 'registering as audit daemon');
+  }
+
+  /** Sets audit up as the agent needs it, and leaves a note of how it was. */
+  async #claimSettings(opened: Opened): Promise<void> {
+    if (opened.locked) return;
+    opened.settingsAreOurs = true;
+    await opened.control.addRule(memoOf(opened));
+    await this.#assertSettings(opened, RUNNING);
+  }
+
+  /**
+   * Joins the readers of the log. What audit does is up to its daemon then; unless there is none just now, and the agent
+   * waits for one that has asked for the slot.
+   */
+  async #joinAsListener(opened: Opened): Promise<void> {
+    const { clock } = this.#parts;
+    const { pid } = await opened.control.status();
+    const daemon = pid !== process.pid && pid !== 0 && isAlive(pid) ? pid : 0;
+    // One that is just starting takes the slot first, and switches audit on then.
+    const patience = clock.monotonic() + SWITCHED_ON_WITHIN;
+    while (daemon !== 0 && (await opened.control.status()).enabled === 0) {
+      if (clock.monotonic() >= patience) throw switchedOff(daemon);
+      await clock.sleep(SHORTEST_PAUSE);
+    }
+    opened.sockets.push(openNetlink(NETLINK_AUDIT, { groups: READLOG, receiveBufferBytes: RECEIVE_BUFFER_BYTES }));
+    opened.role = 'listener';
+    opened.daemon = daemon;
+    if (daemon === 0) await this.#claimSettings(opened);
+  }
+
+  /** Another daemon wants the slot. */
+  async #yield(opened: Opened): Promise<void> {
+    const { control, contender } = opened;
+    this.#parts.log.info({ pid: contender }, 'Another audit daemon wants the slot; reading beside it from now on.');
+    this.#watch.sawAnother();
+    await this.#joinAsListener(opened);
+    await control.set({ pid: 0 });
+    await this.#leaveOldSocket(opened);
+    await this.#syncRules(opened);
+    opened.contender = 0;
+    this.#parts.changed?.();
+  }
+
+  /** Somebody took the slot away by force. */
+  async #regain(opened: Opened): Promise<void> {
+    if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
+    this.#parts.log.warn({ role: opened.role }, 'The kernel no longer had this process as its audit daemon.');
+    await this.#leaveOldSocket(opened);
+    this.#parts.changed?.();
+  }
+
+  /** Takes the slot when it has been free for long enough. */
+  async #reclaim(opened: Opened): Promise<void> {
+    if (!(await this.#becomeDaemon(opened))) return;
+    this.#parts.log.info('The audit daemon has gone; took its slot.');
+    await this.#leaveOldSocket(opened);
+    await this.#syncRules(opened);
+    this.#parts.changed?.();
+  }
+
+  /** The new socket has what comes from now on; the old one may hold what came before. */
+  async #leaveOldSocket(opened: Opened): Promise<void> {
+    await this.#drain(opened);
+    opened.sockets.shift()?.close();
   }
 
   /** Sets what isn't as it must be. A locked audit stays as it is. */
@@ -175,71 +293,67 @@ export class AuditSource {
     return change;
   }
 
-  /** Adds before it deletes, so that nothing goes unseen in between. @returns how many rules had to be added */
-  async #syncRules({ control, memo, locked }: Opened): Promise<number> {
-    const calls = syscallRules(this.#parts.rules(), ABIS[process.arch] ?? []);
-    const wanted = locked ? calls : [memo, ...EXCLUDED.map(excludeRule), ...calls];
-    const present = (await control.rules()).filter(({ ours }) => ours);
-    const missing = wanted.filter((rule) => !present.some(({ data }) => data.equals(rule)));
+  /** @returns how many rules had to be added */
+  async #syncRules(opened: Opened): Promise<number> {
+    const { rules, locked, role, settingsAreOurs } = opened;
+    const wanted = this.#parts.rules();
     if (locked) {
-      if (missing.length > 0) throw lockedOut();
+      if (!(await rules.has(wanted))) throw lockedOut();
       return 0;
     }
-    for (const rule of missing) await control.addRule(rule);
-    for (const { data } of present) {
-      if (!wanted.some((rule) => rule.equals(data))) await control.deleteRule(data);
-    }
-    return missing.length;
+    const memo = settingsAreOurs ? { memo: memoOf(opened) } : {};
+    return rules.sync({ rules: wanted, exclude: role === 'daemon', ...memo });
   }
 
   /** Undoes what open did, as far as it got, in an order that leaves the memo until all else is done. */
   async #release(opened: Opened): Promise<void> {
-    const { control, socket } = opened;
+    const { control, role, sockets } = opened;
     try {
-      // Without the slot nothing was changed, and rules with our key are those of an agent that lives.
-      if (opened.registered) await this.#restore(opened);
+      // Without a role nothing was changed, and rules with our key are those of an agent that lives.
+      if (role !== undefined) await this.#restore(opened);
     } finally {
-      socket.close();
+      for (const socket of sockets) socket.close();
       control.close();
     }
   }
 
   async #restore(opened: Opened): Promise<void> {
     const { log } = this.#parts;
-    const { control, found, locked } = opened;
-    const ours = locked ? [] : (await control.rules()).filter((rule) => rule.ours);
+    const { control, found, locked, settingsAreOurs } = opened;
+    const ours = locked ? [] : await opened.rules.ours();
     for (const rule of ours) if (memoIn(rule) === undefined) await control.deleteRule(rule.data);
     await this.#finish(opened).catch((err: unknown) => log.warn({ err }, 'Could not read the last events.'));
     const status = await control.status();
-    // Another daemon needs the settings as they are. The memo stays, for whoever can restore them one day.
-    if (status.pid !== process.pid && status.pid !== 0) return;
-    const change = locked ? {} : restore(found, status);
+    const isFree = status.pid === process.pid || status.pid === 0 || !isAlive(status.pid);
+    // Another daemon needs the settings as they are.
+    const change = locked || !settingsAreOurs || !isFree ? {} : restore(found, status);
     if (Object.keys(change).length > 0) await control.set(change);
     for (const rule of ours) if (memoIn(rule) !== undefined) await control.deleteRule(rule.data);
     if (status.pid === process.pid) await control.set({ pid: 0 });
   }
 
   /**
-   * The last events, and the last losses. What the kernel couldn't deliver waits in its retry queue until there is another
-   * record; so one is made, by setting what is set already, until no more come than that.
+   * The last events, and the last losses. What the kernel couldn't deliver to its daemon waits in its retry queue until
+   * there is another record; so one is made, by setting what is set already, until no more come than that.
    */
   async #finish(opened: Opened): Promise<void> {
     const { clock, sink } = this.#parts;
-    const { control, loss, locked, reassembler } = opened;
+    const { control, stream, locked, role } = opened;
     for (let round = 0, records = FEW_RECORDS; round < MOST_ROUNDS && records > RECORDS_PER_ROUND; round += 1) {
-      if (!locked) await control.set({ failure: RUNNING.failure });
+      if (!locked && role === 'daemon') await control.set({ failure: RUNNING.failure });
       await clock.sleep(SHORTEST_PAUSE);
       records = await this.#drain(opened);
     }
-    reassembler.flush();
-    this.#deliver(opened);
-    loss.kernelSays((await control.status()).lost, reassembler.counts.missing);
-    const lost = loss.take(clock.monotonic(), true) + this.#newlyUnusable(opened);
-    if (lost > 0) sink.lost(lost);
+    stream.flush();
+    await this.#parts.drained?.();
+    stream.kernelSays((await control.status()).lost);
+    const lost = stream.takeLost(clock.monotonic(), true);
+    if (lost > 0) sink.drop('audit', 'kernel', lost);
   }
 
   async #read(opened: Opened): Promise<void> {
-    const { clock, sink, onLost } = this.#parts;
+    const { clock, sink, onLost, drained } = this.#parts;
+    const { stream } = opened;
     const { signal } = opened.stopping;
     let pause: Duration = SHORTEST_PAUSE;
     let checkAt = clock.monotonic() + CHECK_EVERY;
@@ -247,14 +361,16 @@ export class AuditSource {
       while (!signal.aborted) {
         const records = await this.#drain(opened);
         const now = clock.monotonic();
-        opened.reassembler.expire(now);
-        this.#deliver(opened);
-        if (now >= checkAt) {
+        stream.expire(now);
+        await drained?.();
+        if (opened.contender !== 0) await this.#inTurn(() => this.#yield(opened));
+        if (now >= checkAt || opened.checkNow) {
           checkAt = now + CHECK_EVERY;
+          opened.checkNow = false;
           await this.#inTurn(() => this.#check(opened));
         }
-        const lost = opened.loss.take(now) + this.#newlyUnusable(opened);
-        if (lost > 0) sink.lost(lost);
+        const lost = stream.takeLost(now);
+        if (lost > 0) sink.drop('audit', 'kernel', lost);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         await clock.sleep(pause, signal);
@@ -264,36 +380,55 @@ export class AuditSource {
     }
   }
 
-  /** Whether audit is still as the agent needs it; puts right what others undid. @throws AgentError when the slot is gone */
+  /** Whether audit is still as the agent needs it; puts right what others undid, and follows them where it must. */
   async #check(opened: Opened): Promise<void> {
     const { log } = this.#parts;
-    const { control, loss, reassembler, socket } = opened;
-    const status = await control.status();
-    loss.kernelSays(status.lost, reassembler.counts.missing);
-    if (status.pid !== process.pid) throw status.pid === 0 ? dismissed() : taken(status.pid);
-    const { enabled, backlogWaitTime } = RUNNING;
-    const change = await this.#assertSettings(opened, { enabled, backlogWaitTime });
-    if (Object.keys(change).length > 0) log.warn(change, 'Somebody changed the settings of audit; set them again.');
+    const status = await opened.control.status();
+    opened.stream.kernelSays(status.lost);
+    await this.#checkSlot(opened, status);
+    if (opened.settingsAreOurs) {
+      const { enabled, backlogWaitTime } = RUNNING;
+      const change = await this.#assertSettings(opened, { enabled, backlogWaitTime });
+      if (Object.keys(change).length > 0) log.warn(change, 'Somebody changed the settings of audit; set them again.');
+    } else if (status.enabled === 0) throw switchedOff(opened.daemon);
     const added = await this.#syncRules(opened);
     if (added > 0) log.warn({ rules: added }, 'Somebody removed audit rules of the agent; added them again.');
-    const { missing, late } = reassembler.counts;
-    log.trace({ missing, late, malformed: opened.malformed, overruns: socket.overruns }, 'Checked audit.');
+    log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
+  }
+
+  async #checkSlot(opened: Opened, { pid }: AuditStatus): Promise<void> {
+    const another = pid !== process.pid && pid !== 0 && isAlive(pid);
+    if (another) this.#watch.sawAnother();
+    if (opened.role === 'daemon') {
+      if (pid !== process.pid) await this.#regain(opened);
+      return;
+    }
+    if (!another && this.#watch.mayTake()) return this.#reclaim(opened);
+    const daemon = another ? pid : 0;
+    if (daemon !== opened.daemon) {
+      opened.daemon = daemon;
+      this.#parts.changed?.();
+    }
+    if (another) opened.settingsAreOurs = false; // and with the next sync, our note of the old ones goes
   }
 
   /** Reads until nothing is left, in turns that each end with a delivery. @returns the number of records */
   async #drain(opened: Opened): Promise<number> {
-    for (let records = 0; ; ) {
-      const { read, more } = this.#drainTurn(opened);
-      records += read;
-      this.#deliver(opened);
-      if (!more) return records;
-      await new Promise((resolve) => setImmediate(resolve));
+    let records = 0;
+    for (const socket of [...opened.sockets]) {
+      for (let more = true; more; ) {
+        const turn = this.#drainTurn(opened, socket);
+        records += turn.read;
+        more = turn.more;
+        opened.stream.deliver();
+        if (more) await new Promise((resolve) => setImmediate(resolve));
+      }
     }
+    return records;
   }
 
-  #drainTurn(opened: Opened): { read: number; more: boolean } {
+  #drainTurn(opened: Opened, socket: NetlinkSocket): { read: number; more: boolean } {
     const { clock } = this.#parts;
-    const { socket } = opened;
     const start = clock.monotonic();
     let now = start;
     for (let read = 0; ; ) {
@@ -301,7 +436,6 @@ export class AuditSource {
       if (length === undefined) return { read, more: false };
       this.#take(opened, this.#buffer, length, now);
       read += 1;
-      if (opened.batch.length >= EVENTS_PER_BATCH) this.#deliver(opened);
       if (read % RECORDS_PER_LOOK !== 0) continue;
       now = clock.monotonic();
       if (now - start >= LONGEST_TURN) return { read, more: true };
@@ -309,36 +443,21 @@ export class AuditSource {
   }
 
   /**
-   * Takes one datagram, which is one record. Its length is the datagram's: in records, unlike anywhere else in netlink,
-   * nlmsg_len leaves the header out, since auditd has always expected it so. See audit_log_end() in kernel/audit.c.
+   * Takes one datagram, which is one record. Its length is the datagram's: in those for the daemon, unlike anywhere else in
+   * netlink, nlmsg_len leaves the header out, since auditd has always expected it so. See audit_log_end() in
+   * kernel/audit.c.
    */
   #take(opened: Opened, datagram: Buffer, length: number, now: Duration): void {
     if (length < HEADER_BYTES) return;
     const type = readU16(datagram, 4);
-    if (type < FIRST_RECORD_TYPE || type === AUDIT_REPLACE) return;
-    const header = readHeader(datagram, HEADER_BYTES);
-    if (header === undefined || header.bodyAt > length) {
-      opened.malformed += 1;
+    if (type < FIRST_RECORD_TYPE) return;
+    if (type === AUDIT_REPLACE) {
+      const pid = length >= HEADER_BYTES + 4 ? readU32(datagram, HEADER_BYTES) : 0;
+      if (pid !== process.pid) opened.contender = pid;
       return;
     }
-    opened.loss.see(header.serial);
-    if (!Reassembler.wants(type)) return;
-    const text = header.bodyAt === length ? '' : datagram.toString('latin1', header.bodyAt, length);
-    opened.reassembler.accept(type, header, text, now);
-  }
-
-  #deliver(opened: Opened): void {
-    if (opened.batch.length === 0) return;
-    const events = opened.batch;
-    opened.batch = [];
-    this.#parts.sink.accept('audit', events);
-  }
-
-  #newlyUnusable(opened: Opened): number {
-    const all = opened.reassembler.counts.unusable + opened.malformed;
-    const since = all - opened.unusable;
-    opened.unusable = all;
-    return since;
+    if (type === CONFIG_CHANGE) opened.checkNow = true;
+    opened.stream.take(type, datagram, HEADER_BYTES, length, now);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -348,31 +467,34 @@ export class AuditSource {
   }
 }
 
-/** Below are answers to requests. */
-const FIRST_RECORD_TYPE = 1100;
-/** The kernel's question whether this daemon still lives, when another wants the slot. To read it is to answer. */
-const AUDIT_REPLACE = 1329;
-
 /** What belongs to one time of being open. */
 interface Opened {
   readonly control: AuditControl;
-  readonly socket: NetlinkSocket;
+  readonly rules: KernelRules;
+  /** What is read, in this order; two of them for as long as the role changes. */
+  readonly sockets: NetlinkSocket[];
+  /** Absent until it has one. */
+  role: 'daemon' | 'listener' | undefined;
+  /** The audit daemon's process, as of the last check; 0 when there is none. */
+  daemon: number;
   /** Audit's settings before any agent changed them. */
   readonly found: Settings;
-  /** The rule that keeps `found`. */
-  readonly memo: Buffer;
+  /** Whether they are as the agent set them, and the kernel holds a note of `found`. */
+  settingsAreOurs: boolean;
   /** Neither rules nor settings can change until the next boot. */
   readonly locked: boolean;
-  registered: boolean;
   readonly stopping: AbortController;
-  readonly loss: LossMeter;
-  readonly reassembler: Reassembler;
-  batch: AuditEvent[];
-  /** Events without use, and records without header, that have been told as lost. */
-  unusable: number;
-  malformed: number;
+  readonly stream: RecordStream;
+  /** Why it can't be the daemon, when that isn't because of another one. */
+  noDaemon?: AgentError;
+  /** Somebody changed rules or settings: not to wait for the next check. */
+  checkNow: boolean;
+  /** The process that wants the slot; 0 when none does. */
+  contender: number;
   reading: Promise<void>;
 }
+
+const memoOf = ({ found }: Opened): Buffer => memoRule(formatSettings(found));
 
 /** What an agent that was killed had found. */
 const foundBefore = (rules: readonly KernelRule[]): Settings | undefined => {
@@ -384,18 +506,11 @@ const foundBefore = (rules: readonly KernelRule[]): Settings | undefined => {
   return undefined;
 };
 
-const taken = (pid: number) =>
+const switchedOff = (daemon: number) =>
   new AgentError(
     'AUDIT_UNAVAILABLE',
-    `Another audit daemon, process ${pid}, receives the kernel's audit records.`,
-    'Stop it (for auditd: systemctl disable --now auditd) if the agent is to see every program start.',
-  );
-
-const dismissed = () =>
-  new AgentError(
-    'AUDIT_UNAVAILABLE',
-    'The kernel no longer has this process as its audit daemon.',
-    'Find out what resets it (auditctl, another agent), and stop that.',
+    `Audit is switched off, though it has a daemon, process ${daemon}.`,
+    'Switch it on (auditctl -e 1), or stop the daemon and let the agent do it.',
   );
 
 const lockedOut = () =>

@@ -4,49 +4,78 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import { ConnectorProcesses } from '../process-connector.ts';
 import { ProcessPolling } from '../process-polling.ts';
+import type { ProcessTable } from '../process-table.ts';
+import { AuditLogSource } from './audit-log-source.ts';
 import { AuditSource } from './audit-source.ts';
+import type { LogPosition } from './log-tail.ts';
 
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);
 
+/** What a source tells of: everything that audit does, or only that programs are started. */
+type Feed = 'audit' | 'processes';
+
+interface Wanted {
+  /** What audit is to report; only asked when `feeds` has it. */
+  readonly rules: readonly AuditRule[];
+  /** Empty when every collector that needs any is off. */
+  readonly feeds: ReadonlySet<Feed>;
+}
+
 interface Parts {
-  /** What is to be reported; empty when every collector that needs any is off. */
-  readonly rules: () => readonly AuditRule[];
+  readonly wanted: () => Wanted;
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where the host's root directory is: `/`, or where a container has it mounted. */
   readonly hostRoot: string;
+  /** The processes that are known; see ConnectorProcesses. */
+  readonly table?: ProcessTable;
+  /** Where the last run ended in auditd's log. */
+  readonly resume?: () => { readonly position?: LogPosition | undefined; readonly since?: number | undefined };
+  /** Called when everything that audit had just now has been handed over. */
+  readonly drained?: (position?: LogPosition) => Promise<void> | void;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
 }
 
-/** One way to learn of processes. */
+/** One way to learn what happens. */
 interface Source {
   /** Rejects when it can't be had now. */
   open(): Promise<void> | void;
   /** The rules have changed. */
-  refresh?(): Promise<void>;
+  refreshRules?(): Promise<void>;
   close(): Promise<void>;
+  /** Says more than the rung's name does. */
+  status?(): SourceStatus;
+}
+
+interface RungParts extends Parts {
+  readonly rules: () => readonly AuditRule[];
+  readonly onLost: (reason: AgentError) => void;
+  readonly changed: () => void;
 }
 
 interface Rung {
   /** As the status names it (contract §2). */
   readonly name: string;
-  make(parts: Parts & { readonly onLost: (reason: AgentError) => void }): Source;
+  readonly feeds: Feed;
+  make(parts: RungParts): Source;
 }
 
-/** The best first. */
+/** The best first. What each can see, and costs, is in src/README.md. */
 const LADDER: readonly Rung[] = [
+  // As the kernel's audit daemon, or beside another one: audit-source.ts changes between the two by itself.
+  { name: 'audit', feeds: 'audit', make: (parts) => new AuditSource(parts) },
   {
-    name: 'auditUnicast',
-    make(parts) {
-      const source = new AuditSource(parts);
-      return { open: () => source.open(), refresh: () => source.refreshRules(), close: () => source.close() };
-    },
+    name: 'auditLog',
+    feeds: 'audit',
+    make: ({ resume, ...parts }) => new AuditLogSource({ ...parts, ...(resume === undefined ? {} : { from: resume }) }),
   },
-  { name: 'procPolling', make: (parts) => new ProcessPolling(parts) },
+  { name: 'procConnector', feeds: 'processes', make: (parts) => new ConnectorProcesses(parts) },
+  { name: 'procPolling', feeds: 'processes', make: (parts) => new ProcessPolling(parts) },
 ];
 
 interface Standing {
@@ -55,11 +84,11 @@ interface Standing {
 }
 
 /**
- * What happens to processes, from the best source that can be had: tries them in order, goes down when one is lost, and
- * tries to go up again every minute. With no rules, nothing is open at all.
+ * What happens on this system, from the best source that can be had: tries them in order, goes down when one is lost,
+ * and tries to go up again every minute. With nothing wanted, nothing is open at all.
  */
-export class ProcessEvents implements Service {
-  readonly name = 'process events';
+export class SourceLadder implements Service {
+  readonly name = 'sources of events';
   readonly #parts: Parts;
   readonly #ladder: readonly Rung[];
   #standing: Standing | undefined;
@@ -91,23 +120,37 @@ export class ProcessEvents implements Service {
     this.#stopping = undefined;
   }
 
-  status(): SourceStatus {
-    const source = this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung]?.name;
-    const reason = this.#obstacle === undefined ? undefined : `${this.#obstacle.message} ${this.#obstacle.remedy}`;
-    const explained = reason === undefined ? {} : { reason };
-    if (source !== undefined) {
-      return this.#standing?.rung === 0 ? { state: 'on', source } : { state: 'degraded', source, ...explained };
-    }
-    return reason === undefined ? { state: 'off' } : { state: 'unavailable', ...explained };
+  /** What the source in use tells of; `undefined` when there is none. */
+  get feed(): Feed | undefined {
+    return this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung]?.feeds;
   }
 
-  /** To be called when `rules()` has something else to say. Never rejects. */
+  /** How things stand for who needs `feed`. Program starts come from either kind of source. */
+  status(feed: Feed): SourceStatus {
+    const reason = this.#obstacle === undefined ? undefined : `${this.#obstacle.message} ${this.#obstacle.remedy}`;
+    const explained = reason === undefined ? {} : { reason };
+    const rung = this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung];
+    if (rung === undefined || (feed === 'audit' && rung.feeds !== 'audit')) {
+      return reason === undefined ? { state: 'off' } : { state: 'unavailable', ...explained };
+    }
+    const told = this.#standing?.source.status?.();
+    if (told !== undefined) return told;
+    return this.#standing?.rung === 0
+      ? { state: 'on', source: rung.name }
+      : { state: 'degraded', source: rung.name, ...explained };
+  }
+
+  /** To be called when `wanted()` has something else to say. Never rejects. */
   async refresh(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
-      if (this.#parts.rules().length === 0) await this.#release();
+      const { feeds } = this.#parts.wanted();
+      const { feed } = this;
+      // A source that nobody needs any more goes; one that tells of program starts serves as long as those are wanted.
+      if (feed !== undefined && !feeds.has(feed)) await this.#release();
+      if (feeds.size === 0) await this.#release();
       else if (this.#standing === undefined) await this.#climb();
-      else await this.#standing.source.refresh?.().catch((error: unknown) => this.#fall(toAgentError(error)));
+      else await this.#standing.source.refreshRules?.().catch((error: unknown) => this.#fall(toAgentError(error)));
     });
   }
 
@@ -115,7 +158,7 @@ export class ProcessEvents implements Service {
     while (!signal.aborted) {
       await this.#parts.clock.sleep(TRY_AGAIN, signal);
       await this.#inTurn(async () => {
-        if (signal.aborted || this.#parts.rules().length === 0) return;
+        if (signal.aborted || this.#parts.wanted().feeds.size === 0) return;
         if (this.#standing?.rung !== 0) await this.#climb();
       });
     }
@@ -124,18 +167,27 @@ export class ProcessEvents implements Service {
   /** Opens the best source that is better than the one in use. */
   async #climb(): Promise<void> {
     const limit = this.#standing?.rung ?? this.#ladder.length;
-    for (const [rung, { name, make }] of this.#ladder.slice(0, limit).entries()) {
-      const source = make({ ...this.#parts, onLost: (reason) => this.#lost(source, reason) });
+    const { feeds: wanted } = this.#parts.wanted();
+    let best = true;
+    for (const [rung, { name, feeds, make }] of this.#ladder.slice(0, limit).entries()) {
+      if (!wanted.has(feeds)) continue;
+      const source: Source = make({
+        ...this.#parts,
+        rules: () => this.#parts.wanted().rules,
+        onLost: (reason) => this.#lost(source, reason),
+        changed: () => this.#tell(),
+      });
       try {
         await source.open();
       } catch (error) {
-        if (rung === 0) this.#obstacle = toAgentError(error);
-        this.#parts.log.debug({ source: name, err: error }, 'Could not open a source of process events.');
+        if (best) this.#obstacle = toAgentError(error);
+        best = false;
+        this.#parts.log.debug({ source: name, err: error }, 'Could not open a source of events.');
         continue;
       }
       await this.#standing?.source.close();
       this.#standing = { rung, source };
-      if (rung === 0) this.#obstacle = undefined;
+      if (best) this.#obstacle = undefined;
       return;
     }
   }
@@ -150,7 +202,7 @@ export class ProcessEvents implements Service {
   async #fall(reason: AgentError): Promise<void> {
     const { log } = this.#parts;
     const { id, remedy } = reason;
-    log.warn({ id, remedy, err: reason }, 'Lost the source of process events.');
+    log.warn({ id, remedy, err: reason }, 'Lost the source of events.');
     await this.#release();
     await this.#climb();
   }
@@ -168,14 +220,13 @@ export class ProcessEvents implements Service {
   }
 
   #tell(): void {
-    const status = this.status();
+    const status = this.status(this.#parts.wanted().feeds.has('processes') ? 'processes' : 'audit');
     const text = JSON.stringify(status);
     if (text === this.#told) return;
     this.#told = text;
     const { log, changed } = this.#parts;
-    if (status.state === 'degraded' || status.state === 'unavailable') {
-      log.warn(status, 'Process events are incomplete.');
-    } else log.info(status, 'The source of process events has changed.');
+    if (status.state === 'degraded' || status.state === 'unavailable') log.warn(status, 'Events are incomplete.');
+    else log.info(status, 'The source of events has changed.');
     changed?.();
   }
 }

@@ -1,19 +1,35 @@
 import type { Duration } from '../../base/duration.ts';
 import { seconds } from '../../base/duration.ts';
-import type { AuditEvent, AuditFields } from '../../contract/sources.ts';
+import {
+  type AuditEvent,
+  type AuditFields,
+  type SocketAddress,
+  USER_RECORDS,
+  type UserRecord,
+} from '../../contract/sources.ts';
 import type { AuditHeader } from './header.ts';
 import { ArgumentCollector, type Arguments, CALL_FIELDS, parseField, parseFields } from './record.ts';
+import { parseSocketAddress } from './socket-address.ts';
 import { nameCall } from './syscalls.ts';
 
 /** Types of records, from linux/audit.h. */
 export const SYSCALL = 1300;
 export const PATH = 1302;
+export const SOCKETCALL = 1304;
+export const SOCKADDR = 1306;
 export const CWD = 1307;
 export const EXECVE = 1309;
 /** "End of event": the last record of an event that has several. */
 export const EOE = 1320;
 export const BPRM_FCAPS = 1321;
 export const PROCTITLE = 1327;
+/** What IMA measured by one of its `audit` rules. */
+export const INTEGRITY_RULE = 1805;
+
+/** Records that are an event by themselves: programs write them, one at a time. */
+const USER_RECORD_NAMES = new Map<number, UserRecord>(
+  Object.entries(USER_RECORDS).map(([name, type]) => [type, name as UserRecord]),
+);
 
 /** How long an event may wait for records that are missing. The kernel writes all of one within a system call. */
 const PATIENCE = seconds(2);
@@ -31,6 +47,9 @@ interface Pending {
   /** What `arguments` come to, once that is known. */
   command?: Arguments;
   cwd?: string;
+  address?: SocketAddress;
+  socketcall?: readonly number[];
+  imaHash?: string;
   ended: boolean;
 }
 
@@ -49,16 +68,33 @@ export class Reassembler {
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
   readonly #emit: (event: AuditEvent) => void;
+  /** The type of the record that ends an event. */
+  readonly #end: number;
   /** Serials of the events last given out, each at its own remainder. No entry fits its place before it is written. */
   readonly #finished = Uint32Array.from({ length: REMEMBERED }, (_, index) => index + 1);
 
-  constructor(emit: (event: AuditEvent) => void) {
+  /**
+   * @param endRecords whether events of several records have an end record. auditd leaves it out of its log; there the
+   *   PROCTITLE record is the last one, unless a rule excludes it.
+   */
+  constructor(emit: (event: AuditEvent) => void, { endRecords = true } = {}) {
     this.#emit = emit;
+    this.#end = endRecords ? EOE : PROCTITLE;
   }
 
   /** Whether records of this type are part of an event; of others the text need not be made. */
-  static wants(type: number): boolean {
-    return type === SYSCALL || type === EXECVE || type === CWD || type === EOE;
+  wants(type: number): boolean {
+    switch (type) {
+      case SYSCALL:
+      case EXECVE:
+      case CWD:
+      case SOCKADDR:
+      case SOCKETCALL:
+      case INTEGRITY_RULE:
+        return true;
+      default:
+        return type === this.#end || USER_RECORD_NAMES.has(type);
+    }
   }
 
   /**
@@ -66,13 +102,19 @@ export class Reassembler {
    * @param now of the monotonic clock
    */
   accept(type: number, { serial, time }: AuditHeader, text: string, now: Duration): void {
+    const userRecord = USER_RECORD_NAMES.get(type);
     let event = this.#pending.get(serial);
     if (event === undefined) {
       if (this.#finished[serial % REMEMBERED] === serial) {
         this.counts.late += 1;
         return;
       }
-      if (type === EOE) return; // of an event that had nothing for us
+      if (userRecord !== undefined) {
+        this.#finished[serial % REMEMBERED] = serial;
+        this.#emit(userEvent(userRecord, time, serial, text));
+        return;
+      }
+      if (type === this.#end) return; // of an event that had nothing for us
       event = { time, serial, since: now, ended: false };
       if (this.#pending.size >= MOST_PENDING) this.#releaseOldest();
       this.#pending.set(serial, event);
@@ -87,7 +129,15 @@ export class Reassembler {
       const before = event.arguments.size;
       event.arguments.add(text);
       this.#pendingBytes += event.arguments.size - before;
-    } else if (type === EOE) {
+    } else if (type === SOCKADDR) {
+      const address = parseSocketAddress(parseField(text, 'saddr'));
+      if (address !== undefined) event.address = address;
+    } else if (type === SOCKETCALL) {
+      event.socketcall = socketcallArguments(text);
+    } else if (type === INTEGRITY_RULE) {
+      const hash = parseField(text, 'hash');
+      if (hash !== undefined) event.imaHash = hash;
+    } else if (type === this.#end) {
       event.ended = true;
     }
     if (event.ended && isWhole(event)) this.#release(event);
@@ -150,18 +200,33 @@ function missingIn(event: Pending): number {
   return Number(!isWhole(event)) + Number(lacksDirectory) + Number(!event.ended);
 }
 
-function toEvent({ time, serial, command, cwd }: Pending, fields: AuditFields): AuditEvent {
+/** `nargs=3 a0=5 a1=ffbc7a40 a2=10`. Source: show_special() in kernel/auditsc.c. */
+function socketcallArguments(text: string): readonly number[] {
+  const fields = parseFields(text);
+  const count = Math.min(Number(fields.nargs) || 0, 6);
+  return Array.from({ length: count }, (_, index) => Number.parseInt(fields[`a${index}`] ?? '', 16));
+}
+
+function userEvent(record: UserRecord, time: number, serial: number, text: string): AuditEvent {
+  const fields = parseFields(text);
+  return { time: new Date(time), serial, record, success: fields.res === 'success' || fields.res === '1', fields };
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
+  const { time, serial, command, cwd, address, socketcall, imaHash } = pending;
   const call = nameCall(fields.arch, fields.syscall);
   const syscall = call?.name ?? fields.syscall;
-  return {
-    time: new Date(time),
-    serial,
-    ...(syscall === undefined ? {} : { syscall }),
-    ...(call === undefined ? {} : { abi: call.abi }),
-    success: fields.success === 'yes',
-    fields,
-    ...(command === undefined ? {} : { argv: command.argv }),
-    ...(command === undefined || command.bytesCut === 0 ? {} : { argvBytesCut: command.bytesCut }),
-    ...(cwd === undefined ? {} : { cwd }),
-  };
+  // Member by member: this runs for every event, and spreading what may be absent costs ten times as much.
+  const event: Writable<AuditEvent> = { time: new Date(time), serial, success: fields.success === 'yes', fields };
+  if (syscall !== undefined) event.syscall = syscall;
+  if (call !== undefined) event.abi = call.abi;
+  if (command !== undefined) event.argv = command.argv;
+  if (command !== undefined && command.bytesCut > 0) event.argvBytesCut = command.bytesCut;
+  if (cwd !== undefined) event.cwd = cwd;
+  if (address !== undefined) event.address = address;
+  if (socketcall !== undefined) event.socketcall = socketcall;
+  if (imaHash !== undefined) event.imaHash = imaHash;
+  return event;
 }

@@ -14,6 +14,16 @@ const MOST_FIELDS = 128;
  */
 const ENCODED = new Set(['comm', 'exe', 'name', 'cwd', 'proctitle', 'key', 'acct', 'cmd', 'dir', 'path', 'data']);
 
+/**
+ * The order in which the kernel writes a SYSCALL record's fields; see audit_log_exit() in kernel/auditsc.c. A name that is
+ * where it is expected need not be cut out of the text: they are half of what parsing would leave behind.
+ */
+const USUAL_ORDER =
+  'arch syscall success exit a0 a1 a2 a3 items ppid pid auid uid gid euid suid fsuid egid sgid fsgid tty ses comm exe key'.split(
+    ' ',
+  );
+
+const EQUALS = 0x3d;
 const QUOTE = 0x22;
 const APOSTROPHE = 0x27;
 const BLANK = 0x20;
@@ -26,8 +36,8 @@ const BLANK = 0x20;
  *     exe="/usr/bin/ls" key="vakt"
  *     pid=4242 uid=0 auid=0 ses=3 msg='op=PAM:session_open acct="root" exe="/usr/sbin/sshd" res=success'
  *
- * A value of `(null)` is absent. Fields within `msg='…'` count as the record's own. Of several with one name the last
- * counts.
+ * A value of `(null)` is absent. Fields within `msg='…'`, which a program wrote, count as the record's own; of several
+ * with one name the first counts, so that none of them takes the place of what the kernel says.
  *
  * @param text as latin1
  * @param wanted the only fields to keep; all when not given
@@ -37,12 +47,20 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
   const end = text.length;
   let at = 0;
   for (let count = 0; count < MOST_FIELDS && at < end; count += 1) {
-    const equals = text.indexOf('=', at);
-    if (equals === -1) break;
-    let name = text.slice(at, equals);
-    // `subj=/usr/sbin/ntpd (enforce) key=…`: AppArmor's labels have a blank inside, and what follows it is no field.
-    const blank = name.lastIndexOf(' ');
-    if (blank !== -1) name = name.slice(blank + 1);
+    const guess = USUAL_ORDER[count];
+    let name: string;
+    let equals: number;
+    if (guess !== undefined && text.charCodeAt(at + guess.length) === EQUALS && text.startsWith(guess, at)) {
+      name = guess;
+      equals = at + guess.length;
+    } else {
+      equals = text.indexOf('=', at);
+      if (equals === -1) break;
+      name = text.slice(at, equals);
+      // `subj=/usr/sbin/ntpd (enforce) key=…`: AppArmor's labels have a blank inside, and what follows it is no field.
+      const blank = name.lastIndexOf(' ');
+      if (blank !== -1) name = name.slice(blank + 1);
+    }
     const first = text.charCodeAt(equals + 1);
     if (first === APOSTROPHE) {
       at = equals + 2;
@@ -69,7 +87,7 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
     }
     // Not a name of the kernel's, and one that would reach behind the object.
     if (name === '__proto__') continue;
-    fields[name] = value;
+    if (fields[name] === undefined) fields[name] = value;
   }
   return fields;
 }

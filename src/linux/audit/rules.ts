@@ -24,6 +24,9 @@ const ALWAYS = 2;
 const FIELD_PID = 0;
 const FIELD_ARCH = 11;
 const FIELD_MSGTYPE = 12;
+const FIELD_SUCCESS = 104;
+const FIELD_SADDR_FAM = 113;
+const FIELD_A0 = 200;
 const FIELD_KEY = 210;
 /** Fields whose value is the length of a string: subject and object labels, watch, dir, key, exe. */
 const STRING_FIELDS = new Set([13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 105, 107, FIELD_KEY, 112]);
@@ -79,25 +82,44 @@ function encode(list: number, calls: readonly number[], fields: readonly Field[]
   return rule;
 }
 
+/** What the conditions of AuditRule.where are called in linux/audit.h. */
+const CONDITIONS = { success: FIELD_SUCCESS, a0: FIELD_A0, saddr_fam: FIELD_SADDR_FAM } as const;
+
 /**
- * The kernel rules that ask for all of `rules`: one for each ABI, since every rule costs time in every system call.
- * A call that an ABI doesn't have is left out there.
+ * The kernel rules that ask for all of `rules`: one for each ABI and each set of conditions, since every rule costs time
+ * in every system call. A call that an ABI doesn't have is left out there.
  *
  * The agent's own calls are reported as well. `pid!=` would hide nothing of weight: what it starts has other pids, and
  * its connections are few; but it would hide an agent that has been taken over, and a rule left behind by a killed
  * agent would then differ from its successor's.
  */
 export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]): Buffer[] {
-  const names = [...new Set(rules.flatMap(({ syscalls }) => syscalls))];
-  return abis.flatMap(({ arch, syscalls }) => {
-    const calls = names.map((name) => syscalls[name]).filter((call) => call !== undefined);
-    if (calls.length === 0) return [];
-    return encode(FILTER_EXIT, calls, [
-      { field: FIELD_ARCH, operator: EQUAL, value: arch },
-      { field: FIELD_KEY, operator: EQUAL, value: KEY },
-    ]);
-  });
+  const groups = new Map<string, { names: Set<string>; conditions: readonly Field[] }>();
+  for (const { syscalls, where = {} } of rules) {
+    const conditions = conditionsOf(where);
+    const key = JSON.stringify(conditions);
+    const group = groups.get(key) ?? { names: new Set(), conditions };
+    groups.set(key, group);
+    for (const name of syscalls) group.names.add(name);
+  }
+  return abis.flatMap(({ arch, syscalls }) =>
+    [...groups.values()].flatMap(({ names, conditions }) => {
+      const calls = [...names].map((name) => syscalls[name]).filter((call) => call !== undefined);
+      if (calls.length === 0) return [];
+      return encode(FILTER_EXIT, calls, [
+        { field: FIELD_ARCH, operator: EQUAL, value: arch },
+        ...conditions,
+        { field: FIELD_KEY, operator: EQUAL, value: KEY },
+      ]);
+    }),
+  );
 }
+
+const conditionsOf = (where: NonNullable<AuditRule['where']>): readonly Field[] =>
+  (Object.keys(CONDITIONS) as (keyof typeof CONDITIONS)[]).flatMap((name) => {
+    const value = where[name];
+    return value === undefined ? [] : [{ field: CONDITIONS[name], operator: EQUAL, value }];
+  });
 
 /** A rule that keeps the kernel from making records of one type, for anybody. */
 export const excludeRule = (recordType: number): Buffer =>

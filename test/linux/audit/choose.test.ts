@@ -3,44 +3,47 @@ import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
-import type { AuditRule, SourceStatus } from '../../../src/contract/sources.ts';
-import { ProcessEvents } from '../../../src/linux/audit/choose.ts';
+import type { SourceStatus } from '../../../src/contract/sources.ts';
+import { SourceLadder } from '../../../src/linux/audit/choose.ts';
 
 const taken = new AgentError('AUDIT_UNAVAILABLE', 'Process 7 has it.', 'Stop it.');
 
-describe('ProcessEvents', () => {
+const BEST: SourceStatus = { state: 'on', source: 'auditUnicast' };
+
+describe('SourceLadder', () => {
   let clock: sinon.SinonFakeTimers;
-  let rules: AuditRule[];
+  let feeds: Set<'audit' | 'processes'>;
   let audit: { open: sinon.SinonStub; refresh: sinon.SinonStub; close: sinon.SinonStub };
   let polling: { open: sinon.SinonStub; close: sinon.SinonStub };
   let lose: (reason: AgentError) => void;
   let told: SourceStatus[];
-  let events: ProcessEvents;
+  let events: SourceLadder;
 
   beforeEach(() => {
     clock = sinon.useFakeTimers();
-    rules = [{ syscalls: ['execve'] }];
+    feeds = new Set(['audit', 'processes']);
     audit = { open: sinon.stub().resolves(), refresh: sinon.stub().resolves(), close: sinon.stub().resolves() };
     polling = { open: sinon.stub(), close: sinon.stub().resolves() };
     told = [];
-    events = new ProcessEvents(
+    events = new SourceLadder(
       {
-        rules: () => rules,
-        sink: { accept: () => {}, lost: () => {} },
+        wanted: () => ({ rules: [{ syscalls: ['execve'] }], feeds }),
+        sink: { accept: () => {}, drop: () => {} },
         clock: systemClock,
         log: pino({ level: 'silent' }),
         hostRoot: '/',
-        changed: () => told.push(events.status()),
+        changed: () => told.push(events.status('processes')),
       },
       [
         {
-          name: 'auditUnicast',
+          name: 'audit',
+          feeds: 'audit',
           make: ({ onLost }) => {
             lose = onLost;
-            return audit;
+            return { ...audit, refreshRules: audit.refresh, status: () => BEST };
           },
         },
-        { name: 'procPolling', make: () => polling },
+        { name: 'procPolling', feeds: 'processes', make: () => polling },
       ],
     );
   });
@@ -50,12 +53,11 @@ describe('ProcessEvents', () => {
     clock.restore();
   });
 
-  const BEST = { state: 'on', source: 'auditUnicast' };
   const SECOND = { state: 'degraded', source: 'procPolling', reason: 'Process 7 has it. Stop it.' };
 
   it('takes the best source', async () => {
     await events.start();
-    assert.deepEqual(events.status(), BEST);
+    assert.deepEqual(events.status('processes'), BEST);
     assert.equal(polling.open.callCount, 0);
     assert.deepEqual(told, [BEST]);
   });
@@ -63,7 +65,7 @@ describe('ProcessEvents', () => {
   it('takes the next when the best cannot be had, and says why', async () => {
     audit.open.rejects(taken);
     await events.start();
-    assert.deepEqual(events.status(), SECOND);
+    assert.deepEqual(events.status('processes'), SECOND);
   });
 
   it('goes up again within a minute', async () => {
@@ -71,9 +73,9 @@ describe('ProcessEvents', () => {
     await events.start();
     audit.open.resolves();
     await clock.tickAsync(59_000);
-    assert.deepEqual(events.status(), SECOND);
+    assert.deepEqual(events.status('processes'), SECOND);
     await clock.tickAsync(1_000);
-    assert.deepEqual(events.status(), BEST);
+    assert.deepEqual(events.status('processes'), BEST);
     assert.equal(polling.close.callCount, 1);
     assert.deepEqual(told, [SECOND, BEST]);
   });
@@ -83,30 +85,30 @@ describe('ProcessEvents', () => {
     audit.open.rejects(taken);
     lose(new AgentError('AUDIT_UNAVAILABLE', 'Gone.', 'Find out.'));
     await clock.tickAsync(0);
-    assert.deepEqual(events.status(), SECOND);
+    assert.deepEqual(events.status('processes'), SECOND);
     assert.equal(audit.close.callCount, 1);
   });
 
   it('ignores a loss that is told after the source was closed', async () => {
     await events.start();
     const late = lose;
-    rules = [];
+    feeds.clear();
     await events.refresh();
     late(taken);
     await clock.tickAsync(0);
-    assert.deepEqual(events.status(), { state: 'off' });
+    assert.deepEqual(events.status('processes'), { state: 'off' });
   });
 
-  it('is off without rules, and on again with some', async () => {
-    rules = [];
+  it('is off when nothing is wanted, and on again with something', async () => {
+    feeds.clear();
     await events.start();
-    assert.deepEqual(events.status(), { state: 'off' });
+    assert.deepEqual(events.status('processes'), { state: 'off' });
     await clock.tickAsync(120_000);
     assert.equal(audit.open.callCount, 0);
-    rules = [{ syscalls: ['connect'] }];
+    feeds.add('audit');
     await events.refresh();
-    assert.deepEqual(events.status(), BEST);
-    rules = [];
+    assert.deepEqual(events.status('audit'), BEST);
+    feeds.clear();
     await events.refresh();
     assert.equal(audit.close.callCount, 1);
   });
@@ -118,14 +120,31 @@ describe('ProcessEvents', () => {
     audit.refresh.rejects(taken);
     audit.open.rejects(taken);
     await events.refresh();
-    assert.deepEqual(events.status(), SECOND);
+    assert.deepEqual(events.status('processes'), SECOND);
+  });
+
+  it('opens no lesser source for who needs audit itself', async () => {
+    feeds.delete('processes');
+    audit.open.rejects(taken);
+    await events.start();
+    assert.equal(polling.open.callCount, 0);
+    assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+  });
+
+  it('tells who needs audit itself that a lesser source is no help', async () => {
+    audit.open.rejects(taken);
+    await events.start();
+    assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+    feeds.delete('processes');
+    await events.refresh();
+    assert.equal(polling.close.callCount, 1);
   });
 
   it('says so when there is nothing at all', async () => {
     audit.open.rejects(taken);
     polling.open.throws(new Error('no /proc'));
     await events.start();
-    assert.deepEqual(events.status(), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+    assert.deepEqual(events.status('processes'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
   });
 
   it('closes what is open, however often it is stopped', async () => {
@@ -134,6 +153,6 @@ describe('ProcessEvents', () => {
     await events.stop();
     await events.stop();
     assert.equal(audit.close.callCount, 1);
-    assert.deepEqual(events.status(), { state: 'off' });
+    assert.deepEqual(events.status('processes'), { state: 'off' });
   });
 });

@@ -3,7 +3,17 @@ import fc from 'fast-check';
 import { type Duration, milliseconds, seconds } from '../../../src/base/duration.ts';
 import type { AuditEvent } from '../../../src/contract/sources.ts';
 import { readHeader } from '../../../src/linux/audit/header.ts';
-import { CWD, EOE, EXECVE, Reassembler, SYSCALL } from '../../../src/linux/audit/reassembler.ts';
+import {
+  CWD,
+  EOE,
+  EXECVE,
+  INTEGRITY_RULE,
+  PROCTITLE,
+  Reassembler,
+  SOCKADDR,
+  SOCKETCALL,
+  SYSCALL,
+} from '../../../src/linux/audit/reassembler.ts';
 import { golden } from './golden.ts';
 
 const EXEC = 'arch=c000003e syscall=59 success=yes exit=0 ppid=1 pid=2 uid=0 euid=0 comm="x" exe="/bin/x" key="vakt"';
@@ -60,7 +70,7 @@ describe('Reassembler', () => {
   it('gives out what a kernel wrote', () => {
     for (const { type, text } of golden) {
       const header = readHeader(Buffer.from(text, 'latin1'));
-      if (header !== undefined && Reassembler.wants(type)) {
+      if (header !== undefined && reassembler.wants(type)) {
         reassembler.accept(type, header, text.slice(header.bodyAt), now);
       }
     }
@@ -143,6 +153,46 @@ describe('Reassembler', () => {
       events.map(({ syscall }) => syscall),
       ['execve', 'connect'],
     );
+  });
+
+  it('adds the address of a connection', () => {
+    feed(SYSCALL, 1, EXEC.replace('syscall=59', 'syscall=42'));
+    feed(SOCKADDR, 1, 'saddr=020001BBC00002070000000000000000');
+    feed(EOE, 1);
+    assert.deepEqual(events[0]?.address, { address: '192.0.2.7', port: 443 });
+  });
+
+  it('adds the arguments of a call that went through socketcall', () => {
+    feed(SYSCALL, 1, 'arch=40000003 syscall=102 success=yes exit=0 a0=3 pid=2 exe="/bin/x"');
+    feed(SOCKETCALL, 1, 'nargs=3 a0=5 a1=ffbc7a40 a2=10');
+    feed(EOE, 1);
+    assert.deepEqual(events[0]?.socketcall, [5, 0xffbc7a40, 16]);
+  });
+
+  it('adds what IMA measured', () => {
+    feedAll(records(1).slice(0, 3));
+    feed(INTEGRITY_RULE, 1, 'file="/bin/x" hash="sha256:00ff" ppid=1 pid=2');
+    feed(EOE, 1);
+    assert.equal(events[0]?.imaHash, 'sha256:00ff');
+  });
+
+  it('gives out what a program wrote, at once and once', () => {
+    const text = `pid=7 uid=0 auid=0 ses=3 msg='op=login acct="alice" exe="/usr/sbin/sshd" addr=192.0.2.7 res=success'`;
+    feed(1112, 5, text);
+    feed(1112, 5, text);
+    const [event, ...more] = events;
+    assert.equal(event?.record, 'USER_LOGIN');
+    assert.equal(event?.success, true);
+    assert.equal(event?.fields.acct, 'alice');
+    assert.equal(more.length, 0);
+  });
+
+  it('takes the PROCTITLE record for the end where there is no other', () => {
+    reassembler = new Reassembler((event) => events.push(event), { endRecords: false });
+    feedAll(records(1).slice(0, 3));
+    assert.equal(events.length, 0);
+    feed(PROCTITLE, 1, 'proctitle="x"');
+    assert.equal(events[0]?.argv?.length, 2);
   });
 
   it('ignores the end of an event it saw nothing of', () => {

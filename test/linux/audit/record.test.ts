@@ -39,7 +39,7 @@ describe('the fields of an audit record', () => {
     'a= b=': { a: '', b: '' },
     'nothing at all': {},
     '__proto__=1 a=2': { a: '2' },
-    'a=1 a=2': { a: '2' },
+    'a=1 a=2': { a: '1' },
   })) {
     it(`of ${text}`, () => assert.deepEqual({ ...parseFields(text) }, expected));
   }

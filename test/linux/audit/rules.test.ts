@@ -41,6 +41,23 @@ describe('audit rules', () => {
     assert.equal(syscallRules([], ABIS.x64 ?? []).length, 0);
   });
 
+  /* As `-a always,exit -F arch=b64 -S connect -F saddr_fam=2 -k vakt` and `… -F success=1 -F a0=10 …`: the field numbers
+   * are AUDIT_SADDR_FAM (113), AUDIT_SUCCESS (104) and AUDIT_ARG0 (200). */
+  it('are one more for each set of conditions', () => {
+    const rules = [
+      { syscalls: ['connect'], where: { saddr_fam: 2 } },
+      { syscalls: ['accept'], where: { success: 1 as const } },
+      { syscalls: ['accept4'], where: { success: 1 as const } },
+      { syscalls: ['socket'], where: { a0: 10, success: 1 as const } },
+    ];
+    const [abi] = ABIS.x64 ?? [];
+    assert.deepEqual(syscallRules(rules, abi === undefined ? [] : [abi]).map(dump), [
+      '0:4 1:2 2:3 4:400 67:b 68:71 69:d2 131:c000003e 132:2 133:4 195:40000000 196:40000000 197:40000000 259:4 vakt',
+      '0:4 1:2 2:3 4:800 12:1 67:b 68:68 69:d2 131:c000003e 132:1 133:4 195:40000000 196:40000000 197:40000000 259:4 vakt',
+      '0:4 1:2 2:4 4:200 67:b 68:68 69:c8 70:d2 131:c000003e 132:1 133:a 134:4 195:40000000 196:40000000 197:40000000 198:40000000 259:4 vakt',
+    ]);
+  });
+
   it('are the same however the wish is put', () => {
     const together = syscallRules([{ syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);
     const apart = syscallRules([{ syscalls: ['connect'] }, { syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);

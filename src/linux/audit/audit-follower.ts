@@ -1,0 +1,115 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { AuditEvent } from '../../contract/sources.ts';
+import { ProcFolder } from '../proc-folder.ts';
+import { AUDIT_LOG } from './audit-log-source.ts';
+import { CatchUp } from './catch-up.ts';
+import { Checkpoint, type Place } from './checkpoint.ts';
+import type { LogPosition } from './log-tail.ts';
+
+interface Parts {
+  readonly stateDirectory: string;
+  readonly hostRoot: string;
+  /** Takes what the last run missed. */
+  readonly deliver: (events: readonly AuditEvent[]) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Remembers how far audit has been followed, and at the start catches up with what auditd's log holds from then on.
+ *
+ * The mark moves only when everything before it has been handed over; so not before the catching up is done.
+ */
+export class AuditFollower {
+  readonly #parts: Parts;
+  readonly #checkpoint: Checkpoint;
+  readonly #bootId: string;
+  /** Where the last run ended. */
+  readonly #left: Place | undefined;
+  readonly #bootedAtMs: number;
+  readonly #stopping = new AbortController();
+  #resumedFrom: Place | undefined;
+  #catchUp: CatchUp | undefined;
+  #catchingUp: Promise<unknown> = Promise.resolve();
+  #started = false;
+  /** Of the newest event that has been handed over. */
+  #newest: { timeMs: number; serial: number } | undefined;
+  #moved = false;
+  #complained = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { stateDirectory, hostRoot, clock } = parts;
+    this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+    this.#checkpoint = new Checkpoint(join(stateDirectory, 'audit-checkpoint.json'), this.#bootId);
+    this.#left = this.#checkpoint.read();
+    this.#bootedAtMs = clock.now().getTime() - new ProcFolder(join(hostRoot, 'proc')).uptime();
+  }
+
+  /** Where to go on in auditd's log, for who reads that from now on. */
+  resume(): { position?: LogPosition; since?: number } {
+    this.#resumedFrom = this.#newest === undefined ? this.#left : { bootId: this.#bootId, ...this.#newest };
+    if (this.#resumedFrom === undefined) return {};
+    const { timeMs: since, log: position } = this.#resumedFrom;
+    return { since, ...(position === undefined ? {} : { position }) };
+  }
+
+  /** Whether an event of the log hasn't been told before `resume` was called. */
+  isNew(event: AuditEvent): boolean {
+    return this.#resumedFrom === undefined || this.#checkpoint.isAfter(this.#resumedFrom, event, this.#bootedAtMs);
+  }
+
+  /** Listening has begun: catches up, unless the log itself is what is read. Does so once. */
+  began(readsLog: boolean): void {
+    if (this.#started) return;
+    this.#started = true;
+    if (this.#left === undefined || readsLog) return;
+    const { hostRoot, deliver, clock, log } = this.#parts;
+    const path = join(hostRoot, AUDIT_LOG);
+    const place = this.#left;
+    const checkpoint = this.#checkpoint;
+    const catchUp = new CatchUp({ path, checkpoint, place, bootedAtMs: this.#bootedAtMs, deliver, clock, log });
+    this.#catchUp = catchUp;
+    this.#catchingUp = catchUp.run(this.#stopping.signal).then((complete) => {
+      if (complete) this.#catchUp = undefined;
+    });
+  }
+
+  /** These have been handed over. */
+  saw(events: readonly AuditEvent[]): void {
+    this.#catchUp?.heard(events);
+    for (const { time, serial } of events) {
+      const timeMs = time.getTime();
+      if (this.#newest === undefined) this.#newest = { timeMs, serial };
+      else {
+        if (((serial - this.#newest.serial) | 0) > 0) this.#newest.serial = serial;
+        if (timeMs > this.#newest.timeMs) this.#newest.timeMs = timeMs;
+      }
+      this.#moved = true;
+    }
+  }
+
+  /** Everything that was read has been handed over. */
+  mark(log?: LogPosition): void {
+    if (!this.#moved || this.#newest === undefined || this.#catchUp !== undefined) return;
+    this.#moved = false;
+    try {
+      this.#checkpoint.write({ ...this.#newest, ...(log === undefined ? {} : { log }) });
+    } catch (error) {
+      if (!this.#complained)
+        this.#parts.log.warn({ reason: messageOf(error) }, 'Could not remember how far audit has been read.');
+      this.#complained = true;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#catchingUp;
+    this.mark();
+    this.#checkpoint.close();
+  }
+}

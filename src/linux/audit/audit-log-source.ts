@@ -1,0 +1,229 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import type { AuditEvent, AuditRule, StreamSink } from '../../contract/sources.ts';
+import { NETLINK_AUDIT, openNetlink } from '../netlink/socket.ts';
+import { findTool, runTool } from '../run-tool.ts';
+import { AuditControl } from './control.ts';
+import { KernelRules } from './kernel-rules.ts';
+import { findRecord } from './log-line.ts';
+import { type LogPosition, LogTail } from './log-tail.ts';
+import { RecordStream } from './record-stream.ts';
+
+/** log_file of auditd.conf(5), as every distribution has it. */
+export const AUDIT_LOG = 'var/log/audit/audit.log';
+
+const PAUSE = milliseconds(500);
+/** How long auditd may take to write a record: it syncs after every 50 of them, but writes at once. */
+const PROBE_LIMIT = seconds(3);
+/** Silence that makes us ask whether the log is still written. */
+const SILENCE = minutes(1);
+/** Reads of 64 KiB before others get their turn. */
+const READS_PER_TURN = 4;
+
+interface Parts {
+  readonly rules: () => readonly AuditRule[];
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+  /** Where reading ended the last time; see LogTail.open. */
+  readonly from?: () => { readonly position?: LogPosition | undefined; readonly since?: number | undefined };
+  /** Called after every read, when all that it brought has been handed over. */
+  readonly drained?: (position: LogPosition) => Promise<void> | void;
+  readonly onLost?: (reason: AgentError) => void;
+}
+
+/**
+ * The audit records that auditd writes to its log: for an agent that may not have the kernel's socket. Whatever the
+ * socket would tell is there, some hundred milliseconds later, and as long as auditd can write.
+ *
+ * Whether it is, the agent finds out by trying: it starts a program, and looks for its record.
+ */
+export class AuditLogSource {
+  readonly #parts: Parts;
+  #stopping: AbortController | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  #rules: { readonly control: AuditControl; readonly kernel: KernelRules } | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @throws AgentError AUDIT_UNAVAILABLE when there is no log, or it says nothing of program starts */
+  async open(): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    const { hostRoot, from, sink, rules } = this.#parts;
+    const path = `${hostRoot.replace(/\/$/, '')}/${AUDIT_LOG}`;
+    const stopping = new AbortController();
+    const tail = new LogTail(path);
+    try {
+      tail.open(from?.() ?? {});
+    } catch (cause) {
+      throw unreadable(path, cause);
+    }
+    try {
+      await this.#setRules();
+      const reader = new LogReader(tail, (events) => sink.accept('audit', events), this.#parts.clock);
+      if (rules().length > 0) await this.#probe(reader, stopping.signal);
+      this.#stopping = stopping;
+      this.#reading = this.#read(reader, stopping.signal);
+    } catch (error) {
+      tail.close();
+      await this.#removeRules();
+      throw error;
+    }
+  }
+
+  async refreshRules(): Promise<void> {
+    await this.#rules?.kernel.sync({ rules: this.#parts.rules(), exclude: false });
+  }
+
+  /** Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    if (this.#stopping === undefined) return;
+    this.#stopping.abort();
+    this.#stopping = undefined;
+    await this.#reading;
+    await this.#removeRules();
+  }
+
+  /** Who may set rules and can't have the socket (CAP_AUDIT_CONTROL without CAP_AUDIT_READ) sets them. */
+  async #setRules(): Promise<void> {
+    let control: AuditControl | undefined;
+    try {
+      control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
+      this.#rules = { control, kernel: new KernelRules(control) };
+      await this.refreshRules();
+    } catch (err) {
+      this.#parts.log.debug({ err }, "Could not set audit rules; the administrator's have to do.");
+      control?.close();
+      this.#rules = undefined;
+    }
+  }
+
+  async #removeRules(): Promise<void> {
+    const rules = this.#rules;
+    if (rules === undefined) return;
+    this.#rules = undefined;
+    try {
+      await rules.kernel.sync({ rules: [], exclude: false });
+    } catch (err) {
+      this.#parts.log.warn({ err }, "Could not remove the agent's audit rules.");
+    }
+    rules.control.close();
+  }
+
+  /** @throws AgentError AUDIT_UNAVAILABLE when a program that was started doesn't show */
+  async #probe(reader: LogReader, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#parts;
+    const mark = `vakt-probe-${randomUUID()}`;
+    const tool = findTool('true');
+    if (tool === undefined) return;
+    await runTool(tool, [mark], { signal, mostBytes: 1_024 });
+    const deadline = clock.monotonic() + PROBE_LIMIT;
+    const isProbe = ({ argv }: AuditEvent) => argv?.includes(mark) === true;
+    while (clock.monotonic() < deadline) {
+      if (await reader.read(isProbe)) return;
+      await clock.sleep(milliseconds(50), signal);
+    }
+    throw new AgentError(
+      'AUDIT_UNAVAILABLE',
+      "auditd's log doesn't tell of program starts.",
+      'Let auditd run with rules for execve and execveat, or grant the agent CAP_AUDIT_CONTROL and CAP_AUDIT_READ.',
+    );
+  }
+
+  async #read(reader: LogReader, signal: AbortSignal): Promise<void> {
+    const { clock, sink, drained, onLost, rules } = this.#parts;
+    let heard = clock.monotonic();
+    try {
+      while (!signal.aborted) {
+        const now = clock.monotonic();
+        if (await reader.read()) heard = now;
+        else if (now - heard >= SILENCE) {
+          if (rules().length > 0) await this.#probe(reader, signal);
+          heard = now;
+        }
+        await drained?.(reader.position);
+        const lost = reader.takeLost();
+        if (lost > 0) sink.drop('audit', 'kernel', lost);
+        await clock.sleep(PAUSE, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) onLost?.(toAgentError(error));
+    } finally {
+      reader.close();
+      await drained?.(reader.position);
+    }
+  }
+}
+
+/** Makes events of the lines of a log. */
+export class LogReader {
+  readonly #tail: LogTail;
+  readonly #clock: Clock;
+  readonly #stream: RecordStream;
+  #found = false;
+  #isWanted: (event: AuditEvent) => boolean = () => false;
+
+  /** @param tail opened; closed by close() */
+  constructor(tail: LogTail, deliver: (events: readonly AuditEvent[]) => void, clock: Clock) {
+    this.#tail = tail;
+    this.#clock = clock;
+    this.#stream = new RecordStream(
+      (events) => {
+        this.#found ||= events.some((event) => this.#isWanted(event));
+        deliver(events);
+      },
+      { endRecords: false },
+    );
+  }
+
+  get position(): LogPosition {
+    return this.#tail.position;
+  }
+
+  /**
+   * Reads until nothing is left.
+   *
+   * @param isWanted when given, the answer is whether such an event was among them, else whether there was anything
+   */
+  async read(isWanted?: (event: AuditEvent) => boolean): Promise<boolean> {
+    this.#found = false;
+    this.#isWanted = isWanted ?? (() => false);
+    let lines = 0;
+    const now: Duration = this.#clock.monotonic();
+    for (let reads = 1; ; reads += 1) {
+      const more = this.#tail.read((buffer, start, end) => {
+        lines += 1;
+        const record = findRecord(buffer, start, end);
+        if (record !== undefined) this.#stream.take(record.type, buffer, record.from, record.to, now);
+      });
+      this.#stream.deliver();
+      if (!more) break;
+      if (reads % READS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    this.#stream.expire(now);
+    return isWanted === undefined ? lines > 0 : this.#found;
+  }
+
+  takeLost(): number {
+    return this.#stream.takeLost(this.#clock.monotonic());
+  }
+
+  close(): void {
+    this.#tail.close();
+    this.#stream.flush();
+  }
+}
+
+const unreadable = (path: string, cause: unknown) =>
+  new AgentError(
+    'AUDIT_UNAVAILABLE',
+    `auditd's log can't be read: ${errnoOf(cause) ?? messageOf(cause)}, ${path}.`,
+    'Run auditd and let the agent read its log (log_group in auditd.conf, or CAP_DAC_READ_SEARCH).',
+    { cause },
+  );

@@ -1,0 +1,58 @@
+import { NoteFile } from '../note-file.ts';
+import type { LogPosition } from './log-tail.ts';
+
+/** How far audit has been followed. */
+export interface Place {
+  /** The boot it counts in, as /proc/sys/kernel/random/boot_id says it. */
+  readonly bootId: string;
+  /** Of the newest event: milliseconds since the epoch, and its serial. */
+  readonly timeMs: number;
+  readonly serial: number;
+  /** In auditd's log, when that is what was read. */
+  readonly log?: LogPosition;
+}
+
+/** Remembers on disk how far audit has been followed. Written with every batch: see NoteFile. */
+export class Checkpoint {
+  readonly #note: NoteFile;
+  readonly #bootId: string;
+
+  /** @param bootId of this boot */
+  constructor(path: string, bootId: string) {
+    this.#note = new NoteFile(path);
+    this.#bootId = bootId;
+  }
+
+  /** @returns `undefined` when there is none yet, or what is there isn't one */
+  read(): Place | undefined {
+    return parsePlace(this.#note.read());
+  }
+
+  /** Whether an event of the log comes after this place. */
+  isAfter(place: Place, event: { readonly time: Date; readonly serial: number }, bootedAtMs: number): boolean {
+    const timeMs = event.time.getTime();
+    // Serials start anew at each boot; times of one boot aren't in the order of serials.
+    const comparable = place.bootId === this.#bootId && timeMs >= bootedAtMs;
+    return comparable ? ((event.serial - place.serial) | 0) > 0 : timeMs > place.timeMs;
+  }
+
+  /** @throws what the file system says */
+  write(place: Omit<Place, 'bootId'>): void {
+    this.#note.write({ bootId: this.#bootId, ...place });
+  }
+
+  /** Safe to call twice. */
+  close(): void {
+    this.#note.close();
+  }
+}
+
+function parsePlace(note: unknown): Place | undefined {
+  const { bootId, timeMs, serial, log } = (note ?? {}) as Record<string, unknown>;
+  if (typeof bootId !== 'string' || !isCount(timeMs) || !isCount(serial)) return undefined;
+  const { inode, offset } = (log ?? {}) as Record<string, unknown>;
+  const position = isCount(inode) && isCount(offset) ? { log: { inode, offset } } : {};
+  return { bootId, timeMs, serial, ...position };
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

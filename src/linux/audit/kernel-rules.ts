@@ -1,0 +1,70 @@
+import type { AuditRule } from '../../contract/sources.ts';
+import type { AuditControl } from './control.ts';
+import { BPRM_FCAPS, PATH, PROCTITLE } from './reassembler.ts';
+import { excludeRule, syscallRules } from './rules.ts';
+import { ABIS } from './syscalls.ts';
+
+/** Records nobody reads: four of the seven that every start of a program makes. */
+const EXCLUDED = [PATH, PROCTITLE, BPRM_FCAPS];
+
+interface Wanted {
+  readonly rules: readonly AuditRule[];
+  /** Leaves out the records that the agent doesn't read. For everybody: so only while nobody else reads. */
+  readonly exclude: boolean;
+  /** Another rule that is to be there; see memoRule. */
+  readonly memo?: Buffer;
+}
+
+/** The agent's own rules in the kernel's list. Those of others are left alone. */
+export class KernelRules {
+  readonly #control: AuditControl;
+  /** Rules about the family of a socket address: since Linux 5.3. */
+  #families = true;
+
+  constructor(control: AuditControl) {
+    this.#control = control;
+  }
+
+  /**
+   * Makes our rules in the kernel just these. Adds before it deletes, so that nothing goes unseen in between.
+   *
+   * @returns how many had to be added
+   */
+  async sync(wanted: Wanted): Promise<number> {
+    const rules = this.#encode(wanted);
+    const present = await this.ours();
+    const missing = rules.filter((rule) => !present.some(({ data }) => data.equals(rule)));
+    try {
+      for (const rule of missing) await this.#control.addRule(rule);
+    } catch (error) {
+      if (!this.#families || (error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+      this.#families = false;
+      return this.sync(wanted);
+    }
+    for (const { data } of present) {
+      if (!rules.some((rule) => rule.equals(data))) await this.#control.deleteRule(data);
+    }
+    return missing.length;
+  }
+
+  /** Whether all of them are there already. */
+  async has(rules: readonly AuditRule[]): Promise<boolean> {
+    const present = await this.ours();
+    const all = this.#encode({ rules, exclude: false });
+    return all.every((rule) => present.some(({ data }) => data.equals(rule)));
+  }
+
+  async ours() {
+    return (await this.#control.rules()).filter(({ ours }) => ours);
+  }
+
+  #encode({ rules, exclude, memo }: Wanted): Buffer[] {
+    const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), ABIS[process.arch] ?? []);
+    return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls];
+  }
+}
+
+function ofAnyFamily(rule: AuditRule): AuditRule {
+  const { saddr_fam: _, ...where } = rule.where ?? {};
+  return { ...rule, where };
+}

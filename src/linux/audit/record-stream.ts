@@ -1,0 +1,86 @@
+import type { Duration } from '../../base/duration.ts';
+import type { AuditEvent } from '../../contract/sources.ts';
+import { readHeader } from './header.ts';
+import { LossMeter } from './loss.ts';
+import { Reassembler } from './reassembler.ts';
+
+/** Events handed over at a time: few enough to be garbage again before V8's young generation fills with the next ones. */
+const EVENTS_PER_BATCH = 32;
+
+/** Makes events of records, whichever way these come, and keeps account of those that didn't. */
+export class RecordStream {
+  readonly #reassembler: Reassembler;
+  readonly #deliver: (events: readonly AuditEvent[]) => void;
+  readonly #loss = new LossMeter();
+  #batch: AuditEvent[] = [];
+  #malformed = 0;
+  /** Events without use, and records without header, that have been told as lost. */
+  #told = 0;
+
+  /** @param deliver takes events in the order they ended, some at a time */
+  constructor(deliver: (events: readonly AuditEvent[]) => void, { endRecords = true } = {}) {
+    this.#deliver = deliver;
+    this.#reassembler = new Reassembler((event) => this.#batch.push(event), { endRecords });
+  }
+
+  /** What is noticed of the records, for the log. */
+  get counts(): Readonly<Record<'missing' | 'late' | 'malformed', number>> {
+    const { missing, late } = this.#reassembler.counts;
+    return { missing, late, malformed: this.#malformed };
+  }
+
+  /**
+   * Takes one record of `buffer`: its header begins at `from`, its text ends before `to`.
+   *
+   * @param now of the monotonic clock
+   */
+  take(type: number, buffer: Buffer, from: number, to: number, now: Duration): void {
+    const header = readHeader(buffer, from);
+    if (header === undefined || header.bodyAt > to) {
+      this.#malformed += 1;
+      return;
+    }
+    this.#loss.see(header.serial);
+    if (!this.#reassembler.wants(type)) return;
+    const text = header.bodyAt === to ? '' : buffer.toString('latin1', header.bodyAt, to);
+    this.#reassembler.accept(type, header, text, now);
+    if (this.#batch.length >= EVENTS_PER_BATCH) this.deliver();
+  }
+
+  /** Hands over what is complete. */
+  deliver(): void {
+    if (this.#batch.length === 0) return;
+    const events = this.#batch;
+    this.#batch = [];
+    this.#deliver(events);
+  }
+
+  /** Hands over what has waited long enough for the rest of its records. */
+  expire(now: Duration): void {
+    this.#reassembler.expire(now);
+    this.deliver();
+  }
+
+  /** Hands over everything: nothing more will come. */
+  flush(): void {
+    this.#reassembler.flush();
+    this.deliver();
+  }
+
+  /** The kernel's count of lost records, as it stands. */
+  kernelSays(lost: number): void {
+    this.#loss.kernelSays(lost, this.#reassembler.counts.missing);
+  }
+
+  /**
+   * Events found to be lost since this was last asked; see LossMeter.take.
+   *
+   * @param last nothing more will come
+   */
+  takeLost(now: Duration, last = false): number {
+    const unusable = this.#reassembler.counts.unusable + this.#malformed;
+    const newly = unusable - this.#told;
+    this.#told = unusable;
+    return this.#loss.take(now, last) + newly;
+  }
+}

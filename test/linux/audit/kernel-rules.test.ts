@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import type { AuditRule } from '../../../src/contract/sources.ts';
+import type { AuditControl } from '../../../src/linux/audit/control.ts';
+import { KernelRules } from '../../../src/linux/audit/kernel-rules.ts';
+import { decodeRule, type KernelRule, memoIn, memoRule } from '../../../src/linux/audit/rules.ts';
+
+/** AUDIT_SADDR_FAM, in the words of a rule that name its fields. */
+const SADDR_FAM = 113;
+const fieldsOf = (rule: Buffer) => Array.from({ length: 64 }, (_, index) => rule.readUInt32LE((67 + index) * 4));
+
+/** The kernel's list, kept here: what the real one does with it is tried in test/system. */
+class RuleList implements Pick<AuditControl, 'rules' | 'addRule' | 'deleteRule'> {
+  readonly list: Buffer[] = [];
+  readonly log: string[] = [];
+  /** Before Linux 5.3. */
+  isOld = false;
+
+  async rules(): Promise<KernelRule[]> {
+    return this.list.map(decodeRule).filter((rule) => rule !== undefined);
+  }
+
+  async addRule(rule: Buffer): Promise<void> {
+    if (this.isOld && fieldsOf(rule).includes(SADDR_FAM)) {
+      throw Object.assign(new Error('EINVAL'), { code: 'EINVAL' });
+    }
+    this.list.push(rule);
+    this.log.push('add');
+  }
+
+  async deleteRule(rule: Buffer): Promise<void> {
+    this.list.splice(
+      this.list.findIndex((other) => other.equals(rule)),
+      1,
+    );
+    this.log.push('delete');
+  }
+}
+
+const CONNECTS: readonly AuditRule[] = [
+  { syscalls: ['connect'], where: { saddr_fam: 2 } },
+  { syscalls: ['connect'], where: { saddr_fam: 10 } },
+];
+
+describe('KernelRules', () => {
+  let kernel: RuleList;
+  let rules: KernelRules;
+
+  beforeEach(() => {
+    kernel = new RuleList();
+    rules = new KernelRules(kernel as unknown as AuditControl);
+  });
+
+  it('adds before it deletes', async () => {
+    await rules.sync({ rules: CONNECTS, exclude: false });
+    kernel.log.length = 0;
+    await rules.sync({ rules: [{ syscalls: ['execve'] }], exclude: false });
+    assert.ok(kernel.log.lastIndexOf('add') < kernel.log.indexOf('delete'), kernel.log.join());
+  });
+
+  it('touches nothing when all is as it should be', async () => {
+    assert.ok((await rules.sync({ rules: CONNECTS, exclude: true })) > 0);
+    kernel.log.length = 0;
+    assert.equal(await rules.sync({ rules: CONNECTS, exclude: true }), 0);
+    assert.deepEqual(kernel.log, []);
+  });
+
+  it('leaves records out only when told', async () => {
+    await rules.sync({ rules: [], exclude: true });
+    assert.equal(kernel.list.length, 3);
+    await rules.sync({ rules: [], exclude: false });
+    assert.equal(kernel.list.length, 0);
+  });
+
+  it('keeps the memo for as long as it is wanted', async () => {
+    await rules.sync({ rules: [], exclude: false, memo: memoRule('x') });
+    assert.deepEqual((await rules.ours()).map(memoIn), ['x']);
+    await rules.sync({ rules: [], exclude: false });
+    assert.deepEqual(await rules.ours(), []);
+  });
+
+  it('asks an old kernel for connections of all families', async () => {
+    kernel.isOld = true;
+    await rules.sync({ rules: CONNECTS, exclude: false });
+    assert.ok(kernel.list.length > 0);
+    assert.ok(kernel.list.every((rule) => !fieldsOf(rule).includes(SADDR_FAM)));
+    assert.equal(await rules.has(CONNECTS), true);
+  });
+
+  it('knows whether somebody else has set them', async () => {
+    assert.equal(await rules.has(CONNECTS), false);
+    await rules.sync({ rules: [...CONNECTS, { syscalls: ['accept'] }], exclude: false });
+    assert.equal(await rules.has(CONNECTS), true);
+  });
+});

@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { AuditControl } from '../../src/linux/audit/control.ts';
+
+const AUDITD = '/usr/sbin/auditd';
+
+/** A real auditd with a configuration and a log of its own. */
+export class Auditd {
+  /** Looks like the root of a host: the log is where it always is. */
+  readonly root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
+  readonly log = join(this.root, 'var/log/audit/audit.log');
+  readonly #control: AuditControl;
+  #process: ChildProcess | undefined;
+
+  constructor(control: AuditControl) {
+    this.#control = control;
+    const etc = join(this.root, 'etc');
+    mkdirSync(join(this.root, 'var/log/audit'), { recursive: true });
+    mkdirSync(join(etc, 'plugins.d'), { recursive: true });
+    const settings = {
+      log_file: this.log,
+      log_format: 'ENRICHED',
+      max_log_file: 50,
+      max_log_file_action: 'ROTATE',
+      num_logs: 5,
+      plugin_dir: join(etc, 'plugins.d'),
+      space_left: 2,
+      admin_space_left: 1,
+    };
+    const text = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`);
+    writeFileSync(join(etc, 'auditd.conf'), text.join(''), { mode: 0o640 });
+    for (const folder of [this.root, etc]) chmodSync(folder, 0o750);
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  /** Once. @returns its exit status when it refuses, or `undefined` when it has the slot */
+  async tryToStart(): Promise<number | undefined> {
+    const child = spawn(AUDITD, ['-c', join(this.root, 'etc'), '-n'], { stdio: 'ignore' });
+    this.#process = child;
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (systemClock.monotonic() < deadline) {
+      if (child.exitCode !== null) return child.exitCode;
+      if ((await this.#control.status()).pid === child.pid) return undefined;
+      await systemClock.sleep(milliseconds(20));
+    }
+    assert.fail('auditd neither took the slot nor ended');
+  }
+
+  /** As its unit does it: Restart=on-failure, RestartSec=100ms, at most five times. @returns how often it was tried */
+  async start(): Promise<number> {
+    for (let time = 1; time <= 5; time += 1) {
+      if ((await this.tryToStart()) === undefined) return time;
+      await systemClock.sleep(milliseconds(100));
+    }
+    assert.fail('auditd did not start in five attempts');
+  }
+
+  /** SIGUSR1: "rotate the logs". */
+  async rotate(): Promise<void> {
+    const first = this.text;
+    this.#process?.kill('SIGUSR1');
+    while (this.text.startsWith(first.slice(0, 200))) await systemClock.sleep(milliseconds(20));
+  }
+
+  get text(): string {
+    return readFileSync(this.log, 'latin1');
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#process;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await ended;
+  }
+
+  async remove(): Promise<void> {
+    await this.stop();
+    rmSync(this.root, { recursive: true });
+  }
+}

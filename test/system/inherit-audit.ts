@@ -1,0 +1,27 @@
+import { writeSync } from 'node:fs';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+
+/* A process of its own that reads audit from sockets it was given, until it is killed. A line for its status first, then
+ * one for the last argument of every program that is started with the first of its own arguments. */
+
+const [, , mark = ''] = process.argv;
+const source = new AuditSource({
+  rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+  sink: {
+    accept(_stream, records) {
+      for (const record of records) {
+        const isOurs = 'argv' in record && record.argv?.[0] === '/bin/true' && record.argv.includes(mark);
+        if (isOurs) writeSync(1, `${record.argv.at(-1)}\n`);
+      }
+    },
+    drop: () => {},
+  },
+  clock: systemClock,
+  log: pino({ level: 'silent' }),
+});
+await source.open();
+writeSync(1, `${JSON.stringify(source.status())}\n`);
+await systemClock.sleep(hours(1));

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { systemClock } from '../../src/base/clock.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { missingForAudit, require } from './require.ts';
+
+/** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */
+const GROUPS = [0, 1];
+
+describe('sockets that a service manager passes on', function () {
+  this.timeout(30_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let sockets: NetlinkSocket[];
+  let folder: string;
+  let child: ChildProcess | undefined;
+  const mark = `inherited-${process.pid}`;
+
+  before(async function () {
+    require(this, await missingForAudit());
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+  });
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-inherited-'));
+    sockets = GROUPS.map((groups) => openNetlink(NETLINK_AUDIT, { groups }));
+  });
+
+  afterEach(async () => {
+    await kill();
+    for (const socket of sockets) socket.close();
+    rmSync(folder, { recursive: true });
+    for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+  });
+
+  after(() => control?.close());
+
+  /** LISTEN_PID is only known in the new process, so a shell sets it. */
+  const start = async (native: boolean) => {
+    const preload = join(folder, 'without-koffi.cjs');
+    writeFileSync(
+      preload,
+      `const { Module } = require('node:module');
+       const resolve = Module._resolveFilename;
+       Module._resolveFilename = (name, ...rest) => {
+         if (name === 'koffi') throw new Error('there is no koffi');
+         return resolve(name, ...rest);
+       };`,
+    );
+    const node = [process.execPath, ...(native ? [] : ['--require', preload])];
+    child = spawn(
+      '/bin/sh',
+      ['-c', 'LISTEN_PID=$$ exec "$@"', 'sh', ...node, 'dist/test/system/inherit-audit.js', mark],
+      {
+        stdio: ['ignore', 'pipe', 'inherit', ...sockets.map(({ fd }) => fd)],
+        env: { ...process.env, LISTEN_FDS: String(sockets.length) },
+      },
+    );
+    assert.ok(child.stdout);
+    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+    const words: string[] = [];
+    let status: { source?: string; reason?: string } | undefined;
+    const read = async () => {
+      const line = String((await lines.next()).value);
+      if (line.startsWith('{')) status = JSON.parse(line);
+      else words.push(line);
+    };
+    while (status === undefined) await read();
+    const next = async () => {
+      while (words.length === 0) await read();
+      return words.shift();
+    };
+    return { status, next };
+  };
+  const kill = async () => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  };
+  const run = (word: string) => spawnSync('/bin/true', [mark, word]);
+
+  it('do for an agent without native code, and hold what comes while it is away', async () => {
+    const first = await start(false);
+    assert.equal(first.status.source, 'auditMulticast');
+    assert.match(first.status.reason ?? '', /koffi/);
+    run('one');
+    assert.equal(await first.next(), 'one');
+    await kill();
+    run('two'); // nobody listens, and the rules are still there
+    const second = await start(false);
+    assert.equal(await second.next(), 'two');
+    run('three');
+    assert.equal(await second.next(), 'three');
+  });
+
+  it('are never the daemon’s, which would keep the slot for a dead agent', async () => {
+    const { status, next } = await start(true);
+    assert.equal(status.source, 'auditUnicast');
+    run('one');
+    assert.equal(await next(), 'one');
+    assert.equal((await control.status()).pid, child?.pid);
+    await kill();
+    run('two'); // a record, for the kernel to find its daemon gone
+    assert.equal((await control.status()).pid, 0);
+  });
+});
