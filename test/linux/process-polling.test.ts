@@ -142,7 +142,7 @@ describe('ProcessPolling', () => {
   const seen: ProcessSeen[] = [];
   const sink = {
     accept: (_: unknown, records: readonly unknown[]) => seen.push(...(records as ProcessSeen[])),
-    lost() {},
+    drop() {},
   };
   const log = pino({ level: 'silent' });
   let child: ChildProcess | undefined;

@@ -1,0 +1,55 @@
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { systemClock } from '../src/base/clock.ts';
+import { milliseconds } from '../src/base/duration.ts';
+import { HEADER_BYTES, readU32 } from '../src/linux/netlink/message.ts';
+import { NETLINK_CONNECTOR, openNetlink } from '../src/linux/netlink/socket.ts';
+import { encodeRequest, GROUPS, IGNORE, LISTEN, MESSAGE_TYPE, NONE } from '../src/linux/process-connector/messages.ts';
+
+/* Captures what the kernel's process connector says of some processes, for test/golden. As root:
+ *
+ *     node dist/scripts/capture-process-connector.js test/golden/debian13-6.18/process-connector.txt
+ *
+ * One datagram a line, in hexadecimal. */
+
+const [, , path] = process.argv;
+if (path === undefined) throw new Error('Say where to write to.');
+
+const FORK = 1;
+/** Of struct proc_event: what happened, and the first two words of its details. */
+const WHAT = HEADER_BYTES + 20;
+const DETAILS = WHAT + 16;
+
+const socket = openNetlink(NETLINK_CONNECTOR, { groups: GROUPS, receiveBufferBytes: 8 * 1024 * 1024 });
+const datagrams: string[] = [];
+/** This process and its descendants: others are nobody's business. */
+const family = new Set([process.pid]);
+try {
+  socket.send(MESSAGE_TYPE, 0, encodeRequest(LISTEN, 4711));
+
+  spawnSync('/bin/true');
+  spawnSync('/bin/sh', ['-c', 'exit 7']);
+  spawnSync('/bin/sh', ['-c', 'kill -KILL $$']);
+  spawnSync('/bin/sh', ['-c', 'ulimit -c 0; kill -SEGV $$']);
+  spawnSync('/bin/sh', ['-c', 'kill -40 $$']);
+  spawnSync('/bin/sh', ['-c', '(exit 3) & wait; exit 4']);
+  spawnSync('setpriv', ['--reuid=65534', '--regid=65534', '--clear-groups', 'setsid', '/bin/true']);
+  spawnSync(process.execPath, ['-e', "new (require('node:worker_threads').Worker)('process.exit()', { eval: true })"]);
+  await systemClock.sleep(milliseconds(100));
+} finally {
+  for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
+    const what = readU32(datagram, WHAT);
+    const [first, second, third, fourth] = [0, 4, 8, 12].map((at) => readU32(datagram, DETAILS + at)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const isOurs = what === NONE || family.has(what === FORK ? second : first) || family.has(second);
+    if (what === FORK && isOurs) family.add(third).add(fourth);
+    if (isOurs) datagrams.push(datagram.toString('hex'));
+  }
+  socket.send(MESSAGE_TYPE, 0, encodeRequest(IGNORE, 4712));
+  socket.close();
+}
+writeFileSync(path, `${datagrams.join('\n')}\n`);

@@ -1,0 +1,419 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { AgentError, toAgentError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ProcessEnded, StreamSink } from '../contract/sources.ts';
+import { ProcFolder } from './proc-folder.ts';
+import { ProcessConnector } from './process-connector/connector.ts';
+import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './process-connector/messages.ts';
+import { type Remains, remainsOf } from './process-connector/remains.ts';
+import { readWaitStatus } from './process-connector/wait-status.ts';
+import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
+import { Turn } from './turn.ts';
+
+/** Reading in large batches costs least; the pace quickens long before the receive buffer fills. */
+const LONGEST_PAUSE = milliseconds(250);
+const SHORTEST_PAUSE = milliseconds(50);
+const MANY_EXITS = 1_500;
+const FEW_EXITS = 500;
+
+/** How long an exit waits for the record of its start. The kernel hands audit's records over by a thread of its own. */
+const HOLD = milliseconds(300);
+/** How long it waits for somebody to read the starts. */
+const LONGEST_HOLD = seconds(5);
+/** How long one without a start waits for the news that starts were lost; without it, it was a copy's. */
+const DOUBT = milliseconds(LOSS_DELAY + 2_000);
+/** Exits that wait, for either. An exit takes some 100 bytes. */
+const MOST_WAITING = 16_384;
+
+/** How many are read before what is left of them is looked at. */
+const EXITS_PER_LOOK = 1_024;
+/** Fewer processes are looked up one by one; for more, listing /proc costs less. */
+const MANY_LOOKUPS = 50;
+const EXITS_PER_BATCH = 64;
+
+const CHECK_EVERY = minutes(1);
+/** How long an exit may be outstanding when its process is gone. */
+const OUTSTANDING = seconds(1);
+/** How often /proc may be read to find processes whose start was lost. */
+const LOAD_AGAIN = seconds(30);
+const LOOK_AT_WATCHED_EVERY = seconds(1);
+
+interface Parts {
+  /** Where the programs are known from. Whoever feeds it ends before this does. */
+  readonly table: ProcessTable;
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where the host's root directory is. */
+  readonly hostRoot: string;
+  /**
+   * When no start waited to be read, for the last time, by the monotonic clock. An exit isn't given out before the starts
+   * of its time have been; without this, after some time.
+   */
+  readonly startsRead?: () => Duration;
+  /** Called once when it can't go on. It still must be closed. */
+  readonly onLost?: (reason: AgentError) => void;
+  /** For tests. */
+  readonly connect?: (filter: Buffer) => ProcessConnector;
+}
+
+/** The end of a first thread. */
+interface Exit {
+  readonly pid: number;
+  /** Where other threads outlived the first: when they were found to have ended. */
+  readAt: Duration;
+  /** Nothing was left of the process soon after. */
+  isGone: boolean;
+  /** What the table says of the pid may be about another process, that has got it since. */
+  isOvertaken: boolean;
+  /** These two become those of the thread that ended last, where other threads outlive the first. */
+  nanoseconds: number;
+  code: number;
+}
+
+/**
+ * Tells of every process that ends, from the kernel's process connector, with the program that the table knows it to have
+ * run. The kernel sends only the ends of first threads.
+ *
+ * An exit is held until the starts of its time have been read: a start is told by another way, and later. What has no
+ * start then is the end of a copy of a process, made by fork(2), that never executed anything, and isn't told; unless
+ * starts have been lost, which may be known only after some seconds.
+ *
+ * A process whose first thread ends before the others has not ended. It is watched, and told of with the status of its
+ * last thread, which is its own: that one calls exit(3).
+ *
+ * Exits that the kernel could not deliver are counted. It says how many it threw away, those of copies among them, which
+ * count for nothing; so what counts is how many processes of the table are gone of which no exit came, and the kernel's
+ * figure, if that is higher, only while starts are lost as well. The table is looked through after each such loss, once a
+ * minute, and at the end; what is gone counts whatever the reason may be that its exit never came.
+ */
+export class ExitSource {
+  readonly #parts: Parts;
+  readonly #path: string;
+  readonly #proc: ProcFolder;
+  #open: Opened | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#path = join(parts.hostRoot, 'proc');
+    this.#proc = new ProcFolder(this.#path);
+  }
+
+  /** @throws AgentError SOCKET_UNAVAILABLE */
+  async open(): Promise<void> {
+    if (this.#open !== undefined) return;
+    const { table, clock, connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
+    // What ended when nobody listened is no loss.
+    for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
+    table.takeEvicted();
+    const opened = new Opened(connect(exitsOnly()), clock.monotonic());
+    this.#open = opened;
+    opened.reading = this.#read(opened);
+  }
+
+  /** Gives out what is left, and says what is missing. Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    const opened = this.#open;
+    if (opened === undefined) return;
+    this.#open = undefined;
+    opened.stopping.abort();
+    await opened.reading;
+    await opened.loading;
+    if (opened.connector.overruns !== opened.overruns) opened.overrunAt = this.#parts.clock.monotonic();
+    try {
+      await this.#drain(opened);
+      const gone = await this.#findGone((pid) => opened.isPending(pid));
+      await this.#parts.clock.sleep(SHORTEST_PAUSE); // what is just ending has its last threads end
+      await this.#drain(opened);
+      await this.#release(opened, true);
+      this.#count(opened, gone);
+    } catch (err) {
+      this.#parts.log.warn({ err }, 'Could not read the last exits.');
+    }
+    opened.connector.close();
+  }
+
+  async #read(opened: Opened): Promise<void> {
+    const { clock, onLost } = this.#parts;
+    const { signal } = opened.stopping;
+    let pause: Duration = SHORTEST_PAUSE;
+    try {
+      while (!signal.aborted) {
+        const read = await this.#drain(opened);
+        await this.#release(opened, false);
+        await this.#check(opened);
+        this.#load(opened);
+        if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
+        else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
+        await clock.sleep(pause, signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) onLost?.(toAgentError(error));
+    }
+  }
+
+  /** Reads until nothing is left, and looks at what is left of those that ended. @returns the number of datagrams */
+  async #drain(opened: Opened): Promise<number> {
+    const turn = new Turn(this.#parts.clock);
+    for (let read = 0; ; ) {
+      const exits: Exit[] = [];
+      const now = this.#parts.clock.monotonic();
+      const take = (event: ProcessEvent) => {
+        const exit = opened.take(event, now);
+        if (exit !== undefined) exits.push(exit);
+      };
+      let waits = true;
+      for (let batch = 0; waits && batch < EXITS_PER_LOOK; batch += 1) {
+        waits = opened.connector.read(take);
+        if (waits) read += 1;
+      }
+      this.#look(opened, exits);
+      if (!waits) {
+        opened.read += read;
+        return read;
+      }
+      if (turn.isOver()) await turn.next();
+    }
+  }
+
+  /** Soon, so that a process which outlives its first thread is watched from then on. */
+  #look(opened: Opened, exits: readonly Exit[]): void {
+    const there = exits.length < MANY_LOOKUPS ? undefined : this.#listed();
+    for (const exit of exits) {
+      if (opened.held.get(exit.pid) !== exit) continue; // there was another one after it
+      exit.isGone = there === undefined ? this.#proc.inode(exit.pid) === undefined : !there.has(exit.pid);
+      if (!exit.isGone && this.#remainsOf(exit) === 'threads') this.#watch(opened, exit);
+    }
+  }
+
+  /** Gives out what has waited long enough. @param all everything, since nothing more will come */
+  async #release(opened: Opened, all: boolean): Promise<void> {
+    const { table, sink, clock, startsRead } = this.#parts;
+    const { held, doubtful, watched } = opened;
+    const now = clock.monotonic();
+    if (watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
+    const startsReadAt = startsRead?.() ?? now;
+    const due: Exit[] = [];
+    for (const exit of held.values()) {
+      const waited = now - exit.readAt;
+      const isReady = waited >= HOLD && (startsReadAt - exit.readAt >= HOLD || waited >= LONGEST_HOLD);
+      if (!isReady && !all && held.size <= MOST_WAITING) break;
+      held.delete(exit.pid);
+      if (table.hasStarted(exit.pid, exit.readAt)) due.push(exit);
+      else opened.doubt(exit);
+    }
+    for (const exit of opened.overtaken.splice(0)) if (table.isInDoubt(exit.readAt)) due.push(exit);
+    for (const exit of doubtful.values()) {
+      if (now - exit.readAt < DOUBT && !all && doubtful.size <= MOST_WAITING) break;
+      doubtful.delete(exit.pid);
+      if (table.hasStarted(exit.pid, exit.readAt) || table.isInDoubt(exit.readAt)) due.push(exit);
+      else if (!table.hasStarted(exit.pid, now)) table.ended(exit.pid);
+    }
+    await this.#give(opened, due);
+    const evicted = table.takeEvicted();
+    if (evicted > 0) sink.drop('exits', 'unresolved', evicted);
+  }
+
+  /** Tells of those that are ends of processes. */
+  async #give(opened: Opened, exits: readonly Exit[]): Promise<void> {
+    const { sink, clock } = this.#parts;
+    const turn = new Turn(clock);
+    let ended: ProcessEnded[] = [];
+    for (const exit of exits) {
+      const remains = exit.isGone ? 'nothing' : this.#remainsOf(exit);
+      if (remains === 'nothing') ended.push(this.#recordOf(exit));
+      else if (remains === 'threads') this.#watch(opened, exit);
+      if (ended.length >= EXITS_PER_BATCH || (ended.length > 0 && turn.isOver())) {
+        sink.accept('exits', ended);
+        ended = [];
+        if (turn.isOver()) await turn.next();
+      }
+    }
+    if (ended.length > 0) sink.accept('exits', ended);
+  }
+
+  #remainsOf({ pid, readAt }: Exit): Remains {
+    const since = milliseconds(this.#parts.clock.monotonic() - readAt);
+    return remainsOf(pid, since, this.#proc, this.#path);
+  }
+
+  #watch(opened: Opened, exit: Exit): void {
+    opened.held.delete(exit.pid);
+    if (opened.watched.size < MOST_WATCHED) opened.watch(exit);
+    else this.#parts.sink.drop('exits', 'unresolved', 1);
+  }
+
+  #lookAtWatched(opened: Opened, now: Duration): void {
+    opened.lookAt = milliseconds(now + LOOK_AT_WATCHED_EVERY);
+    const before = opened.watched.size;
+    for (const exit of opened.watched.values()) {
+      const remains = this.#remainsOf(exit);
+      if (remains === 'threads') continue;
+      opened.watched.delete(exit.pid);
+      if (remains === 'nothing') opened.hold(Object.assign(exit, { readAt: now, isGone: true }));
+    }
+    if (opened.watched.size < before) opened.setFilter();
+  }
+
+  #recordOf({ pid, nanoseconds, code, isOvertaken }: Exit): ProcessEnded {
+    const { table, clock } = this.#parts;
+    const executable = isOvertaken ? undefined : table.ended(pid);
+    return {
+      time: clock.fromKernel(nanoseconds),
+      pid,
+      ...(executable === undefined ? {} : { executable }),
+      ...readWaitStatus(code),
+    };
+  }
+
+  /** Looks for processes that are gone, and some time later says of which of them no exit came. */
+  async #check(opened: Opened): Promise<void> {
+    const { clock, log } = this.#parts;
+    const now = clock.monotonic();
+    const { connector, suspects } = opened;
+    if (connector.overruns !== opened.overruns) {
+      opened.overruns = connector.overruns;
+      opened.overrunAt = now;
+      opened.checkAt = milliseconds(Math.min(opened.checkAt, now + LOSS_DELAY));
+    }
+    if (suspects !== undefined) {
+      if (now - suspects.foundAt < OUTSTANDING) return;
+      opened.suspects = undefined;
+      const lost = this.#count(opened, suspects.gone);
+      const heard = opened.read > 0 || connector.overruns !== opened.overrunsAtCheck;
+      opened.read = 0;
+      opened.overrunsAtCheck = connector.overruns;
+      if (lost > 0) log.debug({ lost }, 'Exits of processes are missing.');
+      if (lost > 0 && !heard) throw unheard();
+    } else if (now >= opened.checkAt) {
+      opened.checkAt = milliseconds(now + CHECK_EVERY);
+      const gone = await this.#findGone((pid) => opened.isPending(pid));
+      opened.suspects = { gone, foundAt: clock.monotonic() };
+    }
+  }
+
+  /** @returns how many exits were lost since this was last asked */
+  #count(opened: Opened, suspects: readonly Gone[]): number {
+    const { table, sink } = this.#parts;
+    const { connector, overrunAt } = opened;
+    const gone = suspects.filter((suspect) => !opened.isPending(suspect.pid) && table.forgetGone(suspect)).length;
+    const dropped = connector.takeDropped();
+    const lost = overrunAt !== undefined && table.isInDoubt(overrunAt) ? Math.max(gone, dropped) : gone;
+    opened.overrunAt = undefined;
+    if (lost > 0) sink.drop('exits', 'kernel', lost);
+    return lost;
+  }
+
+  async #findGone(isPending: (pid: number) => boolean): Promise<Gone[]> {
+    try {
+      return await this.#parts.table.findGone(isPending);
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'Could not look for processes that are gone.');
+      return [];
+    }
+  }
+
+  #load(opened: Opened): void {
+    const { table, clock, log } = this.#parts;
+    const now = clock.monotonic();
+    if (!table.needsLoading || now < opened.loadAt) return;
+    opened.loadAt = milliseconds(now + LOAD_AGAIN);
+    opened.loading = table
+      .load(opened.stopping.signal)
+      .catch((err: unknown) => log.debug({ err }, 'Could not read the processes there are.'));
+  }
+
+  #listed(): Set<number> | undefined {
+    try {
+      return new Set(this.#proc.pids());
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** What belongs to one time of being open. */
+class Opened {
+  readonly connector: ProcessConnector;
+  readonly stopping = new AbortController();
+  reading: Promise<void> = Promise.resolve();
+  loading: Promise<void> = Promise.resolve();
+  loadAt: Duration;
+  /** By pid, in the order they came: exits that wait for the starts of their time, and those that had none then. */
+  readonly held = new Map<number, Exit>();
+  readonly doubtful = new Map<number, Exit>();
+  readonly overtaken: Exit[] = [];
+  /** Processes whose first thread has ended, and others haven't. */
+  readonly watched = new Map<number, Exit>();
+  lookAt: Duration;
+  checkAt: Duration;
+  suspects: { readonly gone: readonly Gone[]; readonly foundAt: Duration } | undefined;
+  overruns: number;
+  /** When the kernel last said that it threw events away, since the last check. */
+  overrunAt: Duration | undefined;
+  /** Of the last check: how often the kernel had thrown events away by then, and what has been read since. */
+  overrunsAtCheck: number;
+  read = 0;
+
+  constructor(connector: ProcessConnector, now: Duration) {
+    this.connector = connector;
+    this.loadAt = now;
+    this.lookAt = now;
+    this.checkAt = milliseconds(now + CHECK_EVERY);
+    this.overruns = connector.overruns;
+    this.overrunsAtCheck = connector.overruns;
+  }
+
+  isPending(pid: number): boolean {
+    return this.held.has(pid) || this.doubtful.has(pid) || this.watched.has(pid);
+  }
+
+  /** @returns the end of a first thread; where the kernel can't filter, other things come as well */
+  take(event: ProcessEvent, readAt: Duration): Exit | undefined {
+    if (event.what !== EXIT) return undefined;
+    const { pid, threadId, nanoseconds, code } = event;
+    const watched = this.watched.get(pid);
+    if (threadId !== pid) {
+      if (watched !== undefined) Object.assign(watched, { nanoseconds, code });
+      return undefined;
+    }
+    if (watched !== undefined) this.watched.delete(pid);
+    const exit = { pid, readAt, nanoseconds, code, isGone: false, isOvertaken: false };
+    this.hold(exit);
+    return exit;
+  }
+
+  /** Of two so close, the earlier was that of a first thread whose place another one took by executing a program. */
+  hold(exit: Exit): void {
+    this.held.delete(exit.pid);
+    this.held.set(exit.pid, exit);
+  }
+
+  /** Of two so far apart, the earlier was that of another process. */
+  doubt(exit: Exit): void {
+    const before = this.doubtful.get(exit.pid);
+    if (before !== undefined) {
+      this.doubtful.delete(exit.pid);
+      this.overtaken.push(Object.assign(before, { isOvertaken: true, isGone: true }));
+    }
+    this.doubtful.set(exit.pid, exit);
+  }
+
+  watch(exit: Exit): void {
+    this.watched.set(exit.pid, exit);
+    this.setFilter();
+  }
+
+  setFilter(): void {
+    this.connector.filter(exitsOnly([...this.watched.keys()]));
+  }
+}
+
+const unheard = () =>
+  new AgentError(
+    'SOCKET_UNAVAILABLE',
+    "The kernel's process connector has fallen silent.",
+    'Look for a program that tells it to stop without having told it to start, or update the kernel to 6.6 or later.',
+  );

@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { type AgentError, toAgentError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
+import { ProcFolder } from './proc-folder.ts';
+import { ProcessConnector } from './process-connector/connector.ts';
+import { EXEC, EXECS_ONLY, type ProcessEvent } from './process-connector/messages.ts';
+import type { ProcessTable } from './process-table.ts';
+
+/** A process that ends within this time is most often missed. */
+const SHORTEST_PAUSE = milliseconds(10);
+/** What is waited when nothing happens. To wake up costs some 0.2 ms, however little there is to do then. */
+const LONGEST_PAUSE = milliseconds(50);
+/** After a round that took some time, so many times as long is spent on nothing: at most a quarter of one core. */
+const REST = 3;
+
+/** How many are read before their details are. More would hold up the event loop, at some 80 µs each. */
+const MOST_PER_ROUND = 64;
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+  /** Is told of starts whose details nobody could see. */
+  readonly table?: ProcessTable;
+  /** Called once when it can't go on. It still must be closed. */
+  readonly onLost?: (reason: AgentError) => void;
+  /** For tests. */
+  readonly connect?: (filter: Buffer) => ProcessConnector;
+}
+
+type Start = ProcessEvent & { readonly what: typeof EXEC };
+
+/**
+ * Starts of programs from the kernel's process connector, with their details from /proc: where there is no audit. No start
+ * goes unnoticed, but of processes that end within some milliseconds nothing is left to read; these are counted.
+ *
+ * The newest are looked at first, since they are the likeliest to be there still. Of several programs that one process
+ * executes in so short a time only the last one can be seen; the others are counted, too.
+ */
+export class ConnectorProcesses {
+  readonly #parts: Parts;
+  readonly #proc: ProcFolder;
+  #open: { readonly connector: ProcessConnector; readonly stopping: AbortController } | undefined;
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+  }
+
+  /** @throws AgentError SOCKET_UNAVAILABLE */
+  open(): void {
+    if (this.#open !== undefined) return;
+    const { connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
+    const opened = { connector: connect(EXECS_ONLY), stopping: new AbortController() };
+    this.#open = opened;
+    this.#reading = this.#read(opened.connector, opened.stopping.signal);
+  }
+
+  /** Reads what is left. Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    const opened = this.#open;
+    if (opened === undefined) return;
+    this.#open = undefined;
+    opened.stopping.abort();
+    await this.#reading;
+    try {
+      while (this.#round(opened.connector) >= MOST_PER_ROUND);
+      this.#countDropped(opened.connector);
+    } catch (err) {
+      this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
+    }
+    opened.connector.close();
+  }
+
+  async #read(connector: ProcessConnector, signal: AbortSignal): Promise<void> {
+    const { clock, onLost } = this.#parts;
+    let pause: Duration = SHORTEST_PAUSE;
+    try {
+      for (let overruns = 0; !signal.aborted; ) {
+        const began = clock.monotonic();
+        const read = this.#round(connector);
+        const took = clock.monotonic() - began;
+        if (connector.overruns !== overruns && read < MOST_PER_ROUND) {
+          overruns = connector.overruns;
+          this.#countDropped(connector);
+        }
+        pause = read > 0 ? SHORTEST_PAUSE : milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
+        const rest = took * REST;
+        await clock.sleep(milliseconds(read < MOST_PER_ROUND ? Math.max(pause, rest) : rest), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) onLost?.(toAgentError(error));
+    }
+  }
+
+  /** Reads some starts, then what can be seen of them. @returns how many datagrams it read */
+  #round(connector: ProcessConnector): number {
+    const { sink, table } = this.#parts;
+    const starts: Start[] = [];
+    const take = (event: ProcessEvent) => {
+      if (event.what === EXEC) starts.push(event);
+    };
+    let read = 0;
+    while (read < MOST_PER_ROUND && connector.read(take)) read += 1;
+    const seen: ProcessSeen[] = [];
+    const done = new Set<number>();
+    for (const start of starts.reverse()) {
+      const process = done.has(start.pid) ? undefined : this.#see(start);
+      if (process !== undefined) seen.push(process);
+      else if (!done.has(start.pid)) table?.started({ pid: start.pid });
+      done.add(start.pid);
+    }
+    if (seen.length > 0) sink.accept('processes', seen.reverse());
+    if (starts.length > seen.length) sink.drop('processes', 'unresolved', starts.length - seen.length);
+    return read;
+  }
+
+  /** @returns `undefined` when it has ended */
+  #see({ pid, nanoseconds }: Start): ProcessSeen | undefined {
+    if (this.#proc.inode(pid) === undefined) return undefined; // costs least, and is so for most in a hurry
+    const stat = this.#proc.stat(pid);
+    if (stat === undefined || stat.isDead) return undefined;
+    const details = this.#proc.details(pid);
+    // What ends between the two looks leaves neither.
+    if (details === undefined || (details.executable === undefined && details.argv.length === 0)) return undefined;
+    return { time: this.#parts.clock.fromKernel(nanoseconds), pid, parentPid: stat.parentPid, ...details };
+  }
+
+  #countDropped(connector: ProcessConnector): void {
+    const dropped = connector.takeDropped();
+    if (dropped > 0) this.#parts.sink.drop('processes', 'kernel', dropped);
+  }
+}

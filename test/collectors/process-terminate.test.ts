@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { processTerminate } from '../../src/collectors/process-terminate.ts';
+import type { ProcessEnded } from '../../src/contract/sources.ts';
+import { look, records } from './samples.ts';
+
+const fromExits = (change: Partial<ProcessEnded> = {}) =>
+  processTerminate.from.exits?.({ ...records.exits, ...change }, look);
+
+const { signal: _, ...byItself } = records.exits;
+const { executable: __, ...unknown } = records.exits;
+
+describe('ProcessTerminate', () => {
+  it('reports the program, and the signal that ended it', () => {
+    assert.deepEqual(fromExits(), {
+      Executable: '/usr/bin/ls',
+      ProcessId: 1445,
+      ExitStatus: 137,
+      ExtraDetails: { Signal: 'SIGKILL' },
+    });
+  });
+
+  it('reports the status of one that ended by itself', () => {
+    assert.deepEqual(processTerminate.from.exits?.({ ...byItself, exitStatus: 7 }, look), {
+      Executable: '/usr/bin/ls',
+      ProcessId: 1445,
+      ExitStatus: 7,
+    });
+  });
+
+  it('reports one that nobody saw start', () => {
+    assert.equal(processTerminate.from.exits?.(unknown, look)?.Executable, 'unknown');
+  });
+
+  it('is the same as others of the program and the status', () => {
+    assert.deepEqual(processTerminate.aggregate?.by, ['Executable', 'ExitStatus']);
+    const alike = { Executable: '/usr/bin/ls', ProcessId: 0, ExitStatus: 137 };
+    assert.deepEqual(processTerminate.aggregate?.blank(fromExits() ?? {}), alike);
+    const exited = processTerminate.from.exits?.({ ...byItself, pid: 7 }, look);
+    assert.deepEqual(processTerminate.aggregate?.blank(exited ?? {}), alike);
+  });
+
+  it('asks audit for the starts, which name the program', () => {
+    assert.deepEqual(processTerminate.auditRules, [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }]);
+  });
+});

@@ -1,0 +1,46 @@
+import { writeSync } from 'node:fs';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { toAgentError } from '../../src/base/errors.ts';
+import type { StreamSink } from '../../src/contract/sources.ts';
+import { ExitSource } from '../../src/linux/exits.ts';
+import { openNetlink } from '../../src/linux/netlink/socket.ts';
+import { ProcFolder } from '../../src/linux/proc-folder.ts';
+import { ProcessConnector } from '../../src/linux/process-connector/connector.ts';
+import { ProcessTable } from '../../src/linux/process-table.ts';
+
+/* A process of its own, that reads the ends of processes and says what it reads, a JSON line each; until SIGTERM.
+ *
+ *     node exit-reader.js [BYTES]
+ *
+ * BYTES: of the receive buffer, so that little is enough to overrun it. It knows the processes there are when it starts. */
+
+const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
+const [, , bytes] = process.argv;
+const table = new ProcessTable({ proc: new ProcFolder('/proc'), clock: systemClock });
+const sink = {
+  accept: (stream: string, records: readonly object[]) => {
+    for (const record of records) say({ stream, ...record });
+  },
+  drop: (stream: string, reason: string, count: number) => say({ stream, reason, count }),
+} as StreamSink;
+const exits = new ExitSource({
+  table,
+  sink,
+  clock: systemClock,
+  log: pino({ level: 'silent' }),
+  hostRoot: '/',
+  connect: (filter) =>
+    ProcessConnector.open(filter, (protocol, options) =>
+      openNetlink(protocol, bytes === undefined ? options : { ...options, receiveBufferBytes: Number(bytes) }),
+    ),
+});
+process.on('SIGTERM', () => void exits.close().then(() => say({ ended: true })));
+try {
+  await table.load();
+  await exits.open();
+  say({ open: true, known: table.size });
+} catch (error) {
+  const { id, message, remedy } = toAgentError(error);
+  say({ id, message, remedy });
+}

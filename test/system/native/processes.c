@@ -1,0 +1,58 @@
+/*
+ * Processes that end in odd ways. Each waits for a byte on its standard input first, so that it can be known by then.
+ *
+ *   processes threads N   starts N threads, which end at once, and ends with 0 after them
+ *   processes early N     its first thread ends; another one does at the next byte, and the process with it: with N
+ *   processes exec        a thread that isn't the first executes /bin/cat
+ *   processes fork N      has a copy of itself end with N, and ends with 0 after it
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int number;
+
+static void wait_for_byte(void) {
+  char byte;
+  if (read(0, &byte, 1) < 0) exit(98);
+}
+
+static void *nothing(void *unused) { return unused; }
+
+static void *end_later(void *unused) {
+  (void)unused;
+  wait_for_byte();
+  exit(number);
+}
+
+static void *execute(void *unused) {
+  (void)unused;
+  execl("/bin/cat", "cat", (char *)NULL);
+  exit(99);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) return 2;
+  pthread_t thread;
+  number = argc > 2 ? atoi(argv[2]) : 0;
+  wait_for_byte();
+  if (strcmp(argv[1], "threads") == 0) {
+    for (int index = 0; index < number; index += 1) {
+      if (pthread_create(&thread, NULL, nothing, NULL) != 0) return 3;
+      pthread_join(thread, NULL);
+    }
+    return 0;
+  }
+  if (strcmp(argv[1], "fork") == 0) {
+    if (fork() == 0) _exit(number);
+    wait(NULL);
+    return 0;
+  }
+  int early = strcmp(argv[1], "early") == 0;
+  if (pthread_create(&thread, NULL, early ? end_later : execute, NULL) != 0) return 3;
+  if (early) pthread_exit(NULL);
+  pause();
+  return 4;
+}

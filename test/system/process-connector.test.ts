@@ -1,0 +1,366 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { ProcessEnded, ProcessSeen, StreamSink } from '../../src/contract/sources.ts';
+import { ExitSource } from '../../src/linux/exits.ts';
+import { openNetlink } from '../../src/linux/netlink/socket.ts';
+import { ProcFolder } from '../../src/linux/proc-folder.ts';
+import { ProcessConnector } from '../../src/linux/process-connector/connector.ts';
+import { EXECS_ONLY, exitsOnly } from '../../src/linux/process-connector/messages.ts';
+import { ConnectorProcesses } from '../../src/linux/process-connector.ts';
+import { ProcessTable } from '../../src/linux/process-table.ts';
+import { assemble, keep } from '../../src/linux/socket-filter.ts';
+import { require } from './require.ts';
+
+const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;
+const READER = new URL('exit-reader.js', import.meta.url).pathname;
+
+/** What keeps this process from listening to the process connector. */
+function missingForConnector(): string | undefined {
+  try {
+    ProcessConnector.open(EXECS_ONLY).close();
+    return undefined;
+  } catch (error) {
+    return `the process connector can't be had: ${(error as Error).message}`;
+  }
+}
+
+describe("the kernel's process connector", function () {
+  this.timeout(60_000);
+  let folder: string;
+  /** native/processes.c, built for the time of the tests. */
+  let program: string | undefined;
+  let table: ProcessTable;
+  let exits: ExitSource;
+  let starts: ConnectorProcesses;
+  let ended: ProcessEnded[];
+  let seen: ProcessSeen[];
+  let dropped: Record<string, number>;
+  const children: ChildProcess[] = [];
+  const log = pino({ level: 'silent' });
+
+  before(function () {
+    require(this, missingForConnector());
+    folder = mkdtempSync(join(tmpdir(), 'vakt-processes-'));
+    const compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
+    const path = join(folder, 'processes');
+    if (compiler !== undefined && spawnSync(compiler, ['-O2', '-pthread', '-o', path, SOURCE]).status === 0)
+      program = path;
+  });
+  after(() => {
+    if (folder !== undefined) rmSync(folder, { recursive: true });
+  });
+
+  /** @param unfiltered as where the kernel can't be told what to send */
+  const open = async ({ unfiltered = false } = {}) => {
+    ended = [];
+    seen = [];
+    dropped = {};
+    table = new ProcessTable({ proc: new ProcFolder('/proc'), clock: systemClock });
+    const sink = {
+      accept(stream: string, records: readonly never[]) {
+        if (stream === 'exits') ended.push(...records);
+        else {
+          table.acceptProcesses(records);
+          seen.push(...records);
+        }
+      },
+      drop(stream: string, reason: string, count: number) {
+        dropped[`${stream} ${reason}`] = (dropped[`${stream} ${reason}`] ?? 0) + count;
+      },
+    } as StreamSink;
+    const connect = (filter: Buffer) =>
+      ProcessConnector.open(filter, (protocol, { filter: _, ...options } = {}) => openNetlink(protocol, options));
+    const parts = { table, sink, clock: systemClock, log, hostRoot: '/', ...(unfiltered ? { connect } : {}) };
+    exits = new ExitSource(parts);
+    starts = new ConnectorProcesses(parts);
+    starts.open();
+    await exits.open();
+    await table.load();
+  };
+
+  afterEach(async () => {
+    await starts?.close();
+    await exits?.close();
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+  });
+
+  const run = (command: string, args: readonly string[] = []) => {
+    const child = spawn(command, args, { stdio: ['pipe', 'ignore', 'inherit'] });
+    children.push(child);
+    assert.ok(child.pid);
+    return { pid: child.pid, stdin: child.stdin };
+  };
+  const until = async (what: string, holds: () => boolean, limit = seconds(15)) => {
+    const end = systemClock.monotonic() + limit;
+    while (!holds()) {
+      assert.ok(systemClock.monotonic() < end, `waited in vain: ${what}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  };
+  /** A program that waits for a line, once it is known: what happens after that doesn't depend on who is faster. */
+  const runKnown = async (command: string, args: readonly string[]) => {
+    const { pid, stdin } = run(command, args);
+    await until('the start', () => table.get(pid)?.executable !== undefined);
+    return { pid, stdin };
+  };
+  const endOf = async (pid: number): Promise<ProcessEnded> => {
+    const find = () => ended.find((process) => process.pid === pid);
+    await until(`the end of ${pid}`, () => find() !== undefined);
+    return find() as ProcessEnded;
+  };
+  const compiled = (context: Mocha.Context): string => {
+    require(context, program === undefined ? 'there is no C compiler to build native/processes.c with' : undefined);
+    return program ?? '';
+  };
+
+  for (const [script, exitStatus, signal] of [
+    ['exit 0', 0, undefined],
+    ['exit 7', 7, undefined],
+    ['exit 255', 255, undefined],
+    ['exit 137', 137, undefined],
+    ['kill -KILL $$', 137, 'SIGKILL'],
+    ['kill -TERM $$', 143, 'SIGTERM'],
+    ['ulimit -c 0; kill -SEGV $$', 139, 'SIGSEGV'],
+    ['kill -40 $$', 168, 'SIGRTMIN+6'],
+  ] as const) {
+    it(`tells the end of: ${script}`, async () => {
+      await open();
+      const { pid, stdin } = await runKnown('/bin/sh', ['-c', `read line; ${script}`]);
+      const before = systemClock.now().getTime();
+      stdin.end('\n');
+      const { time, executable, ...rest } = await endOf(pid);
+      assert.deepEqual({ exitStatus: rest.exitStatus, signal: rest.signal }, { exitStatus, signal });
+      assert.match(executable ?? '', /\/(dash|bash|busybox|sh)$/);
+      assert.ok(
+        time.getTime() >= before - 2 && time.getTime() <= systemClock.now().getTime(),
+        `${time.getTime() - before}`,
+      );
+    });
+  }
+
+  it('tells the end of what another process kills', async () => {
+    await open();
+    const { pid } = await runKnown('/bin/sleep', ['60']);
+    process.kill(pid, 'SIGKILL');
+    const { exitStatus, signal } = await endOf(pid);
+    assert.deepEqual([exitStatus, signal], [137, 'SIGKILL']);
+  });
+
+  it('knows a process that is older than the agent', async () => {
+    const { pid } = run('/bin/sleep', ['60']);
+    await until('the start', () => new ProcFolder('/proc').details(pid)?.argv[1] === '60');
+    await open();
+    assert.equal(table.get(pid)?.commandLine, '/bin/sleep 60');
+    process.kill(pid, 'SIGINT');
+    const { executable, signal } = await endOf(pid);
+    assert.match(executable ?? '', /\/(sleep|coreutils|busybox)$/);
+    assert.equal(signal, 'SIGINT');
+  });
+
+  it('does not tell of copies that executed nothing', async function () {
+    const path = compiled(this);
+    await open();
+    const { pid, stdin } = await runKnown(path, ['fork', '3']);
+    stdin.end('\n');
+    await endOf(pid);
+    await systemClock.sleep(seconds(9)); // as long as one may wait for news of lost starts
+    assert.equal(ended.filter(({ exitStatus }) => exitStatus === 3).length, 0);
+  });
+
+  for (const unfiltered of [false, true]) {
+    describe(unfiltered ? 'where it can not be told what to send' : 'told what to send', () => {
+      it('does not tell of threads', async function () {
+        const path = compiled(this);
+        await open({ unfiltered });
+        const { pid, stdin } = await runKnown(path, ['threads', '2000']);
+        stdin.end('\n');
+        assert.equal((await endOf(pid)).exitStatus, 0);
+        await systemClock.sleep(milliseconds(600));
+        assert.equal(ended.filter((process) => process.pid === pid).length, 1);
+        assert.equal(ended.filter(({ executable }) => executable === path).length, 1);
+      });
+
+      it('tells of the end of a process, not of its first thread', async function () {
+        const path = compiled(this);
+        await open({ unfiltered });
+        const { pid, stdin } = await runKnown(path, ['early', '5']);
+        stdin.write('\n');
+        await systemClock.sleep(seconds(2)); // its first thread's end has been seen by then
+        assert.equal(ended.filter((process) => process.pid === pid).length, 0);
+        const before = systemClock.now().getTime();
+        stdin.end('\n');
+        const { time, exitStatus, executable } = await endOf(pid);
+        assert.deepEqual([exitStatus, executable], [5, path]);
+        assert.ok(time.getTime() >= before - 2, `${time.getTime() - before} ms`);
+      });
+
+      it('tells once of a process in which a thread executes another program', async function () {
+        const path = compiled(this);
+        await open({ unfiltered });
+        const { pid, stdin } = await runKnown(path, ['exec']);
+        stdin.write('\n');
+        await until('cat', () => /\/(cat|coreutils|busybox)$/.test(table.get(pid)?.executable ?? ''));
+        await systemClock.sleep(seconds(1));
+        assert.equal(ended.filter((process) => process.pid === pid).length, 0);
+        stdin.end();
+        const { exitStatus, executable } = await endOf(pid);
+        assert.equal(exitStatus, 0);
+        assert.match(executable ?? '', /\/(cat|coreutils|busybox)$/);
+        await systemClock.sleep(milliseconds(600));
+        assert.equal(ended.filter((process) => process.pid === pid).length, 1);
+      });
+    });
+  }
+
+  it('tells of each of 2,000 short processes once, with the right status', async () => {
+    await open();
+    const script =
+      'i=0; while [ $i -lt 2000 ]; do sh -c \'echo $$ "$1"; exit "$1"\' sh $((i % 200)); i=$((i + 1)); done';
+    const child = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+    children.push(child);
+    const expected = new Map<number, number>();
+    for await (const line of createInterface(child.stdout)) {
+      const [pid, status] = line.split(' ').map(Number);
+      expected.set(pid ?? 0, status ?? -1);
+    }
+    assert.equal(expected.size, 2_000);
+    const ofThem = () => ended.filter(({ pid }) => expected.has(pid));
+    await until('2,000 ends', () => ofThem().length >= 2_000);
+    await systemClock.sleep(milliseconds(600));
+    const wrong = ofThem().filter(
+      ({ pid, exitStatus, signal }) => exitStatus !== expected.get(pid) || signal !== undefined,
+    );
+    assert.deepEqual(wrong, []);
+    assert.equal(ofThem().length, 2_000);
+    assert.equal(new Set(ofThem().map(({ pid }) => pid)).size, 2_000);
+    assert.equal(dropped['exits kernel'], undefined);
+    const started = seen.length + (dropped['processes unresolved'] ?? 0);
+    assert.ok(started >= 2_000, `${started} starts`);
+    process.stderr.write(`    details of ${seen.length} of ${started} starts\n`);
+  });
+
+  describe('the kernel', () => {
+    const listen = (filter: Buffer, receiveBufferBytes?: number) =>
+      ProcessConnector.open(filter, (protocol, options) =>
+        openNetlink(protocol, { ...options, ...(receiveBufferBytes === undefined ? {} : { receiveBufferBytes }) }),
+      );
+    const countDatagrams = (connector: ProcessConnector) => {
+      let count = 0;
+      while (connector.read(() => {})) count += 1;
+      return count;
+    };
+
+    it('keeps back what nobody reads', function () {
+      const path = compiled(this);
+      const [filtered, unfiltered] = [listen(exitsOnly()), listen(assemble([keep]))];
+      assert.equal(spawnSync(path, ['threads', '2000'], { input: '\n' }).status, 0);
+      const [few, many] = [countDatagrams(filtered), countDatagrams(unfiltered)];
+      filtered.close();
+      unfiltered.close();
+      assert.ok(few >= 1 && many - few >= 4_000, `${few} of ${many}`); // each thread begins and ends
+    });
+
+    it('says how much it threw away', () => {
+      const connector = listen(exitsOnly(), 4_096);
+      spawnSync('/bin/sh', ['-c', 'i=0; while [ $i -lt 500 ]; do (exit 3); i=$((i + 1)); done']);
+      const [read, dropped] = [countDatagrams(connector), connector.takeDropped()];
+      connector.close();
+      assert.ok(dropped > 400 && read + dropped >= 501, `${read} read, ${dropped} dropped`); // other processes end, too
+    });
+  });
+
+  it('leaves nobody listening', async () => {
+    await open();
+    await starts.close();
+    await exits.close();
+    const open_ = readdirSync('/proc/self/fd').length;
+    await open();
+    await starts.close();
+    await exits.close();
+    assert.equal(readdirSync('/proc/self/fd').length, open_);
+  });
+
+  describe('in a process of its own', () => {
+    const readers: ChildProcess[] = [];
+    afterEach(() => {
+      for (const reader of readers.splice(0)) reader.kill('SIGKILL');
+    });
+
+    interface Line {
+      readonly [name: string]: unknown;
+    }
+    const reader = async (args: readonly string[], as: readonly string[] = []) => {
+      const [command = '', ...rest] = [...as, process.execPath, READER, ...args];
+      const child = spawn(command, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
+      readers.push(child);
+      const lines: Line[] = [];
+      createInterface(child.stdout).on('line', (line) => lines.push(JSON.parse(line)));
+      await until('the reader', () => lines.length > 0);
+      return { child, lines };
+    };
+
+    it('counts what it could not be told of while it stood still', async () => {
+      const sleepers = Array.from({ length: 300 }, () => spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
+      children.push(...sleepers);
+      await systemClock.sleep(milliseconds(500));
+      const { child, lines } = await reader(['4096']);
+      assert.equal(lines[0]?.open, true);
+      child.kill('SIGSTOP');
+      const all = Promise.all(sleepers.map((sleeper) => once(sleeper, 'exit')));
+      for (const sleeper of sleepers) sleeper.kill('SIGKILL');
+      await all;
+      child.kill('SIGCONT');
+      const pids = new Set(sleepers.map(({ pid }) => pid));
+      const told = () => lines.filter(({ pid }) => pids.has(pid as number)).length;
+      const counted = () =>
+        lines.reduce((sum, { reason, count }) => (reason === 'kernel' ? sum + (count as number) : sum), 0);
+      await until('the loss to be counted', () => counted() > 0, seconds(20));
+      assert.ok(counted() > 200, `${counted()} counted`);
+      // Other processes of the machine may have ended, too.
+      assert.ok(told() + counted() >= 300 && told() + counted() <= 320, `${told()} told, ${counted()} counted`);
+      child.kill('SIGTERM');
+      await until('its end', () => lines.at(-1)?.ended === true);
+    });
+
+    it('works for an ordinary user from Linux 6.6 on, or says what it needs', async function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'this is not root, so nobody else can be asked');
+      const { pid } = run('/bin/sleep', ['60']);
+      await until('the start', () => new ProcFolder('/proc').details(pid)?.argv[1] === '60');
+      const { lines } = await reader([], ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']);
+      const [first] = lines;
+      if (first?.open !== true) {
+        assert.equal(first?.id, 'SOCKET_UNAVAILABLE');
+        assert.match(String(first?.remedy), /CAP_NET_ADMIN/);
+        return;
+      }
+      process.kill(pid, 'SIGKILL');
+      const told = () => lines.find((line) => line.pid === pid);
+      await until('the end', () => told() !== undefined);
+      assert.equal(told()?.exitStatus, 137);
+      assert.equal(told()?.executable, undefined); // which is another user's secret
+    });
+
+    for (const [what, as, remedy] of [
+      ['network', ['unshare', '--net'], /--net=host/],
+      ['pid', ['unshare', '--pid', '--fork'], /--pid=host/],
+      ['user', ['unshare', '--user'], /--pid=host|CAP_NET_ADMIN/],
+    ] as const) {
+      it(`says what keeps it from listening in a ${what} namespace`, async function () {
+        require(this, spawnSync(as[0], [...as.slice(1), 'true']).status === 0
+          ? undefined
+          : `${as.join(' ')} fails here`);
+        const { lines } = await reader([], as);
+        assert.equal(lines[0]?.id, 'SOCKET_UNAVAILABLE');
+        assert.match(String(lines[0]?.remedy), remedy);
+      });
+    }
+  });
+});
