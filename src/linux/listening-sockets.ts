@@ -1,15 +1,16 @@
 import { AgentError, messageOf, toAgentError } from '../base/errors.ts';
 import type { ListeningSocket, SourceStatus } from '../contract/sources.ts';
-import { readOptional } from './bounded-file.ts';
+import { interfaceNames } from './interfaces.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from './netlink/socket.ts';
 import { listSockets } from './proc-net.ts';
 import { dump, PROTOCOL_NAMES, type WaitingSocket } from './sock-diag.ts';
-import { socketOwners } from './socket-owners.ts';
+import { SocketOwners } from './socket-owners.ts';
 
 /** The sockets of this network namespace that wait for others: by sock_diag where it can be had, else from /proc/net. */
 export class ListeningSockets {
   readonly #open: () => NetlinkSocket;
   readonly #proc: string;
+  readonly #owners: SocketOwners;
   #status: SourceStatus = { state: 'off' };
 
   constructor({
@@ -21,6 +22,7 @@ export class ListeningSockets {
   } = {}) {
     this.#open = open;
     this.#proc = proc;
+    this.#owners = new SocketOwners(proc);
   }
 
   /** How the last listing went. */
@@ -34,13 +36,12 @@ export class ListeningSockets {
   async listening(signal: AbortSignal): Promise<readonly ListeningSocket[]> {
     signal.throwIfAborted();
     const sockets = await this.#list(signal);
-    const owners = await socketOwners(
+    const owners = await this.#owners.of(
       sockets.map(({ inode }) => inode),
       signal,
-      this.#proc,
     );
     const zones = sockets.some(({ interfaceIndex }) => interfaceIndex !== undefined)
-      ? parseInterfaces(readOptional(`${this.#proc}/net/if_inet6`, 1 << 20) ?? '')
+      ? interfaceNames(this.#proc)
       : new Map<number, string>();
     return sockets.map(({ inode, interfaceIndex, ...socket }) => ({
       ...socket,
@@ -87,20 +88,4 @@ export class ListeningSockets {
       netlink.close();
     }
   }
-}
-
-/**
- * Names of the interfaces that have an IPv6 address, by index. Lines of /proc/net/if_inet6: address, index, prefix
- * length, scope and flags in hex, name.
- * ```
- * fe800000000000000222c0fffe2b8f52 02 40 20 80     eth0
- * ```
- */
-export function parseInterfaces(text: string): Map<number, string> {
-  const names = new Map<number, string>();
-  for (const line of text.split('\n')) {
-    const [, index, name] = /^[0-9a-f]{32} ([0-9a-f]{1,8}) [0-9a-f]+ [0-9a-f]+ [0-9a-f]+ +(\S+)$/.exec(line) ?? [];
-    if (index !== undefined && name !== undefined) names.set(Number.parseInt(index, 16), name);
-  }
-  return names;
 }

@@ -3,11 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { socketInode, socketOwners } from '../../src/linux/socket-owners.ts';
+import { SocketOwners, socketInode } from '../../src/linux/socket-owners.ts';
+import { fuzzRuns } from '../fuzz.ts';
 
 const { signal } = new AbortController();
 
-describe('socketOwners', () => {
+describe('SocketOwners', () => {
   let proc: string;
 
   beforeEach(() => {
@@ -23,7 +24,10 @@ describe('socketOwners', () => {
 
   it('finds the process and its image', async () => {
     process(70, ['/dev/null', 'socket:[5]'], '/usr/sbin/sshd');
-    assert.deepEqual([...(await socketOwners([5], signal, proc))], [[5, { pid: 70, executable: '/usr/sbin/sshd' }]]);
+    assert.deepEqual(
+      [...(await new SocketOwners(proc).of([5], signal))],
+      [[5, { pid: 70, executable: '/usr/sbin/sshd' }]],
+    );
   });
 
   it('prefers the parent among several, and anybody to init', async () => {
@@ -31,7 +35,7 @@ describe('socketOwners', () => {
     process(100, ['socket:[5]']);
     process(90, ['socket:[5]']);
     assert.deepEqual(
-      [...(await socketOwners([5, 6], signal, proc))],
+      [...(await new SocketOwners(proc).of([5, 6], signal))],
       [
         [5, { pid: 90 }],
         [6, { pid: 1 }],
@@ -42,7 +46,65 @@ describe('socketOwners', () => {
   it('passes over processes that cannot be looked into, and sockets of nobody', async () => {
     mkdirSync(join(proc, '80'));
     process(90, ['pipe:[5]', 'socket:[x]']);
-    assert.equal((await socketOwners([0, 5], signal, proc)).size, 0);
+    assert.equal((await new SocketOwners(proc).of([0, 5], signal)).size, 0);
+  });
+
+  it('finds one among many, at whatever descriptor', async () => {
+    const many = Array.from({ length: 1_200 }, (_, i) => `socket:[${i + 1}]`);
+    process(70, many);
+    process(
+      80,
+      many.map((link) => link.replace('[', '[9')),
+    );
+    const owners = await new SocketOwners(proc).of([7, 1_150, 9_200, 91_190], signal);
+    assert.deepEqual(
+      [...owners].map(([inode, { pid }]) => [inode, pid]).sort(([a = 0], [b = 0]) => a - b),
+      [
+        [7, 70],
+        [1_150, 70],
+        [9_200, 80],
+        [91_190, 80],
+      ],
+    );
+  });
+
+  describe('the next time', () => {
+    it('finds a socket where it was, and its image as it is now', async () => {
+      process(70, ['socket:[5]'], '/usr/bin/old');
+      const owners = new SocketOwners(proc);
+      await owners.of([5], signal);
+      process(60, ['socket:[5]'], '/usr/bin/other'); // a walk would find this one
+      rmSync(join(proc, '70/exe'));
+      symlinkSync('/usr/bin/new', join(proc, '70/exe'));
+      assert.deepEqual([...(await owners.of([5], signal))], [[5, { pid: 70, executable: '/usr/bin/new' }]]);
+    });
+
+    it('looks again for one that has gone from there', async () => {
+      process(70, ['socket:[5]']);
+      process(80, ['socket:[5]']);
+      const owners = new SocketOwners(proc);
+      await owners.of([5], signal);
+      rmSync(join(proc, '70'), { recursive: true });
+      assert.equal((await owners.of([5], signal)).get(5)?.pid, 80);
+    });
+
+    it('finds the service to which init has passed one on', async () => {
+      process(1, ['socket:[5]', 'socket:[6]']);
+      const owners = new SocketOwners(proc);
+      assert.equal((await owners.of([5, 6], signal)).get(5)?.pid, 1);
+      process(70, ['socket:[5]']);
+      const now = await owners.of([5, 6], signal);
+      assert.deepEqual([now.get(5)?.pid, now.get(6)?.pid], [70, 1]);
+    });
+
+    it('does not look a third time for one that nobody has', async () => {
+      const owners = new SocketOwners(proc);
+      for (let time = 0; time < 2; time += 1) assert.equal((await owners.of([5], signal)).size, 0);
+      process(70, ['socket:[5]', 'socket:[6]']);
+      assert.deepEqual([...(await owners.of([5, 6], signal)).keys()], [6]);
+      await owners.of([6], signal); // now it has been forgotten
+      assert.deepEqual([...(await owners.of([5, 6], signal)).keys()].sort(), [5, 6]);
+    });
   });
 
   it('lets others have their turn, and stops when told to', async () => {
@@ -52,7 +114,7 @@ describe('socketOwners', () => {
     );
     const stop = new AbortController();
     setImmediate(() => stop.abort());
-    await assert.rejects(socketOwners([999], stop.signal, proc), { name: 'AbortError' });
+    await assert.rejects(new SocketOwners(proc).of([999], stop.signal), { name: 'AbortError' });
   });
 });
 
@@ -68,6 +130,6 @@ it('socketInode takes any text', () => {
         assert.ok(Number.isSafeInteger(socketInode(link) ?? 0));
       },
     ),
-    { numRuns: 500 },
+    { numRuns: fuzzRuns(100_000) },
   );
 });

@@ -1,0 +1,85 @@
+import * as v from 'valibot';
+import { triggered } from '../contract/collector.ts';
+import type { ConnectionSeen, Lookups } from '../contract/sources.ts';
+import { details, extraDetails, integer, oneOf, text } from './fields.ts';
+
+/** A connection was made, or taken. */
+export const connectionCreate = triggered({
+  name: 'ConnectionCreate',
+  type: 'Security',
+  priority: 'Low',
+  version: '1.0',
+  summary: 'A program connected to another host, or took a connection from one.',
+  source:
+    'kernel audit, SYSCALL and SOCKADDR records of connect(2) and accept(2), see audit.rules(7); ' +
+    'the local end by netlink sock_diag, see sock_diag(7)',
+
+  payload: v.strictObject({
+    RemoteAddress: text('The other end, RFC 5952; an IPv4 address is shown as such, whatever the socket.'),
+    RemotePort: text('Its port, in decimal; "0" when the element stands for several connections that were taken.'),
+    LocalAddress: v.optional(text("This end, when the socket could still be asked; a listener's when that is bound.")),
+    LocalPort: v.optional(text('Its port; left out when the element stands for several connections that were made.')),
+    Direction: oneOf(['In', 'Out'], 'In was taken (accept), Out was made or is under way (connect).'),
+    Protocol: oneOf(['TCP', 'UDP'], 'A UDP socket that is bound to a peer counts as connected.'),
+    ProcessId: integer('The process that called; 0 when the element stands for several connections.'),
+    UserId: v.optional(text('Effective user id it ran under, in decimal.')),
+    Executable: text('Full path of its image.'),
+    CommandLine: v.optional(
+      text('Its arguments joined by one blank; left out when nobody saw it start and it has ended.'),
+    ),
+    ExtraDetails: extraDetails(
+      'Zone: the interface that a link-local address belongs to. ContainerId: the container the process ran in.',
+    ),
+  }),
+
+  auditRules: [
+    { syscalls: ['connect'], where: { saddr_fam: 2 } },
+    { syscalls: ['connect'], where: { saddr_fam: 10 } },
+    { syscalls: ['accept', 'accept4'], where: { success: 1 } },
+    // What is made says whether it is TCP or UDP.
+    { syscalls: ['socket'], where: { a0: 2, success: 1 } },
+    { syscalls: ['socket'], where: { a0: 10, success: 1 } },
+    // The same calls by older 32-bit programs: socket, connect, accept, accept4.
+    ...[1, 3, 5, 18].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
+  ],
+  from: { connections: fromConnection },
+
+  aggregate: {
+    by: [
+      'CommandLine',
+      'Executable',
+      'UserId',
+      'Direction',
+      'LocalAddress',
+      'RemoteAddress',
+      'Protocol',
+      'LocalPort',
+      'RemotePort',
+    ],
+    blank({ ExtraDetails, LocalPort, ...payload }) {
+      if (payload.Direction === 'Out') return { ...payload, ProcessId: 0 };
+      return { ...payload, RemotePort: '0', ...(LocalPort === undefined ? {} : { LocalPort }), ProcessId: 0 };
+    },
+  },
+});
+
+function fromConnection(connection: ConnectionSeen, look: Lookups) {
+  const { direction, protocol, remote, local, pid, parentPid, userId, executable, commandLine } = connection;
+  const zone = remote.interfaceIndex ?? local?.interfaceIndex;
+  return {
+    RemoteAddress: remote.address,
+    RemotePort: String(remote.port),
+    ...(local?.address === undefined ? {} : { LocalAddress: local.address }),
+    ...(local?.port === undefined ? {} : { LocalPort: String(local.port) }),
+    Direction: direction,
+    Protocol: protocol,
+    ProcessId: pid,
+    UserId: String(userId),
+    Executable: executable,
+    ...(commandLine === undefined ? {} : { CommandLine: commandLine }),
+    ...details({
+      Zone: zone === undefined ? undefined : (look.interfaceName(zone) ?? String(zone)),
+      ContainerId: look.containerId(pid, parentPid),
+    }),
+  };
+}

@@ -1,0 +1,222 @@
+import type { Clock } from '../../base/clock.ts';
+import type { AuditEvent, ConnectionSeen, SocketAddress, StreamSink } from '../../contract/sources.ts';
+import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
+import { readCommandLine } from './command-line.ts';
+import { Endpoints, type Made } from './endpoints.ts';
+import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
+import { SocketLists } from './socket-lists.ts';
+import { SocketTable } from './socket-table.ts';
+
+/** More than a drain mostly brings; with as many, they are told before it ends. */
+const MOST_PENDING = 1_024;
+/** Records handed over at a time. */
+const RECORDS_PER_BATCH = 64;
+
+/** Who made a connection. */
+interface Caller {
+  readonly time: Date;
+  readonly pid: number;
+  readonly parentPid: number;
+  readonly userId: number;
+  readonly executable: string;
+}
+
+interface Pending extends Made, Caller {
+  /** `undefined` when nobody saw the process start. */
+  readonly commandLine: string | undefined;
+}
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  /** Whether connections of this machine with itself are told, too. */
+  readonly loopback: boolean;
+  /** Whether a process is the agent, or one that it started. */
+  readonly own: (pid: number) => boolean;
+  /** How a process was started that now is this program, if anybody saw it. */
+  readonly commandLineOf: (pid: number, executable: string) => string | undefined;
+  /** The host's /proc. */
+  readonly proc?: string;
+  readonly open?: () => NetlinkSocket;
+}
+
+/**
+ * Makes connections of what the kernel's audit says of socket(2), connect(2) and accept(2).
+ *
+ * Audit names the process, and mostly the peer. The rest must be asked of the sockets themselves: soon, since many are
+ * closed at once; and all together, since that is what asking costs. So calls are taken as they come, and connections are
+ * told by `settle`, at the end of every drain of audit's socket.
+ *
+ * An accept(2) that wasn't asked for the peer, of a connection that is closed by then, is counted as `unresolved`.
+ */
+export class Connections {
+  readonly #parts: Parts;
+  readonly #proc: string;
+  readonly #table = new SocketTable();
+  readonly #lists: SocketLists;
+  readonly #endpoints: Endpoints;
+  #pending: Pending[] = [];
+  /** Connections that nothing can be told of. */
+  #unresolved = 0;
+
+  constructor(parts: Parts) {
+    const { clock, proc = '/proc', open = () => openNetlink(NETLINK_SOCK_DIAG) } = parts;
+    this.#parts = parts;
+    this.#proc = proc;
+    this.#lists = new SocketLists({ clock, proc, open });
+    this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
+  }
+
+  /** Takes events of audit, in their order. Those that have nothing to do with sockets are passed over. */
+  accept(events: readonly AuditEvent[]): void {
+    for (const event of events) this.#take(event);
+  }
+
+  /** Tells all connections that were made since the last time. */
+  settle(): void {
+    if (this.#pending.length === 0 && this.#unresolved === 0) return;
+    const { sink, loopback } = this.#parts;
+    const made = this.#pending;
+    this.#pending = [];
+    const ends = this.#endpoints.find(made);
+    const commandLineOf = this.#commandLines();
+    let batch: ConnectionSeen[] = [];
+    for (const [index, connection] of made.entries()) {
+      const { protocol, remote, local } = ends[index] ?? {};
+      if (protocol === undefined || (!loopback && isLoopback(remote ?? local))) continue;
+      if (remote === undefined) {
+        this.#unresolved += 1;
+        continue;
+      }
+      const { time, direction, pid, parentPid, userId, executable } = connection;
+      const commandLine = connection.commandLine ?? commandLineOf(pid, executable);
+      batch.push({
+        time,
+        direction,
+        protocol,
+        remote,
+        ...(local === undefined ? {} : { local }),
+        pid,
+        parentPid,
+        userId,
+        executable,
+        ...(commandLine === undefined ? {} : { commandLine }),
+      });
+      if (batch.length < RECORDS_PER_BATCH) continue;
+      sink.accept('connections', batch);
+      batch = [];
+    }
+    if (batch.length > 0) sink.accept('connections', batch);
+    if (this.#unresolved > 0) sink.drop('connections', 'unresolved', this.#unresolved);
+    this.#unresolved = 0;
+  }
+
+  /** Lets go of what is open. It can still be used afterwards. */
+  close(): void {
+    this.#lists.close();
+  }
+
+  #take(event: AuditEvent): void {
+    const call = socketCallOf(event);
+    if (call === undefined) return;
+    const caller = callerOf(event);
+    if (caller === undefined) {
+      this.#unresolved += Number(call.call !== 'socket');
+      return;
+    }
+    if (this.#parts.own(caller.pid)) return;
+    if (call.call === 'socket') this.#table.made(caller.pid, call.fd, call.protocol);
+    else if (call.call === 'accept') this.#taken(call, caller, event.address);
+    else this.#connected(call, caller, event.address);
+  }
+
+  #taken({ fd, listener }: Accept, caller: Caller, peer: SocketAddress | undefined): void {
+    const { pid } = caller;
+    const socket = this.#table.made(pid, fd, 'TCP');
+    const speaks = this.#table.find(pid, listener)?.protocol;
+    if (speaks === 'other' || !this.#isOfInterest(peer)) return;
+    this.#add(caller, {
+      direction: 'In',
+      protocol: 'TCP',
+      fd,
+      socket,
+      remote: peer,
+      listener: { fd: listener, isTcp: speaks === 'TCP' },
+    });
+  }
+
+  #connected({ fd, underWay }: Connect, caller: Caller, peer: SocketAddress | undefined): void {
+    if (peer === undefined) return; // of another family
+    const remote = hereIfUnspecified(peer);
+    const socket = this.#table.at(caller.pid, fd);
+    const before = socket.underWay;
+    socket.underWay = underWay ? remote : undefined;
+    // The call that only tells a program that what it began before has come about.
+    const isRepeated = !underWay && before?.port === remote.port && before.address === remote.address;
+    if (isRepeated || socket.protocol === 'other' || !this.#isOfInterest(remote)) return;
+    // UDP has nothing to wait for, so that it is never under way.
+    const protocol = socket.protocol ?? (underWay ? 'TCP' : undefined);
+    this.#add(caller, { direction: 'Out', protocol, fd, socket, remote, listener: undefined });
+  }
+
+  #isOfInterest(peer: SocketAddress | undefined): boolean {
+    return this.#parts.loopback || !isLoopback(peer);
+  }
+
+  #add({ time, pid, parentPid, userId, executable }: Caller, made: Omit<Made, 'time' | 'pid' | 'parentPid'>): void {
+    const { direction, protocol, fd, socket, remote, listener } = made;
+    // Asked now, since a process that has ended may be forgotten by the time that all is told.
+    const commandLine = this.#parts.commandLineOf(pid, executable);
+    this.#pending.push({
+      time,
+      pid,
+      parentPid,
+      userId,
+      executable,
+      commandLine,
+      direction,
+      protocol,
+      fd,
+      socket,
+      remote,
+      listener,
+    });
+    if (this.#pending.length >= MOST_PENDING) this.settle();
+  }
+
+  /** Reads each command line but once. */
+  #commandLines(): (pid: number, executable: string) => string | undefined {
+    const known = new Map<string, string | undefined>();
+    return (pid, executable) => {
+      const key = `${pid} ${executable}`;
+      if (!known.has(key)) known.set(key, readCommandLine(this.#proc, pid, executable));
+      return known.get(key);
+    };
+  }
+}
+
+/** @returns `undefined` when the record doesn't say who it was */
+function callerOf({ time, fields }: AuditEvent): Caller | undefined {
+  const [pid, parentPid, userId] = [idIn(fields.pid), idIn(fields.ppid), idIn(fields.euid)];
+  if (pid === undefined || parentPid === undefined || userId === undefined) return undefined;
+  const executable = fields.exe === undefined || fields.exe === '(null)' ? 'unknown' : fields.exe;
+  return { time, pid, parentPid, userId, executable };
+}
+
+const idIn = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
+
+/** 127.0.0.0/8 (RFC 1122, 3.2.1.3) and ::1 (RFC 4291, 2.5.3). */
+const isLoopback = (end: Partial<SocketAddress> | undefined): boolean =>
+  end?.address !== undefined && (end.address.startsWith('127.') || end.address === '::1');
+
+/** To connect to no address in particular is to connect to this machine: ip_route_connect() and tcp_v6_connect(). */
+const hereIfUnspecified = (end: SocketAddress): SocketAddress => {
+  const here = HERE.get(end.address);
+  return here === undefined ? end : { address: here, port: end.port };
+};
+
+const HERE: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { connectionCreate } from '../../src/collectors/connection-create.ts';
+import type { ConnectionSeen, Lookups } from '../../src/contract/sources.ts';
+import { look, records } from './samples.ts';
+
+const payload = (change: Partial<ConnectionSeen> = {}, lookups: Lookups = look) =>
+  connectionCreate.from.connections?.({ ...records.connections, ...change }, lookups);
+
+const { local: _, commandLine: __, ...bare } = records.connections;
+
+const taken: Partial<ConnectionSeen> = {
+  direction: 'In',
+  remote: { address: '192.0.2.7', port: 50_113 },
+  local: { address: '192.0.2.2', port: 22 },
+};
+
+describe('ConnectionCreate', () => {
+  it('reports both ends, and the program', () => {
+    assert.deepEqual(payload(), {
+      RemoteAddress: '2001:db8::7',
+      RemotePort: '443',
+      LocalAddress: '2001:db8::1',
+      LocalPort: '50112',
+      Direction: 'Out',
+      Protocol: 'TCP',
+      ProcessId: 1445,
+      UserId: '1000',
+      Executable: '/usr/bin/curl',
+      CommandLine: 'curl https://example.com/',
+    });
+  });
+
+  it('leaves out what is not known', () => {
+    assert.deepEqual(connectionCreate.from.connections?.(bare, look), {
+      RemoteAddress: '2001:db8::7',
+      RemotePort: '443',
+      Direction: 'Out',
+      Protocol: 'TCP',
+      ProcessId: 1445,
+      UserId: '1000',
+      Executable: '/usr/bin/curl',
+    });
+    const { LocalAddress, LocalPort } = payload({ local: { port: 22 } }) ?? {};
+    assert.deepEqual([LocalAddress, LocalPort], [undefined, '22']);
+  });
+
+  for (const [what, change, zone] of [
+    ['the interface of a link-local peer', { remote: { address: 'fe80::7', port: 22, interfaceIndex: 2 } }, 'eth0'],
+    ['that of the local end', { local: { address: 'fe80::1', interfaceIndex: 2 } }, 'eth0'],
+    ['the number of one without a name', { remote: { address: 'fe80::7', port: 22, interfaceIndex: 9 } }, '9'],
+  ] as const) {
+    it(`names ${what}`, () => assert.deepEqual(payload(change)?.ExtraDetails, { Zone: zone }));
+  }
+
+  it('names the container, asked for by the process and its parent', () => {
+    const lookups: Lookups = { ...look, containerId: (pid, parentPid) => `${pid} of ${parentPid}` };
+    assert.deepEqual(payload({}, lookups)?.ExtraDetails, { ContainerId: '1445 of 1444' });
+  });
+});
+
+describe('ConnectionCreate aggregated', () => {
+  const blanked = (change: Partial<ConnectionSeen> = {}) => connectionCreate.aggregate?.blank(payload(change) ?? {});
+
+  it('forgets the process and the port that the kernel gave it, when it went out', () => {
+    assert.deepEqual(blanked(), {
+      RemoteAddress: '2001:db8::7',
+      RemotePort: '443',
+      LocalAddress: '2001:db8::1',
+      Direction: 'Out',
+      Protocol: 'TCP',
+      ProcessId: 0,
+      UserId: '1000',
+      Executable: '/usr/bin/curl',
+      CommandLine: 'curl https://example.com/',
+    });
+  });
+
+  it('forgets the process and the port of the peer, when it came in', () => {
+    const { RemotePort, LocalPort, ProcessId } = blanked(taken) ?? {};
+    assert.deepEqual([RemotePort, LocalPort, ProcessId], ['0', '22', 0]);
+    assert.ok(!('LocalPort' in (blanked({ ...taken, local: { address: '192.0.2.2' } }) ?? {})));
+  });
+
+  it('forgets details', () => {
+    assert.equal(blanked({ remote: { address: 'fe80::7', port: 22, interfaceIndex: 2 } })?.ExtraDetails, undefined);
+  });
+
+  it('tells them apart by everything but that', () => {
+    assert.deepEqual(connectionCreate.aggregate?.by, [
+      'CommandLine',
+      'Executable',
+      'UserId',
+      'Direction',
+      'LocalAddress',
+      'RemoteAddress',
+      'Protocol',
+      'LocalPort',
+      'RemotePort',
+    ]);
+  });
+});
+
+it('ConnectionCreate asks the kernel for sockets, connect and accept, by both ways of 32-bit programs', () => {
+  assert.deepEqual(connectionCreate.auditRules, [
+    { syscalls: ['connect'], where: { saddr_fam: 2 } },
+    { syscalls: ['connect'], where: { saddr_fam: 10 } },
+    { syscalls: ['accept', 'accept4'], where: { success: 1 } },
+    { syscalls: ['socket'], where: { a0: 2, success: 1 } },
+    { syscalls: ['socket'], where: { a0: 10, success: 1 } },
+    { syscalls: ['socketcall'], where: { a0: 1 } },
+    { syscalls: ['socketcall'], where: { a0: 3 } },
+    { syscalls: ['socketcall'], where: { a0: 5 } },
+    { syscalls: ['socketcall'], where: { a0: 18 } },
+  ]);
+});

@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const SOURCE = new URL('../../../test/system/native/connections.c', import.meta.url).pathname;
+
+/** One end of a connection, as the program that made it says. */
+export interface MadeEnd {
+  readonly direction: 'In' | 'Out';
+  readonly protocol: 'TCP' | 'UDP';
+  readonly address: string;
+  readonly remotePort: number;
+  readonly localPort: number;
+  readonly kind: string;
+}
+
+/** A program that makes connections with itself: native/connections.c, built for the time of a test. */
+export class Connector {
+  readonly path: string | undefined;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-connector-'));
+  readonly #running = new Set<ChildProcess>();
+
+  constructor() {
+    const compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
+    if (compiler === undefined) return;
+    const program = join(this.#folder, 'connections');
+    if (spawnSync(compiler, ['-O2', '-o', program, SOURCE]).status === 0) this.path = program;
+  }
+
+  /**
+   * Makes `count` connections of each kind.
+   *
+   * @param within what it is started by: `ip netns exec NAME`
+   * @returns once all are made; those that are to be held stay open until `release`
+   */
+  async make(
+    count: number,
+    kinds: readonly string[],
+    { hold = false, within = [] }: { hold?: boolean; within?: readonly string[] } = {},
+  ): Promise<{ readonly pid: number; readonly ends: readonly MadeEnd[]; release(): Promise<void> }> {
+    const [command = '', ...args] = [...within, this.path ?? '', String(count), hold ? '1' : '0', ...kinds];
+    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#running.add(child);
+    const exit = once(child, 'exit').finally(() => this.#running.delete(child));
+    let output = '';
+    for await (const chunk of child.stdout) {
+      output += chunk;
+      if (output.endsWith('end\n')) break;
+    }
+    if (!output.endsWith('end\n')) throw new Error(`the connector failed: ${output.slice(-200)}`);
+    return {
+      pid: child.pid ?? 0,
+      ends: output.split('\n').slice(0, -2).map(endOf),
+      async release() {
+        child.stdin.end();
+        await exit;
+      },
+    };
+  }
+
+  remove(): void {
+    for (const child of this.#running) child.kill('SIGKILL');
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+function endOf(line: string): MadeEnd {
+  const [direction, protocol, address = '', remotePort, localPort, kind = ''] = line.split(' ');
+  return {
+    direction: direction as MadeEnd['direction'],
+    protocol: protocol as MadeEnd['protocol'],
+    address,
+    remotePort: Number(remotePort),
+    localPort: Number(localPort),
+    kind,
+  };
+}
