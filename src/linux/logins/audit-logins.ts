@@ -1,0 +1,435 @@
+import { type Duration, minutes, seconds } from '../../base/duration.ts';
+import type { AuditEvent, LoginSeen, UserRecord } from '../../contract/sources.ts';
+import type { LoginPorts } from './login-connections.ts';
+import { isLogin, programName } from './login-programs.ts';
+import { parseRemoteAddress, type Remote } from './remote.ts';
+
+/** How long a login or a refusal waits for another record of the same: programs write them within milliseconds. */
+const PATIENCE = seconds(2);
+/** How long OpenSSH gives somebody to log in by other means, after a key was refused (LoginGraceTime of sshd_config(5)). */
+const GRACE = minutes(2);
+/** How long a refusal by PAM explains what the program says of it itself, after pam_faildelay(8) and all. */
+const EXPLAINED = seconds(30);
+
+/** Sessions remembered for their logout. Whoever is forgotten is still reported, with what the last record says. */
+const MOST_SESSIONS = 1024;
+/** What waits, and what was refused. sshd lets 100 connections at a time try (MaxStartups of sshd_config(5)). */
+const MOST_ATTEMPTS = 256;
+
+/** "Not set" where the kernel writes an id: (uid_t)-1, of a service that nobody logged in to start. */
+const UNSET = String(2 ** 32 - 1);
+
+/** Stand in for a name that no account has: sshd's, login's, and libaudit's. The real one may be in PAM's record. */
+const NO_ACCOUNT: ReadonlySet<string> = new Set(['(invalid user)', '(unknown user)', '(unknown)', '?', '']);
+
+/** The user records that tell of a login, as one program wrote it. */
+interface Said {
+  readonly time: Date;
+  readonly pid: number;
+  /** Of the audit session; absent when none was begun. */
+  readonly session?: string;
+  readonly executable: string;
+  readonly operation: string;
+  readonly isPam: boolean;
+  readonly success: boolean;
+  /** What was typed, or a stand-in. */
+  readonly account?: string;
+  readonly userId?: number;
+  readonly from: Remote;
+  readonly terminal?: string;
+}
+
+interface Session {
+  readonly name?: string;
+  readonly account?: string;
+  /** PAM says when it is over; until then, what ends is only a channel of it. */
+  isPam: boolean;
+  login: LoginSeen;
+  isOver: boolean;
+}
+
+/** Something that is reported once it is certain that nothing better comes. */
+interface Waiting {
+  readonly said: Said;
+  login: LoginSeen;
+  readonly patience: Duration;
+  /** Whether the next refusal of the same process makes it certain. */
+  readonly isJudgement: boolean;
+  since?: Duration;
+}
+
+type PortsOf = (pid: number, address: string, time: Date) => LoginPorts | undefined;
+
+/** An attempt that PAM refused, and that was reported. */
+interface Refusal {
+  readonly said: Said;
+  /** The process that called PAM's helper, once it has spoken. */
+  caller?: number;
+  since?: Duration;
+}
+
+/**
+ * Makes logins of audit's user records: one for each session, each refusal, each end of a session.
+ *
+ * What programs write, as seen with OpenSSH 10 and login(1) on Debian 13; RHEL's sshd adds records of its own, which are
+ * taken for what they are:
+ *
+ *     with terminal      USER_AUTH  USER_START  USER_LOGIN  …  USER_END
+ *     ssh host command   USER_AUTH  USER_START              …  USER_END
+ *     by key                        USER_START (USER_LOGIN) …  USER_END
+ *     wrong password     USER_AUTH, and two seconds later USER_LOGIN, both refused; again for every one
+ *     the same, asked by PAM (keyboard-interactive): USER_AUTH comes from another process
+ *     unknown account    USER_LOGIN  USER_LOGIN  USER_AUTH  USER_LOGIN: only USER_AUTH has the name that was tried
+ *     key not accepted   USER_LOGIN for every key; USER_ERR when the connection ends, and nobody got in
+ *     expired account    (USER_AUTH) USER_ACCT, refused, and USER_LOGIN; when only the password has expired, a session
+ *
+ * So: a refused USER_AUTH of PAM is one attempt, and what the same connection's USER_LOGIN says of it is not another. A
+ * refused USER_LOGIN alone is one attempt for the whole connection, unless that gets in after all: a key that doesn't
+ * fit is nobody's attack when the next one does. sudo, su, cron and the like open sessions too, but are no logins.
+ *
+ * Pure: the time of what is reported is the records' own, patience is measured with the `now` of `expire`.
+ */
+export class AuditLogins {
+  /** Records of a login program that say neither who nor from which process. */
+  readonly counts = { unusable: 0 };
+  /** By process: PAM opens and closes a session in the same one. */
+  readonly #sessions = new Map<number, Session>();
+  /** Sessions that have begun, and may be named a terminal yet; by process. */
+  readonly #begun = new Map<number, Waiting>();
+  /** Refusals that PAM said nothing of yet; by process. */
+  readonly #unexplained = new Map<number, Waiting>();
+  /** By the process that PAM spoke for. */
+  readonly #refusals = new Map<number, Refusal>();
+  readonly #portsOf: PortsOf;
+  #ready: LoginSeen[] = [];
+
+  readonly #take: Readonly<Record<UserRecord, (said: Said) => void>> = {
+    USER_AUTH: (said) => this.#authenticated(said),
+    USER_ACCT: (said) => this.#judged(said),
+    USER_START: (said) => (said.success ? this.#begin(said) : this.#notStarted(said)),
+    USER_LOGIN: (said) => (said.success ? this.#begin(said) : this.#refusedByProgram(said)),
+    USER_END: (said) => this.#ended(said),
+    USER_LOGOUT: (said) => this.#ended(said),
+    USER_ERR: ({ pid }) => this.#gaveUp(pid),
+  };
+
+  /** @param portsOf what the records don't say: the ports of the connection that a process has with this address */
+  constructor({ portsOf = () => undefined }: { portsOf?: PortsOf } = {}) {
+    this.#portsOf = portsOf;
+  }
+
+  /** @returns the logins that are certain now, some of them from earlier records */
+  accept(events: readonly AuditEvent[]): readonly LoginSeen[] {
+    for (const event of events) {
+      if (event.record === undefined) continue;
+      const said = this.#read(event);
+      if (said !== undefined) this.#take[event.record](said);
+    }
+    return this.#takeReady();
+  }
+
+  /**
+   * To be called after every drain, also when nothing came.
+   *
+   * @param now of the monotonic clock
+   */
+  expire(now: Duration): readonly LoginSeen[] {
+    for (const waiting of [this.#begun, this.#unexplained]) {
+      for (const [pid, entry] of waiting) {
+        entry.since ??= now;
+        if (now - entry.since >= entry.patience) this.#release(waiting, pid);
+      }
+    }
+    for (const [pid, refusal] of this.#refusals) {
+      refusal.since ??= now;
+      if (now - refusal.since >= EXPLAINED) this.#refusals.delete(pid);
+    }
+    return this.#takeReady();
+  }
+
+  /** Everything that waits: nothing more will come. */
+  flush(): readonly LoginSeen[] {
+    for (const waiting of [this.#begun, this.#unexplained]) {
+      for (const pid of waiting.keys()) this.#release(waiting, pid);
+    }
+    return this.#takeReady();
+  }
+
+  #read(event: AuditEvent): Said | undefined {
+    const { exe } = event.fields;
+    if (exe !== undefined && !isLogin(exe, event.fields.acct)) return undefined;
+    const said = parseSaid(event);
+    if (said === undefined) this.counts.unusable += 1;
+    return said;
+  }
+
+  #authenticated(said: Said): void {
+    if (said.success) return; // the session that follows is the login
+    if (said.isPam) this.#refusedByPam(said);
+    else this.#refusedByProgram(said); // RHEL's sshd says it twice: `op=password`
+  }
+
+  /** PAM may refuse an account whose owner has shown who it is. That stands unless a session begins all the same. */
+  #judged(said: Said): void {
+    if (said.success) return;
+    this.#unexplained.delete(said.pid);
+    this.#wait(this.#unexplained, { said, login: this.#loginOf(said), patience: GRACE, isJudgement: true });
+  }
+
+  #refusedByPam(said: Said): void {
+    const earlier = this.#unexplained.has(said.pid) ? said.pid : this.#callerAmongUnexplained(said);
+    const hint = earlier === undefined ? undefined : this.#unexplained.get(earlier)?.login.userName;
+    const login = this.#loginOf(said);
+    this.#ready.push(isNamed(said) || hint === undefined ? login : { ...login, userName: hint });
+    if (earlier !== undefined) this.#unexplained.delete(earlier);
+    const caller = earlier ?? this.#refusals.get(said.pid)?.caller;
+    put(this.#refusals, said.pid, { said, ...(caller === undefined ? {} : { caller }) });
+    if (this.#refusals.size > MOST_ATTEMPTS) this.#refusals.delete(oldest(this.#refusals));
+  }
+
+  /** The process that has PAM ask in a child of its own: the last one before it that was about the same. */
+  #callerAmongUnexplained(said: Said): number | undefined {
+    let best: number | undefined;
+    for (const [pid, waiting] of this.#unexplained) {
+      if (pid < said.pid && pid > (best ?? 0) && isSameAttempt(waiting.said, said)) best = pid;
+    }
+    return best;
+  }
+
+  #refusedByProgram(said: Said): void {
+    const known = this.#unexplained.get(said.pid);
+    if (known?.isJudgement === true) {
+      this.#release(this.#unexplained, said.pid);
+    } else if (this.#isExplained(said)) {
+      return;
+    } else if (known === undefined) {
+      this.#wait(this.#unexplained, { said, login: this.#loginOf(said), patience: graceOf(said), isJudgement: false });
+    } else if (!isNamed(known.said) && isNamed(said)) {
+      known.login = { ...known.login, ...nameOf(said) };
+    }
+  }
+
+  /** Whether PAM has refused this attempt already: in the same process, or in its child. */
+  #isExplained(said: Said): boolean {
+    const own = this.#refusals.get(said.pid);
+    if (own !== undefined) {
+      delete own.since;
+      return true;
+    }
+    let child: Refusal | undefined;
+    for (const refusal of this.#refusals.values()) {
+      if (refusal.caller === said.pid) {
+        delete refusal.since;
+        return true;
+      }
+      if (refusal.caller === undefined && refusal.said.pid > said.pid && isSameAttempt(said, refusal.said)) {
+        child ??= refusal;
+      }
+    }
+    if (child !== undefined) child.caller = said.pid;
+    return child !== undefined;
+  }
+
+  /** Nobody got in, and the program is about to end. */
+  #gaveUp(pid: number): void {
+    this.#release(this.#unexplained, pid);
+  }
+
+  #notStarted(said: Said): void {
+    this.#unexplained.delete(said.pid);
+    this.#ready.push(this.#loginOf(said));
+  }
+
+  /**
+   * USER_START and USER_LOGIN both begin a session. Whichever comes first waits for the other; what comes later of a
+   * session that was reported is a further channel of it, which is no login.
+   */
+  #begin(said: Said): void {
+    const { pid } = said;
+    this.#unexplained.delete(pid);
+    this.#refusals.delete(pid);
+    const known = this.#sessions.get(pid);
+    // Where audit counts no sessions, the next one of the process looks like the last one.
+    const isNext = known?.isOver === true && said.session === undefined;
+    if (known === undefined || isNext || !isSameSession(known, said)) {
+      this.#release(this.#begun, pid);
+      const login = this.#loginOf(said);
+      this.#remember(pid, { ...sessionOf(said), isPam: said.isPam, login, isOver: false });
+      this.#wait(this.#begun, { said, login, patience: PATIENCE, isJudgement: false });
+      return;
+    }
+    known.isPam ||= said.isPam;
+    const waiting = this.#begun.get(pid);
+    if (waiting === undefined || waiting.said.isPam === said.isPam) return;
+    const [start, login] = said.isPam ? [loginOf(said), waiting.login] : [waiting.login, loginOf(said)];
+    // What only the first one was asked for: when it happened, and its ports.
+    const { time, remote = login.remote, localPort } = waiting.login;
+    known.login = {
+      ...start,
+      ...login,
+      time,
+      ...(remote === undefined ? {} : { remote }),
+      ...(localPort === undefined ? {} : { localPort }),
+    };
+    waiting.login = known.login;
+    this.#release(this.#begun, pid);
+  }
+
+  #ended(said: Said): void {
+    const { pid } = said;
+    const known = this.#sessions.get(pid);
+    if (known !== undefined && isSameSession(known, said)) {
+      if (known.isOver || (known.isPam && !said.isPam)) return;
+      this.#release(this.#begun, pid);
+      known.isOver = true;
+      this.#ready.push({ ...known.login, time: said.time, operation: 'Logout', success: true });
+      return;
+    }
+    this.#release(this.#begun, pid);
+    const logout = { ...loginOf(said), operation: 'Logout', success: true };
+    this.#remember(pid, { ...sessionOf(said), isPam: said.isPam, login: logout, isOver: true });
+    this.#ready.push(logout);
+  }
+
+  #loginOf(said: Said): LoginSeen {
+    const login = loginOf(said);
+    const address = login.remote?.address;
+    const ports = address === undefined ? undefined : this.#portsOf(said.pid, address, said.time);
+    return ports === undefined
+      ? login
+      : { ...login, remote: { ...login.remote, port: ports.remote }, localPort: ports.local };
+  }
+
+  #remember(pid: number, session: Session): void {
+    put(this.#sessions, pid, session);
+    if (this.#sessions.size > MOST_SESSIONS) this.#sessions.delete(oldest(this.#sessions));
+  }
+
+  #wait(among: Map<number, Waiting>, waiting: Waiting): void {
+    put(among, waiting.said.pid, waiting);
+    if (among.size > MOST_ATTEMPTS) this.#release(among, oldest(among));
+  }
+
+  #release(among: Map<number, Waiting>, pid: number): void {
+    const waiting = among.get(pid);
+    if (waiting === undefined) return;
+    among.delete(pid);
+    this.#ready.push(waiting.login);
+  }
+
+  #takeReady(): readonly LoginSeen[] {
+    const ready = this.#ready;
+    if (ready.length > 0) this.#ready = [];
+    return ready;
+  }
+}
+
+/** At the end, also when it is there already: the first one of a Map is the oldest. */
+function put<T>(map: Map<number, T>, pid: number, value: T): void {
+  map.delete(pid);
+  map.set(pid, value);
+}
+
+function oldest(map: ReadonlyMap<number, unknown>): number {
+  for (const pid of map.keys()) return pid;
+  return -1;
+}
+
+/** sshd lets one try again. */
+const graceOf = ({ executable }: Said): Duration => (programName(executable).startsWith('sshd') ? GRACE : PATIENCE);
+
+const isNamed = ({ account }: Said): boolean => account !== undefined && !NO_ACCOUNT.has(account);
+
+/** Whether a program's refusal and PAM's can be about the same: the program may not know the name that was tried. */
+const isSameAttempt = (byProgram: Said, byPam: Said): boolean =>
+  byProgram.executable === byPam.executable &&
+  byProgram.from.remote?.address === byPam.from.remote?.address &&
+  (!isNamed(byProgram) || byProgram.account === byPam.account);
+
+const sessionOf = ({ session, account }: Said): Pick<Session, 'name' | 'account'> => ({
+  ...(session === undefined ? {} : { name: session }),
+  ...(account === undefined ? {} : { account }),
+});
+
+/** Of one process. Without audit sessions, the account tells them apart; USER_LOGIN has none. */
+const isSameSession = (session: Session, said: Said): boolean =>
+  session.name === said.session &&
+  (said.session !== undefined ||
+    session.account === undefined ||
+    (said.account ?? session.account) === session.account);
+
+/**
+ * Reads a user record.
+ *
+ *     pid=4242 uid=0 auid=1000 ses=3 msg='op=PAM:session_open grantors=pam_loginuid,pam_unix acct="alice"
+ *       exe="/usr/lib/openssh/sshd-session" hostname=192.0.2.7 addr=192.0.2.7 terminal=ssh res=success'
+ *     pid=4242 uid=0 auid=1000 ses=3 msg='op=login id=1000 exe="/usr/lib/openssh/sshd-session" hostname=192.0.2.7
+ *       addr=192.0.2.7 terminal=/dev/pts/0 res=success'
+ *
+ * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest.
+ */
+function parseSaid({ time, success, fields }: AuditEvent): Said | undefined {
+  const pid = parseId(fields.pid);
+  const { exe, op, acct } = fields;
+  const userId = parseId(fields.id) ?? loginUserId(fields.auid, fields.grantors);
+  if (pid === undefined || pid === 0 || exe === undefined || exe === '') return undefined;
+  if (acct === undefined && userId === undefined) return undefined;
+  const session = fields.ses === UNSET || !/^\d{1,10}$/.test(fields.ses ?? '') ? undefined : fields.ses;
+  const terminal = terminalOf(fields.terminal);
+  return {
+    time,
+    pid,
+    executable: exe,
+    operation: op !== undefined && op !== 'login' && /^[\w:.-]{1,64}$/.test(op) ? op : 'Login',
+    isPam: op?.startsWith('PAM:') === true,
+    success,
+    from: remoteOf(fields.addr, fields.hostname),
+    ...(session === undefined ? {} : { session }),
+    ...(acct === undefined ? {} : { account: acct }),
+    ...(userId === undefined ? {} : { userId }),
+    ...(terminal === undefined ? {} : { terminal }),
+  };
+}
+
+function loginOf(said: Said): LoginSeen {
+  const { time, pid, executable, operation, success, from, terminal, session } = said;
+  return {
+    time,
+    operation: success ? 'Login' : operation,
+    success,
+    pid,
+    executable,
+    ...nameOf(said),
+    ...from,
+    ...(terminal === undefined ? {} : { terminal }),
+    ...(session === undefined ? {} : { sessionId: session }),
+  };
+}
+
+/** A stand-in is better than nothing, and worse than an id. */
+const nameOf = ({ account, userId }: Said): Pick<LoginSeen, 'userId' | 'userName'> => ({
+  ...(userId === undefined ? {} : { userId }),
+  ...(account === undefined || (userId !== undefined && NO_ACCOUNT.has(account)) ? {} : { userName: account }),
+});
+
+function parseId(text: string | undefined): number | undefined {
+  return text === undefined || text === UNSET || !/^\d{1,10}$/.test(text) ? undefined : Number(text);
+}
+
+/** The login uid is the account's only when this session has set it; else it is that of whoever started the program. */
+const loginUserId = (auid: string | undefined, grantors: string | undefined): number | undefined =>
+  grantors?.split(',').includes('pam_loginuid') === true ? parseId(auid) : undefined;
+
+/** login(1) writes `pts/1` in one record and `/dev/pts/1` in the other. */
+export function terminalOf(text: string | undefined): string | undefined {
+  if (text === undefined || text === '?' || text === '') return undefined;
+  return /^(?:pts\/|tty)/.test(text) ? `/dev/${text}` : text;
+}
+
+/** A name without address is this machine's own: login(1) writes that. */
+function remoteOf(addr: string | undefined, hostname: string | undefined): Remote {
+  const remote = addr === undefined ? undefined : parseRemoteAddress(addr);
+  if (remote === undefined) return {};
+  const isName = hostname !== undefined && hostname !== '?' && hostname !== '' && hostname !== addr;
+  return isName && parseRemoteAddress(hostname) === undefined ? { ...remote, remoteHost: hostname } : remote;
+}

@@ -1,0 +1,220 @@
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { milliseconds, seconds } from '../../base/duration.ts';
+import { AgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { keepGoing } from '../../base/loop.ts';
+import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import { ProcFolder } from '../proc-folder.ts';
+import type { LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import { LoginRegistry } from './login-registry.ts';
+import { utmpLayout } from './utmp.ts';
+import { UtmpFeed } from './utmp-feed.ts';
+import { WtmpdbFeed } from './wtmpdb-feed.ts';
+
+/** How often the files are looked at; and between two parts of what there is to catch up with. */
+const PAUSE = seconds(1);
+const BREATH = milliseconds(10);
+/** Entries taken at a time: some milliseconds. */
+const MOST_AT_ONCE = 500;
+
+/** Of the time a process began, which is known to 10 ms. */
+const CLOCK_ERROR = milliseconds(100);
+
+/** How much later the files may have what another source has told: programs write here and there. */
+const OTHERS_LATE_BY = seconds(1);
+
+/** The files there may be, by what the status calls them; the one that knows most first. */
+const PATHS = { wtmp: 'var/log/wtmp', wtmpdb: 'var/lib/wtmpdb/wtmp.db', btmp: 'var/log/btmp' } as const;
+type FileName = keyof typeof PATHS;
+const NAMES = Object.keys(PATHS) as FileName[];
+
+/** How far logins have been told. */
+export interface LoginCheckpoint {
+  /** Of the latest one, in milliseconds since the epoch. */
+  readonly timeMs: number;
+  /** In the files. Whoever has told logins from elsewhere since leaves it out: then the time decides. */
+  readonly places?: Readonly<Partial<Record<FileName, Place>>>;
+}
+
+/** Reads a checkpoint back from JSON. @returns `undefined` when it is none */
+export function parseLoginCheckpoint(value: unknown): LoginCheckpoint | undefined {
+  const { timeMs, places } = (value ?? {}) as { timeMs?: unknown; places?: unknown };
+  if (!isCount(timeMs)) return undefined;
+  if (typeof places !== 'object' || places === null) return { timeMs };
+  const known = NAMES.flatMap((name) => {
+    const { inode, at } = ((places as Record<string, unknown>)[name] ?? {}) as { inode?: unknown; at?: unknown };
+    return isCount(inode) && isCount(at) ? [[name, { inode, at }] as const] : [];
+  });
+  return { timeMs, places: Object.fromEntries(known) };
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+  /** Absent at the first start ever: nothing that happened before it is told. */
+  readonly checkpoint?: LoginCheckpoint | undefined;
+  /** Told whenever it has moved on, when the logins before it are with the sink. */
+  readonly moved?: (checkpoint: LoginCheckpoint) => void;
+}
+
+/**
+ * Logins from the files that programs keep of them: wtmp and btmp, see utmp(5), and the database of wtmpdb(8). It is what
+ * is left without audit. They tell of sessions that have a terminal, of refusals where a program writes btmp, and mostly
+ * not of the program.
+ *
+ * With a checkpoint, what they hold since then is told once, also what was rotated meanwhile. Once audit is the source
+ * again, close it, and keep `{ timeMs }` of what audit tells as the checkpoint for the next time.
+ */
+export class LoginFiles {
+  readonly #parts: Parts;
+  readonly #proc: ProcFolder;
+  #feeds: Readonly<Record<FileName, LoginFeed>> | undefined;
+  /** Of the latest login that was told. */
+  #timeMs = 0;
+  /** The last checkpoint that was told. */
+  #told = '';
+  #stopping: AbortController | undefined;
+  #reading: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+  }
+
+  /** @throws AgentError SOURCE_UNREADABLE when there is none of them, or none can be read */
+  open(): void {
+    if (this.#stopping !== undefined) return;
+    const { clock, log } = this.#parts;
+    const feeds = this.#openFeeds();
+    const registry = new LoginRegistry((pid, timeMs) => this.#programOf(pid, timeMs));
+    this.#feeds = feeds;
+    this.#tellPlace(feeds);
+    this.#stopping = new AbortController();
+    const { signal } = this.#stopping;
+    const turn = async () => {
+      const isBehind = this.#take(feeds, registry);
+      await clock.sleep(isBehind ? BREATH : PAUSE, signal);
+    };
+    this.#reading = keepGoing(turn, { signal, clock, log });
+  }
+
+  /** What has been written since the last look is left to whoever comes next. Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    this.#stopping?.abort();
+    this.#stopping = undefined;
+    await this.#reading;
+    for (const feed of this.#all()) feed.close();
+    this.#feeds = undefined;
+  }
+
+  /** Which files are read, and what can't be seen in them. */
+  status(): SourceStatus {
+    const feeds = this.#feeds;
+    if (feeds === undefined) return { state: 'off' };
+    const read = NAMES.filter((name) => feeds[name].problem === undefined);
+    const { problem } = feeds.btmp;
+    const refusals =
+      problem === undefined
+        ? 'refused logins are seen where programs write them to btmp'
+        : `refused logins are not seen (/${PATHS.btmp}: ${problem})`;
+    return {
+      state: 'degraded',
+      source: read[0] ?? 'wtmp',
+      reason: `Read from ${read.map((name) => `/${PATHS[name]}`).join(', ')}: sessions without a terminal are not in there, and ${refusals}.`,
+    };
+  }
+
+  #openFeeds(): Readonly<Record<FileName, LoginFeed>> {
+    const { hostRoot, clock, checkpoint } = this.#parts;
+    const layout = utmpLayout();
+    const feeds = {
+      wtmp: new UtmpFeed(join(hostRoot, PATHS.wtmp), 'wtmp', layout),
+      wtmpdb: new WtmpdbFeed(join(hostRoot, PATHS.wtmpdb)),
+      btmp: new UtmpFeed(join(hostRoot, PATHS.btmp), 'btmp', layout),
+    };
+    this.#timeMs = checkpoint?.timeMs ?? clock.now().getTime();
+    const isFromElsewhere = checkpoint !== undefined && checkpoint.places === undefined;
+    const toldUntilMs = this.#timeMs + (isFromElsewhere ? OTHERS_LATE_BY : 0);
+    for (const name of NAMES) {
+      feeds[name].open({ place: checkpoint?.places?.[name], unread: checkpoint !== undefined, toldUntilMs });
+    }
+    if (NAMES.some((name) => feeds[name].problem === undefined)) return feeds;
+    for (const name of NAMES) feeds[name].close();
+    throw new AgentError(
+      'SOURCE_UNREADABLE',
+      `Logins can't be read: ${NAMES.map((name) => `/${PATHS[name]}: ${feeds[name].problem}`).join('; ')}.`,
+      'Run the agent as root or in the group utmp, and in a container with the host mounted at hostRoot; ' +
+        'where these files do not exist, give it audit (CAP_AUDIT_CONTROL and CAP_AUDIT_READ).',
+    );
+  }
+
+  /** @returns whether there is more to take at once */
+  #take(feeds: Readonly<Record<FileName, LoginFeed>>, registry: LoginRegistry): boolean {
+    const logins: LoginSeen[] = [];
+    const filled = new Set<LoginFeed>();
+    let left = MOST_AT_ONCE;
+    for (let next = this.#next(filled); next !== undefined && left > 0; next = this.#next(filled)) {
+      const login = registry.take(next.entry);
+      if (login !== undefined) logins.push(login);
+      next.feed.shift();
+      left -= 1;
+    }
+    if (logins.length > 0) this.#parts.sink.accept('logins', logins);
+    const now = this.#parts.clock.now().getTime();
+    // What has a time in the future must not keep the rest from being told.
+    for (const { time } of logins) if (time.getTime() <= now) this.#timeMs = Math.max(this.#timeMs, time.getTime());
+    this.#tellPlace(feeds);
+    return left === 0;
+  }
+
+  /**
+   * The entry that happened first: so that what two files say of one session comes together.
+   *
+   * @param filled feeds that have been filled in this turn
+   */
+  #next(filled: Set<LoginFeed>): { feed: LoginFeed; entry: LoginEntry } | undefined {
+    let first: { feed: LoginFeed; entry: LoginEntry } | undefined;
+    for (const feed of this.#all()) {
+      if (feed.peek() === undefined && !filled.has(feed)) {
+        filled.add(feed);
+        feed.fill();
+      }
+      const entry = feed.peek();
+      if (entry !== undefined && (first === undefined || entry.timeMs < first.entry.timeMs)) first = { feed, entry };
+    }
+    return first;
+  }
+
+  #all(): readonly LoginFeed[] {
+    const feeds = this.#feeds;
+    return feeds === undefined ? [] : NAMES.map((name) => feeds[name]);
+  }
+
+  #tellPlace(feeds: Readonly<Record<FileName, LoginFeed>>): void {
+    const places = Object.fromEntries(
+      NAMES.flatMap((name) => (feeds[name].place === undefined ? [] : [[name, feeds[name].place]])),
+    );
+    const checkpoint: LoginCheckpoint = { timeMs: this.#timeMs, places };
+    const text = JSON.stringify(checkpoint);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#parts.moved?.(checkpoint);
+  }
+
+  /** The program that ran as this process when it wrote, if it still does: a process that began later is another one. */
+  #programOf(pid: number, timeMs: number): string | undefined {
+    try {
+      const startTicks = this.#proc.stat(pid)?.startTicks;
+      if (startTicks === undefined) return undefined;
+      const startedAt = this.#parts.clock.now().getTime() - this.#proc.uptime() + startTicks * ProcFolder.TICK_MS;
+      return startedAt <= timeMs + CLOCK_ERROR ? this.#proc.details(pid)?.executable : undefined;
+    } catch {
+      return undefined; // there is no /proc
+    }
+  }
+}

@@ -1,0 +1,133 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { seconds } from '../../base/duration.ts';
+import type { Logger } from '../../base/log.ts';
+import type { AuditEvent, LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import { NoteFile } from '../note-file.ts';
+import { OptionalSource } from '../optional-source.ts';
+import { AuditLogins } from './audit-logins.ts';
+import { LoginConnections } from './login-connections.ts';
+import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from './login-files.ts';
+
+/** How long the files are read for what they hold from before audit was listened to. */
+const CATCH_UP = seconds(3);
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+  /** auditd's log, below hostRoot: where it is, it is what there is to catch up from. */
+  readonly auditLog: string;
+  /** Absent: nothing is remembered, and nothing caught up with. */
+  readonly stateDirectory?: string | undefined;
+}
+
+/**
+ * Logins, from audit where there is audit, else from wtmp and its kin; never from both at a time.
+ *
+ * Remembers until when logins have been told. What the files hold from the time the agent was away is told once, also
+ * where audit is the source afterwards and nobody kept its records meanwhile.
+ */
+export class Logins {
+  readonly #parts: Parts;
+  readonly #audit: AuditLogins;
+  readonly #files: OptionalSource<LoginFiles>;
+  readonly #note: NoteFile | undefined;
+  #checkpoint: LoginCheckpoint | undefined;
+  #caughtUp = false;
+  /** Records that say of nobody that he logged in, as far as they have been told. */
+  #unusable = 0;
+  #stopping = new AbortController();
+  #catchingUp: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { sink, clock, hostRoot, stateDirectory } = parts;
+    const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
+    this.#audit = new AuditLogins({ portsOf: (...login) => connections.portsOf(...login) });
+    this.#note = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'login-checkpoint.json'));
+    this.#checkpoint = parseLoginCheckpoint(this.#note?.read());
+    this.#files = new OptionalSource(() => this.#openFiles(sink));
+  }
+
+  /** Takes audit's events. */
+  accept(events: readonly AuditEvent[]): void {
+    this.#tell(this.#audit.accept(events));
+    const { unusable } = this.#audit.counts;
+    if (unusable > this.#unusable) this.#parts.sink.drop('logins', 'unresolved', unusable - this.#unusable);
+    this.#unusable = unusable;
+  }
+
+  /** Tells what has waited long enough for something better. To be called after every drain of audit. */
+  expire(): void {
+    this.#tell(this.#audit.expire(this.#parts.clock.monotonic()));
+  }
+
+  /** Reads the files when that is what there is. Never rejects. */
+  async follow({ isWanted, isFromAudit }: { isWanted: boolean; isFromAudit: boolean }): Promise<void> {
+    if (!isFromAudit) this.#tell(this.#audit.flush());
+    await this.#files.want(isWanted && !isFromAudit);
+    if (!isWanted || this.#caughtUp) return;
+    this.#caughtUp = true;
+    if (isFromAudit && this.#checkpoint !== undefined) this.#catchingUp = this.#catchUp(this.#stopping.signal);
+  }
+
+  /** Of the files; where audit is the source, ask that. */
+  status(): SourceStatus {
+    return this.#files.status((files) => files.status());
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.#catchingUp;
+    this.#stopping = new AbortController();
+    this.#tell(this.#audit.flush());
+    await this.#files.close();
+    this.#note?.close();
+  }
+
+  async #catchUp(signal: AbortSignal): Promise<void> {
+    const { hostRoot, auditLog, sink, clock, log } = this.#parts;
+    if (existsSync(join(hostRoot, auditLog))) return;
+    const listeningSince = clock.now();
+    const files = this.#openFiles({
+      ...sink,
+      accept(stream, records) {
+        const missed = records.filter((record) => 'time' in record && record.time < listeningSince);
+        if (missed.length > 0) sink.accept(stream, missed);
+      },
+    });
+    try {
+      files.open();
+      await clock.sleep(CATCH_UP, signal);
+    } catch (err) {
+      log.debug({ err }, 'There are no login files to catch up from.');
+    }
+    await files.close();
+    this.#remember({ timeMs: clock.now().getTime() });
+  }
+
+  #openFiles(sink: StreamSink): LoginFiles {
+    const { clock, log, hostRoot } = this.#parts;
+    const moved = (checkpoint: LoginCheckpoint) => this.#remember(checkpoint);
+    return new LoginFiles({ sink, clock, log, hostRoot, checkpoint: this.#checkpoint, moved });
+  }
+
+  #tell(logins: readonly LoginSeen[]): void {
+    const last = logins.at(-1);
+    if (last === undefined) return;
+    this.#parts.sink.accept('logins', logins);
+    this.#remember({ timeMs: Math.max(last.time.getTime(), this.#checkpoint?.timeMs ?? 0) });
+  }
+
+  #remember(checkpoint: LoginCheckpoint): void {
+    this.#checkpoint = checkpoint;
+    try {
+      this.#note?.write(checkpoint);
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'Could not remember until when logins have been told.');
+    }
+  }
+}

@@ -1,0 +1,266 @@
+/* As much of the database file format as it takes to read one table: https://www.sqlite.org/fileformat2.html. Node 20 has
+ * no reader of its own, and a native one would be the largest part of the agent.
+ *
+ * The file may be written meanwhile, and damaged: nothing here throws, and everything is bounded. */
+
+/** Gives out a page, the first being 1; `undefined` when there is none. */
+export type ReadPage = (page: number) => Buffer | undefined;
+
+/** NULL and BLOB are `undefined`, as is an integer beyond 2^53. */
+export type SqliteValue = number | string | undefined;
+
+export interface SqliteRow {
+  readonly rowId: number;
+  /** In the order of the table's columns; an INTEGER PRIMARY KEY is `undefined` here: it is the row id. */
+  readonly values: readonly SqliteValue[];
+}
+
+export interface SqliteTable {
+  readonly rootPage: number;
+  readonly columns: readonly string[];
+}
+
+const HEADER_BYTES = 100;
+const MAGIC = 'SQLite format 3\0';
+
+const INTERIOR = 0x05;
+const LEAF = 0x0d;
+
+/** Of 4 KB each and balanced, 20 levels would hold more than any disk. */
+const MOST_LEVELS = 20;
+/** What one reader may look at in pages: what is more is a circle, or far beyond what anybody asks for. */
+const MOST_BYTES = 16 * 1024 * 1024;
+/** The rest of a longer row is not read, and so the row isn't. */
+const LONGEST_ROW_BYTES = 64 * 1024;
+
+/** What the file's first page says of all. */
+export interface SqliteHeader {
+  readonly pageBytes: number;
+  /** Of a page, without what an extension has reserved at its end. */
+  readonly usableBytes: number;
+  readonly encoding: 'utf8' | 'utf16le' | 'utf16be';
+}
+
+/** @returns `undefined` when this isn't the beginning of such a file */
+export function parseHeader(start: Buffer): SqliteHeader | undefined {
+  if (start.length < HEADER_BYTES || start.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined;
+  const stored = start.readUInt16BE(16);
+  const pageBytes = stored === 1 ? 65_536 : stored;
+  const usableBytes = pageBytes - (start[20] ?? 0);
+  const encoding = ([undefined, 'utf8', 'utf16le', 'utf16be'] as const)[start.readUInt32BE(56)];
+  if (pageBytes < 512 || (pageBytes & (pageBytes - 1)) !== 0 || usableBytes < 480) return undefined;
+  return { pageBytes, usableBytes, encoding: encoding ?? 'utf8' };
+}
+
+/** The tables of one file, at one moment. */
+export class SqliteReader {
+  readonly #header: SqliteHeader;
+  readonly #readPage: ReadPage;
+  #pagesLeft: number;
+
+  constructor(header: SqliteHeader, readPage: ReadPage) {
+    this.#header = header;
+    this.#readPage = readPage;
+    this.#pagesLeft = MOST_BYTES / header.pageBytes;
+  }
+
+  /** Whether it has looked at so much that it gave up; then it may not have found what is there. */
+  get isExhausted(): boolean {
+    return this.#pagesLeft <= 0;
+  }
+
+  /** @returns `undefined` when there is no such table, or too much is broken to find it */
+  table(name: string): SqliteTable | undefined {
+    // The schema's own table: type, name, tbl_name, rootpage, sql.
+    for (const { values } of this.#rows(1, 0)) {
+      const [type, called, , rootPage, sql] = values;
+      if (type !== 'table' || called !== name || typeof rootPage !== 'number' || typeof sql !== 'string') continue;
+      return { rootPage, columns: columnsIn(sql) };
+    }
+    return undefined;
+  }
+
+  /** Rows with an id above `after`, ascending, `most` of them at most. */
+  rowsAfter({ rootPage }: SqliteTable, after: number, most: number): SqliteRow[] {
+    const rows: SqliteRow[] = [];
+    let last = after;
+    for (const row of this.#rows(rootPage, after)) {
+      if (row.rowId <= last) continue; // out of order: damaged
+      last = row.rowId;
+      rows.push(row);
+      if (rows.length >= most) break;
+    }
+    return rows;
+  }
+
+  /** The highest row id; 0 when there is no row. */
+  lastRowId({ rootPage }: SqliteTable): number {
+    let number = rootPage;
+    for (let level = 0; level < MOST_LEVELS; level += 1) {
+      const page = this.#page(number);
+      if (page === undefined) return 0;
+      if (page.type === LEAF) return this.#cellAt(page, page.cells - 1)?.rowId ?? 0;
+      number = page.rightmost;
+    }
+    return 0;
+  }
+
+  *#rows(number: number, after: number, level = 0): Generator<SqliteRow> {
+    const page = level < MOST_LEVELS ? this.#page(number) : undefined;
+    if (page === undefined) return;
+    for (let index = 0; index < page.cells; index += 1) {
+      if (page.type === LEAF) {
+        const cell = this.#cellAt(page, index);
+        if (cell === undefined || cell.rowId <= after) continue;
+        const values = this.#valuesOf(page.bytes, cell);
+        if (values !== undefined) yield { rowId: cell.rowId, values };
+      } else {
+        // The child's rows have ids up to the key.
+        const at = cellOffset(page, index);
+        const key = readVarint(page.bytes, at + 4);
+        if (key !== undefined && key.value > after) yield* this.#rows(readU32(page.bytes, at), after, level + 1);
+      }
+    }
+    if (page.type === INTERIOR) yield* this.#rows(page.rightmost, after, level + 1);
+  }
+
+  #page(number: number): Page | undefined {
+    if (this.#pagesLeft <= 0) return undefined;
+    this.#pagesLeft -= 1;
+    const bytes = this.#readPage(number);
+    if (bytes?.length !== this.#header.pageBytes) return undefined;
+    const start = number === 1 ? HEADER_BYTES : 0;
+    const type = bytes[start];
+    if (type !== LEAF && type !== INTERIOR) return undefined;
+    const pointersAt = start + (type === LEAF ? 8 : 12);
+    // As many as fit: each has a pointer of two bytes.
+    const cells = Math.min(bytes.readUInt16BE(start + 3), (this.#header.usableBytes - pointersAt) >> 1);
+    return { bytes, type, cells, pointersAt, rightmost: type === LEAF ? 0 : readU32(bytes, start + 8) };
+  }
+
+  /** A cell of a leaf: varint length, varint row id, the row, and where it goes on. */
+  #cellAt(page: Page, index: number): Cell | undefined {
+    if (index < 0) return undefined;
+    const length = readVarint(page.bytes, cellOffset(page, index));
+    const rowId = length === undefined ? undefined : readVarint(page.bytes, length.next);
+    if (length === undefined || rowId === undefined) return undefined;
+    return { length: length.value, rowId: rowId.value, at: rowId.next };
+  }
+
+  #valuesOf(bytes: Buffer, { length, at }: Cell): SqliteValue[] | undefined {
+    if (length > LONGEST_ROW_BYTES) return undefined;
+    const here = this.#bytesHere(length);
+    const parts = [bytes.subarray(at, at + here)];
+    let left = length - here;
+    for (let next = left > 0 ? readU32(bytes, at + here) : 0; left > 0; ) {
+      if (next === 0 || this.#pagesLeft <= 0) return undefined;
+      this.#pagesLeft -= 1;
+      const page = this.#readPage(next);
+      if (page?.length !== this.#header.pageBytes) return undefined;
+      const part = page.subarray(4, 4 + Math.min(left, this.#header.usableBytes - 4));
+      parts.push(part);
+      left -= part.length;
+      next = readU32(page, 0);
+    }
+    const row = parts.length === 1 ? (parts[0] ?? bytes) : Buffer.concat(parts);
+    return row.length === length ? parseRow(row, this.#header.encoding) : undefined;
+  }
+
+  /** How much of a row its leaf holds; the rest is in overflow pages. */
+  #bytesHere(length: number): number {
+    const usable = this.#header.usableBytes;
+    const most = usable - 35;
+    if (length <= most) return length;
+    const least = Math.floor(((usable - 12) * 32) / 255) - 23;
+    const fitting = least + ((length - least) % (usable - 4));
+    return fitting <= most ? fitting : least;
+  }
+}
+
+interface Page {
+  readonly bytes: Buffer;
+  readonly type: typeof LEAF | typeof INTERIOR;
+  readonly cells: number;
+  readonly pointersAt: number;
+  readonly rightmost: number;
+}
+
+interface Cell {
+  readonly length: number;
+  readonly rowId: number;
+  readonly at: number;
+}
+
+const cellOffset = ({ bytes, pointersAt }: Page, index: number): number => bytes.readUInt16BE(pointersAt + 2 * index);
+
+/** 0, which no page has, when it would lie outside. */
+const readU32 = (bytes: Buffer, at: number): number => (at + 4 <= bytes.length ? bytes.readUInt32BE(at) : 0);
+
+/** Seven bits a byte, the highest first; the ninth byte has eight. @returns `undefined` beyond 2^53, or outside */
+function readVarint(bytes: Buffer, at: number): { value: number; next: number } | undefined {
+  let value = 0;
+  for (let index = 0; index < 8; index += 1) {
+    const byte = bytes[at + index];
+    if (byte === undefined) return undefined;
+    value = value * 128 + (byte & 0x7f);
+    if (value > Number.MAX_SAFE_INTEGER) return undefined;
+    if (byte < 0x80) return { value, next: at + index + 1 };
+  }
+  return undefined; // of nine bytes: at least 2^56
+}
+
+/** Bytes of an integer, by its serial type. */
+const INTEGER_BYTES = [0, 1, 2, 3, 4, 6, 8];
+
+/** A row: the header's length, each value's serial type, and the values. */
+function parseRow(row: Buffer, encoding: SqliteHeader['encoding']): SqliteValue[] | undefined {
+  const header = readVarint(row, 0);
+  if (header === undefined || header.value > row.length) return undefined;
+  const values: SqliteValue[] = [];
+  let at = header.value;
+  for (let next = header.next; next < header.value; ) {
+    const type = readVarint(row, next);
+    if (type === undefined) return undefined;
+    next = type.next;
+    const length = valueBytes(type.value);
+    if (at + length > row.length) return undefined;
+    values.push(parseValue(type.value, row.subarray(at, at + length), encoding));
+    at += length;
+  }
+  return values;
+}
+
+function valueBytes(serialType: number): number {
+  if (serialType >= 12) return Math.floor((serialType - 12) / 2);
+  return serialType === 7 ? 8 : (INTEGER_BYTES[serialType] ?? 0);
+}
+
+function parseValue(serialType: number, bytes: Buffer, encoding: SqliteHeader['encoding']): SqliteValue {
+  if (serialType === 8 || serialType === 9) return serialType - 8;
+  if (serialType === 7) return bytes.readDoubleBE(0);
+  if (serialType >= 1 && serialType <= 5) return bytes.readIntBE(0, bytes.length);
+  if (serialType === 6) {
+    const value = Number(bytes.readBigInt64BE(0));
+    return Number.isSafeInteger(value) ? value : undefined;
+  }
+  if (serialType < 13 || serialType % 2 === 0) return undefined;
+  if (encoding === 'utf16be')
+    return Buffer.from(bytes.subarray(0, bytes.length & ~1))
+      .swap16()
+      .toString('utf16le');
+  return bytes.toString(encoding);
+}
+
+/** `CREATE TABLE wtmp(ID INTEGER PRIMARY KEY, "User" TEXT NOT NULL, …) STRICT` → ID, User, … */
+function columnsIn(sql: string): string[] {
+  return sql
+    .slice(sql.indexOf('(') + 1, sql.lastIndexOf(')'))
+    .split(',')
+    .map(
+      (definition) =>
+        definition
+          .trim()
+          .split(/\s/, 1)[0]
+          ?.replace(/^["`[]|["`\]]$/g, '') ?? '',
+    );
+}

@@ -1,0 +1,172 @@
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import type { Beginning, LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import { BOOT_TIME, DEAD_PROCESS, parseUtmp, USER_PROCESS, type UtmpLayout, type UtmpRecord } from './utmp.ts';
+
+/** Records read at a time, and looked back at when a file is opened: whoever is logged in is among the last ones. */
+const RECORDS_AT_ONCE = 512;
+const LOOK_BACK = 1_000;
+
+interface Opened {
+  readonly fd: number;
+  /** Where to read on. */
+  offset: number;
+  /** What lies before it was told, or by its time may have been. */
+  readonly told: { readonly offset: number; readonly byTimeOffset: number; readonly untilMs: number };
+}
+
+/** wtmp or btmp. When it was rotated, the rest of the old file is read before the new one. */
+export class UtmpFeed implements LoginFeed {
+  readonly #path: string;
+  readonly #origin: 'wtmp' | 'btmp';
+  readonly #layout: UtmpLayout;
+  readonly #buffer: Buffer;
+  #open: Opened | undefined;
+  /** Entries that were read, each with the offset behind it. */
+  #entries: { entry: LoginEntry; next: number }[] = [];
+  #place: Place | undefined;
+  #problem: string | undefined;
+  #toldUntilMs = 0;
+  /** Whether it was more than missing that kept it from being opened. */
+  #wasThere = false;
+
+  constructor(path: string, origin: 'wtmp' | 'btmp', layout: UtmpLayout) {
+    this.#path = path;
+    this.#origin = origin;
+    this.#layout = layout;
+    this.#buffer = Buffer.allocUnsafe(RECORDS_AT_ONCE * layout.bytes);
+  }
+
+  get place(): Place | undefined {
+    return this.#place;
+  }
+
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  open(from: Beginning): void {
+    this.#toldUntilMs = from.toldUntilMs;
+    this.#attempt(() => this.#begin(from));
+    this.#wasThere = this.#problem !== undefined && this.#problem !== 'ENOENT';
+  }
+
+  #begin({ place, unread, toldUntilMs }: Beginning): void {
+    const rotated = `${this.#path}.1`;
+    const fd = openFile(isLeftIn(rotated, { place, unread, toldUntilMs }) ? rotated : this.#path);
+    const { ino, size } = fstatSync(fd);
+    const end = size - (size % this.#layout.bytes);
+    const isSame = place?.inode === ino && place.at <= end;
+    const from = isSame ? place.at - (place.at % this.#layout.bytes) : place !== undefined || unread ? 0 : end;
+    const told = { offset: from, byTimeOffset: isSame ? from : end, untilMs: toldUntilMs };
+    this.#place = { inode: ino, at: from };
+    this.#open = { fd, offset: Math.max(0, from - LOOK_BACK * this.#layout.bytes), told };
+  }
+
+  fill(): void {
+    this.#attempt(() => {
+      if (!this.#readOn() && this.#moveOn()) this.#readOn();
+    });
+  }
+
+  peek(): LoginEntry | undefined {
+    return this.#entries[0]?.entry;
+  }
+
+  shift(): void {
+    const taken = this.#entries.shift();
+    if (taken !== undefined) this.#moveTo(taken.next);
+  }
+
+  close(): void {
+    if (this.#open !== undefined) closeSync(this.#open.fd);
+    this.#open = undefined;
+    this.#entries = [];
+  }
+
+  #attempt(work: () => void): void {
+    try {
+      this.#problem = undefined;
+      work();
+    } catch (error) {
+      this.#problem = errnoOf(error) ?? messageOf(error);
+    }
+  }
+
+  /** @returns whether there was a record */
+  #readOn(): boolean {
+    const open = this.#open;
+    if (open === undefined) return false;
+    const { bytes } = this.#layout;
+    const read = readSync(open.fd, this.#buffer, 0, this.#buffer.length, open.offset);
+    const end = read - (read % bytes);
+    for (let at = 0; at < end; at += bytes) {
+      const record = parseUtmp(this.#buffer.subarray(at, at + bytes), this.#layout);
+      const offset = open.offset + at;
+      const entry = record === undefined ? undefined : this.#entryOf(record, isOld(record, offset, open));
+      if (entry !== undefined) this.#entries.push({ entry, next: offset + bytes });
+    }
+    open.offset += end;
+    if (this.#entries.length === 0) this.#moveTo(open.offset);
+    return end > 0;
+  }
+
+  /** The file is at its end: it may have been cut, or another may have taken its place. @returns whether that is so */
+  #moveOn(): boolean {
+    const open = this.#open;
+    const { ino, size } = open === undefined ? { ino: undefined, size: 0 } : fstatSync(open.fd);
+    if (open !== undefined && size < open.offset) {
+      this.#startAt(open.fd, { offset: 0, byTimeOffset: 0, untilMs: 0 });
+      return true;
+    }
+    const inode = statSync(this.#path, { throwIfNoEntry: false })?.ino;
+    if (open !== undefined && (inode === undefined || inode === ino)) return false;
+    const fd = openFile(this.#path);
+    this.close();
+    // One that couldn't be read until now isn't new.
+    const byTimeOffset = open === undefined && this.#wasThere ? fstatSync(fd).size : 0;
+    this.#startAt(fd, { offset: 0, byTimeOffset, untilMs: this.#toldUntilMs });
+    return true;
+  }
+
+  #startAt(fd: number, told: Opened['told']): void {
+    this.#open = { fd, offset: 0, told };
+    this.#place = { inode: fstatSync(fd).ino, at: 0 };
+  }
+
+  /** While what lies before it is looked at again, it stays where it is. */
+  #moveTo(offset: number): void {
+    if (this.#place !== undefined && offset > this.#place.at) this.#place = { inode: this.#place.inode, at: offset };
+  }
+
+  #entryOf({ type, ...record }: UtmpRecord, isOld: boolean): LoginEntry | undefined {
+    const kind = this.#origin === 'btmp' ? 'refusal' : kindOf(type, record.user);
+    return kind === undefined ? undefined : { origin: this.#origin, kind, ...record, isOld };
+  }
+}
+
+/** "A null username indicates a logout on the associated terminal": utmp(5). */
+function kindOf(type: number, user: string): LoginEntry['kind'] | undefined {
+  if (type === BOOT_TIME) return 'boot';
+  if (type === DEAD_PROCESS) return 'logout';
+  if (type !== USER_PROCESS) return undefined;
+  return user === '' ? 'logout' : 'login';
+}
+
+const isOld = ({ timeMs }: UtmpRecord, offset: number, { told }: Opened): boolean =>
+  offset < told.offset || (offset < told.byTimeOffset && timeMs <= told.untilMs);
+
+/** Never waits, not even when somebody put a FIFO there. */
+function openFile(path: string): number {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
+}
+
+/** Whether reading was left in the file that logrotate(8) has renamed. */
+function isLeftIn(rotated: string, { place, unread, toldUntilMs }: Beginning): boolean {
+  const stat = statSync(rotated, { throwIfNoEntry: false });
+  if (stat === undefined) return false;
+  return place === undefined ? unread && stat.mtimeMs > toldUntilMs : stat.ino === place.inode;
+}

@@ -1,0 +1,304 @@
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import type { Beginning, LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import { isLoginService } from './login-programs.ts';
+import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './sqlite.ts';
+
+/** Rows read at a time, and looked back at when the file is opened. */
+const ROWS_AT_ONCE = 500;
+const LOOK_BACK = 1_000;
+/** Sessions that are waited for to end. Those that a crash has ended stay open for ever. */
+const MOST_OPEN = 256;
+
+/** `USER_PROCESS` of wtmpdb.h; the others are boots. */
+const USER_PROCESS = 3;
+
+/** What a rollback journal starts with while its transaction isn't over. */
+const JOURNAL_MAGIC = 'd9d505f920a163d7';
+
+/** A session as the table has it. Times in milliseconds. */
+interface SessionRow {
+  readonly rowId: number;
+  readonly type: number;
+  readonly user: string;
+  readonly login: number;
+  readonly logout?: number;
+  readonly line: string;
+  readonly host: string;
+  readonly service: string;
+}
+
+/** What the file said at one moment. */
+interface Snapshot<T> {
+  readonly state: string;
+  readonly inode: number;
+  readonly found: T;
+}
+
+/**
+ * The database of wtmpdb(8), which some systems have in the place of wtmp: a row for each session, that gets its logout
+ * when the session ends. Refused logins are not in it.
+ *
+ * Read without locks, between two transactions: when the file has changed meanwhile, or one is under way, what was read
+ * is thrown away, and the next turn tries again. In WAL mode, rows are seen once SQLite has moved them into the file,
+ * which it does when the writer closes it.
+ */
+export class WtmpdbFeed implements LoginFeed {
+  readonly #path: string;
+  /** The file's state when all of it had been read. */
+  #seen = '';
+  #inode: number | undefined;
+  #entries: LoginEntry[] = [];
+  /** Up to which row entries have been taken, and rows have been read. */
+  #taken = 0;
+  #read = 0;
+  /** A row that was there; when it isn't any more, the ids may have begun anew. */
+  #anchor = 0;
+  /** Up to which row all has been told, and up to which one what happened until then. */
+  #told = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs: 0 };
+  /** Of the latest login that was read. */
+  #latestMs = 0;
+  /** Sessions without logout, by row. */
+  readonly #open = new Map<number, SessionRow>();
+  #problem: string | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  get place(): Place | undefined {
+    return this.#inode === undefined ? undefined : { inode: this.#inode, at: this.#taken };
+  }
+
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  open(from: Beginning): void {
+    this.#attempt(() => this.#begin(from));
+  }
+
+  #begin({ place, unread, toldUntilMs }: Beginning): void {
+    this.#told = { ...this.#told, untilMs: toldUntilMs };
+    const snapshot = this.#look((reader, table, inode) => ({
+      last: reader.lastRowId(table),
+      isSame: place?.inode === inode && has(reader, table, place.at),
+    }));
+    if (snapshot === undefined) return; // being written: by the time, once it can be read
+    const { inode, found } = snapshot;
+    const from = found.isSame ? (place?.at ?? 0) : place !== undefined || unread ? 0 : found.last;
+    this.#inode = inode;
+    this.#taken = from;
+    this.#anchor = from;
+    this.#read = Math.max(0, from - LOOK_BACK);
+    this.#told = { rowId: from, byTimeRowId: found.last, untilMs: toldUntilMs };
+  }
+
+  fill(): void {
+    this.#attempt(() => {
+      if (this.#entries.length === 0 && stateOf(this.#path) !== this.#seen) this.#readOn();
+    });
+  }
+
+  peek(): LoginEntry | undefined {
+    return this.#entries[0];
+  }
+
+  shift(): void {
+    this.#entries.shift();
+    this.#settle();
+  }
+
+  close(): void {
+    this.#entries = [];
+    this.#open.clear();
+    this.#seen = '';
+  }
+
+  #attempt(work: () => void): void {
+    try {
+      this.#problem = undefined;
+      work();
+    } catch (error) {
+      this.#problem = errnoOf(error) ?? messageOf(error);
+    }
+  }
+
+  #settle(): void {
+    if (this.#entries.length === 0) this.#taken = Math.max(this.#taken, this.#read);
+  }
+
+  #readOn(): void {
+    const snapshot = this.#look((reader, table, inode) => {
+      const continues = inode === this.#inode && has(reader, table, this.#anchor);
+      const rows = reader.rowsAfter(table, continues ? this.#read : 0, ROWS_AT_ONCE);
+      const isAll = rows.length < ROWS_AT_ONCE && !reader.isExhausted;
+      const open = continues ? [...this.#open.keys()].map((rowId) => rowAt(reader, table, rowId)) : [];
+      return { continues, last: rows.at(-1)?.rowId ?? 0, rows: rows.map((row) => sessionIn(row, table)), isAll, open };
+    });
+    if (snapshot === undefined) return;
+    const { continues, last, rows, isAll, open } = snapshot.found;
+    if (!continues) this.#startOver(snapshot.inode);
+    this.#entries = [...open.flatMap((row) => this.#endOf(row)), ...rows.flatMap((row) => this.#entriesOf(row))].sort(
+      (a, b) => a.timeMs - b.timeMs,
+    );
+    this.#read = Math.max(this.#read, last);
+    this.#anchor = Math.max(this.#anchor, this.#read <= this.#told.rowId ? 0 : this.#read);
+    this.#settle();
+    if (!isAll) return;
+    this.#seen = snapshot.state;
+    this.#told = { ...this.#told, byTimeRowId: Math.min(this.#told.byTimeRowId, this.#read) };
+  }
+
+  /** From the first row on; what is there now has been told as far as it happened before the last one that was. */
+  #startOver(inode: number): void {
+    this.#inode = inode;
+    this.#taken = 0;
+    this.#read = 0;
+    this.#anchor = 0;
+    this.#open.clear();
+    const untilMs = Math.max(this.#latestMs, this.#told.untilMs);
+    this.#told = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs };
+  }
+
+  #entriesOf(row: SessionRow | undefined): LoginEntry[] {
+    if (row?.type !== USER_PROCESS || row.user === '' || !isLoginService(row.service)) return [];
+    const { rowId, byTimeRowId, untilMs } = this.#told;
+    const isOld = row.rowId <= rowId || (row.rowId <= byTimeRowId && row.login <= untilMs);
+    this.#latestMs = Math.max(this.#latestMs, row.login);
+    const login: LoginEntry = { ...entryOf(row), kind: 'login', timeMs: row.login, isOld };
+    if (row.logout !== undefined) return [login, this.#logoutOf(row, row.logout)];
+    this.#open.set(row.rowId, row);
+    for (const oldest of this.#open.keys()) {
+      if (this.#open.size <= MOST_OPEN) break;
+      this.#open.delete(oldest);
+    }
+    return [login];
+  }
+
+  /** The logout of a row that had none, if it has one now. */
+  #endOf(row: SessionRow | undefined): LoginEntry[] {
+    if (row?.logout === undefined || !this.#open.delete(row.rowId)) return [];
+    return [this.#logoutOf(row, row.logout)];
+  }
+
+  #logoutOf(row: SessionRow, logout: number): LoginEntry {
+    const isOld = row.rowId <= this.#told.byTimeRowId && logout <= this.#told.untilMs;
+    return { ...entryOf(row), kind: 'logout', timeMs: logout, since: row.login, isOld };
+  }
+
+  /**
+   * Looks at the table while nobody writes it.
+   *
+   * @param look must change nothing: what it found doesn't count when the file has changed meanwhile
+   * @returns `undefined` when that is so
+   * @throws what the file system says, and when there is no such table
+   */
+  #look<T>(look: (reader: SqliteReader, table: SqliteTable, inode: number) => T): Snapshot<T> | undefined {
+    const state = stateOf(this.#path);
+    if (state === undefined) return undefined;
+    const fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const header = parseHeader(readAt(fd, 0, HEADER_BYTES));
+      if (header === undefined) throw new Error('it is no SQLite database');
+      const { pageBytes } = header;
+      const pages = new Map<number, Buffer>();
+      const reader = new SqliteReader(header, (number) => {
+        if (number < 1) return undefined;
+        const page = pages.get(number) ?? readAt(fd, (number - 1) * pageBytes, pageBytes);
+        if (pages.size < PAGES_KEPT) pages.set(number, page);
+        return page;
+      });
+      const table = reader.table('wtmp');
+      if (table === undefined) throw new Error('it has no table of logins');
+      const inode = fstatSync(fd).ino;
+      const found = look(reader, table, inode);
+      return stateOf(this.#path) === state ? { state, inode, found } : undefined;
+    } finally {
+      closeSync(fd);
+    }
+  }
+}
+
+const HEADER_BYTES = 100;
+/** The first ones that are looked at: those above all others are among them. */
+const PAGES_KEPT = 64;
+
+/**
+ * What changes with every transaction: the file's own change counter above all, since two may end within one tick of the
+ * clock that files are stamped with.
+ *
+ * @returns `undefined` while a transaction is under way
+ * @throws what the file system says
+ */
+function stateOf(path: string): string | undefined {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const { ino, size, mtimeNs, mode } = fstatSync(fd, { bigint: true });
+    if ((mode & S_IFMT) !== S_IFREG) throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
+    if (isBeingWritten(path)) return undefined;
+    return [ino, size, mtimeNs, readAt(fd, CHANGE_COUNTER_AT, 4).toString('hex')].join(':');
+  } finally {
+    closeSync(fd);
+  }
+}
+
+const CHANGE_COUNTER_AT = 24;
+const S_IFMT = 0o170000n;
+const S_IFREG = 0o100000n;
+
+/** The journal is deleted when a transaction is over, or emptied, or its beginning is overwritten. */
+function isBeingWritten(path: string): boolean {
+  const journal = `${path}-journal`;
+  if (statSync(journal, { throwIfNoEntry: false }) === undefined) return false;
+  try {
+    const fd = openSync(journal, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      return readAt(fd, 0, 8).toString('hex') === JOURNAL_MAGIC;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false; // gone by now; what it was about, the state tells
+  }
+}
+
+/** As much as there is. */
+function readAt(fd: number, position: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(length);
+  return bytes.subarray(0, readSync(fd, bytes, 0, length, position));
+}
+
+const has = (reader: SqliteReader, table: SqliteTable, rowId: number): boolean =>
+  rowId === 0 || reader.rowsAfter(table, rowId - 1, 1)[0]?.rowId === rowId;
+
+function rowAt(reader: SqliteReader, table: SqliteTable, rowId: number): SessionRow | undefined {
+  const [row] = reader.rowsAfter(table, rowId - 1, 1);
+  return row?.rowId === rowId ? sessionIn(row, table) : undefined;
+}
+
+/** Times are in microseconds. @returns `undefined` when it lacks what every row has */
+function sessionIn({ rowId, values }: SqliteRow, { columns }: SqliteTable): SessionRow | undefined {
+  const value = (name: string) => values[columns.indexOf(name)];
+  const text = (name: string) => {
+    const found = value(name);
+    return typeof found === 'string' ? found : '';
+  };
+  const time = (name: string) => {
+    const found = value(name);
+    return typeof found === 'number' && found >= 0 ? Math.floor(found / 1_000) : undefined;
+  };
+  const [type, login, logout] = [value('Type'), time('Login'), time('Logout')];
+  if (typeof type !== 'number' || login === undefined) return undefined;
+  const [user, line, host, service] = [text('User'), text('TTY'), text('RemoteHost'), text('Service')];
+  return { rowId, type, user, login, line, host, service, ...(logout === undefined ? {} : { logout }) };
+}
+
+const entryOf = ({ user, line, host, service }: SessionRow) => ({
+  origin: 'wtmpdb' as const,
+  user,
+  line,
+  host,
+  pid: 0,
+  ...(service === '' ? {} : { service }),
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { login } from '../../src/collectors/login.ts';
+import { MalformedRecordError } from '../../src/contract/collector.ts';
+import type { LoginSeen } from '../../src/contract/sources.ts';
+import { look, records } from './samples.ts';
+
+const translate = (seen: LoginSeen) => login.from.logins?.(seen, look);
+const { time } = records.logins;
+/** As little as there may be. */
+const bare: LoginSeen = { time, operation: 'Login', success: true, pid: 0, executable: 'unknown', userName: 'alice' };
+
+describe('Login', () => {
+  it('reports who came from where, and by what', () => {
+    assert.deepEqual(translate(records.logins), {
+      ProcessId: 812,
+      Operation: 'Login',
+      Executable: '/usr/sbin/sshd',
+      Result: 'Success',
+      UserId: '1000',
+      UserName: 'alice',
+      RemoteAddress: '192.0.2.7',
+      RemotePort: '50113',
+      LocalPort: '22',
+      ExtraDetails: { Terminal: '/dev/pts/0', SessionId: '3' },
+    });
+  });
+
+  it('leaves out what is not known', () => {
+    assert.deepEqual(translate(bare), {
+      ProcessId: 0,
+      Operation: 'Login',
+      Executable: 'unknown',
+      Result: 'Success',
+      UserName: 'alice',
+    });
+  });
+
+  it('reports a refusal with the name that was tried, and a logout', () => {
+    const refused = translate({ ...bare, operation: 'PAM:authentication', success: false, userName: 'no body' });
+    assert.deepEqual(
+      [refused?.Operation, refused?.Result, refused?.UserName, refused?.UserId],
+      ['PAM:authentication', 'Fail', 'no body', undefined],
+    );
+    const left = translate({ ...bare, operation: 'Logout' });
+    assert.deepEqual([left?.Operation, left?.Result], ['Logout', 'Success']);
+  });
+
+  it('names the account of an id, when it is a local one', () => {
+    const { userName: _, ...nameless } = bare;
+    assert.equal(translate({ ...nameless, userId: 0 })?.UserName, 'root');
+    assert.deepEqual(
+      [translate({ ...nameless, userId: 4711 })?.UserId, translate({ ...nameless, userId: 4711 })?.UserName],
+      ['4711', undefined],
+    );
+  });
+
+  it('keeps zone and host name apart from the address', () => {
+    const seen = { ...bare, remote: { address: 'fe80::1' }, zone: 'eth0', remoteHost: 'host.example' };
+    const payload = translate(seen);
+    assert.equal(payload?.RemoteAddress, 'fe80::1');
+    assert.deepEqual(payload?.ExtraDetails, { RemoteHost: 'host.example', Zone: 'eth0' });
+  });
+
+  it('refuses a login of nobody', () => {
+    const { userName: _, ...nameless } = bare;
+    assert.throws(() => translate(nameless), MalformedRecordError);
+  });
+
+  it('is never aggregated, and asks the kernel for nothing: programs write these records by themselves', () => {
+    assert.equal(login.aggregate, undefined);
+    assert.equal(login.auditRules, undefined);
+  });
+});

@@ -1,0 +1,224 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+
+/** Debian packages: openssh-server, openssh-client, passwd. */
+const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
+
+/** What of the above isn't there, or `undefined`. */
+export const missingForSshd = (): string | undefined => {
+  const missing = TOOLS.find((tool) => !isThere(tool));
+  return missing === undefined ? undefined : `there is no ${missing}`;
+};
+
+function isThere(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Gives the first line of a file, and takes it away. */
+const ASKPASS = `#!/bin/sh
+read -r answer <"$VAKT_TEST_ANSWERS"
+tail -n +2 "$VAKT_TEST_ANSWERS" >"$VAKT_TEST_ANSWERS.new"
+mv "$VAKT_TEST_ANSWERS.new" "$VAKT_TEST_ANSWERS"
+printf '%s\\n' "$answer"
+`;
+
+interface Visit {
+  /** The test user's when absent. */
+  readonly user?: string;
+  /** What is typed, one after the other; the right one when absent. */
+  readonly passwords?: readonly string[];
+  /** A key to try first; the server doesn't know the `wrong` one. */
+  readonly key?: 'right' | 'wrong';
+  /** What else to try. */
+  readonly method?: 'password' | 'keyboard-interactive' | 'none';
+  readonly terminal?: boolean;
+  /** `-s sftp`, a command, or nothing for the user's shell. */
+  readonly command?: readonly string[];
+  /** Typed into the session. */
+  readonly input?: string;
+  /** Further ones for ssh(1). */
+  readonly options?: readonly string[];
+}
+
+/** A real sshd on loopback, with a configuration, host key, port and user of its own. Needs root. */
+export class SshServer {
+  readonly user = `vakt${process.pid}`;
+  readonly password = 'correct horse';
+  readonly userId: number;
+  readonly #folder: string;
+  #port = 0;
+  #server: ChildProcess | undefined;
+
+  private constructor() {
+    this.#folder = mkdtempSync(join(tmpdir(), 'vakt-sshd-'));
+    execFileSync('/usr/sbin/useradd', ['--create-home', '--shell', '/bin/bash', this.user]);
+    execFileSync('/usr/sbin/chpasswd', { input: `${this.user}:${this.password}\n` });
+    this.userId = Number(execFileSync('/usr/bin/id', ['-u', this.user], { encoding: 'utf8' }));
+  }
+
+  static async start(): Promise<SshServer> {
+    const server = new SshServer();
+    try {
+      await server.#start();
+      return server;
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get pid(): number | undefined {
+    return this.#server?.pid;
+  }
+
+  get log(): string {
+    return readFileSync(this.path('log'), 'utf8');
+  }
+
+  async #start(): Promise<void> {
+    for (const name of ['host', 'right', 'wrong']) {
+      execFileSync('/usr/bin/ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', this.path(name)]);
+    }
+    mkdirSync('/run/sshd', { recursive: true, mode: 0o755 }); // sshd's, made by its unit where there is systemd
+    this.#port = await freePort();
+    writeFileSync(this.path('right.pub.keys'), readFileSync(this.path('right.pub')), { mode: 0o644 });
+    writeFileSync(
+      this.path('config'),
+      [
+        `Port ${this.#port}`,
+        'ListenAddress 127.0.0.1',
+        `HostKey ${this.path('host')}`,
+        `PidFile none`,
+        'UsePAM yes',
+        'PasswordAuthentication yes',
+        'KbdInteractiveAuthentication yes',
+        'StrictModes no', // the key file lies in the temporary folder
+        `AuthorizedKeysFile ${this.path('right.pub.keys')}`,
+        'PerSourcePenalties no',
+        'MaxStartups 100',
+        'PrintMotd no',
+        'Subsystem sftp internal-sftp',
+        '',
+      ].join('\n'),
+    );
+    execFileSync('/usr/bin/chmod', ['755', this.#folder]);
+    writeFileSync(this.path('askpass'), ASKPASS, { mode: 0o755 });
+    const server = spawn('/usr/sbin/sshd', ['-f', this.path('config'), '-E', this.path('log'), '-D'], {
+      stdio: 'ignore',
+    });
+    this.#server = server;
+    for (let tries = 0; tries < 100; tries += 1) {
+      if (server.exitCode !== null) throw new Error(`sshd ended with ${server.exitCode}: ${this.log}`);
+      if (await answers(this.#port)) return;
+      await systemClock.sleep(milliseconds(50));
+    }
+    throw new Error('sshd does not answer');
+  }
+
+  /** Connects, and waits until the client has ended. */
+  async visit(visit: Visit = {}): Promise<{ status: number | null; output: string }> {
+    const { user = this.user, passwords = [this.password], key, method = 'password' } = visit;
+    const settings = {
+      Port: this.#port,
+      StrictHostKeyChecking: 'no',
+      UserKnownHostsFile: '/dev/null',
+      GlobalKnownHostsFile: '/dev/null',
+      LogLevel: 'ERROR',
+      NumberOfPasswordPrompts: passwords.length,
+      PreferredAuthentications: `publickey,${method}`,
+      ...(key === undefined ? { PubkeyAuthentication: 'no' } : { IdentitiesOnly: 'yes', IdentityFile: this.path(key) }),
+    };
+    const answers = this.path(`answers-${process.hrtime.bigint()}`);
+    writeFileSync(answers, passwords.map((password) => `${password}\n`).join(''));
+    const client = spawn(
+      '/usr/bin/ssh',
+      [
+        ...['-F', 'none', ...Object.entries(settings).flatMap(([name, value]) => ['-o', `${name}=${value}`])],
+        ...[visit.terminal === true ? '-tt' : '-T', ...(visit.options ?? []), '-l', user, '127.0.0.1'],
+        ...(visit.command ?? []),
+      ],
+      {
+        env: {
+          PATH: '/usr/bin:/bin',
+          TERM: 'dumb',
+          SSH_ASKPASS: this.path('askpass'),
+          SSH_ASKPASS_REQUIRE: 'force',
+          VAKT_TEST_ANSWERS: answers,
+        },
+        stdio: ['pipe', 'pipe', 'pipe'],
+      },
+    );
+    let output = '';
+    for (const stream of [client.stdout, client.stderr]) {
+      stream.on('data', (part) => {
+        output += part;
+      });
+    }
+    client.stdin.on('error', () => {});
+    client.stdin.end(visit.input ?? '');
+    const [status] = (await once(client, 'close')) as [number | null];
+    return { status, output };
+  }
+
+  /** Ends the server and removes all that it left, its user too. Safe to call twice. */
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (server !== undefined && server.exitCode === null && server.signalCode === null) {
+      const ended = once(server, 'exit');
+      server.kill('SIGTERM');
+      await ended;
+    }
+    rmSync(this.#folder, { recursive: true, force: true });
+    for (let tries = 0; tries < 20; tries += 1) {
+      try {
+        execFileSync('/usr/sbin/userdel', ['--remove', '--force', this.user], { stdio: 'ignore' });
+        return;
+      } catch {
+        await systemClock.sleep(milliseconds(100)); // a session of the user's may still be ending
+      }
+    }
+  }
+
+  /** In a folder that goes with the server. */
+  path(name: string): string {
+    return join(this.#folder, name);
+  }
+}
+
+/** A port that nobody has at the moment, chosen by the kernel. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function answers(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'data'); // its banner
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
