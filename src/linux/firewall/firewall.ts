@@ -1,0 +1,63 @@
+import { AgentError } from '../../base/errors.ts';
+import type { FirewallRule, SourceStatus } from '../../contract/sources.ts';
+import { type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
+import { findTool, runTool } from '../run-tool.ts';
+import { NETLINK_NETFILTER } from './nft-tables.ts';
+import { readLegacy } from './read-legacy.ts';
+import { readNftables } from './read-nftables.ts';
+import { FAMILY_NAMES, type Tools } from './reading.ts';
+import { rulesOf } from './ruleset.ts';
+
+/**
+ * The rules of this network namespace's packet filters: nftables, and the tables of legacy iptables. A kernel can have
+ * both at the same time, and a packet must pass both.
+ */
+export class Firewall {
+  readonly #proc: string;
+  readonly #tools: Tools;
+  readonly #open: () => NetlinkSocket;
+  #status: SourceStatus = { state: 'off' };
+
+  constructor({
+    proc = '/proc',
+    find = findTool,
+    run = runTool,
+    open = () => openNetlink(NETLINK_NETFILTER),
+  }: Partial<Tools> & { proc?: string; open?: () => NetlinkSocket } = {}) {
+    this.#proc = proc;
+    this.#tools = { find, run };
+    this.#open = open;
+  }
+
+  /** How the last reading went. */
+  status(): SourceStatus {
+    return this.#status;
+  }
+
+  /**
+   * Every rule, table by table and chain by chain, with its chain's policy behind it. Empty when there are none and no
+   * base chains, and that is known for sure.
+   *
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there may be rules but none is seen
+   */
+  async rules(signal: AbortSignal): Promise<readonly FirewallRule[]> {
+    const readings = [await readNftables(this.#tools, this.#open, signal)];
+    for (const family of FAMILY_NAMES) readings.push(await readLegacy(family, this.#tools, this.#proc, signal));
+    const rules = readings.flatMap(({ tables }) => tables.flatMap(rulesOf));
+    const source = [...new Set(readings.flatMap(({ sources }) => sources))].join('+');
+    const problems = readings.flatMap((reading) => reading.problems);
+    if (problems.length === 0) {
+      const reason = readings.flatMap(({ note }) => note ?? []).join('; ');
+      this.#status = { state: 'on', source, ...(reason === '' ? {} : { reason }) };
+      return rules;
+    }
+    const what = problems.map((problem) => problem.what).join('; ');
+    const remedy = [...new Set(problems.map((problem) => problem.remedy))].join(' ');
+    if (rules.length > 0) {
+      this.#status = { state: 'degraded', source, reason: `${what}. ${remedy}` };
+      return rules;
+    }
+    this.#status = { state: 'unavailable', reason: `${what}. ${remedy}` };
+    throw new AgentError('SOURCE_UNREADABLE', `Firewall rules can't be read: ${what}.`, remedy);
+  }
+}

@@ -1,0 +1,247 @@
+import { RuleDraft } from './rule-draft.ts';
+import type { ChainDraft, Rule, Table } from './ruleset.ts';
+import { protocolName, XT_ACTIONS } from './vocabulary.ts';
+
+/* Reads what iptables-save(8) and its relatives write:
+ *
+ *     *filter
+ *     :INPUT DROP [0:0]
+ *     :WEB - [0:0]
+ *     -A INPUT -s 10.0.0.0/8 -p tcp -m tcp --dport 22 -m comment --comment "it\'s mine" -j ACCEPT
+ *     COMMIT
+ */
+
+/** A word of a line. */
+interface Token {
+  readonly text: string;
+  readonly quoted: boolean;
+}
+
+/**
+ * The lines of what was saved, each as its words; without comments.
+ *
+ * Quotes are those of xtables_save_string(): `"`, `\` and `'` have a `\` before them, and a line break stays what it is,
+ * so that a comment can't end its rule. A quote that nothing ends goes to the end of its line.
+ */
+export function* tokenLines(text: string): Generator<Token[]> {
+  const space = /[^\S\n]*/y;
+  const plain = /[^\s"]+/y;
+  let unended = false;
+  let line: Token[] = [];
+  for (let at = 0; at < text.length; ) {
+    const first = text[at];
+    if (first === '\n') {
+      if (line.length > 0) yield line;
+      line = [];
+      at += 1;
+    } else if (first === '#' && line.length === 0) {
+      at = lineEnd(text, at);
+    } else if (first === '"') {
+      const close: number = unended ? -1 : closingQuote(text, at + 1);
+      unended ||= close === -1; // then no other quote is looked for through all of the rest
+      const end = close === -1 ? lineEnd(text, at) : close;
+      line.push({ text: text.slice(at + 1, end).replace(/\\([\s\S])/g, '$1'), quoted: true });
+      at = close === -1 ? end : close + 1;
+    } else {
+      plain.lastIndex = at;
+      const [word] = plain.exec(text) ?? [];
+      if (word === undefined) {
+        space.lastIndex = at;
+        at += Math.max(1, space.exec(text)?.[0].length ?? 1);
+      } else {
+        line.push({ text: word, quoted: false });
+        at += word.length;
+      }
+    }
+  }
+  if (line.length > 0) yield line;
+}
+
+const lineEnd = (text: string, from: number) => {
+  const end = text.indexOf('\n', from);
+  return end === -1 ? text.length : end;
+};
+
+function closingQuote(text: string, from: number): number {
+  for (let at = from; at < text.length; at += 1) {
+    if (text[at] === '"') return at;
+    if (text[at] === '\\') at += 1;
+  }
+  return -1;
+}
+
+/**
+ * The tables of x_tables, or those of nftables that iptables can show.
+ *
+ * Lines that are none of its own are passed over; within a rule nothing is (see RuleDraft).
+ */
+export function parseIptablesSave(text: string, { origin, family }: Pick<Table, 'origin' | 'family'>): Table[] {
+  const tables = new Map<string, Map<string, ChainDraft>>();
+  let chains: Map<string, ChainDraft> | undefined;
+  for (const tokens of tokenLines(text)) {
+    const [first = '', second] = tokens.map((token) => token.text);
+    if (first.startsWith('*')) {
+      chains = tables.get(first.slice(1)) ?? new Map();
+      tables.set(first.slice(1), chains);
+    } else if (first.startsWith(':')) {
+      chains?.set(first.slice(1), chainOf(first.slice(1), second));
+    } else if (chains !== undefined) {
+      // With -c, the rule's counters come first.
+      const [append, chain, ...says] = /^\[\d+:\d+\]$/.test(first) ? tokens.slice(1) : tokens;
+      if (append?.text === '-A' && chain !== undefined) known(chains, chain.text).rules.push(ruleOf(says, chains));
+    }
+  }
+  return [...tables].map(([name, inside]) => ({ origin, family, name, dormant: false, chains: [...inside.values()] }));
+}
+
+function known(chains: Map<string, ChainDraft>, name: string): ChainDraft {
+  const chain = chains.get(name) ?? { name, rules: [] };
+  chains.set(name, chain);
+  return chain;
+}
+
+/** `-` is the policy of a chain that isn't one of the kernel's own. */
+const chainOf = (name: string, policy = '-'): ChainDraft =>
+  policy === '-'
+    ? { name, rules: [] }
+    : { name, base: { hook: name.toLowerCase(), policy: policy === 'DROP' ? 'drop' : 'accept', facts: {} }, rules: [] };
+
+interface Option {
+  /** What RuleDraft calls it. */
+  readonly name: string;
+  /** How many words follow it. */
+  readonly words?: number;
+  readonly text?: (words: readonly string[]) => string;
+}
+
+/** `1024:65535` as `1024-65535`. */
+const ports = (words: readonly string[]) => words.join(' ').replaceAll(':', '-');
+/** One address is a network of one for iptables. */
+const address = (words: readonly string[]) => words.join(' ').replace(/^([\d.]+)\/32$|^([\da-f:.]+)\/128$/, '$1$2');
+const lowerCase = (words: readonly string[]) => words.join(' ').toLowerCase();
+
+/** What iptables itself compares: iptables(8), PARAMETERS. */
+const PARAMETERS: ReadonlyMap<string, Option> = new Map([
+  ['-s', { name: 'source address', text: address }],
+  ['-d', { name: 'destination address', text: address }],
+  ['-p', { name: 'protocol', text: (words) => protocolName(words.join(' ')) }],
+  ['-i', { name: 'in-interface' }],
+  ['-o', { name: 'out-interface' }],
+  ['-f', { name: 'fragment', words: 0, text: () => 'second and further' }],
+]);
+
+/**
+ * Options that the contract or nft has another name for, by module and option: iptables-extensions(8). All others keep
+ * theirs.
+ */
+const OPTIONS: ReadonlyMap<string, Option> = new Map([
+  ...['tcp', 'udp', 'sctp', 'dccp', 'udplite'].flatMap((module): [string, Option][] => [
+    [`${module} --sport`, { name: 'source port', text: ports }],
+    [`${module} --dport`, { name: 'destination port', text: ports }],
+  ]),
+  ['multiport --sports', { name: 'source port', text: ports }],
+  ['multiport --dports', { name: 'destination port', text: ports }],
+  ['multiport --ports', { name: 'source or destination port', text: ports }],
+  ['iprange --src-range', { name: 'source address' }],
+  ['iprange --dst-range', { name: 'destination address' }],
+  ['conntrack --ctstate', { name: 'ct state', text: lowerCase }],
+  ['state --state', { name: 'ct state', text: lowerCase }],
+  ['connmark --mark', { name: 'ct mark' }],
+  ['tcp --tcp-flags', { name: 'tcp flags', words: 2, text: ([mask = '', set = '']) => flags(set, mask) }],
+  ['tcp --tcp-option', { name: 'tcp option' }],
+  ['icmp --icmp-type', { name: 'icmp type' }],
+  ['icmp6 --icmpv6-type', { name: 'icmpv6 type' }],
+  ['set --match-set', { name: 'set', words: 2, text: ([name = '', dimensions = '']) => `@${name} ${dimensions}` }],
+  ['comment --comment', { name: 'comment' }],
+]);
+
+/** `FIN,SYN SYN` as nft writes it: `syn/fin|syn`. */
+const flags = (set: string, mask: string) =>
+  [set, mask].map((names) => names.toLowerCase().replaceAll(',', '|')).join('/');
+
+/** Modules that say nothing by themselves: `-p tcp -m tcp`. */
+const SILENT = new Set(['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'icmp', 'icmp6', 'esp', 'ah', 'mh']);
+
+/** A parameter or an option, with its words: `! --dport 22`. */
+interface Said {
+  /** `!`, or nothing. */
+  readonly not: string;
+  /** Whose option it is; empty when it is iptables' own. */
+  readonly module: string;
+  readonly word: string;
+  /** What is known of it. */
+  readonly option: Option | undefined;
+  readonly values: readonly Token[];
+}
+
+function* saidBy(tokens: readonly Token[]): Generator<Said> {
+  let module = '';
+  let not = '';
+  for (let at = 0; at < tokens.length; ) {
+    const word = written(tokens[at]);
+    at += 1;
+    if (word === '!') {
+      not = '!';
+      continue;
+    }
+    const option = PARAMETERS.get(word) ?? OPTIONS.get(`${module} ${word}`);
+    const isTarget = word === '-j' || word === '-g'; // all that is left belongs to it
+    const end = isTarget ? tokens.length : at + (option === undefined ? valuesFrom(tokens, at) : (option.words ?? 1));
+    const values = tokens.slice(at, end);
+    if (word === '-m') module = textOf(values);
+    yield { not, module, word, option, values };
+    not = '';
+    at = end;
+  }
+}
+
+function ruleOf(tokens: readonly Token[], chains: ReadonlyMap<string, unknown>): Rule {
+  const draft = new RuleDraft();
+  const all = [...saidBy(tokens)];
+  for (const [index, { not, module, word, option, values }] of all.entries()) {
+    if (word === '-j' || word === '-g') {
+      target(draft, word, values, chains);
+    } else if (word === '-m') {
+      const isAll = ['-m', '-j', '-g', undefined].includes(all[index + 1]?.word);
+      if (isAll && !SILENT.has(module)) draft.match(module, 'yes');
+    } else if (option === undefined) {
+      const says = [withoutModule(word, module), textOf(values)].filter((part) => part !== '');
+      draft.match(module || 'option', not + says.join(' '));
+    } else {
+      const texts = values.map(({ text }) => text);
+      draft.match(option.name, not + (option.text?.(texts) ?? texts.join(' ')));
+    }
+  }
+  return draft.finish();
+}
+
+/** Whether a word begins something new. Values that look like it exist, but only for options that are in OPTIONS. */
+const isOption = ({ text, quoted }: Token) => !quoted && /^(?:!$|--?[a-zA-Z])/.test(text);
+
+/** How many words belong to an option that isn't known. */
+function valuesFrom(tokens: readonly Token[], from: number): number {
+  let end = from;
+  for (let token = tokens[end]; token !== undefined && !isOption(token); token = tokens[end]) end += 1;
+  return end - from;
+}
+
+/** `--limit-burst` of the module `limit` as `burst`, `--limit` as nothing. */
+function withoutModule(option: string, module: string): string {
+  const name = option.replace(/^-+/, '');
+  if (name === module) return '';
+  return module !== '' && name.startsWith(`${module}-`) ? name.slice(module.length + 1) : name;
+}
+
+/** A word as iptables-save wrote it. */
+const written = ({ text, quoted }: Token = { text: '', quoted: false }) => (quoted ? JSON.stringify(text) : text);
+const textOf = (tokens: readonly Token[]) => tokens.map((token) => written(token)).join(' ');
+
+function target(draft: RuleDraft, how: string, all: readonly Token[], chains: ReadonlyMap<string, unknown>): void {
+  const name = all[0]?.text ?? '';
+  if (how === '-g' || chains.has(name)) {
+    draft.reach(name);
+    draft.end('Other', `${how === '-g' ? 'goto' : 'jump'} ${name}`);
+  } else {
+    draft.end(XT_ACTIONS.get(name) ?? 'Other', textOf(all));
+  }
+}

@@ -1,0 +1,199 @@
+import { get, listOf, nameOf, onlyProperty } from './nft-expression.ts';
+import { type Context, leafOf, subjectOf, written } from './nft-match.ts';
+import { joined, RuleDraft } from './rule-draft.ts';
+import type { Action, Rule } from './ruleset.ts';
+import { XT_ACTIONS } from './vocabulary.ts';
+
+/* nft's statements, one after another: libnftables-json(5), STATEMENTS. */
+
+/** What rules look up in their table. */
+export interface Sets {
+  /** What is in a set or map; `undefined` when it isn't known. */
+  elements(name: string): readonly unknown[] | undefined;
+  /** The same in short. */
+  summary(name: string): string | undefined;
+}
+
+/** A rule as nft lists it: `{ "expr": [ STATEMENTS ], "comment": … }`. */
+export function ruleOf(value: unknown, sets: Sets): Rule {
+  const draft = new RuleDraft();
+  const mentioned = new Set<string>();
+  const context = { draft, sets, mentioned };
+  for (const statement of listOf(get(value, 'expr') ?? [])) {
+    const { name, value: details } = onlyProperty(statement) ?? { name: 'statement', value: statement };
+    const read = STATEMENTS.get(name);
+    if (read === undefined) draft.deed(name, written(context, details));
+    else read(details, context, name);
+  }
+  for (const name of mentioned) {
+    const summary = sets.summary(name);
+    if (summary !== undefined) draft.match('sets', `@${name} ${summary}`.trim());
+  }
+  const comment = get(value, 'comment');
+  if (typeof comment === 'string') draft.match('comment', comment);
+  return draft.finish();
+}
+
+type Statement = (details: unknown, context: RuleContext, name: string) => void;
+
+interface RuleContext extends Context {
+  readonly sets: Sets;
+}
+
+const verdict =
+  (action: Action): Statement =>
+  (_details, { draft }, name) =>
+    draft.end(action, name);
+
+const jump: Statement = (details, { draft }, name) => {
+  const target = nameOf(get(details, 'target'));
+  draft.reach(target);
+  draft.end('Other', `${name} ${target}`);
+};
+
+/** dnat, snat, masquerade, redirect, tproxy: `dnat ip to 10.0.0.1:80 random`. */
+const translation =
+  (settle: (draft: RuleDraft, name: string, text: string) => void): Statement =>
+  (details, context, name) => {
+    const say = (property: string) => written(context, get(details, property));
+    const port = say('port');
+    const address = say('addr');
+    const bracketed = port !== '' && address.includes(':') && !address.includes(' ') ? `[${address}]` : address;
+    const to = port === '' ? address : `${bracketed}:${port}`;
+    const parts = [say('family'), to === '' ? '' : `to ${to}`, say('flags'), say('type_flags')];
+    settle(context.draft, name, parts.filter((part) => part !== '').join(' '));
+  };
+const translate = translation((draft, name, text) => draft.end('Other', `${name} ${text}`.trim()));
+
+/** `limit rate over 10/minute burst 5`, or a named one. */
+const limit: Statement = (details, context) => {
+  const say = (property: string) => written(context, get(details, property));
+  const unit = (property: string) => (say(property) === '' ? '' : ` ${say(property)}`);
+  const burst = get(details, 'burst') === undefined ? '' : ` burst ${say('burst')}${unit('burst_unit')}`;
+  context.draft.match(
+    'limit',
+    typeof details === 'string'
+      ? `name ${details}`
+      : `${over(details)}${say('rate')}${unit('rate_unit')}/${say('per')}${burst}`,
+  );
+};
+
+const quota: Statement = (details, context) => {
+  const say = (property: string) => written(context, get(details, property));
+  context.draft.match(
+    'quota',
+    typeof details === 'string' ? `name ${details}` : `${over(details)}${say('val')} ${say('val_unit')}`.trim(),
+  );
+};
+
+const over = (details: unknown) => (get(details, 'inv') === true ? 'over ' : '');
+
+/** `log prefix "in: " group 2`: texts of others in quotes, the rest as it is. */
+const log: Statement = (details, context) => {
+  const settings = typeof details === 'object' && details !== null ? Object.entries(details) : [];
+  context.draft.deed(
+    'log',
+    joined(
+      settings,
+      ' ',
+      ([name, value]) => `${name} ${name === 'prefix' ? JSON.stringify(nameOf(value)) : written(context, value)}`,
+    ),
+  );
+};
+
+/** `add @banned { ip saddr timeout 60s limit 10/second }`. What is in such a set is of the packets, and changes. */
+const dynamicSet: Statement = (details, context) => {
+  const say = (property: string) => written(context, get(details, property));
+  const inner = new RuleDraft();
+  for (const statement of listOf(get(details, 'stmt') ?? [])) {
+    const { name, value } = onlyProperty(statement) ?? { name: 'statement', value: statement };
+    const read = name === 'limit' || name === 'quota' || name === 'ct count' ? STATEMENTS.get(name) : undefined;
+    if (read === undefined) inner.match(name, '');
+    else read(value, { ...context, draft: inner }, name);
+  }
+  const each = Object.entries(inner.finish().matches).map(([name, text]) => `${name} ${text}`.trim());
+  const data = say('data') === '' ? [] : [':', say('data')];
+  const set = nameOf(get(details, 'set') ?? get(details, 'map'));
+  context.draft.deed(say('op') || 'add', `${set} { ${[say('elem'), ...data, ...each].join(' ')} }`);
+};
+
+/** Names and values of a map that looks up what becomes of a packet: `tcp dport vmap { 22 : accept, 80 : jump web }`. */
+const verdictMap: Statement = (details, context) => {
+  const { draft, sets } = context;
+  const key = get(details, 'key');
+  const data = get(details, 'data');
+  const named = typeof data === 'string' ? data.replace(/^@/, '') : undefined;
+  const pairs = named === undefined ? listOf(get(data, 'set') ?? []) : sets.elements(named);
+
+  const keys = (pairs ?? []).map((pair) => listOf(pair)[0]);
+  // A key `*` catches all others: then the map is no condition.
+  if (named !== undefined) subjectOf(key, context).match('==', `@${named}`);
+  else if (!keys.includes('*')) subjectOf(key, context).match('==', { set: keys });
+  else subjectOf(key, context);
+
+  const verdicts = (pairs ?? []).map((pair) => onlyProperty(listOf(pair)[1]));
+  for (const found of verdicts) {
+    if (found?.name === 'jump' || found?.name === 'goto') draft.reach(nameOf(get(found.value, 'target')));
+  }
+  if (pairs === undefined) draft.reach();
+  const actions = new Set(verdicts.map((found) => VERDICTS.get(found?.name ?? '') ?? 'Other'));
+  const [action = 'Other'] = named === undefined && actions.size === 1 ? actions : [];
+  draft.end(action, `vmap ${named === undefined ? written(context, data) : `@${named}`}`);
+};
+
+/** An extension of iptables that nft has only the name of. */
+const extension: Statement = (details, { draft }) => {
+  const name = nameOf(get(details, 'name')) || 'unknown';
+  const type = nameOf(get(details, 'type'));
+  draft.hide();
+  if (type === 'target') draft.end(XT_ACTIONS.get(name) ?? 'Other', name);
+  else if (type === 'watcher') draft.deed('xt watcher', name);
+  else draft.match('xt match', name);
+};
+
+const VERDICTS: ReadonlyMap<string, Action> = new Map([
+  ['accept', 'Allow'],
+  ['drop', 'Deny'],
+]);
+
+const ignored: Statement = () => {};
+
+/** libnftables-json(5), STATEMENTS. What isn't here is a deed. */
+const STATEMENTS: ReadonlyMap<string, Statement> = new Map(
+  Object.entries<Statement>({
+    match: (details, context) =>
+      subjectOf(get(details, 'left'), context).match(nameOf(get(details, 'op')), get(details, 'right')),
+    accept: verdict('Allow'),
+    drop: verdict('Deny'),
+    continue: verdict('Other'),
+    return: verdict('Other'),
+    jump,
+    goto: jump,
+    vmap: verdictMap,
+    reject: (details, context) => {
+      const how = [get(details, 'type'), get(details, 'expr')].map((part) => written(context, part));
+      context.draft.end('Deny', ['reject', ...(how.join('') === '' ? [] : ['with']), ...how].join(' ').trim());
+    },
+    queue: (details, context) => context.draft.end('Other', `queue ${written(context, details)}`.trim()),
+    fwd: (details, context) => context.draft.end('Other', `fwd ${written(context, details)}`.trim()),
+    dnat: translate,
+    snat: translate,
+    masquerade: translate,
+    redirect: translate,
+    tproxy: translation((draft, name, text) => draft.deed(name, text)),
+    limit,
+    quota,
+    'ct count': (details, context) =>
+      context.draft.match('ct count', `${over(details)}${written(context, get(details, 'val'))}`),
+    counter: (details, { draft }) => typeof details === 'string' && draft.deed('counter', details),
+    last: ignored,
+    log,
+    mangle: (details, context) => {
+      const key = written(context, get(details, 'key'));
+      context.draft.deed('set', `${key} = ${written(context, get(details, 'value'), leafOf(key))}`);
+    },
+    set: dynamicSet,
+    map: dynamicSet,
+    xt: extension,
+  }),
+);

@@ -1,0 +1,82 @@
+import { getSystemErrorName } from 'node:util';
+import {
+  align,
+  errnoIn,
+  messagesOf,
+  NLM_F_DUMP,
+  NLM_F_REQUEST,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  readU16,
+} from '../netlink/message.ts';
+import type { NetlinkSocket } from '../netlink/socket.ts';
+
+/* Which tables nftables has, asked of the kernel itself: that needs no tool. linux/netfilter/nfnetlink.h and
+ * linux/netfilter/nf_tables.h. */
+
+/** Family of netlink: linux/netlink.h. */
+export const NETLINK_NETFILTER = 12;
+
+/** NFNL_SUBSYS_NFTABLES << 8, and in it NFT_MSG_GETTABLE and its answer NFT_MSG_NEWTABLE. */
+const NFT_MSG_GETTABLE = (10 << 8) | 1;
+const NFT_MSG_NEWTABLE = 10 << 8;
+/** struct nfgenmsg: u8 family, u8 version, be16 resource. */
+const NFGENMSG_BYTES = 4;
+/** struct nlattr: u16 length, u16 type. */
+const NLATTR_BYTES = 4;
+const NFTA_TABLE_NAME = 1;
+
+/** enum nfproto of linux/netfilter.h, as nft calls them. */
+const FAMILIES: ReadonlyMap<number, string> = new Map([
+  [1, 'inet'],
+  [2, 'ip'],
+  [3, 'arp'],
+  [5, 'netdev'],
+  [7, 'bridge'],
+  [10, 'ip6'],
+]);
+
+/** What the kernel says when it has no nftables, or isn't asked in a way that it knows. */
+const NO_NFTABLES = ['EINVAL', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'];
+
+/**
+ * The tables of all families: `inet filter`. Needs CAP_NET_ADMIN.
+ *
+ * @throws Error with the errno's name as `code` when the kernel refuses, `EPERM` above all
+ */
+export function listNftTables(netlink: NetlinkSocket): string[] {
+  const sequence = netlink.send(NFT_MSG_GETTABLE, NLM_F_REQUEST | NLM_F_DUMP, Buffer.alloc(NFGENMSG_BYTES));
+  const tables: string[] = [];
+  for (;;) {
+    const datagram = netlink.receive();
+    if (datagram === undefined) throw refused('EAGAIN');
+    for (const { type, sequence: answered, payload } of messagesOf(datagram)) {
+      if (answered !== sequence) continue;
+      if (type === NLMSG_DONE) return tables;
+      if (type === NLMSG_ERROR) {
+        const code = getSystemErrorName(-(errnoIn(payload) || 5));
+        if (NO_NFTABLES.includes(code)) return [];
+        throw refused(code);
+      }
+      const table = type === NFT_MSG_NEWTABLE ? decodeTable(payload) : undefined;
+      if (table !== undefined) tables.push(table);
+    }
+  }
+}
+
+const refused = (code: string) => Object.assign(new Error(`nf_tables: ${code}`), { code });
+
+/** @returns `undefined` when it is cut short or has no name */
+export function decodeTable(payload: Buffer): string | undefined {
+  const family = payload[0];
+  for (let at = NFGENMSG_BYTES; at + NLATTR_BYTES <= payload.length; ) {
+    const length = readU16(payload, at);
+    if (length < NLATTR_BYTES || at + length > payload.length) return undefined;
+    if (readU16(payload, at + 2) === NFTA_TABLE_NAME) {
+      const name = payload.toString('utf8', at + NLATTR_BYTES, at + length).replace(/\0.*$/s, '');
+      return `${FAMILIES.get(family ?? 0) ?? family} ${name}`;
+    }
+    at += align(length);
+  }
+  return undefined;
+}

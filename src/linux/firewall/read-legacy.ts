@@ -1,0 +1,43 @@
+import { errnoOf } from '../../base/errors.ts';
+import { readBounded } from '../bounded-file.ts';
+import { parseIptablesSave } from './iptables-save.ts';
+import { ask, FAMILIES, type Family, type Reading, type Tools, unreadable } from './reading.ts';
+
+/** Of a list of table names, of which a kernel has five. */
+const MOST_NAME_BYTES = 64 * 1024;
+
+/**
+ * The tables of legacy iptables, which nft doesn't show. Their tool is only run when there are some: asking for a table
+ * makes it.
+ *
+ * @param proc where procfs is mounted
+ */
+export async function readLegacy(family: Family, tools: Tools, proc: string, signal: AbortSignal): Promise<Reading> {
+  const { names, nft, legacy, old } = FAMILIES[family];
+  let tables: string[];
+  try {
+    const text = readBounded(`${proc}/net/${names}`, MOST_NAME_BYTES);
+    tables = text.split('\n').filter((name) => name !== '');
+  } catch (error) {
+    // The kernel has no such tables, or not yet: their module isn't loaded.
+    if (errnoOf(error) === 'ENOENT') return NOTHING;
+    return { ...NOTHING, problems: [unreadable(`legacy iptables (${family}) is`, error, legacy)] };
+  }
+  if (tables.length === 0) return NOTHING;
+  const these = `the legacy iptables tables ${tables.map((name) => `${family} ${name}`).join(', ')} are`;
+  // Before 1.8, iptables had no other kind of table, and its tools no other name.
+  const tool = tools.find(legacy) ?? (tools.find(nft) === undefined ? tools.find(old) : undefined);
+  if (tool === undefined) {
+    const remedy = `Install iptables with its legacy tools, or make these rules anew with nft.`;
+    return { ...NOTHING, problems: [{ what: `${these} not readable without ${legacy}`, remedy }] };
+  }
+  try {
+    const saved = parseIptablesSave(await ask(tools, tool, [], signal), { origin: 'iptables', family });
+    return { tables: saved, sources: ['iptables'], problems: [] };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { ...NOTHING, problems: [unreadable(these, error, tool)] };
+  }
+}
+
+const NOTHING: Reading = { tables: [], sources: [], problems: [] };

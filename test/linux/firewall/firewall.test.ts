@@ -1,0 +1,324 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Firewall } from '../../../src/linux/firewall/firewall.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR, writeU16, writeU32 } from '../../../src/linux/netlink/message.ts';
+import { NetlinkSocket } from '../../../src/linux/netlink/socket.ts';
+import { type runTool, ToolError } from '../../../src/linux/run-tool.ts';
+import { golden } from './well-formed.ts';
+
+const { signal } = new AbortController();
+
+/** Answers a request for the tables of nftables. */
+class Kernel extends NetlinkSocket {
+  readonly #answers: Buffer[];
+  closed = false;
+
+  constructor(...answers: Buffer[]) {
+    super(-1);
+    this.#answers = answers;
+  }
+  override send = () => 1;
+  override receive = () => this.#answers.shift();
+  override close = () => {
+    this.closed = true;
+  };
+}
+const done = () => encodeMessage(NLMSG_DONE, 2, 1, Buffer.alloc(4));
+const forbidden = () => {
+  const error = Buffer.alloc(20);
+  writeU32(error, 0, -1);
+  return encodeMessage(NLMSG_ERROR, 0, 1, error);
+};
+const named = (family: number, name: string) => {
+  const table = Buffer.from(`\0\0\0\0\0\0\0\0${name}\0`, 'latin1');
+  table[0] = family;
+  writeU16(table, 4, 5 + name.length);
+  writeU16(table, 6, 1);
+  return encodeMessage(10 << 8, 2, 1, table);
+};
+
+const EMPTY = '{"nftables": [{"metainfo": {"json_schema_version": 1}}]}';
+const filter = (...expr: object[]) =>
+  JSON.stringify({
+    nftables: [
+      {
+        chain: { family: 'ip', table: 'filter', name: 'INPUT', type: 'filter', hook: 'input', prio: 0, policy: 'drop' },
+      },
+      { rule: { family: 'ip', table: 'filter', chain: 'INPUT', expr } },
+    ],
+  });
+const saved = (...rules: string[]) =>
+  `*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n${rules.map((rule) => `-A INPUT ${rule}\n`).join('')}COMMIT\n`;
+
+const notRoot = new ToolError('/usr/sbin/nft ended with 1: Operation not permitted (you must be root)', {
+  exitStatus: 1,
+});
+const tooMuch = new ToolError('/usr/sbin/nft wrote too much', { code: 'ENOBUFS' });
+
+describe('Firewall', () => {
+  let proc: string;
+  let ran: string[];
+
+  beforeEach(() => {
+    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    mkdirSync(join(proc, 'net'));
+    ran = [];
+  });
+  afterEach(() => {
+    chmodSync(join(proc, 'net'), 0o700);
+    rmSync(proc, { recursive: true });
+  });
+
+  const legacyTables = (family: 'ip' | 'ip6', names: string) =>
+    writeFileSync(join(proc, 'net', `${family}_tables_names`), names);
+
+  /** A machine with these tools; each says the same however often it is asked, `nft -t` what is under that name. */
+  const firewall = (tools: Record<string, string | Error>, kernel = new Kernel(done())) => {
+    const run: typeof runTool = async (path, args) => {
+      const name = [path.slice('/sbin/'.length), ...args.filter((arg) => arg === '-t')].join(' ');
+      ran.push(name);
+      const answer = tools[name] ?? new ToolError(`no answer from ${name}`, {});
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+    const find = (name: string) => (name in tools ? `/sbin/${name}` : undefined);
+    return new Firewall({ proc, find, run, open: () => kernel });
+  };
+
+  const targets = async (of: Firewall) =>
+    (await of.rules(signal)).map(({ origin, family, target }) => `${origin} ${family} ${target}`);
+
+  it('is off until it is read', () => assert.deepEqual(firewall({}).status(), { state: 'off' }));
+
+  it('has nothing where nothing is configured', async () => {
+    legacyTables('ip', '');
+    const read = firewall({ nft: EMPTY, 'iptables-nft-save': '', 'iptables-legacy-save': '' });
+    assert.deepEqual(await read.rules(signal), []);
+    assert.deepEqual(read.status(), { state: 'on', source: 'nft' });
+    assert.deepEqual(ran, ['nft']);
+  });
+
+  it('has the rules of nftables and of legacy iptables, both families', async () => {
+    legacyTables('ip', 'nat\nfilter\n');
+    legacyTables('ip6', 'filter\n');
+    const read = firewall({
+      nft: filter({ drop: null }),
+      'iptables-legacy-save': saved('-j ACCEPT'),
+      'ip6tables-legacy-save': saved('-j DROP'),
+    });
+    assert.deepEqual(await targets(read), [
+      'nftables ip drop',
+      'nftables ip policy drop',
+      'iptables ip ACCEPT',
+      'iptables ip policy drop',
+      'iptables ip policy accept',
+      'iptables ip6 DROP',
+      'iptables ip6 policy drop',
+      'iptables ip6 policy accept',
+    ]);
+    assert.deepEqual(read.status(), { state: 'on', source: 'nft+iptables' });
+  });
+
+  describe('with rules that nft has only names for', () => {
+    const partial = filter({ xt: { type: 'match', name: 'recent' } }, { accept: null });
+
+    it('takes them from iptables-nft-save, and none twice', async () => {
+      const read = firewall({ nft: partial, 'iptables-nft-save': saved('-m recent --set -j ACCEPT') });
+      const rules = await read.rules(signal);
+      assert.deepEqual(
+        rules.map(({ origin, chain, target, matches }) => [origin, chain, target, matches]),
+        [
+          ['nftables', 'INPUT', 'ACCEPT', { recent: 'set' }],
+          ['nftables', 'INPUT', 'policy drop', { hook: 'input', 'chain type': 'filter', 'hook priority': '0' }],
+        ],
+      );
+      assert.deepEqual(read.status(), { state: 'on', source: 'nft+iptables' });
+    });
+
+    for (const [what, tools] of Object.entries({
+      'it is not installed': {},
+      'it fails': { 'iptables-nft-save': new ToolError('it fails', { exitStatus: 1 }) },
+      'it does not know the table': { 'iptables-nft-save': "# Table `filter' is incompatible, use 'nft' tool.\n" },
+      'the rules have changed meanwhile': { 'iptables-nft-save': saved('-j ACCEPT', '-m recent --set -j ACCEPT') },
+    })) {
+      it(`tells their names when ${what}, and that there is more`, async () => {
+        const read = firewall({ nft: partial, ...tools });
+        const [rule] = await read.rules(signal);
+        assert.deepEqual([rule?.action, rule?.matches], ['Allow', { 'xt match': 'recent' }]);
+        const { state, reason = '' } = read.status();
+        assert.equal(state, 'degraded');
+        assert.match(reason, /only has the names of \(ip filter\)\. Install iptables/);
+      });
+    }
+
+    it('finds all of them on a real kernel', async () => {
+      const read = firewall({
+        nft: golden('iptables-nft.json'),
+        'iptables-nft-save': golden('iptables-nft-save.txt'),
+        'ip6tables-nft-save': golden('ip6tables-nft-save.txt'),
+      });
+      const rules = await read.rules(signal);
+      assert.deepEqual(read.status(), { state: 'on', source: 'nft+iptables' });
+      const listed = JSON.parse(golden('iptables-nft.json')).nftables as {
+        rule?: unknown;
+        chain?: { hook?: string };
+      }[];
+      const expected = listed.filter(({ rule, chain }) => rule !== undefined || chain?.hook !== undefined).length;
+      assert.equal(rules.length, expected);
+      assert.ok(rules.every(({ matches }) => !('xt match' in matches)));
+    });
+  });
+
+  describe('without nft', () => {
+    it('has nothing when the kernel says that there is nothing', async () => {
+      const kernel = new Kernel(done());
+      const read = firewall({}, kernel);
+      assert.deepEqual(await read.rules(signal), []);
+      assert.deepEqual(read.status(), { state: 'on', source: 'netlink' });
+      assert.equal(kernel.closed, true);
+    });
+
+    it('has what iptables shows, when that is all', async () => {
+      const read = firewall(
+        { 'iptables-nft-save': saved('-j ACCEPT') },
+        new Kernel(Buffer.concat([named(2, 'filter'), done()])),
+      );
+      assert.deepEqual(await targets(read), [
+        'nftables ip ACCEPT',
+        'nftables ip policy drop',
+        'nftables ip policy accept',
+      ]);
+      assert.deepEqual(read.status(), { state: 'on', source: 'iptables' });
+    });
+
+    it('says which tables it can not see', async () => {
+      const kernel = new Kernel(Buffer.concat([named(2, 'filter'), named(1, 'mine'), done()]));
+      const read = firewall({ 'iptables-nft-save': saved('-j ACCEPT') }, kernel);
+      assert.equal((await read.rules(signal)).length, 3);
+      const { state, source, reason = '' } = read.status();
+      assert.deepEqual([state, source], ['degraded', 'iptables']);
+      assert.match(reason, /without nft \(inet mine\)\. Install nftables/);
+    });
+
+    it('never takes what it can not see for nothing', async () => {
+      for (const kernel of [
+        new Kernel(forbidden()),
+        new Kernel(),
+        new Kernel(Buffer.concat([named(1, 'mine'), done()])),
+      ]) {
+        const read = firewall({}, kernel);
+        await assert.rejects(read.rules(signal), {
+          id: 'SOURCE_UNREADABLE',
+          message: /without nft/,
+          remedy: /^Install nftables/,
+        });
+        assert.equal(read.status().state, 'unavailable');
+      }
+    });
+
+    it('has legacy iptables nevertheless', async () => {
+      legacyTables('ip', 'filter\n');
+      const read = firewall({ 'iptables-legacy-save': saved() }, new Kernel(forbidden()));
+      assert.equal((await read.rules(signal)).length, 2);
+      assert.equal(read.status().state, 'degraded');
+      assert.equal(read.status().source, 'iptables');
+    });
+  });
+
+  it('says what to grant when nft may not', async () => {
+    const read = firewall({ nft: notRoot }, new Kernel(forbidden()));
+    await assert.rejects(read.rules(signal), {
+      id: 'SOURCE_UNREADABLE',
+      message: /Operation not permitted/,
+      remedy: /^Grant the agent CAP_NET_ADMIN/,
+    });
+  });
+
+  for (const [answer, remedy] of [
+    ['no JSON', /^Run "nft -j list ruleset" as root/],
+    [
+      new ToolError('/usr/sbin/nft ended with 1: Error: JSON support not compiled-in', { exitStatus: 1 }),
+      /with JSON support/,
+    ],
+    [new ToolError('/usr/sbin/nft took too long', { code: 'ETIMEDOUT' }), /fewer rules/],
+    [new ToolError('/usr/sbin/nft could not be run: ENOMEM', { code: 'ENOMEM' }), /^Run/],
+  ] as const) {
+    it(`says what to do about "${answer instanceof Error ? answer.message : answer}"`, async () => {
+      const kernel = new Kernel(Buffer.concat([named(1, 'mine'), done()]));
+      await assert.rejects(firewall({ nft: answer }, kernel).rules(signal), { id: 'SOURCE_UNREADABLE', remedy });
+    });
+  }
+
+  it('does without the contents of sets when they are too much', async () => {
+    const read = firewall({ nft: tooMuch, 'nft -t': filter({ drop: null }) });
+    assert.equal((await read.rules(signal)).length, 2);
+    assert.deepEqual(read.status(), {
+      state: 'on',
+      source: 'nft',
+      reason: 'what is in named sets is left out, since it is too much',
+    });
+  });
+
+  it('says so when it is too much even then', async () => {
+    const kernel = new Kernel(Buffer.concat([named(1, 'mine'), done()]));
+    await assert.rejects(firewall({ nft: tooMuch, 'nft -t': tooMuch }, kernel).rules(signal), {
+      remedy: /fewer rules/,
+    });
+  });
+
+  describe('with legacy tables', () => {
+    it('that no tool can show says which', async () => {
+      legacyTables('ip6', 'filter\nmangle\n');
+      const read = firewall({ nft: filter({ drop: null }) });
+      assert.equal((await read.rules(signal)).length, 2);
+      const { state, source, reason = '' } = read.status();
+      assert.deepEqual([state, source], ['degraded', 'nft']);
+      assert.match(reason, /ip6 filter, ip6 mangle are not readable without ip6tables-legacy-save\. Install iptables/);
+    });
+
+    it('of before iptables 1.8 asks the tool that there was', async () => {
+      legacyTables('ip', 'filter\n');
+      const read = firewall({ nft: EMPTY, 'iptables-save': saved('-j DROP') });
+      assert.equal((await targets(read))[0], 'iptables ip DROP');
+    });
+
+    it('does not take the new iptables-save for the old one', async () => {
+      legacyTables('ip', 'filter\n');
+      const read = firewall({ nft: EMPTY, 'iptables-save': saved('-j DROP'), 'iptables-nft-save': '' });
+      await assert.rejects(read.rules(signal), { id: 'SOURCE_UNREADABLE', message: /without iptables-legacy-save/ });
+    });
+
+    it('that may not be read says what to grant', async () => {
+      legacyTables('ip', 'filter\n');
+      const denied = new ToolError(
+        'iptables-save v1.8.11 (legacy): Cannot initialize: Permission denied (you must be root)',
+        { exitStatus: 1 },
+      );
+      const read = firewall({ nft: filter({ drop: null }), 'iptables-legacy-save': denied });
+      await read.rules(signal);
+      assert.match(read.status().reason ?? '', /Cannot initialize: .*CAP_NET_RAW/);
+    });
+
+    it('whose names may not be read never takes them for nothing', async () => {
+      rmSync(join(proc, 'net'), { recursive: true });
+      writeFileSync(join(proc, 'net'), ''); // ENOTDIR, for root too
+      const read = firewall({ nft: EMPTY });
+      await assert.rejects(read.rules(signal), { id: 'SOURCE_UNREADABLE', message: /legacy iptables \(ip\).*ENOTDIR/ });
+    });
+  });
+
+  it('stops when told to', async () => {
+    const stop = new AbortController();
+    const run: typeof runTool = async () => {
+      stop.abort(new Error('stopping'));
+      throw notRoot;
+    };
+    const find = () => '/sbin/nft';
+    await assert.rejects(
+      new Firewall({ proc, find, run, open: () => new Kernel(done()) }).rules(stop.signal),
+      /stopping/,
+    );
+  });
+});

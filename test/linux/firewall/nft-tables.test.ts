@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { decodeTable, listNftTables } from '../../../src/linux/firewall/nft-tables.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR, writeU16, writeU32 } from '../../../src/linux/netlink/message.ts';
+import { NetlinkSocket } from '../../../src/linux/netlink/socket.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+
+const NEWTABLE = 10 << 8;
+const NLM_F_MULTI = 2;
+
+/** A struct nlattr with its value. */
+function attribute(type: number, value: Buffer): Buffer {
+  const bytes = Buffer.alloc((4 + value.length + 3) & ~3);
+  writeU16(bytes, 0, 4 + value.length);
+  writeU16(bytes, 2, type);
+  value.copy(bytes, 4);
+  return bytes;
+}
+const table = (family: number, name: string) =>
+  Buffer.concat([
+    Buffer.from([family, 0, 0, 0]),
+    attribute(2, Buffer.alloc(4)),
+    attribute(1, Buffer.from(`${name}\0`)),
+  ]);
+const done = encodeMessage(NLMSG_DONE, NLM_F_MULTI, 1, Buffer.alloc(4));
+const refusal = (errno: number) => {
+  const payload = Buffer.alloc(20);
+  writeU32(payload, 0, -errno);
+  return encodeMessage(NLMSG_ERROR, 0, 1, payload);
+};
+
+/** Gives datagrams instead of the kernel. */
+class Replay extends NetlinkSocket {
+  readonly #datagrams: Buffer[];
+
+  constructor(...datagrams: Buffer[]) {
+    super(-1);
+    this.#datagrams = datagrams;
+  }
+  override send = () => 1;
+  override receive = () => this.#datagrams.shift();
+  override close = () => {};
+}
+
+describe('listNftTables', () => {
+  it('names every table with its family', () => {
+    const tables = [table(1, 'filter'), table(2, 'nat'), table(10, 'six'), table(7, 'br'), table(99, 'new')];
+    const datagram = Buffer.concat(tables.map((payload) => encodeMessage(NEWTABLE, NLM_F_MULTI, 1, payload)));
+    const foreign = encodeMessage(NEWTABLE, NLM_F_MULTI, 7, table(2, 'foreign'));
+    assert.deepEqual(listNftTables(new Replay(datagram, Buffer.concat([foreign, done]))), [
+      'inet filter',
+      'ip nat',
+      'ip6 six',
+      'bridge br',
+      '99 new',
+    ]);
+  });
+
+  it('has none where the kernel has no nftables', () => {
+    for (const errno of [2, 22, 95]) assert.deepEqual(listNftTables(new Replay(refusal(errno))), []);
+  });
+
+  it('says what the kernel refused, and waits for no answer that never comes', () => {
+    assert.throws(() => listNftTables(new Replay(refusal(1))), { code: 'EPERM' });
+    assert.throws(() => listNftTables(new Replay()), { code: 'EAGAIN' });
+  });
+
+  it('takes any datagrams', () => {
+    const bytes = fc.uint8Array({ maxLength: 100 });
+    const message = fc
+      .tuple(fc.constantFrom(NEWTABLE, NLMSG_ERROR, 5), bytes)
+      .map(([type, payload]) => encodeMessage(type, NLM_F_MULTI, 1, Buffer.from(payload)));
+    fc.assert(
+      fc.property(fc.array(fc.oneof(bytes, message), { maxLength: 5 }), (datagrams) => {
+        const replay = new Replay(...datagrams.map((datagram) => Buffer.from(datagram)), done);
+        try {
+          assert.ok(listNftTables(replay).length <= 5);
+        } catch (error) {
+          assert.match(String((error as { code?: unknown }).code), /^E[A-Z]+$|^Unknown system error/);
+        }
+      }),
+      { numRuns: fuzzRuns(100_000) },
+    );
+  });
+
+  it('takes any message for a table or for none', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 60 }), (payload) => {
+        const name = decodeTable(Buffer.from(payload));
+        assert.ok(name === undefined || name.length <= 100);
+      }),
+      { numRuns: fuzzRuns(100_000) },
+    );
+  });
+});

@@ -1,0 +1,24 @@
+import { AgentError } from '../../src/base/errors.ts';
+import { firewallConfiguration } from '../../src/collectors/firewall-configuration.ts';
+import { Firewall } from '../../src/linux/firewall/firewall.ts';
+import { findTool } from '../../src/linux/run-tool.ts';
+import { sources } from '../collectors/samples.ts';
+
+/* Prints one snapshot of this network namespace's firewall, how its source stands, and how long it took, as JSON. For
+ * firewall.test.ts, which runs it where the rules are: `ip netns exec NAME node firewall-snapshot.js`. Its arguments are
+ * the names of tools that it shall not have. */
+
+const hidden = process.argv.slice(2);
+const firewall = new Firewall({ find: (name) => (hidden.includes(name) ? undefined : findTool(name)) });
+const started = process.hrtime.bigint();
+const answer = await firewallConfiguration
+  .collect({ ...sources, firewall }, new AbortController().signal)
+  .then((payload) => ({ payload }))
+  .catch((error: unknown) => {
+    if (!(error instanceof AgentError)) throw error;
+    const { id, message, remedy } = error;
+    return { error: { id, message, remedy } };
+  });
+const milliseconds = Number(process.hrtime.bigint() - started) / 1e6;
+const residentMb = process.resourceUsage().maxRSS / 1024;
+process.stdout.write(JSON.stringify({ ...answer, status: firewall.status(), milliseconds, residentMb }));
