@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
-import { text } from './fields.ts';
+import { details, extraDetails, text } from './fields.ts';
 
 /** Who has an account here, and what it may do. */
 export const localUsers = periodic({
@@ -8,8 +8,8 @@ export const localUsers = periodic({
   type: 'Security',
   priority: 'High',
   version: '1.0',
-  summary: 'Every local account with its groups.',
-  source: '/etc/passwd and /etc/group, see passwd(5) and group(5)',
+  summary: 'Every account that the system lists, with its groups.',
+  source: 'getent(1), where the system has it, else /etc/passwd and /etc/group; /etc/shadow, see shadow(5)',
 
   payload: v.strictObject({
     UserName: text("The account's name."),
@@ -18,14 +18,21 @@ export const localUsers = periodic({
       'Names of its groups, joined with ";", the primary group first; the id where a group has no name.',
     ),
     GroupIds: text('Ids of the same groups in the same order, joined with ";".'),
+    ExtraDetails: extraDetails(
+      'Shell: the program that a login starts. Password: "set", "locked" (none fits) or "empty" (none is asked for), ' +
+        'when the shadow file can be read. Never the password or its hash.',
+    ),
   }),
 
-  async collect({ accounts }) {
-    return (await accounts.list()).map(({ name, userId, groups }) => ({
+  sourceStatus: ({ accounts }) => accounts.status(),
+
+  async collect({ accounts }, signal) {
+    return (await accounts.list(signal)).map(({ name, userId, groups, shell, password }) => ({
       UserName: name,
       UserId: String(userId),
       GroupNames: groups.map((group) => group.name).join(';'),
       GroupIds: groups.map((group) => group.id).join(';'),
+      ...details({ Shell: shell, Password: password }),
     }));
   },
 });

@@ -1,114 +1,114 @@
 import { statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
-import type { Account, Lookups } from '../contract/sources.ts';
-import { readBounded } from './bounded-file.ts';
+import type { Account, Lookups, SourceStatus } from '../contract/sources.ts';
+import { accountsFrom, type Password, parsePasswd, parseShadow } from './account-entries.ts';
+import { readBounded, readBytes } from './bounded-file.ts';
+import { inRoot } from './in-root.ts';
+import { findTool, runTool } from './run-tool.ts';
 
 /** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */
 const MOST_BYTES = 4 * 1024 * 1024;
-/** No kernel id: setuid(2) and friends take it for "leave as it is". */
-const NO_ID = 2 ** 32 - 1;
+/** Three times what fits into a message. A directory can hold a hundred thousand, and they are not of this device. */
+const MOST_ACCOUNTS = 5_000;
 
-interface PasswdEntry {
-  readonly name: string;
-  readonly userId: number;
-  readonly primaryGroupId: number;
-}
-
-interface GroupEntry {
-  readonly name: string;
-  readonly id: number;
-  readonly members: readonly string[];
-}
-
-/** An id of passwd(5): digits only, and one the kernel can have. */
-function parseId(text: string | undefined): number | undefined {
-  if (text === undefined || !/^\d{1,10}$/.test(text)) return undefined;
-  const id = Number(text);
-  return id < NO_ID ? id : undefined;
-}
-
-/** Names beginning with `+` and `-` are not accounts but instructions to NIS; see nsswitch.conf(5), compat mode. */
-const isName = (text: string | undefined): text is string => text !== undefined && /^[^+\-#\s]/.test(text);
-
-/**
- * Reads passwd(5): `root:x:0:0:root:/root:/bin/bash`. Lines that are none are passed over; the fields behind the group
- * id may be missing, as the C library has it. The same user id can be there twice, and that is worth knowing.
- */
-export function parsePasswd(text: string): PasswdEntry[] {
-  const entries: PasswdEntry[] = [];
-  for (const line of text.split('\n')) {
-    const [name, , uid, gid] = line.split(':');
-    const userId = parseId(uid);
-    const primaryGroupId = parseId(gid);
-    if (isName(name) && userId !== undefined && primaryGroupId !== undefined) {
-      entries.push({ name, userId, primaryGroupId });
-    }
-  }
-  return entries;
-}
-
-/** Reads group(5): `sudo:x:27:alice,bob`. Lines that are none are passed over. */
-export function parseGroup(text: string): GroupEntry[] {
-  const entries: GroupEntry[] = [];
-  for (const line of text.split('\n')) {
-    const [name, , gid, members = ''] = line.split(':');
-    const id = parseId(gid);
-    if (isName(name) && id !== undefined) entries.push({ name, id, members: members.split(',').map((m) => m.trim()) });
-  }
-  return entries;
-}
-
-/** Puts the two files together: every account with its groups, the primary one first, none twice. */
-export function accountsFrom(passwd: string, group: string): Account[] {
-  const names = new Map<number, string>();
-  const memberships = new Map<string, Set<number>>();
-  for (const { name, id, members } of parseGroup(group)) {
-    if (!names.has(id)) names.set(id, name);
-    for (const member of members) {
-      const of = memberships.get(member);
-      if (of === undefined) memberships.set(member, new Set([id]));
-      else of.add(id);
-    }
-  }
-  return parsePasswd(passwd).map(({ name, userId, primaryGroupId }) => {
-    const ids = new Set([primaryGroupId, ...(memberships.get(name) ?? [])]);
-    return {
-      name,
-      userId,
-      primaryGroupId,
-      groups: [...ids].map((id) => ({ id, name: names.get(id) ?? String(id) })),
-    };
-  });
+interface Options {
+  readonly hostRoot: string;
+  /** Where getent(1) is, if it is. */
+  readonly getent?: () => string | undefined;
 }
 
 /**
- * The accounts in the host's own files; those of directories (LDAP, systemd-homed) are not local and not in here.
- *
- * @throws AgentError when passwd can't be read; without a group file, groups have their ids as names
+ * The accounts of this host, by the system's own name service (NSS): the passwd file, and whatever else nsswitch.conf(5)
+ * names, such as systemd-homed or a directory that lets its accounts be listed. Without that, or when it can't be used,
+ * those of the files.
  */
-export async function listAccounts(hostRoot: string): Promise<readonly Account[]> {
-  const path = join(hostRoot, 'etc/passwd');
-  try {
-    return accountsFrom(readBounded(path, MOST_BYTES), groupFile(hostRoot));
-  } catch (cause) {
-    throw new AgentError(
-      'SOURCE_UNREADABLE',
-      `Local accounts can't be listed: ${messageOf(cause)}`,
-      `Make ${path} readable to the agent; in a container, mount the host's root and set hostRoot.`,
-      { cause },
-    );
-  }
-}
+export class Accounts {
+  readonly #hostRoot: string;
+  readonly #getent: () => string | undefined;
+  #status: SourceStatus = { state: 'off' };
 
-function groupFile(hostRoot: string): string {
-  try {
-    return readBounded(join(hostRoot, 'etc/group'), MOST_BYTES);
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return '';
-    throw error;
+  constructor({ hostRoot, getent = () => findTool('getent') }: Options) {
+    this.#hostRoot = hostRoot;
+    this.#getent = getent;
+  }
+
+  /** How the last listing went. */
+  status(): SourceStatus {
+    return this.#status;
+  }
+
+  /**
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when passwd can't be read either; without a
+   *   group file, groups have their ids as names
+   */
+  async list(signal: AbortSignal): Promise<readonly Account[]> {
+    signal.throwIfAborted();
+    // In a container the tool would tell of the container.
+    const getent = this.#hostRoot === '/' ? this.#getent() : undefined;
+    let reason: string | undefined;
+    if (getent !== undefined) {
+      try {
+        const accounts = await this.#byNameService(getent, signal);
+        this.#status = { state: 'on', source: 'nss' };
+        return accounts;
+      } catch (error) {
+        signal.throwIfAborted();
+        reason = `only the accounts of the passwd file: ${messageOf(error)}`;
+      }
+    }
+    const accounts = this.#byFiles();
+    if (accounts.length > MOST_ACCOUNTS) reason = `only the first ${MOST_ACCOUNTS} of ${accounts.length} accounts`;
+    this.#status = { state: reason === undefined ? 'on' : 'degraded', source: 'files', ...(reason && { reason }) };
+    return accounts.slice(0, MOST_ACCOUNTS);
+  }
+
+  async #byNameService(getent: string, signal: AbortSignal): Promise<Account[]> {
+    const options = { signal, mostBytes: MOST_BYTES };
+    const passwd = await runTool(getent, ['passwd'], options);
+    const group = await runTool(getent, ['group'], options);
+    const accounts = accountsFrom(passwd, group, this.#passwords());
+    if (accounts.length === 0) throw new Error('the name service lists none');
+    if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length}`);
+    return accounts;
+  }
+
+  #byFiles(): Account[] {
+    try {
+      return accountsFrom(readBounded(this.#path('etc/passwd'), MOST_BYTES), this.#groupFile(), this.#passwords());
+    } catch (cause) {
+      const reason = `Local accounts can't be listed: ${messageOf(cause)}`;
+      this.#status = { state: 'unavailable', reason };
+      throw new AgentError(
+        'SOURCE_UNREADABLE',
+        reason,
+        "Make the host's /etc/passwd readable to the agent; in a container, mount the host's root and set hostRoot.",
+        { cause },
+      );
+    }
+  }
+
+  #groupFile(): string {
+    try {
+      return readBounded(this.#path('etc/group'), MOST_BYTES);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return '';
+      throw error;
+    }
+  }
+
+  /** Of nobody, unless this is root: then how they stand stays unknown. */
+  #passwords(): ReadonlyMap<string, Password> {
+    try {
+      return parseShadow(readBytes(this.#path('etc/shadow'), MOST_BYTES));
+    } catch {
+      return new Map();
+    }
+  }
+
+  #path(path: string): string {
+    return inRoot(this.#hostRoot, path);
   }
 }
 
@@ -116,15 +116,15 @@ function groupFile(hostRoot: string): string {
 const CHECK_EVERY = seconds(1);
 
 /** Names of user ids, from the host's passwd file. It is read again when it changed, and looked at once per second. */
-export class UserNames implements Lookups {
-  readonly #path: string;
+export class UserNames implements Pick<Lookups, 'userName'> {
+  readonly #hostRoot: string;
   readonly #clock: Clock;
   #names = new Map<number, string>();
   #seen = '';
   #checkAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
 
   constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
-    this.#path = join(hostRoot, 'etc/passwd');
+    this.#hostRoot = hostRoot;
     this.#clock = clock;
   }
 
@@ -140,11 +140,12 @@ export class UserNames implements Lookups {
   /** While the file can't be read, what was known stays known. */
   #refresh(): void {
     try {
-      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(this.#path, { bigint: true });
+      const path = inRoot(this.#hostRoot, 'etc/passwd');
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
       const seen = [dev, ino, size, mtimeNs, ctimeNs].join(':');
       if (seen === this.#seen) return;
       const names = new Map<number, string>();
-      for (const { userId, name } of parsePasswd(readBounded(this.#path, MOST_BYTES))) {
+      for (const { userId, name } of parsePasswd(readBounded(path, MOST_BYTES))) {
         if (!names.has(userId)) names.set(userId, name);
       }
       this.#names = names;

@@ -1,9 +1,16 @@
-import { hostname, machine } from 'node:os';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
+import { hostname, release as kernelRelease, machine } from 'node:os';
 import type { SystemFacts } from '../contract/sources.ts';
 import { readOptional } from './bounded-file.ts';
+import { firmwareFacts } from './firmware.ts';
+import { parseUevent } from './hardware/sysfs.ts';
+import { hostMount, inRoot } from './in-root.ts';
+import { readable } from './readable.ts';
+import { container, hypervisor } from './virtualization.ts';
 
 const MOST_BYTES = 64 * 1024;
+/** Thirty thousand mounts. */
+const MOST_MOUNT_BYTES = 4 * 1024 * 1024;
 
 /** Variables of a shell-like file, by name. */
 export type OsRelease = Readonly<Record<string, string>>;
@@ -45,25 +52,38 @@ export function rootParameter(commandLine: string): string | undefined {
 }
 
 /**
- * What is mounted on `/`, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`, odd characters as octal escapes. Of
+ * What is mounted on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`, odd characters as octal escapes. Of
  * several mounts on top of each other the last one is in use. See proc_mounts(5).
  */
-export function rootMount(mounts: string): string | undefined {
+export function mountedOn(folder: string, mounts: string): string | undefined {
   const source = mounts
     .split('\n')
     .map((line) => line.split(' '))
-    .findLast(([, target]) => target === '/')?.[0];
-  return source?.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    .findLast(([, target]) => target !== undefined && unescapeOctal(target) === folder)?.[0];
+  return source === undefined ? undefined : unescapeOctal(source);
 }
+
+const unescapeOctal = (text: string): string =>
+  text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 /**
  * The device the system was started from: as the kernel was told, when that is a device's name; else what is mounted as
- * root, when that is; else what the kernel was told. `/dev/root` is a name of the kernel's that no device has.
+ * root, when that is; else the device that root lies on; else what the kernel was told. `/dev/root` is a name of the
+ * kernel's that no device has.
  */
-export function bootDevice(commandLine: string, mounts: string): string | undefined {
-  const told = rootParameter(commandLine);
-  const mounted = rootMount(mounts);
-  return [told, mounted].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? told;
+export function bootDevice(told: string | undefined, ...others: (string | undefined)[]): string | undefined {
+  return [told, ...others].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? told;
+}
+
+/** The block device that a folder's file system is on, by its number; `undefined` when it is on none, or on several. */
+function deviceOf(folder: string, sys: string): string | undefined {
+  const device = statSync(folder, { bigint: true, throwIfNoEntry: false })?.dev;
+  if (device === undefined) return undefined;
+  // gnu_dev_major() and gnu_dev_minor() of sys/sysmacros.h
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+  const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
+  const { DEVNAME } = parseUevent(readOptional(`${sys}/dev/block/${major}:${minor}/uevent`, MOST_BYTES) ?? '');
+  return DEVNAME === undefined ? undefined : `/dev/${DEVNAME}`;
 }
 
 type Memory = Pick<
@@ -90,44 +110,63 @@ export function memoryFacts(meminfo: string): Memory {
   });
 }
 
-/** Reads everything there is to know of the machine. A fact that can't be had is left out; never rejects. */
+/**
+ * Reads everything there is to know of the machine. A fact that can't be had is left out; never rejects.
+ *
+ * @param from `hostRoot` is where the host's root is seen; the others are for tests
+ */
 export async function systemFacts({
   hostRoot,
-  proc = '/proc',
-  sys = '/sys',
+  proc = hostMount(hostRoot, 'proc'),
+  sys = hostMount(hostRoot, 'sys'),
+  ownRoot = '/',
 }: {
   hostRoot: string;
   proc?: string;
   sys?: string;
+  ownRoot?: string;
 }): Promise<SystemFacts> {
   const release = osRelease(hostRoot);
+  const told = rootParameter(readOptional(`${proc}/cmdline`, MOST_BYTES) ?? '');
+  // Of this process: in a container, the host's root is mounted on hostRoot there.
+  const mounts = readOptional(`${ownRoot}/proc/mounts`, MOST_MOUNT_BYTES) ?? '';
   return {
     ...known({
       osName: release.NAME,
       osVersion: release.VERSION_ID ?? release.VERSION ?? release.BUILD_ID,
       osVendor: release.VENDOR_NAME ?? release.ID,
-      biosVersion: readOptional(join(sys, 'class/dmi/id/bios_version'), MOST_BYTES)?.trim(),
-      bootDevice: bootDevice(
-        readOptional(join(proc, 'cmdline'), MOST_BYTES) ?? '',
-        readOptional(join(proc, 'mounts'), 4 * 1024 * 1024) ?? '',
-      ),
+      ...firmwareFacts(sys),
+      kernelVersion: kernelRelease(),
+      hypervisor: hypervisor({ proc, sys }),
+      container: container(ownRoot),
+      bootDevice: bootDevice(told, mountedOn(hostRoot, mounts), deviceOf(hostRoot, sys)),
     }),
     architecture: machine(),
-    hostName: hostname(),
-    ...memoryFacts(readOptional(join(proc, 'meminfo'), MOST_BYTES) ?? ''),
+    hostName: hostNameOf(hostRoot) ?? hostname(),
+    ...memoryFacts(readOptional(`${proc}/meminfo`, MOST_BYTES) ?? ''),
   };
 }
 
 /** The host's, not the container's. Both places are named by os-release(5); the first one found holds, whole. */
 function osRelease(hostRoot: string): OsRelease {
-  const text =
-    readOptional(join(hostRoot, 'etc/os-release'), MOST_BYTES) ??
-    readOptional(join(hostRoot, 'usr/lib/os-release'), MOST_BYTES);
-  return parseOsRelease(text ?? '');
+  return parseOsRelease(hostFile(hostRoot, 'etc/os-release') ?? hostFile(hostRoot, 'usr/lib/os-release') ?? '');
+}
+
+/** The name in hostname(5): in a container the kernel tells the container's. */
+function hostNameOf(hostRoot: string): string | undefined {
+  if (hostRoot === '/') return undefined;
+  const lines = (hostFile(hostRoot, 'etc/hostname') ?? '').split('\n');
+  return readable(lines.find((line) => /^[^#\s]/.test(line)) ?? '');
+}
+
+function hostFile(hostRoot: string, path: string): string | undefined {
+  try {
+    return readOptional(inRoot(hostRoot, path), MOST_BYTES);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Without what is undefined or empty. */
-const known = <K extends string, V>(facts: Record<K, V | undefined>): Partial<Record<K, V>> =>
-  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined && value !== '')) as Partial<
-    Record<K, V>
-  >;
+const known = <T extends object>(facts: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined && value !== '')) as never;

@@ -22,6 +22,16 @@ describe('SystemInformation', () => {
         FreePhysicalMemoryInKB: 400_000,
         TotalVirtualMemoryInKB: 1_500_000,
         FreeVirtualMemoryInKB: 900_000,
+        ExtraDetails: {
+          KernelVersion: '6.12.48',
+          Firmware: 'UEFI',
+          FirmwareVendor: 'U-Boot',
+          SecureBoot: 'on',
+          MachineVendor: 'toradex',
+          MachineModel: 'Toradex Verdin iMX8M Plus',
+          Hypervisor: 'kvm',
+          Container: 'docker',
+        },
       },
     ]);
   });
@@ -30,6 +40,11 @@ describe('SystemInformation', () => {
     assert.deepEqual(await of({ architecture: 'armv7l', hostName: 'pump-7' }), [
       { OsArchitecture: 'armv7l', HostName: 'pump-7' },
     ]);
+  });
+
+  it('tells secure boot that is off from one that is not known', async () => {
+    const [payload] = await of({ architecture: 'aarch64', hostName: 'pump-7', secureBoot: false });
+    assert.deepEqual(payload?.ExtraDetails, { SecureBoot: 'off' });
   });
 
   it('keeps a zero', async () => {

@@ -1,111 +1,183 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import { inspect } from 'node:util';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { accountsFrom, listAccounts, parseGroup, parsePasswd, UserNames } from '../../src/linux/accounts.ts';
+import { Accounts, UserNames } from '../../src/linux/accounts.ts';
+import { findTool } from '../../src/linux/run-tool.ts';
+import { skip } from '../require.ts';
 
+const { signal } = new AbortController();
 const PASSWD = `root:x:0:0:root:/root:/bin/bash
 alice:x:1000:1000:Alice,,,:/home/alice:/bin/bash
 toor:x:0:0::/root:/bin/sh
 short:x:5:60
 `;
-const GROUP = `root:x:0:
-sudo:x:27:alice,bob
-alice:x:1000:
-docker:x:999:alice,alice
-alsosudo:x:27:alice
-`;
+const HASH = '$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7';
 
-describe('parsePasswd', () => {
-  it('reads accounts, two with the same id as well, and one whose last fields are missing', () => {
-    assert.deepEqual(
-      parsePasswd(PASSWD).map(({ name, userId }) => `${name} ${userId}`),
-      ['root 0', 'alice 1000', 'toor 0', 'short 5'],
-    );
+let hostRoot: string;
+
+beforeEach(() => {
+  hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+  mkdirSync(join(hostRoot, 'etc'));
+  put('etc/passwd', PASSWD);
+});
+afterEach(() => rmSync(hostRoot, { recursive: true }));
+
+const put = (path: string, text: string) => writeFileSync(join(hostRoot, path), text);
+
+describe('Accounts', () => {
+  describe('by the files of a host', () => {
+    const list = () => new Accounts({ hostRoot }).list(signal);
+
+    it('are those under hostRoot; the group file may be missing', async () => {
+      const accounts = new Accounts({ hostRoot });
+      assert.deepEqual(accounts.status(), { state: 'off' });
+      const [, alice] = await accounts.list(signal);
+      assert.deepEqual(alice, {
+        name: 'alice',
+        userId: 1000,
+        primaryGroupId: 1000,
+        shell: '/bin/bash',
+        groups: [{ id: 1000, name: '1000' }],
+      });
+      assert.deepEqual(accounts.status(), { state: 'on', source: 'files' });
+    });
+
+    it('are found where links of the host lead', async () => {
+      mkdirSync(join(hostRoot, 'persist'));
+      renameSync(join(hostRoot, 'etc/passwd'), join(hostRoot, 'persist/passwd'));
+      symlinkSync('/persist/passwd', join(hostRoot, 'etc/passwd'));
+      assert.equal((await list()).length, 4);
+      assert.equal(new UserNames({ hostRoot, clock: systemClock }).userName(1000), 'alice');
+    });
+
+    it('say how passwords stand, and nothing else of them', async () => {
+      put('etc/shadow', `root:${HASH}:19000:0:99999:7:::\nalice:!${HASH}:1::::::\ntoor::1::::::\n`);
+      const accounts = await list();
+      assert.deepEqual(
+        accounts.map(({ name, password }) => `${name} ${password}`),
+        ['root set', 'alice locked', 'toor empty', 'short undefined'],
+      );
+      assert.ok(!inspect(accounts).includes('$y$'));
+    });
+
+    it('reject with a remedy when passwd is missing, and never show a hash', async () => {
+      put('etc/shadow', `root:${HASH}:19000:0:99999:7:::\n`);
+      rmSync(join(hostRoot, 'etc/passwd'));
+      const accounts = new Accounts({ hostRoot });
+      await assert.rejects(accounts.list(signal), (error) => {
+        assert.match((error as { remedy: string }).remedy, /hostRoot/);
+        assert.ok(!inspect(error, { depth: 9 }).includes('$y$'));
+        return true;
+      });
+      assert.equal(accounts.status().state, 'unavailable');
+    });
+
+    it('reject when one is too long to be true', async () => {
+      put('etc/group', 'x'.repeat(5 * 1024 * 1024));
+      await assert.rejects(list(), { message: /longer than/ });
+    });
+
+    it('are not more than a message could hold by far', async () => {
+      put('etc/passwd', Array.from({ length: 6_000 }, (_, n) => `u${n}:x:${n}:1:::\n`).join(''));
+      const accounts = new Accounts({ hostRoot });
+      assert.equal((await accounts.list(signal)).length, 5_000);
+      assert.deepEqual(accounts.status(), {
+        state: 'degraded',
+        source: 'files',
+        reason: 'only the first 5000 of 6000 accounts',
+      });
+    });
   });
 
-  for (const line of [
-    '',
-    '# comment',
-    'name',
-    'a:x:b:0:::',
-    'a:x::0:::',
-    ':x:0:0:::',
-    '+nis:x:0:0:::',
-    '-nis:x:0:0:::',
-    'a:x:-1:0:::',
-    'a:x:4294967295:0:::',
-    'a:x:99999999999:0:::',
-  ]) {
-    it(`passes over "${line}"`, () => assert.equal(parsePasswd(`${line}\n${PASSWD}`).length, 4));
-  }
+  describe('by the name service of this machine', () => {
+    /** A program in the place of getent(1): what it does for `passwd` and `group` both. */
+    const instead = (script: string) => {
+      put('getent', `#!/bin/sh\n${script}\n`);
+      chmodSync(join(hostRoot, 'getent'), 0o755);
+      return new Accounts({ hostRoot: '/', getent: () => join(hostRoot, 'getent') });
+    };
+    const both = (passwd: string, group: string) => `[ "$1" = passwd ] && echo '${passwd}' || echo '${group}'`;
 
-  it('takes any text', () => {
-    const line = fc
-      .array(fc.oneof(fc.string(), fc.nat().map(String)), { maxLength: 8 })
-      .map((parts) => parts.join(':'));
-    fc.assert(
-      fc.property(fc.array(line), fc.array(line), (passwd, group) => {
-        for (const { groups } of accountsFrom(passwd.join('\n'), group.join('\n'))) assert.ok(groups.length > 0);
-      }),
-      { numRuns: 2_000 },
-    );
+    it('are what getent lists', async () => {
+      const accounts = instead(both('ldapuser:x:20001:20000::/home/l:/bin/zsh', 'staff:*:20000:'));
+      assert.deepEqual(
+        (await accounts.list(signal)).map(({ password, ...account }) => account),
+        [
+          {
+            name: 'ldapuser',
+            userId: 20001,
+            primaryGroupId: 20000,
+            shell: '/bin/zsh',
+            groups: [{ id: 20000, name: 'staff' }],
+          },
+        ],
+      );
+      assert.deepEqual(accounts.status(), { state: 'on', source: 'nss' });
+    });
+
+    for (const [what, script, reason] of [
+      ['fails', "echo 'Enumeration not supported on passwd' >&2; exit 3", /ended with 3: Enumeration not supported/],
+      ['lists nobody', 'exit 0', /lists none/],
+      [
+        'lists a whole directory',
+        'i=0; while [ $i -lt 5001 ]; do echo "u$i:x:$i:1:::"; i=$((i+1)); done',
+        /lists 5001/,
+      ],
+      ['never ends listing', 'exec yes a:x:1:1:::', /wrote too much/],
+      ['gives nonsense', 'head -c 100000 /dev/urandom', /lists none/],
+    ] as const) {
+      it(`are those of the files when getent ${what}`, async () => {
+        const accounts = instead(script);
+        assert.ok((await accounts.list(signal)).some(({ name }) => name === 'root'));
+        const status = accounts.status();
+        assert.deepEqual([status.state, status.source], ['degraded', 'files']);
+        assert.match(status.reason ?? '', reason);
+      });
+    }
+
+    it('are those of the files when there is no getent', async () => {
+      const accounts = new Accounts({ hostRoot: '/', getent: () => undefined });
+      await accounts.list(signal);
+      assert.deepEqual(accounts.status(), { state: 'on', source: 'files' });
+    });
+
+    it('have among them the one that runs the tests, with all its groups', async function () {
+      if (findTool('getent') === undefined) return skip(this, 'this system has no getent');
+      const { uid, gid, username } = userInfo();
+      const account = (await new Accounts({ hostRoot: '/' }).list(signal)).find(({ name }) => name === username);
+      assert.deepEqual([account?.userId, account?.primaryGroupId], [uid, gid]);
+      assert.equal(account?.groups[0]?.id, gid);
+    });
+
+    it('are the same as those of the files where the files are all there is', async function () {
+      if (findTool('getent') === undefined) return skip(this, 'this system has no getent');
+      const byFiles = await new Accounts({ hostRoot: '/', getent: () => undefined }).list(signal);
+      const names = new Set((await new Accounts({ hostRoot: '/' }).list(signal)).map(({ name }) => name));
+      for (const { name } of byFiles) assert.ok(names.has(name), name);
+    });
+
+    it('end when told to', async () => {
+      await assert.rejects(new Accounts({ hostRoot: '/' }).list(AbortSignal.abort(new Error('stopping'))), /stopping/);
+    });
   });
 });
 
-describe('accountsFrom', () => {
-  it('lists the primary group first and no group twice', () => {
-    const alice = accountsFrom(PASSWD, GROUP).find(({ name }) => name === 'alice');
-    assert.deepEqual(alice?.groups, [
-      { id: 1000, name: 'alice' },
-      { id: 27, name: 'sudo' },
-      { id: 999, name: 'docker' },
-    ]);
-  });
-
-  it('calls a group without a name by its id', () => {
-    assert.deepEqual(accountsFrom('a:x:1:4711:::', '')[0]?.groups, [{ id: 4711, name: '4711' }]);
-  });
-
-  it('reads groups without members', () => assert.deepEqual(parseGroup('wheel:x:10:')[0]?.members, ['']));
-});
-
-describe('the files of a host', () => {
-  let hostRoot: string;
+describe('UserNames', () => {
   let clock: sinon.SinonFakeTimers;
 
   beforeEach(() => {
-    hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
-    mkdirSync(join(hostRoot, 'etc'));
-    writeFileSync(join(hostRoot, 'etc/passwd'), PASSWD);
     clock = sinon.useFakeTimers();
   });
-  afterEach(() => {
-    clock.restore();
-    rmSync(hostRoot, { recursive: true });
-  });
+  afterEach(() => clock.restore());
 
   const replacePasswd = (text: string) => {
-    writeFileSync(join(hostRoot, 'etc/passwd.new'), text);
+    put('etc/passwd.new', text);
     renameSync(join(hostRoot, 'etc/passwd.new'), join(hostRoot, 'etc/passwd'));
   };
-
-  it('are those under hostRoot; the group file may be missing', async () => {
-    const [, alice] = await listAccounts(hostRoot);
-    assert.deepEqual(alice?.groups, [{ id: 1000, name: '1000' }]);
-  });
-
-  it('reject with a remedy when passwd is missing', async () => {
-    await assert.rejects(listAccounts(join(hostRoot, 'nowhere')), { name: 'AgentError', remedy: /hostRoot/ });
-  });
-
-  it('reject when one is too long to be true', async () => {
-    writeFileSync(join(hostRoot, 'etc/group'), 'x'.repeat(5 * 1024 * 1024));
-    await assert.rejects(listAccounts(hostRoot), { message: /longer than/ });
-  });
 
   it('give names to ids, the first of several', () => {
     const names = new UserNames({ hostRoot, clock: systemClock });
@@ -131,10 +203,4 @@ describe('the files of a host', () => {
     await clock.tickAsync(1_000);
     assert.equal(names.userName(0), 'root');
   });
-});
-
-it('this machine has the account that runs the tests', async () => {
-  const { uid, gid, username } = userInfo();
-  const account = (await listAccounts('/')).find(({ name }) => name === username);
-  assert.deepEqual([account?.userId, account?.primaryGroupId], [uid, gid]);
 });

@@ -1,9 +1,22 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { hostname, machine, tmpdir, totalmem } from 'node:os';
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { hostname, machine, release, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { bootDevice, parseOsRelease, rootMount, rootParameter, systemFacts } from '../../src/linux/system-facts.ts';
+import * as v from 'valibot';
+import { systemInformation } from '../../src/collectors/system-information.ts';
+import {
+  bootDevice,
+  memoryFacts,
+  mountedOn,
+  parseOsRelease,
+  rootParameter,
+  systemFacts,
+} from '../../src/linux/system-facts.ts';
+import { sources } from '../collectors/samples.ts';
+import { fuzzRuns } from '../fuzz.ts';
+import { goldenListing, makeTree, removeTree } from './hardware/tree.ts';
+import { mutated } from './mutated.ts';
 
 describe('parseOsRelease', () => {
   for (const [line, value] of [
@@ -30,13 +43,16 @@ describe('parseOsRelease', () => {
     });
   }
 
-  it('takes any text, in time', () => {
+  it('takes any text, in time', function () {
+    this.timeout(600_000);
     const line = fc.string({ unit: fc.constantFrom('A', '_', '=', '"', "'", '\\', '$', ' ', '\n') });
+    const golden = 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian"\nVERSION_ID=\'13\'\nID=debian\n';
     fc.assert(
-      fc.property(line, (text) => {
-        for (const value of Object.values(parseOsRelease(text))) assert.equal(typeof value, 'string');
+      fc.property(fc.oneof(line, fc.string({ unit: 'binary' }), mutated(golden)), (text) => {
+        const values = Object.values(parseOsRelease(text));
+        assert.ok(values.join('').length <= text.length);
       }),
-      { numRuns: 2_000 },
+      { numRuns: fuzzRuns(100_000) },
     );
     parseOsRelease(`A=${' '.repeat(60_000)}x\nB="${'\\'.repeat(60_000)}`);
     assert.equal(parseOsRelease('__proto__=x').toString, undefined);
@@ -59,19 +75,41 @@ describe('bootDevice', () => {
     ['', '', undefined],
   ] as const) {
     it(`is ${expected} for "${commandLine}" and "${mounts.trim()}"`, () => {
-      assert.equal(bootDevice(commandLine, mounts), expected);
+      assert.equal(bootDevice(rootParameter(commandLine), mountedOn('/', mounts)), expected);
     });
   }
 
-  it('reads octal escapes', () => assert.equal(rootMount('/dev/a\\040b / ext4 rw 0 0'), '/dev/a b'));
+  it('reads octal escapes', () => {
+    assert.equal(mountedOn('/', '/dev/a\\040b / ext4 rw 0 0'), '/dev/a b');
+    assert.equal(mountedOn('/the host', '/dev/sda1 /the\\040host ext4 rw 0 0'), '/dev/sda1');
+  });
 
-  it('takes any text', () => {
+  it('takes any text', function () {
+    this.timeout(600_000);
+    const commandLines = mutated('BOOT_IMAGE=/vmlinuz root=UUID=12-34 ro "root=/dev/sda1" quiet -- init');
+    const tables = mutated('/dev/root / ext4 rw 0 0\n/dev/a\\040b /the\\011host ext4 rw 0 0\nproc /proc proc rw 0 0\n');
     fc.assert(
-      fc.property(fc.string(), fc.string(), (commandLine, mounts) => {
+      fc.property(fc.oneof(fc.string(), commandLines), fc.oneof(fc.string(), tables), (commandLine, mounts) => {
         assert.notEqual(rootParameter(`${commandLine} root=${mounts}`), '');
-        bootDevice(commandLine, mounts);
+        const device = bootDevice(rootParameter(commandLine), mountedOn('/', mounts));
+        assert.ok((device ?? '').length <= commandLine.length + mounts.length);
       }),
-      { numRuns: 1_000 },
+      { numRuns: fuzzRuns(100_000) },
+    );
+    rootParameter('root="'.repeat(10_000));
+    mountedOn('/', '/ '.repeat(30_000));
+  });
+});
+
+describe('memoryFacts', () => {
+  it('takes any text', function () {
+    this.timeout(600_000);
+    const golden = 'MemTotal:       24684084 kB\nMemFree:  1 kB\nSwapTotal:  0 kB\nSwapFree:   0 kB\n';
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), mutated(golden)), (text) => {
+        for (const value of Object.values(memoryFacts(text))) assert.ok(Number.isSafeInteger(value));
+      }),
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });
@@ -88,8 +126,8 @@ describe('systemFacts', () => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);
   };
-  const facts = () => systemFacts({ hostRoot: root, proc: join(root, 'proc'), sys: join(root, 'sys') });
-  const always = { architecture: machine(), hostName: hostname() };
+  const facts = () => systemFacts({ hostRoot: root, proc: join(root, 'proc'), sys: join(root, 'sys'), ownRoot: root });
+  const always = { architecture: machine(), hostName: hostname(), kernelVersion: release() };
 
   it('knows little of an empty root', async () => assert.deepEqual(await facts(), always));
 
@@ -104,6 +142,7 @@ describe('systemFacts', () => {
     put('sys/class/dmi/id/bios_version', '1.2.3\n');
     assert.deepEqual(await facts(), {
       ...always,
+      firmware: 'BIOS',
       osName: 'Poky (Yocto)',
       osVersion: '5.0',
       osVendor: 'poky',
@@ -124,7 +163,30 @@ describe('systemFacts', () => {
 
   it('leaves out what is empty', async () => {
     put('sys/class/dmi/id/bios_version', ' \n');
-    assert.deepEqual(await facts(), always);
+    assert.deepEqual(await facts(), { ...always, firmware: 'BIOS' });
+  });
+
+  it('follows links as the host would, and reads its name', async () => {
+    put('usr/lib/os-release', 'NAME=Host\n');
+    mkdirSync(join(root, 'etc'));
+    symlinkSync('/usr/lib/os-release', join(root, 'etc/os-release'));
+    put('etc/hostname', '# set by hand\npump-7\n');
+    const { osName, hostName } = await facts();
+    assert.deepEqual([osName, hostName], ['Host', 'pump-7']);
+  });
+
+  it('finds what the host root is mounted from, where it is mounted', async () => {
+    put('proc/cmdline', 'root=PARTUUID=12-34\n');
+    put('proc/mounts', `overlay / overlay rw 0 0\n/dev/mmcblk0p2 ${root} ext4 rw 0 0\n`);
+    assert.equal((await facts()).bootDevice, '/dev/mmcblk0p2');
+  });
+
+  it('finds the device that the host root lies on', async () => {
+    const { dev } = statSync(root);
+    const [major, minor] = [(dev >> 8) & 0xfff, dev & 0xff];
+    put('proc/cmdline', 'root=PARTUUID=12-34\n');
+    put(`sys/dev/block/${major}:${minor}/uevent`, 'MAJOR=8\nMINOR=2\nDEVNAME=sda2\nDEVTYPE=partition\n');
+    assert.equal((await facts()).bootDevice, '/dev/sda2');
   });
 
   it('knows the memory of this machine, in units of 1024 bytes', async () => {
@@ -133,5 +195,35 @@ describe('systemFacts', () => {
     assert.ok((all.totalVirtualMemoryInKB ?? 0) >= totalmem() / 1024);
     assert.ok((all.freePhysicalMemoryInKB ?? 0) > 0);
     assert.ok((all.freeVirtualMemoryInKB ?? 0) >= (all.freePhysicalMemoryInKB ?? 0));
+  });
+
+  for (const [name, expected] of Object.entries({
+    'debian13-6.12/hardware-pc.txt': {
+      firmware: 'UEFI',
+      secureBoot: false,
+      biosVersion: '2025.02-8+deb13u1',
+      biosVendor: 'Debian distribution of EDK II',
+      machineVendor: 'LENOVO-like',
+      machineModel: 'ThinkPad T-000',
+    },
+    'debian13-6.12/hardware-raspberry-pi-3.txt': {
+      firmware: 'device tree',
+      machineVendor: 'raspberrypi',
+      machineModel: 'Raspberry Pi 3 Model B',
+    },
+    'debian13-6.18/hardware-virtual.txt': { hypervisor: 'kvm' },
+  })) {
+    it(`knows the machine of ${name}`, async () => {
+      const tree = makeTree(goldenListing(name));
+      const [proc, sys] = [join(tree, 'proc'), join(tree, 'sys')];
+      assert.deepEqual(await systemFacts({ hostRoot: root, proc, sys, ownRoot: tree }), { ...always, ...expected });
+      removeTree(tree);
+    });
+  }
+
+  it('can be sent, all of it', async () => {
+    const { signal } = new AbortController();
+    const from = { ...sources, system: { facts: () => systemFacts({ hostRoot: '/' }) } };
+    for (const payload of await systemInformation.collect(from, signal)) v.parse(systemInformation.payload, payload);
   });
 });

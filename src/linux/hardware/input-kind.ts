@@ -1,0 +1,86 @@
+/* What an input device is, from what it can report: numbers of linux/input-event-codes.h. */
+
+const EV = { KEY: 0x01, ABS: 0x03, SW: 0x05, SND: 0x12 };
+/** KEY_D and the keys before it: a device that has them all is a keyboard. */
+const KEY = { ESC: 1, D: 32 };
+const BTN = { MISC: 0x100, MOUSE: 0x110, JOYSTICK: 0x120, DIGI: 0x140 };
+const BTN_TOOL = { PEN: 0x140, FINGER: 0x145, TOUCH: 0x14a, STYLUS: 0x14b };
+/** The first key behind the buttons. */
+const KEY_OK = 0x160;
+const PROP = { DIRECT: 0x01, ACCELEROMETER: 0x06 };
+/** No bit map has more: KEY_CNT. */
+const MOST_BITS = 0x300;
+
+/** Which of some numbered things a device has. */
+export class Bits {
+  readonly #hex: string;
+
+  /**
+   * @param text as the kernel writes bit maps: words in hexadecimal, the highest first, leading zeros left out
+   * @param wordBits of a word: 32 where the reading program is a 32-bit one, else 64; see input_bits_to_string() of
+   *   drivers/input/input.c
+   */
+  constructor(text: string | undefined, wordBits: 32 | 64) {
+    const words = (text ?? '').split(' ').slice(-MOST_BITS / wordBits);
+    const valid = words.every((word) => /^[0-9a-f]{1,16}$/.test(word) && word.length * 4 <= wordBits);
+    this.#hex = valid ? words.map((word) => word.padStart(wordBits / 4, '0')).join('') : '';
+  }
+
+  has(bit: number): boolean {
+    const digit = this.#hex.at(-1 - (bit >> 2));
+    return digit !== undefined && ((Number.parseInt(digit, 16) >> (bit & 3)) & 1) === 1;
+  }
+
+  hasAll(from: number, to: number): boolean {
+    for (let bit = from; bit < to; bit++) if (!this.has(bit)) return false;
+    return true;
+  }
+
+  /** Whether any bit of a range is there; the end is not in it, nor in the other's. */
+  hasAny(from: number, to: number): boolean {
+    for (let bit = from; bit < to; bit++) if (this.has(bit)) return true;
+    return false;
+  }
+}
+
+/** What an input device can report; the folder `capabilities`, and `properties`. */
+export interface Capabilities {
+  readonly ev: Bits;
+  readonly key: Bits;
+  readonly rel: Bits;
+  readonly abs: Bits;
+  readonly properties: Bits;
+}
+
+const [X, Y, Z] = [0, 1, 2];
+const moves = (axes: Bits) => axes.has(X) && axes.has(Y);
+
+type Kind = readonly [kind: string, holds: (device: Capabilities) => boolean];
+
+/** What points: the first that holds. The questions are those of udev's input_id, see udev-builtin-input_id.c of systemd. */
+const POINTERS: readonly Kind[] = [
+  ['Accelerometer', ({ properties }) => properties.has(PROP.ACCELEROMETER)],
+  ['Accelerometer', ({ ev, abs }) => !ev.has(EV.KEY) && ev.has(EV.ABS) && moves(abs) && abs.has(Z)],
+  ['Tablet', ({ abs, key }) => moves(abs) && (key.has(BTN_TOOL.STYLUS) || key.has(BTN_TOOL.PEN))],
+  ['Touchpad', ({ abs, key, properties }) => moves(abs) && key.has(BTN_TOOL.FINGER) && !properties.has(PROP.DIRECT)],
+  ['Game controller', ({ key }) => key.hasAny(BTN.JOYSTICK, BTN.DIGI)],
+  ['Mouse', ({ abs, rel, key }) => (moves(abs) || moves(rel)) && key.has(BTN.MOUSE)],
+  ['Touchscreen', ({ abs, key, properties }) => moves(abs) && (key.has(BTN_TOOL.TOUCH) || properties.has(PROP.DIRECT))],
+];
+
+/** What doesn't point: the first that holds. */
+const OTHERS: readonly Kind[] = [
+  ['Buttons', ({ key }) => key.hasAny(KEY.ESC, BTN.MISC) || key.hasAny(KEY_OK, MOST_BITS)],
+  ['Switch', ({ ev }) => ev.has(EV.SW)],
+  ['Beeper', ({ ev }) => ev.has(EV.SND)],
+];
+
+const first = (kinds: readonly Kind[], device: Capabilities) => kinds.find(([, holds]) => holds(device))?.[0];
+
+/** What it is, in a word or two: what points may have all the keys of a keyboard too, and that is worth knowing. */
+export function inputKind(device: Capabilities): string {
+  const pointer = first(POINTERS, device);
+  const keyboard = device.key.hasAll(KEY.ESC, KEY.D) ? 'Keyboard' : undefined;
+  const kinds = [pointer, keyboard].filter((kind) => kind !== undefined);
+  return kinds.join(', ') || (first(OTHERS, device) ?? 'Other input');
+}

@@ -1,0 +1,128 @@
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { posix } from 'node:path';
+import { readBytes } from '../bounded-file.ts';
+import { readable } from '../readable.ts';
+
+/** What the kernel gives of one text attribute at most: a page. */
+const MOST_BYTES = 4 * 1024;
+/** More devices than that of one kind aren't looked at: an aggregate of virtual functions, or a tree gone wrong. */
+const MOST_DEVICES = 1_024;
+/** Deeper than any chain of hubs and bridges. */
+const MOST_PARENTS = 32;
+
+/** What a `uevent` file says, by name. */
+export type Uevent = Readonly<Record<string, string | undefined>>;
+
+/** Reads a `uevent` file: `NAME=value`, one a line. Lines that are none are passed over; the first of a name holds. */
+export function parseUevent(text: string): Uevent {
+  const fields: Record<string, string> = Object.create(null);
+  for (const line of text.split('\n')) {
+    const [, name, value] = /^([A-Z][A-Z0-9_]*)=(.*)$/s.exec(line) ?? [];
+    if (name !== undefined && value !== undefined) fields[name] ??= value;
+  }
+  return fields;
+}
+
+/**
+ * A device in sysfs(5). What it doesn't say, or nobody may read, is `undefined`.
+ *
+ * Where a link leads is worked out from its text: so it can neither run in a circle nor leave the tree.
+ */
+export class SysDevice {
+  readonly #root: string;
+  /** From the root of the tree on: `/devices/pci0000:00/0000:00:1f.2`. */
+  readonly path: string;
+
+  constructor(root: string, path: string) {
+    this.#root = root;
+    this.path = path;
+  }
+
+  /** As the kernel calls it; `/` is `!` in its file names. */
+  get name(): string {
+    return readable(posix.basename(this.path).replaceAll('!', '/')) ?? 'unknown';
+  }
+
+  /** An attribute, readable. */
+  text(attribute: string): string | undefined {
+    const bytes = this.bytes(attribute);
+    return bytes === undefined ? undefined : readable(bytes.toString('utf8'));
+  }
+
+  bytes(attribute: string): Buffer | undefined {
+    try {
+      return readBytes(`${this.#root}${this.path}/${attribute}`, MOST_BYTES);
+    } catch {
+      return undefined;
+    }
+  }
+
+  uevent(): Uevent {
+    return parseUevent(this.bytes('uevent')?.toString('utf8') ?? '');
+  }
+
+  has(entry: string): boolean {
+    return existsSync(`${this.#root}${this.path}/${entry}`);
+  }
+
+  entries(): string[] {
+    return list(`${this.#root}${this.path}`);
+  }
+
+  child(name: string): SysDevice {
+    return new SysDevice(this.#root, `${this.path}/${name}`);
+  }
+
+  /** Where a link of the device's leads: `device`, `subsystem`. */
+  follow(link: string): SysDevice | undefined {
+    const target = readLink(`${this.#root}${this.path}/${link}`);
+    return target === undefined ? undefined : new SysDevice(this.#root, posix.resolve(this.path, target));
+  }
+
+  /** Name of its driver; absent when it has none. */
+  get driver(): string | undefined {
+    return this.follow('driver')?.name;
+  }
+
+  /** The bus or class it belongs to: `pci`, `usb`, `net`. */
+  get subsystem(): string | undefined {
+    return this.follow('subsystem')?.name;
+  }
+
+  /** What it hangs on, the nearest first. */
+  *parents(): Generator<SysDevice> {
+    let path = posix.dirname(this.path);
+    for (let n = 0; n < MOST_PARENTS && path.startsWith('/devices/'); n++, path = posix.dirname(path)) {
+      yield new SysDevice(this.#root, path);
+    }
+  }
+}
+
+/** The devices that a folder of `bus` or `class` lists, in natural order: `sda` before `sdb`, `usb2` before `usb10`. */
+export function devicesIn(root: string, folder: string): SysDevice[] {
+  return list(`${root}/${folder}`).map((entry) => {
+    const target = readLink(`${root}/${folder}/${entry}`);
+    return new SysDevice(root, posix.resolve(`/${folder}`, target ?? entry));
+  });
+}
+
+function list(folder: string): string[] {
+  try {
+    return inOrder(readdirSync(folder)).slice(0, MOST_DEVICES);
+  } catch {
+    return [];
+  }
+}
+
+const inOrder = (names: string[]): string[] => {
+  const keys = new Map(names.map((name) => [name, name.replace(/\d+/g, (digits) => digits.padStart(12, '0'))]));
+  return names.sort((a, b) => ((keys.get(a) ?? a) < (keys.get(b) ?? b) ? -1 : 1));
+};
+
+function readLink(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}
