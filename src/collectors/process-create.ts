@@ -3,6 +3,9 @@ import { integer as decimal, MalformedRecordError, triggered } from '../contract
 import type { AuditEvent, Lookups, ProcessSeen } from '../contract/sources.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
+/** The details that say what was started, rather than by whom and when. */
+const OF_THE_PROGRAM = ['ContainerId', 'Sha256', 'Hash'] as const;
+
 /** A program was started. */
 export const processCreate = triggered({
   name: 'ProcessCreate',
@@ -22,33 +25,54 @@ export const processCreate = triggered({
     UserId: text('Effective user id it runs under, in decimal.'),
     UserName: v.optional(text('Name of that user, when it is a local account.')),
     ExtraDetails: extraDetails(
-      'CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they became since; ' +
-        'CommandLineBytesCut: what is missing from a command line of more than 128 KiB.',
+      'ContainerId: the container it runs in; Sha256: of the image, in hexadecimal; Hash: the digest that IMA has ' +
+        'measured, where its policy says so, as sha256:…; CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they ' +
+        'became since; CommandLineBytesCut: what is missing from a command line of more than 128 KiB. An element that ' +
+        'stands for several has the first three.',
     ),
   }),
 
-  auditRules: [{ syscalls: ['execve', 'execveat'] }],
+  // A search of PATH fails some eight times for each program that is found.
+  auditRules: [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }],
   from: { audit: fromAudit, processes: fromProcesses },
 
   aggregate: {
-    by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
-    blank: ({ ExtraDetails, ...payload }) => ({ ...payload, ProcessId: 0, ParentProcessId: 0 }),
+    // ExtraDetails: the same command by another image, or in another container, is something else.
+    by: ['CommandLine', 'Executable', 'UserId', 'UserName', 'ExtraDetails'],
+    blank(payload) {
+      const blank = { ...payload, ProcessId: 0, ParentProcessId: 0 };
+      const kept: Record<string, string> = {};
+      for (const name of OF_THE_PROGRAM) {
+        const fact = payload.ExtraDetails?.[name];
+        if (fact !== undefined) kept[name] = fact;
+      }
+      if (Object.keys(kept).length > 0) blank.ExtraDetails = kept;
+      else delete blank.ExtraDetails;
+      return blank;
+    },
   },
 });
 
-function fromAudit({ syscall, success, fields, argv, argvBytesCut, cwd }: AuditEvent, look: Lookups) {
+function fromAudit(event: AuditEvent, look: Lookups) {
+  const { time, syscall, success, fields, argv, argvBytesCut, cwd, imaHash } = event;
   if (!success || (syscall !== 'execve' && syscall !== 'execveat')) return undefined;
   if (argv === undefined) throw new MalformedRecordError('argv is missing');
   const { exe } = fields;
   if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
   const userId = decimal(fields.euid, 'euid');
+  const pid = decimal(fields.pid, 'pid');
+  const parentPid = decimal(fields.ppid, 'ppid');
+  const { containerId, sha256 } = look.started({ pid, parentPid, executable: exe, startedAt: time });
   return {
     Executable: exe,
     CommandLine: argv.join(' '),
-    ProcessId: decimal(fields.pid, 'pid'),
-    ParentProcessId: decimal(fields.ppid, 'ppid'),
+    ProcessId: pid,
+    ParentProcessId: parentPid,
     ...user(userId, look),
     ...details({
+      ContainerId: containerId,
+      Sha256: sha256,
+      Hash: imaHash,
       CurrentDirectory: cwd,
       Terminal: fields.tty === '(none)' ? undefined : fields.tty,
       LoginUserId: fields.auid === UNSET ? undefined : fields.auid,
@@ -66,12 +90,15 @@ const UNSET = String(2 ** 32 - 1);
  */
 function fromProcesses({ pid, parentPid, userId, executable, argv }: ProcessSeen, look: Lookups) {
   const [called = ''] = argv;
+  // Nor is the argument's file hashed. The time is that of the process's start, which was before that of its program.
+  const { containerId, sha256 } = look.started({ pid, parentPid, executable: executable ?? '' });
   return {
     Executable: executable ?? (called.startsWith('/') ? called : 'unknown'),
     CommandLine: argv.join(' '),
     ProcessId: pid,
     ParentProcessId: parentPid,
     ...user(userId, look),
+    ...details({ ContainerId: containerId, Sha256: sha256 }),
   };
 }
 

@@ -16,7 +16,7 @@ const MOST_ELEMENTS = 10_000;
 /** Bytes of JSON that all windows together may hold; with more, the one that holds most is flushed early. */
 const MOST_BYTES_HELD = 1024 * 1024;
 /** A longer key gives way to its digest: command lines may have 128 KiB, and hashing a short one costs more than it saves. */
-const LONGEST_KEY = 200;
+const LONGEST_KEY = 400;
 
 /**
  * The elements of an event of a flushed window stay below this, so that it fits into the smallest message a twin may ask

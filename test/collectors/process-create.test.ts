@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { MalformedRecordError } from '../../src/contract/collector.ts';
-import type { AuditEvent, ProcessSeen } from '../../src/contract/sources.ts';
-import { look, records } from './samples.ts';
+import type { AuditEvent, Lookups, ProcessSeen, StartedProcess } from '../../src/contract/sources.ts';
+import { CONTAINER, look, records, SHA256 } from './samples.ts';
 
 const fromAudit = (change: Partial<AuditEvent> = {}) =>
   processCreate.from.audit?.({ ...records.audit, ...change }, look);
 const fromProcesses = (change: Partial<ProcessSeen> = {}) =>
   processCreate.from.processes?.({ ...records.processes, ...change }, look);
+
+/** What it is looked up by; nothing is known of it. */
+const asked: StartedProcess[] = [];
+const ignorant: Lookups = {
+  ...look,
+  started(process) {
+    asked.push(process);
+    return { containerId: undefined, sha256: undefined };
+  },
+};
 
 const { syscall: _, ...withoutSyscall } = records.audit;
 const { argv: __, ...withoutArguments } = records.audit;
@@ -22,7 +32,13 @@ describe('ProcessCreate from audit', () => {
       ParentProcessId: 1444,
       UserId: '1000',
       UserName: 'alice',
-      ExtraDetails: { CurrentDirectory: '/home/alice', Terminal: 'pts0', LoginUserId: '1000' },
+      ExtraDetails: {
+        ContainerId: CONTAINER,
+        Sha256: SHA256,
+        CurrentDirectory: '/home/alice',
+        Terminal: 'pts0',
+        LoginUserId: '1000',
+      },
     });
   });
 
@@ -37,13 +53,24 @@ describe('ProcessCreate from audit', () => {
   it('leaves out a name that no local account has, and details that say nothing', () => {
     const { cwd: ____, ...event } = records.audit;
     const fields = { ...event.fields, euid: '4711', tty: '(none)', auid: '4294967295' };
-    assert.deepEqual(processCreate.from.audit?.({ ...event, fields }, look), {
+    assert.deepEqual(processCreate.from.audit?.({ ...event, fields }, ignorant), {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l /tmp',
       ProcessId: 1445,
       ParentProcessId: 1444,
       UserId: '4711',
     });
+  });
+
+  it('is looked up by its process, its image and the time of its start', () => {
+    asked.length = 0;
+    processCreate.from.audit?.(records.audit, ignorant);
+    assert.deepEqual(asked, [{ pid: 1445, parentPid: 1444, executable: '/usr/bin/ls', startedAt: records.audit.time }]);
+  });
+
+  it('reports what IMA has measured', () => {
+    const details = fromAudit({ imaHash: `sha256:${SHA256}` })?.ExtraDetails as Record<string, string>;
+    assert.equal(details.Hash, `sha256:${SHA256}`);
   });
 
   it('takes a program without arguments', () => assert.equal(fromAudit({ argv: [] })?.CommandLine, ''));
@@ -89,7 +116,15 @@ describe('ProcessCreate from /proc', () => {
       ParentProcessId: 1444,
       UserId: '1000',
       UserName: 'alice',
+      ExtraDetails: { ContainerId: CONTAINER, Sha256: SHA256 },
     });
+  });
+
+  it('looks up a hidden image by nothing that could be forged', () => {
+    asked.length = 0;
+    const payload = processCreate.from.processes?.({ ...hidden, argv: ['/usr/bin/ls'] }, ignorant);
+    assert.deepEqual(asked, [{ pid: 1445, parentPid: 1444, executable: '' }]);
+    assert.equal(payload?.ExtraDetails, undefined);
   });
 
   for (const [argv, executable] of [
@@ -105,21 +140,27 @@ describe('ProcessCreate from /proc', () => {
 
 describe('ProcessCreate aggregated', () => {
   it('forgets what tells occurrences apart', () => {
-    assert.deepEqual(processCreate.aggregate?.blank(fromAudit() ?? {}), {
+    assert.deepEqual(processCreate.aggregate?.blank(fromAudit({ imaHash: 'sha1:0' }) ?? {}), {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l /tmp',
       ProcessId: 0,
       ParentProcessId: 0,
       UserId: '1000',
       UserName: 'alice',
+      ExtraDetails: { ContainerId: CONTAINER, Sha256: SHA256, Hash: 'sha1:0' },
     });
   });
 
-  it('tells them apart by command line, program and user', () => {
-    assert.deepEqual(processCreate.aggregate?.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
+  it('forgets details of any other name, however it is called', () => {
+    const ExtraDetails = JSON.parse('{ "__proto__": "a", "toString": "b" }');
+    assert.deepEqual(processCreate.aggregate?.blank({ ...fromAudit(), ExtraDetails }).ExtraDetails, undefined);
+  });
+
+  it('tells them apart by command line, program, user, image and container', () => {
+    assert.deepEqual(processCreate.aggregate?.by, ['CommandLine', 'Executable', 'UserId', 'UserName', 'ExtraDetails']);
   });
 
   it('asks the kernel for both ways to start a program', () => {
-    assert.deepEqual(processCreate.auditRules, [{ syscalls: ['execve', 'execveat'] }]);
+    assert.deepEqual(processCreate.auditRules, [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }]);
   });
 });

@@ -1,0 +1,23 @@
+import type { Clock } from '../base/clock.ts';
+import type { Lookups } from '../contract/sources.ts';
+import { UserNames } from './accounts.ts';
+import { Containers } from './containers.ts';
+import { ExecutableHashes } from './executable-hashes.ts';
+import { Interfaces } from './interfaces.ts';
+
+/** What events can be enriched with, from this host. */
+export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {
+  const names = new UserNames({ hostRoot, clock });
+  const containers = new Containers({ hostRoot, clock });
+  const hashes = new ExecutableHashes({ hostRoot, clock });
+  const interfaces = new Interfaces({ clock });
+  return {
+    userName: (userId) => names.userName(userId),
+    containerId: (pid, parentPid) => containers.of(pid, parentPid),
+    started(process) {
+      const place = containers.started(process);
+      return { containerId: place.container, sha256: hashes.of(process, place) };
+    },
+    interfaceName: (index) => interfaces.interfaceName(index),
+  };
+}
