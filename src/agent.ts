@@ -15,7 +15,7 @@ import { TwinConfiguration } from './config/twin-configuration.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
 import { loadIdentity } from './hub/identity/index.ts';
 import { TwinSync } from './hub/twin-sync.ts';
-import { ProcessEvents } from './linux/audit/choose.ts';
+import { LinuxEvents } from './linux/events.ts';
 import { lockFile } from './linux/file-lock.ts';
 import { linuxSources } from './linux/sources.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
@@ -89,12 +89,15 @@ export function agent(
     queues,
     log: log.child({ part: 'triggers' }),
   });
-  const kernelEvents = new ProcessEvents({
+  const linuxEvents = new LinuxEvents({
+    streams: () => triggers.streams(),
     rules: () => triggers.auditRules(),
     sink: triggers,
     hostRoot: local.hostRoot,
+    loopback: local.collectors.loopbackConnections,
+    stateDirectory: local.stateDirectory,
     clock,
-    log: log.child({ part: 'kernel' }),
+    log: log.child({ part: 'linux' }),
     changed: () => twin.changed(),
   });
   const snapshots = new Snapshots({
@@ -119,7 +122,7 @@ export function agent(
     settings: () => settings.current(),
     configuration: () => configuration.state(),
     lastRun: (event) => snapshots.lastRun(event),
-    kernelEvents: () => kernelEvents.status(),
+    streams: (names) => linuxEvents.status(names),
     queues,
     aggregator,
     sent: () => publisher.sent(),
@@ -140,7 +143,7 @@ export function agent(
     log: log.child({ part: 'twin' }),
   });
   settings.onChange(() => {
-    kernelEvents.refresh();
+    linuxEvents.refresh();
     twin.changed();
   });
   hub.on('status', () => twin.changed());
@@ -160,7 +163,7 @@ export function agent(
     publisher,
     aggregator,
     snapshots, // Periodic collectors
-    kernelEvents, // Triggered collectors
+    linuxEvents, // Triggered collectors
     endOfRun(() => {
       stopping = true;
       reported.takeFigures();

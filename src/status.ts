@@ -4,7 +4,7 @@ import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
-import type { MessageStatistics, SourceStatus } from './contract/sources.ts';
+import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { Sent } from './pipeline/publisher.ts';
 import type { EventQueues } from './pipeline/queue.ts';
@@ -73,7 +73,8 @@ export interface Observed {
   readonly settings: () => Settings;
   readonly configuration: () => ConfigurationState;
   readonly lastRun: (event: string) => LastRun | undefined;
-  readonly kernelEvents: () => SourceStatus;
+  /** How the streams stand that a Triggered collector can take its events from. */
+  readonly streams: (names: readonly (keyof Streams)[]) => SourceStatus;
   readonly queues: Pick<EventQueues, 'account' | 'waiting'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
@@ -112,8 +113,7 @@ export function localStatus(observed: Observed): LocalStatus {
 
 function collectorStatus(collector: Collector, observed: Observed): CollectorStatus {
   if (observed.settings().priorities[collector.name] === 'Off') return { state: 'off' };
-  if (collector.category === 'Triggered')
-    return collector.auditRules === undefined ? { state: 'on' } : observed.kernelEvents();
+  if (collector.category === 'Triggered') return observed.streams(Object.keys(collector.from) as (keyof Streams)[]);
   const run = observed.lastRun(collector.name);
   if (run === undefined) return { state: 'on' };
   const lastRunAt = run.at.toISOString();

@@ -60,7 +60,12 @@ describe('the status', () => {
       put: (queue, events) => queues.put(queue, events),
       log: quietLog(),
     });
-    const lookups = { userName: () => 'root' };
+    const lookups = {
+      userName: () => 'root',
+      containerId: () => undefined,
+      started: () => ({ containerId: undefined, sha256: undefined }),
+      interfaceName: () => undefined,
+    };
     triggers = new Triggers({ collectors, settings, lookups, aggregator, queues, log: quietLog() });
     lastRuns = {};
     configuration = { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} };
@@ -78,7 +83,7 @@ describe('the status', () => {
       settings: () => settings.current(),
       configuration: () => configuration,
       lastRun: (event) => lastRuns[event],
-      kernelEvents: () => kernelEvents,
+      streams: (names) => (names.includes('audit') ? kernelEvents : { state: 'on' }),
       queues,
       aggregator,
       sent: () => sent,
@@ -144,7 +149,7 @@ describe('the status', () => {
     const dropped = { refused: 1 };
     assert.deepEqual(accounts(), { collected: 7, aggregatedAway: 2, delivered: 4, waiting: 0, dropped });
 
-    triggers.lost(5);
+    triggers.drop('audit', 'kernel', 5);
     triggers.accept('audit', [{ ...records.audit, fields: {} }]);
     assert.deepEqual(accounts().dropped, { refused: 1, kernel: 5, malformed: 1 });
     assert.equal(accounts().collected, 13);
@@ -275,7 +280,7 @@ describe('the status', () => {
     const full = () => {
       starts('ls', 'ls');
       snapshot([{ LocalPort: '22' }]);
-      triggers.lost(3);
+      triggers.drop('audit', 'kernel', 3);
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };

@@ -12,11 +12,11 @@ import { printableJson } from '../base/printable.ts';
 import { collectors } from '../collectors/index.ts';
 import { DEFAULT_CONFIG_FILE, type LocalSettings, readLocalSettings } from '../config/local.ts';
 import { readTwin, twinProperties } from '../config/twin.ts';
-import type { PeriodicCollector } from '../contract/collector.ts';
-import type { SourceStatus, Sources } from '../contract/sources.ts';
+import type { PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
+import type { SourceStatus, Sources, Streams } from '../contract/sources.ts';
 import { AzureHubClient } from '../hub/azure-client.ts';
 import { loadIdentity, type ModuleIdentity } from '../hub/identity/index.ts';
-import { ProcessEvents } from '../linux/audit/choose.ts';
+import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
 import { VERSION } from '../version.ts';
@@ -337,9 +337,9 @@ async function collecting(local: LocalSettings, agent: Agent, signal: AbortSigna
   }
   const events =
     agent.doubt === undefined
-      ? await kernel(local.hostRoot)
-      : untried('kernel events', "only one process can have the kernel's audit");
-  return [...findings, events];
+      ? await happening(local, signal)
+      : [untried('Triggered events', "only one process can have the kernel's audit")];
+  return [...findings, ...events];
 }
 
 /** How a source stands, for an operator: one that isn't the best is worth knowing, with what would mend it. */
@@ -374,18 +374,28 @@ export async function snapshot(collector: PeriodicCollector, sources: Sources, s
   }
 }
 
-/** Takes the kernel's audit for an instant, with the rules the agent would use, and gives it back. */
-async function kernel(hostRoot: string): Promise<Finding> {
-  const source = new ProcessEvents({
-    rules: () => collectors.flatMap((c) => (c.category === 'Triggered' ? (c.auditRules ?? []) : [])),
-    sink: { accept: () => {}, lost: () => {} },
+/** Opens every source for an instant, as the agent would, and closes it again. */
+async function happening({ hostRoot, collectors: options }: LocalSettings, signal: AbortSignal): Promise<Finding[]> {
+  const followed = collectors.filter(
+    (c): c is TriggeredCollector => c.category === 'Triggered' && c.type === 'Security',
+  );
+  const streamsOf = ({ from }: TriggeredCollector) => Object.keys(from) as (keyof Streams)[];
+  const source = new LinuxEvents({
+    streams: () => new Set(followed.flatMap(streamsOf)),
+    rules: () => followed.flatMap(({ auditRules = [] }) => auditRules),
+    sink: { accept: () => {}, drop: () => {} },
     hostRoot,
+    loopback: options.loopbackConnections,
     clock: systemClock,
     log: createLog({ level: 'silent' }),
-    changed: () => {},
   });
-  await source.start();
-  const status = source.status();
-  await source.stop();
-  return standing('kernel events', status);
+  try {
+    await step('the sources of events', source.start(), signal);
+    return followed.map((collector) => standing(collector.name, source.status(streamsOf(collector))));
+  } catch (error) {
+    signal.throwIfAborted();
+    return [wrong('Triggered events', error)];
+  } finally {
+    await source.stop();
+  }
 }

@@ -10,8 +10,8 @@ import { collectors } from '../collectors/index.ts';
 import { LocalSettings, readLocalSettings } from '../config/local.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
-import type { Sources, StreamSink } from '../contract/sources.ts';
-import { ProcessEvents } from '../linux/audit/choose.ts';
+import type { Sources, StreamSink, Streams } from '../contract/sources.ts';
+import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, UsageError, type World } from './command.ts';
@@ -26,14 +26,15 @@ configuration has them on; without one, the kernel is.`;
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
   const collector = find(positionals[0]);
-  const { hostRoot, controlSocket } = settings(values.config, world.environment);
+  const local = settings(values.config, world.environment);
+  const { hostRoot, controlSocket } = local;
   if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
-  const fromKernel = collector.from.audit !== undefined || collector.from.processes !== undefined;
+  const fromLinux = streamsOf(collector).some((stream) => stream !== 'log' && stream !== 'configuration');
   try {
     await followAgent(collector, controlSocket, world);
   } catch (error) {
-    if (!fromKernel || !isNobodyThere(error)) throw error;
-    await followKernel(collector, hostRoot, world);
+    if (!fromLinux || !isNobodyThere(error)) throw error;
+    await followLinux(collector, local, world);
   }
   return 0;
 }
@@ -49,14 +50,14 @@ function find(name: string | undefined): Collector {
 function settings(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
-): { hostRoot: string; controlSocket: string } {
+): Pick<LocalSettings, 'hostRoot' | 'controlSocket' | 'collectors'> {
   try {
     return readLocalSettings(file, environment);
   } catch (error) {
     const isNotConfigured = error instanceof AgentError && error.id === 'CONFIG_FILE_MISSING' && file === undefined;
     if (!isNotConfigured) throw error;
-    const { hostRoot, controlSocket } = LocalSettings.entries;
-    return { hostRoot: v.getDefault(hostRoot), controlSocket: v.getDefault(controlSocket) };
+    const { hostRoot, controlSocket, collectors: options } = LocalSettings.entries;
+    return v.parse(v.object({ hostRoot, controlSocket, collectors: options }), {});
   }
 }
 
@@ -100,9 +101,11 @@ async function followAgent(
   });
 }
 
-async function followKernel(
+const streamsOf = ({ from }: TriggeredCollector) => Object.keys(from) as (keyof Streams)[];
+
+async function followLinux(
   collector: TriggeredCollector,
-  hostRoot: string,
+  { hostRoot, collectors: { loopbackConnections } }: Pick<LocalSettings, 'hostRoot' | 'collectors'>,
   { stdout, stderr, signal }: World,
 ): Promise<void> {
   const { lookups } = linuxSources({ hostRoot, clock: systemClock });
@@ -119,13 +122,22 @@ async function followKernel(
       const translate = collector.from[stream];
       if (translate !== undefined) for (const record of records) show(() => translate(record, lookups));
     },
-    lost: (count) => stderr(`${count} events were lost before they could be read.`),
+    drop: (_stream, reason, count) => stderr(`${count} events could not be read (${reason}).`),
   };
   const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
   const rules = () => collector.auditRules ?? [];
-  const source = new ProcessEvents({ rules, sink, hostRoot, clock: systemClock, log, changed: () => {} });
+  const streams = streamsOf(collector);
+  const source = new LinuxEvents({
+    streams: () => new Set(streams),
+    rules,
+    sink,
+    hostRoot,
+    loopback: loopbackConnections,
+    clock: systemClock,
+    log,
+  });
   await source.start();
-  const { source: name, reason } = source.status();
+  const { source: name, reason } = source.status(streams);
   stderr(
     `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
   );

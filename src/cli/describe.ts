@@ -17,9 +17,32 @@ const times = (count: string) => (count === '1' ? 'once' : `${count} times`);
 const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Record<string, string>>) => string>> = {
   ProcessCreate: ({ CommandLine, Executable, UserName, UserId, ProcessId }, { HitCount }) =>
     `${text(UserName ?? UserId)} ran ${cut(CommandLine)}  [${text(Executable)}, ${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
+  ProcessTerminate: ({ Executable, ExitStatus, ProcessId }, { HitCount, Signal }) =>
+    `${text(Executable)} ended with ${text(ExitStatus)}${Signal === undefined ? '' : `, by ${Signal}`}  [${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
+  ConnectionCreate: ({ Executable, Direction, Protocol, RemoteAddress, RemotePort, LocalPort }, { HitCount }) =>
+    Direction === 'In'
+      ? `${text(Executable)} took ${text(Protocol)} from ${text(RemoteAddress)}${LocalPort === undefined ? '' : ` at port ${LocalPort}`}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`
+      : `${text(Executable)} connected by ${text(Protocol)} to ${text(RemoteAddress)} port ${text(RemotePort)}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`,
+  Login: ({ UserName, UserId, Operation, Result, RemoteAddress, Executable }) =>
+    `${text(Operation)} of ${text(UserName ?? UserId)}: ${text(Result)}${RemoteAddress === undefined ? '' : `, from ${RemoteAddress}`}  [${text(Executable)}]`,
   ListeningPorts: ({ Protocol, LocalAddress, LocalPort }, { Executable, Pid }) =>
     `${text(Protocol)} ${text(LocalAddress)} port ${text(LocalPort)}${Pid === undefined ? '' : `  [${text(Executable)}, pid ${Pid}]`}`,
   LocalUsers: ({ UserName, UserId, GroupNames }) => `${text(UserName)} (${text(UserId)}) in ${cut(GroupNames, 60)}`,
+  FirewallConfiguration: (
+    { ChainName, Action, Protocol, SourceAddress, DestinationPort, Enabled },
+    { Target, Table },
+  ) =>
+    [
+      `${text(Table)} ${text(ChainName)}:`.trim(),
+      text(Action),
+      ...(Target === undefined ? [] : [`(${cut(Target, 40)})`]),
+      ...(Protocol === undefined ? [] : [text(Protocol)]),
+      ...(SourceAddress === undefined ? [] : [`from ${cut(SourceAddress, 40)}`]),
+      ...(DestinationPort === undefined ? [] : [`to port ${cut(DestinationPort, 40)}`]),
+      ...(Enabled === false ? ['[not in force]'] : []),
+    ].join(' '),
+  ConnectedHardware: ({ HardwareCategory, HardwareSubCategory, HardwareName }) =>
+    `${text(HardwareCategory)}, ${text(HardwareSubCategory)}: ${cut(HardwareName, 60)}`,
   SystemInformation: ({ OSName, OSVersion, OsArchitecture, HostName, TotalPhysicalMemoryInKB }) =>
     `${text(OSName)} ${text(OSVersion)} on ${text(OsArchitecture)}, host ${text(HostName)}, ${Math.round(Number(TotalPhysicalMemoryInKB ?? 0) / 1024)} MB`,
   Diagnostic: ({ Severity, Message }) => `${text(Severity)}: ${cut(Message, 160)}`,

@@ -1,19 +1,29 @@
 import type { Collector } from '../contract/collector.ts';
 import { configurationError } from './configuration-error.ts';
+import { connectedHardware } from './connected-hardware.ts';
+import { connectionCreate } from './connection-create.ts';
 import { diagnostic } from './diagnostic.ts';
 import { droppedEventsStatistics } from './dropped-events-statistics.ts';
+import { firewallConfiguration } from './firewall-configuration.ts';
 import { listeningPorts } from './listening-ports.ts';
 import { localUsers } from './local-users.ts';
+import { login } from './login.ts';
 import { messageStatistics } from './message-statistics.ts';
 import { processCreate } from './process-create.ts';
+import { processTerminate } from './process-terminate.ts';
 import { systemInformation } from './system-information.ts';
 
 /** Every event this agent can send, in the order src/collectors/README.md lists them. Add yours here. */
 export const collectors: readonly Collector[] = [
   processCreate,
+  processTerminate,
+  connectionCreate,
+  login,
   listeningPorts,
   localUsers,
+  firewallConfiguration,
   systemInformation,
+  connectedHardware,
   diagnostic,
   configurationError,
   droppedEventsStatistics,

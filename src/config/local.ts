@@ -89,13 +89,25 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
+  collectors: v.optional(
+    v.strictObject({
+      loopbackConnections: v.optional(
+        v.pipe(
+          v.boolean('must be true or false'),
+          v.description('Whether ConnectionCreate tells of connections to this machine itself, too.'),
+        ),
+        false,
+      ),
+    }),
+    {},
+  ),
   hostRoot: v.optional(path("Where the host's root file system is seen; another one than `/` in a container."), '/'),
   controlSocket: v.optional(path('Unix socket over which `vakt status` asks.'), '/run/vakt/control.sock'),
 });
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
 /** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
-const NOT_BUILT = ['strictStart', 'collectors', 'memoryBudgetInMegabytes', 'directMethods', 'hub.proxy'];
+const NOT_BUILT = ['strictStart', 'memoryBudgetInMegabytes', 'directMethods', 'hub.proxy'];
 
 /**
  * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is

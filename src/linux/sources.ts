@@ -1,21 +1,25 @@
 import type { Clock } from '../base/clock.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
-import { listAccounts, UserNames } from './accounts.ts';
+import { Accounts } from './accounts.ts';
+import { Firewall } from './firewall/firewall.ts';
+import { listHardware } from './hardware/hardware.ts';
 import { ListeningSockets } from './listening-sockets.ts';
+import { hostLookups } from './lookups.ts';
 import { systemFacts } from './system-facts.ts';
 
-/** Everything about this machine that can be read as a snapshot, and the names of its ids. */
+/** Everything about this machine that can be read as a snapshot, and what else there is to know of its processes. */
 export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clock }): {
   readonly snapshots: Omit<Sources, 'statistics'>;
   readonly lookups: Lookups;
 } {
-  const sockets = new ListeningSockets();
   return {
     snapshots: {
-      sockets,
-      accounts: { list: () => listAccounts(hostRoot) },
+      sockets: new ListeningSockets(),
+      accounts: new Accounts({ hostRoot }),
       system: { facts: () => systemFacts({ hostRoot }) },
+      firewall: new Firewall(),
+      hardware: { devices: (signal) => listHardware({ hostRoot }, signal) },
     },
-    lookups: new UserNames({ hostRoot, clock }),
+    lookups: hostLookups({ hostRoot, clock }),
   };
 }

@@ -56,12 +56,12 @@ describe('vakt check', () => {
     writeFileSync(join(folder, 'file'), '');
     const all = await findings({ controlSocket: 'file/control.sock' });
     assert.deepEqual(
-      ['running agent', 'hub', 'kernel events'].map((check) => named(all, check)?.state),
+      ['running agent', 'hub', 'Triggered events'].map((check) => named(all, check)?.state),
       ['note', 'note', 'note'],
     );
     assert.match(named(all, 'running agent')?.finding ?? '', /ENOTDIR/);
     assert.match(named(all, 'hub')?.finding ?? '', /not tried/);
-    assert.match(named(all, 'kernel events')?.finding ?? '', /not tried/);
+    assert.match(named(all, 'Triggered events')?.finding ?? '', /not tried/);
     assert.equal(named(all, 'SystemInformation')?.state, 'ok');
   });
 
@@ -91,7 +91,7 @@ describe('vakt check', () => {
       finding: 'degraded, from procPolling',
       remedy: evil,
     });
-    assert.equal(named(all, 'kernel events'), undefined);
+    assert.equal(named(all, 'Triggered events'), undefined);
   });
 
   describe('the state directory', () => {

@@ -2,7 +2,15 @@ import type { Lookups, Sources, Streams } from '../../src/contract/sources.ts';
 
 /* Something for every collector to translate or collect. A new source or stream gets its sample here. */
 
-export const look: Lookups = { userName: (id) => ({ 0: 'root', 1000: 'alice' })[id] };
+export const CONTAINER = 'c0ffee'.repeat(11).slice(0, 64);
+export const SHA256 = '5ead'.repeat(16);
+
+export const look: Lookups = {
+  userName: (id) => ({ 0: 'root', 1000: 'alice' })[id],
+  containerId: () => undefined,
+  started: () => ({ containerId: CONTAINER, sha256: SHA256 }),
+  interfaceName: (index) => ({ 2: 'eth0' })[index],
+};
 
 export const sources: Sources = {
   sockets: {
@@ -15,7 +23,14 @@ export const sources: Sources = {
   },
   accounts: {
     list: async () => [
-      { name: 'root', userId: 0, primaryGroupId: 0, groups: [{ id: 0, name: 'root' }] },
+      {
+        name: 'root',
+        userId: 0,
+        primaryGroupId: 0,
+        shell: '/bin/bash',
+        password: 'locked',
+        groups: [{ id: 0, name: 'root' }],
+      },
       {
         name: 'alice',
         userId: 1000,
@@ -24,6 +39,53 @@ export const sources: Sources = {
           { id: 1000, name: 'alice' },
           { id: 27, name: 'sudo' },
         ],
+      },
+    ],
+    status: () => ({ state: 'on', source: 'files' }),
+  },
+  firewall: {
+    rules: async () => [
+      {
+        origin: 'nftables',
+        family: 'inet',
+        table: 'filter',
+        chain: 'input',
+        enabled: true,
+        action: 'Allow',
+        target: 'accept',
+        priority: 0,
+        direction: 'In',
+        sourceAddress: '192.0.2.0/24',
+        destinationPort: '22',
+        protocol: 'tcp',
+        matches: { 'in-interface': 'eth0', 'ct state': 'new' },
+      },
+      {
+        origin: 'nftables',
+        family: 'inet',
+        table: 'filter',
+        chain: 'input',
+        enabled: true,
+        action: 'Deny',
+        target: 'policy drop',
+        priority: 1,
+        direction: 'In',
+        matches: {},
+      },
+    ],
+    status: () => ({ state: 'on', source: 'nft' }),
+  },
+  hardware: {
+    devices: async () => [
+      {
+        category: 'USB',
+        subCategory: 'Mass storage',
+        name: 'SanDisk Ultra',
+        vendorId: '0781',
+        productId: '5581',
+        serial: '4C5300',
+        driver: 'usb-storage',
+        bus: '1-1.4',
       },
     ],
   },
@@ -35,6 +97,14 @@ export const sources: Sources = {
       architecture: 'aarch64',
       hostName: 'pump-7',
       biosVersion: '1.2',
+      biosVendor: 'U-Boot',
+      machineVendor: 'toradex',
+      machineModel: 'Toradex Verdin iMX8M Plus',
+      firmware: 'UEFI',
+      secureBoot: true,
+      kernelVersion: '6.12.48',
+      hypervisor: 'kvm',
+      container: 'docker',
       bootDevice: '/dev/mmcblk0p2',
       totalPhysicalMemoryInKB: 1_000_000,
       freePhysicalMemoryInKB: 400_000,
@@ -74,6 +144,32 @@ export const records: { [K in keyof Streams]: Streams[K] } = {
     cwd: '/home/alice',
   },
   processes: { time, pid: 1445, parentPid: 1444, userId: 1000, executable: '/usr/bin/ls', argv: ['ls', '-l'] },
+  exits: { time, pid: 1445, executable: '/usr/bin/ls', exitStatus: 137, signal: 'SIGKILL' },
+  connections: {
+    time,
+    direction: 'Out',
+    protocol: 'TCP',
+    remote: { address: '2001:db8::7', port: 443 },
+    local: { address: '2001:db8::1', port: 50_112 },
+    pid: 1445,
+    parentPid: 1444,
+    userId: 1000,
+    executable: '/usr/bin/curl',
+    commandLine: 'curl https://example.com/',
+  },
+  logins: {
+    time,
+    operation: 'Login',
+    success: true,
+    pid: 812,
+    executable: '/usr/sbin/sshd',
+    userId: 1000,
+    userName: 'alice',
+    remote: { address: '192.0.2.7', port: 50_113 },
+    localPort: 22,
+    terminal: '/dev/pts/0',
+    sessionId: '3',
+  },
   log: {
     time,
     level: 'warn',

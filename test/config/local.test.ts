@@ -47,6 +47,7 @@ describe('readLocalSettings', () => {
       messageRouting: 'security',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
+      collectors: { loopbackConnections: false },
       hostRoot: '/',
       controlSocket: '/run/vakt/control.sock',
     });
@@ -61,6 +62,7 @@ describe('readLocalSettings', () => {
       messageRouting: 'both',
       twinObjectName: 'name',
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
+      collectors: { loopbackConnections: true },
       hostRoot: '/host',
       controlSocket: '/socket',
     };
@@ -122,6 +124,18 @@ describe('readLocalSettings', () => {
       assert.equal(read(`{ ${IDENTITY}, "hub": null }`, { VAKT_HUB__HOST_NAME: 'h' }).hub.hostName, 'h');
     });
 
+    it('can say true and false, and nothing else of that kind', () => {
+      const read = (value: string) =>
+        readLocalSettings(undefined, {
+          VAKT_IDENTITY__KIND: 'connectionString',
+          VAKT_IDENTITY__FILE: '/secret',
+          VAKT_COLLECTORS__LOOPBACK_CONNECTIONS: value,
+        });
+      assert.equal(read('true').collectors.loopbackConnections, true);
+      assert.equal(read('false').collectors.loopbackConnections, false);
+      assert.throws(() => read('yes'), /loopbackConnections must be true or false/);
+    });
+
     it('exist for every setting, under a name of its own', () => {
       const variables = settingPaths(LocalSettings).map(({ variable }) => variable);
       assert.deepEqual(variables, [
@@ -140,6 +154,7 @@ describe('readLocalSettings', () => {
         'VAKT_TWIN_OBJECT_NAME',
         'VAKT_LOGGING__LEVEL',
         'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
+        'VAKT_COLLECTORS__LOOPBACK_CONNECTIONS',
         'VAKT_HOST_ROOT',
         'VAKT_CONTROL_SOCKET',
       ]);
@@ -219,7 +234,6 @@ describe('readLocalSettings', () => {
       [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
       [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
       [`${IDENTITY}, "strictStart": false`, 'strictStart'],
-      [`${IDENTITY}, "collectors": {}`, 'collectors'],
       [`${IDENTITY}, "memoryBudgetInMegabytes": 96`, 'memoryBudgetInMegabytes'],
       [`${IDENTITY}, "directMethods": {}`, 'directMethods'],
     ] as const) {

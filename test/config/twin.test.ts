@@ -42,15 +42,24 @@ describe('readTwin', () => {
       hubResourceId: '',
       priorities: {
         ProcessCreate: 'Low',
+        ProcessTerminate: 'Low',
+        ConnectionCreate: 'Low',
+        Login: 'High',
         ListeningPorts: 'High',
         LocalUsers: 'High',
+        FirewallConfiguration: 'Low',
         SystemInformation: 'Low',
+        ConnectedHardware: 'Low',
         Diagnostic: 'Low',
         ConfigurationError: 'Low',
         DroppedEventsStatistics: 'Low',
         MessageStatistics: 'Low',
       },
-      aggregation: { ProcessCreate: { enabled: true, interval: hours(1) } },
+      aggregation: {
+        ProcessCreate: { enabled: true, interval: hours(1) },
+        ProcessTerminate: { enabled: true, interval: hours(1) },
+        ConnectionCreate: { enabled: true, interval: hours(1) },
+      },
     });
     assert.deepEqual([defaults.warnings, defaults.unknown], [[], []]);
   });
@@ -124,7 +133,7 @@ describe('readTwin', () => {
           aggregationIntervalProcessCreate: { value: 'PT10M' },
         }),
       );
-      assert.deepEqual(reading.settings.aggregation, { ProcessCreate: { enabled: false, interval: minutes(10) } });
+      assert.deepEqual(reading.settings.aggregation.ProcessCreate, { enabled: false, interval: minutes(10) });
     });
   });
 

@@ -66,7 +66,7 @@ describe('vakt demo', function () {
       assert.equal(status, 0, output);
       assertShown(output);
       assert.match(output, /You are not root/);
-      assert.match(output, /securityAgent\.collectors\.ProcessCreate\.source = "procPolling"/);
+      assert.match(output, /securityAgent\.collectors\.ProcessCreate\.source = "proc(?:Connector|Polling)"/);
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -23,6 +23,8 @@ export const QUICK = {
   highPriorityMessageFrequency: { value: 'PT1S' },
   lowPriorityMessageFrequency: { value: 'PT1S' },
   aggregationEnabledProcessCreate: { value: false },
+  aggregationEnabledProcessTerminate: { value: false },
+  aggregationEnabledConnectionCreate: { value: false },
 };
 
 /** One line of an agent's log. */

@@ -1,0 +1,219 @@
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, minutes } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import type { Service } from '../base/service.ts';
+import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
+import { AuditFollower } from './audit/audit-follower.ts';
+import { AUDIT_LOG } from './audit/audit-log-source.ts';
+import { SourceLadder } from './audit/choose.ts';
+import type { LogPosition } from './audit/log-tail.ts';
+import { Connections } from './connections/connections.ts';
+import { ExitSource } from './exits.ts';
+import { Logins } from './logins/logins.ts';
+import { OptionalSource } from './optional-source.ts';
+import { ProcFolder } from './proc-folder.ts';
+import { ProcessTable } from './process-table.ts';
+import { isOwnTool } from './run-tool.ts';
+
+/** How often a source that couldn't be opened is tried again. */
+const TRY_AGAIN = minutes(1);
+
+interface Parts {
+  /** The streams that the collectors which are on can take their events from. */
+  readonly streams: () => ReadonlySet<keyof Streams>;
+  /** What those collectors ask the kernel's audit for. */
+  readonly rules: () => readonly AuditRule[];
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where the host's root directory is: `/`, or where a container has it mounted. */
+  readonly hostRoot: string;
+  /** Whether connections to this machine itself are of interest. */
+  readonly loopback: boolean;
+  /** Where to remember how far logs have been read. Absent: nothing is remembered, and nothing caught up with. */
+  readonly stateDirectory?: string;
+  /** Told when `status()` says something else than before. */
+  readonly changed?: () => void;
+}
+
+/**
+ * What happens on this system, as streams. Opens what the collectors that are on need, each from the best source that can
+ * be had, and nothing else.
+ *
+ *     audit ──┬───────────────────────────→ audit
+ *             ├→ connections, sock_diag ──→ connections
+ *             ├→ logins ──────────────────→ logins      without audit: wtmp and its kin
+ *             └→ processes ─┐
+ *     process connector ────┴─────────────→ exits
+ *     without audit: process connector, /proc → processes
+ */
+export class LinuxEvents implements Service {
+  readonly name = 'events of Linux';
+  readonly #parts: Parts;
+  readonly #ladder: SourceLadder;
+  readonly #table: ProcessTable;
+  readonly #connections: Connections;
+  readonly #logins: Logins;
+  readonly #exits: OptionalSource<ExitSource>;
+  readonly #follower: AuditFollower | undefined;
+  /** When audit had nothing more to read, for the last time. */
+  #startsRead: Duration;
+  #stopping: AbortController | undefined;
+  #trying: Promise<void> = Promise.resolve();
+  /** Sources are opened and closed by one at a time. */
+  #turn: Promise<void> = Promise.resolve();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { clock, log, hostRoot, loopback, sink, stateDirectory } = parts;
+    const proc = new ProcFolder(join(hostRoot, 'proc'));
+    this.#startsRead = clock.monotonic();
+    this.#table = new ProcessTable({ proc, clock });
+    this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory });
+    this.#follower =
+      stateDirectory === undefined
+        ? undefined
+        : new AuditFollower({ stateDirectory, hostRoot, deliver: (events) => this.#tell(events), clock, log });
+    this.#connections = new Connections({
+      sink,
+      clock,
+      loopback,
+      own: (pid) => pid === process.pid || isOwnTool(pid),
+      commandLineOf: (pid, executable) => {
+        const known = this.#table.get(pid);
+        return known?.executable === executable ? known?.commandLine : undefined;
+      },
+      proc: join(hostRoot, 'proc'),
+    });
+    this.#ladder = new SourceLadder({
+      wanted: () => ({ rules: parts.rules(), feeds: this.#wantedFeeds() }),
+      sink: { accept: (stream, records) => this.#accept(stream, records), drop: (...loss) => this.#drop(...loss) },
+      clock,
+      log,
+      hostRoot,
+      table: this.#table,
+      resume: () => this.#follower?.resume() ?? {},
+      drained: (position) => this.#drained(position),
+      changed: () => void this.#inTurn(() => this.#follow()),
+    });
+    this.#exits = new OptionalSource((onLost) => {
+      const startsRead = () => (this.#ladder.feed === 'audit' ? this.#startsRead : clock.monotonic());
+      return new ExitSource({ table: this.#table, sink, clock, log, hostRoot, startsRead, onLost });
+    });
+  }
+
+  async start(): Promise<void> {
+    if (this.#stopping !== undefined) return;
+    this.#stopping = new AbortController();
+    await this.refresh();
+    this.#trying = this.#tryAgain(this.#stopping.signal);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping?.abort();
+    await this.#trying;
+    // Starts first: an end is told with the program that a start has named.
+    await this.#ladder.stop();
+    await this.#inTurn(async () => {
+      await this.#exits.close();
+      await this.#logins.close();
+      this.#connections.close();
+    });
+    await this.#follower?.stop();
+    this.#stopping = undefined;
+  }
+
+  /** How the best of these streams stands. */
+  status(streams: readonly (keyof Streams)[]): SourceStatus {
+    const [best] = streams;
+    switch (best) {
+      case 'audit':
+        return this.#ladder.status(streams.includes('processes') ? 'processes' : 'audit');
+      case 'connections':
+        return this.#ladder.status('audit');
+      case 'logins':
+        return this.#ladder.feed === 'audit' ? this.#ladder.status('audit') : this.#logins.status();
+      case 'exits':
+        return this.#exits.status(() => ({ state: 'on', source: 'procConnector' }));
+      default:
+        return { state: 'on' };
+    }
+  }
+
+  /** To be called when `streams()` or `rules()` has something else to say. Never rejects. */
+  async refresh(): Promise<void> {
+    if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
+    await this.#ladder.start();
+    await this.#ladder.refresh();
+    await this.#inTurn(() => this.#follow());
+  }
+
+  #wantedFeeds(): ReadonlySet<'audit' | 'processes'> {
+    const streams = this.#parts.streams();
+    const feeds = new Set<'audit' | 'processes'>();
+    const fromAudit = ['audit', 'connections', 'logins'] as const;
+    // An end is told with the program that its start has named.
+    if (streams.has('exits') || fromAudit.some((stream) => streams.has(stream))) feeds.add('audit');
+    if (streams.has('exits') || streams.has('processes')) feeds.add('processes');
+    return feeds;
+  }
+
+  /** Opens and closes what depends on what is wanted, and on what the ladder has found. */
+  async #follow(): Promise<void> {
+    const isStopping = this.#stopping === undefined || this.#stopping.signal.aborted;
+    const streams = this.#parts.streams();
+    const { feed } = this.#ladder;
+    if (feed === 'audit') this.#follower?.began(this.#ladder.status('audit').source === 'auditLog');
+    await this.#exits.want(!isStopping && streams.has('exits'));
+    await this.#logins.follow({ isWanted: !isStopping && streams.has('logins'), isFromAudit: feed === 'audit' });
+    this.#parts.changed?.();
+  }
+
+  async #tryAgain(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await this.#parts.clock.sleep(TRY_AGAIN, signal);
+      await this.#inTurn(() => this.#follow());
+    }
+  }
+
+  /** Takes what the ladder's source has read. What the agent itself does is nobody's business. */
+  #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
+    if (stream === 'audit') {
+      const events = (records as readonly AuditEvent[]).filter(
+        (event) => !isOwnTool(Number(event.fields.pid)) && this.#follower?.isNew(event) !== false,
+      );
+      this.#table.acceptAudit(events);
+      this.#connections.accept(events);
+      this.#tell(events);
+      this.#follower?.saw(events);
+      return;
+    }
+    const processes = (records as readonly ProcessSeen[]).filter(({ pid }) => !isOwnTool(pid));
+    this.#table.acceptProcesses(processes);
+    this.#parts.sink.accept('processes', processes);
+  }
+
+  #tell(events: readonly AuditEvent[]): void {
+    if (events.length > 0) this.#parts.sink.accept('audit', events);
+    this.#logins.accept(events);
+  }
+
+  #drop(stream: keyof Streams, reason: 'kernel' | 'unresolved', count: number): void {
+    if (reason === 'kernel') this.#table.startsLost();
+    this.#parts.sink.drop(stream, reason, count);
+  }
+
+  #drained(position: LogPosition | undefined): void {
+    this.#connections.settle();
+    this.#logins.expire();
+    this.#startsRead = this.#parts.clock.monotonic();
+    this.#follower?.mark(position);
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const { log } = this.#parts;
+    this.#turn = this.#turn.then(work).catch((err: unknown) => log.error({ err }, 'Could not change the sources.'));
+    return this.#turn;
+  }
+}
