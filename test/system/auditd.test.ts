@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import type { AuditRule } from '../../src/contract/sources.ts';
+import { AuditLogSource } from '../../src/linux/audit/audit-log-source.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { Checkpoint } from '../../src/linux/audit/checkpoint.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { Auditd } from './auditd.ts';
+import { Recorder } from './recorder.ts';
+import { missingForAudit, require } from './require.ts';
+
+const RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
+
+describe('beside a real auditd', function () {
+  this.timeout(60_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let auditd: Auditd;
+  let recorder: Recorder;
+  let source: AuditSource | AuditLogSource | undefined;
+  let skew: number;
+  /** Can be set forward, so that nobody waits for half a minute. */
+  const clock: Clock = { ...systemClock, monotonic: () => (systemClock.monotonic() + skew) as Duration };
+  const log = pino({ level: 'silent' });
+
+  before(async function () {
+    require(this, await missingForAudit());
+    require(this, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+  });
+
+  beforeEach(() => {
+    skew = 0;
+    recorder = new Recorder();
+    auditd = new Auditd(control);
+  });
+
+  afterEach(async () => {
+    await source?.close();
+    source = undefined;
+    await auditd.remove();
+    for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+  });
+
+  after(() => control?.close());
+
+  const listen = async () => {
+    const opened = new AuditSource({ rules: () => RULES, sink: recorder, clock, log });
+    source = opened;
+    await opened.open();
+    return opened;
+  };
+  const close = async () => {
+    await source?.close();
+    source = undefined;
+  };
+  const until = async (what: string, condition: () => boolean | Promise<boolean>) => {
+    const deadline = systemClock.monotonic() + seconds(20);
+    while (!(await condition())) {
+      if (systemClock.monotonic() > deadline) assert.fail(`still not: ${what}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  };
+  const ruleList = async () => (await control.rules()).map(({ data }) => data.toString('hex')).sort();
+
+  /** Starts a program many times; a run of its own each, so that what is missing or twice can be told. */
+  class Load {
+    readonly mark = `load-${process.pid}-${Math.round(systemClock.monotonic())}`;
+    readonly #stop = new AbortController();
+    readonly #done: Promise<number>;
+
+    constructor() {
+      this.#done = this.#run();
+    }
+
+    async #run(): Promise<number> {
+      let started = 0;
+      for (; !this.#stop.signal.aborted; started += 1) {
+        await once(spawn('/bin/true', [this.mark, String(started)], { stdio: 'ignore' }), 'exit');
+      }
+      return started;
+    }
+
+    async end(): Promise<number> {
+      this.#stop.abort();
+      return this.#done;
+    }
+  }
+
+  const assertEachOnce = (mark: string, started: number) => {
+    const seen = recorder.withArgument(mark).map(({ argv }) => Number(argv?.[2]));
+    assert.deepEqual(
+      seen.sort((a, b) => a - b),
+      Array.from({ length: started }, (_, index) => index),
+    );
+    assert.equal(recorder.lostEvents, 0);
+  };
+
+  it('reads every record, and leaves its slot, rules and settings alone', async () => {
+    await auditd.start();
+    const rule = spawnSync('/usr/sbin/auditctl', ['-w', '/etc/shadow', '-p', 'wa', '-k', 'theirs']);
+    assert.equal(rule.status, 0, String(rule.stderr));
+    try {
+      const [status, rules] = [await control.status(), await ruleList()];
+      const opened = await listen();
+      const { reason, ...state } = opened.status();
+      assert.deepEqual(state, { state: 'on', source: 'auditMulticast' });
+      assert.match(reason ?? '', new RegExp(`process ${auditd.pid}\\b`));
+      const mark = 'beside-auditd';
+      const loop = `i=0; while [ $i -lt 1000 ]; do /bin/true ${mark} $0$i; i=$((i+1)); done`;
+      await Promise.all(
+        [1, 2].map((n) => once(spawn('/bin/sh', ['-c', loop, String(n)], { stdio: 'ignore' }), 'exit')),
+      );
+      const { lost: _, ...settings } = await control.status();
+      assert.deepEqual(settings, (({ lost: __, ...rest }) => rest)(status));
+      for (const each of rules) assert.ok((await ruleList()).includes(each));
+      await close();
+      const seen = recorder.withArgument(mark).filter(({ argv }) => argv?.[0] === '/bin/true');
+      assert.equal(seen.length, 2_000);
+      assert.equal(new Set(seen.map(({ serial }) => serial)).size, 2_000);
+      assert.equal(recorder.lostEvents, 0);
+      assert.deepEqual(await ruleList(), rules);
+      assert.equal((await control.status()).pid, auditd.pid);
+    } finally {
+      spawnSync('/usr/sbin/auditctl', ['-W', '/etc/shadow', '-p', 'wa', '-k', 'theirs']);
+    }
+  });
+
+  it('gives it the slot when it starts later, takes the slot again when it has gone, and misses nothing', async () => {
+    const opened = await listen();
+    assert.deepEqual(opened.status(), { state: 'on', source: 'auditUnicast' });
+    const load = new Load();
+    await systemClock.sleep(milliseconds(300));
+
+    const attempts = await auditd.start();
+    assert.ok(attempts > 1, 'it was not refused at first');
+    await until('beside it', () => opened.status().reason?.includes(`process ${auditd.pid}`) === true);
+    await systemClock.sleep(milliseconds(500));
+
+    await auditd.stop();
+    assert.equal(await auditd.tryToStart(), undefined, 'it was refused after a restart');
+    await systemClock.sleep(milliseconds(500));
+
+    await auditd.stop();
+    await until('that it has gone', () => opened.status().reason?.includes('just become free') === true);
+    skew += seconds(31);
+    await until('the slot', () => opened.status().source === 'auditUnicast');
+    await systemClock.sleep(milliseconds(500));
+    const started = await load.end();
+    await close();
+    assertEachOnce(load.mark, started);
+    const { enabled, failure, backlogLimit, backlogWaitTime, pid } = await control.status();
+    assert.equal(pid, 0);
+    assert.deepEqual(await ruleList(), []);
+    process.stderr.write(
+      `    ${started} programs through four changes of the role, auditd started at attempt ${attempts}\n`,
+    );
+    void [enabled, failure, backlogLimit, backlogWaitTime];
+  });
+
+  it('has its rules back at once when somebody flushes all of them', async () => {
+    await auditd.start();
+    await listen();
+    const present = (await ruleList()).length;
+    spawnSync('/usr/sbin/auditctl', ['-D']);
+    const began = systemClock.monotonic();
+    await until('the rules are back', async () => (await ruleList()).length === present);
+    assert.ok(systemClock.monotonic() - began < seconds(2));
+  });
+
+  describe('its log', () => {
+    const follow = async (from?: () => { since?: number }) => {
+      const opened = new AuditLogSource({
+        rules: () => RULES,
+        sink: recorder,
+        clock,
+        log,
+        hostRoot: auditd.root,
+        ...(from === undefined ? {} : { from }),
+      });
+      source = opened;
+      await opened.open();
+    };
+
+    it('tells of every start, over a rotation', async () => {
+      await auditd.start();
+      await follow();
+      const load = new Load();
+      await systemClock.sleep(milliseconds(800));
+      await auditd.rotate();
+      await systemClock.sleep(milliseconds(800));
+      const started = await load.end();
+      await until('all are there', () => recorder.withArgument(load.mark).length >= started);
+      await close();
+      assertEachOnce(load.mark, started);
+      assert.deepEqual(await ruleList(), []);
+    });
+
+    it('is refused when nobody writes it', async () => {
+      await auditd.start();
+      await auditd.stop();
+      await assert.rejects(follow(), { id: 'AUDIT_UNAVAILABLE' });
+      assert.deepEqual(await ruleList(), []);
+    });
+
+    it('is refused when it is not there', () => assert.rejects(follow(), /ENOENT/));
+  });
+
+  describe('an agent that was away', () => {
+    const mark = `away-${process.pid}`;
+    const run = (word: string) => spawnSync('/bin/true', [mark, word]);
+    const said: string[] = [];
+    let follower: ChildProcess | undefined;
+
+    const follow = async () => {
+      const state = join(auditd.root, 'state');
+      mkdirSync(state, { recursive: true });
+      follower = spawn(process.execPath, ['dist/test/system/follow-events.js', mark, auditd.root, state], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      said.length = 0;
+      follower.stdout?.setEncoding('utf8').on('data', (text: string) => said.push(...text.trim().split('\n')));
+      await until('following', () => said.includes('following auditMulticast'));
+    };
+    const end = async (signal: NodeJS.Signals) => {
+      if (follower === undefined || follower.exitCode !== null || follower.signalCode !== null) return;
+      const ended = once(follower, 'exit');
+      follower.kill(signal);
+      await ended;
+    };
+    const marked = () => {
+      const checkpoint = new Checkpoint(join(auditd.root, 'state/audit-checkpoint.json'), '');
+      return checkpoint.read()?.timeMs ?? 0;
+    };
+    const words = () => said.filter((word) => word !== 'uno' && !word.startsWith('following'));
+
+    beforeEach(async () => {
+      await auditd.start();
+      symlinkSync('/proc', join(auditd.root, 'proc'));
+    });
+    afterEach(() => end('SIGKILL'));
+
+    it('reads in the log what it has missed, once', async () => {
+      run('before the first time');
+      await follow();
+      run('one');
+      await until('one', () => said.includes('one'));
+      // The mark is set when all of a drain has been handed over.
+      const seen = systemClock.now().getTime();
+      run('uno');
+      await until('the mark', () => marked() >= seen);
+      await end('SIGKILL'); // its rules stay, and auditd goes on
+      run('two');
+      await auditd.rotate();
+      run('three');
+      await follow();
+      run('four');
+      await until('all', () => ['four', 'three', 'two'].every((word) => said.includes(word)));
+      await end('SIGTERM');
+      assert.deepEqual(words().sort(), ['four', 'three', 'two']);
+
+      await follow();
+      run('five');
+      await systemClock.sleep(seconds(4)); // as long as it takes to look into the log
+      await end('SIGTERM');
+      assert.deepEqual(words(), ['five']);
+    });
+  });
+});

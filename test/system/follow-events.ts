@@ -1,0 +1,34 @@
+import { writeSync } from 'node:fs';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import { LinuxEvents } from '../../src/linux/events.ts';
+
+/* A process of its own that follows what happens, until it is killed: `following`, then a line for the last argument of
+ * every program that is started with the mark among its arguments. */
+
+const [, , mark = '', hostRoot = '/', stateDirectory = '/nonexistent'] = process.argv;
+const events = new LinuxEvents({
+  streams: () => new Set(['audit']),
+  rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+  sink: {
+    accept(_stream, records) {
+      for (const record of records) {
+        const isOurs = 'argv' in record && record.argv?.[0] === '/bin/true' && record.argv.includes(mark);
+        if (isOurs) writeSync(1, `${record.argv.at(-1)}\n`);
+      }
+    },
+    drop: () => {},
+  },
+  clock: systemClock,
+  log: pino({ level: 'silent' }),
+  hostRoot,
+  loopback: false,
+  stateDirectory,
+});
+const stopping = new AbortController();
+process.once('SIGTERM', () => stopping.abort());
+await events.start();
+writeSync(1, `following ${events.status(['audit']).source}\n`);
+await systemClock.sleep(hours(1), stopping.signal);
+await events.stop();

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { Native } from '../bench/starts.ts';
+import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { missingForAudit, require } from './require.ts';
+
+const WINDOW = { value: 'PT1H' };
+/** Everything in one window each, that a change of its length closes. */
+const AGGREGATED = {
+  ...QUICK,
+  aggregationEnabledProcessCreate: { value: true },
+  aggregationIntervalProcessCreate: WINDOW,
+  aggregationEnabledProcessTerminate: { value: true },
+  aggregationIntervalProcessTerminate: WINDOW,
+};
+const FLUSH = {
+  aggregationIntervalProcessCreate: { value: 'PT2H' },
+  aggregationIntervalProcessTerminate: { value: 'PT2H' },
+};
+
+describe('A machine under load', function () {
+  this.timeout(240_000);
+  let native: Native;
+  let bed: TestBed;
+  let agent: AgentProcess;
+
+  before(async function () {
+    require(this, await missingForAudit());
+    native = new Native();
+    require(this, native.compiler === undefined ? 'there is no C compiler to build the load with' : undefined);
+  });
+  after(() => native?.remove());
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: AGGREGATED });
+    agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ collectors, hub, configuration }) =>
+        collectors.ProcessCreate?.source === 'auditUnicast' &&
+        hub.state === 'connected' &&
+        configuration.source === 'desired',
+    );
+  });
+  afterEach(() => bed?.close());
+
+  const hits = (event: string, belongs: (element: Readonly<Record<string, unknown>>) => boolean) =>
+    bed
+      .elements(event)
+      .filter(belongs)
+      .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
+  const lost = async () => (await agent.status()).delivery.dropped.kernel ?? 0;
+
+  /** Has everything sent that was collected, and says how many of these starts and ends are at the hub. */
+  const delivered = async (marker: string, program: string) => {
+    bed.desire(FLUSH);
+    await agent.waitForStatus(({ configuration, delivery }) => {
+      return configuration.desiredVersion === 3 && delivery.queued.lowEvents === 0;
+    }, seconds(60));
+    return {
+      starts: hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker)),
+      ends: hits('ProcessTerminate', ({ Executable }) => Executable === program),
+    };
+  };
+
+  /** Until everything that happened has been read. */
+  const settled = async () => {
+    for (let before = -1; ; ) {
+      const { events } = await agent.status();
+      const now = (events.ProcessCreate?.collected ?? 0) + (events.ProcessTerminate?.collected ?? 0);
+      if (now === before) return;
+      before = now;
+      await systemClock.sleep(seconds(3));
+    }
+  };
+
+  it('of 20,000 starts as fast as two cores give: what is delivered and what is counted lost is what was started', async () => {
+    const { count, marker, seconds: took } = await native.start(20_000, 0);
+    await settled();
+    const { starts, ends } = await delivered(marker, native.program);
+    const counted = await lost();
+    process.stderr.write(
+      `    ${Math.round(count / took)}/s: ${starts} starts, ${ends} ends at the hub, ${counted} lost\n`,
+    );
+    assert.ok(starts <= count && ends <= count);
+    assert.ok(starts + ends + counted >= 2 * count, `${2 * count - starts - ends - counted} are missing`);
+    assert.ok(starts + ends + counted <= 2 * count + 200, 'more was counted lost than can have been');
+    assertClosed(await agent.status());
+  });
+
+  it('of 2,000 starts a second: nothing is lost', async () => {
+    const { count, marker } = await native.start(20_000, 2_000);
+    await settled();
+    assert.deepEqual(await delivered(marker, native.program), { starts: count, ends: count });
+    assert.equal(await lost(), 0);
+    assertClosed(await agent.status());
+  });
+
+  it('does not notice an agent that stands still for 30 s, and what was lost meanwhile is counted', async () => {
+    const BURST = 10_000;
+    const running = await native.start(BURST, 0);
+    await settled();
+    const before = await agent.status();
+    agent.kill('SIGSTOP');
+    const stopped: Awaited<ReturnType<Native['start']>>[] = [];
+    const until = systemClock.monotonic() + seconds(30);
+    do stopped.push(await native.start(BURST, 0));
+    while (systemClock.monotonic() < until);
+    agent.kill('SIGCONT');
+    await settled();
+
+    const rate = (loads: readonly { count: number; seconds: number }[]) =>
+      loads.reduce((all, { count }) => all + count, 0) / loads.reduce((all, { seconds: took }) => all + took, 0);
+    const [with_, without] = [rate([running]), rate(stopped)];
+    const started = stopped.reduce((all, { count }) => all + count, 0);
+    const after = await agent.status();
+    const collected = (after.events.ProcessCreate?.collected ?? 0) - (before.events.ProcessCreate?.collected ?? 0);
+    const counted = (after.delivery.dropped.kernel ?? 0) - (before.delivery.dropped.kernel ?? 0);
+    process.stderr.write(
+      `    ${Math.round(with_)} starts/s while it runs, ${Math.round(without)} while it stands still; ` +
+        `of ${started} starts ${collected} were read; ${counted} lost, ends among them\n`,
+    );
+    assert.ok(without > with_ * 0.8, `${Math.round(without)} starts/s instead of ${Math.round(with_)}`);
+    assert.ok(collected + counted >= started, `${started - collected - counted} starts are missing`);
+    assert.ok(counted > 0);
+    assertClosed(after);
+    await systemClock.sleep(milliseconds(0));
+  });
+});
