@@ -18,7 +18,7 @@ export async function setAuditRules(): Promise<() => Promise<void>> {
   const rules = [
     memoRule(formatSettings(found)),
     ...[PATH, PROCTITLE, BPRM_FCAPS].map(excludeRule),
-    ...syscallRules([{ syscalls: ['execve', 'execveat'] }], ABIS[process.arch] ?? []),
+    ...syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []),
   ];
   const undo = async () => {
     try {

@@ -1,6 +1,13 @@
+import { existsSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { syscallRules } from '../../src/linux/audit/rules.ts';
+import { RUNNING } from '../../src/linux/audit/status.ts';
+import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
+import { Auditd } from '../system/auditd.ts';
 import { setAuditRules } from './audit-rules.ts';
 import { cpuMs, median, Peer, range, report, scriptOf } from './figures.ts';
 import { auditIsMissing } from './slot.ts';
@@ -141,11 +148,37 @@ const runReader =
     return runs;
   };
 
+/** auditd as it is shipped, with a rule for program starts: it reads all seven records of each, and writes them to its log. */
+const runAuditd: Contestant = async (loads) => {
+  const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+  const runs: Run[] = [];
+  const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
+  for (const load of loads) {
+    const found = await control.status();
+    const auditd = new Auditd(control);
+    try {
+      await auditd.start();
+      for (const rule of rules) await control.addRule(rule);
+      await control.set({ backlogLimit: RUNNING.backlogLimit, backlogWaitTime: RUNNING.backlogWaitTime });
+      const seen = async () => auditd.text.split('type=EXECVE ').length - 1;
+      runs.push(await measure(load, auditd.pid, seen));
+    } finally {
+      for (const rule of rules) await control.deleteRule(rule);
+      await auditd.remove();
+      const { enabled, failure, backlogLimit, backlogWaitTime } = found;
+      await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+    }
+  }
+  control.close();
+  return runs;
+};
+
 async function compare(): Promise<void> {
   const cReader = native.build('reader');
   const peers: [string, Contestant][] = [
     ['bare Node, reads only', runReader(process.execPath, ['--max-semi-space-size=1', scriptOf('audit-reader')])],
     ...(cReader === undefined ? [] : [['C, reads only', runReader(cReader, [])] satisfies [string, Contestant]]),
+    ...(existsSync('/usr/sbin/auditd') ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),
   ];
   const agentRuns: AgentRun[] = [];
   const peerRuns = new Map<string, Run[]>(peers.map(([name]) => [name, []]));
@@ -166,7 +199,7 @@ async function compare(): Promise<void> {
     return [name, agent.toFixed(1), `≤ ${BUDGET_MS}`, ...others];
   });
   report(
-    'CPU ms per 1000 process starts, user and system',
+    'CPU ms per 1000 process starts, user and system; of the agent: per start and end',
     [['load', 'agent', 'budget', ...peers.map(([name]) => name)], ...rows],
     [
       `${native.load}; ${COMMANDS} distinct commands, aggregated, hub connected.`,

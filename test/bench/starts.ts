@@ -35,6 +35,11 @@ export class Native {
     return spawnSync(this.compiler, args).status === 0 ? program : undefined;
   }
 
+  /** The program that is started. */
+  get program(): string {
+    return this.#tiny ?? '/bin/true';
+  }
+
   /** How the starts are made, in words. */
   get load(): string {
     const made = this.#starts === undefined ? "by Node's child_process, /bin/true" : 'by posix_spawn in C';
