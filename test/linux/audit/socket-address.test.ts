@@ -5,6 +5,7 @@ import { endianness } from 'node:os';
 import fc from 'fast-check';
 import { parseSocketAddress } from '../../../src/linux/audit/socket-address.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { skip } from '../../require.ts';
 
 /** As the kernel of scripts/capture-connections.ts wrote them. */
 const GOLDEN = [
@@ -18,7 +19,7 @@ const GOLDEN = [
 
 describe('parseSocketAddress', () => {
   before(function () {
-    if (endianness() !== 'LE') this.skip(); // the records are of a little-endian machine
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
   });
 
   for (const [what, hex, expected] of [

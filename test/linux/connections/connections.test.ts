@@ -11,6 +11,7 @@ import { Reassembler } from '../../../src/linux/audit/reassembler.ts';
 import { Connections } from '../../../src/linux/connections/connections.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { skip } from '../../require.ts';
 import { FakeHost, NOW, Told } from './fake-host.ts';
 
 const PEER: SocketAddress = { address: '192.0.2.7', port: 443 };
@@ -318,7 +319,7 @@ describe('Connections', () => {
       '   1: 020200C0:0050 070200C0:C3C1 01 00000000:00000000 00:00000000 00000000     0        0 42 1 0000000000000000 20 4 0 37 -1';
 
     beforeEach(function () {
-      if (endianness() !== 'LE') this.skip();
+      if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
       host.process(7, { network: 'net:[1]' });
       host.net(7, 'tcp', [LISTENER, TAKEN]);
       host.open(7, 3, 30);
@@ -345,7 +346,7 @@ describe('Connections', () => {
 
   describe('when the kernel lists no sockets', () => {
     it('are found in /proc/net, and sock_diag is asked again after a minute', function () {
-      if (endianness() !== 'LE') this.skip();
+      if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
       host.process(7);
       host.open(7, 5, 42);
       host.net(7, 'tcp', [
@@ -475,7 +476,7 @@ describe('Connections', () => {
   });
 
   it('come of the golden records: each kind once', function () {
-    if (endianness() !== 'LE') this.skip();
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     const events: AuditEvent[] = [];
     const reassembler = new Reassembler((audit) => events.push(audit));
     for (const line of readFileSync('test/golden/debian13-6.18/audit-connect.txt', 'latin1').trimEnd().split('\n')) {

@@ -13,6 +13,7 @@ import {
   socketsAround,
 } from '../../../src/linux/connections/proc-sockets.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { skip } from '../../require.ts';
 
 const HEADING =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     ';
@@ -112,7 +113,7 @@ describe('what /proc says of a process', () => {
   });
 
   it('is the sockets around it, those of interest', function () {
-    if (endianness() !== 'LE') this.skip();
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
     writeFileSync(join(proc, '7/net/tcp'), [HEADING, LISTENER, CONNECTED].join('\n'));
     writeFileSync(join(proc, '7/net/udp'), [HEADING, UDP].join('\n'));
     const sockets = socketsAround(proc, 7, new Set([69_213, 70_002]));
