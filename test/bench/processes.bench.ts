@@ -154,7 +154,6 @@ const runAuditd: Contestant = async (loads) => {
   const runs: Run[] = [];
   const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
   for (const load of loads) {
-    const found = await control.status();
     const auditd = new Auditd(control);
     try {
       await auditd.start();
@@ -165,8 +164,6 @@ const runAuditd: Contestant = async (loads) => {
     } finally {
       for (const rule of rules) await control.deleteRule(rule);
       await auditd.remove();
-      const { enabled, failure, backlogLimit, backlogWaitTime } = found;
-      await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
     }
   }
   control.close();

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
 
 const AUDITD = '/usr/sbin/auditd';
 
@@ -17,6 +18,8 @@ export class Auditd {
   readonly log = join(this.root, 'var/log/audit/audit.log');
   readonly #control: AuditControl;
   #process: ChildProcess | undefined;
+  /** How audit was before the first start: auditd switches it on, and leaves it so. */
+  #found: AuditStatus | undefined;
 
   constructor(control: AuditControl) {
     this.#control = control;
@@ -44,6 +47,7 @@ export class Auditd {
 
   /** Once. @returns its exit status when it refuses, or `undefined` when it has the slot */
   async tryToStart(): Promise<number | undefined> {
+    this.#found ??= await this.#control.status();
     const child = spawn(AUDITD, ['-c', join(this.root, 'etc'), '-n'], { stdio: 'ignore' });
     this.#process = child;
     const deadline = systemClock.monotonic() + seconds(10);
@@ -83,8 +87,13 @@ export class Auditd {
     await ended;
   }
 
+  /** Ends it, and puts audit's settings back as they were found. */
   async remove(): Promise<void> {
     await this.stop();
+    if (this.#found !== undefined) {
+      const { enabled, failure, backlogLimit, backlogWaitTime } = this.#found;
+      await this.#control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+    }
     rmSync(this.root, { recursive: true });
   }
 }
