@@ -160,13 +160,11 @@ describe('beside a real auditd', function () {
     const started = await load.end();
     await close();
     assertEachOnce(load.mark, started);
-    const { enabled, failure, backlogLimit, backlogWaitTime, pid } = await control.status();
-    assert.equal(pid, 0);
+    assert.equal((await control.status()).pid, 0);
     assert.deepEqual(await ruleList(), []);
     process.stderr.write(
       `    ${started} programs through four changes of the role, auditd started at attempt ${attempts}\n`,
     );
-    void [enabled, failure, backlogLimit, backlogWaitTime];
   });
 
   it('has its rules back at once when somebody flushes all of them', async () => {
@@ -258,6 +256,7 @@ describe('beside a real auditd', function () {
       await until('one', () => said.includes('one'));
       // The mark is set when all of a drain has been handed over.
       const seen = systemClock.now().getTime();
+      await systemClock.sleep(milliseconds(50)); // the kernel's time of an event is that of its last tick
       run('uno');
       await until('the mark', () => marked() >= seen);
       await end('SIGKILL'); // its rules stay, and auditd goes on
