@@ -95,11 +95,11 @@ describe('the status', () => {
     rmSync(folder, { recursive: true });
   });
 
-  /** Starts of processes, `argv` each. */
+  /** Starts of processes, a command line each. */
   const starts = (...commands: string[]) =>
     triggers.accept(
       'audit',
-      commands.map((command) => ({ ...records.audit, argv: [command] })),
+      commands.map((command) => ({ ...records.audit, commandLine: command })),
     );
   const snapshot = (rows: Payload[]) => {
     const collector = collectors.find(({ name }) => name === 'ListeningPorts');

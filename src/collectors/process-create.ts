@@ -54,9 +54,9 @@ export const processCreate = triggered({
 });
 
 function fromAudit(event: AuditEvent, look: Lookups) {
-  const { time, syscall, success, fields, argv, argvBytesCut, cwd, imaHash } = event;
+  const { time, syscall, success, fields, commandLine, argvBytesCut, cwd, imaHash } = event;
   if (!success || (syscall !== 'execve' && syscall !== 'execveat')) return undefined;
-  if (argv === undefined) throw new MalformedRecordError('argv is missing');
+  if (commandLine === undefined) throw new MalformedRecordError('its arguments are missing');
   const { exe } = fields;
   if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
   const userId = decimal(fields.euid, 'euid');
@@ -65,7 +65,7 @@ function fromAudit(event: AuditEvent, look: Lookups) {
   const { containerId, sha256 } = look.started({ pid, parentPid, executable: exe, startedAt: time });
   return {
     Executable: exe,
-    CommandLine: argv.join(' '),
+    CommandLine: commandLine,
     ProcessId: pid,
     ParentProcessId: parentPid,
     ...user(userId, look),

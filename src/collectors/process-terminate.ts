@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
 import type { ProcessEnded } from '../contract/sources.ts';
-import { details, extraDetails, integer, text } from './fields.ts';
+import { extraDetails, integer, text } from './fields.ts';
 
 /** A process has ended: the whole of it, not one of its threads. */
 export const processTerminate = triggered({
@@ -28,11 +28,7 @@ export const processTerminate = triggered({
   },
 });
 
-function exits({ executable, pid, exitStatus, signal }: ProcessEnded) {
-  return {
-    Executable: executable ?? 'unknown',
-    ProcessId: pid,
-    ExitStatus: exitStatus,
-    ...details({ Signal: signal }),
-  };
+function exits({ executable = 'unknown', pid, exitStatus, signal }: ProcessEnded) {
+  const payload = { Executable: executable, ProcessId: pid, ExitStatus: exitStatus };
+  return signal === undefined ? payload : { ...payload, ExtraDetails: { Signal: signal } };
 }

@@ -46,6 +46,8 @@ export interface AuditEvent {
   readonly fields: AuditFields;
   /** Arguments of an execve, in order; absent when the EXECVE records are missing. */
   readonly argv?: readonly string[];
+  /** The same joined by one blank. Keeps no part of the record in memory, so it may be kept. */
+  readonly commandLine?: string;
   /** Bytes of the arguments that were left out, since there are more than 128 KiB of them; absent when none. */
   readonly argvBytesCut?: number;
   /** Working directory, from the CWD record. */

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { Writable } from '../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../contract/sources.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessConnector } from './process-connector/connector.ts';
@@ -260,12 +261,11 @@ export class ExitSource {
   #recordOf({ pid, nanoseconds, code, isOvertaken }: Exit): ProcessEnded {
     const { table, clock } = this.#parts;
     const executable = isOvertaken ? undefined : table.ended(pid);
-    return {
-      time: clock.fromKernel(nanoseconds),
-      pid,
-      ...(executable === undefined ? {} : { executable }),
-      ...readWaitStatus(code),
-    };
+    const { exitStatus, signal } = readWaitStatus(code);
+    const ended: Writable<ProcessEnded> = { time: clock.fromKernel(nanoseconds), pid, exitStatus };
+    if (executable !== undefined) ended.executable = executable;
+    if (signal !== undefined) ended.signal = signal;
+    return ended;
   }
 
   /** Looks for processes that are gone, and some time later says of which of them no exit came. */

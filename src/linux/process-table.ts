@@ -82,11 +82,14 @@ export class ProcessTable {
 
   /** A process runs this program from now on. */
   started({ pid, executable, argv }: { pid: number; executable?: string | undefined; argv?: readonly string[] }): void {
+    this.#started(pid, executable, argv?.join(' '));
+  }
+
+  #started(pid: number, executable: string | undefined, commandLine: string | undefined): void {
     if (!isPid(pid)) return;
     this.#forget(pid);
     this.#put(pid, executable, true);
-    const commandLine = argv === undefined ? undefined : joined(argv);
-    if (commandLine === undefined) return;
+    if (commandLine === undefined || commandLine.length > LONGEST_COMMAND_LINE) return;
     this.#commandLines.set(pid, commandLine);
     this.#commandLineLength += commandLine.length;
     while (this.#commandLineLength > MOST_COMMAND_LINES) {
@@ -109,12 +112,12 @@ export class ProcessTable {
 
   /** To be shown every batch of audit's events. */
   acceptAudit(events: readonly AuditEvent[]): void {
-    for (const { record, syscall, success, fields, argv } of events) {
+    for (const { record, syscall, success, fields, commandLine } of events) {
       if (record !== undefined) continue;
       const pid = Number(fields.pid);
       const executable = fields.exe === '' ? undefined : fields.exe;
       if (success && (syscall === 'execve' || syscall === 'execveat')) {
-        this.started({ pid, executable, ...(argv === undefined ? {} : { argv }) });
+        this.#started(pid, executable, commandLine);
       } else if (executable !== undefined) this.seen(pid, executable);
     }
   }
@@ -295,16 +298,6 @@ export class ProcessTable {
 }
 
 const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGEST_PID;
-
-function joined(argv: readonly string[]): string | undefined {
-  let length = argv.length - 1;
-  for (const argument of argv) {
-    length += argument.length;
-    if (length > LONGEST_COMMAND_LINE) return undefined;
-  }
-  const [first = ''] = argv;
-  return argv.length > 1 ? argv.join(' ') : copy(first); // V8 joins several to a text of its own, and gives back a single one
-}
 
 /** The same text, but none that is a part of another one in V8's memory. */
 const copy = (text: string): string => Buffer.from(text).toString();

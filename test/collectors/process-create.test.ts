@@ -20,7 +20,7 @@ const ignorant: Lookups = {
 };
 
 const { syscall: _, ...withoutSyscall } = records.audit;
-const { argv: __, ...withoutArguments } = records.audit;
+const { commandLine: __, ...withoutArguments } = records.audit;
 const { executable: ___, ...hidden } = records.processes;
 
 describe('ProcessCreate from audit', () => {
@@ -73,10 +73,10 @@ describe('ProcessCreate from audit', () => {
     assert.equal(details.Hash, `sha256:${SHA256}`);
   });
 
-  it('takes a program without arguments', () => assert.equal(fromAudit({ argv: [] })?.CommandLine, ''));
+  it('takes a program without arguments', () => assert.equal(fromAudit({ commandLine: '' })?.CommandLine, ''));
 
   it('does not alter arguments', () => {
-    assert.equal(fromAudit({ argv: ['sh', '-c', ' a  "b"\n\u0000é'] })?.CommandLine, 'sh -c  a  "b"\n\u0000é');
+    assert.equal(fromAudit({ commandLine: 'sh -c  a  "b"\n\u0000é' })?.CommandLine, 'sh -c  a  "b"\n\u0000é');
   });
 
   it('says when arguments are missing at the end', () => {

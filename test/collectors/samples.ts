@@ -140,7 +140,7 @@ export const records: { [K in keyof Streams]: Streams[K] } = {
       tty: 'pts0',
       comm: 'ls',
     },
-    argv: ['ls', '-l', '/tmp'],
+    commandLine: 'ls -l /tmp',
     cwd: '/home/alice',
   },
   processes: { time, pid: 1445, parentPid: 1444, userId: 1000, executable: '/usr/bin/ls', argv: ['ls', '-l'] },

@@ -20,14 +20,14 @@ const declared = {
   payload: schema,
 } as const;
 
-/** Says what argv says; `broken` is malformed, `defect` meets a defect of ours, `other` is none of its business. */
+/** Says what the command line says; `broken` is malformed, `defect` meets a defect of ours, `other` is none of its business. */
 const commands = triggered({
   ...declared,
   name: 'Commands',
   auditRules: [{ syscalls: ['execve'] }],
   aggregate: { by: ['Text'], blank: (payload) => payload },
   from: {
-    audit: ({ argv: [text = ''] = [] }, look) => {
+    audit: ({ commandLine: text = '' }, look) => {
       if (text === 'broken') throw new MalformedRecordError('pid is missing');
       if (text === 'defect') throw new TypeError('x is undefined');
       return text === 'other' ? undefined : { Text: `${look.userName(0)} ${text}` };
@@ -48,7 +48,7 @@ const audit = (text: string, syscall = 'execve'): AuditEvent => ({
   syscall,
   success: true,
   fields: {},
-  argv: [text],
+  commandLine: text,
 });
 
 describe('Triggers', () => {

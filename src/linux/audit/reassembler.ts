@@ -1,5 +1,6 @@
 import type { Duration } from '../../base/duration.ts';
-import { seconds } from '../../base/duration.ts';
+import { milliseconds, seconds } from '../../base/duration.ts';
+import type { Writable } from '../../base/writable.ts';
 import {
   type AuditEvent,
   type AuditFields,
@@ -8,9 +9,9 @@ import {
   type UserRecord,
 } from '../../contract/sources.ts';
 import type { AuditHeader } from './header.ts';
-import { ArgumentCollector, type Arguments, CALL_FIELDS, parseField, parseFields } from './record.ts';
+import { ArgumentCollector, type Arguments, parseCall, parseField, parseFields } from './record.ts';
 import { parseSocketAddress } from './socket-address.ts';
-import { nameCall } from './syscalls.ts';
+import { type NamedCall, nameCall } from './syscalls.ts';
 
 /** Types of records, from linux/audit.h. */
 export const SYSCALL = 1300;
@@ -33,6 +34,8 @@ const USER_RECORD_NAMES = new Map<number, UserRecord>(
 
 /** How long an event may wait for records that are missing. The kernel writes all of one within a system call. */
 const PATIENCE = seconds(2);
+/** How long it waits for those that only might have come, where its end isn't told. */
+const GRACE = milliseconds(200);
 const MOST_PENDING = 1024;
 const MOST_PENDING_BYTES = 4 * 1024 * 1024;
 /** How many events back a record is known to have come too late; a power of two. */
@@ -43,6 +46,8 @@ interface Pending {
   readonly serial: number;
   readonly since: Duration;
   fields?: AuditFields;
+  /** Which system call it was; absent for a number that isn't in the tables. */
+  call?: NamedCall;
   arguments?: ArgumentCollector;
   /** What `arguments` come to, once that is known. */
   command?: Arguments;
@@ -56,9 +61,10 @@ interface Pending {
 /**
  * Puts the records of one serial together to an event.
  *
- * Records of several events come interleaved, and under load out of order. An event is given out as soon as its end
- * record has come and nothing it must have is missing; otherwise after two seconds, or when too many wait, with what is
- * there. It is never given out twice: a record that comes later than that is dropped. An event that lost its SYSCALL
+ * Records of several events come interleaved, and under load out of order. An event is given out as soon as all has come
+ * that its kind is known to have, or its end record has and nothing it must have is missing; otherwise after two seconds,
+ * or when too many wait, with what is there. Where the end record is left out, what may be whole waits for a fifth of a
+ * second. It is never given out twice: a record that comes later than that is dropped. An event that lost its SYSCALL
  * record says nothing any more, and is counted in `unusable`.
  */
 export class Reassembler {
@@ -106,7 +112,7 @@ export class Reassembler {
     let event = this.#pending.get(serial);
     if (event === undefined) {
       if (this.#finished[serial % REMEMBERED] === serial) {
-        this.counts.late += 1;
+        if (type !== this.#end) this.counts.late += 1;
         return;
       }
       if (userRecord !== undefined) {
@@ -120,7 +126,9 @@ export class Reassembler {
       this.#pending.set(serial, event);
     }
     if (type === SYSCALL) {
-      event.fields ??= parseFields(text, CALL_FIELDS);
+      event.fields ??= parseCall(text);
+      const call = nameCall(event.fields.arch, event.fields.syscall);
+      if (call !== undefined) event.call = call;
     } else if (type === CWD) {
       const cwd = parseField(text, 'cwd');
       if (cwd !== undefined) event.cwd = cwd;
@@ -140,15 +148,16 @@ export class Reassembler {
     } else if (type === this.#end) {
       event.ended = true;
     }
-    if (event.ended && isWhole(event)) this.#release(event);
+    if (isComplete(event) || (event.ended && isWhole(event))) this.#release(event);
     else while (this.#pendingBytes > MOST_PENDING_BYTES) this.#releaseOldest();
   }
 
   /** Gives out what has waited long enough. To be called after every drain. */
   expire(now: Duration): void {
     for (const event of this.#pending.values()) {
-      if (now - event.since < PATIENCE) return;
-      this.#release(event);
+      const waited = now - event.since;
+      if (waited < GRACE) return;
+      if (waited >= PATIENCE || isWhole(event)) this.#release(event);
     }
   }
 
@@ -179,25 +188,54 @@ export class Reassembler {
 }
 
 /** Whether a program was started, by what the SYSCALL record says: then there are arguments, and a directory. */
-function isStart({ success, arch, syscall }: AuditFields): boolean {
-  const name = success === 'yes' ? nameCall(arch, syscall)?.name : undefined;
-  return name === 'execve' || name === 'execveat';
+function isStart({ fields, call }: Pending): boolean {
+  return fields?.success === 'yes' && (call?.name === 'execve' || call?.name === 'execveat');
+}
+
+/** Numbers of socketcall(2), from linux/net.h, as its SYSCALL record has them: in hexadecimal. */
+const [SYS_SOCKET, SYS_ACCEPT, SYS_ACCEPT4] = ['1', '5', '12'];
+
+/**
+ * Whether all records have come that an event of its kind has, so that nobody needs to be told that it ended. An accept(2)
+ * that doesn't ask for the peer (its second argument is NULL) has no address.
+ */
+function isComplete(event: Pending): boolean {
+  const { fields, call, address, socketcall } = event;
+  if (fields === undefined) return false;
+  switch (call?.name) {
+    case 'execve':
+    case 'execveat':
+      return event.cwd !== undefined && event.arguments !== undefined && isWhole(event);
+    case 'connect':
+      return address !== undefined;
+    case 'accept':
+    case 'accept4':
+      return address !== undefined || fields.a1 === '0';
+    case 'socket':
+      return true;
+    case 'socketcall': {
+      if (socketcall === undefined) return false;
+      const isAccept = fields.a0 === SYS_ACCEPT || fields.a0 === SYS_ACCEPT4;
+      return address !== undefined || fields.a0 === SYS_SOCKET || (isAccept && socketcall[1] === 0);
+    }
+    default:
+      return false;
+  }
 }
 
 /** Whether nothing that matters is missing. */
 function isWhole(event: Pending): boolean {
   const { fields, arguments: collected } = event;
   if (fields === undefined) return false;
-  if (collected === undefined) return !isStart(fields);
+  if (collected === undefined) return !isStart(event);
   const command = event.command ?? collected.finish();
   if (command !== undefined) event.command = command;
   return command !== undefined;
 }
 
-/** How many records never came; of those with arguments at least one. */
+/** How many records are known never to have come; of those with arguments at least one. */
 function missingIn(event: Pending): number {
-  const lacksDirectory = event.cwd === undefined && event.fields !== undefined && isStart(event.fields);
-  return Number(!isWhole(event)) + Number(lacksDirectory) + Number(!event.ended);
+  return Number(!isWhole(event)) + Number(event.cwd === undefined && isStart(event));
 }
 
 /** `nargs=3 a0=5 a1=ffbc7a40 a2=10`. Source: show_special() in kernel/auditsc.c. */
@@ -212,21 +250,24 @@ function userEvent(record: UserRecord, time: number, serial: number, text: strin
   return { time: new Date(time), serial, record, success: fields.res === 'success' || fields.res === '1', fields };
 }
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
 function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
-  const { time, serial, command, cwd, address, socketcall, imaHash } = pending;
-  const call = nameCall(fields.arch, fields.syscall);
+  const { time, serial, call, command, cwd, address, socketcall, imaHash } = pending;
   const syscall = call?.name ?? fields.syscall;
-  // Member by member: this runs for every event, and spreading what may be absent costs ten times as much.
   const event: Writable<AuditEvent> = { time: new Date(time), serial, success: fields.success === 'yes', fields };
   if (syscall !== undefined) event.syscall = syscall;
   if (call !== undefined) event.abi = call.abi;
-  if (command !== undefined) event.argv = command.argv;
-  if (command !== undefined && command.bytesCut > 0) event.argvBytesCut = command.bytesCut;
+  if (command !== undefined) {
+    event.argv = command.argv;
+    event.commandLine = joined(command.argv);
+    if (command.bytesCut > 0) event.argvBytesCut = command.bytesCut;
+  }
   if (cwd !== undefined) event.cwd = cwd;
   if (address !== undefined) event.address = address;
   if (socketcall !== undefined) event.socketcall = socketcall;
   if (imaHash !== undefined) event.imaHash = imaHash;
   return event;
 }
+
+/** V8 joins several to a text of its own, and gives back a single one, which may be a part of its record's. */
+const joined = (argv: readonly string[]): string =>
+  argv.length > 1 ? argv.join(' ') : Buffer.from(argv[0] ?? '').toString();

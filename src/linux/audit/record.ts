@@ -94,11 +94,49 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
 
 /** What is kept of a SYSCALL record: who did it, from where, and what came of it. */
 export const CALL_FIELDS: ReadonlySet<string> = new Set(
-  'arch syscall success exit a0 a1 a2 a3 ppid pid auid uid euid tty ses comm exe'.split(' '),
+  'arch syscall success exit a0 a1 a2 a3 ppid pid auid euid tty exe'.split(' '),
 );
+
+/** The kept ones among the fields in their usual order, up to the last of them. */
+const USUAL_CALL = USUAL_ORDER.slice(0, USUAL_ORDER.indexOf('exe') + 1).map((name) => ({
+  name,
+  kept: CALL_FIELDS.has(name),
+}));
+
+/**
+ * The fields of a SYSCALL record that are kept; as parseFields would give them, for a third of what that costs. There is
+ * one such record for every event, and nearly all are in the usual order.
+ *
+ * @param text as latin1
+ */
+export function parseCall(text: string): AuditFields {
+  const kept: string[] = [];
+  let at = 0;
+  for (const field of USUAL_CALL) {
+    const equals = at + field.name.length;
+    if (text.charCodeAt(equals) !== EQUALS || !text.startsWith(field.name, at)) return parseFields(text, CALL_FIELDS);
+    const isQuoted = text.charCodeAt(equals + 1) === QUOTE;
+    const from = isQuoted ? equals + 2 : equals + 1;
+    const found = text.indexOf(isQuoted ? '"' : ' ', from);
+    const to = found === -1 ? text.length : found;
+    at = isQuoted ? to + 2 : to + 1;
+    if (!field.kept) continue;
+    // Unquoted, the image's path is encoded, or absent.
+    if (!isQuoted && field.name === 'exe') return parseFields(text, CALL_FIELDS);
+    kept.push(text.slice(from, to));
+  }
+  const [arch, syscall, success, exit, a0, a1, a2, a3, ppid, pid, auid, euid, tty, exe] = kept;
+  return { arch, syscall, success, exit, a0, a1, a2, a3, ppid, pid, auid, euid, tty, exe };
+}
 
 /** One field, for records of which nothing else is needed: `cwd="/tmp"` or `cwd=2F746D702F6120`. */
 export function parseField(text: string, name: string): string | undefined {
+  // Mostly it is the first, or all there is.
+  const from = name.length + 2;
+  if (text.charCodeAt(from - 1) === QUOTE && text.charCodeAt(from - 2) === EQUALS && text.startsWith(name)) {
+    const close = text.indexOf('"', from);
+    return text.slice(from, close === -1 ? text.length : close);
+  }
   return parseFields(text)[name];
 }
 

@@ -34,7 +34,7 @@ export const ABIS: Readonly<Record<string, readonly Abi[]>> = {
   arm: [abi('b32', 0x4000_0028, ARM)],
 };
 
-interface NamedCall {
+export interface NamedCall {
   readonly abi: 'b64' | 'b32';
   /** Absent for a call that isn't in the tables. */
   readonly name?: string;

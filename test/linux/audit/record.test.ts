@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { ArgumentCollector, MOST_ARGUMENT_BYTES, parseField, parseFields } from '../../../src/linux/audit/record.ts';
+import {
+  ArgumentCollector,
+  CALL_FIELDS,
+  MOST_ARGUMENT_BYTES,
+  parseCall,
+  parseField,
+  parseFields,
+} from '../../../src/linux/audit/record.ts';
+import { fuzzRuns } from '../../fuzz.ts';
 import { golden } from './golden.ts';
 
 const body = (text: string) => text.slice(text.indexOf('): ') + 3);
@@ -80,6 +88,39 @@ describe('the fields of an audit record', () => {
         assert.deepEqual({ ...parseFields(text.join(' ')) }, { ...fields });
       }),
       { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('the fields kept of a SYSCALL record', () => {
+  const same = (text: string) => assert.deepEqual(parseCall(text), parseFields(text, CALL_FIELDS), text);
+  const calls = golden.filter(({ type }) => type === 1300).map(({ text }) => body(text));
+
+  it('are those that Linux 6.18 wrote', () => {
+    assert.ok(calls.length > 5);
+    for (const text of calls) same(text);
+    assert.equal(parseCall(calls.find((text) => text.includes('syscall=59')) ?? '').exe, '/usr/bin/true');
+  });
+
+  it('are those of an image whose name is encoded, or that has none', () => {
+    for (const exe of ['2F746D702FC3A5', '(null)', '']) {
+      const text = (calls[0] ?? '').replace(/exe="[^"]*"/, `exe=${exe}`);
+      assert.ok(text.includes(`exe=${exe} `));
+      same(text);
+    }
+  });
+
+  it('are those that all fields would give, wherever a record is cut, and whatever is added', () => {
+    const where = fc.tuple(fc.constantFrom(...calls), fc.nat(400), fc.nat(20));
+    // A blank or a quote moves what follows, so that another field may seem to be there.
+    const added = fc.oneof(fc.constantFrom('', ' ', '"', '=', 'exe=', 'pid=7 ', ' exe="/bin/y"'), fc.string());
+    fc.assert(
+      fc.property(where, added, ([text, at, cut], more) => {
+        const changed = text.slice(0, at) + more + text.slice(at + cut);
+        if (!changed.includes("'")) same(changed); // which ends the text of programs, and no field of the kernel's
+        parseCall(changed);
+      }),
+      { numRuns: fuzzRuns(100_000) },
     );
   });
 });
