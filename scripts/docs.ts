@@ -80,8 +80,8 @@ function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>
   const counted =
     aggregate === undefined
       ? '- Never aggregated\n'
-      : `- Aggregated by ${aggregate.by.join(', ')} while \`aggregationEnabled${name}\` is on; ExtraDetails then has HitCount,
-  StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
+      : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`aggregationEnabled${name}\`
+  is on; ExtraDetails then has HitCount, StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
   return audit + counted;
 }
 

@@ -75,9 +75,10 @@ export function agent(
     log: log.child({ part: 'statistics' }),
   });
   const aggregator = new Aggregator({
+    directory: state('aggregates'),
     settings,
+    queues,
     clock,
-    put: (queue, events) => queues.put(queue, events),
     log: log.child({ part: 'aggregator' }),
   });
   const linux = linuxSources({ hostRoot: local.hostRoot, clock });
@@ -155,6 +156,7 @@ export function agent(
       log,
     ),
     queues, // what an earlier run could not send
+    aggregator.recovery, // and what it was counting
     logEvents(tap, triggers),
     statistics.keeper(clock),
     hub, // connects, and goes on trying for ever, in the background

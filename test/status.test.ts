@@ -57,7 +57,8 @@ describe('the status', () => {
     aggregator = new Aggregator({
       settings,
       clock,
-      put: (queue, events) => queues.put(queue, events),
+      queues,
+      directory: join(folder, 'aggregates'),
       log: quietLog(),
     });
     const lookups = {

@@ -3,6 +3,10 @@ import { triggered } from '../contract/collector.ts';
 import type { ConnectionSeen, Lookups } from '../contract/sources.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
+/** The port that the kernel picked for the end that called says nothing, nor does the process. */
+const MADE = { ProcessId: 0, LocalPort: null };
+const TAKEN = { ProcessId: 0, RemotePort: '0' };
+
 /** A connection was made, or taken. */
 export const connectionCreate = triggered({
   name: 'ConnectionCreate',
@@ -46,20 +50,17 @@ export const connectionCreate = triggered({
 
   aggregate: {
     by: [
+      'RemoteAddress',
       'CommandLine',
       'Executable',
       'UserId',
       'Direction',
       'LocalAddress',
-      'RemoteAddress',
       'Protocol',
       'LocalPort',
       'RemotePort',
     ],
-    blank({ ExtraDetails, LocalPort, ...payload }) {
-      if (payload.Direction === 'Out') return { ...payload, ProcessId: 0 };
-      return { ...payload, RemotePort: '0', ...(LocalPort === undefined ? {} : { LocalPort }), ProcessId: 0 };
-    },
+    blank: ({ Direction }) => (Direction === 'Out' ? MADE : TAKEN),
   },
 });
 

@@ -3,9 +3,6 @@ import { integer as decimal, MalformedRecordError, triggered } from '../contract
 import type { AuditEvent, Lookups, ProcessSeen } from '../contract/sources.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
-/** The details that say what was started, rather than by whom and when. */
-const OF_THE_PROGRAM = ['ContainerId', 'Sha256', 'Hash'] as const;
-
 /** A program was started. */
 export const processCreate = triggered({
   name: 'ProcessCreate',
@@ -37,19 +34,9 @@ export const processCreate = triggered({
   from: { audit: fromAudit, processes: fromProcesses },
 
   aggregate: {
-    // ExtraDetails: the same command by another image, or in another container, is something else.
-    by: ['CommandLine', 'Executable', 'UserId', 'UserName', 'ExtraDetails'],
-    blank(payload) {
-      const blank = { ...payload, ProcessId: 0, ParentProcessId: 0 };
-      const kept: Record<string, string> = {};
-      for (const name of OF_THE_PROGRAM) {
-        const fact = payload.ExtraDetails?.[name];
-        if (fact !== undefined) kept[name] = fact;
-      }
-      if (Object.keys(kept).length > 0) blank.ExtraDetails = kept;
-      else delete blank.ExtraDetails;
-      return blank;
-    },
+    by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
+    details: ['ContainerId', 'Sha256', 'Hash'], // the same command by another image, or elsewhere, is something else
+    blank: { ProcessId: 0, ParentProcessId: 0 },
   },
 });
 

@@ -24,7 +24,7 @@ export const processTerminate = triggered({
 
   aggregate: {
     by: ['Executable', 'ExitStatus'],
-    blank: ({ ExtraDetails, ...payload }) => ({ ...payload, ProcessId: 0 }),
+    blank: { ProcessId: 0 },
   },
 });
 

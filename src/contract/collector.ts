@@ -29,12 +29,17 @@ type Periodic<S extends Schema> = Declaration<S> & {
 };
 
 /** How occurrences that say the same become one element with a count (contract §5). */
-interface Aggregation<P> {
-  /** The fields by which two payloads count as the same, after `blank`. */
+export interface Aggregation<P> {
+  /** The fields by which two payloads count as the same, texts or numbers; the one that differs most comes first. */
   readonly by: readonly (keyof P & string)[];
-  /** The payload without what tells its occurrences apart, such as the process id. */
-  blank(payload: P): P;
+  /** The members of ExtraDetails that count as well. An element keeps no others. */
+  readonly details?: readonly string[];
+  /** What stands in place of the fields that tell occurrences apart, such as the process id. */
+  readonly blank: Blank<P> | ((payload: P) => Blank<P>);
 }
+
+/** `null`: the field is left out. */
+type Blank<P> = { readonly [K in keyof P]?: P[K] | null };
 
 type Triggered<S extends Schema> = Declaration<S> & {
   /**

@@ -1,7 +1,8 @@
-import { hash } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
+import { UNIDENTIFIED } from '../base/counters.ts';
+import { hours, milliseconds, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -9,14 +10,20 @@ import type { TriggeredCollector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
+import { blanked, type Element } from './element-table.ts';
 import { envelope, localTime } from './envelope.ts';
+import type { EventQueues } from './queue.ts';
+import { type StoreFiles, systemFiles } from './store-files.ts';
+import { Window } from './window.ts';
+import { type FoundWindow, LATEST, type Leaving, WindowLog } from './window-log.ts';
 
-/** Distinct elements a window may hold; with one more it is flushed early. Each costs some 250 bytes besides its text. */
+/** Distinct elements a window may hold. Each costs some 400 bytes besides its text. */
 const MOST_ELEMENTS = 10_000;
-/** Bytes of JSON that all windows together may hold; with more, the one that holds most is flushed early. */
+/** Bytes of JSON that all windows together may hold, and what part of the room that the queues may take. */
 const MOST_BYTES_HELD = 1024 * 1024;
-/** A longer key gives way to its digest: command lines may have 128 KiB, and hashing a short one costs more than it saves. */
-const LONGEST_KEY = 400;
+const PART_OF_CACHE = 1 / 2;
+/** What is left when the least frequent have left early: so that they leave many at a time. */
+const KEPT_WHEN_FULL = 3 / 4;
 
 /**
  * The elements of an event of a flushed window stay below this, so that it fits into the smallest message a twin may ask
@@ -27,69 +34,80 @@ const LONGEST_KEY = 400;
  */
 const MOST_BYTES = 7_000;
 
-/** What a date can hold, less a day for the zone's offset. Source: ECMAScript, "Time Values and Time Range". */
-const LATEST = 8.64e15 - days(1);
-
-interface Element {
-  /**
-   * The payload as JSON. It is a text of its own: a payload's fields are mostly parts of a record's text, and V8 keeps
-   * the whole record in memory as long as one of its parts is held.
-   */
-  readonly json: string;
-  hits: number;
-  /** Milliseconds since the Unix epoch. */
-  first: number;
-  last: number;
-}
-
-/** What has been counted of one event since its window opened. */
-interface Window {
-  readonly collector: TriggeredCollector;
-  readonly queue: QueueName;
-  readonly closesAt: Duration;
-  readonly elements: Map<string, Element>;
-  hits: number;
-  /** Of its elements' JSON. */
-  bytes: number;
-}
+/** How long what was written may stay unsynced (contract §6), and how soon a disk that refused is tried again. */
+const SYNC_WITHIN = seconds(1);
+const TRY_AGAIN = seconds(1);
 
 /**
  * Counts occurrences that say the same instead of listing them (contract §5).
  *
- * A window opens with the first occurrence of an event and closes after the event's `aggregationInterval`, at a change
- * of a setting that concerns it, or when it is full. It then becomes one event, or as many as its size needs, with one
- * element for each distinct payload.
+ * A window opens with the first occurrence of an event and closes after the event's `aggregationInterval`, or at a change
+ * of a setting that concerns it. It then becomes one event, or as many as its size needs, with one element for each
+ * distinct payload.
+ *
+ * When a window has too many elements, or all windows together hold too many bytes, the least frequent elements leave
+ * early (of equally frequent ones those that are longest past), a quarter at a time; the others stay counted.
+ *
+ * What has been counted is on disk as soon as the code that had it counted is done, and is taken up by the next run: the
+ * windows go on, and close when they would have, but never later than an interval from the start. While the disk refuses,
+ * they are held in memory.
  */
 export class Aggregator implements Service {
   readonly name = 'aggregator';
-  readonly #windows = new Map<string, Window>();
+  /** More than one of a name only for a moment, when that is how an earlier run has left them. */
+  readonly #windows = new Set<Window>();
+  readonly #open = new Map<string, Window>();
+  readonly #windowLog: WindowLog;
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #settings: SettingsReader;
   readonly #clock: Clock;
-  readonly #put: (queue: QueueName, events: readonly OutgoingEvent[]) => void;
+  readonly #queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
   readonly #log: Logger;
   #loop: Promise<void> = Promise.resolve();
+  #isRecovered = false;
+  #willSave = false;
+  #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #syncAt = milliseconds(Number.POSITIVE_INFINITY);
+  #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #isTroubled = false;
 
-  constructor({
-    settings,
-    clock,
-    put,
-    log,
-  }: {
+  constructor(options: {
     settings: SettingsReader;
     clock: Clock;
-    put: (queue: QueueName, events: readonly OutgoingEvent[]) => void;
+    queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
     log: Logger;
+    /** Where to keep the counts; made if it isn't there. */
+    directory: string;
+    files?: StoreFiles;
   }) {
-    this.#settings = settings;
-    this.#clock = clock;
-    this.#put = put;
-    this.#log = log;
-    settings.onChange((before) => this.#flushWhatChanged(before));
+    this.#settings = options.settings;
+    this.#clock = options.clock;
+    this.#queues = options.queues;
+    this.#log = options.log;
+    this.#windowLog = new WindowLog({
+      files: options.files ?? systemFiles,
+      folder: options.directory,
+      windows: () => this.#windows,
+      positions: (queue) => options.queues.positions(queue),
+      clock: options.clock,
+    });
+    this.#settings.onChange((before) => {
+      this.#flushWhatChanged(before);
+      this.#keepWithin();
+    });
+  }
+
+  /**
+   * Takes up what an earlier run has counted. The service is to start right after the queues, before anything is put into
+   * them: their positions tell what had got in.
+   */
+  get recovery(): Service {
+    return { name: 'counts of an earlier run', start: async () => this.#recover(), stop: async () => {} };
   }
 
   async start(): Promise<void> {
+    this.#recover();
     this.#loop = keepGoing((signal) => this.#turn(signal), {
       signal: this.#stop.signal,
       clock: this.#clock,
@@ -97,11 +115,19 @@ export class Aggregator implements Service {
     });
   }
 
-  /** Queues what has been counted so far: an ended window loses nothing. */
+  /** Leaves what has been counted for the next run. Only if it cannot be saved is it queued now. */
   async stop(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#loop;
-    for (const name of [...this.#windows.keys()]) this.#flush(name);
+    let error = this.#isRecovered ? this.#windowLog.save() : new Error('It was never started.');
+    try {
+      if (error === undefined) await this.#windowLog.sync();
+    } catch (cannotSync) {
+      error = cannotSync;
+    }
+    if (error !== undefined) for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
+    this.#windowLog.close();
   }
 
   /**
@@ -113,117 +139,251 @@ export class Aggregator implements Service {
     const { aggregate, name } = collector;
     if (aggregate === undefined) throw new TypeError(`${name} cannot be aggregated`);
     const at = time.getTime();
-    if (!(Math.abs(at) < LATEST)) throw new RangeError(`${name} has no valid time`);
-    const alike = aggregate.blank(payload);
-    const key = keyOf(aggregate.by.map((field) => alike[field]));
-    const known = this.#windows.get(name)?.elements.get(key);
-    const json = known === undefined ? JSON.stringify(alike) : '';
+    if (!(at > -LATEST && at < LATEST)) throw new RangeError(`${name} has no valid time`);
+    const window = this.#open.get(name);
+    const known = window?.find(aggregate, payload);
+    const element = known === undefined ? blanked(aggregate, payload) : undefined;
     // From here on nothing throws, so that what is counted as pending is not counted as dropped as well.
-    const window = this.#windows.get(name) ?? this.#open(collector, queue);
-    window.hits += 1;
-    if (known === undefined) {
-      window.elements.set(key, { json, hits: 1, first: at, last: at });
-      window.bytes += Buffer.byteLength(json);
-      this.#keepSmall(window);
-    } else {
-      known.hits += 1;
-      known.first = Math.min(known.first, at);
-      known.last = Math.max(known.last, at);
+    if (window !== undefined && known !== undefined) window.count(known, at);
+    else if (element !== undefined) {
+      const grown = window ?? this.#begin(collector, queue);
+      grown.add({ ...element, hits: 1, first: at, last: at, number: -1, changed: false });
+      this.#keepSmall(grown);
     }
+    if (!this.#willSave) this.#saveSoon();
   }
 
   /** What is counted and not yet queued, by event: occurrences, and the elements they will become. */
   pending(queue: QueueName): Record<string, { occurrences: number; elements: number }> {
-    const windows = [...this.#windows.values()].filter((window) => window.queue === queue);
-    return Object.fromEntries(
-      windows.map(({ collector, hits, elements }) => [collector.name, { occurrences: hits, elements: elements.size }]),
-    );
+    const pending: Record<string, { occurrences: number; elements: number }> = {};
+    for (const window of this.#windows) {
+      if (window.queue !== queue) continue;
+      const { occurrences = 0, elements = 0 } = pending[window.kind.name] ?? {};
+      pending[window.kind.name] = {
+        occurrences: occurrences + window.hits,
+        elements: elements + window.elements.size,
+      };
+    }
+    return pending;
   }
 
-  #open(collector: TriggeredCollector, queue: QueueName): Window {
-    const interval = this.#settings.current().aggregation[collector.name]?.interval ?? hours(1);
+  #begin({ name, category, type, version }: TriggeredCollector, queue: QueueName): Window {
+    const interval = this.#settings.current().aggregation[name]?.interval ?? hours(1);
     const closesAt = milliseconds(this.#clock.monotonic() + interval);
-    const window: Window = { collector, queue, closesAt, elements: new Map(), hits: 0, bytes: 0 };
-    this.#windows.set(collector.name, window);
+    return this.#take(new Window({ kind: { name, category, type, version }, queue, interval, closesAt }));
+  }
+
+  #take(window: Window): Window {
+    this.#windows.add(window);
+    this.#open.set(window.kind.name, window);
     this.#alarm.ring();
     return window;
   }
 
+  // ── what is full ──
+
   #keepSmall(grown: Window): void {
-    if (grown.elements.size >= MOST_ELEMENTS) this.#flush(grown.collector.name);
-    const windows = [...this.#windows.values()];
-    if (windows.reduce((all, { bytes }) => all + bytes, 0) <= MOST_BYTES_HELD) return;
-    const largest = windows.reduce((most, window) => (window.bytes > most.bytes ? window : most));
-    this.#flush(largest.collector.name);
+    if (grown.elements.size > MOST_ELEMENTS) {
+      const excess = grown.elements.size - MOST_ELEMENTS * KEPT_WHEN_FULL;
+      this.#release(grown, leastFrequent(grown).slice(0, excess));
+    }
+    this.#keepWithin();
   }
+
+  /** After a change of the room, or of what is held. */
+  #keepWithin(): void {
+    const most = Math.min(MOST_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
+    const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
+    if (held() <= most) return;
+    for (let excess = held() - most * KEPT_WHEN_FULL; excess > 0; excess = held() - most * KEPT_WHEN_FULL) {
+      const largest = [...this.#windows].reduce((most, window) => (window.bytes > most.bytes ? window : most));
+      let bytes = 0;
+      const leaving = leastFrequent(largest).filter((element) => {
+        const leaves = bytes < excess;
+        if (leaves) bytes += element.bytes;
+        return leaves;
+      });
+      this.#release(largest, leaving);
+    }
+  }
+
+  // ── what closes ──
 
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
-    for (const [name, { closesAt }] of [...this.#windows]) if (closesAt <= now) this.#flush(name);
-    const next = Math.min(...[...this.#windows.values()].map(({ closesAt }) => closesAt), now + hours(24));
-    await this.#alarm.sleep(this.#clock, milliseconds(next - now), signal);
+    for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
+    if (this.#windowLog.owes) this.#save();
+    if (this.#syncAt <= now) await this.#sync();
+    const next = Math.min(
+      ...[...this.#windows].map(({ closesAt }) => closesAt),
+      this.#syncAt,
+      this.#windowLog.owes ? Math.max(this.#tryAgainAt, now) : Number.POSITIVE_INFINITY,
+      now + hours(24),
+    );
+    await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
   }
 
   /** What was counted under the old settings is queued under the old settings. */
   #flushWhatChanged(before: Settings): void {
     const now = this.#settings.current();
-    for (const name of [...this.#windows.keys()]) {
+    for (const window of [...this.#windows]) {
+      const { name } = window.kind;
       const was = before.aggregation[name];
       const is = now.aggregation[name];
       const same = was?.enabled === is?.enabled && was?.interval === is?.interval;
-      if (!same || before.priorities[name] !== now.priorities[name]) this.#flush(name);
+      if (!same || before.priorities[name] !== now.priorities[name]) this.#release(window, [...window.elements]);
     }
   }
 
-  #flush(name: string): void {
-    const window = this.#windows.get(name);
-    if (window === undefined) return;
-    const flushed = events(window, this.#clock.now());
-    this.#windows.delete(name);
-    this.#put(window.queue, flushed);
+  /** Puts elements of a window into its queue, as events of a size that fits every message. */
+  #release(window: Window, elements: readonly Element[]): void {
+    const events = inEvents(elements).map((ofEvent) => ({ id: randomUUID() as string, window, elements: ofEvent }));
+    this.#put(window, events);
+    if (window.elements.size > 0) return;
+    this.#windows.delete(window);
+    if (this.#open.get(window.kind.name) === window) this.#open.delete(window.kind.name);
+  }
+
+  /** The order of these steps is what makes it happen once, whatever happens in between; see window-log.ts. */
+  #put(window: Window, events: readonly Leaving[]): void {
+    if (events.length === 0) return;
+    const { queue, kind } = window;
+    const now = this.#clock.monotonic();
+    const mayWait = now - this.#waitedAt >= SYNC_WITHIN;
+    if (mayWait) this.#waitedAt = now;
+    let { next } = this.#queues.positions(queue);
+    const error = this.#windowLog.leave(queue, events, mayWait);
+    const time = this.#clock.now();
+    for (const [index, { id, elements }] of events.entries()) {
+      for (const element of elements) window.remove(element);
+      this.#queues.put(queue, [eventOf(kind, elements, time, id)]);
+      const { next: then } = this.#queues.positions(queue);
+      if (then !== next + 1) this.#windowLog.ended(index, queue);
+      next = then;
+    }
+    if (error === undefined) this.#syncSoon();
+    else this.#save();
+  }
+
+  // ── what is on disk ──
+
+  /** All that is counted before the event loop goes on is written at once, when the code that counts it is done. */
+  #saveSoon(): void {
+    this.#willSave = true;
+    void Promise.resolve().then(() => {
+      this.#willSave = false;
+      if (this.#clock.monotonic() >= this.#tryAgainAt) this.#save();
+    });
+  }
+
+  #save(): void {
+    if (!this.#isRecovered || !this.#windowLog.owes) return;
+    const error = this.#windowLog.save();
+    if (error === undefined) this.#syncSoon();
+    this.#sayHowItGoes(error);
+  }
+
+  #syncSoon(): void {
+    if (!this.#windowLog.needsSync || this.#syncAt < Number.POSITIVE_INFINITY) return;
+    this.#syncAt = milliseconds(this.#clock.monotonic() + SYNC_WITHIN);
+    this.#alarm.ring();
+  }
+
+  async #sync(): Promise<void> {
+    this.#syncAt = milliseconds(Number.POSITIVE_INFINITY);
+    try {
+      await this.#windowLog.sync();
+    } catch (error) {
+      this.#sayHowItGoes(error);
+    }
+    this.#syncSoon(); // for what came meanwhile
+  }
+
+  /** Says once that the counts cannot be saved, and once that they can again. */
+  #sayHowItGoes(error: unknown): void {
+    const wasTroubled = this.#isTroubled;
+    this.#isTroubled = error !== undefined;
+    if (error !== undefined) {
+      this.#tryAgainAt = milliseconds(this.#clock.monotonic() + TRY_AGAIN);
+      this.#alarm.ring();
+      if (!wasTroubled)
+        this.#log.error({ err: error }, 'Cannot save the counts of aggregated events; they are kept in memory.');
+    } else if (wasTroubled) this.#log.info('Can save the counts of aggregated events again.');
+  }
+
+  #recover(): void {
+    if (this.#isRecovered) return;
+    this.#isRecovered = true;
+    const early = [...this.#windows];
+    const { found, error } = this.#windowLog.open();
+    if (error !== undefined) this.#sayHowItGoes(error);
+    if (found.keptAside.length > 0)
+      this.#log.warn({ files: found.keptAside }, 'Left files alone that this version cannot read.');
+    if (found.lost > 0) {
+      this.#queues.drop('Low', UNIDENTIFIED, 'corrupt', found.lost);
+      this.#log.error({ lost: found.lost }, 'Found counts of aggregated events damaged; the rest of them is safe.');
+    }
+    const recovered = found.windows.map((one) => ({ ...one, window: this.#windowOf(one) }));
+    this.#save();
+    for (const { window, leaving } of recovered) {
+      this.#put(
+        window,
+        leaving.map((event) => ({ ...event, window })),
+      );
+      const goesOn = this.#open.get(window.kind.name) === window && this.#isInForce(window);
+      if (!goesOn || window.elements.size === 0) this.#release(window, [...window.elements]);
+    }
+    for (const window of early) this.#release(window, [...window.elements]); // of a name, one window at a time
+    this.#keepWithin();
+  }
+
+  #windowOf({ kind, queue, interval, closesAt, elements }: FoundWindow): Window {
+    const left = Math.min(Math.max(closesAt - this.#clock.now().getTime(), 0), interval);
+    const window = new Window({
+      kind,
+      queue,
+      interval: milliseconds(interval),
+      closesAt: milliseconds(this.#clock.monotonic() + left),
+    });
+    for (const element of elements) window.add(element);
+    return this.#take(window);
+  }
+
+  /** Whether it would be opened like this by the settings in force. */
+  #isInForce({ kind: { name }, queue, interval }: Window): boolean {
+    const { aggregation, priorities } = this.#settings.current();
+    const { enabled, interval: asked } = aggregation[name] ?? {};
+    return enabled === true && asked === interval && priorities[name] === queue;
   }
 }
 
-/** Alike for occurrences that say the same, and for no others. A key is JSON and begins with `[`, a digest doesn't. */
-function keyOf(fields: readonly unknown[]): string {
-  const key = JSON.stringify(fields);
-  return key.length <= LONGEST_KEY ? key : hash('sha256', key, 'base64');
-}
+const leastFrequent = ({ elements }: Window): Element[] =>
+  [...elements].sort((a, b) => a.hits - b.hits || a.last - b.last);
 
-function events({ collector, elements }: Window, time: Date): OutgoingEvent[] {
-  const flushed: OutgoingEvent[] = [];
-  let batch: { payload: Payload; hits: number }[] = [];
-  let bytes = 0;
-  const close = () => {
-    if (batch.length === 0) return;
-    flushed.push({
-      name: collector.name,
-      elements: batch.length,
-      occurrences: batch.reduce((all, { hits }) => all + hits, 0),
-      json: JSON.stringify(
-        envelope(
-          collector,
-          batch.map(({ payload }) => payload),
-          time,
-        ),
-      ),
-    });
-    batch = [];
-    bytes = 0;
-  };
-  for (const element of elements.values()) {
-    const payload = counted(element);
-    const size = Buffer.byteLength(JSON.stringify(payload)) + 1;
-    if (bytes + size > MOST_BYTES) close();
-    batch.push({ payload, hits: element.hits });
+/** Elements by the event they will be in. */
+function inEvents(elements: readonly Element[]): Element[][] {
+  const events: Element[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const element of elements) {
+    const size = Buffer.byteLength(JSON.stringify(counted(element))) + 1;
+    if (bytes + size > MOST_BYTES) {
+      events.push([]);
+      bytes = 0;
+    }
+    events.at(-1)?.push(element);
     bytes += size;
   }
-  close();
-  return flushed;
+  return events;
 }
 
-function counted({ json, hits, first, last }: Element): Payload {
-  const payload = JSON.parse(json) as Payload;
+const eventOf = (kind: Window['kind'], elements: readonly Element[], time: Date, id: string): OutgoingEvent => ({
+  name: kind.name,
+  elements: elements.length,
+  occurrences: elements.reduce((all, { hits }) => all + hits, 0),
+  json: JSON.stringify(envelope(kind, elements.map(counted), time, id)),
+});
+
+function counted({ payload, hits, first, last }: Element): Payload {
   const start = new Date(first);
   const end = new Date(last);
   return {

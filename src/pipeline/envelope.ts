@@ -5,12 +5,13 @@ import type { OutgoingEvent } from '../contract/store.ts';
 
 /** Puts payload elements into the envelope they are sent in, as of `time`. */
 export function envelope(
-  { name, category, type, version }: Collector,
+  { name, category, type, version }: Pick<Collector, 'name' | 'category' | 'type' | 'version'>,
   payload: readonly Payload[],
   time: Date,
+  id: string = randomUUID(),
 ): Envelope {
   return {
-    Id: randomUUID(),
+    Id: id,
     TimestampLocal: localTime(time),
     TimestampUTC: time.toISOString(),
     Category: category,

@@ -194,6 +194,11 @@ export class EventQueues implements Service {
     };
   }
 
+  /** The position that the next event will have; up to which position all events outlast a power cut. */
+  positions(queue: QueueName): { readonly next: number; readonly lasting: number } {
+    return this.#logs[queue].positions;
+  }
+
   /** Called after events were taken in, from within `put`. */
   onPut(listener: () => void): void {
     this.#listeners.push(listener);

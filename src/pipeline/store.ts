@@ -86,6 +86,7 @@ export class SegmentLog {
   #account = new Account();
   #done = new Positions();
   #next = 0;
+  #lasting = 0;
   #nextNumber = 0;
   /** Oldest first; those with events that wait, and those with the state. */
   #segments: Segment[] = [];
@@ -125,6 +126,11 @@ export class SegmentLog {
     this.#open = true;
     const error = this.flush();
     return error === undefined ? { found } : { found, error };
+  }
+
+  /** The position the next event gets; up to which position all events outlast a power cut. */
+  get positions(): { readonly next: number; readonly lasting: number } {
+    return { next: this.#next, lasting: this.#lasting };
   }
 
   /** Bytes on disk, framing and what is not deleted yet included. */
@@ -313,6 +319,7 @@ export class SegmentLog {
   /** Makes what was written before the call outlast a power cut. */
   async sync(): Promise<void> {
     const dead = new Set(this.#checkpointOwed ? [] : this.#dead);
+    const written = this.#next;
     const synced = this.#segments.filter(({ unsynced }) => unsynced);
     for (const segment of synced) {
       if (!this.#segments.includes(segment)) continue; // evicted meanwhile
@@ -338,6 +345,7 @@ export class SegmentLog {
         throw error;
       }
     }
+    this.#lasting = written;
     for (const segment of this.#segments) segment.lasting ||= !segment.unsynced;
     this.#dead = this.#dead.filter((segment) => !dead.has(segment) || !this.#remove(segment));
   }

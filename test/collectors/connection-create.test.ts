@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { connectionCreate } from '../../src/collectors/connection-create.ts';
 import type { ConnectionSeen, Lookups } from '../../src/contract/sources.ts';
+import { blanked as blankedBy } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 
 const payload = (change: Partial<ConnectionSeen> = {}, lookups: Lookups = look) =>
@@ -59,7 +60,8 @@ describe('ConnectionCreate', () => {
 });
 
 describe('ConnectionCreate aggregated', () => {
-  const blanked = (change: Partial<ConnectionSeen> = {}) => connectionCreate.aggregate?.blank(payload(change) ?? {});
+  const { aggregate = assert.fail() } = connectionCreate;
+  const blanked = (change: Partial<ConnectionSeen> = {}) => blankedBy(aggregate, payload(change) ?? {}).payload;
 
   it('forgets the process and the port that the kernel gave it, when it went out', () => {
     assert.deepEqual(blanked(), {
@@ -76,23 +78,23 @@ describe('ConnectionCreate aggregated', () => {
   });
 
   it('forgets the process and the port of the peer, when it came in', () => {
-    const { RemotePort, LocalPort, ProcessId } = blanked(taken) ?? {};
+    const { RemotePort, LocalPort, ProcessId } = blanked(taken);
     assert.deepEqual([RemotePort, LocalPort, ProcessId], ['0', '22', 0]);
-    assert.ok(!('LocalPort' in (blanked({ ...taken, local: { address: '192.0.2.2' } }) ?? {})));
+    assert.ok(!('LocalPort' in blanked({ ...taken, local: { address: '192.0.2.2' } })));
   });
 
   it('forgets details', () => {
-    assert.equal(blanked({ remote: { address: 'fe80::7', port: 22, interfaceIndex: 2 } })?.ExtraDetails, undefined);
+    assert.equal(blanked({ remote: { address: 'fe80::7', port: 22, interfaceIndex: 2 } }).ExtraDetails, undefined);
   });
 
   it('tells them apart by everything but that', () => {
-    assert.deepEqual(connectionCreate.aggregate?.by, [
+    assert.deepEqual(aggregate.by, [
+      'RemoteAddress',
       'CommandLine',
       'Executable',
       'UserId',
       'Direction',
       'LocalAddress',
-      'RemoteAddress',
       'Protocol',
       'LocalPort',
       'RemotePort',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { MalformedRecordError } from '../../src/contract/collector.ts';
 import type { AuditEvent, Lookups, ProcessSeen, StartedProcess } from '../../src/contract/sources.ts';
+import { blanked } from '../../src/pipeline/element-table.ts';
 import { CONTAINER, look, records, SHA256 } from './samples.ts';
 
 const fromAudit = (change: Partial<AuditEvent> = {}) =>
@@ -139,8 +140,10 @@ describe('ProcessCreate from /proc', () => {
 });
 
 describe('ProcessCreate aggregated', () => {
+  const { aggregate = assert.fail() } = processCreate;
+
   it('forgets what tells occurrences apart', () => {
-    assert.deepEqual(processCreate.aggregate?.blank(fromAudit({ imaHash: 'sha1:0' }) ?? {}), {
+    assert.deepEqual(blanked(aggregate, fromAudit({ imaHash: 'sha1:0' }) ?? {}).payload, {
       Executable: '/usr/bin/ls',
       CommandLine: 'ls -l /tmp',
       ProcessId: 0,
@@ -153,11 +156,12 @@ describe('ProcessCreate aggregated', () => {
 
   it('forgets details of any other name, however it is called', () => {
     const ExtraDetails = JSON.parse('{ "__proto__": "a", "toString": "b" }');
-    assert.deepEqual(processCreate.aggregate?.blank({ ...fromAudit(), ExtraDetails }).ExtraDetails, undefined);
+    assert.deepEqual(blanked(aggregate, { ...fromAudit(), ExtraDetails }).payload.ExtraDetails, undefined);
   });
 
   it('tells them apart by command line, program, user, image and container', () => {
-    assert.deepEqual(processCreate.aggregate?.by, ['CommandLine', 'Executable', 'UserId', 'UserName', 'ExtraDetails']);
+    assert.deepEqual(aggregate.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
+    assert.deepEqual(aggregate.details, ['ContainerId', 'Sha256', 'Hash']);
   });
 
   it('asks the kernel for both ways to start a program', () => {

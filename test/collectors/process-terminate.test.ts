@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { processTerminate } from '../../src/collectors/process-terminate.ts';
 import type { ProcessEnded } from '../../src/contract/sources.ts';
+import { blanked } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 
 const fromExits = (change: Partial<ProcessEnded> = {}) =>
@@ -32,11 +33,12 @@ describe('ProcessTerminate', () => {
   });
 
   it('is the same as others of the program and the status', () => {
-    assert.deepEqual(processTerminate.aggregate?.by, ['Executable', 'ExitStatus']);
+    const { aggregate = assert.fail() } = processTerminate;
+    assert.deepEqual(aggregate.by, ['Executable', 'ExitStatus']);
     const alike = { Executable: '/usr/bin/ls', ProcessId: 0, ExitStatus: 137 };
-    assert.deepEqual(processTerminate.aggregate?.blank(fromExits() ?? {}), alike);
+    assert.deepEqual(blanked(aggregate, fromExits() ?? {}).payload, alike);
     const exited = processTerminate.from.exits?.({ ...byItself, pid: 7 }, look);
-    assert.deepEqual(processTerminate.aggregate?.blank(exited ?? {}), alike);
+    assert.deepEqual(blanked(aggregate, exited ?? {}).payload, alike);
   });
 
   it('asks audit for the starts, which name the program', () => {

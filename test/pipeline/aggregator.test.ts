@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { hours, minutes } from '../../src/base/duration.ts';
+import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { listeningPorts } from '../../src/collectors/listening-ports.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
@@ -18,6 +18,7 @@ import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { envelope } from '../../src/pipeline/envelope.ts';
 import { pack } from '../../src/pipeline/pack.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog, someSettings } from './memory-queues.ts';
+import { SimulatedFiles, seeded } from './simulated-files.ts';
 
 const NOON = new Date('2024-05-01T12:00:00.000Z');
 const at = (second: number) => new Date(NOON.getTime() + second * 1_000);
@@ -50,26 +51,57 @@ describe('Aggregator', () => {
   let settings: LiveSettings;
   let aggregator: Aggregator;
   let put: { queue: QueueName; event: OutgoingEvent }[];
+  let dropped: unknown[][];
+  let files: SimulatedFiles;
+  let logged: LogLine[];
   const others: Aggregator[] = [];
 
   const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
-  const create = () =>
-    new Aggregator({
+  const inQueue = (queue: QueueName) => put.filter((one) => one.queue === queue).length;
+  const queues = {
+    put: (queue: QueueName, events: readonly OutgoingEvent[]) =>
+      void put.push(...events.map((event) => ({ queue, event }))),
+    drop: (...drop: unknown[]) => void dropped.push(drop),
+    positions: (queue: QueueName) => ({ next: inQueue(queue), lasting: inQueue(queue) }),
+  };
+  const create = (change: Partial<ConstructorParameters<typeof Aggregator>[0]> = {}) => {
+    const created = new Aggregator({
       settings,
       clock: systemClock,
-      put: (queue, events) => put.push(...events.map((event) => ({ queue, event }))),
-      log: quietLog(),
+      queues,
+      directory: '/counts',
+      files,
+      log: quietLog(logged),
+      ...change,
     });
+    others.push(created);
+    return created;
+  };
+  /** Closes all windows, by a change of their interval. */
+  const flush = () => {
+    const interval = (settings.current().aggregation.ProcessCreate?.interval ?? 0) + 1_000;
+    settings.replace({ ...settings.current(), aggregation: aggregation(true, milliseconds(interval)) });
+  };
+  /** Another run on the same disk; the one before it is forgotten, as by kill -9. */
+  const restart = async () => {
+    for (const other of others.splice(0)) void other;
+    settings = liveSettings(settings.current());
+    aggregator = create();
+    await aggregator.start();
+  };
 
   beforeEach(async () => {
     time = sinon.useFakeTimers({ now: NOON });
     settings = liveSettings({ priorities: { ProcessCreate: 'Low' }, aggregation: aggregation() });
     put = [];
+    dropped = [];
+    logged = [];
+    files = new SimulatedFiles(seeded(1));
     aggregator = create();
     await aggregator.start();
   });
   afterEach(async () => {
-    for (const started of [aggregator, ...others.splice(0)]) await started.stop();
+    for (const started of others.splice(0)) await started.stop();
     time.restore();
   });
 
@@ -81,7 +113,7 @@ describe('Aggregator', () => {
     aggregator.add(processCreate, 'Low', process({ ProcessId: 1, ExtraDetails: { Terminal: 'pts0' } }), at(5));
     aggregator.add(processCreate, 'Low', process({ ProcessId: 2 }), at(2));
     aggregator.add(processCreate, 'Low', process({ ProcessId: 3 }), at(9));
-    await aggregator.stop();
+    flush();
     assert.equal(put.length, 1);
     assert.deepEqual(
       [put[0]?.queue, put[0]?.event.name, put[0]?.event.elements, put[0]?.event.occurrences],
@@ -110,7 +142,7 @@ describe('Aggregator', () => {
       aggregator.add(processCreate, 'Low', process(), NOON);
       aggregator.add(processCreate, 'Low', process({ [field]: value }), NOON);
       aggregator.add(processCreate, 'Low', process(), NOON);
-      await aggregator.stop();
+      flush();
       assert.deepEqual(hits(), [2, 1]);
     });
   }
@@ -118,7 +150,7 @@ describe('Aggregator', () => {
   it('does not mistake fields that run into one another', async () => {
     aggregator.add(processCreate, 'Low', process({ CommandLine: 'a","b', Executable: 'c' }), NOON);
     aggregator.add(processCreate, 'Low', process({ CommandLine: 'a', Executable: 'b","c' }), NOON);
-    await aggregator.stop();
+    flush();
     assert.deepEqual(hits(), [1, 1]);
   });
 
@@ -190,19 +222,10 @@ describe('Aggregator', () => {
     assert.deepEqual(put, []);
   });
 
-  it('queues what it has counted when it stops, once', async () => {
-    aggregator.add(processCreate, 'High', process(), NOON);
-    await aggregator.stop();
-    await aggregator.stop();
-    assert.deepEqual(
-      put.map(({ queue }) => queue),
-      ['High'],
-    );
-  });
-
   it('stops before it was started, and loses nothing', async () => {
     const other = create();
     other.add(processCreate, 'Low', process(), NOON);
+    await other.stop();
     await other.stop();
     assert.deepEqual(hits(), [1]);
   });
@@ -216,39 +239,65 @@ describe('Aggregator', () => {
     assert.deepEqual(aggregator.pending('High'), {});
   });
 
-  it('flushes early at ten thousand distinct elements', () => {
+  it('lets the least frequent leave early when there are too many, the oldest of them first', () => {
     const small = (n: number) => process({ Executable: '/bin/ls', CommandLine: `${n}`, UserName: undefined });
-    for (let n = 0; n < 9_999; n += 1) aggregator.add(processCreate, 'Low', small(n), NOON);
+    const frequent = [1, 4_999, 9_998];
+    for (let n = 0; n < 10_000; n += 1) aggregator.add(processCreate, 'Low', small(n), at(n));
+    for (const n of frequent) aggregator.add(processCreate, 'Low', small(n), NOON);
     assert.equal(put.length, 0);
-    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 9_999, elements: 9_999 } });
-    aggregator.add(processCreate, 'Low', small(9_999), NOON);
-    assert.equal(elements().length, 10_000);
-    assert.deepEqual(aggregator.pending('Low'), {});
+    aggregator.add(processCreate, 'Low', small(10_000), at(10_000));
+    assert.equal(elements().length, 2_501);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 7_503, elements: 7_500 } });
+    const left = elements().map(({ CommandLine }) => Number(CommandLine));
+    assert.deepEqual(left.slice(0, 3), [0, 2, 3]);
+    assert.equal(left.at(-1), 2_501);
+    aggregator.add(processCreate, 'Low', small(1), NOON); // is still counted
+    aggregator.add(processCreate, 'Low', small(0), NOON); // comes anew
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 7_505, elements: 7_501 } });
   });
 
-  it('flushes early at a megabyte, and miscounts none', async () => {
+  it('holds a megabyte at most, whatever comes, and miscounts none', () => {
     const long = 'x'.repeat(131_072);
     let most = 0;
     for (let n = 0; n < 100; n += 1) {
       for (let hit = 0; hit < 2; hit += 1)
         aggregator.add(processCreate, 'Low', process({ CommandLine: `${long} ${n}` }), NOON);
-      const { occurrences, elements: pending } = aggregator.pending('Low').ProcessCreate ?? {
-        occurrences: 0,
-        elements: 0,
-      };
+      const { occurrences = 0, elements: pending = 0 } = aggregator.pending('Low').ProcessCreate ?? {};
       most = Math.max(most, pending);
       const queued = put.reduce((all, { event }) => all + event.occurrences, 0);
       assert.equal(queued + occurrences, 2 * (n + 1));
     }
     assert.equal(most, 7); // an eighth goes beyond a megabyte
-    await aggregator.stop();
+    flush();
     assert.equal(
       hits().reduce((all, n) => all + n, 0),
       200,
     );
   });
 
-  it('flushes the window that holds most when all together hold a megabyte', () => {
+  it('holds half of what the queues may take, when that is less', () => {
+    settings.replace({ ...settings.current(), maxLocalCacheSizeInBytes: 8192 });
+    const command = (n: number) => process({ CommandLine: `${'x'.repeat(400)} ${n}` });
+    for (let n = 0; n < 50; n += 1) aggregator.add(processCreate, 'Low', command(n), NOON);
+    assert.ok((aggregator.pending('Low').ProcessCreate?.elements ?? 0) <= 8);
+    const one = process({ CommandLine: 'x'.repeat(5_000) });
+    aggregator.add(processCreate, 'Low', one, NOON);
+    aggregator.add(processCreate, 'Low', one, NOON);
+    assert.deepEqual(aggregator.pending('Low'), {});
+    assert.equal(
+      hits().reduce((all, n) => all + n, 0),
+      52,
+    );
+  });
+
+  it('lets go of what is too much when the queues may take less', () => {
+    for (let n = 0; n < 50; n += 1)
+      aggregator.add(processCreate, 'Low', process({ CommandLine: `${'x'.repeat(400)} ${n}` }), NOON);
+    settings.replace({ ...settings.current(), maxLocalCacheSizeInBytes: 8192 });
+    assert.ok((aggregator.pending('Low').ProcessCreate?.elements ?? 0) <= 8);
+  });
+
+  it('takes room from the window that holds most', () => {
     const other = triggered({ ...processCreate, name: 'ProcessTerminate' } as unknown as Parameters<
       typeof triggered
     >[0]);
@@ -257,16 +306,19 @@ describe('Aggregator', () => {
     for (let n = 0; n < 4; n += 1) aggregator.add(other, 'Low', process({ CommandLine: `${long} ${n}` }), NOON);
     assert.deepEqual(
       put.map(({ event }) => event.name),
-      Array.from({ length: 7 }, () => 'ProcessCreate'),
+      Array.from({ length: 4 }, () => 'ProcessCreate'),
     );
-    assert.deepEqual(aggregator.pending('Low'), { ProcessTerminate: { occurrences: 4, elements: 4 } });
+    assert.deepEqual(aggregator.pending('Low'), {
+      ProcessCreate: { occurrences: 3, elements: 3 },
+      ProcessTerminate: { occurrences: 4, elements: 4 },
+    });
   });
 
   it('tells long commands apart by their last character, and lone surrogates from one another', async () => {
     const long = 'x'.repeat(5_000);
     for (const command of [`${long}a`, `${long}b`, `${long}\ud800`, `${long}\ud801`, `${long}\ufffd`, `${long}a`])
       aggregator.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
-    await aggregator.stop();
+    flush();
     assert.deepEqual(hits(), [2, 1, 1, 1, 1]);
   });
 
@@ -296,7 +348,7 @@ describe('Aggregator', () => {
             expected.set(command, (expected.get(command) ?? 0) + 1);
           }
         }
-        await one.stop();
+        flush();
         const counted = elements().map(({ CommandLine, ExtraDetails }) => [
           CommandLine,
           Number((ExtraDetails as Payload).HitCount),
@@ -317,7 +369,7 @@ describe('Aggregator', () => {
 
   it('fills its events well', async () => {
     for (let n = 0; n < 500; n += 1) aggregator.add(processCreate, 'Low', process({ CommandLine: `ls ${n}` }), NOON);
-    await aggregator.stop();
+    flush();
     for (const { event } of put.slice(0, -1)) assert.ok(event.json.length > 6_500, String(event.json.length));
   });
 
@@ -325,7 +377,7 @@ describe('Aggregator', () => {
     for (let n = 0; n < 500; n += 1) {
       aggregator.add(processCreate, 'Low', process({ CommandLine: `ls ${'x'.repeat(n)}` }), NOON);
     }
-    await aggregator.stop();
+    flush();
     for (const { event } of put) assert.ok(fitsUncut(event));
   });
 
@@ -349,7 +401,7 @@ describe('Aggregator', () => {
     const long = 'x'.repeat(20_000);
     for (const command of ['a', long, 'b'])
       aggregator.add(processCreate, 'Low', process({ CommandLine: command }), NOON);
-    await aggregator.stop();
+    flush();
     assert.deepEqual(
       envelopes().map(({ Payload: payload }) => payload.map(({ CommandLine }: Payload) => CommandLine)),
       [['a'], [long], ['b']],
@@ -357,7 +409,7 @@ describe('Aggregator', () => {
   });
 
   it('refuses what has no valid time, and goes on', () => {
-    for (const time of [Number.NaN, 8.64e15, -8.64e15])
+    for (const time of [Number.NaN, 2 ** 51, -8.64e15])
       assert.throws(() => aggregator.add(processCreate, 'Low', process(), new Date(time)), RangeError);
     const endless: Record<string, unknown> = process();
     endless.Executable = endless;
@@ -367,25 +419,21 @@ describe('Aggregator', () => {
     assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
   });
 
-  it('flushes when it stops although its loop meets nothing but defects', async () => {
-    const logged: LogLine[] = [];
+  it('keeps its counts when it stops although its loop meets nothing but defects', async () => {
     const broken = { ...systemClock, sleep: sinon.stub().rejects(new Error('a defect')) };
     broken.sleep.onSecondCall().callsFake(systemClock.sleep).onCall(3).callsFake(systemClock.sleep);
-    const other = new Aggregator({
-      settings,
-      clock: broken,
-      put: (queue, events) => put.push(...events.map((event) => ({ queue, event }))),
-      log: quietLog(logged),
-    });
+    files = new SimulatedFiles(seeded(2));
+    const other = create({ clock: broken });
     await other.start();
     other.add(processCreate, 'Low', process(), NOON);
     await time.tickAsync(1_500);
     await other.stop();
-    assert.deepEqual(hits(), [1]);
     assert.deepEqual(
       logged.map(({ level, id }) => [level, id]),
       [['error', 'INTERNAL']],
     );
+    await restart();
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
   });
 
   it('refuses an event that cannot be aggregated', () => {

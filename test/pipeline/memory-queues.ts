@@ -8,7 +8,7 @@ import type { Settings } from '../../src/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
 import type { EventQueues } from '../../src/pipeline/queue.ts';
 
-type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'settle' | 'waiting' | 'onPut'>;
+type Queues = Pick<EventQueues, 'put' | 'drop' | 'take' | 'settle' | 'waiting' | 'positions' | 'onPut'>;
 
 /** Queues that forget: what EventQueues promises, without a disk and without a limit. */
 export class MemoryQueues implements Queues {
@@ -64,6 +64,11 @@ export class MemoryQueues implements Queues {
       elements: events.reduce((all, { elements }) => all + elements, 0),
       bytes: events.reduce((all, { json }) => all + Buffer.byteLength(json), 0),
     };
+  }
+
+  positions(queue: QueueName): { next: number; lasting: number } {
+    const { length } = this.put_[queue];
+    return { next: length, lasting: length };
   }
 
   onPut(listener: () => void): void {

@@ -25,7 +25,7 @@ const commands = triggered({
   ...declared,
   name: 'Commands',
   auditRules: [{ syscalls: ['execve'] }],
-  aggregate: { by: ['Text'], blank: (payload) => payload },
+  aggregate: { by: ['Text'], blank: {} },
   from: {
     audit: ({ commandLine: text = '' }, look) => {
       if (text === 'broken') throw new MalformedRecordError('pid is missing');

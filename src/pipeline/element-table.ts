@@ -1,0 +1,136 @@
+import type { Aggregation } from '../contract/collector.ts';
+import type { Payload } from '../contract/event.ts';
+
+/** Payloads that say the same, counted. */
+export interface Element {
+  /**
+   * What they say. Its texts are its own: a payload's are mostly parts of a record's text, and V8 keeps the whole record
+   * in memory as long as one of its parts is held.
+   */
+  readonly payload: Payload;
+  /** Of the payload's JSON. */
+  readonly bytes: number;
+  hits: number;
+  /** Milliseconds since the Unix epoch. */
+  first: number;
+  last: number;
+  /** Which one it is in the file of the log that is being written; −1 when it isn't in there. */
+  number: number;
+  /** Whether its counts have changed since they were last written. */
+  changed: boolean;
+}
+
+/** With more elements that are alike in their first field, they are looked up by a text made of the others. */
+const CROWD = 8;
+
+type Bucket = Element[] | Map<string, Element>;
+
+/**
+ * Finds the element that says the same as a payload, and no other.
+ *
+ * This is done for every program that starts, so a payload whose element is known is only compared, field by field:
+ * nothing is copied, composed or hashed. Elements lie in buckets by their first field. A bucket never gets long, whoever
+ * chooses what the payloads say.
+ */
+export class ElementTable {
+  readonly #rule: Aggregation<Payload>;
+  readonly #first: string;
+  readonly #others: readonly string[];
+  readonly #details: readonly string[];
+  readonly #buckets = new Map<unknown, Bucket>();
+
+  constructor(rule: Aggregation<Payload>) {
+    this.#rule = rule;
+    [this.#first = '', ...this.#others] = rule.by;
+    this.#details = rule.details ?? [];
+  }
+
+  find(payload: Payload): Element | undefined {
+    const blank = blankOf(this.#rule, payload);
+    const bucket = this.#buckets.get(fieldOf(payload, blank, this.#first));
+    if (bucket === undefined) return undefined;
+    if (bucket instanceof Map) return bucket.get(this.#keyOf(payload, blank));
+    for (const element of bucket) if (this.#isAlike(element.payload, payload, blank)) return element;
+    return undefined;
+  }
+
+  add(element: Element): void {
+    const { payload } = element;
+    const first = payload[this.#first];
+    let bucket = this.#buckets.get(first);
+    if (bucket === undefined) {
+      bucket = [];
+      this.#buckets.set(first, bucket);
+    } else if (!(bucket instanceof Map) && bucket.length >= CROWD) {
+      bucket = new Map(bucket.map((one) => [this.#keyOf(one.payload, NOTHING), one]));
+      this.#buckets.set(first, bucket);
+    }
+    if (bucket instanceof Map) bucket.set(this.#keyOf(payload, NOTHING), element);
+    else bucket.push(element);
+  }
+
+  delete({ payload }: Element): void {
+    const first = payload[this.#first];
+    const bucket = this.#buckets.get(first);
+    if (bucket instanceof Map) bucket.delete(this.#keyOf(payload, NOTHING));
+    else if (bucket !== undefined) {
+      const at = bucket.findIndex((one) => one.payload === payload);
+      if (at >= 0) bucket.splice(at, 1);
+    }
+    if (bucket !== undefined && (bucket instanceof Map ? bucket.size : bucket.length) === 0)
+      this.#buckets.delete(first);
+  }
+
+  #isAlike(known: Payload, payload: Payload, blank: Payload): boolean {
+    for (const field of this.#others) if (known[field] !== fieldOf(payload, blank, field)) return false;
+    const { ExtraDetails: details } = payload;
+    const { ExtraDetails: knownDetails } = known;
+    if (details === undefined && knownDetails === undefined) return true;
+    for (const name of this.#details) if (detail(knownDetails, name) !== detail(details, name)) return false;
+    return true;
+  }
+
+  /** JSON, so that no fields run into one another. What is absent differs from every text. */
+  #keyOf(payload: Payload, blank: Payload): string {
+    const { ExtraDetails: details } = payload;
+    return JSON.stringify([
+      ...this.#others.map((field) => fieldOf(payload, blank, field)),
+      ...this.#details.map((name) => detail(details, name)),
+    ]);
+  }
+}
+
+/**
+ * What occurrences like this one say together: without what tells them apart.
+ *
+ * @throws TypeError when it cannot be written as JSON
+ */
+export function blanked(rule: Aggregation<Payload>, payload: Payload): { payload: Payload; bytes: number } {
+  const { ExtraDetails: details, ...fields } = payload;
+  const alike: Record<string, unknown> = { ...fields, ...blankOf(rule, payload) };
+  for (const field in alike) if (alike[field] === null) delete alike[field];
+  const kept = (rule.details ?? [])
+    .map((name) => [name, detail(details, name)])
+    .filter(([, fact]) => fact !== undefined);
+  if (kept.length > 0) alike.ExtraDetails = Object.fromEntries(kept);
+  const json = JSON.stringify(alike);
+  return { payload: JSON.parse(json) as Payload, bytes: Buffer.byteLength(json) };
+}
+
+const NOTHING: Payload = {};
+
+const blankOf = ({ blank }: Aggregation<Payload>, payload: Payload): Payload =>
+  typeof blank === 'function' ? blank(payload) : blank;
+
+/** A field as an element has it. */
+function fieldOf(payload: Payload, blank: Payload, field: string): unknown {
+  const instead = blank[field];
+  return instead === undefined ? payload[field] : instead === null ? undefined : instead;
+}
+
+/** Details come from outside: of a name such as `toString` it is the own member that counts. */
+function detail(details: unknown, name: string): unknown {
+  if (details === undefined) return undefined;
+  const fact = (details as Payload)[name];
+  return typeof fact === 'string' ? fact : undefined;
+}
