@@ -212,7 +212,7 @@ export class Aggregator implements Service {
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
     for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
-    if (this.#windowLog.owes) this.#save();
+    if (this.#tryAgainAt <= now) this.#save();
     if (this.#syncAt <= now) await this.#sync();
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
@@ -249,10 +249,11 @@ export class Aggregator implements Service {
     if (events.length === 0) return;
     const { queue, kind } = window;
     const now = this.#clock.monotonic();
-    const mayWait = now - this.#waitedAt >= SYNC_WITHIN;
-    if (mayWait) this.#waitedAt = now;
+    const leavesEarly = events.reduce((all, { elements }) => all + elements.length, 0) < window.elements.size;
+    const waits = !leavesEarly || now - this.#waitedAt >= SYNC_WITHIN; // whoever makes a table overflow may do it often
+    if (waits) this.#waitedAt = now;
     let { next } = this.#queues.positions(queue);
-    const error = this.#windowLog.leave(queue, events, mayWait);
+    const error = this.#windowLog.leave(queue, events, waits);
     const time = this.#clock.now();
     for (const [index, { id, elements }] of events.entries()) {
       for (const element of elements) window.remove(element);

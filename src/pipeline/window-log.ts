@@ -26,8 +26,8 @@
  *      which position the first of them will have. If its position has been given away, an event is in the queue, and its
  *      elements have left; if not, it isn't, and they are still here. `ended` corrects the positions of the events behind
  *      one that was dropped (and counted by the queue), or that another event got in between.
- *   4. A `leave` is synced before its events are put, at most once a second; and no file that has one is given up until
- *      the queue has synced its events.
+ *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second; and no file
+ *      that has one is given up until the queue has synced its events.
  *
  * What a crash at each point leaves. A *kill* ends the process, a *power cut* also takes what was not synced.
  *
@@ -36,8 +36,8 @@
  *               synced.
  *   leave       One write, a sync, then the events are put one by one. Killed or cut before an event is put: it is put,
  *               with the same id, when the log is opened next. After it: it isn't. Cut while the queue has not synced it:
- *               it is put again, with the same id. When leaves follow one another within a second, a power cut can take a
- *               leave and keep its events: they are repeated.
+ *               it is put again, with the same id. Of a table that overflows several times within a second, a power cut
+ *               can take the leave and keep the events: they are repeated.
  *   rewrite     Killed or cut in it: the new file isn't complete, and the old one counts.
  *   open        Only reads. What it has found is then written anew, and events that have yet to be put leave anew.
  *               Killed or cut in it: the next one comes to the same result.
