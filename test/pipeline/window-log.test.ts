@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import fc from 'fast-check';
+import { hours } from '../../src/base/duration.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import { Window } from '../../src/pipeline/window.ts';
+import { type Leaving, LOG_HEAD, WindowLog } from '../../src/pipeline/window-log.ts';
+import { countingParts } from './count-writer.ts';
+import { assertClosed, contents, HandClock } from './queue-fixture.ts';
+import { SimulatedFiles, seeded, systemError } from './simulated-files.ts';
+
+const ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
+
+describe('WindowLog', () => {
+  let files: SimulatedFiles;
+  let windows: Window[];
+  let log: WindowLog;
+  let positions: { next: number; lasting: number };
+  const clock = new HandClock();
+
+  const reopen = () => {
+    log = new WindowLog({ files, folder: '/log', windows: () => windows, positions: () => positions, clock });
+    windows = [];
+    return log.open();
+  };
+  const begin = (name = 'ProcessCreate') => {
+    const window = new Window({
+      kind: { name, category: 'Triggered', type: 'Security', version: '1.0' },
+      queue: 'Low',
+      interval: hours(1),
+      closesAt: hours(1),
+    });
+    windows.push(window);
+    return window;
+  };
+  const add = (window: Window, text: string, hits = 1) => {
+    const payload: Payload = { CommandLine: text };
+    const element = {
+      payload,
+      bytes: JSON.stringify(payload).length,
+      hits,
+      first: 5,
+      last: 7,
+      number: -1,
+      changed: false,
+    };
+    window.add(element);
+    return element;
+  };
+  const leave = (window: Window, ...elements: Leaving['elements'][number][]) =>
+    log.leave('Low', [{ id: ID, window, elements }], true);
+  const paths = () => [...files.files.keys()].sort();
+  const file = (index = -1) => files.files.get(paths().at(index) ?? '') ?? assert.fail();
+  const found = () => {
+    const {
+      found: { windows: all, lost },
+    } = reopen();
+    const counts = all.flatMap(({ elements }) => elements.map(({ payload, hits }) => [payload.CommandLine, hits]));
+    return {
+      counts: Object.fromEntries(counts),
+      lost,
+      leaving: all.flatMap(({ leaving }) => leaving.map(({ id }) => id)),
+    };
+  };
+
+  beforeEach(() => {
+    files = new SimulatedFiles(seeded(1));
+    positions = { next: 0, lasting: 0 };
+    reopen();
+  });
+
+  it('gives back windows and counts', () => {
+    const window = begin();
+    const element = add(window, 'ls \ud800 é');
+    add(window, 'ps', 2 ** 40);
+    assert.equal(log.save(), undefined);
+    window.count(element, -(2 ** 50));
+    window.count(element, 2 ** 50);
+    assert.equal(log.save(), undefined);
+    const {
+      found: {
+        windows: [one = assert.fail()],
+        lost,
+        keptAside,
+      },
+    } = reopen();
+    assert.deepEqual([lost, keptAside], [0, []]);
+    assert.deepEqual(
+      [one.kind.name, one.queue, one.interval, one.closesAt],
+      ['ProcessCreate', 'Low', hours(1), hours(1)],
+    );
+    assert.deepEqual(
+      one.elements.map(({ payload, hits, first, last }) => [payload.CommandLine, hits, first, last]),
+      [
+        ['ls \ud800 é', 3, -(2 ** 50), 2 ** 50],
+        ['ps', 2 ** 40, 5, 7],
+      ],
+    );
+  });
+
+  it('writes what has changed in one small write, and nothing when nothing has', () => {
+    const window = begin();
+    const element = add(window, 'ls');
+    log.save();
+    const before = files.bytesWritten;
+    for (let n = 0; n < 20_000; n += 1) window.count(element, n);
+    log.save();
+    log.save();
+    assert.equal(files.counts.append, 2);
+    assert.ok(files.bytesWritten - before < 32, String(files.bytesWritten - before));
+  });
+
+  it('is written anew before it has grown out of proportion, and the old file goes when the new one lasts', async () => {
+    const window = begin();
+    const element = add(window, 'ls');
+    for (let n = 0; n < 3_000; n += 1) {
+      window.count(element, n);
+      log.save();
+      assert.ok(file().data.length < 20_000);
+      if (n % 100 === 0) await log.sync();
+    }
+    await log.sync();
+    assert.equal(paths().length, 1);
+    assert.deepEqual(found(), { counts: { ls: 3_001 }, lost: 0, leaving: [] });
+  });
+
+  it('does not give up a file whose events the queue has not synced yet', () => {
+    const [window, other] = [begin(), begin('ProcessTerminate')];
+    const [element, stays] = [add(window, 'ls'), add(other, 'ps')];
+    log.save();
+    leave(window, element);
+    window.remove(element);
+    for (let n = 0; n < 3_000; n += 1) {
+      other.count(stays, n);
+      log.save();
+    }
+    assert.equal(paths().length, 1);
+    assert.deepEqual(found(), { counts: { ls: 1, ps: 3_001 }, lost: 0, leaving: [ID] });
+  });
+
+  it('knows by the position of the queue what has left', () => {
+    const window = begin();
+    const [a, b, c] = [add(window, 'a'), add(window, 'b'), add(window, 'c')];
+    log.leave(
+      'Low',
+      [a, b].map((one) => ({ id: ID, window, elements: [one] })),
+      true,
+    );
+    assert.deepEqual(found(), { counts: { a: 1, b: 1, c: 1 }, lost: 0, leaving: [ID, ID] });
+    positions.next = 1;
+    assert.deepEqual(found(), { counts: { b: 1, c: 1 }, lost: 0, leaving: [ID] });
+    positions.next = 2;
+    assert.deepEqual(found(), { counts: { c: 1 }, lost: 0, leaving: [] });
+    assert.ok(c.number >= 0);
+  });
+
+  it('knows what the queue has dropped', () => {
+    const window = begin();
+    const [a, b] = [add(window, 'a'), add(window, 'b')];
+    log.leave(
+      'Low',
+      [a, b].map((one) => ({ id: ID, window, elements: [one] })),
+      true,
+    );
+    log.ended(0, 'Low'); // dropped: the position is still the same
+    assert.deepEqual(found(), { counts: { b: 1 }, lost: 0, leaving: [ID] });
+    positions.next = 1;
+    assert.deepEqual(found(), { counts: {}, lost: 0, leaving: [] });
+  });
+
+  it('counts what is damaged, under whatever it knows of it', () => {
+    const window = begin();
+    const [a] = [add(window, 'aaaa'), add(window, 'bbbb', 10), add(window, 'cccc')];
+    log.save();
+    window.count(a, 6);
+    log.save();
+    const { data } = file();
+    for (const text of ['aaaa', 'bbbb']) data.writeUInt8(0, data.indexOf(text));
+    assert.deepEqual(found(), { counts: { cccc: 1 }, lost: 3, leaving: [] }); // two of a; of b only that it was there
+  });
+
+  it('leaves files alone that it cannot read', () => {
+    const ofVersion9 = Buffer.concat([LOG_HEAD.subarray(0, -1), Buffer.from([9])]);
+    for (const [name, data] of [
+      ['00000000000000ff.log', ofVersion9],
+      ['notes.txt', Buffer.from('mine')],
+    ] as const)
+      files.files.set(`/log/${name}`, { data, synced: 0, entrySynced: true });
+    assert.deepEqual(reopen().found.keptAside, ['00000000000000ff.log', 'notes.txt']);
+    add(begin(), 'ls');
+    log.save();
+    assert.ok(paths().includes('/log/0000000000000100.log'));
+    assert.ok(paths().includes('/log/00000000000000ff.log'));
+    assert.deepEqual(found().counts, { ls: 1 });
+  });
+
+  it('makes room for the truth on a full disk', () => {
+    const window = begin();
+    const elements = Array.from({ length: 50 }, (_, n) => add(window, `${n} ${'x'.repeat(100)}`));
+    log.save();
+    files.capacity = file().data.length;
+    assert.ok(leave(window, ...elements.slice(1)) !== undefined);
+    for (const element of elements.slice(1)) window.remove(element);
+    positions.next = 1;
+    assert.equal(log.save(), undefined);
+    assert.deepEqual(Object.keys(found().counts), [elements[0]?.payload.CommandLine]);
+  });
+
+  it('opens on a disk that cannot be read, with nothing', () => {
+    files.fault = (operation) => (operation === 'list' ? 'EACCES' : undefined);
+    const {
+      found: { windows: none },
+      error,
+    } = reopen();
+    assert.deepEqual([none, (error as NodeJS.ErrnoException).code], [[], 'EACCES']);
+    assert.equal(systemError('EACCES').code, 'EACCES');
+  });
+
+  it('reads whatever a file may hold, and never more than there is', () => {
+    const window = begin();
+    const elements = ['a', 'b', 'c', 'd'].map((text) => add(window, text, 3));
+    leave(window, ...elements.slice(0, 2));
+    for (const element of elements.slice(2)) window.count(element, 6);
+    log.save();
+    const whole = Buffer.from(file().data);
+    const change = fc.record({
+      at: fc.nat(whole.length - 1),
+      byte: fc.nat(255),
+      cut: fc.option(fc.nat(whole.length), { nil: undefined }),
+      more: fc.uint8Array({ maxLength: 40 }),
+    });
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), fc.nat(3), (changes, next) => {
+        let data = Buffer.from(whole);
+        for (const { at, byte, cut, more } of changes) {
+          if (at < data.length) data[at] = byte;
+          data = Buffer.concat([data.subarray(0, cut ?? data.length), more]);
+        }
+        file().data = data;
+        positions.next = next;
+        const { counts } = found();
+        for (const [text, hits] of Object.entries(counts)) {
+          assert.ok(['a', 'b', 'c', 'd'].includes(text));
+          assert.ok((hits as number) <= 4);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('a process that is killed while it counts', () => {
+  const writer = fileURLToPath(new URL('./count-writer.js', import.meta.url));
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-counts-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('has counted all that it said it had, once', async function () {
+    this.timeout(60_000);
+    const random = seeded(7);
+    let told = 0;
+    for (let run = 1; run <= 8; run += 1) {
+      told += await runUntilKilled(writer, folder, 20 + random() * 200);
+      const { queues, aggregator } = countingParts(folder);
+      await queues.start();
+      await aggregator.start();
+      assertClosed(queues);
+      const { totals } = queues.account('High');
+      const pending = aggregator.pending('High').ProcessCreate?.occurrences ?? 0;
+      const hits = contents(queues, 'High').reduce((all, { occurrences }) => all + occurrences, 0);
+      assert.equal(totals.collected, hits);
+      assert.ok(hits + pending >= told, `counted ${hits + pending}, told ${told}`);
+      assert.ok(hits + pending <= told + 20, `counted ${hits + pending}, told ${told}`); // one batch that it did not tell
+      told = hits + pending;
+      await aggregator.stop();
+      await queues.stop();
+      assert.ok(readdirSync(join(folder, 'aggregates')).length <= 2);
+    }
+  });
+});
+
+/** @returns the last number the process said it had counted */
+function runUntilKilled(script: string, folder: string, afterMs: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
+    let said = '';
+    child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), afterMs));
+    child.stdout.on('data', (data) => {
+      said += data;
+    });
+    child.on('error', reject);
+    child.on('close', () => resolve(Number(said.split('\n').at(-2) ?? 0)));
+  });
+}
