@@ -13,6 +13,7 @@ import type { LiveSettings } from '../../src/config/settings.ts';
 import { type TriggeredCollector, triggered } from '../../src/contract/collector.ts';
 import type { Payload, QueueName } from '../../src/contract/event.ts';
 import { sizeOf } from '../../src/contract/message.ts';
+import type { Settings } from '../../src/contract/settings.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { envelope } from '../../src/pipeline/envelope.ts';
@@ -55,6 +56,7 @@ describe('Aggregator', () => {
   let files: SimulatedFiles;
   let logged: LogLine[];
   const others: Aggregator[] = [];
+  let life = 0;
 
   const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
   const inQueue = (queue: QueueName) => put.filter((one) => one.queue === queue).length;
@@ -65,9 +67,15 @@ describe('Aggregator', () => {
     positions: (queue: QueueName) => ({ next: inQueue(queue), lasting: inQueue(queue) }),
   };
   const create = (change: Partial<ConstructorParameters<typeof Aggregator>[0]> = {}) => {
+    const mine = life;
+    const forever = new Promise<void>(() => {});
     const created = new Aggregator({
       settings,
-      clock: systemClock,
+      // Once its process has been killed, nothing wakes it.
+      clock: {
+        ...systemClock,
+        sleep: (...how) => systemClock.sleep(...how).then(() => (mine === life ? undefined : forever)),
+      },
       queues,
       directory: '/counts',
       files,
@@ -81,13 +89,6 @@ describe('Aggregator', () => {
   const flush = () => {
     const interval = (settings.current().aggregation.ProcessCreate?.interval ?? 0) + 1_000;
     settings.replace({ ...settings.current(), aggregation: aggregation(true, milliseconds(interval)) });
-  };
-  /** Another run on the same disk; the one before it is forgotten, as by kill -9. */
-  const restart = async () => {
-    for (const other of others.splice(0)) void other;
-    settings = liveSettings(settings.current());
-    aggregator = create();
-    await aggregator.start();
   };
 
   beforeEach(async () => {
@@ -419,6 +420,155 @@ describe('Aggregator', () => {
     assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
   });
 
+  describe('over a restart', () => {
+    const two = () => {
+      for (const CommandLine of ['ls', 'ls', 'ps'])
+        aggregator.add(processCreate, 'Low', process({ CommandLine }), NOON);
+    };
+    const PENDING = { ProcessCreate: { occurrences: 3, elements: 2 } };
+    /** As kill -9 between two turns of the event loop. */
+    const killed = async (change: Partial<Settings> = {}) => {
+      await Promise.resolve();
+      life += 1;
+      others.length = 0;
+      settings = liveSettings({ ...settings.current(), ...change });
+      aggregator = create();
+      await aggregator.start();
+    };
+
+    it('goes on counting, and closes the window when it would have closed', async () => {
+      two();
+      await time.tickAsync(minutes(20));
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), PENDING);
+      aggregator.add(processCreate, 'Low', process(), at(9));
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 4, elements: 2 } });
+      await time.tickAsync(minutes(40) - 1);
+      assert.deepEqual(put, []);
+      await time.tickAsync(1);
+      assert.deepEqual(hits(), [3, 1]);
+    });
+
+    it('keeps its counts at the end of a run, and queues nothing', async () => {
+      two();
+      await aggregator.stop();
+      await aggregator.stop();
+      assert.deepEqual(put, []);
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), PENDING);
+    });
+
+    it('queues them at the end of a run when they cannot be saved', async () => {
+      files.fault = (operation) => (operation === 'create' ? 'EROFS' : undefined);
+      two();
+      await aggregator.stop();
+      assert.deepEqual(hits(), [2, 1]);
+      assert.deepEqual(
+        logged.map(({ level, message }) => [level, message]),
+        [['error', 'Cannot save the counts of aggregated events; they are kept in memory. (EROFS: simulated)']],
+      );
+    });
+
+    it('says once that the disk refuses, and once that it does not any more', async () => {
+      files.fault = (operation) => (operation === 'create' ? 'ENOSPC' : undefined);
+      for (let n = 0; n < 5; n += 1) {
+        aggregator.add(processCreate, 'Low', process(), NOON);
+        await time.tickAsync(1_000);
+      }
+      files.fault = () => undefined;
+      await time.tickAsync(2_000);
+      assert.deepEqual(
+        logged.map(({ level }) => level),
+        ['error', 'info'],
+      );
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 5, elements: 1 } });
+    });
+
+    for (const [what, years] of [
+      ['back', -10],
+      ['forth', 10],
+    ] as const) {
+      it(`closes within an interval when the clock has been set ${what} by ten years`, async () => {
+        two();
+        await killed();
+        time.setSystemTime(Date.now() + years * 365 * hours(24));
+        await killed();
+        await time.tickAsync(hours(1));
+        assert.deepEqual(hits(), [2, 1]);
+      });
+    }
+
+    it('closes at once when it should have closed meanwhile', async () => {
+      two();
+      await Promise.resolve();
+      time.setSystemTime(Date.now() + hours(5));
+      await killed();
+      await time.tickAsync(0);
+      assert.deepEqual(hits(), [2, 1]);
+    });
+
+    for (const [what, change] of Object.entries({
+      'is off now': { priorities: { ProcessCreate: 'Off' } },
+      'has another priority now': { priorities: { ProcessCreate: 'High' } },
+      'has another interval now': { aggregation: aggregation(true, minutes(1)) },
+      'is not aggregated any more': { aggregation: aggregation(false) },
+      'is not known any more': { aggregation: {}, priorities: {} },
+    } satisfies Record<string, Partial<Settings>>)) {
+      it(`queues under the old priority what ${what}`, async () => {
+        two();
+        await killed(change);
+        assert.deepEqual(hits(), [2, 1]);
+        assert.deepEqual(
+          put.map(({ queue, event }) => [queue, event.name]),
+          [['Low', 'ProcessCreate']],
+        );
+        await killed();
+        assert.deepEqual(hits(), [2, 1]);
+        assert.deepEqual(aggregator.pending('Low'), {});
+      });
+    }
+
+    it('counts as corrupt what is damaged', async () => {
+      two();
+      await Promise.resolve();
+      const [file = assert.fail()] = files.files.values();
+      file.data.writeUInt8(0, file.data.indexOf('"ls"'));
+      await killed();
+      assert.deepEqual(dropped, [['Low', 'Unidentified', 'corrupt', 1]]); // of the damaged record, no more is known
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
+      assert.deepEqual(
+        logged.map(({ level }) => level),
+        ['error'],
+      );
+    });
+
+    it('writes once for all that is counted before the event loop goes on', async () => {
+      for (let n = 0; n < 20_000; n += 1) aggregator.add(processCreate, 'Low', process(), NOON);
+      await Promise.resolve();
+      assert.equal(files.counts.append, 1);
+      await time.tickAsync(5_000);
+      assert.deepEqual([files.counts.append, files.counts.sync], [1, 2]); // the file and its folder
+    });
+  });
+
+  it('counts any number that are alike in their first field, whatever they differ in', () => {
+    const differing = ['Executable', 'UserId', 'UserName'] as const;
+    const many = differing.flatMap((field) => Array.from({ length: 30 }, (_, n) => process({ [field]: `${n}` })));
+    const images = Array.from({ length: 30 }, (_, n) => process({ ExtraDetails: { Sha256: `${n}` } }));
+    for (let round = 0; round < 3; round += 1)
+      for (const payload of [...many, ...images]) aggregator.add(processCreate, 'Low', payload, NOON);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 360, elements: 120 } });
+    flush();
+    assert.ok(hits().every((n) => n === 3));
+  });
+
+  it('tells numbers from texts, and nothing from an empty text', () => {
+    for (const UserName of ['', undefined, '1', 1, 'undefined'])
+      for (let n = 0; n < 2; n += 1) aggregator.add(processCreate, 'Low', process({ UserName }), NOON);
+    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 10, elements: 5 } });
+  });
+
   it('keeps its counts when it stops although its loop meets nothing but defects', async () => {
     const broken = { ...systemClock, sleep: sinon.stub().rejects(new Error('a defect')) };
     broken.sleep.onSecondCall().callsFake(systemClock.sleep).onCall(3).callsFake(systemClock.sleep);
@@ -432,8 +582,9 @@ describe('Aggregator', () => {
       logged.map(({ level, id }) => [level, id]),
       [['error', 'INTERNAL']],
     );
-    await restart();
-    assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
+    const next = create({ settings: liveSettings(settings.current()) });
+    await next.start();
+    assert.deepEqual(next.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
   });
 
   it('refuses an event that cannot be aggregated', () => {
