@@ -128,7 +128,7 @@ function fieldOf(payload: Payload, blank: Payload, field: string): unknown {
   return instead === undefined ? payload[field] : instead === null ? undefined : instead;
 }
 
-/** Details come from outside: of a name such as `toString` it is the own member that counts. */
+/** A payload's ExtraDetails are texts by name. */
 function detail(details: unknown, name: string): unknown {
   if (details === undefined) return undefined;
   const fact = (details as Payload)[name];
