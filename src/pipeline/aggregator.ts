@@ -17,7 +17,7 @@ import { type StoreFiles, systemFiles } from './store-files.ts';
 import { Window } from './window.ts';
 import { type FoundWindow, LATEST, type Leaving, WindowLog } from './window-log.ts';
 
-/** Distinct elements a window may hold. Each costs some 400 bytes besides its text. */
+/** Distinct elements a window may hold. Each costs some 600 bytes besides its text. */
 const MOST_ELEMENTS = 10_000;
 /** Bytes of JSON that all windows together may hold, and what part of the room that the queues may take. */
 const MOST_BYTES_HELD = 1024 * 1024;

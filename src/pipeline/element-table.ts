@@ -59,9 +59,10 @@ export class ElementTable {
     const first = payload[this.#first];
     let bucket = this.#buckets.get(first);
     if (bucket === undefined) {
-      bucket = [];
-      this.#buckets.set(first, bucket);
-    } else if (!(bucket instanceof Map) && bucket.length >= CROWD) {
+      this.#buckets.set(first, [element]); // most stay alone: an empty list to push to would take room for seventeen
+      return;
+    }
+    if (!(bucket instanceof Map) && bucket.length >= CROWD) {
       bucket = new Map(bucket.map((one) => [this.#keyOf(one.payload, NOTHING), one]));
       this.#buckets.set(first, bucket);
     }
