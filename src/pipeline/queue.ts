@@ -10,6 +10,7 @@ import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.ts';
+import { Room } from './room.ts';
 import { recordSize } from './segment.ts';
 import { isFull, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
@@ -24,14 +25,6 @@ const SEGMENTS = 16;
 const SMALLEST_SEGMENT = 2048;
 const LARGEST_SEGMENT = 1024 * 1024;
 
-/** With this much room left, the size of the next checkpoints does not matter. */
-const AMPLE = 64 * 1024;
-/** Events that come faster than the disk syncs are dropped, when everything older than them would have to go. */
-const WAIT_AT_MOST_EVERY = milliseconds(100);
-
-/** What a checkpoint may grow by until the next time its size is looked at. */
-const GROWTH = 128;
-
 type Queued = Totals & {
   /** Elements that wait. */
   readonly queued: number;
@@ -40,8 +33,7 @@ type Queued = Totals & {
 /**
  * The events that wait to be sent: two queues on disk, within one limit.
  *
- * When they are full, the oldest of Low make room, and for High then the oldest of High; Low never takes room from
- * High. Room is made by the segment. Events that were taken to be sent are not touched.
+ * When they are full, old ones make room, see room.ts. Events that were taken to be sent are not touched.
  *
  * Nothing that happens to the disk gets out of `put`, `drop`, `take` and `settle`: it is counted, and logged once.
  */
@@ -52,12 +44,12 @@ export class EventQueues implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
+  readonly #room: Room;
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
   readonly #troubleAt: Partial<Record<QueueName, Duration>> = {};
-  #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #running: Promise<void> | undefined;
 
   constructor(options: {
@@ -79,7 +71,8 @@ export class EventQueues implements Service {
       High: open('High', () => this.#limit),
       Low: open('Low', () => this.#limit - this.#logs.High.bytes),
     };
-    this.#settings.onChange(() => this.#keepWithin(0));
+    this.#room = new Room(this.#logs, () => this.#limit, options.clock);
+    this.#settings.onChange(() => this.#keepWithin());
   }
 
   /**
@@ -97,7 +90,7 @@ export class EventQueues implements Service {
         throw this.#unusable(cause);
       }
     }
-    this.#keepWithin(0);
+    this.#keepWithin();
     const { signal } = this.#stop;
     this.#running = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
@@ -118,7 +111,7 @@ export class EventQueues implements Service {
       const jsonBytes = Buffer.byteLength(event.json);
       return { event, jsonBytes, recordBytes: recordSize(event.name, jsonBytes) };
     });
-    const room = this.#roomFor(queue, size(sized));
+    const room = this.#room.for(queue, size(sized));
     const { newest, others } = newestWithin(room, sized);
     this.#lose(queue, others, 'cacheFull');
     let error: unknown;
@@ -126,7 +119,7 @@ export class EventQueues implements Service {
     for (let at = 0; at < newest.length; ) {
       const batch = this.#logs[queue].fitting(newest, at, room);
       at += batch.length;
-      if (!this.#makeRoom(queue, size(batch))) {
+      if (!this.#room.make(queue, size(batch))) {
         this.#lose(queue, batch, 'cacheFull');
         continue;
       }
@@ -173,7 +166,7 @@ export class EventQueues implements Service {
    */
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason): void {
     const error = this.#logs[queue].settle(outcome);
-    this.#keepWithin(0);
+    this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
     if (error !== undefined) this.#sayHowItGoes(queue, error);
   }
@@ -252,42 +245,9 @@ export class EventQueues implements Service {
     }
   }
 
-  /** What a checkpoint for each queue, and the head of a new segment, shall always find. */
-  get #reserve(): number {
-    return 2 * (this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes + GROWTH);
-  }
-
-  /** How many of the `wanted` bytes of records there could be room for, were everything evicted that the rule allows. */
-  #roomFor(queue: QueueName, wanted: number): number {
-    const { High, Low } = this.#logs;
-    if (High.bytes + Low.bytes + wanted + AMPLE <= this.#limit) return wanted;
-    return this.#limit - this.#reserve - Low.pinnedBytes - (queue === 'High' ? High.pinnedBytes : High.bytes);
-  }
-
-  /** Makes room for `bytes` more by the rule above. @returns whether there is */
-  #makeRoom(queue: QueueName, bytes: number): boolean {
-    const { High, Low } = this.#logs;
-    if (High.bytes + Low.bytes + bytes + AMPLE <= this.#limit) return true;
-    const needed = bytes + this.#reserve;
-    const fits = () => High.bytes + Low.bytes + needed <= this.#limit;
-    if (fits()) return true;
-    const now = this.#clock.monotonic();
-    const waits = High.waits + Low.waits;
-    const mayWait = now - this.#waitedAt >= WAIT_AT_MOST_EVERY;
-    for (const log of [Low, High]) if (!fits()) log.reclaim(mayWait);
-    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(mayWait));
-    if (High.waits + Low.waits > waits) this.#waitedAt = now;
-    return fits();
-  }
-
   /** After a change of the limit, or after checkpoints have grown into the reserve. */
-  #keepWithin(bytes: number): void {
-    const { High, Low } = this.#logs;
-    const fits = () => High.bytes + Low.bytes + bytes <= this.#limit;
-    if (fits()) return;
-    for (const log of [Low, High]) log.reclaim(true);
-    for (const log of [Low, High]) while (!fits() && log.evict(true));
-    for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
+  #keepWithin(): void {
+    if (this.#room.keepWithin()) for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
   }
 
   #syncWithin(queue: QueueName, wait: Duration): void {
