@@ -1,6 +1,7 @@
 import {
   close,
   closeSync,
+  constants,
   fdatasync,
   fsync,
   fsyncSync,
@@ -38,7 +39,7 @@ export interface StoreFiles {
   syncNow(path: string): void;
 }
 
-/** A file that is being written, at its end only. */
+/** A file that is written at its end only, now and again: while it is synced and idle, it need not be held open. */
 export interface AppendFile {
   /** Writes all of it. When it throws, a part may have been written. `bytes` may be used again afterwards. */
   append(bytes: Buffer): void;
@@ -73,7 +74,7 @@ export const systemFiles: StoreFiles = {
     }
   },
 
-  create: (path) => new SystemAppendFile(openSync(path, 'ax', 0o600)),
+  create: (path) => new SystemAppendFile(path),
 
   remove: (path) => rmSync(path, { force: true }),
 
@@ -95,30 +96,43 @@ export const systemFiles: StoreFiles = {
     }),
 };
 
+/**
+ * Open only from an append to the sync after it: a file that is open for writing would keep the operator from remounting
+ * the disk read-only, and one that somebody deleted would be written for ever.
+ */
 class SystemAppendFile implements AppendFile {
-  readonly #file: number;
+  readonly #path: string;
+  #file: number | undefined;
   #syncing = 0;
+  #appends = 0;
   #closed = false;
 
-  constructor(file: number) {
-    this.#file = file;
+  constructor(path: string) {
+    this.#path = path;
+    this.#file = openSync(path, 'ax', 0o600);
   }
 
   append(bytes: Buffer): void {
+    const file = this.#opened();
+    this.#appends += 1;
     let written = 0;
-    while (written < bytes.length) written += writeSync(this.#file, bytes, written, bytes.length - written);
+    while (written < bytes.length) written += writeSync(file, bytes, written, bytes.length - written);
   }
 
   truncate(size: number): void {
-    ftruncateSync(this.#file, size);
+    this.#appends += 1;
+    ftruncateSync(this.#opened(), size);
   }
 
   sync(): Promise<void> {
+    const file = this.#file;
+    if (file === undefined) return Promise.resolve();
+    const appends = this.#appends;
     this.#syncing += 1;
     return new Promise((resolve, reject) => {
-      fdatasync(this.#file, (error) => {
+      fdatasync(file, (error) => {
         this.#syncing -= 1;
-        if (this.#closed) this.#release();
+        if (this.#closed || (error === null && appends === this.#appends)) this.#release();
         if (error) reject(error);
         else resolve();
       });
@@ -126,13 +140,20 @@ class SystemAppendFile implements AppendFile {
   }
 
   close(): void {
-    if (this.#closed) return;
     this.#closed = true;
     this.#release();
   }
 
+  /** Without O_CREAT: what was deleted meanwhile must not come back without its head. */
+  #opened(): number {
+    this.#file ??= openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
+    return this.#file;
+  }
+
   /** Closing a descriptor that another thread is syncing could make that thread sync a stranger's file. */
   #release(): void {
-    if (this.#syncing === 0) closeSync(this.#file);
+    if (this.#syncing > 0 || this.#file === undefined) return;
+    closeSync(this.#file);
+    this.#file = undefined;
   }
 }
