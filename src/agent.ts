@@ -51,7 +51,13 @@ export function agent(
     log: log.child({ part: 'configuration' }),
   });
   const { settings } = configuration;
-  const queues = new EventQueues({ directory: state('queues'), settings, clock, log: log.child({ part: 'queues' }) });
+  const queues = new EventQueues({
+    directory: state('queues'),
+    settings,
+    clock,
+    log: log.child({ part: 'queues' }),
+    changed: () => twin.changed(),
+  });
   const hub = new AzureHubClient({
     identity,
     ...local.hub,

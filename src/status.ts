@@ -43,6 +43,8 @@ export interface SecurityAgentStatus {
   readonly configuration: ConfigurationState;
   readonly collectors: Readonly<Record<string, CollectorStatus>>;
   readonly delivery: Delivery;
+  /** Where events wait; in memory they are lost if the agent ends. */
+  readonly store: { readonly place: 'disk' | 'memory'; readonly reason?: string };
   readonly credential: { readonly kind: string; readonly expiresAt?: string };
 }
 
@@ -75,7 +77,7 @@ export interface Observed {
   readonly lastRun: (event: string) => LastRun | undefined;
   /** How the streams stand that a Triggered collector can take its events from. */
   readonly streams: (names: readonly (keyof Streams)[]) => SourceStatus;
-  readonly queues: Pick<EventQueues, 'account' | 'waiting'>;
+  readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
   readonly hub: () => HubStatus;
@@ -86,9 +88,11 @@ export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const configuration = observed.configuration();
   const hub = observed.hub();
+  const store = observed.queues.store();
   const troubled =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
+    store.place === 'memory' ||
     hub.state === 'refused';
   const { kind, expiresAt } = hub.credential;
   return {
@@ -100,6 +104,7 @@ export function localStatus(observed: Observed): LocalStatus {
     configuration,
     collectors,
     delivery: delivery(observed),
+    store,
     credential: { kind, ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }) },
     hub: {
       state: hub.state,

@@ -34,6 +34,12 @@ function defaults(): Settings {
   return reading.settings;
 }
 
+const bound = (queues: EventQueues): Observed['queues'] => ({
+  account: (queue) => queues.account(queue),
+  waiting: (queue) => queues.waiting(queue),
+  store: () => queues.store(),
+});
+
 describe('the status', () => {
   let folder: string;
   let settings: LiveSettings;
@@ -160,6 +166,13 @@ describe('the status', () => {
     const full = accounts();
     assert.equal(full.collected, 213);
     assert.ok((full.dropped.cacheFull ?? 0) > 100 && full.waiting > 0, JSON.stringify(full));
+  });
+
+  it('is degraded while events wait in memory, and says why', () => {
+    assert.deepEqual(localStatus(observed).store, { place: 'disk' });
+    const store = { place: 'memory', reason: 'EROFS: read-only file system' } as const;
+    observed = { ...observed, queues: { ...bound(queues), store: () => store } };
+    assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
   });
 
   it('tells a queue of one priority from that of another, windows included', () => {
@@ -313,6 +326,7 @@ describe('the status', () => {
         'delivery',
         'startedAt',
         'state',
+        'store',
         'version',
       ]);
     });

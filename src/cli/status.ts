@@ -23,7 +23,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
 }
 
 function describe(status: LocalStatus): string[] {
-  const { hub, configuration, delivery } = status;
+  const { hub, configuration, delivery, store } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
@@ -36,6 +36,12 @@ function describe(status: LocalStatus): string[] {
         `${configuration.source}${configuration.desiredVersion === undefined ? '' : `, desired version ${configuration.desiredVersion}`}`,
       ],
       ['events', describeBooks(delivery)],
+      ...(store.place === 'disk'
+        ? []
+        : [
+            ['store', `in memory: ${store.reason}`],
+            ['', 'Make the disk writable; what waits in memory is lost if the agent ends before.'],
+          ]),
       [
         'messages',
         `${delivery.messagesSent} sent, ${delivery.messagesFailed} failed attempts${delivery.lastSentAt === undefined ? '' : `, last at ${delivery.lastSentAt}`}`,

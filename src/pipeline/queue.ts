@@ -10,20 +10,21 @@ import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.ts';
+import { FallbackFiles } from './fallback-files.ts';
 import { Room } from './room.ts';
 import { recordSize } from './segment.ts';
-import { isFull, SegmentLog, type SizedEvent } from './store.ts';
+import { isFull, type Place, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** How long what was written may stay unsynced (contract §6). */
 const SYNC_WITHIN: Readonly<Record<QueueName, Duration>> = { High: milliseconds(100), Low: seconds(1) };
 /** A disk that refuses now and again is in one trouble, not in many. */
 const TROUBLE_LASTS = seconds(10);
+/** How often a disk that refused is tried again. */
+const TRY_AGAIN_AFTER = seconds(1);
 
-/** Evicting frees a segment, so it is a small part of the room that a queue may take. */
-const SEGMENTS = 16;
-const SMALLEST_SEGMENT = 2048;
-const LARGEST_SEGMENT = 1024 * 1024;
+/** What can be wrong: the disk as such, or with one queue. */
+type Trouble = 'disk' | QueueName;
 
 type Queued = Totals & {
   /** Elements that wait. */
@@ -35,7 +36,8 @@ type Queued = Totals & {
  *
  * When they are full, old ones make room, see room.ts. Events that were taken to be sent are not touched.
  *
- * Nothing that happens to the disk gets out of `put`, `drop`, `take` and `settle`: it is counted, and logged once.
+ * Nothing that happens to the disk gets out of `put`, `drop`, `take` and `settle`: it is counted, and logged once. While
+ * the disk refuses to be written, events wait in memory; when it is full, new ones are dropped.
  */
 export class EventQueues implements Service {
   readonly name = 'queues';
@@ -43,13 +45,17 @@ export class EventQueues implements Service {
   readonly #settings: SettingsReader;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #files: FallbackFiles;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #room: Room;
+  readonly #changed: () => void;
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
-  readonly #troubleAt: Partial<Record<QueueName, Duration>> = {};
+  readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
+  #place: Place = 'disk';
+  #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
   #running: Promise<void> | undefined;
 
   constructor(options: {
@@ -58,27 +64,31 @@ export class EventQueues implements Service {
     clock: Clock;
     log: Logger;
     files?: StoreFiles;
+    /** Told when `store` has changed. */
+    changed?: () => void;
   }) {
     this.#directory = options.directory;
     this.#settings = options.settings;
     this.#clock = options.clock;
     this.#log = options.log;
-    const open = (queue: QueueName, room: () => number) =>
-      new SegmentLog(options.files ?? systemFiles, join(options.directory, queue.toLowerCase()), () =>
-        Math.min(Math.max(room() / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT),
-      );
-    this.#logs = {
-      High: open('High', () => this.#limit),
-      Low: open('Low', () => this.#limit - this.#logs.High.bytes),
-    };
-    this.#room = new Room(this.#logs, () => this.#limit, options.clock);
+    this.#changed = options.changed ?? (() => {});
+    this.#files = new FallbackFiles(options.files ?? systemFiles);
+    const log = (queue: QueueName) =>
+      new SegmentLog(this.#files, join(options.directory, queue.toLowerCase()), () => this.#room.segmentOf(queue));
+    this.#logs = { High: log('High'), Low: log('Low') };
+    this.#room = new Room(this.#logs, {
+      place: () => this.store().place,
+      most: () => this.#settings.current().maxLocalCacheSizeInBytes,
+      clock: options.clock,
+    });
     this.#settings.onChange(() => this.#keepWithin());
   }
 
   /**
    * Opens both queues as an earlier run left them, and begins to sync.
    *
-   * A disk that is full, failing or read-only now is no reason not to start: what is there can still be sent.
+   * A disk that is full, failing or read-only now is no reason not to start: what is there can still be sent, and what
+   * comes waits in memory unless the disk is full.
    * @throws AgentError when the directory cannot be used at all
    */
   async start(): Promise<void> {
@@ -99,10 +109,12 @@ export class EventQueues implements Service {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#running;
-    for (const queue of QUEUES) {
-      if (this.#running !== undefined) await this.#sync(queue);
-      this.#logs[queue].close();
+    if (this.#running !== undefined) {
+      this.#returnToDisk();
+      for (const queue of QUEUES) await this.#sync(queue);
+      this.#sayWhatIsLost();
     }
+    for (const queue of QUEUES) this.#logs[queue].close();
   }
 
   /** Takes events in. Synchronous: on return they are written, though not yet synced, or counted as dropped. */
@@ -129,7 +141,8 @@ export class EventQueues implements Service {
       error ??= refused;
     }
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (events.length > 0) this.#sayHowItGoes(queue, error); // last: a log line may come back as an event
+    if (events.length > 0) this.#say(queue, error); // last: a log line may come back as an event
+    this.#sayWhereEventsGo();
     if (stored > 0) for (const listener of this.#listeners) listener();
   }
 
@@ -153,7 +166,7 @@ export class EventQueues implements Service {
       return taken;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      this.#sayHowItGoes(queue, error);
+      this.#say(queue, error);
       return [];
     }
   }
@@ -168,7 +181,8 @@ export class EventQueues implements Service {
     const error = this.#logs[queue].settle(outcome);
     this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
-    if (error !== undefined) this.#sayHowItGoes(queue, error);
+    if (error !== undefined) this.#say(queue, error);
+    this.#sayWhereEventsGo();
   }
 
   /** What waits, taken events included. `bytes` are those of the events' JSON. */
@@ -192,26 +206,29 @@ export class EventQueues implements Service {
     return this.#logs[queue].positions;
   }
 
+  /** Where new events go, and why when that is not the disk. */
+  store(): { readonly place: Place; readonly reason?: string } {
+    return this.#files.refuses ? { place: 'memory', reason: messageOf(this.#files.refusal) } : { place: 'disk' };
+  }
+
   /** Called after events were taken in, from within `put`. */
   onPut(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
-  get #limit(): number {
-    return this.#settings.current().maxLocalCacheSizeInBytes;
-  }
-
   #open(queue: QueueName): void {
     const { found, error } = this.#logs[queue].open();
     const { events } = this.#logs[queue].waiting();
-    if (['EACCES', 'EPERM'].includes(errnoOf(error) ?? '')) throw error;
+    const { refusal } = this.#files;
+    if (['EACCES', 'EPERM'].includes(errnoOf(refusal) ?? '')) throw refusal;
     this.#log.debug({ queue, events }, 'Opened a queue.');
     if (found.keptAside.length > 0)
       this.#log.warn({ queue, files: found.keptAside }, 'Left files alone that this version cannot read.');
     if (found.corrupt > 0)
       this.#log.error({ queue, events, lost: found.corrupt }, 'Found a queue damaged; the rest of it is safe.');
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (error !== undefined) this.#sayHowItGoes(queue, error);
+    if (error !== undefined) this.#say(queue, error);
+    this.#sayWhereEventsGo();
   }
 
   #unusable(cause: unknown): AgentError {
@@ -234,7 +251,7 @@ export class EventQueues implements Service {
   /** A full disk is where High may take Low's room although the limit would allow for both. */
   #append(queue: QueueName, batch: readonly SizedEvent[]): unknown {
     const error = this.#logs[queue].append(batch);
-    const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict(true);
+    const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict('disk', true);
     return evicts ? this.#logs.High.append(batch) : error;
   }
 
@@ -261,10 +278,15 @@ export class EventQueues implements Service {
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
     let wait: number = hours(1);
+    if (this.#files.refuses && now - this.#triedDiskAt >= TRY_AGAIN_AFTER) this.#returnToDisk();
     for (const queue of QUEUES) {
       const left = (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now;
       if (left <= 0) await this.#sync(queue);
       wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
+    }
+    for (const what of Object.keys(this.#troubleAt) as Trouble[]) {
+      this.#say(what, what === 'disk' ? this.#files.refusal : undefined);
+      wait = Math.min(wait, TROUBLE_LASTS);
     }
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
   }
@@ -279,23 +301,68 @@ export class EventQueues implements Service {
       error ??= cannotSync;
     }
     this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
-    this.#sayHowItGoes(queue, error);
+    this.#say(queue, error);
+    this.#sayWhereEventsGo();
   }
 
-  /** Says once that a queue cannot be written or read, and once that it can again. */
-  #sayHowItGoes(queue: QueueName, error: unknown): void {
+  /** Moves what is in memory to the disk, should that take it. High first: on a full disk it may have Low's room. */
+  #returnToDisk(): void {
+    if (!this.#files.refuses) return;
+    this.#triedDiskAt = this.#clock.monotonic();
+    const { High, Low } = this.#logs;
+    const makesRoom = () => High.free(true) || Low.free(true) || Low.evict('disk', true);
+    for (const log of [High, Low]) {
+      let error = log.moveToDisk();
+      if (isFull(error) && makesRoom()) error = log.moveToDisk();
+      if (error !== undefined) return;
+    }
+    this.#files.accept();
+    for (const queue of QUEUES) {
+      this.#logs[queue].flush();
+      this.#syncWithin(queue, SYNC_WITHIN[queue]);
+    }
+    this.#keepWithin();
+  }
+
+  #sayWhereEventsGo(): void {
+    const { place } = this.store();
+    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', this.#files.refusal);
+    if (place === this.#place) return;
+    this.#place = place;
+    this.#changed();
+  }
+
+  /** Says once that something is wrong, and once that it no longer is. */
+  #say(what: Trouble, error: unknown): void {
     const now = this.#clock.monotonic();
-    const since = this.#troubleAt[queue];
+    const since = this.#troubleAt[what];
+    const about = what === 'disk' ? {} : { queue: what };
     if (error !== undefined) {
-      this.#troubleAt[queue] = now;
+      this.#troubleAt[what] = now;
       if (since === undefined)
-        this.#log.error({ queue, err: error }, 'Cannot write a queue; new events are dropped and counted.');
+        this.#log.error({ ...about, err: error }, SAID[what === 'disk' ? 'disk' : 'queue'].wrong);
     } else if (since !== undefined && now - since >= TROUBLE_LASTS) {
-      delete this.#troubleAt[queue];
-      this.#log.info({ queue }, 'Can write the queue again.');
+      delete this.#troubleAt[what];
+      this.#log.info(about, SAID[what === 'disk' ? 'disk' : 'queue'].mended);
     }
   }
+
+  #sayWhatIsLost(): void {
+    const lost = QUEUES.map((queue) => this.#logs[queue].eventsInMemory).reduce((all, events) => all + events, 0);
+    if (lost > 0) this.#log.error({ events: lost }, 'Could not write what waited in memory; it is lost.');
+  }
 }
+
+const SAID = {
+  disk: {
+    wrong: 'Cannot write to the disk; new events wait in memory, and are lost if the agent ends before it can.',
+    mended: 'Can write to the disk again; what waited in memory is there.',
+  },
+  queue: {
+    wrong: 'Cannot write a queue; new events are dropped and counted.',
+    mended: 'Can write the queue again.',
+  },
+} as const;
 
 const size = (events: readonly SizedEvent[]) => events.reduce((all, { recordBytes }) => all + recordBytes, 0);
 

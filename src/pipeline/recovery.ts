@@ -10,6 +10,8 @@ import type { AppendFile, StoreFiles } from './store-files.ts';
 export interface Segment {
   readonly number: number;
   readonly path: string;
+  /** Not on disk yet, since that refuses to be written. */
+  inMemory: boolean;
   /** Bytes on disk that count: the file may be longer, by a write that failed and could not be taken back. */
   size: number;
   /** The positions of its events, done ones included: from, inclusive, and to, exclusive. */
@@ -48,6 +50,7 @@ const nameOf = (number: number) => `${number.toString(16).padStart(16, '0')}.log
 export const emptySegment = (folder: string, number: number, position: number): Segment => ({
   number,
   path: join(folder, nameOf(number)),
+  inMemory: false,
   size: 0,
   from: position,
   to: position,

@@ -1,7 +1,15 @@
 import type { Clock } from '../base/clock.ts';
 import { milliseconds } from '../base/duration.ts';
 import type { QueueName } from '../contract/event.ts';
-import type { SegmentLog } from './store.ts';
+import type { Place, SegmentLog } from './store.ts';
+
+/** What the queues may take of memory while the disk cannot be written; as much again may be reserved for them to grow. */
+const IN_MEMORY = 1024 * 1024;
+
+/** Evicting frees a segment, so it is a small part of the room that a queue may take. */
+const SEGMENTS = 16;
+const SMALLEST_SEGMENT = 2048;
+const LARGEST_SEGMENT = 1024 * 1024;
 
 /** With this much room left, the size of the next checkpoints does not matter. */
 const AMPLE = 64 * 1024;
@@ -14,50 +22,82 @@ const GROWTH = 128;
 /**
  * The limit that the two queues share, and the rule by which they make room: the oldest of Low go first, for High then
  * the oldest of High; Low never takes room from High. Room is made by the segment.
+ *
+ * While the disk cannot be written, the same rule holds in memory for what is there, within a limit of its own. What
+ * comes back from there may take the disk beyond its limit until older events have made room, a moment later.
  */
 export class Room {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
-  readonly #limit: () => number;
+  readonly #place: () => Place;
+  readonly #most: () => number;
   readonly #clock: Clock;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
 
-  constructor(logs: Readonly<Record<QueueName, SegmentLog>>, limit: () => number, clock: Clock) {
+  /**
+   * @param place where new events go
+   * @param most bytes of disk
+   */
+  constructor(
+    logs: Readonly<Record<QueueName, SegmentLog>>,
+    { place, most, clock }: { place: () => Place; most: () => number; clock: Clock },
+  ) {
     this.#logs = logs;
-    this.#limit = limit;
+    this.#place = place;
+    this.#most = most;
     this.#clock = clock;
+  }
+
+  /** The largest that the next segment of a queue should become. */
+  segmentOf(queue: QueueName): number {
+    const place = this.#place();
+    const room = this.#limit(place) - (queue === 'Low' ? this.#logs.High.bytesIn(place) : 0);
+    return Math.min(Math.max(room / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
   }
 
   /** How many of the `wanted` bytes of records there could be room for, were everything evicted that the rule allows. */
   for(queue: QueueName, wanted: number): number {
+    const place = this.#place();
+    if (this.#used(place) + wanted + AMPLE <= this.#limit(place)) return wanted;
     const { High, Low } = this.#logs;
-    if (High.bytes + Low.bytes + wanted + AMPLE <= this.#limit()) return wanted;
-    return this.#limit() - this.#reserve - Low.pinnedBytes - (queue === 'High' ? High.pinnedBytes : High.bytes);
+    const ofHigh = queue === 'High' ? High.pinnedIn(place) : High.bytesIn(place);
+    return this.#limit(place) - this.#reserve - Low.pinnedIn(place) - ofHigh;
   }
 
   /** Makes room for `bytes` more. @returns whether there is */
   make(queue: QueueName, bytes: number): boolean {
-    const { High, Low } = this.#logs;
-    if (High.bytes + Low.bytes + bytes + AMPLE <= this.#limit()) return true;
+    const place = this.#place();
+    if (this.#used(place) + bytes + AMPLE <= this.#limit(place)) return true;
     const needed = bytes + this.#reserve;
-    const fits = () => High.bytes + Low.bytes + needed <= this.#limit();
+    const fits = () => this.#used(place) + needed <= this.#limit(place);
     if (fits()) return true;
+    const { High, Low } = this.#logs;
     const now = this.#clock.monotonic();
     const waits = High.waits + Low.waits;
     const mayWait = now - this.#waitedAt >= WAIT_AT_MOST_EVERY;
-    for (const log of [Low, High]) if (!fits()) log.reclaim(mayWait);
-    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(mayWait));
+    for (const log of place === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
+    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(place, mayWait));
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
-    return fits();
+    return fits() || (place !== this.#place() && this.make(queue, bytes)); // the disk refused in between
   }
 
   /** Brings the queues below the limit again. @returns whether anything had to be done */
   keepWithin(): boolean {
     const { High, Low } = this.#logs;
-    const fits = () => High.bytes + Low.bytes <= this.#limit();
-    if (fits()) return false;
-    for (const log of [Low, High]) log.reclaim(true);
-    for (const log of [Low, High]) while (!fits() && log.evict(true));
-    return true;
+    const tooFull = (['disk', 'memory'] as const).filter((place) => this.#used(place) > this.#limit(place));
+    for (const place of tooFull) {
+      const fits = () => this.#used(place) <= this.#limit(place);
+      for (const log of place === 'disk' ? [Low, High] : []) log.reclaim(true);
+      for (const log of [Low, High]) while (!fits() && log.evict(place, true));
+    }
+    return tooFull.length > 0;
+  }
+
+  #limit(place: Place): number {
+    return place === 'disk' ? this.#most() : Math.min(this.#most(), IN_MEMORY);
+  }
+
+  #used(place: Place): number {
+    return this.#logs.High.bytesIn(place) + this.#logs.Low.bytesIn(place);
   }
 
   /** What a checkpoint for each queue, and the head of a new segment, shall always find. */

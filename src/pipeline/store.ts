@@ -3,20 +3,20 @@
  *
  * A log is a folder of segment files, numbered in the order they were made. Only the newest is written, and only at its
  * end; a file is never changed otherwise, and space is freed by deleting whole files. segment.ts has the format,
- * recovery.ts reads a log back, queue.ts decides how much room the two logs may take.
+ * recovery.ts reads a log back, room.ts decides how much room the two logs may take.
  *
  * Invariants
  *
  *   1. Each event has a position, one more than the event before. Positions are never used twice, over restarts too,
- *      except for those of events that a power cut took.
+ *      except for those of events that a power cut took, or that were in memory only when the process ended.
  *   2. Every segment begins with a checkpoint: the next position, the positions that are done with, and the account.
  *      The state of a log is its last intact checkpoint and the records behind it. Older segments are needed for the
  *      events in them and nothing else, so any of them may go at any time without costing the account.
  *   3. At every checkpoint, and after every record: collected = delivered + aggregatedAway + dropped + queued, by name,
  *      where queued is what the account leaves over. So the queue's true contents, compared with it, show what is
  *      missing and under which name: nothing has to be known about how it was lost.
- *   4. What is in memory is on disk, but for losses that were counted and a checkpoint that is owed (`owes`), which go
- *      out with the next write. Event bodies are never kept in memory.
+ *   4. What the log knows is in its segments, but for losses that were counted and a checkpoint that is owed (`owes`),
+ *      which go out with the next write. Event bodies are nowhere else.
  *   5. A segment is deleted only when all its events are done with, and never the newest of those that are synced. So a
  *      power cut never costs more of the account than the last unsynced second.
  *
@@ -44,6 +44,15 @@
  *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed in it: the next open
  *              comes to the same result, since all it found out is derived from what is still there.
  *
+ *   move       See below. Killed before it: what came since the disk refused is gone, and nobody ever knows, as after a
+ *              power cut; what was settled since is sent again, with the same ids. Killed in it: the same for what was
+ *              not moved yet, and a torn tail as after append.
+ *
+ * While the disk refuses to be written (it is read-only, fails, its folder is gone; but not when it is full), new segments
+ * are made in memory, see fallback-files.ts. Those on disk still hold the state that would be recovered, and are deleted
+ * only when the disk must have room: not before a record of what became of their events is there. When the disk takes
+ * files again, the segments in memory are moved to it, oldest first, and a checkpoint follows.
+ *
  * When a write fails, what it left is truncated away, and the state is as before it. If truncating fails too, the
  * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
  * the disk is not taken for events later.
@@ -51,10 +60,10 @@
 import { Account, type DropReason } from '../base/counters.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
+import type { FallbackFiles } from './fallback-files.ts';
 import { Positions } from './positions.ts';
 import { emptySegment, type Recovered, recover, type Segment, tally } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
-import type { StoreFiles } from './store-files.ts';
 
 /** An event with its sizes, which are worth working out only once. */
 export interface SizedEvent {
@@ -78,7 +87,7 @@ interface Span {
 
 /** One queue on disk; see above. Not a writer for several processes. */
 export class SegmentLog {
-  readonly #files: StoreFiles;
+  readonly #files: FallbackFiles;
   readonly #folder: string;
   /** A segment that has reached this is full; a single batch or event may go beyond. */
   readonly #segmentBytes: () => number;
@@ -91,7 +100,7 @@ export class SegmentLog {
   /** Oldest first; those with events that wait, and those with the state. */
   #segments: Segment[] = [];
   #current: Segment | undefined;
-  /** Those that the state would be recovered from: the newest, after opening also those it was recovered from. */
+  /** Those on disk that the state would be recovered from: the newest, after opening also those it was recovered from. */
   #stateIn = new Set<Segment>();
   #dead: Segment[] = [];
   readonly #losses = new Map<string, Loss>();
@@ -102,7 +111,7 @@ export class SegmentLog {
   /** How often the caller was held up until the disk had synced. */
   waits = 0;
 
-  constructor(files: StoreFiles, folder: string, segmentBytes: () => number) {
+  constructor(files: FallbackFiles, folder: string, segmentBytes: () => number) {
     this.#files = files;
     this.#folder = folder;
     this.#segmentBytes = segmentBytes;
@@ -133,14 +142,14 @@ export class SegmentLog {
     return { next: this.#next, lasting: this.#lasting };
   }
 
-  /** Bytes on disk, framing and what is not deleted yet included. */
-  get bytes(): number {
-    return [...this.#segments, ...this.#dead].reduce((all, { size }) => all + size, 0);
+  /** Bytes that are used, framing and what is not deleted yet included. */
+  bytesIn(place: Place): number {
+    return sizeIn(place, [...this.#segments, ...this.#dead]);
   }
 
   /** Of them, those that eviction cannot free: taken, and waiting to be settled. */
-  get pinnedBytes(): number {
-    return (this.#taken?.from ?? []).reduce((all, { segment }) => all + segment.size, 0);
+  pinnedIn(place: Place): number {
+    return sizeIn(place, this.#taken?.from.map(({ segment }) => segment) ?? []);
   }
 
   /** What a segment without events takes, and therefore the least that a log takes. */
@@ -148,12 +157,18 @@ export class SegmentLog {
     return SEGMENT_HEAD.length + checkpointSize(this.#checkpoint());
   }
 
+  /** How many events would be lost if the process ended now. */
+  get eventsInMemory(): number {
+    return this.#segments.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
+  }
+
   get owes(): boolean {
     return this.#checkpointOwed || this.#losses.size > 0;
   }
 
   get needsSync(): boolean {
-    return this.#folderChanged || this.#segments.some(({ unsynced }) => unsynced) || this.#dead.length > 0;
+    const unsynced = this.#folderChanged || this.#segments.some((segment) => segment.unsynced);
+    return unsynced || this.#dead.length > 0 || this.#files.refuses;
   }
 
   waiting(): { events: number; elements: number; bytes: number } {
@@ -190,7 +205,7 @@ export class SegmentLog {
         left -= events[end]?.recordBytes ?? 0;
       return events.slice(start, end);
     };
-    const here = this.#current === undefined ? [] : within(this.#segmentBytes() - this.#current.size);
+    const here = this.#writable === undefined ? [] : within(this.#segmentBytes() - this.#writable.size);
     if (here.length > 0) return here;
     const anew = within(this.#segmentBytes() - this.emptyBytes);
     return anew.length > 0 ? anew : events.slice(start, start + 1);
@@ -217,9 +232,9 @@ export class SegmentLog {
     });
   }
 
-  /** Writes what the log owes. @returns why it could not */
+  /** Writes what the log owes. Not into memory, since it is there already. @returns why it could not */
   flush(): unknown {
-    return this.owes ? this.#write([]) : undefined;
+    return this.owes && !this.#files.refuses ? this.#write([]) : undefined;
   }
 
   /**
@@ -281,17 +296,26 @@ export class SegmentLog {
    * @param mayWait for the disk, when nothing newer than that segment has been synced yet; otherwise it stays
    * @returns whether that freed anything
    */
-  evict(mayWait: boolean): boolean {
+  evict(place: Place, mayWait: boolean): boolean {
     const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
-    const victim = this.#segments.find((segment) => segment.events > 0 && !taken.has(segment));
-    if (victim === undefined || (!mayWait && !this.#outlasts(victim))) return false;
-    const error = this.#write([], victim);
-    if (error === undefined) {
+    const there = this.#segments.filter((segment) => placeOf(segment) === place);
+    const victim = there.find((segment) => segment.events > 0 && !taken.has(segment));
+    if (victim === undefined) return false;
+    if (victim.inMemory) {
       this.#giveUp(victim, 'cacheFull');
-      return this.free(mayWait);
+      this.#checkpointOwed = true;
+      return true;
     }
-    if (!isFull(error) || this.#stateIn.has(victim) || !this.#mayDelete(victim, mayWait)) return false;
-    if (!this.#remove(victim)) return false;
+    if (!mayWait && !this.#outlasts(victim)) return false;
+    if (!this.#files.refuses) {
+      const error = this.#writeToDisk([], victim);
+      if (error === undefined) {
+        this.#giveUp(victim, 'cacheFull');
+        return this.free(mayWait);
+      }
+      if (this.#refuses(error) || !isFull(error)) return false;
+    }
+    if (this.#stateIn.has(victim) || !this.#mayDelete(victim, mayWait) || !this.#remove(victim)) return false;
     this.#segments = this.#segments.filter((segment) => segment !== victim);
     this.#giveUp(victim, 'cacheFull');
     this.#checkpointOwed = true;
@@ -305,8 +329,10 @@ export class SegmentLog {
     const freed = this.free(mayWait);
     const current = this.#current;
     if (current === undefined || current.events > 0 || current.size < 2 * this.emptyBytes) return freed;
+    if (this.#files.refuses) return freed;
     if (!mayWait && !this.#outlasts(current)) return freed;
-    return this.#write([], current) === undefined && this.free(mayWait);
+    const cannotWrite = this.#writeToDisk([], current);
+    return !this.#refuses(cannotWrite) && cannotWrite === undefined && this.free(mayWait);
   }
 
   /** Deletes dead segments now. @returns whether there were any */
@@ -316,11 +342,34 @@ export class SegmentLog {
     return this.#dead.length < before;
   }
 
+  /**
+   * Moves what is in memory to the disk, oldest first. What the log owes then goes out with the next `flush`, which is
+   * to follow when the disk has been accepted.
+   * @returns why it cannot be moved; what is left can be moved later
+   */
+  moveToDisk(): unknown {
+    try {
+      this.#files.makeFolder(this.#folder);
+      for (const segment of this.#segments.filter(({ inMemory }) => inMemory)) {
+        this.#folderChanged = true;
+        segment.file = this.#files.move(segment.path);
+        segment.inMemory = false;
+        this.#stateIn = new Set([segment]);
+      }
+    } catch (error) {
+      return error;
+    }
+    this.#bury();
+    this.#checkpointOwed = true;
+    return undefined;
+  }
+
   /** Makes what was written before the call outlast a power cut. */
   async sync(): Promise<void> {
-    const dead = new Set(this.#checkpointOwed ? [] : this.#dead);
-    const written = this.#next;
-    const synced = this.#segments.filter(({ unsynced }) => unsynced);
+    const keepsDead = this.#checkpointOwed || this.#files.refuses;
+    const dead = new Set(keepsDead ? [] : this.#dead);
+    const written = this.#segments.some(({ inMemory }) => inMemory) ? this.#lasting : this.#next;
+    const synced = this.#segments.filter(({ unsynced, inMemory }) => unsynced && !inMemory);
     for (const segment of synced) {
       if (!this.#segments.includes(segment)) continue; // evicted meanwhile
       segment.unsynced = false;
@@ -379,16 +428,34 @@ export class SegmentLog {
     return { next: this.#next, done, account };
   }
 
-  /** Writes events and what the log owes. A second try follows if deleting dead segments made room for it. */
-  #write(events: readonly SizedEvent[], without?: Segment): unknown {
+  /** Writes events and what the log owes: to the disk, or into memory when that refuses. */
+  #write(events: readonly SizedEvent[]): unknown {
     if (!this.#open) return new Error('The log is closed.');
+    const error = this.#writeToDisk(events, undefined);
+    return this.#refuses(error) ? this.#tryToWrite(events, undefined) : error;
+  }
+
+  /** A second try follows if deleting dead segments made room for it. */
+  #writeToDisk(events: readonly SizedEvent[], without: Segment | undefined): unknown {
     const error = this.#tryToWrite(events, without);
-    return error !== undefined && isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
+    return isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
+  }
+
+  /** Whether the error says that the disk cannot be written, by nothing that freeing room could mend. */
+  #refuses(error: unknown): boolean {
+    const refuses = errnoOf(error) !== undefined && !isFull(error);
+    if (refuses) this.#files.refuse(error);
+    return refuses;
+  }
+
+  /** The segment to go on with, if it is where it belongs now. */
+  get #writable(): Segment | undefined {
+    return this.#current?.inMemory === this.#files.refuses ? this.#current : undefined;
   }
 
   /** @param without a segment that the checkpoint shall say is given up; if it is the current one, a new one begins */
   #tryToWrite(events: readonly SizedEvent[], without: Segment | undefined): unknown {
-    let segment = this.#current === without ? undefined : this.#current;
+    let segment = this.#current === without ? undefined : this.#writable;
     if (segment !== undefined) {
       this.#compose(events, { head: false, without });
       const full = segment.size + this.#writer.bytes.length > this.#segmentBytes();
@@ -408,7 +475,7 @@ export class SegmentLog {
     if (rolls) {
       this.#segments.push(segment);
       this.#current = segment;
-      this.#stateIn = new Set([segment]);
+      if (!segment.inMemory) this.#stateIn = new Set([segment]);
     }
     segment.size += bytes.length;
     segment.unsynced = true;
@@ -440,7 +507,8 @@ export class SegmentLog {
     const segment = emptySegment(this.#folder, this.#nextNumber, this.#next);
     this.#nextNumber += 1; // also when it fails: a name that was tried may exist
     segment.file = this.#files.create(segment.path);
-    this.#folderChanged = true;
+    segment.inMemory = this.#files.refuses;
+    this.#folderChanged ||= !segment.inMemory;
     return segment;
   }
 
@@ -506,7 +574,11 @@ export class SegmentLog {
   /** Finds the segments that are all past, and moves the end of the past up to the first event that waits. */
   #bury(): void {
     const alive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
-    this.#dead.push(...this.#segments.filter((segment) => !alive(segment)));
+    for (const segment of this.#segments.filter((one) => !alive(one))) {
+      if (!segment.inMemory) this.#dead.push(segment);
+      else this.#files.remove(segment.path);
+      if (segment === this.#current) this.#current = undefined;
+    }
     this.#segments = this.#segments.filter(alive);
     this.#done.add(0, this.#segments.find(({ events }) => events > 0)?.from ?? this.#next);
   }
@@ -527,6 +599,14 @@ function closeFile(segment: Segment): void {
   segment.file?.close();
   delete segment.file;
 }
+
+/** Where a segment lies. */
+export type Place = 'disk' | 'memory';
+
+const placeOf = ({ inMemory }: Segment): Place => (inMemory ? 'memory' : 'disk');
+
+const sizeIn = (place: Place, segments: readonly Segment[]): number =>
+  segments.reduce((all, segment) => (placeOf(segment) === place ? all + segment.size : all), 0);
 
 /** No room is left, on the disk or for this user. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

@@ -31,6 +31,7 @@ const STATUS: LocalStatus = {
     messagesSent: 5,
     messagesFailed: 1,
   },
+  store: { place: 'memory', reason: 'EROFS: read-only file system, open' },
   credential: { kind: 'moduleKey' },
   hub: { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' },
   events: { ProcessCreate: { collected: 20, delivered: 10, aggregatedAway: 4, queued: 3, dropped: {} } },
@@ -80,6 +81,8 @@ describe('vakt status', () => {
       /^ +Renew the key\.$/m,
       /^configuration +desired, desired version 7$/m,
       /^events +20 collected = 10 delivered \+ 4 aggregated away \+ 3 queued \+ 3 dropped \(2 kernel, 1 cacheFull\)$/m,
+      /^store +in memory: EROFS: read-only file system, open$/m,
+      /^ +Make the disk writable;/m,
       /^messages +5 sent, 1 failed attempts$/m,
       /^ +error: snapshotFrequency must be a duration$/m,
       /^ +warning: colour is not known to this agent$/m,
@@ -88,6 +91,11 @@ describe('vakt status', () => {
     ]) {
       assert.match(text, said);
     }
+  });
+
+  it('says nothing of the store while it is on disk', async () => {
+    await status({ store: { place: 'disk' } });
+    assert.doesNotMatch(out.join('\n'), /^store/m);
   });
 
   it('prints the whole as JSON when asked to', async () => {

@@ -173,17 +173,18 @@ describe('EventQueues', () => {
   });
 
   describe('on a bad disk', () => {
-    it('drops new events as unwritable, says so once, and goes on when it can', async () => {
+    it('drops new events as unwritable when it is full, says so once, and goes on when it can', async () => {
       now.queues.put('Low', events(2));
-      files.fault = (operation) => (operation === 'append' || operation === 'create' ? 'EROFS' : undefined);
+      files.capacity = onDisk();
       for (let i = 0; i < 5; i += 1) now.queues.put('Low', events(2));
       await now.clock.advance(1_000);
       assert.deepEqual(now.queues.account('Low').totals.dropped, { unwritable: 10 });
-      assert.equal(said(/Cannot write/), 1);
-      files.fault = () => undefined;
+      assert.deepEqual([said(/Cannot write a queue/), said(/again/)], [1, 0]);
+      files.capacity = Number.POSITIVE_INFINITY;
       await now.clock.advance(30_000);
+      await now.clock.advance(10_000);
+      assert.deepEqual([said(/Cannot write a queue/), said(/again/)], [1, 1]);
       now.queues.put('Low', events(1));
-      assert.equal(said(/again/), 1);
       assert.equal(now.queues.waiting('Low').events, 3);
     });
 
@@ -220,6 +221,143 @@ describe('EventQueues', () => {
       files.restart();
       await open();
       assert.equal(now.queues.account('High').totals.delivered, 3);
+    });
+  });
+
+  describe('on a disk that cannot be written', () => {
+    const refuse = (errno = 'EROFS') => {
+      const changes = ['create', 'append', 'truncate', 'remove'];
+      files.fault = (operation) => (changes.includes(operation) ? errno : undefined);
+    };
+    const accept = async () => {
+      files.fault = () => undefined;
+      await now.clock.advance(1_000);
+    };
+
+    it('goes on in memory, says so once, and returns to the disk by itself, in order and with nothing lost', async () => {
+      const all = events(20, 400);
+      now.queues.put('Low', all.slice(0, 5));
+      refuse();
+      now.queues.put('Low', all.slice(5, 6));
+      const before = onDisk();
+      for (const one of all.slice(6, 15)) now.queues.put('Low', [one]);
+      await now.clock.advance(60_000);
+      assert.equal(onDisk(), before);
+      assert.deepEqual(now.queues.store(), { place: 'memory', reason: 'EROFS: simulated' });
+      assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 0]);
+      await accept();
+      assert.deepEqual(now.queues.store(), { place: 'disk' });
+      now.queues.put('Low', all.slice(15));
+      await now.clock.advance(10_000);
+      assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 1]);
+      files.restart(); // killed
+      await open();
+      assert.deepEqual(jsonOf(contents(now.queues, 'Low')), jsonOf(all));
+      assert.deepEqual(now.queues.account('Low').totals, {
+        ...{ collected: 20, delivered: 0, aggregatedAway: 0, dropped: {}, queued: 20 },
+      });
+    });
+
+    it('sends what is on disk, and repeats it after a restart that the acknowledgement did not survive', async () => {
+      now.queues.put('High', events(3));
+      refuse();
+      const taken = now.queues.take('High', 1_000, true);
+      now.queues.settle('High', 'delivered');
+      assert.equal(now.queues.account('High').totals.delivered, 3);
+      files.restart(); // killed
+      await open();
+      assert.deepEqual(now.queues.take('High', 1_000, true), taken);
+      now.queues.settle('High', 'delivered');
+      await accept();
+      files.restart(); // killed
+      await open();
+      assert.equal(now.queues.account('High').totals.delivered, 3);
+      assert.equal(now.queues.waiting('High').events, 0);
+    });
+
+    it('starts, sends what is there, and takes in what comes', async () => {
+      const [old, young] = [events(3), events(2)];
+      now.queues.put('High', old);
+      await now.queues.stop();
+      refuse();
+      await open();
+      assert.equal(said(/new events wait in memory/), 1);
+      now.queues.put('High', young);
+      now.queues.take('High', 250, true);
+      now.queues.settle('High', 'delivered');
+      await accept();
+      assert.deepEqual(jsonOf(contents(now.queues, 'High')), jsonOf([...old.slice(2), ...young]));
+    });
+
+    it('keeps at most 1 MiB in memory, and makes room there by the same rule', async () => {
+      await now.queues.stop();
+      await open(4_000_000);
+      const kept = events(50, 1_000);
+      now.queues.put('High', kept);
+      refuse();
+      for (let i = 0; i < 40; i += 1) now.queues.put('Low', events(50, 1_000));
+      const waiting = now.queues.waiting('Low').bytes;
+      assert.ok(waiting > 800_000 && waiting < 2 ** 20, `${waiting} bytes`);
+      assert.equal(now.queues.account('Low').totals.dropped.cacheFull, 2_000 - now.queues.waiting('Low').events);
+      for (let i = 0; i < 40; i += 1) now.queues.put('High', events(50, 1_000));
+      assert.equal(now.queues.waiting('Low').events, 0);
+      assert.deepEqual(jsonOf(contents(now.queues, 'High').slice(0, 50)), jsonOf(kept), 'what is on disk stays');
+      const high = now.queues.waiting('High').events;
+      now.queues.put('Low', events(50, 1_000));
+      assert.equal(now.queues.waiting('High').events, high);
+      await accept();
+      assert.equal(now.queues.waiting('High').events, high);
+    });
+
+    it('brings the disk back below its limit when what was in memory returns', async () => {
+      await now.queues.stop();
+      await open(40_000);
+      for (let i = 0; i < 30; i += 1) now.queues.put('Low', events(1, 1_000));
+      refuse();
+      const young = events(20, 1_000);
+      for (const one of young) now.queues.put('High', [one]);
+      await accept();
+      assert.ok(onDisk() <= 40_000, `${onDisk()} bytes`);
+      assert.deepEqual(jsonOf(contents(now.queues, 'High')), jsonOf(young));
+      assert.ok((now.queues.account('Low').totals.dropped.cacheFull ?? 0) > 0);
+    });
+
+    it('obeys a smaller limit in memory, too', () => {
+      now.settings.setLimit(40_000);
+      refuse();
+      for (let i = 0; i < 20; i += 1) now.queues.put('Low', events(1, 1_000));
+      assert.equal(now.queues.waiting('Low').events, 20);
+      now.settings.setLimit(8_192);
+      assert.ok(now.queues.waiting('Low').events < 8);
+      assert.ok(now.queues.waiting('Low').events > 0);
+    });
+
+    it('writes what is in memory when it is stopped, or says how much is lost', async () => {
+      refuse();
+      now.queues.put('High', events(3));
+      files.fault = () => undefined;
+      await now.queues.stop();
+      await open();
+      assert.equal(now.queues.waiting('High').events, 3);
+      refuse();
+      now.queues.put('High', events(2));
+      await now.queues.stop();
+      assert.equal(said(/it is lost/), 1);
+      files.fault = () => undefined;
+      await open();
+      assert.equal(now.queues.waiting('High').events, 3);
+    });
+
+    it('makes its folders anew when someone removed them', async () => {
+      let gone = true;
+      files.fault = (operation) => (gone && operation !== 'list' ? 'ENOENT' : undefined);
+      files.makeFolder = () => {
+        gone = false;
+      };
+      now.queues.put('High', events(3));
+      await now.clock.advance(1_000);
+      assert.deepEqual(now.queues.store(), { place: 'disk' });
+      assert.equal(now.queues.waiting('High').events, 3);
     });
   });
 

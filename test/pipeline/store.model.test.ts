@@ -17,6 +17,8 @@ interface World {
   readonly kills: boolean;
   readonly powerCuts: boolean;
   readonly faults: boolean;
+  /** The disk cannot be written for steps on end. */
+  readonly refuses?: boolean;
   readonly limit: number;
   /** On the file system of this machine. */
   readonly real?: boolean;
@@ -30,6 +32,20 @@ const WORLDS: Readonly<Record<string, World>> = {
   'with power cuts': { kills: true, powerCuts: true, faults: false, limit: 40_000 },
   'on a bad disk': { kills: true, powerCuts: false, faults: true, limit: 12_000 },
   'where everything goes wrong': { kills: true, powerCuts: true, faults: true, limit: 40_000 },
+  'where the disk refuses for a while': {
+    kills: true,
+    powerCuts: false,
+    faults: false,
+    refuses: true,
+    limit: 4_000_000,
+  },
+  'where the disk refuses, and is full': {
+    kills: false,
+    powerCuts: false,
+    faults: false,
+    refuses: true,
+    limit: 20_000,
+  },
   'of real files': { kills: false, powerCuts: false, faults: false, limit: 40_000, real: true },
 };
 
@@ -46,12 +62,19 @@ class Model {
   /** What outlasts a power cut. */
   synced = new Set<string>();
   collectedAtSync = 0;
+  /** What was put, and what was settled or evicted, while events went into memory: a kill loses, or brings back, no other. */
+  readonly putInMemory = new Set<string>();
+  readonly settledInMemory: OutgoingEvent[] = [];
   /** Everything that was ever put, so that nothing else can come out. */
   readonly ever = new Set<string>();
 }
 
 const total = (events: readonly OutgoingEvent[], of: 'elements' | 'occurrences') =>
   events.reduce((all, one) => all + one[of], 0);
+
+const numberOf = ({ json }: OutgoingEvent) => (JSON.parse(json) as { n: number }).n;
+/** As they were put: each has a number of its own. */
+const inOrder = (events: readonly OutgoingEvent[]) => [...events].sort((a, b) => numberOf(a) - numberOf(b));
 
 class Run {
   readonly #world: World;
@@ -61,6 +84,7 @@ class Run {
   readonly #models: Record<QueueName, Model> = { High: new Model(), Low: new Model() };
   #now!: Fixture;
   #beingSettled: readonly QueuedEvent[] = [];
+  #refusal: SimulatedFiles['fault'] = () => undefined;
 
   constructor(world: World, seed: number) {
     this.#world = world;
@@ -74,10 +98,12 @@ class Run {
     for (let step = 0; step < STEPS; step += 1) {
       if (this.#world.kills && this.#chance(0.08)) this.#files.dieAfter = this.#int(4);
       this.#setFaults();
+      if (this.#world.refuses && this.#chance(0.2)) this.#setRefusal();
       const queue = this.#chance(0.5) ? 'High' : 'Low';
       const pending = await this.#step(queue);
       const inOperation = this.#files.dead;
       this.#clearFaults();
+      this.#noteWhatIsOnDisk();
       if (!inOperation) this.#check();
       if (this.#world.powerCuts && this.#chance(0.05)) {
         this.#files.cutPower();
@@ -86,6 +112,8 @@ class Run {
         await this.#comeBack(pending, inOperation ? 'kill in an operation' : 'kill');
     }
     this.#check();
+    this.#refusal = () => undefined;
+    this.#clearFaults();
     await this.#now.queues.stop();
     for (const model of Object.values(this.#models)) model.taken = [];
     await this.#reopen(this.#now.settings.limit);
@@ -103,6 +131,7 @@ class Run {
     if (kind < 4) {
       const batch = Array.from({ length: 1 + this.#int(6) }, () => this.#event());
       for (const { json } of batch) model.ever.add(json);
+      if (this.#world.refuses) for (const { json } of batch) model.putInMemory.add(json);
       const high = queue === 'Low' ? jsonOf(this.#models.High.waiting) : [];
       queues.put(queue, batch);
       if (this.#files.dead) return { [queue]: batch };
@@ -128,6 +157,7 @@ class Run {
       const { taken } = model;
       model.taken = [];
       this.#beingSettled = taken;
+      if (this.#world.refuses && outcome !== 'kept') model.settledInMemory.push(...taken);
       queues.settle(queue, outcome);
       if (this.#files.dead || outcome === 'kept') return {};
       const gone = new Set(jsonOf(taken));
@@ -160,6 +190,7 @@ class Run {
         const found = contents(queues, queue);
         const lost = this.#missing(model.waiting, found);
         model.dropped += total(lost, 'elements');
+        if (this.#world.refuses) model.settledInMemory.push(...lost);
         model.waiting = [...found];
       } else {
         assert.ok(queues.waiting(queue).elements >= total(model.taken, 'elements'), 'evicted what was taken');
@@ -174,7 +205,8 @@ class Run {
         assert.equal(queues.waiting(queue).bytes, bytes);
       }
     }
-    if (!this.#world.faults && !pinned) {
+    const canBeFreed = this.#refusal('remove', '') === undefined && queues.store().place === 'disk';
+    if (!this.#world.faults && !pinned && canBeFreed) {
       const onDisk = this.#world.real
         ? QUEUES.flatMap((queue) => systemFiles.list(join(this.#folder, queue.toLowerCase())))
             .map(({ size }) => size)
@@ -216,6 +248,8 @@ class Run {
       }
       model.waiting = [...found];
       model.taken = [];
+      model.putInMemory.clear();
+      model.settledInMemory.length = 0;
       model.synced = new Set();
       model.collectedAtSync = 0;
       model.collected = totals.collected;
@@ -230,9 +264,13 @@ class Run {
   #checkAfterKill(queue: QueueName, found: readonly QueuedEvent[], put: readonly OutgoingEvent[], between: boolean) {
     const model = this.#models[queue];
     const { totals } = this.#now.queues.account(queue);
-    assert.equal(totals.dropped.corrupt ?? 0, model.corrupt, 'a kill was taken for damage');
-    const lost = this.#missing([...model.waiting, ...put], found);
-    const allowed = new Set(jsonOf(between ? [] : [...put, ...this.#beingSettled]));
+    const mayEvictUnbooked = this.#world.refuses && this.#world.limit < 1_000_000;
+    if (!mayEvictUnbooked) assert.equal(totals.dropped.corrupt ?? 0, model.corrupt, 'a kill was taken for damage');
+    const there = new Set(jsonOf(found));
+    const known = new Set(jsonOf([...model.waiting, ...put]));
+    const back = model.settledInMemory.filter(({ json }) => there.has(json) && !known.has(json));
+    const lost = this.#missing(inOrder([...back, ...model.waiting, ...put]), found);
+    const allowed = new Set([...model.putInMemory, ...jsonOf(between ? [] : [...put, ...this.#beingSettled])]);
     if (model.taken.length === 0 && (between || this.#world.limit > 1_000_000))
       for (const { json } of lost) assert.ok(allowed.has(json), 'lost an event');
   }
@@ -281,8 +319,30 @@ class Run {
     if (this.#chance(0.3)) this.#files.capacity = this.#int(12_000);
   }
 
+  /** The disk begins to refuse, or ceases to. */
+  #setRefusal(): void {
+    const errno = this.#pick(['EROFS', 'EIO', 'EMFILE', 'ENOENT']);
+    const of = this.#pick<readonly Operation[]>([
+      [],
+      ['append'],
+      ['create', 'append'],
+      ['create', 'append', 'truncate', 'remove'],
+    ]);
+    this.#refusal = (operation) => (of.includes(operation) ? errno : undefined);
+    this.#clearFaults();
+  }
+
+  /** Nothing of it can be lost any more. */
+  #noteWhatIsOnDisk(): void {
+    if (this.#files.dead || this.#now.queues.store().place === 'memory') return;
+    for (const model of Object.values(this.#models)) {
+      model.putInMemory.clear();
+      model.settledInMemory.length = 0;
+    }
+  }
+
   #clearFaults(): void {
-    this.#files.fault = () => undefined;
+    this.#files.fault = this.#refusal;
     this.#files.capacity = Number.POSITIVE_INFINITY;
     if (!this.#files.dead) this.#files.dieAfter = Number.POSITIVE_INFINITY;
   }

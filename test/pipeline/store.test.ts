@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UNIDENTIFIED } from '../../src/base/counters.ts';
+import { FallbackFiles } from '../../src/pipeline/fallback-files.ts';
 import { Positions } from '../../src/pipeline/positions.ts';
 import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segment.ts';
 import { isFull, SegmentLog, type SizedEvent } from '../../src/pipeline/store.ts';
@@ -22,7 +23,7 @@ describe('SegmentLog', () => {
   let log: SegmentLog;
 
   const reopen = () => {
-    log = new SegmentLog(files, '/log', () => 4_096);
+    log = new SegmentLog(new FallbackFiles(files), '/log', () => 4_096);
     return log.open();
   };
   const everything = () => {
@@ -161,8 +162,8 @@ describe('SegmentLog', () => {
   it('changes nothing by a write that fails', () => {
     const all = events(2);
     log.append(sized(all));
-    files.fault = (operation) => (operation === 'append' ? 'EIO' : undefined);
-    assert.ok(log.append(sized(events(2))) !== undefined);
+    files.fault = (operation) => (operation === 'append' ? 'ENOSPC' : undefined);
+    assert.ok(isFull(log.append(sized(events(2)))));
     files.fault = () => undefined;
     assert.deepEqual(jsonOf(everything()), jsonOf(all));
     reopen();
