@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { errnoOf } from '../../src/base/errors.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import type { LocalStatus } from '../../src/status.ts';
+import { type AgentProcess, assertClosed, TestBed } from '../integration/test-bed.ts';
+import { require } from './require.ts';
+
+const every = (frequency: string) => ({ value: frequency });
+const off = { value: 'Off' };
+
+/** Two snapshots a second, and nothing that needs the kernel's audit, of which there is only one. */
+const DESIRED = {
+  highPriorityMessageFrequency: every('PT1S'),
+  lowPriorityMessageFrequency: every('PT1S'),
+  snapshotFrequency: every('PT1S'),
+  eventPriorityProcessCreate: off,
+  eventPriorityProcessTerminate: off,
+  eventPriorityConnectionCreate: off,
+  eventPriorityLogin: off,
+  eventPriorityConnectedHardware: off,
+  eventPriorityFirewallConfiguration: off,
+  eventPrioritySystemInformation: off,
+};
+
+const SIZE = 2 ** 20;
+
+/** A file system of 1 MiB, in a folder of the test bed, that others use as well. */
+class SmallDisk {
+  readonly folder: string;
+  readonly #others: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+    this.#others = join(folder, 'others');
+    mkdirSync(folder);
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE},mode=0700`, 'tmpfs', folder], { stdio: 'pipe' });
+  }
+
+  /** Others take all that is left, and whatever is freed. @returns how to make them stop, and take their files away */
+  fill(): () => Promise<void> {
+    const stop = new AbortController();
+    const filling = (async () => {
+      while (!stop.signal.aborted) {
+        for (const bytes of [65_536, 4_096]) while (this.#append(bytes));
+        await systemClock.sleep(milliseconds(20), stop.signal);
+      }
+    })();
+    return async () => {
+      stop.abort();
+      await filling;
+      rmSync(this.#others);
+    };
+  }
+
+  /** As an administrator does; the kernel refuses while a file is open for writing. */
+  async remount(mode: 'ro' | 'rw'): Promise<void> {
+    const deadline = systemClock.monotonic() + seconds(20);
+    for (;;) {
+      try {
+        execFileSync('mount', ['-o', `remount,${mode}`, this.folder], { stdio: 'pipe' });
+        return;
+      } catch (error) {
+        if (systemClock.monotonic() > deadline) throw error;
+        await systemClock.sleep(milliseconds(10));
+      }
+    }
+  }
+
+  unmount(): void {
+    execFileSync('umount', ['--lazy', this.folder], { stdio: 'pipe' });
+  }
+
+  #append(bytes: number): boolean {
+    try {
+      appendFileSync(this.#others, Buffer.alloc(bytes));
+      return true;
+    } catch (error) {
+      if (errnoOf(error) === 'ENOSPC') return false;
+      throw error;
+    }
+  }
+}
+
+describe('An agent whose state directory is on a disk of 1 MiB', function () {
+  this.timeout(180_000);
+  let bed: TestBed;
+  let disk: SmallDisk;
+  let agent: AgentProcess;
+
+  beforeEach(async function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root, which alone may mount');
+    bed = await TestBed.open({ desired: DESIRED });
+    disk = new SmallDisk(join(bed.directory, 'state'));
+    writeFileSync(join(disk.folder, 'last-good-configuration.json'), JSON.stringify({ configuration: DESIRED }));
+    agent = bed.startAgent();
+    await bed.waitForEvents(() => bed.events('LocalUsers').length >= 2);
+  });
+  afterEach(async () => {
+    try {
+      await agent?.end();
+    } finally {
+      disk?.unmount();
+      await bed?.close();
+    }
+  });
+
+  const restart = async (signal: NodeJS.Signals) => {
+    agent.kill(signal);
+    await agent.exited;
+    agent = bed.startAgent();
+  };
+  const closed = async (predicate: (status: LocalStatus) => boolean, limit: Duration = seconds(60)) => {
+    const status = await agent.waitForStatus(predicate, limit);
+    assertClosed(status);
+    return status;
+  };
+  const dropped = ({ delivery }: LocalStatus) => Object.values(delivery.dropped).reduce((all, count) => all + count, 0);
+  const queued = ({ delivery }: LocalStatus) => delivery.queued.highEvents + delivery.queued.lowEvents;
+  /** Until `count` more events wait than now. */
+  const collectMore = async (count: number) => {
+    const before = queued(await agent.status());
+    return closed((status) => queued(status) >= before + count);
+  };
+  /** What the hub acknowledged, and what it received: a message whose acknowledgement was cut off comes twice. */
+  const agreesWithHub = async () => {
+    const received = () => {
+      const events = new Map(bed.events().map((event) => [event.Id, event]));
+      return [...events.values()].reduce((all, event) => all + countOf(event), 0);
+    };
+    await closed(({ delivery }) => delivery.delivered === received());
+  };
+  const noDefects = () => assert.ok(!agent.log.some(({ id }) => id === 'INTERNAL'));
+
+  it('counts what it must drop while others fill the disk, and goes on by itself when there is room', async () => {
+    await bed.hub.offline();
+    await collectMore(4);
+    const stop = disk.fill();
+    const full = await closed((status) => dropped(status) >= 5);
+    assert.ok((full.delivery.dropped.unwritable ?? 0) > 0, JSON.stringify(full.delivery.dropped));
+    assert.equal(full.store.place, 'disk');
+
+    await bed.hub.online(); // what is there goes out, although its files are all that can be freed
+    const before = full.delivery.delivered;
+    await closed(({ delivery }) => delivery.delivered > before);
+
+    await stop();
+    const { dropped: lost } = (await agent.waitForStatus(({ delivery }) => delivery.queued.highEvents === 0)).delivery;
+    await agent.waitForLog(({ msg }) => msg === 'Can write the queue again.', seconds(60));
+    const after = await closed((status) => status.delivery.delivered > before + 10 && status.state === 'running');
+    assert.deepEqual(after.delivery.dropped.unwritable, lost.unwritable, 'dropped although there was room');
+
+    await restart('SIGTERM');
+    const again = await closed(({ delivery }) => delivery.collected > after.delivery.collected);
+    assert.deepEqual(again.delivery.dropped, { ...after.delivery.dropped, ...again.delivery.dropped });
+    assert.equal(again.delivery.dropped.corrupt, undefined);
+    await agreesWithHub();
+    noDefects();
+  });
+
+  it('goes on in memory while the disk is remounted read-only, and loses and repeats nothing', async () => {
+    await bed.hub.offline();
+    await collectMore(2);
+    await disk.remount('ro');
+    const inMemory = await closed(({ store }) => store.place === 'memory');
+    assert.match(inMemory.store.reason ?? '', /EROFS/);
+    assert.equal(inMemory.state, 'degraded');
+    await collectMore(6);
+    await bed.hub.online(); // from memory and from the disk
+    const { delivered } = (await agent.status()).delivery;
+    await closed(({ delivery }) => delivery.delivered > delivered + 8);
+
+    await bed.hub.offline();
+    await collectMore(4);
+    await disk.remount('rw');
+    const back = await closed(({ store }) => store.place === 'disk');
+    await restart('SIGKILL');
+    const kept = await closed(({ delivery }) => delivery.collected > 0);
+    assert.ok(kept.delivery.collected >= back.delivery.collected, 'the kill cost something');
+    assert.deepEqual(kept.delivery.dropped, {});
+    await bed.hub.online();
+    await closed((status) => status.delivery.delivered > back.delivery.collected);
+    await agreesWithHub();
+    noDefects();
+  });
+
+  it('starts on a read-only disk, sends what is there, and returns to the disk', async () => {
+    await bed.hub.offline();
+    await collectMore(6);
+    agent.kill('SIGTERM');
+    await agent.exited;
+    await disk.remount('ro');
+    agent = bed.startAgent();
+    const started = await closed(({ store, delivery }) => store.place === 'memory' && delivery.collected > 6);
+    await collectMore(4);
+    await bed.hub.online();
+    await closed(({ delivery }) => delivery.delivered > started.delivery.collected);
+    await disk.remount('rw');
+    await closed(({ store }) => store.place === 'disk');
+    await agreesWithHub();
+    assert.deepEqual((await agent.status()).delivery.dropped, {});
+    noDefects();
+  });
+});
+
+/** What an event counts for in the books. */
+const countOf = ({ Category, Payload }: Envelope): number => (Category === 'Periodic' ? 1 : Payload.length);
