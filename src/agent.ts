@@ -54,6 +54,7 @@ export function agent(
   const queues = new EventQueues({
     directory: state('queues'),
     settings,
+    ageLimit: local.queueAgeLimit,
     clock,
     log: log.child({ part: 'queues' }),
     changed: () => twin.changed(),

@@ -1,9 +1,9 @@
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
  * `unresolved`: what it was about had gone before it could be asked.
- * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk refused it. `tooLarge`:
- * could not be made to fit a message. `refused`: the hub will never take it. `corrupt`: its record on disk was damaged
- * or gone.
+ * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk was full. `expired`: it waited
+ * for longer than `queueAgeLimit`. `tooLarge`: could not be made to fit a message. `refused`: the hub will never take it.
+ * `corrupt`: its record on disk was damaged or gone.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -11,6 +11,7 @@ export const DROP_REASONS = [
   'unresolved',
   'cacheFull',
   'unwritable',
+  'expired',
   'tooLarge',
   'refused',
   'corrupt',

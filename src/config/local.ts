@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
+import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { fromEnvironment, overlay } from './environment.ts';
@@ -26,6 +27,17 @@ const oneOf = <const T extends readonly string[]>(options: T, description: strin
   v.pipe(v.picklist(options, `must be one of ${options.map((o) => `"${o}"`).join(', ')}`), v.description(description));
 const level = (description: string, fallback: (typeof LOG_LEVELS)[number]) =>
   v.optional(oneOf(LOG_LEVELS, description), fallback);
+
+const AGE_LIMIT = v.pipe(
+  v.string('must be an ISO 8601 duration such as "P30D"'),
+  v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
+  v.check((span) => parseDuration(span) !== undefined, 'must be an ISO 8601 duration such as "P30D"'),
+  v.transform((span) => parseDuration(span) ?? days(30)),
+  v.check((span) => span >= hours(1) && span <= days(3650), 'must be from PT1H to P10Y'),
+  v.description(
+    'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
+  ),
+);
 
 const DEVICE_ID = text("The device's id, as the hub knows it.");
 const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
@@ -71,6 +83,7 @@ export const LocalSettings = v.strictObject({
     ),
   ),
   stateDirectory: v.optional(path('Where queues and state are kept.'), '/var/lib/vakt'),
+  queueAgeLimit: v.optional(AGE_LIMIT, 'P30D'),
   messageRouting: v.optional(
     oneOf(
       ['security', 'telemetry', 'both'],

@@ -13,7 +13,7 @@ import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.t
 import { FallbackFiles } from './fallback-files.ts';
 import { Room } from './room.ts';
 import { recordSize } from './segment.ts';
-import { isFull, type Place, SegmentLog, type SizedEvent } from './store.ts';
+import { isFull, type Place, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** How long what was written may stay unsynced (contract §6). */
@@ -48,6 +48,9 @@ export class EventQueues implements Service {
   readonly #files: FallbackFiles;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #room: Room;
+  /** How often it is looked for events that are too old, and their age is noted for the next run. */
+  readonly #lookAfterAge: Duration;
+  #lookedAt = milliseconds(0);
   readonly #changed: () => void;
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
@@ -64,6 +67,8 @@ export class EventQueues implements Service {
     clock: Clock;
     log: Logger;
     files?: StoreFiles;
+    /** How long an event may wait while the agent runs; see SegmentLog.expire. Without it, for ever. */
+    ageLimit?: Duration;
     /** Told when `store` has changed. */
     changed?: () => void;
   }) {
@@ -73,8 +78,16 @@ export class EventQueues implements Service {
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
     this.#files = new FallbackFiles(options.files ?? systemFiles);
-    const log = (queue: QueueName) =>
-      new SegmentLog(this.#files, join(options.directory, queue.toLowerCase()), () => this.#room.segmentOf(queue));
+    const { clock, ageLimit = milliseconds(Number.POSITIVE_INFINITY) } = options;
+    const log = (queue: QueueName) => {
+      const segmentBytes = () => this.#room.segmentOf(queue);
+      return new SegmentLog(this.#files, join(options.directory, queue.toLowerCase()), {
+        segmentBytes,
+        ageLimit,
+        clock,
+      });
+    };
+    this.#lookAfterAge = milliseconds(Math.min(hours(1), ageLimit / SEGMENTS_AN_AGE));
     this.#logs = { High: log('High'), Low: log('Low') };
     this.#room = new Room(this.#logs, {
       place: () => this.store().place,
@@ -101,6 +114,7 @@ export class EventQueues implements Service {
       }
     }
     this.#keepWithin();
+    this.#lookedAt = this.#clock.monotonic();
     const { signal } = this.#stop;
     this.#running = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
@@ -110,6 +124,7 @@ export class EventQueues implements Service {
     this.#stop.abort();
     await this.#running;
     if (this.#running !== undefined) {
+      this.#lookForAge();
       this.#returnToDisk();
       for (const queue of QUEUES) await this.#sync(queue);
       this.#sayWhatIsLost();
@@ -277,7 +292,8 @@ export class EventQueues implements Service {
 
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
-    let wait: number = hours(1);
+    if (now - this.#lookedAt >= this.#lookAfterAge) this.#lookForAge();
+    let wait: number = this.#lookedAt + this.#lookAfterAge - now;
     if (this.#files.refuses && now - this.#triedDiskAt >= TRY_AGAIN_AFTER) this.#returnToDisk();
     for (const queue of QUEUES) {
       const left = (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now;
@@ -303,6 +319,15 @@ export class EventQueues implements Service {
     this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
     this.#say(queue, error);
     this.#sayWhereEventsGo();
+  }
+
+  #lookForAge(): void {
+    this.#lookedAt = this.#clock.monotonic();
+    for (const queue of QUEUES) {
+      this.#logs[queue].expire();
+      this.#logs[queue].noteTime();
+      this.#syncWithin(queue, seconds(1));
+    }
   }
 
   /** Moves what is in memory to the disk, should that take it. High first: on a full disk it may have Low's room. */

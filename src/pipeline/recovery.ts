@@ -23,6 +23,9 @@ export interface Segment {
   events: number;
   bytes: number;
   readonly elements: Map<string, number>;
+  /** When its first event came in that waits, and its last one; at the latest; see Checkpoint.ran. */
+  firstAt: number;
+  lastAt: number;
   /** While it can be written, or has yet to be synced. */
   file?: AppendFile;
   unsynced: boolean;
@@ -58,6 +61,8 @@ export const emptySegment = (folder: string, number: number, position: number): 
   events: 0,
   bytes: 0,
   elements: new Map(),
+  firstAt: 0,
+  lastAt: 0,
   unsynced: false,
   lasting: false,
 });
@@ -87,6 +92,13 @@ export function recover(files: StoreFiles, folder: string): Recovered {
   let next = base?.checkpoint.next ?? 0;
   let floor = 0;
   let corrupt = 0;
+  const ran = base?.checkpoint.ran ?? 0;
+  /** The segment whose last event came in before the next checkpoint that will be met. */
+  let undated: Segment | undefined;
+  const date = (at: number) => {
+    if (undated !== undefined) undated.lastAt = Math.min(at, ran);
+    undated = undefined;
+  };
 
   for (const segment of all) {
     const behind = (start: number) =>
@@ -98,6 +110,7 @@ export function recover(files: StoreFiles, folder: string): Recovered {
         account.aggregateAway(record.name, record.occurrences - record.elements);
         account.drop(record.name, record.reason, record.elements);
       }
+      if (record.type === 'checkpoint') date(record.checkpoint.ran);
       if (record.type !== 'event' || record.position < floor) continue;
       const { name, elements, occurrences, position } = record;
       floor = position + 1;
@@ -117,15 +130,17 @@ export function recover(files: StoreFiles, folder: string): Recovered {
       if (segment.events === 0) [segment.from, segment.readFrom] = [position, record.start];
       segment.to = position + 1;
       tally(segment, record, record.bytes, 1);
+      undated = segment;
     }
   }
+  date(ran);
   for (const [name, elements] of missing) {
     if (elements > 0) account.drop(name, 'corrupt', elements);
     else account.collect(name, -elements); // a segment that had been given up is back: someone restored it
     corrupt += Math.max(0, elements);
   }
   const stateFrom = base?.segment.number ?? 0;
-  return { segments: all, stateFrom, next, done, account, nextNumber, keptAside, corrupt };
+  return { segments: all, stateFrom, next, ran, done, account, nextNumber, keptAside, corrupt };
 }
 
 function findSegments(files: StoreFiles, folder: string) {

@@ -12,7 +12,7 @@ import type { StoreFiles } from './store-files.ts';
  *   body        u8 type │ …
  *     1 event       u48 position │ u32 elements │ u32 occurrences │ u16 length of the name │ name │ envelope as JSON
  *     2 loss        the same; position 0, and the reason for the loss in the envelope's place
- *     3 checkpoint  JSON { next, done: [[from, to]…], account: { name: [collected, delivered, aggregatedAway, dropped] } }
+ *     3 checkpoint  JSON { next, ran, done: [[from, to]…], account: { name: [collected, delivered, aggregatedAway, dropped] } }
  */
 const FORMAT_VERSION = 1;
 export const SEGMENT_HEAD = Buffer.from(`VaktLog${String.fromCharCode(FORMAT_VERSION)}`, 'latin1');
@@ -35,6 +35,8 @@ export interface Loss extends EventTally {
 export interface Checkpoint {
   /** The position the next event gets. */
   readonly next: number;
+  /** For how many milliseconds an agent had been running with this log, all runs together. */
+  readonly ran: number;
   readonly done: Positions;
   readonly account: Account;
 }
@@ -128,23 +130,30 @@ function decode(body: Buffer, place: Place): StoredRecord | undefined {
 }
 
 /** Short, since one is written for every message that was acknowledged. */
-const checkpointJson = ({ next, done, account }: Checkpoint): string => {
+const checkpointJson = ({ next, ran, done, account }: Checkpoint): string => {
   const rows = Object.entries(account.byEvent()).map(([name, { collected, delivered, aggregatedAway, dropped }]) => [
     name,
     [collected, delivered, aggregatedAway, dropped],
   ]);
-  return JSON.stringify({ next, done, account: Object.fromEntries(rows) });
+  return JSON.stringify({ next, ran, done, account: Object.fromEntries(rows) });
 };
 
 function parseCheckpoint(json: string): Checkpoint | undefined {
   try {
-    const { next, done, account } = JSON.parse(json) as { next: unknown; done: unknown; account: object };
+    const { next, ran, done, account } = JSON.parse(json) as Record<'next' | 'ran' | 'done', unknown> & {
+      account: object;
+    };
     if (!Number.isSafeInteger(next)) return undefined;
     const rows = Object.entries(account).map(([name, [collected, delivered, aggregatedAway, dropped]]) => [
       name,
       { collected, delivered, aggregatedAway, dropped } satisfies Totals,
     ]);
-    return { next: next as number, done: Positions.from(done), account: Account.from(Object.fromEntries(rows)) };
+    return {
+      next: next as number,
+      ran: Number.isSafeInteger(ran) ? (ran as number) : 0,
+      done: Positions.from(done),
+      account: Account.from(Object.fromEntries(rows)),
+    };
   } catch {
     return undefined;
   }

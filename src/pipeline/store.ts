@@ -40,6 +40,7 @@
  *              between: the segment is found dead. Power cut that keeps the deletion but not the checkpoint: its events
  *              are counted as `corrupt` instead of `cacheFull`. When the disk is too full for the checkpoint, the order
  *              is reversed: killed between, again `corrupt` instead of `cacheFull`.
+ *   expire     The same, for segments whose events are older than the age limit, with `expired` in place of `cacheFull`.
  *   sync       Files are synced oldest first, then the folder, then the dead are deleted.
  *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed in it: the next open
  *              comes to the same result, since all it found out is derived from what is still there.
@@ -57,7 +58,9 @@
  * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
  * the disk is not taken for events later.
  */
+import type { Clock } from '../base/clock.ts';
 import { Account, type DropReason } from '../base/counters.ts';
+import type { Duration } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { FallbackFiles } from './fallback-files.ts';
@@ -85,17 +88,31 @@ interface Span {
   end: number;
 }
 
+/** A segment whose events are going to be dropped, and why. */
+interface GivenUp {
+  readonly victim: Segment;
+  readonly reason: DropReason;
+}
+
+/** How many segments an age is cut into at least, so that a queue that fills slowly does not grow old as a whole. */
+export const SEGMENTS_AN_AGE = 16;
+
 /** One queue on disk; see above. Not a writer for several processes. */
 export class SegmentLog {
   readonly #files: FallbackFiles;
   readonly #folder: string;
-  /** A segment that has reached this is full; a single batch or event may go beyond. */
   readonly #segmentBytes: () => number;
+  readonly #ageLimit: Duration;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #writer = new RecordWriter();
   #account = new Account();
   #done = new Positions();
   #next = 0;
   #lasting = 0;
+  #ranBefore = 0;
+  #openedAt = 0;
+  /** As the last checkpoint says. */
+  #ranNoted = 0;
   #nextNumber = 0;
   /** Oldest first; those with events that wait, and those with the state. */
   #segments: Segment[] = [];
@@ -111,10 +128,22 @@ export class SegmentLog {
   /** How often the caller was held up until the disk had synced. */
   waits = 0;
 
-  constructor(files: FallbackFiles, folder: string, segmentBytes: () => number) {
+  constructor(
+    files: FallbackFiles,
+    folder: string,
+    options: {
+      /** A segment that has reached this is full; a single batch or event may go beyond. */
+      segmentBytes: () => number;
+      /** How long an event may wait while the agent runs; see `expire`. */
+      ageLimit: Duration;
+      clock: Pick<Clock, 'monotonic'>;
+    },
+  ) {
     this.#files = files;
     this.#folder = folder;
-    this.#segmentBytes = segmentBytes;
+    this.#segmentBytes = options.segmentBytes;
+    this.#ageLimit = options.ageLimit;
+    this.#clock = options.clock;
   }
 
   /**
@@ -130,6 +159,8 @@ export class SegmentLog {
     this.#done = found.done.copy();
     this.#next = found.next;
     this.#nextNumber = found.nextNumber;
+    this.#ranBefore = found.ran;
+    this.#openedAt = this.#clock.monotonic();
     this.#bury();
     this.#checkpointOwed = true;
     this.#open = true;
@@ -297,27 +328,50 @@ export class SegmentLog {
    * @returns whether that freed anything
    */
   evict(place: Place, mayWait: boolean): boolean {
+    const victim = this.#untaken().find((segment) => placeOf(segment) === place);
+    return victim !== undefined && this.#drop(victim, 'cacheFull', mayWait);
+  }
+
+  /**
+   * Drops the segments whose events have all waited for longer than the age limit. Only time counts in which the agent
+   * ran, by the monotonic clock: no step of the wall clock, and no year in a drawer, makes an event older. An event goes
+   * up to a sixteenth of the limit later than its time, since no segment takes events for longer than that; after a
+   * restart, up to the time between two notes later again.
+   */
+  expire(): void {
+    const isOld = ({ lastAt }: Segment) => this.#ran - lastAt >= this.#ageLimit;
+    for (const segment of this.#untaken().filter(isOld)) this.#drop(segment, 'expired', true);
+  }
+
+  /** Has the next run know how old the events are, if any wait: the time goes out with the next write. */
+  noteTime(): void {
+    this.#checkpointOwed ||= this.#ran > this.#ranNoted && this.#segments.some(({ events }) => events > 0);
+  }
+
+  /** Segments with events that wait, none of them taken; the oldest first. */
+  #untaken(): Segment[] {
     const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
-    const there = this.#segments.filter((segment) => placeOf(segment) === place);
-    const victim = there.find((segment) => segment.events > 0 && !taken.has(segment));
-    if (victim === undefined) return false;
+    return this.#segments.filter((segment) => segment.events > 0 && !taken.has(segment));
+  }
+
+  #drop(victim: Segment, reason: DropReason, mayWait: boolean): boolean {
     if (victim.inMemory) {
-      this.#giveUp(victim, 'cacheFull');
+      this.#giveUp(victim, reason);
       this.#checkpointOwed = true;
       return true;
     }
     if (!mayWait && !this.#outlasts(victim)) return false;
     if (!this.#files.refuses) {
-      const error = this.#writeToDisk([], victim);
+      const error = this.#writeToDisk([], { victim, reason });
       if (error === undefined) {
-        this.#giveUp(victim, 'cacheFull');
+        this.#giveUp(victim, reason);
         return this.free(mayWait);
       }
       if (this.#refuses(error) || !isFull(error)) return false;
     }
     if (this.#stateIn.has(victim) || !this.#mayDelete(victim, mayWait) || !this.#remove(victim)) return false;
     this.#segments = this.#segments.filter((segment) => segment !== victim);
-    this.#giveUp(victim, 'cacheFull');
+    this.#giveUp(victim, reason);
     this.#checkpointOwed = true;
     return true;
   }
@@ -331,7 +385,7 @@ export class SegmentLog {
     if (current === undefined || current.events > 0 || current.size < 2 * this.emptyBytes) return freed;
     if (this.#files.refuses) return freed;
     if (!mayWait && !this.#outlasts(current)) return freed;
-    const cannotWrite = this.#writeToDisk([], current);
+    const cannotWrite = this.#writeToDisk([], { victim: current, reason: 'cacheFull' });
     return !this.#refuses(cannotWrite) && cannotWrite === undefined && this.free(mayWait);
   }
 
@@ -415,17 +469,21 @@ export class SegmentLog {
     }
   }
 
+  get #ran(): number {
+    return this.#ranBefore + Math.floor(this.#clock.monotonic() - this.#openedAt);
+  }
+
   #checkpoint(): Checkpoint {
-    return { next: this.#next, done: this.#done, account: this.#account };
+    return { next: this.#next, ran: this.#ran, done: this.#done, account: this.#account };
   }
 
   /** As it will be once `victim` has been given up. */
-  #checkpointWithout(victim: Segment): Checkpoint {
+  #checkpointWithout({ victim, reason }: GivenUp): Checkpoint {
     const account = Account.from(this.#account.toJSON());
     const done = this.#done.copy();
-    for (const [name, elements] of victim.elements) account.drop(name, 'cacheFull', elements);
+    for (const [name, elements] of victim.elements) account.drop(name, reason, elements);
     done.add(victim.from, victim.to);
-    return { next: this.#next, done, account };
+    return { next: this.#next, ran: this.#ran, done, account };
   }
 
   /** Writes events and what the log owes: to the disk, or into memory when that refuses. */
@@ -436,7 +494,7 @@ export class SegmentLog {
   }
 
   /** A second try follows if deleting dead segments made room for it. */
-  #writeToDisk(events: readonly SizedEvent[], without: Segment | undefined): unknown {
+  #writeToDisk(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
     const error = this.#tryToWrite(events, without);
     return isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
   }
@@ -454,12 +512,14 @@ export class SegmentLog {
   }
 
   /** @param without a segment that the checkpoint shall say is given up; if it is the current one, a new one begins */
-  #tryToWrite(events: readonly SizedEvent[], without: Segment | undefined): unknown {
-    let segment = this.#current === without ? undefined : this.#writable;
+  #tryToWrite(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
+    let segment = without !== undefined && this.#current === without.victim ? undefined : this.#writable;
     if (segment !== undefined) {
       this.#compose(events, { head: false, without });
       const full = segment.size + this.#writer.bytes.length > this.#segmentBytes();
-      if (full && (segment.events > 0 || segment.size > 2 * this.emptyBytes)) segment = undefined;
+      const old = this.#ran - segment.firstAt > this.#ageLimit / SEGMENTS_AN_AGE;
+      if (full && segment.size > 2 * this.emptyBytes) segment = undefined;
+      else if ((full || old) && segment.events > 0) segment = undefined;
     }
     const rolls = segment === undefined;
     if (rolls) this.#compose(events, { head: true, without });
@@ -479,8 +539,11 @@ export class SegmentLog {
     }
     segment.size += bytes.length;
     segment.unsynced = true;
+    if (rolls || this.#checkpointOwed || without !== undefined) this.#ranNoted = this.#ran;
     this.#checkpointOwed = false;
     this.#losses.clear();
+    if (segment.events === 0) segment.firstAt = this.#ran;
+    if (events.length > 0) segment.lastAt = this.#ran;
     for (const { event, jsonBytes } of events) {
       this.#account.collect(event.name, event.occurrences);
       this.#account.aggregateAway(event.name, event.occurrences - event.elements);
@@ -492,7 +555,7 @@ export class SegmentLog {
     return undefined;
   }
 
-  #compose(events: readonly SizedEvent[], { head, without }: { head: boolean; without: Segment | undefined }): void {
+  #compose(events: readonly SizedEvent[], { head, without }: { head: boolean; without: GivenUp | undefined }): void {
     const writer = this.#writer;
     writer.clear();
     if (head) writer.head();

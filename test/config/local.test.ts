@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { days } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../../src/config/local.ts';
@@ -44,6 +45,7 @@ describe('readLocalSettings', () => {
         keyFile: '/etc/vakt/module.key',
       },
       stateDirectory: '/var/lib/vakt',
+      queueAgeLimit: days(30),
       messageRouting: 'security',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
@@ -59,6 +61,7 @@ describe('readLocalSettings', () => {
       identity: { kind: 'connectionString', file: '/secret' },
       agentId: '0B5C3F5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
       stateDirectory: '/state',
+      queueAgeLimit: 'P7D',
       messageRouting: 'both',
       twinObjectName: 'name',
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
@@ -66,7 +69,15 @@ describe('readLocalSettings', () => {
       hostRoot: '/host',
       controlSocket: '/socket',
     };
-    assert.deepEqual(read(JSON.stringify(settings)), settings);
+    assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7) });
+  });
+
+  it('takes an age limit from an hour to ten years', () => {
+    const limit = (text: string) => `{ ${IDENTITY}, "queueAgeLimit": ${JSON.stringify(text)} }`;
+    assert.equal(read(limit('P10Y')).queueAgeLimit, days(3650));
+    for (const wrong of ['PT59M', 'P11Y', '30 days', ''])
+      assert.match(refused(limit(wrong)).message, /queueAgeLimit must/);
+    assert.equal(refused(limit('P30X')).id, 'CONFIG_INVALID');
   });
 
   it('does not stumble over a byte order mark', () => {
@@ -150,6 +161,7 @@ describe('readLocalSettings', () => {
         'VAKT_IDENTITY__KEY_FILE',
         'VAKT_AGENT_ID',
         'VAKT_STATE_DIRECTORY',
+        'VAKT_QUEUE_AGE_LIMIT',
         'VAKT_MESSAGE_ROUTING',
         'VAKT_TWIN_OBJECT_NAME',
         'VAKT_LOGGING__LEVEL',

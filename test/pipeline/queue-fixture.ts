@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Clock } from '../../src/base/clock.ts';
 import { droppedIn } from '../../src/base/counters.ts';
-import { milliseconds } from '../../src/base/duration.ts';
+import { type Duration, days, milliseconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
 import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import type { Settings, SettingsReader } from '../../src/contract/settings.ts';
@@ -66,12 +66,24 @@ export interface Fixture {
   lines: { level: string; msg: string }[];
 }
 
-export function fixture(files: StoreFiles | undefined, directory = '/q', limit = 1_000_000): Fixture {
+export function fixture(
+  files: StoreFiles | undefined,
+  directory = '/q',
+  limit = 1_000_000,
+  ageLimit: Duration = days(30),
+): Fixture {
   const settings = testSettings(limit);
   const clock = new HandClock();
   const lines: Fixture['lines'] = [];
   const log = createLog({ level: 'debug', destination: { write: (line) => void lines.push(JSON.parse(line)) } });
-  const queues = new EventQueues({ directory, settings, clock, log, ...(files === undefined ? {} : { files }) });
+  const queues = new EventQueues({
+    directory,
+    settings,
+    ageLimit,
+    clock,
+    log,
+    ...(files === undefined ? {} : { files }),
+  });
   return { queues, settings, clock, lines };
 }
 

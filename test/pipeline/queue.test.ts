@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Duration, days, hours, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { assertClosed, contents, event, events, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
@@ -76,6 +77,68 @@ describe('EventQueues', () => {
       now.queues.settle('High', 'kept');
       now.queues.put('High', events(1));
       assert.deepEqual(now.queues.take('High', 250, true), taken);
+    });
+  });
+
+  it('tells the position of the next event, over restarts too', async () => {
+    assert.equal(now.queues.nextPosition('High'), 0);
+    now.queues.put('High', events(3));
+    now.queues.take('High', 1, true);
+    now.queues.settle('High', 'delivered');
+    assert.equal(now.queues.nextPosition('High'), 3);
+    await now.queues.stop();
+    await open();
+    assert.equal(now.queues.nextPosition('High'), 3);
+    now.queues.put('High', events(1));
+    assert.equal(contents(now.queues, 'High').at(-1)?.position, 3);
+  });
+
+  describe('when events grow old', () => {
+    const open = async (ageLimit: Duration) => {
+      now = fixture(files, '/q', 1_000_000, ageLimit);
+      await now.queues.start();
+    };
+    const wait = async (time: Duration) => {
+      for (let passed = 0; passed < time; passed += minutes(10)) await now.clock.advance(minutes(10));
+    };
+
+    beforeEach(async () => {
+      await now.queues.stop();
+      await open(days(1));
+    });
+
+    it('drops and counts them by itself, a sixteenth late at most', async () => {
+      now.queues.put('High', [event(100, 'Login', 2, 5)]);
+      now.queues.put('Low', events(1));
+      await wait(hours(23));
+      assert.equal(now.queues.waiting('High').events, 1);
+      await wait(hours(2.5));
+      assert.deepEqual(now.queues.account('High').totals.dropped, { expired: 2 });
+      assert.deepEqual(now.queues.account('Low').totals.dropped, { expired: 1 });
+      files.restart(); // killed
+      await open(days(1));
+      assert.deepEqual(now.queues.account('High').totals.dropped, { expired: 2 });
+    });
+
+    it('knows their age after a restart, to the hour after a kill', async () => {
+      now.queues.put('High', events(1));
+      await wait(hours(12));
+      await now.queues.stop();
+      await open(days(1));
+      await wait(hours(6));
+      files.restart(); // killed
+      await open(days(1));
+      await wait(hours(4));
+      assert.equal(now.queues.waiting('High').events, 1);
+      await wait(hours(4.5));
+      assert.deepEqual(now.queues.account('High').totals.dropped, { expired: 1 });
+    });
+
+    it('writes nothing for the sake of an empty queue', async () => {
+      await wait(hours(1));
+      const { bytesWritten } = files;
+      await wait(hours(48));
+      assert.equal(files.bytesWritten, bytesWritten);
     });
   });
 

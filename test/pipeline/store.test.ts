@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { crc32 } from 'node:zlib';
 import { UNIDENTIFIED } from '../../src/base/counters.ts';
+import { type Duration, hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import { FallbackFiles } from '../../src/pipeline/fallback-files.ts';
 import { Positions } from '../../src/pipeline/positions.ts';
 import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segment.ts';
@@ -21,9 +23,14 @@ const sized = (all: ReturnType<typeof events>): SizedEvent[] =>
 describe('SegmentLog', () => {
   let files: SimulatedFiles;
   let log: SegmentLog;
+  let now: Duration;
 
   const reopen = () => {
-    log = new SegmentLog(new FallbackFiles(files), '/log', () => 4_096);
+    log = new SegmentLog(new FallbackFiles(files), '/log', {
+      segmentBytes: () => 4_096,
+      ageLimit: hours(16),
+      clock: { monotonic: () => now },
+    });
     return log.open();
   };
   const everything = () => {
@@ -44,6 +51,7 @@ describe('SegmentLog', () => {
 
   beforeEach(() => {
     files = new SimulatedFiles(seeded(1));
+    now = hours(0);
     reopen();
   });
   afterEach(closed);
@@ -192,6 +200,85 @@ describe('SegmentLog', () => {
     const rest = everything();
     assert.ok(rest.length < all.length && rest.length > 0);
     assert.equal(log.account().totals().dropped.corrupt, all.length - rest.length);
+  });
+
+  describe('growing old', () => {
+    const expired = () => log.account().totals().dropped.expired ?? 0;
+    const pass = (time: Duration) => {
+      now = milliseconds(now + time);
+      log.expire();
+    };
+
+    it('drops what has waited for as long as the limit, by the segment, and nothing younger', () => {
+      for (let hour = 0; hour < 16; hour += 1) {
+        log.append(sized(events(1)));
+        pass(hours(1));
+        assert.equal(expired(), 0);
+      }
+      pass(minutes(59));
+      assert.ok(expired() <= 1);
+      const before = expired();
+      pass(minutes(1));
+      pass(hours(1));
+      assert.ok(expired() > before && expired() <= 3, `${expired()} expired`);
+      pass(hours(14));
+      assert.equal(log.waiting().events, 0);
+      assert.equal(expired(), 16);
+      reopen();
+      assert.equal(expired(), 16);
+    });
+
+    it('drops what came in one by one into a segment that never fills', () => {
+      log.append(sized(events(1)));
+      pass(hours(16));
+      assert.deepEqual([expired(), log.waiting().events], [1, 0]);
+    });
+
+    it('counts the time of all runs, and none in between', () => {
+      const all = events(3);
+      log.append(sized(all));
+      for (let run = 0; run < 7; run += 1) {
+        pass(hours(2));
+        log.noteTime();
+        log.flush();
+        log.close();
+        now = milliseconds(Math.random() * 1e12); // another boot: this clock begins anywhere
+        reopen();
+        log.expire();
+        assert.deepEqual(jsonOf(everything()), jsonOf(all));
+      }
+      pass(hours(3)); // the first note came after two hours
+      assert.equal(log.waiting().events, 3);
+      pass(hours(1));
+      assert.equal(expired(), 3);
+    });
+
+    it('never drops what is being sent', () => {
+      log.append(sized(events(3)));
+      const taken = log.take(250, true);
+      pass(hours(20));
+      assert.equal(expired(), 0);
+      log.settle('delivered');
+      assert.equal(log.account().totals().delivered, taken.length);
+      pass(hours(0));
+      assert.deepEqual([expired(), log.waiting().events], [3 - taken.length, 0]);
+    });
+
+    it('reads a checkpoint that an older version wrote, which knew no time', () => {
+      const all = events(2);
+      log.append(sized(all));
+      const file = bytesOf(first());
+      const [checkpoint] = [...readRecords(files, first(), SEGMENT_HEAD.length, file.length)];
+      assert.ok(checkpoint);
+      const body = file.subarray(checkpoint.start + 8, checkpoint.end);
+      const without = Buffer.from(body.toString('latin1').replace('"ran":0,', ' '.repeat(8)), 'latin1');
+      without.copy(body);
+      file.writeUInt32LE(crc32(without), checkpoint.start + 4);
+      now = milliseconds(1e12);
+      const { found } = reopen();
+      pass(hours(15));
+      assert.deepEqual([found.ran, found.corrupt, jsonOf(everything())], [0, 0, jsonOf(all)]);
+    });
   });
 
   it('gives up nothing because of too many open files', () => {
