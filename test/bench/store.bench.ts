@@ -1,12 +1,14 @@
 /*
- * What it costs to store events: appended, synced, taken, settled. The peer is a plain append of the same bytes in the
- * same run, with no framing, no books and no syncs.
+ * What it costs to store events: at the rate that the budget names, and as fast as it goes. The peer is a plain append of
+ * the same bytes in the same run, with as many syncs, but without framing, books and deletion.
  *
- *   node dist/test/bench/store.bench.js [seconds]
+ *   node dist/test/bench/store.bench.js [seconds at the rate, 60]
  */
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { fdatasync, mkdtempSync, openSync, rmSync, truncateSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
@@ -14,10 +16,22 @@ import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
 import { testSettings } from '../pipeline/queue-fixture.ts';
+import { report } from './figures.ts';
 
-const EVENT_BYTES = 600;
-const BATCH = 50;
+/** Memory is measured as the agent runs. */
+const LIKE_THE_AGENT = '--max-semi-space-size=1';
+if (!process.execArgv.includes(LIKE_THE_AGENT)) {
+  const args = [LIKE_THE_AGENT, ...process.argv.slice(1)];
+  process.exit(spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1);
+}
+
 const RATE = 5_000;
+const BATCH = 50;
+/** About what a ProcessCreate takes, and the least that any event does. */
+const SIZES = [600, 350];
+const MESSAGE = 200_000;
+const DEFAULT_LIMIT = 2_560_000;
+const AS_FAST = 100_000;
 
 const counts = { written: 0, writes: 0, syncs: 0 };
 const countingFiles: StoreFiles = {
@@ -48,89 +62,145 @@ const countingFiles: StoreFiles = {
   },
 };
 
-const batch = (): OutgoingEvent[] =>
+const batchOf = (bytes: number): OutgoingEvent[] =>
   Array.from({ length: BATCH }, (_, i) => ({
     name: i % 10 === 0 ? 'Login' : 'ProcessCreate',
     elements: 1,
     occurrences: 1,
-    json: JSON.stringify({ i, x: 'x'.repeat(EVENT_BYTES - 17) }).padEnd(EVENT_BYTES),
+    json: JSON.stringify({ i, x: 'x'.repeat(bytes - 17) }).padEnd(bytes),
   }));
 
-async function measure(what: string, events: number, work: () => void | Promise<void>): Promise<void> {
-  Object.assign(counts, { written: 0, writes: 0, syncs: 0 });
-  const cpu = process.cpuUsage();
-  const start = performance.now();
-  await work();
-  const ms = performance.now() - start;
-  const { user, system } = process.cpuUsage(cpu);
-  const figures = [
-    `${Math.round((events / ms) * 1_000)} events/s`,
-    `${((user + system) / events).toFixed(2)} ms CPU per 1000`,
-    ...(counts.written > 0 ? [`${(counts.written / (events * EVENT_BYTES)).toFixed(3)} bytes written per byte`] : []),
-    `${counts.writes} writes`,
-    `${counts.syncs} syncs`,
-    `${(process.memoryUsage.rss() / 2 ** 20).toFixed(1)} MiB RSS`,
-  ];
-  console.log(`${what.padEnd(44)} ${figures.join(', ')}`);
+const HEAD = [
+  '',
+  'events/s',
+  'CPU ms/1000',
+  'bytes/byte',
+  'writes',
+  'syncs',
+  'RSS MiB, first and last quarter',
+  'dropped',
+];
+
+interface Contestant {
+  readonly name: string;
+  readonly eventBytes: number;
+  put(): void;
+  dropped(): number;
 }
 
-const folder = mkdtempSync(join(process.env.BENCH_DIRECTORY ?? tmpdir(), 'vakt-bench-'));
-const seconds = Number(process.argv[2] ?? 5);
-const sample = batch();
-const bytes = Buffer.from(sample.map(({ json }) => json).join(''));
-const breathe = () => new Promise<void>((resolve) => setImmediate(resolve));
+/** Runs a contestant until `events` are stored, waiting in between as `pace` says. @returns its row of figures */
+async function measure(
+  { name, eventBytes, put, dropped }: Contestant,
+  events: number,
+  rate: number,
+): Promise<string[]> {
+  Object.assign(counts, { written: 0, writes: 0, syncs: 0 });
+  const rss: number[] = [];
+  const droppedBefore = dropped();
+  const cpu = process.cpuUsage();
+  const start = systemClock.monotonic();
+  for (let stored = 0; stored < events; stored += BATCH) {
+    put();
+    if (stored % 1_000 === 0) rss.push(process.memoryUsage.rss() / 2 ** 20);
+    const ahead = (stored / rate) * 1_000 - (systemClock.monotonic() - start);
+    if (ahead > 1) await systemClock.sleep(milliseconds(ahead));
+    else await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  const ms = systemClock.monotonic() - start;
+  const { user, system } = process.cpuUsage(cpu);
+  const quarter = Math.ceil(rss.length / 4);
+  return [
+    name,
+    String(Math.round((events / ms) * 1_000)),
+    ((user + system) / events).toFixed(2),
+    (counts.written / (events * eventBytes)).toFixed(3),
+    String(counts.writes),
+    String(counts.syncs),
+    `${mean(rss.slice(0, quarter)).toFixed(1)}, ${mean(rss.slice(-quarter)).toFixed(1)}`,
+    String(dropped() - droppedBefore),
+  ];
+}
 
-async function open(name: string, limit: number): Promise<EventQueues> {
+const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** One file, synced at most once in 100 ms as the High queue is, and emptied now and then. */
+function peer(eventBytes: number): Contestant {
+  const sample = batchOf(eventBytes).map(({ json }) => json);
+  const bytes = Buffer.from(sample.join(''));
+  const path = join(folder, `peer-${eventBytes}`);
+  const file = openSync(path, 'a');
+  let syncing = false;
+  const sync = async () => {
+    syncing = true;
+    counts.syncs += 1;
+    await systemClock.sleep(milliseconds(100));
+    await promisify(fdatasync)(file);
+    syncing = false;
+  };
+  return {
+    name: `peer: plain append and fdatasync, ${eventBytes} bytes`,
+    eventBytes,
+    dropped: () => 0,
+    put() {
+      counts.written += writeSync(file, bytes);
+      counts.writes += 1;
+      if (counts.writes % 1_000 === 0) truncateSync(path, 0);
+      if (!syncing) void sync();
+    },
+  };
+}
+
+/** @param drained whether a hub takes all there is, a message at a time */
+async function store(name: string, eventBytes: number, limit: number, drained: boolean): Promise<Contestant> {
+  const sample = batchOf(eventBytes);
   const queues = new EventQueues({
-    directory: join(folder, name),
+    directory: join(folder, `${name}-${eventBytes}-${limit}`),
     settings: testSettings(limit),
     clock: systemClock,
-    log: createLog({ level: 'warn' }),
+    log: createLog({ level: 'error' }),
     files: countingFiles,
   });
   await queues.start();
-  return queues;
+  opened.push(queues);
+  return {
+    name: `${name}, ${eventBytes} bytes`,
+    eventBytes,
+    dropped: () => Object.values(queues.account('High').totals.dropped).reduce((sum, count) => sum + count, 0),
+    put() {
+      queues.put('High', sample);
+      while (drained && queues.waiting('High').bytes >= MESSAGE) {
+        queues.take('High', MESSAGE, true);
+        queues.settle('High', 'delivered');
+      }
+    },
+  };
 }
 
-async function atRate(put: () => void): Promise<void> {
-  const start = systemClock.monotonic();
-  for (let n = 0; n < RATE * seconds; n += BATCH) {
-    put();
-    const ahead = (n / RATE) * 1_000 - (systemClock.monotonic() - start);
-    if (ahead > 1) await systemClock.sleep(milliseconds(ahead));
-    else await breathe();
-  }
-}
-
-const many = 100_000;
-const roomy = await open('roomy', 200_000_000);
-for (let round = 1; round <= 2; round += 1) {
-  await measure('peer: appendFileSync, as fast as it goes', many, () => {
-    for (let n = 0; n < many; n += BATCH) appendFileSync(join(folder, 'peer'), bytes);
-  });
-  await measure('put, as fast as it goes, room for all', many, async () => {
-    for (let n = 0; n < many; n += BATCH) {
-      roomy.put('High', sample);
-      await breathe();
+const folder = mkdtempSync(join(process.env.BENCH_DIRECTORY ?? tmpdir(), 'vakt-bench-'));
+const opened: EventQueues[] = [];
+const seconds = Number(process.argv[2] ?? 60);
+try {
+  for (const size of SIZES) {
+    const rows = [HEAD];
+    for (const contestant of [
+      peer(size),
+      await store('store, drained', size, DEFAULT_LIMIT, true),
+      await store('store, full', size, DEFAULT_LIMIT, false),
+    ]) {
+      rows.push(await measure(contestant, RATE * seconds, RATE));
     }
-  });
-  await measure('take and deliver all, 200 KB at a time', many, () => {
-    while (roomy.take('High', 200_000, true).length > 0) roomy.settle('High', 'delivered');
-  });
+    report(`${RATE} events/s for ${seconds} s, default limit`, rows, ['budget: bytes/byte ≤ 1.2, RSS flat']);
+  }
+  const rows = [HEAD];
+  for (const contestant of [
+    peer(600),
+    await store('store, drained', 600, 2 * DEFAULT_LIMIT, true),
+    await store('store, room for all', 600, 100 * DEFAULT_LIMIT, false),
+  ]) {
+    rows.push(await measure(contestant, AS_FAST, Number.POSITIVE_INFINITY));
+  }
+  report(`${AS_FAST} events as fast as it goes`, rows);
+} finally {
+  for (const queues of opened) await queues.stop();
+  rmSync(folder, { recursive: true });
 }
-await roomy.stop();
-
-const full = await open('full', 2_560_000);
-await measure(`peer: appendFileSync at ${RATE} events/s`, RATE * seconds, () =>
-  atRate(() => appendFileSync(join(folder, 'peer'), bytes)),
-);
-for (const queue of ['Low', 'High', 'Low'] as const) {
-  const { dropped } = full.account(queue).totals;
-  await measure(`put ${queue} at ${RATE} events/s, 2.5 MB, full`, RATE * seconds, () =>
-    atRate(() => full.put(queue, sample)),
-  );
-  const { cacheFull = 0 } = full.account(queue).totals.dropped;
-  console.log(`  ${full.waiting(queue).events} wait, ${cacheFull - (dropped.cacheFull ?? 0)} were dropped`);
-}
-await full.stop();
-rmSync(folder, { recursive: true });
