@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Duration, days, hours, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { assertClosed, contents, event, events, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
-import { SimulatedFiles, seeded } from './simulated-files.ts';
+import { headOfVersion, SimulatedFiles, seeded } from './simulated-files.ts';
 
 describe('EventQueues', () => {
   let files: SimulatedFiles;
@@ -465,6 +465,36 @@ describe('EventQueues', () => {
     await now.queues.stop();
     await now.queues.stop();
     await fixture(files).queues.stop();
+  });
+
+  it('says how much of a damaged queue is lost, and books it by name', async () => {
+    now.settings.setLimit(40_000);
+    for (let i = 0; i < 20; i += 1) now.queues.put('Low', [event(1_000, 'Login', 2)]);
+    await now.queues.stop();
+    const [first = ''] = [...files.files.keys()].filter((path) => path.startsWith('/q/low/')).sort();
+    files.files.delete(first);
+    await open();
+    const lost = 40 - now.queues.waiting('Low').elements;
+    assert.ok(lost > 0);
+    const line = now.lines.find(({ msg }) => /Found a queue damaged/.test(msg));
+    assert.deepEqual({ ...line, time: 0 }, { ...line, time: 0, level: 'error', queue: 'Low', lost });
+    assert.deepEqual(now.queues.account('Low').byEvent.Login?.dropped, { corrupt: lost });
+  });
+
+  it('keeps what a newer version wrote, names it, and gives it back after the next upgrade', async () => {
+    now.queues.put('Low', events(1));
+    await now.queues.stop();
+    const newer = '/q/low/00000000000000ff.log';
+    files.create(newer).append(Buffer.concat([headOfVersion(2), Buffer.from('of a newer version')]));
+    for (let start = 1; start <= 2; start += 1) {
+      await open();
+      assert.equal(said(/Left files alone/), 1);
+      assert.match(JSON.stringify(now.lines), /00000000000000ff\.log/);
+      assert.equal(now.queues.waiting('Low').events, 1);
+      await now.queues.stop();
+      assert.ok(files.files.get(newer)?.data.includes('of a newer version'));
+    }
+    await open();
   });
 
   it('warns of files it cannot read, and keeps them', async () => {

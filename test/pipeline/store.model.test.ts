@@ -56,6 +56,8 @@ const WORLDS: Readonly<Record<string, World>> = {
 class Model {
   /** In the queue, as far as anyone can know. */
   waiting: OutgoingEvent[] = [];
+  /** Waited when it was last looked, and nothing was taken since. */
+  waited = new Set<string>();
   taken: readonly QueuedEvent[] = [];
   collected = 0;
   delivered = 0;
@@ -201,10 +203,13 @@ class Run {
         const lost = this.#missing(model.waiting, found);
         model.dropped += total(lost, 'elements');
         this.#checkAge(lost);
+        this.#checkOrder(model, lost);
         if (this.#world.refuses) model.settledInMemory.push(...lost);
         model.waiting = [...found];
+        model.waited = new Set(jsonOf(found));
       } else {
         assert.ok(queues.waiting(queue).elements >= total(model.taken, 'elements'), 'evicted what was taken');
+        model.waited.clear();
       }
       const { totals } = queues.account(queue);
       assert.equal(totals.collected, model.collected, `${queue} collected`);
@@ -225,6 +230,15 @@ class Run {
         : [...this.#files.files.values()].reduce((all, { data }) => all + data.length, 0);
       assert.ok(onDisk <= settings.limit, `${onDisk} bytes on disk, limit ${settings.limit}`);
     }
+  }
+
+  /** The oldest goes first. What is in memory goes before what is on a disk that nothing can be deleted from. */
+  #checkOrder({ waiting, waited }: Model, lost: readonly OutgoingEvent[]): void {
+    if (this.#world.faults || this.#world.powerCuts || this.#world.refuses) return;
+    const gone = new Set(jsonOf(lost));
+    const stays = waiting.filter(({ json }) => waited.has(json) && !gone.has(json)).map(numberOf);
+    const oldest = Math.min(...stays);
+    for (const one of lost) if (waited.has(one.json)) assert.ok(numberOf(one) < oldest, 'an older one stayed');
   }
 
   /** Where there is room for all, nothing goes before its time. */
