@@ -13,7 +13,8 @@ import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.t
 import { FallbackFiles } from './fallback-files.ts';
 import { Room } from './room.ts';
 import { recordSize } from './segment.ts';
-import { isFull, type Place, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
+import type { Place } from './segment-folder.ts';
+import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
 /** How long what was written may stay unsynced (contract §6). */

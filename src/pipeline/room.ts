@@ -1,7 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { milliseconds } from '../base/duration.ts';
 import type { QueueName } from '../contract/event.ts';
-import type { Place, SegmentLog } from './store.ts';
+import type { Place } from './segment-folder.ts';
+import type { SegmentLog } from './store.ts';
 
 /** What the queues may take of memory while the disk cannot be written; as much again may be reserved for them to grow. */
 const IN_MEMORY = 1024 * 1024;

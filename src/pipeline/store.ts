@@ -3,7 +3,7 @@
  *
  * A log is a folder of segment files, numbered in the order they were made. Only the newest is written, and only at its
  * end; a file is never changed otherwise, and space is freed by deleting whole files. segment.ts has the format,
- * recovery.ts reads a log back, room.ts decides how much room the two logs may take.
+ * segment-folder.ts knows the files, recovery.ts reads a log back, room.ts decides how much room the two logs may take.
  *
  * Invariants
  *
@@ -65,8 +65,9 @@ import { errnoOf } from '../base/errors.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { Positions } from './positions.ts';
-import { emptySegment, type Recovered, recover, type Segment, tally } from './recovery.ts';
+import { type Recovered, type Segment, tally } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
+import { closeFile, type Place, placeOf, SegmentFolder, sizeIn } from './segment-folder.ts';
 
 /** An event with its sizes, which are worth working out only once. */
 export interface SizedEvent {
@@ -100,7 +101,7 @@ export const SEGMENTS_AN_AGE = 16;
 /** One queue on disk; see above. Not a writer for several processes. */
 export class SegmentLog {
   readonly #files: FallbackFiles;
-  readonly #folder: string;
+  readonly #folder: SegmentFolder;
   readonly #segmentBytes: () => number;
   readonly #ageLimit: Duration;
   readonly #clock: Pick<Clock, 'monotonic'>;
@@ -113,24 +114,15 @@ export class SegmentLog {
   #openedAt = 0;
   /** As the last checkpoint says. */
   #ranNoted = 0;
-  #nextNumber = 0;
-  /** Oldest first; those with events that wait, and those with the state. */
-  #segments: Segment[] = [];
   #current: Segment | undefined;
-  /** Those on disk that the state would be recovered from: the newest, after opening also those it was recovered from. */
-  #stateIn = new Set<Segment>();
-  #dead: Segment[] = [];
   readonly #losses = new Map<string, Loss>();
   #checkpointOwed = false;
-  #folderChanged = false;
   #taken: Taken | undefined;
   #open = false;
-  /** How often the caller was held up until the disk had synced. */
-  waits = 0;
 
   constructor(
     files: FallbackFiles,
-    folder: string,
+    path: string,
     options: {
       /** A segment that has reached this is full; a single batch or event may go beyond. */
       segmentBytes: () => number;
@@ -140,7 +132,7 @@ export class SegmentLog {
     },
   ) {
     this.#files = files;
-    this.#folder = folder;
+    this.#folder = new SegmentFolder(files, path);
     this.#segmentBytes = options.segmentBytes;
     this.#ageLimit = options.ageLimit;
     this.#clock = options.clock;
@@ -151,14 +143,10 @@ export class SegmentLog {
    * @throws when it cannot even be read
    */
   open(): { found: Recovered; error?: unknown } {
-    this.#files.makeFolder(this.#folder);
-    const found = recover(this.#files, this.#folder);
-    this.#segments = [...found.segments];
-    this.#stateIn = new Set(found.segments.filter(({ number }) => number >= found.stateFrom));
+    const found = this.#folder.open();
     this.#account = found.account;
     this.#done = found.done.copy();
     this.#next = found.next;
-    this.#nextNumber = found.nextNumber;
     this.#ranBefore = found.ran;
     this.#openedAt = this.#clock.monotonic();
     this.#bury();
@@ -175,7 +163,7 @@ export class SegmentLog {
 
   /** Bytes that are used, framing and what is not deleted yet included. */
   bytesIn(place: Place): number {
-    return sizeIn(place, [...this.#segments, ...this.#dead]);
+    return this.#folder.bytesIn(place);
   }
 
   /** Of them, those that eviction cannot free: taken, and waiting to be settled. */
@@ -190,7 +178,7 @@ export class SegmentLog {
 
   /** How many events would be lost if the process ended now. */
   get eventsInMemory(): number {
-    return this.#segments.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
+    return this.#folder.segments.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
   }
 
   get owes(): boolean {
@@ -198,13 +186,17 @@ export class SegmentLog {
   }
 
   get needsSync(): boolean {
-    const unsynced = this.#folderChanged || this.#segments.some((segment) => segment.unsynced);
-    return unsynced || this.#dead.length > 0 || this.#files.refuses;
+    return this.#folder.needsSync || this.#files.refuses;
+  }
+
+  /** How often the caller was held up until the disk had synced. */
+  get waits(): number {
+    return this.#folder.waits;
   }
 
   waiting(): { events: number; elements: number; bytes: number } {
     const total = { events: 0, elements: 0, bytes: 0 };
-    for (const { events, bytes, elements } of this.#segments) {
+    for (const { events, bytes, elements } of this.#folder.segments) {
       total.events += events;
       total.bytes += bytes;
       for (const count of elements.values()) total.elements += count;
@@ -215,7 +207,7 @@ export class SegmentLog {
   /** Elements that wait, by name. */
   queued(): Map<string, number> {
     const queued = new Map<string, number>();
-    for (const { elements } of this.#segments) {
+    for (const { elements } of this.#folder.segments) {
       for (const [name, count] of elements) queued.set(name, (queued.get(name) ?? 0) + count);
     }
     return queued;
@@ -279,7 +271,7 @@ export class SegmentLog {
     const from: Span[] = [];
     let room = roomBytes;
     let full = false;
-    for (const segment of this.#segments.filter(({ events }) => events > 0)) {
+    for (const segment of this.#folder.segments.filter(({ events }) => events > 0)) {
       const span: Span = { segment, events: [], end: segment.readFrom };
       for (const record of this.#readWaiting(segment)) {
         full = record.bytes + 1 > room && !(atLeastOne && from.length === 0 && span.events.length === 0);
@@ -345,13 +337,13 @@ export class SegmentLog {
 
   /** Has the next run know how old the events are, if any wait: the time goes out with the next write. */
   noteTime(): void {
-    this.#checkpointOwed ||= this.#ran > this.#ranNoted && this.#segments.some(({ events }) => events > 0);
+    this.#checkpointOwed ||= this.#ran > this.#ranNoted && this.#folder.segments.some(({ events }) => events > 0);
   }
 
   /** Segments with events that wait, none of them taken; the oldest first. */
   #untaken(): Segment[] {
     const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
-    return this.#segments.filter((segment) => segment.events > 0 && !taken.has(segment));
+    return this.#folder.segments.filter((segment) => segment.events > 0 && !taken.has(segment));
   }
 
   #drop(victim: Segment, reason: DropReason, mayWait: boolean): boolean {
@@ -360,7 +352,7 @@ export class SegmentLog {
       this.#checkpointOwed = true;
       return true;
     }
-    if (!mayWait && !this.#outlasts(victim)) return false;
+    if (!mayWait && !this.#folder.outlasts(victim)) return false;
     if (!this.#files.refuses) {
       const error = this.#writeToDisk([], { victim, reason });
       if (error === undefined) {
@@ -369,8 +361,7 @@ export class SegmentLog {
       }
       if (this.#refuses(error) || !isFull(error)) return false;
     }
-    if (this.#stateIn.has(victim) || !this.#mayDelete(victim, mayWait) || !this.#remove(victim)) return false;
-    this.#segments = this.#segments.filter((segment) => segment !== victim);
+    if (!this.#folder.delete(victim, mayWait)) return false;
     this.#giveUp(victim, reason);
     this.#checkpointOwed = true;
     return true;
@@ -384,16 +375,14 @@ export class SegmentLog {
     const current = this.#current;
     if (current === undefined || current.events > 0 || current.size < 2 * this.emptyBytes) return freed;
     if (this.#files.refuses) return freed;
-    if (!mayWait && !this.#outlasts(current)) return freed;
+    if (!mayWait && !this.#folder.outlasts(current)) return freed;
     const cannotWrite = this.#writeToDisk([], { victim: current, reason: 'cacheFull' });
     return !this.#refuses(cannotWrite) && cannotWrite === undefined && this.free(mayWait);
   }
 
   /** Deletes dead segments now. @returns whether there were any */
   free(mayWait: boolean): boolean {
-    const before = this.#dead.length;
-    this.#dead = this.#dead.filter((segment) => !(this.#mayDelete(segment, mayWait) && this.#remove(segment)));
-    return this.#dead.length < before;
+    return this.#folder.free(mayWait);
   }
 
   /**
@@ -403,13 +392,7 @@ export class SegmentLog {
    */
   moveToDisk(): unknown {
     try {
-      this.#files.makeFolder(this.#folder);
-      for (const segment of this.#segments.filter(({ inMemory }) => inMemory)) {
-        this.#folderChanged = true;
-        segment.file = this.#files.move(segment.path);
-        segment.inMemory = false;
-        this.#stateIn = new Set([segment]);
-      }
+      this.#folder.moveToDisk();
     } catch (error) {
       return error;
     }
@@ -420,41 +403,21 @@ export class SegmentLog {
 
   /** Makes what was written before the call outlast a power cut. */
   async sync(): Promise<void> {
-    const keepsDead = this.#checkpointOwed || this.#files.refuses;
-    const dead = new Set(keepsDead ? [] : this.#dead);
-    const written = this.#segments.some(({ inMemory }) => inMemory) ? this.#lasting : this.#next;
-    const synced = this.#segments.filter(({ unsynced, inMemory }) => unsynced && !inMemory);
-    for (const segment of synced) {
-      if (!this.#segments.includes(segment)) continue; // evicted meanwhile
-      segment.unsynced = false;
-      try {
-        await (segment.file?.sync() ?? this.#files.sync(segment.path));
-      } catch (error) {
-        if (!this.#segments.includes(segment)) continue;
+    const written = this.#folder.segments.some(({ inMemory }) => inMemory) ? this.#lasting : this.#next;
+    await this.#folder.sync({
+      keepDead: this.#checkpointOwed || this.#files.refuses,
+      isWritten: (segment) => segment === this.#current,
+      failed: (segment) => {
         // The kernel may have thrown the pages away and called them clean: another sync would prove nothing.
         if (segment === this.#current) this.#current = undefined;
         this.#checkpointOwed = true;
-        throw error;
-      } finally {
-        if (segment !== this.#current && !segment.unsynced) closeFile(segment);
-      }
-    }
-    if (this.#folderChanged) {
-      this.#folderChanged = false;
-      try {
-        await this.#files.sync(this.#folder);
-      } catch (error) {
-        this.#folderChanged = true;
-        throw error;
-      }
-    }
+      },
+    });
     this.#lasting = written;
-    for (const segment of this.#segments) segment.lasting ||= !segment.unsynced;
-    this.#dead = this.#dead.filter((segment) => !dead.has(segment) || !this.#remove(segment));
   }
 
   close(): void {
-    for (const segment of [...this.#segments, ...this.#dead]) closeFile(segment);
+    this.#folder.close();
     this.#current = undefined;
     this.#open = false;
   }
@@ -525,7 +488,7 @@ export class SegmentLog {
     if (rolls) this.#compose(events, { head: true, without });
     const { bytes } = this.#writer;
     try {
-      segment ??= this.#begin();
+      segment ??= this.#folder.create(this.#next);
       if (segment.file === undefined) throw new Error('The segment is closed.');
       segment.file.append(bytes);
     } catch (error) {
@@ -533,9 +496,8 @@ export class SegmentLog {
       return error ?? new Error('unknown');
     }
     if (rolls) {
-      this.#segments.push(segment);
+      this.#folder.add(segment);
       this.#current = segment;
-      if (!segment.inMemory) this.#stateIn = new Set([segment]);
     }
     segment.size += bytes.length;
     segment.unsynced = true;
@@ -566,15 +528,6 @@ export class SegmentLog {
     for (const { event, jsonBytes } of events) writer.event(position++, event, event.json, jsonBytes);
   }
 
-  #begin(): Segment {
-    const segment = emptySegment(this.#folder, this.#nextNumber, this.#next);
-    this.#nextNumber += 1; // also when it fails: a name that was tried may exist
-    segment.file = this.#files.create(segment.path);
-    segment.inMemory = this.#files.refuses;
-    this.#folderChanged ||= !segment.inMemory;
-    return segment;
-  }
-
   /**
    * Undoes a write that failed.
    *
@@ -601,27 +554,6 @@ export class SegmentLog {
     this.#checkpointOwed = true;
   }
 
-  /** Whether a power cut after deleting a segment would leave as new a state as one before. */
-  #outlasts(segment: Segment): boolean {
-    const lasting = [...this.#segments, ...this.#dead].filter((one) => one.lasting);
-    const newest = lasting.reduce((best, { number }) => Math.max(best, number), -1);
-    return newest >= 0 && newest !== segment.number;
-  }
-
-  #mayDelete(segment: Segment, mayWait: boolean): boolean {
-    if (this.#outlasts(segment)) return true;
-    if (!mayWait) return false;
-    this.waits += 1;
-    try {
-      for (const { path } of this.#stateIn) this.#files.syncNow(path);
-      this.#files.syncNow(this.#folder);
-    } catch {
-      return false;
-    }
-    for (const one of this.#stateIn) one.lasting = true;
-    return this.#outlasts(segment);
-  }
-
   /** Books all that waits in a segment as dropped. */
   #giveUp(segment: Segment, reason: DropReason): void {
     for (const [name, elements] of segment.elements) if (elements > 0) this.#account.drop(name, reason, elements);
@@ -636,40 +568,11 @@ export class SegmentLog {
 
   /** Finds the segments that are all past, and moves the end of the past up to the first event that waits. */
   #bury(): void {
-    const alive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
-    for (const segment of this.#segments.filter((one) => !alive(one))) {
-      if (!segment.inMemory) this.#dead.push(segment);
-      else this.#files.remove(segment.path);
-      if (segment === this.#current) this.#current = undefined;
-    }
-    this.#segments = this.#segments.filter(alive);
-    this.#done.add(0, this.#segments.find(({ events }) => events > 0)?.from ?? this.#next);
-  }
-
-  #remove(segment: Segment): boolean {
-    closeFile(segment);
-    try {
-      this.#files.remove(segment.path);
-      this.#folderChanged = true;
-      return true;
-    } catch {
-      return false;
-    }
+    const buried = this.#folder.bury();
+    if (buried.some((segment) => segment === this.#current)) this.#current = undefined;
+    this.#done.add(0, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
   }
 }
-
-function closeFile(segment: Segment): void {
-  segment.file?.close();
-  delete segment.file;
-}
-
-/** Where a segment lies. */
-export type Place = 'disk' | 'memory';
-
-const placeOf = ({ inMemory }: Segment): Place => (inMemory ? 'memory' : 'disk');
-
-const sizeIn = (place: Place, segments: readonly Segment[]): number =>
-  segments.reduce((all, segment) => (placeOf(segment) === place ? all + segment.size : all), 0);
 
 /** No room is left, on the disk or for this user. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

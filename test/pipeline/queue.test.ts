@@ -81,14 +81,14 @@ describe('EventQueues', () => {
   });
 
   it('tells the position of the next event, over restarts too', async () => {
-    assert.equal(now.queues.nextPosition('High'), 0);
+    assert.equal(now.queues.positions('High').next, 0);
     now.queues.put('High', events(3));
     now.queues.take('High', 1, true);
     now.queues.settle('High', 'delivered');
-    assert.equal(now.queues.nextPosition('High'), 3);
+    assert.equal(now.queues.positions('High').next, 3);
     await now.queues.stop();
     await open();
-    assert.equal(now.queues.nextPosition('High'), 3);
+    assert.equal(now.queues.positions('High').next, 3);
     now.queues.put('High', events(1));
     assert.equal(contents(now.queues, 'High').at(-1)?.position, 3);
   });

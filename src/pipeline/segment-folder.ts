@@ -1,0 +1,196 @@
+import type { FallbackFiles } from './fallback-files.ts';
+import { emptySegment, type Recovered, recover, type Segment } from './recovery.ts';
+
+/** Where a segment lies. */
+export type Place = 'disk' | 'memory';
+
+/**
+ * The files of one log: which there are, which of them outlast a power cut, and which may go without costing the state.
+ *
+ * A segment is dead once no event in it waits and the state is not in it. See store.ts for when the dead are deleted.
+ */
+export class SegmentFolder {
+  readonly #files: FallbackFiles;
+  readonly #path: string;
+  #nextNumber = 0;
+  #segments: readonly Segment[] = [];
+  #dead: readonly Segment[] = [];
+  /** Those on disk that the state would be recovered from: the newest, after opening also those it was recovered from. */
+  #stateIn = new Set<Segment>();
+  #changed = false;
+  /** How often the caller was held up until the disk had synced. */
+  waits = 0;
+
+  constructor(files: FallbackFiles, path: string) {
+    this.#files = files;
+    this.#path = path;
+  }
+
+  /** Makes the folder, or finds out what is in it. @throws what the disk says when it cannot be made or read */
+  open(): Recovered {
+    this.#files.makeFolder(this.#path);
+    const found = recover(this.#files, this.#path);
+    this.#segments = found.segments;
+    this.#stateIn = new Set(found.segments.filter(({ number }) => number >= found.stateFrom));
+    this.#nextNumber = found.nextNumber;
+    return found;
+  }
+
+  /** Oldest first; those with events that wait, and those with the state. */
+  get segments(): readonly Segment[] {
+    return this.#segments;
+  }
+
+  /** Bytes that are used, framing and what is not deleted yet included. */
+  bytesIn(place: Place): number {
+    return sizeIn(place, [...this.#segments, ...this.#dead]);
+  }
+
+  get needsSync(): boolean {
+    return this.#changed || this.#dead.length > 0 || this.#segments.some(({ unsynced }) => unsynced);
+  }
+
+  holdsState(segment: Segment): boolean {
+    return this.#stateIn.has(segment);
+  }
+
+  /** Makes a segment that begins at a position. It counts for nothing until it is added. @throws what the disk says */
+  create(position: number): Segment {
+    const segment = emptySegment(this.#path, this.#nextNumber, position);
+    this.#nextNumber += 1; // also when it fails: a name that was tried may exist
+    segment.file = this.#files.create(segment.path);
+    segment.inMemory = this.#files.refuses;
+    this.#changed ||= !segment.inMemory;
+    return segment;
+  }
+
+  /** Adds a segment that has got its checkpoint. */
+  add(segment: Segment): void {
+    this.#segments = [...this.#segments, segment];
+    if (!segment.inMemory) this.#stateIn = new Set([segment]);
+  }
+
+  /** Finds out which segments are dead. Those in memory are gone at once. @returns all of them */
+  bury(): readonly Segment[] {
+    const isAlive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
+    const buried = this.#segments.filter((segment) => !isAlive(segment));
+    if (buried.length === 0) return buried;
+    for (const { path } of buried.filter(({ inMemory }) => inMemory)) this.#files.remove(path);
+    this.#dead = [...this.#dead, ...buried.filter(({ inMemory }) => !inMemory)];
+    this.#segments = this.#segments.filter(isAlive);
+    return buried;
+  }
+
+  /** Whether a power cut after deleting a segment would leave as new a state as one before. */
+  outlasts(segment: Segment): boolean {
+    const lasting = [...this.#segments, ...this.#dead].filter((one) => one.lasting);
+    const newest = lasting.reduce((best, { number }) => Math.max(best, number), -1);
+    return newest >= 0 && newest !== segment.number;
+  }
+
+  /** Deletes dead segments now. @returns whether there were any */
+  free(mayWait: boolean): boolean {
+    const before = this.#dead.length;
+    this.#dead = this.#dead.filter((segment) => !(this.#mayDelete(segment, mayWait) && this.#remove(segment)));
+    return this.#dead.length < before;
+  }
+
+  /** Deletes one that is not dead. @returns whether it could: never one with the state */
+  delete(segment: Segment, mayWait: boolean): boolean {
+    if (this.#stateIn.has(segment) || !this.#mayDelete(segment, mayWait) || !this.#remove(segment)) return false;
+    this.#segments = this.#segments.filter((one) => one !== segment);
+    return true;
+  }
+
+  /** Moves what is in memory to the disk, oldest first. @throws what the disk says; what is left can be moved later */
+  moveToDisk(): void {
+    this.#files.makeFolder(this.#path);
+    for (const segment of this.#segments.filter(({ inMemory }) => inMemory)) {
+      this.#changed = true;
+      segment.file = this.#files.move(segment.path);
+      segment.inMemory = false;
+      this.#stateIn = new Set([segment]);
+    }
+  }
+
+  /**
+   * Syncs what was written before the call, then deletes the dead.
+   *
+   * @param isWritten whether a segment goes on being written; others are closed
+   * @param failed told which segment could not be synced, before this rejects
+   */
+  async sync({
+    keepDead,
+    isWritten,
+    failed,
+  }: {
+    keepDead: boolean;
+    isWritten: (segment: Segment) => boolean;
+    failed: (segment: Segment) => void;
+  }): Promise<void> {
+    const dead = new Set(keepDead ? [] : this.#dead);
+    for (const segment of this.#segments.filter(({ unsynced, inMemory }) => unsynced && !inMemory)) {
+      if (!this.#segments.includes(segment)) continue; // evicted meanwhile
+      segment.unsynced = false;
+      try {
+        await (segment.file?.sync() ?? this.#files.sync(segment.path));
+      } catch (error) {
+        if (!this.#segments.includes(segment)) continue;
+        failed(segment);
+        throw error;
+      } finally {
+        if (!isWritten(segment) && !segment.unsynced) closeFile(segment);
+      }
+    }
+    if (this.#changed) {
+      this.#changed = false;
+      try {
+        await this.#files.sync(this.#path);
+      } catch (error) {
+        this.#changed = true;
+        throw error;
+      }
+    }
+    for (const segment of this.#segments) segment.lasting ||= !segment.unsynced;
+    this.#dead = this.#dead.filter((segment) => !dead.has(segment) || !this.#remove(segment));
+  }
+
+  close(): void {
+    for (const segment of [...this.#segments, ...this.#dead]) closeFile(segment);
+  }
+
+  #mayDelete(segment: Segment, mayWait: boolean): boolean {
+    if (this.outlasts(segment)) return true;
+    if (!mayWait) return false;
+    this.waits += 1;
+    try {
+      for (const { path } of this.#stateIn) this.#files.syncNow(path);
+      this.#files.syncNow(this.#path);
+    } catch {
+      return false;
+    }
+    for (const one of this.#stateIn) one.lasting = true;
+    return this.outlasts(segment);
+  }
+
+  #remove(segment: Segment): boolean {
+    closeFile(segment);
+    try {
+      this.#files.remove(segment.path);
+      this.#changed = true;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+export function closeFile(segment: Segment): void {
+  segment.file?.close();
+  delete segment.file;
+}
+
+export const placeOf = ({ inMemory }: Segment): Place => (inMemory ? 'memory' : 'disk');
+
+export const sizeIn = (place: Place, segments: readonly Segment[]): number =>
+  segments.reduce((all, segment) => (placeOf(segment) === place ? all + segment.size : all), 0);
