@@ -59,6 +59,8 @@ export class EventQueues implements Service {
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
   readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
   #place: Place = 'disk';
+  /** Of one spell in memory the first: each attempt to return fails at another file. */
+  #reason: string | undefined;
   #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
   #running: Promise<void> | undefined;
 
@@ -224,7 +226,8 @@ export class EventQueues implements Service {
 
   /** Where new events go, and why when that is not the disk. */
   store(): { readonly place: Place; readonly reason?: string } {
-    return this.#files.refuses ? { place: 'memory', reason: messageOf(this.#files.refusal) } : { place: 'disk' };
+    if (!this.#files.refuses) return { place: 'disk' };
+    return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal) };
   }
 
   /** Called after events were taken in, from within `put`. */
@@ -351,7 +354,8 @@ export class EventQueues implements Service {
   }
 
   #sayWhereEventsGo(): void {
-    const { place } = this.store();
+    const { place, reason } = this.store();
+    this.#reason = reason;
     if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', this.#files.refusal);
     if (place === this.#place) return;
     this.#place = place;

@@ -64,6 +64,8 @@ export interface Fixture {
   settings: TestSettings;
   clock: HandClock;
   lines: { level: string; msg: string }[];
+  /** Called when the store has changed. */
+  changed: () => void;
 }
 
 export function fixture(
@@ -76,15 +78,10 @@ export function fixture(
   const clock = new HandClock();
   const lines: Fixture['lines'] = [];
   const log = createLog({ level: 'debug', destination: { write: (line) => void lines.push(JSON.parse(line)) } });
-  const queues = new EventQueues({
-    directory,
-    settings,
-    ageLimit,
-    clock,
-    log,
-    ...(files === undefined ? {} : { files }),
-  });
-  return { queues, settings, clock, lines };
+  const changed = () => result.changed();
+  const options = { directory, settings, ageLimit, clock, log, changed, ...(files === undefined ? {} : { files }) };
+  const result: Fixture = { queues: new EventQueues(options), settings, clock, lines, changed: () => {} };
+  return result;
 }
 
 let serial = 0;

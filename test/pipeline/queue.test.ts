@@ -321,6 +321,23 @@ describe('EventQueues', () => {
       });
     });
 
+    it('tells of one change, and gives one reason, however often it tries in vain', async () => {
+      let changes = 0;
+      now.changed = () => {
+        changes += 1;
+      };
+      const changing = ['create', 'append', 'truncate'];
+      files.fault = (operation, path) => (changing.includes(operation) ? `EROFS ${path}` : undefined);
+      now.queues.drop('Low', 'Login', 'malformed', 1);
+      await now.clock.advance(1_000);
+      const { reason } = now.queues.store();
+      assert.ok(reason);
+      for (let i = 0; i < 5; i += 1) await now.clock.advance(1_000);
+      assert.deepEqual([now.queues.store().reason, changes], [reason, 1]);
+      await accept();
+      assert.equal(changes, 2);
+    });
+
     it('sends what is on disk, and repeats it after a restart that the acknowledgement did not survive', async () => {
       now.queues.put('High', events(3));
       refuse();
