@@ -5,6 +5,10 @@ export const FAULTS = {
   dropAcknowledgements: 'Messages are taken, but their PUBACK is never sent.',
   ignoreMessages: 'Messages are neither taken nor acknowledged.',
   delayAcknowledgements: 'Messages are taken at once, their PUBACK comes "ms" later.',
+  closeOnText: 'A message that contains "text" closes the connection, and is not taken.',
+  throttleMessages: 'More than "perMinute" messages a minute close the connection, as error 429002 does.',
+  quotaExceeded:
+    'Messages and twin requests close the connection, and are not taken; with "twinSays", the twin answers 403002.',
   resetOnPublish: 'The connection is reset at a message, which is not taken.',
   resetOnConnect: 'The connection is reset in place of a CONNACK.',
   refuseConnections: 'CONNACK 5, not authorized.',
@@ -30,6 +34,12 @@ export interface Fault {
   readonly status?: number;
   /** Of `twinStatus`. */
   readonly emptyBody?: boolean;
+  /** Of `closeOnText`. */
+  readonly text?: string;
+  /** Of `throttleMessages`. Default 60. */
+  readonly perMinute?: number;
+  /** Of `quotaExceeded`. */
+  readonly twinSays?: boolean;
 }
 
 /** A fault in force, and how often it has struck. */
@@ -48,11 +58,13 @@ export class Faults {
   inject(fault: Fault): void {
     if (!Object.hasOwn(FAULTS, fault.kind))
       throw new RangeError(`"${fault.kind}" is no fault; there are ${Object.keys(FAULTS).join(', ')}`);
-    for (const name of ['count', 'durationMs', 'ms', 'status'] as const) {
+    for (const name of ['count', 'durationMs', 'ms', 'status', 'perMinute'] as const) {
       const value: unknown = fault[name];
       if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
         throw new RangeError(`"${name}" must be a whole number, 0 or more`);
     }
+    if (fault.kind === 'closeOnText' && !(typeof fault.text === 'string' && fault.text !== ''))
+      throw new RangeError('"text" must say what the messages contain');
     this.#active.set(fault.kind, { fault: { ...fault }, since: this.#clock.monotonic(), hits: 0 });
   }
 
@@ -67,10 +79,10 @@ export class Faults {
     return [...this.#active.values()].map(({ fault, hits }) => ({ ...fault, hits }));
   }
 
-  /** Lets a fault strike, if it is in force: counts it, and tells its details. */
-  strike(kind: FaultKind): Fault | undefined {
+  /** Lets a fault strike, if it is in force and `applies`: counts it, and tells its details. */
+  strike(kind: FaultKind, applies: (fault: Fault) => boolean = () => true): Fault | undefined {
     const entry = this.#inForce(kind);
-    if (entry === undefined) return undefined;
+    if (entry === undefined || !applies(entry.fault)) return undefined;
     entry.hits++;
     return entry.fault;
   }

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../base/duration.ts';
 import { type Admission, authenticate, CONNACK, type Credentials, type Verdict } from './authenticate.ts';
 import type { Connection } from './connection.ts';
 import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';
@@ -96,6 +96,8 @@ export class FrontDesk implements Decisions {
     if (request.kind === 'telemetry') return this.#takeMessage(module, packet, request.propertyBag);
     if (request.kind === 'methodResponse') return { after: milliseconds(0) };
     const { clock, faults, modules, events } = this.#hub;
+    if (faults.strike('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
+      throw new Error('403002, by a fault');
     const twin = modules.twinOf(module);
     const status = serveTwin(request, packet.payload.toString(), { twin, connection, faults, clock });
     const at = clock.now();
@@ -105,9 +107,23 @@ export class FrontDesk implements Decisions {
     return { after: milliseconds(0) };
   }
 
+  /** Messages that were taken within the last minute. */
+  #lastMinute(): number {
+    const since = this.#hub.clock.now().getTime() - minutes(1);
+    const { all } = this.messages;
+    let count = 0;
+    while ((all.at(-1 - count)?.enqueuedAt.getTime() ?? since) > since) count += 1;
+    return count;
+  }
+
   #takeMessage(module: ModuleId, { payload, isWill }: Packet, propertyBag: string): Acknowledgement {
     const { clock, faults, events } = this.#hub;
     if (faults.strike('resetOnPublish') !== undefined) return 'reset';
+    if (faults.strike('quotaExceeded') !== undefined) throw new Error('403002, by a fault');
+    if (faults.strike('closeOnText', ({ text = '' }) => payload.includes(text)) !== undefined)
+      throw new Error('a message with the text of a fault');
+    if (faults.strike('throttleMessages', ({ perMinute = 60 }) => this.#lastMinute() >= perMinute) !== undefined)
+      throw new Error('429002, by a fault');
     if (faults.strike('ignoreMessages') !== undefined) return 'never';
     const properties = isWill ? `${propertyBag}&iothub-MessageType=Will` : propertyBag;
     events.emit('message', this.messages.add(module, payload, properties, clock.now()));

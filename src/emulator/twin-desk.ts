@@ -36,6 +36,8 @@ export function serveTwin(
 
   if (faults.strike('twinSilence') !== undefined) return undefined;
   if (faults.strike('twinGarbage') !== undefined) return answer(200, '<html>This is not a twin.</html>');
+  if (faults.strike('quotaExceeded') !== undefined)
+    return fail({ status: 403, errorCode: 403002, message: 'Total number of messages exceeded the allocated quota.' });
   const fault = faults.strike('twinStatus');
   if (fault !== undefined) {
     const { status = 500, emptyBody = false } = fault;

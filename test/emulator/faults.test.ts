@@ -37,6 +37,15 @@ describe('faults', () => {
     assert.equal(faults.strike('ignoreMessages'), undefined);
   });
 
+  it('strike only where they apply, and count only that', () => {
+    faults.inject({ kind: 'closeOnText', text: 'a', count: 1 });
+    const at = (text: string) => faults.strike('closeOnText', (fault) => text.includes(fault.text ?? ''));
+    assert.equal(at('b'), undefined);
+    assert.ok(at('a'));
+    assert.equal(at('a'), undefined);
+    assert.throws(() => faults.inject({ kind: 'closeOnText' }), /"text"/);
+  });
+
   it('do not strike where none was injected', () => {
     faults.inject({ kind: 'ignoreMessages' });
     assert.equal(faults.strike('twinSilence'), undefined);

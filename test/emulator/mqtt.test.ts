@@ -352,6 +352,48 @@ describe('the hub emulator, over bare MQTT', () => {
       assert.equal(hub.messages.length, 0);
     });
 
+    it('closes the connection at messages that contain a text, and takes others', async () => {
+      hub.faults.inject({ kind: 'closeOnText', text: 'poison' });
+      const client = await connected();
+      await publish(client, TELEMETRY, 'food');
+      const closed = closing();
+      client.publish(TELEMETRY, 'a poisoned message', { qos: 1 });
+      assert.equal(await closed, 'a message with the text of a fault');
+      await publish(await connected(), TELEMETRY, 'more food');
+      assert.deepEqual(
+        hub.messages.map(({ body }) => body),
+        ['food', 'more food'],
+      );
+    });
+
+    it('closes the connection at more messages a minute than it was told to take', async () => {
+      hub.faults.inject({ kind: 'throttleMessages', perMinute: 2 });
+      const client = await connected();
+      await publish(client, TELEMETRY, '1');
+      await publish(client, TELEMETRY, '2');
+      const closed = closing();
+      client.publish(TELEMETRY, '3', { qos: 1 });
+      assert.equal(await closed, '429002, by a fault');
+      assert.equal(hub.messages.length, 2);
+    });
+
+    it('closes the connection at any message or twin request when the quota is used up', async () => {
+      hub.faults.inject({ kind: 'quotaExceeded' });
+      for (const topic of [TELEMETRY, '$iothub/twin/GET/?$rid=1']) {
+        const client = await connected();
+        const closed = closing();
+        client.publish(topic, '', { qos: 1 });
+        assert.equal(await closed, '403002, by a fault');
+      }
+      assert.equal(hub.messages.length, 0);
+      hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
+      const client = await connected();
+      await subscribe(client, '$iothub/twin/res/#');
+      const { topic, body } = await ask(client, '$iothub/twin/GET/?$rid=1');
+      assert.equal(topic, '$iothub/twin/res/403/?$rid=1');
+      assert.equal(JSON.parse(body).errorCode, 403002);
+    });
+
     it('resets new connections', async () => {
       hub.faults.inject({ kind: 'resetOnConnect', count: 1 });
       await once(open(), 'close');
