@@ -193,10 +193,11 @@ export class EventQueues implements Service {
    * Says what became of the taken events: `delivered` or the reason for their loss removes them, `kept` leaves them at
    * the head of the queue.
    *
+   * @param only the positions that this concerns; the other events that were taken are kept
    * @throws Error when none are taken
    */
-  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason): void {
-    const error = this.#logs[queue].settle(outcome);
+  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
+    const error = this.#logs[queue].settle(outcome, only);
     this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
     if (error !== undefined) this.#say(queue, error);

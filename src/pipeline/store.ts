@@ -293,21 +293,30 @@ export class SegmentLog {
   }
 
   /** Ends what `take` began; see EventQueues.settle. @returns why it is not on disk yet */
-  settle(outcome: 'delivered' | 'kept' | DropReason): unknown {
+  settle(outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): unknown {
     if (this.#taken === undefined) throw new Error('No events are taken.');
     const { events, from } = this.#taken;
+    const concerns = ({ position }: QueuedEvent) => outcome !== 'kept' && (only?.has(position) ?? true);
     this.#taken = undefined;
-    if (outcome === 'kept') return undefined;
-    for (const { name, elements } of events) {
+    if (!events.some(concerns)) return undefined;
+    for (const { name, elements } of events.filter(concerns)) {
       if (outcome === 'delivered') this.#account.deliver(name, elements);
-      else this.#account.drop(name, outcome, elements);
+      else if (outcome !== 'kept') this.#account.drop(name, outcome, elements);
     }
     for (const { segment, events: ofSegment, end } of from) {
-      for (const { event, bytes } of ofSegment) tally(segment, event, bytes, -1);
+      const settled = ofSegment.filter(({ event }) => concerns(event));
+      for (const { event, bytes } of settled) tally(segment, event, bytes, -1);
+      if (settled.length < ofSegment.length) continue; // it will be read again for what stays
       segment.readFrom = end;
       if (end === segment.size && segment.events > 0) this.#giveUp(segment, 'corrupt');
     }
-    this.#done.add(0, (events.at(-1)?.position ?? -1) + 1);
+    let settledUpTo = 0;
+    for (const event of events) {
+      if (concerns(event)) continue;
+      this.#done.add(settledUpTo, event.position);
+      settledUpTo = event.position + 1;
+    }
+    this.#done.add(settledUpTo, (events.at(-1)?.position ?? -1) + 1);
     this.#bury();
     this.#checkpointOwed = true;
     return this.flush();

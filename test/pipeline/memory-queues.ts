@@ -49,11 +49,12 @@ export class MemoryQueues implements Queues {
     return taken;
   }
 
-  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason): void {
-    const count = this.#taken[queue];
-    if (count === 0) throw new Error('none are taken');
-    if (outcome !== 'kept') this.#waiting[queue].splice(0, count);
-    this.settled.push([queue, outcome, count]);
+  settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
+    const taken = this.#waiting[queue].slice(0, this.#taken[queue]);
+    if (taken.length === 0) throw new Error('none are taken');
+    const settled = taken.filter(({ position }) => only?.has(position) ?? true);
+    if (outcome !== 'kept') this.#waiting[queue] = this.#waiting[queue].filter((event) => !settled.includes(event));
+    if (settled.length > 0) this.settled.push([queue, outcome, settled.length]);
     this.#taken[queue] = 0;
   }
 

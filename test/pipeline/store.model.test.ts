@@ -163,11 +163,12 @@ class Run {
       );
     } else if (kind < 8 && model.taken.length > 0) {
       const outcome = this.#pick(['delivered', 'delivered', 'kept', 'refused'] as const);
-      const { taken } = model;
+      const some = this.#chance(0.3) ? model.taken.filter(() => this.#chance(0.5)) : undefined;
+      const taken = some ?? model.taken;
       model.taken = [];
       this.#beingSettled = taken;
       if (this.#world.refuses && outcome !== 'kept') model.settledInMemory.push(...taken);
-      queues.settle(queue, outcome);
+      queues.settle(queue, outcome, some && new Set(some.map(({ position }) => position)));
       if (this.#files.dead || outcome === 'kept') return {};
       const gone = new Set(jsonOf(taken));
       model.waiting = model.waiting.filter(({ json }) => !gone.has(json));

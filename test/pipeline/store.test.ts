@@ -68,6 +68,25 @@ describe('SegmentLog', () => {
     );
   });
 
+  it('settles some of what was taken, and keeps the others where they are, over a restart too', () => {
+    const all = events(6, 900); // two segments
+    log.append(sized(all.slice(0, 4)));
+    log.append(sized(all.slice(4)));
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('delivered', new Set([1, 2, 4, 5]));
+    const kept = [all[0], all[3]].map((one) => one?.json);
+    assert.deepEqual(jsonOf(everything()), kept);
+    reopen();
+    assert.deepEqual(jsonOf(everything()), kept);
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('refused', new Set([0]));
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('delivered');
+    const { collected, delivered, dropped } = log.account().totals();
+    assert.deepEqual([collected, delivered, dropped], [6, 5, { refused: 1 }]);
+    assert.deepEqual(everything(), []);
+  });
+
   it('writes a batch in one write', () => {
     const before = files.counts.append ?? 0;
     log.append(sized(events(20)));
