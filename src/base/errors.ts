@@ -44,6 +44,8 @@ export const FAILURES = {
   HUB_UNREACHABLE: ['Other', 'Other'],
   HUB_SILENT: ['Other', 'Timeout'],
   HUB_THROTTLED: ['Other', 'Other'],
+  HUB_QUOTA_EXCEEDED: ['Other', 'Other'],
+  EVENT_UNSENDABLE: ['Other', 'Other'],
   TWIN_INVALID: ['Remote Configuration', 'Cant Parse Configuration'],
   TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],
   AUDIT_UNAVAILABLE: ['Other', 'Other'],

@@ -2,8 +2,11 @@ import type { Duration } from '../base/duration.ts';
 import type { AgentError } from '../base/errors.ts';
 import type { Message } from './message.ts';
 
-/** Why something has to be tried again; each is waited for in its own way (contract §6). */
-export type RetryCause = 'network' | 'throttled' | 'credentials';
+/**
+ * Why something has to be tried again; each is waited for in its own way (contract §6). `quota`: the hub takes nothing
+ * more until the next UTC day.
+ */
+export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials';
 
 /**
  * What the hub's answer, or its silence, comes to. Decided in hub/ and nowhere else; the loops only obey.
@@ -11,8 +14,22 @@ export type RetryCause = 'network' | 'throttled' | 'credentials';
  */
 export type Answer<T> =
   | { readonly status: 'accepted'; readonly value: T }
-  | { readonly status: 'retry'; readonly because: RetryCause; readonly after?: Duration; readonly error: AgentError }
+  | Retry
   | { readonly status: 'refused'; readonly error: AgentError };
+
+/** Try the same again, later. */
+export interface Retry {
+  readonly status: 'retry';
+  readonly because: RetryCause;
+  /** Not before so long. */
+  readonly after?: Duration;
+  readonly error: AgentError;
+  /**
+   * It was on its way when the connection ended, or was not acknowledged in time. So it may have arrived, and it may
+   * even be what ended the connection.
+   */
+  readonly unanswered?: true;
+}
 
 /** One section of a twin. `$version` counts up with every change. */
 export interface TwinSection {

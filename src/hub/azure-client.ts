@@ -44,6 +44,8 @@ export class AzureHubClient implements HubClient, Service {
   /** Whether the log's last word on the connection is that there is one. */
   #saidConnected = false;
   #expiresAt: Date | undefined;
+  /** What said that the quota is used up, and when; until a message is accepted again. */
+  #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
   #running: Promise<void> | undefined;
 
   /** @throws AgentError CA_FILE_UNUSABLE */
@@ -92,7 +94,10 @@ export class AzureHubClient implements HubClient, Service {
       const error = new AgentError('INTERNAL', `a message of ${size} bytes can't be sent to a hub`, remedy);
       return { status: 'refused', error };
     }
-    return this.#ask((session) => session.send(message));
+    const answer = await this.#ask((session) => session.send(message));
+    if (answer.status === 'accepted') this.#quota = undefined;
+    if (answer.status !== 'retry' || answer.unanswered === undefined) return answer;
+    return this.#quotaInForce?.answer ?? answer;
   }
 
   readTwin(): Promise<Answer<TwinDocument>> {
@@ -124,8 +129,21 @@ export class AzureHubClient implements HubClient, Service {
       return { status: 'accepted', value: await question(session) };
     } catch (thrown) {
       const failure = thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
-      return failure.answer;
+      if (failure.because === 'quota') this.#quota = { failure, at: this.#clock.now() };
+      const { answer } = failure;
+      return answer.status === 'retry' && answer.because === 'network' ? { ...answer, unanswered: true } : answer;
     }
+  }
+
+  /**
+   * Over MQTT a hub cannot say why it does not take a message: it cuts the connection, or says nothing. But it says so
+   * where it answers about the twin. That holds for the rest of the UTC day.
+   */
+  get #quotaInForce(): HubFailure | undefined {
+    const day = (time: Date) => time.toISOString().slice(0, 10);
+    return this.#quota !== undefined && day(this.#quota.at) === day(this.#clock.now())
+      ? this.#quota.failure
+      : undefined;
   }
 
   #notConnected(): Answer<never> {

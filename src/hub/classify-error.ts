@@ -57,6 +57,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   const error = behind(thrown);
   const text = textOf(error);
   const code = error.code;
+  if (QUOTA.test(`${error.name} ${text}`)) return quotaExceeded(peer);
   if (code === 2 || code === 4 || code === 5 || REFUSED.test(text)) return credentialRefused(peer);
   if (code === 3 || /Server unavailable/i.test(text)) {
     return unreachable(`${peer.address} says that it is unavailable`, 'Wait; the agent tries again by itself.');
@@ -78,6 +79,8 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
 /** What the SDK says when the connection ended without any error. */
 const CLOSED_EARLY = 'Unable to establish a connection';
 
+/** The six-digit code of the hub, and the SDK's name for it. Source: "Troubleshoot Azure IoT Hub error codes". */
+const QUOTA = /\b403002\b|QuotaExceeded/;
 const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|Identifier rejected)/i;
 const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
 const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
@@ -116,6 +119,7 @@ function tlsFailure(text: string, peer: Peer): HubFailure {
 }
 
 function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailure {
+  if (QUOTA.test(message)) return quotaExceeded(peer);
   if (status === 429) {
     const remedy = 'Wait; if it lasts, add units to the hub or lengthen the frequencies in the module twin.';
     return failure('HUB_THROTTLED', `${peer.address} is too busy for the module twin (429)`, remedy, 'throttled');
@@ -144,6 +148,11 @@ function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailu
   );
 }
 
+function quotaExceeded(peer: Peer): HubFailure {
+  const remedy = 'Wait for the next UTC day, or add units to the hub.';
+  return failure('HUB_QUOTA_EXCEEDED', `the daily quota of ${peer.address} is used up (403002)`, remedy, 'quota');
+}
+
 const failure = (id: FailureId, message: string, remedy: string, because: RetryCause | undefined) =>
   new HubFailure(new AgentError(id, message, remedy), because);
 
@@ -151,16 +160,18 @@ const unreachable = (message: string, remedy: string) => failure('HUB_UNREACHABL
 
 interface Foreign {
   readonly code?: unknown;
+  readonly name?: unknown;
   readonly message: string;
 }
 
 /** The error that everything began with. */
 function behind(thrown: unknown): Foreign {
-  let error = thrown as { transportError?: unknown; message?: unknown; code?: unknown } | null | undefined;
+  let error = thrown as Partial<Foreign & { transportError: unknown }> | null | undefined;
   while (error?.transportError) error = error.transportError as typeof error;
   // Node tries a host's addresses one after another, and reports a bunch of failures without a message of its own.
   const [first] = error instanceof AggregateError ? error.errors : [];
-  return { code: error?.code, message: String(error?.message || (first as Error | undefined)?.message || thrown) };
+  const message = String(error?.message || (first as Error | undefined)?.message || thrown);
+  return { code: error?.code, name: error?.name, message };
 }
 
 /** One short line: some messages carry OpenSSL's error queue, or the SDK's wrong guess in front. */

@@ -29,7 +29,10 @@ export function honestTwin(topic: string, payload: Buffer): Incoming {
   const match = RESPONSE.exec(topic);
   if (match === null) return { kind: 'ignore' };
   const status = Number(match[1]);
-  if (status < 200 || status > 299) return errorResponse(status, `the hub answered ${status}`);
+  if (status < 200 || status > 299) {
+    const code = /"errorCode"\s*:\s*(\d{6})\b/.exec(payload.subarray(0, 4096).toString())?.[1];
+    return errorResponse(status, `the hub answered ${code ?? status}`);
+  }
   const fault = faultOf(payload);
   if (fault !== undefined) return errorResponse(MALFORMED, fault);
   const version = VERSION.exec(topic)?.[1];

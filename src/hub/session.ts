@@ -5,7 +5,7 @@ import { Mqtt } from 'azure-iot-device-mqtt';
 import { MqttBase } from 'azure-iot-mqtt-base';
 import mqtt from 'mqtt';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
-import { type Duration, minutes, seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
 import { classifyError, connectionLost, HubFailure, type Peer, silence, TwinStatusError } from './classify-error.ts';
@@ -19,6 +19,8 @@ export const KEEP_ALIVE = seconds(45);
 /** Name, TCP, TLS and CONNACK, and again for the subscription. */
 const OPEN_LIMIT = seconds(30);
 const SEND_LIMIT = seconds(30);
+/** What a slow link takes besides; 32 kbit/s. */
+const SLOWEST_BYTES_PER_SECOND = 4096;
 const TWIN_LIMIT = seconds(20);
 /** How long a DISCONNECT may take before the socket is closed without. */
 const CLOSE_LIMIT = seconds(1);
@@ -141,8 +143,9 @@ export class Session {
     outgoing.contentEncoding = 'utf-8';
     if (system.interfaceId !== undefined) outgoing.setAsSecurityMessage();
     for (const [name, value] of Object.entries(application)) outgoing.properties.add(name, value);
+    const limit = milliseconds(SEND_LIMIT + (1_000 * message.body.length) / SLOWEST_BYTES_PER_SECOND);
     return this.#track(
-      this.#ask(SEND_LIMIT, 'sending a message', (done: Callback<unknown>) => this.#client.sendEvent(outgoing, done)),
+      this.#ask(limit, 'sending a message', (done: Callback<unknown>) => this.#client.sendEvent(outgoing, done)),
     ).then(() => {});
   }
 

@@ -15,18 +15,39 @@ export interface Sender {
   readonly id: string;
 }
 
+/** What a queue gave to a pack. */
+export interface Share {
+  readonly queue: QueueName;
+  readonly events: readonly QueuedEvent[];
+  readonly positions: ReadonlySet<number>;
+}
+
 /** Events that go out together. They stay reserved in their queues until those are told what became of them. */
 export interface Pack {
   readonly priority: QueueName;
-  /** Queues that gave events to it. */
-  readonly from: readonly QueueName[];
+  /** Queues that gave events to it, and which. */
+  readonly shares: readonly Share[];
   readonly eventCount: number;
   /** The pack as a message, marked for its consumer. */
   message(marking: Marking): Message;
 }
 
-/** `tooLarge`: the first event of the queue cannot be made to fit; it alone is reserved now. */
-export type PackResult = Pack | 'empty' | 'tooLarge';
+/** `tooLarge`: the first event that the queue would give cannot be made to fit; what is reserved now is for it. */
+export type PackResult = Pack | 'empty' | { readonly tooLarge: Share };
+
+/** Which events may go into a pack, where not all may. */
+export interface Selection {
+  /** Stay where they are: by position, with the bytes of their JSON. */
+  readonly leftOut: Readonly<Record<QueueName, ReadonlyMap<number, number>>>;
+  /** At most so many events of the first queue, and none of the other. */
+  readonly atMost?: number;
+  /** This one of the first queue, and nothing else. */
+  readonly alone?: number;
+}
+
+const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
+
+type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
 
 /**
  * Takes the oldest events of `first` into a message, and fills it up from the other queue.
@@ -34,10 +55,11 @@ export type PackResult = Pack | 'empty' | 'tooLarge';
  * The events' JSON is copied as it lies on disk, not parsed and written anew.
  */
 export function pack(
-  queues: Pick<EventQueues, 'take'>,
+  queues: PackedQueues,
   first: QueueName,
   sender: Sender,
   { maxMessageSizeInBytes, hubResourceId }: { maxMessageSizeInBytes: number; hubResourceId: string },
+  selection: Selection = ALL,
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
   const draft = { id: sender.id, body: `${head}]}`, priority: 'High', marking: 'telemetry', hubResourceId } as const;
@@ -46,23 +68,24 @@ export function pack(
     Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) -
     Math.max(sizeOf(draft), sizeOf({ ...draft, marking: 'security' }));
 
-  const taken = queues.take(first, room, true);
+  const taken = choose(queues, first, room, selection);
   const [oldest] = taken;
   if (oldest === undefined) return 'empty';
   const texts = taken.map(({ json }) => json);
   if (taken.length === 1 && Buffer.byteLength(oldest.json) > room) {
     const shorter = shorten(oldest.json, room);
-    if (shorter === undefined) return 'tooLarge';
+    if (shorter === undefined) return { tooLarge: share(first, taken) };
     texts[0] = shorter;
   }
   const left = room - texts.reduce((all, json) => all + Buffer.byteLength(json) + 1, 0);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
-  const added = left > 0 ? queues.take(other, left, false) : [];
+  const fillsUp = left > 0 && selection.atMost === undefined && selection.alone === undefined;
+  const added = fillsUp ? fill(queues, other, left, selection) : [];
   const body = `${head}${[...texts, ...added.map(({ json }) => json)].join(',')}]}`;
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
   return {
     priority,
-    from: added.length > 0 ? [first, other] : [first],
+    shares: added.length > 0 ? [share(first, taken), share(other, added)] : [share(first, taken)],
     eventCount: taken.length + added.length,
     message: (marking) => ({
       id: messageId(marking, first, taken, other, added),
@@ -73,6 +96,56 @@ export function pack(
     }),
   };
 }
+
+const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
+  queue,
+  events,
+  positions: new Set(events.map(({ position }) => position)),
+});
+
+/** The oldest events of `queue` that may go and that fit, but at least one. Nothing is reserved when there are none. */
+function choose(queues: PackedQueues, queue: QueueName, room: number, selection: Selection): readonly QueuedEvent[] {
+  const { leftOut, atMost = Number.POSITIVE_INFINITY, alone } = selection;
+  const passedOver = leftOut[queue];
+  const wanted = ({ position }: QueuedEvent) => (alone === undefined ? !passedOver.has(position) : position === alone);
+  // What is passed over is taken along, and what comes behind it may be larger than the room.
+  for (let reach = room + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
+    const taken = queues.take(queue, reach, true);
+    if (taken.length === 0) return [];
+    const chosen = fitting(taken.filter(wanted), room, true).slice(0, atMost);
+    if (chosen.length > 0) return chosen;
+    queues.settle(queue, 'kept');
+    if (taken.length >= queues.waiting(queue).events) break;
+  }
+  return [];
+}
+
+/** Doubling a message's room until the event behind some others comes into reach ends here. */
+const FARTHEST_REACH = 2 ** 28;
+
+function fill(queues: PackedQueues, queue: QueueName, room: number, { leftOut }: Selection): readonly QueuedEvent[] {
+  const passedOver = leftOut[queue];
+  const taken = queues.take(queue, room + bytesOf(passedOver), false);
+  const chosen = fitting(
+    taken.filter(({ position }) => !passedOver.has(position)),
+    room,
+    false,
+  );
+  if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
+  return chosen;
+}
+
+function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  let left = room;
+  const end = events.findIndex(({ json }, index) => {
+    left -= Buffer.byteLength(json) + 1;
+    return left < 0 && !(atLeastOne && index === 0);
+  });
+  return end < 0 ? events : events.slice(0, end);
+}
+
+const bytesOf = (events: ReadonlyMap<number, number>): number =>
+  [...events.values()].reduce((all, bytes) => all + bytes + 1, 0);
 
 /**
  * A UUID made from what is in the message, so that the same events packed again, also after a restart, have the same

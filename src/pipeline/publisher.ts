@@ -1,24 +1,28 @@
 import { Alarm } from '../base/alarm.ts';
-import { type Backoff, fullJitter } from '../base/backoff.ts';
 import type { Clock } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import type { AgentError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import { type Logger, logError } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
-import type { Answer, HubClient, RetryCause } from '../contract/hub.ts';
+import type { HubClient, Retry } from '../contract/hub.ts';
 import { type Marking, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
-import { type Pack, pack, type Sender } from './pack.ts';
+import { type Pack, pack, type Sender, type Share } from './pack.ts';
+import { Patience } from './patience.ts';
 import type { EventQueues } from './queue.ts';
+import { Suspicion } from './suspicion.ts';
 
 /** A backlog drains at no more than two messages a second (contract §6). */
 const SPACING = milliseconds(500);
 /** How long SIGTERM leaves for sending (contract §6). */
 const FAREWELL = seconds(10);
 const FOUR_KB = 4096;
+/** Where nothing else waits, what is passed over is tried so often at most. */
+const PASSED_OVER_EVERY = hours(1);
+const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** For whom messages are marked; a local setting. */
 export type Routing = Marking | 'both';
@@ -57,11 +61,11 @@ export class Publisher implements Service {
   readonly #log: Logger;
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
-  readonly #backoffs: Readonly<Record<RetryCause, Backoff>>;
+  readonly #patience: Patience;
+  readonly #suspicion = new Suspicion();
+  readonly #noted: () => void;
   readonly #lastSend: Record<QueueName, Duration>;
   #inHand: InHand | undefined;
-  #notBefore = milliseconds(0);
-  #waitsFor: RetryCause | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
   #loop: Promise<void> = Promise.resolve();
@@ -75,6 +79,8 @@ export class Publisher implements Service {
     clock: Clock;
     log: Logger;
     random?: () => number;
+    /** Told after every attempt, when `sent` has changed. */
+    noted?: () => void;
   }) {
     this.#queues = options.queues;
     this.#hub = options.hub;
@@ -83,20 +89,14 @@ export class Publisher implements Service {
     this.#markings = options.routing === 'both' ? ['security', 'telemetry'] : [options.routing];
     this.#clock = options.clock;
     this.#log = options.log;
-    const jitter = (atLeast: Duration, first: Duration, most: Duration) =>
-      fullJitter({ atLeast, first, most }, options.random);
-    this.#backoffs = {
-      network: jitter(seconds(10), seconds(20), minutes(5)), // at most 6 attempts a minute
-      throttled: jitter(seconds(1), seconds(10), minutes(10)),
-      credentials: jitter(minutes(10), minutes(10), minutes(10)),
-    };
+    this.#patience = new Patience(this.#clock, options.random);
+    this.#noted = options.noted ?? (() => {});
     const now = this.#clock.monotonic();
     this.#lastSend = { High: now, Low: now };
     this.#queues.onPut(() => this.#alarm.ring());
     this.#settings.onChange(() => this.#alarm.ring());
     this.#hub.on('connected', () => {
-      // A hub that is too busy isn't helped by a new connection.
-      if (this.#waitsFor !== 'throttled') this.#notBefore = milliseconds(0);
+      this.#patience.reconnected();
       this.#alarm.ring();
     });
   }
@@ -152,23 +152,27 @@ export class Publisher implements Service {
     const settings = this.#settings.current();
     const now = this.#clock.monotonic();
     if (this.#hub.status().state !== 'connected') return { wait: minutes(1) };
-    if (this.#notBefore > now) return { wait: milliseconds(this.#notBefore - now) };
-    if (this.#inHand !== undefined) return { queue: this.#inHand.pack.from[0] ?? 'High', wait: milliseconds(0) };
-    let wait: number = minutes(60);
+    const { left } = this.#patience;
+    if (left > 0) return { wait: milliseconds(Math.min(left, hours(1))) };
+    const begun = this.#inHand?.pack.shares[0]?.queue ?? this.#suspicion.next({ trials: true })?.queue;
+    if (begun !== undefined) return { queue: begun, wait: milliseconds(0) };
+    let wait: number = hours(1);
     for (const queue of QUEUES) {
-      const { events, bytes } = this.#queues.waiting(queue);
-      const due = this.#lastSend[queue] + frequency(settings, queue);
-      if (events > 0 && (bytes >= settings.maxMessageSizeInBytes || due <= now))
-        return { queue, wait: milliseconds(0) };
-      if (events === 0 && due <= now) this.#lastSend[queue] = now;
-      wait = Math.min(wait, Math.max(0, this.#lastSend[queue] + frequency(settings, queue) - now));
+      const { events, bytes, passedOver } = this.#waiting(queue);
+      const usual = frequency(settings, queue);
+      const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_EVERY) : usual;
+      const isDue = this.#lastSend[queue] + interval <= now;
+      if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
+      if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
+      if (isDue) this.#lastSend[queue] = now;
+      wait = Math.min(wait, Math.max(0, this.#lastSend[queue] + interval - now));
     }
     return { wait: milliseconds(wait) };
   }
 
   /** Sends until what waits in `queue` now is gone, or until something keeps the hub from taking it. */
   async #drain(queue: QueueName, signal: AbortSignal): Promise<void> {
-    let left = this.#queues.waiting(queue).events;
+    let left = Math.max(1, this.#waiting(queue).events);
     this.#lastSend[queue] = this.#clock.monotonic();
     while (left > 0 && !signal.aborted) {
       const before = this.#queues.waiting(queue).events;
@@ -183,12 +187,12 @@ export class Publisher implements Service {
   async #sayFarewell(): Promise<void> {
     const deadline = this.#deadline ?? milliseconds(0);
     for (const queue of QUEUES) {
-      while (this.#queues.waiting(queue).events > 0) {
-        const now = this.#clock.monotonic();
-        if (now >= deadline || now < this.#notBefore || this.#hub.status().state !== 'connected') return;
+      while (this.#waiting(queue).events > 0) {
+        const late = this.#clock.monotonic() >= deadline;
+        if (late || this.#patience.left > 0 || this.#hub.status().state !== 'connected') return;
         const spaced = this.#clock.sleep(SPACING);
         if (!(await this.#sendOne(queue))) return;
-        if (QUEUES.some((any) => this.#queues.waiting(any).events > 0)) await spaced;
+        if (QUEUES.some((any) => this.#waiting(any).events > 0)) await spaced;
       }
     }
   }
@@ -199,12 +203,11 @@ export class Publisher implements Service {
       this.#settle(this.#inHand.pack, 'kept'); // the twin has made messages smaller meanwhile
     }
     if (this.#inHand === undefined) {
-      const packed = pack(this.#queues, queue, this.#sender, this.#settings.current());
+      const packed = this.#pack(queue);
       if (packed === 'empty') return false;
-      if (packed === 'tooLarge') {
-        this.#queues.settle(queue, 'tooLarge');
-        this.#log.error({ queue }, 'Dropped an event that no message can hold.');
-        return true;
+      if ('tooLarge' in packed) {
+        this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that no message can hold.');
+        return this.#settle({ shares: [packed.tooLarge] }, 'tooLarge');
       }
       this.#inHand = { pack: packed, markingsLeft: this.#markings };
     }
@@ -214,12 +217,12 @@ export class Publisher implements Service {
     const message = inHand.message(marking);
     const answer = await this.#hub.send(message);
     if (answer.status === 'accepted') {
-      this.#note(sizeOf(message));
       this.#log.debug({ queue, events: inHand.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
+      this.#accepted(sizeOf(message));
       this.#inHand = { pack: inHand, markingsLeft: others };
       return others.length > 0 ? true : this.#settle(inHand, 'delivered');
     }
-    this.#sent = { ...this.#sent, failed: this.#sent.failed + 1, lastError: answer.error };
+    this.#failed(answer.error);
     if (answer.status === 'refused') {
       this.#log.error(
         { err: answer.error, events: inHand.eventCount },
@@ -227,29 +230,77 @@ export class Publisher implements Service {
       );
       return this.#settle(inHand, 'refused');
     }
-    this.#waitAfter(answer);
+    this.#retryLater(answer, inHand);
     return false;
   }
 
-  #settle({ from }: Pack, outcome: 'delivered' | 'kept' | DropReason): true {
+  /** As usual from `queue`, unless there is a suspicion. */
+  #pack(queue: QueueName) {
+    const inQuestion =
+      this.#suspicion.next({ trials: this.#deadline === undefined }) ??
+      (this.#waiting(queue).events === 0 ? this.#suspicion.nextPassedOver(queue) : undefined);
+    const selection = inQuestion?.selection ?? { leftOut: this.#suspicion.leftOut };
+    const packed = pack(this.#queues, inQuestion?.queue ?? queue, this.#sender, this.#settings.current(), selection);
+    if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.nothingLeft(inQuestion);
+    return packed;
+  }
+
+  /** What waits to be sent as usual, and how many events are passed over. */
+  #waiting(queue: QueueName): { events: number; bytes: number; passedOver: number } {
+    const { events, bytes } = this.#queues.waiting(queue);
+    const passedOver = [...this.#suspicion.leftOut[queue].values()];
+    return {
+      events: Math.max(0, events - passedOver.length),
+      bytes: bytes - passedOver.reduce((all, size) => all + size, 0),
+      passedOver: passedOver.length,
+    };
+  }
+
+  #settle(pack: { readonly shares: readonly Share[] }, outcome: 'delivered' | 'kept' | DropReason): true {
     this.#inHand = undefined;
-    for (const queue of from) this.#queues.settle(queue, outcome);
+    if (outcome !== 'kept') this.#suspicion.gone(pack);
+    for (const { queue, positions } of pack.shares) this.#queues.settle(queue, outcome, positions);
+    this.#noted();
     return true;
   }
 
-  #note(sizeBytes: number): void {
+  #accepted(sizeBytes: number): void {
     const { sent, under4KB, failed } = this.#sent;
     const small = sizeBytes < FOUR_KB ? 1 : 0;
     this.#sent = { sent: sent + 1, under4KB: under4KB + small, failed, lastSentAt: this.#clock.now() };
-    for (const backoff of Object.values(this.#backoffs)) backoff.reset();
+    this.#patience.succeeded();
+    this.#suspicion.accepted();
   }
 
-  #waitAfter({ because, after, error }: Answer<void> & { status: 'retry' }): void {
-    const wait = milliseconds(Math.max(this.#backoffs[because].next(), after ?? 0));
-    this.#notBefore = milliseconds(this.#clock.monotonic() + wait);
-    this.#waitsFor = because;
-    this.#log.debug({ because, waitMs: wait, err: error }, 'Could not send a message; will try again.');
+  #failed(error: AgentError): void {
+    this.#sent = { ...this.#sent, failed: this.#sent.failed + 1, lastError: error };
+    this.#noted();
   }
+
+  #retryLater(answer: Retry, inHand: Pack): void {
+    const wait = this.#patience.failed(answer);
+    this.#log.debug(
+      { because: answer.because, waitMs: wait, err: answer.error },
+      'Could not send a message; will try again.',
+    );
+    if (answer.unanswered === undefined) return;
+    const verdict = this.#suspicion.unanswered(inHand);
+    if (verdict === 'again') return;
+    this.#settle(inHand, verdict === 'give up' ? 'refused' : 'kept');
+    if (verdict === 'give up') logError(this.#log, unsendable(inHand));
+    if (verdict === 'anew') for (const { queue } of inHand.shares) this.#lastSend[queue] = LONG_AGO; // still due
+  }
+}
+
+function unsendable({ shares: [share] }: Pack): AgentError {
+  const [event] = share?.events ?? [];
+  const id = /"Id":"([0-9a-f-]{36})"/i.exec(event?.json.slice(0, 100) ?? '')?.[1];
+  const what = `the hub ended the connection whenever it was sent the event ${event?.name} ${id}, and took others`;
+  return new AgentError(
+    'EVENT_UNSENDABLE',
+    what,
+    'Look for what lies between the device and the hub and reads messages.',
+  );
 }
 
 const fits = ({ pack: { message }, markingsLeft }: InHand, { maxMessageSizeInBytes }: Settings): boolean =>

@@ -278,6 +278,46 @@ describe('AzureHubClient', () => {
       );
     });
 
+    it('says whether a message was on its way', async () => {
+      const client = make(fast());
+      const before = await client.send(message());
+      assert.ok(before.status === 'retry' && before.unanswered === undefined);
+      await client.start();
+      await connected(client);
+      hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
+      const during = await client.send(message());
+      assert.ok(during.status === 'retry' && during.unanswered === true);
+    });
+
+    it('takes a cut for a cut when the quota is used up and nothing says so', async () => {
+      const client = await start(fast());
+      hub.faults.inject({ kind: 'quotaExceeded' });
+      const reconnected = once(client, 'connected');
+      const answer = await client.send(message());
+      assert.ok(answer.status === 'retry' && answer.because === 'network' && answer.unanswered === true);
+      await reconnected;
+      const twin = await client.readTwin();
+      assert.ok(twin.status === 'retry' && twin.because === 'network');
+      assert.equal(hub.messages.length, 0);
+    });
+
+    it('says that the quota is used up when the twin did, until a message is accepted', async () => {
+      const client = await start(fast());
+      hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
+      const twin = await client.readTwin();
+      assert.ok(twin.status === 'retry' && twin.because === 'quota');
+      assert.equal(idOf(twin), 'HUB_QUOTA_EXCEEDED');
+      const reconnected = once(client, 'connected');
+      const answer = await client.send(message());
+      assert.ok(answer.status === 'retry' && answer.because === 'quota' && answer.unanswered === undefined);
+      await reconnected;
+      hub.faults.clear();
+      assert.equal((await client.send(message())).status, 'accepted');
+      hub.faults.inject({ kind: 'resetOnPublish', count: 1 });
+      const later = await client.send(message());
+      assert.ok(later.status === 'retry' && later.because === 'network');
+    });
+
     it('answers every message when the connection is reset under it', async () => {
       const client = await start(fast());
       hub.faults.inject({ kind: 'resetOnPublish', count: 1 });

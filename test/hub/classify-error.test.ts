@@ -116,6 +116,13 @@ describe('classifyError', () => {
     ['a certificate of the past', first('certificate has expired'), 'TLS_FAILED', 'network', /clock/],
     ['silence', new TimeLimitError('connecting', seconds(30)), 'HUB_SILENT', 'network'],
     ['429', new TwinStatusError(429, ''), 'HUB_THROTTLED', 'throttled'],
+    ['403002', new TwinStatusError(403, 'the hub answered 403002'), 'HUB_QUOTA_EXCEEDED', 'quota', /next UTC day/],
+    [
+      'the SDK’s word for it',
+      Object.assign(error('x'), { name: 'IotHubQuotaExceededError' }),
+      'HUB_QUOTA_EXCEEDED',
+      'quota',
+    ],
     ['401', new TwinStatusError(401, ''), 'CREDENTIAL_REFUSED', 'credentials'],
     [
       '404, the only sure sign of an unknown module',

@@ -42,7 +42,7 @@ function fitsUncut(event: OutgoingEvent): boolean {
   const queues = new MemoryQueues();
   queues.put('Low', [event]);
   const packed = pack(queues, 'Low', SENDER, { maxMessageSizeInBytes: 8192, hubResourceId: LONGEST_ID });
-  return typeof packed === 'object' && packed.message('security').body.includes(event.json);
+  return packed !== 'empty' && 'message' in packed && packed.message('security').body.includes(event.json);
 }
 
 const heap = () => memoryUsage().heapUsed;

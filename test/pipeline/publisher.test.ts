@@ -8,8 +8,10 @@ import type { LiveSettings } from '../../src/config/settings.ts';
 import type { QueueName } from '../../src/contract/event.ts';
 import type { Answer, HubClient, HubStatus, RetryCause } from '../../src/contract/hub.ts';
 import { type Message, sizeOf } from '../../src/contract/message.ts';
+import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Publisher, type Routing } from '../../src/pipeline/publisher.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { seeded } from './simulated-files.ts';
 
 const ACCEPTED: Answer<void> = { status: 'accepted', value: undefined };
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
@@ -51,6 +53,13 @@ class Hub implements HubClient {
   /** When messages came, in seconds. */
   times = () => this.sent.map(({ at }) => at / 1_000);
   ids = () => this.sent.map(({ message }) => message.id);
+}
+
+/** How many of `times` fall into each stretch of `length`. */
+function countsBy(times: readonly number[], length: number): number[] {
+  const counts = new Map<number, number>();
+  for (const at of times) counts.set(Math.floor(at / length), (counts.get(Math.floor(at / length)) ?? 0) + 1);
+  return [...counts.values()];
 }
 
 describe('Publisher', () => {
@@ -329,6 +338,34 @@ describe('Publisher', () => {
       assert.equal(hub.sent.length, 2);
     });
 
+    it('waits for the next UTC day when the quota is used up, however long it is and whatever comes', async () => {
+      await start({ random: () => 0 });
+      hub.answer = async () => retry('quota');
+      put('High');
+      await time.tickAsync(hours(49));
+      // The first at 7 minutes past midnight, when the hub's day may not have begun.
+      assert.deepEqual(hub.times(), [7 * 60, 3_600, 24 * 3_600, 25 * 3_600, 48 * 3_600, 49 * 3_600]);
+      hub.connect();
+      put('High', 5, 60_000);
+      await time.tickAsync(hours(22));
+      assert.equal(hub.sent.length, 6);
+      hub.answer = async () => ACCEPTED;
+      await time.tickAsync(hours(2));
+      assert.equal(delivered(), 6);
+    });
+
+    it('asks again as soon as the wall clock says that it is another day', async () => {
+      await start({ random: () => 0 });
+      await time.tickAsync(hours(2));
+      hub.answer = async () => retry('quota');
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.equal(hub.sent.length, 1);
+      time.setSystemTime(new Date('2026-01-01T23:50:00Z'));
+      await time.tickAsync(hours(1)); // looked at once an hour
+      assert.equal(hub.sent.length, 2);
+    });
+
     it('is not hurried by new events', async () => {
       await start();
       hub.answer = async () => retry('network');
@@ -487,6 +524,199 @@ describe('Publisher', () => {
       assert.equal(hub.sent.length, 1);
       await time.tickAsync(minutes(1));
       assert.equal(hub.sent.length, 2);
+    });
+  });
+
+  describe('an event that ends the connection', () => {
+    const SILENT: Answer<void> = { ...retry('network'), unanswered: true } as Answer<void>;
+    const POISON = 'p'.repeat(50);
+    const poison = (): OutgoingEvent => {
+      const event = eventOf(300, 'Login');
+      return { ...event, json: event.json.replace('xxx', POISON) };
+    };
+    const isPoison = ({ body }: Message) => body.includes(POISON);
+    const eventsIn = ({ body }: Message): { Id: string }[] => JSON.parse(body).Events;
+    const refused = () =>
+      queues.settled.filter(([, outcome]) => outcome === 'refused').reduce((all, s) => all + s[2], 0);
+    /** Lets time pass as a connection that comes back two seconds after each loss. */
+    const pass = async (time_: Duration) => {
+      for (let at = 0; at < time_; at += seconds(2)) {
+        await time.tickAsync(seconds(2));
+        if (hub.state === 'connecting') hub.connect();
+      }
+    };
+    /** Ends the connection at the messages that `fails` is true of. */
+    const hangUpOn = (fails: (message: Message) => boolean) => {
+      hub.answer = async (message) => {
+        if (!fails(message)) return ACCEPTED;
+        hub.state = 'connecting';
+        return SILENT;
+      };
+    };
+    beforeEach(() => {
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 200_000 });
+    });
+
+    for (const [where, at] of [
+      ['first', 0],
+      ['in the middle', 41],
+      ['last', 99],
+    ] as const) {
+      it(`is found, ${where} among a hundred, and dropped when others have passed ten times`, async () => {
+        await start({ random: () => 0.5 });
+        hangUpOn(isPoison);
+        put('Low', at);
+        queues.put('Low', [poison()]);
+        put('Low', 99 - at);
+        await pass(hours(6));
+        // Until here nothing is lost. All others are out, and it waits for what comes later to be compared with.
+        assert.deepEqual([delivered(), refused()], [99, 0]);
+        const failed = hub.sent
+          .filter(({ message }) => isPoison(message))
+          .map(({ message }) => eventsIn(message).length);
+        assert.deepEqual(failed.slice(0, 3), [100, 100, 100]);
+        assert.ok(failed.length <= 3 + 7 + 3, String(failed));
+        assert.equal(failed.at(-1), 1);
+        for (let round = 0; round < 10; round += 1) {
+          put('High');
+          await pass(minutes(10));
+        }
+        assert.deepEqual([delivered(), refused(), queues.waiting('Low').events], [109, 1, 0]);
+        const [line] = logged.filter(({ level }) => level === 'error');
+        const [{ Id } = { Id: '' }] = [JSON.parse(queues.put_.Low[at]?.json ?? '{}') as { Id: string }];
+        assert.equal(line?.id, 'EVENT_UNSENDABLE');
+        assert.match(line?.message ?? '', new RegExp(`event Login ${Id},`));
+      });
+    }
+
+    it('does not hold up what waits behind it, in either queue', async () => {
+      await start({ random: () => 0.5 });
+      hangUpOn(isPoison);
+      queues.put('High', [poison()]);
+      await pass(minutes(30));
+      put('High', 3);
+      put('Low', 3);
+      await pass(minutes(30));
+      assert.equal(delivered(), 6);
+    });
+
+    it('is found among others of its kind', async () => {
+      await start({ random: () => 0.5 });
+      hangUpOn(isPoison);
+      for (let n = 0; n < 3; n += 1) {
+        queues.put('High', [poison()]);
+        put('High', 5);
+      }
+      queues.put('Low', [poison()]);
+      for (let round = 0; round < 120; round += 1) {
+        put('High');
+        await pass(minutes(10));
+      }
+      assert.deepEqual([delivered(), refused()], [135, 4]);
+    });
+
+    it('costs few attempts, further and further apart, when there is nothing else to send', async () => {
+      await start({ random: () => 1 - Number.EPSILON });
+      hangUpOn(isPoison);
+      queues.put('High', [poison()]);
+      await pass(hours(24));
+      const times = hub.times().map((at) => Math.round(at / 60));
+      assert.deepEqual(times.slice(0, 3), [7, 7, 8]);
+      assert.ok(times.length > 20 && times.length <= 3 + 24, String(times)); // once an hour
+      assert.equal(refused(), 0);
+    });
+
+    it('keeps its message id, and its own, at every attempt', async () => {
+      await start({ random: () => 0.5 });
+      hangUpOn(isPoison);
+      queues.put('High', [poison()]);
+      for (let round = 0; round < 3; round += 1) {
+        await pass(minutes(10));
+        put('High');
+      }
+      const attempts = hub.sent.filter(({ message }) => isPoison(message));
+      assert.ok(attempts.length >= 4);
+      assert.equal(new Set(attempts.map(({ message }) => message.id)).size, 1);
+      assert.equal(new Set(attempts.map(({ message }) => eventsIn(message)[0]?.Id)).size, 1);
+    });
+
+    it('is dropped for one marking alone, too', async () => {
+      await start({ random: () => 0.5, routing: 'both' });
+      hangUpOn((message) => isPoison(message) && message.marking === 'telemetry');
+      queues.put('High', [poison()]);
+      for (let round = 0; round < 14; round += 1) {
+        put('High');
+        await pass(minutes(10));
+      }
+      assert.deepEqual([delivered(), refused()], [14, 1]);
+    });
+
+    describe('is not taken for one', () => {
+      it('when the hub takes connections and acknowledges nothing, for a week', async () => {
+        await start({ random: () => 0.5 });
+        hangUpOn(() => true);
+        put('High', 20);
+        put('Low', 200);
+        await pass(hours(24 * 7));
+        assert.deepEqual(
+          queues.settled.filter(([, outcome]) => outcome !== 'kept'),
+          [],
+        );
+        hangUpOn(() => false);
+        await pass(hours(6));
+        assert.deepEqual([delivered(), refused()], [220, 0]);
+        assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 0]);
+        const perMinute = Math.max(...countsBy(hub.times(), 60));
+        assert.ok(perMinute <= 121, String(perMinute)); // two a second when it takes them again
+      });
+
+      for (const share of [0.1, 0.3, 0.5, 0.7, 0.9]) {
+        it(`on a network that loses ${share * 100} % of the messages with its connection`, async () => {
+          const random = seeded(Math.round(share * 10));
+          await start({ random });
+          hangUpOn(() => random() < share);
+          for (let round = 0; round < 500; round += 1) {
+            put('High', 1 + Math.floor(random() * 3));
+            put('Low', Math.floor(random() * 9));
+            await pass(minutes(7));
+          }
+          assert.equal(refused(), 0);
+          hangUpOn(() => false);
+          await pass(hours(11));
+          const all = queues.put_.High.length + queues.put_.Low.length;
+          assert.deepEqual([delivered(), all > 2_500], [all, true]);
+        }).timeout(120_000);
+      }
+
+      it('whatever throttling, quota and credentials do', async () => {
+        await start({ random: () => 0.5 });
+        let n = 0;
+        hub.answer = async () => retry((['throttled', 'quota', 'credentials'] as const)[n++ % 3] ?? 'quota');
+        put('High', 20);
+        for (let day = 0; day < 40; day += 1) {
+          put('Low');
+          await time.tickAsync(hours(24));
+        }
+        assert.ok(n > 20);
+        assert.equal(refused(), 0);
+        hub.answer = async () => ACCEPTED;
+        await time.tickAsync(hours(48));
+        assert.equal(delivered(), 60);
+      });
+    });
+
+    it('does not go out in the last ten seconds', async () => {
+      await start({ random: () => 0.5 });
+      hangUpOn(isPoison);
+      queues.put('High', [poison()]);
+      await pass(minutes(30));
+      const before = hub.sent.length;
+      put('High', 3);
+      await publisher.stop();
+      assert.deepEqual(
+        hub.sent.slice(before).map(({ message }) => isPoison(message)),
+        [false],
+      );
     });
   });
 
