@@ -74,6 +74,7 @@ export function agent(
     routing: local.messageRouting,
     clock,
     log: log.child({ part: 'publisher' }),
+    noted: () => statistics.save(),
   });
   const statistics = new Statistics({
     file: state('statistics.json'),

@@ -14,7 +14,7 @@ interface Reported {
   messages: MessageStatistics;
 }
 
-/** How often messages are noted, if any were sent. */
+/** How often messages are noted that could not be noted when they were sent. */
 const NOTE_EVERY = minutes(1);
 
 const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
@@ -23,9 +23,10 @@ const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
  * The differences that DroppedEventsStatistics and MessageStatistics report: what came since the last report, also when
  * the agent was restarted in between. What was reported last lies in a small file beside the queues.
  *
- * What is in no report: after kill -9, the messages of the last minute; and what a report said that was made and then
- * not stored, since asking for it has started the next period (a full disk or queue, kill -9 between the two). Events
- * that were collected and dropped are never forgotten: they stand in the queues' books, and in the reported properties.
+ * What is in no report: after kill -9, a message whose acknowledgement it came right after; and what a report said that
+ * was made and then not stored, since asking for it has started the next period (a full disk or queue, kill -9 between
+ * the two). Events that were collected and dropped are never forgotten: they stand in the queues' books, and in the
+ * reported properties.
  */
 export class Statistics {
   readonly #file: string;
@@ -55,7 +56,10 @@ export class Statistics {
     messages: async () => this.#messages(),
   };
 
-  /** Keeps what has been sent since the last report, for the agent's next run. Writes only what isn't written yet. */
+  /**
+   * Keeps what has been sent since the last report, for the agent's next run. To be called after every attempt to send;
+   * writes only what isn't written yet.
+   */
   save(): void {
     const now = this.#sent();
     const { sent, under4KB, failed } = subtract(now, this.#sentBefore);
@@ -65,7 +69,7 @@ export class Statistics {
     this.#write();
   }
 
-  /** Saves once a minute, and at the end. */
+  /** Makes up for a save that failed: once a minute, and at the end. */
   keeper(clock: Clock): Service {
     const stop = new AbortController();
     const { signal } = stop;

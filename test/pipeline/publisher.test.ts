@@ -88,9 +88,11 @@ describe('Publisher', () => {
   const start = async ({
     routing = 'security',
     random = () => 0,
+    noted = () => {},
   }: {
     routing?: Routing;
     random?: () => number;
+    noted?: () => void;
   } = {}) => {
     publisher = new Publisher({
       queues,
@@ -101,6 +103,7 @@ describe('Publisher', () => {
       clock: systemClock,
       log: quietLog(logged),
       random,
+      noted,
     });
     await publisher.start();
     await time.tickAsync(0);
@@ -730,6 +733,20 @@ describe('Publisher', () => {
       assert.deepEqual(publisher.sent(), { sent: 2, under4KB: 1, failed: 0, lastSentAt: new Date(minutes(14)) });
       assert.ok(sizeOf(hub.sent[1]?.message as Message) >= 4096);
     });
+  });
+
+  it('has its figures noted after every attempt, when the queue has been told as well', async () => {
+    const notes: unknown[] = [];
+    await start({
+      noted: () => notes.push([publisher.sent().sent, publisher.sent().failed, queues.waiting('High').events]),
+    });
+    hub.answer = async () => (hub.sent.length === 1 ? retry('network') : ACCEPTED);
+    put('High');
+    await time.tickAsync(minutes(8));
+    assert.deepEqual(notes, [
+      [0, 1, 1],
+      [1, 1, 0],
+    ]);
   });
 
   describe('stop', () => {

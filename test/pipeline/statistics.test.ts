@@ -112,7 +112,7 @@ describe('Statistics', () => {
     });
     afterEach(() => time.restore());
 
-    it('saves once a minute, so that kill -9 costs no more than the last minute', async () => {
+    it('saves once a minute what could not be saved before', async () => {
       const keeper = create().keeper(systemClock);
       await keeper.start();
       sent = { sent: 5, under4KB: 2, failed: 1 };
