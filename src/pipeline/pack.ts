@@ -8,6 +8,9 @@ import { shorten } from './shorten.ts';
 /** The hub takes 256 KB; 4 KB are left for what it adds. Source: IoT Hub quotas and throttling. */
 const HUB_LIMIT_BYTES = 252 * 1024;
 
+/** Messages are charged by so many bytes, begun ones included. Source: "Azure IoT Hub pricing information". */
+const CHARGED_BYTES = 4096;
+
 /** What every message says of its sender. */
 export interface Sender {
   readonly version: string;
@@ -50,7 +53,9 @@ const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
 type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
 
 /**
- * Takes the oldest events of `first` into a message, and fills it up from the other queue.
+ * Takes the oldest events of `first` into a message, and fills it up from the other queue: with as many of High as fit,
+ * with those of Low only as far as the hub's charge for the message doesn't rise by them, once it is worth one. So Low
+ * is not used up by the first High event that comes, and the next has something to be filled up with, too.
  *
  * The events' JSON is copied as it lies on disk, not parsed and written anew.
  */
@@ -64,9 +69,8 @@ export function pack(
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
   const draft = { id: sender.id, body: `${head}]}`, priority: 'High', marking: 'telemetry', hubResourceId } as const;
   // The two markings differ by a few bytes; whichever is longer is counted.
-  const room =
-    Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) -
-    Math.max(sizeOf(draft), sizeOf({ ...draft, marking: 'security' }));
+  const bare = Math.max(sizeOf(draft), sizeOf({ ...draft, marking: 'security' }));
+  const room = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
 
   const taken = choose(queues, first, room, selection);
   const [oldest] = taken;
@@ -80,7 +84,7 @@ export function pack(
   const left = room - texts.reduce((all, json) => all + Buffer.byteLength(json) + 1, 0);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
   const fillsUp = left > 0 && selection.atMost === undefined && selection.alone === undefined;
-  const added = fillsUp ? fill(queues, other, left, selection) : [];
+  const added = fillsUp ? fill(queues, other, { from: bare + room - left, room: left }, selection) : [];
   const body = `${head}${[...texts, ...added.map(({ json }) => json)].join(',')}]}`;
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
   return {
@@ -123,14 +127,17 @@ function choose(queues: PackedQueues, queue: QueueName, room: number, selection:
 /** Doubling a message's room until the event behind some others comes into reach ends here. */
 const FARTHEST_REACH = 2 ** 28;
 
-function fill(queues: PackedQueues, queue: QueueName, room: number, { leftOut }: Selection): readonly QueuedEvent[] {
+function fill(
+  queues: PackedQueues,
+  queue: QueueName,
+  { from, room }: { from: number; room: number },
+  { leftOut }: Selection,
+): readonly QueuedEvent[] {
   const passedOver = leftOut[queue];
   const taken = queues.take(queue, room + bytesOf(passedOver), false);
-  const chosen = fitting(
-    taken.filter(({ position }) => !passedOver.has(position)),
-    room,
-    false,
-  );
+  const wanted = taken.filter(({ position }) => !passedOver.has(position));
+  const fits = fitting(wanted, room, false);
+  const chosen = queue === 'High' ? fits : worthIt(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
   return chosen;
 }
@@ -140,6 +147,18 @@ function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boole
   const end = events.findIndex(({ json }, index) => {
     left -= Buffer.byteLength(json) + 1;
     return left < 0 && !(atLeastOne && index === 0);
+  });
+  return end < 0 ? events : events.slice(0, end);
+}
+
+/** Those that fill a message of `size` bytes up to a whole block or more, and then the block that it ends in. */
+function worthIt(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
+  let total = size;
+  const end = events.findIndex(({ json }) => {
+    const grown = total + Buffer.byteLength(json) + 1;
+    if (total >= CHARGED_BYTES && grown > Math.ceil(total / CHARGED_BYTES) * CHARGED_BYTES) return true;
+    total = grown;
+    return false;
   });
   return end < 0 ? events : events.slice(0, end);
 }

@@ -63,6 +63,43 @@ describe('pack', () => {
     assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 1]);
   });
 
+  describe('filling up with Low', () => {
+    const filled = (high: number[], low: number[]) => {
+      put('High', ...high);
+      put('Low', ...low);
+      const result = packed('High', { maxMessageSizeInBytes: 200_000, hubResourceId: '' });
+      return { taken: result.eventCount - high.length, size: sizeOf(result.message('security')) };
+    };
+
+    it('goes on until the message has a whole block, and the one that it ends in is full', () => {
+      const { taken, size } = filled([600], Array(50).fill(1_000));
+      assert.equal(taken, 7);
+      assert.ok(size > 7_192 && size <= 8_192, String(size));
+    });
+
+    it('fills the block that it ends in', () => {
+      const { taken, size } = filled([600], [6_000, 500, 500, 500, 500]);
+      assert.equal(taken, 3);
+      assert.ok(size > 7_000 && size <= 8_192, String(size));
+    });
+
+    it('adds nothing that the hub would charge for to a message of several blocks', () => {
+      assert.equal(filled([5_000], [3_000, 100]).taken, 0);
+      queues = new MemoryQueues();
+      assert.equal(filled([5_000], [1_000, 1_000, 1_000]).taken, 2);
+    });
+
+    it('takes all there is when it is little', () => {
+      assert.equal(filled([600], [500, 500]).taken, 2);
+    });
+  });
+
+  it('fills up with all of High that fits', () => {
+    put('Low', 600);
+    put('High', ...Array(20).fill(1_000));
+    assert.equal(packed('Low', { maxMessageSizeInBytes: 200_000, hubResourceId: '' }).eventCount, 21);
+  });
+
   it('takes nothing from the other queue when nothing fits', () => {
     put('High', 7_000);
     put('Low', 7_000);
@@ -200,7 +237,9 @@ describe('pack', () => {
           }
           for (const { queue: from, positions } of result.shares) some.settle(from, 'delivered', positions);
         }
-        const delivered = some.settled.reduce((all, [, , events]) => all + events, 0);
+        const delivered = some.settled
+          .filter(([, outcome]) => outcome === 'delivered')
+          .reduce((all, [, , events]) => all + events, 0);
         const left = some.waiting(queue === 'High' ? 'Low' : 'High').events;
         assert.equal(delivered + left, high.length + low.length);
         return assert.equal(some.waiting(queue).events, 0);
