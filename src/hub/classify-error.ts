@@ -164,10 +164,14 @@ interface Foreign {
   readonly message: string;
 }
 
-/** The error that everything began with. */
+/** The error that everything began with. The SDK hangs errors onto one another, and some onto themselves. */
 function behind(thrown: unknown): Foreign {
   let error = thrown as Partial<Foreign & { transportError: unknown }> | null | undefined;
-  while (error?.transportError) error = error.transportError as typeof error;
+  const seen = new Set<unknown>();
+  while (error?.transportError && !seen.has(error)) {
+    seen.add(error);
+    error = error.transportError as typeof error;
+  }
   // Node tries a host's addresses one after another, and reports a bunch of failures without a message of its own.
   const [first] = error instanceof AggregateError ? error.errors : [];
   const message = String(error?.message || (first as Error | undefined)?.message || thrown);

@@ -79,6 +79,8 @@ export class Session {
     this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
 
     const base = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
+    // Its limit for an acknowledgement, 30 s by the wall clock, would end what ours allows, and go off when that is set.
+    base.setTimeout(Number.MAX_SAFE_INTEGER);
     const credentials = {
       host: hostName,
       deviceId,
@@ -143,7 +145,7 @@ export class Session {
     outgoing.contentEncoding = 'utf-8';
     if (system.interfaceId !== undefined) outgoing.setAsSecurityMessage();
     for (const [name, value] of Object.entries(application)) outgoing.properties.add(name, value);
-    const limit = milliseconds(SEND_LIMIT + (1_000 * message.body.length) / SLOWEST_BYTES_PER_SECOND);
+    const limit = milliseconds(SEND_LIMIT + seconds(Math.floor(message.body.length / SLOWEST_BYTES_PER_SECOND)));
     return this.#track(
       this.#ask(limit, 'sending a message', (done: Callback<unknown>) => this.#client.sendEvent(outgoing, done)),
     ).then(() => {});

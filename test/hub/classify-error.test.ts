@@ -148,6 +148,16 @@ describe('classifyError', () => {
     });
   }
 
+  it('comes to an end with errors that hang onto one another in a circle', () => {
+    const itself: Error & { transportError?: unknown } = error('Message not acknowledged');
+    itself.transportError = itself;
+    assert.equal(classifyError(itself, peer).error.id, 'HUB_UNREACHABLE');
+    const [a, b]: (Error & { transportError?: unknown })[] = [error('a'), error('b')];
+    Object.assign(a as Error, { transportError: b });
+    Object.assign(b as Error, { transportError: a });
+    assert.equal(classifyError(a, peer).error.id, 'HUB_UNREACHABLE');
+  });
+
   it('answers retry or refused', () => {
     const { error: refusal, answer } = classifyError(new TwinStatusError(413, ''), peer);
     assert.deepEqual(answer, { status: 'refused', error: refusal });
