@@ -1,0 +1,220 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, hours, minutes, seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import type { Answer, HubClient } from '../../src/contract/hub.ts';
+import type { Message } from '../../src/contract/message.ts';
+import { HubFailure } from '../../src/hub/classify-error.ts';
+import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
+import { Publisher } from '../../src/pipeline/publisher.ts';
+import { EventQueues } from '../../src/pipeline/queue.ts';
+import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+
+const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
+const REFUSED = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'no', 'Check the key.'), 'credentials');
+
+/** A connection that the hub in the test's hand can end. */
+class Line implements Connection {
+  end: (failure: HubFailure) => void = () => {};
+  readonly lost = new Promise<HubFailure>((resolve) => {
+    this.end = resolve;
+  });
+  checkPulse = () => {};
+  idle = async () => {};
+  close = async () => {};
+}
+
+/** A hub that can be away, or shut its door, seen through the agent's own supervisor. */
+class DistantHub implements HubClient {
+  state: 'here' | 'away' | 'refusing' = 'here';
+  /** Of every attempt to connect, and of every message, in seconds. */
+  readonly attempts: number[] = [];
+  readonly messages: { at: number; message: Message }[] = [];
+  readonly #stop = new AbortController();
+  readonly #supervisor: Supervisor<Line>;
+  readonly #listeners: (() => void)[] = [];
+  #line: Line | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(random: () => number) {
+    this.#supervisor = new Supervisor<Line>({
+      connect: async () => {
+        this.attempts.push(performance.now() / 1_000);
+        if (this.state === 'away') throw UNREACHABLE;
+        if (this.state === 'refusing') throw REFUSED;
+        this.#line = new Line();
+        return this.#line;
+      },
+      renewAfter: minutes(45),
+      clock: systemClock,
+      random,
+      onChange: () => {},
+      onFailure: () => {},
+      onConnected: () => {
+        for (const listener of this.#listeners) listener();
+      },
+      onProved: () => {},
+    });
+  }
+
+  start() {
+    this.#running = this.#supervisor.run(this.#stop.signal);
+  }
+  async stop() {
+    this.#stop.abort();
+    await this.#running;
+  }
+  become(state: DistantHub['state']) {
+    this.state = state;
+    if (state !== 'here') this.#line?.end(state === 'away' ? UNREACHABLE : REFUSED);
+  }
+
+  async send(message: Message): Promise<Answer<void>> {
+    await systemClock.sleep(seconds(0.1));
+    if (this.state !== 'here') return { ...UNREACHABLE.answer, unanswered: true } as Answer<void>;
+    this.messages.push({ at: performance.now() / 1_000, message });
+    return { status: 'accepted', value: undefined };
+  }
+  status = () => ({ state: this.#supervisor.state, credential: { kind: 'moduleKey' } });
+  on(event: string, listener: () => void) {
+    if (event === 'connected') this.#listeners.push(listener);
+  }
+  readTwin = () => assert.fail('nobody asks');
+  report = () => assert.fail('nobody asks');
+}
+
+/** The greatest number of `times` within any stretch of `length` seconds. */
+const densest = (times: readonly number[], length: number) =>
+  Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + length).length));
+
+describe('A hub that is out of reach for long', () => {
+  let time: sinon.SinonFakeTimers;
+  let directory: string;
+  let queues: EventQueues;
+  let publisher: Publisher;
+  let hub: DistantHub;
+  let put: Record<'High' | 'Low', string[]>;
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+    directory = mkdtempSync(join(tmpdir(), 'vakt-outage-'));
+    const settings = liveSettings({ maxMessageSizeInBytes: 16_384, highPriorityMessageFrequency: minutes(1) });
+    const parts = { settings, clock: systemClock, log: quietLog() };
+    queues = new EventQueues({ directory: join(directory, 'queues'), ...parts });
+    hub = new DistantHub(Math.random);
+    const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+    publisher = new Publisher({ queues, hub, sender, routing: 'security', ...parts });
+    put = { High: [], Low: [] };
+    await queues.start();
+    hub.start();
+    await publisher.start();
+    await time.tickAsync(0);
+  });
+  afterEach(async () => {
+    for (const service of [publisher, hub, queues]) {
+      const stopped = service.stop();
+      await time.tickAsync(seconds(12));
+      await stopped;
+    }
+    time.restore();
+    rmSync(directory, { recursive: true });
+  });
+
+  /** Lets a device collect for so long. */
+  const collect = async (time_: Duration) => {
+    for (let at = 0; at < time_; at += seconds(10)) {
+      for (const queue of ['High', 'Low'] as const) {
+        const event = eventOf(2_000);
+        put[queue].push((JSON.parse(event.json) as { Id: string }).Id);
+        queues.put(queue, [event]);
+      }
+      await time.tickAsync(seconds(10));
+    }
+  };
+  const say = (what: string) =>
+    process.stdout.write(
+      `      ${what}: ${hub.attempts.length} attempts to connect (${densest(hub.attempts, 60)} a minute at most), ` +
+        `${hub.messages.length} messages (${densest(
+          hub.messages.map(({ at }) => at),
+          1,
+        )} a second at most)\n`,
+    );
+  const assertAllDeliveredInOrder = () => {
+    const ids = hub.messages.flatMap(({ message }) =>
+      (JSON.parse(message.body) as { Events: Envelope[] }).Events.map(({ Id }) => Id),
+    );
+    assert.equal(new Set(ids).size, ids.length, 'an event came twice');
+    for (const queue of ['High', 'Low'] as const) {
+      const own = new Set(put[queue]);
+      assert.deepEqual(
+        ids.filter((id) => own.has(id)),
+        put[queue],
+      );
+      const { collected, delivered, dropped } = queues.account(queue).totals;
+      assert.deepEqual([collected, delivered, dropped], [put[queue].length, put[queue].length, {}]);
+    }
+  };
+  /** What waited is sent in one go, no faster than the contract allows. */
+  const assertGentle = () => {
+    assert.ok(densest(hub.attempts, 60) <= 6);
+    const times = hub.messages.map(({ at }) => at);
+    const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0));
+    assert.ok(Math.min(...gaps) >= 0.499, String(Math.min(...gaps)));
+  };
+
+  it('for ten minutes: everything arrives, once, in order, gently', async () => {
+    await collect(minutes(3));
+    hub.become('away');
+    await collect(minutes(10));
+    const attempts = hub.attempts.length;
+    hub.become('here');
+    await collect(minutes(2));
+    await time.tickAsync(hours(6));
+    say(`ten minutes away, ${attempts - 1} attempts in them`);
+    assertAllDeliveredInOrder();
+    assertGentle();
+  });
+
+  it('for a day: the backlog goes out at two messages a second at most, oldest first', async () => {
+    hub.become('away');
+    await collect(hours(1));
+    await time.tickAsync(hours(23));
+    hub.become('here');
+    await time.tickAsync(hours(6));
+    say('a day away');
+    assertAllDeliveredInOrder();
+    assertGentle();
+    assert.ok(hub.messages.length > 80, String(hub.messages.length));
+  });
+
+  it('again and again: everything arrives, once', async () => {
+    for (let round = 0; round < 60; round += 1) {
+      hub.become(round % 2 === 0 ? 'away' : 'here');
+      await collect(seconds(30));
+    }
+    await time.tickAsync(hours(6));
+    say('comes and goes twice a minute, for half an hour');
+    assertAllDeliveredInOrder();
+    assert.ok(densest(hub.attempts, 60) <= 6);
+  });
+
+  it('since it refuses the credentials for a day: one attempt in ten minutes after the third', async () => {
+    hub.become('refusing');
+    const before = hub.attempts.length;
+    await collect(minutes(30));
+    await time.tickAsync(hours(23));
+    const refused = hub.attempts.slice(before);
+    hub.become('here');
+    await time.tickAsync(hours(6));
+    say(`credentials refused for a day, ${refused.length} attempts in it`);
+    assertAllDeliveredInOrder();
+    assertGentle();
+    const gaps = refused.slice(3).map((at, i) => at - (refused[i + 2] ?? 0));
+    assert.ok(Math.min(...gaps) >= 600, String(Math.min(...gaps)));
+  });
+});

@@ -1,0 +1,100 @@
+import '../../src/hub/memory.ts';
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, minutes } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import type { OutgoingEvent } from '../../src/contract/store.ts';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import { eventsIn } from '../../src/emulator/message-log.ts';
+import { AzureHubClient } from '../../src/hub/azure-client.ts';
+import { Publisher } from '../../src/pipeline/publisher.ts';
+import { EventQueues } from '../../src/pipeline/queue.ts';
+import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
+import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+
+/** The parts that send, over real TLS, to a hub that hangs up on one event. What takes minutes runs on a fast clock. */
+describe('An event that the hub hangs up on', function () {
+  this.timeout(minutes(2));
+  const module = { deviceId: 'dev1', moduleId: 'azureiotsecurity', primaryKey: newKey() };
+  const clock = fastClock(100);
+  let directory: ReturnType<typeof temporaryDirectory>;
+  let hub: HubEmulator;
+  let client: AzureHubClient;
+  let queues: EventQueues;
+  let publisher: Publisher;
+  let logged: LogLine[];
+
+  beforeEach(async () => {
+    directory = temporaryDirectory();
+    hub = await HubEmulator.start({ modules: [module] });
+    logged = [];
+    const log = quietLog(logged);
+    const settings = liveSettings({
+      maxMessageSizeInBytes: 200_000,
+      highPriorityMessageFrequency: minutes(1),
+      lowPriorityMessageFrequency: minutes(1),
+    });
+    client = new AzureHubClient({
+      identity: { ...module, kind: 'moduleKey', hostName: hub.hostName, sharedAccessKey: module.primaryKey },
+      gatewayHostName: `localhost:${hub.port}`,
+      trustedCaFile: directory.write('ca.pem', hub.caPem),
+      productInfo: 'vakt/0.1.0',
+      clock,
+      log,
+    });
+    queues = new EventQueues({ directory: join(directory.path, 'queues'), settings, clock, log });
+    const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+    publisher = new Publisher({ queues, hub: client, settings, sender, routing: 'security', clock, log });
+    for (const service of [queues, client, publisher]) await service.start();
+  });
+  afterEach(async () => {
+    for (const service of [publisher, client, queues]) await service.stop();
+    await hub.stop();
+    directory.remove();
+  });
+
+  const poison = (): OutgoingEvent => {
+    const event = eventOf(300);
+    return { ...event, json: event.json.replace('xxxxxx', 'poison') };
+  };
+  const settled = async () => {
+    const limit = systemClock.monotonic() + minutes(1.5);
+    while (queues.waiting('Low').events > 0 && systemClock.monotonic() < limit) {
+      await systemClock.sleep(milliseconds(200));
+      queues.put('High', [eventOf(300)]); // life goes on
+    }
+  };
+
+  it('is found and given up, and everything else arrives once', async () => {
+    hub.faults.inject({ kind: 'closeOnText', text: 'poison' });
+    const all = Array.from({ length: 40 }, (_, n) => (n === 17 ? poison() : eventOf(300)));
+    queues.put('Low', all);
+    await settled();
+    const { collected, delivered, dropped, queued } = queues.account('Low').totals;
+    assert.deepEqual([collected, delivered, dropped, queued], [40, 39, { refused: 1 }, 0]);
+    await publisher.stop(); // what is still on its way
+    const high = queues.account('High').totals;
+    const ids = eventsIn(hub.messages).map(({ Id }) => Id);
+    assert.equal(new Set(ids).size, ids.length);
+    assert.equal(ids.length, 39 + high.delivered);
+    const said = logged.filter(({ id }) => id === 'EVENT_UNSENDABLE');
+    assert.equal(said.length, 1);
+    assert.ok(said[0]?.message.includes((JSON.parse(all[17]?.json ?? '{}') as { Id: string }).Id));
+    const failed = publisher.sent().failed;
+    process.stdout.write(`      given up after ${failed} failures and ${hub.connections.length} connections\n`);
+    assert.ok(failed < 3 + 6 + 1 + 10 + 5, String(failed));
+  });
+
+  it('is kept when the hub hangs up on everything', async () => {
+    hub.faults.inject({ kind: 'closeOnText', text: 'Events' });
+    queues.put('Low', [poison(), eventOf(300), eventOf(300)]);
+    queues.put('High', [eventOf(300)]);
+    await hub.waitForConnection(() => hub.connections.length > 25, minutes(1));
+    for (const queue of ['High', 'Low'] as const) assert.deepEqual(queues.account(queue).totals.dropped, {});
+    hub.faults.clear();
+    await settled();
+    assert.equal(queues.account('Low').totals.delivered, 3);
+    assert.deepEqual(queues.account('High').totals.dropped, {});
+  });
+});
