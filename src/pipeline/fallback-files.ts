@@ -1,5 +1,7 @@
 import type { AppendFile, StoreFiles } from './store-files.ts';
 
+const PAGE = 16 * 1024;
+
 /**
  * A disk, and memory for the time in which it cannot be written: new files are made in memory then, and moved to the
  * disk, under their own names, when it takes them again. Whoever reads, removes or syncs a file need not know where it
@@ -8,6 +10,7 @@ import type { AppendFile, StoreFiles } from './store-files.ts';
 export class FallbackFiles implements StoreFiles {
   readonly #disk: StoreFiles;
   readonly #inMemory = new Map<string, MemoryFile>();
+  readonly #pages = new Pages();
   /** Parts of files that could not be moved, nor removed. */
   readonly #remains = new Set<string>();
   #refusal: unknown;
@@ -33,6 +36,7 @@ export class FallbackFiles implements StoreFiles {
   /** From now on new files are made on the disk again. */
   accept(): void {
     this.#refusal = undefined;
+    this.#pages.release();
     this.#tidy();
   }
 
@@ -43,15 +47,20 @@ export class FallbackFiles implements StoreFiles {
     this.#tidy();
     const onDisk = this.#disk.create(path);
     try {
-      onDisk.append(file.bytes);
+      for (const part of file.parts(0, Number.POSITIVE_INFINITY)) onDisk.append(part);
     } catch (error) {
       onDisk.close();
       this.#remains.add(path);
       this.#tidy();
       throw error;
     }
-    this.#inMemory.delete(path);
+    this.#forget(path);
     return onDisk;
+  }
+
+  #forget(path: string): boolean {
+    this.#inMemory.get(path)?.free();
+    return this.#inMemory.delete(path);
   }
 
   #tidy(): void {
@@ -74,18 +83,18 @@ export class FallbackFiles implements StoreFiles {
   }
 
   read(path: string, offset: number, into: Buffer): number {
-    return this.#inMemory.get(path)?.bytes.copy(into, 0, offset) ?? this.#disk.read(path, offset, into);
+    return this.#inMemory.get(path)?.read(offset, into) ?? this.#disk.read(path, offset, into);
   }
 
   create(path: string): AppendFile {
     if (!this.refuses) return this.#disk.create(path);
-    const file = new MemoryFile();
+    const file = new MemoryFile(this.#pages);
     this.#inMemory.set(path, file);
     return file;
   }
 
   remove(path: string): void {
-    if (!this.#inMemory.delete(path)) this.#disk.remove(path);
+    if (!this.#forget(path)) this.#disk.remove(path);
   }
 
   async sync(path: string): Promise<void> {
@@ -97,21 +106,54 @@ export class FallbackFiles implements StoreFiles {
   }
 }
 
+/** Room for files in memory: what one file gives back the next one takes, so that none of it waits to be collected. */
+class Pages {
+  #free: Buffer[] = [];
+
+  take(): Buffer {
+    return this.#free.pop() ?? Buffer.allocUnsafeSlow(PAGE);
+  }
+
+  giveBack(pages: readonly Buffer[]): void {
+    this.#free.push(...pages);
+  }
+
+  release(): void {
+    this.#free = [];
+  }
+}
+
 class MemoryFile implements AppendFile {
-  #buffer = Buffer.alloc(0);
+  readonly #pages: Pages;
+  #taken: Buffer[] = [];
   #size = 0;
 
-  get bytes(): Buffer {
-    return this.#buffer.subarray(0, this.#size);
+  constructor(pages: Pages) {
+    this.#pages = pages;
+  }
+
+  /** The bytes of a part, in order, a page or less at a time. */
+  *parts(from: number, to: number): Generator<Buffer> {
+    for (let at = from; at < Math.min(to, this.#size); ) {
+      const start = at % PAGE;
+      const part = this.#page(at).subarray(start, start + Math.min(to, this.#size) - at);
+      yield part;
+      at += part.length;
+    }
+  }
+
+  read(offset: number, into: Buffer): number {
+    let got = 0;
+    for (const part of this.parts(offset, offset + into.length)) got += part.copy(into, got);
+    return got;
   }
 
   append(bytes: Buffer): void {
-    if (this.#size + bytes.length > this.#buffer.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.ceil(1.5 * (this.#size + bytes.length)));
-      this.bytes.copy(larger);
-      this.#buffer = larger;
+    for (let at = 0; at < bytes.length; ) {
+      const copied = bytes.copy(this.#page(this.#size), this.#size % PAGE, at);
+      at += copied;
+      this.#size += copied;
     }
-    this.#size += bytes.copy(this.#buffer, this.#size);
   }
 
   truncate(size: number): void {
@@ -121,4 +163,17 @@ class MemoryFile implements AppendFile {
   async sync(): Promise<void> {}
 
   close(): void {}
+
+  free(): void {
+    this.#pages.giveBack(this.#taken);
+    this.#taken = [];
+    this.#size = 0;
+  }
+
+  #page(at: number): Buffer {
+    const index = Math.floor(at / PAGE);
+    const page = this.#taken[index] ?? this.#pages.take();
+    this.#taken[index] = page;
+    return page;
+  }
 }

@@ -4,7 +4,7 @@ import type { QueueName } from '../contract/event.ts';
 import type { Place } from './segment-folder.ts';
 import type { SegmentLog } from './store.ts';
 
-/** What the queues may take of memory while the disk cannot be written; as much again may be reserved for them to grow. */
+/** What the queues may take of memory while the disk cannot be written. */
 const IN_MEMORY = 1024 * 1024;
 
 /** Evicting frees a segment, so it is a small part of the room that a queue may take. */
