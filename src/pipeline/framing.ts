@@ -66,22 +66,33 @@ export class FrameWriter {
   }
 }
 
+/** Room to read a file through, which may be used for one after the other. */
+export const newReadAhead = (): Buffer => Buffer.allocUnsafeSlow(BUFFER);
+
 /**
  * The intact records of a file between two offsets, in order.
  *
  * A record whose CRC is wrong is left out. Where its length makes no sense, nobody can tell where the next one begins,
  * and the rest of the file is left out; so is a torn last record.
+ *
+ * @param readAhead is used for all of them
  */
-export function* readFrames(files: StoreFiles, path: string, from: number, to: number): Generator<Frame> {
-  let buffer = Buffer.alloc(0);
+export function* readFrames(
+  files: StoreFiles,
+  path: string,
+  from: number,
+  to: number,
+  readAhead: Buffer = newReadAhead(),
+): Generator<Frame> {
+  let buffer: Buffer = Buffer.alloc(0);
   let bufferAt = from;
   let at = from;
   const there = (bytes: number): boolean => {
     if (at + bytes > to) return false;
     if (at + bytes <= bufferAt + buffer.length) return true;
-    buffer = Buffer.allocUnsafeSlow(Math.min(Math.max(bytes, BUFFER), to - at));
+    const room = bytes > readAhead.length ? Buffer.allocUnsafeSlow(bytes) : readAhead;
     bufferAt = at;
-    buffer = buffer.subarray(0, files.read(path, at, buffer));
+    buffer = room.subarray(0, files.read(path, at, room.subarray(0, to - at)));
     return bytes <= buffer.length;
   };
   while (there(FRAME)) {

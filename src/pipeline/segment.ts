@@ -99,9 +99,17 @@ export const checkpointSize = (checkpoint: Checkpoint): number =>
 /**
  * The intact records of a file between two offsets, in order; see readFrames. What is missing shows in the books, see
  * recovery.ts.
+ *
+ * @param readAhead is used for all of them, so that the JSON of each must be asked for before the next one
  */
-export function* readRecords(files: StoreFiles, path: string, from: number, to: number): Generator<StoredRecord> {
-  for (const { start, end, body } of readFrames(files, path, from, to)) {
+export function* readRecords(
+  files: StoreFiles,
+  path: string,
+  from: number,
+  to: number,
+  readAhead?: Buffer,
+): Generator<StoredRecord> {
+  for (const { start, end, body } of readFrames(files, path, from, to, readAhead)) {
     const record = decode(body, { start, end });
     if (record !== undefined) yield record;
   }

@@ -64,6 +64,7 @@ import type { Duration } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { FallbackFiles } from './fallback-files.ts';
+import { newReadAhead } from './framing.ts';
 import { Positions } from './positions.ts';
 import { type Recovered, type Segment, tally } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
@@ -106,6 +107,7 @@ export class SegmentLog {
   readonly #ageLimit: Duration;
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #writer = new RecordWriter();
+  readonly #readAhead = newReadAhead();
   #account = new Account();
   #done = new Positions();
   #next = 0;
@@ -433,7 +435,7 @@ export class SegmentLog {
 
   *#readWaiting(segment: Segment) {
     try {
-      for (const record of readRecords(this.#files, segment.path, segment.readFrom, segment.size)) {
+      for (const record of readRecords(this.#files, segment.path, segment.readFrom, segment.size, this.#readAhead)) {
         if (record.type === 'event' && !this.#done.has(record.position)) yield record;
       }
     } catch (error) {
