@@ -77,7 +77,7 @@ class Device {
       sent: () => publisher.sent(),
       log,
     });
-    const aggregator = new Aggregator({ ...parts, put: (queue, events) => queues.put(queue, events) });
+    const aggregator = new Aggregator({ ...parts, queues, directory: join(this.#directory, 'aggregates') });
     const snapshots = new Snapshots({
       ...parts,
       collectors,
@@ -88,14 +88,13 @@ class Device {
     this.queues = queues;
     this.aggregator = aggregator;
     this.triggers = new Triggers({ collectors, settings, lookups: host, aggregator, queues, log });
-    this.#services = [queues, publisher, aggregator, snapshots];
+    this.#services = [queues, aggregator.recovery, publisher, aggregator, snapshots];
   }
 
   async start(): Promise<void> {
     for (const service of this.#services) await service.start();
   }
 
-  /** What SIGTERM does: everything goes out. */
   async stop(time: sinon.SinonFakeTimers): Promise<void> {
     for (const service of this.#services.toReversed()) {
       const stopped = service.stop();
@@ -115,7 +114,7 @@ class Device {
     const time = new Date();
     const pid = String(1_000 + Math.floor(this.#random() * 30_000));
     const fields = { ...records.audit.fields, exe: argv[0], pid, auid: String(2 ** 32 - 1), tty: '(none)' };
-    this.triggers.accept('audit', [{ ...records.audit, time, argv, cwd: '/', fields }]);
+    this.triggers.accept('audit', [{ ...records.audit, time, commandLine: argv.join(' '), cwd: '/', fields }]);
     this.triggers.accept('exits', [
       { time, pid: Number(pid), executable: argv[0] ?? '', exitStatus: this.#random() < 0.02 ? 1 : 0 },
     ]);
