@@ -5,10 +5,10 @@ import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent } from '../../contract/sources.ts';
 import { ProcFolder } from '../proc-folder.ts';
-import { AUDIT_LOG } from './audit-log-source.ts';
+import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
 import { CatchUp } from './catch-up.ts';
 import { Checkpoint, type Place } from './checkpoint.ts';
-import type { LogPosition } from './log-tail.ts';
+import type { ResumePoint } from './log-tail.ts';
 
 interface Parts {
   readonly stateDirectory: string;
@@ -51,14 +51,20 @@ export class AuditFollower {
   }
 
   /** Where to go on in auditd's log, for who reads that from now on. */
-  resume(): { position?: LogPosition; since?: number } {
+  resume(): Beginning {
     this.#resumedFrom = this.#newest === undefined ? this.#left : { bootId: this.#bootId, ...this.#newest };
     if (this.#resumedFrom === undefined) return {};
     const { timeMs: since, log: position } = this.#resumedFrom;
-    return { since, ...(position === undefined ? {} : { position }) };
+    const opened = (isThere: boolean) => {
+      if (isThere) this.#resumedFrom = undefined;
+    };
+    return { since, opened, ...(position === undefined ? {} : { position }) };
   }
 
-  /** Whether an event of the log hasn't been told before `resume` was called. */
+  /**
+   * Whether an event of the log hasn't been told before `resume` was called. Where the log is read on from where it was
+   * left, all are new: serials may be out of order, so that they aren't even asked.
+   */
   isNew(event: AuditEvent): boolean {
     return this.#resumedFrom === undefined || this.#checkpoint.isAfter(this.#resumedFrom, event, this.#bootedAtMs);
   }
@@ -94,7 +100,7 @@ export class AuditFollower {
   }
 
   /** Everything that was read has been handed over. */
-  mark(log?: LogPosition): void {
+  mark(log?: ResumePoint): void {
     if (!this.#moved || this.#newest === undefined || this.#catchUp !== undefined) return;
     this.#moved = false;
     try {

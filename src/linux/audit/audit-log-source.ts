@@ -9,7 +9,7 @@ import { findTool, runTool } from '../run-tool.ts';
 import { AuditControl } from './control.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { findRecord } from './log-line.ts';
-import { type LogPosition, LogTail } from './log-tail.ts';
+import { type LogPosition, LogTail, type ResumePoint } from './log-tail.ts';
 import { RecordStream } from './record-stream.ts';
 
 /** log_file of auditd.conf(5), as every distribution has it. */
@@ -23,16 +23,23 @@ const SILENCE = minutes(1);
 /** Reads of 64 KiB before others get their turn. */
 const READS_PER_TURN = 4;
 
+/** Where reading ended the last time; see LogTail.open. */
+export interface Beginning {
+  readonly position?: ResumePoint | undefined;
+  readonly since?: number | undefined;
+  /** Told whether the log goes on right where it was left, so that all that is read is new. */
+  readonly opened?: (isThere: boolean) => void;
+}
+
 interface Parts {
   readonly rules: () => readonly AuditRule[];
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** Where reading ended the last time; see LogTail.open. */
-  readonly from?: () => { readonly position?: LogPosition | undefined; readonly since?: number | undefined };
+  readonly from?: () => Beginning;
   /** Called after every read, when all that it brought has been handed over. */
-  readonly drained?: (position: LogPosition) => Promise<void> | void;
+  readonly drained?: (position: ResumePoint) => Promise<void> | void;
   readonly onLost?: (reason: AgentError) => void;
 }
 
@@ -46,6 +53,7 @@ export class AuditLogSource {
   readonly #parts: Parts;
   #stopping: AbortController | undefined;
   #reading: Promise<void> = Promise.resolve();
+  #willResume = false;
   #rules: { readonly control: AuditControl; readonly kernel: KernelRules } | undefined;
 
   constructor(parts: Parts) {
@@ -59,14 +67,19 @@ export class AuditLogSource {
     const path = `${hostRoot.replace(/\/$/, '')}/${AUDIT_LOG}`;
     const stopping = new AbortController();
     const tail = new LogTail(path);
+    const { opened, ...beginning } = from?.() ?? {};
+    let isThere: boolean;
     try {
-      tail.open(from?.() ?? {});
+      isThere = tail.open(beginning);
+      opened?.(isThere);
     } catch (cause) {
       throw unreadable(path, cause);
     }
     try {
       await this.#setRules();
-      const reader = new LogReader(tail, (events) => sink.accept('audit', events), this.#parts.clock);
+      const reader = new LogReader(tail, (events) => sink.accept('audit', events), this.#parts.clock, {
+        told: isThere ? beginning.position?.told : undefined,
+      });
       if (rules().length > 0) await this.#probe(reader, stopping.signal);
       this.#stopping = stopping;
       this.#reading = this.#read(reader, stopping.signal);
@@ -81,9 +94,14 @@ export class AuditLogSource {
     await this.#rules?.kernel.sync({ rules: this.#parts.rules(), exclude: false });
   }
 
-  /** Safe to call twice; never rejects. */
-  async close(): Promise<void> {
+  /**
+   * Safe to call twice; never rejects.
+   *
+   * @param willResume leave what isn't complete yet to who reads on from here
+   */
+  async close({ willResume = false } = {}): Promise<void> {
     if (this.#stopping === undefined) return;
+    this.#willResume = willResume && this.#parts.from !== undefined;
     this.#stopping.abort();
     this.#stopping = undefined;
     await this.#reading;
@@ -156,6 +174,7 @@ export class AuditLogSource {
       if (!signal.aborted) onLost?.(toAgentError(error));
     } finally {
       reader.close();
+      if (!this.#willResume) reader.flush();
       await drained?.(reader.position);
     }
   }
@@ -166,15 +185,31 @@ export class LogReader {
   readonly #tail: LogTail;
   readonly #clock: Clock;
   readonly #stream: RecordStream;
+  /** Where reads began, since the oldest one whose records may belong to an event that isn't complete. */
+  #begun: { readonly at: Duration; readonly position: LogPosition }[] = [];
+  /** What is complete by here was told by an earlier run, and isn't handed over. */
+  #told: LogPosition | undefined;
+  readonly #firstFile: number;
   #found = false;
   #isWanted: (event: AuditEvent) => boolean = () => false;
 
-  /** @param tail opened; closed by close() */
-  constructor(tail: LogTail, deliver: (events: readonly AuditEvent[]) => void, clock: Clock) {
+  /**
+   * @param tail opened; closed by close()
+   * @param told see ResumePoint
+   */
+  constructor(
+    tail: LogTail,
+    deliver: (events: readonly AuditEvent[]) => void,
+    clock: Clock,
+    { told }: { told?: LogPosition | undefined } = {},
+  ) {
     this.#tail = tail;
     this.#clock = clock;
+    this.#told = told;
+    this.#firstFile = tail.position.inode;
     this.#stream = new RecordStream(
       (events) => {
+        if (this.#told !== undefined) return;
         this.#found ||= events.some((event) => this.#isWanted(event));
         deliver(events);
       },
@@ -182,8 +217,11 @@ export class LogReader {
     );
   }
 
-  get position(): LogPosition {
-    return this.#tail.position;
+  /** Where to go on another time, so that no event is missed of which some records have been read. */
+  get position(): ResumePoint {
+    const { position: told } = this.#tail;
+    const [oldest] = this.#begun;
+    return oldest === undefined ? told : { ...oldest.position, told };
   }
 
   /**
@@ -195,18 +233,24 @@ export class LogReader {
     this.#found = false;
     this.#isWanted = isWanted ?? (() => false);
     let lines = 0;
-    const now: Duration = this.#clock.monotonic();
+    let now: Duration;
     for (let reads = 1; ; reads += 1) {
+      now = this.#clock.monotonic();
+      this.#begun.push({ at: now, position: this.#tail.position });
       const more = this.#tail.read((buffer, start, end) => {
         lines += 1;
+        if (this.#told !== undefined) this.#passTold(start);
         const record = findRecord(buffer, start, end);
         if (record !== undefined) this.#stream.take(record.type, buffer, record.from, record.to, now);
       });
       this.#stream.deliver();
+      this.#forgetBegun();
       if (!more) break;
       if (reads % READS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
+    this.#endTold();
     this.#stream.expire(now);
+    this.#forgetBegun();
     return isWanted === undefined ? lines > 0 : this.#found;
   }
 
@@ -216,7 +260,34 @@ export class LogReader {
 
   close(): void {
     this.#tail.close();
+  }
+
+  /** Hands over what isn't complete: nothing more will be read. */
+  flush(): void {
     this.#stream.flush();
+    this.#forgetBegun();
+  }
+
+  /** @param start of the line that comes next, from where the last read ended */
+  #passTold(start: number): void {
+    const { inode, offset } = this.#tail.position;
+    // Its file is there, or is gone without a trace: then what follows on the first one is new.
+    const isTold = inode === this.#told?.inode ? offset + start < this.#told.offset : inode === this.#firstFile;
+    if (!isTold) this.#endTold();
+  }
+
+  /** Where the reading began, events had begun that were told before its end. */
+  #endTold(): void {
+    if (this.#told === undefined) return;
+    this.#stream.deliver();
+    this.#stream.forgetRemains();
+    this.#told = undefined;
+  }
+
+  #forgetBegun(): void {
+    const { waitingSince } = this.#stream;
+    if (waitingSince === undefined) this.#begun = [];
+    else this.#begun = this.#begun.filter(({ at }) => at >= waitingSince);
   }
 }
 

@@ -50,10 +50,10 @@ export class CatchUp {
     if (signal.aborted) return false;
     const tail = new LogTail(path);
     let caughtUp = 0;
-    const isMissed = (event: AuditEvent) =>
-      !this.#heard.has(event.serial) && checkpoint.isAfter(place, event, bootedAtMs);
     try {
-      tail.open({ position: place.log, since: place.timeMs });
+      const isThere = tail.open({ position: place.log, since: place.timeMs });
+      const isMissed = (event: AuditEvent) =>
+        !this.#heard.has(event.serial) && (isThere || checkpoint.isAfter(place, event, bootedAtMs));
       const reader = new LogReader(
         tail,
         (events) => {
@@ -62,9 +62,11 @@ export class CatchUp {
           if (missed.length > 0) deliver(missed);
         },
         clock,
+        { told: isThere ? place.log?.told : undefined },
       );
       await reader.read();
       reader.close();
+      reader.flush();
       if (caughtUp > 0) log.info({ events: caughtUp }, "Read what auditd's log holds from before the agent listened.");
     } catch (err) {
       log.debug({ err }, "There is no log of auditd's to catch up from.");

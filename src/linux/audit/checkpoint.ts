@@ -1,5 +1,5 @@
 import { NoteFile } from '../note-file.ts';
-import type { LogPosition } from './log-tail.ts';
+import type { LogPosition, ResumePoint } from './log-tail.ts';
 
 /** How far audit has been followed. */
 export interface Place {
@@ -9,7 +9,7 @@ export interface Place {
   readonly timeMs: number;
   readonly serial: number;
   /** In auditd's log, when that is what was read. */
-  readonly log?: LogPosition;
+  readonly log?: ResumePoint;
 }
 
 /** Remembers on disk how far audit has been followed. Written with every batch: see NoteFile. */
@@ -50,9 +50,15 @@ export class Checkpoint {
 function parsePlace(note: unknown): Place | undefined {
   const { bootId, timeMs, serial, log } = (note ?? {}) as Record<string, unknown>;
   if (typeof bootId !== 'string' || !isCount(timeMs) || !isCount(serial)) return undefined;
-  const { inode, offset } = (log ?? {}) as Record<string, unknown>;
-  const position = isCount(inode) && isCount(offset) ? { log: { inode, offset } } : {};
-  return { bootId, timeMs, serial, ...position };
+  const position = parsePosition(log);
+  if (position === undefined) return { bootId, timeMs, serial };
+  const told = parsePosition((log as Record<string, unknown>).told);
+  return { bootId, timeMs, serial, log: told === undefined ? position : { ...position, told } };
+}
+
+function parsePosition(note: unknown): LogPosition | undefined {
+  const { inode, offset } = (note ?? {}) as Record<string, unknown>;
+  return isCount(inode) && isCount(offset) ? { inode, offset } : undefined;
 }
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

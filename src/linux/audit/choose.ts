@@ -7,9 +7,9 @@ import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources
 import { ConnectorProcesses } from '../process-connector.ts';
 import { ProcessPolling } from '../process-polling.ts';
 import type { ProcessTable } from '../process-table.ts';
-import { AuditLogSource } from './audit-log-source.ts';
+import { AuditLogSource, type Beginning } from './audit-log-source.ts';
 import { AuditSource } from './audit-source.ts';
-import type { LogPosition } from './log-tail.ts';
+import type { ResumePoint } from './log-tail.ts';
 
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);
@@ -34,9 +34,9 @@ interface Parts {
   /** The processes that are known; see ConnectorProcesses. */
   readonly table?: ProcessTable;
   /** Where the last run ended in auditd's log. */
-  readonly resume?: () => { readonly position?: LogPosition | undefined; readonly since?: number | undefined };
+  readonly resume?: () => Beginning;
   /** Called when everything that audit had just now has been handed over. */
-  readonly drained?: (position?: LogPosition) => Promise<void> | void;
+  readonly drained?: (position?: ResumePoint) => Promise<void> | void;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
 }
@@ -47,7 +47,8 @@ interface Source {
   open(): Promise<void> | void;
   /** The rules have changed. */
   refreshRules?(): Promise<void>;
-  close(): Promise<void>;
+  /** @param willResume the next run reads on from where this one ends, where the source can */
+  close(options?: { willResume: boolean }): Promise<void>;
   /** Says more than the rung's name does. */
   status?(): SourceStatus;
 }
@@ -116,7 +117,7 @@ export class SourceLadder implements Service {
   async stop(): Promise<void> {
     this.#stopping?.abort();
     await this.#watching;
-    await this.#inTurn(() => this.#release());
+    await this.#inTurn(() => this.#release({ willResume: true }));
     this.#stopping = undefined;
   }
 
@@ -207,8 +208,8 @@ export class SourceLadder implements Service {
     await this.#climb();
   }
 
-  async #release(): Promise<void> {
-    await this.#standing?.source.close();
+  async #release(options = { willResume: false }): Promise<void> {
+    await this.#standing?.source.close(options);
     this.#standing = undefined;
     this.#obstacle = undefined;
   }

@@ -15,6 +15,12 @@ export interface LogPosition {
   readonly offset: number;
 }
 
+/** Where to go on in a log whose lines belong together. */
+export interface ResumePoint extends LogPosition {
+  /** Later than the position: what was complete by here has been told. Absent when the position is where that ends. */
+  readonly told?: LogPosition;
+}
+
 /** Takes a line: it lies in `buffer` between `start` and `end`. Both only hold during the call. */
 export type TakeLine = (buffer: Buffer, start: number, end: number) => void;
 
@@ -29,6 +35,8 @@ export class LogTail {
   #inode = 0;
   /** Up to where complete lines have been taken. */
   #offset = 0;
+  /** Up to where the file has been looked at: it may end in the middle of a line. */
+  #seen = 0;
   /** Whether the rest of a line that is too long is still to come. */
   #skipping = false;
 
@@ -46,15 +54,18 @@ export class LogTail {
    * With neither, at its end.
    *
    * @param since milliseconds since the epoch
+   * @returns whether it was found where it was left
    * @throws what the file system says
    */
-  open({ position, since }: { position?: LogPosition | undefined; since?: number | undefined }): void {
+  open({ position, since }: { position?: LogPosition | undefined; since?: number | undefined }): boolean {
     const files = this.#files();
     const left = files.find(({ inode }) => inode === position?.inode);
     const unread = since === undefined ? undefined : files.find(({ changedAt }) => changedAt >= since);
-    if (left !== undefined && position !== undefined) this.#use(left.path, position.offset);
+    const isThere = left !== undefined && position !== undefined && position.offset <= left.size;
+    if (isThere) this.#use(left.path, position.offset);
     else if (unread !== undefined) this.#use(unread.path, 0);
     else this.#use(this.#path, statSync(this.#path).size);
+    return isThere;
   }
 
   /**
@@ -65,6 +76,7 @@ export class LogTail {
   read(take: TakeLine): boolean {
     if (this.#fd === undefined) return this.#next();
     const length = readSync(this.#fd, this.#buffer, 0, this.#buffer.length, this.#offset);
+    this.#seen = this.#offset + length;
     if (length === 0) return this.#next();
     const taken = this.#takeLines(length, take);
     this.#offset += taken;
@@ -104,6 +116,7 @@ export class LogTail {
     if (at === files.length - 1) return false;
     const next = files[at + 1]; // the oldest, when ours has been deleted
     if (next === undefined) return false;
+    if (this.#fd !== undefined && fstatSync(this.#fd).size > this.#seen) return true; // written just before the rotation
     try {
       this.#use(next.path, 0);
       return true;
@@ -118,11 +131,12 @@ export class LogTail {
     this.#fd = fd;
     this.#inode = fstatSync(fd).ino;
     this.#offset = offset;
+    this.#seen = offset;
     this.#skipping = false;
   }
 
   /** The log's files, oldest first. */
-  #files(): { path: string; inode: number; changedAt: number }[] {
+  #files(): { path: string; inode: number; size: number; changedAt: number }[] {
     const folder = dirname(this.#path);
     const name = basename(this.#path);
     const numbers = readdirSync(folder)
@@ -133,7 +147,7 @@ export class LogTail {
     return [...numbers.map((number) => `${name}.${number}`), name].flatMap((file) => {
       const path = join(folder, file);
       const stat = statSync(path, { throwIfNoEntry: false });
-      return stat === undefined ? [] : [{ path, inode: stat.ino, changedAt: stat.mtimeMs }];
+      return stat === undefined ? [] : [{ path, inode: stat.ino, size: stat.size, changedAt: stat.mtimeMs }];
     });
   }
 }

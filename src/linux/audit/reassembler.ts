@@ -88,6 +88,12 @@ export class Reassembler {
     this.#end = endRecords ? EOE : PROCTITLE;
   }
 
+  /** When the first record came of the event that has waited longest; `undefined` when none waits. */
+  get waitingSince(): Duration | undefined {
+    for (const { since } of this.#pending.values()) return since;
+    return undefined;
+  }
+
   /** Whether records of this type are part of an event; of others the text need not be made. */
   wants(type: number): boolean {
     switch (type) {
@@ -164,6 +170,15 @@ export class Reassembler {
   /** Gives out everything: nothing more will come. */
   flush(): void {
     for (const event of this.#pending.values()) this.#release(event);
+  }
+
+  /** Forgets events whose beginning was never seen: where reading began, they had begun already. */
+  forgetRemains(): void {
+    for (const [serial, event] of this.#pending) {
+      if (event.fields !== undefined) continue;
+      this.#pending.delete(serial);
+      this.#pendingBytes -= event.arguments?.size ?? 0;
+    }
   }
 
   #releaseOldest(): void {

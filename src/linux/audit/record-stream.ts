@@ -29,6 +29,11 @@ export class RecordStream {
     return { missing, late, malformed: this.#malformed };
   }
 
+  /** See Reassembler.waitingSince. */
+  get waitingSince(): Duration | undefined {
+    return this.#reassembler.waitingSince;
+  }
+
   /**
    * Takes one record of `buffer`: its header begins at `from`, its text ends before `to`.
    *
@@ -65,6 +70,11 @@ export class RecordStream {
   flush(): void {
     this.#reassembler.flush();
     this.deliver();
+  }
+
+  /** See Reassembler.forgetRemains. */
+  forgetRemains(): void {
+    this.#reassembler.forgetRemains();
   }
 
   /** The kernel's count of lost records, as it stands. */

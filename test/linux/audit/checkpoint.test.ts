@@ -28,6 +28,14 @@ describe('Checkpoint', () => {
     assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 
+  it('remembers up to where what was complete has been told', () => {
+    const log = { inode: 1, offset: 2, told: { inode: 3, offset: 4 } };
+    checkpoint.write({ timeMs: 5, serial: 6, log });
+    assert.deepEqual(checkpoint.read()?.log, log);
+    writeFileSync(path, JSON.stringify({ bootId: 'b', timeMs: 5, serial: 6, log: { ...log, told: { inode: 'x' } } }));
+    assert.deepEqual(checkpoint.read()?.log, { inode: 1, offset: 2 });
+  });
+
   for (const text of ['', 'x', '{}', '[]', 'null', '{"bootId":1}', '{"bootId":"b","timeMs":-1,"serial":2}']) {
     it(`takes ${JSON.stringify(text)} for none`, () => {
       writeFileSync(path, text);
