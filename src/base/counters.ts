@@ -1,6 +1,6 @@
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
- * `unresolved`: what it was about had gone before it could be asked.
+ * `unresolved`: what it was about had gone before it could be asked. `killed`: held in memory when the agent was killed.
  * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk was full. `expired`: it waited
  * for longer than `queueAgeLimit`. `tooLarge`: could not be made to fit a message. `refused`: the hub will never take it.
  * `corrupt`: its record on disk was damaged or gone.
@@ -9,6 +9,7 @@ export const DROP_REASONS = [
   'kernel',
   'malformed',
   'unresolved',
+  'killed',
   'cacheFull',
   'unwritable',
   'expired',

@@ -116,6 +116,8 @@ export interface ConnectionSeen {
 /** A login, a logout, or one that failed: one for each, however many records there are of it. */
 export interface LoginSeen {
   readonly time: Date;
+  /** Of the audit event that told of it first; absent where the source has none. */
+  readonly serial?: number;
   /** `Login`, `Logout`, or what the record calls it: `PAM:authentication`. */
   readonly operation: string;
   readonly success: boolean;
@@ -162,10 +164,10 @@ export interface Streams {
 export interface StreamSink {
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void;
   /**
-   * Counts what can't become a record of this stream: lost before it could be read (`kernel`), or not to be understood
-   * any more once it was (`unresolved`).
+   * Counts what can't become a record of this stream: lost before it could be read (`kernel`), not to be understood any
+   * more once it was (`unresolved`), or held in memory when an earlier run was killed (`killed`).
    */
-  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved', count: number): void;
+  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved' | 'killed', count: number): void;
 }
 
 /** How a source stands, for the status and `vakt check`. Names as in contract §2. */

@@ -7,10 +7,11 @@ import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Stre
 import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
 import { SourceLadder } from './audit/choose.ts';
-import type { LogPosition } from './audit/log-tail.ts';
+import type { ResumePoint } from './audit/log-tail.ts';
 import { Connections } from './connections/connections.ts';
 import { ExitSource } from './exits.ts';
 import { Logins } from './logins/logins.ts';
+import { NoteFile } from './note-file.ts';
 import { OptionalSource } from './optional-source.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessTable } from './process-table.ts';
@@ -56,6 +57,7 @@ export class LinuxEvents implements Service {
   readonly #connections: Connections;
   readonly #logins: Logins;
   readonly #exits: OptionalSource<ExitSource>;
+  readonly #exitNote: NoteFile | undefined;
   readonly #follower: AuditFollower | undefined;
   /** When audit had nothing more to read, for the last time. */
   #startsRead: Duration;
@@ -70,6 +72,7 @@ export class LinuxEvents implements Service {
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     this.#startsRead = clock.monotonic();
     this.#table = new ProcessTable({ proc, clock });
+    this.#exitNote = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'));
     this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory });
     this.#follower =
       stateDirectory === undefined
@@ -99,7 +102,9 @@ export class LinuxEvents implements Service {
     });
     this.#exits = new OptionalSource((onLost) => {
       const startsRead = () => (this.#ladder.feed === 'audit' ? this.#startsRead : clock.monotonic());
-      return new ExitSource({ table: this.#table, sink, clock, log, hostRoot, startsRead, onLost });
+      const note = this.#exitNote;
+      const parts = { table: this.#table, sink, clock, log, hostRoot, startsRead, onLost };
+      return new ExitSource(note === undefined ? parts : { ...parts, note });
     });
   }
 
@@ -119,6 +124,7 @@ export class LinuxEvents implements Service {
       await this.#exits.close();
       await this.#logins.close();
       this.#connections.close();
+      this.#exitNote?.close();
     });
     await this.#follower?.stop();
     this.#stopping = undefined;
@@ -199,12 +205,12 @@ export class LinuxEvents implements Service {
     this.#logins.accept(events);
   }
 
-  #drop(stream: keyof Streams, reason: 'kernel' | 'unresolved', count: number): void {
+  #drop(stream: keyof Streams, reason: 'kernel' | 'unresolved' | 'killed', count: number): void {
     if (reason === 'kernel') this.#table.startsLost();
     this.#parts.sink.drop(stream, reason, count);
   }
 
-  #drained(position: LogPosition | undefined): void {
+  #drained(position: ResumePoint | undefined): void {
     this.#connections.settle();
     this.#logins.expire();
     this.#startsRead = this.#parts.clock.monotonic();

@@ -5,6 +5,7 @@ import { AgentError, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Writable } from '../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../contract/sources.ts';
+import type { NoteFile } from './note-file.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessConnector } from './process-connector/connector.ts';
 import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './process-connector/messages.ts';
@@ -54,6 +55,8 @@ interface Parts {
    * of its time have been; without this, after some time.
    */
   readonly startsRead?: () => Duration;
+  /** Where to note how many exits are held: kill -9 takes them, and the next run counts them. */
+  readonly note?: NoteFile;
   /** Called once when it can't go on. It still must be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
@@ -95,6 +98,8 @@ export class ExitSource {
   readonly #path: string;
   readonly #proc: ProcFolder;
   #open: Opened | undefined;
+  /** How many are noted as held. */
+  #noted: number | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -109,6 +114,7 @@ export class ExitSource {
     // What ended when nobody listened is no loss.
     for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
     table.takeEvicted();
+    this.#countKilled();
     const opened = new Opened(connect(exitsOnly()), clock.monotonic());
     this.#open = opened;
     opened.reading = this.#read(opened);
@@ -130,6 +136,7 @@ export class ExitSource {
       await this.#drain(opened);
       await this.#release(opened, true);
       this.#count(opened, gone);
+      this.#noteHeld(opened);
     } catch (err) {
       this.#parts.log.warn({ err }, 'Could not read the last exits.');
     }
@@ -144,6 +151,7 @@ export class ExitSource {
       while (!signal.aborted) {
         const read = await this.#drain(opened);
         await this.#release(opened, false);
+        this.#noteHeld(opened);
         await this.#check(opened);
         this.#load(opened);
         if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
@@ -233,6 +241,35 @@ export class ExitSource {
       }
     }
     if (ended.length > 0) sink.accept('exits', ended);
+  }
+
+  /** Those that would be told if nothing more came: a copy's end isn't. */
+  #noteHeld({ held, doubtful }: Opened): void {
+    const { note, table } = this.#parts;
+    if (note === undefined) return;
+    let count = 0;
+    for (const { pid, readAt } of held.values()) if (table.hasStarted(pid, readAt)) count += 1;
+    for (const { readAt } of doubtful.values()) if (table.isInDoubt(readAt)) count += 1;
+    this.#note(count);
+  }
+
+  #note(held: number): void {
+    if (held === this.#noted) return;
+    this.#noted = held;
+    try {
+      this.#parts.note?.write({ held });
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'Could not note how many exits are held.');
+    }
+  }
+
+  /** What an earlier run held when it was killed. */
+  #countKilled(): void {
+    if (this.#noted !== undefined) return;
+    const { held } = (this.#parts.note?.read() ?? {}) as { held?: unknown };
+    const count = Number.isSafeInteger(held) ? Math.min(held as number, 2 * MOST_WAITING) : 0;
+    if (count > 0) this.#parts.sink.drop('exits', 'killed', count);
+    this.#note(0);
   }
 
   #remainsOf({ pid, readAt }: Exit): Remains {

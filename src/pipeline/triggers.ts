@@ -82,7 +82,7 @@ export class Triggers implements StreamSink {
   }
 
   /** Counted for the one event that the stream feeds. A record of audit could have become several. */
-  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved', count: number): void {
+  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved' | 'killed', count: number): void {
     const { priorities } = this.#settings.current();
     const affected = this.#collectors.filter(
       ({ name, from, auditRules }) =>

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import type { AgentError } from '../../src/base/errors.ts';
 import type { ProcessEnded, StreamSink } from '../../src/contract/sources.ts';
 import { ExitSource } from '../../src/linux/exits.ts';
+import { NoteFile } from '../../src/linux/note-file.ts';
 import { ProcFolder } from '../../src/linux/proc-folder.ts';
 import { MOST_WATCHED } from '../../src/linux/process-connector/messages.ts';
 import { ProcessTable } from '../../src/linux/process-table.ts';
@@ -50,6 +53,7 @@ describe('ExitSource', () => {
       startsRead: () => (startsRead?.() ?? systemClock.monotonic()) as never,
       onLost: (reason) => lost.push(reason),
       connect: () => fakeConnector(socket),
+      note: new NoteFile(join(proc.hostRoot, 'held-exits.json')),
     });
     await table.load();
     await time.tickAsync(1);
@@ -79,6 +83,57 @@ describe('ExitSource', () => {
     assert.deepEqual(given, [{ time: now, pid: 4711, executable: '/bin/x', exitStatus: 137, signal: 'SIGKILL' }]);
     assert.equal(table.size, 0);
     assert.deepEqual(dropped, {});
+  });
+
+  describe('counts what an earlier run held when it was killed', () => {
+    const path = () => join(proc.hostRoot, 'held-exits.json');
+    const noted = () => (new NoteFile(path()).read() as { held: number }).held;
+    /** The one that is open, by now, is as good as killed: it is told of nothing any more. */
+    const openAnother = async () => {
+      const note = new NoteFile(path());
+      const other = new ExitSource({
+        table,
+        sink,
+        clock: systemClock,
+        log,
+        hostRoot: proc.hostRoot,
+        note,
+        connect: () => fakeConnector(new FakeSocket()),
+      });
+      await other.open();
+      const closing = other.close();
+      await time.tickAsync(1_000);
+      await closing;
+      note.close();
+    };
+
+    it('those that would have been told', async () => {
+      start(4711);
+      start(4712);
+      deliver(exitOf(4711), exitOf(4712), exitOf(4713));
+      await time.tickAsync(250);
+      assert.equal(noted(), 2);
+      await openAnother();
+      assert.deepEqual(dropped, { 'exits killed': 2 });
+      assert.equal(noted(), 0);
+      await openAnother();
+      assert.deepEqual(dropped, { 'exits killed': 2 });
+    });
+
+    it('and none that was told', async () => {
+      start(4711);
+      deliver(exitOf(4711));
+      await time.tickAsync(1_000);
+      assert.equal(noted(), 0);
+    });
+
+    for (const text of ['', 'x', 'null', '{"held":"many"}', '{"held":-1}', '{"held":1e300}']) {
+      it(`and nothing where the note says ${JSON.stringify(text)}`, async () => {
+        writeFileSync(path(), text);
+        await openAnother();
+        assert.deepEqual(dropped, {});
+      });
+    }
   });
 
   it('waits for a start that is read later', async () => {

@@ -22,9 +22,12 @@ const UNSET = String(2 ** 32 - 1);
 /** Stand in for a name that no account has: sshd's, login's, and libaudit's. The real one may be in PAM's record. */
 const NO_ACCOUNT: ReadonlySet<string> = new Set(['(invalid user)', '(unknown user)', '(unknown)', '?', '']);
 
+const NONE: readonly LoginSeen[] = [];
+
 /** The user records that tell of a login, as one program wrote it. */
 interface Said {
   readonly time: Date;
+  readonly serial: number;
   readonly pid: number;
   /** Of the audit session; absent when none was begun. */
   readonly session?: string;
@@ -147,6 +150,12 @@ export class AuditLogins {
     return this.#takeReady();
   }
 
+  /** What waits, as it would be told now. The same objects until one of them has changed. */
+  held(): readonly LoginSeen[] {
+    if (this.#begun.size === 0 && this.#unexplained.size === 0) return NONE;
+    return [...this.#begun.values(), ...this.#unexplained.values()].map(({ login }) => login);
+  }
+
   /** Everything that waits: nothing more will come. */
   flush(): readonly LoginSeen[] {
     for (const waiting of [this.#begun, this.#unexplained]) {
@@ -263,11 +272,12 @@ export class AuditLogins {
     if (waiting === undefined || waiting.said.isPam === said.isPam) return;
     const [start, login] = said.isPam ? [loginOf(said), waiting.login] : [waiting.login, loginOf(said)];
     // What only the first one was asked for: when it happened, and its ports.
-    const { time, remote = login.remote, localPort } = waiting.login;
+    const { time, serial = said.serial, remote = login.remote, localPort } = waiting.login;
     known.login = {
       ...start,
       ...login,
       time,
+      serial,
       ...(remote === undefined ? {} : { remote }),
       ...(localPort === undefined ? {} : { localPort }),
     };
@@ -282,7 +292,13 @@ export class AuditLogins {
       if (known.isOver || (known.isPam && !said.isPam)) return;
       this.#release(this.#begun, pid);
       known.isOver = true;
-      this.#ready.push({ ...known.login, time: said.time, operation: 'Logout', success: true });
+      this.#ready.push({
+        ...known.login,
+        time: said.time,
+        serial: said.serial,
+        operation: 'Logout',
+        success: true,
+      });
       return;
     }
     this.#release(this.#begun, pid);
@@ -368,7 +384,7 @@ const isSameSession = (session: Session, said: Said): boolean =>
  *
  * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest.
  */
-function parseSaid({ time, success, fields }: AuditEvent): Said | undefined {
+function parseSaid({ time, serial, success, fields }: AuditEvent): Said | undefined {
   const pid = parseId(fields.pid);
   const { exe, op, acct } = fields;
   const userId = parseId(fields.id) ?? loginUserId(fields.auid, fields.grantors);
@@ -378,6 +394,7 @@ function parseSaid({ time, success, fields }: AuditEvent): Said | undefined {
   const terminal = terminalOf(fields.terminal);
   return {
     time,
+    serial,
     pid,
     executable: exe,
     operation: op !== undefined && op !== 'login' && /^[\w:.-]{1,64}$/.test(op) ? op : 'Login',
@@ -392,9 +409,10 @@ function parseSaid({ time, success, fields }: AuditEvent): Said | undefined {
 }
 
 function loginOf(said: Said): LoginSeen {
-  const { time, pid, executable, operation, success, from, terminal, session } = said;
+  const { time, serial, pid, executable, operation, success, from, terminal, session } = said;
   return {
     time,
+    serial,
     operation: success ? 'Login' : operation,
     success,
     pid,

@@ -7,6 +7,7 @@ import type { AuditEvent, LoginSeen, SourceStatus, StreamSink } from '../../cont
 import { NoteFile } from '../note-file.ts';
 import { OptionalSource } from '../optional-source.ts';
 import { AuditLogins } from './audit-logins.ts';
+import { HeldLogins } from './held-logins.ts';
 import { LoginConnections } from './login-connections.ts';
 import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from './login-files.ts';
 
@@ -28,15 +29,19 @@ interface Parts {
  * Logins, from audit where there is audit, else from wtmp and its kin; never from both at a time.
  *
  * Remembers until when logins have been told. What the files hold from the time the agent was away is told once, also
- * where audit is the source afterwards and nobody kept its records meanwhile.
+ * where audit is the source afterwards and nobody kept its records meanwhile. What was held back for a better record when
+ * the agent was killed is told as it is, at the next start.
  */
 export class Logins {
   readonly #parts: Parts;
   readonly #audit: AuditLogins;
   readonly #files: OptionalSource<LoginFiles>;
   readonly #note: NoteFile | undefined;
+  readonly #held: HeldLogins | undefined;
   #checkpoint: LoginCheckpoint | undefined;
   #caughtUp = false;
+  #toldHeld = false;
+  #complained = false;
   /** Records that say of nobody that he logged in, as far as they have been told. */
   #unusable = 0;
   #stopping = new AbortController();
@@ -48,6 +53,7 @@ export class Logins {
     const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
     this.#audit = new AuditLogins({ portsOf: (...login) => connections.portsOf(...login) });
     this.#note = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'login-checkpoint.json'));
+    this.#held = stateDirectory === undefined ? undefined : new HeldLogins(join(stateDirectory, 'held-logins.json'));
     this.#checkpoint = parseLoginCheckpoint(this.#note?.read());
     this.#files = new OptionalSource(() => this.#openFiles(sink));
   }
@@ -63,11 +69,13 @@ export class Logins {
   /** Tells what has waited long enough for something better. To be called after every drain of audit. */
   expire(): void {
     this.#tell(this.#audit.expire(this.#parts.clock.monotonic()));
+    this.#keep();
   }
 
   /** Reads the files when that is what there is. Never rejects. */
   async follow({ isWanted, isFromAudit }: { isWanted: boolean; isFromAudit: boolean }): Promise<void> {
-    if (!isFromAudit) this.#tell(this.#audit.flush());
+    this.#tellHeld();
+    if (!isFromAudit) this.#flush();
     await this.#files.want(isWanted && !isFromAudit);
     if (!isWanted || this.#caughtUp) return;
     this.#caughtUp = true;
@@ -83,9 +91,34 @@ export class Logins {
     this.#stopping.abort();
     await this.#catchingUp;
     this.#stopping = new AbortController();
-    this.#tell(this.#audit.flush());
+    this.#flush();
     await this.#files.close();
     this.#note?.close();
+  }
+
+  #flush(): void {
+    this.#tell(this.#audit.flush());
+    this.#keep();
+  }
+
+  /** What the last run held at its end, once. */
+  #tellHeld(): void {
+    if (this.#toldHeld) return;
+    this.#toldHeld = true;
+    const held = this.#held?.read() ?? [];
+    this.#tell([...held].sort((a, b) => a.time.getTime() - b.time.getTime()));
+    this.#keep();
+  }
+
+  /** Notes what is held back, so that kill -9 doesn't take it. */
+  #keep(): void {
+    if (!this.#toldHeld) return;
+    try {
+      this.#held?.write(this.#audit.held());
+    } catch (err) {
+      if (!this.#complained) this.#parts.log.warn({ err }, 'Could not note the logins that wait for a better record.');
+      this.#complained = true;
+    }
   }
 
   async #catchUp(signal: AbortSignal): Promise<void> {

@@ -1,0 +1,88 @@
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import type { LoginSeen } from '../../contract/sources.ts';
+import { parseRemoteAddress } from './remote.ts';
+
+/** More than AuditLogins holds. */
+const MOST = 1_024;
+const MOST_BYTES = 1024 * 1024;
+const LONGEST_TEXT = 4_096;
+
+/**
+ * What AuditLogins holds back, on disk: a login that waits for a better record, for up to two minutes, outlasts kill -9.
+ *
+ * Replaced as a whole whenever it changes, which is seldom, and not synced: a power cut takes what the kernel hasn't
+ * written yet.
+ */
+export class HeldLogins {
+  readonly #path: string;
+  #written: readonly LoginSeen[] | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  /** What an earlier run held at its end. It stays there until `write` is called. */
+  read(): readonly LoginSeen[] {
+    try {
+      const text = readFileSync(this.#path, 'utf8');
+      const entries: unknown = text.length > MOST_BYTES ? [] : JSON.parse(text);
+      if (!Array.isArray(entries)) return [];
+      return entries.slice(0, MOST).flatMap((entry) => parseLogin(entry) ?? []);
+    } catch {
+      return []; // none, or damaged
+    }
+  }
+
+  /** @throws what the file system says */
+  write(held: readonly LoginSeen[]): void {
+    const written = this.#written;
+    if (held.length === written?.length && held.every((login, index) => login === written[index])) return;
+    if (held.length === 0) rmSync(this.#path, { force: true });
+    else {
+      writeFileSync(`${this.#path}.new`, JSON.stringify(held), { mode: 0o600 });
+      renameSync(`${this.#path}.new`, this.#path);
+    }
+    this.#written = held;
+  }
+}
+
+/** @returns `undefined` when it is no login */
+function parseLogin(entry: unknown): LoginSeen | undefined {
+  const said = (entry ?? {}) as Record<string, unknown>;
+  const time = new Date(text(said.time) ?? Number.NaN);
+  const { success } = said;
+  const pid = count(said.pid);
+  const operation = text(said.operation);
+  const executable = text(said.executable);
+  const userId = count(said.userId);
+  const userName = text(said.userName);
+  if (Number.isNaN(time.getTime()) || typeof success !== 'boolean') return undefined;
+  if (pid === undefined || operation === undefined || executable === undefined) return undefined;
+  if (userId === undefined && userName === undefined) return undefined;
+  const { address, port } = (said.remote ?? {}) as Record<string, unknown>;
+  const remoteAddress = parseRemoteAddress(text(address) ?? '')?.remote?.address;
+  const remotePort = count(port);
+  return {
+    time,
+    success,
+    pid,
+    operation,
+    executable,
+    ...known({ serial: count(said.serial), userId, userName, localPort: count(said.localPort) }),
+    ...known({ zone: text(said.zone), remoteHost: text(said.remoteHost) }),
+    ...known({ terminal: text(said.terminal), sessionId: text(said.sessionId) }),
+    ...(remoteAddress === undefined ? {} : { remote: { address: remoteAddress, ...known({ port: remotePort }) } }),
+  };
+}
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value.length <= LONGEST_TEXT ? value : undefined;
+
+const count = (value: unknown): number | undefined =>
+  Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : undefined;
+
+type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without what isn't known. */
+const known = <T extends object>(facts: T): Known<T> =>
+  Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as Known<T>;
