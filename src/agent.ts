@@ -40,6 +40,7 @@ export function agent(
   const identity = loadIdentity(local.identity, local.hub);
   useStateDirectory(local.stateDirectory, log);
   const state = (file: string) => join(local.stateDirectory, file);
+  const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
   const sender = { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id')) };
 
   const configuration = new TwinConfiguration({
@@ -96,6 +97,7 @@ export function agent(
     lookups: linux.lookups,
     aggregator,
     queues,
+    origin: `${sender.id} ${bootId ?? ''}`,
     log: log.child({ part: 'triggers' }),
   });
   const linuxEvents = new LinuxEvents({
@@ -119,7 +121,6 @@ export function agent(
     changed: () => twin.changed(),
   });
 
-  const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
   let stopping = false;
   const observed: Observed = {
     version: VERSION,

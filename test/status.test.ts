@@ -73,7 +73,7 @@ describe('the status', () => {
       started: () => ({ containerId: undefined, sha256: undefined }),
       interfaceName: () => undefined,
     };
-    triggers = new Triggers({ collectors, settings, lookups, aggregator, queues, log: quietLog() });
+    triggers = new Triggers({ collectors, settings, lookups, aggregator, queues, origin: '', log: quietLog() });
     lastRuns = {};
     configuration = { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} };
     kernelEvents = { state: 'on', source: 'auditUnicast' };

@@ -33,13 +33,13 @@ export function snapshotEvent(collector: Collector, payload: readonly Payload[],
   };
 }
 
-/** One thing that happened, with its own time. */
-export function occurrenceEvent(collector: Collector, payload: Payload, time: Date): OutgoingEvent {
+/** One thing that happened, with its own time; `id` when it may be told again. */
+export function occurrenceEvent(collector: Collector, payload: Payload, time: Date, id?: string): OutgoingEvent {
   return {
     name: collector.name,
     elements: 1,
     occurrences: 1,
-    json: JSON.stringify(envelope(collector, [payload], time)),
+    json: JSON.stringify(envelope(collector, [payload], time, id)),
   };
 }
 

@@ -8,6 +8,7 @@ import type { OutgoingEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
+import { stableId } from './stable-id.ts';
 
 /** Turns what the sources read into events: each record is shown to every collector of its stream that is on. */
 export class Triggers implements StreamSink {
@@ -16,6 +17,7 @@ export class Triggers implements StreamSink {
   readonly #lookups: Lookups;
   readonly #aggregator: Pick<Aggregator, 'add'>;
   readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
+  readonly #origin: string;
   readonly #log: Logger;
   readonly #followers = new Set<(name: string, payload: Payload) => void>();
   /** What has been logged: the name of an event and what kind of trouble its records make. */
@@ -27,6 +29,8 @@ export class Triggers implements StreamSink {
     lookups: Lookups;
     aggregator: Pick<Aggregator, 'add'>;
     queues: Pick<EventQueues, 'put' | 'drop'>;
+    /** Names this agent and this boot of its machine. */
+    origin: string;
     log: Logger;
   }) {
     this.#collectors = options.collectors.filter((collector) => collector.category === 'Triggered');
@@ -34,6 +38,7 @@ export class Triggers implements StreamSink {
     this.#lookups = options.lookups;
     this.#aggregator = options.aggregator;
     this.#queues = options.queues;
+    this.#origin = options.origin;
     this.#log = options.log;
   }
 
@@ -66,7 +71,7 @@ export class Triggers implements StreamSink {
           if (payload === undefined) continue;
           for (const follower of this.#followers) follower(collector.name, payload);
           if (aggregated) this.#aggregator.add(collector, priority, payload, record.time);
-          else events.push(occurrenceEvent(collector, payload, record.time));
+          else events.push(occurrenceEvent(collector, payload, record.time, this.#idOf(collector, record)));
         } catch (error) {
           this.#skip(collector, priority, error); // it costs itself, never its neighbours
         }
@@ -92,6 +97,15 @@ export class Triggers implements StreamSink {
     const [only] = affected;
     const name = stream !== 'audit' && affected.length === 1 && only !== undefined ? only.name : UNIDENTIFIED;
     this.#queues.drop(queue, name, reason, count);
+  }
+
+  /**
+   * The id of what may be told again. Audit's log is read again from the last mark after kill -9; what had been queued
+   * by then has the same id both times.
+   */
+  #idOf({ name }: Collector, record: Streams[keyof Streams]): string | undefined {
+    if (!('serial' in record) || record.serial === undefined) return undefined;
+    return stableId(`${this.#origin} ${name} ${record.time.getTime()} ${record.serial}`);
   }
 
   /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */

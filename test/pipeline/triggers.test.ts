@@ -66,7 +66,7 @@ describe('Triggers', () => {
     logged = [];
   });
 
-  const create = (collectors: readonly Collector[] = [commands, calls, lines, listeningPorts]) =>
+  const create = (collectors: readonly Collector[] = [commands, calls, lines, listeningPorts], origin = 'agent boot') =>
     new Triggers({
       collectors,
       settings,
@@ -83,6 +83,7 @@ describe('Triggers', () => {
         },
       },
       queues,
+      origin,
       log: quietLog(logged),
     });
   const change = (priorities: Record<string, 'Off' | 'Low' | 'High'>, aggregated = false) =>
@@ -112,6 +113,38 @@ describe('Triggers', () => {
         ['2024-05-01T12:00:00.123Z', 1],
       ],
     );
+  });
+
+  describe('gives what is told again the id that it had', () => {
+    const idsOf = (records: readonly AuditEvent[], origin?: string) => {
+      queues = new MemoryQueues();
+      create(undefined, origin).accept('audit', records);
+      return queues.envelopes('Low').map(({ Id }) => Id);
+    };
+    let first: string;
+    beforeEach(() => {
+      [first = ''] = idsOf([audit('ls')]);
+      queues = new MemoryQueues();
+    });
+
+    it('whatever is looked up about it has changed to', () => assert.deepEqual(idsOf([audit('ls --anew')]), [first]));
+    for (const [what, record] of Object.entries({
+      serial: { ...audit('ls'), serial: 2 },
+      time: { ...audit('ls'), time: new Date(TIME.getTime() + 1) },
+    })) {
+      it(`and none that has another ${what}`, () => assert.notDeepEqual(idsOf([record]), [first]));
+    }
+    it('and none of another boot', () => assert.notDeepEqual(idsOf([audit('ls')], 'agent another'), [first]));
+    it('and no other event of the same record', () => {
+      create().accept('audit', [audit('curl', 'connect')]);
+      assert.notEqual(queues.envelopes('Low')[0]?.Id, queues.envelopes('High')[0]?.Id);
+    });
+    it('where the source has serials', () => {
+      const line = { time: TIME, level: 'warn', message: 'Mind this.' } as const;
+      create().accept('log', [line, line]);
+      const [one, other] = queues.envelopes('Low').map(({ Id }) => Id);
+      assert.notEqual(one, other);
+    });
   });
 
   it('leaves those alone that are off, from the moment they are', () => {

@@ -1,0 +1,11 @@
+import { hash } from 'node:crypto';
+
+/**
+ * A UUID that is the same whenever it is made of the same text, so that what is told twice can be known for the same.
+ * Layout: RFC 9562, version 8.
+ */
+export function stableId(text: string): string {
+  const digest = hash('sha256', text, 'hex');
+  const variant = ((Number.parseInt(digest.charAt(16), 16) & 0x3) | 0x8).toString(16);
+  return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-${variant}${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
+}
