@@ -5,6 +5,8 @@ import { EventEmitter } from 'node:events';
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
@@ -76,8 +78,8 @@ export class TestBed {
   }
 
   /** Starts the built agent as the program it is. */
-  startAgent(): AgentProcess {
-    const agent = new AgentProcess(this.directory);
+  startAgent(how?: Launch): AgentProcess {
+    const agent = new AgentProcess(this.directory, how);
     this.#agents.push(agent);
     return agent;
   }
@@ -100,8 +102,12 @@ export class TestBed {
     await this.hub.waitForMessage(({ sequence }) => sequence > before && predicate(), limit);
   }
 
-  /** Ends everything, then holds what the hub received against the contract, and looks for secrets where none may be. */
-  async close(): Promise<void> {
+  /**
+   * Ends everything, then holds what the hub received against the contract, and looks for secrets where none may be.
+   *
+   * @param keep leave the files for who wants to look into them
+   */
+  async close({ keep = false } = {}): Promise<void> {
     for (const agent of this.#agents) await agent.end();
     try {
       if (publishedSchemas !== undefined) {
@@ -110,7 +116,7 @@ export class TestBed {
       this.#assertNoSecrets();
     } finally {
       await this.hub.stop();
-      rmSync(this.directory, { recursive: true, force: true });
+      if (!keep) rmSync(this.directory, { recursive: true, force: true });
     }
   }
 
@@ -126,6 +132,16 @@ export class TestBed {
   }
 }
 
+/** How to start the agent, when not as the program it is. */
+export interface Launch {
+  /** A program with its arguments that becomes the agent. */
+  readonly through?: readonly string[];
+  /** Options of Node's. */
+  readonly options?: readonly string[];
+  /** Takes each line that the agent's process writes to its file descriptor 3. */
+  readonly heard?: (line: string) => void;
+}
+
 /** The agent as a process of its own. */
 export class AgentProcess {
   /** Everything it wrote, to both outputs. */
@@ -136,10 +152,14 @@ export class AgentProcess {
   readonly #lines = new EventEmitter();
   readonly #controlSocket: string;
 
-  constructor(directory: string) {
+  constructor(directory: string, { through = [], options = [], heard }: Launch = {}) {
     this.#controlSocket = join(directory, 'control.sock');
-    const args = ['--max-semi-space-size=1', MAIN, 'run', '--config', join(directory, 'agent.json')];
-    this.#child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const run = ['--max-semi-space-size=1', ...options, MAIN, 'run', '--config', join(directory, 'agent.json')];
+    const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
+    const ears = heard === undefined ? [] : (['pipe'] as const);
+    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears] });
+    const ear = this.#child.stdio[3] as Readable | null | undefined;
+    if (heard !== undefined && ear != null) createInterface({ input: ear }).on('line', heard);
     this.exited = new Promise((resolve) => {
       this.#child.on('close', (status, signal) => resolve({ status, signal }));
     });

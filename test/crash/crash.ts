@@ -1,0 +1,103 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { Chain, type Settings } from './chain.ts';
+import { Random } from './random.ts';
+
+/** Kills of one agent between two looks at what became of the events, and with one set of settings. */
+const KILLS_PER_LOOK = 10;
+const KILLS_PER_CHAIN = 20;
+const MOST_SHOWN = 10;
+
+interface Total {
+  runs: number;
+  events: number;
+  delivered: number;
+  repeated: number;
+  missing: number;
+  readonly dropped: Record<string, number>;
+}
+
+interface Options {
+  /** Kills. */
+  readonly runs: number;
+  readonly seed: number;
+  readonly say: (line: string) => void;
+}
+
+/** Kills agents, and says what became of the events. Files of a chain that went wrong are left where they are. */
+export async function crash({ runs, seed, say }: Options): Promise<{ total: Total; violations: readonly string[] }> {
+  const began = systemClock.monotonic();
+  const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, dropped: {} };
+  const violations: string[] = [];
+  for (let number = 0; total.runs < runs && violations.length === 0; number += 1) {
+    const chainSeed = seed + number;
+    const settings = settingsOf(number, new Random(chainSeed));
+    say(`chain ${number}, seed ${chainSeed}: ${JSON.stringify(settings)}`);
+    const found = await runChain(Math.min(KILLS_PER_CHAIN, runs - total.runs), chainSeed, settings, total, say);
+    violations.push(...found);
+  }
+  say(`in all: ${describe(total)}, ${Math.round(systemClock.monotonic() - began)} ms`);
+  return { total, violations };
+}
+
+async function runChain(kills: number, seed: number, settings: Settings, total: Total, say: Options['say']) {
+  const chain = await Chain.begin(seed, settings);
+  let found: string[] = [];
+  try {
+    while (chain.kills < kills && found.length === 0) {
+      await chain.kill();
+      if (chain.kills % KILLS_PER_LOOK !== 0 && chain.kills !== kills) continue;
+      const { delivered, repeated, missing, violations, books } = await chain.settle();
+      found = [...violations];
+      const { kills: runs, appended: events } = chain;
+      const sofar: Total = {
+        runs,
+        events,
+        delivered,
+        repeated,
+        missing: missing.length,
+        dropped: { ...books.dropped },
+      };
+      say(`  ${describe(sofar)}`);
+      if (chain.kills === kills || found.length > 0) add(total, sofar);
+    }
+  } catch (error) {
+    found.push((error as Error).stack ?? String(error));
+  }
+  for (const violation of found.slice(0, MOST_SHOWN)) say(`  VIOLATION: ${violation}`);
+  if (found.length > MOST_SHOWN) say(`  and ${found.length - MOST_SHOWN} more`);
+  if (found.length > 0) say(`  seed ${seed}; the files are in ${chain.directory}`);
+  try {
+    await chain.end({ keep: found.length > 0 });
+  } catch (error) {
+    found.push((error as Error).message);
+    say(`  VIOLATION: ${(error as Error).message}`);
+  }
+  return found;
+}
+
+/** Different in each chain, so that four of them have all that matters once. */
+const settingsOf = (number: number, random: Random): Settings => {
+  const isSmall = number % 4 === 3;
+  return {
+    priority: number % 2 === 0 ? 'Low' : 'High',
+    faults: number % 4 !== 0,
+    maxMessageSizeInBytes: isSmall ? 16_384 : random.pick([8_192, 16_384, 65_536]),
+    maxLocalCacheSizeInBytes: isSmall ? 131_072 : 2_560_000,
+  };
+};
+
+function add(total: Total, one: Total): void {
+  total.runs += one.runs;
+  total.events += one.events;
+  total.delivered += one.delivered;
+  total.repeated += one.repeated;
+  total.missing += one.missing;
+  for (const [reason, count] of Object.entries(one.dropped))
+    total.dropped[reason] = (total.dropped[reason] ?? 0) + count;
+}
+
+function describe({ runs, events, delivered, repeated, missing, dropped }: Total): string {
+  const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
+  const told = reasons.map(([reason, count]) => `${count} ${reason}`).join(', ') || 'none';
+  return `${runs} kills, ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing; dropped: ${told}`;
+}

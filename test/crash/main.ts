@@ -1,0 +1,16 @@
+import { parseArgs } from 'node:util';
+import { systemClock } from '../../src/base/clock.ts';
+import { crash } from './crash.ts';
+
+/*
+ * npm run test:crash -- --runs N [--seed S]: kills the agent N times, and says what became of the events.
+ */
+const { values } = parseArgs({ options: { runs: { type: 'string', default: '40' }, seed: { type: 'string' } } });
+const runs = Number(values.runs);
+const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
+if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed)) {
+  process.stderr.write('usage: npm run test:crash -- [--runs N] [--seed S]\n');
+  process.exit(2);
+}
+const { violations } = await crash({ runs, seed, say: (line) => process.stdout.write(`${line}\n`) });
+process.exit(violations.length === 0 ? 0 : 1);

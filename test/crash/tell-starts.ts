@@ -1,0 +1,12 @@
+import { subscribe } from 'node:diagnostics_channel';
+import { writeSync } from 'node:fs';
+
+/*
+ * Loaded into the agent's process before the agent, with --import: says on file descriptor 3 which programs it starts,
+ * since the agent looks for one of them in auditd's log to learn whether that is written, and in these tests there is no
+ * kernel that would tell auditd. Changes nothing of what the agent does.
+ */
+subscribe('child_process', (message) => {
+  const { process: child } = message as { process: import('node:child_process').ChildProcess };
+  child.on('spawn', () => writeSync(3, `${JSON.stringify({ pid: child.pid, argv: child.spawnargs })}\n`));
+});
