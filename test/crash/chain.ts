@@ -1,12 +1,14 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
+import { UNIDENTIFIED } from '../../src/base/counters.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { ResumePoint } from '../../src/linux/audit/log-tail.ts';
 import type { LocalStatus } from '../../src/status.ts';
-import { type AgentProcess, type LogRecord, TestBed } from '../integration/test-bed.ts';
-import { type Books, type Findings, Ledger } from './ledger.ts';
+import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
+import { type Books, COUNTED, type Findings, Ledger } from './ledger.ts';
+import type { NumberedEvents } from './numbered-events.ts';
 import { NumberedLog } from './numbered-log.ts';
+import { NumberedStarts } from './numbered-starts.ts';
 import { Random } from './random.ts';
 
 const TELL_STARTS = new URL('./tell-starts.js', import.meta.url).pathname;
@@ -21,13 +23,17 @@ export const missingForCrash = (): string | undefined =>
 
 /** Everything but what is counted is off. */
 const OFF = [
-  ...['ProcessTerminate', 'ConnectionCreate', 'Login', 'ListeningPorts', 'LocalUsers', 'FirewallConfiguration'],
+  ...['ProcessTerminate', 'ConnectionCreate', 'ListeningPorts', 'LocalUsers', 'FirewallConfiguration'],
   ...['SystemInformation', 'ConnectedHardware', 'Diagnostic', 'DroppedEventsStatistics', 'MessageStatistics'],
 ];
 
 const SETTLES_WITHIN = seconds(120);
+/** What has happened and isn't read yet when the kernel's own audit is read: a quarter of a second, and some patience. */
+const STILL_TO_BE_READ = milliseconds(750);
 
 export interface Settings {
+  /** Where events come from: a log of auditd's, or the kernel itself. */
+  readonly source: 'auditLog' | 'auditUnicast';
   /** The queue of the numbered events. */
   readonly priority: 'High' | 'Low';
   /** Whether acknowledgements come late, connections are reset at a message, and the hub goes away now and again. */
@@ -42,20 +48,22 @@ type End = { readonly when: 'starting' | 'working' | 'ending'; readonly afterMs:
 
 /** An agent that is killed and started anew on the same state directory, again and again. */
 export class Chain {
-  /** Begins with the first kill. */
   kills = 0;
   readonly #bed: TestBed;
-  readonly #log: NumberedLog;
+  readonly #events: NumberedEvents;
   readonly #ledger = new Ledger();
   readonly #random: Random;
   readonly #settings: Settings;
+  /** Since when nobody listens; `undefined` while somebody does. */
+  #leftAt: number | undefined;
 
   private constructor(bed: TestBed, random: Random, settings: Settings) {
     this.#bed = bed;
     this.#random = random;
     this.#settings = settings;
-    this.#log = new NumberedLog(join(bed.directory, 'host'), random);
-    bed.writeConfiguration({ hostRoot: this.#log.root });
+    this.#events =
+      settings.source === 'auditLog' ? new NumberedLog(join(bed.directory, 'host'), random) : new NumberedStarts();
+    bed.writeConfiguration({ hostRoot: this.#events.hostRoot });
     bed.hub.on('message', ({ sequence, body }) => this.#ledger.received(sequence, body));
     bed.hub.on('connection', () => this.#ledger.connected());
   }
@@ -67,7 +75,7 @@ export class Chain {
       lowPriorityMessageFrequency: { value: 'PT1S' },
       maxMessageSizeInBytes: { value: maxMessageSizeInBytes },
       maxLocalCacheSizeInBytes: { value: maxLocalCacheSizeInBytes },
-      eventPriorityProcessCreate: { value: priority },
+      ...Object.fromEntries(Object.keys(COUNTED).map((event) => [`eventPriority${event}`, { value: priority }])),
       aggregationEnabledProcessCreate: { value: false },
       ...Object.fromEntries(OFF.map((event) => [`eventPriority${event}`, { value: 'Off' }])),
     };
@@ -81,7 +89,7 @@ export class Chain {
   }
 
   get appended(): number {
-    return this.#log.appended;
+    return this.#events.appended;
   }
 
   /** Starts the agent, lets things happen, and kills it. */
@@ -89,14 +97,16 @@ export class Chain {
     const agent = this.#start();
     const { when, afterMs } = this.#chooseEnd();
     const killed = new AbortController();
+    let killedAt: number = systemClock.monotonic();
     const happening = this.#happen(killed.signal);
     try {
-      if (when !== 'starting') await works(agent);
+      if (when !== 'starting') await this.#works(agent);
       if (when === 'ending') {
         await this.#pause(this.#random.between(0, 700));
         agent.kill('SIGTERM');
       }
       await this.#pause(afterMs);
+      killedAt = systemClock.monotonic();
       agent.kill('SIGKILL');
       const { status, signal } = await agent.exited;
       if (signal !== 'SIGKILL' && !(when === 'ending' && status === 0))
@@ -105,7 +115,8 @@ export class Chain {
       killed.abort();
       await happening;
     }
-    this.#ledger.killed(this.#readTo());
+    this.#events.killed(this.#stateDirectory);
+    this.#leftAt ??= killedAt - STILL_TO_BE_READ;
     this.kills += 1;
   }
 
@@ -114,14 +125,16 @@ export class Chain {
     this.#bed.hub.faults.clear();
     await this.#bed.hub.online();
     const agent = this.#start();
-    await works(agent);
-    this.#log.burst(1); // with the last one the agent notes how far it has read
-    this.#log.complete();
+    await this.#works(agent);
+    this.#events.burst(1); // with the last one the agent notes how far it has read
+    await this.#events.complete();
+    if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
     const status = await agent.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
+    this.#leftAt = systemClock.monotonic();
     agent.kill('SIGTERM');
     const { status: exit } = await agent.exited;
     const books = booksOf(status);
-    const findings = this.#ledger.judge(this.#log.appended, (number) => this.#log.endOf(number), books);
+    const findings = this.#ledger.judge(this.#events, books);
     const violations = [...findings.violations, ...(exit === 0 ? [] : [`SIGTERM ended it with ${exit}`])];
     return { ...findings, violations, books };
   }
@@ -134,37 +147,54 @@ export class Chain {
   /** Before the first time that an agent has read the log to its end, it begins there. */
   async #arrive(): Promise<void> {
     const agent = this.#start();
-    await works(agent);
+    await this.#works(agent);
     await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
-    this.#log.burst(1);
-    this.#log.complete();
-    await agent.waitForStatus(() => this.#readTo() === this.#log.end);
+    this.#events.burst(1);
+    await this.#events.complete();
+    await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory));
     agent.kill('SIGTERM');
     await agent.exited;
+    this.#leftAt = systemClock.monotonic();
+  }
+
+  /** Resolves when it listens. */
+  async #works(agent: AgentProcess): Promise<void> {
+    const { source } = await agent.waitForLog(
+      ({ msg }) => msg === 'Events are incomplete.' || msg === 'The source of events has changed.',
+    );
+    if (source !== this.#settings.source) throw new Error(`the agent has ${source} as its source:\n${agent.output}`);
+    if (this.#leftAt !== undefined) this.#ledger.absent(this.#leftAt, systemClock.monotonic());
+    this.#leftAt = undefined;
+  }
+
+  get #stateDirectory(): string {
+    return join(this.#bed.directory, 'state');
   }
 
   #start(): AgentProcess {
     return this.#bed.startAgent({
-      through: WITHOUT_CAPABILITIES,
+      through: this.#settings.source === 'auditLog' ? WITHOUT_CAPABILITIES : [],
       options: ['--import', TELL_STARTS],
       heard: (line) => {
         const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-        this.#log.ran(pid, argv);
+        this.#events.ran?.(pid, argv);
       },
     });
   }
 
   #chooseEnd(): End {
     const when = this.#random.pick<End['when']>(['starting', 'working', 'working', 'working', 'ending']);
-    return { when, afterMs: this.#random.between(0, when === 'ending' ? 600 : 1_500) };
+    // What the kernel tells between two kills must have some time to be heard.
+    const longest = { starting: 1_500, working: this.#settings.source === 'auditLog' ? 1_500 : 4_000, ending: 600 };
+    return { when, afterMs: this.#random.between(0, longest[when]) };
   }
 
   async #happen(signal: AbortSignal): Promise<void> {
     const { faults } = this.#settings;
-    if (this.#random.chance(0.3)) this.#log.burst(this.#random.between(1, 30)); // while it was away
+    if (this.#random.chance(0.3)) this.#events.burst(this.#random.between(1, 30)); // while it was away
     while (!signal.aborted) {
-      if (this.#random.chance(0.05)) this.#log.rotate();
-      this.#log.burst(this.#random.between(1, 15));
+      if (this.#random.chance(0.05)) this.#events.disturb?.();
+      this.#events.burst(this.#random.between(1, 15));
       if (faults && this.#random.chance(0.3)) await this.#trouble();
       await systemClock.sleep(milliseconds(this.#random.between(0, 400)), signal);
     }
@@ -188,41 +218,21 @@ export class Chain {
     await systemClock.sleep(milliseconds(ms));
   }
 
-  /** How far the agent has noted to have read the log. */
-  #readTo(): number {
-    try {
-      const note = JSON.parse(readFileSync(join(this.#bed.directory, 'state/audit-checkpoint.json'), 'utf8'));
-      const { log } = note as { log: ResumePoint };
-      return this.#log.placeOf(log.told ?? log) ?? 0;
-    } catch {
-      return 0;
-    }
-  }
-
   #isDone(status: LocalStatus): boolean {
-    return this.#readTo() === this.#log.end && booksOf(status).queued === 0;
+    const holds = existsSync(join(this.#stateDirectory, 'held-logins.json'));
+    return this.#events.isRead(this.#stateDirectory) && !holds && booksOf(status).queued === 0;
   }
 }
 
-async function works(agent: AgentProcess): Promise<void> {
-  const { source } = (await agent.waitForLog(
-    ({ msg }) => msg === 'Events are incomplete.' || msg === 'The source of events has changed.',
-  )) as LogRecord & { source?: string };
-  if (source !== 'auditLog') throw new Error(`the agent reads ${source}, not the log:\n${agent.output}`);
-}
-
-/** Of the numbered events' kind; a loss that nobody can name counts for it, since there is no other. */
+/** Of the events that are counted; a loss that nobody can name counts for them, since there are no others. */
 function booksOf({ events }: LocalStatus): Books {
-  const none: Books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {} };
-  const { ProcessCreate: one = none, Unidentified: other = none } = events as Record<string, Books>;
-  const reasons = new Set([...Object.keys(one.dropped), ...Object.keys(other.dropped)]);
-  return {
-    collected: one.collected + other.collected,
-    delivered: one.delivered + other.delivered,
-    aggregatedAway: one.aggregatedAway + other.aggregatedAway,
-    queued: one.queued + other.queued,
-    dropped: Object.fromEntries(
-      [...reasons].map((reason) => [reason, (one.dropped[reason] ?? 0) + (other.dropped[reason] ?? 0)]),
-    ),
-  };
+  const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
+  const dropped: Record<string, number> = {};
+  for (const name of [...Object.keys(COUNTED), UNIDENTIFIED]) {
+    const row = events[name];
+    if (row === undefined) continue;
+    for (const column of ['collected', 'delivered', 'aggregatedAway', 'queued'] as const) books[column] += row[column];
+    for (const [reason, count] of Object.entries(row.dropped)) dropped[reason] = (dropped[reason] ?? 0) + count;
+  }
+  return { ...books, dropped };
 }

@@ -1,25 +1,38 @@
 import assert from 'node:assert/strict';
-import { require } from '../system/require.ts';
+import { missingForAudit, require } from '../system/require.ts';
 import { missingForCrash } from './chain.ts';
 import { crash } from './crash.ts';
 
 /** Of a run by hand as well; it is always the same, and what happens between is left to chance. */
 const SEED = 4;
 const RUNS = 40;
+const KERNEL_RUNS = 8;
 
 describe('an agent that is killed with -9, again and again', function () {
   this.timeout(600_000); // two minutes on a machine that has nothing else to do
-  before(function () {
-    require(this, missingForCrash());
-  });
 
-  it(`delivers every event, ${RUNS} kills long, and repeats none under another id`, async () => {
+  it(`delivers every event of auditd's log, ${RUNS} kills long, and repeats none under another id`, async function () {
+    require(this, missingForCrash());
     const said: string[] = [];
     const { total, violations } = await crash({ runs: RUNS, seed: SEED, say: (line) => said.push(line) });
     assert.deepEqual(violations, [], said.join('\n'));
     assert.equal(total.runs, RUNS);
     assert.ok(total.events > RUNS, said.join('\n'));
     assert.equal(total.delivered + total.missing, total.events);
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it("delivers every event of the kernel's audit that happened while it listened", async function () {
+    require(this, await missingForAudit());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: KERNEL_RUNS,
+      seed: SEED,
+      source: 'auditUnicast',
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok(total.delivered > KERNEL_RUNS, said.join('\n'));
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 });

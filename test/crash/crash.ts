@@ -13,10 +13,12 @@ interface Total {
   delivered: number;
   repeated: number;
   missing: number;
+  unheard: number;
   readonly dropped: Record<string, number>;
 }
 
 interface Options {
+  readonly source?: Settings['source'];
   /** Kills. */
   readonly runs: number;
   readonly seed: number;
@@ -24,13 +26,18 @@ interface Options {
 }
 
 /** Kills agents, and says what became of the events. Files of a chain that went wrong are left where they are. */
-export async function crash({ runs, seed, say }: Options): Promise<{ total: Total; violations: readonly string[] }> {
+export async function crash({
+  runs,
+  seed,
+  say,
+  source = 'auditLog',
+}: Options): Promise<{ total: Total; violations: readonly string[] }> {
   const began = systemClock.monotonic();
-  const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, dropped: {} };
+  const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, unheard: 0, dropped: {} };
   const violations: string[] = [];
   for (let number = 0; total.runs < runs && violations.length === 0; number += 1) {
     const chainSeed = seed + number;
-    const settings = settingsOf(number, new Random(chainSeed));
+    const settings = { source, ...settingsOf(number, new Random(chainSeed)) };
     say(`chain ${number}, seed ${chainSeed}: ${JSON.stringify(settings)}`);
     const found = await runChain(Math.min(KILLS_PER_CHAIN, runs - total.runs), chainSeed, settings, total, say);
     violations.push(...found);
@@ -46,17 +53,11 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
     while (chain.kills < kills && found.length === 0) {
       await chain.kill();
       if (chain.kills % KILLS_PER_LOOK !== 0 && chain.kills !== kills) continue;
-      const { delivered, repeated, missing, violations, books } = await chain.settle();
+      const { missing, violations, books, ...counts } = await chain.settle();
       found = [...violations];
       const { kills: runs, appended: events } = chain;
-      const sofar: Total = {
-        runs,
-        events,
-        delivered,
-        repeated,
-        missing: missing.length,
-        dropped: { ...books.dropped },
-      };
+      const dropped = { ...books.dropped };
+      const sofar: Total = { ...counts, runs, events, missing: missing.length, dropped };
       say(`  ${describe(sofar)}`);
       if (chain.kills === kills || found.length > 0) add(total, sofar);
     }
@@ -76,7 +77,7 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
 }
 
 /** Different in each chain, so that four of them have all that matters once. */
-const settingsOf = (number: number, random: Random): Settings => {
+const settingsOf = (number: number, random: Random): Omit<Settings, 'source'> => {
   const isSmall = number % 4 === 3;
   return {
     priority: number % 2 === 0 ? 'Low' : 'High',
@@ -92,12 +93,14 @@ function add(total: Total, one: Total): void {
   total.delivered += one.delivered;
   total.repeated += one.repeated;
   total.missing += one.missing;
+  total.unheard += one.unheard;
   for (const [reason, count] of Object.entries(one.dropped))
     total.dropped[reason] = (total.dropped[reason] ?? 0) + count;
 }
 
-function describe({ runs, events, delivered, repeated, missing, dropped }: Total): string {
+function describe({ runs, events, delivered, repeated, missing, unheard, dropped }: Total): string {
   const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
   const told = reasons.map(([reason, count]) => `${count} ${reason}`).join(', ') || 'none';
-  return `${runs} kills, ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing; dropped: ${told}`;
+  const away = unheard > 0 ? `, ${unheard} while nobody listened` : '';
+  return `${runs} kills, ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing${away}; dropped: ${told}`;
 }

@@ -1,7 +1,8 @@
 import type { Envelope } from '../../src/contract/event.ts';
-import { MARK } from './numbered-log.ts';
+import { MARK, type NumberedEvents } from './numbered-events.ts';
 
-const EVENT = 'ProcessCreate';
+/** The events that are counted, and the field that has their number. */
+export const COUNTED: Readonly<Record<string, string>> = { ProcessCreate: 'CommandLine', Login: 'UserName' };
 const NUMBERED = new RegExp(`${MARK}(\\d+)`);
 
 interface Reception {
@@ -10,7 +11,7 @@ interface Reception {
   readonly message: number;
 }
 
-/** What the agent says of the numbered events' kind. */
+/** What the agent says of the events that are counted. */
 export interface Books {
   readonly collected: number;
   readonly delivered: number;
@@ -24,6 +25,8 @@ export interface Findings {
   /** Of events that came before, with the same id. */
   readonly repeated: number;
   readonly missing: readonly number[];
+  /** They happened when nobody listened, and nothing has them on record. */
+  readonly unheard: number;
   /** What must not be. */
   readonly violations: readonly string[];
 }
@@ -33,18 +36,19 @@ export class Ledger {
   readonly #receptions: Reception[][] = [];
   /** The last message before each new connection: it may have been in flight when the one before ended. */
   readonly #lastOfConnection = new Set<number>();
-  /** For each kill, how far the agent had noted to have read the log. */
-  readonly #kills: number[] = [];
+  /** Times of the monotonic clock between which nobody listened. */
+  readonly #absences: { readonly from: number; readonly to: number }[] = [];
   #lastMessage = 0;
   #elements = 0;
 
   received(message: number, body: string): void {
     this.#lastMessage = message;
     for (const event of (JSON.parse(body) as { Events: Envelope[] }).Events) {
-      if (event.Name !== EVENT) continue;
+      const field = COUNTED[event.Name];
+      if (field === undefined) continue;
       this.#elements += event.Payload.length;
-      for (const { CommandLine } of event.Payload) {
-        const number = Number(NUMBERED.exec(String(CommandLine))?.[1] ?? Number.NaN);
+      for (const { [field]: text } of event.Payload) {
+        const number = Number(NUMBERED.exec(String(text))?.[1] ?? Number.NaN);
         if (Number.isNaN(number)) continue;
         this.#receptions[number] ??= [];
         this.#receptions[number].push({ id: event.Id, message });
@@ -57,59 +61,62 @@ export class Ledger {
     this.#lastOfConnection.add(this.#lastMessage);
   }
 
-  /** @param readTo what the agent had noted of the log as read and handed over, in bytes */
-  killed(readTo: number): void {
-    this.#kills.push(readTo);
+  /** Nobody listened between these times of the monotonic clock. */
+  absent(from: number, to: number): void {
+    this.#absences.push({ from, to });
   }
 
-  has(number: number): boolean {
-    return this.#receptions[number] !== undefined;
-  }
-
-  /**
-   * @param appended how many there are
-   * @param endOf where the log's last record of a number ends, in bytes
-   */
-  judge(appended: number, endOf: (number: number) => number, books: Books): Findings {
+  judge(events: NumberedEvents, books: Books): Findings {
+    const { appended } = events;
     const violations: string[] = [];
     const missing: number[] = [];
+    let unheard = 0;
+    let unanswered = 0;
     let delivered = 0;
     let repeated = 0;
     for (let number = 0; number < appended; number += 1) {
       const [first, ...again] = this.#receptions[number] ?? [];
       if (first === undefined) {
-        missing.push(number);
+        if (this.#absences.some(({ from, to }) => events.happenedWithin(number, from, to))) unheard += 1;
+        else missing.push(number);
         continue;
       }
       delivered += 1;
       repeated += again.length;
+      const last = again.at(-1) ?? first;
+      if (this.#lastOfConnection.has(last.message)) unanswered += 1;
       let before = first;
       for (const next of again) {
         if (next.id !== first.id) violations.push(`${number} came twice, with ids ${first.id} and ${next.id}`);
         const wasInFlight = this.#lastOfConnection.has(before.message) && next.message !== before.message;
-        const wasReadAgain = this.#kills.some((readTo) => readTo < endOf(number));
-        if (!wasInFlight && !wasReadAgain)
+        if (!wasInFlight && !events.wasReadAgain(number))
           violations.push(`${number} came in messages ${before.message} and ${next.message}, and needn't have`);
         before = next;
       }
     }
-    violations.push(...this.#judgeBooks(appended, missing, books));
-    return { delivered, repeated, missing, violations };
+    violations.push(...this.#judgeBooks({ appended: appended - unheard, missing, unanswered }, books));
+    return { delivered, repeated, missing, unheard, violations };
   }
 
-  #judgeBooks(appended: number, missing: readonly number[], books: Books): string[] {
-    const dropped = Object.values(books.dropped).reduce((all, count) => all + count, 0);
-    const violations: string[] = [];
-    const { collected, delivered, aggregatedAway, queued } = books;
-    if (collected !== delivered + aggregatedAway + queued + dropped)
-      violations.push(`the books don't close: ${JSON.stringify(books)}`);
-    if (missing.length > dropped)
-      violations.push(`${missing.length} of ${appended} are missing, ${dropped} were counted as dropped: ${missing}`);
-    if (dropped > missing.length + (collected - appended))
-      violations.push(`${dropped} were counted as dropped, but only ${missing.length} are missing`);
-    if (collected < appended) violations.push(`${appended} happened, and ${collected} were collected`);
-    if (delivered > this.#elements)
-      violations.push(`${delivered} were counted as delivered, and the hub has ${this.#elements}`);
-    return violations;
+  /**
+   * More may have been collected than is numbered, and dropped: other events of these names, and what was read again.
+   *
+   * @param numbers `unanswered`: the hub has them, and the agent may not know, so that it may have dropped them
+   */
+  #judgeBooks(
+    { appended, missing, unanswered }: { appended: number; missing: readonly number[]; unanswered: number },
+    { collected, delivered, aggregatedAway, queued, dropped: reasons }: Books,
+  ): string[] {
+    const dropped = Object.values(reasons).reduce((all, count) => all + count, 0);
+    const explained = missing.length + (collected - appended) + unanswered;
+    return [
+      ...(collected === delivered + aggregatedAway + queued + dropped ? [] : ["the books don't close"]),
+      ...(collected < appended ? [`${appended} happened, and ${collected} were collected`] : []),
+      ...(delivered > this.#elements ? [`${delivered} count as delivered, and the hub has ${this.#elements}`] : []),
+      ...(missing.length > dropped
+        ? [`${dropped} count as dropped, and ${missing.length} are missing: ${missing}`]
+        : []),
+      ...(dropped > explained ? [`${dropped} count as dropped, and ${missing.length} are missing`] : []),
+    ];
   }
 }

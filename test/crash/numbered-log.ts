@@ -1,31 +1,32 @@
-import { appendFileSync, mkdirSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { LogPosition } from '../../src/linux/audit/log-tail.ts';
+import type { ResumePoint } from '../../src/linux/audit/log-tail.ts';
+import { MARK, type NumberedEvents } from './numbered-events.ts';
 import type { Random } from './random.ts';
 
-/** Marks the events that are counted; their number follows. */
-export const MARK = 'vakt-number-';
 /** Of those that say the same, for aggregation. */
 export const COMMANDS = 5;
 
 const LOG = 'var/log/audit/audit.log';
 const KEPT_FILES = 50;
+/** The share of logins, where events are distinct. They are held back by the agent for two seconds. */
+const LOGINS = 0.1;
 /** Far from any process there is: nothing may be looked up about these. */
 const FIRST_PID = 5_000_000;
 
-/** A record, and which numbered start it is of. */
+/** A record, and which numbered event it is of. */
 interface Line {
   readonly text: string;
   readonly number?: number;
 }
 
 /**
- * A host's root directory with a log of auditd's that tells of numbered program starts, as the kernel and auditd do it:
- * the records of several starts lie between one another, their serials are out of order, what is written last may end in
- * the middle of a record, and rotation may part the records of one start.
+ * A host's root directory with a log of auditd's that tells of numbered program starts and logins, as the kernel and
+ * auditd do it: the records of several events lie between one another, their serials are out of order, what is written
+ * last may end in the middle of a record, and rotation may part the records of one event.
  */
-export class NumberedLog {
-  readonly root: string;
+export class NumberedLog implements NumberedEvents {
+  readonly hostRoot: string;
   readonly #random: Random;
   readonly #distinct: boolean;
   readonly #path: string;
@@ -39,10 +40,12 @@ export class NumberedLog {
   readonly #starts = new Map<number, number>();
   /** By number: where its last record ends, in all bytes. */
   readonly #ends: number[] = [];
+  /** For each kill, how far the agent had noted to have read. */
+  readonly #kills: number[] = [];
 
   /** @param distinct whether every start has a number of its own, or is one of COMMANDS that come again and again */
   constructor(root: string, random: Random, { distinct = true } = {}) {
-    this.root = root;
+    this.hostRoot = root;
     this.#random = random;
     this.#distinct = distinct;
     this.#serial = random.between(1, 100_000);
@@ -57,22 +60,26 @@ export class NumberedLog {
     return this.#appended;
   }
 
-  /** Where the last record of a number ends, and where all ends, counted over all files. */
-  endOf(number: number): number {
-    return this.#ends[number] ?? Number.POSITIVE_INFINITY;
+  killed(stateDirectory: string): void {
+    this.#kills.push(this.#readTo(stateDirectory));
   }
 
-  get end(): number {
-    return this.#before + this.#size;
+  /** What the agent had noted as told before it was killed is not read again. */
+  wasReadAgain(number: number): boolean {
+    const end = this.#ends[number] ?? Number.POSITIVE_INFINITY;
+    return this.#kills.some((readTo) => readTo < end);
   }
 
-  /** A place in one of the files, counted over all of them. */
-  placeOf({ inode, offset }: LogPosition): number | undefined {
-    const start = this.#starts.get(inode);
-    return start === undefined ? undefined : start + offset;
+  isRead(stateDirectory: string): boolean {
+    return this.#readTo(stateDirectory) === this.#end;
   }
 
-  /** Appends so many numbered starts, the last of them perhaps not to its end. */
+  /** Nothing is lost: the log is there when the agent comes back. */
+  happenedWithin(): boolean {
+    return false;
+  }
+
+  /** Appends so many numbered events, the last of them perhaps not to its end. */
   burst(count: number): void {
     const events = Array.from({ length: count }, () => this.#numbered());
     this.#write(this.#interleaved(events), true);
@@ -84,12 +91,12 @@ export class NumberedLog {
   }
 
   /** Writes what is still to be written. */
-  complete(): void {
+  async complete(): Promise<void> {
     this.#write([], false);
   }
 
-  /** As auditd does it: between two records. */
-  rotate(): void {
+  /** Rotates it, as auditd does: between two records. */
+  disturb(): void {
     const lineEnd = this.#unwritten.indexOf('\n') + 1;
     this.#put(this.#unwritten.slice(0, lineEnd));
     this.#unwritten = this.#unwritten.slice(lineEnd);
@@ -98,6 +105,23 @@ export class NumberedLog {
       if (statSync(from, { throwIfNoEntry: false }) !== undefined) renameSync(from, `${this.#path}.${number + 1}`);
     }
     this.#begin();
+  }
+
+  get #end(): number {
+    return this.#before + this.#size;
+  }
+
+  /** How far the agent has noted to have read the log, counted over all files. */
+  #readTo(stateDirectory: string): number {
+    try {
+      const { log } = JSON.parse(readFileSync(join(stateDirectory, 'audit-checkpoint.json'), 'utf8')) as {
+        log: ResumePoint;
+      };
+      const { inode, offset } = log.told ?? log;
+      return (this.#starts.get(inode) ?? Number.NaN) + offset;
+    } catch {
+      return 0;
+    }
   }
 
   #begin(): void {
@@ -115,13 +139,14 @@ export class NumberedLog {
   #numbered(): Line[] {
     const number = this.#appended;
     this.#appended += 1;
+    if (this.#distinct && this.#random.chance(LOGINS)) return [{ ...session(this.#header(), number), number }];
     const argument = this.#distinct ? `${MARK}${number}` : `${MARK}${this.#random.between(0, COMMANDS - 1)}`;
     const filler = 'x'.repeat(this.#random.between(0, 200));
     const argv = ['/usr/bin/true', argument, ...(this.#distinct ? [filler] : [])];
     return lines(this.#header(), FIRST_PID + number, argv).map((line) => ({ ...line, number }));
   }
 
-  /** The records of all, each start's in their order, but up to three starts at a time between one another. */
+  /** The records of all, each event's in their order, but up to three events at a time between one another. */
   #interleaved(events: readonly Line[][]): Line[] {
     const waiting = [...events];
     const open: Line[][] = [];
@@ -137,7 +162,7 @@ export class NumberedLog {
   }
 
   #write(records: readonly Line[], mayStop: boolean): void {
-    let end = this.end + this.#unwritten.length;
+    let end = this.#end + this.#unwritten.length;
     for (const { text, number } of records) {
       end += text.length + 1;
       if (number !== undefined) this.#ends[number] = end; // its last record is the last to say so
@@ -167,3 +192,8 @@ function lines(header: string, pid: number, argv: readonly string[]): Line[] {
     `type=PROCTITLE ${header} proctitle=${Buffer.from(argv.join('\0')).toString('hex').toUpperCase()}`,
   ].map((text) => ({ text }));
 }
+
+/** As PAM has it written by sshd. See test/golden/debian13-6.18/login-ssh-key.txt. */
+const session = (header: string, number: number): Line => ({
+  text: `type=USER_START ${header} pid=${FIRST_PID + number} uid=0 auid=1000 ses=${number + 1} msg='op=PAM:session_open grantors=pam_loginuid,pam_unix acct="${MARK}${number}" exe="/usr/lib/openssh/sshd-session" hostname=192.0.2.7 addr=192.0.2.7 terminal=ssh res=success'`,
+});

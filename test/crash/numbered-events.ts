@@ -1,0 +1,26 @@
+/** Marks the events that are counted; their number follows. */
+export const MARK = 'vakt-number-';
+
+/** Where numbered events come from. */
+export interface NumberedEvents {
+  /** What the agent is to take for the host's root directory. */
+  readonly hostRoot: string;
+  /** Numbers 0 up to here, less one, have happened. */
+  readonly appended: number;
+  /** Makes so many events happen; the last of them need not be complete. */
+  burst(count: number): void;
+  /** Completes them. */
+  complete(): Promise<void>;
+  /** Whether an event that happened between these two times of the monotonic clock is lost when nobody listened. */
+  happenedWithin(number: number, from: number, to: number): boolean;
+  /** The agent was killed. */
+  killed(stateDirectory: string): void;
+  /** Whether the agent may have read an event once more after one of the kills. */
+  wasReadAgain(number: number): boolean;
+  /** Whether the agent has read all that there is. */
+  isRead(stateDirectory: string): boolean;
+  /** Something else that may happen to the source. */
+  disturb?(): void;
+  /** The agent has started a program. */
+  ran?(pid: number, argv: readonly string[]): void;
+}
