@@ -5,7 +5,8 @@ import { UNIDENTIFIED } from '../../src/base/counters.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
-import { type Books, COUNTED, type Findings, Ledger } from './ledger.ts';
+import { CountLedger } from './count-ledger.ts';
+import { type Books, COUNTED, type Findings, type Judge, Ledger } from './ledger.ts';
 import type { NumberedEvents } from './numbered-events.ts';
 import { NumberedLog } from './numbered-log.ts';
 import { NumberedStarts } from './numbered-starts.ts';
@@ -34,6 +35,8 @@ const STILL_TO_BE_READ = milliseconds(750);
 export interface Settings {
   /** Where events come from: a log of auditd's, or the kernel itself. */
   readonly source: 'auditLog' | 'auditUnicast';
+  /** Whether they are counted by the agent, or sent one by one. */
+  readonly aggregated: boolean;
   /** The queue of the numbered events. */
   readonly priority: 'High' | 'Low';
   /** Whether acknowledgements come late, connections are reset at a message, and the hub goes away now and again. */
@@ -51,7 +54,7 @@ export class Chain {
   kills = 0;
   readonly #bed: TestBed;
   readonly #events: NumberedEvents;
-  readonly #ledger = new Ledger();
+  readonly #ledger: Judge;
   readonly #random: Random;
   readonly #settings: Settings;
   /** Since when nobody listens; `undefined` while somebody does. */
@@ -62,21 +65,25 @@ export class Chain {
     this.#random = random;
     this.#settings = settings;
     this.#events =
-      settings.source === 'auditLog' ? new NumberedLog(join(bed.directory, 'host'), random) : new NumberedStarts();
+      settings.source === 'auditLog'
+        ? new NumberedLog(join(bed.directory, 'host'), random, { distinct: !settings.aggregated })
+        : new NumberedStarts();
+    this.#ledger = settings.aggregated ? new CountLedger() : new Ledger();
     bed.writeConfiguration({ hostRoot: this.#events.hostRoot });
     bed.hub.on('message', ({ sequence, body }) => this.#ledger.received(sequence, body));
     bed.hub.on('connection', () => this.#ledger.connected());
   }
 
   static async begin(seed: number, settings: Settings): Promise<Chain> {
-    const { priority, maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
+    const { aggregated, priority, maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
     const desired = {
       highPriorityMessageFrequency: { value: 'PT1S' },
       lowPriorityMessageFrequency: { value: 'PT1S' },
       maxMessageSizeInBytes: { value: maxMessageSizeInBytes },
       maxLocalCacheSizeInBytes: { value: maxLocalCacheSizeInBytes },
       ...Object.fromEntries(Object.keys(COUNTED).map((event) => [`eventPriority${event}`, { value: priority }])),
-      aggregationEnabledProcessCreate: { value: false },
+      aggregationEnabledProcessCreate: { value: aggregated },
+      aggregationIntervalProcessCreate: { value: 'PT2S' },
       ...Object.fromEntries(OFF.map((event) => [`eventPriority${event}`, { value: 'Off' }])),
     };
     const chain = new Chain(await TestBed.open({ desired }), new Random(seed), settings);

@@ -17,8 +17,9 @@ interface Total {
   readonly dropped: Record<string, number>;
 }
 
-interface Options {
-  readonly source?: Settings['source'];
+type Kind = Pick<Settings, 'source' | 'aggregated'>;
+
+interface Options extends Partial<Kind> {
   /** Kills. */
   readonly runs: number;
   readonly seed: number;
@@ -31,13 +32,14 @@ export async function crash({
   seed,
   say,
   source = 'auditLog',
+  aggregated = false,
 }: Options): Promise<{ total: Total; violations: readonly string[] }> {
   const began = systemClock.monotonic();
   const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, unheard: 0, dropped: {} };
   const violations: string[] = [];
   for (let number = 0; total.runs < runs && violations.length === 0; number += 1) {
     const chainSeed = seed + number;
-    const settings = { source, ...settingsOf(number, new Random(chainSeed)) };
+    const settings = { source, aggregated, ...settingsOf(number, new Random(chainSeed)) };
     say(`chain ${number}, seed ${chainSeed}: ${JSON.stringify(settings)}`);
     const found = await runChain(Math.min(KILLS_PER_CHAIN, runs - total.runs), chainSeed, settings, total, say);
     violations.push(...found);
@@ -53,11 +55,11 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
     while (chain.kills < kills && found.length === 0) {
       await chain.kill();
       if (chain.kills % KILLS_PER_LOOK !== 0 && chain.kills !== kills) continue;
-      const { missing, violations, books, ...counts } = await chain.settle();
+      const { violations, books, ...counts } = await chain.settle();
       found = [...violations];
       const { kills: runs, appended: events } = chain;
       const dropped = { ...books.dropped };
-      const sofar: Total = { ...counts, runs, events, missing: missing.length, dropped };
+      const sofar: Total = { ...counts, runs, events, dropped };
       say(`  ${describe(sofar)}`);
       if (chain.kills === kills || found.length > 0) add(total, sofar);
     }
@@ -77,7 +79,7 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
 }
 
 /** Different in each chain, so that four of them have all that matters once. */
-const settingsOf = (number: number, random: Random): Omit<Settings, 'source'> => {
+const settingsOf = (number: number, random: Random): Omit<Settings, keyof Kind> => {
   const isSmall = number % 4 === 3;
   return {
     priority: number % 2 === 0 ? 'Low' : 'High',

@@ -24,15 +24,26 @@ export interface Findings {
   readonly delivered: number;
   /** Of events that came before, with the same id. */
   readonly repeated: number;
-  readonly missing: readonly number[];
+  readonly missing: number;
   /** They happened when nobody listened, and nothing has them on record. */
   readonly unheard: number;
   /** What must not be. */
   readonly violations: readonly string[];
 }
 
-/** Holds what the hub received of numbered events against what happened. */
-export class Ledger {
+/** Holds what the hub received against what happened. */
+export interface Judge {
+  /** @param message counted up by the hub */
+  received(message: number, body: string): void;
+  /** A client has connected. */
+  connected(): void;
+  /** Nobody listened between these times of the monotonic clock. */
+  absent(from: number, to: number): void;
+  judge(events: NumberedEvents, books: Books): Findings;
+}
+
+/** Of events that have a number each. */
+export class Ledger implements Judge {
   readonly #receptions: Reception[][] = [];
   /** The last message before each new connection: it may have been in flight when the one before ended. */
   readonly #lastOfConnection = new Set<number>();
@@ -56,12 +67,10 @@ export class Ledger {
     }
   }
 
-  /** A client has connected. */
   connected(): void {
     this.#lastOfConnection.add(this.#lastMessage);
   }
 
-  /** Nobody listened between these times of the monotonic clock. */
   absent(from: number, to: number): void {
     this.#absences.push({ from, to });
   }
@@ -95,7 +104,7 @@ export class Ledger {
       }
     }
     violations.push(...this.#judgeBooks({ appended: appended - unheard, missing, unanswered }, books));
-    return { delivered, repeated, missing, unheard, violations };
+    return { delivered, repeated, missing: missing.length, unheard, violations };
   }
 
   /**
@@ -105,12 +114,13 @@ export class Ledger {
    */
   #judgeBooks(
     { appended, missing, unanswered }: { appended: number; missing: readonly number[]; unanswered: number },
-    { collected, delivered, aggregatedAway, queued, dropped: reasons }: Books,
+    books: Books,
   ): string[] {
-    const dropped = Object.values(reasons).reduce((all, count) => all + count, 0);
+    const { collected, delivered } = books;
+    const dropped = droppedIn(books);
     const explained = missing.length + (collected - appended) + unanswered;
     return [
-      ...(collected === delivered + aggregatedAway + queued + dropped ? [] : ["the books don't close"]),
+      ...booksThatDoNotClose(books),
       ...(collected < appended ? [`${appended} happened, and ${collected} were collected`] : []),
       ...(delivered > this.#elements ? [`${delivered} count as delivered, and the hub has ${this.#elements}`] : []),
       ...(missing.length > dropped
@@ -119,4 +129,12 @@ export class Ledger {
       ...(dropped > explained ? [`${dropped} count as dropped, and ${missing.length} are missing`] : []),
     ];
   }
+}
+
+export const droppedIn = ({ dropped }: Books): number => Object.values(dropped).reduce((all, count) => all + count, 0);
+
+export function booksThatDoNotClose(books: Books): string[] {
+  const { collected, delivered, aggregatedAway, queued } = books;
+  const closes = collected === delivered + aggregatedAway + queued + droppedIn(books);
+  return closes ? [] : [`the books don't close: ${JSON.stringify(books)}`];
 }

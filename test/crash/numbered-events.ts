@@ -17,6 +17,8 @@ export interface NumberedEvents {
   killed(stateDirectory: string): void;
   /** Whether the agent may have read an event once more after one of the kills. */
   wasReadAgain(number: number): boolean;
+  /** How many events it may have read once more, at most, over all kills. */
+  mostReadAgain(): number;
   /** Whether the agent has read all that there is. */
   isRead(stateDirectory: string): boolean;
   /** Something else that may happen to the source. */

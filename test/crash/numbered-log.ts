@@ -42,6 +42,7 @@ export class NumberedLog implements NumberedEvents {
   readonly #ends: number[] = [];
   /** For each kill, how far the agent had noted to have read. */
   readonly #kills: number[] = [];
+  #mostReadAgain = 0;
 
   /** @param distinct whether every start has a number of its own, or is one of COMMANDS that come again and again */
   constructor(root: string, random: Random, { distinct = true } = {}) {
@@ -61,7 +62,13 @@ export class NumberedLog implements NumberedEvents {
   }
 
   killed(stateDirectory: string): void {
-    this.#kills.push(this.#readTo(stateDirectory));
+    const readTo = this.#readTo(stateDirectory);
+    this.#kills.push(readTo);
+    this.#mostReadAgain += this.#ends.filter((end) => end > readTo).length;
+  }
+
+  mostReadAgain(): number {
+    return this.#mostReadAgain;
   }
 
   /** What the agent had noted as told before it was killed is not read again. */

@@ -38,6 +38,10 @@ export class NumberedStarts implements NumberedEvents {
     return false;
   }
 
+  mostReadAgain(): number {
+    return 0;
+  }
+
   killed(): void {}
 
   isRead(): boolean {
