@@ -28,6 +28,7 @@ const OFF = [
   ...['SystemInformation', 'ConnectedHardware', 'Diagnostic', 'DroppedEventsStatistics', 'MessageStatistics'],
 ];
 
+const STARTS_WITHIN = seconds(60);
 const SETTLES_WITHIN = seconds(120);
 /** What has happened and isn't read yet when the kernel's own audit is read: a quarter of a second, and some patience. */
 const STILL_TO_BE_READ = milliseconds(750);
@@ -168,6 +169,7 @@ export class Chain {
   async #works(agent: AgentProcess): Promise<void> {
     const { source } = await agent.waitForLog(
       ({ msg }) => msg === 'Events are incomplete.' || msg === 'The source of events has changed.',
+      STARTS_WITHIN,
     );
     if (source !== this.#settings.source) throw new Error(`the agent has ${source} as its source:\n${agent.output}`);
     if (this.#leftAt !== undefined) this.#ledger.absent(this.#leftAt, systemClock.monotonic());
