@@ -6,15 +6,18 @@ import { MARK, type NumberedEvents } from './numbered-events.ts';
 describe('the ledger of killed agents', () => {
   let ledger: Ledger;
   let readAgain: boolean;
+  let isComplete: boolean;
 
   beforeEach(() => {
     ledger = new Ledger();
     readAgain = false;
+    isComplete = false;
   });
 
   const events = (appended: number) =>
     ({
       appended,
+      isComplete,
       happenedWithin: (number: number, from: number, to: number) => number * 100 >= from && number * 100 <= to,
       wasReadAgain: () => readAgain,
     }) as unknown as NumberedEvents;
@@ -83,6 +86,16 @@ describe('the ledger of killed agents', () => {
     assert.match(violations({ queued: 1 }), /the books don't close/);
     assert.match(violations({ delivered: 2, dropped: { kernel: 1 } }), /1 count as dropped, and 0 are missing/);
     assert.match(violations({ collected: 4, delivered: 4 }), /4 count as delivered, and the hub has 3/);
+  });
+
+  it('sees losses that there were none of', () => {
+    receive(1, [0, 1, 2]);
+    assert.equal(violations({ collected: 4, dropped: { kernel: 1 } }), '');
+    isComplete = true;
+    assert.match(
+      violations({ collected: 4, dropped: { kernel: 1 } }),
+      /1 count as lost, and 0 as broken, and none were/,
+    );
   });
 
   it('knows that the hub may have what the agent had to drop, when it never heard so', () => {

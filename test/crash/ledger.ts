@@ -103,6 +103,9 @@ export class Ledger implements Judge {
         before = next;
       }
     }
+    const { kernel = 0, malformed = 0 } = books.dropped;
+    if (events.isComplete && kernel + malformed > 0)
+      violations.push(`${kernel} count as lost, and ${malformed} as broken, and none were`);
     violations.push(...this.#judgeBooks({ appended: appended - unheard, missing, unanswered }, books));
     return { delivered, repeated, missing: missing.length, unheard, violations };
   }

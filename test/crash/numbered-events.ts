@@ -5,6 +5,8 @@ export const MARK = 'vakt-number-';
 export interface NumberedEvents {
   /** What the agent is to take for the host's root directory. */
   readonly hostRoot: string;
+  /** Whether it keeps what nobody listens to, and makes nothing that is broken. */
+  readonly isComplete: boolean;
   /** Numbers 0 up to here, less one, have happened. */
   readonly appended: number;
   /** Makes so many events happen; the last of them need not be complete. */

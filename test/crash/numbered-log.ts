@@ -27,6 +27,7 @@ interface Line {
  */
 export class NumberedLog implements NumberedEvents {
   readonly hostRoot: string;
+  readonly isComplete = true;
   readonly #random: Random;
   readonly #distinct: boolean;
   readonly #path: string;

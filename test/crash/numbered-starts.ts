@@ -7,6 +7,7 @@ import { MARK, type NumberedEvents } from './numbered-events.ts';
 /** Programs that are really started, for the kernel's own audit. */
 export class NumberedStarts implements NumberedEvents {
   readonly hostRoot = '/';
+  readonly isComplete = false;
   readonly #startedAt: number[] = [];
   readonly #running = new Set<Promise<unknown>>();
 

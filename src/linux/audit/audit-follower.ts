@@ -54,11 +54,12 @@ export class AuditFollower {
   resume(): Beginning {
     this.#resumedFrom = this.#newest === undefined ? this.#left : { bootId: this.#bootId, ...this.#newest };
     if (this.#resumedFrom === undefined) return {};
-    const { timeMs: since, log: position } = this.#resumedFrom;
+    const { timeMs: since, log: position, bootId } = this.#resumedFrom;
+    const serial = bootId === this.#bootId ? this.#resumedFrom.serial : undefined;
     const opened = (isThere: boolean) => {
       if (isThere) this.#resumedFrom = undefined;
     };
-    return { since, opened, ...(position === undefined ? {} : { position }) };
+    return { since, serial, opened, ...(position === undefined ? {} : { position }) };
   }
 
   /**

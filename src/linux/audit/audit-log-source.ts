@@ -27,6 +27,8 @@ const READS_PER_TURN = 4;
 export interface Beginning {
   readonly position?: ResumePoint | undefined;
   readonly since?: number | undefined;
+  /** The newest that was read, by the serials of this boot: where they are out of order, earlier ones come after it. */
+  readonly serial?: number | undefined;
   /** Told whether the log goes on right where it was left, so that all that is read is new. */
   readonly opened?: (isThere: boolean) => void;
 }
@@ -79,6 +81,7 @@ export class AuditLogSource {
       await this.#setRules();
       const reader = new LogReader(tail, (events) => sink.accept('audit', events), this.#parts.clock, {
         told: isThere ? beginning.position?.told : undefined,
+        before: isThere ? beginning.serial : undefined,
       });
       if (rules().length > 0) await this.#probe(reader, stopping.signal);
       this.#stopping = stopping;
@@ -195,13 +198,13 @@ export class LogReader {
 
   /**
    * @param tail opened; closed by close()
-   * @param told see ResumePoint
+   * @param options `told`: see ResumePoint; `before`: see LossMeter
    */
   constructor(
     tail: LogTail,
     deliver: (events: readonly AuditEvent[]) => void,
     clock: Clock,
-    { told }: { told?: LogPosition | undefined } = {},
+    { told, before }: { told?: LogPosition | undefined; before?: number | undefined } = {},
   ) {
     this.#tail = tail;
     this.#clock = clock;
@@ -213,7 +216,7 @@ export class LogReader {
         this.#found ||= events.some((event) => this.#isWanted(event));
         deliver(events);
       },
-      { endRecords: false },
+      { endRecords: false, before },
     );
   }
 

@@ -30,6 +30,7 @@ const MASK = WINDOW - 1;
  * nothing is left open.
  */
 export class LossMeter {
+  readonly #before: number | undefined;
   /** For each serial of the window, whether it came. Ones from before the beginning count as come. */
   readonly #came = new Uint8Array(WINDOW).fill(1);
   #started = false;
@@ -43,6 +44,11 @@ export class LossMeter {
   #refused = 0;
   #kernelLost: number | undefined;
   #lacking = 0;
+
+  /** @param before serials up to this one have come, as far as anybody knows */
+  constructor({ before }: { before?: number | undefined } = {}) {
+    this.#before = before;
+  }
 
   /** A record of this serial has come. */
   see(serial: number): void {
@@ -69,7 +75,11 @@ export class LossMeter {
       // The window must not run over serials that nobody has counted yet.
       const behind = (serial - WINDOW) >>> 0;
       if (((behind - this.#settled) | 0) > 0) this.#settle(this.#newest);
-      for (let step = 1; step < ahead; step += 1) this.#came[(this.#newest + step) & MASK] = 0;
+      for (let step = 1; step < ahead; step += 1) {
+        const between = (this.#newest + step) >>> 0;
+        const cameBefore = this.#before !== undefined && ((between - this.#before) | 0) <= 0;
+        this.#came[between & MASK] = Number(cameBefore);
+      }
     }
     this.#came[serial & MASK] = 1;
     this.#newest = serial;

@@ -11,15 +11,22 @@ const EVENTS_PER_BATCH = 32;
 export class RecordStream {
   readonly #reassembler: Reassembler;
   readonly #deliver: (events: readonly AuditEvent[]) => void;
-  readonly #loss = new LossMeter();
+  readonly #loss: LossMeter;
   #batch: AuditEvent[] = [];
   #malformed = 0;
   /** Events without use, and records without header, that have been told as lost. */
   #told = 0;
 
-  /** @param deliver takes events in the order they ended, some at a time */
-  constructor(deliver: (events: readonly AuditEvent[]) => void, { endRecords = true } = {}) {
+  /**
+   * @param deliver takes events in the order they ended, some at a time
+   * @param options `endRecords`: see Reassembler; `before`: see LossMeter
+   */
+  constructor(
+    deliver: (events: readonly AuditEvent[]) => void,
+    { endRecords = true, before }: { endRecords?: boolean; before?: number | undefined } = {},
+  ) {
     this.#deliver = deliver;
+    this.#loss = new LossMeter({ before });
     this.#reassembler = new Reassembler((event) => this.#batch.push(event), { endRecords });
   }
 

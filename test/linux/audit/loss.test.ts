@@ -123,4 +123,10 @@ describe('LossMeter', () => {
       { numRuns: 10_000 },
     );
   });
+
+  it('counts none of those that have come before it began, however they are ordered', () => {
+    const meter = new LossMeter({ before: 4_294_967_295 });
+    for (const serial of [4_294_967_290, 4_294_967_293, 1, 3]) meter.see(serial);
+    assert.equal(meter.take(seconds(10), true), 2);
+  });
 });
