@@ -99,6 +99,8 @@ export interface ProcessEnded {
 /** A connection that was made (`Out`: connect(2) worked or is under way) or taken (`In`: accept(2) worked). */
 export interface ConnectionSeen {
   readonly time: Date;
+  /** Of the audit event that told of it. */
+  readonly serial?: number;
   readonly direction: 'In' | 'Out';
   readonly protocol: 'TCP' | 'UDP';
   readonly remote: SocketAddress;

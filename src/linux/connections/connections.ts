@@ -15,6 +15,7 @@ const RECORDS_PER_BATCH = 64;
 /** Who made a connection. */
 interface Caller {
   readonly time: Date;
+  readonly serial: number;
   readonly pid: number;
   readonly parentPid: number;
   readonly userId: number;
@@ -88,10 +89,11 @@ export class Connections {
         this.#unresolved += 1;
         continue;
       }
-      const { time, direction, pid, parentPid, userId, executable } = connection;
+      const { time, serial, direction, pid, parentPid, userId, executable } = connection;
       const commandLine = connection.commandLine ?? commandLineOf(pid, executable);
       batch.push({
         time,
+        serial,
         direction,
         protocol,
         remote,
@@ -163,12 +165,16 @@ export class Connections {
     return this.#parts.loopback || !isLoopback(peer);
   }
 
-  #add({ time, pid, parentPid, userId, executable }: Caller, made: Omit<Made, 'time' | 'pid' | 'parentPid'>): void {
+  #add(
+    { time, serial, pid, parentPid, userId, executable }: Caller,
+    made: Omit<Made, 'time' | 'pid' | 'parentPid'>,
+  ): void {
     const { direction, protocol, fd, socket, remote, listener } = made;
     // Asked now, since a process that has ended may be forgotten by the time that all is told.
     const commandLine = this.#parts.commandLineOf(pid, executable);
     this.#pending.push({
       time,
+      serial,
       pid,
       parentPid,
       userId,
@@ -196,11 +202,11 @@ export class Connections {
 }
 
 /** @returns `undefined` when the record doesn't say who it was */
-function callerOf({ time, fields }: AuditEvent): Caller | undefined {
+function callerOf({ time, serial, fields }: AuditEvent): Caller | undefined {
   const [pid, parentPid, userId] = [idIn(fields.pid), idIn(fields.ppid), idIn(fields.euid)];
   if (pid === undefined || parentPid === undefined || userId === undefined) return undefined;
   const executable = fields.exe === undefined || fields.exe === '(null)' ? 'unknown' : fields.exe;
-  return { time, pid, parentPid, userId, executable };
+  return { time, serial, pid, parentPid, userId, executable };
 }
 
 const idIn = (text: string | undefined): number | undefined =>

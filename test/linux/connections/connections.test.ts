@@ -74,8 +74,10 @@ describe('Connections', () => {
       host.process(7);
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
-      assert.deepEqual(one(start(), socket(3), connect(3)), {
+      const call = connect(3);
+      assert.deepEqual(one(start(), socket(3), call), {
         time: NOW,
+        serial: call.serial,
         direction: 'Out',
         protocol: 'TCP',
         remote: PEER,
