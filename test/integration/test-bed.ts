@@ -138,6 +138,8 @@ export interface Launch {
   readonly through?: readonly string[];
   /** Options of Node's. */
   readonly options?: readonly string[];
+  /** Variables of its environment, besides this process's own. */
+  readonly environment?: NodeJS.ProcessEnv;
   /** Takes each line that the agent's process writes to its file descriptor 3. */
   readonly heard?: (line: string) => void;
 }
@@ -152,12 +154,13 @@ export class AgentProcess {
   readonly #lines = new EventEmitter();
   readonly #controlSocket: string;
 
-  constructor(directory: string, { through = [], options = [], heard }: Launch = {}) {
+  constructor(directory: string, { through = [], options = [], environment = {}, heard }: Launch = {}) {
     this.#controlSocket = join(directory, 'control.sock');
     const run = ['--max-semi-space-size=1', ...options, MAIN, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
     const ears = heard === undefined ? [] : (['pipe'] as const);
-    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears] });
+    const env = { ...process.env, ...environment };
+    this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', ...ears], env });
     const ear = this.#child.stdio[3] as Readable | null | undefined;
     if (heard !== undefined && ear != null) createInterface({ input: ear }).on('line', heard);
     this.exited = new Promise((resolve) => {
