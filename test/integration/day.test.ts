@@ -87,7 +87,7 @@ class Device {
     });
     this.queues = queues;
     this.aggregator = aggregator;
-    this.triggers = new Triggers({ collectors, settings, lookups: host, aggregator, queues, log });
+    this.triggers = new Triggers({ collectors, settings, lookups: host, aggregator, queues, origin: sender.id, log });
     this.#services = [queues, aggregator.recovery, publisher, aggregator, snapshots];
   }
 
