@@ -27,6 +27,26 @@ export interface Clock {
   within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
 }
 
+/**
+ * The wall clock is not set as long as it says something earlier: older than every release of this agent.
+ *
+ * A device without a clock that its battery keeps begins at 1970, or where the image or systemd-timesyncd says; the first
+ * is seen, the second, if it is later than this, isn't. Nothing better is at hand: adjtimex(2), whose STA_UNSYNC tells
+ * whether somebody keeps the clock right, is out of Node's reach, and /run/systemd/timesync/synchronized is written by
+ * one of several such programs, and not where a clock was right from the start.
+ */
+export const EARLIEST = new Date('2025-01-01T00:00:00.000Z');
+
+/** Whether a time can be one of a clock that has been set. */
+export const isPlausible = (time: Date): boolean => time.getTime() >= EARLIEST.getTime();
+
+/**
+ * The wall clock less the monotonic one, in milliseconds. What changes it is that the clock is set, or that the machine
+ * sleeps; NTP's corrections move it by half a millisecond a second.
+ */
+export const wallOffset = (clock: Pick<Clock, 'now' | 'monotonic'>): number =>
+  clock.now().getTime() - clock.monotonic();
+
 /** `work` given to Clock.within took longer than its limit. */
 export class TimeLimitError extends Error {
   override readonly name = 'TimeLimitError';

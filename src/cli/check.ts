@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync }
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { connect as connectTls } from 'node:tls';
-import { systemClock } from '../base/clock.ts';
+import { isPlausible, systemClock } from '../base/clock.ts';
 import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
 import { seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../base/errors.ts';
@@ -78,7 +78,7 @@ async function check(
   ];
   const agent = await findAgent(local, signal);
   if (agent.doubt !== undefined) findings.push(agent.doubt);
-  findings.push(stateDirectory(local.stateDirectory), routing(local));
+  findings.push(stateDirectory(local.stateDirectory), clock(systemClock.now()), routing(local));
   try {
     const identity = loadIdentity(local.identity, local.hub);
     const { hostName, deviceId, moduleId } = identity;
@@ -164,6 +164,17 @@ function stateDirectory(directory: string): Finding {
     const remedy = `Make ${directory} writable for the user that the agent runs as.`;
     return unusable(`${existing} is not writable: ${errnoOf(error) ?? messageOf(error)}`, remedy);
   }
+}
+
+function clock(now: Date): Finding {
+  const check = 'clock';
+  if (isPlausible(now)) return { check, state: 'ok', finding: `it is ${now.toISOString()}` };
+  return {
+    check,
+    state: 'wrong',
+    finding: `the clock is not set: it says ${now.toISOString()}`,
+    remedy: 'Set it, for instance by NTP (timedatectl set-ntp true): until then the hub refuses what the agent signs.',
+  };
 }
 
 function routing({ messageRouting }: LocalSettings): Finding {

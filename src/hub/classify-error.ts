@@ -1,4 +1,4 @@
-import { TimeLimitError } from '../base/clock.ts';
+import { isPlausible, TimeLimitError } from '../base/clock.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import type { Answer, RetryCause } from '../contract/hub.ts';
 import { MALFORMED } from './honest-twin.ts';
@@ -100,6 +100,10 @@ export const connectionLost = (peer: Peer, cause?: unknown): HubFailure => {
 
 /** MQTT 3.1.1 has one answer to a wrong key, an expired token and an unknown module: CONNACK 5. */
 function credentialRefused(peer: Peer): HubFailure {
+  if (!isPlausible(peer.now)) {
+    const message = `${peer.address} does not let ${peer.module} in: the token was made by a clock that is not set`;
+    return failure('CREDENTIAL_REFUSED', message, setTheClock(peer), 'credentials');
+  }
   const remedy =
     `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
     `the key is the module's own, not the device's, and that the device's clock is right (it says ${timeOf(peer)}).`;
@@ -107,9 +111,14 @@ function credentialRefused(peer: Peer): HubFailure {
 }
 
 function wrongTime(text: string, peer: Peer): HubFailure {
-  const remedy = `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; if it is right, renew the server's certificate.`;
+  const remedy = !isPlausible(peer.now)
+    ? setTheClock(peer)
+    : `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; if it is right, renew the server's certificate.`;
   return failure('TLS_FAILED', `the certificate of ${peer.address} is not valid now (${text})`, remedy, 'network');
 }
+
+const setTheClock = (peer: Peer) =>
+  `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; the agent then tries again at once.`;
 
 function tlsFailure(text: string, peer: Peer): HubFailure {
   const remedy =

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { type Clock, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
@@ -35,6 +35,7 @@ export interface SupervisorOptions<C> {
 /** A connection that lasts so long isn't one of those that end as soon as they are made. */
 const PROVED_AFTER = minutes(1);
 const PULSE = seconds(30);
+const LOOK_AT_CLOCK_EVERY = seconds(5);
 /** The wall clock was set by at least this much: what depends on it is worth another try at once. */
 const CLOCK_STEP = minutes(1);
 
@@ -75,11 +76,12 @@ export class Supervisor<C extends Connection> {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, onFailure } = this.#options;
     while (!signal.aborted) {
+      const offset = wallOffset(clock);
       const failure = await this.#once(signal);
       if (failure === undefined || signal.aborted) continue;
       onFailure(failure.error);
       this.#become(failure.because === 'credentials' ? 'refused' : 'connecting', failure.error);
-      await this.#pause(this.#pace.after(failure.because, clock.monotonic()), signal);
+      await this.#pause(this.#pace.after(failure.because, clock.monotonic()), offset, signal);
     }
     this.#endReplacement();
     this.#become('stopped', undefined);
@@ -157,14 +159,17 @@ export class Supervisor<C extends Connection> {
     await connection.close();
   }
 
-  /** Waits, unless the wall clock is set meanwhile: a wrong one is the commonest reason to be refused on a device. */
-  async #pause(wait: Duration, signal: AbortSignal): Promise<void> {
+  /**
+   * Waits, unless the wall clock is set meanwhile: a wrong one is the commonest reason to be refused on a device.
+   *
+   * @param offset of the wall clock when the attempt began: what it was made with may be wrong before it has failed
+   */
+  async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
-    const offset = () => clock.now().getTime() - clock.monotonic();
-    const before = offset();
     const until = clock.monotonic() + wait;
-    while (!signal.aborted && clock.monotonic() < until && Math.abs(offset() - before) < CLOCK_STEP) {
-      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), PULSE)), signal);
+    const isSet = () => Math.abs(wallOffset(clock) - offset) >= CLOCK_STEP;
+    while (!signal.aborted && clock.monotonic() < until && !isSet()) {
+      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), LOOK_AT_CLOCK_EVERY)), signal);
     }
   }
 

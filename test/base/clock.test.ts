@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import sinon from 'sinon';
-import { systemClock, TimeLimitError } from '../../src/base/clock.ts';
+import { EARLIEST, isPlausible, systemClock, TimeLimitError, wallOffset } from '../../src/base/clock.ts';
 import { days, milliseconds, seconds } from '../../src/base/duration.ts';
 
 describe('systemClock', () => {
@@ -36,6 +36,30 @@ describe('systemClock', () => {
     await time.tickAsync(1_500);
     assert.equal(systemClock.fromKernel(recorded).toISOString(), '2024-05-01T12:00:05.000Z');
     assert.equal(systemClock.fromKernel(BigInt(recorded) + 250_000_000n).toISOString(), '2024-05-01T12:00:05.250Z');
+  });
+
+  it('tells the time of what the kernel recorded by the wall clock as it stands now', async () => {
+    const recorded = systemClock.monotonic() * 1e6;
+    await time.tickAsync(1_500);
+    time.setSystemTime(new Date('2034-05-01T12:00:00Z'));
+    assert.equal(systemClock.fromKernel(recorded).toISOString(), '2034-05-01T11:59:58.500Z');
+    time.setSystemTime(new Date('2014-05-01T12:00:00Z'));
+    assert.equal(systemClock.fromKernel(recorded).toISOString(), '2014-05-01T11:59:58.500Z');
+  });
+
+  it('measures on as before when the wall clock is set, and shows the step', async () => {
+    const [before, offset] = [systemClock.monotonic(), wallOffset(systemClock)];
+    await time.tickAsync(1_000);
+    assert.equal(wallOffset(systemClock), offset);
+    time.setSystemTime(systemClock.now().getTime() - days(3_652));
+    assert.equal(systemClock.monotonic() - before, 1_000);
+    assert.equal(wallOffset(systemClock) - offset, -days(3_652));
+  });
+
+  it('does not take a time for one of a clock that was set, when it is older than the agent', () => {
+    assert.equal(isPlausible(new Date(EARLIEST.getTime() - 1)), false);
+    assert.equal(isPlausible(EARLIEST), true);
+    assert.equal(isPlausible(new Date(Number.NaN)), false);
   });
 
   it('does not let the kernel tell of what is to come', () => {

@@ -7,7 +7,7 @@ import { classifyError, TwinStatusError } from '../../src/hub/classify-error.ts'
 import { MALFORMED } from '../../src/hub/honest-twin.ts';
 
 describe('classifyError', () => {
-  const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('1970-01-01T00:01:00Z') };
+  const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('2026-01-01T00:01:00Z') };
   const error = (message: string, fields: object = {}) => Object.assign(new Error(message), fields);
   /** As the SDK gives it for every first connection. */
   const first = (message: string, fields: object = {}) =>
@@ -24,7 +24,7 @@ describe('classifyError', () => {
       error('Connection refused: Not authorized', { code: 5 }),
       'CREDENTIAL_REFUSED',
       'credentials',
-      /clock is right \(it says 1970-01-01T00:01:00.000Z\)/,
+      /clock is right \(it says 2026-01-01T00:01:00.000Z\)/,
     ],
     [
       'CONNACK 4',
@@ -111,7 +111,7 @@ describe('classifyError', () => {
       error('certificate is not yet valid', { code: 'CERT_NOT_YET_VALID' }),
       'TLS_FAILED',
       'network',
-      /clock \(it says 1970-01-01T00:01:00.000Z\)/,
+      /clock \(it says 2026-01-01T00:01:00.000Z\)/,
     ],
     ['a certificate of the past', first('certificate has expired'), 'TLS_FAILED', 'network', /clock/],
     ['silence', new TimeLimitError('connecting', seconds(30)), 'HUB_SILENT', 'network'],
@@ -157,6 +157,16 @@ describe('classifyError', () => {
     Object.assign(b as Error, { transportError: a });
     assert.equal(classifyError(a, peer).error.id, 'HUB_UNREACHABLE');
   });
+
+  for (const [what, thrown] of [
+    ['refused credentials', error('Connection refused: Not authorized', { code: 5 })],
+    ['a certificate of the future', error('certificate is not yet valid', { code: 'CERT_NOT_YET_VALID' })],
+  ] as const) {
+    it(`has one remedy for ${what} while the clock is not set`, () => {
+      const { error: found } = classifyError(thrown, { ...peer, now: new Date('1970-01-01T00:01:00Z') });
+      assert.match(found.remedy, /^Set the device's clock \(it says 1970-01-01T00:01:00.000Z\)/);
+    });
+  }
 
   it('answers retry or refused', () => {
     const { error: refusal, answer } = classifyError(new TwinStatusError(413, ''), peer);

@@ -157,8 +157,21 @@ describe('Supervisor', () => {
     await time.tickAsync(minutes(1));
     assert.equal(attempts.length, 3);
     time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
-    await time.tickAsync(seconds(30));
+    await time.tickAsync(seconds(5));
     assert.equal(supervisor.state, 'connected');
+  });
+
+  it('tries anew at once when the clock was set while the refused attempt was on its way', async () => {
+    outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
+    connect.onCall(2).callsFake(async () => {
+      attempts.push(performance.now() / 1_000);
+      time.setSystemTime(new Date('2026-06-01T00:00:00Z'));
+      throw failure('credentials');
+    });
+    const supervisor = start(() => 0);
+    await time.tickAsync(minutes(1));
+    assert.equal(supervisor.state, 'connected');
+    assert.equal(attempts.length, 4);
   });
 
   it('takes the pulse of its connection', async () => {
