@@ -100,7 +100,7 @@ const MOST_BYTES = 16 * 1024;
 const MOST_PLACES = 4_096;
 /** How long it is taken for true: an id isn't used again so soon, and a process isn't moved often. */
 const FRESH = seconds(2);
-/** An older start is one out of a log: the process that has the id now may be another. */
+/** An older start, or one of a clock that has been set since, is one out of a log: another may have the id by now. */
 const RECENT = seconds(10);
 const LOOK_EVERY = minutes(1);
 /** cgroups looked at to find out whether there are containers: 16 µs each. With more of them, there are. */
@@ -153,7 +153,7 @@ export class Containers {
   /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
   started({ pid, parentPid, executable, startedAt }: StartedProcess): Place {
     const now = this.#clock.monotonic();
-    const isPast = startedAt !== undefined && this.#clock.now().getTime() - startedAt.getTime() > RECENT;
+    const isPast = startedAt !== undefined && Math.abs(this.#clock.now().getTime() - startedAt.getTime()) > RECENT;
     const isEngine = ENGINE.test(nameOf(executable));
     if (isEngine && !isPast) this.#expectContainers(now);
     const gone = isPast || (startedAt !== undefined && this.#living.hasEnded(pid, startedAt.getTime()));

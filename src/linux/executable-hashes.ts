@@ -13,12 +13,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import type { Place } from './containers.ts';
-import { LATER, LONGEST_MEMORY } from './living-processes.ts';
+import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from './living-processes.ts';
 import { RemoteMounts } from './remote-mounts.ts';
 import { TimeBudget } from './time-budget.ts';
 
@@ -184,7 +184,8 @@ export class ExecutableHashes {
     return (
       startedAt !== undefined &&
       startedAt.getTime() + LATER <= known.seenAt &&
-      this.#clock.monotonic() - known.seenAtMonotonic <= LONGEST_MEMORY
+      this.#clock.monotonic() - known.seenAtMonotonic <= LONGEST_MEMORY &&
+      Math.abs(wallOffset(this.#clock) - (known.seenAt - known.seenAtMonotonic)) <= SMALLEST_STEP
     );
   }
 

@@ -1,15 +1,16 @@
 import { readdirSync } from 'node:fs';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 
 /** What an entry of the list takes, of the time to find out that one process isn't there any more by stat(2): measured. */
 const LOOKS_PER_ENTRY = 0.3;
 /**
  * Audit's times are those of the kernel's last clock tick, at most 10 ms old, cut to milliseconds. What is seen this much
- * after one was seen after the event.
+ * after one was seen after the event, as long as the wall clock hasn't been set back by more than `SMALLEST_STEP` between
+ * the two; how long that is trusted to be noticed.
  */
-export const LATER = milliseconds(12);
-/** How long that holds, should the wall clock have been set back meanwhile. */
+export const LATER = milliseconds(13);
+export const SMALLEST_STEP = milliseconds(2);
 export const LONGEST_MEMORY = seconds(1);
 
 /**
@@ -23,6 +24,7 @@ export class LivingProcesses {
   /** By the wall clock. */
   #listedAt = Number.NEGATIVE_INFINITY;
   #listedAtMonotonic: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+  #offset = 0;
   /** All in single looks: what the last list has taken, what it has saved, and how many there have been since. */
   #cost = 50;
   #saved = 0;
@@ -51,7 +53,9 @@ export class LivingProcesses {
   }
 
   #isListed(startedAt: number): boolean {
-    return startedAt + LATER <= this.#listedAt && this.#clock.monotonic() - this.#listedAtMonotonic <= LONGEST_MEMORY;
+    if (startedAt + LATER > this.#listedAt) return false;
+    if (this.#clock.monotonic() - this.#listedAtMonotonic > LONGEST_MEMORY) return false;
+    return Math.abs(wallOffset(this.#clock) - this.#offset) <= SMALLEST_STEP;
   }
 
   #list(): void {
@@ -59,6 +63,7 @@ export class LivingProcesses {
     this.#spent = 0;
     this.#listedAt = this.#clock.now().getTime();
     this.#listedAtMonotonic = this.#clock.monotonic();
+    this.#offset = this.#listedAt - this.#listedAtMonotonic;
     try {
       const names = readdirSync(this.#proc);
       this.#living = new Set(names.map(Number));

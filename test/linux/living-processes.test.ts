@@ -65,6 +65,13 @@ describe('LivingProcesses', () => {
     assert.equal(processes.hasEnded(71, wall - 100), false);
   });
 
+  it('does not trust a list at all when the clock has been set back since', () => {
+    ask(wall - 100);
+    mkdirSync(join(proc, '72'));
+    wall -= 315_360_000_000;
+    assert.equal(processes.hasEnded(72, wall - 20), false);
+  });
+
   it('knows nothing when there is no /proc', () => {
     const blind = new LivingProcesses({ proc: join(proc, 'nowhere'), clock });
     for (let pid = 1; pid < 100; pid += 1) assert.equal(blind.hasEnded(pid, wall - 100), false);

@@ -96,7 +96,7 @@ export class Endpoints {
     const isNear = once((pid: number) => (lives(pid) ? this.#lists.isNear(pid) : undefined));
     return (made, listener) => {
       const { time, pid, parentPid, fd, socket, protocol, remote } = made;
-      const age = milliseconds(now - time.getTime());
+      const age = milliseconds(Math.abs(now - time.getTime())); // from the future: the clock was set back since
       const lead = (found: number | undefined, mayRemain: boolean): Lead => ({
         made,
         age,

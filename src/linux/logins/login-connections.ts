@@ -39,7 +39,8 @@ export class LoginConnections {
    * @returns `undefined` when that can't be known any more, or there is no time to look
    */
   portsOf(pid: number, address: string, time: Date): LoginPorts | undefined {
-    if (this.#clock.now().getTime() - time.getTime() > LONGEST_AGO || this.#budget.left() <= 0) return undefined;
+    const age = Math.abs(this.#clock.now().getTime() - time.getTime()); // from the future: the clock was set back since
+    if (age > LONGEST_AGO || this.#budget.left() <= 0) return undefined;
     const from = this.#clock.monotonic();
     try {
       const inodes = this.#socketsOf(pid);

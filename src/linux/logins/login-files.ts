@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { Clock } from '../../base/clock.ts';
-import { milliseconds, seconds } from '../../base/duration.ts';
+import { type Clock, isPlausible } from '../../base/clock.ts';
+import { milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
@@ -18,6 +18,8 @@ const BREATH = milliseconds(10);
 /** Entries taken at a time: some milliseconds. */
 const MOST_AT_ONCE = 500;
 
+/** What has a time so much later than now was written before the clock was set back. */
+const CLOCK_STEP = minutes(1);
 /** Of the time a process began, which is known to 10 ms. */
 const CLOCK_ERROR = milliseconds(100);
 
@@ -137,7 +139,7 @@ export class LoginFiles {
       wtmpdb: new WtmpdbFeed(join(hostRoot, PATHS.wtmpdb)),
       btmp: new UtmpFeed(join(hostRoot, PATHS.btmp), 'btmp', layout),
     };
-    this.#timeMs = checkpoint?.timeMs ?? clock.now().getTime();
+    this.#timeMs = toldUntil(checkpoint, clock.now());
     const isFromElsewhere = checkpoint !== undefined && checkpoint.places === undefined;
     const toldUntilMs = this.#timeMs + (isFromElsewhere ? OTHERS_LATE_BY : 0);
     for (const name of NAMES) {
@@ -212,9 +214,19 @@ export class LoginFiles {
       const startTicks = this.#proc.stat(pid)?.startTicks;
       if (startTicks === undefined) return undefined;
       const startedAt = this.#parts.clock.now().getTime() - this.#proc.uptime() + startTicks * ProcFolder.TICK_MS;
-      return startedAt <= timeMs + CLOCK_ERROR ? this.#proc.details(pid)?.executable : undefined;
+      const isPast = timeMs <= this.#parts.clock.now().getTime() + CLOCK_STEP; // else the clock was set back since
+      return isPast && startedAt <= timeMs + CLOCK_ERROR ? this.#proc.details(pid)?.executable : undefined;
     } catch {
       return undefined; // there is no /proc
     }
   }
+}
+
+/**
+ * Until when logins have been told. One told in the future was told by a clock that was wrong, and must not keep those
+ * from now on from being told; unless it is now that the clock is wrong.
+ */
+function toldUntil(checkpoint: LoginCheckpoint | undefined, now: Date): number {
+  if (checkpoint === undefined) return now.getTime();
+  return isPlausible(now) ? Math.min(checkpoint.timeMs, now.getTime()) : checkpoint.timeMs;
 }

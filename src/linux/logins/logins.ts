@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../../base/clock.ts';
+import { type Clock, isPlausible } from '../../base/clock.ts';
 import { seconds } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent, LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
@@ -128,7 +128,7 @@ export class Logins {
     const files = this.#openFiles({
       ...sink,
       accept(stream, records) {
-        const missed = records.filter((record) => 'time' in record && record.time < listeningSince);
+        const missed = records.filter((record) => 'time' in record && isBefore(record.time, listeningSince));
         if (missed.length > 0) sink.accept(stream, missed);
       },
     });
@@ -139,7 +139,7 @@ export class Logins {
       log.debug({ err }, 'There are no login files to catch up from.');
     }
     await files.close();
-    this.#remember({ timeMs: clock.now().getTime() });
+    this.#remember({ timeMs: laterOf(clock.now().getTime(), this.#checkpoint, clock.now()) });
   }
 
   #openFiles(sink: StreamSink): LoginFiles {
@@ -152,7 +152,7 @@ export class Logins {
     const last = logins.at(-1);
     if (last === undefined) return;
     this.#parts.sink.accept('logins', logins);
-    this.#remember({ timeMs: Math.max(last.time.getTime(), this.#checkpoint?.timeMs ?? 0) });
+    this.#remember({ timeMs: laterOf(last.time.getTime(), this.#checkpoint, this.#parts.clock.now()) });
   }
 
   #remember(checkpoint: LoginCheckpoint): void {
@@ -164,3 +164,12 @@ export class Logins {
     }
   }
 }
+
+/** Whether something happened before `instant`; while the clock isn't set, whatever has a time of a clock that was. */
+const isBefore = (time: Date, instant: Date): boolean => time < instant || (!isPlausible(instant) && isPlausible(time));
+
+/** What has been told stays told, except by a clock that was ahead. */
+const laterOf = (timeMs: number, known: LoginCheckpoint | undefined, now: Date): number => {
+  const before = known?.timeMs ?? 0;
+  return before > now.getTime() && isPlausible(now) ? timeMs : Math.max(timeMs, before);
+};

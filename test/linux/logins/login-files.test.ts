@@ -281,6 +281,18 @@ describe('the login files', () => {
       }
     });
 
+    it('do not believe that logins to come have been told: the clock was ahead', async () => {
+      for (const [today, until] of [
+        ['2026-03-01T12:00:00Z', '2026-03-01T12:00:00Z'],
+        ['1970-01-01T00:01:00Z', '2036-03-01T12:00:00Z'], // now it is the clock that can't be believed
+      ] as const) {
+        clock.setSystemTime(new Date(today));
+        open({ timeMs: Date.parse('2036-03-01T12:00:00Z') });
+        assert.equal(checkpoint?.timeMs, Date.parse(until));
+        await close();
+      }
+    });
+
     it('go by the place, not by the time: the clock may have been set back', async () => {
       open();
       write();
