@@ -24,6 +24,7 @@ import { EventQueues } from './pipeline/queue.ts';
 import { Snapshots } from './pipeline/snapshots.ts';
 import { Statistics } from './pipeline/statistics.ts';
 import { Triggers } from './pipeline/triggers.ts';
+import { UnsetClock } from './pipeline/unset-clock.ts';
 import { ReportedStatus } from './reported-status.ts';
 import { localStatus, type Observed } from './status.ts';
 import { VERSION } from './version.ts';
@@ -60,6 +61,8 @@ export function agent(
     log: log.child({ part: 'queues' }),
     changed: () => twin.changed(),
   });
+  const unsetClock = new UnsetClock({ clock, log: log.child({ part: 'clock' }), bootId: bootId ?? randomUUID() });
+  const timed = unsetClock.around(queues);
   const hub = new AzureHubClient({
     identity,
     ...local.hub,
@@ -68,7 +71,7 @@ export function agent(
     log: log.child({ part: 'hub' }),
   });
   const publisher = new Publisher({
-    queues,
+    queues: timed,
     hub,
     settings,
     sender,
@@ -86,7 +89,7 @@ export function agent(
   const aggregator = new Aggregator({
     directory: state('aggregates'),
     settings,
-    queues,
+    queues: timed,
     clock,
     log: log.child({ part: 'aggregator' }),
   });
@@ -95,8 +98,8 @@ export function agent(
     collectors,
     settings,
     lookups: linux.lookups,
-    aggregator,
-    queues,
+    aggregator: unsetClock.before(aggregator),
+    queues: timed,
     origin: `${sender.id} ${bootId ?? ''}`,
     log: log.child({ part: 'triggers' }),
   });
@@ -115,7 +118,7 @@ export function agent(
     collectors,
     sources: { ...linux.snapshots, statistics: statistics.source },
     settings,
-    queues,
+    queues: timed,
     clock,
     log: log.child({ part: 'snapshots' }),
     changed: () => twin.changed(),
@@ -125,7 +128,7 @@ export function agent(
   const observed: Observed = {
     version: VERSION,
     agentId: sender.id,
-    startedAt: clock.now(),
+    startedAt: () => unsetClock.startedAt,
     ...(bootId === undefined ? {} : { bootId }),
     stopping: () => stopping,
     collectors,
@@ -167,6 +170,7 @@ export function agent(
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
     logEvents(tap, triggers),
+    unsetClock,
     statistics.keeper(clock),
     hub, // connects, and goes on trying for ever, in the background
     twin, // desired in, reported out

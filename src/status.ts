@@ -68,7 +68,7 @@ interface EventBooks {
 export interface Observed {
   readonly version: string;
   readonly agentId: string;
-  readonly startedAt: Date;
+  readonly startedAt: () => Date;
   readonly bootId?: string;
   readonly stopping: () => boolean;
   readonly collectors: readonly Collector[];
@@ -99,7 +99,7 @@ export function localStatus(observed: Observed): LocalStatus {
     version: observed.version,
     agentId: observed.agentId,
     state: observed.stopping() ? 'stopping' : troubled ? 'degraded' : 'running',
-    startedAt: observed.startedAt.toISOString(),
+    startedAt: observed.startedAt().toISOString(),
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),
     configuration,
     collectors,

@@ -83,7 +83,7 @@ describe('the status', () => {
     observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
-      startedAt: TIME,
+      startedAt: () => TIME,
       bootId: '11111111-2222-3333-4444-555555555555',
       stopping: () => stopping,
       collectors,

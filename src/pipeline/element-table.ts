@@ -1,5 +1,6 @@
 import type { Aggregation } from '../contract/collector.ts';
 import type { Payload } from '../contract/event.ts';
+import { MARKS } from './envelope.ts';
 
 /** Payloads that say the same, counted. */
 export interface Element {
@@ -42,7 +43,7 @@ export class ElementTable {
   constructor(rule: Aggregation<Payload>) {
     this.#rule = rule;
     [this.#first = '', ...this.#others] = rule.by;
-    this.#details = rule.details ?? [];
+    this.#details = detailsOf(rule);
   }
 
   find(payload: Payload): Element | undefined {
@@ -110,13 +111,15 @@ export function blanked(rule: Aggregation<Payload>, payload: Payload): { payload
   const { ExtraDetails: details, ...fields } = payload;
   const alike: Record<string, unknown> = { ...fields, ...blankOf(rule, payload) };
   for (const field in alike) if (alike[field] === null) delete alike[field];
-  const kept = (rule.details ?? [])
+  const kept = detailsOf(rule)
     .map((name) => [name, detail(details, name)])
     .filter(([, fact]) => fact !== undefined);
   if (kept.length > 0) alike.ExtraDetails = Object.fromEntries(kept);
   const json = JSON.stringify(alike);
   return { payload: JSON.parse(json) as Payload, bytes: Buffer.byteLength(json) };
 }
+
+const detailsOf = ({ details = [] }: Aggregation<Payload>) => [...details, ...MARKS];
 
 const NOTHING: Payload = {};
 

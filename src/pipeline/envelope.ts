@@ -3,6 +3,12 @@ import type { Collector } from '../contract/collector.ts';
 import type { Envelope, Payload } from '../contract/event.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 
+/**
+ * ExtraDetails of an element whose time was told by a clock that was not set, see unset-clock.ts. Elements that differ in
+ * them are counted apart, whatever their collector says.
+ */
+export const MARKS = ['ClockNotSet', 'BootId', 'BootTimeUtc'] as const;
+
 /** Puts payload elements into the envelope they are sent in, as of `time`. */
 export function envelope(
   { name, category, type, version }: Pick<Collector, 'name' | 'category' | 'type' | 'version'>,
@@ -42,6 +48,15 @@ export function occurrenceEvent(collector: Collector, payload: Payload, time: Da
     json: JSON.stringify(envelope(collector, [payload], time, id)),
   };
 }
+
+const HEAD = /^\{"Id":"[^"]{36}","TimestampLocal":"[^"]{29}","TimestampUTC":"([^"]{24})"/;
+
+/**
+ * The time of an event, `2024-05-01T12:00:00.000Z`, without parsing what may be long.
+ *
+ * @param json as `envelope` makes it
+ */
+export const timeIn = (json: string): string | undefined => HEAD.exec(json)?.[1];
 
 /**
  * RFC 3339 with the offset that the device's zone has at that instant, `2024-05-01T14:00:00.000+02:00`.

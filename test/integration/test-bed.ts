@@ -230,7 +230,9 @@ export class AgentProcess {
       }
       await systemClock.sleep(milliseconds(50));
     }
-    throw new Error(`the agent's status never came to be as wanted; last: ${JSON.stringify(last)}`);
+    throw new Error(
+      `the agent's status never came to be as wanted; last: ${JSON.stringify(last)}; log:\n${this.output}`,
+    );
   }
 
   /** Ends it, whatever state it is in. */

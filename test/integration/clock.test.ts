@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import { days, minutes, seconds } from '../../src/base/duration.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import { assertClosed, TestBed } from './test-bed.ts';
+
+const MODULE = new URL('./shifted-clock.js', import.meta.url).href;
+const TEN_YEARS = days(3_652);
+
+describe('The agent, when its clock is wrong', function () {
+  this.timeout(90_000);
+  let bed: TestBed;
+
+  beforeEach(async () => {
+    bed = await TestBed.open();
+  });
+  afterEach(() => bed.close());
+
+  const now = () => systemClock.now().getTime();
+  const setClock = (shift: number) => bed.write('clock', String(shift));
+  const startAgent = (shift: number) =>
+    bed.startAgent({ options: ['--import', MODULE], environment: { SHIFTED_CLOCK: setClock(shift) } });
+  const details = ({ Payload: [element] }: Envelope) => (element?.ExtraDetails ?? {}) as Record<string, string>;
+
+  it('and says 1970 at boot: collects, asks for the clock, and sends everything with right times once it is set', async () => {
+    const startedAt = now();
+    const agent = startAgent(minutes(1) - startedAt);
+    const { hub } = await agent.waitForStatus((status) => status.hub.state === 'refused', seconds(60));
+    assert.match(hub.remedy ?? '', /^Set the device's clock \(it says 1970-01-01T/);
+    await agent.waitForLog(({ msg }) => msg.startsWith('The clock is not set'));
+    await agent.waitForStatus(({ collectors }) => collectors.SystemInformation?.lastRunAt !== undefined);
+    assert.equal(bed.hub.messages.length, 0);
+
+    setClock(0);
+    const wanted = ['SystemInformation', 'LocalUsers', 'DroppedEventsStatistics'];
+    await bed.waitForEvents(() => wanted.every((name) => bed.events(name).length > 0), seconds(60));
+    for (const event of bed.events()) {
+      const time = Date.parse(event.TimestampUTC);
+      // An empty snapshot has no element that could be marked, so that its time can't be put right.
+      if (event.IsEmpty) continue;
+      assert.ok(time >= startedAt - 1_000 && time <= now(), `${event.Name} of ${event.TimestampUTC}`);
+    }
+    for (const name of wanted) {
+      const [event] = bed.events(name);
+      assert.ok(event);
+      assert.equal(details(event).ClockNotSet, 'true');
+      const shift = Number(details(event).TimeCorrectedBySeconds) * 1_000 - (startedAt - minutes(1));
+      assert.ok(Math.abs(shift) < 1_000, `wrong by ${shift} ms`);
+    }
+    const status = await agent.status();
+    assert.ok(Math.abs(Date.parse(status.startedAt) - startedAt) < 20_000, status.startedAt);
+    assert.ok(Date.parse(status.credential.expiresAt ?? '') > now());
+    assertClosed(status);
+  });
+
+  it('and is set back and on by ten years: stays connected, and goes on sending', async () => {
+    const agent = startAgent(0);
+    await agent.waitForStatus((status) => status.hub.state === 'connected');
+    const connections = bed.hub.connections.length;
+    /** The time of an event that is made while the clock is wrong by so much. */
+    const eventAt = async (shift: number) => {
+      const before = bed.events('ConfigurationError').length;
+      setClock(shift);
+      await systemClock.sleep(seconds(1)); // until the agent has looked
+      bed.desire({ snapshotFrequency: { value: `${shift} ms is no frequency` } });
+      await bed.waitForEvents(() => bed.events('ConfigurationError').length > before);
+      const event = bed.events('ConfigurationError').at(-1);
+      assert.ok(event);
+      return { wrongBy: Math.round((Date.parse(event.TimestampUTC) - now()) / 60_000), details: details(event) };
+    };
+    const back = await eventAt(-TEN_YEARS);
+    assert.equal(back.wrongBy, -TEN_YEARS / 60_000);
+    assert.equal(back.details.ClockNotSet, 'true');
+    const on = await eventAt(TEN_YEARS);
+    assert.equal(on.wrongBy, TEN_YEARS / 60_000);
+    assert.deepEqual((await eventAt(0)).details, {});
+    assert.equal(bed.hub.connections.length, connections);
+    assertClosed(await agent.status());
+  });
+});

@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs';
+
+/**
+ * Preloaded into an agent (`node --import`), sets its wall clock: by as many milliseconds as the file named by
+ * SHIFTED_CLOCK says, which may change at any time. Monotonic time and timers stay as they are; so does what OpenSSL
+ * takes for the time when it looks at certificates.
+ */
+const file = process.env.SHIFTED_CLOCK ?? '';
+const RealDate = Date;
+let shift = 0;
+
+const look = () => {
+  shift = Number(readFileSync(file, 'utf8'));
+};
+look();
+setInterval(look, 20).unref();
+
+class ShiftedDate extends RealDate {
+  constructor(...given: unknown[]) {
+    if (given.length === 0) super(RealDate.now() + shift);
+    else super(...(given as [number]));
+  }
+
+  static override now = () => RealDate.now() + shift;
+}
+globalThis.Date = ShiftedDate as DateConstructor;
