@@ -18,7 +18,9 @@ import { TwinSync } from './hub/twin-sync.ts';
 import { LinuxEvents } from './linux/events.ts';
 import { lockFile } from './linux/file-lock.ts';
 import { linuxSources } from './linux/sources.ts';
+import { trimHeap } from './linux/system-calls.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
+import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
 import { Publisher } from './pipeline/publisher.ts';
 import { EventQueues } from './pipeline/queue.ts';
 import { Snapshots } from './pipeline/snapshots.ts';
@@ -94,6 +96,22 @@ export function agent(
     log: log.child({ part: 'aggregator' }),
   });
   const linux = linuxSources({ hostRoot: local.hostRoot, clock });
+  const memory = new MemoryLimit({
+    budgetInMegabytes: local.memoryBudgetInMegabytes,
+    resident: () => process.memoryUsage.rss(),
+    relieve: () => {
+      aggregator.flush();
+      collectGarbage();
+      trimHeap();
+    },
+    clock,
+    log: log.child({ part: 'memory' }),
+    changed: () => {
+      snapshots.catchUp();
+      twin.changed();
+    },
+  });
+  const leavesOut: MemoryLimit['leavesOut'] = (...what) => memory.leavesOut(...what);
   const triggers = new Triggers({
     collectors,
     settings,
@@ -101,6 +119,7 @@ export function agent(
     aggregator: unsetClock.before(aggregator),
     queues: timed,
     origin: `${sender.id} ${bootId ?? ''}`,
+    leavesOut,
     log: log.child({ part: 'triggers' }),
   });
   const linuxEvents = new LinuxEvents({
@@ -119,6 +138,7 @@ export function agent(
     sources: { ...linux.snapshots, statistics: statistics.source },
     settings,
     queues: timed,
+    leavesOut,
     clock,
     log: log.child({ part: 'snapshots' }),
     changed: () => twin.changed(),
@@ -139,6 +159,7 @@ export function agent(
     queues,
     aggregator,
     sent: () => publisher.sent(),
+    memory,
     hub: () => hub.status(),
   };
   const reported = new ReportedStatus({
@@ -177,6 +198,7 @@ export function agent(
     reported,
     publisher,
     aggregator,
+    memory,
     snapshots, // Periodic collectors
     linuxEvents, // Triggered collectors
     endOfRun(() => {

@@ -55,7 +55,7 @@ export class ReportedStatus implements Service {
 
   /** What reported should say now. */
   current(): SecurityAgentStatus {
-    const { hub: _hub, events: _events, queues: _queues, messages: _messages, ...status } = localStatus(this.#observed);
+    const { hub, events, queues, messages, memory, ...status } = localStatus(this.#observed);
     this.#figures ??= { delivery: status.delivery, credential: status.credential };
     const collectors = Object.entries(status.collectors).map(([name, { lastRunAt, ...collector }]) => {
       if (lastRunAt === undefined) return [name, collector];

@@ -6,6 +6,7 @@ import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
+import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
 import type { Sent } from './pipeline/publisher.ts';
 import type { EventQueues } from './pipeline/queue.ts';
 import type { LastRun } from './pipeline/snapshots.ts';
@@ -54,6 +55,7 @@ export interface LocalStatus extends SecurityAgentStatus {
   readonly events: Readonly<Record<string, EventBooks>>;
   readonly queues: Readonly<Record<QueueName, Totals>>;
   readonly messages: MessageStatistics;
+  readonly memory: MemoryUse;
 }
 
 interface EventBooks {
@@ -80,6 +82,7 @@ export interface Observed {
   readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
+  readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly hub: () => HubStatus;
 }
 
@@ -89,10 +92,12 @@ export function localStatus(observed: Observed): LocalStatus {
   const configuration = observed.configuration();
   const hub = observed.hub();
   const store = observed.queues.store();
+  const memory = observed.memory.use();
   const troubled =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
     store.place === 'memory' ||
+    memory.isOver ||
     hub.state === 'refused';
   const { kind, expiresAt } = hub.credential;
   return {
@@ -112,12 +117,20 @@ export function localStatus(observed: Observed): LocalStatus {
     },
     events: books(observed),
     messages: messagesOf(observed.sent()),
+    memory,
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
   };
 }
 
 function collectorStatus(collector: Collector, observed: Observed): CollectorStatus {
-  if (observed.settings().priorities[collector.name] === 'Off') return { state: 'off' };
+  const priority = observed.settings().priorities[collector.name] ?? 'Off';
+  if (priority === 'Off') return { state: 'off' };
+  const status = standing(collector, observed);
+  const reason = observed.memory.leavesOut(collector, priority);
+  return reason === undefined || status.state === 'unavailable' ? status : { ...status, state: 'degraded', reason };
+}
+
+function standing(collector: Collector, observed: Observed): CollectorStatus {
   if (collector.category === 'Triggered') return observed.streams(Object.keys(collector.from) as (keyof Streams)[]);
   const run = observed.lastRun(collector.name);
   if (run === undefined) return { state: 'on' };

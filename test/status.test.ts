@@ -11,7 +11,8 @@ import { collectors } from '../src/collectors/index.ts';
 import { LiveSettings } from '../src/config/settings.ts';
 import { readTwin, twinProperties } from '../src/config/twin.ts';
 import type { ConfigurationState } from '../src/config/twin-configuration.ts';
-import type { Payload } from '../src/contract/event.ts';
+import type { Collector } from '../src/contract/collector.ts';
+import type { Payload, Priority } from '../src/contract/event.ts';
 import type { HubStatus } from '../src/contract/hub.ts';
 import type { Settings } from '../src/contract/settings.ts';
 import type { SourceStatus } from '../src/contract/sources.ts';
@@ -53,6 +54,9 @@ describe('the status', () => {
   let hub: HubStatus;
   let stopping: boolean;
   let observed: Observed;
+  let isOver: boolean;
+  const leavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) =>
+    isOver && collector.type === 'Security' && priority === 'Low' ? 'Left out.' : undefined;
 
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'vakt-status-'));
@@ -80,10 +84,12 @@ describe('the status', () => {
     sent = { sent: 0, under4KB: 0, failed: 0 };
     hub = { state: 'connected', credential: { kind: 'moduleKey' } };
     stopping = false;
+    isOver = false;
     observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
       startedAt: () => TIME,
+      memory: { use: () => ({ residentBytes: 70e6, budgetBytes: 100e6, isOver }), leavesOut },
       bootId: '11111111-2222-3333-4444-555555555555',
       stopping: () => stopping,
       collectors,
@@ -100,6 +106,20 @@ describe('the status', () => {
   afterEach(async () => {
     await queues.stop();
     rmSync(folder, { recursive: true });
+  });
+
+  it('says of each collector that it is left out for want of memory, unless it could not work at all', () => {
+    isOver = true;
+    lastRuns.SystemInformation = { at: TIME, problem: 'no file' };
+    const { state, memory, collectors: all } = localStatus(observed);
+    assert.equal(state, 'degraded');
+    assert.deepEqual(memory, { residentBytes: 70e6, budgetBytes: 100e6, isOver: true });
+    assert.deepEqual(all.ProcessCreate, { state: 'degraded', source: 'auditUnicast', reason: 'Left out.' });
+    assert.equal(all.SystemInformation?.reason, 'no file');
+    assert.equal(all.DroppedEventsStatistics?.state, 'on');
+    settings.replace({ ...settings.current(), priorities: { ProcessCreate: 'High' } });
+    assert.equal(localStatus(observed).state, 'degraded');
+    assert.deepEqual(localStatus(observed).collectors.ProcessCreate, { state: 'on', source: 'auditUnicast' });
   });
 
   /** Starts of processes, a command line each. */

@@ -3,7 +3,7 @@
  * `unresolved`: what it was about had gone before it could be asked. `killed`: held in memory when the agent was killed.
  * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk was full. `expired`: it waited
  * for longer than `queueAgeLimit`. `tooLarge`: could not be made to fit a message. `refused`: the hub will never take it.
- * `corrupt`: its record on disk was damaged or gone.
+ * `corrupt`: its record on disk was damaged or gone. `memory`: left out while the agent took more memory than its budget.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -16,6 +16,7 @@ export const DROP_REASONS = [
   'tooLarge',
   'refused',
   'corrupt',
+  'memory',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

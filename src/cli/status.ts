@@ -23,7 +23,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
 }
 
 function describe(status: LocalStatus): string[] {
-  const { hub, configuration, delivery, store } = status;
+  const { hub, configuration, delivery, store, memory } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
@@ -35,6 +35,7 @@ function describe(status: LocalStatus): string[] {
         'configuration',
         `${configuration.source}${configuration.desiredVersion === undefined ? '' : `, desired version ${configuration.desiredVersion}`}`,
       ],
+      ['memory', `${inMegabytes(memory.residentBytes)} of ${inMegabytes(memory.budgetBytes)} MB`],
       ['events', describeBooks(delivery)],
       ...(store.place === 'disk'
         ? []
@@ -58,3 +59,5 @@ function describe(status: LocalStatus): string[] {
     ]),
   ];
 }
+
+const inMegabytes = (bytes: number) => Math.round(bytes / (1024 * 1024));

@@ -1,5 +1,5 @@
 import { notASetting } from './nearest-name.ts';
-import { entriesOf, isBoolean } from './schema.ts';
+import { entriesOf, isBoolean, isNumber } from './schema.ts';
 
 /** Every setting's path and the variable that sets it. */
 export function settingPaths(
@@ -26,7 +26,7 @@ export function fromEnvironment(
   const overrides = settings.flatMap(({ path, variable, schema: setting }) => {
     const text = environment[variable];
     if (text === undefined) return [];
-    return [{ path, value: isBoolean(setting) ? (BOOLEANS.get(text) ?? text) : text }];
+    return [{ path, value: meant(setting, text) }];
   });
   const known = settings.map(({ variable }) => variable);
   const unknown = Object.keys(environment)
@@ -35,7 +35,12 @@ export function fromEnvironment(
   return { overrides, unknown };
 }
 
-/** A variable can only be text. */
+/** What a variable, which can only be text, says of a setting. What it can't mean is left as it is, to be refused. */
+function meant(setting: unknown, text: string): unknown {
+  if (isBoolean(setting)) return BOOLEANS.get(text) ?? text;
+  return isNumber(setting) && /^\d{1,15}$/.test(text) ? Number(text) : text;
+}
+
 const BOOLEANS: ReadonlyMap<string, boolean> = new Map([
   ['true', true],
   ['false', false],

@@ -43,6 +43,8 @@ const DEVICE_ID = text("The device's id, as the hub knows it.");
 const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
 const KEY_FILE = path('File with the key, base64; nobody but its owner may read it.');
 
+const MEGABYTES = 'must be an integer from 48 to 4096';
+
 /** Identity kinds that the design names; those not among `BUILT` are refused with that reason. */
 const KINDS = [
   'connectionString',
@@ -114,13 +116,25 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
+  memoryBudgetInMegabytes: v.optional(
+    v.pipe(
+      v.number(MEGABYTES),
+      v.safeInteger(MEGABYTES),
+      v.minValue(48, MEGABYTES),
+      v.maxValue(4096, MEGABYTES),
+      v.description(
+        'Resident memory, of 1024 × 1024 bytes each, above which the agent leaves Low events out and counts them.',
+      ),
+    ),
+    96,
+  ),
   hostRoot: v.optional(path("Where the host's root file system is seen; another one than `/` in a container."), '/'),
   controlSocket: v.optional(path('Unix socket over which `vakt status` asks.'), '/run/vakt/control.sock'),
 });
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
 /** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
-const NOT_BUILT = ['strictStart', 'memoryBudgetInMegabytes', 'directMethods', 'hub.proxy'];
+const NOT_BUILT = ['strictStart', 'directMethods', 'hub.proxy'];
 
 /**
  * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is

@@ -31,6 +31,12 @@ export const isBoolean = (schema: unknown): boolean => {
   return node?.wrapped === undefined ? node?.type === 'boolean' : isBoolean(node.wrapped);
 };
 
+/** Whether a setting is a number. */
+export const isNumber = (schema: unknown): boolean => {
+  const node = schema as SchemaNode | undefined;
+  return node?.wrapped === undefined ? node?.type === 'number' : isNumber(node.wrapped);
+};
+
 /** Whether a setting is marked as a path of the file system. */
 export const isPath = (schema: unknown): boolean => {
   const node = schema as SchemaNode | undefined;

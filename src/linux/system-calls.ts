@@ -16,6 +16,8 @@ interface SystemCalls {
   /** See flock(2). */
   flock(fd: number, operation: number): number;
   errno(): number;
+  /** Gives freed memory back to the system, where the C library is glibc; see malloc_trim(3). */
+  mallocTrim(pad: number): number;
 }
 
 let loaded: SystemCalls | undefined;
@@ -44,6 +46,7 @@ export function systemCalls(): SystemCalls {
       },
       flock: libc.func('int flock(int, int)'),
       errno: () => koffi.errno(),
+      mallocTrim: mallocTrimOf(libc),
     };
     return loaded;
   } catch (cause) {
@@ -53,5 +56,23 @@ export function systemCalls(): SystemCalls {
       'Install the package @koromix/koffi-linux-* of this architecture beside koffi.',
       { cause },
     );
+  }
+}
+
+/** Only glibc has it. */
+function mallocTrimOf(libc: import('koffi').LibraryHandle): (pad: number) => number {
+  try {
+    return libc.func('int malloc_trim(size_t)');
+  } catch {
+    return () => 0;
+  }
+}
+
+/** Gives the system back what was freed, where that can be done. It takes some 50 ms. */
+export function trimHeap(): void {
+  try {
+    systemCalls().mallocTrim(0);
+  } catch {
+    // koffi has no binary here
   }
 }

@@ -130,6 +130,11 @@ export class Aggregator implements Service {
     this.#windowLog.close();
   }
 
+  /** Closes all windows at once, as for want of memory. */
+  flush(): void {
+    for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
+  }
+
   /**
    * Counts one occurrence of an event that can be aggregated.
    *

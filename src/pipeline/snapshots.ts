@@ -9,6 +9,7 @@ import type { Collector, PeriodicCollector } from '../contract/collector.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { SourceStatus, Sources } from '../contract/sources.ts';
 import { snapshotEvent } from './envelope.ts';
+import type { MemoryLimit } from './memory-limit.ts';
 import type { EventQueues } from './queue.ts';
 
 /** No snapshot takes anything like as long; one that does is stuck. */
@@ -29,12 +30,13 @@ export class Snapshots implements Service {
   readonly #collectors: readonly PeriodicCollector[];
   readonly #sources: Sources;
   readonly #settings: SettingsReader;
-  readonly #queues: Pick<EventQueues, 'put'>;
+  readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
+  readonly #leavesOut: MemoryLimit['leavesOut'];
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #lastRuns = new Map<string, LastRun>();
-  /** Were off when the settings last changed, and have not been run since. */
-  readonly #switchedOn = new Set<string>();
+  /** Were off when the settings last changed, or left out when it was their turn, and have not been run since. */
+  readonly #owed = new Set<string>();
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #changed: () => void;
@@ -46,7 +48,9 @@ export class Snapshots implements Service {
     collectors: readonly Collector[];
     sources: Sources;
     settings: SettingsReader;
-    queues: Pick<EventQueues, 'put'>;
+    queues: Pick<EventQueues, 'put' | 'drop'>;
+    /** Absent: none are. */
+    leavesOut?: MemoryLimit['leavesOut'];
     clock: Clock;
     log: Logger;
     /** Told after every round. */
@@ -56,11 +60,12 @@ export class Snapshots implements Service {
     this.#sources = options.sources;
     this.#settings = options.settings;
     this.#queues = options.queues;
+    this.#leavesOut = options.leavesOut ?? (() => undefined);
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed;
     options.settings.onChange((before) => {
-      for (const { name } of this.#collectors) if (before.priorities[name] === 'Off') this.#switchedOn.add(name);
+      for (const { name } of this.#collectors) if (before.priorities[name] === 'Off') this.#owed.add(name);
       this.#alarm.ring();
     });
   }
@@ -76,13 +81,18 @@ export class Snapshots implements Service {
     await this.#clock.within(seconds(2), 'the last snapshot', this.#loop).catch(() => {});
   }
 
+  /** Takes the snapshots that were left out. To be called when that may have ended. */
+  catchUp(): void {
+    this.#alarm.ring();
+  }
+
   lastRun(event: string): LastRun | undefined {
     return this.#lastRuns.get(event);
   }
 
   /**
    * Takes a round when it is due, measured from the last one's beginning by the frequency now in force; else sleeps. A
-   * collector that is switched on meanwhile runs at once: a round may be half a day away.
+   * collector that is switched on meanwhile, or needn't be left out any more, runs at once: a round may be half a day away.
    *
    * A round that throws has begun all the same, so that a defect doesn't make rounds come by the second.
    */
@@ -94,22 +104,30 @@ export class Snapshots implements Service {
       return this.#round(this.#collectors, signal);
     }
     await this.#alarm.sleep(this.#clock, milliseconds(due - now), signal);
-    const switchedOn = this.#collectors.filter(({ name }) => this.#switchedOn.has(name));
-    if (switchedOn.length > 0) await this.#round(switchedOn, signal);
+    const owed = this.#collectors.filter((collector) => this.#owed.has(collector.name) && !this.#isLeftOut(collector));
+    if (owed.length > 0) await this.#round(owed, signal);
   }
 
   async #round(collectors: readonly PeriodicCollector[], signal: AbortSignal): Promise<void> {
     for (const collector of collectors) {
-      this.#switchedOn.delete(collector.name);
+      this.#owed.delete(collector.name);
       if (!signal.aborted) await this.#take(collector, signal);
     }
     this.#changed();
+  }
+
+  #isLeftOut(collector: PeriodicCollector): boolean {
+    return this.#leavesOut(collector, this.#settings.current().priorities[collector.name] ?? 'Off') !== undefined;
   }
 
   async #take(collector: PeriodicCollector, signal: AbortSignal): Promise<void> {
     const { name } = collector;
     const priority = this.#settings.current().priorities[name];
     if (priority === undefined || priority === 'Off') return;
+    if (this.#isLeftOut(collector)) {
+      this.#owed.add(name);
+      return this.#queues.drop(priority, name, 'memory', 1);
+    }
     const at = this.#clock.now();
     try {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));

@@ -7,8 +7,19 @@ import type { AuditRule, Lookups, StreamSink, Streams } from '../contract/source
 import type { OutgoingEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
+import type { MemoryLimit } from './memory-limit.ts';
 import type { EventQueues } from './queue.ts';
 import { stableId } from './stable-id.ts';
+
+type LeavesOut = MemoryLimit['leavesOut'];
+
+/** For what is only counted: nothing is looked up. */
+const NO_LOOKUPS: Lookups = {
+  userName: () => undefined,
+  containerId: () => undefined,
+  started: () => ({ containerId: undefined, sha256: undefined }),
+  interfaceName: () => undefined,
+};
 
 /** Turns what the sources read into events: each record is shown to every collector of its stream that is on. */
 export class Triggers implements StreamSink {
@@ -18,6 +29,7 @@ export class Triggers implements StreamSink {
   readonly #aggregator: Pick<Aggregator, 'add'>;
   readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
   readonly #origin: string;
+  readonly #leavesOut: LeavesOut;
   readonly #log: Logger;
   readonly #followers = new Set<(name: string, payload: Payload) => void>();
   /** What has been logged: the name of an event and what kind of trouble its records make. */
@@ -31,6 +43,8 @@ export class Triggers implements StreamSink {
     queues: Pick<EventQueues, 'put' | 'drop'>;
     /** Names this agent and this boot of its machine. */
     origin: string;
+    /** Absent: none are. */
+    leavesOut?: LeavesOut;
     log: Logger;
   }) {
     this.#collectors = options.collectors.filter((collector) => collector.category === 'Triggered');
@@ -39,6 +53,7 @@ export class Triggers implements StreamSink {
     this.#aggregator = options.aggregator;
     this.#queues = options.queues;
     this.#origin = options.origin;
+    this.#leavesOut = options.leavesOut ?? (() => undefined);
     this.#log = options.log;
   }
 
@@ -63,6 +78,10 @@ export class Triggers implements StreamSink {
       const translate = collector.from[stream];
       const priority = priorities[collector.name];
       if (translate === undefined || priority === undefined || priority === 'Off') continue;
+      if (this.#leavesOut(collector, priority) !== undefined) {
+        this.#count(collector, priority, translate, records);
+        continue;
+      }
       const aggregated = aggregation[collector.name]?.enabled === true;
       const events: OutgoingEvent[] = [];
       for (const record of records) {
@@ -106,6 +125,24 @@ export class Triggers implements StreamSink {
   #idOf({ name }: Collector, record: Streams[keyof Streams]): string | undefined {
     if (!('serial' in record) || record.serial === undefined) return undefined;
     return stableId(`${this.#origin} ${name} ${record.time.getTime()} ${record.serial}`);
+  }
+
+  /** Counts what is left out: as many as would have been collected, by the shortest way that tells. */
+  #count<R>(
+    collector: TriggeredCollector,
+    queue: QueueName,
+    translate: (record: R, look: Lookups) => unknown,
+    records: readonly R[],
+  ): void {
+    let count = 0;
+    for (const record of records) {
+      try {
+        if (translate(record, NO_LOOKUPS) !== undefined) count += 1;
+      } catch (error) {
+        this.#skip(collector, queue, error);
+      }
+    }
+    if (count > 0) this.#queues.drop(queue, collector.name, 'memory', count);
   }
 
   /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */

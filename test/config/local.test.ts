@@ -50,6 +50,7 @@ describe('readLocalSettings', () => {
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
       collectors: { loopbackConnections: false },
+      memoryBudgetInMegabytes: 96,
       hostRoot: '/',
       controlSocket: '/run/vakt/control.sock',
     });
@@ -66,6 +67,7 @@ describe('readLocalSettings', () => {
       twinObjectName: 'name',
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
       collectors: { loopbackConnections: true },
+      memoryBudgetInMegabytes: 4096,
       hostRoot: '/host',
       controlSocket: '/socket',
     };
@@ -147,6 +149,19 @@ describe('readLocalSettings', () => {
       assert.throws(() => read('yes'), /loopbackConnections must be true or false/);
     });
 
+    it('can say a number, within its range', () => {
+      const read = (value: string) =>
+        readLocalSettings(undefined, {
+          VAKT_IDENTITY__KIND: 'connectionString',
+          VAKT_IDENTITY__FILE: '/secret',
+          VAKT_MEMORY_BUDGET_IN_MEGABYTES: value,
+        });
+      assert.equal(read('48').memoryBudgetInMegabytes, 48);
+      for (const value of ['47', '4097', '96.5', '1e2', '-96', '', 'much', '9'.repeat(400)]) {
+        assert.throws(() => read(value), /memoryBudgetInMegabytes must be an integer from 48 to 4096/, value);
+      }
+    });
+
     it('exist for every setting, under a name of its own', () => {
       const variables = settingPaths(LocalSettings).map(({ variable }) => variable);
       assert.deepEqual(variables, [
@@ -167,6 +182,7 @@ describe('readLocalSettings', () => {
         'VAKT_LOGGING__LEVEL',
         'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
         'VAKT_COLLECTORS__LOOPBACK_CONNECTIONS',
+        'VAKT_MEMORY_BUDGET_IN_MEGABYTES',
         'VAKT_HOST_ROOT',
         'VAKT_CONTROL_SOCKET',
       ]);
@@ -246,7 +262,6 @@ describe('readLocalSettings', () => {
       [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
       [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
       [`${IDENTITY}, "strictStart": false`, 'strictStart'],
-      [`${IDENTITY}, "memoryBudgetInMegabytes": 96`, 'memoryBudgetInMegabytes'],
       [`${IDENTITY}, "directMethods": {}`, 'directMethods'],
     ] as const) {
       it(`${what}, which is not built yet`, () => {

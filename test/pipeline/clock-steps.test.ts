@@ -77,7 +77,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
       payload: v.record(v.string(), v.unknown()),
       collect: async () => [],
     });
-    const queues = { put: () => did('a snapshot') };
+    const queues = { put: () => did('a snapshot'), drop: () => {} };
     const snapshots = new Snapshots({
       ...parts,
       collectors: [ports],

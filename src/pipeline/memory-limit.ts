@@ -1,0 +1,169 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import type { Collector } from '../contract/collector.ts';
+import type { Priority } from '../contract/event.ts';
+
+const MEGABYTE = 1024 * 1024;
+const LOOK_EVERY = seconds(1);
+/** Looks in a row that must find too much. The first of them make the agent give back what it doesn't need. */
+const LOOKS = 5;
+/** How often it gives back again while that doesn't suffice: a full collection takes some 50 ms. */
+const RELIEVE_EVERY = seconds(30);
+/** It ends when less than this part of the budget has been in use for so long. */
+const CALM = 0.9;
+const CALM_FOR = seconds(10);
+const REMIND_EVERY = minutes(60);
+
+/** What the agent takes, of what it may. */
+export interface MemoryUse {
+  readonly residentBytes: number;
+  readonly budgetBytes: number;
+  /** Whether Low events are left out on account of it. */
+  readonly isOver: boolean;
+}
+
+/**
+ * Keeps the agent's resident memory within its budget, as far as it can: above it, what isn't needed is given back; if
+ * that doesn't suffice, events of priority Low are left out, and counted as dropped.
+ *
+ * Events of priority High go on whatever happens: what they take has bounds of its own (windows, queues, caches). So do
+ * Operational events, which are few, and tell of what was lost. And it never ends by itself but by taking less: a budget
+ * below what the agent needs at rest leaves Low events out for good. That is said in the status and in the log, every
+ * hour, rather than that a limit somebody has set is given up.
+ */
+export class MemoryLimit implements Service {
+  readonly name = 'memory limit';
+  readonly #budgetBytes: number;
+  readonly #resident: () => number;
+  readonly #relieve: () => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #changed: () => void;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> = Promise.resolve();
+  #looksOver = 0;
+  #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #calmSince: Duration | undefined;
+  /** While events are left out. */
+  #spell: { readonly since: Duration; readonly reason: string; mostBytes: number; saidAt: Duration } | undefined;
+
+  constructor(options: {
+    budgetInMegabytes: number;
+    /** Resident memory in bytes; process.memoryUsage.rss. */
+    resident: () => number;
+    /** Gives back what can be made anew or is kept elsewhere. May take some 100 ms. */
+    relieve: () => void;
+    clock: Clock;
+    log: Logger;
+    /** Told when leaving out has begun or ended. */
+    changed: () => void;
+  }) {
+    this.#budgetBytes = options.budgetInMegabytes * MEGABYTE;
+    this.#resident = options.resident;
+    this.#relieve = options.relieve;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#changed = options.changed;
+  }
+
+  async start(): Promise<void> {
+    const turn = async (signal: AbortSignal) => {
+      this.#look();
+      await this.#clock.sleep(LOOK_EVERY, signal);
+    };
+    this.#loop = keepGoing(turn, { signal: this.#stop.signal, clock: this.#clock, log: this.#log });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  use(): MemoryUse {
+    return {
+      residentBytes: this.#resident(),
+      budgetBytes: this.#budgetBytes,
+      isOver: this.#spell !== undefined,
+    };
+  }
+
+  /** Why the events of a collector are left out now; `undefined` when they aren't. */
+  leavesOut({ type }: Pick<Collector, 'type'>, priority: Priority): string | undefined {
+    return priority === 'Low' && type !== 'Operational' ? this.#spell?.reason : undefined;
+  }
+
+  #look(): void {
+    const bytes = this.#resident();
+    const now = this.#clock.monotonic();
+    if (bytes > this.#budgetBytes) this.#isOver(bytes, now);
+    else {
+      this.#looksOver = 0;
+      this.#isWithin(bytes, now);
+    }
+  }
+
+  #isOver(bytes: number, now: Duration): void {
+    this.#looksOver += 1;
+    this.#calmSince = undefined;
+    if (this.#spell === undefined && this.#looksOver >= LOOKS) this.#begin(bytes, now);
+    else if (this.#spell === undefined || now - this.#relievedAt >= RELIEVE_EVERY) {
+      this.#relievedAt = now;
+      this.#relieve();
+    }
+    if (this.#spell === undefined) return;
+    this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);
+    if (now - this.#spell.saidAt < REMIND_EVERY) return;
+    this.#spell.saidAt = now;
+    this.#say('warn', bytes, 'Still takes more memory than its budget; Low events are left out and counted.');
+  }
+
+  #isWithin(bytes: number, now: Duration): void {
+    if (this.#spell === undefined) return;
+    this.#calmSince = bytes < CALM * this.#budgetBytes ? (this.#calmSince ?? now) : undefined;
+    if (this.#calmSince !== undefined && now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
+  }
+
+  #begin(bytes: number, now: Duration): void {
+    // Said first: the line may become a Low event itself.
+    this.#say('warn', bytes, 'Takes more memory than its budget; Low events are left out and counted.');
+    const reason =
+      `Left out since the agent takes ${inMegabytes(bytes)} MB of memory, more than its budget of ` +
+      `${inMegabytes(this.#budgetBytes)}: raise memoryBudgetInMegabytes, or let the module twin ask for less.`;
+    this.#spell = { since: now, reason, mostBytes: bytes, saidAt: now };
+    this.#changed();
+  }
+
+  #end(bytes: number, now: Duration): void {
+    const { since = now, mostBytes = bytes } = this.#spell ?? {};
+    this.#spell = undefined;
+    this.#calmSince = undefined;
+    const figures = { lastedMs: now - since, mostBytes };
+    this.#say('info', bytes, 'Is within its memory budget again; Low events are collected again.', figures);
+    this.#changed();
+  }
+
+  #say(level: 'info' | 'warn', residentBytes: number, what: string, figures: object = {}): void {
+    this.#log[level]({ residentBytes, budgetBytes: this.#budgetBytes, ...figures }, what);
+  }
+}
+
+const inMegabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
+
+let collect: (() => void) | undefined;
+
+/**
+ * Has V8 collect all garbage now. By itself it lets freed memory lie until it needs some: 200 MB of garbage were still
+ * resident after 5 s of rest, 92 MB were left 1.5 s after this.
+ */
+export function collectGarbage(): void {
+  if (collect === undefined) {
+    setFlagsFromString('--expose-gc'); // for contexts made from now on
+    collect = runInNewContext('gc') as () => void;
+  }
+  collect();
+}

@@ -1,0 +1,256 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import type { LiveSettings } from '../../src/config/settings.ts';
+import { MalformedRecordError, periodic, triggered } from '../../src/contract/collector.ts';
+import type { Sources } from '../../src/contract/sources.ts';
+import { collectGarbage, MemoryLimit } from '../../src/pipeline/memory-limit.ts';
+import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { Triggers } from '../../src/pipeline/triggers.ts';
+import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+
+const MB = 1024 * 1024;
+const declared = { type: 'Security', priority: 'Low', version: '1.0', summary: '', source: '' } as const;
+const payload = v.record(v.string(), v.unknown());
+
+describe('MemoryLimit', () => {
+  let time: sinon.SinonFakeTimers;
+  let megabytes: number;
+  let limit: MemoryLimit;
+  let relieve: sinon.SinonStub<[], void>;
+  let changed: sinon.SinonStub<[], void>;
+  let logged: LogLine[];
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers();
+    megabytes = 70;
+    relieve = sinon.stub();
+    changed = sinon.stub();
+    logged = [];
+    limit = new MemoryLimit({
+      budgetInMegabytes: 96,
+      resident: () => megabytes * MB,
+      relieve,
+      clock: systemClock,
+      log: quietLog(logged),
+      changed,
+    });
+    await limit.start();
+  });
+  afterEach(async () => {
+    await limit.stop();
+    time.restore();
+  });
+
+  const security = { type: 'Security' } as const;
+  const isShedding = () => limit.leavesOut(security, 'Low') !== undefined;
+
+  it('has nothing to say below the budget', async () => {
+    megabytes = 96;
+    await time.tickAsync(hours(1));
+    assert.equal(isShedding(), false);
+    assert.equal(relieve.callCount, 0);
+    assert.deepEqual(logged, []);
+    assert.deepEqual(limit.use(), { residentBytes: 96 * MB, budgetBytes: 96 * MB, isOver: false });
+  });
+
+  it('first gives back what is not needed, and leaves nothing out when that suffices', async () => {
+    relieve.onCall(1).callsFake(() => {
+      megabytes = 80;
+    });
+    megabytes = 130;
+    await time.tickAsync(minutes(1));
+    assert.equal(relieve.callCount, 2);
+    assert.equal(isShedding(), false);
+    assert.deepEqual(logged, []);
+  });
+
+  it('leaves out Low events when it takes too much for five seconds, and says so once', async () => {
+    megabytes = 101;
+    await time.tickAsync(seconds(4));
+    assert.equal(isShedding(), false);
+    await time.tickAsync(seconds(1));
+    assert.match(limit.leavesOut(security, 'Low') ?? '', /takes 101 MB of memory, more than its budget of 96: raise/);
+    assert.equal(limit.leavesOut(security, 'High'), undefined);
+    assert.equal(limit.leavesOut({ type: 'Diagnostic' }, 'Low'), limit.leavesOut(security, 'Low'));
+    assert.equal(limit.leavesOut({ type: 'Operational' }, 'Low'), undefined);
+    assert.equal(limit.use().isOver, true);
+    megabytes = 150;
+    await time.tickAsync(minutes(30));
+    assert.equal(logged.length, 1);
+    assert.equal(logged[0]?.level, 'warn');
+    assert.equal(changed.callCount, 1);
+    assert.match(limit.leavesOut(security, 'Low') ?? '', /101 MB/, 'the reason is reported, and each change costs');
+  });
+
+  it('goes on giving back, but not all the time', async () => {
+    megabytes = 101;
+    await time.tickAsync(seconds(5));
+    relieve.resetHistory();
+    await time.tickAsync(minutes(10));
+    assert.ok(relieve.callCount >= 19 && relieve.callCount <= 21, `${relieve.callCount} times`);
+  });
+
+  it('ends when it has taken less than nine tenths for ten seconds, and says for how long it was', async () => {
+    megabytes = 101;
+    await time.tickAsync(minutes(1));
+    megabytes = 90; // between the two: stays as it is
+    await time.tickAsync(minutes(10));
+    assert.equal(isShedding(), true);
+    megabytes = 80;
+    await time.tickAsync(seconds(5));
+    megabytes = 90;
+    await time.tickAsync(seconds(5));
+    megabytes = 80;
+    await time.tickAsync(seconds(10));
+    assert.equal(isShedding(), true);
+    await time.tickAsync(seconds(1));
+    assert.equal(isShedding(), false);
+    assert.equal(changed.callCount, 2);
+    assert.deepEqual(
+      logged.map(({ level }) => level),
+      ['warn', 'info'],
+    );
+    megabytes = 101;
+    await time.tickAsync(seconds(6));
+    assert.equal(isShedding(), true, 'and begins again');
+  });
+
+  it('never gives up a budget that is too small, and says so again every hour', async () => {
+    megabytes = 101;
+    await time.tickAsync(hours(24) + minutes(1));
+    assert.equal(isShedding(), true);
+    assert.equal(logged.length, 25);
+    assert.ok(logged.every(({ level }) => level === 'warn'));
+  });
+
+  it('goes on looking when giving back fails', async () => {
+    relieve.throws(new Error('no'));
+    megabytes = 101;
+    await time.tickAsync(minutes(1));
+    assert.equal(isShedding(), true);
+  });
+
+  describe('lets what is collected', () => {
+    let queues: MemoryQueues;
+    let settings: LiveSettings;
+    const leavesOut: MemoryLimit['leavesOut'] = (...what) => limit.leavesOut(...what);
+
+    beforeEach(() => {
+      queues = new MemoryQueues();
+      settings = liveSettings({
+        snapshotFrequency: hours(13),
+        priorities: { Starts: 'Low', Logins: 'High', Ports: 'Low', Statistics: 'Low' },
+      });
+    });
+
+    it('be counted by its name, without looking anything up', async () => {
+      const starts = triggered({
+        ...declared,
+        payload,
+        name: 'Starts',
+        from: {
+          audit: ({ syscall, argv }, look) => {
+            if (argv === undefined) throw new MalformedRecordError('no argv');
+            return syscall === 'execve' ? { Text: `${look.userName(0)}` } : undefined;
+          },
+        },
+      });
+      const logins = triggered({ ...declared, payload, name: 'Logins', from: { audit: () => ({ Text: 'login' }) } });
+      const userName = sinon.stub().returns('root');
+      const triggers = new Triggers({
+        origin: 'test',
+        collectors: [starts, logins],
+        settings,
+        lookups: {
+          userName,
+          containerId: () => undefined,
+          started: () => ({ containerId: undefined, sha256: undefined }),
+          interfaceName: () => undefined,
+        },
+        aggregator: { add: () => assert.fail('nothing is aggregated') },
+        queues,
+        leavesOut,
+        log: quietLog(),
+      });
+      const record = { time: new Date(), serial: 1, success: true, fields: {} };
+      const records = [
+        { ...record, syscall: 'execve', argv: ['ls'] },
+        { ...record, syscall: 'execve', argv: ['id'] },
+        { ...record, syscall: 'connect', argv: [] },
+        { ...record, syscall: 'execve' },
+      ];
+      megabytes = 101;
+      await time.tickAsync(seconds(5));
+      triggers.accept('audit', records);
+      assert.equal(userName.callCount, 0);
+      assert.deepEqual(queues.dropped, [
+        ['Low', 'Starts', 'malformed', 1],
+        ['Low', 'Starts', 'memory', 2],
+      ]);
+      assert.deepEqual([queues.put_.Low.length, queues.put_.High.length], [0, 4]);
+      megabytes = 70;
+      await time.tickAsync(seconds(15));
+      triggers.accept('audit', records);
+      assert.equal(queues.put_.Low.length, 2);
+    });
+
+    it('be taken later, when it is a snapshot', async () => {
+      const collect = sinon.stub().resolves([{ Port: 22 }]);
+      const ports = periodic({ ...declared, payload, name: 'Ports', collect });
+      const statistics = periodic({
+        ...declared,
+        payload,
+        type: 'Operational',
+        name: 'Statistics',
+        collect: async () => [{ Dropped: 1 }],
+      });
+      megabytes = 101;
+      await time.tickAsync(seconds(5));
+      const snapshots = new Snapshots({
+        collectors: [ports, statistics],
+        sources: {} as Sources,
+        settings,
+        queues,
+        leavesOut,
+        clock: systemClock,
+        log: quietLog(),
+        changed: () => {},
+      });
+      changed.callsFake(() => snapshots.catchUp());
+      await snapshots.start();
+      await time.tickAsync(minutes(1));
+      assert.equal(collect.callCount, 0);
+      assert.deepEqual(queues.dropped, [['Low', 'Ports', 'memory', 1]]);
+      assert.deepEqual(
+        queues.put_.Low.map(({ name }) => name),
+        ['Statistics'],
+      );
+      settings.replace({ ...settings.current(), maxMessageSizeInBytes: 9_000 }); // wakes it up
+      await time.tickAsync(minutes(1));
+      assert.equal(queues.dropped.length, 1);
+      megabytes = 70;
+      await time.tickAsync(seconds(15));
+      assert.equal(collect.callCount, 1);
+      assert.deepEqual(
+        queues.put_.Low.map(({ name }) => name),
+        ['Statistics', 'Ports'],
+      );
+      const stopped = snapshots.stop();
+      await time.tickAsync(seconds(3));
+      await stopped;
+    });
+  });
+});
+
+describe('collectGarbage', () => {
+  it('collects what only a weak reference holds', async () => {
+    const weak = new WeakRef({});
+    await new Promise((resolve) => setImmediate(resolve)); // within a turn it can't be collected
+    collectGarbage();
+    assert.equal(weak.deref(), undefined);
+  });
+});
