@@ -75,7 +75,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
   'time is read and waited for only in base/clock.ts': (file) =>
     found(
       file,
-      /\bset(?:Timeout|Interval)\b|\bDate\.now\b|\bperformance\.now\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]|\bnew Date\(\s*\)|\bhrtime\b/g,
+      /(?<!\bmqttBase\.)\bset(?:Timeout|Interval)\b|\bDate\.now\b|\bperformance\.now\b|\bAbortSignal\.timeout\b|['"](?:node:)?timers(?:\/promises)?['"]|\bnew Date\(\s*\)|\bhrtime\b/g,
       inFile('src/base/clock.ts'),
     ),
 
@@ -154,6 +154,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/base/clock.ts': 'setTimeout(ring, Date.now());',
       'src/hub/a.ts': '/* setTimeout is for the clock */ const then = new Date(5);',
+      'src/hub/b.ts': 'mqttBase.setTimeout(60);', // a limit of the SDK's, and no timer
     },
   },
   'only hub/ names the Azure SDK and MQTT': {

@@ -78,9 +78,9 @@ export class Session {
     const expiry = new Date(clock.now().getTime() + TOKEN_LIFE);
     this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
 
-    const base = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
+    const mqttBase = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
     // Its limit for an acknowledgement, 30 s by the wall clock, would end what ours allows, and go off when that is set.
-    base.setTimeout(Number.MAX_SAFE_INTEGER);
+    mqttBase.setTimeout(Number.MAX_SAFE_INTEGER);
     const credentials = {
       host: hostName,
       deviceId,
@@ -88,7 +88,7 @@ export class Session {
       ...(gatewayHostName === undefined ? {} : { gatewayHostName }),
       sharedAccessSignature: this.#token.text,
     };
-    this.#transport = new Mqtt(new OneToken(credentials) as unknown as AuthenticationProvider, base);
+    this.#transport = new Mqtt(new OneToken(credentials) as unknown as AuthenticationProvider, mqttBase);
     // Otherwise the SDK runs lsb_release in a shell to tell the hub about this system (getos 3).
     Object.assign(this.#transport, { _userAgentString: productInfo });
     this.#client = new device.ModuleClient(this.#transport, undefined as never); // no method client: none is invoked
