@@ -33,6 +33,8 @@ type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'
 interface InHand {
   readonly pack: Pack;
   readonly markingsLeft: readonly Marking[];
+  /** Made as its queue's turn came, and not to find an event that ends the connection. */
+  readonly isUsual: boolean;
 }
 
 /** What has been sent since the agent started. */
@@ -126,8 +128,9 @@ export class Publisher implements Service {
 
   async #turn(signal: AbortSignal): Promise<void> {
     try {
-      const { queue, wait } = this.#next();
+      const { queue, wait, once } = this.#next();
       if (queue === undefined) await this.#alarm.sleep(this.#clock, wait, signal);
+      else if (once) await this.#sendSpaced(queue, signal);
       else await this.#drain(queue, signal);
     } catch (error) {
       this.#giveBack();
@@ -147,15 +150,17 @@ export class Publisher implements Service {
     }
   }
 
-  /** The queue whose turn it is, or how long until one's turn comes. */
-  #next(): { queue?: QueueName; wait: Duration } {
+  /** The queue whose turn it is, perhaps for one message only, or how long until one's turn comes. */
+  #next(): { queue?: QueueName; wait: Duration; once?: boolean } {
     const settings = this.#settings.current();
     const now = this.#clock.monotonic();
     if (this.#hub.status().state !== 'connected') return { wait: minutes(1) };
     const { left } = this.#patience;
     if (left > 0) return { wait: milliseconds(Math.min(left, hours(1))) };
-    const begun = this.#inHand?.pack.shares[0]?.queue ?? this.#suspicion.next({ trials: true })?.queue;
-    if (begun !== undefined) return { queue: begun, wait: milliseconds(0) };
+    const begun = this.#inHand?.pack.shares[0];
+    if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inHand?.isUsual };
+    const inQuestion = this.#suspicion.next({ trials: true });
+    if (inQuestion !== undefined) return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
     let wait: number = hours(1);
     for (const queue of QUEUES) {
       const { events, bytes, passedOver } = this.#waiting(queue);
@@ -172,16 +177,21 @@ export class Publisher implements Service {
 
   /** Sends until what waits in `queue` now is gone, or until something keeps the hub from taking it. */
   async #drain(queue: QueueName, signal: AbortSignal): Promise<void> {
-    let left = Math.max(1, this.#waiting(queue).events);
+    let left = this.#queues.waiting(queue).events;
     this.#lastSend[queue] = this.#clock.monotonic();
     while (left > 0 && !signal.aborted) {
       const before = this.#queues.waiting(queue).events;
-      const spaced = this.#clock.sleep(SPACING, signal);
-      const goOn = await this.#sendOne(queue);
-      await spaced; // also after a failure, so that nothing that goes wrong at once makes this loop spin
-      if (!goOn) return;
+      if (!(await this.#sendSpaced(queue, signal))) return;
       if (this.#inHand === undefined) left -= Math.max(1, before - this.#queues.waiting(queue).events);
     }
+  }
+
+  /** Also after a failure, so that nothing that goes wrong at once makes a loop spin. */
+  async #sendSpaced(queue: QueueName, signal: AbortSignal): Promise<boolean> {
+    const spaced = this.#clock.sleep(SPACING, signal);
+    const goOn = await this.#sendOne(queue);
+    await spaced;
+    return goOn;
   }
 
   async #sayFarewell(): Promise<void> {
@@ -203,13 +213,13 @@ export class Publisher implements Service {
       this.#settle(this.#inHand.pack, 'kept'); // the twin has made messages smaller meanwhile
     }
     if (this.#inHand === undefined) {
-      const packed = this.#pack(queue);
+      const { packed, isUsual } = this.#pack(queue);
       if (packed === 'empty') return false;
       if ('tooLarge' in packed) {
         this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that no message can hold.');
         return this.#settle({ shares: [packed.tooLarge] }, 'tooLarge');
       }
-      this.#inHand = { pack: packed, markingsLeft: this.#markings };
+      this.#inHand = { pack: packed, markingsLeft: this.#markings, isUsual };
     }
     const { pack: inHand, markingsLeft } = this.#inHand;
     const [marking, ...others] = markingsLeft;
@@ -219,7 +229,7 @@ export class Publisher implements Service {
     if (answer.status === 'accepted') {
       this.#log.debug({ queue, events: inHand.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
       this.#accepted(sizeOf(message));
-      this.#inHand = { pack: inHand, markingsLeft: others };
+      this.#inHand = { ...this.#inHand, markingsLeft: others };
       return others.length > 0 ? true : this.#settle(inHand, 'delivered');
     }
     this.#failed(answer.error);
@@ -242,7 +252,7 @@ export class Publisher implements Service {
     const selection = inQuestion?.selection ?? { leftOut: this.#suspicion.leftOut };
     const packed = pack(this.#queues, inQuestion?.queue ?? queue, this.#sender, this.#settings.current(), selection);
     if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.nothingLeft(inQuestion);
-    return packed;
+    return { packed, isUsual: inQuestion === undefined };
   }
 
   /** What waits to be sent as usual, and how many events are passed over. */

@@ -603,6 +603,22 @@ describe('Publisher', () => {
       assert.equal(delivered(), 6);
     });
 
+    it('does not change when its queue has its turn', async () => {
+      await start({ random: () => 0.5 });
+      hangUpOn(isPoison);
+      queues.put('Low', [poison()]);
+      await pass(hours(5.5)); // found and passed over
+      put('Low');
+      for (let at = 0; at < 4.25 * 60; at += 15) {
+        put('High', 1, 7_750); // two blocks of 4 KB, so that nothing of Low is added
+        await pass(minutes(15));
+      }
+      assert.ok(hub.sent.filter(({ message }) => isPoison(message)).length > 3 + 8);
+      assert.equal(queues.settled.filter(([queue, outcome]) => queue === 'Low' && outcome === 'delivered').length, 0);
+      await pass(hours(0.5));
+      assert.equal(queues.settled.filter(([queue, outcome]) => queue === 'Low' && outcome === 'delivered').length, 1);
+    });
+
     it('is found among others of its kind', async () => {
       await start({ random: () => 0.5 });
       hangUpOn(isPoison);
