@@ -28,7 +28,7 @@
  *              caller never heard of it; the torn record is skipped. Power cut: the last unsynced second is gone, by
  *              any part. Gone before the last checkpoint that survived, it is counted as `corrupt`; behind it, nobody
  *              ever knows.
- *   roll       When a batch does not fit the newest segment, the next one is made: head, checkpoint and batch in one
+ *   roll       When a batch does not fit the newest segment, or that has taken events for a sixteenth of the age limit, the next one is made: head, checkpoint and batch in one
  *              write. Killed in it: an empty or torn file; the state is that of the segment before.
  *   settle     The outcome is booked and a checkpoint appended; then segments whose events are all done with are dead.
  *              Killed before the checkpoint: the events are sent again, with the same ids. Dead segments are deleted
@@ -44,15 +44,15 @@
  *   sync       Files are synced oldest first, then the folder, then the dead are deleted.
  *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed in it: the next open
  *              comes to the same result, since all it found out is derived from what is still there.
- *
  *   move       See below. Killed before it: what came since the disk refused is gone, and nobody ever knows, as after a
  *              power cut; what was settled since is sent again, with the same ids. Killed in it: the same for what was
  *              not moved yet, and a torn tail as after append.
  *
  * While the disk refuses to be written (it is read-only, fails, its folder is gone; but not when it is full), new segments
- * are made in memory, see fallback-files.ts. Those on disk still hold the state that would be recovered, and are deleted
- * only when the disk must have room: not before a record of what became of their events is there. When the disk takes
- * files again, the segments in memory are moved to it, oldest first, and a checkpoint follows.
+ * are made in memory, see fallback-files.ts. Those on disk still hold the state that would be recovered, and stay until a
+ * record of what became of their events is on disk, too; unless the disk must have room at once, or they are too old: a
+ * kill then has their events counted as `corrupt`. When the disk takes files again, the segments in memory are moved to
+ * it, oldest first, and a checkpoint follows.
  *
  * When a write fails, what it left is truncated away, and the state is as before it. If truncating fails too, the
  * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
