@@ -34,6 +34,7 @@ describe('A machine under load', function () {
 
   beforeEach(async () => {
     bed = await TestBed.open({ desired: AGGREGATED });
+    bed.writeConfiguration({ memoryBudgetInMegabytes: 512 }); // what is left out for want of memory is tested elsewhere
     agent = bed.startAgent();
     await agent.waitForStatus(
       ({ collectors, hub, configuration }) =>
