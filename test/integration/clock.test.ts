@@ -36,8 +36,9 @@ describe('The agent, when its clock is wrong', function () {
     await bed.waitForEvents(() => wanted.every((name) => bed.events(name).length > 0), seconds(60));
     for (const event of bed.events()) {
       const time = Date.parse(event.TimestampUTC);
-      // An empty snapshot has no element that could be marked, so that its time can't be put right.
-      if (event.IsEmpty) continue;
+      // An empty snapshot has no element that could be marked, so that its time can't be put right. Logins have the times
+      // that this machine's own files say, which others may replace meanwhile.
+      if (event.IsEmpty || event.Name === 'Login') continue;
       assert.ok(time >= startedAt - 1_000 && time <= now(), `${event.Name} of ${event.TimestampUTC}`);
     }
     for (const name of wanted) {

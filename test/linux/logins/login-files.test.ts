@@ -247,6 +247,18 @@ describe('the login files', () => {
     );
   });
 
+  it('tell nothing old at the first start either when the clock is not set', async () => {
+    write({ user: 'old' });
+    write({ user: 'eve', line: 'ssh:notty', type: 6 }, BTMP);
+    clock.setSystemTime(new Date('1970-01-01T00:01:00Z'));
+    open();
+    await turn();
+    assert.deepEqual(brief(), []);
+    write({ user: 'alice', line: 'pts/1' });
+    await turn();
+    assert.deepEqual(brief(), ['Login alice /dev/pts/1']);
+  });
+
   describe('after the agent was down', () => {
     it('tell what happened meanwhile, once', async () => {
       database([{ id: 1, tty: 'pts/5', user: 'carol', login: now() - 1 }]);
