@@ -21,7 +21,7 @@ import { Statistics } from '../../src/pipeline/statistics.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records, SHA256, sources } from '../collectors/samples.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
-import { seeded } from '../pipeline/simulated-files.ts';
+import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 
 const UNIT = 4096;
 
@@ -77,7 +77,8 @@ class Device {
       sent: () => publisher.sent(),
       log,
     });
-    const aggregator = new Aggregator({ ...parts, queues, directory: join(this.#directory, 'aggregates') });
+    const files = new SimulatedFiles(seeded(7)); // simulated time doesn't wait for a disk
+    const aggregator = new Aggregator({ ...parts, queues, directory: '/aggregates', files });
     const snapshots = new Snapshots({
       ...parts,
       collectors,
