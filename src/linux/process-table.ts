@@ -92,6 +92,7 @@ export class ProcessTable {
     if (commandLine === undefined || commandLine.length > LONGEST_COMMAND_LINE) return;
     this.#commandLines.set(pid, commandLine);
     this.#commandLineLength += commandLine.length;
+    if (this.#commandLineLength <= MOST_COMMAND_LINES) this.#oldestCommandLine.rest();
     while (this.#commandLineLength > MOST_COMMAND_LINES) {
       const [oldest, { length }] = this.#oldestCommandLine.next();
       this.#commandLines.delete(oldest);
@@ -256,6 +257,7 @@ export class ProcessTable {
   #put(pid: number, executable: string | undefined, started: boolean): void {
     const length = executable?.length ?? 0;
     const isFull = () => this.#processes.size >= MOST_PROCESSES || this.#nameLength + length > MOST_NAME_LENGTH;
+    if (!isFull()) this.#oldest.rest();
     while (this.#processes.size > 0 && isFull()) this.#makeRoom();
     this.#nameLength += length;
     const since = Math.floor(this.#clock.monotonic() / 1_000);
@@ -302,25 +304,38 @@ const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGES
 /** The same text, but none that is a part of another one in V8's memory. */
 const copy = (text: string): string => Buffer.from(text).toString();
 
+/** With as many, what an iterator keeps is some four times the map. */
+const MOST_STEPS = 4 * MOST_PROCESSES;
+
 /**
  * Goes through a map from its oldest entry on, whatever is added and deleted meanwhile. A new iterator for each step would
- * have to pass over all that was deleted at the beginning.
+ * have to pass over all that was deleted at the beginning. But an iterator that isn't moved on keeps every entry that its
+ * map has had since: V8 makes a new table now and then, and chains the old ones for those who still stand in them.
  */
 class Oldest<K, V> {
   readonly #map: ReadonlyMap<K, V>;
-  #entries: Iterator<[K, V], undefined>;
+  #entries: Iterator<[K, V], undefined> | undefined;
+  #steps = 0;
 
   constructor(map: ReadonlyMap<K, V>) {
     this.#map = map;
-    this.#entries = map.entries();
   }
 
-  /** An entry that is there, and hasn't been given out since it was added. The map mustn't be empty. */
+  /** An entry that is there, and mostly one that hasn't been given out since it was added. The map mustn't be empty. */
   next(): [K, V] {
     for (;;) {
+      if (this.#steps >= MOST_STEPS) this.rest();
+      this.#entries ??= this.#map.entries();
+      this.#steps += 1;
       const { value, done } = this.#entries.next();
       if (done !== true) return value;
-      this.#entries = this.#map.entries();
+      this.rest();
     }
+  }
+
+  /** To be called while there is room. */
+  rest(): void {
+    this.#entries = undefined;
+    this.#steps = 0;
   }
 }

@@ -187,13 +187,27 @@ describe('ProcessTable', () => {
       );
     });
 
-    it('keeps nothing of a record but what it needs of it', () => {
-      setFlagsFromString('--expose-gc');
-      const collectGarbage = runInNewContext('gc') as () => void;
-      const used = () => {
-        collectGarbage();
-        return process.memoryUsage().heapUsed;
+    setFlagsFromString('--expose-gc');
+    const collectGarbage = runInNewContext('gc') as () => void;
+    const used = () => {
+      collectGarbage();
+      return process.memoryUsage().heapUsed;
+    };
+
+    it('keeps nothing of processes that have ended, however many', () => {
+      const run = (count: number) => {
+        for (let pid = 1; pid <= count; pid += 1) {
+          table.started({ pid, executable: `/bin/${pid % 50}`, argv: ['x', String(pid)] });
+          if (pid > 200) table.ended(pid - 200);
+        }
       };
+      run(10_000);
+      const before = used();
+      run(200_000);
+      assert.ok(used() - before < 2_000_000, `${used() - before} bytes`);
+    });
+
+    it('keeps nothing of a record but what it needs of it', () => {
       const before = used();
       for (let pid = 1; pid <= 3_000; pid += 1) {
         const record = `${pid} exe=/usr/bin/program-${pid} a0=argument-${pid} ${'x'.repeat(9_000)}`.split('').join('');
