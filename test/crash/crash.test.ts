@@ -6,6 +6,7 @@ import { crash } from './crash.ts';
 /** Of a run by hand as well; it is always the same, and what happens between is left to chance. */
 const SEED = 4;
 const RUNS = 40;
+const COUNTED_RUNS = 10;
 const KERNEL_RUNS = 8;
 
 describe('an agent that is killed with -9, again and again', function () {
@@ -19,6 +20,20 @@ describe('an agent that is killed with -9, again and again', function () {
     assert.equal(total.runs, RUNS);
     assert.ok(total.events > RUNS, said.join('\n'));
     assert.equal(total.delivered + total.missing, total.events);
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it('delivers every count of what it aggregates, and none twice', async function () {
+    require(this, missingForCrash());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: COUNTED_RUNS,
+      seed: SEED,
+      aggregated: true,
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok(total.delivered > COUNTED_RUNS, said.join('\n'));
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 
