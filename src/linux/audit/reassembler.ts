@@ -34,7 +34,7 @@ const USER_RECORD_NAMES = new Map<number, UserRecord>(
 
 /** How long an event may wait for records that are missing. The kernel writes all of one within a system call. */
 const PATIENCE = seconds(2);
-/** How long it waits for those that only might have come, where its end isn't told. */
+/** How long it waits for those that only might come, where the kernel tells of them at once but not of its end. */
 const GRACE = milliseconds(200);
 const MOST_PENDING = 1024;
 const MOST_PENDING_BYTES = 4 * 1024 * 1024;
@@ -76,6 +76,7 @@ export class Reassembler {
   readonly #emit: (event: AuditEvent) => void;
   /** The type of the record that ends an event. */
   readonly #end: number;
+  readonly #grace: Duration;
   /** Serials of the events last given out, each at its own remainder. No entry fits its place before it is written. */
   readonly #finished = Uint32Array.from({ length: REMEMBERED }, (_, index) => index + 1);
 
@@ -86,6 +87,7 @@ export class Reassembler {
   constructor(emit: (event: AuditEvent) => void, { endRecords = true } = {}) {
     this.#emit = emit;
     this.#end = endRecords ? EOE : PROCTITLE;
+    this.#grace = endRecords ? GRACE : PATIENCE; // a log may be written by halves
   }
 
   /** When the first record came of the event that has waited longest; `undefined` when none waits. */
@@ -162,8 +164,8 @@ export class Reassembler {
   expire(now: Duration): void {
     for (const event of this.#pending.values()) {
       const waited = now - event.since;
-      if (waited < GRACE) return;
-      if (waited >= PATIENCE || isWhole(event)) this.#release(event);
+      if (waited < this.#grace) return;
+      if (waited >= PATIENCE || missingIn(event) === 0) this.#release(event);
     }
   }
 

@@ -66,7 +66,7 @@ describe('KernelRules', () => {
 
   it('leaves records out only when told', async () => {
     await rules.sync({ rules: [], exclude: true });
-    assert.equal(kernel.list.length, 3);
+    assert.equal(kernel.list.length, 4);
     await rules.sync({ rules: [], exclude: false });
     assert.equal(kernel.list.length, 0);
   });

@@ -123,6 +123,15 @@ describe('Reassembler', () => {
     assert.equal(reassembler.counts.missing, 1);
   });
 
+  it('waits for the directory of a start as well', () => {
+    feedAll(records(1).filter(([type]) => type !== CWD && type !== EOE));
+    wait(milliseconds(1_999));
+    assert.equal(events.length, 0);
+    wait(milliseconds(1));
+    assert.equal(events[0]?.cwd, undefined);
+    assert.equal(reassembler.counts.missing, 1);
+  });
+
   it('gives out a call it knows nothing of at its end, or when it has waited for that', () => {
     const open = EXEC.replace('syscall=59', 'syscall=257');
     feed(SYSCALL, 1, open);
