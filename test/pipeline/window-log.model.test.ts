@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { droppedIn } from '../../src/base/counters.ts';
 import { hours, milliseconds } from '../../src/base/duration.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { triggered } from '../../src/contract/collector.ts';
 import { QUEUES } from '../../src/contract/event.ts';
 import type { Settings } from '../../src/contract/settings.ts';
+import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { liveSettings, quietLog } from './memory-queues.ts';
 import { contents, HandClock } from './queue-fixture.ts';
-import { SimulatedFiles, seeded } from './simulated-files.ts';
+import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
 
 /*
  * Random operations on the aggregator and the real queues, on a disk that can fail, fill up, tear writes and lose what
@@ -132,6 +134,19 @@ const idOf = (json: string) => (JSON.parse(json) as { Id: string }).Id;
 const count = (counts: Map<string, number>, key: string, hits: number) =>
   counts.set(key, (counts.get(key) ?? 0) + hits);
 const total = (counts: Map<string, number>) => [...counts.values()].reduce((all, n) => all + n, 0);
+/** Operations of a disk that is read-only, that fails, or that cannot sync. */
+const FAILING: readonly (readonly Operation[])[] = [
+  ['create', 'append', 'truncate', 'remove', 'sync', 'syncNow'],
+  ['create', 'append'],
+  ['append'],
+];
+
+/** One that nothing counts. */
+const otherEvent = (): OutgoingEvent => {
+  const envelope = { Id: randomUUID(), Name: 'Login', Payload: [] };
+  return { name: 'Login', elements: 1, occurrences: 1, json: JSON.stringify(envelope) };
+};
+
 const settled = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe('counts on disk', () => {
@@ -245,6 +260,84 @@ describe('counts on disk', () => {
       assert.equal(world.books().collected, total(all), `seed ${seed}`);
       world.flush();
       assert.deepEqual([...world.counted()].sort(), [...all].sort(), `seed ${seed}`);
+    }
+  });
+
+  it('outlive kill -9 while the queues are in memory: what was in there only comes again, with the ids it had', async function () {
+    this.timeout(120_000);
+    let lives = 0;
+    let inMemory = 0;
+    for (let seed = 1; seed <= 100; seed += 1) {
+      const world = new World(seed, 1);
+      await world.start();
+      const all = new Map<string, number>();
+      for (let life = 0; life < 6; life += 1, lives += 1) {
+        const code = ['EROFS', 'EIO', 'ENOENT', 'EMFILE'][Math.floor(world.random() * 4)];
+        const failing = FAILING[Math.floor(world.random() * FAILING.length)] ?? [];
+        const likely = world.random() < 0.5 ? 1 : 0.5;
+        for (let turn = 0; turn < 12; turn += 1) {
+          if (turn === 3)
+            world.files.fault = (operation, path) =>
+              path.startsWith('/q') && failing.includes(operation) && world.random() < likely ? code : undefined;
+          if (turn === 9 && world.random() < 0.5) world.files.fault = () => undefined;
+          for (let i = world.random() * 20; i > 0; i -= 1) count(all, world.add(), 1);
+          if (world.random() < 0.3) world.queues.put('Low', [otherEvent()]);
+          if (world.random() < 0.3) world.flush();
+          if (world.random() < 0.2) world.deliver();
+          await settled();
+          if (world.random() < 0.5) await world.clock.advance(world.random() * 1_500);
+        }
+        if (world.queues.store().place === 'memory') inMemory += 1;
+        world.files.fault = () => undefined;
+        await world.restart();
+        world.books();
+      }
+      world.flush();
+      assert.deepEqual([...world.counted()].sort(), [...all].sort(), `seed ${seed}`);
+    }
+    assert.ok(inMemory > lives / 4, `in memory at ${inMemory} of ${lives} ends`);
+  });
+
+  it('are never more than twice there after kill -9 while the disk refuses, and exact again when it takes them', async function () {
+    this.timeout(120_000);
+    for (let seed = 1; seed <= 100; seed += 1) {
+      const world = new World(seed, 1);
+      await world.start();
+      const safe = new Map<string, number>();
+      const all = new Map<string, number>();
+      const some = async (turns: number, into: Map<string, number>[]) => {
+        for (let turn = 0; turn < turns; turn += 1) {
+          for (let i = world.random() * 20; i > 0; i -= 1) {
+            const key = world.add();
+            for (const counts of into) count(counts, key, 1);
+          }
+          if (world.random() < 0.3) world.flush();
+          if (world.random() < 0.2) world.deliver();
+          await settled();
+          if (world.random() < 0.5) await world.clock.advance(world.random() * 1_500);
+        }
+      };
+      const code = ['EROFS', 'EIO', 'ENOENT'][Math.floor(seed / 3) % 3];
+      await some(5, [safe, all]);
+      const failing = FAILING[seed % FAILING.length] ?? [];
+      world.files.fault = (operation) => (failing.includes(operation) ? code : undefined);
+      await some(5, [all]);
+      const isBack = world.random() < 0.3;
+      if (isBack) {
+        world.files.fault = () => undefined;
+        for (let i = 0; i < 4; i += 1) await world.clock.advance(1_000);
+        await some(5, [safe, all]);
+      }
+      world.files.fault = () => undefined;
+      await world.restart();
+      world.books();
+      await some(5, [safe, all]);
+      await world.restart();
+      world.flush();
+      const counted = world.counted();
+      const where = `seed ${seed} ${code} ${failing}`;
+      for (const [key, hits] of safe) assert.ok((counted.get(key) ?? 0) >= hits, `${where}: ${key} is missing`);
+      for (const [key, hits] of counted) assert.ok(hits <= 2 * (all.get(key) ?? 0), `${where}: ${key} too often`);
     }
   });
 });
