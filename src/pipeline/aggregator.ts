@@ -93,6 +93,7 @@ export class Aggregator implements Service {
       clock: options.clock,
     });
     this.#settings.onChange((before) => {
+      if (this.#stop.signal.aborted) return; // what is on disk then is the next run's
       this.#flushWhatChanged(before);
       this.#keepWithin();
     });

@@ -458,6 +458,16 @@ describe('Aggregator', () => {
       assert.deepEqual(aggregator.pending('Low'), PENDING);
     });
 
+    it('leaves them to the next run when settings change while the rest of the agent is still stopping', async () => {
+      two();
+      await aggregator.stop();
+      flush();
+      settings.replace({ ...settings.current(), maxLocalCacheSizeInBytes: 1 });
+      assert.deepEqual(put, []);
+      await killed();
+      assert.deepEqual(hits(), [2, 1]);
+    });
+
     it('queues them at the end of a run when they cannot be saved', async () => {
       files.fault = (operation) => (operation === 'create' ? 'EROFS' : undefined);
       two();
