@@ -81,7 +81,7 @@ const WINDOW_OVERHEAD = 256;
 /** A rewrite goes out in pieces of this. */
 const PIECE = 64 * 1024;
 
-/** More than a table may hold: what goes beyond comes from no agent. */
+/** More than all tables and one that is leaving may hold: what goes beyond comes from no agent. */
 const MOST_BYTES_READ = 4 * 1024 * 1024;
 const MOST_WINDOWS_READ = 100;
 const MOST_ELEMENTS_READ = 2 ** 24;
@@ -577,11 +577,11 @@ function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => 
   const paths = ours.map(({ path }) => path);
   let best: Reading | undefined;
   for (const { path, size } of ours) {
-    const reading = new Reading(files, path, size);
+    const reading = new Reading(files, path, size, next);
     if (reading.isComplete || best === undefined) best = reading;
     if (reading.isComplete) break;
   }
-  const { windows, lost } = best?.result(next) ?? { windows: [], lost: 0 };
+  const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
   return { windows, lost, keptAside: keptAside.sort(), paths, nextFile };
 }
 
@@ -613,15 +613,21 @@ class Reading {
   readonly #elements = new Map<number, { element: Element; window: number }>();
   /** Elements whose counts are known, but not what they are. */
   readonly #unknown = new Map<number, number>();
-  readonly #leaves: Leave[] = [];
+  readonly #next: (queue: QueueName) => number;
+  readonly #left = new Set<number>();
+  /** The last one, which an `ended` may still correct. */
+  #leave: Leave | undefined;
   #nextElement = 0;
+  /** Of the payloads of elements that have not left. */
   #bytes = 0;
 
-  constructor(files: StoreFiles, path: string, size: number) {
+  /** @param next the next position of a queue */
+  constructor(files: StoreFiles, path: string, size: number, next: (queue: QueueName) => number) {
+    this.#next = next;
     try {
       for (const { body } of readFrames(files, path, LOG_HEAD.length, size)) {
         try {
-          this.#take(body[0], new LogReader(body), body.length);
+          this.#take(body[0], new LogReader(body));
         } catch {
           // A record that says what cannot be is as good as none; its neighbours are read all the same.
         }
@@ -631,25 +637,40 @@ class Reading {
     }
   }
 
-  /** Decides about the events that were to leave, by the queues' next positions. */
-  result(next: (queue: QueueName) => number): Pick<Found, 'windows' | 'lost'> {
-    const left = new Set<number>();
-    for (const leave of this.#leaves) {
-      let position = leave.next;
-      for (const [index, { id, window, elements }] of leave.events.entries()) {
-        const ended = leave.ended.get(index);
-        // Corrected: it was dropped when the position has stayed, and is counted by the queue.
-        const isIn = ended === position || position < next(leave.queue);
-        position = ended ?? position + 1;
-        const known = elements.flatMap((number) => this.#elements.get(number) ?? []);
-        if (isIn) for (const number of elements) left.add(number);
-        else if (known.length > 0)
-          this.#windows.get(window)?.leaving.push({ id, elements: known.map(({ element }) => element) });
-      }
+  /** Decides about the events of the last leave, by the queue's next position. */
+  #decide(): void {
+    const leave = this.#leave;
+    this.#leave = undefined;
+    if (leave === undefined) return;
+    let position = leave.next;
+    for (const [index, { id, window, elements }] of leave.events.entries()) {
+      const ended = leave.ended.get(index);
+      // Corrected: it was dropped when the position has stayed, and is counted by the queue.
+      const isIn = ended === position || position < this.#next(leave.queue);
+      position = ended ?? position + 1;
+      const known = elements.flatMap((number) => this.#elements.get(number) ?? []);
+      if (isIn) for (const number of elements) this.#forget(number);
+      else if (known.length > 0)
+        this.#windows.get(window)?.leaving.push({ id, elements: known.map(({ element }) => element) });
     }
+  }
+
+  #forget(number: number): void {
+    this.#left.add(number);
+    this.#bytes -= this.#elements.get(number)?.element.bytes ?? 0;
+    this.#elements.delete(number);
+  }
+
+  #forgetEmptyWindows(): void {
+    const inUse = new Set([...this.#elements.values()].map(({ window }) => window));
+    for (const number of this.#windows.keys()) if (!inUse.has(number)) this.#windows.delete(number);
+  }
+
+  result(): Pick<Found, 'windows' | 'lost'> {
+    this.#decide();
     let lost = 0;
     for (let number = 0; number < this.#nextElement; number += 1) {
-      if (left.has(number)) continue;
+      if (this.#left.has(number)) continue;
       const { element, window = -1 } = this.#elements.get(number) ?? {};
       const found = this.#windows.get(window);
       if (element !== undefined && found !== undefined) found.elements.push(element);
@@ -659,17 +680,18 @@ class Reading {
     return { windows, lost };
   }
 
-  #take(type: number | undefined, record: LogReader, length: number): void {
+  #take(type: number | undefined, record: LogReader): void {
     if (type === OPEN) this.#open(record.text());
-    else if (type === ELEMENT) this.#element(record, length);
+    else if (type === ELEMENT) this.#element(record);
     else if (type === COUNTS) while (record.more) this.#counts(record);
-    else if (type === LEAVE) this.#leave(record);
-    else if (type === ENDED) this.#leaves.at(-1)?.ended.set(record.number(), record.number());
+    else if (type === LEAVE) this.#leaving(record);
+    else if (type === ENDED) this.#leave?.ended.set(record.number(), record.number());
     else if (type === COMPLETE) this.isComplete = true;
   }
 
   #open(json: string): void {
     const { window, name, type, version, queue, interval, closesAt } = JSON.parse(json) as Record<string, unknown>;
+    if (this.#windows.size >= MOST_WINDOWS_READ) this.#forgetEmptyWindows();
     if (typeof window !== 'number' || this.#windows.size >= MOST_WINDOWS_READ) return;
     if (typeof name !== 'string' || typeof version !== 'string') return;
     if (type !== 'Security' && type !== 'Operational' && type !== 'Diagnostic') return;
@@ -680,19 +702,20 @@ class Reading {
     this.#windows.set(window, { kind, queue, interval, closesAt, elements: [], leaving: [] });
   }
 
-  #element(record: LogReader, length: number): void {
+  #element(record: LogReader): void {
     const number = this.#numberOf(record);
     const window = record.number();
     const counts = record.counts();
     this.#unknown.set(number, counts.hits);
-    this.#bytes += length;
-    if (this.#bytes > MOST_BYTES_READ) return;
     const json = record.text();
+    const bytes = Buffer.byteLength(json);
+    if (this.#bytes + bytes > MOST_BYTES_READ) return;
     const payload: unknown = JSON.parse(json);
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return;
     const { ExtraDetails: details } = payload as Payload;
     if (details !== undefined && (typeof details !== 'object' || details === null)) return;
-    const element = { payload: payload as Payload, bytes: Buffer.byteLength(json), ...counts };
+    const element = { payload: payload as Payload, bytes, ...counts };
+    this.#bytes += bytes - (this.#elements.get(number)?.element.bytes ?? 0);
     this.#unknown.delete(number);
     this.#elements.set(number, { window, element: { ...element, number: -1, changed: false } });
   }
@@ -712,7 +735,7 @@ class Reading {
     else Object.assign(known, counts);
   }
 
-  #leave(record: LogReader): void {
+  #leaving(record: LogReader): void {
     const queue = QUEUES[record.number()];
     const next = record.number();
     const events: Leave['events'] = [];
@@ -723,6 +746,7 @@ class Reading {
       for (let left = record.number(); left > 0; left -= 1) elements.push(record.number());
       events.push({ id, window, elements });
     }
-    if (queue !== undefined) this.#leaves.push({ queue, next, events, ended: new Map() });
+    this.#decide();
+    if (queue !== undefined) this.#leave = { queue, next, events, ended: new Map() };
   }
 }

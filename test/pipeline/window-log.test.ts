@@ -143,6 +143,42 @@ describe('WindowLog', () => {
     assert.deepEqual(found(), { counts: { ls: 1, ps: 3_001 }, lost: 0, leaving: [ID] });
   });
 
+  it('finds what is there, however much has left before the queue was synced', () => {
+    const window = begin();
+    const stays = add(window, 'stays');
+    while (paths().length === 0 || file().data.length < 6 * 1024 * 1024) {
+      const elements = Array.from({ length: 200 }, (_, n) =>
+        add(window, `${positions.next} ${n} ${'x'.repeat(1_000)}`),
+      );
+      assert.equal(log.leave('Low', [{ id: ID, window, elements }], false), undefined);
+      for (const element of elements) window.remove(element);
+      positions.next += 1;
+    }
+    add(window, 'late', 2);
+    window.count(stays, 8);
+    assert.equal(log.save(), undefined);
+    assert.deepEqual(found(), { counts: { stays: 2, late: 2 }, lost: 0, leaving: [] });
+  });
+
+  it('finds a window after many others that have come and gone beside a large one', () => {
+    const large = begin();
+    for (let n = 0; n < 100; n += 1) add(large, `${n} ${'x'.repeat(1_000)}`);
+    for (let n = 0; n < 300; n += 1) {
+      const window = begin('ConnectionCreate');
+      const element = add(window, 'ls');
+      assert.equal(log.save(), undefined);
+      leave(window, element);
+      window.remove(element);
+      windows = windows.filter((one) => one !== window);
+      positions = { next: positions.next + 1, lasting: positions.next + 1 };
+    }
+    add(begin('ConnectionCreate'), 'last');
+    assert.equal(log.save(), undefined);
+    assert.equal(paths().length, 1);
+    const { counts, lost } = found();
+    assert.deepEqual([Object.keys(counts).length, counts.last, lost], [101, 1, 0]);
+  });
+
   it('knows by the position of the queue what has left', () => {
     const window = begin();
     const [a, b, c] = [add(window, 'a'), add(window, 'b'), add(window, 'c')];
