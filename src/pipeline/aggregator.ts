@@ -65,7 +65,8 @@ export class Aggregator implements Service {
   readonly #queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
   readonly #log: Logger;
   #loop: Promise<void> = Promise.resolve();
-  #isRecovered = false;
+  /** What an earlier run has counted: not looked for yet, cannot be read now, taken up. */
+  #recovery: 'due' | 'failed' | 'done' = 'due';
   #willSave = false;
   #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
   #syncAt = milliseconds(Number.POSITIVE_INFINITY);
@@ -121,7 +122,7 @@ export class Aggregator implements Service {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#loop;
-    let error = this.#isRecovered ? this.#windowLog.save() : new Error('It was never started.');
+    let error = this.#recovery === 'done' ? this.#windowLog.save() : new Error('It was never opened.');
     try {
       if (error === undefined) await this.#windowLog.sync();
     } catch (cannotSync) {
@@ -223,7 +224,7 @@ export class Aggregator implements Service {
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
       this.#syncAt,
-      this.#windowLog.owes ? Math.max(this.#tryAgainAt, now) : Number.POSITIVE_INFINITY,
+      this.#windowLog.owes || this.#recovery === 'failed' ? Math.max(this.#tryAgainAt, now) : Number.POSITIVE_INFINITY,
       now + hours(24),
     );
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
@@ -284,7 +285,8 @@ export class Aggregator implements Service {
   }
 
   #save(): void {
-    if (!this.#isRecovered || !this.#windowLog.owes) return;
+    if (this.#recovery === 'failed') this.#recover();
+    if (this.#recovery !== 'done' || !this.#windowLog.owes) return;
     const error = this.#windowLog.save();
     if (error === undefined) this.#syncSoon();
     this.#sayHowItGoes(error);
@@ -319,11 +321,14 @@ export class Aggregator implements Service {
   }
 
   #recover(): void {
-    if (this.#isRecovered) return;
-    this.#isRecovered = true;
+    if (this.#recovery === 'done') return;
     const early = [...this.#windows];
     const { found, error } = this.#windowLog.open();
-    if (error !== undefined) this.#sayHowItGoes(error);
+    this.#recovery = error === undefined ? 'done' : 'failed';
+    if (error !== undefined) {
+      this.#sayHowItGoes(error);
+      return;
+    }
     if (found.keptAside.length > 0)
       this.#log.warn({ files: found.keptAside }, 'Left files alone that this version cannot read.');
     if (found.lost > 0) {

@@ -129,6 +129,8 @@ export class WindowLog {
   readonly #clock: Clock;
   readonly #writer = new LogWriter();
   #open = false;
+  /** The queues' next positions, as an earlier run has left them. */
+  readonly #nextAtStart: Partial<Record<QueueName, number>> = {};
   #nextFile = 0;
   #current: { readonly path: string; readonly file: AppendFile; size: number } | undefined;
   /** Where to try again to write anew what could not be. */
@@ -158,14 +160,23 @@ export class WindowLog {
     this.#clock = options.clock;
   }
 
-  /** Reads what an earlier run has left. @returns also the error when the disk cannot be used now */
+  /**
+   * Reads what an earlier run has left. The queues must be as that run has left them when this is called first.
+   *
+   * @returns also the error when the disk cannot be used now; then nothing is written until another call succeeds
+   */
   open(): { found: Found; error?: unknown } {
-    this.#open = true;
+    for (const queue of QUEUES) this.#nextAtStart[queue] ??= this.#positions(queue).next;
     try {
       this.#files.makeFolder(this.#folder);
-      const { paths, nextFile, ...found } = readLog(this.#files, this.#folder, (queue) => this.#positions(queue).next);
+      const { paths, nextFile, ...found } = readLog(
+        this.#files,
+        this.#folder,
+        (queue) => this.#nextAtStart[queue] ?? 0,
+      );
       this.#old = paths;
       this.#nextFile = nextFile;
+      this.#open = true;
       return { found };
     } catch (error) {
       return { found: { windows: [], lost: 0, keptAside: [] }, error };
@@ -344,6 +355,7 @@ export class WindowLog {
     };
     writer.clear();
     try {
+      this.#files.makeFolder(this.#folder); // it may have been removed
       file = this.#files.create(path);
       this.#folderChanged = true;
       writer.raw(LOG_HEAD);

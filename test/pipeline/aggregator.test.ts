@@ -495,6 +495,56 @@ describe('Aggregator', () => {
       assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 5, elements: 1 } });
     });
 
+    it('takes them up as soon as a disk can be read that could not', async () => {
+      two();
+      await Promise.resolve();
+      files.fault = (operation) => (operation === 'list' ? 'EIO' : undefined);
+      await killed();
+      aggregator.add(processCreate, 'Low', process(), at(9));
+      await time.tickAsync(2_000);
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 1, elements: 1 } });
+      files.fault = () => undefined;
+      await time.tickAsync(2_000);
+      assert.deepEqual([aggregator.pending('Low'), hits()], [PENDING, [1]]);
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), PENDING);
+    });
+
+    it('knows which of them had left by where the queues stood at the start', async () => {
+      two();
+      const { put: putSafely } = queues;
+      queues.put = () => {
+        throw new Error('The process is dead.');
+      };
+      assert.throws(flush);
+      queues.put = putSafely;
+      files.fault = (operation) => (operation === 'list' ? 'EIO' : undefined);
+      await killed();
+      queues.put('Low', [eventOf(100)]);
+      files.fault = () => undefined;
+      await time.tickAsync(2_000);
+      assert.deepEqual(
+        put.slice(1).map(({ event }) => event.occurrences),
+        [3],
+      );
+    });
+
+    it('makes its folder anew when somebody has removed it', async () => {
+      let isThere = true;
+      files.fault = (operation) => (isThere || operation === 'list' ? undefined : 'ENOENT');
+      files.makeFolder = () => {
+        isThere = true;
+      };
+      two();
+      await time.tickAsync(1_000);
+      isThere = false;
+      files.files.clear();
+      two();
+      await time.tickAsync(2_000);
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 6, elements: 2 } });
+    });
+
     for (const [what, years] of [
       ['back', -10],
       ['forth', 10],
