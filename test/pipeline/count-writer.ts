@@ -1,4 +1,3 @@
-import { writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
@@ -8,6 +7,7 @@ import { processCreate } from '../../src/collectors/process-create.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { liveSettings } from './memory-queues.ts';
+import { tell } from './tell.ts';
 
 /*
  * Counts on the disk of the directory given, with windows that close all the time, says after each batch how many it has
@@ -41,7 +41,7 @@ async function write(directory: string): Promise<never> {
       aggregator.add(processCreate, 'High', payload, systemClock.now());
     }
     await new Promise((resolve) => setImmediate(resolve));
-    writeSync(1, `${n}\n`);
+    await tell(n);
   }
 }
 

@@ -1,9 +1,9 @@
-import { writeSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../src/base/clock.ts';
 import { createLog } from '../../src/base/log.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { testSettings } from './queue-fixture.ts';
+import { tell } from './tell.ts';
 
 /*
  * Puts numbered events into the queues of the directory given, says after each batch how far it got, and goes on until
@@ -25,7 +25,7 @@ async function write(directory: string): Promise<never> {
       json: JSON.stringify({ n: n++, x: 'x'.repeat(500) }),
     }));
     queues.put('High', batch);
-    writeSync(1, `${n}\n`);
+    await tell(n);
     const taken = queues.take('High', 3_000, true);
     if (n % 3 === 0 && taken.length > 0) queues.settle('High', 'delivered');
     else if (taken.length > 0) queues.settle('High', 'kept');

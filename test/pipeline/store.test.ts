@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segmen
 import { isFull, SegmentLog, type SizedEvent } from '../../src/pipeline/store.ts';
 import { assertClosed, contents, event, events, fixture, jsonOf } from './queue-fixture.ts';
 import { headOfVersion, SimulatedFiles, seeded, systemError } from './simulated-files.ts';
+import { runUntilKilled } from './tell.ts';
 
 const sized = (all: ReturnType<typeof events>): SizedEvent[] =>
   all.map((one) => {
@@ -369,17 +369,3 @@ describe('a process that is killed while it writes', () => {
     }
   });
 });
-
-/** @returns the last number the process said it had stored */
-function runUntilKilled(script: string, folder: string, afterMs: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
-    child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), afterMs));
-    child.stdout.on('data', (data) => {
-      said += data;
-    });
-    child.on('error', reject);
-    child.on('close', () => resolve(Number(said.split('\n').at(-2) ?? 0)));
-  });
-}

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +12,7 @@ import { type Leaving, LOG_HEAD, WindowLog } from '../../src/pipeline/window-log
 import { countingParts } from './count-writer.ts';
 import { assertClosed, contents, HandClock } from './queue-fixture.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
+import { runUntilKilled } from './tell.ts';
 
 const ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
 
@@ -346,17 +346,3 @@ describe('a process that is killed while it counts', () => {
     }
   });
 });
-
-/** @returns the last number the process said it had counted */
-function runUntilKilled(script: string, folder: string, afterMs: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [script, folder], { stdio: ['ignore', 'pipe', 'inherit'] });
-    let said = '';
-    child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), afterMs));
-    child.stdout.on('data', (data) => {
-      said += data;
-    });
-    child.on('error', reject);
-    child.on('close', () => resolve(Number(said.split('\n').at(-2) ?? 0)));
-  });
-}
