@@ -188,6 +188,7 @@ export class WindowLog {
     if (!this.#open) return false;
     if (this.#stale) return true;
     const isNothingWritten = this.#current === undefined;
+    if (isNothingWritten && this.#old.length > 0) return true; // they go when there is another one
     for (const { changed, elements } of this.#windows())
       if (changed.length > 0 || (isNothingWritten && elements.size > 0)) return true;
     return false;
