@@ -29,6 +29,8 @@ export interface Segment {
   /** While it can be written, or has yet to be synced. */
   file?: AppendFile;
   unsynced: boolean;
+  /** A sync has failed: nobody knows what of it would outlast a power cut. */
+  inDoubt: boolean;
   /** Its head is known to outlast a power cut. */
   lasting: boolean;
 }
@@ -64,6 +66,7 @@ export const emptySegment = (folder: string, number: number, position: number): 
   firstAt: 0,
   lastAt: 0,
   unsynced: false,
+  inDoubt: false,
   lasting: false,
 });
 

@@ -414,12 +414,14 @@ export class SegmentLog {
 
   /** Makes what was written before the call outlast a power cut. */
   async sync(): Promise<void> {
-    const written = this.#folder.segments.some(({ inMemory }) => inMemory) ? this.#lasting : this.#next;
+    const isUnsure = ({ inMemory, inDoubt, events }: Segment) => inMemory || (inDoubt && events > 0);
+    const written = this.#folder.segments.some(isUnsure) ? this.#lasting : this.#next;
     await this.#folder.sync({
       keepDead: this.#checkpointOwed || this.#files.refuses,
       isWritten: (segment) => segment === this.#current,
       failed: (segment) => {
         // The kernel may have thrown the pages away and called them clean: another sync would prove nothing.
+        segment.inDoubt = true;
         if (segment === this.#current) this.#current = undefined;
         this.#checkpointOwed = true;
       },

@@ -308,6 +308,22 @@ describe('SegmentLog', () => {
     assert.equal(everything().length, 1);
   });
 
+  it('takes nothing for lasting that a sync failed for, until it is gone', async () => {
+    log.append(sized(events(2)));
+    await log.sync();
+    log.append(sized(events(1)));
+    files.fault = (operation) => (operation === 'sync' ? 'EIO' : undefined);
+    await assert.rejects(log.sync());
+    files.fault = () => undefined;
+    log.append(sized(events(1)));
+    await log.sync();
+    assert.deepEqual(log.positions, { next: 4, lasting: 2 });
+    log.take(Number.POSITIVE_INFINITY, true);
+    log.settle('delivered', new Set([0, 1, 2]));
+    await log.sync();
+    assert.deepEqual(log.positions, { next: 4, lasting: 4 });
+  });
+
   it('owes a checkpoint after a sync that failed, and puts it into a new segment', async () => {
     log.append(sized(events(1)));
     files.fault = (operation) => (operation === 'sync' ? 'EIO' : undefined);
