@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { Account, DROP_REASONS, droppedIn, sum } from '../../src/base/counters.ts';
 
@@ -101,5 +102,14 @@ describe('sum', () => {
       dropped: { kernel: 8, refused: 5 },
     });
     assert.deepEqual(row.dropped, { kernel: 4 });
+  });
+});
+
+describe('drop reasons', () => {
+  it('have a row each in README.md, and none too many', () => {
+    const [, section = ''] = readFileSync('README.md', 'utf8').split('**What became of an event?**');
+    const [table = ''] = section.split('\n**');
+    const rows = [...table.matchAll(/^\| `(\w+)`/gm)].map(([, reason]) => reason);
+    assert.deepEqual(rows.sort(), [...DROP_REASONS].sort());
   });
 });
