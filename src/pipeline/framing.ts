@@ -1,4 +1,5 @@
 import { crc32 } from 'node:zlib'; // Node 20.15, 22.2 or later
+import { errnoOf } from '../base/errors.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /*
@@ -105,4 +106,22 @@ export function* readFrames(
     at += FRAME + length;
     if (crc32(body) === crc) yield { start, end: at, body };
   }
+}
+
+/**
+ * Whether a file begins as those with this head do. One that was torn, or ends in the zeros that a power cut can leave,
+ * was ours as well.
+ *
+ * @throws what the file system says, unless that means damage (EIO)
+ */
+export function isHeadedBy(expected: Buffer, files: StoreFiles, path: string): boolean {
+  const head = Buffer.alloc(expected.length);
+  try {
+    files.read(path, 0, head);
+  } catch (error) {
+    if (errnoOf(error) !== 'EIO') throw error;
+    return false;
+  }
+  const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
+  return written.equals(expected.subarray(0, written.length));
 }

@@ -4,6 +4,7 @@ import { type Marking, type Message, sizeOf } from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
+import { uuidOf } from './stable-id.ts';
 
 /** The hub takes 256 KB; 4 KB are left for what it adds. Source: IoT Hub quotas and throttling. */
 const HUB_LIMIT_BYTES = 252 * 1024;
@@ -168,7 +169,7 @@ const bytesOf = (events: ReadonlyMap<number, number>): number =>
 
 /**
  * A UUID made from what is in the message, so that the same events packed again, also after a restart, have the same
- * message id. Layout: RFC 9562, version 8.
+ * message id.
  */
 function messageId(
   marking: Marking,
@@ -184,8 +185,5 @@ function messageId(
   ] as const) {
     for (const { position, json } of events) hash.update(`${queue} ${position} `).update(json.slice(0, 64));
   }
-  const bytes = hash.digest().subarray(0, 16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x80;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+  return uuidOf(hash.digest('hex'));
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { Account, droppedIn, UNIDENTIFIED } from '../base/counters.ts';
 import { errnoOf } from '../base/errors.ts';
 import type { EventTally } from '../contract/store.ts';
+import { isHeadedBy } from './framing.ts';
 import { Positions } from './positions.ts';
 import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
@@ -153,24 +154,11 @@ function findSegments(files: StoreFiles, folder: string) {
   for (const { name, size } of files.list(folder)) {
     const number = Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
     if (Number.isSafeInteger(number)) nextNumber = Math.max(nextNumber, number + 1);
-    if (Number.isSafeInteger(number) && isOurs(files, join(folder, name)))
+    if (Number.isSafeInteger(number) && isHeadedBy(SEGMENT_HEAD, files, join(folder, name)))
       segments.push({ ...emptySegment(folder, number, 0), size, unsynced: true });
     else keptAside.push(name);
   }
   return { segments: segments.sort((a, b) => a.number - b.number), keptAside: keptAside.sort(), nextNumber };
-}
-
-/** A head that was torn, or ends in the zeros that a power cut can leave, was ours as well. */
-function isOurs(files: StoreFiles, path: string): boolean {
-  const head = Buffer.alloc(SEGMENT_HEAD.length);
-  try {
-    files.read(path, 0, head);
-  } catch (error) {
-    if (errnoOf(error) !== 'EIO') throw error;
-    return false;
-  }
-  const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
-  return written.equals(SEGMENT_HEAD.subarray(0, written.length));
 }
 
 /** The last intact checkpoint, which is in the newest segment unless that one is damaged. */

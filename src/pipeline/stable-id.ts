@@ -1,11 +1,14 @@
 import { hash } from 'node:crypto';
 
+/** A UUID that is the same whenever it is made of the same text, so that what is told twice can be known for the same. */
+export const stableId = (text: string): string => uuidOf(hash('sha256', text, 'hex'));
+
 /**
- * A UUID that is the same whenever it is made of the same text, so that what is told twice can be known for the same.
- * Layout: RFC 9562, version 8.
+ * A UUID of the beginning of a digest. Layout: RFC 9562, version 8.
+ *
+ * @param digest at least 128 bits in hexadecimal
  */
-export function stableId(text: string): string {
-  const digest = hash('sha256', text, 'hex');
+export function uuidOf(digest: string): string {
   const variant = ((Number.parseInt(digest.charAt(16), 16) & 0x3) | 0x8).toString(16);
   return `${digest.slice(0, 8)}-${digest.slice(8, 12)}-8${digest.slice(13, 16)}-${variant}${digest.slice(17, 20)}-${digest.slice(20, 32)}`;
 }

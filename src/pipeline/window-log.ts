@@ -51,7 +51,7 @@ import { days } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { type Payload, QUEUES, type QueueName } from '../contract/event.ts';
 import type { Element } from './element-table.ts';
-import { FRAME, FrameWriter, readFrames } from './framing.ts';
+import { FRAME, FrameWriter, isHeadedBy, readFrames } from './framing.ts';
 import { isFull } from './store.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
 import type { Kind, Window } from './window.ts';
@@ -583,7 +583,7 @@ function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => 
     const number = Number.parseInt(NAME.exec(name)?.[1] ?? '', 16);
     if (Number.isSafeInteger(number)) nextFile = Math.max(nextFile, number + 1);
     const path = `${folder}/${name}`;
-    if (Number.isSafeInteger(number) && isOurs(files, path)) ours.push({ number, path, size });
+    if (Number.isSafeInteger(number) && isHeadedBy(LOG_HEAD, files, path)) ours.push({ number, path, size });
     else keptAside.push(name);
   }
   ours.sort((a, b) => b.number - a.number);
@@ -596,19 +596,6 @@ function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => 
   }
   const { windows, lost } = best?.result() ?? { windows: [], lost: 0 };
   return { windows, lost, keptAside: keptAside.sort(), paths, nextFile };
-}
-
-/** A head that was torn, or ends in the zeros that a power cut can leave, was ours as well. */
-function isOurs(files: StoreFiles, path: string): boolean {
-  const head = Buffer.alloc(LOG_HEAD.length);
-  try {
-    files.read(path, 0, head);
-  } catch (error) {
-    if (errnoOf(error) !== 'EIO') throw error;
-    return false;
-  }
-  const written = head.subarray(0, head.findLastIndex((byte) => byte !== 0) + 1);
-  return written.equals(LOG_HEAD.subarray(0, written.length));
 }
 
 interface Leave {
