@@ -28,8 +28,9 @@
  *              caller never heard of it; the torn record is skipped. Power cut: the last unsynced second is gone, by
  *              any part. Gone before the last checkpoint that survived, it is counted as `corrupt`; behind it, nobody
  *              ever knows.
- *   roll       When a batch does not fit the newest segment, or that has taken events for a sixteenth of the age limit, the next one is made: head, checkpoint and batch in one
- *              write. Killed in it: an empty or torn file; the state is that of the segment before.
+ *   roll       When a batch does not fit the newest segment, or that has taken events for a sixteenth of the age limit,
+ *              the next one is made: head, checkpoint and batch in one write. Killed in it: an empty or torn file; the
+ *              state is that of the segment before.
  *   settle     The outcome is booked and a checkpoint appended; then segments whose events are all done with are dead.
  *              Killed before the checkpoint: the events are sent again, with the same ids. Dead segments are deleted
  *              after the next sync, so that a power cut cannot keep the deletion and lose the checkpoint. Killed

@@ -27,7 +27,8 @@
  *      elements have left; if not, it isn't, and they are still here. `ended` corrects the positions of the events behind
  *      one that was dropped (and counted by the queue), or that another event got in between.
  *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second; and no file
- *      that has one is given up until the queue has synced its events.
+ *      that has one is given up until the queue has synced its events, unless the file has grown to 16 MiB by then. So
+ *      events that a queue has only in memory, since its disk refuses, come back from here after a kill.
  *
  * What a crash at each point leaves. A *kill* ends the process, a *power cut* also takes what was not synced.
  *
