@@ -25,7 +25,8 @@
  *      What decides is the queue's next position. A `leave` says which events are going to be put, of which elements, and
  *      which position the first of them will have. If its position has been given away, an event is in the queue, and its
  *      elements have left; if not, it isn't, and they are still here. `ended` corrects the positions of the events behind
- *      one that was dropped (and counted by the queue), or that another event got in between.
+ *      one that was dropped (and counted by the queue), or that another event got in between; and of one whose position
+ *      was burnt, see store.ts.
  *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second; and no file
  *      that has one is given up until the queue has synced its events, unless the file has grown to 16 MiB by then. So
  *      events that a queue has only in memory, since its disk refuses, come back from here after a kill.
@@ -646,8 +647,9 @@ class Reading {
     let position = leave.next;
     for (const [index, { id, window, elements }] of leave.events.entries()) {
       const ended = leave.ended.get(index);
-      // Corrected: it was dropped when the position has stayed, and is counted by the queue.
-      const isIn = ended === position || position < this.#next(leave.queue);
+      // Corrected: it was dropped when the position has stayed, and is counted by the queue. Else it has the last one at
+      // most: the first may have been burnt.
+      const isIn = ended === position || (ended ?? position + 1) <= this.#next(leave.queue);
       position = ended ?? position + 1;
       const known = elements.flatMap((number) => this.#elements.get(number) ?? []);
       if (isIn) for (const number of elements) this.#forget(number);

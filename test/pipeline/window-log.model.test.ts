@@ -267,24 +267,32 @@ describe('counts on disk', () => {
     this.timeout(120_000);
     let lives = 0;
     let inMemory = 0;
-    for (let seed = 1; seed <= 100; seed += 1) {
-      const world = new World(seed, 1);
+    for (const seed of [...Array.from({ length: 100 }, (_, index) => index + 1), 1478]) {
+      const world = new World(seed, seed % 3 === 0 ? 50 : 1);
       await world.start();
-      const all = new Map<string, number>();
+      const sure = new Map<string, number>();
+      const maybe = new Map<string, number>();
       for (let life = 0; life < 6; life += 1, lives += 1) {
         const code = ['EROFS', 'EIO', 'ENOENT', 'EMFILE'][Math.floor(world.random() * 4)];
         const failing = FAILING[Math.floor(world.random() * FAILING.length)] ?? [];
         const likely = world.random() < 0.5 ? 1 : 0.5;
-        for (let turn = 0; turn < 12; turn += 1) {
+        world.files.dieAfter = Math.floor(world.random() * 120);
+        for (let turn = 0; turn < 16 && !world.files.dead; turn += 1) {
           if (turn === 3)
             world.files.fault = (operation, path) =>
               path.startsWith('/q') && failing.includes(operation) && world.random() < likely ? code : undefined;
           if (turn === 9 && world.random() < 0.5) world.files.fault = () => undefined;
-          for (let i = world.random() * 20; i > 0; i -= 1) count(all, world.add(), 1);
-          if (world.random() < 0.3) world.queues.put('Low', [otherEvent()]);
-          if (world.random() < 0.3) world.flush();
-          if (world.random() < 0.2) world.deliver();
+          const batch: string[] = [];
+          try {
+            for (let i = world.random() * 20; i > 0; i -= 1) batch.push(world.add());
+            if (world.random() < 0.3) world.queues.put('Low', [otherEvent()]);
+            if (world.random() < 0.3) world.flush();
+            if (world.random() < 0.2 && !world.files.dead) world.deliver();
+          } catch (error) {
+            if (!world.files.dead) throw error;
+          }
           await settled();
+          for (const key of batch) count(world.files.dead ? maybe : sure, key, 1);
           if (world.random() < 0.5) await world.clock.advance(world.random() * 1_500);
         }
         if (world.queues.store().place === 'memory') inMemory += 1;
@@ -293,9 +301,12 @@ describe('counts on disk', () => {
         world.books();
       }
       world.flush();
-      assert.deepEqual([...world.counted()].sort(), [...all].sort(), `seed ${seed}`);
+      const counted = world.counted();
+      for (const [key, hits] of sure) assert.ok((counted.get(key) ?? 0) >= hits, `seed ${seed}: ${key} is missing`);
+      for (const [key, hits] of counted)
+        assert.ok(hits <= (sure.get(key) ?? 0) + (maybe.get(key) ?? 0), `seed ${seed}: ${key} too often`);
     }
-    assert.ok(inMemory > lives / 4, `in memory at ${inMemory} of ${lives} ends`);
+    assert.ok(inMemory > lives / 6, `in memory at ${inMemory} of ${lives} ends`);
   });
 
   it('are never more than twice there after kill -9 while the disk refuses, and exact again when it takes them', async function () {

@@ -223,6 +223,25 @@ describe('WindowLog', () => {
     assert.deepEqual(found(), { counts: {}, lost: 0, leaving: [] });
   });
 
+  it('knows that an event has not got in whose first position was burnt', () => {
+    for (const [next, counts, leaving] of [
+      [7, { ls: 1 }, [ID]],
+      [8, { ls: 1 }, [ID]],
+      [9, {}, []],
+    ] as const) {
+      positions = { next: 7, lasting: 0 };
+      files.files.clear();
+      reopen();
+      const window = begin();
+      const element = add(window, 'ls');
+      leave(window, element);
+      positions.next = 9;
+      log.ended(0, 'Low');
+      positions.next = next;
+      assert.deepEqual(found(), { counts, lost: 0, leaving });
+    }
+  });
+
   it('counts what is damaged, under whatever it knows of it', () => {
     const window = begin();
     const [a] = [add(window, 'aaaa'), add(window, 'bbbb', 10), add(window, 'cccc')];
