@@ -80,6 +80,8 @@ const LONGEST = 16 * 1024 * 1024;
 /** What an element takes besides its payload, and a window, in round figures. */
 const ELEMENT_OVERHEAD = FRAME + 24;
 const WINDOW_OVERHEAD = 256;
+/** Files that wait to be deleted until the one that replaces them is synced. */
+const MOST_OLD = 4;
 /** A rewrite goes out in pieces of this. */
 const PIECE = 64 * 1024;
 
@@ -389,7 +391,19 @@ export class WindowLog {
     this.#stale = false;
     this.#awaited = {};
     this.#allWritten();
+    if (this.#old.length > MOST_OLD) this.#removeAllOld();
     return undefined;
+  }
+
+  /** A disk that never syncs must not be filled with files: nor does it promise that the old ones are there. */
+  #removeAllOld(): void {
+    try {
+      if (this.#current !== undefined) this.#files.syncNow(this.#current.path);
+      this.#files.syncNow(this.#folder);
+    } catch {
+      // Then the next sync fails, too, and says so.
+    }
+    this.#removeOld(this.#old);
   }
 
   #closesAt(window: Window): number {
