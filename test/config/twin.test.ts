@@ -7,6 +7,7 @@ import { collectors } from '../../src/collectors/index.ts';
 import { readTwin, type TwinReading, twinProperties } from '../../src/config/twin.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../published-schemas.ts';
 import { skip } from '../require.ts';
+import { anyDocument, goodDocument } from './arbitrary-twin.ts';
 
 const properties = twinProperties(collectors);
 const NAMES = properties.map(({ name }) => name);
@@ -317,29 +318,9 @@ describe('readTwin', () => {
     });
   });
 
-  const good: Record<string, fc.Arbitrary<unknown>> = Object.fromEntries(
-    NAMES.map((name) => {
-      if (/Frequency|Interval/.test(name)) {
-        return [name, fc.constantFrom('PT1S', 'PT60S', 'P1W', 'P1Y', 'PT1,5S', 'P0DT1H', 'PT007M', 'P12M5D')];
-      }
-      if (name === 'maxLocalCacheSizeInBytes') return [name, fc.integer({ min: 8192, max: Number.MAX_SAFE_INTEGER })];
-      if (name === 'maxMessageSizeInBytes') return [name, fc.integer({ min: 8192, max: 262_144 })];
-      if (name.startsWith('eventPriority')) return [name, fc.constantFrom('High', 'low', 'OFF', 'hIgH', 'Low')];
-      if (name.startsWith('aggregationEnabled')) return [name, fc.boolean()];
-      return [name, fc.string({ maxLength: 512 })]; // of printable ASCII
-    }),
-  );
-  const member = (value: fc.Arbitrary<unknown>) =>
-    fc.oneof(
-      { weight: 4, arbitrary: value.map((v) => ({ value: v })) },
-      fc.tuple(value, fc.jsonValue()).map(([v, extra]) => ({ value: v, extra })),
-      fc.constant(null),
-    );
-  const members = Object.fromEntries(Object.entries(good).map(([name, value]) => [name, member(value)]));
-
   it('mirrors every desired value to the letter, and every other property with its default', () => {
     fc.assert(
-      fc.property(fc.record(members, { requiredKeys: [] }), (document) => {
+      fc.property(goodDocument(NAMES), (document) => {
         const { mirror } = accepted(read(document));
         for (const name of NAMES) {
           const desired = (document[name] ?? undefined) as { value: unknown } | undefined;
@@ -351,7 +332,7 @@ describe('readTwin', () => {
 
   it('takes its own mirror for the same configuration', () => {
     fc.assert(
-      fc.property(fc.record(members, { requiredKeys: [] }), (document) => {
+      fc.property(goodDocument(NAMES), (document) => {
         const { settings, mirror } = accepted(read(document));
         const again = accepted(read(mirror));
         assert.deepEqual(again.settings, settings);
@@ -361,20 +342,8 @@ describe('readTwin', () => {
   });
 
   it('never throws, and never lets anything out of its range', () => {
-    const anything = fc.oneof(
-      fc.anything(),
-      fc.jsonValue(),
-      fc.record(
-        Object.fromEntries(NAMES.map((name) => [name, fc.oneof(fc.anything(), fc.record({ value: fc.anything() }))])),
-        { requiredKeys: [] },
-      ),
-      fc.record(
-        Object.fromEntries(NAMES.map((name) => [name, fc.oneof(member(good[name] ?? fc.nat()), fc.jsonValue())])),
-        { requiredKeys: [] },
-      ),
-    );
     fc.assert(
-      fc.property(anything, (document) => {
+      fc.property(fc.oneof(fc.anything(), anyDocument(NAMES)), (document) => {
         const reading = readTwin(document, properties);
         if (!reading.ok) return assert.ok(reading.faults.length > 0);
         const { settings } = reading;

@@ -4,11 +4,12 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import type { Answer, HubClient, HubStatus, RetryCause, TwinDocument, TwinSection } from '../../src/contract/hub.ts';
+import type { Answer, RetryCause, TwinSection } from '../../src/contract/hub.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { AzureHubClient } from '../../src/hub/azure-client.ts';
-import { applyPatch, type Members } from '../../src/hub/merge-patch.ts';
+import type { Members } from '../../src/hub/merge-patch.ts';
 import { TwinSync } from '../../src/hub/twin-sync.ts';
+import { FakeHub } from './fake-hub.ts';
 import { capturedLog, newKey, temporaryDirectory } from './support.ts';
 
 const failed = (because: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
@@ -17,49 +18,6 @@ const failed = (because: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = '
   error: new AgentError(id, because, ''),
 });
 const refused: Answer<never> = { status: 'refused', error: new AgentError('INTERNAL', 'refused', '') };
-
-/** A hub that answers at once. */
-class FakeHub implements HubClient {
-  state: HubStatus['state'] = 'connected';
-  desired: TwinSection = { $version: 1 };
-  reported: Members = { $version: 1 };
-  reads = 0;
-  readonly patches: Members[] = [];
-  /** Answers given instead, first one first. */
-  readonly readAnswers: Answer<TwinDocument>[] = [];
-  readonly reportAnswers: Answer<undefined>[] = [];
-  readonly #listeners = new Map<string, () => void>();
-
-  send = () => Promise.resolve(refused);
-
-  async readTwin(): Promise<Answer<TwinDocument>> {
-    this.reads++;
-    const document = { desired: this.desired, reported: this.reported as TwinSection };
-    return this.readAnswers.shift() ?? { status: 'accepted', value: structuredClone(document) };
-  }
-
-  async report(patch: Members): Promise<Answer<undefined>> {
-    this.patches.push(patch);
-    const answer = this.reportAnswers.shift() ?? { status: 'accepted', value: undefined };
-    if (answer.status === 'accepted') this.reported = applyPatch(this.reported, patch);
-    return answer;
-  }
-
-  status = (): HubStatus => ({ state: this.state, credential: { kind: 'test' } });
-
-  on(event: string, listener: () => void): void {
-    this.#listeners.set(event, listener);
-  }
-
-  tell(event: 'connected' | 'desired'): void {
-    this.#listeners.get(event)?.();
-  }
-
-  desire(desired: Record<string, unknown>): void {
-    this.desired = { ...desired, $version: this.desired.$version + 1 };
-    this.tell('desired');
-  }
-}
 
 describe('TwinSync', () => {
   let time: sinon.SinonFakeTimers;
