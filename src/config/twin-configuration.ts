@@ -31,6 +31,10 @@ export class TwinConfiguration {
   readonly #log: Logger;
   #mirror: Readonly<Record<string, unknown>>;
   #state: ConfigurationState;
+  /** The configuration object that was last obeyed or refused, as JSON. */
+  #latest: string | undefined;
+  /** The last one that was obeyed, as JSON, while it could not be written. */
+  #unsaved: string | undefined;
 
   constructor(options: {
     properties: readonly TwinProperty[];
@@ -64,11 +68,21 @@ export class TwinConfiguration {
     return { [this.#objectName]: this.#mirror };
   }
 
-  /** Puts a whole `desired` section in force, or says why not. Never throws: it is hostile input. */
+  /**
+   * Puts a whole `desired` section in force, or says why not. Never throws: it is hostile input. A change that is not of
+   * the configuration object only has its version noted.
+   */
   obey(desired: TwinSection): void {
-    const object = Object.hasOwn(desired, this.#objectName) ? desired[this.#objectName] : undefined;
-    const reading = readTwin(object, this.#properties);
+    const object = (Object.hasOwn(desired, this.#objectName) ? desired[this.#objectName] : undefined) ?? null;
     const desiredVersion = desired.$version;
+    const text = JSON.stringify(object);
+    if (text === this.#latest) {
+      this.#state = { ...this.#state, desiredVersion };
+      if (this.#unsaved !== undefined) this.#writeLastGood(this.#unsaved);
+      return;
+    }
+    this.#latest = text;
+    const reading = readTwin(object, this.#properties);
     if (!reading.ok) {
       this.#state = { ...this.#state, desiredVersion, errors: byName(reading.faults), warnings: {} };
       this.#log.error(
@@ -91,7 +105,7 @@ export class TwinConfiguration {
     this.settings.replace(reading.settings);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
     this.#tellAll(reading.warnings);
-    this.#writeLastGood(object);
+    this.#writeLastGood(text);
   }
 
   #tellAll(faults: readonly Fault[]): void {
@@ -117,9 +131,11 @@ export class TwinConfiguration {
     }
   }
 
-  #writeLastGood(configuration: unknown): void {
+  #writeLastGood(configuration: string): void {
+    this.#unsaved = configuration;
     try {
-      writeFileAtomic(this.#lastGoodFile, JSON.stringify({ configuration: configuration ?? null }));
+      writeFileAtomic(this.#lastGoodFile, `{"configuration":${configuration}}`);
+      this.#unsaved = undefined;
     } catch (error) {
       this.#log.warn(
         { err: error },

@@ -139,6 +139,30 @@ describe('TwinConfiguration', () => {
     );
   });
 
+  it('says nothing again at a change of something else, and notes its version', () => {
+    const configuration = create();
+    const changes: unknown[] = [];
+    configuration.settings.onChange((before) => changes.push(before));
+    const doubtful = { maxMessageSizeInBytes: { value: 10_000 } };
+    for (const [version, object] of [doubtful, doubtful, BAD, BAD, BAD].entries()) {
+      configuration.obey({ $version: version, [NAME]: structuredClone(object), other: version });
+      assert.equal(configuration.state().desiredVersion, version);
+    }
+    assert.deepEqual(
+      told.flat().map(({ name, type }) => [name, type]),
+      [
+        ['maxMessageSizeInBytes', 'NotOptimal'],
+        ['snapshotFrequency', 'TypeMismatch'],
+        ['maxMessageSizeInBytes', 'TypeMismatch'],
+      ],
+    );
+    assert.equal(changes.length, 1);
+    assert.equal(Object.keys(configuration.state().errors).length, 2);
+    configuration.obey({ $version: 5, [NAME]: doubtful });
+    assert.deepEqual(configuration.state().errors, {});
+    assert.equal(told.length, 3);
+  });
+
   it('tells of an object that is none', () => {
     create().obey({ $version: 8, [NAME]: 'text' });
     assert.deepEqual(
@@ -213,6 +237,16 @@ describe('TwinConfiguration', () => {
       configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
       assert.equal(configuration.settings.current().snapshotFrequency, hours(6));
       assert.deepEqual(lines.filter(({ level }) => level === 'warn').length, 1);
+    });
+
+    it('is written at the next occasion when it could not be, and not one that was refused', () => {
+      mkdirSync(lastGoodFile);
+      const configuration = create();
+      configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+      configuration.obey({ $version: 8, [NAME]: BAD });
+      rmSync(lastGoodFile, { recursive: true });
+      configuration.obey({ $version: 9, [NAME]: BAD, other: 1 });
+      assert.equal(create().settings.current().snapshotFrequency, hours(6));
     });
 
     it('holds what was desired, and nothing else of the twin', () => {
