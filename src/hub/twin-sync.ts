@@ -12,7 +12,10 @@ import { applyPatch, type Members, patchTo } from './merge-patch.ts';
 
 export interface TwinSyncOptions {
   readonly hub: HubClient;
-  /** Gets the whole desired section, at the first reading and then whenever its `$version` is newer. */
+  /**
+   * Gets the whole desired section: at the first reading, whenever its `$version` is newer, and when two readings in a
+   * row have an older one, or another content under the same one.
+   */
   readonly obey: (desired: TwinSection) => void;
   /** The complete reported properties as they should be, without `$version`. Names it doesn't hold are left alone. */
   readonly reported: () => Readonly<Record<string, unknown>>;
@@ -41,8 +44,10 @@ export class TwinSync implements Service {
   readonly #backoff;
   readonly #complaint: Complaint;
   #mustRead = false;
-  /** The `$version` of the desired section that was last obeyed. */
-  #applied: number | undefined;
+  /** The desired section that was last obeyed. */
+  #applied: Reading | undefined;
+  /** One that seems to be older. */
+  #doubted: Reading | undefined;
   /** Reported as the hub has it, as far as known. */
   #known: Members | undefined;
   /** A patch the hub will not have, as JSON: not sent again until something else is to be said. */
@@ -117,14 +122,35 @@ export class TwinSync implements Service {
 
   #take({ desired, reported }: TwinDocument): void {
     this.#known = reported;
-    const version = Number.isSafeInteger(desired.$version) ? desired.$version : 0;
-    if (this.#applied !== undefined && version <= this.#applied) return;
-    this.#applied = version;
+    const reading = readingOf(desired);
+    if (this.#applied !== undefined && !this.#isNews(reading, this.#applied)) return;
+    this.#applied = reading;
+    this.#doubted = undefined;
     try {
       this.#options.obey(desired);
     } catch (error) {
       logError(this.#options.log, toAgentError(error)); // reported all the same, and not tried again
     }
+  }
+
+  /**
+   * Whether `reading` is to be obeyed. Versions only count up, until the module is made anew or the hub is restored from a
+   * copy: then they begin again, and what they say holds. Since it could also be a late answer, the hub must say it twice.
+   */
+  #isNews(reading: Reading, applied: Reading): boolean {
+    if (reading.version > applied.version) return true;
+    const doubted = this.#doubted;
+    this.#doubted = isSame(reading, applied) ? undefined : reading;
+    if (this.#doubted === undefined) return false;
+    if (doubted === undefined || !isSame(reading, doubted)) {
+      this.#signal();
+      return false;
+    }
+    this.#options.log.warn(
+      { desiredVersion: reading.version, before: applied.version },
+      'The desired properties begin anew, as for a module that was made anew; they are obeyed.',
+    );
+    return true;
   }
 
   async #report(signal: AbortSignal): Promise<void> {
@@ -162,6 +188,19 @@ export class TwinSync implements Service {
     this.#alarm.ring();
   }
 }
+
+/** A desired section, as far as it can be told from another one. */
+interface Reading {
+  readonly version: number;
+  readonly text: string;
+}
+
+const readingOf = ({ $version, ...content }: TwinSection): Reading => ({
+  version: Number.isSafeInteger($version) ? $version : 0,
+  text: JSON.stringify(content),
+});
+
+const isSame = (a: Reading, b: Reading) => a.version === b.version && a.text === b.text;
 
 /** A top-level name that holds nothing any more is removed, not left as it was. */
 const withRemovals = (wanted: Members, fitting: Members): Members =>

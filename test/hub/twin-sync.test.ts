@@ -91,13 +91,60 @@ describe('TwinSync', () => {
     assert.deepEqual(obey.lastCall.args, [{ $version: 9, missed: true }]);
   });
 
-  it('does not obey a version twice, nor an older one', async () => {
+  it('does not obey a version twice', async () => {
     hub.desired = { $version: 5 };
     await connect();
     await connect();
-    hub.desired = { $version: 4, old: true };
+    await time.tickAsync(minutes(1));
+    assert.deepEqual([obey.callCount, hub.reads], [1, 2]);
+  });
+
+  it('does not obey what seems to be older unless the hub says it twice', async () => {
+    hub.desired = { $version: 5, a: 1 };
     await connect();
-    assert.equal(obey.callCount, 1);
+    for (const late of [
+      { $version: 4, a: 0 },
+      { $version: 5, a: 0 },
+    ]) {
+      const value = { desired: late, reported: { $version: 1 } };
+      hub.readAnswers.push({ status: 'accepted', value });
+      hub.tell('desired');
+      await time.tickAsync(minutes(1));
+      assert.equal(obey.callCount, 1);
+    }
+    assert.equal(hub.reads, 5); // each was asked about once more
+  });
+
+  for (const [what, made] of [
+    ['begins with less', { $version: 1 }],
+    ['has come as far', { $version: 5, a: 2 }],
+    ['has come less far', { $version: 4, a: 2 }],
+    ['says the same', { $version: 3, a: 1 }],
+  ] as const) {
+    it(`obeys the twin of a module that was made anew and ${what}, and what follows`, async () => {
+      hub.desired = { $version: 5, a: 1 };
+      await connect();
+      hub.desired = made;
+      await connect();
+      assert.equal(obey.callCount, 1);
+      await time.tickAsync(seconds(1));
+      assert.deepEqual(obey.args.slice(1), [[made]]);
+      await time.tickAsync(minutes(1));
+      assert.deepEqual([obey.callCount, hub.reads], [2, 3]);
+      hub.desire({ a: 3 });
+      await time.tickAsync(seconds(1));
+      assert.deepEqual(obey.lastCall.args, [{ $version: made.$version + 1, a: 3 }]);
+    });
+  }
+
+  it('obeys what is newer than what it obeyed, also in the middle of a doubt', async () => {
+    hub.desired = { $version: 5, a: 1 };
+    await connect();
+    hub.desired = { $version: 2, a: 2 };
+    await connect();
+    hub.desired = { $version: 6, a: 3 };
+    await time.tickAsync(minutes(1));
+    assert.deepEqual(obey.args.slice(1), [[{ $version: 6, a: 3 }]]);
   });
 
   it('reports what is wanted, then only what changed', async () => {
