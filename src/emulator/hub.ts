@@ -162,6 +162,11 @@ export class HubEmulator extends EventEmitter implements Controlled {
     this.#notify(deviceId, moduleId, change);
   }
 
+  /** Tells the module of a change as if there were one: late, repeated or made up. Nothing changes. */
+  tellDesired(deviceId: string, moduleId: string, change: TwinSection): void {
+    this.#notify(deviceId, moduleId, change);
+  }
+
   clearMessages(): void {
     this.#desk.messages.clear();
   }

@@ -1,28 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import type { FaultKind } from '../../src/emulator/faults.ts';
 import type { LocalStatus } from '../../src/status.ts';
-import { type AgentProcess, assertClosed, OBJECT, QUICK, TestBed } from './test-bed.ts';
+import { type AgentProcess, assertClosed, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
-/** Snapshots without end, and nothing that needs root or the kernel's audit. */
-const STEADY = {
-  ...QUICK,
-  snapshotFrequency: { value: 'PT2S' },
-  ...Object.fromEntries(
-    [
-      'ProcessCreate',
-      'ProcessTerminate',
-      'ConnectionCreate',
-      'Login',
-      'FirewallConfiguration',
-      'ConnectedHardware',
-      'LocalUsers',
-    ].map((name) => [`eventPriority${name}`, { value: 'Off' }]),
-  ),
-};
 const CALM = { snapshotFrequency: { value: 'P30D' } };
 
 /** What came of one scenario. */
@@ -109,16 +91,10 @@ function mostPerMinute(times: readonly number[]): number {
   return Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + minutes(1)).length));
 }
 
-/** STEADY is in force before the twin has been read, so that nothing else is ever begun. */
-function prepare(bed: TestBed): void {
-  mkdirSync(join(bed.directory, 'state'), { mode: 0o700 });
-  bed.write('state/last-good-configuration.json', JSON.stringify({ configuration: STEADY }));
-}
-
 async function play({ breakIt, broken, mendIt }: Scenario): Promise<Outcome> {
   const began = systemClock.monotonic();
   const bed = await TestBed.open({ desired: STEADY });
-  prepare(bed);
+  bed.startWith(STEADY);
   const agent = bed.startAgent();
   try {
     await bed.waitForEvents(() => bed.hub.messages.length >= 2);
@@ -189,7 +165,7 @@ describe('Whatever goes wrong between the agent and its hub,', function () {
   it('and the figures of its messages are told by the next run, also when kill -9 ended the last one', async () => {
     const bed = await TestBed.open({ desired: STEADY });
     try {
-      prepare(bed);
+      bed.startWith(STEADY);
       const first = bed.startAgent();
       await bed.waitForEvents(() => bed.hub.messages.length >= 6);
       first.kill('SIGKILL');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,6 +27,23 @@ export const QUICK = {
   aggregationEnabledProcessCreate: { value: false },
   aggregationEnabledProcessTerminate: { value: false },
   aggregationEnabledConnectionCreate: { value: false },
+};
+
+/** Snapshots without end, and nothing that needs root or the kernel's audit. */
+export const STEADY = {
+  ...QUICK,
+  snapshotFrequency: { value: 'PT2S' },
+  ...Object.fromEntries(
+    [
+      'ProcessCreate',
+      'ProcessTerminate',
+      'ConnectionCreate',
+      'Login',
+      'FirewallConfiguration',
+      'ConnectedHardware',
+      'LocalUsers',
+    ].map((name) => [`eventPriority${name}`, { value: 'Off' }]),
+  ),
 };
 
 /** One line of an agent's log. */
@@ -75,6 +92,12 @@ export class TestBed {
       ...changes,
     };
     return this.write('agent.json', JSON.stringify(configuration));
+  }
+
+  /** Has a configuration in force before the twin has been read, so that what is off in it is never begun. */
+  startWith(configuration: object): void {
+    mkdirSync(join(this.directory, 'state'), { mode: 0o700 });
+    this.write('state/last-good-configuration.json', JSON.stringify({ configuration }));
   }
 
   /** Starts the built agent as the program it is. */

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
+import type { Fault } from '../../src/emulator/faults.ts';
+import type { SecurityAgentStatus } from '../../src/status.ts';
+import { type AgentProcess, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
+
+type Mirror = Readonly<Record<string, { readonly value: unknown } | undefined>>;
+type Reported = Readonly<Record<string, unknown>>;
+
+const mirrorOf = (reported: Reported): Mirror => (reported[OBJECT] ?? {}) as Mirror;
+const statusOf = (reported: Reported) => reported.securityAgent as SecurityAgentStatus | undefined;
+
+/** Five properties, besides those that keep the agent quiet. */
+const FIVE = {
+  ...STEADY,
+  snapshotFrequency: { value: 'PT6H' },
+  lowPriorityMessageFrequency: { value: 'PT2S' },
+  maxMessageSizeInBytes: { value: 65_536 },
+  eventPriorityLocalUsers: { value: 'oFF' },
+  hubResourceId: { value: '/subscriptions/1' },
+};
+
+describe('The twin, through the SDK,', function () {
+  this.timeout(minutes(3));
+  let bed: TestBed;
+  let agent: AgentProcess;
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: FIVE });
+    bed.startWith(FIVE);
+  });
+  afterEach(() => bed.close());
+
+  const reported = () => bed.hub.twin(DEVICE, MODULE).reported as Reported;
+  const version = () => bed.hub.twin(DEVICE, MODULE).desired.$version;
+  const readings = () => bed.hub.twinOperations.filter(({ kind }) => kind === 'getTwin');
+  const obeyed = (name: string, value: unknown, limit = seconds(20)) =>
+    bed.hub.waitForReported((section) => mirrorOf(section)[name]?.value === value, limit);
+  /** Resolves once the agent has read all that there is, and has said so. */
+  const settled = () =>
+    bed.hub.waitForReported((section) => statusOf(section)?.configuration.desiredVersion === version(), minutes(1));
+  const start = async () => {
+    agent = bed.startAgent();
+    await settled();
+  };
+
+  it('keeps four of five properties when the fifth is patched', async () => {
+    await start();
+    bed.desire({ snapshotFrequency: { value: 'PT7H' } });
+    const { snapshotFrequency, ...others } = mirrorOf(await obeyed('snapshotFrequency', 'PT7H'));
+    assert.deepEqual(snapshotFrequency, { value: 'PT7H' });
+    const { snapshotFrequency: _, ...four } = FIVE;
+    for (const [name, member] of Object.entries(four)) assert.deepEqual(others[name], member, name);
+  });
+
+  it('is obeyed after a reconnection in what was missed', async () => {
+    await start();
+    await bed.hub.offline();
+    bed.desire({ snapshotFrequency: { value: 'PT8H' } });
+    bed.desire({ maxMessageSizeInBytes: null });
+    await bed.hub.online();
+    const mirror = mirrorOf(await obeyed('snapshotFrequency', 'PT8H', minutes(1)));
+    assert.deepEqual(mirror.maxMessageSizeInBytes, { value: 204_800 });
+    assert.deepEqual(mirror.hubResourceId, FIVE.hubResourceId);
+  });
+
+  it('is obeyed when nothing told of the change, at the next reading', async () => {
+    await start();
+    bed.hub.faults.inject({ kind: 'desiredSilence', count: 1 });
+    bed.desire({ snapshotFrequency: { value: 'PT8H' } });
+    bed.desire({ hubResourceId: { value: '/subscriptions/2' } });
+    const mirror = mirrorOf(await obeyed('hubResourceId', '/subscriptions/2'));
+    assert.deepEqual(mirror.snapshotFrequency, { value: 'PT8H' });
+  });
+
+  it('is read once for two patches within a second', async () => {
+    await start();
+    const before = readings().length;
+    bed.desire({ snapshotFrequency: { value: 'PT9H' } });
+    await systemClock.sleep(seconds(0.2));
+    bed.desire({ maxMessageSizeInBytes: { value: 8192 } });
+    const mirror = mirrorOf(await obeyed('maxMessageSizeInBytes', 8192));
+    assert.deepEqual(mirror.snapshotFrequency, { value: 'PT9H' });
+    await settled();
+    assert.equal(readings().length, before + 1);
+  });
+
+  it('is not what a notification says, least of all one with an old version', async () => {
+    await start();
+    const before = readings().length;
+    const late = { $version: 1, [OBJECT]: { snapshotFrequency: { value: 'PT1S' } } };
+    bed.hub.tellDesired(DEVICE, MODULE, late);
+    bed.hub.tellDesired(DEVICE, MODULE, { ...late, $version: 99 });
+    await agent.waitForStatus(() => readings().length > before);
+    bed.desire({ hubResourceId: { value: '/subscriptions/3' } });
+    const section = await obeyed('hubResourceId', '/subscriptions/3');
+    assert.deepEqual(mirrorOf(section).snapshotFrequency, FIVE.snapshotFrequency);
+    assert.equal(agent.log.filter(({ msg }) => msg.includes('in force')).length, 2);
+  });
+
+  it('of a module that was made anew is obeyed, although its versions begin again', async () => {
+    await start();
+    for (let n = 0; n < 5; n += 1) bed.desire({ hubResourceId: { value: `/subscriptions/${n}` } });
+    await settled();
+    bed.hub.removeModule(DEVICE, MODULE);
+    bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key });
+    bed.desire({ ...FIVE, snapshotFrequency: { value: 'PT10H' } });
+    const section = await obeyed('snapshotFrequency', 'PT10H', minutes(2));
+    assert.equal(version(), 2);
+    await settled();
+    assert.deepEqual(mirrorOf(section).hubResourceId, FIVE.hubResourceId);
+  });
+
+  const TROUBLES: Readonly<Record<string, Fault>> = {
+    'is answered with 500': { kind: 'twinStatus', status: 500 },
+    'is answered with 429': { kind: 'twinStatus', status: 429 },
+    'is answered with 429 and nothing else': { kind: 'twinStatus', status: 429, emptyBody: true },
+    'is answered with what is no JSON': { kind: 'twinGarbage' },
+  };
+  for (const [what, fault] of Object.entries(TROUBLES)) {
+    it(`when every request ${what} at the start, leaves the last good one in force, is asked for less and less, and then obeyed`, async () => {
+      bed.desire({ snapshotFrequency: { value: 'PT11H' } });
+      bed.hub.faults.inject(fault);
+      agent = bed.startAgent();
+      await agent.waitForStatus(() => readings().length >= 2, minutes(1));
+      const { configuration } = await agent.status();
+      assert.deepEqual(configuration, { source: 'lastKnownGood', errors: {}, warnings: {} });
+      assert.equal(reported().securityAgent, undefined);
+      const [first, second] = readings().map(({ at }) => at.getTime());
+      assert.ok((second ?? 0) - (first ?? 0) >= 1_000);
+      bed.hub.faults.clear();
+      const section = await obeyed('snapshotFrequency', 'PT11H', minutes(1));
+      assert.equal(statusOf(section)?.configuration.source, 'desired');
+      assert.ok(readings().length < 10, `${readings().length} readings`);
+    });
+  }
+
+  it('when no request is answered, leaves the last good one in force, and is obeyed over a new connection', async () => {
+    bed.desire({ snapshotFrequency: { value: 'PT12H' } });
+    bed.hub.faults.inject({ kind: 'twinSilence', count: 1 });
+    agent = bed.startAgent();
+    await agent.waitForStatus(() => readings().length >= 1);
+    assert.equal((await agent.status()).configuration.source, 'lastKnownGood');
+    await obeyed('snapshotFrequency', 'PT12H', minutes(2));
+    assert.equal(bed.hub.connections.length, 2);
+  });
+
+  it('when reports are throttled, is reported later, as it is by then', async () => {
+    await start();
+    bed.hub.faults.inject({ kind: 'twinStatus', status: 429, count: 2 });
+    bed.desire({ snapshotFrequency: { value: 'PT13H' } });
+    await agent.waitForStatus(() => bed.hub.twinOperations.some(({ status }) => status === 429));
+    bed.desire({ snapshotFrequency: { value: 'PT14H' } });
+    await obeyed('snapshotFrequency', 'PT14H', minutes(2));
+    await settled();
+    const failed = bed.hub.twinOperations.filter(({ status }) => status === 429);
+    assert.equal(failed.length, 2);
+  });
+});
