@@ -10,6 +10,7 @@ import type { LogTap } from './base/log-tap.ts';
 import type { Service } from './base/service.ts';
 import { collectors } from './collectors/index.ts';
 import type { LocalSettings } from './config/local.ts';
+import { StrictStart } from './config/strict-start.ts';
 import { twinProperties } from './config/twin.ts';
 import { TwinConfiguration } from './config/twin-configuration.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
@@ -34,11 +35,12 @@ import { VERSION } from './version.ts';
 /**
  * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
  *
+ * @param signal the run is to end: ends what the start may wait for
  * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
  */
 export function agent(
   local: LocalSettings,
-  { clock, log, tap }: { clock: Clock; log: Logger; tap: LogTap },
+  { clock, log, tap, signal }: { clock: Clock; log: Logger; tap: LogTap; signal: AbortSignal },
 ): Service[] {
   const identity = loadIdentity(local.identity, local.hub);
   useStateDirectory(local.stateDirectory, log);
@@ -176,6 +178,12 @@ export function agent(
     clock,
     log: log.child({ part: 'twin' }),
   });
+  const strictStart = new StrictStart({
+    verdict: configuration.verdict,
+    obstacle: () => hub.status().error,
+    clock,
+    signal,
+  });
   settings.onChange(() => {
     linuxEvents.refresh();
     twin.changed();
@@ -195,6 +203,7 @@ export function agent(
     statistics.keeper(clock),
     hub, // connects, and goes on trying for ever, in the background
     twin, // desired in, reported out
+    ...(local.strictStart ? [strictStart] : []),
     reported,
     publisher,
     aggregator,

@@ -14,7 +14,8 @@ export const usage = `vakt run [--config FILE]
 
   --config FILE   local configuration; /etc/vakt/agent.json when not given
 
-Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 77 secret files, 78 local configuration.`;
+Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 76 desired configuration (with strictStart), 77 secret files,
+78 local configuration.`;
 
 /** @returns the exit status of contract §7 */
 export async function run(args: readonly string[], world: World): Promise<number> {
@@ -32,7 +33,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
   try {
-    const services = defects.guard(agent(local, { clock: systemClock, log, tap }));
+    const services = defects.guard(agent(local, { clock: systemClock, log, tap, signal: world.signal }));
     log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
     await runServices(services, aborted(world.signal), log);
     log.info('Vakt has stopped.');

@@ -97,6 +97,15 @@ export const LocalSettings = v.strictObject({
     text('Name of the configuration object in the twin.'),
     'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
   ),
+  strictStart: v.optional(
+    v.pipe(
+      v.boolean('must be true or false'),
+      v.description(
+        'Whether a desired configuration that is invalid, or cannot be read within a minute, ends the start with status 76; else the last good one is used.',
+      ),
+    ),
+    false,
+  ),
   logging: v.optional(
     v.strictObject({
       level: level('Least level that is logged.', 'info'),
@@ -134,7 +143,7 @@ export const LocalSettings = v.strictObject({
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
 /** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
-const NOT_BUILT = ['strictStart', 'directMethods', 'hub.proxy'];
+const NOT_BUILT = ['directMethods', 'hub.proxy'];
 
 /**
  * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is

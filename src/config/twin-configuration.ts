@@ -1,5 +1,6 @@
 import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
+import { AgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { TwinSection } from '../contract/hub.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
@@ -23,6 +24,9 @@ export interface ConfigurationState {
  */
 export class TwinConfiguration {
   readonly settings: LiveSettings;
+  /** Resolves once the first desired configuration was obeyed, or with why it was not. */
+  readonly verdict: Promise<AgentError | undefined>;
+  #judge: (refusal: AgentError | undefined) => void = () => {};
   readonly #properties: readonly TwinProperty[];
   readonly #objectName: string;
   readonly #lastGoodFile: string;
@@ -52,6 +56,9 @@ export class TwinConfiguration {
     this.#tell = options.tell;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.verdict = new Promise((resolve) => {
+      this.#judge = resolve;
+    });
     const lastGood = this.#readLastGood();
     const reading = lastGood ?? obeyed(readTwin(undefined, options.properties));
     this.settings = new LiveSettings(reading.settings);
@@ -90,6 +97,7 @@ export class TwinConfiguration {
         'Refused the desired configuration; what was in force stays.',
       );
       this.#tellAll(reading.faults);
+      this.#judge(invalid(reading.faults));
       return;
     }
     this.#mirror = reading.mirror;
@@ -103,6 +111,7 @@ export class TwinConfiguration {
       warnings: { ...unknown, ...byName(reading.warnings) },
     };
     this.settings.replace(reading.settings);
+    this.#judge(undefined);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
     this.#tellAll(reading.warnings);
     this.#writeLastGood(text);
@@ -147,6 +156,12 @@ export class TwinConfiguration {
 
 const byName = (faults: readonly Fault[]): Record<string, string> =>
   Object.fromEntries(faults.slice(0, 32).map(({ name, message }) => [name, message]));
+
+function invalid(faults: readonly Fault[]): AgentError {
+  const all = faults.map(({ name, message }) => `${name} ${message}`).join('; ');
+  const remedy = "Correct the module twin's desired properties.";
+  return new AgentError('TWIN_INVALID', `the desired configuration is not valid: ${all}`, remedy);
+}
 
 /** A reading that cannot have faults: that of no configuration at all. */
 function obeyed(reading: TwinReading): Extract<TwinReading, { ok: true }> {

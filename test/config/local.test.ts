@@ -48,6 +48,7 @@ describe('readLocalSettings', () => {
       queueAgeLimit: days(30),
       messageRouting: 'security',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
+      strictStart: false,
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
       collectors: { loopbackConnections: false },
       memoryBudgetInMegabytes: 96,
@@ -65,6 +66,7 @@ describe('readLocalSettings', () => {
       queueAgeLimit: 'P7D',
       messageRouting: 'both',
       twinObjectName: 'name',
+      strictStart: true,
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
       collectors: { loopbackConnections: true },
       memoryBudgetInMegabytes: 4096,
@@ -179,6 +181,7 @@ describe('readLocalSettings', () => {
         'VAKT_QUEUE_AGE_LIMIT',
         'VAKT_MESSAGE_ROUTING',
         'VAKT_TWIN_OBJECT_NAME',
+        'VAKT_STRICT_START',
         'VAKT_LOGGING__LEVEL',
         'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
         'VAKT_COLLECTORS__LOOPBACK_CONNECTIONS',
@@ -261,7 +264,6 @@ describe('readLocalSettings', () => {
       ['"identity": { "kind": "identityService" }', 'identity.kind "identityService"'],
       [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
       [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
-      [`${IDENTITY}, "strictStart": false`, 'strictStart'],
       [`${IDENTITY}, "directMethods": {}`, 'directMethods'],
     ] as const) {
       it(`${what}, which is not built yet`, () => {

@@ -157,4 +157,53 @@ describe('The twin, through the SDK,', function () {
     const failed = bed.hub.twinOperations.filter(({ status }) => status === 429);
     assert.equal(failed.length, 2);
   });
+
+  describe('with strictStart', () => {
+    beforeEach(() => bed.writeConfiguration({ strictStart: true }));
+
+    const ended = async () => {
+      agent = bed.startAgent();
+      const { status } = await systemClock.within(minutes(2), 'the end of the agent', agent.exited);
+      return { status, line: agent.log.find(({ code }) => code === 'Remote Configuration') };
+    };
+
+    it('is in force before anything is collected', async () => {
+      bed.desire({ eventPriorityListeningPorts: { value: 'Off' } });
+      await start();
+      await bed.waitForEvents(() => bed.events('SystemInformation').length > 0);
+      assert.equal(bed.events('ListeningPorts').length, 0); // which is on in the last good one
+      agent.kill('SIGTERM');
+      assert.equal((await agent.exited).status, 0);
+    });
+
+    it('ends the start with 76 when it is invalid, which is reported', async () => {
+      bed.desire({ snapshotFrequency: { value: '13h' } });
+      const { status, line } = await ended();
+      assert.equal(status, 76);
+      const [error] = agent.log.filter(({ msg }) => msg.startsWith('vakt encountered an error!'));
+      assert.equal(error?.id, 'TWIN_INVALID');
+      assert.match(
+        String(error?.msg),
+        /Error in: Remote Configuration, reason: Cant Parse Configuration, extra details: .*snapshotFrequency must be/,
+      );
+      assert.ok(line !== undefined);
+      assert.ok(statusOf(reported())?.configuration.errors.snapshotFrequency !== undefined);
+      assert.equal(bed.hub.messages.length, 0);
+    });
+
+    it('ends the start with 76 when the hub cannot be reached', async () => {
+      await bed.hub.offline();
+      const { status, line } = await ended();
+      assert.deepEqual([status, line?.id, line?.reason], [76, 'TWIN_UNREADABLE', 'Timeout']);
+      assert.match(String(line?.msg), /ECONNREFUSED/);
+    });
+
+    it('does not hold up SIGTERM while it waits', async () => {
+      await bed.hub.offline();
+      agent = bed.startAgent();
+      await agent.waitForLog(({ id }) => id === 'HUB_UNREACHABLE');
+      agent.kill('SIGTERM');
+      assert.equal((await systemClock.within(seconds(15), 'the end of the agent', agent.exited)).status, 0);
+    });
+  });
 });

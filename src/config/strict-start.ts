@@ -1,0 +1,62 @@
+import { type Clock, TimeLimitError } from '../base/clock.ts';
+import { minutes } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Service } from '../base/service.ts';
+
+/** How long the hub has to say what is desired. */
+const LIMIT = minutes(1);
+
+/**
+ * With `strictStart`, keeps what follows from starting before the desired configuration is in force; one that is invalid,
+ * or not to be had within a minute, ends the run (contract §2, "Decision, start").
+ */
+export class StrictStart implements Service {
+  readonly name = 'strict start';
+  readonly #verdict: Promise<AgentError | undefined>;
+  readonly #obstacle: () => AgentError | undefined;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+
+  constructor(options: {
+    /** Resolves once a desired configuration was obeyed, or with why it was not. */
+    verdict: Promise<AgentError | undefined>;
+    /** What keeps the hub from answering, where that is known. */
+    obstacle: () => AgentError | undefined;
+    clock: Clock;
+    /** Ends the wait: the run is to end anyway. */
+    signal: AbortSignal;
+  }) {
+    this.#verdict = options.verdict;
+    this.#obstacle = options.obstacle;
+    this.#clock = options.clock;
+    this.#signal = options.signal;
+  }
+
+  /** @throws {AgentError} TWIN_INVALID or TWIN_UNREADABLE */
+  async start(): Promise<void> {
+    const refusal = await this.#wait();
+    if (refusal !== undefined) throw refusal;
+  }
+
+  async stop(): Promise<void> {}
+
+  async #wait(): Promise<AgentError | undefined> {
+    let giveUp = () => {};
+    const ended = new Promise<undefined>((resolve) => {
+      giveUp = () => resolve(undefined);
+    });
+    if (this.#signal.aborted) return undefined;
+    this.#signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      return await this.#clock.within(LIMIT, 'reading the module twin', Promise.race([this.#verdict, ended]));
+    } catch (error) {
+      if (!(error instanceof TimeLimitError)) throw error;
+      const because = this.#obstacle()?.message ?? error.message;
+      const remedy =
+        'Let the agent reach its hub, or set strictStart to false to start with the last good configuration.';
+      return new AgentError('TWIN_UNREADABLE', `the desired configuration cannot be read: ${because}`, remedy);
+    } finally {
+      this.#signal.removeEventListener('abort', giveUp);
+    }
+  }
+}
