@@ -45,7 +45,12 @@ export interface SecurityAgentStatus {
   readonly collectors: Readonly<Record<string, CollectorStatus>>;
   readonly delivery: Delivery;
   /** Where events wait; in memory they are lost if the agent ends. */
-  readonly store: { readonly place: 'disk' | 'memory'; readonly reason?: string };
+  readonly store: {
+    readonly place: 'disk' | 'memory';
+    readonly reason?: string;
+    /** Above 80 % of `maxLocalCacheSizeInBytes`: soon the oldest are dropped. */
+    readonly isNearlyFull: boolean;
+  };
   readonly credential: { readonly kind: string; readonly expiresAt?: string };
 }
 
@@ -97,6 +102,7 @@ export function localStatus(observed: Observed): LocalStatus {
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
     store.place === 'memory' ||
+    store.isNearlyFull ||
     memory.isOver ||
     hub.state === 'refused';
   const { kind, expiresAt } = hub.credential;

@@ -189,8 +189,14 @@ describe('the status', () => {
   });
 
   it('is degraded while events wait in memory, and says why', () => {
-    assert.deepEqual(localStatus(observed).store, { place: 'disk' });
-    const store = { place: 'memory', reason: 'EROFS: read-only file system' } as const;
+    assert.deepEqual(localStatus(observed).store, { place: 'disk', isNearlyFull: false });
+    const store = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
+    observed = { ...observed, queues: { ...bound(queues), store: () => store } };
+    assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
+  });
+
+  it('is degraded while the queues are nearly full', () => {
+    const store = { place: 'disk', isNearlyFull: true } as const;
     observed = { ...observed, queues: { ...bound(queues), store: () => store } };
     assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
   });

@@ -43,6 +43,12 @@ function describe(status: LocalStatus): string[] {
             ['store', `in memory: ${store.reason}`],
             ['', 'Make the disk writable; what waits in memory is lost if the agent ends before.'],
           ]),
+      ...(store.isNearlyFull
+        ? [
+            ['store', 'nearly full'],
+            ['', 'Let the agent reach its hub, or raise maxLocalCacheSizeInBytes; soon the oldest events are dropped.'],
+          ]
+        : []),
       [
         'messages',
         `${delivery.messagesSent} sent, ${delivery.messagesFailed} failed attempts${delivery.lastSentAt === undefined ? '' : `, last at ${delivery.lastSentAt}`}`,

@@ -21,6 +21,9 @@ import { type StoreFiles, systemFiles } from './store-files.ts';
 const SYNC_WITHIN: Readonly<Record<QueueName, Duration>> = { High: milliseconds(100), Low: seconds(1) };
 /** A disk that refuses now and again is in one trouble, not in many. */
 const TROUBLE_LASTS = seconds(10);
+/** Above which part of their room the queues are nearly full, and below which no longer: not at every event anew. */
+const NEARLY_FULL = 0.8;
+const NO_LONGER_NEARLY_FULL = 0.7;
 /** How often a disk that refused is tried again. */
 const TRY_AGAIN_AFTER = seconds(1);
 
@@ -59,6 +62,7 @@ export class EventQueues implements Service {
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
   readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
   #place: Place = 'disk';
+  #isNearlyFull = false;
   /** Of one spell in memory the first: each attempt to return fails at another file. */
   #reason: string | undefined;
   #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -97,7 +101,10 @@ export class EventQueues implements Service {
       most: () => this.#settings.current().maxLocalCacheSizeInBytes,
       clock: options.clock,
     });
-    this.#settings.onChange(() => this.#keepWithin());
+    this.#settings.onChange(() => {
+      this.#keepWithin();
+      this.#sayHowItStands();
+    });
   }
 
   /**
@@ -160,7 +167,7 @@ export class EventQueues implements Service {
     }
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
     if (events.length > 0) this.#say(queue, error); // last: a log line may come back as an event
-    this.#sayWhereEventsGo();
+    this.#sayHowItStands();
     if (stored > 0) for (const listener of this.#listeners) listener();
   }
 
@@ -201,7 +208,7 @@ export class EventQueues implements Service {
     this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
     if (error !== undefined) this.#say(queue, error);
-    this.#sayWhereEventsGo();
+    this.#sayHowItStands();
   }
 
   /** What waits, taken events included. `bytes` are those of the events' JSON. */
@@ -225,10 +232,11 @@ export class EventQueues implements Service {
     return this.#logs[queue].positions;
   }
 
-  /** Where new events go, and why when that is not the disk. */
-  store(): { readonly place: Place; readonly reason?: string } {
-    if (!this.#files.refuses) return { place: 'disk' };
-    return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal) };
+  /** Where new events go, why when that is not the disk, and whether old ones will soon have to go for them. */
+  store(): { readonly place: Place; readonly reason?: string; readonly isNearlyFull: boolean } {
+    const isNearlyFull = this.#isNearlyFull;
+    if (!this.#files.refuses) return { place: 'disk', isNearlyFull };
+    return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal), isNearlyFull };
   }
 
   /** Called after events were taken in, from within `put`. */
@@ -248,7 +256,7 @@ export class EventQueues implements Service {
       this.#log.error({ queue, events, lost: found.corrupt }, 'Found a queue damaged; the rest of it is safe.');
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
     if (error !== undefined) this.#say(queue, error);
-    this.#sayWhereEventsGo();
+    this.#sayHowItStands();
   }
 
   #unusable(cause: unknown): AgentError {
@@ -323,7 +331,7 @@ export class EventQueues implements Service {
     }
     this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
     this.#say(queue, error);
-    this.#sayWhereEventsGo();
+    this.#sayHowItStands();
   }
 
   #lookForAge(): void {
@@ -354,12 +362,15 @@ export class EventQueues implements Service {
     this.#keepWithin();
   }
 
-  #sayWhereEventsGo(): void {
+  #sayHowItStands(): void {
     const { place, reason } = this.store();
     this.#reason = reason;
     if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', this.#files.refusal);
-    if (place === this.#place) return;
+    const { fill } = this.#room;
+    const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
+    if (place === this.#place && isNearlyFull === this.#isNearlyFull) return;
     this.#place = place;
+    this.#isNearlyFull = isNearlyFull;
     this.#changed();
   }
 

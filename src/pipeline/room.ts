@@ -93,6 +93,12 @@ export class Room {
     return tooFull.length > 0;
   }
 
+  /** What part of the limit is taken, where new events go now. */
+  get fill(): number {
+    const place = this.#place();
+    return this.#used(place) / this.#limit(place);
+  }
+
   #limit(place: Place): number {
     return place === 'disk' ? this.#most() : Math.min(this.#most(), IN_MEMORY);
   }

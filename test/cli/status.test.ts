@@ -31,7 +31,7 @@ const STATUS: LocalStatus = {
     messagesSent: 5,
     messagesFailed: 1,
   },
-  store: { place: 'memory', reason: 'EROFS: read-only file system, open' },
+  store: { place: 'memory', reason: 'EROFS: read-only file system, open', isNearlyFull: false },
   credential: { kind: 'moduleKey' },
   hub: { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' },
   events: { ProcessCreate: { collected: 20, delivered: 10, aggregatedAway: 4, queued: 3, dropped: {} } },
@@ -95,8 +95,13 @@ describe('vakt status', () => {
   });
 
   it('says nothing of the store while it is on disk', async () => {
-    await status({ store: { place: 'disk' } });
+    await status({ store: { place: 'disk', isNearlyFull: false } });
     assert.doesNotMatch(out.join('\n'), /^store/m);
+  });
+
+  it('says when it is nearly full', async () => {
+    await status({ store: { place: 'disk', isNearlyFull: true } });
+    assert.match(out.join('\n'), /^store +nearly full\n +Let the agent reach its hub/m);
   });
 
   it('prints the whole as JSON when asked to', async () => {

@@ -27,6 +27,52 @@ describe('EventQueues', () => {
     await now.queues.stop();
   });
 
+  describe('how full the queues are', () => {
+    let changes: number;
+    beforeEach(() => {
+      changes = 0;
+      now.changed = () => {
+        changes += 1;
+      };
+    });
+    /** Puts events of a kilobyte until they are nearly full. @returns how many */
+    const fill = () => {
+      for (let count = 1; count <= 1_000; count += 1) {
+        now.queues.put(count % 2 === 0 ? 'High' : 'Low', [event(1_000)]);
+        if (now.queues.store().isNearlyFull) return count;
+      }
+      return assert.fail('never');
+    };
+
+    it('is told when they are above 80 %, and once', () => {
+      now.settings.setLimit(200_000);
+      const count = fill();
+      assert.ok(count > 130 && count <= 165, `${count}`);
+      for (let n = 0; n < 500; n += 1) now.queues.put('Low', [event(1_000)]);
+      assert.deepEqual([now.queues.store().isNearlyFull, changes], [true, 1]);
+    });
+
+    it('is told again when they have been sent, within a second', async () => {
+      now.settings.setLimit(200_000);
+      fill();
+      for (const queue of ['Low', 'High'] as const) {
+        now.queues.take(queue, 200_000, true);
+        now.queues.settle(queue, 'delivered');
+      }
+      await now.clock.advance(1_000);
+      assert.deepEqual([now.queues.store().isNearlyFull, changes], [false, 2]);
+    });
+
+    it('is told when the room has become larger or smaller', () => {
+      now.settings.setLimit(200_000);
+      fill();
+      now.settings.setLimit(400_000);
+      assert.deepEqual([now.queues.store().isNearlyFull, changes], [false, 2]);
+      now.settings.setLimit(100_000);
+      assert.deepEqual([now.queues.store().isNearlyFull, changes], [true, 3]);
+    });
+  });
+
   describe('taking', () => {
     it('gives the oldest that fit, a byte for each included', () => {
       const all = events(5, 100);
@@ -306,10 +352,10 @@ describe('EventQueues', () => {
       for (const one of all.slice(6, 15)) now.queues.put('Low', [one]);
       await now.clock.advance(60_000);
       assert.equal(onDisk(), before);
-      assert.deepEqual(now.queues.store(), { place: 'memory', reason: 'EROFS: simulated' });
+      assert.deepEqual(now.queues.store(), { place: 'memory', reason: 'EROFS: simulated', isNearlyFull: false });
       assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 0]);
       await accept();
-      assert.deepEqual(now.queues.store(), { place: 'disk' });
+      assert.deepEqual(now.queues.store(), { place: 'disk', isNearlyFull: false });
       now.queues.put('Low', all.slice(15));
       await now.clock.advance(10_000);
       assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 1]);
@@ -436,7 +482,7 @@ describe('EventQueues', () => {
       };
       now.queues.put('High', events(3));
       await now.clock.advance(1_000);
-      assert.deepEqual(now.queues.store(), { place: 'disk' });
+      assert.deepEqual(now.queues.store(), { place: 'disk', isNearlyFull: false });
       assert.equal(now.queues.waiting('High').events, 3);
     });
   });
