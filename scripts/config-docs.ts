@@ -8,6 +8,7 @@ import { LocalSettings } from '../src/config/local.ts';
 import { entriesOf } from '../src/config/schema.ts';
 import { type TwinProperty, twinProperties } from '../src/config/twin.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+import { statusSchema } from './status-schema.ts';
 
 const properties = twinProperties(collectors);
 const OBJECT = v.getDefault(
@@ -79,6 +80,12 @@ ${twin}
 
 Durations are ISO 8601 (\`PT7M\`, \`P1DT12H\`), from PT1S to P365D; a month is 30 days, a year 365. Priorities are compared
 without regard to case.
+
+## What the agent reports
+
+Beside the mirror, \`securityAgent\` says how the agent is doing: [status.schema.json](status.schema.json). Changes of state
+appear within seconds, counters once per \`highPriorityMessageFrequency\`. [queries.md](queries.md) has queries that find the
+devices in trouble.
 `;
 
 /** Every setting at its default, or commented out when it has none. */
@@ -148,4 +155,5 @@ export const configDocuments: readonly DocumentGenerator[] = [
   { path: 'config/twin.json', generate: twinFile },
   { path: 'config/agent.schema.json', generate: localSchema },
   { path: 'config/twin.schema.json', generate: twinSchema },
+  { path: 'config/status.schema.json', generate: statusSchema },
 ];

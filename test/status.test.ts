@@ -26,6 +26,7 @@ import { ReportedStatus } from '../src/reported-status.ts';
 import { localStatus, type Observed } from '../src/status.ts';
 import { records } from './collectors/samples.ts';
 import { quietLog } from './pipeline/memory-queues.ts';
+import { validateStatus } from './status-schema.ts';
 
 const TIME = new Date('2024-05-01T12:00:00.000Z');
 
@@ -355,6 +356,13 @@ describe('the status', () => {
         'store',
         'version',
       ]);
+    });
+
+    it('is as its schema says, with little in it and with everything', () => {
+      assert.deepEqual(validateStatus(report().current()), []);
+      assert.deepEqual(validateStatus(full()), []);
+      assert.notDeepEqual(validateStatus({ ...full(), colour: 'red' }), []);
+      assert.notDeepEqual(validateStatus({ ...full(), state: 'well' }), []);
     });
 
     it('is small', () => assert.ok(Buffer.byteLength(JSON.stringify(full())) < 4_000));

@@ -14,6 +14,7 @@ import type { Envelope, Payload } from '../../src/contract/event.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import type { LocalStatus } from '../../src/status.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+import { validateStatus } from '../status-schema.ts';
 
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';
@@ -137,10 +138,17 @@ export class TestBed {
         for (const { body } of this.hub.messages) assert.deepEqual(validateMessage(JSON.parse(body)), []);
       }
       this.#assertNoSecrets();
+      this.#assertStatusAsDeclared();
     } finally {
       await this.hub.stop();
       if (!keep) rmSync(this.directory, { recursive: true, force: true });
     }
+  }
+
+  #assertStatusAsDeclared(): void {
+    if (!this.hub.hasModule(DEVICE, MODULE)) return;
+    const { securityAgent } = this.hub.twin(DEVICE, MODULE).reported;
+    if (securityAgent !== undefined) assert.deepEqual(validateStatus(securityAgent), []);
   }
 
   #assertNoSecrets(): void {
