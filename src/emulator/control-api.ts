@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
 import { ControlError, type Controlled, help, ROUTES } from './control-routes.ts';
+import { MethodError } from './method-desk.ts';
 import { TwinError } from './twin-limits.ts';
 
 const LARGEST_BODY = 256 * 1024;
@@ -103,7 +104,7 @@ async function readJson(request: IncomingMessage): Promise<unknown> {
 }
 
 function statusOf(error: unknown): number {
-  if (error instanceof ControlError || error instanceof TwinError) return error.status;
+  if (error instanceof ControlError || error instanceof TwinError || error instanceof MethodError) return error.status;
   return error instanceof RangeError ? 400 : 500;
 }
 

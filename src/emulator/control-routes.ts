@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { type Duration, seconds } from '../base/duration.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { FAULTS, type Fault, type Faults } from './faults.ts';
 import type { EmulatedModule, ModuleId } from './identity.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
+import type { MethodResult } from './method-desk.ts';
 import type { TwinOperation } from './twin-desk.ts';
 import { isObject, type Properties } from './twin-limits.ts';
 
@@ -24,6 +26,13 @@ export interface Controlled {
   twin(deviceId: string, moduleId: string): { desired: object; reported: object };
   patchDesired(deviceId: string, moduleId: string, patch: Properties): void;
   replaceDesired(deviceId: string, moduleId: string, properties: Properties): void;
+  invokeMethod(
+    deviceId: string,
+    moduleId: string,
+    name: string,
+    payload: unknown,
+    limit: Duration,
+  ): Promise<MethodResult>;
   offline(): Promise<void>;
   online(): Promise<void>;
 }
@@ -54,6 +63,9 @@ interface Route {
   readonly takesBody?: boolean;
   readonly run: (call: Call) => unknown;
 }
+
+/** What stands for itself in a topic. */
+const METHOD_NAME = /^[\w.~-]{1,100}$/;
 
 export const ROUTES: readonly Route[] = [
   {
@@ -122,6 +134,20 @@ export const ROUTES: readonly Route[] = [
     run: ({ hub, parameters, body }) => {
       hub.replaceDesired(...known(hub, parameters), object(body));
       return hub.twin(...known(hub, parameters)).desired;
+    },
+  },
+  {
+    method: 'POST',
+    path: '/twins/{deviceId}/modules/{moduleId}/methods',
+    help: 'Calls a direct method, as of a real hub: {"methodName": …, "payload": JSON, "responseTimeoutInSeconds": 30}.',
+    takesBody: true,
+    run: ({ hub, parameters, body }) => {
+      const { methodName, payload, responseTimeoutInSeconds = 30 } = object(body);
+      if (typeof methodName !== 'string' || !METHOD_NAME.test(methodName))
+        throw new ControlError(400, '"methodName" must be a name of letters, digits and -._~');
+      if (typeof responseTimeoutInSeconds !== 'number')
+        throw new ControlError(400, '"responseTimeoutInSeconds" must be a number.');
+      return hub.invokeMethod(...known(hub, parameters), methodName, payload, seconds(responseTimeoutInSeconds));
     },
   },
   {

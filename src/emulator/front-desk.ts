@@ -7,6 +7,7 @@ import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';
 import type { Faults } from './faults.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { MessageLog } from './message-log.ts';
+import { MethodDesk } from './method-desk.ts';
 import type { Modules } from './modules.ts';
 import type { Acknowledgement, Decisions, Packet } from './mqtt-door.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
@@ -32,11 +33,13 @@ export class FrontDesk implements Decisions {
   readonly messages = new MessageLog();
   readonly connections = new ConnectionLog();
   readonly twinOperations: TwinOperation[] = [];
+  readonly methods: MethodDesk;
   readonly #records = new WeakMap<Connection | Admission, ConnectionRecord>();
   readonly #hub: Hub;
 
   constructor(hub: Hub) {
     this.#hub = hub;
+    this.methods = new MethodDesk(hub.clock);
   }
 
   admit(credentials: Credentials): Verdict | 'reset' {
@@ -94,7 +97,10 @@ export class FrontDesk implements Decisions {
     const request = parseTopic(packet.topic, module);
     if (request === undefined) throw new Error(`published to ${packet.topic}`);
     if (request.kind === 'telemetry') return this.#takeMessage(module, packet, request.propertyBag);
-    if (request.kind === 'methodResponse') return { after: milliseconds(0) };
+    if (request.kind === 'methodResponse') {
+      this.methods.answered(connection, request.requestId, request.status, packet.payload.toString());
+      return { after: milliseconds(0) };
+    }
     const { clock, faults, modules, events } = this.#hub;
     if (faults.strike('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
       throw new Error('403002, by a fault');

@@ -12,6 +12,7 @@ import { FrontDesk } from './front-desk.ts';
 import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
 import { Listener } from './listener.ts';
 import type { ReceivedMessage } from './message-log.ts';
+import type { MethodResult } from './method-desk.ts';
 import { Modules } from './modules.ts';
 import { MqttDoor } from './mqtt-door.ts';
 import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
@@ -165,6 +166,23 @@ export class HubEmulator extends EventEmitter implements Controlled {
   /** Tells the module of a change as if there were one: late, repeated or made up. Nothing changes. */
   tellDesired(deviceId: string, moduleId: string, change: TwinSection): void {
     this.#notify(deviceId, moduleId, change);
+  }
+
+  /**
+   * Calls a direct method of a module, and resolves with its answer, whatever its status.
+   *
+   * @param limit for the answer, from 5 to 300 s
+   * @throws MethodError when the module isn't there for it, or doesn't answer in time; RangeError when there is none
+   */
+  async invokeMethod(
+    deviceId: string,
+    moduleId: string,
+    name: string,
+    payload?: unknown,
+    limit: Duration = seconds(30),
+  ): Promise<MethodResult> {
+    this.#modules.twinOf({ deviceId, moduleId });
+    return this.#desk.methods.call(this.#desk.live.get(nameOf({ deviceId, moduleId })), { name, payload, limit });
   }
 
   clearMessages(): void {

@@ -37,6 +37,8 @@ export const twinResponseTopic = (status: number, requestId: string, version?: n
 
 export const desiredChangeTopic = (version: number) => `$iothub/twin/PATCH/properties/desired/?$version=${version}`;
 
+export const methodCallTopic = (name: string, requestId: string) => `$iothub/methods/POST/${name}/?$rid=${requestId}`;
+
 const homeOf = (module: ModuleId) => `devices/${nameOf(module).replace('/', '/modules/')}/`;
 
 function cut(text: string, at: string): [string, string] {

@@ -1,0 +1,95 @@
+import { randomUUID } from 'node:crypto';
+import { type Clock, TimeLimitError } from '../base/clock.ts';
+import { type Duration, seconds } from '../base/duration.ts';
+import { messageOf } from '../base/errors.ts';
+import type { Connection } from './connection.ts';
+import { METHOD_CALLS, methodCallTopic } from './topics.ts';
+
+/** What a module answered. */
+export interface MethodResult {
+  readonly status: number;
+  readonly payload: unknown;
+}
+
+/** A call that a hub can't make, or that had no answer; with the status and the error code that a hub gives the caller. */
+export class MethodError extends Error {
+  override readonly name = 'MethodError';
+  readonly status: number;
+  readonly errorCode: number;
+
+  constructor(status: number, errorCode: number, message: string) {
+    super(message);
+    this.status = status;
+    this.errorCode = errorCode;
+  }
+}
+
+/** In bytes of JSON, each way. */
+const LARGEST_PAYLOAD = 128 * 1024;
+const LEAST_LIMIT = seconds(5);
+const MOST_LIMIT = seconds(300);
+
+/** A call that waits for its answer. */
+interface Call {
+  readonly connection: Connection;
+  readonly answer: (result: MethodResult) => void;
+  readonly fail: (error: MethodError) => void;
+}
+
+/**
+ * Calls direct methods, and brings answers to those who called.
+ * Source: "Understand and invoke direct methods from IoT Hub".
+ */
+export class MethodDesk {
+  readonly #clock: Clock;
+  readonly #calls = new Map<string, Call>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * @param connection of the module; absent: it has none
+   * @param limit how long the answer may take, from 5 to 300 s
+   * @throws MethodError
+   */
+  async call(
+    connection: Connection | undefined,
+    { name, payload, limit }: { name: string; payload: unknown; limit: Duration },
+  ): Promise<MethodResult> {
+    if (limit < LEAST_LIMIT || limit > MOST_LIMIT)
+      throw new MethodError(400, 400004, 'The response time-out must be from 5 to 300 s.');
+    const body = payload === undefined ? '' : JSON.stringify(payload);
+    if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new MethodError(413, 413001, 'The payload is too large.');
+    if (connection === undefined || !connection.listensTo(METHOD_CALLS))
+      throw new MethodError(404, 404103, 'The module is not connected, or takes no direct methods.');
+    const requestId = randomUUID();
+    const answered = new Promise<MethodResult>((answer, fail) => {
+      this.#calls.set(requestId, { connection, answer, fail });
+    });
+    const gone = () => this.#calls.get(requestId)?.fail(new MethodError(404, 404104, 'The module went.'));
+    connection.closed.signal.addEventListener('abort', gone, { once: true });
+    connection.send(METHOD_CALLS, methodCallTopic(name, requestId), body);
+    try {
+      return await this.#clock.within(limit, `the direct method ${name}`, answered);
+    } catch (error) {
+      if (error instanceof TimeLimitError) throw new MethodError(504, 504101, 'The module did not answer in time.');
+      throw error;
+    } finally {
+      connection.closed.signal.removeEventListener('abort', gone);
+      this.#calls.delete(requestId);
+    }
+  }
+
+  /** An answer came. One that nobody waits for any more, or that is another module's, is ignored. */
+  answered(connection: Connection, requestId: string, status: number, body: string): void {
+    const call = this.#calls.get(requestId);
+    if (call?.connection !== connection) return;
+    try {
+      if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new RangeError('it is too large');
+      call.answer({ status, payload: body === '' ? null : JSON.parse(body) });
+    } catch (error) {
+      call.fail(new MethodError(502, 502000, `The answer is not what a hub passes on: ${messageOf(error)}`));
+    }
+  }
+}
