@@ -23,6 +23,35 @@ export interface LogDestination {
   write(line: string): void;
 }
 
+/** Gets the lines of the log as they are written. */
+export interface LogListener {
+  readonly level: LogLevel;
+  accept(line: LogLine): void;
+}
+
+/** The level of a log, which can be changed while the log is in use. */
+export class AdjustableLevel {
+  readonly #listeners: (() => void)[] = [];
+  #current: LogLevel;
+
+  constructor(level: LogLevel) {
+    this.#current = level;
+  }
+
+  get current(): LogLevel {
+    return this.#current;
+  }
+
+  change(level: LogLevel): void {
+    this.#current = level;
+    for (const listener of this.#listeners) listener();
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+}
+
 /** Fields that are never written, should one ever get into a log line. */
 const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'];
 
@@ -36,36 +65,55 @@ const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'
  *   `debug`: per message sent. Nothing above `trace` per event collected: count those.
  * - Never a payload, a key, or a connection string: they say what the device is doing, or open it.
  *
+ * Children are for parts of the agent, which live as long as it does: they are never forgotten.
+ *
  * Written synchronously: a pino transport would be a worker thread of 17 MB, and the last lines before a crash count.
  */
 export function createLog({
   level,
   destination = standardOutput(),
-  tap,
+  tap = [],
 }: {
-  level: LogLevel;
+  level: LogLevel | AdjustableLevel;
   destination?: LogDestination;
-  /** Gets every line at or above `level` as well, whatever the log's own level. */
-  tap?: { readonly level: LogLevel; accept(line: LogLine): void };
+  /** Each gets every line at or above its own level, whatever the log's. */
+  tap?: LogListener | readonly LogListener[];
 }): Logger {
-  const streams: { level: LogLevel; stream: LogDestination }[] = [{ level, stream: destination }];
-  if (tap !== undefined) {
-    streams.push({ level: tap.level, stream: { write: (line) => tap.accept(parseLine(line)) } });
-  }
-  const audible = streams.filter((stream) => stream.level !== 'silent');
-  const lowest = LOG_LEVELS.find((candidate) => audible.some((stream) => stream.level === candidate)) ?? 'silent';
-  return pino(
+  const own = typeof level === 'string' ? new AdjustableLevel(level) : level;
+  const taps = [tap].flat();
+  const lowest = () => {
+    const audible = [own.current, ...taps.map((listener) => listener.level)];
+    return LOG_LEVELS.find((candidate) => audible.includes(candidate)) ?? 'silent';
+  };
+  const loggers: Logger[] = [];
+  const sink = {
+    [Symbol.for('pino.metadata')]: true, // has pino set lastLevel before each write
+    lastLevel: 0,
+    write(line: string) {
+      if (this.lastLevel >= threshold(own.current)) destination.write(line);
+      for (const listener of taps) if (this.lastLevel >= threshold(listener.level)) listener.accept(parseLine(line));
+    },
+  };
+  const log = pino(
     {
-      level: lowest,
+      level: lowest(),
       base: null, // the journal adds pid and host
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: pino.stdSerializers.errWithCause },
       redact: SECRETS.flatMap((name) => [name, `*.${name}`]),
+      onChild: (child) => loggers.push(child as Logger), // a child has a level of its own from then on
     },
-    pino.multistream(audible as pino.StreamEntry[]),
+    sink,
   );
+  loggers.push(log);
+  own.onChange(() => {
+    for (const logger of loggers) logger.level = lowest();
+  });
+  return log;
 }
+
+const threshold = (level: LogLevel): number => pino.levels.values[level] ?? Number.POSITIVE_INFINITY; // silent
 
 /** Says an error in the words of the contract's runbook line, with what to do beside it. */
 export function logError(log: Logger, error: AgentError): void {

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { AgentError } from '../../src/base/errors.ts';
-import { createLog, LOG_LEVELS, type LogLevel, type LogLine, logError, readable } from '../../src/base/log.ts';
+import {
+  AdjustableLevel,
+  createLog,
+  LOG_LEVELS,
+  type LogLevel,
+  type LogLine,
+  logError,
+  readable,
+} from '../../src/base/log.ts';
 
 describe('createLog', () => {
   let written: string[];
@@ -49,6 +57,31 @@ describe('createLog', () => {
       }
     });
   }
+
+  it('follows a level that is changed, with all its children, and leaves the tap as it is', () => {
+    const level = new AdjustableLevel('warn');
+    const log = createLog({
+      level,
+      destination: { write: (line) => written.push(line) },
+      tap: { level: 'error', accept: (line) => tapped.push(line) },
+    });
+    const part = log.child({ part: 'hub' }).child({ deeper: true });
+    const say = () => {
+      for (const one of [log, part]) for (const name of ['debug', 'info', 'error'] as const) one[name](name);
+      return parsed().map(({ msg }) => msg);
+    };
+    assert.deepEqual(say(), ['error', 'error']);
+    written = [];
+    level.change('debug');
+    assert.deepEqual(say(), ['debug', 'info', 'error', 'debug', 'info', 'error']);
+    written = [];
+    level.change('silent');
+    assert.deepEqual(say(), []);
+    assert.equal(tapped.length, 6);
+    level.change('info');
+    log.child({}).info('A child that comes later.');
+    assert.equal(written.length, 1);
+  });
 
   it('keeps the levels of log and tap apart', () => {
     const log = create('info', 'error');
