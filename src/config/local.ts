@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
+import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { notASetting } from './nearest-name.ts';
@@ -42,6 +43,17 @@ const AGE_LIMIT = v.pipe(
 const DEVICE_ID = text("The device's id, as the hub knows it.");
 const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
 const KEY_FILE = path('File with the key, base64; nobody but its owner may read it.');
+
+/** What resumes is what was paused. */
+const permission = (name: Permission) =>
+  v.optional(
+    v.pipe(
+      v.boolean('must be true or false'),
+      v.description(`Whether the hub's owner may call ${name === 'pause' ? 'pause and resume' : name}.`),
+    ),
+    true,
+  );
+type AllowedByDefault = ReturnType<typeof permission>;
 
 const MEGABYTES = 'must be an integer from 48 to 4096';
 
@@ -125,6 +137,12 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
+  directMethods: v.optional(
+    v.strictObject(
+      Object.fromEntries(PERMISSIONS.map((name) => [name, permission(name)])) as Record<Permission, AllowedByDefault>,
+    ),
+    {},
+  ),
   memoryBudgetInMegabytes: v.optional(
     v.pipe(
       v.number(MEGABYTES),
@@ -143,7 +161,7 @@ export const LocalSettings = v.strictObject({
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
 /** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
-const NOT_BUILT = ['directMethods', 'hub.proxy'];
+const NOT_BUILT = ['hub.proxy'];
 
 /**
  * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is

@@ -5,6 +5,7 @@ import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
+import type { MethodCalls } from '../contract/method.ts';
 import { HubFailure } from './classify-error.ts';
 import { Complaint } from './complaint.ts';
 import type { ModuleIdentity } from './identity/index.ts';
@@ -20,6 +21,8 @@ export interface AzureHubClientOptions {
   readonly gatewayHostName?: string | undefined;
   /** What the hub's owner sees of this client, `vakt/0.1.0`. */
   readonly productInfo: string;
+  /** Answers direct methods. Absent: there are none. */
+  readonly methods?: MethodCalls;
   readonly clock: Clock;
   readonly log: Logger;
   readonly random?: () => number;
@@ -49,7 +52,8 @@ export class AzureHubClient implements HubClient, Service {
   #running: Promise<void> | undefined;
 
   /** @throws AgentError CA_FILE_UNUSABLE */
-  constructor({ identity, trustedCaFile, gatewayHostName, productInfo, clock, log, random }: AzureHubClientOptions) {
+  constructor(options: AzureHubClientOptions) {
+    const { identity, trustedCaFile, gatewayHostName, productInfo, methods, clock, log, random } = options;
     this.#identity = { ...identity, ...(gatewayHostName === undefined ? {} : { gatewayHostName }) };
     this.#clock = clock;
     this.#log = log;
@@ -59,6 +63,7 @@ export class AzureHubClient implements HubClient, Service {
       identity: this.#identity,
       ...(trustedCa === undefined ? {} : { trustedCa }),
       productInfo,
+      ...(methods === undefined ? {} : { methods }),
       clock,
       onDesired: () => this.#tell('desired'),
     };

@@ -1,8 +1,11 @@
+import { isDeeperThan } from './json-depth.ts';
+
 /**
  * What is to be done with a message that the hub sent to this module. `response`: the SDK gets this body instead of
- * the one that came. `desired`: desired properties changed. `ignore`: nothing that was asked for.
+ * the one that came. `desired`: desired properties changed. `call`: somebody calls a direct method. `ignore`: nothing that was asked for.
  */
 export type Incoming =
+  | { readonly kind: 'call'; readonly method: string; readonly requestId: string }
   | { readonly kind: 'response'; readonly status: number; readonly version?: number; readonly body: string }
   | { readonly kind: 'desired' }
   | { readonly kind: 'ignore' };
@@ -10,6 +13,8 @@ export type Incoming =
 /** `$iothub/twin/res/{status}/?$rid={request}[&$version={version}]`; the SDK's request ids are UUIDs. */
 const RESPONSE = /^\$iothub\/twin\/res\/(\d{3})\/\?(?:\$version=\d+&)?\$rid=[0-9a-fA-F-]{36}(?:&.*)?$/;
 const VERSION = /[?&]\$version=(\d{1,15})(?:&|$)/;
+/** `$iothub/methods/POST/{name}/?$rid={request}`. The request's id goes into the answer's topic, where it must not do harm. */
+const CALL = /^\$iothub\/methods\/POST\/([^/?#+]{1,128})\/?\?\$rid=([\w.~-]{1,128})(?:&.*)?$/;
 const DESIRED = '$iothub/twin/PATCH/properties/desired/';
 
 /** Above what a twin can be: 32 KB a section, 8 KB of tags, metadata with a time for every property. */
@@ -22,10 +27,14 @@ const DEEPEST = 32;
  *
  * - ignores the status: a 429 with an empty body counts as success, so every error gets a body that it takes for one;
  * - parses the body without a guard, where an exception ends the process, so what isn't JSON becomes such an error too;
- * - parses notifications of desired properties likewise, and other topics worse, so it never gets to see either.
+ * - parses notifications of desired properties likewise, and other topics worse, so it never gets to see either;
+ * - answers only those direct methods that it has a listener for, and parses their payload, of any depth, by itself. So
+ *   calls don't go through it, only their answers.
  */
 export function honestTwin(topic: string, payload: Buffer): Incoming {
   if (topic.startsWith(DESIRED)) return { kind: 'desired' };
+  const [, method, requestId] = CALL.exec(topic) ?? [];
+  if (method !== undefined && requestId !== undefined) return { kind: 'call', method, requestId };
   const match = RESPONSE.exec(topic);
   if (match === null) return { kind: 'ignore' };
   const status = Number(match[1]);
@@ -67,19 +76,4 @@ function faultOf(payload: Buffer): string | undefined {
   } catch {
     return "the hub's answer is not JSON";
   }
-}
-
-/** Whether JSON text nests deeper; brackets within strings don't count. */
-function isDeeperThan(most: number, text: string): boolean {
-  let depth = 0;
-  let quoted = false;
-  for (let at = 0; at < text.length; at += 1) {
-    const sign = text[at];
-    if (sign === '"') quoted = !quoted;
-    else if (sign === '\\') at += 1;
-    else if (!quoted && (sign === '{' || sign === '[')) depth += 1;
-    else if (!quoted && (sign === '}' || sign === ']')) depth -= 1;
-    if (depth > most) return true;
-  }
-  return false;
 }

@@ -8,6 +8,7 @@ import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
+import type { MethodCalls } from '../contract/method.ts';
 import { classifyError, connectionLost, HubFailure, type Peer, silence, TwinStatusError } from './classify-error.ts';
 import { honestTwin, type Incoming, MALFORMED } from './honest-twin.ts';
 import type { ModuleIdentity } from './identity/index.ts';
@@ -36,6 +37,8 @@ export interface SessionOptions {
   readonly clock: Clock;
   /** Desired properties changed. */
   readonly onDesired: () => void;
+  /** Answers direct methods. Absent: there are none. */
+  readonly methods?: MethodCalls;
 }
 
 /**
@@ -110,6 +113,9 @@ export class Session {
     try {
       if (signal.aborted) giveUp();
       await session.#ask(OPEN_LIMIT, 'connecting', (done) => session.#client.open(done));
+      if (options.methods !== undefined) {
+        await session.#ask(OPEN_LIMIT, 'subscribing to methods', (done) => session.#transport.enableMethods(done));
+      }
       await session.#ask(OPEN_LIMIT, 'subscribing', (done) =>
         session.#transport.enableTwinDesiredPropertiesUpdates(done),
       );
@@ -237,7 +243,7 @@ export class Session {
     raw.on('packetreceive', (packet: { cmd: string; granted?: number[] }) => {
       this.#heardAt = clock.monotonic();
       if (packet.cmd === 'suback' && packet.granted?.some((granted) => granted >= 0x80)) {
-        this.#fail(new Error('the hub refused the subscription to the module twin'));
+        this.#fail(new Error('the hub refused the subscription'));
       }
     });
 
@@ -253,9 +259,19 @@ export class Session {
   #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
     const incoming = honestTwin(String(topic), payload as Buffer);
     if (incoming.kind === 'desired') this.#options.onDesired();
+    if (incoming.kind === 'call') void this.#track(this.#answer(incoming, payload as Buffer));
     if (incoming.kind !== 'response') return true;
     this.#twinResponse = incoming;
     return pass('message', topic, Buffer.from(incoming.body), packet);
+  }
+
+  /** An answer that can't be sent is lost: the hub has told the caller by then. */
+  async #answer({ method, requestId }: Incoming & { kind: 'call' }, payload: Buffer): Promise<void> {
+    const answer = await this.#options.methods?.call(method, payload);
+    if (answer === undefined) return;
+    const response = { requestId, status: answer.status, payload: answer.body } as MethodResponse;
+    const send = (done: Callback<void>) => this.#transport.sendMethodResponse(response, done);
+    await this.#ask(SEND_LIMIT, 'answering a direct method', send).catch(() => {});
   }
 
   /** One question to the hub, and its answer or none. A session that doesn't answer in time is useless: it is dropped. */
@@ -310,6 +326,7 @@ export class Session {
 }
 
 type AuthenticationProvider = ConstructorParameters<typeof Mqtt>[0];
+type MethodResponse = Parameters<Mqtt['sendMethodResponse']>[0];
 type Callback<T> = (error?: Error | null, value?: T) => void;
 
 /** MQTT.js's client, with the three of its properties that its types don't have. */

@@ -8,6 +8,7 @@ import { minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { HubStatus } from '../../src/contract/hub.ts';
 import { sizeOf } from '../../src/contract/message.ts';
+import type { MethodAnswer } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { AzureHubClient, type AzureHubClientOptions } from '../../src/hub/azure-client.ts';
@@ -106,6 +107,38 @@ describe('AzureHubClient', () => {
         log.messages().map(({ level, msg }) => [level, msg]),
         [['info', 'Connected to the hub.']],
       );
+    });
+
+    it('answers direct methods, on this connection and on the next', async () => {
+      const call = async (name: string, payload: Buffer): Promise<MethodAnswer> => ({
+        status: name === 'ping' ? 200 : 404,
+        body: { name, payload: payload.toString() },
+      });
+      const client = await start({ methods: { call } });
+      const ping = { status: 200, payload: { name: 'ping', payload: '{"a":"ü"}' } };
+      assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, 'ping', { a: 'ü' }), ping);
+      assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, '__proto__'), {
+        status: 404,
+        payload: { name: '__proto__', payload: '' },
+      });
+      await hub.offline();
+      await until(client, ({ state }) => state !== 'connected');
+      await hub.online();
+      await connected(client);
+      assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, 'ping', { a: 'ü' }), ping);
+    });
+
+    it('loses the answer to a direct method when the connection goes meanwhile, and nothing else', async () => {
+      let answer: (answer: MethodAnswer) => void = () => {};
+      const call = () => new Promise<MethodAnswer>((resolve) => (answer = resolve));
+      const client = await start({ methods: { call } });
+      const called = assert.rejects(hub.invokeMethod(deviceId, moduleId, 'slow'), /The module went/);
+      await systemClock.sleep(seconds(0.1)); // or it may go before the call has come: the same to its caller
+      await hub.offline();
+      await called;
+      answer({ status: 200, body: {} });
+      await hub.online();
+      await connected(client);
     });
 
     it('sends a message as the contract describes it', async () => {

@@ -59,8 +59,26 @@ describe('honestTwin', () => {
       assert.deepEqual(honestTwin(topic, Buffer.from(body)), { kind: 'desired' });
   });
 
+  for (const [topic, method, requestId] of [
+    ['$iothub/methods/POST/ping/?$rid=1a', 'ping', '1a'],
+    [
+      '$iothub/methods/POST/ping?$rid=00000000-0000-4000-8000-000000000000',
+      'ping',
+      '00000000-0000-4000-8000-000000000000',
+    ],
+    ['$iothub/methods/POST/__proto__/?$rid=2&a=b', '__proto__', '2'],
+  ] as const) {
+    it(`takes ${topic} for a call`, () => {
+      assert.deepEqual(honestTwin(topic, Buffer.from('garbage')), { kind: 'call', method, requestId });
+    });
+  }
+
   for (const topic of [
     '$iothub/methods/POST/?$rid=1',
+    '$iothub/methods/POST/ping/',
+    '$iothub/methods/POST/ping/?$rid=1/2#',
+    '$iothub/methods/POST/a/b/?$rid=1',
+    '$iothub/methods/res/200/?$rid=1',
     'devices/d/modules/m/inputs/i/%E0%A4%A=x',
     '$iothub/twin/res/200/?$rid=__proto__',
     '$iothub/twin/res/200/?$rid=constructor',

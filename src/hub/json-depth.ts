@@ -1,0 +1,14 @@
+/** Whether JSON text nests deeper; brackets within strings don't count. */
+export function isDeeperThan(most: number, text: string): boolean {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < text.length; at += 1) {
+    const sign = text[at];
+    if (sign === '"') quoted = !quoted;
+    else if (sign === '\\') at += 1;
+    else if (!quoted && (sign === '{' || sign === '[')) depth += 1;
+    else if (!quoted && (sign === '}' || sign === ']')) depth -= 1;
+    if (depth > most) return true;
+  }
+  return false;
+}

@@ -1,0 +1,138 @@
+import * as v from 'valibot';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, seconds } from '../base/duration.ts';
+import { messageOf, toAgentError } from '../base/errors.ts';
+import { type Logger, logError } from '../base/log.ts';
+import {
+  type Method,
+  type MethodAnswer,
+  type MethodCalls,
+  MethodRefusal,
+  type Permission,
+} from '../contract/method.ts';
+import { isDeeperThan } from './json-depth.ts';
+
+/** Of a call, in bytes; a hub lets 128 KiB pass. None of our methods needs a tenth of it. */
+const LARGEST_PAYLOAD = 16 * 1024;
+const DEEPEST = 8;
+const MOST_FAULTS = 16;
+/** Of an answer, in bytes of JSON; a hub takes 128 KiB. */
+const LARGEST_ANSWER = 100 * 1024;
+/** Callers wait for 30 s unless they say otherwise, and we aren't told. Source: "Understand and invoke direct methods". */
+export const ANSWER_WITHIN = seconds(25);
+
+/**
+ * Takes calls of direct methods: checks who may, what was asked for, and that nothing runs twice at once.
+ *
+ * A call is answered within 25 s, whatever the method does. One that takes longer goes on, and until it ends the next
+ * call of its name is refused.
+ */
+export class DirectMethods<Parts> implements MethodCalls {
+  readonly #methods: ReadonlyMap<string, Method<Parts>>;
+  readonly #permissions: Readonly<Record<Permission, boolean>>;
+  readonly #parts: Parts;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #running = new Set<string>();
+  readonly #endedAt = new Map<string, Duration>();
+
+  constructor(options: {
+    methods: readonly Method<Parts>[];
+    permissions: Readonly<Record<Permission, boolean>>;
+    parts: Parts;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#methods = new Map(options.methods.map((method) => [method.name, method]));
+    this.#permissions = options.permissions;
+    this.#parts = options.parts;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  async call(name: string, payload: Buffer): Promise<MethodAnswer> {
+    const answer = bounded(await this.#answer(name, payload).catch((error) => this.#defect(error)));
+    const method = this.#methods.has(name) ? name : 'unknown'; // a foreign name is no text for our log
+    this.#log.info({ method, status: answer.status }, 'Answered a direct method.');
+    return answer;
+  }
+
+  async #answer(name: string, payload: Buffer): Promise<MethodAnswer> {
+    const method = this.#methods.get(name);
+    if (method === undefined) {
+      return refusal(404, 'There is no such method.', { methods: [...this.#methods.keys()] });
+    }
+    if (!this.#permissions[method.permission]) {
+      return refusal(403, `directMethods.${method.permission} is false in the agent's local configuration.`);
+    }
+    const request = read(payload, method.request);
+    if ('faults' in request) return refusal(400, 'The payload is not valid.', { faults: request.faults });
+    if (this.#running.has(name)) return refusal(409, `Another ${name} is running; call again when it has answered.`);
+    const wait = this.#restOf(method);
+    if (wait > 0) {
+      const retryAfterSeconds = Math.ceil(wait / 1_000);
+      return refusal(429, `The last ${name} was only just answered.`, { retryAfterSeconds });
+    }
+    return this.#run(method, request.value);
+  }
+
+  #restOf({ name, rest }: Method<Parts>): number {
+    const endedAt = this.#endedAt.get(name);
+    return rest === undefined || endedAt === undefined ? 0 : endedAt + rest - this.#clock.monotonic();
+  }
+
+  async #run(method: Method<Parts>, request: object): Promise<MethodAnswer> {
+    const { name } = method;
+    this.#running.add(name);
+    const work = (async () => method.run(request, this.#parts))().finally(() => {
+      this.#running.delete(name);
+      this.#endedAt.set(name, this.#clock.monotonic());
+    });
+    try {
+      return { status: 200, body: (await this.#clock.within(ANSWER_WITHIN, name, work)) as object };
+    } catch (error) {
+      if (error instanceof MethodRefusal) return refusal(409, error.message);
+      return this.#defect(error);
+    }
+  }
+
+  #defect(error: unknown): MethodAnswer {
+    logError(this.#log, toAgentError(error));
+    return refusal(500, `The agent failed: ${messageOf(error)}`);
+  }
+}
+
+const refusal = (status: MethodAnswer['status'], error: string, more: object = {}): MethodAnswer => ({
+  status,
+  body: { error, ...more },
+});
+
+/** What a payload asks for, or every fault of it, by its place. */
+function read(payload: Buffer, schema: Method<unknown>['request']): { value: object } | { faults: object } {
+  const whole = (problem: string) => ({ faults: { '(the whole)': problem } });
+  if (payload.length > LARGEST_PAYLOAD) return whole(`has ${payload.length} bytes, more than ${LARGEST_PAYLOAD}`);
+  const text = payload.toString();
+  if (isDeeperThan(DEEPEST, text)) return whole(`has more than ${DEEPEST} levels`);
+  let value: unknown;
+  try {
+    value = text.trim() === '' ? {} : JSON.parse(text);
+  } catch (error) {
+    return whole(`is not JSON: ${messageOf(error)}`);
+  }
+  if (Array.isArray(value)) return whole('must be an object, not a list'); // which the schema would take for one
+  const result = v.safeParse(schema, value ?? {});
+  if (result.success) return { value: result.output };
+  const faults = result.issues.map((issue) => [v.getDotPath(issue) ?? '(the whole)', problemOf(issue)] as const);
+  return { faults: Object.fromEntries(faults.slice(0, MOST_FAULTS)) };
+}
+
+function problemOf({ input, expected, type, message }: v.BaseIssue<unknown>): string {
+  if (expected === 'never') return 'is not known';
+  if (input === undefined) return 'is missing';
+  return type === 'strict_object' ? 'must be an object' : message;
+}
+
+function bounded(answer: MethodAnswer): MethodAnswer {
+  const bytes = Buffer.byteLength(JSON.stringify(answer.body));
+  return bytes <= LARGEST_ANSWER ? answer : refusal(500, `The answer has ${bytes} bytes, too many for a hub.`);
+}

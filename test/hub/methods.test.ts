@@ -1,0 +1,188 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import { MethodRefusal, method, PERMISSIONS, type Permission } from '../../src/contract/method.ts';
+import { ANSWER_WITHIN, DirectMethods } from '../../src/hub/methods.ts';
+import { capturedLog } from './support.ts';
+
+const permitted = Object.fromEntries(PERMISSIONS.map((name) => [name, true])) as Record<Permission, boolean>;
+
+interface Parts {
+  work(): unknown;
+}
+const any = v.looseObject({});
+const ping = method({
+  name: 'ping',
+  summary: '',
+  permission: 'ping',
+  request: v.strictObject({
+    a: v.optional(v.number('must be a number')),
+    b: v.optional(v.strictObject({ c: v.string('must be text') })),
+    d: v.optional(v.array(v.picklist(['x', 'y'], 'must be x or y'))),
+  }),
+  answer: any,
+  run: (request, { work }: Parts) => ({ request, did: work() }),
+});
+const collect = method({
+  name: 'collectNow',
+  summary: '',
+  permission: 'collectNow',
+  request: any,
+  answer: any,
+  rest: seconds(10),
+  run: async (_request, { work }: Parts) => ({ did: await work() }),
+});
+
+describe('DirectMethods', () => {
+  let time: sinon.SinonFakeTimers;
+  let log: ReturnType<typeof capturedLog>;
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    log = capturedLog();
+  });
+  afterEach(() => time.restore());
+
+  const make = (work: Parts['work'] = () => 1, permissions: Partial<typeof permitted> = {}) => {
+    const methods = new DirectMethods<Parts>({
+      methods: [ping, collect],
+      permissions: { ...permitted, ...permissions },
+      parts: { work },
+      clock: systemClock,
+      log: log.log,
+    });
+    return (name: string, payload: unknown = {}) =>
+      methods.call(name, Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)));
+  };
+  /** Work that ends when told to. */
+  function held() {
+    const ends: (() => void)[] = [];
+    const work = sinon.stub().callsFake(() => new Promise<void>((resolve) => ends.push(resolve)));
+    return {
+      work,
+      end: () => {
+        for (const end of ends) end();
+      },
+    };
+  }
+
+  it('does what it is asked for and answers', async () => {
+    const call = make(() => 'work');
+    assert.deepEqual(await call('ping', { a: 1 }), { status: 200, body: { request: { a: 1 }, did: 'work' } });
+    assert.deepEqual(
+      log.messages().map(({ level, msg, ...rest }) => [level, msg, 'method' in rest && rest.method]),
+      [['info', 'Answered a direct method.', 'ping']],
+    );
+  });
+
+  for (const payload of ['', ' ', 'null', '{}']) {
+    it(`takes the payload "${payload}" for one that asks for nothing`, async () => {
+      assert.deepEqual((await make()('ping', payload)).body, { request: {}, did: 1 });
+    });
+  }
+
+  it('names every fault of a payload', async () => {
+    const { status, body } = await make(assert.fail)('ping', { a: 'x', b: { c: 1 }, d: ['x', 'z'] });
+    assert.deepEqual(
+      [status, body],
+      [
+        400,
+        {
+          error: 'The payload is not valid.',
+          faults: { a: 'must be a number', 'b.c': 'must be text', 'd.1': 'must be x or y' },
+        },
+      ],
+    );
+  });
+
+  for (const [what, payload, at, problem] of [
+    ['an unknown member', { e: 1 }, 'e', /is not known/],
+    ['a member that is missing', { b: {} }, 'b.c', /is missing/],
+    ['a member that is no object', { b: 1 }, 'b', /must be an object/],
+    ['what is not JSON', '{', '(the whole)', /is not JSON/],
+    ['what is no object', '"text"', '(the whole)', /must be an object/],
+    ['a list', '[]', '(the whole)', /must be an object, not a list/],
+    ['too many levels', `${'['.repeat(9)}${']'.repeat(9)}`, '(the whole)', /more than 8 levels/],
+    ['too many bytes', `"${'x'.repeat(16_384)}"`, '(the whole)', /16386 bytes, more than 16384/],
+  ] as const) {
+    it(`refuses ${what} with 400`, async () => {
+      const { status, body } = await make(assert.fail)('ping', payload);
+      assert.equal(status, 400);
+      assert.match((body as { faults: Record<string, string> }).faults[at] ?? '', problem);
+    });
+  }
+
+  it('refuses what the device’s owner has switched off with 403, and runs nothing', async () => {
+    const { status, body } = await make(assert.fail, { ping: false })('ping');
+    assert.equal(status, 403);
+    assert.match(JSON.stringify(body), /directMethods\.ping is false/);
+  });
+
+  for (const name of ['reboot', '__proto__', 'constructor', '\u001b[31m']) {
+    it(`answers ${JSON.stringify(name)}, which it does not know, with 404 and what it knows`, async () => {
+      const answer = await make(assert.fail)(name);
+      assert.deepEqual(answer, {
+        status: 404,
+        body: { error: 'There is no such method.', methods: ['ping', 'collectNow'] },
+      });
+      assert.ok(!log.text().includes('reboot') && !log.text().includes('[31m'), 'the log names it');
+    });
+  }
+
+  it('refuses a second call while one runs with 409, and others not', async () => {
+    const { work, end } = held();
+    const call = make(work);
+    const first = call('collectNow');
+    const second = await call('collectNow');
+    assert.deepEqual([second.status, work.callCount], [409, 1]);
+    assert.equal((await call('ping')).status, 200);
+    end();
+    assert.equal((await first).status, 200);
+  });
+
+  it('lets a method rest after each call where it must', async () => {
+    const call = make(() => 1);
+    assert.equal((await call('collectNow')).status, 200);
+    await time.tickAsync(seconds(4));
+    assert.deepEqual(await call('collectNow'), {
+      status: 429,
+      body: { error: 'The last collectNow was only just answered.', retryAfterSeconds: 6 },
+    });
+    await time.tickAsync(seconds(6));
+    assert.equal((await call('collectNow')).status, 200);
+  });
+
+  it('answers in time what takes too long, and refuses the next call until it has ended', async () => {
+    const { work, end } = held();
+    const call = make(work);
+    const late = call('collectNow');
+    await time.tickAsync(ANSWER_WITHIN);
+    assert.equal((await late).status, 500);
+    assert.equal((await call('collectNow')).status, 409);
+    end();
+    await time.tickAsync(seconds(10));
+    const next = call('collectNow');
+    end();
+    assert.equal((await next).status, 200);
+  });
+
+  it('answers what can’t be done now with 409, and a defect with 500 and its id in the log', async () => {
+    const refuse = () => {
+      throw new MethodRefusal('Nothing is paused.');
+    };
+    assert.deepEqual(await make(refuse)('ping'), { status: 409, body: { error: 'Nothing is paused.' } });
+    const fail = () => {
+      throw new TypeError('x is undefined');
+    };
+    assert.equal((await make(fail)('ping')).status, 500);
+    assert.ok(log.messages().some(({ id }) => id === 'INTERNAL'));
+    assert.equal((await make(async () => fail())('collectNow')).status, 500);
+  });
+
+  it('sends no answer that a hub would not take', async () => {
+    const { status, body } = await make(() => 'x'.repeat(200_000))('ping');
+    assert.equal(status, 500);
+    assert.ok(JSON.stringify(body).length < 200);
+  });
+});
