@@ -73,6 +73,13 @@ export const StatusSchema = v.strictObject({
     kind: said('As identity.kind in the local file.'),
     expiresAt: v.exactOptional(time('When the one in use ends; it is renewed before.')),
   }),
+  pause: v.exactOptional(
+    v.strictObject({
+      until: time('When it ends by itself.'),
+      reason: said('As whoever asked for it put it.'),
+      skipped: count('What would have been collected.'),
+    }),
+  ),
 });
 
 /* Does not compile when the type has a member that the schema doesn't have, or the other way round. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from './base/atomic-file.ts';
 import type { Clock } from './base/clock.ts';
 import { type Handler, serveControlSocket } from './base/control-socket.ts';
+import { sum } from './base/counters.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
@@ -13,6 +14,8 @@ import type { LocalSettings } from './config/local.ts';
 import { StrictStart } from './config/strict-start.ts';
 import { twinProperties } from './config/twin.ts';
 import { TwinConfiguration } from './config/twin-configuration.ts';
+import type { LeavesOut } from './contract/collector.ts';
+import { QUEUES } from './contract/event.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
 import { loadIdentity } from './hub/identity/index.ts';
 import { TwinSync } from './hub/twin-sync.ts';
@@ -22,6 +25,7 @@ import { linuxSources } from './linux/sources.ts';
 import { trimHeap } from './linux/system-calls.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
+import { Pause } from './pipeline/pause.ts';
 import { Publisher } from './pipeline/publisher.ts';
 import { EventQueues } from './pipeline/queue.ts';
 import { Snapshots } from './pipeline/snapshots.ts';
@@ -113,7 +117,20 @@ export function agent(
       twin.changed();
     },
   });
-  const leavesOut: MemoryLimit['leavesOut'] = (...what) => memory.leavesOut(...what);
+  const pause = new Pause({
+    file: state('pause.json'),
+    skipped: () => sum(QUEUES.map((queue) => queues.account(queue).totals)).dropped.paused ?? 0,
+    clock,
+    log: log.child({ part: 'pause' }),
+    changed: () => {
+      snapshots.catchUp();
+      twin.changed();
+    },
+  });
+  const leavesOut: LeavesOut = (collector, priority) => {
+    if (pause.skips(collector)) return 'paused';
+    return memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
+  };
   const triggers = new Triggers({
     collectors,
     settings,
@@ -162,6 +179,7 @@ export function agent(
     aggregator,
     sent: () => publisher.sent(),
     memory,
+    pause: () => pause.status(),
     hub: () => hub.status(),
   };
   const reported = new ReportedStatus({
@@ -198,6 +216,7 @@ export function agent(
     ),
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
+    pause, // before anything is collected
     logEvents(tap, triggers),
     unsetClock,
     statistics.keeper(clock),

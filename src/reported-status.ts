@@ -22,7 +22,7 @@ export class ReportedStatus implements Service {
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #lastRuns = new Map<string, string>();
-  #figures: SecurityAgentStatus['delivery'] | undefined;
+  #figures: Pick<SecurityAgentStatus, 'delivery' | 'pause'> | undefined;
   #takenAt: Duration;
   #loop: Promise<void> = Promise.resolve();
 
@@ -56,14 +56,22 @@ export class ReportedStatus implements Service {
   /** What reported should say now. */
   current(): SecurityAgentStatus {
     const { hub, events, queues, messages, memory, ...status } = localStatus(this.#observed);
-    this.#figures ??= status.delivery;
+    const { delivery, pause } = status;
+    this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
+    const { pause: reportedPause, ...figures } = this.#figures;
+    const skipped = reportedPause?.until === pause?.until ? reportedPause?.skipped : 0;
     const collectors = Object.entries(status.collectors).map(([name, { lastRunAt, ...collector }]) => {
       if (lastRunAt === undefined) return [name, collector];
       const reported = this.#lastRuns.get(name) ?? lastRunAt;
       this.#lastRuns.set(name, reported);
       return [name, { ...collector, lastRunAt: reported }];
     });
-    return { ...status, delivery: this.#figures, collectors: Object.fromEntries(collectors) };
+    return {
+      ...status,
+      ...figures,
+      ...(pause === undefined ? {} : { pause: { ...pause, skipped: skipped ?? 0 } }),
+      collectors: Object.fromEntries(collectors),
+    };
   }
 
   /** Takes the figures anew: at their frequency, and for the last report of all. */

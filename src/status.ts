@@ -7,6 +7,7 @@ import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
+import type { PauseStatus } from './pipeline/pause.ts';
 import type { Sent } from './pipeline/publisher.ts';
 import type { EventQueues } from './pipeline/queue.ts';
 import type { LastRun } from './pipeline/snapshots.ts';
@@ -38,7 +39,7 @@ export interface Delivery {
 export interface SecurityAgentStatus {
   readonly version: string;
   readonly agentId: string;
-  readonly state: 'running' | 'degraded' | 'stopping';
+  readonly state: 'running' | 'degraded' | 'paused' | 'stopping';
   readonly startedAt: string;
   readonly bootId?: string;
   readonly configuration: ConfigurationState;
@@ -52,6 +53,7 @@ export interface SecurityAgentStatus {
     readonly isNearlyFull: boolean;
   };
   readonly credential: { readonly kind: string; readonly expiresAt?: string };
+  readonly pause?: PauseStatus;
 }
 
 /** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
@@ -88,6 +90,7 @@ export interface Observed {
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
+  readonly pause: () => PauseStatus | undefined;
   readonly hub: () => HubStatus;
 }
 
@@ -105,11 +108,12 @@ export function localStatus(observed: Observed): LocalStatus {
     store.isNearlyFull ||
     memory.isOver ||
     hub.state === 'refused';
+  const pause = observed.pause();
   const { kind, expiresAt } = hub.credential;
   return {
     version: observed.version,
     agentId: observed.agentId,
-    state: observed.stopping() ? 'stopping' : troubled ? 'degraded' : 'running',
+    state: observed.stopping() ? 'stopping' : pause !== undefined ? 'paused' : troubled ? 'degraded' : 'running',
     startedAt: observed.startedAt().toISOString(),
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),
     configuration,
@@ -117,6 +121,7 @@ export function localStatus(observed: Observed): LocalStatus {
     delivery: delivery(observed),
     store,
     credential: { kind, ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }) },
+    ...(pause === undefined ? {} : { pause }),
     hub: {
       state: hub.state,
       ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),

@@ -18,6 +18,7 @@ import type { Settings } from '../src/contract/settings.ts';
 import type { SourceStatus } from '../src/contract/sources.ts';
 import { Aggregator } from '../src/pipeline/aggregator.ts';
 import { snapshotEvent } from '../src/pipeline/envelope.ts';
+import type { PauseStatus } from '../src/pipeline/pause.ts';
 import type { Sent } from '../src/pipeline/publisher.ts';
 import { EventQueues } from '../src/pipeline/queue.ts';
 import type { LastRun } from '../src/pipeline/snapshots.ts';
@@ -56,6 +57,7 @@ describe('the status', () => {
   let stopping: boolean;
   let observed: Observed;
   let isOver: boolean;
+  let pause: PauseStatus | undefined;
   const leavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) =>
     isOver && collector.type === 'Security' && priority === 'Low' ? 'Left out.' : undefined;
 
@@ -86,6 +88,7 @@ describe('the status', () => {
     hub = { state: 'connected', credential: { kind: 'moduleKey' } };
     stopping = false;
     isOver = false;
+    pause = undefined;
     observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
@@ -101,6 +104,7 @@ describe('the status', () => {
       queues,
       aggregator,
       sent: () => sent,
+      pause: () => pause,
       hub: () => hub,
     };
   });
@@ -393,6 +397,20 @@ describe('the status', () => {
       assert.deepEqual([third.delivery.collected, third.delivery.messagesSent], [1, 1]);
       assert.equal(third.collectors.LocalUsers?.lastRunAt, '2024-05-01T12:00:01.000Z');
       await reported.stop();
+    });
+
+    it('tells of a pause at once, and of what it has skipped with the figures', () => {
+      const reported = report();
+      assert.equal(reported.current().pause, undefined);
+      const until = '2024-05-01T13:00:00.000Z';
+      pause = { until, reason: 'Update', skipped: 3 };
+      assert.deepEqual([reported.current().state, reported.current().pause], ['paused', { ...pause, skipped: 0 }]);
+      reported.takeFigures();
+      assert.deepEqual(reported.current().pause, pause);
+      pause = { ...pause, skipped: 4 };
+      assert.equal(reported.current().pause?.skipped, 3);
+      pause = undefined;
+      assert.deepEqual([reported.current().state, reported.current().pause], ['running', undefined]);
     });
 
     it('tells the time of a first run at once', () => {

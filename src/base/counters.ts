@@ -4,6 +4,7 @@
  * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk was full. `expired`: it waited
  * for longer than `queueAgeLimit`. `tooLarge`: could not be made to fit a message. `refused`: the hub will never take it.
  * `corrupt`: its record on disk was damaged or gone. `memory`: left out while the agent took more memory than its budget.
+ * `paused`: skipped while the hub's owner had paused collecting.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -17,6 +18,7 @@ export const DROP_REASONS = [
   'refused',
   'corrupt',
   'memory',
+  'paused',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

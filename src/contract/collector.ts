@@ -1,4 +1,5 @@
 import type * as v from 'valibot';
+import type { DropReason } from '../base/counters.ts';
 import type { EventType, Payload, Priority } from './event.ts';
 import type { AuditRule, Lookups, SourceStatus, Sources, Streams } from './sources.ts';
 
@@ -72,6 +73,9 @@ export const periodic = <S extends Schema>(declared: Periodic<S>): PeriodicColle
 /** Declares a collector of things that happen: `from` must return what `payload` describes. */
 export const triggered = <S extends Schema>(declared: Triggered<S>): TriggeredCollector =>
   ({ category: 'Triggered', ...declared }) as unknown as TriggeredCollector;
+
+/** Why the events of a collector are left out now, and counted as dropped for it; `undefined` when they aren't. */
+export type LeavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) => DropReason | undefined;
 
 /** A record that should have become an event but lacks something. It is dropped and counted as `malformed`. */
 export class MalformedRecordError extends Error {

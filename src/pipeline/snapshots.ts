@@ -5,11 +5,10 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
-import type { Collector, PeriodicCollector } from '../contract/collector.ts';
+import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { SourceStatus, Sources } from '../contract/sources.ts';
 import { snapshotEvent } from './envelope.ts';
-import type { MemoryLimit } from './memory-limit.ts';
 import type { EventQueues } from './queue.ts';
 
 /** No snapshot takes anything like as long; one that does is stuck. */
@@ -31,7 +30,7 @@ export class Snapshots implements Service {
   readonly #sources: Sources;
   readonly #settings: SettingsReader;
   readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
-  readonly #leavesOut: MemoryLimit['leavesOut'];
+  readonly #leavesOut: LeavesOut;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #lastRuns = new Map<string, LastRun>();
@@ -50,7 +49,7 @@ export class Snapshots implements Service {
     settings: SettingsReader;
     queues: Pick<EventQueues, 'put' | 'drop'>;
     /** Absent: none are. */
-    leavesOut?: MemoryLimit['leavesOut'];
+    leavesOut?: LeavesOut;
     clock: Clock;
     log: Logger;
     /** Told after every round. */
@@ -124,9 +123,10 @@ export class Snapshots implements Service {
     const { name } = collector;
     const priority = this.#settings.current().priorities[name];
     if (priority === undefined || priority === 'Off') return;
-    if (this.#isLeftOut(collector)) {
+    const leftOutFor = this.#leavesOut(collector, priority);
+    if (leftOutFor !== undefined) {
       this.#owed.add(name);
-      return this.#queues.drop(priority, name, 'memory', 1);
+      return this.#queues.drop(priority, name, leftOutFor, 1);
     }
     const at = this.#clock.now();
     try {

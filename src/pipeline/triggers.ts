@@ -1,17 +1,19 @@
-import { UNIDENTIFIED } from '../base/counters.ts';
+import { type DropReason, UNIDENTIFIED } from '../base/counters.ts';
 import type { Logger } from '../base/log.ts';
-import { type Collector, MalformedRecordError, type TriggeredCollector } from '../contract/collector.ts';
+import {
+  type Collector,
+  type LeavesOut,
+  MalformedRecordError,
+  type TriggeredCollector,
+} from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { AuditRule, Lookups, StreamSink, Streams } from '../contract/sources.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
-import type { MemoryLimit } from './memory-limit.ts';
 import type { EventQueues } from './queue.ts';
 import { stableId } from './stable-id.ts';
-
-type LeavesOut = MemoryLimit['leavesOut'];
 
 /** For what is only counted: nothing is looked up. */
 const NO_LOOKUPS: Lookups = {
@@ -78,8 +80,9 @@ export class Triggers implements StreamSink {
       const translate = collector.from[stream];
       const priority = priorities[collector.name];
       if (translate === undefined || priority === undefined || priority === 'Off') continue;
-      if (this.#leavesOut(collector, priority) !== undefined) {
-        this.#count(collector, priority, translate, records);
+      const reason = this.#leavesOut(collector, priority);
+      if (reason !== undefined) {
+        this.#count(collector, priority, reason, translate, records);
         continue;
       }
       const aggregated = aggregation[collector.name]?.enabled === true;
@@ -131,6 +134,7 @@ export class Triggers implements StreamSink {
   #count<R>(
     collector: TriggeredCollector,
     queue: QueueName,
+    reason: DropReason,
     translate: (record: R, look: Lookups) => unknown,
     records: readonly R[],
   ): void {
@@ -142,7 +146,7 @@ export class Triggers implements StreamSink {
         this.#skip(collector, queue, error);
       }
     }
-    if (count > 0) this.#queues.drop(queue, collector.name, 'memory', count);
+    if (count > 0) this.#queues.drop(queue, collector.name, reason, count);
   }
 
   /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
-import { MalformedRecordError, periodic, triggered } from '../../src/contract/collector.ts';
+import { type LeavesOut, MalformedRecordError, periodic, triggered } from '../../src/contract/collector.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { collectGarbage, MemoryLimit } from '../../src/pipeline/memory-limit.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
@@ -137,7 +137,7 @@ describe('MemoryLimit', () => {
   describe('lets what is collected', () => {
     let queues: MemoryQueues;
     let settings: LiveSettings;
-    const leavesOut: MemoryLimit['leavesOut'] = (...what) => limit.leavesOut(...what);
+    const leavesOut: LeavesOut = (...what) => (limit.leavesOut(...what) === undefined ? undefined : 'memory');
 
     beforeEach(() => {
       queues = new MemoryQueues();
