@@ -37,6 +37,14 @@ interface InHand {
   readonly isUsual: boolean;
 }
 
+/** What a flush has come to. */
+export interface Flushed {
+  readonly messages: number;
+  readonly events: number;
+  /** Events that still wait. */
+  readonly left: number;
+}
+
 /** What has been sent since the agent started. */
 export interface Sent {
   readonly sent: number;
@@ -70,6 +78,9 @@ export class Publisher implements Service {
   #inHand: InHand | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
+  #delivered = 0;
+  /** Those who wait until all that can be sent now has been, and for how long. */
+  #flushes: { readonly until: Duration; readonly done: () => void }[] = [];
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: {
@@ -116,6 +127,23 @@ export class Publisher implements Service {
     });
   }
 
+  /**
+   * Sends what waits now, whatever the frequencies, until nothing is left, the hub takes no more, or `limit` has passed.
+   * A message that is on its way by then may still arrive; its events count as left.
+   */
+  async flush(limit: Duration): Promise<Flushed> {
+    const before = { messages: this.#sent.sent, events: this.#delivered };
+    const until = milliseconds(this.#clock.monotonic() + limit);
+    const flushed = new Promise<void>((done) => this.#flushes.push({ until, done }));
+    this.#alarm.ring();
+    await this.#clock.within(limit, 'sending what waits', flushed).catch(() => {});
+    return {
+      messages: this.#sent.sent - before.messages,
+      events: this.#delivered - before.events,
+      left: QUEUES.reduce((all, queue) => all + this.#queues.waiting(queue).events, 0),
+    };
+  }
+
   sent(): Sent {
     return this.#sent;
   }
@@ -124,10 +152,12 @@ export class Publisher implements Service {
     const { signal } = this.#stop;
     await keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
     await this.#sayFarewell();
+    this.#endFlushes();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
     try {
+      if (this.#flushes.length > 0) return await this.#flushAll(signal);
       const { queue, wait, once } = this.#next();
       if (queue === undefined) await this.#alarm.sleep(this.#clock, wait, signal);
       else if (once) await this.#sendSpaced(queue, signal);
@@ -194,13 +224,31 @@ export class Publisher implements Service {
     return goOn;
   }
 
-  async #sayFarewell(): Promise<void> {
-    const deadline = this.#deadline ?? milliseconds(0);
+  async #flushAll(signal: AbortSignal): Promise<void> {
+    const until = milliseconds(Math.max(...this.#flushes.map((flush) => flush.until)));
+    try {
+      await this.#sendAll(until, signal);
+    } finally {
+      this.#endFlushes();
+    }
+  }
+
+  #endFlushes(): void {
+    for (const { done } of this.#flushes) done();
+    this.#flushes = [];
+  }
+
+  #sayFarewell(): Promise<void> {
+    return this.#sendAll(this.#deadline ?? milliseconds(0));
+  }
+
+  /** Until nothing waits, something keeps the hub from taking more, or it is late. */
+  async #sendAll(deadline: Duration, signal?: AbortSignal): Promise<void> {
     for (const queue of QUEUES) {
       while (this.#waiting(queue).events > 0) {
         const late = this.#clock.monotonic() >= deadline;
-        if (late || this.#patience.left > 0 || this.#hub.status().state !== 'connected') return;
-        const spaced = this.#clock.sleep(SPACING);
+        if (late || signal?.aborted || this.#patience.left > 0 || this.#hub.status().state !== 'connected') return;
+        const spaced = this.#clock.sleep(SPACING, signal);
         if (!(await this.#sendOne(queue))) return;
         if (QUEUES.some((any) => this.#waiting(any).events > 0)) await spaced;
       }
@@ -269,6 +317,7 @@ export class Publisher implements Service {
   #settle(pack: { readonly shares: readonly Share[] }, outcome: 'delivered' | 'kept' | DropReason): true {
     this.#inHand = undefined;
     if (outcome !== 'kept') this.#suspicion.gone(pack);
+    if (outcome === 'delivered') this.#delivered += pack.shares.reduce((all, { positions }) => all + positions.size, 0);
     for (const { queue, positions } of pack.shares) this.#queues.settle(queue, outcome, positions);
     this.#noted();
     return true;

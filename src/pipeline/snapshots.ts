@@ -1,5 +1,6 @@
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
+import type { DropReason } from '../base/counters.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -14,6 +15,12 @@ import type { EventQueues } from './queue.ts';
 /** No snapshot takes anything like as long; one that does is stuck. */
 const LIMIT = minutes(2);
 
+const STOPPING: Taken = { problem: 'the agent is stopping' };
+const LEFT_OUT: Partial<Record<DropReason, string>> = {
+  paused: 'collecting is paused',
+  memory: 'the agent takes more memory than its budget',
+};
+
 /** How a collector's last run went. */
 export interface LastRun {
   readonly at: Date;
@@ -22,6 +29,9 @@ export interface LastRun {
   /** What it took the facts from, where that can differ. */
   readonly source?: SourceStatus;
 }
+
+/** What a snapshot came to: its elements, or why there is none. */
+export type Taken = { readonly elements: number } | { readonly problem: string };
 
 /** Runs the Periodic collectors: all of them at the start, then every `snapshotFrequency`. */
 export class Snapshots implements Service {
@@ -42,6 +52,8 @@ export class Snapshots implements Service {
   /** When the last round began. */
   #began: Duration | undefined;
   #loop: Promise<void> = Promise.resolve();
+  /** Settles when nothing is being collected. */
+  #lastTaken: Promise<unknown> = Promise.resolve();
 
   constructor(options: {
     collectors: readonly Collector[];
@@ -85,6 +97,20 @@ export class Snapshots implements Service {
     this.#alarm.ring();
   }
 
+  /**
+   * Takes snapshots now, one after the other and after those that are being taken; the rounds go on when they would have.
+   *
+   * @param events names of Periodic events
+   */
+  async takeNow(events: readonly string[]): Promise<Readonly<Record<string, Taken>>> {
+    const taken: Record<string, Taken> = {};
+    for (const collector of this.#collectors) {
+      if (events.includes(collector.name)) taken[collector.name] = await this.#take(collector, this.#stop.signal);
+    }
+    this.#changed();
+    return taken;
+  }
+
   lastRun(event: string): LastRun | undefined {
     return this.#lastRuns.get(event);
   }
@@ -119,28 +145,38 @@ export class Snapshots implements Service {
     return this.#leavesOut(collector, this.#settings.current().priorities[collector.name] ?? 'Off') !== undefined;
   }
 
-  async #take(collector: PeriodicCollector, signal: AbortSignal): Promise<void> {
+  /** One at a time. */
+  #take(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
+    const taken = this.#lastTaken.then(() => this.#takeAlone(collector, signal));
+    this.#lastTaken = taken.catch(() => {});
+    return taken;
+  }
+
+  async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
     const { name } = collector;
     const priority = this.#settings.current().priorities[name];
-    if (priority === undefined || priority === 'Off') return;
+    if (priority === undefined || priority === 'Off') return { problem: `eventPriority${name} is Off` };
     const leftOutFor = this.#leavesOut(collector, priority);
     if (leftOutFor !== undefined) {
       this.#owed.add(name);
-      return this.#queues.drop(priority, name, leftOutFor, 1);
+      this.#queues.drop(priority, name, leftOutFor, 1);
+      return { problem: LEFT_OUT[leftOutFor] ?? leftOutFor };
     }
     const at = this.#clock.now();
     try {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
-      if (signal.aborted) return;
+      if (signal.aborted) return STOPPING;
       this.#queues.put(priority, [snapshotEvent(collector, payload, at)]);
       const source = collector.sourceStatus?.(this.#sources);
       this.#lastRuns.set(name, { at, ...(source === undefined ? {} : { source }) });
+      return { elements: payload.length };
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return STOPPING;
       if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
         this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
       }
       this.#lastRuns.set(name, { at, problem: messageOf(error) });
+      return { problem: messageOf(error) };
     }
   }
 }

@@ -247,6 +247,63 @@ describe('Publisher', () => {
     });
   });
 
+  describe('flushes', () => {
+    const flush = async (limit = seconds(20), passing = seconds(20)) => {
+      const flushed = publisher.flush(limit);
+      await time.tickAsync(passing);
+      return flushed;
+    };
+
+    it('what waits, at once and whatever the frequencies, spaced as ever', async () => {
+      await start();
+      await time.tickAsync(seconds(10));
+      put('High', 2);
+      put('Low', 20, 1_000);
+      const flushed = await flush();
+      assert.deepEqual(flushed, { messages: hub.sent.length, events: 22, left: 0 });
+      assert.deepEqual(hub.times(), [10, 10.5, 11]);
+      assert.deepEqual(await flush(), { messages: 0, events: 0, left: 0 });
+    });
+
+    it('until the hub takes no more, and says what is left', async () => {
+      await start();
+      put('Low', 3);
+      hub.answer = async () => retry('throttled');
+      assert.deepEqual(await flush(seconds(20), milliseconds(0)), { messages: 0, events: 0, left: 3 });
+      assert.equal(hub.sent.length, 1);
+      hub.state = 'connecting';
+      assert.equal((await flush(seconds(20), milliseconds(0))).left, 3);
+    });
+
+    it('no longer than its limit, though a message is on its way', async () => {
+      await start();
+      put('High');
+      hub.answer = () => systemClock.sleep(seconds(30)).then(() => ACCEPTED);
+      assert.deepEqual(await flush(), { messages: 0, events: 0, left: 1 });
+      await time.tickAsync(seconds(10));
+      assert.equal(delivered(), 1);
+    });
+
+    it('twice at once as one, and ends with the agent', async () => {
+      await start();
+      put('High');
+      const both = [publisher.flush(seconds(20)), publisher.flush(seconds(20))];
+      await time.tickAsync(seconds(1));
+      assert.deepEqual(
+        (await Promise.all(both)).map(({ left }) => left),
+        [0, 0],
+      );
+      put('High');
+      hub.answer = () => systemClock.sleep(seconds(5)).then(() => ACCEPTED);
+      const last = publisher.flush(seconds(20));
+      await time.tickAsync(0);
+      const stopped = publisher.stop();
+      await time.tickAsync(seconds(6));
+      await stopped;
+      assert.equal((await last).left, 0);
+    });
+  });
+
   describe('both ways', () => {
     it('sends every pack twice, spaced, and settles it once', async () => {
       await start({ routing: 'both' });

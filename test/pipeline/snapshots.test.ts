@@ -6,7 +6,7 @@ import { days, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
-import { type PeriodicCollector, periodic } from '../../src/contract/collector.ts';
+import { type LeavesOut, type PeriodicCollector, periodic } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
@@ -30,6 +30,7 @@ describe('Snapshots', () => {
   let logged: LogLine[];
   let rounds: number;
   let changed: () => void;
+  let leavesOut: LeavesOut;
   let collectors: PeriodicCollector[];
   let collect: Record<string, sinon.SinonStub<[Sources, AbortSignal], Promise<Payload[]>>>;
 
@@ -43,6 +44,7 @@ describe('Snapshots', () => {
     logged = [];
     rounds = 0;
     changed = () => {};
+    leavesOut = () => undefined;
     collect = {};
     collectors = ['A', 'B', 'C'].map((name) => {
       const stub = sinon.stub<[Sources, AbortSignal], Promise<Payload[]>>();
@@ -63,6 +65,7 @@ describe('Snapshots', () => {
       sources: {} as Sources,
       settings,
       queues,
+      leavesOut: (...what) => leavesOut(...what),
       clock: systemClock,
       log: quietLog(logged),
       changed: () => {
@@ -119,6 +122,61 @@ describe('Snapshots', () => {
     await start();
     const [event] = queues.envelopes('Low');
     assert.deepEqual([event.Name, event.IsEmpty, event.Payload], ['A', true, []]);
+  });
+
+  describe('asked for now', () => {
+    it('takes those that are asked for, says what came of each, and leaves the rounds as they are', async () => {
+      await start();
+      settings.replace({ ...settings.current(), priorities: { A: 'Low', B: 'High', C: 'Off' } });
+      collect.A?.resolves([{ Name: 'A' }, { Name: 'A' }]);
+      collect.B?.rejects(new Error('EACCES'));
+      assert.deepEqual(await snapshots.takeNow(['C', 'B', 'A']), {
+        A: { elements: 2 },
+        B: { problem: 'EACCES' },
+        C: { problem: 'eventPriorityC is Off' },
+      });
+      assert.deepEqual(await snapshots.takeNow(['A']), { A: { elements: 2 } });
+      assert.deepEqual(calls(), [3, 2, 1]);
+      assert.equal(queues.envelopes('Low').filter(({ Name }) => Name === 'A').length, 3);
+      assert.equal(rounds, 3);
+      await time.tickAsync(minutes(10));
+      assert.deepEqual(calls(), [4, 3, 1]);
+    });
+
+    it('waits for the one that is being taken', async () => {
+      let inside = 0;
+      let most = 0;
+      collect.A?.callsFake(async () => {
+        inside += 1;
+        most = Math.max(most, inside);
+        await systemClock.sleep(seconds(5));
+        inside -= 1;
+        return [];
+      });
+      await start();
+      const taken = snapshots.takeNow(['A']);
+      await time.tickAsync(seconds(10));
+      assert.deepEqual([await taken, most, collect.A?.callCount], [{ A: { elements: 0 } }, 1, 2]);
+    });
+
+    it('says that collecting is paused, and counts it', async () => {
+      leavesOut = () => 'paused';
+      await start();
+      assert.deepEqual(await snapshots.takeNow(['A']), { A: { problem: 'collecting is paused' } });
+      assert.deepEqual(calls(), [0, 0, 0]);
+      assert.deepEqual(queues.dropped.at(-1), ['Low', 'A', 'paused', 1]);
+    });
+
+    it('makes up for what a pause has left out, when that is over', async () => {
+      leavesOut = ({ type }) => (type === 'Security' ? 'paused' : undefined);
+      await start();
+      leavesOut = () => undefined;
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(calls(), [0, 0, 0]);
+      snapshots.catchUp();
+      await time.tickAsync(0);
+      assert.deepEqual(calls(), [1, 1, 1]);
+    });
   });
 
   it('leaves those out that are off, at each round anew', async () => {
