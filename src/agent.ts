@@ -6,8 +6,9 @@ import type { Clock } from './base/clock.ts';
 import { type Handler, serveControlSocket } from './base/control-socket.ts';
 import { sum } from './base/counters.ts';
 import { AgentError, messageOf } from './base/errors.ts';
-import type { Logger } from './base/log.ts';
+import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
+import type { RecentLines } from './base/recent-lines.ts';
 import type { Service } from './base/service.ts';
 import { collectors } from './collectors/index.ts';
 import type { LocalSettings } from './config/local.ts';
@@ -18,11 +19,15 @@ import type { LeavesOut } from './contract/collector.ts';
 import { QUEUES } from './contract/event.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
 import { loadIdentity } from './hub/identity/index.ts';
+import { DirectMethods } from './hub/methods.ts';
 import { TwinSync } from './hub/twin-sync.ts';
 import { LinuxEvents } from './linux/events.ts';
 import { lockFile } from './linux/file-lock.ts';
 import { linuxSources } from './linux/sources.ts';
 import { trimHeap } from './linux/system-calls.ts';
+import { methods } from './methods/index.ts';
+import type { MethodParts } from './methods/parts.ts';
+import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
 import { Pause } from './pipeline/pause.ts';
@@ -44,7 +49,21 @@ import { VERSION } from './version.ts';
  */
 export function agent(
   local: LocalSettings,
-  { clock, log, tap, signal }: { clock: Clock; log: Logger; tap: LogTap; signal: AbortSignal },
+  {
+    clock,
+    log,
+    tap,
+    level,
+    recent,
+    signal,
+  }: {
+    clock: Clock;
+    log: Logger;
+    tap: LogTap;
+    level: AdjustableLevel;
+    recent: RecentLines;
+    signal: AbortSignal;
+  },
 ): Service[] {
   const identity = loadIdentity(local.identity, local.hub);
   useStateDirectory(local.stateDirectory, log);
@@ -75,6 +94,7 @@ export function agent(
     identity,
     ...local.hub,
     productInfo: `vakt/${VERSION}`,
+    methods: { call: (...what) => directMethods.call(...what) },
     clock,
     log: log.child({ part: 'hub' }),
   });
@@ -180,8 +200,31 @@ export function agent(
     sent: () => publisher.sent(),
     memory,
     pause: () => pause.status(),
+    logLevel: () => logLevel.status(),
     hub: () => hub.status(),
   };
+  const logLevel = new TemporaryLogLevel({ level, clock, log: log.child({ part: 'log' }) });
+  const directMethods = new DirectMethods<MethodParts>({
+    methods,
+    permissions: local.directMethods,
+    parts: {
+      now: () => clock.now(),
+      status: () => localStatus(observed),
+      takeNow: (events) => snapshots.takeNow(events),
+      flush: (limit) => {
+        aggregator.flush();
+        return publisher.flush(limit);
+      },
+      pause,
+      logLevel,
+      recentLines: () => recent.all(),
+      configuration: () => configuration.reported(),
+      local,
+      secrets: [identity.sharedAccessKey],
+    },
+    clock,
+    log: log.child({ part: 'methods' }),
+  });
   const reported = new ReportedStatus({
     observed,
     settings,
@@ -220,6 +263,7 @@ export function agent(
     logEvents(tap, triggers),
     unsetClock,
     statistics.keeper(clock),
+    logLevel,
     hub, // connects, and goes on trying for ever, in the background
     twin, // desired in, reported out
     ...(local.strictStart ? [strictStart] : []),

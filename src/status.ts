@@ -5,6 +5,7 @@ import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
+import type { ChangedLogLevel } from './methods/temporary-log-level.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
 import type { PauseStatus } from './pipeline/pause.ts';
@@ -63,6 +64,8 @@ export interface LocalStatus extends SecurityAgentStatus {
   readonly queues: Readonly<Record<QueueName, Totals>>;
   readonly messages: MessageStatistics;
   readonly memory: MemoryUse;
+  /** While it isn't the local file's. */
+  readonly logLevel?: ChangedLogLevel;
 }
 
 interface EventBooks {
@@ -91,6 +94,7 @@ export interface Observed {
   readonly sent: () => Sent;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly pause: () => PauseStatus | undefined;
+  readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
 }
 
@@ -109,6 +113,7 @@ export function localStatus(observed: Observed): LocalStatus {
     memory.isOver ||
     hub.state === 'refused';
   const pause = observed.pause();
+  const logLevel = observed.logLevel();
   const { kind, expiresAt } = hub.credential;
   return {
     version: observed.version,
@@ -129,6 +134,7 @@ export function localStatus(observed: Observed): LocalStatus {
     events: books(observed),
     messages: messagesOf(observed.sent()),
     memory,
+    ...(logLevel === undefined ? {} : { logLevel }),
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
   };
 }

@@ -105,6 +105,7 @@ describe('the status', () => {
       aggregator,
       sent: () => sent,
       pause: () => pause,
+      logLevel: () => undefined,
       hub: () => hub,
     };
   });

@@ -2,8 +2,9 @@ import { agent } from '../agent.ts';
 import { systemClock } from '../base/clock.ts';
 import { Defects } from '../base/defects.ts';
 import { toAgentError } from '../base/errors.ts';
-import { createLog, logError, standardOutput } from '../base/log.ts';
+import { AdjustableLevel, createLog, logError, standardOutput } from '../base/log.ts';
 import { LogTap } from '../base/log-tap.ts';
+import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
 import { type LocalSettings, readLocalSettings } from '../config/local.ts';
 import { VERSION } from '../version.ts';
@@ -28,12 +29,15 @@ export async function run(args: readonly string[], world: World): Promise<number
     return fail(error, destination);
   }
   const tap = new LogTap(local.logging.diagnosticEventLevel);
-  const log = createLog({ level: local.logging.level, destination, tap });
+  const level = new AdjustableLevel(local.logging.level);
+  const recent = new RecentLines();
+  const log = createLog({ level, destination, tap: [tap, recent] });
   const defects = new Defects(log);
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
   try {
-    const services = defects.guard(agent(local, { clock: systemClock, log, tap, signal: world.signal }));
+    const parts = { clock: systemClock, log, tap, level, recent, signal: world.signal };
+    const services = defects.guard(agent(local, parts));
     log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
     await runServices(services, aborted(world.signal), log);
     log.info('Vakt has stopped.');

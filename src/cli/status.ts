@@ -11,7 +11,7 @@ export const usage = `vakt status [--config FILE] [--json]
   --config FILE   the running agent's configuration; ${DEFAULT_CONFIG_FILE} when not given
   --json          the whole status as JSON
 
-Exit status: 0 running, 1 not running, degraded or stopping.`;
+Exit status: 0 running, 1 not running, degraded, paused or stopping.`;
 
 export async function run(args: readonly string[], { stdout, environment, signal }: World): Promise<number> {
   const { values } = readArguments(args, { config: { type: 'string' }, json: { type: 'boolean' } });
@@ -23,12 +23,18 @@ export async function run(args: readonly string[], { stdout, environment, signal
 }
 
 function describe(status: LocalStatus): string[] {
-  const { hub, configuration, delivery, store, memory } = status;
+  const { hub, configuration, delivery, store, memory, pause, logLevel } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
     ...table([
       ['agent', `${status.state}, version ${status.version}, since ${status.startedAt}, id ${status.agentId}`],
+      ...(pause === undefined
+        ? []
+        : [['paused', `until ${pause.until}, ${pause.skipped} events skipped: ${pause.reason}`]]),
+      ...(logLevel === undefined
+        ? []
+        : [['log level', `${logLevel.level} until ${logLevel.until}, then ${logLevel.afterwards}`]]),
       ['hub', hub.error === undefined ? hub.state : `${hub.state}: ${hub.error}`],
       ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
       [

@@ -1,0 +1,38 @@
+import * as v from 'valibot';
+import { seconds } from '../base/duration.ts';
+import { collectors } from '../collectors/index.ts';
+import { method } from '../contract/method.ts';
+import type { MethodParts } from './parts.ts';
+
+const periodic = collectors.filter(({ category }) => category === 'Periodic').map(({ name }) => name);
+
+export const collectNow = method({
+  name: 'collectNow',
+  summary: 'Takes snapshots now, and queues them; the usual ones are taken when they would have been.',
+  permission: 'collectNow',
+  request: v.strictObject({
+    events: v.optional(
+      v.pipe(
+        v.array(v.picklist(periodic, 'must be the name of a Periodic event'), 'must be a list of Periodic events'),
+        v.minLength(1, 'must name at least one event'),
+        v.maxLength(periodic.length, `must name at most ${periodic.length} events`),
+        v.description('Periodic events; without it all of them.'),
+      ),
+    ),
+  }),
+  answer: v.strictObject({
+    collected: v.pipe(
+      v.record(v.string(), v.number()),
+      v.description('How many elements each snapshot has, by event.'),
+    ),
+    notCollected: v.pipe(v.record(v.string(), v.string()), v.description('Why there is none, by event.')),
+  }),
+  rest: seconds(10),
+  async run({ events = periodic }, { takeNow }: MethodParts) {
+    const taken = Object.entries(await takeNow(events));
+    return {
+      collected: Object.fromEntries(taken.flatMap(([name, of]) => ('elements' in of ? [[name, of.elements]] : []))),
+      notCollected: Object.fromEntries(taken.flatMap(([name, of]) => ('problem' in of ? [[name, of.problem]] : []))),
+    };
+  },
+});

@@ -1,0 +1,27 @@
+import * as v from 'valibot';
+import { type Duration, days, parseDuration, seconds } from '../base/duration.ts';
+
+/* Kinds of members that methods take and answer with. */
+
+/** ISO 8601, at least PT1S. @param most its greatest value, as it is spelt and as it is */
+export const durationUpTo = ([spelt, most]: readonly [string, Duration], description: string) => {
+  const message = `must be an ISO 8601 duration from PT1S to ${spelt}`;
+  return v.pipe(
+    v.string(message),
+    v.maxLength(64, message),
+    v.check((text) => {
+      const span = parseDuration(text);
+      return span !== undefined && span >= seconds(1) && span <= most;
+    }, message),
+    v.transform((text) => parseDuration(text) ?? seconds(1)),
+    v.description(description),
+  );
+};
+
+export const A_DAY = ['PT24H', days(1)] as const;
+
+export const nothing = v.strictObject({});
+export const text = (description: string) => v.pipe(v.string(), v.description(description));
+export const time = (description: string) => v.pipe(v.string(), v.isoTimestamp(), v.description(description));
+export const count = (description: string) => v.pipe(v.number(), v.integer(), v.description(description));
+export const object = (description: string) => v.pipe(v.object({}), v.description(description));

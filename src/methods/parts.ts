@@ -1,0 +1,26 @@
+import type { Duration } from '../base/duration.ts';
+import type { LogLine } from '../base/log.ts';
+import type { LocalSettings } from '../config/local.ts';
+import type { Pause } from '../pipeline/pause.ts';
+import type { Flushed } from '../pipeline/publisher.ts';
+import type { Snapshots } from '../pipeline/snapshots.ts';
+import type { LocalStatus } from '../status.ts';
+import type { TemporaryLogLevel } from './temporary-log-level.ts';
+
+/** What of the agent its direct methods can reach. */
+export interface MethodParts {
+  readonly now: () => Date;
+  readonly status: () => LocalStatus;
+  readonly takeNow: Snapshots['takeNow'];
+  /** Closes the aggregation windows and sends everything that waits, as far as it can within `limit`. */
+  readonly flush: (limit: Duration) => Promise<Flushed>;
+  readonly pause: Pick<Pause, 'begin' | 'end' | 'status'>;
+  readonly logLevel: Pick<TemporaryLogLevel, 'set'>;
+  /** The last warnings and errors, oldest first. */
+  readonly recentLines: () => readonly LogLine[];
+  /** The twin's configuration in force, as reported mirrors it. */
+  readonly configuration: () => Readonly<Record<string, unknown>>;
+  readonly local: LocalSettings;
+  /** Texts that no answer may hold. */
+  readonly secrets: readonly string[];
+}

@@ -1,0 +1,20 @@
+import * as v from 'valibot';
+import { method } from '../contract/method.ts';
+import { nothing, text, time } from './fields.ts';
+import type { MethodParts } from './parts.ts';
+
+export const ping = method({
+  name: 'ping',
+  summary: 'Says that the agent is there.',
+  permission: 'ping',
+  request: nothing,
+  answer: v.strictObject({
+    version: text("The agent's version."),
+    agentId: text('Its id, as in its messages.'),
+    time: time("The device's clock."),
+  }),
+  run(_request, { now, status }: MethodParts) {
+    const { version, agentId } = status();
+    return { version, agentId, time: now().toISOString() };
+  },
+});

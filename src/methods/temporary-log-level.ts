@@ -1,0 +1,70 @@
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, hours, milliseconds } from '../base/duration.ts';
+import type { AdjustableLevel, Logger, LogLevel } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+
+/** A log level that isn't the one of the local file. */
+export interface ChangedLogLevel {
+  readonly level: LogLevel;
+  /** RFC 3339, UTC. */
+  readonly until: string;
+  /** The local file's, which comes back then. */
+  readonly afterwards: LogLevel;
+}
+
+/** Changes the log's level for a while. A restart of the agent ends it. */
+export class TemporaryLogLevel implements Service {
+  readonly name = 'log level';
+  readonly #level: AdjustableLevel;
+  readonly #usual: LogLevel;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #alarm = new Alarm();
+  readonly #stop = new AbortController();
+  #changed: (ChangedLogLevel & { readonly endsAt: Duration }) | undefined;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor({ level, clock, log }: { level: AdjustableLevel; clock: Clock; log: Logger }) {
+    this.#level = level;
+    this.#usual = level.current;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  /** Absent while the local file's is in force. */
+  status(): ChangedLogLevel | undefined {
+    if (this.#changed === undefined) return undefined;
+    const { endsAt, ...changed } = this.#changed;
+    return changed;
+  }
+
+  set(level: LogLevel, duration: Duration): ChangedLogLevel {
+    const until = new Date(this.#clock.now().getTime() + duration).toISOString();
+    const changed = { level, until, afterwards: this.#usual };
+    this.#changed = { ...changed, endsAt: milliseconds(this.#clock.monotonic() + duration) };
+    this.#level.change(level);
+    this.#log.warn({ to: level, until }, 'Changed the level of the log for a while.');
+    this.#alarm.ring();
+    return changed;
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const left = this.#changed === undefined ? hours(24) : this.#changed.endsAt - this.#clock.monotonic();
+    if (left > 0) return this.#alarm.sleep(this.#clock, milliseconds(left), signal);
+    this.#changed = undefined;
+    this.#level.change(this.#usual);
+    this.#log.info({ to: this.#usual }, 'Changed the level of the log back.');
+  }
+}
