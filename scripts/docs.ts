@@ -13,11 +13,13 @@ import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { configDocuments } from './config-docs.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+import { methodDocuments } from './method-docs.ts';
 
 /** Every generated document. Add yours here. */
 export const generators: readonly DocumentGenerator[] = [
   { path: 'src/collectors/README.md', generate: () => collectorsDocument(collectors) },
   ...configDocuments,
+  ...methodDocuments,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {

@@ -13,8 +13,8 @@ export const durationUpTo = ([spelt, most]: readonly [string, Duration], descrip
       const span = parseDuration(text);
       return span !== undefined && span >= seconds(1) && span <= most;
     }, message),
+    v.description(description), // a JSON Schema has what stands before the transformation
     v.transform((text) => parseDuration(text) ?? seconds(1)),
-    v.description(description),
   );
 };
 

@@ -2,7 +2,7 @@ const REDACTED = '[redacted]';
 
 /** Names that a secret follows, and what looks like a key: base64 of 30 bytes or more that ends like base64. */
 const SECRETS: readonly (readonly [RegExp, string])[] = [
-  [/\b(SharedAccessKey|AccountKey|password|sig)\s*[=:]\s*[^;&"'\s]+/gi, `$1=${REDACTED}`],
+  [/\b(SharedAccessKey|AccountKey|password|sig)["']?\s*[=:]\s*["']?[^;&"'\s]+/gi, `$1=${REDACTED}`],
   [/\bSharedAccessSignature\s+[^"'\s]+/gi, REDACTED],
   [/\b[A-Za-z0-9+/]{40,}={1,2}/g, REDACTED],
 ];

@@ -104,6 +104,16 @@ describe('vakt status', () => {
     assert.match(out.join('\n'), /^store +nearly full\n +Let the agent reach its hub/m);
   });
 
+  it('tells of a pause, and of a log level that was changed', async () => {
+    const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'Update \u001b[2J', skipped: 3 };
+    const logLevel = { level: 'debug', until: '2024-05-01T13:00:00.000Z', afterwards: 'info' } as const;
+    assert.equal(await status({ state: 'paused', pause, logLevel }), 1);
+    const text = out.join('\n');
+    assert.match(text, /^agent +paused, version/m);
+    assert.match(text, /^paused +until 2024-05-01T14:00:00\.000Z, 3 events skipped: Update ·\[2J$/m);
+    assert.match(text, /^log level +debug until 2024-05-01T13:00:00\.000Z, then info$/m);
+  });
+
   it('prints the whole as JSON when asked to', async () => {
     assert.equal(await status({}, '--json'), 0);
     assert.deepEqual(JSON.parse(out.join('\n')), STATUS);

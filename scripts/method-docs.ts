@@ -1,0 +1,108 @@
+/* The page and the schema of direct methods, made from their declarations. */
+
+import { toJsonSchema } from '@valibot/to-json-schema';
+import type * as v from 'valibot';
+import { methods } from '../src/methods/index.ts';
+import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+
+const schemaOf = (schema: v.GenericSchema) => {
+  const { $schema: _, ...rest } = toJsonSchema(schema, { errorMode: 'ignore', typeMode: 'input' });
+  return rest;
+};
+
+type Property = ReturnType<typeof schemaOf>;
+
+function typeOf({ type, enum: values, items, anyOf }: Property): string {
+  if (values !== undefined) return values.join(', ');
+  if (items !== undefined) return `list of ${typeOf(items as Property)}`;
+  return type === undefined ? (anyOf ?? []).map((option) => typeOf(option as Property)).join(' or ') : String(type);
+}
+
+function members(schema: v.GenericSchema): string {
+  const { properties = {}, required = [], description } = schemaOf(schema);
+  const rows = Object.entries(properties).map(([name, property]) => {
+    if (typeof property === 'boolean') throw new TypeError(`${name} has no type`);
+    return [`\`${name}\``, typeOf(property), required.includes(name) ? 'yes' : 'no', property.description ?? ''];
+  });
+  if (rows.length === 0) return description ?? 'Nothing.';
+  return table(['Member', 'Type', 'Required', 'Meaning'], rows);
+}
+
+const page = () => `<!-- ${GENERATED} -->
+
+# Direct methods
+
+What the hub's owner can have the agent do, and wait for the answer. Each is one file in this folder that declares
+everything about it; this page and [the JSON Schemas](../../config/methods.schema.json) are made from the declarations.
+
+\`\`\`
+az iot hub invoke-module-method --hub-name contoso --device-id device1 --module-id azureiotsecurity \\
+  --method-name pause --method-payload '{"duration":"PT2H","reason":"Update of the firmware"}'
+\`\`\`
+
+${table(
+  ['Method', 'Switched off by', 'What it does'],
+  methods.map(({ name, permission, summary }) => [
+    `[${name}](#${name.toLowerCase()})`,
+    `\`directMethods.${permission}\``,
+    summary,
+  ]),
+)}
+
+Every answer has a status and a body:
+
+| Status | When | Body |
+| ------ | ---- | ---- |
+| 200 | it is done | as below |
+| 400 | the payload is not valid | \`error\`, and \`faults\`: every fault by its place |
+| 403 | the device's local file switches it off | \`error\` |
+| 404 | there is no such method | \`error\`, \`methods\` |
+| 409 | the same runs already, or it can't be done now | \`error\` |
+| 429 | it may not be called so soon again | \`error\`, \`retryAfterSeconds\` |
+| 500 | the agent failed, or took longer than 25 s | \`error\` |
+
+A payload is a JSON object of at most 16 KiB and 8 levels; none counts as \`{}\`. A call is answered within 25 s, so leave
+the response time-out of the hub at its 30 s. It has no queue: what doesn't reach the agent at once fails at the hub.
+
+${methods.map(section).join('\n')}`;
+
+function section({ name, summary, request, answer, rest }: (typeof methods)[number]): string {
+  return `## ${name}
+
+${summary}${rest === undefined ? '' : ` At most once in ${rest / 1_000} s.`}
+
+Takes:
+
+${members(request)}
+
+Answers:
+
+${members(answer)}
+`;
+}
+
+const schemas = () =>
+  `${JSON.stringify(
+    {
+      $schema: 'http://json-schema.org/draft-07/schema#',
+      title: 'Payloads of the direct methods of Vakt, and the bodies of their answers with status 200',
+      type: 'object',
+      properties: Object.fromEntries(
+        methods.map(({ name, summary, request, answer }) => [
+          name,
+          {
+            description: summary,
+            type: 'object',
+            properties: { request: schemaOf(request), answer: schemaOf(answer) },
+          },
+        ]),
+      ),
+    },
+    null,
+    2,
+  )}\n`;
+
+export const methodDocuments: readonly DocumentGenerator[] = [
+  { path: 'src/methods/README.md', generate: page },
+  { path: 'config/methods.schema.json', generate: schemas },
+];

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import type { LocalSettings } from '../../src/config/local.ts';
+import { MethodRefusal, PERMISSIONS } from '../../src/contract/method.ts';
+import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
+import { methods } from '../../src/methods/index.ts';
+import type { MethodParts } from '../../src/methods/parts.ts';
+import type { LocalStatus } from '../../src/status.ts';
+
+const KEY = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64');
+const NOW = new Date('2026-05-01T12:00:00.000Z');
+const UNTIL = '2026-05-01T13:00:00.000Z';
+
+const STATUS = {
+  version: '0.1.0',
+  agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+  state: 'running',
+  startedAt: '2026-05-01T11:00:00.000Z',
+  configuration: { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} },
+  collectors: { ProcessCreate: { state: 'on', source: 'auditUnicast' } },
+  store: { place: 'disk' },
+  hub: { state: 'connected' },
+  memory: { residentBytes: 1, budgetBytes: 2, isOver: false },
+  pause: { until: UNTIL, reason: 'Update', skipped: 0 },
+} as unknown as LocalStatus;
+
+describe('the direct method', () => {
+  let lines: LogLine[];
+  let parts: { -readonly [K in keyof MethodParts]: MethodParts[K] };
+
+  beforeEach(() => {
+    lines = [];
+    parts = {
+      now: () => NOW,
+      status: () => STATUS,
+      takeNow: sinon.stub().resolves({}),
+      flush: sinon.stub().resolves({ messages: 1, events: 2, left: 0 }),
+      pause: { begin: sinon.stub().returns(true), end: sinon.stub(), status: () => undefined },
+      logLevel: { set: sinon.stub() },
+      recentLines: () => lines,
+      configuration: () => ({ object: { snapshotFrequency: { value: 'PT13H' } } }),
+      local: { stateDirectory: '/var/lib/vakt', identity: { kind: 'moduleKey' } } as LocalSettings,
+      secrets: [KEY],
+    };
+  });
+
+  /** As the dispatcher does it; the answer must be what the method declares. */
+  const run = async (name: string, payload: object = {}): Promise<Record<string, unknown>> => {
+    const method = methods.find((one) => one.name === name);
+    assert.ok(method);
+    const answer = await method.run(v.parse(method.request, payload), parts);
+    assert.ok(v.is(method.answer, answer), JSON.stringify(answer));
+    return answer as Record<string, unknown>;
+  };
+
+  it('each has a name of its own and a sentence, and can be switched off', () => {
+    const names = methods.map(({ name }) => name);
+    assert.equal(new Set(names).size, names.length);
+    for (const { summary, permission } of methods) {
+      assert.match(summary, /^[A-Z].*\.$/);
+      assert.ok(PERMISSIONS.includes(permission));
+    }
+    assert.deepEqual([...new Set(methods.map(({ permission }) => permission))], [...PERMISSIONS]);
+  });
+
+  it('ping tells who answers, and what time it is there', async () => {
+    assert.deepEqual(await run('ping'), {
+      version: '0.1.0',
+      agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+      time: '2026-05-01T12:00:00.000Z',
+    });
+  });
+
+  it('collectNow takes all Periodic events when none is named, and tells those that came from those that did not', async () => {
+    const takeNow = sinon.stub().resolves({ ListeningPorts: { elements: 3 }, LocalUsers: { problem: 'EACCES' } });
+    parts.takeNow = takeNow;
+    assert.deepEqual(await run('collectNow'), {
+      collected: { ListeningPorts: 3 },
+      notCollected: { LocalUsers: 'EACCES' },
+    });
+    const periodic = collectors.filter(({ category }) => category === 'Periodic').map(({ name }) => name);
+    assert.deepEqual(takeNow.firstCall.args, [periodic]);
+    await run('collectNow', { events: ['LocalUsers'] });
+    assert.deepEqual(takeNow.secondCall.args, [['LocalUsers']]);
+  });
+
+  it('flush gives itself less time than its caller has', async () => {
+    assert.deepEqual(await run('flush'), { messages: 1, events: 2, left: 0 });
+    assert.deepEqual((parts.flush as sinon.SinonStub).firstCall.args, [seconds(20)]);
+  });
+
+  it('pause begins one, and says whether it is on disk', async () => {
+    const begin = parts.pause.begin as sinon.SinonStub;
+    begin.returns(false);
+    assert.deepEqual(await run('pause', { duration: 'PT1H', reason: 'Update' }), {
+      until: UNTIL,
+      outlastsRestart: false,
+    });
+    assert.deepEqual(begin.firstCall.args, [hours(1), 'Update']);
+    await run('pause', { duration: 'P1D', reason: 'Update' });
+    assert.equal(begin.secondCall.args[0], hours(24));
+  });
+
+  for (const payload of [
+    { duration: 'PT24H0.001S', reason: 'x' },
+    { duration: 'PT0.5S', reason: 'x' },
+    { duration: 'P1M', reason: 'x' },
+    { duration: 'PT1H', reason: 'x'.repeat(257) },
+    { duration: 'PT1H', reason: '\u001b[31m' },
+    { duration: 'PT1H' },
+    { reason: 'x' },
+  ]) {
+    it(`pause refuses ${JSON.stringify(payload).slice(0, 60)}`, () => assert.rejects(run('pause', payload)));
+  }
+
+  it('resume says what the pause has left out, or that there was none', async () => {
+    await assert.rejects(run('resume'), MethodRefusal);
+    parts.pause = { ...parts.pause, end: () => ({ until: UNTIL, reason: 'Update', skipped: 9 }) };
+    assert.deepEqual(await run('resume'), { reason: 'Update', skipped: 9 });
+  });
+
+  it('setLogLevel does so for an hour, or for what it is told', async () => {
+    const answer = { level: 'debug', until: UNTIL, afterwards: 'info' } as const;
+    const set = sinon.stub().returns(answer);
+    parts.logLevel = { set };
+    assert.deepEqual(await run('setLogLevel', { level: 'debug' }), answer);
+    await run('setLogLevel', { level: 'trace', duration: 'PT5M' });
+    assert.deepEqual(set.args, [
+      ['debug', hours(1)],
+      ['trace', minutes(5)],
+    ]);
+    for (const level of ['silent', 'fatal', 'DEBUG', 1]) await assert.rejects(run('setLogLevel', { level }));
+  });
+
+  it('getStatus says the status', async () => assert.deepEqual(await run('getStatus'), { ...STATUS }));
+
+  describe('getDiagnostics', () => {
+    const line = (message: string, more: Partial<LogLine> = {}): LogLine => ({
+      time: NOW,
+      level: 'warn',
+      message,
+      ...more,
+    });
+
+    it('says versions, sources, the last errors, and the configuration in force', async () => {
+      lines = [line('Refused.', { id: 'TWIN_INVALID', remedy: 'Correct it.' })];
+      const { versions, state, sources, configuration, local, lastErrors, lastErrorsLeftOut } =
+        await run('getDiagnostics');
+      assert.equal((versions as Record<string, string>).agent, '0.1.0');
+      assert.deepEqual([state, sources], ['running', STATUS.collectors]);
+      assert.deepEqual(configuration, { ...STATUS.configuration, inForce: parts.configuration() });
+      assert.deepEqual(local, parts.local);
+      const time = '2026-05-01T12:00:00.000Z';
+      assert.deepEqual(lastErrors, [
+        { time, level: 'warn', message: 'Refused.', id: 'TWIN_INVALID', remedy: 'Correct it.' },
+      ]);
+      assert.equal(lastErrorsLeftOut, 0);
+    });
+
+    it('leaves out the oldest errors when there are too many, and counts them', async () => {
+      lines = Array.from({ length: 50 }, (_, number) =>
+        line(`${number} ${'€'.repeat(490)}`, { remedy: '€'.repeat(500) }),
+      );
+      const body = await run('getDiagnostics');
+      const { lastErrors, lastErrorsLeftOut } = body as { lastErrors: LogLine[]; lastErrorsLeftOut: number };
+      assert.ok(Buffer.byteLength(JSON.stringify(body)) <= LARGEST_DIAGNOSTICS);
+      assert.ok(lastErrors.length > 10);
+      assert.equal(lastErrors.length + lastErrorsLeftOut, 50);
+      assert.match(lastErrors.at(-1)?.message ?? '', /^49 /);
+      assert.match(lastErrors[0]?.message ?? '', new RegExp(`^${lastErrorsLeftOut} `));
+    });
+
+    for (const secret of [
+      KEY,
+      `HostName=h;DeviceId=d;SharedAccessKey=${KEY}`,
+      'SharedAccessKey=short',
+      'SharedAccessSignature sr=h%2Fdevices%2Fd&sig=abc%2Fdef%3D&se=1767225600',
+      '{"password":"hunter2"}',
+      'password=hunter2&sig=hunter2',
+      Buffer.alloc(48, 7).toString('base64').slice(0, 60).concat('=='),
+    ]) {
+      it(`keeps to itself ${secret.slice(0, 40)}`, async () => {
+        lines = [line(`Could not connect: ${secret} was refused.`, { remedy: secret })];
+        const text = JSON.stringify(await run('getDiagnostics'));
+        for (const part of [KEY, 'short', 'abc%2Fdef', 'hunter2', 'BwcHBwcHBw']) assert.ok(!text.includes(part), text);
+        assert.match(text, /Could not connect: .*\[redacted\]/);
+      });
+    }
+
+    it('leaves alone what only looks long', async () => {
+      const message = 'Could not read /usr/lib/systemd/system/multi/user/target/wants/ssh.service, see a=b';
+      lines = [line(message)];
+      assert.ok(JSON.stringify(await run('getDiagnostics')).includes(message));
+    });
+  });
+});
