@@ -16,6 +16,7 @@ import { isDeeperThan } from './json-depth.ts';
 const LARGEST_PAYLOAD = 16 * 1024;
 const DEEPEST = 8;
 const MOST_FAULTS = 16;
+const LONGEST_NAME = 64;
 /** Of an answer, in bytes of JSON; a hub takes 128 KiB. */
 const LARGEST_ANSWER = 100 * 1024;
 /** Callers wait for 30 s unless they say otherwise, and we aren't told. Source: "Understand and invoke direct methods". */
@@ -121,10 +122,22 @@ function read(payload: Buffer, schema: Method<unknown>['request']): { value: obj
   }
   if (Array.isArray(value)) return whole('must be an object, not a list'); // which the schema would take for one
   const result = v.safeParse(schema, value ?? {});
-  if (result.success) return { value: result.output };
-  const faults = result.issues.map((issue) => [v.getDotPath(issue) ?? '(the whole)', problemOf(issue)] as const);
+  const faults = [
+    ...unknownMembers(value, schema).map((name) => [cut(name), 'is not known'] as const),
+    ...(result.issues ?? [])
+      .filter(({ expected, path }) => expected !== 'never' || path?.length !== 1) // it names only the first unknown member
+      .map((issue) => [cut(v.getDotPath(issue) ?? '(the whole)'), problemOf(issue)] as const),
+  ];
+  if (result.success && faults.length === 0) return { value: result.output };
   return { faults: Object.fromEntries(faults.slice(0, MOST_FAULTS)) };
 }
+
+function unknownMembers(value: unknown, schema: object): string[] {
+  if (typeof value !== 'object' || value === null || !('entries' in schema)) return [];
+  return Object.keys(value).filter((name) => !Object.hasOwn(schema.entries as object, name));
+}
+
+const cut = (name: string) => (name.length <= LONGEST_NAME ? name : `${name.slice(0, LONGEST_NAME - 1)}…`);
 
 function problemOf({ input, expected, type, message }: v.BaseIssue<unknown>): string {
   if (expected === 'never') return 'is not known';

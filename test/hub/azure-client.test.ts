@@ -627,8 +627,9 @@ describe('AzureHubClient', () => {
   });
 
   describe('before its token runs out', () => {
-    it('replaces the connection, and loses no message', async () => {
-      const client = await start(fast(1_000)); // 45 minutes are 2.7 s
+    it('replaces the connection, loses no message, and takes direct methods as before', async () => {
+      const methods = { call: async (): Promise<MethodAnswer> => ({ status: 200, body: {} }) };
+      const client = await start({ ...fast(1_000), methods }); // 45 minutes are 2.7 s
       let twice = 0;
       client.on('connected', () => twice++);
       const ids: string[] = [];
@@ -643,6 +644,7 @@ describe('AzureHubClient', () => {
         hub.messages.map(({ systemProperties }) => systemProperties.messageId),
         ids,
       );
+      assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, 'ping'), { status: 200, payload: {} });
       assert.equal(hub.connections[0]?.closedBecause, 'the client closed it');
       const [first, second] = hub.connections;
       assert.ok(second?.expiresAt && first?.expiresAt && second.expiresAt > first.expiresAt);

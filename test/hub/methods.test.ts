@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import fc from 'fast-check';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
@@ -98,6 +99,9 @@ describe('DirectMethods', () => {
 
   for (const [what, payload, at, problem] of [
     ['an unknown member', { e: 1 }, 'e', /is not known/],
+    ['a second unknown member', { e: 1, f: 2 }, 'f', /is not known/],
+    ['a member that every object has', '{"__proto__":1,"constructor":2}', 'constructor', /is not known/],
+    ['an unknown member in a member', { b: { c: 'x', e: 1 } }, 'b.e', /is not known/],
     ['a member that is missing', { b: {} }, 'b.c', /is missing/],
     ['a member that is no object', { b: 1 }, 'b', /must be an object/],
     ['what is not JSON', '{', '(the whole)', /is not JSON/],
@@ -112,6 +116,21 @@ describe('DirectMethods', () => {
       assert.match((body as { faults: Record<string, string> }).faults[at] ?? '', problem);
     });
   }
+
+  it('settles whatever comes, with a status and a body of bounded size', async () => {
+    const call = make(() => 1);
+    const payload = fc.oneof(
+      fc.json(),
+      fc.string(),
+      fc.object().map((object) => JSON.stringify({ a: 1, ...object })),
+    );
+    const property = fc.asyncProperty(fc.oneof(fc.constant('ping'), fc.string()), payload, async (name, text) => {
+      const { status, body } = await call(name, text);
+      assert.ok([200, 400, 404].includes(status));
+      assert.ok(JSON.stringify(body).length < 20_000);
+    });
+    await fc.assert(property);
+  });
 
   it('refuses what the device’s owner has switched off with 403, and runs nothing', async () => {
     const { status, body } = await make(assert.fail, { ping: false })('ping');

@@ -112,6 +112,9 @@ describe('direct methods', () => {
     assert.equal(typeof (body.collected as Body).DroppedEventsStatistics, 'number');
     assert.equal((await agent.status()).pause?.skipped, 1);
 
+    await ok('flush');
+    assert.ok(bed.elements('Diagnostic').some(({ Message }) => String(Message).startsWith('Collecting is paused;')));
+
     await agent.end();
     await start();
     const after = await agent.waitForStatus(({ pause }) => (pause?.skipped ?? 0) > 1);
