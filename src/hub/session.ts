@@ -58,6 +58,7 @@ export class Session {
   /** Those who wait for the hub; told at once when there is nothing left to wait for. */
   readonly #waiting = new Set<(failure: HubFailure) => void>();
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #calls = new Set<Promise<void>>();
   /** Resolves, once, when the connection is gone. */
   readonly lost: Promise<HubFailure>;
   #tellLost: (failure: HubFailure) => void = () => {};
@@ -178,6 +179,11 @@ export class Session {
     });
   }
 
+  /** Resolves when no direct method is being done. */
+  async answered(): Promise<void> {
+    while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
+  }
+
   /** Resolves when nothing is on its way any more; bounded by the time limits of what is. */
   async idle(): Promise<void> {
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
@@ -259,10 +265,16 @@ export class Session {
   #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
     const incoming = honestTwin(String(topic), payload as Buffer);
     if (incoming.kind === 'desired') this.#options.onDesired();
-    if (incoming.kind === 'call') void this.#track(this.#answer(incoming, payload as Buffer));
+    if (incoming.kind === 'call') this.#callCame(incoming, payload as Buffer);
     if (incoming.kind !== 'response') return true;
     this.#twinResponse = incoming;
     return pass('message', topic, Buffer.from(incoming.body), packet);
+  }
+
+  #callCame(call: Incoming & { kind: 'call' }, payload: Buffer): void {
+    const answered = this.#track(this.#answer(call, payload));
+    this.#calls.add(answered);
+    void answered.finally(() => this.#calls.delete(answered));
   }
 
   /** An answer that can't be sent is lost: the hub has told the caller by then. */

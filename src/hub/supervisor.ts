@@ -11,6 +11,8 @@ export interface Connection {
   readonly lost: Promise<HubFailure>;
   /** Drops the connection if it is dead without knowing it. */
   checkPulse(): void;
+  /** Resolves when no direct method is being done; it may need the connection for what it does. */
+  answered(): Promise<void>;
   /** Resolves when nothing is on its way any more. */
   idle(): Promise<void>;
   close(): Promise<void>;
@@ -35,6 +37,8 @@ export interface SupervisorOptions<C> {
 /** A connection that lasts so long isn't one of those that end as soon as they are made. */
 const PROVED_AFTER = minutes(1);
 const PULSE = seconds(30);
+/** More than any method takes; the token is good for much longer. */
+const ANSWER_LIMIT = minutes(1);
 const LOOK_AT_CLOCK_EVERY = seconds(5);
 /** The wall clock was set by at least this much: what depends on it is worth another try at once. */
 const CLOCK_STEP = minutes(1);
@@ -144,6 +148,7 @@ export class Supervisor<C extends Connection> {
 
   /** Closes a connection that is about to be replaced, once what it was asked has been answered. */
   async #retire(connection: C, hurry: AbortSignal): Promise<void> {
+    await this.#letAnswer(connection, hurry);
     this.#replacement = new Promise((resolve) => {
       this.#endReplacement = () => {
         this.#replacement = undefined;
@@ -157,6 +162,17 @@ export class Supervisor<C extends Connection> {
     });
     this.#become('connecting', undefined);
     await connection.close();
+  }
+
+  /** A method that sends would wait for the next connection, which waits for the method. */
+  async #letAnswer(connection: C, hurry: AbortSignal): Promise<void> {
+    const enough = new AbortController();
+    const stop = () => enough.abort();
+    hurry.addEventListener('abort', stop, { once: true });
+    if (hurry.aborted) stop();
+    void connection.answered().then(stop);
+    await this.#options.clock.sleep(ANSWER_LIMIT, enough.signal);
+    hurry.removeEventListener('abort', stop);
   }
 
   /**

@@ -24,6 +24,7 @@ describe('Supervisor', () => {
     close = sinon.stub().resolves();
     free: () => void = () => {};
     idle = sinon.stub().resolves();
+    answered = sinon.stub().resolves();
     /** As while something is on its way. */
     occupy() {
       this.idle.returns(
@@ -218,6 +219,31 @@ describe('Supervisor', () => {
       await asked;
       assert.equal(stands.length, 2);
       assert.equal(next, stands[1]);
+    });
+
+    it('first lets direct methods be answered, with the connection still there for what they send', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(1));
+      let answer = () => {};
+      current().answered.returns(
+        new Promise<void>((resolve) => {
+          answer = resolve;
+        }),
+      );
+      await time.tickAsync(minutes(44.5));
+      assert.equal(current().answered.callCount, 1);
+      assert.deepEqual([await supervisor.connection(), stands.length], [stands[0], 1]);
+      answer();
+      await time.tickAsync(0);
+      assert.equal(stands.length, 2);
+    });
+
+    it('does not wait for ever for a direct method', async () => {
+      start();
+      await time.tickAsync(minutes(1));
+      current().answered.returns(new Promise(() => {}));
+      await time.tickAsync(minutes(46));
+      assert.equal(stands.length, 2);
     });
 
     it('lets who waits go when there is no next one', async () => {

@@ -26,6 +26,7 @@ class Line implements Connection {
   });
   checkPulse = () => {};
   idle = async () => {};
+  answered = async () => {};
   close = async () => {};
 }
 

@@ -143,6 +143,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
           lost: new Promise<HubFailure>(() => {}),
           checkPulse: () => did('a pulse'),
           idle: async () => {},
+          answered: async () => {},
           close: async () => {},
         };
       },
