@@ -1,4 +1,7 @@
+import { systemClock } from '../base/clock.ts';
 import { askControlSocket } from '../base/control-socket.ts';
+import { seconds } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import type { LocalStatus } from '../status.ts';
@@ -6,20 +9,58 @@ import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';
 
 export const summary = 'Show how the running agent is doing.';
-export const usage = `vakt status [--config FILE] [--json]
+/** How often `--watch` asks. */
+const EVERY = seconds(2);
+/** Moves to the upper left corner and clears what is below; see console_codes(4). */
+const CLEAR = '\u001b[H\u001b[J';
+
+export const usage = `vakt status [--config FILE] [--json] [--watch]
 
   --config FILE   the running agent's configuration; ${DEFAULT_CONFIG_FILE} when not given
   --json          the whole status as JSON
+  --watch         every two seconds anew, until Ctrl-C; with --json one line each
 
 Exit status: 0 running, 1 not running, degraded, paused or stopping.`;
 
-export async function run(args: readonly string[], { stdout, environment, signal }: World): Promise<number> {
-  const { values } = readArguments(args, { config: { type: 'string' }, json: { type: 'boolean' } });
-  const local = readLocalSettings(values.config, environment);
-  const status = (await askControlSocket(local.controlSocket, '/status', { signal })) as LocalStatus;
-  if (values.json) stdout(printableJson(JSON.stringify(status, null, 2)));
-  else for (const line of describe(status)) stdout(line);
-  return status.state === 'running' ? 0 : 1;
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const options = { config: { type: 'string' }, json: { type: 'boolean' }, watch: { type: 'boolean' } } as const;
+  const { config, json, watch } = readArguments(args, options).values;
+  const { controlSocket } = readLocalSettings(config, world.environment);
+  if (watch) return keepShowing(controlSocket, json === true, world);
+  const status = await ask(controlSocket, world);
+  if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
+  else for (const line of describe(status)) world.stdout(line);
+  return exitStatus(status);
+}
+
+const ask = async (controlSocket: string, { signal }: World) =>
+  (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus;
+
+const exitStatus = ({ state }: LocalStatus) => (state === 'running' ? 0 : 1);
+
+/** Until the signal; an agent that isn't there may come. @returns what the last answer comes to */
+async function keepShowing(controlSocket: string, json: boolean, world: World): Promise<number> {
+  const { signal, stdout, stderr, terminal } = world;
+  let last = 1;
+  while (!signal.aborted) {
+    try {
+      const status = await ask(controlSocket, world);
+      last = exitStatus(status);
+      if (json) stdout(printableJson(JSON.stringify(status)));
+      else
+        stdout(
+          [...(terminal ? [`${CLEAR}${systemClock.now().toISOString()}`, ''] : []), ...describe(status)].join('\n'),
+        );
+      if (!json && !terminal) stdout('');
+    } catch (error) {
+      if (signal.aborted) break;
+      if (!(error instanceof AgentError)) throw error;
+      last = 1;
+      stderr(printable(error.message));
+    }
+    await systemClock.sleep(EVERY, signal);
+  }
+  return last;
 }
 
 function describe(status: LocalStatus): string[] {

@@ -119,6 +119,53 @@ describe('vakt status', () => {
     assert.deepEqual(JSON.parse(out.join('\n')), STATUS);
   });
 
+  describe('--watch', () => {
+    const watch = async (ends: () => boolean, change: Partial<World> = {}, ...args: string[]) => {
+      const end = new AbortController();
+      const stop = () => {
+        if (ends()) end.abort();
+      };
+      const stdout = (line: string) => {
+        out.push(line);
+        stop();
+      };
+      world = { ...world, stdout, signal: end.signal, ...change };
+      return run(['--config', join(folder, 'agent.json'), '--watch', ...args], world);
+    };
+    const serve = async (state: () => LocalStatus['state']) => {
+      const handlers = { '/status': () => ({ ...STATUS, state: state() }) };
+      close = await serveControlSocket(join(folder, 'control.sock'), handlers);
+    };
+
+    it('shows it anew until it is told to stop, and ends as the last answer says', async () => {
+      const states = ['running', 'degraded'] as const;
+      let asked = 0;
+      await serve(() => states[Math.min(asked++, 1)] ?? 'running');
+      assert.equal(await watch(() => out.length >= 2, {}, '--json'), 1);
+      assert.deepEqual(
+        out.map((line) => (JSON.parse(line) as LocalStatus).state),
+        ['running', 'degraded'],
+      );
+    }).timeout(10_000);
+
+    it('begins at the top of a terminal each time', async () => {
+      await serve(() => 'running');
+      assert.equal(await watch(() => out.length >= 1, { terminal: true }), 0);
+      assert.ok(out[0]?.startsWith('\u001b[H\u001b[J'));
+      assert.match(out[0] ?? '', /^agent +running/m);
+    });
+
+    it('says that no agent answers, and waits for one', async () => {
+      const said: string[] = [];
+      const stderr = (line: string) => {
+        said.push(line);
+        void serve(() => 'running');
+      };
+      assert.equal(await watch(() => out.length >= 1, { stderr }, '--json'), 0);
+      assert.equal(said.length, 1);
+    }).timeout(10_000);
+  });
+
   it('lets nothing that others have written reach the terminal as it is', async () => {
     const evil = '\u001b[2J\u009b31m\r';
     const change = {
