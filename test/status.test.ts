@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../src/base/clock.ts';
 import { droppedIn, type Totals } from '../src/base/counters.ts';
-import { hours, minutes } from '../src/base/duration.ts';
+import { hours, minutes, seconds } from '../src/base/duration.ts';
 import { AgentError } from '../src/base/errors.ts';
 import { collectors } from '../src/collectors/index.ts';
 import { LiveSettings } from '../src/config/settings.ts';
@@ -16,6 +16,7 @@ import type { Payload, Priority } from '../src/contract/event.ts';
 import type { HubStatus } from '../src/contract/hub.ts';
 import type { Settings } from '../src/contract/settings.ts';
 import type { SourceStatus } from '../src/contract/sources.ts';
+import { TwinSync } from '../src/hub/twin-sync.ts';
 import { Aggregator } from '../src/pipeline/aggregator.ts';
 import { snapshotEvent } from '../src/pipeline/envelope.ts';
 import type { PauseStatus } from '../src/pipeline/pause.ts';
@@ -24,8 +25,9 @@ import { EventQueues } from '../src/pipeline/queue.ts';
 import type { LastRun } from '../src/pipeline/snapshots.ts';
 import { Triggers } from '../src/pipeline/triggers.ts';
 import { ReportedStatus } from '../src/reported-status.ts';
-import { localStatus, type Observed } from '../src/status.ts';
+import { localStatus, type Observed, type SecurityAgentStatus } from '../src/status.ts';
 import { records } from './collectors/samples.ts';
+import { FakeHub } from './hub/fake-hub.ts';
 import { quietLog } from './pipeline/memory-queues.ts';
 import { validateStatus } from './status-schema.ts';
 
@@ -412,6 +414,142 @@ describe('the status', () => {
       assert.equal(reported.current().pause?.skipped, 3);
       pause = undefined;
       assert.deepEqual([reported.current().state, reported.current().pause], ['running', undefined]);
+    });
+
+    describe('through the twin', () => {
+      const inTrouble = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
+      const nearlyFull = { place: 'disk', isNearlyFull: true } as const;
+      const ending = new Date(TIME.getTime() + hours(1));
+      const audit = { state: 'on', source: 'auditUnicast' } as const;
+      const polling = {
+        state: 'degraded',
+        source: 'procPolling',
+        reason: 'The audit socket belongs to auditd.',
+      } as const;
+
+      const CHANGES: Readonly<
+        Record<string, { begin(): void; end(): void; seen(status: SecurityAgentStatus): unknown; shows: unknown }>
+      > = {
+        'a collector is degraded': {
+          begin: () => {
+            kernelEvents = polling;
+          },
+          end: () => {
+            kernelEvents = audit;
+          },
+          seen: ({ state, collectors: { ProcessCreate } }) => [state, ProcessCreate],
+          shows: ['degraded', polling],
+        },
+        'a source has changed': {
+          begin: () => {
+            kernelEvents = { state: 'on', source: 'auditMulticast' };
+          },
+          end: () => {
+            kernelEvents = audit;
+          },
+          seen: ({ collectors: { ProcessCreate } }) => ProcessCreate?.source,
+          shows: 'auditMulticast',
+        },
+        'a snapshot cannot be taken': {
+          begin: () => {
+            lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+          },
+          end: () => {
+            lastRuns.LocalUsers = { at: TIME };
+          },
+          seen: ({ state, collectors: { LocalUsers } }) => [state, LocalUsers?.state, LocalUsers?.reason],
+          shows: ['degraded', 'unavailable', 'no file'],
+        },
+        'the credential has another end': {
+          begin: () => {
+            hub = { ...hub, credential: { kind: 'moduleKey', expiresAt: ending } };
+          },
+          end: () => {
+            hub = { ...hub, credential: { kind: 'moduleKey' } };
+          },
+          seen: ({ credential }) => credential,
+          shows: { kind: 'moduleKey', expiresAt: ending.toISOString() },
+        },
+        'the queues are nearly full': {
+          begin: () => {
+            observed = { ...observed, queues: { ...bound(queues), store: () => nearlyFull } };
+          },
+          end: () => {
+            observed = { ...observed, queues: bound(queues) };
+          },
+          seen: ({ state, store }) => [state, store],
+          shows: ['degraded', nearlyFull],
+        },
+        'events wait in memory': {
+          begin: () => {
+            observed = { ...observed, queues: { ...bound(queues), store: () => inTrouble } };
+          },
+          end: () => {
+            observed = { ...observed, queues: bound(queues) };
+          },
+          seen: ({ state, store }) => [state, store],
+          shows: ['degraded', inTrouble],
+        },
+        'memory is above its budget': {
+          begin: () => {
+            isOver = true;
+          },
+          end: () => {
+            isOver = false;
+          },
+          seen: ({ state, collectors: { ProcessCreate } }) => [state, ProcessCreate?.reason],
+          shows: ['degraded', 'Left out.'],
+        },
+        'the configuration was refused': {
+          begin: () => {
+            configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' } };
+          },
+          end: () => {
+            configuration = { ...configuration, errors: {} };
+          },
+          seen: ({ state, configuration: { errors } }) => [state, errors],
+          shows: ['degraded', { snapshotFrequency: 'must be …' }],
+        },
+      };
+      for (const [what, { begin, end, seen, shows }] of Object.entries(CHANGES)) {
+        it(`says within five seconds that ${what}, and that it is mended`, async () => {
+          kernelEvents = audit;
+          const twinHub = new FakeHub();
+          const reported = new ReportedStatus({
+            observed: new Proxy({} as Observed, { get: (_, name: keyof Observed) => observed[name] }),
+            settings,
+            clock: systemClock,
+            log: quietLog(),
+            changed: () => {},
+          });
+          const twin = new TwinSync({
+            hub: twinHub,
+            obey: () => {},
+            reported: () => ({ securityAgent: reported.current() }),
+            clock: systemClock,
+            log: quietLog(),
+          });
+          const told = () => twinHub.reported.securityAgent as SecurityAgentStatus;
+          await twin.start();
+          twinHub.tell('connected');
+          await time.tickAsync(seconds(5));
+          const before = structuredClone(told());
+          assert.notDeepEqual(seen(before), shows);
+          for (let round = 0; round < 2; round += 1) {
+            begin();
+            twin.changed();
+            await time.tickAsync(seconds(5));
+            assert.deepEqual(seen(told()), shows);
+            assert.deepEqual(validateStatus(told()), []);
+            end();
+            twin.changed();
+            await time.tickAsync(seconds(5));
+            assert.deepEqual(seen(told()), seen(before));
+            assert.equal(told().state, 'running');
+          }
+          await twin.stop();
+        });
+      }
     });
 
     it('tells the time of a first run at once', () => {
