@@ -289,7 +289,7 @@ export class Aggregator implements Service {
     if (this.#recovery !== 'done' || !this.#windowLog.owes) return;
     const error = this.#windowLog.save();
     if (error === undefined) this.#syncSoon();
-    this.#sayHowItGoes(error);
+    else this.#sayHowItGoes(error);
   }
 
   #syncSoon(): void {
@@ -302,6 +302,8 @@ export class Aggregator implements Service {
     this.#syncAt = milliseconds(Number.POSITIVE_INFINITY);
     try {
       await this.#windowLog.sync();
+      // Not before: a disk that takes what it cannot sync has not been mended.
+      if (!this.#windowLog.owes) this.#sayHowItGoes(undefined);
     } catch (error) {
       this.#sayHowItGoes(error);
     }

@@ -529,13 +529,17 @@ describe('Aggregator', () => {
       );
     });
 
-    it('does not fill a disk that never syncs', async () => {
+    it('does not fill a disk that never syncs, nor the log', async () => {
       files.fault = (operation) => (operation.startsWith('sync') ? 'EINVAL' : undefined);
       for (let n = 0; n < 100; n += 1) {
         aggregator.add(processCreate, 'Low', process(), NOON);
         await time.tickAsync(1_000);
         assert.ok(files.files.size <= 6, `${files.files.size} files`);
       }
+      assert.deepEqual(
+        logged.map(({ level }) => level),
+        ['error'],
+      );
       await killed();
       assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 100, elements: 1 } });
     });
