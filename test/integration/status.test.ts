@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import type { LocalStatus, SecurityAgentStatus } from '../../src/status.ts';
+import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
+
+/** Nothing but what a test switches on. */
+const QUIET = {
+  ...STEADY,
+  snapshotFrequency: { value: 'PT1S' },
+  ...Object.fromEntries(collectors.map(({ name }) => [`eventPriority${name}`, { value: 'Off' }])),
+};
+/** A change of state is reported so soon after the agent knows of it (contract §2). */
+const SOON = seconds(5);
+
+describe('The status in reported', function () {
+  this.timeout(minutes(2));
+  let bed: TestBed;
+  let agent: AgentProcess;
+
+  const open = async (desired: object, local: object = {}) => {
+    bed = await TestBed.open({ desired: { ...QUIET, ...desired } });
+    bed.startWith({ ...QUIET, ...desired });
+    bed.writeConfiguration(local);
+  };
+  const start = () => {
+    agent = bed.startAgent();
+  };
+  afterEach(() => bed.close());
+
+  /** Once the agent itself shows what `predicate` asks for, reported must, too, within five seconds. */
+  async function follows(what: string, predicate: (status: SecurityAgentStatus) => boolean): Promise<void> {
+    await agent.waitForStatus((status: LocalStatus) => predicate(status), minutes(1));
+    const deadline = systemClock.monotonic() + SOON;
+    const reported = () => bed.hub.twin(DEVICE, MODULE).reported.securityAgent as SecurityAgentStatus | undefined;
+    for (;;) {
+      const status = reported();
+      if (status !== undefined && predicate(status)) return;
+      if (systemClock.monotonic() > deadline) assert.fail(`${what}: ${JSON.stringify(status)}`);
+      await systemClock.sleep(milliseconds(50));
+    }
+  }
+
+  it('says that the desired configuration was refused, until it is right', async () => {
+    await open({});
+    start();
+    await follows('all is well', ({ state }) => state === 'running');
+    bed.desire({ maxMessageSizeInBytes: { value: 1 } });
+    await follows(
+      'refused',
+      ({ state, configuration }) => state === 'degraded' && configuration.errors.maxMessageSizeInBytes !== undefined,
+    );
+    bed.desire({ maxMessageSizeInBytes: null });
+    await follows(
+      'obeyed',
+      ({ state, configuration }) => state === 'running' && Object.keys(configuration.errors).length === 0,
+    );
+  });
+
+  it('says that a snapshot cannot be taken, and why, until it can', async () => {
+    await open({ eventPriorityLocalUsers: { value: 'High' } }, { hostRoot: 'host' });
+    for (const folder of ['etc', 'proc']) mkdirSync(join(bed.directory, 'host', folder), { recursive: true });
+    for (const file of ['stat', 'uptime']) bed.write(`host/proc/${file}`, readFileSync(`/proc/${file}`, 'utf8'));
+    const passwd = () => bed.write('host/etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n');
+    bed.write('host/etc/group', 'root:x:0:\n');
+    passwd();
+    start();
+    await follows('taken', ({ collectors: { LocalUsers } }) => LocalUsers?.state === 'on');
+    rmSync(join(bed.directory, 'host', 'etc', 'passwd'));
+    await follows(
+      'unavailable',
+      ({ state, collectors: { LocalUsers } }) =>
+        state === 'degraded' && LocalUsers?.state === 'unavailable' && LocalUsers.reason !== undefined,
+    );
+    passwd();
+    await follows(
+      'taken again',
+      ({ state, collectors: { LocalUsers } }) =>
+        state === 'running' && LocalUsers?.state === 'on' && LocalUsers.reason === undefined,
+    );
+  });
+
+  it('says that a collector was switched off, and on', async () => {
+    await open({ eventPriorityMessageStatistics: { value: 'Low' } });
+    start();
+    await follows('on', ({ collectors: { MessageStatistics } }) => MessageStatistics?.state === 'on');
+    bed.desire({ eventPriorityMessageStatistics: { value: 'off' } });
+    await follows('off', ({ collectors: { MessageStatistics } }) => MessageStatistics?.state === 'off');
+    bed.desire({ eventPriorityMessageStatistics: { value: 'High' } });
+    await follows('on again', ({ collectors: { MessageStatistics } }) => MessageStatistics?.state === 'on');
+  });
+
+  it('says that the queues are nearly full, until they have been sent', async () => {
+    await open({
+      eventPriorityMessageStatistics: { value: 'Low' },
+      eventPriorityDroppedEventsStatistics: { value: 'Low' },
+      lowPriorityMessageFrequency: { value: 'PT5H' },
+      maxLocalCacheSizeInBytes: { value: 12_000 },
+      maxMessageSizeInBytes: { value: 65_536 },
+    });
+    start();
+    await follows('nearly full', ({ state, store }) => state === 'degraded' && store.isNearlyFull);
+    bed.desire({ lowPriorityMessageFrequency: { value: 'PT1S' } });
+    await follows('sent', ({ state, store }) => state === 'running' && !store.isNearlyFull);
+  });
+
+  it('says what the hub could not be told while it refused the agent', async () => {
+    await open({});
+    bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: Buffer.alloc(32, 1).toString('base64') });
+    start();
+    await agent.waitForStatus(({ state, hub }) => state === 'degraded' && hub.state === 'refused');
+    bed.hub.addModule({ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key });
+    await agent.waitForStatus(({ hub }) => hub.state === 'connected', minutes(1));
+    await follows(
+      'back',
+      ({ state, configuration, credential }) =>
+        state === 'running' && configuration.source === 'desired' && credential.expiresAt !== undefined,
+    );
+  });
+
+  it('has an end of the credential that is always to come', async () => {
+    await open({});
+    start();
+    await follows('connected', ({ credential }) => Date.parse(credential.expiresAt ?? '') > Date.now());
+    const first = (await agent.status()).credential.expiresAt ?? '';
+    await systemClock.sleep(seconds(1.1));
+    await bed.hub.offline();
+    await bed.hub.online();
+    await follows('connected again', ({ credential }) => (credential.expiresAt ?? '') > first);
+  });
+});
