@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { LogLine as Line, LogLine } from '../../src/base/log.ts';
 import { listeningPorts } from '../../src/collectors/listening-ports.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
-import { type Collector, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
+import { type Collector, type LeavesOut, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { AuditEvent } from '../../src/contract/sources.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
@@ -56,6 +56,7 @@ describe('Triggers', () => {
   let settings: LiveSettings;
   let added: unknown[][];
   let refused: string | undefined;
+  let leavesOut: LeavesOut;
   let logged: LogLine[];
 
   beforeEach(() => {
@@ -63,6 +64,7 @@ describe('Triggers', () => {
     settings = liveSettings({ priorities: { Commands: 'Low', Calls: 'High', Lines: 'Low' } });
     added = [];
     refused = undefined;
+    leavesOut = () => undefined;
     logged = [];
   });
 
@@ -84,6 +86,7 @@ describe('Triggers', () => {
       },
       queues,
       origin,
+      leavesOut: (...what) => leavesOut(...what),
       log: quietLog(logged),
     });
   const change = (priorities: Record<string, 'Off' | 'Low' | 'High'>, aggregated = false) =>
@@ -113,6 +116,21 @@ describe('Triggers', () => {
         ['2024-05-01T12:00:00.123Z', 1],
       ],
     );
+  });
+
+  it('counts what is left out during a pause as such, by what it would have been, aggregated or not', () => {
+    leavesOut = ({ type }) => (type === 'Security' ? 'paused' : undefined);
+    for (const aggregated of [false, true]) {
+      change({}, aggregated);
+      queues = new MemoryQueues();
+      create().accept('audit', [audit('ls'), audit('curl', 'connect'), audit('other'), audit('broken')]);
+      assert.deepEqual(queues.dropped, [
+        ['Low', 'Commands', 'malformed', 1],
+        ['Low', 'Commands', 'paused', 2],
+        ['High', 'Calls', 'paused', 1],
+      ]);
+      assert.deepEqual([texts('Low'), texts('High'), added], [[], [], []]);
+    }
   });
 
   describe('gives what is told again the id that it had', () => {
