@@ -15,7 +15,9 @@ import { envelope, localTime } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 import { Window } from './window.ts';
-import { type FoundWindow, LATEST, type Leaving, WindowLog } from './window-log.ts';
+import { WindowLog } from './window-log.ts';
+import { LATEST, type Leaving } from './window-records.ts';
+import type { FoundWindow } from './window-recovery.ts';
 
 /** Distinct elements a window may hold. Each costs some 600 bytes besides its text. */
 const MOST_ELEMENTS = 10_000;
