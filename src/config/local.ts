@@ -33,11 +33,11 @@ const AGE_LIMIT = v.pipe(
   v.string('must be an ISO 8601 duration such as "P30D"'),
   v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
   v.check((span) => parseDuration(span) !== undefined, 'must be an ISO 8601 duration such as "P30D"'),
-  v.transform((span) => parseDuration(span) ?? days(30)),
-  v.check((span) => span >= hours(1) && span <= days(3650), 'must be from PT1H to P10Y'),
   v.description(
     'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
   ),
+  v.transform((span) => parseDuration(span) ?? days(30)),
+  v.check((span) => span >= hours(1) && span <= days(3650), 'must be from PT1H to P10Y'),
 );
 
 const DEVICE_ID = text("The device's id, as the hub knows it.");

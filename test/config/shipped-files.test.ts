@@ -28,6 +28,21 @@ describe('The files in config/', () => {
     assert.equal(identity.kind, 'moduleKey');
   });
 
+  it('agent.schema.json says of every setting what it means', () => {
+    const silent: string[] = [];
+    const look = (schema: unknown, name: string) => {
+      const { properties = {}, anyOf, oneOf } = schema as Record<string, unknown>;
+      for (const each of (anyOf ?? oneOf ?? []) as unknown[]) look(each, name);
+      for (const [member, of] of Object.entries(properties as Record<string, Record<string, unknown>>)) {
+        const isLeaf = of.properties === undefined && of.anyOf === undefined && of.oneOf === undefined;
+        if (isLeaf && of.description === undefined && of.const === undefined) silent.push(`${name}.${member}`);
+        look(of, `${name}.${member}`);
+      }
+    };
+    look(read('agent.schema.json'), 'agent');
+    assert.deepEqual(silent, []);
+  });
+
   it('agent.json fits agent.schema.json, and a name that is no setting does not', () => {
     assert.deepEqual(fits('agent.schema.json', read('agent.json')), []);
     assert.notDeepEqual(fits('agent.schema.json', { ...read('agent.json'), stateDirektory: '/x' }), []);
