@@ -21,6 +21,7 @@ describe('ExitSource', () => {
   let proc: FakeProc;
   let table: ProcessTable;
   let socket: FakeSocket;
+  let note: NoteFile;
   let exits: ExitSource;
   let given: ProcessEnded[];
   let dropped: Record<string, number>;
@@ -44,6 +45,7 @@ describe('ExitSource', () => {
     dropped = {};
     lost.length = 0;
     startsRead = undefined;
+    note = new NoteFile(join(proc.hostRoot, 'held-exits.json'));
     exits = new ExitSource({
       table,
       sink,
@@ -53,7 +55,7 @@ describe('ExitSource', () => {
       startsRead: () => (startsRead?.() ?? systemClock.monotonic()) as never,
       onLost: (reason) => lost.push(reason),
       connect: () => fakeConnector(socket),
-      note: new NoteFile(join(proc.hostRoot, 'held-exits.json')),
+      note,
     });
     await table.load();
     await time.tickAsync(1);
@@ -61,6 +63,7 @@ describe('ExitSource', () => {
   });
   afterEach(async () => {
     await close();
+    note.close();
     time.restore();
     proc.close();
   });

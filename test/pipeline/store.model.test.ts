@@ -6,7 +6,7 @@ import { droppedIn } from '../../src/base/counters.ts';
 import { type Duration, seconds } from '../../src/base/duration.ts';
 import { QUEUES, type QueueName } from '../../src/contract/event.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
-import { systemFiles } from '../../src/pipeline/store-files.ts';
+import { type AppendFile, type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
 import { assertClosed, contents, event, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { type Operation, SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -86,6 +86,16 @@ class Run {
   readonly #random: () => number;
   readonly #files: SimulatedFiles;
   readonly #folder: string;
+  /** Of a real process: what the kernel closes when it is killed. */
+  readonly #opened: AppendFile[] = [];
+  readonly #realFiles: StoreFiles = {
+    ...systemFiles,
+    create: (path) => {
+      const file = systemFiles.create(path);
+      this.#opened.push(file);
+      return file;
+    },
+  };
   readonly #models: Record<QueueName, Model> = { High: new Model(), Low: new Model() };
   #now!: Fixture;
   #beingSettled: readonly QueuedEvent[] = [];
@@ -321,12 +331,16 @@ class Run {
   }
 
   async #reopen(limit = this.#world.limit): Promise<void> {
-    this.#now = fixture(this.#world.real ? undefined : this.#files, this.#folder, limit, this.#world.ageLimit);
+    const files = this.#world.real ? this.#realFiles : this.#files;
+    this.#now = fixture(files, this.#folder, limit, this.#world.ageLimit);
     await this.#now.queues.start();
   }
 
   async #abandon(): Promise<void> {
-    if (this.#world.real) return; // never heard of again: just what a killed process leaves
+    if (this.#world.real) {
+      for (const file of this.#opened.splice(0)) file.close();
+      return; // never heard of again: just what a killed process leaves
+    }
     this.#files.dieAfter = 0; // nothing of its last words may reach the disk
     const silent = this.#files.fault;
     this.#files.fault = () => 'EIO';
