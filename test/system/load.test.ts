@@ -57,10 +57,11 @@ describe('A machine under load', function () {
     bed.desire(FLUSH);
     await agent.waitForStatus(({ configuration }) => configuration.desiredVersion === 3);
     // Others go on starting programs, so something always waits: it is over when no more of ours come.
-    for (let before = 0; ; ) {
+    for (let before = 0, quiet = 0; ; ) {
       const starts = hits('ProcessCreate', ({ CommandLine }) => String(CommandLine).includes(marker));
       const ends = hits('ProcessTerminate', ({ Executable }) => Executable === program);
-      if (starts + ends === before && before > 0) return { starts, ends };
+      quiet = starts + ends === before ? quiet + 1 : 0;
+      if (quiet >= (before > 0 ? 5 : 20)) return { starts, ends };
       before = starts + ends;
       await systemClock.sleep(seconds(3));
     }
