@@ -19,6 +19,10 @@ import { missingForAudit, require } from './require.ts';
 
 const RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 
+/** A rule of an administrator's. */
+const THEIRS = ['/etc/shadow', '-p', 'wa', '-k', 'vakt-test-theirs'];
+const auditctl = (...args: string[]) => spawnSync('/usr/sbin/auditctl', args);
+
 describe('beside a real auditd', function () {
   this.timeout(60_000);
   let control: AuditControl;
@@ -36,6 +40,7 @@ describe('beside a real auditd', function () {
     require(this, await missingForAudit());
     require(this, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    auditctl('-W', ...THEIRS); // there, if an earlier run was killed
     atFirst = await control.status();
   });
 
@@ -117,7 +122,7 @@ describe('beside a real auditd', function () {
 
   it('reads every record, and leaves its slot, rules and settings alone', async () => {
     await auditd.start();
-    const rule = spawnSync('/usr/sbin/auditctl', ['-w', '/etc/shadow', '-p', 'wa', '-k', 'theirs']);
+    const rule = auditctl('-w', ...THEIRS);
     assert.equal(rule.status, 0, String(rule.stderr));
     try {
       const [status, rules] = [await control.status(), await ruleList()];
@@ -141,7 +146,7 @@ describe('beside a real auditd', function () {
       assert.deepEqual(await ruleList(), rules);
       assert.equal((await control.status()).pid, auditd.pid);
     } finally {
-      spawnSync('/usr/sbin/auditctl', ['-W', '/etc/shadow', '-p', 'wa', '-k', 'theirs']);
+      auditctl('-W', ...THEIRS);
     }
   });
 
@@ -181,7 +186,7 @@ describe('beside a real auditd', function () {
     await auditd.start();
     await listen();
     const present = (await ruleList()).length;
-    spawnSync('/usr/sbin/auditctl', ['-D']);
+    auditctl('-D');
     const began = systemClock.monotonic();
     await until('the rules are back', async () => (await ruleList()).length === present);
     assert.ok(systemClock.monotonic() - began < seconds(2));
