@@ -82,7 +82,7 @@ export class LinuxEvents implements Service {
       sink,
       clock,
       loopback,
-      own: (pid) => pid === process.pid || isOwnTool(pid),
+      own: (pid) => pid === process.pid,
       commandLineOf: (pid, executable) => {
         const known = this.#table.get(pid);
         return known?.executable === executable ? known?.commandLine : undefined;
@@ -187,7 +187,8 @@ export class LinuxEvents implements Service {
   #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     if (stream === 'audit') {
       const events = (records as readonly AuditEvent[]).filter(
-        (event) => !isOwnTool(Number(event.fields.pid)) && this.#follower?.isNew(event) !== false,
+        (event) =>
+          !isOwnTool(Number(event.fields.pid), Number(event.fields.ppid)) && this.#follower?.isNew(event) !== false,
       );
       this.#table.acceptAudit(events);
       this.#connections.accept(events);
@@ -195,7 +196,7 @@ export class LinuxEvents implements Service {
       this.#follower?.saw(events);
       return;
     }
-    const processes = (records as readonly ProcessSeen[]).filter(({ pid }) => !isOwnTool(pid));
+    const processes = (records as readonly ProcessSeen[]).filter(({ pid, parentPid }) => !isOwnTool(pid, parentPid));
     this.#table.acceptProcesses(processes);
     this.#parts.sink.accept('processes', processes);
   }

@@ -13,8 +13,11 @@ const own = new Set<number>();
 /** Audit tells of a start up to this many starts later. */
 const MOST_REMEMBERED = 256;
 
-/** Whether a process is one of the tools that the agent runs: its own activity is nobody's business. */
-export const isOwnTool = (pid: number): boolean => own.has(pid);
+/**
+ * Whether a process is one of the tools that the agent runs: its own activity is nobody's business. The parent tells it
+ * from another process that has been given the same pid since.
+ */
+export const isOwnTool = (pid: number, parentPid: number): boolean => parentPid === process.pid && own.has(pid);
 
 /** Full path of a tool, or `undefined` when the system doesn't have it. */
 export function findTool(name: string): string | undefined {

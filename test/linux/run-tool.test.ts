@@ -60,8 +60,9 @@ describe('runTool', () => {
 
   it('remembers which processes are its own', async () => {
     const pid = Number(await run('console.log(process.pid)'));
-    assert.equal(isOwnTool(pid), true);
-    assert.equal(isOwnTool(process.pid), false);
+    assert.equal(isOwnTool(pid, process.pid), true);
+    assert.equal(isOwnTool(process.pid, process.ppid), false);
+    assert.equal(isOwnTool(pid, process.ppid), false, 'the pid of a tool that has ended is given to others');
   });
 });
 

@@ -32,7 +32,7 @@ interface Parts {
   readonly clock: Clock;
   /** Whether connections of this machine with itself are told, too. */
   readonly loopback: boolean;
-  /** Whether a process is the agent, or one that it started. */
+  /** Whether a process is the agent itself. */
   readonly own: (pid: number) => boolean;
   /** How a process was started that now is this program, if anybody saw it. */
   readonly commandLineOf: (pid: number, executable: string) => string | undefined;
