@@ -5,10 +5,11 @@ import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
+import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { notASetting } from './nearest-name.ts';
-import { entriesOf, isPath, optionFor } from './schema.ts';
+import { entriesOf, isPath, isSecretFile, optionFor } from './schema.ts';
 
 /* The file on the device (design §8). `LocalSettings` is type, check, default and documentation in one. */
 
@@ -24,6 +25,7 @@ const text = (description: string) =>
     v.description(description),
   );
 const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
+const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
 const oneOf = <const T extends readonly string[]>(options: T, description: string) =>
   v.pipe(v.picklist(options, `must be one of ${options.map((o) => `"${o}"`).join(', ')}`), v.description(description));
 const level = (description: string, fallback: (typeof LOG_LEVELS)[number]) =>
@@ -42,7 +44,7 @@ const AGE_LIMIT = v.pipe(
 
 const DEVICE_ID = text("The device's id, as the hub knows it.");
 const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
-const KEY_FILE = path('File with the key, base64; nobody but its owner may read it.');
+const KEY_FILE = secretFile('File with the key, base64; nobody but its owner may read it.');
 
 /** What resumes is what was paused. */
 const permission = (name: Permission) =>
@@ -73,7 +75,7 @@ const BUILT = ['connectionString', 'moduleKey'] as const;
 const Identity = v.variant('kind', [
   v.strictObject({
     kind: v.literal('connectionString'),
-    file: path('File with the whole connection string of the module; nobody but its owner may read it.'),
+    file: secretFile('File with the whole connection string of the module; nobody but its owner may read it.'),
   }),
   v.strictObject({ kind: v.literal('moduleKey'), deviceId: DEVICE_ID, moduleId: MODULE_ID, keyFile: KEY_FILE }),
 ]);
@@ -165,7 +167,8 @@ const NOT_BUILT = ['hub.proxy'];
 
 /**
  * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is
- * `hub.hostName`). Relative paths in it start at the file's folder.
+ * `hub.hostName`). Relative paths in it start at the file's folder. A secret that systemd has handed over
+ * takes the place of its file (credentials.ts).
  *
  * @param file `undefined`: the default file, which may be missing when variables say what is needed
  * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
@@ -185,7 +188,8 @@ export function readLocalSettings(file: string | undefined, environment: NodeJS.
   const result = v.safeParse(LocalSettings, value);
   const faults = [...unknown, ...lists(value), ...unknownSettings(value)];
   if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
-  return withAbsolutePaths(LocalSettings, result.output, dirname(resolve(origin))) as LocalSettings;
+  const folders = { configuration: dirname(resolve(origin)), credentials: environment.CREDENTIALS_DIRECTORY };
+  return withAbsolutePaths(LocalSettings, result.output, folders) as LocalSettings;
 }
 
 function readConfigFile(path: string, mayBeMissing: boolean): string {
@@ -241,11 +245,16 @@ function unknownSettings(value: unknown, schema: unknown = LocalSettings, above:
   });
 }
 
-function withAbsolutePaths(schema: unknown, value: unknown, folder: string): unknown {
-  if (typeof value === 'string' && isPath(schema)) return resolve(folder, value);
+function withAbsolutePaths(schema: unknown, value: unknown, folders: Folders): unknown {
+  if (typeof value === 'string' && isPath(schema)) {
+    const path = resolve(folders.configuration, value);
+    return (isSecretFile(schema) ? credentialFile(path, folders) : undefined) ?? path;
+  }
   if (typeof value !== 'object' || value === null) return value;
   const entries = entriesOf(schema);
-  return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, withAbsolutePaths(entries[key], v, folder)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, member]) => [key, withAbsolutePaths(entries[key], member, folders)]),
+  );
 }
 
 function refuseWhatIsNotBuilt(value: unknown, origin: string): void {

@@ -4,7 +4,10 @@
 interface SchemaNode {
   readonly entries?: Record<string, unknown>;
   readonly wrapped?: SchemaNode;
-  readonly pipe?: readonly { readonly type: string; readonly metadata?: { readonly path?: boolean } }[];
+  readonly pipe?: readonly {
+    readonly type: string;
+    readonly metadata?: { readonly path?: boolean; readonly secret?: boolean };
+  }[];
   readonly options?: readonly SchemaNode[];
   readonly type?: string;
 }
@@ -38,8 +41,13 @@ export const isNumber = (schema: unknown): boolean => {
 };
 
 /** Whether a setting is marked as a path of the file system. */
-export const isPath = (schema: unknown): boolean => {
+export const isPath = (schema: unknown): boolean => isMarked(schema, 'path');
+
+/** Whether a setting is marked as the path of a file that holds a secret. */
+export const isSecretFile = (schema: unknown): boolean => isMarked(schema, 'secret');
+
+function isMarked(schema: unknown, mark: 'path' | 'secret'): boolean {
   const node = schema as SchemaNode | undefined;
-  if (node?.wrapped !== undefined) return isPath(node.wrapped);
-  return node?.pipe?.some(({ type, metadata }) => type === 'metadata' && metadata?.path === true) ?? false;
-};
+  if (node?.wrapped !== undefined) return isMarked(node.wrapped, mark);
+  return node?.pipe?.some(({ type, metadata }) => type === 'metadata' && metadata?.[mark] === true) ?? false;
+}

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { days } from '../../src/base/duration.ts';
@@ -306,6 +306,40 @@ describe('readLocalSettings', () => {
     it('a file that cannot be read', () => {
       const error = refusal(() => readLocalSettings(folder, {}));
       assert.deepEqual([error.id, error.reason, error.exitStatus], ['CONFIG_FILE_UNREADABLE', 'File Permissions', 78]);
+    });
+  });
+
+  describe('with a folder of credentials', () => {
+    const keyFile = (path: string) => {
+      const environment = { CREDENTIALS_DIRECTORY: join(folder, 'credentials') };
+      const { identity } = read(
+        `{ "identity": { "kind": "moduleKey", "deviceId": "d", "keyFile": "${path}" } }`,
+        environment,
+      );
+      assert.ok(identity.kind === 'moduleKey');
+      return identity.keyFile;
+    };
+    beforeEach(() => {
+      mkdirSync(join(folder, 'credentials'));
+      for (const name of ['module.key', 'secrets_other.key']) writeFileSync(join(folder, 'credentials', name), '');
+    });
+
+    it('takes the one that is named as a secret file is', () => {
+      assert.equal(keyFile('module.key'), join(folder, 'credentials/module.key'));
+      assert.equal(keyFile('secrets/other.key'), join(folder, 'credentials/secrets_other.key'));
+      assert.equal(keyFile(join(folder, 'secrets/other.key')), join(folder, 'credentials/secrets_other.key'));
+    });
+
+    it('takes the file itself where there is no such credential, or it lies elsewhere', () => {
+      assert.equal(keyFile('third.key'), join(folder, 'third.key'));
+      assert.equal(keyFile('/etc/module.key'), '/etc/module.key');
+      assert.equal(keyFile('../credentials/module.key'), join(folder, '../credentials/module.key'));
+    });
+
+    it('takes no other file from there', () => {
+      const environment = { CREDENTIALS_DIRECTORY: join(folder, 'credentials') };
+      const { hub } = read(`{ "hub": { "trustedCaFile": "module.key" }, ${IDENTITY} }`, environment);
+      assert.equal(hub.trustedCaFile, join(folder, 'module.key'));
     });
   });
 
