@@ -10,6 +10,7 @@ import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
 import type { RecentLines } from './base/recent-lines.ts';
 import type { Service } from './base/service.ts';
+import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { collectors } from './collectors/index.ts';
 import type { LocalSettings } from './config/local.ts';
 import { StrictStart } from './config/strict-start.ts';
@@ -21,8 +22,10 @@ import { AzureHubClient } from './hub/azure-client.ts';
 import { loadIdentity } from './hub/identity/index.ts';
 import { DirectMethods } from './hub/methods.ts';
 import { TwinSync } from './hub/twin-sync.ts';
+import { Lifeline } from './lifeline.ts';
 import { LinuxEvents } from './linux/events.ts';
 import { lockFile } from './linux/file-lock.ts';
+import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
 import { trimHeap } from './linux/system-calls.ts';
 import { methods } from './methods/index.ts';
@@ -55,6 +58,7 @@ export function agent(
     tap,
     level,
     recent,
+    manager,
     signal,
   }: {
     clock: Clock;
@@ -62,6 +66,7 @@ export function agent(
     tap: LogTap;
     level: AdjustableLevel;
     recent: RecentLines;
+    manager: ServiceManager;
     signal: AbortSignal;
   },
 ): Service[] {
@@ -70,6 +75,14 @@ export function agent(
   const state = (file: string) => join(local.stateDirectory, file);
   const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
   const sender = { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id')) };
+
+  const moving: Record<string, Moving> = {};
+  /** The clock of a part that must never stand still. */
+  const watched = (part: string): Clock => {
+    const its = new WatchedClock(clock);
+    moving[part] = its;
+    return its;
+  };
 
   const configuration = new TwinConfiguration({
     properties: twinProperties(collectors),
@@ -84,7 +97,7 @@ export function agent(
     directory: state('queues'),
     settings,
     ageLimit: local.queueAgeLimit,
-    clock,
+    clock: watched('queues'),
     log: log.child({ part: 'queues' }),
     changed: () => twin.changed(),
   });
@@ -95,7 +108,7 @@ export function agent(
     ...local.hub,
     productInfo: `vakt/${VERSION}`,
     methods: { call: (...what) => directMethods.call(...what) },
-    clock,
+    clock: watched('hub'),
     log: log.child({ part: 'hub' }),
   });
   const publisher = new Publisher({
@@ -104,7 +117,7 @@ export function agent(
     settings,
     sender,
     routing: local.messageRouting,
-    clock,
+    clock: watched('publisher'),
     log: log.child({ part: 'publisher' }),
     noted: () => statistics.save(),
   });
@@ -118,7 +131,7 @@ export function agent(
     directory: state('aggregates'),
     settings,
     queues: timed,
-    clock,
+    clock: watched('aggregator'),
     log: log.child({ part: 'aggregator' }),
   });
   const linux = linuxSources({ hostRoot: local.hostRoot, clock });
@@ -178,10 +191,11 @@ export function agent(
     settings,
     queues: timed,
     leavesOut,
-    clock,
+    clock: watched('snapshots'),
     log: log.child({ part: 'snapshots' }),
     changed: () => twin.changed(),
   });
+  moving.events = linuxEvents;
 
   let stopping = false;
   const observed: Observed = {
@@ -236,7 +250,7 @@ export function agent(
     hub,
     obey: (desired) => configuration.obey(desired),
     reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
-    clock,
+    clock: watched('twin'),
     log: log.child({ part: 'twin' }),
   });
   const strictStart = new StrictStart({
@@ -244,6 +258,13 @@ export function agent(
     obstacle: () => hub.status().error,
     clock,
     signal,
+  });
+  const lifeline = new Lifeline({
+    manager,
+    moving,
+    status: () => localStatus(observed),
+    clock,
+    log: log.child({ part: 'lifeline' }),
   });
   settings.onChange(() => {
     linuxEvents.refresh();
@@ -277,6 +298,7 @@ export function agent(
       stopping = true;
       reported.takeFigures();
     }),
+    lifeline, // says that all of this has started
   ];
 }
 

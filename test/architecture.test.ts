@@ -28,7 +28,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What may know more than one folder. */
-const KNOWS_ALL = ['cli', 'methods', 'main.ts', 'agent.ts', 'status.ts', 'reported-status.ts', 'version.ts'];
+const KNOWS_ALL = [
+  'cli',
+  'methods',
+  'main.ts',
+  'agent.ts',
+  'lifeline.ts',
+  'status.ts',
+  'reported-status.ts',
+  'version.ts',
+];
 
 const read = (folder: string): SourceFile[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })

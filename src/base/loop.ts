@@ -2,6 +2,7 @@ import type { Clock } from './clock.ts';
 import { seconds } from './duration.ts';
 import { messageOf, toAgentError } from './errors.ts';
 import type { Logger } from './log.ts';
+import { WatchedClock } from './watched-clock.ts';
 
 /** How long a loop rests after a turn that threw, so that it doesn't spin. */
 const REST = seconds(1);
@@ -18,6 +19,7 @@ export async function keepGoing(
 ): Promise<void> {
   let said: string | undefined;
   while (!signal.aborted) {
+    if (clock instanceof WatchedClock) clock.moves();
     try {
       await turn(signal);
     } catch (error) {

@@ -4,9 +4,11 @@ import { Defects } from '../base/defects.ts';
 import { toAgentError } from '../base/errors.ts';
 import { AdjustableLevel, createLog, logError, standardOutput } from '../base/log.ts';
 import { LogTap } from '../base/log-tap.ts';
+import { printable } from '../base/printable.ts';
 import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
 import { type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { type ServiceManager, takeServiceManager } from '../linux/service-manager.ts';
 import { VERSION } from '../version.ts';
 import { readArguments, type World } from './command.ts';
 
@@ -22,11 +24,12 @@ Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 76 desired configuration 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, { config: { type: 'string' } });
   const destination = standardOutput();
+  const manager = takeServiceManager(world.environment);
   let local: LocalSettings;
   try {
     local = readLocalSettings(values.config, world.environment);
   } catch (error) {
-    return fail(error, destination);
+    return fail(error, destination, manager);
   }
   const tap = new LogTap(local.logging.diagnosticEventLevel);
   const level = new AdjustableLevel(local.logging.level);
@@ -36,22 +39,27 @@ export async function run(args: readonly string[], world: World): Promise<number
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
   try {
-    const parts = { clock: systemClock, log, tap, level, recent, signal: world.signal };
+    const parts = { clock: systemClock, log, tap, level, recent, manager, signal: world.signal };
     const services = defects.guard(agent(local, parts));
     log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
     await runServices(services, aborted(world.signal), log);
     log.info('Vakt has stopped.');
     return 0;
   } catch (error) {
-    return fail(error, destination);
+    return fail(error, destination, manager);
   }
 }
 
-/** Says why the agent ends, whatever `logging.level` is: runbooks search for that line (contract §7). */
-function fail(thrown: unknown, destination: ReturnType<typeof standardOutput>): number {
+/**
+ * Says why the agent ends, whatever `logging.level` is: runbooks search for that line (contract §7). `systemctl status`
+ * has it, too, with the remedy.
+ */
+function fail(thrown: unknown, destination: ReturnType<typeof standardOutput>, manager: ServiceManager): number {
   const log = createLog({ level: 'error', destination });
   const error = toAgentError(thrown);
   logError(log, error);
+  const { code, reason, message, remedy, id } = error;
+  manager.tell(`STATUS=${printable(`${code}, ${reason}: ${message.replace(/\.$/, '')}. ${remedy} (${id})`)}`);
   if (error.id === 'INTERNAL') log.error({ err: thrown }, 'This is the defect behind it.');
   return error.exitStatus;
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
+import type { Moving } from '../base/watched-clock.ts';
 import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
 import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
@@ -49,7 +50,7 @@ interface Parts {
  *     process connector ────┴─────────────→ exits
  *     without audit: process connector, /proc → processes
  */
-export class LinuxEvents implements Service {
+export class LinuxEvents implements Service, Moving {
   readonly name = 'events of Linux';
   readonly #parts: Parts;
   readonly #ladder: SourceLadder;
@@ -61,6 +62,8 @@ export class LinuxEvents implements Service {
   readonly #follower: AuditFollower | undefined;
   /** When audit had nothing more to read, for the last time. */
   #startsRead: Duration;
+  /** When its reader handed something over, or had nothing more to read. */
+  #heard: Duration;
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
   /** Sources are opened and closed by one at a time. */
@@ -71,6 +74,7 @@ export class LinuxEvents implements Service {
     const { clock, log, hostRoot, loopback, sink, stateDirectory } = parts;
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     this.#startsRead = clock.monotonic();
+    this.#heard = this.#startsRead;
     this.#table = new ProcessTable({ proc, clock });
     this.#exitNote = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'));
     this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory });
@@ -130,6 +134,11 @@ export class LinuxEvents implements Service {
     this.#stopping = undefined;
   }
 
+  /** When audit was read last: several times a second, whatever there is to read. Now, where nobody reads it. */
+  lastMoved(): Duration {
+    return this.#ladder.feed === 'audit' ? this.#heard : this.#parts.clock.monotonic();
+  }
+
   /** How the best of these streams stands. */
   status(streams: readonly (keyof Streams)[]): SourceStatus {
     const [best] = streams;
@@ -186,6 +195,7 @@ export class LinuxEvents implements Service {
   /** Takes what the ladder's source has read. What the agent itself does is nobody's business. */
   #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     if (stream === 'audit') {
+      this.#heard = this.#parts.clock.monotonic();
       const events = (records as readonly AuditEvent[]).filter(
         (event) =>
           !isOwnTool(Number(event.fields.pid), Number(event.fields.ppid)) && this.#follower?.isNew(event) !== false,
@@ -215,6 +225,7 @@ export class LinuxEvents implements Service {
     this.#connections.settle();
     this.#logins.expire();
     this.#startsRead = this.#parts.clock.monotonic();
+    this.#heard = this.#startsRead;
     this.#follower?.mark(position);
   }
 

@@ -38,6 +38,8 @@ interface Options {
   readonly limit?: Duration;
   /** Exit statuses other than 0 that are an answer too. */
   readonly alsoFine?: readonly number[];
+  /** Besides the little that every tool gets. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** A tool that could not be run, or did not answer. */
@@ -65,14 +67,14 @@ export class ToolError extends Error {
  * @throws ToolError with the first line of what it wrote to its standard error; the signal's reason when it aborts
  */
 export async function runTool(path: string, args: readonly string[], options: Options): Promise<string> {
-  const { signal, mostBytes, limit = LIMIT, alsoFine = [] } = options;
+  const { signal, mostBytes, limit = LIMIT, alsoFine = [], environment = {} } = options;
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = execFile(
       path,
       [...args],
       {
-        env: { LC_ALL: 'C', PATH: FOLDERS.join(':') },
+        env: { ...environment, LC_ALL: 'C', PATH: FOLDERS.join(':') },
         cwd: '/',
         encoding: 'utf8',
         maxBuffer: mostBytes,

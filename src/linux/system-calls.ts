@@ -11,6 +11,7 @@ interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
+  sendto(fd: number, data: Buffer, bytes: number, flags: number, address: Buffer, length: number): number;
   /** Has the kernel run a classic BPF program on each datagram; see SO_ATTACH_FILTER in socket(7). */
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
@@ -40,6 +41,7 @@ export function systemCalls(): SystemCalls {
       socket: libc.func('int socket(int, int, int)'),
       bind: libc.func('int bind(int, const void *, uint32_t)'),
       setsockopt: libc.func('int setsockopt(int, int, int, const void *, uint32_t)'),
+      sendto: libc.func('intptr_t sendto(int, const void *, size_t, int, const void *, uint32_t)'),
       attachFilter(fd, instructions) {
         const value = { length: lengthOf(instructions), instructions };
         return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);

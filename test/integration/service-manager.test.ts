@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { NotifyReceiver } from '../linux/notify-receiver.ts';
+import { STEADY, TestBed } from './test-bed.ts';
+
+describe('The agent, as a service', function () {
+  this.timeout(60_000);
+  let bed: TestBed;
+  let manager: NotifyReceiver;
+  let told: string[];
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: STEADY });
+    bed.startWith(STEADY);
+    manager = new NotifyReceiver(join(bed.directory, 'notify'));
+    told = [];
+  });
+  afterEach(async () => {
+    await bed.close();
+    manager.close();
+  });
+
+  const environment = (more: NodeJS.ProcessEnv = {}) => ({ NOTIFY_SOCKET: join(bed.directory, 'notify'), ...more });
+  const listen = () => told.push(...manager.messages().flatMap((message) => message.split('\n')));
+  const wait = async (predicate: () => boolean) => {
+    for (const deadline = systemClock.monotonic() + seconds(20); ; await systemClock.sleep(milliseconds(50))) {
+      listen();
+      if (predicate()) return;
+      assert.ok(systemClock.monotonic() < deadline, `heard only: ${told.join(' | ')}`);
+    }
+  };
+
+  it('says that it has started, what it does, that it lives, and that it stops', async () => {
+    const agent = bed.startAgent({ environment: environment({ WATCHDOG_USEC: '2000000' }) });
+    await wait(() =>
+      told.some((line) => /^STATUS=Running, connected to the hub; \d+ events queued, 0 lost\.$/.test(line)),
+    );
+    assert.equal(told[0], 'READY=1');
+    const pings = () => told.filter((line) => line === 'WATCHDOG=1').length;
+    const before = pings();
+    await wait(() => pings() >= before + 2);
+    agent.kill('SIGTERM');
+    await agent.exited;
+    listen();
+    assert.deepEqual(told.slice(-2), ['STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.']);
+  });
+
+  it('has started though the hub is out of reach, and says so', async () => {
+    bed.writeConfiguration({
+      hub: { hostName: bed.hub.hostName, gatewayHostName: 'localhost:1', trustedCaFile: 'ca.pem' },
+    });
+    bed.startAgent({ environment: environment() });
+    await wait(
+      () => told.includes('READY=1') && told.some((line) => /^STATUS=\w+, not connected to the hub/.test(line)),
+    );
+  });
+
+  it('leaves nothing in its environment by which a child could speak for it', async () => {
+    const script = `process.env.NOTIFY_SOCKET === undefined || process.exit(9);`;
+    const preload = bed.write('look.cjs', `setTimeout(() => { ${script} }, 1000);`);
+    const agent = bed.startAgent({ environment: environment(), options: ['--require', preload] });
+    await wait(() => told.includes('WATCHDOG=1'));
+    await systemClock.sleep(seconds(1.5));
+    agent.kill('SIGTERM');
+    assert.deepEqual(await agent.exited, { status: 0, signal: null });
+  });
+
+  it('says why it cannot start, and what to do', async () => {
+    bed.writeConfiguration({ stateDirektory: '/x' });
+    const { exited } = bed.startAgent({ environment: environment() });
+    assert.deepEqual(await exited, { status: 78, signal: null });
+    listen();
+    assert.equal(told.length, 1);
+    assert.match(told[0] ?? '', /^STATUS=Local Configuration, .*stateDirektory.*"vakt check"\. \(CONFIG_INVALID\)$/);
+  });
+
+  it('takes the key from what systemd hands over, where its file is out of reach', async () => {
+    const credentials = join(bed.directory, 'credentials');
+    mkdirSync(credentials);
+    renameSync(join(bed.directory, 'module.key'), join(credentials, 'secrets_module.key'));
+    const written = JSON.parse(readFileSync(bed.writeConfiguration(), 'utf8'));
+    bed.writeConfiguration({ identity: { ...written.identity, keyFile: 'secrets/module.key' } });
+    bed.startAgent({ environment: environment({ CREDENTIALS_DIRECTORY: credentials }) });
+    await wait(() => told.some((line) => line.includes('connected to the hub;')));
+  });
+});
