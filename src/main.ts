@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   collect: () => import('./cli/collect.ts'),
   events: () => import('./cli/events.ts'),
   status: () => import('./cli/status.ts'),
+  'remove-rules': () => import('./cli/remove-rules.ts'),
 };
 
 async function main([name = '--help', ...args]: readonly string[], world: World): Promise<number> {

@@ -111,14 +111,24 @@ describe('Commands, as processes', function () {
       for (const args of [['--help'], ['help'], ['-h'], []]) {
         const { status, stdout } = await run(args);
         assert.equal(status, 0);
-        for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status', 'version']) {
+        for (const name of [
+          'run',
+          'demo',
+          'emulator',
+          'check',
+          'collect',
+          'events',
+          'status',
+          'remove-rules',
+          'version',
+        ]) {
           assert.match(stdout, new RegExp(`^ +vakt ${name} `, 'm'));
         }
       }
     });
 
     it('explains each command, with what it exits with', async () => {
-      for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status']) {
+      for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status', 'remove-rules']) {
         const { status, stdout, stderr } = await run([name, '--help']);
         assert.deepEqual([status, stderr], [0, '']);
         assert.match(stdout, new RegExp(`^usage: vakt ${name}`, 'm'));

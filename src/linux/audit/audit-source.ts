@@ -9,9 +9,10 @@ import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { RecordStream } from './record-stream.ts';
-import { type KernelRule, memoIn, memoRule } from './rules.ts';
+import { foundBefore } from './remains.ts';
+import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
-import { type AuditStatus, formatSettings, parseSettings, RUNNING, restore, type Settings } from './status.ts';
+import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
 
 /** Holds some 7,000 records, above the 8,192 of the kernel's backlog. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
@@ -495,16 +496,6 @@ interface Opened {
 }
 
 const memoOf = ({ found }: Opened): Buffer => memoRule(formatSettings(found));
-
-/** What an agent that was killed had found. */
-const foundBefore = (rules: readonly KernelRule[]): Settings | undefined => {
-  for (const rule of rules) {
-    const memo = memoIn(rule);
-    const settings = memo === undefined ? undefined : parseSettings(memo);
-    if (settings !== undefined) return settings;
-  }
-  return undefined;
-};
 
 const switchedOff = (daemon: number) =>
   new AgentError(

@@ -1,0 +1,37 @@
+import { errnoOf } from '../../base/errors.ts';
+import type { AuditControl } from './control.ts';
+import { type KernelRule, memoIn } from './rules.ts';
+import { isAlive } from './slot-watch.ts';
+import { parseSettings, restore, type Settings } from './status.ts';
+
+/** What an agent that was killed had found, and noted among its rules. */
+export const foundBefore = (rules: readonly KernelRule[]): Settings | undefined => {
+  for (const rule of rules) {
+    const memo = memoIn(rule);
+    const settings = memo === undefined ? undefined : parseSettings(memo);
+    if (settings !== undefined) return settings;
+  }
+  return undefined;
+};
+
+/**
+ * Takes what a killed agent left in the kernel's audit: its rules, and its settings, unless another daemon has audit now.
+ * Not to be called while an agent runs.
+ *
+ * @returns how many rules there were; the note of the settings is one
+ * @throws errno errors: EPERM without CAP_AUDIT_CONTROL, or when audit is locked until the next boot
+ */
+export async function removeRemains(control: AuditControl): Promise<number> {
+  const ours = (await control.rules()).filter((rule) => rule.ours);
+  if (ours.length === 0) return 0;
+  const status = await control.status();
+  const found = foundBefore(ours);
+  const change = found === undefined || (status.pid !== 0 && isAlive(status.pid)) ? {} : restore(found, status);
+  if (Object.keys(change).length > 0) await control.set(change);
+  for (const { data } of ours) await control.deleteRule(data);
+  return ours.length;
+}
+
+/** Whether an error says that this kernel has no audit at all. */
+export const isWithoutAudit = (error: unknown): boolean =>
+  ['EPROTONOSUPPORT', 'ECONNREFUSED'].includes(errnoOf((error as { cause?: unknown }).cause ?? error) ?? '');

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
+import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
+import { ABIS } from '../../src/linux/audit/syscalls.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { missingForAudit, require } from './require.ts';
+
+const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+
+describe('vakt remove-rules', function () {
+  this.timeout(30_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let folder: string;
+  const environment = () => ({ ...process.env, VAKT_CONTROL_SOCKET: join(folder, 'control.sock') });
+  /** Which agent's configuration it is doesn't matter: variables alone say where its socket would be. */
+  const identity = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/nonexistent' };
+  const run = () =>
+    spawnSync(process.execPath, [MAIN, 'remove-rules'], { encoding: 'utf8', env: { ...environment(), ...identity } });
+  const ours = async () => (await control.rules()).filter((rule) => rule.ours);
+
+  before(async function () {
+    require(this, await missingForAudit());
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+  });
+
+  /** As an agent leaves it that was killed. */
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-remove-rules-'));
+    const found = { ...RUNNING, enabled: 0, backlogLimit: 64, backlogWaitTime: 15 };
+    await control.addRule(memoRule(formatSettings(found)));
+    for (const rule of syscallRules([{ syscalls: ['execve'] }], ABIS[process.arch] ?? [])) await control.addRule(rule);
+    await control.set(RUNNING);
+  });
+  afterEach(async () => {
+    for (const { data } of await ours()) await control.deleteRule(data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+    rmSync(folder, { recursive: true });
+  });
+  after(() => control?.close());
+
+  it('leaves audit as the killed agent had found it', async () => {
+    const { status, stdout, stderr } = run();
+    assert.deepEqual([status, stderr], [0, '']);
+    assert.match(stdout, /^3 rules removed\.\n$/);
+    assert.deepEqual(await ours(), []);
+    const { enabled, backlogLimit, backlogWaitTime } = await control.status();
+    assert.deepEqual({ enabled, backlogLimit, backlogWaitTime }, { enabled: 0, backlogLimit: 64, backlogWaitTime: 15 });
+    assert.equal(run().stdout, '0 rules removed.\n');
+  });
+
+  it('does nothing while an agent runs', async () => {
+    const close = await serveControlSocket(join(folder, 'control.sock'), { '/status': () => ({}) });
+    const child = spawn(process.execPath, [MAIN, 'remove-rules'], {
+      env: { ...environment(), ...identity },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+    });
+    const status = await new Promise((resolve) => child.on('close', resolve));
+    await close();
+    assert.equal(status, 1);
+    assert.match(errors, /an agent runs.*\n.*Stop it instead.*AGENT_RUNNING/);
+    assert.equal((await ours()).length, 3);
+  });
+
+  it('says who may do it', () => {
+    const { status, stderr } = spawnSync(
+      'setpriv',
+      ['--reuid=65534', '--clear-groups', '--bounding-set=-all', process.execPath, MAIN, 'remove-rules'],
+      { encoding: 'utf8', env: { ...environment(), ...identity, VAKT_CONTROL_SOCKET: '/nonexistent/vakt.sock' } },
+    );
+    assert.equal(status, 1);
+    assert.match(stderr, /Run this as root\..*\(AUDIT_UNAVAILABLE\)/);
+  });
+});
