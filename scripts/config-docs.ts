@@ -123,7 +123,7 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   'identity.kind': 'moduleKey',
   'identity.deviceId': 'device1',
   'identity.moduleId': 'azureiotsecurity',
-  'identity.keyFile': '/etc/vakt/module.key',
+  'identity.keyFile': 'secrets/module.key',
 };
 
 const twinFile = () =>
