@@ -1,4 +1,9 @@
-import { createRequire } from 'node:module';
+import { existsSync, readFileSync } from 'node:fs';
 
-/** The agent's version, from package.json beside the compiled output. */
-export const VERSION: string = (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+/** Beside the program when it is bundled, else where the repository has it. */
+const PLACES = ['./package.json', '../../package.json'].map((place) => new URL(place, import.meta.url));
+
+const place = PLACES.find((url) => existsSync(url)) ?? import.meta.url;
+
+/** The agent's version, from package.json. */
+export const VERSION: string = (JSON.parse(readFileSync(new URL(place), 'utf8')) as { version: string }).version;

@@ -1,0 +1,94 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Metafile, type Plugin } from 'esbuild';
+import { licencesOf } from './licences.ts';
+
+/** The clone's top folder. */
+export const TOP = fileURLToPath(new URL('../..', import.meta.url));
+
+/**
+ * What the SDK and the log bring and the agent never calls: two thirds of all code, and 10 MB of memory. Each is replaced
+ * by the least that still loads.
+ */
+const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
+  // Uploads of files, with the storage client, its XML and its HTTP.
+  { path: /\/azure-iot-device\/dist\/blob_upload\/index\.js$/, by: 'exports.BlobUploadClient = class {};' },
+  // HTTP to IoT Edge's own service, and to other modules.
+  { path: /\/azure-iot-http-base\/index\.js$/, by: 'exports.RestApiClient = class {};' },
+  // The name of the distribution, for the SDK's own User-Agent; it then says "unknown". Ours is in productInfo.
+  { path: /\/getos\/index\.js$/, by: "module.exports = (done) => done(new Error('not asked'));" },
+  // MQTT by WebSocket, WeChat and Alipay: settings refuses such a transport.
+  { path: /\/mqtt\/lib\/connect\/(?:ws|wx|ali)\.js$/, by: 'module.exports = undefined;' },
+  // Files and worker threads to log to: the agent's log goes to its own LogOutput.
+  { path: /\/(?:sonic-boom|thread-stream)\/index\.js$/, by: 'module.exports = class {};' },
+];
+
+const withoutUnused: Plugin = {
+  name: 'without what is unused',
+  setup({ onLoad, onEnd, onResolve }) {
+    // The emulator is of development dependencies, which devices don't have: who asks for it is told that it isn't there.
+    onResolve({ filter: /^\.\.\/emulator\// }, () => ({ path: './emulator.js', external: true }));
+    const met = new Set<RegExp>();
+    for (const { path, by } of UNUSED) {
+      onLoad({ filter: path }, () => {
+        met.add(path);
+        return { contents: by };
+      });
+    }
+    onEnd(() => ({
+      errors: UNUSED.filter(({ path }) => !met.has(path)).map(({ path }) => ({ text: `nothing matches ${path}` })),
+    }));
+  },
+};
+
+/** For what is CommonJS in it: esbuild's own stand-in for `require` refuses Node's modules. */
+const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
+
+/**
+ * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, and beside it the parts that
+ * it loads when it needs them, their source maps, the licences, and `package.json` and `config/` as far as it reads them.
+ */
+export async function bundle(folder: string): Promise<void> {
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  const { metafile } = await build({
+    absWorkingDir: TOP,
+    entryPoints: ['src/main.ts'],
+    outdir: folder,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.15',
+    mainFields: ['module', 'main'],
+    sourcemap: 'linked',
+    sourcesContent: false,
+    legalComments: 'none',
+    banner: { js: REQUIRE },
+    metafile: true,
+    plugins: [withoutUnused],
+  });
+  writeFileSync(join(folder, 'package.json'), packageFile());
+  writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packagesIn(metafile)));
+  const rules = join(TOP, 'config/baseline');
+  if (existsSync(rules)) cpSync(rules, join(folder, 'config/baseline'), { recursive: true });
+}
+
+function packageFile(): string {
+  const { name, version, license, type } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'));
+  return `${JSON.stringify({ name, version, license, type, private: true }, null, 2)}\n`;
+}
+
+/** The folders of the packages that code was taken from, and koffi's, which goes beside it. */
+function packagesIn({ outputs }: Metafile): string[] {
+  const folders = new Set(['node_modules/koffi']);
+  for (const { inputs } of Object.values(outputs)) {
+    for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+      const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0];
+      const isReplaced = UNUSED.some((unused) => unused.path.test(path));
+      if (folder !== undefined && bytesInOutput > 0 && !isReplaced) folders.add(folder);
+    }
+  }
+  return [...folders].sort();
+}

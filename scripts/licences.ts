@@ -1,0 +1,41 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** For packages that name it and leave the text out, such as those of the SDK. */
+const MIT = readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8').replace(/^[\s\S]*?(?=Permission is )/, '');
+
+/** What package.json says of itself, as far as it is said here. */
+interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly license?: string;
+  /** As old packages say it. */
+  readonly licenses?: readonly { readonly type: string }[];
+  readonly author?: string | { readonly name: string };
+}
+
+/**
+ * The licences of packages, each with its text, as they ask for it.
+ *
+ * @param folders of the packages, in the order wanted
+ * @throws {Error} a package that names no licence
+ */
+export function licencesOf(folders: readonly string[]): string {
+  return folders.map(licenceOf).join(`\n${'-'.repeat(100)}\n\n`);
+}
+
+function licenceOf(folder: string): string {
+  const {
+    name,
+    version,
+    licenses,
+    license = licenses?.[0]?.type,
+    author,
+  } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
+  if (license === undefined) throw new Error(`${folder} names no licence`);
+  const by = typeof author === 'string' ? author : author?.name;
+  const file = readdirSync(folder).find((each) => /^(?:licen[cs]e|copying)\b/i.test(each));
+  if (file === undefined && license !== 'MIT') throw new Error(`${folder} has no file with the text of its licence`);
+  const text = file === undefined ? `Copyright (c) ${by}\n\n${MIT}` : readFileSync(join(folder, file), 'utf8');
+  return `${name} ${version}, ${license}${by === undefined ? '' : `, by ${by}`}\n\n${text.replaceAll('\r\n', '\n').trim()}\n`;
+}
