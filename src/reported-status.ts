@@ -55,7 +55,7 @@ export class ReportedStatus implements Service {
 
   /** What reported should say now. */
   current(): SecurityAgentStatus {
-    const { hub, events, queues, messages, memory, logLevel, ...status } = localStatus(this.#observed);
+    const { pid, hub, events, queues, messages, memory, logLevel, ...status } = localStatus(this.#observed);
     const { delivery, pause } = status;
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
     const { pause: reportedPause, ...figures } = this.#figures;

@@ -59,6 +59,8 @@ export interface SecurityAgentStatus {
 
 /** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
 export interface LocalStatus extends SecurityAgentStatus {
+  /** Its process id, as it sees it itself. */
+  readonly pid: number;
   readonly hub: { readonly state: HubStatus['state']; readonly error?: string; readonly remedy?: string };
   readonly events: Readonly<Record<string, EventBooks>>;
   readonly queues: Readonly<Record<QueueName, Totals>>;
@@ -118,6 +120,7 @@ export function localStatus(observed: Observed): LocalStatus {
   return {
     version: observed.version,
     agentId: observed.agentId,
+    pid: process.pid,
     state: observed.stopping() ? 'stopping' : pause !== undefined ? 'paused' : troubled ? 'degraded' : 'running',
     startedAt: observed.startedAt().toISOString(),
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),

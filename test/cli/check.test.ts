@@ -5,7 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
-import { type Finding, run, snapshot } from '../../src/cli/check.ts';
+import type { Finding } from '../../src/cli/check/finding.ts';
+import { snapshot } from '../../src/cli/check/snapshots.ts';
+import { run } from '../../src/cli/check.ts';
 import type { World } from '../../src/cli/command.ts';
 import { periodic } from '../../src/contract/collector.ts';
 import type { SourceStatus, Sources } from '../../src/contract/sources.ts';
@@ -88,7 +90,7 @@ describe('vakt check', () => {
     assert.deepEqual(named(all, 'ProcessCreate'), {
       check: 'ProcessCreate',
       state: 'note',
-      finding: 'degraded, from procPolling',
+      finding: 'degraded, from procPolling (a hundredth of a core; misses short programs)',
       remedy: evil,
     });
     assert.equal(named(all, 'Triggered events'), undefined);
@@ -107,7 +109,7 @@ describe('vakt check', () => {
       mkdirSync(join(folder, 'state'), { mode: 0o700 });
       const found = await state();
       assert.equal(found?.state, 'ok');
-      assert.match(found?.finding ?? '', /is writable, \d+ MB free/);
+      assert.match(found?.finding ?? '', /is writable, and nobody else's$/);
     });
 
     it('may not be a file, nor within one', async () => {
@@ -183,7 +185,7 @@ describe('vakt check', () => {
         reason: 'Load the module.',
       });
       assert.deepEqual([state, remedy], ['note', 'Load the module.']);
-      assert.match(finding, /^2 elements in \d+ ms, degraded, from procNet$/);
+      assert.match(finding, /^2 elements in \d+ ms, \d+ ms of a processor, degraded, from procNet$/);
     });
   });
 });

@@ -10,6 +10,7 @@ import type { LocalStatus } from '../../src/status.ts';
 const STATUS: LocalStatus = {
   version: '0.1.0',
   agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
+  pid: 812,
   state: 'running',
   startedAt: '2024-05-01T12:00:00.000Z',
   configuration: {

@@ -1,0 +1,59 @@
+import { systemClock } from '../../base/clock.ts';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import { AuditControl } from '../../linux/audit/control.ts';
+import type { AuditStatus } from '../../linux/audit/status.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../linux/netlink/socket.ts';
+import { type Finding, note, ok, wrong } from './finding.ts';
+import { type Check, step } from './situation.ts';
+
+const NAME = 'audit';
+
+/** How the kernel's audit stands: who its daemon is, what it was told, what it lost. Changes nothing. */
+export const audit: Check = {
+  name: NAME,
+  async run({ agent, signal }) {
+    let control: AuditControl | undefined;
+    try {
+      control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+      const status = await step("the kernel's audit", control.status(), signal);
+      const rules = await step("audit's rules", control.rules(), signal);
+      return judgeAudit(status, rules, agent.status?.pid);
+    } catch (error) {
+      signal.throwIfAborted();
+      const errno = errnoOf(error) ?? errnoOf((error as Error).cause) ?? messageOf(error);
+      return [note(NAME, `can't be asked: ${errno}`, REMEDIES[errno] ?? ASK_AS_ROOT)];
+    } finally {
+      control?.close();
+    }
+  },
+};
+
+const ASK_AS_ROOT =
+  'Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
+const REMEDIES: Readonly<Record<string, string>> = {
+  EPROTONOSUPPORT:
+    'In a container, add CAP_AUDIT_WRITE, which its seccomp filter asks for; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
+};
+
+/** @param agentId the running agent's process id */
+export function judgeAudit(
+  { enabled, failure, pid, backlogLimit, lost }: AuditStatus,
+  rules: readonly { readonly ours: boolean }[],
+  agentId?: number,
+): Finding[] {
+  const ours = rules.filter((rule) => rule.ours).length;
+  const daemon = pid === 0 ? 'no daemon' : pid === agentId ? 'the agent is its daemon' : `its daemon is process ${pid}`;
+  const what = `${STATES[enabled] ?? enabled}, ${daemon}, ${rules.length} rules (${ours} of them the agent's), backlog ${backlogLimit}, ${lost} records lost since boot`;
+  if (enabled === 2 && ours === 0) {
+    const remedy =
+      'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.';
+    return [wrong(NAME, `${what}; and the agent's rules can't be added any more`, remedy)];
+  }
+  if (failure === 2) {
+    const remedy = 'Unless that is meant: auditctl -f 1.';
+    return [note(NAME, `${what}; and the kernel panics when it loses a record`, remedy)];
+  }
+  return [ok(NAME, what)];
+}
+
+const STATES: Readonly<Record<number, string>> = { 0: 'off', 1: 'on', 2: 'locked' };

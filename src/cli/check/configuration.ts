@@ -1,0 +1,25 @@
+import { existsSync, statSync } from 'node:fs';
+import { note, ok, wrong } from './finding.ts';
+import { octal, othersCanWrite } from './modes.ts';
+import { processOf, userOf } from './process.ts';
+import type { Check } from './situation.ts';
+
+const NAME = 'configuration';
+
+/** What it says has been found valid before; here it is who can change it. */
+export const configuration: Check = {
+  name: NAME,
+  run({ configFile, agent }) {
+    if (!existsSync(configFile)) return [ok(NAME, 'comes from variables alone, and is valid')];
+    const stats = statSync(configFile);
+    if (othersCanWrite(stats)) {
+      const what = `others can write to ${configFile} (mode ${octal(stats.mode)}), and so blind the agent`;
+      return [wrong(NAME, what, `Run: chmod go-w ${configFile}`)];
+    }
+    if (stats.uid !== 0 && stats.uid !== userOf(processOf(agent))) {
+      const what = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
+      return [note(NAME, what, `Unless that is meant: chown root ${configFile}`)];
+    }
+    return [ok(NAME, `${configFile} is valid`)];
+  },
+};

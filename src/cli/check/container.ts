@@ -1,0 +1,84 @@
+import { existsSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { container as containerOf } from '../../linux/virtualization.ts';
+import { type Finding, note, ok, wrong } from './finding.ts';
+import type { Check } from './situation.ts';
+
+const NAME = 'container';
+
+/** Of linux/proc_ns.h: the numbers of the namespaces that the machine starts with. */
+const FIRST_PIDS = 'pid:[4026531836]';
+const FIRST_USERS = 'user:[4026531837]';
+
+/** What can be seen of the host from within a container, and what would show the rest. Says nothing outside of one. */
+export const container: Check = {
+  name: NAME,
+  run: ({ local: { hostRoot } }) =>
+    describeContainer({ kind: containerOf('/'), hostRoot, link: (path) => linkAt(path) }),
+};
+
+/** @param link where a link of /proc/PID/ns leads; `undefined` when it can't be read */
+export function describeContainer({
+  kind,
+  hostRoot,
+  link,
+}: {
+  kind: string | undefined;
+  hostRoot: string;
+  link: (path: string) => string | undefined;
+}): Finding[] {
+  if (hostRoot !== '/' && !existsSync(join(hostRoot, 'etc/passwd'))) {
+    const what = `hostRoot is ${hostRoot}, where no system is mounted`;
+    return [wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or leave hostRoot out.`)];
+  }
+  if (kind === undefined && hostRoot === '/') return [];
+  const told = kind ?? 'none that is known';
+  const findings = [
+    users(link('/proc/self/ns/user')),
+    processes(link('/proc/self/ns/pid'), hostRoot),
+    network(link('/proc/self/ns/net'), link(join(hostRoot, 'proc/1/ns/net')), link('/proc/self/ns/pid') === FIRST_PIDS),
+    files(hostRoot),
+  ].filter((finding) => finding !== undefined);
+  if (findings.length > 0) return findings;
+  return [ok(NAME, `${told}; the host's processes, network and files are all seen (${hostRoot})`)];
+}
+
+function users(own: string | undefined): Finding | undefined {
+  if (own === undefined || own === FIRST_USERS) return undefined;
+  const what =
+    "users are mapped (a rootless engine, or userns): the kernel's audit can't be had, nor any other's secrets";
+  return note(NAME, what, 'Let the host run the container as a system container, without --userns.');
+}
+
+function processes(own: string | undefined, hostRoot: string): Finding | undefined {
+  if (own === FIRST_PIDS) return undefined;
+  const seen =
+    hostRoot === '/' ? 'only processes of this container are seen' : "the host's processes are seen in its /proc only";
+  const what = `${seen}: no program starts, logins and connections, since the kernel's audit speaks to nobody in here`;
+  return note(NAME, what, 'Start the container with --pid=host.');
+}
+
+function network(own: string | undefined, host: string | undefined, isHostProc: boolean): Finding | undefined {
+  if (own !== undefined && own === host && isHostProc) return undefined;
+  const remedy = 'Start the container with --network=host.';
+  if (own !== undefined && host !== undefined && own !== host) {
+    const what = "listening ports, firewall and ends of processes are this container's own, not the host's";
+    return note(NAME, what, remedy);
+  }
+  const what = "whether the network is the host's can't be seen (it takes --pid=host and CAP_SYS_PTRACE)";
+  return note(NAME, `${what}; if it isn't, ports and firewall are this container's own`, remedy);
+}
+
+function files(hostRoot: string): Finding | undefined {
+  if (hostRoot !== '/') return undefined;
+  const what = "accounts, the system's name and version, logins and digests are this container's own, not the host's";
+  return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
+}
+
+function linkAt(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,51 @@
+import { systemClock } from '../../base/clock.ts';
+import { createLog } from '../../base/log.ts';
+import { collectors } from '../../collectors/index.ts';
+import type { Collector, TriggeredCollector } from '../../contract/collector.ts';
+import type { Streams } from '../../contract/sources.ts';
+import { LinuxEvents } from '../../linux/events.ts';
+import { untried } from './finding.ts';
+import { type Check, type Situation, step } from './situation.ts';
+import { standing } from './standing.ts';
+
+const NAME = 'Triggered events';
+
+/** Where each event that happens would come from. A running agent says it itself. */
+export const events: Check = {
+  name: NAME,
+  async run(situation) {
+    const { status, doubt } = situation.agent;
+    if (doubt !== undefined) return [untried(NAME, "only one process can have the kernel's audit")];
+    if (status === undefined) return openAndClose(situation);
+    // The agent's own events, too: of a snapshot of statistics or a log line there is nothing to try without it.
+    const others = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');
+    return others.flatMap(({ name }) => {
+      const found = status.collectors[name];
+      return found === undefined ? [] : [standing(name, found)];
+    });
+  },
+};
+
+/** Opens every source for an instant, as the agent would, and closes it again. */
+async function openAndClose({ local: { hostRoot, collectors: options }, signal }: Situation) {
+  const followed = collectors.filter(isFollowed);
+  const streamsOf = ({ from }: TriggeredCollector) => Object.keys(from) as (keyof Streams)[];
+  const source = new LinuxEvents({
+    streams: () => new Set(followed.flatMap(streamsOf)),
+    rules: () => followed.flatMap(({ auditRules = [] }) => auditRules),
+    sink: { accept: () => {}, drop: () => {} },
+    hostRoot,
+    loopback: options.loopbackConnections,
+    clock: systemClock,
+    log: createLog({ level: 'silent' }),
+  });
+  try {
+    await step('the sources of events', source.start(), signal);
+    return followed.map((collector) => standing(collector.name, source.status(streamsOf(collector))));
+  } finally {
+    await source.stop();
+  }
+}
+
+const isFollowed = (collector: Collector): collector is TriggeredCollector =>
+  collector.category === 'Triggered' && collector.type === 'Security';

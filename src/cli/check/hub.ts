@@ -1,0 +1,101 @@
+import { systemClock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { createLog } from '../../base/log.ts';
+import { collectors } from '../../collectors/index.ts';
+import { readTwin, twinProperties } from '../../config/twin.ts';
+import { AzureHubClient } from '../../hub/azure-client.ts';
+import type { ModuleIdentity } from '../../hub/identity/index.ts';
+import { VERSION } from '../../version.ts';
+import { type Finding, failed, ok, untried, wrong } from './finding.ts';
+import { type Check, type Situation, step } from './situation.ts';
+
+const NAME = 'hub';
+const TWIN = 'module twin';
+
+/** What an agent that runs says of its connection, however the way there looks to others. */
+export const agentsHub: Check = {
+  name: NAME,
+  run({ agent: { status, doubt } }) {
+    if (doubt !== undefined) return [untried(NAME, 'a second connection would throw it out of the hub')];
+    return status === undefined ? [] : asTheAgentSays(status);
+  },
+};
+
+/** Without one: whether the hub lets the module in, and gives it its twin. */
+export const hub: Check = {
+  name: NAME,
+  needs: ['identity', 'TLS'],
+  async run(situation) {
+    const { agent, identity } = situation;
+    const mayRun = agent.status !== undefined || agent.doubt !== undefined;
+    return mayRun || !('hostName' in identity) ? [] : connect(identity, situation);
+  },
+};
+
+function asTheAgentSays({ hub, configuration }: NonNullable<Situation['agent']['status']>): Finding[] {
+  if (hub.state !== 'connected') {
+    const what = `the running agent is not connected: ${hub.error ?? hub.state}`;
+    return [wrong(NAME, what, hub.remedy ?? 'Wait a moment, then check again.')];
+  }
+  const connected = ok(NAME, 'the running agent is connected');
+  const faults = Object.entries(configuration?.errors ?? {}).map(([name, message]) => `${name} ${message}`);
+  return faults.length === 0 ? [connected] : [connected, refused(faults)];
+}
+
+async function connect(identity: ModuleIdentity, { local, signal }: Situation): Promise<Finding[]> {
+  const client = new AzureHubClient({
+    identity,
+    ...local.hub,
+    productInfo: `vakt/${VERSION}`,
+    clock: systemClock,
+    log: createLog({ level: 'silent' }),
+  });
+  try {
+    await client.start();
+    await settled(client, signal);
+    signal.throwIfAborted();
+    const { state, error } = client.status();
+    if (state !== 'connected') return [failed(NAME, error ?? SILENT)];
+    return [ok(NAME, 'the identity is accepted'), await twin(client, local.twinObjectName, signal)];
+  } finally {
+    await client.stop();
+  }
+}
+
+const SILENT = new AgentError(
+  'HUB_SILENT',
+  'the hub did not answer in time',
+  'Check again; then see the findings above.',
+);
+
+const settled = (client: AzureHubClient, signal: AbortSignal) =>
+  step(
+    'the hub',
+    new Promise<void>((resolve) => {
+      const look = () => {
+        const { state, error } = client.status();
+        if (state === 'connected' || error !== undefined) resolve();
+      };
+      client.on('status', look);
+      client.on('connected', look);
+      look();
+    }),
+    signal,
+  ).catch(() => {});
+
+async function twin(client: AzureHubClient, objectName: string, signal: AbortSignal): Promise<Finding> {
+  const answer = await step('the module twin', client.readTwin(), signal);
+  if (answer.status !== 'accepted') return failed(TWIN, answer.error);
+  const { desired } = answer.value;
+  const reading = readTwin(desired[objectName], twinProperties(collectors));
+  if (!reading.ok) return refused(reading.faults.map(({ name, message }) => `${name} ${message}`));
+  const what = desired[objectName] === undefined ? `, without ${objectName}: all defaults` : '';
+  return ok(TWIN, `readable, desired version ${desired.$version}${what}`);
+}
+
+const refused = (faults: readonly string[]): Finding =>
+  wrong(
+    TWIN,
+    `the desired configuration is not valid, and so not obeyed: ${faults.join('; ')}`,
+    'Correct the desired properties of the module twin.',
+  );

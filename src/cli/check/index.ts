@@ -1,0 +1,74 @@
+import { audit } from './audit.ts';
+import { capabilities } from './capabilities.ts';
+import { clock } from './clock.ts';
+import { configuration } from './configuration.ts';
+import { container } from './container.ts';
+import { controlSocket } from './control-socket.ts';
+import { disk } from './disk.ts';
+import { events } from './events.ts';
+import { type Finding, failed } from './finding.ts';
+import { agentsHub, hub } from './hub.ts';
+import { identity } from './identity.ts';
+import { memory } from './memory.ts';
+import { name } from './name.ts';
+import { openFiles } from './open-files.ts';
+import { routing } from './routing.ts';
+import { runningAgent } from './running-agent.ts';
+import { secrets } from './secrets.ts';
+import type { Check, Situation } from './situation.ts';
+import { snapshots } from './snapshots.ts';
+import { stateDirectory } from './state-directory.ts';
+import { tasks } from './tasks.ts';
+import { tcp } from './tcp.ts';
+import { tls } from './tls.ts';
+
+/** Everything that is looked at, in the order it is told. What others need comes before them. */
+export const checks: readonly Check[] = [
+  configuration,
+  runningAgent,
+  identity,
+  secrets,
+  stateDirectory,
+  disk,
+  controlSocket,
+  memory,
+  openFiles,
+  tasks,
+  routing,
+  name,
+  tcp,
+  tls,
+  clock,
+  agentsHub,
+  hub,
+  container,
+  capabilities,
+  audit,
+  snapshots,
+  events,
+];
+
+/** Looks at everything, one after the other: what fails is a finding like any other, and costs no other its turn. */
+export async function lookAtAll(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const amiss = new Set<string>();
+  for (const check of all) {
+    if (check.needs?.some((needed) => amiss.has(needed))) {
+      amiss.add(check.name);
+      continue;
+    }
+    const found = await look(check, situation);
+    if (found.some(({ state }) => state === 'wrong')) amiss.add(check.name);
+    findings.push(...found);
+  }
+  return findings;
+}
+
+async function look(check: Check, situation: Situation): Promise<readonly Finding[]> {
+  try {
+    return await check.run(situation);
+  } catch (error) {
+    situation.signal.throwIfAborted();
+    return [failed(check.name, error)];
+  }
+}

@@ -1,0 +1,41 @@
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { readTrustedCa } from '../../hub/trusted-ca.ts';
+import { type Finding, failed, ok, wrong } from './finding.ts';
+import { octal, othersCanWrite } from './modes.ts';
+import type { Check } from './situation.ts';
+
+const NAME = 'secrets';
+
+/** Who could exchange what the agent trusts: its secrets, by their folders, and the authority it believes. */
+export const secrets: Check = {
+  name: NAME,
+  run({ local: { identity, hub } }) {
+    const files = Object.entries(identity).flatMap(([setting, value]) =>
+      /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
+    );
+    const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
+    if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
+    if (findings.length > 0) return findings;
+    return files.length === 0 ? [] : [ok(NAME, `nobody else can read or exchange ${files.join(', ')}`)];
+  },
+};
+
+function exposedFolder(folder: string): Finding[] {
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (stats === undefined || !othersCanWrite(stats)) return [];
+  const what = `others can exchange what lies in ${folder} (mode ${octal(stats.mode)})`;
+  return [wrong(NAME, what, `Run: chmod go-w ${folder}`)];
+}
+
+function authority(file: string): Finding[] {
+  try {
+    readTrustedCa(file);
+  } catch (error) {
+    return [failed(NAME, error)];
+  }
+  const stats = statSync(file);
+  if (!othersCanWrite(stats)) return [];
+  const what = `others can write to ${file} (mode ${octal(stats.mode)}), and so make the agent trust their own hub`;
+  return [wrong(NAME, what, `Run: chmod go-w ${file}`)];
+}

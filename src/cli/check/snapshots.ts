@@ -1,0 +1,55 @@
+import { systemClock } from '../../base/clock.ts';
+import { AgentError } from '../../base/errors.ts';
+import { collectors } from '../../collectors/index.ts';
+import type { PeriodicCollector } from '../../contract/collector.ts';
+import type { Sources } from '../../contract/sources.ts';
+import { linuxSources } from '../../linux/sources.ts';
+import { type Finding, failed, ok } from './finding.ts';
+import { type Check, step } from './situation.ts';
+import { standing } from './standing.ts';
+
+/** Takes every snapshot once, as the agent would. A running agent says itself how its own went. */
+export const snapshots: Check = {
+  name: 'snapshots',
+  async run({ local, agent, signal }) {
+    const { status } = agent;
+    if (status !== undefined) {
+      return periodic().flatMap(({ name }) => {
+        const found = status.collectors[name];
+        return found === undefined ? [] : [standing(name, found)];
+      });
+    }
+    const sources = {
+      ...linuxSources({ hostRoot: local.hostRoot, clock: systemClock }).snapshots,
+      statistics: NO_AGENT,
+    };
+    const findings: Finding[] = [];
+    for (const collector of periodic()) findings.push(await snapshot(collector, sources, signal));
+    return findings;
+  },
+};
+
+const periodic = () =>
+  collectors.filter((c): c is PeriodicCollector => c.category === 'Periodic' && c.type === 'Security');
+
+/** Takes one snapshot, with what it cost. */
+export async function snapshot(collector: PeriodicCollector, sources: Sources, signal: AbortSignal): Promise<Finding> {
+  const { name } = collector;
+  const began = systemClock.monotonic();
+  const usedBefore = process.cpuUsage();
+  try {
+    const rows = await step(name, collector.collect(sources, signal), signal);
+    const tookMs = Math.round(systemClock.monotonic() - began);
+    const { user, system } = process.cpuUsage(usedBefore);
+    const result = `${rows.length} elements in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms of a processor`;
+    const status = collector.sourceStatus?.(sources);
+    return status === undefined ? ok(name, result) : standing(name, status, `${result}, `);
+  } catch (error) {
+    signal.throwIfAborted();
+    return failed(name, error);
+  }
+}
+
+/** Statistics are the running agent's; none is running here, and no Security collector asks for them. */
+const noAgent = () => Promise.reject(new AgentError('AGENT_NOT_RUNNING', 'no agent runs', 'Start it with "vakt run".'));
+const NO_AGENT: Sources['statistics'] = { queues: noAgent, messages: noAgent };

@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { serveControlSocket } from '../../../src/base/control-socket.ts';
+import type { Finding } from '../../../src/cli/check/finding.ts';
+import { checks, lookAtAll } from '../../../src/cli/check/index.ts';
+import { lookAround } from '../../../src/cli/check/situation.ts';
+import { readLocalSettings } from '../../../src/config/local.ts';
+
+/** A configuration and its files, to be broken, and some checks to be made of them. */
+export class CheckBench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'vakt-check-'));
+  readonly key = randomBytes(32).toString('base64');
+  readonly #closers: (() => unknown)[] = [];
+
+  constructor() {
+    this.write('module.key', this.key);
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  write(name: string, text: string, mode = 0o600): string {
+    writeFileSync(this.path(name), text);
+    chmodSync(this.path(name), mode);
+    return this.path(name);
+  }
+
+  /** @returns the configuration file; at the hub's port nobody listens, unless `hub` is given */
+  configure(changes: object = {}, mode = 0o600): string {
+    const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'module.key' };
+    const hub = { hostName: 'localhost', gatewayHostName: 'localhost:1' };
+    const settings = { hub, identity, stateDirectory: 'state', controlSocket: 'control.sock', ...changes };
+    return this.write('agent.json', JSON.stringify(settings), mode);
+  }
+
+  /** Has an agent run that says this of itself. */
+  async run(status: object): Promise<void> {
+    this.after(await serveControlSocket(this.path('control.sock'), { '/status': () => status }));
+  }
+
+  /** Something to be ended after the test. */
+  after(end: () => unknown): void {
+    this.#closers.push(end);
+  }
+
+  /** Makes the checks of these names, with the configuration that is there. */
+  async look(...names: readonly string[]): Promise<Finding[]> {
+    const file = this.path('agent.json');
+    const local = readLocalSettings(file, {});
+    const chosen = names.flatMap((name) => checks.filter((check) => check.name === name));
+    assert.ok(chosen.length >= names.length, 'a check of that name is missing');
+    const findings = await lookAtAll(await lookAround(file, local, new AbortController().signal), chosen);
+    for (const { state, finding, remedy } of findings) {
+      assert.ok(state !== 'wrong' || (remedy ?? '') !== '', `no remedy: ${finding}`);
+      assert.ok(!`${finding}${remedy}`.includes(this.key), 'the key is shown');
+    }
+    return findings;
+  }
+
+  /** Makes one check, which must find one thing. */
+  async lookAt(name: string): Promise<Finding> {
+    const findings = await this.look(name);
+    assert.equal(findings.length, 1, JSON.stringify(findings));
+    return findings[0] as Finding;
+  }
+
+  async close(): Promise<void> {
+    for (const end of this.#closers.splice(0).reverse()) await end();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Holds a finding against what is expected of it. */
+export function assertFinding(found: Finding | undefined, state: Finding['state'], finding: RegExp, remedy?: RegExp) {
+  assert.equal(found?.state, state, JSON.stringify(found));
+  assert.match(found?.finding ?? '', finding);
+  if (remedy !== undefined) assert.match(found?.remedy ?? '', remedy);
+}

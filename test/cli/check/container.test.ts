@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { describeContainer } from '../../../src/cli/check/container.ts';
+import { assertFinding, CheckBench } from './bench.ts';
+
+const FIRST = { user: 'user:[4026531837]', pid: 'pid:[4026531836]', net: 'net:[1]' };
+
+describe('vakt check: in a container', () => {
+  let bench: CheckBench;
+  beforeEach(() => {
+    bench = new CheckBench();
+  });
+  afterEach(() => bench.close());
+
+  /** A container whose own namespaces are these, on a host whose network is `net:[1]`. */
+  const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]' } = {}) => {
+    const spaces = { ...FIRST, ...own };
+    return describeContainer({
+      kind: 'podman',
+      hostRoot,
+      link: (path) =>
+        path.endsWith('1/ns/net') ? hostNet || undefined : spaces[path.split('/').at(-1) as keyof typeof FIRST],
+    });
+  };
+  const mountHost = () => {
+    mkdirSync(bench.path('etc'));
+    writeFileSync(bench.path('etc/passwd'), '');
+    return { hostRoot: bench.folder };
+  };
+
+  it('is not spoken of outside of one', () => {
+    assert.deepEqual(describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined }), []);
+  });
+
+  it('sees everything of the host', () => {
+    const found = look({}, mountHost());
+    assert.equal(found.length, 1);
+    assertFinding(found[0], 'ok', /^podman; the host's processes, network and files are all seen/);
+  });
+
+  for (const [what, own, finding, remedy] of [
+    ['its own processes', { pid: 'pid:[5]' }, /no program starts/, /--pid=host/],
+    ['its own network', { net: 'net:[5]' }, /ports, firewall .* this container's own/, /--network=host/],
+    ['mapped users', { user: 'user:[5]' }, /audit can't be had/, /without --userns/],
+  ] as const) {
+    it(`says what is missing with ${what}`, () => {
+      const found = look(own, mountHost());
+      assertFinding(found[0], 'note', finding, remedy);
+    });
+  }
+
+  it('says what is missing without the host’s files', () => {
+    const found = look({});
+    assert.equal(found.length, 1);
+    assertFinding(
+      found[0],
+      'note',
+      /accounts, .* this container's own/,
+      /--volume \/:\/host:ro .*VAKT_HOST_ROOT=\/host/,
+    );
+  });
+
+  it('says when it can’t tell whose network it is', () => {
+    assertFinding(look({}, { ...mountHost(), hostNet: '' })[0], 'note', /can't be seen/, /--network=host/);
+  });
+
+  it('finds a host that is mounted nowhere', () => {
+    const found = look({}, { hostRoot: bench.path('host') });
+    assertFinding(found[0], 'wrong', /where no system is mounted/, /--volume \/:.*host:ro/);
+  });
+});

@@ -1,0 +1,174 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { skip } from '../../require.ts';
+import { assertFinding, CheckBench } from './bench.ts';
+
+const OTHER_USER = 65_534;
+const isRoot = process.getuid?.() === 0;
+
+describe('vakt check: files', () => {
+  let bench: CheckBench;
+  beforeEach(() => {
+    bench = new CheckBench();
+    bench.configure();
+  });
+  afterEach(() => bench.close());
+
+  /** A process of another user's, which stands for the agent. */
+  const runAsAnother = async (): Promise<ChildProcess> => {
+    const child = spawn('setpriv', [`--reuid=${OTHER_USER}`, '--clear-groups', 'sleep', '60'], { stdio: 'ignore' });
+    bench.after(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    await bench.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
+    return child;
+  };
+
+  describe('the configuration', () => {
+    it('is in order', async () => assertFinding(await bench.lookAt('configuration'), 'ok', /agent\.json is valid$/));
+
+    for (const mode of [0o660, 0o606]) {
+      it(`may not be writable for others, as with mode ${mode.toString(8)}`, async () => {
+        bench.configure({}, mode);
+        assertFinding(
+          await bench.lookAt('configuration'),
+          'wrong',
+          /others can write to .*blind/,
+          /chmod go-w .*agent/,
+        );
+      });
+    }
+
+    it('is worth a note when it is a stranger’s', async function () {
+      if (!isRoot) skip(this, 'giving files away takes root');
+      chownSync(bench.path('agent.json'), OTHER_USER, OTHER_USER);
+      assertFinding(await bench.lookAt('configuration'), 'note', /belongs to user 65534/, /chown root/);
+    });
+  });
+
+  describe('secrets', () => {
+    it('are in order', async () => {
+      assertFinding(await bench.lookAt('secrets'), 'ok', /nobody else can read or exchange .*module\.key/);
+      assertFinding(await bench.lookAt('identity'), 'ok', /^device1\/azureiotsecurity at localhost, by moduleKey$/);
+    });
+
+    it('may not be readable for others', async () => {
+      chmodSync(bench.path('module.key'), 0o644);
+      assertFinding(await bench.lookAt('identity'), 'wrong', /open to every user .*EXPOSED/, /chmod 600/);
+    });
+
+    it('may not be missing', async () => {
+      rmSync(bench.path('module.key'));
+      assertFinding(await bench.lookAt('identity'), 'wrong', /does not exist .*SECRET_FILE_MISSING/, /Create .* 0600/);
+    });
+
+    it('may not be damaged, and are not shown then', async () => {
+      bench.write('module.key', `${bench.key}?`);
+      assertFinding(await bench.lookAt('identity'), 'wrong', /is not base64 .*SECRET_FILE_MALFORMED/, /Copy/);
+    });
+
+    it('may not lie where others can exchange them', async () => {
+      chmodSync(bench.folder, 0o777);
+      assertFinding(await bench.lookAt('secrets'), 'wrong', /others can exchange what lies in/, /chmod go-w/);
+    });
+
+    it('may lie in a folder like /tmp, where nobody takes away what is another’s', async () => {
+      chmodSync(bench.folder, 0o1777);
+      assertFinding(await bench.lookAt('secrets'), 'ok', /nobody else/);
+    });
+  });
+
+  describe('the trusted authority', () => {
+    const hub = { hostName: 'localhost', trustedCaFile: 'ca.pem' };
+
+    it('must be there', async () => {
+      bench.configure({ hub });
+      assertFinding(await bench.lookAt('secrets'), 'wrong', /ca\.pem can't be used.*CA_FILE_UNUSABLE/, /PEM form/);
+    });
+
+    it('must be a certificate', async () => {
+      bench.configure({ hub });
+      bench.write('ca.pem', 'nothing of the kind');
+      assertFinding(await bench.lookAt('secrets'), 'wrong', /holds no certificate/, /PEM form/);
+    });
+  });
+
+  describe('the state directory', () => {
+    it('may be missing', async () => assertFinding(await bench.lookAt('state directory'), 'ok', /state will be made$/));
+
+    it('may not hold files of another user, as after a run as root', async function () {
+      if (!isRoot) skip(this, 'an agent of another user takes root');
+      await runAsAnother();
+      mkdirSync(bench.path('state'), { mode: 0o700 });
+      chownSync(bench.path('state'), OTHER_USER, OTHER_USER);
+      bench.write('state/agent-id', 'of root');
+      assertFinding(
+        await bench.lookAt('state directory'),
+        'wrong',
+        /1 files in .* are not user 65534's, for instance .*agent-id \(user 0\)/,
+        /chown -R 65534 /,
+      );
+    });
+
+    it('is worth a note when others can read what is in it', async () => {
+      mkdirSync(bench.path('state'), { mode: 0o700 });
+      bench.write('state/queue', 'events', 0o644);
+      assertFinding(await bench.lookAt('state directory'), 'note', /others can get at 1 files/, /chmod -R go-rwx/);
+    });
+
+    it('may not be on a read-only disk', async function () {
+      if (!isRoot) skip(this, 'mounting takes root');
+      mount('ro');
+      assertFinding(await bench.lookAt('state directory'), 'wrong', /is not writable: EROFS/, /Mount .* for writing/);
+    });
+  });
+
+  describe('the disk', () => {
+    const promise = (bytes: number) => {
+      mkdirSync(bench.path('state'), { mode: 0o700, recursive: true });
+      const configuration = { maxLocalCacheSizeInBytes: { value: bytes } };
+      bench.write('state/last-good-configuration.json', JSON.stringify({ configuration }));
+    };
+
+    it('must have the room that the module twin promises', async () => {
+      promise(1e15);
+      const [, found] = await bench.look('state directory', 'disk');
+      assertFinding(found, 'wrong', /MB free at .*state, but the queues .* 1000000\d{3} MB more/, /maxLocalCacheSize/);
+    });
+
+    it('counts what the queues have taken already', async () => {
+      promise(1_000_000);
+      assertFinding(await bench.lookAt('disk'), 'ok', /MB free, up to 2\.6 MB needed/);
+    });
+
+    it('is no disk when it is memory', async function () {
+      if (!isRoot) skip(this, 'mounting takes root');
+      mount('size=64m');
+      assertFinding(await bench.lookAt('disk'), 'note', /is in memory \(tmpfs\).*lost/, /stateDirectory/);
+    });
+
+    it('may not have used up its inodes', async function () {
+      if (!isRoot) skip(this, 'mounting takes root');
+      mount('size=64m,nr_inodes=2');
+      bench.write('state/last', '');
+      assertFinding(await bench.lookAt('disk'), 'wrong', /inodes are used up/, /Delete files/);
+    });
+  });
+
+  function mount(options: string): void {
+    mkdirSync(bench.path('state'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `${options},mode=0700`, 'tmpfs', bench.path('state')]);
+    bench.after(() => execFileSync('umount', ['--lazy', bench.path('state')]));
+  }
+
+  describe('the control socket', () => {
+    it('can be made', async () => assertFinding(await bench.lookAt('control socket'), 'ok', /can be made at/));
+
+    it('is told of when it can’t', async function () {
+      if (!isRoot) skip(this, 'mounting takes root');
+      mount('ro');
+      bench.configure({ controlSocket: 'state/control.sock' });
+      assertFinding(await bench.lookAt('control socket'), 'note', /not writable \(EROFS\)/, /vakt status/);
+    });
+  });
+});

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { HubEmulator } from '../../../src/emulator/hub.ts';
+import { assertFinding, CheckBench } from './bench.ts';
+
+const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
+const MODULE = { deviceId: 'device1', moduleId: 'azureiotsecurity' };
+
+describe('vakt check: the hub', () => {
+  let bench: CheckBench;
+  let emulator: HubEmulator;
+  beforeEach(async () => {
+    bench = new CheckBench();
+    emulator = await HubEmulator.start({ modules: [{ ...MODULE, primaryKey: bench.key }] });
+    bench.after(() => emulator.stop());
+    bench.write('ca.pem', emulator.caPem);
+    const gatewayHostName = `localhost:${emulator.port}`;
+    bench.configure({ hub: { hostName: emulator.hostName, gatewayHostName, trustedCaFile: 'ca.pem' } });
+  });
+  afterEach(() => bench.close());
+
+  const look = () => bench.look('identity', 'secrets', 'name', 'TCP', 'TLS', 'hub');
+  const last = async () => (await look()).at(-1);
+
+  it('lets the module in, and gives it its twin', async () => {
+    const [accepted, twin] = (await look()).slice(-2);
+    assertFinding(accepted, 'ok', /^the identity is accepted$/);
+    assertFinding(twin, 'ok', /^readable, desired version 1, without ms_iotn.*: all defaults$/);
+    emulator.patchDesired('device1', 'azureiotsecurity', { [OBJECT]: { snapshotFrequency: { value: 'PT1H' } } });
+    assertFinding(await last(), 'ok', /^readable, desired version 2$/);
+  });
+
+  it('does not let it in with another key', async () => {
+    emulator.addModule({ ...MODULE, primaryKey: Buffer.alloc(32, 7).toString('base64') });
+    assertFinding(await last(), 'wrong', /does not let .* in \(CREDENTIAL_REFUSED\)/, /the key is the module's own/);
+  });
+
+  it('refuses the twin', async () => {
+    emulator.faults.inject({ kind: 'twinStatus', status: 404 });
+    assertFinding(await last(), 'wrong', /MODULE_UNKNOWN/, /az iot hub module-identity create/);
+  });
+
+  it('gives a twin that is not valid', async () => {
+    const configuration = { snapshotFrequency: { value: 'soon' }, maxMessageSizeInBytes: { value: 1 } };
+    emulator.patchDesired('device1', 'azureiotsecurity', { [OBJECT]: configuration });
+    assertFinding(
+      await last(),
+      'wrong',
+      /not obeyed: snapshotFrequency must .*; maxMessageSizeInBytes/,
+      /Correct the desired/,
+    );
+  });
+
+  it('is not asked with a secret that can’t be read', async () => {
+    bench.write('module.key', bench.key, 0o644);
+    await look();
+    assert.equal(emulator.connections.length, 0);
+  });
+
+  it('is not asked when an agent runs, which is asked instead', async () => {
+    await bench.run({
+      state: 'degraded',
+      hub: { state: 'refused', error: 'it is not let in', remedy: 'Give it its key.' },
+      configuration: { errors: {} },
+    });
+    assertFinding(
+      await last(),
+      'wrong',
+      /^the running agent is not connected: it is not let in$/,
+      /^Give it its key\.$/,
+    );
+    assert.equal(emulator.connections.length, 0);
+  });
+
+  it('tells what the running agent does not obey', async () => {
+    await bench.run({
+      state: 'degraded',
+      hub: { state: 'connected' },
+      configuration: { errors: { snapshotFrequency: 'must be a duration' } },
+    });
+    assertFinding(await last(), 'wrong', /not obeyed: snapshotFrequency must be a duration$/, /Correct/);
+  });
+
+  it('is told of when nobody may read what it is sent', async () => {
+    const found = await bench.lookAt('message routing');
+    assertFinding(found, 'note', /Microsoft announced the end of that consumer for 2025-08-01/, /"telemetry".*route/);
+    for (const [messageRouting, finding] of [
+      ['telemetry', /your own routes$/],
+      ['both', /and to Microsoft's consumer as well$/],
+    ] as const) {
+      bench.configure({ messageRouting });
+      assertFinding(await bench.lookAt('message routing'), 'ok', finding);
+    }
+  });
+});

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { systemClock } from '../../../src/base/clock.ts';
+import { milliseconds } from '../../../src/base/duration.ts';
+import { judgeAudit } from '../../../src/cli/check/audit.ts';
+import { judgeBudget } from '../../../src/cli/check/memory.ts';
+import { groupLimitOf } from '../../../src/cli/check/process.ts';
+import { judgeTasks } from '../../../src/cli/check/tasks.ts';
+import { skip } from '../../require.ts';
+import { assertFinding, CheckBench } from './bench.ts';
+
+describe('vakt check: limits', () => {
+  let bench: CheckBench;
+  beforeEach(() => {
+    bench = new CheckBench();
+    bench.configure();
+  });
+  afterEach(() => bench.close());
+
+  /** Has a process stand for the agent. */
+  const agentIs = async (program: string, ...args: string[]) => {
+    const child = spawn(program, args, { stdio: 'ignore' });
+    bench.after(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    await bench.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
+    // A tool that becomes another program takes a moment to.
+    while (readFileSync(`/proc/${child.pid}/comm`, 'utf8').trim() !== 'sleep') {
+      await systemClock.sleep(milliseconds(5));
+    }
+  };
+
+  describe('open files', () => {
+    it('are enough', async () => assertFinding(await bench.lookAt('open files'), 'ok', /allowed$/));
+
+    it('are too few for the agent that runs', async () => {
+      await agentIs('prlimit', '--nofile=64:64', 'sleep', '60');
+      assertFinding(await bench.lookAt('open files'), 'wrong', /^only 64 files may be open/, /LimitNOFILE=/);
+    });
+  });
+
+  describe('capabilities', () => {
+    it('are named when the agent that runs has not all of them', async function () {
+      if (process.getuid?.() !== 0) skip(this, 'taking capabilities away takes root');
+      await agentIs('setpriv', '--bounding-set=-sys_ptrace,-audit_control', 'sleep', '60');
+      const found = await bench.lookAt('capabilities');
+      assertFinding(
+        found,
+        'note',
+        /^the running agent has not all: without CAP_AUDIT_CONTROL \(program starts.*CAP_SYS_PTRACE/,
+        /unit/,
+      );
+      assert.doesNotMatch(found.finding, /CAP_NET_ADMIN/);
+    });
+  });
+
+  describe('control groups', () => {
+    const group = (name: string, file: string, value: string) => {
+      mkdirSync(bench.path(name), { recursive: true });
+      bench.write(`${name}/${file}`, `${value}\n`);
+    };
+
+    it('limit by the least of the group and those above, in version 2', () => {
+      bench.write('cgroup', '0::/system.slice/vakt.service\n');
+      group('groups/system.slice/vakt.service', 'memory.max', '67108864');
+      group('groups/system.slice', 'memory.max', 'max');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 67_108_864);
+      group('groups/system.slice', 'memory.max', '50000000');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 50_000_000);
+      assert.equal(groupLimitOf(bench.folder, 'pids', bench.path('groups')), undefined);
+    });
+
+    it('and in version 1, each by its own hierarchy', () => {
+      bench.write('cgroup', '4:memory:/docker/1\n3:cpu,cpuacct:/\n2:pids:/docker/1\n');
+      group('groups/memory/docker/1', 'memory.limit_in_bytes', '1000');
+      group('groups/memory', 'memory.limit_in_bytes', '9223372036854771712');
+      group('groups/pids/docker/1', 'pids.max', '5');
+      assert.equal(groupLimitOf(bench.folder, 'memory', bench.path('groups')), 1_000);
+      assert.equal(groupLimitOf(bench.folder, 'pids', bench.path('groups')), 5);
+    });
+  });
+
+  it('find a memory budget that the kernel would not allow', () => {
+    const budget = (group: number | undefined, machine = 2 ** 32) => judgeBudget(96, { group, machine });
+    assertFinding(
+      budget(64 * 2 ** 20),
+      'wrong',
+      /96 MB, but its control group may take 64 MB/,
+      /MemoryMax=.*memoryBudget/,
+    );
+    assertFinding(budget(undefined, 2 ** 26), 'wrong', /the machine has 64 MB/, /Lower/);
+    assertFinding(budget(128 * 2 ** 20), 'ok', /96 MB, of 128 MB$/);
+    assertFinding(budget(undefined), 'ok', /96 MB$/);
+  });
+
+  it('find too few tasks', () => {
+    assertFinding(judgeTasks(8), 'wrong', /may have 8 threads/, /TasksMax=/);
+    assertFinding(judgeTasks(64), 'ok', /^64 allowed$/);
+  });
+
+  describe('audit', () => {
+    const status = { enabled: 1, failure: 1, pid: 7, backlogLimit: 8192, backlogWaitTime: 0, lost: 3 };
+    const ours = [{ ours: true }, { ours: false }];
+
+    it('is in order', () => {
+      assertFinding(
+        judgeAudit(status, ours, 7)[0],
+        'ok',
+        /^on, the agent is its daemon, 2 rules \(1 of them the agent's\), backlog 8192, 3 records lost since boot$/,
+      );
+      assertFinding(judgeAudit(status, ours)[0], 'ok', /its daemon is process 7/);
+    });
+
+    it('is locked without the agent’s rules', () =>
+      assertFinding(judgeAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /reboot/));
+
+    it('is locked with them', () => assertFinding(judgeAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
+
+    it('panics', () =>
+      assertFinding(judgeAudit({ ...status, failure: 2 }, ours)[0], 'note', /panics/, /auditctl -f 1/));
+  });
+});
