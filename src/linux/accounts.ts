@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
+import { inRoot } from '../base/in-root.ts';
 import type { Account, Lookups, SourceStatus } from '../contract/sources.ts';
 import { accountsFrom, type Password, parsePasswd, parseShadow } from './account-entries.ts';
 import { readBounded, readBytes } from './bounded-file.ts';
-import { inRoot } from './in-root.ts';
 import { findTool, runTool } from './run-tool.ts';
 
 /** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */

@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { Turn } from '../base/turn.ts';
 import type { Writable } from '../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../contract/sources.ts';
 import type { NoteFile } from './note-file.ts';
@@ -12,7 +13,6 @@ import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './process-conn
 import { type Remains, remainsOf } from './process-connector/remains.ts';
 import { readWaitStatus } from './process-connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
-import { Turn } from './turn.ts';
 
 /** Reading in large batches costs least; the pace quickens long before the receive buffer fills. */
 const LONGEST_PAUSE = milliseconds(250);

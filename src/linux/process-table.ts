@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, seconds } from '../base/duration.ts';
+import { Turn } from '../base/turn.ts';
 import type { AuditEvent, ProcessSeen } from '../contract/sources.ts';
 import { ProcFolder } from './proc-folder.ts';
-import { Turn } from './turn.ts';
 
 const MOST_PROCESSES = 16_384;
 /** A longer command line isn't kept. In characters. */

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
 import { hostname, release as kernelRelease, machine } from 'node:os';
+import { hostMount, inRoot } from '../base/in-root.ts';
 import type { SystemFacts } from '../contract/sources.ts';
 import { readOptional } from './bounded-file.ts';
 import { firmwareFacts } from './firmware.ts';
 import { parseUevent } from './hardware/sysfs.ts';
-import { hostMount, inRoot } from './in-root.ts';
 import { readable } from './readable.ts';
 import { container, hypervisor } from './virtualization.ts';
 

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { AgentError } from '../../base/errors.ts';
+import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { HardwareDevice } from '../../contract/sources.ts';
 import { readBytes, readOptional } from '../bounded-file.ts';
-import { hostMount, inRoot } from '../in-root.ts';
 import { readable } from '../readable.ts';
 import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';

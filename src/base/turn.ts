@@ -1,5 +1,5 @@
-import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds } from '../base/duration.ts';
+import type { Clock } from './clock.ts';
+import { type Duration, milliseconds } from './duration.ts';
 
 /** How long the event loop may be held up at a time. */
 const LONGEST = milliseconds(5);

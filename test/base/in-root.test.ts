@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { hostMount, inRoot } from '../../src/linux/in-root.ts';
-import { makeTree, removeTree } from './hardware/tree.ts';
+import { hostMount, inRoot } from '../../src/base/in-root.ts';
+import { makeTree, removeTree } from '../linux/hardware/tree.ts';
 
 describe('inRoot', () => {
   let root: string;
