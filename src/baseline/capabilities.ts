@@ -1,0 +1,67 @@
+import { isPlausible } from '../base/clock.ts';
+import type { System } from './system.ts';
+
+const anyOf =
+  (...paths: string[]) =>
+  ({ files }: System) =>
+    paths.some((path) => files.exists(path));
+const program =
+  (...names: string[]) =>
+  (system: System) =>
+    names.some((name) => system.hasProgram(name));
+const either =
+  (...tests: ((system: System) => boolean)[]) =>
+  (system: System) =>
+    tests.some((test) => test(system));
+const systemd = anyOf('/usr/lib/systemd/systemd', '/lib/systemd/systemd');
+const systemdProgram = (name: string) => anyOf(`/usr/lib/systemd/${name}`, `/lib/systemd/${name}`);
+const usedByPam = (module: string) => (system: System) => system.pam().uses(module);
+
+/** What a system may have, and how that is seen. A rule that needs what isn't there is skipped: it would say nothing. */
+export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean>> = {
+  passwd: anyOf('/etc/passwd'),
+  shadow: anyOf('/etc/shadow'),
+  /** A clock that has been set: without one, every password was changed in the future. */
+  clock: ({ clock }) => isPlausible(clock.now()),
+  /** The kernel, and what it was started with, belong to the system that is judged. */
+  'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
+  'netns-host': (system) => system.runs && system.seesHostNetwork(),
+  ipv6: anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6'),
+  efi: anyOf('/sys/firmware/efi'),
+  init: either(systemd, anyOf('/etc/inittab', '/etc/init.d', '/etc/rc.d', '/etc/runlevels')),
+  systemd,
+  sysvinit: (system) => !systemd(system) && anyOf('/etc/inittab')(system),
+  'busybox-init': (system) => !systemd(system) && anyOf('/etc/inittab')(system),
+  pkgdb: (system) => system.packageManager() !== undefined,
+  /** Names of programs, where no package data base can be read. */
+  commands: ({ files }) => files.isFolder('/bin') || files.isFolder('/usr/bin'),
+  pam: ({ files }) => files.isFolder('/etc/pam.d'),
+  pwquality: usedByPam('pam_pwquality'),
+  faillock: usedByPam('pam_faillock'),
+  pwhistory: usedByPam('pam_pwhistory'),
+  sudo: either(program('sudo'), anyOf('/etc/sudoers')),
+  sshd: either(program('sshd'), anyOf('/etc/ssh/sshd_config')),
+  dropbear: either(program('dropbear'), anyOf('/etc/default/dropbear', '/etc/conf.d/dropbear')),
+  cron: program('cron', 'crond'),
+  at: program('atd', 'at'),
+  grub: anyOf('/boot/grub/grub.cfg', '/boot/grub2/grub.cfg', '/boot/grub/grub.conf'),
+  auditd: either(program('auditd'), anyOf('/etc/audit/auditd.conf')),
+  apparmor: either(program('apparmor_parser'), anyOf('/sys/kernel/security/apparmor')),
+  logrotate: program('logrotate'),
+  rsyslog: either(program('rsyslogd'), anyOf('/etc/rsyslog.conf')),
+  journald: systemdProgram('systemd-journald'),
+  'systemd-coredump': systemdProgram('systemd-coredump'),
+  resolved: systemdProgram('systemd-resolved'),
+  timesyncd: systemdProgram('systemd-timesyncd'),
+  chrony: program('chronyd'),
+  postfix: anyOf('/etc/postfix/main.cf'),
+  samba: program('smbd'),
+  apt: anyOf('/usr/bin/apt-get', '/etc/apt'),
+  opkg: either(program('opkg', 'opkg-cl'), anyOf('/etc/opkg.conf')),
+  mosquitto: either(program('mosquitto'), anyOf('/etc/mosquitto/mosquitto.conf')),
+  avahi: program('avahi-daemon'),
+  hostapd: program('hostapd'),
+  wpa_supplicant: program('wpa_supplicant'),
+  docker: program('dockerd', 'balenad', 'balena-engine-daemon'),
+  aide: program('aide'),
+};

@@ -1,0 +1,141 @@
+import type { Clock } from '../base/clock.ts';
+import { seconds } from '../base/duration.ts';
+import type { BaselineReport, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
+import type { FirewallRule } from '../contract/sources.ts';
+import { readCustomChecks } from './custom-checks.ts';
+import type { Check } from './rule.ts';
+import { defaultRules, type RuleSet } from './rule-set.ts';
+import { System, type View } from './system.ts';
+import { cannotJudge, skip, type Verdict } from './verdict.ts';
+
+/** What the engine needs of others. */
+export interface EngineParts {
+  /** `/`, a host's root in a container, or a tree that does not run. */
+  readonly hostRoot: string;
+  readonly clock: Clock;
+  /** Reads the packet filter, as src/linux/firewall does; absent: rules about it are skipped. */
+  readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
+  /** Overrides what is found out about where the agent runs. */
+  readonly inContainer?: boolean;
+  /** Instead of those that come with the agent. */
+  readonly rules?: RuleSet;
+}
+
+/** However slow the device is: what has not been judged by then is said to be so. Walks have a limit of their own. */
+const LONGEST_SCAN = seconds(60);
+
+/** Judges the rules. It only reads, starts nothing, and lets others go on every few milliseconds. */
+export class BaselineEngine {
+  readonly #parts: EngineParts;
+
+  constructor(parts: EngineParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws the signal's reason when it aborts; nothing else, whatever the system looks like */
+  async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
+    const { clock } = this.#parts;
+    const rules = this.#parts.rules ?? defaultRules();
+    const scannedAt = clock.now();
+    const began = clock.monotonic();
+    const system = new System({ ...this.#parts, signal });
+    const custom = readCustomChecks(options.customChecks, rules);
+    const checks = [...rules.checks, ...custom.checks];
+    const chosen = options.only === undefined ? checks : checks.filter(({ rule }) => options.only?.includes(rule.id));
+    const verdicts: Verdict[] = [];
+    const outcomes: CheckOutcome[] = [];
+    for (const check of chosen) {
+      signal.throwIfAborted();
+      const late = clock.monotonic() - began - system.walkedFor() > LONGEST_SCAN;
+      const verdict = whyNot(check, options, system) ?? (late ? tooLate : await judge(check, system, signal));
+      verdicts.push(verdict);
+      outcomes.push(outcomeOf(check, verdict));
+      await system.pace();
+    }
+    signal.throwIfAborted();
+    return {
+      ruleSet: { version: rules.version, sha256: rules.sha256 },
+      scannedAt,
+      durationMs: Math.round(clock.monotonic() - began),
+      outcomes,
+      unknown: unknownNames(options, rules, checks),
+      ...(custom.refused === undefined ? {} : { customChecksRefused: custom.refused }),
+      limits: limitsOf(system.view, verdicts),
+    };
+  }
+}
+
+const tooLate = cannotJudge(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
+
+/** Why a rule is not judged at all; `undefined`: it is. */
+function whyNot({ rule }: Check, options: ScanOptions, system: System): Verdict | undefined {
+  const { id, category, level, appliesTo, primitive } = rule;
+  if (options.checksDisabled.includes(id)) return skip('excepted by the operator: the rule');
+  if (options.groupsDisabled.includes(category)) return skip(`excepted by the operator: the category ${category}`);
+  const asked = options.only !== undefined;
+  if (!asked && level > options.level) return skip('level 2, which is not asked for');
+  if (!asked && primitive === 'fswalk' && !options.walk) return skip('walks the file systems, which is not asked for');
+  const role = appliesTo.notRole?.find((name) => options.roles.includes(name));
+  if (role !== undefined) return skip(`the device is declared to be: ${role}`);
+  if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
+  const lacking = appliesTo.needs?.find((need) => !need.split('|').some((name) => system.has(name)));
+  return lacking === undefined ? undefined : skip(`there is no ${lacking.replaceAll('|', ' or ')}`);
+}
+
+async function judge(check: Check, system: System, signal: AbortSignal): Promise<Verdict> {
+  try {
+    return await check.judge(system);
+  } catch (error) {
+    signal.throwIfAborted();
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'a defect of the agent';
+    return cannotJudge(`met ${code}`); // no more of the message: it may quote what was read
+  }
+}
+
+function outcomeOf({ rule, expected, remedy }: Check, verdict: Verdict): CheckOutcome {
+  const { id, cce, category, severity, title } = rule;
+  const { result, actual, where, reason } = verdict;
+  return {
+    rule: id,
+    ...(cce === undefined ? {} : { cce }),
+    category,
+    severity,
+    title,
+    result,
+    ...(actual === undefined ? {} : { actual }),
+    expected,
+    ...(where === undefined ? {} : { where }),
+    ...(reason === undefined ? {} : { reason }),
+    remediation: remedy,
+  };
+}
+
+function unknownNames(options: ScanOptions, rules: RuleSet, checks: readonly Check[]): string[] {
+  const ids = new Set(checks.map(({ rule }) => rule.id));
+  const categories = new Set(checks.map(({ rule }) => rule.category));
+  return [
+    ...options.groupsDisabled.filter((name) => !categories.has(name)),
+    ...[...options.checksDisabled, ...(options.only ?? [])].filter((id) => !ids.has(id)),
+    ...options.roles.filter((name) => !Object.hasOwn(rules.roles, name)),
+  ];
+}
+
+const OF_VIEW: Readonly<Record<View, string | undefined>> = {
+  host: undefined,
+  'mounted-host': undefined,
+  container:
+    'Runs in a container: what only the host shows was skipped. Mount the host’s root read-only with its /proc, and set hostRoot, to judge the host.',
+  tree: 'The root is a tree that does not run: what only a running kernel shows was skipped, or judged by what its files set.',
+};
+
+function limitsOf(view: View, verdicts: readonly Verdict[]): string[] {
+  const denied = verdicts.filter((verdict) => verdict.denied).length;
+  const late = verdicts.filter((verdict) => verdict === tooLate).length;
+  return [
+    ...(OF_VIEW[view] === undefined ? [] : [OF_VIEW[view]]),
+    ...(denied === 0
+      ? []
+      : [`${denied} rules could not be judged for lack of permission. Run as root, or grant CAP_DAC_READ_SEARCH.`]),
+    ...(late === 0 ? [] : [`${late} rules were not judged: ${tooLate.reason}.`]),
+  ];
+}

@@ -1,0 +1,138 @@
+import type { Look } from '../host-files.ts';
+import type { System } from '../system.ts';
+
+/** A line of /etc/passwd, see passwd(5). */
+export interface User {
+  readonly line: number;
+  readonly name: string;
+  /** Whether the password is in /etc/shadow: `x`. */
+  readonly shadowed: boolean;
+  readonly emptyPassword: boolean;
+  readonly uid: number;
+  readonly gid: number;
+  readonly home: string;
+  readonly shell: string;
+}
+
+/** A line of /etc/group, see group(5). */
+export interface Group {
+  readonly line: number;
+  readonly name: string;
+  readonly gid: number;
+  readonly members: string;
+}
+
+/** A line of /etc/shadow, see shadow(5), without its password: only what kind it is. Days are counted from 1970. */
+export interface Shadow {
+  readonly line: number;
+  readonly name: string;
+  readonly password: 'empty' | 'locked' | 'hash';
+  /** How the hash is called, `$6$`; `DES` for the old kind. */
+  readonly method: string;
+  readonly changed: number | undefined;
+  readonly minDays: number | undefined;
+  readonly maxDays: number | undefined;
+  readonly inactiveDays: number | undefined;
+}
+
+/** What the judged system knows of its accounts. */
+export interface Accounts {
+  readonly users: Look<readonly User[]>;
+  readonly groups: Look<readonly Group[]>;
+  readonly shadows: Look<readonly Shadow[]>;
+}
+
+/** 100,000 accounts have about 6 MB. */
+const MOST_BYTES = 16 * 1024 * 1024;
+
+export async function readAccounts(system: System): Promise<Accounts> {
+  return {
+    users: await readLines(system, '/etc/passwd', 7, toUser),
+    groups: await readLines(system, '/etc/group', 4, toGroup),
+    shadows: await readLines(system, '/etc/shadow', 8, toShadow),
+  };
+}
+
+/** Lines with at least so many fields; others are left out, as the C library does. */
+async function readLines<T>(
+  system: System,
+  path: string,
+  fields: number,
+  parse: (line: number, fields: string[]) => T,
+): Promise<Look<readonly T[]>> {
+  const look = system.files.text(path, MOST_BYTES);
+  if (!('found' in look)) return look;
+  const entries: T[] = [];
+  const content = look.found;
+  for (let begin = 0, number = 1; begin < content.length; number += 1) {
+    const newline = content.indexOf('\n', begin);
+    const end = newline === -1 ? content.length : newline;
+    const parts = content.slice(begin, end).split(':', 9);
+    if (parts.length >= fields && parts[0] !== '' && !parts[0]?.startsWith('#')) entries.push(parse(number, parts));
+    begin = end + 1;
+    if (number % 500 === 0) await system.pace();
+  }
+  return { found: entries };
+}
+
+const id = (text: string | undefined) => (text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN);
+const days = (text: string | undefined) => (text !== undefined && /^-?\d{1,7}$/.test(text) ? Number(text) : undefined);
+
+const toUser = (line: number, [name = '', password, uid, gid, , home = '', shell = '']: string[]): User => ({
+  line,
+  name,
+  shadowed: password === 'x' || password === '*' || password === '!' || password === '!!',
+  emptyPassword: password === '',
+  uid: id(uid),
+  gid: id(gid),
+  home,
+  shell,
+});
+
+const toGroup = (line: number, [name = '', , gid, members = '']: string[]): Group => ({
+  line,
+  name,
+  gid: id(gid),
+  members,
+});
+
+const toShadow = (line: number, [name = '', hash = '', changed, min, max, , inactive]: string[]): Shadow => ({
+  line,
+  name,
+  password: hash === '' ? 'empty' : /^[!*]/.test(hash) || hash === 'x' ? 'locked' : 'hash',
+  method: /^\$[A-Za-z0-9-]{1,16}\$/.exec(hash)?.[0] ?? (hash.startsWith('_') ? 'BSDi' : 'DES'),
+  changed: days(changed),
+  minDays: days(min),
+  maxDays: days(max),
+  inactiveDays: days(inactive),
+});
+
+/** What the judged system calls its users and groups; the number itself where there is no name. */
+export class Names {
+  readonly #users = new Map<number, string>();
+  readonly #groups = new Map<number, string>();
+
+  constructor({ users, groups }: Accounts) {
+    // The first one is the one that the C library finds.
+    if ('found' in users)
+      for (const { uid, name } of users.found) if (!this.#users.has(uid)) this.#users.set(uid, name);
+    if ('found' in groups)
+      for (const { gid, name } of groups.found) if (!this.#groups.has(gid)) this.#groups.set(gid, name);
+  }
+
+  user(uid: number): string {
+    return this.#users.get(uid) ?? (uid === 0 ? 'root' : String(uid));
+  }
+
+  group(gid: number): string {
+    return this.#groups.get(gid) ?? (gid === 0 ? 'root' : String(gid));
+  }
+
+  hasUser(uid: number): boolean {
+    return this.#users.has(uid);
+  }
+
+  hasGroup(gid: number): boolean {
+    return this.#groups.has(gid);
+  }
+}

@@ -1,0 +1,112 @@
+import { posix } from 'node:path';
+import type { Unreadable } from '../host-files.ts';
+import type { System } from '../system.ts';
+
+/** One module in a stack, see pam.conf(5). */
+export interface PamLine {
+  /** `auth`, `account`, `password` or `session`. */
+  readonly type: string;
+  /** `required`, `[success=1 default=ignore]`, … */
+  readonly control: string;
+  /** Without folder and `.so`: `pam_unix`. */
+  readonly module: string;
+  readonly args: readonly string[];
+  readonly where: string;
+}
+
+/** A stack with what it includes, in the order in which it is run. */
+export interface PamStack {
+  readonly lines: readonly PamLine[];
+  /** A part that could not be read. */
+  readonly unreadable?: Unreadable;
+}
+
+const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
+const MOST_LINES = 1_000;
+const DEEPEST = 8;
+
+/** What /etc/pam.d says. Each stack is read once. */
+export class Pam {
+  readonly #system: System;
+  readonly #stacks = new Map<string, PamStack | undefined>();
+  #modules: ReadonlySet<string> | undefined;
+
+  constructor(system: System) {
+    this.#system = system;
+  }
+
+  /** @returns `undefined` when there is no such stack */
+  stack(name: string): PamStack | undefined {
+    if (!this.#stacks.has(name)) this.#stacks.set(name, this.#read(name));
+    return this.#stacks.get(name);
+  }
+
+  /** Whether any stack has the module. */
+  uses(module: string): boolean {
+    this.#modules ??= this.#allModules();
+    return this.#modules.has(module);
+  }
+
+  #allModules(): ReadonlySet<string> {
+    const names = this.#system.files.names(FOLDERS[0] ?? '');
+    const stacks = 'found' in names ? names.found.map((name) => this.stack(name)) : [];
+    return new Set(stacks.flatMap((stack) => stack?.lines.map(({ module }) => module) ?? []));
+  }
+
+  #read(name: string): PamStack | undefined {
+    const lines: PamLine[] = [];
+    const problems: Unreadable[] = [];
+    const isThere = this.#collect(name, undefined, lines, problems, 0);
+    if (!isThere) return undefined;
+    const [problem] = problems;
+    return problem === undefined ? { lines } : { lines, unreadable: problem };
+  }
+
+  /** @param only lines of this type, as `auth include common-auth` asks for them */
+  #collect(name: string, only: string | undefined, lines: PamLine[], problems: Unreadable[], depth: number): boolean {
+    if (depth > DEEPEST) return true;
+    const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));
+    for (const path of paths) {
+      const look = this.#system.files.text(path);
+      if ('missing' in look) continue;
+      if ('unreadable' in look) {
+        problems.push(look);
+        return true;
+      }
+      for (const { text, line } of logicalLines(look.found)) {
+        if (lines.length >= MOST_LINES) return true;
+        const included = /^@include\s+(\S+)/.exec(text)?.[1];
+        if (included !== undefined) {
+          this.#collect(included, only, lines, problems, depth + 1);
+          continue;
+        }
+        const match = /^-?(auth|account|password|session)\s+(\[[^\]]*\]|\S+)\s+(\S+)\s*(.*)$/i.exec(text);
+        const [, type = '', control = '', target = '', rest = ''] = match ?? [];
+        if (match === null || (only !== undefined && type.toLowerCase() !== only)) continue;
+        if (control === 'include' || control === 'substack') {
+          this.#collect(target, type.toLowerCase(), lines, problems, depth + 1);
+          continue;
+        }
+        const module = posix.basename(target).replace(/\.so$/, '');
+        const args = rest.split(/\s+/).filter((arg) => arg !== '');
+        lines.push({ type: type.toLowerCase(), control, module, args, where: `${path}:${line}` });
+      }
+      return true;
+    }
+    return false;
+  }
+}
+
+/** Without comments; a line that ends in a backslash goes on. */
+function* logicalLines(content: string): Generator<{ text: string; line: number }> {
+  let before = '';
+  for (const [index, raw] of content.split('\n').entries()) {
+    const text = before + raw.slice(0, 4_096).replace(/#.*$/, '').trim();
+    if (text.endsWith('\\') && text.length < 8_192) {
+      before = `${text.slice(0, -1)} `;
+      continue;
+    }
+    before = '';
+    if (text !== '') yield { text, line: index + 1 };
+  }
+}

@@ -1,0 +1,37 @@
+import { posix } from 'node:path';
+import type { System } from '../system.ts';
+
+/** What a file sets a kernel parameter to at boot. */
+export interface Persisted {
+  readonly value: string;
+  /** File and line. */
+  readonly where: string;
+}
+
+/** By precedence; a file's name counts once, in the first of them that has it, see sysctl.d(5). */
+const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
+/** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
+const LAST = '/etc/sysctl.conf';
+
+/** What the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
+export function readPersisted(system: System): ReadonlyMap<string, Persisted> {
+  const byName = new Map<string, string>();
+  for (const folder of FOLDERS) {
+    const names = system.files.names(folder);
+    if (!('found' in names)) continue;
+    for (const name of names.found)
+      if (name.endsWith('.conf') && !byName.has(name)) byName.set(name, posix.join(folder, name));
+  }
+  const files = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+  const settings = new Map<string, Persisted>();
+  for (const path of [...files, LAST]) {
+    const look = system.files.text(path);
+    if (!('found' in look)) continue;
+    for (const [index, line] of look.found.split('\n').entries()) {
+      const match = /^\s*-?([A-Za-z0-9][\w./-]*)\s*=\s*(.*?)\s*$/.exec(line.slice(0, 1_024));
+      if (match?.[1] === undefined || match[2] === undefined) continue;
+      settings.set(match[1].replaceAll('/', '.'), { value: match[2], where: `${path}:${index + 1}` });
+    }
+  }
+  return settings;
+}

@@ -1,0 +1,147 @@
+import type { Stats } from 'node:fs';
+import * as v from 'valibot';
+import { bits, ifMissing, mode, octal, paths, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, listed, missing, pass, type Verdict } from '../verdict.ts';
+
+const TYPES = ['file', 'dir', 'socket', 'any'] as const;
+
+const params = v.variant('must', [
+  v.strictObject({
+    must: v.literal('exist'),
+    /** One of them is enough. */
+    paths,
+  }),
+  v.strictObject({
+    must: v.literal('not-exist'),
+    paths,
+    emptyOk: v.optional(v.boolean(), false),
+  }),
+  v.strictObject({
+    must: v.literal('be'),
+    /** All that are there. */
+    paths,
+    type: v.optional(v.picklist(TYPES), 'any'),
+    owner: v.optional(texts),
+    group: v.optional(texts),
+    modeMax: v.optional(mode),
+    /** Instead of `modeMax` where the file belongs to such a group. */
+    modeMaxForGroup: v.optional(v.record(text, mode)),
+    modeForbid: v.optional(mode),
+    modeRequire: v.optional(mode),
+    ifMissing,
+  }),
+]);
+type Params = v.InferOutput<typeof params>;
+type Wanted = Extract<Params, { must: 'be' }>;
+
+/** Owner, permissions and type of named files, and whether they are there at all. Contents are not read. */
+export const file = primitive({
+  name: 'file',
+  summary: 'Owner, group, permission bits and type of named files, or whether they are there.',
+  params,
+
+  expected(of) {
+    const where = of.paths.join(', ');
+    if (of.must === 'exist') return `${where} ${of.paths.length > 1 ? '(one of them) ' : ''}is there`;
+    if (of.must === 'not-exist') return `${where} not there${of.emptyOk ? ', or empty' : ''}`;
+    const facts = [
+      of.type === 'any' ? undefined : of.type,
+      of.modeMax && `at most ${of.modeMax}`,
+      of.modeForbid && `no bit of ${of.modeForbid}`,
+      of.modeRequire && `all bits of ${of.modeRequire}`,
+      of.owner && `owner ${of.owner.join(' or ')}`,
+      of.group && `group ${of.group.join(' or ')}`,
+    ];
+    return facts.filter((fact) => fact !== undefined).join(', ');
+  },
+
+  remedy(of) {
+    const where = of.paths.join(' ');
+    if (of.must === 'exist') return `Create ${of.paths[0]}.`;
+    if (of.must === 'not-exist') return `Remove ${where}.`;
+    const steps = [
+      of.owner && `chown ${of.owner[0]}`,
+      of.group && `chgrp ${of.group[0]}`,
+      of.modeMax && `chmod ${of.modeMax}`,
+      of.modeForbid && `take away the bits ${of.modeForbid}`,
+      of.modeRequire && `set the bits ${of.modeRequire}`,
+    ];
+    return `For ${where}: ${steps.filter((step) => step !== undefined).join(', ')}, or less.`;
+  },
+
+  async judge(of, system) {
+    const all: string[] = [];
+    let unseen: Verdict | undefined;
+    for (const pattern of of.paths) {
+      const { paths: found, unreadable } = system.files.expand(pattern);
+      all.push(...found);
+      if (unreadable !== undefined) unseen ??= cannotRead(unreadable, pattern);
+    }
+    if (of.must === 'be')
+      return (await judgeAll(of, all, system)) ?? unseen ?? missing(of.ifMissing, of.paths.join(', '));
+    for (const path of all) {
+      const look = system.files.stat(path);
+      if ('unreadable' in look) unseen ??= cannotRead(look, path);
+      if (!('found' in look)) continue;
+      if (of.must === 'exist') return pass('there', path);
+      if (!(of.emptyOk && look.found.isFile() && look.found.size === 0)) return fail('there', path);
+    }
+    if (unseen !== undefined) return unseen;
+    return of.must === 'exist' ? fail('not there', of.paths.join(', ')) : pass('not there');
+  },
+});
+
+/** @returns `undefined` when none of them is there */
+async function judgeAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
+  const wrong: Verdict[] = [];
+  let right: Verdict | undefined;
+  let unseen: Verdict | undefined;
+  for (const path of all) {
+    const verdict = await judgeOne(of, path, system);
+    if (verdict?.result === 'fail') wrong.push(verdict);
+    else if (verdict?.result === 'err') unseen ??= verdict;
+    else right ??= verdict;
+    await system.pace();
+  }
+  const [first] = wrong;
+  if (first !== undefined && wrong.length > 1) {
+    return fail(`${first.actual} (and ${wrong.length - 1} more)`, listed(wrong.flatMap(({ where }) => where ?? [])));
+  }
+  return first ?? unseen ?? right;
+}
+
+/** @returns `undefined` when it isn't there, or is a link to /dev/null, which is to be nothing */
+async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
+  const link = system.files.lstat(path);
+  const look = system.files.stat(path);
+  if ('unreadable' in look) return cannotRead(look, path);
+  if (!('found' in look) || !('found' in link)) return undefined;
+  const found = look.found;
+  if (link.found.isSymbolicLink()) {
+    // Whose link it is decides what it leads to.
+    if (link.found.uid !== 0) return fail(`a link that belongs to user ${link.found.uid}`, path);
+    if (found.isCharacterDevice() && of.type !== 'any') return undefined;
+  }
+  const names = await system.names();
+  const owner = names.user(found.uid);
+  const group = names.group(found.gid);
+  const actual = `${typeOf(found)} ${octal(found.mode)} ${owner}:${group}`;
+  const most = of.modeMaxForGroup?.[group] ?? of.modeMax;
+  const holds =
+    (of.type === 'any' || of.type === typeOf(found)) &&
+    (of.owner?.includes(owner) ?? true) &&
+    (of.group?.includes(group) ?? true) &&
+    (most === undefined || (found.mode & 0o7777 & ~bits(most)) === 0) &&
+    (of.modeForbid === undefined || (found.mode & bits(of.modeForbid)) === 0) &&
+    (of.modeRequire === undefined || (found.mode & bits(of.modeRequire)) === bits(of.modeRequire));
+  return holds ? pass(actual, path) : fail(actual, path);
+}
+
+function typeOf(stats: Stats): string {
+  if (stats.isFile()) return 'file';
+  if (stats.isDirectory()) return 'dir';
+  if (stats.isSocket()) return 'socket';
+  return stats.isFIFO() ? 'fifo' : 'device';
+}

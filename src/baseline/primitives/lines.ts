@@ -1,0 +1,62 @@
+import * as v from 'valibot';
+import { ifMissing, paths, pattern } from '../fields.ts';
+import { compilePattern } from '../pattern.ts';
+import { primitive } from '../primitive.ts';
+import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
+
+const WANTS = ['some', 'none', 'someInEach'] as const;
+
+/** Lines of named files that match a pattern. Says where, never what: some of these files hold secrets. */
+export const lines = primitive({
+  name: 'lines',
+  summary: 'Whether lines of named files match a pattern.',
+  params: v.strictObject({
+    files: paths,
+    pattern,
+    want: v.picklist(WANTS),
+    /** When there is none of the files. */
+    ifMissing,
+  }),
+
+  expected({ files, want, pattern }) {
+    const which = { some: 'a line', none: 'no line', someInEach: 'a line of each file' }[want];
+    return `${which} of ${files.join(', ')} matches ${pattern}`;
+  },
+
+  remedy: ({ files, want }) =>
+    want === 'none'
+      ? `Remove such lines from ${files.join(', ')}.`
+      : `Add such a line to ${want === 'someInEach' ? 'each of ' : ''}${files.join(', ')}.`,
+
+  async judge(of, system) {
+    const wanted = compilePattern(of.pattern);
+    if ('problem' in wanted) return cannotJudge(wanted.problem);
+    let unseen: Verdict | undefined;
+    let without: string | undefined;
+    let firstHit: string | undefined;
+    let read = 0;
+    for (const glob of of.files) {
+      const { paths, unreadable } = system.files.expand(glob);
+      if (unreadable !== undefined) unseen ??= cannotRead(unreadable, glob);
+      for (const path of paths) {
+        const look = system.files.isFolder(path) ? undefined : system.files.text(path);
+        await system.pace();
+        if (look === undefined || 'missing' in look) continue;
+        if ('unreadable' in look) {
+          unseen ??= cannotRead(look, path);
+          continue;
+        }
+        read += 1;
+        const at = look.found.split('\n').findIndex((line) => wanted.matches(line));
+        if (at === -1) without ??= path;
+        else firstHit ??= `${path}:${at + 1}`;
+        if (firstHit !== undefined && of.want === 'some') return pass('there', firstHit);
+        if (firstHit !== undefined && of.want === 'none') return fail('there', firstHit);
+      }
+    }
+    if (of.want === 'someInEach' && without !== undefined) return fail('not there', without);
+    if (unseen !== undefined) return unseen;
+    if (read === 0) return missing(of.ifMissing, of.files.join(', '));
+    return of.want === 'some' ? fail('not there', of.files.join(', ')) : pass();
+  },
+});

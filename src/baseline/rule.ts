@@ -1,0 +1,92 @@
+import * as v from 'valibot';
+import { SEVERITIES } from '../contract/baseline.ts';
+import { CAPABILITIES } from './capabilities.ts';
+import { listOf, text } from './fields.ts';
+import type { Primitive } from './primitive.ts';
+import { primitives } from './primitives/index.ts';
+import type { System } from './system.ts';
+import type { Verdict } from './verdict.ts';
+
+const CAPABILITY_NAMES = Object.keys(CAPABILITIES);
+
+/** A capability, or several of which one is enough: `sysvinit|busybox-init`. */
+const need = v.pipe(
+  v.string(),
+  v.check(
+    (names) => names.split('|').every((name) => CAPABILITY_NAMES.includes(name)),
+    ({ input }) => `names no capability: ${String(input).slice(0, 60)}`,
+  ),
+);
+
+const name = v.pipe(v.string(), v.maxLength(40), v.regex(/^[a-z][a-z0-9-]*$/, 'is no name in lower case'));
+
+const appliesTo = v.strictObject({
+  /** What the system must have; else the rule is skipped. */
+  needs: v.optional(listOf(need)),
+  /** Roles for which the rule does not hold. */
+  notRole: v.optional(listOf(name)),
+  /** Whether it can be judged from within a container that sees nothing of its host. */
+  container: v.boolean(),
+});
+
+/** Where else the same fact is asked for; for people who compare. No text of a benchmark is in here. */
+const source = v.strictObject({
+  /** The archived agents' rule file. */
+  oms: v.optional(text),
+  /** azure-osconfig. */
+  asb: v.optional(text),
+  /** ComplianceAsCode. */
+  ssg: v.optional(listOf(text)),
+  /** A section of the CIS benchmark for Debian 13: its number only. */
+  cisDeb13: v.optional(text),
+  other: v.optional(text),
+});
+
+/** What all rules have, whatever they are about. */
+const common = {
+  id: v.pipe(
+    v.string(),
+    v.maxLength(80),
+    v.regex(/^[a-z][a-z0-9]*(?:[._-][A-Za-z0-9_-]+)+$/, 'is no dotted name such as sysctl.net.ipv4.ip_forward'),
+  ),
+  /** An id of NIST's Common Configuration Enumeration; several rules may share one. */
+  cce: v.optional(v.pipe(v.string(), v.regex(/^CCE-\d{1,7}-\d$/, 'is no CCE id'))),
+  category: name,
+  severity: v.picklist(SEVERITIES),
+  level: v.picklist([1, 2]),
+  title: text,
+  appliesTo,
+  source: v.optional(source),
+};
+
+const ruleOf = <const N extends string, S extends v.GenericSchema>({ name, params }: { name: N; params: S }) =>
+  v.strictObject({ ...common, primitive: v.literal(name), params });
+
+/** One rule as it stands in a file: data only. */
+export const ruleSchema = v.variant('primitive', [
+  ...primitives.map((each) => ruleOf(each as { name: string; params: v.GenericSchema })),
+] as [ReturnType<typeof ruleOf>, ...ReturnType<typeof ruleOf>[]]);
+export type Rule = v.InferOutput<typeof ruleSchema>;
+
+/** A rule that can be judged. */
+export interface Check {
+  readonly rule: Rule;
+  /** What its primitive looks at. */
+  readonly looksAt: string;
+  readonly expected: string;
+  readonly remedy: string;
+  judge(system: System): Verdict | Promise<Verdict>;
+}
+
+/** Brings a rule's parameters and its primitive together. */
+export function checkOf(rule: Rule): Check {
+  const primitive = primitives.find(({ name }) => name === rule.primitive) as Primitive<unknown> | undefined;
+  if (primitive === undefined) throw new TypeError(`${rule.id} has no primitive`); // its schema doesn't let that happen
+  return {
+    rule,
+    looksAt: primitive.summary,
+    expected: primitive.expected(rule.params),
+    remedy: primitive.remedy(rule.params),
+    judge: (system) => primitive.judge(rule.params, system),
+  };
+}

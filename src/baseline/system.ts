@@ -1,0 +1,135 @@
+import { readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { Turn } from '../base/turn.ts';
+import type { FirewallRule } from '../contract/sources.ts';
+import { CAPABILITIES } from './capabilities.ts';
+import { type Accounts, Names, readAccounts } from './facts/accounts.ts';
+import { findPackageManager, readPackages } from './facts/packages.ts';
+import { Pam } from './facts/pam.ts';
+import { readPersisted } from './facts/sysctl-files.ts';
+import { HostFiles } from './host-files.ts';
+import { hasProgram } from './programs.ts';
+
+/** What a scan can see of the system that it judges. */
+export type View =
+  /** The system that the agent runs in. */
+  | 'host'
+  /** A container's own files, and little of what is around it. */
+  | 'container'
+  /** The host's root from within a container, with its /proc. */
+  | 'mounted-host'
+  /** Files of a system that does not run, for example an image that is being built. */
+  | 'tree';
+
+/** What a system is looked at with. */
+export interface SystemParts {
+  readonly hostRoot: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
+  readonly inContainer?: boolean;
+}
+
+/** What the primitives look at: files, and the facts that are made of them once for each scan. */
+export class System {
+  readonly clock: Clock;
+  readonly files: HostFiles;
+  readonly view: View;
+  readonly signal: AbortSignal;
+  readonly firewall: SystemParts['firewall'];
+  readonly #turn: Turn;
+  readonly #has = new Map<string, boolean>();
+
+  constructor({ hostRoot, clock, inContainer, firewall, signal }: SystemParts) {
+    this.clock = clock;
+    this.signal = signal;
+    this.firewall = firewall;
+    this.files = new HostFiles(hostRoot);
+    this.#turn = new Turn(clock);
+    this.view = viewOf(this.files, inContainer);
+  }
+
+  /** A system that runs, whose kernel can be asked. */
+  get runs(): boolean {
+    return this.view !== 'tree';
+  }
+
+  accounts = once((): Promise<Accounts> => readAccounts(this));
+  packageManager = once(() => findPackageManager(this));
+  packages = once(() => readPackages(this));
+  pam = once(() => new Pam(this));
+  persistedSysctls = once(() => readPersisted(this));
+  seesHostNetwork = once(() => seesHostNetwork(this));
+  names = once(async () => new Names(await this.accounts()));
+
+  /** How long the walk over the file systems took. */
+  walkedFor = (): number => 0;
+
+  hasProgram = (name: string): boolean => hasProgram(this.files, name);
+
+  /** Whether it has what a rule needs; see capabilities.ts. */
+  has(capability: string): boolean {
+    let has = this.#has.get(capability);
+    if (has === undefined) {
+      has = CAPABILITIES[capability]?.(this) ?? false;
+      this.#has.set(capability, has);
+    }
+    return has;
+  }
+
+  /**
+   * Lets others go on when this turn has lasted long enough. Whatever takes long asks for it every millisecond or so.
+   *
+   * @throws the signal's reason when the scan was aborted meanwhile
+   */
+  async pace(): Promise<void> {
+    if (!this.#turn.isOver()) return;
+    await this.#turn.next();
+    this.signal.throwIfAborted();
+  }
+}
+
+/** Made when it is first asked for, and then kept. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
+  if (files.root !== '/') return files.exists('/proc/1') ? 'mounted-host' : 'tree';
+  return (inContainer ?? looksLikeContainer(files)) ? 'container' : 'host';
+}
+
+/**
+ * Whether /proc/sys/net and /proc/net, which always are those of whoever reads them, say something of the host. From a
+ * container that takes the same network namespace as PID 1 of the host's /proc.
+ */
+function seesHostNetwork({ view, files }: System): boolean {
+  if (view !== 'mounted-host') return view === 'host';
+  const ours = namespaceOf('/', 'self');
+  return ours !== undefined && ours === namespaceOf(files.root, '1');
+}
+
+function namespaceOf(root: string, process: string): string | undefined {
+  try {
+    return readlinkSync(join(root, 'proc', process, 'ns/net'));
+  } catch {
+    return undefined; // another's, and we may not trace it
+  }
+}
+
+/**
+ * The marks that engines leave: podman's and docker's files, systemd's, the variable `container` in the environment of
+ * PID 1 (https://systemd.io/CONTAINER_INTERFACE/), and cgroup paths of a time before cgroup namespaces.
+ */
+function looksLikeContainer(files: HostFiles): boolean {
+  if (['/run/.containerenv', '/.dockerenv', '/run/systemd/container'].some((path) => files.exists(path))) return true;
+  const environment = files.text('/proc/1/environ');
+  if ('found' in environment && /(?:^|\0)container=/.test(environment.found)) return true;
+  const groups = files.text('/proc/1/cgroup');
+  return 'found' in groups && /\/(?:docker|kubepods|lxc|libpod)/.test(groups.found);
+}

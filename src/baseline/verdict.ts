@@ -1,0 +1,58 @@
+import type { CheckResult } from '../contract/baseline.ts';
+import type { Unreadable } from './host-files.ts';
+
+/** What a primitive says of one rule. Texts are short, and never a line out of a file that may hold secrets. */
+export interface Verdict {
+  readonly result: CheckResult;
+  readonly actual?: string;
+  readonly where?: string;
+  /** Why it can't be judged, or does not apply. */
+  readonly reason?: string;
+  /** It is the agent that may not look; the scan says so once for all such rules. */
+  readonly denied?: boolean;
+}
+
+const found = (result: 'pass' | 'fail', actual: string | undefined, where: string | undefined): Verdict => ({
+  result,
+  ...(actual === undefined ? {} : { actual: shortened(actual) }),
+  ...(where === undefined ? {} : { where: shortened(where) }),
+});
+
+export const pass = (actual?: string, where?: string): Verdict => found('pass', actual, where);
+export const fail = (actual?: string, where?: string): Verdict => found('fail', actual, where);
+export const passIf = (holds: boolean, actual?: string, where?: string): Verdict =>
+  found(holds ? 'pass' : 'fail', actual, where);
+
+export const skip = (reason: string): Verdict => ({ result: 'skip', reason });
+export const cannotJudge = (reason: string, where?: string): Verdict => ({
+  result: 'err',
+  reason: shortened(reason),
+  ...(where === undefined ? {} : { where }),
+});
+
+/** Of something that is there and can't be looked at. */
+export const cannotRead = ({ unreadable, denied }: Unreadable, where: string): Verdict => ({
+  ...cannotJudge(unreadable, where),
+  denied,
+});
+
+/** What a rule decides for a file that isn't there. */
+export const IF_MISSING = ['pass', 'fail', 'skip'] as const;
+export type IfMissing = (typeof IF_MISSING)[number];
+
+export const missing = (decided: IfMissing, where: string): Verdict =>
+  decided === 'skip' ? skip(`${where} is not there`) : found(decided, 'not there', where);
+
+const LONGEST = 300;
+
+/** As one printable line: names in a hostile tree may be anything. */
+function shortened(text: string): string {
+  const line = text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '·');
+  return line.length <= LONGEST ? line : `${line.slice(0, LONGEST - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+}
+
+/** The first few of a list, and how many more there are. */
+export function listed(items: readonly string[], most = 5): string {
+  const shown = items.slice(0, most).join(', ');
+  return items.length > most ? `${shown} and ${items.length - most} more` : shown;
+}
