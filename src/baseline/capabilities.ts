@@ -25,7 +25,8 @@ export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean>>
   clock: ({ clock }) => isPlausible(clock.now()),
   /** The kernel, and what it was started with, belong to the system that is judged. */
   'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
-  'netns-host': (system) => system.runs && system.seesHostNetwork(),
+  'netns-host': (system) =>
+    system.seesHostNetwork() || (system.view === 'mounted-host' && anyOf('/proc/1/net/tcp')(system)),
   ipv6: anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6'),
   efi: anyOf('/sys/firmware/efi'),
   init: either(systemd, anyOf('/etc/inittab', '/etc/init.d', '/etc/rc.d', '/etc/runlevels')),

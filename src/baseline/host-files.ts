@@ -6,11 +6,13 @@ import {
   opendirSync,
   openSync,
   readSync,
+  realpathSync,
   type Stats,
   statSync,
 } from 'node:fs';
 import { posix } from 'node:path';
 import { inRoot } from '../base/in-root.ts';
+import { matchesGlob } from './glob.ts';
 
 /** Not there, nor a folder on the way to it. */
 export interface Missing {
@@ -50,21 +52,32 @@ export class HostFiles {
   readonly root: string;
   /** Mount points that another machine answers for, or a program: looking there may take for ever. */
   remote: readonly string[] = [];
+  readonly #names = new Map<string, Look<readonly string[]>>();
   readonly #texts = new Map<string, Look<string>>();
 
   constructor(root: string) {
     this.root = root;
   }
 
-  /** Where this process finds it, if only the last part may be a link. */
-  #place(path: string): string {
+  /** Where this process finds it, with all links followed but one at its end. */
+  #placeOfLink(path: string): string {
     if (this.root === '/') return path;
     return posix.join(inRoot(this.root, posix.dirname(path)), posix.basename(path));
   }
 
+  /** Where this process finds it, with all links followed. @throws what the file system says on the way */
+  place(path: string): string {
+    return this.root === '/' ? path : inRoot(this.root, path);
+  }
+
+  /** The same, also where the root is this process's own. */
+  real(path: string): string {
+    return this.root === '/' ? realpathSync(path) : inRoot(this.root, path);
+  }
+
   /** Of a link itself. */
   lstat(path: string): Look<Stats> {
-    return this.#look(path, () => lstatSync(this.#place(path), { throwIfNoEntry: false }));
+    return this.#look(path, () => lstatSync(this.#placeOfLink(path), { throwIfNoEntry: false }));
   }
 
   /** Of what a link leads to. */
@@ -87,19 +100,25 @@ export class HostFiles {
   text(path: string, mostBytes = MOST_BYTES): Look<string> {
     const kept = this.#texts.get(path);
     if (kept !== undefined) return kept;
-    const look = this.#look(path, () => this.#read(path, mostBytes));
+    const bytes = this.bytes(path, mostBytes);
+    const look = 'found' in bytes ? { found: bytes.found.toString('utf8') } : bytes;
     if ('found' in look && look.found.length > KEPT_BYTES) return look;
     if (this.#texts.size < MOST_KEPT) this.#texts.set(path, look);
     return look;
   }
 
-  #read(path: string, mostBytes: number): string | Unreadable | undefined {
-    const place = this.root === '/' ? path : inRoot(this.root, path);
-    const noFollow = this.root === '/' ? 0 : constants.O_NOFOLLOW;
-    const before =
-      noFollow === 0 ? statSync(place, { throwIfNoEntry: false }) : lstatSync(place, { throwIfNoEntry: false });
+  /** The same, as it is; not kept. */
+  bytes(path: string, mostBytes: number): Look<Buffer> {
+    return this.#look(path, () => this.#read(path, mostBytes));
+  }
+
+  #read(path: string, mostBytes: number): Buffer | Unreadable | undefined {
+    const place = this.place(path);
+    const before = statSync(place, { throwIfNoEntry: false });
     if (before === undefined) return undefined;
     if (!before.isFile()) return unreadable(`${path} is no regular file`);
+    // Below another root all links have been followed: one that has just been made may lead out of it.
+    const noFollow = this.root === '/' ? 0 : constants.O_NOFOLLOW;
     const file = openSync(place, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | noFollow);
     try {
       if (!fstatSync(file).isFile()) return unreadable(`${path} is no regular file`);
@@ -107,7 +126,7 @@ export class HostFiles {
       for (let total = 0; ; ) {
         const part = Buffer.allocUnsafe(Math.min(Math.max(before.size - total, 0) + 4_096, 256 * 1024));
         const length = readSync(file, part, 0, part.length, null);
-        if (length === 0) return Buffer.concat(parts).toString('utf8');
+        if (length === 0) return Buffer.concat(parts);
         total += length;
         if (total > mostBytes) return unreadable(`${path} is longer than ${mostBytes} bytes`);
         parts.push(part.subarray(0, length));
@@ -119,13 +138,22 @@ export class HostFiles {
 
   /** What is in a folder, in alphabetical order. */
   names(path: string): Look<readonly string[]> {
+    let kept = this.#names.get(path);
+    if (kept === undefined) {
+      kept = this.entries(path, MOST_NAMES);
+      if (this.#names.size < MOST_KEPT) this.#names.set(path, kept);
+    }
+    return kept;
+  }
+
+  /** The same of a folder that may be large. */
+  entries(path: string, most: number): Look<readonly string[]> {
     return this.#look(path, () => {
-      const place = this.root === '/' ? path : inRoot(this.root, path);
-      const folder = opendirSync(place);
+      const folder = opendirSync(this.place(path));
       try {
         const names: string[] = [];
         for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
-          if (names.push(entry.name) > MOST_NAMES) return unreadable(`${path} holds more than ${MOST_NAMES} names`);
+          if (names.push(entry.name) > most) return unreadable(`${path} holds more than ${most} names`);
         }
         return names.sort();
       } finally {
@@ -148,20 +176,14 @@ export class HostFiles {
         paths = paths.map((path) => posix.join(path, part));
         continue;
       }
-      const wanted = new RegExp(
-        `^${part
-          .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-          .replaceAll('*', '[^]*')
-          .replaceAll('?', '.')}$`,
-        's',
-      );
       const next: string[] = [];
       for (const path of paths) {
         const look = this.names(path);
         if ('unreadable' in look) problem ??= look;
         if (!('found' in look)) continue;
         for (const name of look.found)
-          if (wanted.test(name) && (part.startsWith('.') || !name.startsWith('.'))) next.push(posix.join(path, name));
+          if (matchesGlob(part, name) && (part.startsWith('.') || !name.startsWith('.')))
+            next.push(posix.join(path, name));
       }
       if (next.length > MOST_PATHS) problem ??= unreadable(`${pattern} stands for more than ${MOST_PATHS} files`);
       paths = next.slice(0, MOST_PATHS);

@@ -4,10 +4,21 @@ import type { Clock } from '../base/clock.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { CAPABILITIES } from './capabilities.ts';
-import { type Accounts, Names, readAccounts } from './facts/accounts.ts';
+import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
+import { readAuditRules } from './facts/audit-rules.ts';
+import { readFirewall } from './facts/firewall-rules.ts';
+import { type Home, readHomes } from './facts/homes.ts';
+import { readKernelConfig } from './facts/kernel-config.ts';
+import { readKernelModules } from './facts/kernel-modules.ts';
+import { isRemote, readFstab, readMounts } from './facts/mounts.ts';
 import { findPackageManager, readPackages } from './facts/packages.ts';
 import { Pam } from './facts/pam.ts';
+import { readProcesses } from './facts/processes.ts';
+import { readListeners } from './facts/sockets.ts';
+import { readSshd } from './facts/sshd.ts';
 import { readPersisted } from './facts/sysctl-files.ts';
+import { Units } from './facts/units.ts';
+import { walk } from './facts/walk.ts';
 import { HostFiles } from './host-files.ts';
 import { hasProgram } from './programs.ts';
 
@@ -39,6 +50,7 @@ export class System {
   readonly signal: AbortSignal;
   readonly firewall: SystemParts['firewall'];
   readonly #turn: Turn;
+  #walkedForMs = 0;
   readonly #has = new Map<string, boolean>();
 
   constructor({ hostRoot, clock, inContainer, firewall, signal }: SystemParts) {
@@ -48,6 +60,14 @@ export class System {
     this.files = new HostFiles(hostRoot);
     this.#turn = new Turn(clock);
     this.view = viewOf(this.files, inContainer);
+    const mounts = this.mounts();
+    this.files.remote =
+      'found' in mounts
+        ? mounts.found
+            .filter(isRemote)
+            .map(({ point }) => point)
+            .filter((point) => point !== '/')
+        : [];
   }
 
   /** A system that runs, whose kernel can be asked. */
@@ -58,13 +78,47 @@ export class System {
   accounts = once((): Promise<Accounts> => readAccounts(this));
   packageManager = once(() => findPackageManager(this));
   packages = once(() => readPackages(this));
+  sshd = once(() => readSshd(this));
   pam = once(() => new Pam(this));
+  units = once(() => Units.read(this));
+  processes = once(() => readProcesses(this));
+  mounts = once(() => readMounts(this));
+  fstab = once(() => readFstab(this));
+  listeners = once(() => readListeners(this));
+  kernelModules = once(() => readKernelModules(this));
+  kernelConfig = once(() => readKernelConfig(this));
+  auditRules = once(() => readAuditRules(this));
+  firewallRules = once(() => readFirewall(this));
+  homes = once(() => this.#readHomes());
+  walk = once(async () => {
+    const result = await walk(this);
+    this.#walkedForMs = result.tookMs;
+    return result;
+  });
   persistedSysctls = once(() => readPersisted(this));
   seesHostNetwork = once(() => seesHostNetwork(this));
   names = once(async () => new Names(await this.accounts()));
 
-  /** How long the walk over the file systems took. */
-  walkedFor = (): number => 0;
+  /** How long the walk over the file systems took, in milliseconds. */
+  walkedFor(): number {
+    return this.#walkedForMs;
+  }
+
+  /** Where the network's files are: of the host's first process, or of whoever reads them. */
+  get netFolder(): string {
+    return this.view === 'mounted-host' ? '/proc/1/net' : '/proc/net';
+  }
+
+  /** Homes of users who can log in: root, and those whom login.defs(5) counts as ordinary. */
+  async #readHomes(): Promise<{ homes: readonly Home[]; total: number }> {
+    const { users } = await this.accounts();
+    const first = await firstOrdinaryUid(this);
+    const own = ('found' in users ? users.found : []).filter(
+      (user) =>
+        hasShell(user) && (user.uid === 0 || user.uid >= first) && user.home.startsWith('/') && user.home !== '/',
+    );
+    return { homes: await readHomes(own, this), total: own.length };
+  }
 
   hasProgram = (name: string): boolean => hasProgram(this.files, name);
 

@@ -29,7 +29,7 @@ const DEEPEST = 8;
 export class Pam {
   readonly #system: System;
   readonly #stacks = new Map<string, PamStack | undefined>();
-  #modules: ReadonlySet<string> | undefined;
+  #lines: readonly PamLine[] | undefined;
 
   constructor(system: System) {
     this.#system = system;
@@ -43,14 +43,18 @@ export class Pam {
 
   /** Whether any stack has the module. */
   uses(module: string): boolean {
-    this.#modules ??= this.#allModules();
-    return this.#modules.has(module);
+    return this.linesOf(module).length > 0;
   }
 
-  #allModules(): ReadonlySet<string> {
+  /** Where any stack has it. */
+  linesOf(module: string): readonly PamLine[] {
+    this.#lines ??= this.#allLines();
+    return this.#lines.filter((line) => line.module === module);
+  }
+
+  #allLines(): readonly PamLine[] {
     const names = this.#system.files.names(FOLDERS[0] ?? '');
-    const stacks = 'found' in names ? names.found.map((name) => this.stack(name)) : [];
-    return new Set(stacks.flatMap((stack) => stack?.lines.map(({ module }) => module) ?? []));
+    return ('found' in names ? names.found : []).flatMap((name) => this.stack(name)?.lines ?? []);
   }
 
   #read(name: string): PamStack | undefined {

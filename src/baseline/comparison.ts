@@ -1,0 +1,155 @@
+/* How a value that was found is compared with the one that is wanted. */
+
+import * as v from 'valibot';
+import { bits, integer, mode, pattern, text, texts } from './fields.ts';
+import { compilePattern } from './pattern.ts';
+
+const range = v.pipe(
+  v.tuple([integer, integer]),
+  v.check(([least, most]) => least <= most, 'has its limits the wrong way round'),
+);
+const octal = v.pipe(v.string(), v.regex(/^[0-7]{3,4}$/, 'is no octal number'));
+
+/** Operators, each with the kind of value that it takes. */
+export const comparison = v.variant('op', [
+  v.strictObject({ op: v.picklist(['eq', 'ne']), value: v.union([text, integer, v.boolean()]) }),
+  v.strictObject({ op: v.literal('in'), value: texts }),
+  v.strictObject({ op: v.picklist(['ge', 'le']), value: integer }),
+  /** At least that much, or 0, which means for ever. */
+  v.strictObject({ op: v.literal('geOrZero'), value: integer }),
+  v.strictObject({ op: v.literal('range'), value: range }),
+  /** It is there, whatever it is. */
+  v.strictObject({ op: v.literal('set') }),
+  /** It is there, as a word that needs no value. */
+  v.strictObject({ op: v.literal('flag') }),
+  v.strictObject({ op: v.literal('umaskAtLeast'), value: octal }),
+  v.strictObject({ op: v.literal('modeMax'), value: mode }),
+  /** A list separated by commas, none of whose items is among these. */
+  v.strictObject({ op: v.literal('noneOf'), value: texts }),
+  /** sshd's MaxStartups, `start:rate:full`: each at most that much. */
+  v.strictObject({ op: v.literal('startups'), value: v.tuple([integer, integer, integer]) }),
+  /** A list none of whose items matches. */
+  v.strictObject({ op: v.literal('noneMatch'), value: pattern }),
+  v.strictObject({ op: v.literal('empty') }),
+]);
+export type Comparison = v.InferOutput<typeof comparison>;
+
+/** What was found; a list where the file can hold one. */
+export type Value = string | number | boolean | readonly string[] | undefined;
+
+export function inWords(of: Comparison): string {
+  switch (of.op) {
+    case 'eq':
+      return String(of.value);
+    case 'ne':
+      return `not ${of.value}`;
+    case 'in':
+      return of.value.join(' or ');
+    case 'ge':
+      return `at least ${of.value}`;
+    case 'le':
+      return `at most ${of.value}`;
+    case 'geOrZero':
+      return `at least ${of.value}, or 0`;
+    case 'range':
+      return `${of.value[0]} to ${of.value[1]}`;
+    case 'set':
+    case 'flag':
+      return 'set';
+    case 'umaskAtLeast':
+      return `${of.value} or stricter`;
+    case 'modeMax':
+      return `at most ${of.value}`;
+    case 'noneOf':
+      return `none of ${of.value.join(', ')}`;
+    case 'startups':
+      return `at most ${of.value.join(':')}`;
+    case 'noneMatch':
+      return `none matches ${of.value}`;
+    case 'empty':
+      return 'nothing';
+  }
+}
+
+/** A value that would do, for the remedy. */
+export function example(of: Comparison): string {
+  if (of.op === 'in') return of.value[0] ?? '';
+  if (of.op === 'range') return String(of.value[1]);
+  if (of.op === 'startups') return of.value.join(':');
+  return 'value' in of && ['eq', 'ge', 'le', 'geOrZero', 'umaskAtLeast', 'modeMax'].includes(of.op)
+    ? String(of.value)
+    : inWords(of);
+}
+
+/** @returns `undefined` when the value is none that can be compared so */
+export function compare(of: Comparison, value: Value): boolean | undefined {
+  switch (of.op) {
+    case 'set':
+      return isSet(value);
+    case 'flag':
+      return value !== undefined && value !== false;
+    case 'empty':
+      return !isSet(value);
+    case 'eq':
+      return same(value, of.value);
+    case 'ne':
+      return !same(value, of.value);
+    case 'in':
+      return of.value.some((each) => same(value, each));
+    case 'noneOf':
+      return !itemsOf(value).some((item) => of.value.some((each) => same(item, each)));
+    case 'noneMatch': {
+      const wanted = compilePattern(of.value);
+      return 'problem' in wanted ? undefined : !itemsOf(value).some((item) => wanted.matches(item));
+    }
+    case 'umaskAtLeast':
+    case 'modeMax': {
+      const found = typeof value === 'string' && /^0?[0-7]{1,4}$/.test(value) ? bits(value) : undefined;
+      if (found === undefined) return undefined;
+      return of.op === 'modeMax' ? (found & ~bits(of.value)) === 0 : (bits(of.value) & ~found) === 0;
+    }
+    case 'startups':
+      return startups(value, of.value);
+    default: {
+      const found = numberOf(value);
+      return found === undefined ? undefined : within(of, found);
+    }
+  }
+}
+
+function within(of: Extract<Comparison, { op: 'ge' | 'le' | 'geOrZero' | 'range' }>, found: number): boolean {
+  if (of.op === 'range') return found >= of.value[0] && found <= of.value[1];
+  if (of.op === 'le') return found <= of.value;
+  return found >= of.value || (of.op === 'geOrZero' && found === 0);
+}
+
+const isSet = (value: Value) => value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0);
+
+/** Most programs take their words in any case. */
+const same = (found: Value, wanted: string | number | boolean) =>
+  found !== undefined && String(found).toLowerCase() === String(wanted).toLowerCase();
+
+const itemsOf = (value: Value): readonly string[] =>
+  value === undefined ? [] : typeof value === 'object' ? value : String(value).split(/[\s,]+/);
+
+const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
+
+/** A decimal number, or a time as sshd_config(5) writes it: `1h30m`. */
+function numberOf(value: Value): number | undefined {
+  const written = String(value).trim().toLowerCase();
+  if (/^-?\d{1,15}$/.test(written)) return Number(written);
+  if (!/^(?:\d{1,9}[smhdw]?)+$/.test(written)) return undefined;
+  return [...written.matchAll(/(\d{1,9})([smhdw]?)/g)].reduce(
+    (sum, [, count, unit]) => sum + Number(count) * (SECONDS[unit ?? ''] ?? 1),
+    0,
+  );
+}
+
+function startups(value: Value, most: readonly number[]): boolean | undefined {
+  const match = /^(\d{1,9})(?::(\d{1,9}):(\d{1,9}))?$/.exec(String(value));
+  if (match === null) return undefined;
+  const found = match.slice(1).filter((part) => part !== undefined);
+  // A single number is where everything is refused.
+  if (found.length === 1) return Number(found[0]) <= (most[2] ?? 0);
+  return found.every((part, index) => Number(part) <= (most[index] ?? 0));
+}

@@ -1,0 +1,69 @@
+import type { Unreadable } from '../host-files.ts';
+import type { System } from '../system.ts';
+
+/** A rule as audit.rules(7) writes it. */
+export interface AuditRule {
+  readonly where: string;
+  /** What is watched: a path, or a folder with all below it. */
+  readonly path?: string;
+  readonly permissions: string;
+  readonly syscalls: ReadonlySet<string>;
+  /** All other words: `-F arch=b64`, `-C uid!=euid`, as they are written. */
+  readonly fields: readonly string[];
+}
+
+export interface AuditRules {
+  readonly rules: readonly AuditRule[];
+  /** Where `-e 2` or the like stands. */
+  readonly flags: ReadonlyMap<string, string>;
+  readonly unreadable?: Unreadable;
+}
+
+const MOST_RULES = 10_000;
+
+/** What is loaded at boot: files only, since asking the kernel is audit's own business. */
+export async function readAuditRules(system: System): Promise<AuditRules> {
+  const rules: AuditRule[] = [];
+  const flags = new Map<string, string>();
+  let problem: Unreadable | undefined;
+  const folder = system.files.expand('/etc/audit/rules.d/*.rules');
+  problem ??= folder.unreadable;
+  for (const path of [...folder.paths, '/etc/audit/audit.rules']) {
+    const look = system.files.text(path);
+    await system.pace();
+    if ('unreadable' in look) problem ??= look;
+    if (!('found' in look)) continue;
+    for (const [index, line] of look.found.split('\n').entries()) {
+      const words = line.slice(0, 4_096).trim().split(/\s+/);
+      const where = `${path}:${index + 1}`;
+      if (words[0] === '-e' || words[0] === '-f') flags.set(`${words[0]} ${words[1]}`, where);
+      const rule = parseRule(words, where);
+      if (rule !== undefined && rules.length < MOST_RULES) rules.push(rule);
+    }
+  }
+  return problem === undefined ? { rules, flags } : { rules, flags, unreadable: problem };
+}
+
+function parseRule(words: readonly string[], where: string): AuditRule | undefined {
+  const isWatch = words[0] === '-w';
+  const isRule = (words[0] === '-a' || words[0] === '-A') && /\balways\b/.test(words[1] ?? '');
+  if (!isWatch && !isRule) return undefined;
+  let path = isWatch ? words[1] : undefined;
+  let permissions = 'rwxa';
+  const syscalls = new Set<string>();
+  const fields: string[] = [];
+  for (const [index, word] of words.entries()) {
+    const value = words[index + 1] ?? '';
+    if (word === '-p') permissions = value;
+    if (word === '-S') for (const name of value.split(',')) syscalls.add(name);
+    if (word === '-C') fields.push(`-C ${value}`);
+    if (word !== '-F') continue;
+    const [, name, set = ''] = /^(path|dir|perm)=(.*)$/.exec(value) ?? [];
+    if (name === 'perm') permissions = set;
+    else if (name !== undefined) path = set;
+    else fields.push(`-F ${value}`);
+  }
+  return { where, permissions, syscalls, fields, ...(path === undefined ? {} : { path: trimmed(path) }) };
+}
+
+const trimmed = (path: string) => (path.length > 1 ? path.replace(/\/+$/, '') : path);

@@ -1,0 +1,33 @@
+import { gunzipSync } from 'node:zlib';
+import type { System } from '../system.ts';
+
+/** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
+export interface KernelConfig {
+  readonly where: string;
+  readonly values: ReadonlyMap<string, string>;
+}
+
+const MOST_BYTES = 1024 * 1024;
+
+/** @returns `undefined` when this kernel's configuration is nowhere */
+export function readKernelConfig(system: System): KernelConfig | undefined {
+  const { files } = system;
+  const release = files.text('/proc/sys/kernel/osrelease');
+  const version = 'found' in release ? release.found.trim() : '';
+  for (const where of [`/boot/config-${version}`, `/lib/modules/${version}/config`]) {
+    const look = files.text(where, MOST_BYTES);
+    if ('found' in look) return { where, values: parse(look.found) };
+  }
+  const where = '/proc/config.gz';
+  const packed = files.bytes(where, MOST_BYTES);
+  if (!('found' in packed)) return undefined;
+  try {
+    return { where, values: parse(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')) };
+  } catch {
+    return undefined; // what calls itself so isn't that
+  }
+}
+
+function parse(text: string): ReadonlyMap<string, string> {
+  return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, key = '', value = '']) => [key, value]));
+}

@@ -1,0 +1,81 @@
+import type { System } from '../system.ts';
+
+/** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */
+export interface KernelModules {
+  /** Loaded now; `undefined`: this kernel can't load any. */
+  readonly loaded: ReadonlySet<string> | undefined;
+  readonly builtIn: ReadonlySet<string>;
+  /** Files that could be loaded; `undefined`: there are no modules of this kernel. */
+  readonly available: ReadonlySet<string> | undefined;
+  /** Where modprobe.d has something else done instead: `install NAME /bin/false`. */
+  readonly refused: ReadonlyMap<string, string>;
+}
+
+const MOST_BYTES = 4 * 1024 * 1024;
+const MODPROBE_FOLDERS = [
+  '/etc/modprobe.d',
+  '/run/modprobe.d',
+  '/usr/local/lib/modprobe.d',
+  '/usr/lib/modprobe.d',
+  '/lib/modprobe.d',
+];
+
+export const moduleName = (name: string): string => name.replaceAll('-', '_');
+
+export async function readKernelModules(system: System): Promise<KernelModules> {
+  const releases = releasesOf(system);
+  const builtIn = new Set<string>();
+  let available: Set<string> | undefined;
+  for (const release of releases) {
+    const folder = `/lib/modules/${release}`;
+    for (const name of await modulesIn(system, `${folder}/modules.builtin`)) builtIn.add(name);
+    if (system.files.exists(`${folder}/modules.dep`))
+      available = new Set([...(available ?? []), ...(await modulesIn(system, `${folder}/modules.dep`))]);
+  }
+  return { loaded: loadedModules(system), builtIn, available, refused: readRefused(system) };
+}
+
+/** The kernel that runs; in a tree, all that are installed. */
+function releasesOf({ files, runs }: System): readonly string[] {
+  if (!runs) {
+    const names = files.names('/lib/modules');
+    return 'found' in names ? names.found : [];
+  }
+  const release = files.text('/proc/sys/kernel/osrelease');
+  return 'found' in release ? [release.found.trim()] : [];
+}
+
+function loadedModules({ files, runs }: System): ReadonlySet<string> | undefined {
+  const look = runs ? files.text('/proc/modules', MOST_BYTES) : undefined;
+  if (look === undefined) return new Set();
+  if (!('found' in look)) return undefined;
+  return new Set(look.found.split('\n').map((line) => line.split(' ', 1)[0] ?? ''));
+}
+
+/** `kernel/fs/hfs/hfs.ko.xz: …` → `hfs` */
+async function modulesIn(system: System, path: string): Promise<Set<string>> {
+  const names = new Set<string>();
+  const look = system.files.text(path, MOST_BYTES);
+  let count = 0;
+  for (const line of 'found' in look ? look.found.split('\n') : []) {
+    const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?(?::|\s*$)/.exec(line.split(':', 1)[0] ?? '')?.[1];
+    if (name !== undefined) names.add(moduleName(name));
+    if (++count % 500 === 0) await system.pace();
+  }
+  return names;
+}
+
+/** See modprobe.d(5). `blacklist` isn't counted: it stops only what asks by alias. */
+function readRefused({ files }: System): ReadonlyMap<string, string> {
+  const refused = new Map<string, string>();
+  for (const folder of MODPROBE_FOLDERS) {
+    for (const path of files.expand(`${folder}/*.conf`).paths) {
+      const look = files.text(path);
+      for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
+        const match = /^\s*install\s+(\S+)\s+(?:\S*\/)?(?:false|true)\s*$/.exec(line.slice(0, 1_024));
+        if (match?.[1] !== undefined) refused.set(moduleName(match[1]), `${path}:${index + 1}`);
+      }
+    }
+  }
+  return refused;
+}

@@ -1,0 +1,60 @@
+import { posix } from 'node:path';
+import type { Unreadable } from '../host-files.ts';
+import type { System } from '../system.ts';
+
+/** One setting, where it stands. */
+export interface SshdSetting {
+  readonly key: string;
+  readonly value: string;
+  readonly where: string;
+  /** The `Match` line that it holds under; absent: it holds for all. */
+  readonly match?: string;
+}
+
+/** What sshd would read, in the order in which it does. Of several that hold for all, the first one counts. */
+export interface SshdConfig {
+  readonly settings: readonly SshdSetting[];
+  readonly unreadable?: Unreadable;
+  readonly isThere: boolean;
+}
+
+const MAIN = '/etc/ssh/sshd_config';
+const MOST_SETTINGS = 2_000;
+const DEEPEST = 16;
+
+/** sshd_config(5), with its `Include`s. What is given on sshd's command line isn't seen. */
+export async function readSshd(system: System): Promise<SshdConfig> {
+  const settings: SshdSetting[] = [];
+  const problems: Unreadable[] = [];
+  const collect = async (path: string, match: string | undefined, depth: number): Promise<boolean> => {
+    const look = system.files.text(path);
+    await system.pace();
+    if ('unreadable' in look) problems.push(look);
+    if (!('found' in look)) return 'unreadable' in look;
+    let within = match;
+    for (const [index, raw] of look.found.split('\n').entries()) {
+      const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$/.exec(raw.slice(0, 4_096)) ?? [];
+      if (key === '' || settings.length >= MOST_SETTINGS) continue;
+      const value = rest.replace(/\s+#.*$/, '').replace(/^"(.*)"$/, '$1');
+      const name = key.toLowerCase();
+      if (name === 'match') within = /^all$/i.test(value) ? undefined : value;
+      else if (name === 'include' && depth < DEEPEST) {
+        for (const glob of value.split(/\s+/)) {
+          const { paths, unreadable } = system.files.expand(posix.resolve('/etc/ssh', glob));
+          if (unreadable !== undefined) problems.push(unreadable);
+          for (const included of paths) await collect(included, within, depth + 1);
+        }
+      } else
+        settings.push({
+          key: name,
+          value,
+          where: `${path}:${index + 1}`,
+          ...(within === undefined ? {} : { match: within }),
+        });
+    }
+    return true;
+  };
+  const isThere = await collect(MAIN, undefined, 0);
+  const [problem] = problems;
+  return { settings, isThere, ...(problem === undefined ? {} : { unreadable: problem }) };
+}

@@ -1,0 +1,127 @@
+import { posix } from 'node:path';
+import type { System } from '../system.ts';
+
+/** Whether something is started by itself, as far as files say. */
+export interface UnitState {
+  readonly enabled: boolean;
+  readonly masked: boolean;
+  /** There is such a unit or script at all. */
+  readonly known: boolean;
+  readonly where?: string;
+}
+
+/** systemd's folders, by precedence: systemd.unit(5). */
+const FOLDERS = [
+  '/etc/systemd/system',
+  '/run/systemd/system',
+  '/usr/local/lib/systemd/system',
+  '/usr/lib/systemd/system',
+  '/lib/systemd/system',
+];
+/** Links that start a SysV script in a multi-user runlevel; OpenWrt has one folder, OpenRC its runlevels. */
+const RUNLEVELS = ['/etc/rc2.d', '/etc/rc3.d', '/etc/rc4.d', '/etc/rc5.d', '/etc/rcS.d', '/etc/rc.d'];
+const OPENRC = ['/etc/runlevels/default', '/etc/runlevels/boot', '/etc/runlevels/sysinit'];
+
+/** What is started, indexed once: looking for each unit in each folder would take most of a scan. */
+export class Units {
+  readonly #system: System;
+  /** Where it was found, by the unit's name. */
+  readonly #files = new Map<string, string>();
+  readonly #masked = new Set<string>();
+  readonly #wanted = new Map<string, string>();
+  readonly #scripts = new Map<string, string>();
+  readonly #startedScripts = new Map<string, string>();
+  readonly #inetd = new Map<string, string>();
+
+  private constructor(system: System) {
+    this.#system = system;
+  }
+
+  static async read(system: System): Promise<Units> {
+    const units = new Units(system);
+    for (const folder of FOLDERS) {
+      units.#readFolder(folder);
+      await system.pace();
+    }
+    for (const folder of [...RUNLEVELS, ...OPENRC]) units.#readScripts(folder);
+    for (const name of units.#names('/etc/init.d')) units.#scripts.set(name, `/etc/init.d/${name}`);
+    units.#readInetd();
+    return units;
+  }
+
+  #names(folder: string): readonly string[] {
+    const look = this.#system.files.names(folder);
+    return 'found' in look ? look.found : [];
+  }
+
+  #readFolder(folder: string): void {
+    for (const name of this.#names(folder)) {
+      const path = posix.join(folder, name);
+      if (/\.(?:wants|requires|upholds)$/.test(name)) {
+        for (const unit of this.#names(path))
+          if (!this.#wanted.has(unit)) this.#wanted.set(unit, posix.join(path, unit));
+        continue;
+      }
+      if (this.#files.has(name) || this.#masked.has(name) || !/\.[a-z]+$/.test(name)) continue;
+      if (this.#isMask(path)) this.#masked.add(name);
+      else this.#files.set(name, path);
+    }
+  }
+
+  /** A link to /dev/null, or an empty file. */
+  #isMask(path: string): boolean {
+    const look = this.#system.files.lstat(path);
+    if (!('found' in look)) return false;
+    if (look.found.isFile()) return look.found.size === 0;
+    const target = this.#system.files.stat(path);
+    return look.found.isSymbolicLink() && 'found' in target && target.found.isCharacterDevice();
+  }
+
+  #readScripts(folder: string): void {
+    for (const name of this.#names(folder)) {
+      const script = folder.startsWith('/etc/runlevels') ? name : /^S\d\d(.+)$/.exec(name)?.[1];
+      if (script !== undefined && !this.#startedScripts.has(script))
+        this.#startedScripts.set(script, posix.join(folder, name));
+    }
+  }
+
+  /** Services of inetd.conf(5) by the first word of a line, of xinetd by the file's name unless it says `disable = yes`. */
+  #readInetd(): void {
+    const look = this.#system.files.text('/etc/inetd.conf');
+    for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
+      const name = /^\s*([^\s#]+)\s+(?:stream|dgram)/.exec(line)?.[1];
+      if (name !== undefined) this.#inetd.set(posix.basename(name), `/etc/inetd.conf:${index + 1}`);
+    }
+    for (const name of this.#names('/etc/xinetd.d')) {
+      const path = `/etc/xinetd.d/${name}`;
+      const file = this.#system.files.text(path);
+      if ('found' in file && !/^\s*disable\s*=\s*yes/m.test(file.found)) this.#inetd.set(name, path);
+    }
+  }
+
+  /** @param unit with its suffix: `ssh.service`. A script of the same name counts where there is no such unit. */
+  state(unit: string): UnitState {
+    const isMasked = this.#masked.has(unit);
+    const file = this.#files.get(unit) ?? this.#template(unit);
+    const wanted = this.#wanted.get(unit);
+    if (isMasked) return { enabled: false, masked: true, known: true };
+    if (wanted !== undefined && file !== undefined) return { enabled: true, masked: false, known: true, where: wanted };
+    if (file !== undefined) return { enabled: false, masked: false, known: true, where: file };
+    const script = unit.endsWith('.service') ? unit.slice(0, -'.service'.length) : undefined;
+    const started = script === undefined ? undefined : this.#startedScripts.get(script);
+    if (started !== undefined) return { enabled: true, masked: false, known: true, where: started };
+    const where = script === undefined ? undefined : this.#scripts.get(script);
+    return { enabled: false, masked: false, known: where !== undefined, ...(where === undefined ? {} : { where }) };
+  }
+
+  /** Of `getty@tty1.service` the file `getty@.service`. */
+  #template(unit: string): string | undefined {
+    const match = /^(.+@)[^@]+(\.[a-z]+)$/.exec(unit);
+    return match === null ? undefined : this.#files.get(`${match[1]}${match[2]}`);
+  }
+
+  /** @returns where inetd or xinetd are told to start it */
+  inetd(name: string): string | undefined {
+    return this.#inetd.get(name);
+  }
+}

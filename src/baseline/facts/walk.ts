@@ -1,0 +1,226 @@
+import { closeSync, constants, type Dir, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
+import { posix } from 'node:path';
+import { milliseconds, seconds } from '../../base/duration.ts';
+import { Turn } from '../../base/turn.ts';
+import type { System } from '../system.ts';
+import { isRemote } from './mounts.ts';
+
+/** What a walk looks for. */
+export const FINDS = [
+  'worldWritableFiles',
+  'worldWritableFoldersWithoutSticky',
+  'unownedFiles',
+  'ungroupedFiles',
+  'setIdFiles',
+] as const;
+export type Find = (typeof FINDS)[number];
+
+/** What one walk found, for all rules that ask for one. */
+export interface WalkResult {
+  readonly entries: number;
+  readonly tookMs: number;
+  readonly found: Readonly<Record<Find, readonly string[]>>;
+  /** Why it did not see all. */
+  readonly incomplete?: string;
+  readonly denied: boolean;
+}
+
+/** File systems on disks and flash. All others are the kernel's own, in memory, or another machine's. */
+const LOCAL =
+  /^(?:ext[234]|xfs|btrfs|f2fs|ubifs|jffs2|yaffs2?|bcachefs|zfs|jfs|reiserfs|nilfs2|vfat|exfat|ntfs3?|erofs|squashfs)$/;
+/** Layers of containers and images: whose files they are, and whether they may be written, is said elsewhere. */
+const EXCLUDED = new Set([
+  '/proc',
+  '/sys',
+  '/dev',
+  '/run',
+  '/snap',
+  '/var/lib/docker',
+  '/var/lib/containerd',
+  '/var/lib/containers',
+  '/var/lib/lxc',
+]);
+
+const MOST_ENTRIES = 2_000_000;
+const LONGEST = seconds(300);
+const MOST_FOUND = 2_000;
+const DEEPEST = 200;
+const MOST_FOLDERS = 100_000;
+/** After each turn of 5 ms it rests as long: half a core is left to others, whatever the disk can give. */
+const REST = milliseconds(5);
+
+const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** A folder that is being walked, open as long as there are folders in it to go to. */
+interface Frame {
+  readonly file: number;
+  readonly path: string;
+  /** Still to be gone to. */
+  readonly folders: string[];
+}
+
+/**
+ * Walks the local file systems once. It never follows a link and never leaves a device: every folder is opened below the
+ * one that it was seen in (by /proc/self/fd), so that one that is replaced by a link meanwhile leads nowhere.
+ */
+export async function walk(system: System): Promise<WalkResult> {
+  return new Walk(system, await system.names()).run();
+}
+
+type Names = Awaited<ReturnType<System['names']>>;
+
+class Walk {
+  readonly #system: System;
+  readonly #names: Names;
+  readonly #turn: Turn;
+  readonly #began: number;
+  readonly #found: Record<Find, string[]> = {
+    worldWritableFiles: [],
+    worldWritableFoldersWithoutSticky: [],
+    unownedFiles: [],
+    ungroupedFiles: [],
+    setIdFiles: [],
+  };
+  readonly #devices = new Set<number>();
+  #entries = 0;
+  #incomplete: string | undefined;
+  #denied = false;
+
+  constructor(system: System, names: Names) {
+    this.#system = system;
+    this.#names = names;
+    this.#turn = new Turn(system.clock);
+    this.#began = system.clock.monotonic();
+  }
+
+  async run(): Promise<WalkResult> {
+    for (const root of rootsOf(this.#system)) await this.#walkFrom(root);
+    return {
+      entries: this.#entries,
+      tookMs: this.#system.clock.monotonic() - this.#began,
+      found: this.#found,
+      denied: this.#denied,
+      ...(this.#incomplete === undefined ? {} : { incomplete: this.#incomplete }),
+    };
+  }
+
+  async #walkFrom(root: string): Promise<void> {
+    const file = this.#open(() => this.#system.files.place(root), root);
+    if (file === undefined) return;
+    const device = fstatSync(file).dev;
+    const frames: Frame[] = [];
+    try {
+      frames.push({ file, path: root, folders: [] });
+      if (this.#devices.has(device)) return; // mounted in two places
+      this.#devices.add(device);
+      await this.#look(frames[0] as Frame);
+      for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
+        const name = frame.folders.pop();
+        if (name === undefined || this.#isOver()) {
+          closeSync(frame.file);
+          frames.pop();
+          continue;
+        }
+        const path = posix.join(frame.path, name);
+        const parent = frame.file;
+        const below = this.#open(() => `/proc/self/fd/${parent}/${name}`, path);
+        if (below === undefined) continue;
+        const next = { file: below, path, folders: [] };
+        frames.push(next);
+        if (fstatSync(below).dev !== device) continue;
+        if (frames.length > DEEPEST) this.#incomplete ??= `folders more than ${DEEPEST} deep were left out`;
+        else await this.#look(next);
+      }
+    } finally {
+      for (const frame of frames) closeSync(frame.file);
+    }
+  }
+
+  #open(place: () => string, path: string): number | undefined {
+    try {
+      return openSync(place(), OPEN_FOLDER);
+    } catch (error) {
+      const code = error instanceof Error && 'code' in error ? error.code : '';
+      if (code === 'EACCES' || code === 'EPERM') {
+        this.#denied = true;
+        this.#incomplete ??= `no permission to read ${path}`;
+      }
+      return undefined; // else gone, or something else by now
+    }
+  }
+
+  /** Judges what is in a folder, and notes the folders in it. */
+  async #look(frame: Frame): Promise<void> {
+    let folder: Dir;
+    try {
+      folder = opendirSync(`/proc/self/fd/${frame.file}`);
+    } catch {
+      return; // no /proc, or out of files
+    }
+    try {
+      for (let entry = folder.readSync(); entry !== null && !this.#isOver(); entry = folder.readSync()) {
+        this.#entries += 1;
+        const path = posix.join(frame.path, entry.name);
+        const stats = statsOf(`/proc/self/fd/${frame.file}/${entry.name}`);
+        if (stats !== undefined) {
+          this.#judge(stats, path);
+          if (stats.isDirectory() && !EXCLUDED.has(path)) {
+            if (frame.folders.length < MOST_FOLDERS) frame.folders.push(entry.name);
+            else this.#incomplete ??= `${frame.path} holds more than ${MOST_FOLDERS} folders`;
+          }
+        }
+        if (this.#turn.isOver()) await this.#rest();
+      }
+    } finally {
+      folder.closeSync();
+    }
+  }
+
+  async #rest(): Promise<void> {
+    await this.#system.clock.sleep(REST, this.#system.signal);
+    this.#system.signal.throwIfAborted();
+    await this.#turn.next();
+  }
+
+  #isOver(): boolean {
+    if (this.#entries >= MOST_ENTRIES) this.#incomplete ??= `stopped after ${MOST_ENTRIES} entries`;
+    else if (this.#system.clock.monotonic() - this.#began > LONGEST)
+      this.#incomplete ??= `stopped after ${LONGEST / 1_000} s`;
+    else return false;
+    return true;
+  }
+
+  #judge(stats: Stats, path: string): void {
+    const { mode, uid, gid } = stats;
+    if (stats.isFile()) {
+      if ((mode & 0o002) !== 0) this.#note('worldWritableFiles', path);
+      if ((mode & 0o6000) !== 0) this.#note('setIdFiles', path);
+    } else if (stats.isDirectory() && (mode & 0o1002) === 0o002) this.#note('worldWritableFoldersWithoutSticky', path);
+    if (!this.#names.hasUser(uid)) this.#note('unownedFiles', path);
+    if (!this.#names.hasGroup(gid)) this.#note('ungroupedFiles', path);
+  }
+
+  #note(find: Find, path: string): void {
+    if (this.#found[find].length < MOST_FOUND) this.#found[find].push(path);
+  }
+}
+
+function statsOf(place: string): Stats | undefined {
+  try {
+    return lstatSync(place, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
+/** A tree that does not run as a whole; else the root, whatever it is made of, and all that is mounted from disks. */
+function rootsOf(system: System): readonly string[] {
+  const mounts = system.mounts();
+  if (!('found' in mounts)) return ['/'];
+  const isWalked = (type: string, point: string) => LOCAL.test(type) || point === '/';
+  return mounts.found
+    .filter((mount) => isWalked(mount.type, mount.point) && (mount.point === '/' || !isRemote(mount)))
+    .filter(({ point }) => ![...EXCLUDED].some((path) => point === path || point.startsWith(`${path}/`)))
+    .map(({ point }) => point)
+    .sort();
+}

@@ -1,0 +1,72 @@
+import { type Home, type HomeEntry, MOST_HOMES } from '../facts/homes.ts';
+import { bits, octal } from '../fields.ts';
+import { matchesGlob } from '../glob.ts';
+import type { System } from '../system.ts';
+import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
+import type { HomeParams } from './accounts.ts';
+
+/** Something in a home that breaks the rule. */
+interface Broken {
+  readonly what: string;
+  readonly where: string;
+}
+
+export async function judgeHomes(of: HomeParams, system: System): Promise<Verdict> {
+  const { users } = await system.accounts();
+  if ('missing' in users) return skip('there is no /etc/passwd');
+  if ('unreadable' in users) return cannotRead(users, '/etc/passwd');
+  const { homes, total } = await system.homes();
+  const broken = homes.flatMap((home) => breaks(of, home));
+  const [first] = broken;
+  if (first !== undefined)
+    return fail(
+      `${first.what}${broken.length > 1 ? ` (and ${broken.length - 1} more)` : ''}`,
+      listed(broken.map(({ where }) => where)),
+    );
+  for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
+  if (total > homes.length) return cannotJudge(`only ${MOST_HOMES} of ${total} homes were looked at`);
+  const cut = homes.find((home) => home.cut);
+  if (cut !== undefined && of.check !== 'homeExists' && of.check !== 'homeOwned' && of.check !== 'homeMode')
+    return cannotJudge('holds more than is looked at', cut.user.home);
+  return pass(`${homes.length} homes`);
+}
+
+function breaks(of: HomeParams, home: Home): Broken[] {
+  const { user, stats, entries } = home;
+  if ('unreadable' in stats) return [];
+  if (!('found' in stats) || !stats.found.isDirectory())
+    return of.check === 'homeExists' ? [{ what: `no home of ${user.name}`, where: user.home }] : [];
+  const { uid, mode } = stats.found;
+  const at = (entry: HomeEntry, what: string): Broken => ({ what, where: `${user.home}/${entry.path}` });
+  const foreign = (owner: number) => owner !== user.uid && owner !== 0;
+  switch (of.check) {
+    case 'homeExists':
+      return [];
+    case 'homeOwned':
+      return uid === user.uid ? [] : [{ what: `belongs to user ${uid}`, where: user.home }];
+    case 'homeMode':
+      return (mode & 0o777 & ~bits(of.modeMax)) === 0 ? [] : [{ what: octal(mode), where: user.home }];
+    case 'dotFilesMode':
+      return entries
+        .filter((entry) => isDotFile(entry) && (entry.stats.mode & bits(of.modeForbid)) !== 0)
+        .map((entry) => at(entry, octal(entry.stats.mode)));
+    case 'dotFilesOwner':
+      return entries
+        .filter((entry) => isDotFile(entry) && foreign(entry.stats.uid))
+        .map((entry) => at(entry, `belongs to user ${entry.stats.uid}`));
+    case 'homeFileAbsent':
+      return entries.filter(({ path }) => path === of.name).map((entry) => at(entry, 'there'));
+    case 'homeFileMode':
+      return entries
+        .filter((entry) => of.paths.some((path) => matchesGlob(path, entry.path)) && !entry.stats.isSymbolicLink())
+        .filter(
+          ({ path, stats: { mode: has } }) => (has & bits(isPrivateKey(path) ? of.privateForbid : of.modeForbid)) !== 0,
+        )
+        .map((entry) => at(entry, octal(entry.stats.mode)));
+  }
+}
+
+/** Links say nothing: what they lead to counts, and is looked at where it is. */
+const isDotFile = ({ path, stats }: HomeEntry) => !path.includes('/') && stats.isFile();
+
+const isPrivateKey = (path: string) => /(?:^|\/)id_[^/]*$/.test(path) && !path.endsWith('.pub');

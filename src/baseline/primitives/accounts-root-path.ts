@@ -1,0 +1,39 @@
+import { bits, octal } from '../fields.ts';
+import { spaceSetting } from '../syntax/settings.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, pass, type Verdict } from '../verdict.ts';
+
+/** Files that set root's PATH: a shell's start-up files by `PATH=`, login.defs(5) by ENV_SUPATH. */
+const SHELL_FILES = ['/etc/environment', '/etc/profile', '/root/.profile', '/root/.bash_profile', '/root/.bashrc'];
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Every folder that one of them puts on root's PATH. A program that others can put there, root may start. */
+export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
+  const settings: { value: string; where: string }[] = [];
+  const defs = system.files.text('/etc/login.defs');
+  const set = 'found' in defs ? spaceSetting(defs.found, 'ENV_SUPATH') : undefined;
+  if (set !== undefined)
+    settings.push({ value: set.value.replace(/^PATH=/, ''), where: `/etc/login.defs:${set.line}` });
+  for (const path of SHELL_FILES) {
+    const look = system.files.text(path);
+    if ('unreadable' in look) return cannotRead(look, path);
+    for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
+      const value = /^\s*(?:export\s+)?PATH=["']?([^"'\s;#]*)/.exec(line.slice(0, 4_096))?.[1];
+      if (value !== undefined) settings.push({ value, where: `${path}:${index + 1}` });
+    }
+  }
+  if (settings.length === 0) settings.push({ value: DEFAULT_PATH, where: 'the default' });
+  for (const { value, where } of settings) {
+    for (const part of value.split(':')) {
+      if (part.includes('$')) continue; // what was there before, or known to the shell only
+      if (!part.startsWith('/')) return fail(part === '' ? 'an empty part' : `${part} is not absolute`, where);
+      const look = system.files.stat(part);
+      if ('unreadable' in look) return cannotRead(look, part);
+      if (!('found' in look)) continue;
+      if (look.found.uid !== 0) return fail(`${part} belongs to user ${look.found.uid}`, where);
+      if ((look.found.mode & bits(modeForbid)) !== 0) return fail(`${part} has ${octal(look.found.mode)}`, where);
+    }
+    await system.pace();
+  }
+  return pass('none');
+}

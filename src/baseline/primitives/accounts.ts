@@ -1,0 +1,130 @@
+import * as v from 'valibot';
+import { count, listOf, mode, relativePath, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import { judgeEntries } from './accounts-entries.ts';
+import { judgeHomes } from './accounts-homes.ts';
+import { judgeRootPath } from './accounts-root-path.ts';
+
+const check = <const N extends string, E extends v.ObjectEntries>(name: N, entries: E) =>
+  v.strictObject({ check: v.literal(name), ...entries });
+
+/** What can be asked of passwd, group and shadow. */
+const entries = [
+  check('onlyUid0', { allow: texts }),
+  check('primaryGid', { user: text, gid: count }),
+  check('onlyGid0Group', { allow: texts }),
+  check('onlyGid0', { allow: texts }),
+  check('groupExists', { group: text, gid: count }),
+  check('groupEmpty', { group: text }),
+  check('noEmptyPassword', {}),
+  check('allShadowed', {}),
+  check('rootPasswordOrLocked', {}),
+  check('hashMethods', { allow: texts }),
+  check('uniqueUid', {}),
+  check('uniqueGid', {}),
+  check('uniqueUserName', {}),
+  check('uniqueGroupName', {}),
+  check('primaryGroupsExist', {}),
+  check('noPlusEntries', { file: v.picklist(['passwd', 'shadow', 'group']) }),
+  check('systemAccountsNoShell', { except: texts }),
+  check('noShellAccountsLocked', { except: texts }),
+  check('maxAge', { most: count }),
+  check('minAge', { least: count }),
+  check('inactive', { most: count }),
+  check('lastChangePast', {}),
+  check('absentUsers', { users: texts }),
+] as const;
+
+/** What can be asked of the homes of users who can log in. */
+const homes = [
+  check('homeExists', {}),
+  check('homeOwned', {}),
+  check('homeMode', { modeMax: mode }),
+  check('dotFilesMode', { modeForbid: mode }),
+  check('dotFilesOwner', {}),
+  check('homeFileAbsent', { name: relativePath }),
+  check('homeFileMode', { paths: listOf(relativePath), modeForbid: mode, privateForbid: mode }),
+] as const;
+
+const params = v.variant('check', [...entries, ...homes, check('rootPath', { modeForbid: mode })]);
+export type Params = v.InferOutput<typeof params>;
+export type EntryParams = v.InferOutput<(typeof entries)[number]>;
+export type HomeParams = v.InferOutput<(typeof homes)[number]>;
+
+type Words = {
+  readonly [C in Params['check']]: (of: Extract<Params, { check: C }>) => readonly [expected: string, remedy: string];
+};
+
+const WORDS: Words = {
+  onlyUid0: ({ allow }) => [
+    `only ${allow.join(', ')} has uid 0`,
+    'Remove the other account, or give it a uid of its own.',
+  ],
+  primaryGid: ({ user, gid }) => [`${user} has the primary group ${gid}`, `usermod -g ${gid} ${user}.`],
+  onlyGid0Group: ({ allow }) => [`only ${allow.join(', ')} has gid 0`, 'Give the other group a gid of its own.'],
+  onlyGid0: ({ allow }) => [
+    `only ${allow.join(', ')} have the primary group 0`,
+    'Give the other account another primary group.',
+  ],
+  groupExists: ({ group, gid }) => [`the group ${group} has gid ${gid}`, `groupadd -g ${gid} ${group}.`],
+  groupEmpty: ({ group }) => [`nobody is in the group ${group}`, `gpasswd -d USER ${group} for each of them.`],
+  noEmptyPassword: () => ['no password is empty', 'passwd -l USER, or give it a password.'],
+  allShadowed: () => ['no password hash in /etc/passwd', 'pwconv.'],
+  rootPasswordOrLocked: () => ['root has a password, or is locked', 'passwd root, or passwd -l root.'],
+  hashMethods: ({ allow }) => [
+    `hashes begin with ${allow.join(' or ')}`,
+    'Set ENCRYPT_METHOD YESCRYPT in /etc/login.defs, and have the password changed.',
+  ],
+  uniqueUid: () => ['no uid is there twice', 'Give one of the accounts a uid of its own, and its files to it.'],
+  uniqueGid: () => ['no gid is there twice', 'Give one of the groups a gid of its own, and its files to it.'],
+  uniqueUserName: () => ['no user is there twice', 'Remove the second line from /etc/passwd.'],
+  uniqueGroupName: () => ['no group is there twice', 'Remove the second line from /etc/group.'],
+  primaryGroupsExist: () => ['every primary group is in /etc/group', 'Make the group, or give the user another one.'],
+  noPlusEntries: ({ file }) => [`no line of /etc/${file} begins with +`, `Remove the line from /etc/${file}.`],
+  systemAccountsNoShell: ({ except }) => [
+    `system accounts but ${except.join(', ')} have no shell`,
+    'usermod -s /usr/sbin/nologin USER.',
+  ],
+  noShellAccountsLocked: ({ except }) => [
+    `accounts without a shell are locked, but ${except.join(', ')}`,
+    'passwd -l USER.',
+  ],
+  maxAge: ({ most }) => [`passwords expire within ${most} days`, `chage -M ${most} USER.`],
+  minAge: ({ least }) => [`passwords are kept for at least ${least} day`, `chage -m ${least} USER.`],
+  inactive: ({ most }) => [`accounts are locked ${most} days after their password expired`, `chage -I ${most} USER.`],
+  lastChangePast: () => ['no password was changed in the future', 'Set the clock, and have the password changed.'],
+  absentUsers: ({ users }) => [`nobody can log in as ${users.join(', ')}`, 'userdel USER, or passwd -l USER.'],
+  homeExists: () => ['every home is there', 'mkhomedir_helper USER, or give it another home.'],
+  homeOwned: () => ['every home belongs to its user', 'chown USER HOME.'],
+  homeMode: ({ modeMax }) => [`homes have at most ${modeMax}`, `chmod ${modeMax} HOME, or less.`],
+  dotFilesMode: ({ modeForbid }) => [`dot files have no bit of ${modeForbid}`, 'chmod go-w FILE.'],
+  dotFilesOwner: () => ['dot files belong to their user', 'chown USER FILE.'],
+  homeFileAbsent: ({ name }) => [`no home has ${name}`, `Remove ${name}.`],
+  homeFileMode: ({ paths, modeForbid, privateForbid }) => [
+    `${paths.join(', ')} have no bit of ${modeForbid}, private keys none of ${privateForbid}`,
+    'chmod go-w FILE, and chmod 0600 for private keys.',
+  ],
+  rootPath: ({ modeForbid }) => [
+    `folders in root's PATH are absolute, root's, and have no bit of ${modeForbid}`,
+    'Take the folder off PATH, or chown root and chmod go-w it.',
+  ],
+};
+
+const wordsOf = (of: Params) => (WORDS[of.check] as (of: Params) => readonly [string, string])(of);
+
+/** Accounts in passwd, group and shadow, and the homes of those who can log in. Says names and lines, never a hash. */
+export const accounts = primitive({
+  name: 'accounts',
+  summary: 'Entries of /etc/passwd, /etc/group and /etc/shadow, and the homes of users who can log in.',
+  params,
+  expected: (of) => wordsOf(of)[0],
+  remedy: (of) => wordsOf(of)[1],
+
+  judge(of, system) {
+    if (of.check === 'rootPath') return judgeRootPath(of.modeForbid, system);
+    return isOfHomes(of) ? judgeHomes(of, system) : judgeEntries(of, system);
+  },
+});
+
+const HOME_CHECKS: readonly string[] = homes.map((each) => each.entries.check.literal);
+const isOfHomes = (of: EntryParams | HomeParams): of is HomeParams => HOME_CHECKS.includes(of.check);

@@ -1,0 +1,86 @@
+import * as v from 'valibot';
+import type { AuditRule } from '../facts/audit-rules.ts';
+import { listOf, paths, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import { cannotRead, fail, listed, pass } from '../verdict.ts';
+
+const params = v.strictObject({
+  /** Each one that is there is watched, for all of `permissions`. */
+  watch: v.optional(paths),
+  permissions: v.optional(v.pipe(v.string(), v.regex(/^[rwxa]{1,4}$/)), 'wa'),
+  /** Each one is audited. */
+  syscalls: v.optional(listOf(v.pipe(text, v.regex(/^[a-z0-9_]+$/, 'is no system call')))),
+  /** Rules for the system calls count only with one of these words: `-F exit=-EACCES`. */
+  fieldAny: v.optional(texts),
+  flag: v.optional(v.pipe(text, v.regex(/^-[ef] \d$/))),
+});
+
+/** Old calls that a kernel for this machine may not have; they have successors ending in `at`. */
+const LEGACY = new Set(['open', 'creat', 'chmod', 'chown', 'lchown', 'unlink', 'rename']);
+const HAS_LEGACY = process.arch === 'x64' || process.arch === 'ia32' || process.arch === 'arm';
+
+/** What auditd's files have the kernel report. */
+export const audit = primitive({
+  name: 'audit',
+  summary: "What auditd's rule files have the kernel report.",
+  params,
+
+  expected({ watch, permissions, syscalls, fieldAny, flag }) {
+    const parts = [
+      watch && `${watch.join(', ')} watched for ${permissions}`,
+      syscalls && `${syscalls.join(', ')} audited${fieldAny === undefined ? '' : ` with ${fieldAny.join(' or ')}`}`,
+      flag && `${flag} is set`,
+    ];
+    return parts.filter((part) => part !== undefined).join('; ');
+  },
+
+  remedy({ watch, permissions, syscalls, fieldAny, flag }) {
+    const rules = [
+      ...(watch ?? []).map((path) => `-w ${path} -p ${permissions}`),
+      ...(syscalls === undefined
+        ? []
+        : [`-a always,exit -F arch=b64 -S ${syscalls.join(',')}${fieldAny === undefined ? '' : ` ${fieldAny[0]}`}`]),
+      ...(flag === undefined ? [] : [flag]),
+    ];
+    return `Put into a file of /etc/audit/rules.d, and run augenrules --load: ${rules.join(' ; ')}`;
+  },
+
+  async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
+    const { rules, flags, unreadable } = await system.auditRules();
+    if (unreadable !== undefined) return cannotRead(unreadable, '/etc/audit');
+    const lacking: string[] = [];
+    let where: string | undefined;
+    const note = (what: string, rule: AuditRule | undefined) => {
+      if (rule === undefined) lacking.push(what);
+      else where ??= rule.where;
+    };
+    for (const path of watch) {
+      if (!system.files.exists(path)) continue;
+      note(
+        path,
+        rules.find((rule) => watches(rule, path, permissions)),
+      );
+    }
+    for (const call of syscalls) {
+      if (LEGACY.has(call) && !HAS_LEGACY) continue;
+      note(
+        call,
+        rules.find(
+          (rule) =>
+            rule.syscalls.has(call) &&
+            (fieldAny === undefined || fieldAny.some((field) => rule.fields.includes(field))),
+        ),
+      );
+    }
+    if (flag !== undefined) {
+      where ??= flags.get(flag);
+      if (!flags.has(flag)) lacking.push(flag);
+    }
+    return lacking.length === 0 ? pass('audited', where) : fail(`without ${listed(lacking)}`, '/etc/audit/rules.d');
+  },
+});
+
+const watches = (rule: AuditRule, path: string, permissions: string): boolean =>
+  rule.path !== undefined &&
+  (rule.path === path || path.startsWith(`${rule.path}/`)) &&
+  [...permissions].every((each) => rule.permissions.includes(each));

@@ -1,0 +1,61 @@
+import { type Comparison, compare } from '../comparison.ts';
+import { matchesGlob } from '../glob.ts';
+import type { System } from '../system.ts';
+import { cannotJudge, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
+
+/** A setting of sshd, see the primitive config. */
+interface Wanted {
+  readonly keys: readonly string[];
+  readonly want: Comparison;
+  readonly default?: string | undefined;
+  readonly defaultSince?: string | undefined;
+}
+
+const MAIN = '/etc/ssh/sshd_config';
+
+/** What holds for all, and what `Match` blocks make of it for some: each must do. */
+export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
+  const config = await system.sshd();
+  if (config.unreadable !== undefined) return cannotRead(config.unreadable, MAIN);
+  if (!config.isThere && of.default === undefined) return missing('fail', MAIN);
+  const keys = of.keys.map((key) => key.toLowerCase());
+  const all = config.settings.filter(({ key }) => keys.includes(key));
+  const general = all.find(({ match }) => match === undefined);
+  const value = general === undefined ? of.default : withDefault(general.value, of);
+  if (value === undefined) return compare(of.want, undefined) === true ? pass('not set', MAIN) : fail('not set', MAIN);
+  if (general === undefined || value !== general.value) {
+    const unknown = await whyUnknown(of, system);
+    if (unknown !== undefined) return unknown;
+  }
+  const actual = general?.value ?? `not set, so ${of.default}`;
+  if (compare(of.want, value) !== true) return fail(actual, general?.where ?? MAIN);
+  const worse = all.find((each) => each.match !== undefined && compare(of.want, withDefault(each.value, of)) !== true);
+  if (worse !== undefined) return fail(`${worse.value} (Match ${worse.match})`, worse.where);
+  return passIf(true, actual, general?.where ?? MAIN);
+}
+
+/** Lists of algorithms can be said as changes: `+` and `^` add to the default, `-` takes from it; see sshd_config(5). */
+function withDefault(value: string, { want, default: byDefault = '' }: Wanted): string {
+  if (want.op !== 'noneOf' || !/^[+^-]/.test(value)) return value;
+  const named = value.slice(1).split(',');
+  if (!value.startsWith('-')) return [byDefault, ...named].join(',');
+  return byDefault
+    .split(',')
+    .filter((name) => !named.some((pattern) => matchesGlob(pattern, name)))
+    .join(',');
+}
+
+/** Where the default counts, and is that of a later version than the one that is installed. */
+async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
+  if (defaultSince === undefined) return undefined;
+  const packages = await system.packages();
+  if (packages === undefined || !('versions' in packages)) return undefined;
+  const installed = packages.versions.get('openssh-server') ?? packages.versions.get('openssh');
+  const version = /^(?:\d+:)?(\d+)\.(\d+)/.exec(installed ?? '');
+  if (version === null) return undefined;
+  const [major = 0, minor = 0] = defaultSince.split('.').map(Number);
+  const isOlder = Number(version[1]) < major || (Number(version[1]) === major && Number(version[2]) < minor);
+  return isOlder
+    ? cannotJudge(`not set, and what OpenSSH ${version[1]}.${version[2]} does by itself is not known`, MAIN)
+    : undefined;
+}

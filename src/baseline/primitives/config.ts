@@ -1,0 +1,140 @@
+import { posix } from 'node:path';
+import * as v from 'valibot';
+import { type Comparison, compare, comparison, example, inWords, type Value } from '../comparison.ts';
+import { paths, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import {
+  equalsSetting,
+  iniSetting,
+  jsonSetting,
+  rsyslogSetting,
+  type Setting,
+  spaceSetting,
+} from '../syntax/settings.ts';
+import type { System } from '../system.ts';
+import { cannotJudge, cannotRead, fail, IF_MISSING, missing, pass, passIf, type Verdict } from '../verdict.ts';
+import { judgeSshd } from './config-sshd.ts';
+
+const inFiles = {
+  /**
+   * Those without `*` are alternatives: the first one that is there counts. The others are drop-ins: read by name, of two
+   * of the same name only the one in the folder that is named first.
+   */
+  files: paths,
+  key: text,
+  want: comparison,
+  /** What the program does when it isn't set; absent: then the rule fails. */
+  default: v.optional(v.union([v.string(), v.boolean(), v.array(v.string())])),
+  /** When there is none of the files; `default`: the program goes by its default then. */
+  ifMissing: v.picklist([...IF_MISSING, 'default']),
+};
+
+const params = v.variant('syntax', [
+  v.strictObject({ syntax: v.literal('ini'), section: v.optional(text), ...inFiles }),
+  v.strictObject({ syntax: v.picklist(['equals', 'space', 'rsyslog', 'json']), ...inFiles }),
+  v.strictObject({
+    syntax: v.literal('sshd'),
+    /** One of several is enough. */
+    keys: texts,
+    want: comparison,
+    default: v.optional(v.string()),
+    /** The first version of OpenSSH that has this default. */
+    defaultSince: v.optional(v.pipe(v.string(), v.regex(/^\d{1,2}\.\d{1,2}$/))),
+  }),
+]);
+type Params = v.InferOutput<typeof params>;
+type InFiles = Exclude<Params, { syntax: 'sshd' }>;
+
+/** A setting as a program would find it: its default, then its main file, then drop-ins, each overriding the last. */
+export const config = primitive({
+  name: 'config',
+  summary: 'The effective value of a setting in configuration files and their drop-ins.',
+  params,
+  expected: (of) => `${keyOf(of)}: ${inWords(of.want)}`,
+  remedy(of) {
+    const place = of.syntax === 'sshd' ? '/etc/ssh/sshd_config' : (of.files[0] ?? '');
+    const section = of.syntax === 'ini' && of.section !== undefined ? ` in [${of.section}]` : '';
+    return `Set ${keyOf(of)} to ${example(of.want)}${section} of ${place}.`;
+  },
+  judge: (of, system) => (of.syntax === 'sshd' ? judgeSshd(of, system) : judgeFiles(of, system)),
+});
+
+const keyOf = (of: Params) => (of.syntax === 'sshd' ? of.keys.join(' or ') : of.key.replaceAll('|', ' or '));
+
+async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
+  const { all, unseen } = filesOf(of, system);
+  let value: Value;
+  let where: string | undefined;
+  let read = 0;
+  for (const path of all) {
+    const look = system.files.text(path);
+    await system.pace();
+    if ('unreadable' in look) return cannotRead(look, path);
+    if (!('found' in look)) continue;
+    read += 1;
+    if (of.syntax === 'json') {
+      const found = fromJson(look.found, of.key);
+      if (found === undefined) return cannotJudge('is no JSON', path);
+      if (found.value === undefined) continue;
+      value = found.value;
+      where = path;
+      continue;
+    }
+    const setting = settingIn(of, look.found);
+    if (setting === undefined) continue;
+    value = setting.value;
+    where = `${path}:${setting.line}`;
+  }
+  if (unseen !== undefined) return unseen;
+  if (read === 0 && of.ifMissing !== 'default') return missing(of.ifMissing, of.files.join(', '));
+  if (value === undefined) return judgeDefault(of.want, of.default, of.files[0] ?? '');
+  const holds = compare(of.want, value);
+  const actual = shown(value);
+  return holds === undefined ? fail(`${actual}, which is no value for it`, where) : passIf(holds, actual, where);
+}
+
+/** Nothing is set: what the program does by itself. */
+function judgeDefault(want: Comparison, byDefault: Value, where: string): Verdict {
+  if (byDefault === undefined)
+    return compare(want, undefined) === true ? pass('not set', where) : fail('not set', where);
+  return passIf(compare(want, byDefault) === true, `not set, so ${shown(byDefault)}`, where);
+}
+
+const shown = (value: Value) => (typeof value === 'object' ? value.join(' ') || 'nothing' : String(value));
+
+/** The main file and the drop-ins, in the order in which they are read. */
+function filesOf({ files }: InFiles, system: System): { all: readonly string[]; unseen?: Verdict } {
+  let unseen: Verdict | undefined;
+  const isPattern = (path: string) => /[*?]/.test(path);
+  const main = files.filter((path) => !isPattern(path)).find((path) => !('missing' in system.files.stat(path)));
+  const dropIns = new Map<string, string>();
+  for (const glob of files.filter(isPattern)) {
+    const { paths, unreadable } = system.files.expand(glob);
+    if (unreadable !== undefined) unseen ??= cannotRead(unreadable, glob);
+    for (const path of paths) {
+      const name = posix.basename(path);
+      if (!dropIns.has(name)) dropIns.set(name, path);
+    }
+  }
+  const sorted = [...dropIns].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+  const all = main === undefined ? sorted : [main, ...sorted];
+  return unseen === undefined ? { all } : { all, unseen };
+}
+
+function settingIn(of: InFiles, content: string): Setting | undefined {
+  if (of.syntax === 'ini') return iniSetting(content, of.key, of.section);
+  if (of.syntax === 'equals') return equalsSetting(content, of.key);
+  return of.syntax === 'space' ? spaceSetting(content, of.key) : rsyslogSetting(content, of.key);
+}
+
+/** @returns `undefined` when it is no JSON */
+function fromJson(content: string, key: string): { value: Value } | undefined {
+  try {
+    const value = jsonSetting(content, key);
+    if (Array.isArray(value)) return { value: value.slice(0, 1_000).map(String) };
+    const isPlain = ['string', 'number', 'boolean'].includes(typeof value);
+    return { value: isPlain ? (value as string | number | boolean) : value === undefined ? undefined : 'an object' };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,41 @@
+import * as v from 'valibot';
+import { FINDS } from '../facts/walk.ts';
+import { paths } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import { cannotJudge, fail, listed, pass } from '../verdict.ts';
+
+const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, remedy: string]>> = {
+  worldWritableFiles: ['file that anyone may write', 'chmod o-w FILE.'],
+  worldWritableFoldersWithoutSticky: [
+    'folder in which anyone may remove the files of others',
+    'chmod +t FOLDER, or chmod o-w FOLDER.',
+  ],
+  unownedFiles: ['file of a user that does not exist', 'chown root FILE, or remove it.'],
+  ungroupedFiles: ['file of a group that does not exist', 'chgrp root FILE, or remove it.'],
+  setIdFiles: [
+    'set-id program that is not known to need it',
+    'chmod ug-s FILE, or except the rule where the program is wanted.',
+  ],
+};
+
+/** Files anywhere: one walk serves all rules that ask for one, and only where walks are asked for. */
+export const fswalk = primitive({
+  name: 'fswalk',
+  summary: 'Every file of the local file systems, by one walk that is off unless asked for.',
+  params: v.strictObject({
+    find: v.picklist(FINDS),
+    /** Files that may be so. */
+    allow: v.optional(paths),
+  }),
+  expected: ({ find }) => `no ${IN_WORDS[find][0]}`,
+  remedy: ({ find }) => IN_WORDS[find][1],
+
+  async judge({ find, allow = [] }, system) {
+    const { found, entries, incomplete, denied } = await system.walk();
+    const wrong = found[find].filter((path) => !allow.includes(path));
+    const [first] = wrong;
+    if (first !== undefined) return fail(listed(wrong), first);
+    if (incomplete !== undefined) return { ...cannotJudge(`of ${entries} files none; ${incomplete}`), denied };
+    return pass(`none of ${entries} files`);
+  },
+});

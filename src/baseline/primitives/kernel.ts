@@ -1,0 +1,216 @@
+import * as v from 'valibot';
+import { count, listOf, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
+import { cannotJudge, cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
+
+const option = v.pipe(text, v.regex(/^CONFIG_[A-Z0-9_]+$/, 'is no option of the kernel’s configuration'));
+
+const params = v.variant('check', [
+  v.strictObject({ check: v.literal('cpuFlag'), flag: text, arches: texts }),
+  v.strictObject({ check: v.literal('cmdlineForbid'), words: listOf(text) }),
+  v.strictObject({ check: v.literal('cmdlineRequire'), words: listOf(text) }),
+  v.strictObject({ check: v.literal('cmdlineAtLeast'), word: text, least: count }),
+  v.strictObject({ check: v.literal('lsm'), anyOf: texts }),
+  v.strictObject({ check: v.literal('apparmorEnforced') }),
+  v.strictObject({ check: v.literal('cpuVulnerabilities') }),
+  v.strictObject({ check: v.literal('secureBoot') }),
+  v.strictObject({ check: v.literal('lockdown'), anyOf: texts }),
+  v.strictObject({
+    check: v.literal('config'),
+    options: v.record(option, text),
+    /** On the command line this does the same. */
+    orCmdline: v.optional(text),
+  }),
+  v.strictObject({ check: v.literal('configNot'), options: v.record(option, text) }),
+  v.strictObject({ check: v.literal('vendorBuilt') }),
+]);
+type Params = v.InferOutput<typeof params>;
+type Of<C extends Params['check']> = Extract<Params, { check: C }>;
+
+const EXPECTED: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
+  cpuFlag: ({ flag }) => `the CPU has ${flag}`,
+  cmdlineForbid: ({ words }) => `none of ${words.join(', ')} on the kernel's command line`,
+  cmdlineRequire: ({ words }) => `${words.join(', ')} on the kernel's command line`,
+  cmdlineAtLeast: ({ word, least }) => `${word}=${least} or more on the kernel's command line`,
+  lsm: ({ anyOf }) => `${anyOf.join(' or ')} is active`,
+  apparmorEnforced: () => 'no profile is in complain or unconfined mode',
+  cpuVulnerabilities: () => 'no flaw of the CPU is left without mitigation',
+  secureBoot: () => 'Secure Boot is on',
+  lockdown: ({ anyOf }) => `lockdown is ${anyOf.join(' or ')}`,
+  config: ({ options, orCmdline }) =>
+    `the kernel was built with ${pairs(options)}${orCmdline === undefined ? '' : `, or has ${orCmdline} on its command line`}`,
+  configNot: ({ options }) => `the kernel was not built with ${pairs(options)}`,
+  vendorBuilt: () => 'the running kernel names the distribution that is installed',
+};
+
+const REMEDY: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
+  cpuFlag: ({ flag }) => `Switch ${flag} on in the firmware's settings.`,
+  cmdlineForbid: () => 'Take it off the command line in the boot loader’s configuration, and boot again.',
+  cmdlineRequire: ({ words }) =>
+    `Add ${words.join(' ')} to the command line in the boot loader's configuration, and boot again.`,
+  cmdlineAtLeast: ({ word, least }) =>
+    `Add ${word}=${least} to the command line in the boot loader's configuration, and boot again.`,
+  lsm: () => 'Install apparmor, and have lsm= or security= on the command line not leave it out.',
+  apparmorEnforced: () => 'Run aa-enforce for each of these profiles.',
+  cpuVulnerabilities: () => 'Install a newer kernel and microcode, and take mitigations=off off the command line.',
+  secureBoot: () => 'Switch Secure Boot on in the firmware’s settings, with a signed boot loader and kernel.',
+  lockdown: ({ anyOf }) =>
+    `Add lockdown=${anyOf[0]} to the command line in the boot loader's configuration, and boot again.`,
+  config: ({ options }) => `Use a kernel that is built with ${pairs(options)}.`,
+  configNot: ({ options }) => `Use a kernel that is built without ${pairs(options)}.`,
+  vendorBuilt: () => 'Run the kernel of the distribution, or except this rule where the device has one of its own.',
+};
+
+const pairs = (options: Readonly<Record<string, string>>) =>
+  Object.entries(options)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(', ');
+
+/** How the kernel was built and started, and what of the machine protects it. */
+export const kernel = primitive({
+  name: 'kernel',
+  summary: "The running kernel's command line, build, security modules, and the CPU's own protection.",
+  params,
+  expected: (of) => (EXPECTED[of.check] as (of: Params) => string)(of),
+  remedy: (of) => (REMEDY[of.check] as (of: Params) => string)(of),
+  judge: (of, system) => (system.runs ? judgeRunning(of, system) : skip('no kernel runs in this tree')),
+});
+
+function judgeRunning(of: Params, system: System): Verdict {
+  switch (of.check) {
+    case 'cpuFlag':
+      return judgeFlag(of, system);
+    case 'cmdlineForbid':
+    case 'cmdlineRequire':
+    case 'cmdlineAtLeast':
+      return judgeCmdline(of, system);
+    case 'lsm':
+      return judgeLsm(of, system);
+    case 'apparmorEnforced':
+      return judgeProfiles(system);
+    case 'cpuVulnerabilities':
+      return judgeVulnerabilities(system);
+    case 'secureBoot':
+      return judgeSecureBoot(system);
+    case 'lockdown':
+      return withText(system, '/sys/kernel/security/lockdown', (content) => {
+        const state = /\[(\w+)\]/.exec(content)?.[1] ?? 'none';
+        return passIf(of.anyOf.includes(state), state, '/sys/kernel/security/lockdown');
+      });
+    case 'config':
+    case 'configNot':
+      return judgeConfig(of, system);
+    case 'vendorBuilt':
+      return judgeVendor(system);
+  }
+}
+
+function withText(system: System, path: string, judge: (content: string) => Verdict): Verdict {
+  const look = system.files.text(path);
+  if ('unreadable' in look) return cannotRead(look, path);
+  return 'found' in look ? judge(look.found) : skip(`there is no ${path}`);
+}
+
+const judgeFlag = ({ flag, arches }: Of<'cpuFlag'>, system: System): Verdict =>
+  arches.includes(process.arch)
+    ? withText(system, '/proc/cpuinfo', (content) => {
+        const flags = /^(?:flags|Features)\s*:\s*(.*)$/m.exec(content)?.[1]?.split(' ') ?? [];
+        return passIf(flags.includes(flag), flags.includes(flag) ? flag : `no ${flag}`, '/proc/cpuinfo');
+      })
+    : pass(`does not concern ${process.arch}`);
+
+function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeast'>, system: System): Verdict {
+  const where = '/proc/cmdline';
+  return withText(system, where, (content) => {
+    const words = content.trim().split(/\s+/);
+    if (of.check === 'cmdlineForbid') {
+      // What a word is set to may be a secret; those that are named here are none.
+      const wrong = of.words.filter((word) => words.includes(word));
+      return wrong.length === 0 ? pass('none') : fail(wrong.join(' '), where);
+    }
+    if (of.check === 'cmdlineRequire') {
+      const lacking = of.words.filter((word) => !words.includes(word));
+      return lacking.length === 0 ? pass(of.words.join(' '), where) : fail(`without ${lacking.join(' ')}`, where);
+    }
+    const set = words.findLast((word) => word.startsWith(`${of.word}=`))?.slice(of.word.length + 1);
+    return passIf(set !== undefined && Number(set) >= of.least, set ?? 'not set', where);
+  });
+}
+
+function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
+  const where = '/sys/kernel/security/lsm';
+  const look = files.text(where);
+  if ('unreadable' in look) return cannotRead(look, where);
+  if ('found' in look) {
+    const active = look.found.trim().split(',');
+    return passIf(
+      active.some((name) => anyOf.includes(name)),
+      active.join(','),
+      where,
+    );
+  }
+  // Without securityfs, which is where the kernel says it, what shows by itself.
+  const apparmor = files.text('/sys/module/apparmor/parameters/enabled');
+  const seen = [
+    ...('found' in apparmor && apparmor.found.startsWith('Y') ? ['apparmor'] : []),
+    ...(files.exists('/sys/fs/selinux/enforce') ? ['selinux'] : []),
+    ...(files.exists('/sys/fs/smackfs/load2') ? ['smack'] : []),
+  ];
+  return passIf(
+    seen.some((name) => anyOf.includes(name)),
+    seen.join(',') || 'none is seen',
+    '/sys',
+  );
+}
+
+const judgeProfiles = (system: System): Verdict =>
+  withText(system, '/sys/kernel/security/apparmor/profiles', (content) => {
+    const lax = content.split('\n').flatMap((line) => /^(.*) \((?:complain|unconfined)\)$/.exec(line)?.[1] ?? []);
+    return lax.length === 0 ? pass('all enforced') : fail(listed(lax), '/sys/kernel/security/apparmor/profiles');
+  });
+
+function judgeVulnerabilities({ files }: System): Verdict {
+  const folder = '/sys/devices/system/cpu/vulnerabilities';
+  const names = files.names(folder);
+  if ('unreadable' in names) return cannotRead(names, folder);
+  if (!('found' in names)) return skip('this kernel says nothing of the CPU’s flaws');
+  const open = names.found.filter((name) => {
+    const look = files.text(`${folder}/${name}`);
+    return 'found' in look && look.found.startsWith('Vulnerable');
+  });
+  return open.length === 0 ? pass('none') : fail(listed(open), folder);
+}
+
+/** efivarfs: four bytes of attributes, and the value; see the UEFI specification, 3.3. */
+function judgeSecureBoot({ files }: System): Verdict {
+  const where = '/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c';
+  const look = files.bytes(where, 64);
+  if ('unreadable' in look) return cannotRead(look, where);
+  const isOn = 'found' in look && look.found[4] === 1;
+  return passIf(isOn, isOn ? 'on' : 'off', where);
+}
+
+function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
+  const config = system.kernelConfig();
+  if (config === undefined) return skip('how this kernel was built is written nowhere');
+  const set = Object.entries(of.options).filter(([key, value]) => config.values.get(key) === value);
+  if (of.check === 'configNot')
+    return set.length === 0 ? pass('none') : fail(pairs(Object.fromEntries(set)), config.where);
+  const lacking = Object.keys(of.options).filter((key) => !set.some(([name]) => name === key));
+  if (lacking.length === 0) return pass(pairs(of.options), config.where);
+  const cmdline = system.files.text('/proc/cmdline');
+  if (of.orCmdline !== undefined && 'found' in cmdline && cmdline.found.trim().split(/\s+/).includes(of.orCmdline))
+    return pass(of.orCmdline, '/proc/cmdline');
+  return fail(lacking.map((key) => `${key}=${config.values.get(key) ?? 'n'}`).join(', '), config.where);
+}
+
+/** Who built the kernel writes a name into its version: `(debian-kernel@lists.debian.org)`. */
+function judgeVendor(system: System): Verdict {
+  const release = system.files.text('/etc/os-release');
+  const id = 'found' in release ? /^ID="?([a-z0-9._-]+)"?$/m.exec(release.found)?.[1] : undefined;
+  if (id === undefined) return cannotJudge('/etc/os-release names no distribution', '/etc/os-release');
+  return withText(system, '/proc/version', (content) =>
+    passIf(content.toLowerCase().includes(id), content.trim().slice(0, 120), '/proc/version'),
+  );
+}

@@ -1,0 +1,46 @@
+import * as v from 'valibot';
+import { moduleName } from '../facts/kernel-modules.ts';
+import { text } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
+import { fail, pass, skip } from '../verdict.ts';
+
+const name = v.pipe(text, v.regex(/^[A-Za-z0-9_-]+$/, 'is no name of a module'));
+
+/** Kernel code that is not there, or can't be loaded: a loaded or built-in one fails whatever modprobe.d says. */
+export const kmod = primitive({
+  name: 'kmod',
+  summary: 'Whether kernel code is loaded, built in, or could be loaded (/proc/modules, modules.dep, modprobe.d).',
+  params: v.strictObject({
+    module: name,
+    /** As /proc/filesystems calls it. */
+    filesystem: v.optional(name),
+    /** As /proc/net/protocols calls it. */
+    protocol: v.optional(name),
+  }),
+  expected: ({ module }) => `${module} neither loaded nor loadable`,
+  remedy: ({ module }) => `Put "install ${module} /bin/false" into a file of /etc/modprobe.d, and run rmmod ${module}.`,
+
+  async judge({ module, filesystem, protocol }, system) {
+    const { loaded, builtIn, available, refused } = await system.kernelModules();
+    const wanted = moduleName(module);
+    if (loaded?.has(wanted) === true) return fail('loaded', '/proc/modules');
+    if (filesystem !== undefined && hasWord(system, '/proc/filesystems', filesystem))
+      return fail('part of the running kernel', '/proc/filesystems');
+    if (protocol !== undefined && hasWord(system, `${system.netFolder}/protocols`, protocol))
+      return fail('part of the running kernel', `${system.netFolder}/protocols`);
+    if (builtIn.has(wanted)) return fail('built into the kernel', '/lib/modules');
+    const refusal = refused.get(wanted);
+    if (refusal !== undefined) return pass('not loaded by modprobe', refusal);
+    if (loaded === undefined) return pass('this kernel loads no modules');
+    if (available !== undefined) {
+      return available.has(wanted) ? fail('can be loaded', '/lib/modules') : pass('there is no such module');
+    }
+    return system.runs ? pass('there are no modules of this kernel') : skip('there is no kernel in this tree');
+  },
+});
+
+const hasWord = ({ files, runs }: System, path: string, word: string): boolean => {
+  const look = runs ? files.text(path) : undefined;
+  return look !== undefined && 'found' in look && look.found.split(/\s+/).includes(word);
+};

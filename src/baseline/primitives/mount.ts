@@ -1,0 +1,87 @@
+import * as v from 'valibot';
+import { isRemovable, type Mount } from '../facts/mounts.ts';
+import { bits, ifMissing, mode, octal, path, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, missing, pass, passIf, skip, type Verdict } from '../verdict.ts';
+
+const params = v.variant('of', [
+  v.strictObject({
+    of: v.literal('target'),
+    target: path,
+    /** All of them; `a|b`: either. None: it is enough that something is mounted there. */
+    options: v.optional(texts),
+    ifNotMounted: ifMissing,
+  }),
+  v.strictObject({ of: v.literal('type'), types: texts, options: texts }),
+  v.strictObject({ of: v.literal('removable'), options: texts }),
+  v.strictObject({
+    of: v.literal('absent'),
+    target: path,
+    /** Or else its root has at most this mode. */ modeMax: mode,
+  }),
+]);
+type Params = v.InferOutput<typeof params>;
+
+/** How file systems are mounted now; in a tree that does not run, how fstab says they will be. */
+export const mount = primitive({
+  name: 'mount',
+  summary: 'How file systems are mounted now, and what fstab says.',
+  params,
+
+  expected(of) {
+    if (of.of === 'absent') return `${of.target} not mounted, or at most ${of.modeMax}`;
+    if (of.of === 'target')
+      return `${of.target} ${of.options ? `mounted with ${of.options.join(', ')}` : 'is a file system of its own'}`;
+    return `${of.of === 'type' ? of.types.join(', ') : 'removable disks'} mounted with ${of.options.join(', ')}`;
+  },
+
+  remedy(of) {
+    if (of.of === 'absent')
+      return `systemctl mask the mount unit of ${of.target}, or mount it with mode=${of.modeMax}.`;
+    if (of.of === 'target' && of.options === undefined)
+      return `Give ${of.target} a file system of its own in /etc/fstab.`;
+    const what = of.of === 'target' ? of.target : of.of === 'type' ? of.types.join(', ') : 'removable disks';
+    return `Add ${of.options?.map((option) => option.split('|')[0]).join(',')} to the options of ${what} in /etc/fstab or its mount unit.`;
+  },
+
+  judge(of, system) {
+    const mounts = system.runs ? system.mounts() : system.fstab();
+    if ('unreadable' in mounts) return cannotRead(mounts, system.runs ? '/proc/1/mountinfo' : '/etc/fstab');
+    const all = 'found' in mounts ? mounts.found : [];
+    if (of.of === 'target') return judgeTarget(of, all, system);
+    if (of.of === 'absent') return judgeAbsent(of, all, system);
+    const fstab = system.fstab();
+    const planned = 'found' in fstab ? fstab.found : [];
+    const chosen = [...all, ...planned].filter((each) =>
+      of.of === 'type' ? of.types.includes(each.type) : isRemovable(each, system),
+    );
+    const wrong = chosen.find((each) => lacking(of.options, each).length > 0);
+    if (wrong === undefined) return pass(chosen.length === 0 ? 'none' : `${chosen.length} mounted so`);
+    return fail(`${wrong.point} without ${lacking(of.options, wrong).join(', ')}`, wrong.where);
+  },
+});
+
+function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[], system: System): Verdict {
+  const mounted = all.find(({ point }) => point === of.target);
+  if (mounted === undefined) {
+    if (!system.runs) return skip(`/etc/fstab does not name ${of.target}, and nothing is mounted in a tree`);
+    if (of.ifNotMounted === 'skip') return skip(`${of.target} is no file system of its own`);
+    return { ...missing(of.ifNotMounted, of.target), actual: 'no file system of its own' };
+  }
+  const without = lacking(of.options ?? [], mounted);
+  if (without.length > 0) return fail(`without ${without.join(', ')}`, mounted.where);
+  return pass(`${mounted.type} ${[...mounted.options].slice(0, 8).join(',')}`, mounted.where);
+}
+
+function judgeAbsent(of: Extract<Params, { of: 'absent' }>, all: readonly Mount[], system: System): Verdict {
+  const mounted = all.find(({ point }) => point === of.target);
+  if (mounted === undefined) return pass('not mounted');
+  const look = system.files.stat(of.target);
+  if ('unreadable' in look) return cannotRead(look, of.target);
+  if (!('found' in look)) return pass('not there');
+  return passIf((look.found.mode & 0o777 & ~bits(of.modeMax)) === 0, octal(look.found.mode), of.target);
+}
+
+const lacking = (options: readonly string[], { options: has }: Mount): string[] =>
+  options.filter((option) => !option.split('|').some((each) => has.has(each)));

@@ -1,0 +1,91 @@
+import * as v from 'valibot';
+import { integer, listOf } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
+
+const port = v.pipe(integer, v.minValue(1), v.maxValue(65_535));
+
+const params = v.variant('check', [
+  v.strictObject({
+    check: v.literal('notListening'),
+    protocols: listOf(v.picklist(['tcp', 'udp'])),
+    ports: listOf(port),
+    /** Whether the machine's own programs may reach it. */
+    scope: v.picklist(['nonLoopback', 'any']),
+  }),
+  v.strictObject({ check: v.literal('noPromisc') }),
+  v.strictObject({ check: v.literal('noWireless') }),
+  v.strictObject({ check: v.literal('ipv6Enabled') }),
+]);
+type Params = v.InferOutput<typeof params>;
+
+/** IFF_UP and IFF_PROMISC of linux/if.h. */
+const UP = 0x1;
+const PROMISC = 0x100;
+
+/** Sockets that listen, and interfaces, in the network namespace of the host. */
+export const net = primitive({
+  name: 'net',
+  summary: 'Sockets that wait for others (/proc/net), and interfaces (/sys/class/net).',
+  params,
+
+  expected(of) {
+    if (of.check === 'notListening')
+      return `nothing at ${of.protocols.join('/')} port ${of.ports.join(', ')}${of.scope === 'any' ? '' : ' but on loopback'}`;
+    return {
+      noPromisc: 'no interface is promiscuous',
+      noWireless: 'no wireless interface is up',
+      ipv6Enabled: 'IPv6 is on',
+    }[of.check];
+  },
+
+  remedy(of) {
+    if (of.check === 'notListening')
+      return `Stop what listens there, bind it to 127.0.0.1, or close the port in the packet filter.`;
+    if (of.check === 'noPromisc') return 'End the program that sniffs, or run ip link set DEVICE promisc off.';
+    return of.check === 'noWireless'
+      ? 'Run ip link set DEVICE down, or declare the role wifi.'
+      : 'Set net.ipv6.conf.all.disable_ipv6 = 0.';
+  },
+
+  async judge(of, system) {
+    if (!system.runs) return skip('nothing runs in this tree');
+    if (of.check === 'notListening') return judgePorts(of, system);
+    if (of.check === 'ipv6Enabled') return judgeIpv6(system);
+    return judgeInterfaces(of.check, system);
+  },
+});
+
+async function judgePorts(of: Extract<Params, { check: 'notListening' }>, system: System): Promise<Verdict> {
+  const look = await system.listeners();
+  if ('unreadable' in look) return cannotRead(look, system.netFolder);
+  const open = ('found' in look ? look.found : []).filter(
+    ({ protocol, port: at, loopback }) =>
+      of.protocols.includes(protocol) && of.ports.includes(at) && (of.scope === 'any' || !loopback),
+  );
+  const [first] = open;
+  if (first === undefined) return pass('nothing listens');
+  const places = open.map(({ protocol, address, port: at }) => `${protocol} ${address}:${at}`);
+  return fail(listed([...new Set(places)]), `${system.netFolder}/${first.protocol}`);
+}
+
+function judgeInterfaces(check: 'noPromisc' | 'noWireless', { files }: System): Verdict {
+  const names = files.names('/sys/class/net');
+  if ('unreadable' in names) return cannotRead(names, '/sys/class/net');
+  if (!('found' in names)) return skip('there is no /sys/class/net');
+  const wrong = names.found.filter((name) => {
+    const folder = `/sys/class/net/${name}`;
+    const look = files.text(`${folder}/flags`, 32);
+    const flags = 'found' in look ? Number(look.found.trim()) : 0;
+    if (check === 'noPromisc') return (flags & PROMISC) !== 0;
+    return (flags & UP) !== 0 && (files.exists(`${folder}/wireless`) || files.exists(`${folder}/phy80211`));
+  });
+  return wrong.length === 0 ? pass('none') : fail(listed(wrong), `/sys/class/net/${wrong[0]}`);
+}
+
+function judgeIpv6({ files, netFolder }: System): Verdict {
+  const look = files.text(`${netFolder}/if_inet6`);
+  if ('unreadable' in look) return cannotRead(look, `${netFolder}/if_inet6`);
+  return passIf('found' in look && look.found.trim() !== '', 'found' in look ? 'on' : 'off', `${netFolder}/if_inet6`);
+}

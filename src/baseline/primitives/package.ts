@@ -1,0 +1,58 @@
+import * as v from 'valibot';
+import { listOf, text } from '../fields.ts';
+import { matchesGlob } from '../glob.ts';
+import { primitive } from '../primitive.ts';
+import { findProgram } from '../programs.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
+
+const name = v.pipe(text, v.regex(/^[A-Za-z0-9*?][A-Za-z0-9+._*?-]*$/, 'is no name of a package or program'));
+
+const params = v.strictObject({
+  /** As the distributions call it; `*` and `?` stand for text. */
+  names: listOf(name),
+  want: v.picklist(['absent', 'anyPresent']),
+  /** Programs that show it where no data base can be read. */
+  commands: v.optional(listOf(name)),
+});
+type Params = v.InferOutput<typeof params>;
+
+/** What dpkg, opkg or apk have installed; else whether its programs are there. */
+export const packages = primitive({
+  name: 'package',
+  summary: 'What the package data base says is installed (dpkg, opkg, apk), else which programs are there.',
+  params,
+  expected: ({ names, want }) => `${want === 'absent' ? 'none of' : 'one of'} ${names.join(', ')} installed`,
+  remedy: ({ names, want }) =>
+    want === 'absent' ? `Remove ${names.join(', ')}.` : `Install ${names[0]}, or one like it.`,
+
+  async judge(of, system) {
+    const installed = await system.packages();
+    if (installed === undefined) return byPrograms(of, system, 'there is no package data base');
+    if ('problem' in installed)
+      return installed.problem.denied
+        ? cannotRead(installed.problem, installed.where)
+        : byPrograms(of, system, installed.problem.unreadable);
+    const hits: string[] = [];
+    for (const wanted of of.names) {
+      if (installed.versions.has(wanted)) hits.push(wanted);
+      else if (/[*?]/.test(wanted))
+        for (const each of installed.versions.keys()) if (matchesGlob(wanted, each)) hits.push(each);
+    }
+    const actual = hits.map((hit) => `${hit} ${installed.versions.get(hit)}`.trim());
+    if (of.want === 'absent') return hits.length === 0 ? pass('not installed') : fail(listed(actual), installed.where);
+    if (hits.length > 0) return pass(listed(actual), installed.where);
+    // Something that was built on the device, or belongs to busybox, is in no data base.
+    const program = (of.commands ?? [])
+      .map((each) => findProgram(system.files, each))
+      .find((path) => path !== undefined);
+    return program === undefined ? fail('none installed', installed.where) : pass(program, program);
+  },
+});
+
+function byPrograms({ commands, want }: Params, { files }: System, why: string): Verdict {
+  if (commands === undefined) return skip(why);
+  const found = commands.flatMap((each) => findProgram(files, each) ?? []);
+  if (want === 'absent') return found.length === 0 ? pass(`no such program; ${why}`) : fail(listed(found), found[0]);
+  return found.length === 0 ? fail(`no such program; ${why}`) : pass(listed(found), found[0]);
+}

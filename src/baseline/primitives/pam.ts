@@ -1,0 +1,165 @@
+import * as v from 'valibot';
+import { type Comparison, compare, comparison, example, inWords, type Value } from '../comparison.ts';
+import type { PamLine, PamStack } from '../facts/pam.ts';
+import { paths, text, texts } from '../fields.ts';
+import { primitive } from '../primitive.ts';
+import { equalsSetting } from '../syntax/settings.ts';
+import type { System } from '../system.ts';
+import { cannotRead, fail, pass, passIf, skip, type Verdict } from '../verdict.ts';
+
+const TYPES = ['auth', 'account', 'password', 'session'] as const;
+const moduleName = v.pipe(text, v.regex(/^pam_[a-z0-9_]+$/, 'is no name of a module such as pam_unix'));
+
+const params = v.variant('of', [
+  v.strictObject({
+    of: v.literal('stack'),
+    /** All of these that are there: Debian calls them differently from Fedora. */
+    stacks: texts,
+    type: v.optional(v.picklist(TYPES)),
+    module: moduleName,
+    /** What it may be: `required`, `requisite`; absent: anything. */
+    control: v.optional(texts),
+    /** One of them must be given; `a` stands for `a=…`, too. */
+    argAny: v.optional(texts),
+    argForbid: v.optional(texts),
+    /** Not asked of a module that is the first of its type. */
+    unlessFirst: v.optional(v.boolean(), false),
+  }),
+  v.strictObject({
+    of: v.literal('setting'),
+    module: moduleName,
+    /** Where it looks besides its arguments, which come first. */
+    files: paths,
+    /** One of several is enough. */
+    keys: texts,
+    want: comparison,
+    default: v.optional(v.union([v.number(), v.boolean()])),
+  }),
+]);
+type Params = v.InferOutput<typeof params>;
+type InStack = Extract<Params, { of: 'stack' }>;
+type InFiles = Extract<Params, { of: 'setting' }>;
+
+/** The stacks in /etc/pam.d with all that they include, and the modules' own files. */
+export const pam = primitive({
+  name: 'pam',
+  summary: 'Modules, their arguments and their settings in the stacks of /etc/pam.d, includes followed.',
+  params,
+
+  expected(of) {
+    if (of.of === 'setting') return `${of.keys.join(' or ')} of ${of.module}: ${inWords(of.want)}`;
+    const args = [
+      of.argAny && `with ${of.argAny.join(' or ')}`,
+      of.argForbid && `without ${of.argForbid.join(' and ')}`,
+      of.control && `as ${of.control.join(' or ')}`,
+    ].filter((part) => part !== undefined);
+    return `${of.stacks.join(' or ')}: ${of.module}${args.length > 0 ? ` ${args.join(', ')}` : ''}`;
+  },
+
+  remedy(of) {
+    if (of.of === 'setting') {
+      const word = of.want.op === 'set' || of.want.op === 'flag';
+      return `Put ${of.keys[0]}${word ? '' : ` = ${example(of.want)}`} into ${of.files[0]}.`;
+    }
+    if (of.argForbid !== undefined) return `Take ${of.argForbid.join(', ')} away from ${of.module} in ${of.stacks[0]}.`;
+    const line = `${of.type ?? 'auth'} ${of.control?.[0] ?? 'required'} ${of.module}.so ${of.argAny?.[0] ?? ''}`.trim();
+    return `Have a line like "${line}" in /etc/pam.d/${of.stacks[0]}; on Debian by pam-auth-update.`;
+  },
+
+  judge: (of, system) => (of.of === 'stack' ? judgeStack(of, system) : judgeSetting(of, system)),
+});
+
+function judgeStack(of: InStack, system: System): Verdict {
+  const stacks = of.stacks.flatMap((name): { name: string; stack: PamStack }[] => {
+    const stack = system.pam().stack(name);
+    return stack === undefined ? [] : [{ name, stack }];
+  });
+  if (stacks.length === 0) return skip(`there is no ${of.stacks.join(' or ')} in /etc/pam.d`);
+  let unseen: Verdict | undefined;
+  let right: PamLine | undefined;
+  for (const { name, stack } of stacks) {
+    if (stack.unreadable !== undefined) {
+      unseen ??= cannotRead(stack.unreadable, `/etc/pam.d/${name}`);
+      continue;
+    }
+    const ofType = stack.lines.filter(({ type }) => of.type === undefined || type === of.type);
+    const own = ofType.filter(({ module }) => module === of.module);
+    if (own.length === 0 && of.argForbid === undefined) return fail(`no ${of.module}`, `/etc/pam.d/${name}`);
+    const wrong = own.find((line) => !doesIt(of, line, ofType[0] === line));
+    if (wrong !== undefined) return fail(saidOf(of, wrong), wrong.where);
+    right ??= own[0];
+  }
+  return unseen ?? pass(right === undefined ? `no ${of.module}` : saidOf(of, right), right?.where);
+}
+
+const has = ({ args }: PamLine, wanted: string) => args.some((arg) => arg === wanted || arg.startsWith(`${wanted}=`));
+
+function doesIt(of: InStack, line: PamLine, isFirst: boolean): boolean {
+  if (of.argForbid?.some((arg) => has(line, arg)) === true) return false;
+  if (of.control !== undefined && !of.control.includes(line.control)) return false;
+  return of.argAny === undefined || (of.unlessFirst && isFirst) || of.argAny.some((arg) => has(line, arg));
+}
+
+/** Of the arguments only those that the rule is about: others may hold a password, as those of pam_mysql do. */
+function saidOf(of: InStack, line: PamLine): string {
+  const named = [...(of.argAny ?? []), ...(of.argForbid ?? [])].filter((arg) => has(line, arg));
+  return [line.control, line.module, ...named].join(' ');
+}
+
+/** Arguments come before the module's file, the file before what the module does by itself. */
+async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
+  const found = inArguments(of, system) ?? (await inFiles(of, system));
+  if (found !== undefined && 'result' in found) return found;
+  if (found !== undefined) {
+    const holds = of.want.op === 'set' || compare(of.want, found.value);
+    return holds === undefined
+      ? fail(`${found.key}: no number`, found.where)
+      : passIf(holds, `${found.key} ${found.value}`.trim(), found.where);
+  }
+  const byDefault: Value = of.default;
+  if (byDefault === undefined || of.want.op === 'flag') return passIf(wantsNothing(of.want), 'not set', of.files[0]);
+  return passIf(compare(of.want, byDefault) === true, `not set, so ${byDefault}`, of.files[0]);
+}
+
+const wantsNothing = (want: Comparison) => compare(want, undefined) === true;
+
+interface Found {
+  readonly key: string;
+  readonly value: string;
+  readonly where: string;
+}
+
+function inArguments({ module, keys }: InFiles, system: System): Found | undefined {
+  for (const line of system.pam().linesOf(module)) {
+    for (const key of keys) {
+      const arg = line.args.find((each) => each === key || each.startsWith(`${key}=`));
+      if (arg !== undefined) return { key, value: arg.slice(key.length + 1), where: line.where };
+    }
+  }
+  return undefined;
+}
+
+/** The last one counts, as in pwquality.conf(5), whose drop-ins come before it. */
+async function inFiles({ files, keys }: InFiles, system: System): Promise<Found | Verdict | undefined> {
+  let found: Found | undefined;
+  for (const glob of files.toReversed()) {
+    const { paths, unreadable } = system.files.expand(glob);
+    if (unreadable !== undefined) return cannotRead(unreadable, glob);
+    for (const path of paths) {
+      const look = system.files.text(path);
+      await system.pace();
+      if ('unreadable' in look) return cannotRead(look, path);
+      if (!('found' in look)) continue;
+      for (const key of keys) found = settingIn(look.found, key, path) ?? found;
+    }
+  }
+  return found;
+}
+
+/** `key = value`, or the key alone. */
+function settingIn(content: string, key: string, path: string): Found | undefined {
+  const setting = equalsSetting(content, key);
+  if (setting !== undefined) return { key, value: setting.value, where: `${path}:${setting.line}` };
+  const at = content.split('\n').findIndex((line) => line.trim() === key);
+  return at === -1 ? undefined : { key, value: '', where: `${path}:${at + 1}` };
+}

@@ -1,0 +1,85 @@
+/* Reading one setting out of configuration files, each in its own syntax. Pure: text in, what is set out. */
+
+/** One place that sets it. */
+export interface Setting {
+  readonly value: string;
+  readonly line: number;
+}
+
+/** Longer lines are none that a person wrote. */
+const LONGEST_LINE = 4_096;
+
+const linesOf = (text: string) => text.split('\n').map((line) => line.slice(0, LONGEST_LINE));
+const sameWord = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
+const unquoted = (text: string) => /^(["'])(.*)\1$/.exec(text)?.[2] ?? text;
+
+/**
+ * `[Section]`, `Key=value`, comments with `#` or `;`: systemd's files, avahi's, samba's. The last one counts; an empty
+ * value takes back what was set before, see systemd.syntax(7).
+ *
+ * @param key in any case; alternatives are separated by `|`, and blanks within count for samba only between words
+ */
+export function iniSetting(text: string, key: string, section: string | undefined): Setting | undefined {
+  let inside = section === undefined;
+  let found: Setting | undefined;
+  const keys = key.split('|').map((name) => name.toLowerCase());
+  for (const [index, line] of linesOf(text).entries()) {
+    const heading = /^\s*\[([^\]]*)\]/.exec(line)?.[1];
+    if (heading !== undefined) {
+      inside = section === undefined || sameWord(heading.trim(), section);
+      continue;
+    }
+    const equals = line.indexOf('=');
+    if (!inside || equals === -1 || /^\s*[#;]/.test(line)) continue;
+    if (!keys.includes(line.slice(0, equals).trim().toLowerCase())) continue;
+    const value = line.slice(equals + 1).trim();
+    found = value === '' ? undefined : { value: unquoted(value), line: index + 1 };
+  }
+  return found;
+}
+
+/** `key = value`, comments with `#`: shell defaults, postfix, auditd, hostapd. The last one counts. */
+export function equalsSetting(text: string, key: string): Setting | undefined {
+  let found: Setting | undefined;
+  for (const [index, line] of linesOf(text).entries()) {
+    const match = /^\s*(?:export\s+)?([\w.-]+)\s*=\s*(.*?)\s*$/.exec(line);
+    if (match?.[1] !== undefined && sameWord(match[1], key))
+      found = { value: unquoted(match[2] ?? ''), line: index + 1 };
+  }
+  return found;
+}
+
+/** `KEY value`, comments with `#`: login.defs(5), mosquitto.conf(5), chrony.conf(5). The last one counts. */
+export function spaceSetting(text: string, key: string): Setting | undefined {
+  let found: Setting | undefined;
+  for (const [index, line] of linesOf(text).entries()) {
+    const match = /^\s*([^\s#!%;]\S*)(?:\s+(.*?))?\s*$/.exec(line);
+    if (match?.[1] !== undefined && sameWord(match[1], key))
+      found = { value: unquoted(match[2] ?? ''), line: index + 1 };
+  }
+  return found;
+}
+
+/** `$Key value` and, in parentheses, `key="value"`, see rsyslog.conf(5). The last one counts. */
+export function rsyslogSetting(text: string, key: string): Setting | undefined {
+  let found: Setting | undefined;
+  const wanted = key.toLowerCase();
+  for (const [index, line] of linesOf(text).entries()) {
+    if (/^\s*#/.test(line)) continue;
+    const old = /^\s*\$(\w+)\s+(\S+)/.exec(line);
+    if (old?.[1] !== undefined && sameWord(old[1], key)) found = { value: old[2] ?? '', line: index + 1 };
+    for (const [, name = '', value = ''] of line.matchAll(/\b(\w+)\s*=\s*"([^"]*)"/g))
+      if (name.toLowerCase() === wanted) found = { value, line: index + 1 };
+  }
+  return found;
+}
+
+/** A member of a JSON object, `log-opts.max-size`. @throws SyntaxError when it is no JSON */
+export function jsonSetting(text: string, key: string): unknown {
+  let at: unknown = JSON.parse(text);
+  for (const name of key.split('.')) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, name)) return undefined;
+    at = (at as Record<string, unknown>)[name];
+  }
+  return at;
+}
