@@ -11,6 +11,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import { readFileIfThere } from '../src/base/atomic-file.ts';
 import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
+import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { methodDocuments } from './method-docs.ts';
@@ -20,6 +21,7 @@ export const generators: readonly DocumentGenerator[] = [
   { path: 'src/collectors/README.md', generate: () => collectorsDocument(collectors) },
   ...configDocuments,
   ...methodDocuments,
+  ...baselineDocuments,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {

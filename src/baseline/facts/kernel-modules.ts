@@ -1,3 +1,4 @@
+import type { Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */
@@ -9,6 +10,8 @@ export interface KernelModules {
   readonly available: ReadonlySet<string> | undefined;
   /** Where modprobe.d has something else done instead: `install NAME /bin/false`. */
   readonly refused: ReadonlyMap<string, string>;
+  /** A list that could not be read. */
+  readonly unreadable?: Unreadable;
 }
 
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -24,6 +27,8 @@ export const moduleName = (name: string): string => name.replaceAll('-', '_');
 
 export async function readKernelModules(system: System): Promise<KernelModules> {
   const releases = releasesOf(system);
+  const lists = ['/proc/modules', ...releases.map((release) => `/lib/modules/${release}/modules.dep`)];
+  const unreadable = lists.map((list) => system.files.text(list, MOST_BYTES)).find((look) => 'unreadable' in look);
   const builtIn = new Set<string>();
   let available: Set<string> | undefined;
   for (const release of releases) {
@@ -32,7 +37,13 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
     if (system.files.exists(`${folder}/modules.dep`))
       available = new Set([...(available ?? []), ...(await modulesIn(system, `${folder}/modules.dep`))]);
   }
-  return { loaded: loadedModules(system), builtIn, available, refused: readRefused(system) };
+  return {
+    loaded: loadedModules(system),
+    builtIn,
+    available,
+    refused: readRefused(system),
+    ...(unreadable === undefined ? {} : { unreadable }),
+  };
 }
 
 /** The kernel that runs; in a tree, all that are installed. */

@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import type { Look, Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** Whether something is started by itself, as far as files say. */
@@ -32,6 +33,7 @@ export class Units {
   readonly #scripts = new Map<string, string>();
   readonly #startedScripts = new Map<string, string>();
   readonly #inetd = new Map<string, string>();
+  #problem: Unreadable | undefined;
 
   private constructor(system: System) {
     this.#system = system;
@@ -50,8 +52,17 @@ export class Units {
   }
 
   #names(folder: string): readonly string[] {
-    const look = this.#system.files.names(folder);
-    return 'found' in look ? look.found : [];
+    return this.#seen(this.#system.files.names(folder)) ?? [];
+  }
+
+  #seen<T>(look: Look<T>): T | undefined {
+    if ('unreadable' in look) this.#problem ??= look;
+    return 'found' in look ? look.found : undefined;
+  }
+
+  /** The first folder or file that could not be read: something in there may be started. */
+  get unreadable(): Unreadable | undefined {
+    return this.#problem;
   }
 
   #readFolder(folder: string): void {
@@ -87,15 +98,15 @@ export class Units {
 
   /** Services of inetd.conf(5) by the first word of a line, of xinetd by the file's name unless it says `disable = yes`. */
   #readInetd(): void {
-    const look = this.#system.files.text('/etc/inetd.conf');
-    for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
+    const inetd = this.#seen(this.#system.files.text('/etc/inetd.conf')) ?? '';
+    for (const [index, line] of inetd.split('\n').entries()) {
       const name = /^\s*([^\s#]+)\s+(?:stream|dgram)/.exec(line)?.[1];
       if (name !== undefined) this.#inetd.set(posix.basename(name), `/etc/inetd.conf:${index + 1}`);
     }
     for (const name of this.#names('/etc/xinetd.d')) {
       const path = `/etc/xinetd.d/${name}`;
-      const file = this.#system.files.text(path);
-      if ('found' in file && !/^\s*disable\s*=\s*yes/m.test(file.found)) this.#inetd.set(name, path);
+      const file = this.#seen(this.#system.files.text(path));
+      if (file !== undefined && !/^\s*disable\s*=\s*yes/m.test(file)) this.#inetd.set(name, path);
     }
   }
 

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import type { AuditRule } from '../facts/audit-rules.ts';
 import { listOf, paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotRead, fail, listed, pass } from '../verdict.ts';
+import { cannotRead, fail, listed, pass, skip } from '../verdict.ts';
 
 const params = v.strictObject({
   /** Each one that is there is watched, for all of `permissions`. */
@@ -48,14 +48,16 @@ export const audit = primitive({
   async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
     const { rules, flags, unreadable } = await system.auditRules();
     if (unreadable !== undefined) return cannotRead(unreadable, '/etc/audit');
+    const watched = watch.filter((path) => system.files.exists(path));
+    if (watched.length === 0 && syscalls.length === 0 && flag === undefined)
+      return skip(`there is no ${watch.join(', ')}`);
     const lacking: string[] = [];
     let where: string | undefined;
     const note = (what: string, rule: AuditRule | undefined) => {
       if (rule === undefined) lacking.push(what);
       else where ??= rule.where;
     };
-    for (const path of watch) {
-      if (!system.files.exists(path)) continue;
+    for (const path of watched) {
       note(
         path,
         rules.find((rule) => watches(rule, path, permissions)),

@@ -2,8 +2,7 @@ import * as v from 'valibot';
 import { moduleName } from '../facts/kernel-modules.ts';
 import { text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import type { System } from '../system.ts';
-import { fail, pass, skip } from '../verdict.ts';
+import { cannotRead, fail, pass, skip } from '../verdict.ts';
 
 const name = v.pipe(text, v.regex(/^[A-Za-z0-9_-]+$/, 'is no name of a module'));
 
@@ -22,13 +21,19 @@ export const kmod = primitive({
   remedy: ({ module }) => `Put "install ${module} /bin/false" into a file of /etc/modprobe.d, and run rmmod ${module}.`,
 
   async judge({ module, filesystem, protocol }, system) {
-    const { loaded, builtIn, available, refused } = await system.kernelModules();
+    const { loaded, builtIn, available, refused, unreadable } = await system.kernelModules();
     const wanted = moduleName(module);
     if (loaded?.has(wanted) === true) return fail('loaded', '/proc/modules');
-    if (filesystem !== undefined && hasWord(system, '/proc/filesystems', filesystem))
-      return fail('part of the running kernel', '/proc/filesystems');
-    if (protocol !== undefined && hasWord(system, `${system.netFolder}/protocols`, protocol))
-      return fail('part of the running kernel', `${system.netFolder}/protocols`);
+    if (unreadable !== undefined) return cannotRead(unreadable, '/lib/modules');
+    for (const [word, list] of [
+      [filesystem, '/proc/filesystems'],
+      [protocol, `${system.netFolder}/protocols`],
+    ] as const) {
+      const look = word === undefined || !system.runs ? undefined : system.files.text(list);
+      if (look !== undefined && 'unreadable' in look) return cannotRead(look, list);
+      if (look !== undefined && 'found' in look && look.found.split(/\s+/).includes(word ?? ''))
+        return fail('part of the running kernel', list);
+    }
     if (builtIn.has(wanted)) return fail('built into the kernel', '/lib/modules');
     const refusal = refused.get(wanted);
     if (refusal !== undefined) return pass('not loaded by modprobe', refusal);
@@ -39,8 +44,3 @@ export const kmod = primitive({
     return system.runs ? pass('there are no modules of this kernel') : skip('there is no kernel in this tree');
   },
 });
-
-const hasWord = ({ files, runs }: System, path: string, word: string): boolean => {
-  const look = runs ? files.text(path) : undefined;
-  return look !== undefined && 'found' in look && look.found.split(/\s+/).includes(word);
-};

@@ -29,10 +29,10 @@ export const packages = primitive({
   async judge(of, system) {
     const installed = await system.packages();
     if (installed === undefined) return byPrograms(of, system, 'there is no package data base');
-    if ('problem' in installed)
-      return installed.problem.denied
-        ? cannotRead(installed.problem, installed.where)
-        : byPrograms(of, system, installed.problem.unreadable);
+    if ('problem' in installed) {
+      const { problem, manager, where } = installed;
+      return manager === 'rpm' ? byPrograms(of, system, problem.unreadable) : cannotRead(problem, where);
+    }
     const hits: string[] = [];
     for (const wanted of of.names) {
       if (installed.versions.has(wanted)) hits.push(wanted);

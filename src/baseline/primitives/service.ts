@@ -3,7 +3,7 @@ import type { UnitState } from '../facts/units.ts';
 import { listOf, text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
-import { fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
+import { cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
 const WANTS = [
   'disabled',
@@ -56,6 +56,8 @@ export const service = primitive({
     const units = await system.units();
     const states = of.units.map((unit) => ({ unit, ...units.state(unit) }));
     const enabled = states.filter((state) => state.enabled);
+    // What was seen is enough to say that something is started, and not that nothing is.
+    if (enabled.length === 0 && units.unreadable !== undefined) return cannotRead(units.unreadable, '/etc');
     const running = await whatRuns(of, system);
     switch (of.want) {
       case 'disabled':

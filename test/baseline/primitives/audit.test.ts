@@ -1,0 +1,51 @@
+import { audit } from '../../../src/baseline/primitives/audit.ts';
+import { describePrimitive, TOO_LONG } from './cases.ts';
+
+const RULES = 'etc/audit/rules.d/own.rules';
+const sudoers = { watch: ['/etc/sudoers', '/etc/sudoers.d'] };
+const FILES = { 'etc/sudoers': '', 'etc/sudoers.d/x': '' };
+const modules = { syscalls: ['init_module', 'delete_module'] };
+
+describePrimitive(audit, {
+  'both are watched, by either kind of rule': {
+    params: sudoers,
+    tree: { ...FILES, [RULES]: '-w /etc/sudoers -p wa -k x\n-a always,exit -F dir=/etc/sudoers.d/ -F perm=rwxa\n' },
+    result: 'pass',
+    where: '/etc/audit/rules.d/own.rules:1',
+  },
+  'one is watched for too little': {
+    params: sudoers,
+    tree: { ...FILES, [RULES]: '-w /etc/sudoers -p w\n-w /etc/sudoers.d -p wa\n' },
+    result: 'fail',
+    actual: 'without /etc/sudoers',
+  },
+  'what is not there needs no watch': {
+    params: sudoers,
+    tree: { 'etc/sudoers': '', [RULES]: '-w /etc/sudoers -p wa\n' },
+    result: 'pass',
+  },
+  'nothing that could be watched': { params: sudoers, tree: {}, result: 'skip' },
+  'a folder above is watched': { params: sudoers, tree: { ...FILES, [RULES]: '-w /etc -p wa\n' }, result: 'pass' },
+  'system calls, in several rules': {
+    params: modules,
+    tree: {
+      'etc/audit/audit.rules':
+        '-a always,exit -F arch=b64 -S init_module,finit_module\n-a exit,always -S delete_module\n',
+    },
+    result: 'pass',
+  },
+  'a rule that takes them out is none': {
+    params: modules,
+    tree: { [RULES]: '-a never,exit -S init_module,delete_module\n' },
+    result: 'fail',
+  },
+  'only with a certain field': {
+    params: { syscalls: ['execve'], fieldAny: ['-C uid!=euid'] },
+    tree: { [RULES]: '-a always,exit -S execve -F auid>=1000\n#-a always,exit -S execve -C uid!=euid\n' },
+    result: 'fail',
+    actual: 'without execve',
+  },
+  'a flag': { params: { flag: '-e 2' }, tree: { [RULES]: '-D\n-e 2\n' }, result: 'pass' },
+  'no rules at all': { params: { flag: '-e 2' }, tree: {}, result: 'fail' },
+  'rules that are too long': { params: modules, tree: { [RULES]: TOO_LONG }, result: 'err' },
+});

@@ -1,0 +1,167 @@
+import { config } from '../../../src/baseline/primitives/config.ts';
+import { describePrimitive, TOO_LONG } from './cases.ts';
+
+const sshd = (key: string, want: unknown, more: object = {}) => ({ syntax: 'sshd', keys: [key], want, ...more });
+const noRoot = sshd('PermitRootLogin', { op: 'in', value: ['no'] }, { default: 'prohibit-password' });
+const macs = sshd(
+  'MACs',
+  { op: 'noneOf', value: ['hmac-sha1'] },
+  { default: 'hmac-sha2-256,hmac-sha1', defaultSince: '6.7' },
+);
+const SSHD = 'etc/ssh/sshd_config';
+
+const storage = {
+  syntax: 'ini',
+  files: [
+    '/etc/systemd/journald.conf',
+    '/etc/systemd/journald.conf.d/*.conf',
+    '/usr/lib/systemd/journald.conf.d/*.conf',
+  ],
+  section: 'Journal',
+  key: 'Storage',
+  want: { op: 'eq', value: 'persistent' },
+  default: 'auto',
+  ifMissing: 'default',
+};
+const umask = {
+  syntax: 'space',
+  files: ['/etc/login.defs'],
+  key: 'UMASK',
+  want: { op: 'umaskAtLeast', value: '027' },
+  ifMissing: 'skip',
+};
+const icc = {
+  syntax: 'json',
+  files: ['/etc/docker/daemon.json'],
+  key: 'icc',
+  want: { op: 'eq', value: false },
+  default: true,
+  ifMissing: 'default',
+};
+
+describePrimitive(config, {
+  'sshd: of two values the first': {
+    params: noRoot,
+    tree: { [SSHD]: 'PermitRootLogin no\nPermitRootLogin yes\n' },
+    result: 'pass',
+    actual: 'no',
+    where: '/etc/ssh/sshd_config:1',
+  },
+  'sshd: a drop-in that is included before': {
+    params: noRoot,
+    tree: {
+      [SSHD]: 'Include /etc/ssh/sshd_config.d/*.conf\nPermitRootLogin no\n',
+      'etc/ssh/sshd_config.d/10-own.conf': 'permitrootlogin yes\n',
+    },
+    result: 'fail',
+    actual: 'yes',
+    where: '/etc/ssh/sshd_config.d/10-own.conf:1',
+  },
+  'sshd: what does not hold for all is no value for all': {
+    params: noRoot,
+    tree: { [SSHD]: 'Match User ann\nPermitRootLogin no\n' },
+    result: 'fail',
+    actual: 'not set, so prohibit-password',
+  },
+  'sshd: a value that is worse for some': {
+    params: noRoot,
+    tree: { [SSHD]: 'PermitRootLogin no\nMatch Address 10.0.0.0/8\n  PermitRootLogin yes\n' },
+    result: 'fail',
+    actual: 'yes (Match Address 10.0.0.0/8)',
+    where: '/etc/ssh/sshd_config:3',
+  },
+  'sshd: what is taken from the default': { params: macs, tree: { [SSHD]: 'MACs -hmac-sha1*\n' }, result: 'pass' },
+  'sshd: what is added to the default': { params: macs, tree: { [SSHD]: 'MACs +hmac-md5\n' }, result: 'fail' },
+  'sshd: a default of a later version than the one that is installed': {
+    params: macs,
+    tree: {
+      [SSHD]: '',
+      'var/lib/dpkg/status': 'Package: openssh-server\nStatus: install ok installed\nVersion: 1:6.0p1-4\n',
+    },
+    result: 'err',
+    reason: /what OpenSSH 6\.0 does by itself is not known/,
+  },
+  'sshd: a time in words': {
+    params: sshd('LoginGraceTime', { op: 'range', value: [1, 60] }, { default: '120' }),
+    tree: { [SSHD]: 'LoginGraceTime 1m\n' },
+    result: 'pass',
+  },
+  'sshd: three limits, of which one is too high': {
+    params: sshd('MaxStartups', { op: 'startups', value: [10, 30, 60] }, { default: '10:30:100' }),
+    tree: { [SSHD]: 'MaxStartups 10:30:100\n' },
+    result: 'fail',
+  },
+  'sshd: one of several': {
+    params: { syntax: 'sshd', keys: ['AllowUsers', 'AllowGroups'], want: { op: 'set' } },
+    tree: { [SSHD]: 'AllowGroups staff\n' },
+    result: 'pass',
+  },
+  'ini: the default, when there is no file': { params: storage, tree: {}, result: 'fail', actual: 'not set, so auto' },
+  'ini: the last drop-in, and of two of the same name the one in /etc': {
+    params: storage,
+    tree: {
+      'etc/systemd/journald.conf': '[Journal]\nStorage=none\n',
+      'etc/systemd/journald.conf.d/50-a.conf': '[Journal]\nStorage=persistent\n',
+      'usr/lib/systemd/journald.conf.d/50-a.conf': '[Journal]\nStorage=volatile\n',
+      'usr/lib/systemd/journald.conf.d/40-b.conf': '[Journal]\nStorage=volatile\n',
+    },
+    result: 'pass',
+    where: '/etc/systemd/journald.conf.d/50-a.conf:2',
+  },
+  'ini: the same key in another section': {
+    params: storage,
+    tree: { 'etc/systemd/journald.conf': '[Upload]\nStorage=persistent\n#Storage=persistent\n' },
+    result: 'fail',
+  },
+  'space: a stricter umask': {
+    params: umask,
+    tree: { 'etc/login.defs': '# x\nUMASK\t077\n' },
+    result: 'pass',
+    where: '/etc/login.defs:2',
+  },
+  'space: a laxer umask': { params: umask, tree: { 'etc/login.defs': 'UMASK 022\n' }, result: 'fail', actual: '022' },
+  'space: no umask at all': {
+    params: umask,
+    tree: { 'etc/login.defs': 'UMASK lots\n' },
+    result: 'fail',
+    actual: /no value for it/,
+  },
+  'space: no file': { params: umask, tree: {}, result: 'skip' },
+  'equals: quoted, with blanks': {
+    params: {
+      syntax: 'equals',
+      files: ['/etc/audit/auditd.conf'],
+      key: 'max_log_file_action',
+      want: { op: 'in', value: ['keep_logs', 'rotate'] },
+      ifMissing: 'skip',
+    },
+    tree: { 'etc/audit/auditd.conf': 'max_log_file_action = "ROTATE"\n' },
+    result: 'pass',
+  },
+  'rsyslog: in both of its languages, the last one': {
+    params: {
+      syntax: 'rsyslog',
+      files: ['/etc/rsyslog.conf', '/etc/rsyslog.d/*.conf'],
+      key: 'FileCreateMode',
+      want: { op: 'modeMax', value: '0640' },
+      ifMissing: 'fail',
+    },
+    tree: { 'etc/rsyslog.conf': '$FileCreateMode 0644\nmodule(load="builtin:omfile" fileCreateMode="0600")\n' },
+    result: 'pass',
+    where: '/etc/rsyslog.conf:2',
+  },
+  'json: a member': { params: icc, tree: { 'etc/docker/daemon.json': '{"icc": false}' }, result: 'pass' },
+  'json: the default': {
+    params: icc,
+    tree: { 'etc/docker/daemon.json': '{}' },
+    result: 'fail',
+    actual: 'not set, so true',
+  },
+  'json: a list without such an item': {
+    params: { ...icc, key: 'hosts', want: { op: 'noneMatch', value: '^tcp://' }, default: [] },
+    tree: { 'etc/docker/daemon.json': '{"hosts": ["unix:///run/docker.sock", "tcp://0.0.0.0:2375"]}' },
+    result: 'fail',
+  },
+  'json: none': { params: icc, tree: { 'etc/docker/daemon.json': '{"secret": ' }, result: 'err', reason: 'is no JSON' },
+  'a file that is too long': { params: umask, tree: { 'etc/login.defs': TOO_LONG }, result: 'err' },
+});

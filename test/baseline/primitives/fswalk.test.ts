@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
+import { skip } from '../../require.ts';
+import { Tree, withTree } from '../tree.ts';
+
+const NAMES = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'etc/group': 'root:x:0:\n' };
+const judge = (find: string, tree: Tree, allow: string[] = []) =>
+  fswalk.judge({ find: find as 'setIdFiles', allow }, tree.system());
+
+describe('baseline: fswalk', () => {
+  before(function () {
+    if (process.getuid?.() !== 0) skip(this, 'needs root, to make files of others');
+  });
+
+  for (const [find, entry] of Object.entries({
+    worldWritableFiles: { text: '', mode: 0o666 },
+    worldWritableFoldersWithoutSticky: { folder: true, mode: 0o777 },
+    unownedFiles: { text: '', uid: 4242 },
+    ungroupedFiles: { text: '', gid: 4242 },
+    setIdFiles: { text: '', mode: 0o4755 },
+  } as const)) {
+    it(`fail: ${find}`, () =>
+      withTree({ ...NAMES, 'srv/deep/in/here': entry }, async (tree) => {
+        const { result, where } = await judge(find, tree);
+        assert.deepEqual({ result, where }, { result: 'fail', where: '/srv/deep/in/here' });
+      }));
+  }
+
+  it('pass: a file that may be so, a sticky folder, and what lies outside of links', () =>
+    withTree(
+      {
+        ...NAMES,
+        'usr/bin/su': { text: '', mode: 0o4755 },
+        tmp: { folder: true, mode: 0o1777 },
+        'srv/out': { link: '/../../../tmp' },
+        'proc/x': { text: '', mode: 0o666 },
+        'var/lib/docker/x': { text: '', mode: 0o666 },
+      },
+      async (tree) => {
+        assert.equal((await judge('setIdFiles', tree, ['/usr/bin/su'])).result, 'pass');
+        assert.equal((await judge('worldWritableFiles', tree)).result, 'pass');
+        assert.equal((await judge('worldWritableFoldersWithoutSticky', tree)).result, 'pass');
+      },
+    ));
+
+  it('err: folders that are deeper than it goes', () =>
+    withTree({ ...NAMES, [`${'d/'.repeat(250)}x`]: '' }, async (tree) => {
+      const { result, reason } = await judge('setIdFiles', tree);
+      assert.equal(result, 'err');
+      assert.match(reason ?? '', /more than 200 deep/);
+    }));
+
+  it('walks once for all rules', () =>
+    withTree({ ...NAMES, 'srv/x': '' }, async (tree) => {
+      const system = tree.system();
+      await fswalk.judge({ find: 'setIdFiles', allow: [] }, system);
+      tree.add('srv/late', { text: '', mode: 0o4755 });
+      assert.equal((await fswalk.judge({ find: 'setIdFiles', allow: [] }, system)).result, 'pass');
+    }));
+
+  it('ends when the scan is aborted', async () => {
+    const tree = new Tree({ ...NAMES, 'srv/x': '' });
+    try {
+      for (let i = 0; i < 3_000; i += 1) tree.add(`srv/f${i}`, '');
+      const stop = new AbortController();
+      const walking = fswalk.judge({ find: 'setIdFiles', allow: [] }, tree.system({ signal: stop.signal }));
+      stop.abort(new Error('stopped'));
+      await assert.rejects(Promise.resolve(walking), /stopped/);
+    } finally {
+      tree.remove();
+    }
+  });
+});
