@@ -23,9 +23,9 @@ export const StatusSchema = v.strictObject({
   version: said('Of the agent.'),
   agentId: v.pipe(v.string(), v.uuid(), v.description('The AgentId of its messages.')),
   state: v.pipe(
-    v.picklist(['running', 'degraded', 'stopping']),
+    v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable, desired was refused, the hub refuses the credential, memory is above its budget, or events wait in memory or are about to be dropped.',
+      'degraded: a collector is degraded or unavailable, desired was refused, the hub refuses the credential, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -79,6 +79,28 @@ export const StatusSchema = v.strictObject({
       reason: said('As whoever asked for it put it.'),
       skipped: count('What would have been collected.'),
     }),
+  ),
+  restarts: v.strictObject({
+    unclean: count('Runs of the agent that failed or were killed since the last one that was stopped.'),
+    since: v.exactOptional(time('When the first of these had begun.')),
+    lastEnd: v.exactOptional(
+      v.pipe(
+        v.picklist(['stopped', 'failed', 'killed', 'poweredOff']),
+        v.description(
+          'How the last run ended: asked to, giving up with an error, without a word (a crash, kill -9, the watchdog), or with the machine.',
+        ),
+      ),
+    ),
+  }),
+  exposed: v.exactOptional(
+    v.pipe(
+      v.strictObject({
+        configuration: v.exactOptional(said('Others can write the local configuration.')),
+        secrets: v.exactOptional(said('Others can read or write a secret.')),
+        state: v.exactOptional(said('Others can write in the state directory.')),
+      }),
+      v.description('Files that are open to others than the agent and root: which, and what mends it.'),
+    ),
   ),
 });
 

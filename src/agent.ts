@@ -9,6 +9,7 @@ import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
 import type { RecentLines } from './base/recent-lines.ts';
+import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { collectors } from './collectors/index.ts';
@@ -24,6 +25,7 @@ import { DirectMethods } from './hub/methods.ts';
 import { TwinSync } from './hub/twin-sync.ts';
 import { Lifeline } from './lifeline.ts';
 import { LinuxEvents } from './linux/events.ts';
+import { ExposedFiles, type GuardedFiles } from './linux/exposed-files.ts';
 import { lockFile } from './linux/file-lock.ts';
 import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
@@ -58,6 +60,7 @@ export function agent(
     tap,
     level,
     recent,
+    files,
     manager,
     signal,
   }: {
@@ -66,6 +69,7 @@ export function agent(
     tap: LogTap;
     level: AdjustableLevel;
     recent: RecentLines;
+    files: Omit<GuardedFiles, 'state'>;
     manager: ServiceManager;
     signal: AbortSignal;
   },
@@ -185,6 +189,19 @@ export function agent(
     log: log.child({ part: 'linux' }),
     changed: () => twin.changed(),
   });
+  const exposedFiles = new ExposedFiles({
+    files: { ...files, state: local.stateDirectory },
+    clock,
+    log: log.child({ part: 'files' }),
+    changed: () => twin.changed(),
+  });
+  const runs = new Runs({
+    file: state('last-run.json'),
+    bootId,
+    isAskedTo: () => signal.aborted,
+    clock,
+    log: log.child({ part: 'runs' }),
+  });
   const snapshots = new Snapshots({
     collectors,
     sources: { ...linux.snapshots, statistics: statistics.source },
@@ -193,7 +210,10 @@ export function agent(
     leavesOut,
     clock: watched('snapshots'),
     log: log.child({ part: 'snapshots' }),
-    changed: () => twin.changed(),
+    changed: () => {
+      exposedFiles.look();
+      twin.changed();
+    },
   });
   moving.events = linuxEvents;
 
@@ -214,6 +234,8 @@ export function agent(
     sent: () => publisher.sent(),
     memory,
     pause: () => pause.status(),
+    restarts: () => runs.status(),
+    exposed: () => exposedFiles.status(),
     logLevel: () => logLevel.status(),
     hub: () => hub.status(),
   };
@@ -278,10 +300,13 @@ export function agent(
       { '/status': () => localStatus(observed), '/follow': followHandler(triggers) },
       log,
     ),
+    runs, // how they ended
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
     pause, // before anything is collected
     logEvents(tap, triggers),
+    runs.report,
+    exposedFiles,
     unsetClock,
     statistics.keeper(clock),
     logLevel,

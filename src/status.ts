@@ -1,10 +1,12 @@
 import { type DropReason, sum, type Totals } from './base/counters.ts';
+import type { Restarts } from './base/runs.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
 import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
+import type { Exposed } from './linux/exposed-files.ts';
 import type { ChangedLogLevel } from './methods/temporary-log-level.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
@@ -55,6 +57,10 @@ export interface SecurityAgentStatus {
   };
   readonly credential: { readonly kind: string; readonly expiresAt?: string };
   readonly pause?: PauseStatus;
+  /** How earlier runs of the agent ended. */
+  readonly restarts: Restarts;
+  /** Files of the agent's that others can change, or secrets that they can read; absent when there are none. */
+  readonly exposed?: Exposed;
 }
 
 /** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
@@ -96,6 +102,8 @@ export interface Observed {
   readonly sent: () => Sent;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly pause: () => PauseStatus | undefined;
+  readonly restarts: () => Restarts;
+  readonly exposed: () => Exposed;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
 }
@@ -107,12 +115,15 @@ export function localStatus(observed: Observed): LocalStatus {
   const hub = observed.hub();
   const store = observed.queues.store();
   const memory = observed.memory.use();
+  const exposed = observed.exposed();
+  const isExposed = Object.keys(exposed).length > 0;
   const troubled =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
     store.place === 'memory' ||
     store.isNearlyFull ||
     memory.isOver ||
+    isExposed ||
     hub.state === 'refused';
   const pause = observed.pause();
   const logLevel = observed.logLevel();
@@ -130,6 +141,8 @@ export function localStatus(observed: Observed): LocalStatus {
     store,
     credential: { kind, ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }) },
     ...(pause === undefined ? {} : { pause }),
+    restarts: observed.restarts(),
+    ...(isExposed ? { exposed } : {}),
     hub: {
       state: hub.state,
       ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),

@@ -7,6 +7,7 @@ import { systemClock } from '../src/base/clock.ts';
 import { droppedIn, type Totals } from '../src/base/counters.ts';
 import { hours, minutes, seconds } from '../src/base/duration.ts';
 import { AgentError } from '../src/base/errors.ts';
+import type { Restarts } from '../src/base/runs.ts';
 import { collectors } from '../src/collectors/index.ts';
 import { LiveSettings } from '../src/config/settings.ts';
 import { readTwin, twinProperties } from '../src/config/twin.ts';
@@ -17,6 +18,7 @@ import type { HubStatus } from '../src/contract/hub.ts';
 import type { Settings } from '../src/contract/settings.ts';
 import type { SourceStatus } from '../src/contract/sources.ts';
 import { TwinSync } from '../src/hub/twin-sync.ts';
+import type { Exposed } from '../src/linux/exposed-files.ts';
 import { Aggregator } from '../src/pipeline/aggregator.ts';
 import { snapshotEvent } from '../src/pipeline/envelope.ts';
 import type { PauseStatus } from '../src/pipeline/pause.ts';
@@ -60,6 +62,8 @@ describe('the status', () => {
   let observed: Observed;
   let isOver: boolean;
   let pause: PauseStatus | undefined;
+  let restarts: Restarts;
+  let exposed: Exposed;
   const leavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) =>
     isOver && collector.type === 'Security' && priority === 'Low' ? 'Left out.' : undefined;
 
@@ -91,6 +95,8 @@ describe('the status', () => {
     stopping = false;
     isOver = false;
     pause = undefined;
+    restarts = { unclean: 0 };
+    exposed = {};
     observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
@@ -107,6 +113,8 @@ describe('the status', () => {
       aggregator,
       sent: () => sent,
       pause: () => pause,
+      restarts: () => restarts,
+      exposed: () => exposed,
       logLevel: () => undefined,
       hub: () => hub,
     };
@@ -201,6 +209,18 @@ describe('the status', () => {
     const store = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
     observed = { ...observed, queues: { ...bound(queues), store: () => store } };
     assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
+  });
+
+  it('is degraded while a file is open to others, and says which', () => {
+    assert.equal('exposed' in localStatus(observed), false);
+    exposed = { secrets: 'Others can read /etc/vakt/secrets/module.key (mode 0644).' };
+    assert.deepEqual([localStatus(observed).exposed, localStatus(observed).state], [exposed, 'degraded']);
+  });
+
+  it('tells how earlier runs ended, which is no trouble any more', () => {
+    restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
+    const { state, restarts: told } = localStatus(observed);
+    assert.deepEqual([state, told], ['running', restarts]);
   });
 
   it('is degraded while the queues are nearly full', () => {
@@ -358,6 +378,7 @@ describe('the status', () => {
         'configuration',
         'credential',
         'delivery',
+        'restarts',
         'startedAt',
         'state',
         'store',

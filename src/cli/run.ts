@@ -7,7 +7,7 @@ import { LogTap } from '../base/log-tap.ts';
 import { printable } from '../base/printable.ts';
 import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
-import { type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { filesOf, type LocalSettings, readLocalSettings } from '../config/local.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/service-manager.ts';
 import { VERSION } from '../version.ts';
 import { readArguments, type World } from './command.ts';
@@ -39,7 +39,8 @@ export async function run(args: readonly string[], world: World): Promise<number
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
   try {
-    const parts = { clock: systemClock, log, tap, level, recent, manager, signal: world.signal };
+    const files = filesOf(values.config, world.environment);
+    const parts = { clock: systemClock, files, log, tap, level, recent, manager, signal: world.signal };
     const services = defects.guard(agent(local, parts));
     log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
     await runServices(services, aborted(world.signal), log);

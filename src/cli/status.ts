@@ -64,7 +64,7 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
 }
 
 function describe(status: LocalStatus): string[] {
-  const { hub, configuration, delivery, store, memory, pause, logLevel } = status;
+  const { hub, configuration, delivery, store, memory, pause, logLevel, restarts, exposed = {} } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
@@ -76,6 +76,15 @@ function describe(status: LocalStatus): string[] {
       ...(logLevel === undefined
         ? []
         : [['log level', `${logLevel.level} until ${logLevel.until}, then ${logLevel.afterwards}`]]),
+      ...(restarts.unclean === 0
+        ? []
+        : [
+            [
+              'restarts',
+              `${restarts.unclean} runs ended unasked since ${restarts.since}, the last one ${restarts.lastEnd}`,
+            ],
+          ]),
+      ...Object.values(exposed).map((finding) => ['exposed', finding]),
       ['hub', hub.error === undefined ? hub.state : `${hub.state}: ${hub.error}`],
       ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
       [

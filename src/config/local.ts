@@ -192,6 +192,17 @@ export function readLocalSettings(file: string | undefined, environment: NodeJS.
   return withAbsolutePaths(LocalSettings, result.output, folders) as LocalSettings;
 }
 
+/** Where a configuration and its secrets lie on disk, also where systemd hands over credentials in their stead. */
+export function filesOf(
+  file: string | undefined,
+  { CREDENTIALS_DIRECTORY: _, ...environment }: NodeJS.ProcessEnv,
+): { readonly configuration: string; readonly secrets: readonly string[] } {
+  const { identity } = readLocalSettings(file, environment);
+  const option = entriesOf(optionFor(Identity, identity));
+  const secrets = Object.entries(identity).flatMap(([name, value]) => (isSecretFile(option[name]) ? [value] : []));
+  return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
+}
+
 function readConfigFile(path: string, mayBeMissing: boolean): string {
   try {
     return readFileSync(path, 'utf8');

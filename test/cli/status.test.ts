@@ -34,6 +34,7 @@ const STATUS: LocalStatus = {
   },
   store: { place: 'memory', reason: 'EROFS: read-only file system, open', isNearlyFull: false },
   credential: { kind: 'moduleKey' },
+  restarts: { unclean: 0, lastEnd: 'stopped' },
   hub: { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' },
   events: { ProcessCreate: { collected: 20, delivered: 10, aggregatedAway: 4, queued: 3, dropped: {} } },
   messages: { sent: 5, under4KB: 3, failed: 1 },
@@ -43,6 +44,8 @@ const STATUS: LocalStatus = {
     Low: { collected: 19, delivered: 10, aggregatedAway: 4, dropped: {} },
   },
 };
+
+const EXPOSED = 'Others can read /etc/vakt/secrets/module.key (mode 0644).';
 
 describe('vakt status', () => {
   let folder: string;
@@ -103,6 +106,15 @@ describe('vakt status', () => {
   it('says when it is nearly full', async () => {
     await status({ store: { place: 'disk', isNearlyFull: true } });
     assert.match(out.join('\n'), /^store +nearly full\n +Let the agent reach its hub/m);
+  });
+
+  it('tells of runs that ended unasked, and of files that are open to others', async () => {
+    const restarts = { unclean: 3, since: '2024-05-01T11:00:00.000Z', lastEnd: 'killed' } as const;
+    await status({ restarts, exposed: { secrets: EXPOSED } });
+    assert.match(
+      out.join('\n'),
+      /^restarts +3 runs ended unasked since 2024-05-01T11:00:00\.000Z, the last one killed\nexposed +Others can read/m,
+    );
   });
 
   it('tells of a pause, and of a log level that was changed', async () => {

@@ -1,0 +1,127 @@
+import * as v from 'valibot';
+import { readFileIfThere, writeFileAtomic } from './atomic-file.ts';
+import type { Clock } from './clock.ts';
+import type { Logger } from './log.ts';
+import type { Service } from './service.ts';
+
+/**
+ * How a run of the agent can have ended. `stopped`: it was asked to. `failed`: it gave up, and said why in its log.
+ * `killed`: without a word: a crash, kill -9, memory that ran out, the watchdog. `poweredOff`: with the machine, which was
+ * not shut down, or too fast.
+ */
+const ENDS = ['stopped', 'failed', 'killed', 'poweredOff'] as const;
+type End = (typeof ENDS)[number];
+
+/** What the status says of earlier runs. */
+export interface Restarts {
+  /** Runs that failed or were killed since the last one that was stopped. */
+  readonly unclean: number;
+  /** When the first of these had begun; absent when there is none. RFC 3339, UTC. */
+  readonly since?: string;
+  /** How the last run ended; absent when there was none. */
+  readonly lastEnd?: End;
+}
+
+const LARGEST_FILE = 4_096;
+
+const Kept = v.object({
+  startedAt: v.pipe(v.string(), v.isoTimestamp()),
+  bootId: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  end: v.optional(v.picklist(ENDS)),
+  unclean: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  since: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+});
+type Kept = v.InferOutput<typeof Kept>;
+
+/**
+ * Remembers how the runs of the agent end, so that one that recovers can tell of those that didn't: a small record of the
+ * last run, and a count of those in a row that nobody had asked to end.
+ *
+ * A machine that loses its power says nothing about the agent: that neither counts nor begins the count anew.
+ */
+export class Runs implements Service {
+  readonly name = 'runs';
+  /** Tells the log how the last run ended: once it has listeners, which is later than the runs must be counted from. */
+  readonly report: Service = { name: 'last run', start: async () => this.#report(), stop: async () => {} };
+  readonly #file: string;
+  readonly #bootId: string | undefined;
+  readonly #isAskedTo: () => boolean;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  #restarts: Restarts = { unclean: 0 };
+  #current: Kept | undefined;
+
+  constructor(options: {
+    file: string;
+    /** Of the machine, another one after each boot. */
+    bootId: string | undefined;
+    /** Whether this run has been asked to end. */
+    isAskedTo: () => boolean;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#file = options.file;
+    this.#bootId = options.bootId;
+    this.#isAskedTo = options.isAskedTo;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  status(): Restarts {
+    return this.#restarts;
+  }
+
+  async start(): Promise<void> {
+    if (this.#current !== undefined) return;
+    const last = this.#read();
+    this.#restarts = last === undefined ? { unclean: 0 } : this.#after(last);
+    const { unclean, since } = this.#restarts;
+    this.#current = {
+      startedAt: this.#clock.now().toISOString(),
+      ...(this.#bootId === undefined ? {} : { bootId: this.#bootId }),
+      unclean,
+      ...(since === undefined ? {} : { since }),
+    };
+    this.#write(this.#current);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#current === undefined || this.#current.end !== undefined) return;
+    this.#current = { ...this.#current, end: this.#isAskedTo() ? 'stopped' : 'failed' };
+    this.#write(this.#current);
+  }
+
+  #report(): void {
+    const { unclean, since, lastEnd } = this.#restarts;
+    if (lastEnd === 'killed' || lastEnd === 'failed') {
+      this.#log.warn({ lastEnd, unclean, since }, 'The last run of the agent ended, and nobody had asked it to.');
+    } else if (lastEnd === 'poweredOff') this.#log.info('The machine was not shut down before this run.');
+  }
+
+  #after(last: Kept): Restarts {
+    const isOtherBoot = last.bootId !== this.#bootId;
+    const lastEnd = last.end ?? (isOtherBoot ? 'poweredOff' : 'killed');
+    if (lastEnd === 'stopped') return { unclean: 0, lastEnd };
+    const unclean = last.unclean + (lastEnd === 'poweredOff' ? 0 : 1);
+    return { unclean, ...(unclean === 0 ? {} : { since: last.since ?? last.startedAt }), lastEnd };
+  }
+
+  /** @returns `undefined` when there is none, or none that can be understood: then nothing is known of earlier runs */
+  #read(): Kept | undefined {
+    try {
+      const text = readFileIfThere(this.#file) ?? '';
+      return text.length > LARGEST_FILE ? undefined : v.parse(Kept, JSON.parse(text));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** A disk that can't be written is the queues' to complain of. */
+  #write(kept: Kept): void {
+    try {
+      writeFileAtomic(this.#file, `${JSON.stringify(kept)}\n`);
+    } catch (err) {
+      this.#log.debug({ err }, 'Could not note how the agent runs.');
+    }
+  }
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import type { SecurityAgentStatus } from '../../src/status.ts';
+import { STEADY, TestBed } from './test-bed.ts';
+
+describe('The agent, guarding itself', function () {
+  this.timeout(60_000);
+  let bed: TestBed;
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: STEADY });
+    bed.startWith(STEADY);
+  });
+  afterEach(() => bed.close());
+
+  const statusIn = (reported: Readonly<Record<string, unknown>>) =>
+    reported.securityAgent as SecurityAgentStatus | undefined;
+  const reported = (predicate: (status: SecurityAgentStatus) => boolean) =>
+    bed.hub.waitForReported((section) => {
+      const status = statusIn(section);
+      return status !== undefined && predicate(status);
+    });
+  const diagnostics = () => bed.elements('Diagnostic').map(({ Message }) => String(Message));
+
+  it('tells, once it has recovered, how often it was killed', async () => {
+    for (let kills = 0; kills < 3; kills += 1) {
+      const agent = bed.startAgent();
+      await agent.waitForStatus(() => true);
+      agent.kill('SIGKILL');
+      await agent.exited;
+    }
+    const agent = bed.startAgent();
+    const section = await reported(({ restarts }) => restarts.unclean === 3);
+    assert.equal(statusIn(section)?.restarts.lastEnd, 'killed');
+    await bed.waitForEvents(() => diagnostics().some((message) => message.includes('nobody had asked it to')));
+    agent.kill('SIGTERM');
+    await agent.exited;
+    const next = await bed.startAgent().waitForStatus(() => true);
+    assert.deepEqual(next.restarts, { unclean: 0, lastEnd: 'stopped' });
+  });
+
+  for (const [kind, name, safe, open] of [
+    ['configuration', 'agent.json', 0o600, 0o666],
+    ['secrets', 'module.key', 0o600, 0o644],
+    ['state', 'state', 0o700, 0o777],
+  ] as const) {
+    it(`tells when the ${kind} become open to others, and when that is mended`, async () => {
+      const agent = bed.startAgent();
+      await agent.waitForStatus(({ state, exposed }) => state === 'running' && exposed === undefined);
+      chmodSync(join(bed.directory, name), open);
+      await reported(({ state, exposed }) => state === 'degraded' && exposed?.[kind] !== undefined);
+      await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is open to others')));
+      chmodSync(join(bed.directory, name), safe);
+      await reported(({ state, exposed }) => state === 'running' && exposed === undefined);
+    });
+  }
+});
