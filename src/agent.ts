@@ -19,6 +19,7 @@ import { twinProperties } from './config/twin.ts';
 import { TwinConfiguration } from './config/twin-configuration.ts';
 import type { LeavesOut } from './contract/collector.ts';
 import { QUEUES } from './contract/event.ts';
+import type { HubClient } from './contract/hub.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
 import { loadIdentity } from './hub/identity/index.ts';
 import { DirectMethods } from './hub/methods.ts';
@@ -63,6 +64,7 @@ export function agent(
     files,
     manager,
     signal,
+    dryHub,
   }: {
     clock: Clock;
     log: Logger;
@@ -72,9 +74,11 @@ export function agent(
     files: Omit<GuardedFiles, 'state'>;
     manager: ServiceManager;
     signal: AbortSignal;
+    /** Takes the place of the hub; then no identity is needed either. */
+    dryHub?: HubClient & Service;
   },
 ): Service[] {
-  const identity = loadIdentity(local.identity, local.hub);
+  const access = dryHub === undefined ? { identity: loadIdentity(local.identity, local.hub) } : { dryHub };
   useStateDirectory(local.stateDirectory, log);
   const state = (file: string) => join(local.stateDirectory, file);
   const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
@@ -107,14 +111,17 @@ export function agent(
   });
   const unsetClock = new UnsetClock({ clock, log: log.child({ part: 'clock' }), bootId: bootId ?? randomUUID() });
   const timed = unsetClock.around(queues);
-  const hub = new AzureHubClient({
-    identity,
-    ...local.hub,
-    productInfo: `vakt/${VERSION}`,
-    methods: { call: (...what) => directMethods.call(...what) },
-    clock: watched('hub'),
-    log: log.child({ part: 'hub' }),
-  });
+  const hub =
+    'dryHub' in access
+      ? access.dryHub
+      : new AzureHubClient({
+          identity: access.identity,
+          ...local.hub,
+          productInfo: `vakt/${VERSION}`,
+          methods: { call: (...what) => directMethods.call(...what) },
+          clock,
+          log: log.child({ part: 'hub' }),
+        });
   const publisher = new Publisher({
     queues: timed,
     hub,
@@ -256,7 +263,7 @@ export function agent(
       recentLines: () => recent.all(),
       configuration: () => configuration.reported(),
       local,
-      secrets: [identity.sharedAccessKey],
+      secrets: 'identity' in access ? [access.identity.sharedAccessKey] : [],
     },
     clock,
     log: log.child({ part: 'methods' }),

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import type { AgentError } from './errors.ts';
 import { LogOutput } from './log-output.ts';
@@ -123,6 +124,10 @@ export function logError(log: Logger, error: AgentError): void {
 
 /** Standard output: JSON for machines, one readable line each for a person at a terminal. */
 export const standardOutput = (): LogDestination => new LogOutput(process.stdout.isTTY ? readable : undefined);
+
+/** The same on standard error, for a command whose results go to standard output. */
+export const standardError = (): LogDestination =>
+  new LogOutput(process.stderr.isTTY ? readable : undefined, (bytes) => writeSync(2, bytes));
 
 /** `12:34:56 warn  Could not reach the hub. waitMs=4000`. */
 export function readable(line: string): string {

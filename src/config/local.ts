@@ -171,19 +171,25 @@ const NOT_BUILT = ['hub.proxy'];
  * takes the place of its file (credentials.ts).
  *
  * @param file `undefined`: the default file, which may be missing when variables say what is needed
+ * @param identity `optional`: without one, there is one in its place that leads nowhere, and the default file may be
+ *   missing, too
  * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
  *   CONFIG_INVALID (all faults at once) or CONFIG_NOT_BUILT
  */
-export function readLocalSettings(file: string | undefined, environment: NodeJS.ProcessEnv): LocalSettings {
+export function readLocalSettings(
+  file: string | undefined,
+  environment: NodeJS.ProcessEnv,
+  { identity = 'required' }: { identity?: 'required' | 'optional' } = {},
+): LocalSettings {
   const origin = file ?? DEFAULT_CONFIG_FILE;
   const { overrides, unknown } = fromEnvironment(LocalSettings, environment);
-  const fileText = readConfigFile(origin, file === undefined && overrides.length > 0);
+  const fileText = readConfigFile(origin, file === undefined && (overrides.length > 0 || identity === 'optional'));
   const parsed = parseJson(fileText);
   if ('problem' in parsed) {
     const remedy = `Correct the JSON of ${origin}; comments and trailing commas are allowed.`;
     throw new AgentError('CONFIG_FILE_NOT_JSON', `${origin} is not JSON: ${parsed.problem}`, remedy);
   }
-  const value = overlay(parsed.value, overrides);
+  const value = withIdentity(overlay(parsed.value, overrides), identity);
   refuseWhatIsNotBuilt(value, origin);
   const result = v.safeParse(LocalSettings, value);
   const faults = [...unknown, ...lists(value), ...unknownSettings(value)];
@@ -196,12 +202,20 @@ export function readLocalSettings(file: string | undefined, environment: NodeJS.
 export function filesOf(
   file: string | undefined,
   { CREDENTIALS_DIRECTORY: _, ...environment }: NodeJS.ProcessEnv,
+  options?: Parameters<typeof readLocalSettings>[2],
 ): { readonly configuration: string; readonly secrets: readonly string[] } {
-  const { identity } = readLocalSettings(file, environment);
+  const { identity } = readLocalSettings(file, environment, options);
   const option = entriesOf(optionFor(Identity, identity));
   const secrets = Object.entries(identity).flatMap(([name, value]) => (isSecretFile(option[name]) ? [value] : []));
   return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
 }
+
+const NOBODY: IdentitySettings = { kind: 'connectionString', file: '/nonexistent' };
+
+const withIdentity = (value: unknown, identity: 'required' | 'optional'): unknown =>
+  identity === 'optional' && typeof value === 'object' && value !== null && !Object.hasOwn(value, 'identity')
+    ? { ...value, identity: NOBODY }
+    : value;
 
 function readConfigFile(path: string, mayBeMissing: boolean): string {
   try {

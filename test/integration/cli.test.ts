@@ -17,9 +17,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
 import { DEVICE, MODULE, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
@@ -332,12 +334,21 @@ describe('Commands, as processes', function () {
     });
 
     it('says when only a running agent could tell, and none runs', async () => {
-      for (const name of ['Diagnostic', 'MessageStatistics']) {
+      for (const { name } of collectors.filter(({ type }) => type !== 'Security')) {
         const { status, stderr } = await run(['collect', name, '--config', configure()]);
         assert.equal(status, 1);
         assert.match(stderr, /no agent answers at .*\nStart it with "vakt run"/);
       }
     });
+
+    for (const collector of collectors) {
+      if (collector.category !== 'Periodic' || collector.type !== 'Security') continue;
+      it(`collects ${collector.name} as it is declared`, async () => {
+        const { status, stdout, stderr } = await run(['collect', collector.name, '--config', configure()]);
+        assert.deepEqual([status, stderr], [0, '']);
+        v.parse(v.array(collector.payload), JSON.parse(stdout));
+      });
+    }
 
     it('works without a configuration, but not with a broken one', async () => {
       const { status, stdout } = await run(['collect', 'SystemInformation'], { env: {} });

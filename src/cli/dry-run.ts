@@ -1,0 +1,166 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readFileIfThere } from '../base/atomic-file.ts';
+import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { printable, printableJson } from '../base/printable.ts';
+import type { Service } from '../base/service.ts';
+import { collectors } from '../collectors/index.ts';
+import { type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { readTwin, twinProperties } from '../config/twin.ts';
+import type { Envelope } from '../contract/event.ts';
+import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
+import { type Message, propertiesOf, sizeOf } from '../contract/message.ts';
+import type { World } from './command.ts';
+import { describeEvent } from './describe.ts';
+
+/** Soon, so that there is something to see: the defaults send every 7 minutes and 5 hours, and count for an hour. */
+const HIGH_FREQUENCY = { value: 'PT3S' };
+const LOW_FREQUENCY = { value: 'PT5S' };
+const INTERVAL = { value: 'PT5S' };
+const OFF = { value: 'Off' };
+
+/** A run of the agent without a hub. */
+export interface DryRun {
+  readonly local: LocalSettings;
+  readonly hub: DryHub;
+  /** Takes away the state that the run has left. */
+  remove(): void;
+}
+
+/**
+ * Makes ready for a run that sends nothing and leaves an installed agent alone: with a state directory and a control
+ * socket of its own, in a temporary folder, and with the configuration that the twin was last known to have.
+ *
+ * @throws {AgentError} as readLocalSettings does, but for a missing identity
+ */
+export async function prepareDryRun(file: string | undefined, world: World): Promise<DryRun> {
+  const installed = readLocalSettings(file, world.environment, { identity: 'optional' });
+  const runs = await mayRun(installed, world.signal);
+  const folder = mkdtempSync(join(tmpdir(), 'vakt-dry-run-'));
+  const configuration = { ...lastKnown(installed), ...quick(), ...(runs ? withoutWhatHappens() : {}) };
+  // In force from the first moment on: sources that are off then are never opened.
+  writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
+  const say = (line: string) => world.stderr(printable(line));
+  say(`Nothing is sent. Messages come every ${seconds(HIGH_FREQUENCY)} and ${seconds(LOW_FREQUENCY)} s here, whatever`);
+  say(`the twin says. State is kept in ${folder}, and removed at the end. Ctrl-C ends it.`);
+  if (runs) say('An agent runs, and has the kernel for itself: of what happens, see "vakt collect EVENT".');
+  const agentId = installed.agentId ?? keptId(installed);
+  return {
+    local: {
+      ...installed,
+      ...(agentId === undefined ? {} : { agentId }),
+      stateDirectory: folder,
+      controlSocket: join(folder, 'control.sock'),
+      strictStart: false,
+    },
+    hub: new DryHub({ [installed.twinObjectName]: configuration }, world),
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+}
+
+/** Two agents can't share the kernel's audit: the one that ends would take away the other's rules. */
+async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Promise<boolean> {
+  try {
+    await askControlSocket(controlSocket, '/status', { signal });
+    return true;
+  } catch (error) {
+    signal.throwIfAborted();
+    return !isNobodyThere(error);
+  }
+}
+
+/** What the twin asked an installed agent for, where that can be read. */
+function lastKnown({ stateDirectory }: LocalSettings): object {
+  try {
+    const text = readFileIfThere(join(stateDirectory, 'last-good-configuration.json')) ?? '{}';
+    const { configuration } = JSON.parse(text) as { configuration?: object };
+    return readTwin(configuration, twinProperties(collectors)).ok ? (configuration ?? {}) : {};
+  } catch {
+    return {};
+  }
+}
+
+function keptId({ stateDirectory }: LocalSettings): string | undefined {
+  try {
+    return /^[0-9a-f-]{36}$/i.exec(readFileIfThere(join(stateDirectory, 'agent-id'))?.trim() ?? '')?.[0];
+  } catch {
+    return undefined;
+  }
+}
+
+const quick = () => ({
+  highPriorityMessageFrequency: HIGH_FREQUENCY,
+  lowPriorityMessageFrequency: LOW_FREQUENCY,
+  ...Object.fromEntries(
+    twinProperties(collectors)
+      .filter(({ name }) => name.startsWith('aggregationInterval'))
+      .map(({ name }) => [name, INTERVAL]),
+  ),
+});
+
+const withoutWhatHappens = () =>
+  Object.fromEntries(
+    collectors
+      .filter(({ category, type }) => category === 'Triggered' && type === 'Security')
+      .map(({ name }) => [`eventPriority${name}`, OFF]),
+  );
+
+const seconds = ({ value }: { value: string }) => value.slice('PT'.length, -1);
+
+/** Takes every message, and shows it. Its twin says what it was given, and forgets what is reported. */
+export class DryHub implements HubClient, Service {
+  readonly name = 'hub';
+  readonly #desired: object;
+  readonly #world: World;
+  readonly #listeners: (() => void)[] = [];
+  #state: HubStatus['state'] = 'connecting';
+
+  constructor(desired: object, world: World) {
+    this.#desired = desired;
+    this.#world = world;
+  }
+
+  async start(): Promise<void> {
+    this.#state = 'connected';
+    for (const listener of this.#listeners) listener();
+  }
+
+  async stop(): Promise<void> {
+    this.#state = 'stopped';
+  }
+
+  async send(message: Message): Promise<Answer<void>> {
+    const { stdout, terminal } = this.#world;
+    if (terminal) for (const line of readable(message)) stdout(line);
+    else stdout(printableJson(asJson(message)));
+    return { status: 'accepted', value: undefined };
+  }
+
+  async readTwin(): Promise<Answer<TwinDocument>> {
+    return { status: 'accepted', value: { desired: { ...this.#desired, $version: 1 }, reported: { $version: 1 } } };
+  }
+
+  async report(): Promise<Answer<number | undefined>> {
+    return { status: 'accepted', value: undefined };
+  }
+
+  status(): HubStatus {
+    return { state: this.#state, credential: { kind: 'none' } };
+  }
+
+  on(event: 'connected' | 'desired' | 'status', listener: () => void): void {
+    if (event === 'connected') this.#listeners.push(listener);
+  }
+}
+
+function readable(message: Message): string[] {
+  const { Events: events } = JSON.parse(message.body) as { Events: Envelope[] };
+  const head = `${message.priority} message, ${message.marking}, ${events.length} events, ${sizeOf(message)} bytes`;
+  return [head, ...events.flatMap(describeEvent).map((line) => `  ${line}`), ''];
+}
+
+const asJson = (message: Message): string => {
+  const { system, application } = propertiesOf(message);
+  return JSON.stringify({ system, application, sizeBytes: sizeOf(message), body: JSON.parse(message.body) });
+};

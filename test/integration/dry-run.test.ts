@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { serveControlSocket } from '../../src/base/control-socket.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { DryHub } from '../../src/cli/dry-run.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+
+const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+const AGENT_ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
+
+interface Printed {
+  readonly system: Readonly<Record<string, string>>;
+  readonly application: Readonly<Record<string, string>>;
+  readonly sizeBytes: number;
+  readonly body: { readonly AgentId: string; readonly Events: readonly Envelope[] };
+}
+
+describe('vakt run --dry-run', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let child: ChildProcess | undefined;
+  let output: { stdout: string; stderr: string };
+  const closers: (() => unknown)[] = [];
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-dry-test-'));
+    mkdirSync(join(folder, 'tmp'));
+    output = { stdout: '', stderr: '' };
+  });
+  afterEach(async () => {
+    child?.kill('SIGKILL');
+    for (const close of closers.splice(0)) await close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** Without capabilities, so that the kernel's audit is left alone: it belongs to other tests. */
+  const start = (...args: string[]) => {
+    const through = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
+    const [program = '', ...rest] = [...through, process.execPath, MAIN, 'run', '--dry-run', ...args];
+    const env = { PATH: process.env.PATH, TMPDIR: join(folder, 'tmp') };
+    const started = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    started.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output.stdout += text;
+    });
+    started.stderr.setEncoding('utf8').on('data', (text: string) => {
+      output.stderr += text;
+    });
+    child = started;
+  };
+  const messages = () =>
+    output.stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Printed);
+  const events = () => messages().flatMap(({ body }) => body.Events.map(({ Name }) => Name));
+  const until = async (condition: () => boolean) => {
+    const deadline = systemClock.monotonic() + seconds(30);
+    while (!condition()) {
+      assert.ok(systemClock.monotonic() < deadline, `waited in vain; so far:\n${output.stdout}\n${output.stderr}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  };
+  const end = async () => {
+    const closed = once(child as ChildProcess, 'close');
+    child?.kill('SIGINT');
+    const [status] = await closed;
+    assert.equal(status, 0, output.stderr);
+    assert.deepEqual(readdirSync(join(folder, 'tmp')), []);
+  };
+  const configure = (settings: object) => {
+    const file = join(folder, 'agent.json');
+    writeFileSync(file, JSON.stringify({ stateDirectory: 'state', controlSocket: 'control.sock', ...settings }));
+    return file;
+  };
+
+  it('prints what would be sent, without an identity or even a configuration, and logs beside it', async () => {
+    start();
+    await until(() => events().includes('LocalUsers') && events().includes('SystemInformation'));
+    await end();
+    for (const { system, application, sizeBytes, body } of messages()) {
+      assert.equal(system.interfaceId, 'urn:azureiot:Security:SecurityAgent:1');
+      assert.match(application.MessagePriority ?? '', /^(?:High|Low)$/);
+      assert.ok(sizeBytes >= Buffer.byteLength(JSON.stringify(body)));
+      if (publishedSchemas !== undefined) assert.deepEqual(validateMessage(body), []);
+    }
+    assert.match(output.stderr, /^Nothing is sent\. .*\n.* removed at the end\. Ctrl-C ends it\.\n\{"level":"info"/);
+    assert.match(output.stderr, /"msg":"Vakt has stopped\."/);
+  });
+
+  it('obeys what the twin last asked an installed agent for, and leaves that one’s state as it is', async () => {
+    const state = join(folder, 'state');
+    mkdirSync(state, { mode: 0o700 });
+    const configuration = { eventPriorityLocalUsers: { value: 'Off' }, hubResourceId: { value: '/hubs/1' } };
+    writeFileSync(join(state, 'last-good-configuration.json'), JSON.stringify({ configuration }));
+    writeFileSync(join(state, 'agent-id'), `${AGENT_ID}\n`);
+    const look = () =>
+      readdirSync(state, { recursive: true, encoding: 'utf8' }).map((name) => [
+        name,
+        statSync(join(state, name)).mtimeMs,
+        readFileSync(join(state, name), 'utf8'),
+      ]);
+    const before = look();
+    const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'missing.key' };
+    start('--config', configure({ hub: { hostName: 'hub.example' }, identity, messageRouting: 'telemetry' }));
+    await until(() => events().includes('SystemInformation') && events().includes('ListeningPorts'));
+    await end();
+    assert.ok(!events().includes('LocalUsers'));
+    for (const { application, body } of messages()) {
+      assert.equal(body.AgentId, AGENT_ID);
+      assert.equal(application.HubResourceId, '/hubs/1');
+      assert.equal(application.messageType, 'SecurityEvents');
+    }
+    assert.deepEqual(look(), before);
+  });
+
+  it('leaves the kernel to an agent that runs', async () => {
+    const status = () => ({ state: 'running' });
+    closers.push(await serveControlSocket(join(folder, 'control.sock'), { '/status': status }));
+    start('--config', configure({}));
+    await until(() => events().includes('SystemInformation'));
+    await end();
+    assert.match(output.stderr, /^An agent runs, and has the kernel for itself: .* "vakt collect EVENT"\.$/m);
+    assert.doesNotMatch(output.stderr, /auditUnicast|auditMulticast|auditLog|procConnector|procPolling/);
+    assert.ok(!events().includes('ProcessCreate'));
+  });
+
+  it('refuses a faulty configuration as ever', async () => {
+    start('--config', configure({ nonsense: 1 }));
+    const [status] = await once(child as ChildProcess, 'close');
+    assert.deepEqual([status, output.stdout], [78, '']);
+    assert.match(output.stderr, /Error in: Local Configuration.*nonsense/);
+    assert.deepEqual(readdirSync(join(folder, 'tmp')), []);
+  });
+
+  it('is readable on a terminal, whatever a payload says', async () => {
+    const lines: string[] = [];
+    const world = { stdout: (line: string) => lines.push(line), terminal: true };
+    const hub = new DryHub(
+      {},
+      { ...world, stderr: assert.fail, environment: {}, signal: new AbortController().signal },
+    );
+    const event = { Name: 'LocalUsers', Payload: [{ UserName: 'eve\u001b[2J', UserId: '7', GroupNames: 'eve' }] };
+    const body = JSON.stringify({ Events: [event] });
+    assert.equal((await hub.send({ id: AGENT_ID, body, priority: 'High', marking: 'security' })).status, 'accepted');
+    assert.match(lines[0] ?? '', /^High message, security, 1 events, \d+ bytes$/);
+    assert.deepEqual(lines.slice(1), ['  LocalUsers              eve·[2J (7) in eve', '']);
+  });
+});
