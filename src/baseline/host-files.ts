@@ -5,6 +5,7 @@ import {
   lstatSync,
   opendirSync,
   openSync,
+  readlinkSync,
   readSync,
   realpathSync,
   type Stats,
@@ -52,6 +53,8 @@ export class HostFiles {
   readonly root: string;
   /** Mount points that another machine answers for, or a program: looking there may take for ever. */
   remote: readonly string[] = [];
+  /** Folders that count as empty: what something else is mounted on when the system runs. */
+  hidden: readonly string[] = [];
   readonly #names = new Map<string, Look<readonly string[]>>();
   readonly #texts = new Map<string, Look<string>>();
 
@@ -78,6 +81,15 @@ export class HostFiles {
   /** Of a link itself. */
   lstat(path: string): Look<Stats> {
     return this.#look(path, () => lstatSync(this.#placeOfLink(path), { throwIfNoEntry: false }));
+  }
+
+  /** What a link says, whether that is there or not; `undefined` of anything else. */
+  target(path: string): string | undefined {
+    try {
+      return readlinkSync(this.#placeOfLink(path));
+    } catch {
+      return undefined;
+    }
   }
 
   /** Of what a link leads to. */
@@ -192,8 +204,8 @@ export class HostFiles {
   }
 
   #look<T>(path: string, look: () => T | Unreadable | undefined): Look<T> {
-    if (this.remote.some((point) => path === point || path.startsWith(`${point}/`)))
-      return unreadable(`${path} is on a network file system`);
+    if (isBelow(path, this.hidden)) return MISSING;
+    if (isBelow(path, this.remote)) return unreadable(`${path} is on a network file system`);
     try {
       const found = look();
       if (found === undefined) return MISSING;
@@ -203,6 +215,9 @@ export class HostFiles {
     }
   }
 }
+
+const isBelow = (path: string, folders: readonly string[]) =>
+  folders.some((folder) => path === folder || path.startsWith(`${folder}/`));
 
 const isUnreadable = <T>(value: T | Unreadable): value is Unreadable =>
   typeof value === 'object' && value !== null && 'unreadable' in value;

@@ -60,6 +60,7 @@ export class System {
     this.files = new HostFiles(hostRoot);
     this.#turn = new Turn(clock);
     this.view = viewOf(this.files, inContainer);
+    if (!this.runs) this.files.hidden = ['/dev', '/proc', '/run', '/sys'];
     const mounts = this.mounts();
     this.files.remote =
       'found' in mounts

@@ -81,11 +81,9 @@ export class Units {
 
   /** A link to /dev/null, or an empty file. */
   #isMask(path: string): boolean {
+    if (this.#system.files.target(path) === '/dev/null') return true;
     const look = this.#system.files.lstat(path);
-    if (!('found' in look)) return false;
-    if (look.found.isFile()) return look.found.size === 0;
-    const target = this.#system.files.stat(path);
-    return look.found.isSymbolicLink() && 'found' in target && target.found.isCharacterDevice();
+    return 'found' in look && look.found.isFile() && look.found.size === 0;
   }
 
   #readScripts(folder: string): void {

@@ -114,16 +114,15 @@ async function judgeAll(of: Wanted, all: readonly string[], system: System): Pro
 
 /** @returns `undefined` when it isn't there, or is a link to /dev/null, which is to be nothing */
 async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
+  if (system.files.target(path) === '/dev/null' && of.type !== 'any') return undefined;
   const link = system.files.lstat(path);
   const look = system.files.stat(path);
   if ('unreadable' in look) return cannotRead(look, path);
   if (!('found' in look) || !('found' in link)) return undefined;
   const found = look.found;
-  if (link.found.isSymbolicLink()) {
-    // Whose link it is decides what it leads to.
-    if (link.found.uid !== 0) return fail(`a link that belongs to user ${link.found.uid}`, path);
-    if (found.isCharacterDevice() && of.type !== 'any') return undefined;
-  }
+  // Whose link it is decides what it leads to.
+  if (link.found.isSymbolicLink() && link.found.uid !== 0)
+    return fail(`a link that belongs to user ${link.found.uid}`, path);
   const names = await system.names();
   const owner = names.user(found.uid);
   const group = names.group(found.gid);
