@@ -4,7 +4,7 @@ import type { System } from './system.ts';
 const anyOf =
   (...paths: string[]) =>
   ({ files }: System) =>
-    paths.some((path) => files.exists(path));
+    paths.some((path) => files.mayBeThere(path));
 const program =
   (...names: string[]) =>
   (system: System) =>

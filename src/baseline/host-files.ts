@@ -103,6 +103,11 @@ export class HostFiles {
     return 'found' in this.stat(path);
   }
 
+  /** Whether something may be there: also when nobody can say. Whoever looks on will find out why not. */
+  mayBeThere(path: string): boolean {
+    return !('missing' in this.stat(path));
+  }
+
   isFolder(path: string): boolean {
     const look = this.stat(path);
     return 'found' in look && look.found.isDirectory();

@@ -98,7 +98,7 @@ export class System {
   });
   persistedSysctls = once(() => readPersisted(this));
   seesHostNetwork = once(() => seesHostNetwork(this));
-  names = once(async () => new Names(await this.accounts()));
+  names = once(async () => Names.of(await this.accounts(), this));
 
   /** How long the walk over the file systems took, in milliseconds. */
   walkedFor(): number {
@@ -114,7 +114,8 @@ export class System {
   async #readHomes(): Promise<{ homes: readonly Home[]; total: number }> {
     const { users } = await this.accounts();
     const first = await firstOrdinaryUid(this);
-    const own = ('found' in users ? users.found : []).filter(
+    const own = await this.select(
+      'found' in users ? users.found : [],
       (user) =>
         hasShell(user) && (user.uid === 0 || user.uid >= first) && user.home.startsWith('/') && user.home !== '/',
     );
@@ -131,6 +132,16 @@ export class System {
       this.#has.set(capability, has);
     }
     return has;
+  }
+
+  /** Those of a long list that `wanted` chooses; others get their turn meanwhile. */
+  async select<T>(all: readonly T[], wanted: (each: T) => boolean): Promise<T[]> {
+    const chosen: T[] = [];
+    for (const [index, each] of all.entries()) {
+      if (wanted(each)) chosen.push(each);
+      if (index % 1_000 === 999) await this.pace();
+    }
+    return chosen;
   }
 
   /**

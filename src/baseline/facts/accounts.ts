@@ -107,17 +107,26 @@ const toShadow = (line: number, [name = '', hash = '', changed, min, max, , inac
   inactiveDays: days(inactive),
 });
 
+/** @returns whether it was the first */
+function addFirst(names: Map<number, string>, id: number, name: string): boolean {
+  if (names.has(id)) return false;
+  names.set(id, name);
+  return true;
+}
+
 /** What the judged system calls its users and groups; the number itself where there is no name. */
 export class Names {
   readonly #users = new Map<number, string>();
   readonly #groups = new Map<number, string>();
 
-  constructor({ users, groups }: Accounts) {
+  private constructor() {}
+
+  static async of({ users, groups }: Accounts, system: System): Promise<Names> {
+    const names = new Names();
     // The first one is the one that the C library finds.
-    if ('found' in users)
-      for (const { uid, name } of users.found) if (!this.#users.has(uid)) this.#users.set(uid, name);
-    if ('found' in groups)
-      for (const { gid, name } of groups.found) if (!this.#groups.has(gid)) this.#groups.set(gid, name);
+    await system.select('found' in users ? users.found : [], ({ uid, name }) => addFirst(names.#users, uid, name));
+    await system.select('found' in groups ? groups.found : [], ({ gid, name }) => addFirst(names.#groups, gid, name));
+    return names;
   }
 
   user(uid: number): string {

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { systemClock } from '../../src/base/clock.ts';
+import { BaselineEngine } from '../../src/baseline/engine.ts';
+import type { BaselineReport, ScanOptions } from '../../src/contract/baseline.ts';
+import { skip } from '../require.ts';
+import { type Entries, type Tree, withTree } from './tree.ts';
+
+const EVERYTHING: ScanOptions = { level: 2, walk: true, groupsDisabled: [], checksDisabled: [], roles: [] };
+const scan = (hostRoot: string, options: Partial<ScanOptions> = {}): Promise<BaselineReport> =>
+  new BaselineEngine({ hostRoot, clock: systemClock }).scan(
+    { ...EVERYTHING, ...options },
+    new AbortController().signal,
+  );
+const outcome = (report: BaselineReport, id: string) => report.outcomes.find(({ rule }) => rule === id);
+
+const NAMES: Entries = {
+  'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n',
+  'etc/group': 'root:x:0:\nann:x:1000:\n',
+  'etc/shadow': { text: 'root:!:1:0:9:7:::\nann:$y$j9T$aaa$thehashofann:1:0:9:7:::\n', mode: 0o600 },
+};
+
+/** Files that the rules read, every one of them, one way or another. */
+const READ = [
+  'etc/ssh/sshd_config',
+  'etc/login.defs',
+  'etc/sudoers',
+  'etc/fstab',
+  'etc/inetd.conf',
+  'etc/issue',
+  'etc/profile.d/own.sh',
+  'etc/pam.d/common-auth',
+  'etc/sysctl.d/own.conf',
+  'etc/modprobe.d/own.conf',
+  'etc/docker/daemon.json',
+  'etc/audit/rules.d/own.rules',
+  'var/lib/dpkg/status',
+  'etc/group',
+];
+
+describe('a hostile tree', () => {
+  before(function () {
+    if (process.getuid?.() !== 0) skip(this, 'needs root, to make devices and files of others');
+  });
+
+  /** Puts something in the place of every file that is read, and scans. */
+  const withEach = (make: (place: string) => void, check: (report: BaselineReport, tree: Tree) => void) =>
+    withTree(NAMES, async (tree) => {
+      for (const path of READ) {
+        const place = join(tree.root, path);
+        mkdirSync(join(place, '..'), { recursive: true });
+        rmSync(place, { force: true });
+        make(place);
+      }
+      const report = await scan(tree.root);
+      assert.ok(report.durationMs < 20_000);
+      check(report, tree);
+    });
+
+  it('with FIFOs: none is waited for', () =>
+    withEach(
+      (place) => execFileSync('mkfifo', [place]),
+      (report) => {
+        assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /no regular file/);
+        assert.equal(outcome(report, 'cfg.sudo-use-pty')?.result, 'err');
+      },
+    ));
+
+  it('with devices: none is opened', () =>
+    withEach(
+      (place) => execFileSync('mknod', [place, 'c', '1', '5']), // zero: without end
+      (report) => assert.equal(outcome(report, 'cfg.sudo-use-pty')?.result, 'err'),
+    ));
+
+  it('with folders', () => withEach(mkdirSync, (report) => assert.ok(report.outcomes.length > 400)));
+
+  it('with files that are too long to read', () =>
+    withEach(
+      (place) => {
+        writeFileSync(place, '');
+        truncateSync(place, 64 * 1024 * 1024);
+      },
+      (report) => assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /longer than/),
+    ));
+
+  it('with links in a circle', () =>
+    withEach(
+      (place) => symlinkSync(place.slice(place.lastIndexOf('/') + 1), place),
+      (report) => assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /ELOOP/),
+    ));
+
+  it('with lines without end, of all that is in them', () =>
+    withEach(
+      (place) => writeFileSync(place, `${'(a='.repeat(100_000)}\0\xff`, 'latin1'),
+      (report) => assert.ok(report.outcomes.length > 400),
+    ));
+
+  it('with sockets', () =>
+    withTree(NAMES, async (tree) => {
+      const server = createServer().listen(join(tree.root, 'etc/sudoers'));
+      await new Promise((resolve) => server.once('listening', resolve));
+      try {
+        assert.equal(outcome(await scan(tree.root), 'cfg.sudo-use-pty')?.result, 'err');
+      } finally {
+        await new Promise((resolve) => server.close(resolve));
+      }
+    }));
+
+  it('with links out of the root: nothing outside is judged', async () => {
+    // Were they followed, the host's own files would be found: they are there for sure.
+    const outside = { '/etc/passwd': readFileSync('/etc/passwd', 'utf8').split('\n').length };
+    assert.ok(outside['/etc/passwd'] > 2);
+    for (const target of ['/etc', '../../../../../../../../etc', '/proc/self/root/etc'])
+      await withTree({ usr: { folder: true } }, async (tree) => {
+        symlinkSync(target, join(tree.root, 'etc'));
+        const report = await scan(tree.root);
+        const seen = report.outcomes.filter(
+          ({ result, actual, where }) =>
+            result === 'pass' && actual !== 'not there' && /^\/etc\/(?:passwd|group)/.test(where ?? ''),
+        );
+        assert.deepEqual(seen, [], target);
+        assert.notEqual(outcome(report, 'file.etc-passwd')?.result, 'pass');
+      });
+  });
+
+  it('with secrets in all files that may hold some: none is said', () => {
+    const SECRET = 'hunter2';
+    return withTree(
+      {
+        ...NAMES,
+        'etc/shadow': { text: `root:${SECRET}:1:0:9:7:::\nann:$1$${SECRET}$${SECRET}:1:0:9:7:::\n`, mode: 0o644 },
+        'etc/passwd': `root:x:0:0:${SECRET}:/root:/bin/sh\nbob:${SECRET}:0:0:${SECRET}:/:/bin/sh\n`,
+        'usr/sbin/wpa_supplicant': '',
+        'etc/wpa_supplicant/wpa_supplicant.conf': `network={\n  psk="${SECRET}"\n  key_mgmt=NONE ${SECRET}\n}\n`,
+        'etc/snmp/snmpd.conf': `rocommunity ${SECRET}\n`,
+        'usr/bin/dockerd': '',
+        'etc/docker/daemon.json': `{"registry": "${SECRET}", `,
+        'etc/sudoers': `Defaults !authenticate ${SECRET}\nann ALL=(ALL) NOPASSWD: ALL # ${SECRET}\n`,
+        'etc/pam.d/common-auth': `auth required pam_unix.so nullok passwd=${SECRET}\n`,
+        'boot/grub/grub.cfg': `password root ${SECRET}\n`,
+        'etc/inetd.conf': `telnet stream tcp nowait root x ${SECRET}\n`,
+      },
+      async ({ root }) => {
+        const report = await scan(root);
+        assert.ok(report.outcomes.filter(({ result }) => result === 'fail').length > 10);
+        assert.ok(!JSON.stringify(report).includes(SECRET));
+      },
+    );
+  });
+
+  it('with 100,000 users: none is waited for by others', async function () {
+    this.timeout(60_000);
+    const lines = (make: (i: number) => string) => Array.from({ length: 100_000 }, (_, i) => make(i)).join('\n');
+    await withTree(
+      {
+        'etc/passwd': lines((i) => `u${i}:x:${i}:${i}::/home/u${i}:/bin/sh`),
+        'etc/group': lines((i) => `g${i}:x:${i}:u${i}`),
+        'etc/shadow': { text: lines((i) => `u${i}:$6$salt$hash${i}:1:0:9:7:::`), mode: 0o600 },
+      },
+      async ({ root }) => {
+        const delay = monitorEventLoopDelay({ resolution: 5 });
+        delay.enable();
+        const report = await scan(root);
+        delay.disable();
+        assert.ok(report.durationMs < 30_000, `${report.durationMs}`);
+        assert.equal(outcome(report, 'acct.unique-uid')?.result, 'pass');
+        assert.equal(outcome(report, 'acct.homes-mode')?.result, 'err');
+        assert.ok(delay.max < 500e6, 'a pause of half a second'); // 50 ms are wanted; this machine may be busy
+        process.stdout.write(`      longest pause ${(delay.max / 1e6).toFixed(0)} ms\n`);
+      },
+    );
+  });
+
+  it('with a home that changes while it is looked at: it is never left', async () => {
+    const HOME = { folder: true, mode: 0o700, uid: 1000 } as const;
+    await withTree({ ...NAMES, 'home/ann': HOME, 'home/bob': { folder: true } }, async (tree) => {
+      const place = (name: string) => join(tree.root, name);
+      writeFileSync(place('home/bob/.netrc'), 'bob’s');
+      writeFileSync(place('etc/.netrc'), 'not ann’s');
+      mkdirSync(place('home/ann/.ssh'));
+      for (let i = 0; i < 200; i += 1) {
+        // The home, and what is in it, become links, and folders again.
+        const scanning = scan(tree.root, { only: ['acct.no-netrc', 'acct.dotfiles-mode', 'acct.ssh-dir-mode'] });
+        if (i % 2 === 0) {
+          renameSync(place('home/ann/.ssh'), place('ssh'));
+          symlinkSync('/etc', place('home/ann/.ssh'));
+        } else {
+          rmSync(place('home/ann/.ssh'));
+          renameSync(place('ssh'), place('home/ann/.ssh'));
+        }
+        const report = await scanning;
+        for (const { where } of report.outcomes) assert.doesNotMatch(where ?? '', /\.netrc/);
+      }
+    });
+  });
+});
