@@ -7,8 +7,8 @@ import { settingPaths } from '../src/config/environment.ts';
 import { LocalSettings } from '../src/config/local.ts';
 import { entriesOf } from '../src/config/schema.ts';
 import { type TwinProperty, twinProperties } from '../src/config/twin.ts';
+import { StatusSchema } from '../src/status-schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
-import { statusSchema } from './status-schema.ts';
 
 const properties = twinProperties(collectors);
 const OBJECT = v.getDefault(
@@ -148,6 +148,12 @@ function twinSchema(): string {
     properties: Object.fromEntries(properties.map((property) => [property.name, member(property)])),
   });
 }
+
+const statusSchema = () =>
+  json({
+    ...toJsonSchema(StatusSchema, { errorMode: 'ignore' }),
+    title: 'securityAgent, in the reported properties of the module twin',
+  });
 
 export const configDocuments: readonly DocumentGenerator[] = [
   { path: 'config/README.md', generate: page },

@@ -3,6 +3,7 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
 import { methods } from '../src/methods/index.ts';
+import { StatusSchema } from '../src/status-schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const schemaOf = (schema: v.GenericSchema) => {
@@ -81,6 +82,20 @@ ${members(answer)}
 `;
 }
 
+/** The schema of an answer; what it has of the status is not said again: it refers to the status' own schema. */
+function answerSchema(answer: v.GenericSchema): Property {
+  const schema = schemaOf(answer);
+  const entries = 'entries' in answer ? (answer.entries as Readonly<Record<string, unknown>>) : {};
+  const isOfStatus = (name: string) => name in statusEntries && entries[name] === statusEntries[name];
+  const properties = Object.entries(schema.properties ?? {}).map(([name, property]) => [
+    name,
+    isOfStatus(name) ? { $ref: `status.schema.json#/properties/${name}` } : property,
+  ]);
+  return { ...schema, ...(schema.properties === undefined ? {} : { properties: Object.fromEntries(properties) }) };
+}
+
+const statusEntries: Readonly<Record<string, unknown>> = StatusSchema.entries;
+
 const schemas = () =>
   `${JSON.stringify(
     {
@@ -93,7 +108,7 @@ const schemas = () =>
           {
             description: summary,
             type: 'object',
-            properties: { request: schemaOf(request), answer: schemaOf(answer) },
+            properties: { request: schemaOf(request), answer: answerSchema(answer) },
           },
         ]),
       ),

@@ -1,4 +1,4 @@
-import { type DropReason, sum, type Totals } from './base/counters.ts';
+import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
 import type { Collector } from './contract/collector.ts';
@@ -68,15 +68,15 @@ export interface LocalStatus extends SecurityAgentStatus {
   /** Its process id, as it sees it itself. */
   readonly pid: number;
   readonly hub: { readonly state: HubStatus['state']; readonly error?: string; readonly remedy?: string };
-  readonly events: Readonly<Record<string, EventBooks>>;
-  readonly queues: Readonly<Record<QueueName, Totals>>;
+  readonly events: Readonly<Record<string, Books>>;
+  readonly queues: Readonly<Record<QueueName, Books>>;
   readonly messages: MessageStatistics;
   readonly memory: MemoryUse;
   /** While it isn't the local file's. */
   readonly logLevel?: ChangedLogLevel;
 }
 
-interface EventBooks {
+interface Books {
   readonly collected: number;
   readonly delivered: number;
   readonly aggregatedAway: number;
@@ -203,8 +203,8 @@ function queued(prefix: string, queue: QueueName, queues: Observed['queues'], ag
 }
 
 /** The books by event, both queues together. */
-function books({ queues, aggregator }: Observed): Record<string, EventBooks> {
-  const result: Record<string, EventBooks> = {};
+function books({ queues, aggregator }: Observed): Record<string, Books> {
+  const result: Record<string, Books> = {};
   for (const queue of QUEUES) {
     for (const [name, row] of Object.entries(queues.account(queue).byEvent)) {
       const before = result[name];

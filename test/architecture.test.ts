@@ -36,6 +36,7 @@ const KNOWS_ALL = [
   'agent.ts',
   'lifeline.ts',
   'status.ts',
+  'status-schema.ts',
   'reported-status.ts',
   'version.ts',
 ];

@@ -389,6 +389,8 @@ describe('the status', () => {
     it('is as its schema says, with little in it and with everything', () => {
       assert.deepEqual(validateStatus(report().current()), []);
       assert.deepEqual(validateStatus(full()), []);
+      pause = { until: '2024-05-01T13:00:00.000Z', reason: 'Update', skipped: 3 };
+      assert.deepEqual(validateStatus(report().current()), []);
       assert.notDeepEqual(validateStatus({ ...full(), colour: 'red' }), []);
       assert.notDeepEqual(validateStatus({ ...full(), state: 'well' }), []);
     });

@@ -40,8 +40,8 @@ const STATUS: LocalStatus = {
   messages: { sent: 5, under4KB: 3, failed: 1 },
   memory: { residentBytes: 70 * 1024 * 1024, budgetBytes: 96 * 1024 * 1024, isOver: false },
   queues: {
-    High: { collected: 1, delivered: 0, aggregatedAway: 0, dropped: {} },
-    Low: { collected: 19, delivered: 10, aggregatedAway: 4, dropped: {} },
+    High: { collected: 1, delivered: 0, aggregatedAway: 0, queued: 0, dropped: {} },
+    Low: { collected: 19, delivered: 10, aggregatedAway: 4, queued: 0, dropped: {} },
   },
 };
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
+import * as v from 'valibot';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { PERMISSIONS, type Permission } from '../../src/contract/method.ts';
 import type { MethodResult } from '../../src/emulator/method-desk.ts';
 import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
+import { LocalStatusSchema } from '../../src/status-schema.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, QUICK, TestBed } from './test-bed.ts';
 
 /** Nothing that needs root or the kernel's audit, and nothing by itself: messages and snapshots are far away. */
@@ -153,6 +155,7 @@ describe('direct methods', () => {
     await open();
     const body = await ok('getStatus');
     const status = await agent.status();
+    v.parse(LocalStatusSchema, body);
     assert.deepEqual(Object.keys(body).toSorted(), Object.keys(status).toSorted());
     assert.deepEqual([body.agentId, body.startedAt, body.state], [status.agentId, status.startedAt, status.state]);
   });

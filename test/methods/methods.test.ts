@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { Ajv } from 'ajv';
+import formats from 'ajv-formats';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
@@ -10,23 +13,41 @@ import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
 import { methods } from '../../src/methods/index.ts';
 import type { MethodParts } from '../../src/methods/parts.ts';
 import type { LocalStatus } from '../../src/status.ts';
+import { STATUS_SCHEMA } from '../status-schema.ts';
 
 const KEY = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64');
 const NOW = new Date('2026-05-01T12:00:00.000Z');
 const UNTIL = '2026-05-01T13:00:00.000Z';
 
-const STATUS = {
+const NOTHING = { collected: 0, delivered: 0, aggregatedAway: 0, dropped: {} };
+const BOOKS = { ...NOTHING, queued: 0 };
+const STATUS: LocalStatus = {
   version: '0.1.0',
   agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
   state: 'running',
   startedAt: '2026-05-01T11:00:00.000Z',
   configuration: { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} },
-  collectors: { ProcessCreate: { state: 'on', source: 'auditUnicast' } },
-  store: { place: 'disk' },
-  hub: { state: 'connected' },
-  memory: { residentBytes: 1, budgetBytes: 2, isOver: false },
+  collectors: {
+    ...Object.fromEntries(collectors.map(({ name }) => [name, { state: 'on' as const }])),
+    ProcessCreate: { state: 'on', source: 'auditUnicast' },
+  },
+  delivery: {
+    ...NOTHING,
+    queued: { highEvents: 0, highBytes: 0, lowEvents: 0, lowBytes: 0 },
+    messagesSent: 0,
+    messagesFailed: 0,
+  },
+  store: { place: 'disk', isNearlyFull: false },
+  credential: { kind: 'moduleKey' },
   pause: { until: UNTIL, reason: 'Update', skipped: 0 },
-} as unknown as LocalStatus;
+  restarts: { unclean: 0 },
+  pid: 7,
+  hub: { state: 'connected' },
+  events: { Login: BOOKS },
+  queues: { High: BOOKS, Low: BOOKS },
+  messages: { sent: 0, under4KB: 0, failed: 0 },
+  memory: { residentBytes: 1, budgetBytes: 2, isOver: false },
+};
 
 describe('the direct method', () => {
   let lines: LogLine[];
@@ -136,7 +157,39 @@ describe('the direct method', () => {
     for (const level of ['silent', 'fatal', 'DEBUG', 1]) await assert.rejects(run('setLogLevel', { level }));
   });
 
-  it('getStatus says the status', async () => assert.deepEqual(await run('getStatus'), { ...STATUS }));
+  it('getStatus says the status', async () => assert.deepEqual(await run('getStatus'), STATUS));
+
+  it('getStatus declares the status to the last member', () => {
+    const declared = methods.find(({ name }) => name === 'getStatus')?.answer;
+    assert.ok(declared);
+    assert.ok(v.is(declared, STATUS));
+    assert.ok(!v.is(declared, { ...STATUS, colour: 'red' }));
+    assert.ok(!v.is(declared, { ...STATUS, store: { place: 'cloud', isNearlyFull: false } }));
+    const { memory: _, ...lacking } = STATUS;
+    assert.ok(!v.is(declared, lacking));
+  });
+
+  describe('getStatus, by its published schema', () => {
+    const ajv = new Ajv({ strict: false, allErrors: true }).addSchema(STATUS_SCHEMA, 'status.schema.json');
+    formats.default(ajv);
+    const schemas = JSON.parse(
+      readFileSync(new URL('../../../config/methods.schema.json', import.meta.url), 'utf8'),
+    ) as object;
+    const validate = ajv.addSchema(schemas, 'methods.schema.json').compile({
+      $ref: 'methods.schema.json#/properties/getStatus/properties/answer',
+    });
+
+    it('answers what that says', () => assert.ok(validate(STATUS), JSON.stringify(validate.errors)));
+
+    for (const [what, wrong] of Object.entries({
+      'a member it does not have': { ...STATUS, colour: 'red' },
+      'a state that the status does not have': { ...STATUS, state: 'well' },
+      'a collector without a state': { ...STATUS, collectors: { ...STATUS.collectors, Login: {} } },
+      'nothing at all': {},
+    })) {
+      it(`would not answer ${what}`, () => assert.ok(!validate(wrong)));
+    }
+  });
 
   describe('getDiagnostics', () => {
     const line = (message: string, more: Partial<LogLine> = {}): LogLine => ({

@@ -1,12 +1,14 @@
-/* What `securityAgent` in the reported properties looks like: for those who read it. The compiler holds it against the
- * type that the agent reports by, and tests hold what is reported against it. */
-
-import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
-import { DROP_REASONS } from '../src/base/counters.ts';
-import { collectors } from '../src/collectors/index.ts';
-import type { SecurityAgentStatus } from '../src/status.ts';
+import { DROP_REASONS } from './base/counters.ts';
+import { collectors } from './collectors/index.ts';
+import type { LocalStatus, SecurityAgentStatus } from './status.ts';
 
+/* What the status looks like: for those who read it. The compiler holds it against the type that the agent reports by,
+ * and tests hold what is reported against it. */
+
+/** A group of members, and what they are about. */
+const about = <E extends v.ObjectEntries>(description: string, entries: E) =>
+  v.pipe(v.strictObject(entries), v.description(description));
 const said = (description: string) => v.pipe(v.string(), v.description(description));
 const time = (description: string) =>
   v.pipe(v.string(), v.isoTimestamp(), v.description(`${description} RFC 3339, UTC.`));
@@ -19,6 +21,17 @@ const Collector = v.strictObject({
   lastRunAt: v.exactOptional(time('Of a Periodic one: when it ran last.')),
 });
 
+/** The books: what became of everything that was collected. */
+const totals = {
+  collected: count('= delivered + aggregatedAway + queued + dropped.'),
+  delivered: count('Elements that the hub has acknowledged.'),
+  aggregatedAway: count('Occurrences that were counted in an element that stands for several.'),
+  dropped: v.strictObject(
+    Object.fromEntries(DROP_REASONS.map((reason) => [reason, v.exactOptional(count('Lost for this reason.'))])),
+  ),
+};
+
+/** `securityAgent` in the reported properties. */
 export const StatusSchema = v.strictObject({
   version: said('Of the agent.'),
   agentId: v.pipe(v.string(), v.uuid(), v.description('The AgentId of its messages.')),
@@ -30,7 +43,7 @@ export const StatusSchema = v.strictObject({
   ),
   startedAt: time('When the agent started.'),
   bootId: v.exactOptional(said('Of the machine; another one after each boot.')),
-  configuration: v.strictObject({
+  configuration: about("The twin's configuration: which one is in force, and what is wrong with the desired one.", {
     desiredVersion: v.exactOptional(count('$version of the desired properties that were read last.')),
     source: v.picklist(['desired', 'lastKnownGood', 'defaults']),
     errors: v.pipe(
@@ -39,26 +52,24 @@ export const StatusSchema = v.strictObject({
     ),
     warnings: v.pipe(v.record(v.string(), v.string()), v.description('By property: obeyed, but hardly meant so.')),
   }),
-  collectors: v.strictObject(Object.fromEntries(collectors.map(({ name }) => [name, Collector]))),
-  delivery: v.strictObject({
+  collectors: about(
+    'How each event is collected.',
+    Object.fromEntries(collectors.map(({ name }) => [name, Collector])),
+  ),
+  delivery: about('What became of what was collected.', {
     queued: v.strictObject({
       highEvents: count('Elements that wait in the queue High.'),
       highBytes: count('Their JSON.'),
       lowEvents: count('Elements that wait in the queue Low.'),
       lowBytes: count('Their JSON.'),
     }),
-    collected: count('= delivered + aggregatedAway + queued + dropped.'),
-    delivered: count('Elements that the hub has acknowledged.'),
-    aggregatedAway: count('Occurrences that were counted in an element that stands for several.'),
-    dropped: v.strictObject(
-      Object.fromEntries(DROP_REASONS.map((reason) => [reason, v.exactOptional(count('Lost for this reason.'))])),
-    ),
+    ...totals,
     messagesSent: count('Since the agent started.'),
     messagesFailed: count('Attempts that failed since then.'),
     lastSentAt: v.exactOptional(time('When the hub acknowledged a message last.')),
     lastError: v.exactOptional(said('What the last failed attempt met.')),
   }),
-  store: v.strictObject({
+  store: about('Where events wait.', {
     place: v.pipe(
       v.picklist(['disk', 'memory']),
       v.description('Where new events wait; in memory they are lost if the agent ends.'),
@@ -69,18 +80,18 @@ export const StatusSchema = v.strictObject({
       v.description('Above 80 % of maxLocalCacheSizeInBytes, until below 70 %: the oldest are dropped soon.'),
     ),
   }),
-  credential: v.strictObject({
+  credential: about('What the agent proves itself with.', {
     kind: said('As identity.kind in the local file.'),
     expiresAt: v.exactOptional(time('When the one in use ends; it is renewed before.')),
   }),
   pause: v.exactOptional(
-    v.strictObject({
+    about('While collecting is paused.', {
       until: time('When it ends by itself.'),
       reason: said('As whoever asked for it put it.'),
       skipped: count('What would have been collected.'),
     }),
   ),
-  restarts: v.strictObject({
+  restarts: about('How earlier runs of the agent ended.', {
     unclean: count('Runs of the agent that failed or were killed since the last one that was stopped.'),
     since: v.exactOptional(time('When the first of these had begun.')),
     lastEnd: v.exactOptional(
@@ -93,14 +104,43 @@ export const StatusSchema = v.strictObject({
     ),
   }),
   exposed: v.exactOptional(
-    v.pipe(
-      v.strictObject({
-        configuration: v.exactOptional(said('Others can write the local configuration.')),
-        secrets: v.exactOptional(said('Others can read or write a secret.')),
-        state: v.exactOptional(said('Others can write in the state directory.')),
-      }),
-      v.description('Files that are open to others than the agent and root: which, and what mends it.'),
-    ),
+    about('Files that are open to others than the agent and root: which, and what mends it.', {
+      configuration: v.exactOptional(said('Others can write the local configuration.')),
+      secrets: v.exactOptional(said('Others can read or write a secret.')),
+      state: v.exactOptional(said('Others can write in the state directory.')),
+    }),
+  ),
+});
+
+const Books = v.strictObject({ ...totals, queued: count('Elements that wait.') });
+
+/** The same, with what only `vakt status` and getStatus show. */
+export const LocalStatusSchema = v.strictObject({
+  ...StatusSchema.entries,
+  pid: count('Of the agent, as itself sees it.'),
+  hub: about('The connection to the hub.', {
+    state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),
+    error: v.exactOptional(said('What keeps it from being connected.')),
+    remedy: v.exactOptional(said('What would mend that.')),
+  }),
+  events: v.pipe(v.record(v.string(), Books), v.description('The books by event, both queues together.')),
+  queues: about('The books by queue.', { High: Books, Low: Books }),
+  messages: about('What was sent.', {
+    sent: count('Since the agent started.'),
+    under4KB: count('Of them, those of less than 4096 bytes.'),
+    failed: count('Attempts that failed since then.'),
+  }),
+  memory: about('The memory that the agent takes.', {
+    residentBytes: count('What the agent takes.'),
+    budgetBytes: count('What it may take.'),
+    isOver: v.pipe(v.boolean(), v.description('Events of priority Low are left out for it.')),
+  }),
+  logLevel: v.exactOptional(
+    about("Of the log, while it is not the local file's.", {
+      level: said('In force now.'),
+      until: time('When that ends.'),
+      afterwards: said('In force then.'),
+    }),
   ),
 });
 
@@ -110,6 +150,6 @@ type Keys<T> = T extends object ? { [K in keyof T]-?: Keys<NonNullable<T[K]>> } 
 type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
 type Loose = 'collectors' | 'delivery'; // which have members by name: those tests hold
 export const SAME: Same<Keys<Omit<SecurityAgentStatus, Loose>>, Keys<Omit<Declared, Loose>>> = true;
-
-export const statusSchema = (): string =>
-  `${JSON.stringify({ ...toJsonSchema(StatusSchema, { errorMode: 'ignore' }), title: 'securityAgent, in the reported properties of the module twin' }, null, 2)}\n`;
+type Local = Loose | 'events' | 'queues';
+type DeclaredLocal = v.InferOutput<typeof LocalStatusSchema>;
+export const SAME_LOCALLY: Same<Keys<Omit<LocalStatus, Local>>, Keys<Omit<DeclaredLocal, Local>>> = true;
