@@ -21,6 +21,7 @@ import type { LeavesOut } from './contract/collector.ts';
 import { QUEUES } from './contract/event.ts';
 import type { HubClient } from './contract/hub.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
+import { CredentialWatch } from './hub/credential-watch.ts';
 import { loadIdentity } from './hub/identity/index.ts';
 import { DirectMethods } from './hub/methods.ts';
 import { TwinSync } from './hub/twin-sync.ts';
@@ -282,6 +283,12 @@ export function agent(
     clock: watched('twin'),
     log: log.child({ part: 'twin' }),
   });
+  const credentialWatch = new CredentialWatch({
+    status: () => hub.status(),
+    changed: () => twin.changed(),
+    clock,
+    log: log.child({ part: 'credential' }),
+  });
   const strictStart = new StrictStart({
     verdict: configuration.verdict,
     obstacle: () => hub.status().error,
@@ -321,6 +328,7 @@ export function agent(
     twin, // desired in, reported out
     ...(local.strictStart ? [strictStart] : []),
     reported,
+    credentialWatch,
     publisher,
     aggregator,
     memory,

@@ -38,7 +38,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable, desired was refused, the hub refuses the credential, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
+      'degraded: a collector is degraded or unavailable, desired was refused, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -82,7 +82,13 @@ export const StatusSchema = v.strictObject({
   }),
   credential: about('What the agent proves itself with.', {
     kind: said('As identity.kind in the local file.'),
-    expiresAt: v.exactOptional(time('When the one in use ends; it is renewed before.')),
+    expiresAt: v.exactOptional(time('When the one in use ends; a token is renewed before.')),
+    expiresSoon: v.exactOptional(
+      v.pipe(
+        v.boolean(),
+        v.description('It ends soon and was not renewed: a certificate within 30 days, a token within 10 minutes.'),
+      ),
+    ),
   }),
   pause: v.exactOptional(
     about('While collecting is paused.', {

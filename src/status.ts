@@ -55,7 +55,8 @@ export interface SecurityAgentStatus {
     /** Above 80 % of `maxLocalCacheSizeInBytes`: soon the oldest are dropped. */
     readonly isNearlyFull: boolean;
   };
-  readonly credential: { readonly kind: string; readonly expiresAt?: string };
+  /** `expiresSoon`: it ends soon, or has ended, and nothing has renewed it. */
+  readonly credential: { readonly kind: string; readonly expiresAt?: string; readonly expiresSoon?: boolean };
   readonly pause?: PauseStatus;
   /** How earlier runs of the agent ended. */
   readonly restarts: Restarts;
@@ -124,10 +125,11 @@ export function localStatus(observed: Observed): LocalStatus {
     store.isNearlyFull ||
     memory.isOver ||
     isExposed ||
+    hub.credential.expiresSoon === true || // once it has ended, the agent can't say so any more
     hub.state === 'refused';
   const pause = observed.pause();
   const logLevel = observed.logLevel();
-  const { kind, expiresAt } = hub.credential;
+  const { kind, expiresAt, expiresSoon } = hub.credential;
   return {
     version: observed.version,
     agentId: observed.agentId,
@@ -139,7 +141,11 @@ export function localStatus(observed: Observed): LocalStatus {
     collectors,
     delivery: delivery(observed),
     store,
-    credential: { kind, ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }) },
+    credential: {
+      kind,
+      ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
+      ...(expiresSoon === undefined ? {} : { expiresSoon }),
+    },
     ...(pause === undefined ? {} : { pause }),
     restarts: observed.restarts(),
     ...(isExposed ? { exposed } : {}),

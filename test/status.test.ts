@@ -352,7 +352,7 @@ describe('the status', () => {
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };
-      hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
+      hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME, expiresSoon: true } };
       sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
       kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'The audit socket belongs to auditd.' };
       return report().current();
@@ -492,6 +492,16 @@ describe('the status', () => {
           },
           seen: ({ credential }) => credential,
           shows: { kind: 'moduleKey', expiresAt: ending.toISOString() },
+        },
+        'the credential ends soon': {
+          begin: () => {
+            hub = { ...hub, credential: { kind: 'moduleCertificate', expiresAt: ending, expiresSoon: true } };
+          },
+          end: () => {
+            hub = { ...hub, credential: { kind: 'moduleKey' } };
+          },
+          seen: ({ state, credential: { expiresSoon } }) => [state, expiresSoon],
+          shows: ['degraded', true],
         },
         'the queues are nearly full': {
           begin: () => {

@@ -49,7 +49,12 @@ export interface HubStatus {
   readonly state: 'connecting' | 'connected' | 'refused' | 'stopped';
   /** What keeps it from being connected. */
   readonly error?: AgentError;
-  readonly credential: { readonly kind: string; readonly expiresAt?: Date };
+  readonly credential: {
+    readonly kind: string;
+    readonly expiresAt?: Date;
+    /** Whether it ends soon, or has ended, and nothing has renewed it; absent while no end is known. */
+    readonly expiresSoon?: boolean;
+  };
 }
 
 /**

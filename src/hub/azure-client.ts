@@ -8,6 +8,7 @@ import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import { HubFailure } from './classify-error.ts';
 import { Complaint } from './complaint.ts';
+import { type Credential, endOf } from './credential.ts';
 import type { ModuleIdentity } from './identity/index.ts';
 import { RENEW_AFTER, Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
@@ -46,7 +47,8 @@ export class AzureHubClient implements HubClient, Service {
   readonly #complaint: Complaint;
   /** Whether the log's last word on the connection is that there is one. */
   #saidConnected = false;
-  #expiresAt: Date | undefined;
+  /** Of the last connection. */
+  #credential: Credential | undefined;
   /** What said that the quota is used up, and when; until a message is accepted again. */
   #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
   #running: Promise<void> | undefined;
@@ -115,11 +117,12 @@ export class AzureHubClient implements HubClient, Service {
 
   status(): HubStatus {
     const { state, error } = this.#supervisor;
-    const expiresAt = this.#expiresAt;
+    const isUsed = state === 'connected';
+    const end = this.#credential === undefined ? {} : endOf(this.#credential, { isUsed, now: this.#clock.now() });
     return {
       state: this.#stop.signal.aborted ? 'stopped' : state,
       ...(error === undefined ? {} : { error }),
-      credential: { kind: this.#identity.kind, ...(expiresAt === undefined ? {} : { expiresAt }) },
+      credential: { kind: this.#identity.kind, ...end },
     };
   }
 
@@ -163,7 +166,7 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   #connected({ expiresAt }: Session): void {
-    this.#expiresAt = expiresAt;
+    this.#credential = { proof: 'token', expiresAt };
     if (!this.#saidConnected) {
       const { hostName, deviceId, moduleId, gatewayHostName } = this.#identity;
       this.#saidConnected = true;

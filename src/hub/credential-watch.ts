@@ -1,0 +1,54 @@
+import type { Clock } from '../base/clock.ts';
+import { seconds } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import type { HubStatus } from '../contract/hub.ts';
+
+/** The wall clock can be set at any moment, so that the day can't be slept until. */
+const LOOK_EVERY = seconds(2);
+
+/** Notices when the credential comes near its end, which nothing else would tell of. */
+export class CredentialWatch implements Service {
+  readonly name = 'credential watch';
+  readonly #status: () => HubStatus;
+  readonly #changed: () => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #stop = new AbortController();
+  #saidSoon = false;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: {
+    status: () => HubStatus;
+    /** Told when `credential.expiresSoon` has become another. */
+    changed: () => void;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#status = options.status;
+    this.#changed = options.changed;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#loop = keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { kind, expiresAt, expiresSoon = false } = this.#status().credential;
+    if (expiresSoon !== this.#saidSoon) {
+      this.#saidSoon = expiresSoon;
+      this.#changed();
+      if (expiresSoon) this.#log.warn({ kind, expiresAt }, 'The credential ends soon, and was not renewed.');
+    }
+    await this.#clock.sleep(LOOK_EVERY, signal);
+  }
+}
