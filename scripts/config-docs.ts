@@ -126,10 +126,13 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   'identity.keyFile': 'secrets/module.key',
 };
 
+/** A member of the twin; `null` where nothing is set. */
+const unsetOr = (value: TwinProperty['fallback']) => (value === null ? null : { value });
+
 const twinFile = () =>
   json({
     properties: {
-      desired: { [OBJECT]: Object.fromEntries(properties.map(({ name, fallback }) => [name, { value: fallback }])) },
+      desired: { [OBJECT]: Object.fromEntries(properties.map(({ name, fallback }) => [name, unsetOr(fallback)])) },
     },
   });
 
@@ -139,7 +142,7 @@ function twinSchema(): string {
   const member = ({ schema, description, fallback }: TwinProperty) => {
     const { $schema: _, ...value } = toJsonSchema(schema, { errorMode: 'ignore', typeMode: 'input' });
     const object = { type: 'object', properties: { value }, required: ['value'] };
-    return { description, default: { value: fallback }, oneOf: [object, { type: 'null' }] };
+    return { description, default: unsetOr(fallback), oneOf: [object, { type: 'null' }] };
   };
   return json({
     $schema: 'http://json-schema.org/draft-07/schema#',

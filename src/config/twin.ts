@@ -42,12 +42,38 @@ const priority = v.pipe(
   v.transform((text) => CANONICAL[text.toLowerCase()] ?? 'Low'),
 );
 
+const ascii = (most: number) =>
+  v.pipe(
+    v.string('must be a string'),
+    v.maxLength(most, `must be at most ${most} characters`),
+    v.regex(/^[\x20-\x7e]*$/, 'must be printable ASCII characters'),
+  );
+
 /** An ARM id is ASCII and shorter. It is sent with every message, whose size leaves this much for it (pipeline/). */
-const resourceId = v.pipe(
-  v.string('must be a string'),
-  v.maxLength(512, 'must be at most 512 characters'),
-  v.regex(/^[\x20-\x7e]*$/, 'must be printable ASCII characters'),
+const resourceId = ascii(512);
+
+/** Bounded, since reported holds each twice: as it was desired, and as an exception in force. */
+const names = v.pipe(
+  ascii(2048),
+  v.transform((list) => [
+    ...new Set(
+      list
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== ''),
+    ),
+  ]),
 );
+
+const ABSOLUTE = 'must be an absolute path without ".."';
+const path = v.pipe(
+  ascii(1024),
+  v.check((text) => text.startsWith('/') && !text.split('/').includes('..'), ABSOLUTE),
+);
+
+const DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
+const digest = v.pipe(v.string(DIGEST), v.regex(/^[0-9a-fA-F]{64}$/, DIGEST), v.toLowerCase());
+
 const flag = v.boolean('must be true or false');
 
 /** Every property the desired configuration may hold, in the order the docs list them. */
@@ -88,6 +114,32 @@ export function twinProperties(collectors: readonly Collector[]): readonly TwinP
           'PT1H',
         ),
       ]),
+    property(
+      'baselineCustomChecksEnabled',
+      'Whether OSBaseline judges the rules of a file of your own, too.',
+      flag,
+      false,
+    ),
+    property(
+      'baselineCustomChecksFilePath',
+      "That file, on the device: of the default rules' format, root's, and for nobody else to write.",
+      path,
+      null,
+    ),
+    property('baselineCustomChecksFileHash', 'SHA-256 of the file, in hexadecimal.', digest, null),
+    property(
+      'baselineGroupsDisabled',
+      'Categories of OSBaseline that are not judged, joined with ",". Exceptions are shown in the status.',
+      names,
+      '',
+    ),
+    property('baselineChecksDisabled', 'Ids of rules that are not judged, in the same way.', names, ''),
+    property(
+      'baselineRoles',
+      'Roles that the device has, in the same way; rules that do not hold for one of them are skipped.',
+      names,
+      '',
+    ),
     property('hubResourceId', "The hub's Azure resource id; sent as a property of every message.", resourceId, ''),
   ];
 }
@@ -179,6 +231,20 @@ function toSettings(values: ReadonlyMap<string, unknown>): Settings {
     hubResourceId: values.get('hubResourceId') as string,
     priorities,
     aggregation,
+    baseline: baselineSettings(values),
+  };
+}
+
+function baselineSettings(values: ReadonlyMap<string, unknown>): Settings['baseline'] {
+  const path = values.get('baselineCustomChecksFilePath') as string | null;
+  const hash = values.get('baselineCustomChecksFileHash') as string | null;
+  return {
+    groupsDisabled: values.get('baselineGroupsDisabled') as readonly string[],
+    checksDisabled: values.get('baselineChecksDisabled') as readonly string[],
+    roles: values.get('baselineRoles') as readonly string[],
+    customChecksEnabled: values.get('baselineCustomChecksEnabled') as boolean,
+    ...(path === null ? {} : { customChecksFilePath: path }),
+    ...(hash === null ? {} : { customChecksFileHash: hash }),
   };
 }
 
@@ -196,6 +262,12 @@ function doubts(settings: Settings): Fault[] {
   if (settings.highPriorityMessageFrequency > settings.lowPriorityMessageFrequency) {
     const message = 'is longer than lowPriorityMessageFrequency';
     found.push({ name: 'highPriorityMessageFrequency', type: 'Conflict', message });
+  }
+  const { customChecksEnabled, customChecksFilePath, customChecksFileHash } = settings.baseline;
+  if (customChecksEnabled && (customChecksFilePath === undefined || customChecksFileHash === undefined)) {
+    const message =
+      'needs baselineCustomChecksFilePath and baselineCustomChecksFileHash; only default rules are judged';
+    found.push({ name: 'baselineCustomChecksEnabled', type: 'Conflict', message });
   }
   return found;
 }

@@ -15,6 +15,19 @@ export interface Settings {
   readonly priorities: Readonly<Record<string, Priority>>;
   /** By event name, for those that can be aggregated. */
   readonly aggregation: Readonly<Record<string, { readonly enabled: boolean; readonly interval: Duration }>>;
+  readonly baseline: BaselineSettings;
+}
+
+/** What the hardening checks are told, see contract/baseline.ts. Names as the twin has them: there may be no such ones. */
+export interface BaselineSettings {
+  readonly groupsDisabled: readonly string[];
+  readonly checksDisabled: readonly string[];
+  readonly roles: readonly string[];
+  readonly customChecksEnabled: boolean;
+  /** Absolute. */
+  readonly customChecksFilePath?: string;
+  /** SHA-256, in lower case hexadecimal. */
+  readonly customChecksFileHash?: string;
 }
 
 /** How the parts see the configuration. */

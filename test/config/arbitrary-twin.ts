@@ -12,7 +12,10 @@ function goodValue(name: string): fc.Arbitrary<unknown> {
   if (name === 'maxLocalCacheSizeInBytes') return fc.integer({ min: 8192, max: Number.MAX_SAFE_INTEGER });
   if (name === 'maxMessageSizeInBytes') return fc.integer({ min: 8192, max: 262_144 });
   if (name.startsWith('eventPriority')) return fc.constantFrom('High', 'low', 'OFF', 'hIgH', 'Low');
-  if (name.startsWith('aggregationEnabled')) return fc.boolean();
+  if (name.startsWith('aggregationEnabled') || name === 'baselineCustomChecksEnabled') return fc.boolean();
+  if (name === 'baselineCustomChecksFilePath')
+    return fc.constantFrom('/etc/vakt/checks.json', '/', '/a/..b/c', '//dev/zero');
+  if (name === 'baselineCustomChecksFileHash') return fc.constantFrom('ab'.repeat(32), 'AB'.repeat(32), '0'.repeat(64));
   return fc.string({ maxLength: 512 }); // of printable ASCII
 }
 
@@ -28,6 +31,7 @@ const NEARLY: readonly unknown[] = [
   ...['PT0.999S', 'PT0S', 'P366D', '-PT1S', 'P', 'PT', 'PT1.5H1S', 'P999999999999999Y', 'pt1s', ' PT1S'],
   ...[0, -0, 1, -1, 8191, 8192.5, 262_145, 2 ** 31, 2 ** 53, 1e300, -1e300, Number.MIN_VALUE],
   ...['', 'Medium', 'true', '8192', '__proto__', 'constructor', '\ud800', '\u0000', 'x'.repeat(5_000)],
+  ...['/etc/../x', 'etc/x', '/..', 'ab'.repeat(31), 'xy'.repeat(32), ',,,', 'cron,\nssh', 'é'],
   ...[true, false, null, {}, [], [{}], { value: { value: 'PT1S' } }, [['PT1S']]],
 ];
 

@@ -102,6 +102,14 @@ const FLAG = 'must be true or false';
 const MEMBER = 'must be an object with a "value"';
 const UNIT = 'is not a multiple of 4096, the unit in which the hub charges';
 const TOO_SMALL_CACHE = 'is smaller than maxMessageSizeInBytes, so that no message can be filled';
+const PATH = 'must be an absolute path without ".."';
+const DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
+const NO_FILE = 'needs baselineCustomChecksFilePath and baselineCustomChecksFileHash; only default rules are judged';
+const CHECKS = {
+  baselineCustomChecksEnabled: true,
+  baselineCustomChecksFilePath: '/etc/vakt/checks.json',
+  baselineCustomChecksFileHash: 'Ab'.repeat(32),
+};
 const TOO_LONG_HIGH = 'is longer than lowPriorityMessageFrequency';
 
 const noSnapshot = (message: string) => refused(mismatch('snapshotFrequency', '"PT6H"', message));
@@ -110,7 +118,11 @@ const noCache = (message: string) => refused(mismatch('maxLocalCacheSizeInBytes'
 const noPriority = (message: string) => refused(mismatch('eventPriorityLogin', '"low"', message));
 const noFlag = (message: string) => refused(mismatch('aggregationEnabledProcessCreate', 'false', message));
 const noId = (message: string) => refused(mismatch('hubResourceId', '"/subscriptions/1"', message));
+const noBaseline = (name: string, message: string, used = 'null') => refused(mismatch(name, used, message));
 const noObject = refused(mismatch('(configuration)', 'null', 'must be an object'));
+
+/** Mirrored only where desired gives them a value. */
+const UNSET = ['baselineCustomChecksFilePath', 'baselineCustomChecksFileHash'];
 
 /** A removed property goes back to its default, and is mirrored with it. */
 const DEFAULTS_OF_FIVE: Outcome = obeyed(
@@ -431,6 +443,97 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
     ['with half a character', set({ hubResourceId: '\ud800' }), noId('must be printable ASCII characters')],
     ['that is a number', set({ hubResourceId: 7 }), noId('must be a string')],
   ],
+  'A list of names': [
+    [
+      'of exceptions',
+      set({ baselineGroupsDisabled: 'cron, ssh', baselineChecksDisabled: 'ssh.x' }),
+      obeyed(
+        { baselineGroupsDisabled: 'cron ssh', baselineChecksDisabled: 'ssh.x' },
+        values({ baselineGroupsDisabled: 'cron, ssh', baselineChecksDisabled: 'ssh.x' }),
+      ),
+    ],
+    [
+      'of roles, one of them twice',
+      set({ baselineRoles: 'router,web,router,' }),
+      obeyed({ baselineRoles: 'router web' }, values({ baselineRoles: 'router,web,router,' })),
+    ],
+    ['of nothing', set({ baselineRoles: ' , ' }), obeyed({}, values({ baselineRoles: ' , ' }))],
+    [
+      'of the most characters',
+      set({ baselineRoles: 'x'.repeat(2048) }),
+      obeyed({ baselineRoles: 'x'.repeat(2048) }, values({ baselineRoles: 'x'.repeat(2048) })),
+    ],
+    [
+      'of one more',
+      set({ baselineRoles: 'x'.repeat(2049) }),
+      noBaseline('baselineRoles', 'must be at most 2048 characters', '""'),
+    ],
+    ['as a list', set({ baselineRoles: ['router'] }), noBaseline('baselineRoles', 'must be a string', '""')],
+    [
+      'with a new line',
+      set({ baselineChecksDisabled: 'a\nb' }),
+      noBaseline('baselineChecksDisabled', 'must be printable ASCII characters', '""'),
+    ],
+  ],
+  'A file of checks': [
+    [
+      'with its digest',
+      set(CHECKS),
+      obeyed({ ...CHECKS, baselineCustomChecksFileHash: 'ab'.repeat(32) }, values(CHECKS)),
+    ],
+    [
+      'that is not enabled',
+      set({ baselineCustomChecksFilePath: '/x' }),
+      obeyed({ baselineCustomChecksFilePath: '/x' }, values({ baselineCustomChecksFilePath: '/x' })),
+    ],
+    ['that was never set and is removed', patched({ baselineCustomChecksFilePath: null }), unchanged],
+    [
+      'that is not named',
+      set({ baselineCustomChecksEnabled: true }),
+      obeyed({ baselineCustomChecksEnabled: true }, values({ baselineCustomChecksEnabled: true }), [
+        conflict('baselineCustomChecksEnabled', 'true', NO_FILE),
+      ]),
+    ],
+    [
+      'without its digest',
+      set({ baselineCustomChecksEnabled: true, baselineCustomChecksFilePath: '/etc/vakt/checks.json' }),
+      obeyed(
+        { baselineCustomChecksEnabled: true, baselineCustomChecksFilePath: '/etc/vakt/checks.json' },
+        values({ baselineCustomChecksEnabled: true, baselineCustomChecksFilePath: '/etc/vakt/checks.json' }),
+        [conflict('baselineCustomChecksEnabled', 'true', NO_FILE)],
+      ),
+    ],
+    [
+      'that is unset by a null',
+      set({ baselineCustomChecksFilePath: null }),
+      noBaseline('baselineCustomChecksFilePath', MEMBER),
+    ],
+    [
+      'in another folder than it seems',
+      set({ baselineCustomChecksFilePath: '/etc/vakt/../passwd' }),
+      noBaseline('baselineCustomChecksFilePath', PATH),
+    ],
+    [
+      'that begins anywhere',
+      set({ baselineCustomChecksFilePath: 'checks.json' }),
+      noBaseline('baselineCustomChecksFilePath', PATH),
+    ],
+    [
+      'with a short digest',
+      set({ baselineCustomChecksFileHash: 'ab' }),
+      noBaseline('baselineCustomChecksFileHash', DIGEST),
+    ],
+    [
+      'with a digest in base64',
+      set({ baselineCustomChecksFileHash: Buffer.alloc(32, 7).toString('base64') }),
+      noBaseline('baselineCustomChecksFileHash', DIGEST),
+    ],
+    [
+      'whose switch is a text',
+      set({ baselineCustomChecksEnabled: 'true' }),
+      noBaseline('baselineCustomChecksEnabled', FLAG, 'false'),
+    ],
+  ],
   'What is hardly meant so': [
     [
       'a message size of no whole units',
@@ -498,13 +601,19 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
 };
 
 /** By the twin's names: what the agent works with. */
-function byProperty({ priorities, aggregation, ...plain }: Settings): Record<string, unknown> {
+function byProperty({ priorities, aggregation, baseline, ...plain }: Settings): Record<string, unknown> {
   const named = (prefix: string, of: Members) =>
     Object.fromEntries(Object.entries(of).map(([event, value]) => [`${prefix}${event}`, value]));
   const each = (of: 'enabled' | 'interval') =>
     Object.fromEntries(Object.entries(aggregation).map(([event, setting]) => [event, setting[of]]));
   return {
     ...plain,
+    ...Object.fromEntries(
+      Object.entries(baseline).map(([name, value]) => [
+        `baseline${name[0]?.toUpperCase()}${name.slice(1)}`,
+        Array.isArray(value) ? value.join(' ') : value,
+      ]),
+    ),
     ...named('eventPriority', priorities),
     ...named('aggregationEnabled', each('enabled')),
     ...named('aggregationInterval', each('interval')),
@@ -580,6 +689,26 @@ describe('A desired configuration', () => {
     });
   }
 
+  it('that unsets what has no default is mirrored by its absence', async () => {
+    const { $version: _, ...desired } = hub.desired;
+    hub.desire(set(CHECKS)(desired));
+    await time.tickAsync(seconds(1));
+    const mirrored = () => Object.keys(hub.reported[OBJECT] as Members).filter((name) => UNSET.includes(name));
+    assert.deepEqual(mirrored(), UNSET);
+    hub.patches.length = 0;
+    hub.desire(desired);
+    await time.tickAsync(seconds(1));
+    assert.deepEqual(mirrored(), []);
+    assert.deepEqual(hub.patches, [
+      {
+        [OBJECT]: {
+          baselineCustomChecksEnabled: { value: false },
+          ...Object.fromEntries(UNSET.map((name) => [name, null])),
+        },
+      },
+    ]);
+  });
+
   it('that is obeyed is mirrored to the letter, whatever was there before it', async () => {
     const names = twinProperties(collectors).map(({ name }) => name);
     await fc.assert(
@@ -589,7 +718,14 @@ describe('A desired configuration', () => {
           await time.tickAsync(seconds(1));
           const desired = Object.entries((document ?? {}) as Members);
           const mirror = hub.reported[OBJECT] as Record<string, { value: unknown }>;
-          assert.deepEqual(Object.keys(mirror).toSorted(), names.toSorted());
+          assert.deepEqual(
+            names.filter((name) => !(name in mirror) && !UNSET.includes(name)),
+            [],
+          );
+          assert.deepEqual(
+            Object.keys(mirror).filter((name) => !names.includes(name)),
+            [],
+          );
           if (Object.keys(configuration.state().errors).length > 0) continue;
           for (const [name, member] of desired) {
             if (names.includes(name) && member !== null) {

@@ -11,6 +11,8 @@ import { anyDocument, goodDocument } from './arbitrary-twin.ts';
 
 const properties = twinProperties(collectors);
 const NAMES = properties.map(({ name }) => name);
+/** Those that have no value unless desired gives them one. */
+const UNSET = ['baselineCustomChecksFilePath', 'baselineCustomChecksFileHash'];
 const DURATION = 'must be an ISO 8601 duration such as "PT7M"';
 const SPAN = 'must be from PT1S to P365D';
 const PRIORITY = 'must be "High", "Low" or "Off"';
@@ -18,6 +20,8 @@ const CACHE = 'must be an integer of at least 8192';
 const MESSAGE = 'must be an integer from 8192 to 262144';
 const FLAG = 'must be true or false';
 const MEMBER = 'must be an object with a "value"';
+const PATH = 'must be an absolute path without ".."';
+const DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
 const PRINTABLE = 'must be printable ASCII characters';
 const ASCII = Array.from({ length: 95 }, (_, n) => String.fromCharCode(32 + n)).join('');
 
@@ -61,12 +65,16 @@ describe('readTwin', () => {
         ProcessTerminate: { enabled: true, interval: hours(1) },
         ConnectionCreate: { enabled: true, interval: hours(1) },
       },
+      baseline: { groupsDisabled: [], checksDisabled: [], roles: [], customChecksEnabled: false },
     });
     assert.deepEqual([defaults.warnings, defaults.unknown], [[], []]);
   });
 
-  it('mirrors every property, defaults included', () => {
-    assert.deepEqual(Object.keys(defaults.mirror), NAMES);
+  it('mirrors every property, defaults included, but not what is unset', () => {
+    assert.deepEqual(
+      Object.keys(defaults.mirror),
+      NAMES.filter((name) => !UNSET.includes(name)),
+    );
     assert.deepEqual(defaults.mirror.snapshotFrequency, { value: 'PT13H' });
     assert.deepEqual(defaults.mirror.aggregationEnabledProcessCreate, { value: true });
     assert.deepEqual(defaults.mirror.hubResourceId, { value: '' });
@@ -138,6 +146,43 @@ describe('readTwin', () => {
     });
   });
 
+  describe('obeys of the hardening checks', () => {
+    const DIGEST = 'AB'.repeat(32);
+    for (const [what, document, expected] of [
+      ['exceptions', { baselineGroupsDisabled: { value: 'cron,ssh' } }, { groupsDisabled: ['cron', 'ssh'] }],
+      [
+        'a list with blanks, gaps and one name twice',
+        { baselineChecksDisabled: { value: ' ssh.x , ,ssh.y,,ssh.x,' } },
+        { checksDisabled: ['ssh.x', 'ssh.y'] },
+      ],
+      ['an empty list', { baselineRoles: { value: '' } }, {}],
+      ['a list of nothing', { baselineRoles: { value: ' , ,' } }, {}],
+      ['roles', { baselineRoles: { value: 'router' } }, { roles: ['router'] }],
+      ['a name that no rule has, for others to doubt', { baselineRoles: { value: 'rooter!' } }, { roles: ['rooter!'] }],
+      [
+        'a file of checks',
+        {
+          baselineCustomChecksEnabled: { value: true },
+          baselineCustomChecksFilePath: { value: '/etc/vakt/..checks.json' },
+          baselineCustomChecksFileHash: { value: DIGEST },
+        },
+        {
+          customChecksEnabled: true,
+          customChecksFilePath: '/etc/vakt/..checks.json',
+          customChecksFileHash: DIGEST.toLowerCase(),
+        },
+      ],
+      ['a file that is not enabled', { baselineCustomChecksFilePath: { value: '/x' } }, { customChecksFilePath: '/x' }],
+    ] as const) {
+      it(what, () => {
+        const { settings, mirror, warnings } = accepted(read(document));
+        assert.deepEqual(settings.baseline, { ...defaults.settings.baseline, ...expected });
+        assert.deepEqual(mirror, { ...defaults.mirror, ...document });
+        assert.deepEqual(warnings, []);
+      });
+    }
+  });
+
   describe('refuses', () => {
     const TOO_LARGE = JSON.parse('1e400');
     for (const [name, member, message] of [
@@ -190,6 +235,22 @@ describe('readTwin', () => {
       ['aggregationEnabledProcessCreate', { value: 'true' }, FLAG],
       ['aggregationEnabledProcessCreate', { value: 1 }, FLAG],
       ['aggregationEnabledProcessCreate', { value: {} }, FLAG],
+      ['baselineCustomChecksEnabled', { value: 'true' }, FLAG],
+      ['baselineCustomChecksFilePath', { value: null }, MEMBER],
+      ['baselineCustomChecksFilePath', { value: '' }, PATH],
+      ['baselineCustomChecksFilePath', { value: 'checks.json' }, PATH],
+      ['baselineCustomChecksFilePath', { value: '/etc/../checks.json' }, PATH],
+      ['baselineCustomChecksFilePath', { value: '/etc/..' }, PATH],
+      ['baselineCustomChecksFilePath', { value: `/${'x'.repeat(1024)}` }, 'must be at most 1024 characters'],
+      ['baselineCustomChecksFilePath', { value: '/etc/\u0000' }, PRINTABLE],
+      ['baselineCustomChecksFilePath', { value: ['/etc/x'] }, 'must be a string'],
+      ['baselineCustomChecksFileHash', { value: 'ab'.repeat(31) }, DIGEST],
+      ['baselineCustomChecksFileHash', { value: `${'ab'.repeat(32)} ` }, DIGEST],
+      ['baselineCustomChecksFileHash', { value: 'xy'.repeat(32) }, DIGEST],
+      ['baselineCustomChecksFileHash', { value: 0 }, DIGEST],
+      ['baselineGroupsDisabled', { value: ['cron'] }, 'must be a string'],
+      ['baselineChecksDisabled', { value: 'x'.repeat(2049) }, 'must be at most 2048 characters'],
+      ['baselineRoles', { value: 'router\n' }, PRINTABLE],
       ['hubResourceId', { value: 7 }, 'must be a string'],
       ['hubResourceId', { value: 'a'.repeat(513) }, 'must be at most 512 characters'],
       ['hubResourceId', { value: '/subscriptions/\ud800' }, PRINTABLE],
@@ -244,7 +305,7 @@ describe('readTwin', () => {
       );
       assert.deepEqual(reading.unknown, ['eventPriorityTimeTravel', 'SnapshotFrequency', 'other']);
       assert.deepEqual(reading.settings, { ...defaults.settings, hubResourceId: 'id' });
-      assert.deepEqual(Object.keys(reading.mirror), NAMES);
+      assert.deepEqual(Object.keys(reading.mirror), Object.keys(defaults.mirror));
     });
 
     it('also when its name means something to JavaScript', () => {
@@ -285,6 +346,18 @@ describe('readTwin', () => {
         'High less often than Low',
         { highPriorityMessageFrequency: { value: 'PT6H' } },
         'highPriorityMessageFrequency',
+        'Conflict',
+      ],
+      [
+        'custom checks without a file',
+        { baselineCustomChecksEnabled: { value: true }, baselineCustomChecksFileHash: { value: 'ab'.repeat(32) } },
+        'baselineCustomChecksEnabled',
+        'Conflict',
+      ],
+      [
+        'custom checks without a digest',
+        { baselineCustomChecksEnabled: { value: true }, baselineCustomChecksFilePath: { value: '/etc/x' } },
+        'baselineCustomChecksEnabled',
         'Conflict',
       ],
     ] as const) {
@@ -358,6 +431,12 @@ describe('readTwin', () => {
         assert.ok(settings.maxMessageSizeInBytes >= 8192 && settings.maxMessageSizeInBytes <= 262_144);
         assert.ok(settings.maxLocalCacheSizeInBytes >= 8192);
         assert.match(settings.hubResourceId, /^[ -~]{0,512}$/);
+        const { groupsDisabled, checksDisabled, roles, customChecksFilePath, customChecksFileHash } = settings.baseline;
+        for (const name of [groupsDisabled, checksDisabled, roles].flat())
+          assert.match(name, /^[!-+\--~](?:[ -+\--~]*[!-+\--~])?$/);
+        if (customChecksFilePath !== undefined)
+          assert.match(customChecksFilePath, /^(?!.*\/\.\.(?:\/|$))\/[ -~]{0,1023}$/);
+        if (customChecksFileHash !== undefined) assert.match(customChecksFileHash, /^[0-9a-f]{64}$/);
         for (const priority of Object.values(settings.priorities)) assert.match(priority, /^(High|Low|Off)$/);
         return undefined;
       }),

@@ -98,6 +98,7 @@ export const someSettings = (change: Partial<Settings> = {}): Settings => ({
   hubResourceId: '',
   priorities: {},
   aggregation: {},
+  baseline: { groupsDisabled: [], checksDisabled: [], roles: [], customChecksEnabled: false },
   ...change,
 });
 
