@@ -12,6 +12,8 @@ import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
+import { BaselineEngine } from './baseline/engine.ts';
+import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
 import type { LocalSettings } from './config/local.ts';
 import { StrictStart } from './config/strict-start.ts';
@@ -210,9 +212,16 @@ export function agent(
     clock,
     log: log.child({ part: 'runs' }),
   });
+  const baseline = new BaselineScans({
+    scanner: new BaselineEngine({ hostRoot: local.hostRoot, clock, firewall: linux.snapshots.firewall }),
+    settings,
+    tell: (faults) => triggers.accept('configuration', faults),
+    clock,
+    log: log.child({ part: 'baseline' }),
+  });
   const snapshots = new Snapshots({
     collectors,
-    sources: { ...linux.snapshots, statistics: statistics.source },
+    sources: { ...linux.snapshots, baseline, statistics: statistics.source },
     settings,
     queues: timed,
     leavesOut,
@@ -244,6 +253,7 @@ export function agent(
     pause: () => pause.status(),
     restarts: () => runs.status(),
     exposed: () => exposedFiles.status(),
+    baseline,
     logLevel: () => logLevel.status(),
     hub: () => hub.status(),
   };

@@ -5,11 +5,11 @@ import type { Logger } from './base/log.ts';
 import { keepGoing } from './base/loop.ts';
 import type { Service } from './base/service.ts';
 import type { SettingsReader } from './contract/settings.ts';
-import { localStatus, type Observed, type SecurityAgentStatus } from './status.ts';
+import { localStatus, type Observed, type Posture, type SecurityAgentStatus } from './status.ts';
 
 /**
  * The status as it is reported to the twin. State is always the present one; figures, which change with every event
- * (counters, times of the last run and of the last message), are taken anew only every `highPriorityMessageFrequency`,
+ * (counters, times of the last run and of the last message, and the like), are taken anew only every `highPriorityMessageFrequency`,
  * since the hub charges for every report.
  */
 export class ReportedStatus implements Service {
@@ -22,6 +22,7 @@ export class ReportedStatus implements Service {
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #lastRuns = new Map<string, string>();
+  #posture: Posture | undefined;
   #figures: Pick<SecurityAgentStatus, 'delivery' | 'pause'> | undefined;
   #takenAt: Duration;
   #loop: Promise<void> = Promise.resolve();
@@ -60,6 +61,9 @@ export class ReportedStatus implements Service {
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
     const { pause: reportedPause, ...figures } = this.#figures;
     const skipped = reportedPause?.until === pause?.until ? reportedPause?.skipped : 0;
+    if (this.#posture === undefined || findings(this.#posture) !== findings(status.posture)) {
+      this.#posture = status.posture;
+    }
     const collectors = Object.entries(status.collectors).map(([name, { lastRunAt, ...collector }]) => {
       if (lastRunAt === undefined) return [name, collector];
       const reported = this.#lastRuns.get(name) ?? lastRunAt;
@@ -70,6 +74,7 @@ export class ReportedStatus implements Service {
       ...status,
       ...figures,
       ...(pause === undefined ? {} : { pause: { ...pause, skipped: skipped ?? 0 } }),
+      posture: this.#posture,
       collectors: Object.fromEntries(collectors),
     };
   }
@@ -78,6 +83,7 @@ export class ReportedStatus implements Service {
   takeFigures(): void {
     this.#figures = undefined;
     this.#lastRuns.clear();
+    this.#posture = undefined;
     this.#takenAt = this.#clock.monotonic();
     this.#changed();
   }
@@ -88,4 +94,10 @@ export class ReportedStatus implements Service {
     if (left > 0) await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
     else this.takeFigures();
   }
+}
+
+/** What of a posture is state, to be told at once: all but when a scan was, how long it took, and how many ports there are. */
+function findings({ baseline, listeningPorts }: Posture): string {
+  const { scannedAt: _at, durationMs: _took, ...found } = baseline ?? {};
+  return JSON.stringify([found, listeningPorts === undefined]);
 }

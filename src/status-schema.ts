@@ -116,6 +116,34 @@ export const StatusSchema = v.strictObject({
       state: v.exactOptional(said('Others can write in the state directory.')),
     }),
   ),
+  posture: about('How the system stands, as the last snapshots of it say.', {
+    baseline: v.exactOptional(
+      about('What the hardening rules found, and every exception from them.', {
+        passed: count('Rules that hold.'),
+        failed: count('Rules that do not.'),
+        failedBySeverity: v.strictObject({
+          critical: count('Of those.'),
+          important: count('Of those.'),
+          warning: count('Of those.'),
+          informational: count('Of those.'),
+        }),
+        errors: count('Rules that could not be judged.'),
+        skipped: count('Rules that do not apply, are excepted, or are opt-in.'),
+        ruleSet: said('Version of the default rules.'),
+        ruleSetHash: said('SHA-256 of their files.'),
+        durationMs: count('How long that took.'),
+        scannedAt: time('When it began.'),
+        groupsDisabled: v.exactOptional(said('Categories that were not judged, joined with ",".')),
+        checksDisabled: v.exactOptional(said('Rules that were not judged.')),
+        roles: v.exactOptional(said('Roles that the device is declared to have; some rules do not hold for them.')),
+        customChecks: v.picklist(['off', 'on', 'refused']),
+        customChecksHash: v.exactOptional(said('SHA-256 that their file must have.')),
+        customChecksReason: v.exactOptional(said('Why they are refused.')),
+        limits: v.exactOptional(said('What the scan as a whole could not see, and what would grant it.')),
+      }),
+    ),
+    listeningPorts: v.exactOptional(count('Sockets that wait for others.')),
+  }),
 });
 
 const Books = v.strictObject({ ...totals, queued: count('Elements that wait.') });

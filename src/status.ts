@@ -1,6 +1,8 @@
 import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
+import type { BaselineScans } from './baseline/scans.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
+import type { BaselinePosture } from './contract/baseline.ts';
 import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
@@ -62,6 +64,14 @@ export interface SecurityAgentStatus {
   readonly restarts: Restarts;
   /** Files of the agent's that others can change, or secrets that they can read; absent when there are none. */
   readonly exposed?: Exposed;
+  /** How the system stands, as the last snapshots of it say. */
+  readonly posture: Posture;
+}
+
+export interface Posture {
+  readonly baseline?: BaselinePosture;
+  /** How many sockets wait for others. */
+  readonly listeningPorts?: number;
 }
 
 /** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
@@ -105,6 +115,7 @@ export interface Observed {
   readonly pause: () => PauseStatus | undefined;
   readonly restarts: () => Restarts;
   readonly exposed: () => Exposed;
+  readonly baseline: Pick<BaselineScans, 'posture' | 'warnings'>;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
 }
@@ -112,7 +123,8 @@ export interface Observed {
 /** The whole truth, now. */
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
-  const configuration = observed.configuration();
+  const posture = postureOf(observed);
+  const configuration = configurationState(observed, posture);
   const hub = observed.hub();
   const store = observed.queues.store();
   const memory = observed.memory.use();
@@ -149,6 +161,7 @@ export function localStatus(observed: Observed): LocalStatus {
     ...(pause === undefined ? {} : { pause }),
     restarts: observed.restarts(),
     ...(isExposed ? { exposed } : {}),
+    posture,
     hub: {
       state: hub.state,
       ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),
@@ -159,6 +172,24 @@ export function localStatus(observed: Observed): LocalStatus {
     ...(logLevel === undefined ? {} : { logLevel }),
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
   };
+}
+
+/** What a collector that is off said last says nothing of now. */
+function postureOf(observed: Observed): Posture {
+  const isOn = (event: string) => (observed.settings().priorities[event] ?? 'Off') !== 'Off';
+  const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;
+  const listeningPorts = isOn('ListeningPorts') ? observed.lastRun('ListeningPorts')?.elements : undefined;
+  return {
+    ...(baseline === undefined ? {} : { baseline }),
+    ...(listeningPorts === undefined ? {} : { listeningPorts }),
+  };
+}
+
+/** With what only a scan can tell of the configuration. */
+function configurationState({ configuration, baseline }: Observed, posture: Posture): ConfigurationState {
+  const state = configuration();
+  const warnings = posture.baseline === undefined ? {} : baseline.warnings();
+  return { ...state, warnings: { ...state.warnings, ...warnings } };
 }
 
 function collectorStatus(collector: Collector, observed: Observed): CollectorStatus {

@@ -12,6 +12,7 @@ import { collectors } from '../src/collectors/index.ts';
 import { LiveSettings } from '../src/config/settings.ts';
 import { readTwin, twinProperties } from '../src/config/twin.ts';
 import type { ConfigurationState } from '../src/config/twin-configuration.ts';
+import type { BaselinePosture } from '../src/contract/baseline.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import type { Payload, Priority } from '../src/contract/event.ts';
 import type { HubStatus } from '../src/contract/hub.ts';
@@ -41,6 +42,25 @@ function defaults(): Settings {
   return reading.settings;
 }
 
+const SCANNED: BaselinePosture = {
+  passed: 300,
+  failed: 20,
+  failedBySeverity: { critical: 2, important: 8, warning: 9, informational: 1 },
+  errors: 3,
+  skipped: 60,
+  ruleSet: '1.0.0',
+  ruleSetHash: 'ab'.repeat(32),
+  durationMs: 400,
+  scannedAt: '2024-05-01T12:00:00.000Z',
+  groupsDisabled: 'cron,ssh',
+  checksDisabled: 'file.etc-passwd',
+  roles: 'router',
+  customChecks: 'refused',
+  customChecksHash: 'cd'.repeat(32),
+  customChecksReason: '/etc/vakt/checks.json: does not belong to root',
+  limits: 'Runs in a container.',
+};
+
 const bound = (queues: EventQueues): Observed['queues'] => ({
   account: (queue) => queues.account(queue),
   waiting: (queue) => queues.waiting(queue),
@@ -64,6 +84,8 @@ describe('the status', () => {
   let pause: PauseStatus | undefined;
   let restarts: Restarts;
   let exposed: Exposed;
+  let scanned: BaselinePosture | undefined;
+  let doubts: Record<string, string>;
   const leavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) =>
     isOver && collector.type === 'Security' && priority === 'Low' ? 'Left out.' : undefined;
 
@@ -97,6 +119,8 @@ describe('the status', () => {
     pause = undefined;
     restarts = { unclean: 0 };
     exposed = {};
+    scanned = undefined;
+    doubts = {};
     observed = {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
@@ -115,6 +139,7 @@ describe('the status', () => {
       pause: () => pause,
       restarts: () => restarts,
       exposed: () => exposed,
+      baseline: { posture: () => scanned, warnings: () => doubts },
       logLevel: () => undefined,
       hub: () => hub,
     };
@@ -274,6 +299,36 @@ describe('the status', () => {
     });
   });
 
+  describe('of the system', () => {
+    const posture = () => localStatus(observed).posture;
+
+    it('is not known before the first snapshots', () => assert.deepEqual(posture(), {}));
+
+    it('is what the last scan found, with its exceptions, and how many ports are open', () => {
+      scanned = SCANNED;
+      lastRuns.ListeningPorts = { at: TIME, elements: 0 };
+      assert.deepEqual(posture(), { baseline: SCANNED, listeningPorts: 0 });
+      lastRuns.ListeningPorts = { at: TIME, problem: 'no netlink' };
+      assert.deepEqual(posture(), { baseline: SCANNED });
+    });
+
+    it('adds what a scan could not obey to the warnings of the configuration', () => {
+      configuration = { ...configuration, warnings: { colour: 'is not known to this agent' } };
+      doubts = { baselineRoles: 'names what is no role: rooter' };
+      scanned = SCANNED;
+      assert.deepEqual(localStatus(observed).configuration.warnings, { ...configuration.warnings, ...doubts });
+    });
+
+    it('is not said by collectors that are off', () => {
+      scanned = SCANNED;
+      doubts = { baselineRoles: 'names what is no role: rooter' };
+      lastRuns.ListeningPorts = { at: TIME, elements: 3 };
+      change({ priorities: { OSBaseline: 'Off', ListeningPorts: 'Off' } });
+      assert.deepEqual(posture(), {});
+      assert.deepEqual(localStatus(observed).configuration.warnings, {});
+    });
+  });
+
   describe('of the agent', () => {
     it('is running when all is well, also without a network', () => {
       assert.equal(localStatus(observed).state, 'running');
@@ -350,6 +405,9 @@ describe('the status', () => {
       snapshot([{ LocalPort: '22' }]);
       triggers.drop('audit', 'kernel', 3);
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
+      lastRuns.ListeningPorts = { at: TIME, elements: 7 };
+      scanned = SCANNED;
+      doubts = { baselineRoles: 'names what is no role: rooter' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };
       hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME, expiresSoon: true } };
@@ -378,6 +436,7 @@ describe('the status', () => {
         'configuration',
         'credential',
         'delivery',
+        'posture',
         'restarts',
         'startedAt',
         'state',
@@ -395,7 +454,7 @@ describe('the status', () => {
       assert.notDeepEqual(validateStatus({ ...full(), state: 'well' }), []);
     });
 
-    it('is small', () => assert.ok(Buffer.byteLength(JSON.stringify(full())) < 4_000));
+    it('is small', () => assert.ok(Buffer.byteLength(JSON.stringify(full())) < 5_000));
 
     it('tells state at once, and figures only at the frequency of High messages', async () => {
       const reported = report();
@@ -482,6 +541,28 @@ describe('the status', () => {
           },
           seen: ({ state, collectors: { LocalUsers } }) => [state, LocalUsers?.state, LocalUsers?.reason],
           shows: ['degraded', 'unavailable', 'no file'],
+        },
+        'a hardening rule does not hold': {
+          begin: () => {
+            scanned = { ...SCANNED, failed: 21, passed: 299 };
+          },
+          end: () => {
+            scanned = undefined;
+          },
+          seen: ({ posture }) => posture.baseline?.failed,
+          shows: 21,
+        },
+        'an exception from the hardening rules is in force': {
+          begin: () => {
+            scanned = { ...SCANNED, groupsDisabled: 'cron' };
+            doubts = { baselineChecksDisabled: 'names what is no rule: x' };
+          },
+          end: () => {
+            scanned = undefined;
+            doubts = {};
+          },
+          seen: ({ posture, configuration: { warnings } }) => [posture.baseline?.groupsDisabled, warnings],
+          shows: ['cron', { baselineChecksDisabled: 'names what is no rule: x' }],
         },
         'the credential has another end': {
           begin: () => {
@@ -583,6 +664,27 @@ describe('the status', () => {
           await twin.stop();
         });
       }
+    });
+
+    it('tells what a scan has found at once, and when it was with the figures', () => {
+      const reported = report();
+      assert.deepEqual(reported.current().posture, {});
+      scanned = SCANNED;
+      lastRuns.ListeningPorts = { at: TIME, elements: 3 };
+      assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
+
+      const later = { ...SCANNED, scannedAt: '2024-05-02T01:00:00.000Z', durationMs: 390 };
+      scanned = later;
+      lastRuns.ListeningPorts = { at: TIME, elements: 4 };
+      assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
+      scanned = { ...later, failed: 21, passed: 299 };
+      assert.deepEqual(reported.current().posture, { baseline: scanned, listeningPorts: 4 });
+      scanned = { ...later, failed: 21, passed: 299, groupsDisabled: 'cron' };
+      assert.equal(reported.current().posture.baseline?.groupsDisabled, 'cron');
+
+      lastRuns.ListeningPorts = { at: TIME, elements: 5 };
+      reported.takeFigures();
+      assert.equal(reported.current().posture.listeningPorts, 5);
     });
 
     it('tells the time of a first run at once', () => {

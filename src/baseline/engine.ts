@@ -1,10 +1,11 @@
 import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
-import type { BaselineReport, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
+import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { readCustomChecks } from './custom-checks.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
+import { sourcesOf } from './rule-sources.ts';
 import { System, type View } from './system.ts';
 import { cannotJudge, skip, type Verdict } from './verdict.ts';
 
@@ -25,7 +26,7 @@ export interface EngineParts {
 const LONGEST_SCAN = seconds(60);
 
 /** Judges the rules. It only reads, starts nothing, and lets others go on every few milliseconds. */
-export class BaselineEngine {
+export class BaselineEngine implements BaselineScanner {
   readonly #parts: EngineParts;
 
   constructor(parts: EngineParts) {
@@ -93,7 +94,7 @@ async function judge(check: Check, system: System, signal: AbortSignal): Promise
 }
 
 function outcomeOf({ rule, expected, remedy }: Check, verdict: Verdict): CheckOutcome {
-  const { id, cce, category, severity, title } = rule;
+  const { id, cce, category, severity, title, source } = rule;
   const { result, actual, where, reason } = verdict;
   return {
     rule: id,
@@ -107,6 +108,7 @@ function outcomeOf({ rule, expected, remedy }: Check, verdict: Verdict): CheckOu
     ...(where === undefined ? {} : { where }),
     ...(reason === undefined ? {} : { reason }),
     remediation: remedy,
+    ...(source === undefined ? {} : { source: sourcesOf(source).join('; ') }),
   };
 }
 

@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import type { Severity } from '../contract/baseline.ts';
 import { firstProblem } from './problem.ts';
 import { type Check, checkOf, ruleSchema } from './rule.ts';
+import { sourcesOf } from './rule-sources.ts';
 
 /** What one rule says, for whoever wants to know before obeying it. */
 export interface RuleExplanation {
@@ -127,16 +128,6 @@ function explanation({ rule, looksAt, expected, remedy }: Check): RuleExplanatio
     notRole: appliesTo.notRole ?? [],
     inContainers: appliesTo.container,
     ...(cce === undefined ? {} : { cce }),
-    source: sources(source),
+    source: sourcesOf(source),
   };
-}
-
-function sources({ oms, asb, ssg, cisDeb13, other }: NonNullable<Check['rule']['source']>): string[] {
-  return [
-    ...(cisDeb13 === undefined ? [] : [`CIS Debian 13 ${cisDeb13}`]),
-    ...(ssg ?? []).map((name) => `ComplianceAsCode ${name}`),
-    ...(oms === undefined ? [] : [`OMS ${oms}`]),
-    ...(asb === undefined ? [] : [`azure-osconfig ${asb}`]),
-    ...(other === undefined ? [] : [other]),
-  ];
 }

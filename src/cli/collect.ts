@@ -15,6 +15,7 @@ import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, UsageError, type World } from './command.ts';
+import { snapshotSources } from './snapshot-sources.ts';
 
 export const summary = 'Collect one event now and print its payload as JSON.';
 export const usage = `vakt collect EVENT [--config FILE]
@@ -67,8 +68,7 @@ async function snapshot(
   socket: string,
   { stdout, signal }: World,
 ): Promise<number> {
-  const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
-  const payload = await collector.collect({ ...snapshots, statistics: runningAgent(socket, signal) }, signal);
+  const payload = await collector.collect(snapshotSources(hostRoot, runningAgent(socket, signal)), signal);
   stdout(printableJson(JSON.stringify(payload, null, 2)));
   return 0;
 }

@@ -43,6 +43,8 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
     ].join(' '),
   ConnectedHardware: ({ HardwareCategory, HardwareSubCategory, HardwareName }) =>
     `${text(HardwareCategory)}, ${text(HardwareSubCategory)}: ${cut(HardwareName, 60)}`,
+  OSBaseline: ({ Severity, Result, Description, Error: said }) =>
+    `${Result === 'Err' ? 'not judged, ' : ''}${text(Severity)}: ${cut(Description)}  [${cut(said, 70)}]`,
   SystemInformation: ({ OSName, OSVersion, OsArchitecture, HostName, TotalPhysicalMemoryInKB }) =>
     `${text(OSName)} ${text(OSVersion)} on ${text(OsArchitecture)}, host ${text(HostName)}, ${Math.round(Number(TotalPhysicalMemoryInKB ?? 0) / 1024)} MB`,
   Diagnostic: ({ Severity, Message }) => `${text(Severity)}: ${cut(Message, 160)}`,

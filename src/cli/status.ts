@@ -93,6 +93,7 @@ function describe(status: LocalStatus): string[] {
       ],
       ['memory', `${inMegabytes(memory.residentBytes)} of ${inMegabytes(memory.budgetBytes)} MB`],
       ['events', describeBooks(delivery)],
+      ...baselineRows(status.posture),
       ...(store.place === 'disk'
         ? []
         : [
@@ -119,6 +120,27 @@ function describe(status: LocalStatus): string[] {
         return [name, state, source, String(collected), String(delivered), String(queued), reason];
       }),
     ]),
+  ];
+}
+
+/** What the hardening checks found, and every exception from them. */
+function baselineRows({ baseline }: LocalStatus['posture']): string[][] {
+  if (baseline === undefined) return [];
+  const { passed, failed, errors, skipped, failedBySeverity, ruleSet, scannedAt } = baseline;
+  const severities = Object.entries(failedBySeverity)
+    .filter(([, count]) => count > 0)
+    .map(([severity, count]) => `${count} ${severity}`);
+  const ofThem = severities.length === 0 ? '' : ` (${severities.join(', ')})`;
+  return [
+    [
+      'baseline',
+      `${passed} passed, ${failed} failed${ofThem}, ${errors} not judged, ${skipped} skipped, at ${scannedAt}, rules ${ruleSet}`,
+    ],
+    ...(baseline.groupsDisabled === undefined ? [] : [['', `without the categories ${baseline.groupsDisabled}`]]),
+    ...(baseline.checksDisabled === undefined ? [] : [['', `without the rules ${baseline.checksDisabled}`]]),
+    ...(baseline.roles === undefined ? [] : [['', `for the roles ${baseline.roles}`]]),
+    ...(baseline.customChecks === 'on' ? [['', 'with custom checks']] : []),
+    ...(baseline.customChecks === 'refused' ? [['', `without custom checks: ${baseline.customChecksReason}`]] : []),
   ];
 }
 

@@ -9,6 +9,7 @@ import { listeningPorts } from './listening-ports.ts';
 import { localUsers } from './local-users.ts';
 import { login } from './login.ts';
 import { messageStatistics } from './message-statistics.ts';
+import { osBaseline } from './os-baseline.ts';
 import { processCreate } from './process-create.ts';
 import { processTerminate } from './process-terminate.ts';
 import { systemInformation } from './system-information.ts';
@@ -24,6 +25,7 @@ export const collectors: readonly Collector[] = [
   firewallConfiguration,
   systemInformation,
   connectedHardware,
+  osBaseline,
   diagnostic,
   configurationError,
   droppedEventsStatistics,

@@ -25,6 +25,8 @@ export interface CheckOutcome {
   readonly reason?: string;
   /** How to mend it, in one sentence. */
   readonly remediation: string;
+  /** Where others ask for the same fact: `CIS Debian 13 7.1.1; …`. */
+  readonly source?: string;
 }
 
 /** What a scan looks at, and what it leaves out. */
@@ -44,6 +46,12 @@ export interface ScanOptions {
   readonly only?: readonly string[];
 }
 
+/** Judges this system by the rules. */
+export interface BaselineScanner {
+  /** Reads only. Rejects with the signal's reason when that aborts, and with nothing else. */
+  scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport>;
+}
+
 /** What one scan found. */
 export interface BaselineReport {
   readonly ruleSet: { readonly version: string; readonly sha256: string };
@@ -57,4 +65,33 @@ export interface BaselineReport {
   readonly customChecksRefused?: string;
   /** What the scan as a whole could not see, and what would grant it. */
   readonly limits: readonly string[];
+}
+
+/** A scan as the status shows it (contract §2): what was found, and every exception that it made. No lists: a twin has none. */
+export interface BaselinePosture {
+  readonly passed: number;
+  readonly failed: number;
+  readonly failedBySeverity: {
+    readonly critical: number;
+    readonly important: number;
+    readonly warning: number;
+    readonly informational: number;
+  };
+  readonly errors: number;
+  readonly skipped: number;
+  /** Version of the default rules, and SHA-256 of their files. */
+  readonly ruleSet: string;
+  readonly ruleSetHash: string;
+  readonly durationMs: number;
+  readonly scannedAt: string;
+  /** Names joined with `,`; absent when there are none. */
+  readonly groupsDisabled?: string;
+  readonly checksDisabled?: string;
+  readonly roles?: string;
+  readonly customChecks: 'off' | 'on' | 'refused';
+  /** Of the file that is wanted. */
+  readonly customChecksHash?: string;
+  /** Why they are refused; what the scan could not see. */
+  readonly customChecksReason?: string;
+  readonly limits?: string;
 }

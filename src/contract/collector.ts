@@ -1,6 +1,7 @@
 import type * as v from 'valibot';
 import type { DropReason } from '../base/counters.ts';
 import type { EventType, Payload, Priority } from './event.ts';
+import type { Settings } from './settings.ts';
 import type { AuditRule, Lookups, SourceStatus, Sources, Streams } from './sources.ts';
 
 /** What every collector declares. The docs, the twin's keys and `vakt events` are made from this. */
@@ -27,6 +28,8 @@ type Periodic<S extends Schema> = Declaration<S> & {
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /** How the source of the last snapshot stood; absent where there is only one, that works or doesn't. */
   sourceStatus?(from: Sources): SourceStatus;
+  /** Whether the last snapshot says something else after a change of settings, so that it is taken anew at once. */
+  isOutdated?(before: Settings, now: Settings): boolean;
 };
 
 /** How occurrences that say the same become one element with a count (contract §5). */

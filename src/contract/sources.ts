@@ -1,4 +1,5 @@
 import type { LogLine } from '../base/log.ts';
+import type { BaselineReport } from './baseline.ts';
 import type { QueueName } from './event.ts';
 
 /* What the agent reads: streams of things that happen, and snapshots of what is. linux/ makes them, collectors/ say
@@ -333,6 +334,7 @@ export interface Sources {
   readonly system: { facts(): Promise<SystemFacts> };
   readonly firewall: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]>; status(): SourceStatus };
   readonly hardware: { devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> };
+  readonly baseline: { scan(signal: AbortSignal): Promise<BaselineReport>; status(): SourceStatus };
   readonly statistics: {
     /** Both queues, zero or not. Asking starts the next period. */
     queues(): Promise<readonly QueueStatistics[]>;

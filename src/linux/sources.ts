@@ -9,7 +9,7 @@ import { systemFacts } from './system-facts.ts';
 
 /** Everything about this machine that can be read as a snapshot, and what else there is to know of its processes. */
 export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clock }): {
-  readonly snapshots: Omit<Sources, 'statistics'>;
+  readonly snapshots: Omit<Sources, 'statistics' | 'baseline'>;
   readonly lookups: Lookups;
 } {
   return {

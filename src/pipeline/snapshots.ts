@@ -26,6 +26,8 @@ export interface LastRun {
   readonly at: Date;
   /** What kept it from answering. */
   readonly problem?: string;
+  /** How many elements there were, when it could answer. */
+  readonly elements?: number;
   /** What it took the facts from, where that can differ. */
   readonly source?: SourceStatus;
 }
@@ -44,7 +46,9 @@ export class Snapshots implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #lastRuns = new Map<string, LastRun>();
-  /** Were off when the settings last changed, or left out when it was their turn, and have not been run since. */
+  /**
+   * Were off or made outdated when the settings changed, or left out when it was their turn, and have not been run since.
+   */
   readonly #owed = new Set<string>();
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
@@ -76,7 +80,11 @@ export class Snapshots implements Service {
     this.#log = options.log;
     this.#changed = options.changed;
     options.settings.onChange((before) => {
-      for (const { name } of this.#collectors) if (before.priorities[name] === 'Off') this.#owed.add(name);
+      const now = options.settings.current();
+      for (const collector of this.#collectors) {
+        const wasOff = before.priorities[collector.name] === 'Off';
+        if (wasOff || collector.isOutdated?.(before, now)) this.#owed.add(collector.name);
+      }
       this.#alarm.ring();
     });
   }
@@ -168,7 +176,7 @@ export class Snapshots implements Service {
       if (signal.aborted) return STOPPING;
       this.#queues.put(priority, [snapshotEvent(collector, payload, at)]);
       const source = collector.sourceStatus?.(this.#sources);
-      this.#lastRuns.set(name, { at, ...(source === undefined ? {} : { source }) });
+      this.#lastRuns.set(name, { at, elements: payload.length, ...(source === undefined ? {} : { source }) });
       return { elements: payload.length };
     } catch (error) {
       if (signal.aborted) return STOPPING;

@@ -35,6 +35,7 @@ const STATUS: LocalStatus = {
   store: { place: 'memory', reason: 'EROFS: read-only file system, open', isNearlyFull: false },
   credential: { kind: 'moduleKey' },
   restarts: { unclean: 0, lastEnd: 'stopped' },
+  posture: {},
   hub: { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' },
   events: { ProcessCreate: { collected: 20, delivered: 10, aggregatedAway: 4, queued: 3, dropped: {} } },
   messages: { sent: 5, under4KB: 3, failed: 1 },
@@ -96,6 +97,53 @@ describe('vakt status', () => {
     ]) {
       assert.match(text, said);
     }
+  });
+
+  it('tells what the hardening checks found, and their exceptions', async () => {
+    const baseline = {
+      passed: 300,
+      failed: 3,
+      failedBySeverity: { critical: 2, important: 0, warning: 1, informational: 0 },
+      errors: 4,
+      skipped: 60,
+      ruleSet: '1.0.0',
+      ruleSetHash: 'ab',
+      durationMs: 400,
+      scannedAt: '2024-05-01T12:00:00.000Z',
+      groupsDisabled: 'cron,ssh',
+      checksDisabled: 'file.a',
+      roles: 'router',
+      customChecks: 'refused',
+      customChecksReason: 'not \u001b root',
+    } as const;
+    await status({ posture: { baseline } });
+    const text = out.join('\n');
+    assert.match(
+      text,
+      /^baseline +300 passed, 3 failed \(2 critical, 1 warning\), 4 not judged, 60 skipped, at 2024-05-01T12:00:00\.000Z, rules 1\.0\.0\n/m,
+    );
+    for (const said of [
+      /^ +without the categories cron,ssh$/m,
+      /^ +without the rules file\.a$/m,
+      /^ +for the roles router$/m,
+      /^ +without custom checks: not · root$/m,
+    ]) {
+      assert.match(text, said);
+    }
+    out = [];
+    await close?.();
+    const { groupsDisabled: _g, checksDisabled: _c, roles: _r, customChecksReason: _x, ...plain } = baseline;
+    await status({
+      posture: {
+        baseline: {
+          ...plain,
+          failed: 0,
+          failedBySeverity: { ...plain.failedBySeverity, critical: 0, warning: 0 },
+          customChecks: 'off',
+        },
+      },
+    });
+    assert.match(out.join('\n'), /^baseline +300 passed, 0 failed, 4 not judged.*\n[a-z]/m);
   });
 
   it('says nothing of the store while it is on disk', async () => {

@@ -55,6 +55,7 @@ describe('readTwin', () => {
         FirewallConfiguration: 'Low',
         SystemInformation: 'Low',
         ConnectedHardware: 'Low',
+        OSBaseline: 'Low',
         Diagnostic: 'Low',
         ConfigurationError: 'Low',
         DroppedEventsStatistics: 'Low',

@@ -42,6 +42,7 @@ const STATUS: LocalStatus = {
   pause: { until: UNTIL, reason: 'Update', skipped: 0 },
   restarts: { unclean: 0 },
   pid: 7,
+  posture: {},
   hub: { state: 'connected' },
   events: { Login: BOOKS },
   queues: { High: BOOKS, Low: BOOKS },

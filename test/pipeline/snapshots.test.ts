@@ -8,6 +8,7 @@ import { processCreate } from '../../src/collectors/process-create.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type LeavesOut, type PeriodicCollector, periodic } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
+import type { Settings } from '../../src/contract/settings.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
@@ -212,6 +213,21 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [3, 3, 3]);
   });
 
+  it('takes one anew at once when a change of settings outdates it, and not the others', async () => {
+    const [a] = collectors;
+    assert.ok(a);
+    Object.assign(a, { isOutdated: (before: Settings, now: Settings) => before.hubResourceId !== now.hubResourceId });
+    await start();
+    settings.replace({ ...settings.current(), hubResourceId: 'id' });
+    await time.tickAsync(0);
+    assert.deepEqual(calls(), [2, 1, 1]);
+    settings.replace({ ...settings.current(), maxMessageSizeInBytes: 8192 });
+    await time.tickAsync(minutes(10) - 1);
+    assert.deepEqual(calls(), [2, 1, 1]);
+    await time.tickAsync(1);
+    assert.deepEqual(calls(), [3, 2, 2]);
+  });
+
   it('hears of a longer frequency, and is not hurried by other changes', async () => {
     await start();
     settings.replace({ ...settings.current(), hubResourceId: 'id' });
@@ -237,7 +253,7 @@ describe('Snapshots', () => {
       await time.tickAsync(minutes(10));
       assert.deepEqual(calls(), [2, 2, 2]);
       assert.deepEqual(snapshots.lastRun('A'), { at: new Date('2024-05-01T12:10:00Z'), problem: 'no such device' });
-      assert.deepEqual(snapshots.lastRun('C'), { at: new Date('2024-05-01T12:10:00Z') });
+      assert.deepEqual(snapshots.lastRun('C'), { at: new Date('2024-05-01T12:10:00Z'), elements: 1 });
       assert.equal(logged.length, 1);
       assert.ok(queues.envelopes('Low').every(({ Name }) => Name === 'C'));
     });

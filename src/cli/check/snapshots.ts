@@ -3,7 +3,7 @@ import { AgentError } from '../../base/errors.ts';
 import { collectors } from '../../collectors/index.ts';
 import type { PeriodicCollector } from '../../contract/collector.ts';
 import type { Sources } from '../../contract/sources.ts';
-import { linuxSources } from '../../linux/sources.ts';
+import { snapshotSources } from '../snapshot-sources.ts';
 import { type Finding, failed, ok } from './finding.ts';
 import { type Check, step } from './situation.ts';
 import { standing } from './standing.ts';
@@ -19,10 +19,7 @@ export const snapshots: Check = {
         return found === undefined ? [] : [standing(name, found)];
       });
     }
-    const sources = {
-      ...linuxSources({ hostRoot: local.hostRoot, clock: systemClock }).snapshots,
-      statistics: NO_AGENT,
-    };
+    const sources = snapshotSources(local.hostRoot, NO_AGENT);
     const findings: Finding[] = [];
     for (const collector of periodic()) findings.push(await snapshot(collector, sources, signal));
     return findings;

@@ -1,0 +1,115 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
+import type { BaselineSettings, SettingsReader } from '../contract/settings.ts';
+import type { ConfigurationFault, SourceStatus } from '../contract/sources.ts';
+import { postureOf } from './posture.ts';
+
+/** Of a list of names in a warning; the rest is counted. */
+const MOST_NAMED = 8;
+
+/** Scans as the module twin wants them, and what is to be said of the last one. */
+export class BaselineScans {
+  readonly #scanner: BaselineScanner;
+  readonly #settings: Pick<SettingsReader, 'current'>;
+  readonly #tell: (faults: readonly ConfigurationFault[]) => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  #last: { readonly report: BaselineReport; readonly options: ScanOptions } | undefined;
+  /** The custom checks that were last refused, and why. */
+  #refused: string | undefined;
+
+  constructor(options: {
+    scanner: BaselineScanner;
+    settings: Pick<SettingsReader, 'current'>;
+    /** Gets what is wrong with the file of custom checks, once for each file, digest and reason. */
+    tell: (faults: readonly ConfigurationFault[]) => void;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#scanner = options.scanner;
+    this.#settings = options.settings;
+    this.#tell = options.tell;
+    this.#clock = options.clock;
+    this.#log = options.log;
+  }
+
+  async scan(signal: AbortSignal): Promise<BaselineReport> {
+    const options = scanOptions(this.#settings.current().baseline);
+    const report = await this.#scanner.scan(options, signal);
+    this.#last = { report, options };
+    this.#tellOfRefusal(report, options);
+    return report;
+  }
+
+  /** How the last scan stood: what it could not see, and which checks it should have made and did not. */
+  status(): SourceStatus {
+    const { customChecksRefused, limits = [] } = this.#last?.report ?? {};
+    const reasons = [
+      ...limits,
+      ...(customChecksRefused === undefined ? [] : [`The custom checks are not judged: ${customChecksRefused}`]),
+    ];
+    return reasons.length === 0 ? { state: 'on' } : { state: 'degraded', reason: reasons.join(' ') };
+  }
+
+  /** `undefined` before the first scan. */
+  posture(): BaselinePosture | undefined {
+    return this.#last === undefined ? undefined : postureOf(this.#last.report, this.#last.options);
+  }
+
+  /** By the twin's property: what of it could not be obeyed in the last scan. */
+  warnings(): Readonly<Record<string, string>> {
+    if (this.#last === undefined) return {};
+    const { report, options } = this.#last;
+    const warnings: Record<string, string> = {};
+    for (const [property, names, kind] of [
+      ['baselineGroupsDisabled', options.groupsDisabled, 'category'],
+      ['baselineChecksDisabled', options.checksDisabled, 'rule'],
+      ['baselineRoles', options.roles, 'role'],
+    ] as const) {
+      const unknown = names.filter((name) => report.unknown.includes(name));
+      if (unknown.length > 0) warnings[property] = `names what is no ${kind}: ${listed(unknown)}`;
+    }
+    const { customChecksRefused } = report;
+    if (customChecksRefused !== undefined)
+      warnings.baselineCustomChecksFilePath = `is not judged: ${customChecksRefused}`;
+    return warnings;
+  }
+
+  #tellOfRefusal({ customChecksRefused }: BaselineReport, { customChecks }: ScanOptions): void {
+    const refused = customChecksRefused === undefined ? undefined : JSON.stringify([customChecks, customChecksRefused]);
+    if (refused === this.#refused) return;
+    this.#refused = refused;
+    if (customChecksRefused === undefined) return;
+    this.#log.warn({ reason: customChecksRefused }, 'Does not judge the custom checks; the default ones are judged.');
+    this.#tell([
+      {
+        time: this.#clock.now(),
+        name: 'baselineCustomChecksFilePath',
+        type: 'TypeMismatch',
+        used: JSON.stringify(customChecks?.path),
+        message: `is not judged: ${customChecksRefused}`,
+      },
+    ]);
+  }
+}
+
+/** Rules that are opt-in, and those that walk the file systems, are for the command line. */
+function scanOptions(settings: BaselineSettings): ScanOptions {
+  const { groupsDisabled, checksDisabled, roles } = settings;
+  const { customChecksEnabled, customChecksFilePath: path, customChecksFileHash: sha256 } = settings;
+  const isWanted = customChecksEnabled && path !== undefined && sha256 !== undefined;
+  return {
+    level: 1,
+    walk: false,
+    groupsDisabled,
+    checksDisabled,
+    roles,
+    ...(isWanted ? { customChecks: { path, sha256 } } : {}),
+  };
+}
+
+const listed = (names: readonly string[]) =>
+  names.length <= MOST_NAMED
+    ? names.join(', ')
+    : `${names.slice(0, MOST_NAMED).join(', ')} and ${names.length - MOST_NAMED} more`;

@@ -1,0 +1,212 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import { BaselineScans } from '../../src/baseline/scans.ts';
+import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
+import type { BaselineSettings } from '../../src/contract/settings.ts';
+import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import { quietLog, someSettings } from '../pipeline/memory-queues.ts';
+
+const { signal } = new AbortController();
+const DIGEST = 'ab'.repeat(32);
+const FILE = { customChecksEnabled: true, customChecksFilePath: '/etc/x.json', customChecksFileHash: DIGEST };
+const REFUSED = '/etc/x.json: does not belong to root';
+
+const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
+  rule: 'file.a',
+  category: 'cron',
+  severity: 'Warning',
+  title: 'A holds',
+  result: 'pass',
+  remediation: 'Mend it.',
+  ...change,
+});
+
+describe('BaselineScans', () => {
+  let told: ConfigurationFault[];
+  let lines: LogLine[];
+  let asked: ScanOptions[];
+  let report: BaselineReport;
+  let wanted: Partial<BaselineSettings>;
+  let scans: BaselineScans;
+
+  beforeEach(() => {
+    told = [];
+    lines = [];
+    asked = [];
+    wanted = {};
+    report = {
+      ruleSet: { version: '1.2.3', sha256: DIGEST },
+      scannedAt: new Date('2026-05-01T12:00:00.000Z'),
+      durationMs: 412,
+      outcomes: [],
+      unknown: [],
+      limits: [],
+    };
+    scans = new BaselineScans({
+      scanner: {
+        scan: async (options) => {
+          asked.push(options);
+          return report;
+        },
+      },
+      settings: {
+        current: () => {
+          const settings = someSettings();
+          return { ...settings, baseline: { ...settings.baseline, ...wanted } };
+        },
+      },
+      tell: (faults) => told.push(...faults),
+      clock: systemClock,
+      log: quietLog(lines),
+    });
+  });
+
+  it('asks for what is on by default, without the exceptions of the twin', async () => {
+    wanted = { groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] };
+    assert.equal(await scans.scan(signal), report);
+    assert.deepEqual(asked, [
+      { level: 1, walk: false, groupsDisabled: ['cron'], checksDisabled: ['ssh.x'], roles: ['router'] },
+    ]);
+  });
+
+  for (const [what, change, customChecks] of [
+    ['it has path and digest', FILE, { path: '/etc/x.json', sha256: DIGEST }],
+    ['it is enabled', { ...FILE, customChecksEnabled: false }, undefined],
+    ['it has a path', { customChecksEnabled: true, customChecksFileHash: DIGEST }, undefined],
+    ['it has a digest', { customChecksEnabled: true, customChecksFilePath: '/etc/x.json' }, undefined],
+  ] as const) {
+    it(`has a file of custom checks judged only when ${what}: ${customChecks === undefined ? 'not' : 'so'} here`, async () => {
+      wanted = change;
+      await scans.scan(signal);
+      assert.deepEqual(asked[0]?.customChecks, customChecks);
+    });
+  }
+
+  it('knows nothing before the first scan', () => {
+    assert.deepEqual([scans.posture(), scans.warnings(), scans.status()], [undefined, {}, { state: 'on' }]);
+  });
+
+  it('has the figures of the last scan, and nothing of exceptions that there are not', async () => {
+    report = {
+      ...report,
+      outcomes: [
+        outcome({}),
+        outcome({}),
+        outcome({ result: 'fail' }),
+        outcome({ result: 'fail', severity: 'Critical' }),
+        outcome({ result: 'fail', severity: 'Critical' }),
+        outcome({ result: 'err', severity: 'Important' }),
+        outcome({ result: 'skip' }),
+      ],
+    };
+    await scans.scan(signal);
+    assert.deepEqual(scans.posture(), {
+      passed: 2,
+      failed: 3,
+      failedBySeverity: { critical: 2, important: 0, warning: 1, informational: 0 },
+      errors: 1,
+      skipped: 1,
+      ruleSet: '1.2.3',
+      ruleSetHash: DIGEST,
+      durationMs: 412,
+      scannedAt: '2026-05-01T12:00:00.000Z',
+      customChecks: 'off',
+    });
+  });
+
+  it('shows every exception of the last scan, also when others are wanted by now', async () => {
+    wanted = { ...FILE, groupsDisabled: ['cron', 'ssh'], checksDisabled: ['file.a'], roles: ['router'] };
+    await scans.scan(signal);
+    wanted = {};
+    const { groupsDisabled, checksDisabled, roles, customChecks, customChecksHash } = scans.posture() ?? {};
+    assert.deepEqual([groupsDisabled, checksDisabled, roles], ['cron,ssh', 'file.a', 'router']);
+    assert.deepEqual([customChecks, customChecksHash], ['on', DIGEST]);
+    await scans.scan(signal);
+    assert.equal(scans.posture()?.groupsDisabled, undefined);
+  });
+
+  it('warns of names that there are not, by their property', async () => {
+    const many = Array.from({ length: 12 }, (_, n) => `role${n}`);
+    wanted = { groupsDisabled: ['cron', 'crown'], checksDisabled: ['file.a', 'file.b'], roles: many };
+    report = { ...report, unknown: ['crown', 'file.b', ...many] };
+    await scans.scan(signal);
+    assert.deepEqual(scans.warnings(), {
+      baselineGroupsDisabled: 'names what is no category: crown',
+      baselineChecksDisabled: 'names what is no rule: file.b',
+      baselineRoles: `names what is no role: ${many.slice(0, 8).join(', ')} and 4 more`,
+    });
+    assert.deepEqual([told, scans.status()], [[], { state: 'on' }]);
+  });
+
+  it('is degraded by what it could not see, with what would grant it', async () => {
+    report = { ...report, limits: ['Runs in a container.', '3 rules could not be judged. Run as root.'] };
+    await scans.scan(signal);
+    const reason = 'Runs in a container. 3 rules could not be judged. Run as root.';
+    assert.deepEqual(scans.status(), { state: 'degraded', reason });
+    assert.equal(scans.posture()?.limits, reason);
+  });
+
+  describe('given custom checks that are refused', () => {
+    beforeEach(async () => {
+      wanted = FILE;
+      report = { ...report, customChecksRefused: REFUSED };
+      await scans.scan(signal);
+    });
+
+    it('says so in the status, and of the default rules what they found', () => {
+      const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
+      assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', REFUSED, DIGEST]);
+      assert.equal(passed, 0);
+      assert.deepEqual(scans.warnings(), { baselineCustomChecksFilePath: `is not judged: ${REFUSED}` });
+      const reason = `The custom checks are not judged: ${REFUSED}`;
+      assert.deepEqual(scans.status(), { state: 'degraded', reason });
+    });
+
+    it('tells of it once, and of another reason or file again', async () => {
+      await scans.scan(signal);
+      const [{ time, ...fault } = {} as ConfigurationFault] = told;
+      assert.ok(time instanceof Date);
+      assert.deepEqual(fault, {
+        name: 'baselineCustomChecksFilePath',
+        type: 'TypeMismatch',
+        used: '"/etc/x.json"',
+        message: `is not judged: ${REFUSED}`,
+      });
+      assert.equal(told.length, 1);
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
+      report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
+      await scans.scan(signal);
+      assert.equal(told.length, 2);
+      wanted = { ...FILE, customChecksFileHash: 'cd'.repeat(32) };
+      await scans.scan(signal);
+      await scans.scan(signal);
+      assert.equal(told.length, 3);
+    });
+
+    it('is well again when they are right, and tells of them anew when they are not', async () => {
+      const { customChecksRefused: _, ...fine } = report;
+      report = fine;
+      await scans.scan(signal);
+      assert.deepEqual([scans.posture()?.customChecks, scans.warnings(), scans.status()], ['on', {}, { state: 'on' }]);
+      report = { ...fine, customChecksRefused: REFUSED };
+      await scans.scan(signal);
+      assert.equal(told.length, 2);
+    });
+  });
+
+  it('keeps what it knew when a scan is aborted', async () => {
+    await scans.scan(signal);
+    const before = scans.posture();
+    const stopped = new BaselineScans({
+      scanner: { scan: (_, given) => Promise.reject(given.reason) },
+      settings: { current: () => someSettings() },
+      tell: () => {},
+      clock: systemClock,
+      log: quietLog(lines),
+    });
+    await assert.rejects(stopped.scan(AbortSignal.abort(new Error('stop'))), /stop/);
+    assert.equal(stopped.posture(), undefined);
+    assert.deepEqual(scans.posture(), before);
+  });
+});
