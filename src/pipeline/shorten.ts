@@ -3,8 +3,10 @@ import type { Envelope, Payload } from '../contract/event.ts';
 /**
  * Makes an event fit that alone is too large for a message, so that it never blocks its queue (contract §6).
  *
- * Rows at the end of a snapshot go first; of a single row the longest text is cut. The last row that is left says so in
- * ExtraDetails: `OmittedElements` (how many), or `ShortenedField` and `OriginalBytes` (of each, when they are several).
+ * Of a snapshot, the ExtraDetails of rows go first, from its end: nobody may depend on them. If that isn't enough, rows
+ * at the end go. Of a single row the longest text is cut. The last row that is left says so in ExtraDetails:
+ * `OmittedDetails` (of how many rows), `OmittedElements` (how many rows), or `ShortenedField` and `OriginalBytes` (of
+ * each, when they are several).
  *
  * A snapshot counts as one in the books, however many rows it has. The elements of another event count each, and an
  * event is delivered or dropped as a whole; so none is left out of it.
@@ -27,26 +29,56 @@ export function shorten(json: string, roomBytes: number): string | undefined {
 
 const write = (event: Envelope, rows: readonly Payload[]) => JSON.stringify({ ...event, Payload: rows });
 
-/** Keeps as many rows as fit; found by halving, since a row's size is not known beforehand. */
+/** Keeps the details of as many rows as fit, or else as many rows as fit without any. */
 function omitRows(event: Envelope, roomBytes: number): string | undefined {
   const rows = event.Payload;
-  const keeping = (count: number) => {
-    const kept = rows.slice(0, count);
-    const last = kept[count - 1];
-    const marked = [...kept.slice(0, -1), noted(last, { OmittedElements: String(rows.length - count) })];
-    return write(event, marked);
+  const bare = rows.map(withoutDetails);
+  const detailed = rows.map((row, index) => row !== bare[index]);
+  const fits = (json: string) => Buffer.byteLength(json) <= roomBytes;
+  const withDetailsOf = (count: number) => {
+    const without = detailed.slice(count).filter(Boolean).length;
+    const kept = [...rows.slice(0, count), ...bare.slice(count)];
+    return write(event, without === 0 ? kept : notedLast(kept, { OmittedDetails: String(without) }));
   };
-  let fits = 0;
-  let tooMany = rows.length;
-  while (tooMany - fits > 1) {
-    const half = Math.floor((fits + tooMany) / 2);
-    if (Buffer.byteLength(keeping(half)) <= roomBytes) fits = half;
-    else tooMany = half;
-  }
-  if (fits > 0) return keeping(fits);
+  const keeping = (count: number) => {
+    const without = detailed.slice(0, count).filter(Boolean).length;
+    const note = { OmittedElements: String(rows.length - count) };
+    return write(
+      event,
+      notedLast(bare.slice(0, count), without === 0 ? note : { ...note, OmittedDetails: String(without) }),
+    );
+  };
+  if (fits(withDetailsOf(0))) return withDetailsOf(most(rows.length, (count) => fits(withDetailsOf(count))));
+  const count = most(rows.length - 1, (some) => some === 0 || fits(keeping(some)));
+  if (count > 0) return keeping(count);
   const first = noted(rows[0], { OmittedElements: String(rows.length - 1) });
   return cutText({ ...event, Payload: [first] }, roomBytes);
 }
+
+/** The largest number up to `limit` that `fits`, found by halving, since a row's size is not known beforehand; 0 does. */
+function most(limit: number, fits: (count: number) => boolean): number {
+  if (fits(limit)) return limit;
+  let few = 0;
+  let tooMany = limit;
+  while (tooMany - few > 1) {
+    const half = Math.floor((few + tooMany) / 2);
+    if (fits(half)) few = half;
+    else tooMany = half;
+  }
+  return few;
+}
+
+/** The same row when it has none. */
+function withoutDetails(row: Payload): Payload {
+  if (row.ExtraDetails === undefined) return row;
+  const { ExtraDetails: _, ...bare } = row;
+  return bare;
+}
+
+const notedLast = (rows: readonly Payload[], note: Record<string, string>): readonly Payload[] => [
+  ...rows.slice(0, -1),
+  noted(rows.at(-1), note),
+];
 
 /** Cuts the longest text of the only row, again and again until the event fits. */
 function cutText(event: Envelope, roomBytes: number): string | undefined {
@@ -78,7 +110,7 @@ const noted = (row: Payload = {}, note: Record<string, string>): Payload => ({
 /** Shorter texts are left alone. */
 const WORTH_CUTTING = 32;
 /** What this file writes itself. */
-const NOTES: readonly string[] = ['OmittedElements', 'ShortenedField', 'OriginalBytes'];
+const NOTES: readonly string[] = ['OmittedDetails', 'OmittedElements', 'ShortenedField', 'OriginalBytes'];
 
 interface Text {
   /** `CommandLine`, or `ExtraDetails.CurrentDirectory`. */

@@ -54,6 +54,43 @@ describe('shorten', () => {
     assert.equal(kept[0]?.ExtraDetails, undefined);
   });
 
+  describe('given rows with details', () => {
+    const rows = Array.from({ length: 100 }, (_, n) => ({
+      Description: `Rule ${n} holds`,
+      ...(n % 10 === 9 ? {} : { ExtraDetails: { RuleId: `rule.${n}`, Remediation: 'x'.repeat(300) } }),
+    }));
+    const whole = Buffer.byteLength(eventWith(rows));
+    const bareRows = rows.map(({ Description }) => ({ Description }));
+    const bare = Buffer.byteLength(eventWith(bareRows));
+
+    it('leaves out details from the end before any row, and says of how many', () => {
+      const room = Math.floor((whole + bare) / 2);
+      const json = shorten(eventWith(rows), room) ?? '';
+      const kept = rowsOf(json);
+      assert.ok(Buffer.byteLength(json) > room - 400);
+      assert.deepEqual(
+        kept.map(({ Description }) => Description),
+        rows.map(({ Description }) => Description),
+      );
+      const last = kept.findLastIndex(({ ExtraDetails: details }) => details?.RuleId !== undefined);
+      assert.deepEqual(kept.slice(0, last + 1), rows.slice(0, last + 1));
+      const without = rows.slice(last + 1).filter(({ ExtraDetails: details }) => details !== undefined).length;
+      assert.ok(without > 30 && without < 60);
+      assert.deepEqual(kept.at(-1)?.ExtraDetails, { OmittedDetails: String(without) });
+      assert.deepEqual(kept.slice(last + 1, -1), bareRows.slice(last + 1, -1));
+    });
+
+    it('leaves out rows only when all details are gone, and says both', () => {
+      const kept = rowsOf(shorten(eventWith(rows), bare - 500));
+      assert.ok(kept.length > 70 && kept.length < 100);
+      assert.deepEqual(kept.slice(0, -1), bareRows.slice(0, kept.length - 1));
+      assert.deepEqual(kept.at(-1)?.ExtraDetails, {
+        OmittedElements: String(100 - kept.length),
+        OmittedDetails: String(kept.length - Math.floor(kept.length / 10)),
+      });
+    });
+  });
+
   it('cuts the first row when not even that fits', () => {
     const rows = [{ Text: 'x'.repeat(5_000) }, { Text: 'y' }, { Text: 'z' }];
     const kept = rowsOf(shorten(eventWith(rows), 500));
@@ -142,11 +179,19 @@ describe('shorten', () => {
           assert.deepEqual([Id, Name], ['id', 'ProcessCreate']);
           assert.ok(kept.length >= 1);
           const original = JSON.parse(json).Payload;
-          assert.deepEqual(kept.slice(0, -1), original.slice(0, kept.length - 1));
-          const { OmittedElements = '0', ShortenedField } = kept.at(-1).ExtraDetails ?? {};
+          const { OmittedElements = '0', OmittedDetails = '0', ShortenedField } = kept.at(-1).ExtraDetails ?? {};
           assert.equal(Number(OmittedElements), original.length - kept.length);
+          // Details are gone from the end: of so many rows that had any, and of all when rows are gone as well.
+          const had = original.slice(0, kept.length).map((r: Payload) => r.ExtraDetails !== undefined);
+          let left = had.filter(Boolean).length - Number(OmittedDetails);
+          if (OmittedElements !== '0' && kept.length > 1) assert.equal(left, 0);
+          const expected: Payload[] = original.slice(0, kept.length).map(({ ExtraDetails, ...bareRow }: Payload) => {
+            if (ExtraDetails === undefined || left-- <= 0) return bareRow;
+            return { ...bareRow, ExtraDetails };
+          });
+          assert.deepEqual(kept.slice(0, -1), expected.slice(0, -1));
           const last = flat(kept.at(-1));
-          const lastBefore = flat(original[kept.length - 1]);
+          const lastBefore = flat(expected.at(-1) ?? {});
           const changed = Object.keys(lastBefore).filter((field) => last[field] !== lastBefore[field]);
           assert.deepEqual(changed.toSorted(), (ShortenedField?.split(';') ?? []).toSorted());
           for (const field of changed) assert.ok(String(lastBefore[field]).startsWith(String(last[field])));
