@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -13,6 +14,21 @@ const QUIET = {
   snapshotFrequency: { value: 'PT1S' },
   ...Object.fromEntries(collectors.map(({ name }) => [`eventPriority${name}`, { value: 'Off' }])),
 };
+/** A rule that holds nowhere. */
+const CUSTOM_CHECKS = JSON.stringify({
+  rules: [
+    {
+      id: 'custom.never-there',
+      category: 'iot',
+      severity: 'Warning',
+      level: 1,
+      title: 'The file /nowhere/to-be-found is there',
+      primitive: 'file',
+      params: { must: 'exist', paths: ['/nowhere/to-be-found'] },
+      appliesTo: { container: true },
+    },
+  ],
+});
 /** A change of state is reported so soon after the agent knows of it (contract §2). */
 const SOON = seconds(5);
 
@@ -81,6 +97,60 @@ describe('The status in reported', function () {
       ({ state, collectors: { LocalUsers } }) =>
         state === 'running' && LocalUsers?.state === 'on' && LocalUsers.reason === undefined,
     );
+  });
+
+  it('says what the hardening checks found, and every exception as soon as the twin makes it', async () => {
+    await open({
+      snapshotFrequency: { value: 'P1D' }, // only what makes a scan outdated has it made anew
+      eventPriorityOSBaseline: { value: 'High' },
+      eventPriorityConfigurationError: { value: 'High' },
+    });
+    start();
+    await follows('scanned', ({ posture }) => (posture.baseline?.passed ?? 0) > 50);
+    bed.desire({ baselineGroupsDisabled: { value: 'ssh, crown' }, baselineRoles: { value: 'router' } });
+    await follows(
+      'excepted',
+      ({ posture: { baseline }, configuration: { warnings } }) =>
+        baseline?.groupsDisabled === 'ssh,crown' &&
+        baseline.roles === 'router' &&
+        warnings.baselineGroupsDisabled === 'names what is no category: crown',
+    );
+    await bed.waitForEvents(() => bed.events('OSBaseline').length >= 2);
+    const [before = [], after = []] = bed.events('OSBaseline').map(({ Payload }) => Payload);
+    assert.ok(before.length > 0 && after.length < before.length + 1);
+    const categories = after.map(({ ExtraDetails }) => (ExtraDetails as Record<string, string>).Category);
+    assert.ok(!categories.includes('ssh'));
+
+    const checks = join(bed.directory, 'checks.json');
+    bed.write('checks.json', CUSTOM_CHECKS, 0o644);
+    const hash = createHash('sha256').update(CUSTOM_CHECKS).digest('hex');
+    bed.desire({
+      baselineGroupsDisabled: null,
+      baselineCustomChecksEnabled: { value: true },
+      baselineCustomChecksFilePath: { value: checks },
+      baselineCustomChecksFileHash: { value: 'ab'.repeat(32) },
+    });
+    await follows(
+      'refused',
+      ({ state, posture: { baseline }, collectors: { OSBaseline } }) =>
+        baseline?.customChecks === 'refused' &&
+        (baseline.passed ?? 0) > 50 &&
+        OSBaseline?.state === 'degraded' &&
+        state === 'degraded',
+    );
+    await bed.waitForEvents(() => bed.elements('ConfigurationError').length > 0);
+    const [fault] = bed.elements('ConfigurationError');
+    assert.deepEqual([fault?.ConfigurationName, fault?.ErrorType], ['baselineCustomChecksFilePath', 'TypeMismatch']);
+    assert.match(String(fault?.Message), /SHA-256/);
+    if (process.getuid?.() !== 0) return; // the file isn't root's
+    bed.desire({ baselineCustomChecksFileHash: { value: hash.toUpperCase() } });
+    await follows(
+      'judged',
+      ({ posture: { baseline }, configuration: { warnings } }) =>
+        baseline?.customChecks === 'on' && Object.keys(warnings).length === 0,
+    );
+    await bed.waitForEvents(() => bed.elements('OSBaseline').some(({ CceId }) => CceId === 'custom.never-there'));
+    assert.equal(bed.elements('ConfigurationError').length, 1);
   });
 
   it('says that a collector was switched off, and on', async () => {
