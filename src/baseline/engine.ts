@@ -5,7 +5,7 @@ import type { FirewallRule } from '../contract/sources.ts';
 import { readCustomChecks } from './custom-checks.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
-import { sourcesOf } from './rule-sources.ts';
+import { sourceLine } from './rule-sources.ts';
 import { System, type View } from './system.ts';
 import { cannotJudge, skip, type Verdict } from './verdict.ts';
 
@@ -108,7 +108,7 @@ function outcomeOf({ rule, expected, remedy }: Check, verdict: Verdict): CheckOu
     ...(where === undefined ? {} : { where }),
     ...(reason === undefined ? {} : { reason }),
     remediation: remedy,
-    ...(source === undefined ? {} : { source: sourcesOf(source).join('; ') }),
+    ...(source === undefined ? {} : { source: sourceLine(source) }),
   };
 }
 
