@@ -13,7 +13,8 @@ export const ARCHITECTURES = {
 } as const;
 export type Architecture = keyof typeof ARCHITECTURES;
 
-const PROGRAM = 'usr/lib/vakt';
+/** The program's folder on the device. */
+export const PROGRAM = 'usr/lib/vakt';
 /** The first line of the program: Debian's own Node, whatever the caller's PATH is. */
 const INTERPRETER = '#!/usr/bin/node --max-semi-space-size=1\n';
 /** Folders that are more than the way to a file, or not open to all. */
@@ -40,7 +41,7 @@ export function debianPackage(options: {
 }): DebianPackage {
   const { architecture, seconds } = options;
   const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
-  const installed = withFolders([...programFiles(options), ...systemFiles(options.program)]);
+  const installed = withFolders([...programFiles(options), ...systemFiles(options.program)], FOLDERS);
   const files = installed.flatMap((entry) => (entry.kind === 'file' ? [entry] : []));
   const control: Entry[] = [
     file('control', controlFile(version, architecture, files)),
@@ -86,7 +87,11 @@ Description: security agent of an IoT device
 }
 
 /** The bundle without its source maps, and koffi beside it. */
-function programFiles({ program, architecture, cache }: Parameters<typeof debianPackage>[0]): Entry[] {
+export function programFiles({
+  program,
+  architecture,
+  cache,
+}: Omit<Parameters<typeof debianPackage>[0], 'seconds'>): Entry[] {
   const { node, abi } = ARCHITECTURES[architecture];
   const bundled = filesIn(program)
     .filter((path) => !path.endsWith('.map') && path !== 'LICENSES.txt')
@@ -122,9 +127,13 @@ const file = (path: string, contents: Uint8Array | string, mode = 0o644): File =
   contents: Buffer.from(contents),
 });
 
-/** Sorted, with every folder on the way before what is in it. */
-function withFolders(entries: readonly Entry[]): Entry[] {
-  const folders = new Map(Object.entries(FOLDERS));
+/**
+ * Sorted, with every folder on the way before what is in it.
+ *
+ * @param special folders that are not open to all, or that nothing is in, with their modes
+ */
+export function withFolders(entries: readonly Entry[], special: Readonly<Record<string, number>>): Entry[] {
+  const folders = new Map(Object.entries(special));
   for (const { path } of [...entries, ...[...folders.keys()].map((path) => ({ path: `${path}/` }))]) {
     for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) {
       if (!folders.has(folder)) folders.set(folder, 0o755);

@@ -1,4 +1,4 @@
-/* Makes the bundle, and a Debian package of it for each architecture, in build/.
+/* Makes the bundle, and of it a Debian package and a tarball with scripts/install for each architecture, in build/.
  *
  *   node dist/scripts/package.js [ARCHITECTURE…]     amd64, arm64, armhf; all of them when none is named
  */
@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundle, TOP } from './bundle.ts';
 import { ARCHITECTURES, type Architecture, debianPackage } from './debian.ts';
+import { tarball } from './tarball.ts';
 
 const BUILD = join(TOP, 'build');
 
@@ -35,6 +36,9 @@ async function main(names: readonly string[]): Promise<number> {
   for (const architecture of names.length === 0 ? all : names.filter(isKnown)) {
     const { name, contents, files } = debianPackage({ program, architecture, seconds, cache: join(BUILD, 'koffi') });
     writeFileSync(join(BUILD, name), contents);
+    const others = tarball({ program, architecture, seconds, cache: join(BUILD, 'koffi') });
+    writeFileSync(join(BUILD, others.name), others.contents);
+    console.log(`build/${others.name}, ${others.contents.length} bytes`);
     console.log(`build/${name}, ${contents.length} bytes`);
     for (const { path, size } of files) console.log(`${String(size).padStart(10)}  /${path}`);
   }

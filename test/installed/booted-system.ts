@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+
+const PACKAGES = 'systemd,systemd-sysv,dbus,nodejs,nftables,iproute2,procps,ca-certificates';
+
+/** What a command in the system came to. */
+export interface Outcome {
+  readonly status: number | null;
+  /** Both outputs. */
+  readonly output: string;
+}
+
+/** A Debian that systemd has booted, in systemd-nspawn; what happens in it is forgotten when it ends. */
+export class BootedSystem {
+  readonly #process: ChildProcess;
+  #leader = '';
+
+  private constructor(nspawn: ChildProcess) {
+    this.#process = nspawn;
+  }
+
+  /** Makes the system's tree if it isn't there, which takes a minute and needs Debian's mirror. */
+  static make(tree: string, suite: string): void {
+    if (existsSync(tree)) return;
+    const beside = `${tree}.new`;
+    rmSync(beside, { recursive: true, force: true });
+    mkdirSync(dirname(tree), { recursive: true });
+    const args = ['--variant=minbase', `--include=${PACKAGES}`, suite, beside, 'http://deb.debian.org/debian'];
+    const { status } = spawnSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
+    if (status !== 0) throw new Error(`debootstrap ended with ${status}`);
+    writeFileSync(`${beside}/etc/hosts`, '127.0.0.1 localhost\n');
+    renameSync(beside, tree);
+  }
+
+  /** @param shown folders of this machine that are seen in the system, read only */
+  static async boot(tree: string, shown: Readonly<Record<string, string>>): Promise<BootedSystem> {
+    mkdirSync('/run/systemd', { recursive: true }); // this machine may not run systemd itself
+    const binds = Object.entries(shown).map(([there, here]) => `--bind-ro=${here}:${there}`);
+    const args = [
+      '-D',
+      tree,
+      '--volatile=overlay',
+      '--register=no',
+      '--keep-unit',
+      '--private-network',
+      ...binds,
+      '-b',
+    ];
+    const system = new BootedSystem(spawn('systemd-nspawn', args, { stdio: 'ignore' }));
+    try {
+      await system.until('booted', seconds(60), () => {
+        system.#leader = system.#findLeader();
+        return system.#leader !== '' && system.run('systemctl', 'is-active', 'multi-user.target').status === 0;
+      });
+      system.must('ip', 'link', 'set', 'lo', 'up');
+      return system;
+    } catch (error) {
+      await system.end();
+      throw error;
+    }
+  }
+
+  /** Runs a command in the system, and waits for its end. */
+  run(...command: readonly string[]): Outcome {
+    const { status, stdout, stderr } = spawnSync('nsenter', ['-t', this.#leader, '-a', ...command], {
+      encoding: 'utf8',
+      timeout: 120_000,
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    return { status, output: `${stdout}${stderr}` };
+  }
+
+  /** The same, for commands that must not fail. @returns what they wrote */
+  must(...command: readonly string[]): string {
+    const { status, output } = this.run(...command);
+    if (status !== 0) throw new Error(`${command.join(' ')} ended with ${status}:\n${output}`);
+    return output;
+  }
+
+  /** Resolves with how long it took. */
+  async until(what: string, limit: Duration, isSo: () => boolean): Promise<Duration> {
+    const from = systemClock.monotonic();
+    while (!isSo()) {
+      if (systemClock.monotonic() - from > limit) throw new Error(`not ${what} within ${limit / 1_000} s`);
+      await systemClock.sleep(milliseconds(200));
+    }
+    return milliseconds(systemClock.monotonic() - from);
+  }
+
+  async end(): Promise<void> {
+    const ended = new Promise((resolve) => this.#process.once('exit', resolve));
+    if (this.#process.exitCode !== null) return;
+    if (this.#leader !== '') process.kill(Number(this.#leader), 'SIGKILL');
+    else this.#process.kill('SIGKILL');
+    await ended;
+  }
+
+  #findLeader(): string {
+    const { pid } = this.#process;
+    const [leader = ''] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ');
+    return leader !== '' && readFileSync(`/proc/${leader}/comm`, 'utf8') === 'systemd\n' ? leader : '';
+  }
+}

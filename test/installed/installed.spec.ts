@@ -1,0 +1,236 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, seconds } from '../../src/base/duration.ts';
+import type { LocalStatus } from '../../src/status.ts';
+import { BootedSystem } from './booted-system.ts';
+
+const TOP = new URL('../../../', import.meta.url).pathname;
+const SUITE = process.env.VAKT_SUITE ?? 'trixie';
+const TREE = `${TOP}build/installed/${SUITE}`;
+const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
+const CONTROL = 'http://127.0.0.1:8899';
+
+const CONFIGURATION = {
+  hub: { hostName: 'emulator.azure-devices.net', gatewayHostName: 'localhost:8883', trustedCaFile: 'ca.pem' },
+  identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: 'secrets/module.key' },
+};
+
+interface Way {
+  install(system: BootedSystem): void;
+  upgrade(system: BootedSystem): void;
+  /** Leaves nothing. */
+  purge(system: BootedSystem): void;
+}
+
+const built = (name: RegExp) => {
+  const file = readdirSync(`${TOP}build`).find((entry) => name.test(entry));
+  assert.ok(file !== undefined, `build/ has no ${name}: npm run package -- amd64`);
+  return `/clone/build/${file}`;
+};
+const DEB = () => built(/^vakt_.*_amd64\.deb$/);
+const TARBALL = () => built(/^vakt-.*-linux-amd64\.tar\.gz$/);
+
+/** An operator's way to have it, each with the same result. */
+const WAYS: Readonly<Record<string, Way>> = {
+  'from the .deb': {
+    install(system) {
+      system.must('dpkg', '--install', DEB());
+      assert.equal(system.run('systemctl', 'is-active', 'vakt').output.trim(), 'inactive'); // it knows no hub yet
+      const write = `
+        require('node:fs').writeFileSync('/etc/vakt/agent.json', ${JSON.stringify(JSON.stringify(CONFIGURATION))})`;
+      system.must('node', '-e', write);
+      system.must('cp', '/run/emulator/ca.pem', '/etc/vakt/ca.pem');
+      system.must('install', '-m', '0600', '/run/emulator/module.key', '/etc/vakt/secrets/module.key');
+      system.must('systemctl', 'enable', '--now', 'vakt');
+    },
+    upgrade: (system) => void system.must('dpkg', '--install', '--force-confold', DEB()),
+    purge: (system) => void system.must('dpkg', '--purge', 'vakt'),
+  },
+  'by the script': {
+    install(system) {
+      system.must('tar', '-C', '/root', '-xzf', TARBALL());
+      const { hub, identity } = CONFIGURATION;
+      const which = [
+        '--host-name',
+        hub.hostName,
+        '--device-id',
+        identity.deviceId,
+        '--gateway-host-name',
+        hub.gatewayHostName,
+      ];
+      const files = ['--key-file', '/run/emulator/module.key', '--trusted-ca-file', '/run/emulator/ca.pem'];
+      system.must('sh', '-c', '/root/vakt-*/scripts/install "$@"', 'sh', ...which, ...files);
+    },
+    upgrade: (system) => void system.must('sh', '-c', '/root/vakt-*/scripts/install'),
+    purge(system) {
+      system.must('/usr/lib/vakt/scripts/uninstall', '--purge');
+      system.must('sh', '-c', 'rm -r /root/vakt-*');
+    },
+  },
+};
+
+for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
+  describe(`Vakt, installed ${way} in a booted ${SUITE}`, function () {
+    this.timeout(180_000);
+    this.bail(true); // each step begins where the last one ended
+    let system: BootedSystem;
+    let filesBefore: string[];
+    let accountsBefore: string;
+
+    before(async () => {
+      BootedSystem.make(TREE, SUITE);
+      system = await BootedSystem.boot(TREE, { '/clone': TOP });
+      filesBefore = files();
+      accountsBefore = accounts();
+      const hub = ['--directory', '/run/emulator', '--port', '8883', '--control-port', '8899'];
+      system.must('systemd-run', '-q', '--unit=emulator', 'node', '/clone/dist/src/main.js', 'emulator', ...hub);
+      await system.until(
+        'a hub there',
+        seconds(20),
+        () => system.run('test', '-s', '/run/emulator/agent.json').status === 0,
+      );
+      const quick = { highPriorityMessageFrequency: { value: 'PT1S' }, lowPriorityMessageFrequency: { value: 'PT1S' } };
+      ask('PATCH', '/twins/device1/azureiotsecurity/desired', {
+        [OBJECT]: { ...quick, snapshotFrequency: { value: 'PT5S' } },
+      });
+    });
+    after(() => system?.end());
+
+    /** Of everything that outlives a boot, but for logs and what the package manager notes for itself. */
+    const files = () =>
+      system
+        .must('find', '/', '-xdev', '-path', '/clone', '-prune', '-o', '-print')
+        .split('\n')
+        .filter((path) => !/^\/(?:proc|sys|dev|run|tmp|var\/(?:tmp|log|cache|lib\/dpkg|lib\/systemd))\//.test(path))
+        .filter((path) => !/^\/etc\/(?:\.pwd\.lock|(?:passwd|group|shadow|gshadow|subuid|subgid)-)$/.test(path))
+        .sort();
+    const accounts = () => system.must('cat', '/etc/passwd', '/etc/group');
+    const ask = (method: string, path: string, body?: object): unknown => {
+      const init = JSON.stringify({ method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      const text = `fetch('${CONTROL}${path}', ${init}).then((answer) => answer.text()).then(console.log)`;
+      return JSON.parse(system.must('node', '-e', text) || 'null');
+    };
+    const shown = (property: string) => system.must('systemctl', 'show', '-P', property, 'vakt').trim();
+    const status = () => JSON.parse(system.run('vakt', 'status', '--json').output) as LocalStatus;
+    const isUp = () => shown('ActiveState') === 'active';
+    const messages = () => (ask('GET', '/messages') as { messages: { body: string }[] }).messages;
+    const arrivesAnew = async (limit: Duration) => {
+      const before = messages().length;
+      return system.until('a new message at the hub', limit, () => messages().length > before);
+    };
+    const setting = (text: string) => {
+      system.must('mkdir', '-p', '/etc/systemd/system/vakt.service.d');
+      system.must(
+        'sh',
+        '-c',
+        'printf "%s" "$1" >/etc/systemd/system/vakt.service.d/test.conf',
+        'sh',
+        `[Service]\n${text}\n`,
+      );
+      system.must('systemctl', 'daemon-reload');
+    };
+
+    it('is a service that runs, as its own user and with five capabilities', async () => {
+      install(system);
+      await system.until('up', seconds(30), isUp);
+      const process = system.must('cat', `/proc/${shown('MainPID')}/status`);
+      const user = system.must('id', '-u', 'vakt').trim();
+      assert.match(process, new RegExp(`^Uid:\\s+${user}\\s+${user}\\s`, 'm'));
+      assert.match(process, /^NoNewPrivs:\s+1$/m);
+      assert.match(process, /^Seccomp:\s+2$/m);
+      // Bits 30, 19, 12 and 2; AUDIT_READ, the 37th, is not systemd-nspawn's to give.
+      assert.match(process, /^CapEff:\s+0000000040081004$/m);
+    });
+
+    it('says in systemctl status what it does', async () => {
+      await system.until('connected', seconds(30), () =>
+        /, connected to the hub; \d+ events queued, \d+ lost\.$/.test(shown('StatusText')),
+      );
+    });
+
+    it('sends messages, of what it may only see by its capabilities, too', async () => {
+      await arrivesAnew(seconds(30));
+      const { collectors } = status();
+      for (const name of ['ListeningPorts', 'LocalUsers', 'FirewallConfiguration', 'SystemInformation']) {
+        assert.equal(collectors[name]?.state, 'on', JSON.stringify(collectors[name]));
+      }
+    });
+
+    it('keeps the key from everybody but root', () => {
+      const { output, status: exit } = system.run(
+        'setpriv',
+        '--reuid=vakt',
+        '--clear-groups',
+        'cat',
+        '/etc/vakt/secrets/module.key',
+      );
+      assert.equal(exit, 1, output);
+    });
+
+    it('is started anew by the watchdog when it stands still', async () => {
+      setting('WatchdogSec=4s');
+      system.must('systemctl', 'restart', 'vakt');
+      await system.until('up', seconds(30), isUp);
+      const frozen = shown('MainPID');
+      system.must('kill', '-STOP', frozen);
+      const took = await system.until('another process', seconds(40), () => isUp() && shown('MainPID') !== frozen);
+      assert.match(system.must('journalctl', '-u', 'vakt', '-o', 'cat'), /Watchdog timeout \(limit 4s\)!/);
+      process.stdout.write(`      ${took / 1_000} s after it was stopped, it runs again\n`);
+      await arrivesAnew(seconds(30));
+      const { unclean, lastEnd } = status().restarts;
+      assert.deepEqual({ unclean, lastEnd }, { unclean: 1, lastEnd: 'killed' });
+    });
+
+    it('keeps through an upgrade what it could not send', async () => {
+      ask('POST', '/faults', { kind: 'ignoreMessages', durationMs: 600_000 });
+      const waiting = () => status().delivery.queued.highEvents + status().delivery.queued.lowEvents;
+      await system.until('something in the queues', seconds(60), () => waiting() >= 20);
+      const { agentId, delivery } = status();
+      const process = shown('MainPID');
+      upgrade(system);
+      await system.until('up anew', seconds(60), () => isUp() && shown('MainPID') !== process);
+      await system.until('answering', seconds(20), () => system.run('vakt', 'status', '--json').output.startsWith('{'));
+      const now = status();
+      assert.equal(now.agentId, agentId);
+      assert.ok(now.delivery.collected >= delivery.collected);
+      assert.ok(now.delivery.delivered + waiting() >= 20, JSON.stringify(now.delivery));
+      assert.deepEqual(now.delivery.dropped, {});
+      ask('DELETE', '/faults');
+      await arrivesAnew(seconds(90));
+      await system.until(
+        'all sent that had waited',
+        seconds(60),
+        () => status().delivery.delivered >= delivery.collected - delivery.aggregatedAway,
+      );
+      assert.deepEqual(status().delivery.dropped, {});
+    });
+
+    it('stays failed after an error in its configuration, and says code, reason and remedy', async () => {
+      system.must('cp', '-p', '/etc/vakt/agent.json', '/run/agent.json');
+      system.must('sh', '-c', `echo '{ "hub": { "hostNam": 1 } }' >/etc/vakt/agent.json`);
+      assert.equal(system.run('systemctl', 'restart', 'vakt').status, 1);
+      await systemClock.sleep(seconds(12)); // longer than it would rest before another start
+      assert.deepEqual([shown('ActiveState'), shown('ExecMainStatus'), shown('NRestarts')], ['failed', '78', '0']);
+      const shownToOperators = system.run('systemctl', 'status', 'vakt', '--no-pager', '--full').output;
+      assert.match(
+        shownToOperators,
+        /Status: "Local Configuration, Cant Parse Configuration: .*hostNam.*"vakt check"\. \(CONFIG_INVALID\)"/,
+      );
+      assert.match(
+        system.must('journalctl', '-u', 'vakt', '-o', 'cat'),
+        /"id":"CONFIG_INVALID","code":"Local Configuration","reason":"Cant Parse Configuration","remedy":"Correct/,
+      );
+      system.must('cp', '-p', '/run/agent.json', '/etc/vakt/agent.json');
+      system.must('systemctl', 'restart', 'vakt');
+      await arrivesAnew(seconds(30));
+    });
+
+    it('leaves nothing behind when it is purged', () => {
+      purge(system);
+      assert.deepEqual(files(), filesBefore);
+      assert.equal(accounts(), accountsBefore);
+      assert.equal(system.must('systemctl', 'show', '-P', 'LoadState', 'vakt').trim(), 'not-found');
+    });
+  });
+}
