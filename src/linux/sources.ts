@@ -1,8 +1,10 @@
 import type { Clock } from '../base/clock.ts';
+import { hostMount } from '../base/in-root.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
 import { Accounts } from './accounts.ts';
 import { Firewall } from './firewall/firewall.ts';
 import { listHardware } from './hardware/hardware.ts';
+
 import { ListeningSockets } from './listening-sockets.ts';
 import { hostLookups } from './lookups.ts';
 import { systemFacts } from './system-facts.ts';
@@ -14,7 +16,7 @@ export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clo
 } {
   return {
     snapshots: {
-      sockets: new ListeningSockets(),
+      sockets: new ListeningSockets({ proc: hostMount(hostRoot, 'proc') }),
       accounts: new Accounts({ hostRoot }),
       system: { facts: () => systemFacts({ hostRoot }) },
       firewall: new Firewall(),

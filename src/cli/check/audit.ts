@@ -1,5 +1,5 @@
 import { systemClock } from '../../base/clock.ts';
-import { errnoOf, messageOf } from '../../base/errors.ts';
+import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/netlink/socket.ts';
@@ -20,7 +20,7 @@ export const audit: Check = {
       return judgeAudit(status, rules, agent.status?.pid);
     } catch (error) {
       signal.throwIfAborted();
-      const errno = errnoOf(error) ?? errnoOf((error as Error).cause) ?? messageOf(error);
+      const errno = errnoOf(error instanceof AgentError ? error.cause : error) ?? messageOf(error);
       return [note(NAME, `can't be asked: ${errno}`, REMEDIES[errno] ?? ASK_AS_ROOT)];
     } finally {
       control?.close();
@@ -31,6 +31,8 @@ export const audit: Check = {
 const ASK_AS_ROOT =
   'Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
 const REMEDIES: Readonly<Record<string, string>> = {
+  EPERM:
+    "Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and in a container the host's pid and user namespaces (--pid=host).",
   EPROTONOSUPPORT:
     'In a container, add CAP_AUDIT_WRITE, which its seccomp filter asks for; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
 };

@@ -27,17 +27,14 @@ export function describeContainer({
   hostRoot: string;
   link: (path: string) => string | undefined;
 }): Finding[] {
-  if (hostRoot !== '/' && !existsSync(join(hostRoot, 'etc/passwd'))) {
-    const what = `hostRoot is ${hostRoot}, where no system is mounted`;
-    return [wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or leave hostRoot out.`)];
-  }
   if (kind === undefined && hostRoot === '/') return [];
   const told = kind ?? 'none that is known';
+  const isHostPids = link('/proc/self/ns/pid') === FIRST_PIDS;
   const findings = [
-    users(link('/proc/self/ns/user')),
-    processes(link('/proc/self/ns/pid'), hostRoot),
-    network(link('/proc/self/ns/net'), link(join(hostRoot, 'proc/1/ns/net')), link('/proc/self/ns/pid') === FIRST_PIDS),
     files(hostRoot),
+    users(link('/proc/self/ns/user')),
+    processes(isHostPids, hostRoot),
+    network(link('/proc/self/ns/net'), hostNetwork(hostRoot, link), isHostPids),
   ].filter((finding) => finding !== undefined);
   if (findings.length > 0) return findings;
   return [ok(NAME, `${told}; the host's processes, network and files are all seen (${hostRoot})`)];
@@ -50,13 +47,17 @@ function users(own: string | undefined): Finding | undefined {
   return note(NAME, what, 'Let the host run the container as a system container, without --userns.');
 }
 
-function processes(own: string | undefined, hostRoot: string): Finding | undefined {
-  if (own === FIRST_PIDS) return undefined;
+function processes(isHostPids: boolean, hostRoot: string): Finding | undefined {
+  if (isHostPids) return undefined;
   const seen =
     hostRoot === '/' ? 'only processes of this container are seen' : "the host's processes are seen in its /proc only";
   const what = `${seen}: no program starts, logins and connections, since the kernel's audit speaks to nobody in here`;
   return note(NAME, what, 'Start the container with --pid=host.');
 }
+
+/** That of init; or of the kernel's own threads (process 2), where something hides init. */
+const hostNetwork = (hostRoot: string, link: (path: string) => string | undefined): string | undefined =>
+  link(join(hostRoot, 'proc/1/ns/net')) ?? link(join(hostRoot, 'proc/2/ns/net'));
 
 function network(own: string | undefined, host: string | undefined, isHostProc: boolean): Finding | undefined {
   if (own !== undefined && own === host && isHostProc) return undefined;
@@ -70,9 +71,17 @@ function network(own: string | undefined, host: string | undefined, isHostProc: 
 }
 
 function files(hostRoot: string): Finding | undefined {
-  if (hostRoot !== '/') return undefined;
-  const what = "accounts, the system's name and version, logins and digests are this container's own, not the host's";
-  return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
+  if (hostRoot === '/') {
+    const what = "accounts, the system's name and version, logins and digests are this container's own, not the host's";
+    return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
+  }
+  if (!existsSync(join(hostRoot, 'etc/passwd'))) {
+    const what = `hostRoot is ${hostRoot}, where no system is mounted: accounts, name and version, logins are missing`;
+    return wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or set hostRoot to "/".`);
+  }
+  if (existsSync(join(hostRoot, 'proc/self'))) return undefined;
+  const what = `${hostRoot} was mounted without what is mounted below it: ${join(hostRoot, 'proc')} is empty`;
+  return wrong(NAME, what, `Mount it with all that is in it (rbind): --volume /:${hostRoot}:ro.`);
 }
 
 function linkAt(path: string): string | undefined {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describeContainer } from '../../../src/cli/check/container.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
@@ -19,12 +20,13 @@ describe('vakt check: in a container', () => {
       kind: 'podman',
       hostRoot,
       link: (path) =>
-        path.endsWith('1/ns/net') ? hostNet || undefined : spaces[path.split('/').at(-1) as keyof typeof FIRST],
+        /[12]\/ns\/net$/.test(path) ? hostNet || undefined : spaces[path.split('/').at(-1) as keyof typeof FIRST],
     });
   };
   const mountHost = () => {
     mkdirSync(bench.path('etc'));
     writeFileSync(bench.path('etc/passwd'), '');
+    mkdirSync(bench.path('proc/self'), { recursive: true });
     return { hostRoot: bench.folder };
   };
 
@@ -65,7 +67,14 @@ describe('vakt check: in a container', () => {
   });
 
   it('finds a host that is mounted nowhere', () => {
-    const found = look({}, { hostRoot: bench.path('host') });
+    const found = look({ pid: 'pid:[5]' }, { hostRoot: bench.path('host') });
     assertFinding(found[0], 'wrong', /where no system is mounted/, /--volume \/:.*host:ro/);
+    assertFinding(found[1], 'note', /no program starts/);
+  });
+
+  it('finds a host that is mounted without its /proc', () => {
+    const { hostRoot } = mountHost();
+    rmSync(join(hostRoot, 'proc'), { recursive: true });
+    assertFinding(look({}, { hostRoot })[0], 'wrong', /proc is empty$/, /rbind/);
   });
 });
