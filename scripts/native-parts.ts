@@ -6,7 +6,7 @@ import { gunzipSync } from 'node:zlib';
 import { TOP } from './bundle.ts';
 
 /** What of koffi is loaded; the rest is its own documentation and sources. */
-const KOFFI = ['package.json', 'LICENSE.txt', 'index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'];
+export const KOFFI = ['package.json', 'LICENSE.txt', 'index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'];
 
 /**
  * koffi for one architecture, as it lies in node_modules. npm installs the binary of this machine alone; others are
