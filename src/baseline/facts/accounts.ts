@@ -138,11 +138,11 @@ export class Names {
   }
 
   hasUser(uid: number): boolean {
-    return this.#users.has(uid);
+    return uid === 0 || this.#users.has(uid);
   }
 
   hasGroup(gid: number): boolean {
-    return this.#groups.has(gid);
+    return gid === 0 || this.#groups.has(gid);
   }
 }
 
