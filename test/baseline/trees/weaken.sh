@@ -47,12 +47,13 @@ echo 'tmpfs /tmp tmpfs rw 0 0
 server:/export /mnt nfs rw 0 0
 /dev/sr0 /media/cdrom iso9660 ro,user 0 0' >"$root/etc/fstab"
 printf 'telnet stream tcp nowait root /usr/sbin/telnetd telnetd\n' >"$root/etc/inetd.conf"
+# shellcheck disable=SC2016 # for the shell that reads it
 printf '#!/bin/sh\numask 000\nexport PATH=.:$PATH\n' >"$root/etc/profile.d/open.sh"
 echo 'PATH=/usr/local/bin:.:/bin' >>"$root/root/.profile"
 printf 'Defaults !authenticate\nDefaults timestamp_timeout=-1\nadmin ALL=(ALL) NOPASSWD: ALL\n' >"$root/etc/sudoers.d/open"
 chmod 0666 "$root/etc/sudoers.d/open"
 printf 'APT::Get::AllowUnauthenticated "true";\n' >"$root/etc/apt/apt.conf.d/99open"
-echo 'Debian \r on \m' >"$root/etc/issue"
+printf '%s\n' 'Debian \r on \m' >"$root/etc/issue"
 # shellcheck disable=SC2016 # rsyslog's own
 printf '$FileCreateMode 0666\n$ModLoad imudp\n$UDPServerRun 514\n' >"$root/etc/rsyslog.d/open.conf"
 ln -sf /dev/null "$root/etc/systemd/system/cron.service"
