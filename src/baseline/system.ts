@@ -1,4 +1,4 @@
-import { readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { Turn } from '../base/turn.ts';
@@ -57,9 +57,10 @@ export class System {
     this.clock = clock;
     this.signal = signal;
     this.firewall = firewall;
-    this.files = new HostFiles(hostRoot);
+    const own = new HostFiles(hostRoot);
+    this.view = viewOf(own, inContainer);
+    this.files = this.view === 'host' && hasOwnMounts() ? new HostFiles(FIRST_ROOT) : own;
     this.#turn = new Turn(clock);
-    this.view = viewOf(this.files, inContainer);
     if (!this.runs) this.files.hidden = ['/dev', '/proc', '/run', '/sys'];
     const mounts = this.mounts();
     this.files.remote =
@@ -176,13 +177,25 @@ function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
  */
 function seesHostNetwork({ view, files }: System): boolean {
   if (view !== 'mounted-host') return view === 'host';
-  const ours = namespaceOf('/', 'self');
-  return ours !== undefined && ours === namespaceOf(files.root, '1');
+  const ours = namespaceOf('/', 'self', 'net');
+  return ours !== undefined && ours === namespaceOf(files.root, '1', 'net');
 }
 
-function namespaceOf(root: string, process: string): string | undefined {
+/** The root as PID 1 sees it. */
+const FIRST_ROOT = '/proc/1/root';
+
+/**
+ * Whether this process sees other mounts than PID 1: a unit that is protected has devices of its own, no kernel modules,
+ * and all read-only, which says nothing of the host.
+ */
+function hasOwnMounts(): boolean {
+  const first = namespaceOf('/', '1', 'mnt');
+  return first !== undefined && first !== namespaceOf('/', 'self', 'mnt') && existsSync(`${FIRST_ROOT}/proc/1`);
+}
+
+function namespaceOf(root: string, process: string, kind: 'net' | 'mnt'): string | undefined {
   try {
-    return readlinkSync(join(root, 'proc', process, 'ns/net'));
+    return readlinkSync(join(root, 'proc', process, 'ns', kind));
   } catch {
     return undefined; // another's, and we may not trace it
   }

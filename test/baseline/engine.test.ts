@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { BaselineEngine, type EngineParts } from '../../src/baseline/engine.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
-import type { BaselineReport, ScanOptions } from '../../src/contract/baseline.ts';
+import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
 import { skip } from '../require.ts';
 import { asOrdinaryUser } from './ordinary-user.ts';
 import { type Entries, RUNNING, type Tree, withTree } from './tree.ts';
 
 const ALL: ScanOptions = { level: 1, walk: false, groupsDisabled: [], checksDisabled: [], roles: [] };
+const scriptOf = (name: string) => new URL(`${name}.js`, import.meta.url).pathname;
 const isRoot = process.getuid?.() === 0;
 
 const scan = (hostRoot: string, options: Partial<ScanOptions> = {}, parts: Partial<EngineParts> = {}) =>
@@ -164,5 +166,17 @@ describe('BaselineEngine, where little is to be seen', () => {
     assert.equal(lacking.length, 1);
     assert.match(lacking[0] ?? '', /CAP_DAC_READ_SEARCH/);
     assert.ok(theirs.outcomes.some(({ result, reason }) => result === 'err' && reason?.startsWith('no permission')));
+  });
+
+  it('looks at what the first process sees, from a unit that has mounts of its own', function () {
+    if (!isRoot) skip(this, 'needs root, to make a mount namespace');
+    const judge = `${process.execPath} ${scriptOf('judge-one')} file.etc-passwd mount.root.readonly`;
+    // PID 1 is the outer shell; the inner one, as a protected unit, sees an empty /etc.
+    const inner = `unshare -m sh -c 'mount -t tmpfs none /etc && exec ${judge}'; true`;
+    const args = ['--pid', '--fork', '--mount', '--mount-proc', 'sh', '-c', inner];
+    const { stdout, stderr } = spawnSync('unshare', args, { encoding: 'utf8', env: { PATH: process.env.PATH } });
+    assert.equal(stderr, '');
+    const [passwd] = JSON.parse(stdout) as CheckOutcome[];
+    assert.deepEqual([passwd?.rule, passwd?.result, passwd?.where], ['file.etc-passwd', 'pass', '/etc/passwd']);
   });
 });
