@@ -66,3 +66,15 @@ export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean>>
   docker: program('dockerd', 'balenad', 'balena-engine-daemon'),
   aide: program('aide'),
 };
+
+const LACKING: Readonly<Record<string, string>> = {
+  clock: 'the clock is not set',
+  'own-kernel': 'no kernel of this system can be seen',
+  'netns-host': 'the host’s network can’t be seen',
+  pkgdb: 'there is no package data base',
+  commands: 'there is no folder of programs',
+  init: 'nothing is known that starts services',
+};
+
+/** @param need a capability that isn't there, or several, `a|b` */
+export const lackOf = (need: string): string => LACKING[need] ?? `there is no ${need.replaceAll('|', ' or ')}`;

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
+import { lackOf } from './capabilities.ts';
 import { readCustomChecks } from './custom-checks.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
@@ -80,7 +81,7 @@ function whyNot({ rule }: Check, options: ScanOptions, system: System): Verdict 
   if (role !== undefined) return skip(`the device is declared to be: ${role}`);
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
   const lacking = appliesTo.needs?.find((need) => !need.split('|').some((name) => system.has(name)));
-  return lacking === undefined ? undefined : skip(`there is no ${lacking.replaceAll('|', ' or ')}`);
+  return lacking === undefined ? undefined : skip(lackOf(lacking));
 }
 
 async function judge(check: Check, system: System, signal: AbortSignal): Promise<Verdict> {
@@ -130,6 +131,8 @@ const OF_VIEW: Readonly<Record<View, string | undefined>> = {
   tree: 'The root is a tree that does not run: what only a running kernel shows was skipped, or judged by what its files set.',
 };
 
+const rules = (count: number) => `${count} ${count === 1 ? 'rule' : 'rules'} could`;
+
 function limitsOf(view: View, verdicts: readonly Verdict[]): string[] {
   const denied = verdicts.filter((verdict) => verdict.denied).length;
   const late = verdicts.filter((verdict) => verdict === tooLate).length;
@@ -137,7 +140,7 @@ function limitsOf(view: View, verdicts: readonly Verdict[]): string[] {
     ...(OF_VIEW[view] === undefined ? [] : [OF_VIEW[view]]),
     ...(denied === 0
       ? []
-      : [`${denied} rules could not be judged for lack of permission. Run as root, or grant CAP_DAC_READ_SEARCH.`]),
-    ...(late === 0 ? [] : [`${late} rules were not judged: ${tooLate.reason}.`]),
+      : [`${rules(denied)} not be judged for lack of permission. Run as root, or grant CAP_DAC_READ_SEARCH.`]),
+    ...(late === 0 ? [] : [`${rules(late)} not be judged: ${tooLate.reason}.`]),
   ];
 }

@@ -4,9 +4,11 @@ import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync,
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
+import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { BaselineReport, ScanOptions } from '../../src/contract/baseline.ts';
+import { fuzzRuns } from '../fuzz.ts';
 import { skip } from '../require.ts';
 import { type Entries, type Tree, withTree } from './tree.ts';
 
@@ -15,6 +17,12 @@ const scan = (hostRoot: string, options: Partial<ScanOptions> = {}): Promise<Bas
   new BaselineEngine({ hostRoot, clock: systemClock }).scan(
     { ...EVERYTHING, ...options },
     new AbortController().signal,
+  );
+/** A primitive that throws is a defect; the engine says so instead of ending. */
+const noDefects = ({ outcomes }: BaselineReport) =>
+  assert.deepEqual(
+    outcomes.filter(({ reason }) => reason?.startsWith('met ')),
+    [],
   );
 const outcome = (report: BaselineReport, id: string) => report.outcomes.find(({ rule }) => rule === id);
 
@@ -58,6 +66,7 @@ describe('a hostile tree', () => {
       }
       const report = await scan(tree.root);
       assert.ok(report.durationMs < 20_000);
+      noDefects(report);
       check(report, tree);
     });
 
@@ -196,5 +205,47 @@ describe('a hostile tree', () => {
         for (const { where } of report.outcomes) assert.doesNotMatch(where ?? '', /\.netrc/);
       }
     });
+  });
+
+  it('with files that are nearly right: every rule is judged', () => {
+    const files: Record<string, string> = {
+      'etc/passwd': 'root:x:0:0:root:/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n+::::::\n',
+      'etc/group': 'root:x:0:\nann:x:1000:ann,root\n',
+      'etc/shadow': 'root:!:1:0:9:7:::\nann:$y$j9T$aaa$bbb:1:0:9:7:30::\n',
+      'etc/ssh/sshd_config': 'Include /etc/ssh/*.conf\nMACs -hmac-*,+x\nMatch User ann\n  MaxStartups 1:2:3\n',
+      'etc/login.defs': 'UID_MIN 1000\nUMASK 022\nENV_SUPATH PATH=/bin:.\n',
+      'etc/pam.d/common-auth': '@include su\nauth [success=1 default=ignore] pam_unix.so nullok \\\n x=y\n',
+      'etc/pam.d/su': 'auth include common-auth\n-session optional pam_wheel.so\n',
+      'etc/fstab': 'a /b\\040c nfs rw,nosuid 0 0\n/dev/sr0 /media x y\n',
+      'etc/inetd.conf': 'telnet stream tcp nowait root x\n',
+      'etc/audit/rules.d/a.rules': '-w /etc -p wa\n-a always,exit -F arch=b64 -S chmod,open -C uid!=euid\n-e 2\n',
+      'etc/sysctl.d/a.conf': '-net.ipv4.ip_forward = 1\nkernel/x=2\n',
+      'etc/modprobe.d/a.conf': 'install hfs /bin/false\n',
+      'etc/systemd/journald.conf': '[Journal]\nStorage=\n[x\n=y\n',
+      'etc/rsyslog.conf': '$FileCreateMode 0640\nmodule(load="x" fileOwner="y")\n',
+      'var/lib/dpkg/status':
+        'Package: telnetd\nStatus: install ok installed\nVersion: 1:2\n\nPackage: openssh-server\n',
+      'lib/modules/6.1/modules.dep': 'kernel/fs/hfs/hfs.ko.xz: x\n',
+    };
+    const names = Object.keys(files);
+    const edits = fc.array(
+      fc.tuple(fc.nat(names.length - 1), fc.nat(120), fc.nat(6), fc.string({ unit: 'binary', maxLength: 4 })),
+      { maxLength: 12 },
+    );
+    return withTree({}, (tree) =>
+      fc.assert(
+        fc.asyncProperty(edits, async (changes) => {
+          const changed = { ...files };
+          for (const [at, from, gone, put] of changes) {
+            const name = names[at] ?? '';
+            const text = changed[name] ?? '';
+            changed[name] = text.slice(0, from) + put + text.slice(from + gone);
+          }
+          for (const [name, text] of Object.entries(changed)) tree.add(name, text);
+          noDefects(await scan(tree.root, { walk: false }));
+        }),
+        { numRuns: fuzzRuns(500) },
+      ),
+    );
   });
 });

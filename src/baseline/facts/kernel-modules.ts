@@ -26,19 +26,26 @@ const MODPROBE_FOLDERS = [
 export const moduleName = (name: string): string => name.replaceAll('-', '_');
 
 export async function readKernelModules(system: System): Promise<KernelModules> {
-  const releases = releasesOf(system);
-  const lists = ['/proc/modules', ...releases.map((release) => `/lib/modules/${release}/modules.dep`)];
-  const unreadable = lists.map((list) => system.files.text(list, MOST_BYTES)).find((look) => 'unreadable' in look);
   const builtIn = new Set<string>();
   let available: Set<string> | undefined;
-  for (const release of releases) {
-    const folder = `/lib/modules/${release}`;
-    for (const name of await modulesIn(system, `${folder}/modules.builtin`)) builtIn.add(name);
-    if (system.files.exists(`${folder}/modules.dep`))
-      available = new Set([...(available ?? []), ...(await modulesIn(system, `${folder}/modules.dep`))]);
+  let unreadable: Unreadable | undefined;
+  for (const release of releasesOf(system)) {
+    for (const [list, isLoadable] of [
+      ['modules.builtin', false],
+      ['modules.dep', true],
+    ] as const) {
+      const look = system.files.text(`/lib/modules/${release}/${list}`, MOST_BYTES);
+      if ('unreadable' in look) unreadable ??= look;
+      if (!('found' in look)) continue;
+      if (isLoadable) available ??= new Set();
+      await addModules(look.found, isLoadable && available !== undefined ? available : builtIn, system);
+    }
   }
+  const modules = system.runs ? system.files.text('/proc/modules', MOST_BYTES) : { found: '' };
+  if ('unreadable' in modules) unreadable ??= modules;
   return {
-    loaded: loadedModules(system),
+    loaded:
+      'found' in modules ? new Set(modules.found.split('\n').map((line) => line.split(' ', 1)[0] ?? '')) : undefined,
     builtIn,
     available,
     refused: readRefused(system),
@@ -56,24 +63,13 @@ function releasesOf({ files, runs }: System): readonly string[] {
   return 'found' in release ? [release.found.trim()] : [];
 }
 
-function loadedModules({ files, runs }: System): ReadonlySet<string> | undefined {
-  const look = runs ? files.text('/proc/modules', MOST_BYTES) : undefined;
-  if (look === undefined) return new Set();
-  if (!('found' in look)) return undefined;
-  return new Set(look.found.split('\n').map((line) => line.split(' ', 1)[0] ?? ''));
-}
-
 /** `kernel/fs/hfs/hfs.ko.xz: …` → `hfs` */
-async function modulesIn(system: System, path: string): Promise<Set<string>> {
-  const names = new Set<string>();
-  const look = system.files.text(path, MOST_BYTES);
-  let count = 0;
-  for (const line of 'found' in look ? look.found.split('\n') : []) {
-    const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?(?::|\s*$)/.exec(line.split(':', 1)[0] ?? '')?.[1];
+async function addModules(text: string, names: Set<string>, system: System): Promise<void> {
+  for (const [index, line] of text.split('\n').entries()) {
+    const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?$/.exec(line.split(':', 1)[0]?.trimEnd() ?? '')?.[1];
     if (name !== undefined) names.add(moduleName(name));
-    if (++count % 500 === 0) await system.pace();
+    if (index % 500 === 499) await system.pace();
   }
-  return names;
 }
 
 /** See modprobe.d(5). `blacklist` isn't counted: it stops only what asks by alias. */
