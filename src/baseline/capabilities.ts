@@ -27,7 +27,8 @@ export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean>>
   'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
   'netns-host': (system) =>
     system.seesHostNetwork() || (system.view === 'mounted-host' && anyOf('/proc/1/net/tcp')(system)),
-  ipv6: anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6'),
+  /** Whether a tree will have it, nobody knows: what its files say of it counts. */
+  ipv6: (system) => !system.runs || anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6')(system),
   efi: anyOf('/sys/firmware/efi'),
   init: either(systemd, anyOf('/etc/inittab', '/etc/init.d', '/etc/rc.d', '/etc/runlevels')),
   systemd,
