@@ -10,8 +10,8 @@ export async function readProcesses(system: System): Promise<ReadonlySet<string>
   const look = system.files.entries('/proc', MOST);
   for (const pid of 'found' in look ? look.found : []) {
     if (!/^\d+$/.test(pid)) continue;
-    const comm = system.files.text(`/proc/${pid}/comm`, 64);
-    if ('found' in comm) names.add(comm.found.trimEnd());
+    const comm = system.files.bytes(`/proc/${pid}/comm`, 64);
+    if ('found' in comm) names.add(comm.found.toString('utf8').trimEnd());
     await system.pace();
   }
   return names;
