@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   collect: () => import('./cli/collect.ts'),
   events: () => import('./cli/events.ts'),
   status: () => import('./cli/status.ts'),
+  baseline: () => import('./cli/baseline.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
 };
 
@@ -102,6 +103,7 @@ const status = await main(process.argv.slice(2), {
   environment: process.env,
   signal: stop.signal,
   terminal: process.stdout.isTTY === true,
+  ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
 });
 await errors.flush();
 process.exit((await out.flush()) ?? status);

@@ -13,6 +13,8 @@ export interface World {
   readonly signal: AbortSignal;
   /** Whether standard output is a person's terminal. */
   readonly terminal: boolean;
+  /** How many columns it has; absent when it is none. */
+  readonly columns?: number;
 }
 
 /** One `vakt …` command. Exit codes: 0 done, 1 failed, 2 wrong usage; `run` has its own on top, see contract §7. */

@@ -1,0 +1,170 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import { errnoOf } from '../base/errors.ts';
+import { printable, printableJson } from '../base/printable.ts';
+import { BaselineEngine } from '../baseline/engine.ts';
+import { defaultRules } from '../baseline/rule-set.ts';
+import { nearestName } from '../config/nearest-name.ts';
+import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
+import { linuxSources } from '../linux/sources.ts';
+import { baselinePage } from './baseline/page.ts';
+import { isAtLeast, type Scanned, trouble } from './baseline/scanned.ts';
+import { describeRule, describeScan } from './baseline/text.ts';
+import { readArguments, UsageError, type World } from './command.ts';
+
+export const summary = 'Judge this system, or a root tree, by the hardening rules.';
+export const usage = `vakt baseline [--root DIR] [--level 1|2] [--walk] [--role ROLE]… [--except NAME]… [--custom FILE]
+                     [--fail-on SEVERITY] [--all] [--json] [--html FILE] [RULE…]
+       vakt baseline --explain RULE
+
+Reads only, runs nothing of what it judges, and sends nothing.
+
+  RULE                judge these rules only, whatever their level
+  --root DIR          the system whose root this is, for example an image that is being built; / when not given
+  --level 2           opt-in rules, too
+  --walk              rules that walk all local file systems, too
+  --role ROLE         what the device is: rules that do not hold for that are skipped
+  --except NAME       a category or a rule that is not judged
+  --custom FILE       rules of your own, too; the file must be root's, and for nobody else to write
+  --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; Important when not given
+  --all               show what holds and what was skipped, too
+  --json              the whole report as one JSON object
+  --html FILE         write it as a page, in one file
+  --explain RULE      say what a rule looks at and why it may be skipped
+
+Exit status: 0 all that matters holds; 1 a rule of the severity of --fail-on or above does not hold or could not be judged,
+or the rules of --custom were refused; 2 wrong usage.`;
+
+/** In bytes; the engine takes less, and says so. */
+const LARGEST_CUSTOM = 16 * 1024 * 1024;
+
+const OPTIONS = {
+  root: { type: 'string' },
+  level: { type: 'string' },
+  walk: { type: 'boolean' },
+  role: { type: 'string', multiple: true },
+  except: { type: 'string', multiple: true },
+  custom: { type: 'string' },
+  'fail-on': { type: 'string' },
+  all: { type: 'boolean' },
+  json: { type: 'boolean' },
+  html: { type: 'string' },
+  explain: { type: 'string' },
+} as const;
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values, positionals } = readArguments(args, OPTIONS, Number.POSITIVE_INFINITY);
+  if (values.explain !== undefined) return explain(values.explain, world);
+  const failOn = severityOption(values['fail-on']);
+  const root = rootOption(values.root);
+  const options = scanOptions(values, positionals);
+  const report = await scan(root, options, world.signal);
+  const scanned: Scanned = { subject: root === '/' ? hostname() : root, options, report };
+  if (values.html !== undefined && !write(values.html, baselinePage(scanned, defaultRules().categories), world))
+    return 1;
+  if (values.json)
+    world.stdout(printableJson(JSON.stringify({ ...scanned.report, subject: scanned.subject, options })));
+  else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
+  if (report.customChecksRefused !== undefined) {
+    world.stderr(printable(`The rules of --custom were not judged: ${report.customChecksRefused}.`));
+    return 1;
+  }
+  return failOn !== undefined && trouble(report).some(({ severity }) => isAtLeast(severity, failOn)) ? 1 : 0;
+}
+
+const width = ({ columns }: World) => (columns === undefined ? {} : { columns });
+
+async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
+  const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
+  const report = await new BaselineEngine({ hostRoot, clock: systemClock, firewall }).scan(options, signal);
+  const [unknown] = report.unknown;
+  // Names of rules in a custom file that was refused are unknown only for that reason.
+  if (unknown !== undefined && report.customChecksRefused === undefined) throw new UsageError(notAName(unknown));
+  return report;
+}
+
+function notAName(name: string): string {
+  const { checks, categories, roles } = defaultRules();
+  const names = [...checks.map(({ rule }) => rule.id), ...Object.keys(categories), ...Object.keys(roles)];
+  const nearest = nearestName(name, names);
+  return `no rule, category or role is called "${name}"${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`;
+}
+
+function explain(id: string, world: World): number {
+  const rule = defaultRules().explain(id);
+  if (rule === undefined) throw new UsageError(notAName(id));
+  for (const line of describeRule(rule, world.columns)) world.stdout(line);
+  return 0;
+}
+
+function severityOption(text = 'Important'): Severity | undefined {
+  const wanted = text.toLowerCase();
+  if (wanted === 'never') return undefined;
+  const severity = SEVERITIES.find((each) => each.toLowerCase() === wanted);
+  if (severity !== undefined) return severity;
+  throw new UsageError(`--fail-on takes ${SEVERITIES.join(', ')} or never, not "${text}"`);
+}
+
+function rootOption(path = '/'): string {
+  const root = resolve(path);
+  if (statSync(root, { throwIfNoEntry: false })?.isDirectory()) return root;
+  throw new UsageError(`--root: ${root} is no folder`);
+}
+
+function scanOptions(
+  values: {
+    level?: string | undefined;
+    walk?: boolean | undefined;
+    role?: string[] | undefined;
+    except?: string[] | undefined;
+    custom?: string | undefined;
+  },
+  only: readonly string[],
+): ScanOptions {
+  const { level = '1', walk = false, role = [], except = [], custom } = values;
+  if (level !== '1' && level !== '2') throw new UsageError(`--level takes 1 or 2, not "${level}"`);
+  const exceptions = listed(except);
+  const { categories } = defaultRules();
+  return {
+    level: level === '1' ? 1 : 2,
+    walk,
+    roles: listed(role),
+    groupsDisabled: exceptions.filter((name) => Object.hasOwn(categories, name)),
+    checksDisabled: exceptions.filter((name) => !Object.hasOwn(categories, name)),
+    ...(custom === undefined ? {} : { customChecks: customChecks(custom) }),
+    ...(only.length === 0 ? {} : { only }),
+  };
+}
+
+/** An option may be given several times, and each may be a list, as in the module twin. */
+const listed = (given: readonly string[]) =>
+  given
+    .flatMap((list) => list.split(','))
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
+/** Whoever names the file here stands for it: its digest is taken as it is. */
+function customChecks(file: string): NonNullable<ScanOptions['customChecks']> {
+  const path = resolve(file);
+  try {
+    const stats = statSync(path);
+    if (!stats.isFile() || stats.size > LARGEST_CUSTOM) throw new UsageError(`--custom: ${path} is no file of rules`);
+    return { path, sha256: createHash('sha256').update(readFileSync(path)).digest('hex') };
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`--custom: ${path} cannot be read: ${errnoOf(error) ?? 'unknown'}`);
+  }
+}
+
+function write(file: string, page: string, { stderr }: World): boolean {
+  try {
+    writeFileSync(file, page);
+    return true;
+  } catch (error) {
+    stderr(printable(`${file} cannot be written: ${errnoOf(error) ?? 'unknown'}.`));
+    return false;
+  }
+}

@@ -1,0 +1,61 @@
+import {
+  type BaselineReport,
+  type CheckOutcome,
+  type CheckResult,
+  type ScanOptions,
+  SEVERITIES,
+  type Severity,
+} from '../../contract/baseline.ts';
+
+/** A scan by hand, for who shows it. */
+export interface Scanned {
+  /** What was looked at: a host's name, or the root of a tree. */
+  readonly subject: string;
+  readonly options: ScanOptions;
+  readonly report: BaselineReport;
+}
+
+/** In the order in which people want to see them. */
+export const RESULTS = ['fail', 'err', 'pass', 'skip'] as const satisfies readonly CheckResult[];
+
+/** As they are called in what people read. */
+export const RESULT_NAMES: Readonly<Record<CheckResult, string>> = {
+  fail: 'Fail',
+  err: 'Not judged',
+  pass: 'Pass',
+  skip: 'Skipped',
+};
+
+export const countOf = (outcomes: readonly CheckOutcome[], result: CheckResult): number =>
+  outcomes.filter((outcome) => outcome.result === result).length;
+
+/** How many there are of each severity, the most severe first; without those that there are none of. */
+export const bySeverity = (outcomes: readonly CheckOutcome[]): readonly (readonly [Severity, number])[] =>
+  SEVERITIES.map((severity) => [severity, outcomes.filter((one) => one.severity === severity).length] as const).filter(
+    ([, count]) => count > 0,
+  );
+
+/** Those that do not hold, or can't be judged: that is no all-clear either. The most severe first. */
+export const trouble = ({ outcomes }: BaselineReport): readonly CheckOutcome[] =>
+  RESULTS.slice(0, 2)
+    .flatMap((result) => outcomes.filter((outcome) => outcome.result === result))
+    .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
+
+/** Whether a severity is at least another one. */
+export const isAtLeast = (severity: Severity, least: Severity): boolean =>
+  SEVERITIES.indexOf(severity) <= SEVERITIES.indexOf(least);
+
+/** What was asked for, in words: level, walks, and every exception. */
+export function scopeOf({ options }: Scanned): string[] {
+  const { level, walk, only, roles, groupsDisabled, checksDisabled, customChecks } = options;
+  return [
+    only === undefined ? `rules of level ${level}` : `${only.length} rules by name`,
+    ...(only === undefined
+      ? [walk ? 'with those that walk the file systems' : 'without those that walk the file systems']
+      : []),
+    ...(roles.length === 0 ? [] : [`for the roles ${roles.join(', ')}`]),
+    ...(groupsDisabled.length === 0 ? [] : [`without the categories ${groupsDisabled.join(', ')}`]),
+    ...(checksDisabled.length === 0 ? [] : [`without the rules ${checksDisabled.join(', ')}`]),
+    ...(customChecks === undefined ? [] : [`with the rules of ${customChecks.path}`]),
+  ];
+}

@@ -1,0 +1,107 @@
+import { printable } from '../../base/printable.ts';
+import type { RuleExplanation } from '../../baseline/rule-set.ts';
+import type { CheckOutcome } from '../../contract/baseline.ts';
+import { table } from '../command.ts';
+import { bySeverity, countOf, RESULT_NAMES, type Scanned, scopeOf, trouble } from './scanned.ts';
+
+/* A scan in lines, for a terminal of any width. */
+
+const NARROWEST = 60;
+const WIDEST = 120;
+/** Where nobody says how wide it is: a file, or a pipe. */
+const USUAL = 100;
+
+const LABEL = 12;
+
+/** What does not hold and what could not be judged, each with all there is to say; with `all`, the rest in a line each. */
+export function describeScan(scanned: Scanned, { columns = USUAL, all }: { columns?: number; all: boolean }): string[] {
+  const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
+  const { outcomes } = scanned.report;
+  const others = outcomes.filter(({ result }) => result === 'pass' || result === 'skip');
+  return [
+    ...trouble(scanned.report).flatMap((outcome) => [...block(outcome, width), '']),
+    ...(all && others.length > 0 ? [...table(others.map(line)), ''] : []),
+    ...summary(scanned, width),
+  ];
+}
+
+function block(outcome: CheckOutcome, width: number): string[] {
+  const { result, severity, title, rule, actual, expected, where, reason, remediation } = outcome;
+  const fields: readonly (readonly [string, string | undefined])[] = [
+    ['found', actual],
+    ['because', reason],
+    ['expected', expected],
+    ['where', where],
+    ['mend', remediation],
+    ['rule', rule],
+  ];
+  return [
+    ...hanging(`${RESULT_NAMES[result].toUpperCase()}  ${severity}  `, title, width, 4),
+    ...fields.flatMap(([label, text]) =>
+      text === undefined ? [] : hanging(`    ${label.padEnd(LABEL - 2)}`, text, width, LABEL + 2),
+    ),
+  ];
+}
+
+const line = ({ result, severity, title, rule, reason }: CheckOutcome): string[] => [
+  RESULT_NAMES[result],
+  severity,
+  rule,
+  reason === undefined ? title : `${title} (${reason})`,
+];
+
+function summary(scanned: Scanned, width: number): string[] {
+  const { report, subject } = scanned;
+  const { outcomes, ruleSet, durationMs, limits, customChecksRefused } = report;
+  const failed = outcomes.filter(({ result }) => result === 'fail');
+  const severities = bySeverity(failed).map(([severity, count]) => `${count} ${severity}`);
+  const judged = outcomes.length - countOf(outcomes, 'skip');
+  const sentences = [
+    `${failed.length} of ${judged} rules do not hold${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
+    `${countOf(outcomes, 'pass')} hold, ${countOf(outcomes, 'err')} could not be judged, ${countOf(outcomes, 'skip')} were skipped.`,
+    `Looked at ${subject} in ${durationMs} ms: ${scopeOf(scanned).join(', ')}; rule set ${ruleSet.version} (${ruleSet.sha256.slice(0, 12)}).`,
+    ...limits,
+    ...(customChecksRefused === undefined ? [] : [`The custom rules were not judged: ${customChecksRefused}.`]),
+  ];
+  return sentences.flatMap((sentence) => hanging('', sentence, width, 2));
+}
+
+/** All there is to know of a rule before obeying it. */
+export function describeRule(rule: RuleExplanation, columns = USUAL): string[] {
+  const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
+  const fields: readonly (readonly [string, string])[] = [
+    ['rule', rule.id],
+    ['says', rule.title],
+    ['severity', `${rule.severity}, level ${rule.level}${rule.level === 1 ? '' : ' (opt-in)'}`],
+    ['category', rule.category],
+    ['looks at', `${rule.looksAt} (${rule.primitive})`],
+    ['expects', rule.expected],
+    ['mend', rule.remediation],
+    ['needs', rule.needs.length === 0 ? 'nothing' : rule.needs.map((need) => need.replaceAll('|', ' or ')).join(', ')],
+    ['not for', rule.notRole.length === 0 ? 'no role is left out' : rule.notRole.join(', ')],
+    ['containers', rule.inContainers ? 'judged within one, too' : 'skipped within one that does not see its host'],
+    ...(rule.cce === undefined ? [] : [['CCE', rule.cce] as const]),
+    ['asked for by', rule.source.length === 0 ? 'nobody else that is known' : rule.source.join('; ')],
+  ];
+  return fields.flatMap(([label, text]) => hanging(label.padEnd(LABEL + 2), text, width, LABEL + 2));
+}
+
+/** Text behind a label, broken at blanks, or where a word fills a line; what comes under it is indented. */
+function hanging(label: string, text: string, width: number, indent: number): string[] {
+  const lines: string[] = [];
+  let current = label;
+  let isEmpty = true;
+  const longest = new RegExp(`.{1,${width - Math.max(indent, label.length)}}`, 'gu');
+  for (const word of printable(text)
+    .split(' ')
+    .flatMap((each) => each.match(longest) ?? [''])) {
+    if (!isEmpty && current.length + 1 + word.length > width) {
+      lines.push(current);
+      current = ' '.repeat(indent);
+      isEmpty = true;
+    }
+    current += isEmpty ? word : ` ${word}`;
+    isEmpty = false;
+  }
+  return [...lines, current];
+}
