@@ -20,7 +20,7 @@ export const usage = `vakt baseline [--root DIR] [--level 1|2] [--walk] [--role 
                      [--fail-on SEVERITY] [--all] [--json] [--html FILE] [RULE…]
        vakt baseline --explain RULE
 
-Reads only, runs nothing of what it judges, and sends nothing.
+Reads only: changes nothing, starts nothing of what it judges, sends nothing.
 
   RULE                judge these rules only, whatever their level
   --root DIR          the system whose root this is, for example an image that is being built; / when not given

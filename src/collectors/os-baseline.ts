@@ -10,7 +10,7 @@ export const osBaseline = periodic({
   priority: 'Low',
   version: '1.0',
   summary: 'Every hardening rule that does not hold, or could not be judged; the most severe first.',
-  source: 'files and kernel parameters, by the rules in config/baseline',
+  source: 'files and kernel parameters, and what FirewallConfiguration reads, by the rules in config/baseline',
 
   payload: v.strictObject({
     Description: text('What must hold.'),
