@@ -28,7 +28,8 @@ export const stateDirectory: Check = {
       ];
     }
     if (existing !== directory) return [ok(NAME, `${directory} will be made`)];
-    const amiss = [...strangers(directory, userOf(processOf(agent))), ...exposed(directory)];
+    const user = agent.status === undefined ? found.uid : userOf(processOf(agent));
+    const amiss = [...strangers(directory, user), ...exposed(directory)];
     return amiss.length > 0 ? amiss : [ok(NAME, `${directory} is writable, and nobody else's`)];
   },
 };
@@ -45,7 +46,10 @@ const remedyOf = (error: unknown, directory: string): string =>
     ? `Mount what ${directory} lies on for writing, or set stateDirectory to a place that is.`
     : `Make ${directory} writable for the user that the agent runs as.`;
 
-/** What an agent left that once ran as another user, mostly root: the one that runs now can't write there. */
+/**
+ * What an agent left that once ran as another user, mostly root: the one that runs now can't write there. Without one
+ * that runs, the folder's owner is taken for its user.
+ */
 function strangers(directory: string, user: number | undefined): Finding[] {
   if (user === undefined || user === 0) return [];
   const theirs = files(directory).filter(({ uid }) => uid !== user);

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls';
 import { systemClock } from '../../base/clock.ts';
 import { days } from '../../base/duration.ts';
@@ -22,7 +23,7 @@ export const tls: Check = {
     const socket = connect({
       host: peer.host,
       port: peer.port,
-      servername: peer.host,
+      ...(isIP(peer.host) === 0 ? { servername: peer.host } : {}), // RFC 6066 allows no address
       minVersion: 'TLSv1.2',
       rejectUnauthorized: false, // so that it can be said what is wrong; nothing is sent
       ...(trustedCaFile === undefined ? {} : { ca: readTrustedCa(trustedCaFile) }),

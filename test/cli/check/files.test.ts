@@ -110,6 +110,14 @@ describe('vakt check: files', () => {
       );
     });
 
+    it('may not hold files of another user than its own, when no agent runs', async function () {
+      if (!isRoot) skip(this, 'giving files away takes root');
+      mkdirSync(bench.path('state'), { mode: 0o700 });
+      bench.write('state/agent-id', 'of root');
+      chownSync(bench.path('state'), OTHER_USER, OTHER_USER);
+      assertFinding(await bench.lookAt('state directory'), 'wrong', /are not user 65534's/, /chown -R 65534 /);
+    });
+
     it('is worth a note when others can read what is in it', async () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/queue', 'events', 0o644);

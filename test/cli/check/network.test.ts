@@ -7,6 +7,7 @@ import { assertFinding, CheckBench } from './bench.ts';
 
 describe('vakt check: the network', () => {
   let bench: CheckBench;
+  let hubPort = 0;
   beforeEach(() => {
     bench = new CheckBench();
   });
@@ -28,7 +29,8 @@ describe('vakt check: the network', () => {
       response.end();
     });
     bench.write('ca.pem', made.caPem);
-    at(await listen(server), trusted ? { trustedCaFile: 'ca.pem' } : {});
+    hubPort = await listen(server);
+    at(hubPort, trusted ? { trustedCaFile: 'ca.pem' } : {});
     bench.after(() => server.closeAllConnections());
   };
   const tls = async () => (await bench.look('name', 'TCP', 'TLS')).at(-1);
@@ -60,6 +62,14 @@ describe('vakt check: the network', () => {
         'ok',
         /trusted \(certificate of localhost, by Vakt hub emulator CA, valid until 20.*TLSv1/,
       );
+    });
+
+    it('knows an address for what it is', async () => {
+      await hub();
+      bench.configure({
+        hub: { hostName: 'hub.example', gatewayHostName: `127.0.0.1:${hubPort}`, trustedCaFile: 'ca.pem' },
+      });
+      assertFinding(await tls(), 'ok', /^127\.0\.0\.1 is trusted/);
     });
 
     it('finds an authority that is not known', async () => {
