@@ -59,6 +59,9 @@ export async function bundle(folder: string): Promise<void> {
     bundle: true,
     splitting: true,
     format: 'esm',
+    // Sources stay in memory as they are; names stay, since stack traces are read without the source maps.
+    minifyWhitespace: true,
+    minifySyntax: true,
     platform: 'node',
     target: 'node20.15',
     mainFields: ['module', 'main'],
@@ -82,12 +85,12 @@ function packageFile(): string {
 
 /** The folders of the packages that code was taken from, and koffi's, which goes beside it. */
 function packagesIn({ outputs }: Metafile): string[] {
-  const folders = new Set(['node_modules/koffi']);
+  const folders = new Set([join(TOP, 'node_modules/koffi')]);
   for (const { inputs } of Object.values(outputs)) {
     for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
       const folder = /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0];
       const isReplaced = UNUSED.some((unused) => unused.path.test(path));
-      if (folder !== undefined && bytesInOutput > 0 && !isReplaced) folders.add(folder);
+      if (folder !== undefined && bytesInOutput > 0 && !isReplaced) folders.add(join(TOP, folder));
     }
   }
   return [...folders].sort();

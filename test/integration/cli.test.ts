@@ -22,10 +22,9 @@ import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import { DEVICE, MODULE, TestBed } from './test-bed.ts';
+import { DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
-const MAIN = join(DIST, 'src/main.js');
 
 /** A command as a process of its own. */
 class CommandProcess {
@@ -35,7 +34,7 @@ class CommandProcess {
   readonly ended: Promise<{ status: number | null; signal: NodeJS.Signals | null }>;
 
   constructor(args: readonly string[], options: SpawnOptions & { main?: string; node?: readonly string[] } = {}) {
-    const { main = MAIN, node = [], ...others } = options;
+    const { main = PROGRAM, node = [], ...others } = options;
     this.child = spawn(process.execPath, [...node, main, ...args], { stdio: ['ignore', 'pipe', 'pipe'], ...others });
     this.child.stdout?.setEncoding('utf8').on('data', (text: string) => {
       this.stdout += text;

@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { seconds } from '../../src/base/duration.ts';
-import { assertClosed, TestBed } from './test-bed.ts';
-
-const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+import { assertClosed, PROGRAM, TestBed } from './test-bed.ts';
 
 describe('The agent, with less memory than it needs', function () {
   this.timeout(60_000);
@@ -17,7 +15,7 @@ describe('The agent, with less memory than it needs', function () {
 
   const vaktStatus = () =>
     new Promise<{ code: unknown; stdout: string }>((resolve) => {
-      execFile(process.execPath, [MAIN, 'status', '--config', join(bed.directory, 'agent.json')], (error, stdout) =>
+      execFile(process.execPath, [PROGRAM, 'status', '--config', join(bed.directory, 'agent.json')], (error, stdout) =>
         resolve({ code: error?.code, stdout }),
       );
     });

@@ -19,7 +19,8 @@ import { validateStatus } from '../status-schema.ts';
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';
 export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
-const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
+/** The program that is tested: this build's, or another one, such as the bundle. */
+export const PROGRAM = process.env.VAKT_PROGRAM ?? new URL('../../src/main.js', import.meta.url).pathname;
 
 /** Quick, for tests: messages every second, no aggregation unless asked for. */
 export const QUICK = {
@@ -187,7 +188,7 @@ export class AgentProcess {
 
   constructor(directory: string, { through = [], options = [], environment = {}, heard }: Launch = {}) {
     this.#controlSocket = join(directory, 'control.sock');
-    const run = ['--max-semi-space-size=1', ...options, MAIN, 'run', '--config', join(directory, 'agent.json')];
+    const run = ['--max-semi-space-size=1', ...options, PROGRAM, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
     const ears = heard === undefined ? [] : (['pipe'] as const);
     const env = { ...process.env, ...environment };
