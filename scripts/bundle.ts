@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Metafile, type Plugin } from 'esbuild';
@@ -74,8 +74,10 @@ export async function bundle(folder: string): Promise<void> {
   });
   writeFileSync(join(folder, 'package.json'), packageFile());
   writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packagesIn(metafile)));
-  const rules = join(TOP, 'config/baseline');
-  if (existsSync(rules)) cpSync(rules, join(folder, 'config/baseline'), { recursive: true });
+  cpSync(join(TOP, 'config/baseline'), join(folder, 'config/baseline'), {
+    recursive: true,
+    filter: (path) => !path.endsWith('.md'),
+  });
 }
 
 function packageFile(): string {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ar, type Entry, gzip, tar } from './archives.ts';
 import { TOP } from './bundle.ts';
@@ -111,12 +111,12 @@ export function programFiles({
 function systemFiles(program: string): Entry[] {
   const from = (path: string) => readFileSync(join(TOP, path));
   const copyright = `Vakt is ${from('LICENSE')}\nIts program contains these packages:\n\n${readFileSync(join(program, 'LICENSES.txt'))}`;
-  const units = ['vakt.service', 'vakt.socket'].filter((unit) => existsSync(join(TOP, 'config', unit)));
   return [
     file('etc/vakt/agent.json', from('config/agent.json')),
-    ...units.map((unit) => file(`usr/lib/systemd/system/${unit}`, from(`config/${unit}`))),
+    ...['vakt.service', 'vakt.socket'].map((unit) => file(`usr/lib/systemd/system/${unit}`, from(`config/${unit}`))),
     file('usr/share/doc/vakt/copyright', copyright),
     file('usr/share/doc/vakt/changelog.gz', gzip(from('CHANGELOG.md'))),
+    file('usr/share/man/man8/vakt.8.gz', gzip(from('packaging/vakt.8'))),
   ];
 }
 

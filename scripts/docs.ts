@@ -14,6 +14,7 @@ import type { Collector } from '../src/contract/collector.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+import { manPage } from './man-page.ts';
 import { methodDocuments } from './method-docs.ts';
 
 /** Every generated document. Add yours here. */
@@ -22,6 +23,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...configDocuments,
   ...methodDocuments,
   ...baselineDocuments,
+  manPage,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {

@@ -1,0 +1,78 @@
+/* The man page, made from what the commands say of themselves. */
+
+import { readdirSync } from 'node:fs';
+import type { Command } from '../src/cli/command.ts';
+import { type DocumentGenerator, GENERATED } from './documents.ts';
+
+/** Every file of cli/ that says how it is called, in the order of their names. */
+const commands = await allCommands();
+
+async function allCommands(): Promise<Command[]> {
+  const folder = new URL('../src/cli/', import.meta.url);
+  const files = readdirSync(folder).filter((file) => file.endsWith('.js'));
+  const modules = await Promise.all(files.sort().map((file) => import(new URL(file, folder).href)));
+  return modules.filter((module): module is Command => 'usage' in module && 'summary' in module);
+}
+
+/** Text for troff: a backslash and a hyphen mean themselves, a line that begins with a dot or a quote is no request. */
+const plain = (text: string) =>
+  text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^(?=[.'])/gm, '\\&');
+
+/** What is laid out in columns stays so. */
+const asItIs = (text: string) => `.nf\n${plain(text)}\n.fi`;
+
+function section({ summary, usage }: Command): string {
+  const [call = '', ...more] = usage.split('\n');
+  const details = more.join('\n').replace(/^\n+|\n+$/g, '');
+  return `.SS "${plain(call)}"\n${plain(summary)}${details === '' ? '' : `\n.PP\n${asItIs(details)}`}\n`;
+}
+
+const page = () => `.\\" ${GENERATED}
+.TH VAKT 8 "" "vakt" "System administration"
+.SH NAME
+vakt \\- security agent of an IoT device
+.SH SYNOPSIS
+.B vakt
+.I COMMAND
+[\\fIOPTION\\fR...]
+.SH DESCRIPTION
+Vakt speaks to Azure IoT Hub as the device's security module, obeys its module twin, watches the Linux system under it,
+and reports what it sees. It counts every event that it loses.
+.PP
+Results go to standard output, everything else to standard error. \\fBvakt\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR says
+how a command is called.
+.SH COMMANDS
+${commands.map(section).join('')}.SS "vakt version"
+Print the version.
+.SH EXIT STATUS
+0 done, 1 failed, 2 wrong usage, unless the command says otherwise.
+.SH ENVIRONMENT
+Every setting of the configuration file can be given as a variable: its path in capitals, with two underscores between
+levels, such as
+.BR VAKT_HUB__HOST_NAME .
+Secrets are named by their files only.
+.SH FILES
+.TP
+.I /etc/vakt/agent.json
+Local configuration; comments are allowed.
+.TP
+.I /etc/vakt/secrets
+Keys and certificates, which nobody but root may read. The service gets them as credentials of systemd's.
+.TP
+.I /var/lib/vakt
+Queues and state, of the user
+.BR vakt .
+.TP
+.I /run/vakt/control.sock
+Where the running agent answers
+.BR "vakt status" .
+.SH SEE ALSO
+.BR systemctl (1),
+.BR journalctl (1),
+.BR auditd (8)
+`;
+
+export const manPage: DocumentGenerator = { path: 'packaging/vakt.8', generate: page };

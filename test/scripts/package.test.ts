@@ -1,0 +1,142 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { bundle, TOP } from '../../scripts/bundle.ts';
+import { type Architecture, debianPackage } from '../../scripts/debian.ts';
+import { skip } from '../require.ts';
+
+const SECONDS = 1_700_000_000;
+const OURS: Partial<Record<NodeJS.Architecture, Architecture>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };
+
+describe('The package', function () {
+  this.timeout(60_000);
+  const folder = mkdtempSync(join(tmpdir(), 'vakt-package-'));
+  const architecture = OURS[process.arch] ?? 'amd64';
+  let files: readonly string[] = [];
+  let deb = '';
+
+  const make = async (name: string) => {
+    const program = join(folder, name);
+    await bundle(program);
+    return debianPackage({ program, architecture, seconds: SECONDS, cache: join(TOP, 'build/koffi') });
+  };
+
+  before(async () => {
+    const made = await make('bundle');
+    files = made.files.map(({ path }) => path);
+    deb = join(folder, made.name);
+    writeFileSync(deb, made.contents);
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('is the same to the last byte when it is made again, somewhere else', async () => {
+    const { contents } = await make('another');
+    assert.ok(contents.equals(readFileSync(deb)));
+  });
+
+  it('has what belongs to it, and nothing else', () => {
+    const chunk = /^usr\/lib\/vakt\/(?:[\w-]+-[0-9A-Z]{8}|main)\.js$/;
+    const rule = /^usr\/lib\/vakt\/config\/baseline\/[\w-]+\.json$/;
+    assert.deepEqual(
+      files.filter((path) => !chunk.test(path) && !rule.test(path) && !path.includes('/node_modules/@koromix/')),
+      [
+        'etc/vakt/agent.json',
+        'usr/lib/systemd/system/vakt.service',
+        'usr/lib/systemd/system/vakt.socket',
+        'usr/lib/vakt/node_modules/koffi/LICENSE.txt',
+        'usr/lib/vakt/node_modules/koffi/index.cjs',
+        'usr/lib/vakt/node_modules/koffi/package.json',
+        'usr/lib/vakt/node_modules/koffi/src/koffi/index.cjs',
+        'usr/lib/vakt/node_modules/koffi/src/koffi/src/static.cjs',
+        'usr/lib/vakt/package.json',
+        'usr/share/doc/vakt/changelog.gz',
+        'usr/share/doc/vakt/copyright',
+        'usr/share/man/man8/vakt.8.gz',
+      ],
+    );
+    assert.ok(files.some((path) => rule.test(path)));
+    assert.ok(files.some((path) => chunk.test(path)));
+    assert.equal(files.filter((path) => path.endsWith('/koffi.node')).length, 1);
+  });
+
+  it('has nothing in it of the emulator, of what is replaced, or of where it was made', () => {
+    const program = readdirSync(join(folder, 'bundle')).filter((file) => file.endsWith('.js'));
+    for (const file of program) {
+      const text = readFileSync(join(folder, 'bundle', file), 'utf8');
+      assert.doesNotMatch(
+        text,
+        /\baedes\b|BlobServiceClient|RestApiClient\.prototype|new HubEmulator|class HubEmulator/,
+        file,
+      );
+      assert.ok(!text.includes(folder) && !text.includes(TOP), file);
+    }
+  });
+
+  it('names the licence of every package in it', () => {
+    const licences = readFileSync(join(folder, 'bundle/LICENSES.txt'), 'utf8');
+    for (const name of ['azure-iot-device', 'azure-iot-common', 'koffi', 'mqtt', 'pino', 'valibot', 'lodash']) {
+      assert.match(licences, new RegExp(`^${name} [0-9.]+, MIT`, 'm'));
+    }
+    assert.doesNotMatch(licences, /^aedes |^mocha /m);
+    assert.ok(licences.split('Permission is hereby granted').length > 20);
+  });
+
+  describe('unpacked', () => {
+    const root = join(folder, 'root');
+    const vakt = (...args: string[]) => {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, 'usr/bin/vakt'), ...args], {
+        cwd: folder,
+        encoding: 'utf8',
+      });
+      return { status, stdout, stderr };
+    };
+
+    before(function () {
+      if (!existsSync('/usr/bin/dpkg-deb')) skip(this, 'dpkg-deb is not here');
+      execFileSync('dpkg-deb', ['--extract', deb, root]);
+    });
+
+    it('is what Debian takes for a package', () => {
+      const info = execFileSync('dpkg-deb', ['--field', deb], { encoding: 'utf8' });
+      const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
+      assert.match(info, new RegExp(`^Version: ${version.replaceAll('.', '\\.')}$`, 'm'));
+      assert.match(info, new RegExp(`^Architecture: ${architecture}$`, 'm'));
+      assert.match(info, /^Depends: nodejs \(>= 20\.15\), /m);
+      const listed = execFileSync('dpkg-deb', ['--contents', deb], { encoding: 'utf8' }).trim().split('\n');
+      for (const line of listed) assert.match(line, /^[-dl]\S{9} root\/root /);
+      assert.ok(listed.some((line) => /^drwx------ .* \.\/etc\/vakt\/secrets\/$/.test(line)));
+      assert.ok(listed.some((line) => /^-rwxr-xr-x .* \.\/usr\/lib\/vakt\/main\.js$/.test(line)));
+    });
+
+    it('has scripts that a shell and a careful reader take', function () {
+      if (!existsSync('/usr/bin/shellcheck')) skip(this, 'shellcheck is not here');
+      const control = join(folder, 'control');
+      execFileSync('dpkg-deb', ['--control', deb, control]);
+      assert.equal(readFileSync(join(control, 'conffiles'), 'utf8'), '/etc/vakt/agent.json\n');
+      for (const script of ['postinst', 'prerm', 'postrm']) {
+        const { status, stdout } = spawnSync('shellcheck', [join(control, script)], { encoding: 'utf8' });
+        assert.equal(status, 0, stdout);
+      }
+    });
+
+    it('works without node_modules, native code included', () => {
+      assert.match(vakt('version').stdout, /^vakt \d+\.\d+\.\d+\n$/);
+      assert.match(vakt('events').stdout, /^ProcessCreate +Triggered/m);
+      const [system] = JSON.parse(vakt('collect', 'SystemInformation').stdout) as { OSName: string }[];
+      assert.ok(system?.OSName);
+      const ports = vakt('collect', 'ListeningPorts');
+      assert.equal(ports.status, 0, ports.stderr);
+      assert.ok(Array.isArray(JSON.parse(ports.stdout)));
+    });
+
+    it('says that demo and emulator are for a clone', () => {
+      for (const command of ['demo', 'emulator']) {
+        const { status, stderr } = vakt(command);
+        assert.equal(status, 1);
+        assert.match(stderr, /Run it from a clone of the project.*EMULATOR_MISSING/);
+      }
+    });
+  });
+});
