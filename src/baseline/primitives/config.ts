@@ -54,7 +54,7 @@ export const config = primitive({
   remedy(of) {
     const place = of.syntax === 'sshd' ? '/etc/ssh/sshd_config' : (of.files[0] ?? '');
     const section = of.syntax === 'ini' && of.section !== undefined ? ` in [${of.section}]` : '';
-    return `Set ${keyOf(of)} to ${example(of.want)}${section} of ${place}.`;
+    return `In ${place}, set ${keyOf(of)} to ${example(of.want)}${section}.`;
   },
   judge: (of, system) => (of.syntax === 'sshd' ? judgeSshd(of, system) : judgeFiles(of, system)),
 });
