@@ -15,10 +15,10 @@ const either =
     tests.some((test) => test(system));
 const systemd = anyOf('/usr/lib/systemd/systemd', '/lib/systemd/systemd');
 const systemdProgram = (name: string) => anyOf(`/usr/lib/systemd/${name}`, `/lib/systemd/${name}`);
-const usedByPam = (module: string) => (system: System) => system.pam().uses(module);
+const usedByPam = (module: string) => async (system: System) => (await system.pam()).uses(module);
 
 /** What a system may have, and how that is seen. A rule that needs what isn't there is skipped: it would say nothing. */
-export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean>> = {
+export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean | Promise<boolean>>> = {
   passwd: anyOf('/etc/passwd'),
   shadow: anyOf('/etc/shadow'),
   /** A clock that has been set: without one, every password was changed in the future. */

@@ -138,8 +138,8 @@ const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86
 function numberOf(value: Value): number | undefined {
   const written = String(value).trim().toLowerCase();
   if (/^-?\d{1,15}$/.test(written)) return Number(written);
-  if (!/^(?:\d{1,9}[smhdw]?)+$/.test(written)) return undefined;
-  return [...written.matchAll(/(\d{1,9})([smhdw]?)/g)].reduce(
+  if (!/^\d[\dsmhdw]{0,30}$/.test(written) || /[a-z]{2}/.test(written)) return undefined;
+  return [...written.matchAll(/(\d+)([smhdw]?)/g)].reduce(
     (sum, [, count, unit]) => sum + Number(count) * (SECONDS[unit ?? ''] ?? 1),
     0,
   );

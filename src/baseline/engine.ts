@@ -49,7 +49,7 @@ export class BaselineEngine implements BaselineScanner {
     for (const check of chosen) {
       signal.throwIfAborted();
       const late = clock.monotonic() - began - system.walkedFor() > LONGEST_SCAN;
-      const verdict = whyNot(check, options, system) ?? (late ? tooLate : await judge(check, system, signal));
+      const verdict = (await whyNot(check, options, system)) ?? (late ? tooLate : await judge(check, system, signal));
       verdicts.push(verdict);
       outcomes.push(outcomeOf(check, verdict));
       await system.pace();
@@ -70,7 +70,7 @@ export class BaselineEngine implements BaselineScanner {
 const tooLate = cannotJudge(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
 
 /** Why a rule is not judged at all; `undefined`: it is. */
-function whyNot({ rule }: Check, options: ScanOptions, system: System): Verdict | undefined {
+async function whyNot({ rule }: Check, options: ScanOptions, system: System): Promise<Verdict | undefined> {
   const { id, category, level, appliesTo, primitive } = rule;
   if (options.checksDisabled.includes(id)) return skip('excepted by the operator: the rule');
   if (options.groupsDisabled.includes(category)) return skip(`excepted by the operator: the category ${category}`);
@@ -80,8 +80,11 @@ function whyNot({ rule }: Check, options: ScanOptions, system: System): Verdict 
   const role = appliesTo.notRole?.find((name) => options.roles.includes(name));
   if (role !== undefined) return skip(`the device is declared to be: ${role}`);
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
-  const lacking = appliesTo.needs?.find((need) => !need.split('|').some((name) => system.has(name)));
-  return lacking === undefined ? undefined : skip(lackOf(lacking));
+  for (const need of appliesTo.needs ?? []) {
+    const has = await Promise.all(need.split('|').map((name) => system.has(name)));
+    if (!has.includes(true)) return skip(lackOf(need));
+  }
+  return undefined;
 }
 
 async function judge(check: Check, system: System, signal: AbortSignal): Promise<Verdict> {

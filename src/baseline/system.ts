@@ -81,7 +81,7 @@ export class System {
   packageManager = once(() => findPackageManager(this));
   packages = once(() => readPackages(this));
   sshd = once(() => readSshd(this));
-  pam = once(() => new Pam(this));
+  pam = once(() => Pam.read(this));
   units = once(() => Units.read(this));
   processes = once(() => readProcesses(this));
   mounts = once(() => readMounts(this));
@@ -126,10 +126,10 @@ export class System {
   hasProgram = (name: string): boolean => hasProgram(this.files, name);
 
   /** Whether it has what a rule needs; see capabilities.ts. */
-  has(capability: string): boolean {
+  async has(capability: string): Promise<boolean> {
     let has = this.#has.get(capability);
     if (has === undefined) {
-      has = CAPABILITIES[capability]?.(this) ?? false;
+      has = (await CAPABILITIES[capability]?.(this)) ?? false;
       this.#has.set(capability, has);
     }
     return has;

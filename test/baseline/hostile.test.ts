@@ -108,6 +108,25 @@ describe('a hostile tree', () => {
       (report) => assert.ok(report.outcomes.length > 400),
     ));
 
+  for (const [what, text] of Object.entries({
+    'nothing but ends of lines': '\n'.repeat(900_000),
+    'lines of blanks': `${' '.repeat(4_000)}x\n`.repeat(200),
+    'settings and blanks': `a${' '.repeat(4_000)}b=${' '.repeat(4_000)}#\n`.repeat(100),
+    'words that could be divided in many ways': [
+      ...['UID_MIN', 'UMASK', 'PASS_MAX_DAYS', 'MaxStartups', 'ClientAliveInterval', 'LoginGraceTime', 'MaxAuthTries'],
+    ]
+      .map((key) => `${key} ${'1'.repeat(3_000)}!\n`)
+      .join(''),
+    'files that include one another, and themselves': `${'Include /etc/ssh/*\nInclude sshd_config\n@include common-auth\nauth include su\n'.repeat(200)}`,
+    'stars without end': `MACs -${'*a'.repeat(1_900)},x\n${'a='.repeat(2_000)}\n`,
+    'brackets that do not end': `${'['.repeat(4_000)}\n${'auth [ '.repeat(500)}\n${'x="'.repeat(1_300)}\n`.repeat(50),
+  }))
+    it(`with ${what}: none takes long`, () =>
+      withEach(
+        (place) => writeFileSync(place, text),
+        (report) => assert.ok(report.durationMs < 5_000, `${report.durationMs} ms`),
+      ));
+
   it('with sockets', () =>
     withTree(NAMES, async (tree) => {
       const server = createServer().listen(join(tree.root, 'etc/sudoers'));

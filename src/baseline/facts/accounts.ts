@@ -154,6 +154,6 @@ export const hasShell = ({ shell }: User): boolean => !NO_SHELL.test(shell);
 /** Where ordinary users begin, see login.defs(5). */
 export async function firstOrdinaryUid(system: System): Promise<number> {
   const look = system.files.text('/etc/login.defs');
-  const set = 'found' in look ? /^\s*UID_MIN\s+(\d{1,9})/m.exec(look.found)?.[1] : undefined;
+  const set = 'found' in look ? /^[ \t]*UID_MIN[ \t]+(\d{1,9})/m.exec(look.found)?.[1] : undefined;
   return set === undefined ? 1_000 : Number(set);
 }

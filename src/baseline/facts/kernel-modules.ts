@@ -15,6 +15,7 @@ export interface KernelModules {
 }
 
 const MOST_BYTES = 4 * 1024 * 1024;
+const MOST_MODPROBE_BYTES = 64 * 1024;
 const MODPROBE_FOLDERS = [
   '/etc/modprobe.d',
   '/run/modprobe.d',
@@ -48,7 +49,7 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
       'found' in modules ? new Set(modules.found.split('\n').map((line) => line.split(' ', 1)[0] ?? '')) : undefined,
     builtIn,
     available,
-    refused: readRefused(system),
+    refused: await readRefused(system),
     ...(unreadable === undefined ? {} : { unreadable }),
   };
 }
@@ -73,11 +74,12 @@ async function addModules(text: string, names: Set<string>, system: System): Pro
 }
 
 /** See modprobe.d(5). `blacklist` isn't counted: it stops only what asks by alias. */
-function readRefused({ files }: System): ReadonlyMap<string, string> {
+async function readRefused(system: System): Promise<ReadonlyMap<string, string>> {
   const refused = new Map<string, string>();
   for (const folder of MODPROBE_FOLDERS) {
-    for (const path of files.expand(`${folder}/*.conf`).paths) {
-      const look = files.text(path);
+    for (const path of system.files.expand(`${folder}/*.conf`).paths) {
+      const look = system.files.text(path, MOST_MODPROBE_BYTES);
+      await system.pace();
       for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
         const match = /^\s*install\s+(\S+)\s+(?:\S*\/)?(?:false|true)\s*$/.exec(line.slice(0, 1_024));
         if (match?.[1] !== undefined) refused.set(moduleName(match[1]), `${path}:${index + 1}`);

@@ -24,15 +24,33 @@ export interface PamStack {
 const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
 const MOST_LINES = 1_000;
 const DEEPEST = 8;
+/** Files that a stack is read from; those that include one another would else be read for ever. */
+const MOST_FILES = 100;
+const MOST_STACKS = 200;
+const MOST_BYTES = 32 * 1024;
 
-/** What /etc/pam.d says. Each stack is read once. */
+/** What /etc/pam.d says. */
 export class Pam {
   readonly #system: System;
   readonly #stacks = new Map<string, PamStack | undefined>();
-  #lines: readonly PamLine[] | undefined;
+  #lines: readonly PamLine[] = [];
+  /** Read for the stack that is being read. */
+  #files = 0;
 
-  constructor(system: System) {
+  private constructor(system: System) {
     this.#system = system;
+  }
+
+  static async read(system: System): Promise<Pam> {
+    const pam = new Pam(system);
+    const names = system.files.names(FOLDERS[0] ?? '');
+    const lines: PamLine[] = [];
+    for (const name of 'found' in names ? names.found.slice(0, MOST_STACKS) : []) {
+      lines.push(...(pam.stack(name)?.lines ?? []));
+      await system.pace();
+    }
+    pam.#lines = lines;
+    return pam;
   }
 
   /** @returns `undefined` when there is no such stack */
@@ -48,18 +66,13 @@ export class Pam {
 
   /** Where any stack has it. */
   linesOf(module: string): readonly PamLine[] {
-    this.#lines ??= this.#allLines();
     return this.#lines.filter((line) => line.module === module);
-  }
-
-  #allLines(): readonly PamLine[] {
-    const names = this.#system.files.names(FOLDERS[0] ?? '');
-    return ('found' in names ? names.found : []).flatMap((name) => this.stack(name)?.lines ?? []);
   }
 
   #read(name: string): PamStack | undefined {
     const lines: PamLine[] = [];
     const problems: Unreadable[] = [];
+    this.#files = 0;
     const isThere = this.#collect(name, undefined, lines, problems, 0);
     if (!isThere) return undefined;
     const [problem] = problems;
@@ -68,10 +81,10 @@ export class Pam {
 
   /** @param only lines of this type, as `auth include common-auth` asks for them */
   #collect(name: string, only: string | undefined, lines: PamLine[], problems: Unreadable[], depth: number): boolean {
-    if (depth > DEEPEST) return true;
+    if (depth > DEEPEST || ++this.#files > MOST_FILES) return true;
     const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));
     for (const path of paths) {
-      const look = this.#system.files.text(path);
+      const look = this.#system.files.text(path, MOST_BYTES);
       if ('missing' in look) continue;
       if ('unreadable' in look) {
         problems.push(look);

@@ -21,28 +21,36 @@ export interface SshdConfig {
 const MAIN = '/etc/ssh/sshd_config';
 const MOST_SETTINGS = 2_000;
 const DEEPEST = 16;
+/** Files that include one another would else be read for ever. */
+const MOST_FILES = 200;
 
 /** sshd_config(5), with its `Include`s. What is given on sshd's command line isn't seen. */
 export async function readSshd(system: System): Promise<SshdConfig> {
   const settings: SshdSetting[] = [];
   const problems: Unreadable[] = [];
+  let files = 0;
   const collect = async (path: string, match: string | undefined, depth: number): Promise<boolean> => {
+    if (++files > MOST_FILES) {
+      problems.push({ unreadable: `${MAIN} includes more than ${MOST_FILES} files`, denied: false });
+      return true;
+    }
     const look = system.files.text(path);
     await system.pace();
     if ('unreadable' in look) problems.push(look);
     if (!('found' in look)) return 'unreadable' in look;
     let within = match;
     for (const [index, raw] of look.found.split('\n').entries()) {
-      const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?:\s*=\s*|\s+)(.*?)\s*$/.exec(raw.slice(0, 4_096)) ?? [];
+      const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?=[\s=])\s*=?(.*)$/s.exec(raw.slice(0, 4_096)) ?? [];
       if (key === '' || settings.length >= MOST_SETTINGS) continue;
-      const value = rest.replace(/\s+#.*$/, '').replace(/^"(.*)"$/, '$1');
+      const comment = rest.search(/\s#/);
+      const value = (comment === -1 ? rest : rest.slice(0, comment)).trim().replace(/^"(.*)"$/, '$1');
       const name = key.toLowerCase();
       if (name === 'match') within = /^all$/i.test(value) ? undefined : value;
       else if (name === 'include' && depth < DEEPEST) {
-        for (const glob of value.split(/\s+/)) {
+        for (const glob of files <= MOST_FILES ? value.split(/\s+/) : []) {
           const { paths, unreadable } = system.files.expand(posix.resolve('/etc/ssh', glob));
           if (unreadable !== undefined) problems.push(unreadable);
-          for (const included of paths) await collect(included, within, depth + 1);
+          for (const included of paths) if (files <= MOST_FILES) await collect(included, within, depth + 1);
         }
       } else
         settings.push({

@@ -12,9 +12,11 @@ export interface Persisted {
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
 /** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
+const MOST_BYTES = 64 * 1024;
+const MOST_FILES = 500;
 
 /** What the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
-export function readPersisted(system: System): ReadonlyMap<string, Persisted> {
+export async function readPersisted(system: System): Promise<ReadonlyMap<string, Persisted>> {
   const byName = new Map<string, string>();
   for (const folder of FOLDERS) {
     const names = system.files.names(folder);
@@ -24,13 +26,14 @@ export function readPersisted(system: System): ReadonlyMap<string, Persisted> {
   }
   const files = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
   const settings = new Map<string, Persisted>();
-  for (const path of [...files, LAST]) {
-    const look = system.files.text(path);
+  for (const path of [...files.slice(-MOST_FILES), LAST]) {
+    const look = system.files.text(path, MOST_BYTES);
+    await system.pace();
     if (!('found' in look)) continue;
     for (const [index, line] of look.found.split('\n').entries()) {
-      const match = /^\s*-?([A-Za-z0-9][\w./-]*)\s*=\s*(.*?)\s*$/.exec(line.slice(0, 1_024));
+      const match = /^\s*-?([A-Za-z0-9][\w./-]*)\s*=(.*)$/s.exec(line.slice(0, 1_024));
       if (match?.[1] === undefined || match[2] === undefined) continue;
-      settings.set(match[1].replaceAll('/', '.'), { value: match[2], where: `${path}:${index + 1}` });
+      settings.set(match[1].replaceAll('/', '.'), { value: match[2].trim(), where: `${path}:${index + 1}` });
     }
   }
   return settings;

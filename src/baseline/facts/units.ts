@@ -23,6 +23,8 @@ const FOLDERS = [
 const RUNLEVELS = ['/etc/rc2.d', '/etc/rc3.d', '/etc/rc4.d', '/etc/rc5.d', '/etc/rcS.d', '/etc/rc.d'];
 const OPENRC = ['/etc/runlevels/default', '/etc/runlevels/boot', '/etc/runlevels/sysinit'];
 
+const MOST_XINETD_BYTES = 64 * 1024;
+
 /** What is started, indexed once: looking for each unit in each folder would take most of a scan. */
 export class Units {
   readonly #system: System;
@@ -42,12 +44,11 @@ export class Units {
   static async read(system: System): Promise<Units> {
     const units = new Units(system);
     for (const folder of FOLDERS) {
-      units.#readFolder(folder);
-      await system.pace();
+      await units.#readFolder(folder);
     }
     for (const folder of [...RUNLEVELS, ...OPENRC]) units.#readScripts(folder);
     for (const name of units.#names('/etc/init.d')) units.#scripts.set(name, `/etc/init.d/${name}`);
-    units.#readInetd();
+    await units.#readInetd();
     return units;
   }
 
@@ -65,8 +66,9 @@ export class Units {
     return this.#problem;
   }
 
-  #readFolder(folder: string): void {
+  async #readFolder(folder: string): Promise<void> {
     for (const name of this.#names(folder)) {
+      await this.#system.pace();
       const path = posix.join(folder, name);
       if (/\.(?:wants|requires|upholds)$/.test(name)) {
         for (const unit of this.#names(path))
@@ -95,7 +97,7 @@ export class Units {
   }
 
   /** Services of inetd.conf(5) by the first word of a line, of xinetd by the file's name unless it says `disable = yes`. */
-  #readInetd(): void {
+  async #readInetd(): Promise<void> {
     const inetd = this.#seen(this.#system.files.text('/etc/inetd.conf')) ?? '';
     for (const [index, line] of inetd.split('\n').entries()) {
       const name = /^\s*([^\s#]+)\s+(?:stream|dgram)/.exec(line)?.[1];
@@ -103,8 +105,9 @@ export class Units {
     }
     for (const name of this.#names('/etc/xinetd.d')) {
       const path = `/etc/xinetd.d/${name}`;
-      const file = this.#seen(this.#system.files.text(path));
-      if (file !== undefined && !/^\s*disable\s*=\s*yes/m.test(file)) this.#inetd.set(name, path);
+      const file = this.#seen(this.#system.files.text(path, MOST_XINETD_BYTES));
+      await this.#system.pace();
+      if (file !== undefined && !/^[ \t]*disable[ \t]*=[ \t]*yes/m.test(file)) this.#inetd.set(name, path);
     }
   }
 

@@ -32,7 +32,7 @@ export const firewall = primitive({
       return own.length > 0 ? pass(`${own.length} rules`) : fail('no rules');
     }
     // Each family has its own chains; those of inet see both.
-    for (const family of system.has('ipv6') ? ['ip', 'ip6'] : ['ip']) {
+    for (const family of (await system.has('ipv6')) ? ['ip', 'ip6'] : ['ip']) {
       const own = active.filter((rule) => (rule.family === family || rule.family === 'inet') && isOf(rule, of.hook));
       const bases = own.filter(isPolicy);
       if (bases.some((policy) => closes(policy, own))) continue;

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { type Comparison, compare, comparison, example, inWords, type Value } from '../comparison.ts';
-import type { PamLine, PamStack } from '../facts/pam.ts';
+import type { Pam, PamLine, PamStack } from '../facts/pam.ts';
 import { paths, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import { equalsSetting } from '../syntax/settings.ts';
@@ -69,9 +69,10 @@ export const pam = primitive({
   judge: (of, system) => (of.of === 'stack' ? judgeStack(of, system) : judgeSetting(of, system)),
 });
 
-function judgeStack(of: InStack, system: System): Verdict {
+async function judgeStack(of: InStack, system: System): Promise<Verdict> {
+  const pam = await system.pam();
   const stacks = of.stacks.flatMap((name): { name: string; stack: PamStack }[] => {
-    const stack = system.pam().stack(name);
+    const stack = pam.stack(name);
     return stack === undefined ? [] : [{ name, stack }];
   });
   if (stacks.length === 0) return skip(`there is no ${of.stacks.join(' or ')} in /etc/pam.d`);
@@ -108,7 +109,7 @@ function saidOf(of: InStack, line: PamLine): string {
 
 /** Arguments come before the module's file, the file before what the module does by itself. */
 async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
-  const found = inArguments(of, system) ?? (await inFiles(of, system));
+  const found = inArguments(of, await system.pam()) ?? (await inFiles(of, system));
   if (found !== undefined && 'result' in found) return found;
   if (found !== undefined) {
     const holds = of.want.op === 'set' || compare(of.want, found.value);
@@ -129,8 +130,8 @@ interface Found {
   readonly where: string;
 }
 
-function inArguments({ module, keys }: InFiles, system: System): Found | undefined {
-  for (const line of system.pam().linesOf(module)) {
+function inArguments({ module, keys }: InFiles, pam: Pam): Found | undefined {
+  for (const line of pam.linesOf(module)) {
     for (const key of keys) {
       const arg = line.args.find((each) => each === key || each.startsWith(`${key}=`));
       if (arg !== undefined) return { key, value: arg.slice(key.length + 1), where: line.where };

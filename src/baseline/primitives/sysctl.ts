@@ -29,8 +29,8 @@ export const sysctl = primitive({
   remedy: (of) =>
     `Set ${of.key} = ${of.op === 'in' ? of.value[0] : of.value} in a file of /etc/sysctl.d, and run sysctl --system.`,
 
-  judge(of, system) {
-    const persisted = system.persistedSysctls().get(of.key);
+  async judge(of, system) {
+    const persisted = (await system.persistedSysctls()).get(of.key);
     if (!system.runs) {
       if (persisted === undefined) return skip(`no file sets ${of.key}, and no kernel runs that could be asked`);
       return judgeValue(of, persisted.value, persisted.where);

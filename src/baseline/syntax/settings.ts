@@ -1,4 +1,6 @@
-/* Reading one setting out of configuration files, each in its own syntax. Pure: text in, what is set out. */
+/* Reading one setting out of configuration files, each in its own syntax. Pure: text in, what is set out.
+ *
+ * The texts may be hostile: no expression may go back over a run of blanks, so values are trimmed and not matched. */
 
 /** One place that sets it. */
 export interface Setting {
@@ -42,9 +44,9 @@ export function iniSetting(text: string, key: string, section: string | undefine
 export function equalsSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;
   for (const [index, line] of linesOf(text).entries()) {
-    const match = /^\s*(?:export\s+)?([\w.-]+)\s*=\s*(.*?)\s*$/.exec(line);
+    const match = /^\s*(?:export\s+)?([\w.-]+)\s*=(.*)$/s.exec(line);
     if (match?.[1] !== undefined && sameWord(match[1], key))
-      found = { value: unquoted(match[2] ?? ''), line: index + 1 };
+      found = { value: unquoted(match[2]?.trim() ?? ''), line: index + 1 };
   }
   return found;
 }
@@ -53,9 +55,9 @@ export function equalsSetting(text: string, key: string): Setting | undefined {
 export function spaceSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;
   for (const [index, line] of linesOf(text).entries()) {
-    const match = /^\s*([^\s#!%;]\S*)(?:\s+(.*?))?\s*$/.exec(line);
+    const match = /^\s*([^\s#!%;]\S*)(.*)$/s.exec(line);
     if (match?.[1] !== undefined && sameWord(match[1], key))
-      found = { value: unquoted(match[2] ?? ''), line: index + 1 };
+      found = { value: unquoted(match[2]?.trim() ?? ''), line: index + 1 };
   }
   return found;
 }
