@@ -34,7 +34,7 @@ export const MISSING: Missing = { missing: true };
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** The most that is read of a file, unless the caller knows better. */
-const MOST_BYTES = 1024 * 1024;
+const MOST_BYTES = 256 * 1024;
 /** Larger files aren't kept in memory: few are asked for twice. */
 const KEPT_BYTES = 128 * 1024;
 const MOST_KEPT = 200;

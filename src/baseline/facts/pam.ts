@@ -25,7 +25,7 @@ const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
 const MOST_LINES = 1_000;
 const DEEPEST = 8;
 /** Files that a stack is read from; those that include one another would else be read for ever. */
-const MOST_FILES = 100;
+const MOST_FILES = 30;
 const MOST_STACKS = 200;
 const MOST_BYTES = 32 * 1024;
 

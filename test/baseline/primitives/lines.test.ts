@@ -40,6 +40,6 @@ describePrimitive(lines, {
     params: noPassword,
     tree: { 'etc/sudoers': TOO_LONG },
     result: 'err',
-    reason: '/etc/sudoers is longer than 1048576 bytes',
+    reason: '/etc/sudoers is longer than 262144 bytes',
   },
 });
