@@ -32,16 +32,18 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/vakt -
     && setcap cap_net_admin+ep /usr/sbin/nft \
     && setcap cap_net_admin+ep "$(readlink -f /usr/sbin/iptables-nft)" \
     && setcap cap_net_admin,cap_net_raw+ep "$(readlink -f /usr/sbin/iptables-legacy)" \
+    && ln -s ../lib/vakt/main.js /usr/bin/vakt \
     && install -d -m 0700 -o vakt -g vakt /var/lib/vakt /run/vakt \
     && install -d -m 0755 /etc/vakt /host \
+    && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
     && rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /opt/yarn-*
 # Both are written to, also where the root file system is read-only; the first must outlive the container.
 VOLUME ["/var/lib/vakt", "/run/vakt"]
 ENV VAKT_HOST_ROOT=/host
 USER 10001:10001
-ENTRYPOINT ["/usr/lib/vakt/node", "--max-semi-space-size=1", "/usr/lib/vakt/main.js"]
+ENTRYPOINT ["/usr/bin/vakt"]
 CMD ["run"]
 # Status 1 when it doesn't run, is degraded, or is paused; the first start may take a moment.
 HEALTHCHECK --interval=1m --timeout=10s --start-period=30s --retries=3 \
-  CMD ["node", "/usr/lib/vakt/main.js", "status"]
+  CMD ["/usr/bin/vakt", "status"]
 STOPSIGNAL SIGTERM

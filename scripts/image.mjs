@@ -1,6 +1,6 @@
 // node scripts/image.mjs FOLDER: the program that is shipped, with the native part for this machine, as the container
 // image has it in /usr/lib/vakt.
-import { cpSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setUp, TOP } from './set-up.mjs';
 
@@ -18,3 +18,7 @@ const installed = [...KOFFI.map((path) => `koffi/${path}`), `@koromix/koffi-linu
 for (const path of installed) {
   cpSync(join(TOP, 'node_modules', path), join(folder, 'node_modules', path), { recursive: true });
 }
+// Run by the image's own Node, whose file carries the capabilities (Dockerfile).
+const main = join(folder, 'main.js');
+const text = readFileSync(main, 'utf8').replace(/^#!.*\n/, '#!/usr/lib/vakt/node --max-semi-space-size=1\n');
+writeFileSync(main, text, { mode: 0o755 });
