@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
   cpSync,
@@ -22,6 +22,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import { skip } from '../require.ts';
 import { DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
@@ -393,6 +394,21 @@ describe('Commands, as processes', function () {
       await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
       command.child.kill('SIGTERM');
       assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('logs to a terminal in lines for a person', async function () {
+      if (spawnSync('script', ['--version']).error !== undefined)
+        skip(this, 'there is no script(1) to make a terminal');
+      const command = [process.execPath, PROGRAM, 'run', '--config', join(folder, 'no.json')].join(' ');
+      const { stdout, status } = spawnSync('script', ['--quiet', '--return', '--command', command, '/dev/null'], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      assert.equal(status, 78);
+      assert.match(
+        stdout,
+        /^\d\d:\d\d:\d\d error vakt encountered an error! Error in: Local Configuration, .* remedy=/,
+      );
     });
 
     it('exits as the contract says also when its log can be written nowhere', async () => {

@@ -10,8 +10,8 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+import { PROGRAM } from './test-bed.ts';
 
-const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
 const AGENT_ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
 
 interface Printed {
@@ -42,7 +42,7 @@ describe('vakt run --dry-run', function () {
   /** Without capabilities, so that the kernel's audit is left alone: it belongs to other tests. */
   const start = (...args: string[]) => {
     const through = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
-    const [program = '', ...rest] = [...through, process.execPath, MAIN, 'run', '--dry-run', ...args];
+    const [program = '', ...rest] = [...through, process.execPath, PROGRAM, 'run', '--dry-run', ...args];
     const env = { PATH: process.env.PATH, TMPDIR: join(folder, 'tmp') };
     const started = spawn(program, rest, { stdio: ['ignore', 'pipe', 'pipe'], env });
     started.stdout.setEncoding('utf8').on('data', (text: string) => {

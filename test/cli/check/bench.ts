@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../../../src/base/clock.ts';
 import { serveControlSocket } from '../../../src/base/control-socket.ts';
+import { milliseconds } from '../../../src/base/duration.ts';
 import type { Finding } from '../../../src/cli/check/finding.ts';
 import { checks, lookAtAll } from '../../../src/cli/check/index.ts';
 import { lookAround } from '../../../src/cli/check/situation.ts';
@@ -40,6 +44,17 @@ export class CheckBench {
   /** Has an agent run that says this of itself. */
   async run(status: object): Promise<void> {
     this.after(await serveControlSocket(this.path('control.sock'), { '/status': () => status }));
+  }
+
+  /** Has a process stand for the agent: `sleep`, once the tool that starts it has become that. */
+  async standIn(tool: string, ...options: string[]): Promise<void> {
+    const child = spawn(tool, [...options, 'sleep', '60'], { stdio: 'ignore' });
+    this.after(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    while (readFileSync(`/proc/${child.pid}/comm`, 'utf8').trim() !== 'sleep') {
+      await systemClock.sleep(milliseconds(5));
+    }
+    await this.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
   }
 
   /** Something to be ended after the test. */

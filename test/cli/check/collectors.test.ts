@@ -60,7 +60,17 @@ describe('vakt check: collectors', () => {
       .map((line) => JSON.parse(line) as Finding);
     assertFinding(about(found, 'audit'), 'note', /can't be asked: EPERM/, /CAP_AUDIT_CONTROL/);
     assertFinding(about(found, 'capabilities'), 'note', /^this user has not all: without CAP_AUDIT_CONTROL/, /unit/);
-    assertFinding(about(found, 'ProcessCreate'), 'note', /from proc(?:Connector|Polling) \(/, /CAP_AUDIT_CONTROL/);
-    assertFinding(about(found, 'ConnectionCreate'), 'note', /^unavailable/, /CAP_AUDIT_CONTROL/);
+    assertFinding(
+      about(found, 'ProcessCreate'),
+      'note',
+      /from (?:auditLog|procConnector|procPolling) \(/,
+      /CAP_AUDIT_CONTROL/,
+    );
+    assertFinding(
+      about(found, 'ConnectionCreate'),
+      'note',
+      /^(?:unavailable|degraded, from auditLog)/,
+      /CAP_AUDIT_CONTROL/,
+    );
   });
 });

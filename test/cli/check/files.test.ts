@@ -1,5 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
 import { skip } from '../../require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
@@ -14,15 +13,6 @@ describe('vakt check: files', () => {
     bench.configure();
   });
   afterEach(() => bench.close());
-
-  /** A process of another user's, which stands for the agent. */
-  const runAsAnother = async (): Promise<ChildProcess> => {
-    const child = spawn('setpriv', [`--reuid=${OTHER_USER}`, '--clear-groups', 'sleep', '60'], { stdio: 'ignore' });
-    bench.after(() => child.kill('SIGKILL'));
-    await once(child, 'spawn');
-    await bench.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
-    return child;
-  };
 
   describe('the configuration', () => {
     it('is in order', async () => assertFinding(await bench.lookAt('configuration'), 'ok', /agent\.json is valid$/));
@@ -98,7 +88,7 @@ describe('vakt check: files', () => {
 
     it('may not hold files of another user, as after a run as root', async function () {
       if (!isRoot) skip(this, 'an agent of another user takes root');
-      await runAsAnother();
+      await bench.standIn('setpriv', `--reuid=${OTHER_USER}`, '--clear-groups');
       mkdirSync(bench.path('state'), { mode: 0o700 });
       chownSync(bench.path('state'), OTHER_USER, OTHER_USER);
       bench.write('state/agent-id', 'of root');

@@ -1,9 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
-import { systemClock } from '../../../src/base/clock.ts';
-import { milliseconds } from '../../../src/base/duration.ts';
+import { mkdirSync } from 'node:fs';
 import { judgeAudit } from '../../../src/cli/check/audit.ts';
 import { judgeBudget } from '../../../src/cli/check/memory.ts';
 import { groupLimitOf } from '../../../src/cli/check/process.ts';
@@ -19,23 +15,11 @@ describe('vakt check: limits', () => {
   });
   afterEach(() => bench.close());
 
-  /** Has a process stand for the agent. */
-  const agentIs = async (program: string, ...args: string[]) => {
-    const child = spawn(program, args, { stdio: 'ignore' });
-    bench.after(() => child.kill('SIGKILL'));
-    await once(child, 'spawn');
-    await bench.run({ pid: child.pid, state: 'running', hub: { state: 'connected' }, collectors: {} });
-    // A tool that becomes another program takes a moment to.
-    while (readFileSync(`/proc/${child.pid}/comm`, 'utf8').trim() !== 'sleep') {
-      await systemClock.sleep(milliseconds(5));
-    }
-  };
-
   describe('open files', () => {
     it('are enough', async () => assertFinding(await bench.lookAt('open files'), 'ok', /allowed$/));
 
     it('are too few for the agent that runs', async () => {
-      await agentIs('prlimit', '--nofile=64:64', 'sleep', '60');
+      await bench.standIn('prlimit', '--nofile=64:64');
       assertFinding(await bench.lookAt('open files'), 'wrong', /^only 64 files may be open/, /LimitNOFILE=/);
     });
   });
@@ -43,7 +27,7 @@ describe('vakt check: limits', () => {
   describe('capabilities', () => {
     it('are named when the agent that runs has not all of them', async function () {
       if (process.getuid?.() !== 0) skip(this, 'taking capabilities away takes root');
-      await agentIs('setpriv', '--bounding-set=-sys_ptrace,-audit_control', 'sleep', '60');
+      await bench.standIn('setpriv', '--bounding-set=-sys_ptrace,-audit_control');
       const found = await bench.lookAt('capabilities');
       assertFinding(
         found,
