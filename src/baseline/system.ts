@@ -1,6 +1,7 @@
-import { existsSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { CAPABILITIES } from './capabilities.ts';
@@ -177,25 +178,13 @@ function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
  */
 function seesHostNetwork({ view, files }: System): boolean {
   if (view !== 'mounted-host') return view === 'host';
-  const ours = namespaceOf('/', 'self', 'net');
-  return ours !== undefined && ours === namespaceOf(files.root, '1', 'net');
+  const ours = namespaceOf('/', 'self');
+  return ours !== undefined && ours === namespaceOf(files.root, '1');
 }
 
-/** The root as PID 1 sees it. */
-const FIRST_ROOT = '/proc/1/root';
-
-/**
- * Whether this process sees other mounts than PID 1: a unit that is protected has devices of its own, no kernel modules,
- * and all read-only, which says nothing of the host.
- */
-function hasOwnMounts(): boolean {
-  const first = namespaceOf('/', '1', 'mnt');
-  return first !== undefined && first !== namespaceOf('/', 'self', 'mnt') && existsSync(`${FIRST_ROOT}/proc/1`);
-}
-
-function namespaceOf(root: string, process: string, kind: 'net' | 'mnt'): string | undefined {
+function namespaceOf(root: string, process: string): string | undefined {
   try {
-    return readlinkSync(join(root, 'proc', process, 'ns', kind));
+    return readlinkSync(join(root, 'proc', process, 'ns/net'));
   } catch {
     return undefined; // another's, and we may not trace it
   }

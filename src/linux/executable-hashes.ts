@@ -16,6 +16,7 @@ import { promisify } from 'node:util';
 import { type Clock, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import type { Place } from './containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from './living-processes.ts';
@@ -110,6 +111,8 @@ const readAsync = promisify(read);
 export class ExecutableHashes {
   readonly #proc: string;
   readonly #root: string;
+  /** What is before a path in the list of mounts. */
+  readonly #rootOfMounts: string;
   readonly #clock: Clock;
   readonly #remote: RemoteMounts;
   readonly #budget: TimeBudget;
@@ -122,9 +125,12 @@ export class ExecutableHashes {
 
   constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
     this.#proc = join(hostRoot, 'proc');
-    this.#root = hostRoot.replace(/\/$/, '');
+    // A service's own /tmp and /home are not those that programs are started from.
+    const isFirst = hostRoot === '/' && hasOwnMounts();
+    this.#rootOfMounts = hostRoot.replace(/\/$/, '');
+    this.#root = isFirst ? FIRST_ROOT : this.#rootOfMounts;
     this.#clock = clock;
-    this.#remote = new RemoteMounts({ clock });
+    this.#remote = new RemoteMounts(isFirst ? { clock, mountinfo: '/proc/1/mountinfo' } : { clock });
     this.#budget = new TimeBudget(clock, SHARE, BURST);
   }
 
@@ -135,7 +141,7 @@ export class ExecutableHashes {
     if (executable === '') return undefined;
     const byPath = onHost && executable.startsWith('/') && !executable.endsWith(DELETED);
     const link = `${this.#proc}/${process.pid}/exe`;
-    if (byPath && this.#remote.hold(this.#root + executable)) return undefined;
+    if (byPath && this.#remote.hold(this.#rootOfMounts + executable)) return undefined;
     const image = gone ? undefined : statIfThere(link);
     if (image === undefined) return byPath ? this.#atPath(executable, startedAt) : undefined;
 

@@ -27,6 +27,7 @@ import { milliseconds } from '../../src/base/duration.ts';
 import type { Place } from '../../src/linux/containers.ts';
 import { ExecutableHashes } from '../../src/linux/executable-hashes.ts';
 import { fuzzRuns } from '../fuzz.ts';
+import { require } from '../system/require.ts';
 
 const MIB = 1024 * 1024;
 const GONE: Place = { container: undefined, onHost: true, gone: true };
@@ -495,4 +496,26 @@ describe('hashes of real processes', () => {
     assert.ok(first === undefined || first === expected);
     assert.equal(of(process.pid, path), expected);
   }).timeout(120_000);
+});
+
+describe('hashes of executables, in mounts of the agent’s own', () => {
+  it('are those of the files that the first process sees', async function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    const folder = mkdtempSync(join(tmpdir(), 'vakt-hidden-'));
+    try {
+      const program = join(folder, 'program');
+      writeFileSync(program, 'what the host has there', { mode: 0o755 });
+      await systemClock.sleep(milliseconds(1_500)); // a change must lie before the start, or the digest may be another file's
+      const script = new URL('hidden-executable.js', import.meta.url).pathname;
+      // A shell that is the first process of processes of its own, and another that sees other files than that.
+      const hide = 'mount -t tmpfs tmpfs "$1" && ! test -e "$1/program" && exec "$2" "$3" "$1/program"';
+      const first = 'unshare --mount --propagation private /bin/sh -c "$HIDE" sh "$@"; exit $?';
+      const args = ['--pid', '--fork', '--mount-proc', '--propagation', 'private', '/bin/sh', '-c', first, 'sh'];
+      const env = { ...process.env, HIDE: hide };
+      const written = execFileSync('unshare', [...args, folder, process.execPath, script], { encoding: 'utf8', env });
+      assert.equal(written, `${sha256('what the host has there')}\n`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
