@@ -16,9 +16,7 @@ import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 
 export const summary = 'Judge this system, or a root tree, by the hardening rules.';
-export const usage = `vakt baseline [--root DIR] [--level 1|2] [--walk] [--role ROLE]… [--except NAME]… [--custom FILE]
-                     [--fail-on SEVERITY] [--all] [--json] [--html FILE] [RULE…]
-       vakt baseline --explain RULE
+export const usage = `vakt baseline [OPTION]… [RULE…]
 
 Reads only: changes nothing, starts nothing of what it judges, sends nothing.
 
@@ -26,14 +24,14 @@ Reads only: changes nothing, starts nothing of what it judges, sends nothing.
   --root DIR          the system whose root this is, for example an image that is being built; / when not given
   --level 2           opt-in rules, too
   --walk              rules that walk all local file systems, too
-  --role ROLE         what the device is: rules that do not hold for that are skipped
-  --except NAME       a category or a rule that is not judged
+  --role ROLE         what the device is: rules that do not hold for that are skipped; several times, or a list with ","
+  --except NAME       a category or a rule that is not judged; in the same way
   --custom FILE       rules of your own, too; the file must be root's, and for nobody else to write
   --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; Important when not given
   --all               show what holds and what was skipped, too
   --json              the whole report as one JSON object
   --html FILE         write it as a page, in one file
-  --explain RULE      say what a rule looks at and why it may be skipped
+  --explain RULE      judge nothing; say what a rule looks at, and why it may be skipped
 
 Exit status: 0 all that matters holds; 1 a rule of the severity of --fail-on or above does not hold or could not be judged,
 or the rules of --custom were refused; 2 wrong usage.`;
