@@ -28,11 +28,11 @@ describe('The agent, when its clock is wrong', function () {
     const { hub } = await agent.waitForStatus((status) => status.hub.state === 'refused', seconds(60));
     assert.match(hub.remedy ?? '', /^Set the device's clock \(it says 1970-01-01T/);
     await agent.waitForLog(({ msg }) => msg.startsWith('The clock is not set'));
-    await agent.waitForStatus(({ collectors }) => collectors.SystemInformation?.lastRunAt !== undefined);
+    const wanted = ['SystemInformation', 'LocalUsers', 'DroppedEventsStatistics'];
+    await agent.waitForStatus(({ collectors }) => wanted.every((name) => collectors[name]?.lastRunAt !== undefined));
     assert.equal(bed.hub.messages.length, 0);
 
     setClock(0);
-    const wanted = ['SystemInformation', 'LocalUsers', 'DroppedEventsStatistics'];
     await bed.waitForEvents(() => wanted.every((name) => bed.events(name).length > 0), seconds(60));
     for (const event of bed.events()) {
       const time = Date.parse(event.TimestampUTC);
