@@ -1,4 +1,5 @@
-import { existsSync, readlinkSync } from 'node:fs';
+import { readlinkSync } from 'node:fs';
+import { isThere } from './is-there.ts';
 
 /** The root as the first process sees it, for whoever may trace that (CAP_SYS_PTRACE). */
 export const FIRST_ROOT = '/proc/1/root';
@@ -9,7 +10,7 @@ export const FIRST_ROOT = '/proc/1/root';
  */
 export function hasOwnMounts(): boolean {
   const first = mountsOf('1');
-  return first !== undefined && first !== mountsOf('self') && existsSync(`${FIRST_ROOT}/proc/1`);
+  return first !== undefined && first !== mountsOf('self') && isThere(`${FIRST_ROOT}/proc/1`);
 }
 
 function mountsOf(process: string): string | undefined {

@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { isThere } from '../base/is-there.ts';
 
 /**
  * The credential that systemd has handed over in a file's stead: the secret itself can belong to root then, and the agent
@@ -17,7 +17,7 @@ export function credentialFile(path: string, { configuration, credentials }: Fol
   const name = relative(configuration, path);
   if (name.startsWith('../')) return undefined;
   const file = join(credentials, name.replaceAll('/', '_'));
-  return existsSync(file) ? file : undefined;
+  return isThere(file) ? file : undefined;
 }
 
 /** Absolute paths. */

@@ -508,7 +508,10 @@ describe('hashes of executables, in mounts of the agent’s own', () => {
       await systemClock.sleep(milliseconds(1_500)); // a change must lie before the start, or the digest may be another file's
       const script = new URL('hidden-executable.js', import.meta.url).pathname;
       // A shell that is the first process of processes of its own, and another that sees other files than that.
-      const hide = 'mount -t tmpfs tmpfs "$1" && ! test -e "$1/program" && exec "$2" "$3" "$1/program"';
+      // As the agent's user: capabilities are not all that counts, access(2) does without them.
+      const caps = '+sys_ptrace,+dac_read_search';
+      const user = `setpriv --reuid=65534 --clear-groups --inh-caps=${caps} --ambient-caps=${caps}`;
+      const hide = `mount -t tmpfs tmpfs "$1" && ! test -e "$1/program" && exec ${user} "$2" "$3" "$1/program"`;
       const first = 'unshare --mount --propagation private /bin/sh -c "$HIDE" sh "$@"; exit $?';
       const args = ['--pid', '--fork', '--mount-proc', '--propagation', 'private', '/bin/sh', '-c', first, 'sh'];
       const env = { ...process.env, HIDE: hide };

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { seconds } from '../../base/duration.ts';
+import { isThere } from '../../base/is-there.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent, LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { NoteFile } from '../note-file.ts';
@@ -123,7 +123,7 @@ export class Logins {
 
   async #catchUp(signal: AbortSignal): Promise<void> {
     const { hostRoot, auditLog, sink, clock, log } = this.#parts;
-    if (existsSync(join(hostRoot, auditLog))) return;
+    if (isThere(join(hostRoot, auditLog))) return;
     const listeningSince = clock.now();
     const files = this.#openFiles({
       ...sink,

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isThere } from '../../src/base/is-there.ts';
+import { require } from '../system/require.ts';
+
+describe('isThere', () => {
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-is-there-'));
+    mkdirSync(join(folder, 'closed'), { mode: 0o700 });
+    writeFileSync(join(folder, 'closed/file'), '');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('says what is there', () => {
+    assert.equal(isThere(join(folder, 'closed')), true);
+    assert.equal(isThere(join(folder, 'closed/file')), true);
+    assert.equal(isThere(join(folder, 'none')), false);
+    assert.equal(isThere(join(folder, 'closed/file/below')), false);
+    symlinkSync('nowhere', join(folder, 'link'));
+    assert.equal(isThere(join(folder, 'link')), false);
+  });
+
+  for (const [who, capability, expected] of [
+    ['nobody may look', '-dac_read_search', 'false'],
+    ['a capability is needed to look', '+dac_read_search', 'true'],
+  ] as const) {
+    it(`says ${expected} of what is in a folder of another user, where ${who}`, function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+      const module = new URL('../../src/base/is-there.js', import.meta.url).href;
+      const script = `const { isThere } = await import(process.argv[1]); process.stdout.write(String(isThere(process.argv[2])));`;
+      const file = join(folder, 'closed/file');
+      const caps = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`];
+      const user = ['--reuid=65534', '--clear-groups', ...caps];
+      const args = [...user, process.execPath, '--input-type=module', '--eval', script, module, file];
+      assert.equal(execFileSync('setpriv', args, { encoding: 'utf8' }), expected);
+    });
+  }
+});
