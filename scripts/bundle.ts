@@ -80,6 +80,9 @@ export async function bundle(folder: string): Promise<void> {
   });
 }
 
+/** The program's text with another Node in its first line, and the same flags. */
+export const runBy = (node: string, program: string): string => program.replace(/^(#!.* -S )\S+/, `$1${node}`);
+
 function packageFile(): string {
   const { name, version, license, type } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8'));
   return `${JSON.stringify({ name, version, license, type, private: true }, null, 2)}\n`;

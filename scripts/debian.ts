@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ar, type Entry, gzip, tar } from './archives.ts';
-import { TOP } from './bundle.ts';
+import { runBy, TOP } from './bundle.ts';
 import { nativeParts } from './native-parts.ts';
 
 /** Debian's name for an architecture, and Node's with that of koffi's binary for glibc. */
@@ -15,8 +15,8 @@ export type Architecture = keyof typeof ARCHITECTURES;
 
 /** The program's folder on the device. */
 export const PROGRAM = 'usr/lib/vakt';
-/** The first line of the program: Debian's own Node, whatever the caller's PATH is. */
-const INTERPRETER = '#!/usr/bin/node --max-semi-space-size=1\n';
+/** Debian's own Node runs the program, whatever the caller's PATH is. */
+const NODE = '/usr/bin/node';
 /** Folders that are more than the way to a file, or not open to all. */
 const FOLDERS: Readonly<Record<string, number>> = { 'etc/vakt/secrets': 0o700 };
 
@@ -98,7 +98,7 @@ export function programFiles({
     .map((path) => {
       const contents = readFileSync(join(program, path));
       if (path !== 'main.js') return file(`${PROGRAM}/${path}`, contents);
-      return file(`${PROGRAM}/${path}`, contents.toString().replace(/^#!.*\n/, INTERPRETER), 0o755);
+      return file(`${PROGRAM}/${path}`, runBy(NODE, contents.toString()), 0o755);
     });
   const native = nativeParts({ node, abi, cache });
   return [

@@ -10,7 +10,7 @@ if (folder === undefined) {
   process.exit(2);
 }
 setUp();
-const { bundle } = await import('../dist/scripts/bundle.js');
+const { bundle, runBy } = await import('../dist/scripts/bundle.js');
 const { KOFFI } = await import('../dist/scripts/native-parts.js');
 
 await bundle(folder);
@@ -20,5 +20,4 @@ for (const path of installed) {
 }
 // Run by the image's own Node, whose file carries the capabilities (Dockerfile).
 const main = join(folder, 'main.js');
-const text = readFileSync(main, 'utf8').replace(/^#!.*\n/, '#!/usr/lib/vakt/node --max-semi-space-size=1\n');
-writeFileSync(main, text, { mode: 0o755 });
+writeFileSync(main, runBy('/usr/lib/vakt/node', readFileSync(main, 'utf8')), { mode: 0o755 });

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1
+#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded
 import './hub/memory.ts'; // before anything else: see there
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';

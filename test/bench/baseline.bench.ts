@@ -15,12 +15,12 @@ import { milliseconds } from '../../src/base/duration.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { ScanOptions } from '../../src/contract/baseline.ts';
 import { Firewall } from '../../src/linux/firewall/firewall.ts';
+import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 
 /** Memory is measured as the agent runs. */
-const LIKE_THE_AGENT = '--max-semi-space-size=1';
-if (!process.execArgv.includes(LIKE_THE_AGENT)) {
-  const args = [LIKE_THE_AGENT, ...process.argv.slice(1)];
+if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
+  const args = [...NODE_FLAGS, ...process.argv.slice(1)];
   process.exit(spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1);
 }
 

@@ -7,6 +7,7 @@ import { RUNNING } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
+import { NODE_FLAGS } from '../node-flags.ts';
 import { Auditd } from '../system/auditd.ts';
 import { setAuditRules } from './audit-rules.ts';
 import { cpuMs, median, Peer, range, report, scriptOf } from './figures.ts';
@@ -176,7 +177,7 @@ const runAuditd: Contestant = async (loads) => {
 async function compare(): Promise<void> {
   const cReader = native.build('reader');
   const peers: [string, Contestant][] = [
-    ['bare Node, reads only', runReader(process.execPath, ['--max-semi-space-size=1', scriptOf('audit-reader')])],
+    ['bare Node, reads only', runReader(process.execPath, [...NODE_FLAGS, scriptOf('audit-reader')])],
     ...(cReader === undefined ? [] : [['C, reads only', runReader(cReader, [])] satisfies [string, Contestant]]),
     ...(existsSync('/usr/sbin/auditd') ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),
   ];

@@ -15,13 +15,13 @@ import { createLog } from '../../src/base/log.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
+import { NODE_FLAGS } from '../node-flags.ts';
 import { testSettings } from '../pipeline/queue-fixture.ts';
 import { report } from './figures.ts';
 
 /** Memory is measured as the agent runs. */
-const LIKE_THE_AGENT = '--max-semi-space-size=1';
-if (!process.execArgv.includes(LIKE_THE_AGENT)) {
-  const args = [LIKE_THE_AGENT, ...process.argv.slice(1)];
+if (!NODE_FLAGS.every((flag) => process.execArgv.includes(flag))) {
+  const args = [...NODE_FLAGS, ...process.argv.slice(1)];
   process.exit(spawnSync(process.execPath, args, { stdio: 'inherit' }).status ?? 1);
 }
 

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlagsOf } from '../node-flags.ts';
 import { skip } from '../require.ts';
 
 const TOP = new URL('../../..', import.meta.url).pathname;
@@ -22,7 +23,7 @@ const run = (program: string, args: readonly string[], cwd: string) =>
     child.on('close', (status) => resolve({ status, output }));
   });
 
-const demo = (main: string) => ['--max-semi-space-size=1', main, 'demo', '--duration', 'PT12S'];
+const demo = (main: string) => [...nodeFlagsOf(main), main, 'demo', '--duration', 'PT12S'];
 
 describe('vakt demo', function () {
   this.timeout(60_000);

@@ -13,6 +13,7 @@ import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import type { LocalStatus } from '../../src/status.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { validateStatus } from '../status-schema.ts';
 
@@ -188,7 +189,7 @@ export class AgentProcess {
 
   constructor(directory: string, { through = [], options = [], environment = {}, heard }: Launch = {}) {
     this.#controlSocket = join(directory, 'control.sock');
-    const run = ['--max-semi-space-size=1', ...options, PROGRAM, 'run', '--config', join(directory, 'agent.json')];
+    const run = [...nodeFlagsOf(PROGRAM), ...options, PROGRAM, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
     const ears = heard === undefined ? [] : (['pipe'] as const);
     const env = { ...process.env, ...environment };
