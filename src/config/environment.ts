@@ -15,7 +15,7 @@ export function settingPaths(
 }
 
 /** Variables that begin like ours and are for the project's own tests. */
-const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ'];
+const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PROGRAM'];
 
 /** What the environment says of the settings, and which of its `VAKT_…` variables are none. */
 export function fromEnvironment(
