@@ -396,7 +396,9 @@ describe('the hub emulator, over bare MQTT', () => {
 
     it('resets new connections', async () => {
       hub.faults.inject({ kind: 'resetOnConnect', count: 1 });
-      await once(open(), 'close');
+      const client = open();
+      client.on('error', () => {}); // newer Nodes call a reset one
+      await new Promise<void>((resolve) => client.once('close', () => resolve()));
       await connected();
       assert.deepEqual(
         hub.connections.map(({ admitted, returnCode }) => [admitted, returnCode]),
