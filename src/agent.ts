@@ -30,6 +30,7 @@ import { TwinSync } from './hub/twin-sync.ts';
 import { Lifeline } from './lifeline.ts';
 import { LinuxEvents } from './linux/events.ts';
 import { ExposedFiles, type GuardedFiles } from './linux/exposed-files.ts';
+import { fileCapabilities } from './linux/file-capabilities.ts';
 import { lockFile } from './linux/file-lock.ts';
 import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
@@ -213,7 +214,12 @@ export function agent(
     log: log.child({ part: 'runs' }),
   });
   const baseline = new BaselineScans({
-    scanner: new BaselineEngine({ hostRoot: local.hostRoot, clock, firewall: linux.snapshots.firewall }),
+    scanner: new BaselineEngine({
+      hostRoot: local.hostRoot,
+      clock,
+      firewall: linux.snapshots.firewall,
+      fileCapabilities,
+    }),
     settings,
     tell: (faults) => triggers.accept('configuration', faults),
     clock,

@@ -17,6 +17,8 @@ export interface EngineParts {
   readonly clock: Clock;
   /** Reads the packet filter, as src/linux/firewall does; absent: rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
+  /** Tells which files carry capabilities, as src/linux/file-capabilities does; without it the rule about them is skipped. */
+  readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
   /** Overrides what is found out about where the agent runs. */
   readonly inContainer?: boolean;
   /** Instead of those that come with the agent. */

@@ -40,6 +40,7 @@ export interface SystemParts {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
+  readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
   readonly inContainer?: boolean;
 }
 
@@ -50,14 +51,17 @@ export class System {
   readonly view: View;
   readonly signal: AbortSignal;
   readonly firewall: SystemParts['firewall'];
+  /** How to tell whether a file carries capabilities; `undefined`: there is no way here. */
+  readonly fileCapabilities: () => ((path: string) => boolean) | undefined;
   readonly #turn: Turn;
   #walkedForMs = 0;
   readonly #has = new Map<string, boolean>();
 
-  constructor({ hostRoot, clock, inContainer, firewall, signal }: SystemParts) {
+  constructor({ hostRoot, clock, inContainer, firewall, fileCapabilities, signal }: SystemParts) {
     this.clock = clock;
     this.signal = signal;
     this.firewall = firewall;
+    this.fileCapabilities = once(() => fileCapabilities?.());
     const own = new HostFiles(hostRoot);
     this.view = viewOf(own, inContainer);
     this.files = this.view === 'host' && hasOwnMounts() ? new HostFiles(FIRST_ROOT) : own;

@@ -9,6 +9,7 @@ import { BaselineEngine } from '../baseline/engine.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
 import { nearestName } from '../config/nearest-name.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
+import { fileCapabilities } from '../linux/file-capabilities.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { baselinePage } from './baseline/page.ts';
 import { isAtLeast, type Scanned, trouble } from './baseline/scanned.ts';
@@ -77,7 +78,10 @@ const width = ({ columns }: World) => (columns === undefined ? {} : { columns })
 
 async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
   const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
-  const report = await new BaselineEngine({ hostRoot, clock: systemClock, firewall }).scan(options, signal);
+  const report = await new BaselineEngine({ hostRoot, clock: systemClock, firewall, fileCapabilities }).scan(
+    options,
+    signal,
+  );
   const [unknown] = report.unknown;
   // Names of rules in a custom file that was refused are unknown only for that reason.
   if (unknown !== undefined && report.customChecksRefused === undefined) throw new UsageError(notAName(unknown));

@@ -16,6 +16,8 @@ interface SystemCalls {
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
   flock(fd: number, operation: number): number;
+  /** See getxattr(2): of a link it is the link's own. Asked for no bytes, it says how many there are. */
+  lgetxattr(path: string, name: string, value: null, bytes: 0): number;
   errno(): number;
   /** Gives freed memory back to the system, where the C library is glibc; see malloc_trim(3). */
   mallocTrim(pad: number): number;
@@ -47,6 +49,7 @@ export function systemCalls(): SystemCalls {
         return attach(fd, SOL_SOCKET, SO_ATTACH_FILTER, value, programBytes);
       },
       flock: libc.func('int flock(int, int)'),
+      lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),
     };

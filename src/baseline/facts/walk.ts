@@ -12,6 +12,7 @@ export const FINDS = [
   'unownedFiles',
   'ungroupedFiles',
   'setIdFiles',
+  'filesWithCapabilities',
 ] as const;
 export type Find = (typeof FINDS)[number];
 
@@ -72,6 +73,7 @@ type Names = Awaited<ReturnType<System['names']>>;
 class Walk {
   readonly #system: System;
   readonly #names: Names;
+  readonly #hasCapabilities: (place: string) => boolean;
   readonly #turn: Turn;
   readonly #began: number;
   readonly #found: Record<Find, string[]> = {
@@ -80,6 +82,7 @@ class Walk {
     unownedFiles: [],
     ungroupedFiles: [],
     setIdFiles: [],
+    filesWithCapabilities: [],
   };
   readonly #devices = new Set<number>();
   #entries = 0;
@@ -89,6 +92,7 @@ class Walk {
   constructor(system: System, names: Names) {
     this.#system = system;
     this.#names = names;
+    this.#hasCapabilities = system.fileCapabilities() ?? (() => false);
     this.#turn = new Turn(system.clock);
     this.#began = system.clock.monotonic();
   }
@@ -161,9 +165,10 @@ class Walk {
       for (let entry = folder.readSync(); entry !== null && !this.#isOver(); entry = folder.readSync()) {
         this.#entries += 1;
         const path = posix.join(frame.path, entry.name);
-        const stats = statsOf(`/proc/self/fd/${frame.file}/${entry.name}`);
+        const place = `/proc/self/fd/${frame.file}/${entry.name}`;
+        const stats = statsOf(place);
         if (stats !== undefined) {
-          this.#judge(stats, path);
+          this.#judge(stats, path, place);
           if (stats.isDirectory() && !EXCLUDED.has(path)) {
             if (frame.folders.length < MOST_FOLDERS) frame.folders.push(entry.name);
             else this.#incomplete ??= `${frame.path} holds more than ${MOST_FOLDERS} folders`;
@@ -190,11 +195,12 @@ class Walk {
     return true;
   }
 
-  #judge(stats: Stats, path: string): void {
+  #judge(stats: Stats, path: string, place: string): void {
     const { mode, uid, gid } = stats;
     if (stats.isFile()) {
       if ((mode & 0o002) !== 0) this.#note('worldWritableFiles', path);
       if ((mode & 0o6000) !== 0) this.#note('setIdFiles', path);
+      if ((mode & 0o111) !== 0 && this.#hasCapabilities(place)) this.#note('filesWithCapabilities', path);
     } else if (stats.isDirectory() && (mode & 0o1002) === 0o002) this.#note('worldWritableFoldersWithoutSticky', path);
     if (!this.#names.hasUser(uid)) this.#note('unownedFiles', path);
     if (!this.#names.hasGroup(gid)) this.#note('ungroupedFiles', path);

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { FINDS } from '../facts/walk.ts';
 import { paths } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, fail, listed, pass } from '../verdict.ts';
+import { cannotJudge, fail, listed, pass, skip } from '../verdict.ts';
 
 const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, remedy: string]>> = {
   worldWritableFiles: ['file that anyone may write', 'chmod o-w FILE.'],
@@ -15,6 +15,10 @@ const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, 
   setIdFiles: [
     'set-id program that is not known to need it',
     'chmod ug-s FILE, or except the rule where the program is wanted.',
+  ],
+  filesWithCapabilities: [
+    'program with capabilities that is not known to need them',
+    'setcap -r FILE, or except the rule where the program is wanted.',
   ],
 };
 
@@ -31,6 +35,8 @@ export const fswalk = primitive({
   remedy: ({ find }) => IN_WORDS[find][1],
 
   async judge({ find, allow = [] }, system) {
+    if (find === 'filesWithCapabilities' && system.fileCapabilities() === undefined)
+      return skip('capabilities of files can’t be seen without native code');
     const { found, entries, incomplete, denied } = await system.walk();
     const wrong = found[find].filter((path) => !allow.includes(path));
     const [first] = wrong;

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
+import { fileCapabilities } from '../../../src/linux/file-capabilities.ts';
 import { skip } from '../../require.ts';
 import { Tree, withTree } from '../tree.ts';
 
@@ -42,6 +46,53 @@ describe('baseline: fswalk', () => {
         assert.equal((await judge('worldWritableFoldersWithoutSticky', tree)).result, 'pass');
       },
     ));
+
+  describe('capabilities of files', () => {
+    const find = { find: 'filesWithCapabilities' as const, allow: ['/usr/bin/ping'] };
+    const PROGRAM = { text: 'x', mode: 0o755 };
+    const grant = (tree: Tree, path: string) =>
+      execFileSync('/usr/sbin/setcap', ['cap_net_raw=ep', join(tree.root, path)]);
+
+    before(function () {
+      if (!existsSync('/usr/sbin/setcap')) skip(this, 'needs setcap, of libcap2-bin');
+    });
+
+    it('fail: a program that has some and is not known to need them', () =>
+      withTree({ ...NAMES, 'srv/tool': PROGRAM, 'srv/plain': PROGRAM, 'usr/bin/ping': PROGRAM }, async (tree) => {
+        grant(tree, 'srv/tool');
+        grant(tree, 'usr/bin/ping');
+        const { result, actual, where } = await fswalk.judge(find, tree.system({ fileCapabilities }));
+        assert.deepEqual({ result, actual, where }, { result: 'fail', actual: '/srv/tool', where: '/srv/tool' });
+      }));
+
+    it('pass: none, one that may have some, one that can not be run, and one outside that a link leads to', () =>
+      withTree({ 'outside/tool': PROGRAM }, (outside) =>
+        withTree(
+          {
+            ...NAMES,
+            'usr/bin/ping': PROGRAM,
+            'srv/plain': PROGRAM,
+            'srv/text': '',
+            'srv/link': { link: join(outside.root, 'outside/tool') },
+            'srv/folder': { link: join(outside.root, 'outside') },
+          },
+          async (tree) => {
+            for (const path of ['usr/bin/ping', 'srv/text']) grant(tree, path);
+            grant(outside, 'outside/tool');
+            assert.equal((await fswalk.judge(find, tree.system({ fileCapabilities }))).result, 'pass');
+          },
+        ),
+      ));
+
+    it('skip: without native code, for that reason', () =>
+      withTree(NAMES, async (tree) => {
+        for (const parts of [{}, { fileCapabilities: () => undefined }]) {
+          const { result, reason } = await fswalk.judge(find, tree.system(parts));
+          assert.equal(result, 'skip');
+          assert.match(reason ?? '', /without native code/);
+        }
+      }));
+  });
 
   it('err: folders that are deeper than it goes', () =>
     withTree({ ...NAMES, [`${'d/'.repeat(250)}x`]: '' }, async (tree) => {
