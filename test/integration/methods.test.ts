@@ -70,12 +70,12 @@ describe('direct methods', () => {
     await agent.waitForStatus(({ collectors }) => collectors.LocalUsers?.lastRunAt !== undefined);
     const before = (await agent.status()).events.ListeningPorts?.collected ?? 0;
     const [first, second] = await Promise.all([
-      call('collectNow', { events: ['LocalUsers', 'FirewallConfiguration', 'ListeningPorts'] }),
+      call('collectNow', { events: ['LocalUsers', 'FirewallConfiguration', 'ListeningPorts', 'OSBaseline'] }),
       call('collectNow', { events: ['ListeningPorts'] }),
     ]);
     assert.deepEqual([first.status, second.status], [200, 409]);
     const { collected, notCollected } = first.payload as { collected: Record<string, number>; notCollected: Body };
-    assert.deepEqual(Object.keys(collected).toSorted(), ['ListeningPorts', 'LocalUsers']);
+    assert.deepEqual(Object.keys(collected).toSorted(), ['ListeningPorts', 'LocalUsers', 'OSBaseline']);
     assert.ok((collected.LocalUsers ?? 0) > 0);
     assert.deepEqual(notCollected, { FirewallConfiguration: 'eventPriorityFirewallConfiguration is Off' });
     const status = await agent.status();
