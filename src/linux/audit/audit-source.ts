@@ -36,6 +36,8 @@ const LONGEST_PAUSE = milliseconds(250);
 const SHORTEST_PAUSE = milliseconds(50);
 const MANY_RECORDS = 3_000;
 const FEW_RECORDS = 1_000;
+/** About what the receive buffer holds: read at once, it was full, and the kernel may have had to keep or drop others. */
+const A_BUFFERFUL = 6_000;
 
 /** How long the event loop may be held up at a time, and how many records pass between two looks at the clock. */
 const LONGEST_TURN = milliseconds(5);
@@ -336,15 +338,12 @@ export class AuditSource {
     if (status.pid === process.pid) await control.set({ pid: 0 });
   }
 
-  /**
-   * The last events, and the last losses. What the kernel couldn't deliver to its daemon waits in its retry queue until
-   * there is another record; so one is made, by setting what is set already, until no more come than that.
-   */
+  /** The last events, and the last losses. */
   async #finish(opened: Opened): Promise<void> {
     const { clock, sink } = this.#parts;
-    const { control, stream, locked, role } = opened;
+    const { control, stream } = opened;
     for (let round = 0, records = FEW_RECORDS; round < MOST_ROUNDS && records > RECORDS_PER_ROUND; round += 1) {
-      if (!locked && role === 'daemon') await control.set({ failure: RUNNING.failure });
+      await this.#makeRecord(opened);
       await clock.sleep(SHORTEST_PAUSE);
       records = await this.#drain(opened);
     }
@@ -353,6 +352,14 @@ export class AuditSource {
     stream.kernelSays((await control.status()).lost);
     const lost = stream.takeLost(clock.monotonic(), true);
     if (lost > 0) sink.drop('audit', 'kernel', lost);
+  }
+
+  /**
+   * Makes the kernel write a record, by setting what is set already. What it couldn't deliver to its daemon waits in its
+   * retry queue until there is another record, and what it dropped shows only by that one's serial.
+   */
+  async #makeRecord({ control, locked, role }: Opened): Promise<void> {
+    if (!locked && role === 'daemon') await control.set({ failure: RUNNING.failure });
   }
 
   async #read(opened: Opened): Promise<void> {
@@ -367,6 +374,7 @@ export class AuditSource {
         const now = clock.monotonic();
         stream.expire(now);
         await drained?.();
+        if (records >= A_BUFFERFUL) await this.#inTurn(() => this.#makeRecord(opened));
         if (opened.contender !== 0) await this.#inTurn(() => this.#yield(opened));
         if (now >= checkAt || opened.checkNow) {
           checkAt = now + CHECK_EVERY;
