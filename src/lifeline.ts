@@ -56,8 +56,9 @@ export class Lifeline implements Service {
   async start(): Promise<void> {
     this.#manager.tell('READY=1');
     const { signal } = this.#stop;
-    const { watchdog = LONGEST_PAUSE } = this.#manager;
-    const pause = milliseconds(Math.min(watchdog / PART_OF_WATCHDOG, LONGEST_PAUSE));
+    const { watchdog } = this.#manager;
+    const pause =
+      watchdog === undefined ? LONGEST_PAUSE : milliseconds(Math.min(watchdog / PART_OF_WATCHDOG, LONGEST_PAUSE));
     const turn = async () => {
       this.#look();
       await this.#clock.sleep(pause, signal);

@@ -15,7 +15,9 @@ export class BaselineScans {
   readonly #tell: (faults: readonly ConfigurationFault[]) => void;
   readonly #clock: Clock;
   readonly #log: Logger;
-  #last: { readonly report: BaselineReport; readonly options: ScanOptions } | undefined;
+  #last:
+    | { readonly report: BaselineReport; readonly options: ScanOptions; readonly posture: BaselinePosture }
+    | undefined;
   /** The custom checks that were last refused, and why. */
   #refused: string | undefined;
 
@@ -37,7 +39,7 @@ export class BaselineScans {
   async scan(signal: AbortSignal): Promise<BaselineReport> {
     const options = scanOptions(this.#settings.current().baseline);
     const report = await this.#scanner.scan(options, signal);
-    this.#last = { report, options };
+    this.#last = { report, options, posture: postureOf(report, options) };
     this.#tellOfRefusal(report, options);
     return report;
   }
@@ -54,7 +56,7 @@ export class BaselineScans {
 
   /** `undefined` before the first scan. */
   posture(): BaselinePosture | undefined {
-    return this.#last === undefined ? undefined : postureOf(this.#last.report, this.#last.options);
+    return this.#last?.posture;
   }
 
   /** By the twin's property: what of it could not be obeyed in the last scan. */
