@@ -1,3 +1,4 @@
+import { untilBeat } from './base/beat.ts';
 import type { Clock } from './base/clock.ts';
 import { milliseconds, minutes, seconds } from './base/duration.ts';
 import type { Logger } from './base/log.ts';
@@ -61,7 +62,7 @@ export class Lifeline implements Service {
       watchdog === undefined ? LONGEST_PAUSE : milliseconds(Math.min(watchdog / PART_OF_WATCHDOG, LONGEST_PAUSE));
     const turn = async () => {
       this.#look();
-      await this.#clock.sleep(pause, signal);
+      await this.#clock.sleep(untilBeat(this.#clock, pause), signal);
     };
     this.#loop = keepGoing(turn, { signal, clock: this.#clock, log: this.#log });
   }

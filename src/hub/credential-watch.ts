@@ -1,3 +1,4 @@
+import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
@@ -49,6 +50,6 @@ export class CredentialWatch implements Service {
       this.#changed();
       if (expiresSoon) this.#log.warn({ kind, expiresAt }, 'The credential ends soon, and was not renewed.');
     }
-    await this.#clock.sleep(LOOK_EVERY, signal);
+    await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
   }
 }

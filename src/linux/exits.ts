@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
@@ -156,7 +157,7 @@ export class ExitSource {
         this.#load(opened);
         if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        await clock.sleep(pause, signal);
+        await clock.sleep(untilBeat(clock, pause), signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(toAgentError(error));

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
@@ -74,7 +75,7 @@ export class MemoryLimit implements Service {
   async start(): Promise<void> {
     const turn = async (signal: AbortSignal) => {
       this.#look();
-      await this.#clock.sleep(LOOK_EVERY, signal);
+      await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
     };
     this.#loop = keepGoing(turn, { signal: this.#stop.signal, clock: this.#clock, log: this.#log });
   }

@@ -1,3 +1,4 @@
+import { untilBeat } from '../base/beat.ts';
 import { type Clock, EARLIEST, isPlausible } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
@@ -73,7 +74,7 @@ export class UnsetClock implements Service {
   async start(): Promise<void> {
     const turn = async (signal: AbortSignal) => {
       this.#look();
-      await this.#clock.sleep(LOOK_EVERY, signal);
+      await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
     };
     this.#loop = keepGoing(turn, { signal: this.#stop.signal, clock: this.#clock, log: this.#log });
   }

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { untilBeat } from '../../base/beat.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
@@ -100,7 +101,7 @@ export class LoginFiles {
     const { signal } = this.#stopping;
     const turn = async () => {
       const isBehind = this.#take(feeds, registry);
-      await clock.sleep(isBehind ? BREATH : PAUSE, signal);
+      await clock.sleep(isBehind ? BREATH : untilBeat(clock, PAUSE), signal);
     };
     this.#reading = keepGoing(turn, { signal, clock, log });
   }
