@@ -1,3 +1,4 @@
+import { untilBeat } from '../../base/beat.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
@@ -44,6 +45,9 @@ const LONGEST_TURN = milliseconds(5);
 const RECORDS_PER_LOOK = 32;
 
 const CHECK_EVERY = seconds(5);
+/** The kernel tells when its rules change; this is for when that was lost. It starts a thread for each list it gives. */
+const CHECK_RULES_EVERY = seconds(30);
+const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** How long a new daemon may have taken the slot, and not yet have switched audit on. */
 const SWITCHED_ON_WITHIN = seconds(3);
@@ -170,6 +174,7 @@ export class AuditSource {
       stopping: new AbortController(),
       stream: new RecordStream((events) => sink.accept('audit', events)),
       checkNow: false,
+      rulesCheckedAt: NEVER,
       contender: 0,
       reading: Promise.resolve(),
     };
@@ -229,7 +234,7 @@ export class AuditSource {
     if (opened.locked) return;
     opened.settingsAreOurs = true;
     await opened.control.addRule(memoOf(opened));
-    await this.#assertSettings(opened, RUNNING);
+    await this.#assertSettings(opened, await opened.control.status(), RUNNING);
   }
 
   /**
@@ -270,6 +275,7 @@ export class AuditSource {
     if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
     this.#parts.log.warn({ role: opened.role }, 'The kernel no longer had this process as its audit daemon.');
     await this.#leaveOldSocket(opened);
+    opened.rulesCheckedAt = NEVER;
     this.#parts.changed?.();
   }
 
@@ -289,9 +295,12 @@ export class AuditSource {
   }
 
   /** Sets what isn't as it must be. A locked audit stays as it is. */
-  async #assertSettings({ control, locked }: Opened, wanted: Partial<Settings>): Promise<Partial<Settings>> {
+  async #assertSettings(
+    { control, locked }: Opened,
+    status: AuditStatus,
+    wanted: Partial<Settings>,
+  ): Promise<Partial<Settings>> {
     if (locked) return {};
-    const status = await control.status();
     const change = Object.fromEntries(
       Object.entries(wanted).filter(([name, value]) => status[name as keyof Settings] !== value),
     );
@@ -302,6 +311,7 @@ export class AuditSource {
   /** @returns how many rules had to be added */
   async #syncRules(opened: Opened): Promise<number> {
     const { rules, locked, role, settingsAreOurs } = opened;
+    opened.rulesCheckedAt = this.#parts.clock.monotonic();
     const wanted = this.#parts.rules();
     if (locked) {
       if (!(await rules.has(wanted))) throw lockedOut();
@@ -385,7 +395,7 @@ export class AuditSource {
         if (lost > 0) sink.drop('audit', 'kernel', lost);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
-        await clock.sleep(pause, signal);
+        await clock.sleep(untilBeat(clock, pause), signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(error instanceof AgentError ? error : unavailable(error));
@@ -400,11 +410,13 @@ export class AuditSource {
     await this.#checkSlot(opened, status);
     if (opened.settingsAreOurs) {
       const { enabled, backlogWaitTime } = RUNNING;
-      const change = await this.#assertSettings(opened, { enabled, backlogWaitTime });
+      const change = await this.#assertSettings(opened, status, { enabled, backlogWaitTime });
       if (Object.keys(change).length > 0) log.warn(change, 'Somebody changed the settings of audit; set them again.');
     } else if (status.enabled === 0) throw switchedOff(opened.daemon);
-    const added = await this.#syncRules(opened);
-    if (added > 0) log.warn({ rules: added }, 'Somebody removed audit rules of the agent; added them again.');
+    if (this.#parts.clock.monotonic() - opened.rulesCheckedAt >= CHECK_RULES_EVERY) {
+      const added = await this.#syncRules(opened);
+      if (added > 0) log.warn({ rules: added }, 'Somebody removed audit rules of the agent; added them again.');
+    }
     log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
   }
 
@@ -421,7 +433,9 @@ export class AuditSource {
       opened.daemon = daemon;
       this.#parts.changed?.();
     }
-    if (another) opened.settingsAreOurs = false; // and with the next sync, our note of the old ones goes
+    if (!another || !opened.settingsAreOurs) return;
+    opened.settingsAreOurs = false;
+    opened.rulesCheckedAt = NEVER; // with the next sync, our note of the old settings goes
   }
 
   /** Reads until nothing is left, in turns that each end with a delivery. @returns the number of records */
@@ -468,7 +482,10 @@ export class AuditSource {
       if (pid !== process.pid) opened.contender = pid;
       return;
     }
-    if (type === CONFIG_CHANGE) opened.checkNow = true;
+    if (type === CONFIG_CHANGE) {
+      opened.checkNow = true;
+      opened.rulesCheckedAt = NEVER;
+    }
     opened.stream.take(type, datagram, HEADER_BYTES, length, now);
   }
 
@@ -501,6 +518,8 @@ interface Opened {
   noDaemon?: AgentError;
   /** Somebody changed rules or settings: not to wait for the next check. */
   checkNow: boolean;
+  /** When they were last made what they must be. */
+  rulesCheckedAt: Duration;
   /** The process that wants the slot; 0 when none does. */
   contender: number;
   reading: Promise<void>;
