@@ -34,7 +34,7 @@ import { fileCapabilities } from './linux/file-capabilities.ts';
 import { lockFile } from './linux/file-lock.ts';
 import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
-import { trimHeap } from './linux/system-calls.ts';
+import { giveBackUnusedMemory } from './linux/unused-memory.ts';
 import { methods } from './methods/index.ts';
 import type { MethodParts } from './methods/parts.ts';
 import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
@@ -153,11 +153,11 @@ export function agent(
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
     resident: () => process.memoryUsage.rss(),
-    relieve: () => {
-      aggregator.flush();
+    trim: () => {
       collectGarbage();
-      trimHeap();
+      giveBackUnusedMemory();
     },
+    flush: () => aggregator.flush(),
     clock,
     log: log.child({ part: 'memory' }),
     changed: () => {

@@ -21,6 +21,8 @@ interface SystemCalls {
   errno(): number;
   /** Gives freed memory back to the system, where the C library is glibc; see malloc_trim(3). */
   mallocTrim(pad: number): number;
+  /** See madvise(2). What pages hold that no file holds may be lost. */
+  madvise(address: number, bytes: number, advice: number): number;
 }
 
 let loaded: SystemCalls | undefined;
@@ -52,6 +54,7 @@ export function systemCalls(): SystemCalls {
       lgetxattr: libc.func('intptr_t lgetxattr(const char *, const char *, void *, size_t)'),
       errno: () => koffi.errno(),
       mallocTrim: mallocTrimOf(libc),
+      madvise: libc.func('int madvise(uintptr_t, size_t, int)'),
     };
     return loaded;
   } catch (cause) {
@@ -70,14 +73,5 @@ function mallocTrimOf(libc: import('koffi').LibraryHandle): (pad: number) => num
     return libc.func('int malloc_trim(size_t)');
   } catch {
     return () => 0;
-  }
-}
-
-/** Gives the system back what was freed, where that can be done. It takes some 50 ms. */
-export function trimHeap(): void {
-  try {
-    systemCalls().mallocTrim(0);
-  } catch {
-    // koffi has no binary here
   }
 }

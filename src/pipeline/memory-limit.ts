@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -13,6 +13,9 @@ const MEGABYTE = 1024 * 1024;
 const LOOK_EVERY = seconds(1);
 /** Looks in a row that must find too much. The first of them make the agent give back what it doesn't need. */
 const LOOKS = 5;
+/** The start has been made, and the first snapshots taken: most of what they needed isn't needed again. */
+const FIRST_TRIM = minutes(1);
+const TRIM_EVERY = hours(1);
 /** How often it gives back again while that doesn't suffice: a full collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
 /** It ends when less than this part of the budget has been in use for so long. */
@@ -29,8 +32,9 @@ export interface MemoryUse {
 }
 
 /**
- * Keeps the agent's resident memory within its budget, as far as it can: above it, what isn't needed is given back; if
- * that doesn't suffice, events of priority Low are left out, and counted as dropped.
+ * Keeps the agent's resident memory low: a minute after the start, and every hour, what nobody uses is given back. And
+ * keeps it within its budget, as far as it can: above it, the same is done at once; if that doesn't suffice, events of
+ * priority Low are left out, and counted as dropped.
  *
  * Events of priority High go on whatever happens: what they take has bounds of its own (windows, queues, caches). So do
  * Operational events, which are few, and tell of what was lost. And it never ends by itself but by taking less: a budget
@@ -41,13 +45,15 @@ export class MemoryLimit implements Service {
   readonly name = 'memory limit';
   readonly #budgetBytes: number;
   readonly #resident: () => number;
-  readonly #relieve: () => void;
+  readonly #trim: () => void;
+  readonly #flush: () => void;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #changed: () => void;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #looksOver = 0;
+  #trimAt: Duration;
   #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #calmSince: Duration | undefined;
   /** While events are left out. */
@@ -57,8 +63,10 @@ export class MemoryLimit implements Service {
     budgetInMegabytes: number;
     /** Resident memory in bytes; process.memoryUsage.rss. */
     resident: () => number;
-    /** Gives back what can be made anew or is kept elsewhere. May take some 100 ms. */
-    relieve: () => void;
+    /** Gives back what nobody uses. May take some 100 ms. */
+    trim: () => void;
+    /** Moves on what waits in memory, so that a trim finds more. */
+    flush: () => void;
     clock: Clock;
     log: Logger;
     /** Told when leaving out has begun or ended. */
@@ -66,10 +74,12 @@ export class MemoryLimit implements Service {
   }) {
     this.#budgetBytes = options.budgetInMegabytes * MEGABYTE;
     this.#resident = options.resident;
-    this.#relieve = options.relieve;
+    this.#trim = options.trim;
+    this.#flush = options.flush;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed;
+    this.#trimAt = milliseconds(options.clock.monotonic() + FIRST_TRIM);
   }
 
   async start(): Promise<void> {
@@ -101,6 +111,10 @@ export class MemoryLimit implements Service {
   #look(): void {
     const bytes = this.#resident();
     const now = this.#clock.monotonic();
+    if (now >= this.#trimAt) {
+      this.#trimAt = milliseconds(now + TRIM_EVERY);
+      this.#trim();
+    }
     if (bytes > this.#budgetBytes) this.#isOver(bytes, now);
     else {
       this.#looksOver = 0;
@@ -114,7 +128,8 @@ export class MemoryLimit implements Service {
     if (this.#spell === undefined && this.#looksOver >= LOOKS) this.#begin(bytes, now);
     else if (this.#spell === undefined || now - this.#relievedAt >= RELIEVE_EVERY) {
       this.#relievedAt = now;
-      this.#relieve();
+      this.#flush();
+      this.#trim();
     }
     if (this.#spell === undefined) return;
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);

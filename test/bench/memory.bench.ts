@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { DEVICE, MODULE, TestBed } from '../integration/test-bed.ts';
 import { type Memory, memory, Peer, report, scriptOf } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';
@@ -8,7 +8,9 @@ import { Native } from './starts.ts';
 /* Resident memory of the agent, connected, with every collector on, and of less. */
 
 const BUDGET_MIB = 64;
-const STEADY = seconds(20);
+const STARTED = seconds(20);
+/** A minute after the start, the agent gives back what that needed. */
+const STEADY = seconds(90);
 const STARTS = 2_000;
 const BARE = ['-e', "setInterval(() => {}, 1e6); process.stdout.write('ready\\n')"];
 
@@ -37,7 +39,9 @@ try {
 
   const agent = bed.startAgent();
   const status = await agent.waitForStatus(({ hub }) => hub.state === 'connected');
-  await systemClock.sleep(STEADY);
+  await systemClock.sleep(STARTED);
+  const started = memory(agent.pid);
+  await systemClock.sleep(milliseconds(STEADY - STARTED));
   const steady = memory(agent.pid);
   await native.start(STARTS, 200);
   await systemClock.sleep(seconds(2));
@@ -57,7 +61,8 @@ try {
       row('bare Node, idle, --max-semi-space-size=1', bareSmall),
       row('the stock SDK, connected', sdk),
       row('the stock SDK, connected, --max-semi-space-size=1', sdkSmall),
-      row(`agent, connected, after ${STEADY / 1_000} s`, steady, `≤ ${BUDGET_MIB}`),
+      row(`agent, connected, after ${STARTED / 1_000} s`, started),
+      row(`agent, after ${STEADY / 1_000} s`, steady, `≤ ${BUDGET_MIB}`),
       row(`agent, after ${STARTS} process starts`, after, `≤ ${BUDGET_MIB}`),
     ],
     [sourceNote(status.collectors.ProcessCreate?.source, missing)],

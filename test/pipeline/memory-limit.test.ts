@@ -20,20 +20,23 @@ describe('MemoryLimit', () => {
   let time: sinon.SinonFakeTimers;
   let megabytes: number;
   let limit: MemoryLimit;
-  let relieve: sinon.SinonStub<[], void>;
+  let trim: sinon.SinonStub<[], void>;
+  let flush: sinon.SinonStub<[], void>;
   let changed: sinon.SinonStub<[], void>;
   let logged: LogLine[];
 
   beforeEach(async () => {
     time = sinon.useFakeTimers();
     megabytes = 70;
-    relieve = sinon.stub();
+    trim = sinon.stub();
+    flush = sinon.stub();
     changed = sinon.stub();
     logged = [];
     limit = new MemoryLimit({
       budgetInMegabytes: 96,
       resident: () => megabytes * MB,
-      relieve,
+      trim,
+      flush,
       clock: systemClock,
       log: quietLog(logged),
       changed,
@@ -50,20 +53,31 @@ describe('MemoryLimit', () => {
 
   it('has nothing to say below the budget', async () => {
     megabytes = 96;
-    await time.tickAsync(hours(1));
+    await time.tickAsync(minutes(50));
     assert.equal(isShedding(), false);
-    assert.equal(relieve.callCount, 0);
+    assert.equal(flush.callCount, 0);
     assert.deepEqual(logged, []);
     assert.deepEqual(limit.use(), { residentBytes: 96 * MB, budgetBytes: 96 * MB, isOver: false });
   });
 
+  it('gives back what nobody uses a minute after the start, and every hour', async () => {
+    await time.tickAsync(seconds(58));
+    assert.equal(trim.callCount, 0);
+    await time.tickAsync(seconds(4));
+    assert.equal(trim.callCount, 1);
+    await time.tickAsync(hours(3));
+    assert.equal(trim.callCount, 4);
+    assert.equal(flush.callCount, 0);
+  });
+
   it('first gives back what is not needed, and leaves nothing out when that suffices', async () => {
-    relieve.onCall(1).callsFake(() => {
+    trim.onCall(1).callsFake(() => {
       megabytes = 80;
     });
     megabytes = 130;
-    await time.tickAsync(minutes(1));
-    assert.equal(relieve.callCount, 2);
+    await time.tickAsync(seconds(40));
+    assert.equal(trim.callCount, 2);
+    assert.ok(flush.calledBefore(trim));
     assert.equal(isShedding(), false);
     assert.deepEqual(logged, []);
   });
@@ -89,9 +103,9 @@ describe('MemoryLimit', () => {
   it('goes on giving back, but not all the time', async () => {
     megabytes = 101;
     await time.tickAsync(seconds(5));
-    relieve.resetHistory();
+    flush.resetHistory();
     await time.tickAsync(minutes(10));
-    assert.ok(relieve.callCount >= 19 && relieve.callCount <= 21, `${relieve.callCount} times`);
+    assert.ok(flush.callCount >= 19 && flush.callCount <= 21, `${flush.callCount} times`);
   });
 
   it('ends when it has taken less than nine tenths for ten seconds, and says for how long it was', async () => {
@@ -128,7 +142,7 @@ describe('MemoryLimit', () => {
   });
 
   it('goes on looking when giving back fails', async () => {
-    relieve.throws(new Error('no'));
+    trim.throws(new Error('no'));
     megabytes = 101;
     await time.tickAsync(minutes(1));
     assert.equal(isShedding(), true);
