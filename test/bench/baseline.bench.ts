@@ -14,6 +14,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { ScanOptions } from '../../src/contract/baseline.ts';
+import { fileCapabilities } from '../../src/linux/file-capabilities.ts';
 import { Firewall } from '../../src/linux/firewall/firewall.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
@@ -33,7 +34,7 @@ const DEFAULT: ScanOptions = { level: 1, walk: false, groupsDisabled: [], checks
 const residentMiB = () => process.memoryUsage.rss() / 2 ** 20;
 
 async function scan(name: string, hostRoot: string, options: Partial<ScanOptions>): Promise<string[]> {
-  const engine = new BaselineEngine({ hostRoot, clock: systemClock, firewall: new Firewall() });
+  const engine = new BaselineEngine({ hostRoot, clock: systemClock, firewall: new Firewall(), fileCapabilities });
   const before = residentMiB();
   const pauses = monitorEventLoopDelay({ resolution: 1 });
   pauses.enable();
