@@ -158,27 +158,19 @@ describe('readLocalSettings', () => {
     });
 
     it('can say true and false, and nothing else of that kind', () => {
-      const read = (value: string) =>
-        readLocalSettings(undefined, {
-          VAKT_IDENTITY__KIND: 'connectionString',
-          VAKT_IDENTITY__FILE: '/secret',
-          VAKT_COLLECTORS__LOOPBACK_CONNECTIONS: value,
-        });
-      assert.equal(read('true').collectors.loopbackConnections, true);
-      assert.equal(read('false').collectors.loopbackConnections, false);
-      assert.throws(() => read('yes'), /loopbackConnections must be true or false/);
+      const loopback = (value: string) =>
+        read(`{ ${IDENTITY} }`, { VAKT_COLLECTORS__LOOPBACK_CONNECTIONS: value }).collectors.loopbackConnections;
+      assert.equal(loopback('true'), true);
+      assert.equal(loopback('false'), false);
+      assert.throws(() => loopback('yes'), /loopbackConnections must be true or false/);
     });
 
     it('can say a number, within its range', () => {
-      const read = (value: string) =>
-        readLocalSettings(undefined, {
-          VAKT_IDENTITY__KIND: 'connectionString',
-          VAKT_IDENTITY__FILE: '/secret',
-          VAKT_MEMORY_BUDGET_IN_MEGABYTES: value,
-        });
-      assert.equal(read('48').memoryBudgetInMegabytes, 48);
+      const budget = (value: string) =>
+        read(`{ ${IDENTITY} }`, { VAKT_MEMORY_BUDGET_IN_MEGABYTES: value }).memoryBudgetInMegabytes;
+      assert.equal(budget('48'), 48);
       for (const value of ['47', '4097', '96.5', '1e2', '-96', '', 'much', '9'.repeat(400)]) {
-        assert.throws(() => read(value), /memoryBudgetInMegabytes must be an integer from 48 to 4096/, value);
+        assert.throws(() => budget(value), /memoryBudgetInMegabytes must be an integer from 48 to 4096/, value);
       }
     });
 

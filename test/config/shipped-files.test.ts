@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Ajv } from 'ajv';
 import { collectors } from '../../src/collectors/index.ts';
 import { parseJson } from '../../src/config/json.ts';
@@ -21,8 +23,11 @@ const fits = (schemaFile: string, value: unknown) => {
 describe('The files in config/', () => {
   it('agent.json is a valid configuration that says nothing but the defaults', () => {
     const { hub, identity, ...rest } = readLocalSettings(shipped('agent.json'), {});
-    const least = { VAKT_IDENTITY__KIND: 'connectionString', VAKT_IDENTITY__FILE: '/x' };
-    const defaults = readLocalSettings(undefined, least);
+    const folder = mkdtempSync(join(tmpdir(), 'vakt-least-'));
+    const least = join(folder, 'agent.json');
+    writeFileSync(least, '{ "identity": { "kind": "connectionString", "file": "/x" } }');
+    const defaults = readLocalSettings(least, {});
+    rmSync(folder, { recursive: true });
     assert.deepEqual(rest, withoutIdentity(defaults));
     assert.equal(hub.transport, defaults.hub.transport);
     assert.equal(identity.kind, 'moduleKey');
