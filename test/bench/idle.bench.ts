@@ -1,14 +1,19 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import { TestBed } from '../integration/test-bed.ts';
-import { fineCpuMs, Peer, report, wakeUps } from './figures.ts';
+import { PROGRAM, TestBed } from '../integration/test-bed.ts';
+import { fineCpuMs, memory, Peer, report, wakeUps } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';
 
-/* What the agent costs while nothing happens: connected, in the configuration it has by itself. */
+/*
+ * What the agent costs while nothing happens: connected, in the configuration it has by itself. To measure the program
+ * that is installed, and for longer: VAKT_PROGRAM=/usr/lib/vakt/main.js BENCH_SECONDS=600 npm run bench idle
+ */
 
 const BUDGET_PERCENT = 0.3;
-const BEFORE = seconds(10);
-const LENGTH = seconds(30);
+const BUDGET_MIB = 64;
+/** The agent gives back memory a minute after its start, and has opened its eyes long before. */
+const BEFORE = seconds(70);
+const LENGTH = seconds(Number(process.env.BENCH_SECONDS ?? 30));
 const TICKER = "setInterval(() => {}, 250); process.stdout.write('ready\\n')";
 
 const missing = await auditIsMissing();
@@ -28,19 +33,19 @@ try {
   const figures = pids.map((pid, index) => {
     const percent = ((fineCpuMs(pid) - (before[index]?.cpu ?? 0)) / LENGTH) * 100;
     const woken = ((wakeUps(pid) - (before[index]?.wakeUps ?? 0)) / LENGTH) * 1_000;
-    return [percent.toFixed(3), woken.toFixed(1)];
+    return [percent.toFixed(3), woken.toFixed(1), memory(pid).rss.toFixed(1)];
   });
   const started = (await programs()) - seen;
   const { collectors } = await agent.status();
   report(
-    'Idle: CPU in per cent of a core, wake-ups of all threads a second',
+    'Idle: CPU in per cent of a core, wake-ups of all threads a second, resident memory at the end in MiB',
     [
-      ['', 'CPU %', 'wake-ups/s', 'budget (CPU)'],
-      ['agent, connected', ...(figures[0] ?? []), `≤ ${BUDGET_PERCENT}`],
+      ['', 'CPU', 'wake-ups', 'RSS', 'budgets'],
+      ['agent, connected', ...(figures[0] ?? []), `CPU ≤ ${BUDGET_PERCENT}, RSS ≤ ${BUDGET_MIB}`],
       ['bare Node with a timer of 250 ms', ...(figures[1] ?? []), ''],
     ],
     [
-      `${LENGTH / 1_000} s. Meanwhile ${started} programs were started by others, and cost the agent what they cost.`,
+      `${PROGRAM}, ${LENGTH / 1_000} s. Meanwhile ${started} programs were started by others, and cost the agent what they cost.`,
       sourceNote(collectors.ProcessCreate?.source, missing),
     ],
   );
