@@ -177,7 +177,7 @@ const runAuditd: Contestant = async (loads) => {
       for (const rule of rules) await control.addRule(rule);
       await control.set({ backlogLimit: RUNNING.backlogLimit, backlogWaitTime: RUNNING.backlogWaitTime });
       await warmUp(load);
-      const recorded = () => auditd.text.split('type=EXECVE ').length - 1;
+      const recorded = () => auditd.texts.reduce((sum, text) => sum + text.split('type=EXECVE ').length - 1, 0);
       const before = recorded();
       const seen = async () => recorded() - before;
       runs.push(await measure(load, auditd.pid, seen));

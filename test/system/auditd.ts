@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { AuditControl } from '../../src/linux/audit/control.ts';
@@ -77,6 +77,12 @@ export class Auditd {
 
   get text(): string {
     return readFileSync(this.log, 'latin1');
+  }
+
+  /** The log, and those that were rotated. */
+  get texts(): string[] {
+    const folder = dirname(this.log);
+    return readdirSync(folder).map((name) => readFileSync(join(folder, name), 'latin1'));
   }
 
   async stop(): Promise<void> {
