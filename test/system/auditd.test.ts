@@ -3,16 +3,17 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { pino } from 'pino';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
 import type { AuditRule } from '../../src/contract/sources.ts';
 import { AuditLogSource } from '../../src/linux/audit/audit-log-source.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { Checkpoint } from '../../src/linux/audit/checkpoint.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
-import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { type AuditStatus, RUNNING } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
 import { Auditd } from './auditd.ts';
 import { Recorder } from './recorder.ts';
 import { missingForAudit, require } from './require.ts';
@@ -34,7 +35,8 @@ describe('beside a real auditd', function () {
   let skew: number;
   /** Can be made to run fast, so that nobody waits for half a minute. */
   const clock: Clock = { ...systemClock, monotonic: () => (systemClock.monotonic() + skew) as Duration };
-  const log = pino({ level: 'silent' });
+  const logged: LogLine[] = [];
+  const log = quietLog(logged);
 
   before(async function () {
     require(this, await missingForAudit());
@@ -46,6 +48,7 @@ describe('beside a real auditd', function () {
 
   beforeEach(() => {
     skew = 0;
+    logged.length = 0;
     recorder = new Recorder();
     auditd = new Auditd(control);
   });
@@ -165,6 +168,7 @@ describe('beside a real auditd', function () {
     assert.equal(await auditd.tryToStart(), undefined, 'it was refused after a restart');
     await systemClock.sleep(milliseconds(500));
 
+    await control.set({ backlogWaitTime: 60 });
     await auditd.stop();
     await until('that it has gone', () => opened.status().reason?.includes('just become free') === true);
     await until('the slot', () => {
@@ -172,8 +176,14 @@ describe('beside a real auditd', function () {
       return opened.status().source === 'auditUnicast';
     });
     await systemClock.sleep(milliseconds(500));
+    assert.equal((await control.status()).backlogWaitTime, RUNNING.backlogWaitTime);
     const started = await load.end();
     await close();
+    assert.deepEqual(
+      logged.filter(({ level }) => level === 'warn'),
+      [],
+      'it takes for others what it has done itself',
+    );
     assertEachOnce(load.mark, started);
     assert.equal((await control.status()).pid, 0);
     assert.deepEqual(await ruleList(), []);

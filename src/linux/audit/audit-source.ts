@@ -405,13 +405,17 @@ export class AuditSource {
   /** Whether audit is still as the agent needs it; puts right what others undid, and follows them where it must. */
   async #check(opened: Opened): Promise<void> {
     const { log } = this.#parts;
-    const status = await opened.control.status();
-    opened.stream.kernelSays(status.lost);
-    await this.#checkSlot(opened, status);
+    const found = await opened.control.status();
+    opened.stream.kernelSays(found.lost);
+    const hasChanged = await this.#checkSlot(opened, found);
+    const status = hasChanged ? await opened.control.status() : found;
     if (opened.settingsAreOurs) {
       const { enabled, backlogWaitTime } = RUNNING;
       const change = await this.#assertSettings(opened, status, { enabled, backlogWaitTime });
-      if (Object.keys(change).length > 0) log.warn(change, 'Somebody changed the settings of audit; set them again.');
+      if (Object.keys(change).length > 0) {
+        log.warn(change, 'Somebody changed the settings of audit; set them again.');
+        opened.rulesCheckedAt = NEVER; // while audit is switched off, the kernel doesn't say what becomes of its rules
+      }
     } else if (status.enabled === 0) throw switchedOff(opened.daemon);
     if (this.#parts.clock.monotonic() - opened.rulesCheckedAt >= CHECK_RULES_EVERY) {
       const added = await this.#syncRules(opened);
@@ -420,22 +424,29 @@ export class AuditSource {
     log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
   }
 
-  async #checkSlot(opened: Opened, { pid }: AuditStatus): Promise<void> {
+  /** @returns whether the role may have changed, and the settings with it */
+  async #checkSlot(opened: Opened, { pid }: AuditStatus): Promise<boolean> {
     const another = pid !== process.pid && pid !== 0 && isAlive(pid);
     if (another) this.#watch.sawAnother();
     if (opened.role === 'daemon') {
-      if (pid !== process.pid) await this.#regain(opened);
-      return;
+      if (pid === process.pid) return false;
+      await this.#regain(opened);
+      return true;
     }
-    if (!another && this.#watch.mayTake()) return this.#reclaim(opened);
+    if (!another && this.#watch.mayTake()) {
+      await this.#reclaim(opened);
+      return true;
+    }
     const daemon = another ? pid : 0;
     if (daemon !== opened.daemon) {
       opened.daemon = daemon;
       this.#parts.changed?.();
     }
-    if (!another || !opened.settingsAreOurs) return;
-    opened.settingsAreOurs = false;
-    opened.rulesCheckedAt = NEVER; // with the next sync, our note of the old settings goes
+    if (another && opened.settingsAreOurs) {
+      opened.settingsAreOurs = false;
+      opened.rulesCheckedAt = NEVER; // with the next sync, our note of the old settings goes
+    }
+    return false;
   }
 
   /** Reads until nothing is left, in turns that each end with a delivery. @returns the number of records */
