@@ -34,7 +34,7 @@ import { fileCapabilities } from './linux/file-capabilities.ts';
 import { lockFile } from './linux/file-lock.ts';
 import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
-import { giveBackUnusedMemory } from './linux/unused-memory.ts';
+import { UnusedMemory } from './linux/unused-memory.ts';
 import { methods } from './methods/index.ts';
 import type { MethodParts } from './methods/parts.ts';
 import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
@@ -150,12 +150,13 @@ export function agent(
     log: log.child({ part: 'aggregator' }),
   });
   const linux = linuxSources({ hostRoot: local.hostRoot, clock });
+  const unused = new UnusedMemory();
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
     resident: () => process.memoryUsage.rss(),
     trim: () => {
       collectGarbage();
-      giveBackUnusedMemory();
+      unused.giveBack();
     },
     flush: () => aggregator.flush(),
     clock,
