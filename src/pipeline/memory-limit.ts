@@ -11,16 +11,19 @@ import type { Priority } from '../contract/event.ts';
 
 const MEGABYTE = 1024 * 1024;
 const LOOK_EVERY = seconds(1);
-/** Looks in a row that must find too much. The first of them make the agent give back what it doesn't need. */
+/**
+ * Looks that must find too much, with no minute between them in which none does. The first of them make the agent give
+ * back what it doesn't need.
+ */
 const LOOKS = 5;
 /** The start has been made, and the first snapshots taken: most of what they needed isn't needed again. */
 const FIRST_TRIM = minutes(1);
 const TRIM_EVERY = hours(1);
 /** How often it gives back again while that doesn't suffice: a full collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
-/** It ends when less than this part of the budget has been in use for so long. */
+/** It ends when less than this part of the budget has been in use for so long: what was given back has come again by then. */
 const CALM = 0.9;
-const CALM_FOR = seconds(10);
+const CALM_FOR = minutes(1);
 const REMIND_EVERY = minutes(60);
 
 /** What the agent takes, of what it may. */
@@ -53,6 +56,7 @@ export class MemoryLimit implements Service {
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
   #looksOver = 0;
+  #overAt = milliseconds(Number.NEGATIVE_INFINITY);
   #trimAt: Duration;
   #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #calmSince: Duration | undefined;
@@ -109,21 +113,19 @@ export class MemoryLimit implements Service {
   }
 
   #look(): void {
-    const bytes = this.#resident();
     const now = this.#clock.monotonic();
     if (now >= this.#trimAt) {
       this.#trimAt = milliseconds(now + TRIM_EVERY);
       this.#trim();
     }
+    const bytes = this.#resident();
     if (bytes > this.#budgetBytes) this.#isOver(bytes, now);
-    else {
-      this.#looksOver = 0;
-      this.#isWithin(bytes, now);
-    }
+    else this.#isWithin(bytes, now);
   }
 
   #isOver(bytes: number, now: Duration): void {
     this.#looksOver += 1;
+    this.#overAt = now;
     this.#calmSince = undefined;
     if (this.#spell === undefined && this.#looksOver >= LOOKS) this.#begin(bytes, now);
     else if (this.#spell === undefined || now - this.#relievedAt >= RELIEVE_EVERY) {
@@ -139,6 +141,7 @@ export class MemoryLimit implements Service {
   }
 
   #isWithin(bytes: number, now: Duration): void {
+    if (now - this.#overAt >= CALM_FOR) this.#looksOver = 0;
     if (this.#spell === undefined) return;
     this.#calmSince = bytes < CALM * this.#budgetBytes ? (this.#calmSince ?? now) : undefined;
     if (this.#calmSince !== undefined && now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
