@@ -12,7 +12,7 @@ import type { LocalStatus } from './status.ts';
 /** Longer than anything that a part does between two rests: a message of 256 KB on the slowest line, a disk that fails. */
 const STANDS_STILL = minutes(10);
 
-/** How often the status line is looked at, and the watchdog told at least. */
+/** How often the status line is looked at, and the watchdog told at least: about so. */
 const LONGEST_PAUSE = seconds(10);
 /** Of the watchdog's time; it forgives three that come late. */
 const PART_OF_WATCHDOG = 4;

@@ -222,7 +222,7 @@ async function compare(): Promise<void> {
       `${native.load}; ${COMMANDS} distinct commands, aggregated, hub connected.`,
       ...BURSTS.map(
         (load) =>
-          `The ${load}, is the median of ${ROUNDS} rounds: agent ${range(cost(agentRuns, load), 1)}` +
+          `${load}: the median of ${ROUNDS} rounds: agent ${range(cost(agentRuns, load), 1)}` +
           peers.map(([name]) => `; ${name} ${range(cost(peerRuns.get(name) ?? [], load), 1)}`).join(''),
       ),
       ...(cReader === undefined ? ['No C compiler here, so no C reader.'] : []),

@@ -24,13 +24,16 @@ describe('The files in config/', () => {
   it('agent.json is a valid configuration that says nothing but the defaults', () => {
     const { hub, identity, ...rest } = readLocalSettings(shipped('agent.json'), {});
     const folder = mkdtempSync(join(tmpdir(), 'vakt-least-'));
-    const least = join(folder, 'agent.json');
-    writeFileSync(least, '{ "identity": { "kind": "connectionString", "file": "/x" } }');
-    const defaults = readLocalSettings(least, {});
-    rmSync(folder, { recursive: true });
-    assert.deepEqual(rest, withoutIdentity(defaults));
-    assert.equal(hub.transport, defaults.hub.transport);
-    assert.equal(identity.kind, 'moduleKey');
+    try {
+      const least = join(folder, 'agent.json');
+      writeFileSync(least, '{ "identity": { "kind": "connectionString", "file": "/x" } }');
+      const defaults = readLocalSettings(least, {});
+      assert.deepEqual(rest, withoutIdentity(defaults));
+      assert.equal(hub.transport, defaults.hub.transport);
+      assert.equal(identity.kind, 'moduleKey');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('agent.schema.json says of every setting what it means', () => {

@@ -31,7 +31,7 @@ export class Auditd {
       log_format: 'ENRICHED',
       max_log_file: 50,
       max_log_file_action: 'ROTATE',
-      num_logs: 5,
+      num_logs: 10,
       plugin_dir: join(etc, 'plugins.d'),
       space_left: 2,
       admin_space_left: 1,
