@@ -423,7 +423,11 @@ class Opened {
     return left;
   }
 
-  /** Takes those out that have waited long enough for their start, and have one; others go on as doubtful. @param all everything */
+  /**
+   * Takes those out that have waited long enough for their start, and have one. Those that have none go on as doubtful.
+   *
+   * @param all everything
+   */
   takeReady(now: Duration, startsReadAt: Duration, table: ProcessTable, all: boolean): Exit[] {
     const ready: Exit[] = [];
     for (const exit of this.held.values()) {

@@ -21,7 +21,7 @@ const FIRST_TRIM = minutes(1);
 const TRIM_EVERY = hours(1);
 /** How often it gives back again while that doesn't suffice: a full collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
-/** It ends when less than this part of the budget has been in use for so long: what was given back has come again by then. */
+/** It ends when less than this part of the budget was in use for so long: what was given back has come again by then. */
 const CALM = 0.9;
 const CALM_FOR = minutes(1);
 const REMIND_EVERY = minutes(60);
