@@ -29,16 +29,20 @@ const requireAll = process.env.VAKT_REQUIRE_ALL === '1';
 const schemasAreThere = Boolean(process.env.VAKT_PUBLISHED_SCHEMAS);
 const isAllowed = (title) => !schemasAreThere && /published schema/i.test(title);
 const skipped = [];
-const runner = mocha.run(async (failures) => {
+const failures = [];
+const runner = mocha.run(async () => {
   const missing = requireAll ? skipped.filter((title) => !isAllowed(title)) : [];
-  for (const title of missing) console.log(`Skipped, but required: ${title}`);
   const others = (await beside) ?? { passed: 0, failed: 0 };
-  const failed = failures + missing.length + others.failed;
+  // Said once more here, on a line each, for whoever sees only the end of a long log.
+  for (const title of missing) console.log(`Skipped, but required: ${title}`);
+  for (const failure of failures) console.log(`Failed: ${failure}`);
+  const failed = failures.length + missing.length + others.failed;
   const passed = runner.stats.passes + others.passed;
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed === 0 && passed > 0 ? 0 : 1);
 });
 runner.on('pending', (test) => skipped.push(test.fullTitle()));
+runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}: ${String(error?.message).split('\n', 1)[0]}`));
 
 /** Shows what it printed once it has ended. */
 async function runBeside() {
@@ -55,5 +59,7 @@ async function runBeside() {
   const [status] = await once(child, 'close');
   const [, passed = 0, failed = 1] = /^(\d+) passed, (\d+) failed\n$/m.exec(output)?.map(Number) ?? [];
   console.log(output.replace(/^\d+ passed, \d+ failed\n$/m, ''));
+  const saysWhat = /^(?:Failed|Skipped, but required): /m.test(output);
+  if (status !== 0 && !saysWhat) console.log(`Failed: ${WAITING} ended with ${status}`);
   return { passed, failed: status === 0 ? failed : Math.max(failed, 1) };
 }
