@@ -4,6 +4,9 @@ import { join } from 'node:path';
 import { seconds } from '../../src/base/duration.ts';
 import { assertClosed, PROGRAM, TestBed } from './test-bed.ts';
 
+/** Memory that the agent can't give back, so that it stays over the least budget there is. */
+const BALLAST = 'data:text/javascript,globalThis.ballast = Buffer.alloc(48 * 2 ** 20, 1);';
+
 describe('The agent, with less memory than it needs', function () {
   this.timeout(60_000);
   let bed: TestBed;
@@ -22,7 +25,7 @@ describe('The agent, with less memory than it needs', function () {
 
   it('leaves out Low events, counts them, says so, and goes on with the rest', async () => {
     bed.writeConfiguration({ memoryBudgetInMegabytes: 48 });
-    const agent = bed.startAgent();
+    const agent = bed.startAgent({ options: ['--import', BALLAST] });
     const { residentBytes } = (await agent.waitForLog(({ msg }) =>
       msg.startsWith('Takes more memory than its budget'),
     )) as unknown as { residentBytes: number };

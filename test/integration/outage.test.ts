@@ -33,7 +33,7 @@ class Line implements Connection {
 /** A hub that can be away, or shut its door, seen through the agent's own supervisor. */
 class DistantHub implements HubClient {
   state: 'here' | 'away' | 'refusing' = 'here';
-  /** Of every attempt to connect, and of every message, in seconds. */
+  /** Of every attempt to connect, and of every message, in milliseconds. */
   readonly attempts: number[] = [];
   readonly messages: { at: number; message: Message }[] = [];
   readonly #stop = new AbortController();
@@ -45,7 +45,7 @@ class DistantHub implements HubClient {
   constructor(random: () => number) {
     this.#supervisor = new Supervisor<Line>({
       connect: async () => {
-        this.attempts.push(performance.now() / 1_000);
+        this.attempts.push(performance.now());
         if (this.state === 'away') throw UNREACHABLE;
         if (this.state === 'refusing') throw REFUSED;
         this.#line = new Line();
@@ -78,7 +78,7 @@ class DistantHub implements HubClient {
   async send(message: Message): Promise<Answer<void>> {
     await systemClock.sleep(seconds(0.1));
     if (this.state !== 'here') return { ...UNREACHABLE.answer, unanswered: true } as Answer<void>;
-    this.messages.push({ at: performance.now() / 1_000, message });
+    this.messages.push({ at: performance.now(), message });
     return { status: 'accepted', value: undefined };
   }
   status = () => ({ state: this.#supervisor.state, credential: { kind: 'moduleKey' } });
@@ -89,8 +89,8 @@ class DistantHub implements HubClient {
   report = () => assert.fail('nobody asks');
 }
 
-/** The greatest number of `times` within any stretch of `length` seconds. */
-const densest = (times: readonly number[], length: number) =>
+/** The greatest number of `times` within any stretch of `length`. */
+const densest = (times: readonly number[], length: Duration) =>
   Math.max(0, ...times.map((from) => times.filter((at) => at >= from && at < from + length).length));
 
 describe('A hub that is out of reach for long', () => {
@@ -139,10 +139,10 @@ describe('A hub that is out of reach for long', () => {
   };
   const say = (what: string) =>
     process.stdout.write(
-      `      ${what}: ${hub.attempts.length} attempts to connect (${densest(hub.attempts, 60)} a minute at most), ` +
+      `      ${what}: ${hub.attempts.length} attempts to connect (${densest(hub.attempts, minutes(1))} a minute at most), ` +
         `${hub.messages.length} messages (${densest(
           hub.messages.map(({ at }) => at),
-          1,
+          seconds(1),
         )} a second at most)\n`,
     );
   const assertAllDeliveredInOrder = () => {
@@ -162,10 +162,10 @@ describe('A hub that is out of reach for long', () => {
   };
   /** What waited is sent in one go, no faster than the contract allows. */
   const assertGentle = () => {
-    assert.ok(densest(hub.attempts, 60) <= 6);
+    assert.ok(densest(hub.attempts, minutes(1)) <= 6);
     const times = hub.messages.map(({ at }) => at);
     const gaps = times.slice(1).map((at, i) => at - (times[i] ?? 0));
-    assert.ok(Math.min(...gaps) >= 0.499, String(Math.min(...gaps)));
+    assert.ok(Math.min(...gaps) >= seconds(0.5), String(Math.min(...gaps)));
   };
 
   it('for ten minutes: everything arrives, once, in order, gently', async () => {
@@ -201,7 +201,7 @@ describe('A hub that is out of reach for long', () => {
     await time.tickAsync(hours(6));
     say('comes and goes twice a minute, for half an hour');
     assertAllDeliveredInOrder();
-    assert.ok(densest(hub.attempts, 60) <= 6);
+    assert.ok(densest(hub.attempts, minutes(1)) <= 6);
   });
 
   it('since it refuses the credentials for a day: one attempt in ten minutes after the third', async () => {
@@ -216,6 +216,6 @@ describe('A hub that is out of reach for long', () => {
     assertAllDeliveredInOrder();
     assertGentle();
     const gaps = refused.slice(3).map((at, i) => at - (refused[i + 2] ?? 0));
-    assert.ok(Math.min(...gaps) >= 600, String(Math.min(...gaps)));
+    assert.ok(Math.min(...gaps) >= minutes(10), String(Math.min(...gaps)));
   });
 });

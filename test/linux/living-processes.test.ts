@@ -56,13 +56,14 @@ describe('LivingProcesses', () => {
     assert.equal(processes.hasEnded(72, wall - 20), false);
   });
 
-  it('does not trust a list for longer than a second, should the clock be set back', () => {
-    ask(wall - 100);
+  it('does not trust a list for longer than a second', () => {
+    const startedAt = wall - 100;
+    ask(startedAt);
     rmdirSync(join(proc, '70'));
     mkdirSync(join(proc, '71'));
-    wall -= 3_600_000;
+    wall += 1_001;
     monotonic += 1_001;
-    assert.equal(processes.hasEnded(71, wall - 100), false);
+    assert.equal(processes.hasEnded(71, startedAt), false);
   });
 
   it('does not trust a list at all when the clock has been set back since', () => {

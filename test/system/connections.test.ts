@@ -102,8 +102,15 @@ describe('connections', function () {
     source = undefined;
   };
 
-  /** Two drains at the slowest. */
-  const drained = () => systemClock.sleep(milliseconds(600));
+  /** Two drains at the slowest, and what others take of the machine meanwhile. */
+  const drained = () => systemClock.sleep(seconds(1));
+
+  /** Until all ends have been told that a program holds, unless the kernel lost some. */
+  const told = async ({ pid, ends }: { pid: number; ends: readonly unknown[] }) => {
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (recorder.of(pid).length + recorder.lost.kernel < ends.length && systemClock.monotonic() < deadline)
+      await systemClock.sleep(milliseconds(20));
+  };
 
   afterEach(async () => {
     await close();
@@ -150,7 +157,7 @@ describe('connections', function () {
         withIpv6(['tcp.v4', 'tcp.v6', 'tcp.v4.noaddress', 'tcp.v6.noaddress', 'tcp.mapped.noaddress', 'udp.v6']),
         { hold: true },
       );
-      await drained();
+      await told(held);
       await held.release();
       await brief.release();
       await others.release();
@@ -178,7 +185,7 @@ describe('connections', function () {
         20,
         kinds.filter((kind) => !kind.includes('noaddress')),
       );
-      await drained();
+      await told(held);
       await held.release();
       await close();
       const exact = (end: ConnectionSeen) => `${summary(end)} ${end.local?.address} ${end.local?.port}`;
@@ -230,7 +237,7 @@ describe('connections', function () {
       await open();
       const kinds = ['tcp.v4', 'tcp.v4.noaddress', 'udp.v4'];
       const held = await connector.make(10, kinds, { hold: true, within: ['ip', 'netns', 'exec', name] });
-      await drained();
+      await told(held);
       await held.release();
       await close();
       const seen = recorder.of(held.pid);

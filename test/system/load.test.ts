@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { missingForAudit, require } from './require.ts';
@@ -102,7 +103,7 @@ describe('A machine under load', function () {
 
   it('does not notice an agent that stands still for 30 s, and what was lost meanwhile is counted', async () => {
     const BURST = 10_000;
-    const running = await native.start(BURST, 0);
+    const running = [await native.start(BURST, 0), await native.start(BURST, 0)];
     await settled();
     const before = await agent.status();
     agent.kill('SIGSTOP');
@@ -113,9 +114,9 @@ describe('A machine under load', function () {
     agent.kill('SIGCONT');
     await settled();
 
-    const rate = (loads: readonly { count: number; seconds: number }[]) =>
-      loads.reduce((all, { count }) => all + count, 0) / loads.reduce((all, { seconds: took }) => all + took, 0);
-    const [with_, without] = [rate([running]), rate(stopped)];
+    // What the kernel would wait for slows every burst down; what others do on the machine, one or the other.
+    const rates = (loads: typeof stopped) => loads.map(({ count, seconds: took }) => count / took);
+    const [with_, without] = [Math.min(...rates(running)), median(rates(stopped))];
     const started = stopped.reduce((all, { count }) => all + count, 0);
     const after = await agent.status();
     const collected = (after.events.ProcessCreate?.collected ?? 0) - (before.events.ProcessCreate?.collected ?? 0);

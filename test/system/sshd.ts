@@ -5,7 +5,8 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { ProcFolder } from '../../src/linux/proc-folder.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
@@ -49,6 +50,8 @@ interface Visit {
   readonly input?: string;
   /** Further ones for ssh(1). */
   readonly options?: readonly string[];
+  /** Called when the session first says something. */
+  readonly spoke?: () => void;
 }
 
 /** A real sshd on loopback, with a configuration, host key, port and user of its own. Needs root. */
@@ -167,12 +170,23 @@ export class SshServer {
     for (const stream of [client.stdout, client.stderr]) {
       stream.on('data', (part) => {
         output += part;
+        visit.spoke?.();
       });
     }
     client.stdin.on('error', () => {});
     client.stdin.end(visit.input ?? '');
     const [status] = (await once(client, 'close')) as [number | null];
     return { status, output };
+  }
+
+  /** Resolves when all sessions have ended: the client of one may go some time before it. */
+  async quiet(): Promise<void> {
+    const proc = new ProcFolder('/proc');
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (proc.pids().some((pid) => proc.stat(pid)?.parentPid === this.pid)) {
+      if (systemClock.monotonic() > deadline) throw new Error('a session of sshd does not end');
+      await systemClock.sleep(milliseconds(20));
+    }
   }
 
   /** Ends the server and removes all that it left, its user too. Safe to call twice. */
