@@ -40,12 +40,23 @@ export const EARLIEST = new Date('2025-01-01T00:00:00.000Z');
 /** Whether a time can be one of a clock that has been set. */
 export const isPlausible = (time: Date): boolean => time.getTime() >= EARLIEST.getTime();
 
+/** Both clocks at once, for what is asked often: a look at one of them takes a tenth of a microsecond. */
+export interface Moment {
+  /** By the wall clock, in milliseconds since the Unix epoch. */
+  readonly wall: number;
+  readonly monotonic: Duration;
+}
+
+export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
+  wall: clock.now().getTime(),
+  monotonic: clock.monotonic(),
+});
+
 /**
  * The wall clock less the monotonic one, in milliseconds. What changes it is that the clock is set, or that the machine
  * sleeps; NTP's corrections move it by half a millisecond a second.
  */
-export const wallOffset = (clock: Pick<Clock, 'now' | 'monotonic'>): number =>
-  clock.now().getTime() - clock.monotonic();
+export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
 
 /** `work` given to Clock.within took longer than its limit. */
 export class TimeLimitError extends Error {

@@ -1,4 +1,4 @@
-import { type Clock, wallOffset } from '../base/clock.ts';
+import { type Clock, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
@@ -80,7 +80,7 @@ export class Supervisor<C extends Connection> {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, onFailure } = this.#options;
     while (!signal.aborted) {
-      const offset = wallOffset(clock);
+      const offset = wallOffset(momentOf(clock));
       const failure = await this.#once(signal);
       if (failure === undefined || signal.aborted) continue;
       onFailure(failure.error);
@@ -183,7 +183,7 @@ export class Supervisor<C extends Connection> {
   async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
     const until = clock.monotonic() + wait;
-    const isSet = () => Math.abs(wallOffset(clock) - offset) >= CLOCK_STEP;
+    const isSet = () => Math.abs(wallOffset(momentOf(clock)) - offset) >= CLOCK_STEP;
     while (!signal.aborted && clock.monotonic() < until && !isSet()) {
       await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), LOOK_AT_CLOCK_EVERY)), signal);
     }

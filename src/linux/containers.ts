@@ -1,6 +1,6 @@
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, type Moment, momentOf } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import { LivingProcesses } from './living-processes.ts';
@@ -151,12 +151,12 @@ export class Containers {
   }
 
   /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
-  started({ pid, parentPid, executable, startedAt }: StartedProcess): Place {
-    const now = this.#clock.monotonic();
-    const isPast = startedAt !== undefined && Math.abs(this.#clock.now().getTime() - startedAt.getTime()) > RECENT;
+  started({ pid, parentPid, executable, startedAt }: StartedProcess, moment: Moment = momentOf(this.#clock)): Place {
+    const now = moment.monotonic;
+    const isPast = startedAt !== undefined && Math.abs(moment.wall - startedAt.getTime()) > RECENT;
     const isEngine = ENGINE.test(nameOf(executable));
     if (isEngine && !isPast) this.#expectContainers(now);
-    const gone = isPast || (startedAt !== undefined && this.#living.hasEnded(pid, startedAt.getTime()));
+    const gone = isPast || (startedAt !== undefined && this.#living.hasEnded(pid, startedAt.getTime(), moment));
     if (!this.#anyContainers(now)) return gone ? ON_HOST_GONE : ON_HOST;
     if (isPast) return UNKNOWN;
 

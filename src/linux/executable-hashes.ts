@@ -13,8 +13,8 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type Clock, wallOffset } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Clock, type Moment, momentOf, wallOffset } from '../base/clock.ts';
+import { milliseconds, minutes, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import type { StartedProcess } from '../contract/sources.ts';
@@ -63,7 +63,7 @@ type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'ctimeNs' | 'mtimeNs' | 'size
 
 interface Known {
   readonly file: FileState;
-  /** By the wall clock, in milliseconds, as are the others. */
+  /** By the wall clock, in milliseconds, as is hashedAt. */
   readonly changedAt: number;
   /** The path its process said it has. */
   readonly program: string;
@@ -71,9 +71,8 @@ interface Known {
   sha256?: string;
   /** When it was found to have this digest. */
   hashedAt: number;
-  /** When the file was last looked at by its path. */
-  seenAt: number;
-  seenAtMonotonic: Duration;
+  /** When the file was last looked at by its path, or a moment before. */
+  seen: Moment;
   /** Asked for since this was last considered for removal. */
   used: boolean;
 }
@@ -135,30 +134,31 @@ export class ExecutableHashes {
   }
 
   /** @returns in hexadecimal; `undefined` when it isn't known, or not yet. Never throws, never waits */
-  of(process: StartedProcess, { onHost, gone }: Place): string | undefined {
+  of(process: StartedProcess, { onHost, gone }: Place, now: Moment = momentOf(this.#clock)): string | undefined {
     const { executable, startedAt } = process;
     this.#asked += 1;
     if (executable === '') return undefined;
     const byPath = onHost && executable.startsWith('/') && !executable.endsWith(DELETED);
     const link = `${this.#proc}/${process.pid}/exe`;
-    if (byPath && this.#remote.hold(this.#rootOfMounts + executable)) return undefined;
+    if (byPath && this.#remote.hold(this.#rootOfMounts + executable, now.monotonic)) return undefined;
     const image = gone ? undefined : statIfThere(link);
-    if (image === undefined) return byPath ? this.#atPath(executable, startedAt) : undefined;
+    if (image === undefined) return byPath ? this.#atPath(executable, startedAt, now) : undefined;
 
     if (byPath) {
       const known = this.#known.get(executable);
       if (known !== undefined && isSame(known.file, image) && holds(known, startedAt)) return recall(known);
       const path = this.#root + executable;
       const there = lstatIfThere(path);
-      if (there !== undefined && isSame(there, image)) return this.#hash(executable, executable, image, { path, link });
+      if (there !== undefined && isSame(there, image))
+        return this.#hash(executable, executable, image, { path, link }, now);
     }
     const key = `${image.dev}:${image.ino}`;
     const known = this.#known.get(key);
     const isKnown = known?.program === executable && isSame(known.file, image);
     if (isKnown && holds(known, startedAt)) return recall(known);
-    if (isKnown || isImage(link, executable)) return this.#hash(key, executable, image, { link });
+    if (isKnown || isImage(link, executable)) return this.#hash(key, executable, image, { link }, now);
     // It runs another program by now.
-    return byPath ? this.#atPath(executable, startedAt) : undefined;
+    return byPath ? this.#atPath(executable, startedAt, now) : undefined;
   }
 
   /** Resolves when nothing waits to be read any more. Never rejects. */
@@ -167,44 +167,31 @@ export class ExecutableHashes {
   }
 
   /** Of the file at a path, if it has been that one ever since the start. */
-  #atPath(executable: string, startedAt: Date | undefined): string | undefined {
+  #atPath(executable: string, startedAt: Date | undefined, now: Moment): string | undefined {
     const known = this.#known.get(executable);
-    if (known !== undefined && this.#sawAfter(known, startedAt) && holds(known, startedAt)) {
-      return changedSince(startedAt, known.changedAt, known.seenAt) ? undefined : recall(known);
+    if (known !== undefined && sawAfter(known, startedAt, now) && holds(known, startedAt)) {
+      return changedSince(startedAt, known.changedAt, known.seen.wall) ? undefined : recall(known);
     }
     const path = this.#root + executable;
     const file = lstatIfThere(path);
     if (file === undefined || !isProgram(file)) return undefined;
-    const now = this.#clock.now().getTime();
-    if (changedSince(startedAt, Number(file.ctimeMs), now)) return undefined;
+    if (changedSince(startedAt, Number(file.ctimeMs), now.wall)) return undefined;
     if (known !== undefined && isSame(known.file, file)) {
-      known.seenAt = now;
-      known.seenAtMonotonic = this.#clock.monotonic();
+      known.seen = now;
       if (holds(known, startedAt)) return recall(known);
     }
-    return this.#hash(executable, executable, file, { path });
+    return this.#hash(executable, executable, file, { path }, now);
   }
 
-  /** Many start within one batch of records; the first look at their program serves for all of them. */
-  #sawAfter(known: Known, startedAt: Date | undefined): boolean {
-    return (
-      startedAt !== undefined &&
-      startedAt.getTime() + LATER <= known.seenAt &&
-      this.#clock.monotonic() - known.seenAtMonotonic <= LONGEST_MEMORY &&
-      Math.abs(wallOffset(this.#clock) - (known.seenAt - known.seenAtMonotonic)) <= SMALLEST_STEP
-    );
-  }
-
-  #hash(key: string, executable: string, file: BigIntStats, where: Whereabouts): string | undefined {
-    const now = this.#clock.now().getTime();
+  /** @param now before the file was looked at */
+  #hash(key: string, executable: string, file: BigIntStats, where: Whereabouts, now: Moment): string | undefined {
     const { dev, ino, ctimeNs, mtimeNs, size } = file;
     const known: Known = {
       file: { dev, ino, ctimeNs, mtimeNs, size },
       changedAt: Number(file.ctimeMs),
       program: textOfItsOwn(executable),
-      hashedAt: now,
-      seenAt: now,
-      seenAtMonotonic: this.#clock.monotonic(),
+      hashedAt: now.wall,
+      seen: now,
       used: true,
     };
     const task = { key: textOfItsOwn(key), known, where };
@@ -323,6 +310,13 @@ function recall(known: Known): string | undefined {
   known.used = true;
   return known.sha256;
 }
+
+/** Many start within one batch of records; the first look at their program serves for all of them. */
+const sawAfter = ({ seen }: Known, startedAt: Date | undefined, now: Moment): boolean =>
+  startedAt !== undefined &&
+  startedAt.getTime() + LATER <= seen.wall &&
+  now.monotonic - seen.monotonic <= LONGEST_MEMORY &&
+  Math.abs(wallOffset(now) - wallOffset(seen)) <= SMALLEST_STEP;
 
 /** Whether a digest is right for a start: not when the file may have changed unseen since it was hashed. */
 const holds = ({ changedAt, hashedAt }: Known, startedAt: Date | undefined): boolean =>

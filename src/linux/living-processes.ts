@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
-import { type Clock, wallOffset } from '../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import { type Clock, type Moment, momentOf, wallOffset } from '../base/clock.ts';
+import { milliseconds, seconds } from '../base/duration.ts';
 
 /** What an entry of the list takes, of the time to find out that one process isn't there any more by stat(2): measured. */
 const LOOKS_PER_ENTRY = 0.3;
@@ -13,6 +13,8 @@ export const LATER = milliseconds(13);
 export const SMALLEST_STEP = milliseconds(2);
 export const LONGEST_MEMORY = seconds(1);
 
+const NEVER: Moment = { wall: Number.NEGATIVE_INFINITY, monotonic: milliseconds(Number.NEGATIVE_INFINITY) };
+
 /**
  * Says which processes have ended, cheaply when many are asked for at once: then one list of all that live costs less
  * than to look for each, of which hardly any is still there.
@@ -21,10 +23,7 @@ export class LivingProcesses {
   readonly #proc: string;
   readonly #clock: Clock;
   #living = new Set<number>();
-  /** By the wall clock. */
-  #listedAt = Number.NEGATIVE_INFINITY;
-  #listedAtMonotonic: Duration = milliseconds(Number.NEGATIVE_INFINITY);
-  #offset = 0;
+  #listed = NEVER;
   /** All in single looks: what the last list has taken, what it has saved, and how many there have been since. */
   #cost = 50;
   #saved = 0;
@@ -37,39 +36,38 @@ export class LivingProcesses {
 
   /**
    * @param startedAt by the wall clock, in milliseconds
+   * @param now when this is asked, or a moment before
    * @returns whether it is certain that it has ended; otherwise it must be looked for
    */
-  hasEnded(pid: number, startedAt: number): boolean {
-    if (!this.#isListed(startedAt)) {
-      if (startedAt + LATER > this.#clock.now().getTime()) return false;
+  hasEnded(pid: number, startedAt: number, now: Moment = momentOf(this.#clock)): boolean {
+    if (!this.#isListed(startedAt, now)) {
+      if (startedAt + LATER > now.wall) return false;
       this.#spent += 1;
       // Either the last list was worth it, and so will the next one be; or one would have been.
       if (this.#saved <= this.#cost && this.#spent <= this.#cost) return false;
       this.#list();
-      if (!this.#isListed(startedAt)) return false;
+      if (!this.#isListed(startedAt, now)) return false;
     }
     this.#saved += 1;
     return !this.#living.has(pid);
   }
 
-  #isListed(startedAt: number): boolean {
-    if (startedAt + LATER > this.#listedAt) return false;
-    if (this.#clock.monotonic() - this.#listedAtMonotonic > LONGEST_MEMORY) return false;
-    return Math.abs(wallOffset(this.#clock) - this.#offset) <= SMALLEST_STEP;
+  #isListed(startedAt: number, now: Moment): boolean {
+    if (startedAt + LATER > this.#listed.wall) return false;
+    if (now.monotonic - this.#listed.monotonic > LONGEST_MEMORY) return false;
+    return Math.abs(wallOffset(now) - wallOffset(this.#listed)) <= SMALLEST_STEP;
   }
 
   #list(): void {
     this.#saved = 0;
     this.#spent = 0;
-    this.#listedAt = this.#clock.now().getTime();
-    this.#listedAtMonotonic = this.#clock.monotonic();
-    this.#offset = this.#listedAt - this.#listedAtMonotonic;
+    this.#listed = momentOf(this.#clock);
     try {
       const names = readdirSync(this.#proc);
       this.#living = new Set(names.map(Number));
       this.#cost = names.length * LOOKS_PER_ENTRY;
     } catch {
-      this.#listedAt = Number.NEGATIVE_INFINITY; // no /proc
+      this.#listed = NEVER; // no /proc
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import { type Clock, momentOf } from '../base/clock.ts';
 import type { Lookups } from '../contract/sources.ts';
 import { UserNames } from './accounts.ts';
 import { Containers } from './containers.ts';
@@ -15,8 +15,9 @@ export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Cloc
     userName: (userId) => names.userName(userId),
     containerId: (pid, parentPid) => containers.of(pid, parentPid),
     started(process) {
-      const place = containers.started(process);
-      return { containerId: place.container, sha256: hashes.of(process, place) };
+      const now = momentOf(clock);
+      const place = containers.started(process, now);
+      return { containerId: place.container, sha256: hashes.of(process, place, now) };
     },
     interfaceName: (index) => interfaces.interfaceName(index),
   };

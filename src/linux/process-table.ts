@@ -82,13 +82,13 @@ export class ProcessTable {
 
   /** A process runs this program from now on. */
   started({ pid, executable, argv }: { pid: number; executable?: string | undefined; argv?: readonly string[] }): void {
-    this.#started(pid, executable, argv?.join(' '));
+    this.#started(pid, executable, argv?.join(' '), this.#clock.monotonic());
   }
 
-  #started(pid: number, executable: string | undefined, commandLine: string | undefined): void {
+  #started(pid: number, executable: string | undefined, commandLine: string | undefined, now: Duration): void {
     if (!isPid(pid)) return;
     this.#forget(pid);
-    this.#put(pid, executable, true);
+    this.#put(pid, executable, true, now);
     if (commandLine === undefined || commandLine.length > LONGEST_COMMAND_LINE) return;
     this.#commandLines.set(pid, commandLine);
     this.#commandLineLength += commandLine.length;
@@ -104,8 +104,10 @@ export class ProcessTable {
   seen(pid: number, executable: string): void {
     const known = this.#processes.get(pid);
     if (known?.executable !== undefined || !isPid(pid)) return;
-    if (known === undefined) this.#put(pid, executable, this.isInDoubt(this.#clock.monotonic()));
-    else {
+    if (known === undefined) {
+      const now = this.#clock.monotonic();
+      this.#put(pid, executable, this.isInDoubt(now), now);
+    } else {
       this.#processes.set(pid, { ...known, executable: this.#shared(executable) });
       this.#nameLength += executable.length;
     }
@@ -113,12 +115,13 @@ export class ProcessTable {
 
   /** To be shown every batch of audit's events. */
   acceptAudit(events: readonly AuditEvent[]): void {
+    const now = this.#clock.monotonic();
     for (const { record, syscall, success, fields, commandLine } of events) {
       if (record !== undefined) continue;
       const pid = Number(fields.pid);
       const executable = fields.exe === '' ? undefined : fields.exe;
       if (success && (syscall === 'execve' || syscall === 'execveat')) {
-        this.#started(pid, executable, commandLine);
+        this.#started(pid, executable, commandLine, now);
       } else if (executable !== undefined) this.seen(pid, executable);
     }
   }
@@ -254,13 +257,13 @@ export class ProcessTable {
     return age + ROUNDING >= this.#clock.monotonic() - since * 1_000;
   }
 
-  #put(pid: number, executable: string | undefined, started: boolean): void {
+  #put(pid: number, executable: string | undefined, started: boolean, now: Duration): void {
     const length = executable?.length ?? 0;
     const isFull = () => this.#processes.size >= MOST_PROCESSES || this.#nameLength + length > MOST_NAME_LENGTH;
     if (!isFull()) this.#oldest.rest();
     while (this.#processes.size > 0 && isFull()) this.#makeRoom();
     this.#nameLength += length;
-    const since = Math.floor(this.#clock.monotonic() / 1_000);
+    const since = Math.floor(now / 1_000);
     this.#processes.set(pid, { executable: this.#shared(executable), since, started });
   }
 

@@ -40,8 +40,7 @@ export class RemoteMounts {
     this.#mountinfo = mountinfo;
   }
 
-  hold(path: string): boolean {
-    const now = this.#clock.monotonic();
+  hold(path: string, now: Duration = this.#clock.monotonic()): boolean {
     if (now - this.#readAt >= READ_EVERY) {
       this.#readAt = now;
       this.#points = remoteMounts(readOptional(this.#mountinfo, MOST_BYTES) ?? '');

@@ -125,8 +125,23 @@ export function parseCall(text: string): AuditFields {
     if (!isQuoted && field.name === 'exe') return parseFields(text, CALL_FIELDS);
     kept.push(text.slice(from, to));
   }
-  const [arch, syscall, success, exit, a0, a1, a2, a3, ppid, pid, auid, euid, tty, exe] = kept;
-  return { arch, syscall, success, exit, a0, a1, a2, a3, ppid, pid, auid, euid, tty, exe };
+  // Not by a pattern: V8 would ask an iterator for each of them.
+  return {
+    arch: kept[0],
+    syscall: kept[1],
+    success: kept[2],
+    exit: kept[3],
+    a0: kept[4],
+    a1: kept[5],
+    a2: kept[6],
+    a3: kept[7],
+    ppid: kept[8],
+    pid: kept[9],
+    auid: kept[10],
+    euid: kept[11],
+    tty: kept[12],
+    exe: kept[13],
+  };
 }
 
 /** One field, for records of which nothing else is needed: `cwd="/tmp"` or `cwd=2F746D702F6120`. */
