@@ -1,11 +1,13 @@
 // npm run bench [-- NAME…]: sets up a fresh clone and runs the benchmarks one after another, or those whose name contains
-// a NAME. Nothing in them asserts: they print figures, each with its budget and a peer beside it.
+// a NAME. Nothing in them asserts: they print figures, each with its budget and a peer beside it. What is measured of the
+// whole agent is measured of the bundle, which is what is shipped, or of the program that VAKT_PROGRAM names.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { setUp } from './set-up.mjs';
+import { setUp, TOP } from './set-up.mjs';
 
 const FOLDER = 'dist/test/bench';
+const BUNDLE = 'build/bundle';
 const filters = process.argv.slice(2);
 
 setUp();
@@ -17,9 +19,14 @@ if (benches.length === 0) {
   console.error(`No benchmark's name contains ${filters.join(' or ')}.`);
   process.exit(2);
 }
+const env = { VAKT_PROGRAM: join(TOP, BUNDLE, 'main.js'), ...process.env };
+if (process.env.VAKT_PROGRAM === undefined) {
+  const { bundle } = await import('../dist/scripts/bundle.js');
+  await bundle(BUNDLE);
+}
 let failed = false;
 for (const file of ['machine.js', ...benches]) {
-  const { status } = spawnSync(process.execPath, [join(FOLDER, file)], { stdio: 'inherit' });
+  const { status } = spawnSync(process.execPath, [join(FOLDER, file)], { stdio: 'inherit', env });
   if (status === 0) continue;
   console.error(`${file} ended with ${status}.`);
   failed = true;
