@@ -19,10 +19,11 @@ const scan = (hostRoot: string, options: Partial<ScanOptions> = {}): Promise<Bas
     { ...EVERYTHING, ...options },
     new AbortController().signal,
   );
-/** 50 ms are wanted; others may keep the machine busy. */
+
+/** 50 ms are wanted. */
 const LONGEST_PAUSE = milliseconds(500);
 
-/** A scan that keeps to both limits: one of three, since others may keep the machine busy. */
+/** A scan that keeps to both limits: the first of three that does, since others may keep the machine busy. */
 async function unhurried(root: string, limit: Duration): Promise<{ report: BaselineReport; pause: Duration }> {
   for (let left = 3; ; left -= 1) {
     const delay = monitorEventLoopDelay({ resolution: 5 });

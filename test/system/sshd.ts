@@ -50,7 +50,7 @@ interface Visit {
   readonly input?: string;
   /** Further ones for ssh(1). */
   readonly options?: readonly string[];
-  /** Called when the session first says something. */
+  /** Called whenever the session says something. */
   readonly spoke?: () => void;
 }
 
