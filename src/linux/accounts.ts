@@ -129,16 +129,18 @@ export class UserNames implements Pick<Lookups, 'userName'> {
   }
 
   userName(userId: number): string | undefined {
-    const now = this.#clock.monotonic();
-    if (now >= this.#checkAt) {
-      this.#checkAt = milliseconds(now + CHECK_EVERY);
-      this.#refresh();
-    }
+    this.#refresh();
     return this.#names.get(userId);
   }
 
-  /** While the file can't be read, what was known stays known. */
+  /**
+   * While the file can't be read, what was known stays known. The time is looked at in here: in userName, V8 would make it
+   * part of all that asks for a name for each event, and compile that anew when the file is first looked at again.
+   */
   #refresh(): void {
+    const now = this.#clock.monotonic();
+    if (now < this.#checkAt) return;
+    this.#checkAt = milliseconds(now + CHECK_EVERY);
     try {
       const path = inRoot(this.#hostRoot, 'etc/passwd');
       const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });

@@ -199,8 +199,9 @@ export class ExitSource {
     const { table, sink, clock, startsRead } = this.#parts;
     const now = clock.monotonic();
     if (opened.watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
+    const until = all ? Number.POSITIVE_INFINITY : readyUntil(now, startsRead?.() ?? now);
     await this.#give(opened, [
-      ...opened.takeReady(now, startsRead?.() ?? now, table, all),
+      ...opened.takeReady(until, table),
       ...opened.overtaken.splice(0).filter(({ readAt }) => table.isInDoubt(readAt)),
       ...opened.takeDoubtful(now, table, all),
     ]);
@@ -414,31 +415,32 @@ class Opened {
    * @returns the others
    */
   sortOut(exits: readonly Exit[], there: ReadonlySet<number>): Exit[] {
-    const left: Exit[] = [];
-    for (const exit of exits) {
-      if (this.held.get(exit.pid) !== exit) continue; // there was another one after it
-      exit.isGone = !there.has(exit.pid);
-      if (!exit.isGone) left.push(exit);
-    }
-    return left;
+    const known = exits.filter((exit) => this.held.get(exit.pid) === exit); // of the others there was another one after it
+    for (const exit of known) exit.isGone = !there.has(exit.pid);
+    return known.filter(({ isGone }) => !isGone);
   }
 
   /**
-   * Takes those out that have waited long enough for their start, and have one. Those that have none go on as doubtful.
+   * Takes those out that were read up to some time, and have a start. Those that have none go on as doubtful.
    *
-   * @param all everything
+   * @param until see readyUntil
    */
-  takeReady(now: Duration, startsReadAt: Duration, table: ProcessTable, all: boolean): Exit[] {
-    const ready: Exit[] = [];
-    for (const exit of this.held.values()) {
-      const waited = now - exit.readAt;
-      const isReady = waited >= HOLD && (startsReadAt - exit.readAt >= HOLD || waited >= LONGEST_HOLD);
-      if (!isReady && !all && this.held.size <= MOST_WAITING) break;
-      this.held.delete(exit.pid);
-      if (table.hasStarted(exit.pid, exit.readAt)) ready.push(exit);
-      else this.#doubt(exit);
-    }
+  takeReady(until: number, table: ProcessTable): Exit[] {
+    const hasStarted = ({ pid, readAt }: Exit) => table.hasStarted(pid, readAt);
+    const due = this.#takeHeld(until);
+    const ready = due.filter(hasStarted);
+    if (ready.length < due.length) for (const exit of due) if (!hasStarted(exit)) this.#doubt(exit);
     return ready;
+  }
+
+  #takeHeld(until: number): Exit[] {
+    const taken: Exit[] = [];
+    for (const exit of this.held.values()) {
+      if (exit.readAt > until && this.held.size <= MOST_WAITING) break;
+      this.held.delete(exit.pid);
+      taken.push(exit);
+    }
+    return taken;
   }
 
   /** Takes those out that have waited long enough without a start, and have one after all, or may have had. */
@@ -493,6 +495,10 @@ class Opened {
     this.connector.filter(exitsOnly([...this.watched.keys()]));
   }
 }
+
+/** Exits that were read up to this time have waited long enough for their start. */
+const readyUntil = (now: Duration, startsReadAt: Duration): number =>
+  Math.max(Math.min(now, startsReadAt) - HOLD, now - LONGEST_HOLD);
 
 const unheard = () =>
   new AgentError(

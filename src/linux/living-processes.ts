@@ -65,7 +65,7 @@ export class LivingProcesses {
     try {
       const names = readdirSync(this.#proc);
       this.#living = new Set(names.map(Number));
-      this.#cost = names.length * LOOKS_PER_ENTRY;
+      this.#cost = Math.floor(names.length * LOOKS_PER_ENTRY);
     } catch {
       this.#listed = NEVER; // no /proc
     }

@@ -34,20 +34,21 @@ type Bucket = Element[] | Map<string, Element>;
  * chooses what the payloads say.
  */
 export class ElementTable {
-  readonly #rule: Aggregation<Payload>;
+  /** What stands in the place of some fields; see Aggregation.blank. */
+  readonly #blank: Aggregation<Payload>['blank'];
   readonly #first: string;
   readonly #others: readonly string[];
   readonly #details: readonly string[];
   readonly #buckets = new Map<unknown, Bucket>();
 
   constructor(rule: Aggregation<Payload>) {
-    this.#rule = rule;
+    this.#blank = rule.blank;
     [this.#first = '', ...this.#others] = rule.by;
     this.#details = detailsOf(rule);
   }
 
   find(payload: Payload): Element | undefined {
-    const blank = blankOf(this.#rule, payload);
+    const blank = blankOf(this.#blank, payload);
     const bucket = this.#buckets.get(fieldOf(payload, blank, this.#first));
     if (bucket === undefined) return undefined;
     if (bucket instanceof Map) return bucket.get(this.#keyOf(payload, blank));
@@ -84,7 +85,8 @@ export class ElementTable {
   }
 
   #isAlike(known: Payload, payload: Payload, blank: Payload): boolean {
-    for (const field of this.#others) if (known[field] !== fieldOf(payload, blank, field)) return false;
+    // Not by ===, which V8 would compile for the type it has seen so far, and again for the next event's.
+    for (const field of this.#others) if (!Object.is(known[field], fieldOf(payload, blank, field))) return false;
     const { ExtraDetails: details } = payload;
     const { ExtraDetails: knownDetails } = known;
     if (details === undefined && knownDetails === undefined) return true;
@@ -109,7 +111,7 @@ export class ElementTable {
  */
 export function blanked(rule: Aggregation<Payload>, payload: Payload): { payload: Payload; bytes: number } {
   const { ExtraDetails: details, ...fields } = payload;
-  const alike: Record<string, unknown> = { ...fields, ...blankOf(rule, payload) };
+  const alike: Record<string, unknown> = { ...fields, ...blankOf(rule.blank, payload) };
   for (const field in alike) if (alike[field] === null) delete alike[field];
   const kept = detailsOf(rule)
     .map((name) => [name, detail(details, name)])
@@ -123,7 +125,7 @@ const detailsOf = ({ details = [] }: Aggregation<Payload>) => [...details, ...MA
 
 const NOTHING: Payload = {};
 
-const blankOf = ({ blank }: Aggregation<Payload>, payload: Payload): Payload =>
+const blankOf = (blank: Aggregation<Payload>['blank'], payload: Payload): Payload =>
   typeof blank === 'function' ? blank(payload) : blank;
 
 /** A field as an element has it. */

@@ -1,9 +1,9 @@
 /** What all records of one audit event have in common. */
 export interface AuditHeader {
-  /** Milliseconds since the Unix epoch, UTC. */
-  readonly time: number;
   /** Counts up by one per event since boot, and wraps at 2^32. */
   readonly serial: number;
+  /** Milliseconds since the Unix epoch, UTC. */
+  readonly time: number;
   /** Where the header ends and the record's own text starts. */
   readonly bodyAt: number;
 }
@@ -60,5 +60,7 @@ export function readHeader(record: Buffer, at = 0): AuditHeader | undefined {
   }
   if (serial > 0xffff_ffff || record[next] !== CLOSE || record[next + 1] !== COLON) return undefined;
   next += 2;
-  return { time: seconds * 1_000 + millis, serial, bodyAt: record[next] === BLANK ? next + 1 : next };
+  // The serial first: other objects begin with a `time` that is a Date. V8 would have one notion of that field for both, and
+  // throw away what it has compiled for one of them when the first of the other comes.
+  return { serial, time: seconds * 1_000 + millis, bodyAt: record[next] === BLANK ? next + 1 : next };
 }

@@ -42,8 +42,8 @@ const MOST_PENDING_BYTES = 4 * 1024 * 1024;
 const REMEMBERED = 8192;
 
 interface Pending {
-  readonly time: number;
   readonly serial: number;
+  readonly time: number;
   readonly since: Duration;
   fields?: AuditFields;
   /** Which system call it was; absent for a number that isn't in the tables. */
@@ -129,7 +129,7 @@ export class Reassembler {
         return;
       }
       if (type === this.#end) return; // of an event that had nothing for us
-      event = { time, serial, since: now, ended: false };
+      event = { serial, time, since: now, ended: false }; // in this order; see readHeader
       if (this.#pending.size >= MOST_PENDING) this.#releaseOldest();
       this.#pending.set(serial, event);
     }
@@ -156,7 +156,8 @@ export class Reassembler {
     } else if (type === this.#end) {
       event.ended = true;
     }
-    if (isComplete(event) || (event.ended && isWhole(event))) this.#release(event);
+    if (isComplete(event)) this.#release(event, 0);
+    else if (event.ended && isWhole(event)) this.#release(event);
     else while (this.#pendingBytes > MOST_PENDING_BYTES) this.#releaseOldest();
   }
 
@@ -190,7 +191,7 @@ export class Reassembler {
     }
   }
 
-  #release(event: Pending): void {
+  #release(event: Pending, missing = missingIn(event)): void {
     const { serial, fields } = event;
     this.#pending.delete(serial);
     this.#pendingBytes -= event.arguments?.size ?? 0;
@@ -199,7 +200,7 @@ export class Reassembler {
       this.counts.unusable += 1;
       return;
     }
-    this.counts.missing += missingIn(event);
+    this.counts.missing += missing;
     this.#emit(toEvent(event, fields));
   }
 }
