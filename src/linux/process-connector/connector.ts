@@ -29,6 +29,7 @@ const LONGEST_DATAGRAM_BYTES = 512;
 export class ProcessConnector {
   readonly #socket: NetlinkSocket;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_DATAGRAM_BYTES);
+  readonly #view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
   /** As it was when it was last asked for; `undefined` when nobody says. */
   #dropped: number | undefined;
   #overruns: number;
@@ -73,7 +74,7 @@ export class ProcessConnector {
       throw unavailable(error);
     }
     if (length === undefined) return false;
-    const event = decodeEvent(this.#buffer, length);
+    const event = decodeEvent(this.#view, length);
     if (event !== undefined) take(event);
     return true;
   }

@@ -1,4 +1,4 @@
-import { HEADER_BYTES, readI32, readU16, readU32, readU64, writeU16, writeU32 } from '../netlink/message.ts';
+import { HEADER_BYTES, LITTLE, writeU16, writeU32 } from '../netlink/message.ts';
 import { assemble, drop, type Instruction, ifEquals, ifSameAsAside, keep, layAside, load } from '../socket-filter.ts';
 
 /* The process connector's messages: a struct cn_msg, with a struct proc_event or a request in it. All numbers are in the
@@ -56,26 +56,31 @@ export type ProcessEvent =
 /**
  * Reads one datagram.
  *
- * @param length of it; the buffer may be longer
+ * @param datagram as a DataView, since V8 makes a single load of each read; one comes for every process that ends
+ * @param length of it; the view may be longer
  * @returns `undefined` when it is none of the connector's, cut short, or an event that nobody reads
  */
-export function decodeEvent(datagram: Buffer, length: number): ProcessEvent | undefined {
-  if (length < AT.exitCode || readU32(datagram, AT.index) !== INDEX || readU32(datagram, AT.value) !== VALUE) {
-    return undefined;
-  }
-  if (readU16(datagram, AT.length) > length - AT.what) return undefined;
-  const nanoseconds = readU64(datagram, AT.nanoseconds);
-  const what = readU32(datagram, AT.what);
+export function decodeEvent(datagram: DataView, length: number): ProcessEvent | undefined {
+  if (length < AT.exitCode || u32(datagram, AT.index) !== INDEX || u32(datagram, AT.value) !== VALUE) return undefined;
+  if (datagram.getUint16(AT.length, LITTLE) > length - AT.what) return undefined;
+  const nanoseconds = u64(datagram, AT.nanoseconds);
+  const what = u32(datagram, AT.what);
   if (what === NONE) {
-    const acknowledgement = readU32(datagram, AT.acknowledgement);
-    return { what, nanoseconds, acknowledgement, errno: Math.abs(readI32(datagram, AT.thread)) };
+    const acknowledgement = u32(datagram, AT.acknowledgement);
+    return { what, nanoseconds, acknowledgement, errno: Math.abs(datagram.getInt32(AT.thread, LITTLE)) };
   }
-  const [threadId, pid] = [readI32(datagram, AT.thread), readI32(datagram, AT.process)];
+  const threadId = datagram.getInt32(AT.thread, LITTLE);
+  const pid = datagram.getInt32(AT.process, LITTLE);
   if (threadId <= 0 || pid <= 0) return undefined;
   if (what === EXEC) return { what, nanoseconds, pid };
   if (what !== EXIT || length < AT.exitCode + 4) return undefined;
-  return { what, nanoseconds, pid, threadId, code: readU32(datagram, AT.exitCode) };
+  return { what, nanoseconds, pid, threadId, code: u32(datagram, AT.exitCode) };
 }
+
+const u32 = (datagram: DataView, at: number): number => datagram.getUint32(at, LITTLE);
+/** Up to 2^53 exactly. */
+const u64 = (datagram: DataView, at: number): number =>
+  u32(datagram, LITTLE ? at : at + 4) + u32(datagram, LITTLE ? at + 4 : at) * 2 ** 32;
 
 /**
  * A request, without its struct nlmsghdr.
