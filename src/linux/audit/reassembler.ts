@@ -9,7 +9,8 @@ import {
   type UserRecord,
 } from '../../contract/sources.ts';
 import type { AuditHeader } from './header.ts';
-import { ArgumentCollector, type Arguments, parseCall, parseField, parseFields } from './record.ts';
+import { LONGEST_KNOWN, RecentCommands } from './recent-commands.ts';
+import { ArgumentCollector, type Command, commandOf, parseCall, parseField, parseFields } from './record.ts';
 import { parseSocketAddress } from './socket-address.ts';
 import { type NamedCall, nameCall } from './syscalls.ts';
 
@@ -48,9 +49,10 @@ interface Pending {
   fields?: AuditFields;
   /** Which system call it was; absent for a number that isn't in the tables. */
   call?: NamedCall;
+  /** Absent where a single record was known to say all. */
   arguments?: ArgumentCollector;
-  /** What `arguments` come to, once that is known. */
-  command?: Arguments;
+  /** What the arguments come to, once that is known. */
+  command?: Command;
   cwd?: string;
   address?: SocketAddress;
   socketcall?: readonly number[];
@@ -73,6 +75,7 @@ export class Reassembler {
   /** In the order their first record came. */
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
+  readonly #commands = new RecentCommands();
   readonly #emit: (event: AuditEvent) => void;
   /** The type of the record that ends an event. */
   readonly #end: number;
@@ -141,10 +144,7 @@ export class Reassembler {
       const cwd = parseField(text, 'cwd');
       if (cwd !== undefined) event.cwd = cwd;
     } else if (type === EXECVE) {
-      event.arguments ??= new ArgumentCollector();
-      const before = event.arguments.size;
-      event.arguments.add(text);
-      this.#pendingBytes += event.arguments.size - before;
+      this.#takeArguments(event, text);
     } else if (type === SOCKADDR) {
       const address = parseSocketAddress(parseField(text, 'saddr'));
       if (address !== undefined) event.address = address;
@@ -159,6 +159,21 @@ export class Reassembler {
     if (isComplete(event)) this.#release(event, 0);
     else if (event.ended && isWhole(event)) this.#release(event);
     else while (this.#pendingBytes > MOST_PENDING_BYTES) this.#releaseOldest();
+  }
+
+  #takeArguments(event: Pending, text: string): void {
+    if (event.command !== undefined) return; // all of it has come; a kernel writes nothing that contradicts it
+    const mayBeKnown = event.arguments === undefined && text.length <= LONGEST_KNOWN;
+    const known = mayBeKnown ? this.#commands.get(text) : undefined;
+    if (known !== undefined) {
+      event.command = known;
+      return;
+    }
+    event.arguments ??= new ArgumentCollector();
+    const before = event.arguments.size;
+    event.arguments.add(text);
+    this.#pendingBytes += event.arguments.size - before;
+    if (mayBeKnown && hasCommand(event)) this.#commands.add(text, event.command);
   }
 
   /** Gives out what has waited long enough. To be called after every drain. */
@@ -223,7 +238,7 @@ function isComplete(event: Pending): boolean {
   switch (call?.name) {
     case 'execve':
     case 'execveat':
-      return event.cwd !== undefined && event.arguments !== undefined && isWhole(event);
+      return event.cwd !== undefined && hasCommand(event);
     case 'connect':
       return address !== undefined;
     case 'accept':
@@ -243,12 +258,18 @@ function isComplete(event: Pending): boolean {
 
 /** Whether nothing that matters is missing. */
 function isWhole(event: Pending): boolean {
-  const { fields, arguments: collected } = event;
-  if (fields === undefined) return false;
-  if (collected === undefined) return !isStart(event);
-  const command = event.command ?? collected.finish();
-  if (command !== undefined) event.command = command;
-  return command !== undefined;
+  if (event.fields === undefined) return false;
+  if (event.arguments === undefined && event.command === undefined) return !isStart(event);
+  return hasCommand(event);
+}
+
+/** Whether all of the arguments have come. */
+function hasCommand(event: Pending): event is Pending & { readonly command: Command } {
+  if (event.command !== undefined) return true;
+  const all = event.arguments?.finish();
+  if (all === undefined) return false;
+  event.command = commandOf(all);
+  return true;
 }
 
 /** How many records are known never to have come; of those with arguments at least one. */
@@ -276,7 +297,7 @@ function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
   if (call !== undefined) event.abi = call.abi;
   if (command !== undefined) {
     event.argv = command.argv;
-    event.commandLine = joined(command.argv);
+    event.commandLine = command.line;
     if (command.bytesCut > 0) event.argvBytesCut = command.bytesCut;
   }
   if (cwd !== undefined) event.cwd = cwd;
@@ -285,7 +306,3 @@ function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
   if (imaHash !== undefined) event.imaHash = imaHash;
   return event;
 }
-
-/** V8 joins several to a text of its own, and gives back a single one, which may be a part of its record's. */
-const joined = (argv: readonly string[]): string =>
-  argv.length > 1 ? argv.join(' ') : Buffer.from(argv[0] ?? '').toString();

@@ -313,3 +313,15 @@ export class ArgumentCollector {
 }
 
 const fromBytes = (latin1: string): string => Buffer.from(latin1, 'latin1').toString('utf8');
+
+/** What a program was started with. */
+export interface Command extends Arguments {
+  /** The arguments, joined by one blank. */
+  readonly line: string;
+}
+
+export const commandOf = (args: Arguments): Command => ({ ...args, line: joined(args.argv) });
+
+/** V8 joins several to a text of its own, and gives back a single one, which may be a part of its record's. */
+const joined = (argv: readonly string[]): string =>
+  argv.length > 1 ? argv.join(' ') : Buffer.from(argv[0] ?? '').toString();

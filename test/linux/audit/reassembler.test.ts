@@ -283,6 +283,71 @@ describe('Reassembler', () => {
     );
   });
 
+  it('tells of commands that it knows as their records say, in whatever order these come', () => {
+    const word = fc.oneof(
+      fc.constantFrom('x', 'y'),
+      fc.nat(99).map(String), // more than are kept
+      fc.nat(3).map((digit) => String(digit).repeat(600)), // too long to be kept
+    );
+    const command = fc.record({
+      argv: fc.array(word, { minLength: 1, maxLength: 3 }),
+      /** How many the first record has. */
+      split: fc.nat(3),
+      isRestLost: fc.boolean(),
+      copies: fc.integer({ min: 1, max: 2 }),
+      /** How many EXECVE records come before the others. */
+      before: fc.nat(4),
+      isCwdFirst: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 200, size: 'max' }), (commands) => {
+        events = [];
+        reassembler = new Reassembler((event) => events.push(event));
+        const expected = commands.map(({ argv, split, isRestLost, copies, before, isCwdFirst }, serial) => {
+          const fields = argv.map((text, number) => ` a${number}="${text}"`);
+          const first = `argc=${argv.length}${fields.slice(0, split).join('')}`;
+          const isWhole = split >= argv.length;
+          const texts = isWhole || isRestLost ? [first] : [first, fields.slice(split).join('')];
+          const all = texts.flatMap((text) => new Array<[number, string]>(copies).fill([EXECVE, text]));
+          const others: [number, string][] = [
+            [SYSCALL, EXEC],
+            [CWD, 'cwd="/"'],
+          ];
+          all.splice(before, 0, ...(isCwdFirst ? others.reverse() : others));
+          for (const [type, text] of all) feed(type, serial, text);
+          reassembler.flush();
+          return isWhole || !isRestLost ? argv.join(' ') : undefined;
+        });
+        assert.deepEqual(
+          events.map(({ commandLine }) => commandLine),
+          expected,
+        );
+        assert.equal(reassembler.counts.missing, expected.filter((line) => line === undefined).length);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  it('takes a command for whole when all has come that its first record told of', () => {
+    for (const [serial, more] of [' a1="y"', 'argc=2 a0="x" a1="y"'].entries()) {
+      feed(SYSCALL, serial, EXEC);
+      feed(EXECVE, serial, 'argc=1 a0="x"');
+      feed(EXECVE, serial, more);
+      feed(CWD, serial, 'cwd="/"');
+      assert.deepEqual(events[serial]?.argv, ['x']);
+    }
+  });
+
+  it('keeps a known command for all that are started with it', () => {
+    for (const serial of [1, 2]) {
+      feed(SYSCALL, serial, EXEC);
+      feed(EXECVE, serial, ['argc=2 a0="x" ', 'a1="y"'].join(''));
+      feed(CWD, serial, 'cwd="/"');
+    }
+    assert.equal(events[0]?.argv, events[1]?.argv);
+    assert.equal(events[1]?.commandLine, 'x y');
+  });
+
   it('never throws, and forgets everything in the end', () => {
     const type = fc.constantFrom(SYSCALL, EXECVE, CWD, EOE);
     const text = fc.oneof(fc.constantFrom(EXEC, 'argc=1 a0="x"', 'cwd="/"', ''), fc.string());
