@@ -103,6 +103,7 @@ describe('the status', () => {
       log: quietLog(),
     });
     const lookups = {
+      newBatch: () => {},
       userName: () => 'root',
       containerId: () => undefined,
       started: () => ({ containerId: undefined, sha256: undefined }),

@@ -194,6 +194,11 @@ export interface StartedProcess {
 
 /** What can be looked up about an event's subject. Cached, and bounded in what it costs; `undefined` is "not known". */
 export interface Lookups {
+  /**
+   * To be called when a batch of records has been read, and before anything is asked about it: all that it tells of has
+   * happened by then, so one look serves for all of it. Whoever calls this does so for every batch.
+   */
+  newBatch(): void;
   /** The account's name, or `undefined` when no local account has that id. */
   userName(userId: number): string | undefined;
   /** The container a process runs in: 64 hexadecimal digits, or what its runtime calls it. Best effort. */

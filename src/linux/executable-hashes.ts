@@ -14,7 +14,7 @@ import {
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Clock, type Moment, momentOf, wallOffset } from '../base/clock.ts';
-import { milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import type { StartedProcess } from '../contract/sources.ts';
@@ -52,6 +52,8 @@ const MOST_WAITING = 32;
  * within one look like one: what was hashed sooner after a change than this may have changed once more unseen.
  */
 const COARSEST_TIME = seconds(2);
+/** Of a start of which nobody knows by when it was. */
+const NO_BOUND = milliseconds(Number.POSITIVE_INFINITY);
 /** Of asm-generic/fcntl.h, for every machine that Node runs on: to have a file in the hand without having opened it. */
 const O_PATH = 0o10000000;
 
@@ -133,8 +135,17 @@ export class ExecutableHashes {
     this.#budget = new TimeBudget(clock, SHARE, BURST);
   }
 
-  /** @returns in hexadecimal; `undefined` when it isn't known, or not yet. Never throws, never waits */
-  of(process: StartedProcess, { onHost, gone }: Place, now: Moment = momentOf(this.#clock)): string | undefined {
+  /**
+   * @param startedBy when it had certainly been started, by the monotonic clock: what has been looked at since need not be
+   *   looked at again
+   * @returns in hexadecimal; `undefined` when it isn't known, or not yet. Never throws, never waits
+   */
+  of(
+    process: StartedProcess,
+    { onHost, gone }: Place,
+    now: Moment = momentOf(this.#clock),
+    startedBy: Duration = NO_BOUND,
+  ): string | undefined {
     const { executable, startedAt } = process;
     this.#asked += 1;
     if (executable === '') return undefined;
@@ -142,7 +153,7 @@ export class ExecutableHashes {
     const link = `${this.#proc}/${process.pid}/exe`;
     if (byPath && this.#remote.hold(this.#rootOfMounts + executable, now.monotonic)) return undefined;
     const image = gone ? undefined : statIfThere(link);
-    if (image === undefined) return byPath ? this.#atPath(executable, startedAt, now) : undefined;
+    if (image === undefined) return byPath ? this.#atPath(executable, startedAt, now, startedBy) : undefined;
 
     if (byPath) {
       const known = this.#known.get(executable);
@@ -158,7 +169,7 @@ export class ExecutableHashes {
     if (isKnown && holds(known, startedAt)) return recall(known);
     if (isKnown || isImage(link, executable)) return this.#hash(key, executable, image, { link }, now);
     // It runs another program by now.
-    return byPath ? this.#atPath(executable, startedAt, now) : undefined;
+    return byPath ? this.#atPath(executable, startedAt, now, startedBy) : undefined;
   }
 
   /** Resolves when nothing waits to be read any more. Never rejects. */
@@ -167,9 +178,9 @@ export class ExecutableHashes {
   }
 
   /** Of the file at a path, if it has been that one ever since the start. */
-  #atPath(executable: string, startedAt: Date | undefined, now: Moment): string | undefined {
+  #atPath(executable: string, startedAt: Date | undefined, now: Moment, startedBy: Duration): string | undefined {
     const known = this.#known.get(executable);
-    if (known !== undefined && sawAfter(known, startedAt, now) && holds(known, startedAt)) {
+    if (known !== undefined && sawAfter(known, startedAt, now, startedBy) && holds(known, startedAt)) {
       return changedSince(startedAt, known.changedAt, known.seen.wall) ? undefined : recall(known);
     }
     const path = this.#root + executable;
@@ -312,9 +323,9 @@ function recall(known: Known): string | undefined {
 }
 
 /** Many start within one batch of records; the first look at their program serves for all of them. */
-const sawAfter = ({ seen }: Known, startedAt: Date | undefined, now: Moment): boolean =>
+const sawAfter = ({ seen }: Known, startedAt: Date | undefined, now: Moment, startedBy: Duration): boolean =>
   startedAt !== undefined &&
-  startedAt.getTime() + LATER <= seen.wall &&
+  (startedBy <= seen.monotonic || startedAt.getTime() + LATER <= seen.wall) &&
   now.monotonic - seen.monotonic <= LONGEST_MEMORY &&
   Math.abs(wallOffset(now) - wallOffset(seen)) <= SMALLEST_STEP;
 

@@ -1,4 +1,5 @@
 import { type Clock, momentOf } from '../base/clock.ts';
+import type { Duration } from '../base/duration.ts';
 import type { Lookups } from '../contract/sources.ts';
 import { UserNames } from './accounts.ts';
 import { Containers } from './containers.ts';
@@ -11,13 +12,18 @@ export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Cloc
   const containers = new Containers({ hostRoot, clock });
   const hashes = new ExecutableHashes({ hostRoot, clock });
   const interfaces = new Interfaces({ clock });
+  /** What is asked about had happened by then; `undefined` where nobody says. */
+  let batchAt: Duration | undefined;
   return {
+    newBatch() {
+      batchAt = clock.monotonic();
+    },
     userName: (userId) => names.userName(userId),
     containerId: (pid, parentPid) => containers.of(pid, parentPid),
     started(process) {
       const now = momentOf(clock);
       const place = containers.started(process, now);
-      return { containerId: place.container, sha256: hashes.of(process, place, now) };
+      return { containerId: place.container, sha256: hashes.of(process, place, now, batchAt) };
     },
     interfaceName: (index) => interfaces.interfaceName(index),
   };

@@ -17,6 +17,7 @@ import { stableId } from './stable-id.ts';
 
 /** For what is only counted: nothing is looked up. */
 const NO_LOOKUPS: Lookups = {
+  newBatch: () => {},
   userName: () => undefined,
   containerId: () => undefined,
   started: () => ({ containerId: undefined, sha256: undefined }),
@@ -76,6 +77,7 @@ export class Triggers implements StreamSink {
 
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     const { priorities, aggregation } = this.#settings.current();
+    this.#lookups.newBatch();
     for (const collector of this.#collectors) {
       const translate = collector.from[stream];
       const priority = priorities[collector.name];

@@ -6,6 +6,7 @@ export const CONTAINER = 'c0ffee'.repeat(11).slice(0, 64);
 export const SHA256 = '5ead'.repeat(16);
 
 export const look: Lookups = {
+  newBatch: () => {},
   userName: (id) => ({ 0: 'root', 1000: 'alice' })[id],
   containerId: () => undefined,
   started: () => ({ containerId: CONTAINER, sha256: SHA256 }),

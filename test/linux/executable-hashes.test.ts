@@ -22,8 +22,8 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { type Clock, systemClock } from '../../src/base/clock.ts';
-import { milliseconds } from '../../src/base/duration.ts';
+import { type Clock, momentOf, systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds } from '../../src/base/duration.ts';
 import type { Place } from '../../src/linux/containers.ts';
 import { ExecutableHashes } from '../../src/linux/executable-hashes.ts';
 import { fuzzRuns } from '../fuzz.ts';
@@ -96,8 +96,21 @@ describe('hashes of executables', () => {
     symlinkSync(image, at(`proc/${pid}/exe`));
   };
   const now = () => clock.now();
-  const of = (executable: string, { place = GONE, startedAt = now() as Date | undefined, pid = 77 } = {}) =>
-    hashes.of({ pid, parentPid: 1, executable, ...(startedAt === undefined ? {} : { startedAt }) }, place);
+  const of = (
+    executable: string,
+    {
+      place = GONE,
+      startedAt = now() as Date | undefined,
+      pid = 77,
+      startedBy = undefined as Duration | undefined,
+    } = {},
+  ) =>
+    hashes.of(
+      { pid, parentPid: 1, executable, ...(startedAt === undefined ? {} : { startedAt }) },
+      place,
+      momentOf(clock),
+      startedBy,
+    );
   const pause = () => systemClock.sleep(milliseconds(30));
 
   describe('of a process that has ended', () => {
@@ -156,6 +169,19 @@ describe('hashes of executables', () => {
       monotonic += 2_000;
       ahead += 2_000;
       assert.equal(of('/bin/a', { startedAt: before }), undefined);
+    });
+
+    it('serves for all that had certainly been started before it was looked at, however lately', () => {
+      const old = put('bin/a', 'old');
+      still = Date.now();
+      ahead = 5_000;
+      monotonic = 1_000;
+      const startedBy = milliseconds(monotonic);
+      assert.equal(of('/bin/a', { startedBy }), old);
+      unlinkSync(at('bin/a'));
+      assert.equal(of('/bin/a', { startedBy }), old);
+      assert.equal(of('/bin/a', { startedBy: milliseconds(monotonic + 1) }), undefined);
+      assert.equal(of('/bin/a'), undefined);
     });
 
     it('is unknown in a container, where the path means another file', () => {

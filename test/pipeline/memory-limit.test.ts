@@ -192,6 +192,7 @@ describe('MemoryLimit', () => {
         collectors: [starts, logins],
         settings,
         lookups: {
+          newBatch: () => {},
           userName,
           containerId: () => undefined,
           started: () => ({ containerId: undefined, sha256: undefined }),

@@ -58,6 +58,7 @@ describe('Triggers', () => {
   let refused: string | undefined;
   let leavesOut: LeavesOut;
   let logged: LogLine[];
+  let lookedUp: string[];
 
   beforeEach(() => {
     queues = new MemoryQueues();
@@ -66,6 +67,7 @@ describe('Triggers', () => {
     refused = undefined;
     leavesOut = () => undefined;
     logged = [];
+    lookedUp = [];
   });
 
   const create = (collectors: readonly Collector[] = [commands, calls, lines, listeningPorts], origin = 'agent boot') =>
@@ -73,7 +75,11 @@ describe('Triggers', () => {
       collectors,
       settings,
       lookups: {
-        userName: () => 'root',
+        newBatch: () => lookedUp.push('batch'),
+        userName: () => {
+          lookedUp.push('user');
+          return 'root';
+        },
         containerId: () => undefined,
         started: () => ({ containerId: undefined, sha256: undefined }),
         interfaceName: () => undefined,
@@ -105,6 +111,13 @@ describe('Triggers', () => {
     triggers.accept('log', [{ time: TIME, level: 'warn', message: 'Mind this.' }]);
     assert.deepEqual(texts('Low'), ['root ls', 'root curl', 'Mind this.']);
     assert.deepEqual(queues.dropped, []);
+  });
+
+  it('says before each batch that it is a new one, so that one look serves for all of it', () => {
+    const triggers = create();
+    triggers.accept('audit', [audit('ls'), audit('ls')]);
+    triggers.accept('audit', [audit('ls')]);
+    assert.deepEqual(lookedUp, ['batch', 'user', 'user', 'batch', 'user']);
   });
 
   it("gives each occurrence an event and the record's own time", () => {

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { Lookups } from '../../src/contract/sources.ts';
+import { hostLookups } from '../../src/linux/lookups.ts';
+
+describe('hostLookups', () => {
+  const digest = createHash('sha256').update('program').digest('hex');
+  let hostRoot: string;
+  let path: string;
+  let now: number;
+  let clock: Clock;
+  let look: Lookups;
+
+  beforeEach(() => {
+    hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+    path = join(hostRoot, 'bin/a');
+    mkdirSync(join(hostRoot, 'proc'));
+    mkdirSync(join(hostRoot, 'bin'));
+    mkdirSync(join(hostRoot, 'sys/fs/cgroup/init.scope'), { recursive: true }); // no containers
+    writeFileSync(path, 'program', { mode: 0o755 });
+    const began = Date.now() + seconds(5); // what was written before has settled
+    now = 0;
+    clock = {
+      ...systemClock,
+      now: () => new Date(began + now),
+      monotonic: () => milliseconds(now),
+    };
+    look = hostLookups({ hostRoot, clock });
+  });
+  afterEach(() => rmSync(hostRoot, { recursive: true }));
+
+  /** Of a process that has just been started, and has ended. */
+  const sha256 = () => {
+    now += 1;
+    return look.started({ pid: 77, parentPid: 1, executable: '/bin/a', startedAt: clock.now() }).sha256;
+  };
+
+  it('looks at a program once for a batch, and again for the next one', () => {
+    look.newBatch();
+    assert.equal(sha256(), digest);
+    unlinkSync(path);
+    assert.equal(sha256(), digest);
+    now += 1;
+    look.newBatch();
+    assert.equal(sha256(), undefined);
+  });
+
+  it('looks at it for each start where nobody says what is a batch', () => {
+    assert.equal(sha256(), digest);
+    unlinkSync(path);
+    assert.equal(sha256(), undefined);
+  });
+});
