@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs';
 import { pino } from 'pino';
 import type { AgentError } from './errors.ts';
+import { isJournal, journalLine } from './journal.ts';
 import { LogOutput } from './log-output.ts';
 import { printable } from './printable.ts';
 
@@ -57,7 +58,8 @@ export class AdjustableLevel {
 const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'];
 
 /**
- * The agent's own log: one JSON object a line, to standard output, where systemd and containers take it up.
+ * The agent's own log: one JSON object a line, to standard output, where containers take it up; for systemd's journal,
+ * see journal.ts.
  *
  * Conventions (src/README.md):
  * - The message is a fixed sentence, capitalized, with a full stop; what varies goes into fields.
@@ -122,12 +124,17 @@ export function logError(log: Logger, error: AgentError): void {
   log.error({ id, code, reason, remedy }, error.line);
 }
 
-/** Standard output: JSON for machines, one readable line each for a person at a terminal. */
-export const standardOutput = (): LogDestination => new LogOutput(process.stdout.isTTY ? readable : undefined);
+/** Standard output: JSON for machines, a readable line for a person at a terminal, a priority and a message for the journal. */
+export const standardOutput = (): LogDestination => new LogOutput(formatOf(process.stdout));
 
 /** The same on standard error, for a command whose results go to standard output. */
 export const standardError = (): LogDestination =>
-  new LogOutput(process.stderr.isTTY ? readable : undefined, (bytes) => writeSync(2, bytes));
+  new LogOutput(formatOf(process.stderr), (bytes) => writeSync(2, bytes));
+
+function formatOf({ isTTY, fd }: { isTTY?: boolean; fd: number }): ((line: string) => string) | undefined {
+  if (isTTY) return readable;
+  return isJournal(fd) ? journalLine : undefined;
+}
 
 /** `12:34:56 warn  Could not reach the hub. waitMs=4000`. */
 export function readable(line: string): string {

@@ -221,6 +221,12 @@ for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
         system.must('journalctl', '-u', 'vakt', '-o', 'cat'),
         /"id":"CONFIG_INVALID","code":"Local Configuration","reason":"Cant Parse Configuration","remedy":"Correct/,
       );
+      const complaints = system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'err', '_COMM=node');
+      assert.match(
+        complaints,
+        /^vakt encountered an error! Error in: Local Configuration, .*hostNam.* \{"id":"CONFIG_INVALID"/m,
+      );
+      assert.doesNotMatch(complaints, /Vakt starts\./);
       system.must('cp', '-p', '/run/agent.json', '/etc/vakt/agent.json');
       system.must('systemctl', 'restart', 'vakt');
       await arrivesAnew(seconds(30));
