@@ -11,6 +11,7 @@ import type { LogTap } from './base/log-tap.ts';
 import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
+import { BackgroundStateFiles } from './base/state-files.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { BaselineEngine } from './baseline/engine.ts';
 import { BaselineScans } from './baseline/scans.ts';
@@ -96,6 +97,7 @@ export function agent(
     return its;
   };
 
+  const stateFiles = new BackgroundStateFiles({ clock });
   const configuration = new TwinConfiguration({
     properties: twinProperties(collectors),
     objectName: local.twinObjectName,
@@ -103,6 +105,7 @@ export function agent(
     tell: (faults) => triggers.accept('configuration', faults),
     clock,
     log: log.child({ part: 'configuration' }),
+    files: stateFiles,
   });
   const { settings } = configuration;
   const queues = new EventQueues({
@@ -141,6 +144,7 @@ export function agent(
     totals: (queue) => queues.account(queue).totals,
     sent: () => publisher.sent(),
     log: log.child({ part: 'statistics' }),
+    files: stateFiles,
   });
   const aggregator = new Aggregator({
     directory: state('aggregates'),
@@ -171,6 +175,7 @@ export function agent(
     skipped: () => sum(QUEUES.map((queue) => queues.account(queue).totals)).dropped.paused ?? 0,
     clock,
     log: log.child({ part: 'pause' }),
+    files: stateFiles,
     changed: () => {
       snapshots.catchUp();
       twin.changed();
@@ -213,6 +218,7 @@ export function agent(
     isAskedTo: () => signal.aborted,
     clock,
     log: log.child({ part: 'runs' }),
+    files: stateFiles,
   });
   const baseline = new BaselineScans({
     scanner: new BaselineEngine({

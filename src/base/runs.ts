@@ -1,8 +1,9 @@
 import * as v from 'valibot';
-import { readFileIfThere, writeFileAtomic } from './atomic-file.ts';
+import { readFileIfThere } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
 import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
+import { immediateStateFiles, type StateFiles } from './state-files.ts';
 
 /**
  * How a run of the agent can have ended. `stopped`: it was asked to. `failed`: it gave up, and said why in its log.
@@ -48,6 +49,7 @@ export class Runs implements Service {
   readonly #isAskedTo: () => boolean;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #files: StateFiles;
   #restarts: Restarts = { unclean: 0 };
   #current: Kept | undefined;
 
@@ -59,7 +61,9 @@ export class Runs implements Service {
     isAskedTo: () => boolean;
     clock: Clock;
     log: Logger;
+    files?: StateFiles;
   }) {
+    this.#files = options.files ?? immediateStateFiles;
     this.#file = options.file;
     this.#bootId = options.bootId;
     this.#isAskedTo = options.isAskedTo;
@@ -89,6 +93,7 @@ export class Runs implements Service {
     if (this.#current === undefined || this.#current.end !== undefined) return;
     this.#current = { ...this.#current, end: this.#isAskedTo() ? 'stopped' : 'failed' };
     this.#write(this.#current);
+    await this.#files.settled();
   }
 
   #report(): void {
@@ -118,10 +123,13 @@ export class Runs implements Service {
 
   /** A disk that can't be written is the queues' to complain of. */
   #write(kept: Kept): void {
-    try {
-      writeFileAtomic(this.#file, `${JSON.stringify(kept)}\n`);
-    } catch (err) {
-      this.#log.debug({ err }, 'Could not note how the agent runs.');
-    }
+    this.#files.replace(
+      this.#file,
+      `${JSON.stringify(kept)}
+`,
+      (err) => {
+        if (err !== undefined) this.#log.debug({ err }, 'Could not note how the agent runs.');
+      },
+    );
   }
 }

@@ -1,7 +1,8 @@
-import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { TwinSection } from '../contract/hub.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
 import { LiveSettings } from './settings.ts';
@@ -33,6 +34,7 @@ export class TwinConfiguration {
   readonly #tell: (faults: readonly ConfigurationFault[]) => void;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #files: StateFiles;
   #mirror: Readonly<Record<string, unknown>>;
   #state: ConfigurationState;
   /** The configuration object that was last obeyed or refused, as JSON. */
@@ -49,7 +51,9 @@ export class TwinConfiguration {
     tell: (faults: readonly ConfigurationFault[]) => void;
     clock: Clock;
     log: Logger;
+    files?: StateFiles;
   }) {
+    this.#files = options.files ?? immediateStateFiles;
     this.#properties = options.properties;
     this.#objectName = options.objectName;
     this.#lastGoodFile = options.lastGoodFile;
@@ -142,15 +146,16 @@ export class TwinConfiguration {
 
   #writeLastGood(configuration: string): void {
     this.#unsaved = configuration;
-    try {
-      writeFileAtomic(this.#lastGoodFile, `{"configuration":${configuration}}`);
-      this.#unsaved = undefined;
-    } catch (error) {
+    this.#files.replace(this.#lastGoodFile, `{"configuration":${configuration}}`, (error) => {
+      if (error === undefined) {
+        if (this.#unsaved === configuration) this.#unsaved = undefined;
+        return;
+      }
       this.#log.warn(
         { err: error },
         'Could not keep the configuration on disk; a start without network will not know it.',
       );
-    }
+    });
   }
 }
 

@@ -25,9 +25,10 @@ export const pause: Method<MethodParts> = method({
     until: time("When it ends, by the device's clock."),
     outlastsRestart: v.pipe(v.boolean(), v.description('False when it could not be written to disk.')),
   }),
-  run({ duration, reason }, { pause, status }: MethodParts) {
-    const outlastsRestart = pause.begin(duration, reason);
-    return { until: status().pause?.until ?? '', outlastsRestart };
+  async run({ duration, reason }, { pause, status }: MethodParts) {
+    const isKept = pause.begin(duration, reason);
+    const until = status().pause?.until ?? '';
+    return { until, outlastsRestart: await isKept };
   },
 });
 

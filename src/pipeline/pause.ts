@@ -1,18 +1,20 @@
-import { rmSync } from 'node:fs';
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
-import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, hours, milliseconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { Collector } from '../contract/collector.ts';
 
 export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
 export const LONGEST_REASON = 256;
 const LARGEST_FILE = 4_096;
+/** Whoever begins a pause waits so long to hear whether it is on disk. */
+const KEPT_WITHIN = seconds(5);
 
 /** What the status says of a pause (contract §2). */
 export interface PauseStatus {
@@ -44,6 +46,7 @@ export class Pause implements Service {
   readonly #skipped: () => number;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #files: StateFiles;
   readonly #changed: () => void;
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
@@ -59,7 +62,9 @@ export class Pause implements Service {
     log: Logger;
     /** Told when a pause has begun, changed or ended. */
     changed: () => void;
+    files?: StateFiles;
   }) {
+    this.#files = options.files ?? immediateStateFiles;
     this.#file = options.file;
     this.#skipped = options.skipped;
     this.#clock = options.clock;
@@ -78,6 +83,7 @@ export class Pause implements Service {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
+    await this.#files.settled();
   }
 
   status(): PauseStatus | undefined {
@@ -95,9 +101,11 @@ export class Pause implements Service {
    * Begins a pause, or gives the present one another end and reason; what that has skipped stays counted.
    *
    * @param duration at most LONGEST_PAUSE
-   * @returns whether it will outlast a restart of the agent
+   * In force when this returns its promise.
+   *
+   * @returns whether it will outlast a restart of the agent, as far as that is known after five seconds
    */
-  begin(duration: Duration, reason: string): boolean {
+  async begin(duration: Duration, reason: string): Promise<boolean> {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
     const skippedBefore = this.#current?.skippedBefore ?? this.#skipped();
     const kept: Kept = { until, durationMs: duration, reason, skippedBefore };
@@ -107,7 +115,7 @@ export class Pause implements Service {
     const isKept = this.#keep(kept);
     this.#alarm.ring();
     this.#changed();
-    return isKept;
+    return this.#clock.within(KEPT_WITHIN, 'Writing the pause down', isKept).catch(() => false);
   }
 
   /** Ends the pause. @returns how it stood, or nothing when there was none */
@@ -154,21 +162,24 @@ export class Pause implements Service {
     }
   }
 
-  #keep(kept: Kept): boolean {
-    try {
-      writeFileAtomic(this.#file, `${JSON.stringify(kept)}\n`);
-      return true;
-    } catch (error) {
-      this.#log.warn({ err: error }, 'Could not keep the pause on disk; it ends with the agent.');
-      return false;
-    }
+  #keep(kept: Kept): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#files.replace(
+        this.#file,
+        `${JSON.stringify(kept)}
+`,
+        (error) => {
+          if (error !== undefined)
+            this.#log.warn({ err: error }, 'Could not keep the pause on disk; it ends with the agent.');
+          resolve(error === undefined);
+        },
+      );
+    });
   }
 
   #forget(): void {
-    try {
-      rmSync(this.#file, { force: true });
-    } catch (error) {
-      this.#log.warn({ err: error }, 'Could not remove the file of a pause that has ended.');
-    }
+    this.#files.remove(this.#file, (error) => {
+      if (error !== undefined) this.#log.warn({ err: error }, 'Could not remove the file of a pause that has ended.');
+    });
   }
 }

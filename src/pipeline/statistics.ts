@@ -1,10 +1,11 @@
-import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { droppedIn, type Totals } from '../base/counters.ts';
 import { minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { MessageStatistics, QueueStatistics, Sources } from '../contract/sources.ts';
 
@@ -23,7 +24,7 @@ const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
  * The differences that DroppedEventsStatistics and MessageStatistics report: what came since the last report, also when
  * the agent was restarted in between. What was reported last lies in a small file beside the queues.
  *
- * What is in no report: after kill -9, a message whose acknowledgement it came right after; and what a report said that
+ * What is in no report: after kill -9, messages of the last second or two; and what a report said that
  * was made and then not stored, since asking for it has started the next period (a full disk or queue, kill -9 between
  * the two). Events that were collected and dropped are never forgotten: they stand in the queues' books, and in the
  * reported properties.
@@ -33,6 +34,7 @@ export class Statistics {
   readonly #totals: (queue: QueueName) => Totals;
   readonly #sent: () => MessageStatistics;
   readonly #log: Logger;
+  readonly #files: StateFiles;
   readonly #reported: Reported;
   #sentBefore = NOTHING_SENT;
   #cannotWrite = false;
@@ -42,7 +44,9 @@ export class Statistics {
     totals: (queue: QueueName) => Totals;
     sent: () => MessageStatistics;
     log: Logger;
+    files?: StateFiles;
   }) {
+    this.#files = options.files ?? immediateStateFiles;
     this.#file = options.file;
     this.#totals = options.totals;
     this.#sent = options.sent;
@@ -57,8 +61,7 @@ export class Statistics {
   };
 
   /**
-   * Keeps what has been sent since the last report, for the agent's next run. To be called after every attempt to send;
-   * writes only what isn't written yet.
+   * Keeps what has been sent since the last report, for the agent's next run. To be called after every attempt to send.
    */
   save(): void {
     const now = this.#sent();
@@ -87,6 +90,7 @@ export class Statistics {
         stop.abort();
         await loop;
         this.save(); // also when it was never started
+        await this.#files.settled();
       },
     };
   }
@@ -116,14 +120,12 @@ export class Statistics {
   }
 
   #write(): void {
-    try {
-      writeFileAtomic(this.#file, JSON.stringify(this.#reported));
-      this.#cannotWrite = false;
-    } catch (error) {
-      if (this.#cannotWrite) return;
-      this.#cannotWrite = true;
-      this.#log.warn({ err: error }, 'Could not note what the statistics reported; a restart may repeat it.');
-    }
+    this.#files.replace(this.#file, JSON.stringify(this.#reported), (error) => {
+      const couldWrite = !this.#cannotWrite;
+      this.#cannotWrite = error !== undefined;
+      if (this.#cannotWrite && couldWrite)
+        this.#log.warn({ err: error }, 'Could not note what the statistics reported; a restart may repeat it.');
+    });
   }
 }
 

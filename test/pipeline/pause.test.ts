@@ -47,7 +47,7 @@ describe('Pause', () => {
   it('skips what is of type Security, and nothing else, until it ends by itself', async () => {
     const pause = await started();
     assert.deepEqual([pause.skips(security), pause.status()], [false, undefined]);
-    assert.equal(pause.begin(minutes(30), 'Update'), true);
+    assert.equal(await pause.begin(minutes(30), 'Update'), true);
     skipped += 3;
     assert.deepEqual(pause.status(), { until: '2026-05-01T12:30:00.000Z', reason: 'Update', skipped: 3 });
     assert.deepEqual(
@@ -71,7 +71,7 @@ describe('Pause', () => {
   it('ends when told to, and says how it stood', async () => {
     const pause = await started();
     assert.equal(pause.end(), undefined);
-    pause.begin(hours(24), 'Update');
+    await pause.begin(hours(24), 'Update');
     skipped += 5;
     assert.equal(pause.end()?.skipped, 5);
     assert.deepEqual([pause.skips(security), existsSync(file)], [false, false]);
@@ -79,10 +79,10 @@ describe('Pause', () => {
 
   it('can be given another end, sooner or later', async () => {
     const pause = await started();
-    pause.begin(hours(2), 'One');
+    await pause.begin(hours(2), 'One');
     skipped += 1;
     await time.tickAsync(minutes(1));
-    pause.begin(minutes(1), 'Two');
+    await pause.begin(minutes(1), 'Two');
     assert.deepEqual(pause.status(), { until: '2026-05-01T12:02:00.000Z', reason: 'Two', skipped: 1 });
     await time.tickAsync(minutes(1));
     assert.equal(pause.status(), undefined);
@@ -90,7 +90,7 @@ describe('Pause', () => {
 
   it('does not care when the wall clock is set while it lasts', async () => {
     const pause = await started();
-    pause.begin(minutes(30), 'Update');
+    await pause.begin(minutes(30), 'Update');
     time.setSystemTime(new Date('2030-01-01T00:00:00Z'));
     await time.tickAsync(minutes(29));
     assert.equal(pause.skips(security), true);
@@ -101,7 +101,7 @@ describe('Pause', () => {
   describe('over a restart', () => {
     const restartedAt = async (now: Date) => {
       const first = await started();
-      first.begin(minutes(30), 'Update');
+      await first.begin(minutes(30), 'Update');
       skipped += 2;
       await first.stop();
       time.setSystemTime(now);
@@ -154,7 +154,7 @@ describe('Pause', () => {
 
   it('is in force, and says that a restart ends it, when it cannot be written down', async () => {
     const pause = await started(join(folder, 'not', 'there'));
-    assert.equal(pause.begin(minutes(1), 'Update'), false);
+    assert.equal(await pause.begin(minutes(1), 'Update'), false);
     assert.equal(pause.skips(security), true);
     assert.equal(logged[1]?.message.slice(0, 32), 'Could not keep the pause on disk');
   });

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { Lane } from '../../src/base/lane.ts';
+import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
+
+describe('state files', () => {
+  let folder: string;
+  let path: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-state-'));
+    path = join(folder, 'a.json');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const replaced = (files: StateFiles, contents: string, at = path) =>
+    new Promise<unknown>((resolve) => files.replace(at, contents, resolve));
+  const removed = (files: StateFiles, at = path) => new Promise<unknown>((resolve) => files.remove(at, resolve));
+
+  for (const [name, make] of [
+    ['changed at once', () => immediateStateFiles],
+    ['changed in the background', () => new BackgroundStateFiles({ clock: systemClock })],
+  ] as const) {
+    describe(name, () => {
+      let files: StateFiles;
+      beforeEach(() => {
+        files = make();
+      });
+      afterEach(() => files.settled());
+
+      it('are replaced, private, and leave nothing beside them', async () => {
+        for (const contents of ['a longer text é', 'short']) {
+          assert.equal(await replaced(files, contents), undefined);
+          assert.equal(readFileSync(path, 'utf8'), contents);
+        }
+        assert.equal(statSync(path).mode & 0o777, 0o600);
+        assert.deepEqual(readdirSync(folder), ['a.json']);
+      });
+
+      it('are removed, also when they are gone already', async () => {
+        await replaced(files, 'x');
+        assert.equal(await removed(files), undefined);
+        assert.equal(existsSync(path), false);
+        assert.equal(await removed(files), undefined);
+      });
+
+      it('say why they could not be replaced, and others are all the same', async () => {
+        mkdirSync(path);
+        const other = join(folder, 'b.json');
+        const [error, fine] = await Promise.all([replaced(files, 'x'), replaced(files, 'y', other)]);
+        assert.ok(error instanceof Error);
+        assert.equal(fine, undefined);
+        assert.deepEqual(readdirSync(folder).sort(), ['a.json', 'b.json']);
+      });
+    });
+  }
+
+  describe('in the background', () => {
+    it('are untouched when the caller goes on, and done when they are settled', async () => {
+      const files = new BackgroundStateFiles({ clock: systemClock });
+      files.replace(path, 'x', () => {});
+      assert.equal(existsSync(path), false);
+      await files.settled();
+      assert.equal(readFileSync(path, 'utf8'), 'x');
+      assert.equal(await removed(files), undefined);
+      assert.equal(existsSync(path), false);
+      await files.settled();
+    });
+
+    it('are written once for all changes that come while the disk is busy, the last one of each', async () => {
+      const lane = new Lane();
+      const files = new BackgroundStateFiles({ clock: systemClock, lane });
+      let release = () => {};
+      void lane.run(() => new Promise<void>((resolve) => (release = resolve)));
+      const first = replaced(files, 'first');
+      await new Promise((resolve) => setImmediate(resolve));
+      let batches = 0;
+      const run = lane.run.bind(lane);
+      lane.run = (work) => {
+        batches += 1;
+        return run(work);
+      };
+      const later = Array.from({ length: 100 }, (_, index) => replaced(files, `later ${index}`));
+      release();
+      await files.settled();
+      assert.deepEqual([await first, ...(await Promise.all(later))], Array(101).fill(undefined));
+      assert.equal(readFileSync(path, 'utf8'), 'later 99');
+      assert.equal(batches, 1);
+    });
+  });
+});
