@@ -27,7 +27,8 @@ const IMAGE = 'localhost/vakt:test';
 const NAME = 'vakt-test';
 const VOLUME = 'vakt-test-state';
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
-const CAPABILITIES = ['AUDIT_CONTROL', 'AUDIT_READ', 'NET_ADMIN', 'DAC_READ_SEARCH', 'SYS_PTRACE', 'AUDIT_WRITE'];
+const CAPABILITIES = ['AUDIT_CONTROL', 'AUDIT_READ', 'NET_ADMIN', 'DAC_READ_SEARCH', 'SYS_PTRACE'];
+const FILTER = `--security-opt=seccomp=${join(TOP, 'config/seccomp.json')}`;
 const folder = mkdtempSync(join(tmpdir(), 'vakt-container-'));
 const began = Date.now();
 const say = (line) => console.log(`${((Date.now() - began) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
@@ -92,7 +93,7 @@ async function build(base) {
 function start(hostSpaces, ...command) {
   const capabilities = CAPABILITIES.map((name) => `--cap-add=${name}`);
   const mounts = ['/:/host:ro', `${join(folder, 'etc')}:/etc/vakt:ro`, `${VOLUME}:/var/lib/vakt`];
-  const options = ['--rm', '--name', NAME, '--read-only', '--cap-drop=all', ...capabilities, ...limits];
+  const options = ['--rm', '--name', NAME, '--read-only', '--cap-drop=all', ...capabilities, FILTER, ...limits];
   const volumes = mounts.flatMap((mount) => ['--volume', mount]);
   return podman(['run', ...hostSpaces, ...options, ...volumes, IMAGE, ...command]);
 }

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { findTool } from '../../src/linux/run-tool.ts';
+import { require } from '../system/require.ts';
+import { allowedByUnit, type Profile } from './system-call-filter.ts';
 
 const read = (file: string) => readFileSync(file, 'utf8');
 const sorted = (names: readonly string[]) => [...names].sort();
@@ -18,13 +21,53 @@ describe('the files of the container', () => {
     assert.deepEqual(given, granted);
   });
 
-  it('add all of them to the container, and AUDIT_WRITE for its seccomp filter', () => {
-    const wanted = sorted([...granted.map((name) => name.replace('CAP_', '')), 'AUDIT_WRITE']);
+  it('add all of them to the container, and no other', () => {
+    const wanted = sorted(granted.map((name) => name.replace('CAP_', '')));
     assert.deepEqual(listed(compose, /cap_add: \[(.*)\]/), wanted);
     assert.deepEqual(listed(read('README.md'), /--cap-add=(\S+)/), wanted);
     const tried = /^const CAPABILITIES = \[(.*)\]/m.exec(read('scripts/test-container.mjs'))?.[1]?.replaceAll("'", '');
     assert.deepEqual(sorted((tried ?? '').split(', ')), wanted);
     assert.match(compose, /cap_drop: \[ALL\]/);
+  });
+
+  it('start it under its own filter of system calls, everywhere', () => {
+    assert.match(compose, /^ +security_opt: \["seccomp=config\/seccomp\.json"\]$/m);
+    assert.match(read('README.md'), /^ .*--security-opt=seccomp=config\/seccomp\.json .*\\$/m);
+    assert.match(
+      read('scripts/test-container.mjs'),
+      /--security-opt=seccomp=\$\{join\(TOP, 'config\/seccomp\.json'\)\}/,
+    );
+  });
+
+  describe('with a filter of system calls, config/seccomp.json,', () => {
+    const profile = JSON.parse(read('config/seccomp.json')) as Profile;
+    const allowed = profile.syscalls.filter(({ action }) => action === 'SCMP_ACT_ALLOW');
+
+    it('allow no more than the unit does, but for what an engine needs to start it', function () {
+      require(this, findTool('systemd-analyze') === undefined ? 'there is no systemd-analyze' : undefined);
+      const unit = allowedByUnit(read('config/vakt.service'));
+      const more = allowed.flatMap(({ names }) => names).filter((name) => !unit.has(name));
+      const toBecomeUser = /^(?:capset|set(?:groups|uid|gid|resuid|resgid)(?:32)?)$/;
+      assert.deepEqual(
+        more.filter((name) => !toBecomeUser.test(name)),
+        [],
+      );
+    });
+
+    it('refuse what is not named, also calls of another architecture', () => {
+      assert.equal(profile.defaultAction, 'SCMP_ACT_ERRNO');
+      assert.ok(profile.archMap.every(({ subArchitectures }) => subArchitectures.length === 0));
+    });
+
+    it('name no call twice but for conditions on it', () => {
+      const free = allowed.filter(({ args = [] }) => args.length === 0).flatMap(({ names }) => names);
+      assert.deepEqual(sorted(free), sorted([...new Set(free)]));
+      const conditional = new Set(allowed.filter(({ args = [] }) => args.length > 0).flatMap(({ names }) => names));
+      assert.deepEqual(
+        free.filter((name) => conditional.has(name)),
+        [],
+      );
+    });
   });
 
   it('run as a user by number, with a read-only root and a health check', () => {

@@ -34,7 +34,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM:
     "Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and in a container the host's pid and user namespaces (--pid=host).",
   EPROTONOSUPPORT:
-    'In a container, add CAP_AUDIT_WRITE, which its seccomp filter asks for; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
+    'In a container, start it with --security-opt=seccomp=config/seccomp.json (Vakt has the file), whose filter allows the audit socket; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
 };
 
 /** @param agentId the running agent's process id */

@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { findTool } from '../../src/linux/run-tool.ts';
+import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
+import { NODE_FLAGS } from '../node-flags.ts';
+import { require } from './require.ts';
+
+const TOP = new URL('../../../', import.meta.url).pathname;
+/** No error of the kernel: it shows that a filter refused the call, and nothing else. */
+const FILTERED = 999;
+const [EACCES, SIGSYS] = [13, 31];
+
+/** What the agent's five capabilities open to whoever takes it over. */
+const OPENED = ['process_vm_readv', 'process_vm_writev', 'ptrace', 'pidfd_getfd', 'open_by_handle_at'];
+/** The same, on kernels that have them. */
+const MOSTLY_OPENED = [
+  ...['kcmp', 'get_robust_list', 'userfaultfd', 'perf_event_open', 'move_pages', 'migrate_pages', 'io_uring_setup'],
+  ...['memfd_create', 'shmget', 'add_key', 'keyctl', 'unshare', 'clone_newuser', 'personality', 'fanotify_init'],
+];
+/** What needs other capabilities too, and is refused before the kernel looks at these. */
+const CLOSED_ANYWAY = [
+  ...['process_madvise', 'process_mrelease', 'setns', 'bpf', 'mount', 'umount', 'open_tree', 'fsopen', 'move_mount'],
+  ...['pivot_root', 'chroot', 'quotactl', 'kexec_load', 'finit_module', 'reboot', 'swapon', 'sethostname'],
+  ...['clock_settime', 'syslog', 'acct', 'af_packet', 'af_vsock', 'af_alg'],
+];
+/** Calls of another table: no filter of numbers holds them, so the process ends. */
+const FOREIGN = ['x32', 'i386'];
+/** What no filter of calls sees, and file permissions refuse. */
+const BY_PERMISSIONS = ['open_mem_to_write', 'open_hosts_file_to_write', 'open_core_pattern'];
+/** What SECURITY.md says of an agent that was taken over: this stays open. */
+const STAYS_OPEN = ['open_mem_to_read', 'open_memfd_to_write', 'readlink_exe', 'open_shadow'];
+const NEEDED = ['netlink_audit', 'inet', 'unix', 'fork'];
+
+/** Those of audit may be withheld from the tests, and matter to none of these calls. */
+const isOurs = (capability: string) => !capability.startsWith('cap_audit_') || AUDIT_CAPABILITIES;
+/** CAP_AUDIT_CONTROL, 30, and CAP_AUDIT_READ, 37. */
+const BOTH = (1n << 30n) | (1n << 37n);
+const AUDIT_CAPABILITIES =
+  (BigInt(`0x${/^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`) & BOTH) === BOTH;
+
+/** Root's process, and what its memory says. */
+class Victim {
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  pid = '';
+  address = '';
+
+  constructor(program: string) {
+    this.#process = spawn(program, ['victim'], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#lines = createInterface({ input: this.#process.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
+  }
+
+  async ready(): Promise<void> {
+    [this.pid = '', this.address = ''] = (await this.#next()).split(' ');
+  }
+
+  async text(): Promise<string> {
+    this.#process.stdin?.write('\n');
+    return this.#next();
+  }
+
+  async #next(): Promise<string> {
+    const { value, done } = await this.#lines.next();
+    if (done === true) throw new Error('the victim has ended');
+    return value;
+  }
+
+  end(): void {
+    this.#process.kill('SIGKILL');
+  }
+}
+
+/** With the uid and the capabilities of the agent, as the service and the container have them. */
+describe('What a taken-over agent can do', function () {
+  this.timeout(30_000);
+  let folder: string;
+  let victim: Victim;
+  const unit = readFileSync(join(TOP, 'config/vakt.service'), 'utf8');
+  const profile = JSON.parse(readFileSync(join(TOP, 'config/seccomp.json'), 'utf8')) as Profile;
+
+  before(function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    for (const tool of ['setpriv', 'systemd-analyze', 'gcc']) {
+      require(this, findTool(tool) === undefined ? `there is no ${tool}` : undefined);
+    }
+    require(this, existsSync('/usr/include/seccomp.h') ? undefined : 'libseccomp-dev is not installed');
+    folder = mkdtempSync(join(tmpdir(), 'vakt-cage-'));
+    chmodSync(folder, 0o755);
+    for (const [name, ...libraries] of [['forbidden-calls'], ['under-filter', '-lseccomp']] as const) {
+      const source = join(TOP, 'test/system/native', `${name}.c`);
+      const made = spawnSync('gcc', ['-O1', '-o', join(folder, name), source, ...libraries], { encoding: 'utf8' });
+      assert.equal(made.status, 0, made.stderr);
+    }
+  });
+  after(() => folder !== undefined && rmSync(folder, { recursive: true, force: true }));
+  beforeEach(async () => {
+    victim = new Victim(join(folder, 'forbidden-calls'));
+    await victim.ready();
+  });
+  afterEach(() => victim?.end());
+
+  const asAgent = (command: readonly string[]) => {
+    const granted = /^AmbientCapabilities=(.*)$/m.exec(unit)?.[1]?.toLowerCase().split(' ') ?? [];
+    const capabilities = ['-all', ...granted.filter(isOurs).map((name) => name.replace('cap_', '+'))].join(',');
+    const identity = ['--reuid=10001', '--regid=10001', '--clear-groups', '--no-new-privs'];
+    const sets = ['bounding-set', 'inh-caps', 'ambient-caps'].map((name) => `--${name}=${capabilities}`);
+    const { status, stdout, stderr } = spawnSync('setpriv', [...identity, ...sets, ...command], { encoding: 'utf8' });
+    assert.equal(status, 0, stdout + stderr);
+    return stdout;
+  };
+  const filter = (rules: readonly Rule[]) => {
+    writeFileSync(join(folder, 'rules'), `${rules.join('\n')}\n`);
+    return [join(folder, 'under-filter'), join(folder, 'rules')];
+  };
+  const tryAll = (rules?: readonly Rule[]) => {
+    const program = [join(folder, 'forbidden-calls'), 'try', victim.pid, victim.address];
+    const lines = asAgent([...(rules === undefined ? [] : filter(rules)), ...program])
+      .trim()
+      .split('\n');
+    const outcomes = new Map(
+      lines.map((line) => [line.slice(0, line.indexOf(' ')), line.slice(line.indexOf(' ') + 1)]),
+    );
+    return (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, outcomes.get(name)]));
+  };
+  const all = (names: readonly string[], outcome: string | number) =>
+    Object.fromEntries(names.map((name) => [name, String(outcome)]));
+
+  it('without a filter: overwrite the memory of a process of root, and more', async () => {
+    const outcomes = tryAll();
+    assert.equal(await victim.text(), 'overwritten');
+    assert.deepEqual(outcomes(OPENED), all(OPENED, 'done'));
+    const tried = [...MOSTLY_OPENED, ...CLOSED_ANYWAY, 'setuid'];
+    for (const [name, outcome] of Object.entries(outcomes(tried))) {
+      assert.ok(outcome !== undefined && outcome !== String(FILTERED), `${name}: ${outcome}`);
+    }
+    assert.equal(outcomes(['setuid']).setuid, '1', 'it can become root');
+    assert.deepEqual(outcomes(BY_PERMISSIONS), all(BY_PERMISSIONS, EACCES));
+  });
+
+  const filters: Readonly<Record<string, () => readonly Rule[]>> = {
+    'as a service of systemd': () => rulesOfUnit(unit, FILTERED),
+    'in a container': () => rulesOfProfile(profile, FILTERED),
+  };
+  for (const [where, rules] of Object.entries(filters)) {
+    it(`${where}: none of it`, async () => {
+      const outcomes = tryAll(rules());
+      assert.equal(await victim.text(), 'as it was');
+      const refused = [...OPENED, ...MOSTLY_OPENED, ...CLOSED_ANYWAY];
+      assert.deepEqual(outcomes(refused), all(refused, FILTERED));
+      if (process.arch === 'x64') assert.deepEqual(outcomes(FOREIGN), all(FOREIGN, `signal ${SIGSYS}`));
+      assert.deepEqual(outcomes(BY_PERMISSIONS), all(BY_PERMISSIONS, EACCES));
+      assert.match(outcomes(['setuid']).setuid ?? '', /^(?:1|999)$/);
+      const open = [...STAYS_OPEN, ...NEEDED];
+      assert.deepEqual(outcomes(open), all(open, 'done'));
+    });
+
+    it(`${where}: what the agent does`, () => {
+      copyFileSync(process.execPath, join(folder, 'node'));
+      const script = `
+        const { spawn } = require('node:child_process');
+        const net = require('node:net');
+        const { fsyncSync, openSync, writeFileSync } = require('node:fs');
+        writeFileSync(process.argv[1] + '/x', 'x');
+        fsyncSync(openSync(process.argv[1] + '/x'));
+        require('node:zlib').deflateSync(Buffer.alloc(1e5));
+        require('node:fs').readFile('/proc/1/status', () => require('node:dns').lookup('localhost', () => {
+          const server = net.createServer((socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+            net.connect(server.address().port).on('data', () => {
+              server.close();
+              const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6); console.log(1)']);
+              child.stdout.once('data', () => child.kill('SIGKILL'));
+              child.once('exit', (_, signal) => process.stdout.write(signal));
+            });
+          });
+        }));`;
+      const writable = mkdtempSync(join(folder, 'state-'));
+      chmodSync(writable, 0o777);
+      const node = [join(folder, 'node'), ...NODE_FLAGS, '-e', script, writable];
+      assert.equal(asAgent([...filter(rules()), ...node]), 'SIGKILL');
+    });
+  }
+});
