@@ -46,15 +46,15 @@ const withoutUnused: Plugin = {
 const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
 
 /**
- * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, and beside it the parts that
- * it loads when it needs them, their source maps, the licences, and `package.json` and `config/` as far as it reads them.
+ * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, `reader-main.js` for the agent's
+ * child process, and beside them the parts that they load when needed, their source maps, the licences, and `package.json` and `config/` as far as it reads them.
  */
 export async function bundle(folder: string): Promise<void> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const { metafile } = await build({
     absWorkingDir: TOP,
-    entryPoints: ['src/main.ts'],
+    entryPoints: ['src/main.ts', 'src/reader-main.ts'],
     outdir: folder,
     bundle: true,
     splitting: true,

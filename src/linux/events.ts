@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
+import { isOwnProcess } from '../base/own-processes.ts';
 import type { Service } from '../base/service.ts';
 import type { Moving } from '../base/watched-clock.ts';
 import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
@@ -16,7 +17,6 @@ import { NoteFile } from './note-file.ts';
 import { OptionalSource } from './optional-source.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessTable } from './process-table.ts';
-import { isOwnTool } from './run-tool.ts';
 
 /** How often a source that couldn't be opened is tried again. */
 const TRY_AGAIN = minutes(1);
@@ -198,7 +198,7 @@ export class LinuxEvents implements Service, Moving {
       this.#heard = this.#parts.clock.monotonic();
       const events = (records as readonly AuditEvent[]).filter(
         (event) =>
-          !isOwnTool(Number(event.fields.pid), Number(event.fields.ppid)) && this.#follower?.isNew(event) !== false,
+          !isOwnProcess(Number(event.fields.pid), Number(event.fields.ppid)) && this.#follower?.isNew(event) !== false,
       );
       this.#table.acceptAudit(events);
       this.#connections.accept(events);
@@ -206,7 +206,7 @@ export class LinuxEvents implements Service, Moving {
       this.#follower?.saw(events);
       return;
     }
-    const processes = (records as readonly ProcessSeen[]).filter(({ pid, parentPid }) => !isOwnTool(pid, parentPid));
+    const processes = (records as readonly ProcessSeen[]).filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
     this.#table.acceptProcesses(processes);
     this.#parts.sink.accept('processes', processes);
   }

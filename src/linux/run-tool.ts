@@ -2,22 +2,12 @@ import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { type Duration, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
+import { rememberOwn } from '../base/own-processes.ts';
 
 /** Where tools are, in this order. Never taken from PATH, which whoever starts the agent could choose. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
 const LIMIT = seconds(10);
-
-/** Processes that the agent itself has started, and that haven't ended or have only just. */
-const own = new Set<number>();
-/** Audit tells of a start up to this many starts later. */
-const MOST_REMEMBERED = 256;
-
-/**
- * Whether a process is one of the tools that the agent runs: its own activity is nobody's business. The parent tells it
- * from another process that has been given the same pid since.
- */
-export const isOwnTool = (pid: number, parentPid: number): boolean => parentPid === process.pid && own.has(pid);
 
 /** Full path of a tool, or `undefined` when the system doesn't have it. */
 export function findTool(name: string): string | undefined {
@@ -90,7 +80,7 @@ export async function runTool(path: string, args: readonly string[], options: Op
         reject(toolError(path, error, status, stderr));
       },
     );
-    if (child.pid !== undefined) remember(child.pid);
+    if (child.pid !== undefined) rememberOwn(child.pid);
     child.stdin?.on('error', () => {}); // it may close its input at once
     child.stdin?.end();
   });
@@ -113,12 +103,4 @@ function toolError(
   return new ToolError(`${path} could not be run: ${code ?? 'it was killed'}${why}`, {
     ...(code === undefined ? {} : { code }),
   });
-}
-
-function remember(pid: number): void {
-  own.add(pid);
-  for (const oldest of own) {
-    if (own.size <= MOST_REMEMBERED) return;
-    own.delete(oldest);
-  }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { milliseconds } from '../../src/base/duration.ts';
-import { findTool, isOwnTool, runTool, ToolError } from '../../src/linux/run-tool.ts';
+import { isOwnProcess } from '../../src/base/own-processes.ts';
+import { findTool, runTool, ToolError } from '../../src/linux/run-tool.ts';
 
 const signal = new AbortController().signal;
 const node = process.execPath;
@@ -60,9 +61,9 @@ describe('runTool', () => {
 
   it('remembers which processes are its own', async () => {
     const pid = Number(await run('console.log(process.pid)'));
-    assert.equal(isOwnTool(pid, process.pid), true);
-    assert.equal(isOwnTool(process.pid, process.ppid), false);
-    assert.equal(isOwnTool(pid, process.ppid), false, 'the pid of a tool that has ended is given to others');
+    assert.equal(isOwnProcess(pid, process.pid), true);
+    assert.equal(isOwnProcess(process.pid, process.ppid), false);
+    assert.equal(isOwnProcess(pid, process.ppid), false, 'the pid of a tool that has ended is given to others');
   });
 });
 

@@ -1,0 +1,90 @@
+import type { Clock } from '../clock.ts';
+import { type Duration, hours, minutes } from '../duration.ts';
+import type { Subject } from './question.ts';
+
+/** Subjects and owners that are remembered; with more, the oldest are forgotten. */
+const MOST_REMEMBERED = 1_024;
+/** An owner of whom so many subjects hung in this time isn't asked about for a while. */
+const HANGS_OF_OWNER = 3;
+const OWNER_WINDOW = minutes(10);
+const OWNER_REST = hours(1);
+/** So many killed children in this time, whoever caused it: then nobody is asked about for a while, ever longer. */
+const MOST_KILLS = 10;
+const KILL_WINDOW = minutes(1);
+const SHORTEST_REST = minutes(1);
+const LONGEST_REST = minutes(16);
+/** After a time without a hang, a rest is short again. */
+const FORGIVEN_AFTER = minutes(30);
+
+interface Owner {
+  hangs: Duration[];
+  mutedUntil: Duration;
+}
+
+/**
+ * Remembers what not to ask about, since the child hung over it: an attacker must not be able to have the agent kill and
+ * start children without end.
+ */
+export class Avoidance {
+  readonly #clock: Clock;
+  readonly #subjects = new Set<string>();
+  readonly #owners = new Map<string, Owner>();
+  #kills: Duration[] = [];
+  #restUntil = Number.NEGATIVE_INFINITY;
+  #rest: number = SHORTEST_REST;
+  #lastKill = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  avoids({ id, owner }: Subject): boolean {
+    if (this.#subjects.has(id)) return true;
+    const known = owner === undefined ? undefined : this.#owners.get(owner);
+    return known !== undefined && this.#clock.monotonic() < known.mutedUntil;
+  }
+
+  /** How long nothing is asked at all, in milliseconds; 0 or less when questions may be asked. */
+  restMs(): number {
+    return this.#restUntil - this.#clock.monotonic();
+  }
+
+  /** A child had to be killed. @returns whether a rest begins with this one */
+  killed(): boolean {
+    const now = this.#clock.monotonic();
+    if (now - this.#lastKill > FORGIVEN_AFTER) this.#rest = SHORTEST_REST;
+    this.#lastKill = now;
+    this.#kills = [...this.#kills.filter((at) => now - at < KILL_WINDOW), now];
+    if (this.#kills.length < MOST_KILLS) return false;
+    this.#kills = [];
+    this.#restUntil = now + this.#rest;
+    this.#rest = Math.min(LONGEST_REST, this.#rest * 2);
+    return true;
+  }
+
+  /** A question about it hung. @returns whether its owner is muted with this one */
+  hung({ id, owner }: Subject): boolean {
+    this.#subjects.add(id);
+    forgetOldest(this.#subjects);
+    if (owner === undefined) return false;
+    const now = this.#clock.monotonic();
+    const known = this.#owners.get(owner) ?? { hangs: [], mutedUntil: now };
+    known.hangs = [...known.hangs.filter((at) => now - at < OWNER_WINDOW), now];
+    const mutes = known.hangs.length >= HANGS_OF_OWNER;
+    if (mutes) {
+      known.hangs = [];
+      known.mutedUntil = (now + OWNER_REST) as Duration;
+    }
+    this.#owners.delete(owner);
+    this.#owners.set(owner, known);
+    forgetOldest(this.#owners);
+    return mutes;
+  }
+}
+
+function forgetOldest(all: Set<string> | Map<string, unknown>): void {
+  for (const oldest of all.keys()) {
+    if (all.size <= MOST_REMEMBERED) return;
+    all.delete(oldest);
+  }
+}

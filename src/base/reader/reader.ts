@@ -1,0 +1,319 @@
+import type { Clock } from '../clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../duration.ts';
+import { messageOf } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { Avoidance } from './avoidance.ts';
+import { ReaderChild } from './child.ts';
+import type { AnswerFrame } from './frames.ts';
+import { type Answer, type QuestionKind, type Subject, unavailable } from './question.ts';
+
+/** Questions that the child has been sent: enough for it to find the next one without waiting for the agent. */
+const MOST_SENT = 32;
+/** Questions that wait, besides. */
+const MOST_WAITING = 4_096;
+/** How long the child may take to start. Node needs 30 ms, on a slow board in a busy moment hundred times as long. */
+const START_LIMIT = seconds(30);
+/** How long it waits for the next question before it ends. */
+const IDLE = seconds(10);
+/** A child that is hungry for the processor gets the time limit so many times over. */
+const BUSY_LIMITS = 5;
+/** Killed children that haven't ended: they wait for a FUSE server, for example. With as many, none is started. */
+const MOST_STUCK = 4;
+/** After a child couldn't be started, or ended unexpectedly; doubled each time. */
+const SHORTEST_BACKOFF = seconds(5);
+const LONGEST_BACKOFF = minutes(5);
+/** For the frames that are no answers. */
+const LEAST_BYTES = 8 * 1024;
+
+interface Job {
+  readonly kind: QuestionKind<never, unknown>;
+  readonly question: unknown;
+  readonly subject: Subject | undefined;
+  readonly resolve: (answer: Answer<unknown>) => void;
+  tries: number;
+  isOver: boolean;
+}
+
+interface Parts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The child's program, for tests. */
+  readonly program?: string;
+}
+
+/**
+ * Asks a child process what the agent must not find out itself, since it could block for ever: a thread that waits for
+ * another process's memory lock can't be ended, a process can.
+ *
+ * The child is started at the first question, and ends ten seconds after the last answer. One that exceeds a question's
+ * time limit is killed and replaced; the questions behind that one are asked again. How often that may happen is limited
+ * (`Avoidance`). `ask` never rejects: no answer is an answer, and costs whoever asks a detail, not an event.
+ *
+ * Answers come from a process that reads hostile input: whoever asks checks them.
+ *
+ * How to add a kind of question: see `QuestionKind`.
+ */
+export class Reader {
+  readonly #parts: Parts;
+  readonly #avoidance: Avoidance;
+  #child: ReaderChild | undefined;
+  #isReady = false;
+  /** By the monotonic clock: when the child last sent something, or was sent a question after a rest. */
+  #movedAt: Duration;
+  #at: string | undefined;
+  /** Sent to the child, in this order; and those that wait. */
+  #sent: Job[] = [];
+  #waiting: Job[] = [];
+  #stuck = 0;
+  #holders = 0;
+  #backoff: Duration = SHORTEST_BACKOFF;
+  #notBefore = Number.NEGATIVE_INFINITY;
+  #isClosed = false;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#avoidance = new Avoidance(parts.clock);
+    this.#movedAt = parts.clock.monotonic();
+  }
+
+  /**
+   * Asks questions of one kind.
+   *
+   * @param signal a question that is being answered when it aborts is given up, with the child
+   * @returns an answer for each question, in their order, once all are there. Never rejects
+   */
+  ask<Q, A>(kind: QuestionKind<Q, A>, questions: readonly Q[], signal?: AbortSignal): Promise<Answer<A>[]> {
+    const jobs: Job[] = [];
+    const answers = questions.map(
+      (question) =>
+        new Promise<Answer<A>>((resolve) => {
+          const subject = kind.subject?.(question);
+          const finish = resolve as (answer: Answer<unknown>) => void;
+          jobs.push({ kind, question, subject, resolve: finish, tries: 0, isOver: false });
+        }),
+    );
+    for (const job of jobs) {
+      if (this.#waiting.length < MOST_WAITING) this.#waiting.push(job);
+      else finish(job, unavailable('too many questions wait'));
+    }
+    const abort = () => this.#giveUp(jobs);
+    if (signal?.aborted === true) abort();
+    signal?.addEventListener('abort', abort, { once: true });
+    this.#pump();
+    return Promise.all(answers).finally(() => signal?.removeEventListener('abort', abort));
+  }
+
+  /** Keeps a child ready, for whoever can't wait until one has started. @returns how to let go of it */
+  hold(): () => void {
+    this.#holders += 1;
+    if (this.#canStart() === undefined) this.#start();
+    let held = true;
+    return () => {
+      if (held) this.#holders -= 1;
+      held = false;
+      this.#child?.alarm.ring();
+    };
+  }
+
+  /** Kills the child; all questions are answered `unavailable`, also those that come later. Safe to call twice. */
+  close(): void {
+    this.#isClosed = true;
+    this.#child?.kill();
+    this.#child = undefined;
+    this.#refuseAll('the reader is closed');
+  }
+
+  #pump(): void {
+    while (this.#waiting.length > 0 && this.#sent.length < MOST_SENT) {
+      const why = this.#canStart();
+      if (why !== undefined) {
+        this.#refuseAll(why);
+        return;
+      }
+      const job = this.#waiting.shift();
+      if (job === undefined || job.isOver) continue;
+      if (job.subject !== undefined && this.#avoidance.avoids(job.subject)) {
+        finish(job, { state: 'avoided' });
+        continue;
+      }
+      const child = this.#child ?? this.#start();
+      if (child === undefined) {
+        this.#waiting.unshift(job);
+        continue; // and is refused
+      }
+      if (this.#sent.length === 0) {
+        if (this.#isReady) this.#movedAt = this.#parts.clock.monotonic();
+        child.alarm.ring();
+      }
+      this.#sent.push(job);
+      child.send({ kind: job.kind.name, question: job.question });
+    }
+  }
+
+  /** @returns why there is no child and can't be one now; `undefined` when there is one, or can be */
+  #canStart(): string | undefined {
+    if (this.#isClosed) return 'the reader is closed';
+    if (this.#avoidance.restMs() > 0) return 'too many questions hung';
+    if (this.#child !== undefined) return undefined;
+    if (this.#stuck >= MOST_STUCK) return 'too many readers can’t be killed';
+    return this.#parts.clock.monotonic() < this.#notBefore ? 'the reader failed a moment ago' : undefined;
+  }
+
+  #start(): ReaderChild | undefined {
+    if (this.#child !== undefined) return this.#child;
+    this.#isReady = false;
+    this.#movedAt = this.#parts.clock.monotonic();
+    try {
+      const child: ReaderChild = new ReaderChild(
+        {
+          mostBytes: () => Math.max(LEAST_BYTES, this.#sent[0]?.kind.mostBytes ?? 0),
+          frame: (frame) => this.#take(frame),
+          failed: (why) => this.#failed(child, why),
+          ended: () => {
+            this.#stuck -= 1;
+          },
+        },
+        this.#parts.program,
+      );
+      this.#stuck += 1; // until it has ended
+      this.#child = child;
+      void this.#watch(child);
+      return child;
+    } catch (error) {
+      this.#backOff(messageOf(error));
+      return undefined;
+    }
+  }
+
+  #take(frame: AnswerFrame): void {
+    this.#movedAt = this.#parts.clock.monotonic();
+    if ('ready' in frame) {
+      this.#isReady = true;
+      this.#child?.alarm.ring(); // another time limit is in force
+      return;
+    }
+    if ('at' in frame) {
+      this.#at = String(frame.at);
+      return;
+    }
+    const job = this.#sent.shift();
+    this.#at = undefined;
+    this.#backoff = SHORTEST_BACKOFF;
+    if (job === undefined) throw new Error('an answer that nobody waits for');
+    if ('error' in frame) {
+      const { error, code } = frame;
+      finish(job, { state: 'failed', message: String(error), ...(code === undefined ? {} : { code }) });
+    } else finish(job, { state: 'answered', value: frame.value });
+    this.#pump();
+  }
+
+  /** Watches the time limits of one child, until it is over. */
+  async #watch(child: ReaderChild): Promise<void> {
+    const { clock } = this.#parts;
+    const never = new AbortController().signal;
+    let busy = 0;
+    let movedAt: Duration | undefined;
+    while (!child.isOver) {
+      const [job] = this.#sent;
+      const limit = job === undefined ? IDLE : this.#isReady ? job.kind.limit : START_LIMIT;
+      const waited = clock.monotonic() - this.#movedAt;
+      if (movedAt !== this.#movedAt) busy = 0;
+      movedAt = this.#movedAt;
+      const left = limit * (busy + 1) - waited;
+      if (left > 0) {
+        await child.alarm.sleep(clock, milliseconds(left), never);
+        continue;
+      }
+      if (job === undefined) {
+        if (this.#holders === 0) return this.#dismiss(child);
+        await child.alarm.sleep(clock, IDLE, never);
+        continue;
+      }
+      // If the agent itself was held up, the answer is there, and only hasn't been read.
+      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+      if (child.isOver || this.#movedAt !== movedAt) continue;
+      busy += 1;
+      if (busy < BUSY_LIMITS && child.isBusy()) continue;
+      this.#hung(child);
+    }
+  }
+
+  #dismiss(child: ReaderChild): void {
+    child.dismiss();
+    this.#child = undefined;
+  }
+
+  #hung(child: ReaderChild): void {
+    const [job, ...others] = this.#sent;
+    const at = this.#at;
+    const wasReady = this.#isReady;
+    this.#replace(child, others);
+    if (!wasReady) this.#backOff('it took too long to start');
+    const rests = this.#avoidance.killed();
+    if (job !== undefined) {
+      job.tries += 1;
+      if (!wasReady || job.tries < (job.kind.attempts ?? 1)) this.#waiting.unshift(job);
+      else {
+        const mutesOwner = job.subject !== undefined && this.#avoidance.hung(job.subject);
+        finish(job, { state: 'hung', mutesOwner, ...(at === undefined ? {} : { at }) });
+      }
+    }
+    if (rests) {
+      const restSeconds = Math.round(this.#avoidance.restMs() / 1_000);
+      this.#parts.log.warn(
+        { kind: job?.kind.name, restSeconds },
+        'Too many questions to the reader hung within a minute. It is not asked for a while.',
+      );
+    }
+    this.#pump();
+  }
+
+  #failed(child: ReaderChild, why: string): void {
+    if (child !== this.#child) return;
+    const [job, ...others] = this.#sent;
+    this.#replace(child, others);
+    if (job !== undefined) finish(job, unavailable(why));
+    this.#backOff(why);
+    this.#pump();
+  }
+
+  /** Gets rid of a child. What it has not begun to answer waits for the next one. */
+  #replace(child: ReaderChild, unanswered: readonly Job[]): void {
+    child.kill();
+    this.#child = undefined;
+    this.#sent = [];
+    this.#at = undefined;
+    this.#waiting.unshift(...unanswered);
+  }
+
+  #giveUp(jobs: readonly Job[]): void {
+    for (const job of jobs) finish(job, unavailable('given up'));
+    const [current, ...others] = this.#sent;
+    if (this.#child !== undefined && current !== undefined && jobs.includes(current)) {
+      this.#replace(this.#child, others);
+      this.#pump();
+    }
+  }
+
+  #refuseAll(why: string): void {
+    const jobs = [...this.#sent, ...this.#waiting];
+    this.#waiting = [];
+    if (this.#child === undefined) this.#sent = [];
+    for (const job of jobs) if (!this.#sent.includes(job)) finish(job, unavailable(why));
+  }
+
+  #backOff(why: string): void {
+    if (this.#isClosed) return;
+    const waitSeconds = this.#backoff / 1_000;
+    this.#notBefore = this.#parts.clock.monotonic() + this.#backoff;
+    this.#backoff = milliseconds(Math.min(LONGEST_BACKOFF, this.#backoff * 2));
+    this.#parts.log.warn({ why, waitSeconds }, 'The reader does not work; trying again later. Events lack details.');
+  }
+}
+
+function finish(job: Job, answer: Answer<unknown>): void {
+  if (job.isOver) return;
+  job.isOver = true;
+  job.resolve(answer);
+}

@@ -1,0 +1,58 @@
+import { readSync, writeSync } from 'node:fs';
+import { errnoOf, messageOf } from '../errors.ts';
+import { encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
+import type { Answerer } from './question.ts';
+
+/** Loads what answers a kind of question, at the first question of that kind. */
+export type Load = () => Promise<Answerer<never, unknown>>;
+
+/** Standard input and output: pipes to the agent. */
+const QUESTIONS = 0;
+const ANSWERS = 1;
+const CHUNK_BYTES = 64 * 1024;
+/** Longer questions than the agent asks. */
+const MOST_QUESTION_BYTES = 1024 * 1024;
+/** What an answerer says of its progress is cut to this, in characters. */
+const MOST_AT = 1_024;
+
+/**
+ * The child's side of a `Reader`: answers one question after the other until the agent closes the pipe.
+ *
+ * Reads and writes its pipes synchronously: it has nothing else to do, and so needs no more of Node than that.
+ */
+export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void> {
+  // Node would open its debugger to every process of the same user.
+  process.on('SIGUSR1', () => {});
+  const answerers = new Map<string, Answerer<unknown, unknown>>();
+  const frames = new FrameReader(() => MOST_QUESTION_BYTES);
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  const context = { at: (what: string) => write({ at: what.slice(0, MOST_AT) }) };
+  write({ ready: true });
+  for (;;) {
+    const frame = frames.next() as QuestionFrame | undefined;
+    if (frame === undefined) {
+      const length = readSync(QUESTIONS, buffer, 0, buffer.length, null);
+      if (length === 0) return; // the agent doesn't need it any more, or has ended
+      frames.push(Buffer.from(buffer.subarray(0, length)));
+      continue;
+    }
+    try {
+      let answer = answerers.get(frame.kind);
+      if (answer === undefined) {
+        const load = Object.hasOwn(kinds, frame.kind) ? kinds[frame.kind] : undefined;
+        if (load === undefined) throw new Error(`there is no question kind "${frame.kind}"`);
+        answer = (await load()) as Answerer<unknown, unknown>;
+        answerers.set(frame.kind, answer);
+      }
+      write({ value: (await answer(frame.question, context)) ?? null });
+    } catch (error) {
+      const code = errnoOf(error);
+      write({ error: messageOf(error), ...(code === undefined ? {} : { code }) });
+    }
+  }
+}
+
+function write(frame: Parameters<typeof encodeFrame>[0]): void {
+  const bytes = encodeFrame(frame);
+  for (let written = 0; written < bytes.length; ) written += writeSync(ANSWERS, bytes, written);
+}

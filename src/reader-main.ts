@@ -1,0 +1,11 @@
+import { type Load, serve } from './base/reader/serve.ts';
+
+/*
+ * The program of the agent's disposable child (base/reader/reader.ts), which reads what could block the agent for ever.
+ * Not to be started by hand: it speaks with the agent over its standard input and output.
+ */
+
+/** What it can answer, by the name of the question's kind. Loaded when it is first asked for. */
+const KINDS: Readonly<Record<string, Load>> = {};
+
+await serve(KINDS);
