@@ -21,7 +21,10 @@ export class Turn {
 
   /** Lets others go on, and begins the next one. */
   async next(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
     this.#began = this.#clock.monotonic();
   }
 }
+
+/** Lets others go on. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

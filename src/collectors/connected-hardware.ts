@@ -26,6 +26,8 @@ export const connectedHardware = periodic({
     ),
   }),
 
+  sourceStatus: ({ hardware }) => hardware.status(),
+
   async collect({ hardware }, signal) {
     return (await hardware.devices(signal)).map(
       ({ category, subCategory, name, vendorId, productId, serial, driver, bus }) => ({

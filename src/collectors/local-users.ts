@@ -27,7 +27,10 @@ export const localUsers = periodic({
   sourceStatus: ({ accounts }) => accounts.status(),
 
   async collect({ accounts }, signal) {
-    return (await accounts.list(signal)).map(({ name, userId, groups, shell, password }) => ({
+    const all = await accounts.list(signal);
+    // Whoever has root's rights comes first, see `collect` of contract/collector.ts.
+    const sorted = all.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
+    return sorted.map(({ name, userId, groups, shell, password }) => ({
       UserName: name,
       UserId: String(userId),
       GroupNames: groups.map((group) => group.name).join(';'),

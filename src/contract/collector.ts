@@ -2,7 +2,7 @@ import type * as v from 'valibot';
 import type { DropReason } from '../base/counters.ts';
 import type { EventType, Payload, Priority } from './event.ts';
 import type { Settings } from './settings.ts';
-import type { AuditRule, Lookups, SourceStatus, Sources, Streams } from './sources.ts';
+import type { AuditRule, ListingStatus, Lookups, Sources, Streams } from './sources.ts';
 
 /** What every collector declares. The docs, the twin's keys and `vakt events` are made from this. */
 interface Declaration<S> {
@@ -24,10 +24,15 @@ interface Declaration<S> {
 type Schema = v.GenericSchema<Payload>;
 
 type Periodic<S extends Schema> = Declaration<S> & {
-  /** Takes one snapshot. An empty array is an answer ("nothing there") and is sent; what can't be read rejects. */
+  /**
+   * Takes one snapshot. An empty array is an answer ("nothing there") and is sent; what can't be read rejects. What
+   * matters most comes first: where not all rows fit into a message, the last ones are left out.
+   */
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /** How the source of the last snapshot stood; absent where there is only one, that works or doesn't. */
-  sourceStatus?(from: Sources): SourceStatus;
+  sourceStatus?(from: Sources): ListingStatus;
+  /** How many things the rows of a snapshot stand for; absent: one each. */
+  count?(rows: readonly v.InferOutput<S>[]): number;
   /** Whether the last snapshot says something else after a change of settings, so that it is taken anew at once. */
   isOutdated?(before: Settings, now: Settings): boolean;
 };

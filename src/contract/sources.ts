@@ -182,6 +182,15 @@ export interface SourceStatus {
   readonly reason?: string;
 }
 
+/** How the last listing of a snapshot's source went. */
+export interface ListingStatus extends SourceStatus {
+  /**
+   * How many entries are not in the list, since it has a limit; absent when it is whole. A list that was cut is `degraded`,
+   * and its reason says the number, too.
+   */
+  readonly leftOut?: number;
+}
+
 /** A process, at the moment it began to run a program. */
 export interface StartedProcess {
   readonly pid: number;
@@ -334,11 +343,15 @@ export interface MessageStatistics {
 
 /** The snapshots Periodic collectors take their facts from. Each rejects with an AgentError when it can't be read. */
 export interface Sources {
-  readonly sockets: { listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>; status(): SourceStatus };
-  readonly accounts: { list(signal: AbortSignal): Promise<readonly Account[]>; status(): SourceStatus };
+  readonly sockets: {
+    /** Those that can be reached from outside first. */
+    listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>;
+    status(): ListingStatus;
+  };
+  readonly accounts: { list(signal: AbortSignal): Promise<readonly Account[]>; status(): ListingStatus };
   readonly system: { facts(): Promise<SystemFacts> };
-  readonly firewall: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]>; status(): SourceStatus };
-  readonly hardware: { devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> };
+  readonly firewall: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]>; status(): ListingStatus };
+  readonly hardware: { devices(signal: AbortSignal): Promise<readonly HardwareDevice[]>; status(): ListingStatus };
   readonly baseline: { scan(signal: AbortSignal): Promise<BaselineReport>; status(): SourceStatus };
   readonly statistics: {
     /** Both queues, zero or not. Asking starts the next period. */

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../base/errors.ts';
 import { inRoot } from '../base/in-root.ts';
-import type { Account, Lookups, SourceStatus } from '../contract/sources.ts';
+import type { Account, ListingStatus, Lookups } from '../contract/sources.ts';
 import { accountsFrom, type Password, parsePasswd, parseShadow } from './account-entries.ts';
 import { readBounded, readBytes } from './bounded-file.ts';
 import { findTool, runTool } from './run-tool.ts';
@@ -27,7 +27,7 @@ interface Options {
 export class Accounts {
   readonly #hostRoot: string;
   readonly #getent: () => string | undefined;
-  #status: SourceStatus = { state: 'off' };
+  #status: ListingStatus = { state: 'off' };
 
   constructor({ hostRoot, getent = () => findTool('getent') }: Options) {
     this.#hostRoot = hostRoot;
@@ -35,7 +35,7 @@ export class Accounts {
   }
 
   /** How the last listing went. */
-  status(): SourceStatus {
+  status(): ListingStatus {
     return this.#status;
   }
 
@@ -59,9 +59,14 @@ export class Accounts {
       }
     }
     const accounts = this.#byFiles();
-    if (accounts.length > MOST_ACCOUNTS) reason = `only the first ${MOST_ACCOUNTS} of ${accounts.length} accounts`;
-    this.#status = { state: reason === undefined ? 'on' : 'degraded', source: 'files', ...(reason && { reason }) };
-    return accounts.slice(0, MOST_ACCOUNTS);
+    const leftOut = Math.max(0, accounts.length - MOST_ACCOUNTS);
+    const cut = leftOut === 0 ? undefined : `only ${MOST_ACCOUNTS} of ${accounts.length} accounts`;
+    const reasons = [reason, cut].filter((each) => each !== undefined);
+    this.#status =
+      reasons.length === 0
+        ? { state: 'on', source: 'files' }
+        : { state: 'degraded', source: 'files', reason: reasons.join('; '), ...(leftOut === 0 ? {} : { leftOut }) };
+    return leftOut === 0 ? accounts : rootsFirst(accounts).slice(0, MOST_ACCOUNTS);
   }
 
   async #byNameService(getent: string, signal: AbortSignal): Promise<Account[]> {
@@ -111,6 +116,10 @@ export class Accounts {
     return inRoot(this.#hostRoot, path);
   }
 }
+
+/** Accounts with root's rights are the last ones that a limit may leave out. */
+const rootsFirst = (accounts: readonly Account[]): readonly Account[] =>
+  accounts.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
 
 /** How long an answer may be out of date. */
 const CHECK_EVERY = seconds(1);

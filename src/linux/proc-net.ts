@@ -47,24 +47,27 @@ export function parseLine(
 const LONGEST_LINE = 4096;
 
 /**
- * Lists the waiting sockets of this process's network namespace.
+ * Shows the waiting sockets of this process's network namespace, as they are read. Others go on between two parts of a
+ * file, of 64 KiB each.
  *
  * @throws what the file system says when there is not even /proc/net/tcp; the other protocols may be missing
  */
-export async function listSockets(signal: AbortSignal, proc = '/proc'): Promise<WaitingSocket[]> {
-  const sockets: WaitingSocket[] = [];
+export async function listSockets(
+  show: (socket: WaitingSocket) => void,
+  signal: AbortSignal,
+  proc = '/proc',
+): Promise<void> {
   for (const protocol of PROTOCOL_NAMES) {
     try {
       for await (const line of linesOf(`${proc}/net/${protocol}`)) {
         signal.throwIfAborted();
         const socket = parseLine(line, protocol);
-        if (socket !== undefined) sockets.push(socket);
+        if (socket !== undefined) show(socket);
       }
     } catch (error) {
       if (protocol === 'tcp' || errnoOf(error) !== 'ENOENT') throw error;
     }
   }
-  return sockets;
 }
 
 async function* linesOf(path: string): AsyncGenerator<string> {

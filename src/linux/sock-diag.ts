@@ -88,6 +88,27 @@ export function dump(netlink: NetlinkSocket, protocol: ListeningSocket['protocol
   return sockets;
 }
 
+/**
+ * The same for a list of any length: shows each socket when it has been read, and lets others go on in between.
+ *
+ * @param pace is awaited after each datagram of some hundred sockets
+ * @throws as `dump` does, and what `pace` throws
+ */
+export async function dumpEach(
+  netlink: NetlinkSocket,
+  protocol: ListeningSocket['protocol'],
+  show: (socket: WaitingSocket) => void,
+  pace: () => Promise<void>,
+): Promise<void> {
+  for (const answers of answersTo(netlink, SOCK_DIAG_BY_FAMILY, encodeRequest(protocol))) {
+    for (const answer of answers) {
+      const socket = decodeSocket(answer, protocol);
+      if (socket !== undefined) show(socket);
+    }
+    await pace();
+  }
+}
+
 /** One end of a connection as the kernel lists it, or what is left of it. */
 export interface ConnectedSocket {
   readonly local: SocketAddress;
@@ -241,22 +262,30 @@ export function findConnected(
 const isAmong = ({ remote, local }: Ports, answer: Buffer): boolean =>
   remote.has(answer.readUInt16BE(6)) || local.has(answer.readUInt16BE(4));
 
+/** Sends a request for a dump, and shows what each answer to it says. */
+function forEachAnswer(netlink: NetlinkSocket, type: number, request: Buffer, show: (answer: Buffer) => void): void {
+  for (const answers of answersTo(netlink, type, request)) for (const answer of answers) show(answer);
+}
+
 /**
- * Sends a request for a dump, and shows what each answer to it says.
+ * Sends a request for a dump, and yields the answers of one datagram after the other. They are valid until the next.
  *
  * The kernel makes a dump's datagrams when they are asked for, so there is nothing to wait for between two of them.
  */
-function forEachAnswer(netlink: NetlinkSocket, type: number, request: Buffer, show: (answer: Buffer) => void): void {
+function* answersTo(netlink: NetlinkSocket, type: number, request: Buffer): Generator<readonly Buffer[]> {
   const sequence = netlink.send(type, NLM_F_REQUEST | NLM_F_DUMP, request);
-  for (;;) {
+  for (let isDone = false; !isDone; ) {
     const datagram = netlink.receive();
     if (datagram === undefined) throw refused('EAGAIN');
+    const answers: Buffer[] = [];
     for (const { type: kind, sequence: answered, payload } of messagesOf(datagram)) {
       if (answered !== sequence) continue;
-      if (kind === NLMSG_DONE) return;
       if (kind === NLMSG_ERROR) throw refused(getSystemErrorName(-(errnoIn(payload) || 5)));
-      if (kind === type) show(payload);
+      if (kind === NLMSG_DONE) isDone = true;
+      if (isDone) break;
+      if (kind === type) answers.push(payload);
     }
+    yield answers;
   }
 }
 

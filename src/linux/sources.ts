@@ -3,7 +3,7 @@ import { hostMount } from '../base/in-root.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
 import { Accounts } from './accounts.ts';
 import { Firewall } from './firewall/firewall.ts';
-import { listHardware } from './hardware/hardware.ts';
+import { Hardware } from './hardware/hardware.ts';
 
 import { ListeningSockets } from './listening-sockets.ts';
 import { hostLookups } from './lookups.ts';
@@ -16,11 +16,11 @@ export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clo
 } {
   return {
     snapshots: {
-      sockets: new ListeningSockets({ proc: hostMount(hostRoot, 'proc') }),
+      sockets: new ListeningSockets({ proc: hostMount(hostRoot, 'proc'), clock }),
       accounts: new Accounts({ hostRoot }),
       system: { facts: () => systemFacts({ hostRoot }) },
       firewall: new Firewall(),
-      hardware: { devices: (signal) => listHardware({ hostRoot }, signal) },
+      hardware: new Hardware({ hostRoot }),
     },
     lookups: hostLookups({ hostRoot, clock }),
   };

@@ -142,8 +142,12 @@ export class EventQueues implements Service {
     for (const queue of QUEUES) this.#logs[queue].close();
   }
 
-  /** Takes events in. Synchronous: on return they are written, though not yet synced, or counted as dropped. */
-  put(queue: QueueName, events: readonly OutgoingEvent[]): void {
+  /**
+   * Takes events in. Synchronous: on return they are written, though not yet synced, or counted as dropped.
+   *
+   * @returns how many were written
+   */
+  put(queue: QueueName, events: readonly OutgoingEvent[]): number {
     const sized = events.map((event): SizedEvent => {
       const jsonBytes = Buffer.byteLength(event.json);
       return { event, jsonBytes, recordBytes: recordSize(event.name, jsonBytes) };
@@ -169,6 +173,7 @@ export class EventQueues implements Service {
     if (events.length > 0) this.#say(queue, error); // last: a log line may come back as an event
     this.#sayHowItStands();
     if (stored > 0) for (const listener of this.#listeners) listener();
+    return stored;
   }
 
   /** Counts events that never reached the queue: as collected, and as dropped. On disk within about a second. */

@@ -1,5 +1,5 @@
 import { Alarm } from '../base/alarm.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, isPlausible } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
@@ -8,12 +8,22 @@ import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
 import type { SettingsReader } from '../contract/settings.ts';
-import type { SourceStatus, Sources } from '../contract/sources.ts';
+import type { ListingStatus, SourceStatus, Sources } from '../contract/sources.ts';
 import { snapshotEvent } from './envelope.ts';
+import { type FittedRows, fitRows, noted } from './fit-rows.ts';
 import type { EventQueues } from './queue.ts';
 
 /** No snapshot takes anything like as long; one that does is stuck. */
 const LIMIT = minutes(2);
+
+/** The hub's limit of 256 KB, less what it and the message's envelope add. */
+const LARGEST_MESSAGE = 250 * 1024;
+/** What a message holds beside the rows: envelopes and properties. */
+const AROUND_ROWS = 2_048;
+/** Of the room for queues, for one snapshot: High may always use half of it. */
+const SHARE_OF_QUEUES = 0.5;
+/** What the marks of an unset clock add to each row, see unset-clock.ts. */
+const MARKS_BYTES = 160;
 
 const STOPPING: Taken = { problem: 'the agent is stopping' };
 const LEFT_OUT: Partial<Record<DropReason, string>> = {
@@ -28,7 +38,7 @@ export interface LastRun {
   readonly problem?: string;
   /** How many elements there were, when it could answer. */
   readonly elements?: number;
-  /** What it took the facts from, where that can differ. */
+  /** What it took the facts from, where that can differ; and what of them is not in the snapshot. */
   readonly source?: SourceStatus;
 }
 
@@ -174,10 +184,14 @@ export class Snapshots implements Service {
     try {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
       if (signal.aborted) return STOPPING;
-      this.#queues.put(priority, [snapshotEvent(collector, payload, at)]);
-      const source = collector.sourceStatus?.(this.#sources);
-      this.#lastRuns.set(name, { at, elements: payload.length, ...(source === undefined ? {} : { source }) });
-      return { elements: payload.length };
+      const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
+      const fitted = await fitRows(payload, this.#roomForRows(), isPlausible(at) ? 0 : MARKS_BYTES, this.#clock);
+      if (signal.aborted) return STOPPING;
+      const rows = noted(fitted.rows, fitted.omittedRows + leftOut, fitted.omittedDetails);
+      if (this.#queues.put(priority, [snapshotEvent(collector, rows, at)]) === 0) throw new Error(NOT_QUEUED);
+      const elements = (collector.count?.(payload) ?? payload.length) + leftOut;
+      this.#lastRuns.set(name, { at, elements, ...withOmissions(source, fitted) });
+      return { elements };
     } catch (error) {
       if (signal.aborted) return STOPPING;
       if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
@@ -187,4 +201,30 @@ export class Snapshots implements Service {
       return { problem: messageOf(error) };
     }
   }
+
+  /** What one message, and the queues, can hold of one snapshot. */
+  #roomForRows(): number {
+    const { maxMessageSizeInBytes, maxLocalCacheSizeInBytes, hubResourceId } = this.#settings.current();
+    const around = AROUND_ROWS + Buffer.byteLength(hubResourceId);
+    return Math.min(maxMessageSizeInBytes, LARGEST_MESSAGE, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES) - around;
+  }
+}
+
+const NOT_QUEUED = 'the queues have no room for the snapshot';
+
+/** A snapshot that lacks something is `degraded`, and says how much. */
+function withOmissions(
+  source: Partial<SourceStatus>,
+  { rows, omittedRows, omittedDetails }: FittedRows,
+): { source?: SourceStatus } {
+  const { state, ...rest } = source;
+  const reasons = [
+    ...(source.reason === undefined ? [] : [source.reason]),
+    ...(omittedRows === 0
+      ? []
+      : [`${omittedRows} of ${rows.length + omittedRows} elements are not sent: they do not fit into a message.`]),
+    ...(omittedDetails === 0 ? [] : [`${omittedDetails} elements are sent without ExtraDetails, for the same reason.`]),
+  ];
+  if (omittedRows === 0 && omittedDetails === 0) return state === undefined ? {} : { source: { state, ...rest } };
+  return { source: { ...rest, state: state === 'unavailable' ? state : 'degraded', reason: reasons.join(' ') } };
 }

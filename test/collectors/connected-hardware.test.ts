@@ -5,7 +5,7 @@ import { sources } from './samples.ts';
 
 const { signal } = new AbortController();
 const of = (...devices: HardwareDevice[]) =>
-  connectedHardware.collect({ ...sources, hardware: { devices: async () => devices } }, signal);
+  connectedHardware.collect({ ...sources, hardware: { ...sources.hardware, devices: async () => devices } }, signal);
 
 describe('ConnectedHardware', () => {
   it('reports what a device is, what it is called, and where it hangs', async () => {
@@ -39,7 +39,7 @@ describe('ConnectedHardware', () => {
   it('answers with nothing when there is nothing', async () => assert.deepEqual(await of(), []));
 
   it('passes the signal on, and what went wrong', async () => {
-    const hardware = { devices: (given: AbortSignal) => Promise.reject(given) };
+    const hardware = { ...sources.hardware, devices: (given: AbortSignal) => Promise.reject(given) };
     await assert.rejects(connectedHardware.collect({ ...sources, hardware }, signal), (thrown) => thrown === signal);
   });
 });

@@ -51,4 +51,95 @@ describe('ListeningPorts', () => {
       (thrown) => thrown === signal,
     );
   });
+
+  describe('of a machine that someone floods with sockets', () => {
+    const flood = (count: number, of: Partial<ListeningSocket> = {}): ListeningSocket[] =>
+      Array.from({ length: count }, (_, n) => ({
+        ...sshd,
+        localAddress: '127.0.0.1',
+        localPort: 10_000 + n,
+        userId: 1000,
+        pid: 4_000,
+        ...of,
+      }));
+    const portsOf = async (...sockets: ListeningSocket[]) => (await of(...sockets)).map(({ LocalPort }) => LocalPort);
+
+    it('puts what can be reached from outside first, then what is of root, loopback last', async () => {
+      const at = (localPort: number, localAddress: string, userId: number) => ({
+        ...sshd,
+        localPort,
+        localAddress,
+        userId,
+      });
+      assert.deepEqual(
+        await portsOf(
+          at(1, '127.0.0.1', 1000),
+          at(2, '::1', 0),
+          at(3, '127.0.0.53', 0),
+          at(9_004, '0.0.0.0', 1000),
+          at(9_000, '192.0.2.1', 33),
+          at(8_000, 'fe80::1', 33),
+        ),
+        ['8000', '9000', '9004', '2', '3', '1'],
+      );
+    });
+
+    it('makes one row of adjacent ports of one process at one address', async () => {
+      assert.deepEqual(await of(...flood(10_000)), [
+        {
+          Protocol: 'tcp',
+          LocalAddress: '127.0.0.1',
+          LocalPort: '10000-19999',
+          ExtraDetails: { Pid: '4000', UserId: '1000', Count: '10000' },
+        },
+      ]);
+    });
+
+    it('keeps apart what differs in process, user, address, zone or protocol, and ports that are not adjacent', async () => {
+      const [one] = flood(1);
+      assert.ok(one);
+      const changes: Partial<ListeningSocket>[] = [
+        { pid: 4_001 },
+        { userId: 1001 },
+        { localAddress: '127.0.0.2' },
+        { zone: 'lo' },
+        { protocol: 'udp' },
+        { localPort: 10_002 },
+      ];
+      const rows = await of(one, ...changes.map((change) => ({ ...one, localPort: 10_001, ...change })));
+      assert.equal(rows.length, 7);
+      assert.ok(rows.every(({ LocalPort }) => /^\d+$/.test(String(LocalPort))));
+    });
+
+    it('counts the sockets, not the rows', async () => {
+      assert.equal(listeningPorts.count?.(await of(...flood(500), sshd)), 501);
+    });
+
+    it('lets nobody push the port of another off the end by ports of his own that can be reached, too', async () => {
+      const every2nd = flood(5_000, { localAddress: '0.0.0.0' }).map((socket, n) => ({
+        ...socket,
+        localPort: 20 + 2 * n,
+      }));
+      const ports = await portsOf(
+        ...every2nd,
+        { ...sshd, localPort: 31_337, userId: 1001, pid: 5_000 },
+        { ...sshd, localPort: 31_339, userId: 1000, pid: 5_001 },
+      );
+      assert.ok(ports.indexOf('31337') < 100, String(ports.indexOf('31337')));
+      assert.ok(ports.indexOf('31339') < 100, String(ports.indexOf('31339')));
+    });
+
+    it('takes no long turn for 50,000', async function () {
+      this.timeout(20_000);
+      const many = flood(50_000).map((socket, n) => ({
+        ...socket,
+        localPort: 1 + 2 * (n % 30_000),
+        pid: 4_000 + (n % 7),
+      }));
+      await of(...many); // compiles the code
+      const from = performance.now();
+      await of(...many);
+      assert.ok(performance.now() - from < 1_000, String(performance.now() - from));
+    });
+  });
 });

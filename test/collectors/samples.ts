@@ -89,6 +89,7 @@ export const sources: Sources = {
         bus: '1-1.4',
       },
     ],
+    status: () => ({ state: 'on' }),
   },
   system: {
     facts: async () => ({

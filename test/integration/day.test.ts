@@ -213,6 +213,7 @@ const typical: Omit<Sources, 'statistics'> = {
       })),
   },
   hardware: {
+    ...sources.hardware,
     devices: async () =>
       many(20, (n) => ({
         category: 'PCI',

@@ -88,7 +88,8 @@ describe('Accounts', () => {
       assert.deepEqual(accounts.status(), {
         state: 'degraded',
         source: 'files',
-        reason: 'only the first 5000 of 6000 accounts',
+        reason: 'only 5000 of 6000 accounts',
+        leftOut: 1_000,
       });
     });
   });

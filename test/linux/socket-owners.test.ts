@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { systemClock } from '../../src/base/clock.ts';
 import { SocketOwners, socketInode } from '../../src/linux/socket-owners.ts';
 import { fuzzRuns } from '../fuzz.ts';
 
@@ -25,7 +26,7 @@ describe('SocketOwners', () => {
   it('finds the process and its image', async () => {
     process(70, ['/dev/null', 'socket:[5]'], '/usr/sbin/sshd');
     assert.deepEqual(
-      [...(await new SocketOwners(proc).of([5], signal))],
+      [...(await new SocketOwners(proc).of([5], signal)).owners],
       [[5, { pid: 70, executable: '/usr/sbin/sshd' }]],
     );
   });
@@ -35,7 +36,7 @@ describe('SocketOwners', () => {
     process(100, ['socket:[5]']);
     process(90, ['socket:[5]']);
     assert.deepEqual(
-      [...(await new SocketOwners(proc).of([5, 6], signal))],
+      [...(await new SocketOwners(proc).of([5, 6], signal)).owners],
       [
         [5, { pid: 90 }],
         [6, { pid: 1 }],
@@ -46,7 +47,7 @@ describe('SocketOwners', () => {
   it('passes over processes that cannot be looked into, and sockets of nobody', async () => {
     mkdirSync(join(proc, '80'));
     process(90, ['pipe:[5]', 'socket:[x]']);
-    assert.equal((await new SocketOwners(proc).of([0, 5], signal)).size, 0);
+    assert.equal((await new SocketOwners(proc).of([0, 5], signal)).owners.size, 0);
   });
 
   it('finds one among many, at whatever descriptor', async () => {
@@ -56,7 +57,7 @@ describe('SocketOwners', () => {
       80,
       many.map((link) => link.replace('[', '[9')),
     );
-    const owners = await new SocketOwners(proc).of([7, 1_150, 9_200, 91_190], signal);
+    const { owners } = await new SocketOwners(proc).of([7, 1_150, 9_200, 91_190], signal);
     assert.deepEqual(
       [...owners].map(([inode, { pid }]) => [inode, pid]).sort(([a = 0], [b = 0]) => a - b),
       [
@@ -76,7 +77,7 @@ describe('SocketOwners', () => {
       process(60, ['socket:[5]'], '/usr/bin/other'); // a walk would find this one
       rmSync(join(proc, '70/exe'));
       symlinkSync('/usr/bin/new', join(proc, '70/exe'));
-      assert.deepEqual([...(await owners.of([5], signal))], [[5, { pid: 70, executable: '/usr/bin/new' }]]);
+      assert.deepEqual([...(await owners.of([5], signal)).owners], [[5, { pid: 70, executable: '/usr/bin/new' }]]);
     });
 
     it('looks again for one that has gone from there', async () => {
@@ -85,36 +86,60 @@ describe('SocketOwners', () => {
       const owners = new SocketOwners(proc);
       await owners.of([5], signal);
       rmSync(join(proc, '70'), { recursive: true });
-      assert.equal((await owners.of([5], signal)).get(5)?.pid, 80);
+      assert.equal((await owners.of([5], signal)).owners.get(5)?.pid, 80);
     });
 
     it('finds the service to which init has passed one on', async () => {
       process(1, ['socket:[5]', 'socket:[6]']);
       const owners = new SocketOwners(proc);
-      assert.equal((await owners.of([5, 6], signal)).get(5)?.pid, 1);
+      assert.equal((await owners.of([5, 6], signal)).owners.get(5)?.pid, 1);
       process(70, ['socket:[5]']);
-      const now = await owners.of([5, 6], signal);
+      const { owners: now } = await owners.of([5, 6], signal);
       assert.deepEqual([now.get(5)?.pid, now.get(6)?.pid], [70, 1]);
     });
 
     it('does not look a third time for one that nobody has', async () => {
       const owners = new SocketOwners(proc);
-      for (let time = 0; time < 2; time += 1) assert.equal((await owners.of([5], signal)).size, 0);
+      for (let time = 0; time < 2; time += 1) assert.equal((await owners.of([5], signal)).owners.size, 0);
       process(70, ['socket:[5]', 'socket:[6]']);
-      assert.deepEqual([...(await owners.of([5, 6], signal)).keys()], [6]);
+      assert.deepEqual([...(await owners.of([5, 6], signal)).owners.keys()], [6]);
       await owners.of([6], signal); // now it has been forgotten
-      assert.deepEqual([...(await owners.of([5, 6], signal)).keys()].sort(), [5, 6]);
+      assert.deepEqual([...(await owners.of([5, 6], signal)).owners.keys()].sort(), [5, 6]);
     });
   });
 
   it('lets others have their turn, and stops when told to', async () => {
     process(
       70,
-      Array.from({ length: 500 }, (_, i) => `socket:[${i + 1}]`),
+      Array.from({ length: 3_000 }, (_, i) => `socket:[${i + 1}]`),
     );
     const stop = new AbortController();
     setImmediate(() => stop.abort());
-    await assert.rejects(new SocketOwners(proc).of([999], stop.signal), { name: 'AbortError' });
+    await assert.rejects(new SocketOwners(proc).of([9_999], stop.signal), { name: 'AbortError' });
+  });
+
+  describe('where someone has more descriptors than are looked at', () => {
+    const many = (from: number) => Array.from({ length: 300 }, (_, i) => `socket:[${from + i}]`);
+
+    it('finds those of small processes first, and says how many were not looked for', async () => {
+      process(70, many(1_000));
+      process(80, many(2_000));
+      process(90, ['socket:[5]']);
+      const found = await new SocketOwners(proc, systemClock, 260).of([5, 1_250, 2_250, 9_999], signal);
+      assert.equal(found.owners.get(5)?.pid, 90);
+      assert.ok(found.notSought >= 2);
+    });
+
+    it('does not take them for those of nobody', async () => {
+      process(70, many(1_000));
+      const owners = new SocketOwners(proc, systemClock, 50);
+      for (let time = 0; time < 3; time += 1) assert.equal((await owners.of([9_999], signal)).notSought, 1);
+    });
+
+    it('says nothing of the kind when it has looked at all', async () => {
+      process(70, many(1_000));
+      assert.equal((await new SocketOwners(proc).of([9_999], signal)).notSought, 0);
+    });
   });
 });
 

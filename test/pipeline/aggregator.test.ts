@@ -61,8 +61,10 @@ describe('Aggregator', () => {
   const aggregation = (enabled = true, interval = hours(1)) => ({ ProcessCreate: { enabled, interval } });
   const inQueue = (queue: QueueName) => put.filter((one) => one.queue === queue).length;
   const queues = {
-    put: (queue: QueueName, events: readonly OutgoingEvent[]) =>
-      void put.push(...events.map((event) => ({ queue, event }))),
+    put: (queue: QueueName, events: readonly OutgoingEvent[]) => {
+      put.push(...events.map((event) => ({ queue, event })));
+      return events.length;
+    },
     drop: (...drop: unknown[]) => void dropped.push(drop),
     positions: (queue: QueueName) => ({ next: inQueue(queue), lasting: inQueue(queue) }),
   };

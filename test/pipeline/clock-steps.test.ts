@@ -77,7 +77,13 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
       payload: v.record(v.string(), v.unknown()),
       collect: async () => [],
     });
-    const queues = { put: () => did('a snapshot'), drop: () => {} };
+    const queues = {
+      put: () => {
+        did('a snapshot');
+        return 1;
+      },
+      drop: () => {},
+    };
     const snapshots = new Snapshots({
       ...parts,
       collectors: [ports],
@@ -91,7 +97,14 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
   },
 
   async 'aggregation windows'(did) {
-    const queues = { put: () => did('a window closed'), drop: () => {}, positions: () => ({ next: 0, lasting: 0 }) };
+    const queues = {
+      put: () => {
+        did('a window closed');
+        return 1;
+      },
+      drop: () => {},
+      positions: () => ({ next: 0, lasting: 0 }),
+    };
     const files = new SimulatedFiles(seeded(1));
     const aggregator = new Aggregator({ ...parts, settings: settings(), queues, directory: '/aggregates', files });
     await aggregator.start();

@@ -23,12 +23,17 @@ export class MemoryQueues implements Queues {
   /** As if the disk could not be read. */
   unreadable = false;
 
-  put(queue: QueueName, events: readonly OutgoingEvent[]): void {
+  /** As if they had no room left. */
+  full = false;
+
+  put(queue: QueueName, events: readonly OutgoingEvent[]): number {
+    if (this.full) return 0;
     for (const event of events) {
       this.#waiting[queue].push({ ...event, position: this.put_[queue].length });
       this.put_[queue].push(event);
     }
     for (const listener of this.#listeners) listener();
+    return events.length;
   }
 
   drop(queue: QueueName, name: string, reason: DropReason, count: number): void {

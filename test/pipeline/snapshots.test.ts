@@ -300,6 +300,59 @@ describe('Snapshots', () => {
     );
   });
 
+  describe('of which not all can be sent', () => {
+    const flood = Array.from({ length: 10_000 }, (_, n) => ({
+      Name: `row ${n}`,
+      ExtraDetails: { Text: 'x'.repeat(80) },
+    }));
+
+    it('sends the first rows, says how many are left out, and is degraded', async () => {
+      collect.A?.resolves(flood);
+      await start();
+      const event = queues.put_.Low.find(({ name }) => name === 'A');
+      assert.ok(event !== undefined && event.json.length <= 8192);
+      const { Payload: rows } = JSON.parse(event.json);
+      assert.deepEqual(rows[0], flood[0]);
+      const leftOut = 10_000 - rows.length;
+      assert.equal(rows.at(-1).ExtraDetails.OmittedElements, String(leftOut));
+      const run = snapshots.lastRun('A');
+      assert.equal(run?.source?.state, 'degraded');
+      assert.ok(run?.source?.reason?.includes(`${leftOut} of 10000 elements`), run?.source?.reason);
+      assert.equal(run?.elements, 10_000);
+      assert.equal(snapshots.lastRun('C')?.source, undefined);
+    });
+
+    it('leaves room for the marks of a clock that is not set', async () => {
+      time.setSystemTime(0);
+      collect.A?.resolves(flood);
+      await start();
+      const event = queues.put_.Low.find(({ name }) => name === 'A');
+      const rows = JSON.parse(event?.json ?? '').Payload.length;
+      assert.ok((event?.json.length ?? 0) + rows * 150 <= 8192);
+    });
+
+    it('counts what its source has left out, too', async () => {
+      const [a] = collectors;
+      assert.ok(a);
+      const status = { state: 'degraded', source: 'files', reason: '95000 are not listed', leftOut: 95_000 } as const;
+      Object.assign(a, { sourceStatus: () => status, count: () => 3 });
+      await start();
+      const [event] = queues.envelopes('Low');
+      assert.equal(event.Payload.at(-1).ExtraDetails.OmittedElements, '95000');
+      assert.deepEqual(snapshots.lastRun('A'), {
+        at: new Date('2024-05-01T12:00:00Z'),
+        elements: 95_003,
+        source: { state: 'degraded', source: 'files', reason: '95000 are not listed' },
+      });
+    });
+
+    it('has failed when the queues do not take it', async () => {
+      queues.full = true;
+      await start();
+      assert.match(snapshots.lastRun('A')?.problem ?? '', /no room/);
+    });
+  });
+
   it('knows no last run before the first', async () => {
     await start();
     assert.equal(snapshots.lastRun('Z'), undefined);

@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs';
 import { AgentError } from '../../base/errors.ts';
 import { hostMount, inRoot } from '../../base/in-root.ts';
-import type { HardwareDevice } from '../../contract/sources.ts';
+import type { HardwareDevice, ListingStatus } from '../../contract/sources.ts';
 import { readBytes, readOptional } from '../bounded-file.ts';
 import { readable } from '../readable.ts';
 import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';
 import { parseSoundCards } from './sound-cards.ts';
-import { devicesIn } from './sysfs.ts';
+import { devicesIn, MOST_OF_A_KIND } from './sysfs.ts';
 
 /** Of all kinds together. */
 const MOST_DEVICES = 4_096;
@@ -24,12 +24,38 @@ interface Options {
   readonly wordBits?: 32 | 64;
 }
 
-/**
- * The hardware that the kernel knows, kind by kind, each in natural order.
- *
- * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there is no sysfs
- */
-export async function listHardware(options: Options, signal: AbortSignal): Promise<readonly HardwareDevice[]> {
+/** The hardware that the kernel knows. */
+export class Hardware {
+  readonly #options: Options;
+  #status: ListingStatus = { state: 'off' };
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** How the last listing went. */
+  status(): ListingStatus {
+    return this.#status;
+  }
+
+  /**
+   * Kind by kind, each in natural order.
+   *
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there is no sysfs
+   */
+  async devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> {
+    const { found, leftOut } = await listHardware(this.#options, signal);
+    const reason = `${leftOut} devices are not listed: of a kind at most ${MOST_OF_A_KIND} are, and ${MOST_DEVICES} in all.`;
+    this.#status = leftOut === 0 ? { state: 'on' } : { state: 'degraded', reason, leftOut };
+    return found;
+  }
+}
+
+/** What sysfs has, and how many entries of it were not looked at. */
+async function listHardware(
+  options: Options,
+  signal: AbortSignal,
+): Promise<{ found: readonly HardwareDevice[]; leftOut: number }> {
   const { hostRoot, sys = hostMount(hostRoot, 'sys'), proc = hostMount(hostRoot, 'proc') } = options;
   const { wordBits = WORD_BITS[process.arch] ?? 64 } = options;
   signal.throwIfAborted();
@@ -43,18 +69,24 @@ export async function listHardware(options: Options, signal: AbortSignal): Promi
   const context = { names: new HostNames(hostRoot, proc), wordBits };
   const found: HardwareDevice[] = [];
   let looked = 0;
+  let leftOut = 0;
   for (const { category, folder, names, describe } of KINDS) {
-    for (const device of devicesIn(sys, folder)) {
+    const { devices, more } = devicesIn(sys, folder);
+    leftOut += more;
+    for (const device of devices) {
       if (!names.test(device.name)) continue;
+      if (found.length >= MOST_DEVICES) {
+        leftOut += 1;
+        continue;
+      }
       const description = describe(device, context);
       if (description !== undefined) found.push(known({ category, ...description }));
-      if (found.length >= MOST_DEVICES) return found;
       if (++looked % DEVICES_PER_TURN !== 0) continue;
       await new Promise((resolve) => setImmediate(resolve));
       signal.throwIfAborted();
     }
   }
-  return found;
+  return { found, leftOut };
 }
 
 /** Architectures of which Node's programs have 32 bits. */

@@ -6,7 +6,7 @@ import { readable } from '../readable.ts';
 /** What the kernel gives of one text attribute at most: a page. */
 const MOST_BYTES = 4 * 1024;
 /** More devices than that of one kind aren't looked at: an aggregate of virtual functions, or a tree gone wrong. */
-const MOST_DEVICES = 1_024;
+export const MOST_OF_A_KIND = 1_024;
 /** Deeper than any chain of hubs and bridges. */
 const MOST_PARENTS = 32;
 
@@ -66,7 +66,7 @@ export class SysDevice {
   }
 
   entries(): string[] {
-    return list(`${this.#root}${this.path}`);
+    return list(`${this.#root}${this.path}`).slice(0, MOST_OF_A_KIND);
   }
 
   child(name: string): SysDevice {
@@ -98,17 +98,22 @@ export class SysDevice {
   }
 }
 
-/** The devices that a folder of `bus` or `class` lists, in natural order: `sda` before `sdb`, `usb2` before `usb10`. */
-export function devicesIn(root: string, folder: string): SysDevice[] {
-  return list(`${root}/${folder}`).map((entry) => {
+/**
+ * The devices that a folder of `bus` or `class` lists, in natural order: `sda` before `sdb`, `usb2` before `usb10`; and
+ * how many more there are.
+ */
+export function devicesIn(root: string, folder: string): { devices: readonly SysDevice[]; more: number } {
+  const all = list(`${root}/${folder}`);
+  const devices = all.slice(0, MOST_OF_A_KIND).map((entry) => {
     const target = readLink(`${root}/${folder}/${entry}`);
     return new SysDevice(root, posix.resolve(`/${folder}`, target ?? entry));
   });
+  return { devices, more: all.length - devices.length };
 }
 
 function list(folder: string): string[] {
   try {
-    return inOrder(readdirSync(folder)).slice(0, MOST_DEVICES);
+    return inOrder(readdirSync(folder));
   } catch {
     return [];
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { connectedHardware } from '../../../src/collectors/connected-hardware.ts';
 import type { HardwareDevice } from '../../../src/contract/sources.ts';
-import { listHardware } from '../../../src/linux/hardware/hardware.ts';
+import { Hardware } from '../../../src/linux/hardware/hardware.ts';
 import { sources } from '../../collectors/samples.ts';
 import { goldenListing, makeTree, removeTree } from './tree.ts';
 
@@ -14,7 +14,7 @@ async function devicesOf(listing: string, options: { wordBits?: 32 | 64 } = {}):
   const root = makeTree(`sys/devices/\n${listing}`);
   try {
     const [sys, proc] = [join(root, 'sys'), join(root, 'proc')];
-    return await listHardware({ hostRoot: root, sys, proc, wordBits: 64, ...options }, signal);
+    return await new Hardware({ hostRoot: root, sys, proc, wordBits: 64, ...options }).devices(signal);
   } finally {
     removeTree(root);
   }
@@ -31,7 +31,7 @@ const line = ({
   bus = '',
 }: HardwareDevice) => [category, subCategory, name, `${vendorId}:${productId}`, serial, driver, bus].join(' | ');
 
-describe('listHardware', () => {
+describe('Hardware', () => {
   for (const name of [
     'debian13-6.12/hardware-pc', // with disks, sound and a stick that is a keyboard too and has a hostile name
     'debian13-6.12/hardware-raspberry-pi-3', // without PCI, with a device tree
@@ -59,16 +59,18 @@ describe('listHardware', () => {
   });
 
   it('rejects with a remedy when there is no sysfs', async () => {
-    await assert.rejects(listHardware({ hostRoot: '/', sys: '/nonexistent' }, signal), { id: 'SOURCE_UNREADABLE' });
+    await assert.rejects(new Hardware({ hostRoot: '/', sys: '/nonexistent' }).devices(signal), {
+      id: 'SOURCE_UNREADABLE',
+    });
   });
 
   it('ends when told to', async () => {
     const stopped = AbortSignal.abort(new Error('stopping'));
-    await assert.rejects(listHardware({ hostRoot: '/' }, stopped), /stopping/);
+    await assert.rejects(new Hardware({ hostRoot: '/' }).devices(stopped), /stopping/);
   });
 
   it('finds on this machine what can be sent', async () => {
-    const from = { ...sources, hardware: { devices: () => listHardware({ hostRoot: '/' }, signal) } };
+    const from = { ...sources, hardware: new Hardware({ hostRoot: '/' }) };
     const payload = await connectedHardware.collect(from, signal);
     for (const element of payload) v.parse(connectedHardware.payload, element);
     const pci = payload.filter(({ HardwareCategory }) => HardwareCategory === 'PCI');

@@ -323,7 +323,7 @@ describe('every kind of hardware', () => {
         }))
           .filter((description) => 'subCategory' in description)
           .map((description) => description as unknown as HardwareDevice);
-        const from = { ...sources, hardware: { devices: async () => devices } };
+        const from = { ...sources, hardware: { ...sources.hardware, devices: async () => devices } };
         for (const payload of await connectedHardware.collect(from, signal)) {
           v.parse(connectedHardware.payload, payload);
           const { ExtraDetails = {}, ...fields } = payload as { ExtraDetails?: Record<string, string> };

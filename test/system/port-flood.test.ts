@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Envelope, Payload } from '../../src/contract/event.ts';
+import type { LastRun } from '../../src/pipeline/snapshots.ts';
+import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
+import { require } from './require.ts';
+
+const SOURCE = new URL('../../../test/system/native/hold-sockets.c', import.meta.url).pathname;
+const SNAPSHOT = new URL('./ports-snapshot.js', import.meta.url).pathname;
+
+interface Answer {
+  readonly event?: Envelope;
+  readonly run: LastRun;
+  /** In milliseconds. */
+  readonly longest: number;
+  readonly tookMs: readonly number[];
+  readonly rss: number;
+}
+
+describe('A user who floods the list of what listens', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let namespace: NetworkNamespace;
+  const holders: ChildProcess[] = [];
+
+  before(function () {
+    require(this, missingForNamespace('gcc'));
+    folder = mkdtempSync(join(tmpdir(), 'vakt-flood-'));
+    execFileSync('gcc', ['-O1', '-o', join(folder, 'hold-sockets'), SOURCE]);
+    execFileSync('chmod', ['755', folder]);
+    namespace = new NetworkNamespace();
+    namespace.run('ip', ['link', 'set', 'lo', 'up']);
+  });
+  after(() => {
+    for (const holder of holders) holder.kill('SIGKILL');
+    namespace?.remove();
+    if (folder !== undefined) rmSync(folder, { recursive: true });
+  });
+
+  const hold = async (...args: readonly (string | number)[]) => {
+    const command = ['netns', 'exec', namespace.name, join(folder, 'hold-sockets'), ...args.map(String)];
+    const holder = spawn('ip', command, { stdio: ['pipe', 'pipe', 'inherit'] });
+    holders.push(holder);
+    const exited = once(holder, 'exit').then(([status]) => assert.fail(`hold-sockets ended with ${status}`));
+    const [said] = await Promise.race([once(holder.stdout, 'data'), exited]);
+    assert.equal(String(said), 'ready\n');
+  };
+
+  it('hides neither the port that can be reached from outside nor who holds it, and is told with a number', async () => {
+    for (let n = 1; n <= 5; n += 1) await hold(1000, `127.0.${n}.1`, 1024, 8_000, 2);
+    await hold(1001, '0.0.0.0', 31_337, 1, 1);
+    const { event, run, longest, tookMs } = JSON.parse(namespace.run(process.execPath, [SNAPSHOT])) as Answer;
+    process.stdout.write(
+      `    longest turn ${Math.round(longest)} ms, snapshots ${tookMs.map(Math.round).join(', ')} ms\n`,
+    );
+    const rows = event?.Payload ?? [];
+    const detailsOf = (row: Payload | undefined) => (row?.ExtraDetails ?? {}) as Record<string, string>;
+    const [first] = rows;
+    assert.equal(first?.LocalPort, '31337');
+    assert.match(detailsOf(first).Executable ?? '', /hold-sockets$/);
+    assert.equal(run.problem, undefined);
+    assert.equal(run.source?.state, 'degraded');
+    assert.equal(run.elements, 40_001);
+    assert.equal(Number(detailsOf(rows.at(-1)).OmittedElements) + rows.length, 40_001);
+    assert.ok(longest < 300, `${longest} ms`);
+  });
+});

@@ -1,0 +1,45 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { listeningPorts } from '../../src/collectors/listening-ports.ts';
+import type { OutgoingEvent } from '../../src/contract/store.ts';
+import { ListeningSockets } from '../../src/linux/listening-sockets.ts';
+import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { sources } from '../collectors/samples.ts';
+import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+
+/* Takes the snapshot ListeningPorts twice, as the agent does, and prints what was queued, how the collector stands, and
+ * for how long the event loop stood still at a time. */
+
+const queued: OutgoingEvent[] = [];
+const snapshots = new Snapshots({
+  collectors: [listeningPorts],
+  sources: { ...sources, sockets: new ListeningSockets() },
+  settings: liveSettings({ maxMessageSizeInBytes: 204_800, priorities: { ListeningPorts: 'High' } }),
+  queues: { put: (_queue, events) => queued.push(...events), drop: () => {} },
+  clock: systemClock,
+  log: quietLog(),
+  changed: () => {},
+});
+
+let longest = 0;
+let last = performance.now();
+const watch = setInterval(() => {
+  const now = performance.now();
+  longest = Math.max(longest, now - last);
+  last = now;
+}, 1);
+const tookMs: number[] = [];
+for (let time = 0; time < 2; time += 1) {
+  const from = performance.now();
+  await snapshots.takeNow(['ListeningPorts']);
+  tookMs.push(performance.now() - from);
+}
+clearInterval(watch);
+const json = queued.at(-1)?.json;
+const answer = {
+  event: json === undefined ? undefined : JSON.parse(json),
+  run: snapshots.lastRun('ListeningPorts'),
+  longest,
+  tookMs,
+  rss: process.memoryUsage.rss(),
+};
+process.stdout.write(JSON.stringify(answer));
