@@ -5,8 +5,12 @@
 #
 # Behind a proxy that opens TLS: --secret id=ca,src=CA.PEM; with another registry of npm's: --secret id=npmrc,src=NPMRC.
 
-# Any image with Debian's apt-get and Node 20.15 or newer.
-ARG NODE_IMAGE=node:22-trixie-slim
+# Any image with Debian's apt-get and Node 20.15 or newer. By digest, so that a build gets this one or none: the index of
+# all platforms, as public builds of others name it. For a newer one, or another registry's:
+#   podman pull node:22-trixie-slim && podman image inspect --format '{{.Digest}}' node:22-trixie-slim
+#   podman build --format docker --build-arg NODE_IMAGE=node:22-trixie-slim@sha256:DIGEST -t vakt .
+# What apt-get installs is whatever Debian has on the day of the build, checked by its signatures.
+ARG NODE_IMAGE=node:22.23.3-trixie-slim@sha256:b26b04c123d9ff8ab646ceb18b9d75a1173acf64b9a401094b906d27b29338d4
 
 FROM ${NODE_IMAGE} AS build
 WORKDIR /src
@@ -25,9 +29,13 @@ RUN apt-get update \
 COPY --from=build /out /usr/lib/vakt
 # What an engine adds to a container (--cap-add) is only allowed to it. A user other than root has it once a program's
 # file says so: here Node, in a copy of the agent's own, and the tools that it starts. All of it must have been added:
-# the kernel starts no program with less than its file says.
+# the kernel starts no program with less than its file says. Only the agent's group may start them: whoever else gets into
+# the container, or finds the files on the host, must not get the capabilities by them.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/vakt --shell /usr/sbin/nologin vakt \
-    && install -m 0755 "$(readlink -f "$(command -v node)")" /usr/lib/vakt/node \
+    && install -m 0750 -g vakt "$(readlink -f "$(command -v node)")" /usr/lib/vakt/node \
+    && for tool in nft iptables-nft iptables-legacy; do \
+         tool=$(readlink -f "/usr/sbin/$tool") && chgrp vakt "$tool" && chmod 0750 "$tool" || exit 1; \
+       done \
     && setcap cap_audit_control,cap_audit_read,cap_net_admin,cap_dac_read_search,cap_sys_ptrace+ep /usr/lib/vakt/node \
     && setcap cap_net_admin+ep /usr/sbin/nft \
     && setcap cap_net_admin+ep "$(readlink -f /usr/sbin/iptables-nft)" \

@@ -18,6 +18,8 @@ const installed = [...KOFFI.map((path) => `koffi/${path}`), `@koromix/koffi-linu
 for (const path of installed) {
   cpSync(join(TOP, 'node_modules', path), join(folder, 'node_modules', path), { recursive: true });
 }
-// Run by the image's own Node, whose file carries the capabilities (Dockerfile).
+// Run by the image's own Node, whose file carries the capabilities (Dockerfile). It is the one that runs this script.
 const main = join(folder, 'main.js');
-writeFileSync(main, runBy('/usr/lib/vakt/node', readFileSync(main, 'utf8')), { mode: 0o755 });
+const [noSignal] = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
+const node = ['/usr/lib/vakt/node', ...(noSignal === undefined ? [] : [noSignal])].join(' ');
+writeFileSync(main, runBy(node, readFileSync(main, 'utf8')), { mode: 0o755 });

@@ -1,5 +1,6 @@
-#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded
-import './hub/memory.ts'; // before anything else: see there
+#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --inspect-port=192.0.2.1:1024
+import './base/no-inspector.ts'; // before anything else: see there
+import './hub/memory.ts'; // before anything that loads the SDK: see there
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';

@@ -1,3 +1,4 @@
+import './base/no-inspector.ts'; // before anything else: see there
 import { type Load, serve } from './base/reader/serve.ts';
 
 /*

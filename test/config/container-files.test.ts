@@ -83,8 +83,27 @@ describe('the files of the container', () => {
     assert.match(compose, /^ +- \/:\/host:ro$/m);
   });
 
-  it('name a public base image, with its version', () => {
+  it('let nobody but the agent start the programs with capabilities', () => {
+    const made = /^RUN useradd [\s\S]*?[^\\]$/m.exec(dockerfile)?.[0] ?? '';
+    const programs = [...made.matchAll(/setcap \S+ "?(?:\$\(readlink -f )?(\S+?)\)?"? /g)].map(([, path = '']) => path);
+    assert.deepEqual(sorted(programs), [
+      '/usr/lib/vakt/node',
+      '/usr/sbin/iptables-legacy',
+      '/usr/sbin/iptables-nft',
+      '/usr/sbin/nft',
+    ]);
+    assert.match(made, /install -m 0750 -g vakt .* \/usr\/lib\/vakt\/node/);
+    const [, tools = ''] = /for tool in ([^;]*);/.exec(made) ?? [];
+    assert.deepEqual(
+      sorted(tools.split(' ').map((tool) => `/usr/sbin/${tool}`)),
+      programs.filter((path) => path.startsWith('/usr/sbin/')).sort(),
+    );
+    assert.match(made, /chgrp vakt "\$tool" && chmod 0750 "\$tool"/);
+    assert.ok(made.indexOf('chgrp') < made.indexOf('setcap'), 'a change of the group takes the capabilities away');
+  });
+
+  it('name a public base image by its digest', () => {
     const [, image = ''] = /^ARG NODE_IMAGE=(\S+)$/m.exec(dockerfile) ?? [];
-    assert.match(image, /^node:\d+-[a-z]+-slim$/);
+    assert.match(image, /^node:[\d.]+-[a-z]+-slim@sha256:[0-9a-f]{64}$/);
   });
 });

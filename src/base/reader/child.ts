@@ -4,11 +4,12 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Alarm } from '../alarm.ts';
 import { messageOf } from '../errors.ts';
+import { INSPECTOR_NOWHERE } from '../no-inspector.ts';
 import { rememberOwn } from '../own-processes.ts';
 import { type AnswerFrame, encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
 
 /** As the agent's own in `main.ts`; and a limit on the heap, so that hostile input costs the child and not the agent. */
-const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128'];
+const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128', INSPECTOR_NOWHERE];
 /** What is kept of the child's standard error, in characters. */
 const MOST_STDERR = 2_048;
 

@@ -21,8 +21,6 @@ const MOST_AT = 1_024;
  * Reads and writes its pipes synchronously: it has nothing else to do, and so needs no more of Node than that.
  */
 export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void> {
-  // Node would open its debugger to every process of the same user.
-  process.on('SIGUSR1', () => {});
   const answerers = new Map<string, Answerer<unknown, unknown>>();
   const frames = new FrameReader(() => MOST_QUESTION_BYTES);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
