@@ -4,8 +4,10 @@ import './hub/memory.ts'; // before anything that loads the SDK: see there
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';
+import { isJournal, journalComplaint } from './base/journal.ts';
 import { printable } from './base/printable.ts';
 import { type Command, table, UsageError, type World } from './cli/command.ts';
+import { didYouMean } from './cli/did-you-mean.ts';
 import { Output } from './cli/output.ts';
 import { VERSION } from './version.ts';
 
@@ -33,15 +35,19 @@ async function main([name = '--help', ...args]: readonly string[], world: World)
       return 0;
     }
     if (!Object.hasOwn(COMMANDS, name)) {
-      world.stderr(`vakt: "${printable(name)}" is not a command; "vakt --help" lists them.`);
+      const known = [...Object.keys(COMMANDS), 'version', '--help', '--version'];
+      complain(
+        `vakt: "${printable(name)}" is not a command${didYouMean(name, known) || ';'} "vakt --help" lists them.`,
+        world,
+      );
       return 2;
     }
     return await call(name, args, world);
   } catch (thrown) {
     if (world.signal.aborted && thrown === world.signal.reason) return 1; // Ctrl-C needs no explanation
     const error = toAgentError(thrown);
-    for (const line of [error.line, `${error.remedy} (${error.id})`]) world.stderr(printable(line));
-    if (thrown !== error) for (const line of stackOf(thrown)) world.stderr(printable(line));
+    for (const line of [error.line, `${error.remedy} (${error.id})`]) complain(printable(line), world);
+    if (thrown !== error) for (const line of stackOf(thrown)) complain(printable(line), world);
     return name === 'run' ? error.exitStatus : 1;
   }
 }
@@ -56,7 +62,8 @@ async function call(name: string, args: readonly string[], world: World): Promis
     return await command.run(args, world);
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
-    world.stderr(`vakt ${name}: ${printable(thrown.message)}\nusage: ${command.usage}`);
+    complain(`vakt ${name}: ${printable(thrown.message)}`, world);
+    world.stderr(`usage: ${command.usage}`);
     return 2;
   }
 }
@@ -80,6 +87,9 @@ async function overview(): Promise<string[]> {
   return ['Vakt, the security agent of an IoT device.', '', ...table(rows), '', '"vakt COMMAND --help" says more.'];
 }
 
+/** The journal takes what has no priority for information. */
+const complain = (text: string, { stderr }: World): void => stderr(isJournal(2) ? journalComplaint(text) : text);
+
 const stackOf = (thrown: unknown): string[] => (thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []);
 
 /** A terminal sends Ctrl-C to every process in it, and npm or the demo send it on: within this time it is the same. */
@@ -96,6 +106,10 @@ for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
   });
 }
 
+/** The terminal has been closed, mostly: shells and the kernel each send this, so that it is never impatience. */
+let hangUp = (): void => stop.abort();
+process.on('SIGHUP', () => hangUp());
+
 const out = new Output(process.stdout, () => stop.abort());
 const errors = new Output(process.stderr, () => {});
 const status = await main(process.argv.slice(2), {
@@ -103,6 +117,9 @@ const status = await main(process.argv.slice(2), {
   stderr: errors.line,
   environment: process.env,
   signal: stop.signal,
+  onHangUp: (listener) => {
+    hangUp = listener;
+  },
   terminal: process.stdout.isTTY === true,
   ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
 });

@@ -7,7 +7,6 @@ import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { BaselineEngine } from '../baseline/engine.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
-import { nearestName } from '../config/nearest-name.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
 import { fileCapabilities } from '../linux/file-capabilities.ts';
 import { linuxSources } from '../linux/sources.ts';
@@ -15,6 +14,7 @@ import { baselinePage } from './baseline/page.ts';
 import { isAtLeast, type Scanned, trouble } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, UsageError, type World } from './command.ts';
+import { didYouMean } from './did-you-mean.ts';
 
 export const summary = 'Judge this system, or a root tree, by the hardening rules.';
 export const usage = `vakt baseline [OPTION]… [RULE…]
@@ -91,8 +91,7 @@ async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal)
 function notAName(name: string): string {
   const { checks, categories, roles } = defaultRules();
   const names = [...checks.map(({ rule }) => rule.id), ...Object.keys(categories), ...Object.keys(roles)];
-  const nearest = nearestName(name, names);
-  return `no rule, category or role is called "${name}"${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`;
+  return `no rule, category or role is called "${name}"${didYouMean(name, names)}`;
 }
 
 function explain(id: string, world: World): number {
@@ -107,7 +106,9 @@ function severityOption(text = 'Important'): Severity | undefined {
   if (wanted === 'never') return undefined;
   const severity = SEVERITIES.find((each) => each.toLowerCase() === wanted);
   if (severity !== undefined) return severity;
-  throw new UsageError(`--fail-on takes ${SEVERITIES.join(', ')} or never, not "${text}"`);
+  throw new UsageError(
+    `--fail-on takes ${SEVERITIES.join(', ')} or never, not "${text}"${didYouMean(text, [...SEVERITIES, 'never'])}`,
+  );
 }
 
 function rootOption(path = '/'): string {

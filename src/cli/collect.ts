@@ -15,6 +15,7 @@ import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, UsageError, type World } from './command.ts';
+import { didYouMean } from './did-you-mean.ts';
 import { snapshotSources } from './snapshot-sources.ts';
 
 export const summary = 'Collect one event now and print its payload as JSON.';
@@ -44,7 +45,10 @@ function find(name: string | undefined): Collector {
   const wanted = name?.toLowerCase();
   const collector = collectors.find((candidate) => candidate.name.toLowerCase() === wanted);
   if (collector !== undefined) return collector;
-  throw new UsageError(`EVENT must be one of ${collectors.map((candidate) => candidate.name).join(', ')}`);
+  const names = collectors.map((candidate) => candidate.name);
+  const list = `EVENT must be one of ${names.join(', ')}`;
+  const meant = name === undefined ? '' : didYouMean(name, names);
+  throw new UsageError(meant === '' ? list : `"${name}" is no event${meant} ${list}`);
 }
 
 /** Collecting by hand must work without a configured agent, too. */
@@ -136,12 +140,15 @@ async function followLinux(
     clock: systemClock,
     log,
   });
-  await source.start();
-  const { source: name, reason } = source.status(streams);
-  stderr(
-    `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
-  );
-  const never = new Alarm();
-  while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);
-  await source.stop();
+  try {
+    await source.start();
+    const { source: name, reason } = source.status(streams);
+    stderr(
+      `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
+    );
+    const never = new Alarm();
+    while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);
+  } finally {
+    await source.stop(); // takes its rules out of the kernel
+  }
 }

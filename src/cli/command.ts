@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseDuration } from '../base/duration.ts';
 import { printable } from '../base/printable.ts';
+import { didYouMean } from './did-you-mean.ts';
 
 /** What a command has of the world around it; a test passes its own. */
 export interface World {
@@ -9,8 +10,10 @@ export interface World {
   /** Everything else. */
   readonly stderr: (line: string) => void;
   readonly environment: NodeJS.ProcessEnv;
-  /** Aborts at SIGINT and SIGTERM. */
+  /** Aborts at SIGINT, SIGTERM and SIGHUP, and when nobody reads standard output any more. */
   readonly signal: AbortSignal;
+  /** From now on SIGHUP calls `listener`, and doesn't end the command. */
+  readonly onHangUp?: (listener: () => void) => void;
   /** Whether standard output is a person's terminal. */
   readonly terminal: boolean;
   /** How many columns it has; absent when it is none. */
@@ -39,12 +42,29 @@ export function readArguments<const O extends Options>(args: readonly string[], 
   try {
     parsed = parse();
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    throw new UsageError(unknownOption(args, options) ?? (error as Error).message);
   }
   const surplus = parsed.positionals[positionals];
-  if (surplus !== undefined) throw new UsageError(`unexpected argument "${surplus}"`);
+  if (surplus !== undefined) throw new UsageError(unexpected(surplus, options));
   return parsed;
 }
+
+function unknownOption(args: readonly string[], options: Options): string | undefined {
+  const { tokens } = parseArgs({ args: [...args], options, allowPositionals: true, strict: false, tokens: true });
+  for (const token of tokens) {
+    if (token.kind !== 'option' || Object.hasOwn(options, token.name)) continue;
+    const isLong = token.rawName.startsWith('--');
+    const [given = token.rawName] = isLong ? [token.rawName] : (args[token.index] ?? '').split('=', 1);
+    return `there is no option "${given}"${didYouMean(given, optionNames(options))}`;
+  }
+  return undefined;
+}
+
+function unexpected(argument: string, options: Options): string {
+  return `unexpected argument "${argument}"${didYouMean(argument, Object.hasOwn(options, argument) ? optionNames(options) : [])}`;
+}
+
+const optionNames = (options: Options) => Object.keys(options).map((name) => `--${name}`);
 
 /** The duration given as an option's value. @throws {UsageError} */
 export function durationOption(name: string, text: string) {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { agent } from '../agent.ts';
 import { systemClock } from '../base/clock.ts';
 import { Defects } from '../base/defects.ts';
@@ -28,6 +29,9 @@ export const usage = `vakt run [--config FILE] [--dry-run]
                   on a terminal, else a JSON object each. Needs no identity and no hub, leaves an installed agent's
                   state alone, logs to standard error
 
+SIGTERM and Ctrl-C end it; so does SIGHUP when its terminal is closed. As a service it ignores SIGHUP, and says so in its
+log: local settings are read at the start only.
+
 Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 76 desired configuration (with strictStart), 77 secret files,
 78 local configuration.`;
 
@@ -42,7 +46,7 @@ export async function run(args: readonly string[], world: World): Promise<number
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
     const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
-    return await runAgent(local, { files, destination, manager, signal: world.signal, dryHub: dryRun?.hub });
+    return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub });
   } catch (error) {
     return fail(error, destination, manager);
   } finally {
@@ -56,13 +60,13 @@ async function runAgent(
     files,
     destination,
     manager,
-    signal,
+    world: { signal, onHangUp, environment },
     dryHub,
   }: {
     files: ReturnType<typeof filesOf>;
     destination: LogDestination;
     manager: ServiceManager;
-    signal: AbortSignal;
+    world: World;
     dryHub: DryHub | undefined;
   },
 ): Promise<number> {
@@ -75,6 +79,12 @@ async function runAgent(
   process.on('unhandledRejection', defects.take);
   const parts = { clock: systemClock, files, log, tap, level, recent, manager, signal };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
+  // Without a terminal that could have been closed, whoever sends this expects that settings are read again.
+  if (dryHub === undefined && !hasTerminal()) {
+    const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
+    const remedy = `To use changed settings, restart the agent${how}`;
+    onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read at the start only.'));
+  }
   log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
   await runServices(services, aborted(signal), log);
   log.info('Vakt has stopped.');
@@ -93,6 +103,16 @@ function fail(thrown: unknown, destination: LogDestination, manager: ServiceMana
   manager.tell(`STATUS=${printable(`${code}, ${reason}: ${message.replace(/\.$/, '')}. ${remedy} (${id})`)}`);
   if (error.id === 'INTERNAL') log.error({ err: thrown }, 'This is the defect behind it.');
   return error.exitStatus;
+}
+
+/** Whether this process belongs to a terminal, whatever its output is: field tty_nr of proc_pid_stat(5). */
+function hasTerminal(): boolean {
+  try {
+    const stat = readFileSync('/proc/self/stat', 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[4] !== '0';
+  } catch {
+    return false;
+  }
 }
 
 const aborted = (signal: AbortSignal) =>

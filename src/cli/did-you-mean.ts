@@ -1,0 +1,26 @@
+import { nearestName } from '../config/nearest-name.ts';
+
+/** Of names that a beginning may stand for. */
+const MOST_SHOWN = 3;
+
+/** What is said after a name that isn't known: the names that were most likely meant, if any. */
+export function didYouMean(name: string, known: readonly string[]): string {
+  const meant = likely(name, known).map((candidate) => `"${candidate}"`);
+  const last = meant.pop();
+  if (last === undefined) return '';
+  return `; did you mean ${meant.length === 0 ? '' : `${meant.join(', ')} or `}${last}?`;
+}
+
+function likely(name: string, known: readonly string[]): string[] {
+  const wanted = bare(name);
+  if (wanted === '') return [];
+  const begun = known.filter((candidate) => bare(candidate).startsWith(wanted));
+  if (wanted.length > 1 && begun.length > 0) return begun.slice(0, MOST_SHOWN);
+  const nearest = nearestName(
+    wanted,
+    known.map((candidate) => bare(candidate)),
+  );
+  return known.filter((candidate) => bare(candidate) === nearest).slice(0, 1);
+}
+
+const bare = (name: string): string => name.toLowerCase().replace(/^-+/, '');

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { skip } from '../require.ts';
+import { PROGRAM, TestBed } from './test-bed.ts';
+
+/** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
+const THROUGH = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : [];
+const hasScript = existsSync('/usr/bin/script');
+
+describe('SIGHUP', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let child: ChildProcess | undefined;
+  let output: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-hang-up-'));
+    mkdirSync(join(folder, 'tmp'));
+    output = '';
+  });
+  afterEach(() => {
+    child?.kill('SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  /** In a session of its own, so without a terminal. */
+  const start = (...command: readonly string[]) => {
+    const [program = '', ...args] = command;
+    const env = { PATH: process.env.PATH, TMPDIR: join(folder, 'tmp') };
+    const started = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env, cwd: folder, detached: true });
+    for (const stream of [started.stdout, started.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    child = started;
+    return new Promise<readonly [number | null, NodeJS.Signals | null]>((resolve) => {
+      started.on('close', (status, signal) => resolve([status, signal]));
+    });
+  };
+  const until = async (what: string, isSo: () => boolean) => {
+    const deadline = systemClock.monotonic() + seconds(30);
+    while (!isSo()) {
+      assert.ok(systemClock.monotonic() < deadline, `not ${what}; so far:\n${output}`);
+      await systemClock.sleep(milliseconds(50));
+    }
+  };
+  const temporary = () => readdirSync(join(folder, 'tmp'));
+
+  for (const [args, underWay] of [
+    [['run', '--dry-run'], /"msg":"Vakt starts\."/],
+    [['demo'], /reported +securityAgent\.state/],
+    [['emulator'], /vakt run/],
+    [['collect', 'ProcessCreate'], /^Following ProcessCreate from /m],
+  ] as const) {
+    it(`ends "vakt ${args.join(' ')}" as SIGTERM does, with nothing left behind`, async () => {
+      const ended = start(...THROUGH, process.execPath, PROGRAM, ...args);
+      await until('under way', () => underWay.test(output));
+      child?.kill('SIGHUP');
+      assert.deepEqual((await ended)[1], null, output);
+      assert.deepEqual(temporary(), []);
+    });
+  }
+
+  it('ends a dry run whose reader has gone, with nothing left behind', async () => {
+    const command = [...THROUGH, process.execPath, PROGRAM, 'run', '--dry-run'].join(' ');
+    await start('sh', '-c', `${command} | head -n 1`);
+    assert.match(output, /"msg":"Vakt has stopped\."/);
+    assert.deepEqual(temporary(), []);
+  });
+
+  it('ends an agent whose terminal is closed', async function () {
+    if (!hasScript) return skip(this, 'script(1) is not installed');
+    const configuration = { identity: { kind: 'connectionString', file: 'secret' }, stateDirectory: 'state' };
+    writeFileSync(join(folder, 'agent.json'), JSON.stringify({ ...configuration, controlSocket: 'control.sock' }));
+    writeFileSync(
+      join(folder, 'secret'),
+      `HostName=localhost;DeviceId=d;ModuleId=m;SharedAccessKey=${'A'.repeat(43)}=`,
+      {
+        mode: 0o600,
+      },
+    );
+    const agent = [...THROUGH, process.execPath, PROGRAM, 'run', '--config', join(folder, 'agent.json')].join(' ');
+    const ended = start('script', '-qec', `${agent} | cat >${join(folder, 'log')}`, '/dev/null');
+    const socket = join(folder, 'control.sock');
+    await until('listening', () => existsSync(socket));
+    child?.kill('SIGKILL'); // and so closes the terminal
+    await ended;
+    await until('gone', () => !existsSync(socket));
+  });
+
+  describe('for an agent that runs as a service', () => {
+    let bed: TestBed;
+    beforeEach(async () => {
+      bed = await TestBed.open();
+    });
+    afterEach(() => bed.close());
+
+    it('is ignored, with a line that says what to do instead', async () => {
+      const agent = bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
+      await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+      agent.kill('SIGHUP');
+      await until('said', () => agent.log.some(({ msg }) => msg.startsWith('Ignored SIGHUP')));
+      const line = agent.log.find(({ msg }) => msg.startsWith('Ignored SIGHUP'));
+      assert.equal(line?.level, 'warn');
+      assert.match(String(line?.remedy), /: systemctl restart vakt$/);
+      await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+    });
+  });
+});
