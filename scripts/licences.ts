@@ -4,8 +4,8 @@ import { join } from 'node:path';
 /** For packages that name it and leave the text out, such as those of the SDK. */
 const MIT = readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8').replace(/^[\s\S]*?(?=Permission is )/, '');
 
-/** What package.json says of itself, as far as it is said here. */
-interface Manifest {
+/** What a package's package.json says of the package, as far as it is used here. */
+export interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly license?: string;
@@ -24,14 +24,11 @@ export function licencesOf(folders: readonly string[]): string {
   return folders.map(licenceOf).join(`\n${'-'.repeat(100)}\n\n`);
 }
 
+export const manifestOf = (folder: string): Manifest =>
+  JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
+
 function licenceOf(folder: string): string {
-  const {
-    name,
-    version,
-    licenses,
-    license = licenses?.[0]?.type,
-    author,
-  } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Manifest;
+  const { name, version, licenses, license = licenses?.[0]?.type, author } = manifestOf(folder);
   if (license === undefined) throw new Error(`${folder} names no licence`);
   const by = typeof author === 'string' ? author : author?.name;
   const file = readdirSync(folder).find((each) => /^(?:licen[cs]e|copying)\b/i.test(each));
