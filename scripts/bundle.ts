@@ -2,6 +2,7 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Metafile, type Plugin } from 'esbuild';
+import { PAGES } from '../src/base/pages.ts';
 import { licencesOf } from './licences.ts';
 
 /** The clone's top folder. */
@@ -46,10 +47,13 @@ const withoutUnused: Plugin = {
 const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
 
 /**
- * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, `reader-main.js` for the agent's
- * child process, and beside them the parts that they load when needed, their source maps, the licences, and `package.json` and `config/` as far as it reads them.
+ * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, `reader-main.js` for the
+ * agent's child process, and beside them the parts that they load when needed, their source maps, the licences, the pages
+ * for operators, and `package.json` and `config/` as far as it reads them.
+ *
+ * @returns the folders of the npm packages that code was taken from
  */
-export async function bundle(folder: string): Promise<void> {
+export async function bundle(folder: string): Promise<readonly string[]> {
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const { metafile } = await build({
@@ -73,11 +77,19 @@ export async function bundle(folder: string): Promise<void> {
     plugins: [withoutUnused],
   });
   writeFileSync(join(folder, 'package.json'), packageFile());
-  writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packagesIn(metafile)));
+  const packages = packagesIn(metafile);
+  writeFileSync(join(folder, 'LICENSES.txt'), licencesOf(packages));
   cpSync(join(TOP, 'config/baseline'), join(folder, 'config/baseline'), {
     recursive: true,
     filter: (path) => !path.endsWith('.md'),
   });
+  mkdirSync(join(folder, 'doc'));
+  for (const { shipped, source } of Object.values(PAGES)) {
+    // Beside one another, so that their links to each other work.
+    const text = readFileSync(join(TOP, source), 'utf8').replaceAll('](config/README.md', '](settings.md');
+    writeFileSync(join(folder, shipped), text);
+  }
+  return packages;
 }
 
 /** The program's text with another Node in its first line, and the same flags. */

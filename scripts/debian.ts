@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { ar, type Entry, gzip, tar } from './archives.ts';
+import { basename, dirname, join } from 'node:path';
+import { PAGES } from '../src/base/pages.ts';
+import { ar, type Entry, gzip, tar, xz } from './archives.ts';
 import { runBy, TOP } from './bundle.ts';
-import { nativeParts } from './native-parts.ts';
+import { nativePackage, nativeParts } from './native-parts.ts';
+import { sbom } from './sbom.ts';
 
 /** Debian's name for an architecture, and Node's with that of koffi's binary for glibc. */
 export const ARCHITECTURES = {
@@ -15,10 +17,20 @@ export type Architecture = keyof typeof ARCHITECTURES;
 
 /** The program's folder on the device. */
 export const PROGRAM = 'usr/lib/vakt';
-/** Debian's own Node runs the program, whatever the caller's PATH is. */
-const NODE = '/usr/bin/node';
+/** What runs the program, whatever the caller's PATH is: Debian's own Node, or the one that the package brings. */
+const DEBIAN_NODE = '/usr/bin/node';
+const OWN_NODE = `${PROGRAM}/node`;
 /** Folders that are more than the way to a file, or not open to all. */
 const FOLDERS: Readonly<Record<string, number>> = { 'etc/vakt/secrets': 0o700 };
+
+/** A Node to be shipped in the package, for systems whose own is too old. */
+export interface ShippedNode {
+  readonly version: string;
+  /** The npm package that it is from. */
+  readonly from: string;
+  readonly binary: Uint8Array;
+  readonly licence: string;
+}
 
 interface DebianPackage {
   readonly name: string;
@@ -27,24 +39,29 @@ interface DebianPackage {
   readonly files: readonly { readonly path: string; readonly size: number }[];
 }
 
-/**
- * A Debian package (deb(5)) of the bundle.
- *
- * @param cache a folder where what comes from the registry, checked by the lockfile, is kept
- */
-export function debianPackage(options: {
+export interface Contents {
+  /** The folder with the bundle. */
   readonly program: string;
+  /** Folders of the npm packages in the bundle, as `bundle()` returned them. */
+  readonly packages: readonly string[];
   readonly architecture: Architecture;
-  /** Date of everything in it. */
+  /** Unix time that everything in the package is dated. */
   readonly seconds: number;
+  /** A folder that keeps what was fetched from the registry and held against the lockfile. */
   readonly cache: string;
-}): DebianPackage {
-  const { architecture, seconds } = options;
+  /** Makes it the package `vakt-with-node`. */
+  readonly node?: ShippedNode;
+}
+
+/** A Debian package (deb(5)) of the bundle: `vakt`, or with a Node of its own `vakt-with-node`. */
+export function debianPackage(options: Contents): DebianPackage {
+  const { architecture, seconds, node } = options;
   const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
-  const installed = withFolders([...programFiles(options), ...systemFiles(options.program)], FOLDERS);
+  const name = node === undefined ? 'vakt' : 'vakt-with-node';
+  const installed = withFolders([...programFiles(options), ...systemFiles(options, { name, version })], FOLDERS);
   const files = installed.flatMap((entry) => (entry.kind === 'file' ? [entry] : []));
   const control: Entry[] = [
-    file('control', controlFile(version, architecture, files)),
+    file('control', controlFile({ name, version, architecture, files })),
     file('md5sums', files.map(({ path, contents }) => `${md5(contents)}  ${path}\n`).join('')),
     file('conffiles', '/etc/vakt/agent.json\n'),
     ...['postinst', 'postrm', 'prerm'].map((name) =>
@@ -55,12 +72,12 @@ export function debianPackage(options: {
     [
       ['debian-binary', Buffer.from('2.0\n')],
       ['control.tar.gz', gzip(tar([{ kind: 'folder', path: '.', mode: 0o755 }, ...control], seconds))],
-      ['data.tar.gz', gzip(tar([{ kind: 'folder', path: '.', mode: 0o755 }, ...installed], seconds))],
+      data(tar([{ kind: 'folder', path: '.', mode: 0o755 }, ...installed], seconds), node === undefined),
     ],
     seconds,
   );
   return {
-    name: `vakt_${version}_${architecture}.deb`,
+    name: `${name}_${version}_${architecture}.deb`,
     contents,
     files: files.map(({ path, contents }) => ({ path, size: contents.length })),
   };
@@ -68,54 +85,93 @@ export function debianPackage(options: {
 
 type File = Entry & { readonly kind: 'file' };
 
-function controlFile(version: string, architecture: Architecture, files: readonly File[]): string {
+/** gzip for what is small, so that nothing but Node is needed to build it; xz saves a third of Node's 40 MB. */
+const data = (archive: Buffer, isSmall: boolean): [string, Buffer] =>
+  isSmall ? ['data.tar.gz', gzip(archive)] : ['data.tar.xz', xz(archive)];
+
+/** The official Node is built against glibc 2.28 (BUILDING.md of Node). */
+const WITH_NODE = `Provides: vakt
+Conflicts: vakt
+Replaces: vakt
+Depends: libc6 (>= 2.28), libstdc++6, passwd`;
+
+function controlFile({
+  name,
+  version,
+  architecture,
+  files,
+}: {
+  readonly name: string;
+  readonly version: string;
+  readonly architecture: Architecture;
+  readonly files: readonly File[];
+}): string {
   const kilobytes = files.reduce((sum, { contents }) => sum + Math.ceil(contents.length / 1024), 0);
-  return `Package: vakt
+  const hasNode = name !== 'vakt';
+  const node = hasNode ? '\n .\n This package brings its own Node, for systems whose nodejs is older than 20.15.' : '';
+  return `Package: ${name}
 Version: ${version}
 Architecture: ${architecture}
 Maintainer: The Vakt authors <authors@vakt.invalid>
 Installed-Size: ${kilobytes}
-Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd
+${hasNode ? WITH_NODE : 'Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd'}
 Section: admin
 Priority: optional
 Description: security agent of an IoT device
  Vakt speaks to Azure IoT Hub as the device's security module, obeys its module
  twin, watches the Linux system under it, and reports what it sees: programs,
  connections, logins, listening ports, accounts, packet filter, hardware. It
- counts every event that it loses.
+ counts every event that it loses.${node}
 `;
 }
 
-/** The bundle without its source maps, and koffi beside it. */
-export function programFiles({
-  program,
-  architecture,
-  cache,
-}: Omit<Parameters<typeof debianPackage>[0], 'seconds'>): Entry[] {
+/** The bundle without its source maps, with koffi and perhaps Node beside it. */
+export function programFiles({ program, architecture, cache, node: shipped }: Contents): Entry[] {
   const { node, abi } = ARCHITECTURES[architecture];
   const bundled = filesIn(program)
     .filter((path) => !path.endsWith('.map') && path !== 'LICENSES.txt')
     .map((path) => {
       const contents = readFileSync(join(program, path));
       if (path !== 'main.js') return file(`${PROGRAM}/${path}`, contents);
-      return file(`${PROGRAM}/${path}`, runBy(NODE, contents.toString()), 0o755);
+      return file(
+        `${PROGRAM}/${path}`,
+        runBy(shipped === undefined ? DEBIAN_NODE : `/${OWN_NODE}`, contents.toString()),
+        0o755,
+      );
     });
   const native = nativeParts({ node, abi, cache });
   return [
     ...bundled,
+    ...(shipped === undefined ? [] : [file(OWN_NODE, shipped.binary, 0o755)]),
     ...[...native].map(([path, contents]) => file(`${PROGRAM}/node_modules/${path}`, contents)),
     { kind: 'link', path: 'usr/bin/vakt', target: '../lib/vakt/main.js', mode: 0o777 },
   ];
 }
 
-function systemFiles(program: string): Entry[] {
+function systemFiles(options: Contents, product: { readonly name: string; readonly version: string }): Entry[] {
+  const { program, packages, architecture, node, seconds } = options;
   const from = (path: string) => readFileSync(join(TOP, path));
-  const copyright = `Vakt is ${from('LICENSE')}\nIts program contains these packages:\n\n${readFileSync(join(program, 'LICENSES.txt'))}`;
+  const licences = readFileSync(join(program, 'LICENSES.txt'), 'utf8');
+  const ofNode = node === undefined ? '' : `\nNode ${node.version}, in ${OWN_NODE}:\n\n${node.licence}`;
+  const copyright = `Vakt is ${from('LICENSE')}\nIts program contains these packages:\n\n${licences}${ofNode}`;
+  const bill = sbom({
+    product,
+    folders: packages,
+    natives: [nativePackage(ARCHITECTURES[architecture])],
+    node,
+    seconds,
+  });
+  const documents = `usr/share/doc/${product.name}`;
   return [
     file('etc/vakt/agent.json', from('config/agent.json')),
     ...['vakt.service', 'vakt.socket'].map((unit) => file(`usr/lib/systemd/system/${unit}`, from(`config/${unit}`))),
-    file('usr/share/doc/vakt/copyright', copyright),
-    file('usr/share/doc/vakt/changelog.gz', gzip(from('CHANGELOG.md'))),
+    file(`${documents}/copyright`, copyright),
+    file(`${documents}/changelog.gz`, gzip(from('CHANGELOG.md'))),
+    file(`${documents}/sbom.cdx.json`, bill),
+    ...Object.values(PAGES).map(({ shipped }): Entry => {
+      const target = `../../../lib/vakt/${shipped}`;
+      return { kind: 'link', path: `usr/share/doc/vakt/${basename(shipped)}`, target, mode: 0o777 };
+    }),
     file('usr/share/man/man8/vakt.8.gz', gzip(from('packaging/vakt.8'))),
   ];
 }

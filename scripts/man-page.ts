@@ -69,6 +69,9 @@ Queues and state, of the user
 .I /run/vakt/control.sock
 Where the running agent answers
 .BR "vakt status" .
+.TP
+.I /usr/share/doc/vakt
+README.md, settings.md (every setting) and TROUBLESHOOTING.md.
 .SH SEE ALSO
 .BR systemctl (1),
 .BR journalctl (1),

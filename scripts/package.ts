@@ -1,13 +1,17 @@
 /* Makes the bundle, and of it a Debian package and a tarball with scripts/install for each architecture, in build/.
  *
- *   node dist/scripts/package.js [ARCHITECTURE…]     amd64, arm64, armhf; all of them when none is named
+ *   node dist/scripts/package.js [--with-node] [ARCHITECTURE…]     amd64, arm64, armhf; all when none is named
+ *
+ * --with-node makes vakt-with-node, too: the Debian package with a Node of its own, for amd64 and arm64. It needs xz, and
+ * fetches 50 MB an architecture.
  */
 
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundle, TOP } from './bundle.ts';
-import { ARCHITECTURES, type Architecture, debianPackage } from './debian.ts';
+import { ARCHITECTURES, type Architecture, type Contents, debianPackage } from './debian.ts';
+import { shippedNode } from './shipped-node.ts';
 import { tarball } from './tarball.ts';
 
 const BUILD = join(TOP, 'build');
@@ -21,8 +25,11 @@ function timeOfSources(): number {
   throw new Error('This is no clone that git knows; set SOURCE_DATE_EPOCH to the time of its sources.');
 }
 
-async function main(names: readonly string[]): Promise<number> {
+const WITH_NODE = '--with-node';
+
+async function main(args: readonly string[]): Promise<number> {
   const isKnown = (name: string): name is Architecture => Object.hasOwn(ARCHITECTURES, name);
+  const names = args.filter((arg) => arg !== WITH_NODE);
   const wrong = names.find((name) => !isKnown(name));
   if (wrong !== undefined) {
     console.error(`"${wrong}" is none of ${Object.keys(ARCHITECTURES).join(', ')}.`);
@@ -32,17 +39,28 @@ async function main(names: readonly string[]): Promise<number> {
   const seconds = timeOfSources();
   const program = join(BUILD, 'bundle');
   mkdirSync(BUILD, { recursive: true });
-  await bundle(program);
+  const packages = await bundle(program);
+  const cache = join(BUILD, 'koffi');
   for (const architecture of names.length === 0 ? all : names.filter(isKnown)) {
-    const { name, contents, files } = debianPackage({ program, architecture, seconds, cache: join(BUILD, 'koffi') });
-    writeFileSync(join(BUILD, name), contents);
-    const others = tarball({ program, architecture, seconds, cache: join(BUILD, 'koffi') });
-    writeFileSync(join(BUILD, others.name), others.contents);
-    console.log(`build/${others.name}, ${others.contents.length} bytes`);
-    console.log(`build/${name}, ${contents.length} bytes`);
-    for (const { path, size } of files) console.log(`${String(size).padStart(10)}  /${path}`);
+    const contents = { program, packages, architecture, seconds, cache };
+    write(tarball(contents));
+    writeDebian(contents);
+    const node = args.includes(WITH_NODE) ? shippedNode(architecture, join(BUILD, 'node')) : undefined;
+    if (node !== undefined) writeDebian({ ...contents, node });
+    else if (args.includes(WITH_NODE)) console.log(`vakt-with-node: there is no maintained Node for ${architecture}`);
   }
   return 0;
+}
+
+function write({ name, contents }: { readonly name: string; readonly contents: Buffer }): void {
+  writeFileSync(join(BUILD, name), contents);
+  console.log(`build/${name}, ${contents.length} bytes`);
+}
+
+function writeDebian(contents: Contents): void {
+  const made = debianPackage(contents);
+  write(made);
+  for (const { path, size } of made.files) console.log(`${String(size).padStart(10)}  /${path}`);
 }
 
 process.exitCode = await main(process.argv.slice(2));

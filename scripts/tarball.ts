@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Entry, gzip, tar } from './archives.ts';
 import { TOP } from './bundle.ts';
-import { type Architecture, PROGRAM, programFiles, withFolders } from './debian.ts';
+import { type Contents, PROGRAM, programFiles, withFolders } from './debian.ts';
 
 /** What scripts/install needs beside the program, by its path from the clone's top. */
 const BESIDE: Readonly<Record<string, number>> = {
@@ -15,12 +15,7 @@ const BESIDE: Readonly<Record<string, number>> = {
 };
 
 /** The bundle with its scripts, for systems without Debian's packages: unpacked, `scripts/install` finds all it needs. */
-export function tarball(options: {
-  readonly program: string;
-  readonly architecture: Architecture;
-  readonly seconds: number;
-  readonly cache: string;
-}): { readonly name: string; readonly contents: Buffer } {
+export function tarball(options: Contents): { readonly name: string; readonly contents: Buffer } {
   const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
   const folder = `vakt-${version}`;
   const program = programFiles(options).flatMap((entry): Entry[] => {

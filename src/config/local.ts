@@ -4,6 +4,7 @@ import * as v from 'valibot';
 import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
+import { pageOf } from '../base/pages.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
@@ -223,7 +224,7 @@ function readConfigFile(path: string, mayBeMissing: boolean): string {
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') {
       if (mayBeMissing) return '{}';
-      const remedy = 'Create it (config/README.md shows every setting), or name another one with --config FILE.';
+      const remedy = `Create it (${pageOf('settings')} lists every setting), or name another one with --config FILE.`;
       throw new AgentError('CONFIG_FILE_MISSING', `${path} does not exist`, remedy, { cause });
     }
     const remedy = `Make ${path} a file that this user can read.`;

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 
-const PACKAGES = 'systemd,systemd-sysv,dbus,nodejs,nftables,iproute2,procps,ca-certificates';
+const PACKAGES = 'systemd,systemd-sysv,dbus,nftables,iproute2,procps,ca-certificates';
 
 /** What a command in the system came to. */
 export interface Outcome {
@@ -22,13 +22,23 @@ export class BootedSystem {
     this.#process = nspawn;
   }
 
-  /** Makes the system's tree if it isn't there, which takes a minute and needs Debian's mirror. */
-  static make(tree: string, suite: string): void {
+  /**
+   * Makes the system's tree if it isn't there, which takes a minute and needs Debian's mirror.
+   *
+   * @param more packages beside those that every system needs
+   */
+  static make(tree: string, suite: string, more: readonly string[]): void {
     if (existsSync(tree)) return;
     const beside = `${tree}.new`;
     rmSync(beside, { recursive: true, force: true });
     mkdirSync(dirname(tree), { recursive: true });
-    const args = ['--variant=minbase', `--include=${PACKAGES}`, suite, beside, 'http://deb.debian.org/debian'];
+    const args = [
+      '--variant=minbase',
+      `--include=${[PACKAGES, ...more].join(',')}`,
+      suite,
+      beside,
+      'http://deb.debian.org/debian',
+    ];
     const { status } = spawnSync('debootstrap', args, { stdio: ['ignore', 'ignore', 'inherit'] });
     if (status !== 0) throw new Error(`debootstrap ended with ${status}`);
     writeFileSync(`${beside}/etc/hosts`, '127.0.0.1 localhost\n');

