@@ -92,6 +92,11 @@ export class HostFiles {
     }
   }
 
+  /** The same, and why it can't be said. */
+  link(path: string): Look<string> {
+    return this.#look(path, () => readlinkSync(this.#placeOfLink(path)));
+  }
+
   /** Of what a link leads to. */
   stat(path: string): Look<Stats> {
     if (this.root === '/') return this.#look(path, () => statSync(path, { throwIfNoEntry: false }));
@@ -179,6 +184,23 @@ export class HostFiles {
     });
   }
 
+  /** The first names of a folder that may hold more than can be looked at, in no order; `cut`: there are more. */
+  someEntries(path: string, most: number): Look<{ readonly names: readonly string[]; readonly cut: boolean }> {
+    return this.#look(path, () => {
+      const folder = opendirSync(this.place(path));
+      try {
+        const names: string[] = [];
+        for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
+          if (names.length >= most) return { names, cut: true };
+          names.push(entry.name);
+        }
+        return { names, cut: false };
+      } finally {
+        folder.closeSync();
+      }
+    });
+  }
+
   /**
    * The paths that a pattern stands for: `*` is any text and `?` any character within one part. A path without them
    * stands for itself, whether it is there or not.
@@ -230,7 +252,8 @@ const isUnreadable = <T>(value: T | Unreadable): value is Unreadable =>
 /** What an error of the file system means to whoever looked. */
 export function whyNot(error: unknown, path: string): Missing | Unreadable {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-  if (code === 'ENOENT' || code === 'ENOTDIR') return MISSING;
+  // ESRCH: of a process that has ended, in /proc.
+  if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ESRCH') return MISSING;
   if (code === 'EACCES' || code === 'EPERM') return { unreadable: `no permission to read ${path}`, denied: true };
   return unreadable(`${path} can't be read: ${code}`);
 }

@@ -1,18 +1,132 @@
+import { posix } from 'node:path';
+import type { Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
+import { firstOrdinaryUid } from './accounts.ts';
 
-/** The most processes that are looked at. */
-const MOST = 20_000;
+/** The most entries of /proc that are looked at: each takes some 20 µs. */
+const MOST = 200_000;
+/** What the kernel keeps of a program's name: TASK_COMM_LEN of linux/sched.h, less the zero at its end. */
+const NAME_BYTES = 15;
+/** Programs that are many, by the name that they are called by. */
+const MULTI_CALL = ['busybox', 'toybox'];
 
-/** The names of running programs, as /proc/PID/comm has them: cut to 15 bytes. Empty where nothing runs. */
-export async function readProcesses(system: System): Promise<ReadonlySet<string>> {
-  const names = new Set<string>();
-  if (!system.runs) return names;
-  const look = system.files.entries('/proc', MOST);
-  for (const pid of 'found' in look ? look.found : []) {
-    if (!/^\d+$/.test(pid)) continue;
+/** A process that calls itself by a name, or whose program has it. */
+export interface NamedProcess {
+  readonly pid: string;
+  /** The one that was asked for. */
+  readonly name: string;
+}
+
+/** What runs. */
+export interface Processes {
+  /** By what they call themselves, and by their programs' names, cut to 15 bytes. */
+  readonly byName: ReadonlyMap<string, readonly NamedProcess[]>;
+  /** Why there may be others. */
+  readonly unreadable?: Unreadable;
+}
+
+/**
+ * All processes by name. Empty where nothing runs.
+ *
+ * A process chooses its own name by prctl(2). So its name is enough to say that something may run, and never enough to
+ * say that it does: see `isProven`.
+ */
+export async function readProcesses(system: System): Promise<Processes> {
+  const byName = new Map<string, NamedProcess[]>();
+  if (!system.runs) return { byName };
+  const look = system.files.someEntries('/proc', MOST);
+  if (!('found' in look)) return { byName, unreadable: 'missing' in look ? NO_PROC : look };
+  let problem = look.found.cut ? unreadable(`/proc holds more than ${MOST} entries`) : undefined;
+  const pids = look.found.names.filter((name) => /^\d+$/.test(name));
+  if (!pids.includes('1')) problem ??= HIDDEN;
+  for (const pid of pids) {
     const comm = system.files.bytes(`/proc/${pid}/comm`, 64);
-    if ('found' in comm) names.add(comm.found.toString('utf8').trimEnd());
+    if ('unreadable' in comm) problem ??= comm;
+    const link = system.files.link(`/proc/${pid}/exe`);
+    const names = new Set([
+      ...('found' in comm ? [comm.found.toString('utf8').replace(/\n$/, '')] : []),
+      ...('found' in link ? [nameOf(link.found)] : []),
+    ]);
+    for (const name of names) byName.set(name, [...(byName.get(name) ?? []), { pid, name }].slice(0, MOST_OF_A_NAME));
     await system.pace();
   }
-  return names;
+  return problem === undefined ? { byName } : { byName, unreadable: problem };
+}
+
+/** More of one name say nothing new; all of them are still looked at for who is the real one. */
+const MOST_OF_A_NAME = 1_000;
+
+const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
+const NO_PROC = unreadable('there is no /proc');
+/** By the mount option hidepid, see proc(5). */
+const HIDDEN: Unreadable = { unreadable: 'processes of others are hidden from the agent', denied: true };
+
+/** The name of an executable as the kernel would cut it. */
+const nameOf = (executable: string) =>
+  Buffer.from(posix.basename(program(executable)))
+    .subarray(0, NAME_BYTES)
+    .toString('utf8');
+
+/** A program that was replaced by an upgrade runs on. */
+const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
+
+/**
+ * Whether a process is what it calls itself, by what its user can't choose:
+ *
+ * - the control group of one of the system's own units of these names; a user's processes are never in it, nor those of
+ *   containers, which are below groups of their own;
+ * - or a program of that name, that only root can change, run by a user below those for people, in the first process's
+ *   mount namespace. Where systemd runs, in a service of the system as well.
+ *
+ * @returns why it is not, in words; `Unreadable` when nobody can say
+ */
+export async function isProven(
+  { pid, name }: NamedProcess,
+  units: readonly string[],
+  system: System,
+): Promise<true | string | Unreadable> {
+  const { files } = system;
+  const groups = files.text(`/proc/${pid}/cgroup`, 64 * 1024);
+  const paths =
+    'found' in groups ? [...groups.found.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, at = '']) => at) : [];
+  const services = paths.map(serviceOf).filter((service) => service !== undefined);
+  if (services.some((service) => units.includes(service))) return true;
+  const status = files.text(`/proc/${pid}/status`, 16 * 1024);
+  if ('unreadable' in status) return status;
+  const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
+  if (uid === undefined) return 'it has ended';
+  if (Number(uid) >= (await firstOrdinaryUid(system))) return `it is user ${uid}'s`;
+  const link = files.link(`/proc/${pid}/exe`);
+  if ('unreadable' in link) return link;
+  if ('missing' in link) return 'it has no program';
+  const executable = program(link.found);
+  const isNamedSo = nameOf(executable) === name || (MULTI_CALL.includes(posix.basename(executable)) && uid === '0');
+  if (!isNamedSo) return `it is ${executable}`;
+  const isBelowOurs = paths.some((path) => path.startsWith('/..')); // the agent has a cgroup namespace of its own
+  if (files.isFolder('/run/systemd/system') && !isBelowOurs)
+    return services.length > 0 ? whoElseMayChange(executable, system) : 'it is no service of the system';
+  const [own, first] = [files.link(`/proc/${pid}/ns/mnt`), files.link('/proc/1/ns/mnt')];
+  if ('unreadable' in own) return own;
+  if ('unreadable' in first) return first;
+  if ('found' in own && 'found' in first && own.found === first.found) return whoElseMayChange(executable, system);
+  return isBelowOurs ? unreadable('which service it belongs to can’t be seen from here') : 'it runs in a container';
+}
+
+/** Of `/system.slice/system-getty.slice/getty@tty1.service/x` the service; of groups of users and containers, none. */
+function serviceOf(path: string): string | undefined {
+  return /^\/system\.slice\/(?:[^/]+\.slice\/)*([^/]+\.service)(?:\/|$)/.exec(path)?.[1];
+}
+
+/** @returns `true` when root alone can change the program and what leads to it */
+function whoElseMayChange(executable: string, { files }: System): true | string | Unreadable {
+  for (let path = executable; ; path = posix.dirname(path)) {
+    const look = files.stat(path);
+    if ('unreadable' in look) return look;
+    if (!('found' in look)) return `${path} is not there`;
+    const { uid, gid, mode } = look.found;
+    if (uid !== 0) return `${path} belongs to user ${uid}`;
+    const isOthers = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
+    if (isOthers) return `others than root may write ${path}`;
+    if (path === '/') return true;
+  }
 }

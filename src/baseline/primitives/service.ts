@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isProven } from '../facts/processes.ts';
 import type { UnitState } from '../facts/units.ts';
 import { listOf, text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
@@ -37,7 +38,10 @@ const params = v.strictObject({
 });
 type Params = v.InferOutput<typeof params>;
 
-/** What is started at boot, by systemd's links, SysV's and OpenRC's runlevels or inetd; and what runs, by its name. */
+/**
+ * What is started at boot, by systemd's links, SysV's and OpenRC's runlevels or inetd; and what runs. Whatever is called by
+ * a name counts where it must not run; where it must, it has to be proven, since a name proves nothing.
+ */
 export const service = primitive({
   name: 'service',
   summary: 'What is started at boot (links to units, runlevels, inetd), and which programs run.',
@@ -58,10 +62,9 @@ export const service = primitive({
     const enabled = states.filter((state) => state.enabled);
     // What was seen is enough to say that something is started, and not that nothing is.
     if (enabled.length === 0 && units.unreadable !== undefined) return cannotRead(units.unreadable, '/etc');
-    const running = await whatRuns(of, system);
     switch (of.want) {
       case 'disabled':
-        return judgeOff(of, enabled, running, system);
+        return judgeOff(of, enabled, system);
       case 'masked': {
         const open = states.find(({ masked, known }) => known && !masked);
         return open === undefined ? pass('masked, or not there') : fail('not masked', open.where ?? open.unit);
@@ -71,17 +74,25 @@ export const service = primitive({
       case 'enabledAndActive': {
         const [first] = enabled;
         if (first === undefined) return fail(states.some(({ known }) => known) ? 'not started at boot' : 'not there');
-        const mustRun = of.want === 'enabledAndActive' && system.runs;
-        if (mustRun && running.length === 0) return fail('started at boot, but not running', first.where);
+        if (of.want === 'enabledAndActive' && system.runs) {
+          const { proven, why } = await whatRuns(of, system);
+          if (proven.length === 0) return why.err ?? fail(`started at boot, but not running${why.words}`, first.where);
+        }
         return pass(`${first.unit} is started at boot`, first.where);
       }
-      case 'anyActive':
+      case 'anyActive': {
         if (!system.runs) return judgeTree(enabled);
-        return running.length > 0 ? pass(`running: ${listed(running)}`) : fail('none is running');
-      case 'atMostOneActive':
+        const { proven, why } = await whatRuns(of, system);
+        if (proven.length > 0) return pass(`running: ${listed(proven)}`);
+        return why.err ?? fail(`none is running${why.words}`);
+      }
+      case 'atMostOneActive': {
         if (!system.runs)
           return passIf(enabled.length < 2, `started at boot: ${listed(enabled.map(({ unit }) => unit))}`);
-        return passIf(running.length < 2, running.length === 0 ? 'none is running' : `running: ${listed(running)}`);
+        const { proven, why } = await whatRuns(of, system);
+        if (proven.length > 1) return fail(`running: ${listed(proven)}`);
+        return why.err ?? pass(proven.length === 0 ? 'none is running' : `running: ${listed(proven)}`);
+      }
     }
   },
 });
@@ -97,7 +108,6 @@ function judgeTree(enabled: readonly (UnitState & { unit: string })[]): Verdict 
 async function judgeOff(
   of: Params,
   enabled: readonly (UnitState & { unit: string })[],
-  running: readonly string[],
   system: System,
 ): Promise<Verdict> {
   const [first] = enabled;
@@ -107,17 +117,71 @@ async function judgeOff(
     const where = units.inetd(name);
     if (where !== undefined) return fail(`inetd starts ${name}`, where);
   }
-  return running.length > 0 ? fail(`running: ${listed(running)}`) : pass('off');
+  if (!system.runs) return pass('off');
+  // A name is enough to say that it may run.
+  const { byName, unreadable } = await system.processes();
+  const { processes = [] } = of;
+  const running = [...processes.filter((name) => byName.has(name)), ...activeUnits(of, system)];
+  if (running.length > 0) return fail(`running: ${listed(running)}`);
+  return processes.length > 0 && unreadable !== undefined ? cannotRead(unreadable, '/proc') : pass('off');
 }
 
-/** Names of programs that run, and units whose control group systemd has made. */
-async function whatRuns({ units, processes = [] }: Params, system: System): Promise<string[]> {
-  if (!system.runs) return [];
-  const names = await system.processes();
-  const byName = processes.filter((name) => names.has(name));
-  if (processes.length > 0) return byName;
-  return units.filter((unit) => GROUPS.some((group) => system.files.exists(`${group}/${unit}`)));
+interface Running {
+  /** Names of programs, and units without any: it is known that they run, whatever a process calls itself. */
+  readonly proven: readonly string[];
+  /** When there are none: why nobody can say so, or what only calls itself by such a name. */
+  readonly why: { readonly err?: Verdict; readonly words: string };
 }
 
-/** Where systemd has the control groups of services: unified, and of a time before that. */
-const GROUPS = ['/sys/fs/cgroup/system.slice', '/sys/fs/cgroup/systemd/system.slice'];
+async function whatRuns(of: Params, system: System): Promise<Running> {
+  const { processes = [], units } = of;
+  const proven: string[] = activeUnits(of, system);
+  if (processes.length === 0) return { proven, why: { words: '' } };
+  const { byName, unreadable } = await system.processes();
+  let err = unreadable === undefined ? undefined : cannotRead(unreadable, '/proc');
+  let words = '';
+  for (const name of processes) {
+    for (const process of byName.get(name) ?? []) {
+      const is = await isProven(process, units, system);
+      await system.pace();
+      if (is === true) {
+        proven.push(name);
+        break;
+      }
+      if (typeof is === 'string') words ||= `; process ${process.pid} is called ${name}, but ${is}`;
+      else err ??= cannotRead(is, `/proc/${process.pid}`);
+    }
+  }
+  return { proven: distinct(proven, of), why: { words, ...(err === undefined ? {} : { err }) } };
+}
+
+/** A program counts once, whether it was seen by itself or by its unit. */
+function distinct(proven: readonly string[], { processes = [] }: Params): string[] {
+  const names = new Set(proven.filter((each) => processes.includes(each)));
+  const units = proven.filter((each) => !processes.includes(each));
+  return names.size >= units.length ? [...names] : units;
+}
+
+/**
+ * Units whose control group systemd has made; of those whose programs are named, services with processes in it. No user
+ * can make a group there.
+ */
+function activeUnits({ units, processes = [] }: Params, { files, runs }: System): string[] {
+  if (!runs) return [];
+  const isActive = (group: string, unit: string) => {
+    if (processes.length === 0) return files.exists(`${group}/${unit}`);
+    if (!unit.endsWith('.service')) return false;
+    const events = files.text(`${group}/${unit}/cgroup.events`, 4_096);
+    if ('found' in events) return /^populated 1$/m.test(events.found);
+    const members = files.text(`${group}/${unit}/cgroup.procs`, 64 * 1024);
+    return 'found' in members && /^\d/.test(members.found);
+  };
+  return units.filter((unit) => GROUPS.some((group) => isActive(group, unit)));
+}
+
+/** Where systemd has the control groups of services: unified, hybrid, and of a time before that. */
+const GROUPS = [
+  '/sys/fs/cgroup/system.slice',
+  '/sys/fs/cgroup/unified/system.slice',
+  '/sys/fs/cgroup/systemd/system.slice',
+];

@@ -1,5 +1,5 @@
 import { service } from '../../../src/baseline/primitives/service.ts';
-import { RUNNING } from '../tree.ts';
+import { type Entries, RUNNING } from '../tree.ts';
 import { describePrimitive } from './cases.ts';
 
 const off = {
@@ -11,6 +11,29 @@ const off = {
 const cron = { units: ['cron.service', 'crond.service'], want: 'enabledAndActive', processes: ['cron', 'crond'] };
 const WANTS = 'etc/systemd/system/multi-user.target.wants';
 const UNIT = 'usr/lib/systemd/system';
+
+const MOUNTS = { link: 'mnt:[4026531840]' };
+const SYSTEMD: Entries = { ...RUNNING, 'run/systemd/system': { folder: true } };
+const sync = { units: ['chrony.service'], want: 'anyActive', processes: ['chronyd', 'systemd-timesyn'] };
+
+/** A process as its /proc/PID shows it. */
+const process = (
+  pid: number,
+  comm: string,
+  of: { uid?: number; exe?: string; group?: string; mounts?: string } = {},
+): Entries => ({
+  'proc/1/ns/mnt': MOUNTS,
+  [`proc/${pid}/comm`]: `${comm}\n`,
+  [`proc/${pid}/status`]: `Name:\t${comm}\nUid:\t0\t${of.uid ?? 0}\t0\t0\n`,
+  [`proc/${pid}/exe`]: { link: of.exe ?? `/usr/sbin/${comm}` },
+  [`proc/${pid}/cgroup`]: `0::${of.group ?? '/'}\n`,
+  [`proc/${pid}/ns/mnt`]: { link: of.mounts ?? MOUNTS.link },
+});
+/** Its program, which only root can change. */
+const program = (name: string): Entries => ({ [`usr/sbin/${name}`]: { text: '', mode: 0o755 } });
+const group = (unit: string, populated: 0 | 1): Entries => ({
+  [`sys/fs/cgroup/system.slice/${unit}/cgroup.events`]: `populated ${populated}\nfrozen 0\n`,
+});
 
 describePrimitive(service, {
   'neither started nor running': { params: off, tree: RUNNING, result: 'pass', actual: 'off' },
@@ -61,7 +84,8 @@ describePrimitive(service, {
   },
   'started and running': {
     params: cron,
-    tree: { ...RUNNING, 'etc/rc3.d/S01cron': '', 'proc/8/comm': 'cron\n' },
+    tree: { ...RUNNING, 'etc/rc3.d/S01cron': '', ...process(8, 'cron'), ...program('cron') },
+    asRoot: true,
     result: 'pass',
   },
   'started, but not running': {
@@ -73,7 +97,8 @@ describePrimitive(service, {
   'started, in a tree where nothing runs': { params: cron, tree: { 'etc/rc3.d/S01cron': '' }, result: 'pass' },
   'one of several runs': {
     params: { units: ['rsyslog.service'], want: 'anyActive', processes: ['rsyslogd'] },
-    tree: { ...RUNNING, 'proc/9/comm': 'rsyslogd\n' },
+    tree: { ...RUNNING, ...process(9, 'rsyslogd'), ...program('rsyslogd') },
+    asRoot: true,
     result: 'pass',
   },
   'what runs can not be told of a tree': {
@@ -83,8 +108,137 @@ describePrimitive(service, {
   },
   'two that do the same': {
     params: { units: ['chrony.service', 'ntp.service'], want: 'atMostOneActive', processes: ['chronyd', 'ntpd'] },
-    tree: { ...RUNNING, 'proc/8/comm': 'chronyd\n', 'proc/9/comm': 'ntpd\n' },
+    tree: { ...RUNNING, ...process(8, 'chronyd'), ...process(9, 'ntpd'), ...program('chronyd'), ...program('ntpd') },
+    asRoot: true,
     result: 'fail',
+  },
+  'one, and one that only calls itself so': {
+    params: { units: ['chrony.service', 'ntp.service'], want: 'atMostOneActive', processes: ['chronyd', 'ntpd'] },
+    tree: { ...RUNNING, ...process(8, 'chronyd'), ...process(9, 'ntpd', { uid: 1000 }), ...program('chronyd') },
+    asRoot: true,
+    result: 'pass',
+    actual: 'running: chronyd',
+  },
+  'by the control group of its unit, whoever may not look at its program': {
+    params: sync,
+    tree: { ...SYSTEMD, 'proc/8/comm': 'chronyd\n', 'proc/8/cgroup': '0::/system.slice/chrony.service\n' },
+    result: 'pass',
+  },
+  'by its unit having processes, whoever may not look at those': {
+    params: sync,
+    tree: { ...SYSTEMD, ...group('chrony.service', 1) },
+    result: 'pass',
+    actual: 'running: chrony.service',
+  },
+  'by a unit of another name, and a program of root’s': {
+    params: sync,
+    tree: {
+      ...SYSTEMD,
+      ...process(8, 'systemd-timesyn', {
+        uid: 100,
+        exe: '/usr/sbin/systemd-timesyncd (deleted)',
+        group: '/system.slice/system-time.slice/time@1.service',
+        mounts: 'mnt:[2]',
+      }),
+      ...program('systemd-timesyncd'),
+    },
+    asRoot: true,
+    result: 'pass',
+  },
+  'an applet of busybox': {
+    params: { ...sync, processes: ['ntpd'] },
+    tree: { ...RUNNING, ...process(8, 'ntpd', { exe: '/usr/sbin/busybox' }), ...program('busybox') },
+    asRoot: true,
+    result: 'pass',
+  },
+  'a unit whose processes have ended': {
+    params: sync,
+    tree: { ...SYSTEMD, ...group('chrony.service', 0) },
+    result: 'fail',
+    actual: 'none is running',
+  },
+  'a user’s process of that name': {
+    params: sync,
+    tree: { ...RUNNING, ...process(8, 'chronyd', { uid: 1000 }), ...program('chronyd') },
+    result: 'fail',
+    actual: "none is running; process 8 is called chronyd, but it is user 1000's",
+  },
+  'another program that calls itself so': {
+    params: sync,
+    tree: { ...RUNNING, ...process(8, 'chronyd', { uid: 33, exe: '/usr/sbin/php' }), ...program('php') },
+    result: 'fail',
+    actual: /but it is \/usr\/sbin\/php/,
+  },
+  'a busybox of a user below those for people that calls itself so': {
+    params: sync,
+    tree: { ...RUNNING, ...process(8, 'chronyd', { uid: 33, exe: '/usr/sbin/busybox' }), ...program('busybox') },
+    result: 'fail',
+  },
+  'a program of that name that others may write': {
+    params: sync,
+    tree: { ...RUNNING, ...process(8, 'chronyd'), 'usr/sbin/chronyd': { mode: 0o777 } },
+    asRoot: true,
+    result: 'fail',
+    actual: /others than root may write \/usr\/sbin\/chronyd/,
+  },
+  'a program of that name in a folder that others may write': {
+    params: sync,
+    tree: {
+      ...RUNNING,
+      ...process(8, 'chronyd', { exe: '/tmp/chronyd' }),
+      tmp: { folder: true, mode: 0o1777 },
+      'tmp/chronyd': '',
+    },
+    asRoot: true,
+    result: 'fail',
+    actual: /others than root may write \/tmp/,
+  },
+  'a program of that name in a container': {
+    params: sync,
+    tree: { ...RUNNING, ...process(8, 'chronyd', { mounts: 'mnt:[7]' }), ...program('chronyd') },
+    result: 'fail',
+    actual: /container/,
+  },
+  'a group that a user has named like the system’s': {
+    params: sync,
+    tree: {
+      ...SYSTEMD,
+      ...process(8, 'chronyd', { group: '/user.slice/user-1000.slice/user@1000.service/system.slice/chrony.service' }),
+      ...program('chronyd'),
+    },
+    result: 'fail',
+    actual: /no service of the system/,
+  },
+  'a group that a container has named like the system’s': {
+    params: sync,
+    tree: {
+      ...SYSTEMD,
+      ...process(8, 'chronyd', { group: '/system.slice/docker-1.scope/system.slice/chrony.service' }),
+      ...program('chronyd'),
+    },
+    result: 'fail',
+  },
+  'running by its program, whatever it calls itself': {
+    params: off,
+    tree: { ...RUNNING, ...process(77, 'bash', { uid: 1000, exe: '/home/ann/telnetd' }) },
+    result: 'fail',
+    actual: 'running: telnetd',
+  },
+  'running by its unit': {
+    params: off,
+    tree: { ...SYSTEMD, ...group('telnetd.service', 1) },
+    result: 'fail',
+  },
+  'a process whose name can not be read, where none may run': {
+    params: off,
+    tree: { ...RUNNING, 'proc/77/comm': { folder: true } },
+    result: 'err',
+    reason: /proc\/77\/comm/,
+  },
+  'a process whose name can not be read, where one must run': {
+    params: sync,
+    tree: { ...RUNNING, 'proc/77/comm': { folder: true } },
+    result: 'err',
   },
   'folders that hold more than is looked at': {
     params: cron,
