@@ -15,7 +15,10 @@ const either =
     tests.some((test) => test(system));
 const systemd = anyOf('/usr/lib/systemd/systemd', '/lib/systemd/systemd');
 const systemdProgram = (name: string) => anyOf(`/usr/lib/systemd/${name}`, `/lib/systemd/${name}`);
-const usedByPam = (module: string) => async (system: System) => (await system.pam()).uses(module);
+const usedByPam = (module: string) => async (system: System) => {
+  const pam = await system.pam();
+  return pam.uses(module) || pam.unreadable !== undefined;
+};
 
 /** What a system may have, and how that is seen. A rule that needs what isn't there is skipped: it would say nothing. */
 export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean | Promise<boolean>>> = {
@@ -37,7 +40,7 @@ export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean |
   pkgdb: (system) => system.packageManager() !== undefined,
   /** Names of programs, where no package data base can be read. */
   commands: ({ files }) => files.isFolder('/bin') || files.isFolder('/usr/bin'),
-  pam: ({ files }) => files.isFolder('/etc/pam.d'),
+  pam: anyOf('/etc/pam.d'),
   pwquality: usedByPam('pam_pwquality'),
   faillock: usedByPam('pam_faillock'),
   pwhistory: usedByPam('pam_pwhistory'),

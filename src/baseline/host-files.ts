@@ -134,7 +134,17 @@ export class HostFiles {
     return this.#look(path, () => this.#read(path, mostBytes));
   }
 
-  #read(path: string, mostBytes: number): Buffer | Unreadable | undefined {
+  /** As much of the beginning; `cut`: there is more. */
+  beginning(path: string, mostBytes: number): Look<{ readonly bytes: Buffer; readonly cut: boolean }> {
+    return this.#look(path, () => {
+      const bytes = this.#read(path, mostBytes, true);
+      if (bytes === undefined || isUnreadable(bytes)) return bytes;
+      return { bytes: bytes.subarray(0, mostBytes), cut: bytes.length > mostBytes };
+    });
+  }
+
+  /** @param mayBeLonger gives a little more than the limit then, and ends there */
+  #read(path: string, mostBytes: number, mayBeLonger = false): Buffer | Unreadable | undefined {
     const place = this.place(path);
     const before = statSync(place, { throwIfNoEntry: false });
     if (before === undefined) return undefined;
@@ -150,8 +160,9 @@ export class HostFiles {
         const length = readSync(file, part, 0, part.length, null);
         if (length === 0) return Buffer.concat(parts);
         total += length;
-        if (total > mostBytes) return unreadable(`${path} is longer than ${mostBytes} bytes`);
+        if (total > mostBytes && !mayBeLonger) return unreadable(`${path} is longer than ${mostBytes} bytes`);
         parts.push(part.subarray(0, length));
+        if (total > mostBytes) return Buffer.concat(parts);
       }
     } finally {
       closeSync(file);

@@ -1,4 +1,4 @@
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles, Unreadable } from './host-files.ts';
 
 /** Where programs are; both where /bin is a link to /usr/bin and where it isn't. */
 const FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/sbin', '/usr/local/bin'];
@@ -7,4 +7,15 @@ const FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/sbin', '/
 export const findProgram = (files: HostFiles, name: string): string | undefined =>
   FOLDERS.map((folder) => `${folder}/${name}`).find((path) => files.exists(path));
 
-export const hasProgram = (files: HostFiles, name: string): boolean => findProgram(files, name) !== undefined;
+/** Also when nobody can say: whoever looks on will find out why not. */
+export const hasProgram = (files: HostFiles, name: string): boolean =>
+  FOLDERS.some((folder) => files.mayBeThere(`${folder}/${name}`));
+
+/** Why a program that wasn't found may be there all the same. */
+export function whyUnseen(files: HostFiles, name: string): Unreadable | undefined {
+  for (const folder of FOLDERS) {
+    const look = files.stat(`${folder}/${name}`);
+    if ('unreadable' in look) return look;
+  }
+  return undefined;
+}

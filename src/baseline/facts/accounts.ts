@@ -47,13 +47,16 @@ const MOST_BYTES = 16 * 1024 * 1024;
 
 export async function readAccounts(system: System): Promise<Accounts> {
   return {
-    users: await readLines(system, '/etc/passwd', 7, toUser),
-    groups: await readLines(system, '/etc/group', 4, toGroup),
-    shadows: await readLines(system, '/etc/shadow', 8, toShadow),
+    users: await readLines(system, '/etc/passwd', 4, toUser),
+    groups: await readLines(system, '/etc/group', 3, toGroup),
+    shadows: await readLines(system, '/etc/shadow', 5, toShadow),
   };
 }
 
-/** Lines with at least so many fields; others are left out, as the C library does. */
+/**
+ * Lines with at least so many fields; others are left out. As in the C library's nss/nss_files, so that no line is an
+ * account for it that is none here: fields at the end may be missing, and blanks before a line or a number.
+ */
 async function readLines<T>(
   system: System,
   path: string,
@@ -67,7 +70,7 @@ async function readLines<T>(
   for (let begin = 0, number = 1; begin < content.length; number += 1) {
     const newline = content.indexOf('\n', begin);
     const end = newline === -1 ? content.length : newline;
-    const parts = content.slice(begin, end).split(':', 9);
+    const parts = content.slice(begin, end).trimStart().split(':', 9);
     if (parts.length >= fields && parts[0] !== '' && !parts[0]?.startsWith('#')) entries.push(parse(number, parts));
     begin = end + 1;
     if (number % 500 === 0) await system.pace();
@@ -75,7 +78,9 @@ async function readLines<T>(
   return { found: entries };
 }
 
-const id = (text: string | undefined) => (text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN);
+/** As strtoul(3) reads it, within the 32 bits of an id. */
+const id = (text: string | undefined) =>
+  text !== undefined && /^\s*[+-]?\d{1,20}$/.test(text) ? Math.min(Math.abs(Number(text)), 0xffff_ffff) : Number.NaN;
 const days = (text: string | undefined) => (text !== undefined && /^-?\d{1,7}$/.test(text) ? Number(text) : undefined);
 
 const toUser = (line: number, [name = '', password, uid, gid, , home = '', shell = '']: string[]): User => ({

@@ -38,7 +38,9 @@ export async function readAuditRules(system: System): Promise<AuditRules> {
       const where = `${path}:${index + 1}`;
       if (words[0] === '-e' || words[0] === '-f') flags.set(`${words[0]} ${words[1]}`, where);
       const rule = parseRule(words, where);
-      if (rule !== undefined && rules.length < MOST_RULES) rules.push(rule);
+      if (rule === undefined) continue;
+      if (rules.length < MOST_RULES) rules.push(rule);
+      else problem ??= { unreadable: `there are more than ${MOST_RULES} rules`, denied: false };
     }
   }
   return problem === undefined ? { rules, flags } : { rules, flags, unreadable: problem };

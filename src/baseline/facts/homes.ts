@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { type Look, whyNot } from '../host-files.ts';
+import { type Look, type Unreadable, whyNot } from '../host-files.ts';
 import type { System } from '../system.ts';
 import type { User } from './accounts.ts';
 
@@ -17,8 +17,8 @@ export interface Home {
   readonly stats: Look<Stats>;
   /** Dot files, one level deep, and what is in `.ssh`; 200 at most of each. */
   readonly entries: readonly HomeEntry[];
-  /** There were more. */
-  readonly cut: boolean;
+  /** Why there may be more. */
+  readonly cut: Unreadable | undefined;
 }
 
 /** Homes that are looked at. With more, the rules say that they saw only these. */
@@ -42,55 +42,86 @@ export async function readHomes(users: readonly User[], system: System): Promise
 
 function readHome(user: User, system: System): Home {
   const stats = system.files.stat(user.home);
-  if (!('found' in stats) || !stats.found.isDirectory()) return { user, stats, entries: [], cut: false };
+  if (!('found' in stats) || !stats.found.isDirectory()) return { user, stats, entries: [], cut: undefined };
+  const isRemote = (path: string) => system.files.remote.includes(join(user.home, path));
   let folder: number;
   try {
     folder = openSync(system.files.real(user.home), OPEN_FOLDER);
   } catch (error) {
-    return { user, stats: whyNot(error, user.home), entries: [], cut: false };
+    return { user, stats: whyNot(error, user.home), entries: [], cut: undefined };
   }
   try {
     const opened = { found: fstatSync(folder) };
-    const dots = entriesOf(folder, '', (name) => name.startsWith('.'));
-    if (!('found' in dots)) return { user, stats: dots.denied ? dots : opened, entries: [], cut: false };
-    const ssh = dots.found.entries.some(({ path, stats: of }) => path === '.ssh' && of.isDirectory())
-      ? sshEntries(folder)
-      : [];
-    return { user, stats: opened, entries: [...dots.found.entries, ...ssh], cut: dots.found.cut };
+    const dots = entriesOf(folder, '', (name) => name.startsWith('.'), isRemote);
+    if (!('found' in dots)) return { user, stats: dots, entries: [], cut: undefined };
+    const ssh = dots.found.entries.find(({ path }) => path === '.ssh');
+    const inSsh = ssh === undefined ? NOTHING : sshEntries(folder, ssh, isRemote);
+    return {
+      user,
+      stats: opened,
+      entries: [...dots.found.entries, ...inSsh.entries],
+      cut: dots.found.cut ?? inSsh.cut,
+    };
   } finally {
     closeSync(folder);
   }
 }
 
-function sshEntries(home: number): readonly HomeEntry[] {
+interface Entries {
+  readonly entries: readonly HomeEntry[];
+  readonly cut: Unreadable | undefined;
+}
+const NOTHING: Entries = { entries: [], cut: undefined };
+const TOO_MANY: Unreadable = { unreadable: 'holds more than is looked at', denied: false };
+const A_LINK: Unreadable = { unreadable: 'its .ssh is a link, which is not followed', denied: false };
+const REMOTE: Unreadable = { unreadable: 'something in it is on a network file system, or a program’s', denied: false };
+
+type IsRemote = (path: string) => boolean;
+
+function sshEntries(home: number, { stats }: HomeEntry, isRemote: IsRemote): Entries {
+  if (stats.isSymbolicLink()) return { entries: [], cut: A_LINK };
+  if (!stats.isDirectory()) return NOTHING;
   let folder: number;
   try {
     folder = openSync(`/proc/self/fd/${home}/.ssh`, OPEN_FOLDER);
-  } catch {
-    return []; // not to be looked into, or no folder any more
+  } catch (error) {
+    const why = whyNot(error, '.ssh');
+    return { entries: [], cut: 'unreadable' in why ? why : A_LINK }; // else it has just been exchanged
   }
   try {
-    const look = entriesOf(folder, '.ssh', () => true);
-    return 'found' in look ? look.found.entries : [];
+    const look = entriesOf(folder, '.ssh', () => true, isRemote);
+    return 'found' in look ? look.found : { entries: [], cut: look };
   } finally {
     closeSync(folder);
   }
 }
 
-function entriesOf(folder: number, prefix: string, wanted: (name: string) => boolean) {
+/** What a remote file system is mounted on isn't asked: it may never answer. */
+function entriesOf(
+  folder: number,
+  prefix: string,
+  wanted: (name: string) => boolean,
+  isRemote: IsRemote,
+): { found: Entries } | Unreadable {
   const place = `/proc/self/fd/${folder}`;
   const entries: HomeEntry[] = [];
   let seen = 0;
+  let cut: Unreadable | undefined;
   try {
     const open = opendirSync(place);
     try {
       for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
-        if (++seen > MOST_ENTRIES * 10 || entries.length >= MOST_ENTRIES) return { found: { entries, cut: true } };
+        if (++seen > MOST_ENTRIES * 10 || entries.length >= MOST_ENTRIES) return { found: { entries, cut: TOO_MANY } };
         if (!wanted(entry.name)) continue;
+        const path = join(prefix, entry.name);
+        if (isRemote(path)) {
+          cut = REMOTE;
+          continue;
+        }
         const stats = lstatSync(join(place, entry.name), { throwIfNoEntry: false });
-        if (stats !== undefined) entries.push({ path: join(prefix, entry.name), stats });
+        if (stats !== undefined) entries.push({ path, stats });
       }
-      return { found: { entries, cut: false } };
+      return { found: { entries, cut } };
     } finally {
       open.closeSync();
     }

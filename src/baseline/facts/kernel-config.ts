@@ -1,4 +1,5 @@
 import { gunzipSync } from 'node:zlib';
+import type { Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
@@ -9,18 +10,21 @@ export interface KernelConfig {
 
 const MOST_BYTES = 1024 * 1024;
 
-/** @returns `undefined` when this kernel's configuration is nowhere */
-export function readKernelConfig(system: System): KernelConfig | undefined {
+/** @returns `undefined` when this kernel's configuration is nowhere, and why nobody can say when it can't be read */
+export function readKernelConfig(system: System): KernelConfig | Unreadable | undefined {
   const { files } = system;
   const release = files.text('/proc/sys/kernel/osrelease');
   const version = 'found' in release ? release.found.trim() : '';
+  let problem: Unreadable | undefined;
   for (const where of [`/boot/config-${version}`, `/lib/modules/${version}/config`]) {
     const look = files.text(where, MOST_BYTES);
     if ('found' in look) return { where, values: parse(look.found) };
+    if ('unreadable' in look) problem ??= look;
   }
   const where = '/proc/config.gz';
   const packed = files.bytes(where, MOST_BYTES);
-  if (!('found' in packed)) return undefined;
+  if ('unreadable' in packed) problem ??= packed;
+  if (!('found' in packed)) return problem;
   try {
     return { where, values: parse(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')) };
   } catch {

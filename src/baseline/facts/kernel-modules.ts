@@ -1,4 +1,4 @@
-import type { Unreadable } from '../host-files.ts';
+import type { Look, Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */
@@ -30,7 +30,9 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
   const builtIn = new Set<string>();
   let available: Set<string> | undefined;
   let unreadable: Unreadable | undefined;
-  for (const release of releasesOf(system)) {
+  const releases = releasesOf(system);
+  if ('unreadable' in releases) unreadable = releases;
+  for (const release of 'found' in releases ? releases.found : []) {
     for (const [list, isLoadable] of [
       ['modules.builtin', false],
       ['modules.dep', true],
@@ -44,6 +46,8 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
   }
   const modules = system.runs ? system.files.text('/proc/modules', MOST_BYTES) : { found: '' };
   if ('unreadable' in modules) unreadable ??= modules;
+  // A kernel that loads none has no list of them either.
+  if ('missing' in releases && 'found' in modules) unreadable ??= NO_RELEASE;
   return {
     loaded:
       'found' in modules ? new Set(modules.found.split('\n').map((line) => line.split(' ', 1)[0] ?? '')) : undefined,
@@ -54,14 +58,16 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
   };
 }
 
+const NO_RELEASE: Unreadable = { unreadable: 'which kernel runs is not to be seen', denied: false };
+
 /** The kernel that runs; in a tree, all that are installed. */
-function releasesOf({ files, runs }: System): readonly string[] {
+function releasesOf({ files, runs }: System): Look<readonly string[]> {
   if (!runs) {
     const names = files.names('/lib/modules');
-    return 'found' in names ? names.found : [];
+    return 'missing' in names ? { found: [] } : names;
   }
   const release = files.text('/proc/sys/kernel/osrelease');
-  return 'found' in release ? [release.found.trim()] : [];
+  return 'found' in release ? { found: [release.found.trim()] } : release;
 }
 
 /** `kernel/fs/hfs/hfs.ko.xz: …` → `hfs` */

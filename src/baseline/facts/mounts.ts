@@ -13,7 +13,6 @@ export interface Mount {
 }
 
 const MOST_BYTES = 4 * 1024 * 1024;
-const MOST_MOUNTS = 20_000;
 
 /** Octal escapes of blanks and the like, see proc_pid_mountinfo(5) and fstab(5). */
 const unescaped = (text: string) =>
@@ -34,7 +33,7 @@ function mountsIn(system: System, path: string): Look<readonly Mount[]> {
   const look = system.files.text(path, MOST_BYTES);
   if (!('found' in look)) return look;
   const byPoint = new Map<string, Mount>();
-  for (const line of look.found.split('\n', MOST_MOUNTS)) {
+  for (const line of look.found.split('\n')) {
     const mount = parseMountinfo(line, path);
     if (mount !== undefined) byPoint.set(mount.point, mount);
   }
@@ -60,7 +59,7 @@ export function readFstab(system: System): Look<readonly Mount[]> {
   const look = system.files.text('/etc/fstab');
   if (!('found' in look)) return look;
   const mounts: Mount[] = [];
-  for (const [index, line] of look.found.split('\n', MOST_MOUNTS).entries()) {
+  for (const [index, line] of look.found.split('\n').entries()) {
     const [device = '', point, type = '', options = ''] = line.trim().split(/\s+/);
     if (point === undefined || device.startsWith('#')) continue;
     const where = `/etc/fstab:${index + 1}`;

@@ -18,13 +18,16 @@ export type Packages =
   | { readonly manager: string; readonly where: string; readonly versions: ReadonlyMap<string, string> }
   | { readonly manager: string; readonly where: string; readonly problem: Unreadable };
 
+/** Of dpkg's states, those in which a package's files are there, or some of them. */
+const HAS_FILES = /^Status:.* (?:installed|unpacked|half-installed|half-configured|triggers-\w+)\s*$/m;
+
 /** @returns the data base that is there, and where; `undefined`: there is none */
 export function findPackageManager({ files }: System): { manager: string; path: string } | undefined {
   for (const { manager, paths } of DATABASES) {
-    const path = paths.find((each) => files.exists(each));
+    const path = paths.find((each) => files.mayBeThere(each));
     if (path !== undefined) return { manager, path };
   }
-  const folder = RPM.find((each) => RPM_FILES.some((name) => files.exists(`${each}/${name}`)));
+  const folder = RPM.find((each) => RPM_FILES.some((name) => files.mayBeThere(`${each}/${name}`)));
   return folder === undefined ? undefined : { manager: 'rpm', path: folder };
 }
 
@@ -42,7 +45,8 @@ export async function readPackages(system: System): Promise<Packages | undefined
 }
 
 /**
- * Paragraphs as dpkg and opkg write them: installed are those whose Status ends in ` installed`, see dpkg(1).
+ * Paragraphs as dpkg and opkg write them. Those whose files are there count, also while they wait for their configuration;
+ * see dpkg(1).
  *
  *     Package: adduser
  *     Status: install ok installed
@@ -55,7 +59,7 @@ async function readStatus(content: string, system: System): Promise<ReadonlyMap<
     const end = blank === -1 ? content.length : blank;
     const paragraph = content.slice(begin, Math.min(end, begin + 2_048));
     const name = /^Package:[ \t]*(\S+)/m.exec(paragraph)?.[1];
-    if (name !== undefined && /^Status:.* installed\s*$/m.test(paragraph))
+    if (name !== undefined && HAS_FILES.test(paragraph))
       versions.set(name, /^Version:[ \t]*(\S+)/m.exec(content.slice(begin, end))?.[1] ?? '');
     begin = end + 2;
     await system.pace();

@@ -36,6 +36,7 @@ export class Pam {
   #lines: readonly PamLine[] = [];
   /** Read for the stack that is being read. */
   #files = 0;
+  #problem: Unreadable | undefined;
 
   private constructor(system: System) {
     this.#system = system;
@@ -45,8 +46,13 @@ export class Pam {
     const pam = new Pam(system);
     const names = system.files.names(FOLDERS[0] ?? '');
     const lines: PamLine[] = [];
-    for (const name of 'found' in names ? names.found.slice(0, MOST_STACKS) : []) {
-      lines.push(...(pam.stack(name)?.lines ?? []));
+    if ('unreadable' in names) pam.#problem ??= names;
+    const all = 'found' in names ? names.found : [];
+    if (all.length > MOST_STACKS) pam.#problem ??= unreadable(`/etc/pam.d holds more than ${MOST_STACKS} stacks`);
+    for (const name of all.slice(0, MOST_STACKS)) {
+      const stack = pam.stack(name);
+      lines.push(...(stack?.lines ?? []));
+      pam.#problem ??= stack?.unreadable;
       await system.pace();
     }
     pam.#lines = lines;
@@ -57,6 +63,11 @@ export class Pam {
   stack(name: string): PamStack | undefined {
     if (!this.#stacks.has(name)) this.#stacks.set(name, this.#read(name));
     return this.#stacks.get(name);
+  }
+
+  /** Why a module that no stack was seen to have may be in one all the same. */
+  get unreadable(): Unreadable | undefined {
+    return this.#problem;
   }
 
   /** Whether any stack has the module. */
@@ -73,15 +84,28 @@ export class Pam {
     const lines: PamLine[] = [];
     const problems: Unreadable[] = [];
     this.#files = 0;
-    const isThere = this.#collect(name, undefined, lines, problems, 0);
+    const isThere = this.#collect(name, undefined, lines, problems, []);
     if (!isThere) return undefined;
     const [problem] = problems;
     return problem === undefined ? { lines } : { lines, unreadable: problem };
   }
 
-  /** @param only lines of this type, as `auth include common-auth` asks for them */
-  #collect(name: string, only: string | undefined, lines: PamLine[], problems: Unreadable[], depth: number): boolean {
-    if (depth > DEEPEST || ++this.#files > MOST_FILES) return true;
+  /**
+   * @param only lines of this type, as `auth include common-auth` asks for them
+   * @param within the stacks that include this one: one of them again has nothing that wasn't seen
+   */
+  #collect(
+    name: string,
+    only: string | undefined,
+    lines: PamLine[],
+    problems: Unreadable[],
+    within: readonly string[],
+  ): boolean {
+    if (within.includes(name)) return true;
+    if (within.length > DEEPEST || ++this.#files > MOST_FILES) {
+      problems.push(unreadable(`${name} is included more than ${DEEPEST} deep, or after ${MOST_FILES} other files`));
+      return true;
+    }
     const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));
     for (const path of paths) {
       const look = this.#system.files.text(path, MOST_BYTES);
@@ -91,17 +115,20 @@ export class Pam {
         return true;
       }
       for (const { text, line } of logicalLines(look.found)) {
-        if (lines.length >= MOST_LINES) return true;
+        if (lines.length >= MOST_LINES) {
+          problems.push(unreadable(`a stack has more than ${MOST_LINES} lines`));
+          return true;
+        }
         const included = /^@include\s+(\S+)/.exec(text)?.[1];
         if (included !== undefined) {
-          this.#collect(included, only, lines, problems, depth + 1);
+          this.#collect(included, only, lines, problems, [...within, name]);
           continue;
         }
         const match = /^-?(auth|account|password|session)\s+(\[[^\]]*\]|\S+)\s+(\S+)\s*(.*)$/i.exec(text);
         const [, type = '', control = '', target = '', rest = ''] = match ?? [];
         if (match === null || (only !== undefined && type.toLowerCase() !== only)) continue;
         if (control === 'include' || control === 'substack') {
-          this.#collect(target, type.toLowerCase(), lines, problems, depth + 1);
+          this.#collect(target, type.toLowerCase(), lines, problems, [...within, name]);
           continue;
         }
         const module = posix.basename(target).replace(/\.so$/, '');
@@ -113,6 +140,8 @@ export class Pam {
     return false;
   }
 }
+
+const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** Without comments; a line that ends in a backslash goes on. */
 function* logicalLines(content: string): Generator<{ text: string; line: number }> {

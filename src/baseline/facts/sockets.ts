@@ -1,4 +1,4 @@
-import type { Look } from '../host-files.ts';
+import type { Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** A socket that anyone can send to. */
@@ -14,32 +14,47 @@ const MOST_BYTES = 4 * 1024 * 1024;
 /** TCP_LISTEN and, for UDP, TCP_CLOSE: a socket that is bound and not connected; include/net/tcp_states.h. */
 const WAITING = { tcp: '0A', udp: '07' };
 
+/** What waits for others, and why there may be more, by protocol. */
+export interface Listeners {
+  readonly found: readonly Listener[];
+  readonly unreadable: Readonly<Partial<Record<Listener['protocol'], Unreadable>>>;
+}
+
 /**
- * What waits for others, by /proc/net/{tcp,udp}{,6}. A file is read up to its first megabytes: the kernel lists what
- * listens first.
+ * What waits for others, by /proc/net/{tcp,udp}{,6}. Of a file that is longer than its limit the beginning is read: of TCP
+ * the kernel lists what listens first, so that nothing is missing where a connection has been seen.
  *
  *     0: 0100007F:0CEA 00000000:0000 0A 00000000:00000000 00:00000000 …
  */
-export async function readListeners(system: System): Promise<Look<readonly Listener[]>> {
+export async function readListeners(system: System): Promise<Listeners> {
   const listeners: Listener[] = [];
+  let files = 0;
+  const unreadable: Partial<Record<Listener['protocol'], Unreadable>> = {};
   for (const [file, protocol] of [
     ['tcp', 'tcp'],
     ['tcp6', 'tcp'],
     ['udp', 'udp'],
     ['udp6', 'udp'],
   ] as const) {
-    const look = system.files.text(`${system.netFolder}/${file}`, MOST_BYTES);
-    if ('unreadable' in look) return look;
-    if (!('found' in look)) continue; // a kernel without IPv6
+    const path = `${system.netFolder}/${file}`;
+    const look = system.files.beginning(path, MOST_BYTES);
+    if ('unreadable' in look) unreadable[protocol] ??= look;
+    if (!('found' in look)) continue; // a kernel without IPv6 has no files of it
+    files += 1;
     let count = 0;
-    for (const line of look.found.split('\n')) {
+    let hasConnections = false;
+    for (const line of look.found.bytes.toString('latin1').split('\n')) {
       const match = /^\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} ([0-9A-F]{2})/.exec(line);
       if (match?.[1] !== undefined && match[3] === WAITING[protocol])
         listeners.push({ protocol, port: Number.parseInt(match[2] ?? '', 16), ...addressOf(match[1]) });
+      else if (match !== null) hasConnections = true;
       if (++count % 500 === 0) await system.pace();
     }
+    if (look.found.cut && !(protocol === 'tcp' && hasConnections))
+      unreadable[protocol] ??= { unreadable: `${path} is longer than ${MOST_BYTES} bytes`, denied: false };
   }
-  return { found: listeners };
+  const none: Unreadable = { unreadable: `there is no ${system.netFolder}/tcp`, denied: false };
+  return { found: listeners, unreadable: files > 0 ? unreadable : { tcp: none, udp: none, ...unreadable } };
 }
 
 /** Words of 32 bits in the machine's order, which is little-endian wherever Node runs, s390x excepted. */

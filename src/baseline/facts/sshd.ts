@@ -23,6 +23,9 @@ const MOST_SETTINGS = 2_000;
 const DEEPEST = 16;
 /** Files that include one another would else be read for ever. */
 const MOST_FILES = 200;
+const LONGEST_LINE = 4_096;
+
+const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** sshd_config(5), with its `Include`s. What is given on sshd's command line isn't seen. */
 export async function readSshd(system: System): Promise<SshdConfig> {
@@ -31,7 +34,7 @@ export async function readSshd(system: System): Promise<SshdConfig> {
   let files = 0;
   const collect = async (path: string, match: string | undefined, depth: number): Promise<boolean> => {
     if (++files > MOST_FILES) {
-      problems.push({ unreadable: `${MAIN} includes more than ${MOST_FILES} files`, denied: false });
+      problems.push(unreadable(`${MAIN} includes more than ${MOST_FILES} files`));
       return true;
     }
     const look = system.files.text(path);
@@ -40,13 +43,20 @@ export async function readSshd(system: System): Promise<SshdConfig> {
     if (!('found' in look)) return 'unreadable' in look;
     let within = match;
     for (const [index, raw] of look.found.split('\n').entries()) {
-      const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?=[\s=])\s*=?(.*)$/s.exec(raw.slice(0, 4_096)) ?? [];
-      if (key === '' || settings.length >= MOST_SETTINGS) continue;
+      const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?=[\s=])\s*=?(.*)$/s.exec(raw.slice(0, LONGEST_LINE)) ?? [];
+      if (raw.length > LONGEST_LINE) problems.push(unreadable(`${path} has a line longer than ${LONGEST_LINE}`));
+      if (key === '') continue;
+      if (settings.length >= MOST_SETTINGS) {
+        problems.push(unreadable(`${MAIN} has more than ${MOST_SETTINGS} settings`));
+        return true;
+      }
       const comment = rest.search(/\s#/);
       const value = (comment === -1 ? rest : rest.slice(0, comment)).trim().replace(/^"(.*)"$/, '$1');
       const name = key.toLowerCase();
       if (name === 'match') within = /^all$/i.test(value) ? undefined : value;
-      else if (name === 'include' && depth < DEEPEST) {
+      else if (name === 'include' && depth >= DEEPEST)
+        problems.push(unreadable(`${MAIN} includes files more than ${DEEPEST} deep`));
+      else if (name === 'include') {
         for (const glob of files <= MOST_FILES ? value.split(/\s+/) : []) {
           const { paths, unreadable } = system.files.expand(posix.resolve('/etc/ssh', glob));
           if (unreadable !== undefined) problems.push(unreadable);

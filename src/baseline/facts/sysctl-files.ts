@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import type { Unreadable } from '../host-files.ts';
 import type { System } from '../system.ts';
 
 /** What a file sets a kernel parameter to at boot. */
@@ -6,6 +7,13 @@ export interface Persisted {
   readonly value: string;
   /** File and line. */
   readonly where: string;
+}
+
+/** By key with dots. */
+export interface PersistedSysctls {
+  readonly settings: ReadonlyMap<string, Persisted>;
+  /** A file or folder that could not be read: it may set something else. */
+  readonly unreadable?: Unreadable;
 }
 
 /** By precedence; a file's name counts once, in the first of them that has it, see sysctl.d(5). */
@@ -16,19 +24,24 @@ const MOST_BYTES = 64 * 1024;
 const MOST_FILES = 500;
 
 /** What the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
-export async function readPersisted(system: System): Promise<ReadonlyMap<string, Persisted>> {
+export async function readPersisted(system: System): Promise<PersistedSysctls> {
   const byName = new Map<string, string>();
+  let problem: Unreadable | undefined;
   for (const folder of FOLDERS) {
     const names = system.files.names(folder);
+    if ('unreadable' in names) problem ??= names;
     if (!('found' in names)) continue;
     for (const name of names.found)
       if (name.endsWith('.conf') && !byName.has(name)) byName.set(name, posix.join(folder, name));
   }
   const files = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
+  if (files.length > MOST_FILES)
+    problem ??= { unreadable: `there are more than ${MOST_FILES} files in sysctl.d`, denied: false };
   const settings = new Map<string, Persisted>();
   for (const path of [...files.slice(-MOST_FILES), LAST]) {
     const look = system.files.text(path, MOST_BYTES);
     await system.pace();
+    if ('unreadable' in look) problem ??= look;
     if (!('found' in look)) continue;
     for (const [index, line] of look.found.split('\n').entries()) {
       const match = /^\s*-?([A-Za-z0-9][\w./-]*)\s*=(.*)$/s.exec(line.slice(0, 1_024));
@@ -36,5 +49,5 @@ export async function readPersisted(system: System): Promise<ReadonlyMap<string,
       settings.set(match[1].replaceAll('/', '.'), { value: match[2].trim(), where: `${path}:${index + 1}` });
     }
   }
-  return settings;
+  return problem === undefined ? { settings } : { settings, unreadable: problem };
 }

@@ -1,9 +1,10 @@
 import { closeSync, constants, type Dir, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
 import { posix } from 'node:path';
 import { milliseconds, seconds } from '../../base/duration.ts';
+import { messageOf } from '../../base/errors.ts';
 import { Turn } from '../../base/turn.ts';
 import type { System } from '../system.ts';
-import { isRemote } from './mounts.ts';
+import { isRemote, type Mount } from './mounts.ts';
 
 /** What a walk looks for. */
 export const FINDS = [
@@ -85,6 +86,7 @@ class Walk {
     filesWithCapabilities: [],
   };
   readonly #devices = new Set<number>();
+  readonly #mountPoints: ReadonlySet<string>;
   #entries = 0;
   #incomplete: string | undefined;
   #denied = false;
@@ -95,9 +97,16 @@ class Walk {
     this.#hasCapabilities = system.fileCapabilities() ?? (() => false);
     this.#turn = new Turn(system.clock);
     this.#began = system.clock.monotonic();
+    const mounts = system.mounts();
+    this.#mountPoints = new Set('found' in mounts ? mounts.found.map(({ point }) => point) : []);
   }
 
   async run(): Promise<WalkResult> {
+    const mounts = this.#system.mounts();
+    if ('unreadable' in mounts) {
+      this.#incomplete ??= mounts.unreadable;
+      this.#denied ||= mounts.denied;
+    }
     for (const root of rootsOf(this.#system)) await this.#walkFrom(root);
     return {
       entries: this.#entries,
@@ -131,7 +140,7 @@ class Walk {
         if (below === undefined) continue;
         const next = { file: below, path, folders: [] };
         frames.push(next);
-        if (fstatSync(below).dev !== device) continue;
+        if (fstatSync(below).dev !== device && !this.#isSubvolume(path)) continue;
         if (frames.length > DEEPEST) this.#incomplete ??= `folders more than ${DEEPEST} deep were left out`;
         else await this.#look(next);
       }
@@ -144,13 +153,35 @@ class Walk {
     try {
       return openSync(place(), OPEN_FOLDER);
     } catch (error) {
-      const code = error instanceof Error && 'code' in error ? error.code : '';
-      if (code === 'EACCES' || code === 'EPERM') {
-        this.#denied = true;
-        this.#incomplete ??= `no permission to read ${path}`;
-      }
-      return undefined; // else gone, or something else by now
+      this.#miss(error, path);
+      return undefined;
     }
+  }
+
+  /** Takes note of what could not be looked at, unless it is gone, or something else by now. */
+  #miss(error: unknown, path: string): void {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code)) return;
+    const isDenied = code === 'EACCES' || code === 'EPERM';
+    this.#denied ||= isDenied;
+    this.#incomplete ??= isDenied ? `no permission to read ${path}` : `${path} can't be read: ${code}`;
+  }
+
+  /**
+   * Whether a folder on another device belongs to the file system that is walked: a subvolume of btrfs, which any user can
+   * make. What is mounted there is walked by itself, or not at all; what was mounted after the list was read is left out.
+   */
+  #isSubvolume(path: string): boolean {
+    if (this.#mountPoints.has(path)) return false;
+    const mounts = this.#system.mounts();
+    const around = 'found' in mounts ? mounts.found.filter(({ point }) => isBelow(path, point)) : [];
+    const nearest = around.reduce<Mount | undefined>(
+      (best, each) => (best === undefined || each.point.length > best.point.length ? each : best),
+      undefined,
+    );
+    if (nearest !== undefined && /^(?:btrfs|bcachefs)$/.test(nearest.type)) return true;
+    this.#incomplete ??= `${path} is on another file system, which is not among those that are mounted`;
+    return false;
   }
 
   /** Judges what is in a folder, and notes the folders in it. */
@@ -158,15 +189,16 @@ class Walk {
     let folder: Dir;
     try {
       folder = opendirSync(`/proc/self/fd/${frame.file}`);
-    } catch {
-      return; // no /proc, or out of files
+    } catch (error) {
+      this.#incomplete ??= `${frame.path} can't be read: ${messageOf(error)}`; // no /proc, or out of files
+      return;
     }
     try {
       for (let entry = folder.readSync(); entry !== null && !this.#isOver(); entry = folder.readSync()) {
         this.#entries += 1;
         const path = posix.join(frame.path, entry.name);
         const place = `/proc/self/fd/${frame.file}/${entry.name}`;
-        const stats = statsOf(place);
+        const stats = this.#statsOf(place, path);
         if (stats !== undefined) {
           this.#judge(stats, path, place);
           if (stats.isDirectory() && !EXCLUDED.has(path)) {
@@ -178,6 +210,17 @@ class Walk {
       }
     } finally {
       folder.closeSync();
+    }
+  }
+
+  /** A remote file system isn't asked: it may never answer. */
+  #statsOf(place: string, path: string): Stats | undefined {
+    if (this.#system.files.remote.includes(path)) return undefined;
+    try {
+      return lstatSync(place, { throwIfNoEntry: false });
+    } catch (error) {
+      this.#miss(error, path);
+      return undefined;
     }
   }
 
@@ -211,13 +254,7 @@ class Walk {
   }
 }
 
-function statsOf(place: string): Stats | undefined {
-  try {
-    return lstatSync(place, { throwIfNoEntry: false });
-  } catch {
-    return undefined;
-  }
-}
+const isBelow = (path: string, folder: string) => folder === '/' || path.startsWith(`${folder}/`);
 
 /** A tree that does not run as a whole; else the root, whatever it is made of, and all that is mounted from disks. */
 function rootsOf(system: System): readonly string[] {

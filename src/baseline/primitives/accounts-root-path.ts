@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { bits, octal } from '../fields.ts';
 import { spaceSetting } from '../syntax/settings.ts';
 import type { System } from '../system.ts';
@@ -11,6 +12,7 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
   const settings: { value: string; where: string }[] = [];
   const defs = system.files.text('/etc/login.defs');
+  if ('unreadable' in defs) return cannotRead(defs, '/etc/login.defs');
   const set = 'found' in defs ? spaceSetting(defs.found, 'ENV_SUPATH') : undefined;
   if (set !== undefined)
     settings.push({ value: set.value.replace(/^PATH=/, ''), where: `/etc/login.defs:${set.line}` });
@@ -27,11 +29,15 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
     for (const part of value.split(':')) {
       if (part.includes('$')) continue; // what was there before, or known to the shell only
       if (!part.startsWith('/')) return fail(part === '' ? 'an empty part' : `${part} is not absolute`, where);
-      const look = system.files.stat(part);
-      if ('unreadable' in look) return cannotRead(look, part);
-      if (!('found' in look)) continue;
-      if (look.found.uid !== 0) return fail(`${part} belongs to user ${look.found.uid}`, where);
-      if ((look.found.mode & bits(modeForbid)) !== 0) return fail(`${part} has ${octal(look.found.mode)}`, where);
+      // Whoever may write the folder that one isn't in, can make it.
+      for (let path = posix.normalize(part); ; path = posix.dirname(path)) {
+        const look = system.files.stat(path);
+        if ('unreadable' in look) return cannotRead(look, path);
+        if ('found' in look && look.found.uid !== 0) return fail(`${path} belongs to user ${look.found.uid}`, where);
+        if ('found' in look && (look.found.mode & bits(modeForbid)) !== 0)
+          return fail(`${path} has ${octal(look.found.mode)}`, where);
+        if ('found' in look || path === '/') break;
+      }
     }
     await system.pace();
   }

@@ -48,7 +48,7 @@ export const audit = primitive({
   async judge({ watch = [], permissions, syscalls = [], fieldAny, flag }, system) {
     const { rules, flags, unreadable } = await system.auditRules();
     if (unreadable !== undefined) return cannotRead(unreadable, '/etc/audit');
-    const watched = watch.filter((path) => system.files.exists(path));
+    const watched = watch.filter((path) => system.files.mayBeThere(path));
     if (watched.length === 0 && syscalls.length === 0 && flag === undefined)
       return skip(`there is no ${watch.join(', ')}`);
     const lacking: string[] = [];

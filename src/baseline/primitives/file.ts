@@ -79,8 +79,11 @@ export const file = primitive({
       all.push(...found);
       if (unreadable !== undefined) unseen ??= cannotRead(unreadable, pattern);
     }
-    if (of.must === 'be')
-      return (await judgeAll(of, all, system)) ?? unseen ?? missing(of.ifMissing, of.paths.join(', '));
+    if (of.must === 'be') {
+      const verdict = await judgeAll(of, all, system);
+      // What was seen is enough to say that something is wrong, and not that all is right.
+      return verdict?.result === 'fail' ? verdict : (unseen ?? verdict ?? missing(of.ifMissing, of.paths.join(', ')));
+    }
     for (const path of all) {
       const look = system.files.stat(path);
       if ('unreadable' in look) unseen ??= cannotRead(look, path);

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { FINDS } from '../facts/walk.ts';
 import { paths } from '../fields.ts';
 import { primitive } from '../primitive.ts';
-import { cannotJudge, fail, listed, pass, skip } from '../verdict.ts';
+import { cannotJudge, cannotRead, fail, listed, pass, skip } from '../verdict.ts';
 
 const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, remedy: string]>> = {
   worldWritableFiles: ['file that anyone may write', 'chmod o-w FILE.'],
@@ -37,6 +37,10 @@ export const fswalk = primitive({
   async judge({ find, allow = [] }, system) {
     if (find === 'filesWithCapabilities' && system.fileCapabilities() === undefined)
       return skip('capabilities of files can’t be seen without native code');
+    const { users, groups } = await system.accounts();
+    const [names, file] = find === 'ungroupedFiles' ? [groups, '/etc/group'] : [users, '/etc/passwd'];
+    // Without names, every file would be nobody's.
+    if ((find === 'unownedFiles' || find === 'ungroupedFiles') && 'unreadable' in names) return cannotRead(names, file);
     const { found, entries, incomplete, denied } = await system.walk();
     const wrong = found[find].filter((path) => !allow.includes(path));
     const [first] = wrong;

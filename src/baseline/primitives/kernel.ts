@@ -175,11 +175,15 @@ function judgeVulnerabilities({ files }: System): Verdict {
   const names = files.names(folder);
   if ('unreadable' in names) return cannotRead(names, folder);
   if (!('found' in names)) return skip('this kernel says nothing of the CPU’s flaws');
-  const open = names.found.filter((name) => {
+  const open: string[] = [];
+  let unseen: Verdict | undefined;
+  for (const name of names.found) {
     const look = files.text(`${folder}/${name}`);
-    return 'found' in look && look.found.startsWith('Vulnerable');
-  });
-  return open.length === 0 ? pass('none') : fail(listed(open), folder);
+    if ('unreadable' in look) unseen ??= cannotRead(look, `${folder}/${name}`);
+    else if ('found' in look && look.found.startsWith('Vulnerable')) open.push(name);
+  }
+  if (open.length > 0) return fail(listed(open), folder);
+  return unseen ?? pass('none');
 }
 
 /** efivarfs: four bytes of attributes, and the value; see the UEFI specification, 3.3. */
@@ -194,6 +198,7 @@ function judgeSecureBoot({ files }: System): Verdict {
 function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   const config = system.kernelConfig();
   if (config === undefined) return skip('how this kernel was built is written nowhere');
+  if ('unreadable' in config) return cannotRead(config, '/boot');
   const set = Object.entries(of.options).filter(([key, value]) => config.values.get(key) === value);
   if (of.check === 'configNot')
     return set.length === 0 ? pass('none') : fail(pairs(Object.fromEntries(set)), config.where);

@@ -3,7 +3,7 @@ import { isRemovable, type Mount } from '../facts/mounts.ts';
 import { bits, ifMissing, mode, octal, path, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
-import { cannotRead, fail, missing, pass, passIf, skip, type Verdict } from '../verdict.ts';
+import { cannotJudge, cannotRead, fail, missing, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
 const params = v.variant('of', [
   v.strictObject({
@@ -48,6 +48,8 @@ export const mount = primitive({
   judge(of, system) {
     const mounts = system.runs ? system.mounts() : system.fstab();
     if ('unreadable' in mounts) return cannotRead(mounts, system.runs ? '/proc/1/mountinfo' : '/etc/fstab');
+    if (system.runs && !('found' in mounts))
+      return cannotJudge('what is mounted is not to be seen', '/proc/1/mountinfo');
     const all = 'found' in mounts ? mounts.found : [];
     if (of.of === 'target') return judgeTarget(of, all, system);
     if (of.of === 'absent') return judgeAbsent(of, all, system);
@@ -57,6 +59,7 @@ export const mount = primitive({
       of.of === 'type' ? of.types.includes(each.type) : isRemovable(each, system),
     );
     const wrong = chosen.find((each) => lacking(of.options, each).length > 0);
+    if (wrong === undefined && 'unreadable' in fstab) return cannotRead(fstab, '/etc/fstab');
     if (wrong === undefined) return pass(chosen.length === 0 ? 'none' : `${chosen.length} mounted so`);
     return fail(`${wrong.point} without ${lacking(of.options, wrong).join(', ')}`, wrong.where);
   },

@@ -58,14 +58,14 @@ export const net = primitive({
 });
 
 async function judgePorts(of: Extract<Params, { check: 'notListening' }>, system: System): Promise<Verdict> {
-  const look = await system.listeners();
-  if ('unreadable' in look) return cannotRead(look, system.netFolder);
-  const open = ('found' in look ? look.found : []).filter(
+  const { found, unreadable } = await system.listeners();
+  const open = found.filter(
     ({ protocol, port: at, loopback }) =>
       of.protocols.includes(protocol) && of.ports.includes(at) && (of.scope === 'any' || !loopback),
   );
   const [first] = open;
-  if (first === undefined) return pass('nothing listens');
+  const unseen = of.protocols.map((protocol) => unreadable[protocol]).find((each) => each !== undefined);
+  if (first === undefined) return unseen === undefined ? pass('nothing listens') : cannotRead(unseen, system.netFolder);
   const places = open.map(({ protocol, address, port: at }) => `${protocol} ${address}:${at}`);
   return fail(listed([...new Set(places)]), `${system.netFolder}/${first.protocol}`);
 }
@@ -74,14 +74,18 @@ function judgeInterfaces(check: 'noPromisc' | 'noWireless', { files }: System): 
   const names = files.names('/sys/class/net');
   if ('unreadable' in names) return cannotRead(names, '/sys/class/net');
   if (!('found' in names)) return skip('there is no /sys/class/net');
-  const wrong = names.found.filter((name) => {
+  const wrong: string[] = [];
+  let unseen: Verdict | undefined;
+  for (const name of names.found) {
     const folder = `/sys/class/net/${name}`;
     const look = files.text(`${folder}/flags`, 32);
+    if ('unreadable' in look) unseen ??= cannotRead(look, `${folder}/flags`);
     const flags = 'found' in look ? Number(look.found.trim()) : 0;
-    if (check === 'noPromisc') return (flags & PROMISC) !== 0;
-    return (flags & UP) !== 0 && (files.exists(`${folder}/wireless`) || files.exists(`${folder}/phy80211`));
-  });
-  return wrong.length === 0 ? pass('none') : fail(listed(wrong), `/sys/class/net/${wrong[0]}`);
+    const isWireless = () => files.mayBeThere(`${folder}/wireless`) || files.mayBeThere(`${folder}/phy80211`);
+    if (check === 'noPromisc' ? (flags & PROMISC) !== 0 : (flags & UP) !== 0 && isWireless()) wrong.push(name);
+  }
+  if (wrong.length > 0) return fail(listed(wrong), `/sys/class/net/${wrong[0]}`);
+  return unseen ?? pass('none');
 }
 
 function judgeIpv6({ files, netFolder }: System): Verdict {

@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { listOf, text } from '../fields.ts';
 import { matchesGlob } from '../glob.ts';
 import { primitive } from '../primitive.ts';
-import { findProgram } from '../programs.ts';
+import { findProgram, whyUnseen } from '../programs.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 
@@ -53,6 +53,8 @@ export const packages = primitive({
 function byPrograms({ commands, want }: Params, { files }: System, why: string): Verdict {
   if (commands === undefined) return skip(why);
   const found = commands.flatMap((each) => findProgram(files, each) ?? []);
+  const unseen = found.length > 0 ? undefined : commands.map((each) => whyUnseen(files, each)).find((each) => each);
+  if (unseen !== undefined) return cannotRead(unseen, 'programs');
   if (want === 'absent') return found.length === 0 ? pass(`no such program; ${why}`) : fail(listed(found), found[0]);
   return found.length === 0 ? fail(`no such program; ${why}`) : pass(listed(found), found[0]);
 }

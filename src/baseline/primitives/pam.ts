@@ -109,7 +109,10 @@ function saidOf(of: InStack, line: PamLine): string {
 
 /** Arguments come before the module's file, the file before what the module does by itself. */
 async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
-  const found = inArguments(of, await system.pam()) ?? (await inFiles(of, system));
+  const pam = await system.pam();
+  const inArgument = inArguments(of, pam);
+  if (inArgument === undefined && pam.unreadable !== undefined) return cannotRead(pam.unreadable, '/etc/pam.d');
+  const found = inArgument ?? (await inFiles(of, system));
   if (found !== undefined && 'result' in found) return found;
   if (found !== undefined) {
     const holds = of.want.op === 'set' || compare(of.want, found.value);

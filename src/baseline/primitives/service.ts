@@ -87,6 +87,8 @@ export const service = primitive({
         return why.err ?? fail(`none is running${why.words}`);
       }
       case 'atMostOneActive': {
+        if (!system.runs && enabled.length < 2 && units.unreadable !== undefined)
+          return cannotRead(units.unreadable, '/etc');
         if (!system.runs)
           return passIf(enabled.length < 2, `started at boot: ${listed(enabled.map(({ unit }) => unit))}`);
         const { proven, why } = await whatRuns(of, system);

@@ -30,8 +30,10 @@ export const sysctl = primitive({
     `Set ${of.key} = ${of.op === 'in' ? of.value[0] : of.value} in a file of /etc/sysctl.d, and run sysctl --system.`,
 
   async judge(of, system) {
-    const persisted = (await system.persistedSysctls()).get(of.key);
+    const { settings, unreadable } = await system.persistedSysctls();
+    const persisted = settings.get(of.key);
     if (!system.runs) {
+      if (unreadable !== undefined) return cannotRead(unreadable, '/etc/sysctl.d');
       if (persisted === undefined) return skip(`no file sets ${of.key}, and no kernel runs that could be asked`);
       return judgeValue(of, persisted.value, persisted.where);
     }
