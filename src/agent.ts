@@ -11,6 +11,7 @@ import type { LogTap } from './base/log-tap.ts';
 import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
+import { shellWord } from './base/shell-word.ts';
 import { BackgroundStateFiles } from './base/state-files.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { BaselineEngine } from './baseline/engine.ts';
@@ -374,7 +375,7 @@ function useStateDirectory(directory: string, log: Logger): void {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const { mode } = statSync(directory);
     if ((mode & 0o022) !== 0) {
-      const remedy = `Take the permission to write from others: chmod go-w ${directory}`;
+      const remedy = `Take the permission to write from others: chmod go-w ${shellWord(directory)}`;
       throw new AgentError('STATE_DIRECTORY_UNUSABLE', `others can write to ${directory}`, remedy);
     }
     lockFile(join(directory, 'lock'));

@@ -22,6 +22,9 @@ const LONGEST_PATH = 107;
 /** An agent that works answers at once. */
 const LIMIT = seconds(5);
 
+/** In characters. Whoever has the agent's user could answer root, who asks, with anything. */
+const LONGEST_ANSWER = 8 * 1024 * 1024;
+
 /** Answers one path. Returns what to send as JSON, or takes the response over to stream to it. */
 export type Handler = (query: URLSearchParams, response: ServerResponse) => unknown;
 
@@ -119,7 +122,10 @@ const head = (asked: ClientRequest) =>
 
 async function wholeOf(response: IncomingMessage): Promise<string> {
   let text = '';
-  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  for await (const chunk of response.setEncoding('utf8')) {
+    text += chunk;
+    if (text.length > LONGEST_ANSWER) throw new Error('the agent answers without end');
+  }
   return text;
 }
 
@@ -128,6 +134,7 @@ async function eachLine(response: IncomingMessage, onLine: (line: string) => voi
   for await (const chunk of response.setEncoding('utf8')) {
     const lines = `${rest}${chunk}`.split('\n');
     rest = lines.pop() ?? '';
+    if (rest.length > LONGEST_ANSWER) throw new Error('the agent answers with a line without end');
     for (const line of lines) onLine(line);
   }
 }

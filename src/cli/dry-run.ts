@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readFileIfThere } from '../base/atomic-file.ts';
 import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
@@ -70,10 +70,14 @@ async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Pr
   }
 }
 
-/** What the twin asked an installed agent for, where that can be read. */
+/** In bytes. A whole twin has 64 KiB at most. */
+const LARGEST_CONFIGURATION = 256 * 1024;
+const LARGEST_ID = 1_024;
+
+/** What the twin asked an installed agent for, where that can be read. Its user may have put anything there. */
 function lastKnown({ stateDirectory }: LocalSettings): object {
   try {
-    const text = readFileIfThere(join(stateDirectory, 'last-good-configuration.json')) ?? '{}';
+    const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
     const { configuration } = JSON.parse(text) as { configuration?: object };
     return readTwin(configuration, twinProperties(collectors)).ok ? (configuration ?? {}) : {};
   } catch {
@@ -83,7 +87,7 @@ function lastKnown({ stateDirectory }: LocalSettings): object {
 
 function keptId({ stateDirectory }: LocalSettings): string | undefined {
   try {
-    return /^[0-9a-f-]{36}$/i.exec(readFileIfThere(join(stateDirectory, 'agent-id'))?.trim() ?? '')?.[0];
+    return /^[0-9a-f-]{36}$/i.exec(readPlainFile(join(stateDirectory, 'agent-id'), LARGEST_ID).trim())?.[0];
   } catch {
     return undefined;
   }

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { pageOf } from '../base/pages.ts';
+import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
@@ -218,17 +218,21 @@ const withIdentity = (value: unknown, identity: 'required' | 'optional'): unknow
     ? { ...value, identity: NOBODY }
     : value;
 
+/** In bytes; one that has every setting and explains it has 8 KB. */
+const LARGEST_FILE = 256 * 1024;
+
 function readConfigFile(path: string, mayBeMissing: boolean): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readNamedFile(path, LARGEST_FILE);
   } catch (cause) {
     if (errnoOf(cause) === 'ENOENT') {
       if (mayBeMissing) return '{}';
       const remedy = `Create it (${pageOf('settings')} lists every setting), or name another one with --config FILE.`;
       throw new AgentError('CONFIG_FILE_MISSING', `${path} does not exist`, remedy, { cause });
     }
-    const remedy = `Make ${path} a file that this user can read.`;
-    throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${errnoOf(cause)}`, remedy, { cause });
+    const why = cause instanceof NotPlainError ? cause.message : errnoOf(cause);
+    const remedy = `Make ${path} a regular file of at most ${LARGEST_FILE} bytes that this user can read.`;
+    throw new AgentError('CONFIG_FILE_UNREADABLE', `cannot read ${path}: ${why}`, remedy, { cause });
   }
 }
 

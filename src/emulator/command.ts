@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
+import { shellWord } from '../base/shell-word.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { HubEmulator, type ReportedChange } from './hub.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
@@ -43,7 +44,9 @@ export async function runEmulator(
     );
     out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
     out(`Control it at http://127.0.0.1:${hub.controlPort}/ (curl tells what there is).`);
-    out(`Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${join(directory, 'agent.json')}`);
+    out(
+      `Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${shellWord(join(directory, 'agent.json'))}`,
+    );
     narrate(hub, out);
     if (!signal.aborted) await once(signal, 'abort');
   } finally {

@@ -1,6 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { AgentError, messageOf } from '../base/errors.ts';
+import { readNamedFile } from '../base/plain-file.ts';
+
+/** In bytes; Debian's list of all authorities has 220 KB. */
+const LARGEST = 1024 * 1024;
 
 /**
  * Reads the certificate authorities to trust instead of Node's own list. The SDK would take an unreadable file's name
@@ -11,7 +14,7 @@ import { AgentError, messageOf } from '../base/errors.ts';
  */
 export function readTrustedCa(path: string): string {
   try {
-    const pem = readFileSync(path, 'utf8');
+    const pem = readNamedFile(path, LARGEST);
     const certificates = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
     if (certificates.length === 0) throw new Error('it holds no certificate in PEM form');
     for (const certificate of certificates) new X509Certificate(certificate); // throws when it is damaged

@@ -5,6 +5,7 @@ import { hours } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { shellWord } from '../base/shell-word.ts';
 
 /** How often files are looked at, if nobody asks. */
 const LOOK_EVERY = hours(1);
@@ -109,12 +110,12 @@ function first(paths: readonly string[], forbidden: number): string | undefined 
 
 function describe(path: string, { uid, mode }: Stats, forbidden: number): string | undefined {
   const own = process.geteuid?.() ?? 0;
-  if (uid !== 0 && uid !== own) return `${path} belongs to user ${uid}. Run: chown ${own} '${path}'`;
+  if (uid !== 0 && uid !== own) return `${path} belongs to user ${uid}. Run: chown ${own} ${shellWord(path)}`;
   if ((mode & forbidden) === 0) return undefined;
   const can = (mode & forbidden & 0o022) === 0 ? 'read' : 'write';
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
   const mend = forbidden === OTHERS_WRITE ? 'go-w' : 'go-rwx';
-  return `Others can ${can} ${path} (mode ${octal}). Run: chmod ${mend} '${path}'`;
+  return `Others can ${can} ${path} (mode ${octal}). Run: chmod ${mend} ${shellWord(path)}`;
 }
 
 /** Where a link leads: Kubernetes mounts configuration and secrets as links. */

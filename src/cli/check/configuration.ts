@@ -1,4 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
+import { shellWord } from '../../base/shell-word.ts';
 import { note, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { processOf, userOf } from './process.ts';
@@ -14,11 +15,11 @@ export const configuration: Check = {
     const stats = statSync(configFile);
     if (othersCanWrite(stats)) {
       const what = `others can write to ${configFile} (mode ${octal(stats.mode)}), and so blind the agent`;
-      return [wrong(NAME, what, `Run: chmod go-w ${configFile}`)];
+      return [wrong(NAME, what, `Run: chmod go-w ${shellWord(configFile)}`)];
     }
     if (stats.uid !== 0 && stats.uid !== userOf(processOf(agent))) {
       const what = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
-      return [note(NAME, what, `Unless that is meant: chown root ${configFile}`)];
+      return [note(NAME, what, `Unless that is meant: chown root ${shellWord(configFile)}`)];
     }
     return [ok(NAME, `${configFile} is valid`)];
   },

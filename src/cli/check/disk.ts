@@ -1,5 +1,6 @@
-import { readFileSync, statfsSync, statSync } from 'node:fs';
+import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
+import { readPlainFile } from '../../base/plain-file.ts';
 import { collectors } from '../../collectors/index.ts';
 import { readTwin, twinProperties } from '../../config/twin.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -9,6 +10,8 @@ import { existingPart } from './state-directory.ts';
 
 const NAME = 'disk';
 const MEGABYTE = 1_000_000;
+/** In bytes. A whole twin has 64 KiB at most. */
+const LARGEST_CONFIGURATION = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
 /** Of linux/magic.h: file systems whose files go with the machine's power, and one that goes with its container. */
@@ -59,7 +62,7 @@ function cacheSizeOf(directory: string): number {
 
 function lastGood(directory: string): unknown {
   try {
-    const text = readFileSync(join(directory, 'last-good-configuration.json'), 'utf8');
+    const text = readPlainFile(join(directory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
     return (JSON.parse(text) as { configuration?: unknown }).configuration;
   } catch {
     return undefined;
@@ -73,6 +76,6 @@ const roomFor = (cacheSize: number): number =>
 const megabytes = (bytes: number): string => (bytes / MEGABYTE).toFixed(bytes < 10 * MEGABYTE ? 1 : 0);
 
 const sizeOf = (path: string): number => {
-  const stats = statSync(path, { throwIfNoEntry: false });
+  const stats = lstatSync(path, { throwIfNoEntry: false });
   return stats?.isFile() === true ? stats.size : 0;
 };

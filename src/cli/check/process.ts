@@ -1,11 +1,11 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { RunningAgent } from './situation.ts';
 
 /* What the kernel says of the process that the agent is, or that it would be if it were started as this command was. */
 
 export const processOf = ({ status }: RunningAgent): string =>
-  status?.pid === undefined ? '/proc/self' : `/proc/${status.pid}`;
+  Number.isSafeInteger(status?.pid) ? `/proc/${status?.pid}` : '/proc/self';
 
 /** Its effective user, see proc_pid_status(5); `undefined` when that is hidden. */
 export function userOf(process: string): number | undefined {
@@ -64,10 +64,31 @@ export function memoryOf(meminfo = '/proc/meminfo'): number | undefined {
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }
 
-/** What lies in a folder and below, by paths that begin there; nothing where it can't be seen. */
+/** Of a state directory; an agent has some hundred files in two levels. */
+const MOST_NAMES = 10_000;
+const DEEPEST = 4;
+
+/**
+ * What lies in a folder and below, by paths that begin there; nothing where it can't be seen. Links are not followed:
+ * whoever owns the folder could lead root anywhere.
+ */
 export function namesBelow(folder: string): string[] {
+  const found: string[] = [];
+  const look = (below: string, depth: number) => {
+    for (const entry of entriesOf(join(folder, below))) {
+      if (found.length >= MOST_NAMES) return;
+      const name = join(below, entry.name);
+      found.push(name);
+      if (entry.isDirectory() && depth < DEEPEST) look(name, depth + 1);
+    }
+  };
+  look('', 1);
+  return found;
+}
+
+function entriesOf(folder: string): Dirent[] {
   try {
-    return readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    return readdirSync(folder, { withFileTypes: true });
   } catch {
     return [];
   }

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { shellWord } from '../../base/shell-word.ts';
 import { readTrustedCa } from '../../hub/trusted-ca.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
@@ -25,7 +26,7 @@ function exposedFolder(folder: string): Finding[] {
   const stats = statSync(folder, { throwIfNoEntry: false });
   if (stats === undefined || !othersCanWrite(stats)) return [];
   const what = `others can exchange what lies in ${folder} (mode ${octal(stats.mode)})`;
-  return [wrong(NAME, what, `Run: chmod go-w ${folder}`)];
+  return [wrong(NAME, what, `Run: chmod go-w ${shellWord(folder)}`)];
 }
 
 function authority(file: string): Finding[] {
@@ -37,5 +38,5 @@ function authority(file: string): Finding[] {
   const stats = statSync(file);
   if (!othersCanWrite(stats)) return [];
   const what = `others can write to ${file} (mode ${octal(stats.mode)}), and so make the agent trust their own hub`;
-  return [wrong(NAME, what, `Run: chmod go-w ${file}`)];
+  return [wrong(NAME, what, `Run: chmod go-w ${shellWord(file)}`)];
 }

@@ -1,6 +1,7 @@
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, lstatSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { errnoOf, messageOf } from '../../base/errors.ts';
+import { shellWord } from '../../base/shell-word.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { namesBelow, processOf, userOf } from './process.ts';
@@ -18,7 +19,7 @@ export const stateDirectory: Check = {
     }
     if (existing === directory && othersCanWrite(found)) {
       const what = `others can write to ${directory} (mode ${octal(found.mode)})`;
-      return [wrong(NAME, what, `Take that from them: chmod go-w ${directory}`)];
+      return [wrong(NAME, what, `Take that from them: chmod go-w ${shellWord(directory)}`)];
     }
     try {
       accessSync(existing, constants.W_OK | constants.X_OK);
@@ -56,7 +57,7 @@ function strangers(directory: string, user: number | undefined): Finding[] {
   const [first] = theirs;
   if (first === undefined) return [];
   const what = `${theirs.length} files in ${directory} are not user ${user}'s, for instance ${first.path} (user ${first.uid})`;
-  return [wrong(NAME, what, `Run: chown -R ${user} ${directory}`)];
+  return [wrong(NAME, what, `Run: chown -R ${user} ${shellWord(directory)}`)];
 }
 
 function exposed(directory: string): Finding[] {
@@ -64,12 +65,13 @@ function exposed(directory: string): Finding[] {
   const [first] = open;
   if (first === undefined) return [];
   const what = `others can get at ${open.length} files in ${directory}, for instance ${first.path} (mode ${octal(first.mode)})`;
-  return [note(NAME, what, `Queued events say what the device does: chmod -R go-rwx ${directory}`)];
+  return [note(NAME, what, `Queued events say what the device does: chmod -R go-rwx ${shellWord(directory)}`)];
 }
 
 const files = (directory: string) =>
   namesBelow(directory).flatMap((name) => {
     const path = join(directory, name);
-    const stats = statSync(path, { throwIfNoEntry: false });
-    return stats === undefined || stats.isSocket() ? [] : [{ path, uid: stats.uid, mode: stats.mode }];
+    const stats = lstatSync(path, { throwIfNoEntry: false });
+    if (stats === undefined || stats.isSocket()) return [];
+    return [{ path, uid: stats.uid, mode: stats.isSymbolicLink() ? 0 : stats.mode }];
   });

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
+import { shellWord } from '../../base/shell-word.ts';
 
 /** Far more than a key or a connection string can need. */
 const LARGEST = 8_192;
@@ -42,7 +43,7 @@ function open(path: string): number {
     if (errnoOf(error) === 'ENOENT') {
       throw new AgentError('SECRET_FILE_MISSING', `${path} does not exist`, `Create ${path} with mode 0600.`);
     }
-    const remedy = `Give ${path} to the user the agent runs as: chown ${userId()} ${quote(path)}`;
+    const remedy = `Give ${path} to the user the agent runs as: chown ${userId()} ${shellWord(path)}`;
     throw new AgentError('SECRET_FILE_UNREADABLE', `${path} can't be read: ${messageOf(error)}`, remedy);
   }
 }
@@ -50,14 +51,14 @@ function open(path: string): number {
 /** Who may be able to read it: its owner, being root or this agent. */
 function refuseExposed(path: string, { uid, gid, mode }: Stats): void {
   if (uid !== 0 && uid !== userId()) {
-    const remedy = `Run: chown ${userId()} ${quote(path)} && chmod 600 ${quote(path)}`;
+    const remedy = `Run: chown ${userId()} ${shellWord(path)} && chmod 600 ${shellWord(path)}`;
     throw new AgentError('SECRET_FILE_EXPOSED', `${path} belongs to user ${uid}, who can read it`, remedy);
   }
   const exposed = mode & (isSystemdCredential(path) && gid === 0 ? 0o037 : 0o077);
   if (exposed !== 0) {
     const who = (exposed & 0o007) === 0 ? 'its group' : 'every user';
     const what = `${path} is open to ${who} (mode ${(mode & 0o777).toString(8).padStart(4, '0')})`;
-    throw new AgentError('SECRET_FILE_EXPOSED', what, `Run: chmod 600 ${quote(path)}`);
+    throw new AgentError('SECRET_FILE_EXPOSED', what, `Run: chmod 600 ${shellWord(path)}`);
   }
 }
 
@@ -68,6 +69,3 @@ function refuseExposed(path: string, { uid, gid, mode }: Stats): void {
 const isSystemdCredential = (path: string) => dirname(path) === process.env.CREDENTIALS_DIRECTORY;
 
 const userId = () => process.geteuid?.() ?? 0;
-
-/** As a POSIX shell takes it for one word. */
-const quote = (path: string) => (/^[\w./@:+-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`);
