@@ -20,6 +20,7 @@ import { type ServiceManager, takeServiceManager } from '../linux/service-manage
 import { VERSION } from '../version.ts';
 import { readArguments, type World } from './command.ts';
 import { type DryHub, type DryRun, prepareDryRun } from './dry-run.ts';
+import { refuseForeignState } from './foreign-state.ts';
 
 export const summary = 'Run the agent until SIGTERM; it logs to standard output.';
 export const usage = `vakt run [--config FILE] [--dry-run]
@@ -45,6 +46,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   try {
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
+    if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
     const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
     return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub });
   } catch (error) {

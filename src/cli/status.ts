@@ -1,12 +1,15 @@
+import * as v from 'valibot';
 import { systemClock } from '../base/clock.ts';
-import { askControlSocket } from '../base/control-socket.ts';
+import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
 import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
-import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
+import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
+import { askServiceUnit } from '../linux/service-unit.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';
+import { withService } from './service-state.ts';
 
 export const summary = 'Show how the running agent is doing.';
 /** How often `--watch` asks. */
@@ -25,12 +28,29 @@ Exit status: 0 running, 1 not running, degraded, paused or stopping.`;
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, watch: { type: 'boolean' } } as const;
   const { config, json, watch } = readArguments(args, options).values;
-  const { controlSocket } = readLocalSettings(config, world.environment);
+  const controlSocket = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
-  const status = await ask(controlSocket, world);
+  const status = await ask(controlSocket, world).catch((error) => explain(error, config, world.signal));
   if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
   else for (const line of describe(status)) world.stdout(line);
   return exitStatus(status);
+}
+
+/** An agent can also run on variables alone, which its service has and this command hasn't. */
+function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv): string {
+  try {
+    return readLocalSettings(config, environment).controlSocket;
+  } catch (error) {
+    const isMissing = error instanceof AgentError && error.id === 'CONFIG_FILE_MISSING' && config === undefined;
+    if (!isMissing) throw error;
+    return v.getDefault(LocalSettings.entries.controlSocket);
+  }
+}
+
+/** @throws what asking has thrown, with what systemd knows of an agent that isn't there */
+async function explain(error: unknown, config: string | undefined, signal: AbortSignal): Promise<never> {
+  if (config !== undefined || !(error instanceof AgentError) || !isNobodyThere(error)) throw error;
+  throw withService(error, await askServiceUnit(signal));
 }
 
 const ask = async (controlSocket: string, { signal }: World) =>

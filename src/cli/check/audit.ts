@@ -1,3 +1,4 @@
+import { readlinkSync, realpathSync } from 'node:fs';
 import { systemClock } from '../../base/clock.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
@@ -17,7 +18,8 @@ export const audit: Check = {
       control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
       const status = await step("the kernel's audit", control.status(), signal);
       const rules = await step("audit's rules", control.rules(), signal);
-      return judgeAudit(status, rules, agent.status?.pid);
+      const runs = agent.status !== undefined || agent.doubt !== undefined;
+      return judgeAudit(status, rules, agent.status?.pid, runs || isVakt(status.pid));
     } catch (error) {
       signal.throwIfAborted();
       const errno = errnoOf(error instanceof AgentError ? error.cause : error) ?? messageOf(error);
@@ -28,6 +30,15 @@ export const audit: Check = {
   },
 };
 
+/** Whether audit's daemon is a command of this program, such as "vakt collect", and lives. */
+function isVakt(pid: number): boolean {
+  try {
+    return pid !== 0 && readlinkSync(`/proc/${pid}/exe`) === realpathSync(process.execPath);
+  } catch {
+    return false;
+  }
+}
+
 const ASK_AS_ROOT =
   'Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
 const REMEDIES: Readonly<Record<string, string>> = {
@@ -37,11 +48,15 @@ const REMEDIES: Readonly<Record<string, string>> = {
     'In a container, start it with --security-opt=seccomp=config/seccomp.json (Vakt has the file), whose filter allows the audit socket; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
 };
 
-/** @param agentId the running agent's process id */
+/**
+ * @param agentId the running agent's process id
+ * @param runs whether rules can be those of an agent, or of a command, that runs
+ */
 export function judgeAudit(
   { enabled, failure, pid, backlogLimit, lost }: AuditStatus,
   rules: readonly { readonly ours: boolean }[],
   agentId?: number,
+  runs = true,
 ): Finding[] {
   const ours = rules.filter((rule) => rule.ours).length;
   const daemon = pid === 0 ? 'no daemon' : pid === agentId ? 'the agent is its daemon' : `its daemon is process ${pid}`;
@@ -50,6 +65,10 @@ export function judgeAudit(
     const remedy =
       'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.';
     return [wrong(NAME, `${what}; and the agent's rules can't be added any more`, remedy)];
+  }
+  if (ours > 0 && !runs) {
+    const finding = `${what}; and no agent runs that these rules are for: one was killed, and the kernel's log fills`;
+    return [wrong(NAME, finding, 'Unless "vakt collect" or a dry run runs now: vakt remove-rules')];
   }
   if (failure === 2) {
     const remedy = 'Unless that is meant: auditctl -f 1.';

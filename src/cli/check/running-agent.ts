@@ -1,14 +1,23 @@
-import { failed, note, ok } from './finding.ts';
-import type { Check } from './situation.ts';
+import { explainService } from '../service-state.ts';
+import { type Finding, failed, note, ok, wrong } from './finding.ts';
+import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'running agent';
+const AS_THIS_USER = 'none; everything is tried as this user';
 
 export const runningAgent: Check = {
   name: NAME,
-  run({ agent: { status, doubt } }) {
+  run({ agent }) {
+    const { status, doubt, unit } = agent;
     if (doubt?.id === 'CONFIG_INVALID') return [failed(NAME, doubt)];
     if (doubt !== undefined) return [note(NAME, `can't be asked: ${doubt.message}`, doubt.remedy)];
-    if (status === undefined) return [note(NAME, 'none; everything is tried as this user', 'Start it: vakt run.')];
+    if (unit !== undefined) return [describeUnit(unit)];
+    if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
     return [ok(NAME, `${status.state}, version ${status.version}; it is asked, not disturbed`)];
   },
 };
+
+function describeUnit(unit: NonNullable<RunningAgent['unit']>): Finding {
+  const { isBroken, what, remedy } = explainService(unit);
+  return (isBroken ? wrong : note)(NAME, `${AS_THIS_USER}; ${what}`, remedy);
+}

@@ -2,8 +2,9 @@ import { systemClock } from '../../base/clock.ts';
 import { askControlSocket, isNobodyThere } from '../../base/control-socket.ts';
 import { seconds } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
-import type { LocalSettings } from '../../config/local.ts';
+import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
 import { loadIdentity, type ModuleIdentity } from '../../hub/identity/index.ts';
+import { askServiceUnit, type ServiceUnit } from '../../linux/service-unit.ts';
 import type { LocalStatus } from '../../status.ts';
 import type { Finding } from './finding.ts';
 
@@ -38,6 +39,8 @@ export interface RunningAgent {
   readonly status?: LocalStatus;
   /** Why one can't be asked. */
   readonly doubt?: AgentError;
+  /** Of one that isn't there, where systemd knows its service. */
+  readonly unit?: ServiceUnit;
 }
 
 /** The hub, or the gateway to it. */
@@ -50,7 +53,14 @@ const MQTT_OVER_TLS = 8883;
 
 export async function lookAround(configFile: string, local: LocalSettings, signal: AbortSignal): Promise<Situation> {
   const identity = identityOf(local);
-  return { configFile, local, agent: await findAgent(local, signal), identity, peer: peerOf(local, identity), signal };
+  return {
+    configFile,
+    local,
+    agent: await findAgent(configFile, local, signal),
+    identity,
+    peer: peerOf(local, identity),
+    signal,
+  };
 }
 
 function identityOf({ identity, hub }: LocalSettings): ModuleIdentity | AgentError {
@@ -69,12 +79,18 @@ function peerOf({ hub }: LocalSettings, identity: ModuleIdentity | AgentError): 
   return { host, port: port === undefined ? MQTT_OVER_TLS : Number(port) };
 }
 
-async function findAgent({ controlSocket }: LocalSettings, signal: AbortSignal): Promise<RunningAgent> {
+async function findAgent(
+  configFile: string,
+  { controlSocket }: LocalSettings,
+  signal: AbortSignal,
+): Promise<RunningAgent> {
   try {
     return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
   } catch (error) {
     signal.throwIfAborted();
-    return isNobodyThere(error) ? {} : { doubt: toAgentError(error) };
+    if (!isNobodyThere(error)) return { doubt: toAgentError(error) };
+    const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
+    return unit === undefined ? {} : { unit };
   }
 }
 

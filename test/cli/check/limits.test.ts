@@ -99,6 +99,12 @@ describe('vakt check: limits', () => {
     it('is locked without the agent’s rules', () =>
       assertFinding(judgeAudit({ ...status, enabled: 2 }, [])[0], 'wrong', /can't be added/, /reboot/));
 
+    it('has rules of an agent that was killed', () => {
+      const [found] = judgeAudit({ ...status, pid: 0 }, ours, undefined, false);
+      assertFinding(found, 'wrong', /no agent runs that these rules are for/, /: vakt remove-rules$/);
+      assertFinding(judgeAudit({ ...status, pid: 0 }, [{ ours: false }], undefined, false)[0], 'ok', /0 of them/);
+    });
+
     it('is locked with them', () => assertFinding(judgeAudit({ ...status, enabled: 2 }, ours)[0], 'ok', /^locked/));
 
     it('panics', () =>
