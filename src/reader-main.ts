@@ -1,5 +1,6 @@
 import './base/no-inspector.ts'; // before anything else: see there
 import { type Load, serve } from './base/reader/serve.ts';
+import { COMMAND_LINE, readCommandLine } from './linux/process-memory/command-line.ts';
 
 /*
  * The program of the agent's disposable child (base/reader/reader.ts), which reads what could block the agent for ever.
@@ -7,6 +8,8 @@ import { type Load, serve } from './base/reader/serve.ts';
  */
 
 /** What it can answer, by the name of the question's kind. Loaded when it is first asked for. */
-const KINDS: Readonly<Record<string, Load>> = {};
+const KINDS: Readonly<Record<string, Load>> = {
+  [COMMAND_LINE.name]: async () => readCommandLine,
+};
 
 await serve(KINDS);

@@ -64,6 +64,10 @@ function imports({ path, text }: SourceFile): Import[] {
 }
 
 const ownerOf = (path: string) => path.split('/')[1] ?? '';
+/** Files of /proc/PID for which the kernel takes the process's mmap_lock, or waits for its execve(2); see proc(5). */
+const MEMORY_FILES =
+  '(?:auxv|clear_refs|cmdline|environ|io|map_files|maps|mem|numa_maps|pagemap|smaps|smaps_rollup|stack|syscall)';
+
 const inSource = ({ target }: Import) => target.startsWith('src/');
 const inFolder = (folder: string) => (path: string) => path.startsWith(`src/${folder}/`);
 const inFile =
@@ -110,6 +114,19 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       file,
       /^(?:node:)?child_process$/,
       inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/linux/run-tool.ts'),
+    ),
+
+  "only the reader's kinds read what another process's memory lock blocks": (file) =>
+    found(
+      file,
+      new RegExp(
+        // The kernel's own /proc/cmdline is none of them.
+        `(?<!/proc|\\$\\{proc\\})/${MEMORY_FILES}(?=['"\`])|['"\`](?:cmdline|environ|maps|smaps|mem)['"\`](?!\\s*:)`,
+        'g',
+      ),
+      // A scan of the baseline runs in a reader; unused-memory.ts reads the agent's own.
+      (path) =>
+        inFolder('linux/process-memory')(path) || inFile('src/baseline/system.ts', 'src/linux/unused-memory.ts')(path),
     ),
 
   'nothing runs a shell': (file) =>
@@ -220,6 +237,21 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/cli/demo.ts': "import { spawn } from 'node:child_process';",
       'src/linux/run-tool.ts': "import { execFile } from 'node:child_process';",
+    },
+  },
+  "only the reader's kinds read what another process's memory lock blocks": {
+    breaks: {
+      'src/linux/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/linux/b.ts': "read(join(proc, String(pid), 'environ'));",
+      'src/linux/c.ts': `this.#readIfThere(\`\${pid}/cmdline\`);`,
+      'src/cli/d.ts': "open('/proc/1/environ')",
+      'src/baseline/e.ts': "files.text('/proc/1/maps')",
+      'src/collectors/f.ts': 'readFileSync("/proc/" + pid + "/smaps_rollup")',
+    },
+    keeps: {
+      'src/linux/process-memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/linux/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
+      'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },
   },
   'nothing runs a shell': {

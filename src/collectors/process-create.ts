@@ -16,7 +16,10 @@ export const processCreate = triggered({
     Executable: text(
       'Full path of the new image. Where /proc hides it: the first argument when that is a full path, else "unknown".',
     ),
-    CommandLine: text('Arguments joined by one blank, the first being the name it was called by.'),
+    CommandLine: text(
+      'Arguments joined by one blank, the first being the name it was called by. Empty when they could not be read; ' +
+        'see CommandLineUnread.',
+    ),
     ProcessId: integer('Process id; 0 when the element stands for several.'),
     ParentProcessId: integer("Its parent's id; 0 when the element stands for several."),
     UserId: text('Effective user id it runs under, in decimal.'),
@@ -24,7 +27,9 @@ export const processCreate = triggered({
     ExtraDetails: extraDetails(
       'ContainerId: the container it runs in; Sha256: of the image, in hexadecimal; Hash: the digest that IMA has ' +
         'measured, where its policy says so, as sha256:…; CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they ' +
-        'became since; CommandLineBytesCut: what is missing from a command line of more than 128 KiB. An element that ' +
+        'became since; CommandLineBytesCut: what is missing from a command line of more than 128 KiB; ' +
+        'CommandLineUnread, without audit: why there is none: ended (before it was read), hung (the process blocks whoever reads it), ' +
+        'avoided (it, or several of its user, did so before), unavailable (the agent could not look). An element that ' +
         'stands for several has the first three.',
     ),
   }),
@@ -75,7 +80,7 @@ const UNSET = String(2 ** 32 - 1);
  * An argument can be forged by whoever starts the process, the image can't; so the argument stands in only where the
  * image is hidden.
  */
-function fromProcesses({ pid, parentPid, userId, executable, argv }: ProcessSeen, look: Lookups) {
+function fromProcesses({ pid, parentPid, userId, executable, argv = [], argvUnread }: ProcessSeen, look: Lookups) {
   const [called = ''] = argv;
   // Nor is the argument's file hashed. The time is that of the process's start, which was before that of its program.
   const { containerId, sha256 } = look.started({ pid, parentPid, executable: executable ?? '' });
@@ -85,7 +90,7 @@ function fromProcesses({ pid, parentPid, userId, executable, argv }: ProcessSeen
     ProcessId: pid,
     ParentProcessId: parentPid,
     ...user(userId, look),
-    ...details({ ContainerId: containerId, Sha256: sha256 }),
+    ...details({ ContainerId: containerId, Sha256: sha256, CommandLineUnread: argvUnread }),
   };
 }
 

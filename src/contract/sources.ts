@@ -82,8 +82,17 @@ export interface ProcessSeen {
   readonly userId: number;
   /** Path of its image; absent when /proc/PID/exe can't be read (another user's process, without privileges). */
   readonly executable?: string;
-  readonly argv: readonly string[];
+  /** Absent when they could not be read. */
+  readonly argv?: readonly string[];
+  /** Why `argv` is absent. */
+  readonly argvUnread?: UnreadReason;
 }
+
+/**
+ * Why a process's arguments are unknown: it ended before they were read; reading hung; it wasn't tried, since reading of
+ * this process or several of its user's hung before; there was no reader.
+ */
+export type UnreadReason = 'ended' | 'hung' | 'avoided' | 'unavailable';
 
 /** A process that has ended: the whole of it, not one of its threads. */
 export interface ProcessEnded {

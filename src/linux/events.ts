@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, minutes } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
+import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
 import type { Moving } from '../base/watched-clock.ts';
 import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
@@ -16,10 +17,13 @@ import { Logins } from './logins/logins.ts';
 import { NoteFile } from './note-file.ts';
 import { OptionalSource } from './optional-source.ts';
 import { ProcFolder } from './proc-folder.ts';
+import { CommandLines } from './process-memory/command-lines.ts';
 import { ProcessTable } from './process-table.ts';
 
 /** How often a source that couldn't be opened is tried again. */
 const TRY_AGAIN = minutes(1);
+/** When the agent stops, how long the last processes' arguments are waited for. */
+const LAST_ARGUMENTS = milliseconds(500);
 
 interface Parts {
   /** The streams that the collectors which are on can take their events from. */
@@ -54,6 +58,7 @@ export class LinuxEvents implements Service, Moving {
   readonly name = 'events of Linux';
   readonly #parts: Parts;
   readonly #ladder: SourceLadder;
+  readonly #commandLines: CommandLines;
   readonly #table: ProcessTable;
   readonly #connections: Connections;
   readonly #logins: Logins;
@@ -75,7 +80,9 @@ export class LinuxEvents implements Service, Moving {
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     this.#startsRead = clock.monotonic();
     this.#heard = this.#startsRead;
-    this.#table = new ProcessTable({ proc, clock });
+    const reader = new Reader({ clock, log });
+    this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
+    this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     this.#exitNote = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'));
     this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory });
     this.#follower =
@@ -91,6 +98,8 @@ export class LinuxEvents implements Service, Moving {
         const known = this.#table.get(pid);
         return known?.executable === executable ? known?.commandLine : undefined;
       },
+      commandLines: this.#commandLines,
+      learned: (pid, executable, argv) => this.#table.learn(pid, executable, argv),
       proc: join(hostRoot, 'proc'),
     });
     this.#ladder = new SourceLadder({
@@ -100,6 +109,7 @@ export class LinuxEvents implements Service, Moving {
       log,
       hostRoot,
       table: this.#table,
+      commandLines: this.#commandLines,
       resume: () => this.#follower?.resume() ?? {},
       drained: (position) => this.#drained(position),
       changed: () => void this.#inTurn(() => this.#follow()),
@@ -122,14 +132,18 @@ export class LinuxEvents implements Service, Moving {
   async stop(): Promise<void> {
     this.#stopping?.abort();
     await this.#trying;
+    const done = new AbortController();
+    const closing = this.#parts.clock.sleep(LAST_ARGUMENTS, done.signal).then(() => this.#commandLines.close());
     // Starts first: an end is told with the program that a start has named.
     await this.#ladder.stop();
     await this.#inTurn(async () => {
       await this.#exits.close();
       await this.#logins.close();
-      this.#connections.close();
+      await this.#connections.close();
       this.#exitNote?.close();
     });
+    done.abort();
+    await closing;
     await this.#follower?.stop();
     this.#stopping = undefined;
   }
@@ -206,9 +220,7 @@ export class LinuxEvents implements Service, Moving {
       this.#follower?.saw(events);
       return;
     }
-    const processes = (records as readonly ProcessSeen[]).filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
-    this.#table.acceptProcesses(processes);
-    this.#parts.sink.accept('processes', processes);
+    this.#parts.sink.accept('processes', records as readonly ProcessSeen[]);
   }
 
   #tell(events: readonly AuditEvent[]): void {

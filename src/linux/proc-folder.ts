@@ -1,8 +1,7 @@
 import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
-import type { ProcessSeen } from '../contract/sources.ts';
 
-/** What is read of one file at most: a longer command line is cut. */
-const MOST_BYTES = 128 * 1024;
+/** What is read of one file at most: `status` is longer only for its list of groups. */
+const MOST_BYTES = 8 * 1024;
 
 /** PF_KTHREAD of linux/sched.h: a thread of the kernel's own, which nobody started. */
 const KERNEL_THREAD = 0x0020_0000;
@@ -54,7 +53,11 @@ export function parseUserId(text: string): number | undefined {
 
 const isCount = (n: number | undefined): n is number => n !== undefined && Number.isSafeInteger(n) && n >= 0;
 
-/** The host's /proc. What concerns one process is `undefined` once the process has ended. */
+/**
+ * The host's /proc. What concerns one process is `undefined` once the process has ended.
+ *
+ * Reads nothing for which the kernel takes a process's memory lock, such as `cmdline`: see process-memory/.
+ */
 export class ProcFolder {
   /** Linux counts clock ticks for programs in this unit, whatever the kernel's own is: USER_HZ is 100 where Node runs. */
   static readonly TICK_MS = 10;
@@ -86,20 +89,20 @@ export class ProcFolder {
     return text === undefined ? undefined : parseStat(text);
   }
 
-  details(pid: number): Pick<ProcessSeen, 'userId' | 'executable' | 'argv'> | undefined {
+  details(pid: number): { readonly userId: number; readonly executable?: string } | undefined {
     const status = this.#readIfThere(`${pid}/status`);
-    const commandLine = this.#readIfThere(`${pid}/cmdline`);
     const userId = status === undefined ? undefined : parseUserId(status);
-    if (commandLine === undefined || userId === undefined) return undefined;
-    const executable = this.#executable(pid);
-    return { userId, argv: parseCommandLine(commandLine), ...(executable === undefined ? {} : { executable }) };
+    if (userId === undefined) return undefined;
+    const executable = this.executable(pid);
+    return { userId, ...(executable === undefined ? {} : { executable }) };
   }
 
-  #executable(pid: number): string | undefined {
+  /** `undefined` also for another user's process, without CAP_SYS_PTRACE. */
+  executable(pid: number): string | undefined {
     try {
       return readlinkSync(`${this.#path}/${pid}/exe`).replace(/ \(deleted\)$/, '');
     } catch {
-      return undefined; // another user's, without CAP_SYS_PTRACE, or ended
+      return undefined;
     }
   }
 

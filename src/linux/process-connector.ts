@@ -3,10 +3,13 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { isOwnProcess } from '../base/own-processes.ts';
 import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
+import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessConnector } from './process-connector/connector.ts';
 import { EXEC, EXECS_ONLY, type ProcessEvent } from './process-connector/messages.ts';
+import type { CommandLine, CommandLineSource } from './process-memory/command-lines.ts';
 import type { ProcessTable } from './process-table.ts';
 
 /** A process that ends within this time is most often missed. */
@@ -18,18 +21,27 @@ const REST = 3;
 
 /** How many are read before their details are. More would hold up the event loop, at some 80 µs each. */
 const MOST_PER_ROUND = 64;
+/** Starts whose arguments are waited for. With more, as when the reader hangs, they are told without arguments. */
+const MOST_PENDING = 1_024;
 
 interface Parts {
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** Is told of starts whose details nobody could see. */
+  readonly commandLines: CommandLineSource & { hold?(): () => void };
+  /** Is told of every start at once, also of those whose details nobody could see. */
   readonly table?: ProcessTable;
   /** Called once when it can't go on. It still must be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
   readonly connect?: (filter: Buffer) => ProcessConnector;
+}
+
+interface Opened {
+  readonly connector: ProcessConnector;
+  readonly stopping: AbortController;
+  readonly release: (() => void) | undefined;
 }
 
 type Start = ProcessEvent & { readonly what: typeof EXEC };
@@ -38,14 +50,19 @@ type Start = ProcessEvent & { readonly what: typeof EXEC };
  * Starts of programs from the kernel's process connector, with their details from /proc: where there is no audit. No start
  * goes unnoticed, but of processes that end within some milliseconds nothing is left to read; these are counted.
  *
+ * Arguments come from the reader a moment later, or not at all; the next starts don't wait for them.
+ *
  * The newest are looked at first, since they are the likeliest to be there still. Of several programs that one process
  * executes in so short a time only the last one can be seen; the others are counted, too.
  */
 export class ConnectorProcesses {
   readonly #parts: Parts;
   readonly #proc: ProcFolder;
-  #open: { readonly connector: ProcessConnector; readonly stopping: AbortController } | undefined;
+  #open: Opened | undefined;
   #reading: Promise<void> = Promise.resolve();
+  /** Starts are told in their order, once their arguments are there. */
+  #telling: Promise<void> = Promise.resolve();
+  #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -55,8 +72,9 @@ export class ConnectorProcesses {
   /** @throws AgentError SOCKET_UNAVAILABLE */
   open(): void {
     if (this.#open !== undefined) return;
-    const { connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
-    const opened = { connector: connect(EXECS_ONLY), stopping: new AbortController() };
+    const { connect = (filter: Buffer) => ProcessConnector.open(filter), commandLines } = this.#parts;
+    const connector = connect(EXECS_ONLY);
+    const opened = { connector, stopping: new AbortController(), release: commandLines.hold?.() };
     this.#open = opened;
     this.#reading = this.#read(opened.connector, opened.stopping.signal);
   }
@@ -75,6 +93,8 @@ export class ConnectorProcesses {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
     }
     opened.connector.close();
+    await this.#telling;
+    opened.release?.();
   }
 
   async #read(connector: ProcessConnector, signal: AbortSignal): Promise<void> {
@@ -107,28 +127,53 @@ export class ConnectorProcesses {
     };
     let read = 0;
     while (read < MOST_PER_ROUND && connector.read(take)) read += 1;
-    const seen: ProcessSeen[] = [];
+    const seen: NewProcess[] = [];
     const done = new Set<number>();
+    let unresolved = 0;
     for (const start of starts.reverse()) {
       const process = done.has(start.pid) ? undefined : this.#see(start);
-      if (process !== undefined) seen.push(process);
-      else if (!done.has(start.pid)) table?.started({ pid: start.pid });
+      const isFirst = !done.has(start.pid);
       done.add(start.pid);
+      if (process === undefined) unresolved += 1;
+      else if (isOwnProcess(process.pid, process.parentPid)) continue;
+      else seen.push(process);
+      if (isFirst) table?.started({ pid: start.pid, executable: process?.executable });
     }
-    if (seen.length > 0) sink.accept('processes', seen.reverse());
-    if (starts.length > seen.length) sink.drop('processes', 'unresolved', starts.length - seen.length);
+    if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+    if (seen.length > 0) this.#tell(seen);
     return read;
   }
 
+  /** @param newestFirst so that the arguments of those are read first that are likeliest to be there still */
+  #tell(newestFirst: readonly NewProcess[]): void {
+    const { commandLines, sink, table } = this.#parts;
+    const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
+    const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
+    this.#pending += newestFirst.length;
+    this.#telling = this.#telling.then(async () => {
+      const answers = await asked;
+      this.#pending -= newestFirst.length;
+      const told: ProcessSeen[] = [];
+      for (const [index, process] of newestFirst.entries()) {
+        const answer = answers[index];
+        if (answer !== undefined && 'argv' in answer) table?.learn(process.pid, process.executable, answer.argv);
+        if (isVisible(process, answer)) told.push(withArguments(process, answer));
+      }
+      if (told.length > 0) sink.accept('processes', told.reverse());
+      const unresolved = newestFirst.length - told.length;
+      if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+    });
+  }
+
   /** @returns `undefined` when it has ended */
-  #see({ pid, nanoseconds }: Start): ProcessSeen | undefined {
+  #see({ pid, nanoseconds }: Start): NewProcess | undefined {
     if (this.#proc.inode(pid) === undefined) return undefined; // costs least, and is so for most in a hurry
     const stat = this.#proc.stat(pid);
     if (stat === undefined || stat.isDead) return undefined;
     const details = this.#proc.details(pid);
-    // What ends between the two looks leaves neither.
-    if (details === undefined || (details.executable === undefined && details.argv.length === 0)) return undefined;
-    return { time: this.#parts.clock.fromKernel(nanoseconds), pid, parentPid: stat.parentPid, ...details };
+    if (details === undefined) return undefined;
+    const { parentPid, startTicks } = stat;
+    return { time: this.#parts.clock.fromKernel(nanoseconds), pid, parentPid, startTicks, ...details };
   }
 
   #countDropped(connector: ProcessConnector): void {
@@ -136,3 +181,9 @@ export class ConnectorProcesses {
     if (dropped > 0) this.#parts.sink.drop('processes', 'kernel', dropped);
   }
 }
+
+/** What ended between the two looks has neither a program nor arguments. */
+const isVisible = ({ executable }: NewProcess, answer: CommandLine | undefined): boolean =>
+  executable !== undefined ||
+  answer === undefined ||
+  ('argv' in answer ? answer.argv.length > 0 : answer.unread !== 'ended');

@@ -2,19 +2,32 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
+import { isOwnProcess } from '../base/own-processes.ts';
+import type { StreamSink } from '../contract/sources.ts';
+import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
+import type { CommandLineSource } from './process-memory/command-lines.ts';
+import type { ProcessTable } from './process-table.ts';
 
 const SHORTEST_PAUSE = seconds(1);
 const LONGEST_PAUSE = minutes(1);
 /** A look may take one hundredth of the time from one to the next. */
 const SHARE = 100;
+/** Processes that are told at a time: of each, up to 128 KiB of arguments are in memory. */
+const TOLD_AT_ONCE = 16;
+/** Processes whose arguments may be waited for when the next look begins. */
+const MOST_PENDING = 4_096;
+/** What it costs the reader to read one process's arguments, and the agent to take the answer. */
+const COST_OF_ARGUMENTS_MS = 0.1;
 
 interface Parts {
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
+  readonly commandLines: CommandLineSource;
+  /** Is told of every process that is seen. */
+  readonly table?: ProcessTable;
 }
 
 /**
@@ -26,6 +39,9 @@ export class ProcessPolling {
   readonly #parts: Parts;
   #stopping: AbortController | undefined;
   #looking: Promise<void> = Promise.resolve();
+  /** The next look doesn't wait for the arguments of what the last one found. */
+  #telling: Promise<void> = Promise.resolve();
+  #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -45,14 +61,15 @@ export class ProcessPolling {
     this.#stopping?.abort();
     this.#stopping = undefined;
     await this.#looking;
+    await this.#telling;
   }
 
   async #look(scanner: ProcessScanner, first: Duration, signal: AbortSignal): Promise<void> {
-    const { sink, clock, log } = this.#parts;
+    const { clock, log } = this.#parts;
     for (let cost = first; ; ) {
       await clock.sleep(milliseconds(Math.min(LONGEST_PAUSE, Math.max(SHORTEST_PAUSE, cost * SHARE))), signal);
       if (signal.aborted) return;
-      let seen: ProcessSeen[] = [];
+      let seen: NewProcess[] = [];
       try {
         cost = this.#measure(() => {
           seen = scanner.scan();
@@ -60,7 +77,25 @@ export class ProcessPolling {
       } catch (err) {
         log.warn({ err }, 'Could not look at the processes; will try again.');
       }
-      if (seen.length > 0) sink.accept('processes', seen);
+      cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
+      const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
+      if (this.#pending > MOST_PENDING) await this.#telling;
+      this.#pending += others.length;
+      this.#telling = this.#telling.then(() => this.#tell(others));
+    }
+  }
+
+  /** Goes on when the source is closed: what was seen is told, without arguments if the reader is closed too. */
+  async #tell(seen: readonly NewProcess[]): Promise<void> {
+    const { sink, commandLines, table } = this.#parts;
+    for (const { pid, executable } of seen) table?.started({ pid, executable });
+    for (let from = 0; from < seen.length; from += TOLD_AT_ONCE) {
+      const batch = seen.slice(from, from + TOLD_AT_ONCE);
+      const answers = await commandLines.read(batch.map(askedOf));
+      const told = batch.map((process, index) => withArguments(process, answers[index]));
+      for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
+      this.#pending -= batch.length;
+      sink.accept('processes', told);
     }
   }
 
@@ -90,8 +125,8 @@ export class ProcessScanner {
   }
 
   /** @returns the processes that weren't there at the last look; none at the first. @throws when /proc can't be listed */
-  scan(): ProcessSeen[] {
-    const seen: ProcessSeen[] = [];
+  scan(): NewProcess[] {
+    const seen: NewProcess[] = [];
     const pids = this.#proc.pids();
     const bootedAt = this.#clock.now().getTime() - this.#proc.uptime();
     for (const pid of pids) {
@@ -109,6 +144,7 @@ export class ProcessScanner {
         time: new Date(bootedAt + stat.startTicks * ProcFolder.TICK_MS),
         pid,
         parentPid: stat.parentPid,
+        startTicks: stat.startTicks,
         ...details,
       });
     }

@@ -1,8 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, seconds } from '../base/duration.ts';
 import { Turn } from '../base/turn.ts';
-import type { AuditEvent, ProcessSeen } from '../contract/sources.ts';
+import type { AuditEvent } from '../contract/sources.ts';
 import { ProcFolder } from './proc-folder.ts';
+import type { Asked, CommandLineSource } from './process-memory/command-lines.ts';
 
 const MOST_PROCESSES = 16_384;
 /** A longer command line isn't kept. In characters. */
@@ -15,6 +16,10 @@ const MOST_NAME_LENGTH = 2 * 1024 * 1024;
 const MOST_SHARED = 1_024;
 /** The largest pid there is: PID_MAX_LIMIT of linux/threads.h. */
 const LARGEST_PID = 4 * 1024 * 1024;
+/** How many processes `load` asks for their arguments at a time. */
+const ASKED_AT_ONCE = 64;
+/** More bytes than LONGEST_COMMAND_LINE characters need. */
+const MOST_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 
 /** How many of the oldest are looked at, to find one that lives no longer, when there is room for no more. */
 const MOST_LOOKS = 8;
@@ -56,6 +61,7 @@ export interface Gone {
 export class ProcessTable {
   readonly #proc: ProcFolder;
   readonly #clock: Clock;
+  readonly #commandLineSource: CommandLineSource | undefined;
   /** In the order of their last start, as are the command lines. */
   readonly #processes = new Map<number, Entry>();
   readonly #commandLines = new Map<number, string>();
@@ -71,9 +77,11 @@ export class ProcessTable {
   #loading: Promise<void> | undefined;
   #evicted = 0;
 
-  constructor({ proc, clock }: { proc: ProcFolder; clock: Clock }) {
+  /** @param commandLines without it, the table knows only arguments that it is told */
+  constructor({ proc, clock, commandLines }: { proc: ProcFolder; clock: Clock; commandLines?: CommandLineSource }) {
     this.#proc = proc;
     this.#clock = clock;
+    this.#commandLineSource = commandLines;
   }
 
   get size(): number {
@@ -89,7 +97,11 @@ export class ProcessTable {
     if (!isPid(pid)) return;
     this.#forget(pid);
     this.#put(pid, executable, true, now);
-    if (commandLine === undefined || commandLine.length > LONGEST_COMMAND_LINE) return;
+    if (commandLine !== undefined) this.#keep(pid, commandLine);
+  }
+
+  #keep(pid: number, commandLine: string): void {
+    if (commandLine.length > LONGEST_COMMAND_LINE) return;
     this.#commandLines.set(pid, commandLine);
     this.#commandLineLength += commandLine.length;
     if (this.#commandLineLength <= MOST_COMMAND_LINES) this.#oldestCommandLine.rest();
@@ -126,9 +138,11 @@ export class ProcessTable {
     }
   }
 
-  /** To be shown what other sources than audit tell of. */
-  acceptProcesses(processes: readonly ProcessSeen[]): void {
-    for (const { pid, executable, argv } of processes) this.started({ pid, executable, argv });
+  /** Adds the arguments of a process that is known without them; ignored when it runs another program, or has ended. */
+  learn(pid: number, executable: string | undefined, argv: readonly string[]): void {
+    const known = this.#processes.get(pid);
+    if (known === undefined || known.executable !== executable || this.#commandLines.has(pid)) return;
+    this.#keep(pid, argv.join(' '));
   }
 
   get(pid: number): KnownProcess | undefined {
@@ -188,8 +202,8 @@ export class ProcessTable {
   }
 
   /**
-   * Adds the processes that there are and nobody told of. Takes some 60 µs each, a few milliseconds at a time. Rejects
-   * with what the file system says when there is no /proc.
+   * Adds the processes that run and were not reported. Takes some 60 µs each, a few milliseconds at a time. Their
+   * arguments follow later. Rejects with what the file system says when there is no /proc.
    */
   load(signal?: AbortSignal): Promise<void> {
     this.#loading ??= this.#load(signal).finally(() => {
@@ -231,18 +245,35 @@ export class ProcessTable {
   async #load(signal: AbortSignal | undefined): Promise<void> {
     const began = this.#clock.monotonic();
     const turn = new Turn(this.#clock);
+    const added: Asked[] = [];
     for (const pid of this.#proc.pids()) {
       if (signal?.aborted === true) return;
       if (turn.isOver()) await turn.next();
       const known = this.#processes.get(pid);
       if (known !== undefined && (known.started || (known.since + 1) * 1_000 < this.#doubtFrom)) continue;
+      const stat = this.#proc.stat(pid);
+      if (stat === undefined || stat.isKernelThread || stat.isDead) continue;
       const details = this.#proc.details(pid);
-      // Threads of the kernel have neither, nor has what has ended.
-      if (details === undefined || (details.executable === undefined && details.argv.length === 0)) continue;
-      this.started({ pid, ...details });
+      if (details === undefined) continue; // it ended meanwhile
+      this.started({ pid, executable: details.executable });
+      added.push({ pid, startTicks: stat.startTicks, mostBytes: MOST_ASKED_BYTES, ...details });
     }
+    void this.#learnAll(added, signal);
     // What was lost meanwhile may have been passed by already.
     if (this.#lossToldAt <= began) this.#doubtTo = this.#clock.monotonic();
+  }
+
+  /** Never rejects. */
+  async #learnAll(added: readonly Asked[], signal: AbortSignal | undefined): Promise<void> {
+    if (this.#commandLineSource === undefined) return;
+    for (let from = 0; from < added.length && signal?.aborted !== true; from += ASKED_AT_ONCE) {
+      const asked = added.slice(from, from + ASKED_AT_ONCE);
+      const commandLines = await this.#commandLineSource.read(asked, signal);
+      for (const [index, { pid, executable }] of asked.entries()) {
+        const commandLine = commandLines[index];
+        if (commandLine !== undefined && 'argv' in commandLine) this.learn(pid, executable, commandLine.argv);
+      }
+    }
   }
 
   /**

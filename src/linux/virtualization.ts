@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readOptional } from './bounded-file.ts';
+import { initEnvironment } from './process-memory/init-environment.ts';
 import { readable } from './readable.ts';
 
 /* What the system runs on, and what the agent runs in. The questions, their order and the answers' names are those of
@@ -129,9 +130,9 @@ export function container(root: string): string | undefined {
   return file ?? name ?? (isCgroupBelow(at) ? 'container-other' : undefined);
 }
 
-/** The variable that container managers give the first process; read with the privilege to look into others only. */
+/** The variable that container managers give the first process. */
 const environment = (at: (path: string) => string): string =>
-  /(?:^|\0)container=([^\0]*)/.exec(read(at('proc/1/environ')))?.[1] ?? '';
+  /(?:^|\0)container=([^\0]*)/.exec(initEnvironment(at('proc')))?.[1] ?? '';
 
 /** The top of what this process sees of the control groups isn't the top: that has no type. */
 const isCgroupBelow = (at: (path: string) => string): boolean => existsSync(at('sys/fs/cgroup/cgroup.type'));

@@ -64,6 +64,7 @@ async function stage(pid: number, fds: readonly number[], address: SocketAddress
     loopback: true,
     own: () => false,
     commandLineOf: () => 'x',
+    commandLines: { read: async () => [] },
   });
   let cost = 0;
   for (let count = 0; count < CONNECTIONS; count += fds.length) {

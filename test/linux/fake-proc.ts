@@ -10,6 +10,8 @@ interface Process {
   /** In hundredths of a second since boot. */
   readonly start?: number;
   readonly threads?: readonly number[];
+  /** PF_… of linux/sched.h. */
+  readonly flags?: number;
 }
 
 /** A host root with a /proc, in which processes come and go as the test says. */
@@ -27,13 +29,20 @@ export class FakeProc {
   }
 
   add(pid: number, options: Process = {}): void {
-    const { executable = '/bin/x', argv = ['/bin/x', String(pid)], parent = 1, state = 'S', start = 100 } = options;
+    const {
+      executable = '/bin/x',
+      argv = ['/bin/x', String(pid)],
+      parent = 1,
+      state = 'S',
+      start = 100,
+      flags = 4_194_560,
+    } = options;
     this.remove(pid);
     const folder = join(this.path, String(pid));
     mkdirSync(folder);
     writeFileSync(
       join(folder, 'stat'),
-      `${pid} (x) ${state} ${parent} 1 1 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 ${start} 2703360 190 18446744073709551615\n`,
+      `${pid} (x) ${state} ${parent} 1 1 0 -1 ${flags} 102 0 0 0 0 0 0 0 20 0 1 0 ${start} 2703360 190 18446744073709551615\n`,
     );
     writeFileSync(join(folder, 'status'), 'Name:\tx\nUid:\t0\t1000\t0\t0\n');
     writeFileSync(join(folder, 'cmdline'), argv.map((argument) => `${argument}\0`).join(''));

@@ -7,10 +7,12 @@ import type { AgentError } from '../../src/base/errors.ts';
 import type { ProcessSeen, StreamSink } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/linux/proc-folder.ts';
 import { ConnectorProcesses } from '../../src/linux/process-connector.ts';
+import type { CommandLine, CommandLineSource } from '../../src/linux/process-memory/command-lines.ts';
 import { ProcessTable } from '../../src/linux/process-table.ts';
 import { FakeProc } from './fake-proc.ts';
 import { execOf, exitOf } from './process-connector/datagrams.ts';
 import { FakeSocket, fakeConnector } from './process-connector/fake-connector.ts';
+import { readHere } from './process-memory/read-here.ts';
 
 describe('ConnectorProcesses', () => {
   let time: sinon.SinonFakeTimers;
@@ -28,6 +30,7 @@ describe('ConnectorProcesses', () => {
     },
   } as unknown as StreamSink;
 
+  let commandLines: CommandLineSource;
   const make = (clock = systemClock) =>
     new ConnectorProcesses({
       sink,
@@ -35,6 +38,7 @@ describe('ConnectorProcesses', () => {
       table,
       log: pino({ level: 'silent' }),
       hostRoot: proc.hostRoot,
+      commandLines,
       onLost: (reason) => lost.push(reason),
       connect: () => fakeConnector(socket),
     });
@@ -43,6 +47,7 @@ describe('ConnectorProcesses', () => {
     time = sinon.useFakeTimers({ now: new Date('2024-05-01T12:00:00Z') });
     proc = new FakeProc();
     table = new ProcessTable({ proc: new ProcFolder(proc.path), clock: systemClock });
+    commandLines = readHere(proc.path);
     socket = new FakeSocket();
     seen = [];
     dropped = {};
@@ -81,6 +86,63 @@ describe('ConnectorProcesses', () => {
     assert.deepEqual(dropped, { 'processes unresolved': 3 });
     const started = [1, 2, 4].map((pid) => table.hasStarted(pid, systemClock.monotonic()));
     assert.deepEqual(started, [true, true, true]);
+  });
+
+  it('does not wait for arguments before it reads on, and tells all in their order', async () => {
+    await processes.close();
+    socket = new FakeSocket();
+    const answers: ((lines: readonly CommandLine[]) => void)[] = [];
+    commandLines = { read: () => new Promise((resolve) => answers.push(resolve)) };
+    processes = make();
+    processes.open();
+    proc.add(1);
+    proc.add(2);
+    deliver(execOf(1));
+    await time.tickAsync(50);
+    deliver(execOf(2));
+    await time.tickAsync(50);
+    assert.equal(answers.length, 2);
+    assert.ok(table.hasStarted(1, systemClock.monotonic()) && table.hasStarted(2, systemClock.monotonic()));
+    answers[1]?.([{ argv: ['x', '2'] }]);
+    await time.tickAsync(50);
+    assert.deepEqual(pids(), []);
+    answers[0]?.([{ unread: 'hung' }]);
+    await time.tickAsync(50);
+    assert.deepEqual(
+      seen.map(({ pid, argv, argvUnread }) => [pid, argv, argvUnread]),
+      [
+        [1, undefined, 'hung'],
+        [2, ['x', '2'], undefined],
+      ],
+    );
+    assert.equal(table.get(2)?.commandLine, 'x 2');
+  });
+
+  it('waits for the arguments of 1,024 starts at most', async () => {
+    await processes.close();
+    socket = new FakeSocket();
+    let asked = 0;
+    let answer: (lines: readonly CommandLine[]) => void = () => {};
+    const blocked = new Promise<readonly CommandLine[]>((resolve) => {
+      answer = resolve;
+    });
+    commandLines = {
+      read: (all) => {
+        asked += all.length;
+        return blocked;
+      },
+    };
+    processes = make();
+    processes.open();
+    for (let pid = 1; pid <= 1_200; pid += 1) {
+      proc.add(pid);
+      deliver(execOf(pid));
+    }
+    await time.tickAsync(10_000);
+    assert.equal(asked, 1_024);
+    answer([]);
+    await time.tickAsync(50);
+    assert.equal(seen.length, 1_200);
   });
 
   it('tells of what can be seen only once', async () => {

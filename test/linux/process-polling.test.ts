@@ -11,6 +11,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import type { ProcessSeen } from '../../src/contract/sources.ts';
 import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../src/linux/proc-folder.ts';
 import { ProcessPolling, ProcessScanner } from '../../src/linux/process-polling.ts';
+import { readHere } from './process-memory/read-here.ts';
 
 /** As Linux 6.18 writes it. */
 const stat = (name: string, { state = 'S', parent = 1, flags = 4_194_560, start = 34_567 } = {}) =>
@@ -93,7 +94,7 @@ describe('ProcessScanner', () => {
         pid: 2,
         parentPid: 1,
         userId: 1_000,
-        argv: ['/bin/x', '2'],
+        startTicks: 50_000,
         executable: '/bin/x',
       },
     ]);
@@ -145,6 +146,7 @@ describe('ProcessPolling', () => {
     drop() {},
   };
   const log = pino({ level: 'silent' });
+  const commandLines = readHere('/proc');
   let child: ChildProcess | undefined;
   let clock: sinon.SinonFakeTimers | undefined;
 
@@ -156,7 +158,7 @@ describe('ProcessPolling', () => {
   });
 
   it('sees a process of this machine', async () => {
-    const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/' });
+    const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
     polling.open();
     try {
       child = spawn('/bin/sleep', ['60.25']);
@@ -179,7 +181,7 @@ describe('ProcessPolling', () => {
 
   it('stops in the middle of a pause, and leaves nothing running', async () => {
     clock = sinon.useFakeTimers();
-    const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/' });
+    const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
     polling.open();
     polling.open();
     await clock.tickAsync(2_500);
@@ -203,7 +205,7 @@ describe('ProcessPolling', () => {
         if (pauses.length === 2) await new Promise((resolve) => signal?.addEventListener('abort', resolve));
       },
     };
-    const polling = new ProcessPolling({ sink, clock: slow as never, log, hostRoot: '/' });
+    const polling = new ProcessPolling({ sink, clock: slow as never, log, hostRoot: '/', commandLines });
     polling.open();
     await clock.tickAsync(0);
     await polling.close();

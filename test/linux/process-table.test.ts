@@ -6,11 +6,12 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { AuditEvent, ProcessSeen } from '../../src/contract/sources.ts';
+import type { AuditEvent } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/linux/proc-folder.ts';
 import { ProcessTable } from '../../src/linux/process-table.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { FakeProc } from './fake-proc.ts';
+import { readHere } from './process-memory/read-here.ts';
 
 const event = (change: Partial<AuditEvent> = {}): AuditEvent => ({
   time: new Date(0),
@@ -93,11 +94,20 @@ describe('ProcessTable', () => {
     }
   });
 
-  it('takes what other sources tell', () => {
-    const seen: ProcessSeen = { time: new Date(0), pid: 4711, parentPid: 1, userId: 0, argv: ['x'] };
-    table.acceptProcesses([seen, { ...seen, pid: 4712, executable: '/bin/y' }]);
-    assert.deepEqual(table.get(4711), { commandLine: 'x' });
-    assert.deepEqual(table.get(4712), { executable: '/bin/y', commandLine: 'x' });
+  it('takes arguments later, for the program that it knows, unless it has some', () => {
+    table.started({ pid: 1 });
+    table.started({ pid: 2, executable: '/bin/y' });
+    table.started({ pid: 3, executable: '/bin/y', argv: ['y', 'first'] });
+    table.learn(1, undefined, ['x']);
+    table.learn(2, '/bin/x', ['x']);
+    table.learn(3, '/bin/y', ['y', 'second']);
+    table.learn(4, '/bin/y', ['y']);
+    assert.deepEqual(
+      [1, 2, 3, 4].map((pid) => table.get(pid)),
+      [{ commandLine: 'x' }, { executable: '/bin/y' }, { executable: '/bin/y', commandLine: 'y first' }, undefined],
+    );
+    table.learn(2, '/bin/y', ['y', 'a'.repeat(4_096)]);
+    assert.deepEqual(table.get(2), { executable: '/bin/y' });
   });
 
   it('gives out a program once when it ends', () => {
@@ -224,8 +234,11 @@ describe('ProcessTable', () => {
     it('adds what was there before', async () => {
       proc.add(7, { executable: '/usr/sbin/sshd', argv: ['sshd', '-D'] });
       proc.add(8, { executable: '', argv: ['hidden'] });
-      proc.add(9, { executable: '', argv: [] }); // a thread of the kernel
+      proc.add(9, { executable: '', argv: [], flags: 0x20_0000 }); // a thread of the kernel
+      proc.add(10, { executable: '', argv: [], state: 'Z' });
+      table = new ProcessTable({ proc: new ProcFolder(proc.path), clock, commandLines: readHere(proc.path) });
       await table.load();
+      await new Promise((resolve) => setImmediate(resolve));
       assert.deepEqual(table.get(7), { executable: '/usr/sbin/sshd', commandLine: 'sshd -D' });
       assert.deepEqual(table.get(8), { commandLine: 'hidden' });
       assert.equal(table.size, 2);
@@ -258,6 +271,18 @@ describe('ProcessTable', () => {
       await loading;
       assert.ok(others > 0 && others < 3, `${others}`);
       assert.equal(slowTable.size, 3);
+    });
+
+    it('does not wait for arguments, nor read any itself', async () => {
+      proc.add(7);
+      rmSync(join(proc.path, '7/cmdline'));
+      table = new ProcessTable({
+        proc: new ProcFolder(proc.path),
+        clock,
+        commandLines: { read: () => new Promise(() => {}) },
+      });
+      await table.load();
+      assert.deepEqual(table.get(7), { executable: '/bin/x' });
     });
 
     it('stops when told to, and rejects without /proc', async () => {

@@ -82,6 +82,9 @@ describe('hypervisor', () => {
   });
 });
 
+/** The first process, of root. */
+const INIT = 'proc/1/status = "Uid:\\t0\\t0\\t0\\t0\\n"\n';
+
 describe('container', () => {
   for (const [what, listing, expected] of [
     ['no container', 'proc/sys/kernel/osrelease = "6.12.48+deb13-amd64\\n"', undefined],
@@ -89,8 +92,13 @@ describe('container', () => {
     ['Podman', 'run/.containerenv = ""', 'podman'],
     ['both, as Podman can look', 'run/.containerenv = ""\n.dockerenv = ""', 'podman'],
     ['systemd-nspawn', 'run/systemd/container = "systemd-nspawn\\n"', 'systemd-nspawn'],
-    ['LXC, by the first process', 'proc/1/environ = "PATH=/bin\\u0000container=lxc\\u0000"', 'lxc'],
-    ['no container=, though it looks so', 'proc/1/environ = "mycontainer=lxc\\u0000"', undefined],
+    ['LXC, by the first process', `${INIT}proc/1/environ = "PATH=/bin\\u0000container=lxc\\u0000"`, 'lxc'],
+    ['no container=, though it looks so', `${INIT}proc/1/environ = "mycontainer=lxc\\u0000"`, undefined],
+    [
+      'no container, if the first process is of a user who could block whoever reads it',
+      `${INIT.replaceAll('0', '54321')}proc/1/environ = "container=lxc\\u0000"`,
+      undefined,
+    ],
     ['a runtime of OCI', 'run/host/container-manager = "oci\\n"', 'oci'],
     ['one of OCI that is known', 'run/host/container-manager = "oci\\n"\nrun/.containerenv = ""', 'podman'],
     ['OpenVZ', 'proc/vz/', 'openvz'],

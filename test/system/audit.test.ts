@@ -338,7 +338,8 @@ describe("the kernel's audit", function () {
   it('comes from the ladder as long as somebody wants it, and is left as it was found', async () => {
     const feeds = new Set<'audit' | 'processes'>(['audit', 'processes']);
     const wanted = () => ({ rules: EXECS, feeds });
-    const ladder = new SourceLadder({ wanted, sink: recorder, clock: systemClock, log, hostRoot: '/' });
+    const commandLines = { read: async () => [] };
+    const ladder = new SourceLadder({ wanted, sink: recorder, clock: systemClock, log, hostRoot: '/', commandLines });
     await ladder.start();
     try {
       assert.deepEqual(ladder.status('processes'), { state: 'on', source: 'auditUnicast' });

@@ -13,6 +13,7 @@ import type { AuditEvent, ConnectionSeen, StreamSink, Streams } from '../../src/
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { Connections } from '../../src/linux/connections/connections.ts';
 import { ListeningSockets } from '../../src/linux/listening-sockets.ts';
+import { readHere } from '../linux/process-memory/read-here.ts';
 import { Connector, type MadeEnd } from './connector.ts';
 import { type Call32, elf32 } from './elf32.ts';
 import { missingForAudit, require } from './require.ts';
@@ -84,6 +85,7 @@ describe('connections', function () {
       loopback,
       own: () => false,
       commandLineOf: () => undefined,
+      commandLines: readHere('/proc'),
     });
     recorder.connections = connections;
     source = new AuditSource({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,6 +17,7 @@ import { EXECS_ONLY, exitsOnly } from '../../src/linux/process-connector/message
 import { ConnectorProcesses } from '../../src/linux/process-connector.ts';
 import { ProcessTable } from '../../src/linux/process-table.ts';
 import { assemble, keep } from '../../src/linux/socket-filter.ts';
+import { readHere } from '../linux/process-memory/read-here.ts';
 import { require } from './require.ts';
 
 const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;
@@ -63,12 +64,12 @@ describe("the kernel's process connector", function () {
     ended = [];
     seen = [];
     dropped = {};
-    table = new ProcessTable({ proc: new ProcFolder('/proc'), clock: systemClock });
+    const commandLines = readHere('/proc');
+    table = new ProcessTable({ proc: new ProcFolder('/proc'), clock: systemClock, commandLines });
     const sink = {
       accept(stream: string, records: readonly never[]) {
         if (stream === 'exits') ended.push(...records);
         else {
-          table.acceptProcesses(records);
           seen.push(...records);
         }
       },
@@ -78,7 +79,8 @@ describe("the kernel's process connector", function () {
     } as StreamSink;
     const connect = (filter: Buffer) =>
       ProcessConnector.open(filter, (protocol, { filter: _, ...options } = {}) => openNetlink(protocol, options));
-    const parts = { table, sink, clock: systemClock, log, hostRoot: '/', ...(unfiltered ? { connect } : {}) };
+    const more = { log, hostRoot: '/', commandLines, ...(unfiltered ? { connect } : {}) };
+    const parts = { table, sink, clock: systemClock, ...more };
     exits = new ExitSource(parts);
     starts = new ConnectorProcesses(parts);
     starts.open();
@@ -156,8 +158,9 @@ describe("the kernel's process connector", function () {
 
   it('knows a process that is older than the agent', async () => {
     const { pid } = run('/bin/sleep', ['60']);
-    await until('the start', () => new ProcFolder('/proc').details(pid)?.argv[1] === '60');
+    await until('the start', () => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('60'));
     await open();
+    await until('its arguments', () => table.get(pid)?.commandLine !== undefined);
     assert.equal(table.get(pid)?.commandLine, '/bin/sleep 60');
     process.kill(pid, 'SIGINT');
     const { executable, signal } = await endOf(pid);
@@ -333,7 +336,7 @@ describe("the kernel's process connector", function () {
     it('works for an ordinary user from Linux 6.6 on, or says what it needs', async function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root, so nobody else can be asked');
       const { pid } = run('/bin/sleep', ['60']);
-      await until('the start', () => new ProcFolder('/proc').details(pid)?.argv[1] === '60');
+      await until('the start', () => readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('60'));
       const { lines } = await reader([], ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']);
       const [first] = lines;
       if (first?.open !== true) {

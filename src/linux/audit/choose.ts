@@ -5,6 +5,7 @@ import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { ConnectorProcesses } from '../process-connector.ts';
+import type { CommandLineSource } from '../process-memory/command-lines.ts';
 import { ProcessPolling } from '../process-polling.ts';
 import type { ProcessTable } from '../process-table.ts';
 import { AuditLogSource, type Beginning } from './audit-log-source.ts';
@@ -31,6 +32,8 @@ interface Parts {
   readonly log: Logger;
   /** Where the host's root directory is: `/`, or where a container has it mounted. */
   readonly hostRoot: string;
+  /** What reads arguments of processes for sources without audit. */
+  readonly commandLines: CommandLineSource;
   /** The processes that are known; see ConnectorProcesses. */
   readonly table?: ProcessTable;
   /** Where the last run ended in auditd's log. */

@@ -1,7 +1,8 @@
 import type { Clock } from '../../base/clock.ts';
 import type { AuditEvent, ConnectionSeen, SocketAddress, StreamSink } from '../../contract/sources.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
-import { readCommandLine } from './command-line.ts';
+import { ProcFolder } from '../proc-folder.ts';
+import type { Asked, CommandLineSource } from '../process-memory/command-lines.ts';
 import { Endpoints, type Made } from './endpoints.ts';
 import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
 import { SocketLists } from './socket-lists.ts';
@@ -11,6 +12,8 @@ import { SocketTable } from './socket-table.ts';
 const MOST_PENDING = 1_024;
 /** Records handed over at a time. */
 const RECORDS_PER_BATCH = 64;
+/** Connections that wait for their processes' arguments. With more, they are told without arguments. */
+const MOST_LATE = 1_024;
 
 /** Who made a connection. */
 interface Caller {
@@ -36,6 +39,10 @@ interface Parts {
   readonly own: (pid: number) => boolean;
   /** How a process was started that now is this program, if anybody saw it. */
   readonly commandLineOf: (pid: number, executable: string) => string | undefined;
+  /** Reads how the others were started. */
+  readonly commandLines: CommandLineSource;
+  /** Told what was read. */
+  readonly learned?: (pid: number, executable: string, argv: readonly string[]) => void;
   /** The host's /proc. */
   readonly proc?: string;
   readonly open?: () => NetlinkSocket;
@@ -52,18 +59,21 @@ interface Parts {
  */
 export class Connections {
   readonly #parts: Parts;
-  readonly #proc: string;
+  readonly #proc: ProcFolder;
   readonly #table = new SocketTable();
   readonly #lists: SocketLists;
   readonly #endpoints: Endpoints;
   #pending: Pending[] = [];
+  /** Connections are told in their order, once arguments are there for those that wait for some. */
+  #telling: Promise<void> = Promise.resolve();
+  #late = 0;
   /** Connections that nothing can be told of. */
   #unresolved = 0;
 
   constructor(parts: Parts) {
     const { clock, proc = '/proc', open = () => openNetlink(NETLINK_SOCK_DIAG) } = parts;
     this.#parts = parts;
-    this.#proc = proc;
+    this.#proc = new ProcFolder(proc);
     this.#lists = new SocketLists({ clock, proc, open });
     this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
   }
@@ -80,8 +90,9 @@ export class Connections {
     const made = this.#pending;
     this.#pending = [];
     const ends = this.#endpoints.find(made);
-    const commandLineOf = this.#commandLines();
-    let batch: ConnectionSeen[] = [];
+    const told: ConnectionSeen[] = [];
+    const late: ConnectionSeen[] = [];
+    const processes = new Map<string, Asked | undefined>();
     for (const [index, connection] of made.entries()) {
       const { protocol, remote, local } = ends[index] ?? {};
       if (protocol === undefined || (!loopback && isLoopback(remote ?? local))) continue;
@@ -89,9 +100,9 @@ export class Connections {
         this.#unresolved += 1;
         continue;
       }
-      const { time, serial, direction, pid, parentPid, userId, executable } = connection;
-      const commandLine = connection.commandLine ?? commandLineOf(pid, executable);
-      batch.push({
+      const { time, serial, direction, pid, parentPid, userId, executable, commandLine } = connection;
+      const isLate = commandLine === undefined && this.#canAsk(connection, processes);
+      (isLate ? late : told).push({
         time,
         serial,
         direction,
@@ -104,18 +115,63 @@ export class Connections {
         executable,
         ...(commandLine === undefined ? {} : { commandLine }),
       });
-      if (batch.length < RECORDS_PER_BATCH) continue;
-      sink.accept('connections', batch);
-      batch = [];
     }
-    if (batch.length > 0) sink.accept('connections', batch);
+    this.#tell(told);
+    this.#tellLate(late, processes);
     if (this.#unresolved > 0) sink.drop('connections', 'unresolved', this.#unresolved);
     this.#unresolved = 0;
   }
 
-  /** Lets go of what is open. It can still be used afterwards. */
-  close(): void {
+  /** Lets go of what is open, once all is told. It can still be used afterwards. */
+  async close(): Promise<void> {
     this.#lists.close();
+    await this.#telling;
+  }
+
+  #tell(connections: readonly ConnectionSeen[]): void {
+    for (let from = 0; from < connections.length; from += RECORDS_PER_BATCH) {
+      this.#parts.sink.accept('connections', connections.slice(from, from + RECORDS_PER_BATCH));
+    }
+  }
+
+  /** Whether its process still runs; if so, adds what to ask about it. */
+  #canAsk({ pid, userId, executable }: Caller, processes: Map<string, Asked | undefined>): boolean {
+    const key = `${pid} ${executable}`;
+    if (!processes.has(key)) {
+      const startTicks = this.#proc.stat(pid)?.startTicks;
+      processes.set(key, startTicks === undefined ? undefined : { pid, startTicks, userId, executable });
+    }
+    return processes.get(key) !== undefined;
+  }
+
+  /** Tells connections once the arguments of their processes have been read, of each process but once. */
+  #tellLate(connections: readonly ConnectionSeen[], processes: ReadonlyMap<string, Asked | undefined>): void {
+    if (connections.length === 0) return;
+    if (this.#late + connections.length > MOST_LATE) {
+      this.#tell(connections);
+      return;
+    }
+    const { commandLines, learned } = this.#parts;
+    this.#late += connections.length;
+    const asked = [...processes.values()].filter((process) => process !== undefined);
+    const reading = commandLines.read(asked);
+    this.#telling = this.#telling.then(async () => {
+      const answers = await reading;
+      this.#late -= connections.length;
+      const known = new Map<string, string>();
+      for (const [index, { pid, executable = '' }] of asked.entries()) {
+        const answer = answers[index];
+        if (answer === undefined || !('argv' in answer)) continue;
+        known.set(`${pid} ${executable}`, answer.argv.join(' '));
+        learned?.(pid, executable, answer.argv);
+      }
+      this.#tell(
+        connections.map((connection) => {
+          const commandLine = known.get(`${connection.pid} ${connection.executable}`);
+          return commandLine === undefined ? connection : { ...connection, commandLine };
+        }),
+      );
+    });
   }
 
   #take(event: AuditEvent): void {
@@ -188,16 +244,6 @@ export class Connections {
       listener,
     });
     if (this.#pending.length >= MOST_PENDING) this.settle();
-  }
-
-  /** Reads each command line but once. */
-  #commandLines(): (pid: number, executable: string) => string | undefined {
-    const known = new Map<string, string | undefined>();
-    return (pid, executable) => {
-      const key = `${pid} ${executable}`;
-      if (!known.has(key)) known.set(key, readCommandLine(this.#proc, pid, executable));
-      return known.get(key);
-    };
   }
 }
 

@@ -216,7 +216,7 @@ export class LoginFiles {
       if (startTicks === undefined) return undefined;
       const startedAt = this.#parts.clock.now().getTime() - this.#proc.uptime() + startTicks * ProcFolder.TICK_MS;
       const isPast = timeMs <= this.#parts.clock.now().getTime() + CLOCK_STEP; // else the clock was set back since
-      return isPast && startedAt <= timeMs + CLOCK_ERROR ? this.#proc.details(pid)?.executable : undefined;
+      return isPast && startedAt <= timeMs + CLOCK_ERROR ? this.#proc.executable(pid) : undefined;
     } catch {
       return undefined; // there is no /proc
     }

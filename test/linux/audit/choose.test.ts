@@ -32,6 +32,7 @@ describe('SourceLadder', () => {
         clock: systemClock,
         log: pino({ level: 'silent' }),
         hostRoot: '/',
+        commandLines: { read: async () => [] },
         changed: () => told.push(events.status('processes')),
       },
       [

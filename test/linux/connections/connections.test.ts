@@ -12,6 +12,7 @@ import { Connections } from '../../../src/linux/connections/connections.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../require.ts';
+import { readHere } from '../process-memory/read-here.ts';
 import { FakeHost, NOW, Told } from './fake-host.ts';
 
 const PEER: SocketAddress = { address: '192.0.2.7', port: 443 };
@@ -35,6 +36,7 @@ describe('Connections', () => {
       loopback: false,
       own: (pid) => pid === 999,
       commandLineOf: () => undefined,
+      commandLines: readHere(host.proc),
       proc: host.proc,
       open: () => host.kernel,
       ...options,
@@ -75,7 +77,7 @@ describe('Connections', () => {
       host.open(7, 3, 42);
       host.connected('tcp', 42, 443);
       const call = connect(3);
-      assert.deepEqual(one(start(), socket(3), call), {
+      assert.deepEqual(one(start({ commandLineOf: () => 'x -y' }), socket(3), call), {
         time: NOW,
         serial: call.serial,
         direction: 'Out',
@@ -134,15 +136,43 @@ describe('Connections', () => {
       assert.deepEqual(tell(start(), connect(3, PEER, { pid: '999' })), []);
     });
 
-    it('have the command line that was seen at the start, else that of the living process', () => {
+    it('have the command line that was seen at the start, else that of the living process', async () => {
       host.process(7);
+      host.stat(7);
       assert.equal(one(start({ commandLineOf: () => 'x as it began' }), connect(3))?.commandLine, 'x as it began');
+      told.seen.length = 0;
+      const learned: unknown[] = [];
+      const connections = start({ learned: (...all) => learned.push(all) });
+      assert.deepEqual(tell(connections, connect(3), connect(4)), []);
+      await connections.close();
+      assert.deepEqual(
+        told.seen.map(({ commandLine }) => commandLine),
+        ['x -y', 'x -y'],
+      );
+      assert.deepEqual(learned, [[7, '/usr/bin/x', ['x', '-y']]]);
     });
 
-    it('have none of another program, and none when the process has ended', () => {
+    it('have none of another program, and none when the process has ended', async () => {
       host.process(7, { executable: '/usr/bin/other' });
-      const [changed, gone] = tell(start(), connect(3), connect(3, PEER, { pid: '8' }));
-      assert.deepEqual([changed?.commandLine, gone?.commandLine], [undefined, undefined]);
+      host.stat(7);
+      const connections = start();
+      tell(connections, connect(3), connect(3, PEER, { pid: '8' }));
+      await connections.close();
+      assert.deepEqual(
+        told.seen.map(({ pid, commandLine }) => [pid, commandLine]),
+        [
+          [8, undefined],
+          [7, undefined],
+        ],
+      );
+    });
+
+    it('do not wait for command lines that hang, when many do', async () => {
+      host.process(7);
+      host.stat(7);
+      const connections = start({ commandLines: { read: () => new Promise(() => {}) } });
+      for (let i = 0; i < 3; i += 1) tell(connections, ...Array.from({ length: 500 }, (_, fd) => connect(fd)));
+      assert.equal(told.seen.length, 500);
     });
   });
 

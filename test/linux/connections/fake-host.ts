@@ -30,6 +30,11 @@ export class FakeHost {
     writeFileSync(join(this.proc, String(pid), 'cmdline'), argv.map((argument) => `${argument}\0`).join(''));
   }
 
+  /** Without it, nobody asks for its arguments. */
+  stat(pid: number): void {
+    writeFileSync(join(this.proc, String(pid), 'stat'), STAT);
+  }
+
   open(pid: number, fd: number, inode: number): void {
     const link = join(this.proc, String(pid), 'fd', String(fd));
     rmSync(link, { force: true });
@@ -63,6 +68,8 @@ export class FakeHost {
     rmSync(this.proc, { recursive: true });
   }
 }
+
+const STAT = '7 (x) S 6 7 7 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 100 2703360 190 18446744073709551615\n';
 
 const ENDS = { local: 'c0000202', remote: 'c0000207' } as const;
 

@@ -4,7 +4,6 @@ import { isIP } from 'node:net';
 import { endianness, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { readCommandLine } from '../../../src/linux/connections/command-line.ts';
 import {
   inodeAt,
   isAlive,
@@ -129,19 +128,5 @@ describe('what /proc says of a process', () => {
   it('is nothing of a list that is too long', () => {
     writeFileSync(join(proc, '7/net/tcp'), `${CONNECTED}\n`.repeat(30_000));
     assert.equal(socketsAround(proc, 7, new Set([69_213])).size, 0);
-  });
-
-  it('is its command line, as long as it is that program', () => {
-    symlinkSync('/usr/bin/x', join(proc, '7/exe'));
-    writeFileSync(join(proc, '7/cmdline'), 'x\0-y\0a b\0');
-    assert.equal(readCommandLine(proc, 7, '/usr/bin/x'), 'x -y a b');
-    assert.equal(readCommandLine(proc, 7, '/usr/bin/z'), undefined);
-    assert.equal(readCommandLine(proc, 8, '/usr/bin/x'), undefined);
-  });
-
-  it('is no more than 128 KiB of a command line', () => {
-    symlinkSync('/usr/bin/x', join(proc, '7/exe'));
-    writeFileSync(join(proc, '7/cmdline'), 'x'.repeat(200_000));
-    assert.equal(readCommandLine(proc, 7, '/usr/bin/x')?.length, 128 * 1024);
   });
 });
