@@ -43,6 +43,7 @@ export const FAILURES = {
   TLS_FAILED: ['Authentication', 'Other'],
   HUB_UNREACHABLE: ['Other', 'Other'],
   HUB_SILENT: ['Other', 'Timeout'],
+  HUB_MISBEHAVES: ['Other', 'Other'],
   HUB_THROTTLED: ['Other', 'Other'],
   HUB_QUOTA_EXCEEDED: ['Other', 'Other'],
   EVENT_UNSENDABLE: ['Other', 'Other'],

@@ -57,6 +57,9 @@ export class MethodRefusal extends Error {
 
 /** Answers calls of direct methods. Never rejects, and settles within the time that callers usually wait. */
 export interface MethodCalls {
-  /** @param payload JSON text as it came, perhaps empty */
-  call(name: string, payload: Buffer): Promise<MethodAnswer>;
+  /**
+   * @param payload JSON text as it came, perhaps empty
+   * @returns nothing when it is not answered, since too many calls come
+   */
+  call(name: string, payload: Buffer): Promise<MethodAnswer | undefined>;
 }

@@ -98,6 +98,12 @@ export const connectionLost = (peer: Peer, cause?: unknown): HubFailure => {
   return unreachable(`the connection to ${peer.address} was lost: ${why}`, remedy);
 };
 
+/** It said what no hub says to a module. */
+export const misbehaved = (peer: Peer, { message }: Error): HubFailure => {
+  const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that its certificate's authority is one to trust.`;
+  return failure('HUB_MISBEHAVES', `the connection to ${peer.address} was closed: ${message}`, remedy, 'network');
+};
+
 /** MQTT 3.1.1 has one answer to a wrong key, an expired token and an unknown module: CONNACK 5. */
 function credentialRefused(peer: Peer): HubFailure {
   if (!isPlausible(peer.now)) {

@@ -10,6 +10,8 @@ export type Incoming =
   | { readonly kind: 'desired' }
   | { readonly kind: 'ignore' };
 
+/** How the topics of answers about the twin begin. */
+export const TWIN_RESPONSE = '$iothub/twin/res/';
 /** `$iothub/twin/res/{status}/?$rid={request}[&$version={version}]`; the SDK's request ids are UUIDs. */
 const RESPONSE = /^\$iothub\/twin\/res\/(\d{3})\/\?(?:\$version=\d+&)?\$rid=[0-9a-fA-F-]{36}(?:&.*)?$/;
 const VERSION = /[?&]\$version=(\d{1,15})(?:&|$)/;

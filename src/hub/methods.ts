@@ -10,6 +10,7 @@ import {
   MethodRefusal,
   type Permission,
 } from '../contract/method.ts';
+import { CallLimit } from './call-limit.ts';
 import { isDeeperThan } from './json-depth.ts';
 
 /** Of a call, in bytes; a hub lets 128 KiB pass. None of our methods needs a tenth of it. */
@@ -34,6 +35,7 @@ export class DirectMethods<Parts> implements MethodCalls {
   readonly #parts: Parts;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #limit: CallLimit;
   readonly #running = new Set<string>();
   readonly #endedAt = new Map<string, Duration>();
 
@@ -49,11 +51,17 @@ export class DirectMethods<Parts> implements MethodCalls {
     this.#parts = options.parts;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#limit = new CallLimit(options.clock, options.log);
   }
 
-  async call(name: string, payload: Buffer): Promise<MethodAnswer> {
-    const answer = bounded(await this.#answer(name, payload).catch((error) => this.#defect(error)));
+  async call(name: string, payload: Buffer): Promise<MethodAnswer | undefined> {
     const method = this.#methods.has(name) ? name : 'unknown'; // a foreign name is no text for our log
+    const admitted = this.#limit.admit(method);
+    if (admitted === 'ignore') return undefined;
+    if (admitted === 'refuse') {
+      return refusal(429, 'Direct methods are called too often.', { retryAfterSeconds: 1 });
+    }
+    const answer = bounded(await this.#answer(name, payload).catch((error) => this.#defect(error)));
     this.#log.info({ method, status: answer.status }, 'Answered a direct method.');
     return answer;
   }

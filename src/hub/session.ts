@@ -9,11 +9,23 @@ import { type Duration, milliseconds, minutes, seconds } from '../base/duration.
 import type { TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
-import { classifyError, connectionLost, HubFailure, type Peer, silence, TwinStatusError } from './classify-error.ts';
-import { honestTwin, type Incoming, MALFORMED } from './honest-twin.ts';
+import {
+  classifyError,
+  connectionLost,
+  HubFailure,
+  misbehaved,
+  type Peer,
+  silence,
+  TwinStatusError,
+} from './classify-error.ts';
+import { honestTwin, type Incoming, MALFORMED, TWIN_RESPONSE } from './honest-twin.ts';
 import type { ModuleIdentity } from './identity/index.ts';
 import { isMembers } from './merge-patch.ts';
+import { guardParsers, ProtocolViolation } from './packet-guard.ts';
 import { type SasToken, signSasToken } from './sas-token.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+guardParsers();
 
 /** MQTT.js notices a dead network one to two of these later; hub and gateways close after one and a half. */
 export const KEEP_ALIVE = seconds(45);
@@ -28,6 +40,16 @@ const CLOSE_LIMIT = seconds(1);
 const TOKEN_LIFE = minutes(60);
 /** Of a session, so that its token never runs out: the same margin as the SDK's. */
 export const RENEW_AFTER = minutes(45);
+
+/**
+ * Of messages from the hub, in units of one message and one for each KiB of it. A faster hub is read more slowly, until TCP
+ * holds it up: what it sends must cost neither memory nor the processor's time.
+ */
+const MESSAGES = { most: 4_000, perSecond: 2_000 };
+/** Of all other packets, which answer what was sent: more of them end the connection. */
+const ACKNOWLEDGEMENTS = { most: 10_000, perSecond: 1_000 };
+/** Direct methods that are being done, or whose answers wait to be sent. */
+const MOST_CALLS = 32;
 
 export interface SessionOptions {
   readonly identity: ModuleIdentity;
@@ -59,6 +81,8 @@ export class Session {
   readonly #waiting = new Set<(failure: HubFailure) => void>();
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #calls = new Set<Promise<void>>();
+  readonly #messages: TokenBucket;
+  readonly #acknowledgements: TokenBucket;
   /** Resolves, once, when the connection is gone. */
   readonly lost: Promise<HubFailure>;
   #tellLost: (failure: HubFailure) => void = () => {};
@@ -69,6 +93,7 @@ export class Session {
   #ended: HubFailure | undefined;
   #heardAt: Duration;
   #twinTurn: Promise<unknown> = Promise.resolve();
+  #asksTwin = false;
   #twinResponse: (Incoming & { kind: 'response' }) | undefined;
 
   private constructor(options: SessionOptions) {
@@ -76,6 +101,8 @@ export class Session {
     const { hostName, deviceId, moduleId, gatewayHostName, sharedAccessKey } = identity;
     this.#options = options;
     this.#heardAt = clock.monotonic();
+    this.#messages = new TokenBucket({ ...MESSAGES, clock });
+    this.#acknowledgements = new TokenBucket({ ...ACKNOWLEDGEMENTS, clock });
     this.lost = new Promise((resolve) => {
       this.#tellLost = resolve;
     });
@@ -222,6 +249,7 @@ export class Session {
   }
 
   #fail(error: unknown): void {
+    if (error instanceof ProtocolViolation) this.drop(misbehaved(this.#peer, error));
     this.drop(this.#opened ? connectionLost(this.#peer, error) : classifyError(error, this.#peer));
   }
 
@@ -248,10 +276,19 @@ export class Session {
     });
     raw.on('packetreceive', (packet: { cmd: string; granted?: number[] }) => {
       this.#heardAt = clock.monotonic();
+      if (packet.cmd !== 'publish' && !this.#acknowledgements.take()) {
+        this.#fail(new ProtocolViolation(`it sent more than ${ACKNOWLEDGEMENTS.perSecond} packets a second`));
+      }
       if (packet.cmd === 'suback' && packet.granted?.some((granted) => granted >= 0x80)) {
         this.#fail(new Error('the hub refused the subscription'));
       }
     });
+
+    raw.handleMessage = (packet, done) => {
+      const wait = this.#messages.borrow(1 + (packet.payload?.length ?? 0) / 1024);
+      if (wait === 0) done();
+      else void clock.sleep(wait).then(() => done());
+    };
 
     const emit = raw.emit.bind(raw);
     raw.emit = (event, ...args) => (event === 'message' ? this.#receive(emit, args) : emit(event, ...args));
@@ -263,6 +300,8 @@ export class Session {
   }
 
   #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
+    if (this.#ended !== undefined) return true;
+    if (!this.#asksTwin && String(topic).startsWith(TWIN_RESPONSE)) return true; // not even read
     const incoming = honestTwin(String(topic), payload as Buffer);
     if (incoming.kind === 'desired') this.#options.onDesired();
     if (incoming.kind === 'call') this.#callCame(incoming, payload as Buffer);
@@ -272,6 +311,7 @@ export class Session {
   }
 
   #callCame(call: Incoming & { kind: 'call' }, payload: Buffer): void {
+    if (this.#calls.size >= MOST_CALLS) return; // the hub tells the caller that nobody has answered
     const answered = this.#track(this.#answer(call, payload));
     this.#calls.add(answered);
     void answered.finally(() => this.#calls.delete(answered));
@@ -309,6 +349,7 @@ export class Session {
   /** The SDK's error has lost the status; the response that caused it still has it. */
   async #askTwin<T>(what: string, question: (done: Callback<T>) => void): Promise<T> {
     this.#twinResponse = undefined;
+    this.#asksTwin = true;
     try {
       return await this.#ask(TWIN_LIMIT, what, question);
     } catch (error) {
@@ -316,6 +357,8 @@ export class Session {
       if (this.#ended !== undefined || response === undefined || response.status < 300) throw error;
       const { message } = JSON.parse(response.body) as { message: string };
       throw classifyError(new TwinStatusError(response.status, message), this.#peer);
+    } finally {
+      this.#asksTwin = false;
     }
   }
 
@@ -341,8 +384,9 @@ type AuthenticationProvider = ConstructorParameters<typeof Mqtt>[0];
 type MethodResponse = Parameters<Mqtt['sendMethodResponse']>[0];
 type Callback<T> = (error?: Error | null, value?: T) => void;
 
-/** MQTT.js's client, with the three of its properties that its types don't have. */
-type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'on'> & {
+/** MQTT.js's client, with those of its properties that its types don't have. */
+type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'handleMessage' | 'on'> & {
+  handleMessage: (packet: { readonly payload?: Buffer }, done: () => void) => void;
   readonly outgoing: Readonly<Record<string, unknown>>;
   readonly stream: Duplex;
   on(event: string, listener: (...args: never[]) => void): void;

@@ -53,8 +53,14 @@ describe('DirectMethods', () => {
       clock: systemClock,
       log: log.log,
     });
-    return (name: string, payload: unknown = {}) =>
+    const ask = (name: string, payload: unknown = {}) =>
       methods.call(name, Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload)));
+    const call = async (name: string, payload?: unknown) => {
+      const answer = await ask(name, payload);
+      assert.ok(answer !== undefined, `${name} was not answered`);
+      return answer;
+    };
+    return Object.assign(call, { ask });
   };
   /** Work that ends when told to. */
   function held() {
@@ -125,6 +131,7 @@ describe('DirectMethods', () => {
       fc.object().map((object) => JSON.stringify({ a: 1, ...object })),
     );
     const property = fc.asyncProperty(fc.oneof(fc.constant('ping'), fc.string()), payload, async (name, text) => {
+      time.tick(1_000); // slower than calls are limited to
       const { status, body } = await call(name, text);
       assert.ok([200, 400, 404].includes(status));
       assert.ok(JSON.stringify(body).length < 20_000);
@@ -203,5 +210,81 @@ describe('DirectMethods', () => {
     const { status, body } = await make(() => 'x'.repeat(200_000))('ping');
     assert.equal(status, 500);
     assert.ok(JSON.stringify(body).length < 200);
+  });
+});
+
+describe('A flood of direct methods', () => {
+  let time: sinon.SinonFakeTimers;
+  let log: ReturnType<typeof capturedLog>;
+  const work = sinon.stub().returns(1);
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    log = capturedLog();
+    work.resetHistory();
+  });
+  afterEach(() => time.restore());
+
+  const flood = async (methods: DirectMethods<Parts>, calls: number, nameOf: (call: number) => string) => {
+    const outcomes: Record<string, number> = {};
+    for (let n = 0; n < calls; n += 1) {
+      const answer = await methods.call(nameOf(n), Buffer.from('{}'));
+      const outcome = String(answer?.status ?? 'none');
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    }
+    return outcomes;
+  };
+  const make = () =>
+    new DirectMethods<Parts>({
+      methods: [ping, collect],
+      permissions: permitted,
+      parts: { work },
+      clock: systemClock,
+      log: log.log,
+    });
+  const said = () => log.messages().filter(({ level }) => level === 'warn');
+
+  it('is done up to a rate, refused up to another, and not answered beyond; said in one line', async () => {
+    const outcomes = await flood(make(), 14_000, () => 'ping');
+    assert.deepEqual(outcomes, { 200: 30, 429: 30, none: 13_940 });
+    assert.equal(work.callCount, 30);
+    assert.equal(said().length, 1);
+    assert.ok(log.messages().length <= 40, `${log.messages().length} lines`);
+  });
+
+  it('of one method leaves the others their calls, up to what all may take', async () => {
+    const methods = make();
+    await flood(methods, 1_000, () => 'ping');
+    assert.equal((await methods.call('collectNow', Buffer.from('{}')))?.status, 200);
+  });
+
+  it('by ever other names is held like one by the same', async () => {
+    assert.deepEqual(await flood(make(), 1_000, (n) => `name${n}`), { 404: 30, 429: 30, none: 940 });
+  });
+
+  it('is told with its numbers, once a minute, and to the end', async () => {
+    const methods = make();
+    await flood(methods, 100, () => 'ping');
+    time.tick(59_000);
+    await methods.call('ping', Buffer.from('{}'));
+    assert.equal(said().length, 1);
+    time.tick(2_000);
+    await methods.call('ping', Buffer.from('{}'));
+    const counts = said().map((line) => {
+      const { refused, unanswered } = line as unknown as Record<string, number>;
+      return { refused, unanswered };
+    });
+    assert.deepEqual(counts, [
+      { refused: 1, unanswered: 0 },
+      { refused: 29, unanswered: 40 },
+    ]);
+  });
+
+  it('is over when the calls come slowly again', async () => {
+    const methods = make();
+    await flood(methods, 1_000, () => 'ping');
+    for (let call = 0; call < 100; call += 1) {
+      time.tick(1_000);
+      assert.equal((await methods.call('ping', Buffer.from('{}')))?.status, 200);
+    }
   });
 });

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import mqttPacket from 'mqtt-packet';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
@@ -63,3 +64,11 @@ export const message = (change: Partial<Message> = {}): Message => ({
   marking: 'security',
   ...change,
 });
+
+/** For the server's side: a parser without the guard that the agent puts before its own (src/hub/packet-guard.ts). */
+export function serverParser(): ReturnType<typeof mqttPacket.parser> {
+  const Parser = mqttPacket.parser().constructor as new () => {
+    parser(options: object): ReturnType<typeof serverParser>;
+  };
+  return new Parser().parser({});
+}

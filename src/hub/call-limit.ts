@@ -1,0 +1,56 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, minutes } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { TokenBucket } from './token-bucket.ts';
+
+/** Of one method. A caller who asks for the status every second stays below. */
+const OF_ONE = { most: 30, perSecond: 3 };
+const OF_ALL = { most: 60, perSecond: 6 };
+/** Refusals are answers, too: beyond these there is none. */
+const REFUSALS = { most: 30, perSecond: 3 };
+/** Between two lines of log about it. */
+const QUIET = minutes(1);
+
+/** How often direct methods may be called: whoever may call them must not be able to keep the device busy by it. */
+export class CallLimit {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #all: TokenBucket;
+  readonly #refusals: TokenBucket;
+  readonly #each = new Map<string, TokenBucket>();
+  #saidAt: Duration | undefined;
+  #refused = 0;
+  #unanswered = 0;
+
+  constructor(clock: Clock, log: Logger) {
+    this.#clock = clock;
+    this.#log = log;
+    this.#all = new TokenBucket({ ...OF_ALL, clock });
+    this.#refusals = new TokenBucket({ ...REFUSALS, clock });
+  }
+
+  /** @param name one of few: what is called by a name that the agent doesn't know counts as one method */
+  admit(name: string): 'do' | 'refuse' | 'ignore' {
+    this.#tell();
+    const each = this.#each.get(name) ?? new TokenBucket({ ...OF_ONE, clock: this.#clock });
+    this.#each.set(name, each);
+    if (each.take() && this.#all.take()) return 'do';
+    const isAnswered = this.#refusals.take();
+    if (isAnswered) this.#refused += 1;
+    else this.#unanswered += 1;
+    this.#tell();
+    return isAnswered ? 'refuse' : 'ignore';
+  }
+
+  /** At once when it begins, then once a minute, and what is left at the next call. */
+  #tell(): void {
+    const now = this.#clock.monotonic();
+    if (this.#refused + this.#unanswered === 0) return;
+    if (this.#saidAt !== undefined && now - this.#saidAt < QUIET) return;
+    const counts = { refused: this.#refused, unanswered: this.#unanswered };
+    this.#log.warn(counts, 'Direct methods are called too often; some calls were refused, or not answered.');
+    this.#saidAt = now;
+    this.#refused = 0;
+    this.#unanswered = 0;
+  }
+}

@@ -1,0 +1,41 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+
+/** Lets through what comes in bursts of `most`, and in the long run `perSecond`. */
+export class TokenBucket {
+  readonly #clock: Clock;
+  readonly #most: number;
+  readonly #perSecond: number;
+  #tokens: number;
+  #at: Duration;
+
+  constructor({ most, perSecond, clock }: { most: number; perSecond: number; clock: Clock }) {
+    this.#clock = clock;
+    this.#most = most;
+    this.#perSecond = perSecond;
+    this.#tokens = most;
+    this.#at = clock.monotonic();
+  }
+
+  /** Takes tokens if all of them are there. */
+  take(tokens = 1): boolean {
+    this.#fill();
+    if (this.#tokens < tokens) return false;
+    this.#tokens -= tokens;
+    return true;
+  }
+
+  /** Takes tokens that may not be there yet. @returns how long whoever takes them has to wait */
+  borrow(tokens = 1): Duration {
+    this.#fill();
+    this.#tokens -= tokens;
+    return milliseconds(Math.max(0, (-this.#tokens / this.#perSecond) * seconds(1)));
+  }
+
+  #fill(): void {
+    const now = this.#clock.monotonic();
+    const gained = ((now - this.#at) / seconds(1)) * this.#perSecond;
+    this.#tokens = Math.min(this.#most, this.#tokens + gained);
+    this.#at = now;
+  }
+}
