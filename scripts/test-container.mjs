@@ -23,6 +23,7 @@ setUp();
 const { HubEmulator } = await import('../dist/src/emulator/hub.js');
 const { seconds } = await import('../dist/src/base/duration.js');
 
+const [EPERM, ENOSYS] = [1, 38];
 const IMAGE = 'localhost/vakt:test';
 const NAME = 'vakt-test';
 const VOLUME = 'vakt-test-state';
@@ -91,11 +92,14 @@ async function build(base) {
 
 /** What compose.yaml asks for, but for what a test changes. */
 function start(hostSpaces, ...command) {
+  return runContainer([...hostSpaces, FILTER], IMAGE, ...command);
+}
+function runContainer(engineOptions, ...command) {
   const capabilities = CAPABILITIES.map((name) => `--cap-add=${name}`);
   const mounts = ['/:/host:ro', `${join(folder, 'etc')}:/etc/vakt:ro`, `${VOLUME}:/var/lib/vakt`];
-  const options = ['--rm', '--name', NAME, '--read-only', '--cap-drop=all', ...capabilities, FILTER, ...limits];
+  const options = ['--rm', '--name', NAME, '--read-only', '--cap-drop=all', ...capabilities, ...limits];
   const volumes = mounts.flatMap((mount) => ['--volume', mount]);
-  return podman(['run', ...hostSpaces, ...options, ...volumes, IMAGE, ...command]);
+  return podman(['run', ...engineOptions, ...options, ...volumes, ...command]);
 }
 const inside = (...args) => podman(['exec', NAME, 'vakt', ...args]);
 const findings = (stdout) =>
@@ -188,6 +192,34 @@ async function askInside() {
   say(`healthy; vakt check in it: ${container[0].finding}`);
 }
 
+/** What would reach the host's processes: refused under the profile, and not without it. */
+async function refuse() {
+  const probe = readFileSync(join(TOP, 'test/installed/forbidden-calls.mjs'), 'utf8');
+  const node = ['--input-type=module', '-e', probe];
+  const under = await podman(['exec', NAME, '/usr/lib/vakt/node', ...node]);
+  assert.equal(under.status, 0, under.stderr);
+  const refused = Object.entries(JSON.parse(under.stdout));
+  assert.ok(refused.length > 15);
+  assert.deepEqual(
+    refused.filter(([, errno]) => errno !== ENOSYS),
+    [],
+  );
+  await podman(['stop', '--time', '20', NAME]);
+  const options = ['--pid=host', '--security-opt=seccomp=unconfined', '--entrypoint=/usr/lib/vakt/node'];
+  const without = await runContainer(options, IMAGE, ...node);
+  assert.equal(without.status, 0, without.stderr);
+  const { process_vm_writev: write, ptrace, open_by_handle_at: open } = JSON.parse(without.stdout);
+  for (const errno of [write, ptrace, open]) assert.ok(![ENOSYS, EPERM].includes(errno), without.stdout);
+  say(`${refused.length} calls that reach other processes are refused, and are not without the profile`);
+}
+
+async function onlyTheAgent() {
+  const other = await podman(['exec', '--user=12345:12345', NAME, '/usr/lib/vakt/node', '-e', '0']);
+  assert.notEqual(other.status, 0);
+  assert.match(other.stderr, /[Pp]ermission denied/);
+  say('another user of the container cannot start the Node that has capabilities');
+}
+
 async function stopAndComeBack() {
   const id = hub.twin('device1', 'azureiotsecurity').reported.securityAgent.agentId;
   const stopped = await podman(['stop', '--time', '20', NAME]);
@@ -216,7 +248,10 @@ try {
   configure();
   await watchTheHost();
   await askInside();
+  await onlyTheAgent();
   await stopAndComeBack();
+  assert.equal((await start(['--detach', '--pid=host', '--network=host'])).status, 0);
+  await refuse();
   await seeLess();
   say('all of it held');
 } finally {

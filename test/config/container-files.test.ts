@@ -47,7 +47,7 @@ describe('the files of the container', () => {
       require(this, findTool('systemd-analyze') === undefined ? 'there is no systemd-analyze' : undefined);
       const unit = allowedByUnit(read('config/vakt.service'));
       const more = allowed.flatMap(({ names }) => names).filter((name) => !unit.has(name));
-      const toBecomeUser = /^(?:capset|set(?:groups|uid|gid|resuid|resgid)(?:32)?)$/;
+      const toBecomeUser = /^(?:capset|fchown(?:32)?|set(?:groups|uid|gid|resuid|resgid)(?:32)?)$/;
       assert.deepEqual(
         more.filter((name) => !toBecomeUser.test(name)),
         [],

@@ -167,6 +167,30 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       assert.match(process, /^CapEff:\s+0000000040081004$/m);
     });
 
+    it('is refused what would reach other processes, which it is not without the filter', async () => {
+      const outcomes = (filter: string) => {
+        setting(
+          `${filter}ExecStartPre=/usr/bin/node /clone/test/installed/forbidden-calls.mjs /var/lib/vakt/calls.json`,
+        );
+        system.must('systemctl', 'restart', 'vakt');
+        return JSON.parse(system.must('cat', '/var/lib/vakt/calls.json')) as Record<string, number | string>;
+      };
+      const [EPERM, ENOSYS] = [1, 38];
+      const refused = Object.entries(outcomes(''));
+      assert.ok(refused.length > 15);
+      assert.deepEqual(
+        refused.filter(([, errno]) => errno !== EPERM),
+        [],
+      );
+      // The arguments are wrong: EFAULT, EINVAL or ESRCH say that the kernel looked at them.
+      const { process_vm_writev: write, ptrace, kcmp } = outcomes('SystemCallFilter=\nSystemCallFilter=~@swap\n');
+      for (const errno of [write, ptrace, kcmp]) assert.ok(errno !== EPERM && errno !== ENOSYS, `${errno}`);
+      system.must('sh', '-c', 'rm /etc/systemd/system/vakt.service.d/test.conf /var/lib/vakt/calls.json');
+      system.must('systemctl', 'daemon-reload');
+      system.must('systemctl', 'restart', 'vakt');
+      await system.until('up', seconds(30), isUp);
+    });
+
     it('says in systemctl status what it does', async () => {
       await system.until('connected', seconds(30), () =>
         /, connected to the hub; \d+ events queued, \d+ lost\.$/.test(shown('StatusText')),
