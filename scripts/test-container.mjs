@@ -123,6 +123,7 @@ function configure() {
     hub: { hostName: hub.hostName, gatewayHostName, trustedCaFile: 'ca.pem' },
     identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: 'module.key' },
     messageRouting: 'telemetry',
+    limits: { shortestMessageFrequency: 'PT1S' },
   };
   chmodSync(folder, 0o755);
   write('agent.json', JSON.stringify(settings), 0o644);

@@ -5,6 +5,7 @@ import { readFileIfThere, writeFileAtomic } from './base/atomic-file.ts';
 import type { Clock } from './base/clock.ts';
 import { type Handler, serveControlSocket } from './base/control-socket.ts';
 import { sum } from './base/counters.ts';
+import { type Duration, milliseconds, minutes } from './base/duration.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
@@ -17,6 +18,7 @@ import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { BaselineEngine } from './baseline/engine.ts';
 import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
+import { largestCache, limitsInForce } from './config/limits.ts';
 import type { LocalSettings } from './config/local.ts';
 import { StrictStart } from './config/strict-start.ts';
 import { twinProperties } from './config/twin.ts';
@@ -42,6 +44,7 @@ import type { MethodParts } from './methods/parts.ts';
 import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
+import { ChangeNotices } from './pipeline/notices.ts';
 import { Pause } from './pipeline/pause.ts';
 import { Publisher } from './pipeline/publisher.ts';
 import { EventQueues } from './pipeline/queue.ts';
@@ -52,6 +55,9 @@ import { UnsetClock } from './pipeline/unset-clock.ts';
 import { ReportedStatus } from './reported-status.ts';
 import { localStatus, type Observed } from './status.ts';
 import { VERSION } from './version.ts';
+
+/** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
+const NOTICES_WITHIN = minutes(7);
 
 /**
  * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
@@ -99,16 +105,29 @@ export function agent(
   };
 
   const stateFiles = new BackgroundStateFiles({ clock });
+  const limits = limitsInForce(local.limits, collectors, () => largestCache(local.stateDirectory, state('queues')));
   const configuration = new TwinConfiguration({
     properties: twinProperties(collectors),
+    limits,
     objectName: local.twinObjectName,
     lastGoodFile: state('last-good-configuration.json'),
     tell: (faults) => triggers.accept('configuration', faults),
+    changed: (change) => changeNotices.accept(change),
     clock,
     log: log.child({ part: 'configuration' }),
     files: stateFiles,
   });
   const { settings } = configuration;
+  // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
+  let noticesWithin: Duration = NOTICES_WITHIN;
+  const changeNotices = new ChangeNotices({
+    announce: (line) => {
+      triggers.announce(line);
+      publisher.sendHighWithin(noticesWithin);
+    },
+    clock,
+    log: log.child({ part: 'notices' }),
+  });
   const queues = new EventQueues({
     directory: state('queues'),
     settings,
@@ -257,6 +276,7 @@ export function agent(
     stopping: () => stopping,
     collectors,
     settings: () => settings.current(),
+    limits,
     configuration: () => configuration.state(),
     lastRun: (event) => snapshots.lastRun(event),
     streams: (names) => linuxEvents.status(names),
@@ -326,7 +346,8 @@ export function agent(
     clock,
     log: log.child({ part: 'lifeline' }),
   });
-  settings.onChange(() => {
+  settings.onChange((before) => {
+    noticesWithin = milliseconds(Math.min(before.highPriorityMessageFrequency, NOTICES_WITHIN));
     linuxEvents.refresh();
     twin.changed();
   });
@@ -347,6 +368,7 @@ export function agent(
     exposedFiles,
     unsetClock,
     statistics.keeper(clock),
+    changeNotices,
     logLevel,
     hub, // connects, and goes on trying for ever, in the background
     twin, // desired in, reported out

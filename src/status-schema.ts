@@ -38,7 +38,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable, desired was refused, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
+      'degraded: a collector is degraded or unavailable, desired was refused, it switches off or delays what limits in the local file do not allow for, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -50,7 +50,18 @@ export const StatusSchema = v.strictObject({
       v.record(v.string(), v.string()),
       v.description('By property: why desired was refused, as a whole. Empty: it was obeyed.'),
     ),
-    warnings: v.pipe(v.record(v.string(), v.string()), v.description('By property: obeyed, but hardly meant so.')),
+    warnings: v.pipe(
+      v.record(v.string(), v.string()),
+      v.description(
+        'By property: obeyed, but hardly meant so; not known to this agent; another value is in force by a local limit; or why the agent is degraded for it.',
+      ),
+    ),
+    switchedOff: v.exactOptional(
+      v.pipe(
+        v.record(v.string(), v.string()),
+        v.description('By event: what in the module twin switches it off; absent when all are on.'),
+      ),
+    ),
   }),
   collectors: about(
     'How each event is collected.',

@@ -1,6 +1,7 @@
 import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
 import type { BaselineScans } from './baseline/scans.ts';
+import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from './config/limits.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
 import type { BaselinePosture } from './contract/baseline.ts';
 import type { Collector } from './contract/collector.ts';
@@ -47,7 +48,10 @@ export interface SecurityAgentStatus {
   readonly state: 'running' | 'degraded' | 'paused' | 'stopping';
   readonly startedAt: string;
   readonly bootId?: string;
-  readonly configuration: ConfigurationState;
+  readonly configuration: ConfigurationState & {
+    /** By event: what switches it off; absent when all are on. */
+    readonly switchedOff?: Readonly<Record<string, string>>;
+  };
   readonly collectors: Readonly<Record<string, CollectorStatus>>;
   readonly delivery: Delivery;
   /** Where events wait; in memory they are lost if the agent ends. */
@@ -104,6 +108,8 @@ export interface Observed {
   readonly stopping: () => boolean;
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
+  /** Absent: the module twin may ask for anything. */
+  readonly limits?: Limits;
   readonly configuration: () => ConfigurationState;
   readonly lastRun: (event: string) => LastRun | undefined;
   /** How the streams stand that a Triggered collector can take its events from. */
@@ -124,7 +130,8 @@ export interface Observed {
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const posture = postureOf(observed);
-  const configuration = configurationState(observed, posture);
+  const blind = blindness(observed, posture);
+  const configuration = configurationState(observed, posture, blind);
   const hub = observed.hub();
   const store = observed.queues.store();
   const memory = observed.memory.use();
@@ -133,6 +140,7 @@ export function localStatus(observed: Observed): LocalStatus {
   const troubled =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
+    Object.keys(blind.degrading).length > 0 ||
     store.place === 'memory' ||
     store.isNearlyFull ||
     memory.isOver ||
@@ -185,16 +193,53 @@ function postureOf(observed: Observed): Posture {
   };
 }
 
-/** With what only a scan can tell of the configuration. */
-function configurationState({ configuration, baseline }: Observed, posture: Posture): ConfigurationState {
+/** What the configuration switches off or delays; of the rules of OSBaseline only a scan can tell. */
+function blindness({ settings, limits = NO_LIMITS, collectors }: Observed, { baseline }: Posture): BlindSpots {
+  const spots = blindSpots(settings(), limits, collectors);
+  const isJudged = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
+  const disabling = (['groupsDisabled', 'checksDisabled'] as const).find((list) => baseline?.[list] !== undefined);
+  if (isJudged || disabling === undefined) return spots;
+  const property = disabling === 'groupsDisabled' ? 'baselineGroupsDisabled' : 'baselineChecksDisabled';
+  const says = { [property]: 'leaves no rule of OSBaseline to be judged' };
+  return {
+    switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be judged` },
+    ...(limits.mayBeOff.has('OSBaseline')
+      ? { degrading: spots.degrading, late: { ...spots.late, ...says } }
+      : { degrading: { ...spots.degrading, ...says }, late: spots.late }),
+  };
+}
+
+/** With what only a scan can tell of the configuration, and with what it hides. */
+function configurationState(
+  { configuration, baseline }: Observed,
+  posture: Posture,
+  { switchedOff, degrading, late }: BlindSpots,
+): SecurityAgentStatus['configuration'] {
   const state = configuration();
-  const warnings = posture.baseline === undefined ? {} : baseline.warnings();
-  return { ...state, warnings: { ...state.warnings, ...warnings } };
+  const found = posture.baseline === undefined ? {} : baseline.warnings();
+  return {
+    ...state,
+    warnings: joined([state.warnings, found, late, degrading]),
+    ...(Object.keys(switchedOff).length === 0 ? {} : { switchedOff }),
+  };
+}
+
+/** What is said of the same property is joined. The names are hostile: `__proto__` is one. */
+function joined(all: readonly Readonly<Record<string, string>>[]): Record<string, string> {
+  const result = new Map<string, string>();
+  for (const [name, message] of all.flatMap((some) => Object.entries(some))) {
+    const before = result.get(name);
+    result.set(name, before === undefined ? message : `${before}; ${message}`);
+  }
+  return Object.fromEntries(result);
 }
 
 function collectorStatus(collector: Collector, observed: Observed): CollectorStatus {
   const priority = observed.settings().priorities[collector.name] ?? 'Off';
-  if (priority === 'Off') return { state: 'off' };
+  if (priority === 'Off') {
+    if ((observed.limits ?? NO_LIMITS).mayBeOff.has(collector.name)) return { state: 'off' };
+    return { state: 'off', reason: `eventPriority${collector.name} is Off in the module twin, see limits.mayBeOff.` };
+  }
   const status = standing(collector, observed);
   const reason = observed.memory.leavesOut(collector, priority);
   return reason === undefined || status.state === 'unavailable' ? status : { ...status, state: 'degraded', reason };

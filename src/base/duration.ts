@@ -37,3 +37,18 @@ export function parseDuration(text: string): Duration | undefined {
   const rounded = Math.round(total);
   return rounded > 0 ? milliseconds(rounded) : undefined;
 }
+
+/** The shortest canonical spelling, `P1DT12H` or `PT0.5S`; `parseDuration` reads it back. @param span positive */
+export function formatDuration(span: Duration): string {
+  const whole = (unit: Duration, letter: string, rest: number) => {
+    const count = Math.floor(rest / unit);
+    return count === 0 ? '' : `${count}${letter}`;
+  };
+  const secondsLeft = (span % minutes(1)) / 1_000;
+  const time = [
+    whole(hours(1), 'H', span % days(1)),
+    whole(minutes(1), 'M', span % hours(1)),
+    secondsLeft === 0 ? '' : `${secondsLeft}S`,
+  ].join('');
+  return `P${whole(days(1), 'D', span)}${time === '' ? '' : `T${time}`}`;
+}

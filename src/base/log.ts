@@ -18,6 +18,8 @@ export interface LogLine {
   /** The failure's stable id and remedy, when the line is about an AgentError. */
   readonly id?: string;
   readonly remedy?: string;
+  /** What else there is to say, by name. */
+  readonly details?: Readonly<Record<string, string>>;
 }
 
 /** Where log lines go: something with a synchronous `write`, which must not throw, such as a LogOutput. */

@@ -73,6 +73,7 @@ function writeConfiguration(directory: string, hub: HubEmulator, key: string): s
     identity: { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: write('module.key', `${key}\n`) },
     stateDirectory: join(directory, 'state'),
     controlSocket: join(directory, 'control.sock'),
+    limits: { shortestMessageFrequency: 'PT1S', shortestSnapshotFrequency: 'PT1S', messageUnitsPerDay: 0 },
   };
   return write('agent.json', JSON.stringify(configuration, null, 2));
 }

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { seconds as durationOf } from '../base/duration.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import type { Service } from '../base/service.ts';
@@ -53,11 +54,21 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
       stateDirectory: folder,
       controlSocket: join(folder, 'control.sock'),
       strictStart: false,
+      limits: withoutFloors(installed.limits, runs),
     },
     hub: new DryHub({ [installed.twinObjectName]: configuration }, world),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
+
+/** Nothing that is printed costs anything; and what is always on would take the kernel from an agent that runs. */
+const withoutFloors = (limits: LocalSettings['limits'], runs: boolean): LocalSettings['limits'] => ({
+  ...limits,
+  shortestMessageFrequency: durationOf(1),
+  shortestSnapshotFrequency: durationOf(1),
+  messageUnitsPerDay: 0,
+  ...(runs ? { alwaysOn: [] } : {}),
+});
 
 /** Two agents can't share the kernel's audit: the one that ends would take away the other's rules. */
 async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Promise<boolean> {

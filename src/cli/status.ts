@@ -86,6 +86,7 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
 function describe(status: LocalStatus): string[] {
   const { hub, configuration, delivery, store, memory, pause, logLevel, restarts, exposed = {} } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
+  const off = Object.entries(configuration.switchedOff ?? {}).map(([name, why]) => `  switched off: ${name}, ${why}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
     ...table([
@@ -131,7 +132,7 @@ function describe(status: LocalStatus): string[] {
         `${delivery.messagesSent} sent, ${delivery.messagesFailed} failed attempts${delivery.lastSentAt === undefined ? '' : `, last at ${delivery.lastSentAt}`}`,
       ],
     ]),
-    ...[...faults, ...doubts].map(printable),
+    ...[...faults, ...doubts, ...off].map(printable),
     '',
     ...table([
       ['EVENT', 'STATE', 'SOURCE', 'COLLECTED', 'DELIVERED', 'QUEUED', 'REASON'],

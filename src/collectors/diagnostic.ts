@@ -17,7 +17,8 @@ export const diagnostic = triggered({
   type: 'Diagnostic',
   priority: 'Low',
   version: '1.0',
-  summary: "A line of the agent's own log, from the local level logging.diagnosticEventLevel on.",
+  summary:
+    "A line of the agent's own log, from the local level logging.diagnosticEventLevel on; and each change of the configuration, whatever that level and the priority.",
   source: "the agent's log",
 
   payload: v.strictObject({
@@ -25,16 +26,18 @@ export const diagnostic = triggered({
     Message: text('What happened.'),
     ProcessId: integer("The agent's process id."),
     ThreadId: integer('0, the main thread.'),
-    ExtraDetails: extraDetails("ErrorId: the failure's stable id. Remedy: what to do about it."),
+    ExtraDetails: extraDetails(
+      "ErrorId: the failure's stable id. Remedy: what to do about it. Of a changed configuration: Names, Changes, DesiredVersion, Count.",
+    ),
   }),
 
   from: {
-    log: ({ level, message, id, remedy }) => ({
+    log: ({ level, message, id, remedy, details: others }) => ({
       Severity: SEVERITY[level],
       Message: message,
       ProcessId: process.pid,
       ThreadId: 0,
-      ...details({ ErrorId: id, Remedy: remedy }),
+      ...details({ ErrorId: id, Remedy: remedy, ...others }),
     }),
   },
 });

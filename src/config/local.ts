@@ -9,6 +9,7 @@ import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
+import { LocalLimits } from './limits.ts';
 import { notASetting } from './nearest-name.ts';
 import { entriesOf, isPath, isSecretFile, optionFor } from './schema.ts';
 
@@ -146,6 +147,7 @@ export const LocalSettings = v.strictObject({
     ),
     {},
   ),
+  limits: v.optional(LocalLimits, {}),
   memoryBudgetInMegabytes: v.optional(
     v.pipe(
       v.number(MEGABYTES),
@@ -280,7 +282,7 @@ function withAbsolutePaths(schema: unknown, value: unknown, folders: Folders): u
     const path = resolve(folders.configuration, value);
     return (isSecretFile(schema) ? credentialFile(path, folders) : undefined) ?? path;
   }
-  if (typeof value !== 'object' || value === null) return value;
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const entries = entriesOf(schema);
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => [key, withAbsolutePaths(entries[key], member, folders)]),

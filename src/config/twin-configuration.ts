@@ -5,8 +5,13 @@ import type { Logger } from '../base/log.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { TwinSection } from '../contract/hub.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
+import { type ConfigurationChange, changesBetween } from './changes.ts';
+import { type Limits, NO_LIMITS } from './limits.ts';
 import { LiveSettings } from './settings.ts';
+import { strayNames } from './stray-names.ts';
 import { type Fault, readTwin, type TwinProperty, type TwinReading } from './twin.ts';
+
+type Obeyed = Extract<TwinReading, { ok: true }>;
 
 /** Where the configuration in force comes from, and what is wrong with the desired one; as in contract §2. */
 export interface ConfigurationState {
@@ -32,13 +37,18 @@ export class TwinConfiguration {
   readonly #objectName: string;
   readonly #lastGoodFile: string;
   readonly #tell: (faults: readonly ConfigurationFault[]) => void;
+  readonly #changed: (change: ConfigurationChange) => void;
+  readonly #limits: Limits;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #files: StateFiles;
-  #mirror: Readonly<Record<string, unknown>>;
+  #inForce: Obeyed;
   #state: ConfigurationState;
   /** The configuration object that was last obeyed or refused, as JSON. */
   #latest: string | undefined;
+  /** What was last said of names that are not known, and of local limits, as JSON. */
+  #saidStray = '{}';
+  #saidLimited = '{}';
   /** The last one that was obeyed, as JSON, while it could not be written. */
   #unsaved: string | undefined;
 
@@ -49,6 +59,10 @@ export class TwinConfiguration {
     lastGoodFile: string;
     /** Gets every fault and doubt of a desired configuration, once per change. */
     tell: (faults: readonly ConfigurationFault[]) => void;
+    /** Gets what has changed, after it has been put in force. */
+    changed?: (change: ConfigurationChange) => void;
+    /** Of the local file. Absent: the twin's own ranges. */
+    limits?: Limits;
     clock: Clock;
     log: Logger;
     files?: StateFiles;
@@ -58,16 +72,22 @@ export class TwinConfiguration {
     this.#objectName = options.objectName;
     this.#lastGoodFile = options.lastGoodFile;
     this.#tell = options.tell;
+    this.#changed = options.changed ?? (() => {});
+    this.#limits = options.limits ?? NO_LIMITS;
     this.#clock = options.clock;
     this.#log = options.log;
     this.verdict = new Promise((resolve) => {
       this.#judge = resolve;
     });
     const lastGood = this.#readLastGood();
-    const reading = lastGood ?? obeyed(readTwin(undefined, options.properties));
-    this.settings = new LiveSettings(reading.settings);
-    this.#mirror = reading.mirror;
-    this.#state = { source: lastGood === undefined ? 'defaults' : 'lastKnownGood', errors: {}, warnings: {} };
+    this.#inForce = lastGood ?? obeyed(readTwin(undefined, options.properties, this.#limits));
+    this.settings = new LiveSettings(this.#inForce.settings);
+    this.#state = {
+      source: lastGood === undefined ? 'defaults' : 'lastKnownGood',
+      errors: {},
+      warnings: byName(this.#inForce.warnings),
+    };
+    this.#sayLimited();
   }
 
   state(): ConfigurationState {
@@ -76,7 +96,7 @@ export class TwinConfiguration {
 
   /** The member of reported that mirrors what is in force. */
   reported(): Readonly<Record<string, unknown>> {
-    return { [this.#objectName]: this.#mirror };
+    return { [this.#objectName]: this.#inForce.mirror };
   }
 
   /**
@@ -86,39 +106,60 @@ export class TwinConfiguration {
   obey(desired: TwinSection): void {
     const object = (Object.hasOwn(desired, this.#objectName) ? desired[this.#objectName] : undefined) ?? null;
     const desiredVersion = desired.$version;
+    const stray = strayNames(desired, this.#objectName, this.#properties);
     const text = JSON.stringify(object);
     if (text === this.#latest) {
-      this.#state = { ...this.#state, desiredVersion };
+      this.#state = { ...this.#state, desiredVersion, warnings: this.#warnings(stray) };
       if (this.#unsaved !== undefined) this.#writeLastGood(this.#unsaved);
-      return;
-    }
+    } else this.#take(object, text, desiredVersion, stray);
+    this.#sayStray(stray);
+  }
+
+  #take(object: unknown, text: string, desiredVersion: number, stray: Readonly<Record<string, string>>): void {
     this.#latest = text;
-    const reading = readTwin(object, this.#properties);
+    const reading = readTwin(object, this.#properties, this.#limits);
     if (!reading.ok) {
-      this.#state = { ...this.#state, desiredVersion, errors: byName(reading.faults), warnings: {} };
+      const errors = byName(reading.faults);
+      this.#state = { ...this.#state, desiredVersion, errors, warnings: this.#warnings(stray) };
       this.#log.error(
-        { desiredVersion, faults: byName(reading.faults), id: 'TWIN_INVALID' },
+        { desiredVersion, faults: errors, id: 'TWIN_INVALID' },
         'Refused the desired configuration; what was in force stays.',
       );
       this.#tellAll(reading.faults);
       this.#judge(invalid(reading.faults));
       return;
     }
-    this.#mirror = reading.mirror;
-    const unknown = Object.fromEntries(
-      reading.unknown.slice(0, 32).map((name) => [name, 'is not known to this agent']),
-    );
-    this.#state = {
-      desiredVersion,
-      source: 'desired',
-      errors: {},
-      warnings: { ...unknown, ...byName(reading.warnings) },
-    };
+    const before = this.#inForce;
+    this.#inForce = reading;
+    this.#state = { desiredVersion, source: 'desired', errors: {}, warnings: this.#warnings(stray) };
     this.settings.replace(reading.settings);
     this.#judge(undefined);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
+    this.#sayLimited();
     this.#tellAll(reading.warnings);
+    const change = changesBetween(before, reading, { time: this.#clock.now(), desiredVersion });
+    if (change !== undefined) this.#changed(change);
     this.#writeLastGood(text);
+  }
+
+  /** Of the configuration in force, and of what the desired one holds beside it. */
+  #warnings(stray: Readonly<Record<string, string>>): Record<string, string> {
+    return { ...stray, ...byName(this.#inForce.warnings) };
+  }
+
+  #sayStray(stray: Readonly<Record<string, string>>): void {
+    const text = JSON.stringify(stray);
+    if (text === this.#saidStray) return;
+    this.#saidStray = text;
+    if (text !== '{}') this.#log.warn({ names: stray }, 'The module twin has names that the agent does not know.');
+  }
+
+  #sayLimited(): void {
+    const limits = byName(this.#inForce.limited);
+    const text = JSON.stringify(limits);
+    if (text === this.#saidLimited) return;
+    this.#saidLimited = text;
+    if (text !== '{}') this.#log.warn({ limits }, 'Local limits hold instead of what the module twin asks for.');
   }
 
   #tellAll(faults: readonly Fault[]): void {
@@ -129,14 +170,15 @@ export class TwinConfiguration {
 
   /** The value in force of a property, as reported has it. */
   #used(name: string): unknown {
-    return (this.#mirror[name] as { value?: unknown } | undefined)?.value ?? null;
+    return (this.#inForce.mirror[name] as { value?: unknown } | undefined)?.value ?? null;
   }
 
-  #readLastGood(): Extract<TwinReading, { ok: true }> | undefined {
+  #readLastGood(): Obeyed | undefined {
     try {
       const text = readFileIfThere(this.#lastGoodFile);
       if (text === undefined) return undefined;
-      const reading = readTwin((JSON.parse(text) as { configuration?: unknown }).configuration, this.#properties);
+      const { configuration } = JSON.parse(text) as { configuration?: unknown };
+      const reading = readTwin(configuration, this.#properties, this.#limits);
       return reading.ok ? reading : undefined;
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the last good configuration; starting with the defaults.');
@@ -159,8 +201,15 @@ export class TwinConfiguration {
   }
 }
 
-const byName = (faults: readonly Fault[]): Record<string, string> =>
-  Object.fromEntries(faults.slice(0, 32).map(({ name, message }) => [name, message]));
+/** Several of one property are joined. */
+function byName(faults: readonly Fault[]): Record<string, string> {
+  const messages = new Map<string, string>();
+  for (const { name, message } of faults.slice(0, 32)) {
+    const before = messages.get(name);
+    messages.set(name, before === undefined ? message : `${before}; ${message}`);
+  }
+  return Object.fromEntries(messages);
+}
 
 function invalid(faults: readonly Fault[]): AgentError {
   const all = faults.map(({ name, message }) => `${name} ${message}`).join('; ');
@@ -169,7 +218,7 @@ function invalid(faults: readonly Fault[]): AgentError {
 }
 
 /** A reading that cannot have faults: that of no configuration at all. */
-function obeyed(reading: TwinReading): Extract<TwinReading, { ok: true }> {
+function obeyed(reading: TwinReading): Obeyed {
   if (reading.ok) return reading;
   throw new TypeError(`the defaults are not valid: ${JSON.stringify(reading.faults)}`);
 }

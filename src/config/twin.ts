@@ -4,12 +4,13 @@ import type { Collector } from '../contract/collector.ts';
 import type { Priority } from '../contract/event.ts';
 import type { Settings } from '../contract/settings.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
+import { type Limits, limited, NO_LIMITS } from './limits.ts';
 
 /* The twin's desired configuration (contract §2): every property is declared once, here, and its check, its default,
  * the mirror in reported, the schema and the docs follow from that. */
 
 /** A value as the twin holds it. */
-type WireValue = string | number | boolean | null;
+export type WireValue = string | number | boolean | null;
 
 /** One property of the desired configuration. */
 export interface TwinProperty {
@@ -153,10 +154,14 @@ export type TwinReading =
       readonly settings: Settings;
       /** What reported says: every property in force, as desired spelt it, or in its canonical spelling. */
       readonly mirror: Readonly<Record<string, { readonly value: WireValue }>>;
-      /** Obeyed, but hardly what was meant. */
+      /** Obeyed, but hardly what was meant; and where a local limit holds instead. */
       readonly warnings: readonly Fault[];
+      /** Of those, the local limits. */
+      readonly limited: readonly Fault[];
       /** Names in it that this agent does not know. */
       readonly unknown: readonly string[];
+      /** What each property comes to, to tell what has changed. */
+      readonly values: ReadonlyMap<string, unknown>;
     }
   /** Not obeyed, as a whole. Every fault is listed. */
   | { readonly ok: false; readonly faults: readonly Fault[] };
@@ -167,23 +172,32 @@ export type Fault = Pick<ConfigurationFault, 'name' | 'type' | 'message'>;
  * Reads the configuration object of the desired properties. Pure, bounded, never throws: it is hostile input.
  *
  * @param object `undefined` or `null` when the twin has none: all defaults
+ * @param limits of the local file, which win
  */
-export function readTwin(object: unknown, properties: readonly TwinProperty[]): TwinReading {
+export function readTwin(
+  object: unknown,
+  properties: readonly TwinProperty[],
+  limits: Limits = NO_LIMITS,
+): TwinReading {
   if (object !== undefined && object !== null && !isPlainObject(object)) {
-    return { ok: false, faults: [{ name: '(configuration)', type: 'TypeMismatch', message: 'must be an object' }] };
+    const fault: Fault = { name: '(configuration)', type: 'TypeMismatch', message: 'must be an object' };
+    return { ok: false, faults: [fault] };
   }
   const desired = object ?? {};
   const values = new Map<string, unknown>();
   const mirror: Record<string, { value: WireValue }> = {};
   const faults: Fault[] = [];
+  const limitedFaults: Fault[] = [];
   for (const { name, schema, fallback } of properties) {
     const member = Object.hasOwn(desired, name) ? desired[name] : undefined;
     const wire = readMember(member, fallback);
     const result = wire.ok ? v.safeParse(schema, wire.value) : undefined;
     if (wire.ok && wire.value === null) values.set(name, null);
     else if (result?.success) {
-      values.set(name, result.output);
-      mirror[name] = { value: (wire as { value: WireValue }).value };
+      const instead = limited(name, result.output, fallback, limits);
+      values.set(name, instead?.value ?? result.output);
+      mirror[name] = { value: instead?.wire ?? (wire as { value: WireValue }).value };
+      if (instead !== undefined) limitedFaults.push({ name, type: 'Conflict', message: instead.message });
     } else {
       const message = result?.issues?.[0].message ?? 'must be an object with a "value"';
       faults.push({ name, type: 'TypeMismatch', message });
@@ -193,7 +207,8 @@ export function readTwin(object: unknown, properties: readonly TwinProperty[]): 
   const known = new Set(properties.map(({ name }) => name));
   const unknown = Object.keys(desired).filter((name) => !known.has(name));
   const settings = toSettings(values);
-  return { ok: true, settings, mirror, warnings: doubts(settings), unknown };
+  const warnings = [...limitedFaults, ...doubts(settings)];
+  return { ok: true, settings, mirror, warnings, limited: limitedFaults, unknown, values };
 }
 
 /** A member is absent, `null`, or `{"value": X}` with X not null; whatever stands beside `value` is none of ours. */
@@ -204,7 +219,7 @@ function readMember(member: unknown, fallback: WireValue): { ok: true; value: un
   return value === null || value === undefined ? { ok: false } : { ok: true, value };
 }
 
-const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function toSettings(values: ReadonlyMap<string, unknown>): Settings {

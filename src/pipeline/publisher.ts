@@ -22,6 +22,7 @@ const FAREWELL = seconds(10);
 const FOUR_KB = 4096;
 /** Where nothing else waits, what is passed over is tried so often at most. */
 const PASSED_OVER_EVERY = hours(1);
+const NEVER = milliseconds(Number.POSITIVE_INFINITY);
 const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** For whom messages are marked; a local setting. */
@@ -75,6 +76,8 @@ export class Publisher implements Service {
   readonly #suspicion = new Suspicion();
   readonly #noted: () => void;
   readonly #lastSend: Record<QueueName, Duration>;
+  /** When what waits in High must go at the latest, where that is before its frequency has passed. */
+  #highDueBy = NEVER;
   #inHand: InHand | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
@@ -144,6 +147,12 @@ export class Publisher implements Service {
     };
   }
 
+  /** Sends what waits in High within `limit`, however long the frequency is. */
+  sendHighWithin(limit: Duration): void {
+    this.#highDueBy = milliseconds(Math.min(this.#highDueBy, this.#clock.monotonic() + limit));
+    this.#alarm.ring();
+  }
+
   sent(): Sent {
     return this.#sent;
   }
@@ -196,19 +205,26 @@ export class Publisher implements Service {
       const { events, bytes, passedOver } = this.#waiting(queue);
       const usual = frequency(settings, queue);
       const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_EVERY) : usual;
-      const isDue = this.#lastSend[queue] + interval <= now;
+      const dueAt = Math.min(this.#lastSend[queue] + interval, queue === 'High' ? this.#highDueBy : NEVER);
+      const isDue = dueAt <= now;
       if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
       if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
-      if (isDue) this.#lastSend[queue] = now;
-      wait = Math.min(wait, Math.max(0, this.#lastSend[queue] + interval - now));
+      if (isDue) this.#begin(queue, now);
+      wait = Math.min(wait, Math.max(0, (isDue ? now + interval : dueAt) - now));
     }
     return { wait: milliseconds(wait) };
+  }
+
+  /** A period of the queue's frequency. */
+  #begin(queue: QueueName, now: Duration): void {
+    this.#lastSend[queue] = now;
+    if (queue === 'High') this.#highDueBy = NEVER;
   }
 
   /** Sends until what waits in `queue` now is gone, or until something keeps the hub from taking it. */
   async #drain(queue: QueueName, signal: AbortSignal): Promise<void> {
     let left = this.#queues.waiting(queue).events;
-    this.#lastSend[queue] = this.#clock.monotonic();
+    this.#begin(queue, this.#clock.monotonic());
     while (left > 0 && !signal.aborted) {
       const before = this.#queues.waiting(queue).events;
       if (!(await this.#sendSpaced(queue, signal))) return;

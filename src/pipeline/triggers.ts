@@ -1,5 +1,5 @@
 import { type DropReason, UNIDENTIFIED } from '../base/counters.ts';
-import type { Logger } from '../base/log.ts';
+import type { Logger, LogLine } from '../base/log.ts';
 import {
   type Collector,
   type LeavesOut,
@@ -101,6 +101,19 @@ export class Triggers implements StreamSink {
         }
       }
       if (events.length > 0) this.#queues.put(priority, events);
+    }
+  }
+
+  /**
+   * Makes events of a line that must reach the hub whatever the twin says: of priority High even when Diagnostic is Off,
+   * and also while events are left out.
+   */
+  announce(line: LogLine): void {
+    for (const collector of this.#collectors) {
+      const payload = collector.from.log?.(line, this.#lookups);
+      if (payload === undefined) continue;
+      for (const follower of this.#followers) follower(collector.name, payload);
+      this.#queues.put('High', [occurrenceEvent(collector, payload, line.time)]);
     }
   }
 

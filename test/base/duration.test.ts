@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { days, hours, minutes, parseDuration, seconds } from '../../src/base/duration.ts';
+import { days, formatDuration, hours, milliseconds, minutes, parseDuration, seconds } from '../../src/base/duration.ts';
 
 describe('parseDuration', () => {
   for (const [text, expected] of [
@@ -70,4 +70,23 @@ describe('parseDuration', () => {
     assert.equal(parseDuration(`P${'1'.repeat(100_000)}`), undefined);
     assert.equal(parseDuration(`P${'1Y'.repeat(50_000)}`), undefined);
   });
+});
+
+describe('formatDuration', () => {
+  for (const [span, text] of [
+    [seconds(1), 'PT1S'],
+    [seconds(90), 'PT1M30S'],
+    [minutes(7), 'PT7M'],
+    [hours(13), 'PT13H'],
+    [days(1), 'P1D'],
+    [hours(36), 'P1DT12H'],
+    [days(365), 'P365D'],
+    [milliseconds(1_500), 'PT1.5S'],
+    [milliseconds(1), 'PT0.001S'],
+  ] as const) {
+    it(`writes ${span} ms as ${text}, which reads as the same`, () => {
+      assert.equal(formatDuration(span), text);
+      assert.equal(parseDuration(text), span);
+    });
+  }
 });

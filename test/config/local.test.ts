@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { days } from '../../src/base/duration.ts';
+import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../../src/config/local.ts';
@@ -60,6 +60,13 @@ describe('readLocalSettings', () => {
         getStatus: true,
         getDiagnostics: true,
       },
+      limits: {
+        shortestMessageFrequency: seconds(10),
+        shortestSnapshotFrequency: minutes(5),
+        longestMessageFrequency: days(1),
+        alwaysOn: [],
+        messageUnitsPerDay: 2000,
+      },
       memoryBudgetInMegabytes: 96,
       hostRoot: '/',
       controlSocket: '/run/vakt/control.sock',
@@ -87,11 +94,59 @@ describe('readLocalSettings', () => {
         getStatus: false,
         getDiagnostics: false,
       },
+      limits: {
+        shortestMessageFrequency: 'PT1S',
+        shortestSnapshotFrequency: 'PT2S',
+        longestMessageFrequency: 'P365D',
+        alwaysOn: 'Login, ProcessCreate,',
+        mayBeOff: '',
+        largestCacheInBytes: 8192,
+        messageUnitsPerDay: 0,
+      },
       memoryBudgetInMegabytes: 4096,
       hostRoot: '/host',
       controlSocket: '/socket',
     };
-    assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7) });
+    const limits = {
+      shortestMessageFrequency: seconds(1),
+      shortestSnapshotFrequency: seconds(2),
+      longestMessageFrequency: days(365),
+      alwaysOn: ['Login', 'ProcessCreate'],
+      mayBeOff: [],
+      largestCacheInBytes: 8192,
+      messageUnitsPerDay: 0,
+    };
+    assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7), limits });
+  });
+
+  it('refuses limits that are none, or contradict each other', () => {
+    const limits = (some: object) =>
+      refused(JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), limits: some })).message;
+    for (const wrong of ['PT0.5S', 'P366D', '10 s', '']) {
+      assert.match(limits({ shortestMessageFrequency: wrong }), /limits\.shortestMessageFrequency must be/);
+    }
+    assert.match(
+      limits({ largestCacheInBytes: 8191 }),
+      /limits\.largestCacheInBytes must be an integer of at least 8192/,
+    );
+    assert.match(limits({ messageUnitsPerDay: -1 }), /limits\.messageUnitsPerDay must be an integer of at least 0/);
+    assert.match(limits({ messageUnitPerDay: 1 }), /did you mean "messageUnitsPerDay"/);
+    assert.match(
+      limits({ shortestMessageFrequency: 'PT2M', longestMessageFrequency: 'PT1M' }),
+      /limits has a shortestMessageFrequency that is longer/,
+    );
+  });
+
+  it('takes limits from variables', () => {
+    const { limits } = read(`{ ${IDENTITY} }`, {
+      VAKT_LIMITS__MESSAGE_UNITS_PER_DAY: '10',
+      VAKT_LIMITS__ALWAYS_ON: 'Login',
+      VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY: 'PT1S',
+    });
+    assert.deepEqual(
+      [limits.messageUnitsPerDay, limits.alwaysOn, limits.shortestMessageFrequency],
+      [10, ['Login'], seconds(1)],
+    );
   });
 
   it('takes an age limit from an hour to ten years', () => {
@@ -202,6 +257,13 @@ describe('readLocalSettings', () => {
         'VAKT_DIRECT_METHODS__SET_LOG_LEVEL',
         'VAKT_DIRECT_METHODS__GET_STATUS',
         'VAKT_DIRECT_METHODS__GET_DIAGNOSTICS',
+        'VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY',
+        'VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY',
+        'VAKT_LIMITS__LONGEST_MESSAGE_FREQUENCY',
+        'VAKT_LIMITS__ALWAYS_ON',
+        'VAKT_LIMITS__MAY_BE_OFF',
+        'VAKT_LIMITS__LARGEST_CACHE_IN_BYTES',
+        'VAKT_LIMITS__MESSAGE_UNITS_PER_DAY',
         'VAKT_MEMORY_BUDGET_IN_MEGABYTES',
         'VAKT_HOST_ROOT',
         'VAKT_CONTROL_SOCKET',

@@ -6,6 +6,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
 import { createLog, type LogLine } from '../../src/base/log.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import type { ConfigurationChange } from '../../src/config/changes.ts';
+import { type Limits, NO_LIMITS } from '../../src/config/limits.ts';
 import { twinProperties } from '../../src/config/twin.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import type { ConfigurationFault } from '../../src/contract/sources.ts';
@@ -19,8 +21,10 @@ describe('TwinConfiguration', () => {
   let lastGoodFile: string;
   let told: ConfigurationFault[][];
   let lines: LogLine[];
+  let changed: ConfigurationChange[];
 
   beforeEach(() => {
+    changed = [];
     folder = mkdtempSync(join(tmpdir(), 'vakt-configuration-'));
     lastGoodFile = join(folder, 'last-good.json');
     told = [];
@@ -28,8 +32,10 @@ describe('TwinConfiguration', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  const create = () =>
+  const create = (limits: Limits = NO_LIMITS) =>
     new TwinConfiguration({
+      limits,
+      changed: (change) => changed.push(change),
       properties: twinProperties(collectors),
       objectName: NAME,
       lastGoodFile,
@@ -179,6 +185,111 @@ describe('TwinConfiguration', () => {
       [['maxMessageSizeInBytes', 'NotOptimal', '10000']],
     );
     assert.deepEqual(Object.keys(configuration.state().warnings), ['colour', 'maxMessageSizeInBytes']);
+  });
+
+  describe('a change', () => {
+    const names = () => changed.map(({ changes }) => Object.keys(changes).join(' '));
+
+    it('is told with its names, and what became of them', () => {
+      const configuration = create();
+      configuration.obey({ $version: 7, [NAME]: { ...SIX_HOURS, eventPriorityLogin: { value: 'off' } } });
+      assert.deepEqual(
+        changed.map(({ desiredVersion, changes }) => [desiredVersion, changes]),
+        [[7, { snapshotFrequency: 'PT13H to PT6H', eventPriorityLogin: 'High to off' }]],
+      );
+      configuration.obey({ $version: 8, [NAME]: null });
+      assert.deepEqual(names()[1], 'snapshotFrequency eventPriorityLogin');
+    });
+
+    it('is none when only the spelling, something else, or nothing changed', () => {
+      const configuration = create();
+      configuration.obey({ $version: 7, [NAME]: { snapshotFrequency: { value: 'PT13H' } } });
+      configuration.obey({ $version: 8, [NAME]: { snapshotFrequency: { value: 'PT780M' } }, other: 1 });
+      configuration.obey({ $version: 9, [NAME]: { eventPriorityLogin: { value: 'HIGH' }, colour: 1 } });
+      configuration.obey({ $version: 10, [NAME]: BAD });
+      assert.deepEqual(changed, []);
+    });
+
+    it('is none after a restart, unless the twin was changed meanwhile', () => {
+      create().obey({ $version: 7, [NAME]: SIX_HOURS });
+      changed = [];
+      create().obey({ $version: 7, [NAME]: SIX_HOURS });
+      assert.deepEqual(changed, []);
+      create().obey({ $version: 8, [NAME]: { ...SIX_HOURS, eventPriorityProcessCreate: { value: 'Off' } } });
+      assert.deepEqual(names(), ['eventPriorityProcessCreate']);
+    });
+  });
+
+  describe('local limits', () => {
+    const limits: Limits = { ...NO_LIMITS, shortestSnapshotFrequency: hours(1), alwaysOn: new Set(['Login']) };
+    const asked = { snapshotFrequency: { value: 'PT1S' }, eventPriorityLogin: { value: 'Off' } };
+    const said = () => lines.filter(({ message }) => message.startsWith('Local limits hold')).length;
+
+    it('are in force, mirrored, told as a warning, as an event and once in the log', () => {
+      const configuration = create(limits);
+      for (const version of [7, 8, 9]) configuration.obey({ $version: version, [NAME]: { ...asked, x: version } });
+      assert.equal(configuration.settings.current().snapshotFrequency, hours(1));
+      assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT1H' });
+      assert.deepEqual(mirrored(configuration, 'eventPriorityLogin'), { value: 'High' });
+      assert.match(configuration.state().warnings.snapshotFrequency ?? '', /^is PT1H, not PT1S: limits\./);
+      assert.match(configuration.state().warnings.eventPriorityLogin ?? '', /^is High, not Off: limits\.alwaysOn/);
+      assert.equal(told[0]?.find(({ name }) => name === 'eventPriorityLogin')?.used, '"High"');
+      assert.equal(said(), 1);
+    });
+
+    it('hold for the last good one, and for desired that is refused after it', () => {
+      create().obey({ $version: 7, [NAME]: asked });
+      const again = create(limits);
+      assert.equal(again.settings.current().snapshotFrequency, hours(1));
+      assert.deepEqual(Object.keys(again.state().warnings), ['snapshotFrequency', 'eventPriorityLogin']);
+      again.obey({ $version: 8, [NAME]: BAD });
+      assert.deepEqual(Object.keys(again.state().warnings), ['snapshotFrequency', 'eventPriorityLogin']);
+    });
+  });
+
+  describe('a name that is not known', () => {
+    const warnings = (desired: object) => {
+      const configuration = create();
+      configuration.obey({ $version: 7, ...desired });
+      return configuration.state().warnings;
+    };
+
+    it('is told with the nearest one', () => {
+      assert.deepEqual(warnings({ [NAME]: { eventPriorityLogins: { value: 'Off' }, colour: 1 } }), {
+        eventPriorityLogins: 'is not known to this agent; did you mean "eventPriorityLogin"?',
+        colour: 'is not known to this agent',
+      });
+    });
+
+    it('stays listed beside errors, and goes when it has gone', () => {
+      const configuration = create();
+      configuration.obey({ $version: 7, [NAME]: { ...BAD, snapshotFrequenzy: { value: 'PT1H' } } });
+      assert.equal(Object.keys(configuration.state().errors).length, 2);
+      assert.match(configuration.state().warnings.snapshotFrequenzy ?? '', /did you mean "snapshotFrequency"/);
+      configuration.obey({ $version: 8, [NAME]: BAD });
+      assert.deepEqual(configuration.state().warnings, {});
+    });
+
+    it('is said once in the log', () => {
+      const configuration = create();
+      for (const version of [7, 8, 9]) configuration.obey({ $version: version, [NAME]: { x: 1, y: version } });
+      configuration.obey({ $version: 10, [NAME]: { z: 1 } });
+      assert.equal(lines.filter(({ message }) => message.startsWith('The module twin has names')).length, 2);
+    });
+
+    it('may be that of the object', () => {
+      for (const name of ['configurations', 'Configuration', 'confguration', 'config_uration']) {
+        assert.deepEqual(warnings({ [name]: SIX_HOURS }), {
+          [name]: `is not read by this agent; did you mean "${NAME}"?`,
+        });
+      }
+      assert.deepEqual(warnings({ other: 1, conf: 2, [NAME]: SIX_HOURS }), {});
+    });
+
+    it('costs little, however long it is and however many there are', () => {
+      const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`${'x'.repeat(1_000)}${n}`, n]));
+      assert.equal(Object.keys(warnings({ ...many, [NAME]: many })).length, 32);
+    });
   });
 
   it('keeps the list of unknown names short', () => {

@@ -88,6 +88,10 @@ const WAYS: Readonly<Record<string, Way>> = {
   },
 };
 
+/** Messages by the second, so that nobody waits for them. */
+const QUICK_LIMITS =
+  'Environment=VAKT_LIMITS__SHORTEST_MESSAGE_FREQUENCY=PT1S VAKT_LIMITS__SHORTEST_SNAPSHOT_FREQUENCY=PT1S';
+
 for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }] of Object.entries(WAYS)) {
   const suite = process.env.VAKT_SUITE ?? itsSuite;
   const tree = `${TOP}build/installed/${suite}${hasNode ? '' : '-without-node'}`;
@@ -107,6 +111,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       system = await BootedSystem.boot(tree, { '/clone': TOP });
       filesBefore = files();
       accountsBefore = accounts();
+      setting('');
       const hub = ['--directory', '/run/emulator', '--port', '8883', '--control-port', '8899'];
       system.must('systemd-run', '-q', '--unit=emulator', node, '/clone/dist/src/main.js', 'emulator', ...hub);
       await system.until(
@@ -150,7 +155,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
         '-c',
         'printf "%s" "$1" >/etc/systemd/system/vakt.service.d/test.conf',
         'sh',
-        `[Service]\n${text}\n`,
+        `[Service]\n${QUICK_LIMITS}\n${text}\n`,
       );
       system.must('systemctl', 'daemon-reload');
     };

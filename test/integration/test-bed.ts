@@ -10,6 +10,7 @@ import type { Readable } from 'node:stream';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import type { LocalStatus } from '../../src/status.ts';
@@ -47,6 +48,16 @@ export const STEADY = {
       'LocalUsers',
     ].map((name) => [`eventPriority${name}`, { value: 'Off' }]),
   ),
+};
+
+/** The twin may ask for what a test needs: messages by the second, and any event off. */
+export const NO_LIMITS = {
+  shortestMessageFrequency: 'PT1S',
+  shortestSnapshotFrequency: 'PT1S',
+  longestMessageFrequency: 'P365D',
+  mayBeOff: collectors.map(({ name }) => name).join(','),
+  largestCacheInBytes: Number.MAX_SAFE_INTEGER,
+  messageUnitsPerDay: 0,
 };
 
 /** One line of an agent's log. */
@@ -92,6 +103,7 @@ export class TestBed {
       identity: { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' },
       stateDirectory: 'state',
       controlSocket: 'control.sock',
+      limits: NO_LIMITS,
       ...changes,
     };
     return this.write('agent.json', JSON.stringify(configuration));

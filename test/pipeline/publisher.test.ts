@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
@@ -131,6 +131,21 @@ describe('Publisher', () => {
       await time.tickAsync(minutes(7));
       assert.deepEqual(hub.times(), [420, 28 * 60]);
       assert.equal(delivered(), 2);
+    });
+
+    it('High earlier when asked to, once, and never later', async () => {
+      settings.replace({ ...settings.current(), highPriorityMessageFrequency: days(365) });
+      await start();
+      put('High');
+      publisher.sendHighWithin(minutes(7));
+      publisher.sendHighWithin(hours(1));
+      await time.tickAsync(minutes(7) - 1);
+      assert.deepEqual(hub.times(), []);
+      await time.tickAsync(1);
+      assert.deepEqual(hub.times(), [420]);
+      put('High');
+      await time.tickAsync(days(300));
+      assert.deepEqual(hub.times(), [420]);
     });
 
     it('Low at its own frequency', async () => {

@@ -178,6 +178,17 @@ describe('Triggers', () => {
     });
   });
 
+  it('announces even what is off, or left out, as High', () => {
+    settings = liveSettings({ priorities: { Lines: 'Off' } });
+    leavesOut = () => 'memory';
+    create().announce({ time: TIME, level: 'info', message: 'Configuration changed' });
+    assert.deepEqual(
+      queues.envelopes('High').map(({ Name, TimestampUTC, Payload }) => [Name, TimestampUTC, Payload]),
+      [['Lines', TIME.toISOString(), [{ Text: 'Configuration changed' }]]],
+    );
+    assert.deepEqual(queues.dropped, []);
+  });
+
   it('leaves those alone that are off, from the moment they are', () => {
     const triggers = create();
     triggers.accept('audit', [audit('ls')]);

@@ -9,6 +9,7 @@ import { events } from './events.ts';
 import { type Finding, failed } from './finding.ts';
 import { agentsHub, hub } from './hub.ts';
 import { identity } from './identity.ts';
+import { limits } from './limits.ts';
 import { memory } from './memory.ts';
 import { name } from './name.ts';
 import { openFiles } from './open-files.ts';
@@ -25,6 +26,7 @@ import { tls } from './tls.ts';
 /** Everything that is looked at, in the order it is told. What others need comes before them. */
 export const checks: readonly Check[] = [
   configuration,
+  limits,
   runningAgent,
   identity,
   secrets,

@@ -1,0 +1,19 @@
+import { join } from 'node:path';
+import { collectors } from '../../collectors/index.ts';
+import { describeLimits, largestCache, limitsInForce } from '../../config/limits.ts';
+import { ok } from './finding.ts';
+import type { Check } from './situation.ts';
+import { existingPart } from './state-directory.ts';
+
+const NAME = 'limits';
+
+/** What the local file allows the module twin to ask for; names in it that are no events are a finding. */
+export const limits: Check = {
+  name: NAME,
+  run({ local }) {
+    const directory = existingPart(local.stateDirectory);
+    const ceiling = () => largestCache(directory, join(local.stateDirectory, 'queues'));
+    const inForce = limitsInForce(local.limits, collectors, ceiling);
+    return [ok(NAME, `for the module twin: ${describeLimits(inForce, local.limits.messageUnitsPerDay)}`)];
+  },
+};

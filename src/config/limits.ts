@@ -1,0 +1,267 @@
+import { readdirSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { type Duration, days, formatDuration, milliseconds, parseDuration, seconds } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Collector } from '../contract/collector.ts';
+import type { Settings } from '../contract/settings.ts';
+import { nearestName } from './nearest-name.ts';
+
+/* What the local file allows the module twin to ask for (contract §2, "local limits"). */
+
+const span = (description: string) =>
+  v.pipe(
+    v.string('must be an ISO 8601 duration such as "PT10S"'),
+    v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
+    v.check((text) => parseDuration(text) !== undefined, 'must be an ISO 8601 duration such as "PT10S"'),
+    v.description(description),
+    v.transform((text) => parseDuration(text) ?? seconds(1)),
+    v.check((length) => length >= seconds(1) && length <= days(365), 'must be from PT1S to P365D'),
+  );
+
+const eventNames = (description: string) =>
+  v.pipe(
+    v.string('must be a string: names of events, joined with ","'),
+    v.maxLength(2048),
+    v.description(description),
+    v.transform((list) =>
+      list
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== ''),
+    ),
+  );
+
+const count = (least: number, description: string) => {
+  const message = `must be an integer of at least ${least}`;
+  return v.pipe(v.number(message), v.safeInteger(message), v.minValue(least, message), v.description(description));
+};
+
+const SMALLEST_CACHE = 8192;
+
+/** `limits` of the local file. */
+export const LocalLimits = v.pipe(
+  v.strictObject({
+    shortestMessageFrequency: v.optional(
+      span('A shorter message frequency or aggregation interval in the module twin is raised to this one.'),
+      'PT10S',
+    ),
+    shortestSnapshotFrequency: v.optional(
+      span('A shorter snapshotFrequency in the module twin is raised to this one.'),
+      'PT5M',
+    ),
+    longestMessageFrequency: v.optional(
+      span('When the module twin asks for a longer message frequency, it is obeyed and the agent is degraded.'),
+      'P1D',
+    ),
+    alwaysOn: v.optional(
+      eventNames('Events that the module twin cannot switch off, joined with ","; they keep their default priority.'),
+      '',
+    ),
+    mayBeOff: v.optional(
+      eventNames(
+        'Events that the module twin may switch off without the agent being degraded, joined with ","; all but ProcessCreate, ConnectionCreate, Login and SecurityAlert when absent.',
+      ),
+    ),
+    largestCacheInBytes: v.optional(
+      count(
+        SMALLEST_CACHE,
+        "A larger maxLocalCacheSizeInBytes in the module twin is lowered to this; when absent, a tenth of what is free on the state directory's file system at the start, at most 64 MiB.",
+      ),
+    ),
+    messageUnitsPerDay: v.optional(
+      count(
+        0,
+        'Units of 4 KB, as the hub bills them, that messages may take in a UTC day; Low messages may use 80 %, High messages 95 %. 0: no limit.',
+      ),
+      2000,
+    ),
+  }),
+  v.check(
+    ({ shortestMessageFrequency, longestMessageFrequency }) => shortestMessageFrequency <= longestMessageFrequency,
+    'has a shortestMessageFrequency that is longer than its longestMessageFrequency',
+  ),
+);
+export type LocalLimits = v.InferOutput<typeof LocalLimits>;
+
+/** The limits in force. */
+export interface Limits {
+  readonly shortestMessageFrequency: Duration;
+  readonly shortestSnapshotFrequency: Duration;
+  readonly longestMessageFrequency: Duration;
+  readonly alwaysOn: ReadonlySet<string>;
+  readonly mayBeOff: Pick<ReadonlySet<string>, 'has'>;
+  readonly largestCacheInBytes: number;
+}
+
+/** What the twin's own ranges allow. */
+export const NO_LIMITS: Limits = {
+  shortestMessageFrequency: seconds(1),
+  shortestSnapshotFrequency: seconds(1),
+  longestMessageFrequency: days(365),
+  alwaysOn: new Set(),
+  mayBeOff: { has: () => true },
+  largestCacheInBytes: Number.MAX_SAFE_INTEGER,
+};
+
+/** Without these an attack leaves no trace, so that switching them off needs the device owner's word. */
+const NEVER_SILENTLY_OFF = ['ProcessCreate', 'ConnectionCreate', 'Login', 'SecurityAlert'];
+
+/**
+ * @param largestCache in bytes, where the local file does not say
+ * @throws {AgentError} CONFIG_INVALID for a name that is no event's
+ */
+export function limitsInForce(
+  local: LocalLimits,
+  collectors: readonly Pick<Collector, 'name'>[],
+  largestCache: () => number,
+): Limits {
+  const events = collectors.map(({ name }) => name);
+  const { alwaysOn, mayBeOff = events.filter((name) => !NEVER_SILENTLY_OFF.includes(name)) } = local;
+  const faults = [
+    ...alwaysOn.flatMap((name) => unknownEvent('limits.alwaysOn', name, events)),
+    ...mayBeOff.flatMap((name) => unknownEvent('limits.mayBeOff', name, events)),
+  ];
+  if (faults.length > 0) {
+    const remedy = 'Correct the local configuration; "vakt events" lists the names.';
+    throw new AgentError('CONFIG_INVALID', faults.join('; '), remedy);
+  }
+  return {
+    ...local,
+    alwaysOn: new Set(alwaysOn),
+    mayBeOff: new Set(mayBeOff),
+    largestCacheInBytes: local.largestCacheInBytes ?? largestCache(),
+  };
+}
+
+function unknownEvent(setting: string, name: string, events: readonly string[]): string[] {
+  if (events.includes(name)) return [];
+  const nearest = nearestName(name, events);
+  return [`${setting} names ${name}, which is no event${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`];
+}
+
+const MOST_CACHE = 64 * 1024 * 1024;
+
+/**
+ * The ceiling of the cache where the local file has none: a tenth of the free space, 64 MiB at most. What the queues hold
+ * already counts as free and is never above the ceiling, or a restart on a disk that has become full would drop it.
+ *
+ * @param directory an existing directory on the file system of the state directory
+ * @param queues the folder of the queues
+ */
+export function largestCache(
+  directory: string,
+  queues: string,
+  free: (directory: string) => { readonly bavail: number; readonly bsize: number } = statfsSync,
+): number {
+  try {
+    const { bavail, bsize } = free(directory);
+    const held = bytesBelow(queues);
+    const tenth = Math.floor((bavail * bsize + held) / 10);
+    return Math.max(SMALLEST_CACHE, Math.min(MOST_CACHE, Math.max(tenth, held)));
+  } catch {
+    return MOST_CACHE;
+  }
+}
+
+function bytesBelow(folder: string): number {
+  try {
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    const sizes = names.map((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0);
+    return sizes.reduce((all, size) => all + size, 0);
+  } catch {
+    return 0; // not made yet
+  }
+}
+
+/** What is in force instead of what the twin asks for. */
+export interface Limited {
+  readonly value: unknown;
+  /** In the canonical spelling. */
+  readonly wire: string | number;
+  readonly message: string;
+}
+
+/** @returns `undefined` where the value is within the limits */
+export function limited(
+  name: string,
+  value: unknown,
+  fallback: string | number | boolean | null,
+  limits: Limits,
+): Limited | undefined {
+  const floor = floorOf(name);
+  if (floor !== undefined && typeof value === 'number' && value < limits[floor]) {
+    const wire = formatDuration(limits[floor]);
+    const asked = formatDuration(milliseconds(value));
+    return { value: limits[floor], wire, message: `is ${wire}, not ${asked}: ${named(floor)}` };
+  }
+  const { largestCacheInBytes } = limits;
+  if (name === 'maxLocalCacheSizeInBytes' && Number(value) > largestCacheInBytes) {
+    const message = `is ${largestCacheInBytes}, not ${value}: ${named('largestCacheInBytes')}`;
+    return { value: largestCacheInBytes, wire: largestCacheInBytes, message };
+  }
+  const event = /^eventPriority(.+)$/.exec(name)?.[1];
+  if (event !== undefined && value === 'Off' && limits.alwaysOn.has(event) && typeof fallback === 'string') {
+    return { value: fallback, wire: fallback, message: `is ${fallback}, not Off: ${named('alwaysOn')}` };
+  }
+  return undefined;
+}
+
+const named = (limit: keyof Limits) => `limits.${limit} of the local configuration`;
+
+function floorOf(name: string): 'shortestMessageFrequency' | 'shortestSnapshotFrequency' | undefined {
+  if (name === 'snapshotFrequency') return 'shortestSnapshotFrequency';
+  const isOfMessages = /^(?:high|low)PriorityMessageFrequency$|^aggregationInterval/.test(name);
+  return isOfMessages ? 'shortestMessageFrequency' : undefined;
+}
+
+/** Shown by `vakt check`. */
+export const describeLimits = (limits: Limits, messageUnitsPerDay: number): string =>
+  [
+    `messages and aggregation intervals every ${formatDuration(limits.shortestMessageFrequency)} or more`,
+    `snapshots every ${formatDuration(limits.shortestSnapshotFrequency)} or more`,
+    `cache up to ${limits.largestCacheInBytes} bytes`,
+    messageUnitsPerDay === 0 ? 'no daily budget of message units' : `${messageUnitsPerDay} message units a day`,
+    limits.alwaysOn.size === 0 ? 'no event is always on' : `always on: ${[...limits.alwaysOn].join(', ')}`,
+  ].join('; ');
+
+/** What a configuration hides from whoever relies on the events, see `blindSpots`. */
+export interface BlindSpots {
+  /** By event: why the twin's configuration has none. */
+  readonly switchedOff: Readonly<Record<string, string>>;
+  /** By property: why the agent is degraded. */
+  readonly degrading: Readonly<Record<string, string>>;
+  /** By property: what is allowed, but comes late. */
+  readonly late: Readonly<Record<string, string>>;
+}
+
+/** What a configuration switches off, or delays by more than the local file allows. */
+export function blindSpots(
+  settings: Settings,
+  { mayBeOff, longestMessageFrequency: longest }: Limits,
+  collectors: readonly Pick<Collector, 'name' | 'category' | 'type'>[],
+): BlindSpots {
+  const switchedOff: Record<string, string> = {};
+  const degrading: Record<string, string> = {};
+  const late: Record<string, string> = {};
+  const tooLong = (span: Duration) =>
+    `is ${formatDuration(span)}, longer than ${named('longestMessageFrequency')}, ${formatDuration(longest)}`;
+  for (const property of ['highPriorityMessageFrequency', 'lowPriorityMessageFrequency'] as const) {
+    if (settings[property] > longest) degrading[property] = tooLong(settings[property]);
+  }
+  for (const { name, category, type } of collectors) {
+    const reasons = mayBeOff.has(name) ? late : degrading;
+    if ((settings.priorities[name] ?? 'Off') === 'Off') {
+      const property = `eventPriority${name}`;
+      switchedOff[name] = `${property} is Off`;
+      if (!mayBeOff.has(name)) degrading[property] = `is Off, and ${named('mayBeOff')} does not list ${name}`;
+      continue;
+    }
+    const { enabled, interval } = settings.aggregation[name] ?? { enabled: false, interval: longest };
+    if (enabled && interval > longest) reasons[`aggregationInterval${name}`] = tooLong(interval);
+    const isSnapshot = category === 'Periodic' && type === 'Security';
+    if (isSnapshot && settings.snapshotFrequency > longest)
+      reasons.snapshotFrequency = tooLong(settings.snapshotFrequency);
+  }
+  return { switchedOff, degrading, late };
+}

@@ -1,0 +1,101 @@
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, days, milliseconds, minutes } from '../base/duration.ts';
+import type { Logger, LogLine } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+
+/** So many changes are told at once, each by itself; after that one in each period, which stands for all since the last. */
+const BURST = 20;
+const PERIOD = minutes(5);
+const LONG = days(1);
+/** Of the text of all changes together, in UTF-16 units. */
+const LONGEST_TEXT = 2_048;
+
+/** A change of the configuration, see config/changes.ts. */
+interface Change {
+  readonly time: Date;
+  readonly desiredVersion: number;
+  /** By name of the property. */
+  readonly changes: Readonly<Record<string, string>>;
+}
+
+/**
+ * Tells of each change of the configuration. A twin that is changed back and forth without end costs 20 events and then
+ * one in 5 minutes, in which the changes are counted and the latest of each property is named.
+ */
+export class ChangeNotices implements Service {
+  readonly name = 'change notices';
+  readonly #announce: (line: LogLine) => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #alarm = new Alarm();
+  readonly #stop = new AbortController();
+  #tokens = BURST;
+  #refilledAt: Duration;
+  #pending: Change | undefined;
+  #count = 0;
+  #loop: Promise<void> = Promise.resolve();
+
+  constructor(options: { announce: (line: LogLine) => void; clock: Clock; log: Logger }) {
+    this.#announce = options.announce;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#refilledAt = options.clock.monotonic();
+  }
+
+  async start(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+  }
+
+  /** Tells what has not been told yet. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    this.#tell();
+  }
+
+  accept(change: Change): void {
+    this.#pending = { ...change, changes: { ...this.#pending?.changes, ...change.changes } };
+    this.#count += 1;
+    this.#refill();
+    if (this.#tokens > 0) this.#spend();
+    else this.#alarm.ring();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    this.#refill();
+    if (this.#pending !== undefined && this.#tokens > 0) this.#spend();
+    const left = this.#pending === undefined ? LONG : this.#refilledAt + PERIOD - this.#clock.monotonic();
+    await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, left)), signal);
+  }
+
+  #refill(): void {
+    const periods = Math.floor((this.#clock.monotonic() - this.#refilledAt) / PERIOD);
+    this.#refilledAt = milliseconds(this.#refilledAt + periods * PERIOD);
+    this.#tokens = Math.min(BURST, this.#tokens + periods);
+  }
+
+  #spend(): void {
+    this.#tokens -= 1;
+    this.#tell();
+  }
+
+  #tell(): void {
+    if (this.#pending === undefined) return;
+    const { time, desiredVersion, changes } = this.#pending;
+    const told = Object.entries(changes).map(([name, change]) => `${name}: ${change}`);
+    const details = {
+      Names: Object.keys(changes).join(';'),
+      Changes: bounded(told.join('; ')),
+      DesiredVersion: String(desiredVersion),
+      ...(this.#count > 1 ? { Count: String(this.#count) } : {}),
+    };
+    this.#pending = undefined;
+    this.#count = 0;
+    this.#announce({ time, level: 'info', message: 'Configuration changed', details });
+  }
+}
+
+const bounded = (text: string) => (text.length > LONGEST_TEXT ? `${text.slice(0, LONGEST_TEXT)}…` : text);

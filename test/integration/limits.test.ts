@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { seconds } from '../../src/base/duration.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import { twinProperties } from '../../src/config/twin.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import { DEVICE, MODULE, NO_LIMITS, OBJECT, STEADY, TestBed } from './test-bed.ts';
+
+const every = (prefix: RegExp, value: unknown) =>
+  Object.fromEntries(
+    twinProperties(collectors)
+      .filter(({ name }) => prefix.test(name))
+      .map(({ name }) => [name, { value }]),
+  );
+/** Everything off, and what is left a year late. */
+const BLIND = { ...every(/^eventPriority/, 'Off'), ...every(/Frequency$|^aggregationInterval/, 'P365D') };
+
+/** Nothing of the kernel's audit, and everything else as an attacker finds it. */
+const CALM = { ...STEADY, snapshotFrequency: { value: 'PT13H' } };
+const { mayBeOff: _off, longestMessageFrequency: _longest, ...FAST } = NO_LIMITS;
+
+describe('Whoever writes the twin', () => {
+  let bed: TestBed;
+  const open = async (limits: object, desired: object = CALM) => {
+    bed = await TestBed.open({ desired });
+    bed.writeConfiguration({ limits });
+    bed.startWith(desired);
+    const agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ configuration, hub }) => hub.state === 'connected' && configuration.source === 'desired',
+    );
+    return agent;
+  };
+  afterEach(() => bed.close());
+
+  const changes = (): Envelope[] =>
+    bed.events('Diagnostic').filter(({ Payload }) => Payload[0]?.Message === 'Configuration changed');
+  const reported = () => bed.hub.twin(DEVICE, MODULE).reported as Record<string, Record<string, unknown>>;
+
+  it('cannot blind the agent without its saying so', async () => {
+    const agent = await open(FAST);
+    assert.deepEqual(changes(), [], 'a start without a change is no change');
+    bed.desire(BLIND);
+    await bed.waitForEvents(() => changes().length > 0, seconds(20));
+    const [event] = changes();
+    assert.equal(event?.Payload[0]?.Severity, 'Information');
+    assert.match(JSON.stringify(event?.Payload[0]?.ExtraDetails), /eventPrioritySystemInformation: Low to Off/);
+    await bed.hub.waitForReported(
+      ({ securityAgent }) => (securityAgent as { state?: string } | undefined)?.state === 'degraded',
+      seconds(20),
+    );
+    const { configuration } = await agent.status();
+    assert.deepEqual(
+      Object.keys(configuration.switchedOff ?? {}).toSorted(),
+      collectors.map(({ name }) => name).toSorted(),
+    );
+    for (const name of ['eventPriorityProcessCreate', 'highPriorityMessageFrequency', 'lowPriorityMessageFrequency']) {
+      assert.ok(configuration.warnings[name], name);
+    }
+    assert.deepEqual(reported().securityAgent?.configuration, configuration);
+  });
+
+  it('cannot switch off what is always on, nor send more often than allowed', async () => {
+    const agent = await open({ ...FAST, alwaysOn: 'SystemInformation', shortestMessageFrequency: 'PT2S' });
+    bed.desire({ ...BLIND, highPriorityMessageFrequency: { value: 'PT1S' } });
+    const { configuration, collectors: all } = await agent.waitForStatus(
+      (status) => status.configuration.warnings.eventPrioritySystemInformation !== undefined,
+    );
+    assert.notEqual(all.SystemInformation?.state, 'off');
+    assert.match(configuration.warnings.highPriorityMessageFrequency ?? '', /is PT2S, not PT1S/);
+    await bed.hub.waitForReported((section) => {
+      const mirror = section[OBJECT] as Record<string, { value: unknown }> | undefined;
+      return mirror?.highPriorityMessageFrequency?.value === 'PT2S' && mirror.eventPriorityLogin?.value === 'Off';
+    }, seconds(20));
+    assert.deepEqual(reported()[OBJECT]?.eventPrioritySystemInformation, { value: 'Low' });
+  });
+
+  it('is refused names that are no events, in the local file', async () => {
+    bed = await TestBed.open();
+    bed.writeConfiguration({ limits: { alwaysOn: 'ProcesCreate' } });
+    const agent = bed.startAgent();
+    assert.equal((await agent.exited).status, 78);
+    assert.match(agent.output, /did you mean \\"ProcessCreate\\"/);
+  });
+});
