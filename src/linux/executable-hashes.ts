@@ -4,23 +4,20 @@ import {
   closeSync,
   constants,
   fstatSync,
-  lstatSync,
   openSync,
   read,
   readlinkSync,
   readSync,
-  statSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Clock, type Moment, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import { errnoOf } from '../base/errors.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import type { Place } from './containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from './living-processes.ts';
-import { RemoteMounts } from './remote-mounts.ts';
+import { LocalFiles } from './local-files.ts';
 import { TimeBudget } from './time-budget.ts';
 
 /** Files whose digest is kept in mind. Each costs some 600 bytes. */
@@ -54,8 +51,6 @@ const MOST_WAITING = 32;
 const COARSEST_TIME = seconds(2);
 /** Of a start of which nobody knows by when it was. */
 const NO_BOUND = milliseconds(Number.POSITIVE_INFINITY);
-/** Of asm-generic/fcntl.h, for every machine that Node runs on: to have a file in the hand without having opened it. */
-const O_PATH = 0o10000000;
 
 /** What the kernel puts behind the path of an image that nothing refers to by this name any more; see proc_pid_exe(5). */
 const DELETED = ' (deleted)';
@@ -79,10 +74,10 @@ interface Known {
   used: boolean;
 }
 
-/** Where a file is to be had, as long as it is: under its path, as the image of a process, or both. */
+/** Where a file is, as long as it is there: under a path of the host's, as the image of a process, or both. */
 interface Whereabouts {
   readonly path?: string;
-  readonly link?: string;
+  readonly pid?: number;
 }
 
 /** A file that is to be read. */
@@ -111,11 +106,8 @@ const readAsync = promisify(read);
  */
 export class ExecutableHashes {
   readonly #proc: string;
-  readonly #root: string;
-  /** What is before a path in the list of mounts. */
-  readonly #rootOfMounts: string;
   readonly #clock: Clock;
-  readonly #remote: RemoteMounts;
+  readonly #files: LocalFiles;
   readonly #budget: TimeBudget;
   readonly #known = new Map<string, Known>();
   readonly #buffer = Buffer.allocUnsafeSlow(BYTES_PER_TURN);
@@ -128,10 +120,8 @@ export class ExecutableHashes {
     this.#proc = join(hostRoot, 'proc');
     // A service's own /tmp and /home are not those that programs are started from.
     const isFirst = hostRoot === '/' && hasOwnMounts();
-    this.#rootOfMounts = hostRoot.replace(/\/$/, '');
-    this.#root = isFirst ? FIRST_ROOT : this.#rootOfMounts;
     this.#clock = clock;
-    this.#remote = new RemoteMounts(isFirst ? { clock, mountinfo: '/proc/1/mountinfo' } : { clock });
+    this.#files = new LocalFiles({ proc: this.#proc, root: isFirst ? FIRST_ROOT : hostRoot });
     this.#budget = new TimeBudget(clock, SHARE, BURST);
   }
 
@@ -150,24 +140,25 @@ export class ExecutableHashes {
     this.#asked += 1;
     if (executable === '') return undefined;
     const byPath = onHost && executable.startsWith('/') && !executable.endsWith(DELETED);
-    const link = `${this.#proc}/${process.pid}/exe`;
-    if (byPath && this.#remote.hold(this.#rootOfMounts + executable, now.monotonic)) return undefined;
-    const image = gone ? undefined : statIfThere(link);
+    const { pid } = process;
+    const handle = gone ? 'absent' : this.#files.image(pid);
+    if (handle === 'mount') return undefined;
+    const image = handle === 'absent' ? undefined : stateOf(handle);
     if (image === undefined) return byPath ? this.#atPath(executable, startedAt, now, startedBy) : undefined;
 
     if (byPath) {
       const known = this.#known.get(executable);
       if (known !== undefined && isSame(known.file, image) && holds(known, startedAt)) return recall(known);
-      const path = this.#root + executable;
-      const there = lstatIfThere(path);
+      const there = this.#stateAt(executable);
       if (there !== undefined && isSame(there, image))
-        return this.#hash(executable, executable, image, { path, link }, now);
+        return this.#hash(executable, executable, image, { path: executable, pid }, now);
     }
     const key = `${image.dev}:${image.ino}`;
     const known = this.#known.get(key);
     const isKnown = known?.program === executable && isSame(known.file, image);
     if (isKnown && holds(known, startedAt)) return recall(known);
-    if (isKnown || isImage(link, executable)) return this.#hash(key, executable, image, { link }, now);
+    if (isKnown || isImage(`${this.#proc}/${pid}/exe`, executable))
+      return this.#hash(key, executable, image, { pid }, now);
     // It runs another program by now.
     return byPath ? this.#atPath(executable, startedAt, now, startedBy) : undefined;
   }
@@ -183,15 +174,19 @@ export class ExecutableHashes {
     if (known !== undefined && sawAfter(known, startedAt, now, startedBy) && holds(known, startedAt)) {
       return changedSince(startedAt, known.changedAt, known.seen.wall) ? undefined : recall(known);
     }
-    const path = this.#root + executable;
-    const file = lstatIfThere(path);
+    const file = this.#stateAt(executable);
     if (file === undefined || !isProgram(file)) return undefined;
     if (changedSince(startedAt, Number(file.ctimeMs), now.wall)) return undefined;
     if (known !== undefined && isSame(known.file, file)) {
       known.seen = now;
       if (holds(known, startedAt)) return recall(known);
     }
-    return this.#hash(executable, executable, file, { path }, now);
+    return this.#hash(executable, executable, file, { path: executable }, now);
+  }
+
+  #stateAt(path: string): BigIntStats | undefined {
+    const handle = this.#files.at(path);
+    return typeof handle === 'number' ? stateOf(handle) : undefined;
   }
 
   /** @param now before the file was looked at */
@@ -239,7 +234,7 @@ export class ExecutableHashes {
 
   #readAtOnce({ known, where }: Task): Outcome {
     const since = this.#clock.monotonic();
-    const file = openFile(where, known.file);
+    const file = this.#open(where, known.file);
     if (typeof file === 'string') return file;
     try {
       const digest = createHash('sha256');
@@ -282,7 +277,7 @@ export class ExecutableHashes {
     if (age >= 0 && age < COARSEST_TIME) await this.#clock.sleep(milliseconds(COARSEST_TIME - age));
     await this.#rest();
     known.hashedAt = this.#clock.now().getTime();
-    const file = openFile(where, known.file);
+    const file = this.#open(where, known.file);
     if (typeof file === 'string') return file;
     try {
       const digest = createHash('sha256');
@@ -304,6 +299,29 @@ export class ExecutableHashes {
     } finally {
       closeSync(file);
     }
+  }
+
+  /**
+   * Opens just that file. It is looked at before it is opened: somebody may have put a device in its place, and opening
+   * one can have effects. Doesn't wait where somebody holds a lease on it.
+   */
+  #open({ path, pid }: Whereabouts, file: FileState): number | 'changed' | 'unreadable' {
+    const ways = [
+      () => (path === undefined ? 'absent' : this.#files.at(path)),
+      () => (pid === undefined ? 'absent' : this.#files.image(pid)),
+    ];
+    for (const way of ways) {
+      const handle = way();
+      if (typeof handle === 'string') continue;
+      const there = stateOf(handle);
+      if (there === undefined || !isSame(there, file)) continue;
+      try {
+        return openSync(`/proc/self/fd/${handle}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      } catch {
+        return 'unreadable';
+      }
+    }
+    return 'changed';
   }
 
   async #rest(): Promise<void> {
@@ -355,50 +373,13 @@ function isImage(link: string, executable: string): boolean {
   }
 }
 
-const IF_THERE = { bigint: true, throwIfNoEntry: false } as const;
-
-function statIfThere(path: string): BigIntStats | undefined {
+/** Of a file that is on a local file system. */
+function stateOf(handle: number): BigIntStats | undefined {
   try {
-    return statSync(path, IF_THERE);
-  } catch {
-    return undefined; // hidden, a name too long, a loop of links
-  }
-}
-
-function lstatIfThere(path: string): BigIntStats | undefined {
-  try {
-    return lstatSync(path, IF_THERE);
+    return fstatSync(handle, { bigint: true });
   } catch {
     return undefined;
   }
-}
-
-/**
- * Opens just that file.
- *
- * It is looked at before it is opened: somebody may have put a device in its place, and opening one can have effects. A
- * link in its place isn't followed, since the kernel gives paths without any.
- */
-function openFile({ path, link }: Whereabouts, file: FileState): number | 'changed' | 'unreadable' {
-  let outcome: 'changed' | 'unreadable' = 'changed';
-  for (const [name, flags] of [
-    [path, O_PATH | constants.O_NOFOLLOW],
-    [link, O_PATH],
-  ] as const) {
-    if (name === undefined) continue;
-    try {
-      const handle = openSync(name, flags);
-      try {
-        if (!isSame(fstatSync(handle, { bigint: true }), file)) continue;
-        return openSync(`/proc/self/fd/${handle}`, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
-      } finally {
-        closeSync(handle);
-      }
-    } catch (error) {
-      if (errnoOf(error) === 'EACCES') outcome = 'unreadable';
-    }
-  }
-  return outcome;
 }
 
 /** A path is mostly a part of a record's text, and V8 keeps the whole of that as long as one of its parts is held. */
