@@ -25,12 +25,15 @@ export const processCreate = triggered({
     UserId: text('Effective user id it runs under, in decimal.'),
     UserName: v.optional(text('Name of that user, when it is a local account.')),
     ExtraDetails: extraDetails(
-      'ContainerId: the container it runs in; Sha256: of the image, in hexadecimal; Hash: the digest that IMA has ' +
-        'measured, where its policy says so, as sha256:…; CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they ' +
+      'ContainerId: the container it runs in; Sha256: of the image, in hexadecimal; HashOmitted: why ' +
+        'there is no Sha256: size (its file is longer than 256 MiB), budget (no time for it now, or it is still being ' +
+        'read: a later start has it), mount (its file system is not one that the kernel itself answers for, such as ' +
+        'FUSE or NFS), unreadable (the file is gone, has changed since, or may not be read); Hash: the digest that IMA ' +
+        'has measured, where its policy says so, as sha256:…; CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they ' +
         'became since; CommandLineBytesCut: what is missing from a command line of more than 128 KiB; ' +
         'CommandLineUnread, without audit: why there is none: ended (before it was read), hung (the process blocks whoever reads it), ' +
         'avoided (it, or several of its user, did so before), unavailable (the agent could not look). An element that ' +
-        'stands for several has the first three.',
+        'stands for several has the first four.',
     ),
   }),
 
@@ -40,7 +43,7 @@ export const processCreate = triggered({
 
   aggregate: {
     by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
-    details: ['ContainerId', 'Sha256', 'Hash'], // the same command by another image, or elsewhere, is something else
+    details: ['ContainerId', 'Sha256', 'HashOmitted', 'Hash'], // the same command by another image, or elsewhere, is something else
     blank: { ProcessId: 0, ParentProcessId: 0 },
   },
 });
@@ -54,7 +57,15 @@ function fromAudit(event: AuditEvent, look: Lookups) {
   const userId = decimal(fields.euid, 'euid');
   const pid = decimal(fields.pid, 'pid');
   const parentPid = decimal(fields.ppid, 'ppid');
-  const { containerId, sha256 } = look.started({ pid, parentPid, executable: exe, startedAt: time });
+  const loginUserId = fields.auid === undefined || fields.auid === UNSET ? undefined : fields.auid;
+  const { containerId, sha256, hashOmitted } = look.started({
+    pid,
+    parentPid,
+    userId,
+    loginUserId: loginUserId === undefined ? undefined : Number(loginUserId),
+    executable: exe,
+    startedAt: time,
+  });
   return {
     Executable: exe,
     CommandLine: commandLine,
@@ -64,10 +75,11 @@ function fromAudit(event: AuditEvent, look: Lookups) {
     ...details({
       ContainerId: containerId,
       Sha256: sha256,
+      HashOmitted: hashOmitted,
       Hash: imaHash,
       CurrentDirectory: cwd,
       Terminal: fields.tty === '(none)' ? undefined : fields.tty,
-      LoginUserId: fields.auid === UNSET ? undefined : fields.auid,
+      LoginUserId: loginUserId,
       CommandLineBytesCut: argvBytesCut?.toString(),
     }),
   };
@@ -83,14 +95,20 @@ const UNSET = String(2 ** 32 - 1);
 function fromProcesses({ pid, parentPid, userId, executable, argv = [], argvUnread }: ProcessSeen, look: Lookups) {
   const [called = ''] = argv;
   // Nor is the argument's file hashed. The time is that of the process's start, which was before that of its program.
-  const { containerId, sha256 } = look.started({ pid, parentPid, executable: executable ?? '' });
+  const started = { pid, parentPid, userId, executable: executable ?? '' };
+  const { containerId, sha256, hashOmitted } = look.started(started);
   return {
     Executable: executable ?? (called.startsWith('/') ? called : 'unknown'),
     CommandLine: argv.join(' '),
     ProcessId: pid,
     ParentProcessId: parentPid,
     ...user(userId, look),
-    ...details({ ContainerId: containerId, Sha256: sha256, CommandLineUnread: argvUnread }),
+    ...details({
+      ContainerId: containerId,
+      Sha256: sha256,
+      HashOmitted: hashOmitted,
+      CommandLineUnread: argvUnread,
+    }),
   };
 }
 

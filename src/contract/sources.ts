@@ -204,11 +204,23 @@ export interface ListingStatus extends SourceStatus {
 export interface StartedProcess {
   readonly pid: number;
   readonly parentPid: number;
+  /** Effective user id. */
+  readonly userId: number;
+  /** The user who logged in to start it; absent for services. */
+  readonly loginUserId?: number | undefined;
   /** As the kernel says it: with ` (deleted)` behind when nothing has that name any more. */
   readonly executable: string;
   /** Absent when all that is known is that it runs now. */
   readonly startedAt?: Date;
 }
+
+/**
+ * Why a program's digest is left out: `size`: its file is longer than 256 MiB; `budget`: there is no time for it now, or it
+ * is read in the background, for a later start; `mount`: it is not on a file system that this machine's kernel answers
+ * for, so that reading it could take for ever; `unreadable`: its file is gone, has changed since, may not be read, or is
+ * in a container that the process has left nothing else of.
+ */
+export type HashOmitted = 'size' | 'budget' | 'unreadable' | 'mount';
 
 /** What can be looked up about an event's subject. Cached, and bounded in what it costs; `undefined` is "not known". */
 export interface Lookups {
@@ -226,6 +238,8 @@ export interface Lookups {
     readonly containerId: string | undefined;
     /** SHA-256 of its image, in hexadecimal. Not known of a large file the first time, or when there is too much to do. */
     readonly sha256: string | undefined;
+    /** Why that is `undefined`. */
+    readonly hashOmitted?: HashOmitted | undefined;
   };
   /** The name of a network interface. */
   interfaceName(index: number): string | undefined;

@@ -1,4 +1,6 @@
 import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
 import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
@@ -13,8 +15,19 @@ const MOST_KEPT = 64;
 /** Of a path. Every one costs some 15 µs. */
 const MOST_FOLDERS = 64;
 
-/** A descriptor made with O_PATH, or why there is none: nothing is there, or it isn't on a local file system. */
-export type LocalFile = number | 'absent' | 'mount';
+/**
+ * A descriptor made with O_PATH, or why there is none: nothing is there, it isn't on a local file system, or there is no
+ * time to find out.
+ */
+export type LocalFile = number | 'absent' | 'mount' | 'budget';
+
+/** The time there is for looking; negative when there is none. */
+interface Time {
+  left(): Duration;
+  pay(since: Duration): Duration;
+}
+
+const UNLIMITED: Time = { left: () => milliseconds(0), pay: (since) => since };
 
 /**
  * Refers to files of processes and of the host, without ever waiting for a file system that a program or another machine
@@ -32,6 +45,7 @@ export type LocalFile = number | 'absent' | 'mount';
 export class LocalFiles {
   readonly #proc: string;
   readonly #root: string;
+  readonly #clock: Pick<Clock, 'monotonic'>;
   /** By id, as far as a kept descriptor is on it. */
   readonly #mounts = new Map<number, boolean>();
   /** By path. */
@@ -44,27 +58,40 @@ export class LocalFiles {
    * @param proc the host's /proc
    * @param root the host's root directory, as this process sees it. What it is on counts as local: without it nothing works
    */
-  constructor({ proc, root }: { proc: string; root: string }) {
+  constructor({ proc, root, clock }: { proc: string; root: string; clock: Pick<Clock, 'monotonic'> }) {
     this.#proc = proc;
+    this.#clock = clock;
     this.#root = root === '' ? '/' : root;
   }
 
-  /** The program that a process runs. The descriptor holds until the next call, and at most until the end of the turn. */
-  image(pid: number): LocalFile {
+  /**
+   * The program that a process runs. The descriptor holds until the next call, and at most until the end of the turn.
+   *
+   * @param time what a look at lists of mounts is paid with; a user can make them long
+   */
+  image(pid: number, time: Time = UNLIMITED): LocalFile {
     const link = `${this.#proc}/${pid}/exe`;
     // Many have ended by now, and an error that is thrown costs five times as much as this.
     if (!isThere(link)) return 'absent';
     this.#rootFolder(); // mostly it is on the same mount
     const file = this.#open(link, O_PATH);
     if (file === undefined) return 'absent';
-    return this.#isLocal(file, pid) ? file : 'mount';
+    return this.#judged(file, time, pid);
   }
 
   /**
    * The file at a path of the host's, as the kernel writes it: absolute, without links and dots. The descriptor holds as
    * long as that of an image. A link at its end is not followed.
    */
-  at(path: string): LocalFile {
+  at(path: string, time: Time = UNLIMITED): LocalFile {
+    if (time.left() < 0) return 'budget';
+    const since = this.#clock.monotonic();
+    const file = this.#walk(path, time);
+    time.pay(since);
+    return file;
+  }
+
+  #walk(path: string, time: Time): LocalFile {
     let folder = this.#rootFolder();
     if (folder === undefined || !path.startsWith('/')) return 'absent';
     let from = 1;
@@ -77,7 +104,8 @@ export class LocalFiles {
       if (next === undefined) {
         next = this.#open(`/proc/self/fd/${folder}/${name}`, O_PATH | constants.O_NOFOLLOW);
         if (next === undefined) return 'absent';
-        if (!this.#isLocal(next)) return 'mount';
+        const verdict = this.#judged(next, time);
+        if (typeof verdict === 'string') return verdict;
         if (prefix !== undefined) this.#folders.set(prefix, next);
       }
       if (to === -1) return next;
@@ -125,16 +153,22 @@ export class LocalFiles {
     this.#mounts.clear();
   }
 
-  /** @param pid whose mounts may be the ones it is on, besides the host's and the agent's own */
-  #isLocal(file: number, pid?: number): boolean {
+  /**
+   * @param pid whose mounts may be the ones it is on, besides the host's and the agent's own
+   * @returns the file itself when it is local
+   */
+  #judged(file: number, time: Time, pid?: number): LocalFile {
     const id = this.#mountOf(file);
-    if (id === undefined) return false;
-    let verdict = this.#mounts.get(id);
-    if (verdict === undefined) {
-      verdict = this.#judge(id, pid);
-      this.#mounts.set(id, verdict);
+    if (id === undefined) return 'mount';
+    let isLocal = this.#mounts.get(id);
+    if (isLocal === undefined) {
+      if (time.left() < 0) return 'budget';
+      const since = this.#clock.monotonic();
+      isLocal = this.#judge(id, pid);
+      this.#mounts.set(id, isLocal);
+      time.pay(since);
     }
-    return verdict;
+    return isLocal ? file : 'mount';
   }
 
   #judge(id: number, pid: number | undefined): boolean {

@@ -23,7 +23,8 @@ export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Cloc
     started(process) {
       const now = momentOf(clock);
       const place = containers.started(process, now);
-      return { containerId: place.container, sha256: hashes.of(process, place, now, batchAt) };
+      const { sha256, omitted } = hashes.of(process, place, now, batchAt);
+      return { containerId: place.container, sha256, hashOmitted: omitted };
     },
     interfaceName: (index) => interfaces.interfaceName(index),
   };

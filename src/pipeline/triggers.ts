@@ -20,7 +20,7 @@ const NO_LOOKUPS: Lookups = {
   newBatch: () => {},
   userName: () => undefined,
   containerId: () => undefined,
-  started: () => ({ containerId: undefined, sha256: undefined }),
+  started: () => ({ containerId: undefined, sha256: undefined, hashOmitted: undefined }),
   interfaceName: () => undefined,
 };
 

@@ -43,6 +43,17 @@ describe('ProcessCreate from audit', () => {
     });
   });
 
+  it('says why a digest is left out, in what is aggregated, too', () => {
+    const started = () => ({ containerId: undefined, sha256: undefined, hashOmitted: 'mount' as const });
+    const payload = processCreate.from.audit?.(records.audit, { ...look, started });
+    const { HashOmitted, Sha256 } = (payload?.ExtraDetails ?? {}) as Record<string, string>;
+    assert.deepEqual([HashOmitted, Sha256], ['mount', undefined]);
+    const { aggregate = assert.fail() } = processCreate;
+    assert.deepEqual(blanked(aggregate, payload ?? {}).payload.ExtraDetails, { HashOmitted: 'mount' });
+    const seen = processCreate.from.processes?.(records.processes, { ...look, started });
+    assert.deepEqual(seen?.ExtraDetails, { HashOmitted: 'mount' });
+  });
+
   it('reports execveat the same', () => assert.deepEqual(fromAudit({ syscall: 'execveat' }), fromAudit()));
 
   it('names the user it runs as, not the one who called: su', () => {
@@ -66,7 +77,16 @@ describe('ProcessCreate from audit', () => {
   it('is looked up by its process, its image and the time of its start', () => {
     asked.length = 0;
     processCreate.from.audit?.(records.audit, ignorant);
-    assert.deepEqual(asked, [{ pid: 1445, parentPid: 1444, executable: '/usr/bin/ls', startedAt: records.audit.time }]);
+    assert.deepEqual(asked, [
+      {
+        pid: 1445,
+        parentPid: 1444,
+        userId: 1000,
+        loginUserId: 1000,
+        executable: '/usr/bin/ls',
+        startedAt: records.audit.time,
+      },
+    ]);
   });
 
   it('reports what IMA has measured', () => {
@@ -124,7 +144,7 @@ describe('ProcessCreate from /proc', () => {
   it('looks up a hidden image by nothing that could be forged', () => {
     asked.length = 0;
     const payload = processCreate.from.processes?.({ ...hidden, argv: ['/usr/bin/ls'] }, ignorant);
-    assert.deepEqual(asked, [{ pid: 1445, parentPid: 1444, executable: '' }]);
+    assert.deepEqual(asked, [{ pid: 1445, parentPid: 1444, userId: 1000, executable: '' }]);
     assert.equal(payload?.ExtraDetails, undefined);
   });
 
@@ -161,7 +181,7 @@ describe('ProcessCreate aggregated', () => {
 
   it('tells them apart by command line, program, user, image and container', () => {
     assert.deepEqual(aggregate.by, ['CommandLine', 'Executable', 'UserId', 'UserName']);
-    assert.deepEqual(aggregate.details, ['ContainerId', 'Sha256', 'Hash']);
+    assert.deepEqual(aggregate.details, ['ContainerId', 'Sha256', 'HashOmitted', 'Hash']);
   });
 
   it('asks the kernel for both ways to start a program', () => {

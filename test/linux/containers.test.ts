@@ -166,7 +166,14 @@ describe('containers of processes', () => {
   };
   const end = (pid: number) => rmSync(join(hostRoot, `proc/${pid}`), { recursive: true });
   const start = (change: Partial<StartedProcess> = {}) =>
-    containers.started({ pid: DEAD, parentPid: 1, executable: '/bin/ls', startedAt: new Date(wall - 100), ...change });
+    containers.started({
+      pid: DEAD,
+      parentPid: 1,
+      userId: 0,
+      executable: '/bin/ls',
+      startedAt: new Date(wall - 100),
+      ...change,
+    });
 
   beforeEach(() => {
     hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
@@ -262,7 +269,7 @@ describe('containers of processes', () => {
 
   it('are found by the process alone when the time of its start is not known', () => {
     live(70, `/system.slice/docker-${A}.scope`);
-    assert.equal(containers.started({ pid: 70, parentPid: 1, executable: '' }).container, A);
+    assert.equal(containers.started({ pid: 70, parentPid: 1, userId: 0, executable: '' }).container, A);
   });
 
   it('stay right while more processes start than are kept in mind', () => {
@@ -388,10 +395,19 @@ describe('a container of the real kernel', () => {
     writeFileSync(join(folder, 'cgroup.procs'), String(pid));
     const containers = new Containers({ hostRoot: '/', clock: systemClock });
     const startedAt = new Date();
-    const place = containers.started({ pid, parentPid: process.pid, executable: '/usr/bin/sleep', startedAt });
+    const place = containers.started({
+      pid,
+      parentPid: process.pid,
+      userId: 0,
+      executable: '/usr/bin/sleep',
+      startedAt,
+    });
     assert.deepEqual(place, { container: A, onHost: false, gone: false });
     assert.equal(containers.of(pid, process.pid), A);
-    assert.equal(containers.started({ pid: 2 ** 30, parentPid: pid, executable: '/bin/x', startedAt }).container, A);
+    assert.equal(
+      containers.started({ pid: 2 ** 30, parentPid: pid, userId: 0, executable: '/bin/x', startedAt }).container,
+      A,
+    );
     assert.notEqual(containers.of(process.pid, 1), A);
   });
 });

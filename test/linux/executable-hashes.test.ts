@@ -96,21 +96,25 @@ describe('hashes of executables', () => {
     symlinkSync(image, at(`proc/${pid}/exe`));
   };
   const now = () => clock.now();
-  const of = (
+  const asked = (
     executable: string,
     {
       place = GONE,
       startedAt = now() as Date | undefined,
       pid = 77,
+      userId = 0,
+      loginUserId = undefined as number | undefined,
       startedBy = undefined as Duration | undefined,
     } = {},
   ) =>
     hashes.of(
-      { pid, parentPid: 1, executable, ...(startedAt === undefined ? {} : { startedAt }) },
+      { pid, parentPid: 1, userId, loginUserId, executable, ...(startedAt === undefined ? {} : { startedAt }) },
       place,
       momentOf(clock),
       startedBy,
     );
+  const of = (...args: Parameters<typeof asked>) => asked(...args).sha256;
+  const why = (...args: Parameters<typeof asked>) => asked(...args).omitted;
   const pause = () => systemClock.sleep(milliseconds(30));
 
   describe('of a process that has ended', () => {
@@ -383,6 +387,116 @@ describe('hashes of executables', () => {
     });
   });
 
+  describe('that are left out', () => {
+    it('say so, and why', async () => {
+      put('bin/huge', 'x');
+      truncateSync(at('bin/huge'), 257 * MIB);
+      assert.equal(why('/bin/huge'), 'size');
+      assert.equal(why('/bin/huge'), 'size');
+      const large = put('bin/large', randomBytes(3 * MIB));
+      assert.equal(why('/bin/large'), 'budget');
+      assert.equal(why('/bin/large'), 'budget');
+      await hashes.idle();
+      assert.deepEqual(asked('/bin/large'), { sha256: large, omitted: undefined });
+      for (const path of ['', '/bin/none', 'bin/large', '/memfd:a (deleted)']) assert.equal(why(path), 'unreadable');
+      assert.equal(why('/bin/large', { place: { ...IN_CONTAINER, gone: true } }), 'unreadable');
+      ahead = 0;
+      const startedAt = now();
+      await pause();
+      replace('bin/large', 'another');
+      assert.equal(why('/bin/large', { startedAt }), 'unreadable');
+    });
+
+    it('are those of a program on a file system that is not local', async function () {
+      require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+      // /proc stands for one: it is in the list of mounts, and not among those that count.
+      assert.equal(new ExecutableHashes({ hostRoot: '/', clock }).of(ended('/proc/version'), GONE).omitted, 'mount');
+    });
+  });
+
+  const ended = (executable: string) => ({ pid: 2 ** 30, parentPid: 1, userId: 0, executable });
+
+  describe('of a user who starts ever new programs', () => {
+    const FLOOD = 400;
+    const MALLORY = { userId: 1_000 };
+    const digests: string[] = [];
+    const flood = (make: (number: number) => Buffer | string, user = MALLORY) => {
+      let known = 0;
+      for (let number = 0; number < FLOOD; number += 1) {
+        const path = `tmp/${user.userId}/${number}`;
+        digests[number] = put(path, make(number));
+        if (of(`/${path}`, user) === digests[number]) known += 1;
+      }
+      return known;
+    };
+
+    it('leave the others their time, and root more', () => {
+      slowness = 1; // some milliseconds a file
+      const known = flood((number) => `program ${number}`);
+      assert.ok(known > 2 && known < 15, `${known}`);
+      assert.equal(why(`/tmp/1000/${FLOOD - 1}`, MALLORY), 'budget');
+      const alices = put('home/alice/bin/a', 'program of Alice');
+      assert.equal(of('/home/alice/bin/a', { userId: 1_001 }), alices);
+      const roots = put('usr/bin/a', 'program of root');
+      assert.equal(of('/usr/bin/a'), roots);
+    });
+
+    it('leave root its time when they do it by many user ids', () => {
+      slowness = 1;
+      for (let userId = 100_000; userId < 100_050; userId += 1) {
+        for (let number = 0; number < 4; number += 1) {
+          put(`tmp/${userId}/${number}`, `program ${number}`);
+          of(`/tmp/${userId}/${number}`, { userId });
+        }
+      }
+      put('home/alice/bin/a', 'program of Alice');
+      assert.equal(why('/home/alice/bin/a', { userId: 1_001 }), 'budget');
+      const roots = Array.from({ length: 4 }, (_, number) => put(`usr/bin/${number}`, `program ${number} of root`));
+      roots.forEach((digest, number) => {
+        assert.equal(of(`/usr/bin/${number}`), digest);
+      });
+    });
+
+    it('are counted by who logged in, whatever user ids his programs have', () => {
+      slowness = 1;
+      let known = 0;
+      for (let userId = 100_000; userId < 100_100; userId += 1) {
+        const digest = put(`tmp/${userId}`, `program ${userId}`);
+        if (of(`/tmp/${userId}`, { userId, loginUserId: 1_000 }) === digest) known += 1;
+      }
+      assert.ok(known < 15, `${known}`);
+      assert.equal(of('/usr/bin/a', { userId: 1_001 }), undefined);
+      const alices = put('home/alice/bin/a', 'program of Alice');
+      assert.equal(of('/home/alice/bin/a', { userId: 1_001 }), alices);
+    });
+
+    it('do not keep large files of others waiting', async () => {
+      for (let number = 0; number < 40; number += 1) {
+        put(`tmp/${number}`, Buffer.alloc(2 * MIB + 1, number));
+        assert.equal(why(`/tmp/${number}`, MALLORY), 'budget');
+      }
+      const alices = put('home/alice/bin/a', Buffer.alloc(16 * MIB, 'alice'));
+      const roots = put('usr/bin/a', Buffer.alloc(16 * MIB, 'root'));
+      assert.equal(why('/home/alice/bin/a', { userId: 1_001 }), 'budget');
+      assert.equal(why('/usr/bin/a'), 'budget');
+      slowness = 0.25; // a slice takes half a millisecond, and all that wait some minutes
+      const at = new Map<string, number>();
+      meanwhile = () => {
+        // Programs are started all the time, by which nobody can put off the digests for ever.
+        for (let start = 0; start < 30; start += 1) of('', MALLORY);
+        if (waits.length > 10_000) throw new Error('it goes on for ever');
+        if (waits.length % 5 !== 0) return; // a question takes time, too
+        if (of('/usr/bin/a') === roots && !at.has('root')) at.set('root', monotonic);
+      };
+      const began = monotonic;
+      await hashes.idle();
+      const all = monotonic - began;
+      const root = (at.get('root') ?? Number.POSITIVE_INFINITY) - began;
+      assert.ok(root < all && root < 70_000, `root ${root}, all ${all}`);
+      assert.equal(of('/home/alice/bin/a', { userId: 1_001 }), alices);
+    });
+  });
+
   describe('are not asked of', () => {
     for (const [what, make] of Object.entries({
       'a FIFO': (path: string) => execFileSync('mkfifo', ['-m', '755', path]),
@@ -410,7 +524,7 @@ describe('hashes of executables', () => {
     ]) {
       it(path, async () => {
         const host = new ExecutableHashes({ hostRoot: '/', clock: systemClock });
-        assert.equal(host.of({ pid: 2 ** 30, parentPid: 1, executable: path }, GONE), undefined);
+        assert.equal(host.of({ pid: 2 ** 30, parentPid: 1, userId: 0, executable: path }, GONE).sha256, undefined);
         await host.idle();
       });
     }
@@ -478,7 +592,7 @@ describe('hashes of real processes', () => {
     return child.pid ?? 0;
   }
   const of = (pid: number, executable: string, place = ALIVE, startedAt: Date | undefined = new Date()) =>
-    hashes.of({ pid, parentPid: process.pid, executable, startedAt }, place);
+    hashes.of({ pid, parentPid: process.pid, userId: 0, executable, startedAt }, place).sha256;
   /** A file that takes long to read is read in the background: on a busy machine, that can be any. */
   const atLast = async (ask: () => string | undefined) => {
     const first = ask();

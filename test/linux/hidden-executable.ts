@@ -6,8 +6,8 @@ import { ExecutableHashes } from '../../src/linux/executable-hashes.ts';
 
 const [, , executable = ''] = process.argv;
 const hashes = new ExecutableHashes({ hostRoot: '/', clock: systemClock });
-const digest = hashes.of(
-  { pid: 2 ** 22 + 1, parentPid: 1, executable, startedAt: systemClock.now() },
+const { sha256: digest } = hashes.of(
+  { pid: 2 ** 22 + 1, parentPid: 1, userId: 0, executable, startedAt: systemClock.now() },
   { container: undefined, onHost: true, gone: true },
 );
 writeSync(1, `${digest}\n`);

@@ -37,7 +37,7 @@ describe('hostLookups', () => {
   /** Of a process that has just been started, and has ended. */
   const sha256 = () => {
     now += 1;
-    return look.started({ pid: 77, parentPid: 1, executable: '/bin/a', startedAt: clock.now() }).sha256;
+    return look.started({ pid: 77, parentPid: 1, userId: 0, executable: '/bin/a', startedAt: clock.now() }).sha256;
   };
 
   it('looks at a program once for a batch, and again for the next one', () => {

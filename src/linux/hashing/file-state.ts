@@ -1,0 +1,20 @@
+import { type BigIntStats, fstatSync } from 'node:fs';
+
+/** What changes whenever a file becomes another, or gets other content. */
+export type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'ctimeNs' | 'mtimeNs' | 'size'>;
+
+export const isSame = (a: FileState, b: FileState): boolean =>
+  a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.size === b.size && a.mtimeNs === b.mtimeNs && a.dev === b.dev;
+
+/** A file that can be run, so none of /proc and /sys, where reading can have effects. */
+export const isProgram = ({ mode, size }: BigIntStats): boolean =>
+  (mode & 0o170000n) === 0o100000n && (mode & 0o111n) !== 0n && size > 0n;
+
+/** @param file a descriptor of a file on a local file system: any other one may never answer */
+export function stateOf(file: number): BigIntStats | undefined {
+  try {
+    return fstatSync(file, { bigint: true });
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { type AgentProcess, QUICK, TestBed } from '../integration/test-bed.ts';
+import { require } from './require.ts';
+import { SilentMounts } from './silent-mount.ts';
+
+describe('A file system whose server is silent', function () {
+  this.timeout(60_000);
+  let mounts: SilentMounts | undefined;
+  let bed: TestBed | undefined;
+  let agent: AgentProcess;
+
+  before(async function () {
+    mounts = new SilentMounts();
+    require(this, mounts.missing);
+    bed = await TestBed.open({ desired: QUICK });
+    agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ collectors, hub, configuration }) =>
+        collectors.ProcessCreate?.source !== undefined &&
+        hub.state === 'connected' &&
+        configuration.source === 'desired',
+    );
+  });
+  // The servers first: an agent that waits for one can't be ended.
+  after(async () => {
+    await mounts?.remove();
+    await bed?.close();
+  });
+
+  for (const [what, where, args] of [
+    ['is mounted by an ordinary user in namespaces of his own', 'private', ['stay']],
+    ['is mounted where the agent does not see it', 'hidden', ['stay']],
+    ['is mounted for all', 'host', ['stay']],
+    ['is mounted for all, when the program on it has ended', 'host', []],
+  ] as const) {
+    it(`does not stop the agent where it ${what}; the digest is left out`, async function () {
+      assert.ok(mounts !== undefined && bed !== undefined);
+      const { collectors } = await agent.status();
+      const isFromAudit = collectors.ProcessCreate?.source?.startsWith('audit') === true;
+      require(this, args.length > 0 || isFromAudit ? undefined : 'only audit tells of processes that end at once');
+      const program = await mounts.start(where, args);
+      const told = () => bed?.elements('ProcessCreate').find(({ Executable }) => Executable === program);
+      const deadline = systemClock.monotonic() + seconds(20);
+      while (told() === undefined && systemClock.monotonic() < deadline) {
+        const asked = systemClock.monotonic();
+        await systemClock.within(seconds(5), 'An answer of the agent', agent.status());
+        const took = systemClock.monotonic() - asked;
+        assert.ok(took < 1_000, `the agent took ${took} ms to answer`);
+        await systemClock.sleep(milliseconds(50));
+      }
+      const { HashOmitted, Sha256 } = (told()?.ExtraDetails ?? {}) as Record<string, string>;
+      assert.deepEqual([HashOmitted, Sha256], ['mount', undefined]);
+    });
+  }
+});
