@@ -158,6 +158,18 @@ describe('What a taken-over agent can do', function () {
       assert.deepEqual(outcomes(open), all(open, 'done'));
     });
 
+    it(`${where}: the agent notices its filter, and where there is none`, () => {
+      const module = new URL('../../src/linux/system-call-filter.js', import.meta.url).pathname;
+      const script = `import { isKeptFromOthersMemory } from '${module}'; process.stdout.write(String(isKeptFromOthersMemory()));`;
+      const node = [process.execPath, '--input-type=module', '-e', script];
+      const under = (rules_: readonly Rule[]) => {
+        const [program = '', ...args] = [...filter(rules_), ...node];
+        return spawnSync(program, args, { encoding: 'utf8' }).stdout;
+      };
+      assert.equal(under(rules()), 'true');
+      assert.equal(under([...rules(), 'allow process_vm_readv']), 'false');
+    });
+
     it(`${where}: what the agent does`, () => {
       copyFileSync(process.execPath, join(folder, 'node'));
       const script = `

@@ -1,5 +1,6 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { isKeptFromOthersMemory } from '../../linux/system-call-filter.ts';
 import { container as containerOf } from '../../linux/virtualization.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import type { Check } from './situation.ts';
@@ -14,18 +15,28 @@ const FIRST_USERS = 'user:[4026531837]';
 export const container: Check = {
   name: NAME,
   run: ({ local: { hostRoot } }) =>
-    describeContainer({ kind: containerOf('/'), hostRoot, link: (path) => linkAt(path) }),
+    describeContainer({
+      kind: containerOf('/'),
+      hostRoot,
+      link: (path) => linkAt(path),
+      isCaged: isKeptFromOthersMemory(),
+    }),
 };
 
-/** @param link where a link of /proc/PID/ns leads; `undefined` when it can't be read */
+/**
+ * @param link where a link of /proc/PID/ns leads; `undefined` when it can't be read
+ * @param isCaged whether a filter of system calls keeps it out of other processes' memory; `undefined`: not known
+ */
 export function describeContainer({
   kind,
   hostRoot,
   link,
+  isCaged,
 }: {
   kind: string | undefined;
   hostRoot: string;
   link: (path: string) => string | undefined;
+  isCaged: boolean | undefined;
 }): Finding[] {
   if (kind === undefined && hostRoot === '/') return [];
   const told = kind ?? 'none that is known';
@@ -35,9 +46,20 @@ export function describeContainer({
     users(link('/proc/self/ns/user')),
     processes(isHostPids, hostRoot),
     network(link('/proc/self/ns/net'), hostNetwork(hostRoot, link), isHostPids),
+    isCaged === false ? uncaged() : undefined,
   ].filter((finding) => finding !== undefined);
   if (findings.length > 0) return findings;
   return [ok(NAME, `${told}; the host's processes, network and files are all seen (${hostRoot})`)];
+}
+
+function uncaged(): Finding {
+  const what =
+    "its filter of system calls lets whoever takes the agent over write into the memory of the host's processes";
+  return note(
+    NAME,
+    what,
+    'Start the container with --security-opt=seccomp=config/seccomp.json, of the sources of Vakt.',
+  );
 }
 
 function users(own: string | undefined): Finding | undefined {

@@ -14,11 +14,12 @@ describe('vakt check: in a container', () => {
   afterEach(() => bench.close());
 
   /** A container whose own namespaces are these, on a host whose network is `net:[1]`. */
-  const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]' } = {}) => {
+  const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]', isCaged = true } = {}) => {
     const spaces = { ...FIRST, ...own };
     return describeContainer({
       kind: 'podman',
       hostRoot,
+      isCaged,
       link: (path) =>
         /[12]\/ns\/net$/.test(path) ? hostNet || undefined : spaces[path.split('/').at(-1) as keyof typeof FIRST],
     });
@@ -31,7 +32,7 @@ describe('vakt check: in a container', () => {
   };
 
   it('is not spoken of outside of one', () => {
-    assert.deepEqual(describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined }), []);
+    assert.deepEqual(describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined, isCaged: false }), []);
   });
 
   it('sees everything of the host', () => {
@@ -50,6 +51,12 @@ describe('vakt check: in a container', () => {
       assertFinding(found[0], 'note', finding, remedy);
     });
   }
+
+  it('says when it could write into other processes', () => {
+    const found = look({}, { ...mountHost(), isCaged: false });
+    assert.equal(found.length, 1);
+    assertFinding(found[0], 'note', /write into the memory/, /--security-opt=seccomp=config\/seccomp\.json/);
+  });
 
   it('says what is missing without the host’s files', () => {
     const found = look({});
