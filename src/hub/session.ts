@@ -92,6 +92,7 @@ export class Session {
   #opened = false;
   #ended: HubFailure | undefined;
   #heardAt: Duration;
+  #pulseAt: Duration;
   #twinTurn: Promise<unknown> = Promise.resolve();
   #asksTwin = false;
   #twinResponse: (Incoming & { kind: 'response' }) | undefined;
@@ -101,6 +102,7 @@ export class Session {
     const { hostName, deviceId, moduleId, gatewayHostName, sharedAccessKey } = identity;
     this.#options = options;
     this.#heardAt = clock.monotonic();
+    this.#pulseAt = this.#heardAt;
     this.#messages = new TokenBucket({ ...MESSAGES, clock });
     this.#acknowledgements = new TokenBucket({ ...ACKNOWLEDGEMENTS, clock });
     this.lost = new Promise((resolve) => {
@@ -162,9 +164,16 @@ export class Session {
     return this.#token.expiresAt;
   }
 
-  /** Drops the connection if it is dead: not even an answer to a ping for three times the keep-alive. */
+  /**
+   * Drops the connection if it is dead: not even an answer to a ping for three times the keep-alive. To be called every
+   * half minute: a call that is late means that this process stood still, which says nothing about the hub.
+   */
   checkPulse(): void {
-    const quiet = this.#options.clock.monotonic() - this.#heardAt;
+    const now = this.#options.clock.monotonic();
+    const since = now - this.#pulseAt;
+    if (since > 2 * KEEP_ALIVE) this.#heardAt = now;
+    this.#pulseAt = now;
+    const quiet = now - this.#heardAt;
     if (quiet <= 3 * KEEP_ALIVE) return;
     const peer = this.#peer;
     this.drop(silence(`no packet from ${peer.address} for ${Math.round(quiet / 1_000)} s`, peer));

@@ -140,6 +140,25 @@ describe('systemClock', () => {
       await rejects;
     });
 
+    it('takes an answer that is there when this process was held up until after the limit', async () => {
+      const answer = new Promise((resolve) => setTimeout(resolve, 31_001, 'there'));
+      const work = systemClock.within(seconds(30), 'the work', answer);
+      await time.tickAsync(20_000);
+      time.jump(11_000); // the timer of the limit is run first, 1,000 ms late
+      await time.tickAsync(1);
+      assert.equal(await work, 'there');
+      assert.equal(time.countTimers(), 0);
+    });
+
+    it('adds what it was held up for but once', async () => {
+      const rejects = assert.rejects(systemClock.within(seconds(3), 'the work', new Promise(() => {})), TimeLimitError);
+      time.jump(1_000_000);
+      await time.tickAsync(2_999);
+      time.jump(1_000_000);
+      await rejects;
+      assert.equal(time.countTimers(), 0);
+    });
+
     it('does not mind work that fails later', async () => {
       const work = new Promise((_resolve, reject) => {
         systemClock.sleep(seconds(5)).then(() => reject(new Error('late')));

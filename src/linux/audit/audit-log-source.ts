@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { AnswerLimit } from '../../base/answer-limit.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
@@ -144,12 +145,12 @@ export class AuditLogSource {
     const tool = findTool('true');
     if (tool === undefined) return;
     await runTool(tool, [mark], { signal, mostBytes: 1_024 });
-    const deadline = clock.monotonic() + PROBE_LIMIT;
+    const limit = new AnswerLimit(clock, PROBE_LIMIT);
     const isProbe = ({ argv }: AuditEvent) => argv?.includes(mark) === true;
-    while (clock.monotonic() < deadline) {
+    do {
       if (await reader.read(isProbe)) return;
       await clock.sleep(milliseconds(50), signal);
-    }
+    } while (!limit.isOver() && !signal.aborted);
     throw new AgentError(
       'AUDIT_UNAVAILABLE',
       "auditd's log doesn't tell of program starts.",

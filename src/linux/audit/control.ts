@@ -1,3 +1,4 @@
+import { AnswerLimit } from '../../base/answer-limit.ts';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
 import {
@@ -21,7 +22,7 @@ const AUDIT_ADD_RULE = 1011;
 const AUDIT_DEL_RULE = 1012;
 const AUDIT_LIST_RULES = 1013;
 
-/** Kernel threads write these answers, a moment after the request. */
+/** Kernel threads write these answers, a moment after the request. Counted in looks as well: see AnswerLimit. */
 const ANSWER_LIMIT = seconds(2);
 const POLL = milliseconds(1);
 
@@ -73,10 +74,11 @@ export class AuditControl {
   async #request(type: number, payload: Buffer, isLast?: (answer: NetlinkMessage) => boolean): Promise<Buffer[]> {
     const sequence = this.#socket.send(type, NLM_F_REQUEST | NLM_F_ACK, payload);
     const answers: Buffer[] = [];
-    const deadline = this.#clock.monotonic() + ANSWER_LIMIT;
-    while (this.#clock.monotonic() < deadline) {
+    const limit = new AnswerLimit(this.#clock, ANSWER_LIMIT);
+    for (;;) {
       const datagram = this.#socket.receive();
       if (datagram === undefined) {
+        if (limit.isOver()) throw systemError('ETIMEDOUT', `audit request ${type}`);
         await this.#clock.sleep(POLL);
         continue;
       }
@@ -92,7 +94,6 @@ export class AuditControl {
         if (isLast?.(message) === true) return answers;
       }
     }
-    throw systemError('ETIMEDOUT', `audit request ${type}`);
   }
 }
 
