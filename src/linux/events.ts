@@ -1,16 +1,17 @@
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
-import { type Duration, milliseconds, minutes } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
 import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
+import { WallTimes } from '../base/wall-times.ts';
 import type { Moving } from '../base/watched-clock.ts';
 import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
 import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
+import type { Progress } from './audit/audit-source.ts';
 import { SourceLadder } from './audit/choose.ts';
-import type { ResumePoint } from './audit/log-tail.ts';
 import { Connections } from './connections/connections.ts';
 import { ExitSource } from './exits.ts';
 import { Logins } from './logins/logins.ts';
@@ -20,6 +21,8 @@ import { ProcFolder } from './proc-folder.ts';
 import { CommandLines } from './process-memory/command-lines.ts';
 import { ProcessTable } from './process-table.ts';
 
+/** Without audit, how long it may take until a start that was lost is known to be. */
+const LOSS_KNOWN_AFTER = seconds(8);
 /** How often a source that couldn't be opened is tried again. */
 const TRY_AGAIN = minutes(1);
 /** When the agent stops, how long the last processes' arguments are waited for. */
@@ -65,10 +68,16 @@ export class LinuxEvents implements Service, Moving {
   readonly #exits: OptionalSource<ExitSource>;
   readonly #exitNote: NoteFile | undefined;
   readonly #follower: AuditFollower | undefined;
-  /** When audit had nothing more to read, for the last time. */
+  /** Up to when all starts of programs have been read; up to when all that were lost are known as well. */
   #startsRead: Duration;
+  #startsSettled: Duration;
+  /** Since when the ends of processes have been listened to. */
+  #exitsSince: Duration;
+  readonly #wallTimes: WallTimes;
   /** When its reader handed something over, or had nothing more to read. */
   #heard: Duration;
+  /** Until the first source of starts has been looked for. */
+  #isOpening = true;
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
   /** Sources are opened and closed by one at a time. */
@@ -79,6 +88,9 @@ export class LinuxEvents implements Service, Moving {
     const { clock, log, hostRoot, loopback, sink, stateDirectory } = parts;
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     this.#startsRead = clock.monotonic();
+    this.#startsSettled = this.#startsRead;
+    this.#exitsSince = this.#startsRead;
+    this.#wallTimes = new WallTimes(clock);
     this.#heard = this.#startsRead;
     const reader = new Reader({ clock, log });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
@@ -88,7 +100,7 @@ export class LinuxEvents implements Service, Moving {
     this.#follower =
       stateDirectory === undefined
         ? undefined
-        : new AuditFollower({ stateDirectory, hostRoot, deliver: (events) => this.#tell(events), clock, log });
+        : new AuditFollower({ stateDirectory, hostRoot, deliver: (events) => this.#caughtUp(events), clock, log });
     this.#connections = new Connections({
       sink,
       clock,
@@ -111,13 +123,18 @@ export class LinuxEvents implements Service, Moving {
       table: this.#table,
       commandLines: this.#commandLines,
       resume: () => this.#follower?.resume() ?? {},
-      drained: (position) => this.#drained(position),
+      drained: (progress) => this.#drained(progress),
+      settled: (until) => this.#settled(until),
+      interrupted: () => this.#table.startsLost(this.#startsSettled),
       changed: () => void this.#inTurn(() => this.#follow()),
     });
     this.#exits = new OptionalSource((onLost) => {
-      const startsRead = () => (this.#ladder.feed === 'audit' ? this.#startsRead : clock.monotonic());
+      // Nobody reads starts where there is no source of them.
+      const hasSource = () => this.#ladder.feed !== undefined || this.#isOpening;
+      const startsRead = () => (hasSource() ? this.#startsRead : clock.monotonic());
+      const startsSettled = () => (hasSource() ? this.#startsSettled : clock.monotonic());
       const note = this.#exitNote;
-      const parts = { table: this.#table, sink, clock, log, hostRoot, startsRead, onLost };
+      const parts = { table: this.#table, sink, clock, log, hostRoot, startsRead, startsSettled, onLost };
       return new ExitSource(note === undefined ? parts : { ...parts, note });
     });
   }
@@ -173,8 +190,11 @@ export class LinuxEvents implements Service, Moving {
   /** To be called when `streams()` or `rules()` has something else to say. Never rejects. */
   async refresh(): Promise<void> {
     if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
+    // Ends first: whoever is heard to start is then heard to end.
+    await this.#inTurn(() => this.#followExits());
     await this.#ladder.start();
     await this.#ladder.refresh();
+    this.#isOpening = false;
     await this.#inTurn(() => this.#follow());
   }
 
@@ -194,9 +214,16 @@ export class LinuxEvents implements Service, Moving {
     const streams = this.#parts.streams();
     const { feed } = this.#ladder;
     if (feed === 'audit') this.#follower?.began(this.#ladder.status('audit').source === 'auditLog');
-    await this.#exits.want(!isStopping && streams.has('exits'));
+    await this.#followExits();
     await this.#logins.follow({ isWanted: !isStopping && streams.has('logins'), isFromAudit: feed === 'audit' });
     this.#parts.changed?.();
+  }
+
+  async #followExits(): Promise<void> {
+    const isStopping = this.#stopping === undefined || this.#stopping.signal.aborted;
+    const wanted = !isStopping && this.#parts.streams().has('exits');
+    const before = this.#parts.clock.monotonic();
+    if (await this.#exits.want(wanted)) this.#exitsSince = before;
   }
 
   async #tryAgain(signal: AbortSignal): Promise<void> {
@@ -210,17 +237,25 @@ export class LinuxEvents implements Service, Moving {
   #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     if (stream === 'audit') {
       this.#heard = this.#parts.clock.monotonic();
-      const events = (records as readonly AuditEvent[]).filter(
-        (event) =>
-          !isOwnProcess(Number(event.fields.pid), Number(event.fields.ppid)) && this.#follower?.isNew(event) !== false,
-      );
-      this.#table.acceptAudit(events);
+      const all = records as readonly AuditEvent[];
+      const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
+      this.#table.acceptAudit(events, this.#wallTimes.reader());
       this.#connections.accept(events);
       this.#tell(events);
-      this.#follower?.saw(events);
+      this.#follower?.saw(all);
       return;
     }
     this.#parts.sink.accept('processes', records as readonly ProcessSeen[]);
+  }
+
+  /** What auditd's log holds from before the agent listened. */
+  #caughtUp(events: readonly AuditEvent[]): void {
+    const others = events.filter((event) => !isOfOwnProcess(event));
+    const timeOf = this.#wallTimes.reader();
+    // The end of one that started before ends were listened to may have gone unnoticed; those that live are known from /proc.
+    const heardToEnd = others.filter(({ time }) => timeOf(time) >= this.#exitsSince);
+    this.#table.acceptAudit(heardToEnd, timeOf);
+    this.#tell(others);
   }
 
   #tell(events: readonly AuditEvent[]): void {
@@ -229,16 +264,23 @@ export class LinuxEvents implements Service, Moving {
   }
 
   #drop(stream: keyof Streams, reason: 'kernel' | 'unresolved' | 'killed', count: number): void {
-    if (reason === 'kernel') this.#table.startsLost();
+    if (reason === 'kernel') this.#table.startsLost(this.#startsSettled);
     this.#parts.sink.drop(stream, reason, count);
   }
 
-  #drained(position: ResumePoint | undefined): void {
+  #drained({ until, position }: Progress): void {
     this.#connections.settle();
     this.#logins.expire();
-    this.#startsRead = this.#parts.clock.monotonic();
-    this.#heard = this.#startsRead;
-    this.#follower?.mark(position);
+    this.#wallTimes.look();
+    this.#startsRead = until;
+    this.#heard = this.#parts.clock.monotonic();
+    this.#follower?.mark(until, position);
+    if (this.#ladder.feed === 'processes') this.#startsSettled = milliseconds(until - LOSS_KNOWN_AFTER);
+  }
+
+  /** What was missed may be in auditd's log as well, until that has been read. */
+  #settled(until: Duration): void {
+    if (this.#follower?.isCatchingUp !== true) this.#startsSettled = until;
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
@@ -247,3 +289,5 @@ export class LinuxEvents implements Service, Moving {
     return this.#turn;
   }
 }
+
+const isOfOwnProcess = ({ fields }: AuditEvent): boolean => isOwnProcess(Number(fields.pid), Number(fields.ppid));

@@ -21,14 +21,14 @@ const SHORTEST_PAUSE = milliseconds(50);
 const MANY_EXITS = 1_500;
 const FEW_EXITS = 500;
 
-/** How long an exit waits for the record of its start. The kernel hands audit's records over by a thread of its own. */
+/** How much later than an exit its start may come to be read. The kernel hands audit's records over by a thread of its own. */
 const HOLD = milliseconds(300);
-/** How long it waits for somebody to read the starts. */
-const LONGEST_HOLD = seconds(5);
-/** How long one without a start waits for the news that starts were lost; without it, it was a copy's. */
+/** How much later it may become known that starts were lost, where the source doesn't tell. */
 const DOUBT = milliseconds(LOSS_DELAY + 2_000);
 /** Exits that wait, for either. An exit takes some 100 bytes. */
 const MOST_WAITING = 16_384;
+/** Exits that were taken for those of copies, of which the pids are remembered. */
+const MOST_COPIES = 4_096;
 
 /** How many are read before what is left of them is looked at. */
 const EXITS_PER_LOOK = 1_024;
@@ -52,10 +52,12 @@ interface Parts {
   /** Where the host's root directory is. */
   readonly hostRoot: string;
   /**
-   * When no start waited to be read, for the last time, by the monotonic clock. An exit isn't given out before the starts
-   * of its time have been; without this, after some time.
+   * Up to when all starts have been read, by the monotonic clock. An exit isn't given out before the starts of its time have
+   * been, however long that takes. Absent: starts are read as they come.
    */
   readonly startsRead?: () => Duration;
+  /** Up to when it is also known whether starts were lost. Absent: some seconds after they have been read. */
+  readonly startsSettled?: () => Duration;
   /** Where to note how many exits are held: kill -9 takes them, and the next run counts them. */
   readonly note?: NoteFile;
   /** Called once when it can't go on. It still must be closed. */
@@ -67,8 +69,8 @@ interface Parts {
 /** The end of a first thread. */
 interface Exit {
   readonly pid: number;
-  /** Where other threads outlived the first: when they were found to have ended. */
-  readAt: Duration;
+  /** By the monotonic clock. Where other threads outlived the first: when they were found to have ended. */
+  endedAt: Duration;
   /** Nothing was left of the process soon after. */
   isGone: boolean;
   /** What the table says of the pid may be about another process, that has got it since. */
@@ -83,8 +85,9 @@ interface Exit {
  * run. The kernel sends only the ends of first threads.
  *
  * An exit is held until the starts of its time have been read: a start is told by another way, and later. What has no
- * start then is the end of a copy of a process, made by fork(2), that never executed anything, and isn't told; unless
- * starts have been lost, which may be known only after some seconds.
+ * start when all of its time have been read, or are known to be lost, is the end of a copy of a process, made by fork(2),
+ * that never executed anything, and isn't told; unless starts have been lost. Time is that of the kernel, when something
+ * happened: an agent that is slow, or is stopped for a while, reads starts and exits long after that, in any order.
  *
  * A process whose first thread ends before the others has not ended. It is watched, and told of with the status of its
  * last thread, which is its own: that one calls exit(3).
@@ -92,7 +95,8 @@ interface Exit {
  * Exits that the kernel could not deliver are counted. It says how many it threw away, those of copies among them, which
  * count for nothing; so what counts is how many processes of the table are gone of which no exit came, and the kernel's
  * figure, if that is higher, only while starts are lost as well. The table is looked through after each such loss, once a
- * minute, and at the end; what is gone counts whatever the reason may be that its exit never came.
+ * minute, and at the end; what is gone counts whatever the reason may be that its exit never came. An exit that did come,
+ * and was given up before its start was read, since too many waited, counts as `unresolved`.
  */
 export class ExitSource {
   readonly #parts: Parts;
@@ -166,10 +170,13 @@ export class ExitSource {
 
   /** Reads until nothing is left, and looks at what is left of those that ended. @returns the number of datagrams */
   async #drain(opened: Opened): Promise<number> {
-    const turn = new Turn(this.#parts.clock);
+    const { clock } = this.#parts;
+    const turn = new Turn(clock);
     for (let total = 0; ; ) {
       const exits: Exit[] = [];
-      const read = opened.read(EXITS_PER_LOOK, exits, this.#parts.clock.monotonic());
+      const now = clock.monotonic();
+      const bootedAt = now - (clock.now().getTime() - clock.fromKernel(0).getTime());
+      const read = opened.read(EXITS_PER_LOOK, exits, now, bootedAt);
       this.#look(opened, exits);
       total += read;
       if (read < EXITS_PER_LOOK) return total;
@@ -196,14 +203,15 @@ export class ExitSource {
 
   /** Gives out what has waited long enough. @param all everything, since nothing more will come */
   async #release(opened: Opened, all: boolean): Promise<void> {
-    const { table, sink, clock, startsRead } = this.#parts;
+    const { table, sink, clock, startsRead, startsSettled } = this.#parts;
     const now = clock.monotonic();
     if (opened.watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
-    const until = all ? Number.POSITIVE_INFINITY : readyUntil(now, startsRead?.() ?? now);
+    const read = startsRead?.() ?? now;
+    const settled = startsSettled?.() ?? read - DOUBT;
     await this.#give(opened, [
-      ...opened.takeReady(until, table),
-      ...opened.overtaken.splice(0).filter(({ readAt }) => table.isInDoubt(readAt)),
-      ...opened.takeDoubtful(now, table, all),
+      ...opened.takeReady(all ? Number.POSITIVE_INFINITY : read - HOLD, table),
+      ...opened.overtaken.splice(0).filter(({ endedAt }) => table.isInDoubt(endedAt)),
+      ...opened.takeDoubtful(all ? Number.POSITIVE_INFINITY : settled, table),
     ]);
     const evicted = table.takeEvicted();
     if (evicted > 0) sink.drop('exits', 'unresolved', evicted);
@@ -235,8 +243,8 @@ export class ExitSource {
     const { note, table } = this.#parts;
     if (note === undefined) return;
     let count = 0;
-    for (const { pid, readAt } of held.values()) if (table.hasStarted(pid, readAt)) count += 1;
-    for (const { readAt } of doubtful.values()) if (table.isInDoubt(readAt)) count += 1;
+    for (const { pid, endedAt } of held.values()) if (table.hasStarted(pid, endedAt)) count += 1;
+    for (const { endedAt } of doubtful.values()) if (table.isInDoubt(endedAt)) count += 1;
     this.#note(count);
   }
 
@@ -259,8 +267,8 @@ export class ExitSource {
     this.#note(0);
   }
 
-  #remainsOf({ pid, readAt }: Exit): Remains {
-    const since = milliseconds(this.#parts.clock.monotonic() - readAt);
+  #remainsOf({ pid, endedAt }: Exit): Remains {
+    const since = milliseconds(this.#parts.clock.monotonic() - endedAt);
     return remainsOf(pid, since, this.#proc, this.#path);
   }
 
@@ -277,7 +285,7 @@ export class ExitSource {
       const remains = this.#remainsOf(exit);
       if (remains === 'threads') continue;
       opened.watched.delete(exit.pid);
-      if (remains === 'nothing') opened.hold(Object.assign(exit, { readAt: now, isGone: true }));
+      if (remains === 'nothing') opened.hold(Object.assign(exit, { endedAt: now, isGone: true }));
     }
     if (opened.watched.size < before) opened.setFilter();
   }
@@ -322,7 +330,9 @@ export class ExitSource {
   #count(opened: Opened, suspects: readonly Gone[]): number {
     const { table, sink } = this.#parts;
     const { connector, overrunAt } = opened;
-    const gone = suspects.filter((suspect) => !opened.isPending(suspect.pid) && table.forgetGone(suspect)).length;
+    const all = suspects.filter((suspect) => !opened.isPending(suspect.pid) && table.forgetGone(suspect));
+    const gone = all.filter(({ pid }) => !opened.copies.has(pid)).length;
+    if (gone < all.length) sink.drop('exits', 'unresolved', all.length - gone);
     const dropped = connector.takeDropped();
     const lost = overrunAt !== undefined && table.isInDoubt(overrunAt) ? Math.max(gone, dropped) : gone;
     opened.overrunAt = undefined;
@@ -340,9 +350,11 @@ export class ExitSource {
   }
 
   #load(opened: Opened): void {
-    const { table, clock, log } = this.#parts;
+    const { table, clock, log, startsRead } = this.#parts;
     const now = clock.monotonic();
-    if (!table.needsLoading || now < opened.loadAt) return;
+    // What starts from then on is told of; what did before is still there, or doesn't matter.
+    const areStartsTold = startsRead === undefined || startsRead() > opened.openedAt;
+    if (!table.needsLoading || !areStartsTold || now < opened.loadAt) return;
     opened.loadAt = milliseconds(now + LOAD_AGAIN);
     opened.loading = table
       .load(opened.stopping.signal)
@@ -366,6 +378,8 @@ class Opened {
   readonly held = new Map<number, Exit>();
   readonly doubtful = new Map<number, Exit>();
   readonly overtaken: Exit[] = [];
+  /** Pids of exits that were taken for those of copies, the latest of them. */
+  readonly copies = new Set<number>();
   /** Processes whose first thread has ended, and others haven't. */
   readonly watched = new Map<number, Exit>();
   lookAt: Duration;
@@ -377,9 +391,14 @@ class Opened {
   /** Of the last check: how often the kernel had thrown events away by then, and what has been read since. */
   overrunsAtCheck: number;
   heard = 0;
+  readonly openedAt: Duration;
+  /** Exits that came later ended after that. */
+  #readUntil: Duration;
 
   constructor(connector: ProcessConnector, now: Duration) {
     this.connector = connector;
+    this.openedAt = now;
+    this.#readUntil = now;
     this.loadAt = now;
     this.lookAt = now;
     this.checkAt = milliseconds(now + CHECK_EVERY);
@@ -395,16 +414,19 @@ class Opened {
    * Reads so many datagrams, if so many wait.
    *
    * @param exits where to put the ends of first threads
+   * @param bootedAt when the kernel's clock began, by the monotonic one
    * @returns how many it read: fewer only when no more wait
    */
-  read(most: number, exits: Exit[], now: Duration): number {
+  read(most: number, exits: Exit[], now: Duration, bootedAt: number): number {
     const take = (event: ProcessEvent) => {
-      const exit = this.#take(event, now);
+      const ended = Math.max(this.#readUntil, Math.min(now, bootedAt + event.nanoseconds / 1e6));
+      const exit = this.#take(event, milliseconds(ended));
       if (exit !== undefined) exits.push(exit);
     };
     let read = 0;
     while (read < most && this.connector.read(take)) read += 1;
     this.heard += read;
+    if (read < most) this.#readUntil = now;
     return read;
   }
 
@@ -421,12 +443,12 @@ class Opened {
   }
 
   /**
-   * Takes those out that were read up to some time, and have a start. Those that have none go on as doubtful.
+   * Takes those out that ended before some time, and have a start. Those that have none go on as doubtful.
    *
-   * @param until see readyUntil
+   * @param until starts up to then have been read
    */
   takeReady(until: number, table: ProcessTable): Exit[] {
-    const hasStarted = ({ pid, readAt }: Exit) => table.hasStarted(pid, readAt);
+    const hasStarted = ({ pid, endedAt }: Exit) => table.hasStarted(pid, endedAt);
     const due = this.#takeHeld(until);
     const ready = due.filter(hasStarted);
     if (ready.length < due.length) for (const exit of due) if (!hasStarted(exit)) this.#doubt(exit);
@@ -436,27 +458,42 @@ class Opened {
   #takeHeld(until: number): Exit[] {
     const taken: Exit[] = [];
     for (const exit of this.held.values()) {
-      if (exit.readAt > until && this.held.size <= MOST_WAITING) break;
+      if (exit.endedAt > until && this.held.size <= MOST_WAITING) break;
       this.held.delete(exit.pid);
       taken.push(exit);
     }
     return taken;
   }
 
-  /** Takes those out that have waited long enough without a start, and have one after all, or may have had. */
-  takeDoubtful(now: Duration, table: ProcessTable, all: boolean): Exit[] {
+  /**
+   * Takes those out without a start that have one after all, or may have had.
+   *
+   * @param until starts up to then have been read, or are known to be lost
+   */
+  takeDoubtful(until: number, table: ProcessTable): Exit[] {
     const due: Exit[] = [];
     for (const exit of this.doubtful.values()) {
-      if (now - exit.readAt < DOUBT && !all && this.doubtful.size <= MOST_WAITING) break;
+      if (exit.endedAt > until && this.doubtful.size <= MOST_WAITING) break;
       this.doubtful.delete(exit.pid);
-      if (table.hasStarted(exit.pid, exit.readAt) || table.isInDoubt(exit.readAt)) due.push(exit);
-      else if (!table.hasStarted(exit.pid, now)) table.ended(exit.pid);
+      if (table.hasStarted(exit.pid, exit.endedAt) || table.isInDoubt(exit.endedAt)) due.push(exit);
+      else {
+        table.forgetCopy(exit.pid);
+        this.#remember(exit.pid);
+      }
     }
     return due;
   }
 
+  #remember(copy: number): void {
+    this.copies.add(copy);
+    for (const oldest of this.copies) {
+      if (this.copies.size <= MOST_COPIES) return;
+      this.copies.delete(oldest);
+    }
+  }
+
   /** @returns the end of a first thread; where the kernel can't filter, other things come as well */
-  #take(event: ProcessEvent, readAt: Duration): Exit | undefined {
+  #take(event: ProcessEvent, endedAt: Duration): Exit | undefined {
     if (event.what !== EXIT) return undefined;
     const { pid, threadId, nanoseconds, code } = event;
     const watched = this.watched.get(pid);
@@ -465,7 +502,7 @@ class Opened {
       return undefined;
     }
     if (watched !== undefined) this.watched.delete(pid);
-    const exit = { pid, readAt, nanoseconds, code, isGone: false, isOvertaken: false };
+    const exit = { pid, endedAt, nanoseconds, code, isGone: false, isOvertaken: false };
     this.hold(exit);
     return exit;
   }
@@ -474,6 +511,7 @@ class Opened {
   hold(exit: Exit): void {
     this.held.delete(exit.pid);
     this.held.set(exit.pid, exit);
+    this.copies.delete(exit.pid);
   }
 
   /** Of two so far apart, the earlier was that of another process. */
@@ -495,10 +533,6 @@ class Opened {
     this.connector.filter(exitsOnly([...this.watched.keys()]));
   }
 }
-
-/** Exits that were read up to this time have waited long enough for their start. */
-const readyUntil = (now: Duration, startsReadAt: Duration): number =>
-  Math.max(Math.min(now, startsReadAt) - HOLD, now - LONGEST_HOLD);
 
 const unheard = () =>
   new AgentError(

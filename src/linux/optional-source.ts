@@ -20,19 +20,24 @@ export class OptionalSource<T extends Openable> {
   /**
    * Opens it, or closes it. To be asked again every now and then, since what keeps it from opening may have gone. Never
    * rejects.
+   *
+   * @returns whether it was opened just now
    */
-  async want(wanted: boolean): Promise<void> {
-    if (!wanted) return this.close();
-    if (this.#source !== undefined && this.#problem === undefined) return;
+  async want(wanted: boolean): Promise<boolean> {
+    const isOpen = this.#source !== undefined && this.#problem === undefined;
+    if (wanted && isOpen) return false;
     await this.close();
+    if (!wanted) return false;
     const source = this.#make((reason) => {
       if (this.#source === source) this.#problem = reason;
     });
     try {
       await source.open();
       this.#source = source;
+      return true;
     } catch (error) {
       this.#problem = toAgentError(error);
+      return false;
     }
   }
 

@@ -32,6 +32,8 @@ interface Parts {
   readonly commandLines: CommandLineSource & { hold?(): () => void };
   /** Is told of every start at once, also of those whose details nobody could see. */
   readonly table?: ProcessTable;
+  /** Called when no start is left to be read: all that had come by then has been handed over. */
+  readonly drained?: (progress: { readonly until: Duration }) => Promise<void> | void;
   /** Called once when it can't go on. It still must be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
@@ -98,7 +100,7 @@ export class ConnectorProcesses {
   }
 
   async #read(connector: ProcessConnector, signal: AbortSignal): Promise<void> {
-    const { clock, onLost } = this.#parts;
+    const { clock, drained, onLost } = this.#parts;
     let pause: Duration = SHORTEST_PAUSE;
     try {
       for (let overruns = 0; !signal.aborted; ) {
@@ -109,6 +111,7 @@ export class ConnectorProcesses {
           overruns = connector.overruns;
           this.#countDropped(connector);
         }
+        if (read < MOST_PER_ROUND) await drained?.({ until: began });
         pause = read > 0 ? SHORTEST_PAUSE : milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         const rest = took * REST;
         await clock.sleep(milliseconds(read < MOST_PER_ROUND ? Math.max(pause, rest) : rest), signal);
@@ -120,13 +123,15 @@ export class ConnectorProcesses {
 
   /** Reads some starts, then what can be seen of them. @returns how many datagrams it read */
   #round(connector: ProcessConnector): number {
-    const { sink, table } = this.#parts;
+    const { sink, table, clock } = this.#parts;
     const starts: Start[] = [];
     const take = (event: ProcessEvent) => {
       if (event.what === EXEC) starts.push(event);
     };
     let read = 0;
     while (read < MOST_PER_ROUND && connector.read(take)) read += 1;
+    const since = ({ nanoseconds }: Start) =>
+      milliseconds(clock.monotonic() - (clock.now().getTime() - clock.fromKernel(nanoseconds).getTime()));
     const seen: NewProcess[] = [];
     const done = new Set<number>();
     let unresolved = 0;
@@ -137,7 +142,7 @@ export class ConnectorProcesses {
       if (process === undefined) unresolved += 1;
       else if (isOwnProcess(process.pid, process.parentPid)) continue;
       else seen.push(process);
-      if (isFirst) table?.started({ pid: start.pid, executable: process?.executable });
+      if (isFirst) table?.started({ pid: start.pid, executable: process?.executable, since: since(start) });
     }
     if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
     if (seen.length > 0) this.#tell(seen);

@@ -28,6 +28,8 @@ interface Parts {
   readonly commandLines: CommandLineSource;
   /** Is told of every process that is seen. */
   readonly table?: ProcessTable;
+  /** Called after each look: all that had started by then and still lived has been handed over. */
+  readonly drained?: (progress: { readonly until: Duration }) => Promise<void> | void;
 }
 
 /**
@@ -69,6 +71,7 @@ export class ProcessPolling {
     for (let cost = first; ; ) {
       await clock.sleep(milliseconds(Math.min(LONGEST_PAUSE, Math.max(SHORTEST_PAUSE, cost * SHARE))), signal);
       if (signal.aborted) return;
+      const began = clock.monotonic();
       let seen: NewProcess[] = [];
       try {
         cost = this.#measure(() => {
@@ -81,13 +84,13 @@ export class ProcessPolling {
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
       if (this.#pending > MOST_PENDING) await this.#telling;
       this.#pending += others.length;
-      this.#telling = this.#telling.then(() => this.#tell(others));
+      this.#telling = this.#telling.then(() => this.#tell(others, began));
     }
   }
 
   /** Goes on when the source is closed: what was seen is told, without arguments if the reader is closed too. */
-  async #tell(seen: readonly NewProcess[]): Promise<void> {
-    const { sink, commandLines, table } = this.#parts;
+  async #tell(seen: readonly NewProcess[], lookedAt: Duration): Promise<void> {
+    const { sink, commandLines, table, drained } = this.#parts;
     for (const { pid, executable } of seen) table?.started({ pid, executable });
     for (let from = 0; from < seen.length; from += TOLD_AT_ONCE) {
       const batch = seen.slice(from, from + TOLD_AT_ONCE);
@@ -97,6 +100,7 @@ export class ProcessPolling {
       this.#pending -= batch.length;
       sink.accept('processes', told);
     }
+    await drained?.({ until: lookedAt });
   }
 
   #measure(work: () => void): Duration {

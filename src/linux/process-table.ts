@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { type Duration, seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { Turn } from '../base/turn.ts';
 import type { AuditEvent } from '../contract/sources.ts';
 import { ProcFolder } from './proc-folder.ts';
@@ -25,7 +25,7 @@ const MOST_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 const MOST_LOOKS = 8;
 /** How long a start can have been lost before that is known; see PATIENCE and CHECK_EVERY of audit-source.ts. */
 export const LOSS_DELAY = seconds(6);
-/** How long after its process's end the record of a start may come. */
+/** How much later than its process's end a start may seem to be; of one whose time isn't known, that is when it was learnt. */
 const LATEST_START = seconds(4);
 /** What times of the kernel's and ours, both rounded, can differ by; and then some. */
 const ROUNDING = seconds(2);
@@ -40,7 +40,7 @@ export interface KnownProcess {
 interface Entry {
   /** Absent when nobody could see it. */
   readonly executable: string | undefined;
-  /** When this was learnt; whole seconds of the monotonic clock. */
+  /** When it started, or this was learnt; whole seconds of the monotonic clock. */
   readonly since: number;
   /** Whether it has executed this program, rather than being a copy of a process that has. */
   readonly started: boolean;
@@ -88,9 +88,23 @@ export class ProcessTable {
     return this.#processes.size;
   }
 
-  /** A process runs this program from now on. */
-  started({ pid, executable, argv }: { pid: number; executable?: string | undefined; argv?: readonly string[] }): void {
-    this.#started(pid, executable, argv?.join(' '), this.#clock.monotonic());
+  /**
+   * A process runs this program.
+   *
+   * @param start `since`: by the monotonic clock; now when absent
+   */
+  started({
+    pid,
+    executable,
+    argv,
+    since = this.#clock.monotonic(),
+  }: {
+    pid: number;
+    executable?: string | undefined;
+    argv?: readonly string[];
+    since?: Duration;
+  }): void {
+    this.#started(pid, executable, argv?.join(' '), since);
   }
 
   #started(pid: number, executable: string | undefined, commandLine: string | undefined, now: Duration): void {
@@ -125,15 +139,18 @@ export class ProcessTable {
     }
   }
 
-  /** To be shown every batch of audit's events. */
-  acceptAudit(events: readonly AuditEvent[]): void {
-    const now = this.#clock.monotonic();
-    for (const { record, syscall, success, fields, commandLine } of events) {
+  /**
+   * To be shown every batch of audit's events.
+   *
+   * @param timeOf when a record was made, by the monotonic clock; see WallTimes
+   */
+  acceptAudit(events: readonly AuditEvent[], timeOf: (time: Date) => Duration = () => this.#clock.monotonic()): void {
+    for (const { record, time, syscall, success, fields, commandLine } of events) {
       if (record !== undefined) continue;
       const pid = Number(fields.pid);
       const executable = fields.exe === '' ? undefined : fields.exe;
       if (success && (syscall === 'execve' || syscall === 'execveat')) {
-        this.#started(pid, executable, commandLine, now);
+        this.#started(pid, executable, commandLine, timeOf(time));
       } else if (executable !== undefined) this.seen(pid, executable);
     }
   }
@@ -158,7 +175,7 @@ export class ProcessTable {
   /**
    * Whether it has executed a program.
    *
-   * @param by when it had ended at the latest; a start that is told of long after that is another process's
+   * @param by when it had ended; a program that was started long after that is another process's
    */
   hasStarted(pid: number, by: Duration): boolean {
     const known = this.#processes.get(pid);
@@ -172,11 +189,21 @@ export class ProcessTable {
     return executable;
   }
 
-  /** Starts have been lost, just now or a few seconds ago. */
-  startsLost(): void {
+  /** A copy of a process has ended. What is known of another process, that got its pid since and has started, stays. */
+  forgetCopy(pid: number): void {
+    if (this.#processes.get(pid)?.started !== true) this.#forget(pid);
+  }
+
+  /**
+   * Starts have been lost.
+   *
+   * @param since none that was made before that; a few seconds ago when nobody knows
+   */
+  startsLost(since: Duration = milliseconds(this.#clock.monotonic() - LOSS_DELAY)): void {
     const now = this.#clock.monotonic();
     // Of what was in doubt before, nobody asks any more after a while.
-    if (this.#doubtTo < now - 3 * LOSS_DELAY) this.#doubtFrom = now - LOSS_DELAY;
+    if (this.#doubtTo < Math.min(since, now - 2 * LOSS_DELAY) - LOSS_DELAY) this.#doubtFrom = since;
+    else this.#doubtFrom = Math.min(this.#doubtFrom, since);
     this.#doubtTo = Number.POSITIVE_INFINITY;
     this.#lossToldAt = now;
   }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
 import type { AgentError } from '../../src/base/errors.ts';
 import type { ProcessEnded, StreamSink } from '../../src/contract/sources.ts';
 import { ExitSource } from '../../src/linux/exits.ts';
@@ -27,6 +28,7 @@ describe('ExitSource', () => {
   let dropped: Record<string, number>;
   const lost: AgentError[] = [];
   let startsRead: (() => number) | undefined;
+  let startsSettled: (() => number) | undefined;
   const log = pino({ level: 'silent' });
   const sink = {
     accept: (_stream: 'exits', records: readonly ProcessEnded[]) => given.push(...records),
@@ -45,6 +47,7 @@ describe('ExitSource', () => {
     dropped = {};
     lost.length = 0;
     startsRead = undefined;
+    startsSettled = undefined;
     note = new NoteFile(join(proc.hostRoot, 'held-exits.json'));
     exits = new ExitSource({
       table,
@@ -53,6 +56,7 @@ describe('ExitSource', () => {
       log,
       hostRoot: proc.hostRoot,
       startsRead: () => (startsRead?.() ?? systemClock.monotonic()) as never,
+      startsSettled: () => (startsSettled?.() ?? (startsRead?.() ?? systemClock.monotonic()) - 8_000) as never,
       onLost: (reason) => lost.push(reason),
       connect: () => fakeConnector(socket),
       note,
@@ -159,23 +163,71 @@ describe('ExitSource', () => {
     );
   });
 
-  it('waits until somebody has read the starts, but not for ever', async () => {
+  it('waits until somebody has read the starts, however long that takes', async () => {
     const stuck = systemClock.monotonic();
     startsRead = () => stuck;
     start(4711, '/bin/sh');
     deliver(exitOf(4711));
-    await time.tickAsync(4_000);
+    deliver(exitOf(4712));
+    const ended = systemClock.monotonic();
+    await time.tickAsync(60_000);
     assert.deepEqual(pids(), []);
-    start(4711, '/bin/ls');
+    // The records say when it was.
+    table.started({ pid: 4711, executable: '/bin/ls', argv: [], since: ended });
+    table.started({ pid: 4712, executable: '/bin/true', argv: [], since: ended });
     startsRead = undefined;
     await time.tickAsync(250);
-    assert.deepEqual(pids(), [4711]);
-    assert.equal(given[0]?.executable, '/bin/ls');
-    startsRead = () => stuck;
-    start(4712);
-    deliver(exitOf(4712));
-    await time.tickAsync(5_500);
-    assert.deepEqual(pids(), [4711, 4712]);
+    assert.deepEqual(
+      given.map(({ pid, executable }) => [pid, executable]),
+      [
+        [4711, '/bin/ls'],
+        [4712, '/bin/true'],
+      ],
+    );
+    assert.deepEqual(dropped, {});
+  });
+
+  it('takes none for the end of a copy before it is known which starts were lost', async () => {
+    const stuck = systemClock.monotonic() - 1_000;
+    startsSettled = () => stuck;
+    deliver(exitOf(4711), exitOf(4712));
+    const ended = systemClock.monotonic();
+    await time.tickAsync(60_000);
+    table.started({ pid: 4711, executable: '/bin/true', argv: [], since: ended });
+    table.startsLost(milliseconds(ended - 1_000));
+    startsSettled = undefined;
+    await time.tickAsync(10_000);
+    assert.deepEqual(
+      given.map(({ pid, executable }) => [pid, executable]),
+      [
+        [4711, '/bin/true'],
+        [4712, undefined],
+      ],
+    );
+  });
+
+  it('takes exits and starts by when they happened, when all of them are read late and in any order', async () => {
+    const now = systemClock.monotonic();
+    socket.waiting.push(exitOf(4711, 1 << 8, { nanoseconds: (now + 1_000) * 1e6 }));
+    time.jump(30_000); // the agent stands still
+    table.started({ pid: 4711, executable: '/bin/y', argv: [], since: milliseconds(now + 20_000) });
+    proc.add(4711, { start: 11_900 });
+    proc.uptime(130);
+    await time.tickAsync(20_000);
+    assert.deepEqual(pids(), [], 'the end of a copy is told as that of who got its pid 19 s later');
+    assert.equal(table.get(4711)?.executable, '/bin/y');
+    assert.deepEqual(dropped, {});
+  });
+
+  it('counts as unresolved what came, and was given up for want of its start', async () => {
+    startsRead = () => 0;
+    startsSettled = () => 0;
+    for (let pid = 1; pid <= 33_000; pid += 1) deliver(exitOf(pid));
+    await time.tickAsync(1_000);
+    for (let pid = 1; pid <= 7; pid += 1) start(pid);
+    socket.overruns += 1; // has it look for processes that are gone
+    await time.tickAsync(10_000);
+    assert.deepEqual(dropped, { 'exits unresolved': 7 });
   });
 
   it('does not tell of copies that executed nothing', async () => {

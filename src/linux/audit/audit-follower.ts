@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
+import type { Duration } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent } from '../../contract/sources.ts';
@@ -79,16 +80,38 @@ export class AuditFollower {
     const path = join(hostRoot, AUDIT_LOG);
     const place = this.#left;
     const checkpoint = this.#checkpoint;
-    const catchUp = new CatchUp({ path, checkpoint, place, bootedAtMs: this.#bootedAtMs, deliver, clock, log });
+    const catchUp = new CatchUp({
+      path,
+      checkpoint,
+      place,
+      bootedAtMs: this.#bootedAtMs,
+      // Handed over once: also when the agent ends before it hears anything live.
+      deliver: (events) => {
+        deliver(events);
+        this.#moveTo(events);
+      },
+      clock,
+      log,
+    });
     this.#catchUp = catchUp;
-    this.#catchingUp = catchUp.run(this.#stopping.signal).then((complete) => {
-      if (complete) this.#catchUp = undefined;
+    this.#catchingUp = catchUp.run(this.#stopping.signal).then(() => {
+      this.#catchUp = undefined;
     });
   }
 
-  /** These have been handed over. */
+  /** Whether what the last run missed is still being read. */
+  get isCatchingUp(): boolean {
+    return this.#catchUp !== undefined;
+  }
+
+  /** These have come live, or from the log that is the source. They have been handed over, or nobody wanted them. */
   saw(events: readonly AuditEvent[]): void {
     this.#catchUp?.heard(events);
+    this.#moveTo(events);
+  }
+
+  /** Goes on from these at the next start. */
+  #moveTo(events: readonly AuditEvent[]): void {
     for (const { time, serial } of events) {
       const timeMs = time.getTime();
       if (this.#newest === undefined) this.#newest = { timeMs, serial };
@@ -100,8 +123,17 @@ export class AuditFollower {
     }
   }
 
-  /** Everything that was read has been handed over. */
-  mark(log?: ResumePoint): void {
+  /**
+   * Everything that was read has been handed over.
+   *
+   * @param until all that had come by then was read
+   */
+  mark(until: Duration, log?: ResumePoint): void {
+    this.#catchUp?.read(until);
+    this.#write(log);
+  }
+
+  #write(log?: ResumePoint): void {
     if (!this.#moved || this.#newest === undefined || this.#catchUp !== undefined) return;
     this.#moved = false;
     try {
@@ -116,7 +148,7 @@ export class AuditFollower {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#catchingUp;
-    this.mark();
+    this.#write();
     this.#checkpoint.close();
   }
 }

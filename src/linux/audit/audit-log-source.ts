@@ -21,6 +21,8 @@ const PAUSE = milliseconds(500);
 const PROBE_LIMIT = seconds(3);
 /** Silence that makes us ask whether the log is still written. */
 const SILENCE = minutes(1);
+/** How long it may take until a start is in the log, or known to be lost. */
+const SETTLED_AFTER = seconds(8);
 /** Reads of 64 KiB before others get their turn. */
 const READS_PER_TURN = 4;
 
@@ -42,7 +44,9 @@ interface Parts {
   readonly hostRoot: string;
   readonly from?: () => Beginning;
   /** Called after every read, when all that it brought has been handed over. */
-  readonly drained?: (position: ResumePoint) => Promise<void> | void;
+  readonly drained?: (progress: { readonly until: Duration; readonly position: ResumePoint }) => Promise<void> | void;
+  /** Called after that: all that happened up to then has been handed over, or counted as lost. */
+  readonly settled?: (until: Duration) => void;
   readonly onLost?: (reason: AgentError) => void;
 }
 
@@ -159,7 +163,7 @@ export class AuditLogSource {
   }
 
   async #read(reader: LogReader, signal: AbortSignal): Promise<void> {
-    const { clock, sink, drained, onLost, rules } = this.#parts;
+    const { clock, sink, drained, settled, onLost, rules } = this.#parts;
     let heard = clock.monotonic();
     try {
       while (!signal.aborted) {
@@ -169,9 +173,10 @@ export class AuditLogSource {
           if (rules().length > 0) await this.#probe(reader, signal);
           heard = now;
         }
-        await drained?.(reader.position);
+        await drained?.({ until: now, position: reader.position });
         const lost = reader.takeLost();
         if (lost > 0) sink.drop('audit', 'kernel', lost);
+        settled?.(milliseconds(now - SETTLED_AFTER));
         await clock.sleep(PAUSE, signal);
       }
     } catch (error) {
@@ -179,7 +184,7 @@ export class AuditLogSource {
     } finally {
       reader.close();
       if (!this.#willResume) reader.flush();
-      await drained?.(reader.position);
+      await drained?.({ until: clock.monotonic(), position: reader.position });
     }
   }
 }
@@ -232,8 +237,9 @@ export class LogReader {
    * Reads until nothing is left.
    *
    * @param isWanted when given, the answer is whether such an event was among them, else whether there was anything
+   * @param until where to stop
    */
-  async read(isWanted?: (event: AuditEvent) => boolean): Promise<boolean> {
+  async read(isWanted?: (event: AuditEvent) => boolean, until?: LogPosition): Promise<boolean> {
     this.#found = false;
     this.#isWanted = isWanted ?? (() => false);
     let lines = 0;
@@ -246,7 +252,7 @@ export class LogReader {
         if (this.#told !== undefined) this.#passTold(start);
         const record = findRecord(buffer, start, end);
         if (record !== undefined) this.#stream.take(record.type, buffer, record.from, record.to, now);
-      });
+      }, until);
       this.#stream.deliver();
       this.#forgetBegun();
       if (!more) break;

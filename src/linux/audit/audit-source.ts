@@ -9,6 +9,7 @@ import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../netlink/socke
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import { KernelRules } from './kernel-rules.ts';
+import type { ResumePoint } from './log-tail.ts';
 import { RecordStream } from './record-stream.ts';
 import { foundBefore } from './remains.ts';
 import { memoIn, memoRule } from './rules.ts';
@@ -56,6 +57,14 @@ const SWITCHED_ON_WITHIN = seconds(3);
 const MOST_ROUNDS = 20;
 const RECORDS_PER_ROUND = 8;
 
+/** How far a source has been read. */
+export interface Progress {
+  /** Everything that had come by then has been read. */
+  readonly until: Duration;
+  /** In auditd's log, when that is what was read. */
+  readonly position?: ResumePoint;
+}
+
 interface Parts {
   /** What to ask the kernel for; asked again at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
@@ -63,7 +72,9 @@ interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
   /** Called after every drain, when all that was read has been handed over. */
-  readonly drained?: () => Promise<void> | void;
+  readonly drained?: (progress: Progress) => Promise<void> | void;
+  /** Called after that: all that the kernel recorded up to then has been handed over, or counted as lost. */
+  readonly settled?: (until: Duration) => void;
   /** Called when `status()` says something else than before. */
   readonly changed?: () => void;
   /** Called once when it can't go on: reading failed, or the kernel refuses. It still must be closed. */
@@ -172,7 +183,8 @@ export class AuditSource {
       settingsAreOurs: foundBefore !== undefined,
       locked: status.enabled === 2,
       stopping: new AbortController(),
-      stream: new RecordStream((events) => sink.accept('audit', events)),
+      stream: new RecordStream((events) => sink.accept('audit', events), { beganLive: true }),
+      emptyAt: NEVER,
       checkNow: false,
       rulesCheckedAt: NEVER,
       contender: 0,
@@ -355,10 +367,10 @@ export class AuditSource {
     for (let round = 0, records = FEW_RECORDS; round < MOST_ROUNDS && records > RECORDS_PER_ROUND; round += 1) {
       await this.#makeRecord(opened);
       await clock.sleep(SHORTEST_PAUSE);
-      records = await this.#drain(opened);
+      records = (await this.#drain(opened)).records;
     }
     stream.flush();
-    await this.#parts.drained?.();
+    await this.#parts.drained?.({ until: clock.monotonic() });
     stream.kernelSays((await control.status()).lost);
     const lost = stream.takeLost(clock.monotonic(), true);
     if (lost > 0) sink.drop('audit', 'kernel', lost);
@@ -380,10 +392,10 @@ export class AuditSource {
     let checkAt = clock.monotonic() + CHECK_EVERY;
     try {
       while (!signal.aborted) {
-        const records = await this.#drain(opened);
+        const { records, until } = await this.#drain(opened);
         const now = clock.monotonic();
         stream.expire(now);
-        await drained?.();
+        await drained?.({ until });
         if (records >= A_BUFFERFUL) await this.#inTurn(() => this.#makeRecord(opened));
         if (opened.contender !== 0) await this.#inTurn(() => this.#yield(opened));
         if (now >= checkAt || opened.checkNow) {
@@ -391,8 +403,9 @@ export class AuditSource {
           opened.checkNow = false;
           await this.#inTurn(() => this.#check(opened));
         }
-        const lost = stream.takeLost(now);
+        const lost = stream.takeLost(until);
         if (lost > 0) sink.drop('audit', 'kernel', lost);
+        this.#tellSettled(opened);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         await clock.sleep(untilBeat(clock, pause), signal);
@@ -402,11 +415,25 @@ export class AuditSource {
     }
   }
 
+  /**
+   * The kernel hands records over in the order in which they were made. So those from before one that has come have come, or
+   * are lost; and all have come by the time that its backlog was empty.
+   */
+  #tellSettled({ stream, emptyAt }: Opened): void {
+    const { clock, settled } = this.#parts;
+    const { settledAt, newestTime } = stream;
+    if (settledAt === undefined) return;
+    const newest = clock.monotonic() - Math.max(0, clock.now().getTime() - newestTime);
+    settled?.(milliseconds(Math.min(settledAt, Math.max(newest, emptyAt))));
+  }
+
   /** Whether audit is still as the agent needs it; puts right what others undid, and follows them where it must. */
   async #check(opened: Opened): Promise<void> {
-    const { log } = this.#parts;
+    const { log, clock } = this.#parts;
+    const askedAt = clock.monotonic();
     const found = await opened.control.status();
     opened.stream.kernelSays(found.lost);
+    if (found.backlog === undefined) opened.emptyAt = askedAt;
     const hasChanged = await this.#checkSlot(opened, found);
     const status = hasChanged ? await opened.control.status() : found;
     if (opened.settingsAreOurs) {
@@ -449,33 +476,40 @@ export class AuditSource {
     return false;
   }
 
-  /** Reads until nothing is left, in turns that each end with a delivery. @returns the number of records */
-  async #drain(opened: Opened): Promise<number> {
+  /**
+   * Reads until nothing is left, in turns that each end with a delivery.
+   *
+   * @returns the number of records, and up to when everything that had come has been read
+   */
+  async #drain(opened: Opened): Promise<{ records: number; until: Duration }> {
     let records = 0;
-    for (const socket of [...opened.sockets]) {
+    let until = this.#parts.clock.monotonic();
+    for (const [index, socket] of [...opened.sockets].entries()) {
       for (let more = true; more; ) {
         const turn = this.#drainTurn(opened, socket);
         records += turn.read;
         more = turn.more;
+        if (index === 0) until = turn.lookedAt;
         opened.stream.deliver();
         if (more) await new Promise((resolve) => setImmediate(resolve));
       }
     }
-    return records;
+    return { records, until };
   }
 
-  #drainTurn(opened: Opened, socket: NetlinkSocket): { read: number; more: boolean } {
+  /** @returns `lookedAt`: a moment before it found nothing more, as long as there isn't more */
+  #drainTurn(opened: Opened, socket: NetlinkSocket): { read: number; more: boolean; lookedAt: Duration } {
     const { clock } = this.#parts;
     const start = clock.monotonic();
     let now = start;
     for (let read = 0; ; ) {
       const length = socket.read(this.#buffer);
-      if (length === undefined) return { read, more: false };
+      if (length === undefined) return { read, more: false, lookedAt: now };
       this.#take(opened, this.#buffer, length, now);
       read += 1;
       if (read % RECORDS_PER_LOOK !== 0) continue;
       now = clock.monotonic();
-      if (now - start >= LONGEST_TURN) return { read, more: true };
+      if (now - start >= LONGEST_TURN) return { read, more: true, lookedAt: now };
     }
   }
 
@@ -525,6 +559,8 @@ interface Opened {
   readonly locked: boolean;
   readonly stopping: AbortController;
   readonly stream: RecordStream;
+  /** When the kernel had no record left to be sent, as of the last check. */
+  emptyAt: Duration;
   /** Why it can't be the daemon, when that isn't because of another one. */
   noDaemon?: AgentError;
   /** Somebody changed rules or settings: not to wait for the next check. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts';
-import { minutes } from '../../base/duration.ts';
+import { type Duration, minutes } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
@@ -9,8 +9,7 @@ import type { CommandLineSource } from '../process-memory/command-lines.ts';
 import { ProcessPolling } from '../process-polling.ts';
 import type { ProcessTable } from '../process-table.ts';
 import { AuditLogSource, type Beginning } from './audit-log-source.ts';
-import { AuditSource } from './audit-source.ts';
-import type { ResumePoint } from './log-tail.ts';
+import { AuditSource, type Progress } from './audit-source.ts';
 
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);
@@ -39,7 +38,11 @@ interface Parts {
   /** Where the last run ended in auditd's log. */
   readonly resume?: () => Beginning;
   /** Called when everything that audit had just now has been handed over. */
-  readonly drained?: (position?: ResumePoint) => Promise<void> | void;
+  readonly drained?: (progress: Progress) => Promise<void> | void;
+  /** Called after that: all that happened up to then has been handed over, or counted as lost. */
+  readonly settled?: (until: Duration) => void;
+  /** Called when a source was lost: from then until the next one was open, nobody listened. */
+  readonly interrupted?: () => void;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
 }
@@ -209,6 +212,7 @@ export class SourceLadder implements Service {
     log.warn({ id, remedy, err: reason }, 'Lost the source of events.');
     await this.#release();
     await this.#climb();
+    this.#parts.interrupted?.();
   }
 
   async #release(options = { willResume: false }): Promise<void> {

@@ -49,6 +49,12 @@ export class LogTail {
     return { inode: this.#inode, offset: this.#offset };
   }
 
+  /** Where the log ends now. @throws what the file system says */
+  get end(): LogPosition {
+    const { ino: inode, size: offset } = statSync(this.#path);
+    return { inode, offset };
+  }
+
   /**
    * Opens it where it was left. If that file isn't there any more: at the oldest one that was written to after `since`.
    * With neither, at its end.
@@ -71,15 +77,22 @@ export class LogTail {
   /**
    * Takes lines that are there, 64 KiB of them at most.
    *
+   * @param until where to stop; what follows is left to a later read
    * @returns whether there is more to read at once
    */
-  read(take: TakeLine): boolean {
+  read(take: TakeLine, until?: LogPosition): boolean {
     if (this.#fd === undefined) return this.#next();
-    const length = readSync(this.#fd, this.#buffer, 0, this.#buffer.length, this.#offset);
+    let most = this.#buffer.length;
+    if (until?.inode === this.#inode) {
+      most = Math.min(most, until.offset - this.#offset);
+      if (most <= 0) return false;
+    }
+    const length = readSync(this.#fd, this.#buffer, 0, most, this.#offset);
     this.#seen = this.#offset + length;
     if (length === 0) return this.#next();
     const taken = this.#takeLines(length, take);
     this.#offset += taken;
+    if (taken === 0 && until?.inode === this.#inode) return false; // it ends within a line
     return taken > 0 || this.#next();
   }
 

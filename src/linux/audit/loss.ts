@@ -5,6 +5,11 @@ const PATIENCE = seconds(2);
 /** Serials whose fate is remembered, a power of two: two seconds of more events than a machine can make. */
 const WINDOW = 65_536;
 const MASK = WINDOW - 1;
+/**
+ * Serials come out of order. One that is missing so close behind the first that came may have been given out before anybody
+ * listened; it isn't lost, since the receive buffer was empty.
+ */
+export const UNSETTLED_SERIALS = 64;
 
 /**
  * How many events audit has lost on the way to us, as one figure. There are three ways, and two traces:
@@ -31,29 +36,47 @@ const MASK = WINDOW - 1;
  */
 export class LossMeter {
   readonly #before: number | undefined;
+  readonly #beganLive: boolean;
   /** For each serial of the window, whether it came. Ones from before the beginning count as come. */
   readonly #came = new Uint8Array(WINDOW).fill(1);
   #started = false;
+  #first = 0;
   /** The highest serial, in the order of their counting. */
   #newest = 0;
   /** Up to here the missing ones have been counted. */
   #settled = 0;
   #checkpoint = 0;
   #checkpointAt: Duration | undefined;
+  #settledAt: Duration | undefined;
   #missing = 0;
   #refused = 0;
   #kernelLost: number | undefined;
   #lacking = 0;
 
-  /** @param before serials up to this one have come, as far as anybody knows */
-  constructor({ before }: { before?: number | undefined } = {}) {
+  /**
+   * @param options `before`: serials up to this one have come, as far as anybody knows; `beganLive`: the first record came
+   *   from the kernel as it was made, so that those made just before it didn't
+   */
+  constructor({ before, beganLive = false }: { before?: number | undefined; beganLive?: boolean } = {}) {
     this.#before = before;
+    this.#beganLive = beganLive;
+  }
+
+  /** When `take` was called with what came up to here, all that was lost by then is known; `undefined` until then. */
+  get settledAt(): Duration | undefined {
+    return this.#settledAt;
+  }
+
+  /** Whether an event may have begun before anybody listened. */
+  isFromBeginning(serial: number): boolean {
+    return this.#beganLive && this.#started && ((serial - this.#first) | 0) <= UNSETTLED_SERIALS;
   }
 
   /** A record of this serial has come. */
   see(serial: number): void {
     if (!this.#started) {
       this.#started = true;
+      this.#first = serial;
       this.#newest = serial;
       this.#settled = (serial - 1) >>> 0;
       this.#checkpoint = this.#settled;
@@ -78,7 +101,7 @@ export class LossMeter {
       for (let step = 1; step < ahead; step += 1) {
         const between = (this.#newest + step) >>> 0;
         const cameBefore = this.#before !== undefined && ((between - this.#before) | 0) <= 0;
-        this.#came[between & MASK] = Number(cameBefore);
+        this.#came[between & MASK] = Number(cameBefore || this.isFromBeginning(between));
       }
     }
     this.#came[serial & MASK] = 1;
@@ -103,6 +126,7 @@ export class LossMeter {
     if (last) this.#settle(this.#newest);
     else if (this.#checkpointAt === undefined || now - this.#checkpointAt >= PATIENCE) {
       if (this.#checkpointAt !== undefined) this.#settle(this.#checkpoint);
+      this.#settledAt = this.#checkpointAt;
       this.#checkpoint = this.#newest;
       this.#checkpointAt = now;
     }

@@ -77,6 +77,7 @@ export class Reassembler {
   #pendingBytes = 0;
   readonly #commands = new RecentCommands();
   readonly #emit: (event: AuditEvent) => void;
+  readonly #mayLackBeginning: (serial: number) => boolean;
   /** The type of the record that ends an event. */
   readonly #end: number;
   readonly #grace: Duration;
@@ -84,11 +85,19 @@ export class Reassembler {
   readonly #finished = Uint32Array.from({ length: REMEMBERED }, (_, index) => index + 1);
 
   /**
-   * @param endRecords whether events of several records have an end record. auditd leaves it out of its log; there the
-   *   PROCTITLE record is the last one, unless a rule excludes it.
+   * @param options `endRecords`: whether events of several records have an end record. auditd leaves it out of its log;
+   *   there the PROCTITLE record is the last one, unless a rule excludes it. `mayLackBeginning`: whether an event may have
+   *   begun before its records were read, so that it isn't lost when it lacks its SYSCALL record.
    */
-  constructor(emit: (event: AuditEvent) => void, { endRecords = true } = {}) {
+  constructor(
+    emit: (event: AuditEvent) => void,
+    {
+      endRecords = true,
+      mayLackBeginning = () => false,
+    }: { endRecords?: boolean; mayLackBeginning?: (serial: number) => boolean } = {},
+  ) {
     this.#emit = emit;
+    this.#mayLackBeginning = mayLackBeginning;
     this.#end = endRecords ? EOE : PROCTITLE;
     this.#grace = endRecords ? GRACE : PATIENCE; // a log may be written by halves
   }
@@ -212,7 +221,7 @@ export class Reassembler {
     this.#pendingBytes -= event.arguments?.size ?? 0;
     this.#finished[serial % REMEMBERED] = serial;
     if (fields === undefined) {
-      this.counts.unusable += 1;
+      if (!this.#mayLackBeginning(serial)) this.counts.unusable += 1;
       return;
     }
     this.counts.missing += missing;

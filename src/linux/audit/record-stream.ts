@@ -14,20 +14,36 @@ export class RecordStream {
   readonly #loss: LossMeter;
   #batch: AuditEvent[] = [];
   #malformed = 0;
+  #newestTime = 0;
   /** Events without use, and records without header, that have been told as lost. */
   #told = 0;
 
   /**
    * @param deliver takes events in the order they ended, some at a time
-   * @param options `endRecords`: see Reassembler; `before`: see LossMeter
+   * @param options `endRecords`: see Reassembler; `before` and `beganLive`: see LossMeter
    */
   constructor(
     deliver: (events: readonly AuditEvent[]) => void,
-    { endRecords = true, before }: { endRecords?: boolean; before?: number | undefined } = {},
+    {
+      endRecords = true,
+      before,
+      beganLive = false,
+    }: { endRecords?: boolean; before?: number | undefined; beganLive?: boolean } = {},
   ) {
     this.#deliver = deliver;
-    this.#loss = new LossMeter({ before });
-    this.#reassembler = new Reassembler((event) => this.#batch.push(event), { endRecords });
+    this.#loss = new LossMeter({ before, beganLive });
+    const mayLackBeginning = (serial: number) => this.#loss.isFromBeginning(serial);
+    this.#reassembler = new Reassembler((event) => this.#batch.push(event), { endRecords, mayLackBeginning });
+  }
+
+  /** See LossMeter.settledAt. */
+  get settledAt(): Duration | undefined {
+    return this.#loss.settledAt;
+  }
+
+  /** The latest time that a record had: in milliseconds since the epoch; 0 before the first one. */
+  get newestTime(): number {
+    return this.#newestTime;
   }
 
   /** What is noticed of the records, for the log. */
@@ -53,6 +69,7 @@ export class RecordStream {
       return;
     }
     this.#loss.see(header.serial);
+    if (header.time > this.#newestTime) this.#newestTime = header.time;
     if (!this.#reassembler.wants(type)) return;
     const text = header.bodyAt === to ? '' : buffer.toString('latin1', header.bodyAt, to);
     this.#reassembler.accept(type, header, text, now);

@@ -18,6 +18,8 @@ export interface AuditStatus {
   readonly backlogWaitTime: number;
   /** Records lost since boot. */
   readonly lost: number;
+  /** Records that wait to be sent; absent when none do. */
+  readonly backlog?: number;
 }
 
 /** The settings that the agent changes. */
@@ -32,11 +34,13 @@ const FIELDS = {
   backlogWaitTime: { at: 36, bit: 0x20 },
 } as const;
 const LOST_AT = 24;
+const BACKLOG_AT = 28;
 const STATUS_BYTES = 40;
 
 /** @returns `undefined` when it is shorter than every kernel since 3.14 makes it */
 export function decodeStatus(payload: Buffer): AuditStatus | undefined {
   if (payload.length < STATUS_BYTES) return undefined;
+  const backlog = readU32(payload, BACKLOG_AT);
   return {
     enabled: readU32(payload, FIELDS.enabled.at),
     failure: readU32(payload, FIELDS.failure.at),
@@ -44,11 +48,12 @@ export function decodeStatus(payload: Buffer): AuditStatus | undefined {
     backlogLimit: readU32(payload, FIELDS.backlogLimit.at),
     backlogWaitTime: readU32(payload, FIELDS.backlogWaitTime.at),
     lost: readU32(payload, LOST_AT),
+    ...(backlog === 0 ? {} : { backlog }),
   };
 }
 
 /** The request that sets just these. */
-export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost'>>): Buffer {
+export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost' | 'backlog'>>): Buffer {
   const status = Buffer.alloc(STATUS_BYTES);
   let mask = 0;
   for (const [name, { at, bit }] of Object.entries(FIELDS)) {

@@ -1,0 +1,35 @@
+import { writeSync } from 'node:fs';
+import { pino } from 'pino';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import { LinuxEvents } from '../../src/linux/events.ts';
+
+/* A process of its own that follows starts and ends of programs, until it is killed. Each is a line of JSON on standard
+ * output, as are losses; warnings go to standard error. */
+
+const [, , hostRoot = '/', stateDirectory = '/nonexistent'] = process.argv;
+const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
+const events = new LinuxEvents({
+  streams: () => new Set(['audit', 'exits']),
+  rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+  sink: {
+    accept(_stream, records) {
+      for (const record of records) {
+        if ('argv' in record && 'serial' in record) say({ start: record.argv, pid: Number(record.fields.pid) });
+        else if ('exitStatus' in record) say({ end: record.executable ?? null, pid: record.pid });
+      }
+    },
+    drop: (stream, reason, count) => say({ dropped: `${stream} ${reason}`, count }),
+  },
+  clock: systemClock,
+  log: pino({ level: 'info' }, pino.destination({ dest: 2, sync: true })),
+  hostRoot,
+  loopback: false,
+  stateDirectory,
+});
+const stopping = new AbortController();
+process.once('SIGTERM', () => stopping.abort());
+await events.start();
+say({ following: events.status(['audit']).source });
+await systemClock.sleep(hours(1), stopping.signal);
+await events.stop();

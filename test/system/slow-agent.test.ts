@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { Auditd } from './auditd.ts';
+import { missingForAudit, require } from './require.ts';
+
+/** Beside auditd a start has seven records, of which the receive buffer holds some 7,000. */
+const STARTS = 400;
+
+interface Said {
+  readonly following?: string;
+  readonly start?: readonly string[];
+  readonly end?: string | null;
+  readonly pid?: number;
+  readonly dropped?: string;
+  readonly count?: number;
+}
+
+/** An agent that first gets no processor, then a fiftieth of one, beside a real auditd. */
+describe('A slow agent', function () {
+  this.timeout(120_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let auditd: Auditd;
+  let agent: ChildProcess | undefined;
+  let said: Said[];
+  let errors: string;
+  let slowing: AbortController | undefined;
+  let slowed: Promise<void> | undefined;
+
+  before(async function () {
+    require(this, await missingForAudit());
+    require(this, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+  });
+  beforeEach(async () => {
+    auditd = new Auditd(control);
+    await auditd.start();
+    symlinkSync('/proc', join(auditd.root, 'proc'));
+    mkdirSync(join(auditd.root, 'state'));
+  });
+  afterEach(async () => {
+    await end('SIGKILL');
+    await auditd.remove();
+    for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+  });
+  after(() => control?.close());
+
+  const until = async (what: string, condition: () => boolean, limit = seconds(40)) => {
+    const deadline = systemClock.monotonic() + limit;
+    while (!condition()) {
+      if (systemClock.monotonic() > deadline) return assert.fail(`still not: ${what}; ${errors}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  };
+  const follow = async () => {
+    said = [];
+    errors = '';
+    agent = spawn(process.execPath, ['dist/test/system/follow-all.js', auditd.root, join(auditd.root, 'state')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    if (agent.stdout) createInterface({ input: agent.stdout }).on('line', (line) => said.push(JSON.parse(line)));
+    agent.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      errors += text;
+    });
+    await until('following', () => said.some(({ following }) => following === 'auditMulticast'));
+  };
+  const end = async (signal: NodeJS.Signals) => {
+    await goOn();
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    const ended = once(agent, 'exit');
+    agent.kill(signal);
+    await ended;
+  };
+  /** Stops it, then lets it run for 2 ms in 100 ms, until goOn. */
+  const slowDown = () => {
+    const stop = new AbortController();
+    slowing = stop;
+    slowed = (async () => {
+      for (let rest = seconds(4); !stop.signal.aborted; rest = milliseconds(98)) {
+        agent?.kill('SIGSTOP');
+        await systemClock.sleep(rest, stop.signal);
+        agent?.kill('SIGCONT');
+        await systemClock.sleep(milliseconds(2), stop.signal);
+      }
+      agent?.kill('SIGCONT');
+    })();
+  };
+  const goOn = async () => {
+    slowing?.abort();
+    await slowed;
+  };
+  const runMany = async (mark: string) => {
+    const loop = `i=0; while [ $i -lt ${STARTS} ]; do /bin/true ${mark} $i; i=$((i+1)); done`;
+    await once(spawn('/bin/sh', ['-c', loop], { stdio: 'ignore' }), 'exit');
+  };
+  const startsOf = (mark: string) => said.filter(({ start }) => start?.[1] === mark);
+  /** But for what the agent held that was killed. */
+  const dropped = () => {
+    const counts: Record<string, number> = {};
+    for (const { dropped: what = 'exits killed', count = 0 } of said)
+      if (what !== 'exits killed') counts[what] = (counts[what] ?? 0) + count;
+    return counts;
+  };
+
+  it('tells each start once and each end, when it comes back while programs start', async () => {
+    const mark = `slow-${process.pid}`;
+    await follow();
+    await runMany('first');
+    await until('the first', () => startsOf('first').length >= STARTS);
+    await systemClock.sleep(seconds(1)); // has noted how far it has come
+    await end('SIGKILL'); // its rules stay, and auditd goes on
+    const missed = `missed-${process.pid}`;
+    await runMany(missed);
+
+    await follow();
+    slowDown();
+    await runMany(mark);
+    const pids = () => new Set(startsOf(mark).map(({ pid }) => pid));
+    const ends = () => said.filter(({ end: program, pid }) => program !== undefined && pids().has(pid));
+    await until('all are told', () => startsOf(mark).length >= STARTS && startsOf(missed).length >= STARTS).catch(
+      () => {},
+    );
+    await until('all ends are told', () => ends().length >= STARTS, seconds(20)).catch(() => {});
+    await systemClock.sleep(seconds(2)); // what is told twice comes now
+    await end('SIGTERM');
+
+    const numbersOf = (word: string) => startsOf(word).map(({ start }) => Number(start?.[2]));
+    const each = Array.from({ length: STARTS }, (_, index) => index);
+    const sorted = (numbers: number[]) => numbers.sort((a, b) => a - b);
+    assert.equal(startsOf(mark).length, STARTS);
+    assert.deepEqual(sorted(numbersOf(mark)), each);
+    assert.equal(startsOf(missed).length, STARTS);
+    assert.deepEqual(sorted(numbersOf(missed)), each);
+    assert.equal(startsOf('first').length, 0);
+    assert.equal(ends().length, STARTS);
+    assert.deepEqual(new Set(ends().map(({ end: program }) => program)), new Set(['/usr/bin/true']));
+    assert.deepEqual(dropped(), {}, 'something is counted as lost');
+    assert.doesNotMatch(errors, /Lost the source/);
+  });
+});
