@@ -31,7 +31,7 @@ const fileSchema = v.strictObject({
   ),
 });
 
-/** The operator's own rules, or why there are none. */
+/** The operator's own rules, or why there are none: for whoever is root on the device, and nobody else. */
 export interface CustomChecks {
   readonly checks: readonly Check[];
   readonly refused?: string;
@@ -57,6 +57,13 @@ export function readCustomChecks(wanted: ScanOptions['customChecks'], rules: Pic
     throw error;
   }
 }
+
+/**
+ * All that the hub is told of custom checks that are refused. Whoever writes the module twin names the file: by another
+ * answer for each reason he could find out of any path whether it is there, whose it is, and what kind of file.
+ */
+export const CUSTOM_CHECKS_REFUSED =
+  "the file is not there, not root's alone to change, no rules, or of another digest; the agent's log on the device says which";
 
 class Refusal extends Error {}
 

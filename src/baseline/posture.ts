@@ -1,4 +1,5 @@
 import type { BaselinePosture, BaselineReport, CheckResult, ScanOptions } from '../contract/baseline.ts';
+import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 
 /** What the status says of a scan. */
 export function postureOf(report: BaselineReport, options: ScanOptions): BaselinePosture {
@@ -26,7 +27,7 @@ export function postureOf(report: BaselineReport, options: ScanOptions): Baselin
     ...joined('roles', options.roles, ','),
     customChecks: customChecks === undefined ? 'off' : customChecksRefused === undefined ? 'on' : 'refused',
     ...(customChecks === undefined ? {} : { customChecksHash: customChecks.sha256 }),
-    ...(customChecksRefused === undefined ? {} : { customChecksReason: customChecksRefused }),
+    ...(customChecksRefused === undefined ? {} : { customChecksReason: CUSTOM_CHECKS_REFUSED }),
     ...joined('limits', limits, ' '),
   };
 }

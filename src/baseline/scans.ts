@@ -3,6 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
 import type { BaselineSettings, SettingsReader } from '../contract/settings.ts';
 import type { ConfigurationFault, SourceStatus } from '../contract/sources.ts';
+import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 import { postureOf } from './posture.ts';
 
 /** Of a list of names in a warning; the rest is counted. */
@@ -18,13 +19,14 @@ export class BaselineScans {
   #last:
     | { readonly report: BaselineReport; readonly options: ScanOptions; readonly posture: BaselinePosture }
     | undefined;
-  /** The custom checks that were last refused, and why. */
+  /** The custom checks that were last refused, and with the reason. */
   #refused: string | undefined;
+  #refusedFor: string | undefined;
 
   constructor(options: {
     scanner: BaselineScanner;
     settings: Pick<SettingsReader, 'current'>;
-    /** Gets what is wrong with the file of custom checks, once for each file, digest and reason. */
+    /** Gets told that the file of custom checks is refused, once for each file and digest. */
     tell: (faults: readonly ConfigurationFault[]) => void;
     clock: Clock;
     log: Logger;
@@ -49,7 +51,7 @@ export class BaselineScans {
     const { customChecksRefused, limits = [] } = this.#last?.report ?? {};
     const reasons = [
       ...limits,
-      ...(customChecksRefused === undefined ? [] : [`The custom checks are not judged: ${customChecksRefused}`]),
+      ...(customChecksRefused === undefined ? [] : [`The custom checks are not judged: ${CUSTOM_CHECKS_REFUSED}.`]),
     ];
     return reasons.length === 0 ? { state: 'on' } : { state: 'degraded', reason: reasons.join(' ') };
   }
@@ -74,23 +76,29 @@ export class BaselineScans {
     }
     const { customChecksRefused } = report;
     if (customChecksRefused !== undefined)
-      warnings.baselineCustomChecksFilePath = `is not judged: ${customChecksRefused}`;
+      warnings.baselineCustomChecksFilePath = `is not judged: ${CUSTOM_CHECKS_REFUSED}`;
     return warnings;
   }
 
   #tellOfRefusal({ customChecksRefused }: BaselineReport, { customChecks }: ScanOptions): void {
-    const refused = customChecksRefused === undefined ? undefined : JSON.stringify([customChecks, customChecksRefused]);
-    if (refused === this.#refused) return;
+    const refused = customChecksRefused === undefined ? undefined : JSON.stringify(customChecks);
+    if (refused !== undefined && (refused !== this.#refused || customChecksRefused !== this.#refusedFor)) {
+      // In a field that Diagnostic events and direct methods don't get.
+      const line = 'The file of custom checks is refused; the default rules are judged.';
+      if (refused === this.#refused) this.#log.info({ why: customChecksRefused }, line);
+      else this.#log.warn({ why: customChecksRefused }, line);
+    }
+    const isNew = refused !== this.#refused;
     this.#refused = refused;
-    if (customChecksRefused === undefined) return;
-    this.#log.warn({ reason: customChecksRefused }, 'Does not judge the custom checks; the default ones are judged.');
+    this.#refusedFor = customChecksRefused;
+    if (refused === undefined || !isNew) return;
     this.#tell([
       {
         time: this.#clock.now(),
         name: 'baselineCustomChecksFilePath',
         type: 'TypeMismatch',
         used: JSON.stringify(customChecks?.path),
-        message: `is not judged: ${customChecksRefused}`,
+        message: `is not judged: ${CUSTOM_CHECKS_REFUSED}`,
       },
     ]);
   }

@@ -61,7 +61,7 @@ export interface BaselineReport {
   readonly outcomes: readonly CheckOutcome[];
   /** Names in the options that no rule, category or role has. */
   readonly unknown: readonly string[];
-  /** Why the custom checks were not judged; the default ones were. */
+  /** Why the custom checks were not judged; the default ones were. For the device's own log and root's command only. */
   readonly customChecksRefused?: string;
   /** What the scan as a whole could not see, and what would grant it. */
   readonly limits: readonly string[];

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
-import type { LogLine } from '../../src/base/log.ts';
+import { createLog, type LogLine } from '../../src/base/log.ts';
+import { CUSTOM_CHECKS_REFUSED } from '../../src/baseline/custom-checks.ts';
 import { BaselineScans } from '../../src/baseline/scans.ts';
 import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
 import type { BaselineSettings } from '../../src/contract/settings.ts';
@@ -11,6 +12,8 @@ const { signal } = new AbortController();
 const DIGEST = 'ab'.repeat(32);
 const FILE = { customChecksEnabled: true, customChecksFilePath: '/etc/x.json', customChecksFileHash: DIGEST };
 const REFUSED = '/etc/x.json: does not belong to root';
+/** The same, whatever the reason. */
+const SAID = CUSTOM_CHECKS_REFUSED;
 
 const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
   rule: 'file.a',
@@ -25,6 +28,8 @@ const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
 describe('BaselineScans', () => {
   let told: ConfigurationFault[];
   let lines: LogLine[];
+  /** As root reads it on the device. */
+  let written: string[];
   let asked: ScanOptions[];
   let report: BaselineReport;
   let wanted: Partial<BaselineSettings>;
@@ -33,6 +38,7 @@ describe('BaselineScans', () => {
   beforeEach(() => {
     told = [];
     lines = [];
+    written = [];
     asked = [];
     wanted = {};
     report = {
@@ -58,7 +64,11 @@ describe('BaselineScans', () => {
       },
       tell: (faults) => told.push(...faults),
       clock: systemClock,
-      log: quietLog(lines),
+      log: createLog({
+        level: 'info',
+        destination: { write: (line) => written.push(line) },
+        tap: { level: 'debug', accept: (line) => lines.push(line) },
+      }),
     });
   });
 
@@ -156,14 +166,14 @@ describe('BaselineScans', () => {
 
     it('says so in the status, and of the default rules what they found', () => {
       const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
-      assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', REFUSED, DIGEST]);
+      assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
       assert.equal(passed, 0);
-      assert.deepEqual(scans.warnings(), { baselineCustomChecksFilePath: `is not judged: ${REFUSED}` });
-      const reason = `The custom checks are not judged: ${REFUSED}`;
+      assert.deepEqual(scans.warnings(), { baselineCustomChecksFilePath: `is not judged: ${SAID}` });
+      const reason = `The custom checks are not judged: ${SAID}.`;
       assert.deepEqual(scans.status(), { state: 'degraded', reason });
     });
 
-    it('tells of it once, and of another reason or file again', async () => {
+    it('tells of it once, and of another file again, but not of another reason', async () => {
       await scans.scan(signal);
       const [{ time, ...fault } = {} as ConfigurationFault] = told;
       assert.ok(time instanceof Date);
@@ -171,17 +181,45 @@ describe('BaselineScans', () => {
         name: 'baselineCustomChecksFilePath',
         type: 'TypeMismatch',
         used: '"/etc/x.json"',
-        message: `is not judged: ${REFUSED}`,
+        message: `is not judged: ${SAID}`,
       });
       assert.equal(told.length, 1);
       assert.equal(lines.filter(({ level }) => level === 'warn').length, 1);
       report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
       await scans.scan(signal);
-      assert.equal(told.length, 2);
+      assert.equal(told.length, 1);
       wanted = { ...FILE, customChecksFileHash: 'cd'.repeat(32) };
       await scans.scan(signal);
       await scans.scan(signal);
-      assert.equal(told.length, 3);
+      assert.equal(told.length, 2);
+    });
+
+    it('says the reason in the log on the device, and the same for each to everybody else', async () => {
+      const reasons = [
+        'does not belong to root',
+        "can't be opened: ENOENT",
+        'is no regular file',
+        'is not JSON in UTF-8',
+      ];
+      const answers = new Set<string>();
+      for (const [n, reason] of reasons.entries()) {
+        wanted = { ...FILE, customChecksFilePath: `/secret/${n}` };
+        report = { ...report, customChecksRefused: `/secret/${n}: ${reason}` };
+        await scans.scan(signal);
+        const answer = { said: told.at(-1)?.message, posture: scans.posture(), warnings: scans.warnings() };
+        answers.add(JSON.stringify([answer, scans.status()]));
+        assert.ok(written.at(-1)?.includes(reason));
+      }
+      assert.equal(answers.size, 1);
+      for (const { message } of lines) for (const reason of reasons) assert.ok(!message.includes(reason), message);
+    });
+
+    it('says another reason for the same file in the log only', async () => {
+      const { length } = lines.filter(({ level }) => level === 'warn');
+      report = { ...report, customChecksRefused: '/etc/x.json: is not JSON in UTF-8' };
+      await scans.scan(signal);
+      assert.ok(written.at(-1)?.includes('is not JSON'));
+      assert.equal(lines.filter(({ level }) => level === 'warn').length, length);
     });
 
     it('is well again when they are right, and tells of them anew when they are not', async () => {
