@@ -9,13 +9,14 @@ import { type Duration, milliseconds, minutes } from './base/duration.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
+import { Reader } from './base/reader/reader.ts';
 import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
 import { shellWord } from './base/shell-word.ts';
 import { BackgroundStateFiles } from './base/state-files.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
-import { BaselineEngine } from './baseline/engine.ts';
+import { IsolatedScanner } from './baseline/isolated-scanner.ts';
 import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
 import { largestCache, limitsInForce } from './config/limits.ts';
@@ -34,7 +35,6 @@ import { TwinSync } from './hub/twin-sync.ts';
 import { Lifeline } from './lifeline.ts';
 import { LinuxEvents } from './linux/events.ts';
 import { ExposedFiles, type GuardedFiles } from './linux/exposed-files.ts';
-import { fileCapabilities } from './linux/file-capabilities.ts';
 import { lockFile } from './linux/file-lock.ts';
 import type { ServiceManager } from './linux/service-manager.ts';
 import { linuxSources } from './linux/sources.ts';
@@ -241,11 +241,12 @@ export function agent(
     files: stateFiles,
   });
   const baseline = new BaselineScans({
-    scanner: new BaselineEngine({
+    scanner: new IsolatedScanner({
+      reader: new Reader({ clock, log: log.child({ part: 'baseline' }) }),
       hostRoot: local.hostRoot,
-      clock,
       firewall: linux.snapshots.firewall,
-      fileCapabilities,
+      clock,
+      log: log.child({ part: 'baseline' }),
     }),
     settings,
     tell: (faults) => triggers.accept('configuration', faults),

@@ -10,6 +10,11 @@ import { COMMAND_LINE, readCommandLine } from './linux/process-memory/command-li
 /** What it can answer, by the name of the question's kind. Loaded when it is first asked for. */
 const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
+  baselineScan: async () => {
+    const { scanAnswerer } = await import('./baseline/scan-question.ts');
+    const { fileCapabilities } = await import('./linux/file-capabilities.ts');
+    return scanAnswerer({ fileCapabilities });
+  },
 };
 
 await serve(KINDS);

@@ -7,6 +7,7 @@ import { readCustomChecks } from './custom-checks.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
 import { sourceLine } from './rule-sources.ts';
+import { CUSTOM, START, said, stageOf } from './stage.ts';
 import { System, type View } from './system.ts';
 import { cannotJudge, skip, type Verdict } from './verdict.ts';
 
@@ -23,6 +24,10 @@ export interface EngineParts {
   readonly inContainer?: boolean;
   /** Instead of those that come with the agent. */
   readonly rules?: RuleSet;
+  /** Told before each step, see `said` of stage.ts. */
+  readonly at?: (what: string) => void;
+  /** By stage: where an earlier scan hung. Its rules are not judged. */
+  readonly hung?: Readonly<Record<string, string>>;
 }
 
 /** However slow the device is: what has not been judged by then is said to be so. Walks have a limit of their own. */
@@ -38,12 +43,20 @@ export class BaselineEngine implements BaselineScanner {
 
   /** @throws the signal's reason when it aborts; nothing else, whatever the system looks like */
   async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
-    const { clock } = this.#parts;
+    const { clock, hung = {} } = this.#parts;
+    let stage = START;
+    const at = (where: string) => this.#parts.at?.(said(stage, where));
+    at(this.#parts.hostRoot);
     const rules = this.#parts.rules ?? defaultRules();
     const scannedAt = clock.now();
     const began = clock.monotonic();
-    const system = new System({ ...this.#parts, signal });
-    const custom = readCustomChecks(options.customChecks, rules);
+    const system = new System({ ...this.#parts, at, signal });
+    stage = CUSTOM;
+    at(options.customChecks?.path ?? '');
+    const custom =
+      hung[CUSTOM] === undefined
+        ? readCustomChecks(options.customChecks, rules)
+        : { checks: [], refused: hungAt(hung[CUSTOM]) };
     const checks = [...rules.checks, ...custom.checks];
     const chosen = options.only === undefined ? checks : checks.filter(({ rule }) => options.only?.includes(rule.id));
     const verdicts: Verdict[] = [];
@@ -51,7 +64,14 @@ export class BaselineEngine implements BaselineScanner {
     for (const check of chosen) {
       signal.throwIfAborted();
       const late = clock.monotonic() - began - system.walkedFor() > LONGEST_SCAN;
-      const verdict = (await whyNot(check, options, system)) ?? (late ? tooLate : await judge(check, system, signal));
+      stage = stageOf(check.rule);
+      at(check.rule.id);
+      const hungWhere = hung[stage];
+      const verdict =
+        exceptionOf(check, options) ??
+        (hungWhere === undefined ? undefined : cannotJudge(hungAt(hungWhere))) ??
+        (await whyNot(check, system)) ??
+        (late ? tooLate : await judge(check, system, signal));
       verdicts.push(verdict);
       outcomes.push(outcomeOf(check, verdict));
       await system.pace();
@@ -64,15 +84,20 @@ export class BaselineEngine implements BaselineScanner {
       outcomes,
       unknown: unknownNames(options, rules, checks),
       ...(custom.refused === undefined ? {} : { customChecksRefused: custom.refused }),
-      limits: limitsOf(system.view, verdicts),
+      limits: [
+        ...limitsOf(system.view, verdicts),
+        ...Object.values(hung).map((where) => `Not all was judged: ${hungAt(where)}.`),
+      ],
     };
   }
 }
 
+const hungAt = (where: string) => `looking at ${where} did not end, as on a file system that does not answer`;
+
 const tooLate = cannotJudge(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
 
-/** Why a rule is not judged at all; `undefined`: it is. */
-async function whyNot({ rule }: Check, options: ScanOptions, system: System): Promise<Verdict | undefined> {
+/** Which wish of the operator's keeps a rule from being judged; `undefined`: none. */
+function exceptionOf({ rule }: Check, options: ScanOptions): Verdict | undefined {
   const { id, category, level, appliesTo, primitive } = rule;
   if (options.checksDisabled.includes(id)) return skip('excepted by the operator: the rule');
   if (options.groupsDisabled.includes(category)) return skip(`excepted by the operator: the category ${category}`);
@@ -80,7 +105,11 @@ async function whyNot({ rule }: Check, options: ScanOptions, system: System): Pr
   if (!asked && level > options.level) return skip('level 2, which is not asked for');
   if (!asked && primitive === 'fswalk' && !options.walk) return skip('walks the file systems, which is not asked for');
   const role = appliesTo.notRole?.find((name) => options.roles.includes(name));
-  if (role !== undefined) return skip(`the device is declared to be: ${role}`);
+  return role === undefined ? undefined : skip(`the device is declared to be: ${role}`);
+}
+
+/** What the system lacks for a rule to be judged; `undefined`: nothing. */
+async function whyNot({ rule: { appliesTo } }: Check, system: System): Promise<Verdict | undefined> {
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
   for (const need of appliesTo.needs ?? []) {
     const has = await Promise.all(need.split('|').map((name) => system.has(name)));

@@ -42,6 +42,8 @@ export interface SystemParts {
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
   readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
   readonly inContainer?: boolean;
+  /** Told of what is looked at next, where that may take for ever. */
+  readonly at?: (where: string) => void;
 }
 
 /** What the primitives look at: files, and the facts that are made of them once for each scan. */
@@ -51,13 +53,15 @@ export class System {
   readonly view: View;
   readonly signal: AbortSignal;
   readonly firewall: SystemParts['firewall'];
+  readonly at: (where: string) => void;
   /** How to tell whether a file carries capabilities; `undefined`: there is no way here. */
   readonly fileCapabilities: () => ((path: string) => boolean) | undefined;
   readonly #turn: Turn;
   #walkedForMs = 0;
   readonly #has = new Map<string, boolean>();
 
-  constructor({ hostRoot, clock, inContainer, firewall, fileCapabilities, signal }: SystemParts) {
+  constructor({ hostRoot, clock, inContainer, firewall, fileCapabilities, signal, at = () => {} }: SystemParts) {
+    this.at = at;
     this.clock = clock;
     this.signal = signal;
     this.firewall = firewall;

@@ -3,18 +3,18 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
+import { hours } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
-import { BaselineEngine } from '../baseline/engine.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
-import { fileCapabilities } from '../linux/file-capabilities.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { baselinePage } from './baseline/page.ts';
 import { isAtLeast, type Scanned, trouble } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
+import { ownScanner } from './snapshot-sources.ts';
 
 export const summary = 'Judge this system, or a root tree, by the hardening rules.';
 export const usage = `vakt baseline [OPTION]… [RULE…]
@@ -37,6 +37,8 @@ Reads only: changes nothing, starts nothing of what it judges, sends nothing.
 Exit status: 0 all that matters holds; 1 a rule of the severity of --fail-on or above does not hold or could not be judged,
 or the rules of --custom were refused; 2 wrong usage.`;
 
+/** With walks, on a slow disk. */
+const LONGEST = hours(1);
 /** In bytes; the engine takes less, and says so. */
 const LARGEST_CUSTOM = 16 * 1024 * 1024;
 
@@ -78,10 +80,7 @@ const width = ({ columns }: World) => (columns === undefined ? {} : { columns })
 
 async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
   const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
-  const report = await new BaselineEngine({ hostRoot, clock: systemClock, firewall, fileCapabilities }).scan(
-    options,
-    signal,
-  );
+  const report = await ownScanner(hostRoot, firewall, LONGEST).scan(options, signal);
   const [unknown] = report.unknown;
   // Names of rules in a custom file that was refused are unknown only for that reason.
   if (unknown !== undefined && report.customChecksRefused === undefined) throw new UsageError(notAName(unknown));

@@ -1,6 +1,8 @@
 import { systemClock } from '../base/clock.ts';
+import type { Duration } from '../base/duration.ts';
 import { createLog } from '../base/log.ts';
-import { BaselineEngine } from '../baseline/engine.ts';
+import { Reader } from '../base/reader/reader.ts';
+import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
 import { readTwin, twinProperties } from '../config/twin.ts';
@@ -12,13 +14,21 @@ import { linuxSources } from '../linux/sources.ts';
 export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): Sources {
   const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
   const baseline = new BaselineScans({
-    scanner: new BaselineEngine({ hostRoot, clock: systemClock, firewall: snapshots.firewall }),
+    scanner: ownScanner(hostRoot, snapshots.firewall),
     settings: { current: defaults },
     tell: () => {},
     clock: systemClock,
     log: createLog({ level: 'silent' }),
   });
   return { ...snapshots, baseline, statistics };
+}
+
+/** Scans for a command, in a process that is killed when it hangs, and by Ctrl-C. */
+export function ownScanner(hostRoot: string, firewall: Sources['firewall'], longest?: Duration): IsolatedScanner {
+  const log = createLog({ level: 'silent' });
+  const reader = new Reader({ clock: systemClock, log });
+  const limit = longest === undefined ? {} : { longest };
+  return new IsolatedScanner({ reader, hostRoot, firewall, clock: systemClock, log, ...limit });
 }
 
 function defaults(): Settings {

@@ -48,7 +48,7 @@ export interface ScanOptions {
 
 /** Judges this system by the rules. */
 export interface BaselineScanner {
-  /** Reads only. Rejects with the signal's reason when that aborts, and with nothing else. */
+  /** Reads only. Rejects with the signal's reason when that aborts, and with AgentError when there can be no scan. */
   scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport>;
 }
 

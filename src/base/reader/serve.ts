@@ -11,7 +11,7 @@ const QUESTIONS = 0;
 const ANSWERS = 1;
 const CHUNK_BYTES = 64 * 1024;
 /** Longer questions than the agent asks. */
-const MOST_QUESTION_BYTES = 1024 * 1024;
+const MOST_QUESTION_BYTES = 8 * 1024 * 1024;
 /** What an answerer says of its progress is cut to this, in characters. */
 const MOST_AT = 1_024;
 

@@ -34,6 +34,7 @@ const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
 export async function readHomes(users: readonly User[], system: System): Promise<readonly Home[]> {
   const homes: Home[] = [];
   for (const user of users.slice(0, MOST_HOMES)) {
+    system.at(user.home);
     homes.push(readHome(user, system));
     await system.pace();
   }

@@ -186,6 +186,7 @@ class Walk {
 
   /** Judges what is in a folder, and notes the folders in it. */
   async #look(frame: Frame): Promise<void> {
+    this.#system.at(frame.path);
     let folder: Dir;
     try {
       folder = opendirSync(`/proc/self/fd/${frame.file}`);

@@ -1,0 +1,83 @@
+import * as v from 'valibot';
+import { systemClock } from '../base/clock.ts';
+import { seconds } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import type { Answerer, QuestionKind } from '../base/reader/question.ts';
+import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
+import type { FirewallRule } from '../contract/sources.ts';
+import { BaselineEngine, type EngineParts } from './engine.ts';
+
+/* A whole scan as a question to the reader: what a scan reads may be on a user's file system, which never answers. */
+
+/** What the packet filter says: its tools are started by the agent, whose own they are known to be. */
+export type FirewallFacts =
+  | { readonly rules: readonly FirewallRule[] }
+  | { readonly problem: string; readonly remedy: string };
+
+export interface ScanQuestion {
+  readonly hostRoot: string;
+  readonly options: ScanOptions;
+  /** Absent: rules about it are skipped. */
+  readonly firewall?: FirewallFacts;
+  /** By the stage of a scan that hung before (see stage.ts): where. */
+  readonly hung: Readonly<Record<string, string>>;
+}
+
+const text = v.pipe(v.string(), v.maxLength(16_384));
+const count = v.pipe(v.number(), v.minValue(0));
+const outcome = v.strictObject({
+  rule: text,
+  cce: v.exactOptional(text),
+  category: text,
+  severity: v.picklist(SEVERITIES),
+  title: text,
+  result: v.picklist(['pass', 'fail', 'skip', 'err']),
+  actual: v.exactOptional(text),
+  expected: v.exactOptional(text),
+  where: v.exactOptional(text),
+  reason: v.exactOptional(text),
+  remediation: text,
+  source: v.exactOptional(text),
+});
+/** The child reads what is hostile: its answer is looked at as if that had written it. */
+const report = v.strictObject({
+  ruleSet: v.strictObject({ version: text, sha256: text }),
+  scannedAt: v.pipe(
+    text,
+    v.transform((time) => new Date(time)),
+    v.date(),
+  ),
+  durationMs: count,
+  outcomes: v.pipe(v.array(outcome), v.maxLength(5_000)),
+  unknown: v.pipe(v.array(text), v.maxLength(10_000)),
+  customChecksRefused: v.exactOptional(text),
+  limits: v.pipe(v.array(text), v.maxLength(100)),
+});
+
+/** @throws when the answer is no report */
+export const parseReport = (answer: unknown): BaselineReport => v.parse(report, answer);
+
+export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
+  name: 'baselineScan',
+  // From one step to the next, such as a rule, a home or a folder of a walk.
+  limit: seconds(10),
+  mostBytes: 4 * 1024 * 1024,
+};
+
+function rulesOf(facts: FirewallFacts): readonly FirewallRule[] {
+  if ('rules' in facts) return facts.rules;
+  throw new AgentError('SOURCE_UNREADABLE', facts.problem, facts.remedy);
+}
+
+/** Scans in the child. */
+export const scanAnswerer =
+  (parts: Pick<EngineParts, 'fileCapabilities'>): Answerer<ScanQuestion, unknown> =>
+  ({ hostRoot, options, firewall, hung }, { at }) =>
+    new BaselineEngine({
+      ...parts,
+      hostRoot,
+      clock: systemClock,
+      ...(firewall === undefined ? {} : { firewall: { rules: async () => rulesOf(firewall) } }),
+      hung,
+      at,
+    }).scan(options, new AbortController().signal);
