@@ -26,6 +26,8 @@ interface Parts {
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
   /** Absent: 100 s, in which a snapshot is taken. */
   readonly longest?: Duration;
+  /** How long the child may take from one step to the next; for tests. */
+  readonly stepLimit?: Duration;
 }
 
 /**
@@ -62,6 +64,7 @@ export class IsolatedScanner implements BaselineScanner {
 
   async #scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
     const firewall = await this.#firewall(signal);
+    const kind = { ...BASELINE_SCAN, limit: this.#parts.stepLimit ?? BASELINE_SCAN.limit };
     for (let hangs = 0; ; hangs += 1) {
       const question: ScanQuestion = {
         hostRoot: this.#parts.hostRoot,
@@ -69,7 +72,7 @@ export class IsolatedScanner implements BaselineScanner {
         ...(firewall === undefined ? {} : { firewall }),
         hung: this.#leftOut(),
       };
-      const [answer] = await this.#parts.reader.ask(BASELINE_SCAN, [question], signal);
+      const [answer] = await this.#parts.reader.ask(kind, [question], signal);
       signal.throwIfAborted();
       if (answer?.state === 'answered') return this.#parsed(answer.value);
       if (answer?.state !== 'hung')

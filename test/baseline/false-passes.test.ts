@@ -231,6 +231,16 @@ const CASES: Readonly<Record<string, Case>> = {
     tree: { ...ANN, 'home/ann/.ssh': { link: '/srv/keys' }, 'srv/keys/authorized_keys': { mode: 0o666 } },
     is: 'err',
   },
+  'accounts: a .ssh on a file system of the user’s own program, which is not asked': {
+    primitive: 'accounts',
+    params: keys,
+    tree: {
+      ...ANN,
+      'proc/1/mountinfo': '1 1 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:9 / /home/ann/.ssh rw - fuse.sshfs x rw\n',
+      'home/ann/.ssh': { folder: true },
+    },
+    is: 'err',
+  },
   'accounts: a .ssh with more than is looked at': {
     primitive: 'accounts',
     params: keys,

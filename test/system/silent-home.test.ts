@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import { Reader } from '../../src/base/reader/reader.ts';
+import { IsolatedScanner } from '../../src/baseline/isolated-scanner.ts';
+import { RUNNING, Tree } from '../baseline/tree.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+import { require } from './require.ts';
+
+const SOURCE = new URL('../../../test/system/native/silent-mount.c', import.meta.url).pathname;
+
+describe('A user whose ~/.ssh is a file system that never answers', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let tree: Tree;
+  let server: ChildProcess | undefined;
+
+  before(function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    require(this, existsSync('/dev/fuse') ? undefined : 'there is no /dev/fuse');
+    require(this, existsSync('/usr/bin/gcc') ? undefined : 'there is no gcc');
+    folder = mkdtempSync(join(tmpdir(), 'vakt-silent-'));
+    execFileSync('gcc', ['-o', join(folder, 'silent-mount'), SOURCE]);
+    // A mount that the list of mounts doesn't have, as one that was made after that had been read.
+    tree = new Tree({
+      ...RUNNING,
+      'etc/passwd': 'root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n',
+      'etc/group': 'root:x:0:\nann:x:1000:\n',
+      'home/ann/.ssh': { folder: true },
+    });
+  });
+  after(async () => {
+    if (server !== undefined && server.exitCode === null) {
+      server.stdin?.end();
+      await once(server, 'exit');
+    }
+    tree?.remove();
+    if (folder !== undefined) rmSync(folder, { recursive: true });
+  });
+
+  it('costs the rules about homes, and neither the agent nor the others', async () => {
+    const place = join(tree.root, 'home/ann/.ssh');
+    server = spawn(join(folder, 'silent-mount'), [place], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const [said] = await once(server.stdout as NodeJS.ReadableStream, 'data');
+    assert.equal(String(said), 'mounted\n');
+
+    const reader = new Reader({ clock: systemClock, log: quietLog() });
+    let longest = 0;
+    let last = performance.now();
+    const watch = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    try {
+      const parts = { reader, hostRoot: tree.root, clock: systemClock, log: quietLog(), stepLimit: seconds(1) };
+      const scanner = new IsolatedScanner(parts);
+      const options = { level: 1, walk: false, groupsDisabled: [], checksDisabled: [], roles: [] } as const;
+      const { outcomes, limits } = await scanner.scan(options, new AbortController().signal);
+      const ofHomes = outcomes.filter(
+        ({ rule }) => /^acct\.(?:homes?|dot|ssh|user)/.test(rule) || rule.includes('home'),
+      );
+      const hung = outcomes.filter(({ reason }) => reason?.includes('did not end') === true);
+      assert.ok(hung.length >= 3, JSON.stringify(ofHomes.map(({ rule, result }) => [rule, result])));
+      assert.ok(hung.every(({ result, reason }) => result === 'err' && reason?.includes('/home/ann') === true));
+      assert.ok(outcomes.filter(({ result }) => result === 'pass' || result === 'fail').length > 100);
+      assert.ok(limits.some((limit) => limit.includes('/home/ann')));
+      assert.ok(longest < 1_000, `${longest} ms`);
+    } finally {
+      clearInterval(watch);
+      reader.close();
+    }
+  });
+});
