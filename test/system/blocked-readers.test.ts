@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { createLog } from '../../src/base/log.ts';
+import { Reader } from '../../src/base/reader/reader.ts';
+import type { ProcessSeen } from '../../src/contract/sources.ts';
+import { CommandLines } from '../../src/linux/process-memory/command-lines.ts';
+import { ProcessPolling } from '../../src/linux/process-polling.ts';
+import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
+import { ATTACKER, FuseHang, stateOf } from './fuse-hang.ts';
+import { missingForAudit, require } from './require.ts';
+
+const WITHOUT_AUDIT = ['setpriv', '--bounding-set=-audit_control,-audit_read'];
+
+describe('Beside a process that blocks whoever reads its memory', function () {
+  this.timeout(120_000);
+  let hang: FuseHang | undefined;
+  let bed: TestBed | undefined;
+
+  before(function () {
+    require(this, FuseHang.missing());
+  });
+  beforeEach(async () => {
+    hang = await FuseHang.start(2);
+  });
+  afterEach(async () => {
+    await hang?.end();
+    hang = undefined;
+    await bed?.close();
+    bed = undefined;
+  });
+
+  it('a plain read of its command line waits for ever, and dies of SIGKILL', async () => {
+    const cat = spawn('cat', [`/proc/${hang?.pids[0]}/cmdline`], { stdio: 'ignore' });
+    await until('the reader to sleep', () => stateOf(cat.pid ?? 0) === 'D');
+    await systemClock.sleep(milliseconds(500));
+    assert.equal(stateOf(cat.pid ?? 0), 'D');
+    cat.kill('SIGKILL');
+    const [, signal] = await once(cat, 'exit');
+    assert.equal(signal, 'SIGKILL');
+  });
+
+  for (const [source, through] of [
+    ['auditUnicast', []],
+    ['procConnector', WITHOUT_AUDIT],
+  ] as const) {
+    it(`the agent goes on with ${source}, reports it, and ends when told to`, async function () {
+      if (source === 'auditUnicast') require(this, await missingForAudit());
+      bed = await TestBed.open({ desired: { ...QUICK, snapshotFrequency: { value: 'PT2S' } } });
+      const agent = bed.startAgent({ through });
+      await agent.waitForStatus(
+        ({ collectors, configuration }) =>
+          collectors.ProcessCreate?.source === source && configuration.source === 'desired',
+      );
+      const watch = watchAnswers(agent);
+      const more = await FuseHang.start(1); // is seen as it starts; the others were there before
+      try {
+        const marker = `vakt-blocked-${process.pid}-${Math.round(systemClock.monotonic())}`;
+        const child = spawn('/bin/sleep', ['60'], { argv0: marker });
+        const named = () => bed?.elements('ProcessCreate').filter(({ ProcessId }) => ProcessId === child.pid) ?? [];
+        await bed.waitForEvents(() => named().length > 0);
+        child.kill('SIGKILL');
+        const reports = () => agent.log.filter(({ msg }) => msg.startsWith('A process holds its own memory lock'));
+        const pids = hang?.pids ?? [];
+        await agent.waitForLog(({ pid }) => pid === pids[1]);
+        const [report] = reports();
+        assert.deepEqual(
+          [report?.level, report?.userId, report?.executable],
+          ['warn', ATTACKER, hang?.program],
+          JSON.stringify(report),
+        );
+        const told = () => (bed?.elements('Diagnostic') ?? []).map(({ Message }) => String(Message));
+        await bed.waitForEvents(() => told().some((message) => message.includes(`process ${pids[0]}, `)));
+        const seen = reports().map(({ pid }) => pid);
+        assert.equal(new Set(seen).size, seen.length, 'a process is reported twice');
+        assert.ok(hang?.isHanging && more.isHanging);
+        assert.equal(await watch.slowestMs(), 0, 'the control socket was silent for more than a second');
+        const children = childrenOf(agent.pid);
+        const asked = systemClock.monotonic();
+        agent.kill('SIGTERM');
+        await agent.exited;
+        assert.ok(systemClock.monotonic() - asked < seconds(8), 'it took long to end');
+        assert.deepEqual(children.filter(isReader), [], 'a reader outlives the agent');
+      } finally {
+        await more.end();
+      }
+    });
+  }
+
+  it('looking at /proc goes on, and tells of others', async () => {
+    const seen: ProcessSeen[] = [];
+    const sink = {
+      accept: (_: unknown, records: readonly unknown[]) => void seen.push(...(records as ProcessSeen[])),
+      drop() {},
+    };
+    const log = createLog({ level: 'silent' });
+    const commandLines = new CommandLines({ reader: new Reader({ clock: systemClock, log }), proc: '/proc', log });
+    const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
+    polling.open();
+    const more = await FuseHang.start(1);
+    const child = spawn('/bin/sleep', ['60'], { stdio: 'ignore' });
+    try {
+      const of = (pid: number | undefined) => seen.find((process) => process.pid === pid);
+      await until('both to be told', () => of(child.pid) !== undefined && of(more.pids[0]) !== undefined);
+      assert.deepEqual(of(child.pid)?.argv, ['/bin/sleep', '60']);
+      assert.deepEqual([of(more.pids[0])?.argv, of(more.pids[0])?.argvUnread], [undefined, 'hung']);
+    } finally {
+      child.kill('SIGKILL');
+      commandLines.close();
+      await polling.close();
+      await more.end();
+    }
+  });
+
+  it('commands come to their end', async () => {
+    const running = await TestBed.open();
+    bed = running;
+    const configuration = ['--config', join(running.directory, 'agent.json')];
+    const commands = [
+      ['check', ...configuration],
+      ['collect', 'ListeningPorts', ...configuration],
+      ['collect', 'OSBaseline', ...configuration],
+      ['collect', 'SystemInformation', ...configuration],
+      ['demo', '--duration', 'PT3S'],
+    ];
+    const ends = commands.map(async (args) => {
+      const run = [process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM, ...args];
+      const { status, signal, stdout } = await ended([...WITHOUT_AUDIT, ...run], seconds(30));
+      assert.equal(signal, null, `${args[0]} ${args[1]} hangs`);
+      if (args[0] !== 'check') assert.equal(status, 0, stdout); // check fails where anything is amiss
+      assert.notEqual(stdout, '', args[0]);
+    });
+    await Promise.all(ends);
+  });
+});
+
+/** Asks the agent's control socket again and again. */
+function watchAnswers(agent: AgentProcess): { slowestMs(): Promise<number> } {
+  const stop = new AbortController();
+  let late = 0;
+  const watching = (async () => {
+    while (!stop.signal.aborted) {
+      const asked = systemClock.monotonic();
+      await agent.status();
+      const took = systemClock.monotonic() - asked;
+      if (took > 1_000) late = Math.max(late, took);
+      await systemClock.sleep(milliseconds(100), stop.signal);
+    }
+  })();
+  return {
+    async slowestMs() {
+      stop.abort();
+      await watching;
+      return late;
+    },
+  };
+}
+
+const childrenOf = (pid: number): number[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    spawnSync('cat', [`/proc/${pid}/task/${task}/children`], { encoding: 'utf8' })
+      .stdout.split(' ')
+      .filter((text) => text.trim() !== '')
+      .map(Number),
+  );
+
+/** Whether it is a process of Node's that lives. */
+function isReader(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`) === process.execPath;
+  } catch {
+    return false;
+  }
+}
+
+async function ended([program = '', ...args]: readonly string[], limit: Duration) {
+  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  child.stderr.resume();
+  const exit = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+  await systemClock.within(limit, program, exit).catch(() => child.kill('SIGKILL'));
+  const [status, signal] = await exit;
+  return { status, signal, stdout };
+}
+
+async function until(what: string, condition: () => boolean): Promise<void> {
+  const deadline = systemClock.monotonic() + seconds(20);
+  while (!condition()) {
+    assert.ok(systemClock.monotonic() < deadline, `waiting for ${what}`);
+    await systemClock.sleep(milliseconds(20));
+  }
+}

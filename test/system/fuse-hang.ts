@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+
+const SOURCE = new URL('../../../test/system/native/fuse-hang.c', import.meta.url).pathname;
+/** Nobody's account. */
+export const ATTACKER = 12_345;
+/** Where udev runs, everybody may open /dev/fuse. The test makes such a device of its own: c 10 229, see fuse(4). */
+const FUSE_DEVICE = ['c', '10', '229'];
+
+/** Processes of an ordinary user that block whoever reads their command lines: native/fuse-hang.c. */
+export class FuseHang {
+  static #binary: Buffer | undefined;
+  readonly pids: readonly number[];
+  readonly program: string;
+  readonly #server: ChildProcess;
+  readonly #folder: string;
+
+  private constructor(pids: readonly number[], program: string, server: ChildProcess, folder: string) {
+    this.pids = pids;
+    this.program = program;
+    this.#server = server;
+    this.#folder = folder;
+  }
+
+  /** What is missing for it on this machine, or `undefined`. */
+  static missing(): string | undefined {
+    if (process.getuid?.() !== 0) return 'this is not root';
+    if (!/^nodev\tfuse$/m.test(readFileSync('/proc/filesystems', 'latin1'))) return 'the kernel has no FUSE';
+    if (!existsSync('/proc/self/ns/user')) return 'the kernel has no user namespaces';
+    return compilers().length === 0 ? 'there is no C compiler' : undefined;
+  }
+
+  static async start(count: number): Promise<FuseHang> {
+    const folder = mkdtempSync(join(tmpdir(), 'vakt-fuse-'));
+    const [program, device, mount] = ['fuse-hang', 'fuse', 'mount'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    chmodSync(folder, 0o755);
+    mkdirSync(mount, { mode: 0o755 });
+    FuseHang.#binary ??= compile(program);
+    writeFileSync(program, FuseHang.#binary, { mode: 0o755 });
+    run('mknod', ['-m', '666', device, ...FUSE_DEVICE]);
+    const become = [`--reuid=${ATTACKER}`, `--regid=${ATTACKER}`, '--clear-groups'];
+    const args = [...become, program, mount, device, String(count)];
+    const server = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    let complaint = '';
+    server.stderr.setEncoding('utf8').on('data', (text: string) => {
+      complaint += text;
+    });
+    const pids: number[] = [];
+    for await (const line of createInterface({ input: server.stdout })) if (pids.push(Number(line)) === count) break;
+    if (pids.length < count) {
+      rmSync(folder, { recursive: true });
+      throw new Error(`the processes do not hang: ${complaint}`);
+    }
+    return new FuseHang(pids, program, server, folder);
+  }
+
+  /** Whether they still hang. Their `stat` can be read. */
+  get isHanging(): boolean {
+    return this.pids.every((pid) => stateOf(pid) === 'D');
+  }
+
+  async end(): Promise<void> {
+    this.#server.kill('SIGKILL');
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (this.pids.some((pid) => stateOf(pid) === 'D') && systemClock.monotonic() < deadline) {
+      await systemClock.sleep(milliseconds(10));
+    }
+    rmSync(this.#folder, { recursive: true });
+  }
+}
+
+const compilers = (): string[] => ['cc', 'gcc', 'clang'].filter((name) => spawnSync(name, ['--version']).status === 0);
+
+function compile(program: string): Buffer {
+  run(compilers()[0] ?? 'cc', ['-O1', '-o', program, SOURCE]);
+  return readFileSync(program);
+}
+
+function run(program: string, args: readonly string[]): void {
+  const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`${program} ended with ${status}: ${stderr}`);
+}
+
+/** The letter of proc_pid_stat(5), or `undefined` when it has ended. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return stat.slice(stat.lastIndexOf(')') + 2)[0];
+  } catch {
+    return undefined;
+  }
+}
