@@ -44,6 +44,7 @@ import type { MethodParts } from './methods/parts.ts';
 import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
+import { MessageBudget } from './pipeline/message-budget.ts';
 import { ChangeNotices } from './pipeline/notices.ts';
 import { Pause } from './pipeline/pause.ts';
 import { Publisher } from './pipeline/publisher.ts';
@@ -149,7 +150,16 @@ export function agent(
           clock,
           log: log.child({ part: 'hub' }),
         });
+  const budget = new MessageBudget({
+    file: state('message-units.json'),
+    unitsPerDay: local.limits.messageUnitsPerDay,
+    clock,
+    log: log.child({ part: 'budget' }),
+    files: stateFiles,
+    changed: () => twin.changed(),
+  });
   const publisher = new Publisher({
+    budget,
     queues: timed,
     hub,
     settings,
@@ -284,6 +294,7 @@ export function agent(
     queues,
     aggregator,
     sent: () => publisher.sent(),
+    budget: () => budget.use(),
     memory,
     pause: () => pause.status(),
     restarts: () => runs.status(),
@@ -370,6 +381,7 @@ export function agent(
     unsetClock,
     statistics.keeper(clock),
     changeNotices,
+    budget,
     logLevel,
     hub, // connects, and goes on trying for ever, in the background
     twin, // desired in, reported out

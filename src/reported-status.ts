@@ -59,7 +59,8 @@ export class ReportedStatus implements Service {
     const { pid, hub, events, queues, messages, memory, logLevel, ...status } = localStatus(this.#observed);
     const { delivery, pause } = status;
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
-    const { pause: reportedPause, ...figures } = this.#figures;
+    const { pause: reportedPause, delivery: figuresOfDelivery } = this.#figures;
+    const { held: _then, ...reportedDelivery } = figuresOfDelivery;
     const skipped = reportedPause?.until === pause?.until ? reportedPause?.skipped : 0;
     if (this.#posture === undefined || findings(this.#posture) !== findings(status.posture)) {
       this.#posture = status.posture;
@@ -72,7 +73,7 @@ export class ReportedStatus implements Service {
     });
     return {
       ...status,
-      ...figures,
+      delivery: { ...reportedDelivery, ...(delivery.held === undefined ? {} : { held: delivery.held }) },
       ...(pause === undefined ? {} : { pause: { ...pause, skipped: skipped ?? 0 } }),
       posture: this.#posture,
       collectors: Object.fromEntries(collectors),

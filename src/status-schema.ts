@@ -38,7 +38,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable, desired was refused, it switches off or delays what limits in the local file do not allow for, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
+      'degraded: a collector is degraded or unavailable, desired was refused, it switches off or delays what limits in the local file do not allow for, messages are held since the daily units are used up, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -79,6 +79,18 @@ export const StatusSchema = v.strictObject({
     messagesFailed: count('Attempts that failed since then.'),
     lastSentAt: v.exactOptional(time('When the hub acknowledged a message last.')),
     lastError: v.exactOptional(said('What the last failed attempt met.')),
+    unitsToday: v.exactOptional(
+      count('Units of 4 KB, as the hub bills them, that messages have taken in this UTC day, repeats included.'),
+    ),
+    unitsPerDay: v.exactOptional(count('What they may take, limits.messageUnitsPerDay; 0: no limit.')),
+    heldEvents: v.exactOptional(count('Elements that wait in the queues that are held.')),
+    held: v.exactOptional(
+      about('While the daily units are used up.', {
+        queues: said('Low, or High, Low.'),
+        until: time('When the next UTC day begins, which has units of its own.'),
+        reason: said('Why, and what would mend it.'),
+      }),
+    ),
   }),
   store: about('Where events wait.', {
     place: v.pipe(

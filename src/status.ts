@@ -13,6 +13,7 @@ import type { Exposed } from './linux/exposed-files.ts';
 import type { ChangedLogLevel } from './methods/temporary-log-level.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
+import type { BudgetUse, HeldMessages } from './pipeline/message-budget.ts';
 import type { PauseStatus } from './pipeline/pause.ts';
 import type { Sent } from './pipeline/publisher.ts';
 import type { EventQueues } from './pipeline/queue.ts';
@@ -39,6 +40,12 @@ export interface Delivery {
   readonly messagesFailed: number;
   readonly lastSentAt?: string;
   readonly lastError?: string;
+  /** Units of 4 KB that messages have taken in this UTC day, and may take; 0: no limit. */
+  readonly unitsToday?: number;
+  readonly unitsPerDay?: number;
+  /** Elements that wait in queues that are held, and which, while the units are used up. */
+  readonly heldEvents?: number;
+  readonly held?: HeldMessages;
 }
 
 /** The `securityAgent` member of the reported properties (contract §2). Absent is what isn't known; no arrays. */
@@ -117,6 +124,8 @@ export interface Observed {
   readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
+  /** Absent: messages are not limited. */
+  readonly budget?: () => BudgetUse;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly pause: () => PauseStatus | undefined;
   readonly restarts: () => Restarts;
@@ -132,6 +141,7 @@ export function localStatus(observed: Observed): LocalStatus {
   const posture = postureOf(observed);
   const blind = blindness(observed, posture);
   const configuration = configurationState(observed, posture, blind);
+  const delivery = deliveryOf(observed);
   const hub = observed.hub();
   const store = observed.queues.store();
   const memory = observed.memory.use();
@@ -141,6 +151,7 @@ export function localStatus(observed: Observed): LocalStatus {
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
     Object.keys(blind.degrading).length > 0 ||
+    delivery.held !== undefined ||
     store.place === 'memory' ||
     store.isNearlyFull ||
     memory.isOver ||
@@ -159,7 +170,7 @@ export function localStatus(observed: Observed): LocalStatus {
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),
     configuration,
     collectors,
-    delivery: delivery(observed),
+    delivery,
     store,
     credential: {
       kind,
@@ -241,7 +252,9 @@ function collectorStatus(collector: Collector, observed: Observed): CollectorSta
     return { state: 'off', reason: `eventPriority${collector.name} is Off in the module twin, see limits.mayBeOff.` };
   }
   const status = standing(collector, observed);
-  const reason = observed.memory.leavesOut(collector, priority);
+  const held = observed.budget?.().held;
+  const heldFor = held?.queues.split(', ').includes(priority) ? held.reason : undefined;
+  const reason = observed.memory.leavesOut(collector, priority) ?? heldFor;
   return reason === undefined || status.state === 'unavailable' ? status : { ...status, state: 'degraded', reason };
 }
 
@@ -254,7 +267,7 @@ function standing(collector: Collector, observed: Observed): CollectorStatus {
   return { state: 'on', ...run.source, lastRunAt };
 }
 
-function delivery({ queues, aggregator, sent }: Observed): Delivery {
+function deliveryOf({ queues, aggregator, sent, budget }: Observed): Delivery {
   const all = QUEUES.map((queue) => queues.account(queue).totals);
   const { collected, delivered, aggregatedAway, dropped } = sum(all);
   const pending = QUEUES.flatMap((queue) => Object.values(aggregator.pending(queue)));
@@ -274,7 +287,17 @@ function delivery({ queues, aggregator, sent }: Observed): Delivery {
     messagesFailed,
     ...(lastSentAt === undefined ? {} : { lastSentAt: lastSentAt.toISOString() }),
     ...(lastError === undefined ? {} : { lastError: lastError.message }),
+    ...budgetOf(budget?.(), queues),
   };
+}
+
+function budgetOf(use: BudgetUse | undefined, queues: Observed['queues']): Partial<Delivery> {
+  if (use?.held === undefined) return use ?? {};
+  const { queues: held } = use.held;
+  const heldEvents = QUEUES.filter((queue) => held.includes(queue))
+    .map((queue) => queues.waiting(queue).elements)
+    .reduce((all, elements) => all + elements, 0);
+  return { ...use, heldEvents };
 }
 
 /** What waits: on disk, and in the aggregation windows that will be queued when they close. */

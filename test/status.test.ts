@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../src/base/clock.ts';
 import { droppedIn, type Totals } from '../src/base/counters.ts';
-import { hours, minutes, seconds } from '../src/base/duration.ts';
+import { days, hours, minutes, seconds } from '../src/base/duration.ts';
 import { AgentError } from '../src/base/errors.ts';
 import type { Restarts } from '../src/base/runs.ts';
 import { collectors } from '../src/collectors/index.ts';
+import { limitsInForce } from '../src/config/limits.ts';
 import { LiveSettings } from '../src/config/settings.ts';
 import { readTwin, twinProperties } from '../src/config/twin.ts';
 import type { ConfigurationState } from '../src/config/twin-configuration.ts';
@@ -28,7 +29,7 @@ import { EventQueues } from '../src/pipeline/queue.ts';
 import type { LastRun } from '../src/pipeline/snapshots.ts';
 import { Triggers } from '../src/pipeline/triggers.ts';
 import { ReportedStatus } from '../src/reported-status.ts';
-import { localStatus, type Observed, type SecurityAgentStatus } from '../src/status.ts';
+import { type LocalStatus, localStatus, type Observed, type SecurityAgentStatus } from '../src/status.ts';
 import { records } from './collectors/samples.ts';
 import { FakeHub } from './hub/fake-hub.ts';
 import { quietLog } from './pipeline/memory-queues.ts';
@@ -60,6 +61,9 @@ const SCANNED: BaselinePosture = {
   customChecksReason: '/etc/vakt/checks.json: does not belong to root',
   limits: 'Runs in a container.',
 };
+
+/** Without what only `vakt status` shows. */
+const reportedOf = ({ pid, hub, events, queues, messages, memory, logLevel, ...status }: LocalStatus) => status;
 
 const bound = (queues: EventQueues): Observed['queues'] => ({
   account: (queue) => queues.account(queue),
@@ -228,6 +232,78 @@ describe('the status', () => {
     const full = accounts();
     assert.equal(full.collected, 213);
     assert.ok((full.dropped.cacheFull ?? 0) > 100 && full.waiting > 0, JSON.stringify(full));
+  });
+
+  describe('of a configuration that blinds the agent', () => {
+    const limits = limitsInForce(
+      {
+        shortestMessageFrequency: seconds(10),
+        shortestSnapshotFrequency: minutes(5),
+        longestMessageFrequency: days(1),
+        alwaysOn: [],
+        messageUnitsPerDay: 0,
+      },
+      collectors,
+      () => 1e9,
+    );
+    const blind = (some: Partial<Settings>) => {
+      observed = { ...observed, limits };
+      change(some);
+      return localStatus(observed);
+    };
+    const off = (...names: string[]) => ({
+      priorities: {
+        ...settings.current().priorities,
+        ...Object.fromEntries(names.map((name) => [name, 'Off'])),
+      } as Record<string, Priority>,
+    });
+
+    it('is degraded, with the reason, without starts, connections or logins', () => {
+      for (const name of ['ProcessCreate', 'ConnectionCreate', 'Login']) {
+        settings.replace(defaults());
+        const { state, configuration: told, collectors: all } = blind(off(name));
+        assert.equal(state, 'degraded', name);
+        assert.deepEqual(told.switchedOff, { [name]: `eventPriority${name} is Off` });
+        assert.match(told.warnings[`eventPriority${name}`] ?? '', /is Off, and limits\.mayBeOff/);
+        assert.equal(all[name]?.state, 'off');
+        assert.match(all[name]?.reason ?? '', /limits\.mayBeOff/);
+        assert.deepEqual(validateStatus(reportedOf(localStatus(observed))), []);
+      }
+    });
+
+    it('is running without others, and lists them', () => {
+      const { state, configuration: told } = blind(off('OSBaseline', 'Diagnostic'));
+      assert.equal(state, 'running');
+      assert.deepEqual(Object.keys(told.switchedOff ?? {}), ['OSBaseline', 'Diagnostic']);
+    });
+
+    it('is degraded when messages are later than a day', () => {
+      const { state, configuration: told } = blind({ lowPriorityMessageFrequency: days(365) });
+      assert.equal(state, 'degraded');
+      assert.match(told.warnings.lowPriorityMessageFrequency ?? '', /is P365D, longer than limits\./);
+    });
+
+    it('lists the hardening checks when no rule is left to be judged', () => {
+      scanned = { ...SCANNED, passed: 0, failed: 0, errors: 0 };
+      const { state, configuration: told } = blind({});
+      assert.equal(state, 'running');
+      assert.deepEqual(Object.keys(told.switchedOff ?? {}), ['OSBaseline']);
+      assert.match(told.warnings.baselineGroupsDisabled ?? '', /leaves no rule/);
+      observed = { ...observed, limits: { ...limits, mayBeOff: new Set(['Diagnostic']) } };
+      assert.equal(localStatus(observed).state, 'degraded');
+    });
+  });
+
+  it('is degraded while messages are held, and so are their collectors', () => {
+    const held = { queues: 'Low', until: TIME.toISOString(), reason: 'Held until then.' };
+    observed = { ...observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
+    starts('ls');
+    const { state, delivery, collectors: all } = localStatus(observed);
+    assert.equal(state, 'degraded');
+    assert.deepEqual([delivery.unitsToday, delivery.unitsPerDay, delivery.held], [80, 100, held]);
+    assert.deepEqual([all.ProcessCreate?.state, all.ProcessCreate?.reason], ['degraded', held.reason]);
+    assert.equal(all.Login?.state, 'on');
+    assert.deepEqual(validateStatus(reportedOf(localStatus(observed))), []);
   });
 
   it('is degraded while events wait in memory, and says why', () => {

@@ -131,6 +131,7 @@ function describe(status: LocalStatus): string[] {
         'messages',
         `${delivery.messagesSent} sent, ${delivery.messagesFailed} failed attempts${delivery.lastSentAt === undefined ? '' : `, last at ${delivery.lastSentAt}`}`,
       ],
+      ...budgetRows(delivery),
     ]),
     ...[...faults, ...doubts, ...off].map(printable),
     '',
@@ -141,6 +142,15 @@ function describe(status: LocalStatus): string[] {
         return [name, state, source, String(collected), String(delivered), String(queued), reason];
       }),
     ]),
+  ];
+}
+
+function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStatus['delivery']): string[][] {
+  if (unitsToday === undefined) return [];
+  const used = `${unitsToday} units of 4 KB today${unitsPerDay === 0 ? '' : `, of ${unitsPerDay}`}`;
+  return [
+    ['', used],
+    ...(held === undefined ? [] : [['held', `${held.queues}, ${heldEvents} events. ${held.reason}`]]),
   ];
 }
 

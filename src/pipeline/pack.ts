@@ -39,6 +39,13 @@ export interface Pack {
 /** `tooLarge`: the first event that the queue would give cannot be made to fit; what is reserved now is for it. */
 export type PackResult = Pack | 'empty' | { readonly tooLarge: Share };
 
+/** How large a message may be that is otherwise allowed. */
+export interface Affordable {
+  readonly bytes: number;
+  /** Told when the first event would fit a message, but not this one; nothing is packed then. */
+  readonly exceeded: () => void;
+}
+
 /** Which events may go into a pack, where not all may. */
 export interface Selection {
   /** Stay where they are: by position, with the bytes of their JSON. */
@@ -47,6 +54,8 @@ export interface Selection {
   readonly atMost?: number;
   /** This one of the first queue, and nothing else. */
   readonly alone?: number;
+  /** Only events of these names of the first queue, and none of the other. */
+  readonly only?: ReadonlySet<string>;
 }
 
 const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
@@ -64,27 +73,38 @@ export function pack(
   queues: PackedQueues,
   first: QueueName,
   sender: Sender,
-  { maxMessageSizeInBytes, hubResourceId }: { maxMessageSizeInBytes: number; hubResourceId: string },
+  {
+    maxMessageSizeInBytes,
+    hubResourceId,
+    affordable,
+  }: { maxMessageSizeInBytes: number; hubResourceId: string; affordable?: Affordable },
   selection: Selection = ALL,
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
   const draft = { id: sender.id, body: `${head}]}`, priority: 'High', marking: 'telemetry', hubResourceId } as const;
   // The two markings differ by a few bytes; whichever is longer is counted.
   const bare = Math.max(sizeOf(draft), sizeOf({ ...draft, marking: 'security' }));
-  const room = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
+  const fullRoom = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
+  const room = Math.min(fullRoom, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
 
   const taken = choose(queues, first, room, selection);
   const [oldest] = taken;
   if (oldest === undefined) return 'empty';
   const texts = taken.map(({ json }) => json);
   if (taken.length === 1 && Buffer.byteLength(oldest.json) > room) {
+    if (room < fullRoom) {
+      queues.settle(first, 'kept');
+      affordable?.exceeded();
+      return 'empty';
+    }
     const shorter = shorten(oldest.json, room);
     if (shorter === undefined) return { tooLarge: share(first, taken) };
     texts[0] = shorter;
   }
   const left = room - texts.reduce((all, json) => all + Buffer.byteLength(json) + 1, 0);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
-  const fillsUp = left > 0 && selection.atMost === undefined && selection.alone === undefined;
+  const { atMost, alone, only } = selection;
+  const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
   const added = fillsUp ? fill(queues, other, { from: bare + room - left, room: left }, selection) : [];
   const body = `${head}${[...texts, ...added.map(({ json }) => json)].join(',')}]}`;
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
@@ -110,9 +130,10 @@ const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
 
 /** The oldest events of `queue` that may go and that fit, but at least one. Nothing is reserved when there are none. */
 function choose(queues: PackedQueues, queue: QueueName, room: number, selection: Selection): readonly QueuedEvent[] {
-  const { leftOut, atMost = Number.POSITIVE_INFINITY, alone } = selection;
+  const { leftOut, atMost = Number.POSITIVE_INFINITY, alone, only } = selection;
   const passedOver = leftOut[queue];
-  const wanted = ({ position }: QueuedEvent) => (alone === undefined ? !passedOver.has(position) : position === alone);
+  const wanted = ({ position, name }: QueuedEvent) =>
+    alone === undefined ? !passedOver.has(position) && (only?.has(name) ?? true) : position === alone;
   // What is passed over is taken along, and what comes behind it may be larger than the room.
   for (let reach = room + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
     const taken = queues.take(queue, reach, true);

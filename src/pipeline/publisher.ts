@@ -10,6 +10,7 @@ import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubClient, Retry } from '../contract/hub.ts';
 import { type Marking, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
+import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
 import { type Pack, pack, type Sender, type Share } from './pack.ts';
 import { Patience } from './patience.ts';
 import type { EventQueues } from './queue.ts';
@@ -19,9 +20,12 @@ import { Suspicion } from './suspicion.ts';
 const SPACING = milliseconds(500);
 /** How long SIGTERM leaves for sending (contract §6). */
 const FAREWELL = seconds(10);
-const FOUR_KB = 4096;
 /** Where nothing else waits, what is passed over is tried so often at most. */
 const PASSED_OVER_EVERY = hours(1);
+/** How often it is looked whether a new day has come while messages are held. */
+const HELD_FOR = minutes(1);
+/** What may take the last units of the budget. */
+const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 const NEVER = milliseconds(Number.POSITIVE_INFINITY);
 const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
@@ -75,9 +79,12 @@ export class Publisher implements Service {
   readonly #patience: Patience;
   readonly #suspicion = new Suspicion();
   readonly #noted: () => void;
+  readonly #budget: Budget;
   readonly #lastSend: Record<QueueName, Duration>;
   /** When what waits in High must go at the latest, where that is before its frequency has passed. */
   #highDueBy = NEVER;
+  /** Something waits in High that may take the last units of the budget. */
+  #isUrgent = false;
   #inHand: InHand | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
@@ -97,6 +104,8 @@ export class Publisher implements Service {
     random?: () => number;
     /** Told after every attempt, when `sent` has changed. */
     noted?: () => void;
+    /** Absent: without limit. */
+    budget?: Budget;
   }) {
     this.#queues = options.queues;
     this.#hub = options.hub;
@@ -107,6 +116,7 @@ export class Publisher implements Service {
     this.#log = options.log;
     this.#patience = new Patience(this.#clock, options.random);
     this.#noted = options.noted ?? (() => {});
+    this.#budget = options.budget ?? NO_BUDGET;
     const now = this.#clock.monotonic();
     this.#lastSend = { High: now, Low: now };
     this.#queues.onPut(() => this.#alarm.ring());
@@ -147,8 +157,12 @@ export class Publisher implements Service {
     };
   }
 
-  /** Sends what waits in High within `limit`, however long the frequency is. */
+  /**
+   * Sends what waits in High within `limit`, however long the frequency is. Alerts and Diagnostic events in it go out even
+   * when the rest of High is held, as long as any units are left.
+   */
   sendHighWithin(limit: Duration): void {
+    this.#isUrgent = true;
     this.#highDueBy = milliseconds(Math.min(this.#highDueBy, this.#clock.monotonic() + limit));
     this.#alarm.ring();
   }
@@ -199,7 +213,8 @@ export class Publisher implements Service {
     const begun = this.#inHand?.pack.shares[0];
     if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inHand?.isUsual };
     const inQuestion = this.#suspicion.next({ trials: true });
-    if (inQuestion !== undefined) return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
+    if (inQuestion !== undefined && !this.#isHeld(inQuestion.queue))
+      return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
     let wait: number = hours(1);
     for (const queue of QUEUES) {
       const { events, bytes, passedOver } = this.#waiting(queue);
@@ -207,6 +222,10 @@ export class Publisher implements Service {
       const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_EVERY) : usual;
       const dueAt = Math.min(this.#lastSend[queue] + interval, queue === 'High' ? this.#highDueBy : NEVER);
       const isDue = dueAt <= now;
+      if (events + passedOver > 0 && this.#isHeld(queue) && !(isDue && this.#hasUrgent(queue))) {
+        wait = Math.min(wait, HELD_FOR);
+        continue;
+      }
       if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
       if (events + passedOver > 0 && isDue) return { queue, wait: milliseconds(0) };
       if (isDue) this.#begin(queue, now);
@@ -261,11 +280,14 @@ export class Publisher implements Service {
   /** Until nothing waits, something keeps the hub from taking more, or it is late. */
   async #sendAll(deadline: Duration, signal?: AbortSignal): Promise<void> {
     for (const queue of QUEUES) {
-      while (this.#waiting(queue).events > 0) {
+      while (this.#waiting(queue).events > 0 && (!this.#isHeld(queue) || this.#hasUrgent(queue))) {
         const late = this.#clock.monotonic() >= deadline;
         if (late || signal?.aborted || this.#patience.left > 0 || this.#hub.status().state !== 'connected') return;
         const spaced = this.#clock.sleep(SPACING, signal);
-        if (!(await this.#sendOne(queue))) return;
+        if (!(await this.#sendOne(queue))) {
+          if (this.#isHeld(queue)) continue; // the other queue may still have a share of the budget
+          return;
+        }
         if (QUEUES.some((any) => this.#waiting(any).events > 0)) await spaced;
       }
     }
@@ -289,7 +311,14 @@ export class Publisher implements Service {
     const [marking, ...others] = markingsLeft;
     if (marking === undefined) return this.#settle(inHand, 'delivered');
     const message = inHand.message(marking);
+    const units = unitsOf(sizeOf(message));
+    if (units > this.#budget.left(queue, this.#hasUrgent(queue))) {
+      this.#settle(inHand, 'kept'); // tried too often
+      return this.#hold(queue);
+    }
+    this.#budget.spend(units);
     const answer = await this.#hub.send(message);
+    if (answer.status === 'retry' && answer.unanswered === undefined) this.#budget.refund(units);
     if (answer.status === 'accepted') {
       this.#log.debug({ queue, events: inHand.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
       this.#accepted(sizeOf(message));
@@ -313,10 +342,40 @@ export class Publisher implements Service {
     const inQuestion =
       this.#suspicion.next({ trials: this.#deadline === undefined }) ??
       (this.#waiting(queue).events === 0 ? this.#suspicion.nextPassedOver(queue) : undefined);
-    const selection = inQuestion?.selection ?? { leftOut: this.#suspicion.leftOut };
-    const packed = pack(this.#queues, inQuestion?.queue ?? queue, this.#sender, this.#settings.current(), selection);
+    const first = inQuestion?.queue ?? queue;
+    const isUrgent = this.#isHeld(first) && this.#hasUrgent(first);
+    const usual = { leftOut: this.#suspicion.leftOut, ...(isUrgent ? { only: URGENT } : {}) };
+    const settings = this.#settings.current();
+    const bytes = (units: number) => Math.floor(units / this.#markings.length) * UNIT_BYTES;
+    const limits = {
+      hubResourceId: settings.hubResourceId,
+      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, bytes(this.#budget.most(first))),
+      affordable: { bytes: bytes(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
+    };
+    const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
     if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.nothingLeft(inQuestion);
+    if (packed === 'empty' && isUrgent) this.#isUrgent = false;
     return { packed, isUsual: inQuestion === undefined };
+  }
+
+  /** Whether messages of a queue wait for the next day's budget. */
+  #isHeld(queue: QueueName): boolean {
+    return this.#budget.isHeld(queue);
+  }
+
+  /** Whether there is something in a queue that may take the last units of the budget. */
+  #hasUrgent(queue: QueueName): boolean {
+    return queue === 'High' && this.#isUrgent && this.#budget.left(queue, true) > 0;
+  }
+
+  #hold(queue: QueueName): false {
+    const wasHeld = this.#isHeld(queue);
+    this.#budget.hold(queue);
+    if (queue === 'Low' || !this.#isUrgent) return false;
+    if (wasHeld)
+      this.#isUrgent = false; // not even what is urgent fits
+    else this.#highDueBy = this.#clock.monotonic();
+    return false;
   }
 
   /** What waits to be sent as usual, and how many events are passed over. */
@@ -341,7 +400,7 @@ export class Publisher implements Service {
 
   #accepted(sizeBytes: number): void {
     const { sent, under4KB, failed } = this.#sent;
-    const small = sizeBytes < FOUR_KB ? 1 : 0;
+    const small = sizeBytes < UNIT_BYTES ? 1 : 0;
     this.#sent = { sent: sent + 1, under4KB: under4KB + small, failed, lastSentAt: this.#clock.now() };
     this.#patience.succeeded();
     this.#suspicion.accepted();

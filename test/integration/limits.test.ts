@@ -74,6 +74,25 @@ describe('Whoever writes the twin', () => {
     assert.deepEqual(reported()[OBJECT]?.eventPrioritySystemInformation, { value: 'Low' });
   });
 
+  it('cannot run up the bill', async () => {
+    const steady = { ...STEADY, snapshotFrequency: { value: 'PT1S' } };
+    const agent = await open({ ...NO_LIMITS, messageUnitsPerDay: 10 }, steady);
+    const units = () => bed.hub.messages.reduce((all, { sizeBytes }) => all + Math.ceil(sizeBytes / 4096), 0);
+    const { delivery, collectors: all } = await agent.waitForStatus((status) => status.delivery.held !== undefined);
+    assert.match(delivery.held?.reason ?? '', /daily budget of 10 message units/);
+    assert.equal(all.SystemInformation?.state, 'degraded');
+    await bed.hub.waitForReported(({ securityAgent }) => {
+      const { state, delivery: told } = securityAgent as { state: string; delivery: { held?: object } };
+      return state === 'degraded' && told.held !== undefined;
+    }, seconds(20));
+    await agent.end();
+    const again = bed.startAgent();
+    const { delivery: later } = await again.waitForStatus((status) => (status.delivery.heldEvents ?? 0) > 20);
+    assert.ok(units() <= 10, `${units()} units`);
+    assert.equal(later.unitsToday, units());
+    assert.deepEqual(later.dropped, {});
+  });
+
   it('is refused names that are no events, in the local file', async () => {
     bed = await TestBed.open();
     bed.writeConfiguration({ limits: { alwaysOn: 'ProcesCreate' } });

@@ -1,0 +1,249 @@
+import * as v from 'valibot';
+import { readFileIfThere } from '../base/atomic-file.ts';
+import { type Clock, isPlausible } from '../base/clock.ts';
+import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import type { Service } from '../base/service.ts';
+import type { StateFiles } from '../base/state-files.ts';
+import { QUEUES, type QueueName } from '../contract/event.ts';
+
+/** The hub bills messages in units of so many bytes, begun ones included. Source: "Azure IoT Hub pricing information". */
+export const UNIT_BYTES = 4096;
+
+export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
+
+/** The part of the day's units that messages of a queue may take: High still goes out when Low is held. */
+const SHARES: Readonly<Record<QueueName, number>> = { Low: 0.8, High: 0.95 };
+
+/** A new day renews the budget after so much running time. */
+const LEAST_AGE = hours(12);
+/** It does so earlier once in so much running time: the agent may have started just before midnight. */
+const EARLY_EVERY = hours(24);
+const DAY = days(1);
+/** After so much running time there has been a new day, whatever the clock says; one that is not set never says so. */
+const LONGEST_AGE: Readonly<Record<'set' | 'unset', Duration>> = { set: hours(36), unset: DAY };
+/** In the place of a day, while the clock has never been set. */
+const NEVER_SET = 0;
+const LARGEST_FILE = 4_096;
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const Kept = v.object({
+  day: count,
+  units: count,
+  ageMs: v.pipe(v.number(), v.minValue(0)),
+  sinceEarlyMs: v.pipe(v.number(), v.minValue(0)),
+  savedAt: v.pipe(v.string(), v.isoTimestamp()),
+});
+
+/** How the budget stands. */
+export interface BudgetUse {
+  readonly unitsToday: number;
+  /** 0: no limit. */
+  readonly unitsPerDay: number;
+  /** While a queue is held. */
+  readonly held?: HeldMessages;
+}
+
+export interface HeldMessages {
+  /** `Low` or `High, Low`. */
+  readonly queues: string;
+  /** RFC 3339, UTC. */
+  readonly until: string;
+  readonly reason: string;
+}
+
+/** What the publisher asks. */
+export interface Budget {
+  /** Units that messages of a queue may still take. `isUrgent`: alerts and notices may take the last ones. */
+  left(queue: QueueName, isUrgent?: boolean): number;
+  /** Units that messages of a queue may take in a day. */
+  most(queue: QueueName): number;
+  spend(units: number): void;
+  /** The hub has not billed them. */
+  refund(units: number): void;
+  /** What waits in a queue does not fit into what is left. */
+  hold(queue: QueueName): void;
+  isHeld(queue: QueueName): boolean;
+}
+
+export const NO_BUDGET: Budget = {
+  left: () => Number.POSITIVE_INFINITY,
+  most: () => Number.POSITIVE_INFINITY,
+  spend: () => {},
+  refund: () => {},
+  hold: () => {},
+  isHeld: () => false,
+};
+
+/**
+ * Limits what the agent costs: units of 4 KB in a UTC day, as the hub bills them, kept over restarts. Low messages are
+ * held first, then High ones; the last units are for alerts and for notices of changes.
+ *
+ * The wall clock may be stepped, by mistake or to grant the twin's writer new budgets. So a new day counts only after
+ * 12 h of running time, except once in 24 h of it: at most three budgets in a day, whatever the clock does. Time in which
+ * the agent did not run counts as running time, one day at most. A clock that goes back does not give a budget at once,
+ * but neither does a clock that had been years ahead hold messages for years.
+ */
+export class MessageBudget implements Budget, Service {
+  readonly name = 'message budget';
+  readonly #file: string;
+  readonly #unitsPerDay: number;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #files: StateFiles;
+  readonly #changed: () => void;
+  readonly #held = new Set<QueueName>();
+  #units = 0;
+  /** Days since the epoch. */
+  #day = NEVER_SET;
+  /** The monotonic clock, less the running time since the budget was renewed, and since it was renewed early. */
+  #renewedAt: Duration;
+  #earlyAt = milliseconds(Number.NEGATIVE_INFINITY);
+  #cannotWrite = false;
+
+  constructor(options: {
+    file: string;
+    /** 0: no limit. */
+    unitsPerDay: number;
+    clock: Clock;
+    log: Logger;
+    files: StateFiles;
+    /** Told when a queue is held, or no longer. */
+    changed: () => void;
+  }) {
+    this.#file = options.file;
+    this.#unitsPerDay = options.unitsPerDay;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#files = options.files;
+    this.#changed = options.changed;
+    this.#renewedAt = options.clock.monotonic();
+  }
+
+  async start(): Promise<void> {
+    this.#read();
+    this.#look();
+  }
+
+  async stop(): Promise<void> {
+    this.#write();
+    await this.#files.settled();
+  }
+
+  left(queue: QueueName, isUrgent = false): number {
+    this.#look();
+    if (this.#unitsPerDay === 0) return Number.POSITIVE_INFINITY;
+    return Math.max(0, (isUrgent ? this.#unitsPerDay : this.most(queue)) - this.#units);
+  }
+
+  most(queue: QueueName): number {
+    if (this.#unitsPerDay === 0) return Number.POSITIVE_INFINITY;
+    const share = this.#unitsPerDay * SHARES[queue];
+    return Math.max(1, queue === 'Low' ? Math.floor(share) : Math.ceil(share));
+  }
+
+  /** To be called before each attempt: one that is not answered may have been billed. */
+  spend(units: number): void {
+    this.#units += units;
+    this.#write();
+  }
+
+  refund(units: number): void {
+    this.#units = Math.max(0, this.#units - units);
+  }
+
+  hold(queue: QueueName): void {
+    if (this.#held.has(queue)) return;
+    this.#held.add(queue);
+    const figures = { queue, unitsToday: this.#units, unitsPerDay: this.#unitsPerDay, until: this.#midnight() };
+    this.#log.warn(figures, 'Holds messages until the next UTC day: the daily budget of message units is used up.');
+    this.#changed();
+  }
+
+  isHeld(queue: QueueName): boolean {
+    this.#look();
+    return this.#held.has(queue);
+  }
+
+  use(): BudgetUse {
+    this.#look();
+    const held = QUEUES.filter((queue) => this.#held.has(queue));
+    const use = { unitsToday: this.#units, unitsPerDay: this.#unitsPerDay };
+    if (held.length === 0) return use;
+    const until = this.#midnight();
+    const reason =
+      `Held until ${until}, since the daily budget of ${this.#unitsPerDay} message units is used up: ` +
+      'let the module twin ask for less, or raise limits.messageUnitsPerDay in the local configuration.';
+    return { ...use, held: { queues: held.join(', '), until, reason } };
+  }
+
+  /** Renews the budget when its day has come. */
+  #look(): void {
+    const now = this.#clock.now();
+    const isSet = isPlausible(now);
+    const today = isSet ? Math.floor(now.getTime() / DAY) : this.#day;
+    if (this.#day === NEVER_SET) this.#day = today;
+    const monotonic = this.#clock.monotonic();
+    const age = monotonic - this.#renewedAt;
+    if (age < LONGEST_AGE[isSet ? 'set' : 'unset']) {
+      if (today === this.#day) return;
+      const mayBeEarly = today > this.#day && monotonic - this.#earlyAt >= EARLY_EVERY;
+      if (age < LEAST_AGE && !mayBeEarly) return;
+      if (age < LEAST_AGE) this.#earlyAt = monotonic;
+    }
+    this.#renew(today);
+  }
+
+  #renew(today: number): void {
+    this.#day = today;
+    this.#renewedAt = this.#clock.monotonic();
+    if (this.#units === 0) return;
+    this.#units = 0;
+    const wasHeld = this.#held.size > 0;
+    this.#held.clear();
+    this.#write();
+    if (!wasHeld) return;
+    this.#log.info('A new day of the budget: sends what was held.');
+    this.#changed();
+  }
+
+  #midnight(): string {
+    const today = Math.floor(this.#clock.now().getTime() / DAY);
+    return new Date((today + 1) * DAY).toISOString();
+  }
+
+  /** What cannot be understood counts as nothing sent yet. */
+  #read(): void {
+    if (this.#unitsPerDay === 0) return;
+    try {
+      const text = readFileIfThere(this.#file);
+      if (text === undefined || text.length > LARGEST_FILE) return;
+      const { day, units, ageMs, sinceEarlyMs, savedAt } = v.parse(Kept, JSON.parse(text));
+      const monotonic = this.#clock.monotonic();
+      const away = Math.min(DAY, Math.max(0, this.#clock.now().getTime() - Date.parse(savedAt)));
+      this.#day = day;
+      this.#units = units;
+      this.#renewedAt = milliseconds(monotonic - ageMs - away);
+      this.#earlyAt = milliseconds(monotonic - sinceEarlyMs - away);
+    } catch (error) {
+      this.#log.debug({ err: error }, 'Could not read how many message units were used.');
+    }
+  }
+
+  #write(): void {
+    if (this.#unitsPerDay === 0) return;
+    const monotonic = this.#clock.monotonic();
+    const kept: v.InferOutput<typeof Kept> = {
+      day: this.#day,
+      units: this.#units,
+      ageMs: Math.round(monotonic - this.#renewedAt),
+      sinceEarlyMs: Math.min(Math.round(monotonic - this.#earlyAt), EARLY_EVERY),
+      savedAt: this.#clock.now().toISOString(),
+    };
+    this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (error) => {
+      if (error !== undefined && !this.#cannotWrite)
+        this.#log.warn({ err: error }, 'Could not note how many message units were used; a restart may forget it.');
+      this.#cannotWrite = error !== undefined;
+    });
+  }
+}
