@@ -4,7 +4,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
 import { collectors } from '../src/collectors/index.ts';
 import { settingPaths } from '../src/config/environment.ts';
-import { LocalSettings } from '../src/config/local.ts';
+import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
 import { entriesOf } from '../src/config/schema.ts';
 import { type TwinProperty, twinProperties } from '../src/config/twin.ts';
 import { StatusSchema } from '../src/status-schema.ts';
@@ -119,7 +119,7 @@ function groupByFirst(): Map<string, typeof settings> {
 
 /** What has no default but must be there. */
 const EXAMPLES: Readonly<Record<string, unknown>> = {
-  'hub.hostName': 'contoso.azure-devices.net',
+  'hub.hostName': EXAMPLE_HUB,
   'identity.kind': 'moduleKey',
   'identity.deviceId': 'device1',
   'identity.moduleId': 'azureiotsecurity',

@@ -15,7 +15,7 @@ import { LogTap } from '../base/log-tap.ts';
 import { printable } from '../base/printable.ts';
 import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
-import { filesOf, type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/service-manager.ts';
 import { VERSION } from '../version.ts';
 import { readArguments, type World } from './command.ts';
@@ -46,6 +46,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   try {
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
+    if (!isDry) refuseExampleHub(local, values.config);
     if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
     const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
     return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub });

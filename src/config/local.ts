@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
+import { hostNameProblem } from '../base/host-name.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
@@ -25,6 +26,15 @@ const text = (description: string) =>
     v.minLength(1, 'must not be empty'),
     v.maxLength(4096),
     v.description(description),
+  );
+/** Within a valibot check, whose message can be made from the input. */
+const hostName = (description: string) =>
+  v.pipe(
+    text(description),
+    v.check(
+      (name) => hostNameProblem(name) === undefined,
+      ({ input }) => hostNameProblem(input) ?? '',
+    ),
   );
 const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
 const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
@@ -86,8 +96,10 @@ export type IdentitySettings = v.InferOutput<typeof Identity>;
 export const LocalSettings = v.strictObject({
   hub: v.optional(
     v.strictObject({
-      hostName: v.optional(text("The hub's name, `contoso.azure-devices.net`; a connection string brings its own.")),
-      gatewayHostName: v.optional(text('Where to connect instead of the hub itself: `host` or `host:port`.')),
+      hostName: v.optional(
+        hostName("The hub's name, `contoso.azure-devices.net`; a connection string brings its own."),
+      ),
+      gatewayHostName: v.optional(hostName('Where to connect instead of the hub itself: `host` or `host:port`.')),
       trustedCaFile: v.optional(path("PEM file with the only CAs to trust; without it, Node's own list.")),
       transport: v.optional(oneOf(['mqtt'], 'How to speak to the hub: MQTT over TLS.'), 'mqtt'),
     }),
@@ -164,6 +176,21 @@ export const LocalSettings = v.strictObject({
   controlSocket: v.optional(path('Unix socket over which `vakt status` asks.'), '/run/vakt/control.sock'),
 });
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
+
+/** The hub of config/agent.json and of the examples. It is nobody's to connect to. */
+export const EXAMPLE_HUB = 'contoso.azure-devices.net';
+
+/**
+ * For who is about to connect: an example that was copied, and not changed.
+ *
+ * @throws {AgentError} CONFIG_INCOMPLETE
+ */
+export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_CONFIG_FILE): void {
+  if (hub.hostName?.toLowerCase() !== EXAMPLE_HUB) return;
+  const what = `hub.hostName is still the example's, ${EXAMPLE_HUB}`;
+  const remedy = `Set hub.hostName in ${file} to the name of your hub ("az iot hub list --query [].properties.hostName" shows it), and see that identity is your device's.`;
+  throw new AgentError('CONFIG_INCOMPLETE', what, remedy);
+}
 
 /** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
 const NOT_BUILT = ['hub.proxy'];

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
-import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../../src/config/local.ts';
+import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings, refuseExampleHub } from '../../src/config/local.ts';
 import { skip } from '../require.ts';
 
 const IDENTITY = '"identity": { "kind": "moduleKey", "deviceId": "dev1", "keyFile": "/etc/vakt/module.key" }';
@@ -119,6 +119,58 @@ describe('readLocalSettings', () => {
     assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7), limits });
   });
 
+  describe('the name of the hub', () => {
+    const named = (hub: object) => JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), hub });
+
+    it('is a host, and may have a port', () => {
+      for (const name of [
+        'h',
+        'hub.azure-devices.net',
+        'HUB.example.',
+        'localhost:8883',
+        '10.0.0.1',
+        '[::1]:8883',
+        'a_b',
+      ]) {
+        assert.equal(read(named({ hostName: name, gatewayHostName: name })).hub.hostName, name);
+      }
+    });
+
+    it('is no URL, and the right name is told', () => {
+      for (const wrong of [
+        'https://hub.azure-devices.net',
+        'https://hub.azure-devices.net/',
+        'hub.azure-devices.net/',
+        'mqtts://hub.azure-devices.net/devices?x',
+        ' hub.azure-devices.net',
+        'HTTPS://hub.azure-devices.net#a/b',
+      ]) {
+        for (const setting of ['hostName', 'gatewayHostName']) {
+          const { id, message, exitStatus } = refused(named({ [setting]: wrong }));
+          assert.deepEqual([id, exitStatus], ['CONFIG_INVALID', 78]);
+          assert.match(
+            message,
+            new RegExp(`hub\\.${setting} must be the name of a host.*: write "hub\\.azure-devices\\.net"$`),
+          );
+        }
+      }
+      for (const wrong of ['https://', '/', 'a b', 'a,b', 'hub:port', 'hub:123456', '-hub', 'user@hub', '\u202ehub']) {
+        assert.match(refused(named({ hostName: wrong })).message, /hub\.hostName must be the name of a host/);
+      }
+    });
+
+    it('is not the example, for who connects', () => {
+      const settings = read(named({ hostName: 'Contoso.azure-devices.net' }));
+      assert.throws(() => refuseExampleHub(settings, '/etc/vakt/agent.json'), {
+        id: 'CONFIG_INCOMPLETE',
+        exitStatus: 78,
+        message: /still the example's/,
+        remedy: /Set hub\.hostName in \/etc\/vakt\/agent\.json/,
+      });
+      refuseExampleHub(read(named({ hostName: 'contoso1.azure-devices.net' })));
+    });
+  });
+
   it('refuses limits that are none, or contradict each other', () => {
     const limits = (some: object) =>
       refused(JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), limits: some })).message;
@@ -169,12 +221,12 @@ describe('readLocalSettings', () => {
   it("starts relative paths at the file's folder", () => {
     const settings = read(`{
       "identity": { "kind": "connectionString", "file": "secret" },
-      "hub": { "trustedCaFile": "../ca.pem", "hostName": "not/a/path" },
+      "hub": { "trustedCaFile": "../ca.pem", "hostName": "not.a.path" },
       "stateDirectory": "./state", "hostRoot": ".", "controlSocket": "run/sock"
     }`);
     assert.deepEqual(settings.identity, { kind: 'connectionString', file: join(folder, 'secret') });
     assert.equal(settings.hub.trustedCaFile, join(folder, '..', 'ca.pem'));
-    assert.equal(settings.hub.hostName, 'not/a/path');
+    assert.equal(settings.hub.hostName, 'not.a.path');
     assert.equal(settings.stateDirectory, join(folder, 'state'));
     assert.equal(settings.hostRoot, folder);
     assert.equal(settings.controlSocket, join(folder, 'run', 'sock'));

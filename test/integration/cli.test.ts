@@ -108,6 +108,18 @@ describe('Commands, as processes', function () {
     closers.push(await serveControlSocket(join(folder, 'control.sock'), handlers));
   };
 
+  it('run refuses the example configuration, and a URL in the place of a host', async () => {
+    for (const [hostName, id, says] of [
+      ['contoso.azure-devices.net', 'CONFIG_INCOMPLETE', /still the example's/],
+      ['https://hub.azure-devices.net/', 'CONFIG_INVALID', /write \\"hub\.azure-devices\.net\\"/],
+    ] as const) {
+      const { status, stdout } = await run(['run', '--config', configure({ hub: { hostName } })]);
+      assert.equal(status, 78);
+      assert.match(stdout, new RegExp(`"id":"${id}"`));
+      assert.match(stdout, says);
+    }
+  });
+
   describe('help and wrong usage', () => {
     it('lists the commands', async () => {
       for (const args of [['--help'], ['help'], ['-h'], []]) {

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { shellWord } from '../../base/shell-word.ts';
+import { refuseExampleHub } from '../../config/local.ts';
 import { note, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import { processOf, userOf } from './process.ts';
@@ -10,7 +11,8 @@ const NAME = 'configuration';
 /** What it says has been found valid before; here it is who can change it. */
 export const configuration: Check = {
   name: NAME,
-  run({ configFile, agent }) {
+  run({ configFile, local, agent }) {
+    refuseExampleHub(local, configFile);
     if (!existsSync(configFile)) return [ok(NAME, 'comes from variables alone, and is valid')];
     const stats = statSync(configFile);
     if (othersCanWrite(stats)) {

@@ -1,4 +1,5 @@
 import { AgentError } from '../../base/errors.ts';
+import { hostNameProblem } from '../../base/host-name.ts';
 import type { ModuleIdentity } from './index.ts';
 import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
@@ -20,6 +21,8 @@ export function connectionStringIdentity(
     const what = name === 'ModuleId' ? 'is of a device, not of a module: ModuleId is missing from it' : `lacks ${name}`;
     throw malformed(`the connection string in ${file} ${what}`);
   };
+  const problem = hostNameProblem(part('HostName'));
+  if (problem !== undefined) throw malformed(`HostName of the connection string in ${file} ${problem}`);
   const identity = {
     kind,
     hostName: part('HostName'),

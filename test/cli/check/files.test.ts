@@ -29,6 +29,27 @@ describe('vakt check: files', () => {
       });
     }
 
+    it('may not be the example', async () => {
+      bench.configure({ hub: { hostName: 'contoso.azure-devices.net' } });
+      assertFinding(
+        await bench.lookAt('configuration'),
+        'wrong',
+        /still the example's, contoso.* \(CONFIG_INCOMPLETE\)/,
+        /^Set hub\.hostName in .*agent\.json to the name of your hub/,
+      );
+    });
+
+    it('says what limits there are for the module twin', async () => {
+      bench.configure({ limits: { alwaysOn: 'Login', messageUnitsPerDay: 7, largestCacheInBytes: 8192 } });
+      assertFinding(
+        await bench.lookAt('limits'),
+        'ok',
+        /every PT10S or more; snapshots every PT5M or more; cache up to 8192 bytes; 7 message units a day; always on: Login$/,
+      );
+      bench.configure({ limits: { mayBeOff: 'Logins' } });
+      assertFinding(await bench.lookAt('limits'), 'wrong', /did you mean "Login"\?/, /vakt events/);
+    });
+
     it('is worth a note when it is a stranger’s', async function () {
       if (!isRoot) skip(this, 'giving files away takes root');
       chownSync(bench.path('agent.json'), OTHER_USER, OTHER_USER);

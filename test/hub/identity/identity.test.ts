@@ -65,6 +65,11 @@ describe('loadIdentity', () => {
   for (const [what, text, says] of [
     ['of a device', `HostName=h;DeviceId=d;SharedAccessKey=${key}`, /not of a module: ModuleId is missing/],
     ['without a host', `DeviceId=d;ModuleId=m;SharedAccessKey=${key}`, /lacks HostName/],
+    [
+      'with a URL',
+      `HostName=https://h.net/;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`,
+      /HostName .*: write "h\.net"$/,
+    ],
     ['without a key', 'HostName=h;DeviceId=d;ModuleId=m', /lacks SharedAccessKey/],
     ['with an empty device', `HostName=h;DeviceId=;ModuleId=m;SharedAccessKey=${key}`, /lacks DeviceId/],
     ['that is only a key', key.replaceAll('=', ''), /part 1 .* is not Name=value/],

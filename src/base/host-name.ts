@@ -1,0 +1,18 @@
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+/** A name or an IPv4 address, or an IPv6 address in brackets; a port may follow. */
+const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
+
+/**
+ * What is wrong with text that should name a host, as `host` or `host:port`: mostly, it was copied as a URL.
+ *
+ * @returns `undefined` when nothing is
+ */
+export function hostNameProblem(text: string): string | undefined {
+  if (HOST.test(text)) return undefined;
+  const bare = text
+    .trim()
+    .replace(SCHEME, '')
+    .replace(/[/?#].*$/s, '');
+  const meant = bare !== text && HOST.test(bare) ? `: write "${bare}"` : '';
+  return `must be the name of a host, such as "myhub.azure-devices.net", without "https://", "/" and blanks${meant}`;
+}
