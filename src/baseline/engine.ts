@@ -86,7 +86,10 @@ export class BaselineEngine implements BaselineScanner {
       ...(custom.refused === undefined ? {} : { customChecksRefused: custom.refused }),
       limits: [
         ...limitsOf(system.view, verdicts),
-        ...Object.values(hung).map((where) => `Not all was judged: ${hungAt(where)}.`),
+        ...Object.entries(hung)
+          // Not of custom checks: that would be an answer of its own, see CUSTOM_CHECKS_REFUSED.
+          .filter(([stage]) => stage !== CUSTOM)
+          .map(([, where]) => `Not all was judged: ${hungAt(where)}.`),
       ],
     };
   }

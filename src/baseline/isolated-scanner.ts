@@ -6,7 +6,7 @@ import type { Reader } from '../base/reader/reader.ts';
 import type { BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } from './scan-question.ts';
-import { heard, START } from './stage.ts';
+import { CUSTOM, heard, START } from './stage.ts';
 
 /** For a scan with all that is made again of it: less than a snapshot may take. */
 const LONGEST = seconds(100);
@@ -78,7 +78,8 @@ export class IsolatedScanner implements BaselineScanner {
       if (answer?.state !== 'hung')
         throw noScan(answer === undefined || answer.state === 'avoided' ? 'it was not asked for' : answer.message);
       const { stage, where } = heard(answer.at ?? START);
-      this.#parts.log.warn(
+      // Of custom checks as little as of any other reason to refuse them: this line would go to the hub as a warning.
+      this.#parts.log[stage === CUSTOM ? 'info' : 'warn'](
         { stage, where },
         'A scan hung, as on a file system that does not answer. Its process was killed; it is made again without that.',
       );

@@ -128,6 +128,24 @@ describe('BaselineEngine', () => {
 });
 
 describe('BaselineEngine, where little is to be seen', () => {
+  it('does not judge what hung before, says so once, and of custom checks only to root', () =>
+    withTree({ ...RUNNING, 'etc/passwd': 'ann:x:1000:1000::/home/ann:/bin/sh\n' }, async ({ root }) => {
+      const said: string[] = [];
+      const hung = { homes: '/home/ann', custom: '/secret/file' };
+      const engine = new BaselineEngine({ hostRoot: root, clock: systemClock, hung, at: (what) => said.push(what) });
+      const customChecks = { path: '/secret/file', sha256: 'ab'.repeat(32) };
+      const { outcomes, limits, customChecksRefused } = await engine.scan(
+        { ...ALL, customChecks },
+        new AbortController().signal,
+      );
+      const left = outcomes.filter(({ reason }) => reason?.includes('/home/ann did not end'));
+      assert.ok(left.length >= 3 && left.every(({ result }) => result === 'err'));
+      assert.equal(limits.filter((limit) => limit.includes('did not end')).length, 1);
+      assert.ok(!JSON.stringify([outcomes, limits]).includes('/secret'));
+      assert.match(customChecksRefused ?? '', /\/secret\/file did not end/);
+      assert.ok(said.includes('custom /secret/file') && said[0] === `start ${root}`);
+    }));
+
   it('skips in a container what only the host shows, and says so once', async () => {
     const report = await scan('/', {}, { inContainer: true });
     assert.equal(outcome(report, 'sysctl.kernel.randomize_va_space')?.result, 'skip');

@@ -47,14 +47,15 @@ export async function readProcesses(system: System): Promise<Processes> {
       ...('found' in comm ? [comm.found.toString('utf8').replace(/\n$/, '')] : []),
       ...('found' in link ? [nameOf(link.found)] : []),
     ]);
-    for (const name of names) byName.set(name, [...(byName.get(name) ?? []), { pid, name }].slice(0, MOST_OF_A_NAME));
+    for (const name of names) {
+      const others = byName.get(name);
+      if (others === undefined) byName.set(name, [{ pid, name }]);
+      else others.push({ pid, name });
+    }
     await system.pace();
   }
   return problem === undefined ? { byName } : { byName, unreadable: problem };
 }
-
-/** More of one name say nothing new; all of them are still looked at for who is the real one. */
-const MOST_OF_A_NAME = 1_000;
 
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 const NO_PROC = unreadable('there is no /proc');
@@ -73,10 +74,10 @@ const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
 /**
  * Whether a process is what it calls itself, by what its user can't choose:
  *
- * - the control group of one of the system's own units of these names; a user's processes are never in it, nor those of
- *   containers, which are below groups of their own;
- * - or a program of that name, that only root can change, run by a user below those for people, in the first process's
- *   mount namespace. Where systemd runs, in a service of the system as well.
+ * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has started;
+ * - and the control group of one of the system's own units of these names. Containers have groups of their own;
+ * - or a program of that name, that only root can change, in the first process's mount namespace; where systemd runs, in
+ *   some service of the system.
  *
  * @returns why it is not, in words; `Unreadable` when nobody can say
  */
@@ -90,12 +91,13 @@ export async function isProven(
   const paths =
     'found' in groups ? [...groups.found.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, at = '']) => at) : [];
   const services = paths.map(serviceOf).filter((service) => service !== undefined);
-  if (services.some((service) => units.includes(service))) return true;
   const status = files.text(`/proc/${pid}/status`, 16 * 1024);
   if ('unreadable' in status) return status;
   const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
   if (uid === undefined) return 'it has ended';
-  if (Number(uid) >= (await firstOrdinaryUid(system))) return `it is user ${uid}'s`;
+  const isDynamic = services.length > 0 && Number(uid) >= DYNAMIC[0] && Number(uid) <= DYNAMIC[1];
+  if (!isDynamic && Number(uid) >= (await firstOrdinaryUid(system))) return `it is user ${uid}'s`;
+  if (services.some((service) => units.includes(service))) return true;
   const link = files.link(`/proc/${pid}/exe`);
   if ('unreadable' in link) return link;
   if ('missing' in link) return 'it has no program';
@@ -111,6 +113,9 @@ export async function isProven(
   if ('found' in own && 'found' in first && own.found === first.found) return whoElseMayChange(executable, system);
   return isBelowOurs ? unreadable('which service it belongs to can’t be seen from here') : 'it runs in a container';
 }
+
+/** Users that systemd makes for a service as long as it runs: DynamicUser= of systemd.exec(5). */
+const DYNAMIC = [61_184, 65_519] as const;
 
 /** Of `/system.slice/system-getty.slice/getty@tty1.service/x` the service; of groups of users and containers, none. */
 function serviceOf(path: string): string | undefined {

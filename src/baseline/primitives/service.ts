@@ -137,9 +137,11 @@ interface Running {
 
 async function whatRuns(of: Params, system: System): Promise<Running> {
   const { processes = [], units } = of;
-  const proven: string[] = activeUnits(of, system);
-  if (processes.length === 0) return { proven, why: { words: '' } };
+  if (processes.length === 0) return { proven: activeUnits(of, system), why: { words: '' } };
   const { byName, unreadable } = await system.processes();
+  // Without all processes, that there are some in a unit's group has to do; not where people's programs run in there.
+  const proven: string[] =
+    unreadable === undefined ? [] : activeUnits(of, system).filter((unit) => !RUNS_OTHERS.test(unit));
   let err = unreadable === undefined ? undefined : cannotRead(unreadable, '/proc');
   let words = '';
   for (const name of processes) {
@@ -180,6 +182,9 @@ function activeUnits({ units, processes = [] }: Params, { files, runs }: System)
   };
   return units.filter((unit) => GROUPS.some((group) => isActive(group, unit)));
 }
+
+/** Services in whose control groups people's programs may be, and stay when the service has ended. */
+const RUNS_OTHERS = /^(?:cron|crond|cronie|anacron|atd|ssh|sshd|dropbear)(?:@.*)?\.service$/;
 
 /** Where systemd has the control groups of services: unified, hybrid, and of a time before that. */
 const GROUPS = [

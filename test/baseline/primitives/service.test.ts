@@ -121,12 +121,17 @@ describePrimitive(service, {
   },
   'by the control group of its unit, whoever may not look at its program': {
     params: sync,
-    tree: { ...SYSTEMD, 'proc/8/comm': 'chronyd\n', 'proc/8/cgroup': '0::/system.slice/chrony.service\n' },
+    tree: {
+      ...SYSTEMD,
+      'proc/8/comm': 'chronyd\n',
+      'proc/8/status': 'Uid:\t105\t105\t105\t105\n',
+      'proc/8/cgroup': '0::/system.slice/chrony.service\n',
+    },
     result: 'pass',
   },
   'by its unit having processes, whoever may not look at those': {
     params: sync,
-    tree: { ...SYSTEMD, ...group('chrony.service', 1) },
+    tree: { ...SYSTEMD, ...group('chrony.service', 1), 'proc/77/comm': { folder: true } },
     result: 'pass',
     actual: 'running: chrony.service',
   },
@@ -150,6 +155,26 @@ describePrimitive(service, {
     tree: { ...RUNNING, ...process(8, 'ntpd', { exe: '/usr/sbin/busybox' }), ...program('busybox') },
     asRoot: true,
     result: 'pass',
+  },
+  'by a user that systemd has made for it': {
+    params: sync,
+    tree: { ...SYSTEMD, ...process(8, 'chronyd', { uid: 61_200, group: '/system.slice/chrony.service' }) },
+    result: 'pass',
+  },
+  'a program of a user’s that cron has started, and that is left of it': {
+    params: { units: ['cron.service'], want: 'anyActive', processes: ['cron'] },
+    tree: {
+      ...SYSTEMD,
+      ...group('cron.service', 1),
+      ...process(8, 'cron', { uid: 1000, exe: '/home/ann/cron', group: '/system.slice/cron.service' }),
+    },
+    result: 'fail',
+    actual: /it is user 1000's/,
+  },
+  'the same, where not all processes can be seen': {
+    params: { units: ['cron.service'], want: 'anyActive', processes: ['cron'] },
+    tree: { ...SYSTEMD, ...group('cron.service', 1), 'proc/77/comm': { folder: true } },
+    result: 'err',
   },
   'a unit whose processes have ended': {
     params: sync,
