@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --inspect-port=192.0.2.1:1024
 import './base/no-inspector.ts'; // before anything else: see there
 import './hub/memory.ts'; // before anything that loads the SDK: see there
+import { isatty } from 'node:tty';
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';
@@ -110,8 +111,15 @@ for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
 let hangUp = (): void => stop.abort();
 process.on('SIGHUP', () => hangUp());
 
-const out = new Output(process.stdout, () => stop.abort());
-const errors = new Output(process.stderr, () => {});
+const terminal = isatty(1);
+const out = new Output(
+  () => process.stdout,
+  () => stop.abort(),
+);
+const errors = new Output(
+  () => process.stderr,
+  () => {},
+);
 const status = await main(process.argv.slice(2), {
   stdout: out.line,
   stderr: errors.line,
@@ -120,8 +128,8 @@ const status = await main(process.argv.slice(2), {
   onHangUp: (listener) => {
     hangUp = listener;
   },
-  terminal: process.stdout.isTTY === true,
-  ...(process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
+  terminal,
+  ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
 });
 await errors.flush();
 process.exit((await out.flush()) ?? status);

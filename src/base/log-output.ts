@@ -1,89 +1,159 @@
-import { writeSync } from 'node:fs';
-import { systemClock } from './clock.ts';
-import { type Duration, milliseconds } from './duration.ts';
+import { type Clock, systemClock } from './clock.ts';
+import { type Duration, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
+import { type Send, sendTo } from './output-descriptor.ts';
 
-/** How long a line may wait for a reader that is behind. The whole agent waits with it. */
-const PATIENCE = milliseconds(200);
-const PAUSE = milliseconds(10);
-
-const NOTHING = new Uint8Array();
+/** Bytes of lines that may wait for a reader that is behind; the pipe or socket holds as much or more besides. */
+const MOST_WAITING = 64 * 1024;
+/** How often what waits is tried again: at first, and after some time of trying in vain. */
+const FIRST_RETRY = milliseconds(50);
+const LONGEST_RETRY = seconds(2);
+/** A try in vain costs some 100 µs: so long none is made, however many lines come. */
+const REST = milliseconds(10);
+/** How long the end of the agent may be held up by a reader that doesn't read. */
+const FLUSH_WITHIN = seconds(1);
 
 /**
- * Writes the log to standard output, synchronously, and never throws: a full disk or a reader that has gone must not
- * reach the code that logs. A line that can't be written is dropped and counted; as soon as writing works again, one
- * line says how many were lost. A line that was cut is finished first.
+ * Writes the log, and neither blocks nor throws: neither a reader that has stopped reading, nor a full disk, may stop the
+ * code that logs. A line is written at once where that is possible. A limited number wait otherwise; what goes beyond is
+ * dropped and counted, and one line says how many were lost as soon as writing works again. A line that was cut is
+ * finished first.
  */
 export class LogOutput {
-  readonly #send: (bytes: Uint8Array) => number;
+  readonly #send: Send;
+  readonly #name: string;
   readonly #format: (line: string) => string;
-  /** The end of a line whose beginning has been written. */
-  #rest: Uint8Array = NOTHING;
+  readonly #clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>;
+  /** Lines in order; the first may be the end of one that has been begun. */
+  #waiting: Buffer[] = [];
+  #waitingBytes = 0;
+  #isBegun = false;
   #lost = 0;
   #why = '';
-  /** None is left for a reader that has let a line wait in vain, until it reads again. */
-  #patience: Duration = PATIENCE;
+  #isRetrying = false;
+  /** When the reader was last found to be behind. */
+  #behindAt = milliseconds(Number.NEGATIVE_INFINITY);
 
-  /** @param send writes as much as it can, and returns how many bytes that was; as fs.writeSync */
-  constructor(
-    format: (line: string) => string = (line) => line,
-    send: (bytes: Uint8Array) => number = (bytes) => writeSync(1, bytes),
-  ) {
-    this.#format = format;
+  /**
+   * @param descriptor of the file, 1 or 2
+   * @param send for tests: writes as much as it can without blocking, and returns how many bytes that was
+   */
+  constructor({
+    descriptor = 1,
+    format = (line) => line,
+    send = sendTo(descriptor),
+    clock = systemClock,
+  }: {
+    descriptor?: 1 | 2;
+    format?: ((line: string) => string) | undefined;
+    send?: Send;
+    clock?: Pick<Clock, 'now' | 'monotonic' | 'sleep'>;
+  } = {}) {
     this.#send = send;
+    this.#name = descriptor === 1 ? 'standard output' : 'standard error';
+    this.#format = format;
+    this.#clock = clock;
   }
 
   write(line: string): void {
-    const begun = this.#finish() && this.#tellLoss() && this.#begin(this.#format(line));
-    if (!begun) this.#lost += 1;
-  }
-
-  /** @returns whether nothing is left of the line before */
-  #finish(): boolean {
-    if (this.#rest.length > 0) this.#rest = this.#put(this.#rest);
-    return this.#rest.length === 0;
-  }
-
-  #tellLoss(): boolean {
-    if (this.#lost === 0) return true;
-    const record = { level: 'warn', time: systemClock.now().toISOString(), lines: this.#lost, reason: this.#why };
-    const line = JSON.stringify({ ...record, msg: 'Lost lines of the log: they could not be written.' });
-    if (!this.#begin(this.#format(`${line}\n`))) return false;
-    this.#lost = 0;
-    return this.#rest.length === 0;
-  }
-
-  /** @returns whether the line is at least begun, so that it will be finished */
-  #begin(line: string): boolean {
-    const bytes = Buffer.from(line);
-    const left = this.#put(bytes);
-    const begun = left.length < bytes.length;
-    this.#rest = begun ? left : NOTHING;
-    return begun;
-  }
-
-  /** @returns what could not be written */
-  #put(bytes: Uint8Array): Uint8Array {
-    let left = bytes;
-    let waited = 0;
-    while (left.length > 0) {
-      try {
-        left = left.subarray(this.#send(left));
-        this.#patience = PATIENCE;
-      } catch (error) {
-        this.#why = errnoOf(error) ?? String(error);
-        if (this.#why !== 'EAGAIN') break;
-        if (waited >= this.#patience) {
-          this.#patience = milliseconds(0);
-          break;
-        }
-        pause();
-        waited += PAUSE;
-      }
+    if (this.#clock.monotonic() - this.#behindAt >= REST) this.#drain();
+    const isFirst = this.#waiting.length === 0;
+    const bytes = Buffer.from(this.#format(line));
+    if (this.#lost > 0 || (!isFirst && this.#waitingBytes + bytes.length > MOST_WAITING)) this.#lost += 1;
+    else {
+      this.#wait(bytes);
+      if (isFirst) this.#drain();
     }
-    return left;
+    if (this.#waiting.length > 0 || this.#lost > 0) void this.#retry();
+  }
+
+  /** Resolves when everything is written, or a second has passed in vain. To be called before the process ends. */
+  async flush(): Promise<void> {
+    const until = this.#clock.monotonic() + FLUSH_WITHIN;
+    while (!this.#drain() && this.#clock.monotonic() < until) await this.#clock.sleep(FIRST_RETRY);
+  }
+
+  #wait(bytes: Buffer): void {
+    this.#waiting.push(bytes);
+    this.#waitingBytes += bytes.length;
+  }
+
+  /** Writes what it can, and says what was lost. @returns whether nothing is left to write */
+  #drain(): boolean {
+    while (this.#put()) {
+      if (this.#lost === 0) return true;
+      const record = { level: 'warn', time: this.#clock.now().toISOString(), lines: this.#lost, reason: this.#why };
+      const msg =
+        this.#why === 'EAGAIN'
+          ? `${this.#lost} log lines were dropped because nobody read ${this.#name}.`
+          : `${this.#lost} log lines were dropped because they could not be written.`;
+      const before = this.#lost;
+      this.#lost = 0;
+      this.#wait(Buffer.from(this.#format(`${JSON.stringify({ ...record, msg })}\n`)));
+      this.#put();
+      if (this.#waiting.length === 0) return true;
+      if (this.#isBegun) return false;
+      this.#waiting = [];
+      this.#waitingBytes = 0;
+      this.#lost = before;
+      return false;
+    }
+    return false;
+  }
+
+  /** @returns whether nothing waits any more */
+  #put(): boolean {
+    while (this.#waiting.length > 0) {
+      const bytes = this.#waiting.length === 1 ? (this.#waiting[0] as Buffer) : Buffer.concat(this.#waiting);
+      let sent = 0;
+      try {
+        sent = this.#send(bytes);
+      } catch (error) {
+        const why = errnoOf(error) ?? String(error);
+        if (why === 'EAGAIN') {
+          this.#behindAt = this.#clock.monotonic();
+          if (this.#lost === 0) this.#why = why;
+          return false;
+        }
+        this.#why = why;
+        this.#dropWaiting();
+        return this.#waiting.length === 0 && this.#lost === 0;
+      }
+      if (sent === 0) return false;
+      this.#sent(sent);
+    }
+    return true;
+  }
+
+  #sent(bytes: number): void {
+    let left = bytes;
+    this.#waitingBytes -= bytes;
+    while (left > 0) {
+      const first = this.#waiting[0] as Buffer;
+      if (first.length <= left) this.#waiting.shift();
+      else this.#waiting[0] = first.subarray(left);
+      this.#isBegun = first.length > left;
+      left -= Math.min(first.length, left);
+    }
+  }
+
+  /** After an error that waiting doesn't mend. The end of a line that was begun stays. */
+  #dropWaiting(): void {
+    const kept = this.#isBegun ? this.#waiting.slice(0, 1) : [];
+    this.#lost += this.#waiting.length - kept.length;
+    this.#waiting = kept;
+    this.#waitingBytes = kept.reduce((all, { length }) => all + length, 0);
+  }
+
+  /** Also tells a loss when nothing more is logged. */
+  async #retry(): Promise<void> {
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    let pause: Duration = FIRST_RETRY;
+    do {
+      await this.#clock.sleep(pause);
+      pause = milliseconds(Math.min(2 * pause, LONGEST_RETRY));
+    } while (!this.#drain());
+    this.#isRetrying = false;
   }
 }
-
-/** Lets time pass without giving way to other code, which a synchronous write must not do. */
-const pause = () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE);

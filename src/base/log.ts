@@ -1,4 +1,4 @@
-import { writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { pino } from 'pino';
 import type { AgentError } from './errors.ts';
 import { isJournal, journalLine } from './journal.ts';
@@ -22,9 +22,11 @@ export interface LogLine {
   readonly details?: Readonly<Record<string, string>>;
 }
 
-/** Where log lines go: something with a synchronous `write`, which must not throw, such as a LogOutput. */
+/** Where log lines go: something with a synchronous `write`, which must neither throw nor block, such as a LogOutput. */
 export interface LogDestination {
   write(line: string): void;
+  /** Resolves when what was written has gone out, or after a limit of time. To be called before the process ends. */
+  flush?(): Promise<void>;
 }
 
 /** Gets the lines of the log as they are written. */
@@ -72,7 +74,8 @@ const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'
  *
  * Children are for parts of the agent, which live as long as it does: they are never forgotten.
  *
- * Written synchronously: a pino transport would be a worker thread of 17 MB, and the last lines before a crash count.
+ * Written by this thread where the reader takes it at once: a pino transport would be a worker thread of 17 MB, and the
+ * last lines before a crash count.
  */
 export function createLog({
   level,
@@ -127,15 +130,14 @@ export function logError(log: Logger, error: AgentError): void {
 }
 
 /** Standard output: JSON for machines, a readable line for a person at a terminal, a priority and a message for the journal. */
-export const standardOutput = (): LogDestination => new LogOutput(formatOf(process.stdout));
+export const standardOutput = (): LogDestination => new LogOutput({ descriptor: 1, format: formatOf(1) });
 
 /** The same on standard error, for a command whose results go to standard output. */
-export const standardError = (): LogDestination =>
-  new LogOutput(formatOf(process.stderr), (bytes) => writeSync(2, bytes));
+export const standardError = (): LogDestination => new LogOutput({ descriptor: 2, format: formatOf(2) });
 
-function formatOf({ isTTY, fd }: { isTTY?: boolean; fd: number }): ((line: string) => string) | undefined {
-  if (isTTY) return readable;
-  return isJournal(fd) ? journalLine : undefined;
+function formatOf(descriptor: 1 | 2): ((line: string) => string) | undefined {
+  if (isatty(descriptor)) return readable;
+  return isJournal(descriptor) ? journalLine : undefined;
 }
 
 /** `12:34:56 warn  Could not reach the hub. waitMs=4000`. */

@@ -6,22 +6,24 @@ import { errnoOf } from '../base/errors.ts';
  * still has to say is nobody's.
  */
 export class Output {
-  readonly #stream: Writable;
+  readonly #open: () => Writable;
   readonly #ended: () => void;
-  #used = false;
+  #stream: Writable | undefined;
   #status: number | undefined;
 
-  constructor(stream: Writable, ended: () => void) {
-    this.#stream = stream;
+  /**
+   * @param open called with the first line: Node makes a pipe or socket non-blocking when it is asked for
+   *   process.stdout, for all programs that share it
+   */
+  constructor(open: () => Writable, ended: () => void) {
+    this.#open = open;
     this.#ended = ended;
-    stream.on('error', (error) => this.#end(error));
   }
 
   readonly line = (text: string): void => {
     if (this.#status !== undefined) return;
-    this.#used = true;
     try {
-      this.#stream.write(`${text}\n`);
+      this.#opened().write(`${text}\n`);
     } catch (error) {
       this.#end(error); // so do files in older releases of Node 20
     }
@@ -34,15 +36,24 @@ export class Output {
    *   lines were lost (a full disk); otherwise `undefined`
    */
   async flush(): Promise<number | undefined> {
-    if (this.#used && this.#status === undefined) {
+    const stream = this.#stream;
+    if (stream !== undefined && this.#status === undefined) {
       await new Promise<void>((resolve) => {
-        this.#stream.write('', (error) => {
+        stream.write('', (error) => {
           if (error) this.#end(error);
           resolve();
         });
       });
     }
     return this.#status;
+  }
+
+  #opened(): Writable {
+    if (this.#stream === undefined) {
+      this.#stream = this.#open();
+      this.#stream.on('error', (error) => this.#end(error));
+    }
+    return this.#stream;
   }
 
   #end(error: unknown): void {

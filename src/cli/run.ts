@@ -54,6 +54,7 @@ export async function run(args: readonly string[], world: World): Promise<number
     return fail(error, destination, manager);
   } finally {
     dryRun?.remove();
+    await destination.flush?.();
   }
 }
 

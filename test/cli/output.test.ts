@@ -8,7 +8,10 @@ const failing = (code: string) =>
 describe('Output', () => {
   it('writes lines', async () => {
     const stream = new PassThrough();
-    const output = new Output(stream, () => assert.fail('has not ended'));
+    const output = new Output(
+      () => stream,
+      () => assert.fail('has not ended'),
+    );
     output.line('a');
     output.line('b');
     assert.equal(await output.flush(), undefined);
@@ -16,7 +19,10 @@ describe('Output', () => {
   });
 
   it('does not touch the stream when there was nothing to write: it may belong to the log', async () => {
-    const output = new Output(failing('ENOSPC'), () => assert.fail('has not ended'));
+    const output = new Output(
+      () => failing('ENOSPC'),
+      () => assert.fail('has not ended'),
+    );
     assert.equal(await output.flush(), undefined);
   });
 
@@ -27,7 +33,10 @@ describe('Output', () => {
         release = done;
       },
     });
-    const output = new Output(stream, () => {});
+    const output = new Output(
+      () => stream,
+      () => {},
+    );
     output.line('a');
     let flushed = false;
     const flushing = output.flush().then(() => {
@@ -47,9 +56,12 @@ describe('Output', () => {
   ] as const) {
     it(`ends at ${code} with ${status}, tells that once, and takes no more`, async () => {
       let told = 0;
-      const output = new Output(failing(code), () => {
-        told += 1;
-      });
+      const output = new Output(
+        () => failing(code),
+        () => {
+          told += 1;
+        },
+      );
       output.line('a');
       output.line('b');
       assert.equal(await output.flush(), status);
@@ -66,9 +78,12 @@ describe('Output', () => {
       throw Object.assign(new Error('full'), { code: 'ENOSPC' });
     };
     let told = 0;
-    const output = new Output(stream, () => {
-      told += 1;
-    });
+    const output = new Output(
+      () => stream,
+      () => {
+        told += 1;
+      },
+    );
     output.line('a');
     assert.equal(await output.flush(), 1);
     assert.equal(told, 1);

@@ -1,0 +1,67 @@
+import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
+
+/**
+ * Writes as much as is possible without blocking. @returns how many bytes that was; the caller may use `bytes` again
+ * @throws EAGAIN when nothing can be written now; what else the system says
+ */
+export type Send = (bytes: Uint8Array) => number;
+
+/**
+ * How to write to standard output or standard error so that it never blocks.
+ *
+ * O_NONBLOCK is a flag of the open file, which others share: the shell's terminal, the other programs of a pipeline. So a
+ * pipe or a terminal is opened once more, for this process alone. A socket can't be; systemd makes one for each service,
+ * and Node sets the flag when it is asked for process.stdout. What can't be opened again, and regular files, which
+ * O_NONBLOCK does nothing for, are written by a thread.
+ */
+export function sendTo(descriptor: 1 | 2): Send {
+  let send: Send | undefined;
+  return (bytes) => {
+    send ??= choose(descriptor);
+    return send(bytes);
+  };
+}
+
+function choose(descriptor: 1 | 2): Send {
+  const stats = fstatSync(descriptor);
+  if (stats.isFIFO() || stats.isCharacterDevice()) {
+    try {
+      const flags = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+      const own = openSync(`/proc/self/fd/${descriptor}`, flags);
+      return (bytes) => writeSync(own, bytes);
+    } catch {
+      // Not of this user, or no reader is there any more.
+    }
+  }
+  if (stats.isFIFO() || stats.isSocket()) {
+    const stream: unknown = descriptor === 1 ? process.stdout : process.stderr;
+    if (hasHandle(stream)) return (bytes) => writeSync(descriptor, bytes);
+  }
+  return byThread(descriptor);
+}
+
+/** Whether libuv polls it, and therefore has set O_NONBLOCK: pipes and stream sockets, not datagram sockets. */
+const hasHandle = (stream: unknown): boolean => (stream as { _handle?: unknown } | undefined)?._handle != null;
+
+/** One write at a time; until it is done nothing more is taken. */
+function byThread(descriptor: number): Send {
+  let isWriting = false;
+  let failure: unknown;
+  const writeAll = (bytes: Uint8Array) =>
+    write(descriptor, bytes, (error, written) => {
+      if (error === null && written < bytes.length) return writeAll(bytes.subarray(written));
+      isWriting = false;
+      failure = error ?? undefined;
+    });
+  return (bytes) => {
+    if (isWriting) throw Object.assign(new Error('a write is under way'), { code: 'EAGAIN' });
+    if (failure !== undefined) {
+      const error = failure;
+      failure = undefined;
+      throw error;
+    }
+    isWriting = true;
+    writeAll(Uint8Array.from(bytes));
+    return bytes.length;
+  };
+}
