@@ -2,10 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from './base/atomic-file.ts';
+import { BackgroundWriter } from './base/background-writer.ts';
 import type { Clock } from './base/clock.ts';
 import { type Handler, serveControlSocket } from './base/control-socket.ts';
 import { sum } from './base/counters.ts';
-import { type Duration, milliseconds, minutes } from './base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from './base/duration.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
@@ -43,6 +44,7 @@ import { methods } from './methods/index.ts';
 import type { MethodParts } from './methods/parts.ts';
 import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
+import { BackgroundFiles } from './pipeline/background-files.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
 import { MessageBudget } from './pipeline/message-budget.ts';
 import { ChangeNotices } from './pipeline/notices.ts';
@@ -59,6 +61,14 @@ import { VERSION } from './version.ts';
 
 /** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
 const NOTICES_WITHIN = minutes(7);
+
+/**
+ * What may wait in memory for a disk that is slow, and again for one that refuses: of the memory budget such a part
+ * each, 8 MiB of 96.
+ */
+const PARTS_OF_MEMORY = 12;
+/** How long the end of the agent waits for the disk. */
+const WRITTEN_WITHIN = seconds(30);
 
 /**
  * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
@@ -105,7 +115,10 @@ export function agent(
     return its;
   };
 
-  const stateFiles = new BackgroundStateFiles({ clock });
+  const memoryBytes = (local.memoryBudgetInMegabytes * 1024 * 1024) / PARTS_OF_MEMORY;
+  const writer = new BackgroundWriter({ clock, most: memoryBytes });
+  const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs });
+  const storeFiles = new BackgroundFiles(writer);
   const limits = limitsInForce(local.limits, collectors, () => largestCache(local.stateDirectory, state('queues')));
   const configuration = new TwinConfiguration({
     properties: twinProperties(collectors),
@@ -135,7 +148,12 @@ export function agent(
     ageLimit: local.queueAgeLimit,
     clock: watched('queues'),
     log: log.child({ part: 'queues' }),
-    changed: () => twin.changed(),
+    files: storeFiles,
+    memoryBytes,
+    changed: () => {
+      writer.releaseNotes();
+      twin.changed();
+    },
   });
   const unsetClock = new UnsetClock({ clock, log: log.child({ part: 'clock' }), bootId: bootId ?? randomUUID() });
   const timed = unsetClock.around(queues);
@@ -176,12 +194,14 @@ export function agent(
     log: log.child({ part: 'statistics' }),
     files: stateFiles,
   });
+  writer.holdsNotes = () => queues.isInMemory;
   const aggregator = new Aggregator({
     directory: state('aggregates'),
     settings,
     queues: timed,
     clock: watched('aggregator'),
     log: log.child({ part: 'aggregator' }),
+    files: storeFiles,
   });
   const linux = linuxSources({ hostRoot: local.hostRoot, clock });
   const unused = new UnusedMemory();
@@ -232,6 +252,7 @@ export function agent(
     hostRoot: local.hostRoot,
     loopback: local.collectors.loopbackConnections,
     stateDirectory: local.stateDirectory,
+    writer,
     clock,
     log: log.child({ part: 'linux' }),
     changed: () => twin.changed(),
@@ -372,6 +393,7 @@ export function agent(
       log,
     ),
     runs, // how they ended
+    endOfWriting(writer, log),
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
     pause, // before anything is collected
@@ -458,6 +480,17 @@ function controlSocket(path: string, handlers: Parameters<typeof serveControlSoc
     stop: () => close(),
   };
 }
+
+/** Stopped after everything that writes. */
+const endOfWriting = (writer: BackgroundWriter, log: Logger): Service => ({
+  name: 'writing in the background',
+  start: async () => {},
+  async stop() {
+    const left = await writer.settle(WRITTEN_WITHIN);
+    if (left > 0)
+      log.error({ sizeBytes: left }, 'The disk has not taken all that was to be written; the rest is lost.');
+  },
+});
 
 /** Streams the payloads of one event, a JSON line each, for `vakt collect`. A reader that is too slow misses some. */
 const followHandler =

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { BackgroundWriter } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
@@ -42,6 +43,8 @@ interface Parts {
   readonly loopback: boolean;
   /** Where to remember how far logs have been read. Absent: nothing is remembered, and nothing caught up with. */
   readonly stateDirectory?: string;
+  /** Writes there in the background, behind the events. Absent: at once. */
+  readonly writer?: BackgroundWriter | undefined;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
 }
@@ -85,7 +88,7 @@ export class LinuxEvents implements Service, Moving {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { clock, log, hostRoot, loopback, sink, stateDirectory } = parts;
+    const { clock, log, hostRoot, loopback, sink, stateDirectory, writer } = parts;
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     this.#startsRead = clock.monotonic();
     this.#startsSettled = this.#startsRead;
@@ -95,12 +98,20 @@ export class LinuxEvents implements Service, Moving {
     const reader = new Reader({ clock, log });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
-    this.#exitNote = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'));
-    this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory });
+    this.#exitNote =
+      stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'), writer);
+    this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory, writer });
     this.#follower =
       stateDirectory === undefined
         ? undefined
-        : new AuditFollower({ stateDirectory, hostRoot, deliver: (events) => this.#caughtUp(events), clock, log });
+        : new AuditFollower({
+            stateDirectory,
+            hostRoot,
+            deliver: (events) => this.#caughtUp(events),
+            writer,
+            clock,
+            log,
+          });
     this.#connections = new Connections({
       sink,
       clock,

@@ -72,6 +72,7 @@ export class Aggregator implements Service {
   #willSave = false;
   #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
   #syncAt = milliseconds(Number.POSITIVE_INFINITY);
+  #syncing: Promise<void> | undefined;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #isTroubled = false;
 
@@ -124,6 +125,7 @@ export class Aggregator implements Service {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#loop;
+    await this.#syncing;
     let error = this.#recovery === 'done' ? this.#windowLog.save() : new Error('It was never opened.');
     try {
       if (error === undefined) await this.#windowLog.sync();
@@ -222,10 +224,10 @@ export class Aggregator implements Service {
     const now = this.#clock.monotonic();
     for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
     if (this.#tryAgainAt <= now) this.#save();
-    if (this.#syncAt <= now) await this.#sync();
+    if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // windows close meanwhile, however long the disk takes
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
-      this.#syncAt,
+      this.#syncing === undefined ? this.#syncAt : Number.POSITIVE_INFINITY,
       this.#windowLog.owes || this.#recovery === 'failed' ? Math.max(this.#tryAgainAt, now) : Number.POSITIVE_INFINITY,
       now + hours(24),
     );
@@ -309,7 +311,9 @@ export class Aggregator implements Service {
     } catch (error) {
       this.#sayHowItGoes(error);
     }
+    this.#syncing = undefined;
     this.#syncSoon(); // for what came meanwhile
+    this.#alarm.ring();
   }
 
   /** Says once that the counts cannot be saved, and once that they can again. */

@@ -24,6 +24,8 @@ const TROUBLE_LASTS = seconds(10);
 /** Above which part of their room the queues are nearly full, and below which no longer: not at every event anew. */
 const NEARLY_FULL = 0.8;
 const NO_LONGER_NEARLY_FULL = 0.7;
+/** What the queues may take of memory while the disk cannot be written. */
+const IN_MEMORY = 1024 * 1024;
 /** How often a disk that refused is tried again. */
 const TRY_AGAIN_AFTER = seconds(1);
 
@@ -55,6 +57,10 @@ export class EventQueues implements Service {
   /** How often it is looked for events that are too old, and their age is noted for the next run. */
   readonly #lookAfterAge: Duration;
   #lookedAt = milliseconds(0);
+  readonly #obstacle: () => string | undefined;
+  readonly #settled: (() => Promise<void>) | undefined;
+  /** What was in memory is on its way to the disk. */
+  #isReturning = false;
   readonly #changed: () => void;
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
@@ -74,6 +80,8 @@ export class EventQueues implements Service {
     clock: Clock;
     log: Logger;
     files?: StoreFiles;
+    /** Bytes that may wait in memory while the disk cannot be written. */
+    memoryBytes?: number;
     /** How long an event may wait while the agent runs; see SegmentLog.expire. Without it, for ever. */
     ageLimit?: Duration;
     /** Told when `store` has changed. */
@@ -84,7 +92,11 @@ export class EventQueues implements Service {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
-    this.#files = new FallbackFiles(options.files ?? systemFiles);
+    const files = options.files ?? systemFiles;
+    this.#files = new FallbackFiles(files);
+    this.#obstacle = () => files.obstacle;
+    this.#settled = files.settled?.bind(files);
+    files.onTrouble?.((error) => this.#meet(error));
     const { clock, ageLimit = milliseconds(Number.POSITIVE_INFINITY) } = options;
     const log = (queue: QueueName) => {
       const segmentBytes = () => this.#room.segmentOf(queue);
@@ -97,8 +109,9 @@ export class EventQueues implements Service {
     this.#lookAfterAge = milliseconds(Math.min(hours(1), ageLimit / SEGMENTS_AN_AGE));
     this.#logs = { High: log('High'), Low: log('Low') };
     this.#room = new Room(this.#logs, {
-      place: () => this.store().place,
+      place: () => (this.#files.refuses ? 'memory' : 'disk'),
       most: () => this.#settings.current().maxLocalCacheSizeInBytes,
+      mostInMemory: options.memoryBytes ?? IN_MEMORY,
       clock: options.clock,
     });
     this.#settings.onChange(() => {
@@ -123,6 +136,8 @@ export class EventQueues implements Service {
         throw this.#unusable(cause);
       }
     }
+    await this.#settled?.();
+    if (isForbidden(this.#files.refusal)) throw this.#unusable(this.#files.refusal);
     this.#keepWithin();
     this.#lookedAt = this.#clock.monotonic();
     const { signal } = this.#stop;
@@ -240,8 +255,24 @@ export class EventQueues implements Service {
   /** Where new events go, why when that is not the disk, and whether old ones will soon have to go for them. */
   store(): { readonly place: Place; readonly reason?: string; readonly isNearlyFull: boolean } {
     const isNearlyFull = this.#isNearlyFull;
-    if (!this.#files.refuses) return { place: 'disk', isNearlyFull };
-    return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal), isNearlyFull };
+    if (this.#files.refuses || this.#isReturning)
+      return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal), isNearlyFull };
+    const reason = this.#obstacle();
+    return reason === undefined ? { place: 'disk', isNearlyFull } : { place: 'memory', reason, isNearlyFull };
+  }
+
+  /** Whether new events are only in memory, so that a kill would lose them. */
+  get isInMemory(): boolean {
+    return this.#files.refuses || this.#isReturning;
+  }
+
+  /** A change has failed that was taken before: what it concerns waits in memory, and new events do. */
+  #meet(error: unknown): void {
+    if (isFull(error)) {
+      for (const log of [this.#logs.Low, this.#logs.High]) log.free(true);
+    } else this.#files.refuse(error);
+    this.#sayHowItStands();
+    this.#alarm.ring();
   }
 
   /** Called after events were taken in, from within `put`. */
@@ -253,7 +284,7 @@ export class EventQueues implements Service {
     const { found, error } = this.#logs[queue].open();
     const { events } = this.#logs[queue].waiting();
     const { refusal } = this.#files;
-    if (['EACCES', 'EPERM'].includes(errnoOf(refusal) ?? '')) throw refusal;
+    if (isForbidden(refusal)) throw refusal;
     this.#log.debug({ queue, events }, 'Opened a queue.');
     if (found.keptAside.length > 0)
       this.#log.warn({ queue, files: found.keptAside }, 'Left files alone that this version cannot read.');
@@ -319,7 +350,8 @@ export class EventQueues implements Service {
       wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
     }
     for (const what of Object.keys(this.#troubleAt) as Trouble[]) {
-      this.#say(what, what === 'disk' ? this.#files.refusal : undefined);
+      if (what === 'disk') this.#sayHowItStands();
+      else this.#say(what, undefined);
       wait = Math.min(wait, TROUBLE_LASTS);
     }
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
@@ -360,6 +392,11 @@ export class EventQueues implements Service {
       if (error !== undefined) return;
     }
     this.#files.accept();
+    this.#isReturning = this.#settled !== undefined;
+    void this.#settled?.().then(() => {
+      this.#isReturning = false;
+      this.#sayHowItStands();
+    });
     for (const queue of QUEUES) {
       this.#logs[queue].flush();
       this.#syncWithin(queue, SYNC_WITHIN[queue]);
@@ -369,8 +406,9 @@ export class EventQueues implements Service {
 
   #sayHowItStands(): void {
     const { place, reason } = this.store();
-    this.#reason = reason;
-    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', this.#files.refusal);
+    this.#reason = this.isInMemory ? reason : undefined;
+    const trouble = this.#files.refusal ?? (place === 'memory' ? new Error(reason) : undefined);
+    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', trouble);
     const { fill } = this.#room;
     const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
     if (place === this.#place && isNearlyFull === this.#isNearlyFull) return;
@@ -410,6 +448,8 @@ const SAID = {
     mended: 'Can write the queue again.',
   },
 } as const;
+
+const isForbidden = (error: unknown): boolean => ['EACCES', 'EPERM'].includes(errnoOf(error) ?? '');
 
 const size = (events: readonly SizedEvent[]) => events.reduce((all, { recordBytes }) => all + recordBytes, 0);
 

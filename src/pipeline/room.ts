@@ -4,9 +4,6 @@ import type { QueueName } from '../contract/event.ts';
 import type { Place } from './segment-folder.ts';
 import type { SegmentLog } from './store.ts';
 
-/** What the queues may take of memory while the disk cannot be written. */
-const IN_MEMORY = 1024 * 1024;
-
 /** Evicting frees a segment, so it is a small part of the room that a queue may take. */
 const SEGMENTS = 16;
 const SMALLEST_SEGMENT = 2048;
@@ -31,20 +28,28 @@ export class Room {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #place: () => Place;
   readonly #most: () => number;
+  readonly #mostInMemory: number;
   readonly #clock: Clock;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
 
   /**
    * @param place where new events go
    * @param most bytes of disk
+   * @param mostInMemory bytes of memory, while the disk cannot be written
    */
   constructor(
     logs: Readonly<Record<QueueName, SegmentLog>>,
-    { place, most, clock }: { place: () => Place; most: () => number; clock: Clock },
+    {
+      place,
+      most,
+      mostInMemory,
+      clock,
+    }: { place: () => Place; most: () => number; mostInMemory: number; clock: Clock },
   ) {
     this.#logs = logs;
     this.#place = place;
     this.#most = most;
+    this.#mostInMemory = mostInMemory;
     this.#clock = clock;
   }
 
@@ -100,7 +105,7 @@ export class Room {
   }
 
   #limit(place: Place): number {
-    return place === 'disk' ? this.#most() : Math.min(this.#most(), IN_MEMORY);
+    return place === 'disk' ? this.#most() : Math.min(this.#most(), this.#mostInMemory);
   }
 
   #used(place: Place): number {

@@ -1,3 +1,4 @@
+import { NotWritten } from '../base/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { emptySegment, type Recovered, recover, type Segment } from './recovery.ts';
 
@@ -136,7 +137,8 @@ export class SegmentFolder {
         await (segment.file?.sync() ?? this.#files.sync(segment.path));
       } catch (error) {
         if (!this.#segments.includes(segment)) continue;
-        failed(segment);
+        if (error instanceof NotWritten) segment.unsynced = true;
+        else failed(segment);
         throw error;
       } finally {
         if (!isWritten(segment) && !segment.unsynced) closeFile(segment);

@@ -35,8 +35,14 @@ export interface StoreFiles {
   remove(path: string): void;
   /** Makes a file outlast a power cut; or of a folder, which files there are. */
   sync(path: string): Promise<void>;
-  /** The same, and holds up the caller until it is done. */
+  /** The same, and holds up the caller, or whatever is asked for later, until it is done. */
   syncNow(path: string): void;
+  /** Told when a change fails that was taken before, by files that are changed in the background. */
+  onTrouble?(listener: (error: unknown) => void): void;
+  /** Resolves when all changes so far are made, or it is known that they can't be made now. */
+  settled?(): Promise<void>;
+  /** Why changes that were taken wait in memory, if they do so for long. */
+  readonly obstacle?: string | undefined;
 }
 
 /** A file that is written at its end only, now and again: while it is synced and idle, it need not be held open. */
@@ -44,7 +50,10 @@ export interface AppendFile {
   /** Writes all of it. When it throws, a part may have been written. `bytes` may be used again afterwards. */
   append(bytes: Buffer): void;
   truncate(size: number): void;
-  /** Makes what was appended before the call outlast a power cut. Does not hold up the caller's thread. */
+  /**
+   * Makes what was appended before the call outlast a power cut. Does not hold up the caller's thread. Rejects with
+   * NotWritten when that hasn't even been written.
+   */
   sync(): Promise<void>;
   /** May be called while `sync` is under way, and twice. */
   close(): void;

@@ -55,10 +55,18 @@
  * kill then has their events counted as `corrupt`. When the disk takes files again, the segments in memory are moved to
  * it, oldest first, and a checkpoint follows.
  *
+ * In the agent, files are changed in the background (background-files.ts): in the same order, a moment later. So a kill
+ * finds the disk as it would have been that moment earlier, and costs the events of that moment: some microseconds on a
+ * healthy disk, a few seconds on one whose every sync takes as long. What says that events have been taken in, such as how
+ * far audit has been read, is written behind them. While a write fails, it and all behind it wait in memory and are tried
+ * again; new events then wait there, too, or are dropped when the disk is full, as above. A sync that must come before a
+ * deletion or before other writes (syncNow) holds those up, not the caller; when it fails they follow all the same.
+ *
  * When a write fails, what it left is truncated away, and the state is as before it. If truncating fails too, the
  * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
  * the disk is not taken for events later.
  */
+import { NotWritten } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { Account, type DropReason } from '../base/counters.ts';
 import type { Duration } from '../base/duration.ts';
@@ -413,8 +421,16 @@ export class SegmentLog {
     return undefined;
   }
 
-  /** Makes what was written before the call outlast a power cut. */
+  /** Makes what was written before the call outlast a power cut, unless the disk refuses even that. */
   async sync(): Promise<void> {
+    try {
+      await this.#sync();
+    } catch (error) {
+      if (!(error instanceof NotWritten)) throw error;
+    }
+  }
+
+  async #sync(): Promise<void> {
     const isUnsure = ({ inMemory, inDoubt, events }: Segment) => inMemory || (inDoubt && events > 0);
     const written = this.#folder.segments.some(isUnsure) ? this.#lasting : this.#next;
     await this.#folder.sync({

@@ -48,6 +48,7 @@
  * cannot be written, its elements leave all the same: what the disk says is then too much, so it is written anew as soon
  * as possible, at the expense of the old file when the disk is full. Killed before that can be done, they are repeated.
  */
+import { NotWritten } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { Element } from './element-table.ts';
@@ -202,6 +203,11 @@ export class WindowLog {
         await this.#files.sync(this.#folder);
       }
     } catch (error) {
+      if (error instanceof NotWritten) {
+        this.#unsynced = true;
+        this.#folderChanged = true;
+        return;
+      }
       // The kernel may have thrown the pages away and called them clean: only another file would prove anything.
       this.#folderChanged = true;
       this.#giveUp();

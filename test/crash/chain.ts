@@ -12,11 +12,11 @@ import { NumberedLog } from './numbered-log.ts';
 import { NumberedStarts } from './numbered-starts.ts';
 import { Random } from './random.ts';
 
-const TELL_STARTS = new URL('./tell-starts.js', import.meta.url).pathname;
+export const TELL_STARTS = new URL('./tell-starts.js', import.meta.url).pathname;
 const SETPRIV = '/usr/bin/setpriv';
 const IS_ROOT = process.getuid?.() === 0;
 /** Root may have the kernel's own audit, which would be preferred to its log. */
-const WITHOUT_CAPABILITIES = IS_ROOT ? [SETPRIV, '--bounding-set=-all', '--inh-caps=-all'] : [];
+export const WITHOUT_CAPABILITIES = IS_ROOT ? [SETPRIV, '--bounding-set=-all', '--inh-caps=-all'] : [];
 
 /** What keeps a chain from being run here. */
 export const missingForCrash = (): string | undefined =>

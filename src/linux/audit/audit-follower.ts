@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Duration } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
@@ -16,6 +17,7 @@ interface Parts {
   readonly hostRoot: string;
   /** Takes what the last run missed. */
   readonly deliver: (events: readonly AuditEvent[]) => void;
+  readonly writer?: BackgroundWriter | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -44,9 +46,9 @@ export class AuditFollower {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { stateDirectory, hostRoot, clock } = parts;
+    const { stateDirectory, hostRoot, clock, writer } = parts;
     this.#bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
-    this.#checkpoint = new Checkpoint(join(stateDirectory, 'audit-checkpoint.json'), this.#bootId);
+    this.#checkpoint = new Checkpoint(join(stateDirectory, 'audit-checkpoint.json'), this.#bootId, writer);
     this.#left = this.#checkpoint.read();
     this.#bootedAtMs = clock.now().getTime() - new ProcFolder(join(hostRoot, 'proc')).uptime();
   }

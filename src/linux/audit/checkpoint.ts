@@ -1,3 +1,4 @@
+import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { NoteFile } from '../note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
@@ -18,8 +19,8 @@ export class Checkpoint {
   readonly #bootId: string;
 
   /** @param bootId of this boot */
-  constructor(path: string, bootId: string) {
-    this.#note = new NoteFile(path);
+  constructor(path: string, bootId: string, writer?: BackgroundWriter) {
+    this.#note = new NoteFile(path, writer);
     this.#bootId = bootId;
   }
 

@@ -1,4 +1,6 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { rename, rm, writeFile } from 'node:fs/promises';
+import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { LoginSeen } from '../../contract/sources.ts';
 import { parseRemoteAddress } from './remote.ts';
 
@@ -15,14 +17,18 @@ const LONGEST_TEXT = 4_096;
  */
 export class HeldLogins {
   readonly #path: string;
+  readonly #writer: BackgroundWriter | undefined;
   #written: readonly LoginSeen[] | undefined;
 
-  constructor(path: string) {
+  /** @param writer writes behind the events that were held before; without it the file is written at once */
+  constructor(path: string, writer?: BackgroundWriter) {
     this.#path = path;
+    this.#writer = writer;
   }
 
   /** What an earlier run held at its end. It stays there until `write` is called. */
   read(): readonly LoginSeen[] {
+    if (this.#written !== undefined) return this.#written;
     try {
       const text = readFileSync(this.#path, 'utf8');
       const entries: unknown = text.length > MOST_BYTES ? [] : JSON.parse(text);
@@ -37,13 +43,26 @@ export class HeldLogins {
   write(held: readonly LoginSeen[]): void {
     const written = this.#written;
     if (held.length === written?.length && held.every((login, index) => login === written[index])) return;
-    if (held.length === 0) rmSync(this.#path, { force: true });
+    const text = held.length === 0 ? undefined : JSON.stringify(held);
+    if (this.#writer !== undefined)
+      this.#writer.note(this.#path, {
+        bytes: text?.length ?? 0,
+        goesFirst: true, // a checkpoint counts what is held as told
+        write: () => replace(this.#path, text),
+      });
+    else if (text === undefined) rmSync(this.#path, { force: true });
     else {
-      writeFileSync(`${this.#path}.new`, JSON.stringify(held), { mode: 0o600 });
+      writeFileSync(`${this.#path}.new`, text, { mode: 0o600 });
       renameSync(`${this.#path}.new`, this.#path);
     }
     this.#written = held;
   }
+}
+
+async function replace(path: string, text: string | undefined): Promise<void> {
+  if (text === undefined) return rm(path, { force: true });
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rename(`${path}.new`, path);
 }
 
 /** @returns `undefined` when it is no login */

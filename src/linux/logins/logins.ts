@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { seconds } from '../../base/duration.ts';
 import { isThere } from '../../base/is-there.ts';
@@ -23,6 +24,8 @@ interface Parts {
   readonly auditLog: string;
   /** Absent: nothing is remembered, and nothing caught up with. */
   readonly stateDirectory?: string | undefined;
+  /** Writes there in the background, behind the events. Absent: at once. */
+  readonly writer?: BackgroundWriter | undefined;
 }
 
 /**
@@ -49,11 +52,13 @@ export class Logins {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    const { sink, clock, hostRoot, stateDirectory } = parts;
+    const { sink, clock, hostRoot, stateDirectory, writer } = parts;
     const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
     this.#audit = new AuditLogins({ portsOf: (...login) => connections.portsOf(...login) });
-    this.#note = stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'login-checkpoint.json'));
-    this.#held = stateDirectory === undefined ? undefined : new HeldLogins(join(stateDirectory, 'held-logins.json'));
+    if (stateDirectory !== undefined) {
+      this.#note = new NoteFile(join(stateDirectory, 'login-checkpoint.json'), writer);
+      this.#held = new HeldLogins(join(stateDirectory, 'held-logins.json'), writer);
+    }
     this.#checkpoint = parseLoginCheckpoint(this.#note?.read());
     this.#files = new OptionalSource(() => this.#openFiles(sink));
   }

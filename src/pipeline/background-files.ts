@@ -1,0 +1,285 @@
+import { close, constants, fdatasync, mkdir, open, rm, writev } from 'node:fs';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import type { BackgroundWriter, Operation } from '../base/background-writer.ts';
+import { errnoOf } from '../base/errors.ts';
+import { type AppendFile, type StoreFiles, systemFiles } from './store-files.ts';
+
+const promised = {
+  open: promisify(open),
+  close: promisify(close),
+  writev: promisify(writev),
+  fdatasync: promisify(fdatasync),
+  mkdir: promisify(mkdir),
+  remove: promisify(rm),
+};
+
+/** How often a write is tried that fails for a reason which concerns only its own place on the disk: half a minute. */
+const MOST_TRIES = 30;
+
+/**
+ * Files that are changed in the background, see BackgroundWriter, and read as if each change were made at once: what has
+ * not been written is read from memory.
+ *
+ * A change that can't be made throws at once only while the disk is known to refuse, or when too much waits for it.
+ * Reading, and what is done when the agent starts, happens on the caller's thread.
+ */
+export class BackgroundFiles implements StoreFiles {
+  readonly #writer: BackgroundWriter;
+  readonly #files = new Map<string, BackgroundFile>();
+  readonly #folders = new Set<string>();
+  readonly #barriers = new Set<string>();
+
+  constructor(writer: BackgroundWriter) {
+    this.#writer = writer;
+  }
+
+  onTrouble(listener: (error: unknown) => void): void {
+    this.#writer.onTrouble(listener);
+  }
+
+  get obstacle(): string | undefined {
+    return this.#writer.obstacle;
+  }
+
+  /** Resolves when everything asked for so far is done, or the disk refuses. */
+  async settled(): Promise<void> {
+    await this.#writer.reached().catch(() => {});
+  }
+
+  /** At once for the first time. One that somebody takes away later is made again with the first file in it. */
+  makeFolder(folder: string): void {
+    if (this.#folders.has(folder)) return;
+    systemFiles.makeFolder(folder);
+    this.#folders.add(folder);
+  }
+
+  /** As it was when the agent started: what waits isn't in it. */
+  list(folder: string) {
+    return systemFiles.list(folder);
+  }
+
+  read(path: string, offset: number, into: Buffer): number {
+    const file = this.#files.get(path);
+    if (file === undefined) return systemFiles.read(path, offset, into);
+    return file.read(offset, into);
+  }
+
+  create(path: string): AppendFile {
+    this.#writer.check(dirname(path));
+    const file = new BackgroundFile(path, this.#writer, () => this.#files.delete(path));
+    this.#files.set(path, file);
+    return file;
+  }
+
+  remove(path: string): void {
+    this.#files.get(path)?.forget();
+    this.#files.delete(path);
+    this.#writer.add({ bytes: 0, frees: true, run: () => promised.remove(path, { force: true }) });
+  }
+
+  async sync(path: string): Promise<void> {
+    await this.#writer.reached();
+    await this.#writer.syncs.run(() => systemFiles.sync(path));
+  }
+
+  /**
+   * Has what is asked for later wait until this is synced. A sync of the same file that is still to come is enough: a disk
+   * that syncs slower than this is called would fall behind without end.
+   */
+  syncNow(path: string): void {
+    if (this.#barriers.has(path)) return;
+    this.#barriers.add(path);
+    this.#writer.add({
+      bytes: 0,
+      run: async () => {
+        this.#barriers.delete(path);
+        await systemFiles.sync(path).catch(() => {}); // then the next sync fails, too, and says so
+      },
+    });
+  }
+}
+
+/** Writes that follow one another are one. */
+interface Append extends Operation {
+  bytes: number;
+  /** How long the file is then. */
+  end: number;
+}
+
+/** One file. Open only from a write to the sync after it, see SystemAppendFile. */
+class BackgroundFile implements AppendFile {
+  readonly #path: string;
+  readonly #writer: BackgroundWriter;
+  readonly #forgotten: () => void;
+  /** What is on disk of it, and what is going to be. */
+  #written = 0;
+  #size = 0;
+  #parts: Buffer[] = [];
+  #append: Append | undefined;
+  readonly #operations = new Set<Operation>();
+  #file: number | undefined;
+  #isCreated = false;
+  #uses = 0;
+  #isClosed = false;
+  #failure: unknown;
+
+  constructor(path: string, writer: BackgroundWriter, forgotten: () => void) {
+    this.#path = path;
+    this.#writer = writer;
+    this.#forgotten = forgotten;
+    this.#add({ bytes: 0, run: () => this.#create(), givesUp: (error) => this.#isLost(error, 0) });
+  }
+
+  append(bytes: Buffer): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#writer.check(dirname(this.#path));
+    const copy = Buffer.allocUnsafeSlow(bytes.length);
+    bytes.copy(copy);
+    this.#parts.push(copy);
+    this.#size += copy.length;
+    const last = this.#append;
+    if (last !== undefined && this.#writer.last === last) {
+      last.bytes += copy.length;
+      last.end = this.#size;
+      this.#writer.grew(copy.length);
+      return;
+    }
+    const append: Append = {
+      bytes: copy.length,
+      end: this.#size,
+      run: () => this.#write(append.end),
+      givesUp: (error, tries) => this.#isLost(error, tries),
+    };
+    this.#append = append;
+    this.#add(append);
+  }
+
+  /** After an append that threw, which has taken nothing. */
+  truncate(size: number): void {
+    if (size !== this.#size) throw new RangeError(`${this.#path} has ${this.#size} bytes, not ${size}`);
+  }
+
+  async sync(): Promise<void> {
+    const size = this.#size;
+    await this.#writer.reached();
+    if (this.#failure !== undefined) throw this.#failure;
+    const file = this.#file;
+    if (file === undefined) return; // closed after a sync of all there was
+    await this.#using(() => this.#writer.syncs.run(() => promised.fdatasync(file)));
+    if (this.#size === size) this.#release();
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#parts.length === 0) this.#release();
+  }
+
+  /** It is going to be removed. */
+  forget(): void {
+    this.#writer.cancel((operation) => this.#operations.has(operation));
+    this.#failure = new Error(`${this.#path} is removed`);
+    this.#parts = [];
+    this.close();
+  }
+
+  read(offset: number, into: Buffer): number {
+    const fromDisk = Math.max(0, Math.min(into.length, this.#written - offset));
+    let got = fromDisk > 0 ? systemFiles.read(this.#path, offset, into.subarray(0, fromDisk)) : 0;
+    if (got < fromDisk) return got;
+    let at = this.#written;
+    for (const part of this.#parts) {
+      if (got < into.length && offset + got < at + part.length) {
+        got += part.copy(into, got, Math.max(0, offset + got - at));
+      }
+      at += part.length;
+    }
+    return got;
+  }
+
+  #add(operation: Operation): void {
+    this.#operations.add(operation);
+    this.#writer.add(operation);
+  }
+
+  async #create(): Promise<void> {
+    const make = () => promised.open(this.#path, 'wx', 0o600);
+    try {
+      this.#file = await make();
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      await promised.mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      this.#file = await make();
+    }
+    this.#isCreated = true;
+    if (this.#isClosed && this.#parts.length === 0) this.#release();
+  }
+
+  /** Writes where it belongs, so that what a failed try left is written over. */
+  async #write(end: number): Promise<void> {
+    // Without O_CREAT: what was deleted meanwhile must not come back without its head.
+    this.#file ??= await promised.open(this.#path, constants.O_WRONLY);
+    const file = this.#file;
+    await this.#using(async () => {
+      while (this.#written < end && this.#failure === undefined) {
+        const { bytesWritten } = await promised.writev(file, this.#upTo(end), this.#written);
+        this.#wrote(bytesWritten);
+      }
+    });
+  }
+
+  /** The next parts, which end at an offset. Parts that come meanwhile are not among them. */
+  #upTo(end: number): Buffer[] {
+    const parts: Buffer[] = [];
+    let at = this.#written;
+    for (const part of this.#parts) {
+      if (at >= end) break;
+      parts.push(part.subarray(0, end - at));
+      at += part.length;
+    }
+    return parts;
+  }
+
+  #wrote(bytes: number): void {
+    this.#written += bytes;
+    let left = bytes;
+    while (left > 0) {
+      const first = this.#parts[0];
+      if (first === undefined) return; // forgotten meanwhile
+      if (first.length > left) this.#parts[0] = first.subarray(left);
+      else this.#parts.shift();
+      left -= Math.min(left, first.length);
+    }
+  }
+
+  /** Somebody has removed it, or it lies where the disk is broken: what waits of it is lost, and will be found missing. */
+  #isLost(error: unknown, tries: number): boolean {
+    const errno = errnoOf(error) ?? '';
+    const isLost = ['ENOENT', 'ESTALE', 'EEXIST', 'EISDIR'].includes(errno) || (errno === 'EIO' && tries >= MOST_TRIES);
+    if (!isLost || (errno === 'ENOENT' && !this.#isCreated)) return false;
+    this.#failure = error;
+    this.#parts = [];
+    queueMicrotask(() => this.#writer.cancel((operation) => this.#operations.has(operation)));
+    this.#forgotten();
+    this.close();
+    return true;
+  }
+
+  async #using<T>(work: () => Promise<T>): Promise<T> {
+    this.#uses += 1;
+    try {
+      return await work();
+    } finally {
+      this.#uses -= 1;
+      if (this.#isClosed && this.#parts.length === 0) this.#release();
+    }
+  }
+
+  /** Closing a descriptor that another thread uses could make that thread sync a stranger's file. */
+  #release(): void {
+    const file = this.#file;
+    if (file === undefined || this.#uses > 0) return;
+    this.#file = undefined;
+    close(file, () => {});
+  }
+}

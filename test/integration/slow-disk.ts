@@ -1,0 +1,59 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const SOURCE = new URL('../../../test/integration/native/slow-disk.c', import.meta.url).pathname;
+
+/** Makes the disk under a directory slow, or freezes it, for a process that is started with `environment`. */
+export class SlowDisk {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-slow-disk-'));
+  readonly #control = join(this.#folder, 'control');
+  readonly #report = join(this.#folder, 'report');
+
+  /** @param directory without a symbolic link in its path */
+  constructor(directory: string) {
+    const library = join(this.#folder, 'slow-disk.so');
+    const build = ['-O2', '-shared', '-fPIC', '-o', library, SOURCE, '-ldl'];
+    const { status, stderr } = spawnSync(compiler() ?? 'cc', build, { encoding: 'utf8' });
+    if (status !== 0) throw new Error(`slow-disk.c can't be built: ${stderr}`);
+    this.environment = {
+      LD_PRELOAD: library,
+      SLOW_DISK_DIRECTORY: directory,
+      SLOW_DISK_CONTROL: this.#control,
+      SLOW_DISK_REPORT: this.#report,
+    };
+    this.mend();
+  }
+
+  /** From now on each sync takes `sync` milliseconds, and each other call that changes something `write`. */
+  slow(sync: number, write: number): void {
+    writeFileSync(`${this.#control}.new`, `${sync} ${write}`);
+    renameSync(`${this.#control}.new`, this.#control);
+  }
+
+  /** Nothing that changes something returns any more. */
+  freeze(): void {
+    this.slow(0, -1);
+  }
+
+  mend(): void {
+    this.slow(0, 0);
+  }
+
+  /** Calls that the main thread has made since the last time this was asked. */
+  callsOfMainThread(): string[] {
+    if (!existsSync(this.#report)) return [];
+    const calls = readFileSync(this.#report, 'utf8').split('\n').slice(0, -1);
+    rmSync(this.#report);
+    return calls;
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+export const compiler = (): string | undefined =>
+  ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
+import { NoteFile } from '../../src/linux/note-file.ts';
+import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
+
+const MOST = 10_000;
+
+describe('files that are changed in the background', () => {
+  let folder: string;
+  let writer: BackgroundWriter;
+  let files: BackgroundFiles;
+  let path: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-background-'));
+    path = join(folder, 'log', 'a');
+    writer = new BackgroundWriter({ clock: systemClock, most: MOST });
+    files = new BackgroundFiles(writer);
+    files.makeFolder(join(folder, 'log'));
+  });
+  afterEach(async () => {
+    await writer.settle(seconds(5));
+    rmSync(folder, { recursive: true });
+  });
+
+  const read = (length: number, offset = 0, at = path) => {
+    const into = Buffer.alloc(length);
+    return into.toString('utf8', 0, files.read(at, offset, into));
+  };
+  /** Holds everything that is asked for later until it is called, with what to fail with first. */
+  const hold = () => {
+    let go: (error?: Error) => void = () => {};
+    const gate = new Promise<Error | undefined>((resolve) => {
+      go = (error) => resolve(error);
+    });
+    let failed = false;
+    const operation: Operation = {
+      bytes: 0,
+      run: async () => {
+        const error = await gate;
+        if (error === undefined || failed) return;
+        failed = true;
+        throw error;
+      },
+    };
+    writer.add(operation);
+    return go;
+  };
+  const errno = (code: string) => Object.assign(new Error(code), { code });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+  it('are read as if they were changed at once, and are when they are settled', async () => {
+    const go = hold();
+    const file = files.create(path);
+    file.append(Buffer.from('abc'));
+    file.append(Buffer.from('defg'));
+    assert.deepEqual([read(100), read(2), read(3, 2), read(10, 5), read(10, 7)], ['abcdefg', 'ab', 'cde', 'fg', '']);
+    assert.equal(existsSync(path), false);
+    go();
+    await files.settled();
+    assert.equal(readFileSync(path, 'utf8'), 'abcdefg');
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    file.append(Buffer.from('hi'));
+    assert.deepEqual([read(100), read(3, 6)], ['abcdefghi', 'ghi']);
+    await file.sync();
+    file.append(Buffer.from('j'));
+    await file.sync();
+    file.close();
+    assert.equal(readFileSync(path, 'utf8'), 'abcdefghij');
+    assert.equal(read(100), 'abcdefghij');
+  });
+
+  it('copy what they are given', async () => {
+    const bytes = Buffer.from('abc');
+    const file = files.create(path);
+    file.append(bytes);
+    bytes.fill('x');
+    await file.sync();
+    assert.equal(readFileSync(path, 'utf8'), 'abc');
+  });
+
+  it('are never made when they are removed before', async () => {
+    const go = hold();
+    const file = files.create(path);
+    file.append(Buffer.alloc(5_000));
+    assert.equal(writer.bytes, 5_000);
+    file.close();
+    files.remove(path);
+    assert.equal(writer.bytes, 0);
+    go();
+    await files.settled();
+    assert.equal(existsSync(path), false);
+  });
+
+  it('are changed in the order that was asked for, a sync that holds up what follows among it', async () => {
+    const file = files.create(path);
+    file.append(Buffer.from('a'));
+    files.syncNow(path);
+    const other = files.create(`${path}2`);
+    other.append(Buffer.from('b'));
+    files.remove(path);
+    let isThere: boolean[] = [];
+    writer.add({
+      bytes: 0,
+      run: async () => {
+        isThere = [existsSync(path), existsSync(`${path}2`)];
+      },
+    });
+    await files.settled();
+    assert.deepEqual(isThere, [false, true]);
+  });
+
+  it('refuse more than may wait in memory, tell so, and take it again when half of it is written', async () => {
+    const told: unknown[] = [];
+    files.onTrouble((error) => told.push((error as NodeJS.ErrnoException).code));
+    const go = hold();
+    const file = files.create(path);
+    file.append(Buffer.alloc(MOST));
+    file.append(Buffer.alloc(1));
+    assert.throws(() => file.append(Buffer.alloc(1)), { code: 'EAGAIN' });
+    assert.throws(() => files.create(`${path}2`), { code: 'EAGAIN' });
+    assert.deepEqual(told, ['EAGAIN']);
+    go();
+    await files.settled();
+    file.append(Buffer.alloc(1));
+    await file.sync();
+    assert.equal(statSync(path).size, MOST + 2);
+  });
+
+  it('keep what the disk refuses, and are written when it is taken again', async () => {
+    const told: unknown[] = [];
+    files.onTrouble((error) => told.push((error as NodeJS.ErrnoException).code));
+    const file = files.create(path);
+    await files.settled();
+    const go = hold();
+    file.append(Buffer.from('abc'));
+    const synced = assert.rejects(file.sync(), NotWritten);
+    go(errno('EROFS'));
+    await synced;
+    assert.throws(() => file.append(Buffer.from('d')), { code: 'EROFS' });
+    file.truncate(3); // as who failed to append does
+    assert.equal(read(10), 'abc');
+    assert.match(writer.obstacle ?? '', /EROFS/);
+    await writer.settle(seconds(5));
+    assert.deepEqual([readFileSync(path, 'utf8'), writer.obstacle, told], ['abc', undefined, ['EROFS']]);
+    file.append(Buffer.from('d'));
+    await file.sync();
+    assert.equal(readFileSync(path, 'utf8'), 'abcd');
+  });
+
+  it('are removed first when the disk is full, and others are taken again at once', async () => {
+    const victim = files.create(path);
+    victim.append(Buffer.from('old'));
+    await files.settled();
+    const go = hold();
+    const file = files.create(`${path}2`);
+    file.append(Buffer.from('new'));
+    go(errno('EDQUOT'));
+    await assert.rejects(file.sync(), NotWritten);
+    await turn();
+    assert.throws(() => file.append(Buffer.from('er')), { code: 'EDQUOT' });
+    files.remove(path);
+    file.append(Buffer.from('er'));
+    await systemClock.within(seconds(5), 'Writing', writer.settle(seconds(5)));
+    assert.deepEqual([existsSync(path), readFileSync(`${path}2`, 'utf8')], [false, 'newer']);
+  });
+
+  it('take no room that is there all the same for full', async () => {
+    const go = hold();
+    const file = files.create(path);
+    go(errno('ENOSPC'));
+    await assert.rejects(file.sync(), NotWritten);
+    file.append(Buffer.from('a'));
+    await writer.settle(seconds(5));
+    assert.equal(readFileSync(path, 'utf8'), 'a');
+  });
+
+  it('are lost when somebody takes them away, and no other is held up', async () => {
+    const file = files.create(path);
+    file.append(Buffer.from('a'));
+    await file.sync();
+    rmSync(path);
+    file.append(Buffer.from('b'));
+    const other = files.create(`${path}2`);
+    other.append(Buffer.from('c'));
+    await files.settled();
+    assert.equal(existsSync(path), false);
+    assert.equal(readFileSync(`${path}2`, 'utf8'), 'c');
+    assert.throws(() => file.append(Buffer.from('d')), { code: 'ENOENT' });
+    assert.throws(() => read(1), { code: 'ENOENT' });
+  });
+
+  it('are made anew with their folder when that was taken away', async () => {
+    rmSync(join(folder, 'log'), { recursive: true });
+    const file = files.create(path);
+    file.append(Buffer.from('a'));
+    await file.sync();
+    assert.equal(readFileSync(path, 'utf8'), 'a');
+  });
+
+  describe('and notes', () => {
+    const noted = (note: NoteFile) => JSON.stringify(new NoteFile(join(folder, 'note')).read() ?? note.read());
+
+    it('are never written before what they are about, though that comes up to a turn later', async () => {
+      const go = hold();
+      const note = new NoteFile(join(folder, 'note'), writer);
+      note.write({ at: 1 });
+      void Promise.resolve().then(() => files.create(path).append(Buffer.from('a')));
+      await turn();
+      let order: boolean[] = [];
+      files.onTrouble(() => {});
+      go();
+      while (!existsSync(join(folder, 'note'))) {
+        order = [existsSync(path)];
+        await turn();
+      }
+      assert.deepEqual([order, existsSync(path)], [[true], true]);
+      await writer.settle(seconds(5));
+      assert.equal(noted(note), '{"at":1}');
+    });
+
+    it('wait while what they are about is only in memory', async () => {
+      let holds = true;
+      writer.holdsNotes = () => holds;
+      const note = new NoteFile(join(folder, 'note'), writer);
+      note.write({ at: 1 });
+      await writer.settle(seconds(5));
+      assert.equal(existsSync(join(folder, 'note')), false);
+      assert.deepEqual(note.read(), { at: 1 });
+      note.write({ at: 2 });
+      await writer.settle(seconds(5));
+      holds = false;
+      writer.releaseNotes();
+      await writer.settle(seconds(5));
+      assert.equal(noted(note), '{"at":2}');
+    });
+
+    it('are written the first and the last of many, so that they come to be written at all', async () => {
+      const go = hold();
+      const note = new NoteFile(join(folder, 'note'), writer);
+      const seen: string[] = [];
+      for (let at = 1; at <= 5; at += 1) {
+        note.write({ at });
+        await turn();
+        await turn();
+        const file = files.create(`${path}${at}`);
+        file.append(Buffer.from('x'));
+      }
+      writer.add({ bytes: 0, run: async () => void seen.push(noted(note)) });
+      go();
+      await writer.settle(seconds(5));
+      assert.deepEqual([seen, noted(note)], [['{"at":5}'], '{"at":5}']);
+    });
+  });
+});
