@@ -50,6 +50,7 @@ export const FAILURES = {
   TWIN_INVALID: ['Remote Configuration', 'Cant Parse Configuration'],
   TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],
   AUDIT_UNAVAILABLE: ['Other', 'Other'],
+  AUDIT_TAMPERED: ['Other', 'Other'],
   SOCKET_UNAVAILABLE: ['Other', 'Other'],
   SOURCE_UNREADABLE: ['Other', 'File Permissions'],
   STORE_UNUSABLE: ['Other', 'Other'],

@@ -1,6 +1,6 @@
 import { untilBeat } from '../../base/beat.ts';
 import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
@@ -8,8 +8,12 @@ import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../netlink
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
+import { readHeader } from './header.ts';
 import { KernelRules } from './kernel-rules.ts';
 import type { ResumePoint } from './log-tail.ts';
+import { NoticeBoard } from './notice-board.ts';
+import { isNotice } from './notices.ts';
+import { SYSCALL } from './reassembler.ts';
 import { RecordStream } from './record-stream.ts';
 import { foundBefore } from './remains.ts';
 import { memoIn, memoRule } from './rules.ts';
@@ -48,6 +52,9 @@ const RECORDS_PER_LOOK = 32;
 const CHECK_EVERY = seconds(5);
 /** The kernel tells when its rules change; this is for when that was lost. It starts a thread for each list it gives. */
 const CHECK_RULES_EVERY = seconds(30);
+const WARN_AGAIN = minutes(1);
+/** For how long the status says so. */
+const TELLS_THAT_IT_WAS_OFF = minutes(10);
 const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** How long a new daemon may have taken the slot, and not yet have switched audit on. */
@@ -75,6 +82,8 @@ interface Parts {
   readonly drained?: (progress: Progress) => Promise<void> | void;
   /** Called after that: all that the kernel recorded up to then has been handed over, or counted as lost. */
   readonly settled?: (until: Duration) => void;
+  /** Called when nobody listened for a while: starts may be missing, and nobody knows how many. */
+  readonly interrupted?: () => void;
   /** Called when `status()` says something else than before. */
   readonly changed?: () => void;
   /** Called once when it can't go on: reading failed, or the kernel refuses. It still must be closed. */
@@ -113,6 +122,11 @@ export class AuditSource {
   status(): SourceStatus {
     const opened = this.#open;
     if (opened === undefined) return { state: 'off' };
+    const { wasOff } = opened;
+    if (wasOff !== undefined) {
+      const source = opened.role === 'daemon' ? 'auditUnicast' : 'auditMulticast';
+      return { state: 'degraded', source, reason: wasOff.reason };
+    }
     if (opened.role === 'daemon') return { state: 'on', source: 'auditUnicast' };
     const { daemon, noDaemon } = opened;
     const alone =
@@ -172,9 +186,15 @@ export class AuditSource {
   }
 
   #opened(control: AuditControl, status: AuditStatus, foundBefore: Settings | undefined): Opened {
-    const { sink } = this.#parts;
+    const { sink, clock, log } = this.#parts;
     return {
       control,
+      notices: new NoticeBoard({
+        clock,
+        log,
+        changedAt: () => control.changedAt,
+        hasYielded: () => !this.#watch.mayTake(),
+      }),
       rules: new KernelRules(control),
       sockets: [],
       role: undefined,
@@ -185,6 +205,7 @@ export class AuditSource {
       stopping: new AbortController(),
       stream: new RecordStream((events) => sink.accept('audit', events), { beganLive: true }),
       emptyAt: NEVER,
+      warnedAt: new Map(),
       checkNow: false,
       rulesCheckedAt: NEVER,
       contender: 0,
@@ -370,6 +391,7 @@ export class AuditSource {
       records = (await this.#drain(opened)).records;
     }
     stream.flush();
+    opened.notices.settle(true);
     await this.#parts.drained?.({ until: clock.monotonic() });
     stream.kernelSays((await control.status()).lost);
     const lost = stream.takeLost(clock.monotonic(), true);
@@ -395,6 +417,7 @@ export class AuditSource {
         const { records, until } = await this.#drain(opened);
         const now = clock.monotonic();
         stream.expire(now);
+        opened.notices.settle();
         await drained?.({ until });
         if (records >= A_BUFFERFUL) await this.#inTurn(() => this.#makeRecord(opened));
         if (opened.contender !== 0) await this.#inTurn(() => this.#yield(opened));
@@ -440,15 +463,44 @@ export class AuditSource {
       const { enabled, backlogWaitTime } = RUNNING;
       const change = await this.#assertSettings(opened, status, { enabled, backlogWaitTime });
       if (Object.keys(change).length > 0) {
-        log.warn(change, 'Somebody changed the settings of audit; set them again.');
+        this.#warn(opened, 'settings', change, 'Somebody changed the settings of audit; set them again.');
         opened.rulesCheckedAt = NEVER; // while audit is switched off, the kernel doesn't say what becomes of its rules
+      }
+      if (change.enabled !== undefined) this.#wasSwitchedOff(opened);
+      else if (opened.wasOff !== undefined && askedAt >= opened.wasOff.until) {
+        delete opened.wasOff;
+        this.#parts.changed?.();
       }
     } else if (status.enabled === 0) throw switchedOff(opened.daemon);
     if (this.#parts.clock.monotonic() - opened.rulesCheckedAt >= CHECK_RULES_EVERY) {
       const added = await this.#syncRules(opened);
-      if (added > 0) log.warn({ rules: added }, 'Somebody removed audit rules of the agent; added them again.');
+      if (added > 0) {
+        this.#warn(opened, 'rules', { rules: added }, 'Somebody removed audit rules of the agent; added them again.');
+      }
     }
     log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
+  }
+
+  /** What happened meanwhile is missing, and nobody knows how much it was. */
+  #wasSwitchedOff(opened: Opened): void {
+    const { clock, changed, interrupted } = this.#parts;
+    interrupted?.();
+    const at = clock.now().toISOString();
+    opened.wasOff = {
+      until: milliseconds(clock.monotonic() + TELLS_THAT_IT_WAS_OFF),
+      reason: `Another process switched audit off; the agent switched it on again at ${at}. What happened in between is missing.`,
+    };
+    changed?.();
+  }
+
+  /** Of each kind once a minute: who changes things in a loop must not push out other lines. */
+  #warn({ warnedAt }: Opened, kind: 'settings' | 'rules', fields: object, message: string): void {
+    const { clock, log } = this.#parts;
+    const now = clock.monotonic();
+    const last = warnedAt.get(kind);
+    if (last !== undefined && now - last < WARN_AGAIN) return;
+    warnedAt.set(kind, now);
+    log.warn(fields, message);
   }
 
   /** @returns whether the role may have changed, and the settings with it */
@@ -531,7 +583,18 @@ export class AuditSource {
       opened.checkNow = true;
       opened.rulesCheckedAt = NEVER;
     }
+    if (isNotice(type) || (type === SYSCALL && !opened.notices.isIdle))
+      this.#takeNotice(opened, type, datagram, length);
     opened.stream.take(type, datagram, HEADER_BYTES, length, now);
+  }
+
+  #takeNotice({ notices }: Opened, type: number, datagram: Buffer, length: number): void {
+    const header = readHeader(datagram, HEADER_BYTES);
+    if (header === undefined || header.bodyAt > length) return;
+    if (type === SYSCALL && !notices.isWaitingFor(header.serial)) return;
+    const text = datagram.toString('latin1', header.bodyAt, length);
+    if (type === SYSCALL) notices.takeCall(header, text);
+    else notices.take(type, header, text);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -559,6 +622,10 @@ interface Opened {
   readonly locked: boolean;
   readonly stopping: AbortController;
   readonly stream: RecordStream;
+  readonly notices: NoticeBoard;
+  /** Set for a while after audit was switched off by another. */
+  wasOff?: { readonly until: Duration; readonly reason: string };
+  readonly warnedAt: Map<'settings' | 'rules', Duration>;
   /** When the kernel had no record left to be sent, as of the last check. */
   emptyAt: Duration;
   /** Why it can't be the daemon, when that isn't because of another one. */

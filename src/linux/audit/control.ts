@@ -1,6 +1,6 @@
 import { AnswerLimit } from '../../base/answer-limit.ts';
 import type { Clock } from '../../base/clock.ts';
-import { milliseconds, seconds } from '../../base/duration.ts';
+import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import {
   errnoIn,
   messagesOf,
@@ -34,6 +34,7 @@ const POLL = milliseconds(1);
 export class AuditControl {
   readonly #socket: NetlinkSocket;
   readonly #clock: Clock;
+  #changedAt: Duration | undefined;
 
   constructor(socket: NetlinkSocket, clock: Clock) {
     this.#socket = socket;
@@ -47,7 +48,13 @@ export class AuditControl {
     return status;
   }
 
+  /** When rules or settings were last changed by this. */
+  get changedAt(): Duration | undefined {
+    return this.#changedAt;
+  }
+
   async set(change: Parameters<typeof encodeStatus>[0]): Promise<void> {
+    this.#changedAt = this.#clock.monotonic();
     await this.#request(AUDIT_SET, encodeStatus(change));
   }
 
@@ -58,11 +65,13 @@ export class AuditControl {
 
   /** A rule that is there already stays as it is. */
   async addRule(rule: Buffer): Promise<void> {
+    this.#changedAt = this.#clock.monotonic();
     await this.#request(AUDIT_ADD_RULE, rule).catch(unless('EEXIST'));
   }
 
   /** A rule that isn't there is no error. */
   async deleteRule(rule: Buffer): Promise<void> {
+    this.#changedAt = this.#clock.monotonic();
     await this.#request(AUDIT_DEL_RULE, rule).catch(unless('ENOENT'));
   }
 

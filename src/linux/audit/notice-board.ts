@@ -1,0 +1,165 @@
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { AgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { isOwnProcess } from '../../base/own-processes.ts';
+import { printable } from '../../base/printable.ts';
+import type { AuditHeader } from './header.ts';
+import { type Doer, doerIn, type Notice, type NoticeKind, parseNotice } from './notices.ts';
+import { parseFields } from './record.ts';
+
+/** How long the SYSCALL record of the same event is waited for; it is made when the call returns. */
+const PATIENCE = milliseconds(500);
+/** Events that wait for it. */
+const MOST_WAITING = 64;
+/** Of each kind, one line is logged in this time; the next one says how many there were. */
+const ONE_IN = minutes(1);
+/**
+ * A process from before audit was first enabled makes no SYSCALL records; the agent itself can be one. A change by nobody
+ * so soon after one of the agent's own is its own.
+ */
+const OWN_FOR = seconds(5);
+
+/** Reading audit by these is how a system logs. Paths, which the kernel says; not names. */
+const LOGGERS = new Set(['/usr/lib/systemd/systemd-journald', '/usr/lib/systemd/systemd', '/usr/sbin/auditd']);
+
+const TAMPERING: Readonly<Partial<Record<NoticeKind, string>>> = {
+  settings: "changed audit's settings",
+  slot: 'changed the audit daemon',
+  rules: 'changed audit rules',
+  listener: 'listens to audit',
+};
+const OTHERS: Readonly<Partial<Record<NoticeKind, string>>> = {
+  firewall: 'changed the packet filter',
+  promiscuous: 'changed what an interface reads',
+  crash: 'crashed',
+  bpf: 'loaded a BPF program',
+};
+
+interface Parts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** When the agent last changed audit's rules or settings. */
+  readonly changedAt: () => Duration | undefined;
+  /** Whether the agent has just given the slot to another daemon that asked for it. */
+  readonly hasYielded: () => boolean;
+}
+
+interface Waiting {
+  readonly notices: Notice[];
+  readonly since: Duration;
+  by: Doer | undefined;
+}
+
+/** How much of a kind has been logged lately. */
+interface Told {
+  readonly until: Duration;
+  more: number;
+  last: string;
+}
+
+/**
+ * Logs what the kernel tells unasked: what others do to audit itself as a warning, which makes a Diagnostic event; the rest
+ * as information. Says who did it, and never what the agent does itself. However much there is, of each kind there is one
+ * line at once, and then one a minute with their number.
+ */
+export class NoticeBoard {
+  readonly #parts: Parts;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #told = new Map<NoticeKind, Told>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Whether the SYSCALL record of this event says who did something. */
+  isWaitingFor(serial: number): boolean {
+    return this.#waiting.has(serial);
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.size === 0;
+  }
+
+  /** Takes a record for which isNotice(type) holds. @param text without its header, as latin1 */
+  take(type: number, { serial }: AuditHeader, text: string): void {
+    const notice = parseNotice(type, text);
+    if (notice === undefined) return;
+    const waiting = this.#waiting.get(serial);
+    if (waiting !== undefined) {
+      if (waiting.notices.length < MOST_WAITING) waiting.notices.push(notice);
+      return;
+    }
+    if (this.#waiting.size >= MOST_WAITING) this.#release(true);
+    this.#waiting.set(serial, { notices: [notice], since: this.#parts.clock.monotonic(), by: undefined });
+  }
+
+  /** Takes the SYSCALL record of the same event. */
+  takeCall({ serial }: AuditHeader, text: string): void {
+    const waiting = this.#waiting.get(serial);
+    if (waiting !== undefined) waiting.by = doerIn(parseFields(text));
+  }
+
+  /** Logs what is complete. To be called after every drain. @param last nothing more will come */
+  settle(last = false): void {
+    if (this.#waiting.size > 0) this.#release(last);
+    const now = this.#parts.clock.monotonic();
+    for (const [kind, { until, more, last: text }] of this.#told) {
+      if (now < until && !last) continue;
+      this.#told.delete(kind);
+      if (more > 0) this.#say(kind, `${text}; ${more} more in a minute`, now);
+    }
+  }
+
+  #release(all: boolean): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [serial, { notices, since, by }] of this.#waiting) {
+      if (by === undefined && !all && now - since < PATIENCE) continue;
+      this.#waiting.delete(serial);
+      for (const notice of notices)
+        this.#tell({ ...notice, ...((by ?? notice.by) ? { by: by ?? notice.by } : {}) } as Notice);
+    }
+  }
+
+  #tell({ kind, what, by }: Notice): void {
+    if (this.#isOwn(kind, by) || (kind === 'slot' && this.#parts.hasYielded())) return;
+    if (kind === 'listener' && LOGGERS.has(by?.executable ?? '')) return;
+    const now = this.#parts.clock.monotonic();
+    const text = printable(`${nameOf(by)} ${TAMPERING[kind] ?? OTHERS[kind]}: ${what}`);
+    const told = this.#told.get(kind);
+    if (told === undefined) this.#say(kind, text, now);
+    else {
+      told.more += 1;
+      told.last = text;
+    }
+  }
+
+  #isOwn(kind: NoticeKind, by: Doer | undefined): boolean {
+    if (by !== undefined) return by.pid === process.pid || isOwnProcess(by.pid, by.parentPid ?? 0);
+    const changedAt = this.#parts.changedAt();
+    return (
+      TAMPERING[kind] !== undefined && changedAt !== undefined && this.#parts.clock.monotonic() - changedAt < OWN_FOR
+    );
+  }
+
+  #say(kind: NoticeKind, text: string, now: Duration): void {
+    const { log } = this.#parts;
+    this.#told.set(kind, { until: milliseconds(now + ONE_IN), more: 0, last: text });
+    if (TAMPERING[kind] === undefined) log.info({ reason: text }, 'The kernel reports a change or a crash.');
+    else log.warn({ err: tampered(text) }, "Another process interferes with the kernel's audit.");
+  }
+}
+
+/** `/usr/sbin/auditctl (process 7, user 0, login user 1000)`. */
+function nameOf(by: Doer | undefined): string {
+  if (by === undefined) return 'A process that audit does not name';
+  const login = by.loginId === undefined ? '' : `, login user ${by.loginId}`;
+  return `${by.executable ?? 'a program'} (process ${by.pid}, user ${by.userId ?? '?'}${login})`;
+}
+
+const tampered = (text: string) =>
+  new AgentError(
+    'AUDIT_TAMPERED',
+    text,
+    'Find out who did it, and whether he was meant to: auditctl -s and auditctl -l show how audit is set up now.',
+  );

@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditStatus } from '../../src/linux/audit/status.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+import { Recorder } from './recorder.ts';
+import { missingForAudit, require } from './require.ts';
+
+const AUDITCTL = '/usr/sbin/auditctl';
+
+describe("Who tampers with the kernel's audit", function () {
+  this.timeout(30_000);
+  let control: AuditControl;
+  let atFirst: AuditStatus;
+  let source: AuditSource;
+  let logged: LogLine[];
+
+  before(async function () {
+    require(this, await missingForAudit());
+    require(this, existsSync(AUDITCTL) ? undefined : 'auditctl is not installed');
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    atFirst = await control.status();
+  });
+  beforeEach(async () => {
+    logged = [];
+    source = new AuditSource({
+      rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+      sink: new Recorder(),
+      clock: systemClock,
+      log: quietLog(logged),
+    });
+    await source.open();
+    await systemClock.sleep(milliseconds(600));
+    assert.deepEqual(
+      logged.filter(({ level }) => level === 'warn'),
+      [],
+      'the agent takes what it did itself for that of another',
+    );
+  });
+  afterEach(async () => {
+    await source?.close();
+    for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
+    const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
+    await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
+  });
+  after(() => control?.close());
+
+  const until = async (what: string, condition: () => boolean | Promise<boolean>) => {
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (!(await condition())) {
+      if (systemClock.monotonic() > deadline) assert.fail(`still not: ${what}; ${JSON.stringify(logged)}`);
+      await systemClock.sleep(milliseconds(20));
+    }
+  };
+  const auditctl = (...args: string[]) => assert.equal(spawnSync(AUDITCTL, args).status, 0);
+  const told = (pattern: RegExp) =>
+    logged.some(({ level, id, message }) => level === 'warn' && id === 'AUDIT_TAMPERED' && pattern.test(message));
+  const BY = '/usr/sbin/auditctl \\(process \\d+, user 0.*\\)';
+
+  it('is told when it switches audit off, which is switched on again, and that events are missing', async () => {
+    auditctl('-e', '0');
+    await until('it is on', async () => (await control.status()).enabled === 1);
+    await until('a warning', () => told(new RegExp(`${BY} changed audit's settings: audit_enabled=0, was 1`)));
+    const { state, reason } = source.status();
+    assert.equal(state, 'degraded');
+    assert.match(reason ?? '', /switched audit off/);
+  });
+
+  it('is told when it removes rules of the agent, which are put back', async () => {
+    const count = async () => (await control.rules()).filter(({ ours }) => ours).length;
+    const before = await count();
+    auditctl('-D', '-k', 'vakt');
+    await until('the rules are back', async () => (await count()) === before);
+    await until('a warning', () => told(new RegExp(`${BY} changed audit rules: op=remove_rule key=vakt`)));
+  });
+
+  it('is told when it changes what happens at a loss, or listens', async () => {
+    auditctl('-b', '9001');
+    await until('a warning', () => told(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
+    const listen =
+      "import { openNetlink } from './dist/src/linux/netlink/socket.js'; openNetlink(9, { groups: 1 }).close();";
+    assert.equal(spawnSync(process.execPath, ['--input-type=module', '-e', listen]).status, 0);
+    await until('a warning', () => told(/node \(process \d+, user 0.*\) listens to audit/));
+  });
+});
