@@ -82,6 +82,7 @@ export class ProcessPolling {
       }
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
+      if (others.length === 0) continue;
       if (this.#pending > MOST_PENDING) await this.#telling;
       this.#pending += others.length;
       this.#telling = this.#telling.then(() => this.#tell(others, began));

@@ -10,7 +10,9 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import type { ProcessSeen } from '../../src/contract/sources.ts';
 import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../src/linux/proc-folder.ts';
+import type { CommandLineSource } from '../../src/linux/process-memory/command-lines.ts';
 import { ProcessPolling, ProcessScanner } from '../../src/linux/process-polling.ts';
+import { FakeProc } from './fake-proc.ts';
 import { readHere } from './process-memory/read-here.ts';
 
 /** As Linux 6.18 writes it. */
@@ -188,6 +190,54 @@ describe('ProcessPolling', () => {
     await polling.close();
     await polling.close();
     assert.equal(clock.countTimers(), 0);
+  });
+
+  it('has arguments of 16 processes in memory at most, and looks on while they are read', async () => {
+    clock = sinon.useFakeTimers();
+    const proc = new FakeProc();
+    const asked: number[] = [];
+    let answer: () => void = () => {};
+    let isSlow = true;
+    const slow: CommandLineSource = {
+      read: async (processes) => {
+        asked.push(processes.length);
+        if (isSlow) {
+          await new Promise<void>((resolve) => {
+            answer = resolve;
+          });
+        }
+        return processes.map(() => ({ argv: ['a'.repeat(120_000)] }));
+      },
+    };
+    const told: number[] = [];
+    const counting = { accept: (_: unknown, records: readonly unknown[]) => void told.push(records.length), drop() {} };
+    const parts = { sink: counting, clock: systemClock, log, hostRoot: proc.hostRoot, commandLines: slow };
+    const polling = new ProcessPolling(parts);
+    polling.open();
+    const next = async () => {
+      answer();
+      for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+    };
+    try {
+      for (let pid = 1; pid <= 40; pid += 1) proc.add(pid);
+      await clock.tickAsync(60_000);
+      assert.deepEqual([asked, told], [[16], []]);
+      proc.add(41);
+      await clock.tickAsync(60_000);
+      for (let batch = 0; batch < 4; batch += 1) await next();
+      assert.deepEqual(
+        [asked, told],
+        [
+          [16, 16, 8, 1],
+          [16, 16, 8, 1],
+        ],
+      );
+    } finally {
+      isSlow = false;
+      answer();
+      await polling.close();
+      proc.close();
+    }
   });
 
   it('looks less often when a look takes long', async () => {
