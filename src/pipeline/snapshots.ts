@@ -1,7 +1,7 @@
 import { Alarm } from '../base/alarm.ts';
 import { type Clock, isPlausible } from '../base/clock.ts';
 import type { DropReason } from '../base/counters.ts';
-import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
@@ -15,6 +15,12 @@ import type { EventQueues } from './queue.ts';
 
 /** No snapshot takes anything like as long; one that does is stuck. */
 const LIMIT = minutes(2);
+
+/** After a failure: at once would meet the same, and a round may be half a day away. Doubled with each failure in a row. */
+const FIRST_RETRY = minutes(1);
+const LAST_RETRY = hours(1);
+/** A round that comes so soon is the retry. */
+const SOON = minutes(10);
 
 /** The hub's limit of 256 KB, less what it and the message's envelope add. */
 const LARGEST_MESSAGE = 250 * 1024;
@@ -60,6 +66,8 @@ export class Snapshots implements Service {
    * Were off or made outdated when the settings changed, or left out when it was their turn, and have not been run since.
    */
   readonly #owed = new Set<string>();
+  /** Of snapshots that failed: how often in a row, and when the next attempt is due. */
+  readonly #retries = new Map<string, { readonly failures: number; readonly due: Duration }>();
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #changed: () => void;
@@ -146,8 +154,9 @@ export class Snapshots implements Service {
       this.#began = now;
       return this.#round(this.#collectors, signal);
     }
-    await this.#alarm.sleep(this.#clock, milliseconds(due - now), signal);
-    const owed = this.#collectors.filter((collector) => this.#owed.has(collector.name) && !this.#isLeftOut(collector));
+    const next = Math.min(due, ...[...this.#retries.values()].map((retry) => retry.due));
+    await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - now)), signal);
+    const owed = this.#collectors.filter((collector) => this.#isOwed(collector) && !this.#isLeftOut(collector));
     if (owed.length > 0) await this.#round(owed, signal);
   }
 
@@ -157,6 +166,11 @@ export class Snapshots implements Service {
       if (!signal.aborted) await this.#take(collector, signal);
     }
     this.#changed();
+  }
+
+  #isOwed({ name }: PeriodicCollector): boolean {
+    const retry = this.#retries.get(name);
+    return this.#owed.has(name) || (retry !== undefined && retry.due <= this.#clock.monotonic());
   }
 
   #isLeftOut(collector: PeriodicCollector): boolean {
@@ -172,6 +186,8 @@ export class Snapshots implements Service {
 
   async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
     const { name } = collector;
+    const failures = this.#retries.get(name)?.failures ?? 0;
+    this.#retries.delete(name);
     const priority = this.#settings.current().priorities[name];
     if (priority === undefined || priority === 'Off') return { problem: `eventPriority${name} is Off` };
     const leftOutFor = this.#leavesOut(collector, priority);
@@ -197,9 +213,19 @@ export class Snapshots implements Service {
       if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
         this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
       }
+      this.#retryLater(name, failures + 1);
       this.#lastRuns.set(name, { at, problem: messageOf(error) });
       return { problem: messageOf(error) };
     }
+  }
+
+  #retryLater(name: string, failures: number): void {
+    const now = this.#clock.monotonic();
+    const nextRound = (this.#began ?? now) + this.#settings.current().snapshotFrequency;
+    if (nextRound - now <= SOON) return;
+    const wait = Math.min(FIRST_RETRY * 2 ** (failures - 1), LAST_RETRY);
+    this.#retries.set(name, { failures, due: milliseconds(now + wait) });
+    this.#alarm.ring();
   }
 
   /** What one message, and the queues, can hold of one snapshot. */

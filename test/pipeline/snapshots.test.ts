@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
-import { days, minutes, seconds } from '../../src/base/duration.ts';
+import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
@@ -236,6 +236,47 @@ describe('Snapshots', () => {
     assert.deepEqual(calls(), [1, 1, 1]);
     await time.tickAsync(1);
     assert.deepEqual(calls(), [2, 2, 2]);
+  });
+
+  describe('that failed', () => {
+    beforeEach(() => settings.replace({ ...settings.current(), snapshotFrequency: hours(13) }));
+
+    it('is tried again within minutes, ever later, and not more often than once an hour', async () => {
+      collect.A?.rejects(new Error('EIO'));
+      await start();
+      const at: number[] = [];
+      for (let minute = 1; minute <= 240; minute++) {
+        const before = collect.A?.callCount;
+        await time.tickAsync(minutes(1));
+        if (collect.A?.callCount !== before) at.push(minute);
+      }
+      assert.deepEqual(at, [1, 3, 7, 15, 31, 63, 123, 183]);
+      assert.deepEqual([collect.B?.callCount, collect.C?.callCount], [1, 1]);
+      assert.equal(logged.length, 1);
+    });
+
+    it('is taken once it can be, and then with the rounds', async () => {
+      collect.A?.onFirstCall().rejects(new Error('EIO'));
+      await start();
+      await time.tickAsync(minutes(1));
+      assert.deepEqual(calls(), [2, 1, 1]);
+      assert.equal(snapshots.lastRun('A')?.problem, undefined);
+      await time.tickAsync(hours(13) - minutes(1) - 1);
+      assert.deepEqual(calls(), [2, 1, 1]);
+      await time.tickAsync(1);
+      assert.deepEqual(calls(), [3, 2, 2]);
+    });
+
+    it('is not tried again while it is off, and at once when it is on again', async () => {
+      collect.A?.rejects(new Error('EIO'));
+      await start();
+      settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Low' } });
+      await time.tickAsync(hours(2));
+      assert.deepEqual(calls(), [1, 1, 1]);
+      settings.replace({ ...settings.current(), priorities: { A: 'Low', B: 'High', C: 'Low' } });
+      await time.tickAsync(1);
+      assert.deepEqual(calls(), [2, 1, 1]);
+    });
   });
 
   for (const [how, fail] of [
