@@ -15,6 +15,7 @@ import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
 import type { Service } from './base/service.ts';
 import { shellWord } from './base/shell-word.ts';
+import { clockOf } from './base/stall-clock.ts';
 import { BackgroundStateFiles } from './base/state-files.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { IsolatedScanner } from './baseline/isolated-scanner.ts';
@@ -110,7 +111,7 @@ export function agent(
   const moving: Record<string, Moving> = {};
   /** The clock of a part that must never stand still. */
   const watched = (part: string): Clock => {
-    const its = new WatchedClock(clock);
+    const its = new WatchedClock(clockOf(clock, part));
     moving[part] = its;
     return its;
   };
@@ -165,7 +166,7 @@ export function agent(
           ...local.hub,
           productInfo: `vakt/${VERSION}`,
           methods: { call: (...what) => directMethods.call(...what) },
-          clock,
+          clock: clockOf(clock, 'hub'),
           log: log.child({ part: 'hub' }),
         });
   const budget = new MessageBudget({
@@ -203,7 +204,7 @@ export function agent(
     log: log.child({ part: 'aggregator' }),
     files: storeFiles,
   });
-  const linux = linuxSources({ hostRoot: local.hostRoot, clock });
+  const linux = linuxSources({ hostRoot: local.hostRoot, clock: clockOf(clock, 'linux') });
   const unused = new UnusedMemory();
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
@@ -213,7 +214,7 @@ export function agent(
       unused.giveBack();
     },
     flush: () => aggregator.flush(),
-    clock,
+    clock: clockOf(clock, 'memory'),
     log: log.child({ part: 'memory' }),
     changed: () => {
       snapshots.catchUp();
@@ -253,13 +254,13 @@ export function agent(
     loopback: local.collectors.loopbackConnections,
     stateDirectory: local.stateDirectory,
     writer,
-    clock,
+    clock: clockOf(clock, 'linux'),
     log: log.child({ part: 'linux' }),
     changed: () => twin.changed(),
   });
   const exposedFiles = new ExposedFiles({
     files: { ...files, state: local.stateDirectory },
-    clock,
+    clock: clockOf(clock, 'files'),
     log: log.child({ part: 'files' }),
     changed: () => twin.changed(),
   });
@@ -281,7 +282,7 @@ export function agent(
     }),
     settings,
     tell: (faults) => triggers.accept('configuration', faults),
-    clock,
+    clock: clockOf(clock, 'baseline'),
     log: log.child({ part: 'baseline' }),
   });
   const snapshots = new Snapshots({
@@ -323,6 +324,9 @@ export function agent(
     baseline,
     logLevel: () => logLevel.status(),
     hub: () => hub.status(),
+    next: () => publisher.next(),
+    routing: local.messageRouting,
+    stall: () => clock.lastStall?.(),
   };
   const logLevel = new TemporaryLogLevel({ level, clock, log: log.child({ part: 'log' }) });
   const directMethods = new DirectMethods<MethodParts>({
@@ -349,7 +353,7 @@ export function agent(
   const reported = new ReportedStatus({
     observed,
     settings,
-    clock,
+    clock: clockOf(clock, 'status'),
     log: log.child({ part: 'status' }),
     changed: () => twin.changed(),
   });
@@ -363,7 +367,7 @@ export function agent(
   const credentialWatch = new CredentialWatch({
     status: () => hub.status(),
     changed: () => twin.changed(),
-    clock,
+    clock: clockOf(clock, 'credential'),
     log: log.child({ part: 'credential' }),
   });
   const strictStart = new StrictStart({
@@ -376,7 +380,7 @@ export function agent(
     manager,
     moving,
     status: () => localStatus(observed),
-    clock,
+    clock: clockOf(clock, 'lifeline'),
     log: log.child({ part: 'lifeline' }),
   });
   settings.onChange((before) => {

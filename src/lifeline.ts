@@ -111,10 +111,11 @@ const HUB: Readonly<Record<LocalStatus['hub']['state'], string>> = {
 };
 
 /** `Running, connected to the hub; 12 events queued, 0 lost.` */
-export function statusLine({ state, hub, delivery }: LocalStatus): string {
+export function statusLine({ state, hub, delivery, heldUp }: LocalStatus): string {
   const { highEvents, lowEvents } = delivery.queued;
   const lost = Object.values(delivery.dropped).reduce((all, count) => all + count, 0);
   const why = hub.error === undefined ? '' : ` (${printable(hub.error).slice(0, LONGEST_REASON)})`;
   const word = state.charAt(0).toUpperCase() + state.slice(1);
-  return `${word}, ${HUB[hub.state]}${why}; ${highEvents + lowEvents} events queued, ${lost} lost.`;
+  const stall = heldUp === undefined ? '' : ` Was ${heldUp.why} until ${heldUp.at}.`;
+  return `${word}, ${HUB[hub.state]}${why}; ${highEvents + lowEvents} events queued, ${lost} lost.${stall}`;
 }

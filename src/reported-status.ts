@@ -56,7 +56,9 @@ export class ReportedStatus implements Service {
 
   /** What reported should say now. */
   current(): SecurityAgentStatus {
-    const { pid, hub, events, queues, messages, memory, logLevel, ...status } = localStatus(this.#observed);
+    const { pid, hub, events, queues, messages, memory, logLevel, next, routing, heldUp, ...status } = localStatus(
+      this.#observed,
+    );
     const { delivery, pause } = status;
     this.#figures ??= { delivery, ...(pause === undefined ? {} : { pause }) };
     const { pause: reportedPause, delivery: figuresOfDelivery } = this.#figures;

@@ -199,6 +199,20 @@ export const LocalStatusSchema = v.strictObject({
       afterwards: said('In force then.'),
     }),
   ),
+  next: v.exactOptional(
+    about("When each queue's turn to be sent comes; absent while the hub is out of reach.", {
+      highAt: time('Of the queue High.'),
+      lowAt: time('Of the queue Low.'),
+    }),
+  ),
+  routing: v.exactOptional(v.picklist(['security', 'telemetry', 'both'])),
+  heldUp: v.exactOptional(
+    about('The last time that the whole agent stood still, for an hour.', {
+      seconds: count('How long, at least.'),
+      at: time('When it ended.'),
+      why: said('What is known of it.'),
+    }),
+  ),
 });
 
 /* Does not compile when the type has a member that the schema doesn't have, or the other way round. */

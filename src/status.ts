@@ -1,5 +1,6 @@
 import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
+import { describeStall, type Stall } from './base/stall-clock.ts';
 import type { BaselineScans } from './baseline/scans.ts';
 import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from './config/limits.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
@@ -15,7 +16,7 @@ import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
 import type { BudgetUse, HeldMessages } from './pipeline/message-budget.ts';
 import type { PauseStatus } from './pipeline/pause.ts';
-import type { Sent } from './pipeline/publisher.ts';
+import type { Routing, Sent } from './pipeline/publisher.ts';
 import type { EventQueues } from './pipeline/queue.ts';
 import type { LastRun } from './pipeline/snapshots.ts';
 
@@ -96,6 +97,12 @@ export interface LocalStatus extends SecurityAgentStatus {
   readonly memory: MemoryUse;
   /** While it isn't the local file's. */
   readonly logLevel?: ChangedLogLevel;
+  /** When each queue's turn to be sent comes; absent while the hub is out of reach. */
+  readonly next?: { readonly highAt: string; readonly lowAt: string };
+  /** For whom messages are marked. */
+  readonly routing?: Routing;
+  /** The last time that the agent stood still, for an hour. */
+  readonly heldUp?: { readonly seconds: number; readonly at: string; readonly why: string };
 }
 
 interface Books {
@@ -133,6 +140,9 @@ export interface Observed {
   readonly baseline: Pick<BaselineScans, 'posture' | 'warnings'>;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
+  readonly next?: () => Partial<Readonly<Record<QueueName, Date>>>;
+  readonly routing?: Routing;
+  readonly stall?: () => Stall | undefined;
 }
 
 /** The whole truth, now. */
@@ -189,9 +199,29 @@ export function localStatus(observed: Observed): LocalStatus {
     messages: messagesOf(observed.sent()),
     memory,
     ...(logLevel === undefined ? {} : { logLevel }),
+    ...nextMessages(observed),
+    ...(observed.routing === undefined ? {} : { routing: observed.routing }),
+    ...heldUp(observed.stall?.()),
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
   };
 }
+
+function nextMessages({ next }: Observed): Pick<LocalStatus, 'next'> {
+  const { High, Low } = next?.() ?? {};
+  if (High === undefined || Low === undefined) return {};
+  return { next: { highAt: High.toISOString(), lowAt: Low.toISOString() } };
+}
+
+const heldUp = (stall: Stall | undefined): Pick<LocalStatus, 'heldUp'> =>
+  stall === undefined
+    ? {}
+    : {
+        heldUp: {
+          seconds: Math.round(stall.length / 1_000),
+          at: stall.at.toISOString(),
+          why: describeStall(stall),
+        },
+      };
 
 /** What a collector that is off said last says nothing of now. */
 function postureOf(observed: Observed): Posture {

@@ -1,4 +1,5 @@
 import type { Duration } from './duration.ts';
+import type { Stall } from './stall-clock.ts';
 
 /** The only way this code base reads or waits for time, so that tests can hold time in their hand. */
 export interface Clock {
@@ -26,6 +27,8 @@ export interface Clock {
    * that it missed is added once: Node runs timers before it reads what has arrived meanwhile.
    */
   within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
+  /** The last time that the event loop stood still, where that is looked for; see stall-clock.ts. */
+  lastStall?(): Stall | undefined;
 }
 
 /**

@@ -56,6 +56,7 @@ export const FAILURES = {
   STORE_UNUSABLE: ['Other', 'Other'],
   AGENT_RUNNING: ['Other', 'Other'],
   AGENT_NOT_RUNNING: ['Other', 'Not Found'],
+  AGENT_HELD_UP: ['Other', 'Timeout'],
   EMULATOR_MISSING: ['Other', 'Missing Configuration'],
   INTERNAL: ['Other', 'Other'],
 } as const satisfies Record<string, readonly [ErrorCode, ErrorReason]>;

@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
 import type { Duration } from './duration.ts';
+import type { Stall } from './stall-clock.ts';
 
 /** Something that must never stand still for long, if it is to be of any use. */
 export interface Moving {
@@ -42,6 +43,10 @@ export class WatchedClock implements Clock, Moving {
 
   monotonic(): Duration {
     return this.#clock.monotonic();
+  }
+
+  lastStall(): Stall | undefined {
+    return this.#clock.lastStall?.();
   }
 
   fromKernel(nanoseconds: bigint | number): Date {

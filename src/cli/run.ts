@@ -15,6 +15,7 @@ import { LogTap } from '../base/log-tap.ts';
 import { printable } from '../base/printable.ts';
 import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
+import { describeStall, StallClock } from '../base/stall-clock.ts';
 import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
 import { type ServiceManager, takeServiceManager } from '../linux/service-manager.ts';
 import { VERSION } from '../version.ts';
@@ -81,7 +82,12 @@ async function runAgent(
   const defects = new Defects(log);
   process.on('uncaughtException', defects.take);
   process.on('unhandledRejection', defects.take);
-  const parts = { clock: systemClock, files, log, tap, level, recent, manager, signal };
+  const clock = new StallClock(systemClock);
+  clock.onStall((stall) => {
+    const { length: heldUpMs, computed, during } = stall;
+    log.warn({ heldUpMs, computed, during, reason: describeStall(stall) }, 'The agent stood still; it goes on.');
+  });
+  const parts = { clock, files, log, tap, level, recent, manager, signal };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
   // Without a terminal that could have been closed, whoever sends this expects that settings are read again.
   if (dryHub === undefined && !hasTerminal()) {

@@ -10,6 +10,7 @@ import type { LocalStatus } from '../status.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';
 import { withService } from './service-state.ts';
+import { verdict } from './verdict.ts';
 
 export const summary = 'Show how the running agent is doing.';
 /** How often `--watch` asks. */
@@ -89,6 +90,8 @@ function describe(status: LocalStatus): string[] {
   const off = Object.entries(configuration.switchedOff ?? {}).map(([name, why]) => `  switched off: ${name}, ${why}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
   return [
+    printable(verdict(status, systemClock.now())),
+    '',
     ...table([
       ['agent', `${status.state}, version ${status.version}, since ${status.startedAt}, id ${status.agentId}`],
       ...(pause === undefined

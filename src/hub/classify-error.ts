@@ -1,5 +1,7 @@
 import { isPlausible, TimeLimitError } from '../base/clock.ts';
+import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
+import { describeStall, type Stall } from '../base/stall-clock.ts';
 import type { Answer, RetryCause } from '../contract/hub.ts';
 import { MALFORMED } from './honest-twin.ts';
 
@@ -103,6 +105,21 @@ export const misbehaved = (peer: Peer, { message }: Error): HubFailure => {
   const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that its certificate's authority is one to trust.`;
   return failure('HUB_MISBEHAVES', `the connection to ${peer.address} was closed: ${message}`, remedy, 'network');
 };
+/** A hub gives up a connection after one and a half keep-alive periods; what else fails then needs another. */
+const AFTER_STALL = minutes(2);
+
+/**
+ * What a connection died of after the agent itself had stood still: it could answer no ping then, and read no answer. The
+ * network is not to blame.
+ */
+export function afterStall(failure: HubFailure, stall: Stall | undefined, now: Duration, peer: Peer): HubFailure {
+  const isNetworks = ['HUB_SILENT', 'HUB_UNREACHABLE'].includes(failure.error.id);
+  if (!isNetworks || stall === undefined || now - stall.ended > AFTER_STALL) return failure;
+  const message = `the connection to ${peer.address} ended because the agent itself was ${describeStall(stall)}`;
+  const remedy =
+    'Wait, it connects anew. If it comes again: look for a disk, a memory or a processor that is overloaded.';
+  return new HubFailure(new AgentError('AGENT_HELD_UP', message, remedy, { cause: failure.error }), 'network');
+}
 
 /** MQTT 3.1.1 has one answer to a wrong key, an expired token and an unknown module: CONNACK 5. */
 function credentialRefused(peer: Peer): HubFailure {

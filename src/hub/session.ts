@@ -10,6 +10,7 @@ import type { TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import {
+  afterStall,
   classifyError,
   connectionLost,
   HubFailure,
@@ -247,7 +248,9 @@ export class Session {
     return { address, module: `${deviceId}/${moduleId}`, now: this.#options.clock.now() };
   }
 
-  #end(failure: HubFailure): void {
+  #end(cause: HubFailure): void {
+    const { clock } = this.#options;
+    const failure = afterStall(cause, clock.lastStall?.(), clock.monotonic(), this.#peer);
     this.#ended = failure;
     for (const reject of this.#waiting) reject(failure);
     this.#tellLost(failure);

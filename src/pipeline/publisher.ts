@@ -171,6 +171,19 @@ export class Publisher implements Service {
     return this.#sent;
   }
 
+  /** When each queue's turn comes, whether anything waits then or not; nothing without a connection. */
+  next(): Partial<Readonly<Record<QueueName, Date>>> {
+    if (this.#hub.status().state !== 'connected') return {};
+    const settings = this.#settings.current();
+    const now = this.#clock.monotonic();
+    const inTime = (queue: QueueName) => {
+      const isFull = this.#waiting(queue).bytes >= settings.maxMessageSizeInBytes;
+      const left = isFull ? 0 : this.#lastSend[queue] + frequency(settings, queue) - now;
+      return new Date(this.#clock.now().getTime() + Math.max(0, left, this.#patience.left));
+    };
+    return { High: inTime('High'), Low: inTime('Low') };
+  }
+
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     await keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });

@@ -1,0 +1,147 @@
+import type { Clock } from './clock.ts';
+import { type Duration, hours, milliseconds, minutes, seconds } from './duration.ts';
+
+/** Shorter ones are load, or a disk that is slow now and then. */
+const WORTH_SAYING = seconds(2);
+/** How often the processor time is looked at, to know how much of a stall was computing. */
+const CPU_EVERY = seconds(1);
+/** A stall is said again within this time only if it is the longest so far. */
+const SAY_EVERY = minutes(10);
+/** How long the last one is remembered. */
+const REMEMBERED = hours(1);
+/** The part of a stall in which the process used the processor, if it computed: others want the processor, too. */
+const COMPUTES = 0.2;
+
+/** A time in which the event loop of this process stood still: nothing was read, answered or sent. */
+export interface Stall {
+  /** How long it took, at least. */
+  readonly length: Duration;
+  /** When it ended, by the monotonic clock. */
+  readonly ended: Duration;
+  readonly at: Date;
+  /** Whether the process computed; else it waited for the system, or was stopped. */
+  readonly computed: boolean;
+  /** What was under way, or which part had been woken last: most likely it was that. */
+  readonly during?: string;
+}
+
+/** `held up for 241 s (waiting for the system, or stopped; during the snapshot ListeningPorts)`. */
+export const describeStall = ({ length, computed, during }: Stall): string => {
+  const what = computed ? 'computing' : 'waiting for the system, or stopped';
+  return `held up for ${Math.round(length / 1_000)} s (${what}${during === undefined ? '' : `; ${during}`})`;
+};
+
+/**
+ * A clock that notices when the event loop stands still, by the timers that everybody sleeps by: those that end late tell
+ * of it. So it costs no timer, and wakes nobody. A machine that is suspended doesn't stall: its monotonic clock stops.
+ */
+export class StallClock implements Clock {
+  readonly #clock: Clock;
+  readonly #cpuUsage: () => { user: number; system: number };
+  readonly #underWay = new Map<object, string>();
+  #tell: (stall: Stall) => void = () => {};
+  #last: Stall | undefined;
+  #said: Stall | undefined;
+  #lastWoken: string | undefined;
+  #cpuAt: Duration;
+  #cpuUsed: number;
+
+  /** @param cpuUsage of this process since its start, in microseconds */
+  constructor(clock: Clock, cpuUsage: () => { user: number; system: number } = () => process.cpuUsage()) {
+    this.#clock = clock;
+    this.#cpuUsage = cpuUsage;
+    this.#cpuAt = clock.monotonic();
+    this.#cpuUsed = this.#cpu();
+  }
+
+  /** Has `tell` told of stalls that are worth saying: not of each one, where they come again and again. */
+  onStall(tell: (stall: Stall) => void): void {
+    this.#tell = tell;
+  }
+
+  /** The last one, for an hour. */
+  lastStall(): Stall | undefined {
+    const last = this.#last;
+    return last === undefined || this.monotonic() - last.ended > REMEMBERED ? undefined : last;
+  }
+
+  /** The same clock, for a part of the agent that a stall is to be told by. */
+  part(name: string): Clock {
+    return {
+      now: () => this.now(),
+      monotonic: () => this.monotonic(),
+      fromKernel: (nanoseconds) => this.fromKernel(nanoseconds),
+      within: (limit, what, work) => this.within(limit, what, work),
+      sleep: (wait, signal) => this.#sleep(wait, signal, name),
+      lastStall: () => this.lastStall(),
+    };
+  }
+
+  now(): Date {
+    return this.#clock.now();
+  }
+
+  monotonic(): Duration {
+    return this.#clock.monotonic();
+  }
+
+  fromKernel(nanoseconds: bigint | number): Date {
+    return this.#clock.fromKernel(nanoseconds);
+  }
+
+  sleep(wait: Duration, signal?: AbortSignal): Promise<void> {
+    return this.#sleep(wait, signal, undefined);
+  }
+
+  async within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T> {
+    const token = {};
+    this.#underWay.set(token, what);
+    try {
+      return await this.#clock.within(limit, what, work);
+    } finally {
+      this.#underWay.delete(token);
+    }
+  }
+
+  async #sleep(wait: Duration, signal: AbortSignal | undefined, part: string | undefined): Promise<void> {
+    const due = milliseconds(this.monotonic() + wait);
+    await this.#clock.sleep(wait, signal);
+    if (signal?.aborted !== true) this.#woke(due);
+    this.#lastWoken = part;
+  }
+
+  #woke(due: Duration): void {
+    const now = this.monotonic();
+    const from = Math.max(due, this.#last?.ended ?? Number.NEGATIVE_INFINITY);
+    if (now - from >= WORTH_SAYING) this.#stalled(milliseconds(now - from), now);
+    if (now - this.#cpuAt >= CPU_EVERY) {
+      this.#cpuAt = now;
+      this.#cpuUsed = this.#cpu();
+    }
+  }
+
+  #stalled(length: Duration, now: Duration): void {
+    const computed = (this.#cpu() - this.#cpuUsed) / (now - this.#cpuAt) >= COMPUTES;
+    const during = this.#suspect();
+    this.#last = { length, ended: now, at: this.now(), computed, ...(during === undefined ? {} : { during }) };
+    const isNews = this.#said === undefined || now - this.#said.ended > SAY_EVERY || length > this.#said.length;
+    if (!isNews) return;
+    this.#said = this.#last;
+    this.#tell(this.#last);
+  }
+
+  #suspect(): string | undefined {
+    const [underWay] = [...this.#underWay.values()].slice(-1);
+    if (underWay !== undefined) return `during ${underWay}`;
+    return this.#lastWoken === undefined ? undefined : `last to run: ${this.#lastWoken}`;
+  }
+
+  /** In milliseconds. */
+  #cpu(): number {
+    const { user, system } = this.#cpuUsage();
+    return (user + system) / 1_000;
+  }
+}
+
+/** The clock of a part, where stalls are looked for. */
+export const clockOf = (clock: Clock, part: string): Clock => (clock instanceof StallClock ? clock.part(part) : clock);

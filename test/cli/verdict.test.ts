@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { verdict } from '../../src/cli/verdict.ts';
+import type { LocalStatus } from '../../src/status.ts';
+
+const NOW = new Date('2024-05-01T12:00:00.000Z');
+const say = (change: object = {}) =>
+  verdict(
+    {
+      state: 'running',
+      hub: { state: 'connected' },
+      delivery: {
+        queued: { highEvents: 1, lowEvents: 20 },
+        messagesSent: 5,
+        messagesFailed: 1,
+        lastSentAt: '2024-05-01T11:58:00.000Z',
+      },
+      store: { place: 'disk', isNearlyFull: false },
+      next: { highAt: '2024-05-01T12:05:00.123Z', lowAt: '2024-05-01T15:00:00.000Z' },
+      routing: 'telemetry',
+      ...change,
+    } as unknown as LocalStatus,
+    NOW,
+  );
+
+describe('The verdict of vakt status', () => {
+  it('says that it sends, when the next messages go, where to, and when the last one was accepted', () => {
+    assert.equal(
+      say(),
+      "SENDING; next messages: High at 2024-05-01T12:05:00Z (1 event waits), Low at 2024-05-01T15:00:00Z (20 events wait); they go to your own routes (messageType = 'SecurityEvents'); last one accepted at 2024-05-01T11:58:00.000Z",
+    );
+  });
+
+  it('says why it does not send', () => {
+    const hub = { state: 'refused', error: 'hub.example does not let d/m in.' };
+    assert.match(
+      say({ hub, next: undefined }),
+      /^NOT SENDING: hub\.example does not let d\/m in; 1 High and 20 Low events wait; /,
+    );
+    assert.match(say({ hub: { state: 'connecting' }, next: undefined }), /^NOT SENDING: it connects; /);
+    assert.match(say({ state: 'stopping' }), /^STOPPING/);
+    const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'x', skipped: 3 };
+    assert.match(say({ pause }), /^PAUSED until 2024-05-01T14:00:00\.000Z: Security events are not collected; /);
+  });
+
+  it('says when the hub has taken nothing yet', () => {
+    const delivery = { queued: { highEvents: 0, lowEvents: 0 }, messagesSent: 0, messagesFailed: 0 };
+    assert.match(say({ delivery }), /^SENDING; .*; none accepted since the start$/);
+    assert.match(
+      say({ delivery: { ...delivery, messagesFailed: 3, lastError: 'no answer' } }),
+      /^NOT ACCEPTED: no answer; /,
+    );
+  });
+
+  it('says where messages go', () => {
+    assert.match(say({ routing: 'security' }), /they go to Microsoft's security consumer only/);
+    assert.match(say({ routing: 'both' }), /they go to your own routes and Microsoft's/);
+    assert.doesNotMatch(say({ routing: undefined }), /they go/); // an older agent
+  });
+
+  it('says that a message goes now, or that the agent stood still', () => {
+    const next = { highAt: NOW.toISOString(), lowAt: '2024-05-01T15:00:00.000Z' };
+    assert.match(say({ next }), /High now \(1 event waits\)/);
+    const heldUp = { seconds: 241, at: '2024-05-01T11:59:00.000Z', why: 'held up for 241 s (computing)' };
+    assert.match(say({ heldUp }), /; the agent was held up for 241 s \(computing\) until 2024-05-01T11:59:00\.000Z$/);
+  });
+
+  it('is one line, whatever the hub says', () => {
+    assert.doesNotMatch(say({ hub: { state: 'refused', error: 'a\nb\u001b[2J' } }), /\p{Cc}/u);
+  });
+});
