@@ -1,7 +1,8 @@
+import * as v from 'valibot';
 import { printableJson } from '../base/printable.ts';
-import { DEFAULT_CONFIG_FILE, type LocalSettings, readLocalSettings } from '../config/local.ts';
+import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { type Finding, failed } from './check/finding.ts';
-import { lookAtAll } from './check/index.ts';
+import { lookAtAll, systemChecks } from './check/index.ts';
 import { lookAround } from './check/situation.ts';
 import { readArguments, table, type World } from './command.ts';
 
@@ -16,6 +17,8 @@ will run as.
 
 Exit status: 0 nothing to do, 1 something must be done.`;
 
+const DEFAULTS = () => v.parse(LocalSettings, { identity: { kind: 'connectionString', file: '/nonexistent' } });
+
 export async function run(args: readonly string[], { stdout, environment, signal }: World): Promise<number> {
   const { values } = readArguments(args, { config: { type: 'string' }, json: { type: 'boolean' } });
   const findings = await check(values.config, environment, signal);
@@ -24,7 +27,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
   return findings.some(({ state }) => state === 'wrong') ? 1 : 0;
 }
 
-/** Without a valid configuration there is nothing to look at. */
+/** Without a valid configuration, the system is looked at all the same, as an agent with the defaults would see it. */
 async function check(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
@@ -34,7 +37,8 @@ async function check(
   try {
     local = readLocalSettings(file, environment);
   } catch (error) {
-    return [failed('configuration', error)];
+    const situation = await lookAround(file ?? DEFAULT_CONFIG_FILE, DEFAULTS(), signal);
+    return [failed('configuration', error), ...(await lookAtAll(situation, systemChecks))];
   }
   return lookAtAll(await lookAround(file ?? DEFAULT_CONFIG_FILE, local, signal));
 }

@@ -50,6 +50,19 @@ export const checks: readonly Check[] = [
   events,
 ];
 
+/** Those that make sense without a configuration. */
+export const systemChecks: readonly Check[] = [
+  runningAgent,
+  openFiles,
+  tasks,
+  clock,
+  container,
+  capabilities,
+  audit,
+  snapshots,
+  events,
+];
+
 /** Looks at everything, one after the other: what fails is a finding like any other, and costs no other its turn. */
 export async function lookAtAll(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {
   const findings: Finding[] = [];

@@ -13,7 +13,9 @@ export const runningAgent: Check = {
     if (doubt !== undefined) return [note(NAME, `can't be asked: ${doubt.message}`, doubt.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
     if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
-    return [ok(NAME, `${status.state}, version ${status.version}; it is asked, not disturbed`)];
+    const what = `${status.state}, version ${status.version}; it is asked, not disturbed`;
+    if (status.state === 'running') return [ok(NAME, what)];
+    return [note(NAME, what, 'For the reason, see the findings below and: vakt status')];
   },
 };
 

@@ -11,14 +11,15 @@ const NAME = 'secrets';
 /** Who could exchange what the agent trusts: its secrets, by their folders, and the authority it believes. */
 export const secrets: Check = {
   name: NAME,
-  run({ local: { identity, hub } }) {
+  run({ local: { identity, hub }, identity: who }) {
     const files = Object.entries(identity).flatMap(([setting, value]) =>
       /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
     );
     const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
     if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
     if (findings.length > 0) return findings;
-    return files.length === 0 ? [] : [ok(NAME, `nobody else can read or exchange ${files.join(', ')}`)];
+    const isTold = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
+    return files.length === 0 || isTold ? [] : [ok(NAME, `nobody else can read or exchange ${files.join(', ')}`)];
   },
 };
 

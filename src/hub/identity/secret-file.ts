@@ -41,9 +41,13 @@ function open(path: string): number {
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') {
-      throw new AgentError('SECRET_FILE_MISSING', `${path} does not exist`, `Create ${path} with mode 0600.`);
+      throw new AgentError(
+        'SECRET_FILE_MISSING',
+        `${path} does not exist`,
+        `Create it with mode 0600: sh -c 'umask 077; cat >"$1"' sh ${shellWord(path)}; then paste the secret, and press Enter and Ctrl-D.`,
+      );
     }
-    const remedy = `Give ${path} to the user the agent runs as: chown ${userId()} ${shellWord(path)}`;
+    const remedy = `Ask as root, whose the secrets of the service are. An agent that systemd doesn't start needs: chown ${userId()} ${shellWord(path)}`;
     throw new AgentError('SECRET_FILE_UNREADABLE', `${path} can't be read: ${messageOf(error)}`, remedy);
   }
 }
