@@ -29,29 +29,36 @@ Exit status: 0 running, 1 not running, degraded, paused or stopping.`;
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, watch: { type: 'boolean' } } as const;
   const { config, json, watch } = readArguments(args, options).values;
-  const controlSocket = controlSocketOf(config, world.environment);
+  const { path: controlSocket, error } = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
-  const status = await ask(controlSocket, world).catch((error) => explain(error, config, world.signal));
+  const status = await ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
   if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
   else for (const line of describe(status)) world.stdout(line);
   return exitStatus(status);
 }
 
-/** An agent can also run on variables alone, which its service has and this command hasn't. */
-function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv): string {
+/**
+ * An agent can also run on variables alone, which its service has and this command hasn't, or on a configuration that has
+ * been broken since: then it is looked for where it is by default.
+ */
+function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv) {
   try {
-    return readLocalSettings(config, environment).controlSocket;
+    return { path: readLocalSettings(config, environment).controlSocket };
   } catch (error) {
-    const isMissing = error instanceof AgentError && error.id === 'CONFIG_FILE_MISSING' && config === undefined;
-    if (!isMissing) throw error;
-    return v.getDefault(LocalSettings.entries.controlSocket);
+    if (config !== undefined || !(error instanceof AgentError)) throw error;
+    return { path: v.getDefault(LocalSettings.entries.controlSocket), error };
   }
 }
 
-/** @throws what asking has thrown, with what systemd knows of an agent that isn't there */
-async function explain(error: unknown, config: string | undefined, signal: AbortSignal): Promise<never> {
-  if (config !== undefined || !(error instanceof AgentError) || !isNobodyThere(error)) throw error;
-  throw withService(error, await askServiceUnit(signal));
+/** @throws what is known of an agent that isn't there: by systemd, else by the configuration, else by asking */
+async function explain(
+  thrown: unknown,
+  { config, error }: { config: string | undefined; error: AgentError | undefined },
+  signal: AbortSignal,
+): Promise<never> {
+  if (config !== undefined || !(thrown instanceof AgentError) || !isNobodyThere(thrown)) throw thrown;
+  const unit = await askServiceUnit(signal);
+  throw unit === undefined ? (error ?? thrown) : withService(thrown, unit);
 }
 
 const ask = async (controlSocket: string, { signal }: World) =>

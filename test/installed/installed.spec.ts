@@ -210,6 +210,27 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       }
     });
 
+    it('is named by vakt status and vakt check when it is stopped, and root runs no other agent on its state', async () => {
+      system.must('systemctl', 'stop', 'vakt');
+      for (const command of ['status', 'check']) {
+        assert.match(system.run('vakt', command).output, /the service vakt is stopped[\s\S]*systemctl start vakt/);
+      }
+      const { status: exit, output } = system.run('vakt', 'run');
+      assert.equal(exit, 78, output);
+      assert.match(output, /Run the service instead: systemctl start vakt/);
+      assert.equal(system.must('find', '/var/lib/vakt', '-not', '-user', 'vakt'), '');
+      system.must('systemctl', 'start', 'vakt');
+      await system.until('up', seconds(30), isUp);
+    });
+
+    it('says in its log that it ignores SIGHUP, with a priority and the message first', async () => {
+      system.must('systemctl', 'kill', '--signal=HUP', 'vakt');
+      const warnings = () => system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', '_COMM=node');
+      await system.until('said', seconds(20), () => /^Ignored SIGHUP: .*\{"remedy":/m.test(warnings()));
+      assert.doesNotMatch(warnings(), /Vakt starts/);
+      assert.equal(isUp(), true);
+    });
+
     it('keeps the key from everybody but root', () => {
       const { output, status: exit } = system.run(
         'setpriv',
@@ -274,6 +295,9 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
         system.must('journalctl', '-u', 'vakt', '-o', 'cat'),
         /"id":"CONFIG_INVALID","code":"Local Configuration","reason":"Cant Parse Configuration","remedy":"Correct/,
       );
+      const told = system.run('vakt', 'status').output;
+      assert.match(told, /the service vakt has failed \(exit status 78\): Local Configuration.*hostNam/);
+      assert.match(told, /systemctl start vakt/);
       const complaints = system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'err', '_COMM=node');
       assert.match(
         complaints,
