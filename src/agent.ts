@@ -21,6 +21,7 @@ import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { IsolatedScanner } from './baseline/isolated-scanner.ts';
 import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
+import { logBlindSpots } from './config/blind-spot-log.ts';
 import { largestCache, limitsInForce } from './config/limits.ts';
 import type { LocalSettings } from './config/local.ts';
 import { StrictStart } from './config/strict-start.ts';
@@ -133,6 +134,7 @@ export function agent(
     files: stateFiles,
   });
   const { settings } = configuration;
+  logBlindSpots({ settings, limits, collectors, log: log.child({ part: 'configuration' }) });
   // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
   let noticesWithin: Duration = NOTICES_WITHIN;
   const changeNotices = new ChangeNotices({

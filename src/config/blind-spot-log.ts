@@ -1,0 +1,26 @@
+import type { Logger } from '../base/log.ts';
+import type { Collector } from '../contract/collector.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import { blindSpots, type Limits } from './limits.ts';
+
+/** Says once in the log what the configuration in force switches off or delays beyond the local limits, and when that ends. */
+export function logBlindSpots(options: {
+  readonly settings: SettingsReader;
+  readonly limits: Limits;
+  readonly collectors: readonly Collector[];
+  readonly log: Logger;
+}): void {
+  const { settings, limits, collectors, log } = options;
+  let said = '{}';
+  const look = () => {
+    const { degrading } = blindSpots(settings.current(), limits, collectors);
+    const text = JSON.stringify(degrading);
+    if (text === said) return;
+    said = text;
+    if (text !== '{}')
+      log.warn({ because: degrading }, 'The module twin blinds the agent more than local limits allow.');
+    else log.info('The module twin blinds the agent no more.');
+  };
+  settings.onChange(look);
+  look();
+}
