@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { printable } from './printable.ts';
+import { printable, printableJson } from './printable.ts';
 
 /* systemd's journal as the reader of a process's output: see systemd.exec(5), "JOURNAL_STREAM", and sd-daemon(3). */
 
@@ -29,8 +29,8 @@ export function isJournal(fd: number, { JOURNAL_STREAM: stream }: NodeJS.Process
 export function journalLine(line: string): string {
   const { time: _, level, msg = '', ...fields } = JSON.parse(line) as Record<string, unknown>;
   const priority = PRIORITIES[String(level)] ?? PRIORITIES.info;
-  const details = Object.keys(fields).length === 0 ? '' : ` ${JSON.stringify(fields)}`;
-  return `<${priority}>${printable(`${msg}${details}`)}\n`;
+  const details = Object.keys(fields).length === 0 ? '' : ` ${printableJson(JSON.stringify(fields))}`;
+  return `<${priority}>${printable(String(msg))}${details}\n`;
 }
 
 /** Complaints that are not lines of the log. */

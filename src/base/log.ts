@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { AgentError } from './errors.ts';
 import { isJournal, journalLine } from './journal.ts';
 import { LogOutput } from './log-output.ts';
-import { printable } from './printable.ts';
+import { printable, printableJson } from './printable.ts';
 
 export type Logger = pino.Logger;
 
@@ -135,9 +135,10 @@ export const standardOutput = (): LogDestination => new LogOutput({ descriptor: 
 /** The same on standard error, for a command whose results go to standard output. */
 export const standardError = (): LogDestination => new LogOutput({ descriptor: 2, format: formatOf(2) });
 
-function formatOf(descriptor: 1 | 2): ((line: string) => string) | undefined {
+/** JSON, too, ends on somebody's terminal, as by `docker logs`. */
+function formatOf(descriptor: 1 | 2): (line: string) => string {
   if (isatty(descriptor)) return readable;
-  return isJournal(descriptor) ? journalLine : undefined;
+  return isJournal(descriptor) ? journalLine : printableJson;
 }
 
 /** `12:34:56 warn  Could not reach the hub. waitMs=4000`. */

@@ -1,9 +1,13 @@
 import type { Writable } from 'node:stream';
 import { errnoOf } from '../base/errors.ts';
+import { visible } from '../base/printable.ts';
 
 /**
- * Where a command's lines go, as long as somebody takes them. When that ends, the command is told once, and what it
- * still has to say is nobody's.
+ * Where a command's lines go, as long as somebody takes them. When that ends, the command is told once, and the rest is
+ * dropped.
+ *
+ * Whatever a command forgot to make printable shows its bidirectional and invisible characters here. Commands move the
+ * cursor, so that control characters must be dealt with by them.
  */
 export class Output {
   readonly #open: () => Writable;
@@ -23,7 +27,8 @@ export class Output {
   readonly line = (text: string): void => {
     if (this.#status !== undefined) return;
     try {
-      this.#opened().write(`${text}\n`);
+      this.#opened().write(`${visible(text)}
+`);
     } catch (error) {
       this.#end(error); // so do files in older releases of Node 20
     }

@@ -14,6 +14,6 @@ export function readable(text: string): string | undefined {
     .trim()
     .slice(0, LONGEST_TEXT)
     .replace(/[\uD800-\uDBFF]$/, '')
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '·');
+    .replace(/[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu, '·');
   return line === '' ? undefined : line;
 }

@@ -18,6 +18,14 @@ describe('Output', () => {
     assert.equal(String(stream.read()), 'a\nb\n');
   });
 
+  it('shows what a command has let pass that a terminal would not show', async () => {
+    const stream = new PassThrough();
+    const output = new Output(() => stream, () => assert.fail('has not ended'));
+    output.line('\u001b[1ma\u202eb\u200b');
+    await output.flush();
+    assert.equal(String(stream.read()), '\u001b[1ma<U+202E>b<U+200B>\n');
+  });
+
   it('does not touch the stream when there was nothing to write: it may belong to the log', async () => {
     const output = new Output(
       () => failing('ENOSPC'),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { visible } from '../../base/printable.ts';
 import { type CheckOutcome, SEVERITIES } from '../../contract/baseline.ts';
 import { SCRIPT, STYLE } from './page-assets.ts';
 import { bySeverity, countOf, RESULT_NAMES, RESULTS, type Scanned, scopeOf } from './scanned.ts';
@@ -56,7 +57,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   '"': '&quot;',
   "'": '&#39;',
 };
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? '');
+const escaped = (text: string): string => visible(text).replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? '');
 
 function overview({ report }: Scanned): string {
   const { outcomes, limits, customChecksRefused } = report;

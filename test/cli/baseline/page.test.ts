@@ -54,6 +54,11 @@ describe('The page of a scan', () => {
     assert.ok(!html.includes('data-category="cron"')); // nothing of it was judged
   });
 
+  it('shows what would turn or hide the text around it', () => {
+    const html = page(outcome({ where: '/etc/\u202efdp.exe\u200b' }));
+    assert.ok(withoutTags(html).includes('/etc/&lt;U+202E&gt;fdp.exe&lt;U+200B&gt;'));
+  });
+
   it('says what was looked at, when, how, and with which exceptions', () => {
     const text = withoutTags(page(outcome()));
     for (const said of [
