@@ -1,7 +1,8 @@
-import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type Clock, type Moment, momentOf } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { errnoOf } from '../base/errors.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import { LivingProcesses } from './living-processes.ts';
 
@@ -89,7 +90,7 @@ export function containerIn(cgroups: string): string | undefined {
 
 /**
  * Programs that start others in containers, by the beginning of their name: what their children are in can't be told
- * from what they are in themselves.
+ * from what they are in themselves. Anybody can call a program so; it counts only where root has put it.
  */
 const ENGINE =
   /^(?:runc|crun|youki|runsc|kata|conmon|containerd|docker(?!-init)|balena-engine|podman|buildah|buildkit|crio|nerdctl|ctr$|lxc|lxd|incus|systemd-nspawn)/;
@@ -129,14 +130,25 @@ export class Containers {
   readonly #groups: string;
   readonly #clock: Clock;
   readonly #living: LivingProcesses;
+  readonly #isRootOwned: (path: string) => boolean;
   readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
   /** In the order they were first asked for. */
   readonly #known = new Map<number, Known>();
   #present = true;
   #lookAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
 
-  constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
+  /** @param options `isRootOwned` says whether only root can have put a program where it is */
+  constructor({
+    hostRoot,
+    clock,
+    isRootOwned,
+  }: {
+    hostRoot: string;
+    clock: Clock;
+    isRootOwned: (path: string) => boolean;
+  }) {
     this.#proc = join(hostRoot, 'proc');
+    this.#isRootOwned = isRootOwned;
     this.#groups = join(hostRoot, 'sys/fs/cgroup');
     this.#clock = clock;
     this.#living = new LivingProcesses({ proc: this.#proc, clock });
@@ -154,7 +166,7 @@ export class Containers {
   started({ pid, parentPid, executable, startedAt }: StartedProcess, moment: Moment = momentOf(this.#clock)): Place {
     const now = moment.monotonic;
     const isPast = startedAt !== undefined && Math.abs(moment.wall - startedAt.getTime()) > RECENT;
-    const isEngine = ENGINE.test(nameOf(executable));
+    const isEngine = this.#isEngine(executable);
     if (isEngine && !isPast) this.#expectContainers(now);
     const gone = isPast || (startedAt !== undefined && this.#living.hasEnded(pid, startedAt.getTime(), moment));
     if (!this.#anyContainers(now)) return gone ? ON_HOST_GONE : ON_HOST;
@@ -187,10 +199,24 @@ export class Containers {
   #ask(pid: number, now: Duration): Known | undefined {
     const container = this.#containerOf(pid);
     if (container === undefined) return undefined;
-    const isEngine = ENGINE.test(this.#read(`${this.#proc}/${pid}/comm`)?.trimEnd() ?? '');
+    const isEngine = this.#runsEngine(pid);
     const known = { container: container ?? undefined, onHost: container === null, isEngine, since: now };
     this.#remember(pid, known);
     return known;
+  }
+
+  #isEngine(executable: string): boolean {
+    return ENGINE.test(nameOf(executable)) && this.#isRootOwned(executable);
+  }
+
+  /** By its image. A process can give itself any name; that counts only where its image can't be seen. */
+  #runsEngine(pid: number): boolean {
+    try {
+      return this.#isEngine(readlinkSync(`${this.#proc}/${pid}/exe`));
+    } catch (error) {
+      const isHidden = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
+      return isHidden && ENGINE.test(this.#read(`${this.#proc}/${pid}/comm`)?.trimEnd() ?? '');
+    }
   }
 
   #remember(pid: number, known: Known): void {
@@ -239,7 +265,6 @@ export class Containers {
   }
 }
 
-/** At most as much of a program's name as /proc/PID/comm shows. */
 const nameOf = (executable: string) => executable.slice(executable.lastIndexOf('/') + 1);
 
 function isThere(path: string): boolean {

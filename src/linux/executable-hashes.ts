@@ -3,7 +3,6 @@ import { type BigIntStats, closeSync, fstatSync, readlinkSync, readSync } from '
 import { join } from 'node:path';
 import { type Clock, type Moment, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
-import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import type { StartedProcess } from '../contract/sources.ts';
 import type { Place } from './containers.ts';
 import { BackgroundReader } from './hashing/background-reader.ts';
@@ -13,7 +12,7 @@ import { type Allowance, HashingTime, type Payer, ROOT } from './hashing/hashing
 import { COARSEST_TIME, type Known, KnownDigests } from './hashing/known-digests.ts';
 import { type Outcome, openProgram, type Task, type Whereabouts } from './hashing/program-file.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from './living-processes.ts';
-import { type LocalFile, LocalFiles } from './local-files.ts';
+import { hostFiles, type LocalFile, type LocalFiles } from './local-files.ts';
 
 /** Longer files are not read at all. */
 const MOST_BYTES = 256 * 1024 * 1024;
@@ -53,12 +52,18 @@ export class ExecutableHashes {
   /** How often it was asked. */
   #asked = 0;
 
-  constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
+  constructor({
+    hostRoot,
+    clock,
+    files = hostFiles({ hostRoot, clock }),
+  }: {
+    hostRoot: string;
+    clock: Clock;
+    files?: LocalFiles;
+  }) {
     this.#proc = join(hostRoot, 'proc');
-    // A service's own /tmp and /home are not those that programs are started from.
-    const isFirst = hostRoot === '/' && hasOwnMounts();
     this.#clock = clock;
-    this.#files = new LocalFiles({ proc: this.#proc, root: isFirst ? FIRST_ROOT : hostRoot, clock });
+    this.#files = files;
     this.#time = new HashingTime(clock);
     this.#background = new BackgroundReader({
       clock,

@@ -1,6 +1,8 @@
 import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
@@ -196,6 +198,12 @@ export class LocalFiles {
       return undefined;
     }
   }
+}
+
+/** Those of the host, as the first process sees it: a service's own /tmp and /home are not those programs are started from. */
+export function hostFiles({ hostRoot, clock }: { hostRoot: string; clock: Pick<Clock, 'monotonic'> }): LocalFiles {
+  const isFirst = hostRoot === '/' && hasOwnMounts();
+  return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock });
 }
 
 /** Of a link in /proc: asks nothing that it leads to. */

@@ -5,12 +5,15 @@ import { UserNames } from './accounts.ts';
 import { Containers } from './containers.ts';
 import { ExecutableHashes } from './executable-hashes.ts';
 import { Interfaces } from './interfaces.ts';
+import { hostFiles } from './local-files.ts';
+import { isRootOwned } from './root-owned.ts';
 
 /** What events can be enriched with, from this host. */
 export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {
   const names = new UserNames({ hostRoot, clock });
-  const containers = new Containers({ hostRoot, clock });
-  const hashes = new ExecutableHashes({ hostRoot, clock });
+  const files = hostFiles({ hostRoot, clock });
+  const containers = new Containers({ hostRoot, clock, isRootOwned: (path) => isRootOwned(files, path) });
+  const hashes = new ExecutableHashes({ hostRoot, clock, files });
   const interfaces = new Interfaces({ clock });
   /** What is asked about had happened by then; `undefined` where nobody says. */
   let batchAt: Duration | undefined;

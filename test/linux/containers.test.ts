@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -159,10 +159,12 @@ describe('containers of processes', () => {
     monotonic += time;
   };
   const group = (path: string) => mkdirSync(join(hostRoot, 'sys/fs/cgroup', path), { recursive: true });
-  const live = (pid: number, path: string, comm = 'sh') => {
+  const live = (pid: number, path: string, comm = 'sh', exe = `/usr/bin/${comm}`) => {
     mkdirSync(join(hostRoot, `proc/${pid}`), { recursive: true });
     writeFileSync(join(hostRoot, `proc/${pid}/cgroup`), `0::${path}\n`);
     writeFileSync(join(hostRoot, `proc/${pid}/comm`), `${comm}\n`);
+    rmSync(join(hostRoot, `proc/${pid}/exe`), { force: true });
+    symlinkSync(exe, join(hostRoot, `proc/${pid}/exe`));
   };
   const end = (pid: number) => rmSync(join(hostRoot, `proc/${pid}`), { recursive: true });
   const start = (change: Partial<StartedProcess> = {}) =>
@@ -181,7 +183,7 @@ describe('containers of processes', () => {
     monotonic = 0;
     group(`system.slice/docker-${A}.scope`);
     live(1, '/init.scope', 'systemd');
-    containers = new Containers({ hostRoot, clock });
+    containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
   });
   afterEach(() => rmSync(hostRoot, { recursive: true }));
 
@@ -215,10 +217,22 @@ describe('containers of processes', () => {
     assert.equal(containers.of(DEAD, 4711), undefined);
   });
 
-  for (const comm of ['containerd-shim', 'runc', 'runc:[2:INIT]', 'crun', 'conmon', 'lxc-start', 'systemd-nspawn']) {
+  for (const comm of ['containerd-shim', 'runc', 'crun', 'conmon', 'lxc-start', 'systemd-nspawn']) {
     it(`are not known of what ${comm} has started, and has ended`, () => {
       live(70, '/system.slice/docker.service', comm);
       assert.equal(start({ parentPid: 70 }).onHost, false);
+    });
+  }
+
+  for (const [what, comm, exe] of [
+    ['a program that is called like an engine, where anybody can have put it', 'runc', '/tmp/runc'],
+    ['a process that has given itself the name of an engine', 'runc', '/usr/bin/sleep'],
+  ] as const) {
+    it(`are those of ${what}, for what it has started`, () => {
+      live(70, '/user.slice/user-1000.slice/session-1.scope', comm, exe);
+      assert.equal(start({ parentPid: 70 }).onHost, true);
+      start({ pid: 800, parentPid: 70, executable: exe });
+      assert.equal(start({ pid: 801, parentPid: 800 }).onHost, true);
     });
   }
 
@@ -282,7 +296,7 @@ describe('containers of processes', () => {
     beforeEach(() => {
       rmSync(join(hostRoot, 'sys'), { recursive: true });
       group('system.slice/ssh.service');
-      containers = new Containers({ hostRoot, clock });
+      containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
       live(70, `/system.slice/docker-${A}.scope`);
     });
 
@@ -304,6 +318,8 @@ describe('containers of processes', () => {
 
     it('are noticed at once when an engine starts', () => {
       start();
+      start({ executable: '/tmp/runc-x' });
+      assert.equal(start({ pid: 70 }).container, undefined);
       start({ executable: '/usr/bin/containerd-shim-runc-v2' });
       assert.equal(start({ pid: 70 }).container, A);
       assert.equal(containers.of(70, 1), A);
@@ -393,7 +409,7 @@ describe('a container of the real kernel', () => {
     await once(child, 'spawn');
     const pid = child.pid ?? 0;
     writeFileSync(join(folder, 'cgroup.procs'), String(pid));
-    const containers = new Containers({ hostRoot: '/', clock: systemClock });
+    const containers = new Containers({ hostRoot: '/', clock: systemClock, isRootOwned: () => false });
     const startedAt = new Date();
     const place = containers.started({
       pid,
