@@ -249,6 +249,7 @@ export function agent(
     log: log.child({ part: 'triggers' }),
   });
   const linuxEvents = new LinuxEvents({
+    containerOf: (pid) => linux.lookups.containerId(pid, 0),
     streams: () => triggers.streams(),
     rules: () => triggers.auditRules(),
     sink: triggers,

@@ -132,6 +132,7 @@ async function followLinux(
   const rules = () => collector.auditRules ?? [];
   const streams = streamsOf(collector);
   const source = new LinuxEvents({
+    containerOf: (pid) => lookups.containerId(pid, 0),
     streams: () => new Set(streams),
     rules,
     sink,

@@ -23,8 +23,8 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
     Direction === 'In'
       ? `${text(Executable)} took ${text(Protocol)} from ${text(RemoteAddress)}${LocalPort === undefined ? '' : ` at port ${LocalPort}`}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`
       : `${text(Executable)} connected by ${text(Protocol)} to ${text(RemoteAddress)} port ${text(RemotePort)}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`,
-  Login: ({ UserName, UserId, Operation, Result, RemoteAddress, Executable }) =>
-    `${text(Operation)} of ${text(UserName ?? UserId)}: ${text(Result)}${RemoteAddress === undefined ? '' : `, from ${RemoteAddress}`}  [${text(Executable)}]`,
+  Login: ({ UserName, UserId, Operation, Result, RemoteAddress, Executable }, { ContainerId }) =>
+    `${text(Operation)} of ${text(UserName ?? UserId)}: ${text(Result)}${RemoteAddress === undefined ? '' : `, from ${RemoteAddress}`}  [${text(Executable)}${ContainerId === undefined ? '' : ` in container ${cut(ContainerId, 13)}`}]`,
   ListeningPorts: ({ Protocol, LocalAddress, LocalPort }, { Executable, Pid }) =>
     `${text(Protocol)} ${text(LocalAddress)} port ${text(LocalPort)}${Pid === undefined ? '' : `  [${text(Executable)}, pid ${Pid}]`}`,
   LocalUsers: ({ UserName, UserId, GroupNames }) => `${text(UserName)} (${text(UserId)}) in ${cut(GroupNames, 60)}`,

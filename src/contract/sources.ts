@@ -35,7 +35,10 @@ export interface AuditEvent {
   readonly time: Date;
   /** Counts up by one per event since boot, and wraps at 2^32. */
   readonly serial: number;
-  /** Set when a program wrote the record, and not a system call: then `fields` are all of the record's own. */
+  /**
+   * Set when a program wrote the record, and not a system call: then `fields` are the record's. `pid`, `uid`, `auid` and
+   * `ses` are the kernel's word; all others are what that program says.
+   */
   readonly record?: UserRecord;
   /** The system call's name for those this agent asks for (`execve`), else its number as text; absent without SYSCALL record. */
   readonly syscall?: string;
@@ -149,6 +152,18 @@ export interface LoginSeen {
   readonly terminal?: string;
   /** The audit session, or the one of the login records. */
   readonly sessionId?: string;
+  /** The process that wrote the record, which all but `pid` and `sessionId` is the word of; absent for login files. */
+  readonly reporter?: LoginReporter;
+}
+
+/** A process that has written an audit record, as the agent has found it. */
+export interface LoginReporter {
+  /** By the kernel's word. */
+  readonly pid: number;
+  /** The program it runs; absent when it had ended before it could be looked at, and nobody saw it start. */
+  readonly executable?: string;
+  /** The container it is in. */
+  readonly containerId?: string;
 }
 
 /** A desired configuration, or a part of one, that could not be obeyed to the letter. */

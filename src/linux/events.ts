@@ -45,6 +45,8 @@ interface Parts {
   readonly stateDirectory?: string;
   /** Writes there in the background, behind the events. Absent: at once. */
   readonly writer?: BackgroundWriter | undefined;
+  /** The container that a process is in, or has just been. Absent: nobody is asked. */
+  readonly containerOf?: (pid: number) => string | undefined;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
 }
@@ -100,7 +102,17 @@ export class LinuxEvents implements Service, Moving {
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     this.#exitNote =
       stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'), writer);
-    this.#logins = new Logins({ sink, clock, log, hostRoot, auditLog: AUDIT_LOG, stateDirectory, writer });
+    this.#logins = new Logins({
+      sink,
+      clock,
+      log,
+      hostRoot,
+      auditLog: AUDIT_LOG,
+      stateDirectory,
+      writer,
+      executableOf: (pid) => this.#table.get(pid)?.executable,
+      containerOf: (pid) => parts.containerOf?.(pid),
+    });
     this.#follower =
       stateDirectory === undefined
         ? undefined

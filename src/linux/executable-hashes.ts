@@ -46,6 +46,8 @@ export class ExecutableHashes {
   readonly #clock: Clock;
   readonly #files: LocalFiles;
   readonly #time: HashingTime;
+  /** For looks at files and lists of mounts, apart: they take little, and tell what hashing has no time for. */
+  readonly #lookTime: HashingTime;
   readonly #known = new KnownDigests();
   readonly #buffer = Buffer.allocUnsafeSlow(BYTES_PER_TURN);
   readonly #background: BackgroundReader;
@@ -65,6 +67,7 @@ export class ExecutableHashes {
     this.#clock = clock;
     this.#files = files;
     this.#time = new HashingTime(clock);
+    this.#lookTime = new HashingTime(clock);
     this.#background = new BackgroundReader({
       clock,
       files: this.#files,
@@ -89,7 +92,7 @@ export class ExecutableHashes {
     if (executable === '') return OMITTED.unreadable;
     const byPath = onHost && executable.startsWith('/') && !executable.endsWith(DELETED);
     const allowance = this.#time.of(payerOf(process));
-    const image = gone ? 'absent' : this.#look(this.#files.image(pid, allowance));
+    const image = gone ? 'absent' : this.#look(this.#files.image(pid, this.#lookTime.of(allowance.payer)));
     if (image === 'absent')
       return byPath ? this.#atPath(executable, startedAt, now, startedBy, allowance) : OMITTED.unreadable;
     if (typeof image === 'string') return OMITTED[image];
@@ -97,7 +100,7 @@ export class ExecutableHashes {
     if (byPath) {
       const known = this.#known.get(executable);
       if (known !== undefined && isSame(known.file, image) && holds(known, startedAt)) return recall(known);
-      const there = this.#look(this.#files.at(executable, allowance));
+      const there = this.#look(this.#files.at(executable, this.#lookTime.of(allowance.payer)));
       if (typeof there !== 'string' && isSame(there, image))
         return this.#hash(executable, executable, image, { path: executable, pid }, now, allowance);
     }
@@ -132,7 +135,7 @@ export class ExecutableHashes {
     if (known !== undefined && sawAfter(known, startedAt, now, startedBy) && holds(known, startedAt)) {
       return changedSince(startedAt, known.changedAt, known.seen.wall) ? OMITTED.unreadable : recall(known);
     }
-    const file = this.#look(this.#files.at(executable, allowance));
+    const file = this.#look(this.#files.at(executable, this.#lookTime.of(allowance.payer)));
     if (typeof file === 'string') return file === 'absent' ? OMITTED.unreadable : OMITTED[file];
     if (!isProgram(file)) return OMITTED.unreadable;
     if (changedSince(startedAt, Number(file.ctimeMs), now.wall)) return OMITTED.unreadable;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { login } from '../../src/collectors/login.ts';
 import { MalformedRecordError } from '../../src/contract/collector.ts';
-import type { LoginSeen } from '../../src/contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../src/contract/sources.ts';
 import { look, records } from './samples.ts';
 
 const translate = (seen: LoginSeen) => login.from.logins?.(seen, look);
@@ -23,6 +23,31 @@ describe('Login', () => {
       LocalPort: '22',
       ExtraDetails: { Terminal: '/dev/pts/0', SessionId: '3' },
     });
+  });
+
+  it('says who has written the record, and from which container', () => {
+    const seen = { ...bare, pid: 4242, executable: '/usr/sbin/sshd' };
+    const payload = (reporter: LoginReporter) => translate({ ...seen, reporter });
+    const honest = payload({ pid: 4242, executable: '/usr/sbin/sshd' });
+    assert.equal(honest?.Executable, '/usr/sbin/sshd');
+    assert.deepEqual(honest?.ExtraDetails, { ReporterProcessId: '4242', ReporterExecutable: '/usr/sbin/sshd' });
+    const liar = payload({ pid: 4242, executable: '/tmp/liar', containerId: 'web' });
+    assert.equal(liar?.Executable, '/tmp/liar');
+    assert.deepEqual(liar?.ExtraDetails, {
+      ReporterProcessId: '4242',
+      ReporterExecutable: '/tmp/liar',
+      ReportedExecutable: '/usr/sbin/sshd',
+      ContainerId: 'web',
+    });
+    const gone = payload({ pid: 4242 });
+    assert.equal(gone?.Executable, '/usr/sbin/sshd');
+    assert.deepEqual(gone?.ExtraDetails, { ReporterProcessId: '4242', ReporterExecutable: 'unknown' });
+  });
+
+  it('takes no name of the host’s accounts for a user id in a container', () => {
+    const { userName: _, ...nameless } = bare;
+    const payload = translate({ ...nameless, userId: 0, reporter: { pid: 1, containerId: 'web' } });
+    assert.deepEqual([payload?.UserId, payload?.UserName], ['0', undefined]);
   });
 
   it('leaves out what is not known', () => {

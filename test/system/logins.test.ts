@@ -1,14 +1,23 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { accessSync } from 'node:fs';
+import { accessSync, realpathSync } from 'node:fs';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { AuditEvent, LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
+import {
+  type AuditEvent,
+  type LoginSeen,
+  type StreamSink,
+  type Streams,
+  USER_RECORDS,
+} from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { AuditLogins } from '../../src/linux/logins/audit-logins.ts';
 import { LoginConnections } from '../../src/linux/logins/login-connections.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
+import { LoginReporters } from '../../src/linux/logins/login-reporters.ts';
+import { NLM_F_REQUEST } from '../../src/linux/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { missingForAudit, require } from './require.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 import { atTerminal } from './terminal.ts';
@@ -17,10 +26,15 @@ const WRONG = 'wrong';
 const log = pino({ level: 'silent' });
 const connections = new LoginConnections({ clock: systemClock, proc: '/proc' });
 
+const reporters = new LoginReporters({ proc: '/proc' });
+
 /** Collects logins from wherever. */
 class Logins implements StreamSink {
   readonly seen: LoginSeen[] = [];
-  readonly fromAudit = new AuditLogins({ portsOf: (...login) => connections.portsOf(...login) });
+  readonly fromAudit = new AuditLogins({
+    portsOf: (...login) => connections.portsOf(...login),
+    reporterOf: (pid) => reporters.of(pid),
+  });
 
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     if (stream === 'audit') this.seen.push(...this.fromAudit.accept(records as readonly AuditEvent[]));
@@ -100,14 +114,29 @@ describe('logins of a real sshd', function () {
       it(`are one event each: ${what}`, async () => {
         await during(work);
         assert.deepEqual(ours().map(brief), expected(), server.log);
-        for (const { remote, pid, executable, time } of ours()) {
+        for (const { remote, pid, executable, time, reporter } of ours()) {
           assert.equal(remote?.address, '127.0.0.1');
+          assert.equal(reporter?.pid, pid);
+          assert.equal(reporter?.executable ?? executable, executable); // some have ended by then
           assert.match(executable, /\/sshd(-session)?$/);
           assert.ok(pid > 1);
           assert.ok(Math.abs(time.getTime() - Date.now()) < 30_000);
         }
       });
     }
+
+    it('are told with who has written them, when that is another program than the record says', async () => {
+      const name = `liar${process.pid}`;
+      const words = `op=login pid=1 ses=1 acct="${name}" exe="/usr/sbin/sshd" addr=192.0.2.7 terminal=ssh res=success`;
+      await during(async () => {
+        const socket = openNetlink(NETLINK_AUDIT);
+        socket.send(USER_RECORDS.USER_LOGIN, NLM_F_REQUEST, Buffer.from(words));
+        socket.close();
+      });
+      const [{ pid, executable, reporter } = {} as LoginSeen] = logins.seen.filter(({ userName }) => userName === name);
+      assert.deepEqual([pid, executable], [process.pid, '/usr/sbin/sshd']);
+      assert.deepEqual(reporter, { pid: process.pid, executable: realpathSync(process.execPath) });
+    });
 
     it('have terminal, session and user id', async () => {
       await during(() => server.visit({ terminal: true, input: 'exit\n' }));

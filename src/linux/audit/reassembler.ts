@@ -10,7 +10,15 @@ import {
 } from '../../contract/sources.ts';
 import type { AuditHeader } from './header.ts';
 import { LONGEST_KNOWN, RecentCommands } from './recent-commands.ts';
-import { ArgumentCollector, type Command, commandOf, parseCall, parseField, parseFields } from './record.ts';
+import {
+  ArgumentCollector,
+  type Command,
+  commandOf,
+  parseCall,
+  parseField,
+  parseFields,
+  parseUserFields,
+} from './record.ts';
 import { parseSocketAddress } from './socket-address.ts';
 import { type NamedCall, nameCall } from './syscalls.ts';
 
@@ -294,7 +302,7 @@ function socketcallArguments(text: string): readonly number[] {
 }
 
 function userEvent(record: UserRecord, time: number, serial: number, text: string): AuditEvent {
-  const fields = parseFields(text);
+  const fields = parseUserFields(text);
   return { time: new Date(time), serial, record, success: fields.res === 'success' || fields.res === '1', fields };
 }
 

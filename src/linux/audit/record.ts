@@ -92,6 +92,25 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
   return fields;
 }
 
+/** Where the kernel's part of a user record ends, and a program's begins; see audit_receive_msg() in kernel/audit.c. */
+const MESSAGE = " msg='";
+/** What the kernel says in a user record of who has written it. */
+const KERNELS: readonly string[] = ['pid', 'uid', 'auid', 'ses'];
+
+/**
+ * The fields of a record that a program wrote through libaudit. What the program says can't take the place of what the
+ * kernel says, not even where the kernel has left a field out.
+ *
+ *     pid=4242 uid=0 auid=0 ses=3 msg='op=PAM:session_open acct="root" exe="/usr/sbin/sshd" res=success'
+ */
+export function parseUserFields(text: string): AuditFields {
+  const at = text.indexOf(MESSAGE);
+  if (at === -1) return parseFields(text);
+  const fields: Record<string, string | undefined> = { ...parseFields(text.slice(at + MESSAGE.length)) };
+  for (const name of KERNELS) delete fields[name];
+  return Object.assign(fields, parseFields(text.slice(0, at)));
+}
+
 /** What is kept of a SYSCALL record: who did it, from where, and what came of it. */
 export const CALL_FIELDS: ReadonlySet<string> = new Set(
   'arch syscall success exit a0 a1 a2 a3 ppid pid auid euid tty exe'.split(' '),

@@ -1,5 +1,5 @@
 import { type Duration, minutes, seconds } from '../../base/duration.ts';
-import type { AuditEvent, LoginSeen, UserRecord } from '../../contract/sources.ts';
+import type { AuditEvent, LoginReporter, LoginSeen, UserRecord } from '../../contract/sources.ts';
 import type { LoginPorts } from './login-connections.ts';
 import { isLogin, programName } from './login-programs.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
@@ -40,6 +40,7 @@ interface Said {
   readonly userId?: number;
   readonly from: Remote;
   readonly terminal?: string;
+  readonly reporter: LoginReporter;
 }
 
 interface Session {
@@ -62,6 +63,7 @@ interface Waiting {
 }
 
 type PortsOf = (pid: number, address: string, time: Date) => LoginPorts | undefined;
+type ReporterOf = (pid: number) => LoginReporter;
 
 /** An attempt that PAM refused, and that was reported. */
 interface Refusal {
@@ -104,6 +106,7 @@ export class AuditLogins {
   /** By the process that PAM spoke for. */
   readonly #refusals = new Map<number, Refusal>();
   readonly #portsOf: PortsOf;
+  readonly #reporterOf: ReporterOf;
   #ready: LoginSeen[] = [];
 
   readonly #take: Readonly<Record<UserRecord, (said: Said) => void>> = {
@@ -116,9 +119,16 @@ export class AuditLogins {
     USER_ERR: ({ pid }) => this.#gaveUp(pid),
   };
 
-  /** @param portsOf what the records don't say: the ports of the connection that a process has with this address */
-  constructor({ portsOf = () => undefined }: { portsOf?: PortsOf } = {}) {
+  /**
+   * @param options what the records don't say: `portsOf`, the ports of the connection that a process has with this address;
+   *   `reporterOf`, what the process is that has written one
+   */
+  constructor({
+    portsOf = () => undefined,
+    reporterOf = (pid) => ({ pid }),
+  }: { portsOf?: PortsOf; reporterOf?: ReporterOf } = {}) {
     this.#portsOf = portsOf;
+    this.#reporterOf = reporterOf;
   }
 
   /** @returns the logins that are certain now, some of them from earlier records */
@@ -167,7 +177,7 @@ export class AuditLogins {
   #read(event: AuditEvent): Said | undefined {
     const { exe } = event.fields;
     if (exe !== undefined && !isLogin(exe, event.fields.acct)) return undefined;
-    const said = parseSaid(event);
+    const said = parseSaid(event, this.#reporterOf);
     if (said === undefined) this.counts.unusable += 1;
     return said;
   }
@@ -356,11 +366,21 @@ const graceOf = ({ executable }: Said): Duration => (programName(executable).sta
 
 const isNamed = ({ account }: Said): boolean => account !== undefined && !NO_ACCOUNT.has(account);
 
-/** Whether a program's refusal and PAM's can be about the same: the program may not know the name that was tried. */
+/**
+ * Whether a program's refusal and PAM's can be about the same: the program may not know the name that was tried. Another
+ * program, or one in another container, that says the same of itself must not explain a refusal away.
+ */
 const isSameAttempt = (byProgram: Said, byPam: Said): boolean =>
+  mayBeOfOne(byProgram.reporter, byPam.reporter) &&
   byProgram.executable === byPam.executable &&
   byProgram.from.remote?.address === byPam.from.remote?.address &&
   (!isNamed(byProgram) || byProgram.account === byPam.account);
+
+/** A child of PAM's may have ended before it was looked at. */
+const mayBeOfOne = (a: LoginReporter, b: LoginReporter): boolean =>
+  a.executable === undefined ||
+  b.executable === undefined ||
+  (a.executable === b.executable && a.containerId === b.containerId);
 
 const sessionOf = ({ session, account }: Said): Pick<Session, 'name' | 'account'> => ({
   ...(session === undefined ? {} : { name: session }),
@@ -384,7 +404,7 @@ const isSameSession = (session: Session, said: Said): boolean =>
  *
  * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest.
  */
-function parseSaid({ time, serial, success, fields }: AuditEvent): Said | undefined {
+function parseSaid({ time, serial, success, fields }: AuditEvent, reporterOf: ReporterOf): Said | undefined {
   const pid = parseId(fields.pid);
   const { exe, op, acct } = fields;
   const userId = parseId(fields.id) ?? loginUserId(fields.auid, fields.grantors);
@@ -401,6 +421,7 @@ function parseSaid({ time, serial, success, fields }: AuditEvent): Said | undefi
     isPam: op?.startsWith('PAM:') === true,
     success,
     from: remoteOf(fields.addr, fields.hostname),
+    reporter: reporterOf(pid),
     ...(session === undefined ? {} : { session }),
     ...(acct === undefined ? {} : { account: acct }),
     ...(userId === undefined ? {} : { userId }),
@@ -409,7 +430,7 @@ function parseSaid({ time, serial, success, fields }: AuditEvent): Said | undefi
 }
 
 function loginOf(said: Said): LoginSeen {
-  const { time, serial, pid, executable, operation, success, from, terminal, session } = said;
+  const { time, serial, pid, executable, operation, success, from, terminal, session, reporter } = said;
   return {
     time,
     serial,
@@ -421,6 +442,7 @@ function loginOf(said: Said): LoginSeen {
     ...from,
     ...(terminal === undefined ? {} : { terminal }),
     ...(session === undefined ? {} : { sessionId: session }),
+    reporter,
   };
 }
 

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
-import type { LoginSeen } from '../../contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
 import { parseRemoteAddress } from './remote.ts';
 
 /** More than AuditLogins holds. */
@@ -90,8 +90,16 @@ function parseLogin(entry: unknown): LoginSeen | undefined {
     ...known({ serial: count(said.serial), userId, userName, localPort: count(said.localPort) }),
     ...known({ zone: text(said.zone), remoteHost: text(said.remoteHost) }),
     ...known({ terminal: text(said.terminal), sessionId: text(said.sessionId) }),
+    ...known({ reporter: parseReporter(said.reporter) }),
     ...(remoteAddress === undefined ? {} : { remote: { address: remoteAddress, ...known({ port: remotePort }) } }),
   };
+}
+
+function parseReporter(value: unknown): LoginReporter | undefined {
+  const { pid, executable, containerId } = (value ?? {}) as Record<string, unknown>;
+  const number = count(pid);
+  if (number === undefined) return undefined;
+  return { pid: number, ...known({ executable: text(executable), containerId: text(containerId) }) };
 }
 
 const text = (value: unknown): string | undefined =>

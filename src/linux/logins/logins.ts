@@ -11,6 +11,7 @@ import { AuditLogins } from './audit-logins.ts';
 import { HeldLogins } from './held-logins.ts';
 import { LoginConnections } from './login-connections.ts';
 import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from './login-files.ts';
+import { LoginReporters } from './login-reporters.ts';
 
 /** How long the files are read for what they hold from before audit was listened to. */
 const CATCH_UP = seconds(3);
@@ -26,6 +27,9 @@ interface Parts {
   readonly stateDirectory?: string | undefined;
   /** Writes there in the background, behind the events. Absent: at once. */
   readonly writer?: BackgroundWriter | undefined;
+  /** Which program a process was last seen to start, and which container it is in. */
+  readonly executableOf?: (pid: number) => string | undefined;
+  readonly containerOf?: (pid: number) => string | undefined;
 }
 
 /**
@@ -54,7 +58,11 @@ export class Logins {
     this.#parts = parts;
     const { sink, clock, hostRoot, stateDirectory, writer } = parts;
     const connections = new LoginConnections({ clock, proc: join(hostRoot, 'proc') });
-    this.#audit = new AuditLogins({ portsOf: (...login) => connections.portsOf(...login) });
+    const reporters = new LoginReporters({ ...parts, proc: join(hostRoot, 'proc') });
+    this.#audit = new AuditLogins({
+      portsOf: (...login) => connections.portsOf(...login),
+      reporterOf: (pid) => reporters.of(pid),
+    });
     if (stateDirectory !== undefined) {
       this.#note = new NoteFile(join(stateDirectory, 'login-checkpoint.json'), writer);
       this.#held = new HeldLogins(join(stateDirectory, 'held-logins.json'), writer);

@@ -7,6 +7,7 @@ import {
   parseCall,
   parseField,
   parseFields,
+  parseUserFields,
 } from '../../../src/linux/audit/record.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { golden } from './golden.ts';
@@ -89,6 +90,25 @@ describe('the fields of an audit record', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+});
+
+describe('the fields of a user record', () => {
+  const KERNEL = 'pid=4242 uid=0 auid=1000 ses=3';
+
+  it('are the kernel’s and the program’s', () => {
+    const text = `${KERNEL} subj=unconfined msg='op=login acct="alice" exe="/usr/sbin/sshd" res=success'`;
+    const { pid, auid, ses, subj, op, acct, exe, res } = parseUserFields(text);
+    assert.deepEqual([pid, auid, ses, subj], ['4242', '1000', '3', 'unconfined']);
+    assert.deepEqual([op, acct, exe, res], ['login', 'alice', '/usr/sbin/sshd', 'success']);
+  });
+
+  it('never are the program’s where the kernel has its own, also when the kernel leaves them out', () => {
+    const forged = `msg='pid=1 uid=4711 auid=4711 ses=9 subj=init op=login pid=1 res=success'`;
+    const { pid, uid, auid, ses, subj } = parseUserFields(`${KERNEL} subj=mine ${forged}`);
+    assert.deepEqual([pid, uid, auid, ses, subj], ['4242', '0', '1000', '3', 'mine']);
+    const bare = parseUserFields(`uid=0 ${forged}`);
+    assert.deepEqual([bare.pid, bare.auid, bare.ses], [undefined, undefined, undefined]);
   });
 });
 

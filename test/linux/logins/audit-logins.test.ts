@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import * as v from 'valibot';
 import { milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
 import { login as collector } from '../../../src/collectors/login.ts';
-import type { LoginSeen } from '../../../src/contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../../src/contract/sources.ts';
 import { AuditLogins } from '../../../src/linux/logins/audit-logins.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
@@ -46,6 +46,41 @@ const gaveUp = (fields: Record<string, string | number | undefined> = {}) =>
   record(1109, { op: 'PAM:bad_ident', acct: '"?"', res: 'failed', ...fields });
 
 const INVALID_USER = '28696E76616C6964207573657229';
+
+describe('who has written an audit record', () => {
+  const SSHD = { pid: 0, executable: '/usr/sbin/sshd' };
+  const LIAR = { pid: 0, executable: '/usr/sbin/sshd', containerId: 'web' };
+  const told = (lines: readonly string[], reporters: Record<number, LoginReporter>) => {
+    const logins = new AuditLogins({ reporterOf: (pid) => ({ ...reporters[pid], pid }) });
+    return [...logins.accept(eventsOf(lines)), ...logins.flush()];
+  };
+
+  it('is found by the process that the kernel names, not by what the record says', () => {
+    const [seen] = told([login({ op: 'login pid=1' })], { 1: SSHD, 100: LIAR });
+    assert.equal(seen?.pid, 100);
+    assert.deepEqual(seen?.reporter, { ...LIAR, pid: 100 });
+  });
+
+  it('is told at the end of a session, too', () => {
+    const seen = told([start(), end()], { 100: SSHD });
+    assert.deepEqual(
+      seen.map(({ operation, reporter }) => [operation, reporter?.executable]),
+      [
+        ['Login', SSHD.executable],
+        ['Logout', SSHD.executable],
+      ],
+    );
+  });
+
+  it('decides whether a refusal is about the same attempt: one from a container explains none of the host’s', () => {
+    const lines = [refused({ pid: 100 }), failed({ pid: 200 })];
+    assert.equal(told(lines, { 100: SSHD, 200: SSHD }).length, 1);
+    assert.equal(told(lines, { 100: SSHD, 200: LIAR }).length, 2);
+    const program = { ...SSHD, executable: '/tmp/liar' };
+    assert.equal(told([failed({ pid: 200 }), refused({ pid: 100 })], { 100: SSHD, 200: program }).length, 2);
+    assert.equal(told(lines, { 100: SSHD }).length, 1); // it had ended before it could be looked at
+  });
+});
 
 describe('logins in audit records', () => {
   describe('of OpenSSH and login(1) on Debian 13', () => {
@@ -91,7 +126,7 @@ describe('logins in audit records', () => {
     it('are told with all there is to know', () => {
       const [entered, left] = replay(golden['ssh-terminal'] ?? []);
       assert.match(entered?.time.toISOString() ?? '', /^20\d\d-/);
-      const { time, serial: _serial, pid, sessionId, ...rest } = entered ?? ({} as LoginSeen);
+      const { time, serial: _serial, pid, sessionId, reporter: _reporter, ...rest } = entered ?? ({} as LoginSeen);
       assert.deepEqual(rest, {
         operation: 'Login',
         success: true,

@@ -26,6 +26,7 @@ const login: LoginSeen = {
   localPort: 22,
   terminal: '/dev/pts/1',
   sessionId: '3',
+  reporter: { pid: 4711, executable: '/usr/sbin/sshd', containerId: 'web' },
 };
 
 describe('logins that are held back', () => {
