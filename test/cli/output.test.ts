@@ -20,7 +20,10 @@ describe('Output', () => {
 
   it('shows what a command has let pass that a terminal would not show', async () => {
     const stream = new PassThrough();
-    const output = new Output(() => stream, () => assert.fail('has not ended'));
+    const output = new Output(
+      () => stream,
+      () => assert.fail('has not ended'),
+    );
     output.line('\u001b[1ma\u202eb\u200b');
     await output.flush();
     assert.equal(String(stream.read()), '\u001b[1ma<U+202E>b<U+200B>\n');
