@@ -51,6 +51,7 @@ export const FAILURES = {
   TWIN_UNREADABLE: ['Remote Configuration', 'Timeout'],
   AUDIT_UNAVAILABLE: ['Other', 'Other'],
   AUDIT_TAMPERED: ['Other', 'Other'],
+  IO_URING_USED: ['Other', 'Other'],
   SOCKET_UNAVAILABLE: ['Other', 'Other'],
   SOURCE_UNREADABLE: ['Other', 'File Permissions'],
   STORE_UNUSABLE: ['Other', 'Other'],

@@ -13,6 +13,7 @@ import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
 import type { Progress } from './audit/audit-source.ts';
 import { SourceLadder } from './audit/choose.ts';
+import { RingUsers, withRings } from './audit/ring-users.ts';
 import { Connections } from './connections/connections.ts';
 import { ExitSource } from './exits.ts';
 import { Logins } from './logins/logins.ts';
@@ -69,6 +70,7 @@ export class LinuxEvents implements Service, Moving {
   readonly #commandLines: CommandLines;
   readonly #table: ProcessTable;
   readonly #connections: Connections;
+  readonly #ringUsers: RingUsers;
   readonly #logins: Logins;
   readonly #exits: OptionalSource<ExitSource>;
   readonly #exitNote: NoteFile | undefined;
@@ -124,6 +126,7 @@ export class LinuxEvents implements Service, Moving {
             clock,
             log,
           });
+    this.#ringUsers = new RingUsers({ clock, log });
     this.#connections = new Connections({
       sink,
       clock,
@@ -138,7 +141,7 @@ export class LinuxEvents implements Service, Moving {
       proc: join(hostRoot, 'proc'),
     });
     this.#ladder = new SourceLadder({
-      wanted: () => ({ rules: parts.rules(), feeds: this.#wantedFeeds() }),
+      wanted: () => ({ rules: withRings(parts.rules()), feeds: this.#wantedFeeds() }),
       sink: { accept: (stream, records) => this.#accept(stream, records), drop: (...loss) => this.#drop(...loss) },
       clock,
       log,
@@ -264,6 +267,7 @@ export class LinuxEvents implements Service, Moving {
       const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
       this.#table.acceptAudit(events, this.#wallTimes.reader());
       this.#connections.accept(events);
+      this.#ringUsers.accept(events);
       this.#tell(events);
       this.#follower?.saw(all);
       return;

@@ -262,6 +262,7 @@ function isComplete(event: Pending): boolean {
     case 'accept4':
       return address !== undefined || fields.a1 === '0';
     case 'socket':
+    case 'io_uring_setup':
       return true;
     case 'socketcall': {
       if (socketcall === undefined) return false;

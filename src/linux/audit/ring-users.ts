@@ -1,0 +1,72 @@
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, minutes } from '../../base/duration.ts';
+import { AgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { printable } from '../../base/printable.ts';
+import type { AuditEvent, AuditRule } from '../../contract/sources.ts';
+
+/** Programs, each with its user, that are told once. With more, all are forgotten, and told again. */
+const MOST_KNOWN = 1_000;
+/** Lines in a minute; who starts ever new programs must not push out other lines. */
+const MOST_LINES = 5;
+const A_MINUTE = minutes(1);
+
+/** Who asks for connections is to know who can make them unseen. Costs no rule of the kernel's: accept(2) has the same condition. */
+export const withRings = (rules: readonly AuditRule[]): readonly AuditRule[] =>
+  rules.some(({ syscalls }) => syscalls.includes('connect'))
+    ? [...rules, { syscalls: ['io_uring_setup'], where: { success: 1 } }]
+    : rules;
+
+/**
+ * Warns once of each program and user that sets up an io_uring. What a program does by one is made by the kernel on its
+ * behalf: no audit rule for connect(2), openat(2), renameat(2) or unlinkat(2) sees it.
+ */
+export class RingUsers {
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #known = new Set<string>();
+  #minuteBegan: Duration | undefined;
+  #lines = 0;
+  #left = 0;
+
+  constructor({ clock, log }: { clock: Clock; log: Logger }) {
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  /** Takes events of audit; those of other calls are passed over. */
+  accept(events: readonly AuditEvent[]): void {
+    for (const event of events) if (event.syscall === 'io_uring_setup' && event.success) this.#take(event);
+  }
+
+  #take({ fields: { exe = 'unknown', euid = '?', pid = '?' } }: AuditEvent): void {
+    if (Number(pid) === process.pid) return;
+    const user = `${euid} ${exe}`;
+    if (this.#known.has(user)) return;
+    if (this.#known.size >= MOST_KNOWN) this.#known.clear();
+    this.#known.add(user);
+    if (this.#mayLog()) this.#warn(`${exe} (process ${pid}, user ${euid}) has set up an io_uring`);
+    else this.#left += 1;
+  }
+
+  #mayLog(): boolean {
+    const now = this.#clock.monotonic();
+    if (this.#minuteBegan === undefined || now - this.#minuteBegan >= A_MINUTE) {
+      this.#minuteBegan = now;
+      this.#lines = 0;
+    }
+    this.#lines += 1;
+    return this.#lines <= MOST_LINES;
+  }
+
+  #warn(text: string): void {
+    const others = this.#left === 0 ? '' : `; ${this.#left} other programs did so before`;
+    this.#left = 0;
+    const err = new AgentError(
+      'IO_URING_USED',
+      printable(`${text}${others}.`),
+      'Find out whether it needs to; sysctl kernel.io_uring_disabled=1 keeps programs without CAP_SYS_ADMIN from it.',
+    );
+    this.#log.warn({ err }, 'A program uses io_uring, by which it can connect and change files unseen by audit.');
+  }
+}
