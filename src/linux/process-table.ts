@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
+import { isOwnProcess } from '../base/own-processes.ts';
 import { Turn } from '../base/turn.ts';
 import type { AuditEvent } from '../contract/sources.ts';
 import { ProcFolder } from './proc-folder.ts';
@@ -279,7 +280,7 @@ export class ProcessTable {
       const known = this.#processes.get(pid);
       if (known !== undefined && (known.started || (known.since + 1) * 1_000 < this.#doubtFrom)) continue;
       const stat = this.#proc.stat(pid);
-      if (stat === undefined || stat.isKernelThread || stat.isDead) continue;
+      if (stat === undefined || stat.isKernelThread || stat.isDead || isOwnProcess(pid, stat.parentPid)) continue;
       const details = this.#proc.details(pid);
       if (details === undefined) continue; // it ended meanwhile
       this.started({ pid, executable: details.executable });

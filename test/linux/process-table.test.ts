@@ -6,6 +6,7 @@ import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { rememberOwn } from '../../src/base/own-processes.ts';
 import type { AuditEvent } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/linux/proc-folder.ts';
 import { ProcessTable } from '../../src/linux/process-table.ts';
@@ -271,6 +272,14 @@ describe('ProcessTable', () => {
       await loading;
       assert.ok(others > 0 && others < 3, `${others}`);
       assert.equal(slowTable.size, 3);
+    });
+
+    it('leaves out what the agent itself has started, whose ends are not reported', async () => {
+      rememberOwn(7);
+      proc.add(7, { parent: process.pid });
+      proc.add(8, { parent: process.pid });
+      await table.load();
+      assert.deepEqual([isKnown(7), isKnown(8)], [false, true]);
     });
 
     it('does not wait for arguments, nor read any itself', async () => {
