@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { readFileIfThere } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
+import { seconds } from './duration.ts';
 import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
 import { immediateStateFiles, type StateFiles } from './state-files.ts';
@@ -24,6 +25,8 @@ export interface Restarts {
 }
 
 const LARGEST_FILE = 4_096;
+/** A disk that is frozen must not keep the agent from starting. */
+const NOTING_LIMIT = seconds(5);
 
 const Kept = v.object({
   startedAt: v.pipe(v.string(), v.isoTimestamp()),
@@ -87,6 +90,8 @@ export class Runs implements Service {
       ...(since === undefined ? {} : { since }),
     };
     this.#write(this.#current);
+    // A run that is killed in its first second counts, too: it must be on disk before the service manager is told "ready".
+    await this.#clock.within(NOTING_LIMIT, 'noting the run', this.#files.settled()).catch(() => {});
   }
 
   async stop(): Promise<void> {

@@ -49,6 +49,29 @@ describe('the runs of the agent', () => {
     assert.deepEqual(logged, []);
   });
 
+  it('are on disk before the start is over, unless the disk is frozen', async () => {
+    let settle = () => {};
+    const files = {
+      replace: () => {},
+      remove: () => {},
+      settled: () => new Promise<void>((resolve) => (settle = resolve)),
+    };
+    const log = createLog({ level: 'silent' });
+    const starts: string[] = [];
+    const start = (name: string) => {
+      const runs = new Runs({ file, bootId, isAskedTo: () => isAskedTo, clock: systemClock, log, files });
+      void runs.start().then(() => starts.push(name));
+    };
+    start('sound');
+    await time.tickAsync(1);
+    assert.deepEqual(starts, []);
+    settle();
+    await time.tickAsync(0);
+    start('frozen');
+    await time.tickAsync(6_000);
+    assert.deepEqual(starts, ['sound', 'frozen']);
+  });
+
   it('say that the last one was stopped', async () => {
     await stopped();
     assert.deepEqual(await status(), { unclean: 0, lastEnd: 'stopped' });
