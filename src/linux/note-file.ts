@@ -1,5 +1,4 @@
-import { closeSync, constants, openSync, readFileSync, write, writeSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { close, closeSync, constants, open, openSync, readFileSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
 import type { BackgroundWriter } from '../base/background-writer.ts';
 
@@ -22,6 +21,7 @@ export class NoteFile {
   readonly #writer: BackgroundWriter | undefined;
   #latest: object | undefined;
   #fd: number | undefined;
+  #isClosed = false;
 
   constructor(path: string, writer?: BackgroundWriter) {
     this.#path = path;
@@ -51,24 +51,34 @@ export class NoteFile {
       return;
     }
     this.#latest = note;
-    this.#writer.note(this.#path, { bytes: NOTE_BYTES, write: () => writeInPlace(this.#path, Buffer.from(text)) });
+    this.#writer.note(this.#path, { bytes: NOTE_BYTES, write: () => this.#writeInPlace(Buffer.from(text)) });
   }
 
-  /** Safe to call twice. */
+  /** Safe to call twice. In the background, it is closed when what waits is written. */
   close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#isClosed = true;
+    if (this.#writer === undefined) this.#release();
+  }
+
+  /** Held open between two notes: each call more would let another turn of the event loop pass before it is on disk. */
+  async #writeInPlace(bytes: Buffer): Promise<void> {
+    try {
+      this.#fd ??= await promised.open(this.#path, HOW, 0o600);
+      await promised.write(this.#fd, bytes, 0, bytes.length, 0);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+    if (this.#isClosed) this.#release();
+  }
+
+  #release(): void {
+    const fd = this.#fd;
     this.#fd = undefined;
+    if (fd === undefined) return;
+    if (this.#writer === undefined) closeSync(fd);
+    else close(fd, () => {});
   }
 }
 
-const writeAt = promisify(write);
-
-/** Not held open: a file that is open for writing would keep the operator from remounting the disk read-only. */
-async function writeInPlace(path: string, bytes: Buffer): Promise<void> {
-  const file = await open(path, HOW, 0o600);
-  try {
-    await writeAt(file.fd, bytes, 0, bytes.length, 0);
-  } finally {
-    await file.close();
-  }
-}
+const promised = { open: promisify(open), write: promisify(write) };
