@@ -120,8 +120,8 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     found(
       file,
       new RegExp(
-        // The kernel's own /proc/cmdline is none of them.
-        `(?<!/proc|\\$\\{proc\\})/${MEMORY_FILES}(?=['"\`])|['"\`](?:cmdline|environ|maps|smaps|mem)['"\`](?!\\s*:)`,
+        // The kernel's own /proc/cmdline is none of them, nor is its setting for systemd-boot.
+        `(?<!/proc|\\$\\{proc\\}|etc/kernel)/${MEMORY_FILES}(?=['"\`])|['"\`](?:cmdline|environ|maps|smaps|mem)['"\`](?!\\s*:)`,
         'g',
       ),
       // A scan of the baseline runs in a reader; unused-memory.ts reads the agent's own.
@@ -250,6 +250,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     },
     keeps: {
       'src/linux/process-memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/cli/check/a.ts': `isThere('etc/kernel/cmdline')`,
       'src/linux/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
       'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },

@@ -13,10 +13,15 @@ import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
 import type { Progress } from './audit/audit-source.ts';
 import { SourceLadder } from './audit/choose.ts';
+import { AuditControl } from './audit/control.ts';
 import { RingUsers, withRings } from './audit/ring-users.ts';
+import type { AuditStatus } from './audit/status.ts';
+import { UnauditedProcesses } from './audit/unaudited-processes.ts';
+import { readOptional } from './bounded-file.ts';
 import { Connections } from './connections/connections.ts';
 import { ExitSource } from './exits.ts';
 import { Logins } from './logins/logins.ts';
+import { NETLINK_AUDIT, openNetlink } from './netlink/socket.ts';
 import { NoteFile } from './note-file.ts';
 import { OptionalSource } from './optional-source.ts';
 import { ProcFolder } from './proc-folder.ts';
@@ -27,6 +32,8 @@ import { ProcessTable } from './process-table.ts';
 const LOSS_KNOWN_AFTER = seconds(8);
 /** How often a source that couldn't be opened is tried again. */
 const TRY_AGAIN = minutes(1);
+/** Of files of /proc about the system as a whole. */
+const MOST_BYTES = 16 * 1024;
 /** When the agent stops, how long the last processes' arguments are waited for. */
 const LAST_ARGUMENTS = milliseconds(500);
 
@@ -75,6 +82,7 @@ export class LinuxEvents implements Service, Moving {
   readonly #exits: OptionalSource<ExitSource>;
   readonly #exitNote: NoteFile | undefined;
   readonly #follower: AuditFollower | undefined;
+  readonly #unaudited: UnauditedProcesses | undefined;
   /** Up to when all starts of programs have been read; up to when all that were lost are known as well. */
   #startsRead: Duration;
   #startsSettled: Duration;
@@ -127,6 +135,17 @@ export class LinuxEvents implements Service, Moving {
             log,
           });
     this.#ringUsers = new RingUsers({ clock, log });
+    this.#unaudited =
+      stateDirectory === undefined
+        ? undefined
+        : new UnauditedProcesses({
+            proc,
+            commandLine: readOptional('/proc/cmdline', MOST_BYTES),
+            bootId: readOptional('/proc/sys/kernel/random/boot_id', MOST_BYTES)?.trim() ?? '',
+            file: join(stateDirectory, 'audit-enabled.json'),
+            clock,
+            log,
+          });
     this.#connections = new Connections({
       sink,
       clock,
@@ -201,9 +220,9 @@ export class LinuxEvents implements Service, Moving {
     const [best] = streams;
     switch (best) {
       case 'audit':
-        return this.#ladder.status(streams.includes('processes') ? 'processes' : 'audit');
+        return this.#withUnaudited(this.#ladder.status(streams.includes('processes') ? 'processes' : 'audit'));
       case 'connections':
-        return this.#ladder.status('audit');
+        return this.#withUnaudited(this.#ladder.status('audit'));
       case 'logins':
         return this.#ladder.feed === 'audit' ? this.#ladder.status('audit') : this.#logins.status();
       case 'exits':
@@ -218,10 +237,27 @@ export class LinuxEvents implements Service, Moving {
     if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
     // Ends first: whoever is heard to start is then heard to end.
     await this.#inTurn(() => this.#followExits());
+    if (this.#wantedFeeds().has('audit')) await this.#unaudited?.look(() => this.#auditStatus());
     await this.#ladder.start();
     await this.#ladder.refresh();
     this.#isOpening = false;
     await this.#inTurn(() => this.#follow());
+  }
+
+  /** The state stays: most systems have such processes, and `degraded` for good would hide everything else. */
+  #withUnaudited(status: SourceStatus): SourceStatus {
+    if (this.#ladder.feed !== 'audit' || status.state === 'off') return status;
+    const reasons = [status.reason, this.#unaudited?.reason()].filter((reason) => reason !== undefined);
+    return reasons.length === 0 ? status : { ...status, reason: reasons.join(' ') };
+  }
+
+  async #auditStatus(): Promise<AuditStatus> {
+    const control = new AuditControl(openNetlink(NETLINK_AUDIT), this.#parts.clock);
+    try {
+      return await control.status();
+    } finally {
+      control.close();
+    }
   }
 
   #wantedFeeds(): ReadonlySet<'audit' | 'processes'> {

@@ -5,6 +5,7 @@ import { AuditControl } from '../../linux/audit/control.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../linux/netlink/socket.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
+import { judgeKernelCommandLine } from './kernel-command-line.ts';
 import { type Check, step } from './situation.ts';
 
 const NAME = 'audit';
@@ -12,14 +13,17 @@ const NAME = 'audit';
 /** How the kernel's audit stands: who its daemon is, what it was told, what it lost. Changes nothing. */
 export const audit: Check = {
   name: NAME,
-  async run({ agent, signal }) {
+  async run({ agent, local, signal }) {
     let control: AuditControl | undefined;
     try {
       control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
       const status = await step("the kernel's audit", control.status(), signal);
       const rules = await step("audit's rules", control.rules(), signal);
       const runs = agent.status !== undefined || agent.doubt !== undefined;
-      return judgeAudit(status, rules, agent.status?.pid, runs || isVakt(status.pid));
+      return [
+        ...judgeAudit(status, rules, agent.status?.pid, runs || isVakt(status.pid)),
+        ...judgeKernelCommandLine(NAME, local.hostRoot),
+      ];
     } catch (error) {
       signal.throwIfAborted();
       const errno = errnoOf(error instanceof AgentError ? error.cause : error) ?? messageOf(error);

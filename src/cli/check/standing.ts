@@ -16,7 +16,7 @@ export function standing(check: string, { state, source, reason }: SourceStatus,
   const from = source === undefined ? '' : `, from ${source}${cost === undefined ? '' : ` (${cost})`}`;
   return {
     check,
-    state: state === 'on' || state === 'off' ? 'ok' : 'note',
+    state: (state === 'on' && reason === undefined) || state === 'off' ? 'ok' : 'note',
     finding: `${before}${state}${from}`,
     ...(reason === undefined ? {} : { remedy: reason }),
   };

@@ -1,0 +1,157 @@
+import { writeFileAtomic } from '../../base/atomic-file.ts';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
+import { messageOf } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { Turn } from '../../base/turn.ts';
+import { readOptional } from '../bounded-file.ts';
+import { ProcFolder } from '../proc-folder.ts';
+import type { AuditStatus } from './status.ts';
+
+/*
+ * The kernel gives a task what audit needs to report its system calls when the task is made, and only if audit has been
+ * enabled at some time in this boot: audit_alloc() returns at once as long as audit_ever_enabled is 0 (kernel/auditsc.c).
+ * So a process that was running when audit was first enabled is never reported itself, not even after it has executed
+ * another program. Its new threads and children are. `audit=1` on the kernel's command line enables audit before the
+ * first process starts.
+ */
+
+/** How many processes the reason names. */
+const MOST_NAMED = 8;
+/** How many are remembered; those that are not are counted as they were found. */
+const MOST_REMEMBERED = 1_024;
+const MOST_BYTES = 4 * 1024;
+/** How long a look at which of them still run is good for. */
+const LOOK_EVERY: Duration = minutes(1);
+
+/** When audit was first enabled in a boot, as far as the agent knows. */
+interface Enabling {
+  readonly bootId: string;
+  /** Since boot, as in ProcessStat. */
+  readonly ticks: number;
+  /** Whether the agent saw audit disabled just before; else somebody enabled it earlier, at an unknown time. */
+  readonly isKnown: boolean;
+}
+
+interface Parts {
+  readonly proc: ProcFolder;
+  /** The kernel's command line: /proc/cmdline. */
+  readonly commandLine: string | undefined;
+  readonly bootId: string;
+  /** Where the time of the enabling is kept for the next start in the same boot. */
+  readonly file: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Whether the kernel's command line enables audit: audit_enable() of kernel/audit.c, where the last one wins. */
+export function enablesAudit(commandLine: string): boolean {
+  const values = commandLine
+    .split(/\s+/)
+    .filter((word) => word.startsWith('audit='))
+    .map((word) => word.slice('audit='.length));
+  return values.length > 0 && !['0', 'off'].includes(values.at(-1) ?? '');
+}
+
+/** The processes whose own system calls the kernel's audit never reports in this boot. */
+export class UnauditedProcesses {
+  readonly #parts: Parts;
+  #enabling: Enabling | undefined;
+  /** By process id, the time of the start: what still runs of those that ran at the enabling. */
+  #older = new Map<number, number>();
+  #notRemembered = 0;
+  #lookedAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+  #reason: string | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Finds out when audit was first enabled. To be awaited before the agent may enable it; does nothing once it is known.
+   * Never rejects: where audit can't be asked, there are no records to miss.
+   */
+  async look(ask: () => Promise<AuditStatus>): Promise<void> {
+    const { commandLine, clock, log } = this.#parts;
+    if (this.#enabling !== undefined || (commandLine !== undefined && enablesAudit(commandLine))) return;
+    try {
+      this.#enabling = this.#kept() ?? (await this.#find(ask));
+      await this.#list(this.#enabling, new Turn(clock));
+    } catch (error) {
+      log.debug({ reason: messageOf(error) }, 'Could not find out when audit was first enabled.');
+    }
+  }
+
+  /**
+   * What the collectors' status says: how many such processes still run, and which; `undefined` when there is none.
+   * Looks at them at most once a minute.
+   */
+  reason(): string | undefined {
+    const now = this.#parts.clock.monotonic();
+    if (this.#enabling === undefined || now - this.#lookedAt < LOOK_EVERY) return this.#reason;
+    this.#lookedAt = now;
+    for (const [pid, startTicks] of this.#older) {
+      const stat = this.#parts.proc.stat(pid);
+      if (stat === undefined || stat.isDead || stat.startTicks !== startTicks) this.#older.delete(pid);
+    }
+    this.#reason = this.#older.size === 0 ? undefined : this.#describe(this.#enabling);
+    return this.#reason;
+  }
+
+  #describe({ isKnown }: Enabling): string {
+    const pids = [...this.#older.keys()].sort((a, b) => a - b).slice(0, MOST_NAMED);
+    const named = pids.map((pid) => `${this.#nameOf(pid)} (${pid})`);
+    const count = this.#older.size + this.#notRemembered;
+    const more = count > named.length ? `, and ${count - named.length} more` : '';
+    const [processes, were] = count === 1 ? ['process', 'was'] : ['processes', 'were'];
+    return (
+      `${count} ${processes} ${were} running ${isKnown ? 'when' : 'before the agent, which found audit on, so perhaps when'} ` +
+      "audit was first enabled in this boot. The kernel's audit reports the new threads and children of such a process, " +
+      `but nothing that it does itself: ${named.join(', ')}${more}. ` +
+      'Restart these services, or boot with audit=1 on the kernel\'s command line ("vakt check" says how).'
+    );
+  }
+
+  #nameOf(pid: number): string {
+    const executable = this.#parts.proc.executable(pid);
+    return executable === undefined ? 'unknown' : executable.slice(executable.lastIndexOf('/') + 1).slice(0, 64);
+  }
+
+  #kept(): Enabling | undefined {
+    const { file, bootId } = this.#parts;
+    try {
+      const kept = JSON.parse(readOptional(file, MOST_BYTES) ?? 'null') as Partial<Enabling> | null;
+      if (kept?.bootId !== bootId || !Number.isSafeInteger(kept.ticks) || typeof kept.isKnown !== 'boolean')
+        return undefined;
+      return kept as Enabling;
+    } catch {
+      return undefined; // a file that is broken or from another boot says nothing
+    }
+  }
+
+  async #find(ask: () => Promise<AuditStatus>): Promise<Enabling> {
+    const { proc, bootId, file, log } = this.#parts;
+    const { enabled, pid } = await ask();
+    // A daemon that runs had enabled audit by the time it was there.
+    const daemon = enabled === 0 || pid === 0 || pid === process.pid ? undefined : proc.stat(pid);
+    const ticks = daemon?.startTicks ?? Math.floor(proc.uptime() / ProcFolder.TICK_MS);
+    const found: Enabling = { bootId, ticks, isKnown: enabled === 0 };
+    try {
+      writeFileAtomic(file, `${JSON.stringify(found)}\n`);
+    } catch (error) {
+      log.warn({ reason: messageOf(error) }, 'Could not remember when audit was first enabled.');
+    }
+    return found;
+  }
+
+  async #list({ ticks }: Enabling, turn: Turn): Promise<void> {
+    for (const pid of this.#parts.proc.pids().sort((a, b) => a - b)) {
+      if (turn.isOver()) await turn.next();
+      const stat = this.#parts.proc.stat(pid);
+      if (stat === undefined || stat.isKernelThread || stat.isDead || stat.startTicks > ticks) continue;
+      if (pid === process.pid) continue; // its own activity is not reported anyway
+      if (this.#older.size < MOST_REMEMBERED) this.#older.set(pid, stat.startTicks);
+      else this.#notRemembered += 1;
+    }
+  }
+}

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { systemClock } from '../../../src/base/clock.ts';
+import { type Duration, milliseconds, minutes } from '../../../src/base/duration.ts';
+import { RUNNING } from '../../../src/linux/audit/status.ts';
+import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
+import { ProcFolder } from '../../../src/linux/proc-folder.ts';
+import { FakeProc } from '../fake-proc.ts';
+
+const KERNEL_THREAD = 0x0020_0000;
+const audit = (enabled: number, pid = 0) => ({ ...RUNNING, enabled, pid, lost: 0 });
+
+describe('Processes that audit never reports', () => {
+  let host: FakeProc;
+  let now: number;
+  const clock = { ...systemClock, monotonic: () => milliseconds(now) };
+  const later = (wait: Duration) => {
+    now += wait;
+  };
+  beforeEach(() => {
+    host = new FakeProc();
+    now = 0;
+    host.uptime(60);
+  });
+  afterEach(() => host.close());
+
+  const make = ({ commandLine = 'quiet', bootId = 'this' } = {}) =>
+    new UnauditedProcesses({
+      proc: new ProcFolder(host.path),
+      commandLine,
+      bootId,
+      file: join(host.hostRoot, 'audit-enabled.json'),
+      clock,
+      log: pino({ level: 'silent' }),
+    });
+  const reasonAfter = async (unaudited: UnauditedProcesses, status = audit(0)) => {
+    await unaudited.look(async () => status);
+    return unaudited.reason();
+  };
+
+  it('are those that ran when the agent first enabled it, by number and name', async () => {
+    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(801, { executable: '/usr/bin/redis server', start: 5_999 });
+    host.add(900, { executable: '/usr/bin/late', start: 6_001 });
+    host.add(2, { executable: '', flags: KERNEL_THREAD });
+    host.add(77, { state: 'Z' });
+    const reason = await reasonAfter(make());
+    assert.match(reason ?? '', /^2 processes were running when audit was first enabled in this boot\./);
+    assert.match(reason ?? '', /: sshd \(412\), redis server \(801\)\./);
+    assert.match(reason ?? '', /audit=1/);
+  });
+
+  it('are none where the kernel enables audit before the first process starts', async () => {
+    host.add(1);
+    assert.equal(await reasonAfter(make({ commandLine: 'ro audit=1 quiet' })), undefined);
+    for (const [line, isEnabled] of Object.entries({
+      'ro audit=1': true,
+      'audit=on': true,
+      'audit=0': false,
+      'audit=off': false,
+      'audit=0 audit=1\n': true,
+      'audit=1 audit=off': false,
+      'noaudit=1 xaudit=1': false,
+      'audit_backlog_limit=64': false,
+    })) {
+      assert.equal(enablesAudit(line), isEnabled, line);
+    }
+  });
+
+  it('stay known when the agent starts again in the same boot, and are forgotten in the next', async () => {
+    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    await reasonAfter(make());
+    host.add(950, { executable: '/usr/bin/later', start: 7_000 });
+    host.uptime(80);
+    assert.match((await reasonAfter(make(), audit(1))) ?? '', /^1 process was running when .*: sshd \(412\)\./);
+    host.remove(412);
+    host.remove(950);
+    host.uptime(5);
+    assert.equal(await reasonAfter(make({ bootId: 'next' })), undefined);
+  });
+
+  it('are a guess where somebody else had enabled audit: since that daemon started, else until now', async () => {
+    host.add(300, { executable: '/usr/sbin/auditd', start: 500 });
+    host.add(200, { executable: '/usr/bin/old', start: 400 });
+    host.add(400, { executable: '/usr/bin/newer', start: 600 });
+    const beside = await reasonAfter(make(), audit(1, 300));
+    assert.match(beside ?? '', /^2 processes were running .*perhaps.*: old \(200\), auditd \(300\)\./);
+    const alone = await reasonAfter(make({ bootId: 'other' }), audit(1));
+    assert.match(alone ?? '', /^3 processes were running .*perhaps/);
+  });
+
+  it('leave the list when they end, also when another takes the pid', async () => {
+    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    host.add(500, { executable: '/usr/sbin/cron', start: 900 });
+    const unaudited = make();
+    assert.match((await reasonAfter(unaudited)) ?? '', /^2 processes/);
+    host.add(412, { executable: '/usr/sbin/sshd', start: 6_500 });
+    later(minutes(2));
+    assert.match(unaudited.reason() ?? '', /^1 process was .*: cron \(500\)\./);
+    host.remove(500);
+    later(minutes(2));
+    assert.equal(unaudited.reason(), undefined);
+  });
+
+  it('are named up to eight, and counted all', async () => {
+    for (let pid = 100; pid < 1_200; pid += 1) host.add(pid, { executable: `/bin/p${pid}` });
+    assert.match((await reasonAfter(make())) ?? '', /^1100 processes .*p107 \(107\), and 1092 more\./);
+  });
+
+  it('are told of later where audit could not be asked at first, and never keep the agent from starting', async () => {
+    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    const unaudited = make();
+    await unaudited.look(() => Promise.reject(new Error('EPERM')));
+    assert.equal(unaudited.reason(), undefined);
+    assert.match((await reasonAfter(unaudited)) ?? '', /sshd/);
+    const kept = readFileSync(join(host.hostRoot, 'audit-enabled.json'), 'utf8');
+    assert.deepEqual(JSON.parse(kept), { bootId: 'this', ticks: 6_000, isKnown: true });
+  });
+});

@@ -1,0 +1,156 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+
+const QEMU = '/usr/bin/qemu-system-x86_64';
+const BUSYBOX = '/usr/bin/busybox';
+/** What the first programs need to see this machine's root; the rest is built into Debian's kernel. In this order. */
+const MODULES = ['fs/netfs/netfs', 'net/9p/9pnet', 'net/9p/9pnet_virtio', 'fs/9p/9p', 'fs/overlayfs/overlay'];
+/** A busy machine that emulates is slow. */
+const SECONDS = 400;
+
+/** @returns what keeps an emulated machine from being started here, or `undefined` */
+export function missingForEmulation(): string | undefined {
+  if (process.arch !== 'x64') return `the emulated machine is an x64 one, and this is ${process.arch}`;
+  if (process.getuid?.() !== 0) return 'this is not root, whose files the emulated machine shares';
+  for (const tool of [QEMU, BUSYBOX, '/usr/bin/cpio', '/usr/bin/xz'])
+    if (!existsSync(tool)) return `there is no ${tool}`;
+  return kernel() === undefined ? 'no Debian kernel is installed (linux-image-amd64)' : undefined;
+}
+
+/** The newest of Debian's kernels that are installed here, whether or not this machine runs by it. */
+function kernel(): { image: string; modules: string } | undefined {
+  const names = existsSync('/boot') ? readdirSync('/boot') : [];
+  const newest = names
+    .filter((name) => /^vmlinuz-.*-amd64$/.test(name))
+    .sort()
+    .at(-1);
+  if (newest === undefined) return undefined;
+  const modules = `/lib/modules/${newest.replace('vmlinuz-', '')}/kernel`;
+  return existsSync(modules) ? { image: `/boot/${newest}`, modules } : undefined;
+}
+
+/**
+ * Boots a machine of its own kernel, in QEMU, with this machine's files: its root directory is this one's, read-only, with
+ * whatever is written kept in memory. So it has an audit of its own, which nobody has ever switched on.
+ *
+ * Emulated, which is some ten times slower: KVM is missing or half-working wherever tests run in virtual machines. Uses no
+ * network and no port.
+ *
+ * @param script for sh(1), run as the first process's only child; what it writes to its standard output is returned. The
+ *   folder `/results` is writable, and has `files` and `programs` in it
+ * @param kernelArguments more words for the kernel's command line
+ * @throws {Error} with the console's text when the script did not end with status 0
+ */
+export function runInMachine(options: {
+  readonly script: string;
+  readonly files?: Readonly<Record<string, string>>;
+  /** Paths of programs that are copied to `/results`. */
+  readonly programs?: readonly string[];
+  readonly kernelArguments?: readonly string[];
+}): string {
+  const { script, files = {}, programs = [], kernelArguments = [] } = options;
+  const { image, modules } = kernel() ?? fail('no kernel is installed');
+  const folder = mkdtempSync(join(tmpdir(), 'vakt-machine-'));
+  try {
+    const results = join(folder, 'results');
+    mkdirSync(results);
+    writeFileSync(join(results, 'script'), script);
+    for (const [name, contents] of Object.entries(files)) writeFileSync(join(results, name), contents, { mode: 0o755 });
+    for (const path of programs) cpSync(path, join(results, basename(path)));
+    const initrd = makeInitrd(folder, modules);
+    const share = (path: string, tag: string, more: string) => [
+      '-virtfs',
+      `local,path=${path},mount_tag=${tag},security_model=none${more}`,
+    ];
+    const { stdout, status, error } = spawnSync(
+      QEMU,
+      [
+        ...['-accel', 'tcg', '-smp', '2', '-cpu', 'max', '-m', '1024', '-nographic', '-no-reboot', '-nic', 'none'],
+        ...['-kernel', image, '-initrd', initrd],
+        ...['-append', ['console=ttyS0 quiet panic=-1', ...kernelArguments].join(' ')],
+        ...share('/', 'root', ',readonly=on,multidevs=remap'),
+        ...share(results, 'results', ''),
+      ],
+      { encoding: 'utf8', timeout: SECONDS * 1_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024, input: '' },
+    );
+    const read = (name: string) => (existsSync(join(results, name)) ? readFileSync(join(results, name), 'utf8') : '');
+    if (read('status').trim() !== '0') {
+      const end = error?.message ?? `QEMU ended with ${status}`;
+      throw new Error(
+        `the script's status is "${read('status').trim()}", ${end}:\n${stdout}\n${read('stdout')}\n${read('stderr')}`,
+      );
+    }
+    return read('stdout');
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** An initial file system with busybox and the modules, made anew each time: it takes a tenth of a second. */
+function makeInitrd(folder: string, modules: string): string {
+  const tree = join(folder, 'initrd');
+  for (const each of ['bin', 'modules', 'lower', 'upper', 'new', 'proc', 'sys', 'dev']) {
+    mkdirSync(join(tree, each), { recursive: true });
+  }
+  cpSync(BUSYBOX, join(tree, 'bin/busybox'));
+  const names = MODULES.map((path) => {
+    const [file] = ['.ko', '.ko.xz', '.ko.gz'].map((suffix) => `${modules}/${path}${suffix}`).filter(existsSync);
+    if (file === undefined) throw new Error(`the kernel has no module ${path}`);
+    writeFileSync(join(tree, 'modules', basename(path)), decompressed(file));
+    return basename(path);
+  });
+  writeFileSync(join(tree, 'init'), initScript(names));
+  chmodSync(join(tree, 'init'), 0o755);
+  const list = execFileSync('find', ['.', '-print0'], { cwd: tree });
+  const archive = execFileSync('cpio', ['--null', '--create', '--format=newc', '--quiet'], {
+    cwd: tree,
+    input: list,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const path = join(folder, 'initrd.cpio');
+  writeFileSync(path, archive);
+  return path;
+}
+
+function decompressed(file: string): Buffer {
+  if (file.endsWith('.xz')) return execFileSync('xz', ['-dc', file], { maxBuffer: 64 * 1024 * 1024 });
+  return file.endsWith('.gz') ? gunzipSync(readFileSync(file)) : readFileSync(file);
+}
+
+const initScript = (modules: readonly string[]) => `#!/bin/busybox sh
+b=/bin/busybox
+for m in ${modules.join(' ')}; do $b insmod /modules/$m || $b echo "no $m"; done
+$b mount -t tmpfs -o size=512m tmpfs /upper
+$b mkdir /upper/files /upper/work
+$b mount -t 9p -o trans=virtio,version=9p2000.L,ro,msize=262144,cache=loose root /lower
+$b mount -t overlay -o lowerdir=/lower,upperdir=/upper/files,workdir=/upper/work overlay /new
+$b mkdir -p /new/results
+for each in proc sys dev; do $b mkdir -p /new/$each; done
+$b mount -t proc proc /new/proc
+$b mount -t sysfs sysfs /new/sys
+$b mount -t devtmpfs dev /new/dev
+for each in run tmp dev/shm; do $b mkdir -p /new/$each; $b mount -t tmpfs tmpfs /new/$each; done
+$b mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 results /new/results
+$b ip link set lo up 2>/dev/null
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+$b chroot /new /bin/sh -c 'sh /results/script >/results/stdout 2>/results/stderr; echo $? >/results/status'
+$b sync
+$b poweroff -f
+`;
+
+function fail(reason: string): never {
+  throw new Error(reason);
+}

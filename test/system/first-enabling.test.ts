@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LocalStatus } from '../../src/status.ts';
+import { missingForEmulation, runInMachine } from './emulated-machine.ts';
+import { require } from './require.ts';
+
+const TOP = new URL('../../../', import.meta.url).pathname;
+const SOURCE = join(TOP, 'test/system/native/connect-on-signal.c');
+
+const CONFIGURATION = {
+  hub: { hostName: 'nowhere.invalid' },
+  identity: { kind: 'moduleKey', deviceId: 'device1', keyFile: '/run/key' },
+  stateDirectory: '/run/vakt-state',
+  controlSocket: '/run/vakt.sock',
+  collectors: { loopbackConnections: true },
+};
+
+/** Asks the agent by its control socket: Node takes seconds to start here, so one process does it all. */
+const ASK = `
+import { request } from 'node:http';
+import { appendFileSync, writeFileSync } from 'node:fs';
+const ask = (path, take) => request({ socketPath: '/run/vakt.sock', path }, take).end();
+ask('/follow?event=ConnectionCreate', (answer) => {
+  writeFileSync('/run/connections', 'following\\n');
+  answer.on('data', (data) => appendFileSync('/run/connections', data));
+});
+process.on('SIGUSR1', () => {
+  let text = '';
+  ask('/status', (answer) => answer.on('data', (data) => (text += data)).on('end', () => writeFileSync('/run/status', text + '\\n')));
+});
+`;
+
+/** Two daemons, one older and one younger than the agent, connect; then the older one is started anew. */
+const SCRIPT = `
+set -eu
+until_in() { for i in $(seq 1800); do if grep -q "$1" "$2" 2>/dev/null; then return 0; fi; sleep 0.1; done
+  echo "not in $2: $1" >&2; cat /run/agent.log >&2; exit 1; }
+cp /results/agent.json /results/ask.mjs /run
+(umask 077; printf '%s' MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE= >/run/key)
+mkdir -m 0700 /run/vakt-state
+for name in older younger anew; do cp /results/connect-on-signal /run/$name; done
+
+/run/older >/run/older.out & older=$!
+until_in ready /run/older.out
+${process.execPath} ${join(TOP, 'dist/src/main.js')} run --config /run/agent.json >/run/agent.log 2>&1 & agent=$!
+until_in '"source":"audit' /run/agent.log
+${process.execPath} /run/ask.mjs & follow=$!
+/run/younger >/run/younger.out & younger=$!
+until_in ready /run/younger.out
+until_in following /run/connections
+
+kill -USR1 $older
+until_in connected /run/older.out
+kill -USR1 $younger
+until_in '"/run/younger"' /run/connections
+kill -USR1 $follow
+until_in '}$' /run/status
+kill $older
+wait $older || true
+/run/anew >/run/anew.out & anew=$!
+until_in ready /run/anew.out
+kill -USR1 $anew
+until_in '"/run/anew"' /run/connections
+kill $follow
+kill $agent
+wait $agent || true
+echo '{"status":'; cat /run/status
+echo ',"executables":['; grep -o '"Executable":"[^"]*"' /run/connections | cut -d: -f2 | sort -u | paste -sd,
+echo ']}'
+`;
+
+interface Seen {
+  readonly status: LocalStatus;
+  /** Who connected, by what the agent told. */
+  readonly executables: readonly string[];
+}
+
+/** A kernel that has never had audit on: this machine's may have, so that nothing can be shown on it. */
+describe('A daemon that is older than the first enabling of audit', function () {
+  this.timeout(420_000);
+  const folder = mkdtempSync(join(tmpdir(), 'vakt-enabling-'));
+
+  before(function () {
+    require(this, missingForEmulation());
+    execFileSync('gcc', ['-O1', '-static', '-o', join(folder, 'connect-on-signal'), SOURCE]);
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  const boot = (...kernelArguments: string[]): Seen =>
+    JSON.parse(
+      runInMachine({
+        script: SCRIPT,
+        files: { 'agent.json': JSON.stringify(CONFIGURATION), 'ask.mjs': ASK },
+        programs: [join(folder, 'connect-on-signal')],
+        kernelArguments,
+      }),
+    ) as Seen;
+
+  it('is not reported by the kernel, which the agent says; started anew, it is', () => {
+    const { status, executables } = boot();
+    assert.deepEqual(executables, ['/run/anew', '/run/younger']);
+    const { state, reason = '' } = status.collectors.ConnectionCreate ?? assert.fail();
+    assert.equal(state, 'on');
+    assert.match(reason, /^\d+ processes were running when audit was first enabled in this boot\..*\bolder \(\d+\)/);
+    assert.doesNotMatch(reason, /younger|perhaps/);
+  });
+
+  it('is reported where the kernel enables audit before the first process', () => {
+    const { status, executables } = boot('audit=1');
+    assert.deepEqual(executables, ['/run/anew', '/run/older', '/run/younger']);
+    assert.equal(status.collectors.ConnectionCreate?.reason, undefined);
+  });
+});
