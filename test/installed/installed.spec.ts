@@ -256,6 +256,23 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       assert.deepEqual({ unclean, lastEnd }, { unclean: 1, lastEnd: 'killed' });
     });
 
+    it('goes on while nobody reads its log, since journald stands still', async () => {
+      const journald = system.must('systemctl', 'show', '-P', 'MainPID', 'systemd-journald').trim();
+      const process = shown('MainPID');
+      system.must('kill', '-STOP', journald);
+      try {
+        // A line each, as far as signals don't meet: the socket holds 8 MiB at most (systemd's SNDBUF_SIZE).
+        system.must('sh', '-c', 'for i in $(seq 60000); do kill -HUP "$1"; done', 'sh', process);
+        await arrivesAnew(seconds(30));
+        await arrivesAnew(seconds(30));
+        assert.equal(shown('MainPID'), process);
+      } finally {
+        system.must('kill', '-CONT', journald);
+      }
+      await arrivesAnew(seconds(30));
+      assert.equal(shown('MainPID'), process);
+    });
+
     it('keeps through an upgrade what it could not send', async () => {
       ask('POST', '/faults', { kind: 'ignoreMessages', durationMs: 600_000 });
       const waiting = () => status().delivery.queued.highEvents + status().delivery.queued.lowEvents;
