@@ -60,6 +60,12 @@ export interface AuditEvent {
   readonly address?: SocketAddress;
   /** Arguments of a call that went through socketcall(2), from the SOCKETCALL record. */
   readonly socketcall?: readonly number[];
+  /**
+   * How many connects by io_uring the event tells of (URINGOP records); absent when none. The kernel writes the address of
+   * the last one only, and not what came of them. Where the event has no SYSCALL record, since a thread of the kernel took
+   * the request, `fields` are the URINGOP record's, which has no `exe`, and `success` says nothing.
+   */
+  readonly ringConnects?: number;
   /** The image's digest as IMA measured it, `sha256:…` (INTEGRITY_RULE record). */
   readonly imaHash?: string;
 }
@@ -68,12 +74,17 @@ export interface AuditEvent {
 export interface AuditRule {
   /** Names as auditctl(8) knows them. A call that an ABI doesn't have is left out there. */
   readonly syscalls: readonly string[];
+  /** The same by io_uring, for the rules that have such operations; a kernel older than 5.16 can't report them. */
+  readonly ringOperations?: readonly RingOperation[];
   /**
    * Only calls of which all this holds; fields as auditctl(8) knows them. `success`: 1 or 0. `a0`: the first argument.
    * `saddr_fam`: the family of the socket address; a kernel older than 5.3 reports all families instead.
    */
   readonly where?: { readonly success?: 0 | 1; readonly a0?: number; readonly saddr_fam?: number };
 }
+
+/** Operations of io_uring; a new one needs its number in linux/audit/rules.ts. */
+export type RingOperation = 'connect';
 
 /** A process that was seen for the first time, by other means than audit. */
 export interface ProcessSeen {
@@ -126,6 +137,8 @@ export interface ConnectionSeen {
   readonly executable: string;
   /** Absent when nobody saw the process start, and it is gone. */
   readonly commandLine?: string;
+  /** Made by io_uring: then nobody knows whether it worked, and the protocol is taken to be TCP. */
+  readonly byRing?: true;
 }
 
 /** A login, a logout, or one that failed: one for each, however many records there are of it. */

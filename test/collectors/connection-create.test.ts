@@ -104,8 +104,8 @@ describe('ConnectionCreate aggregated', () => {
 
 it('ConnectionCreate asks the kernel for sockets, connect and accept, by both ways of 32-bit programs', () => {
   assert.deepEqual(connectionCreate.auditRules, [
-    { syscalls: ['connect'], where: { saddr_fam: 2 } },
-    { syscalls: ['connect'], where: { saddr_fam: 10 } },
+    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
+    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
     { syscalls: ['accept', 'accept4'], where: { success: 1 } },
     { syscalls: ['socket'], where: { a0: 2, success: 1 } },
     { syscalls: ['socket'], where: { a0: 10, success: 1 } },
@@ -114,4 +114,12 @@ it('ConnectionCreate asks the kernel for sockets, connect and accept, by both wa
     { syscalls: ['socketcall'], where: { a0: 5 } },
     { syscalls: ['socketcall'], where: { a0: 18 } },
   ]);
+
+  it('says that nobody knows what came of a connect by io_uring, also when several are one element', () => {
+    const made = payload({ byRing: true });
+    assert.deepEqual(made?.ExtraDetails, { Source: 'io_uring', Result: 'unknown' });
+    const rule = connectionCreate.aggregate;
+    assert.ok(rule && made);
+    assert.deepEqual(blankedBy(rule as never, made).payload.ExtraDetails, made.ExtraDetails);
+  });
 });

@@ -1,56 +1,126 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { connectionCreate } from '../../src/collectors/connection-create.ts';
+import type { ConnectionSeen } from '../../src/contract/sources.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { missingForAudit, require } from './require.ts';
 
-const SOURCE = new URL('../../../test/system/native/ring.c', import.meta.url).pathname;
+const source = (name: string) => new URL(`../../../test/system/native/${name}.c`, import.meta.url).pathname;
 
 describe('A program that uses io_uring', function () {
   this.timeout(30_000);
   let folder: string;
   let program: string;
+  let connector: string;
+  let server: Server;
+  let events: LinuxEvents | undefined;
+  let child: ChildProcess | undefined;
+  let logged: LogLine[];
+  let seen: ConnectionSeen[];
 
   before(async function () {
     folder = mkdtempSync(join(tmpdir(), 'vakt-ring-'));
     program = join(folder, 'ring');
+    connector = join(folder, 'ring-connect');
     require(this, await missingForAudit());
-    const isBuilt = spawnSync('gcc', ['-o', program, SOURCE]).status === 0;
-    require(this, isBuilt ? undefined : 'there is no C compiler');
+    const isBuilt = (path: string, name: string) => spawnSync('gcc', ['-o', path, source(name)]).status === 0;
+    const areBuilt = isBuilt(program, 'ring') && isBuilt(connector, 'ring-connect');
+    require(this, areBuilt ? undefined : 'there is no C compiler');
     const isThere = Number(spawnSync(program, { encoding: 'utf8' }).stdout) >= 0;
     require(this, isThere ? undefined : 'this kernel has no io_uring, or it is switched off');
+    server = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+    await once(server, 'listening');
   });
-  after(() => rmSync(folder, { recursive: true }));
 
-  it('is told of once', async () => {
-    const logged: LogLine[] = [];
-    const events = new LinuxEvents({
+  beforeEach(async () => {
+    logged = [];
+    seen = [];
+    events = new LinuxEvents({
       streams: () => new Set(['connections']),
       rules: () => (connectionCreate.category === 'Triggered' ? (connectionCreate.auditRules ?? []) : []),
-      sink: { accept: () => {}, drop: () => {} },
+      sink: {
+        accept: (stream, records) => {
+          if (stream === 'connections') seen.push(...(records as readonly ConnectionSeen[]));
+        },
+        drop: () => {}, // also of what others do meanwhile
+      },
       clock: systemClock,
       log: quietLog(logged),
       hostRoot: '/',
-      loopback: false,
+      loopback: true,
     });
     await events.start();
+  });
+  afterEach(async () => {
+    await events?.stop();
+    events = undefined;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) {
+      const ended = once(child, 'exit');
+      child.kill('SIGKILL');
+      await ended;
+    }
+    child = undefined;
+  });
+  after(() => {
+    server?.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  const until = async (holds: () => boolean) => {
+    const deadline = systemClock.monotonic() + seconds(10);
+    while (!holds() && systemClock.monotonic() < deadline) await systemClock.sleep(milliseconds(50));
+    await systemClock.sleep(milliseconds(600)); // nothing more is to come
+  };
+
+  it('is told of once', async () => {
+    const told = () => logged.filter(({ id }) => id === 'IO_URING_USED').map(({ message }) => message);
+    for (let run = 0; run < 3; run += 1) spawnSync(program);
+    await until(() => told().length > 0);
+    assert.equal(told().length, 1);
+    assert.ok(told()[0]?.includes(`${program} (process `));
+  });
+
+  for (const how of [[], ['nonblock'], ['sqpoll'], ['sqpoll', 'nonblock']]) {
+    it(`has its connections told once each: ${how.join(', ') || 'as it is'}`, async () => {
+      const { port } = server.address() as AddressInfo;
+      child = spawn(connector, [...how, '127.0.0.1', String(port), '3'], { stdio: ['pipe', 'pipe', 'inherit'] });
+      const { pid } = child;
+      let said = '';
+      child.stdout?.on('data', (text: Buffer) => {
+        said += text.toString();
+      });
+      const made = () => seen.filter((connection) => connection.pid === pid);
+      await until(() => made().length >= 3);
+      assert.equal(said, `ready ${pid}\n0\n0\n0\n`);
+      assert.deepEqual(
+        made().map(({ direction, remote, executable, byRing }) => [direction, remote.port, executable, byRing]),
+        Array.from({ length: 3 }, () => ['Out', port, connector, true]),
+      );
+    });
+  }
+
+  it('costs no rule once the agent has stopped', async () => {
+    const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     try {
-      const told = () => logged.filter(({ id }) => id === 'IO_URING_USED').map(({ message }) => message);
-      for (let run = 0; run < 3; run += 1) spawnSync(program);
-      const deadline = systemClock.monotonic() + seconds(10);
-      while (told().length === 0 && systemClock.monotonic() < deadline) await systemClock.sleep(milliseconds(50));
-      await systemClock.sleep(milliseconds(600));
-      assert.equal(told().length, 1);
-      assert.ok(told()[0]?.includes(`${program} (process `));
+      const rings = async () =>
+        (await control.rules()).filter(({ data, key }) => isRingRule(data) && key === KEY).length;
+      assert.equal(await rings(), 2);
+      await events?.stop();
+      assert.equal(await rings(), 0);
     } finally {
-      await events.stop();
+      control.close();
     }
   });
 });

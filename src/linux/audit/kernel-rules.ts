@@ -1,7 +1,7 @@
 import type { AuditRule } from '../../contract/sources.ts';
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
-import { excludeRule, syscallRules } from './rules.ts';
+import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
 import { ABIS } from './syscalls.ts';
 
 /** Records nobody needs: five of the eight that a start of a program mostly makes. Each costs some 4 µs to read. */
@@ -20,6 +20,8 @@ export class KernelRules {
   readonly #control: AuditControl;
   /** Rules about the family of a socket address: since Linux 5.3. */
   #families = true;
+  /** Rules about io_uring: since Linux 5.16. */
+  #rings = true;
 
   constructor(control: AuditControl) {
     this.#control = control;
@@ -34,12 +36,13 @@ export class KernelRules {
     const rules = this.#encode(wanted);
     const present = await this.ours();
     const missing = rules.filter((rule) => !present.some(({ data }) => data.equals(rule)));
-    try {
-      for (const rule of missing) await this.#control.addRule(rule);
-    } catch (error) {
-      if (!this.#families || (error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-      this.#families = false;
-      return this.sync(wanted);
+    for (const rule of missing) {
+      try {
+        await this.#control.addRule(rule);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EINVAL' || !this.#canDoWithout(rule)) throw error;
+        return this.sync(wanted);
+      }
     }
     for (const { data } of present) {
       if (!rules.some((rule) => rule.equals(data))) await this.#control.deleteRule(data);
@@ -47,10 +50,19 @@ export class KernelRules {
     return missing.length;
   }
 
-  /** Whether all of them are there already. */
+  /** Asks for less from now on, since the kernel doesn't know this rule. @returns whether that can help */
+  #canDoWithout(rule: Buffer): boolean {
+    const isRing = isRingRule(rule);
+    if (!(isRing ? this.#rings : this.#families)) return false;
+    if (!isRing) this.#families = false;
+    this.#rings = false; // of the two, io_uring came later
+    return true;
+  }
+
+  /** Whether all of them are there already; but for those about io_uring, which an administrator may not have set. */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();
-    const all = this.#encode({ rules, exclude: false });
+    const all = this.#encode({ rules, exclude: false }).filter((rule) => !isRingRule(rule));
     return all.every((rule) => present.some(({ data }) => data.equals(rule)));
   }
 
@@ -60,7 +72,8 @@ export class KernelRules {
 
   #encode({ rules, exclude, memo }: Wanted): Buffer[] {
     const calls = syscallRules(this.#families ? rules : rules.map(ofAnyFamily), ABIS[process.arch] ?? []);
-    return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls];
+    const rings = this.#rings ? ringRules(rules) : [];
+    return [...(memo === undefined ? [] : [memo]), ...(exclude ? EXCLUDED.map(excludeRule) : []), ...calls, ...rings];
   }
 }
 

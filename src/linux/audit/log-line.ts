@@ -10,6 +10,7 @@ import {
   SOCKADDR,
   SOCKETCALL,
   SYSCALL,
+  URINGOP,
 } from './reassembler.ts';
 
 /** Record types by the name that auditd writes. Others are of no interest, but their serials are. */
@@ -24,6 +25,7 @@ const TYPES = new Map<string, number>(
     EOE,
     BPRM_FCAPS,
     PROCTITLE,
+    URINGOP,
     INTEGRITY_RULE,
     ...USER_RECORDS,
   }),

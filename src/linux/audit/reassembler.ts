@@ -19,6 +19,7 @@ import {
   parseFields,
   parseUserFields,
 } from './record.ts';
+import { addRingCall, connectsOf, isOfRingRule, oneRingCall, type RingCalls } from './ring-calls.ts';
 import { parseSocketAddress } from './socket-address.ts';
 import { type NamedCall, nameCall } from './syscalls.ts';
 
@@ -33,6 +34,8 @@ export const EXECVE = 1309;
 export const EOE = 1320;
 export const BPRM_FCAPS = 1321;
 export const PROCTITLE = 1327;
+/** An operation of io_uring. */
+export const URINGOP = 1336;
 /** What IMA measured by one of its `audit` rules. */
 export const INTEGRITY_RULE = 1805;
 
@@ -64,6 +67,8 @@ interface Pending {
   cwd?: string;
   address?: SocketAddress;
   socketcall?: readonly number[];
+  /** What was asked for by io_uring. */
+  ring?: RingCalls;
   imaHash?: string;
   ended: boolean;
 }
@@ -124,6 +129,7 @@ export class Reassembler {
       case CWD:
       case SOCKADDR:
       case SOCKETCALL:
+      case URINGOP:
       case INTEGRITY_RULE:
         return true;
       default:
@@ -157,6 +163,7 @@ export class Reassembler {
       event.fields ??= parseCall(text);
       const call = nameCall(event.fields.arch, event.fields.syscall);
       if (call !== undefined) event.call = call;
+      if (call?.name === 'io_uring_enter' && isOfRingRule(text)) event.ring ??= oneRingCall(event.fields);
     } else if (type === CWD) {
       const cwd = parseField(text, 'cwd');
       if (cwd !== undefined) event.cwd = cwd;
@@ -167,6 +174,9 @@ export class Reassembler {
       if (address !== undefined) event.address = address;
     } else if (type === SOCKETCALL) {
       event.socketcall = socketcallArguments(text);
+    } else if (type === URINGOP) {
+      const ring = addRingCall(text, event.ring);
+      if (ring !== undefined) event.ring = ring;
     } else if (type === INTEGRITY_RULE) {
       const hash = parseField(text, 'hash');
       if (hash !== undefined) event.imaHash = hash;
@@ -198,7 +208,8 @@ export class Reassembler {
     for (const event of this.#pending.values()) {
       const waited = now - event.since;
       if (waited < this.#grace) return;
-      if (waited >= PATIENCE || missingIn(event) === 0) this.#release(event);
+      if (isUnderWay(event)) this.#pending.delete(event.serial);
+      else if (waited >= PATIENCE || missingIn(event) === 0) this.#release(event);
     }
   }
 
@@ -224,7 +235,8 @@ export class Reassembler {
   }
 
   #release(event: Pending, missing = missingIn(event)): void {
-    const { serial, fields } = event;
+    const { serial } = event;
+    const fields = event.fields ?? event.ring?.fields;
     this.#pending.delete(serial);
     this.#pendingBytes -= event.arguments?.size ?? 0;
     this.#finished[serial % REMEMBERED] = serial;
@@ -264,6 +276,8 @@ function isComplete(event: Pending): boolean {
     case 'socket':
     case 'io_uring_setup':
       return true;
+    case 'io_uring_enter': // after all that was done in it
+      return event.ring !== undefined && address !== undefined;
     case 'socketcall': {
       if (socketcall === undefined) return false;
       const isAccept = fields.a0 === SYS_ACCEPT || fields.a0 === SYS_ACCEPT4;
@@ -274,9 +288,17 @@ function isComplete(event: Pending): boolean {
   }
 }
 
+/**
+ * Whether an io_uring_enter(2) still goes on, as one may for minutes: its SYSCALL and SOCKADDR records come when it ends,
+ * and say enough by themselves. Or it is the second try of a connect that has been told, and nothing more comes.
+ */
+function isUnderWay({ ring, fields, address, ended }: Pending): boolean {
+  return ring !== undefined && fields === undefined && address === undefined && !ended;
+}
+
 /** Whether nothing that matters is missing. */
 function isWhole(event: Pending): boolean {
-  if (event.fields === undefined) return false;
+  if (event.fields === undefined) return event.ring !== undefined;
   if (event.arguments === undefined && event.command === undefined) return !isStart(event);
   return hasCommand(event);
 }
@@ -308,8 +330,8 @@ function userEvent(record: UserRecord, time: number, serial: number, text: strin
 }
 
 function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
-  const { time, serial, call, command, cwd, address, socketcall, imaHash } = pending;
-  const syscall = call?.name ?? fields.syscall;
+  const { time, serial, call, command, cwd, address, socketcall, ring, imaHash } = pending;
+  const syscall = call?.name ?? fields.syscall; // absent where there are only URINGOP records
   const event: Writable<AuditEvent> = { time: new Date(time), serial, success: fields.success === 'yes', fields };
   if (syscall !== undefined) event.syscall = syscall;
   if (call !== undefined) event.abi = call.abi;
@@ -321,6 +343,7 @@ function toEvent(pending: Pending, fields: AuditFields): AuditEvent {
   if (cwd !== undefined) event.cwd = cwd;
   if (address !== undefined) event.address = address;
   if (socketcall !== undefined) event.socketcall = socketcall;
+  if (ring !== undefined) event.ringConnects = connectsOf(ring);
   if (imaHash !== undefined) event.imaHash = imaHash;
   return event;
 }

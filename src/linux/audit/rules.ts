@@ -1,4 +1,4 @@
-import type { AuditRule } from '../../contract/sources.ts';
+import type { AuditRule, RingOperation } from '../../contract/sources.ts';
 import { readU32, writeU32 } from '../netlink/message.ts';
 import type { Abi } from './syscalls.ts';
 
@@ -19,6 +19,8 @@ const MOST_FIELDS = 64;
 
 const FILTER_EXIT = 4;
 const FILTER_EXCLUDE = 5;
+/** AUDIT_FILTER_URING_EXIT: the mask's bits are operations of io_uring. */
+const FILTER_URING_EXIT = 7;
 const ALWAYS = 2;
 
 const FIELD_PID = 0;
@@ -114,6 +116,28 @@ export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]):
     }),
   );
 }
+
+/** IORING_OP_* of linux/io_uring.h. */
+export const RING_OPERATIONS: Readonly<Record<RingOperation, number>> = { connect: 16 };
+
+/**
+ * The kernel rules that ask for operations of io_uring, which rules for system calls don't see. One serves all ABIs. The
+ * kernel refuses them with EINVAL before 5.16.
+ */
+export const ringRules = (rules: readonly AuditRule[]): Buffer[] =>
+  rules.flatMap(({ ringOperations = [], where = {} }) =>
+    ringOperations.length === 0
+      ? []
+      : [
+          encode(
+            FILTER_URING_EXIT,
+            ringOperations.map((name) => RING_OPERATIONS[name]),
+            [...conditionsOf(where), { field: FIELD_KEY, operator: EQUAL, value: KEY }],
+          ),
+        ],
+  );
+
+export const isRingRule = (rule: Buffer): boolean => readU32(rule, 0) === FILTER_URING_EXIT;
 
 const conditionsOf = (where: NonNullable<AuditRule['where']>): readonly Field[] =>
   (Object.keys(CONDITIONS) as (keyof typeof CONDITIONS)[]).flatMap((name) => {

@@ -3,7 +3,16 @@
  * Sources, kernel 6.18: arch/x86/entry/syscalls/syscall_64.tbl and syscall_32.tbl, arch/arm/tools/syscall.tbl,
  * scripts/syscall.tbl (arm64). Numbers are ABI: they never change. */
 
-const X86_64 = { execve: 59, execveat: 322, socket: 41, connect: 42, accept: 43, accept4: 288, io_uring_setup: 425 };
+const X86_64 = {
+  execve: 59,
+  execveat: 322,
+  socket: 41,
+  connect: 42,
+  accept: 43,
+  accept4: 288,
+  io_uring_setup: 425,
+  io_uring_enter: 426,
+};
 
 /** Programs made before Linux 4.3's headers reach sockets through socketcall, whose first argument says which call. */
 const I386 = {
@@ -14,6 +23,7 @@ const I386 = {
   accept4: 364,
   socketcall: 102,
   io_uring_setup: 425,
+  io_uring_enter: 426,
 };
 
 const AARCH64 = {
@@ -24,10 +34,20 @@ const AARCH64 = {
   accept: 202,
   accept4: 242,
   io_uring_setup: 425,
+  io_uring_enter: 426,
 };
 
 /** EABI. The old ABI's socketcall isn't: no distribution's kernel has had CONFIG_OABI_COMPAT for a decade. */
-const ARM = { execve: 11, execveat: 387, socket: 281, connect: 283, accept: 285, accept4: 366, io_uring_setup: 425 };
+const ARM = {
+  execve: 11,
+  execveat: 387,
+  socket: 281,
+  connect: 283,
+  accept: 285,
+  accept4: 366,
+  io_uring_setup: 425,
+  io_uring_enter: 426,
+};
 
 export interface Abi {
   readonly name: 'b64' | 'b32';

@@ -6,7 +6,7 @@ import type { Asked, CommandLineSource } from '../process-memory/command-lines.t
 import { Endpoints, type Made } from './endpoints.ts';
 import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
 import { SocketLists } from './socket-lists.ts';
-import { SocketTable } from './socket-table.ts';
+import { type KnownSocket, SocketTable } from './socket-table.ts';
 
 /** More than a drain mostly brings; with as many, they are told before it ends. */
 const MOST_PENDING = 1_024;
@@ -26,6 +26,8 @@ interface Caller {
 }
 
 interface Pending extends Made, Caller {
+  /** By io_uring. */
+  readonly byRing: boolean;
   /** `undefined` when nobody saw the process start. */
   readonly commandLine: string | undefined;
 }
@@ -49,13 +51,14 @@ interface Parts {
 }
 
 /**
- * Makes connections of what the kernel's audit says of socket(2), connect(2) and accept(2).
+ * Makes connections of what the kernel's audit says of socket(2), connect(2) and accept(2), and of connects by io_uring.
  *
  * Audit names the process, and mostly the peer. The rest must be asked of the sockets themselves: soon, since many are
  * closed at once; and all together, since that is what asking costs. So calls are taken as they come, and connections are
  * told by `settle`, at the end of every drain of audit's socket.
  *
- * An accept(2) that wasn't asked for the peer, of a connection that is closed by then, is counted as `unresolved`.
+ * An accept(2) that wasn't asked for the peer, of a connection that is closed by then, is counted as `unresolved`; so are,
+ * of several connects by io_uring in one system call, all but the last, the only one whose peer the kernel tells.
  */
 export class Connections {
   readonly #parts: Parts;
@@ -100,7 +103,7 @@ export class Connections {
         this.#unresolved += 1;
         continue;
       }
-      const { time, serial, direction, pid, parentPid, userId, executable, commandLine } = connection;
+      const { time, serial, direction, pid, parentPid, userId, executable, commandLine, byRing } = connection;
       const isLate = commandLine === undefined && this.#canAsk(connection, processes);
       (isLate ? late : told).push({
         time,
@@ -114,6 +117,7 @@ export class Connections {
         userId,
         executable,
         ...(commandLine === undefined ? {} : { commandLine }),
+        ...(byRing ? { byRing } : {}),
       });
     }
     this.#tell(told);
@@ -175,6 +179,10 @@ export class Connections {
   }
 
   #take(event: AuditEvent): void {
+    if (event.ringConnects !== undefined) {
+      this.#connectedByRing(event, event.ringConnects);
+      return;
+    }
     const call = socketCallOf(event);
     if (call === undefined) return;
     const caller = callerOf(event);
@@ -217,6 +225,27 @@ export class Connections {
     this.#add(caller, { direction: 'Out', protocol, fd, socket, remote, listener: undefined });
   }
 
+  /**
+   * Without an address there is nothing to tell: it is of another family, or the second try of one that has been told. The
+   * record doesn't say which socket it was.
+   */
+  #connectedByRing(event: AuditEvent, count: number): void {
+    if (event.address === undefined) return;
+    const caller = callerOf(event);
+    if (caller === undefined) {
+      this.#unresolved += count;
+      return;
+    }
+    const { pid } = caller;
+    if (this.#parts.own(pid)) return;
+    this.#unresolved += count - 1;
+    const remote = hereIfUnspecified(event.address);
+    if (!this.#isOfInterest(remote)) return;
+    const executable = event.fields.exe === undefined ? (this.#proc.executable(pid) ?? 'unknown') : caller.executable;
+    const made = { direction: 'Out', protocol: undefined, fd: -1, socket: UNKNOWN_SOCKET, remote } as const;
+    this.#add({ ...caller, executable }, { ...made, listener: undefined }, true);
+  }
+
   #isOfInterest(peer: SocketAddress | undefined): boolean {
     return this.#parts.loopback || !isLoopback(peer);
   }
@@ -224,6 +253,7 @@ export class Connections {
   #add(
     { time, serial, pid, parentPid, userId, executable }: Caller,
     made: Omit<Made, 'time' | 'pid' | 'parentPid'>,
+    byRing = false,
   ): void {
     const { direction, protocol, fd, socket, remote, listener } = made;
     // Asked now, since a process that has ended may be forgotten by the time that all is told.
@@ -242,10 +272,19 @@ export class Connections {
       socket,
       remote,
       listener,
+      byRing,
     });
     if (this.#pending.length >= MOST_PENDING) this.settle();
   }
 }
+
+/** One that no descriptor is known of; never looked at, so that it stays as it is. */
+const UNKNOWN_SOCKET: KnownSocket = {
+  protocol: undefined,
+  underWay: undefined,
+  inode: undefined,
+  inodeBefore: undefined,
+};
 
 /** @returns `undefined` when the record doesn't say who it was */
 function callerOf({ time, serial, fields }: AuditEvent): Caller | undefined {

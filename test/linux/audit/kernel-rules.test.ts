@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { AuditRule } from '../../../src/contract/sources.ts';
 import type { AuditControl } from '../../../src/linux/audit/control.ts';
 import { KernelRules } from '../../../src/linux/audit/kernel-rules.ts';
-import { decodeRule, type KernelRule, memoIn, memoRule } from '../../../src/linux/audit/rules.ts';
+import { decodeRule, isRingRule, type KernelRule, memoIn, memoRule } from '../../../src/linux/audit/rules.ts';
 
 /** AUDIT_SADDR_FAM, in the words of a rule that name its fields. */
 const SADDR_FAM = 113;
@@ -14,13 +14,16 @@ class RuleList implements Pick<AuditControl, 'rules' | 'addRule' | 'deleteRule'>
   readonly log: string[] = [];
   /** Before Linux 5.3. */
   isOld = false;
+  /** Since Linux 5.16. */
+  knowsRings = true;
 
   async rules(): Promise<KernelRule[]> {
     return this.list.map(decodeRule).filter((rule) => rule !== undefined);
   }
 
   async addRule(rule: Buffer): Promise<void> {
-    if (this.isOld && fieldsOf(rule).includes(SADDR_FAM)) {
+    const isRefused = isRingRule(rule) && (this.isOld || !this.knowsRings);
+    if (isRefused || (this.isOld && fieldsOf(rule).includes(SADDR_FAM))) {
       throw Object.assign(new Error('EINVAL'), { code: 'EINVAL' });
     }
     this.list.push(rule);
@@ -37,8 +40,8 @@ class RuleList implements Pick<AuditControl, 'rules' | 'addRule' | 'deleteRule'>
 }
 
 const CONNECTS: readonly AuditRule[] = [
-  { syscalls: ['connect'], where: { saddr_fam: 2 } },
-  { syscalls: ['connect'], where: { saddr_fam: 10 } },
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
 ];
 
 describe('KernelRules', () => {
@@ -83,6 +86,28 @@ describe('KernelRules', () => {
     await rules.sync({ rules: CONNECTS, exclude: false });
     assert.ok(kernel.list.length > 0);
     assert.ok(kernel.list.every((rule) => !fieldsOf(rule).includes(SADDR_FAM)));
+    assert.equal(await rules.has(CONNECTS), true);
+  });
+
+  it('asks for connections by io_uring, and takes that back', async () => {
+    await rules.sync({ rules: CONNECTS, exclude: false });
+    assert.equal(kernel.list.filter(isRingRule).length, 2);
+    assert.equal(await rules.sync({ rules: CONNECTS, exclude: false }), 0);
+    await rules.sync({ rules: [{ syscalls: ['execve'] }], exclude: false });
+    assert.equal(kernel.list.filter(isRingRule).length, 0);
+  });
+
+  it('asks a kernel without rules for io_uring for all else', async () => {
+    kernel.knowsRings = false;
+    await rules.sync({ rules: CONNECTS, exclude: true });
+    assert.ok(kernel.list.length > 4);
+    assert.ok(kernel.list.slice(4).every((rule) => fieldsOf(rule).includes(SADDR_FAM)));
+    assert.equal(await rules.sync({ rules: CONNECTS, exclude: true }), 0);
+  });
+
+  it('does without rules for io_uring that somebody else has not set', async () => {
+    await rules.sync({ rules: CONNECTS, exclude: false });
+    kernel.list.splice(0, kernel.list.length, ...kernel.list.filter((rule) => !isRingRule(rule)));
     assert.equal(await rules.has(CONNECTS), true);
   });
 

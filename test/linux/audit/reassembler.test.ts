@@ -13,6 +13,7 @@ import {
   SOCKADDR,
   SOCKETCALL,
   SYSCALL,
+  URINGOP,
 } from '../../../src/linux/audit/reassembler.ts';
 import { golden } from './golden.ts';
 
@@ -349,8 +350,8 @@ describe('Reassembler', () => {
   });
 
   it('never throws, and forgets everything in the end', () => {
-    const type = fc.constantFrom(SYSCALL, EXECVE, CWD, EOE);
-    const text = fc.oneof(fc.constantFrom(EXEC, 'argc=1 a0="x"', 'cwd="/"', ''), fc.string());
+    const type = fc.constantFrom(SYSCALL, EXECVE, CWD, URINGOP, SOCKADDR, EOE);
+    const text = fc.oneof(fc.constantFrom(EXEC, 'argc=1 a0="x"', 'cwd="/"', 'uring_op=16', ''), fc.string());
     fc.assert(
       fc.property(fc.array(fc.tuple(type, fc.nat(5), text), { maxLength: 30 }), (all) => {
         events = [];
@@ -361,5 +362,75 @@ describe('Reassembler', () => {
       }),
       { numRuns: 10_000 },
     );
+  });
+
+  describe('of what is done by io_uring', () => {
+    const TRIED = 'uring_op=16 success=no exit=-11 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="vakt"';
+    const DONE = 'uring_op=16 success=yes exit=0 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="vakt"';
+    const OPENED = 'uring_op=18 success=yes exit=0 items=0 ppid=1 pid=2 uid=0 gid=0 euid=5 suid=0 key="files"';
+    const ENTER = 'arch=c000003e syscall=426 success=yes exit=1 ppid=1 pid=2 euid=5 comm="x" exe="/bin/x" key="vakt"';
+    const ADDRESS = 'saddr=020001BBC00002070000000000000000';
+    const summary = () => events.map(({ ringConnects, address, fields }) => [ringConnects, address?.port, fields.exe]);
+
+    it('gives a connect out once, with the program', () => {
+      feedAll([
+        [URINGOP, 1, TRIED],
+        [URINGOP, 1, DONE],
+        [SYSCALL, 1, ENTER],
+        [SOCKADDR, 1, ADDRESS],
+        [EOE, 1, ''],
+      ]);
+      assert.deepEqual(summary(), [[1, 443, '/bin/x']]);
+    });
+
+    it('gives one out that a thread of the kernel took, with or without an end record', () => {
+      for (const serial of [1, 2])
+        feedAll([
+          [URINGOP, serial, TRIED],
+          [SOCKADDR, serial, ADDRESS],
+        ] as const);
+      feed(EOE, 1);
+      assert.equal(events.length, 1);
+      wait(milliseconds(300));
+      assert.deepEqual(summary(), [
+        [1, 443, undefined],
+        [1, 443, undefined],
+      ]);
+      assert.deepEqual(events[0]?.fields.pid, '2');
+      assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
+    });
+
+    it('gives one out whose system call goes on for long, once it ends', () => {
+      feed(URINGOP, 1, TRIED);
+      wait(seconds(30));
+      assert.deepEqual(events, []);
+      assert.equal(reassembler.waitingSince, undefined);
+      feedAll([
+        [SYSCALL, 1, ENTER],
+        [SOCKADDR, 1, ADDRESS],
+      ]);
+      assert.deepEqual(summary(), [[1, 443, '/bin/x']]);
+      assert.deepEqual(reassembler.counts, { missing: 0, unusable: 0, late: 0 });
+    });
+
+    it('counts several of one system call', () => {
+      feedAll([
+        [URINGOP, 1, TRIED],
+        [URINGOP, 1, TRIED],
+        [URINGOP, 1, DONE],
+        [SYSCALL, 1, ENTER],
+        [SOCKADDR, 1, ADDRESS],
+      ]);
+      assert.deepEqual(summary(), [[2, 443, '/bin/x']]);
+    });
+
+    it("leaves out what others' rules ask for", () => {
+      feedAll([
+        [URINGOP, 1, OPENED],
+        [SYSCALL, 1, ENTER.replace('vakt', 'files')],
+        [EOE, 1, ''],
+      ]);
+      assert.deepEqual(summary(), [[undefined, undefined, '/bin/x']]);
+    });
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { decodeRule, excludeRule, memoIn, memoRule, syscallRules } from '../../../src/linux/audit/rules.ts';
+import { decodeRule, excludeRule, memoIn, memoRule, ringRules, syscallRules } from '../../../src/linux/audit/rules.ts';
 import {
   decodeStatus,
   encodeStatus,
@@ -62,6 +62,21 @@ describe('audit rules', () => {
     const together = syscallRules([{ syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);
     const apart = syscallRules([{ syscalls: ['connect'] }, { syscalls: ['execve', 'connect'] }], ABIS.x64 ?? []);
     assert.deepEqual(together, apart);
+  });
+
+  /* As `-a always,io_uring -S connect -F saddr_fam=10 -k vakt`: list 7, whose mask has a bit for IORING_OP_CONNECT (16). */
+  it('ask for operations of io_uring', () => {
+    const rules = [
+      { syscalls: ['connect'], ringOperations: ['connect' as const], where: { saddr_fam: 10 } },
+      { syscalls: ['accept'] },
+    ];
+    assert.deepEqual(ringRules(rules).map(dump), [
+      '0:7 1:2 2:2 3:10000 67:71 68:d2 131:a 132:4 195:40000000 196:40000000 259:4 vakt',
+    ]);
+    assert.deepEqual(
+      ringRules(rules).map((rule) => decodeRule(rule)?.ours),
+      [true],
+    );
   });
 
   it('exclude types of records', () => {

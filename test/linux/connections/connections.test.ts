@@ -507,17 +507,22 @@ describe('Connections', () => {
     );
   });
 
-  it('come of the golden records: each kind once', function () {
-    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+  /** @param file with records of a real kernel */
+  const goldenEvents = (file: string): AuditEvent[] => {
     const events: AuditEvent[] = [];
     const reassembler = new Reassembler((audit) => events.push(audit));
-    for (const line of readFileSync('test/golden/debian13-6.18/audit-connect.txt', 'latin1').trimEnd().split('\n')) {
+    for (const line of readFileSync(`test/golden/debian13-6.18/${file}`, 'latin1').trimEnd().split('\n')) {
       const text = Buffer.from(line.slice(5), 'latin1');
       const header = readHeader(text, 0);
       assert.ok(header);
       reassembler.accept(Number(line.slice(0, 4)), header, text.toString('latin1', header.bodyAt), milliseconds(0));
     }
-    const seen = tell(start({ loopback: true }), ...events);
+    return events;
+  };
+
+  it('come of the golden records: each kind once', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-connect.txt'));
     assert.deepEqual(
       seen.map(({ direction, protocol, remote }) => `${direction} ${protocol} ${remote.address}`),
       [
@@ -532,6 +537,35 @@ describe('Connections', () => {
       ],
     );
     // The server without address; and the one over AF_UNIX, which got the descriptor of a TCP socket.
+    assert.equal(told.unresolved, 2);
+  });
+
+  /* What test/system/native/ring-connect.c did while the rules of ConnectionCreate were set. */
+  it('come of the golden records of io_uring: each kind once', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+    host.process(20_165, { executable: '/opt/poller' });
+    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-io-uring.txt'));
+    assert.deepEqual(
+      seen.map(({ executable, remote, pid }) => `${executable} ${pid} ${remote.address} ${remote.port}`),
+      [
+        '/tmp/uring/rc 20162 127.0.0.1 18080',
+        '/opt/poller 20165 127.0.0.1 18080', // taken by a thread of the kernel
+        '/tmp/uring/rc 20231 127.0.0.1 18080', // over UDP: only one try
+        '/tmp/uring/rc 20246 ::1 1',
+        '/tmp/uring/rc 20259 192.0.2.9 7', // there is nobody
+        'unknown 20284 192.0.2.9 7', // has ended
+      ],
+    );
+    assert.ok(seen.every(({ direction, byRing, userId }) => direction === 'Out' && byRing === true && userId === 0));
+    assert.equal(told.unresolved, 0);
+  });
+
+  it('by io_uring are counted where the kernel tells no peer', () => {
+    const several = event('io_uring_enter', { exit: '3' }, { address: PEER, ringConnects: 3 });
+    const second = event('io_uring_enter', { exit: '1' }, { ringConnects: 1 });
+    const here = event('io_uring_enter', {}, { address: { address: '127.0.0.1', port: 1 }, ringConnects: 1 });
+    const own = event('io_uring_enter', { pid: '999' }, { address: PEER, ringConnects: 2 });
+    assert.equal(tell(start(), several, second, here, own).length, 1);
     assert.equal(told.unresolved, 2);
   });
 });

@@ -1,0 +1,50 @@
+import type { AuditFields } from '../../contract/sources.ts';
+import { parseFields } from './record.ts';
+import { KEY, RING_OPERATIONS } from './rules.ts';
+
+const WANTED = new Set(['uring_op', 'exit', 'ppid', 'pid', 'euid']);
+const CONNECT = String(RING_OPERATIONS.connect);
+/** EAGAIN: it couldn't be done at once. */
+const TRIED = '-11';
+
+/** What URINGOP records say of one event. */
+export interface RingCalls {
+  /** Of the first record. */
+  readonly fields: AuditFields;
+  /** Connects that couldn't be done at once. */
+  tried: number;
+  /** Those that were done at once, and the second tries of the others. */
+  done: number;
+}
+
+/**
+ * Reads a URINGOP record, and adds it to those of its event.
+ *
+ *     uring_op=16 success=no exit=-11 items=0 ppid=20137 pid=20162 uid=0 … euid=0 … key="vakt"
+ *
+ * `exit` is not the result of the connect: one that is refused says `success=yes exit=0`, too. A TCP connect mostly has two
+ * records in the event of the io_uring_enter(2) that asked for it: the first try, then the second. Of one that a thread of
+ * the kernel took (IORING_SETUP_SQPOLL), only the first try is told.
+ *
+ * @returns `undefined` for other operations
+ */
+export function addRingCall(text: string, before: RingCalls | undefined): RingCalls | undefined {
+  const fields = parseFields(text, WANTED);
+  if (fields.uring_op !== CONNECT) return before;
+  const calls = before ?? { fields, tried: 0, done: 0 };
+  if (fields.exit === TRIED) calls.tried += 1;
+  else calls.done += 1;
+  return calls;
+}
+
+/** At least: a connect is one first try, or one that was done at once, or both tries. */
+export const connectsOf = ({ tried, done }: RingCalls): number => Math.max(tried, done, 1);
+
+/**
+ * Whether the SYSCALL record of an io_uring_enter(2) is there because of a rule of the agent's about io_uring: it has none
+ * about that call. So it is told even when the URINGOP records were lost, or came too long before.
+ */
+export const isOfRingRule = (call: string): boolean => call.endsWith(` key="${KEY}"`);
+
+/** What such a record alone says: one connect, if there is an address. */
+export const oneRingCall = (fields: AuditFields): RingCalls => ({ fields, tried: 0, done: 1 });
