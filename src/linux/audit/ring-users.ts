@@ -19,7 +19,8 @@ export const withRings = (rules: readonly AuditRule[]): readonly AuditRule[] =>
 
 /**
  * Warns once of each program and user that sets up an io_uring. What a program does by one is made by the kernel on its
- * behalf: no audit rule for connect(2), openat(2), renameat(2) or unlinkat(2) sees it.
+ * behalf: no audit rule for connect(2), openat(2), renameat(2) or unlinkat(2) sees it. Most of its connections are told by
+ * rules of their own, see ringRules.
  */
 export class RingUsers {
   readonly #clock: Clock;
@@ -67,6 +68,9 @@ export class RingUsers {
       printable(`${text}${others}.`),
       'Find out whether it needs to; sysctl kernel.io_uring_disabled=1 keeps programs without CAP_SYS_ADMIN from it.',
     );
-    this.#log.warn({ err }, 'A program uses io_uring, by which it can connect and change files unseen by audit.');
+    this.#log.warn(
+      { err },
+      'A program uses io_uring, by which it can change files and make some connections unseen by audit.',
+    );
   }
 }
