@@ -23,7 +23,7 @@ export async function keepGoing(
     try {
       await turn(signal);
     } catch (error) {
-      if (messageOf(error) !== said) log.error({ err: toAgentError(error) }, 'Met a defect; goes on all the same.');
+      if (messageOf(error) !== said) log.error({ err: toAgentError(error) }, 'Internal error; continuing.');
       said = messageOf(error);
       await clock.sleep(REST, signal);
     }

@@ -149,6 +149,7 @@ export class LinuxEvents implements Service, Moving {
     this.#connections = new Connections({
       sink,
       clock,
+      log,
       loopback,
       own: (pid) => pid === process.pid,
       commandLineOf: (pid, executable) => {

@@ -4,6 +4,7 @@ import { type Duration, milliseconds } from '../base/duration.ts';
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
+import { TaskChain } from '../base/task-chain.ts';
 import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
@@ -63,11 +64,12 @@ export class ConnectorProcesses {
   #open: Opened | undefined;
   #reading: Promise<void> = Promise.resolve();
   /** Starts are told in their order, once their arguments are there. */
-  #telling: Promise<void> = Promise.resolve();
+  readonly #telling: TaskChain;
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#telling = new TaskChain(parts.log);
     this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
   }
 
@@ -95,7 +97,7 @@ export class ConnectorProcesses {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
     }
     opened.connector.close();
-    await this.#telling;
+    await this.#telling.settled();
     opened.release?.();
   }
 
@@ -155,9 +157,10 @@ export class ConnectorProcesses {
     const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
     const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
     this.#pending += newestFirst.length;
-    this.#telling = this.#telling.then(async () => {
-      const answers = await asked;
-      this.#pending -= newestFirst.length;
+    this.#telling.run(async () => {
+      const answers = await asked.finally(() => {
+        this.#pending -= newestFirst.length;
+      });
       const told: ProcessSeen[] = [];
       for (const [index, process] of newestFirst.entries()) {
         const answer = answers[index];

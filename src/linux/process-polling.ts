@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
+import { TaskChain } from '../base/task-chain.ts';
 import type { StreamSink } from '../contract/sources.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
@@ -42,11 +43,12 @@ export class ProcessPolling {
   #stopping: AbortController | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** The next look doesn't wait for the arguments of what the last one found. */
-  #telling: Promise<void> = Promise.resolve();
+  readonly #telling: TaskChain;
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    this.#telling = new TaskChain(parts.log);
   }
 
   /** Takes the first look. @throws what the file system says when there is no /proc */
@@ -63,7 +65,7 @@ export class ProcessPolling {
     this.#stopping?.abort();
     this.#stopping = undefined;
     await this.#looking;
-    await this.#telling;
+    await this.#telling.settled();
   }
 
   async #look(scanner: ProcessScanner, first: Duration, signal: AbortSignal): Promise<void> {
@@ -83,25 +85,33 @@ export class ProcessPolling {
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
       if (others.length === 0) continue;
-      if (this.#pending > MOST_PENDING) await this.#telling;
-      this.#pending += others.length;
-      this.#telling = this.#telling.then(() => this.#tell(others, began));
+      if (this.#pending > MOST_PENDING) await this.#telling.settled();
+      this.#tell(others, began);
     }
   }
 
   /** Goes on when the source is closed: what was seen is told, without arguments if the reader is closed too. */
-  async #tell(seen: readonly NewProcess[], lookedAt: Duration): Promise<void> {
-    const { sink, commandLines, table, drained } = this.#parts;
-    for (const { pid, executable } of seen) table?.started({ pid, executable });
+  #tell(seen: readonly NewProcess[], lookedAt: Duration): void {
+    const { table, drained } = this.#parts;
+    this.#pending += seen.length;
+    this.#telling.run(() => {
+      for (const { pid, executable } of seen) table?.started({ pid, executable });
+    });
     for (let from = 0; from < seen.length; from += TOLD_AT_ONCE) {
       const batch = seen.slice(from, from + TOLD_AT_ONCE);
-      const answers = await commandLines.read(batch.map(askedOf));
-      const told = batch.map((process, index) => withArguments(process, answers[index]));
-      for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
-      this.#pending -= batch.length;
-      sink.accept('processes', told);
+      this.#telling.run(() => this.#tellBatch(batch));
     }
-    await drained?.({ until: lookedAt });
+    this.#telling.run(() => drained?.({ until: lookedAt }));
+  }
+
+  async #tellBatch(batch: readonly NewProcess[]): Promise<void> {
+    const { sink, commandLines, table } = this.#parts;
+    const answers = await commandLines.read(batch.map(askedOf)).finally(() => {
+      this.#pending -= batch.length;
+    });
+    const told = batch.map((process, index) => withArguments(process, answers[index]));
+    for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
+    sink.accept('processes', told);
   }
 
   #measure(work: () => void): Duration {

@@ -57,8 +57,8 @@ describe('keepGoing', () => {
     assert.deepEqual(
       logged.map(({ level, id, message }) => [level, id, message]),
       [
-        ['error', 'INTERNAL', 'Met a defect; goes on all the same. (one)'],
-        ['error', 'INTERNAL', 'Met a defect; goes on all the same. (two)'],
+        ['error', 'INTERNAL', 'Internal error; continuing. (one)'],
+        ['error', 'INTERNAL', 'Internal error; continuing. (two)'],
       ],
     );
     stop.abort();

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { type AddressInfo, connect, createServer } from 'node:net';
+import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import type { AuditEvent, SocketAddress, StreamSink, Streams } from '../../src/contract/sources.ts';
@@ -61,6 +62,7 @@ async function stage(pid: number, fds: readonly number[], address: SocketAddress
   const connections = new Connections({
     sink,
     clock: systemClock,
+    log: pino({ level: 'silent' }),
     loopback: true,
     own: () => false,
     commandLineOf: () => 'x',

@@ -118,6 +118,22 @@ describe('ConnectorProcesses', () => {
     assert.equal(table.get(2)?.commandLine, 'x 2');
   });
 
+  it('tells the next ones after the sink has thrown once, and can be closed', async () => {
+    sinon.stub(sink, 'accept').callThrough().onFirstCall().throws(new Error('a defect'));
+    try {
+      proc.add(1);
+      proc.add(2);
+      deliver(execOf(1));
+      await time.tickAsync(50);
+      deliver(execOf(2));
+      await time.tickAsync(50);
+      await processes.close();
+      assert.deepEqual(pids(), [2]);
+    } finally {
+      sinon.restore();
+    }
+  });
+
   it('waits for the arguments of 1,024 starts at most', async () => {
     await processes.close();
     socket = new FakeSocket();

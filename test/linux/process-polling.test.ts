@@ -240,6 +240,43 @@ describe('ProcessPolling', () => {
     }
   });
 
+  it('tells the next ones after the sink has thrown once, and can be closed', async () => {
+    clock = sinon.useFakeTimers();
+    const proc = new FakeProc();
+    const told: number[] = [];
+    let drains = 0;
+    const throwing = {
+      accept: (_: unknown, records: readonly unknown[]) => {
+        told.push(records.length);
+        if (told.length === 1) throw new Error('a defect');
+      },
+      drop() {},
+    };
+    const polling = new ProcessPolling({
+      sink: throwing,
+      clock: systemClock,
+      log,
+      hostRoot: proc.hostRoot,
+      commandLines: readHere(proc.path),
+      drained: () => {
+        drains += 1;
+      },
+    });
+    polling.open();
+    try {
+      for (let pid = 1; pid <= 20; pid += 1) proc.add(pid);
+      await clock.tickAsync(60_000);
+      assert.deepEqual([told, drains], [[16, 4], 1]);
+      proc.add(21);
+      await clock.tickAsync(60_000);
+      await polling.close();
+      assert.deepEqual([told, drains], [[16, 4, 1], 2]);
+    } finally {
+      await polling.close();
+      proc.close();
+    }
+  });
+
   it('looks less often when a look takes long', async () => {
     clock = sinon.useFakeTimers();
     const pauses: number[] = [];

@@ -82,6 +82,7 @@ describe('connections', function () {
     const connections = new Connections({
       sink: recorder,
       clock: systemClock,
+      log: pino({ level: 'silent' }),
       loopback,
       own: () => false,
       commandLineOf: () => undefined,

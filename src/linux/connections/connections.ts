@@ -1,4 +1,6 @@
 import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/log.ts';
+import { TaskChain } from '../../base/task-chain.ts';
 import type { AuditEvent, ConnectionSeen, SocketAddress, StreamSink } from '../../contract/sources.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
 import { ProcFolder } from '../proc-folder.ts';
@@ -35,6 +37,7 @@ interface Pending extends Made, Caller {
 interface Parts {
   readonly sink: StreamSink;
   readonly clock: Clock;
+  readonly log: Logger;
   /** Whether connections of this machine with itself are told, too. */
   readonly loopback: boolean;
   /** Whether a process is the agent itself. */
@@ -68,7 +71,7 @@ export class Connections {
   readonly #endpoints: Endpoints;
   #pending: Pending[] = [];
   /** Connections are told in their order, once arguments are there for those that wait for some. */
-  #telling: Promise<void> = Promise.resolve();
+  readonly #telling: TaskChain;
   #late = 0;
   /** Connections that nothing can be told of. */
   #unresolved = 0;
@@ -76,6 +79,7 @@ export class Connections {
   constructor(parts: Parts) {
     const { clock, proc = '/proc', open = () => openNetlink(NETLINK_SOCK_DIAG) } = parts;
     this.#parts = parts;
+    this.#telling = new TaskChain(parts.log);
     this.#proc = new ProcFolder(proc);
     this.#lists = new SocketLists({ clock, proc, open });
     this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
@@ -126,10 +130,10 @@ export class Connections {
     this.#unresolved = 0;
   }
 
-  /** Lets go of what is open, once all is told. It can still be used afterwards. */
+  /** Lets go of what is open, once all is told. It can still be used afterwards. Never rejects. */
   async close(): Promise<void> {
     this.#lists.close();
-    await this.#telling;
+    await this.#telling.settled();
   }
 
   #tell(connections: readonly ConnectionSeen[]): void {
@@ -159,9 +163,10 @@ export class Connections {
     this.#late += connections.length;
     const asked = [...processes.values()].filter((process) => process !== undefined);
     const reading = commandLines.read(asked);
-    this.#telling = this.#telling.then(async () => {
-      const answers = await reading;
-      this.#late -= connections.length;
+    this.#telling.run(async () => {
+      const answers = await reading.finally(() => {
+        this.#late -= connections.length;
+      });
       const known = new Map<string, string>();
       for (const [index, { pid, executable = '' }] of asked.entries()) {
         const answer = answers[index];

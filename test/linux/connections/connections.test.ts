@@ -2,8 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { endianness } from 'node:os';
 import fc from 'fast-check';
+import sinon from 'sinon';
 import * as v from 'valibot';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
+import type { LogLine } from '../../../src/base/log.ts';
 import { connectionCreate } from '../../../src/collectors/connection-create.ts';
 import type { AuditEvent, AuditFields, SocketAddress } from '../../../src/contract/sources.ts';
 import { readHeader } from '../../../src/linux/audit/header.ts';
@@ -11,6 +13,7 @@ import { Reassembler } from '../../../src/linux/audit/reassembler.ts';
 import { Connections } from '../../../src/linux/connections/connections.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { quietLog } from '../../pipeline/memory-queues.ts';
 import { skip } from '../../require.ts';
 import { readHere } from '../process-memory/read-here.ts';
 import { FakeHost, NOW, Told } from './fake-host.ts';
@@ -21,11 +24,13 @@ const LOCAL = { address: '192.0.2.2', port: 50_042 };
 describe('Connections', () => {
   let host: FakeHost;
   let told: Told;
+  let lines: LogLine[];
   let serial = 0;
 
   beforeEach(() => {
     host = new FakeHost();
     told = new Told();
+    lines = [];
   });
   afterEach(() => host.close());
 
@@ -33,6 +38,7 @@ describe('Connections', () => {
     new Connections({
       sink: told,
       clock: host.clock,
+      log: quietLog(lines),
       loopback: false,
       own: (pid) => pid === 999,
       commandLineOf: () => undefined,
@@ -165,6 +171,25 @@ describe('Connections', () => {
           [7, undefined],
         ],
       );
+    });
+
+    it('are told also after the sink has thrown once, which is logged', async () => {
+      host.process(7);
+      host.stat(7);
+      const accept = sinon.stub(told, 'accept').callThrough();
+      accept.onFirstCall().throws(new Error('a defect'));
+      const connections = start();
+      tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd)));
+      tell(connections, ...Array.from({ length: 24 }, (_, fd) => connect(fd)));
+      await connections.close();
+      assert.equal(told.seen.length, 24);
+      assert.deepEqual(
+        lines.map(({ level, id, message }) => [level, id, message]),
+        [['error', 'INTERNAL', 'Internal error; continuing. (a defect)']],
+      );
+      assert.deepEqual(tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd))).length, 24);
+      await connections.close();
+      assert.equal(told.seen.length, 1_024);
     });
 
     it('do not wait for command lines that hang, when many do', async () => {
