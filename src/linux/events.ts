@@ -107,7 +107,7 @@ export class LinuxEvents implements Service, Moving {
     this.#exitsSince = this.#startsRead;
     this.#wallTimes = new WallTimes(clock);
     this.#heard = this.#startsRead;
-    const reader = new Reader({ clock, log });
+    const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     this.#exitNote =
@@ -221,9 +221,9 @@ export class LinuxEvents implements Service, Moving {
     const [best] = streams;
     switch (best) {
       case 'audit':
-        return this.#withUnaudited(this.#ladder.status(streams.includes('processes') ? 'processes' : 'audit'));
+        return this.#ofPrograms(streams.includes('processes'));
       case 'connections':
-        return this.#withUnaudited(this.#ladder.status('audit'));
+        return this.#commandLines.status(this.#withUnaudited(this.#ladder.status('audit')));
       case 'logins':
         return this.#ladder.feed === 'audit' ? this.#ladder.status('audit') : this.#logins.status();
       case 'exits':
@@ -243,6 +243,12 @@ export class LinuxEvents implements Service, Moving {
     await this.#ladder.refresh();
     this.#isOpening = false;
     await this.#inTurn(() => this.#follow());
+  }
+
+  /** With audit, the records have the arguments; the reader is not needed. */
+  #ofPrograms(hasLesserSource: boolean): SourceStatus {
+    const status = this.#withUnaudited(this.#ladder.status(hasLesserSource ? 'processes' : 'audit'));
+    return this.#ladder.feed === 'audit' ? status : this.#commandLines.status(status);
   }
 
   /** The state stays: most systems have such processes, and `degraded` for good would hide everything else. */
@@ -296,7 +302,7 @@ export class LinuxEvents implements Service, Moving {
     }
   }
 
-  /** Takes what the ladder's source has read. What the agent itself does is nobody's business. */
+  /** Takes what the ladder's source has read. The agent's own activity is not reported. */
   #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
     if (stream === 'audit') {
       this.#heard = this.#parts.clock.monotonic();

@@ -19,6 +19,8 @@ const IDLE = seconds(10);
 const BUSY_LIMITS = 5;
 /** Killed children that haven't ended: they wait for a FUSE server, for example. With as many, none is started. */
 const MOST_STUCK = 4;
+/** A killed child that hasn't ended by then counts as one that can't be killed. Mostly it ends within milliseconds. */
+const DIES_WITHIN = seconds(1);
 /** After a child couldn't be started, or ended unexpectedly; doubled each time. */
 const SHORTEST_BACKOFF = seconds(5);
 const LONGEST_BACKOFF = minutes(5);
@@ -37,6 +39,8 @@ interface Job {
 interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
+  /** Called when `obstacle` has changed. */
+  readonly changed?: () => void;
   /** The child's program, for tests. */
   readonly program?: string;
 }
@@ -65,6 +69,10 @@ export class Reader {
   #sent: Job[] = [];
   #waiting: Job[] = [];
   #stuck = 0;
+  /** Whether it has been reported that no child can be started. */
+  #isStuck = false;
+  #isDoubted = false;
+  readonly #closing = new AbortController();
   #holders = 0;
   #backoff: Duration = SHORTEST_BACKOFF;
   #notBefore = Number.NEGATIVE_INFINITY;
@@ -115,9 +123,15 @@ export class Reader {
     };
   }
 
+  /** Why no question is answered, until killed children end; `undefined` when that isn't so. */
+  get obstacle(): string | undefined {
+    return this.#isStuck ? OBSTACLE : undefined;
+  }
+
   /** Kills the child; all questions are answered `unavailable`, also those that come later. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
+    this.#closing.abort();
     this.#child?.kill();
     this.#child = undefined;
     this.#refuseAll('the reader is closed');
@@ -155,8 +169,30 @@ export class Reader {
     if (this.#isClosed) return 'the reader is closed';
     if (this.#avoidance.restMs() > 0) return 'too many questions hung';
     if (this.#child !== undefined) return undefined;
-    if (this.#stuck >= MOST_STUCK) return 'too many readers can’t be killed';
+    if (this.#stuck >= MOST_STUCK) {
+      void this.#reportStuck();
+      return 'too many readers can’t be killed';
+    }
     return this.#parts.clock.monotonic() < this.#notBefore ? 'the reader failed a moment ago' : undefined;
+  }
+
+  /** Reports once that no child can be started, if that is still so in a moment. */
+  async #reportStuck(): Promise<void> {
+    if (this.#isStuck || this.#isDoubted) return;
+    this.#isDoubted = true;
+    await this.#parts.clock.sleep(DIES_WITHIN, this.#closing.signal);
+    this.#isDoubted = false;
+    if (this.#isClosed || this.#stuck < MOST_STUCK || this.#child !== undefined) return;
+    this.#isStuck = true;
+    this.#parts.log.warn("Four reader processes can't be killed; no new one is started until one of them ends.");
+    this.#parts.changed?.();
+  }
+
+  #reportEnded(): void {
+    if (!this.#isStuck || this.#stuck >= MOST_STUCK) return;
+    this.#isStuck = false;
+    this.#parts.log.info('A reader process that could not be killed has ended; a new one can be started.');
+    this.#parts.changed?.();
   }
 
   #start(): ReaderChild | undefined {
@@ -171,6 +207,7 @@ export class Reader {
           failed: (why) => this.#failed(child, why),
           ended: () => {
             this.#stuck -= 1;
+            this.#reportEnded();
           },
         },
         this.#parts.program,
@@ -263,7 +300,7 @@ export class Reader {
       const restSeconds = Math.round(this.#avoidance.restMs() / 1_000);
       this.#parts.log.warn(
         { kind: job?.kind.name, restSeconds },
-        'Too many questions to the reader hung within a minute. It is not asked for a while.',
+        'Ten reader processes hung within a minute; no new one is started for restSeconds.',
       );
     }
     this.#pump();
@@ -274,7 +311,7 @@ export class Reader {
     const [job, ...others] = this.#sent;
     this.#replace(child, others);
     if (job !== undefined) finish(job, unavailable(why));
-    this.#backOff(why);
+    this.#backOff(why, job?.kind.name);
     this.#pump();
   }
 
@@ -303,14 +340,22 @@ export class Reader {
     for (const job of jobs) if (!this.#sent.includes(job)) finish(job, unavailable(why));
   }
 
-  #backOff(why: string): void {
+  #backOff(why: string, kind?: string): void {
     if (this.#isClosed) return;
     const waitSeconds = this.#backoff / 1_000;
     this.#notBefore = this.#parts.clock.monotonic() + this.#backoff;
     this.#backoff = milliseconds(Math.min(LONGEST_BACKOFF, this.#backoff * 2));
-    this.#parts.log.warn({ why, waitSeconds }, 'The reader does not work; trying again later. Events lack details.');
+    const details = { why, waitSeconds, ...(kind === undefined ? {} : { kind }) };
+    this.#parts.log.warn(
+      details,
+      'The reader process failed; retrying in waitSeconds. What it reads is missing until then.',
+    );
   }
 }
+
+const OBSTACLE =
+  'Command lines are not read: four reader processes hang in system calls that SIGKILL does not end, as on a FUSE file ' +
+  'system whose server does not answer. End that server, or unmount its file system with "umount -f".';
 
 function finish(job: Job, answer: Answer<unknown>): void {
   if (job.isOver) return;

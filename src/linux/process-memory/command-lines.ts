@@ -1,7 +1,7 @@
 import type { Logger } from '../../base/log.ts';
 import type { Answer } from '../../base/reader/question.ts';
 import type { Reader } from '../../base/reader/reader.ts';
-import type { UnreadReason } from '../../contract/sources.ts';
+import type { SourceStatus, UnreadReason } from '../../contract/sources.ts';
 import { parseCommandLine } from '../proc-folder.ts';
 import { type AskedProcess, COMMAND_LINE } from './command-line.ts';
 
@@ -20,12 +20,16 @@ export interface CommandLineSource {
 
 /** Reads command lines by a reader, and reports processes over which it hangs. */
 export class CommandLines implements CommandLineSource {
-  readonly #reader: Reader;
+  readonly #reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>;
   readonly #proc: string;
   readonly #log: Logger;
 
   /** @param proc the host's /proc */
-  constructor({ reader, proc, log }: { reader: Reader; proc: string; log: Logger }) {
+  constructor({
+    reader,
+    proc,
+    log,
+  }: { reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>; proc: string; log: Logger }) {
     this.#reader = reader;
     this.#proc = proc;
     this.#log = log;
@@ -41,6 +45,14 @@ export class CommandLines implements CommandLineSource {
   /** Keeps a reader ready: a process may end before one has started. @returns how to let go of it */
   hold(): () => void {
     return this.#reader.hold();
+  }
+
+  /** The status of a source whose events take command lines from here: says so when none can be read. */
+  status(source: SourceStatus): SourceStatus {
+    const { obstacle } = this.#reader;
+    if (obstacle === undefined || source.state === 'off' || source.state === 'unavailable') return source;
+    const reason = [source.reason, obstacle].filter((text) => text !== undefined).join(' ');
+    return { ...source, state: 'degraded', reason };
   }
 
   /** What is asked now or later is answered `unavailable`. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
@@ -160,6 +162,44 @@ describe('Reader', function () {
     reader = make();
     const [fits] = await reader.ask(kind('long'), [90_000]);
     assert.equal(fits?.state, 'answered');
+  });
+
+  it('says once that its children can not be killed, and again when one has ended', async () => {
+    const survivors: ChildProcess[] = [];
+    const kill = sinon.stub(ChildProcess.prototype, 'kill').callsFake(function (this: ChildProcess) {
+      survivors.push(this);
+      return true;
+    });
+    try {
+      let changes = 0;
+      const log = createLog({ level: 'silent', tap: { level: 'info', accept: (line) => lines.push(line) } });
+      reader = new Reader({ clock: systemClock, log, program: PROGRAM, changed: () => (changes += 1) });
+      const names = Array.from({ length: 6 }, (_, i) => ({ name: `p${i}`, owner: `o${i}`, hangs: true }));
+      const answers = await reader.ask(HANG, names);
+      assert.deepEqual(
+        answers.map(({ state }) => state),
+        ['hung', 'hung', 'hung', 'hung', 'unavailable', 'unavailable'],
+      );
+      assert.equal(reader.obstacle, undefined); // they may still be ending
+      await until(() => reader.obstacle !== undefined);
+      await reader.ask(ECHO, [1]);
+      assert.match(reader.obstacle ?? '', /SIGKILL/);
+      kill.restore();
+      survivors[0]?.kill('SIGKILL');
+      await until(() => reader.obstacle === undefined);
+      assert.deepEqual(
+        lines.map(({ level, message }) => `${level} ${message}`),
+        [
+          "warn Four reader processes can't be killed; no new one is started until one of them ends.",
+          'info A reader process that could not be killed has ended; a new one can be started.',
+        ],
+      );
+      assert.equal(changes, 2);
+      assert.deepEqual(await reader.ask(ECHO, [1]), [{ state: 'answered', value: 1 }]);
+    } finally {
+      kill.restore();
+      for (const child of survivors) child.kill('SIGKILL');
+    }
   });
 
   it('does without a child that cannot be started', async () => {
