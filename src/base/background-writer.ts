@@ -20,6 +20,8 @@ export interface Operation {
   readonly bytes: number;
   /** Frees room: is done ahead of its turn when the disk is full. */
   readonly frees?: boolean;
+  /** By which `cancel` can find it. */
+  readonly owner?: object;
   /** Whether to go on without it. */
   givesUp?(error: unknown, tries: number): boolean;
 }

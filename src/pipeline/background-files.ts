@@ -117,7 +117,6 @@ class BackgroundFile implements AppendFile {
   #size = 0;
   #parts: Buffer[] = [];
   #append: Append | undefined;
-  readonly #operations = new Set<Operation>();
   #file: number | undefined;
   #isCreated = false;
   #uses = 0;
@@ -128,7 +127,7 @@ class BackgroundFile implements AppendFile {
     this.#path = path;
     this.#writer = writer;
     this.#forgotten = forgotten;
-    this.#add({ bytes: 0, run: () => this.#create(), givesUp: (error) => this.#isLost(error, 0) });
+    this.#writer.add({ owner: this, bytes: 0, run: () => this.#create(), givesUp: (error) => this.#isLost(error, 0) });
   }
 
   append(bytes: Buffer): void {
@@ -146,13 +145,14 @@ class BackgroundFile implements AppendFile {
       return;
     }
     const append: Append = {
+      owner: this,
       bytes: copy.length,
       end: this.#size,
       run: () => this.#write(append.end),
       givesUp: (error, tries) => this.#isLost(error, tries),
     };
     this.#append = append;
-    this.#add(append);
+    this.#writer.add(append);
   }
 
   /** After an append that threw, which has taken nothing. */
@@ -177,7 +177,7 @@ class BackgroundFile implements AppendFile {
 
   /** It is going to be removed. */
   forget(): void {
-    this.#writer.cancel((operation) => this.#operations.has(operation));
+    this.#writer.cancel((operation) => operation.owner === this);
     this.#failure = new Error(`${this.#path} is removed`);
     this.#parts = [];
     this.close();
@@ -195,11 +195,6 @@ class BackgroundFile implements AppendFile {
       at += part.length;
     }
     return got;
-  }
-
-  #add(operation: Operation): void {
-    this.#operations.add(operation);
-    this.#writer.add(operation);
   }
 
   async #create(): Promise<void> {
@@ -259,7 +254,7 @@ class BackgroundFile implements AppendFile {
     if (!isLost || (errno === 'ENOENT' && !this.#isCreated)) return false;
     this.#failure = error;
     this.#parts = [];
-    queueMicrotask(() => this.#writer.cancel((operation) => this.#operations.has(operation)));
+    queueMicrotask(() => this.#writer.cancel((operation) => operation.owner === this));
     this.#forgotten();
     this.close();
     return true;

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/linux/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
+import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 
 const MOST = 10_000;
 
@@ -193,6 +194,25 @@ describe('files that are changed in the background', () => {
     assert.equal(readFileSync(`${path}2`, 'utf8'), 'c');
     assert.throws(() => file.append(Buffer.from('d')), { code: 'ENOENT' });
     assert.throws(() => read(1), { code: 'ENOENT' });
+  });
+
+  it('keep nothing in memory of what is written', async () => {
+    const file = files.create(path);
+    const operations: WeakRef<Operation>[] = [];
+    const add = writer.add.bind(writer);
+    writer.add = (operation) => {
+      operations.push(new WeakRef(operation));
+      add(operation);
+    };
+    for (let count = 0; count < 100; count += 1) {
+      file.append(Buffer.from('x'));
+      await files.settled();
+    }
+    await turn();
+    collectGarbage();
+    const kept = operations.filter((operation) => operation.deref() !== undefined).length;
+    assert.equal(operations.length, 100);
+    assert.ok(kept < 10, `${kept} of 100 are kept`);
   });
 
   it('are made anew with their folder when that was taken away', async () => {
