@@ -107,7 +107,7 @@ export class BackgroundWriter {
   check(folder: string): void {
     if (this.#trouble !== undefined && !this.#mayHaveRoom(folder)) throw this.#trouble;
     if (!this.#isBehind) return;
-    throw Object.assign(new Error(`the disk is too slow; ${this.#bytes} bytes wait for it`), { code: 'EAGAIN' });
+    throw this.#tooSlow();
   }
 
   add(operation: Operation): void {
@@ -132,7 +132,13 @@ export class BackgroundWriter {
     this.#bytes += bytes;
     if (this.#isBehind || this.#bytes <= this.#most) return;
     this.#isBehind = true;
-    this.#tell(Object.assign(new Error(`the disk is too slow; ${this.#bytes} bytes wait for it`), { code: 'EAGAIN' }));
+    // Not at once: a listener may log, a log line may become an event, and the caller is in the middle of adding one.
+    const error = this.#tooSlow();
+    queueMicrotask(() => this.#tell(error));
+  }
+
+  #tooSlow(): Error {
+    return Object.assign(new Error(`the disk is too slow; ${this.#bytes} bytes wait for it`), { code: 'EAGAIN' });
   }
 
   /** Takes operations back that have not been begun. */
@@ -207,10 +213,16 @@ export class BackgroundWriter {
       ([, a], [, b]) => Number(b.goesFirst ?? false) - Number(a.goesFirst ?? false),
     );
     for (const [path, note] of inOrder) {
-      if (this.holdsNotes()) this.#heldNotes.set(path, note);
+      if (this.holdsNotes()) this.#hold(path, note, group);
       else if (!(await succeeds(note.write()))) break; // what comes behind may say that this one is written
     }
     this.#groups = this.#groups.filter((one) => one !== group);
+  }
+
+  /** Unless a newer one for the same file is to come, which it would overwrite. */
+  #hold(path: string, note: Note, group: NoteGroup): void {
+    const isOld = this.#notes.has(path) || this.#groups.some((one) => one !== group && one.notes.has(path));
+    if (!isOld) this.#heldNotes.set(path, note);
   }
 
   #begin(): void {
@@ -271,9 +283,10 @@ export class BackgroundWriter {
   async #free(): Promise<boolean> {
     let freed = false;
     for (const operation of this.#queue.filter(({ frees }) => frees)) {
-      if ((await this.#try(operation)) !== undefined) continue;
+      const error = await this.#try(operation);
+      if (error !== undefined && !operation.givesUp?.(error, 1)) continue;
       this.#finished(operation);
-      freed = true;
+      freed ||= error === undefined;
     }
     return freed;
   }
@@ -295,7 +308,16 @@ export class BackgroundWriter {
   }
 
   #tell(error: unknown): void {
-    for (const listener of this.#listeners) listener(error);
+    for (const listener of this.#listeners) {
+      try {
+        listener(error);
+      } catch (defect) {
+        // Logged as a defect. Thrown here, it would end the only loop that writes.
+        queueMicrotask(() => {
+          throw defect;
+        });
+      }
+    }
   }
 }
 

@@ -14,7 +14,11 @@ const promised = {
   remove: promisify(rm),
 };
 
-/** How often a write is tried that fails for a reason which concerns only its own place on the disk: half a minute. */
+/** Whether an error may concern one file only, so that others can be changed. */
+const isLocal = (error: unknown): boolean =>
+  !['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(errnoOf(error) ?? '');
+
+/** How often a change is tried that fails for a reason which may concern only its own file: half a minute. */
 const MOST_TRIES = 30;
 
 /**
@@ -75,7 +79,13 @@ export class BackgroundFiles implements StoreFiles {
   remove(path: string): void {
     this.#files.get(path)?.forget();
     this.#files.delete(path);
-    this.#writer.add({ bytes: 0, frees: true, run: () => promised.remove(path, { force: true }) });
+    this.#writer.add({
+      bytes: 0,
+      frees: true,
+      run: () => promised.remove(path, { force: true }),
+      // The file stays, and nothing waits for it. It is dead: the next start finds that out anew, and removes it.
+      givesUp: (error, tries) => isLocal(error) && (tries >= MOST_TRIES || errnoOf(error) !== 'EIO'),
+    });
   }
 
   async sync(path: string): Promise<void> {
@@ -127,7 +137,12 @@ class BackgroundFile implements AppendFile {
     this.#path = path;
     this.#writer = writer;
     this.#forgotten = forgotten;
-    this.#writer.add({ owner: this, bytes: 0, run: () => this.#create(), givesUp: (error) => this.#isLost(error, 0) });
+    this.#writer.add({
+      owner: this,
+      bytes: 0,
+      run: () => this.#create(),
+      givesUp: (error, tries) => this.#isLost(error, tries),
+    });
   }
 
   append(bytes: Buffer): void {
@@ -247,11 +262,12 @@ class BackgroundFile implements AppendFile {
     }
   }
 
-  /** Somebody has removed it, or it lies where the disk is broken: what waits of it is lost, and will be found missing. */
+  /** Somebody has removed or locked it, or it lies where the disk is broken: what waits of it is lost, and will be found missing. */
   #isLost(error: unknown, tries: number): boolean {
     const errno = errnoOf(error) ?? '';
-    const isLost = ['ENOENT', 'ESTALE', 'EEXIST', 'EISDIR'].includes(errno) || (errno === 'EIO' && tries >= MOST_TRIES);
-    if (!isLost || (errno === 'ENOENT' && !this.#isCreated)) return false;
+    const isFolders = !this.#isCreated && ['ENOENT', 'EACCES', 'EPERM'].includes(errno);
+    const isCertain = ['ENOENT', 'ESTALE', 'EEXIST', 'EISDIR'].includes(errno);
+    if (isFolders || !isLocal(error) || (!isCertain && tries < MOST_TRIES)) return false;
     this.#failure = error;
     this.#parts = [];
     queueMicrotask(() => this.#writer.cancel((operation) => operation.owner === this));

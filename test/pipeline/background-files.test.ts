@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/linux/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
@@ -53,7 +53,7 @@ describe('files that are changed in the background', () => {
     return go;
   };
   const errno = (code: string) => Object.assign(new Error(code), { code });
-  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
   it('are read as if they were changed at once, and are when they are settled', async () => {
     const go = hold();
@@ -123,8 +123,10 @@ describe('files that are changed in the background', () => {
     const file = files.create(path);
     file.append(Buffer.alloc(MOST));
     file.append(Buffer.alloc(1));
+    assert.deepEqual(told, [], 'told while the caller is in the middle of a change');
     assert.throws(() => file.append(Buffer.alloc(1)), { code: 'EAGAIN' });
     assert.throws(() => files.create(`${path}2`), { code: 'EAGAIN' });
+    await turn();
     assert.deepEqual(told, ['EAGAIN']);
     go();
     await files.settled();
@@ -196,6 +198,76 @@ describe('files that are changed in the background', () => {
     assert.throws(() => read(1), { code: 'ENOENT' });
   });
 
+  it('hold up no other when one of them cannot be removed', async () => {
+    const told: unknown[] = [];
+    files.onTrouble((error) => told.push(error));
+    const stuck = join(folder, 'log', 'stuck');
+    mkdirSync(stuck);
+    files.remove(stuck);
+    const file = files.create(path);
+    file.append(Buffer.from('a'));
+    await files.settled();
+    assert.equal(readFileSync(path, 'utf8'), 'a');
+    assert.deepEqual(told, []);
+  });
+
+  it('hold up no other when one of them cannot be removed on a full disk', async () => {
+    const go = hold();
+    const file = files.create(path);
+    file.append(Buffer.from('a'));
+    go(errno('ENOSPC'));
+    mkdirSync(join(folder, 'log', 'stuck'));
+    files.remove(join(folder, 'log', 'stuck'));
+    await systemClock.within(seconds(5), 'Writing', writer.settle(seconds(5)));
+    assert.equal(readFileSync(path, 'utf8'), 'a');
+  });
+
+  for (const code of ['EIO', 'EPERM']) {
+    it(`give up what fails with ${code} for half a minute, and no other is held up`, async () => {
+      const clock: Clock = { ...systemClock, sleep: () => turn() };
+      writer = new BackgroundWriter({ clock, most: MOST });
+      files = new BackgroundFiles(writer);
+      let tries = 0;
+      const add = writer.add.bind(writer);
+      writer.add = (operation) =>
+        add({
+          ...operation,
+          run: async () => {
+            tries += 1;
+            throw errno(code);
+          },
+        });
+      if (code === 'EIO') files.create(path);
+      files.remove(`${path}2`);
+      writer.add = add;
+      const other = files.create(`${path}3`);
+      other.append(Buffer.from('c'));
+      await writer.settle(seconds(5));
+      assert.equal(readFileSync(`${path}3`, 'utf8'), 'c');
+      assert.equal(tries, code === 'EIO' ? 60 : 1);
+    });
+  }
+
+  it('are written though a listener that is told of trouble throws', async () => {
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const caught = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve));
+    try {
+      files.onTrouble(() => {
+        throw new Error('a defect');
+      });
+      const go = hold();
+      const file = files.create(path);
+      file.append(Buffer.from('a'));
+      go(errno('EROFS'));
+      assert.match(String(await caught), /a defect/);
+    } finally {
+      for (const listener of others) process.on('uncaughtException', listener);
+    }
+    await writer.settle(seconds(5));
+    assert.equal(readFileSync(path, 'utf8'), 'a');
+  });
+
   it('keep nothing in memory of what is written', async () => {
     const file = files.create(path);
     const operations: WeakRef<Operation>[] = [];
@@ -255,6 +327,37 @@ describe('files that are changed in the background', () => {
       note.write({ at: 2 });
       await writer.settle(seconds(5));
       holds = false;
+      writer.releaseNotes();
+      await writer.settle(seconds(5));
+      assert.equal(noted(note), '{"at":2}');
+    });
+
+    it('never become older, though the older waited in memory while the newer was on its way', async () => {
+      let holds = true;
+      writer.holdsNotes = () => holds;
+      const note = new NoteFile(join(folder, 'note'), writer);
+      const first = hold();
+      note.write({ at: 1 });
+      await turn();
+      await turn();
+      let second: () => void = () => {};
+      const reached = new Promise<void>((resolve) =>
+        writer.add({
+          bytes: 0,
+          run: () => {
+            resolve();
+            return new Promise((done) => (second = done));
+          },
+        }),
+      );
+      note.write({ at: 2 });
+      await turn();
+      await turn();
+      first();
+      await reached;
+      holds = false;
+      second();
+      await writer.settle(seconds(5));
       writer.releaseNotes();
       await writer.settle(seconds(5));
       assert.equal(noted(note), '{"at":2}');
