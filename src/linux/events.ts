@@ -142,7 +142,7 @@ export class LinuxEvents implements Service, Moving {
             proc,
             commandLine: readOptional('/proc/cmdline', MOST_BYTES),
             bootId: readOptional('/proc/sys/kernel/random/boot_id', MOST_BYTES)?.trim() ?? '',
-            file: join(stateDirectory, 'audit-enabled.json'),
+            note: new NoteFile(join(stateDirectory, 'audit-enabled.json'), writer),
             clock,
             log,
           });

@@ -1,10 +1,9 @@
-import { writeFileAtomic } from '../../base/atomic-file.ts';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
-import { readOptional } from '../bounded-file.ts';
+import type { NoteFile } from '../note-file.ts';
 import { ProcFolder } from '../proc-folder.ts';
 import type { AuditStatus } from './status.ts';
 
@@ -20,7 +19,6 @@ import type { AuditStatus } from './status.ts';
 const MOST_NAMED = 8;
 /** How many are remembered; those that are not are counted as they were found. */
 const MOST_REMEMBERED = 1_024;
-const MOST_BYTES = 4 * 1024;
 /** How long a look at which of them still run is good for. */
 const LOOK_EVERY: Duration = minutes(1);
 
@@ -38,8 +36,11 @@ interface Parts {
   /** The kernel's command line: /proc/cmdline. */
   readonly commandLine: string | undefined;
   readonly bootId: string;
-  /** Where the time of the enabling is kept for the next start in the same boot. */
-  readonly file: string;
+  /**
+   * Keeps the time of the enabling for the next start in the same boot. It needs no sync: a power cut ends the boot that it
+   * is about.
+   */
+  readonly note: NoteFile;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -105,8 +106,11 @@ export class UnauditedProcesses {
     const more = count > named.length ? `, and ${count - named.length} more` : '';
     const [processes, were] = count === 1 ? ['process', 'was'] : ['processes', 'were'];
     return (
-      `${count} ${processes} ${were} running ${isKnown ? 'when' : 'before the agent, which found audit on, so perhaps when'} ` +
-      "audit was first enabled in this boot. The kernel's audit reports the new threads and children of such a process, " +
+      (isKnown
+        ? `${count} ${processes} ${were} running when audit was first enabled in this boot. `
+        : `${count} ${processes} started before the agent and may be older than audit in this boot ` +
+          '(audit was already on). ') +
+      "The kernel's audit reports the new threads and children of such a process, " +
       `but nothing that it does itself: ${named.join(', ')}${more}. ` +
       'Restart these services, or boot with audit=1 on the kernel\'s command line ("vakt check" says how).'
     );
@@ -118,28 +122,25 @@ export class UnauditedProcesses {
   }
 
   #kept(): Enabling | undefined {
-    const { file, bootId } = this.#parts;
-    try {
-      const kept = JSON.parse(readOptional(file, MOST_BYTES) ?? 'null') as Partial<Enabling> | null;
-      if (kept?.bootId !== bootId || !Number.isSafeInteger(kept.ticks) || typeof kept.isKnown !== 'boolean')
-        return undefined;
-      return kept as Enabling;
-    } catch {
-      return undefined; // a file that is broken or from another boot says nothing
-    }
+    const { note, bootId } = this.#parts;
+    const kept = note.read() as Partial<Enabling> | null | undefined;
+    const isOfThisBoot = kept?.bootId === bootId && Number.isSafeInteger(kept.ticks);
+    return isOfThisBoot && typeof kept.isKnown === 'boolean' ? (kept as Enabling) : undefined;
   }
 
   async #find(ask: () => Promise<AuditStatus>): Promise<Enabling> {
-    const { proc, bootId, file, log } = this.#parts;
+    const { proc, bootId, note, log } = this.#parts;
     const { enabled, pid } = await ask();
     // A daemon that runs had enabled audit by the time it was there.
     const daemon = enabled === 0 || pid === 0 || pid === process.pid ? undefined : proc.stat(pid);
     const ticks = daemon?.startTicks ?? Math.floor(proc.uptime() / ProcFolder.TICK_MS);
     const found: Enabling = { bootId, ticks, isKnown: enabled === 0 };
     try {
-      writeFileAtomic(file, `${JSON.stringify(found)}\n`);
+      note.write(found);
     } catch (error) {
       log.warn({ reason: messageOf(error) }, 'Could not remember when audit was first enabled.');
+    } finally {
+      note.close(); // in the background, once it is written
     }
     return found;
   }

@@ -1,16 +1,24 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import type { BackgroundWriter } from '../../../src/base/background-writer.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../src/base/duration.ts';
 import { RUNNING } from '../../../src/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
+import { NoteFile } from '../../../src/linux/note-file.ts';
 import { ProcFolder } from '../../../src/linux/proc-folder.ts';
 import { FakeProc } from '../fake-proc.ts';
 
 const KERNEL_THREAD = 0x0020_0000;
 const audit = (enabled: number, pid = 0) => ({ ...RUNNING, enabled, pid, lost: 0 });
+
+interface Options {
+  readonly commandLine?: string;
+  readonly bootId?: string;
+  readonly writer?: BackgroundWriter;
+}
 
 describe('Processes that audit never reports', () => {
   let host: FakeProc;
@@ -26,12 +34,12 @@ describe('Processes that audit never reports', () => {
   });
   afterEach(() => host.close());
 
-  const make = ({ commandLine = 'quiet', bootId = 'this' } = {}) =>
+  const make = ({ commandLine = 'quiet', bootId = 'this', writer }: Options = {}) =>
     new UnauditedProcesses({
       proc: new ProcFolder(host.path),
       commandLine,
       bootId,
-      file: join(host.hostRoot, 'audit-enabled.json'),
+      note: new NoteFile(join(host.hostRoot, 'audit-enabled.json'), writer),
       clock,
       log: pino({ level: 'silent' }),
     });
@@ -86,9 +94,9 @@ describe('Processes that audit never reports', () => {
     host.add(200, { executable: '/usr/bin/old', start: 400 });
     host.add(400, { executable: '/usr/bin/newer', start: 600 });
     const beside = await reasonAfter(make(), audit(1, 300));
-    assert.match(beside ?? '', /^2 processes were running .*perhaps.*: old \(200\), auditd \(300\)\./);
+    assert.match(beside ?? '', /^2 processes started before the agent .*may be older.*: old \(200\), auditd \(300\)\./);
     const alone = await reasonAfter(make({ bootId: 'other' }), audit(1));
-    assert.match(alone ?? '', /^3 processes were running .*perhaps/);
+    assert.match(alone ?? '', /^3 processes started before the agent and may be older than audit in this boot/);
   });
 
   it('leave the list when they end, also when another takes the pid', async () => {
@@ -108,6 +116,23 @@ describe('Processes that audit never reports', () => {
     for (let pid = 100; pid < 1_200; pid += 1) host.add(pid, { executable: `/bin/p${pid}` });
     assert.match((await reasonAfter(make())) ?? '', /^1100 processes .*p107 \(107\), and 1092 more\./);
   });
+
+  it('are remembered in the background, so that a disk that hangs does not block the agent', async () => {
+    host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+    const path = join(host.hostRoot, 'audit-enabled.json');
+    const asked: string[] = [];
+    const writer = { note: (file: string) => void asked.push(file) } as unknown as BackgroundWriter;
+    assert.match((await reasonAfter(make({ writer }))) ?? '', /sshd/);
+    assert.deepEqual([asked, existsSync(path)], [[path], false]);
+  });
+
+  for (const text of ['', 'null', '[]', '7', '{"bootId":"this"}', '{"bootId":"this","ticks":"1","isKnown":true}']) {
+    it(`are looked for anew where the file has ${JSON.stringify(text)}`, async () => {
+      host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
+      writeFileSync(join(host.hostRoot, 'audit-enabled.json'), text);
+      assert.match((await reasonAfter(make())) ?? '', /^1 process was running when/);
+    });
+  }
 
   it('are told of later where audit could not be asked at first, and never keep the agent from starting', async () => {
     host.add(412, { executable: '/usr/sbin/sshd', start: 900 });
