@@ -18,8 +18,9 @@ import { RingUsers, withRings } from './audit/ring-users.ts';
 import type { AuditStatus } from './audit/status.ts';
 import { UnauditedProcesses } from './audit/unaudited-processes.ts';
 import { readOptional } from './bounded-file.ts';
-import { Connections } from './connections/connections.ts';
+import { Connections, MOST_LATE } from './connections/connections.ts';
 import { ExitSource } from './exits.ts';
+import { HeldCount } from './held-count.ts';
 import { Logins } from './logins/logins.ts';
 import { NETLINK_AUDIT, openNetlink } from './netlink/socket.ts';
 import { NoteFile } from './note-file.ts';
@@ -36,6 +37,8 @@ const TRY_AGAIN = minutes(1);
 const MOST_BYTES = 16 * 1024;
 /** When the agent stops, how long the last processes' arguments are waited for. */
 const LAST_ARGUMENTS = milliseconds(500);
+/** Starts that wait for arguments: twice what polling holds before it waits. */
+const MOST_HELD_STARTS = 8_192;
 
 interface Parts {
   /** The streams that the collectors which are on can take their events from. */
@@ -81,6 +84,8 @@ export class LinuxEvents implements Service, Moving {
   readonly #logins: Logins;
   readonly #exits: OptionalSource<ExitSource>;
   readonly #exitNote: NoteFile | undefined;
+  readonly #heldConnections: HeldCount | undefined;
+  readonly #heldStarts: HeldCount | undefined;
   readonly #follower: AuditFollower | undefined;
   readonly #unaudited: UnauditedProcesses | undefined;
   /** Up to when all starts of programs have been read; up to when all that were lost are known as well. */
@@ -112,6 +117,13 @@ export class LinuxEvents implements Service, Moving {
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     this.#exitNote =
       stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'), writer);
+    const held = (stream: keyof Streams, most: number) => {
+      if (stateDirectory === undefined) return undefined;
+      const note = new NoteFile(join(stateDirectory, `held-${stream}.json`), writer);
+      return new HeldCount({ stream, most, sink, note, log });
+    };
+    this.#heldConnections = held('connections', MOST_LATE);
+    this.#heldStarts = held('processes', MOST_HELD_STARTS);
     this.#logins = new Logins({
       sink,
       clock,
@@ -157,6 +169,7 @@ export class LinuxEvents implements Service, Moving {
         return known?.executable === executable ? known?.commandLine : undefined;
       },
       commandLines: this.#commandLines,
+      held: this.#heldConnections,
       learned: (pid, executable, argv) => this.#table.learn(pid, executable, argv),
       proc: join(hostRoot, 'proc'),
     });
@@ -168,6 +181,7 @@ export class LinuxEvents implements Service, Moving {
       hostRoot,
       table: this.#table,
       commandLines: this.#commandLines,
+      heldStarts: this.#heldStarts,
       resume: () => this.#follower?.resume() ?? {},
       drained: (progress) => this.#drained(progress),
       settled: (until) => this.#settled(until),
@@ -188,6 +202,8 @@ export class LinuxEvents implements Service, Moving {
   async start(): Promise<void> {
     if (this.#stopping !== undefined) return;
     this.#stopping = new AbortController();
+    this.#heldConnections?.countKilled();
+    this.#heldStarts?.countKilled();
     await this.refresh();
     this.#trying = this.#tryAgain(this.#stopping.signal);
   }
@@ -204,6 +220,8 @@ export class LinuxEvents implements Service, Moving {
       await this.#logins.close();
       await this.#connections.close();
       this.#exitNote?.close();
+      this.#heldConnections?.close();
+      this.#heldStarts?.close();
     });
     done.abort();
     await closing;

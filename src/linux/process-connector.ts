@@ -6,6 +6,7 @@ import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
 import { TaskChain } from '../base/task-chain.ts';
 import type { ProcessSeen, StreamSink } from '../contract/sources.ts';
+import type { HeldCount } from './held-count.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
 import { ProcessConnector } from './process-connector/connector.ts';
@@ -31,6 +32,8 @@ interface Parts {
   readonly log: Logger;
   readonly hostRoot: string;
   readonly commandLines: CommandLineSource & { hold?(): () => void };
+  /** Told how many starts wait for arguments. */
+  readonly heldStarts?: HeldCount | undefined;
   /** Is told of every start at once, also of those whose details nobody could see. */
   readonly table?: ProcessTable;
   /** Called when no start is left to be read: all that had come by then has been handed over. */
@@ -156,11 +159,9 @@ export class ConnectorProcesses {
     const { commandLines, sink, table } = this.#parts;
     const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
     const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
-    this.#pending += newestFirst.length;
-    this.#telling.run(async () => {
-      const answers = await asked.finally(() => {
-        this.#pending -= newestFirst.length;
-      });
+    this.#hold(newestFirst.length);
+    const tell = async () => {
+      const answers = await asked;
       const told: ProcessSeen[] = [];
       for (const [index, process] of newestFirst.entries()) {
         const answer = answers[index];
@@ -170,7 +171,13 @@ export class ConnectorProcesses {
       if (told.length > 0) sink.accept('processes', told.reverse());
       const unresolved = newestFirst.length - told.length;
       if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
-    });
+    };
+    this.#telling.run(() => tell().finally(() => this.#hold(-newestFirst.length)));
+  }
+
+  #hold(change: number): void {
+    this.#pending += change;
+    this.#parts.heldStarts?.set(this.#pending);
   }
 
   /** @returns `undefined` when it has ended */

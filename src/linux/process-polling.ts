@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
 import { TaskChain } from '../base/task-chain.ts';
 import type { StreamSink } from '../contract/sources.ts';
+import type { HeldCount } from './held-count.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import { ProcFolder } from './proc-folder.ts';
 import type { CommandLineSource } from './process-memory/command-lines.ts';
@@ -27,6 +28,8 @@ interface Parts {
   readonly log: Logger;
   readonly hostRoot: string;
   readonly commandLines: CommandLineSource;
+  /** Told how many starts wait for arguments. */
+  readonly heldStarts?: HeldCount | undefined;
   /** Is told of every process that is seen. */
   readonly table?: ProcessTable;
   /** Called after each look: all that had started by then and still lived has been handed over. */
@@ -93,25 +96,28 @@ export class ProcessPolling {
   /** Goes on when the source is closed: what was seen is told, without arguments if the reader is closed too. */
   #tell(seen: readonly NewProcess[], lookedAt: Duration): void {
     const { table, drained } = this.#parts;
-    this.#pending += seen.length;
+    this.#hold(seen.length);
     this.#telling.run(() => {
       for (const { pid, executable } of seen) table?.started({ pid, executable });
     });
     for (let from = 0; from < seen.length; from += TOLD_AT_ONCE) {
       const batch = seen.slice(from, from + TOLD_AT_ONCE);
-      this.#telling.run(() => this.#tellBatch(batch));
+      this.#telling.run(() => this.#tellBatch(batch).finally(() => this.#hold(-batch.length)));
     }
     this.#telling.run(() => drained?.({ until: lookedAt }));
   }
 
   async #tellBatch(batch: readonly NewProcess[]): Promise<void> {
     const { sink, commandLines, table } = this.#parts;
-    const answers = await commandLines.read(batch.map(askedOf)).finally(() => {
-      this.#pending -= batch.length;
-    });
+    const answers = await commandLines.read(batch.map(askedOf));
     const told = batch.map((process, index) => withArguments(process, answers[index]));
     for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
     sink.accept('processes', told);
+  }
+
+  #hold(change: number): void {
+    this.#pending += change;
+    this.#parts.heldStarts?.set(this.#pending);
   }
 
   #measure(work: () => void): Duration {

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import type { AgentError } from '../../src/base/errors.ts';
 import type { ProcessSeen, StreamSink } from '../../src/contract/sources.ts';
+import type { HeldCount } from '../../src/linux/held-count.ts';
 import { ProcFolder } from '../../src/linux/proc-folder.ts';
 import { ConnectorProcesses } from '../../src/linux/process-connector.ts';
 import type { CommandLine, CommandLineSource } from '../../src/linux/process-memory/command-lines.ts';
@@ -23,6 +24,7 @@ describe('ConnectorProcesses', () => {
   let seen: ProcessSeen[];
   let dropped: Record<string, number>;
   const lost: AgentError[] = [];
+  const noted: number[] = [];
   const sink = {
     accept: (_stream: 'processes', records: readonly ProcessSeen[]) => seen.push(...records),
     drop: (stream: string, reason: string, count: number) => {
@@ -39,6 +41,7 @@ describe('ConnectorProcesses', () => {
       log: pino({ level: 'silent' }),
       hostRoot: proc.hostRoot,
       commandLines,
+      heldStarts: { set: (count: number) => void noted.push(count) } as unknown as HeldCount,
       onLost: (reason) => lost.push(reason),
       connect: () => fakeConnector(socket),
     });
@@ -52,6 +55,7 @@ describe('ConnectorProcesses', () => {
     seen = [];
     dropped = {};
     lost.length = 0;
+    noted.length = 0;
     processes = make();
     processes.open();
     processes.open();
@@ -106,6 +110,7 @@ describe('ConnectorProcesses', () => {
     answers[1]?.([{ argv: ['x', '2'] }]);
     await time.tickAsync(50);
     assert.deepEqual(pids(), []);
+    assert.deepEqual(noted, [1, 2]);
     answers[0]?.([{ unread: 'hung' }]);
     await time.tickAsync(50);
     assert.deepEqual(
@@ -116,6 +121,7 @@ describe('ConnectorProcesses', () => {
       ],
     );
     assert.equal(table.get(2)?.commandLine, 'x 2');
+    assert.deepEqual(noted, [1, 2, 1, 0]);
   });
 
   it('tells the next ones after the sink has thrown once, and can be closed', async () => {

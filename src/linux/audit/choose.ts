@@ -4,6 +4,7 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import type { HeldCount } from '../held-count.ts';
 import { ConnectorProcesses } from '../process-connector.ts';
 import type { CommandLineSource } from '../process-memory/command-lines.ts';
 import { ProcessPolling } from '../process-polling.ts';
@@ -33,6 +34,8 @@ interface Parts {
   readonly hostRoot: string;
   /** What reads arguments of processes for sources without audit. */
   readonly commandLines: CommandLineSource;
+  /** Told how many starts wait for that. */
+  readonly heldStarts?: HeldCount | undefined;
   /** The processes that are known; see ConnectorProcesses. */
   readonly table?: ProcessTable;
   /** Where the last run ended in auditd's log. */

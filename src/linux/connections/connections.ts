@@ -2,6 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import type { AuditEvent, ConnectionSeen, SocketAddress, StreamSink } from '../../contract/sources.ts';
+import type { HeldCount } from '../held-count.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
 import { ProcFolder } from '../proc-folder.ts';
 import type { Asked, CommandLineSource } from '../process-memory/command-lines.ts';
@@ -15,7 +16,7 @@ const MOST_PENDING = 1_024;
 /** Records handed over at a time. */
 const RECORDS_PER_BATCH = 64;
 /** Connections that wait for their processes' arguments. With more, they are told without arguments. */
-const MOST_LATE = 1_024;
+export const MOST_LATE = 1_024;
 
 /** Who made a connection. */
 interface Caller {
@@ -46,6 +47,8 @@ interface Parts {
   readonly commandLineOf: (pid: number, executable: string) => string | undefined;
   /** Reads how the others were started. */
   readonly commandLines: CommandLineSource;
+  /** Told how many connections wait for arguments. */
+  readonly held?: HeldCount | undefined;
   /** Told what was read. */
   readonly learned?: (pid: number, executable: string, argv: readonly string[]) => void;
   /** The host's /proc. */
@@ -160,13 +163,11 @@ export class Connections {
       return;
     }
     const { commandLines, learned } = this.#parts;
-    this.#late += connections.length;
+    this.#hold(connections.length);
     const asked = [...processes.values()].filter((process) => process !== undefined);
     const reading = commandLines.read(asked);
-    this.#telling.run(async () => {
-      const answers = await reading.finally(() => {
-        this.#late -= connections.length;
-      });
+    const tell = async () => {
+      const answers = await reading;
       const known = new Map<string, string>();
       for (const [index, { pid, executable = '' }] of asked.entries()) {
         const answer = answers[index];
@@ -180,7 +181,14 @@ export class Connections {
           return commandLine === undefined ? connection : { ...connection, commandLine };
         }),
       );
-    });
+    };
+    // Noted as told once the sink has them: the note is written behind the events.
+    this.#telling.run(() => tell().finally(() => this.#hold(-connections.length)));
+  }
+
+  #hold(change: number): void {
+    this.#late += change;
+    this.#parts.held?.set(this.#late);
   }
 
   #take(event: AuditEvent): void {

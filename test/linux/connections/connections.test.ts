@@ -11,6 +11,7 @@ import type { AuditEvent, AuditFields, SocketAddress } from '../../../src/contra
 import { readHeader } from '../../../src/linux/audit/header.ts';
 import { Reassembler } from '../../../src/linux/audit/reassembler.ts';
 import { Connections } from '../../../src/linux/connections/connections.ts';
+import type { HeldCount } from '../../../src/linux/held-count.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
@@ -190,6 +191,24 @@ describe('Connections', () => {
       assert.deepEqual(tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd))).length, 24);
       await connections.close();
       assert.equal(told.seen.length, 1_024);
+    });
+
+    it('are noted while they wait for command lines, since a kill would lose them', async () => {
+      host.process(7);
+      host.stat(7);
+      const noted: [number, number][] = [];
+      const held = { set: (count: number) => void noted.push([count, told.seen.length]) } as unknown as HeldCount;
+      const connections = start({ held });
+      tell(connections, connect(3), connect(4));
+      assert.deepEqual(noted, [[2, 0]]);
+      tell(connections, connect(5));
+      await connections.close();
+      assert.deepEqual(noted, [
+        [2, 0],
+        [3, 0],
+        [1, 2],
+        [0, 3],
+      ]);
     });
 
     it('do not wait for command lines that hang, when many do', async () => {
