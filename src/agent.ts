@@ -495,7 +495,7 @@ const endOfWriting = (writer: BackgroundWriter, log: Logger): Service => ({
   async stop() {
     const left = await writer.settle(WRITTEN_WITHIN);
     if (left > 0)
-      log.error({ sizeBytes: left }, 'The disk has not taken all that was to be written; the rest is lost.');
+      log.error({ sizeBytes: left }, 'The disk did not accept all data before shutdown; sizeBytes are lost.');
   },
 });
 

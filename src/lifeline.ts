@@ -83,10 +83,7 @@ export class Lifeline implements Service {
     } else if (this.#lost === undefined) {
       this.#lost = stands;
       const standsForMinutes = STANDS_STILL / minutes(1);
-      this.#log.error(
-        { part: stands, standsForMinutes },
-        'A part of the agent stands still; the watchdog is to end it.',
-      );
+      this.#log.error({ part: stands, standsForMinutes }, 'Component hung; waiting for the watchdog restart.');
     }
     this.#say(this.#lost === undefined ? statusLine(this.#status()) : `Hung: the part "${this.#lost}" stands still.`);
   }

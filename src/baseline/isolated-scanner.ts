@@ -76,12 +76,16 @@ export class IsolatedScanner implements BaselineScanner {
       signal.throwIfAborted();
       if (answer?.state === 'answered') return this.#parsed(answer.value);
       if (answer?.state !== 'hung')
-        throw noScan(answer === undefined || answer.state === 'avoided' ? 'it was not asked for' : answer.message);
+        throw noScan(
+          answer === undefined || answer.state === 'avoided'
+            ? 'an earlier scan hung; not repeated yet'
+            : answer.message,
+        );
       const { stage, where } = heard(answer.at ?? START);
       // Of custom checks as little as of any other reason to refuse them: this line would go to the hub as a warning.
       this.#parts.log[stage === CUSTOM ? 'info' : 'warn'](
         { stage, where },
-        'A scan hung, as on a file system that does not answer. Its process was killed; it is made again without that.',
+        'The baseline scan hung and its process was killed; repeating it without the rules that look there.',
       );
       if (stage === START || this.#hung.has(stage) || hangs >= MOST_HANGS)
         throw noScan(`looking at ${where} did not end`);

@@ -211,7 +211,7 @@ export function readTwin(
   return { ok: true, settings, mirror, warnings, limited: limitedFaults, unknown, values };
 }
 
-/** A member is absent, `null`, or `{"value": X}` with X not null; whatever stands beside `value` is none of ours. */
+/** A member is absent, `null`, or `{"value": X}` with X not null; siblings of `value` are ignored. */
 function readMember(member: unknown, fallback: WireValue): { ok: true; value: unknown } | { ok: false } {
   if (member === undefined || member === null) return { ok: true, value: fallback };
   if (!isPlainObject(member) || !Object.hasOwn(member, 'value')) return { ok: false };

@@ -127,7 +127,7 @@ function look(path: string): Stats | undefined {
   }
 }
 
-/** Regular files and folders; links in there are nobody's. */
+/** Regular files and folders. Symbolic links are skipped. */
 function filesIn(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, encoding: 'utf8' })
