@@ -97,7 +97,7 @@ export interface LocalStatus extends SecurityAgentStatus {
   readonly memory: MemoryUse;
   /** While it isn't the local file's. */
   readonly logLevel?: ChangedLogLevel;
-  /** When each queue's turn to be sent comes; absent while the hub is out of reach. */
+  /** When each queue's turn to be sent comes, after the time that it is held for; absent while the hub is out of reach. */
   readonly next?: { readonly highAt: string; readonly lowAt: string };
   /** For whom messages are marked. */
   readonly routing?: Routing;
@@ -199,17 +199,21 @@ export function localStatus(observed: Observed): LocalStatus {
     messages: messagesOf(observed.sent()),
     memory,
     ...(logLevel === undefined ? {} : { logLevel }),
-    ...nextMessages(observed),
+    ...nextMessages(observed, delivery),
     ...(observed.routing === undefined ? {} : { routing: observed.routing }),
     ...heldUp(observed.stall?.()),
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
   };
 }
 
-function nextMessages({ next }: Observed): Pick<LocalStatus, 'next'> {
+function nextMessages({ next }: Observed, { held }: Delivery): Pick<LocalStatus, 'next'> {
   const { High, Low } = next?.() ?? {};
   if (High === undefined || Low === undefined) return {};
-  return { next: { highAt: High.toISOString(), lowAt: Low.toISOString() } };
+  const notHeld = (queue: QueueName, at: Date) => {
+    const until = held?.queues.split(', ').includes(queue) ? Date.parse(held.until) : 0;
+    return new Date(Math.max(at.getTime(), until)).toISOString();
+  };
+  return { next: { highAt: notHeld('High', High), lowAt: notHeld('Low', Low) } };
 }
 
 const heldUp = (stall: Stall | undefined): Pick<LocalStatus, 'heldUp'> =>

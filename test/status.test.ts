@@ -294,6 +294,13 @@ describe('the status', () => {
     });
   });
 
+  it('says that the next messages of a held queue go when it is no longer held', () => {
+    const held = { queues: 'Low', until: '2099-05-02T00:00:00.000Z', reason: 'Held until then.' };
+    const next = () => ({ High: TIME, Low: TIME });
+    observed = { ...observed, next, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
+    assert.deepEqual(localStatus(observed).next, { highAt: TIME.toISOString(), lowAt: held.until });
+  });
+
   it('is degraded while messages are held, and so are their collectors', () => {
     const held = { queues: 'Low', until: TIME.toISOString(), reason: 'Held until then.' };
     observed = { ...observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };

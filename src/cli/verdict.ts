@@ -1,4 +1,5 @@
 import { seconds } from '../base/duration.ts';
+import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { LocalStatus } from '../status.ts';
 
 /** A message that was due this long ago is being sent, or has just been. */
@@ -30,21 +31,43 @@ export function verdict(status: LocalStatus, now: Date): string {
 function isSending({ state, hub, pause, delivery, store }: LocalStatus): string {
   if (state === 'stopping') return 'STOPPING: sends what it can, and ends';
   if (hub.state !== 'connected') {
-    const why = hub.error ?? (hub.state === 'connecting' ? 'it connects' : hub.state);
-    return `NOT SENDING: ${why.replace(/\p{Cc}+/gu, ' ').replace(/[.;]$/, '')}`;
+    const why = hub.error ?? (hub.state === 'connecting' ? 'connecting to the hub' : hub.state);
+    return `NOT SENDING: ${inOneLine(why)}`;
   }
-  if (pause !== undefined) return `PAUSED until ${pause.until}: Security events are not collected`;
-  const word = delivery.messagesSent === 0 && delivery.messagesFailed > 0 ? 'NOT ACCEPTED' : 'SENDING';
-  const error = word === 'SENDING' ? '' : `: ${delivery.lastError ?? 'the hub does not answer'}`;
-  return `${word}${error}${store.isNearlyFull ? ', but the queues are nearly full' : ''}`;
+  const { held } = delivery;
+  const isAllHeld = held !== undefined && QUEUES.every((queue) => isHeld(queue, delivery));
+  const states = [
+    ...(pause === undefined ? [] : [`PAUSED until ${pause.until}: Security events are not collected`]),
+    // A success clears lastError. While everything is held nothing is tried, and an old failure is not the cause.
+    ...(hasFailed(delivery) && !isAllHeld
+      ? [`NOT ACCEPTED: ${inOneLine(delivery.lastError ?? 'the hub does not answer')}`]
+      : []),
+    ...(held === undefined ? [] : [`HELD (${held.queues}): ${inOneLine(held.reason)}`]),
+  ];
+  return `${states.join('; ') || 'SENDING'}${store.isNearlyFull ? ', but the queues are nearly full' : ''}`;
 }
 
-function nextMessages({ next, delivery: { queued } }: LocalStatus, now: Date): string {
+/** Whether an attempt has failed since the hub accepted a message last, or since the start. */
+const hasFailed = ({ messagesSent, messagesFailed, lastError }: LocalStatus['delivery']): boolean =>
+  lastError !== undefined || (messagesSent === 0 && messagesFailed > 0);
+
+const isHeld = (queue: QueueName, { held }: LocalStatus['delivery']): boolean =>
+  held?.queues.split(', ').includes(queue) === true;
+
+const inOneLine = (text: string): string => text.replace(/\p{Cc}+/gu, ' ').replace(/[.;]$/, '');
+
+function nextMessages({ next, delivery }: LocalStatus, now: Date): string {
+  const { queued, held } = delivery;
   const waiting = `${queued.highEvents} High and ${queued.lowEvents} Low events wait`;
   if (next === undefined) return waiting;
-  const at = (time: string, events: number, queue: string) => {
+  const when = (time: string, events: number, queue: QueueName) => {
+    if (held !== undefined && isHeld(queue, delivery)) return `held until ${inSeconds(held.until)}`;
     const isNow = Date.parse(time) - now.getTime() < NOW;
-    return `${queue} ${isNow && events > 0 ? 'now' : `at ${time.replace(/\.\d+/, '')}`} (${events} ${events === 1 ? 'event waits' : 'events wait'})`;
+    return isNow && events > 0 ? 'now' : `at ${inSeconds(time)}`;
   };
+  const at = (time: string, events: number, queue: QueueName) =>
+    `${queue} ${when(time, events, queue)} (${events} ${events === 1 ? 'event waits' : 'events wait'})`;
   return `next messages: ${at(next.highAt, queued.highEvents, 'High')}, ${at(next.lowAt, queued.lowEvents, 'Low')}`;
 }
+
+const inSeconds = (time: string): string => time.replace(/\.\d+/, '');

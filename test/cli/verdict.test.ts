@@ -36,7 +36,7 @@ describe('The verdict of vakt status', () => {
       say({ hub, next: undefined }),
       /^NOT SENDING: hub\.example does not let d\/m in; 1 High and 20 Low events wait; /,
     );
-    assert.match(say({ hub: { state: 'connecting' }, next: undefined }), /^NOT SENDING: it connects; /);
+    assert.match(say({ hub: { state: 'connecting' }, next: undefined }), /^NOT SENDING: connecting to the hub; /);
     assert.match(say({ state: 'stopping' }), /^STOPPING/);
     const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'x', skipped: 3 };
     assert.match(say({ pause }), /^PAUSED until 2024-05-01T14:00:00\.000Z: Security events are not collected; /);
@@ -49,6 +49,47 @@ describe('The verdict of vakt status', () => {
       say({ delivery: { ...delivery, messagesFailed: 3, lastError: 'no answer' } }),
       /^NOT ACCEPTED: no answer; /,
     );
+  });
+
+  const until = '2024-05-02T00:00:00.000Z';
+  const delivery = (change: object) => ({
+    queued: { highEvents: 5000, lowEvents: 20 },
+    messagesSent: 5,
+    messagesFailed: 1,
+    lastSentAt: '2024-05-01T11:58:00.000Z',
+    ...change,
+  });
+  const held = (queues: string) => ({ queues, until, reason: `Held until ${until}, since the budget is used up: x.` });
+
+  it('says that the daily budget holds all messages, why, and until when', () => {
+    const all = delivery({ held: held('High, Low'), lastError: 'an old failure' });
+    assert.match(
+      say({ delivery: all, next: { highAt: NOW.toISOString(), lowAt: NOW.toISOString() } }),
+      /^HELD \(High, Low\): Held until 2024-05-02T00:00:00\.000Z, since the budget is used up: x; next messages: High held until 2024-05-02T00:00:00Z \(5000 events wait\), Low held until 2024-05-02T00:00:00Z \(20 events wait\); /,
+    );
+    const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'x', skipped: 3 };
+    assert.match(say({ delivery: all, pause }), /^PAUSED until .*; HELD \(High, Low\): /);
+  });
+
+  it('says that Low is held, and when High goes', () => {
+    const low = delivery({ held: held('Low') });
+    assert.match(
+      say({ delivery: low }),
+      /^HELD \(Low\): .*; next messages: High at 2024-05-01T12:05:00Z \(5000 events wait\), Low held until 2024-05-02T00:00:00Z /,
+    );
+    assert.match(
+      say({ delivery: delivery({ held: held('Low'), lastError: '403' }) }),
+      /^NOT ACCEPTED: 403; HELD \(Low\): /,
+    );
+  });
+
+  it('says that the hub takes nothing any more, although it took messages before', () => {
+    assert.match(
+      say({ delivery: delivery({ lastError: '403002: quota\nexceeded.' }) }),
+      /^NOT ACCEPTED: 403002: quota exceeded; /,
+    );
+    const pause = { until: '2024-05-01T14:00:00.000Z', reason: 'x', skipped: 3 };
+    assert.match(say({ pause, delivery: delivery({ lastError: '403' }) }), /^PAUSED until .*; NOT ACCEPTED: 403; /);
   });
 
   it('says where messages go', () => {
