@@ -85,7 +85,10 @@ async function runAgent(
   const clock = new StallClock(systemClock);
   clock.onStall((stall) => {
     const { length: heldUpMs, computed, during } = stall;
-    log.warn({ heldUpMs, computed, during, reason: describeStall(stall) }, 'The agent stood still; it goes on.');
+    log.warn(
+      { heldUpMs, computed, during, reason: describeStall(stall) },
+      'The event loop was blocked; running again.',
+    );
   });
   const parts = { clock, files, log, tap, level, recent, manager, signal };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));

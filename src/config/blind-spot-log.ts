@@ -18,8 +18,11 @@ export function logBlindSpots(options: {
     if (text === said) return;
     said = text;
     if (text !== '{}')
-      log.warn({ because: degrading }, 'The module twin blinds the agent more than local limits allow.');
-    else log.info('The module twin blinds the agent no more.');
+      log.warn(
+        { because: degrading },
+        'The module twin switches off or delays events beyond the local limits; the agent is degraded.',
+      );
+    else log.info('The module twin is within the local limits again.');
   };
   settings.onChange(look);
   look();

@@ -203,7 +203,7 @@ export class MessageBudget implements Budget, Service {
     this.#held.clear();
     this.#write();
     if (!wasHeld) return;
-    this.#log.info('A new day of the budget: sends what was held.');
+    this.#log.info('The daily budget of message units was renewed; sending held messages.');
     this.#changed();
   }
 
