@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from './clock.ts';
 import { type Duration, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
-import { type Send, sendTo } from './output-descriptor.ts';
+import { type LateFailure, type Send, sendTo } from './output-descriptor.ts';
 
 /** Bytes of lines that may wait for a reader that is behind; the pipe or socket holds as much or more besides. */
 const MOST_WAITING = 64 * 1024;
@@ -30,6 +30,8 @@ export class LogOutput {
   #isBegun = false;
   #lost = 0;
   #why = '';
+  /** How many lost lines the last write told of; 0 when it wrote something else. */
+  #lastTold = 0;
   #isRetrying = false;
   /** When the reader was last found to be behind. */
   #behindAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -91,11 +93,15 @@ export class LogOutput {
       this.#lost = 0;
       this.#wait(Buffer.from(this.#format(`${JSON.stringify({ ...record, msg })}\n`)));
       this.#put();
-      if (this.#waiting.length === 0) return true;
+      // If it was not written, the line about the loss still waits, or was dropped and counted as one lost line.
+      if (this.#waiting.length === 0 && this.#lost === 0) {
+        this.#lastTold = before;
+        return true;
+      }
       if (this.#isBegun) return false;
       this.#waiting = [];
       this.#waitingBytes = 0;
-      this.#lost = before;
+      this.#lost = before + Math.max(0, this.#lost - 1);
       return false;
     }
     return false;
@@ -116,13 +122,22 @@ export class LogOutput {
           return false;
         }
         this.#why = why;
+        this.#lost += this.#lostLate(error as Partial<LateFailure>);
         this.#dropWaiting();
         return this.#waiting.length === 0 && this.#lost === 0;
       }
       if (sent === 0) return false;
+      this.#lastTold = 0;
       this.#sent(sent);
     }
     return true;
+  }
+
+  /** Lines that an earlier write lost; for a line about a loss, the lines that it told of. */
+  #lostLate({ lostLines = 0 }: Partial<LateFailure>): number {
+    const lost = lostLines > 0 && this.#lastTold > 0 ? lostLines - 1 + this.#lastTold : lostLines;
+    this.#lastTold = 0;
+    return lost;
   }
 
   #sent(bytes: number): void {

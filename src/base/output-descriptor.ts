@@ -2,9 +2,11 @@ import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 
 /**
  * Writes as much as is possible without blocking. @returns how many bytes that was; the caller may use `bytes` again
- * @throws EAGAIN when nothing can be written now; what else the system says
+ * @throws EAGAIN when nothing can be written now; what else the system says, of an earlier write as a LateFailure
  */
 export type Send = (bytes: Uint8Array) => number;
+
+const NEWLINE = 0x0a;
 
 /**
  * How to write to standard output or standard error so that it never blocks.
@@ -43,15 +45,33 @@ function choose(descriptor: 1 | 2): Send {
 /** Whether libuv polls it, and therefore has set O_NONBLOCK: pipes and stream sockets, not datagram sockets. */
 const hasHandle = (stream: unknown): boolean => (stream as { _handle?: unknown } | undefined)?._handle != null;
 
-/** One write at a time; until it is done nothing more is taken. */
-function byThread(descriptor: number): Send {
+/** An error of an earlier write, which took bytes that were counted as written. */
+export interface LateFailure extends Error {
+  /** Whole lines among those bytes, which are lost. */
+  readonly lostLines: number;
+}
+
+/**
+ * One write at a time; until it is done nothing more is taken. A write that fails is told by the next call. The rest of a
+ * line of which a part was written goes before the next bytes.
+ *
+ * @param writeFile for tests
+ */
+export function byThread(descriptor: number, writeFile: typeof write = write): Send {
   let isWriting = false;
-  let failure: unknown;
-  const writeAll = (bytes: Uint8Array) =>
-    write(descriptor, bytes, (error, written) => {
-      if (error === null && written < bytes.length) return writeAll(bytes.subarray(written));
+  let failure: LateFailure | undefined;
+  let cut: Uint8Array = new Uint8Array();
+  const writeAll = (bytes: Uint8Array, isCut: boolean) =>
+    writeFile(descriptor, bytes, (error, written) => {
+      if (error === null && written < bytes.length) {
+        return writeAll(bytes.subarray(written), written > 0 ? bytes[written - 1] !== NEWLINE : isCut);
+      }
       isWriting = false;
-      failure = error ?? undefined;
+      if (error === null) return;
+      const end = isCut ? bytes.indexOf(NEWLINE) + 1 || bytes.length : 0;
+      cut = bytes.subarray(0, end);
+      const lostLines = bytes.subarray(end).reduce((lines, byte) => lines + (byte === NEWLINE ? 1 : 0), 0);
+      failure = Object.assign(error, { lostLines });
     });
   return (bytes) => {
     if (isWriting) throw Object.assign(new Error('a write is under way'), { code: 'EAGAIN' });
@@ -61,7 +81,8 @@ function byThread(descriptor: number): Send {
       throw error;
     }
     isWriting = true;
-    writeAll(Uint8Array.from(bytes));
+    writeAll(Buffer.concat([cut, bytes]), cut.length > 0);
+    cut = new Uint8Array();
     return bytes.length;
   };
 }

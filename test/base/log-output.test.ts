@@ -57,6 +57,18 @@ describe('LogOutput', () => {
     assert.deepEqual(others, ['c', 'd']);
   });
 
+  it('counts right when the line about the loss is dropped itself, and tells it though nothing more is logged', async () => {
+    room = 0;
+    for (let index = 0; index < 20; index += 1) output.write('a\n');
+    await time.tickAsync(30_000);
+    room = Number.POSITIVE_INFINITY;
+    await time.tickAsync(5_000);
+    assert.deepEqual(
+      lines().map((line) => JSON.parse(line).lines),
+      [20],
+    );
+  });
+
   it('finishes a line that was cut, before any other', () => {
     room = 3;
     output.write('first\n');
