@@ -11,9 +11,15 @@ const MOST_KNOWN = 1_000;
 const MOST_LINES = 5;
 const A_MINUTE = minutes(1);
 
-/** Who asks for connections is to know who can make them unseen. Costs no rule of the kernel's: accept(2) has the same condition. */
+/** While one of these is asked for, the agent also asks who sets up an io_uring. */
+const ASKED_WITH: ReadonlySet<string> = new Set(['connect', 'execve']);
+
+/**
+ * Adds the rule that tells who sets up an io_uring, when connections or starts of programs are asked for: switching one
+ * of them off must not hide it. It costs no kernel rule of its own: accept(2) and execve(2) have the same condition.
+ */
 export const withRings = (rules: readonly AuditRule[]): readonly AuditRule[] =>
-  rules.some(({ syscalls }) => syscalls.includes('connect'))
+  rules.some(({ syscalls }) => syscalls.some((syscall) => ASKED_WITH.has(syscall)))
     ? [...rules, { syscalls: ['io_uring_setup'], where: { success: 1 } }]
     : rules;
 

@@ -111,6 +111,14 @@ describe('KernelRules', () => {
     assert.equal(await rules.has(CONNECTS), true);
   });
 
+  it('is content with rules of an administrator that do not tell who sets up an io_uring', async () => {
+    const starts = { syscalls: ['execve', 'execveat'], where: { success: 1 } } as const;
+    const setups = { syscalls: ['io_uring_setup'], where: { success: 1 } } as const;
+    await rules.sync({ rules: [starts], exclude: false });
+    assert.equal(await rules.has([starts, setups]), true);
+    assert.equal(await rules.has([starts, setups, ...CONNECTS]), false);
+  });
+
   it('knows whether somebody else has set them', async () => {
     assert.equal(await rules.has(CONNECTS), false);
     await rules.sync({ rules: [...CONNECTS, { syscalls: ['accept'] }], exclude: false });

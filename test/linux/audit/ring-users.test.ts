@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { LogLine } from '../../../src/base/log.ts';
 import type { AuditEvent } from '../../../src/contract/sources.ts';
-import { RingUsers } from '../../../src/linux/audit/ring-users.ts';
+import { RingUsers, withRings } from '../../../src/linux/audit/ring-users.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 
 const setup = (
@@ -61,5 +61,22 @@ describe('RingUsers', () => {
   it('writes no character that could move a cursor', () => {
     users.accept([setup('/tmp/\u001b[2J')]);
     assert.ok(!logged[0]?.message.includes('\u001b'));
+  });
+});
+
+describe('The rule on io_uring_setup', () => {
+  const rule = (...syscalls: string[]) => ({ syscalls, where: { success: 1 as const } });
+  const isThere = (...rules: ReturnType<typeof rule>[]) =>
+    withRings(rules).some(({ syscalls }) => syscalls.includes('io_uring_setup'));
+
+  it('is there while connections or starts of programs are asked for, also one alone', () => {
+    assert.equal(isThere(rule('execve', 'execveat')), true);
+    assert.equal(isThere(rule('connect')), true);
+    assert.equal(isThere(rule('execve'), rule('connect')), true);
+  });
+
+  it('is not there when neither is', () => {
+    assert.equal(isThere(), false);
+    assert.equal(isThere(rule('unlink')), false);
   });
 });
