@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
@@ -9,6 +9,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { Auditd } from './auditd.ts';
 import { Recorder } from './recorder.ts';
 import { missingForAudit, require } from './require.ts';
 
@@ -87,5 +88,35 @@ describe("Who tampers with the kernel's audit", function () {
       "import { openNetlink } from './dist/src/linux/netlink/socket.js'; openNetlink(9, { groups: 1 }).close();";
     assert.equal(spawnSync(process.execPath, ['--input-type=module', '-e', listen]).status, 0);
     await until('a warning', () => told(/node \(process \d+, user 0.*\) listens to audit/));
+  });
+
+  it('is told when a program other than auditd takes the slot', async () => {
+    const take = [
+      "import { systemClock } from './dist/src/base/clock.js';",
+      "import { register } from './dist/src/linux/audit/control.js';",
+      "import { openNetlink } from './dist/src/linux/netlink/socket.js';",
+      'const socket = openNetlink(9, { own: true });',
+      // Refused as long as the agent lives, which gives the slot up when it is asked.
+      'for (let tries = 0; tries < 20; tries += 1) { register(socket); await systemClock.sleep(200); }',
+    ].join('\n');
+    const taker = spawn(process.execPath, ['--input-type=module', '-e', take], { stdio: 'ignore' });
+    try {
+      await until('a warning', () => told(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
+    } finally {
+      taker.kill('SIGKILL');
+    }
+  });
+
+  it('is not told when auditd takes the slot, is restarted, and gives it up', async () => {
+    const auditd = new Auditd(control);
+    try {
+      await auditd.start();
+      await auditd.stop();
+      await auditd.start();
+      await systemClock.sleep(seconds(1)); // what audit says of it has been read by then
+      assert.ok(!told(/audit daemon|listens/), JSON.stringify(logged));
+    } finally {
+      await auditd.remove();
+    }
   });
 });

@@ -6,6 +6,7 @@ import type { Logger } from '../../base/log.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
+import { AuditPrograms } from './audit-programs.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import { readHeader } from './header.ts';
@@ -73,6 +74,8 @@ export interface Progress {
 }
 
 interface Parts {
+  /** Absent: `/`. */
+  readonly hostRoot?: string;
   /** What to ask the kernel for; asked again at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
   readonly sink: StreamSink;
@@ -193,7 +196,7 @@ export class AuditSource {
         clock,
         log,
         changedAt: () => control.changedAt,
-        hasYielded: () => !this.#watch.mayTake(),
+        programs: new AuditPrograms({ hostRoot: this.#parts.hostRoot ?? '/', clock }),
       }),
       rules: new KernelRules(control),
       sockets: [],

@@ -4,6 +4,7 @@ import { AgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { printable } from '../../base/printable.ts';
+import type { AuditPrograms } from './audit-programs.ts';
 import type { AuditHeader } from './header.ts';
 import { type Doer, doerIn, type Notice, type NoticeKind, parseNotice } from './notices.ts';
 import { parseFields } from './record.ts';
@@ -19,9 +20,6 @@ const ONE_IN = minutes(1);
  * so soon after one of the agent's own is its own.
  */
 const OWN_FOR = seconds(5);
-
-/** Reading audit by these is how a system logs. Paths, which the kernel says; not names. */
-const LOGGERS = new Set(['/usr/lib/systemd/systemd-journald', '/usr/lib/systemd/systemd', '/usr/sbin/auditd']);
 
 const TAMPERING: Readonly<Partial<Record<NoticeKind, string>>> = {
   settings: "changed audit's settings",
@@ -41,8 +39,8 @@ interface Parts {
   readonly log: Logger;
   /** When the agent last changed audit's rules or settings. */
   readonly changedAt: () => Duration | undefined;
-  /** Whether the agent has just given the slot to another daemon that asked for it. */
-  readonly hasYielded: () => boolean;
+  /** Which processes may take the slot, or listen, without an alarm. */
+  readonly programs: Pick<AuditPrograms, 'isDaemon' | 'isLogger'>;
 }
 
 interface Waiting {
@@ -122,8 +120,9 @@ export class NoticeBoard {
   }
 
   #tell({ kind, what, by }: Notice): void {
-    if (this.#isOwn(kind, by) || (kind === 'slot' && this.#parts.hasYielded())) return;
-    if (kind === 'listener' && LOGGERS.has(by?.executable ?? '')) return;
+    if (this.#isOwn(kind, by)) return;
+    if (kind === 'slot' && this.#isUsual(what, by)) return;
+    if (kind === 'listener' && by !== undefined && this.#parts.programs.isLogger(by)) return;
     const now = this.#parts.clock.monotonic();
     const text = printable(`${nameOf(by)} ${TAMPERING[kind] ?? OTHERS[kind]}: ${what}`);
     const told = this.#told.get(kind);
@@ -132,6 +131,15 @@ export class NoticeBoard {
       told.more += 1;
       told.last = text;
     }
+  }
+
+  /**
+   * Whether auditd took the slot, or a daemon gave it up, which the kernel lets nobody else do. Who takes the slot can
+   * only name itself: so its pid is known even without a SYSCALL record.
+   */
+  #isUsual(what: string, by: Doer | undefined): boolean {
+    const pid = Number(/^audit_pid=(\d+)/.exec(what)?.[1] ?? Number.NaN);
+    return pid === 0 || this.#parts.programs.isDaemon({ ...by, pid });
   }
 
   #isOwn(kind: NoticeKind, by: Doer | undefined): boolean {

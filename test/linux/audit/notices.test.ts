@@ -82,7 +82,7 @@ describe('what the kernel tells unasked', () => {
     let logged: LogLine[];
     let board: NoticeBoard;
     let changedAt: number | undefined;
-    let hasYielded: boolean;
+    let proven: Set<number>;
     let serial: number;
 
     beforeEach(() => {
@@ -90,13 +90,13 @@ describe('what the kernel tells unasked', () => {
       time.tick(100_000);
       logged = [];
       changedAt = undefined;
-      hasYielded = false;
+      proven = new Set();
       serial = 0;
       board = new NoticeBoard({
         clock: systemClock,
         log: quietLog(logged),
         changedAt: () => changedAt as never,
-        hasYielded: () => hasYielded,
+        programs: { isDaemon: ({ pid }) => proven.has(pid), isLogger: ({ pid }) => proven.has(pid) },
       });
     });
     afterEach(() => time.restore());
@@ -152,16 +152,33 @@ describe('what the kernel tells unasked', () => {
       assert.equal(logged.length, 1);
     });
 
-    it('not when another daemon takes the slot that it was given, or the journal listens', () => {
-      hasYielded = true;
-      tell('op=set audit_pid=7 old=0 auid=1 ses=1 res=1');
-      tell('pid=9 uid=0 auid=1 tty=(none) ses=3 exe="/usr/lib/systemd/systemd-journald" op=connect res=1', {
-        type: 1335,
-        call: '',
-      });
+    const JOURNAL = 'pid=9 uid=0 auid=1 tty=(none) ses=3 exe="/usr/lib/systemd/systemd-journald" op=connect res=1';
+    const slot = (pid: number, old: number) => `op=set audit_pid=${pid} old=${old} auid=1 ses=1 res=1`;
+
+    it('not when auditd takes the slot or gives it up, or the journal listens', () => {
+      proven = new Set([7, 9]);
+      tell(slot(0, 7));
+      tell(slot(7, 0));
+      tell(slot(7, 0), { call: '' });
+      tell(JOURNAL, { type: 1335, call: '' });
       time.tick(600);
       board.settle();
       assert.equal(logged.length, 0);
+    });
+
+    it('as a warning when anything else takes the slot or listens, whatever its path is', () => {
+      tell(slot(7, 0), { call: CALL.replace('/usr/sbin/auditctl', '/usr/sbin/auditd') });
+      tell(JOURNAL, { type: 1335, call: '' });
+      time.tick(600);
+      board.settle();
+      assert.deepEqual(
+        messages().map(([level, id]) => [level, id]),
+        [
+          ['warn', 'AUDIT_TAMPERED'],
+          ['warn', 'AUDIT_TAMPERED'],
+        ],
+      );
+      assert.match(logged[0]?.message ?? '', /auditd .* changed the audit daemon: audit_pid=7, was 0/);
     });
 
     it('once a minute for each kind, with how many there were', () => {
