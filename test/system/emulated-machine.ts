@@ -142,7 +142,8 @@ for each in proc sys dev; do $b mkdir -p /new/$each; done
 $b mount -t proc proc /new/proc
 $b mount -t sysfs sysfs /new/sys
 $b mount -t devtmpfs dev /new/dev
-for each in run tmp dev/shm; do $b mkdir -p /new/$each; $b mount -t tmpfs tmpfs /new/$each; done
+$b mkdir -p /new/dev/shm
+$b mount -t tmpfs tmpfs /new/dev/shm
 $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144 results /new/results
 $b ip link set lo up 2>/dev/null
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
