@@ -64,9 +64,10 @@ wait $older || true
 until_in ready /run/anew.out
 kill -USR1 $anew
 until_in '"/run/anew"' /run/connections
-kill $follow
+# What waits for something still, such as a process's arguments, is told at the end.
 kill $agent
 wait $agent || true
+wait $follow || true
 echo '{"status":'; cat /run/status
 echo ',"executables":['; grep -o '"Executable":"[^"]*"' /run/connections | cut -d: -f2 | sort -u | paste -sd,
 echo ']}'
