@@ -26,7 +26,8 @@ describe('The agent, guarding itself', function () {
   it('tells, once it has recovered, how often it was killed', async () => {
     for (let kills = 0; kills < 3; kills += 1) {
       const agent = bed.startAgent();
-      await agent.waitForStatus(() => true);
+      // The control socket answers before anything else; what connects starts after the run has been noted on disk.
+      await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGKILL');
       await agent.exited;
     }
