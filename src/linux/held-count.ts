@@ -29,7 +29,10 @@ export class HeldCount {
     const { note, most, sink, stream } = this.#parts;
     const { held } = (note.read() ?? {}) as { held?: unknown };
     const count = Number.isSafeInteger(held) ? Math.min(held as number, most) : 0;
-    if (count > 0) sink.drop(stream, 'killed', count);
+    this.#noted = 0;
+    if (count <= 0) return; // nothing is written, and no file held open, before something waits
+    sink.drop(stream, 'killed', count);
+    this.#noted = count;
     this.set(0);
   }
 

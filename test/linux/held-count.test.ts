@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { StreamSink } from '../../src/contract/sources.ts';
@@ -53,6 +53,13 @@ describe('The number of records that wait in memory', () => {
     run().countKilled();
     assert.deepEqual(dropped, [['connections', 'killed', 1_024]]);
     assert.deepEqual(JSON.parse(readFileSync(path(), 'utf8')), { held: 0 });
+  });
+
+  it('makes no file as long as nothing waits', () => {
+    const held = run();
+    held.countKilled();
+    held.set(0);
+    assert.deepEqual(readdirSync(folder), []);
   });
 
   it('may be missing where the file cannot be written', () => {
