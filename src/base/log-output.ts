@@ -8,7 +8,7 @@ const MOST_WAITING = 64 * 1024;
 /** How often what waits is tried again: at first, and after some time of trying in vain. */
 const FIRST_RETRY = milliseconds(50);
 const LONGEST_RETRY = seconds(2);
-/** A try in vain costs some 100 µs: so long none is made, however many lines come. */
+/** Minimum delay between two tries: one that fails costs some 100 µs. */
 const REST = milliseconds(10);
 /** How long the end of the agent may be held up by a reader that doesn't read. */
 const FLUSH_WITHIN = seconds(1);

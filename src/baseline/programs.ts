@@ -11,7 +11,7 @@ export const findProgram = (files: HostFiles, name: string): string | undefined 
 export const hasProgram = (files: HostFiles, name: string): boolean =>
   FOLDERS.some((folder) => files.mayBeThere(`${folder}/${name}`));
 
-/** Why a program that wasn't found may be there all the same. */
+/** Why a program that wasn't found may still be there. */
 export function whyUnseen(files: HostFiles, name: string): Unreadable | undefined {
   for (const folder of FOLDERS) {
     const look = files.stat(`${folder}/${name}`);

@@ -177,7 +177,7 @@ export const LocalSettings = v.strictObject({
 });
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
-/** The hub of config/agent.json and of the examples. It is nobody's to connect to. */
+/** The hub of config/agent.json and of the examples. No device can connect to it. */
 export const EXAMPLE_HUB = 'contoso.azure-devices.net';
 
 /**

@@ -65,7 +65,7 @@ export class Pam {
     return this.#stacks.get(name);
   }
 
-  /** Why a module that no stack was seen to have may be in one all the same. */
+  /** Why a module that was found in no stack may still be in one. */
   get unreadable(): Unreadable | undefined {
     return this.#problem;
   }

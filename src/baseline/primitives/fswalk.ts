@@ -39,7 +39,7 @@ export const fswalk = primitive({
       return skip('capabilities of files can’t be seen without native code');
     const { users, groups } = await system.accounts();
     const [names, file] = find === 'ungroupedFiles' ? [groups, '/etc/group'] : [users, '/etc/passwd'];
-    // Without names, every file would be nobody's.
+    // Without the accounts, every file would count as unowned.
     if ((find === 'unownedFiles' || find === 'ungroupedFiles') && 'unreadable' in names) return cannotRead(names, file);
     const { found, entries, incomplete, denied } = await system.walk();
     const wrong = found[find].filter((path) => !allow.includes(path));

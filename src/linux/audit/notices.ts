@@ -1,6 +1,6 @@
 import { parseFields } from './record.ts';
 
-/* Records that the kernel writes unasked, whatever the rules are. */
+/* Records that the kernel writes whatever the rules are. */
 
 /** Types of records, from linux/audit.h. */
 const CONFIG_CHANGE = 1305;
