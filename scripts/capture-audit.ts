@@ -5,8 +5,8 @@ import { milliseconds } from '../src/base/duration.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
 import { syscallRules } from '../src/linux/audit/rules.ts';
 import { ABIS } from '../src/linux/audit/syscalls.ts';
-import { HEADER_BYTES, readU16 } from '../src/linux/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../src/linux/netlink/socket.ts';
+import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
 
 /* Captures what the kernel's audit says of some odd program starts, for test/golden. As root, with no audit daemon:
  *

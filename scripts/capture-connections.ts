@@ -8,8 +8,8 @@ import { connectionCreate } from '../src/collectors/connection-create.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
 import { syscallRules } from '../src/linux/audit/rules.ts';
 import { ABIS } from '../src/linux/audit/syscalls.ts';
-import { HEADER_BYTES, readU16 } from '../src/linux/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../src/linux/netlink/socket.ts';
+import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
 import { Connector } from '../test/system/connector.ts';
 import { type Call32, elf32 } from '../test/system/elf32.ts';
 

@@ -1,14 +1,14 @@
 import { lstatSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
-import { readBytes } from '../src/linux/bounded-file.ts';
-import { KINDS } from '../src/linux/hardware/kinds.ts';
+import { readBytes } from '../src/linux/machine/bounded-file.ts';
+import { KINDS } from '../src/linux/machine/hardware/kinds.ts';
 
 /* Writes what this machine's sysfs says of its hardware and its firmware into a listing, for test/golden:
  *
  *     node dist/scripts/capture-hardware.js test/golden/debian13-6.18/hardware.txt
  *
  * One entry a line: `path -> target` of a link, `path = "bytes"` of a file (JSON, one character a byte), `path/` of an
- * empty folder. test/linux/hardware/tree.ts makes a tree of it again. Another root than `/` may follow.
+ * empty folder. test/linux/machine/hardware/tree.ts makes a tree of it again. Another root than `/` may follow.
  *
  * Read it before you commit it: serial numbers are in there.
  *

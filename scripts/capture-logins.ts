@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
 import { milliseconds, seconds } from '../src/base/duration.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
-import { HEADER_BYTES, readU16 } from '../src/linux/netlink/message.ts';
-import { NETLINK_AUDIT, openNetlink } from '../src/linux/netlink/socket.ts';
+import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
+import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
 import { SshServer } from '../test/system/sshd.ts';
 import { atTerminal } from '../test/system/terminal.ts';
 

@@ -2,9 +2,16 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { systemClock } from '../src/base/clock.ts';
 import { milliseconds } from '../src/base/duration.ts';
-import { HEADER_BYTES, readU32 } from '../src/linux/netlink/message.ts';
-import { NETLINK_CONNECTOR, openNetlink } from '../src/linux/netlink/socket.ts';
-import { encodeRequest, GROUPS, IGNORE, LISTEN, MESSAGE_TYPE, NONE } from '../src/linux/process-connector/messages.ts';
+import { HEADER_BYTES, readU32 } from '../src/linux/native/netlink/message.ts';
+import { NETLINK_CONNECTOR, openNetlink } from '../src/linux/native/netlink/socket.ts';
+import {
+  encodeRequest,
+  GROUPS,
+  IGNORE,
+  LISTEN,
+  MESSAGE_TYPE,
+  NONE,
+} from '../src/linux/processes/connector/messages.ts';
 
 /* Captures what the kernel's process connector says of some processes, for test/golden. As root:
  *

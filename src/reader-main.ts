@@ -1,6 +1,6 @@
 import './base/no-inspector.ts'; // before anything else: see there
 import { type Load, serve } from './base/reader/serve.ts';
-import { COMMAND_LINE, readCommandLine } from './linux/process-memory/command-line.ts';
+import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-line.ts';
 
 /*
  * The program of the agent's disposable child (base/reader/reader.ts), which reads what could block the agent for ever.
@@ -12,7 +12,7 @@ const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
   baselineScan: async () => {
     const { scanAnswerer } = await import('./baseline/scan-question.ts');
-    const { fileCapabilities } = await import('./linux/file-capabilities.ts');
+    const { fileCapabilities } = await import('./linux/native/file-capabilities.ts');
     return scanAnswerer({ fileCapabilities });
   },
 };

@@ -10,7 +10,7 @@ import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
-import type { Exposed } from './linux/exposed-files.ts';
+import type { Exposed } from './linux/self/exposed-files.ts';
 import type { ChangedLogLevel } from './methods/temporary-log-level.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';

@@ -109,11 +109,11 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
 
   'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
 
-  'only the demo, the reader and linux/run-tool.ts start other programs': (file) =>
+  'only the demo, the reader and linux/machine/run-tool.ts start other programs': (file) =>
     importsOf(
       file,
       /^(?:node:)?child_process$/,
-      inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/linux/run-tool.ts'),
+      inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/linux/machine/run-tool.ts'),
     ),
 
   "only the reader's kinds read what another process's memory lock blocks": (file) =>
@@ -126,7 +126,8 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       ),
       // A scan of the baseline runs in a reader; unused-memory.ts reads the agent's own.
       (path) =>
-        inFolder('linux/process-memory')(path) || inFile('src/baseline/system.ts', 'src/linux/unused-memory.ts')(path),
+        inFolder('linux/processes/memory')(path) ||
+        inFile('src/baseline/system.ts', 'src/linux/self/unused-memory.ts')(path),
     ),
 
   'nothing runs a shell': (file) =>
@@ -229,14 +230,14 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },
     keeps: { 'src/main.ts': 'process.exit(1);', 'src/cli/run.ts': 'process.exitCode = 1;' },
   },
-  'only the demo, the reader and linux/run-tool.ts start other programs': {
+  'only the demo, the reader and linux/machine/run-tool.ts start other programs': {
     breaks: {
       'src/linux/a.ts': "import { execFile } from 'node:child_process';",
       'src/cli/run.ts': "import { spawn } from 'child_process';",
     },
     keeps: {
       'src/cli/demo.ts': "import { spawn } from 'node:child_process';",
-      'src/linux/run-tool.ts': "import { execFile } from 'node:child_process';",
+      'src/linux/machine/run-tool.ts': "import { execFile } from 'node:child_process';",
     },
   },
   "only the reader's kinds read what another process's memory lock blocks": {
@@ -249,9 +250,9 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/collectors/f.ts': 'readFileSync("/proc/" + pid + "/smaps_rollup")',
     },
     keeps: {
-      'src/linux/process-memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
+      'src/linux/processes/memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
       'src/cli/check/a.ts': `isThere('etc/kernel/cmdline')`,
-      'src/linux/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
+      'src/linux/machine/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
       'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },
   },

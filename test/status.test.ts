@@ -20,7 +20,7 @@ import type { HubStatus } from '../src/contract/hub.ts';
 import type { Settings } from '../src/contract/settings.ts';
 import type { SourceStatus } from '../src/contract/sources.ts';
 import { TwinSync } from '../src/hub/twin-sync.ts';
-import type { Exposed } from '../src/linux/exposed-files.ts';
+import type { Exposed } from '../src/linux/self/exposed-files.ts';
 import { Aggregator } from '../src/pipeline/aggregator.ts';
 import { snapshotEvent } from '../src/pipeline/envelope.ts';
 import type { PauseStatus } from '../src/pipeline/pause.ts';

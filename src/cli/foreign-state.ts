@@ -3,7 +3,7 @@ import { AgentError } from '../base/errors.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { shellWord } from '../base/shell-word.ts';
 import type { LocalSettings } from '../config/local.ts';
-import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/service-unit.ts';
+import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
 
 /** What the agent needs to see everything; the unit grants the same. */
 const CAPABILITIES = ['audit_control', 'audit_read', 'net_admin', 'dac_read_search', 'sys_ptrace'];

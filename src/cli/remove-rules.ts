@@ -4,7 +4,7 @@ import { AgentError, errnoOf } from '../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
 import { isWithoutAudit, removeRemains } from '../linux/audit/remains.ts';
-import { NETLINK_AUDIT, openNetlink } from '../linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../linux/native/netlink/socket.ts';
 import { readArguments, type World } from './command.ts';
 
 export const summary = "Remove the audit rules of an agent that was killed and won't run again.";

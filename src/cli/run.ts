@@ -17,7 +17,7 @@ import { RecentLines } from '../base/recent-lines.ts';
 import { runServices } from '../base/service.ts';
 import { describeStall, StallClock } from '../base/stall-clock.ts';
 import { filesOf, type LocalSettings, readLocalSettings, refuseExampleHub } from '../config/local.ts';
-import { type ServiceManager, takeServiceManager } from '../linux/service-manager.ts';
+import { type ServiceManager, takeServiceManager } from '../linux/self/service-manager.ts';
 import { VERSION } from '../version.ts';
 import { readArguments, type World } from './command.ts';
 import { type DryHub, type DryRun, prepareDryRun } from './dry-run.ts';

@@ -1,5 +1,5 @@
 import { AgentError } from '../base/errors.ts';
-import { type ServiceUnit, UNIT } from '../linux/service-unit.ts';
+import { type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
 
 /** What systemd says of an agent that doesn't answer. */
 export interface ServiceState {

@@ -5,7 +5,7 @@ import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
-import { askServiceUnit } from '../linux/service-unit.ts';
+import { askServiceUnit } from '../linux/self/service-unit.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';

@@ -17,17 +17,17 @@ import { AuditControl } from './audit/control.ts';
 import { RingUsers, withRings } from './audit/ring-users.ts';
 import type { AuditStatus } from './audit/status.ts';
 import { UnauditedProcesses } from './audit/unaudited-processes.ts';
-import { readOptional } from './bounded-file.ts';
-import { Connections, MOST_LATE } from './connections/connections.ts';
-import { ExitSource } from './exits.ts';
-import { HeldCount } from './held-count.ts';
 import { Logins } from './logins/logins.ts';
-import { NETLINK_AUDIT, openNetlink } from './netlink/socket.ts';
-import { NoteFile } from './note-file.ts';
-import { OptionalSource } from './optional-source.ts';
-import { ProcFolder } from './proc-folder.ts';
-import { CommandLines } from './process-memory/command-lines.ts';
-import { ProcessTable } from './process-table.ts';
+import { readOptional } from './machine/bounded-file.ts';
+import { NETLINK_AUDIT, openNetlink } from './native/netlink/socket.ts';
+import { ExitSource } from './processes/exits.ts';
+import { CommandLines } from './processes/memory/command-lines.ts';
+import { ProcFolder } from './processes/proc-folder.ts';
+import { ProcessTable } from './processes/process-table.ts';
+import { Connections, MOST_LATE } from './sockets/connections/connections.ts';
+import { HeldCount } from './streams/held-count.ts';
+import { NoteFile } from './streams/note-file.ts';
+import { OptionalSource } from './streams/optional-source.ts';
 
 /** Without audit, how long it may take until a start that was lost is known to be. */
 const LOSS_KNOWN_AFTER = seconds(8);

@@ -1,12 +1,12 @@
 import { type Clock, momentOf } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Lookups } from '../contract/sources.ts';
-import { UserNames } from './accounts.ts';
-import { Containers } from './containers.ts';
-import { ExecutableHashes } from './executable-hashes.ts';
-import { Interfaces } from './interfaces.ts';
-import { hostFiles } from './local-files.ts';
-import { isRootOwned } from './root-owned.ts';
+import { UserNames } from './machine/accounts.ts';
+import { Interfaces } from './machine/interfaces.ts';
+import { hostFiles } from './machine/local-files.ts';
+import { isRootOwned } from './machine/root-owned.ts';
+import { Containers } from './processes/containers.ts';
+import { ExecutableHashes } from './processes/hashing/executable-hashes.ts';
 
 /** What events can be enriched with, from this host. */
 export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {

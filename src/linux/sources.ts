@@ -1,13 +1,12 @@
 import type { Clock } from '../base/clock.ts';
 import { hostMount } from '../base/in-root.ts';
 import type { Lookups, Sources } from '../contract/sources.ts';
-import { Accounts } from './accounts.ts';
 import { Firewall } from './firewall/firewall.ts';
-import { Hardware } from './hardware/hardware.ts';
-
-import { ListeningSockets } from './listening-sockets.ts';
 import { hostLookups } from './lookups.ts';
-import { systemFacts } from './system-facts.ts';
+import { Accounts } from './machine/accounts.ts';
+import { Hardware } from './machine/hardware/hardware.ts';
+import { systemFacts } from './machine/system-facts.ts';
+import { ListeningSockets } from './sockets/listening-sockets.ts';
 
 /** Everything about this machine that can be read as a snapshot, and what else there is to know of its processes. */
 export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clock }): {

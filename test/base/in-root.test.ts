@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { hostMount, inRoot } from '../../src/base/in-root.ts';
-import { makeTree, removeTree } from '../linux/hardware/tree.ts';
+import { makeTree, removeTree } from '../linux/machine/hardware/tree.ts';
 
 describe('inRoot', () => {
   let root: string;

@@ -4,7 +4,7 @@ import { BPRM_FCAPS, PATH, PROCTITLE } from '../../src/linux/audit/reassembler.t
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { formatSettings, RUNNING, restore } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 
 /**
  * Sets audit as the agent does, for a reader that is the daemon already, so that it gets the records the agent gets. Marks

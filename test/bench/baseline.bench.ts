@@ -14,8 +14,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { ScanOptions } from '../../src/contract/baseline.ts';
-import { fileCapabilities } from '../../src/linux/file-capabilities.ts';
 import { Firewall } from '../../src/linux/firewall/firewall.ts';
+import { fileCapabilities } from '../../src/linux/native/file-capabilities.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { report } from './figures.ts';
 

@@ -6,10 +6,10 @@ import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import type { AuditEvent, SocketAddress, StreamSink, Streams } from '../../src/contract/sources.ts';
-import { Connections } from '../../src/linux/connections/connections.ts';
-import { inodeAt } from '../../src/linux/connections/proc-sockets.ts';
-import { NETLINK_SOCK_DIAG, openNetlink } from '../../src/linux/netlink/socket.ts';
-import { findConnected } from '../../src/linux/sock-diag.ts';
+import { NETLINK_SOCK_DIAG, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { Connections } from '../../src/linux/sockets/connections/connections.ts';
+import { inodeAt } from '../../src/linux/sockets/connections/proc-sockets.ts';
+import { findConnected } from '../../src/linux/sockets/sock-diag.ts';
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 
 /*

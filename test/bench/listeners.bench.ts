@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { listeningPorts } from '../../src/collectors/listening-ports.ts';
-import { ListeningSockets } from '../../src/linux/listening-sockets.ts';
+import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { sources } from '../collectors/samples.ts';
 import { median, Peer, range, report, scriptOf } from './figures.ts';
 

@@ -5,7 +5,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { syscallRules } from '../../src/linux/audit/rules.ts';
 import { RUNNING } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { Auditd } from '../system/auditd.ts';

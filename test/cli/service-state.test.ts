@@ -7,7 +7,7 @@ import { runningAgent } from '../../src/cli/check/running-agent.ts';
 import type { Situation } from '../../src/cli/check/situation.ts';
 import { refuseForeignState } from '../../src/cli/foreign-state.ts';
 import { explainService, withService } from '../../src/cli/service-state.ts';
-import { askServiceUnit, type ServiceUnit } from '../../src/linux/service-unit.ts';
+import { askServiceUnit, type ServiceUnit } from '../../src/linux/self/service-unit.ts';
 import { skip } from '../require.ts';
 
 const STOPPED: ServiceUnit = {

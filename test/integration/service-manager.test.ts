@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { NotifyReceiver } from '../linux/notify-receiver.ts';
+import { NotifyReceiver } from '../linux/self/notify-receiver.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, as a service', function () {

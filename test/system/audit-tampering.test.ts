@@ -7,7 +7,7 @@ import type { LogLine } from '../../src/base/log.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { Auditd } from './auditd.ts';
 import { Recorder } from './recorder.ts';

@@ -14,7 +14,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { elf32 } from './elf32.ts';
 import { Recorder } from './recorder.ts';
 import { missingForAudit, require } from './require.ts';

@@ -8,8 +8,8 @@ import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts
 import { createLog } from '../../src/base/log.ts';
 import { Reader } from '../../src/base/reader/reader.ts';
 import type { ProcessSeen } from '../../src/contract/sources.ts';
-import { CommandLines } from '../../src/linux/process-memory/command-lines.ts';
-import { ProcessPolling } from '../../src/linux/process-polling.ts';
+import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts';
+import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
 import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { ATTACKER, FuseHang, stateOf } from './fuse-hang.ts';

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Native } from '../bench/starts.ts';
 import { assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { Auditd } from './auditd.ts';

@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { findTool } from '../../src/linux/run-tool.ts';
+import { findTool } from '../../src/linux/machine/run-tool.ts';
 import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { require } from './require.ts';
@@ -159,7 +159,7 @@ describe('What a taken-over agent can do', function () {
     });
 
     it(`${where}: the agent notices its filter, and where there is none`, () => {
-      const module = new URL('../../src/linux/system-call-filter.js', import.meta.url).pathname;
+      const module = new URL('../../src/linux/self/system-call-filter.js', import.meta.url).pathname;
       const script = `import { isKeptFromOthersMemory } from '${module}'; process.stdout.write(String(isKeptFromOthersMemory()));`;
       const node = [process.execPath, '--input-type=module', '-e', script];
       const under = (rules_: readonly Rule[]) => {

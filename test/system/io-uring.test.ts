@@ -13,7 +13,7 @@ import type { ConnectionSeen } from '../../src/contract/sources.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { missingForAudit, require } from './require.ts';
 

@@ -1,7 +1,7 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { listeningPorts } from '../../src/collectors/listening-ports.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
-import { ListeningSockets } from '../../src/linux/listening-sockets.ts';
+import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { sources } from '../collectors/samples.ts';
 import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';

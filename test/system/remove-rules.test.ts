@@ -9,7 +9,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { missingForAudit, require } from './require.ts';
 
 const MAIN = new URL('../../src/main.js', import.meta.url).pathname;

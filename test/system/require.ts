@@ -2,7 +2,7 @@ import type { Context } from 'mocha';
 import { systemClock } from '../../src/base/clock.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { isAlive } from '../../src/linux/audit/slot-watch.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 
 /**
  * Skips the tests of a machine that can't run them, and says why. With VAKT_REQUIRE_ALL=1, as in CI, they fail instead.

@@ -8,7 +8,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../src/linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Auditd } from './auditd.ts';
 import { missingForAudit, require } from './require.ts';
 

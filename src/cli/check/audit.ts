@@ -3,7 +3,7 @@ import { systemClock } from '../../base/clock.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { AuditControl } from '../../linux/audit/control.ts';
 import type { AuditStatus } from '../../linux/audit/status.ts';
-import { NETLINK_AUDIT, openNetlink } from '../../linux/netlink/socket.ts';
+import { NETLINK_AUDIT, openNetlink } from '../../linux/native/netlink/socket.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { judgeKernelCommandLine } from './kernel-command-line.ts';
 import { type Check, step } from './situation.ts';

@@ -1,7 +1,7 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { isKeptFromOthersMemory } from '../../linux/system-call-filter.ts';
-import { container as containerOf } from '../../linux/virtualization.ts';
+import { container as containerOf } from '../../linux/machine/virtualization.ts';
+import { isKeptFromOthersMemory } from '../../linux/self/system-call-filter.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import type { Check } from './situation.ts';
 

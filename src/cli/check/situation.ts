@@ -4,7 +4,7 @@ import { seconds } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
 import { loadIdentity, type ModuleIdentity } from '../../hub/identity/index.ts';
-import { askServiceUnit, type ServiceUnit } from '../../linux/service-unit.ts';
+import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
 import type { LocalStatus } from '../../status.ts';
 import type { Finding } from './finding.ts';
 

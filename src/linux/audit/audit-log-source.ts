@@ -5,8 +5,8 @@ import { type Duration, milliseconds, minutes, seconds } from '../../base/durati
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent, AuditRule, StreamSink } from '../../contract/sources.ts';
-import { NETLINK_AUDIT, openNetlink } from '../netlink/socket.ts';
-import { findTool, runTool } from '../run-tool.ts';
+import { findTool, runTool } from '../machine/run-tool.ts';
+import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import { AuditControl } from './control.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { findRecord } from './log-line.ts';

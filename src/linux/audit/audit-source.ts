@@ -4,8 +4,8 @@ import { type Duration, milliseconds, minutes, seconds } from '../../base/durati
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
-import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../netlink/message.ts';
-import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../netlink/socket.ts';
+import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../native/netlink/message.ts';
+import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { AuditPrograms } from './audit-programs.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';

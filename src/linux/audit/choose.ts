@@ -4,11 +4,11 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
-import type { HeldCount } from '../held-count.ts';
-import { ConnectorProcesses } from '../process-connector.ts';
-import type { CommandLineSource } from '../process-memory/command-lines.ts';
-import { ProcessPolling } from '../process-polling.ts';
-import type { ProcessTable } from '../process-table.ts';
+import type { CommandLineSource } from '../processes/memory/command-lines.ts';
+import { ConnectorProcesses } from '../processes/process-connector.ts';
+import { ProcessPolling } from '../processes/process-polling.ts';
+import type { ProcessTable } from '../processes/process-table.ts';
+import type { HeldCount } from '../streams/held-count.ts';
 import { AuditLogSource, type Beginning } from './audit-log-source.ts';
 import { AuditSource, type Progress } from './audit-source.ts';
 

@@ -9,8 +9,8 @@ import {
   NLM_F_REQUEST,
   NLMSG_DONE,
   NLMSG_ERROR,
-} from '../netlink/message.ts';
-import type { NetlinkSocket } from '../netlink/socket.ts';
+} from '../native/netlink/message.ts';
+import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { systemError } from './errno.ts';
 import { decodeRule, type KernelRule } from './rules.ts';
 import { type AuditStatus, decodeStatus, encodeStatus } from './status.ts';

@@ -1,5 +1,5 @@
 import type { AuditRule, RingOperation } from '../../contract/sources.ts';
-import { readU32, writeU32 } from '../netlink/message.ts';
+import { readU32, writeU32 } from '../native/netlink/message.ts';
 import type { Abi } from './syscalls.ts';
 
 /* Audit rules as the kernel takes and lists them: struct audit_rule_data of linux/audit.h, all u32:

@@ -1,4 +1,4 @@
-import { readU32, writeU32 } from '../netlink/message.ts';
+import { readU32, writeU32 } from '../native/netlink/message.ts';
 
 /* How audit as a whole is set up: struct audit_status of linux/audit.h, all u32:
  *

@@ -3,8 +3,8 @@ import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
-import type { NoteFile } from '../note-file.ts';
-import { ProcFolder } from '../proc-folder.ts';
+import { ProcFolder } from '../processes/proc-folder.ts';
+import type { NoteFile } from '../streams/note-file.ts';
 import type { AuditStatus } from './status.ts';
 
 /*

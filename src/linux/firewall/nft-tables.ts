@@ -8,8 +8,8 @@ import {
   NLMSG_DONE,
   NLMSG_ERROR,
   readU16,
-} from '../netlink/message.ts';
-import type { NetlinkSocket } from '../netlink/socket.ts';
+} from '../native/netlink/message.ts';
+import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
 /* Which tables nftables has, asked of the kernel itself: that needs no tool. linux/netfilter/nfnetlink.h and
  * linux/netfilter/nf_tables.h. */

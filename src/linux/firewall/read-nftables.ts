@@ -1,5 +1,5 @@
 import { errnoOf } from '../../base/errors.ts';
-import type { NetlinkSocket } from '../netlink/socket.ts';
+import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { parseIptablesSave } from './iptables-save.ts';
 import { listNftTables } from './nft-tables.ts';
 import { parseNftables } from './nftables.ts';

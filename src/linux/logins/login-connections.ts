@@ -1,8 +1,8 @@
 import { opendirSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
-import { inodeAt, socketsAround } from '../connections/proc-sockets.ts';
-import { TimeBudget } from '../time-budget.ts';
+import { TimeBudget } from '../machine/time-budget.ts';
+import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
 /** A process that has logged somebody in longer ago may be another one by now. */
 const LONGEST_AGO = seconds(10);

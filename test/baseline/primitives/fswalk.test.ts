@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
-import { fileCapabilities } from '../../../src/linux/file-capabilities.ts';
+import { fileCapabilities } from '../../../src/linux/native/file-capabilities.ts';
 import { skip } from '../../require.ts';
 import { Tree, withTree } from '../tree.ts';
 

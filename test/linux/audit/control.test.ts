@@ -3,8 +3,8 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AuditControl } from '../../../src/linux/audit/control.ts';
 import { encodeStatus } from '../../../src/linux/audit/status.ts';
-import { encodeMessage } from '../../../src/linux/netlink/message.ts';
-import type { NetlinkSocket } from '../../../src/linux/netlink/socket.ts';
+import { encodeMessage } from '../../../src/linux/native/netlink/message.ts';
+import type { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 
 const AUDIT_GET = 1000;
 const NLMSG_ERROR = 2;

@@ -7,9 +7,9 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../src/base/duration.ts';
 import { RUNNING } from '../../../src/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
-import { NoteFile } from '../../../src/linux/note-file.ts';
-import { ProcFolder } from '../../../src/linux/proc-folder.ts';
-import { FakeProc } from '../fake-proc.ts';
+import { ProcFolder } from '../../../src/linux/processes/proc-folder.ts';
+import { NoteFile } from '../../../src/linux/streams/note-file.ts';
+import { FakeProc } from '../processes/fake-proc.ts';
 
 const KERNEL_THREAD = 0x0020_0000;
 const audit = (enabled: number, pid = 0) => ({ ...RUNNING, enabled, pid, lost: 0 });

@@ -3,9 +3,15 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
-import { encodeMessage, NLMSG_DONE, NLMSG_ERROR, writeU16, writeU32 } from '../../../src/linux/netlink/message.ts';
-import { NetlinkSocket } from '../../../src/linux/netlink/socket.ts';
-import { type runTool, ToolError } from '../../../src/linux/run-tool.ts';
+import { type runTool, ToolError } from '../../../src/linux/machine/run-tool.ts';
+import {
+  encodeMessage,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  writeU16,
+  writeU32,
+} from '../../../src/linux/native/netlink/message.ts';
+import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { golden } from './well-formed.ts';
 
 const { signal } = new AbortController();

@@ -1,8 +1,14 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { decodeTable, listNftTables } from '../../../src/linux/firewall/nft-tables.ts';
-import { encodeMessage, NLMSG_DONE, NLMSG_ERROR, writeU16, writeU32 } from '../../../src/linux/netlink/message.ts';
-import { NetlinkSocket } from '../../../src/linux/netlink/socket.ts';
+import {
+  encodeMessage,
+  NLMSG_DONE,
+  NLMSG_ERROR,
+  writeU16,
+  writeU32,
+} from '../../../src/linux/native/netlink/message.ts';
+import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 
 const NEWTABLE = 10 << 8;

@@ -1,0 +1,168 @@
+import { statSync } from 'node:fs';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
+import { inRoot } from '../../base/in-root.ts';
+import type { Account, ListingStatus, Lookups } from '../../contract/sources.ts';
+import { accountsFrom, type Password, parsePasswd, parseShadow } from './account-entries.ts';
+import { readBounded, readBytes } from './bounded-file.ts';
+import { findTool, runTool } from './run-tool.ts';
+
+/** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */
+const MOST_BYTES = 4 * 1024 * 1024;
+/** Three times what fits into a message. A directory can hold a hundred thousand, and they are not of this device. */
+const MOST_ACCOUNTS = 5_000;
+
+interface Options {
+  readonly hostRoot: string;
+  /** Where getent(1) is, if it is. */
+  readonly getent?: () => string | undefined;
+}
+
+/**
+ * The accounts of this host, by the system's own name service (NSS): the passwd file, and whatever else nsswitch.conf(5)
+ * names, such as systemd-homed or a directory that lets its accounts be listed. Without that, or when it can't be used,
+ * those of the files.
+ */
+export class Accounts {
+  readonly #hostRoot: string;
+  readonly #getent: () => string | undefined;
+  #status: ListingStatus = { state: 'off' };
+
+  constructor({ hostRoot, getent = () => findTool('getent') }: Options) {
+    this.#hostRoot = hostRoot;
+    this.#getent = getent;
+  }
+
+  /** How the last listing went. */
+  status(): ListingStatus {
+    return this.#status;
+  }
+
+  /**
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when passwd can't be read either; without a
+   *   group file, groups have their ids as names
+   */
+  async list(signal: AbortSignal): Promise<readonly Account[]> {
+    signal.throwIfAborted();
+    // In a container the tool would tell of the container.
+    const getent = this.#hostRoot === '/' ? this.#getent() : undefined;
+    let reason: string | undefined;
+    if (getent !== undefined) {
+      try {
+        const accounts = await this.#byNameService(getent, signal);
+        this.#status = { state: 'on', source: 'nss' };
+        return accounts;
+      } catch (error) {
+        signal.throwIfAborted();
+        reason = `only the accounts of the passwd file: ${messageOf(error)}`;
+      }
+    }
+    const accounts = this.#byFiles();
+    const leftOut = Math.max(0, accounts.length - MOST_ACCOUNTS);
+    const cut = leftOut === 0 ? undefined : `only ${MOST_ACCOUNTS} of ${accounts.length} accounts`;
+    const reasons = [reason, cut].filter((each) => each !== undefined);
+    this.#status =
+      reasons.length === 0
+        ? { state: 'on', source: 'files' }
+        : { state: 'degraded', source: 'files', reason: reasons.join('; '), ...(leftOut === 0 ? {} : { leftOut }) };
+    return leftOut === 0 ? accounts : rootsFirst(accounts).slice(0, MOST_ACCOUNTS);
+  }
+
+  async #byNameService(getent: string, signal: AbortSignal): Promise<Account[]> {
+    const options = { signal, mostBytes: MOST_BYTES };
+    const passwd = await runTool(getent, ['passwd'], options);
+    const group = await runTool(getent, ['group'], options);
+    const accounts = accountsFrom(passwd, group, this.#passwords());
+    if (accounts.length === 0) throw new Error('the name service lists none');
+    if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length}`);
+    return accounts;
+  }
+
+  #byFiles(): Account[] {
+    try {
+      return accountsFrom(readBounded(this.#path('etc/passwd'), MOST_BYTES), this.#groupFile(), this.#passwords());
+    } catch (cause) {
+      const reason = `Local accounts can't be listed: ${messageOf(cause)}`;
+      this.#status = { state: 'unavailable', reason };
+      throw new AgentError(
+        'SOURCE_UNREADABLE',
+        reason,
+        "Make the host's /etc/passwd readable to the agent; in a container, mount the host's root and set hostRoot.",
+        { cause },
+      );
+    }
+  }
+
+  #groupFile(): string {
+    try {
+      return readBounded(this.#path('etc/group'), MOST_BYTES);
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return '';
+      throw error;
+    }
+  }
+
+  /** Of nobody, unless this is root: then how they stand stays unknown. */
+  #passwords(): ReadonlyMap<string, Password> {
+    try {
+      return parseShadow(readBytes(this.#path('etc/shadow'), MOST_BYTES));
+    } catch {
+      return new Map();
+    }
+  }
+
+  #path(path: string): string {
+    return inRoot(this.#hostRoot, path);
+  }
+}
+
+/** Accounts with root's rights are the last ones that a limit may leave out. */
+const rootsFirst = (accounts: readonly Account[]): readonly Account[] =>
+  accounts.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
+
+/** How long an answer may be out of date. */
+const CHECK_EVERY = seconds(1);
+
+/** Names of user ids, from the host's passwd file. It is read again when it changed, and looked at once per second. */
+export class UserNames implements Pick<Lookups, 'userName'> {
+  readonly #hostRoot: string;
+  readonly #clock: Clock;
+  #names = new Map<number, string>();
+  #seen = '';
+  #checkAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+
+  constructor({ hostRoot, clock }: { hostRoot: string; clock: Clock }) {
+    this.#hostRoot = hostRoot;
+    this.#clock = clock;
+  }
+
+  userName(userId: number): string | undefined {
+    this.#refresh();
+    return this.#names.get(userId);
+  }
+
+  /**
+   * While the file can't be read, what was known stays known. The time is looked at in here: in userName, V8 would make it
+   * part of all that asks for a name for each event, and compile that anew when the file is first looked at again.
+   */
+  #refresh(): void {
+    const now = this.#clock.monotonic();
+    if (now < this.#checkAt) return;
+    this.#checkAt = milliseconds(now + CHECK_EVERY);
+    try {
+      const path = inRoot(this.#hostRoot, 'etc/passwd');
+      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+      const seen = [dev, ino, size, mtimeNs, ctimeNs].join(':');
+      if (seen === this.#seen) return;
+      const names = new Map<number, string>();
+      for (const { userId, name } of parsePasswd(readBounded(path, MOST_BYTES))) {
+        if (!names.has(userId)) names.set(userId, name);
+      }
+      this.#names = names;
+      this.#seen = seen;
+    } catch {
+      // Nothing to tell: an event without a user's name is still an event.
+    }
+  }
+}

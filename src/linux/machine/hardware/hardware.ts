@@ -1,0 +1,132 @@
+import { existsSync } from 'node:fs';
+import { AgentError } from '../../../base/errors.ts';
+import { hostMount, inRoot } from '../../../base/in-root.ts';
+import type { HardwareDevice, ListingStatus } from '../../../contract/sources.ts';
+import { readBytes, readOptional } from '../bounded-file.ts';
+import { readable } from '../readable.ts';
+import { idName } from './id-names.ts';
+import { KINDS, type Names } from './kinds.ts';
+import { parseSoundCards } from './sound-cards.ts';
+import { devicesIn, MOST_OF_A_KIND } from './sysfs.ts';
+
+/** Of all kinds together. */
+const MOST_DEVICES = 4_096;
+/** How many are looked at before other work gets its turn: each takes up to half a millisecond on a slow board. */
+const DEVICES_PER_TURN = 16;
+/** pci.ids has 1.5 MB, usb.ids 0.8 MB. */
+const MOST_ID_BYTES = 4 * 1024 * 1024;
+
+interface Options {
+  readonly hostRoot: string;
+  readonly sys?: string;
+  readonly proc?: string;
+  /** 32 where a 32-bit program reads sysfs: this one. */
+  readonly wordBits?: 32 | 64;
+}
+
+/** The hardware that the kernel knows. */
+export class Hardware {
+  readonly #options: Options;
+  #status: ListingStatus = { state: 'off' };
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  /** How the last listing went. */
+  status(): ListingStatus {
+    return this.#status;
+  }
+
+  /**
+   * Kind by kind, each in natural order.
+   *
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there is no sysfs
+   */
+  async devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> {
+    const { found, leftOut } = await listHardware(this.#options, signal);
+    const reason = `${leftOut} devices are not listed: of a kind at most ${MOST_OF_A_KIND} are, and ${MOST_DEVICES} in all.`;
+    this.#status = leftOut === 0 ? { state: 'on' } : { state: 'degraded', reason, leftOut };
+    return found;
+  }
+}
+
+/** What sysfs has, and how many entries of it were not looked at. */
+async function listHardware(
+  options: Options,
+  signal: AbortSignal,
+): Promise<{ found: readonly HardwareDevice[]; leftOut: number }> {
+  const { hostRoot, sys = hostMount(hostRoot, 'sys'), proc = hostMount(hostRoot, 'proc') } = options;
+  const { wordBits = WORD_BITS[process.arch] ?? 64 } = options;
+  signal.throwIfAborted();
+  if (!existsSync(`${sys}/devices`)) {
+    throw new AgentError(
+      'SOURCE_UNREADABLE',
+      `Hardware can't be listed: there is no ${sys}/devices`,
+      'Mount sysfs at /sys; a container has it unless told otherwise.',
+    );
+  }
+  const context = { names: new HostNames(hostRoot, proc), wordBits };
+  const found: HardwareDevice[] = [];
+  let looked = 0;
+  let leftOut = 0;
+  for (const { category, folder, names, describe } of KINDS) {
+    const { devices, more } = devicesIn(sys, folder);
+    leftOut += more;
+    for (const device of devices) {
+      if (!names.test(device.name)) continue;
+      if (found.length >= MOST_DEVICES) {
+        leftOut += 1;
+        continue;
+      }
+      const description = describe(device, context);
+      if (description !== undefined) found.push(known({ category, ...description }));
+      if (++looked % DEVICES_PER_TURN !== 0) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      signal.throwIfAborted();
+    }
+  }
+  return { found, leftOut };
+}
+
+/** Architectures of which Node's programs have 32 bits. */
+const WORD_BITS: Readonly<Partial<Record<NodeJS.Architecture, 32>>> = { arm: 32, ia32: 32, mips: 32, mipsel: 32 };
+
+/** Without what isn't known, or says nothing. */
+const known = (device: { [K in keyof HardwareDevice]?: HardwareDevice[K] | undefined }): HardwareDevice =>
+  Object.fromEntries(Object.entries(device).filter(([, value]) => value !== undefined && value !== '')) as never;
+
+/** Names from the host's files, each read when it is first asked for. They are nowhere required, and often not there. */
+class HostNames implements Names {
+  readonly #hostRoot: string;
+  readonly #proc: string;
+  readonly #ids = new Map<string, Buffer>();
+  #soundCards: Map<number, string> | undefined;
+
+  constructor(hostRoot: string, proc: string) {
+    this.#hostRoot = hostRoot;
+    this.#proc = proc;
+  }
+
+  of(kind: 'pci' | 'usb', vendorId: string, productId: string): string | undefined {
+    let ids = this.#ids.get(kind);
+    if (ids === undefined) {
+      ids = this.#read(`usr/share/hwdata/${kind}.ids`) ?? this.#read(`usr/share/misc/${kind}.ids`) ?? Buffer.alloc(0);
+      this.#ids.set(kind, ids);
+    }
+    return readable(idName(ids, vendorId, productId) ?? '');
+  }
+
+  soundCard(index: number): string | undefined {
+    this.#soundCards ??= parseSoundCards(readOptional(`${this.#proc}/asound/cards`, 64 * 1024) ?? '');
+    return readable(this.#soundCards.get(index) ?? '');
+  }
+
+  #read(path: string): Buffer | undefined {
+    try {
+      return readBytes(inRoot(this.#hostRoot, path), MOST_ID_BYTES);
+    } catch {
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,55 @@
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
+import type { Lookups } from '../../contract/sources.ts';
+import { readOptional } from './bounded-file.ts';
+
+/** Ten thousand addresses. */
+const MOST_BYTES = 1024 * 1024;
+
+/**
+ * Names of the interfaces that have an IPv6 address, by index. Lines of /proc/net/if_inet6: address, index, prefix
+ * length, scope and flags in hex, name.
+ * ```
+ * fe800000000000000222c0fffe2b8f52 02 40 20 80     eth0
+ * ```
+ */
+export function parseInterfaces(text: string): Map<number, string> {
+  const names = new Map<number, string>();
+  for (const line of text.split('\n')) {
+    const [, index, name] = /^[0-9a-f]{32} ([0-9a-f]{1,8}) [0-9a-f]+ [0-9a-f]+ [0-9a-f]+ +(\S+)$/.exec(line) ?? [];
+    if (index !== undefined && name !== undefined) names.set(Number.parseInt(index, 16), name);
+  }
+  return names;
+}
+
+/**
+ * Names of the interfaces that link-local addresses can belong to. They are those of the network that this process is
+ * in, as its sockets are; sysfs shows those of the network it was mounted in.
+ */
+export const interfaceNames = (proc = '/proc'): Map<number, string> =>
+  parseInterfaces(readOptional(`${proc}/net/if_inet6`, MOST_BYTES) ?? '');
+
+/** How long an answer may be out of date. */
+const CHECK_EVERY = seconds(1);
+
+/** The same, looked up one by one, and read at most once per second. */
+export class Interfaces implements Pick<Lookups, 'interfaceName'> {
+  readonly #clock: Clock;
+  readonly #proc: string;
+  #names = new Map<number, string>();
+  #checkAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+
+  constructor({ clock, proc = '/proc' }: { clock: Clock; proc?: string }) {
+    this.#clock = clock;
+    this.#proc = proc;
+  }
+
+  interfaceName(index: number): string | undefined {
+    const now = this.#clock.monotonic();
+    if (now >= this.#checkAt) {
+      this.#checkAt = milliseconds(now + CHECK_EVERY);
+      this.#names = interfaceNames(this.#proc);
+    }
+    return this.#names.get(index);
+  }
+}

@@ -1,0 +1,222 @@
+import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds } from '../../base/duration.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../../base/first-root.ts';
+import { readOptional } from './bounded-file.ts';
+import { isLocal, type Mount, mountWithId } from './mounts.ts';
+
+/** Of asm-generic/fcntl.h, for every machine that Node runs on: a descriptor that refers to a file without opening it. */
+const O_PATH = 0o10000000;
+
+/** Of the first process and of this one, on a host of many containers with long options; of any other one. */
+const MOST_BYTES = 1024 * 1024;
+const MOST_BYTES_OF_OTHERS = 128 * 1024;
+/** Descriptors that are kept until the end of a turn. With more, all are closed, and mounts are looked up anew. */
+const MOST_KEPT = 64;
+/** Of a path. Every one costs some 15 µs. */
+const MOST_FOLDERS = 64;
+
+/**
+ * A descriptor made with O_PATH, or why there is none: nothing is there, it isn't on a local file system, or there is no
+ * time to find out.
+ */
+export type LocalFile = number | 'absent' | 'mount' | 'budget';
+
+/** The time there is for looking; negative when there is none. */
+interface Time {
+  left(): Duration;
+  pay(since: Duration): Duration;
+}
+
+const UNLIMITED: Time = { left: () => milliseconds(0), pay: (since) => since };
+
+/**
+ * Refers to files of processes and of the host, without ever waiting for a file system that a program or another machine
+ * answers for: one that never answers would stop the agent, and any user can mount one in namespaces of his own.
+ *
+ * To open with O_PATH asks a file system for nothing but the names on the way. So each folder on a path is opened from
+ * the one before it, which is known to be local by then, and links are not followed. What /proc/PID/exe leads to is
+ * opened without any name at all. Which mount a descriptor is on says its fdinfo; what mount that is, say the lists of
+ * mounts, which must be read after the descriptor was made: until it is closed, no other mount can have that id. A mount
+ * that no list has is not local.
+ *
+ * What was found holds until the end of a turn of the event loop, and its descriptors as long: they would keep a file
+ * system from being unmounted.
+ */
+export class LocalFiles {
+  readonly #proc: string;
+  readonly #root: string;
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  /** By id, as far as a kept descriptor is on it. */
+  readonly #mounts = new Map<number, boolean>();
+  /** By path. */
+  readonly #folders = new Map<string, number>();
+  #kept: number[] = [];
+  #willRelease = false;
+  readonly #buffer = Buffer.allocUnsafeSlow(256);
+
+  /**
+   * @param proc the host's /proc
+   * @param root the host's root directory, as this process sees it. What it is on counts as local: without it nothing works
+   */
+  constructor({ proc, root, clock }: { proc: string; root: string; clock: Pick<Clock, 'monotonic'> }) {
+    this.#proc = proc;
+    this.#clock = clock;
+    this.#root = root === '' ? '/' : root;
+  }
+
+  /**
+   * The program that a process runs. The descriptor holds until the next call, and at most until the end of the turn.
+   *
+   * @param time what a look at lists of mounts is paid with; a user can make them long
+   */
+  image(pid: number, time: Time = UNLIMITED): LocalFile {
+    const link = `${this.#proc}/${pid}/exe`;
+    // Many have ended by now, and an error that is thrown costs five times as much as this.
+    if (!isThere(link)) return 'absent';
+    this.#rootFolder(); // mostly it is on the same mount
+    const file = this.#open(link, O_PATH);
+    if (file === undefined) return 'absent';
+    return this.#judged(file, time, pid);
+  }
+
+  /**
+   * The file at a path of the host's, as the kernel writes it: absolute, without links and dots. The descriptor holds as
+   * long as that of an image. A link at its end is not followed.
+   */
+  at(path: string, time: Time = UNLIMITED): LocalFile {
+    if (time.left() < 0) return 'budget';
+    const since = this.#clock.monotonic();
+    const file = this.#walk(path, time);
+    time.pay(since);
+    return file;
+  }
+
+  #walk(path: string, time: Time): LocalFile {
+    let folder = this.#rootFolder();
+    if (folder === undefined || !path.startsWith('/')) return 'absent';
+    let from = 1;
+    for (let count = 0; count < MOST_FOLDERS; count += 1) {
+      const to = path.indexOf('/', from);
+      const name = path.slice(from, to === -1 ? path.length : to);
+      if (name === '' || name === '.' || name === '..' || name.includes('\0')) return 'absent';
+      const prefix = to === -1 ? undefined : path.slice(0, to);
+      let next = prefix === undefined ? undefined : this.#folders.get(prefix);
+      if (next === undefined) {
+        next = this.#open(`/proc/self/fd/${folder}/${name}`, O_PATH | constants.O_NOFOLLOW);
+        if (next === undefined) return 'absent';
+        const verdict = this.#judged(next, time);
+        if (typeof verdict === 'string') return verdict;
+        if (prefix !== undefined) this.#folders.set(prefix, next);
+      }
+      if (to === -1) return next;
+      folder = next;
+      from = to + 1;
+    }
+    return 'absent';
+  }
+
+  #rootFolder(): number | undefined {
+    if (this.#kept.length >= MOST_KEPT) this.#release();
+    const known = this.#folders.get('');
+    if (known !== undefined) return known;
+    const root = this.#open(this.#root, O_PATH | constants.O_DIRECTORY);
+    if (root === undefined) return undefined;
+    this.#folders.set('', root);
+    const id = this.#mountOf(root);
+    if (id !== undefined) this.#mounts.set(id, true);
+    return root;
+  }
+
+  /** Opens, and keeps what was opened until the turn ends. */
+  #open(path: string, flags: number): number | undefined {
+    let file: number;
+    try {
+      file = openSync(path, flags);
+    } catch {
+      return undefined; // gone, hidden, a name too long
+    }
+    this.#kept.push(file);
+    if (!this.#willRelease) {
+      this.#willRelease = true;
+      queueMicrotask(() => {
+        this.#willRelease = false;
+        this.#release();
+      });
+    }
+    return file;
+  }
+
+  #release(): void {
+    for (const file of this.#kept) closeSync(file);
+    this.#kept = [];
+    this.#folders.clear();
+    this.#mounts.clear();
+  }
+
+  /**
+   * @param pid whose mounts may be the ones it is on, besides the host's and the agent's own
+   * @returns the file itself when it is local
+   */
+  #judged(file: number, time: Time, pid?: number): LocalFile {
+    const id = this.#mountOf(file);
+    if (id === undefined) return 'mount';
+    let isLocal = this.#mounts.get(id);
+    if (isLocal === undefined) {
+      if (time.left() < 0) return 'budget';
+      const since = this.#clock.monotonic();
+      isLocal = this.#judge(id, pid);
+      this.#mounts.set(id, isLocal);
+      time.pay(since);
+    }
+    return isLocal ? file : 'mount';
+  }
+
+  #judge(id: number, pid: number | undefined): boolean {
+    const first = readOptional(`${this.#proc}/1/mountinfo`, MOST_BYTES);
+    const hosts = first === undefined ? undefined : mountWithId(first, id);
+    if (hosts !== undefined) return hosts.point === '/' || isLocal(hosts, first);
+    const mount =
+      mountIn('/proc/self/mountinfo', id, MOST_BYTES) ??
+      mountIn(`${this.#proc}/${pid}/mountinfo`, id, MOST_BYTES_OF_OTHERS);
+    return mount !== undefined && isLocal(mount, first);
+  }
+
+  /** `mnt_id:` of /proc/self/fdinfo/FD, see proc_pid_fdinfo(5). Asks no file system. */
+  #mountOf(file: number): number | undefined {
+    try {
+      const info = openSync(`/proc/self/fdinfo/${file}`, 'r');
+      try {
+        const text = this.#buffer.toString('latin1', 0, readSync(info, this.#buffer, 0, this.#buffer.length, null));
+        const [, id] = /^mnt_id:\t(\d+)$/m.exec(text) ?? [];
+        return id === undefined ? undefined : Number(id);
+      } finally {
+        closeSync(info);
+      }
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** Those of the host, as the first process sees it: a service's own /tmp and /home are not those programs are started from. */
+export function hostFiles({ hostRoot, clock }: { hostRoot: string; clock: Pick<Clock, 'monotonic'> }): LocalFiles {
+  const isFirst = hostRoot === '/' && hasOwnMounts();
+  return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock });
+}
+
+/** Of a link in /proc: asks nothing that it leads to. */
+function isThere(link: string): boolean {
+  try {
+    return lstatSync(link, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false; // hidden
+  }
+}
+
+/** A list that is longer than that says nothing: what it has isn't known, and so not local. */
+function mountIn(path: string, id: number, mostBytes: number): Mount | undefined {
+  const mountinfo = readOptional(path, mostBytes);
+  return mountinfo === undefined ? undefined : mountWithId(mountinfo, id);
+}

@@ -1,0 +1,138 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { initEnvironment } from '../processes/memory/init-environment.ts';
+import { readOptional } from './bounded-file.ts';
+import { readable } from './readable.ts';
+
+/* What the system runs on, and what the agent runs in. The questions, their order and the answers' names are those of
+ * systemd-detect-virt(1), see virt.c of systemd. It asks the processor too (CPUID), which Node can't; the clock that
+ * hypervisors give their guests stands in for that. */
+
+const MOST_BYTES = 64 * 1024;
+/** /proc/cpuinfo has 1.5 KB a processor. */
+const MOST_CPUINFO_BYTES = 4 * 1024 * 1024;
+
+/** Where firmware says who made the machine; the first that is known tells. */
+const DMI_FILES = ['product_name', 'sys_vendor', 'board_vendor', 'bios_vendor', 'product_version'];
+
+/** What a hypervisor's machine calls its maker, and the hypervisor. */
+const DMI_VENDORS: readonly (readonly [beginning: string, hypervisor: string])[] = [
+  ['KVM', 'kvm'],
+  ['OpenStack', 'kvm'],
+  ['KubeVirt', 'kvm'],
+  ['Amazon EC2', 'amazon'],
+  ['QEMU', 'qemu'],
+  ['VMware', 'vmware'],
+  ['VMW', 'vmware'],
+  ['innotek GmbH', 'oracle'],
+  ['VirtualBox', 'oracle'],
+  ['Oracle Corporation', 'oracle'],
+  ['Xen', 'xen'],
+  ['Bochs', 'bochs'],
+  ['Parallels', 'parallels'],
+  ['BHYVE', 'bhyve'],
+  ['Hyper-V', 'microsoft'],
+  ['Apple Virtualization', 'apple'],
+  ['Google Compute Engine', 'google'],
+];
+
+/** These use another's hypervisor, or hide behind another's name; so DMI is believed before anything else. */
+const BELIEVED = new Set(['oracle', 'xen', 'amazon', 'parallels', 'google']);
+
+/** Clocks of arch/x86/kernel/kvmclock.c and drivers/clocksource/hyperv_timer.c. */
+const CLOCKS: readonly (readonly [clock: RegExp, hypervisor: string])[] = [
+  [/\bkvm-clock\b/, 'kvm'],
+  [/\bhyperv_clocksource/, 'microsoft'],
+];
+
+/** By the first of the names that the hypervisor's node in the device tree is compatible with. */
+const TREE_HYPERVISORS: readonly (readonly [name: RegExp, hypervisor: string])[] = [
+  [/^linux,kvm/, 'kvm'],
+  [/xen/, 'xen'],
+  [/vmware/, 'vmware'],
+  [/./, 'vm-other'],
+];
+
+const answer = <T>(table: readonly (readonly [RegExp, T])[], text: string): T | undefined =>
+  table.find(([pattern]) => pattern.test(text))?.[1];
+
+const read = (path: string) => readOptional(path, MOST_BYTES) ?? '';
+
+/** What /proc/cpuinfo says of the first processor. */
+export function parseCpuinfo(text: string): { readonly vendor: string; readonly hypervisor: boolean } {
+  const field = (name: string) => new RegExp(`^${name}[\\t ]*:(.*)$`, 'm').exec(text)?.[1] ?? '';
+  return { vendor: field('vendor_id').trim(), hypervisor: field('flags').split(' ').includes('hypervisor') };
+}
+
+/**
+ * The hypervisor below: `kvm`, `vmware`, `vm-other` …
+ *
+ * @param host its /proc and /sys
+ * @returns `undefined` on bare metal, as far as can be seen
+ */
+export function hypervisor({ proc, sys }: { readonly proc: string; readonly sys: string }): string | undefined {
+  const dmi = byDmi(sys);
+  if (dmi !== undefined && BELIEVED.has(dmi)) return dmi;
+  const cpu = parseCpuinfo(readOptional(`${proc}/cpuinfo`, MOST_CPUINFO_BYTES) ?? '');
+  if (cpu.vendor.startsWith('User Mode Linux')) return 'uml';
+  // Xen's first domain is the host itself.
+  if (existsSync(`${proc}/xen`)) return /\bcontrol_d\b/.test(read(`${proc}/xen/capabilities`)) ? undefined : 'xen';
+  const clock = answer(CLOCKS, read(`${sys}/devices/system/clocksource/clocksource0/available_clocksource`));
+  if (clock === 'kvm') return clock;
+  // QEMU and others can pretend to be Hyper-V to Windows' liking, so that is believed last.
+  return dmi ?? byType(sys) ?? byDeviceTree(sys) ?? clock ?? (cpu.hypervisor ? 'vm-other' : undefined);
+}
+
+function byDmi(sys: string): string | undefined {
+  const texts = DMI_FILES.map((name) => read(`${sys}/class/dmi/id/${name}`));
+  const found = texts
+    .map((text) => DMI_VENDORS.find(([beginning]) => text.startsWith(beginning))?.[1])
+    .find((name) => name !== undefined);
+  // A machine of Amazon's that isn't shared has the same maker, but another name.
+  return found === 'amazon' && /\.metal(?:-|\s|$)/.test(texts[0] ?? '') ? undefined : found;
+}
+
+function byType(sys: string): string | undefined {
+  const type = read(`${sys}/hypervisor/type`).trim();
+  return type === '' ? undefined : type === 'xen' ? 'xen' : 'vm-other';
+}
+
+function byDeviceTree(sys: string): string | undefined {
+  const tree = `${sys}/firmware/devicetree/base`;
+  const named = answer(TREE_HYPERVISORS, read(`${tree}/hypervisor/compatible`));
+  if (named !== undefined) return named;
+  try {
+    return readdirSync(tree).some((name) => name.includes('fw-cfg')) ? 'qemu' : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Files that runtimes put into every container. */
+const CONTAINER_FILES = [
+  ['run/.containerenv', 'podman'],
+  ['.dockerenv', 'docker'],
+] as const;
+
+/**
+ * The container that this process is in: `docker`, `podman`, `systemd-nspawn`, `lxc`, `container-other` …
+ *
+ * @param root of this process, not the host's
+ * @returns `undefined` outside of containers, as far as can be seen
+ */
+export function container(root: string): string | undefined {
+  const at = (path: string) => `${root.replace(/\/$/, '')}/${path}`;
+  if (existsSync(at('proc/vz')) && !existsSync(at('proc/bc'))) return 'openvz';
+  if (/Microsoft|WSL/.test(read(at('proc/sys/kernel/osrelease')))) return 'wsl';
+  const manager = read(at('run/host/container-manager')) || read(at('run/systemd/container')) || environment(at);
+  const name = readable(manager);
+  const file = CONTAINER_FILES.find(([path]) => existsSync(at(path)))?.[1];
+  if (name !== undefined && name !== 'oci') return name; // oci: any runtime of that standard
+  return file ?? name ?? (isCgroupBelow(at) ? 'container-other' : undefined);
+}
+
+/** The variable that container managers give the first process. */
+const environment = (at: (path: string) => string): string =>
+  /(?:^|\0)container=([^\0]*)/.exec(initEnvironment(at('proc')))?.[1] ?? '';
+
+/** The top of what this process sees of the control groups isn't the top: that has no type. */
+const isCgroupBelow = (at: (path: string) => string): boolean => existsSync(at('sys/fs/cgroup/cgroup.type'));

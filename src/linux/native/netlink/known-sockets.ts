@@ -1,0 +1,50 @@
+import { fstatSync } from 'node:fs';
+import { readOptional } from '../../machine/bounded-file.ts';
+
+/** Every socket takes some 110 bytes; a machine has tens of them. */
+const MOST_BYTES = 1024 * 1024;
+const COLUMNS = 10;
+
+/** What the kernel says of one netlink socket. */
+export interface KnownSocket {
+  /** The family, such as NETLINK_AUDIT. */
+  readonly protocol: number;
+  /** Multicast groups it has joined, as a bit mask; the first 32. */
+  readonly groups: number;
+  /** Datagrams that the kernel has thrown away since it was made, its queue being full; below 2^32. */
+  readonly drops: number;
+}
+
+/**
+ * The netlink sockets of this network namespace, by inode: /proc/net/netlink.
+ *
+ *     sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops    Inode
+ *     00000000d98b04c4 11  13313      00000001 8448     0        0     2        3085     21337
+ *
+ * The kernel counts drops with 32 bits, signed. Source: netlink_seq_show() in net/netlink/af_netlink.c.
+ */
+export function parseNetlinkSockets(text: string): Map<number, KnownSocket> {
+  const sockets = new Map<number, KnownSocket>();
+  for (const line of text.split('\n')) {
+    const columns = line.trim().split(/\s+/);
+    if (columns.length < COLUMNS || !/^\d{1,15}$/.test(columns.at(-1) ?? '')) continue;
+    const protocol = Number(columns[1]);
+    const groups = Number.parseInt(columns[3] ?? '', 16);
+    const drops = Number(columns.at(-2));
+    if (![protocol, groups, drops].every(Number.isInteger)) continue;
+    sockets.set(Number(columns.at(-1)), { protocol, groups, drops: drops >>> 0 });
+  }
+  return sockets;
+}
+
+/** The netlink sockets there are; none where /proc doesn't say. */
+export const netlinkSockets = (): Map<number, KnownSocket> =>
+  parseNetlinkSockets(readOptional('/proc/net/netlink', MOST_BYTES) ?? '');
+
+/**
+ * How many datagrams the kernel has thrown away since the socket was made. Those that a filter throws away aren't among
+ * them.
+ *
+ * @returns `undefined` when /proc doesn't say
+ */
+export const droppedDatagrams = (fd: number): number | undefined => netlinkSockets().get(fstatSync(fd).ino)?.drops;

@@ -1,0 +1,135 @@
+import { HEADER_BYTES, LITTLE, writeU16, writeU32 } from '../../native/netlink/message.ts';
+import {
+  assemble,
+  drop,
+  type Instruction,
+  ifEquals,
+  ifSameAsAside,
+  keep,
+  layAside,
+  load,
+} from '../../native/socket-filter.ts';
+
+/* The process connector's messages: a struct cn_msg, with a struct proc_event or a request in it. All numbers are in the
+ * host's byte order. See linux/connector.h and linux/cn_proc.h. */
+
+/** CN_IDX_PROC and CN_VAL_PROC; the index is the number of the multicast group as well. */
+const INDEX = 1;
+const VALUE = 1;
+/** CN_IDX_PROC as a bit mask. */
+export const GROUPS = 1 << (INDEX - 1);
+
+/** Of enum proc_cn_event: what happened. */
+export const NONE = 0;
+export const EXEC = 0x2;
+export const EXIT = 0x8000_0000;
+
+/** Of enum proc_cn_mcast_op: the two requests. */
+export const LISTEN = 1;
+export const IGNORE = 2;
+
+/** struct cn_msg: u32 index, value, sequence, acknowledgement; u16 length, flags. */
+const MESSAGE_BYTES = 20;
+/** struct proc_event: u32 what, cpu; u64 nanoseconds; then what depends on `what`. */
+const EVENT_BYTES = 16;
+/** Where things are in a datagram: after its struct nlmsghdr, which is always of one message. */
+const AT = {
+  index: HEADER_BYTES,
+  value: HEADER_BYTES + 4,
+  acknowledgement: HEADER_BYTES + 12,
+  length: HEADER_BYTES + 16,
+  what: HEADER_BYTES + MESSAGE_BYTES,
+  nanoseconds: HEADER_BYTES + MESSAGE_BYTES + 8,
+  thread: HEADER_BYTES + MESSAGE_BYTES + EVENT_BYTES,
+  process: HEADER_BYTES + MESSAGE_BYTES + EVENT_BYTES + 4,
+  exitCode: HEADER_BYTES + MESSAGE_BYTES + EVENT_BYTES + 8,
+} as const;
+
+/** NLMSG_DONE: the type that the connector gives to all its messages. */
+export const MESSAGE_TYPE = 3;
+
+interface When {
+  /** Of CLOCK_MONOTONIC; see Clock.fromKernel. */
+  readonly nanoseconds: number;
+}
+
+/** What the agent reads of the connector. */
+export type ProcessEvent =
+  /** A process runs another program now. */
+  | (When & { readonly what: typeof EXEC; readonly pid: number })
+  /** A thread has ended; the whole process when it is its first one, with some exceptions (see exits.ts). */
+  | (When & { readonly what: typeof EXIT; readonly pid: number; readonly threadId: number; readonly code: number })
+  /** The answer to a request of anybody's, told to all. */
+  | (When & { readonly what: typeof NONE; readonly acknowledgement: number; readonly errno: number });
+
+/**
+ * Reads one datagram.
+ *
+ * @param datagram as a DataView, since V8 makes a single load of each read; one comes for every process that ends
+ * @param length of it; the view may be longer
+ * @returns `undefined` when it is none of the connector's, cut short, or an event that nobody reads
+ */
+export function decodeEvent(datagram: DataView, length: number): ProcessEvent | undefined {
+  if (length < AT.exitCode || u32(datagram, AT.index) !== INDEX || u32(datagram, AT.value) !== VALUE) return undefined;
+  if (datagram.getUint16(AT.length, LITTLE) > length - AT.what) return undefined;
+  const nanoseconds = u64(datagram, AT.nanoseconds);
+  const what = u32(datagram, AT.what);
+  if (what === NONE) {
+    const acknowledgement = u32(datagram, AT.acknowledgement);
+    return { what, nanoseconds, acknowledgement, errno: Math.abs(datagram.getInt32(AT.thread, LITTLE)) };
+  }
+  const threadId = datagram.getInt32(AT.thread, LITTLE);
+  const pid = datagram.getInt32(AT.process, LITTLE);
+  if (threadId <= 0 || pid <= 0) return undefined;
+  if (what === EXEC) return { what, nanoseconds, pid };
+  if (what !== EXIT || length < AT.exitCode + 4) return undefined;
+  return { what, nanoseconds, pid, threadId, code: u32(datagram, AT.exitCode) };
+}
+
+const u32 = (datagram: DataView, at: number): number => datagram.getUint32(at, LITTLE);
+/** Up to 2^53 exactly. */
+const u64 = (datagram: DataView, at: number): number =>
+  u32(datagram, LITTLE ? at : at + 4) + u32(datagram, LITTLE ? at + 4 : at) * 2 ** 32;
+
+/**
+ * A request, without its struct nlmsghdr.
+ *
+ * @param acknowledgement the answer has it with one added, and nothing else to know it by
+ */
+export function encodeRequest(operation: typeof LISTEN | typeof IGNORE, acknowledgement: number): Buffer {
+  const request = Buffer.alloc(MESSAGE_BYTES + 4);
+  writeU32(request, 0, INDEX);
+  writeU32(request, 4, VALUE);
+  writeU32(request, 12, acknowledgement);
+  writeU16(request, 16, 4);
+  writeU32(request, MESSAGE_BYTES, operation);
+  return request;
+}
+
+/** Keeps answers, and goes on behind itself with one kind of events; throws all else away. */
+const only = (what: number): Instruction[] => [load(AT.what), ifEquals(NONE, 2, 0), ifEquals(what, 2, 0), drop, keep];
+
+/** Lets answers come, and what processes execute. */
+export const EXECS_ONLY = assemble([...only(EXEC), keep]);
+
+/** How many processes `exitsOnly` can take: each is an instruction, and a jump goes no further than 255. */
+export const MOST_WATCHED = 64;
+
+/**
+ * Lets answers come, and the ends of whole processes: of first threads, whose id is the process's.
+ *
+ * @param watched processes of which every thread's end is to come; at most MOST_WATCHED
+ */
+export function exitsOnly(watched: readonly number[] = []): Buffer {
+  const threads = watched.map((pid, index) => ifEquals(pid, watched.length - index, 0));
+  return assemble([
+    ...only(EXIT),
+    load(AT.thread),
+    layAside,
+    load(AT.process),
+    ifSameAsAside(threads.length + 1, 0),
+    ...threads,
+    drop,
+    keep,
+  ]);
+}

@@ -1,0 +1,305 @@
+import { closeSync, openSync, readdirSync, readlinkSync, readSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { errnoOf } from '../../base/errors.ts';
+import type { StartedProcess } from '../../contract/sources.ts';
+import { LivingProcesses } from './living-processes.ts';
+
+/** Where a process runs, as far as is known. */
+export interface Place {
+  readonly container: string | undefined;
+  /** Outside of all containers, so that a path means to it what it means to the host. */
+  readonly onHost: boolean;
+  /** It has ended: /proc holds nothing of it any more, or something of another that has its id now. */
+  readonly gone: boolean;
+}
+
+const ON_HOST: Place = { container: undefined, onHost: true, gone: false };
+const ON_HOST_GONE: Place = { ...ON_HOST, gone: true };
+const UNKNOWN: Place = { container: undefined, onHost: false, gone: true };
+
+/**
+ * How engines call a container's cgroup: `name` within a cgroup called `parent`, when that matters.
+ *
+ * `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`: getUnitName() of opencontainers/cgroups,
+ * systemd/common.go, with the prefix each engine gives it. `libpod-payload-ID`: podman run --cgroups=split. A bare ID:
+ * cgroupfs, below `/docker` or `/kubepods/…/podUID`. `…slice:cri-containerd:ID`: containerd without SystemdCgroup.
+ * lxc: lxc.cgroup.dir of lxc.container.conf(5), and src/lxc/cgroups/cgroup.h; `/lxc/NAME` and `/lxc.payload/NAME` before 4.0.
+ * machines: systemd-machined.service(8) and systemd-nspawn@.service. `/docker/buildkit/ID`: one step of a build.
+ */
+const CONTAINER_GROUPS: readonly { readonly name: RegExp; readonly parent?: RegExp }[] = [
+  { name: /^(?:.*[-:])?([0-9a-f]{64})(?:\.scope)?$/ },
+  { name: /^lxc\.payload\.(.+)$/ },
+  { name: /^(.+)$/, parent: /^(?:lxc|lxc\.payload|buildkit)$/ },
+  { name: /^machine-(.+)\.scope$/ },
+  { name: /^systemd-nspawn@(.+)\.service$/ },
+];
+
+/** What stands by a container without being in it: conmon, and the virtual machines that libvirt starts. */
+const BESIDE = /^(?:.*-)?conmon-|^machine-qemu\\x2d/;
+/** Of the two cgroups within a machine's, that of systemd-nspawn itself. The other is `payload`. */
+const SUPERVISOR = 'supervisor';
+const MACHINE = /^(?:machine-|systemd-nspawn@)/;
+
+/** Something to print: at most one file's name, without blanks and control characters. */
+const PRINTABLE = /^[^\s\p{C}]{1,255}$/u;
+
+/** The container that a cgroup belongs to, by its name and those around it. */
+function containerCalled(name: string, parent: string, child: string | undefined): string | undefined {
+  if (BESIDE.test(name) || (child === SUPERVISOR && MACHINE.test(name))) return undefined;
+  for (const group of CONTAINER_GROUPS) {
+    if (group.parent !== undefined && !group.parent.test(parent)) continue;
+    const id = group.name.exec(name)?.[1];
+    if (id !== undefined) return printable(MACHINE.test(name) ? unescapeUnit(id) : id);
+  }
+  return undefined;
+}
+
+const printable = (id: string) => (PRINTABLE.test(id) ? id : undefined);
+
+/** `web\x2d1` → `web-1`. The names of machines hold nothing else that a unit's name can't; see systemd-escape(1). */
+const unescapeUnit = (text: string) =>
+  text.replace(/\\x([2-7][0-9a-f])/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
+
+/**
+ * Finds the container in /proc/PID/cgroup, see cgroups(7): `HIERARCHY:CONTROLLERS:PATH` in each line. Of containers in
+ * one another it is the innermost: the one that whoever started the process knows it by.
+ *
+ *     0::/system.slice/docker-3c9f…e1.scope/init.scope
+ *
+ * The paths are relative to the reader's own cgroup namespace: to an agent in a container with one of its own, another
+ * container is `/../docker-3c9f…e1.scope`, which is found all the same, and its own is `/`, which is none.
+ *
+ * @returns 64 hexadecimal digits, or the name by which LXC or systemd-machined know it
+ */
+export function containerIn(cgroups: string): string | undefined {
+  let before: string | undefined;
+  for (const line of cgroups.split('\n')) {
+    const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
+    if (path === '/' || path === before) continue; // mostly the same in all hierarchies
+    before = path;
+    const names = path.replace(/ \(deleted\)$/, '').split('/');
+    for (let at = names.length - 1; at > 0; at -= 1) {
+      const id = containerCalled(names[at] ?? '', names[at - 1] ?? '', names[at + 1]);
+      if (id !== undefined) return id;
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Programs that start others in containers, by the beginning of their name: what their children are in can't be told
+ * from what they are in themselves. Anybody can call a program so; it counts only where root has put it.
+ */
+const ENGINE =
+  /^(?:runc|crun|youki|runsc|kata|conmon|containerd|docker(?!-init)|balena-engine|podman|buildah|buildkit|crio|nerdctl|ctr$|lxc|lxd|incus|systemd-nspawn)/;
+
+/** /proc/PID/cgroup has a line for each of at most 14 hierarchies, mostly of less than 200 bytes. */
+const MOST_BYTES = 16 * 1024;
+/** Processes whose place is kept in mind. Each costs some 100 bytes. */
+const MOST_PLACES = 4_096;
+/** How long it is taken for true: an id isn't used again so soon, and a process isn't moved often. */
+const FRESH = seconds(2);
+/** An older start, or one of a clock that has been set since, is one out of a log: another may have the id by now. */
+const RECENT = seconds(10);
+const LOOK_EVERY = minutes(1);
+/** cgroups looked at to find out whether there are containers: 16 µs each. With more of them, there are. */
+const MOST_GROUPS = 500;
+
+interface Known {
+  readonly container: string | undefined;
+  readonly onHost: boolean;
+  /** Whether it starts others in containers. */
+  readonly isEngine: boolean;
+  readonly since: Duration;
+}
+
+/**
+ * Tells which container a process runs in, by its cgroup.
+ *
+ * A process that lives is asked itself. One that has ended already is where its parent is, unless that is an engine: then
+ * nobody knows. On a host without containers, which is looked at once a minute and whenever an engine starts, nothing is
+ * asked at all.
+ *
+ * A cgroup's name is chosen by whoever may make one. A user's own, below `user@UID.service`, may be called as if it were
+ * a container.
+ */
+export class Containers {
+  readonly #proc: string;
+  readonly #groups: string;
+  readonly #clock: Clock;
+  readonly #living: LivingProcesses;
+  readonly #isRootOwned: (path: string) => boolean;
+  readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
+  /** In the order they were first asked for. */
+  readonly #known = new Map<number, Known>();
+  #present = true;
+  #lookAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
+
+  /** @param options `isRootOwned` says whether only root can have put a program where it is */
+  constructor({
+    hostRoot,
+    clock,
+    isRootOwned,
+  }: {
+    hostRoot: string;
+    clock: Clock;
+    isRootOwned: (path: string) => boolean;
+  }) {
+    this.#proc = join(hostRoot, 'proc');
+    this.#isRootOwned = isRootOwned;
+    this.#groups = join(hostRoot, 'sys/fs/cgroup');
+    this.#clock = clock;
+    this.#living = new LivingProcesses({ proc: this.#proc, clock });
+  }
+
+  /** The container of a process that was seen doing something just now. */
+  of(pid: number, parentPid: number): string | undefined {
+    const now = this.#clock.monotonic();
+    if (!this.#anyContainers(now)) return undefined;
+    const known = this.#recall(pid, now) ?? this.#ask(pid, now) ?? this.#recallOrAsk(parentPid, now);
+    return known?.container;
+  }
+
+  /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
+  started({ pid, parentPid, executable, startedAt }: StartedProcess, moment: Moment = momentOf(this.#clock)): Place {
+    const now = moment.monotonic;
+    const isPast = startedAt !== undefined && Math.abs(moment.wall - startedAt.getTime()) > RECENT;
+    const isEngine = this.#isEngine(executable);
+    if (isEngine && !isPast) this.#expectContainers(now);
+    const gone = isPast || (startedAt !== undefined && this.#living.hasEnded(pid, startedAt.getTime(), moment));
+    if (!this.#anyContainers(now)) return gone ? ON_HOST_GONE : ON_HOST;
+    if (isPast) return UNKNOWN;
+
+    const container = gone ? undefined : this.#containerOf(pid);
+    if (container !== undefined) {
+      const place = { container: container ?? undefined, onHost: container === null };
+      this.#remember(pid, { ...place, isEngine, since: now });
+      return { ...place, gone: false };
+    }
+    // One that ran another program in a container before is still in there.
+    const before = this.#recall(pid, now);
+    const origin = before?.container === undefined ? this.#recallOrAsk(parentPid, now) : before;
+    const { container: inherited, onHost } = origin === undefined || origin.isEngine ? UNKNOWN : origin;
+    this.#remember(pid, { container: inherited, onHost, isEngine, since: now });
+    return { container: inherited, onHost, gone: true };
+  }
+
+  #recallOrAsk(pid: number, now: Duration): Known | undefined {
+    return this.#recall(pid, now) ?? this.#ask(pid, now);
+  }
+
+  #recall(pid: number, now: Duration): Known | undefined {
+    const known = this.#known.get(pid);
+    return known !== undefined && now - known.since < FRESH ? known : undefined;
+  }
+
+  /** @returns `undefined` when there is no such process any more */
+  #ask(pid: number, now: Duration): Known | undefined {
+    const container = this.#containerOf(pid);
+    if (container === undefined) return undefined;
+    const isEngine = this.#runsEngine(pid);
+    const known = { container: container ?? undefined, onHost: container === null, isEngine, since: now };
+    this.#remember(pid, known);
+    return known;
+  }
+
+  #isEngine(executable: string): boolean {
+    return ENGINE.test(nameOf(executable)) && this.#isRootOwned(executable);
+  }
+
+  /** By its image. A process can give itself any name; that counts only where its image can't be seen. */
+  #runsEngine(pid: number): boolean {
+    try {
+      return this.#isEngine(readlinkSync(`${this.#proc}/${pid}/exe`));
+    } catch (error) {
+      const isHidden = errnoOf(error) === 'EACCES' || errnoOf(error) === 'EPERM';
+      return isHidden && ENGINE.test(this.#read(`${this.#proc}/${pid}/comm`)?.trimEnd() ?? '');
+    }
+  }
+
+  #remember(pid: number, known: Known): void {
+    this.#known.set(pid, known);
+    if (this.#known.size <= MOST_PLACES) return;
+    for (const oldest of this.#known.keys()) {
+      this.#known.delete(oldest);
+      return;
+    }
+  }
+
+  /** @returns `null` when it is in none, `undefined` when the process can't be asked */
+  #containerOf(pid: number): string | null | undefined {
+    const path = `${this.#proc}/${pid}/cgroup`;
+    // Most have ended by now, and an error that is thrown costs five times as much as this.
+    if (!isThere(path)) return undefined;
+    const cgroups = this.#read(path);
+    return cgroups === undefined ? undefined : (containerIn(cgroups) ?? null);
+  }
+
+  /** What one read gives of a small file in /proc. */
+  #read(path: string): string | undefined {
+    try {
+      const file = openSync(path, 'r');
+      try {
+        return this.#buffer.toString('utf8', 0, readSync(file, this.#buffer, 0, MOST_BYTES, null));
+      } finally {
+        closeSync(file);
+      }
+    } catch {
+      return undefined; // ended between two calls, or hidden
+    }
+  }
+
+  #expectContainers(now: Duration): void {
+    this.#present = true;
+    this.#lookAt = milliseconds(now + LOOK_EVERY);
+  }
+
+  #anyContainers(now: Duration): boolean {
+    if (now >= this.#lookAt) {
+      this.#lookAt = milliseconds(now + LOOK_EVERY);
+      this.#present = mayHoldContainers(this.#groups);
+    }
+    return this.#present;
+  }
+}
+
+const nameOf = (executable: string) => executable.slice(executable.lastIndexOf('/') + 1);
+
+function isThere(path: string): boolean {
+  try {
+    return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch {
+    return false; // hidden
+  }
+}
+
+/**
+ * Whether one of the cgroups in a tree is a container's. When in doubt there are some: when nothing can be seen, as in a
+ * container that has its own, or when there are too many to look at.
+ */
+export function mayHoldContainers(root: string): boolean {
+  const folders = [root];
+  for (let looked = 0; looked < folders.length; looked += 1) {
+    const folder = folders[looked] ?? '';
+    if (looked >= MOST_GROUPS) return true;
+    const names = foldersIn(folder);
+    if (looked === 0 && names === undefined) return true;
+    for (const name of names ?? []) {
+      if (containerCalled(name, basename(folder), undefined) !== undefined) return true;
+      folders.push(`${folder}/${name}`);
+    }
+  }
+  return false;
+}
+
+/** Names of the folders in a folder; `undefined` when it holds nothing at all, or can't be read. */
+function foldersIn(path: string): string[] | undefined {
+  try {
+    const entries = readdirSync(path, { withFileTypes: true });
+    return entries.length === 0 ? undefined : entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+  } catch {
+    return undefined; // a cgroup that has just been removed
+  }
+}

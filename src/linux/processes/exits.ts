@@ -1,0 +1,542 @@
+import { join } from 'node:path';
+import { untilBeat } from '../../base/beat.ts';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
+import { AgentError, toAgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { Turn } from '../../base/turn.ts';
+import type { Writable } from '../../base/writable.ts';
+import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
+import type { NoteFile } from '../streams/note-file.ts';
+import { ProcessConnector } from './connector/connector.ts';
+import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/messages.ts';
+import { type Remains, remainsOf } from './connector/remains.ts';
+import { readWaitStatus } from './connector/wait-status.ts';
+import { ProcFolder } from './proc-folder.ts';
+import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
+
+/** Reading in large batches costs least; the pace quickens long before the receive buffer fills. */
+const LONGEST_PAUSE = milliseconds(250);
+const SHORTEST_PAUSE = milliseconds(50);
+const MANY_EXITS = 1_500;
+const FEW_EXITS = 500;
+
+/** How much later than an exit its start may come to be read. The kernel hands audit's records over by a thread of its own. */
+const HOLD = milliseconds(300);
+/** How much later it may become known that starts were lost, where the source doesn't tell. */
+const DOUBT = milliseconds(LOSS_DELAY + 2_000);
+/** Exits that wait, for either. An exit takes some 100 bytes. */
+const MOST_WAITING = 16_384;
+/** Exits that were taken for those of copies, of which the pids are remembered. */
+const MOST_COPIES = 4_096;
+
+/** How many are read before what is left of them is looked at. */
+const EXITS_PER_LOOK = 1_024;
+/** Fewer processes are looked up one by one; for more, listing /proc costs less. */
+const MANY_LOOKUPS = 50;
+const EXITS_PER_BATCH = 64;
+
+const CHECK_EVERY = minutes(1);
+/** How long an exit may be outstanding when its process is gone. */
+const OUTSTANDING = seconds(1);
+/** How often /proc may be read to find processes whose start was lost. */
+const LOAD_AGAIN = seconds(30);
+const LOOK_AT_WATCHED_EVERY = seconds(1);
+
+interface Parts {
+  /** Where the programs are known from. Whoever feeds it ends before this does. */
+  readonly table: ProcessTable;
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where the host's root directory is. */
+  readonly hostRoot: string;
+  /**
+   * Up to when all starts have been read, by the monotonic clock. An exit isn't given out before the starts of its time have
+   * been, however long that takes. Absent: starts are read as they come.
+   */
+  readonly startsRead?: () => Duration;
+  /** Up to when it is also known whether starts were lost. Absent: some seconds after they have been read. */
+  readonly startsSettled?: () => Duration;
+  /** Where to note how many exits are held: kill -9 takes them, and the next run counts them. */
+  readonly note?: NoteFile;
+  /** Called once when it can't go on. It still must be closed. */
+  readonly onLost?: (reason: AgentError) => void;
+  /** For tests. */
+  readonly connect?: (filter: Buffer) => ProcessConnector;
+}
+
+/** The end of a first thread. */
+interface Exit {
+  readonly pid: number;
+  /** By the monotonic clock. Where other threads outlived the first: when they were found to have ended. */
+  endedAt: Duration;
+  /** Nothing was left of the process soon after. */
+  isGone: boolean;
+  /** What the table says of the pid may be about another process, that has got it since. */
+  isOvertaken: boolean;
+  /** These two become those of the thread that ended last, where other threads outlive the first. */
+  nanoseconds: number;
+  code: number;
+}
+
+/**
+ * Tells of every process that ends, from the kernel's process connector, with the program that the table knows it to have
+ * run. The kernel sends only the ends of first threads.
+ *
+ * An exit is held until the starts of its time have been read: a start is told by another way, and later. What has no
+ * start when all of its time have been read, or are known to be lost, is the end of a copy of a process, made by fork(2),
+ * that never executed anything, and isn't told; unless starts have been lost. Time is that of the kernel, when something
+ * happened: an agent that is slow, or is stopped for a while, reads starts and exits long after that, in any order.
+ *
+ * A process whose first thread ends before the others has not ended. It is watched, and told of with the status of its
+ * last thread, which is its own: that one calls exit(3).
+ *
+ * Exits that the kernel could not deliver are counted. It says how many it threw away, those of copies among them, which
+ * count for nothing; so what counts is how many processes of the table are gone of which no exit came, and the kernel's
+ * figure, if that is higher, only while starts are lost as well. The table is looked through after each such loss, once a
+ * minute, and at the end; what is gone counts whatever the reason may be that its exit never came. An exit that did come,
+ * and was given up before its start was read, since too many waited, counts as `unresolved`.
+ */
+export class ExitSource {
+  readonly #parts: Parts;
+  readonly #path: string;
+  readonly #proc: ProcFolder;
+  #open: Opened | undefined;
+  /** How many are noted as held. */
+  #noted: number | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#path = join(parts.hostRoot, 'proc');
+    this.#proc = new ProcFolder(this.#path);
+  }
+
+  /** @throws AgentError SOCKET_UNAVAILABLE */
+  async open(): Promise<void> {
+    if (this.#open !== undefined) return;
+    const { table, clock, connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
+    // What ended when nobody listened is no loss.
+    for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
+    table.takeEvicted();
+    this.#countKilled();
+    const opened = new Opened(connect(exitsOnly()), clock.monotonic());
+    this.#open = opened;
+    opened.reading = this.#read(opened);
+  }
+
+  /** Gives out what is left, and says what is missing. Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    const opened = this.#open;
+    if (opened === undefined) return;
+    this.#open = undefined;
+    opened.stopping.abort();
+    await opened.reading;
+    await opened.loading;
+    if (opened.connector.overruns !== opened.overruns) opened.overrunAt = this.#parts.clock.monotonic();
+    try {
+      await this.#drain(opened);
+      const gone = await this.#findGone((pid) => opened.isPending(pid));
+      await this.#parts.clock.sleep(SHORTEST_PAUSE); // what is just ending has its last threads end
+      await this.#drain(opened);
+      await this.#release(opened, true);
+      this.#count(opened, gone);
+      this.#noteHeld(opened);
+    } catch (err) {
+      this.#parts.log.warn({ err }, 'Could not read the last exits.');
+    }
+    opened.connector.close();
+  }
+
+  async #read(opened: Opened): Promise<void> {
+    const { clock, onLost } = this.#parts;
+    const { signal } = opened.stopping;
+    let pause: Duration = SHORTEST_PAUSE;
+    try {
+      while (!signal.aborted) {
+        const read = await this.#drain(opened);
+        await this.#release(opened, false);
+        this.#noteHeld(opened);
+        await this.#check(opened);
+        this.#load(opened);
+        if (read > MANY_EXITS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
+        else if (read < FEW_EXITS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
+        await clock.sleep(untilBeat(clock, pause), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) onLost?.(toAgentError(error));
+    }
+  }
+
+  /** Reads until nothing is left, and looks at what is left of those that ended. @returns the number of datagrams */
+  async #drain(opened: Opened): Promise<number> {
+    const { clock } = this.#parts;
+    const turn = new Turn(clock);
+    for (let total = 0; ; ) {
+      const exits: Exit[] = [];
+      const now = clock.monotonic();
+      const bootedAt = now - (clock.now().getTime() - clock.fromKernel(0).getTime());
+      const read = opened.read(EXITS_PER_LOOK, exits, now, bootedAt);
+      this.#look(opened, exits);
+      total += read;
+      if (read < EXITS_PER_LOOK) return total;
+      if (turn.isOver()) await turn.next();
+    }
+  }
+
+  /** Soon, so that a process which outlives its first thread is watched from then on. */
+  #look(opened: Opened, exits: readonly Exit[]): void {
+    for (const exit of opened.sortOut(exits, this.#livingAmong(exits))) {
+      if (this.#remainsOf(exit) === 'threads') this.#watch(opened, exit);
+    }
+  }
+
+  /** The pids of those that are there still, or have been given to others. There may be more among them. */
+  #livingAmong(exits: readonly Exit[]): ReadonlySet<number> {
+    try {
+      if (exits.length >= MANY_LOOKUPS) return new Set(this.#proc.pids());
+    } catch {
+      // It can't be listed.
+    }
+    return new Set(exits.map(({ pid }) => pid).filter((pid) => this.#proc.inode(pid) !== undefined));
+  }
+
+  /** Gives out what has waited long enough. @param all everything, since nothing more will come */
+  async #release(opened: Opened, all: boolean): Promise<void> {
+    const { table, sink, clock, startsRead, startsSettled } = this.#parts;
+    const now = clock.monotonic();
+    if (opened.watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
+    const read = startsRead?.() ?? now;
+    const settled = startsSettled?.() ?? read - DOUBT;
+    await this.#give(opened, [
+      ...opened.takeReady(all ? Number.POSITIVE_INFINITY : read - HOLD, table),
+      ...opened.overtaken.splice(0).filter(({ endedAt }) => table.isInDoubt(endedAt)),
+      ...opened.takeDoubtful(all ? Number.POSITIVE_INFINITY : settled, table),
+    ]);
+    const evicted = table.takeEvicted();
+    if (evicted > 0) sink.drop('exits', 'unresolved', evicted);
+  }
+
+  /** Tells of those that are ends of processes. */
+  async #give(opened: Opened, exits: readonly Exit[]): Promise<void> {
+    const { sink, clock } = this.#parts;
+    const turn = new Turn(clock);
+    for (let from = 0; from < exits.length; from += EXITS_PER_BATCH) {
+      const ended = exits
+        .slice(from, from + EXITS_PER_BATCH)
+        .filter((exit) => exit.isGone || this.#hasEnded(opened, exit))
+        .map((exit) => this.#recordOf(exit));
+      if (ended.length > 0) sink.accept('exits', ended);
+      if (turn.isOver()) await turn.next();
+    }
+  }
+
+  /** Looks whether it is the end of a process. If it is not yet, it is watched from now on. */
+  #hasEnded(opened: Opened, exit: Exit): boolean {
+    const remains = this.#remainsOf(exit);
+    if (remains === 'threads') this.#watch(opened, exit);
+    return remains === 'nothing';
+  }
+
+  /** Those that would be told if nothing more came: a copy's end isn't. */
+  #noteHeld({ held, doubtful }: Opened): void {
+    const { note, table } = this.#parts;
+    if (note === undefined) return;
+    let count = 0;
+    for (const { pid, endedAt } of held.values()) if (table.hasStarted(pid, endedAt)) count += 1;
+    for (const { endedAt } of doubtful.values()) if (table.isInDoubt(endedAt)) count += 1;
+    this.#note(count);
+  }
+
+  #note(held: number): void {
+    if (held === this.#noted) return;
+    this.#noted = held;
+    try {
+      this.#parts.note?.write({ held });
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'Could not note how many exits are held.');
+    }
+  }
+
+  /** What an earlier run held when it was killed. */
+  #countKilled(): void {
+    if (this.#noted !== undefined) return;
+    const { held } = (this.#parts.note?.read() ?? {}) as { held?: unknown };
+    const count = Number.isSafeInteger(held) ? Math.min(held as number, 2 * MOST_WAITING) : 0;
+    if (count > 0) this.#parts.sink.drop('exits', 'killed', count);
+    this.#note(0);
+  }
+
+  #remainsOf({ pid, endedAt }: Exit): Remains {
+    const since = milliseconds(this.#parts.clock.monotonic() - endedAt);
+    return remainsOf(pid, since, this.#proc, this.#path);
+  }
+
+  #watch(opened: Opened, exit: Exit): void {
+    opened.held.delete(exit.pid);
+    if (opened.watched.size < MOST_WATCHED) opened.watch(exit);
+    else this.#parts.sink.drop('exits', 'unresolved', 1);
+  }
+
+  #lookAtWatched(opened: Opened, now: Duration): void {
+    opened.lookAt = milliseconds(now + LOOK_AT_WATCHED_EVERY);
+    const before = opened.watched.size;
+    for (const exit of opened.watched.values()) {
+      const remains = this.#remainsOf(exit);
+      if (remains === 'threads') continue;
+      opened.watched.delete(exit.pid);
+      if (remains === 'nothing') opened.hold(Object.assign(exit, { endedAt: now, isGone: true }));
+    }
+    if (opened.watched.size < before) opened.setFilter();
+  }
+
+  #recordOf({ pid, nanoseconds, code, isOvertaken }: Exit): ProcessEnded {
+    const { table, clock } = this.#parts;
+    const executable = isOvertaken ? undefined : table.ended(pid);
+    const { exitStatus, signal } = readWaitStatus(code);
+    const ended: Writable<ProcessEnded> = { time: clock.fromKernel(nanoseconds), pid, exitStatus };
+    if (executable !== undefined) ended.executable = executable;
+    if (signal !== undefined) ended.signal = signal;
+    return ended;
+  }
+
+  /** Looks for processes that are gone, and some time later says of which of them no exit came. */
+  async #check(opened: Opened): Promise<void> {
+    const { clock, log } = this.#parts;
+    const now = clock.monotonic();
+    const { connector, suspects } = opened;
+    if (connector.overruns !== opened.overruns) {
+      opened.overruns = connector.overruns;
+      opened.overrunAt = now;
+      opened.checkAt = milliseconds(Math.min(opened.checkAt, now + LOSS_DELAY));
+    }
+    if (suspects !== undefined) {
+      if (now - suspects.foundAt < OUTSTANDING) return;
+      opened.suspects = undefined;
+      const lost = this.#count(opened, suspects.gone);
+      const heard = opened.heard > 0 || connector.overruns !== opened.overrunsAtCheck;
+      opened.heard = 0;
+      opened.overrunsAtCheck = connector.overruns;
+      if (lost > 0) log.debug({ lost }, 'Exits of processes are missing.');
+      if (lost > 0 && !heard) throw unheard();
+    } else if (now >= opened.checkAt) {
+      opened.checkAt = milliseconds(now + CHECK_EVERY);
+      const gone = await this.#findGone((pid) => opened.isPending(pid));
+      opened.suspects = { gone, foundAt: clock.monotonic() };
+    }
+  }
+
+  /** @returns how many exits were lost since this was last asked */
+  #count(opened: Opened, suspects: readonly Gone[]): number {
+    const { table, sink } = this.#parts;
+    const { connector, overrunAt } = opened;
+    const all = suspects.filter((suspect) => !opened.isPending(suspect.pid) && table.forgetGone(suspect));
+    const gone = all.filter(({ pid }) => !opened.copies.has(pid)).length;
+    if (gone < all.length) sink.drop('exits', 'unresolved', all.length - gone);
+    const dropped = connector.takeDropped();
+    const lost = overrunAt !== undefined && table.isInDoubt(overrunAt) ? Math.max(gone, dropped) : gone;
+    opened.overrunAt = undefined;
+    if (lost > 0) sink.drop('exits', 'kernel', lost);
+    return lost;
+  }
+
+  async #findGone(isPending: (pid: number) => boolean): Promise<Gone[]> {
+    try {
+      return await this.#parts.table.findGone(isPending);
+    } catch (err) {
+      this.#parts.log.debug({ err }, 'Could not look for processes that are gone.');
+      return [];
+    }
+  }
+
+  #load(opened: Opened): void {
+    const { table, clock, log, startsRead } = this.#parts;
+    const now = clock.monotonic();
+    // What starts from then on is told of; what did before is still there, or doesn't matter.
+    const areStartsTold = startsRead === undefined || startsRead() > opened.openedAt;
+    if (!table.needsLoading || !areStartsTold || now < opened.loadAt) return;
+    opened.loadAt = milliseconds(now + LOAD_AGAIN);
+    opened.loading = table
+      .load(opened.stopping.signal)
+      .catch((err: unknown) => log.debug({ err }, 'Could not read the processes there are.'));
+  }
+}
+
+/**
+ * What belongs to one time of being open.
+ *
+ * What is done for every exit is in small methods without the rare cases: V8 compiles those in a millisecond or two. With
+ * all in one loop it took 40 ms, and did it again for each rare case when that first came.
+ */
+class Opened {
+  readonly connector: ProcessConnector;
+  readonly stopping = new AbortController();
+  reading: Promise<void> = Promise.resolve();
+  loading: Promise<void> = Promise.resolve();
+  loadAt: Duration;
+  /** By pid, in the order they came: exits that wait for the starts of their time, and those that had none then. */
+  readonly held = new Map<number, Exit>();
+  readonly doubtful = new Map<number, Exit>();
+  readonly overtaken: Exit[] = [];
+  /** Pids of exits that were taken for those of copies, the latest of them. */
+  readonly copies = new Set<number>();
+  /** Processes whose first thread has ended, and others haven't. */
+  readonly watched = new Map<number, Exit>();
+  lookAt: Duration;
+  checkAt: Duration;
+  suspects: { readonly gone: readonly Gone[]; readonly foundAt: Duration } | undefined;
+  overruns: number;
+  /** When the kernel last said that it threw events away, since the last check. */
+  overrunAt: Duration | undefined;
+  /** Of the last check: how often the kernel had thrown events away by then, and what has been read since. */
+  overrunsAtCheck: number;
+  heard = 0;
+  readonly openedAt: Duration;
+  /** Exits that came later ended after that. */
+  #readUntil: Duration;
+
+  constructor(connector: ProcessConnector, now: Duration) {
+    this.connector = connector;
+    this.openedAt = now;
+    this.#readUntil = now;
+    this.loadAt = now;
+    this.lookAt = now;
+    this.checkAt = milliseconds(now + CHECK_EVERY);
+    this.overruns = connector.overruns;
+    this.overrunsAtCheck = connector.overruns;
+  }
+
+  isPending(pid: number): boolean {
+    return this.held.has(pid) || this.doubtful.has(pid) || this.watched.has(pid);
+  }
+
+  /**
+   * Reads so many datagrams, if so many wait.
+   *
+   * @param exits where to put the ends of first threads
+   * @param bootedAt when the kernel's clock began, by the monotonic one
+   * @returns how many it read: fewer only when no more wait
+   */
+  read(most: number, exits: Exit[], now: Duration, bootedAt: number): number {
+    const take = (event: ProcessEvent) => {
+      const ended = Math.max(this.#readUntil, Math.min(now, bootedAt + event.nanoseconds / 1e6));
+      const exit = this.#take(event, milliseconds(ended));
+      if (exit !== undefined) exits.push(exit);
+    };
+    let read = 0;
+    while (read < most && this.connector.read(take)) read += 1;
+    this.heard += read;
+    if (read < most) this.#readUntil = now;
+    return read;
+  }
+
+  /**
+   * Says which are gone.
+   *
+   * @param there the pids of all that there are, at least among these
+   * @returns the others
+   */
+  sortOut(exits: readonly Exit[], there: ReadonlySet<number>): Exit[] {
+    const known = exits.filter((exit) => this.held.get(exit.pid) === exit); // of the others there was another one after it
+    for (const exit of known) exit.isGone = !there.has(exit.pid);
+    return known.filter(({ isGone }) => !isGone);
+  }
+
+  /**
+   * Takes those out that ended before some time, and have a start. Those that have none go on as doubtful.
+   *
+   * @param until starts up to then have been read
+   */
+  takeReady(until: number, table: ProcessTable): Exit[] {
+    const hasStarted = ({ pid, endedAt }: Exit) => table.hasStarted(pid, endedAt);
+    const due = this.#takeHeld(until);
+    const ready = due.filter(hasStarted);
+    if (ready.length < due.length) for (const exit of due) if (!hasStarted(exit)) this.#doubt(exit);
+    return ready;
+  }
+
+  #takeHeld(until: number): Exit[] {
+    const taken: Exit[] = [];
+    for (const exit of this.held.values()) {
+      if (exit.endedAt > until && this.held.size <= MOST_WAITING) break;
+      this.held.delete(exit.pid);
+      taken.push(exit);
+    }
+    return taken;
+  }
+
+  /**
+   * Takes those out without a start that have one after all, or may have had.
+   *
+   * @param until starts up to then have been read, or are known to be lost
+   */
+  takeDoubtful(until: number, table: ProcessTable): Exit[] {
+    const due: Exit[] = [];
+    for (const exit of this.doubtful.values()) {
+      if (exit.endedAt > until && this.doubtful.size <= MOST_WAITING) break;
+      this.doubtful.delete(exit.pid);
+      if (table.hasStarted(exit.pid, exit.endedAt) || table.isInDoubt(exit.endedAt)) due.push(exit);
+      else {
+        table.forgetCopy(exit.pid);
+        this.#remember(exit.pid);
+      }
+    }
+    return due;
+  }
+
+  #remember(copy: number): void {
+    this.copies.add(copy);
+    for (const oldest of this.copies) {
+      if (this.copies.size <= MOST_COPIES) return;
+      this.copies.delete(oldest);
+    }
+  }
+
+  /** @returns the end of a first thread; where the kernel can't filter, other things come as well */
+  #take(event: ProcessEvent, endedAt: Duration): Exit | undefined {
+    if (event.what !== EXIT) return undefined;
+    const { pid, threadId, nanoseconds, code } = event;
+    const watched = this.watched.get(pid);
+    if (threadId !== pid) {
+      if (watched !== undefined) Object.assign(watched, { nanoseconds, code });
+      return undefined;
+    }
+    if (watched !== undefined) this.watched.delete(pid);
+    const exit = { pid, endedAt, nanoseconds, code, isGone: false, isOvertaken: false };
+    this.hold(exit);
+    return exit;
+  }
+
+  /** Of two so close, the earlier was that of a first thread whose place another one took by executing a program. */
+  hold(exit: Exit): void {
+    this.held.delete(exit.pid);
+    this.held.set(exit.pid, exit);
+    this.copies.delete(exit.pid);
+  }
+
+  /** Of two so far apart, the earlier was that of another process. */
+  #doubt(exit: Exit): void {
+    const before = this.doubtful.get(exit.pid);
+    if (before !== undefined) {
+      this.doubtful.delete(exit.pid);
+      this.overtaken.push(Object.assign(before, { isOvertaken: true, isGone: true }));
+    }
+    this.doubtful.set(exit.pid, exit);
+  }
+
+  watch(exit: Exit): void {
+    this.watched.set(exit.pid, exit);
+    this.setFilter();
+  }
+
+  setFilter(): void {
+    this.connector.filter(exitsOnly([...this.watched.keys()]));
+  }
+}
+
+const unheard = () =>
+  new AgentError(
+    'SOCKET_UNAVAILABLE',
+    "The kernel's process connector has fallen silent.",
+    'Look for a program that tells it to stop without having told it to start, or update the kernel to 6.6 or later.',
+  );

@@ -1,0 +1,176 @@
+import { createHash } from 'node:crypto';
+import { closeSync, fstatSync, read } from 'node:fs';
+import { promisify } from 'node:util';
+import type { Clock } from '../../../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../../../base/duration.ts';
+import type { LocalFiles } from '../../machine/local-files.ts';
+import { isSame } from './file-state.ts';
+import { type Allowance, ROOT, SHARE } from './hashing-time.ts';
+import { COARSEST_TIME } from './known-digests.ts';
+import { type Outcome, openProgram, type Task } from './program-file.ts';
+
+/** A file is read for this long at a time, or longer when time was saved up. */
+const SPELL = milliseconds(5);
+/** How long it rests in between, and for how many starts meanwhile it goes on resting: others need the machine now. */
+const REST = milliseconds(SPELL / SHARE);
+const MANY_STARTS = 25;
+/** How long one file waits for fewer starts, all in all: nobody can put it off for ever by starting programs. */
+const LONGEST_REST = minutes(1);
+/** How long to sleep at most when no user has time: another one's file may have come. */
+const LONGEST_SLEEP = seconds(1);
+
+const BYTES_PER_SLICE = 256 * 1024;
+/** Files that may wait: of all users, of all but root, and of one of those. */
+const MOST_WAITING = 32;
+const MOST_OF_OTHERS = 24;
+const MOST_OF_A_USER = 8;
+
+const readAsync = promisify(read);
+
+/**
+ * Reads files that would take too long at once, a slice at a time, in each user's own time. After each slice it is the
+ * turn of another user, if that one has more time left; root's files come first, and the smallest of a user's.
+ */
+export class BackgroundReader {
+  readonly #clock: Clock;
+  readonly #files: LocalFiles;
+  readonly #settle: (task: Task, outcome: Outcome) => void;
+  readonly #asked: () => number;
+  #waiting: Reading[] = [];
+  #running: Promise<void> | undefined;
+
+  /**
+   * @param options `settle` is told what came of a file; `asked` says how many programs have been started so far
+   */
+  constructor(options: {
+    clock: Clock;
+    files: LocalFiles;
+    settle: (task: Task, outcome: Outcome) => void;
+    asked: () => number;
+  }) {
+    this.#clock = options.clock;
+    this.#files = options.files;
+    this.#settle = options.settle;
+    this.#asked = options.asked;
+  }
+
+  /** @returns whether it will be read, or waits already */
+  add(task: Task, allowance: Allowance): 'added' | 'waits' | 'full' {
+    if (this.#waiting.some((reading) => reading.task.key === task.key)) return 'waits';
+    const { payer } = allowance;
+    const others = this.#waiting.filter((reading) => reading.allowance.payer !== ROOT);
+    if (this.#waiting.length >= MOST_WAITING) return 'full';
+    if (payer !== ROOT) {
+      if (others.length >= MOST_OF_OTHERS) return 'full';
+      if (others.filter((reading) => reading.allowance.payer === payer).length >= MOST_OF_A_USER) return 'full';
+    }
+    this.#waiting.push(new Reading(task, allowance, this.#clock, this.#files));
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined;
+    });
+    return 'added';
+  }
+
+  /** Resolves when nothing waits any more. Never rejects. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const buffer = Buffer.allocUnsafeSlow(BYTES_PER_SLICE);
+    while (this.#waiting.length > 0) {
+      const asked = this.#asked();
+      const wait = Math.min(...this.#waiting.map((reading) => reading.wait()));
+      await this.#clock.sleep(milliseconds(Math.max(REST, Math.min(wait, LONGEST_SLEEP))));
+      const next = this.#next(this.#asked() - asked > MANY_STARTS);
+      if (next === undefined) continue;
+      const outcome = await next.read(buffer);
+      if (outcome === undefined) continue;
+      this.#waiting = this.#waiting.filter((reading) => reading !== next);
+      this.#settle(next.task, outcome);
+    }
+  }
+
+  #next(isBusy: boolean): Reading | undefined {
+    let best: Reading | undefined;
+    for (const reading of this.#waiting) {
+      if (reading.wait() > 0 || (reading.isPatient() && isBusy)) continue;
+      if (best === undefined || reading.isBefore(best)) best = reading;
+    }
+    return best;
+  }
+}
+
+/** One file, as far as it has been read. */
+class Reading {
+  readonly task: Task;
+  readonly allowance: Allowance;
+  readonly #clock: Clock;
+  readonly #files: LocalFiles;
+  readonly #digest = createHash('sha256');
+  readonly #since: Duration;
+  #file: number | undefined;
+  #total = 0;
+
+  constructor(task: Task, allowance: Allowance, clock: Clock, files: LocalFiles) {
+    this.task = task;
+    this.allowance = allowance;
+    this.#clock = clock;
+    this.#files = files;
+    this.#since = clock.monotonic();
+  }
+
+  /** How long it can't be read yet: it may still change unseen, or there is no time for it. */
+  wait(): Duration {
+    const { changedAt } = this.task.known;
+    const age = this.#clock.now().getTime() - changedAt;
+    const unsettled = this.#file === undefined && age >= 0 && age < COARSEST_TIME ? COARSEST_TIME - age : 0;
+    const { reserved } = this.allowance;
+    return milliseconds(Math.max(unsettled, this.allowance.untilThereIs(milliseconds(reserved + SPELL))));
+  }
+
+  /** Whether it goes on waiting for fewer starts. */
+  isPatient(): boolean {
+    return this.#clock.monotonic() - this.#since < LONGEST_REST;
+  }
+
+  isBefore(other: Reading): boolean {
+    if (this.allowance === other.allowance) {
+      if (this.#file !== undefined || other.#file !== undefined) return this.#file !== undefined;
+      return this.task.known.file.size < other.task.known.file.size;
+    }
+    if (this.allowance.payer === ROOT || other.allowance.payer === ROOT) return this.allowance.payer === ROOT;
+    return this.allowance.left() > other.allowance.left();
+  }
+
+  /** Reads on. @returns `undefined` when there is more to read */
+  async read(buffer: Buffer): Promise<Outcome | undefined> {
+    const { known, where } = this.task;
+    if (this.#file === undefined) {
+      known.hashedAt = this.#clock.now().getTime();
+      const file = openProgram(this.#files, where, known.file);
+      if (typeof file === 'string') return file;
+      this.#file = file;
+    }
+    let isDone = true;
+    try {
+      for (let since = this.#clock.monotonic(); ; ) {
+        const { bytesRead } = await readAsync(this.#file, buffer, 0, BYTES_PER_SLICE, null);
+        this.#digest.update(buffer.subarray(0, bytesRead));
+        since = this.allowance.pay(since);
+        this.#total += bytesRead;
+        if (bytesRead === 0) break;
+        if (this.#total > known.file.size) return 'changed';
+        if (this.allowance.left() >= this.allowance.reserved) continue;
+        isDone = false;
+        return undefined;
+      }
+      const isUnchanged = isSame(fstatSync(this.#file, { bigint: true }), known.file);
+      return isUnchanged ? { sha256: this.#digest.digest('hex') } : 'changed';
+    } catch {
+      return 'unreadable';
+    } finally {
+      if (isDone) closeSync(this.#file);
+    }
+  }
+}

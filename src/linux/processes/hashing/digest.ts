@@ -1,0 +1,18 @@
+import type { HashOmitted } from '../../../contract/sources.ts';
+
+/** A program's digest, or why it is left out. */
+export type Digest =
+  | { readonly sha256: string; readonly omitted: undefined }
+  | { readonly sha256: undefined; readonly omitted: HashOmitted };
+
+const omitted = (reason: HashOmitted): Digest => ({ sha256: undefined, omitted: reason });
+
+/** One object for each reason: most starts make none of their own. */
+export const OMITTED = {
+  size: omitted('size'),
+  budget: omitted('budget'),
+  unreadable: omitted('unreadable'),
+  mount: omitted('mount'),
+} as const;
+
+export const digestOf = (sha256: string): Digest => ({ sha256, omitted: undefined });

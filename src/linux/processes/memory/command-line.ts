@@ -1,0 +1,62 @@
+import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { seconds } from '../../../base/duration.ts';
+import type { QuestionKind } from '../../../base/reader/question.ts';
+import { parseStat } from '../proc-folder.ts';
+
+/* Runs in the reader. To read /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
+ * long as it likes: whoever reads then sleeps, and only SIGKILL ends it. */
+
+export interface AskedProcess {
+  /** The host's /proc. */
+  readonly proc: string;
+  readonly pid: number;
+  /** Of its `stat`: tells it from another process with the same pid. */
+  readonly startTicks: number;
+  /** Its effective user, in the agent's own user namespace. */
+  readonly userId: number;
+  /** What it must still be running, where it matters. */
+  readonly executable?: string;
+  /** The rest isn't read. In bytes, at most MOST_COMMAND_LINE_BYTES. */
+  readonly mostBytes?: number;
+}
+
+export const MOST_COMMAND_LINE_BYTES = 128 * 1024;
+/** JSON writes some characters in six bytes. */
+const MOST_ANSWER_BYTES = 6 * MOST_COMMAND_LINE_BYTES + 1_024;
+
+/** Answered with the arguments, each ended by a zero byte; `null` when the process ended, or runs another program. */
+export const COMMAND_LINE: QuestionKind<AskedProcess, string | null> = {
+  name: 'command line',
+  limit: seconds(1),
+  mostBytes: MOST_ANSWER_BYTES,
+  attempts: 2,
+  subject: ({ pid, startTicks, userId }) => ({ id: `${pid} ${startTicks}`, owner: String(userId) }),
+};
+
+const buffer = Buffer.allocUnsafeSlow(MOST_COMMAND_LINE_BYTES);
+
+export function readCommandLine({ proc, pid, startTicks, executable, mostBytes }: AskedProcess): string | null {
+  const folder = `${proc}/${pid}`;
+  try {
+    if (executable !== undefined && readlinkSync(`${folder}/exe`) !== executable) return null;
+    const text = read(`${folder}/cmdline`, Math.min(mostBytes ?? MOST_COMMAND_LINE_BYTES, MOST_COMMAND_LINE_BYTES));
+    const stat = parseStat(read(`${folder}/stat`, 4_096));
+    return stat === undefined || stat.isDead || stat.startTicks !== startTicks ? null : text;
+  } catch {
+    return null; // ENOENT or ESRCH: it ended; EACCES: hidepid
+  }
+}
+
+/** Files in /proc have no size to go by, and give out a page at a time. */
+function read(path: string, mostBytes: number): string {
+  const file = openSync(path, 'r');
+  try {
+    let length = 0;
+    for (let got = -1; got !== 0 && length < mostBytes; length += got) {
+      got = readSync(file, buffer, length, mostBytes - length, null);
+    }
+    return buffer.toString('utf8', 0, length);
+  } finally {
+    closeSync(file);
+  }
+}

@@ -1,0 +1,87 @@
+import type { Logger } from '../../../base/log.ts';
+import type { Answer } from '../../../base/reader/question.ts';
+import type { Reader } from '../../../base/reader/reader.ts';
+import type { SourceStatus, UnreadReason } from '../../../contract/sources.ts';
+import { parseCommandLine } from '../proc-folder.ts';
+import { type AskedProcess, COMMAND_LINE } from './command-line.ts';
+
+export type Asked = Omit<AskedProcess, 'proc'> & {
+  /** For the log, when reading hangs. */
+  readonly named?: string;
+};
+
+/** A process's arguments, or why they are unknown. */
+export type CommandLine = { readonly argv: readonly string[] } | { readonly unread: UnreadReason };
+
+/** Whoever can tell arguments of processes. Never rejects; answers in the order of the questions, all at once. */
+export interface CommandLineSource {
+  read(processes: readonly Asked[], signal?: AbortSignal): Promise<readonly CommandLine[]>;
+}
+
+/** Reads command lines by a reader, and reports processes over which it hangs. */
+export class CommandLines implements CommandLineSource {
+  readonly #reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>;
+  readonly #proc: string;
+  readonly #log: Logger;
+
+  /** @param proc the host's /proc */
+  constructor({
+    reader,
+    proc,
+    log,
+  }: { reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>; proc: string; log: Logger }) {
+    this.#reader = reader;
+    this.#proc = proc;
+    this.#log = log;
+  }
+
+  async read(processes: readonly Asked[], signal?: AbortSignal): Promise<readonly CommandLine[]> {
+    if (processes.length === 0) return [];
+    const questions = processes.map(({ named: _, ...asked }) => ({ proc: this.#proc, ...asked }));
+    const answers = await this.#reader.ask(COMMAND_LINE, questions, signal);
+    return processes.map((asked, index) => this.#take(asked, answers[index]));
+  }
+
+  /** Keeps a reader ready: a process may end before one has started. @returns how to let go of it */
+  hold(): () => void {
+    return this.#reader.hold();
+  }
+
+  /** The status of a source whose events take command lines from here: says so when none can be read. */
+  status(source: SourceStatus): SourceStatus {
+    const { obstacle } = this.#reader;
+    if (obstacle === undefined || source.state === 'off' || source.state === 'unavailable') return source;
+    const reason = [source.reason, obstacle].filter((text) => text !== undefined).join(' ');
+    return { ...source, state: 'degraded', reason };
+  }
+
+  /** What is asked now or later is answered `unavailable`. */
+  close(): void {
+    this.#reader.close();
+  }
+
+  #take(asked: Asked, answer: Answer<string | null> | undefined): CommandLine {
+    if (answer?.state === 'answered') {
+      if (typeof answer.value === 'string') return { argv: parseCommandLine(answer.value) };
+      return { unread: 'ended' };
+    }
+    if (answer?.state === 'hung') {
+      this.#report(asked, answer.mutesOwner);
+      return { unread: 'hung' };
+    }
+    return { unread: answer?.state === 'avoided' ? 'avoided' : 'unavailable' };
+  }
+
+  /** How often this can happen is limited by the reader. */
+  #report({ pid, userId, executable, named = executable ?? 'unknown' }: Asked, mutesOwner: boolean): void {
+    this.#log.warn(
+      { pid, executable: named, userId, reason: `process ${pid}, ${named}, user ${userId}` },
+      'A process holds its own memory lock, which blocks whoever reads its arguments: a strong sign of an attack on monitoring. It is not read again.',
+    );
+    if (!mutesOwner) return;
+    this.#log.warn(
+      { userId, reason: `user ${userId}` },
+      "Several processes of one user block whoever reads their arguments. No arguments of this user's processes are read for an hour.",
+    );
+  }
+}

@@ -1,0 +1,204 @@
+import { join } from 'node:path';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, milliseconds } from '../../base/duration.ts';
+import { type AgentError, toAgentError } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { isOwnProcess } from '../../base/own-processes.ts';
+import { TaskChain } from '../../base/task-chain.ts';
+import type { ProcessSeen, StreamSink } from '../../contract/sources.ts';
+import type { HeldCount } from '../streams/held-count.ts';
+import { ProcessConnector } from './connector/connector.ts';
+import { EXEC, EXECS_ONLY, type ProcessEvent } from './connector/messages.ts';
+import type { CommandLine, CommandLineSource } from './memory/command-lines.ts';
+import { askedOf, type NewProcess, withArguments } from './new-process.ts';
+import { ProcFolder } from './proc-folder.ts';
+import type { ProcessTable } from './process-table.ts';
+
+/** A process that ends within this time is most often missed. */
+const SHORTEST_PAUSE = milliseconds(10);
+/** What is waited when nothing happens. To wake up costs some 0.2 ms, however little there is to do then. */
+const LONGEST_PAUSE = milliseconds(50);
+/** After a round that took some time, so many times as long is spent on nothing: at most a quarter of one core. */
+const REST = 3;
+
+/** How many are read before their details are. More would hold up the event loop, at some 80 µs each. */
+const MOST_PER_ROUND = 64;
+/** Starts whose arguments are waited for. With more, as when the reader hangs, they are told without arguments. */
+const MOST_PENDING = 1_024;
+
+interface Parts {
+  readonly sink: StreamSink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly hostRoot: string;
+  readonly commandLines: CommandLineSource & { hold?(): () => void };
+  /** Told how many starts wait for arguments. */
+  readonly heldStarts?: HeldCount | undefined;
+  /** Is told of every start at once, also of those whose details nobody could see. */
+  readonly table?: ProcessTable;
+  /** Called when no start is left to be read: all that had come by then has been handed over. */
+  readonly drained?: (progress: { readonly until: Duration }) => Promise<void> | void;
+  /** Called once when it can't go on. It still must be closed. */
+  readonly onLost?: (reason: AgentError) => void;
+  /** For tests. */
+  readonly connect?: (filter: Buffer) => ProcessConnector;
+}
+
+interface Opened {
+  readonly connector: ProcessConnector;
+  readonly stopping: AbortController;
+  readonly release: (() => void) | undefined;
+}
+
+type Start = ProcessEvent & { readonly what: typeof EXEC };
+
+/**
+ * Starts of programs from the kernel's process connector, with their details from /proc: where there is no audit. No start
+ * goes unnoticed, but of processes that end within some milliseconds nothing is left to read; these are counted.
+ *
+ * Arguments come from the reader a moment later, or not at all; the next starts don't wait for them.
+ *
+ * The newest are looked at first, since they are the likeliest to be there still. Of several programs that one process
+ * executes in so short a time only the last one can be seen; the others are counted, too.
+ */
+export class ConnectorProcesses {
+  readonly #parts: Parts;
+  readonly #proc: ProcFolder;
+  #open: Opened | undefined;
+  #reading: Promise<void> = Promise.resolve();
+  /** Starts are told in their order, once their arguments are there. */
+  readonly #telling: TaskChain;
+  #pending = 0;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#telling = new TaskChain(parts.log);
+    this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
+  }
+
+  /** @throws AgentError SOCKET_UNAVAILABLE */
+  open(): void {
+    if (this.#open !== undefined) return;
+    const { connect = (filter: Buffer) => ProcessConnector.open(filter), commandLines } = this.#parts;
+    const connector = connect(EXECS_ONLY);
+    const opened = { connector, stopping: new AbortController(), release: commandLines.hold?.() };
+    this.#open = opened;
+    this.#reading = this.#read(opened.connector, opened.stopping.signal);
+  }
+
+  /** Reads what is left. Safe to call twice; never rejects. */
+  async close(): Promise<void> {
+    const opened = this.#open;
+    if (opened === undefined) return;
+    this.#open = undefined;
+    opened.stopping.abort();
+    await this.#reading;
+    try {
+      while (this.#round(opened.connector) >= MOST_PER_ROUND);
+      this.#countDropped(opened.connector);
+    } catch (err) {
+      this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
+    }
+    opened.connector.close();
+    await this.#telling.settled();
+    opened.release?.();
+  }
+
+  async #read(connector: ProcessConnector, signal: AbortSignal): Promise<void> {
+    const { clock, drained, onLost } = this.#parts;
+    let pause: Duration = SHORTEST_PAUSE;
+    try {
+      for (let overruns = 0; !signal.aborted; ) {
+        const began = clock.monotonic();
+        const read = this.#round(connector);
+        const took = clock.monotonic() - began;
+        if (connector.overruns !== overruns && read < MOST_PER_ROUND) {
+          overruns = connector.overruns;
+          this.#countDropped(connector);
+        }
+        if (read < MOST_PER_ROUND) await drained?.({ until: began });
+        pause = read > 0 ? SHORTEST_PAUSE : milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
+        const rest = took * REST;
+        await clock.sleep(milliseconds(read < MOST_PER_ROUND ? Math.max(pause, rest) : rest), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted) onLost?.(toAgentError(error));
+    }
+  }
+
+  /** Reads some starts, then what can be seen of them. @returns how many datagrams it read */
+  #round(connector: ProcessConnector): number {
+    const { sink, table, clock } = this.#parts;
+    const starts: Start[] = [];
+    const take = (event: ProcessEvent) => {
+      if (event.what === EXEC) starts.push(event);
+    };
+    let read = 0;
+    while (read < MOST_PER_ROUND && connector.read(take)) read += 1;
+    const since = ({ nanoseconds }: Start) =>
+      milliseconds(clock.monotonic() - (clock.now().getTime() - clock.fromKernel(nanoseconds).getTime()));
+    const seen: NewProcess[] = [];
+    const done = new Set<number>();
+    let unresolved = 0;
+    for (const start of starts.reverse()) {
+      const process = done.has(start.pid) ? undefined : this.#see(start);
+      const isFirst = !done.has(start.pid);
+      done.add(start.pid);
+      if (process === undefined) unresolved += 1;
+      else if (isOwnProcess(process.pid, process.parentPid)) continue;
+      else seen.push(process);
+      if (isFirst) table?.started({ pid: start.pid, executable: process?.executable, since: since(start) });
+    }
+    if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+    if (seen.length > 0) this.#tell(seen);
+    return read;
+  }
+
+  /** @param newestFirst so that the arguments of those are read first that are likeliest to be there still */
+  #tell(newestFirst: readonly NewProcess[]): void {
+    const { commandLines, sink, table } = this.#parts;
+    const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
+    const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
+    this.#hold(newestFirst.length);
+    const tell = async () => {
+      const answers = await asked;
+      const told: ProcessSeen[] = [];
+      for (const [index, process] of newestFirst.entries()) {
+        const answer = answers[index];
+        if (answer !== undefined && 'argv' in answer) table?.learn(process.pid, process.executable, answer.argv);
+        if (isVisible(process, answer)) told.push(withArguments(process, answer));
+      }
+      if (told.length > 0) sink.accept('processes', told.reverse());
+      const unresolved = newestFirst.length - told.length;
+      if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+    };
+    this.#telling.run(() => tell().finally(() => this.#hold(-newestFirst.length)));
+  }
+
+  #hold(change: number): void {
+    this.#pending += change;
+    this.#parts.heldStarts?.set(this.#pending);
+  }
+
+  /** @returns `undefined` when it has ended */
+  #see({ pid, nanoseconds }: Start): NewProcess | undefined {
+    if (this.#proc.inode(pid) === undefined) return undefined; // costs least, and is so for most in a hurry
+    const stat = this.#proc.stat(pid);
+    if (stat === undefined || stat.isDead) return undefined;
+    const details = this.#proc.details(pid);
+    if (details === undefined) return undefined;
+    const { parentPid, startTicks } = stat;
+    return { time: this.#parts.clock.fromKernel(nanoseconds), pid, parentPid, startTicks, ...details };
+  }
+
+  #countDropped(connector: ProcessConnector): void {
+    const dropped = connector.takeDropped();
+    if (dropped > 0) this.#parts.sink.drop('processes', 'kernel', dropped);
+  }
+}
+
+/** What ended between the two looks has neither a program nor arguments. */
+const isVisible = ({ executable }: NewProcess, answer: CommandLine | undefined): boolean =>
+  executable !== undefined ||
+  answer === undefined ||
+  ('argv' in answer ? answer.argv.length > 0 : answer.unread !== 'ended');

@@ -1,0 +1,185 @@
+import type { Clock } from '../../../base/clock.ts';
+import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
+import type { ConnectionSeen, SocketAddress } from '../../../contract/sources.ts';
+import { findConnected, type Ports } from '../sock-diag.ts';
+import { type Listener, Listeners } from './listeners.ts';
+import { once } from './once.ts';
+import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
+import { leastRemaining, Remains, textOf } from './remains.ts';
+import type { SocketLists } from './socket-lists.ts';
+import type { KnownSocket, SocketTable } from './socket-table.ts';
+
+/** A connection, as far as the system call that made it tells. */
+export interface Made {
+  readonly time: Date;
+  readonly direction: ConnectionSeen['direction'];
+  readonly pid: number;
+  readonly parentPid: number;
+  readonly fd: number;
+  readonly socket: KnownSocket;
+  /** `undefined` when it isn't known for sure. */
+  readonly protocol: 'TCP' | 'UDP' | undefined;
+  /** `undefined` when accept(2) wasn't asked for it. */
+  readonly remote: SocketAddress | undefined;
+  /** What accept(2) was called of; `isTcp` when it was seen to be made as such. */
+  readonly listener: { readonly fd: number; readonly isTcp: boolean } | undefined;
+}
+
+/** Both ends of a connection. */
+export interface Ends {
+  readonly protocol: 'TCP' | 'UDP';
+  /** Absent when it can't be known any more. */
+  readonly remote?: SocketAddress;
+  readonly local?: Partial<SocketAddress>;
+}
+
+/** After so long, a descriptor has become something else. The peer that a call named stays what it was. */
+const LONGEST_AGO = minutes(1);
+
+/** Where a connection's socket may be found. */
+interface Lead {
+  readonly made: Made;
+  /** How long ago it was made. */
+  readonly age: Duration;
+  readonly listener: Listener | undefined;
+  /** `undefined` when the descriptor is closed, or is another socket's by now. */
+  readonly inode: number | undefined;
+  /** Whether it may be among what the kernel keeps of closed ones. */
+  readonly mayRemain: boolean;
+}
+
+/**
+ * Finds what system calls don't tell of the connections they make: the local end, whether it is TCP or UDP, and the peer
+ * of an accept(2) that wasn't asked for it.
+ *
+ * A socket that is still open is found by the number of its file, which is the same in /proc and in the kernel's lists,
+ * and is no other's. One that has been closed may be found by its peer, among what TCP keeps for a minute. The lists are
+ * read at most once for all connections asked about together.
+ */
+export class Endpoints {
+  readonly #clock: Clock;
+  readonly #proc: string;
+  readonly #table: SocketTable;
+  readonly #lists: SocketLists;
+  readonly #listeners: Listeners;
+
+  constructor(parts: { clock: Clock; proc: string; table: SocketTable; lists: SocketLists }) {
+    this.#clock = parts.clock;
+    this.#proc = parts.proc;
+    this.#table = parts.table;
+    this.#lists = parts.lists;
+    this.#listeners = new Listeners(parts.proc, parts.lists);
+  }
+
+  /** @returns for each of them its ends, or `undefined` when it turns out to be no connection over IP */
+  find(all: readonly Made[]): (Ends | undefined)[] {
+    const now = this.#clock.now().getTime();
+    const taken = all.filter(({ listener }) => listener !== undefined);
+    const listening = this.#listeners.of(taken.map(({ pid, listener }) => ({ pid, fd: listener?.fd ?? -1 })));
+    const listeners = new Map(taken.map((made, index) => [made, listening[index]]));
+    const leadOf = this.#leads(now);
+    const leads = all.map((made) => leadOf(made, listeners.get(made)));
+    const sockets = new Map<number, ProcSocket>();
+    const remains = new Remains();
+    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, sockets, remains);
+    const missing = leads.filter(({ inode }) => inode !== undefined && !sockets.has(inode));
+    const far = this.#lists.far(
+      missing.map(({ made }) => made.pid),
+      inodesOf(missing),
+    );
+    for (const [inode, socket] of far ?? []) sockets.set(inode, socket);
+    return leads.map((lead) => endsOf(lead, sockets, remains));
+  }
+
+  #leads(now: number): (made: Made, listener: Listener | undefined) => Lead {
+    const lives = once((pid: number) => isAlive(this.#proc, pid));
+    const isNear = once((pid: number) => (lives(pid) ? this.#lists.isNear(pid) : undefined));
+    return (made, listener) => {
+      const { time, pid, parentPid, fd, socket, protocol, remote } = made;
+      const age = milliseconds(Math.abs(now - time.getTime())); // from the future: the clock was set back since
+      const lead = (found: number | undefined, mayRemain: boolean): Lead => ({
+        made,
+        age,
+        listener,
+        inode: found,
+        mayRemain,
+      });
+      const isNone = listener === 'other' && remote === undefined;
+      if (isNone || age > LONGEST_AGO) return lead(undefined, false);
+      const isThere = lives(pid) && this.#table.isCurrent(pid, fd, socket);
+      const inode = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
+      // A call that isn't known yet may have made the socket that is there now. Then an earlier one was told to be it.
+      if (inode !== undefined && inode !== socket.inodeBefore) return lead(inode, false);
+      if (remote === undefined || protocol === 'UDP') return lead(undefined, false);
+      return lead(undefined, isNear(pid) ?? isNear(parentPid) ?? false);
+    };
+  }
+
+  /** Adds what this network namespace's list has. */
+  #list(protocol: 'TCP' | 'UDP', leads: readonly Lead[], sockets: Map<number, ProcSocket>, remains: Remains): void {
+    const concerned = leads.filter(
+      ({ made, inode, mayRemain }) =>
+        (made.protocol ?? protocol) === protocol && (inode !== undefined || (mayRemain && protocol === 'TCP')),
+    );
+    if (concerned.length === 0) return;
+    const ages = concerned.filter(({ mayRemain }) => mayRemain).map(({ age }) => age);
+    const query = {
+      ports: portsOf(concerned),
+      inodes: inodesOf(concerned),
+      remainingFor: ages.length === 0 ? undefined : leastRemaining(milliseconds(Math.max(...ages))),
+    };
+    this.#lists.near((netlink) => {
+      for (const socket of findConnected(netlink, protocol, query)) {
+        const { inode, local, remote } = socket;
+        if (inode === 0) remains.add(socket);
+        else sockets.set(inode, { protocol, local, remote, inode });
+      }
+    });
+  }
+}
+
+function endsOf(
+  { made, age, listener, inode, mayRemain }: Lead,
+  sockets: ReadonlyMap<number, ProcSocket>,
+  remains: Remains,
+): Ends | undefined {
+  const { remote, socket } = made;
+  const seen = inode === undefined ? undefined : sockets.get(inode);
+  if (seen?.remote !== undefined && (remote === undefined || textOf(remote) === textOf(seen.remote))) {
+    socket.inode = seen.inode;
+    return { protocol: seen.protocol, remote: remote ?? seen.remote, local: seen.local };
+  }
+  if (remote === undefined && (listener === 'other' || (listener === undefined && made.listener?.isTcp === false))) {
+    // Where nobody knows what it was taken from, that was a short-lived program's; and of another family, or it would have
+    // been seen being made.
+    return undefined;
+  }
+  const left = mayRemain && remote !== undefined ? remains.endOf(remote, age) : {};
+  const local = { ...boundTo(listener), ...left };
+  return {
+    // The socket is gone, and nobody saw it being made: it was an old one. UDP sockets are mostly made for one use.
+    protocol: made.protocol ?? 'TCP',
+    ...(remote === undefined ? {} : { remote }),
+    ...(Object.keys(local).length === 0 ? {} : { local }),
+  };
+}
+
+/** What can be said of the local end of whatever this listener takes. */
+function boundTo(listener: Listener | undefined): Partial<SocketAddress> {
+  if (listener === undefined || listener === 'other') return {};
+  return listener.address === '0.0.0.0' || listener.address === '::' ? { port: listener.port } : listener;
+}
+
+/** The ports to look for, or `undefined` when it could be any. */
+function portsOf(leads: readonly Lead[]): Ports | undefined {
+  const [remote, local] = [new Set<number>(), new Set<number>()];
+  for (const { made, listener } of leads) {
+    if (made.remote !== undefined) remote.add(made.remote.port);
+    else if (listener !== undefined && listener !== 'other') local.add(listener.port);
+    else return undefined;
+  }
+  return { remote, local };
+}
+
+const inodesOf = (leads: readonly Lead[]): Set<number> =>
+  new Set(leads.map(({ inode }) => inode).filter((inode) => inode !== undefined));

@@ -1,0 +1,60 @@
+import type { SocketAddress } from '../../../contract/sources.ts';
+import { dump } from '../sock-diag.ts';
+import { inodeAt, isAlive } from './proc-sockets.ts';
+import type { SocketLists } from './socket-lists.ts';
+
+/** What a listening descriptor is: the end that peers connect to, or nothing of TCP. */
+export type Listener = SocketAddress | 'other';
+
+const MOST = 256;
+
+/** Sockets that listen, by process and descriptor. Servers have few, for long: so what was found is kept. */
+export class Listeners {
+  readonly #proc: string;
+  readonly #lists: SocketLists;
+  /** What the socket with that number is. */
+  readonly #known = new Map<string, { readonly inode: number; readonly is: Listener }>();
+
+  constructor(proc: string, lists: SocketLists) {
+    this.#proc = proc;
+    this.#lists = lists;
+  }
+
+  /** @returns what is known of each, in the same order */
+  of(places: readonly { readonly pid: number; readonly fd: number }[]): (Listener | undefined)[] {
+    const keys = places.map(({ pid, fd }) => `${pid} ${fd}`);
+    const news = new Map<string, { readonly pid: number; readonly inode: number }>();
+    for (const [key, place] of new Map(keys.map((key, index) => [key, places[index]]))) {
+      const { pid = 0, fd = -1 } = place ?? {};
+      const inode = isAlive(this.#proc, pid) ? inodeAt(this.#proc, pid, fd) : undefined;
+      if (inode !== undefined && inode !== this.#known.get(key)?.inode) news.set(key, { pid, inode });
+    }
+    if (news.size > 0) this.#learn(news);
+    return keys.map((key) => this.#known.get(key)?.is);
+  }
+
+  #learn(news: ReadonlyMap<string, { readonly pid: number; readonly inode: number }>): void {
+    const here = this.#lists.near((netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
+    const ends = new Map<number, Listener>(
+      here?.map(({ inode, localAddress: address, localPort: port, interfaceIndex }) => [
+        inode,
+        { address, port, ...(interfaceIndex === undefined ? {} : { interfaceIndex }) },
+      ]),
+    );
+    const missing = [...news.values()].filter(({ inode }) => !ends.has(inode));
+    const far = this.#lists.far(
+      missing.map(({ pid }) => pid),
+      new Set(missing.map(({ inode }) => inode)),
+    );
+    for (const [inode, { local, remote }] of far ?? []) if (remote === undefined) ends.set(inode, local);
+    for (const [key, { inode }] of news) {
+      const is = ends.get(inode) ?? (here === undefined || far === undefined ? undefined : 'other');
+      this.#known.delete(key);
+      if (is !== undefined) this.#known.set(key, { inode, is });
+    }
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MOST) break;
+      this.#known.delete(oldest);
+    }
+  }
+}

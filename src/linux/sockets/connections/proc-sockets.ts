@@ -1,0 +1,96 @@
+import { lstatSync, readlinkSync } from 'node:fs';
+import { endianness } from 'node:os';
+import type { SocketAddress } from '../../../contract/sources.ts';
+import { readOptional } from '../../machine/bounded-file.ts';
+import { formatAddress, parseProcAddress } from '../ip-address.ts';
+import { socketInode } from '../socket-owners.ts';
+
+/* What /proc says of a process's sockets. All of it is `undefined` once the process has ended. */
+
+/** Asked first, this spares the cost of exceptions, which is most of what short-lived processes cost. */
+export const isAlive = (proc: string, pid: number): boolean =>
+  lstatSync(`${proc}/${pid}`, { throwIfNoEntry: false }) !== undefined;
+
+/** The number of the socket that a descriptor stands for; see proc_pid_fd(5). */
+export function inodeAt(proc: string, pid: number, fd: number): number | undefined {
+  return socketInode(target(`${proc}/${pid}/fd/${fd}`));
+}
+
+/** `net:[4026531840]`: the network namespace of a process; see namespaces(7). */
+export function networkOf(proc: string, pid: number | 'self'): string | undefined {
+  return target(`${proc}/${pid}/ns/net`);
+}
+
+function target(link: string): string | undefined {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return undefined;
+  }
+}
+
+/** A socket as its network namespace lists it. One that listens has no peer. */
+export interface ProcSocket {
+  readonly protocol: 'TCP' | 'UDP';
+  readonly local: SocketAddress;
+  readonly remote?: SocketAddress;
+  readonly inode: number;
+}
+
+/** Files below /proc/PID/net; see proc_pid_net(5). */
+const FILES = { tcp: 'TCP', tcp6: 'TCP', udp: 'UDP', udp6: 'UDP' } as const;
+/** Some 25,000 sockets. Of a longer file nothing is read. */
+const MOST_BYTES = 4 * 1024 * 1024;
+
+const LINE =
+  /^\s*\d{1,9}: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) \S{1,40} \S{1,40} \S{1,40} {1,20}\d{1,10} {1,20}\d{1,10} (\d{1,10}) /i;
+const LISTEN = 0x0a;
+
+interface Wanted {
+  /** Only sockets with one of these numbers; all when absent. */
+  readonly inodes?: ReadonlySet<number>;
+  readonly order?: 'LE' | 'BE';
+}
+
+/**
+ * Reads one line of /proc/PID/net/tcp, tcp6, udp or udp6:
+ *
+ *      sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+ *       0: 0100007F:A0D5 0100007F:8542 01 00000000:00000000 00:00000000 00000000     0        0 20147 1 …
+ *
+ * @returns `undefined` for the heading, a broken line, and a socket that no process has any more
+ */
+export function parseProcSocket(
+  line: string,
+  protocol: ProcSocket['protocol'],
+  { inodes, order = endianness() }: Wanted = {},
+): ProcSocket | undefined {
+  const match = LINE.exec(line);
+  if (match === null) return undefined;
+  const [, localAddress = '', localPort = '', remoteAddress = '', remotePort = '', state = '', number] = match;
+  const inode = Number(number);
+  if (inodes?.has(inode) === false) return undefined;
+  const local = end(localAddress, localPort, order);
+  const remote = end(remoteAddress, remotePort, order);
+  if (inode === 0 || local === undefined || remote === undefined) return undefined;
+  const listens = protocol === 'TCP' && Number.parseInt(state, 16) === LISTEN;
+  return { protocol, local, ...(listens ? {} : { remote }), inode };
+}
+
+function end(address: string, port: string, order: 'LE' | 'BE'): SocketAddress | undefined {
+  const bytes = parseProcAddress(address, order);
+  return bytes === undefined ? undefined : { address: formatAddress(bytes), port: Number.parseInt(port, 16) };
+}
+
+/** Those sockets of a process's network namespace that have one of these numbers, by number. */
+export function socketsAround(proc: string, pid: number, inodes: ReadonlySet<number>): Map<number, ProcSocket> {
+  const sockets = new Map<number, ProcSocket>();
+  for (const [file, protocol] of Object.entries(FILES)) {
+    const text = readOptional(`${proc}/${pid}/net/${file}`, MOST_BYTES) ?? '';
+    for (const line of text.split('\n')) {
+      const socket = parseProcSocket(line, protocol, { inodes });
+      if (socket !== undefined) sockets.set(socket.inode, socket);
+    }
+  }
+  return sockets;
+}

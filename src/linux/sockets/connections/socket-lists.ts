@@ -1,0 +1,91 @@
+import type { Clock } from '../../../base/clock.ts';
+import { milliseconds, minutes } from '../../../base/duration.ts';
+import { TimeBudget } from '../../machine/time-budget.ts';
+import type { NetlinkSocket } from '../../native/netlink/socket.ts';
+import { networkOf, type ProcSocket, socketsAround } from './proc-sockets.ts';
+
+/** After the kernel has refused to list sockets. */
+const TRY_AGAIN = minutes(1);
+/** Of a processor. */
+const SHARE = 0.02;
+const MOST_SAVED = milliseconds(200);
+
+/**
+ * The lists of sockets that the kernel keeps: of this network namespace by sock_diag, of others, such as containers', by
+ * /proc/PID/net. To read them takes no more than 2 % of a processor on average: what can't be afforded stays unknown.
+ */
+export class SocketLists {
+  readonly #clock: Clock;
+  readonly #proc: string;
+  readonly #open: () => NetlinkSocket;
+  readonly #budget: TimeBudget;
+  #netlink: NetlinkSocket | undefined;
+  #refusedUntil = 0;
+  #own: string | undefined;
+
+  constructor({ clock, proc, open }: { clock: Clock; proc: string; open: () => NetlinkSocket }) {
+    this.#clock = clock;
+    this.#proc = proc;
+    this.#open = open;
+    this.#budget = new TimeBudget(clock, SHARE, MOST_SAVED);
+  }
+
+  /** Whether a process is in this network namespace, or `undefined` when it has ended. */
+  isNear(pid: number): boolean | undefined {
+    this.#own ??= networkOf('/proc', 'self');
+    const network = networkOf(this.#proc, pid);
+    return network === undefined ? undefined : network === this.#own;
+  }
+
+  /** Asks for this namespace's. @returns `undefined` when the kernel gives no list, or there is no time for one */
+  near<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
+    if (this.#clock.monotonic() < this.#refusedUntil) return undefined;
+    try {
+      return this.#afford(() => {
+        this.#netlink ??= this.#open();
+        return question(this.#netlink);
+      });
+    } catch {
+      this.close();
+      this.#refusedUntil = this.#clock.monotonic() + TRY_AGAIN;
+      return undefined;
+    }
+  }
+
+  /**
+   * The sockets with these numbers, as far as they are in the namespaces of these processes and can't be asked for by
+   * `near`.
+   *
+   * @returns `undefined` when not all could be looked for
+   */
+  far(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
+    const found = new Map<number, ProcSocket>();
+    const read = new Set<string>();
+    for (const pid of pids) {
+      const network = networkOf(this.#proc, pid);
+      if (network === undefined || read.has(network)) continue;
+      if (this.#netlink !== undefined && this.isNear(pid) === true) continue;
+      read.add(network);
+      const sockets = this.#afford(() => socketsAround(this.#proc, pid, inodes));
+      if (sockets === undefined) return undefined;
+      for (const [inode, socket] of sockets) found.set(inode, socket);
+    }
+    return found;
+  }
+
+  /** Does the work if there is any time left for it, however long it then takes. */
+  #afford<T>(work: () => T): T | undefined {
+    if (this.#budget.left() <= 0) return undefined;
+    const from = this.#clock.monotonic();
+    try {
+      return work();
+    } finally {
+      this.#budget.pay(from);
+    }
+  }
+
+  close(): void {
+    this.#netlink?.close();
+    this.#netlink = undefined;
+  }
+}

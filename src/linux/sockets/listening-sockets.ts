@@ -1,0 +1,122 @@
+import { type Clock, systemClock } from '../../base/clock.ts';
+import { AgentError, messageOf, toAgentError } from '../../base/errors.ts';
+import { Turn } from '../../base/turn.ts';
+import type { ListeningSocket, ListingStatus, SourceStatus } from '../../contract/sources.ts';
+import { interfaceNames } from '../machine/interfaces.ts';
+import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
+import { listSockets } from './proc-net.ts';
+import { dumpEach, PROTOCOL_NAMES, type WaitingSocket } from './sock-diag.ts';
+import { SocketOwners } from './socket-owners.ts';
+import { SocketSelection } from './socket-selection.ts';
+
+/** The sockets of this network namespace that wait for others: by sock_diag where it can be had, else from /proc/net. */
+export class ListeningSockets {
+  readonly #open: () => NetlinkSocket;
+  readonly #proc: string;
+  readonly #clock: Clock;
+  readonly #owners: SocketOwners;
+  #status: ListingStatus = { state: 'off' };
+
+  constructor({
+    open = () => openNetlink(NETLINK_SOCK_DIAG),
+    proc = '/proc',
+    clock = systemClock,
+  }: {
+    open?: () => NetlinkSocket;
+    proc?: string;
+    clock?: Clock;
+  } = {}) {
+    this.#open = open;
+    this.#proc = proc;
+    this.#clock = clock;
+    this.#owners = new SocketOwners(proc, clock);
+  }
+
+  /** How the last listing went. */
+  status(): ListingStatus {
+    return this.#status;
+  }
+
+  /**
+   * Those that can be reached from outside first; within the limits of SocketSelection. Lets others go on every few
+   * milliseconds, however many there are.
+   *
+   * @throws the signal's reason when it aborts, AgentError SOCKET_UNAVAILABLE when neither way works
+   */
+  async listening(signal: AbortSignal): Promise<readonly ListeningSocket[]> {
+    signal.throwIfAborted();
+    const turn = new Turn(this.#clock);
+    const pace = async () => {
+      if (turn.isOver()) await turn.next();
+      signal.throwIfAborted();
+    };
+    const { kept, status } = await this.#list(pace, signal);
+    const { owners, notSought } = await this.#owners.of([...kept.outside, ...kept.loopback].map(inodeOf), signal);
+    const zones = new Map<number, string>();
+    if (kept.outside.some(({ interfaceIndex }) => interfaceIndex !== undefined))
+      for (const [index, name] of interfaceNames(this.#proc)) zones.set(index, name);
+    const sockets: ListeningSocket[] = [];
+    for (const list of [kept.outside, kept.loopback]) {
+      for (const { inode, interfaceIndex, ...socket } of list) {
+        sockets.push({
+          ...socket,
+          ...(interfaceIndex === undefined ? {} : { zone: zones.get(interfaceIndex) ?? String(interfaceIndex) }),
+          ...owners.get(inode),
+        });
+        if (sockets.length % 200 === 0) await pace();
+      }
+    }
+    this.#status = statusOf(status, kept.leftOut, notSought);
+    return sockets;
+  }
+
+  async #list(
+    pace: () => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<{ kept: SocketSelection; status: SourceStatus }> {
+    let reason: AgentError;
+    try {
+      return { kept: await this.#dump(pace), status: { state: 'on', source: 'sockDiag' } };
+    } catch (error) {
+      signal.throwIfAborted();
+      reason = toAgentError(error);
+    }
+    try {
+      const kept = new SocketSelection();
+      await listSockets((socket) => kept.add(socket), signal, this.#proc);
+      return { kept, status: { state: 'degraded', source: 'procNet', reason: reason.message } };
+    } catch (error) {
+      signal.throwIfAborted();
+      const message = `Listening sockets can't be listed: ${reason.message}; ${messageOf(error)}`;
+      this.#status = { state: 'unavailable', reason: message };
+      throw new AgentError('SOCKET_UNAVAILABLE', message, 'Make /proc and netlink sock_diag visible to the agent.', {
+        cause: error,
+      });
+    }
+  }
+
+  async #dump(pace: () => Promise<void>): Promise<SocketSelection> {
+    const netlink = this.#open();
+    try {
+      const kept = new SocketSelection();
+      for (const protocol of PROTOCOL_NAMES) await dumpEach(netlink, protocol, (socket) => kept.add(socket), pace);
+      return kept;
+    } finally {
+      netlink.close();
+    }
+  }
+}
+
+const inodeOf = ({ inode }: WaitingSocket): number => inode;
+
+function statusOf(status: SourceStatus, leftOut: number, notSought: number): ListingStatus {
+  const reasons = [
+    ...(status.reason === undefined ? [] : [status.reason]),
+    ...(leftOut === 0 ? [] : [`${leftOut} sockets are not listed: there are more than the agent keeps in memory.`]),
+    ...(notSought === 0
+      ? []
+      : [`The processes of ${notSought} sockets are not known: there are more descriptors than the agent looks at.`]),
+  ];
+  if (leftOut === 0 && notSought === 0) return status;
+  return { ...status, state: 'degraded', reason: reasons.join(' '), ...(leftOut === 0 ? {} : { leftOut }) };
+}

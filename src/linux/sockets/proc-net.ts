@@ -1,0 +1,89 @@
+import { open } from 'node:fs/promises';
+import { endianness } from 'node:os';
+import { errnoOf } from '../../base/errors.ts';
+import type { ListeningSocket } from '../../contract/sources.ts';
+import { formatAddress, parseProcAddress } from './ip-address.ts';
+import { PROTOCOL_NAMES, PROTOCOLS, type WaitingSocket } from './sock-diag.ts';
+
+/* The second-best way to list sockets, for kernels without inet_diag and machines without koffi: it costs three times
+ * the CPU, and does not say which interface a link-local address belongs to. */
+
+const LINE = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+ +(\d+) +\d+ (\d+) /i;
+
+/**
+ * Reads one line of /proc/net/tcp, tcp6, udp or udp6:
+ * ```
+ *   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+ *    0: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 1234 1 0000000000000000 …
+ * ```
+ * See proc_pid_net(5).
+ *
+ * @returns `undefined` for the heading, a broken line, and a socket that doesn't wait for others
+ */
+export function parseLine(
+  line: string,
+  protocol: ListeningSocket['protocol'],
+  order: 'LE' | 'BE' = endianness(),
+): WaitingSocket | undefined {
+  const match = LINE.exec(line);
+  if (match === null) return undefined;
+  const [, address = '', local = '', remote = '', stateText = '', userId, inode] = match;
+  const { family, state } = PROTOCOLS[protocol];
+  const bytes = parseProcAddress(address, order);
+  const localPort = Number.parseInt(local, 16);
+  if (bytes?.length !== (family === 2 ? 4 : 16)) return undefined;
+  if (Number.parseInt(stateText, 16) !== state || localPort === 0 || Number.parseInt(remote, 16) !== 0)
+    return undefined;
+  return {
+    protocol,
+    localAddress: formatAddress(bytes),
+    localPort,
+    userId: Number(userId),
+    inode: Number(inode),
+  };
+}
+
+/** Longer than any line the kernel writes; what is longer is passed over. */
+const LONGEST_LINE = 4096;
+
+/**
+ * Shows the waiting sockets of this process's network namespace, as they are read. Others go on between two parts of a
+ * file, of 64 KiB each.
+ *
+ * @throws what the file system says when there is not even /proc/net/tcp; the other protocols may be missing
+ */
+export async function listSockets(
+  show: (socket: WaitingSocket) => void,
+  signal: AbortSignal,
+  proc = '/proc',
+): Promise<void> {
+  for (const protocol of PROTOCOL_NAMES) {
+    try {
+      for await (const line of linesOf(`${proc}/net/${protocol}`)) {
+        signal.throwIfAborted();
+        const socket = parseLine(line, protocol);
+        if (socket !== undefined) show(socket);
+      }
+    } catch (error) {
+      if (protocol === 'tcp' || errnoOf(error) !== 'ENOENT') throw error;
+    }
+  }
+}
+
+async function* linesOf(path: string): AsyncGenerator<string> {
+  const file = await open(path);
+  try {
+    const part = Buffer.allocUnsafe(64 * 1024);
+    let rest = '';
+    for (;;) {
+      const { bytesRead } = await file.read(part, 0, part.length, null);
+      if (bytesRead === 0) break;
+      const lines = (rest + part.toString('latin1', 0, bytesRead)).split('\n');
+      rest = (lines.pop() ?? '').slice(0, LONGEST_LINE);
+      yield* lines;
+    }
+    if (rest !== '') yield rest;
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,54 @@
+import type { Logger } from '../../base/log.ts';
+import type { StreamSink, Streams } from '../../contract/sources.ts';
+import type { NoteFile } from './note-file.ts';
+
+interface Parts {
+  readonly stream: keyof Streams;
+  /** No run holds more; a larger number in the file is cut to this one. */
+  readonly most: number;
+  readonly sink: StreamSink;
+  readonly note: NoteFile;
+  readonly log: Logger;
+}
+
+/**
+ * Notes on disk how many records of a stream wait in memory for their details. When the agent is killed meanwhile, its next
+ * run counts them as `killed`.
+ */
+export class HeldCount {
+  readonly #parts: Parts;
+  #noted: number | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** Counts what an earlier run held when it was killed. To be called before the first `set`; later calls do nothing. */
+  countKilled(): void {
+    if (this.#noted !== undefined) return;
+    const { note, most, sink, stream } = this.#parts;
+    const { held } = (note.read() ?? {}) as { held?: unknown };
+    const count = Number.isSafeInteger(held) ? Math.min(held as number, most) : 0;
+    this.#noted = 0;
+    if (count <= 0) return; // nothing is written, and no file held open, before something waits
+    sink.drop(stream, 'killed', count);
+    this.#noted = count;
+    this.set(0);
+  }
+
+  /** Never throws. */
+  set(held: number): void {
+    if (held === this.#noted) return;
+    this.#noted = held;
+    try {
+      this.#parts.note.write({ held });
+    } catch (err) {
+      this.#parts.log.debug({ err, stream: this.#parts.stream }, 'Could not note how many records wait in memory.');
+    }
+  }
+
+  /** It can be used afterwards. */
+  close(): void {
+    this.#parts.note.close();
+  }
+}

@@ -1,0 +1,84 @@
+import { close, closeSync, constants, open, openSync, readFileSync, write, writeSync } from 'node:fs';
+import { promisify } from 'node:util';
+import type { BackgroundWriter } from '../../base/background-writer.ts';
+
+/** No note is longer, so that a write never leaves the end of an older one behind. */
+const NOTE_BYTES = 512;
+
+const HOW = constants.O_WRONLY | constants.O_CREAT;
+
+/**
+ * A small thing to remember on disk, such as how far a log has been read.
+ *
+ * It is written in place, so it costs one system call and no sync: kill -9 can't undo it, and a power cut takes what it is
+ * about with it, too.
+ *
+ * With a BackgroundWriter it is written behind everything that has been asked for until the event loop's next turn: it is
+ * never on disk before the events that it is about.
+ */
+export class NoteFile {
+  readonly #path: string;
+  readonly #writer: BackgroundWriter | undefined;
+  #latest: object | undefined;
+  #fd: number | undefined;
+  #isClosed = false;
+
+  constructor(path: string, writer?: BackgroundWriter) {
+    this.#path = path;
+    this.#writer = writer;
+  }
+
+  /** @returns `undefined` when there is none, or what is there is no JSON */
+  read(): unknown {
+    if (this.#latest !== undefined) return this.#latest;
+    try {
+      return JSON.parse(readFileSync(this.#path, 'utf8'));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * @throws RangeError when it is longer than 511 bytes of JSON; what the file system says, unless it is written in the
+   *   background
+   */
+  write(note: object): void {
+    const text = `${JSON.stringify(note).padEnd(NOTE_BYTES - 1)}\n`;
+    if (Buffer.byteLength(text) > NOTE_BYTES) throw new RangeError(`a note of ${text.length} characters`);
+    if (this.#writer === undefined) {
+      this.#fd ??= openSync(this.#path, HOW, 0o600);
+      writeSync(this.#fd, text, 0);
+      return;
+    }
+    this.#latest = note;
+    this.#writer.note(this.#path, { bytes: NOTE_BYTES, write: () => this.#writeInPlace(Buffer.from(text)) });
+  }
+
+  /** Safe to call twice. In the background, it is closed when what waits is written. */
+  close(): void {
+    this.#isClosed = true;
+    if (this.#writer === undefined) this.#release();
+  }
+
+  /** Held open between two notes: each call more would let another turn of the event loop pass before it is on disk. */
+  async #writeInPlace(bytes: Buffer): Promise<void> {
+    try {
+      this.#fd ??= await promised.open(this.#path, HOW, 0o600);
+      await promised.write(this.#fd, bytes, 0, bytes.length, 0);
+    } catch (error) {
+      this.#release();
+      throw error;
+    }
+    if (this.#isClosed) this.#release();
+  }
+
+  #release(): void {
+    const fd = this.#fd;
+    this.#fd = undefined;
+    if (fd === undefined) return;
+    if (this.#writer === undefined) closeSync(fd);
+    else close(fd, () => {});
+  }
+}
+
+const promised = { open: promisify(open), write: promisify(write) };

@@ -1,0 +1,57 @@
+import { type AgentError, toAgentError } from '../../base/errors.ts';
+import type { SourceStatus } from '../../contract/sources.ts';
+
+interface Openable {
+  open(): Promise<void> | void;
+  close(): Promise<void>;
+}
+
+/** A source that is open when it is wanted and can be had. */
+export class OptionalSource<T extends Openable> {
+  readonly #make: (onLost: (reason: AgentError) => void) => T;
+  #source: T | undefined;
+  #problem: AgentError | undefined;
+
+  /** @param make a new one for each time; it calls `onLost` when it can't go on */
+  constructor(make: (onLost: (reason: AgentError) => void) => T) {
+    this.#make = make;
+  }
+
+  /**
+   * Opens it, or closes it. To be asked again every now and then, since what keeps it from opening may have gone. Never
+   * rejects.
+   *
+   * @returns whether it was opened just now
+   */
+  async want(wanted: boolean): Promise<boolean> {
+    const isOpen = this.#source !== undefined && this.#problem === undefined;
+    if (wanted && isOpen) return false;
+    await this.close();
+    if (!wanted) return false;
+    const source = this.#make((reason) => {
+      if (this.#source === source) this.#problem = reason;
+    });
+    try {
+      await source.open();
+      this.#source = source;
+      return true;
+    } catch (error) {
+      this.#problem = toAgentError(error);
+      return false;
+    }
+  }
+
+  /** @param standing how it stands while it is open */
+  status(standing: (source: T) => SourceStatus): SourceStatus {
+    if (this.#problem !== undefined) {
+      return { state: 'unavailable', reason: `${this.#problem.message} ${this.#problem.remedy}` };
+    }
+    return this.#source === undefined ? { state: 'off' } : standing(this.#source);
+  }
+
+  async close(): Promise<void> {
+    await this.#source?.close();
+    this.#source = undefined;
+    this.#problem = undefined;
+  }
+}

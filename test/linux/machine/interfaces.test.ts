@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import sinon from 'sinon';
+import { systemClock } from '../../../src/base/clock.ts';
+import { Interfaces, interfaceNames, parseInterfaces } from '../../../src/linux/machine/interfaces.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+
+const ETH0 = 'fe800000000000000222c0fffe2b8f52 0a 40 20 80     eth0';
+
+describe('parseInterfaces', () => {
+  it('reads names by index', () => assert.deepEqual([...parseInterfaces(`${ETH0}\nnonsense\n`)], [[10, 'eth0']]));
+
+  it('takes any text', () => {
+    const mutated = fc.tuple(fc.nat(ETH0.length), fc.string()).map(([at, text]) => ETH0.slice(0, at) + text + ETH0);
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), mutated), (text) => {
+        for (const [index, name] of parseInterfaces(text)) assert.match(`${index} ${name}`, /^\d+ \S+$/);
+      }),
+      { numRuns: fuzzRuns(100_000) },
+    );
+  });
+});
+
+describe('Interfaces', () => {
+  let proc: string;
+  let clock: sinon.SinonFakeTimers;
+
+  beforeEach(() => {
+    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    mkdirSync(join(proc, 'net'));
+    clock = sinon.useFakeTimers();
+  });
+  afterEach(() => {
+    clock.restore();
+    rmSync(proc, { recursive: true });
+  });
+  const say = (text: string) => writeFileSync(join(proc, 'net/if_inet6'), text);
+
+  it('knows new names a second later, and forgets those that are gone', async () => {
+    const interfaces = new Interfaces({ clock: systemClock, proc });
+    assert.equal(interfaces.interfaceName(10), undefined);
+    say(`${ETH0}\n`);
+    assert.equal(interfaces.interfaceName(10), undefined);
+    await clock.tickAsync(1_000);
+    assert.equal(interfaces.interfaceName(10), 'eth0');
+    say('');
+    await clock.tickAsync(1_000);
+    assert.equal(interfaces.interfaceName(10), undefined);
+  });
+
+  it('knows none where there is no IPv6', () => assert.equal(interfaceNames(join(proc, 'nowhere')).size, 0));
+});

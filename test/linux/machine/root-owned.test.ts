@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../../src/base/clock.ts';
+import { LocalFiles } from '../../../src/linux/machine/local-files.ts';
+import { isRootOwned } from '../../../src/linux/machine/root-owned.ts';
+import { require } from '../../system/require.ts';
+
+describe('isRootOwned', () => {
+  let root: string;
+  let files: LocalFiles;
+
+  beforeEach(function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    root = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-owned-')));
+    mkdirSync(join(root, 'usr/bin'), { recursive: true });
+    mkdirSync(join(root, 'home/alice'), { recursive: true });
+    mkdirSync(join(root, 'tmp'));
+    for (const path of ['usr/bin/runc', 'tmp/runc', 'home/alice/runc'])
+      writeFileSync(join(root, path), '', { mode: 0o755 });
+    chmodSync(join(root, 'tmp'), 0o1777);
+    chownSync(join(root, 'home/alice'), 1_000, 1_000);
+    files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock });
+  });
+  afterEach(() => {
+    if (root !== undefined) rmSync(root, { recursive: true });
+  });
+
+  it('holds for what only root can have put in its place', () => {
+    assert.equal(isRootOwned(files, '/usr/bin/runc'), true);
+  });
+
+  it('does not hold below a folder that somebody else can write, also for a file of root’s', () => {
+    assert.equal(isRootOwned(files, '/tmp/runc'), false);
+    assert.equal(isRootOwned(files, '/home/alice/runc'), false);
+  });
+
+  it('does not hold for a file that somebody else can write', () => {
+    chmodSync(join(root, 'usr/bin/runc'), 0o775);
+    assert.equal(isRootOwned(files, '/usr/bin/runc'), false);
+  });
+
+  it('does not hold for what is not there, is no file, or is behind a link', () => {
+    symlinkSync('usr', join(root, 'link'));
+    for (const path of [
+      '/usr/bin/crun',
+      '/usr/bin',
+      '/link/bin/runc',
+      '/usr/bin/runc (deleted)',
+      '',
+      'usr',
+      '/',
+      '/memfd:runc',
+    ])
+      assert.equal(isRootOwned(files, path), false, path);
+  });
+});

@@ -1,0 +1,12 @@
+import { readCommandLine } from '../../../../src/linux/processes/memory/command-line.ts';
+import type { CommandLineSource } from '../../../../src/linux/processes/memory/command-lines.ts';
+import { parseCommandLine } from '../../../../src/linux/processes/proc-folder.ts';
+
+/** Command lines as a reader would tell them, but read by the test itself. */
+export const readHere = (proc: string): CommandLineSource => ({
+  read: async (processes) =>
+    processes.map(({ named: _, ...process }) => {
+      const text = readCommandLine({ proc, ...process });
+      return text === null ? { unread: 'ended' } : { argv: parseCommandLine(text) };
+    }),
+});

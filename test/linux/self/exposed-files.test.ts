@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../../../src/base/clock.ts';
+import { hours } from '../../../src/base/duration.ts';
+import { createLog, type LogLine } from '../../../src/base/log.ts';
+import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
+import { require } from '../../system/require.ts';
+
+describe('exposed files', () => {
+  let folder: string;
+  let files: GuardedFiles;
+  const path = (name: string) => join(folder, name);
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-exposed-'));
+    mkdirSync(path('etc/secrets'), { recursive: true, mode: 0o755 });
+    mkdirSync(path('state/queues'), { recursive: true, mode: 0o700 });
+    for (const [name, mode] of [
+      ['etc/agent.json', 0o644],
+      ['etc/secrets/module.key', 0o600],
+      ['state/queues/segment', 0o600],
+    ] as const) {
+      writeFileSync(path(name), '', { mode });
+    }
+    files = { configuration: path('etc/agent.json'), secrets: [path('etc/secrets/module.key')], state: path('state') };
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('are none when everything is as it is installed', () => assert.deepEqual(exposed(files), {}));
+
+  for (const [name, mode, kind, finding] of [
+    ['etc/agent.json', 0o664, 'configuration', /^Others can write .*agent\.json \(mode 0664\)\. Run: chmod go-w '/],
+    ['etc', 0o777, 'configuration', /^Others can write .*\/etc \(mode 0777\)/],
+    ['etc/secrets/module.key', 0o640, 'secrets', /^Others can read .*module\.key \(mode 0640\)\. Run: chmod go-rwx '/],
+    ['etc/secrets/module.key', 0o606, 'secrets', /^Others can write /],
+    ['etc/secrets', 0o775, 'secrets', /^Others can write .*\/secrets \(mode 0775\)\. Run: chmod go-w '/],
+    ['state', 0o770, 'state', /^Others can write .*\/state /],
+    ['state/queues/segment', 0o622, 'state', /^Others can write .*segment /],
+  ] as const) {
+    it(`are found when ${name} has the mode ${mode.toString(8)}`, () => {
+      chmodSync(path(name), mode);
+      const found = exposed(files);
+      assert.deepEqual(Object.keys(found), [kind]);
+      assert.match(found[kind] ?? '', finding);
+    });
+  }
+
+  it('are those of another user, who can change them as he likes', function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
+    chownSync(path('etc/agent.json'), 4711, 4711);
+    assert.match(exposed(files).configuration ?? '', /belongs to user 4711\. Run: chown 0 '/);
+  });
+
+  it('are looked for where a link leads, but not through links in the state directory', () => {
+    symlinkSync(path('etc/agent.json'), path('etc/link.json'));
+    chmodSync(path('etc/agent.json'), 0o666);
+    assert.match(exposed({ ...files, configuration: path('etc/link.json') }).configuration ?? '', /link\.json/);
+    symlinkSync(path('etc/agent.json'), path('state/link'));
+    assert.equal(exposed(files).state, undefined);
+  });
+
+  it('are not what is not there', () => {
+    rmSync(path('etc'), { recursive: true });
+    rmSync(path('state'), { recursive: true });
+    assert.deepEqual(exposed(files), {});
+  });
+
+  describe('while the agent runs', () => {
+    let time: sinon.SinonFakeTimers;
+    let logged: LogLine[];
+    let changes: number;
+    let watch: ExposedFiles;
+
+    beforeEach(async () => {
+      time = sinon.useFakeTimers();
+      logged = [];
+      changes = 0;
+      const log = createLog({ level: 'silent', tap: { level: 'info', accept: (line) => logged.push(line) } });
+      watch = new ExposedFiles({ files, clock: systemClock, log, changed: () => (changes += 1) });
+      await watch.start();
+    });
+    afterEach(async () => {
+      await watch.stop();
+      time.restore();
+    });
+
+    it('are told within the hour, once, and when they are mended', async () => {
+      chmodSync(path('etc/secrets/module.key'), 0o644);
+      await time.tickAsync(hours(1));
+      assert.match(watch.status().secrets ?? '', /mode 0644/);
+      await time.tickAsync(hours(5));
+      chmodSync(path('etc/secrets/module.key'), 0o600);
+      await time.tickAsync(hours(1));
+      assert.deepEqual(watch.status(), {});
+      assert.deepEqual(
+        logged.map(({ level, message }) => `${level} ${message.slice(0, 60)}`),
+        [
+          "warn A file of the agent's is open to others. (Others can read /t",
+          "info A file of the agent's is no longer open to others.",
+        ],
+      );
+      assert.equal(changes, 2);
+    });
+
+    it('are found at once by who asks', () => {
+      chmodSync(path('state'), 0o777);
+      watch.look();
+      assert.match(watch.status().state ?? '', /mode 0777/);
+    });
+  });
+});

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { lockFile } from '../../../src/linux/self/file-lock.ts';
+
+describe('A file lock', () => {
+  let folder: string;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-lock-'));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it('is refused while somebody holds it, and given again after that', () => {
+    const path = join(folder, 'lock');
+    const release = lockFile(path);
+    assert.throws(() => lockFile(path), { id: 'AGENT_RUNNING' });
+    release();
+    lockFile(path)();
+  });
+
+  it('says what the file system says', () => {
+    assert.throws(() => lockFile(join(folder, 'none', 'lock')), { code: 'ENOENT' });
+  });
+});

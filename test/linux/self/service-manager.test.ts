@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { systemClock } from '../../../src/base/clock.ts';
+import { milliseconds, seconds } from '../../../src/base/duration.ts';
+import { findTool } from '../../../src/linux/machine/run-tool.ts';
+import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
+import { require } from '../../system/require.ts';
+import { NotifyReceiver } from './notify-receiver.ts';
+
+describe('a service manager', () => {
+  let folder: string;
+  let path: string;
+  let receiver: NotifyReceiver | undefined;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-notify-'));
+    path = join(folder, 'notify');
+  });
+  afterEach(() => {
+    receiver?.close();
+    receiver = undefined;
+    rmSync(folder, { recursive: true });
+  });
+
+  for (const kind of ['a path', 'an abstract address']) {
+    it(`is told at ${kind}`, () => {
+      const address = kind === 'a path' ? path : `@vakt-test-${process.pid}`;
+      receiver = new NotifyReceiver(address);
+      const { tell } = takeServiceManager({ NOTIFY_SOCKET: address });
+      tell('READY=1', 'STATUS=Runs.');
+      tell('WATCHDOG=1');
+      assert.deepEqual(receiver.messages(), ['READY=1\nSTATUS=Runs.', 'WATCHDOG=1']);
+    });
+  }
+
+  it('is not told two things when one has a line end in it', () => {
+    receiver = new NotifyReceiver(path);
+    takeServiceManager({ NOTIFY_SOCKET: path }).tell('STATUS=one\n  MAINPID=1');
+    assert.deepEqual(receiver.messages(), ['STATUS=one MAINPID=1']);
+  });
+
+  it('is taken out of the environment, so that no child speaks for the agent', () => {
+    const environment = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '5000000', WATCHDOG_PID: '1', PATH: '/bin' };
+    takeServiceManager(environment);
+    assert.deepEqual(environment, { PATH: '/bin' });
+  });
+
+  it('says how long it waits for a sign of life', () => {
+    const watchdog = (more: NodeJS.ProcessEnv) => takeServiceManager({ NOTIFY_SOCKET: path, ...more }).watchdog;
+    assert.equal(watchdog({ WATCHDOG_USEC: '90000000', WATCHDOG_PID: String(process.pid) }), seconds(90));
+    assert.equal(watchdog({ WATCHDOG_USEC: '500000' }), milliseconds(500));
+    assert.equal(watchdog({}), undefined);
+    assert.equal(watchdog({ WATCHDOG_USEC: 'soon' }), undefined);
+    assert.equal(watchdog({ WATCHDOG_USEC: '0' }), undefined);
+  });
+
+  it('that waits for another process is not answered for it', () => {
+    const environment = { NOTIFY_SOCKET: path, WATCHDOG_USEC: '5000000', WATCHDOG_PID: '1' };
+    assert.equal(takeServiceManager(environment).watchdog, undefined);
+  });
+
+  for (const [what, address] of Object.entries({
+    'none is named': undefined,
+    'its address is of no kind that is known': 'vsock:2:1234',
+    'its path is too long for a socket': `/${'x'.repeat(108)}`,
+    'nobody listens': '/nonexistent/vakt/notify',
+  })) {
+    it(`costs nothing when ${what}`, () => {
+      const manager = takeServiceManager(address === undefined ? {} : { NOTIFY_SOCKET: address });
+      assert.doesNotThrow(() => manager.tell('READY=1'));
+    });
+  }
+
+  it('that reads nothing does not hold the agent up', () => {
+    receiver = new NotifyReceiver(path);
+    const { tell } = takeServiceManager({ NOTIFY_SOCKET: path });
+    for (let sent = 0; sent < 2_000; sent += 1) tell('WATCHDOG=1'); // the kernel queues 10 unless told otherwise
+    assert.ok(receiver.messages().length < 2_000);
+  });
+
+  it('is told by systemd-notify where there is no native code', async function () {
+    require(this, findTool('systemd-notify') === undefined ? 'there is no systemd-notify' : undefined);
+    receiver = new NotifyReceiver(path);
+    const preload = join(folder, 'without-koffi.cjs');
+    writeFileSync(
+      preload,
+      `const { Module } = require('node:module');
+       const resolve = Module._resolveFilename;
+       Module._resolveFilename = (name, ...rest) => {
+         if (name === 'koffi') throw new Error('there is no koffi');
+         return resolve(name, ...rest);
+       };`,
+    );
+    const service = new URL('../../../src/linux/self/service-manager.js', import.meta.url).href;
+    const script = `const { takeServiceManager } = await import(${JSON.stringify(service)});
+      takeServiceManager(process.env).tell('READY=1', 'STATUS=Runs without native code.');`;
+    const child = spawn(process.execPath, ['--require', preload, '--input-type=module', '--eval', script], {
+      env: { ...process.env, NOTIFY_SOCKET: path },
+      stdio: 'inherit',
+    });
+    const heard: string[] = [];
+    while (child.exitCode === null && child.signalCode === null) {
+      heard.push(...receiver.messages());
+      await systemClock.sleep(milliseconds(20));
+    }
+    assert.deepEqual([...heard, ...receiver.messages()][0]?.split('\n'), [
+      'READY=1',
+      'STATUS=Runs without native code.',
+    ]);
+  });
+});

@@ -1,0 +1,615 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { endianness } from 'node:os';
+import fc from 'fast-check';
+import sinon from 'sinon';
+import * as v from 'valibot';
+import { milliseconds, seconds } from '../../../../src/base/duration.ts';
+import type { LogLine } from '../../../../src/base/log.ts';
+import { connectionCreate } from '../../../../src/collectors/connection-create.ts';
+import type { AuditEvent, AuditFields, SocketAddress } from '../../../../src/contract/sources.ts';
+import { readHeader } from '../../../../src/linux/audit/header.ts';
+import { Reassembler } from '../../../../src/linux/audit/reassembler.ts';
+import { Connections } from '../../../../src/linux/sockets/connections/connections.ts';
+import type { HeldCount } from '../../../../src/linux/streams/held-count.ts';
+import { look } from '../../../collectors/samples.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
+import { quietLog } from '../../../pipeline/memory-queues.ts';
+import { skip } from '../../../require.ts';
+import { readHere } from '../../processes/memory/read-here.ts';
+import { FakeHost, NOW, Told } from './fake-host.ts';
+
+const PEER: SocketAddress = { address: '192.0.2.7', port: 443 };
+const LOCAL = { address: '192.0.2.2', port: 50_042 };
+
+describe('Connections', () => {
+  let host: FakeHost;
+  let told: Told;
+  let lines: LogLine[];
+  let serial = 0;
+
+  beforeEach(() => {
+    host = new FakeHost();
+    told = new Told();
+    lines = [];
+  });
+  afterEach(() => host.close());
+
+  const start = (options: Partial<ConstructorParameters<typeof Connections>[0]> = {}) =>
+    new Connections({
+      sink: told,
+      clock: host.clock,
+      log: quietLog(lines),
+      loopback: false,
+      own: (pid) => pid === 999,
+      commandLineOf: () => undefined,
+      commandLines: readHere(host.proc),
+      proc: host.proc,
+      open: () => host.kernel,
+      ...options,
+    });
+
+  const event = (syscall: string, fields: AuditFields, rest: Partial<AuditEvent> = {}): AuditEvent => {
+    serial += 1;
+    const who = { pid: '7', ppid: '6', euid: '1000', exe: '/usr/bin/x' };
+    return { time: NOW, serial, syscall, success: true, fields: { ...who, ...fields }, ...rest };
+  };
+  const socket = (exit: number, type = 1, fields: AuditFields = {}) =>
+    event('socket', { a0: '2', a1: type.toString(16), a2: '0', exit: String(exit), ...fields });
+  const connect = (fd: number, address: SocketAddress | null = PEER, fields: AuditFields = {}) =>
+    event('connect', { a0: fd.toString(16), exit: '0', ...fields }, address === null ? {} : { address });
+  const underWay = (fd: number, address = PEER) =>
+    event('connect', { a0: fd.toString(16), exit: '-115' }, { success: false, address });
+  const accept = (listener: number, exit: number, address?: SocketAddress, fields: AuditFields = {}) =>
+    event(
+      'accept4',
+      { a0: listener.toString(16), exit: String(exit), ...fields },
+      address === undefined ? {} : { address },
+    );
+
+  const tell = (connections: Connections, ...events: AuditEvent[]) => {
+    connections.accept(events);
+    connections.settle();
+    return told.seen;
+  };
+  const one = (connections: Connections, ...events: AuditEvent[]) => {
+    const [seen, ...more] = tell(connections, ...events);
+    assert.equal(more.length, 0);
+    return seen;
+  };
+
+  describe('of a program that connects', () => {
+    it('say who, whereto and from where', () => {
+      host.process(7);
+      host.open(7, 3, 42);
+      host.connected('tcp', 42, 443);
+      const call = connect(3);
+      assert.deepEqual(one(start({ commandLineOf: () => 'x -y' }), socket(3), call), {
+        time: NOW,
+        serial: call.serial,
+        direction: 'Out',
+        protocol: 'TCP',
+        remote: PEER,
+        local: LOCAL,
+        pid: 7,
+        parentPid: 6,
+        userId: 1000,
+        executable: '/usr/bin/x',
+        commandLine: 'x -y',
+      });
+    });
+
+    it('are told as UDP when that is what the socket was made for', () => {
+      host.process(7);
+      host.open(7, 3, 42);
+      host.connected('udp', 42, 443);
+      const seen = one(start(), socket(3, 2), connect(3));
+      assert.deepEqual([seen?.protocol, seen?.local], ['UDP', LOCAL]);
+    });
+
+    it('are told as UDP when the socket is seen to be it, though nobody saw it being made', () => {
+      host.process(7);
+      host.open(7, 3, 42);
+      host.connected('udp', 42, 443);
+      assert.equal(one(start(), connect(3))?.protocol, 'UDP');
+    });
+
+    it('are told as TCP when nothing is known but the call', () => {
+      assert.equal(one(start(), connect(3))?.protocol, 'TCP');
+      assert.equal(tell(start(), underWay(3))[1]?.protocol, 'TCP');
+    });
+
+    it('are told once, when the call did not wait and is made again to hear how it went', () => {
+      const connections = start();
+      assert.equal(one(connections, socket(3), underWay(3), connect(3))?.direction, 'Out');
+      assert.equal(tell(connections, connect(3)).length, 2); // that is another one
+    });
+
+    it('are told twice, when another socket got the descriptor in between', () => {
+      assert.equal(tell(start(), socket(3), underWay(3), socket(3), connect(3)).length, 2);
+    });
+
+    it('are none, by sockets of other kinds, or to other families', () => {
+      assert.deepEqual(tell(start(), socket(3, 3), connect(3), connect(4, null)), []);
+      assert.equal(told.unresolved, 0);
+    });
+
+    it('are counted when the record does not say whose they are', () => {
+      assert.deepEqual(tell(start(), ...['pid', 'ppid', 'euid'].map((id) => connect(3, PEER, { [id]: '.5' }))), []);
+      assert.equal(told.unresolved, 3);
+    });
+
+    it('are none of the agent itself', () => {
+      assert.deepEqual(tell(start(), connect(3, PEER, { pid: '999' })), []);
+    });
+
+    it('have the command line that was seen at the start, else that of the living process', async () => {
+      host.process(7);
+      host.stat(7);
+      assert.equal(one(start({ commandLineOf: () => 'x as it began' }), connect(3))?.commandLine, 'x as it began');
+      told.seen.length = 0;
+      const learned: unknown[] = [];
+      const connections = start({ learned: (...all) => learned.push(all) });
+      assert.deepEqual(tell(connections, connect(3), connect(4)), []);
+      await connections.close();
+      assert.deepEqual(
+        told.seen.map(({ commandLine }) => commandLine),
+        ['x -y', 'x -y'],
+      );
+      assert.deepEqual(learned, [[7, '/usr/bin/x', ['x', '-y']]]);
+    });
+
+    it('have none of another program, and none when the process has ended', async () => {
+      host.process(7, { executable: '/usr/bin/other' });
+      host.stat(7);
+      const connections = start();
+      tell(connections, connect(3), connect(3, PEER, { pid: '8' }));
+      await connections.close();
+      assert.deepEqual(
+        told.seen.map(({ pid, commandLine }) => [pid, commandLine]),
+        [
+          [8, undefined],
+          [7, undefined],
+        ],
+      );
+    });
+
+    it('are told also after the sink has thrown once, which is logged', async () => {
+      host.process(7);
+      host.stat(7);
+      const accept = sinon.stub(told, 'accept').callThrough();
+      accept.onFirstCall().throws(new Error('a defect'));
+      const connections = start();
+      tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd)));
+      tell(connections, ...Array.from({ length: 24 }, (_, fd) => connect(fd)));
+      await connections.close();
+      assert.equal(told.seen.length, 24);
+      assert.deepEqual(
+        lines.map(({ level, id, message }) => [level, id, message]),
+        [['error', 'INTERNAL', 'Internal error; continuing. (a defect)']],
+      );
+      assert.deepEqual(tell(connections, ...Array.from({ length: 1_000 }, (_, fd) => connect(fd))).length, 24);
+      await connections.close();
+      assert.equal(told.seen.length, 1_024);
+    });
+
+    it('are noted while they wait for command lines, since a kill would lose them', async () => {
+      host.process(7);
+      host.stat(7);
+      const noted: [number, number][] = [];
+      const held = { set: (count: number) => void noted.push([count, told.seen.length]) } as unknown as HeldCount;
+      const connections = start({ held });
+      tell(connections, connect(3), connect(4));
+      assert.deepEqual(noted, [[2, 0]]);
+      tell(connections, connect(5));
+      await connections.close();
+      assert.deepEqual(noted, [
+        [2, 0],
+        [3, 0],
+        [1, 2],
+        [0, 3],
+      ]);
+    });
+
+    it('do not wait for command lines that hang, when many do', async () => {
+      host.process(7);
+      host.stat(7);
+      const connections = start({ commandLines: { read: () => new Promise(() => {}) } });
+      for (let i = 0; i < 3; i += 1) tell(connections, ...Array.from({ length: 500 }, (_, fd) => connect(fd)));
+      assert.equal(told.seen.length, 500);
+    });
+  });
+
+  describe('that are closed by then', () => {
+    beforeEach(() => host.process(6)); // the parent; the process itself has ended
+
+    it('have the local end of what is left of them', () => {
+      host.closed(100, 443, 50_042);
+      host.elapsed = 200;
+      assert.deepEqual(one(start(), socket(3), connect(3))?.local, LOCAL);
+    });
+
+    it('have the address alone when there is more than one', () => {
+      host.closed(100, 443, 50_042);
+      host.closed(50, 443, 50_043);
+      host.elapsed = 200;
+      assert.deepEqual(one(start(), socket(3), connect(3))?.local, { address: '192.0.2.2' });
+    });
+
+    it('have nothing of an earlier one with the same peer', () => {
+      host.closed(5_000, 443, 50_042);
+      host.elapsed = 200;
+      assert.equal(one(start(), socket(3), connect(3))?.local, undefined);
+    });
+
+    it('have nothing of others: another namespace, a living process, UDP', () => {
+      host.process(16, { network: 'net:[1]' });
+      host.closed(0, 443, 50_042);
+      host.connected('tcp', 42, 443);
+      const seen = tell(
+        start(),
+        connect(3, PEER, { pid: '17', ppid: '16' }),
+        connect(3, PEER, { pid: '18', ppid: '19' }),
+        socket(4, 2),
+        connect(4),
+      );
+      assert.deepEqual(
+        seen.map(({ local }) => local),
+        [undefined, undefined, undefined],
+      );
+    });
+
+    it('have nothing of a socket that has the descriptor now', () => {
+      host.process(7);
+      host.open(7, 3, 42);
+      host.connected('tcp', 42, 80);
+      const seen = one(start(), socket(3), connect(3));
+      assert.deepEqual([seen?.remote, seen?.local], [PEER, undefined]);
+    });
+  });
+
+  describe('that a server takes', () => {
+    beforeEach(() => {
+      host.process(7);
+      host.open(7, 3, 30);
+      host.listener(30, 22);
+    });
+    const CLIENT: SocketAddress = { address: '192.0.2.7', port: 50_113 };
+
+    it('say who it is, and where it came in', () => {
+      host.open(7, 5, 42);
+      host.connected('tcp', 42, CLIENT.port, 22);
+      const { direction, protocol, remote, local } = one(start(), accept(3, 5, CLIENT)) ?? {};
+      assert.deepEqual(
+        { direction, protocol, remote, local },
+        { direction: 'In', protocol: 'TCP', remote: CLIENT, local: { address: '192.0.2.2', port: 22 } },
+      );
+    });
+
+    it('have the peer that the server did not ask for', () => {
+      host.open(7, 5, 42);
+      host.connected('tcp', 42, CLIENT.port, 22);
+      assert.deepEqual(one(start(), accept(3, 5))?.remote, CLIENT);
+    });
+
+    it('are counted when that is closed by then', () => {
+      assert.deepEqual(tell(start(), accept(3, 5), accept(3, 5)), []);
+      assert.equal(told.unresolved, 2);
+    });
+
+    it('have the port of the listener when they are closed by then, also when the process has ended since', () => {
+      const connections = start();
+      assert.deepEqual(one(connections, accept(3, 5, CLIENT))?.local, { port: 22 });
+      host.end(7);
+      assert.deepEqual(tell(connections, accept(3, 5, CLIENT))[1]?.local, { port: 22 });
+    });
+
+    it('have the address that the listener is bound to', () => {
+      host.open(7, 4, 31);
+      host.listener(31, 80, 'c0000202');
+      assert.deepEqual(one(start(), accept(4, 5, CLIENT))?.local, { address: '192.0.2.2', port: 80 });
+    });
+
+    it('are each told once, of several at one descriptor', () => {
+      host.open(7, 5, 42);
+      host.connected('tcp', 42, CLIENT.port, 22);
+      const connections = start();
+      assert.equal(one(connections, accept(3, 5), accept(3, 5))?.remote.port, CLIENT.port);
+      assert.equal(told.unresolved, 1); // the first is closed
+      assert.equal(tell(connections, accept(3, 5)).length, 1); // it was this one, told too early
+      assert.equal(told.unresolved, 2);
+      host.open(7, 5, 43);
+      host.connected('tcp', 43, 50_114, 22);
+      assert.equal(tell(connections, accept(3, 5))[1]?.remote.port, 50_114);
+    });
+
+    it('are none, of a listener of another family, that a living or a dead process has', () => {
+      host.open(7, 4, 77);
+      assert.deepEqual(tell(start(), accept(4, 5), accept(4, 5, undefined, { pid: '8' })), []);
+      assert.equal(told.unresolved, 0);
+    });
+
+    it('are told of a listener that is in no list, when the peer is known', () => {
+      host.open(7, 4, 77);
+      const { remote, local } = one(start(), accept(4, 5, CLIENT)) ?? {};
+      assert.deepEqual([remote, local], [CLIENT, undefined]);
+    });
+
+    it('are counted of a listener that was seen being made, also when all of it has gone', () => {
+      tell(start(), socket(3, 1, { pid: '8' }), accept(3, 5, undefined, { pid: '8' }));
+      assert.equal(told.unresolved, 1);
+    });
+
+    it('are none of a listener that was made for something else', () => {
+      const sctp = event('socket', { a0: '2', a1: '1', a2: '84', exit: '3' });
+      assert.deepEqual(tell(start(), sctp, accept(3, 5, CLIENT)), []);
+    });
+
+    it('are not looked for after a minute, when the descriptor is anything', () => {
+      host.open(7, 5, 42);
+      host.connected('tcp', 42, CLIENT.port, 22);
+      host.elapsed = seconds(61);
+      assert.deepEqual(tell(start(), accept(3, 5)), []);
+      assert.equal(told.unresolved, 1);
+      assert.deepEqual(tell(start(), accept(3, 5, CLIENT))[0]?.local, { port: 22 });
+    });
+  });
+
+  describe('of this machine with itself', () => {
+    const ENDS = [
+      { address: '127.0.0.1', port: 80 },
+      { address: '127.99.0.1', port: 80 },
+      { address: '::1', port: 80 },
+      { address: '0.0.0.0', port: 80 },
+      { address: '::', port: 80 },
+    ];
+
+    it('are left out', () => {
+      assert.deepEqual(
+        tell(start(), ...ENDS.map((end) => connect(3, end)), ...ENDS.slice(0, 3).map((end) => accept(3, 5, end))),
+        [],
+      );
+    });
+
+    it('are told when that is wanted, with the address that was meant', () => {
+      const seen = tell(start({ loopback: true }), ...ENDS.map((end) => connect(3, end)));
+      assert.deepEqual(
+        seen.map(({ remote }) => remote.address),
+        ['127.0.0.1', '127.99.0.1', '::1', '127.0.0.1', '::1'],
+      );
+    });
+
+    it('are left out when only the socket tells, or where it listens', () => {
+      host.process(7);
+      host.open(7, 3, 30);
+      host.listener(30, 80, '7f000001');
+      assert.deepEqual(tell(start(), accept(3, 5)), []);
+      assert.equal(told.unresolved, 0);
+    });
+  });
+
+  describe('in another network namespace', () => {
+    const LISTENER =
+      '   0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 30 1 0000000000000000 100 0 0 10 0';
+    const TAKEN =
+      '   1: 020200C0:0050 070200C0:C3C1 01 00000000:00000000 00:00000000 00000000     0        0 42 1 0000000000000000 20 4 0 37 -1';
+
+    beforeEach(function () {
+      if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+      host.process(7, { network: 'net:[1]' });
+      host.net(7, 'tcp', [LISTENER, TAKEN]);
+      host.open(7, 3, 30);
+      host.open(7, 5, 42);
+    });
+
+    it('are found in its own list', () => {
+      const { remote, local } = one(start(), accept(3, 5)) ?? {};
+      assert.deepEqual(
+        [remote, local],
+        [
+          { address: '192.0.2.7', port: 50_113 },
+          { address: '192.0.2.2', port: 80 },
+        ],
+      );
+    });
+
+    it('are none of a listener that is not in it', () => {
+      host.open(7, 4, 31);
+      assert.deepEqual(tell(start(), accept(4, 6)), []);
+      assert.equal(told.unresolved, 0);
+    });
+  });
+
+  describe('when the kernel lists no sockets', () => {
+    it('are found in /proc/net, and sock_diag is asked again after a minute', function () {
+      if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+      host.process(7);
+      host.open(7, 5, 42);
+      host.net(7, 'tcp', [
+        '   1: 020200C0:C37A 070200C0:01BB 01 00000000:00000000 00:00000000 00000000     0        0 42 1 0000000000000000 20 4 0 37 -1',
+      ]);
+      host.kernel.errno = 2;
+      const connections = start();
+      assert.deepEqual(one(connections, socket(5), connect(5))?.local, LOCAL);
+      const asked = host.kernel.requests.length;
+      tell(connections, socket(5), connect(5));
+      assert.equal(host.kernel.requests.length, asked);
+      assert.ok(host.kernel.isClosed);
+      host.elapsed = seconds(60);
+      host.kernel.errno = undefined;
+      tell(connections, connect(5));
+      assert.ok(host.kernel.requests.length > asked);
+    });
+
+    it('are told without the local end when there is no /proc either', () => {
+      const open = () => {
+        throw new Error('koffi does not load');
+      };
+      assert.equal(one(start({ open, proc: '/nonexistent' }), socket(5), connect(5))?.local, undefined);
+    });
+  });
+
+  describe('many at once', () => {
+    it('are found by one request, with their ports', () => {
+      host.process(7);
+      for (let fd = 10; fd < 60; fd += 1) {
+        host.open(7, fd, fd);
+        host.connected('tcp', fd, 1_000 + fd);
+      }
+      const events = Array.from({ length: 50 }, (_, i) => [
+        socket(i + 10),
+        connect(i + 10, { address: '192.0.2.7', port: 1_010 + i }),
+      ]);
+      const seen = tell(start(), ...events.flat());
+      assert.equal(host.kernel.requests.length, 1);
+      assert.ok((host.kernel.requests[0]?.length ?? 0) > 60);
+      assert.deepEqual(
+        seen.map(({ local }) => local?.port),
+        Array.from({ length: 50 }, (_, i) => 50_010 + i),
+      );
+    });
+
+    it('are told before there are too many, and in their order', () => {
+      const connections = start();
+      connections.accept(Array.from({ length: 1_500 }, (_, port) => connect(3, { address: '192.0.2.7', port })));
+      assert.equal(told.seen.length, 1_024);
+      connections.settle();
+      assert.deepEqual(
+        told.seen.map(({ remote }) => remote.port),
+        Array.from({ length: 1_500 }, (_, port) => port),
+      );
+    });
+
+    it('are told without the local end when lists have taken too long, until there is time again', () => {
+      host.process(7);
+      host.open(7, 3, 42);
+      host.connected('tcp', 42, 443);
+      const ask = host.kernel.send;
+      host.kernel.send = (...request) => {
+        host.elapsed += 500; // of the 200 that are saved up
+        return ask(...request);
+      };
+      const connections = start();
+      assert.deepEqual(one(connections, socket(3), connect(3))?.local, LOCAL);
+      assert.equal(tell(connections, connect(3))[1]?.local, undefined);
+      host.elapsed += milliseconds(16_000); // a fiftieth is more than the 300 that were owed
+      assert.deepEqual(tell(connections, connect(3))[2]?.local, LOCAL);
+    });
+  });
+
+  it('lets go of its socket, and makes another when it is used again', () => {
+    host.process(7);
+    host.open(7, 3, 42);
+    host.connected('tcp', 42, 443);
+    const connections = start();
+    tell(connections, socket(3), connect(3));
+    connections.close();
+    assert.ok(host.kernel.isClosed);
+    assert.deepEqual(tell(connections, connect(3))[1]?.local, LOCAL);
+  });
+
+  it('are told of any events, in a form that can be sent, and never more than there were', () => {
+    host.process(7);
+    host.listener(30, 22);
+    for (let fd = 3; fd < 9; fd += 1) {
+      host.open(7, fd, 27 + fd);
+      host.connected(fd % 2 === 0 ? 'tcp' : 'udp', 27 + fd, fd);
+    }
+    const text = fc.oneof(fc.integer({ min: -200, max: 20 }).map(String), fc.string({ maxLength: 8 }));
+    const names = ['a0', 'a1', 'a2', 'exit', 'pid', 'ppid', 'euid', 'exe'];
+    const fields = fc.record(Object.fromEntries(names.map((name) => [name, text])), { requiredKeys: [] });
+    const address = fc.record({
+      address: fc.oneof(fc.ipV4(), fc.ipV6(), fc.constantFrom('0.0.0.0', '::')),
+      port: fc.nat(65_535),
+    });
+    const events = fc.array(
+      fc.record(
+        {
+          time: fc.constant(NOW),
+          serial: fc.nat(),
+          syscall: fc.constantFrom('socket', 'connect', 'accept', 'accept4', 'socketcall', 'execve', '9'),
+          success: fc.boolean(),
+          fields: fields.map((some) => ({ pid: '7', exe: '/usr/bin/x', ...some })),
+          address,
+          socketcall: fc.array(fc.integer({ min: -1, max: 10 }), { maxLength: 4 }),
+        },
+        { requiredKeys: ['time', 'serial', 'success', 'fields'] },
+      ),
+      { maxLength: 8 },
+    );
+    const connections = start({ loopback: true });
+    fc.assert(
+      fc.property(events, (given) => {
+        told.seen.length = 0;
+        told.unresolved = 0;
+        for (const seen of tell(connections, ...given)) {
+          v.parse(connectionCreate.payload, connectionCreate.from.connections?.(seen, look));
+        }
+        assert.ok(told.seen.length + told.unresolved <= given.length);
+      }),
+      { numRuns: fuzzRuns(20_000) },
+    );
+  });
+
+  /** @param file with records of a real kernel */
+  const goldenEvents = (file: string): AuditEvent[] => {
+    const events: AuditEvent[] = [];
+    const reassembler = new Reassembler((audit) => events.push(audit));
+    for (const line of readFileSync(`test/golden/debian13-6.18/${file}`, 'latin1').trimEnd().split('\n')) {
+      const text = Buffer.from(line.slice(5), 'latin1');
+      const header = readHeader(text, 0);
+      assert.ok(header);
+      reassembler.accept(Number(line.slice(0, 4)), header, text.toString('latin1', header.bodyAt), milliseconds(0));
+    }
+    return events;
+  };
+
+  it('come of the golden records: each kind once', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-connect.txt'));
+    assert.deepEqual(
+      seen.map(({ direction, protocol, remote }) => `${direction} ${protocol} ${remote.address}`),
+      [
+        ...['Out TCP 127.0.0.1', 'In TCP 127.0.0.1'], // tcp.v4
+        ...['Out TCP ::1', 'In TCP ::1'], // tcp.v6.accept4
+        ...['Out TCP 127.0.0.1', 'In TCP 127.0.0.1'], // tcp.mapped
+        ...['Out TCP 127.0.0.1', 'In TCP 127.0.0.1'], // tcp.v4.nonblock.twice
+        'Out TCP 127.0.0.1', // tcp.v4.noaddress: see below
+        'Out UDP 127.0.0.1',
+        'Out UDP ::1',
+        ...['Out TCP 192.0.2.1', 'Out TCP 192.0.2.1'], // 32 bits: by socketcall, and by connect
+      ],
+    );
+    // The server without address; and the one over AF_UNIX, which got the descriptor of a TCP socket.
+    assert.equal(told.unresolved, 2);
+  });
+
+  /* What test/system/native/ring-connect.c did while the rules of ConnectionCreate were set. */
+  it('come of the golden records of io_uring: each kind once', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+    host.process(20_165, { executable: '/opt/poller' });
+    const seen = tell(start({ loopback: true }), ...goldenEvents('audit-io-uring.txt'));
+    assert.deepEqual(
+      seen.map(({ executable, remote, pid }) => `${executable} ${pid} ${remote.address} ${remote.port}`),
+      [
+        '/tmp/uring/rc 20162 127.0.0.1 18080',
+        '/opt/poller 20165 127.0.0.1 18080', // taken by a thread of the kernel
+        '/tmp/uring/rc 20231 127.0.0.1 18080', // over UDP: only one try
+        '/tmp/uring/rc 20246 ::1 1',
+        '/tmp/uring/rc 20259 192.0.2.9 7', // there is nobody
+        'unknown 20284 192.0.2.9 7', // has ended
+      ],
+    );
+    assert.ok(seen.every(({ direction, byRing, userId }) => direction === 'Out' && byRing === true && userId === 0));
+    assert.equal(told.unresolved, 0);
+  });
+
+  it('by io_uring are counted where the kernel tells no peer', () => {
+    const several = event('io_uring_enter', { exit: '3' }, { address: PEER, ringConnects: 3 });
+    const second = event('io_uring_enter', { exit: '1' }, { ringConnects: 1 });
+    const here = event('io_uring_enter', {}, { address: { address: '127.0.0.1', port: 1 }, ringConnects: 1 });
+    const own = event('io_uring_enter', { pid: '999' }, { address: PEER, ringConnects: 2 });
+    assert.equal(tell(start(), several, second, here, own).length, 1);
+    assert.equal(told.unresolved, 2);
+  });
+});

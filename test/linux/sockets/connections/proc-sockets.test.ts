@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { endianness, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import {
+  inodeAt,
+  isAlive,
+  networkOf,
+  parseProcSocket,
+  socketsAround,
+} from '../../../../src/linux/sockets/connections/proc-sockets.ts';
+import { fuzzRuns } from '../../../fuzz.ts';
+import { skip } from '../../../require.ts';
+
+const HEADING =
+  '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     ';
+const LISTENER =
+  '   0: 00000000:07E8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 640 1 000000008c79d619 100 0 0 10 0                       ';
+const CONNECTED =
+  '   1: 020200C0:C704 507100CB:0050 01 00000000:00000000 00:00000000 00000000    42        0 69213 2 00000000b52b1ffb 20 4 0 37 -1                     ';
+const MAPPED =
+  '  12: 0000000000000000FFFF00000100007F:8BC3 0000000000000000FFFF00000100007F:A6CE 01 00000000:00000000 00:00000000 00000000     0        0 70001 1 0000000000000000 20 0 0 10 -1';
+const UDP =
+  ' 4711: 0100007F:A0D5 0100007F:8542 01 00000000:00000000 00:00000000 00000000     0        0 70002 2 0000000000000000 0';
+const TIME_WAIT =
+  '   3: 0100007F:A0D5 0100007F:8542 06 00000000:00000000 03:00000B1F 00000000     0        0 0 3 0000000000000000';
+
+describe('parseProcSocket', () => {
+  const parse = (line: string, protocol: 'TCP' | 'UDP' = 'TCP') => parseProcSocket(line, protocol, { order: 'LE' });
+
+  it('reads a connection', () => {
+    assert.deepEqual(parse(CONNECTED), {
+      protocol: 'TCP',
+      local: { address: '192.0.2.2', port: 50_948 },
+      remote: { address: '203.0.113.80', port: 80 },
+      inode: 69_213,
+    });
+  });
+
+  it('reads one of IPv4 by IPv6', () => {
+    const { local, remote } = parse(MAPPED) ?? {};
+    assert.deepEqual(
+      [local, remote],
+      [
+        { address: '127.0.0.1', port: 35_779 },
+        { address: '127.0.0.1', port: 42_702 },
+      ],
+    );
+  });
+
+  it('reads UDP, and a listener as one without a peer', () => {
+    assert.equal(parse(UDP, 'UDP')?.remote?.port, 34_114);
+    assert.deepEqual(parse(LISTENER), { protocol: 'TCP', local: { address: '0.0.0.0', port: 2_024 }, inode: 640 });
+  });
+
+  it('reads it on a big-endian machine', () => {
+    const line = CONNECTED.replace('020200C0', 'C0000202').replace('507100CB', 'CB007150');
+    assert.deepEqual(parseProcSocket(line, 'TCP', { order: 'BE' }), parse(CONNECTED));
+  });
+
+  it('passes over what nobody asked for', () => {
+    assert.equal(parseProcSocket(CONNECTED, 'TCP', { inodes: new Set([1]) }), undefined);
+  });
+
+  for (const [what, line] of Object.entries({
+    'the heading': HEADING,
+    'what is left of a closed one': TIME_WAIT,
+    'a line cut short': CONNECTED.slice(0, 90),
+    'an address of seven digits': CONNECTED.replace('020200C0', '20200C0'),
+    nothing: '',
+  })) {
+    it(`passes over ${what}`, () => assert.equal(parse(line), undefined));
+  }
+
+  it('takes any text, also almost right text', () => {
+    const damaged = fc
+      .tuple(fc.constantFrom(LISTENER, CONNECTED, MAPPED, UDP), fc.nat(150), fc.string({ maxLength: 5 }))
+      .map(([line, at, noise]) => line.slice(0, at) + noise + line.slice(at + 1));
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ maxLength: 300 }), damaged), (line) => {
+        const socket = parseProcSocket(line, 'TCP');
+        if (socket === undefined) return;
+        assert.ok(Number.isSafeInteger(socket.inode) && socket.inode > 0);
+        for (const { address, port } of [socket.local, socket.remote ?? socket.local]) {
+          assert.notEqual(isIP(address), 0);
+          assert.ok(port >= 0 && port < 65_536);
+        }
+      }),
+      { numRuns: fuzzRuns(100_000) },
+    );
+  });
+});
+
+describe('what /proc says of a process', () => {
+  let proc: string;
+
+  beforeEach(() => {
+    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    for (const folder of ['7/fd', '7/ns', '7/net']) mkdirSync(join(proc, folder), { recursive: true });
+  });
+  afterEach(() => rmSync(proc, { recursive: true }));
+
+  it('is whether it lives, what a descriptor is, and which network it is in', () => {
+    symlinkSync('socket:[42]', join(proc, '7/fd/3'));
+    symlinkSync('/dev/null', join(proc, '7/fd/4'));
+    symlinkSync('net:[4026531840]', join(proc, '7/ns/net'));
+    assert.deepEqual([isAlive(proc, 7), isAlive(proc, 8)], [true, false]);
+    assert.deepEqual([inodeAt(proc, 7, 3), inodeAt(proc, 7, 4), inodeAt(proc, 7, 5)], [42, undefined, undefined]);
+    assert.deepEqual([networkOf(proc, 7), networkOf(proc, 8)], ['net:[4026531840]', undefined]);
+  });
+
+  it('is the sockets around it, those of interest', function () {
+    if (endianness() !== 'LE') return skip(this, 'the records are of a little-endian machine');
+    writeFileSync(join(proc, '7/net/tcp'), [HEADING, LISTENER, CONNECTED].join('\n'));
+    writeFileSync(join(proc, '7/net/udp'), [HEADING, UDP].join('\n'));
+    const sockets = socketsAround(proc, 7, new Set([69_213, 70_002]));
+    assert.deepEqual(
+      [...sockets].map(([inode, { protocol }]) => [inode, protocol]),
+      [
+        [69_213, 'TCP'],
+        [70_002, 'UDP'],
+      ],
+    );
+  });
+
+  it('is nothing of a list that is too long', () => {
+    writeFileSync(join(proc, '7/net/tcp'), `${CONNECTED}\n`.repeat(30_000));
+    assert.equal(socketsAround(proc, 7, new Set([69_213])).size, 0);
+  });
+});

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict';
+import { milliseconds } from '../../../../src/base/duration.ts';
+import { Remains } from '../../../../src/linux/sockets/connections/remains.ts';
+
+const PEER = { address: '192.0.2.7', port: 443 };
+
+/** Closed so many milliseconds ago. */
+const closed = (ago: number, port: number, address = '192.0.2.2') => ({
+  local: { address, port },
+  remote: PEER,
+  inode: 0,
+  remainsFor: 60_000 - ago,
+});
+
+describe('Remains', () => {
+  const of = (...sockets: readonly ReturnType<typeof closed>[]) => {
+    const remains = new Remains();
+    for (const socket of sockets) remains.add(socket);
+    return remains;
+  };
+
+  for (const [what, remains, age, expected] of [
+    ['the one with that peer', of(closed(100, 1)), 200, { address: '192.0.2.2', port: 1 }],
+    ['it, though the clocks have a grain', of(closed(100, 1)), 85, { address: '192.0.2.2', port: 1 }],
+    ['it, and none closed before', of(closed(100, 1), closed(900, 2)), 200, { address: '192.0.2.2', port: 1 }],
+    ['none that was closed before', of(closed(100, 1)), 50, {}],
+    ['what several have in common', of(closed(100, 1), closed(100, 2)), 200, { address: '192.0.2.2' }],
+    ['nothing where they have nothing in common', of(closed(100, 1), closed(100, 1, '192.0.2.3')), 200, {}],
+    [
+      'the address of very many, and no port',
+      of(...Array.from({ length: 100 }, (_, index) => closed(1_000 - 10 * index, index))),
+      385,
+      { address: '192.0.2.2' },
+    ],
+  ] as const) {
+    it(`finds ${what}`, () => assert.deepEqual(remains.endOf(PEER, milliseconds(age)), expected));
+  }
+
+  it('finds nothing of another peer', () => {
+    assert.deepEqual(of(closed(100, 1)).endOf({ ...PEER, port: 80 }, milliseconds(200)), {});
+  });
+
+  it('takes as many as there are', () => {
+    const remains = new Remains();
+    for (let port = 0; port < 200_000; port += 1) remains.add(closed(100, port));
+    for (let times = 0; times < 10_000; times += 1) remains.endOf(PEER, milliseconds(200));
+  }).timeout(5_000);
+});

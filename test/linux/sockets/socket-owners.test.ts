@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { systemClock } from '../../../src/base/clock.ts';
+import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+
+const { signal } = new AbortController();
+
+describe('SocketOwners', () => {
+  let proc: string;
+
+  beforeEach(() => {
+    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+  });
+  afterEach(() => rmSync(proc, { recursive: true }));
+
+  const process = (pid: number, links: readonly string[], executable?: string) => {
+    mkdirSync(join(proc, `${pid}/fd`), { recursive: true });
+    for (const [fd, link] of links.entries()) symlinkSync(link, join(proc, `${pid}/fd/${fd}`));
+    if (executable !== undefined) symlinkSync(executable, join(proc, `${pid}/exe`));
+  };
+
+  it('finds the process and its image', async () => {
+    process(70, ['/dev/null', 'socket:[5]'], '/usr/sbin/sshd');
+    assert.deepEqual(
+      [...(await new SocketOwners(proc).of([5], signal)).owners],
+      [[5, { pid: 70, executable: '/usr/sbin/sshd' }]],
+    );
+  });
+
+  it('prefers the parent among several, and anybody to init', async () => {
+    process(1, ['socket:[5]', 'socket:[6]']);
+    process(100, ['socket:[5]']);
+    process(90, ['socket:[5]']);
+    assert.deepEqual(
+      [...(await new SocketOwners(proc).of([5, 6], signal)).owners],
+      [
+        [5, { pid: 90 }],
+        [6, { pid: 1 }],
+      ],
+    );
+  });
+
+  it('passes over processes that cannot be looked into, and sockets of nobody', async () => {
+    mkdirSync(join(proc, '80'));
+    process(90, ['pipe:[5]', 'socket:[x]']);
+    assert.equal((await new SocketOwners(proc).of([0, 5], signal)).owners.size, 0);
+  });
+
+  it('finds one among many, at whatever descriptor', async () => {
+    const many = Array.from({ length: 1_200 }, (_, i) => `socket:[${i + 1}]`);
+    process(70, many);
+    process(
+      80,
+      many.map((link) => link.replace('[', '[9')),
+    );
+    const { owners } = await new SocketOwners(proc).of([7, 1_150, 9_200, 91_190], signal);
+    assert.deepEqual(
+      [...owners].map(([inode, { pid }]) => [inode, pid]).sort(([a = 0], [b = 0]) => a - b),
+      [
+        [7, 70],
+        [1_150, 70],
+        [9_200, 80],
+        [91_190, 80],
+      ],
+    );
+  });
+
+  describe('the next time', () => {
+    it('finds a socket where it was, and its image as it is now', async () => {
+      process(70, ['socket:[5]'], '/usr/bin/old');
+      const owners = new SocketOwners(proc);
+      await owners.of([5], signal);
+      process(60, ['socket:[5]'], '/usr/bin/other'); // a walk would find this one
+      rmSync(join(proc, '70/exe'));
+      symlinkSync('/usr/bin/new', join(proc, '70/exe'));
+      assert.deepEqual([...(await owners.of([5], signal)).owners], [[5, { pid: 70, executable: '/usr/bin/new' }]]);
+    });
+
+    it('looks again for one that has gone from there', async () => {
+      process(70, ['socket:[5]']);
+      process(80, ['socket:[5]']);
+      const owners = new SocketOwners(proc);
+      await owners.of([5], signal);
+      rmSync(join(proc, '70'), { recursive: true });
+      assert.equal((await owners.of([5], signal)).owners.get(5)?.pid, 80);
+    });
+
+    it('finds the service to which init has passed one on', async () => {
+      process(1, ['socket:[5]', 'socket:[6]']);
+      const owners = new SocketOwners(proc);
+      assert.equal((await owners.of([5, 6], signal)).owners.get(5)?.pid, 1);
+      process(70, ['socket:[5]']);
+      const { owners: now } = await owners.of([5, 6], signal);
+      assert.deepEqual([now.get(5)?.pid, now.get(6)?.pid], [70, 1]);
+    });
+
+    it('does not look a third time for one that nobody has', async () => {
+      const owners = new SocketOwners(proc);
+      for (let time = 0; time < 2; time += 1) assert.equal((await owners.of([5], signal)).owners.size, 0);
+      process(70, ['socket:[5]', 'socket:[6]']);
+      assert.deepEqual([...(await owners.of([5, 6], signal)).owners.keys()], [6]);
+      await owners.of([6], signal); // now it has been forgotten
+      assert.deepEqual([...(await owners.of([5, 6], signal)).owners.keys()].sort(), [5, 6]);
+    });
+  });
+
+  it('lets others have their turn, and stops when told to', async () => {
+    process(
+      70,
+      Array.from({ length: 3_000 }, (_, i) => `socket:[${i + 1}]`),
+    );
+    const stop = new AbortController();
+    setImmediate(() => stop.abort());
+    await assert.rejects(new SocketOwners(proc).of([9_999], stop.signal), { name: 'AbortError' });
+  });
+
+  describe('where someone has more descriptors than are looked at', () => {
+    const many = (from: number) => Array.from({ length: 300 }, (_, i) => `socket:[${from + i}]`);
+
+    it('finds those of small processes first, and says how many were not looked for', async () => {
+      process(70, many(1_000));
+      process(80, many(2_000));
+      process(90, ['socket:[5]']);
+      const found = await new SocketOwners(proc, systemClock, 260).of([5, 1_250, 2_250, 9_999], signal);
+      assert.equal(found.owners.get(5)?.pid, 90);
+      assert.ok(found.notSought >= 2);
+    });
+
+    it('does not take them for those of nobody', async () => {
+      process(70, many(1_000));
+      const owners = new SocketOwners(proc, systemClock, 50);
+      for (let time = 0; time < 3; time += 1) assert.equal((await owners.of([9_999], signal)).notSought, 1);
+    });
+
+    it('says nothing of the kind when it has looked at all', async () => {
+      process(70, many(1_000));
+      assert.equal((await new SocketOwners(proc).of([9_999], signal)).notSought, 0);
+    });
+  });
+});
+
+it('socketInode takes any text', () => {
+  assert.equal(socketInode('socket:[1234]'), 1234);
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.string().map((text) => `socket:[${text}]`),
+      ),
+      (link) => {
+        assert.ok(Number.isSafeInteger(socketInode(link) ?? 0));
+      },
+    ),
+    { numRuns: fuzzRuns(100_000) },
+  );
+});
