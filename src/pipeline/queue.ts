@@ -26,6 +26,8 @@ const NEARLY_FULL = 0.8;
 const NO_LONGER_NEARLY_FULL = 0.7;
 /** What the queues may take of memory while the disk cannot be written. */
 const IN_MEMORY = 1024 * 1024;
+/** How long the start waits for what it has written, and the end for all that is to be synced. */
+const WAITS_FOR_DISK = { start: seconds(5), end: seconds(4) };
 /** How often a disk that refused is tried again. */
 const TRY_AGAIN_AFTER = seconds(1);
 
@@ -66,6 +68,8 @@ export class EventQueues implements Service {
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
+  /** One sync of each queue at a time. The loop goes on meanwhile: a disk that hangs must not make it look hung. */
+  readonly #syncing: Partial<Record<QueueName, Promise<void>>> = {};
   readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
   #place: Place = 'disk';
   #isNearlyFull = false;
@@ -124,7 +128,7 @@ export class EventQueues implements Service {
    * Opens both queues as an earlier run left them, and begins to sync.
    *
    * A disk that is full, failing or read-only now is no reason not to start: what is there can still be sent, and what
-   * comes waits in memory unless the disk is full.
+   * comes waits in memory unless the disk is full. Nor is one that hangs: it is waited for, but not for long.
    * @throws AgentError when the directory cannot be used at all
    */
   async start(): Promise<void> {
@@ -136,7 +140,7 @@ export class EventQueues implements Service {
         throw this.#unusable(cause);
       }
     }
-    await this.#settled?.();
+    await this.#inTime(WAITS_FOR_DISK.start, this.#settled?.());
     if (isForbidden(this.#files.refusal)) throw this.#unusable(this.#files.refusal);
     this.#keepWithin();
     this.#lookedAt = this.#clock.monotonic();
@@ -144,6 +148,7 @@ export class EventQueues implements Service {
     this.#running = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
 
+  /** Waits four seconds at most until what it has written is synced. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
@@ -151,7 +156,7 @@ export class EventQueues implements Service {
     if (this.#running !== undefined) {
       this.#lookForAge();
       this.#returnToDisk();
-      for (const queue of QUEUES) await this.#sync(queue);
+      await this.#inTime(WAITS_FOR_DISK.end, Promise.all(QUEUES.map((queue) => this.#syncLast(queue))));
       this.#sayWhatIsLost();
     }
     for (const queue of QUEUES) this.#logs[queue].close();
@@ -346,7 +351,7 @@ export class EventQueues implements Service {
     if (this.#files.refuses && now - this.#triedDiskAt >= TRY_AGAIN_AFTER) this.#returnToDisk();
     for (const queue of QUEUES) {
       const left = (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now;
-      if (left <= 0) await this.#sync(queue);
+      if (left <= 0) this.#beginSync(queue);
       wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
     }
     for (const what of Object.keys(this.#troubleAt) as Trouble[]) {
@@ -357,18 +362,41 @@ export class EventQueues implements Service {
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
   }
 
-  async #sync(queue: QueueName): Promise<void> {
-    const log = this.#logs[queue];
+  /** What is owed is written also while a sync hangs. */
+  #beginSync(queue: QueueName): void {
     delete this.#syncAt[queue];
-    let error = log.flush();
+    this.#flush(queue);
+    if (this.#syncing[queue] === undefined) this.#syncing[queue] = this.#sync(queue);
+    else this.#syncWithin(queue, seconds(1));
+  }
+
+  #flush(queue: QueueName): void {
+    const error = this.#logs[queue].flush();
+    if (error !== undefined) this.#say(queue, error);
+  }
+
+  async #sync(queue: QueueName): Promise<void> {
+    let error: unknown;
     try {
-      await log.sync();
+      await this.#logs[queue].sync();
     } catch (cannotSync) {
-      error ??= cannotSync;
+      error = cannotSync;
     }
+    delete this.#syncing[queue];
     this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
     this.#say(queue, error);
     this.#sayHowItStands();
+  }
+
+  /** Writes all at once, whatever is still being synced. */
+  async #syncLast(queue: QueueName): Promise<void> {
+    this.#flush(queue);
+    await this.#syncing[queue];
+    await this.#sync(queue);
+  }
+
+  async #inTime(limit: Duration, work: Promise<unknown> | undefined): Promise<void> {
+    if (work !== undefined) await this.#clock.within(limit, 'Writing the queues', work).catch(() => {});
   }
 
   #lookForAge(): void {

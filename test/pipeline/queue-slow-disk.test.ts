@@ -2,12 +2,16 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import { BackgroundWriter } from '../../src/base/background-writer.ts';
 import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
+import { WatchedClock } from '../../src/base/watched-clock.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
+import { type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
+import { quietLog } from './memory-queues.ts';
 import { assertClosed, event, events, testSettings } from './queue-fixture.ts';
 
 const MOST = 64 * 1024;
@@ -85,5 +89,109 @@ describe('EventQueues on a disk that hangs', () => {
     await queues.stop();
     assert.equal(queues.account('Low').totals.collected, 400);
     assertClosed(queues);
+  });
+});
+
+describe('EventQueues whose files are never synced', () => {
+  let time: sinon.SinonFakeTimers;
+  let folder: string;
+  let clock: WatchedClock;
+  let queues: EventQueues;
+  let syncs: (() => void)[];
+  let isSettled: boolean;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+    folder = mkdtempSync(join(tmpdir(), 'vakt-unsynced-'));
+    clock = new WatchedClock(systemClock);
+    syncs = [];
+    isSettled = true;
+    const never = () => new Promise<void>((resolve) => syncs.push(resolve));
+    const files: StoreFiles = {
+      ...systemFiles,
+      create(path) {
+        const file = systemFiles.create(path);
+        return {
+          append: (bytes) => file.append(bytes),
+          truncate: (size) => file.truncate(size),
+          sync: never,
+          close: () => file.close(),
+        };
+      },
+      sync: never,
+      settled: () => (isSettled ? Promise.resolve() : new Promise<void>(() => {})),
+    };
+    const directory = join(folder, 'queues');
+    queues = new EventQueues({ directory, settings: testSettings(CACHE), clock, log: quietLog(), files });
+  });
+  afterEach(() => {
+    time.restore();
+    rmSync(folder, { recursive: true });
+  });
+
+  const within = async (limit: number, work: Promise<void>) => {
+    let isDone = false;
+    void work.then(() => {
+      isDone = true;
+    });
+    await time.tickAsync(limit);
+    return isDone;
+  };
+
+  it('start, go on and end in time', async () => {
+    isSettled = false;
+    assert.ok(await within(seconds(5), queues.start()), 'the start has not ended');
+    queues.put('High', events(3));
+    await time.tickAsync(seconds(2));
+    assert.ok(syncs.length > 0, 'nothing is being synced');
+    for (let hung = 0; hung < 20; hung += 1) {
+      await time.tickAsync(minutes(1));
+      const stands = milliseconds(clock.monotonic() - clock.lastMoved());
+      assert.ok(stands < seconds(10), `the loop has stood still for ${stands} ms`);
+      assert.equal(queues.put('Low', events(2)), 2);
+    }
+    assertClosed(queues);
+    assert.ok(await within(seconds(5), queues.stop()), 'the stop has not ended');
+    assert.equal(queues.account('Low').totals.queued, 40);
+  });
+
+  it('have one sync of each queue under way, and call nothing lasting before it has ended', async () => {
+    await queues.start();
+    queues.put('High', events(3));
+    queues.put('Low', events(5));
+    await time.tickAsync(minutes(1));
+    assert.equal(syncs.length, 2);
+    assert.deepEqual(queues.positions('High'), { next: 3, lasting: 0 });
+    assert.deepEqual(queues.positions('Low'), { next: 5, lasting: 0 });
+    queues.put('High', events(1));
+    const goOn = async () => {
+      for (const done of syncs.splice(0)) done();
+      await time.tickAsync(seconds(2));
+    };
+    await goOn(); // the files
+    assert.equal(queues.positions('High').lasting, 0);
+    await goOn(); // their folders
+    assert.deepEqual(queues.positions('High'), { next: 4, lasting: 3 }, 'the last one came during the sync');
+    assert.deepEqual(queues.positions('Low'), { next: 5, lasting: 5 });
+    await goOn();
+    assert.equal(queues.positions('High').lasting, 4);
+    await within(seconds(5), queues.stop());
+  });
+
+  it('notes what was dropped while a sync hangs', async () => {
+    await queues.start();
+    queues.put('Low', events(1));
+    await time.tickAsync(seconds(2));
+    queues.drop('Low', 'Login', 'kernel', 7);
+    await time.tickAsync(seconds(2));
+    const killed = new EventQueues({
+      directory: join(folder, 'queues'),
+      settings: testSettings(CACHE),
+      clock,
+      log: quietLog(),
+    });
+    await killed.start();
+    assert.deepEqual(killed.account('Low').byEvent.Login?.dropped, { kernel: 7 });
+    await Promise.all([within(seconds(5), queues.stop()), killed.stop()]);
   });
 });
