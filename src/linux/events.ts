@@ -20,7 +20,7 @@ import { UnauditedProcesses } from './audit/unaudited-processes.ts';
 import { Logins } from './logins/logins.ts';
 import { readOptional } from './machine/bounded-file.ts';
 import { NETLINK_AUDIT, openNetlink } from './native/netlink/socket.ts';
-import { ExitSource } from './processes/exits.ts';
+import { ExitSource, MOST_HELD_EXITS } from './processes/exits.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcFolder } from './processes/proc-folder.ts';
 import { ProcessTable } from './processes/process-table.ts';
@@ -83,7 +83,7 @@ export class LinuxEvents implements Service, Moving {
   readonly #ringUsers: RingUsers;
   readonly #logins: Logins;
   readonly #exits: OptionalSource<ExitSource>;
-  readonly #exitNote: NoteFile | undefined;
+  readonly #heldExits: HeldCount | undefined;
   readonly #heldConnections: HeldCount | undefined;
   readonly #heldStarts: HeldCount | undefined;
   readonly #follower: AuditFollower | undefined;
@@ -115,13 +115,12 @@ export class LinuxEvents implements Service, Moving {
     const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
-    this.#exitNote =
-      stateDirectory === undefined ? undefined : new NoteFile(join(stateDirectory, 'held-exits.json'), writer);
     const held = (stream: keyof Streams, most: number) => {
       if (stateDirectory === undefined) return undefined;
       const note = new NoteFile(join(stateDirectory, `held-${stream}.json`), writer);
       return new HeldCount({ stream, most, sink, note, log });
     };
+    this.#heldExits = held('exits', MOST_HELD_EXITS);
     this.#heldConnections = held('connections', MOST_LATE);
     this.#heldStarts = held('processes', MOST_HELD_STARTS);
     this.#logins = new Logins({
@@ -193,15 +192,16 @@ export class LinuxEvents implements Service, Moving {
       const hasSource = () => this.#ladder.feed !== undefined || this.#isOpening;
       const startsRead = () => (hasSource() ? this.#startsRead : clock.monotonic());
       const startsSettled = () => (hasSource() ? this.#startsSettled : clock.monotonic());
-      const note = this.#exitNote;
+      const held = this.#heldExits;
       const parts = { table: this.#table, sink, clock, log, hostRoot, startsRead, startsSettled, onLost };
-      return new ExitSource(note === undefined ? parts : { ...parts, note });
+      return new ExitSource(held === undefined ? parts : { ...parts, held });
     });
   }
 
   async start(): Promise<void> {
     if (this.#stopping !== undefined) return;
     this.#stopping = new AbortController();
+    this.#heldExits?.countKilled();
     this.#heldConnections?.countKilled();
     this.#heldStarts?.countKilled();
     await this.refresh();
@@ -219,7 +219,7 @@ export class LinuxEvents implements Service, Moving {
       await this.#exits.close();
       await this.#logins.close();
       await this.#connections.close();
-      this.#exitNote?.close();
+      this.#heldExits?.close();
       this.#heldConnections?.close();
       this.#heldStarts?.close();
     });

@@ -7,7 +7,7 @@ import type { Logger } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
-import type { NoteFile } from '../streams/note-file.ts';
+import type { HeldCount } from '../streams/held-count.ts';
 import { ProcessConnector } from './connector/connector.ts';
 import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/messages.ts';
 import { type Remains, remainsOf } from './connector/remains.ts';
@@ -27,6 +27,8 @@ const HOLD = milliseconds(300);
 const DOUBT = milliseconds(LOSS_DELAY + 2_000);
 /** Exits that wait, for either. An exit takes some 100 bytes. */
 const MOST_WAITING = 16_384;
+/** All that wait: for a start, or until it is known that it was lost. */
+export const MOST_HELD_EXITS = 2 * MOST_WAITING;
 /** Exits that were taken for those of copies, of which the pids are remembered. */
 const MOST_COPIES = 4_096;
 
@@ -58,8 +60,8 @@ interface Parts {
   readonly startsRead?: () => Duration;
   /** Up to when it is also known whether starts were lost. Absent: some seconds after they have been read. */
   readonly startsSettled?: () => Duration;
-  /** Where to note how many exits are held: kill -9 takes them, and the next run counts them. */
-  readonly note?: NoteFile;
+  /** Told how many exits are held: kill -9 takes them, and the next run counts them. */
+  readonly held?: HeldCount;
   /** Called once when it can't go on. It still must be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
@@ -103,8 +105,6 @@ export class ExitSource {
   readonly #path: string;
   readonly #proc: ProcFolder;
   #open: Opened | undefined;
-  /** How many are noted as held. */
-  #noted: number | undefined;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -119,7 +119,6 @@ export class ExitSource {
     // What ended when nobody listened is no loss.
     for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
     table.takeEvicted();
-    this.#countKilled();
     const opened = new Opened(connect(exitsOnly()), clock.monotonic());
     this.#open = opened;
     opened.reading = this.#read(opened);
@@ -134,18 +133,26 @@ export class ExitSource {
     await opened.reading;
     await opened.loading;
     if (opened.connector.overruns !== opened.overruns) opened.overrunAt = this.#parts.clock.monotonic();
-    try {
-      await this.#drain(opened);
-      const gone = await this.#findGone((pid) => opened.isPending(pid));
-      await this.#parts.clock.sleep(SHORTEST_PAUSE); // what is just ending has its last threads end
-      await this.#drain(opened);
+    const canRead = await this.#succeeds(() => this.#drain(opened));
+    const gone = await this.#findGone((pid) => opened.isPending(pid));
+    await this.#parts.clock.sleep(SHORTEST_PAUSE); // what is just ending has its last threads end
+    if (canRead) await this.#succeeds(() => this.#drain(opened));
+    await this.#succeeds(async () => {
       await this.#release(opened, true);
       this.#count(opened, gone);
       this.#noteHeld(opened);
+    });
+    opened.connector.close();
+  }
+
+  async #succeeds(work: () => Promise<unknown>): Promise<boolean> {
+    try {
+      await work();
+      return true;
     } catch (err) {
       this.#parts.log.warn({ err }, 'Could not read the last exits.');
+      return false;
     }
-    opened.connector.close();
   }
 
   async #read(opened: Opened): Promise<void> {
@@ -240,31 +247,12 @@ export class ExitSource {
 
   /** Those that would be told if nothing more came: a copy's end isn't. */
   #noteHeld({ held, doubtful }: Opened): void {
-    const { note, table } = this.#parts;
-    if (note === undefined) return;
+    const { held: noted, table } = this.#parts;
+    if (noted === undefined) return;
     let count = 0;
     for (const { pid, endedAt } of held.values()) if (table.hasStarted(pid, endedAt)) count += 1;
     for (const { endedAt } of doubtful.values()) if (table.isInDoubt(endedAt)) count += 1;
-    this.#note(count);
-  }
-
-  #note(held: number): void {
-    if (held === this.#noted) return;
-    this.#noted = held;
-    try {
-      this.#parts.note?.write({ held });
-    } catch (err) {
-      this.#parts.log.debug({ err }, 'Could not note how many exits are held.');
-    }
-  }
-
-  /** What an earlier run held when it was killed. */
-  #countKilled(): void {
-    if (this.#noted !== undefined) return;
-    const { held } = (this.#parts.note?.read() ?? {}) as { held?: unknown };
-    const count = Number.isSafeInteger(held) ? Math.min(held as number, 2 * MOST_WAITING) : 0;
-    if (count > 0) this.#parts.sink.drop('exits', 'killed', count);
-    this.#note(0);
+    noted.set(count);
   }
 
   #remainsOf({ pid, endedAt }: Exit): Remains {
