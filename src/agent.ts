@@ -17,6 +17,8 @@ import type { Service } from './base/service.ts';
 import { shellWord } from './base/shell-word.ts';
 import { clockOf } from './base/stall-clock.ts';
 import { BackgroundStateFiles } from './base/state-files.ts';
+import { TemporaryLogLevel } from './base/temporary-log-level.ts';
+import { VERSION } from './base/version.ts';
 import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { IsolatedScanner } from './baseline/isolated-scanner.ts';
 import { BaselineScans } from './baseline/scans.ts';
@@ -44,7 +46,6 @@ import { UnusedMemory } from './linux/self/unused-memory.ts';
 import { linuxSources } from './linux/sources.ts';
 import { methods } from './methods/index.ts';
 import type { MethodParts } from './methods/parts.ts';
-import { TemporaryLogLevel } from './methods/temporary-log-level.ts';
 import { Aggregator } from './pipeline/aggregator.ts';
 import { BackgroundFiles } from './pipeline/background-files.ts';
 import { collectGarbage, MemoryLimit } from './pipeline/memory-limit.ts';
@@ -59,7 +60,6 @@ import { Triggers } from './pipeline/triggers.ts';
 import { UnsetClock } from './pipeline/unset-clock.ts';
 import { ReportedStatus } from './reported-status.ts';
 import { localStatus, type Observed } from './status.ts';
-import { VERSION } from './version.ts';
 
 /** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
 const NOTICES_WITHIN = minutes(7);

@@ -7,10 +7,10 @@ import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';
 import { isJournal, journalComplaint } from './base/journal.ts';
 import { printable } from './base/printable.ts';
+import { VERSION } from './base/version.ts';
 import { type Command, table, UsageError, type World } from './cli/command.ts';
 import { didYouMean } from './cli/did-you-mean.ts';
 import { Output } from './cli/output.ts';
-import { VERSION } from './version.ts';
 
 /** Loaded only when called: a status query need not pay for the hub's SDK. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {

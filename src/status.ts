@@ -1,6 +1,7 @@
 import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
 import { describeStall, type Stall } from './base/stall-clock.ts';
+import type { ChangedLogLevel } from './base/temporary-log-level.ts';
 import type { BaselineScans } from './baseline/scans.ts';
 import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from './config/limits.ts';
 import type { ConfigurationState } from './config/twin-configuration.ts';
@@ -11,7 +12,6 @@ import type { HubStatus } from './contract/hub.ts';
 import type { Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
 import type { Exposed } from './linux/self/exposed-files.ts';
-import type { ChangedLogLevel } from './methods/temporary-log-level.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
 import type { BudgetUse, HeldMessages } from './pipeline/message-budget.ts';

@@ -39,7 +39,6 @@ const KNOWS_ALL = [
   'status.ts',
   'status-schema.ts',
   'reported-status.ts',
-  'version.ts',
 ];
 
 const read = (folder: string): SourceFile[] =>

@@ -1,8 +1,8 @@
 /* How a value that was found is compared with the one that is wanted. */
 
 import * as v from 'valibot';
+import { compilePattern } from '../base/pattern.ts';
 import { bits, integer, mode, pattern, text, texts } from './fields.ts';
-import { compilePattern } from './pattern.ts';
 
 const range = v.pipe(
   v.tuple([integer, integer]),

@@ -1,7 +1,7 @@
 /* The kinds of values that rules' parameters have. */
 
 import * as v from 'valibot';
-import { compilePattern } from './pattern.ts';
+import { compilePattern } from '../base/pattern.ts';
 import { IF_MISSING } from './verdict.ts';
 
 const LONGEST_TEXT = 500;

@@ -12,8 +12,8 @@ import {
   statSync,
 } from 'node:fs';
 import { posix } from 'node:path';
+import { matchesGlob } from '../base/glob.ts';
 import { inRoot } from '../base/in-root.ts';
-import { matchesGlob } from './glob.ts';
 
 /** Not there, nor a folder on the way to it. */
 export interface Missing {

@@ -3,6 +3,7 @@ import type { BackgroundWriter } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
+import { NoteFile } from '../base/note-file.ts';
 import { isOwnProcess } from '../base/own-processes.ts';
 import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
@@ -26,7 +27,6 @@ import { ProcFolder } from './processes/proc-folder.ts';
 import { ProcessTable } from './processes/process-table.ts';
 import { Connections, MOST_LATE } from './sockets/connections/connections.ts';
 import { HeldCount } from './streams/held-count.ts';
-import { NoteFile } from './streams/note-file.ts';
 import { OptionalSource } from './streams/optional-source.ts';
 
 /** Without audit, how long it may take until a start that was lost is known to be. */

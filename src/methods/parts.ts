@@ -1,11 +1,11 @@
 import type { Duration } from '../base/duration.ts';
 import type { LogLine } from '../base/log.ts';
+import type { TemporaryLogLevel } from '../base/temporary-log-level.ts';
 import type { LocalSettings } from '../config/local.ts';
 import type { Pause } from '../pipeline/pause.ts';
 import type { Flushed } from '../pipeline/publisher.ts';
 import type { Snapshots } from '../pipeline/snapshots.ts';
 import type { LocalStatus } from '../status.ts';
-import type { TemporaryLogLevel } from './temporary-log-level.ts';
 
 /** What of the agent its direct methods can reach. */
 export interface MethodParts {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import { NoteFile } from '../../src/linux/streams/note-file.ts';
+import { NoteFile } from '../../src/base/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 

@@ -1,6 +1,6 @@
+import { matchesGlob } from '../../base/glob.ts';
 import { type Home, type HomeEntry, MOST_HOMES } from '../facts/homes.ts';
 import { bits, octal } from '../fields.ts';
-import { matchesGlob } from '../glob.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 import type { HomeParams } from './accounts.ts';

@@ -1,5 +1,5 @@
+import { matchesGlob } from '../../base/glob.ts';
 import { type Comparison, compare } from '../comparison.ts';
-import { matchesGlob } from '../glob.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, missing, pass, passIf, type Verdict } from '../verdict.ts';
 

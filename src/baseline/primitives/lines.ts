@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import { compilePattern } from '../../base/pattern.ts';
 import { ifMissing, paths, pattern } from '../fields.ts';
-import { compilePattern } from '../pattern.ts';
 import { primitive } from '../primitive.ts';
 import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../verdict.ts';
 

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import { matchesGlob } from '../../base/glob.ts';
 import { listOf, text } from '../fields.ts';
-import { matchesGlob } from '../glob.ts';
 import { primitive } from '../primitive.ts';
 import { findProgram, whyUnseen } from '../programs.ts';
 import type { System } from '../system.ts';

@@ -1,11 +1,11 @@
 import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
+import { VERSION } from '../../base/version.ts';
 import { collectors } from '../../collectors/index.ts';
 import { readTwin, twinProperties } from '../../config/twin.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
 import type { ModuleIdentity } from '../../hub/identity/index.ts';
-import { VERSION } from '../../version.ts';
 import { type Finding, failed, ok, untried, wrong } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
 

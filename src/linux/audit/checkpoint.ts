@@ -1,5 +1,5 @@
 import type { BackgroundWriter } from '../../base/background-writer.ts';
-import { NoteFile } from '../streams/note-file.ts';
+import { NoteFile } from '../../base/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
 /** How far audit has been followed. */

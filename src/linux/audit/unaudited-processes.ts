@@ -2,9 +2,9 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
+import type { NoteFile } from '../../base/note-file.ts';
 import { Turn } from '../../base/turn.ts';
 import { ProcFolder } from '../processes/proc-folder.ts';
-import type { NoteFile } from '../streams/note-file.ts';
 import type { AuditStatus } from './status.ts';
 
 /*

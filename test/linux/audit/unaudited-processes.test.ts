@@ -5,10 +5,10 @@ import { pino } from 'pino';
 import type { BackgroundWriter } from '../../../src/base/background-writer.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../src/base/duration.ts';
+import { NoteFile } from '../../../src/base/note-file.ts';
 import { RUNNING } from '../../../src/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
 import { ProcFolder } from '../../../src/linux/processes/proc-folder.ts';
-import { NoteFile } from '../../../src/linux/streams/note-file.ts';
 import { FakeProc } from '../processes/fake-proc.ts';
 
 const KERNEL_THREAD = 0x0020_0000;

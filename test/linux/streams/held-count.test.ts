@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { NoteFile } from '../../../src/base/note-file.ts';
 import type { StreamSink } from '../../../src/contract/sources.ts';
 import { HeldCount } from '../../../src/linux/streams/held-count.ts';
-import { NoteFile } from '../../../src/linux/streams/note-file.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 
 describe('The number of records that wait in memory', () => {

@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
 import { AdjustableLevel } from '../../src/base/log.ts';
-import { TemporaryLogLevel } from '../../src/methods/temporary-log-level.ts';
+import { TemporaryLogLevel } from '../../src/base/temporary-log-level.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 
 describe('TemporaryLogLevel', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { compilePattern, LONGEST_LINE } from '../../src/baseline/pattern.ts';
+import { compilePattern, LONGEST_LINE } from '../../src/base/pattern.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
 

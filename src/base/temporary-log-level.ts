@@ -1,9 +1,9 @@
-import { Alarm } from '../base/alarm.ts';
-import type { Clock } from '../base/clock.ts';
-import { type Duration, hours, milliseconds } from '../base/duration.ts';
-import type { AdjustableLevel, Logger, LogLevel } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
-import type { Service } from '../base/service.ts';
+import { Alarm } from './alarm.ts';
+import type { Clock } from './clock.ts';
+import { type Duration, hours, milliseconds } from './duration.ts';
+import type { AdjustableLevel, Logger, LogLevel } from './log.ts';
+import { keepGoing } from './loop.ts';
+import type { Service } from './service.ts';
 
 /** A log level that isn't the one of the local file. */
 export interface ChangedLogLevel {

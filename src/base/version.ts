@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 
 /** Beside the program when it is bundled, else where the repository has it. */
-const PLACES = ['./package.json', '../../package.json'].map((place) => new URL(place, import.meta.url));
+const PLACES = ['./package.json', '../../../package.json'].map((place) => new URL(place, import.meta.url));
 
 const place = PLACES.find((url) => existsSync(url)) ?? import.meta.url;
 

@@ -1,6 +1,6 @@
 import { close, closeSync, constants, open, openSync, readFileSync, write, writeSync } from 'node:fs';
 import { promisify } from 'node:util';
-import type { BackgroundWriter } from '../../base/background-writer.ts';
+import type { BackgroundWriter } from './background-writer.ts';
 
 /** No note is longer, so that a write never leaves the end of an older one behind. */
 const NOTE_BYTES = 512;
