@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix } from 'node:path';
-import { readBytes } from '../src/linux/machine/bounded-file.ts';
+import { readBytes } from '../src/host/bounded-file.ts';
 import { KINDS } from '../src/linux/machine/hardware/kinds.ts';
 
 /* Writes what this machine's sysfs says of its hardware and its firmware into a listing, for test/golden:

@@ -19,9 +19,10 @@ const BUILDING_BLOCKS = ['base', 'contract'];
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
   contract: ['base'],
-  linux: BUILDING_BLOCKS,
+  host: BUILDING_BLOCKS,
+  linux: [...BUILDING_BLOCKS, 'host'],
   collectors: BUILDING_BLOCKS,
-  baseline: BUILDING_BLOCKS,
+  baseline: [...BUILDING_BLOCKS, 'host'],
   pipeline: BUILDING_BLOCKS,
   config: BUILDING_BLOCKS,
   hub: BUILDING_BLOCKS,
@@ -108,11 +109,11 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
 
   'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
 
-  'only the demo, the reader and linux/machine/run-tool.ts start other programs': (file) =>
+  'only the demo, the reader and host/run-tool.ts start other programs': (file) =>
     importsOf(
       file,
       /^(?:node:)?child_process$/,
-      inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/linux/machine/run-tool.ts'),
+      inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/host/run-tool.ts'),
     ),
 
   "only the reader's kinds read what another process's memory lock blocks": (file) =>
@@ -157,7 +158,10 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/contract/a.ts': "import type { x } from '../hub/session.ts';",
       'src/linux/audit/b.ts': "import { x } from '../../collectors/index.ts';",
       'src/linux/deep/er/c.ts': "const x = await import('../../../hub/session.ts');",
+      'src/host/a.ts': "import { x } from '../linux/sources.ts';",
+      'src/host/b.ts': "import type { System } from '../baseline/system.ts';",
       'src/collectors/a.ts': "import '../linux/sources.ts';",
+      'src/collectors/b.ts': "import { parseMounts } from '../host/mounts.ts';",
       'src/baseline/a.ts': "import { Firewall } from '../linux/firewall/firewall.ts';",
       'src/pipeline/a.ts': "import {\n  a,\n  b,\n} from '../config/twin.ts';",
       'src/pipeline/b.ts': "import { c } from '../status.ts';",
@@ -169,6 +173,8 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/base/a.ts': "import { x } from './clock.ts';",
       'src/linux/audit/a.ts': "import { x } from '../netlink/socket.ts';",
+      'src/linux/audit/b.ts': "import { parseStat } from '../../host/proc-folder.ts';",
+      'src/baseline/a.ts': "import { parseMounts } from '../host/mounts.ts';",
       'src/hub/identity/a.ts': "import { x } from '../../contract/hub.ts';",
       'src/config/a.ts': "// import { x } from '../hub/session.ts';",
       'src/cli/a.ts': "import { x } from '../hub/session.ts';",
@@ -229,14 +235,14 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },
     keeps: { 'src/main.ts': 'process.exit(1);', 'src/cli/run.ts': 'process.exitCode = 1;' },
   },
-  'only the demo, the reader and linux/machine/run-tool.ts start other programs': {
+  'only the demo, the reader and host/run-tool.ts start other programs': {
     breaks: {
       'src/linux/a.ts': "import { execFile } from 'node:child_process';",
       'src/cli/run.ts': "import { spawn } from 'child_process';",
     },
     keeps: {
       'src/cli/demo.ts': "import { spawn } from 'node:child_process';",
-      'src/linux/machine/run-tool.ts': "import { execFile } from 'node:child_process';",
+      'src/host/run-tool.ts': "import { execFile } from 'node:child_process';",
     },
   },
   "only the reader's kinds read what another process's memory lock blocks": {

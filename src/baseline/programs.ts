@@ -1,4 +1,4 @@
-import type { HostFiles, Unreadable } from './host-files.ts';
+import type { HostFiles, Unreadable } from '../host/host-files.ts';
 
 /** Where programs are; both where /bin is a link to /usr/bin and where it isn't. */
 const FOLDERS = ['/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/sbin', '/usr/local/bin'];

@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
+import { HostFiles } from '../host/host-files.ts';
 import { CAPABILITIES } from './capabilities.ts';
 import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
@@ -20,7 +21,6 @@ import { readSshd } from './facts/sshd.ts';
 import { readPersisted } from './facts/sysctl-files.ts';
 import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
-import { HostFiles } from './host-files.ts';
 import { hasProgram } from './programs.ts';
 
 /** What a scan can see of the system that it judges. */

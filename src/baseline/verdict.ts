@@ -1,5 +1,5 @@
 import type { CheckResult } from '../contract/baseline.ts';
-import type { Unreadable } from './host-files.ts';
+import type { Unreadable } from '../host/host-files.ts';
 
 /** What a primitive says of one rule. Texts are short, and never a line out of a file that may hold secrets. */
 export interface Verdict {

@@ -1,10 +1,10 @@
 import { type Clock, momentOf } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
 import type { Lookups } from '../contract/sources.ts';
+import { hostFiles } from '../host/local-files.ts';
+import { isRootOwned } from '../host/root-owned.ts';
 import { UserNames } from './machine/accounts.ts';
 import { Interfaces } from './machine/interfaces.ts';
-import { hostFiles } from './machine/local-files.ts';
-import { isRootOwned } from './machine/root-owned.ts';
 import { Containers } from './processes/containers.ts';
 import { ExecutableHashes } from './processes/hashing/executable-hashes.ts';
 

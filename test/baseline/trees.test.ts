@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { systemClock } from '../../src/base/clock.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { skip } from '../require.ts';
 import { require } from '../system/require.ts';
 import { type Entries, withTree } from './tree.ts';

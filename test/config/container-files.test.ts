@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { require } from '../system/require.ts';
 import { allowedByUnit, type Profile } from './system-call-filter.ts';
 

@@ -4,7 +4,7 @@ import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EXIT_STATUS } from '../../src/base/errors.ts';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { require } from '../system/require.ts';
 
 const CONFIG = new URL('../../../config/', import.meta.url).pathname;

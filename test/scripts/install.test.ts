@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readLocalSettings } from '../../src/config/local.ts';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { require } from '../system/require.ts';
 
 const SCRIPTS = new URL('../../../scripts/', import.meta.url).pathname;

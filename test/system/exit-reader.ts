@@ -3,10 +3,10 @@ import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { toAgentError } from '../../src/base/errors.ts';
 import type { StreamSink } from '../../src/contract/sources.ts';
+import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { ProcessConnector } from '../../src/linux/processes/connector/connector.ts';
 import { ExitSource } from '../../src/linux/processes/exits.ts';
-import { ProcFolder } from '../../src/linux/processes/proc-folder.ts';
 import { ProcessTable } from '../../src/linux/processes/process-table.ts';
 
 /* A process of its own, that reads the ends of processes and says what it reads, a JSON line each; until SIGTERM.

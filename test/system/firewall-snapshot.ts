@@ -1,7 +1,7 @@
 import { AgentError } from '../../src/base/errors.ts';
 import { firewallConfiguration } from '../../src/collectors/firewall-configuration.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { Firewall } from '../../src/linux/firewall/firewall.ts';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
 import { sources } from '../collectors/samples.ts';
 
 /* Prints one snapshot of this network namespace's firewall, how its source stands, and how long it took, as JSON. For

@@ -4,7 +4,7 @@ import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync,
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { findTool } from '../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../src/host/run-tool.ts';
 import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { require } from './require.ts';

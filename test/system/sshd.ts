@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { ProcFolder } from '../../src/linux/processes/proc-folder.ts';
+import { ProcFolder } from '../../src/host/proc-folder.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];

@@ -1,4 +1,4 @@
-import type { Look } from '../host-files.ts';
+import type { Look } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** A line of /etc/passwd, see passwd(5). */

@@ -1,4 +1,4 @@
-import type { Unreadable } from '../host-files.ts';
+import type { Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** A rule as audit.rules(7) writes it. */

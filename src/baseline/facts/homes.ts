@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
-import { type Look, type Unreadable, whyNot } from '../host-files.ts';
+import { type Look, type Unreadable, whyNot } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 import type { User } from './accounts.ts';
 

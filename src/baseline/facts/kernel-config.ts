@@ -1,5 +1,5 @@
 import { gunzipSync } from 'node:zlib';
-import type { Unreadable } from '../host-files.ts';
+import type { Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */

@@ -1,4 +1,4 @@
-import type { Look, Unreadable } from '../host-files.ts';
+import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */

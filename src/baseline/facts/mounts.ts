@@ -1,5 +1,5 @@
-import type { Look } from '../host-files.ts';
-import { MISSING } from '../host-files.ts';
+import type { Look } from '../../host/host-files.ts';
+import { MISSING } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** A mounted file system, or one that fstab says will be. */

@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import type { Unreadable } from '../host-files.ts';
+import type { Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** What a file sets a kernel parameter to at boot. */

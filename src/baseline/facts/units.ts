@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import type { Look, Unreadable } from '../host-files.ts';
+import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** Whether something is started by itself, as far as files say. */

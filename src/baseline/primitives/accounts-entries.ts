@@ -1,5 +1,5 @@
+import type { Look } from '../../host/host-files.ts';
 import { firstOrdinaryUid, type Group, hasShell, type Shadow, type User } from '../facts/accounts.ts';
-import type { Look } from '../host-files.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 import type { EntryParams } from './accounts.ts';

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { isThere } from '../../base/is-there.ts';
+import { readOptional } from '../../host/bounded-file.ts';
 import { enablesAudit } from '../../linux/audit/unaudited-processes.ts';
-import { readOptional } from '../../linux/machine/bounded-file.ts';
 import { type Finding, note } from './finding.ts';
 
 const MOST_BYTES = 16 * 1024;

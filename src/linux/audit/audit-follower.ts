@@ -6,7 +6,7 @@ import type { Duration } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent } from '../../contract/sources.ts';
-import { ProcFolder } from '../processes/proc-folder.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
 import { CatchUp } from './catch-up.ts';
 import { Checkpoint, type Place } from './checkpoint.ts';

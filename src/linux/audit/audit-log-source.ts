@@ -5,7 +5,7 @@ import { type Duration, milliseconds, minutes, seconds } from '../../base/durati
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent, AuditRule, StreamSink } from '../../contract/sources.ts';
-import { findTool, runTool } from '../machine/run-tool.ts';
+import { findTool, runTool } from '../../host/run-tool.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import { AuditControl } from './control.ts';
 import { KernelRules } from './kernel-rules.ts';

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
-import { hostFiles, type LocalFiles } from '../machine/local-files.ts';
-import { isRootOwned } from '../machine/root-owned.ts';
-import { stateOf } from '../processes/hashing/file-state.ts';
+import { stateOf } from '../../host/file-state.ts';
+import { hostFiles, type LocalFiles } from '../../host/local-files.ts';
+import { isRootOwned } from '../../host/root-owned.ts';
 import type { Doer } from './notices.ts';
 
 const AUDITD: readonly string[] = ['/usr/sbin/auditd', '/sbin/auditd'];

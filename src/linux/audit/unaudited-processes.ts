@@ -4,7 +4,7 @@ import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { NoteFile } from '../../base/note-file.ts';
 import { Turn } from '../../base/turn.ts';
-import { ProcFolder } from '../processes/proc-folder.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { AuditStatus } from './status.ts';
 
 /*

@@ -1,6 +1,6 @@
 import { AgentError } from '../../base/errors.ts';
 import type { FirewallRule, SourceStatus } from '../../contract/sources.ts';
-import { findTool, runTool } from '../machine/run-tool.ts';
+import { findTool, runTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { NETLINK_NETFILTER } from './nft-tables.ts';
 import { readLegacy } from './read-legacy.ts';

@@ -1,5 +1,5 @@
 import { errnoOf } from '../../base/errors.ts';
-import { readBounded } from '../machine/bounded-file.ts';
+import { readBounded } from '../../host/bounded-file.ts';
 import { parseIptablesSave } from './iptables-save.ts';
 import { ask, FAMILIES, type Family, type Reading, type Tools, unreadable } from './reading.ts';
 

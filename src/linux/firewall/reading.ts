@@ -1,6 +1,6 @@
 import { type Duration, seconds } from '../../base/duration.ts';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { findTool, runTool } from '../machine/run-tool.ts';
+import type { findTool, runTool } from '../../host/run-tool.ts';
 import type { Table } from './ruleset.ts';
 
 /* What the parts of a firewall's reading have in common. */

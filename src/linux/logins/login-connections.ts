@@ -1,7 +1,7 @@
 import { opendirSync } from 'node:fs';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
-import { TimeBudget } from '../machine/time-budget.ts';
+import { TimeBudget } from '../../host/time-budget.ts';
 import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
 /** A process that has logged somebody in longer ago may be another one by now. */

@@ -6,7 +6,7 @@ import { AgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
-import { ProcFolder } from '../processes/proc-folder.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { LoginEntry, LoginFeed, Place } from './login-feed.ts';
 import { LoginRegistry } from './login-registry.ts';
 import { utmpLayout } from './utmp.ts';

@@ -1,6 +1,6 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import type { LoginSeen } from '../../contract/sources.ts';
-import { formatAddress } from '../sockets/ip-address.ts';
+import { formatAddress } from '../../host/ip-address.ts';
 
 /** Where somebody logs in from, as far as a record says it. */
 export type Remote = Pick<LoginSeen, 'remote' | 'remoteHost' | 'zone'>;

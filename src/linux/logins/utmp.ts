@@ -1,5 +1,5 @@
 import { endianness } from 'node:os';
-import { formatAddress } from '../sockets/ip-address.ts';
+import { formatAddress } from '../../host/ip-address.ts';
 
 /** Kinds of records that matter here; see utmp(5). */
 export const BOOT_TIME = 2;

@@ -4,9 +4,9 @@ import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 import type { Account, ListingStatus, Lookups } from '../../contract/sources.ts';
-import { accountsFrom, type Password, parsePasswd, parseShadow } from './account-entries.ts';
-import { readBounded, readBytes } from './bounded-file.ts';
-import { findTool, runTool } from './run-tool.ts';
+import { accountsFrom, type Password, parsePasswd, parseShadow } from '../../host/account-entries.ts';
+import { readBounded, readBytes } from '../../host/bounded-file.ts';
+import { findTool, runTool } from '../../host/run-tool.ts';
 
 /** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */
 const MOST_BYTES = 4 * 1024 * 1024;

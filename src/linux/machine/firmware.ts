@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import type { SystemFacts } from '../../contract/sources.ts';
-import { readBytes, readOptional } from './bounded-file.ts';
-import { readable } from './readable.ts';
+import { readBytes, readOptional } from '../../host/bounded-file.ts';
+import { readable } from '../../host/readable.ts';
 
 const MOST_BYTES = 4 * 1024;
 

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import type { Lookups } from '../../contract/sources.ts';
-import { readOptional } from './bounded-file.ts';
+import { readOptional } from '../../host/bounded-file.ts';
 
 /** Ten thousand addresses. */
 const MOST_BYTES = 1024 * 1024;

@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import { hostname, release as kernelRelease, machine } from 'node:os';
 import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { SystemFacts } from '../../contract/sources.ts';
-import { readOptional } from './bounded-file.ts';
+import { readOptional } from '../../host/bounded-file.ts';
+import { readable } from '../../host/readable.ts';
+import { parseUevent } from '../../host/sysfs.ts';
 import { firmwareFacts } from './firmware.ts';
-import { parseUevent } from './hardware/sysfs.ts';
-import { readable } from './readable.ts';
 import { container, hypervisor } from './virtualization.ts';
 
 const MOST_BYTES = 64 * 1024;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
+import { readOptional } from '../../host/bounded-file.ts';
+import { readable } from '../../host/readable.ts';
 import { initEnvironment } from '../processes/memory/init-environment.ts';
-import { readOptional } from './bounded-file.ts';
-import { readable } from './readable.ts';
 
 /* What the system runs on, and what the agent runs in. The questions, their order and the answers' names are those of
  * systemd-detect-virt(1), see virt.c of systemd. It asks the processor too (CPUID), which Node can't; the clock that

@@ -7,12 +7,13 @@ import type { Logger } from '../../base/log.ts';
 import { Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../streams/held-count.ts';
+
 import { ProcessConnector } from './connector/connector.ts';
 import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/messages.ts';
 import { type Remains, remainsOf } from './connector/remains.ts';
 import { readWaitStatus } from './connector/wait-status.ts';
-import { ProcFolder } from './proc-folder.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
 
 /** Reading in large batches costs least; the pace quickens long before the receive buffer fills. */

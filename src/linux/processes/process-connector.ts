@@ -6,12 +6,12 @@ import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import type { ProcessSeen, StreamSink } from '../../contract/sources.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../streams/held-count.ts';
 import { ProcessConnector } from './connector/connector.ts';
 import { EXEC, EXECS_ONLY, type ProcessEvent } from './connector/messages.ts';
 import type { CommandLine, CommandLineSource } from './memory/command-lines.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
-import { ProcFolder } from './proc-folder.ts';
 import type { ProcessTable } from './process-table.ts';
 
 /** A process that ends within this time is most often missed. */

@@ -5,10 +5,10 @@ import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import type { StreamSink } from '../../contract/sources.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../streams/held-count.ts';
 import type { CommandLineSource } from './memory/command-lines.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
-import { ProcFolder } from './proc-folder.ts';
 import type { ProcessTable } from './process-table.ts';
 
 const SHORTEST_PAUSE = seconds(1);

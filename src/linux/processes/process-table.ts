@@ -3,8 +3,8 @@ import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
 import type { AuditEvent } from '../../contract/sources.ts';
+import { ProcFolder } from '../../host/proc-folder.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
-import { ProcFolder } from './proc-folder.ts';
 
 const MOST_PROCESSES = 16_384;
 /** A longer command line isn't kept. In characters. */

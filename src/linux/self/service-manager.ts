@@ -1,6 +1,6 @@
 import { closeSync } from 'node:fs';
 import { type Duration, milliseconds } from '../../base/duration.ts';
-import { findTool, runTool } from '../machine/run-tool.ts';
+import { findTool, runTool } from '../../host/run-tool.ts';
 import { systemCalls } from '../native/system-calls.ts';
 
 const AF_UNIX = 1;

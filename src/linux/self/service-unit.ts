@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { type Duration, seconds } from '../../base/duration.ts';
-import { findTool, runTool } from '../machine/run-tool.ts';
+import { findTool, runTool } from '../../host/run-tool.ts';
 
 /** Of `systemctl show`, which answers at once unless systemd itself is in trouble. */
 const LIMIT: Duration = seconds(5);

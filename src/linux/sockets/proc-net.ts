@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { errnoOf } from '../../base/errors.ts';
 import type { ListeningSocket } from '../../contract/sources.ts';
-import { formatAddress, parseProcAddress } from './ip-address.ts';
+import { formatAddress, parseProcAddress } from '../../host/ip-address.ts';
 import { PROTOCOL_NAMES, PROTOCOLS, type WaitingSocket } from './sock-diag.ts';
 
 /* The second-best way to list sockets, for kernels without inet_diag and machines without koffi: it costs three times

@@ -1,5 +1,6 @@
 import { getSystemErrorName } from 'node:util';
 import type { ListeningSocket, SocketAddress } from '../../contract/sources.ts';
+import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
 import {
   errnoIn,
   messagesOf,
@@ -12,7 +13,6 @@ import {
   writeU32,
 } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
-import { formatAddress, isLinkLocal } from './ip-address.ts';
 
 /** A waiting socket as the kernel lists it, before anyone knows whose it is. */
 export interface WaitingSocket extends Pick<ListeningSocket, 'protocol' | 'localAddress' | 'localPort' | 'userId'> {

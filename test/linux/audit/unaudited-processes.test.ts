@@ -6,9 +6,9 @@ import type { BackgroundWriter } from '../../../src/base/background-writer.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../src/base/duration.ts';
 import { NoteFile } from '../../../src/base/note-file.ts';
+import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import { RUNNING } from '../../../src/linux/audit/status.ts';
 import { enablesAudit, UnauditedProcesses } from '../../../src/linux/audit/unaudited-processes.ts';
-import { ProcFolder } from '../../../src/linux/processes/proc-folder.ts';
 import { FakeProc } from '../processes/fake-proc.ts';
 
 const KERNEL_THREAD = 0x0020_0000;

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type runTool, ToolError } from '../../../src/host/run-tool.ts';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
-import { type runTool, ToolError } from '../../../src/linux/machine/run-tool.ts';
 import {
   encodeMessage,
   NLMSG_DONE,

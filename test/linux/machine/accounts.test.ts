@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
+import { findTool } from '../../../src/host/run-tool.ts';
 import { Accounts, UserNames } from '../../../src/linux/machine/accounts.ts';
-import { findTool } from '../../../src/linux/machine/run-tool.ts';
 import { skip } from '../../require.ts';
 
 const { signal } = new AbortController();

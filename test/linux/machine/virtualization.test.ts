@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fc from 'fast-check';
-import { findTool } from '../../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../../src/host/run-tool.ts';
 import { container, hypervisor, parseCpuinfo } from '../../../src/linux/machine/virtualization.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../require.ts';

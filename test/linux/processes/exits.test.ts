@@ -7,9 +7,11 @@ import { milliseconds } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
 import { NoteFile } from '../../../src/base/note-file.ts';
 import type { ProcessEnded, StreamSink } from '../../../src/contract/sources.ts';
+import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import { MOST_WATCHED } from '../../../src/linux/processes/connector/messages.ts';
+
 import { ExitSource, MOST_HELD_EXITS } from '../../../src/linux/processes/exits.ts';
-import { ProcFolder } from '../../../src/linux/processes/proc-folder.ts';
+
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
 import { HeldCount } from '../../../src/linux/streams/held-count.ts';
 import { answerTo, execOf, exitOf } from './connector/datagrams.ts';

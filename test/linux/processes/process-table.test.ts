@@ -8,7 +8,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
 import { rememberOwn } from '../../../src/base/own-processes.ts';
 import type { AuditEvent } from '../../../src/contract/sources.ts';
-import { ProcFolder } from '../../../src/linux/processes/proc-folder.ts';
+import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { FakeProc } from './fake-proc.ts';

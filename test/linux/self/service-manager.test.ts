@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
-import { findTool } from '../../../src/linux/machine/run-tool.ts';
+import { findTool } from '../../../src/host/run-tool.ts';
 import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
 import { require } from '../../system/require.ts';
 import { NotifyReceiver } from './notify-receiver.ts';

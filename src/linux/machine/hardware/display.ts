@@ -1,4 +1,4 @@
-import { readable } from '../readable.ts';
+import { readable } from '../../../host/readable.ts';
 
 /** What a display says of itself. */
 export interface Display {

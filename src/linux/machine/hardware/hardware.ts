@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { AgentError } from '../../../base/errors.ts';
 import { hostMount, inRoot } from '../../../base/in-root.ts';
 import type { HardwareDevice, ListingStatus } from '../../../contract/sources.ts';
-import { readBytes, readOptional } from '../bounded-file.ts';
-import { readable } from '../readable.ts';
+import { readBytes, readOptional } from '../../../host/bounded-file.ts';
+import { readable } from '../../../host/readable.ts';
+import { devicesIn, MOST_OF_A_KIND } from '../../../host/sysfs.ts';
 import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';
 import { parseSoundCards } from './sound-cards.ts';
-import { devicesIn, MOST_OF_A_KIND } from './sysfs.ts';
 
 /** Of all kinds together. */
 const MOST_DEVICES = 4_096;

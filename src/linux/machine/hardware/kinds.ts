@@ -1,9 +1,9 @@
 import type { HardwareDevice } from '../../../contract/sources.ts';
-import { readable } from '../readable.ts';
+import { readable } from '../../../host/readable.ts';
+import type { SysDevice } from '../../../host/sysfs.ts';
 import { pciClass, usbKind } from './classes.ts';
 import { parseEdid } from './display.ts';
 import { Bits, inputKind } from './input-kind.ts';
-import type { SysDevice } from './sysfs.ts';
 
 /** What sysfs doesn't say. */
 export interface Names {

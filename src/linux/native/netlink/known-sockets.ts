@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { readOptional } from '../../machine/bounded-file.ts';
+import { readOptional } from '../../../host/bounded-file.ts';
 
 /** Every socket takes some 110 bytes; a machine has tens of them. */
 const MOST_BYTES = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import type { Duration } from '../../../base/duration.ts';
-import { ProcFolder } from '../proc-folder.ts';
+import { ProcFolder } from '../../../host/proc-folder.ts';
 
 /** What the kernel rounds a start by, and how long it can take to tell of an end. */
 const ROUNDING_MS = 300;

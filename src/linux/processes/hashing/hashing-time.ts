@@ -1,6 +1,6 @@
 import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
-import { TimeBudget } from '../../machine/time-budget.ts';
+import { TimeBudget } from '../../../host/time-budget.ts';
 
 /** Of one core, for all hashing, and what is saved up for a burst. */
 export const SHARE = 0.02;

@@ -1,7 +1,7 @@
 import type { Moment } from '../../../base/clock.ts';
 import { seconds } from '../../../base/duration.ts';
+import type { FileState } from '../../../host/file-state.ts';
 import type { Digest } from './digest.ts';
-import type { FileState } from './file-state.ts';
 import { type Payer, ROOT } from './hashing-time.ts';
 
 /**

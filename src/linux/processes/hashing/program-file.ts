@@ -1,6 +1,6 @@
 import { constants, openSync } from 'node:fs';
-import type { LocalFiles } from '../../machine/local-files.ts';
-import { type FileState, isSame, stateOf } from './file-state.ts';
+import { type FileState, isSame, stateOf } from '../../../host/file-state.ts';
+import type { LocalFiles } from '../../../host/local-files.ts';
 import type { Known } from './known-digests.ts';
 
 /** Where a file is, as long as it is there: under a path of the host's, as the image of a process, or both. */

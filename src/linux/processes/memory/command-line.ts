@@ -1,7 +1,7 @@
 import { closeSync, openSync, readlinkSync, readSync } from 'node:fs';
 import { seconds } from '../../../base/duration.ts';
 import type { QuestionKind } from '../../../base/reader/question.ts';
-import { parseStat } from '../proc-folder.ts';
+import { parseStat } from '../../../host/proc-folder.ts';
 
 /* Runs in the reader. To read /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
  * long as it likes: whoever reads then sleeps, and only SIGKILL ends it. */

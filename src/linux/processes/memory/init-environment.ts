@@ -1,5 +1,5 @@
-import { readOptional } from '../../machine/bounded-file.ts';
-import { parseUserId } from '../proc-folder.ts';
+import { readOptional } from '../../../host/bounded-file.ts';
+import { parseUserId } from '../../../host/proc-folder.ts';
 
 const MOST_BYTES = 64 * 1024;
 

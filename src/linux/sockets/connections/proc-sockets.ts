@@ -1,8 +1,8 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import type { SocketAddress } from '../../../contract/sources.ts';
-import { readOptional } from '../../machine/bounded-file.ts';
-import { formatAddress, parseProcAddress } from '../ip-address.ts';
+import { readOptional } from '../../../host/bounded-file.ts';
+import { formatAddress, parseProcAddress } from '../../../host/ip-address.ts';
 import { socketInode } from '../socket-owners.ts';
 
 /* What /proc says of a process's sockets. All of it is `undefined` once the process has ended. */

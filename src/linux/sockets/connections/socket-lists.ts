@@ -1,6 +1,6 @@
 import type { Clock } from '../../../base/clock.ts';
 import { milliseconds, minutes } from '../../../base/duration.ts';
-import { TimeBudget } from '../../machine/time-budget.ts';
+import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
 import { networkOf, type ProcSocket, socketsAround } from './proc-sockets.ts';
 

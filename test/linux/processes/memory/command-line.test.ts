@@ -5,9 +5,9 @@ import { systemClock } from '../../../../src/base/clock.ts';
 import { createLog, type LogLine } from '../../../../src/base/log.ts';
 import type { Answer } from '../../../../src/base/reader/question.ts';
 import { Reader } from '../../../../src/base/reader/reader.ts';
+import { parseStat } from '../../../../src/host/proc-folder.ts';
 import { readCommandLine } from '../../../../src/linux/processes/memory/command-line.ts';
 import { CommandLines } from '../../../../src/linux/processes/memory/command-lines.ts';
-import { parseStat } from '../../../../src/linux/processes/proc-folder.ts';
 import { FakeProc } from '../fake-proc.ts';
 
 describe('a command line', () => {

@@ -1,6 +1,6 @@
+import { parseCommandLine } from '../../../../src/host/proc-folder.ts';
 import { readCommandLine } from '../../../../src/linux/processes/memory/command-line.ts';
 import type { CommandLineSource } from '../../../../src/linux/processes/memory/command-lines.ts';
-import { parseCommandLine } from '../../../../src/linux/processes/proc-folder.ts';
 
 /** Command lines as a reader would tell them, but read by the test itself. */
 export const readHere = (proc: string): CommandLineSource => ({

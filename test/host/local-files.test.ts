@@ -16,10 +16,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../../src/base/clock.ts';
-import { milliseconds } from '../../../src/base/duration.ts';
-import { type LocalFile, LocalFiles } from '../../../src/linux/machine/local-files.ts';
-import { require } from '../../system/require.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { type LocalFile, LocalFiles } from '../../src/host/local-files.ts';
+import { require } from '../system/require.ts';
 
 describe('LocalFiles', () => {
   let root: string;

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
-import { readBytes } from '../bounded-file.ts';
-import { readable } from '../readable.ts';
+import { readBytes } from './bounded-file.ts';
+import { readable } from './readable.ts';
 
 /** What the kernel gives of one text attribute at most: a page. */
 const MOST_BYTES = 4 * 1024;

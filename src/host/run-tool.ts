@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
-import { type Duration, seconds } from '../../base/duration.ts';
-import { errnoOf } from '../../base/errors.ts';
-import { rememberOwn } from '../../base/own-processes.ts';
+import { type Duration, seconds } from '../base/duration.ts';
+import { errnoOf } from '../base/errors.ts';
+import { rememberOwn } from '../base/own-processes.ts';
 
 /** Where tools are, in this order. Never taken from PATH, which whoever starts the agent could choose. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { milliseconds } from '../../../src/base/duration.ts';
-import { isOwnProcess } from '../../../src/base/own-processes.ts';
-import { findTool, runTool, ToolError } from '../../../src/linux/machine/run-tool.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { isOwnProcess } from '../../src/base/own-processes.ts';
+import { findTool, runTool, ToolError } from '../../src/host/run-tool.ts';
 
 const signal = new AbortController().signal;
 const node = process.execPath;

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
-import { systemClock } from '../../../src/base/clock.ts';
-import { LocalFiles } from '../../../src/linux/machine/local-files.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { LocalFiles } from '../../src/host/local-files.ts';
 
 /* What LocalFiles says of the program of a process, its only argument: `number` for a descriptor, or why there is none. */
 

@@ -11,10 +11,10 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../../src/base/clock.ts';
-import { LocalFiles } from '../../../src/linux/machine/local-files.ts';
-import { isRootOwned } from '../../../src/linux/machine/root-owned.ts';
-import { require } from '../../system/require.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { LocalFiles } from '../../src/host/local-files.ts';
+import { isRootOwned } from '../../src/host/root-owned.ts';
+import { require } from '../system/require.ts';
 
 describe('isRootOwned', () => {
   let root: string;

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import * as v from 'valibot';
-import { localUsers } from '../../../src/collectors/local-users.ts';
-import { accountsFrom, parseGroup, parsePasswd, parseShadow } from '../../../src/linux/machine/account-entries.ts';
-import { sources } from '../../collectors/samples.ts';
-import { fuzzRuns } from '../../fuzz.ts';
-import { mutated } from '../mutated.ts';
+import { localUsers } from '../../src/collectors/local-users.ts';
+import { accountsFrom, parseGroup, parsePasswd, parseShadow } from '../../src/host/account-entries.ts';
+import { sources } from '../collectors/samples.ts';
+import { fuzzRuns } from '../fuzz.ts';
+import { mutated } from '../linux/mutated.ts';
 
 const PASSWD = `root:x:0:0:root:/root:/bin/bash
 alice:x:1000:1000:Alice,,,:/home/alice:/bin/bash

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { parseCommandLine, parseStat, parseUserId } from '../../../src/linux/processes/proc-folder.ts';
-import { fuzzRuns } from '../../fuzz.ts';
+import { parseCommandLine, parseStat, parseUserId } from '../../src/host/proc-folder.ts';
+import { fuzzRuns } from '../fuzz.ts';
 
 /** What Linux 6.18 says of some processes, and what it says of this one. */
 const STATS = [

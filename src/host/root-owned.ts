@@ -1,4 +1,4 @@
-import { stateOf } from '../processes/hashing/file-state.ts';
+import { stateOf } from './file-state.ts';
 import type { LocalFiles } from './local-files.ts';
 
 const OTHERS_WRITE = 0o022n;

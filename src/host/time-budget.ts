@@ -1,5 +1,5 @@
-import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds } from '../../base/duration.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
 
 /** A share of the time, with some of it saved up for when much comes at once. */
 export class TimeBudget {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import fc from 'fast-check';
-import { formatAddress, isLinkLocal, parseProcAddress } from '../../../src/linux/sockets/ip-address.ts';
+import { formatAddress, isLinkLocal, parseProcAddress } from '../../src/host/ip-address.ts';
 
 const bytes = (hex: string) => Buffer.from(hex.replaceAll(':', ''), 'hex');
 

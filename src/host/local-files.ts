@@ -1,8 +1,8 @@
 import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Clock } from '../../base/clock.ts';
-import { type Duration, milliseconds } from '../../base/duration.ts';
-import { FIRST_ROOT, hasOwnMounts } from '../../base/first-root.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../../src/base/clock.ts';
-import { milliseconds } from '../../../src/base/duration.ts';
-import { TimeBudget } from '../../../src/linux/machine/time-budget.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { TimeBudget } from '../../src/host/time-budget.ts';
 
 describe('TimeBudget', () => {
   let now: number;

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { isLocal, type Mount, mountWithId, parseMounts } from '../../../src/linux/machine/mounts.ts';
-import { fuzzRuns } from '../../fuzz.ts';
+import { isLocal, type Mount, mountWithId, parseMounts } from '../../src/host/mounts.ts';
+import { fuzzRuns } from '../fuzz.ts';
 
 const MOUNTINFO = `22 28 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
 28 1 259:2 / / rw,relatime shared:1 - ext4 /dev/root rw

@@ -1,4 +1,4 @@
-import type { Account } from '../../contract/sources.ts';
+import type { Account } from '../contract/sources.ts';
 
 /** No kernel id: setuid(2) and friends take it for "leave as it is". */
 const NO_ID = 2 ** 32 - 1;
