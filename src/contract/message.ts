@@ -9,6 +9,8 @@ export interface Message {
   readonly id: string;
   /** JSON text, UTF-8 when encoded. */
   readonly body: string;
+  /** Size of `body` in UTF-8. */
+  readonly bodyBytes: number;
   readonly priority: QueueName;
   readonly marking: Marking;
   /** The twin's `hubResourceId`, when set. */
@@ -25,7 +27,12 @@ export interface MessageProperties {
 const SECURITY_INTERFACE = 'urn:azureiot:Security:SecurityAgent:1';
 
 /** The properties a message is sent with (contract §3). Names as in the hub's routing queries. */
-export function propertiesOf({ id, priority, marking, hubResourceId }: Omit<Message, 'body'>): MessageProperties {
+export function propertiesOf({
+  id,
+  priority,
+  marking,
+  hubResourceId,
+}: Omit<Message, 'body' | 'bodyBytes'>): MessageProperties {
   return {
     system: {
       messageId: id,
@@ -48,7 +55,7 @@ export function propertiesOf({ id, priority, marking, hubResourceId }: Omit<Mess
  */
 export function sizeOf(message: Message): number {
   const { system, application } = propertiesOf(message);
-  let size = Buffer.byteLength(message.body);
+  let size = message.bodyBytes;
   for (const value of Object.values(system)) size += Buffer.byteLength(value);
   for (const [name, value] of Object.entries(application)) size += Buffer.byteLength(name) + Buffer.byteLength(value);
   return size;

@@ -18,4 +18,6 @@ export interface OutgoingEvent extends EventTally {
 export interface QueuedEvent extends OutgoingEvent {
   /** Counts up by one per event of its queue, over restarts too. */
   readonly position: number;
+  /** Size of `json` in UTF-8. Known from the store, so that nobody needs to encode the text to learn it. */
+  readonly jsonBytes: number;
 }

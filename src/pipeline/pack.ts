@@ -81,17 +81,18 @@ export function pack(
   selection: Selection = ALL,
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
-  const draft = { id: sender.id, body: `${head}]}`, priority: 'High', marking: 'telemetry', hubResourceId } as const;
+  const emptyBytes = Buffer.byteLength(`${head}]}`);
+  const draft = { id: sender.id, body: '', bodyBytes: emptyBytes, priority: 'High', hubResourceId } as const;
   // The two markings differ by a few bytes; whichever is longer is counted.
-  const bare = Math.max(sizeOf(draft), sizeOf({ ...draft, marking: 'security' }));
+  const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
   const fullRoom = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
   const room = Math.min(fullRoom, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
 
   const taken = choose(queues, first, room, selection);
   const [oldest] = taken;
   if (oldest === undefined) return 'empty';
-  const texts = taken.map(({ json }) => json);
-  if (taken.length === 1 && Buffer.byteLength(oldest.json) > room) {
+  let texts: readonly Text[] = taken;
+  if (taken.length === 1 && oldest.jsonBytes > room) {
     if (room < fullRoom) {
       queues.settle(first, 'kept');
       affordable?.exceeded();
@@ -99,14 +100,16 @@ export function pack(
     }
     const shorter = shorten(oldest.json, room);
     if (shorter === undefined) return { tooLarge: share(first, taken) };
-    texts[0] = shorter;
+    texts = [{ json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
   }
-  const left = room - texts.reduce((all, json) => all + Buffer.byteLength(json) + 1, 0);
+  const left = room - sizeInBody(texts);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
   const { atMost, alone, only } = selection;
   const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
   const added = fillsUp ? fill(queues, other, { from: bare + room - left, room: left }, selection) : [];
-  const body = `${head}${[...texts, ...added.map(({ json }) => json)].join(',')}]}`;
+  const all = [...texts, ...added];
+  const body = `${head}${all.map(({ json }) => json).join(',')}]}`;
+  const bodyBytes = emptyBytes + sizeInBody(all) - 1; // no comma behind the last one
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
   return {
     priority,
@@ -115,12 +118,18 @@ export function pack(
     message: (marking) => ({
       id: messageId(marking, first, taken, other, added),
       body,
+      bodyBytes,
       priority,
       marking,
       ...(hubResourceId === '' ? {} : { hubResourceId }),
     }),
   };
 }
+
+type Text = Pick<QueuedEvent, 'json' | 'jsonBytes'>;
+
+/** With a comma for each. */
+const sizeInBody = (texts: readonly Text[]): number => texts.reduce((all, { jsonBytes }) => all + jsonBytes + 1, 0);
 
 const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
   queue,
@@ -166,8 +175,8 @@ function fill(
 
 function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boolean): readonly QueuedEvent[] {
   let left = room;
-  const end = events.findIndex(({ json }, index) => {
-    left -= Buffer.byteLength(json) + 1;
+  const end = events.findIndex(({ jsonBytes }, index) => {
+    left -= jsonBytes + 1;
     return left < 0 && !(atLeastOne && index === 0);
   });
   return end < 0 ? events : events.slice(0, end);
@@ -176,8 +185,8 @@ function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boole
 /** Those that fill a message of `size` bytes up to a whole block or more, and then the block that it ends in. */
 function worthIt(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
   let total = size;
-  const end = events.findIndex(({ json }) => {
-    const grown = total + Buffer.byteLength(json) + 1;
+  const end = events.findIndex(({ jsonBytes }) => {
+    const grown = total + jsonBytes + 1;
     if (total >= CHARGED_BYTES && grown > Math.ceil(total / CHARGED_BYTES) * CHARGED_BYTES) return true;
     total = grown;
     return false;

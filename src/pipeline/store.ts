@@ -94,7 +94,7 @@ interface Taken {
 
 interface Span {
   readonly segment: Segment;
-  readonly events: { event: QueuedEvent; bytes: number }[];
+  readonly events: QueuedEvent[];
   /** Where to read on. */
   end: number;
 }
@@ -288,7 +288,7 @@ export class SegmentLog {
         full = record.bytes + 1 > room && !(atLeastOne && from.length === 0 && span.events.length === 0);
         if (full) break;
         const { position, name, elements, occurrences, bytes } = record;
-        span.events.push({ event: { position, name, elements, occurrences, json: record.json() }, bytes });
+        span.events.push({ position, name, elements, occurrences, json: record.json(), jsonBytes: bytes });
         span.end = record.end;
         room -= bytes + 1;
       }
@@ -298,7 +298,7 @@ export class SegmentLog {
       if (span.events.length === 0 && from.length > 0) break;
       if (span.events.length === 0) this.#giveUp(segment, 'corrupt');
     }
-    const events = from.flatMap((span) => span.events.map(({ event }) => event));
+    const events = from.flatMap((span) => span.events);
     if (events.length > 0) this.#taken = { events, from };
     return events;
   }
@@ -315,8 +315,8 @@ export class SegmentLog {
       else if (outcome !== 'kept') this.#account.drop(name, outcome, elements);
     }
     for (const { segment, events: ofSegment, end } of from) {
-      const settled = ofSegment.filter(({ event }) => concerns(event));
-      for (const { event, bytes } of settled) tally(segment, event, bytes, -1);
+      const settled = ofSegment.filter(concerns);
+      for (const event of settled) tally(segment, event, event.jsonBytes, -1);
       if (settled.length < ofSegment.length) continue; // it will be read again for what stays
       segment.readFrom = end;
       if (end === segment.size && segment.events > 0) this.#giveUp(segment, 'corrupt');

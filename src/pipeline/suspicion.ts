@@ -119,8 +119,7 @@ export class Suspicion {
       return 'anew';
     }
     if ([...this.#defendants()].length >= MOST_PASSED_OVER) return 'again';
-    const bytes = Buffer.byteLength(event.json);
-    passedOver.set(event.position, { bytes, failures: 0, othersPassed: false });
+    passedOver.set(event.position, { bytes: event.jsonBytes, failures: 0, othersPassed: false });
     return 'anew';
   }
 

@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { Envelope, Payload } from '../contract/event.ts';
-import type { OutgoingEvent } from '../contract/store.ts';
+import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { localTime, type MARKS, timeIn } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
@@ -167,11 +167,12 @@ export class UnsetClock implements Service {
   }
 
   /** @returns the same event with right times, if they can be known; never longer than it was */
-  #corrected<E extends { readonly json: string }>(event: E): E {
+  #corrected(event: QueuedEvent): QueuedEvent {
     if (!event.json.includes(CORRECTABLE) || !isPlausible(this.#clock.now())) return event;
     try {
       const json = this.#rewritten(JSON.parse(event.json) as Envelope);
-      return json.length <= event.json.length ? { ...event, json } : event;
+      const jsonBytes = Buffer.byteLength(json);
+      return jsonBytes <= event.jsonBytes ? { ...event, json, jsonBytes } : event;
     } catch {
       return event; // from a damaged disk
     }

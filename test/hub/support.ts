@@ -57,9 +57,10 @@ export function fastClock(times: number, limits = 1): Clock {
 
 let sent = 0;
 
-export const message = (change: Partial<Message> = {}): Message => ({
+export const message = ({ body = '{"Events":[]}', ...change }: Partial<Message> = {}): Message => ({
   id: `00000000-0000-4000-8000-${String(sent++).padStart(12, '0')}`,
-  body: '{"Events":[]}',
+  body,
+  bodyBytes: Buffer.byteLength(body),
   priority: 'High',
   marking: 'security',
   ...change,

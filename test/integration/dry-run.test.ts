@@ -147,7 +147,9 @@ describe('vakt run --dry-run', function () {
     );
     const event = { Name: 'LocalUsers', Payload: [{ UserName: 'eve\u001b[2J', UserId: '7', GroupNames: 'eve' }] };
     const body = JSON.stringify({ Events: [event] });
-    assert.equal((await hub.send({ id: AGENT_ID, body, priority: 'High', marking: 'security' })).status, 'accepted');
+    const bodyBytes = Buffer.byteLength(body);
+    const sent = await hub.send({ id: AGENT_ID, body, bodyBytes, priority: 'High', marking: 'security' });
+    assert.equal(sent.status, 'accepted');
     assert.match(lines[0] ?? '', /^High message, security, 1 events, \d+ bytes$/);
     assert.deepEqual(lines.slice(1), ['  LocalUsers              eve·[2J (7) in eve', '']);
   });

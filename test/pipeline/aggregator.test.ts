@@ -393,7 +393,7 @@ describe('Aggregator', () => {
     const body = JSON.stringify({ AgentVersion: version, AgentId: id, MessageSchemaVersion: '1.0', Events: [] });
     assert.ok(Buffer.byteLength(body) <= 145, body);
     for (const marking of ['security', 'telemetry'] as const) {
-      const properties = sizeOf({ id, body: '', priority: 'High', marking, hubResourceId: LONGEST_ID });
+      const properties = sizeOf({ id, body: '', bodyBytes: 0, priority: 'High', marking, hubResourceId: LONGEST_ID });
       assert.ok(properties <= 645, String(properties));
     }
     assert.ok(7_000 + 300 + 145 + 645 <= 8192);

@@ -29,7 +29,8 @@ export class MemoryQueues implements Queues {
   put(queue: QueueName, events: readonly OutgoingEvent[]): number {
     if (this.full) return 0;
     for (const event of events) {
-      this.#waiting[queue].push({ ...event, position: this.put_[queue].length });
+      const jsonBytes = Buffer.byteLength(event.json);
+      this.#waiting[queue].push({ ...event, position: this.put_[queue].length, jsonBytes });
       this.put_[queue].push(event);
     }
     for (const listener of this.#listeners) listener();
@@ -45,7 +46,7 @@ export class MemoryQueues implements Queues {
     const taken: QueuedEvent[] = [];
     let bytes = 0;
     for (const event of this.unreadable ? [] : this.#waiting[queue]) {
-      bytes += Buffer.byteLength(event.json) + 1;
+      bytes += event.jsonBytes + 1;
       if (bytes > roomBytes && !(atLeastOne && taken.length === 0)) break;
       taken.push(event);
       if (bytes > roomBytes) break;
@@ -68,7 +69,7 @@ export class MemoryQueues implements Queues {
     return {
       events: events.length,
       elements: events.reduce((all, { elements }) => all + elements, 0),
-      bytes: events.reduce((all, { json }) => all + Buffer.byteLength(json), 0),
+      bytes: events.reduce((all, { jsonBytes }) => all + jsonBytes, 0),
     };
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import sinon from 'sinon';
 import type { QueueName } from '../../src/contract/event.ts';
 import { sizeOf } from '../../src/contract/message.ts';
 import { type Pack, pack } from '../../src/pipeline/pack.ts';
@@ -139,6 +140,25 @@ describe('pack', () => {
     assert.ok(sizeOf(result.message('security')) <= 8192);
   });
 
+  it('does not encode events to learn their sizes: the store knows them', () => {
+    const text = 'Grüße €'.repeat(50);
+    const events = Array.from({ length: 10 }, (_, n) => ({ ...eventOf(200), json: JSON.stringify({ Id: n, text }) }));
+    queues.put('High', events);
+    queues.put('Low', events);
+    const limits = { maxMessageSizeInBytes: 200_000, hubResourceId: '' };
+    const counts = sinon.spy(Buffer, 'byteLength');
+    try {
+      const result = packed('High', limits);
+      const message = result.message('telemetry');
+      assert.ok(sizeOf(message) > 10 * text.length);
+      assert.equal(counts.args.filter(([counted]) => String(counted).includes(text)).length, 0);
+      assert.ok(result.eventCount > 10);
+      assert.equal(message.bodyBytes, Buffer.from(message.body).length);
+    } finally {
+      counts.restore();
+    }
+  });
+
   it('says when an event cannot be made to fit, and reserves that alone', () => {
     queues.put('Low', [
       { name: 'Odd', elements: 1, occurrences: 1, json: `{"Payload":[{"A":[${'7,'.repeat(9_000)}7]}]}` },
@@ -233,6 +253,7 @@ describe('pack', () => {
           for (const marking of ['security', 'telemetry'] as const) {
             const message = result.message(marking);
             assert.ok(sizeOf(message) <= maxMessageSizeInBytes);
+            assert.equal(message.bodyBytes, Buffer.byteLength(message.body));
             assert.equal(JSON.parse(message.body).Events.length, result.eventCount);
           }
           for (const { queue: from, positions } of result.shares) some.settle(from, 'delivered', positions);

@@ -36,6 +36,7 @@ describe('SegmentLog', () => {
   const everything = () => {
     const taken = log.take(Number.POSITIVE_INFINITY, true);
     if (taken.length > 0) log.settle('kept');
+    for (const { json, jsonBytes } of taken) assert.equal(jsonBytes, Buffer.byteLength(json));
     return taken;
   };
   const paths = () => [...files.files.keys()].sort();

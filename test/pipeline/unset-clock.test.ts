@@ -88,6 +88,7 @@ describe('UnsetClock', () => {
   const taken = (): Envelope[] => {
     const events = queues.take('Low', 1_000_000, true);
     if (events.length > 0) queues.settle('Low', 'kept');
+    for (const { json, jsonBytes } of events) assert.equal(jsonBytes, Buffer.byteLength(json));
     const envelopes = events.map(({ json }) => JSON.parse(json) as Envelope);
     for (const event of envelopes) assertSound(event);
     return envelopes;
