@@ -31,6 +31,7 @@ const FIRST_DESIRED = {
   highPriorityMessageFrequency: { value: 'PT2S' },
   lowPriorityMessageFrequency: { value: 'PT3S' },
   aggregationIntervalProcessCreate: { value: 'PT4S' },
+  aggregationIntervalConnectionCreate: { value: 'PT4S' },
 };
 /** What the demo changes on the way. */
 const CHANGE = { aggregationEnabledProcessCreate: { value: false } };
@@ -108,7 +109,9 @@ async function show(hub: HubEmulator, configFile: string, duration: Duration, wo
   return status === 0 && hub.messages.length > 0 ? 0 : 1;
 }
 
-/** Makes things happen until `duration` is over, the agent has ended, or `stop` aborts. */
+/**
+ * Makes things happen from when the agent has connected until `duration` is over, the agent has ended, or `stop` aborts.
+ */
 async function untilTheEnd(
   hub: HubEmulator,
   agentEnded: Promise<unknown>,
@@ -119,10 +122,15 @@ async function untilTheEnd(
   const end = new AbortController();
   const signal = AbortSignal.any([stop, end.signal]);
   void agentEnded.then(() => end.abort());
+  const connected = new Promise<void>((resolve) => {
+    hub.once('connection', () => resolve());
+    signal.addEventListener('abort', () => resolve());
+  });
   await Promise.all([
     systemClock.sleep(duration, signal).then(() => end.abort()),
-    runPrograms(say, signal),
-    systemClock.sleep(milliseconds(Math.min(seconds(10), duration / 3)), signal).then(() => {
+    connected.then(() => runPrograms(say, signal)),
+    connected.then(async () => {
+      await systemClock.sleep(milliseconds(Math.min(seconds(10), duration / 3)), signal);
       if (signal.aborted) return;
       say(
         'demo',
