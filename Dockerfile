@@ -1,4 +1,4 @@
-# The agent as a container that watches its host. What it needs for that, and what it can't see without, is in README.md;
+# The agent as a container that watches its host. What it needs for that, and what it can't see without, is in docs/install.md;
 # compose.yaml starts it that way.
 #
 #   podman build -t vakt .          or: docker build -t vakt .

@@ -1,5 +1,5 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build, type Metafile, type Plugin } from 'esbuild';
 import { PAGES } from '../src/base/pages.ts';
@@ -85,11 +85,25 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   });
   mkdirSync(join(folder, 'doc'));
   for (const { shipped, source } of Object.values(PAGES)) {
-    // Beside one another, so that their links to each other work.
-    const text = readFileSync(join(TOP, source), 'utf8').replaceAll('](config/README.md', '](settings.md');
-    writeFileSync(join(folder, shipped), text);
+    writeFileSync(join(folder, shipped), shippedPage(source));
   }
   return packages;
+}
+
+/**
+ * A page as it is shipped: all lie beside one another, so links between them are changed; links to other files of the
+ * repository, and its pictures, are left out.
+ */
+function shippedPage(source: string): string {
+  const text = readFileSync(join(TOP, source), 'utf8').replace(/^!\[.*\n\n/gm, '');
+  return text.replace(
+    /\[([^\]\n]+)\]\((?!https?:|#)([^)#\n]+)(#[^)\n]+)?\)/g,
+    (_, words: string, link: string, anchor = '') => {
+      const target = join(dirname(source), link);
+      const page = Object.values(PAGES).find((any) => any.source === target);
+      return page === undefined ? words : `[${words}](${basename(page.shipped)}${anchor})`;
+    },
+  );
 }
 
 /** The program's text with another Node in its first line, and the same flags. */

@@ -13,6 +13,7 @@ import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
+import { demoPicture } from './demo-picture.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { manPage } from './man-page.ts';
 import { methodDocuments } from './method-docs.ts';
@@ -24,6 +25,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...methodDocuments,
   ...baselineDocuments,
   manPage,
+  demoPicture,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {

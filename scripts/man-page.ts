@@ -60,7 +60,7 @@ Secrets are named by their files only.
 Local configuration; comments are allowed.
 .TP
 .I /etc/vakt/secrets
-Keys and certificates, which nobody but root may read. The service gets them as credentials of systemd's.
+Keys and certificates, readable by root only. systemd passes them to the service as credentials.
 .TP
 .I /var/lib/vakt
 Queues and state, of the user
@@ -71,7 +71,8 @@ Where the running agent answers
 .BR "vakt status" .
 .TP
 .I /usr/share/doc/vakt
-README.md, settings.md (every setting) and TROUBLESHOOTING.md.
+README.md, install.md, configure.md, settings.md (every setting), contract.md (messages and module twin) and
+TROUBLESHOOTING.md.
 .SH SEE ALSO
 .BR systemctl (1),
 .BR journalctl (1),

@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url';
 /** Pages for operators: where they lie beside the program that is shipped, and where the repository has them. */
 export const PAGES = {
   readme: { shipped: 'doc/README.md', source: 'README.md' },
+  install: { shipped: 'doc/install.md', source: 'docs/install.md' },
+  configure: { shipped: 'doc/configure.md', source: 'docs/configure.md' },
+  contract: { shipped: 'doc/contract.md', source: 'docs/contract.md' },
   settings: { shipped: 'doc/settings.md', source: 'config/README.md' },
   troubleshooting: { shipped: 'doc/TROUBLESHOOTING.md', source: 'TROUBLESHOOTING.md' },
 } as const;

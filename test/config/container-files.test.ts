@@ -24,7 +24,7 @@ describe('the files of the container', () => {
   it('add all of them to the container, and no other', () => {
     const wanted = sorted(granted.map((name) => name.replace('CAP_', '')));
     assert.deepEqual(listed(compose, /cap_add: \[(.*)\]/), wanted);
-    assert.deepEqual(listed(read('README.md'), /--cap-add=(\S+)/), wanted);
+    assert.deepEqual(listed(read('docs/install.md'), /--cap-add=(\S+)/), wanted);
     const tried = /^const CAPABILITIES = \[(.*)\]/m.exec(read('scripts/test-container.mjs'))?.[1]?.replaceAll("'", '');
     assert.deepEqual(sorted((tried ?? '').split(', ')), wanted);
     assert.match(compose, /cap_drop: \[ALL\]/);
@@ -32,7 +32,7 @@ describe('the files of the container', () => {
 
   it('start it under its own filter of system calls, everywhere', () => {
     assert.match(compose, /^ +security_opt: \["seccomp=config\/seccomp\.json"\]$/m);
-    assert.match(read('README.md'), /^ .*--security-opt=seccomp=config\/seccomp\.json .*\\$/m);
+    assert.match(read('docs/install.md'), /^ .*--security-opt=seccomp=config\/seccomp\.json .*\\$/m);
     assert.match(
       read('scripts/test-container.mjs'),
       /--security-opt=seccomp=\$\{join\(TOP, 'config\/seccomp\.json'\)\}/,

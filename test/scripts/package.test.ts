@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { bundle, TOP } from '../../scripts/bundle.ts';
 import { type Architecture, debianPackage } from '../../scripts/debian.ts';
+import { PAGES } from '../../src/base/pages.ts';
 import { skip } from '../require.ts';
 
 const SECONDS = 1_700_000_000;
@@ -47,6 +48,9 @@ describe('The package', function () {
         'usr/lib/systemd/system/vakt.socket',
         'usr/lib/vakt/doc/README.md',
         'usr/lib/vakt/doc/TROUBLESHOOTING.md',
+        'usr/lib/vakt/doc/configure.md',
+        'usr/lib/vakt/doc/contract.md',
+        'usr/lib/vakt/doc/install.md',
         'usr/lib/vakt/doc/settings.md',
         'usr/lib/vakt/node_modules/koffi/LICENSE.txt',
         'usr/lib/vakt/node_modules/koffi/index.cjs',
@@ -186,13 +190,15 @@ describe('The package', function () {
 
     it('has links to its pages that work, in the documentation and between them', () => {
       const documents = join(root, 'usr/share/doc/vakt');
-      for (const name of ['README.md', 'settings.md', 'TROUBLESHOOTING.md']) {
+      for (const { shipped } of Object.values(PAGES)) {
+        const name = basename(shipped);
         const text = readFileSync(join(documents, name), 'utf8');
-        for (const [, link = ''] of text.matchAll(/\]\((settings\.md|TROUBLESHOOTING\.md|README\.md)[)#]/g)) {
+        for (const [, link = ''] of text.matchAll(/\]\((?!https?:|#)([^)#\n]+)[)#]/g)) {
           assert.ok(existsSync(join(documents, link)), `${name}: ${link}`);
         }
-        assert.doesNotMatch(text, /\]\(config\/README\.md/);
       }
+      assert.match(readFileSync(join(documents, 'README.md'), 'utf8'), /\]\(settings\.md\)/);
+      assert.match(readFileSync(join(documents, 'install.md'), 'utf8'), /\]\(README\.md#identity\)/);
     });
 
     it('says that demo and emulator are for a clone', () => {

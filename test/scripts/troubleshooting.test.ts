@@ -37,7 +37,8 @@ describe('TROUBLESHOOTING.md', () => {
       .filter((file) => file.endsWith('.ts'))
       .map((file) => readFileSync(join('src', file), 'utf8'))
       .join('\n');
-    const [, second = ''] = PAGE.split('## It runs, and says');
+    const [, second = ''] = PAGE.split('\n## Log lines while the agent runs\n');
+    assert.notEqual(second, '');
     const told = [...second.matchAll(/`([A-Z][^`]*\.)`/g)].map(([, line = '']) => line);
     assert.deepEqual(
       told.filter((line) => !sources.includes(line)),

@@ -1,0 +1,167 @@
+/* docs/demo.svg: what the demo shows, drawn from docs/demo.txt, the recorded output of a real run.
+ *
+ *   node dist/scripts/demo-picture.js --record     runs the demo in an emulated machine, as root, and records it again
+ *
+ * `npm run docs` draws the picture; `npm run docs -- --check` says when picture and recording differ.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { runInMachine } from '../test/system/emulated-machine.ts';
+import type { DocumentGenerator } from './documents.ts';
+
+const TOP = fileURLToPath(new URL('../../', import.meta.url));
+const RECORDING = `${TOP}docs/demo.txt`;
+
+/** What happens on the device while the demo runs: somebody fetches a script, runs it, and reads the password file. */
+const SCENE = `
+hostname gateway7
+modprobe -a tcp_diag udp_diag nf_tables
+mkdir -p /opt/vakt /tmp/www /run/sshd
+mount --bind ${TOP} /opt/vakt
+ip address add 203.0.113.7/24 dev lo
+nft 'add table inet filter; add chain inet filter input { type filter hook input priority 0; policy accept; }'
+[ -e /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+/usr/sbin/sshd -o UsePAM=no -h /etc/ssh/ssh_host_ed25519_key
+echo 'echo hello' > /tmp/www/update.sh
+/bin/busybox httpd -p 203.0.113.9:80 -h /tmp/www
+cd /opt/vakt
+act() {
+  until grep -q '"running"' /results/demo; do sleep 1; done
+  sleep 3
+  curl -s -o /tmp/update.sh http://203.0.113.9/update.sh
+  /bin/sh /tmp/update.sh
+  cat /etc/shadow
+}
+act >/dev/null 2>&1 &
+flags=$(head -1 dist/src/main.js | tr ' ' '\\n' | grep -e '^--')
+/usr/bin/node $flags dist/src/main.js demo --duration PT90S >/results/demo
+cat /results/demo
+`;
+
+interface Shown {
+  /** The first line of the recording that has this. */
+  readonly line: RegExp;
+  /** What is left out of the line. */
+  readonly without?: RegExp;
+}
+
+/** The lines that tell the story. Everything else is left out of the picture. */
+const STORY: readonly Shown[] = [
+  { line: /A local IoT Hub listens/, without: / over TLS.*/ },
+  { line: /Connected to the hub/, without: / part=.*/ },
+  { line: /securityAgent\.state = "running"/ },
+  { line: /ProcessCreate\.source = / },
+  { line: /received a High message/ },
+  { line: /0\.0\.0\.0 port 22 / },
+  { line: /FirewallConfiguration {2}/ },
+  { line: /SystemInformation {2}/ },
+  { line: /ran curl/ },
+  { line: /curl connected/ },
+  { line: /ran \/bin\/sh \/tmp/ },
+  { line: /ran cat/ },
+  { line: /Changing a desired property/, without: /; from now.*/ },
+  { line: /aggregationEnabledProcessCreate\.value = false/, without: /ms_iotn:urn_azureiot_Security_(?=Security)/ },
+  { line: /OSBaseline {2}/ },
+  { line: / collected = / },
+];
+
+export const demoPicture: DocumentGenerator = {
+  path: 'docs/demo.svg',
+  generate: () => draw(story(readFileSync(RECORDING, 'utf8').split('\n'))),
+};
+
+/** @throws {Error} when the recording lacks a line of the story */
+export function story(recording: readonly string[]): string[] {
+  const named = withNames(recording);
+  const chosen = STORY.map(({ line, without = /$^/ }) => {
+    const at = named.findIndex((text) => line.test(text));
+    if (at === -1) throw new Error(`docs/demo.txt has no line like ${line}`);
+    return { at, text: (named[at] ?? '').replace(without, '') };
+  });
+  return chosen.sort((a, b) => a.at - b.at).map(({ text }) => text);
+}
+
+/** The second element of an event and those behind it have no name in the output: here they get the first one's. */
+function withNames(recording: readonly string[]): string[] {
+  let name = '';
+  return recording.map((line) => {
+    const [, time = '', said = ''] = /^(.{9} {10})(.{24}.*)$/.exec(line) ?? [];
+    const own = /^\w+ */.exec(said.slice(0, 24))?.[0];
+    if (own !== undefined) name = own.trim();
+    return time === '' || own !== undefined ? line : `${time}${name.padEnd(24)}${said.slice(24)}`;
+  });
+}
+
+/** Of a character, in the units of the picture; each text is stretched or squeezed to it, whatever font is there. */
+const WIDTH = 7.8;
+const LINE_HEIGHT = 20;
+const COLUMNS = 106;
+const MARGIN = 20;
+const BAR = 34;
+
+const STYLE = `
+    svg { --back: #f6f8fa; --bar: #e4e8ec; --edge: #d0d7de; --text: #1f2328; --dim: #59636e; --who: #0550ae; --event: #8250df; --good: #116329 }
+    @media (prefers-color-scheme: dark) {
+      svg { --back: #161b22; --bar: #21262d; --edge: #3d444d; --text: #e6edf3; --dim: #9198a1; --who: #79c0ff; --event: #d2a8ff; --good: #7ee787 }
+    }
+    text { font: 13px ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace; fill: var(--text); white-space: pre }
+    .dim { fill: var(--dim) } .who { fill: var(--who) } .event { fill: var(--event) } .good { fill: var(--good); font-weight: bold }`;
+
+type Style = 'text' | 'dim' | 'who' | 'event' | 'good';
+
+/** A picture of a terminal, light or dark as its reader's system is. */
+export function draw(lines: readonly string[]): string {
+  const width = Math.ceil(COLUMNS * WIDTH) + 2 * MARGIN;
+  const rows = [`<g>${span(0, 'dim', '$ ')}${span(2, 'text', 'npm run demo')}</g>`, ...lines.map(row)];
+  const height = BAR + MARGIN + rows.length * LINE_HEIGHT + 8;
+  const dots = [0, 1, 2].map((n) => `<circle cx="${MARGIN + n * 18}" cy="${BAR / 2}" r="5.5" fill="var(--edge)"/>`);
+  const placed = rows.map(
+    (text, index) => `  <g transform="translate(${MARGIN} ${BAR + MARGIN + index * LINE_HEIGHT + 5})">${text}</g>`,
+  );
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title">
+  <!-- Drawn by \`npm run docs\` from demo.txt, the recorded output of a real run; changes made here are lost. -->
+  <title id="title">The demo in a terminal: the agent connects to a local hub, which receives what happens on the device</title>
+  <style>${STYLE}
+  </style>
+  <rect x="0.5" y="0.5" width="${width - 1}" height="${height - 1}" rx="8" fill="var(--back)" stroke="var(--edge)"/>
+  <path d="M1 ${BAR}V8a7 7 0 0 1 7-7H${width - 8}a7 7 0 0 1 7 7V${BAR}Z" fill="var(--bar)"/>
+  ${dots.join('')}
+${placed.join('\n')}
+</svg>
+`;
+}
+
+/** As src/cli/demo.ts writes a line: the time, who it is from, and what there is to say. */
+const LINE = /^ *[\d.]+ s {2}(.{9}) (.*)$/;
+
+/** The time is left out: an emulated machine is some ten times slower than a real one. */
+function row(line: string): string {
+  const [, who = '', said = ''] = LINE.exec(line) ?? fail(`docs/demo.txt has a line of another form: ${line}`);
+  const [, event = '', rest = said] = who.trim() === '' ? (/^(\w+ +| +)(.*)$/.exec(said) ?? []) : [];
+  const style: Style = who.startsWith('status') ? 'good' : who.startsWith('demo') ? 'dim' : 'text';
+  const from = who.length + 1 + event.length;
+  const room = COLUMNS - from;
+  const shown = rest.length > room ? `${rest.slice(0, room - 1)}…` : rest;
+  return span(0, 'who', who.trimEnd()) + span(who.length + 1, 'event', event.trimEnd()) + span(from, style, shown);
+}
+
+function span(column: number, style: Style, text: string): string {
+  if (text === '') return '';
+  const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+  const place = `x="${(column * WIDTH).toFixed(1)}" textLength="${(text.length * WIDTH).toFixed(1)}"`;
+  return `<text ${place} class="${style}" xml:space="preserve">${escaped}</text>`;
+}
+
+function fail(why: string): never {
+  throw new Error(why);
+}
+
+function main(): void {
+  const { record } = parseArgs({ options: { record: { type: 'boolean', default: false } } }).values;
+  if (!record) throw new Error('Use --record; the picture is drawn by: npm run docs');
+  writeFileSync(RECORDING, runInMachine({ script: SCENE }));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) main();
