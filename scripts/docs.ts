@@ -13,6 +13,7 @@ import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
+import { contractPage } from './contract-docs.ts';
 import { demoPicture } from './demo-picture.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { manPage } from './man-page.ts';
@@ -26,6 +27,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...baselineDocuments,
   manPage,
   demoPicture,
+  contractPage,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {

@@ -14,7 +14,7 @@ import { LocalLimits } from './limits.ts';
 import { notASetting } from './nearest-name.ts';
 import { entriesOf, isPath, isSecretFile, optionFor } from './schema.ts';
 
-/* The file on the device (design §8). `LocalSettings` is type, check, default and documentation in one. */
+/* The file on the device (config/README.md). `LocalSettings` is type, check, default and documentation in one. */
 
 export const DEFAULT_CONFIG_FILE = '/etc/vakt/agent.json';
 

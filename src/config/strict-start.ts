@@ -7,8 +7,8 @@ import type { Service } from '../base/service.ts';
 const LIMIT = minutes(1);
 
 /**
- * With `strictStart`, keeps what follows from starting before the desired configuration is in force; one that is invalid,
- * or not to be had within a minute, ends the run (contract §2, "Decision, start").
+ * With `strictStart`, the services after this one start only when the desired configuration is in force. If it is invalid,
+ * or cannot be read within a minute, the run ends (contract §2, "Decision, start").
  */
 export class StrictStart implements Service {
   readonly name = 'strict start';

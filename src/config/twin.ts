@@ -263,7 +263,7 @@ function baselineSettings(values: ReadonlyMap<string, unknown>): Settings['basel
   };
 }
 
-/** Combinations that are obeyed although they are hardly what was meant (contract §2, semantic checks). */
+/** Combinations that are obeyed with a warning, since they are hardly what was meant (contract §2). */
 function doubts(settings: Settings): Fault[] {
   const found: Fault[] = [];
   if (settings.maxMessageSizeInBytes % 4096 !== 0) {

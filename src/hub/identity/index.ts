@@ -15,7 +15,7 @@ export interface ModuleIdentity {
   readonly sharedAccessKey: string;
 }
 
-/** Of the local configuration, design §8. The kinds without a shape of their own are not built yet. */
+/** `identity` of the local file (contract §1). Kinds that have no schema here are refused with CONFIG_NOT_BUILT. */
 export type IdentityConfig =
   | ConnectionStringConfig
   | ModuleKeyConfig
