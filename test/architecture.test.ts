@@ -208,7 +208,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     keeps: {
       'src/hub/identity/a.ts': "import device from 'azure-iot-device';",
       'src/emulator/a.ts':
-        "import { door } from './mqtt-door.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
+        "import { MqttServer } from './mqtt-server.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
     },
   },
   'only the emulator names its broker and its certificate maker': {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
 import { ControlError, type Controlled, help, ROUTES } from './control-routes.ts';
-import { MethodError } from './method-desk.ts';
+import { MethodError } from './method-calls.ts';
 import { TwinError } from './twin-limits.ts';
 
 const LARGEST_BODY = 256 * 1024;

@@ -4,9 +4,9 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { FAULTS, type Fault, type Faults } from './faults.ts';
 import type { EmulatedModule, ModuleId } from './identity.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
-import type { MethodResult } from './method-desk.ts';
-import type { TwinOperation } from './twin-desk.ts';
+import type { MethodResult } from './method-calls.ts';
 import { isObject, type Properties } from './twin-limits.ts';
+import type { TwinOperation } from './twin-requests.ts';
 
 /** What of the emulator can be controlled from outside. */
 export interface Controlled {

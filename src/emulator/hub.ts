@@ -8,15 +8,15 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
 import type { Controlled } from './control-routes.ts';
 import { Faults } from './faults.ts';
-import { FrontDesk } from './front-desk.ts';
 import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
 import { Listener } from './listener.ts';
 import type { ReceivedMessage } from './message-log.ts';
-import type { MethodResult } from './method-desk.ts';
+import type { MethodResult } from './method-calls.ts';
 import { Modules } from './modules.ts';
-import { MqttDoor } from './mqtt-door.ts';
+import { MqttServer } from './mqtt-server.ts';
+import { RequestHandler } from './request-handler.ts';
 import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
-import type { TwinOperation } from './twin-desk.ts';
+import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
@@ -54,9 +54,9 @@ export class HubEmulator extends EventEmitter implements Controlled {
   readonly faults: Faults;
   readonly #clock: Clock;
   readonly #modules = new Modules();
-  readonly #desk: FrontDesk;
+  readonly #handler: RequestHandler;
   #listener: Listener | undefined;
-  #door: MqttDoor | undefined;
+  #server: MqttServer | undefined;
   #control: ControlApi | undefined;
 
   private constructor(caPem: string, options: EmulatorOptions) {
@@ -67,7 +67,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
     this.#clock = options.clock ?? systemClock;
     this.faults = new Faults(this.#clock);
     for (const module of options.modules ?? []) this.addModule(module);
-    this.#desk = new FrontDesk({
+    this.#handler = new RequestHandler({
       hostName: this.hostName,
       modules: this.#modules,
       faults: this.faults,
@@ -82,9 +82,9 @@ export class HubEmulator extends EventEmitter implements Controlled {
     const certificate = await createServerCertificate(hostNames, systemClock.now());
     const hub = new HubEmulator(certificate.caPem, options);
     try {
-      hub.#door = await MqttDoor.open(hub.#desk, hub.#clock);
+      hub.#server = await MqttServer.open(hub.#handler, hub.#clock);
       hub.#listener = await Listener.open(options.port ?? 0, certificate, (stream, tcp) =>
-        hub.#door?.accept(stream, tcp),
+        hub.#server?.accept(stream, tcp),
       );
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;
@@ -104,22 +104,22 @@ export class HubEmulator extends EventEmitter implements Controlled {
 
   /** What was received, oldest first. */
   get messages(): readonly ReceivedMessage[] {
-    return this.#desk.messages.all;
+    return this.#handler.messages.all;
   }
 
   /** Attempts to connect, oldest first. */
   get connections(): readonly ConnectionRecord[] {
-    return this.#desk.connections.all;
+    return this.#handler.connections.all;
   }
 
   /** Requests on twins, oldest first. Each is billed by a real hub. */
   get twinOperations(): readonly TwinOperation[] {
-    return this.#desk.twinOperations;
+    return this.#handler.twinOperations;
   }
 
   get modules(): readonly (ModuleId & { connected: boolean })[] {
     return this.#modules.all().map(({ deviceId, moduleId }) => {
-      return { deviceId, moduleId, connected: this.#desk.live.has(nameOf({ deviceId, moduleId })) };
+      return { deviceId, moduleId, connected: this.#handler.live.has(nameOf({ deviceId, moduleId })) };
     });
   }
 
@@ -134,7 +134,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
 
   /** Removes a module and its twin, and closes its connection. @returns whether there was one */
   removeModule(deviceId: string, moduleId: string): boolean {
-    this.#desk.live.get(nameOf({ deviceId, moduleId }))?.close('the module was removed');
+    this.#handler.live.get(nameOf({ deviceId, moduleId }))?.close('the module was removed');
     return this.#modules.remove({ deviceId, moduleId });
   }
 
@@ -182,11 +182,11 @@ export class HubEmulator extends EventEmitter implements Controlled {
     limit: Duration = seconds(30),
   ): Promise<MethodResult> {
     this.#modules.twinOf({ deviceId, moduleId });
-    return this.#desk.methods.call(this.#desk.live.get(nameOf({ deviceId, moduleId })), { name, payload, limit });
+    return this.#handler.methods.call(this.#handler.live.get(nameOf({ deviceId, moduleId })), { name, payload, limit });
   }
 
   clearMessages(): void {
-    this.#desk.messages.clear();
+    this.#handler.messages.clear();
   }
 
   /** Resolves with the first message, received already or still to come, that `predicate` is true of. */
@@ -214,7 +214,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
   /** Resolves once the module is connected and listens for desired changes. */
   async waitForSubscription(deviceId: string, moduleId: string, limit = seconds(10)): Promise<void> {
     const name = nameOf({ deviceId, moduleId });
-    const live = [...this.#desk.live.values()];
+    const live = [...this.#handler.live.values()];
     const listens = (connection: Connection) =>
       nameOf(connection.module) === name && connection.listensTo(DESIRED_CHANGES);
     await this.#waitFor('subscription', live, listens, limit);
@@ -226,7 +226,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
 
   /** Cuts all connections and refuses new ones, as a machine without a listener does. Keeps messages and twins. */
   async offline(): Promise<void> {
-    for (const connection of this.#desk.live.values()) connection.closedBecause ??= 'the hub went offline';
+    for (const connection of this.#handler.live.values()) connection.closedBecause ??= 'the hub went offline';
     await this.#listener?.shut();
   }
 
@@ -238,11 +238,11 @@ export class HubEmulator extends EventEmitter implements Controlled {
   async stop(): Promise<void> {
     await this.#control?.close();
     await this.offline();
-    await this.#door?.close();
+    await this.#server?.close();
   }
 
   #notify(deviceId: string, moduleId: string, change: TwinSection): void {
-    const connection = this.#desk.live.get(nameOf({ deviceId, moduleId }));
+    const connection = this.#handler.live.get(nameOf({ deviceId, moduleId }));
     if (connection === undefined || this.faults.strike('desiredSilence') !== undefined) return;
     connection.send(DESIRED_CHANGES, desiredChangeTopic(change.$version), JSON.stringify(change));
   }

@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
-/** The TLS door of the hub, on the loopback interface: it can be shut and opened again on the same port. */
+/** The TLS listener of the hub, on the loopback interface: it can be closed and opened again on the same port. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();

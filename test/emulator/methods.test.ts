@@ -5,7 +5,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
-import { MethodError } from '../../src/emulator/method-desk.ts';
+import { MethodError } from '../../src/emulator/method-calls.ts';
 import { bareClient, DEVICE, MODULE, module, sdkClient } from './clients.ts';
 
 const CALLS = '$iothub/methods/POST/#';

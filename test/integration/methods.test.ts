@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import * as v from 'valibot';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import { PERMISSIONS, type Permission } from '../../src/contract/method.ts';
-import type { MethodResult } from '../../src/emulator/method-desk.ts';
+import type { MethodResult } from '../../src/emulator/method-calls.ts';
 import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
 import { LocalStatusSchema } from '../../src/status-schema.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, QUICK, TestBed } from './test-bed.ts';

@@ -19,7 +19,7 @@ export interface Packet {
   readonly isWill: boolean;
 }
 
-/** What the hub decides for the door. */
+/** What the hub decides for its MQTT server. */
 export interface Decisions {
   /** `reset`: the connection is cut, without CONNACK. */
   admit(credentials: Credentials): Verdict | 'reset';
@@ -36,7 +36,7 @@ export interface Decisions {
  * MQTT 3.1.1 as IoT Hub speaks it. Packets, sessions and keep-alive are aedes'; whatever is special to a hub is decided
  * elsewhere. A hub is no publish-subscribe broker: what a client publishes is forwarded to nobody.
  */
-export class MqttDoor {
+export class MqttServer {
   readonly #broker: Aedes;
   readonly #hub: Decisions;
   readonly #clock: Clock;
@@ -50,9 +50,9 @@ export class MqttDoor {
     this.#clock = clock;
   }
 
-  static async open(hub: Decisions, clock: Clock): Promise<MqttDoor> {
+  static async open(hub: Decisions, clock: Clock): Promise<MqttServer> {
     const broker = await Aedes.createBroker();
-    const door = new MqttDoor(broker, hub, clock);
+    const server = new MqttServer(broker, hub, clock);
     broker.preConnect = (client, { protocolVersion }, done) => {
       if (protocolVersion === 4) grantAtMostQos1(client);
       else refuseVersion(client);
@@ -60,25 +60,25 @@ export class MqttDoor {
     };
     broker.authenticate = (client, userName, password, done) => {
       const verdict = hub.admit({ clientId: client.id, userName, password: password?.toString() });
-      const socket = door.#sockets.get(client);
+      const socket = server.#sockets.get(client);
       if (socket === undefined || verdict === 'reset') return void socket?.resetAndDestroy();
       const { admitted } = verdict;
-      if (admitted) door.#admit(client, new Connection(verdict.module, client, socket), verdict);
+      if (admitted) server.#admit(client, new Connection(verdict.module, client, socket), verdict);
       done(admitted ? null : Object.assign(new Error(verdict.reason), { returnCode: verdict.returnCode }), admitted);
     };
-    broker.authorizePublish = (client, packet, done) => done(client === null ? null : door.#publish(client, packet));
+    broker.authorizePublish = (client, packet, done) => done(client === null ? null : server.#publish(client, packet));
     broker.authorizeSubscribe = (client, subscription, done) =>
-      done(door.#subscribe(client, subscription), subscription);
+      done(server.#subscribe(client, subscription), subscription);
     broker.authorizeForward = (_client, packet) => (packet.topic.startsWith('$iothub/') ? packet : null);
     broker.on('unsubscribe', (filters, client) => {
-      for (const filter of filters) door.#connections.get(client)?.filters.delete(filter);
+      for (const filter of filters) server.#connections.get(client)?.filters.delete(filter);
     });
     broker.on('clientReady', (client) => {
-      const connection = door.#connections.get(client);
+      const connection = server.#connections.get(client);
       if (connection !== undefined) hub.subscribed(connection); // by an earlier session
     });
-    broker.on('clientError', (client, error) => door.#blame(client, messageOf(error)));
-    return door;
+    broker.on('clientError', (client, error) => server.#blame(client, messageOf(error)));
+    return server;
   }
 
   /** @param tcp the socket under the TLS stream */

@@ -7,13 +7,13 @@ import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';
 import type { Faults } from './faults.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { MessageLog } from './message-log.ts';
-import { MethodDesk } from './method-desk.ts';
+import { MethodCalls } from './method-calls.ts';
 import type { Modules } from './modules.ts';
-import type { Acknowledgement, Decisions, Packet } from './mqtt-door.ts';
+import type { Acknowledgement, Decisions, Packet } from './mqtt-server.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
-import { serveTwin, type TwinOperation } from './twin-desk.ts';
+import { serveTwin, type TwinOperation } from './twin-requests.ts';
 
-/** What the desk works with. */
+/** What requests are decided by. */
 export interface Hub {
   readonly hostName: string;
   readonly modules: Modules;
@@ -26,20 +26,20 @@ export interface Hub {
 
 const TWIN_OPERATIONS_KEPT = 10_000;
 
-/** Decides over everything that comes in through the MQTT door, and keeps the books of it. */
-export class FrontDesk implements Decisions {
+/** Decides over every request that comes in by MQTT, and records it. */
+export class RequestHandler implements Decisions {
   /** By module; at most one each. */
   readonly live = new Map<string, Connection>();
   readonly messages = new MessageLog();
   readonly connections = new ConnectionLog();
   readonly twinOperations: TwinOperation[] = [];
-  readonly methods: MethodDesk;
+  readonly methods: MethodCalls;
   readonly #records = new WeakMap<Connection | Admission, ConnectionRecord>();
   readonly #hub: Hub;
 
   constructor(hub: Hub) {
     this.#hub = hub;
-    this.methods = new MethodDesk(hub.clock);
+    this.methods = new MethodCalls(hub.clock);
   }
 
   admit(credentials: Credentials): Verdict | 'reset' {

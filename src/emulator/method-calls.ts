@@ -40,7 +40,7 @@ interface Call {
  * Calls direct methods, and brings answers to those who called.
  * Source: "Understand and invoke direct methods from IoT Hub".
  */
-export class MethodDesk {
+export class MethodCalls {
   readonly #clock: Clock;
   readonly #calls = new Map<string, Call>();
 
