@@ -3,7 +3,7 @@ import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
-import { isWithoutAudit, removeRemains } from '../linux/audit/remains.ts';
+import { isWithoutAudit, removeLeftovers } from '../linux/audit/leftover-rules.ts';
 import { NETLINK_AUDIT, openNetlink } from '../linux/native/netlink/socket.ts';
 import { readArguments, type World } from './command.ts';
 
@@ -23,7 +23,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
   try {
     const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     try {
-      stdout(`${await removeRemains(control)} rules removed.`);
+      stdout(`${await removeLeftovers(control)} rules removed.`);
     } finally {
       control.close();
     }

@@ -11,12 +11,12 @@ import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
 import { readHeader } from './header.ts';
 import { KernelRules } from './kernel-rules.ts';
+import { previousSettings } from './leftover-rules.ts';
 import type { ResumePoint } from './log-tail.ts';
 import { NoticeBoard } from './notice-board.ts';
 import { isNotice } from './notices.ts';
 import { SYSCALL } from './reassembler.ts';
 import { RecordStream } from './record-stream.ts';
-import { foundBefore } from './remains.ts';
 import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
@@ -176,7 +176,7 @@ export class AuditSource {
     let opened: Opened | undefined;
     try {
       const status = await control.status();
-      opened = this.#opened(control, status, foundBefore(await control.rules()));
+      opened = this.#opened(control, status, previousSettings(await control.rules()));
       if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
       await this.#syncRules(opened);
       opened.stream.kernelSays(status.lost);
@@ -188,7 +188,7 @@ export class AuditSource {
     }
   }
 
-  #opened(control: AuditControl, status: AuditStatus, foundBefore: Settings | undefined): Opened {
+  #opened(control: AuditControl, status: AuditStatus, previousSettings: Settings | undefined): Opened {
     const { sink, clock, log } = this.#parts;
     return {
       control,
@@ -202,8 +202,8 @@ export class AuditSource {
       sockets: [],
       role: undefined,
       daemon: 0,
-      found: foundBefore ?? status,
-      settingsAreOurs: foundBefore !== undefined,
+      found: previousSettings ?? status,
+      settingsAreOurs: previousSettings !== undefined,
       locked: status.enabled === 2,
       stopping: new AbortController(),
       stream: new RecordStream((events) => sink.accept('audit', events), { beganLive: true }),

@@ -11,8 +11,8 @@ import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../streams/held-count.ts';
 
 import { ProcessConnector } from './connector/connector.ts';
+import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
 import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/messages.ts';
-import { type Remains, remainsOf } from './connector/remains.ts';
 import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
 
@@ -195,7 +195,7 @@ export class ExitSource {
   /** Soon, so that a process which outlives its first thread is watched from then on. */
   #look(opened: Opened, exits: readonly Exit[]): void {
     for (const exit of opened.sortOut(exits, this.#livingAmong(exits))) {
-      if (this.#remainsOf(exit) === 'threads') this.#watch(opened, exit);
+      if (this.#afterLeaderExit(exit) === 'threads') this.#watch(opened, exit);
     }
   }
 
@@ -241,9 +241,9 @@ export class ExitSource {
 
   /** Looks whether it is the end of a process. If it is not yet, it is watched from now on. */
   #hasEnded(opened: Opened, exit: Exit): boolean {
-    const remains = this.#remainsOf(exit);
-    if (remains === 'threads') this.#watch(opened, exit);
-    return remains === 'nothing';
+    const left = this.#afterLeaderExit(exit);
+    if (left === 'threads') this.#watch(opened, exit);
+    return left === 'nothing';
   }
 
   /** Those that would be told if nothing more came: a copy's end isn't. */
@@ -256,9 +256,9 @@ export class ExitSource {
     noted.set(count);
   }
 
-  #remainsOf({ pid, endedAt }: Exit): Remains {
+  #afterLeaderExit({ pid, endedAt }: Exit): AfterLeaderExit {
     const since = milliseconds(this.#parts.clock.monotonic() - endedAt);
-    return remainsOf(pid, since, this.#proc, this.#path);
+    return afterLeaderExit(pid, since, this.#proc, this.#path);
   }
 
   #watch(opened: Opened, exit: Exit): void {
@@ -271,10 +271,10 @@ export class ExitSource {
     opened.lookAt = milliseconds(now + LOOK_AT_WATCHED_EVERY);
     const before = opened.watched.size;
     for (const exit of opened.watched.values()) {
-      const remains = this.#remainsOf(exit);
-      if (remains === 'threads') continue;
+      const left = this.#afterLeaderExit(exit);
+      if (left === 'threads') continue;
       opened.watched.delete(exit.pid);
-      if (remains === 'nothing') opened.hold(Object.assign(exit, { endedAt: now, isGone: true }));
+      if (left === 'nothing') opened.hold(Object.assign(exit, { endedAt: now, isGone: true }));
     }
     if (opened.watched.size < before) opened.setFilter();
   }

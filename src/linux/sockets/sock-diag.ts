@@ -116,7 +116,7 @@ export interface ConnectedSocket {
   /** Number of its file in sockfs; 0 when no process has it any more. */
   readonly inode: number;
   /** Set for what is left of a closed one: for how long the kernel will keep it, in milliseconds. */
-  readonly remainsFor?: number;
+  readonly keptFor?: number;
 }
 
 /** Ports by which the kernel is to choose sockets: those with one of the remote ones, and those with one of the local ones. */
@@ -218,13 +218,13 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
     local: end(answer.subarray(8, 8 + bytes), answer.readUInt16BE(4)),
     remote: end(answer.subarray(24, 24 + bytes), answer.readUInt16BE(6)),
     inode: readU32(answer, 68),
-    ...(answer[2] === TIME_WAIT_TIMER ? { remainsFor: readU32(answer, 52) } : {}),
+    ...(answer[2] === TIME_WAIT_TIMER ? { keptFor: readU32(answer, 52) } : {}),
   };
 }
 
 /**
  * Finds connected sockets of this network namespace: of those with one of `ports` (of all when absent) the ones with one
- * of `inodes`, and what is left of closed ones that remain for at least `remainingFor` milliseconds (none when absent).
+ * of `inodes`, and what is left of closed ones that remain for at least `keptForAtLeast` milliseconds (none when absent).
  * Needs no privilege.
  *
  * @throws Error as `dump` does
@@ -235,17 +235,17 @@ export function findConnected(
   {
     ports,
     inodes,
-    remainingFor = Number.POSITIVE_INFINITY,
+    keptForAtLeast = Number.POSITIVE_INFINITY,
   }: {
     readonly ports?: Ports | undefined;
     readonly inodes: ReadonlySet<number>;
-    readonly remainingFor?: number | undefined;
+    readonly keptForAtLeast?: number | undefined;
   },
 ): ConnectedSocket[] {
   const found: ConnectedSocket[] = [];
   const take = (answer: Buffer) => {
     if (answer.length < ANSWER_BYTES) return;
-    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= remainingFor;
+    const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
     // The kernel may have been asked for all.
     if (!isWanted || (ports !== undefined && !isAmong(ports, answer))) return;

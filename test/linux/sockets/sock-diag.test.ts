@@ -134,8 +134,8 @@ describe('decodeConnected', () => {
 
   it('reads for how long what is left of a closed one remains', () => {
     const left = decodeConnected(inetDiag({ ...connected, state: 6, timer: 3, expires: 59_000, inode: 0 }));
-    assert.deepEqual([left?.inode, left?.remainsFor], [0, 59_000]);
-    assert.equal(decodeConnected(inetDiag({ ...connected, timer: 1, expires: 200 }))?.remainsFor, undefined);
+    assert.deepEqual([left?.inode, left?.keptFor], [0, 59_000]);
+    assert.equal(decodeConnected(inetDiag({ ...connected, timer: 1, expires: 200 }))?.keptFor, undefined);
   });
 
   it('takes any bytes', () => {
@@ -209,7 +209,7 @@ describe('findConnected', () => {
 
   for (const [what, query, inodes] of [
     ['by number', { inodes: new Set([1, 3]) }, [1, 3]],
-    ['what remains of closed ones', { inodes: new Set([2]), remainingFor: 2_000 }, [2, 0]],
+    ['what is left of closed ones', { inodes: new Set([2]), keptForAtLeast: 2_000 }, [2, 0]],
     [
       'those with a port, also where the kernel gives all',
       { inodes: new Set([1, 2, 3]), ports: { remote: new Set([80]), local: new Set<number>() } },
@@ -231,7 +231,7 @@ describe('findConnected', () => {
   });
 
   it('takes any datagrams', () => {
-    const query = { inodes: new Set([0, 1]), remainingFor: 0 };
+    const query = { inodes: new Set([0, 1]), keptForAtLeast: 0 };
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 200 }), { maxLength: 3 }), (datagrams) => {
         const answers = datagrams.map((bytes) => encodeMessage(18, 2, 1, Buffer.from(bytes)));

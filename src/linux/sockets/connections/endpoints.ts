@@ -2,10 +2,10 @@ import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes } from '../../../base/duration.ts';
 import type { ConnectionSeen, SocketAddress } from '../../../contract/sources.ts';
 import { findConnected, type Ports } from '../sock-diag.ts';
+import { ClosedSockets, leastKeptFor, textOf } from './closed-sockets.ts';
 import { type Listener, Listeners } from './listeners.ts';
 import { once } from './once.ts';
 import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
-import { leastRemaining, Remains, textOf } from './remains.ts';
 import type { SocketLists } from './socket-lists.ts';
 import type { KnownSocket, SocketTable } from './socket-table.ts';
 
@@ -45,7 +45,7 @@ interface Lead {
   /** `undefined` when the descriptor is closed, or is another socket's by now. */
   readonly inode: number | undefined;
   /** Whether it may be among what the kernel keeps of closed ones. */
-  readonly mayRemain: boolean;
+  readonly mayBeKept: boolean;
 }
 
 /**
@@ -80,15 +80,15 @@ export class Endpoints {
     const leadOf = this.#leads(now);
     const leads = all.map((made) => leadOf(made, listeners.get(made)));
     const sockets = new Map<number, ProcSocket>();
-    const remains = new Remains();
-    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, sockets, remains);
+    const closed = new ClosedSockets();
+    for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, sockets, closed);
     const missing = leads.filter(({ inode }) => inode !== undefined && !sockets.has(inode));
     const far = this.#lists.far(
       missing.map(({ made }) => made.pid),
       inodesOf(missing),
     );
     for (const [inode, socket] of far ?? []) sockets.set(inode, socket);
-    return leads.map((lead) => endsOf(lead, sockets, remains));
+    return leads.map((lead) => endsOf(lead, sockets, closed));
   }
 
   #leads(now: number): (made: Made, listener: Listener | undefined) => Lead {
@@ -97,12 +97,12 @@ export class Endpoints {
     return (made, listener) => {
       const { time, pid, parentPid, fd, socket, protocol, remote } = made;
       const age = milliseconds(Math.abs(now - time.getTime())); // from the future: the clock was set back since
-      const lead = (found: number | undefined, mayRemain: boolean): Lead => ({
+      const lead = (found: number | undefined, mayBeKept: boolean): Lead => ({
         made,
         age,
         listener,
         inode: found,
-        mayRemain,
+        mayBeKept,
       });
       const isNone = listener === 'other' && remote === undefined;
       if (isNone || age > LONGEST_AGO) return lead(undefined, false);
@@ -116,22 +116,27 @@ export class Endpoints {
   }
 
   /** Adds what this network namespace's list has. */
-  #list(protocol: 'TCP' | 'UDP', leads: readonly Lead[], sockets: Map<number, ProcSocket>, remains: Remains): void {
+  #list(
+    protocol: 'TCP' | 'UDP',
+    leads: readonly Lead[],
+    sockets: Map<number, ProcSocket>,
+    closed: ClosedSockets,
+  ): void {
     const concerned = leads.filter(
-      ({ made, inode, mayRemain }) =>
-        (made.protocol ?? protocol) === protocol && (inode !== undefined || (mayRemain && protocol === 'TCP')),
+      ({ made, inode, mayBeKept }) =>
+        (made.protocol ?? protocol) === protocol && (inode !== undefined || (mayBeKept && protocol === 'TCP')),
     );
     if (concerned.length === 0) return;
-    const ages = concerned.filter(({ mayRemain }) => mayRemain).map(({ age }) => age);
+    const ages = concerned.filter(({ mayBeKept }) => mayBeKept).map(({ age }) => age);
     const query = {
       ports: portsOf(concerned),
       inodes: inodesOf(concerned),
-      remainingFor: ages.length === 0 ? undefined : leastRemaining(milliseconds(Math.max(...ages))),
+      keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
     };
     this.#lists.near((netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
         const { inode, local, remote } = socket;
-        if (inode === 0) remains.add(socket);
+        if (inode === 0) closed.add(socket);
         else sockets.set(inode, { protocol, local, remote, inode });
       }
     });
@@ -139,9 +144,9 @@ export class Endpoints {
 }
 
 function endsOf(
-  { made, age, listener, inode, mayRemain }: Lead,
+  { made, age, listener, inode, mayBeKept }: Lead,
   sockets: ReadonlyMap<number, ProcSocket>,
-  remains: Remains,
+  closed: ClosedSockets,
 ): Ends | undefined {
   const { remote, socket } = made;
   const seen = inode === undefined ? undefined : sockets.get(inode);
@@ -154,7 +159,7 @@ function endsOf(
     // been seen being made.
     return undefined;
   }
-  const left = mayRemain && remote !== undefined ? remains.endOf(remote, age) : {};
+  const left = mayBeKept && remote !== undefined ? closed.endOf(remote, age) : {};
   const local = { ...boundTo(listener), ...left };
   return {
     // The socket is gone, and nobody saw it being made: it was an old one. UDP sockets are mostly made for one use.

@@ -17,11 +17,11 @@ interface OfPeer {
   isOneAddress: boolean;
 }
 
-/** For how long, at least, that remains which was closed less than so long ago. */
-export const leastRemaining = (age: Duration): Duration => milliseconds(TIME_WAIT - age - TOLERANCE);
+/** For how long, at least, the kernel still keeps a socket that was closed within this age. */
+export const leastKeptFor = (age: Duration): Duration => milliseconds(TIME_WAIT - age - TOLERANCE);
 
 /** What the kernel keeps of TCP connections that were closed. */
-export class Remains {
+export class ClosedSockets {
   readonly #byPeer = new Map<string, OfPeer>();
 
   add(socket: ConnectedSocket): void {
@@ -44,7 +44,7 @@ export class Remains {
    */
   endOf(peer: SocketAddress, age: Duration): Partial<SocketAddress> {
     const { sockets, count, isOneAddress } = this.#byPeer.get(textOf(peer)) ?? NONE;
-    const left = sockets.filter(({ remainsFor = 0 }) => remainsFor >= leastRemaining(age));
+    const left = sockets.filter(({ keptFor = 0 }) => keptFor >= leastKeptFor(age));
     const [first] = left;
     if (first === undefined || !isOneAddress) return {};
     const { port, ...withoutPort } = first.local;

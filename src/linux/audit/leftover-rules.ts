@@ -5,7 +5,7 @@ import { isAlive } from './slot-watch.ts';
 import { parseSettings, restore, type Settings } from './status.ts';
 
 /** What an agent that was killed had found, and noted among its rules. */
-export const foundBefore = (rules: readonly KernelRule[]): Settings | undefined => {
+export const previousSettings = (rules: readonly KernelRule[]): Settings | undefined => {
   for (const rule of rules) {
     const memo = memoIn(rule);
     const settings = memo === undefined ? undefined : parseSettings(memo);
@@ -21,11 +21,11 @@ export const foundBefore = (rules: readonly KernelRule[]): Settings | undefined 
  * @returns how many rules there were; the note of the settings is one
  * @throws errno errors: EPERM without CAP_AUDIT_CONTROL, or when audit is locked until the next boot
  */
-export async function removeRemains(control: AuditControl): Promise<number> {
+export async function removeLeftovers(control: AuditControl): Promise<number> {
   const ours = (await control.rules()).filter((rule) => rule.ours);
   if (ours.length === 0) return 0;
   const status = await control.status();
-  const found = foundBefore(ours);
+  const found = previousSettings(ours);
   const change = found === undefined || (status.pid !== 0 && isAlive(status.pid)) ? {} : restore(found, status);
   if (Object.keys(change).length > 0) await control.set(change);
   for (const { data } of ours) await control.deleteRule(data);

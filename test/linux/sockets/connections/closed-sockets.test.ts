@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { milliseconds } from '../../../../src/base/duration.ts';
-import { Remains } from '../../../../src/linux/sockets/connections/remains.ts';
+import { ClosedSockets } from '../../../../src/linux/sockets/connections/closed-sockets.ts';
 
 const PEER = { address: '192.0.2.7', port: 443 };
 
@@ -9,17 +9,17 @@ const closed = (ago: number, port: number, address = '192.0.2.2') => ({
   local: { address, port },
   remote: PEER,
   inode: 0,
-  remainsFor: 60_000 - ago,
+  keptFor: 60_000 - ago,
 });
 
-describe('Remains', () => {
+describe('ClosedSockets', () => {
   const of = (...sockets: readonly ReturnType<typeof closed>[]) => {
-    const remains = new Remains();
-    for (const socket of sockets) remains.add(socket);
-    return remains;
+    const all = new ClosedSockets();
+    for (const socket of sockets) all.add(socket);
+    return all;
   };
 
-  for (const [what, remains, age, expected] of [
+  for (const [what, sockets, age, expected] of [
     ['the one with that peer', of(closed(100, 1)), 200, { address: '192.0.2.2', port: 1 }],
     ['it, though the clocks have a grain', of(closed(100, 1)), 85, { address: '192.0.2.2', port: 1 }],
     ['it, and none closed before', of(closed(100, 1), closed(900, 2)), 200, { address: '192.0.2.2', port: 1 }],
@@ -33,7 +33,7 @@ describe('Remains', () => {
       { address: '192.0.2.2' },
     ],
   ] as const) {
-    it(`finds ${what}`, () => assert.deepEqual(remains.endOf(PEER, milliseconds(age)), expected));
+    it(`finds ${what}`, () => assert.deepEqual(sockets.endOf(PEER, milliseconds(age)), expected));
   }
 
   it('finds nothing of another peer', () => {
@@ -41,8 +41,8 @@ describe('Remains', () => {
   });
 
   it('takes as many as there are', () => {
-    const remains = new Remains();
-    for (let port = 0; port < 200_000; port += 1) remains.add(closed(100, port));
-    for (let times = 0; times < 10_000; times += 1) remains.endOf(PEER, milliseconds(200));
+    const sockets = new ClosedSockets();
+    for (let port = 0; port < 200_000; port += 1) sockets.add(closed(100, port));
+    for (let times = 0; times < 10_000; times += 1) sockets.endOf(PEER, milliseconds(200));
   }).timeout(5_000);
 });
