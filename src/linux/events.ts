@@ -15,7 +15,6 @@ import { ProcFolder } from '../host/proc-folder.ts';
 import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
 import type { Progress } from './audit/audit-source.ts';
-import { SourceLadder } from './audit/choose.ts';
 import { AuditControl } from './audit/control.ts';
 import { RingUsers, withRings } from './audit/ring-users.ts';
 import type { AuditStatus } from './audit/status.ts';
@@ -28,6 +27,7 @@ import { ProcessTable } from './processes/process-table.ts';
 import { Connections, MOST_LATE } from './sockets/connections/connections.ts';
 import { HeldCount } from './streams/held-count.ts';
 import { OptionalSource } from './streams/optional-source.ts';
+import { SourceLadder } from './streams/source-ladder.ts';
 
 /** Without audit, how long it may take until a start that was lost is known to be. */
 const LOSS_KNOWN_AFTER = seconds(8);

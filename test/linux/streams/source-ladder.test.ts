@@ -4,7 +4,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import type { SourceStatus } from '../../../src/contract/sources.ts';
-import { SourceLadder } from '../../../src/linux/audit/choose.ts';
+import { SourceLadder } from '../../../src/linux/streams/source-ladder.ts';
 
 const taken = new AgentError('AUDIT_UNAVAILABLE', 'Process 7 has it.', 'Stop it.');
 

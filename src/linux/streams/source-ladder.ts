@@ -4,13 +4,13 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
 import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import { AuditLogSource, type Beginning } from '../audit/audit-log-source.ts';
+import { AuditSource, type Progress } from '../audit/audit-source.ts';
 import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../processes/process-connector.ts';
 import { ProcessPolling } from '../processes/process-polling.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
-import type { HeldCount } from '../streams/held-count.ts';
-import { AuditLogSource, type Beginning } from './audit-log-source.ts';
-import { AuditSource, type Progress } from './audit-source.ts';
+import type { HeldCount } from './held-count.ts';
 
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);
