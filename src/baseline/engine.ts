@@ -2,8 +2,8 @@ import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
-import { lackOf } from './capabilities.ts';
 import { readCustomChecks } from './custom-checks.ts';
+import { lackOf } from './features.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
 import { sourceLine } from './rule-sources.ts';
@@ -18,7 +18,7 @@ export interface EngineParts {
   readonly clock: Clock;
   /** Reads the packet filter, as src/linux/firewall does; absent: rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
-  /** Tells which files carry capabilities, as src/linux/file-capabilities does; without it the rule about them is skipped. */
+  /** Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is skipped. */
   readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
   /** Overrides what is found out about where the agent runs. */
   readonly inContainer?: boolean;

@@ -1,20 +1,20 @@
 import * as v from 'valibot';
 import { SEVERITIES } from '../contract/baseline.ts';
-import { CAPABILITIES } from './capabilities.ts';
+import { FEATURES } from './features.ts';
 import { listOf, text } from './fields.ts';
 import type { Primitive } from './primitive.ts';
 import { primitives } from './primitives/index.ts';
 import type { System } from './system.ts';
 import type { Verdict } from './verdict.ts';
 
-const CAPABILITY_NAMES = Object.keys(CAPABILITIES);
+const FEATURE_NAMES = Object.keys(FEATURES);
 
-/** A capability, or several of which one is enough: `sysvinit|busybox-init`. */
+/** A feature of the system, or several of which one is enough: `sysvinit|busybox-init`. */
 const need = v.pipe(
   v.string(),
   v.check(
-    (names) => names.split('|').every((name) => CAPABILITY_NAMES.includes(name)),
-    ({ input }) => `names no capability: ${String(input).slice(0, 60)}`,
+    (names) => names.split('|').every((name) => FEATURE_NAMES.includes(name)),
+    ({ input }) => `names no feature: ${String(input).slice(0, 60)}`,
   ),
 );
 

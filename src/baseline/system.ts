@@ -5,7 +5,6 @@ import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { HostFiles } from '../host/host-files.ts';
-import { CAPABILITIES } from './capabilities.ts';
 import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
 import { readFirewall } from './facts/firewall-rules.ts';
@@ -21,6 +20,7 @@ import { readSshd } from './facts/sshd.ts';
 import { readPersisted } from './facts/sysctl-files.ts';
 import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
+import { FEATURES } from './features.ts';
 import { hasProgram } from './programs.ts';
 
 /** What a scan can see of the system that it judges. */
@@ -134,12 +134,12 @@ export class System {
 
   hasProgram = (name: string): boolean => hasProgram(this.files, name);
 
-  /** Whether it has what a rule needs; see capabilities.ts. */
-  async has(capability: string): Promise<boolean> {
-    let has = this.#has.get(capability);
+  /** Whether it has what a rule needs; see features.ts. */
+  async has(feature: string): Promise<boolean> {
+    let has = this.#has.get(feature);
     if (has === undefined) {
-      has = (await CAPABILITIES[capability]?.(this)) ?? false;
-      this.#has.set(capability, has);
+      has = (await FEATURES[feature]?.(this)) ?? false;
+      this.#has.set(feature, has);
     }
     return has;
   }

@@ -92,7 +92,7 @@ describe('a folder of rules', () => {
     [
       'an unknown capability',
       set('appliesTo', { needs: ['sshd|magic'], container: true }),
-      /needs\[0\]: names no capability: sshd\|magic/,
+      /needs\[0\]: names no feature: sshd\|magic/,
     ],
     ['an unknown role', set('appliesTo', { notRole: ['wizard'], container: true }), /names the unknown role wizard/],
     ['another category', set('category', 'cron'), /belongs to cron/],

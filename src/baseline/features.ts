@@ -21,7 +21,7 @@ const usedByPam = (module: string) => async (system: System) => {
 };
 
 /** What a system may have, and how that is seen. A rule that needs what isn't there is skipped: it would say nothing. */
-export const CAPABILITIES: Readonly<Record<string, (system: System) => boolean | Promise<boolean>>> = {
+export const FEATURES: Readonly<Record<string, (system: System) => boolean | Promise<boolean>>> = {
   passwd: anyOf('/etc/passwd'),
   shadow: anyOf('/etc/shadow'),
   /** A clock that has been set: without one, every password was changed in the future. */
@@ -80,5 +80,5 @@ const LACKING: Readonly<Record<string, string>> = {
   init: 'nothing is known that starts services',
 };
 
-/** @param need a capability that isn't there, or several, `a|b` */
+/** @param need a feature that isn’t there, or several, `a|b` */
 export const lackOf = (need: string): string => LACKING[need] ?? `there is no ${need.replaceAll('|', ' or ')}`;
