@@ -3,7 +3,7 @@ import { type Duration, milliseconds, minutes, seconds } from '../base/duration.
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
 import { HubFailure } from './classify-error.ts';
-import { Pace } from './pace.ts';
+import { ReconnectBackoff } from './reconnect-backoff.ts';
 
 /** What a supervisor supervises: Session, or a test's stand-in. */
 export interface Connection {
@@ -49,7 +49,7 @@ const CLOCK_STEP = minutes(1);
  */
 export class Supervisor<C extends Connection> {
   readonly #options: SupervisorOptions<C>;
-  readonly #pace: Pace;
+  readonly #backoff: ReconnectBackoff;
   #connection: C | undefined;
   #state: HubStatus['state'] = 'connecting';
   #error: AgentError | undefined;
@@ -59,7 +59,7 @@ export class Supervisor<C extends Connection> {
 
   constructor(options: SupervisorOptions<C>) {
     this.#options = options;
-    this.#pace = new Pace(options.random);
+    this.#backoff = new ReconnectBackoff(options.random);
   }
 
   get state(): HubStatus['state'] {
@@ -85,7 +85,7 @@ export class Supervisor<C extends Connection> {
       if (failure === undefined || signal.aborted) continue;
       onFailure(failure.error);
       this.#become(failure.because === 'credentials' ? 'refused' : 'connecting', failure.error);
-      await this.#pause(this.#pace.after(failure.because, clock.monotonic()), offset, signal);
+      await this.#pause(this.#backoff.after(failure.because, clock.monotonic()), offset, signal);
     }
     this.#endReplacement();
     this.#become('stopped', undefined);
@@ -94,7 +94,7 @@ export class Supervisor<C extends Connection> {
   /** The life of one connection. @returns what ended it; nothing when it was closed from here */
   async #once(signal: AbortSignal): Promise<HubFailure | undefined> {
     const { clock, connect, onConnected } = this.#options;
-    this.#pace.attempt(clock.monotonic());
+    this.#backoff.attempt(clock.monotonic());
     try {
       this.#connection = await connect(signal);
     } catch (thrown) {
@@ -102,7 +102,7 @@ export class Supervisor<C extends Connection> {
     } finally {
       this.#endReplacement();
     }
-    this.#pace.accepted();
+    this.#backoff.accepted();
     this.#become('connected', undefined);
     onConnected(this.#connection);
     try {
@@ -127,7 +127,7 @@ export class Supervisor<C extends Connection> {
     const prove = () => {
       if (proved || clock.monotonic() - since < PROVED_AFTER) return;
       proved = true;
-      this.#pace.proved();
+      this.#backoff.proved();
       onProved();
     };
     try {

@@ -12,8 +12,8 @@ import { type Marking, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
 import { type Pack, pack, type Sender, type Share } from './pack.ts';
-import { Patience } from './patience.ts';
 import type { EventQueues } from './queue.ts';
+import { SendBackoff } from './send-backoff.ts';
 import { Suspicion } from './suspicion.ts';
 
 /** A backlog drains at no more than two messages a second (contract §6). */
@@ -76,7 +76,7 @@ export class Publisher implements Service {
   readonly #log: Logger;
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
-  readonly #patience: Patience;
+  readonly #backoff: SendBackoff;
   readonly #suspicion = new Suspicion();
   readonly #noted: () => void;
   readonly #budget: Budget;
@@ -114,7 +114,7 @@ export class Publisher implements Service {
     this.#markings = options.routing === 'both' ? ['security', 'telemetry'] : [options.routing];
     this.#clock = options.clock;
     this.#log = options.log;
-    this.#patience = new Patience(this.#clock, options.random);
+    this.#backoff = new SendBackoff(this.#clock, options.random);
     this.#noted = options.noted ?? (() => {});
     this.#budget = options.budget ?? NO_BUDGET;
     const now = this.#clock.monotonic();
@@ -122,7 +122,7 @@ export class Publisher implements Service {
     this.#queues.onPut(() => this.#alarm.ring());
     this.#settings.onChange(() => this.#alarm.ring());
     this.#hub.on('connected', () => {
-      this.#patience.reconnected();
+      this.#backoff.reconnected();
       this.#alarm.ring();
     });
   }
@@ -179,7 +179,7 @@ export class Publisher implements Service {
     const inTime = (queue: QueueName) => {
       const isFull = this.#waiting(queue).bytes >= settings.maxMessageSizeInBytes;
       const left = isFull ? 0 : this.#lastSend[queue] + frequency(settings, queue) - now;
-      return new Date(this.#clock.now().getTime() + Math.max(0, left, this.#patience.left));
+      return new Date(this.#clock.now().getTime() + Math.max(0, left, this.#backoff.left));
     };
     return { High: inTime('High'), Low: inTime('Low') };
   }
@@ -221,7 +221,7 @@ export class Publisher implements Service {
     const settings = this.#settings.current();
     const now = this.#clock.monotonic();
     if (this.#hub.status().state !== 'connected') return { wait: minutes(1) };
-    const { left } = this.#patience;
+    const { left } = this.#backoff;
     if (left > 0) return { wait: milliseconds(Math.min(left, hours(1))) };
     const begun = this.#inHand?.pack.shares[0];
     if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inHand?.isUsual };
@@ -295,7 +295,7 @@ export class Publisher implements Service {
     for (const queue of QUEUES) {
       while (this.#waiting(queue).events > 0 && (!this.#isHeld(queue) || this.#hasUrgent(queue))) {
         const late = this.#clock.monotonic() >= deadline;
-        if (late || signal?.aborted || this.#patience.left > 0 || this.#hub.status().state !== 'connected') return;
+        if (late || signal?.aborted || this.#backoff.left > 0 || this.#hub.status().state !== 'connected') return;
         const spaced = this.#clock.sleep(SPACING, signal);
         if (!(await this.#sendOne(queue))) {
           if (this.#isHeld(queue)) continue; // the other queue may still have a share of the budget
@@ -415,7 +415,7 @@ export class Publisher implements Service {
     const { sent, under4KB, failed } = this.#sent;
     const small = sizeBytes < UNIT_BYTES ? 1 : 0;
     this.#sent = { sent: sent + 1, under4KB: under4KB + small, failed, lastSentAt: this.#clock.now() };
-    this.#patience.succeeded();
+    this.#backoff.succeeded();
     this.#suspicion.accepted();
   }
 
@@ -425,7 +425,7 @@ export class Publisher implements Service {
   }
 
   #retryLater(answer: Retry, inHand: Pack): void {
-    const wait = this.#patience.failed(answer);
+    const wait = this.#backoff.failed(answer);
     this.#log.debug(
       { because: answer.because, waitMs: wait, err: answer.error },
       'Could not send a message; will try again.',

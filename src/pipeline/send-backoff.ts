@@ -12,7 +12,7 @@ const LONGEST_DAY = hours(24);
 const HASTE_UP_TO = 1;
 
 /** When to try again after a failure, by its cause (contract §6). */
-export class Patience {
+export class SendBackoff {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #backoffs: Readonly<Record<Exclude<RetryCause, 'quota'>, Backoff>>;

@@ -3,14 +3,14 @@ import { type Duration, milliseconds, minutes, seconds } from '../base/duration.
 import type { RetryCause } from '../contract/hub.ts';
 
 /** A hub counts failed log-ins, and raises an alert on a device that goes on with them. */
-const REFUSALS_BEFORE_PATIENCE = 3;
+const REFUSALS_BEFORE_LONG_WAIT = 3;
 const MOST_PER_MINUTE = 6;
 
 /**
  * When to connect again (contract §6): soon and jittered at first, never more than six times in a minute, whatever
  * the reason; after the third refusal of the credentials, once in ten minutes.
  */
-export class Pace {
+export class ReconnectBackoff {
   readonly #random: () => number;
   readonly #backoff;
   /** When the latest attempts were made, oldest first. */
@@ -31,7 +31,7 @@ export class Pace {
   /** How long to wait after an attempt, or a connection, that failed. */
   after(because: RetryCause | undefined, now: Duration): Duration {
     if (because === 'credentials') this.#refusals += 1;
-    if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_PATIENCE) {
+    if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
       return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
     }
     return milliseconds(Math.max(this.#backoff.next(), this.#untilFree(now)));

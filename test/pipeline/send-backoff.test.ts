@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { Retry } from '../../src/contract/hub.ts';
-import { Patience } from '../../src/pipeline/patience.ts';
+import { SendBackoff } from '../../src/pipeline/send-backoff.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
 const failure = (because: Retry['because'], more: Partial<Retry> = {}): Retry => ({
@@ -13,7 +13,7 @@ const failure = (because: Retry['because'], more: Partial<Retry> = {}): Retry =>
   ...more,
 });
 
-describe('Patience', () => {
+describe('SendBackoff', () => {
   let wall: number;
   let monotonic: number;
   const clock: Clock = { ...systemClock, now: () => new Date(wall), monotonic: () => milliseconds(monotonic) };
@@ -28,85 +28,85 @@ describe('Patience', () => {
   });
 
   it('waits for nothing at first, and not after a success', () => {
-    const patience = new Patience(clock, () => 0.5);
-    assert.ok(patience.left <= 0);
-    patience.failed(failure('network'));
-    assert.equal(patience.left, seconds(15));
+    const backoff = new SendBackoff(clock, () => 0.5);
+    assert.ok(backoff.left <= 0);
+    backoff.failed(failure('network'));
+    assert.equal(backoff.left, seconds(15));
     pass(seconds(15));
-    assert.equal(patience.left, 0);
-    patience.succeeded();
-    assert.equal(patience.failed(failure('network')), seconds(15), 'starts small again');
+    assert.equal(backoff.left, 0);
+    backoff.succeeded();
+    assert.equal(backoff.failed(failure('network')), seconds(15), 'starts small again');
   });
 
   it('never waits less than the hub asks for', () => {
     for (const because of ['network', 'throttled', 'credentials', 'quota'] as const) {
-      const patience = new Patience(clock, () => 0);
-      const wait = patience.failed(failure(because, { after: hours(2) }));
+      const backoff = new SendBackoff(clock, () => 0);
+      const wait = backoff.failed(failure(because, { after: hours(2) }));
       assert.ok(wait >= hours(2), because);
     }
   });
 
   describe('a new connection', () => {
     it('is worth a try at once', () => {
-      const patience = new Patience(clock);
+      const backoff = new SendBackoff(clock);
       for (const because of ['network', 'credentials'] as const) {
-        patience.failed(failure(because));
-        patience.reconnected();
-        assert.ok(patience.left <= 0);
+        backoff.failed(failure(because));
+        backoff.reconnected();
+        assert.ok(backoff.left <= 0);
       }
     });
 
     it('does not help a hub that is too busy, or whose quota is used up', () => {
       for (const because of ['throttled', 'quota'] as const) {
-        const patience = new Patience(clock, () => 0.5);
-        patience.failed(failure(because));
-        patience.reconnected();
-        assert.ok(patience.left > 0);
+        const backoff = new SendBackoff(clock, () => 0.5);
+        backoff.failed(failure(because));
+        backoff.reconnected();
+        assert.ok(backoff.left > 0);
       }
     });
 
     it('is no reason for haste when message after message was not answered', () => {
-      const patience = new Patience(clock, () => 0.5);
-      patience.failed(failure('network', { unanswered: true }));
-      patience.reconnected();
-      assert.ok(patience.left <= 0);
-      patience.failed(failure('network', { unanswered: true }));
-      patience.reconnected();
-      assert.ok(patience.left >= seconds(10));
-      patience.succeeded();
-      patience.failed(failure('network', { unanswered: true }));
-      patience.reconnected();
-      assert.ok(patience.left <= 0);
+      const backoff = new SendBackoff(clock, () => 0.5);
+      backoff.failed(failure('network', { unanswered: true }));
+      backoff.reconnected();
+      assert.ok(backoff.left <= 0);
+      backoff.failed(failure('network', { unanswered: true }));
+      backoff.reconnected();
+      assert.ok(backoff.left >= seconds(10));
+      backoff.succeeded();
+      backoff.failed(failure('network', { unanswered: true }));
+      backoff.reconnected();
+      assert.ok(backoff.left <= 0);
     });
   });
 
   describe('a quota that is used up', () => {
     it('is waited for until the next UTC day, and up to half an hour longer', () => {
-      assert.equal(new Patience(clock, () => 0).failed(failure('quota')), hours(9));
-      assert.equal(new Patience(clock, () => 0.5).failed(failure('quota')), hours(9) + minutes(15));
+      assert.equal(new SendBackoff(clock, () => 0).failed(failure('quota')), hours(9));
+      assert.equal(new SendBackoff(clock, () => 0.5).failed(failure('quota')), hours(9) + minutes(15));
     });
 
     it('is asked for again within the hour when midnight has just passed: clocks differ', () => {
       wall = Date.parse('2026-03-05T00:20:00Z');
-      assert.equal(new Patience(clock, () => 0).failed(failure('quota')), minutes(40));
+      assert.equal(new SendBackoff(clock, () => 0).failed(failure('quota')), minutes(40));
     });
 
     it('ends earlier when the wall clock is set forward', () => {
-      const patience = new Patience(clock, () => 0);
-      patience.failed(failure('quota'));
+      const backoff = new SendBackoff(clock, () => 0);
+      backoff.failed(failure('quota'));
       wall += hours(8);
-      assert.equal(patience.left, hours(1));
+      assert.equal(backoff.left, hours(1));
       wall += hours(24 * 365 * 10);
-      assert.ok(patience.left <= 0);
+      assert.ok(backoff.left <= 0);
     });
 
     it('ends after a day at most, wherever the wall clock is set', () => {
       for (const set of ['1970-01-01T00:00:00Z', '2016-03-04T15:00:00Z', '2026-03-04T23:59:59Z']) {
-        const patience = new Patience(clock, () => 1 - Number.EPSILON);
-        patience.failed(failure('quota'));
+        const backoff = new SendBackoff(clock, () => 1 - Number.EPSILON);
+        backoff.failed(failure('quota'));
         wall = Date.parse(set);
         pass(hours(24));
-        assert.ok(patience.left <= 0, set);
+        assert.ok(backoff.left <= 0, set);
       }
     });
   });
