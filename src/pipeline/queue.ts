@@ -13,7 +13,7 @@ import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.t
 import { FallbackFiles } from './fallback-files.ts';
 import { Room } from './room.ts';
 import { recordSize } from './segment.ts';
-import type { Place } from './segment-folder.ts';
+import type { Medium } from './segment-folder.ts';
 import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
@@ -71,7 +71,7 @@ export class EventQueues implements Service {
   /** One sync of each queue at a time. The loop goes on meanwhile: a disk that hangs must not make it look hung. */
   readonly #syncing: Partial<Record<QueueName, Promise<void>>> = {};
   readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
-  #place: Place = 'disk';
+  #medium: Medium = 'disk';
   #isNearlyFull = false;
   /** Of one spell in memory the first: each attempt to return fails at another file. */
   #reason: string | undefined;
@@ -113,7 +113,7 @@ export class EventQueues implements Service {
     this.#lookAfterAge = milliseconds(Math.min(hours(1), ageLimit / SEGMENTS_AN_AGE));
     this.#logs = { High: log('High'), Low: log('Low') };
     this.#room = new Room(this.#logs, {
-      place: () => (this.#files.refuses ? 'memory' : 'disk'),
+      medium: () => (this.#files.refuses ? 'memory' : 'disk'),
       most: () => this.#settings.current().maxLocalCacheSizeInBytes,
       mostInMemory: options.memoryBytes ?? IN_MEMORY,
       clock: options.clock,
@@ -258,7 +258,7 @@ export class EventQueues implements Service {
   }
 
   /** Where new events go, why when that is not the disk, and whether old ones will soon have to go for them. */
-  store(): { readonly place: Place; readonly reason?: string; readonly isNearlyFull: boolean } {
+  store(): { readonly place: Medium; readonly reason?: string; readonly isNearlyFull: boolean } {
     const isNearlyFull = this.#isNearlyFull;
     if (this.#files.refuses || this.#isReturning)
       return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal), isNearlyFull };
@@ -439,8 +439,8 @@ export class EventQueues implements Service {
     if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', trouble);
     const { fill } = this.#room;
     const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
-    if (place === this.#place && isNearlyFull === this.#isNearlyFull) return;
-    this.#place = place;
+    if (place === this.#medium && isNearlyFull === this.#isNearlyFull) return;
+    this.#medium = place;
     this.#isNearlyFull = isNearlyFull;
     this.#changed();
   }

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { milliseconds } from '../base/duration.ts';
 import type { QueueName } from '../contract/event.ts';
-import type { Place } from './segment-folder.ts';
+import type { Medium } from './segment-folder.ts';
 import type { SegmentLog } from './store.ts';
 
 /** Evicting frees a segment, so it is a small part of the room that a queue may take. */
@@ -26,28 +26,28 @@ const GROWTH = 128;
  */
 export class Room {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
-  readonly #place: () => Place;
+  readonly #medium: () => Medium;
   readonly #most: () => number;
   readonly #mostInMemory: number;
   readonly #clock: Clock;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
 
   /**
-   * @param place where new events go
+   * @param medium where new events go
    * @param most bytes of disk
    * @param mostInMemory bytes of memory, while the disk cannot be written
    */
   constructor(
     logs: Readonly<Record<QueueName, SegmentLog>>,
     {
-      place,
+      medium,
       most,
       mostInMemory,
       clock,
-    }: { place: () => Place; most: () => number; mostInMemory: number; clock: Clock },
+    }: { medium: () => Medium; most: () => number; mostInMemory: number; clock: Clock },
   ) {
     this.#logs = logs;
-    this.#place = place;
+    this.#medium = medium;
     this.#most = most;
     this.#mostInMemory = mostInMemory;
     this.#clock = clock;
@@ -55,61 +55,61 @@ export class Room {
 
   /** The largest that the next segment of a queue should become. */
   segmentOf(queue: QueueName): number {
-    const place = this.#place();
-    const room = this.#limit(place) - (queue === 'Low' ? this.#logs.High.bytesIn(place) : 0);
+    const medium = this.#medium();
+    const room = this.#limit(medium) - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
     return Math.min(Math.max(room / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
   }
 
   /** How many of the `wanted` bytes of records there could be room for, were everything evicted that the rule allows. */
   for(queue: QueueName, wanted: number): number {
-    const place = this.#place();
-    if (this.#used(place) + wanted + AMPLE <= this.#limit(place)) return wanted;
+    const medium = this.#medium();
+    if (this.#used(medium) + wanted + AMPLE <= this.#limit(medium)) return wanted;
     const { High, Low } = this.#logs;
-    const ofHigh = queue === 'High' ? High.pinnedIn(place) : High.bytesIn(place);
-    return this.#limit(place) - this.#reserve - Low.pinnedIn(place) - ofHigh;
+    const ofHigh = queue === 'High' ? High.pinnedIn(medium) : High.bytesIn(medium);
+    return this.#limit(medium) - this.#reserve - Low.pinnedIn(medium) - ofHigh;
   }
 
   /** Makes room for `bytes` more. @returns whether there is */
   make(queue: QueueName, bytes: number): boolean {
-    const place = this.#place();
-    if (this.#used(place) + bytes + AMPLE <= this.#limit(place)) return true;
+    const medium = this.#medium();
+    if (this.#used(medium) + bytes + AMPLE <= this.#limit(medium)) return true;
     const needed = bytes + this.#reserve;
-    const fits = () => this.#used(place) + needed <= this.#limit(place);
+    const fits = () => this.#used(medium) + needed <= this.#limit(medium);
     if (fits()) return true;
     const { High, Low } = this.#logs;
     const now = this.#clock.monotonic();
     const waits = High.waits + Low.waits;
     const mayWait = now - this.#waitedAt >= WAIT_AT_MOST_EVERY;
-    for (const log of place === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
-    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(place, mayWait));
+    for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
+    for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(medium, mayWait));
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
-    return fits() || (place !== this.#place() && this.make(queue, bytes)); // the disk refused in between
+    return fits() || (medium !== this.#medium() && this.make(queue, bytes)); // the disk refused in between
   }
 
   /** Brings the queues below the limit again. @returns whether anything had to be done */
   keepWithin(): boolean {
     const { High, Low } = this.#logs;
-    const tooFull = (['disk', 'memory'] as const).filter((place) => this.#used(place) > this.#limit(place));
-    for (const place of tooFull) {
-      const fits = () => this.#used(place) <= this.#limit(place);
-      for (const log of place === 'disk' ? [Low, High] : []) log.reclaim(true);
-      for (const log of [Low, High]) while (!fits() && log.evict(place, true));
+    const tooFull = (['disk', 'memory'] as const).filter((medium) => this.#used(medium) > this.#limit(medium));
+    for (const medium of tooFull) {
+      const fits = () => this.#used(medium) <= this.#limit(medium);
+      for (const log of medium === 'disk' ? [Low, High] : []) log.reclaim(true);
+      for (const log of [Low, High]) while (!fits() && log.evict(medium, true));
     }
     return tooFull.length > 0;
   }
 
   /** What part of the limit is taken, where new events go now. */
   get fill(): number {
-    const place = this.#place();
-    return this.#used(place) / this.#limit(place);
+    const medium = this.#medium();
+    return this.#used(medium) / this.#limit(medium);
   }
 
-  #limit(place: Place): number {
-    return place === 'disk' ? this.#most() : Math.min(this.#most(), this.#mostInMemory);
+  #limit(medium: Medium): number {
+    return medium === 'disk' ? this.#most() : Math.min(this.#most(), this.#mostInMemory);
   }
 
-  #used(place: Place): number {
-    return this.#logs.High.bytesIn(place) + this.#logs.Low.bytesIn(place);
+  #used(medium: Medium): number {
+    return this.#logs.High.bytesIn(medium) + this.#logs.Low.bytesIn(medium);
   }
 
   /** What a checkpoint for each queue, and the head of a new segment, shall always find. */

@@ -3,7 +3,7 @@ import type { FallbackFiles } from './fallback-files.ts';
 import { emptySegment, type Recovered, recover, type Segment } from './recovery.ts';
 
 /** Where a segment lies. */
-export type Place = 'disk' | 'memory';
+export type Medium = 'disk' | 'memory';
 
 /**
  * The files of one log: which there are, which of them outlast a power cut, and which may go without costing the state.
@@ -43,8 +43,8 @@ export class SegmentFolder {
   }
 
   /** Bytes that are used, framing and what is not deleted yet included. */
-  bytesIn(place: Place): number {
-    return sizeIn(place, [...this.#segments, ...this.#dead]);
+  bytesIn(medium: Medium): number {
+    return sizeIn(medium, [...this.#segments, ...this.#dead]);
   }
 
   get needsSync(): boolean {
@@ -192,7 +192,7 @@ export function closeFile(segment: Segment): void {
   delete segment.file;
 }
 
-export const placeOf = ({ inMemory }: Segment): Place => (inMemory ? 'memory' : 'disk');
+export const mediumOf = ({ inMemory }: Segment): Medium => (inMemory ? 'memory' : 'disk');
 
-export const sizeIn = (place: Place, segments: readonly Segment[]): number =>
-  segments.reduce((all, segment) => (placeOf(segment) === place ? all + segment.size : all), 0);
+export const sizeIn = (medium: Medium, segments: readonly Segment[]): number =>
+  segments.reduce((all, segment) => (mediumOf(segment) === medium ? all + segment.size : all), 0);

@@ -41,9 +41,9 @@ export interface Checkpoint {
   readonly account: Account;
 }
 
-type Place = Pick<Frame, 'start' | 'end'>;
+type Extent = Pick<Frame, 'start' | 'end'>;
 
-export type StoredRecord = Place &
+export type StoredRecord = Extent &
   (
     | (EventTally & { readonly type: 'event'; readonly position: number; readonly bytes: number; json(): string })
     | (Loss & { readonly type: 'loss' })
@@ -115,11 +115,11 @@ export function* readRecords(
   }
 }
 
-function decode(body: Buffer, place: Place): StoredRecord | undefined {
+function decode(body: Buffer, extent: Extent): StoredRecord | undefined {
   const type = body[0]; // destructuring would iterate, which takes longer than the rest of this
   if (type === CHECKPOINT) {
     const checkpoint = parseCheckpoint(body.toString('utf8', 1));
-    return checkpoint && { ...place, type: 'checkpoint', checkpoint };
+    return checkpoint && { ...extent, type: 'checkpoint', checkpoint };
   }
   if ((type !== EVENT && type !== LOSS) || body.length < NAME_AT) return undefined;
   const textAt = NAME_AT + body.readUInt16LE(NAME_LENGTH_AT);
@@ -131,10 +131,10 @@ function decode(body: Buffer, place: Place): StoredRecord | undefined {
   const text = () => body.toString('utf8', textAt);
   if (type === EVENT) {
     const position = body.readUIntLE(POSITION_AT, 6);
-    return { ...place, ...tally, type: 'event', position, bytes: body.length - textAt, json: text };
+    return { ...extent, ...tally, type: 'event', position, bytes: body.length - textAt, json: text };
   }
   const reason = DROP_REASONS.find((known) => known === text());
-  return reason && { ...place, ...tally, type: 'loss', reason };
+  return reason && { ...extent, ...tally, type: 'loss', reason };
 }
 
 /** Short, since one is written for every message that was acknowledged. */

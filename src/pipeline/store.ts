@@ -77,7 +77,7 @@ import { newReadAhead } from './framing.ts';
 import { Positions } from './positions.ts';
 import { type Recovered, type Segment, tally } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
-import { closeFile, type Place, placeOf, SegmentFolder, sizeIn } from './segment-folder.ts';
+import { closeFile, type Medium, mediumOf, SegmentFolder, sizeIn } from './segment-folder.ts';
 
 /** An event with its sizes, which are worth working out only once. */
 export interface SizedEvent {
@@ -173,13 +173,13 @@ export class SegmentLog {
   }
 
   /** Bytes that are used, framing and what is not deleted yet included. */
-  bytesIn(place: Place): number {
-    return this.#folder.bytesIn(place);
+  bytesIn(medium: Medium): number {
+    return this.#folder.bytesIn(medium);
   }
 
   /** Of them, those that eviction cannot free: taken, and waiting to be settled. */
-  pinnedIn(place: Place): number {
-    return sizeIn(place, this.#taken?.from.map(({ segment }) => segment) ?? []);
+  pinnedIn(medium: Medium): number {
+    return sizeIn(medium, this.#taken?.from.map(({ segment }) => segment) ?? []);
   }
 
   /** What a segment without events takes, and therefore the least that a log takes. */
@@ -339,8 +339,8 @@ export class SegmentLog {
    * @param mayWait for the disk, when nothing newer than that segment has been synced yet; otherwise it stays
    * @returns whether that freed anything
    */
-  evict(place: Place, mayWait: boolean): boolean {
-    const victim = this.#untaken().find((segment) => placeOf(segment) === place);
+  evict(medium: Medium, mayWait: boolean): boolean {
+    const victim = this.#untaken().find((segment) => mediumOf(segment) === medium);
     return victim !== undefined && this.#drop(victim, 'cacheFull', mayWait);
   }
 

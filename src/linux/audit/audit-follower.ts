@@ -9,7 +9,7 @@ import type { AuditEvent } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
 import { CatchUp } from './catch-up.ts';
-import { Checkpoint, type Place } from './checkpoint.ts';
+import { type AuditPosition, Checkpoint } from './checkpoint.ts';
 import type { ResumePoint } from './log-tail.ts';
 
 interface Parts {
@@ -32,10 +32,10 @@ export class AuditFollower {
   readonly #checkpoint: Checkpoint;
   readonly #bootId: string;
   /** Where the last run ended. */
-  readonly #left: Place | undefined;
+  readonly #left: AuditPosition | undefined;
   readonly #bootedAtMs: number;
   readonly #stopping = new AbortController();
-  #resumedFrom: Place | undefined;
+  #resumedFrom: AuditPosition | undefined;
   #catchUp: CatchUp | undefined;
   #catchingUp: Promise<unknown> = Promise.resolve();
   #started = false;
@@ -80,12 +80,12 @@ export class AuditFollower {
     if (this.#left === undefined || readsLog) return;
     const { hostRoot, deliver, clock, log } = this.#parts;
     const path = join(hostRoot, AUDIT_LOG);
-    const place = this.#left;
+    const position = this.#left;
     const checkpoint = this.#checkpoint;
     const catchUp = new CatchUp({
       path,
       checkpoint,
-      place,
+      position,
       bootedAtMs: this.#bootedAtMs,
       // Handed over once: also when the agent ends before it hears anything live.
       deliver: (events) => {

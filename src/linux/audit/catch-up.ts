@@ -3,7 +3,7 @@ import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import type { AuditEvent } from '../../contract/sources.ts';
 import { LogReader } from './audit-log-source.ts';
-import type { Checkpoint, Place } from './checkpoint.ts';
+import type { AuditPosition, Checkpoint } from './checkpoint.ts';
 import { LogTail } from './log-tail.ts';
 import { UNSETTLED_SERIALS } from './loss.ts';
 
@@ -26,7 +26,7 @@ interface Parts {
   readonly path: string;
   readonly checkpoint: Checkpoint;
   /** Where the last run ended. */
-  readonly place: Place;
+  readonly position: AuditPosition;
   /** When the kernel was started, in milliseconds since the epoch. */
   readonly bootedAtMs: number;
   readonly deliver: (events: readonly AuditEvent[]) => void;
@@ -80,13 +80,13 @@ export class CatchUp {
    *   and nothing more will.
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { path, place, clock, log } = this.#parts;
+    const { path, position, clock, log } = this.#parts;
     await clock.sleep(WRITTEN_AFTER, signal);
     const tail = new LogTail(path);
     try {
-      const isThere = tail.open({ position: place.log, since: place.timeMs });
+      const isThere = tail.open({ position: position.log, since: position.timeMs });
       const reader = new LogReader(tail, (events) => this.#tell(events, isThere), clock, {
-        told: isThere ? place.log?.told : undefined,
+        told: isThere ? position.log?.told : undefined,
       });
       await this.#read(tail, reader, signal);
       reader.close();
@@ -130,11 +130,11 @@ export class CatchUp {
   }
 
   #tell(events: readonly AuditEvent[], isThere: boolean): void {
-    const { checkpoint, place, bootedAtMs, deliver } = this.#parts;
+    const { checkpoint, position, bootedAtMs, deliver } = this.#parts;
     const missed = events.filter((event) => {
       const timeMs = event.time.getTime();
       if (timeMs >= bootedAtMs && this.#isSinceLive(event.serial)) return false;
-      return this.#heard.get(event.serial) !== timeMs && (isThere || checkpoint.isAfter(place, event, bootedAtMs));
+      return this.#heard.get(event.serial) !== timeMs && (isThere || checkpoint.isAfter(position, event, bootedAtMs));
     });
     this.#caughtUp += missed.length;
     if (missed.length > 0) deliver(missed);

@@ -3,7 +3,7 @@ import { NoteFile } from '../../base/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
 /** How far audit has been followed. */
-export interface Place {
+export interface AuditPosition {
   /** The boot it counts in, as /proc/sys/kernel/random/boot_id says it. */
   readonly bootId: string;
   /** Of the newest event: milliseconds since the epoch, and its serial. */
@@ -25,21 +25,25 @@ export class Checkpoint {
   }
 
   /** @returns `undefined` when there is none yet, or what is there isn't one */
-  read(): Place | undefined {
-    return parsePlace(this.#note.read());
+  read(): AuditPosition | undefined {
+    return parseAuditPosition(this.#note.read());
   }
 
-  /** Whether an event of the log comes after this place. */
-  isAfter(place: Place, event: { readonly time: Date; readonly serial: number }, bootedAtMs: number): boolean {
+  /** Whether an event of the log comes after this position. */
+  isAfter(
+    position: AuditPosition,
+    event: { readonly time: Date; readonly serial: number },
+    bootedAtMs: number,
+  ): boolean {
     const timeMs = event.time.getTime();
     // Serials start anew at each boot; times of one boot aren't in the order of serials.
-    const comparable = place.bootId === this.#bootId && timeMs >= bootedAtMs;
-    return comparable ? ((event.serial - place.serial) | 0) > 0 : timeMs > place.timeMs;
+    const comparable = position.bootId === this.#bootId && timeMs >= bootedAtMs;
+    return comparable ? ((event.serial - position.serial) | 0) > 0 : timeMs > position.timeMs;
   }
 
   /** @throws what the file system says */
-  write(place: Omit<Place, 'bootId'>): void {
-    this.#note.write({ bootId: this.#bootId, ...place });
+  write(position: Omit<AuditPosition, 'bootId'>): void {
+    this.#note.write({ bootId: this.#bootId, ...position });
   }
 
   /** Safe to call twice. */
@@ -48,7 +52,7 @@ export class Checkpoint {
   }
 }
 
-function parsePlace(note: unknown): Place | undefined {
+function parseAuditPosition(note: unknown): AuditPosition | undefined {
   const { bootId, timeMs, serial, log } = (note ?? {}) as Record<string, unknown>;
   if (typeof bootId !== 'string' || !isCount(timeMs) || !isCount(serial)) return undefined;
   const position = parsePosition(log);

@@ -19,8 +19,8 @@ export interface LoginEntry {
   readonly isOld: boolean;
 }
 
-/** A place in a file that holds over rotation: the file is renamed, and its inode stays. */
-export interface Place {
+/** A position in a file that holds over rotation: the file is renamed, and its inode stays. */
+export interface FilePosition {
   readonly inode: number;
   /** Offset in bytes of what comes next; in a database, the last row. */
   readonly at: number;
@@ -29,9 +29,9 @@ export interface Place {
 /** Where to begin in a file. */
 export interface Beginning {
   /** Where it was left. Absent: at its end, or with `unread` at its start. */
-  readonly place?: Place | undefined;
+  readonly position?: FilePosition | undefined;
   readonly unread: boolean;
-  /** Whatever of what is there now happened until then has been told, unless its place says otherwise. */
+  /** Whatever of what is there now happened until then has been told, unless its position says otherwise. */
   readonly toldUntilMs: number;
 }
 
@@ -45,7 +45,7 @@ export interface LoginFeed {
   peek(): LoginEntry | undefined;
   shift(): void;
   /** What comes after all that was taken; absent as long as there was no such file. */
-  readonly place: Place | undefined;
+  readonly position: FilePosition | undefined;
   /** What kept it from being read the last time: `ENOENT`. */
   readonly problem: string | undefined;
   close(): void;

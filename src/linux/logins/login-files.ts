@@ -7,7 +7,7 @@ import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import type { LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import type { FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { LoginRegistry } from './login-registry.ts';
 import { utmpLayout } from './utmp.ts';
 import { UtmpFeed } from './utmp-feed.ts';
@@ -37,7 +37,7 @@ export interface LoginCheckpoint {
   /** Of the latest one, in milliseconds since the epoch. */
   readonly timeMs: number;
   /** In the files. Whoever has told logins from elsewhere since leaves it out: then the time decides. */
-  readonly places?: Readonly<Partial<Record<FileName, Place>>>;
+  readonly places?: Readonly<Partial<Record<FileName, FilePosition>>>;
 }
 
 /** Reads a checkpoint back from JSON. @returns `undefined` when it is none */
@@ -144,7 +144,7 @@ export class LoginFiles {
     const isFromElsewhere = checkpoint !== undefined && checkpoint.places === undefined;
     const toldUntilMs = this.#timeMs + (isFromElsewhere ? OTHERS_LATE_BY : 0);
     for (const name of NAMES) {
-      feeds[name].open({ place: checkpoint?.places?.[name], unread: checkpoint !== undefined, toldUntilMs });
+      feeds[name].open({ position: checkpoint?.places?.[name], unread: checkpoint !== undefined, toldUntilMs });
     }
     if (NAMES.some((name) => feeds[name].problem === undefined)) return feeds;
     for (const name of NAMES) feeds[name].close();
@@ -200,7 +200,7 @@ export class LoginFiles {
 
   #tellPlace(feeds: Readonly<Record<FileName, LoginFeed>>): void {
     const places = Object.fromEntries(
-      NAMES.flatMap((name) => (feeds[name].place === undefined ? [] : [[name, feeds[name].place]])),
+      NAMES.flatMap((name) => (feeds[name].position === undefined ? [] : [[name, feeds[name].position]])),
     );
     const checkpoint: LoginCheckpoint = { timeMs: this.#timeMs, places };
     const text = JSON.stringify(checkpoint);

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { Beginning, LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { BOOT_TIME, DEAD_PROCESS, parseUtmp, USER_PROCESS, type UtmpLayout, type UtmpRecord } from './utmp.ts';
 
 /** Records read at a time, and looked back at when a file is opened: whoever is logged in is among the last ones. */
@@ -24,7 +24,7 @@ export class UtmpFeed implements LoginFeed {
   #open: Opened | undefined;
   /** Entries that were read, each with the offset behind it. */
   #entries: { entry: LoginEntry; next: number }[] = [];
-  #place: Place | undefined;
+  #position: FilePosition | undefined;
   #problem: string | undefined;
   #toldUntilMs = 0;
   /** Whether it was more than missing that kept it from being opened. */
@@ -37,8 +37,8 @@ export class UtmpFeed implements LoginFeed {
     this.#buffer = Buffer.allocUnsafe(RECORDS_AT_ONCE * layout.bytes);
   }
 
-  get place(): Place | undefined {
-    return this.#place;
+  get position(): FilePosition | undefined {
+    return this.#position;
   }
 
   get problem(): string | undefined {
@@ -51,15 +51,15 @@ export class UtmpFeed implements LoginFeed {
     this.#wasThere = this.#problem !== undefined && this.#problem !== 'ENOENT';
   }
 
-  #begin({ place, unread, toldUntilMs }: Beginning): void {
+  #begin({ position, unread, toldUntilMs }: Beginning): void {
     const rotated = `${this.#path}.1`;
-    const fd = openFile(isLeftIn(rotated, { place, unread, toldUntilMs }) ? rotated : this.#path);
+    const fd = openFile(isLeftIn(rotated, { position, unread, toldUntilMs }) ? rotated : this.#path);
     const { ino, size } = fstatSync(fd);
     const end = size - (size % this.#layout.bytes);
-    const isSame = place?.inode === ino && place.at <= end;
-    const from = isSame ? place.at - (place.at % this.#layout.bytes) : place !== undefined || unread ? 0 : end;
+    const isSame = position?.inode === ino && position.at <= end;
+    const from = isSame ? position.at - (position.at % this.#layout.bytes) : position !== undefined || unread ? 0 : end;
     const told = { offset: from, byTimeOffset: isSame ? from : end, untilMs: toldUntilMs };
-    this.#place = { inode: ino, at: from };
+    this.#position = { inode: ino, at: from };
     this.#open = { fd, offset: Math.max(0, from - LOOK_BACK * this.#layout.bytes), told };
   }
 
@@ -131,12 +131,13 @@ export class UtmpFeed implements LoginFeed {
 
   #startAt(fd: number, told: Opened['told']): void {
     this.#open = { fd, offset: 0, told };
-    this.#place = { inode: fstatSync(fd).ino, at: 0 };
+    this.#position = { inode: fstatSync(fd).ino, at: 0 };
   }
 
   /** While what lies before it is looked at again, it stays where it is. */
   #moveTo(offset: number): void {
-    if (this.#place !== undefined && offset > this.#place.at) this.#place = { inode: this.#place.inode, at: offset };
+    if (this.#position !== undefined && offset > this.#position.at)
+      this.#position = { inode: this.#position.inode, at: offset };
   }
 
   #entryOf({ type, ...record }: UtmpRecord, isOld: boolean): LoginEntry | undefined {
@@ -165,8 +166,8 @@ function openFile(path: string): number {
 }
 
 /** Whether reading was left in the file that logrotate(8) has renamed. */
-function isLeftIn(rotated: string, { place, unread, toldUntilMs }: Beginning): boolean {
+function isLeftIn(rotated: string, { position, unread, toldUntilMs }: Beginning): boolean {
   const stat = statSync(rotated, { throwIfNoEntry: false });
   if (stat === undefined) return false;
-  return place === undefined ? unread && stat.mtimeMs > toldUntilMs : stat.ino === place.inode;
+  return position === undefined ? unread && stat.mtimeMs > toldUntilMs : stat.ino === position.inode;
 }

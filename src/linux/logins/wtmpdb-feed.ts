@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import type { Beginning, LoginEntry, LoginFeed, Place } from './login-feed.ts';
+import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { isLoginService } from './login-programs.ts';
 import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './sqlite.ts';
 
@@ -36,7 +36,7 @@ interface Snapshot<T> {
 }
 
 /**
- * The database of wtmpdb(8), which some systems have in the place of wtmp: a row for each session, that gets its logout
+ * The database of wtmpdb(8), which some systems have in place of wtmp: a row for each session, that gets its logout
  * when the session ends. Refused logins are not in it.
  *
  * Read without locks, between two transactions: when the file has changed meanwhile, or one is under way, what was read
@@ -66,7 +66,7 @@ export class WtmpdbFeed implements LoginFeed {
     this.#path = path;
   }
 
-  get place(): Place | undefined {
+  get position(): FilePosition | undefined {
     return this.#inode === undefined ? undefined : { inode: this.#inode, at: this.#taken };
   }
 
@@ -78,15 +78,15 @@ export class WtmpdbFeed implements LoginFeed {
     this.#attempt(() => this.#begin(from));
   }
 
-  #begin({ place, unread, toldUntilMs }: Beginning): void {
+  #begin({ position, unread, toldUntilMs }: Beginning): void {
     this.#told = { ...this.#told, untilMs: toldUntilMs };
     const snapshot = this.#look((reader, table, inode) => ({
       last: reader.lastRowId(table),
-      isSame: place?.inode === inode && has(reader, table, place.at),
+      isSame: position?.inode === inode && has(reader, table, position.at),
     }));
     if (snapshot === undefined) return; // being written: by the time, once it can be read
     const { inode, found } = snapshot;
-    const from = found.isSame ? (place?.at ?? 0) : place !== undefined || unread ? 0 : found.last;
+    const from = found.isSame ? (position?.at ?? 0) : position !== undefined || unread ? 0 : found.last;
     this.#inode = inode;
     this.#taken = from;
     this.#anchor = from;

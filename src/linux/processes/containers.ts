@@ -7,7 +7,7 @@ import type { StartedProcess } from '../../contract/sources.ts';
 import { LivingProcesses } from './living-processes.ts';
 
 /** Where a process runs, as far as is known. */
-export interface Place {
+export interface ProcessLocation {
   readonly container: string | undefined;
   /** Outside of all containers, so that a path means to it what it means to the host. */
   readonly onHost: boolean;
@@ -15,9 +15,9 @@ export interface Place {
   readonly gone: boolean;
 }
 
-const ON_HOST: Place = { container: undefined, onHost: true, gone: false };
-const ON_HOST_GONE: Place = { ...ON_HOST, gone: true };
-const UNKNOWN: Place = { container: undefined, onHost: false, gone: true };
+const ON_HOST: ProcessLocation = { container: undefined, onHost: true, gone: false };
+const ON_HOST_GONE: ProcessLocation = { ...ON_HOST, gone: true };
+const UNKNOWN: ProcessLocation = { container: undefined, onHost: false, gone: true };
 
 /**
  * How engines call a container's cgroup: `name` within a cgroup called `parent`, when that matters.
@@ -163,7 +163,10 @@ export class Containers {
   }
 
   /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
-  started({ pid, parentPid, executable, startedAt }: StartedProcess, moment: Moment = momentOf(this.#clock)): Place {
+  started(
+    { pid, parentPid, executable, startedAt }: StartedProcess,
+    moment: Moment = momentOf(this.#clock),
+  ): ProcessLocation {
     const now = moment.monotonic;
     const isPast = startedAt !== undefined && Math.abs(moment.wall - startedAt.getTime()) > RECENT;
     const isEngine = this.#isEngine(executable);

@@ -31,7 +31,7 @@ const MOST_LOOKS = 1_000_000;
 /** With more processes than that, those of one user don't come all before those of the next. */
 const MANY_PROCESSES = 4_096;
 
-interface Place {
+interface Descriptor {
   readonly pid: number;
   readonly fd: string;
 }
@@ -53,7 +53,7 @@ export class SocketOwners {
   readonly #clock: Clock;
   readonly #mostLooks: number;
   /** By the number of the socket. */
-  #places = new Map<number, Place>();
+  #places = new Map<number, Descriptor>();
   /** How many walks in vain there have been. */
   #sought = new Map<number, number>();
 
@@ -96,8 +96,8 @@ export class SocketOwners {
   }
 
   /** Where sockets were found before, and still are. */
-  async #remembered(asked: ReadonlySet<number>, pace: () => Promise<void>): Promise<Map<number, Place>> {
-    const places = new Map<number, Place>();
+  async #remembered(asked: ReadonlySet<number>, pace: () => Promise<void>): Promise<Map<number, Descriptor>> {
+    const places = new Map<number, Descriptor>();
     for (const inode of asked) {
       const place = this.#places.get(inode);
       if (place === undefined) continue;
@@ -108,7 +108,7 @@ export class SocketOwners {
   }
 
   async #ownersAt(
-    places: ReadonlyMap<number, Place>,
+    places: ReadonlyMap<number, Descriptor>,
     pace: () => Promise<void>,
   ): Promise<ReadonlyMap<number, SocketOwner>> {
     const byProcess = new Map<number, SocketOwner>();
@@ -142,7 +142,7 @@ class Walk {
   readonly #wanted: Set<number>;
   readonly #low: readonly number[];
   readonly #pace: () => Promise<void>;
-  readonly #found = new Map<number, Place>();
+  readonly #found = new Map<number, Descriptor>();
   #looksLeft: number;
 
   /** @param low these are looked for among low descriptors only */
@@ -170,7 +170,7 @@ class Walk {
   }
 
   /** Finds the places of sockets, as many as it can. */
-  async run(): Promise<ReadonlyMap<number, Place>> {
+  async run(): Promise<ReadonlyMap<number, Descriptor>> {
     if (this.#wanted.size === 0) return this.#found;
     const large: Large[] = [];
     for (const pid of await this.#processes()) {
@@ -228,7 +228,7 @@ class Walk {
   }
 }
 
-const inodeAt = (proc: string, { pid, fd }: Place): number | undefined =>
+const inodeAt = (proc: string, { pid, fd }: Descriptor): number | undefined =>
   socketInode(target(`${proc}/${pid}/fd/${fd}`));
 
 /** `socket:[1234]` → 1234. */

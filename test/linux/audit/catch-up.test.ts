@@ -62,7 +62,7 @@ describe('CatchUp', () => {
     catchUp = new CatchUp({
       path,
       checkpoint: new Checkpoint(join(folder, 'checkpoint'), THIS_BOOT),
-      place: { bootId, timeMs, serial },
+      position: { bootId, timeMs, serial },
       bootedAtMs,
       deliver: (events) => told.push(...events.map((event) => event.serial)),
       clock: systemClock,

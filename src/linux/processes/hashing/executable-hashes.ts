@@ -6,7 +6,7 @@ import { type Duration, milliseconds } from '../../../base/duration.ts';
 import type { StartedProcess } from '../../../contract/sources.ts';
 import { isProgram, isSame, stateOf } from '../../../host/file-state.ts';
 import { hostFiles, type LocalFile, type LocalFiles } from '../../../host/local-files.ts';
-import type { Place } from '../containers.ts';
+import type { ProcessLocation } from '../containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from '../living-processes.ts';
 import { BackgroundReader } from './background-reader.ts';
 import { type Digest, digestOf, OMITTED } from './digest.ts';
@@ -83,7 +83,7 @@ export class ExecutableHashes {
    */
   of(
     process: StartedProcess,
-    { onHost, gone }: Place,
+    { onHost, gone }: ProcessLocation,
     now: Moment = momentOf(this.#clock),
     startedBy: Duration = NO_BOUND,
   ): Digest {

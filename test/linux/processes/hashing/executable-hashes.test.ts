@@ -24,15 +24,15 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { type Clock, momentOf, systemClock } from '../../../../src/base/clock.ts';
 import { type Duration, milliseconds } from '../../../../src/base/duration.ts';
-import type { Place } from '../../../../src/linux/processes/containers.ts';
+import type { ProcessLocation } from '../../../../src/linux/processes/containers.ts';
 import { ExecutableHashes } from '../../../../src/linux/processes/hashing/executable-hashes.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { require } from '../../../system/require.ts';
 
 const MIB = 1024 * 1024;
-const GONE: Place = { container: undefined, onHost: true, gone: true };
-const ALIVE: Place = { ...GONE, gone: false };
-const IN_CONTAINER: Place = { container: 'web', onHost: false, gone: false };
+const GONE: ProcessLocation = { container: undefined, onHost: true, gone: true };
+const ALIVE: ProcessLocation = { ...GONE, gone: false };
+const IN_CONTAINER: ProcessLocation = { container: 'web', onHost: false, gone: false };
 
 const sha256 = (content: Buffer | string) => createHash('sha256').update(content).digest('hex');
 
