@@ -32,18 +32,18 @@ export function parseNftables(json: string, { terse = false } = {}): Table[] {
 }
 
 class Tables {
-  readonly #tables = new Map<string, OneTable>();
+  readonly #tables = new Map<string, NftTable>();
   readonly #terse: boolean;
 
   constructor(terse: boolean) {
     this.#terse = terse;
   }
 
-  of(family: unknown, name: unknown): OneTable {
+  of(family: unknown, name: unknown): NftTable {
     const key = JSON.stringify([nameOf(family), nameOf(name)]);
     const known = this.#tables.get(key);
     if (known !== undefined) return known;
-    const table = new OneTable(nameOf(family), nameOf(name), this.#terse);
+    const table = new NftTable(nameOf(family), nameOf(name), this.#terse);
     this.#tables.set(key, table);
     return table;
   }
@@ -51,7 +51,7 @@ class Tables {
   all = (): Table[] => [...this.#tables.values()].map((table) => table.finish());
 }
 
-class OneTable implements Sets {
+class NftTable implements Sets {
   readonly #family: string;
   readonly #name: string;
   readonly #terse: boolean;

@@ -75,7 +75,7 @@ export class Endpoints {
   find(all: readonly Made[]): (Ends | undefined)[] {
     const now = this.#clock.now().getTime();
     const taken = all.filter(({ listener }) => listener !== undefined);
-    const listening = this.#listeners.of(taken.map(({ pid, listener }) => ({ pid, fd: listener?.fd ?? -1 })));
+    const listening = this.#listeners.lookUp(taken.map(({ pid, listener }) => ({ pid, fd: listener?.fd ?? -1 })));
     const listeners = new Map(taken.map((made, index) => [made, listening[index]]));
     const leadOf = this.#leads(now);
     const leads = all.map((made) => leadOf(made, listeners.get(made)));
@@ -83,17 +83,17 @@ export class Endpoints {
     const closed = new ClosedSockets();
     for (const protocol of ['TCP', 'UDP'] as const) this.#list(protocol, leads, sockets, closed);
     const missing = leads.filter(({ inode }) => inode !== undefined && !sockets.has(inode));
-    const far = this.#lists.far(
+    const elsewhere = this.#lists.byProcNet(
       missing.map(({ made }) => made.pid),
       inodesOf(missing),
     );
-    for (const [inode, socket] of far ?? []) sockets.set(inode, socket);
+    for (const [inode, socket] of elsewhere ?? []) sockets.set(inode, socket);
     return leads.map((lead) => endsOf(lead, sockets, closed));
   }
 
   #leads(now: number): (made: Made, listener: Listener | undefined) => Lead {
     const lives = once((pid: number) => isAlive(this.#proc, pid));
-    const isNear = once((pid: number) => (lives(pid) ? this.#lists.isNear(pid) : undefined));
+    const isInOwnNetwork = once((pid: number) => (lives(pid) ? this.#lists.isInOwnNetwork(pid) : undefined));
     return (made, listener) => {
       const { time, pid, parentPid, fd, socket, protocol, remote } = made;
       const age = milliseconds(Math.abs(now - time.getTime())); // from the future: the clock was set back since
@@ -111,7 +111,7 @@ export class Endpoints {
       // A call that isn't known yet may have made the socket that is there now. Then an earlier one was told to be it.
       if (inode !== undefined && inode !== socket.inodeBefore) return lead(inode, false);
       if (remote === undefined || protocol === 'UDP') return lead(undefined, false);
-      return lead(undefined, isNear(pid) ?? isNear(parentPid) ?? false);
+      return lead(undefined, isInOwnNetwork(pid) ?? isInOwnNetwork(parentPid) ?? false);
     };
   }
 
@@ -133,7 +133,7 @@ export class Endpoints {
       inodes: inodesOf(concerned),
       keptForAtLeast: ages.length === 0 ? undefined : leastKeptFor(milliseconds(Math.max(...ages))),
     };
-    this.#lists.near((netlink) => {
+    this.#lists.bySockDiag((netlink) => {
       for (const socket of findConnected(netlink, protocol, query)) {
         const { inode, local, remote } = socket;
         if (inode === 0) closed.add(socket);

@@ -13,7 +13,7 @@ export class Listeners {
   readonly #proc: string;
   readonly #lists: SocketLists;
   /** What the socket with that number is. */
-  readonly #known = new Map<string, { readonly inode: number; readonly is: Listener }>();
+  readonly #known = new Map<string, { readonly inode: number; readonly listener: Listener }>();
 
   constructor(proc: string, lists: SocketLists) {
     this.#proc = proc;
@@ -21,20 +21,20 @@ export class Listeners {
   }
 
   /** @returns what is known of each, in the same order */
-  of(places: readonly { readonly pid: number; readonly fd: number }[]): (Listener | undefined)[] {
-    const keys = places.map(({ pid, fd }) => `${pid} ${fd}`);
+  lookUp(descriptors: readonly { readonly pid: number; readonly fd: number }[]): (Listener | undefined)[] {
+    const keys = descriptors.map(({ pid, fd }) => `${pid} ${fd}`);
     const news = new Map<string, { readonly pid: number; readonly inode: number }>();
-    for (const [key, place] of new Map(keys.map((key, index) => [key, places[index]]))) {
-      const { pid = 0, fd = -1 } = place ?? {};
+    for (const [key, descriptor] of new Map(keys.map((key, index) => [key, descriptors[index]]))) {
+      const { pid = 0, fd = -1 } = descriptor ?? {};
       const inode = isAlive(this.#proc, pid) ? inodeAt(this.#proc, pid, fd) : undefined;
       if (inode !== undefined && inode !== this.#known.get(key)?.inode) news.set(key, { pid, inode });
     }
     if (news.size > 0) this.#learn(news);
-    return keys.map((key) => this.#known.get(key)?.is);
+    return keys.map((key) => this.#known.get(key)?.listener);
   }
 
   #learn(news: ReadonlyMap<string, { readonly pid: number; readonly inode: number }>): void {
-    const here = this.#lists.near((netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
+    const here = this.#lists.bySockDiag((netlink) => [...dump(netlink, 'tcp'), ...dump(netlink, 'tcp6')]);
     const ends = new Map<number, Listener>(
       here?.map(({ inode, localAddress: address, localPort: port, interfaceIndex }) => [
         inode,
@@ -42,15 +42,15 @@ export class Listeners {
       ]),
     );
     const missing = [...news.values()].filter(({ inode }) => !ends.has(inode));
-    const far = this.#lists.far(
+    const elsewhere = this.#lists.byProcNet(
       missing.map(({ pid }) => pid),
       new Set(missing.map(({ inode }) => inode)),
     );
-    for (const [inode, { local, remote }] of far ?? []) if (remote === undefined) ends.set(inode, local);
+    for (const [inode, { local, remote }] of elsewhere ?? []) if (remote === undefined) ends.set(inode, local);
     for (const [key, { inode }] of news) {
-      const is = ends.get(inode) ?? (here === undefined || far === undefined ? undefined : 'other');
+      const listener = ends.get(inode) ?? (here === undefined || elsewhere === undefined ? undefined : 'other');
       this.#known.delete(key);
-      if (is !== undefined) this.#known.set(key, { inode, is });
+      if (listener !== undefined) this.#known.set(key, { inode, listener });
     }
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MOST) break;

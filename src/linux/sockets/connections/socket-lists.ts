@@ -31,14 +31,14 @@ export class SocketLists {
   }
 
   /** Whether a process is in this network namespace, or `undefined` when it has ended. */
-  isNear(pid: number): boolean | undefined {
+  isInOwnNetwork(pid: number): boolean | undefined {
     this.#own ??= networkOf('/proc', 'self');
     const network = networkOf(this.#proc, pid);
     return network === undefined ? undefined : network === this.#own;
   }
 
   /** Asks for this namespace's. @returns `undefined` when the kernel gives no list, or there is no time for one */
-  near<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
+  bySockDiag<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
     if (this.#clock.monotonic() < this.#refusedUntil) return undefined;
     try {
       return this.#afford(() => {
@@ -54,17 +54,17 @@ export class SocketLists {
 
   /**
    * The sockets with these numbers, as far as they are in the namespaces of these processes and can't be asked for by
-   * `near`.
+   * `bySockDiag`.
    *
    * @returns `undefined` when not all could be looked for
    */
-  far(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
+  byProcNet(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
     const found = new Map<number, ProcSocket>();
     const read = new Set<string>();
     for (const pid of pids) {
       const network = networkOf(this.#proc, pid);
       if (network === undefined || read.has(network)) continue;
-      if (this.#netlink !== undefined && this.isNear(pid) === true) continue;
+      if (this.#netlink !== undefined && this.isInOwnNetwork(pid) === true) continue;
       read.add(network);
       const sockets = this.#afford(() => socketsAround(this.#proc, pid, inodes));
       if (sockets === undefined) return undefined;
