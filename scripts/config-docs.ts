@@ -3,17 +3,15 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
 import { collectors } from '../src/collectors/index.ts';
+import type { Property } from '../src/config/dialect.ts';
 import { settingPaths } from '../src/config/environment.ts';
 import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
-import { entriesOf } from '../src/config/schema.ts';
-import { type TwinProperty, twinProperties } from '../src/config/twin.ts';
+import { PUBLISHED_OBJECT as OBJECT, publishedObject } from '../src/config/published-object.ts';
+import { settingRows } from '../src/contract/settings.ts';
 import { StatusSchema } from '../src/status-schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
-const properties = twinProperties(collectors);
-const OBJECT = v.getDefault(
-  entriesOf(LocalSettings).twinObjectName as v.OptionalSchema<v.StringSchema<undefined>, string>,
-);
+const { properties, write, sectionWith } = publishedObject(settingRows(collectors));
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
@@ -49,8 +47,13 @@ const local = table(
 );
 
 const twin = table(
-  ['Property', 'Default', 'Meaning'],
-  properties.map(({ name, fallback, description }) => [`\`${name}\``, `\`${JSON.stringify(fallback)}\``, description]),
+  ['Property', 'Value', 'Default', 'Meaning'],
+  properties.map(({ name, range, fallback, purpose }) => [
+    `\`${name}\``,
+    range,
+    `\`${JSON.stringify(fallback ?? null)}\``,
+    purpose,
+  ]),
 );
 
 const page = () => `<!-- ${GENERATED} -->
@@ -126,23 +129,23 @@ const EXAMPLES: Readonly<Record<string, unknown>> = {
   'identity.keyFile': 'secrets/module.key',
 };
 
-/** A member of the twin; `null` where nothing is set. */
-const unsetOr = (value: TwinProperty['fallback']) => (value === null ? null : { value });
+/** A member of the configuration object; `null` where nothing is set. */
+const defaultMember = ({ id, name, fallback }: Property) =>
+  fallback === undefined ? null : write(new Map([[id, fallback]]))[name];
 
-const twinFile = () =>
-  json({
-    properties: {
-      desired: { [OBJECT]: Object.fromEntries(properties.map(({ name, fallback }) => [name, unsetOr(fallback)])) },
-    },
-  });
+function twinFile(): string {
+  const object = Object.fromEntries(properties.map((property) => [property.name, defaultMember(property)]));
+  return json({ properties: { desired: sectionWith(object) } });
+}
 
 const localSchema = () => json({ ...toJsonSchema(LocalSettings, { errorMode: 'ignore', typeMode: 'input' }) });
 
 function twinSchema(): string {
-  const member = ({ schema, description, fallback }: TwinProperty) => {
-    const { $schema: _, ...value } = toJsonSchema(schema, { errorMode: 'ignore', typeMode: 'input' });
-    const object = { type: 'object', properties: { value }, required: ['value'] };
-    return { description, default: unsetOr(fallback), oneOf: [object, { type: 'null' }] };
+  const member = (property: Property) => {
+    const { $schema: _, ...value } = toJsonSchema(property.schema, { errorMode: 'ignore', typeMode: 'input' });
+    const described = { ...value, description: property.range };
+    const object = { type: 'object', properties: { value: described }, required: ['value'] };
+    return { description: property.purpose, default: defaultMember(property), oneOf: [object, { type: 'null' }] };
   };
   return json({
     $schema: 'http://json-schema.org/draft-07/schema#',

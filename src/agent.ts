@@ -24,14 +24,16 @@ import { IsolatedScanner } from './baseline/isolated-scanner.ts';
 import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
 import { logBlindSpots } from './config/blind-spot-log.ts';
+import { namesOf } from './config/dialect.ts';
 import { largestCache, limitsInForce } from './config/limits.ts';
 import type { LocalSettings } from './config/local.ts';
+import { publishedObject } from './config/published-object.ts';
 import { StrictStart } from './config/strict-start.ts';
-import { twinProperties } from './config/twin.ts';
 import { TwinConfiguration } from './config/twin-configuration.ts';
 import type { LeavesOut } from './contract/collector.ts';
 import { QUEUES } from './contract/event.ts';
 import type { HubClient } from './contract/hub.ts';
+import { settingRows } from './contract/settings.ts';
 import { AzureHubClient } from './hub/azure-client.ts';
 import { CredentialWatch } from './hub/credential-watch.ts';
 import { loadIdentity } from './hub/identity/index.ts';
@@ -122,10 +124,11 @@ export function agent(
   const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs });
   const storeFiles = new BackgroundFiles(writer);
   const limits = limitsInForce(local.limits, collectors, () => largestCache(local.stateDirectory, state('queues')));
+  const dialect = publishedObject(settingRows(collectors), local.twinObjectName);
+  const nameOf = namesOf(dialect.properties);
   const configuration = new TwinConfiguration({
-    properties: twinProperties(collectors),
+    dialect,
     limits,
-    objectName: local.twinObjectName,
     lastGoodFile: state('last-good-configuration.json'),
     tell: (faults) => triggers.accept('configuration', faults),
     changed: (change) => changeNotices.accept(change),
@@ -134,7 +137,7 @@ export function agent(
     files: stateFiles,
   });
   const { settings } = configuration;
-  logBlindSpots({ settings, limits, collectors, log: log.child({ part: 'configuration' }) });
+  logBlindSpots({ settings, limits, collectors, nameOf, log: log.child({ part: 'configuration' }) });
   // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
   let noticesWithin: Duration = NOTICES_WITHIN;
   const changeNotices = new ChangeNotices({
@@ -312,6 +315,7 @@ export function agent(
     stopping: () => stopping,
     collectors,
     settings: () => settings.current(),
+    nameOf,
     limits,
     configuration: () => configuration.state(),
     lastRun: (event) => snapshots.lastRun(event),

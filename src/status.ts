@@ -9,7 +9,7 @@ import type { BaselinePosture } from './contract/baseline.ts';
 import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
-import type { Settings } from './contract/settings.ts';
+import type { NameOfSetting, Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
 import type { Exposed } from './linux/self/exposed-files.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
@@ -66,7 +66,7 @@ export interface SecurityAgentStatus {
   readonly store: {
     readonly place: 'disk' | 'memory';
     readonly reason?: string;
-    /** Above 80 % of `maxLocalCacheSizeInBytes`: soon the oldest are dropped. */
+    /** Above 80 % of the room that the settings give them: soon the oldest are dropped. */
     readonly isNearlyFull: boolean;
   };
   /** `expiresSoon`: it ends soon, or has ended, and nothing has renewed it. */
@@ -122,6 +122,7 @@ export interface Observed {
   readonly stopping: () => boolean;
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
+  readonly nameOf: NameOfSetting;
   /** Absent: the module twin may ask for anything. */
   readonly limits?: Limits;
   readonly configuration: () => ConfigurationState;
@@ -239,12 +240,12 @@ function postureOf(observed: Observed): Posture {
 }
 
 /** What the configuration switches off or delays; of the rules of OSBaseline only a scan can tell. */
-function blindness({ settings, limits = NO_LIMITS, collectors }: Observed, { baseline }: Posture): BlindSpots {
-  const spots = blindSpots(settings(), limits, collectors);
+function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observed, { baseline }: Posture): BlindSpots {
+  const spots = blindSpots(settings(), limits, collectors, nameOf);
   const isJudged = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
   const disabling = (['groupsDisabled', 'checksDisabled'] as const).find((list) => baseline?.[list] !== undefined);
   if (isJudged || disabling === undefined) return spots;
-  const property = disabling === 'groupsDisabled' ? 'baselineGroupsDisabled' : 'baselineChecksDisabled';
+  const property = nameOf(`baseline.${disabling}`);
   const says = { [property]: 'leaves no rule of OSBaseline to be judged' };
   return {
     switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be judged` },
@@ -283,7 +284,8 @@ function collectorStatus(collector: Collector, observed: Observed): CollectorSta
   const priority = observed.settings().priorities[collector.name] ?? 'Off';
   if (priority === 'Off') {
     if ((observed.limits ?? NO_LIMITS).mayBeOff.has(collector.name)) return { state: 'off' };
-    return { state: 'off', reason: `eventPriority${collector.name} is Off in the module twin, see limits.mayBeOff.` };
+    const property = observed.nameOf(`priorities.${collector.name}`);
+    return { state: 'off', reason: `${property} is Off in the module twin, see limits.mayBeOff.` };
   }
   const status = standing(collector, observed);
   const held = observed.budget?.().held;

@@ -11,7 +11,7 @@ import type { Restarts } from '../src/base/runs.ts';
 import { collectors } from '../src/collectors/index.ts';
 import { limitsInForce } from '../src/config/limits.ts';
 import { LiveSettings } from '../src/config/settings.ts';
-import { readTwin, twinProperties } from '../src/config/twin.ts';
+import { readDefaults } from '../src/config/twin.ts';
 import type { ConfigurationState } from '../src/config/twin-configuration.ts';
 import type { BaselinePosture } from '../src/contract/baseline.ts';
 import type { Collector } from '../src/contract/collector.ts';
@@ -31,17 +31,14 @@ import { Triggers } from '../src/pipeline/triggers.ts';
 import { ReportedStatus } from '../src/reported-status.ts';
 import { type LocalStatus, localStatus, type Observed, type SecurityAgentStatus } from '../src/status.ts';
 import { records } from './collectors/samples.ts';
+import { nameOf, publishedDialect } from './config/published.ts';
 import { FakeHub } from './hub/fake-hub.ts';
 import { quietLog } from './pipeline/memory-queues.ts';
 import { validateStatus } from './status-schema.ts';
 
 const TIME = new Date('2024-05-01T12:00:00.000Z');
 
-function defaults(): Settings {
-  const reading = readTwin(undefined, twinProperties(collectors));
-  if (!reading.ok) assert.fail();
-  return reading.settings;
-}
+const defaults = (): Settings => readDefaults(publishedDialect()).settings;
 
 const SCANNED: BaselinePosture = {
   passed: 300,
@@ -135,6 +132,7 @@ describe('the status', () => {
       stopping: () => stopping,
       collectors,
       settings: () => settings.current(),
+      nameOf,
       configuration: () => configuration,
       lastRun: (event) => lastRuns[event],
       streams: (names) => (names.includes('audit') ? kernelEvents : { state: 'on' }),

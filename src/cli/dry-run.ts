@@ -7,19 +7,21 @@ import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import type { Service } from '../base/service.ts';
 import { collectors } from '../collectors/index.ts';
+import type { Dialect } from '../config/dialect.ts';
 import { type LocalSettings, readLocalSettings } from '../config/local.ts';
-import { readTwin, twinProperties } from '../config/twin.ts';
+import { readTwin } from '../config/twin.ts';
 import type { Envelope } from '../contract/event.ts';
 import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
 import { type Message, propertiesOf, sizeOf } from '../contract/message.ts';
+import type { SettingId } from '../contract/settings.ts';
 import type { World } from './command.ts';
 import { describeEvent } from './describe.ts';
+import { twinDialect } from './twin-dialect.ts';
 
 /** Soon, so that there is something to see: the defaults send every 7 minutes and 5 hours, and count for an hour. */
-const HIGH_FREQUENCY = { value: 'PT3S' };
-const LOW_FREQUENCY = { value: 'PT5S' };
-const INTERVAL = { value: 'PT5S' };
-const OFF = { value: 'Off' };
+const HIGH_FREQUENCY = 'PT3S';
+const LOW_FREQUENCY = 'PT5S';
+const INTERVAL = 'PT5S';
 
 /** A run of the agent without a hub. */
 export interface DryRun {
@@ -39,7 +41,9 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   const installed = readLocalSettings(file, world.environment, { identity: 'optional' });
   const runs = await mayRun(installed, world.signal);
   const folder = mkdtempSync(join(tmpdir(), 'vakt-dry-run-'));
-  const configuration = { ...lastKnown(installed), ...quick(), ...(runs ? withoutWhatHappens() : {}) };
+  const dialect = twinDialect(installed.twinObjectName);
+  const asked = new Map([...quick(dialect), ...(runs ? withoutWhatHappens() : [])]);
+  const configuration = { ...lastKnown(installed, dialect), ...dialect.write(asked) };
   // In force from the first moment on: sources that are off then are never opened.
   writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
   const say = (line: string) => world.stderr(printable(line));
@@ -56,7 +60,7 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
       strictStart: false,
       limits: withoutFloors(installed.limits, runs),
     },
-    hub: new DryHub({ [installed.twinObjectName]: configuration }, world),
+    hub: new DryHub(dialect.sectionWith(configuration), world),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
@@ -86,11 +90,11 @@ const LARGEST_CONFIGURATION = 256 * 1024;
 const LARGEST_ID = 1_024;
 
 /** What the twin asked an installed agent for, where that can be read. Its user may have put anything there. */
-function lastKnown({ stateDirectory }: LocalSettings): object {
+function lastKnown({ stateDirectory }: LocalSettings, dialect: Dialect): object {
   try {
     const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
     const { configuration } = JSON.parse(text) as { configuration?: object };
-    return readTwin(configuration, twinProperties(collectors)).ok ? (configuration ?? {}) : {};
+    return readTwin(configuration, dialect).ok ? (configuration ?? {}) : {};
   } catch {
     return {};
   }
@@ -104,24 +108,20 @@ function keptId({ stateDirectory }: LocalSettings): string | undefined {
   }
 }
 
-const quick = () => ({
-  highPriorityMessageFrequency: HIGH_FREQUENCY,
-  lowPriorityMessageFrequency: LOW_FREQUENCY,
-  ...Object.fromEntries(
-    twinProperties(collectors)
-      .filter(({ name }) => name.startsWith('aggregationInterval'))
-      .map(({ name }) => [name, INTERVAL]),
+const quick = ({ properties }: Dialect): [SettingId, string][] => [
+  ['highPriorityMessageFrequency', HIGH_FREQUENCY],
+  ['lowPriorityMessageFrequency', LOW_FREQUENCY],
+  ...properties.flatMap(({ id, key }): [SettingId, string][] =>
+    key === 'aggregation.*.interval' ? [[id, INTERVAL]] : [],
   ),
-});
+];
 
-const withoutWhatHappens = () =>
-  Object.fromEntries(
-    collectors
-      .filter(({ category, type }) => category === 'Triggered' && type === 'Security')
-      .map(({ name }) => [`eventPriority${name}`, OFF]),
-  );
+const withoutWhatHappens = (): [SettingId, string][] =>
+  collectors
+    .filter(({ category, type }) => category === 'Triggered' && type === 'Security')
+    .map(({ name }) => [`priorities.${name}`, 'Off']);
 
-const seconds = ({ value }: { value: string }) => value.slice('PT'.length, -1);
+const seconds = (duration: string) => duration.slice('PT'.length, -1);
 
 /** Takes every message, and shows it. Its twin says what it was given, and forgets what is reported. */
 export class DryHub implements HubClient, Service {

@@ -4,18 +4,17 @@ import { createLog } from '../base/log.ts';
 import { Reader } from '../base/reader/reader.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
-import { collectors } from '../collectors/index.ts';
-import { readTwin, twinProperties } from '../config/twin.ts';
-import type { Settings } from '../contract/settings.ts';
+import { readDefaults } from '../config/twin.ts';
 import type { Sources } from '../contract/sources.ts';
 import { linuxSources } from '../linux/sources.ts';
+import { twinDialect } from './twin-dialect.ts';
 
 /** What snapshots are taken from by hand: of this machine as it is, by the twin's defaults. */
 export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): Sources {
   const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
   const baseline = new BaselineScans({
     scanner: ownScanner(hostRoot, snapshots.firewall),
-    settings: { current: defaults },
+    settings: { current: () => readDefaults(twinDialect()).settings },
     tell: () => {},
     clock: systemClock,
     log: createLog({ level: 'silent' }),
@@ -29,10 +28,4 @@ export function ownScanner(hostRoot: string, firewall: Sources['firewall'], long
   const reader = new Reader({ clock: systemClock, log });
   const limit = longest === undefined ? {} : { longest };
   return new IsolatedScanner({ reader, hostRoot, firewall, clock: systemClock, log, ...limit });
-}
-
-function defaults(): Settings {
-  const reading = readTwin(undefined, twinProperties(collectors));
-  if (reading.ok) return reading.settings;
-  throw new TypeError(`the defaults are not valid: ${JSON.stringify(reading.faults)}`);
 }

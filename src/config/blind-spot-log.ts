@@ -1,6 +1,6 @@
 import type { Logger } from '../base/log.ts';
 import type { Collector } from '../contract/collector.ts';
-import type { SettingsReader } from '../contract/settings.ts';
+import type { NameOfSetting, SettingsReader } from '../contract/settings.ts';
 import { blindSpots, type Limits } from './limits.ts';
 
 /** Says once in the log what the configuration in force switches off or delays beyond the local limits, and when that ends. */
@@ -8,12 +8,13 @@ export function logBlindSpots(options: {
   readonly settings: SettingsReader;
   readonly limits: Limits;
   readonly collectors: readonly Collector[];
+  readonly nameOf: NameOfSetting;
   readonly log: Logger;
 }): void {
-  const { settings, limits, collectors, log } = options;
+  const { settings, limits, collectors, nameOf, log } = options;
   let said = '{}';
   const look = () => {
-    const { degrading } = blindSpots(settings.current(), limits, collectors);
+    const { degrading } = blindSpots(settings.current(), limits, collectors, nameOf);
     const text = JSON.stringify(degrading);
     if (text === said) return;
     said = text;

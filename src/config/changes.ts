@@ -1,16 +1,18 @@
+import type { Spelling } from '../contract/setting-kinds.ts';
+import type { Property } from './dialect.ts';
 import type { TwinReading } from './twin.ts';
 
 /** What a desired configuration has changed. */
 export interface ConfigurationChange {
   readonly time: Date;
   readonly desiredVersion: number;
-  /** By property: `Low to Off`. */
+  /** By the name of the property: `Low to Off`. */
   readonly changes: Readonly<Record<string, string>>;
 }
 
 type Obeyed = Extract<TwinReading, { ok: true }>;
 
-/** A list of rules can be long; its beginning is enough to recognize it. */
+/** Characters. A list of rules can be long; its beginning is enough to recognize it. */
 const LONGEST_VALUE = 64;
 
 /**
@@ -21,18 +23,22 @@ const LONGEST_VALUE = 64;
 export function changesBetween(
   before: Obeyed,
   now: Obeyed,
+  properties: readonly Property[],
   about: { readonly time: Date; readonly desiredVersion: number },
 ): ConfigurationChange | undefined {
-  const names = [...now.values.keys()].filter((name) => !isSame(before.values.get(name), now.values.get(name)));
-  if (names.length === 0) return undefined;
-  const values = names.map((name) => [name, `${shown(before, name)} to ${shown(now, name)}`] as const);
-  return { ...about, changes: Object.fromEntries(values) };
+  const changed = properties.filter(({ id }) => !isSame(before.values.get(id), now.values.get(id)));
+  if (changed.length === 0) return undefined;
+  const changes = changed.map(({ id, name }) => {
+    const was = shown(before.spellings.get(id));
+    return [name, `${was} to ${shown(now.spellings.get(id))}`] as const;
+  });
+  return { ...about, changes: Object.fromEntries(changes) };
 }
 
 const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
 
-function shown({ mirror }: Obeyed, name: string): string {
-  const value = mirror[name]?.value;
-  const text = value === undefined || value === '' ? 'nothing' : String(value);
+function shown(spelling: Spelling | undefined): string {
+  if (spelling === undefined || spelling === '') return 'nothing';
+  const text = typeof spelling === 'object' ? JSON.stringify(spelling) : String(spelling);
   return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
 }

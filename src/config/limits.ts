@@ -1,23 +1,16 @@
 import { readdirSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
-import { type Duration, days, formatDuration, milliseconds, parseDuration, seconds } from '../base/duration.ts';
+import { type Duration, days, formatDuration, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Collector } from '../contract/collector.ts';
-import type { Settings } from '../contract/settings.ts';
+import { durationSchema, type Spelling } from '../contract/setting-kinds.ts';
+import type { NameOfSetting, SettingRow, Settings } from '../contract/settings.ts';
 import { nearestName } from './nearest-name.ts';
 
 /* What the local file allows the module twin to ask for (contract §2, "local limits"). */
 
-const span = (description: string) =>
-  v.pipe(
-    v.string('must be an ISO 8601 duration such as "PT10S"'),
-    v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
-    v.check((text) => parseDuration(text) !== undefined, 'must be an ISO 8601 duration such as "PT10S"'),
-    v.description(description),
-    v.transform((text) => parseDuration(text) ?? seconds(1)),
-    v.check((length) => length >= seconds(1) && length <= days(365), 'must be from PT1S to P365D'),
-  );
+const span = (description: string) => durationSchema('PT1S', 'P365D', 'PT10S', description);
 
 const eventNames = (description: string) =>
   v.pipe(
@@ -177,43 +170,27 @@ function bytesBelow(folder: string): number {
 /** What is in force instead of what the twin asks for. */
 export interface Limited {
   readonly value: unknown;
-  /** In the canonical spelling. */
-  readonly wire: string | number;
+  /** Canonical. */
+  readonly spelling: Spelling;
   readonly message: string;
 }
 
 /** @returns `undefined` where the value is within the limits */
-export function limited(
-  name: string,
-  value: unknown,
-  fallback: string | number | boolean | null,
-  limits: Limits,
-): Limited | undefined {
-  const floor = floorOf(name);
-  if (floor !== undefined && typeof value === 'number' && value < limits[floor]) {
-    const wire = formatDuration(limits[floor]);
-    const asked = formatDuration(milliseconds(value));
-    return { value: limits[floor], wire, message: `is ${wire}, not ${asked}: ${named(floor)}` };
-  }
-  const { largestCacheInBytes } = limits;
-  if (name === 'maxLocalCacheSizeInBytes' && Number(value) > largestCacheInBytes) {
-    const message = `is ${largestCacheInBytes}, not ${value}: ${named('largestCacheInBytes')}`;
-    return { value: largestCacheInBytes, wire: largestCacheInBytes, message };
-  }
-  const event = /^eventPriority(.+)$/.exec(name)?.[1];
-  if (event !== undefined && value === 'Off' && limits.alwaysOn.has(event) && typeof fallback === 'string') {
-    return { value: fallback, wire: fallback, message: `is ${fallback}, not Off: ${named('alwaysOn')}` };
+export function limited(row: SettingRow, value: unknown, limits: Limits): Limited | undefined {
+  const { floor, ceiling, neverOff } = row.limits;
+  const instead = (limit: keyof Limits, allowed: unknown): Limited => {
+    const spelling = row.spell(allowed);
+    return { value: allowed, spelling, message: `is ${spelling}, not ${row.spell(value)}: ${named(limit)}` };
+  };
+  if (floor !== undefined && Number(value) < limits[floor]) return instead(floor, limits[floor]);
+  if (ceiling !== undefined && Number(value) > limits[ceiling]) return instead(ceiling, limits[ceiling]);
+  if (neverOff !== undefined && value === 'Off' && limits[neverOff].has(row.event ?? '')) {
+    return instead(neverOff, row.fallback);
   }
   return undefined;
 }
 
 const named = (limit: keyof Limits) => `limits.${limit} of the local configuration`;
-
-function floorOf(name: string): 'shortestMessageFrequency' | 'shortestSnapshotFrequency' | undefined {
-  if (name === 'snapshotFrequency') return 'shortestSnapshotFrequency';
-  const isOfMessages = /^(?:high|low)PriorityMessageFrequency$|^aggregationInterval/.test(name);
-  return isOfMessages ? 'shortestMessageFrequency' : undefined;
-}
 
 /** Shown by `vakt check`. */
 export const describeLimits = (limits: Limits, messageUnitsPerDay: number): string =>
@@ -229,9 +206,9 @@ export const describeLimits = (limits: Limits, messageUnitsPerDay: number): stri
 export interface BlindSpots {
   /** By event: why the twin's configuration has none. */
   readonly switchedOff: Readonly<Record<string, string>>;
-  /** By property: why the agent is degraded. */
+  /** By the name of a property: why the agent is degraded. */
   readonly degrading: Readonly<Record<string, string>>;
-  /** By property: what is allowed, but comes late. */
+  /** By the name of a property: what is allowed, but makes events late. */
   readonly late: Readonly<Record<string, string>>;
 }
 
@@ -240,28 +217,30 @@ export function blindSpots(
   settings: Settings,
   { mayBeOff, longestMessageFrequency: longest }: Limits,
   collectors: readonly Pick<Collector, 'name' | 'category' | 'type'>[],
+  nameOf: NameOfSetting,
 ): BlindSpots {
   const switchedOff: Record<string, string> = {};
   const degrading: Record<string, string> = {};
   const late: Record<string, string> = {};
   const tooLong = (span: Duration) =>
     `is ${formatDuration(span)}, longer than ${named('longestMessageFrequency')}, ${formatDuration(longest)}`;
-  for (const property of ['highPriorityMessageFrequency', 'lowPriorityMessageFrequency'] as const) {
-    if (settings[property] > longest) degrading[property] = tooLong(settings[property]);
+  for (const setting of ['highPriorityMessageFrequency', 'lowPriorityMessageFrequency'] as const) {
+    if (settings[setting] > longest) degrading[nameOf(setting)] = tooLong(settings[setting]);
   }
   for (const { name, category, type } of collectors) {
     const reasons = mayBeOff.has(name) ? late : degrading;
     if ((settings.priorities[name] ?? 'Off') === 'Off') {
-      const property = `eventPriority${name}`;
+      const property = nameOf(`priorities.${name}`);
       switchedOff[name] = `${property} is Off`;
       if (!mayBeOff.has(name)) degrading[property] = `is Off, and ${named('mayBeOff')} does not list ${name}`;
       continue;
     }
     const { enabled, interval } = settings.aggregation[name] ?? { enabled: false, interval: longest };
-    if (enabled && interval > longest) reasons[`aggregationInterval${name}`] = tooLong(interval);
+    if (enabled && interval > longest) reasons[nameOf(`aggregation.${name}.interval`)] = tooLong(interval);
     const isSnapshot = category === 'Periodic' && type === 'Security';
-    if (isSnapshot && settings.snapshotFrequency > longest)
-      reasons.snapshotFrequency = tooLong(settings.snapshotFrequency);
+    if (isSnapshot && settings.snapshotFrequency > longest) {
+      reasons[nameOf('snapshotFrequency')] = tooLong(settings.snapshotFrequency);
+    }
   }
   return { switchedOff, degrading, late };
 }

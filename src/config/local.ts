@@ -1,17 +1,18 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
-import { days, hours, parseDuration } from '../base/duration.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { hostNameProblem } from '../base/host-name.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
+import { durationSchema } from '../contract/setting-kinds.ts';
 import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { LocalLimits } from './limits.ts';
 import { notASetting } from './nearest-name.ts';
+import { PUBLISHED_OBJECT } from './published-object.ts';
 import { entriesOf, isPath, isSecretFile, optionFor } from './schema.ts';
 
 /* The file on the device (config/README.md). `LocalSettings` is type, check, default and documentation in one. */
@@ -43,15 +44,11 @@ const oneOf = <const T extends readonly string[]>(options: T, description: strin
 const level = (description: string, fallback: (typeof LOG_LEVELS)[number]) =>
   v.optional(oneOf(LOG_LEVELS, description), fallback);
 
-const AGE_LIMIT = v.pipe(
-  v.string('must be an ISO 8601 duration such as "P30D"'),
-  v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
-  v.check((span) => parseDuration(span) !== undefined, 'must be an ISO 8601 duration such as "P30D"'),
-  v.description(
-    'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
-  ),
-  v.transform((span) => parseDuration(span) ?? days(30)),
-  v.check((span) => span >= hours(1) && span <= days(3650), 'must be from PT1H to P10Y'),
+const AGE_LIMIT = durationSchema(
+  'PT1H',
+  'P10Y',
+  'P30D',
+  'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
 );
 
 const DEVICE_ID = text("The device's id, as the hub knows it.");
@@ -121,10 +118,7 @@ export const LocalSettings = v.strictObject({
     ),
     'security',
   ),
-  twinObjectName: v.optional(
-    text('Name of the configuration object in the twin.'),
-    'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
-  ),
+  twinObjectName: v.optional(text('Name of the configuration object in the twin.'), PUBLISHED_OBJECT),
   strictStart: v.optional(
     v.pipe(
       v.boolean('must be true or false'),

@@ -1,53 +1,24 @@
-import leven from 'leven';
 import { nearestName } from './nearest-name.ts';
-import { isPlainObject, type TwinProperty } from './twin.ts';
 
-/* Names in the desired properties that the agent does not obey, although somebody may believe that it does. */
+/* Names in the desired properties that have no effect, although their writer may believe that they have one. */
 
-/** A twin can hold thousands of names; so many are told. */
-const MOST_TOLD = 32;
-/** Longer ones are not compared: they are no slips of the pen, and it would take long. */
-const LONGEST_COMPARED = 128;
-/** Letters that may differ in the name of the configuration object. */
-const SLIPS = 4;
+/** A twin can hold thousands of names; this many are reported. */
+export const MOST_STRAY_NAMES = 32;
+/** Characters. A longer name is no misspelling, and comparing it would take long. */
+export const LONGEST_COMPARED = 128;
 
-/**
- * What is said of each name that the agent does not know: of all in the configuration object, and of those beside it
- * that look like its name misspelt. Other objects of the twin are for other readers.
- *
- * @param desired the whole section; hostile input
- */
-export function strayNames(
-  desired: Readonly<Record<string, unknown>>,
-  objectName: string,
-  properties: readonly TwinProperty[],
+/** Warnings by name. @param known to find the name that was probably meant */
+export function unknownNames(
+  names: readonly string[],
+  known: readonly string[],
+  most: number = MOST_STRAY_NAMES,
 ): Record<string, string> {
-  const known = properties.map(({ name }) => name);
-  const isKnown = new Set(known);
-  const object = Object.hasOwn(desired, objectName) ? desired[objectName] : undefined;
-  const members = isPlainObject(object) ? Object.keys(object).filter((name) => !isKnown.has(name)) : [];
-  const objects = Object.keys(desired).filter((name) => name !== objectName && isLike(name, objectName));
-  return Object.fromEntries([
-    ...objects.slice(0, MOST_TOLD).map((name) => [name, meant('is not read by this agent', objectName)]),
-    ...members
-      .slice(0, MOST_TOLD - Math.min(objects.length, MOST_TOLD))
-      .map((name) => [name, meant('is not known to this agent', nearest(name, known))]),
-  ]);
+  const warnings = names.slice(0, most).map((name) => {
+    const nearest = name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);
+    return [name, didYouMean('is not known to this agent', nearest)] as const;
+  });
+  return Object.fromEntries(warnings);
 }
 
-const meant = (what: string, name: string | undefined) =>
+export const didYouMean = (what: string, name: string | undefined): string =>
   name === undefined ? what : `${what}; did you mean "${name}"?`;
-
-const nearest = (name: string, known: readonly string[]) =>
-  name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);
-
-/** `…SecurityAgentConfigurations`, `securityAgentConfiguration`, `ms_iotn_urn_azureiot_…`. */
-function isLike(name: string, objectName: string): boolean {
-  if (Math.abs(name.length - objectName.length) <= SLIPS && name.length <= LONGEST_COMPARED) {
-    if (leven(bare(name), bare(objectName)) <= SLIPS) return true;
-  }
-  return bare(name) === bare(lastPart(objectName));
-}
-
-const lastPart = (name: string) => name.split(/[:_]/).at(-1) ?? name;
-const bare = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '');

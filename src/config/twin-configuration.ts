@@ -6,10 +6,10 @@ import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { TwinSection } from '../contract/hub.ts';
 import type { ConfigurationFault } from '../contract/sources.ts';
 import { type ConfigurationChange, changesBetween } from './changes.ts';
+import type { Dialect } from './dialect.ts';
 import { type Limits, NO_LIMITS } from './limits.ts';
 import { LiveSettings } from './settings.ts';
-import { strayNames } from './stray-names.ts';
-import { type Fault, readTwin, type TwinProperty, type TwinReading } from './twin.ts';
+import { type Fault, readDefaults, readTwin, type TwinReading } from './twin.ts';
 
 type Obeyed = Extract<TwinReading, { ok: true }>;
 
@@ -33,8 +33,7 @@ export class TwinConfiguration {
   /** Resolves once the first desired configuration was obeyed, or with why it was not. */
   readonly verdict: Promise<AgentError | undefined>;
   #judge: (refusal: AgentError | undefined) => void = () => {};
-  readonly #properties: readonly TwinProperty[];
-  readonly #objectName: string;
+  readonly #dialect: Dialect;
   readonly #lastGoodFile: string;
   readonly #tell: (faults: readonly ConfigurationFault[]) => void;
   readonly #changed: (change: ConfigurationChange) => void;
@@ -44,7 +43,7 @@ export class TwinConfiguration {
   readonly #files: StateFiles;
   #inForce: Obeyed;
   #state: ConfigurationState;
-  /** The configuration object that was last obeyed or refused, as JSON. */
+  /** The document that was last obeyed or refused, as JSON. */
   #latest: string | undefined;
   /** What was last said of names that are not known, and of local limits, as JSON. */
   #saidStray = '{}';
@@ -53,9 +52,8 @@ export class TwinConfiguration {
   #unsaved: string | undefined;
 
   constructor(options: {
-    properties: readonly TwinProperty[];
-    /** The configuration object's name in desired and in reported. */
-    objectName: string;
+    /** How desired and reported write settings. */
+    dialect: Dialect;
     lastGoodFile: string;
     /** Gets every fault and doubt of a desired configuration, once per change. */
     tell: (faults: readonly ConfigurationFault[]) => void;
@@ -68,8 +66,7 @@ export class TwinConfiguration {
     files?: StateFiles;
   }) {
     this.#files = options.files ?? immediateStateFiles;
-    this.#properties = options.properties;
-    this.#objectName = options.objectName;
+    this.#dialect = options.dialect;
     this.#lastGoodFile = options.lastGoodFile;
     this.#tell = options.tell;
     this.#changed = options.changed ?? (() => {});
@@ -80,7 +77,7 @@ export class TwinConfiguration {
       this.#judge = resolve;
     });
     const lastGood = this.#readLastGood();
-    this.#inForce = lastGood ?? obeyed(readTwin(undefined, options.properties, this.#limits));
+    this.#inForce = lastGood ?? readDefaults(this.#dialect, this.#limits);
     this.settings = new LiveSettings(this.#inForce.settings);
     this.#state = {
       source: lastGood === undefined ? 'defaults' : 'lastKnownGood',
@@ -94,30 +91,30 @@ export class TwinConfiguration {
     return this.#state;
   }
 
-  /** The member of reported that mirrors what is in force. */
+  /** The members of reported that mirror what is in force. */
   reported(): Readonly<Record<string, unknown>> {
-    return { [this.#objectName]: this.#inForce.mirror };
+    return this.#dialect.sectionWith(this.#inForce.mirror);
   }
 
   /**
-   * Puts a whole `desired` section in force, or says why not. Never throws: it is hostile input. A change that is not of
-   * the configuration object only has its version noted.
+   * Puts a whole `desired` section in force, or says why not. Never throws: it is hostile input. Of a change that leaves
+   * the configuration as it was, only the version is noted.
    */
   obey(desired: TwinSection): void {
-    const object = (Object.hasOwn(desired, this.#objectName) ? desired[this.#objectName] : undefined) ?? null;
+    const document = this.#dialect.documentIn(desired);
     const desiredVersion = desired.$version;
-    const stray = strayNames(desired, this.#objectName, this.#properties);
-    const text = JSON.stringify(object);
+    const stray = this.#dialect.strayNames(desired);
+    const text = JSON.stringify(document);
     if (text === this.#latest) {
       this.#state = { ...this.#state, desiredVersion, warnings: this.#warnings(stray) };
       if (this.#unsaved !== undefined) this.#writeLastGood(this.#unsaved);
-    } else this.#take(object, text, desiredVersion, stray);
+    } else this.#take(document, text, desiredVersion, stray);
     this.#sayStray(stray);
   }
 
-  #take(object: unknown, text: string, desiredVersion: number, stray: Readonly<Record<string, string>>): void {
+  #take(document: unknown, text: string, desiredVersion: number, stray: Readonly<Record<string, string>>): void {
     this.#latest = text;
-    const reading = readTwin(object, this.#properties, this.#limits);
+    const reading = readTwin(document, this.#dialect, this.#limits);
     if (!reading.ok) {
       const errors = byName(reading.faults);
       this.#state = { ...this.#state, desiredVersion, errors, warnings: this.#warnings(stray) };
@@ -137,7 +134,10 @@ export class TwinConfiguration {
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
     this.#sayLimited();
     this.#tellAll(reading.warnings);
-    const change = changesBetween(before, reading, { time: this.#clock.now(), desiredVersion });
+    const change = changesBetween(before, reading, this.#dialect.properties, {
+      time: this.#clock.now(),
+      desiredVersion,
+    });
     if (change !== undefined) this.#changed(change);
     this.#writeLastGood(text);
   }
@@ -168,9 +168,10 @@ export class TwinConfiguration {
     this.#tell(faults.map((fault) => ({ ...fault, time, used: JSON.stringify(this.#used(fault.name)) })));
   }
 
-  /** The value in force of a property, as reported has it. */
+  /** The value in force of a property, as reported spells it. */
   #used(name: string): unknown {
-    return (this.#inForce.mirror[name] as { value?: unknown } | undefined)?.value ?? null;
+    const property = this.#dialect.properties.find((each) => each.name === name);
+    return property === undefined ? null : (this.#inForce.spellings.get(property.id) ?? null);
   }
 
   #readLastGood(): Obeyed | undefined {
@@ -178,7 +179,7 @@ export class TwinConfiguration {
       const text = readFileIfThere(this.#lastGoodFile);
       if (text === undefined) return undefined;
       const { configuration } = JSON.parse(text) as { configuration?: unknown };
-      const reading = readTwin(configuration, this.#properties, this.#limits);
+      const reading = readTwin(configuration, this.#dialect, this.#limits);
       return reading.ok ? reading : undefined;
     } catch (error) {
       this.#log.warn({ err: error }, 'Could not read the last good configuration; starting with the defaults.');
@@ -215,10 +216,4 @@ function invalid(faults: readonly Fault[]): AgentError {
   const all = faults.map(({ name, message }) => `${name} ${message}`).join('; ');
   const remedy = "Correct the module twin's desired properties.";
   return new AgentError('TWIN_INVALID', `the desired configuration is not valid: ${all}`, remedy);
-}
-
-/** A reading that cannot have faults: that of no configuration at all. */
-function obeyed(reading: TwinReading): Obeyed {
-  if (reading.ok) return reading;
-  throw new TypeError(`the defaults are not valid: ${JSON.stringify(reading.faults)}`);
 }

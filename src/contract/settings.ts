@@ -1,33 +1,222 @@
-import type { Duration } from '../base/duration.ts';
+import type * as v from 'valibot';
 import type { Priority } from './event.ts';
+import {
+  bytes,
+  DURATION,
+  FLAG,
+  type Kind,
+  NAMES,
+  PATH,
+  PRIORITY,
+  SHA256,
+  type Spelling,
+  text,
+} from './setting-kinds.ts';
 
-/** The configuration in force: one frozen snapshot, defaults included. Every loop reads it anew at each turn. */
-export interface Settings {
-  readonly highPriorityMessageFrequency: Duration;
-  readonly lowPriorityMessageFrequency: Duration;
-  readonly snapshotFrequency: Duration;
-  /** Room for both queues on disk, framing included. At least 8192. */
-  readonly maxLocalCacheSizeInBytes: number;
-  /** 8192 to 262144. */
-  readonly maxMessageSizeInBytes: number;
-  readonly hubResourceId: string;
-  /** By event name; every collector has one. */
-  readonly priorities: Readonly<Record<string, Priority>>;
-  /** By event name, for those that can be aggregated. */
-  readonly aggregation: Readonly<Record<string, { readonly enabled: boolean; readonly interval: Duration }>>;
-  readonly baseline: BaselineSettings;
+/* What can be configured while the agent runs. `SETTINGS` is the only list: the type `Settings`, the defaults, the checks,
+ * the local limits, the mirror in reported and the docs follow from its rows. How the module twin names a setting is the
+ * matter of a dialect, see config/dialect.ts. */
+
+type AnySchema = v.GenericSchema<Spelling, unknown>;
+
+/** Which limit of the local file wins over a setting, see config/limits.ts. */
+export interface LimitedBy {
+  /** A lower value is raised to this limit. */
+  readonly floor?: 'shortestMessageFrequency' | 'shortestSnapshotFrequency';
+  /** A higher value is lowered to this limit. */
+  readonly ceiling?: 'largestCacheInBytes';
+  /** The default replaces Off for the events that this limit lists. */
+  readonly neverOff?: 'alwaysOn';
 }
 
-/** What the hardening checks are told, see contract/baseline.ts. Names as the twin has them: there may be no such ones. */
-export interface BaselineSettings {
-  readonly groupsDisabled: readonly string[];
-  readonly checksDisabled: readonly string[];
-  readonly roles: readonly string[];
-  readonly customChecksEnabled: boolean;
-  /** Absolute. */
-  readonly customChecksFilePath?: string;
-  /** SHA-256, in lower case hexadecimal. */
-  readonly customChecksFileHash?: string;
+/** One row of the table. */
+export interface Setting<S extends AnySchema = AnySchema> extends Kind<S> {
+  /** In force when the module twin says nothing, in its canonical spelling; `undefined`: then the setting is absent. */
+  readonly fallback: v.InferInput<S> | undefined;
+  /** One sentence for the docs. */
+  readonly purpose: string;
+  readonly limits: LimitedBy;
+}
+
+type WithDefault<S extends AnySchema> = Setting<S> & { readonly fallback: v.InferInput<S> };
+type WithoutDefault<S extends AnySchema> = Setting<S> & { readonly fallback: undefined };
+
+const setting = <S extends AnySchema>(
+  kind: Kind<S>,
+  fallback: v.InferInput<S>,
+  purpose: string,
+  limits: LimitedBy = {},
+): WithDefault<S> => ({ ...kind, fallback, purpose, limits });
+
+/** Absent from `Settings` unless the module twin has a value for it. */
+const settingWithoutDefault = <S extends AnySchema>(kind: Kind<S>, purpose: string): WithoutDefault<S> => ({
+  ...kind,
+  fallback: undefined,
+  purpose,
+  limits: {},
+});
+
+/** What the settings of an event depend on; every collector declares it. */
+export interface ConfigurableEvent {
+  readonly name: string;
+  readonly priority: Exclude<Priority, 'Off'>;
+  /** Absent: the event is never aggregated. */
+  readonly aggregate?: unknown;
+}
+
+/**
+ * Every setting, in the order of the docs. A function makes the settings that each event has: one, several by name, or
+ * `undefined` for an event without them. Other objects are groups.
+ */
+export const SETTINGS = {
+  highPriorityMessageFrequency: setting(DURATION, 'PT7M', 'How often High events are sent.', {
+    floor: 'shortestMessageFrequency',
+  }),
+  lowPriorityMessageFrequency: setting(DURATION, 'PT5H', 'How often Low events are sent.', {
+    floor: 'shortestMessageFrequency',
+  }),
+  snapshotFrequency: setting(DURATION, 'PT13H', 'How often Periodic events are collected.', {
+    floor: 'shortestSnapshotFrequency',
+  }),
+  /** Room for both queues on disk, framing included. */
+  maxLocalCacheSizeInBytes: setting(
+    bytes(8192),
+    2_560_000,
+    'Room on disk for events not yet sent, both queues together.',
+    { ceiling: 'largestCacheInBytes' },
+  ),
+  maxMessageSizeInBytes: setting(bytes(8192, 262_144), 204_800, 'Largest message sent, properties included.'),
+  /** By event name; every collector has one. */
+  priorities: ({ name, priority }: ConfigurableEvent) =>
+    setting(PRIORITY, priority, `How urgent ${name} is; Off switches it off.`, { neverOff: 'alwaysOn' }),
+  /** By event name, for those that can be aggregated. */
+  aggregation: ({ name, aggregate }: ConfigurableEvent) =>
+    aggregate === undefined
+      ? undefined
+      : {
+          enabled: setting(FLAG, true, `Whether occurrences of ${name} that say the same are counted, not listed.`),
+          interval: setting(DURATION, 'PT1H', `How long occurrences of ${name} are counted before they are queued.`, {
+            floor: 'shortestMessageFrequency',
+          }),
+        },
+  /** For the hardening checks, see contract/baseline.ts. Names are as the module twin has them, and may be unknown. */
+  baseline: {
+    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline judges the rules of a file of your own, too.'),
+    customChecksFilePath: settingWithoutDefault(
+      PATH,
+      "That file, on the device: of the default rules' format, root's, and for nobody else to write.",
+    ),
+    customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of the file, in hexadecimal.'),
+    groupsDisabled: setting(
+      NAMES,
+      '',
+      'Categories of OSBaseline that are not judged, joined with ",". Exceptions are shown in the status.',
+    ),
+    checksDisabled: setting(NAMES, '', 'Ids of rules that are not judged, in the same way.'),
+    roles: setting(
+      NAMES,
+      '',
+      'Roles that the device has, in the same way; rules that do not hold for one of them are skipped.',
+    ),
+  },
+  /** An ARM id is ASCII and shorter. Every message carries it, and its size leaves this much for it (pipeline/). */
+  hubResourceId: setting(text(512), '', "The hub's Azure resource id; sent as a property of every message."),
+};
+
+type Table = typeof SETTINGS;
+type PerEvent = (event: ConfigurableEvent) => unknown;
+
+type ValueOf<T> =
+  T extends Setting<infer S>
+    ? v.InferOutput<S>
+    : T extends (event: ConfigurableEvent) => infer Each
+      ? Readonly<Record<string, ValueOf<NonNullable<Each>>>>
+      : ValuesOf<T>;
+type ValuesOf<T> = Flat<
+  { readonly [K in keyof T as T[K] extends { fallback: undefined } ? never : K]: ValueOf<T[K]> } & {
+    readonly [K in keyof T as T[K] extends { fallback: undefined } ? K : never]?: ValueOf<T[K]>;
+  }
+>;
+type Flat<T> = { [K in keyof T]: T[K] };
+
+/** The configuration in force: one frozen snapshot, defaults included. Every loop reads it anew at each turn. */
+export type Settings = ValuesOf<Table>;
+export type BaselineSettings = Settings['baseline'];
+
+type KeysOf<T, Above extends string = ''> = {
+  [K in keyof T & string]: T[K] extends Setting
+    ? `${Above}${K}`
+    : T[K] extends (event: ConfigurableEvent) => infer Each
+      ? KeysOf<{ '*': NonNullable<Each> }, `${Above}${K}.`>
+      : KeysOf<T[K], `${Above}${K}.`>;
+}[keyof T & string];
+
+/** A row of the table: its path, with `*` for the event: `snapshotFrequency`, `baseline.roles`, `priorities.*`. */
+export type SettingKey = KeysOf<Table>;
+type IdOf<K extends string> = K extends `${infer Before}.*${infer After}` ? `${Before}.${string}${After}` : K;
+/** One setting: its path in `Settings`, such as `aggregation.ProcessCreate.interval`. */
+export type SettingId = IdOf<SettingKey>;
+/** How the people who write the module twin know a setting. */
+export type NameOfSetting = (id: SettingId) => string;
+
+/** A row of the table, for one event where it is about events. */
+export interface SettingRow extends Setting {
+  readonly id: SettingId;
+  readonly key: SettingKey;
+  /** The steps to the setting in `Settings`. */
+  readonly path: readonly string[];
+  readonly event?: string;
+}
+
+/** Every setting that an agent with these events has, in the order of the docs. */
+export const settingRows = (events: readonly ConfigurableEvent[]): readonly SettingRow[] => rowsOf(SETTINGS, events);
+
+function rowsOf(
+  entry: unknown,
+  events: readonly ConfigurableEvent[],
+  path: readonly string[] = [],
+  key: readonly string[] = [],
+  about: Pick<SettingRow, 'event'> = {},
+): readonly SettingRow[] {
+  if (isSetting(entry)) {
+    const names = { id: path.join('.'), key: key.join('.') } as Pick<SettingRow, 'id' | 'key'>;
+    return [{ ...entry, ...names, path, ...about }];
+  }
+  if (typeof entry === 'function') {
+    return events.flatMap((event) => {
+      const ofEvent = (entry as PerEvent)(event);
+      if (ofEvent === undefined) return [];
+      return rowsOf(ofEvent, events, [...path, event.name], [...key, '*'], { event: event.name });
+    });
+  }
+  return Object.entries(entry as object).flatMap(([name, member]) =>
+    rowsOf(member, events, [...path, name], [...key, name], about),
+  );
+}
+
+const isSetting = (entry: unknown): entry is Setting =>
+  typeof entry === 'object' && entry !== null && 'schema' in entry && 'purpose' in entry;
+
+/** @param values by row; a row without one is absent from the settings */
+export function settingsOf(rows: readonly SettingRow[], values: ReadonlyMap<SettingId, unknown>): Settings {
+  // A group or a list of events without settings is empty, not absent.
+  const groups = Object.entries(SETTINGS).filter(([, entry]) => !isSetting(entry));
+  const settings: Group = Object.fromEntries(groups.map(([name]) => [name, {}]));
+  for (const { id, path } of rows) {
+    const value = values.get(id);
+    if (value === undefined) continue;
+    let group = settings;
+    for (const step of path.slice(0, -1)) {
+      group[step] ??= {};
+      group = group[step] as Group;
+    }
+    group[path.at(-1) ?? ''] = value;
+  }
+  return settings as unknown as Settings;
+}
+
+interface Group {
+  [name: string]: unknown;
 }
 
 /** How the parts see the configuration. */

@@ -5,18 +5,19 @@ import { collectors } from '../../src/collectors/index.ts';
 import { logBlindSpots } from '../../src/config/blind-spot-log.ts';
 import { NO_LIMITS } from '../../src/config/limits.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
-import { readTwin, twinProperties } from '../../src/config/twin.ts';
+import { readTwin } from '../../src/config/twin.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { nameOf, publishedDialect } from './published.ts';
 
 describe('logBlindSpots', () => {
   it('says once what is beyond the limits, also at the start, and when that ends', () => {
-    const reading = readTwin({ eventPriorityLogin: { value: 'Off' } }, twinProperties(collectors));
+    const reading = readTwin({ eventPriorityLogin: { value: 'Off' } }, publishedDialect());
     assert.ok(reading.ok);
     const settings = new LiveSettings(reading.settings);
     const lines: LogLine[] = [];
     const limits = { ...NO_LIMITS, mayBeOff: new Set(['Diagnostic']), longestMessageFrequency: days(1) };
     const levels = () => lines.map(({ level }) => level);
-    logBlindSpots({ settings, limits, collectors, log: quietLog(lines) });
+    logBlindSpots({ settings, limits, collectors, nameOf, log: quietLog(lines) });
     settings.replace({ ...settings.current() });
     assert.deepEqual(levels(), ['warn']);
     settings.replace({ ...settings.current(), lowPriorityMessageFrequency: days(2) });

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { blindSpots, type Limits, largestCache, limitsInForce } from '../../src/config/limits.ts';
-import { readTwin, twinProperties } from '../../src/config/twin.ts';
+import { readTwin } from '../../src/config/twin.ts';
+import { nameOf, properties, publishedDialect } from './published.ts';
 
 const DEFAULTS = {
   shortestMessageFrequency: seconds(10),
@@ -15,18 +16,17 @@ const DEFAULTS = {
   messageUnitsPerDay: 2000,
 };
 const EVENTS = collectors.map(({ name }) => name);
-const properties = twinProperties(collectors);
 const inForce = (change: object = {}): Limits =>
   limitsInForce({ ...DEFAULTS, ...change }, collectors, () => 1_000_000_000);
 const values = (some: Record<string, unknown>) =>
   Object.fromEntries(Object.entries(some).map(([name, value]) => [name, { value }]));
 const read = (desired: Record<string, unknown>, limits = inForce()) => {
-  const reading = readTwin(values(desired), properties, limits);
+  const reading = readTwin(values(desired), publishedDialect(), limits);
   if (!reading.ok) assert.fail(JSON.stringify(reading.faults));
   return reading;
 };
 const blindOf = (desired: Record<string, unknown>, limits = inForce()) =>
-  blindSpots(read(desired, limits).settings, limits, collectors);
+  blindSpots(read(desired, limits).settings, limits, collectors, nameOf);
 const every = (prefix: string, value: unknown) =>
   Object.fromEntries(properties.filter(({ name }) => name.startsWith(prefix)).map(({ name }) => [name, value]));
 

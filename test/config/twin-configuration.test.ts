@@ -5,12 +5,11 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
 import { createLog, type LogLine } from '../../src/base/log.ts';
-import { collectors } from '../../src/collectors/index.ts';
 import type { ConfigurationChange } from '../../src/config/changes.ts';
 import { type Limits, NO_LIMITS } from '../../src/config/limits.ts';
-import { twinProperties } from '../../src/config/twin.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import { publishedDialect } from './published.ts';
 
 const NAME = 'configuration';
 const SIX_HOURS = { snapshotFrequency: { value: 'PT6H' } };
@@ -36,8 +35,7 @@ describe('TwinConfiguration', () => {
     new TwinConfiguration({
       limits,
       changed: (change) => changed.push(change),
-      properties: twinProperties(collectors),
-      objectName: NAME,
+      dialect: publishedDialect(NAME),
       lastGoodFile,
       tell: (faults) => told.push([...faults]),
       clock: systemClock,

@@ -7,8 +7,6 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { configurationError } from '../../src/collectors/configuration-error.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import { twinProperties } from '../../src/config/twin.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { TwinSection } from '../../src/contract/hub.ts';
@@ -21,6 +19,7 @@ import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { anyDocument } from './arbitrary-twin.ts';
+import { properties, publishedDialect } from './published.ts';
 
 /* What becomes of a desired configuration, from the hub's answer to the reported properties: each row changes a twin in
  * which FIVE are set and obeyed, and says all that follows from it. */
@@ -638,8 +637,7 @@ describe('A desired configuration', () => {
     events = [];
     const tools = { clock: systemClock, log: quietLog() };
     configuration = new TwinConfiguration({
-      properties: twinProperties(collectors),
-      objectName: OBJECT,
+      dialect: publishedDialect(OBJECT),
       lastGoodFile: join(folder, 'last-good.json'),
       tell: (faults) =>
         events.push(...faults.map((each) => configurationError.from.configuration?.(each, look) as Payload)),
@@ -714,7 +712,7 @@ describe('A desired configuration', () => {
   });
 
   it('that is obeyed is mirrored to the letter, whatever was there before it', async () => {
-    const names = twinProperties(collectors).map(({ name }) => name);
+    const names = properties.map(({ name }) => name);
     await fc.assert(
       fc.asyncProperty(fc.array(anyDocument(names), { minLength: 1, maxLength: 6 }), async (documents) => {
         for (const document of documents) {

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
-import { collectors } from '../../src/collectors/index.ts';
-import { readTwin, type TwinReading, twinProperties } from '../../src/config/twin.ts';
+import { readTwin, type TwinReading } from '../../src/config/twin.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../published-schemas.ts';
 import { skip } from '../require.ts';
 import { anyDocument, goodDocument } from './arbitrary-twin.ts';
+import { properties, publishedDialect } from './published.ts';
 
-const properties = twinProperties(collectors);
+const dialect = publishedDialect();
 const NAMES = properties.map(({ name }) => name);
 /** Those that have no value unless desired gives them one. */
 const UNSET = ['baselineCustomChecksFilePath', 'baselineCustomChecksFileHash'];
@@ -28,14 +28,14 @@ const ASCII = Array.from({ length: 95 }, (_, n) => String.fromCharCode(32 + n)).
 
 /** As it comes off the wire. */
 const read = (document: unknown) =>
-  readTwin(document === undefined ? undefined : JSON.parse(JSON.stringify(document)), properties);
+  readTwin(document === undefined ? undefined : JSON.parse(JSON.stringify(document)), dialect);
 
 function accepted(reading: TwinReading) {
   if (!reading.ok) assert.fail(`refused: ${JSON.stringify(reading.faults)}`);
   return reading;
 }
 
-const defaults = accepted(readTwin(undefined, properties));
+const defaults = accepted(readTwin(undefined, dialect));
 
 describe('readTwin', () => {
   it('has the defaults of the contract', () => {
@@ -271,7 +271,7 @@ describe('readTwin', () => {
     for (const number of [Number.NaN, TOO_LARGE, Number.NEGATIVE_INFINITY]) {
       it(`${number}, which JSON can bring although it cannot write it`, () => {
         for (const name of ['maxLocalCacheSizeInBytes', 'maxMessageSizeInBytes'])
-          assert.equal(readTwin({ [name]: { value: number } }, properties).ok, false);
+          assert.equal(readTwin({ [name]: { value: number } }, dialect).ok, false);
       });
     }
 
@@ -313,20 +313,20 @@ describe('readTwin', () => {
 
     it('also when its name means something to JavaScript', () => {
       const text = '{"__proto__": {"snapshotFrequency": {"value": 7}}, "constructor": {"value": 1}, "toString": 2}';
-      const reading = accepted(readTwin(JSON.parse(text), properties));
+      const reading = accepted(readTwin(JSON.parse(text), dialect));
       assert.deepEqual(reading.unknown, ['__proto__', 'constructor', 'toString']);
       assert.deepEqual(reading.settings, defaults.settings);
     });
 
     it('and takes no property that is not its own', () => {
       const inherited = Object.create({ snapshotFrequency: { value: 'PT1S' } });
-      assert.deepEqual(accepted(readTwin(inherited, properties)).settings, defaults.settings);
+      assert.deepEqual(accepted(readTwin(inherited, dialect)).settings, defaults.settings);
       const valueless = { snapshotFrequency: Object.create({ value: 'PT1S' }) };
-      assert.equal(readTwin(valueless, properties).ok, false);
+      assert.equal(readTwin(valueless, dialect).ok, false);
     });
 
     it('and takes no value that is not its own', () => {
-      const reading = readTwin(JSON.parse('{"snapshotFrequency": {"__proto__": {"value": "PT1S"}}}'), properties);
+      const reading = readTwin(JSON.parse('{"snapshotFrequency": {"__proto__": {"value": "PT1S"}}}'), dialect);
       assert.equal(reading.ok, false);
     });
   });
@@ -420,7 +420,7 @@ describe('readTwin', () => {
   it('never throws, and never lets anything out of its range', () => {
     fc.assert(
       fc.property(fc.oneof(fc.anything(), anyDocument(NAMES)), (document) => {
-        const reading = readTwin(document, properties);
+        const reading = readTwin(document, dialect);
         if (!reading.ok) return assert.ok(reading.faults.length > 0);
         const { settings } = reading;
         for (const span of [

@@ -8,7 +8,7 @@ import { sum } from '../../src/base/counters.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
-import { readTwin, twinProperties } from '../../src/config/twin.ts';
+import { readDefaults } from '../../src/config/twin.ts';
 import { type Envelope, QUEUES } from '../../src/contract/event.ts';
 import type { Answer, HubClient } from '../../src/contract/hub.ts';
 import { type Message, sizeOf } from '../../src/contract/message.ts';
@@ -20,6 +20,7 @@ import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Statistics } from '../../src/pipeline/statistics.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records, SHA256, sources } from '../collectors/samples.ts';
+import { publishedDialect } from '../config/published.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 
@@ -45,9 +46,7 @@ class Device {
   readonly #services;
 
   constructor() {
-    const reading = readTwin(undefined, twinProperties(collectors));
-    assert.ok(reading.ok);
-    const settings = new LiveSettings(reading.settings);
+    const settings = new LiveSettings(readDefaults(publishedDialect()).settings);
     const log = quietLog();
     const parts = { settings, clock: systemClock, log };
     const queues = new EventQueues({ directory: this.#directory, ...parts });

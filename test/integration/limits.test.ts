@@ -1,16 +1,12 @@
 import assert from 'node:assert/strict';
 import { seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import { twinProperties } from '../../src/config/twin.ts';
 import type { Envelope } from '../../src/contract/event.ts';
+import { properties } from '../config/published.ts';
 import { DEVICE, MODULE, NO_LIMITS, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 const every = (prefix: RegExp, value: unknown) =>
-  Object.fromEntries(
-    twinProperties(collectors)
-      .filter(({ name }) => prefix.test(name))
-      .map(({ name }) => [name, { value }]),
-  );
+  Object.fromEntries(properties.filter(({ name }) => prefix.test(name)).map(({ name }) => [name, { value }]));
 /** Everything off, and what is left a year late. */
 const BLIND = { ...every(/^eventPriority/, 'Off'), ...every(/Frequency$|^aggregationInterval/, 'P365D') };
 

@@ -11,7 +11,6 @@ import { droppedIn, sum } from '../../src/base/counters.ts';
 import { days, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import { twinProperties } from '../../src/config/twin.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import { QUEUES } from '../../src/contract/event.ts';
 import type { Answer } from '../../src/contract/hub.ts';
@@ -28,6 +27,7 @@ import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records, sources } from '../collectors/samples.ts';
 import { anyDocument } from '../config/arbitrary-twin.ts';
+import { properties, publishedDialect } from '../config/published.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
@@ -35,8 +35,7 @@ import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 
 const DOCUMENTS = fuzzRuns(100_000);
 const OBJECT = 'configuration';
-const PROPERTIES = twinProperties(collectors);
-const DEFAULTED = PROPERTIES.filter(({ fallback }) => fallback !== null).map(({ name }) => name);
+const DEFAULTED = properties.filter(({ fallback }) => fallback !== undefined).map(({ name }) => name);
 
 /** Takes messages, and says when they came. */
 class ListeningHub extends FakeHub {
@@ -83,8 +82,7 @@ class Pipeline {
     this.lastGoodFile = join(folder, 'last-good.json');
     const log = quietLog(this.lines);
     this.configuration = new TwinConfiguration({
-      properties: PROPERTIES,
-      objectName: OBJECT,
+      dialect: publishedDialect(OBJECT),
       lastGoodFile: this.lastGoodFile,
       tell: (faults) => this.triggers.accept('configuration', faults),
       clock: systemClock,
@@ -181,7 +179,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
 
   it('neither fails nor grows, obeys or keeps what it had, and never does anything more than its measure', async () => {
     const seed = (Math.random() * 2 ** 31) | 0;
-    const names = PROPERTIES.map(({ name }) => name);
+    const names = properties.map(({ name }) => name);
     const next = fc.sample(anyDocument(names), { numRuns: Math.min(DOCUMENTS, 5_000), seed });
     const pipeline = new Pipeline(folder);
     const { hub, configuration } = pipeline;

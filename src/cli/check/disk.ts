@@ -1,8 +1,9 @@
 import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPlainFile } from '../../base/plain-file.ts';
-import { collectors } from '../../collectors/index.ts';
-import { readTwin, twinProperties } from '../../config/twin.ts';
+import { namesOf } from '../../config/dialect.ts';
+import { readDefaults, readTwin } from '../../config/twin.ts';
+import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { namesBelow } from './process.ts';
 import type { Check } from './situation.ts';
@@ -30,7 +31,8 @@ export const disk: Check = {
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
       const what = `${megabytes(free)} MB free at ${place}, but the queues and windows may take ${megabytes(needed - used)} MB more`;
-      const remedy = 'Free as much there, or ask for less: maxLocalCacheSizeInBytes in the module twin.';
+      const property = namesOf(twinDialect().properties)('maxLocalCacheSizeInBytes');
+      const remedy = `Free as much there, or ask for less: ${property} in the module twin.`;
       return [wrong(NAME, what, remedy)];
     }
     if (files > 0 && ffree === 0) {
@@ -54,10 +56,9 @@ function fleeting(type: number, place: string): Finding | undefined {
 
 /** In force, as far as the agent has left it on disk; else the default. */
 function cacheSizeOf(directory: string): number {
-  const properties = twinProperties(collectors);
-  const reading = readTwin(lastGood(directory), properties);
-  const settings = reading.ok ? reading : readTwin(undefined, properties);
-  return settings.ok ? settings.settings.maxLocalCacheSizeInBytes : 0;
+  const dialect = twinDialect();
+  const reading = readTwin(lastGood(directory), dialect);
+  return (reading.ok ? reading : readDefaults(dialect)).settings.maxLocalCacheSizeInBytes;
 }
 
 function lastGood(directory: string): unknown {

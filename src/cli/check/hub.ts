@@ -2,10 +2,10 @@ import { systemClock } from '../../base/clock.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
 import { VERSION } from '../../base/version.ts';
-import { collectors } from '../../collectors/index.ts';
-import { readTwin, twinProperties } from '../../config/twin.ts';
+import { readTwin } from '../../config/twin.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
 import type { ModuleIdentity } from '../../hub/identity/index.ts';
+import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, failed, ok, untried, wrong } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
 
@@ -87,9 +87,11 @@ async function twin(client: AzureHubClient, objectName: string, signal: AbortSig
   const answer = await step('the module twin', client.readTwin(), signal);
   if (answer.status !== 'accepted') return failed(TWIN, answer.error);
   const { desired } = answer.value;
-  const reading = readTwin(desired[objectName], twinProperties(collectors));
+  const dialect = twinDialect(objectName);
+  const document = dialect.documentIn(desired);
+  const reading = readTwin(document, dialect);
   if (!reading.ok) return refused(reading.faults.map(({ name, message }) => `${name} ${message}`));
-  const what = desired[objectName] === undefined ? `, without ${objectName}: all defaults` : '';
+  const what = document === null ? `, without ${objectName}: all defaults` : '';
   return ok(TWIN, `readable, desired version ${desired.$version}${what}`);
 }
 

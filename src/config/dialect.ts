@@ -1,0 +1,54 @@
+import type { Spelling } from '../contract/setting-kinds.ts';
+import type { NameOfSetting, SettingId, SettingRow } from '../contract/settings.ts';
+
+/* How the module twin writes settings. The names of the wire are known to dialects only; everything else speaks of
+ * settings by their ids. To add a dialect, write one file that makes a `Dialect`, as published-object.ts does. */
+
+/** A setting under the name that a dialect gives it. */
+export interface Property extends SettingRow {
+  readonly name: string;
+}
+
+/** What a document says of one setting: a value that is still to be checked, or why it has none. */
+export type Stated = { readonly value: unknown } | { readonly fault: string };
+
+export type DocumentReading =
+  | {
+      /** Absent: the document does not mention the setting, or unsets it. */
+      readonly stated: ReadonlyMap<SettingId, Stated>;
+      /** Names in the document that are no setting's. */
+      readonly unknown: readonly string[];
+    }
+  /** The document as a whole cannot be read. */
+  | { readonly name: string; readonly fault: string };
+
+/** A section of the module twin, desired or reported. Desired is hostile input. */
+type Section = Readonly<Record<string, unknown>>;
+
+/**
+ * One way to write settings. A *document* is the part of a section that is about settings, as JSON.
+ *
+ * Neither function throws, whatever the hub sends.
+ */
+export interface Dialect {
+  /** Every setting, in the order of the table. */
+  readonly properties: readonly Property[];
+  /** The document of the desired section; `null` when there is none. A change of its JSON text is a change of the configuration. */
+  documentIn(desired: Section): unknown;
+  /** The members of a section that hold this document. */
+  sectionWith(document: object): Record<string, unknown>;
+  read(document: unknown): DocumentReading;
+  /** The document that states these settings and no others. */
+  write(spellings: ReadonlyMap<SettingId, Spelling>): Record<string, unknown>;
+  /** Why the agent ignores a name in the desired section, by name; a bounded number of them. */
+  strayNames(desired: Section): Record<string, string>;
+}
+
+/** Names by id; an id that the dialect does not know names itself. */
+export function namesOf(properties: readonly Property[]): NameOfSetting {
+  const names = new Map<string, string>(properties.map(({ id, name }) => [id, name]));
+  return (id) => names.get(id) ?? id;
+}
+
+export const isPlainObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

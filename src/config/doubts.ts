@@ -1,0 +1,29 @@
+import type { NameOfSetting, SettingId, Settings } from '../contract/settings.ts';
+import type { ConfigurationFault } from '../contract/sources.ts';
+
+/** A combination of settings that is obeyed although it is probably not what was meant (contract §2). */
+export interface Doubt extends Pick<ConfigurationFault, 'type' | 'message'> {
+  readonly setting: SettingId;
+}
+
+export function doubtsOf(settings: Settings, nameOf: NameOfSetting): Doubt[] {
+  const found: Doubt[] = [];
+  const doubt = (setting: SettingId, type: Doubt['type'], message: string) => found.push({ setting, type, message });
+  if (settings.maxMessageSizeInBytes % 4096 !== 0) {
+    doubt('maxMessageSizeInBytes', 'NotOptimal', 'is not a multiple of 4096, the unit in which the hub charges');
+  }
+  if (settings.maxLocalCacheSizeInBytes < settings.maxMessageSizeInBytes) {
+    const message = `is smaller than ${nameOf('maxMessageSizeInBytes')}, so that no message can be filled`;
+    doubt('maxLocalCacheSizeInBytes', 'Conflict', message);
+  }
+  if (settings.highPriorityMessageFrequency > settings.lowPriorityMessageFrequency) {
+    const message = `is longer than ${nameOf('lowPriorityMessageFrequency')}`;
+    doubt('highPriorityMessageFrequency', 'Conflict', message);
+  }
+  const { customChecksEnabled, customChecksFilePath, customChecksFileHash } = settings.baseline;
+  if (customChecksEnabled && (customChecksFilePath === undefined || customChecksFileHash === undefined)) {
+    const needed = `${nameOf('baseline.customChecksFilePath')} and ${nameOf('baseline.customChecksFileHash')}`;
+    doubt('baseline.customChecksEnabled', 'Conflict', `needs ${needed}; only default rules are judged`);
+  }
+  return found;
+}

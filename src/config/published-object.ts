@@ -1,0 +1,98 @@
+import leven from 'leven';
+import type { SettingId, SettingKey, SettingRow } from '../contract/settings.ts';
+import { type Dialect, isPlainObject, type Property, type Stated } from './dialect.ts';
+import { didYouMean, LONGEST_COMPARED, MOST_STRAY_NAMES, unknownNames } from './stray-names.ts';
+
+/* The dialect of the published contract (contract §2): one object in the module twin, whose members are
+ * `"name": {"value": X}`. */
+
+export const PUBLISHED_OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
+
+/** `*` stands for the event. */
+const NAMES: Readonly<Record<SettingKey, string>> = {
+  highPriorityMessageFrequency: 'highPriorityMessageFrequency',
+  lowPriorityMessageFrequency: 'lowPriorityMessageFrequency',
+  snapshotFrequency: 'snapshotFrequency',
+  maxLocalCacheSizeInBytes: 'maxLocalCacheSizeInBytes',
+  maxMessageSizeInBytes: 'maxMessageSizeInBytes',
+  'priorities.*': 'eventPriority*',
+  'aggregation.*.enabled': 'aggregationEnabled*',
+  'aggregation.*.interval': 'aggregationInterval*',
+  'baseline.customChecksEnabled': 'baselineCustomChecksEnabled',
+  'baseline.customChecksFilePath': 'baselineCustomChecksFilePath',
+  'baseline.customChecksFileHash': 'baselineCustomChecksFileHash',
+  'baseline.groupsDisabled': 'baselineGroupsDisabled',
+  'baseline.checksDisabled': 'baselineChecksDisabled',
+  'baseline.roles': 'baselineRoles',
+  hubResourceId: 'hubResourceId',
+};
+
+/** @param objectName of the configuration object, in desired and in reported */
+export function publishedObject(rows: readonly SettingRow[], objectName: string = PUBLISHED_OBJECT): Dialect {
+  const properties: readonly Property[] = rows.map((row) => ({
+    ...row,
+    name: NAMES[row.key].replace('*', row.event ?? ''),
+  }));
+  const names = properties.map(({ name }) => name);
+  const isKnown = new Set(names);
+  const unknownIn = (object: object) => Object.keys(object).filter((name) => !isKnown.has(name));
+  const objectIn = (desired: Readonly<Record<string, unknown>>) =>
+    (Object.hasOwn(desired, objectName) ? desired[objectName] : undefined) ?? null;
+
+  return {
+    properties,
+    documentIn: objectIn,
+    sectionWith: (document) => ({ [objectName]: document }),
+
+    read(document) {
+      const object = document ?? {};
+      if (!isPlainObject(object)) return { name: '(configuration)', fault: 'must be an object' };
+      const stated = new Map<SettingId, Stated>();
+      for (const { id, name } of properties) {
+        const member = Object.hasOwn(object, name) ? object[name] : undefined;
+        if (member !== undefined && member !== null) stated.set(id, statedBy(member));
+      }
+      return { stated, unknown: unknownIn(object) };
+    },
+
+    write(spellings) {
+      const members = properties.flatMap(({ id, name }) => {
+        const value = spellings.get(id);
+        return value === undefined ? [] : [[name, { value }] as const];
+      });
+      return Object.fromEntries(members);
+    },
+
+    strayNames(desired) {
+      const object = objectIn(desired);
+      const members = isPlainObject(object) ? unknownIn(object) : [];
+      const objects = Object.keys(desired)
+        .filter((name) => name !== objectName && isLike(name, objectName))
+        .slice(0, MOST_STRAY_NAMES);
+      return {
+        ...Object.fromEntries(objects.map((name) => [name, didYouMean('is not read by this agent', objectName)])),
+        ...unknownNames(members, names, MOST_STRAY_NAMES - objects.length),
+      };
+    },
+  };
+}
+
+/** Siblings of `value` are ignored. */
+function statedBy(member: unknown): Stated {
+  const value = isPlainObject(member) && Object.hasOwn(member, 'value') ? member.value : undefined;
+  return value === undefined || value === null ? { fault: 'must be an object with a "value"' } : { value };
+}
+
+/** Characters by which a misspelt name of the object may differ from it. */
+const SLIPS = 4;
+
+/** Whether an object of the twin was probably meant to be the configuration; other objects are for other readers. */
+function isLike(name: string, objectName: string): boolean {
+  if (Math.abs(name.length - objectName.length) <= SLIPS && name.length <= LONGEST_COMPARED) {
+    if (leven(lettersOf(name), lettersOf(objectName)) <= SLIPS) return true;
+  }
+  return lettersOf(name) === lettersOf(lastPart(objectName));
+}
+
+const lastPart = (name: string) => name.split(/[:_]/).at(-1) ?? name;
+const lettersOf = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '');
