@@ -1,7 +1,8 @@
-// npm run test:by -- NODE FILTER…: runs the tests whose path contains a FILTER by another Node, such as the oldest one.
+// npm run test:by -- NODE[,NODE…] FILTER…: runs the tests whose path contains a FILTER with other versions of Node, at the
+// same time, and prints what each said when it has ended.
 //
 // Mocha needs a later Node than the agent does, since it has ES modules among its CommonJS. Bundled, it doesn't.
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { build } from 'esbuild';
 import { setUp } from './set-up.mjs';
 
@@ -12,9 +13,9 @@ const FOR_COMMONJS = [
   'const require = requireOf(import.meta.url), __filename = import.meta.filename, __dirname = import.meta.dirname;',
 ].join('\n');
 
-const [node, ...filters] = process.argv.slice(2);
-if (node === undefined || filters.length === 0) {
-  console.error('usage: npm run test:by -- NODE FILTER…');
+const [nodes, ...filters] = process.argv.slice(2);
+if (nodes === undefined || filters.length === 0) {
+  console.error('usage: npm run test:by -- NODE[,NODE…] FILTER…');
   process.exit(2);
 }
 setUp();
@@ -27,6 +28,15 @@ await build({
   banner: { js: FOR_COMMONJS },
   logLevel: 'error',
 });
-const { status, error } = spawnSync(node, [RUNNER, ...filters], { stdio: ['ignore', 'inherit', 'inherit'] });
-if (error !== undefined) console.error(`${node}: ${error.message}`);
-process.exit(status ?? 1);
+const all = nodes.split(',').map(
+  (node) =>
+    new Promise((resolve) => {
+      const limits = { maxBuffer: Number.POSITIVE_INFINITY };
+      execFile(node, [RUNNER, ...filters], limits, (error, stdout, stderr) => {
+        console.log(`${node}:\n${stdout}${stderr}`);
+        if (error !== null) console.log(`Failed: the tests by ${node}: ${error.message.split('\n', 1)[0]}`);
+        resolve(error === null);
+      });
+    }),
+);
+process.exitCode = (await Promise.all(all)).every(Boolean) ? 0 : 1;

@@ -1,5 +1,8 @@
 // npm test [-- FILTER…]: sets up a fresh clone and runs the tests, or those whose path contains a FILTER.
 //
+// Without a filter the tests run in parts, each a process of its own, at the same time. The kernel has one audit slot, so
+// only one part may use audit; the others run without the capabilities for it.
+//
 // Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in CI, a skip is a failure, but for the one that is
 // allowed: tests against the published schemas, when VAKT_PUBLISHED_SCHEMAS names no folder.
 import { spawn } from 'node:child_process';
@@ -8,58 +11,123 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setUp, TOP } from './set-up.mjs';
 
-/** Takes minutes, most of them waiting: runs beside the others, without what it could take from them, the kernel's audit. */
-const WAITING = 'integration/twin.test.js';
 const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
+const PARTS = {
+  system: { has: (file) => file.startsWith('system/'), usesAudit: true },
+  integration: { has: (file) => /^(?:cli|crash|integration|scripts)\//.test(file) },
+  units: { has: (file) => !PARTS.system.has(file) && !PARTS.integration.has(file) },
+};
+/** Files that are listed as the slowest of a part. */
+const SLOWEST = 8;
 
-setUp();
-const { default: Mocha } = await import('mocha');
-const filters = process.argv.slice(2);
-const isAll = filters.length === 0;
-const beside = isAll ? runBeside() : undefined;
-const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.test.js'))
-  .filter((file) => (isAll ? file !== WAITING : filters.some((filter) => file.includes(filter))))
-  .sort();
-const mocha = new Mocha({ timeout: 30_000, forbidOnly: true, reporter: 'spec' });
-for (const file of files) mocha.addFile(join('dist/test', file));
-await mocha.loadFilesAsync();
+const [option, ...filters] = process.argv.slice(2);
+if (option === '--part') {
+  process.chdir(TOP); // set up already
+  await run(PARTS[filters[0]].has, `Slowest of ${filters[0]}`);
+} else {
+  setUp();
+  if (option === undefined) await runInParts();
+  else await run((file) => [option, ...filters].some((filter) => file.includes(filter)));
+}
 
-const requireAll = process.env.VAKT_REQUIRE_ALL === '1';
-const schemasAreThere = Boolean(process.env.VAKT_PUBLISHED_SCHEMAS);
-const isAllowed = (title) => !schemasAreThere && /published schema/i.test(title);
-const skipped = [];
-const failures = [];
-const runner = mocha.run(async () => {
-  const missing = requireAll ? skipped.filter((title) => !isAllowed(title)) : [];
-  const others = (await beside) ?? { passed: 0, failed: 0 };
-  // Said once more here, on a line each, for whoever sees only the end of a long log.
-  for (const title of missing) console.log(`Skipped, but required: ${title}`);
-  for (const failure of failures) console.log(`Failed: ${failure}`);
-  const failed = failures.length + missing.length + others.failed;
-  const passed = runner.stats.passes + others.passed;
+/** Runs the tests of some files in this process, and ends it. */
+async function run(has, slowest) {
+  const { default: Mocha } = await import('mocha');
+  const mocha = new Mocha({ timeout: 30_000, forbidOnly: true, reporter: 'spec' });
+  const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });
+  for (const file of files.filter((file) => file.endsWith('.test.js') && has(file)).sort()) {
+    mocha.addFile(join('dist/test', file));
+  }
+  await mocha.loadFilesAsync();
+
+  const requireAll = process.env.VAKT_REQUIRE_ALL === '1';
+  const schemasAreThere = Boolean(process.env.VAKT_PUBLISHED_SCHEMAS);
+  const isAllowed = (title) => !schemasAreThere && /published schema/i.test(title);
+  const skipped = [];
+  const failures = [];
+  const times = new TimesOfFiles();
+  const runner = mocha.run(() => {
+    const missing = requireAll ? skipped.filter((title) => !isAllowed(title)) : [];
+    // Said once more here, on a line each, for whoever sees only the end of a long log.
+    for (const title of missing) console.log(`Skipped, but required: ${title}`);
+    for (const failure of failures) console.log(`Failed: ${failure}`);
+    if (slowest !== undefined) console.log(`${slowest}: ${times.slowest()}`);
+    const failed = failures.length + missing.length;
+    console.log(`${runner.stats.passes} passed, ${failed} failed`);
+    process.exit(failed === 0 && runner.stats.passes > 0 ? 0 : 1);
+  });
+  runner.on('pending', (test) => skipped.push(test.fullTitle()));
+  runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}: ${inALine(error?.message)}`));
+  for (const event of ['test end', 'hook end']) runner.on(event, ({ file }) => times.ended(file));
+}
+
+/** Runs all parts at once. What one prints is shown as it comes; what the others print, when they have ended. */
+async function runInParts() {
+  const shown = { part: undefined };
+  const results = await Promise.all(Object.entries(PARTS).map(([name, part]) => runPart(name, part, shown)));
+  const lines = results.flatMap(({ lines }) => lines);
+  // Said once more here, for the same reason.
+  for (const line of lines.filter((line) => /^(?:Failed|Skipped, but required|Slowest of \w+): /.test(line))) {
+    console.log(line);
+  }
+  for (const { name, minutes } of results) console.log(`Part ${name}: ${minutes.toFixed(1)} min`);
+  const passed = results.reduce((all, part) => all + part.passed, 0);
+  const failed = results.reduce((all, part) => all + part.failed, 0);
   console.log(`${passed} passed, ${failed} failed`);
   process.exit(failed === 0 && passed > 0 ? 0 : 1);
-});
-runner.on('pending', (test) => skipped.push(test.fullTitle()));
-runner.on('fail', (test, error) => failures.push(`${test.fullTitle()}: ${String(error?.message).split('\n', 1)[0]}`));
+}
 
-/** Shows what it printed once it has ended. */
-async function runBeside() {
+async function runPart(name, { usesAudit = false }, shown) {
+  const began = performance.now();
   const canDrop = process.getuid?.() === 0 && existsSync(WITHOUT_AUDIT[0]);
-  const test = [process.execPath, join(TOP, 'scripts/test.mjs'), WAITING];
-  const [program, ...args] = canDrop ? [...WITHOUT_AUDIT, ...test] : test;
+  const test = [process.execPath, join(TOP, 'scripts/test.mjs'), '--part', name];
+  const [program, ...args] = canDrop && !usesAudit ? [...WITHOUT_AUDIT, ...test] : test;
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
+  let printed = 0;
+  const show = () => {
+    shown.part ??= name;
+    if (shown.part !== name) return;
+    process.stdout.write(output.slice(printed));
+    printed = output.length;
+  };
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text) => {
       output += text;
+      show();
     });
   }
   const [status] = await once(child, 'close');
-  const [, passed = 0, failed = 1] = /^(\d+) passed, (\d+) failed\n$/m.exec(output)?.map(Number) ?? [];
-  console.log(output.replace(/^\d+ passed, \d+ failed\n$/m, ''));
-  const saysWhat = /^(?:Failed|Skipped, but required): /m.test(output);
-  if (status !== 0 && !saysWhat) console.log(`Failed: ${WAITING} ended with ${status}`);
-  return { passed, failed: status === 0 ? failed : Math.max(failed, 1) };
+  if (shown.part === name) shown.part = undefined;
+  else process.stdout.write(output.slice(printed));
+  const lines = output.split('\n');
+  const summary = lines.findLast((line) => /^\d+ passed, \d+ failed$/.test(line));
+  const [passed = 0, failed = 1] = summary?.match(/\d+/g)?.map(Number) ?? [];
+  if (summary === undefined) lines.push(`Failed: the tests of ${name} ended with ${status} before they were done`);
+  const minutes = (performance.now() - began) / 60_000;
+  return { name, lines, minutes, passed, failed: status === 0 ? failed : Math.max(failed, 1) };
 }
+
+/** How long the tests of each file took, with their hooks. */
+class TimesOfFiles {
+  #last = performance.now();
+  #seconds = new Map();
+
+  ended(file) {
+    const now = performance.now();
+    this.#seconds.set(file, (this.#seconds.get(file) ?? 0) + (now - this.#last) / 1_000);
+    this.#last = now;
+  }
+
+  slowest() {
+    const sorted = [...this.#seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
+    const name = (file) =>
+      String(file)
+        .replace(/^.*dist\/test\//, '')
+        .replace(/\.test\.js$/, '');
+    return sorted.map(([file, seconds]) => `${name(file)} ${Math.round(seconds)} s`).join(', ');
+  }
+}
+
+/** What an assertion says, with the values that it compares, on a line. */
+const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 300);
