@@ -20,6 +20,30 @@ const PARTS = {
 /** Files that are listed as the slowest of a part. */
 const SLOWEST = 8;
 
+/** How long the tests of each file took, with their hooks. */
+class TimesOfFiles {
+  #last = performance.now();
+  #seconds = new Map();
+
+  ended(file) {
+    const now = performance.now();
+    this.#seconds.set(file, (this.#seconds.get(file) ?? 0) + (now - this.#last) / 1_000);
+    this.#last = now;
+  }
+
+  slowest() {
+    const sorted = [...this.#seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
+    const name = (file) =>
+      String(file)
+        .replace(/^.*dist\/test\//, '')
+        .replace(/\.test\.js$/, '');
+    return sorted.map(([file, seconds]) => `${name(file)} ${Math.round(seconds)} s`).join(', ');
+  }
+}
+
+/** What an assertion says, with the values that it compares, on a line. */
+const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 300);
+
 const [option, ...filters] = process.argv.slice(2);
 if (option === '--part') {
   process.chdir(TOP); // set up already
@@ -107,27 +131,3 @@ async function runPart(name, { usesAudit = false }, shown) {
   const minutes = (performance.now() - began) / 60_000;
   return { name, lines, minutes, passed, failed: status === 0 ? failed : Math.max(failed, 1) };
 }
-
-/** How long the tests of each file took, with their hooks. */
-class TimesOfFiles {
-  #last = performance.now();
-  #seconds = new Map();
-
-  ended(file) {
-    const now = performance.now();
-    this.#seconds.set(file, (this.#seconds.get(file) ?? 0) + (now - this.#last) / 1_000);
-    this.#last = now;
-  }
-
-  slowest() {
-    const sorted = [...this.#seconds].sort(([, a], [, b]) => b - a).slice(0, SLOWEST);
-    const name = (file) =>
-      String(file)
-        .replace(/^.*dist\/test\//, '')
-        .replace(/\.test\.js$/, '');
-    return sorted.map(([file, seconds]) => `${name(file)} ${Math.round(seconds)} s`).join(', ');
-  }
-}
-
-/** What an assertion says, with the values that it compares, on a line. */
-const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 300);

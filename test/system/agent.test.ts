@@ -68,8 +68,10 @@ describe('Process starts on the real kernel', function () {
         .reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Record<string, string>).HitCount), 0);
     await bed.waitForEvents(() => hits() >= STARTS);
     const status = await agent.waitForStatus(({ delivery }) => delivery.queued.lowEvents === 0);
-    assert.equal(hits(), STARTS);
-    assert.equal(status.delivery.dropped.kernel ?? 0, 0);
+    const { dropped, messagesFailed } = status.delivery;
+    const what = JSON.stringify({ dropped, messagesFailed, events: status.events });
+    assert.equal(hits(), STARTS, `${hits()} of ${STARTS} starts are at the hub: ${what}`);
+    assert.equal(dropped.kernel ?? 0, 0, what);
     assertClosed(status);
   });
 
