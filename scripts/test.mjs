@@ -42,7 +42,7 @@ class TimesOfFiles {
 }
 
 /** What an assertion says, with the values that it compares, on a line. */
-const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 300);
+const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 600);
 
 const [option, ...filters] = process.argv.slice(2);
 if (option === '--part') {
