@@ -23,7 +23,7 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
 
 /**
  * Every failure an operator can meet, by its stable id. Ids are never renamed and never used again for something else;
- * src/README.md has a row for each, and a test holds the two together.
+ * README.md beside this file has a row for each, which a test checks.
  */
 export const FAILURES = {
   CONFIG_FILE_MISSING: ['Local Configuration', 'File Not Exist'],

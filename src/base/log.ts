@@ -65,7 +65,7 @@ const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'
  * The agent's own log: one JSON object a line, to standard output, where containers take it up; for systemd's journal,
  * see journal.ts.
  *
- * Conventions (src/README.md):
+ * Conventions:
  * - The message is a fixed sentence, capitalized, with a full stop; what varies goes into fields.
  * - Fields carry their unit in their name: `waitMs`, `sizeBytes`. Errors go under `err`.
  * - `error`: data was lost or someone must act. `warn`: unexpected, recovered. `info`: the agent's own state changed.

@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { AgentError, EXIT_STATUS, errnoOf, FAILURES, messageOf, toAgentError } from '../../src/base/errors.ts';
 
 describe('FAILURES', () => {
-  it('has a row for each in the table "Error codes" of src/README.md, and none too many', () => {
-    const [, section = ''] = readFileSync('src/README.md', 'utf8').split(/^#+ Error codes *$/m);
+  it('has a row for each in the table "Error codes" of src/base/README.md, and none too many', () => {
+    const [, section = ''] = readFileSync('src/base/README.md', 'utf8').split(/^#+ Error codes *$/m);
     const [table = ''] = section.split(/^#+ /m);
     const rows = [...table.matchAll(/^\| *`([A-Z_0-9]+)` *\|/gm)].map(([, id]) => id);
     assert.deepEqual(rows.toSorted(), Object.keys(FAILURES).toSorted());

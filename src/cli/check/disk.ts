@@ -70,7 +70,7 @@ function lastGood(directory: string): unknown {
   }
 }
 
-/** Queues; beside them windows, of half as much or 1 MiB, three times that on disk, and 16 KiB (src/README.md). */
+/** Queues; beside them windows, of half as much or 1 MiB, three times that on disk, and 16 KiB (src/pipeline/README.md). */
 const roomFor = (cacheSize: number): number =>
   cacheSize + 3 * Math.min(cacheSize / 2, 1024 * 1024) + 16 * 1024 + OTHER_FILES;
 

@@ -1,7 +1,7 @@
 import type { SourceStatus } from '../../contract/sources.ts';
 import type { Finding } from './finding.ts';
 
-/** What a source of things that happen costs; measured in the benchmarks, see src/README.md. */
+/** What a source of things that happen costs; measured in the benchmarks, see src/linux/README.md. */
 const COSTS: Readonly<Record<string, string>> = {
   auditUnicast: '3 audit records a program start',
   auditMulticast: '7 audit records a program start, which the other daemon gets, too',

@@ -75,7 +75,7 @@ interface Rung {
   make(parts: RungParts): Source;
 }
 
-/** The best first. What each can see, and costs, is in src/README.md. */
+/** The best first. src/linux/README.md says what each can see, and costs. */
 const LADDER: readonly Rung[] = [
   // As the kernel's audit daemon, or beside another one: audit-source.ts changes between the two by itself.
   { name: 'audit', feeds: 'audit', make: (parts) => new AuditSource(parts) },
