@@ -101,6 +101,19 @@ describe('baseline: fswalk', () => {
       assert.match(reason ?? '', /more than 200 deep/);
     }));
 
+  it('err: a file system that is mounted there, and is not among those that are known', () =>
+    withTree({ ...NAMES, srv: { folder: true } }, async (tree) => {
+      const point = join(tree.root, 'srv');
+      execFileSync('mount', ['-t', 'tmpfs', 'vakt-test', point]);
+      try {
+        const { result, reason } = await judge('setIdFiles', tree);
+        assert.equal(result, 'err');
+        assert.match(reason ?? '', /\/srv is on another file system/);
+      } finally {
+        execFileSync('umount', [point]);
+      }
+    }));
+
   it('walks once for all rules', () =>
     withTree({ ...NAMES, 'srv/x': '' }, async (tree) => {
       const system = tree.system();
