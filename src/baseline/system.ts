@@ -5,10 +5,17 @@ import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { HostFiles } from '../host/host-files.ts';
-import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
+import {
+  type Accounts,
+  FIRST_ORDINARY_UID,
+  firstOrdinaryUid,
+  hasShell,
+  Names,
+  readAccounts,
+} from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
 import { readFirewall } from './facts/firewall-rules.ts';
-import { type Home, readHomes } from './facts/homes.ts';
+import { type Homes, readHomes } from './facts/homes.ts';
 import { readKernelConfig } from './facts/kernel-config.ts';
 import { readKernelModules } from './facts/kernel-modules.ts';
 import { isRemote, readFstab, readMounts } from './facts/mounts.ts';
@@ -121,15 +128,17 @@ export class System {
   }
 
   /** Homes of users who can log in: root, and those whom login.defs(5) counts as ordinary. */
-  async #readHomes(): Promise<{ homes: readonly Home[]; total: number }> {
+  async #readHomes(): Promise<Homes> {
     const { users } = await this.accounts();
-    const first = await firstOrdinaryUid(this);
+    const firstUid = firstOrdinaryUid(this);
+    const first = typeof firstUid === 'number' ? firstUid : FIRST_ORDINARY_UID;
     const own = await this.select(
       'found' in users ? users.found : [],
       (user) =>
         hasShell(user) && (user.uid === 0 || user.uid >= first) && user.home.startsWith('/') && user.home !== '/',
     );
-    return { homes: await readHomes(own, this), total: own.length };
+    const homes = { homes: await readHomes(own, this), total: own.length };
+    return typeof firstUid === 'number' ? homes : { ...homes, unreadable: firstUid };
   }
 
   hasProgram = (name: string): boolean => hasProgram(this.files, name);

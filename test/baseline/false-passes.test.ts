@@ -300,6 +300,22 @@ const CASES: Readonly<Record<string, Case>> = {
     tree: UNREADABLE('etc/passwd'),
     is: 'err',
   },
+  'accounts: shells of system accounts, where nobody can say which users are ordinary': {
+    primitive: 'accounts',
+    params: { check: 'systemAccountsNoShell', except: ['root'] },
+    tree: { 'etc/passwd': 'ann:x:1000:1000::/home/ann:/bin/sh\n', ...UNREADABLE('etc/login.defs') },
+    is: 'err',
+  },
+  'accounts: modes of homes, where nobody can say which users are ordinary': {
+    primitive: 'accounts',
+    params: { check: 'homeMode', modeMax: '0700' },
+    tree: {
+      'etc/passwd': 'ann:x:600:600::/home/ann:/bin/sh\n',
+      'home/ann': { folder: true, mode: 0o777 },
+      ...UNREADABLE('etc/login.defs'),
+    },
+    is: 'err',
+  },
   'accounts: a folder on root’s PATH that can not be looked at': {
     primitive: 'accounts',
     params: { check: 'rootPath', modeForbid: '0022' },
@@ -385,6 +401,16 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     is: 'err',
   },
+  'mount: a disk that nobody can say of whether it can be taken out': {
+    primitive: 'mount',
+    params: { of: 'removable', options: ['nosuid'] },
+    tree: {
+      ...RUNNING,
+      'proc/1/mountinfo': '1 1 8:1 / / rw - ext4 /dev/vda1 rw\n2 1 8:17 / /data rw - vfat /dev/sdb1 rw\n',
+      ...UNREADABLE('sys/block/sdb/removable'),
+    },
+    is: 'err',
+  },
   'net: a list of interfaces that can not be read': {
     primitive: 'net',
     params: { check: 'noPromisc' },
@@ -452,6 +478,31 @@ const CASES: Readonly<Record<string, Case>> = {
     primitive: 'service',
     params: { units: ['a.service', 'b.service'], want: 'atMostOneActive', processes: ['chronyd', 'ntpd'] },
     tree: { ...RUNNING, 'proc/1/comm': 'init\n', 'proc/77/comm': 'chronyd\n', ...UNREADABLE('proc/77/status') },
+    is: 'err',
+  },
+  'service: control groups that can not be looked at': {
+    primitive: 'service',
+    params: { units: ['rsync.socket'], want: 'disabled' },
+    tree: { ...RUNNING, ...UNREADABLE('sys/fs/cgroup') },
+    is: 'err',
+  },
+  'service: two, whose control groups can not be looked at': {
+    primitive: 'service',
+    params: { units: ['a.service', 'b.service'], want: 'atMostOneActive' },
+    tree: { ...RUNNING, ...UNREADABLE('sys/fs/cgroup') },
+    is: 'err',
+  },
+  'service: one that may be a user’s, where nobody can say which users are ordinary': {
+    primitive: 'service',
+    params: { units: ['chrony.service'], want: 'anyActive', processes: ['chronyd'] },
+    tree: {
+      ...RUNNING,
+      'proc/1/comm': 'init\n',
+      'proc/77/comm': 'chronyd\n',
+      'proc/77/status': 'Uid:\t600\t600\t600\t600\n',
+      'proc/77/cgroup': '0::/system.slice/chrony.service\n',
+      ...UNREADABLE('etc/login.defs'),
+    },
     is: 'err',
   },
   'fswalk: file systems, where nobody can say which are mounted': {

@@ -1,4 +1,4 @@
-import type { Look } from '../../host/host-files.ts';
+import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
 /** A line of /etc/passwd, see passwd(5). */
@@ -156,9 +156,13 @@ const NO_SHELL = /(?:^|\/)(?:nologin|false|true|sync|halt|shutdown)$/;
 /** Whether it can be logged in with: an empty shell is /bin/sh, see passwd(5). */
 export const hasShell = ({ shell }: User): boolean => !NO_SHELL.test(shell);
 
-/** Where ordinary users begin, see login.defs(5). */
-export async function firstOrdinaryUid(system: System): Promise<number> {
+/** Where ordinary users begin by default, see login.defs(5). */
+export const FIRST_ORDINARY_UID = 1_000;
+
+/** Where ordinary users begin, or why nobody can say. */
+export function firstOrdinaryUid(system: System): number | Unreadable {
   const look = system.files.text('/etc/login.defs');
+  if ('unreadable' in look) return look;
   const set = 'found' in look ? /^[ \t]*UID_MIN[ \t]+(\d{1,9})/m.exec(look.found)?.[1] : undefined;
-  return set === undefined ? 1_000 : Number(set);
+  return set === undefined ? FIRST_ORDINARY_UID : Number(set);
 }

@@ -21,6 +21,15 @@ export interface Home {
   readonly cut: Unreadable | undefined;
 }
 
+/** The homes of users who can log in. */
+export interface Homes {
+  readonly homes: readonly Home[];
+  /** How many there are, including those that were not looked at. */
+  readonly total: number;
+  /** Why there may be users whose homes are not among these. */
+  readonly unreadable?: Unreadable;
+}
+
 /** Homes that are looked at. With more, the rules say that they saw only these. */
 export const MOST_HOMES = 1_000;
 const MOST_ENTRIES = 200;

@@ -1,4 +1,4 @@
-import type { Look } from '../../host/host-files.ts';
+import type { Look, Unreadable } from '../../host/host-files.ts';
 import { MISSING } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
@@ -80,12 +80,17 @@ const REMOTE =
 
 export const isRemote = ({ type }: Mount): boolean => REMOTE.test(type);
 
-/** Disks that can be taken out: the kernel says so, or the place and the name that they are given. */
-export function isRemovable({ device, point }: Mount, { files }: System): boolean {
+/**
+ * Whether it is a disk that can be taken out: the kernel says so, or the place and the name that it is given.
+ *
+ * @returns `Unreadable` when nobody can say
+ */
+export function isRemovable({ device, point }: Mount, { files }: System): boolean | Unreadable {
   if (/^\/dev\/(?:cdrom|dvd|sr\d|fd\d|floppy)/.test(device) || /^\/(?:media|cdrom|floppy)(?:\/|$)/.test(point))
     return true;
   const disk = /^\/dev\/(sd[a-z]+|mmcblk\d+)/.exec(device)?.[1];
   if (disk === undefined) return false;
   const flag = files.text(`/sys/block/${disk}/removable`, 16);
+  if ('unreadable' in flag) return flag;
   return 'found' in flag && flag.found.trim() === '1';
 }

@@ -96,7 +96,11 @@ export async function isProven(
   const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
   if (uid === undefined) return 'it has ended';
   const isDynamic = services.length > 0 && Number(uid) >= DYNAMIC[0] && Number(uid) <= DYNAMIC[1];
-  if (!isDynamic && Number(uid) >= (await firstOrdinaryUid(system))) return `it is user ${uid}'s`;
+  const firstUid = firstOrdinaryUid(system);
+  if (!isDynamic && uid !== '0') {
+    if (typeof firstUid !== 'number') return firstUid;
+    if (Number(uid) >= firstUid) return `it is user ${uid}'s`;
+  }
   if (services.some((service) => units.includes(service))) return true;
   const link = files.link(`/proc/${pid}/exe`);
   if ('unreadable' in link) return link;

@@ -1,5 +1,12 @@
 import type { Look } from '../../host/host-files.ts';
-import { firstOrdinaryUid, type Group, hasShell, type Shadow, type User } from '../facts/accounts.ts';
+import {
+  FIRST_ORDINARY_UID,
+  firstOrdinaryUid,
+  type Group,
+  hasShell,
+  type Shadow,
+  type User,
+} from '../facts/accounts.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 import type { EntryParams } from './accounts.ts';
@@ -23,7 +30,10 @@ export async function judgeEntries(of: EntryParams, system: System): Promise<Ver
     if (look === undefined || 'missing' in look) return skip(`there is no /etc/${name}`);
     if ('unreadable' in look) return cannotRead(look, `/etc/${name}`);
   }
-  const broken = await breakers(of, { users: listOf(users), groups: listOf(groups), shadows: listOf(shadows) }, system);
+  const firstUid = of.check === 'systemAccountsNoShell' ? firstOrdinaryUid(system) : FIRST_ORDINARY_UID;
+  if (typeof firstUid !== 'number') return cannotRead(firstUid, '/etc/login.defs');
+  const entries = { users: listOf(users), groups: listOf(groups), shadows: listOf(shadows), firstUid };
+  const broken = await breakers(of, entries, system);
   const [first] = broken.lines;
   if (first === undefined) return pass('none');
   return fail(broken.what ?? listed(broken.lines.map(({ name }) => name)), `/etc/${broken.file}:${first.line}`);
@@ -62,9 +72,15 @@ interface Entries {
   readonly users: readonly User[];
   readonly groups: readonly Group[];
   readonly shadows: readonly Shadow[];
+  /** Where ordinary users begin. */
+  readonly firstUid: number;
 }
 
-async function breakers(of: EntryParams, { users, groups, shadows }: Entries, system: System): Promise<Broken> {
+async function breakers(
+  of: EntryParams,
+  { users, groups, shadows, firstUid }: Entries,
+  system: System,
+): Promise<Broken> {
   const passwd = (lines: readonly Line[], what?: string): Broken => ({ file: 'passwd', lines, ...(what && { what }) });
   const group = (lines: readonly Line[], what?: string): Broken => ({ file: 'group', lines, ...(what && { what }) });
   const shadow = (lines: readonly Line[], what?: string): Broken => ({ file: 'shadow', lines, ...(what && { what }) });
@@ -121,10 +137,8 @@ async function breakers(of: EntryParams, { users, groups, shadows }: Entries, sy
       const lines = { passwd: users, group: groups, shadow: shadows }[of.file];
       return { file: of.file, lines: lines.filter(({ name }) => name.startsWith('+')) };
     }
-    case 'systemAccountsNoShell': {
-      const first = await firstOrdinaryUid(system);
-      return passwd(users.filter((user) => user.uid < first && hasShell(user) && !of.except.includes(user.name)));
-    }
+    case 'systemAccountsNoShell':
+      return passwd(users.filter((user) => user.uid < firstUid && hasShell(user) && !of.except.includes(user.name)));
     case 'noShellAccountsLocked': {
       const without = new Set(users.filter((user) => !hasShell(user)).map(({ name }) => name));
       return shadow(withHash().filter(({ name }) => without.has(name) && !of.except.includes(name)));

@@ -15,7 +15,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
   const { users } = await system.accounts();
   if ('missing' in users) return skip('there is no /etc/passwd');
   if ('unreadable' in users) return cannotRead(users, '/etc/passwd');
-  const { homes, total } = await system.homes();
+  const { homes, total, unreadable } = await system.homes();
   const broken = homes.flatMap((home) => breaks(of, home));
   const [first] = broken;
   if (first !== undefined)
@@ -24,6 +24,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
       listed(broken.map(({ where }) => where)),
     );
   for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
+  if (unreadable !== undefined) return cannotRead(unreadable, '/etc/login.defs');
   if (total > homes.length) return cannotJudge(`only ${MOST_HOMES} of ${total} homes were looked at`);
   if (of.check !== 'homeExists' && of.check !== 'homeOwned' && of.check !== 'homeMode')
     for (const { cut, user } of homes) if (cut !== undefined) return cannotRead(cut, user.home);

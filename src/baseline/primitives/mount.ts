@@ -55,11 +55,16 @@ export const mount = primitive({
     if (of.of === 'absent') return judgeAbsent(of, all, system);
     const fstab = system.fstab();
     const planned = 'found' in fstab ? fstab.found : [];
-    const chosen = [...all, ...planned].filter((each) =>
-      of.of === 'type' ? of.types.includes(each.type) : isRemovable(each, system),
-    );
+    const chosen: Mount[] = [];
+    let unseen: Verdict | undefined;
+    for (const each of [...all, ...planned]) {
+      const is = of.of === 'type' ? of.types.includes(each.type) : isRemovable(each, system);
+      if (is === true) chosen.push(each);
+      else if (is !== false) unseen ??= cannotRead(is, each.device);
+    }
     const wrong = chosen.find((each) => lacking(of.options, each).length > 0);
     if (wrong === undefined && 'unreadable' in fstab) return cannotRead(fstab, '/etc/fstab');
+    if (wrong === undefined && unseen !== undefined) return unseen;
     if (wrong === undefined) return pass(chosen.length === 0 ? 'none' : `${chosen.length} mounted so`);
     return fail(`${wrong.point} without ${lacking(of.options, wrong).join(', ')}`, wrong.where);
   },

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import type { Unreadable } from '../../host/host-files.ts';
 import { isProven } from '../facts/processes.ts';
 import type { UnitState } from '../facts/units.ts';
 import { listOf, text } from '../fields.ts';
@@ -123,9 +124,11 @@ async function judgeOff(
   // A name is enough to say that it may run.
   const { byName, unreadable } = await system.processes();
   const { processes = [] } = of;
-  const running = [...processes.filter((name) => byName.has(name)), ...activeUnits(of, system)];
+  const active = activeUnits(of, system);
+  const running = [...processes.filter((name) => byName.has(name)), ...active.units];
   if (running.length > 0) return fail(`running: ${listed(running)}`);
-  return processes.length > 0 && unreadable !== undefined ? cannotRead(unreadable, '/proc') : pass('off');
+  if (processes.length > 0 && unreadable !== undefined) return cannotRead(unreadable, '/proc');
+  return active.unreadable === undefined ? pass('off') : cannotRead(active.unreadable, '/sys/fs/cgroup');
 }
 
 interface Running {
@@ -137,11 +140,14 @@ interface Running {
 
 async function whatRuns(of: Params, system: System): Promise<Running> {
   const { processes = [], units } = of;
-  if (processes.length === 0) return { proven: activeUnits(of, system), why: { words: '' } };
+  const active = activeUnits(of, system);
+  if (processes.length === 0) {
+    const err = active.unreadable === undefined ? {} : { err: cannotRead(active.unreadable, '/sys/fs/cgroup') };
+    return { proven: active.units, why: { words: '', ...err } };
+  }
   const { byName, unreadable } = await system.processes();
   // Without all processes, that there are some in a unit's group has to do; not where people's programs run in there.
-  const proven: string[] =
-    unreadable === undefined ? [] : activeUnits(of, system).filter((unit) => !RUNS_OTHERS.test(unit));
+  const proven: string[] = unreadable === undefined ? [] : active.units.filter((unit) => !RUNS_OTHERS.test(unit));
   let err = unreadable === undefined ? undefined : cannotRead(unreadable, '/proc');
   let words = '';
   for (const name of processes) {
@@ -170,17 +176,29 @@ function distinct(proven: readonly string[], { processes = [] }: Params): string
  * Units whose control group systemd has made; of those whose programs are named, services with processes in it. No user
  * can make a group there.
  */
-function activeUnits({ units, processes = [] }: Params, { files, runs }: System): string[] {
-  if (!runs) return [];
+function activeUnits({ units, processes = [] }: Params, { files, runs }: System): ActiveUnits {
+  if (!runs) return { units: [] };
+  let unreadable: Unreadable | undefined;
+  const seen = <L extends object>(look: L): L => {
+    if ('unreadable' in look) unreadable ??= look as L & Unreadable;
+    return look;
+  };
   const isActive = (group: string, unit: string) => {
-    if (processes.length === 0) return files.exists(`${group}/${unit}`);
+    if (processes.length === 0) return 'found' in seen(files.stat(`${group}/${unit}`));
     if (!unit.endsWith('.service')) return false;
-    const events = files.text(`${group}/${unit}/cgroup.events`, 4_096);
+    const events = seen(files.text(`${group}/${unit}/cgroup.events`, 4_096));
     if ('found' in events) return /^populated 1$/m.test(events.found);
-    const members = files.text(`${group}/${unit}/cgroup.procs`, 64 * 1024);
+    const members = seen(files.text(`${group}/${unit}/cgroup.procs`, 64 * 1024));
     return 'found' in members && /^\d/.test(members.found);
   };
-  return units.filter((unit) => GROUPS.some((group) => isActive(group, unit)));
+  const active = units.filter((unit) => GROUPS.some((group) => isActive(group, unit)));
+  return unreadable === undefined ? { units: active } : { units: active, unreadable };
+}
+
+interface ActiveUnits {
+  readonly units: string[];
+  /** Why there may be others. */
+  readonly unreadable?: Unreadable;
 }
 
 /** Services in whose control groups people's programs may be, and stay when the service has ended. */
