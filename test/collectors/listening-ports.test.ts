@@ -129,6 +129,12 @@ describe('ListeningPorts', () => {
       assert.ok(ports.indexOf('31339') < 100, String(ports.indexOf('31339')));
     });
 
+    it('nor by processes, as many as he likes', async () => {
+      const ofMany = flood(5_000, { localAddress: '0.0.0.0' }).map((socket, n) => ({ ...socket, pid: 10_000 + n }));
+      const ports = await portsOf(...ofMany, { ...sshd, localPort: 31_337, userId: 1001, pid: 5_000 });
+      assert.ok(ports.indexOf('31337') < 100, String(ports.indexOf('31337')));
+    });
+
     it('takes no long turn for 50,000', async function () {
       this.timeout(20_000);
       const many = flood(50_000).map((socket, n) => ({

@@ -363,6 +363,18 @@ describe('Snapshots', () => {
       assert.equal(snapshots.lastRun('C')?.source, undefined);
     });
 
+    it('takes no more than half of the queues’ room', async () => {
+      settings = liveSettings({
+        snapshotFrequency: minutes(10),
+        priorities: { A: 'Low' },
+        maxLocalCacheSizeInBytes: 8192,
+      });
+      collect.A?.resolves(flood);
+      await start();
+      const event = queues.put_.Low.find(({ name }) => name === 'A');
+      assert.ok(event !== undefined && event.json.length <= 4096, String(event?.json.length));
+    });
+
     it('leaves room for the marks of a clock that is not set', async () => {
       time.setSystemTime(0);
       collect.A?.resolves(flood);

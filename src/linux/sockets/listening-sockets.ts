@@ -21,15 +21,17 @@ export class ListeningSockets {
     open = () => openNetlink(NETLINK_SOCK_DIAG),
     proc = '/proc',
     clock = systemClock,
+    owners = new SocketOwners(proc, clock),
   }: {
     open?: () => NetlinkSocket;
     proc?: string;
     clock?: Clock;
+    owners?: SocketOwners;
   } = {}) {
     this.#open = open;
     this.#proc = proc;
     this.#clock = clock;
-    this.#owners = new SocketOwners(proc, clock);
+    this.#owners = owners;
   }
 
   /** How the last listing went. */

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { readdirSync, readlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
 import { type AddressInfo, connect as connectTcp, createServer, isIP, type Server } from 'node:net';
-import { networkInterfaces } from 'node:os';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
+import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import type { ListeningSocket } from '../../../src/contract/sources.ts';
 import {
@@ -26,7 +28,7 @@ import {
   encodeUdpRequest,
   findConnected,
 } from '../../../src/linux/sockets/sock-diag.ts';
-import { socketInode } from '../../../src/linux/sockets/socket-owners.ts';
+import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { inetDiag, Replay } from './inet-diag.ts';
 
@@ -286,6 +288,43 @@ it('an interface without a name is called by its index', async () => {
     sockets.map(({ zone }) => zone),
     ['7'],
   );
+});
+
+describe('a list of sockets that is not whole', () => {
+  const { signal } = new AbortController();
+  const done = encodeMessage(NLMSG_DONE, 2, 1, Buffer.alloc(4));
+  let proc: string;
+
+  beforeEach(() => {
+    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+  });
+  afterEach(() => rmSync(proc, { recursive: true }));
+
+  it('says how many sockets are left out', async () => {
+    const listeners = Array.from({ length: 20_005 }, (_, n) =>
+      encodeMessage(20, 2, 1, inetDiag({ local: '7f000001', localPort: 1 + n, userId: 1000, inode: 0 })),
+    );
+    const reachable = encodeMessage(20, 2, 1, inetDiag({ localPort: 31_337, userId: 1000, inode: 0 }));
+    const open = () => new Replay(Buffer.concat([...listeners, reachable, done]), done, done, done);
+    const of = new ListeningSockets({ open, proc });
+    const sockets = await of.listening(signal);
+    assert.equal(sockets.length, 20_001);
+    assert.equal(sockets[0]?.localPort, 31_337);
+    const { state, source, leftOut, reason } = of.status();
+    assert.deepEqual({ state, source, leftOut }, { state: 'degraded', source: 'sockDiag', leftOut: 5 });
+    assert.match(reason ?? '', /^5 sockets are not listed/);
+  });
+
+  it('says of how many sockets nobody has looked for the process', async () => {
+    mkdirSync(join(proc, '70/fd'), { recursive: true });
+    for (let fd = 0; fd < 200; fd += 1) symlinkSync('pipe:[1]', join(proc, `70/fd/${fd}`));
+    const open = () => new Replay(Buffer.concat([encodeMessage(20, 2, 1, inetDiag()), done]), done, done, done);
+    const of = new ListeningSockets({ open, proc, owners: new SocketOwners(proc, systemClock, 50) });
+    await of.listening(signal);
+    const { state, leftOut, reason } = of.status();
+    assert.deepEqual({ state, leftOut }, { state: 'degraded', leftOut: undefined });
+    assert.match(reason ?? '', /^The processes of 1 sockets are not known/);
+  });
 });
 
 describe('the sockets of this machine', () => {

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { skip } from '../../require.ts';
 
 const { signal } = new AbortController();
+const userId = () => process.getuid?.();
 
 describe('SocketOwners', () => {
   let proc: string;
@@ -128,6 +130,28 @@ describe('SocketOwners', () => {
       const found = await new SocketOwners(proc, systemClock, 260).of([5, 1_250, 2_250, 9_999], signal);
       assert.equal(found.owners.get(5)?.pid, 90);
       assert.ok(found.notSought >= 2);
+    });
+
+    it('looks at the other descriptors of those with fewer first', async () => {
+      const others = (count: number, link: string) =>
+        Array.from({ length: count }, (_, i) => (i < 100 ? 'pipe:[1]' : link));
+      process(70, others(2_000, 'pipe:[2]'));
+      process(80, others(150, 'socket:[5]'));
+      const { owners, notSought } = await new SocketOwners(proc, systemClock, 400).of([5, 9_999], signal);
+      assert.equal(owners.get(5)?.pid, 80);
+      assert.equal(notSought, 1);
+    });
+
+    it('looks at a process of each user first, where there are thousands', async function () {
+      if (userId() !== 0) skip(this, 'needs root, to make files of others');
+      for (let pid = 2; pid < 4_200; pid += 1) {
+        if (pid < 500) process(pid, ['pipe:[1]']);
+        else mkdirSync(join(proc, String(pid)));
+      }
+      process(5_000, ['socket:[5]']);
+      chownSync(join(proc, '5000'), 1_001, 0);
+      const { owners } = await new SocketOwners(proc, systemClock, 100).of([5, 9_999], signal);
+      assert.equal(owners.get(5)?.pid, 5_000);
     });
 
     it('does not take them for those of nobody', async () => {

@@ -24,6 +24,7 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { type Clock, momentOf, systemClock } from '../../../../src/base/clock.ts';
 import { type Duration, milliseconds } from '../../../../src/base/duration.ts';
+import type { LocalFiles } from '../../../../src/host/local-files.ts';
 import type { ProcessLocation } from '../../../../src/linux/processes/containers.ts';
 import { ExecutableHashes } from '../../../../src/linux/processes/hashing/executable-hashes.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
@@ -411,6 +412,13 @@ describe('hashes of executables', () => {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
       // /proc stands for one: it is in the list of mounts, and not among those that count.
       assert.equal(new ExecutableHashes({ hostRoot: '/', clock }).of(ended('/proc/version'), GONE).omitted, 'mount');
+    });
+
+    it('are those of a living process whose program can not be looked at, for that reason', () => {
+      for (const reason of ['mount', 'budget'] as const) {
+        const files = { image: () => reason, at: () => assert.fail() } as unknown as LocalFiles;
+        assert.equal(new ExecutableHashes({ hostRoot: '/', clock, files }).of(ended('/bin/x'), ALIVE).omitted, reason);
+      }
     });
   });
 
