@@ -302,10 +302,13 @@ describe('the status', () => {
   it('is degraded while messages are held, and so are their collectors', () => {
     const held = { queues: 'Low', until: TIME.toISOString(), reason: 'Held until then.' };
     observed = { ...observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
-    starts('ls');
+    change({ aggregation: aggregation(false) });
+    starts('ls', 'ps');
     const { state, delivery, collectors: all } = localStatus(observed);
     assert.equal(state, 'degraded');
     assert.deepEqual([delivery.unitsToday, delivery.unitsPerDay, delivery.held], [80, 100, held]);
+    assert.equal(delivery.heldEvents, 2);
+    assert.equal(localStatus({ ...observed, collectors: [] }).state, 'degraded');
     assert.deepEqual([all.ProcessCreate?.state, all.ProcessCreate?.reason], ['degraded', held.reason]);
     assert.equal(all.Login?.state, 'on');
     assert.deepEqual(validateStatus(reportedOf(localStatus(observed))), []);

@@ -169,6 +169,25 @@ describe('MessageBudget', () => {
       assert.equal(used, 2);
     });
 
+    it('grants nothing when it is set back', async () => {
+      const budget = await open();
+      budget.spend(budget.left('High', true));
+      time.setSystemTime(Date.now() - days(1));
+      assert.equal(budget.left('High', true), 0);
+    });
+
+    it('remembers over a restart that it was renewed early', async () => {
+      const before = await open();
+      before.spend(before.left('High', true));
+      time.setSystemTime(Date.now() + days(1));
+      before.spend(before.left('High', true));
+      time.tick(minutes(1));
+      await before.stop();
+      const budget = await open();
+      time.setSystemTime(Date.now() + days(1));
+      assert.equal(budget.left('High', true), 0);
+    });
+
     it('holds nothing for years when the clock had been years ahead', async () => {
       const budget = await open();
       step('2040-01-01T00:00:00Z');

@@ -367,12 +367,13 @@ describe('Snapshots', () => {
       settings = liveSettings({
         snapshotFrequency: minutes(10),
         priorities: { A: 'Low' },
-        maxLocalCacheSizeInBytes: 8192,
+        maxMessageSizeInBytes: 262_144,
+        maxLocalCacheSizeInBytes: 16_384,
       });
       collect.A?.resolves(flood);
       await start();
       const event = queues.put_.Low.find(({ name }) => name === 'A');
-      assert.ok(event !== undefined && event.json.length <= 4096, String(event?.json.length));
+      assert.ok(event !== undefined && event.json.length <= 8_192, String(event?.json.length));
     });
 
     it('leaves room for the marks of a clock that is not set', async () => {
