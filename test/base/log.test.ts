@@ -185,4 +185,16 @@ describe('readable', () => {
     };
     assert.equal(readable(JSON.stringify(line)), '12:34:56 error No. err=odd\n');
   });
+
+  it('has nothing in it that a terminal obeys or hides, wherever it comes from', () => {
+    const hostile = 'a\u001b[2J\u202eb\n';
+    const line = {
+      time: '2026-05-01T12:34:56.000Z',
+      level: 'warn',
+      msg: hostile,
+      exe: hostile,
+      err: { message: hostile },
+    };
+    assert.doesNotMatch(readable(JSON.stringify(line)).slice(0, -1), /[\p{Cc}\p{Cf}]/u);
+  });
 });
