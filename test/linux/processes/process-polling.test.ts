@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -83,7 +83,8 @@ describe('ProcessScanner', () => {
     writeFileSync(join(folder, 'cmdline'), `/bin/x\0${pid}\0`);
     symlinkSync('/bin/x (deleted)', join(folder, 'exe'));
   };
-  const remove = (pid: number) => rmSync(join(root, String(pid)), { recursive: true });
+  /** Keeps the folder's inode in use: /proc doesn't use one again so soon, and other file systems may. */
+  const end = (pid: number) => renameSync(join(root, String(pid)), join(root, `ended-${pid}`));
   const pids = () => scanner.scan().map(({ pid }) => pid);
 
   it('reports what is new since the first look, once', () => {
@@ -106,8 +107,7 @@ describe('ProcessScanner', () => {
   it('tells a new process with an old pid', () => {
     add(2);
     scanner.scan();
-    remove(2);
-    mkdirSync(join(root, 'takes-the-inode')); // in /proc no inode is used again so soon
+    end(2);
     add(2, { start: 60_000 });
     assert.deepEqual(pids(), [2]);
   });
@@ -115,8 +115,7 @@ describe('ProcessScanner', () => {
   it('knows a process whose folder was made anew', () => {
     add(2);
     scanner.scan();
-    remove(2);
-    mkdirSync(join(root, 'takes-the-inode'));
+    end(2);
     add(2);
     assert.deepEqual(pids(), []);
   });
