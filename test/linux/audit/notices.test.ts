@@ -39,6 +39,11 @@ describe('what the kernel tells unasked', () => {
     assert.equal(read[8]?.by?.executable, '/usr/bin/dash');
   });
 
+  it('has types of its own', () => {
+    const types = Array.from({ length: 3_000 }, (_, type) => type).filter(isNotice);
+    assert.deepEqual(types, [1305, 1325, 1334, 1335, 1700, 1701]);
+  });
+
   for (const [what, type, text, expected] of [
     ['a set that sets nothing', 1305, 'op=set audit_enabled=1 old=1 auid=1 ses=1 res=1', undefined],
     ['the slot', 1305, 'op=set audit_pid=7 old=6 auid=1 ses=1 res=1', 'slot: audit_pid=7, was 6'],

@@ -58,6 +58,16 @@ describe('RingUsers', () => {
     assert.match(logged[5]?.message ?? '', /; 4995 other programs did so before/);
   });
 
+  it('forgets all of them when there are too many, and tells them again', () => {
+    users.accept(Array.from({ length: 1_001 }, (_, index) => setup(`/tmp/${index}`)));
+    const before = logged.length;
+    time.tick(60_000);
+    users.accept([setup('/tmp/1000')]);
+    assert.equal(logged.length, before);
+    users.accept([setup('/tmp/0')]);
+    assert.equal(logged.length, before + 1);
+  });
+
   it('writes no character that could move a cursor', () => {
     users.accept([setup('/tmp/\u001b[2J')]);
     assert.ok(!logged[0]?.message.includes('\u001b'));
