@@ -6,13 +6,13 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 
-const SOURCE = new URL('../../../test/system/native/fuse-hang.c', import.meta.url).pathname;
+const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
 /** Nobody's account. */
 export const ATTACKER = 12_345;
 /** Where udev runs, everybody may open /dev/fuse. The test makes such a device of its own: c 10 229, see fuse(4). */
 const FUSE_DEVICE = ['c', '10', '229'];
 
-/** Processes of an ordinary user that block whoever reads their command lines: native/fuse-hang.c. */
+/** Processes of an ordinary user that block whoever reads their command lines: native/fuse.c. */
 export class FuseHang {
   static #binary: Buffer | undefined;
   readonly pids: readonly number[];
@@ -48,7 +48,7 @@ export class FuseHang {
     writeFileSync(program, FuseHang.#binary, { mode: 0o755 });
     run('mknod', ['-m', '666', device, ...FUSE_DEVICE]);
     const become = [`--reuid=${ATTACKER}`, `--regid=${ATTACKER}`, '--clear-groups'];
-    const args = [...become, program, mount, device, String(count)];
+    const args = [...become, program, 'hang', device, mount, String(count)];
     const server = spawn('setpriv', args, { stdio: ['ignore', 'pipe', 'pipe'] });
     let complaint = '';
     server.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -58,7 +58,7 @@ export class SilentMounts {
   async start(where: 'host' | 'private' | 'hidden', args: readonly string[]): Promise<string> {
     const point = join(this.#folder, `mount-${this.#running.length}`);
     mkdirSync(point);
-    const server = [this.#program, this.#device, point, this.#program, ...args];
+    const server = [this.#program, 'silent', this.#device, point, this.#program, ...args];
     const within = {
       host: [],
       private: ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups', 'unshare', '-Urm'],

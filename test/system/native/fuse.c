@@ -1,127 +1,216 @@
 /*
- * A FUSE file system with one executable file, whose server falls silent.
+ * A FUSE file system whose server leaves others waiting.
  *
- *   fuse DEVICE FOLDER FILE ARGS…   mounts it on FOLDER, with /dev/fuse as DEVICE, and FILE's content as FOLDER/program,
- *                                   starts that with ARGS, and writes "started"
- *   fuse stay                       waits until it is killed: as a FILE
- *   fuse                            ends at once: as a FILE
+ *   fuse hang DEVICE FOLDER N              processes that hold their own memory's lock, see hang.
+ *   fuse silent DEVICE FOLDER FILE ARGS…   a program on a file system that falls silent, see silent.
+ *   fuse stay                              waits until it is killed: as a FILE
+ *   fuse                                   ends at once: as a FILE
  *
- * Once the program has been opened, it answers only what running it takes: whoever asks for the file, or anything else,
- * waits until this server is killed. At the first one it writes "silent". The program is killed with the server.
+ * DEVICE is /dev/fuse; FOLDER is what it is mounted on. All that it has started ends when it is killed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-enum { ROOT = FUSE_ROOT_ID, PROGRAM = 2, LARGEST = 1 << 20 };
+enum { ROOT = FUSE_ROOT_ID, FILE_NODE = 2, LARGEST = 1 << 20, MOST = 2000 };
 
-static char request[LARGEST + 4096];
 static int device;
-static char *content;
+/* Of the file: its path, its permissions, its length, and for how many seconds the kernel may remember its attributes. */
+static char path[4096];
+static mode_t mode;
 static size_t length;
+static unsigned valid;
+static char request[LARGEST + FUSE_MIN_READ_BUFFER];
 
-static void answer(const struct fuse_in_header *to, int error, const void *data, size_t size) {
-  static char reply[sizeof(struct fuse_out_header) + LARGEST];
-  struct fuse_out_header head = {.len = sizeof head + size, .error = -error, .unique = to->unique};
-  memcpy(reply, &head, sizeof head);
-  if (size > 0) memcpy(reply + sizeof head, data, size);
-  if (write(device, reply, sizeof head + size) < 0 && errno != ENOENT) perror("answer");
+static void fail(const char *what) {
+  perror(what);
+  exit(1);
 }
 
-/* Known for no time at all: everybody has to ask again. */
+static void mount_at(const char *folder, const char *type, const char *more) {
+  char options[256];
+  snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=%d,group_id=%d%s", device, getuid(), getgid(), more);
+  if (mount("vakt-test", folder, type, MS_NOSUID | MS_NODEV, options) != 0) fail("mount");
+}
+
+static void answer(const struct fuse_in_header *to, int error, const void *data, size_t size) {
+  struct fuse_out_header head = {.len = sizeof head + size, .error = -error, .unique = to->unique};
+  struct iovec parts[2] = {{&head, sizeof head}, {(void *)data, size}};
+  if (writev(device, parts, 2) < 0 && errno != ENOENT) perror("answer");
+}
+
 static struct fuse_attr attributes(uint64_t node) {
-  struct fuse_attr attr = {.ino = node, .nlink = 1, .blksize = 4096};
-  attr.mode = node == ROOT ? S_IFDIR | 0755 : S_IFREG | 0755;
+  struct fuse_attr attr = {.ino = node, .nlink = 1, .blksize = 4096, .mtime = 1700000000, .ctime = 1700000000};
+  attr.mode = node == ROOT ? S_IFDIR | 0755 : S_IFREG | mode;
   attr.size = node == ROOT ? 0 : length;
-  attr.mtime = attr.ctime = 1700000000;
   return attr;
 }
 
-static void serve(void) {
-  int opened = 0, silent = 0;
-  for (;;) {
-    ssize_t got = read(device, request, sizeof request);
-    if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) continue;
-    if (got < 0) exit(errno == ENODEV ? 0 : 1);
-    struct fuse_in_header *head = (struct fuse_in_header *)request;
-    void *body = head + 1;
-    switch (head->opcode) {
-      case FUSE_INIT: {
-        struct fuse_init_out out = {.major = 7, .minor = 31, .max_readahead = 131072, .max_write = 4096};
-        answer(head, 0, &out, sizeof out);
-        continue;
-      }
-      case FUSE_FORGET:
-      case FUSE_BATCH_FORGET:
-      case FUSE_INTERRUPT:
-        continue;
-      case FUSE_READ: {
-        struct fuse_read_in *in = body;
-        size_t from = in->offset < length ? in->offset : length;
-        size_t size = in->size < length - from ? in->size : length - from;
-        answer(head, 0, content + from, size);
-        continue;
-      }
-      case FUSE_OPEN: {
-        struct fuse_open_out out = {.fh = 1};
-        opened = 1;
-        answer(head, 0, &out, sizeof out);
-        continue;
-      }
-      case FUSE_FLUSH:
-      case FUSE_RELEASE:
-        answer(head, 0, NULL, 0);
-        continue;
-      case FUSE_GETXATTR:
-        answer(head, ENOSYS, NULL, 0);
-        continue;
+/* @returns the next request; NULL when there is none after all */
+static struct fuse_in_header *next_request(void) {
+  ssize_t got = read(device, request, sizeof request);
+  if (got < 0 && (errno == EINTR || errno == EAGAIN || errno == ENOENT)) return NULL;
+  if (got < 0 && errno == ENODEV) exit(0); /* it has been unmounted */
+  if (got < (ssize_t)sizeof(struct fuse_in_header)) fail("request");
+  return (struct fuse_in_header *)request;
+}
+
+/* Answers what needs no thought. @returns whether it did, or nobody waits for an answer */
+static int answered(const struct fuse_in_header *head) {
+  switch (head->opcode) {
+    case FUSE_INIT: {
+      struct fuse_init_out out = {.major = 7, .minor = 31, .max_readahead = 131072, .max_write = 4096};
+      out.flags = FUSE_ASYNC_READ;
+      answer(head, 0, &out, sizeof out);
+      return 1;
     }
-    if (opened) {
-      if (!silent) printf("silent\n");
-      fflush(stdout);
-      silent = 1;
-      continue;
-    }
-    switch (head->opcode) {
-      case FUSE_LOOKUP:
-        if (head->nodeid == ROOT && strcmp(body, "program") == 0) {
-          struct fuse_entry_out out = {.nodeid = PROGRAM, .attr = attributes(PROGRAM)};
-          answer(head, 0, &out, sizeof out);
-        } else {
-          answer(head, ENOENT, NULL, 0);
-        }
-        break;
-      case FUSE_GETATTR: {
-        struct fuse_attr_out out = {.attr = attributes(head->nodeid)};
-        answer(head, 0, &out, sizeof out);
-        break;
-      }
-      default:
-        answer(head, ENOSYS, NULL, 0);
-    }
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_INTERRUPT:
+      return 1;
+    case FUSE_FLUSH:
+    case FUSE_RELEASE:
+      answer(head, 0, NULL, 0);
+      return 1;
+  }
+  return 0;
+}
+
+static void answer_open(const struct fuse_in_header *head, uint32_t flags) {
+  struct fuse_open_out out = {.fh = 1, .open_flags = flags};
+  answer(head, 0, &out, sizeof out);
+}
+
+/* Answers what asks for attributes, and says of all else that it isn't supported. */
+static void answer_rest(const struct fuse_in_header *head, const char *name) {
+  if (head->opcode == FUSE_GETATTR) {
+    struct fuse_attr_out out = {.attr_valid = valid, .attr = attributes(head->nodeid)};
+    answer(head, 0, &out, sizeof out);
+  } else if (head->opcode != FUSE_LOOKUP) {
+    answer(head, ENOSYS, NULL, 0);
+  } else if (head->nodeid == ROOT && strcmp((const char *)(head + 1), name) == 0) {
+    struct fuse_entry_out out = {.nodeid = FILE_NODE, .entry_valid = valid, .attr_valid = valid};
+    out.attr = attributes(FILE_NODE);
+    answer(head, 0, &out, sizeof out);
+  } else {
+    answer(head, ENOENT, NULL, 0);
   }
 }
 
-/* It needs the server already to be found, so another process has to start it. */
-static void start(const char *folder, char **args) {
-  static char program[4096];
-  snprintf(program, sizeof program, "%s/program", folder);
-  args[0] = program;
+static int opened, reads;
+
+static void serve_hanging(void) {
+  struct fuse_in_header *head = next_request();
+  if (head == NULL || answered(head)) return;
+  if (head->opcode == FUSE_OPEN) answer_open(head, opened++ ? FOPEN_KEEP_CACHE | FOPEN_DIRECT_IO : FOPEN_KEEP_CACHE);
+  else if (head->opcode == FUSE_READ) reads += 1;
+  else answer_rest(head, "file");
+}
+
+static void serve_waiting(void) {
+  struct pollfd waiting = {.fd = device, .events = POLLIN};
+  while (poll(&waiting, 1, 20) > 0) serve_hanging();
+}
+
+static int child(void) {
+  int pid = fork();
+  if (pid < 0) fail("fork");
+  if (pid > 0) return pid;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  close(device);
+  return 0;
+}
+
+static char state(int pid) {
+  char name[64], text[512] = "";
+  snprintf(name, sizeof name, "/proc/%d/stat", pid);
+  int fd = open(name, O_RDONLY);
+  if (fd < 0 || read(fd, text, sizeof text - 1) < 0) fail(name);
+  close(fd);
+  char *end = strrchr(text, ')');
+  return end == NULL ? '?' : end[2];
+}
+
+static void write_file(const char *name, const char *text) {
+  int fd = open(name, O_WRONLY);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0) fail(name);
+  close(fd);
+}
+
+static void map_file(void) {
+  int fd = open(path, O_RDONLY);
+  if (fd < 0) fail(path);
+  mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+  fail("mmap came back");
+}
+
+/*
+ * Makes user and mount namespaces, as any user can, and answers all requests but READ. A first process reads the file,
+ * which locks its page until the answer comes. The others map the file by descriptors with FOPEN_DIRECT_IO: the kernel
+ * throws the file's pages away, waits for that page's lock, and holds the mapping process's mmap_lock meanwhile
+ * (fuse_file_mmap() of fs/fuse/file.c). Whoever reads /proc/PID/cmdline of such a process then sleeps for as long.
+ *
+ * Prints the processes' ids, one a line, once they hang.
+ */
+static void hang(const char *name, const char *folder, int count) {
+  static int pids[MOST];
+  int uid = geteuid(), gid = getegid();
+  char map[64];
+  if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) fail("unshare");
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  write_file("/proc/self/setgroups", "deny");
+  snprintf(map, sizeof map, "0 %d 1", uid);
+  write_file("/proc/self/uid_map", map);
+  snprintf(map, sizeof map, "0 %d 1", gid);
+  write_file("/proc/self/gid_map", map);
+  device = open(name, O_RDWR); /* of the namespace that mounts it */
+  if (device < 0) fail(name);
+  mode = 0644;
+  length = LARGEST;
+  valid = 3600;
+  mount_at(folder, "fuse", "");
+  snprintf(path, sizeof path, "%s/file", folder);
+
+  if (child() == 0) {
+    char byte;
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || read(fd, &byte, 1) < 0) fail("read");
+    fail("read came back");
+  }
+  while (reads == 0) serve_waiting();
+  for (int index = 0; index < count; index += 1) {
+    pids[index] = child();
+    if (pids[index] == 0) map_file();
+  }
+  for (int index = 0; index < count; index += 1)
+    while (state(pids[index]) != 'D') serve_waiting();
+  for (int index = 0; index < count; index += 1) printf("%d\n", pids[index]);
+  fflush(stdout);
+  for (;;) serve_waiting();
+}
+
+/* The program needs the server already to be found, so another process has to start it. */
+static void start(char **args) {
   int done[2];
+  args[0] = path;
   if (pipe2(done, O_CLOEXEC) != 0) exit(1);
   if (fork() == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execv(program, args);
-    perror(program);
+    execv(path, args);
+    perror(path);
     if (write(done[1], "!", 1) != 1) _exit(2);
     _exit(1);
   }
@@ -136,22 +225,53 @@ static void start(const char *folder, char **args) {
   close(done[0]);
 }
 
-int main(int argc, char **argv) {
-  if (argc == 2 && strcmp(argv[1], "stay") == 0) return pause();
-  if (argc == 1) return 0;
-  if (argc < 4) return 2;
-  signal(SIGCHLD, SIG_IGN);
-  int file = open(argv[3], O_RDONLY);
+/*
+ * Has FILE's content as FOLDER/program, starts that with ARGS, and writes "started". Once the program has been opened, it
+ * answers only what running it takes: whoever asks for the file, or anything else, waits until this server is killed. At
+ * the first one it writes "silent".
+ */
+static void silent(const char *name, const char *folder, char **args) {
+  int file = open(args[0], O_RDONLY), is_silent = 0;
   struct stat there;
-  if (file < 0 || fstat(file, &there) != 0) return perror(argv[3]), 1;
+  if (file < 0 || fstat(file, &there) != 0) fail(args[0]);
   length = there.st_size;
-  content = malloc(length);
-  if (read(file, content, length) != (ssize_t)length) return perror(argv[3]), 1;
-  device = open(argv[1], O_RDWR | O_CLOEXEC);
-  if (device < 0) return perror(argv[1]), 1;
-  char options[256];
-  snprintf(options, sizeof options, "fd=%d,rootmode=40755,user_id=%d,group_id=%d,allow_other", device, getuid(), getgid());
-  if (mount("vakt-test", argv[2], "fuse.silent", MS_NOSUID | MS_NODEV, options) != 0) return perror("mount"), 1;
-  start(argv[2], argv + 3);
-  serve();
+  mode = 0755;
+  valid = 0; /* everybody has to ask again */
+  char *content = malloc(length);
+  if (read(file, content, length) != (ssize_t)length) fail(args[0]);
+  device = open(name, O_RDWR | O_CLOEXEC);
+  if (device < 0) fail(name);
+  signal(SIGCHLD, SIG_IGN);
+  mount_at(folder, "fuse.silent", ",allow_other");
+  snprintf(path, sizeof path, "%s/program", folder);
+  start(args);
+  for (;;) {
+    struct fuse_in_header *head = next_request();
+    if (head == NULL || answered(head)) continue;
+    if (head->opcode == FUSE_READ) {
+      struct fuse_read_in *in = (void *)(head + 1);
+      size_t from = in->offset < length ? in->offset : length;
+      answer(head, 0, content + from, in->size < length - from ? in->size : length - from);
+    } else if (head->opcode == FUSE_OPEN) {
+      opened = 1;
+      answer_open(head, 0);
+    } else if (head->opcode == FUSE_GETXATTR) {
+      answer(head, ENOSYS, NULL, 0);
+    } else if (!opened) {
+      answer_rest(head, "program");
+    } else if (!is_silent) {
+      is_silent = 1;
+      printf("silent\n");
+      fflush(stdout);
+    }
+  }
+}
+
+int main(int argc, char **argv) {
+  const char *what = argc > 1 ? argv[1] : "";
+  if (argc == 1) return 0;
+  if (argc == 2 && strcmp(what, "stay") == 0) return pause();
+  if (argc == 5 && strcmp(what, "hang") == 0 && atoi(argv[4]) <= MOST) hang(argv[2], argv[3], atoi(argv[4]));
+  if (argc >= 5 && strcmp(what, "silent") == 0) silent(argv[2], argv[3], argv + 4);
+  return 2;
 }
