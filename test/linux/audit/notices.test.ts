@@ -57,6 +57,18 @@ describe('what the kernel tells unasked', () => {
     ],
     ['a BPF program', 1334, 'prog-id=97 op=LOAD', 'bpf: loaded program 97'],
     ['one that is unloaded', 1334, 'prog-id=97 op=UNLOAD', undefined],
+    [
+      'an interface whose mode has not changed',
+      1700,
+      'dev=lo prom=256 old_prom=256 auid=1 uid=0 gid=0 ses=3',
+      undefined,
+    ],
+    [
+      'an interface that no longer reads all packets',
+      1700,
+      'dev=lo prom=0 old_prom=256 auid=1 uid=0 gid=0 ses=3',
+      'promiscuous: lo no longer reads all packets',
+    ],
     ['what a program wrote', 1305, "op=set audit_x='", undefined],
   ] as const) {
     it(`is ${expected === undefined ? 'not ' : ''}${what}`, () => {
