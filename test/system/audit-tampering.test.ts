@@ -14,6 +14,7 @@ import { Recorder } from './recorder.ts';
 import { missingForAudit, require } from './require.ts';
 
 const AUDITCTL = '/usr/sbin/auditctl';
+const TAKE_AUDIT = new URL('./take-audit.js', import.meta.url).pathname;
 
 describe("Who tampers with the kernel's audit", function () {
   this.timeout(30_000);
@@ -84,22 +85,12 @@ describe("Who tampers with the kernel's audit", function () {
   it('is told when it changes what happens at a loss, or listens', async () => {
     auditctl('-b', '9001');
     await until('a warning', () => told(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
-    const listen =
-      "import { openNetlink } from './dist/src/linux/netlink/socket.js'; openNetlink(9, { groups: 1 }).close();";
-    assert.equal(spawnSync(process.execPath, ['--input-type=module', '-e', listen]).status, 0);
+    assert.equal(spawnSync(process.execPath, [TAKE_AUDIT, 'listen']).status, 0);
     await until('a warning', () => told(/node \(process \d+, user 0.*\) listens to audit/));
   });
 
   it('is told when a program other than auditd takes the slot', async () => {
-    const take = [
-      "import { systemClock } from './dist/src/base/clock.js';",
-      "import { register } from './dist/src/linux/audit/control.js';",
-      "import { openNetlink } from './dist/src/linux/netlink/socket.js';",
-      'const socket = openNetlink(9, { own: true });',
-      // Refused as long as the agent lives, which gives the slot up when it is asked.
-      'for (let tries = 0; tries < 20; tries += 1) { register(socket); await systemClock.sleep(200); }',
-    ].join('\n');
-    const taker = spawn(process.execPath, ['--input-type=module', '-e', take], { stdio: 'ignore' });
+    const taker = spawn(process.execPath, [TAKE_AUDIT, 'slot'], { stdio: 'ignore' });
     try {
       await until('a warning', () => told(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
     } finally {
