@@ -327,6 +327,17 @@ describe('the status', () => {
     assert.deepEqual([localStatus(observed).exposed, localStatus(observed).state], [exposed, 'degraded']);
   });
 
+  it('tells when the agent last stood still, and why', () => {
+    assert.equal('heldUp' in localStatus(observed), false);
+    const stall = { length: seconds(241), ended: seconds(300), at: TIME, computed: true };
+    observed = { ...observed, stall: () => stall };
+    assert.deepEqual(localStatus(observed).heldUp, {
+      seconds: 241,
+      at: TIME.toISOString(),
+      why: 'held up for 241 s (computing)',
+    });
+  });
+
   it('tells how earlier runs ended, which is no trouble any more', () => {
     restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
     const { state, restarts: told } = localStatus(observed);

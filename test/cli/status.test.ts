@@ -80,6 +80,7 @@ describe('vakt status', () => {
 
   it('tells how the agent is doing, with what to do about it', async () => {
     assert.equal(await status(), 0);
+    assert.match(out[0] ?? '', /^NOT SENDING: the hub refuses the key; /);
     const text = out.join('\n');
     for (const said of [
       /^agent +running, version 0\.1\.0, since 2024-05-01T12:00:00\.000Z/m,

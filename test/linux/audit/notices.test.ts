@@ -163,6 +163,21 @@ describe('what the kernel tells unasked', () => {
       assert.match(logged[0]?.message ?? '', /A process that audit does not name changed/);
     });
 
+    it('without a name when the agent has changed something some time before, or it is nothing that the agent changes', () => {
+      changedAt = systemClock.monotonic();
+      tell('op=nft_register_table table=foo:2 family=1', { type: 1325, call: '' });
+      time.tick(600);
+      board.settle();
+      time.tick(5_000);
+      tell(OFF, { call: '' });
+      time.tick(600);
+      board.settle();
+      assert.deepEqual(
+        logged.map(({ level }) => level),
+        ['info', 'warn'],
+      );
+    });
+
     it('by another, also just after the agent has changed something', () => {
       changedAt = systemClock.monotonic();
       tell(OFF);
@@ -216,6 +231,7 @@ describe('what the kernel tells unasked', () => {
         board.take(1305, { serial: count, time: 0, bodyAt: 0 }, OFF);
         board.take(1305, { serial: 1, time: 0, bodyAt: 0 }, OFF);
       }
+      assert.ok(Array.from({ length: 10_000 }, (_, of) => of).filter((of) => board.isWaitingFor(of)).length <= 64);
       board.settle(true);
       assert.ok(logged.length <= 2);
     });
