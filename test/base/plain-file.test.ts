@@ -1,9 +1,20 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, linkSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lchownSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readNamedFile, readPlainFile } from '../../src/base/plain-file.ts';
+import { skip } from '../require.ts';
 
 describe('Files that others can exchange', () => {
   let folder: string;
@@ -51,6 +62,13 @@ describe('Files that others can exchange', () => {
     symlinkSync('file', path('link'));
     assert.equal(readNamedFile(path('link'), 1_000), 'text');
     chmodSync(folder, 0o777);
+    assert.throws(() => readNamedFile(path('link'), 1_000), { code: 'ELOOP' });
+  });
+
+  it('readNamedFile follows no link that somebody else has made', function () {
+    if (process.getuid?.() !== 0) skip(this, 'needs root, to make a link of another user');
+    symlinkSync('file', path('link'));
+    lchownSync(path('link'), 65_534, 65_534);
     assert.throws(() => readNamedFile(path('link'), 1_000), { code: 'ELOOP' });
   });
 });

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { shellWord } from '../../src/base/shell-word.ts';
 
@@ -52,4 +54,20 @@ describe('shellWord', () => {
   });
 
   it('is no option', () => assert.equal(shellWord('-rf'), "'./-rf'"));
+
+  it('is what every path is written by in a command that a person is told to run', () => {
+    const sources = readdirSync('src', { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+    const commands = sources.flatMap((file) =>
+      [...readFileSync(join('src', file), 'utf8').matchAll(/\b(?:chmod|chown|umask) [^`]*`/g)].map(([text]) => ({
+        file,
+        text,
+      })),
+    );
+    assert.ok(commands.length > 8, String(commands.length));
+    const bare = /\$\{(?!shellWord\()[^}]*(?:path|file|folder|directory)[^}]*\}/i;
+    assert.deepEqual(
+      commands.filter(({ text }) => bare.test(text)),
+      [],
+    );
+  });
 });
