@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readArguments, UsageError } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/collect.ts';
+import { readArguments, UsageError, type World } from '../../src/cli/command.ts';
 import { didYouMean } from '../../src/cli/did-you-mean.ts';
 import { collectors } from '../../src/collectors/index.ts';
 
@@ -47,4 +48,13 @@ describe('Misspelt options', () => {
       );
     });
   }
+});
+
+describe('A misspelt event', () => {
+  it('is named by "vakt collect", with those that were most likely meant', async () => {
+    const world = { environment: {}, signal: new AbortController().signal } as World;
+    await assert.rejects(run(['Proc'], world), {
+      message: /^"Proc" is no event; did you mean "ProcessCreate" or "ProcessTerminate"\? EVENT must be one of /,
+    });
+  });
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  chownSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -120,6 +121,18 @@ describe('Commands, as processes', function () {
     }
   });
 
+  it('run refuses root the state directory of another user, and writes nothing there', async function () {
+    if (process.getuid?.() !== 0) skip(this, 'needs root, to give a directory to another user');
+    const file = configure();
+    mkdirSync(join(folder, 'state'), { mode: 0o700 });
+    chownSync(join(folder, 'state'), 65_534, 65_534);
+    const { status, stdout } = await run(['run', '--config', file]);
+    assert.equal(status, 78);
+    assert.match(stdout, /"id":"STATE_DIRECTORY_UNUSABLE"/);
+    assert.match(stdout, /setpriv --reuid=65534 /);
+    assert.deepEqual(readdirSync(join(folder, 'state')), []);
+  });
+
   describe('help and wrong usage', () => {
     it('lists the commands', async () => {
       for (const args of [['--help'], ['help'], ['-h'], []]) {
@@ -152,6 +165,7 @@ describe('Commands, as processes', function () {
 
     for (const [what, args, message] of [
       ['an unknown command', ['frobnicate'], /"frobnicate" is not a command; "vakt --help"/],
+      ['a misspelt command', ['chek'], /"chek" is not a command; did you mean "check"\? "vakt --help"/],
       ['an unknown option', ['status', '--jsn'], /^vakt status: .*--jsn.*\nusage: vakt status/],
       ['an option without its value', ['check', '--config'], /^vakt check: .*--config.*\nusage: vakt check/],
       ['an argument too many', ['events', 'x'], /^vakt events: unexpected argument "x"\nusage: vakt events/],
