@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../src/base/clock.ts';
 import { milliseconds } from '../src/base/duration.ts';
-import { connectionCreate } from '../src/collectors/connection-create.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
 import { syscallRules } from '../src/linux/audit/rules.ts';
 import { ABIS } from '../src/linux/audit/syscalls.ts';
 import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
+import { CONNECTION_RULES } from '../src/linux/sockets/connections/socket-calls.ts';
 import { Connector } from '../test/system/connector.ts';
 import { type Call32, elf32 } from '../test/system/elf32.ts';
 
@@ -51,7 +51,7 @@ const control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
 const socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: 8 * 1024 * 1024 });
 const found = await control.status();
 if (found.pid !== 0) throw new Error(`Process ${found.pid} is the audit daemon.`);
-const rules = syscallRules(connectionCreate.auditRules ?? [], ABIS[process.arch] ?? []);
+const rules = syscallRules(CONNECTION_RULES, ABIS[process.arch] ?? []);
 const records: string[] = [];
 try {
   register(socket);

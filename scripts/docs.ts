@@ -11,6 +11,7 @@ import { toJsonSchema } from '@valibot/to-json-schema';
 import { readFileIfThere } from '../src/base/atomic-file.ts';
 import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
+import { auditRulesOf } from '../src/linux/events.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
@@ -84,8 +85,8 @@ ${table(['Field', 'Type', 'Required', 'Meaning'], fields)}
 }
 
 function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>): string {
-  const { name, auditRules = [], aggregate } = collector;
-  const calls = auditRules.flatMap(({ syscalls }) => syscalls);
+  const { name, stream, aggregate } = collector;
+  const calls = auditRulesOf([stream]).flatMap(({ syscalls }) => syscalls);
   const audit = calls.length === 0 ? '' : `- Audited system calls: ${calls.join(', ')}\n`;
   const counted =
     aggregate === undefined

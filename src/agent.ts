@@ -254,7 +254,6 @@ export function agent(
   const linuxEvents = new LinuxEvents({
     containerOf: (pid) => linux.lookups.containerId(pid, 0),
     streams: () => triggers.streams(),
-    rules: () => triggers.auditRules(),
     sink: triggers,
     hostRoot: local.hostRoot,
     loopback: local.collectors.loopbackConnections,
@@ -319,7 +318,7 @@ export function agent(
     limits,
     configuration: () => configuration.state(),
     lastRun: (event) => snapshots.lastRun(event),
-    streams: (names) => linuxEvents.status(names),
+    stream: (name) => linuxEvents.status(name),
     queues,
     aggregator,
     sent: () => publisher.sent(),

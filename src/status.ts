@@ -10,7 +10,7 @@ import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
 import type { NameOfSetting, Settings } from './contract/settings.ts';
-import type { MessageStatistics, SourceStatus, Streams } from './contract/sources.ts';
+import type { MessageStatistics, SourceStatus, StreamName } from './contract/sources.ts';
 import type { Exposed } from './linux/self/exposed-files.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
 import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
@@ -127,8 +127,8 @@ export interface Observed {
   readonly limits?: Limits;
   readonly configuration: () => ConfigurationState;
   readonly lastRun: (event: string) => LastRun | undefined;
-  /** How the streams stand that a Triggered collector can take its events from. */
-  readonly streams: (names: readonly (keyof Streams)[]) => SourceStatus;
+  /** How the source of a stream stands. */
+  readonly stream: (name: StreamName) => SourceStatus;
   readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
   readonly sent: () => Sent;
@@ -295,7 +295,7 @@ function collectorStatus(collector: Collector, observed: Observed): CollectorSta
 }
 
 function standing(collector: Collector, observed: Observed): CollectorStatus {
-  if (collector.category === 'Triggered') return observed.streams(Object.keys(collector.from) as (keyof Streams)[]);
+  if (collector.category === 'Triggered') return observed.stream(collector.stream);
   const run = observed.lastRun(collector.name);
   if (run === undefined) return { state: 'on' };
   const lastRunAt = run.at.toISOString();

@@ -36,6 +36,9 @@ import { FakeHub } from './hub/fake-hub.ts';
 import { quietLog } from './pipeline/memory-queues.ts';
 import { validateStatus } from './status-schema.ts';
 
+/** What a lost event of audit may have been. */
+const AUDITED = ['starts', 'exits', 'connections'] as const;
+
 const TIME = new Date('2024-05-01T12:00:00.000Z');
 
 const defaults = (): Settings => readDefaults(publishedDialect()).settings;
@@ -135,7 +138,7 @@ describe('the status', () => {
       nameOf,
       configuration: () => configuration,
       lastRun: (event) => lastRuns[event],
-      streams: (names) => (names.includes('audit') ? kernelEvents : { state: 'on' }),
+      stream: (name) => (name === 'starts' ? kernelEvents : { state: 'on' }),
       queues,
       aggregator,
       sent: () => sent,
@@ -169,8 +172,8 @@ describe('the status', () => {
   /** Starts of processes, a command line each. */
   const starts = (...commands: string[]) =>
     triggers.accept(
-      'audit',
-      commands.map((command) => ({ ...records.audit, commandLine: command })),
+      'starts',
+      commands.map((command) => ({ ...records.starts, commandLine: command })),
     );
   const snapshot = (rows: Payload[]) => {
     const collector = collectors.find(({ name }) => name === 'ListeningPorts');
@@ -220,8 +223,8 @@ describe('the status', () => {
     const dropped = { refused: 1 };
     assert.deepEqual(accounts(), { collected: 7, aggregatedAway: 2, delivered: 4, waiting: 0, dropped });
 
-    triggers.drop('audit', 'kernel', 5);
-    triggers.accept('audit', [{ ...records.audit, fields: {} }]);
+    triggers.drop(AUDITED, 'kernel', 5);
+    triggers.drop('starts', 'malformed', 1);
     assert.deepEqual(accounts().dropped, { refused: 1, kernel: 5, malformed: 1 });
     assert.equal(accounts().collected, 13);
 
@@ -499,7 +502,7 @@ describe('the status', () => {
     const full = () => {
       starts('ls', 'ls');
       snapshot([{ LocalPort: '22' }]);
-      triggers.drop('audit', 'kernel', 3);
+      triggers.drop(AUDITED, 'kernel', 3);
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       lastRuns.ListeningPorts = { at: TIME, elements: 7 };
       scanned = SCANNED;

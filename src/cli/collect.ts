@@ -10,7 +10,7 @@ import { collectors } from '../collectors/index.ts';
 import { LocalSettings, readLocalSettings } from '../config/local.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
-import type { Sources, StreamSink, Streams } from '../contract/sources.ts';
+import type { Sources, StreamSink } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
@@ -31,7 +31,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const local = settings(values.config, world.environment);
   const { hostRoot, controlSocket } = local;
   if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
-  const fromLinux = streamsOf(collector).some((stream) => stream !== 'log' && stream !== 'configuration');
+  const fromLinux = collector.stream !== 'log' && collector.stream !== 'configuration';
   try {
     await followAgent(collector, controlSocket, world);
   } catch (error) {
@@ -105,8 +105,6 @@ async function followAgent(
   });
 }
 
-const streamsOf = ({ from }: TriggeredCollector) => Object.keys(from) as (keyof Streams)[];
-
 async function followLinux(
   collector: TriggeredCollector,
   { hostRoot, collectors: { loopbackConnections } }: Pick<LocalSettings, 'hostRoot' | 'collectors'>,
@@ -123,18 +121,15 @@ async function followLinux(
   };
   const sink: StreamSink = {
     accept(stream, records) {
-      const translate = collector.from[stream];
-      if (translate !== undefined) for (const record of records) show(() => translate(record, lookups));
+      if (stream !== collector.stream) return;
+      for (const record of records) show(() => collector.translate(record, lookups));
     },
     drop: (_stream, reason, count) => stderr(`${count} events could not be read (${reason}).`),
   };
   const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
-  const rules = () => collector.auditRules ?? [];
-  const streams = streamsOf(collector);
   const source = new LinuxEvents({
     containerOf: (pid) => lookups.containerId(pid, 0),
-    streams: () => new Set(streams),
-    rules,
+    streams: () => new Set([collector.stream]),
     sink,
     hostRoot,
     loopback: loopbackConnections,
@@ -143,7 +138,7 @@ async function followLinux(
   });
   try {
     await source.start();
-    const { source: name, reason } = source.status(streams);
+    const { source: name, reason } = source.status(collector.stream);
     stderr(
       `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
     );

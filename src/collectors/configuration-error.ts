@@ -21,12 +21,11 @@ export const configurationError = triggered({
     Message: text('What is wrong with it.'),
   }),
 
-  from: {
-    configuration: ({ name, type, used, message }) => ({
-      ConfigurationName: name,
-      ErrorType: type,
-      UsedConfiguration: used,
-      Message: message,
-    }),
-  },
+  stream: 'configuration',
+  translate: ({ name, type, used, message }) => ({
+    ConfigurationName: name,
+    ErrorType: type,
+    UsedConfiguration: used,
+    Message: message,
+  }),
 });

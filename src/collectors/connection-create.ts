@@ -42,18 +42,8 @@ export const connectionCreate = triggered({
     ),
   }),
 
-  auditRules: [
-    // Not only those that worked: the records of io_uring don't say so.
-    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
-    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
-    { syscalls: ['accept', 'accept4'], where: { success: 1 } },
-    // What is made says whether it is TCP or UDP.
-    { syscalls: ['socket'], where: { a0: 2, success: 1 } },
-    { syscalls: ['socket'], where: { a0: 10, success: 1 } },
-    // The same calls by older 32-bit programs: socket, connect, accept, accept4.
-    ...[1, 3, 5, 18].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
-  ],
-  from: { connections: fromConnection },
+  stream: 'connections',
+  translate,
 
   aggregate: {
     by: [
@@ -72,7 +62,7 @@ export const connectionCreate = triggered({
   },
 });
 
-function fromConnection(connection: ConnectionSeen, look: Lookups) {
+function translate(connection: ConnectionSeen, look: Lookups) {
   const { direction, protocol, remote, local, pid, parentPid, userId, executable, commandLine, byRing } = connection;
   const zone = remote.interfaceIndex ?? local?.interfaceIndex;
   return {

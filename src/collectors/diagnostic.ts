@@ -31,13 +31,12 @@ export const diagnostic = triggered({
     ),
   }),
 
-  from: {
-    log: ({ level, message, id, remedy, details: others }) => ({
-      Severity: SEVERITY[level],
-      Message: message,
-      ProcessId: process.pid,
-      ThreadId: 0,
-      ...details({ ErrorId: id, Remedy: remedy, ...others }),
-    }),
-  },
+  stream: 'log',
+  translate: ({ level, message, id, remedy, details: others }) => ({
+    Severity: SEVERITY[level],
+    Message: message,
+    ProcessId: process.pid,
+    ThreadId: 0,
+    ...details({ ErrorId: id, Remedy: remedy, ...others }),
+  }),
 });

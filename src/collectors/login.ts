@@ -36,10 +36,11 @@ export const login = triggered({
     ),
   }),
 
-  from: { logins: fromLogin },
+  stream: 'logins',
+  translate,
 });
 
-function fromLogin(seen: LoginSeen, look: Lookups) {
+function translate(seen: LoginSeen, look: Lookups) {
   const { userId, userName = nameOf(seen, look), remote, reporter } = seen;
   const executable = reporter?.executable ?? seen.executable;
   if (userId === undefined && userName === undefined) throw new MalformedRecordError('neither userId nor userName');

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { integer as decimal, MalformedRecordError, triggered } from '../contract/collector.ts';
-import type { AuditEvent, Lookups, ProcessSeen } from '../contract/sources.ts';
+import { triggered } from '../contract/collector.ts';
+import type { Lookups, ProcessStarted } from '../contract/sources.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
 /** A program was started. */
@@ -37,9 +37,8 @@ export const processCreate = triggered({
     ),
   }),
 
-  // A search of PATH fails some eight times for each program that is found.
-  auditRules: [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }],
-  from: { audit: fromAudit, processes: fromProcesses },
+  stream: 'starts',
+  translate,
 
   aggregate: {
     by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
@@ -48,71 +47,35 @@ export const processCreate = triggered({
   },
 });
 
-function fromAudit(event: AuditEvent, look: Lookups) {
-  const { time, syscall, success, fields, commandLine, argvBytesCut, cwd, imaHash } = event;
-  if (!success || (syscall !== 'execve' && syscall !== 'execveat')) return undefined;
-  if (commandLine === undefined) throw new MalformedRecordError('its arguments are missing');
-  const { exe } = fields;
-  if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
-  const userId = decimal(fields.euid, 'euid');
-  const pid = decimal(fields.pid, 'pid');
-  const parentPid = decimal(fields.ppid, 'ppid');
-  const loginUserId = fields.auid === undefined || fields.auid === UNSET ? undefined : fields.auid;
-  const { containerId, sha256, hashOmitted } = look.started({
-    pid,
-    parentPid,
-    userId,
-    loginUserId: loginUserId === undefined ? undefined : Number(loginUserId),
-    executable: exe,
-    startedAt: time,
-  });
+function translate(start: ProcessStarted, look: Lookups) {
+  const { userId, loginUserId } = start;
+  const { containerId, sha256, hashOmitted } = look.started(start);
+  const userName = look.userName(userId);
   return {
-    Executable: exe,
-    CommandLine: commandLine,
-    ProcessId: pid,
-    ParentProcessId: parentPid,
-    ...user(userId, look),
+    Executable: start.executable ?? imageByArgument(start.argv),
+    CommandLine: start.commandLine,
+    ProcessId: start.pid,
+    ParentProcessId: start.parentPid,
+    UserId: String(userId),
+    ...(userName === undefined ? {} : { UserName: userName }),
     ...details({
       ContainerId: containerId,
       Sha256: sha256,
       HashOmitted: hashOmitted,
-      Hash: imaHash,
-      CurrentDirectory: cwd,
-      Terminal: fields.tty === '(none)' ? undefined : fields.tty,
-      LoginUserId: loginUserId,
-      CommandLineBytesCut: argvBytesCut?.toString(),
+      Hash: start.imaHash,
+      CurrentDirectory: start.cwd,
+      Terminal: start.terminal,
+      LoginUserId: loginUserId === undefined ? undefined : String(loginUserId),
+      CommandLineBytesCut: start.commandLineBytesCut?.toString(),
+      CommandLineUnread: start.commandLineUnread,
     }),
   };
 }
-
-/** The login uid of what nobody logged in to start, such as services: (uid_t)-1, see credentials(7). */
-const UNSET = String(2 ** 32 - 1);
 
 /**
- * An argument can be forged by whoever starts the process, the image can't; so the argument stands in only where the
- * image is hidden.
+ * Of a program whose image is hidden. Whoever starts a process can forge its arguments, and not its image, so the argument
+ * is used only then; and its file isn't hashed.
  */
-function fromProcesses({ pid, parentPid, userId, executable, argv = [], argvUnread }: ProcessSeen, look: Lookups) {
-  const [called = ''] = argv;
-  // Nor is the argument's file hashed. The time is that of the process's start, which was before that of its program.
-  const started = { pid, parentPid, userId, executable: executable ?? '' };
-  const { containerId, sha256, hashOmitted } = look.started(started);
-  return {
-    Executable: executable ?? (called.startsWith('/') ? called : 'unknown'),
-    CommandLine: argv.join(' '),
-    ProcessId: pid,
-    ParentProcessId: parentPid,
-    ...user(userId, look),
-    ...details({
-      ContainerId: containerId,
-      Sha256: sha256,
-      HashOmitted: hashOmitted,
-      CommandLineUnread: argvUnread,
-    }),
-  };
-}
-
-function user(userId: number, look: Lookups): { UserId: string; UserName?: string } {
-  const name = look.userName(userId);
-  return { UserId: String(userId), ...(name === undefined ? {} : { UserName: name }) };
+function imageByArgument([called = '']: readonly string[] = []): string {
+  return called.startsWith('/') ? called : 'unknown';
 }

@@ -19,8 +19,8 @@ export const processTerminate = triggered({
     ExtraDetails: extraDetails('Signal: the name of the signal that ended it, such as SIGKILL.'),
   }),
 
-  auditRules: [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], // the connector says who ended, and a start what it ran
-  from: { exits },
+  stream: 'exits',
+  translate,
 
   aggregate: {
     by: ['Executable', 'ExitStatus'],
@@ -28,7 +28,7 @@ export const processTerminate = triggered({
   },
 });
 
-function exits({ executable = 'unknown', pid, exitStatus, signal }: ProcessEnded) {
+function translate({ executable = 'unknown', pid, exitStatus, signal }: ProcessEnded) {
   const payload = { Executable: executable, ProcessId: pid, ExitStatus: exitStatus };
   return signal === undefined ? payload : { ...payload, ExtraDetails: { Signal: signal } };
 }

@@ -2,7 +2,7 @@ import type * as v from 'valibot';
 import type { DropReason } from '../base/counters.ts';
 import type { EventType, Payload, Priority } from './event.ts';
 import type { Settings } from './settings.ts';
-import type { AuditRule, ListingStatus, Lookups, Sources, Streams } from './sources.ts';
+import type { ListingStatus, Lookups, Sources, StreamName, Streams } from './sources.ts';
 
 /** What every collector declares. The docs, the twin's keys and `vakt events` are made from this. */
 interface Declaration<S> {
@@ -50,16 +50,14 @@ export interface Aggregation<P> {
 /** `null`: the field is left out. */
 type Blank<P> = { readonly [K in keyof P]?: P[K] | null };
 
-type Triggered<S extends Schema> = Declaration<S> & {
+type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {
+  /** The stream that the event comes from. */
+  readonly stream: K;
   /**
-   * A pure translation for every stream the event can come from: a payload, or `undefined` when the record is none of
-   * ours. Throws MalformedRecordError when it is ours but broken: it is counted, and its neighbours live.
+   * A pure translation of one record of that stream: a payload, or `undefined` when the record is about something else.
+   * Throws MalformedRecordError when it lacks what the payload needs: that record is counted, and the others stay.
    */
-  readonly from: {
-    readonly [K in keyof Streams]?: (record: Streams[K], look: Lookups) => v.InferOutput<S> | undefined;
-  };
-  /** What the kernel's audit must be told to report; in force while the priority isn't `Off`. */
-  readonly auditRules?: readonly AuditRule[];
+  translate(record: Streams[K], look: Lookups): v.InferOutput<S> | undefined;
   /** Absent: never aggregated. */
   readonly aggregate?: Aggregation<v.InferOutput<S>>;
 };
@@ -68,9 +66,10 @@ type Triggered<S extends Schema> = Declaration<S> & {
 export type PeriodicCollector = { readonly category: 'Periodic' } & Periodic<Schema>;
 
 /** Something that happened, seen in one of the streams. */
-export type TriggeredCollector = { readonly category: 'Triggered' } & Omit<Triggered<Schema>, 'aggregate'> & {
-    readonly aggregate?: Aggregation<Payload>;
-  };
+export type TriggeredCollector<K extends StreamName = StreamName> = { readonly category: 'Triggered' } & Omit<
+  Triggered<Schema, K>,
+  'aggregate'
+> & { readonly aggregate?: Aggregation<Payload> };
 
 export type Collector = PeriodicCollector | TriggeredCollector;
 
@@ -78,9 +77,10 @@ export type Collector = PeriodicCollector | TriggeredCollector;
 export const periodic = <S extends Schema>(declared: Periodic<S>): PeriodicCollector =>
   ({ category: 'Periodic', ...declared }) as PeriodicCollector;
 
-/** Declares a collector of things that happen: `from` must return what `payload` describes. */
-export const triggered = <S extends Schema>(declared: Triggered<S>): TriggeredCollector =>
-  ({ category: 'Triggered', ...declared }) as unknown as TriggeredCollector;
+/** Declares a collector of things that happen: `translate` must return what `payload` describes. */
+export const triggered = <S extends Schema, const K extends StreamName>(
+  declared: Triggered<S, K>,
+): TriggeredCollector<K> => ({ category: 'Triggered', ...declared }) as unknown as TriggeredCollector<K>;
 
 /** Why the events of a collector are left out now, and counted as dropped for it; `undefined` when they aren't. */
 export type LeavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) => DropReason | undefined;
@@ -88,11 +88,4 @@ export type LeavesOut = (collector: Pick<Collector, 'type'>, priority: Priority)
 /** A record that should have become an event but lacks something. It is dropped and counted as `malformed`. */
 export class MalformedRecordError extends Error {
   override readonly name = 'MalformedRecordError';
-}
-
-/** A decimal number out of a record. @throws MalformedRecordError when it is missing or none */
-export function integer(text: string | undefined, what: string): number {
-  if (text === undefined || !/^-?\d{1,15}$/.test(text))
-    throw new MalformedRecordError(`${what} is ${text ?? 'missing'}`);
-  return Number(text);
 }

@@ -5,21 +5,6 @@ import type { QueueName } from './event.ts';
 /* What the agent reads: streams of things that happen, and snapshots of what is. linux/ makes them, collectors/ say
  * what they mean. Everything here has been bounded and decoded, but is still hostile input in content. */
 
-/** The fields of one audit record, by name; quotes removed and hex text decoded (to UTF-8, invalid bytes as U+FFFD). */
-export type AuditFields = Readonly<Record<string, string | undefined>>;
-
-/** Types of records that programs write through libaudit, as far as anyone reads them; see ausearch-expression(5). */
-export const USER_RECORDS = {
-  USER_AUTH: 1100,
-  USER_ACCT: 1101,
-  USER_START: 1105,
-  USER_END: 1106,
-  USER_ERR: 1109,
-  USER_LOGIN: 1112,
-  USER_LOGOUT: 1113,
-} as const;
-export type UserRecord = keyof typeof USER_RECORDS;
-
 /** One end of a connection. */
 export interface SocketAddress {
   /** IP text, RFC 5952, without a zone; a v4-mapped address as v4. */
@@ -29,77 +14,43 @@ export interface SocketAddress {
   readonly interfaceIndex?: number;
 }
 
-/** All records of one serial, put together. */
-export interface AuditEvent {
-  /** When the kernel recorded it, in milliseconds since the epoch's resolution. */
-  readonly time: Date;
-  /** Counts up by one per event since boot, and wraps at 2^32. */
-  readonly serial: number;
-  /**
-   * Set when a program wrote the record, and not a system call: then `fields` are the record's. `pid`, `uid`, `auid` and
-   * `ses` are the kernel's word; all others are what that program says.
-   */
-  readonly record?: UserRecord;
-  /** The system call's name for those this agent asks for (`execve`), else its number as text; absent without SYSCALL record. */
-  readonly syscall?: string;
-  /** Whether the caller was a 64- or a 32-bit program. */
-  readonly abi?: 'b64' | 'b32';
-  /** Of the system call: `success=yes`. Of a program's record: `res=success`. */
-  readonly success: boolean;
-  /** Fields of the SYSCALL record, as far as anyone reads them (CALL_FIELDS of linux/audit/record.ts), or of `record`. */
-  readonly fields: AuditFields;
-  /** Arguments of an execve, in order; absent when the EXECVE records are missing. */
-  readonly argv?: readonly string[];
-  /** The same joined by one blank. Keeps no part of the record in memory, so it may be kept. */
-  readonly commandLine?: string;
-  /** Bytes of the arguments that were left out, since there are more than 128 KiB of them; absent when none. */
-  readonly argvBytesCut?: number;
-  /** Working directory, from the CWD record. */
-  readonly cwd?: string;
-  /** The internet address that the call was given or gave back (SOCKADDR record); absent for other families. */
-  readonly address?: SocketAddress;
-  /** Arguments of a call that went through socketcall(2), from the SOCKETCALL record. */
-  readonly socketcall?: readonly number[];
-  /**
-   * How many connects by io_uring the event tells of (URINGOP records); absent when none. The kernel writes the address of
-   * the last one only, and not what came of them. Where the event has no SYSCALL record, since a thread of the kernel took
-   * the request, `fields` are the URINGOP record's, which has no `exe`, and `success` says nothing.
-   */
-  readonly ringConnects?: number;
-  /** The image's digest as IMA measured it, `sha256:…` (INTEGRITY_RULE record). */
-  readonly imaHash?: string;
-}
-
-/** What the kernel is asked to report: these system calls, of every program, for both of the machine's ABIs. */
-export interface AuditRule {
-  /** Names as auditctl(8) knows them. A call that an ABI doesn't have is left out there. */
-  readonly syscalls: readonly string[];
-  /** The same by io_uring, for the rules that have such operations; a kernel older than 5.16 can't report them. */
-  readonly ringOperations?: readonly RingOperation[];
-  /**
-   * Only calls of which all this holds; fields as auditctl(8) knows them. `success`: 1 or 0. `a0`: the first argument.
-   * `saddr_fam`: the family of the socket address; a kernel older than 5.3 reports all families instead.
-   */
-  readonly where?: { readonly success?: 0 | 1; readonly a0?: number; readonly saddr_fam?: number };
-}
-
-/** Operations of io_uring; a new one needs its number in linux/audit/rules.ts. */
-export type RingOperation = 'connect';
-
-/** A process that was seen for the first time, by other means than audit. */
-export interface ProcessSeen {
-  /** When it started, from /proc/PID/stat and the boot time: right to 10 ms. */
-  readonly time: Date;
+/** A process, at the moment it began to run a program; what there is to look it up by. */
+export interface StartedProcess {
   readonly pid: number;
   readonly parentPid: number;
   /** Effective user id. */
   readonly userId: number;
-  /** Path of its image; absent when /proc/PID/exe can't be read (another user's process, without privileges). */
-  readonly executable?: string;
-  /** Absent when they could not be read. */
-  readonly argv?: readonly string[];
-  /** Why `argv` is absent. */
-  readonly argvUnread?: UnreadReason;
+  /** The user who logged in to start it; absent for services, and where the source doesn't say. */
+  readonly loginUserId?: number | undefined;
+  /**
+   * Path of its image, as the kernel says it: with ` (deleted)` behind when no file has that name any more. Absent when
+   * /proc/PID/exe can't be read (another user's process, without privileges).
+   */
+  readonly executable?: string | undefined;
+  /** Absent when only the start of its process is known, or that it runs now. */
+  readonly startedAt?: Date | undefined;
+}
+
+/** A program that was started: a process began to run it. */
+export interface ProcessStarted extends StartedProcess {
+  /** `startedAt`; where that isn't known, when the process started, right to 10 ms. */
+  readonly time: Date;
+  /** Of the audit event that reported it; absent for other sources. */
+  readonly serial?: number | undefined;
+  /** Arguments joined by one blank, the first being the name it was called by; empty when they could not be read. */
+  readonly commandLine: string;
+  /** The same one by one, where they are known. To be copied by whoever keeps them: they may be parts of a longer text. */
+  readonly argv?: readonly string[] | undefined;
+  /** Bytes of the arguments that were left out, since there are more than 128 KiB of them; absent when none. */
+  readonly commandLineBytesCut?: number | undefined;
+  /** Why the arguments could not be read. */
+  readonly commandLineUnread?: UnreadReason | undefined;
+  /** Working directory; this and the next two are known from audit only. */
+  readonly cwd?: string | undefined;
+  /** Its controlling terminal, such as `pts0`; absent when it has none. */
+  readonly terminal?: string | undefined;
+  /** The image's digest as IMA measured it, `sha256:…`. */
+  readonly imaHash?: string | undefined;
 }
 
 /**
@@ -189,10 +140,9 @@ export interface ConfigurationFault {
   readonly message: string;
 }
 
-/** The streams of things that happen. A collector of Triggered events translates one or more of them. */
+/** The streams of things that happen. A collector of Triggered events translates one of them. */
 export interface Streams {
-  readonly audit: AuditEvent;
-  readonly processes: ProcessSeen;
+  readonly starts: ProcessStarted;
   readonly exits: ProcessEnded;
   readonly connections: ConnectionSeen;
   readonly logins: LoginSeen;
@@ -200,14 +150,23 @@ export interface Streams {
   readonly configuration: ConfigurationFault;
 }
 
+export type StreamName = keyof Streams;
+
+/**
+ * Why something that happened can't become a record: lost before it could be read (`kernel`), not to be understood any
+ * more once it was (`unresolved`), held in memory when an earlier run was killed (`killed`), or broken (`malformed`).
+ */
+export type LossReason = 'kernel' | 'unresolved' | 'killed' | 'malformed';
+
 /** Takes what a source has read. Synchronous: when it returns, the batch has been counted and written. */
 export interface StreamSink {
-  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void;
+  accept<K extends StreamName>(stream: K, records: readonly Streams[K][]): void;
   /**
-   * Counts what can't become a record of this stream: lost before it could be read (`kernel`), not to be understood any
-   * more once it was (`unresolved`), or held in memory when an earlier run was killed (`killed`).
+   * Counts what can't become a record.
+   *
+   * @param stream the one that it would have been in; several when nobody knows which of them
    */
-  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved' | 'killed', count: number): void;
+  drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void;
 }
 
 /** How a source stands, for the status and `vakt check`. Names as in contract §2. */
@@ -226,20 +185,6 @@ export interface ListingStatus extends SourceStatus {
    * and its reason says the number, too.
    */
   readonly leftOut?: number;
-}
-
-/** A process, at the moment it began to run a program. */
-export interface StartedProcess {
-  readonly pid: number;
-  readonly parentPid: number;
-  /** Effective user id. */
-  readonly userId: number;
-  /** The user who logged in to start it; absent for services. */
-  readonly loginUserId?: number | undefined;
-  /** As the kernel says it: with ` (deleted)` behind when nothing has that name any more. */
-  readonly executable: string;
-  /** Absent when all that is known is that it runs now. */
-  readonly startedAt?: Date;
 }
 
 /**

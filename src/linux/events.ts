@@ -9,22 +9,26 @@ import { Reader } from '../base/reader/reader.ts';
 import type { Service } from '../base/service.ts';
 import { WallTimes } from '../base/wall-times.ts';
 import type { Moving } from '../base/watched-clock.ts';
-import type { AuditEvent, AuditRule, ProcessSeen, SourceStatus, StreamSink, Streams } from '../contract/sources.ts';
+import type { LossReason, SourceStatus, StreamName, StreamSink } from '../contract/sources.ts';
 import { readOptional } from '../host/bounded-file.ts';
 import { ProcFolder } from '../host/proc-folder.ts';
 import { AuditFollower } from './audit/audit-follower.ts';
 import { AUDIT_LOG } from './audit/audit-log-source.ts';
 import type { Progress } from './audit/audit-source.ts';
 import { AuditControl } from './audit/control.ts';
+import type { AuditEvent } from './audit/event.ts';
 import { RingUsers, withRings } from './audit/ring-users.ts';
+import type { AuditRule } from './audit/rules.ts';
 import type { AuditStatus } from './audit/status.ts';
 import { UnauditedProcesses } from './audit/unaudited-processes.ts';
 import { Logins } from './logins/logins.ts';
 import { NETLINK_AUDIT, openNetlink } from './native/netlink/socket.ts';
+import { AuditedStarts, START_RULES } from './processes/audited-starts.ts';
 import { ExitSource, MOST_HELD_EXITS } from './processes/exits.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';
 import { Connections, MOST_LATE } from './sockets/connections/connections.ts';
+import { CONNECTION_RULES } from './sockets/connections/socket-calls.ts';
 import { HeldCount } from './streams/held-count.ts';
 import { OptionalSource } from './streams/optional-source.ts';
 import { SourceLadder } from './streams/source-ladder.ts';
@@ -40,11 +44,21 @@ const LAST_ARGUMENTS = milliseconds(500);
 /** Starts that wait for arguments: twice what polling holds before it waits. */
 const MOST_HELD_STARTS = 8_192;
 
+/** What the kernel's audit must report for each stream. Logins are in records that no rule is needed for. */
+const AUDIT_RULES: Partial<Readonly<Record<StreamName, readonly AuditRule[]>>> = {
+  starts: START_RULES,
+  exits: START_RULES, // the connector says who ended, and a start what it ran
+  connections: CONNECTION_RULES,
+};
+/** The streams that a lost event of audit may have been for. */
+const AUDITED = Object.keys(AUDIT_RULES) as StreamName[];
+
+export const auditRulesOf = (streams: Iterable<StreamName>): readonly AuditRule[] =>
+  [...streams].flatMap((stream) => AUDIT_RULES[stream] ?? []);
+
 interface Parts {
-  /** The streams that the collectors which are on can take their events from. */
-  readonly streams: () => ReadonlySet<keyof Streams>;
-  /** What those collectors ask the kernel's audit for. */
-  readonly rules: () => readonly AuditRule[];
+  /** The streams that are wanted. */
+  readonly streams: () => ReadonlySet<StreamName>;
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -66,12 +80,11 @@ interface Parts {
  * What happens on this system, as streams. Opens what the collectors that are on need, each from the best source that can
  * be had, and nothing else.
  *
- *     audit ──┬───────────────────────────→ audit
+ *     audit ──┬───────────────────────────→ starts      without audit: process connector, /proc
  *             ├→ connections, sock_diag ──→ connections
- *             ├→ logins ──────────────────→ logins      without audit: wtmp and its kin
- *             └→ processes ─┐
- *     process connector ────┴─────────────→ exits
- *     without audit: process connector, /proc → processes
+ *             ├→ logins ──────────────────→ logins      without audit: wtmp and btmp
+ *             └→ process table ──┐
+ *     process connector ─────────┴────────→ exits
  */
 export class LinuxEvents implements Service, Moving {
   readonly name = 'events of Linux';
@@ -79,6 +92,7 @@ export class LinuxEvents implements Service, Moving {
   readonly #ladder: SourceLadder;
   readonly #commandLines: CommandLines;
   readonly #table: ProcessTable;
+  readonly #starts: AuditedStarts;
   readonly #connections: Connections;
   readonly #ringUsers: RingUsers;
   readonly #logins: Logins;
@@ -98,6 +112,8 @@ export class LinuxEvents implements Service, Moving {
   #heard: Duration;
   /** Until the first source of starts has been looked for. */
   #isOpening = true;
+  /** What was wanted when that was last asked. */
+  #wanted: ReadonlySet<StreamName> = new Set();
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
   /** Sources are opened and closed by one at a time. */
@@ -115,14 +131,15 @@ export class LinuxEvents implements Service, Moving {
     const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
     this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
-    const held = (stream: keyof Streams, most: number) => {
+    const held = (stream: StreamName, most: number, file = `held-${stream}.json`) => {
       if (stateDirectory === undefined) return undefined;
-      const note = new NoteFile(join(stateDirectory, `held-${stream}.json`), writer);
+      const note = new NoteFile(join(stateDirectory, file), writer);
       return new HeldCount({ stream, most, sink, note, log });
     };
     this.#heldExits = held('exits', MOST_HELD_EXITS);
     this.#heldConnections = held('connections', MOST_LATE);
-    this.#heldStarts = held('processes', MOST_HELD_STARTS);
+    this.#heldStarts = held('starts', MOST_HELD_STARTS, 'held-processes.json');
+    this.#starts = new AuditedStarts({ sink, log });
     this.#logins = new Logins({
       sink,
       clock,
@@ -173,8 +190,9 @@ export class LinuxEvents implements Service, Moving {
       proc: join(hostRoot, 'proc'),
     });
     this.#ladder = new SourceLadder({
-      wanted: () => ({ rules: withRings(parts.rules()), feeds: this.#wantedFeeds() }),
-      sink: { accept: (stream, records) => this.#accept(stream, records), drop: (...loss) => this.#drop(...loss) },
+      wanted: () => ({ rules: withRings(auditRulesOf(parts.streams())), feeds: this.#wantedFeeds() }),
+      audit: { accept: (events) => this.#accept(events), lost: (count) => this.#drop(AUDITED, 'kernel', count) },
+      sink: { accept: (...batch) => sink.accept(...batch), drop: (...loss) => this.#drop(...loss) },
       clock,
       log,
       hostRoot,
@@ -234,12 +252,11 @@ export class LinuxEvents implements Service, Moving {
     return this.#ladder.feed === 'audit' ? this.#heard : this.#parts.clock.monotonic();
   }
 
-  /** How the best of these streams stands. */
-  status(streams: readonly (keyof Streams)[]): SourceStatus {
-    const [best] = streams;
-    switch (best) {
-      case 'audit':
-        return this.#ofPrograms(streams.includes('processes'));
+  /** How the source of a stream stands. */
+  status(stream: StreamName): SourceStatus {
+    switch (stream) {
+      case 'starts':
+        return this.#ofStarts();
       case 'connections':
         return this.#commandLines.status(this.#withUnaudited(this.#ladder.status('audit')));
       case 'logins':
@@ -251,9 +268,10 @@ export class LinuxEvents implements Service, Moving {
     }
   }
 
-  /** To be called when `streams()` or `rules()` has something else to say. Never rejects. */
+  /** To be called when `streams()` has changed. Never rejects. */
   async refresh(): Promise<void> {
     if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
+    this.#wanted = this.#parts.streams();
     // Ends first: whoever is heard to start is then heard to end.
     await this.#inTurn(() => this.#followExits());
     if (this.#wantedFeeds().has('audit')) await this.#unaudited?.look(() => this.#auditStatus());
@@ -264,8 +282,8 @@ export class LinuxEvents implements Service, Moving {
   }
 
   /** With audit, the records have the arguments; the reader is not needed. */
-  #ofPrograms(hasLesserSource: boolean): SourceStatus {
-    const status = this.#withUnaudited(this.#ladder.status(hasLesserSource ? 'processes' : 'audit'));
+  #ofStarts(): SourceStatus {
+    const status = this.#withUnaudited(this.#ladder.status('starts'));
     return this.#ladder.feed === 'audit' ? status : this.#commandLines.status(status);
   }
 
@@ -285,13 +303,13 @@ export class LinuxEvents implements Service, Moving {
     }
   }
 
-  #wantedFeeds(): ReadonlySet<'audit' | 'processes'> {
+  #wantedFeeds(): ReadonlySet<'audit' | 'starts'> {
     const streams = this.#parts.streams();
-    const feeds = new Set<'audit' | 'processes'>();
-    const fromAudit = ['audit', 'connections', 'logins'] as const;
+    const feeds = new Set<'audit' | 'starts'>();
+    const fromAudit = ['starts', 'connections', 'logins'] as const;
     // An end is told with the program that its start has named.
     if (streams.has('exits') || fromAudit.some((stream) => streams.has(stream))) feeds.add('audit');
-    if (streams.has('exits') || streams.has('processes')) feeds.add('processes');
+    if (streams.has('exits') || streams.has('starts')) feeds.add('starts');
     return feeds;
   }
 
@@ -320,20 +338,15 @@ export class LinuxEvents implements Service, Moving {
     }
   }
 
-  /** Takes what the ladder's source has read. The agent's own activity is not reported. */
-  #accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
-    if (stream === 'audit') {
-      this.#heard = this.#parts.clock.monotonic();
-      const all = records as readonly AuditEvent[];
-      const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
-      this.#table.acceptAudit(events, this.#wallTimes.reader());
-      this.#connections.accept(events);
-      this.#ringUsers.accept(events);
-      this.#tell(events);
-      this.#follower?.saw(all);
-      return;
-    }
-    this.#parts.sink.accept('processes', records as readonly ProcessSeen[]);
+  /** Takes what audit tells. The agent's own activity is not reported. */
+  #accept(all: readonly AuditEvent[]): void {
+    this.#heard = this.#parts.clock.monotonic();
+    const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
+    this.#table.acceptAudit(events, this.#wallTimes.reader());
+    this.#connections.accept(events);
+    this.#ringUsers.accept(events);
+    this.#tell(events);
+    this.#follower?.saw(all);
   }
 
   /** What auditd's log holds from before the agent listened. */
@@ -347,11 +360,11 @@ export class LinuxEvents implements Service, Moving {
   }
 
   #tell(events: readonly AuditEvent[]): void {
-    if (events.length > 0) this.#parts.sink.accept('audit', events);
+    if (this.#wanted.has('starts')) this.#starts.accept(events);
     this.#logins.accept(events);
   }
 
-  #drop(stream: keyof Streams, reason: 'kernel' | 'unresolved' | 'killed', count: number): void {
+  #drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
     if (reason === 'kernel') this.#table.startsLost(this.#startsSettled);
     this.#parts.sink.drop(stream, reason, count);
   }
@@ -363,7 +376,7 @@ export class LinuxEvents implements Service, Moving {
     this.#startsRead = until;
     this.#heard = this.#parts.clock.monotonic();
     this.#follower?.mark(until, position);
-    if (this.#ladder.feed === 'processes') this.#startsSettled = milliseconds(until - LOSS_KNOWN_AFTER);
+    if (this.#ladder.feed === 'starts') this.#startsSettled = milliseconds(until - LOSS_KNOWN_AFTER);
   }
 
   /** What was missed may be in auditd's log as well, until that has been read. */

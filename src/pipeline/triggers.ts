@@ -8,7 +8,7 @@ import {
 } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
-import type { AuditRule, Lookups, StreamSink, Streams } from '../contract/sources.ts';
+import type { Lookups, LossReason, StreamName, StreamSink, Streams } from '../contract/sources.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
@@ -60,38 +60,28 @@ export class Triggers implements StreamSink {
     this.#log = options.log;
   }
 
-  /** What the kernel's audit has to report for the collectors that are on. */
-  auditRules(): readonly AuditRule[] {
-    return this.#on().flatMap(({ auditRules = [] }) => auditRules);
-  }
-
-  /** The streams that the collectors that are on can take their events from. */
-  streams(): ReadonlySet<keyof Streams> {
-    return new Set(this.#on().flatMap(({ from }) => Object.keys(from) as (keyof Streams)[]));
-  }
-
-  #on(): readonly TriggeredCollector[] {
+  /** The streams of the collectors that are on. */
+  streams(): ReadonlySet<StreamName> {
     const { priorities } = this.#settings.current();
-    return this.#collectors.filter(({ name }) => priorities[name] !== 'Off');
+    return new Set(this.#collectors.flatMap(({ name, stream }) => (priorities[name] === 'Off' ? [] : [stream])));
   }
 
-  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
+  accept<K extends StreamName>(stream: K, records: readonly Streams[K][]): void {
     const { priorities, aggregation } = this.#settings.current();
     this.#lookups.newBatch();
     for (const collector of this.#collectors) {
-      const translate = collector.from[stream];
       const priority = priorities[collector.name];
-      if (translate === undefined || priority === undefined || priority === 'Off') continue;
+      if (collector.stream !== stream || priority === undefined || priority === 'Off') continue;
       const reason = this.#leavesOut(collector, priority);
       if (reason !== undefined) {
-        this.#count(collector, priority, reason, translate, records);
+        this.#count(collector, priority, reason, records);
         continue;
       }
       const aggregated = aggregation[collector.name]?.enabled === true;
       const events: OutgoingEvent[] = [];
       for (const record of records) {
         try {
-          const payload = translate(record, this.#lookups);
+          const payload = collector.translate(record, this.#lookups);
           if (payload === undefined) continue;
           for (const follower of this.#followers) follower(collector.name, payload);
           if (aggregated) this.#aggregator.add(collector, priority, payload, record.time);
@@ -110,7 +100,8 @@ export class Triggers implements StreamSink {
    */
   announce(line: LogLine): void {
     for (const collector of this.#collectors) {
-      const payload = collector.from.log?.(line, this.#lookups);
+      if (collector.stream !== 'log') continue;
+      const payload = collector.translate(line, this.#lookups);
       if (payload === undefined) continue;
       for (const follower of this.#followers) follower(collector.name, payload);
       this.#queues.put('High', [occurrenceEvent(collector, payload, line.time)]);
@@ -123,16 +114,16 @@ export class Triggers implements StreamSink {
     return () => this.#followers.delete(follower);
   }
 
-  /** Counted for the one event that the stream feeds. A record of audit could have become several. */
-  drop<K extends keyof Streams>(stream: K, reason: 'kernel' | 'unresolved' | 'killed', count: number): void {
+  /** Counted for the one event that the stream feeds. Nobody knows which event it would have been of several streams. */
+  drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
     const { priorities } = this.#settings.current();
+    const streams = typeof stream === 'string' ? [stream] : stream;
     const affected = this.#collectors.filter(
-      ({ name, from, auditRules }) =>
-        priorities[name] !== 'Off' && (from[stream] !== undefined || (stream === 'audit' && auditRules !== undefined)),
+      (collector) => priorities[collector.name] !== 'Off' && streams.includes(collector.stream),
     );
     const queue = affected.some(({ name }) => priorities[name] === 'High') ? 'High' : 'Low';
     const [only] = affected;
-    const name = stream !== 'audit' && affected.length === 1 && only !== undefined ? only.name : UNIDENTIFIED;
+    const name = streams.length === 1 && affected.length === 1 && only !== undefined ? only.name : UNIDENTIFIED;
     this.#queues.drop(queue, name, reason, count);
   }
 
@@ -140,23 +131,22 @@ export class Triggers implements StreamSink {
    * The id of what may be told again. Audit's log is read again from the last mark after kill -9; what had been queued
    * by then has the same id both times.
    */
-  #idOf({ name }: Collector, record: Streams[keyof Streams]): string | undefined {
+  #idOf({ name }: Collector, record: Streams[StreamName]): string | undefined {
     if (!('serial' in record) || record.serial === undefined) return undefined;
     return stableId(`${this.#origin} ${name} ${record.time.getTime()} ${record.serial}`);
   }
 
   /** Counts what is left out: as many as would have been collected, by the shortest way that tells. */
-  #count<R>(
+  #count(
     collector: TriggeredCollector,
     queue: QueueName,
     reason: DropReason,
-    translate: (record: R, look: Lookups) => unknown,
-    records: readonly R[],
+    records: readonly Streams[StreamName][],
   ): void {
     let count = 0;
     for (const record of records) {
       try {
-        if (translate(record, NO_LOOKUPS) !== undefined) count += 1;
+        if (collector.translate(record, NO_LOOKUPS) !== undefined) count += 1;
       } catch (error) {
         this.#skip(collector, queue, error);
       }

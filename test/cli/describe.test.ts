@@ -18,16 +18,7 @@ const describeOf = (name: string, payload: readonly Payload[]) => {
 /** What a collector makes of the samples. */
 async function payloadOf(collector: Collector): Promise<Payload[]> {
   if (collector.category === 'Periodic') return collector.collect(sources, new AbortController().signal);
-  const { audit, exits, connections, logins, log, configuration } = collector.from;
-  const payload = [
-    audit?.(records.audit, look),
-    exits?.(records.exits, look),
-    connections?.(records.connections, look),
-    logins?.(records.logins, look),
-    log?.(records.log, look),
-    configuration?.(records.configuration, look),
-  ];
-  return payload.filter((element) => element !== undefined);
+  return [collector.translate(records[collector.stream], look) ?? assert.fail()];
 }
 
 const process: Payload = {

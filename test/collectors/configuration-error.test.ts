@@ -4,7 +4,7 @@ import { look, records } from './samples.ts';
 
 describe('ConfigurationError', () => {
   it('reports the property, what is wrong with it and what holds instead', () => {
-    assert.deepEqual(configurationError.from.configuration?.(records.configuration, look), {
+    assert.deepEqual(configurationError.translate(records.configuration, look), {
       ConfigurationName: 'maxMessageSizeInBytes',
       ErrorType: 'NotOptimal',
       UsedConfiguration: '5000',

@@ -3,24 +3,17 @@ import { randomUUID } from 'node:crypto';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
 import { collectors } from '../../src/collectors/index.ts';
-import type { Collector, TriggeredCollector } from '../../src/contract/collector.ts';
+import type { Collector } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
-import type { Streams } from '../../src/contract/sources.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchema, publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { skip } from '../require.ts';
 import { look, records, sources } from './samples.ts';
 
-/** What every collector makes of the samples: all of a snapshot, one payload from each stream. */
+/** What every collector makes of the samples: all of a snapshot, one payload from its stream. */
 async function samplesOf(collector: Collector): Promise<readonly Payload[]> {
   if (collector.category === 'Periodic') return collector.collect(sources, new AbortController().signal);
-  const streams = Object.keys(collector.from) as (keyof Streams)[];
-  return streams.map((stream) => translate(collector, stream)).filter((payload) => payload !== undefined);
-}
-
-function translate<K extends keyof Streams>(collector: TriggeredCollector, stream: K): Payload | undefined {
-  const from = collector.from[stream] as ((record: Streams[K], names: typeof look) => Payload | undefined) | undefined;
-  return from?.(records[stream], look);
+  return [collector.translate(records[collector.stream], look) ?? assert.fail()];
 }
 
 const message = ({ category, name, type, version }: Collector, payload: readonly Payload[]) => ({

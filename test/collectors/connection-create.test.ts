@@ -5,7 +5,7 @@ import { blanked as blankedBy } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 
 const payload = (change: Partial<ConnectionSeen> = {}, lookups: Lookups = look) =>
-  connectionCreate.from.connections?.({ ...records.connections, ...change }, lookups);
+  connectionCreate.translate({ ...records.connections, ...change }, lookups);
 
 const { local: _, commandLine: __, ...bare } = records.connections;
 
@@ -32,7 +32,7 @@ describe('ConnectionCreate', () => {
   });
 
   it('leaves out what is not known', () => {
-    assert.deepEqual(connectionCreate.from.connections?.(bare, look), {
+    assert.deepEqual(connectionCreate.translate(bare, look), {
       RemoteAddress: '2001:db8::7',
       RemotePort: '443',
       Direction: 'Out',
@@ -100,20 +100,6 @@ describe('ConnectionCreate aggregated', () => {
       'RemotePort',
     ]);
   });
-});
-
-it('ConnectionCreate asks the kernel for sockets, connect and accept, by both ways of 32-bit programs', () => {
-  assert.deepEqual(connectionCreate.auditRules, [
-    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
-    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
-    { syscalls: ['accept', 'accept4'], where: { success: 1 } },
-    { syscalls: ['socket'], where: { a0: 2, success: 1 } },
-    { syscalls: ['socket'], where: { a0: 10, success: 1 } },
-    { syscalls: ['socketcall'], where: { a0: 1 } },
-    { syscalls: ['socketcall'], where: { a0: 3 } },
-    { syscalls: ['socketcall'], where: { a0: 5 } },
-    { syscalls: ['socketcall'], where: { a0: 18 } },
-  ]);
 
   it('says that nobody knows what came of a connect by io_uring, also when several are one element', () => {
     const made = payload({ byRing: true });

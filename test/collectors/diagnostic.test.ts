@@ -4,11 +4,11 @@ import { diagnostic } from '../../src/collectors/diagnostic.ts';
 import { look, records } from './samples.ts';
 
 const { time } = records.log;
-const of = (line: Omit<LogLine, 'time'>) => diagnostic.from.log?.({ time, ...line }, look);
+const of = (line: Omit<LogLine, 'time'>) => diagnostic.translate({ time, ...line }, look);
 
 describe('Diagnostic', () => {
   it('reports a line with what to do about it', () => {
-    assert.deepEqual(diagnostic.from.log?.(records.log, look), {
+    assert.deepEqual(diagnostic.translate(records.log, look), {
       Severity: 'Warning',
       Message: 'Could not reach the hub.',
       ProcessId: process.pid,

@@ -4,7 +4,7 @@ import { MalformedRecordError } from '../../src/contract/collector.ts';
 import type { LoginReporter, LoginSeen } from '../../src/contract/sources.ts';
 import { look, records } from './samples.ts';
 
-const translate = (seen: LoginSeen) => login.from.logins?.(seen, look);
+const translate = (seen: LoginSeen) => login.translate(seen, look);
 const { time } = records.logins;
 /** As little as there may be. */
 const bare: LoginSeen = { time, operation: 'Login', success: true, pid: 0, executable: 'unknown', userName: 'alice' };
@@ -91,8 +91,5 @@ describe('Login', () => {
     assert.throws(() => translate(nameless), MalformedRecordError);
   });
 
-  it('is never aggregated, and asks the kernel for nothing: programs write these records by themselves', () => {
-    assert.equal(login.aggregate, undefined);
-    assert.equal(login.auditRules, undefined);
-  });
+  it('is never aggregated', () => assert.equal(login.aggregate, undefined));
 });

@@ -5,7 +5,7 @@ import { blanked } from '../../src/pipeline/element-table.ts';
 import { look, records } from './samples.ts';
 
 const fromExits = (change: Partial<ProcessEnded> = {}) =>
-  processTerminate.from.exits?.({ ...records.exits, ...change }, look);
+  processTerminate.translate({ ...records.exits, ...change }, look);
 
 const { signal: _, ...byItself } = records.exits;
 const { executable: __, ...unknown } = records.exits;
@@ -21,7 +21,7 @@ describe('ProcessTerminate', () => {
   });
 
   it('reports the status of one that ended by itself', () => {
-    assert.deepEqual(processTerminate.from.exits?.({ ...byItself, exitStatus: 7 }, look), {
+    assert.deepEqual(processTerminate.translate({ ...byItself, exitStatus: 7 }, look), {
       Executable: '/usr/bin/ls',
       ProcessId: 1445,
       ExitStatus: 7,
@@ -29,7 +29,7 @@ describe('ProcessTerminate', () => {
   });
 
   it('reports one that nobody saw start', () => {
-    assert.equal(processTerminate.from.exits?.(unknown, look)?.Executable, 'unknown');
+    assert.equal(processTerminate.translate(unknown, look)?.Executable, 'unknown');
   });
 
   it('is the same as others of the program and the status', () => {
@@ -37,11 +37,7 @@ describe('ProcessTerminate', () => {
     assert.deepEqual(aggregate.by, ['Executable', 'ExitStatus']);
     const alike = { Executable: '/usr/bin/ls', ProcessId: 0, ExitStatus: 137 };
     assert.deepEqual(blanked(aggregate, fromExits() ?? {}).payload, alike);
-    const exited = processTerminate.from.exits?.({ ...byItself, pid: 7 }, look);
+    const exited = processTerminate.translate({ ...byItself, pid: 7 }, look);
     assert.deepEqual(blanked(aggregate, exited ?? {}).payload, alike);
-  });
-
-  it('asks audit for the starts, which name the program', () => {
-    assert.deepEqual(processTerminate.auditRules, [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }]);
   });
 });

@@ -169,26 +169,19 @@ export const sources: Sources = {
 const time = new Date('2024-05-01T12:00:00.123Z');
 
 export const records: { [K in keyof Streams]: Streams[K] } = {
-  audit: {
+  starts: {
     time,
     serial: 547,
-    syscall: 'execve',
-    abi: 'b64',
-    success: true,
-    fields: {
-      exe: '/usr/bin/ls',
-      pid: '1445',
-      ppid: '1444',
-      uid: '1000',
-      euid: '1000',
-      auid: '1000',
-      tty: 'pts0',
-      comm: 'ls',
-    },
+    pid: 1445,
+    parentPid: 1444,
+    userId: 1000,
+    loginUserId: 1000,
+    executable: '/usr/bin/ls',
+    startedAt: time,
     commandLine: 'ls -l /tmp',
     cwd: '/home/alice',
+    terminal: 'pts0',
   },
-  processes: { time, pid: 1445, parentPid: 1444, userId: 1000, executable: '/usr/bin/ls', argv: ['ls', '-l'] },
   exits: { time, pid: 1445, executable: '/usr/bin/ls', exitStatus: 137, signal: 'SIGKILL' },
   connections: {
     time,

@@ -639,8 +639,7 @@ describe('A desired configuration', () => {
     configuration = new TwinConfiguration({
       dialect: publishedDialect(OBJECT),
       lastGoodFile: join(folder, 'last-good.json'),
-      tell: (faults) =>
-        events.push(...faults.map((each) => configurationError.from.configuration?.(each, look) as Payload)),
+      tell: (faults) => events.push(...faults.map((each) => configurationError.translate(each, look) as Payload)),
       ...tools,
     });
     const obey = (desired: TwinSection) => configuration.obey(desired);

@@ -112,11 +112,20 @@ class Device {
       '/etc/pump/pump.conf',
     ];
     const time = new Date();
-    const pid = String(1_000 + Math.floor(this.#random() * 30_000));
-    const fields = { ...records.audit.fields, exe: argv[0], pid, auid: String(2 ** 32 - 1), tty: '(none)' };
-    this.triggers.accept('audit', [{ ...records.audit, time, commandLine: argv.join(' '), cwd: '/', fields }]);
+    const pid = 1_000 + Math.floor(this.#random() * 30_000);
+    const { loginUserId: _, terminal: __, ...service } = records.starts;
+    const start = {
+      ...service,
+      time,
+      startedAt: time,
+      pid,
+      executable: argv[0],
+      commandLine: argv.join(' '),
+      cwd: '/',
+    };
+    this.triggers.accept('starts', [start]);
     this.triggers.accept('exits', [
-      { time, pid: Number(pid), executable: argv[0] ?? '', exitStatus: this.#random() < 0.02 ? 1 : 0 },
+      { time, pid, executable: argv[0] ?? '', exitStatus: this.#random() < 0.02 ? 1 : 0 },
     ]);
   }
 

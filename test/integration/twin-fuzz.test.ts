@@ -149,7 +149,7 @@ class Pipeline {
   /** Something happens on the device. */
   live(n: number): void {
     const now = new Date();
-    this.triggers.accept('audit', [{ ...records.audit, time: now, serial: n, commandLine: `ls ${n % 50}` }]);
+    this.triggers.accept('starts', [{ ...records.starts, time: now, serial: n, commandLine: `ls ${n % 50}` }]);
     this.triggers.accept('connections', [{ ...records.connections, time: now, serial: n }]);
     this.triggers.accept('logins', [{ ...records.logins, time: now, serial: n }]);
   }

@@ -178,14 +178,19 @@ describe('MemoryLimit', () => {
         ...declared,
         payload,
         name: 'Starts',
-        from: {
-          audit: ({ syscall, argv }, look) => {
-            if (argv === undefined) throw new MalformedRecordError('no argv');
-            return syscall === 'execve' ? { Text: `${look.userName(0)}` } : undefined;
-          },
+        stream: 'logins',
+        translate: ({ operation, userName }, look) => {
+          if (userName === undefined) throw new MalformedRecordError('no user');
+          return operation === 'Login' ? { Text: `${look.userName(0)}` } : undefined;
         },
       });
-      const logins = triggered({ ...declared, payload, name: 'Logins', from: { audit: () => ({ Text: 'login' }) } });
+      const logins = triggered({
+        ...declared,
+        payload,
+        name: 'Logins',
+        stream: 'logins',
+        translate: () => ({ Text: 'login' }),
+      });
       const userName = sinon.stub().returns('root');
       const triggers = new Triggers({
         origin: 'test',
@@ -203,16 +208,16 @@ describe('MemoryLimit', () => {
         leavesOut,
         log: quietLog(),
       });
-      const record = { time: new Date(), serial: 1, success: true, fields: {} };
+      const record = { time: new Date(), serial: 1, success: true, pid: 7, executable: '/usr/sbin/sshd' };
       const records = [
-        { ...record, syscall: 'execve', argv: ['ls'] },
-        { ...record, syscall: 'execve', argv: ['id'] },
-        { ...record, syscall: 'connect', argv: [] },
-        { ...record, syscall: 'execve' },
+        { ...record, operation: 'Login', userName: 'alice' },
+        { ...record, operation: 'Login', userName: 'bob' },
+        { ...record, operation: 'Logout', userName: 'bob' },
+        { ...record, operation: 'Login' },
       ];
       megabytes = 101;
       await time.tickAsync(seconds(5));
-      triggers.accept('audit', records);
+      triggers.accept('logins', records);
       assert.equal(userName.callCount, 0);
       assert.deepEqual(queues.dropped, [
         ['Low', 'Starts', 'malformed', 1],
@@ -221,7 +226,7 @@ describe('MemoryLimit', () => {
       assert.deepEqual([queues.put_.Low.length, queues.put_.High.length], [0, 4]);
       megabytes = 70;
       await time.tickAsync(seconds(65));
-      triggers.accept('audit', records);
+      triggers.accept('logins', records);
       assert.equal(queues.put_.Low.length, 2);
     });
 

@@ -5,7 +5,7 @@ import { listeningPorts } from '../../src/collectors/listening-ports.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type Collector, type LeavesOut, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
-import type { AuditEvent } from '../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../src/contract/sources.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
@@ -24,30 +24,34 @@ const declared = {
 const commands = triggered({
   ...declared,
   name: 'Commands',
-  auditRules: [{ syscalls: ['execve'] }],
   aggregate: { by: ['Text'], blank: {} },
-  from: {
-    audit: ({ commandLine: text = '' }, look) => {
-      if (text === 'broken') throw new MalformedRecordError('pid is missing');
-      if (text === 'defect') throw new TypeError('x is undefined');
-      return text === 'other' ? undefined : { Text: `${look.userName(0)} ${text}` };
-    },
+  stream: 'starts',
+  translate: ({ commandLine: text }, look) => {
+    if (text === 'broken') throw new MalformedRecordError('pid is missing');
+    if (text === 'defect') throw new TypeError('x is undefined');
+    return text === 'other' ? undefined : { Text: `${look.userName(0)} ${text}` };
   },
 });
 const calls = triggered({
   ...declared,
   name: 'Calls',
-  auditRules: [{ syscalls: ['connect'] }, { syscalls: ['accept'] }],
-  from: { audit: ({ syscall }) => (syscall === 'connect' ? { Text: 'connect' } : undefined) },
+  stream: 'starts',
+  translate: ({ executable }) => (executable === 'connect' ? { Text: 'connect' } : undefined),
 });
-const lines = triggered({ ...declared, name: 'Lines', from: { log: ({ message }: Line) => ({ Text: message }) } });
+const lines = triggered({
+  ...declared,
+  name: 'Lines',
+  stream: 'log',
+  translate: ({ message }: Line) => ({ Text: message }),
+});
 
-const audit = (text: string, syscall = 'execve'): AuditEvent => ({
+const start = (text: string, executable = 'sh'): ProcessStarted => ({
   time: TIME,
   serial: 1,
-  syscall,
-  success: true,
-  fields: {},
+  pid: 7,
+  parentPid: 1,
+  userId: 0,
+  executable,
   commandLine: text,
 });
 
@@ -105,7 +109,7 @@ describe('Triggers', () => {
 
   it('shows each record to every collector of its stream, and queues by priority', () => {
     const triggers = create();
-    triggers.accept('audit', [audit('ls'), audit('curl', 'connect'), audit('other')]);
+    triggers.accept('starts', [start('ls'), start('curl', 'connect'), start('other')]);
     assert.deepEqual(texts('Low'), ['root ls', 'root curl']);
     assert.deepEqual(texts('High'), ['connect']);
     triggers.accept('log', [{ time: TIME, level: 'warn', message: 'Mind this.' }]);
@@ -115,13 +119,13 @@ describe('Triggers', () => {
 
   it('says before each batch that it is a new one, so that one look serves for all of it', () => {
     const triggers = create();
-    triggers.accept('audit', [audit('ls'), audit('ls')]);
-    triggers.accept('audit', [audit('ls')]);
+    triggers.accept('starts', [start('ls'), start('ls')]);
+    triggers.accept('starts', [start('ls')]);
     assert.deepEqual(lookedUp, ['batch', 'user', 'user', 'batch', 'user']);
   });
 
   it("gives each occurrence an event and the record's own time", () => {
-    create().accept('audit', [audit('ls'), audit('ls')]);
+    create().accept('starts', [start('ls'), start('ls')]);
     assert.deepEqual(
       queues.envelopes('Low').map(({ TimestampUTC, Payload: payload }) => [TimestampUTC, payload.length]),
       [
@@ -136,7 +140,7 @@ describe('Triggers', () => {
     for (const aggregated of [false, true]) {
       change({}, aggregated);
       queues = new MemoryQueues();
-      create().accept('audit', [audit('ls'), audit('curl', 'connect'), audit('other'), audit('broken')]);
+      create().accept('starts', [start('ls'), start('curl', 'connect'), start('other'), start('broken')]);
       assert.deepEqual(queues.dropped, [
         ['Low', 'Commands', 'malformed', 1],
         ['Low', 'Commands', 'paused', 2],
@@ -147,27 +151,27 @@ describe('Triggers', () => {
   });
 
   describe('gives what is told again the id that it had', () => {
-    const idsOf = (records: readonly AuditEvent[], origin?: string) => {
+    const idsOf = (records: readonly ProcessStarted[], origin?: string) => {
       queues = new MemoryQueues();
-      create(undefined, origin).accept('audit', records);
+      create(undefined, origin).accept('starts', records);
       return queues.envelopes('Low').map(({ Id }) => Id);
     };
     let first: string;
     beforeEach(() => {
-      [first = ''] = idsOf([audit('ls')]);
+      [first = ''] = idsOf([start('ls')]);
       queues = new MemoryQueues();
     });
 
-    it('whatever is looked up about it has changed to', () => assert.deepEqual(idsOf([audit('ls --anew')]), [first]));
+    it('whatever is looked up about it has changed to', () => assert.deepEqual(idsOf([start('ls --anew')]), [first]));
     for (const [what, record] of Object.entries({
-      serial: { ...audit('ls'), serial: 2 },
-      time: { ...audit('ls'), time: new Date(TIME.getTime() + 1) },
+      serial: { ...start('ls'), serial: 2 },
+      time: { ...start('ls'), time: new Date(TIME.getTime() + 1) },
     })) {
       it(`and none that has another ${what}`, () => assert.notDeepEqual(idsOf([record]), [first]));
     }
-    it('and none of another boot', () => assert.notDeepEqual(idsOf([audit('ls')], 'agent another'), [first]));
+    it('and none of another boot', () => assert.notDeepEqual(idsOf([start('ls')], 'agent another'), [first]));
     it('and no other event of the same record', () => {
-      create().accept('audit', [audit('curl', 'connect')]);
+      create().accept('starts', [start('curl', 'connect')]);
       assert.notEqual(queues.envelopes('Low')[0]?.Id, queues.envelopes('High')[0]?.Id);
     });
     it('where the source has serials', () => {
@@ -191,28 +195,28 @@ describe('Triggers', () => {
 
   it('leaves those alone that are off, from the moment they are', () => {
     const triggers = create();
-    triggers.accept('audit', [audit('ls')]);
+    triggers.accept('starts', [start('ls')]);
     change({ Commands: 'Off' });
-    triggers.accept('audit', [audit('ps'), audit('broken'), audit('x', 'connect')]);
+    triggers.accept('starts', [start('ps'), start('broken'), start('x', 'connect')]);
     assert.deepEqual([texts('Low'), texts('High'), queues.dropped], [['root ls'], ['connect'], []]);
     change({ Commands: 'High' });
-    triggers.accept('audit', [audit('top')]);
+    triggers.accept('starts', [start('top')]);
     assert.deepEqual(texts('High'), ['connect', 'root top']);
   });
 
   it('has what can be aggregated counted, while that is enabled', () => {
     const triggers = create();
     change({}, true);
-    triggers.accept('audit', [audit('ls', 'connect')]);
+    triggers.accept('starts', [start('ls', 'connect')]);
     assert.deepEqual(added, [['Commands', 'Low', { Text: 'root ls' }, TIME]]);
     assert.deepEqual([texts('Low'), texts('High')], [[], ['connect']]);
     change({}, false);
-    triggers.accept('audit', [audit('ls')]);
+    triggers.accept('starts', [start('ls')]);
     assert.deepEqual([added.length, texts('Low')], [1, ['root ls']]);
   });
 
   it('counts a broken record, and lets its neighbours live', () => {
-    create().accept('audit', [audit('ls'), audit('broken', 'connect'), audit('ps')]);
+    create().accept('starts', [start('ls'), start('broken', 'connect'), start('ps')]);
     assert.deepEqual(texts('Low'), ['root ls', 'root ps']);
     assert.deepEqual(texts('High'), ['connect']);
     assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
@@ -223,7 +227,7 @@ describe('Triggers', () => {
   });
 
   it('does the same after a defect of ours, and says so aloud', () => {
-    create().accept('audit', [audit('defect'), audit('ps')]);
+    create().accept('starts', [start('defect'), start('ps')]);
     assert.deepEqual(texts('Low'), ['root ps']);
     assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
     assert.deepEqual(
@@ -234,9 +238,9 @@ describe('Triggers', () => {
 
   it('logs the first of each kind and event, and counts them all', () => {
     const triggers = create();
-    const many = Array.from({ length: 100 }, () => [audit('broken'), audit('defect')]).flat();
-    triggers.accept('audit', many);
-    triggers.accept('audit', many);
+    const many = Array.from({ length: 100 }, () => [start('broken'), start('defect')]).flat();
+    triggers.accept('starts', many);
+    triggers.accept('starts', many);
     assert.equal(queues.dropped.length, 400);
     assert.deepEqual(
       logged.map(({ level }) => level),
@@ -245,7 +249,7 @@ describe('Triggers', () => {
   });
 
   it('loses only the record that has no valid time', () => {
-    create().accept('audit', [audit('ls'), { ...audit('ps'), time: new Date(Number.NaN) }, audit('top')]);
+    create().accept('starts', [start('ls'), { ...start('ps'), time: new Date(Number.NaN) }, start('top')]);
     assert.deepEqual(texts('Low'), ['root ls', 'root top']);
     assert.deepEqual(queues.dropped, [['Low', 'Commands', 'malformed', 1]]);
   });
@@ -253,7 +257,7 @@ describe('Triggers', () => {
   it('loses only the record that cannot be counted', () => {
     change({}, true);
     refused = 'root ps';
-    create().accept('audit', [audit('ls'), audit('ps'), audit('top', 'connect')]);
+    create().accept('starts', [start('ls'), start('ps'), start('top', 'connect')]);
     assert.deepEqual(
       added.map(([, , payload]) => payload),
       [{ Text: 'root ls' }, { Text: 'root top' }],
@@ -266,38 +270,52 @@ describe('Triggers', () => {
     const triggers = create();
     const seen: [string, Payload][] = [];
     const leave = triggers.follow((name, payload) => seen.push([name, payload]));
-    triggers.accept('audit', [audit('ls')]);
+    triggers.accept('starts', [start('ls')]);
     change({}, true);
-    triggers.accept('audit', [audit('ls'), audit('broken'), audit('other')]);
+    triggers.accept('starts', [start('ls'), start('broken'), start('other')]);
     leave();
-    triggers.accept('audit', [audit('ls')]);
+    triggers.accept('starts', [start('ls')]);
     assert.deepEqual(seen, [
       ['Commands', { Text: 'root ls' }],
       ['Commands', { Text: 'root ls' }],
     ]);
   });
 
-  it('asks the kernel for what those need that are on', () => {
+  it('wants the streams of those that are on', () => {
     const triggers = create();
-    assert.deepEqual(triggers.auditRules(), [
-      { syscalls: ['execve'] },
-      { syscalls: ['connect'] },
-      { syscalls: ['accept'] },
-    ]);
+    assert.deepEqual([...triggers.streams()].sort(), ['log', 'starts']);
     change({ Calls: 'Off' });
-    assert.deepEqual(triggers.auditRules(), [{ syscalls: ['execve'] }]);
+    assert.deepEqual([...triggers.streams()].sort(), ['log', 'starts']);
     change({ Commands: 'Off' });
-    assert.deepEqual(triggers.auditRules(), []);
+    assert.deepEqual([...triggers.streams()], ['log']);
+    change({ Lines: 'Off' });
+    assert.deepEqual([...triggers.streams()], []);
   });
 
   it('counts what the kernel lost where the most urgent of what it may have been would wait', () => {
     const triggers = create();
-    triggers.drop('audit', 'kernel', 5);
+    triggers.drop(['starts', 'exits'], 'kernel', 5);
     change({ Calls: 'Off', Lines: 'High' });
-    triggers.drop('audit', 'kernel', 3);
+    triggers.drop(['starts', 'exits'], 'kernel', 3);
     assert.deepEqual(queues.dropped, [
       ['High', 'Unidentified', 'kernel', 5],
       ['Low', 'Unidentified', 'kernel', 3],
+    ]);
+  });
+
+  it('counts what a stream lost for its one event, when that is on', () => {
+    const triggers = create();
+    triggers.drop('starts', 'unresolved', 1); // of Commands or Calls
+    change({ Calls: 'Off' });
+    triggers.drop('starts', 'malformed', 2);
+    triggers.drop(['starts'], 'killed', 3);
+    change({ Commands: 'Off' });
+    triggers.drop('starts', 'kernel', 4);
+    assert.deepEqual(queues.dropped, [
+      ['High', 'Unidentified', 'unresolved', 1],
+      ['Low', 'Commands', 'malformed', 2],
+      ['Low', 'Commands', 'killed', 3],
+      ['Low', 'Unidentified', 'kernel', 4],
     ]);
   });
 });

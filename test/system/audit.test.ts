@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import type { AuditRule } from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
+import type { AuditRule } from '../../src/linux/audit/rules.ts';
 import { excludeRule, memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
@@ -336,16 +336,18 @@ describe("the kernel's audit", function () {
   });
 
   it('comes from the ladder as long as somebody wants it, and is left as it was found', async () => {
-    const feeds = new Set<'audit' | 'processes'>(['audit', 'processes']);
+    const feeds = new Set<'audit' | 'starts'>(['audit', 'starts']);
     const wanted = () => ({ rules: EXECS, feeds });
     const commandLines = { read: async () => [] };
-    const ladder = new SourceLadder({ wanted, sink: recorder, clock: systemClock, log, hostRoot: '/', commandLines });
+    const sink = { accept() {}, drop() {} };
+    const parts = { audit: recorder, sink, clock: systemClock, log, hostRoot: '/', commandLines };
+    const ladder = new SourceLadder({ wanted, ...parts });
     await ladder.start();
     try {
-      assert.deepEqual(ladder.status('processes'), { state: 'on', source: 'auditUnicast' });
+      assert.deepEqual(ladder.status('starts'), { state: 'on', source: 'auditUnicast' });
       feeds.clear();
       await ladder.refresh();
-      assert.deepEqual(ladder.status('processes'), { state: 'off' });
+      assert.deepEqual(ladder.status('starts'), { state: 'off' });
       assert.deepEqual(await settings(), { ...ORIGINAL, pid: 0 });
       feeds.add('audit');
       await ladder.refresh();

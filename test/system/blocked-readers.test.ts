@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
 import { Reader } from '../../src/base/reader/reader.ts';
-import type { ProcessSeen } from '../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../src/contract/sources.ts';
 import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
 import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
@@ -93,9 +93,9 @@ describe('Beside a process that blocks whoever reads its memory', function () {
   }
 
   it('looking at /proc goes on, and tells of others', async () => {
-    const seen: ProcessSeen[] = [];
+    const seen: ProcessStarted[] = [];
     const sink = {
-      accept: (_: unknown, records: readonly unknown[]) => void seen.push(...(records as ProcessSeen[])),
+      accept: (_: unknown, records: readonly unknown[]) => void seen.push(...(records as ProcessStarted[])),
       drop() {},
     };
     const log = createLog({ level: 'silent' });
@@ -108,7 +108,7 @@ describe('Beside a process that blocks whoever reads its memory', function () {
       const of = (pid: number | undefined) => seen.find((process) => process.pid === pid);
       await until('both to be told', () => of(child.pid) !== undefined && of(more.pids[0]) !== undefined);
       assert.deepEqual(of(child.pid)?.argv, ['/bin/sleep', '60']);
-      assert.deepEqual([of(more.pids[0])?.argv, of(more.pids[0])?.argvUnread], [undefined, 'hung']);
+      assert.deepEqual([of(more.pids[0])?.argv, of(more.pids[0])?.commandLineUnread], [undefined, 'hung']);
     } finally {
       child.kill('SIGKILL');
       commandLines.close();

@@ -8,10 +8,11 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import { connectionCreate } from '../../src/collectors/connection-create.ts';
-import type { AuditEvent, ConnectionSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { ConnectionSeen, LossReason, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import type { AuditEvent, AuditSink } from '../../src/linux/audit/event.ts';
 import { Connections } from '../../src/linux/sockets/connections/connections.ts';
+import { CONNECTION_RULES } from '../../src/linux/sockets/connections/socket-calls.ts';
 import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
 import { Connector, type MadeEnd } from './connector.ts';
@@ -31,16 +32,22 @@ class Recorder implements StreamSink {
   }
 
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
-    if (stream === 'audit') {
-      const isOurs = ({ fields }: AuditEvent) => this.#programs.some((path) => fields.exe?.startsWith(path));
-      this.connections?.accept((records as readonly AuditEvent[]).filter(isOurs));
-    }
     if (stream === 'connections') this.seen.push(...(records as readonly ConnectionSeen[]));
   }
 
-  drop(_stream: keyof Streams, reason: 'kernel' | 'unresolved', count: number): void {
-    this.lost[reason] += count;
+  drop(_stream: unknown, reason: LossReason, count: number): void {
+    if (reason === 'unresolved') this.lost.unresolved += count;
   }
+
+  readonly audit: AuditSink = {
+    accept: (events) => {
+      const isOurs = ({ fields }: AuditEvent) => this.#programs.some((path) => fields.exe?.startsWith(path));
+      this.connections?.accept(events.filter(isOurs));
+    },
+    lost: (count) => {
+      this.lost.kernel += count;
+    },
+  };
 
   of(pid: number): ConnectionSeen[] {
     return this.seen.filter((connection) => connection.pid === pid);
@@ -90,8 +97,8 @@ describe('connections', function () {
     });
     recorder.connections = connections;
     source = new AuditSource({
-      rules: () => connectionCreate.auditRules ?? [],
-      sink: recorder,
+      rules: () => CONNECTION_RULES,
+      sink: recorder.audit,
       clock: systemClock,
       log: pino({ level: 'silent' }),
       drained: () => connections.settle(),

@@ -10,12 +10,11 @@ import { LinuxEvents } from '../../src/linux/events.ts';
 const [, , hostRoot = '/', stateDirectory = '/nonexistent'] = process.argv;
 const say = (line: object) => writeSync(1, `${JSON.stringify(line)}\n`);
 const events = new LinuxEvents({
-  streams: () => new Set(['audit', 'exits']),
-  rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
+  streams: () => new Set(['starts', 'exits']),
   sink: {
     accept(_stream, records) {
       for (const record of records) {
-        if ('argv' in record && 'serial' in record) say({ start: record.argv, pid: Number(record.fields.pid) });
+        if ('commandLine' in record && 'argv' in record) say({ start: record.argv, pid: record.pid });
         else if ('exitStatus' in record) say({ end: record.executable ?? null, pid: record.pid });
       }
     },
@@ -30,6 +29,6 @@ const events = new LinuxEvents({
 const stopping = new AbortController();
 process.once('SIGTERM', () => stopping.abort());
 await events.start();
-say({ following: events.status(['audit']).source });
+say({ following: events.status('starts').source });
 await systemClock.sleep(hours(1), stopping.signal);
 await events.stop();

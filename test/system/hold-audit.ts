@@ -8,7 +8,7 @@ import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 
 const source = new AuditSource({
   rules: () => [{ syscalls: ['execve', 'execveat'] }],
-  sink: { accept: () => {}, drop: () => {} },
+  sink: { accept: () => {}, lost: () => {} },
   clock: systemClock,
   log: pino({ level: 'silent' }),
 });

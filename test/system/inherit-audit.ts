@@ -11,13 +11,12 @@ const [, , mark = ''] = process.argv;
 const source = new AuditSource({
   rules: () => [{ syscalls: ['execve'], where: { success: 1 } }],
   sink: {
-    accept(_stream, records) {
-      for (const record of records) {
-        const isOurs = 'argv' in record && record.argv?.[0] === '/bin/true' && record.argv.includes(mark);
-        if (isOurs) writeSync(1, `${record.argv.at(-1)}\n`);
+    accept(events) {
+      for (const { argv } of events) {
+        if (argv?.[0] === '/bin/true' && argv.includes(mark)) writeSync(1, `${argv.at(-1)}\n`);
       }
     },
-    drop: () => {},
+    lost: () => {},
   },
   clock: systemClock,
   log: pino({ level: 'silent' }),

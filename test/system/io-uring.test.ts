@@ -8,7 +8,6 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
-import { connectionCreate } from '../../src/collectors/connection-create.ts';
 import type { ConnectionSeen } from '../../src/contract/sources.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
@@ -49,7 +48,6 @@ describe('A program that uses io_uring', function () {
     seen = [];
     events = new LinuxEvents({
       streams: () => new Set(['connections']),
-      rules: () => (connectionCreate.category === 'Triggered' ? (connectionCreate.auditRules ?? []) : []),
       sink: {
         accept: (stream, records) => {
           if (stream === 'connections') seen.push(...(records as readonly ConnectionSeen[]));

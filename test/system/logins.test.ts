@@ -4,14 +4,9 @@ import { accessSync, realpathSync } from 'node:fs';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import {
-  type AuditEvent,
-  type LoginSeen,
-  type StreamSink,
-  type Streams,
-  USER_RECORDS,
-} from '../../src/contract/sources.ts';
+import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
+import { type AuditSink, USER_RECORDS } from '../../src/linux/audit/event.ts';
 import { AuditLogins } from '../../src/linux/logins/audit-logins.ts';
 import { LoginConnections } from '../../src/linux/logins/login-connections.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
@@ -37,11 +32,15 @@ class Logins implements StreamSink {
   });
 
   accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
-    if (stream === 'audit') this.seen.push(...this.fromAudit.accept(records as readonly AuditEvent[]));
     if (stream === 'logins') this.seen.push(...(records as readonly LoginSeen[]));
   }
 
   drop(): void {}
+
+  readonly audit: AuditSink = {
+    accept: (events) => void this.seen.push(...this.fromAudit.accept(events)),
+    lost() {},
+  };
 }
 
 const brief = ({ operation, success, userName }: LoginSeen) =>
@@ -73,7 +72,7 @@ describe('logins of a real sshd', function () {
       const drained = () => {
         logins.seen.push(...fromAudit.expire(systemClock.monotonic()));
       };
-      const source = new AuditSource({ rules: () => [], sink: logins, clock: systemClock, log, drained });
+      const source = new AuditSource({ rules: () => [], sink: logins.audit, clock: systemClock, log, drained });
       await source.open();
       try {
         await work();

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { ProcessEnded, ProcessSeen, StreamSink } from '../../src/contract/sources.ts';
+import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { assemble, keep } from '../../src/linux/native/socket-filter.ts';
@@ -42,7 +42,7 @@ describe("the kernel's process connector", function () {
   let exits: ExitSource;
   let starts: ConnectorProcesses;
   let ended: ProcessEnded[];
-  let seen: ProcessSeen[];
+  let seen: ProcessStarted[];
   let dropped: Record<string, number>;
   const children: ChildProcess[] = [];
   const log = pino({ level: 'silent' });
@@ -245,7 +245,7 @@ describe("the kernel's process connector", function () {
     assert.equal(ofThem().length, 2_000);
     assert.equal(new Set(ofThem().map(({ pid }) => pid)).size, 2_000);
     assert.equal(dropped['exits kernel'], undefined);
-    const started = seen.length + (dropped['processes unresolved'] ?? 0);
+    const started = seen.length + (dropped['starts unresolved'] ?? 0);
     assert.ok(started >= 2_000, `${started} starts`);
     process.stderr.write(`    details of ${seen.length} of ${started} starts\n`);
   });

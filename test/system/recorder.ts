@@ -1,15 +1,15 @@
-import type { AuditEvent, StreamSink, Streams } from '../../src/contract/sources.ts';
+import type { AuditEvent, AuditSink } from '../../src/linux/audit/event.ts';
 
 /** What a source of audit events has delivered. */
-export class Recorder implements StreamSink {
+export class Recorder implements AuditSink {
   readonly events: AuditEvent[] = [];
   lostEvents = 0;
 
-  accept<K extends keyof Streams>(stream: K, records: readonly Streams[K][]): void {
-    if (stream === 'audit') this.events.push(...(records as readonly AuditEvent[]));
+  accept(events: readonly AuditEvent[]): void {
+    this.events.push(...events);
   }
 
-  drop(_stream: keyof Streams, _reason: string, count: number): void {
+  lost(count: number): void {
     this.lostEvents += count;
   }
 

@@ -2,7 +2,6 @@ import { systemClock } from '../../base/clock.ts';
 import { createLog } from '../../base/log.ts';
 import { collectors } from '../../collectors/index.ts';
 import type { Collector, TriggeredCollector } from '../../contract/collector.ts';
-import type { Streams } from '../../contract/sources.ts';
 import { LinuxEvents } from '../../linux/events.ts';
 import { untried } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
@@ -29,10 +28,8 @@ export const events: Check = {
 /** Opens every source for an instant, as the agent would, and closes it again. */
 async function openAndClose({ local: { hostRoot, collectors: options }, signal }: Situation) {
   const followed = collectors.filter(isFollowed);
-  const streamsOf = ({ from }: TriggeredCollector) => Object.keys(from) as (keyof Streams)[];
   const source = new LinuxEvents({
-    streams: () => new Set(followed.flatMap(streamsOf)),
-    rules: () => followed.flatMap(({ auditRules = [] }) => auditRules),
+    streams: () => new Set(followed.map(({ stream }) => stream)),
     sink: { accept: () => {}, drop: () => {} },
     hostRoot,
     loopback: options.loopbackConnections,
@@ -41,7 +38,7 @@ async function openAndClose({ local: { hostRoot, collectors: options }, signal }
   });
   try {
     await step('the sources of events', source.start(), signal);
-    return followed.map((collector) => standing(collector.name, source.status(streamsOf(collector))));
+    return followed.map(({ name, stream }) => standing(name, source.status(stream)));
   } finally {
     await source.stop();
   }

@@ -5,11 +5,11 @@ import type { Clock } from '../../base/clock.ts';
 import type { Duration } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { AuditEvent } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import { AUDIT_LOG, type Beginning } from './audit-log-source.ts';
 import { CatchUp } from './catch-up.ts';
 import { type AuditPosition, Checkpoint } from './checkpoint.ts';
+import type { AuditEvent } from './event.ts';
 import type { ResumePoint } from './log-tail.ts';
 
 interface Parts {

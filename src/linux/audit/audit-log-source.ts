@@ -4,14 +4,15 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { AuditEvent, AuditRule, StreamSink } from '../../contract/sources.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import { AuditControl } from './control.ts';
+import type { AuditEvent, AuditSink } from './event.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { findRecord } from './log-line.ts';
 import { type LogPosition, LogTail, type ResumePoint } from './log-tail.ts';
 import { RecordStream } from './record-stream.ts';
+import type { AuditRule } from './rules.ts';
 
 /** log_file of auditd.conf(5), as every distribution has it. */
 export const AUDIT_LOG = 'var/log/audit/audit.log';
@@ -38,7 +39,7 @@ export interface Beginning {
 
 interface Parts {
   readonly rules: () => readonly AuditRule[];
-  readonly sink: StreamSink;
+  readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
@@ -84,7 +85,7 @@ export class AuditLogSource {
     }
     try {
       await this.#setRules();
-      const reader = new LogReader(tail, (events) => sink.accept('audit', events), this.#parts.clock, {
+      const reader = new LogReader(tail, (events) => sink.accept(events), this.#parts.clock, {
         told: isThere ? beginning.position?.told : undefined,
         before: isThere ? beginning.serial : undefined,
       });
@@ -175,7 +176,7 @@ export class AuditLogSource {
         }
         await drained?.({ until: now, position: reader.position });
         const lost = reader.takeLost();
-        if (lost > 0) sink.drop('audit', 'kernel', lost);
+        if (lost > 0) sink.lost(lost);
         settled?.(milliseconds(now - SETTLED_AFTER));
         await clock.sleep(PAUSE, signal);
       }

@@ -3,12 +3,13 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
-import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import type { SourceStatus } from '../../contract/sources.ts';
 import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../native/netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { AuditPrograms } from './audit-programs.ts';
 import { AuditControl, register } from './control.ts';
 import { systemError } from './errno.ts';
+import type { AuditSink } from './event.ts';
 import { readHeader } from './header.ts';
 import { KernelRules } from './kernel-rules.ts';
 import { previousSettings } from './leftover-rules.ts';
@@ -17,6 +18,7 @@ import { NoticeBoard } from './notice-board.ts';
 import { isNotice } from './notices.ts';
 import { SYSCALL } from './reassembler.ts';
 import { RecordStream } from './record-stream.ts';
+import type { AuditRule } from './rules.ts';
 import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
@@ -78,7 +80,7 @@ interface Parts {
   readonly hostRoot?: string;
   /** What to ask the kernel for; asked again at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
-  readonly sink: StreamSink;
+  readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** Called after every drain, when all that was read has been handed over. */
@@ -206,7 +208,7 @@ export class AuditSource {
       settingsAreOurs: previousSettings !== undefined,
       locked: status.enabled === 2,
       stopping: new AbortController(),
-      stream: new RecordStream((events) => sink.accept('audit', events), { beganLive: true }),
+      stream: new RecordStream((events) => sink.accept(events), { beganLive: true }),
       emptyAt: NEVER,
       warnedAt: new Map(),
       checkNow: false,
@@ -398,7 +400,7 @@ export class AuditSource {
     await this.#parts.drained?.({ until: clock.monotonic() });
     stream.kernelSays((await control.status()).lost);
     const lost = stream.takeLost(clock.monotonic(), true);
-    if (lost > 0) sink.drop('audit', 'kernel', lost);
+    if (lost > 0) sink.lost(lost);
   }
 
   /**
@@ -430,7 +432,7 @@ export class AuditSource {
           await this.#inTurn(() => this.#check(opened));
         }
         const lost = stream.takeLost(until);
-        if (lost > 0) sink.drop('audit', 'kernel', lost);
+        if (lost > 0) sink.lost(lost);
         this.#tellSettled(opened);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));

@@ -1,9 +1,9 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
-import type { AuditEvent } from '../../contract/sources.ts';
 import { LogReader } from './audit-log-source.ts';
 import type { AuditPosition, Checkpoint } from './checkpoint.ts';
+import type { AuditEvent } from './event.ts';
 import { LogTail } from './log-tail.ts';
 import { UNSETTLED_SERIALS } from './loss.ts';
 

@@ -1,6 +1,6 @@
-import type { AuditRule } from '../../contract/sources.ts';
 import type { AuditControl } from './control.ts';
 import { BPRM_FCAPS, EOE, PATH, PROCTITLE } from './reassembler.ts';
+import type { AuditRule } from './rules.ts';
 import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
 import { ABIS } from './syscalls.ts';
 

@@ -1,4 +1,4 @@
-import { USER_RECORDS } from '../../contract/sources.ts';
+import { USER_RECORDS } from './event.ts';
 import {
   BPRM_FCAPS,
   CWD,

@@ -1,13 +1,8 @@
 import type { Duration } from '../../base/duration.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
 import type { Writable } from '../../base/writable.ts';
-import {
-  type AuditEvent,
-  type AuditFields,
-  type SocketAddress,
-  USER_RECORDS,
-  type UserRecord,
-} from '../../contract/sources.ts';
+import type { SocketAddress } from '../../contract/sources.ts';
+import { type AuditEvent, type AuditFields, USER_RECORDS, type UserRecord } from './event.ts';
 import type { AuditHeader } from './header.ts';
 import { LONGEST_KNOWN, RecentCommands } from './recent-commands.ts';
 import {

@@ -1,5 +1,5 @@
 import type { Duration } from '../../base/duration.ts';
-import type { AuditEvent } from '../../contract/sources.ts';
+import type { AuditEvent } from './event.ts';
 import { readHeader } from './header.ts';
 import { LossMeter } from './loss.ts';
 import { Reassembler } from './reassembler.ts';

@@ -1,4 +1,4 @@
-import type { AuditFields } from '../../contract/sources.ts';
+import type { AuditFields } from './event.ts';
 
 /* The text of audit records, after their header. Text comes in as latin1, one character a byte, so that what is cut out
  * of it can be decoded byte for byte. What programs can choose (names, arguments) is hostile: nothing here throws. */

@@ -1,4 +1,4 @@
-import type { AuditFields } from '../../contract/sources.ts';
+import type { AuditFields } from './event.ts';
 import { parseFields } from './record.ts';
 import { KEY, RING_OPERATIONS } from './rules.ts';
 

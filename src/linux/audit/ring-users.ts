@@ -3,7 +3,8 @@ import { type Duration, minutes } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { printable } from '../../base/printable.ts';
-import type { AuditEvent, AuditRule } from '../../contract/sources.ts';
+import type { AuditEvent } from './event.ts';
+import type { AuditRule } from './rules.ts';
 
 /** Programs, each with its user, that are told once. With more, all are forgotten, and told again. */
 const MOST_KNOWN = 1_000;

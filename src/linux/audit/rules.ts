@@ -1,6 +1,21 @@
-import type { AuditRule, RingOperation } from '../../contract/sources.ts';
 import { readU32, writeU32 } from '../native/netlink/message.ts';
 import type { Abi } from './syscalls.ts';
+
+/** What the kernel is asked to report: these system calls, of every program, for both of the machine's ABIs. */
+export interface AuditRule {
+  /** Names as auditctl(8) knows them. A call that an ABI doesn't have is left out there. */
+  readonly syscalls: readonly string[];
+  /** The same by io_uring, for the rules that have such operations; a kernel older than 5.16 can't report them. */
+  readonly ringOperations?: readonly RingOperation[];
+  /**
+   * Only calls of which all this holds; fields as auditctl(8) knows them. `success`: 1 or 0. `a0`: the first argument.
+   * `saddr_fam`: the family of the socket address; a kernel older than 5.3 reports all families instead.
+   */
+  readonly where?: { readonly success?: 0 | 1; readonly a0?: number; readonly saddr_fam?: number };
+}
+
+/** Operations of io_uring; a new one needs its number below. */
+export type RingOperation = 'connect';
 
 /* Audit rules as the kernel takes and lists them: struct audit_rule_data of linux/audit.h, all u32:
  *

@@ -1,5 +1,6 @@
 import { type Duration, minutes, seconds } from '../../base/duration.ts';
-import type { AuditEvent, LoginReporter, LoginSeen, UserRecord } from '../../contract/sources.ts';
+import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
+import type { AuditEvent, UserRecord } from '../audit/event.ts';
 import type { LoginPorts } from './login-connections.ts';
 import { isLogin, programName } from './login-programs.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';

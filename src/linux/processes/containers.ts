@@ -164,7 +164,7 @@ export class Containers {
 
   /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
   started(
-    { pid, parentPid, executable, startedAt }: StartedProcess,
+    { pid, parentPid, executable = '', startedAt }: StartedProcess,
     moment: Moment = momentOf(this.#clock),
   ): ProcessLocation {
     const now = moment.monotonic;

@@ -1,8 +1,12 @@
-import type { ProcessSeen } from '../../contract/sources.ts';
+import type { ProcessStarted, StartedProcess } from '../../contract/sources.ts';
 import type { Asked, CommandLine } from './memory/command-lines.ts';
 
 /** A process that was just seen, before its arguments are read. */
-export type NewProcess = Omit<ProcessSeen, 'argv' | 'argvUnread'> & { readonly startTicks: number };
+export interface NewProcess extends Pick<StartedProcess, 'pid' | 'parentPid' | 'userId' | 'executable'> {
+  /** When it started. */
+  readonly time: Date;
+  readonly startTicks: number;
+}
 
 /**
  * What to ask the reader. Not for the arguments of one program only: the process may have executed another one since, and
@@ -19,5 +23,7 @@ export const askedOf = ({ pid, startTicks, userId, executable }: NewProcess): As
 export const withArguments = (
   { startTicks: _, ...process }: NewProcess,
   commandLine: CommandLine = { unread: 'unavailable' },
-): ProcessSeen =>
-  'argv' in commandLine ? { ...process, argv: commandLine.argv } : { ...process, argvUnread: commandLine.unread };
+): ProcessStarted =>
+  'argv' in commandLine
+    ? { ...process, commandLine: commandLine.argv.join(' '), argv: commandLine.argv }
+    : { ...process, commandLine: '', commandLineUnread: commandLine.unread };

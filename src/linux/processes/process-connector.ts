@@ -5,7 +5,7 @@ import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
-import type { ProcessSeen, StreamSink } from '../../contract/sources.ts';
+import type { ProcessStarted, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
 import type { HeldCount } from '../streams/held-count.ts';
 import { ProcessConnector } from './connector/connector.ts';
@@ -149,7 +149,7 @@ export class ConnectorProcesses {
       else seen.push(process);
       if (isFirst) table?.started({ pid: start.pid, executable: process?.executable, since: since(start) });
     }
-    if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+    if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
     if (seen.length > 0) this.#tell(seen);
     return read;
   }
@@ -162,15 +162,15 @@ export class ConnectorProcesses {
     this.#hold(newestFirst.length);
     const tell = async () => {
       const answers = await asked;
-      const told: ProcessSeen[] = [];
+      const told: ProcessStarted[] = [];
       for (const [index, process] of newestFirst.entries()) {
         const answer = answers[index];
         if (answer !== undefined && 'argv' in answer) table?.learn(process.pid, process.executable, answer.argv);
         if (isVisible(process, answer)) told.push(withArguments(process, answer));
       }
-      if (told.length > 0) sink.accept('processes', told.reverse());
+      if (told.length > 0) sink.accept('starts', told.reverse());
       const unresolved = newestFirst.length - told.length;
-      if (unresolved > 0) sink.drop('processes', 'unresolved', unresolved);
+      if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
     };
     this.#telling.run(() => tell().finally(() => this.#hold(-newestFirst.length)));
   }
@@ -193,7 +193,7 @@ export class ConnectorProcesses {
 
   #countDropped(connector: ProcessConnector): void {
     const dropped = connector.takeDropped();
-    if (dropped > 0) this.#parts.sink.drop('processes', 'kernel', dropped);
+    if (dropped > 0) this.#parts.sink.drop('starts', 'kernel', dropped);
   }
 }
 

@@ -112,7 +112,7 @@ export class ProcessPolling {
     const answers = await commandLines.read(batch.map(askedOf));
     const told = batch.map((process, index) => withArguments(process, answers[index]));
     for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
-    sink.accept('processes', told);
+    sink.accept('starts', told);
   }
 
   #hold(change: number): void {

@@ -2,8 +2,8 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { isOwnProcess } from '../../base/own-processes.ts';
 import { Turn } from '../../base/turn.ts';
-import type { AuditEvent } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
+import type { AuditEvent } from '../audit/event.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
 
 const MOST_PROCESSES = 16_384;

@@ -3,9 +3,11 @@ import { type Duration, minutes } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { Service } from '../../base/service.ts';
-import type { AuditRule, SourceStatus, StreamSink } from '../../contract/sources.ts';
+import type { SourceStatus, StreamSink } from '../../contract/sources.ts';
 import { AuditLogSource, type Beginning } from '../audit/audit-log-source.ts';
 import { AuditSource, type Progress } from '../audit/audit-source.ts';
+import type { AuditSink } from '../audit/event.ts';
+import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../processes/process-connector.ts';
 import { ProcessPolling } from '../processes/process-polling.ts';
@@ -16,7 +18,7 @@ import type { HeldCount } from './held-count.ts';
 const TRY_AGAIN = minutes(1);
 
 /** What a source tells of: everything that audit does, or only that programs are started. */
-type Feed = 'audit' | 'processes';
+type Feed = 'audit' | 'starts';
 
 interface Wanted {
   /** What audit is to report; only asked when `feeds` has it. */
@@ -27,6 +29,9 @@ interface Wanted {
 
 interface Parts {
   readonly wanted: () => Wanted;
+  /** Takes what audit tells. */
+  readonly audit: AuditSink;
+  /** Takes starts of programs, where they come from elsewhere. */
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -78,14 +83,15 @@ interface Rung {
 /** The best first. src/linux/README.md says what each can see, and costs. */
 const LADDER: readonly Rung[] = [
   // As the kernel's audit daemon, or beside another one: audit-source.ts changes between the two by itself.
-  { name: 'audit', feeds: 'audit', make: (parts) => new AuditSource(parts) },
+  { name: 'audit', feeds: 'audit', make: ({ audit, ...parts }) => new AuditSource({ ...parts, sink: audit }) },
   {
     name: 'auditLog',
     feeds: 'audit',
-    make: ({ resume, ...parts }) => new AuditLogSource({ ...parts, ...(resume === undefined ? {} : { from: resume }) }),
+    make: ({ audit, resume, ...parts }) =>
+      new AuditLogSource({ ...parts, sink: audit, ...(resume === undefined ? {} : { from: resume }) }),
   },
-  { name: 'procConnector', feeds: 'processes', make: (parts) => new ConnectorProcesses(parts) },
-  { name: 'procPolling', feeds: 'processes', make: (parts) => new ProcessPolling(parts) },
+  { name: 'procConnector', feeds: 'starts', make: (parts) => new ConnectorProcesses(parts) },
+  { name: 'procPolling', feeds: 'starts', make: (parts) => new ProcessPolling(parts) },
 ];
 
 interface Standing {
@@ -231,7 +237,7 @@ export class SourceLadder implements Service {
   }
 
   #tell(): void {
-    const status = this.status(this.#parts.wanted().feeds.has('processes') ? 'processes' : 'audit');
+    const status = this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
     const text = JSON.stringify(status);
     if (text === this.#told) return;
     this.#told = text;

@@ -6,9 +6,9 @@ import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
-import type { AuditEvent } from '../../../src/contract/sources.ts';
 import { CatchUp } from '../../../src/linux/audit/catch-up.ts';
 import { Checkpoint } from '../../../src/linux/audit/checkpoint.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
 const THIS_BOOT = 'this-boot';

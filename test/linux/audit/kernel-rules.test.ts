@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { AuditRule } from '../../../src/contract/sources.ts';
 import type { AuditControl } from '../../../src/linux/audit/control.ts';
 import { KernelRules } from '../../../src/linux/audit/kernel-rules.ts';
+import type { AuditRule } from '../../../src/linux/audit/rules.ts';
 import { decodeRule, isRingRule, type KernelRule, memoIn, memoRule } from '../../../src/linux/audit/rules.ts';
 
 /** AUDIT_SADDR_FAM, in the words of a rule that name its fields. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { type Duration, milliseconds, seconds } from '../../../src/base/duration.ts';
-import type { AuditEvent } from '../../../src/contract/sources.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { readHeader } from '../../../src/linux/audit/header.ts';
 import {
   CWD,

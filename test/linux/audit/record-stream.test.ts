@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { milliseconds } from '../../../src/base/duration.ts';
-import type { AuditEvent } from '../../../src/contract/sources.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { RecordStream } from '../../../src/linux/audit/record-stream.ts';
 import { collectGarbage } from '../../../src/pipeline/memory-limit.ts';
 import { fuzzRuns } from '../../fuzz.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { LogLine } from '../../../src/base/log.ts';
-import type { AuditEvent } from '../../../src/contract/sources.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { RingUsers, withRings } from '../../../src/linux/audit/ring-users.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 

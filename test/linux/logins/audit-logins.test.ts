@@ -509,7 +509,7 @@ describe('logins in audit records', () => {
         const told = events.flatMap((event, index) => [...logins.accept([event]), ...logins.expire(seconds(index))]);
         told.push(...logins.flush());
         assert.ok(told.length <= 2 * steps.length);
-        for (const each of told) v.parse(collector.payload, collector.from.logins?.(each, look));
+        for (const each of told) v.parse(collector.payload, collector.translate(each, look));
       }),
       { numRuns: fuzzRuns(100_000) },
     );

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { milliseconds } from '../../../src/base/duration.ts';
-import type { AuditEvent } from '../../../src/contract/sources.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 import { RecordStream } from '../../../src/linux/audit/record-stream.ts';
 
 const FOLDER = 'test/golden/debian13-6.18';

@@ -563,7 +563,7 @@ describe('the login files', () => {
         await turn(20);
         await turn();
         await close();
-        for (const each of told.splice(0)) v.parse(collector.payload, collector.from.logins?.(each, look));
+        for (const each of told.splice(0)) v.parse(collector.payload, collector.translate(each, look));
       }),
       { numRuns: fuzzRuns(2_000) },
     );

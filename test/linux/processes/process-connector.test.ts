@@ -4,7 +4,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import type { AgentError } from '../../../src/base/errors.ts';
-import type { ProcessSeen, StreamSink } from '../../../src/contract/sources.ts';
+import type { ProcessStarted, StreamSink } from '../../../src/contract/sources.ts';
 import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import type { CommandLine, CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../../../src/linux/processes/process-connector.ts';
@@ -21,12 +21,12 @@ describe('ConnectorProcesses', () => {
   let table: ProcessTable;
   let socket: FakeSocket;
   let processes: ConnectorProcesses;
-  let seen: ProcessSeen[];
+  let seen: ProcessStarted[];
   let dropped: Record<string, number>;
   const lost: AgentError[] = [];
   const noted: number[] = [];
   const sink = {
-    accept: (_stream: 'processes', records: readonly ProcessSeen[]) => seen.push(...records),
+    accept: (_stream: 'starts', records: readonly ProcessStarted[]) => seen.push(...records),
     drop: (stream: string, reason: string, count: number) => {
       dropped[`${stream} ${reason}`] = (dropped[`${stream} ${reason}`] ?? 0) + count;
     },
@@ -75,7 +75,15 @@ describe('ConnectorProcesses', () => {
     deliver(execOf(4711, { nanoseconds: systemClock.monotonic() * 1e6 }));
     await time.tickAsync(50);
     assert.deepEqual(seen, [
-      { time: now, pid: 4711, parentPid: 4, userId: 1_000, argv: ['ls', '-l'], executable: '/usr/bin/ls' },
+      {
+        time: now,
+        pid: 4711,
+        parentPid: 4,
+        userId: 1_000,
+        commandLine: 'ls -l',
+        argv: ['ls', '-l'],
+        executable: '/usr/bin/ls',
+      },
     ]);
     assert.deepEqual(dropped, {});
   });
@@ -87,7 +95,7 @@ describe('ConnectorProcesses', () => {
     deliver(execOf(1), execOf(2), execOf(3), execOf(4));
     await time.tickAsync(50);
     assert.deepEqual(pids(), [3]);
-    assert.deepEqual(dropped, { 'processes unresolved': 3 });
+    assert.deepEqual(dropped, { 'starts unresolved': 3 });
     const started = [1, 2, 4].map((pid) => table.hasStarted(pid, systemClock.monotonic()));
     assert.deepEqual(started, [true, true, true]);
   });
@@ -114,7 +122,7 @@ describe('ConnectorProcesses', () => {
     answers[0]?.([{ unread: 'hung' }]);
     await time.tickAsync(50);
     assert.deepEqual(
-      seen.map(({ pid, argv, argvUnread }) => [pid, argv, argvUnread]),
+      seen.map(({ pid, argv, commandLineUnread }) => [pid, argv, commandLineUnread]),
       [
         [1, undefined, 'hung'],
         [2, ['x', '2'], undefined],
@@ -172,7 +180,7 @@ describe('ConnectorProcesses', () => {
     deliver(execOf(1), execOf(2), execOf(1), execOf(3));
     await time.tickAsync(50);
     assert.deepEqual(pids(), [2, 1, 3]); // in the order of what is told
-    assert.deepEqual(dropped, { 'processes unresolved': 1 });
+    assert.deepEqual(dropped, { 'starts unresolved': 1 });
   });
 
   it('passes over what the kernel could not be told to keep back', async () => {
@@ -186,9 +194,9 @@ describe('ConnectorProcesses', () => {
   it('counts what the kernel threw away', async () => {
     socket.overruns += 2;
     await time.tickAsync(50);
-    assert.deepEqual(dropped, { 'processes kernel': 2 });
+    assert.deepEqual(dropped, { 'starts kernel': 2 });
     await time.tickAsync(400);
-    assert.deepEqual(dropped, { 'processes kernel': 2 });
+    assert.deepEqual(dropped, { 'starts kernel': 2 });
   });
 
   it('spends no more than a quarter of a core on many', async () => {
@@ -211,7 +219,7 @@ describe('ConnectorProcesses', () => {
     for (let pid = 1; pid <= 300; pid += 1) deliver(execOf(pid));
     await time.tickAsync(0);
     assert.ok(pauses.every((pause) => pause >= 24));
-    assert.equal(dropped['processes unresolved'], 300);
+    assert.equal(dropped['starts unresolved'], 300);
   });
 
   it('looks less often when nothing happens', async () => {

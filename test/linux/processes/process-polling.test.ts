@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
-import type { ProcessSeen } from '../../../src/contract/sources.ts';
+import type { ProcessStarted } from '../../../src/contract/sources.ts';
 import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../../src/host/proc-folder.ts';
 import type { CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling, ProcessScanner } from '../../../src/linux/processes/process-polling.ts';
@@ -141,9 +141,9 @@ describe('ProcessScanner', () => {
 });
 
 describe('ProcessPolling', () => {
-  const seen: ProcessSeen[] = [];
+  const seen: ProcessStarted[] = [];
   const sink = {
-    accept: (_: unknown, records: readonly unknown[]) => seen.push(...(records as ProcessSeen[])),
+    accept: (_: unknown, records: readonly unknown[]) => seen.push(...(records as ProcessStarted[])),
     drop() {},
   };
   const log = pino({ level: 'silent' });

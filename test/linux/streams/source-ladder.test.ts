@@ -12,7 +12,7 @@ const BEST: SourceStatus = { state: 'on', source: 'auditUnicast' };
 
 describe('SourceLadder', () => {
   let clock: sinon.SinonFakeTimers;
-  let feeds: Set<'audit' | 'processes'>;
+  let feeds: Set<'audit' | 'starts'>;
   let audit: { open: sinon.SinonStub; refresh: sinon.SinonStub; close: sinon.SinonStub };
   let polling: { open: sinon.SinonStub; close: sinon.SinonStub };
   let lose: (reason: AgentError) => void;
@@ -21,19 +21,20 @@ describe('SourceLadder', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers();
-    feeds = new Set(['audit', 'processes']);
+    feeds = new Set(['audit', 'starts']);
     audit = { open: sinon.stub().resolves(), refresh: sinon.stub().resolves(), close: sinon.stub().resolves() };
     polling = { open: sinon.stub(), close: sinon.stub().resolves() };
     told = [];
     events = new SourceLadder(
       {
         wanted: () => ({ rules: [{ syscalls: ['execve'] }], feeds }),
+        audit: { accept: () => {}, lost: () => {} },
         sink: { accept: () => {}, drop: () => {} },
         clock: systemClock,
         log: pino({ level: 'silent' }),
         hostRoot: '/',
         commandLines: { read: async () => [] },
-        changed: () => told.push(events.status('processes')),
+        changed: () => told.push(events.status('starts')),
       },
       [
         {
@@ -44,7 +45,7 @@ describe('SourceLadder', () => {
             return { ...audit, refreshRules: audit.refresh, status: () => BEST };
           },
         },
-        { name: 'procPolling', feeds: 'processes', make: () => polling },
+        { name: 'procPolling', feeds: 'starts', make: () => polling },
       ],
     );
   });
@@ -58,7 +59,7 @@ describe('SourceLadder', () => {
 
   it('takes the best source', async () => {
     await events.start();
-    assert.deepEqual(events.status('processes'), BEST);
+    assert.deepEqual(events.status('starts'), BEST);
     assert.equal(polling.open.callCount, 0);
     assert.deepEqual(told, [BEST]);
   });
@@ -66,7 +67,7 @@ describe('SourceLadder', () => {
   it('takes the next when the best cannot be had, and says why', async () => {
     audit.open.rejects(taken);
     await events.start();
-    assert.deepEqual(events.status('processes'), SECOND);
+    assert.deepEqual(events.status('starts'), SECOND);
   });
 
   it('goes up again within a minute', async () => {
@@ -74,9 +75,9 @@ describe('SourceLadder', () => {
     await events.start();
     audit.open.resolves();
     await clock.tickAsync(59_000);
-    assert.deepEqual(events.status('processes'), SECOND);
+    assert.deepEqual(events.status('starts'), SECOND);
     await clock.tickAsync(1_000);
-    assert.deepEqual(events.status('processes'), BEST);
+    assert.deepEqual(events.status('starts'), BEST);
     assert.equal(polling.close.callCount, 1);
     assert.deepEqual(told, [SECOND, BEST]);
   });
@@ -86,7 +87,7 @@ describe('SourceLadder', () => {
     audit.open.rejects(taken);
     lose(new AgentError('AUDIT_UNAVAILABLE', 'Gone.', 'Find out.'));
     await clock.tickAsync(0);
-    assert.deepEqual(events.status('processes'), SECOND);
+    assert.deepEqual(events.status('starts'), SECOND);
     assert.equal(audit.close.callCount, 1);
   });
 
@@ -97,13 +98,13 @@ describe('SourceLadder', () => {
     await events.refresh();
     late(taken);
     await clock.tickAsync(0);
-    assert.deepEqual(events.status('processes'), { state: 'off' });
+    assert.deepEqual(events.status('starts'), { state: 'off' });
   });
 
   it('is off when nothing is wanted, and on again with something', async () => {
     feeds.clear();
     await events.start();
-    assert.deepEqual(events.status('processes'), { state: 'off' });
+    assert.deepEqual(events.status('starts'), { state: 'off' });
     await clock.tickAsync(120_000);
     assert.equal(audit.open.callCount, 0);
     feeds.add('audit');
@@ -121,11 +122,11 @@ describe('SourceLadder', () => {
     audit.refresh.rejects(taken);
     audit.open.rejects(taken);
     await events.refresh();
-    assert.deepEqual(events.status('processes'), SECOND);
+    assert.deepEqual(events.status('starts'), SECOND);
   });
 
   it('opens no lesser source for who needs audit itself', async () => {
-    feeds.delete('processes');
+    feeds.delete('starts');
     audit.open.rejects(taken);
     await events.start();
     assert.equal(polling.open.callCount, 0);
@@ -136,7 +137,7 @@ describe('SourceLadder', () => {
     audit.open.rejects(taken);
     await events.start();
     assert.deepEqual(events.status('audit'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
-    feeds.delete('processes');
+    feeds.delete('starts');
     await events.refresh();
     assert.equal(polling.close.callCount, 1);
   });
@@ -145,7 +146,7 @@ describe('SourceLadder', () => {
     audit.open.rejects(taken);
     polling.open.throws(new Error('no /proc'));
     await events.start();
-    assert.deepEqual(events.status('processes'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
+    assert.deepEqual(events.status('starts'), { state: 'unavailable', reason: 'Process 7 has it. Stop it.' });
   });
 
   it('closes what is open, however often it is stopped', async () => {
@@ -154,6 +155,6 @@ describe('SourceLadder', () => {
     await events.stop();
     await events.stop();
     assert.equal(audit.close.callCount, 1);
-    assert.deepEqual(events.status('processes'), { state: 'off' });
+    assert.deepEqual(events.status('starts'), { state: 'off' });
   });
 });

@@ -87,7 +87,7 @@ export class ExecutableHashes {
     now: Moment = momentOf(this.#clock),
     startedBy: Duration = NO_BOUND,
   ): Digest {
-    const { executable, startedAt, pid } = process;
+    const { executable = '', startedAt, pid } = process;
     this.#asked += 1;
     if (executable === '') return OMITTED.unreadable;
     const byPath = onHost && executable.startsWith('/') && !executable.endsWith(DELETED);

@@ -1,8 +1,9 @@
 import type { Clock } from '../../../base/clock.ts';
 import type { Logger } from '../../../base/log.ts';
 import { TaskChain } from '../../../base/task-chain.ts';
-import type { AuditEvent, ConnectionSeen, SocketAddress, StreamSink } from '../../../contract/sources.ts';
+import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../contract/sources.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
+import type { AuditEvent } from '../../audit/event.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../native/netlink/socket.ts';
 import type { Asked, CommandLineSource } from '../../processes/memory/command-lines.ts';
 import type { HeldCount } from '../../streams/held-count.ts';

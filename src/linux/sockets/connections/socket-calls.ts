@@ -1,4 +1,18 @@
-import type { AuditEvent } from '../../../contract/sources.ts';
+import type { AuditEvent } from '../../audit/event.ts';
+import type { AuditRule } from '../../audit/rules.ts';
+
+/** What audit is asked for to report connections. */
+export const CONNECTION_RULES: readonly AuditRule[] = [
+  // Not only those that worked: the records of io_uring don't say so.
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
+  { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
+  { syscalls: ['accept', 'accept4'], where: { success: 1 } },
+  // A socket's making says whether it is TCP or UDP.
+  { syscalls: ['socket'], where: { a0: 2, success: 1 } },
+  { syscalls: ['socket'], where: { a0: 10, success: 1 } },
+  // The same calls by older 32-bit programs: socket, connect, accept, accept4.
+  ...[1, 3, 5, 18].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
+];
 
 /** What a socket speaks; `other` is neither TCP nor UDP over IP. */
 export type Protocol = 'TCP' | 'UDP' | 'other';

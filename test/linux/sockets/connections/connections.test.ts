@@ -7,7 +7,8 @@ import * as v from 'valibot';
 import { milliseconds, seconds } from '../../../../src/base/duration.ts';
 import type { LogLine } from '../../../../src/base/log.ts';
 import { connectionCreate } from '../../../../src/collectors/connection-create.ts';
-import type { AuditEvent, AuditFields, SocketAddress } from '../../../../src/contract/sources.ts';
+import type { SocketAddress } from '../../../../src/contract/sources.ts';
+import type { AuditEvent, AuditFields } from '../../../../src/linux/audit/event.ts';
 import { readHeader } from '../../../../src/linux/audit/header.ts';
 import { Reassembler } from '../../../../src/linux/audit/reassembler.ts';
 import { Connections } from '../../../../src/linux/sockets/connections/connections.ts';
@@ -543,7 +544,7 @@ describe('Connections', () => {
         told.seen.length = 0;
         told.unresolved = 0;
         for (const seen of tell(connections, ...given)) {
-          v.parse(connectionCreate.payload, connectionCreate.from.connections?.(seen, look));
+          v.parse(connectionCreate.payload, connectionCreate.translate(seen, look));
         }
         assert.ok(told.seen.length + told.unresolved <= given.length);
       }),

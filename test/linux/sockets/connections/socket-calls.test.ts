@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import type { AuditEvent, AuditFields } from '../../../../src/contract/sources.ts';
-import { socketCallOf } from '../../../../src/linux/sockets/connections/socket-calls.ts';
+import type { AuditEvent, AuditFields } from '../../../../src/linux/audit/event.ts';
+import { CONNECTION_RULES, socketCallOf } from '../../../../src/linux/sockets/connections/socket-calls.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 
 const event = (syscall: string, fields: AuditFields, rest: Partial<AuditEvent> = {}): AuditEvent => ({
@@ -107,4 +107,18 @@ describe('socketCallOf', () => {
       { numRuns: fuzzRuns(100_000) },
     );
   });
+});
+
+it('Connections are audited by socket, connect and accept, by both ways of 32-bit programs', () => {
+  assert.deepEqual(CONNECTION_RULES, [
+    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
+    { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
+    { syscalls: ['accept', 'accept4'], where: { success: 1 } },
+    { syscalls: ['socket'], where: { a0: 2, success: 1 } },
+    { syscalls: ['socket'], where: { a0: 10, success: 1 } },
+    { syscalls: ['socketcall'], where: { a0: 1 } },
+    { syscalls: ['socketcall'], where: { a0: 3 } },
+    { syscalls: ['socketcall'], where: { a0: 5 } },
+    { syscalls: ['socketcall'], where: { a0: 18 } },
+  ]);
 });
