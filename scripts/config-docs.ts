@@ -36,7 +36,7 @@ const settings = settingPaths(LocalSettings).map(({ path, variable, schema }) =>
 const local = table(
   ['Setting', 'Variable', 'Type', 'Default', 'Meaning'],
   settings
-    .filter(({ path }) => path.join('.') !== 'identity.kind')
+    .filter(({ path }) => path[0] !== 'identity')
     .map(({ path, variable, type, description, fallback }) => [
       `\`${path.join('.')}\``,
       `\`${variable}\``,
@@ -56,28 +56,54 @@ const twin = table(
   ]),
 );
 
+/** The settings of each kind of identity: the same name may mean another file for another kind. */
+const kinds = table(
+  ['`identity.kind`', 'Setting', 'Variable', 'Required', 'Meaning'],
+  LocalSettings.entries.identity.options.flatMap(({ entries }) =>
+    Object.entries(entries)
+      .filter(([name]) => name !== 'kind')
+      .map(([name, schema]) => {
+        const { description, fallback } = described(schema);
+        const variable = settings.find(({ path }) => path.join('.') === `identity.${name}`)?.variable ?? '';
+        return [
+          `\`${entries.kind.literal}\``,
+          `\`${name}\``,
+          `\`${variable}\``,
+          fallback === undefined ? 'yes' : 'no',
+          description,
+        ];
+      }),
+  ),
+);
+
 const page = () => `<!-- ${GENERATED} -->
 
 # Configuration
 
+[docs/configure.md](../docs/configure.md) explains how local file and module twin work together.
+
 ## On the device
 
-\`/etc/vakt/agent.json\`, or the file that \`--config\` names. JSON; comments and trailing commas are allowed, a name that
-is no setting is refused. Relative paths start at the file's folder. Every setting can be given as a variable of the
-environment too, which goes before the file; with variables, the file may be missing. [agent.json](agent.json) has every
-setting at its default.
-
-\`identity.kind\` is \`moduleKey\` (with \`deviceId\`, \`moduleId\`, \`keyFile\`) or \`connectionString\` (with \`file\`). Files
-with secrets must be readable for their owner alone.
+The local file is \`/etc/vakt/agent.json\`, or the one that \`--config\` names. It is JSON; comments and trailing commas are
+allowed, unknown names are refused. Relative paths start at the file's folder. Every setting can also be given as an
+environment variable, which takes precedence over the file; with variables, the file may be missing. [agent.json](agent.json)
+contains every setting at its default.
 
 ${local}
 
+### Identity
+
+\`identity.kind\` (\`VAKT_IDENTITY__KIND\`) selects how the agent proves which module it is. Files with secrets must be
+readable by their owner only.
+
+${kinds}
+
 ## In the module twin
 
-Desired properties, in one object named \`${OBJECT}\`. Each member is \`{"value": X}\`; one that is absent or \`null\` has its
-default. A configuration with a fault is refused as a whole and what was in force stays; the reported properties mirror
-what is in force, and \`securityAgent.configuration\` says what was wrong. [twin.json](twin.json) has every property at its
-default.
+The desired properties contain one object named \`${OBJECT}\`. Each of its members
+is \`{"value": X}\`; one that is absent or \`null\` has its default. A configuration with a fault is refused as a whole, and the
+one in force stays. The reported properties mirror the configuration in force; \`securityAgent.configuration\` says what was
+wrong. [twin.json](twin.json) contains every property at its default.
 
 ${twin}
 
@@ -86,9 +112,9 @@ without regard to case.
 
 ## What the agent reports
 
-Beside the mirror, \`securityAgent\` says how the agent is doing: [status.schema.json](status.schema.json). Changes of state
-appear within seconds, counters once per \`highPriorityMessageFrequency\`. [queries.md](queries.md) has queries that find the
-devices in trouble.
+Besides the mirror, \`securityAgent\` contains the agent's status: [status.schema.json](status.schema.json). Changes of state
+are reported within seconds, counters once per \`highPriorityMessageFrequency\`. [queries.md](queries.md) has queries that find
+the devices in trouble.
 `;
 
 /** Every setting at its default, or commented out when it has none. */
