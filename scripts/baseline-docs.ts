@@ -14,18 +14,18 @@ export function baselineDocument(rules: RuleSet): string {
 
 # Hardening rules
 
-${all.length} rules, version ${rules.version}; ${onByDefault} of them are of level 1, which is judged by default, the others are
-opt-in. A rule is data: a fact, a primitive that looks at it, and parameters. No rule names a program to run, and none
-changes anything. Licence: ${rules.licence}. ${rules.origin}
+${all.length} rules, version ${rules.version}. ${onByDefault} of them have level 1 and are judged by default; the others are opt-in. A rule
+is data: a primitive, which reads one kind of fact, and its parameters. No rule runs a program or changes anything. Licence:
+${rules.licence}. ${rules.origin}
 
-The files beside this page are the rules, one for each category; \`src/baseline/\` judges them. To add one, add it to its
-category's file, and run \`npm run docs && npm test -- baseline\`. The operator's own rules have the same form, in one file
-\`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.
+The rules are in the files beside this page, one file for each category; \`src/baseline/\` judges them.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-hardening-rule) explains how to add one. An operator's own rules have the same
+format, in one file \`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.
 
 ## Primitives
 
 ${table(
-  ['Primitive', 'Rules', 'Looks at'],
+  ['Primitive', 'Rules', 'Reads'],
   primitives.map(({ name, summary }) => [
     `\`${name}\``,
     String(all.filter(({ primitive }) => primitive === name).length),
@@ -35,10 +35,10 @@ ${table(
 
 ## Roles
 
-A device that is declared to have a role is not judged by the rules that such a device has to break.
+Rules that a device with a role has to break are skipped for devices that are declared to have it.
 
 ${table(
-  ['Role', 'The device …', 'Rules left out'],
+  ['Role', 'The device …', 'Rules skipped'],
   Object.entries(rules.roles).map(([role, words]) => [
     `\`${role}\``,
     words,
@@ -62,7 +62,7 @@ const section = (category: string, words: string, rules: readonly RuleExplanatio
 ${words}.
 
 ${table(
-  ['Rule', 'What must hold', 'Severity', 'Level', 'Expected', 'Asked for by'],
+  ['Rule', 'What must hold', 'Severity', 'Level', 'Expected', 'Also required by'],
   rules.map(({ id, title, severity, level, expected, source }) => [
     `\`${id}\``,
     title,

@@ -19,42 +19,42 @@ const PREFIX = 'xccdf_org.ssgproject.content_rule_';
 
 /** Why the two say otherwise: the first pattern that fits a rule's id. */
 const REASONS = [
-  [/^sshd\.usepam$/, 'UsePAM no stands in a drop-in, which sshd reads first; theirs reads sshd_config only'],
+  [/^sshd\.usepam$/, 'UsePAM no is in a drop-in, which sshd reads first; OpenSCAP reads sshd_config only'],
   [
     /^sshd\.(banner|clientaliveinterval|logingracetime|maxauthtries|permitrootlogin)$/,
-    'set in a drop-in, /etc/ssh/sshd_config.d; theirs reads sshd_config only',
+    'set in a drop-in, /etc/ssh/sshd_config.d; OpenSCAP reads sshd_config only',
   ],
-  [/^sshd\.protocol$/, 'theirs wants the line "Protocol 2"; sshd has known no other since OpenSSH 7.6'],
-  [/^sshd\./, 'not set, and right by default in this version of sshd; theirs wants the line'],
-  [/^sysctl\./, 'theirs asks the running kernel as well, and a tree has none'],
-  [/^audit\.immutable$/, 'theirs wants auditd.service to run augenrules; in Debian 13 audit-rules.service does'],
+  [/^sshd\.protocol$/, 'OpenSCAP requires the line "Protocol 2"; sshd has had no other protocol since OpenSSH 7.6'],
+  [/^sshd\./, 'not set, and right by default in this version of sshd; OpenSCAP requires the line'],
+  [/^sysctl\./, 'OpenSCAP checks the running kernel as well, and a tree has none'],
+  [/^audit\.immutable$/, 'OpenSCAP requires auditd.service to run augenrules; in Debian 13 audit-rules.service does'],
+  [/^audit\.modules$/, 'as for audit.immutable; OpenSCAP also requires rules for 32-bit calls and a key'],
+  [/^audit\.sudoers$/, 'as for audit.immutable; OpenSCAP also requires a slash at the end of /etc/sudoers.d'],
+  [/^acct\.gid0-only-root$/, 'different facts: OpenSCAP checks that root has group 0, Vakt that only root has it'],
+  [/^acct\.root-path-clean$/, "OpenSCAP checks the scanner's own PATH, not that of a login in the tree"],
+  [/^acct\.shadowed$/, 'an empty password is no hash in /etc/passwd; Vakt reports it by acct.no-empty-passwords'],
+  [/^acct\.dotfiles-owner$/, 'the file belongs to root, which Vakt accepts; OpenSCAP requires the user'],
+  [/^cfg\.auditd-space-left$/, 'OpenSCAP requires "email"; Vakt accepts every action that alerts, also syslog'],
+  [/^cfg\.encrypt-method$/, 'OpenSCAP requires SHA512; yescrypt, the default of Debian, is stronger'],
   [
-    /^audit\.modules$/,
-    'as for audit.immutable; besides, theirs wants rules for 32-bit calls and a key, which ours does not ask for',
+    /^cfg\.shell-tmout$/,
+    'OpenSCAP requires "typeset -xr" or "declare -xr", and 600 s; Vakt accepts readonly as well, and 900 s',
   ],
-  [/^audit\.sudoers$/, 'as for audit.immutable; besides, theirs wants a slash behind /etc/sudoers.d'],
-  [/^acct\.gid0-only-root$/, 'another fact: theirs asks whether root has the group 0, ours whether only root has'],
-  [/^acct\.root-path-clean$/, "theirs judges the scanner's own PATH, not what a login of the tree gets"],
-  [/^acct\.shadowed$/, 'an empty password is no hash in /etc/passwd; ours tells of it by acct.no-empty-passwords'],
-  [/^acct\.dotfiles-owner$/, "the file is root's; ours takes root for nobody foreign, theirs wants the user"],
-  [/^cfg\.auditd-space-left$/, 'theirs wants "email"; ours takes whatever alerts, syslog too'],
-  [/^cfg\.encrypt-method$/, 'theirs wants SHA512; yescrypt, the default of Debian, is the stronger one'],
-  [/^cfg\.shell-tmout$/, 'theirs wants "typeset -xr" or "declare -xr", and 600 s; ours takes readonly too, and 900 s'],
   [
     /^cfg\.shell-umask$/,
-    'theirs wants a line that sets it; ours that none loosens what login.defs sets (another rule)',
+    'OpenSCAP requires a line that sets it; Vakt that no line loosens what login.defs sets (another rule)',
   ],
-  [/^file\.(audit-config|bin-dirs)$/, 'theirs judges the owner only; the mode is wrong'],
-  [/^mount\./, 'theirs asks what is mounted now; of a tree, ours reads what fstab will mount'],
+  [/^file\.(audit-config|bin-dirs)$/, 'OpenSCAP checks the owner only; the mode is wrong'],
+  [/^mount\./, 'OpenSCAP checks what is mounted now; of a tree, Vakt reads what fstab will mount'],
   [
     /^pam\.faillock/,
-    'theirs wants the whole stack of pam_faillock besides, and other values (3 tries); ours has another rule for the stack',
+    'OpenSCAP also requires the whole stack of pam_faillock, and other values (3 tries); Vakt has another rule for the stack',
   ],
-  [/^pam\.pwquality-minlen$/, 'theirs wants 15, ours 14'],
-  [/^svc\.firewall-enabled$/, 'theirs wants ufw; ours takes nftables.service and others'],
+  [/^pam\.pwquality-minlen$/, 'OpenSCAP requires 15, Vakt 14'],
+  [/^svc\.firewall-enabled$/, 'OpenSCAP requires ufw; Vakt accepts nftables.service and others'],
   [
     /^svc\.logrotate-enabled$/,
-    'theirs wants "daily" in logrotate.conf and the job of cron; ours takes the daily timer',
+    'OpenSCAP requires "daily" in logrotate.conf and the cron job; Vakt accepts the daily timer',
   ],
 ];
 
@@ -139,21 +139,21 @@ const escaped = (text) => text.replaceAll('|', '\\|');
 const line = (cells) => `| ${cells.map((cell) => escaped(String(cell))).join(' | ')} |`;
 const disagreeing = [...disagreements].sort(([a], [b]) => a.localeCompare(b));
 const unexplained = disagreeing.filter(([rule]) => !REASONS.some(([pattern]) => pattern.test(rule)));
-const page = `# Beside OpenSCAP
+const page = `# Comparison with OpenSCAP
 
-What Vakt's hardening rules and ComplianceAsCode's content for OpenSCAP say of the same three Debian 13 trees, made by
-\`test/baseline/trees/build.sh\`: as debootstrap leaves it, weakened, and hardened. Made by \`scripts/compare-openscap.mjs\`
-with openscap-scanner ${versionOf('openscap-scanner')} and ssg-debian ${versionOf('ssg-debian')} (its content for Debian 12, the latest in it), all of its rules that
-a rule of ours names as its source and that walk no file systems: ${asked.length} of theirs, ${[...mapped.values()].filter((names) => names.length > 0).length} of ours. Where one rule of
-ours stands for several of theirs, one that fails is enough to fail.
+Results of Vakt's hardening rules and of ComplianceAsCode's content for OpenSCAP on the same three Debian 13 trees, built by
+\`test/baseline/trees/build.sh\`: as debootstrap leaves it, weakened, and hardened. Generated by \`scripts/compare-openscap.mjs\`
+with openscap-scanner ${versionOf('openscap-scanner')} and ssg-debian ${versionOf('ssg-debian')} (its content for Debian 12, the latest in it). Compared are all
+of its rules that a rule of Vakt's names as its source and that do not walk file systems: ${asked.length} of OpenSCAP's, ${[...mapped.values()].filter((names) => names.length > 0).length} of
+Vakt's. Where one rule of Vakt's stands for several of OpenSCAP's, one that fails counts as a failure.
 
-${line(['tree', 'both pass', 'both fail', 'ours passes, theirs fails', 'ours fails, theirs passes', 'ours does not judge'])}
+${line(['tree', 'both pass', 'both fail', 'Vakt passes, OpenSCAP fails', 'Vakt fails, OpenSCAP passes', 'Vakt does not judge'])}
 | --- | --- | --- | --- | --- | --- |
 ${rows.map(({ tree, both, neither, softer, harder, skipped }) => line([tree, both, neither, softer, harder, skipped])).join('\n')}
 
-## Why they disagree
+## Disagreements
 
-${line(['rule', 'tree', 'ours', 'theirs', 'ours found', 'since'])}
+${line(['rule', 'tree', 'Vakt', 'OpenSCAP', 'found', 'reason'])}
 | --- | --- | --- | --- | --- | --- |
 ${disagreeing
   .map(([rule, [first, ...others]]) =>
@@ -168,9 +168,9 @@ ${disagreeing
   )
   .join('\n')}
 
-## What ours does not judge
+## Rules that Vakt does not judge
 
-Theirs mostly calls it a failure. Of all three trees together:
+OpenSCAP mostly reports a failure. Counted over all three trees:
 
 ${line(['reason', 'rules'])}
 | --- | --- |

@@ -36,20 +36,12 @@ export function collectorsDocument(all: readonly Collector[]): string {
 
 # Events
 
-What the agent can send. Each event is one file in this folder that declares everything about it; this page, the module
+The events that the agent can send. Each is one file in this folder that declares everything about it; this page, the module
 twin's keys, \`vakt events\` and the tests in \`test/collectors/conformance.test.ts\` are made from the declarations.
-
-To add an event:
-
-1. \`src/collectors/<event>.ts\` declares it with \`periodic\` or \`triggered\` (\`src/contract/collector.ts\`). Take the
-   nearest neighbour as a model; \`fields.ts\` has the kinds of fields.
-2. \`test/collectors/<event>.test.ts\` shows what becomes of what it reads, and of what is broken.
-3. One line in \`src/collectors/index.ts\`.
-
-Then \`npm run docs && npm test && npm run lint\`.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#add-an-event) explains how to add one.
 
 ${table(
-  ['Event', 'Category', 'Type', 'Priority', 'What it says'],
+  ['Event', 'Category', 'Type', 'Priority', 'Content'],
   all.map(({ name, category, type, priority, summary }) => [
     `[${name}](#${name.toLowerCase()})`,
     category,
@@ -59,8 +51,8 @@ ${table(
   ]),
 )}
 
-The priority holds until the module twin's \`eventPriority<Event>\` says otherwise. A Periodic event is a snapshot, taken
-every \`snapshotFrequency\`; a Triggered one is something that happened.
+The priority is a default, which \`eventPriority<Event>\` in the module twin replaces. A Periodic event is a snapshot, taken
+every \`snapshotFrequency\`; a Triggered event reports something that happened.
 
 ${all.map(section).join('\n')}`;
 }
@@ -92,7 +84,7 @@ function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>
     aggregate === undefined
       ? '- Never aggregated\n'
       : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`aggregationEnabled${name}\`
-  is on; ExtraDetails then has HitCount, StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
+  is true; ExtraDetails then has HitCount, StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
   return audit + counted;
 }
 

@@ -39,11 +39,11 @@ vakt \\- security agent of an IoT device
 .I COMMAND
 [\\fIOPTION\\fR...]
 .SH DESCRIPTION
-Vakt speaks to Azure IoT Hub as the device's security module, obeys its module twin, watches the Linux system under it,
-and reports what it sees. It counts every event that it loses.
+Vakt connects to Azure IoT Hub as the device's security module and is configured through its module twin. It reports
+program starts, network connections, logins, and how the system stands. Every event that is lost is counted.
 .PP
-Results go to standard output, everything else to standard error. \\fBvakt\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR says
-how a command is called.
+Results go to standard output, everything else to standard error. \\fBvakt\\fR \\fICOMMAND\\fR \\fB\\-\\-help\\fR prints
+the options of a command.
 .SH COMMANDS
 ${commands.map(section).join('')}.SS "vakt version"
 Print the version.
@@ -67,7 +67,7 @@ Queues and state, of the user
 .BR vakt .
 .TP
 .I /run/vakt/control.sock
-Where the running agent answers
+Socket on which the running agent answers
 .BR "vakt status" .
 .TP
 .I /usr/share/doc/vakt

@@ -33,8 +33,9 @@ const page = () => `<!-- ${GENERATED} -->
 
 # Direct methods
 
-What the hub's owner can have the agent do, and wait for the answer. Each is one file in this folder that declares
-everything about it; this page and [the JSON Schemas](../../config/methods.schema.json) are made from the declarations.
+A direct method makes the agent do something and returns the result to the caller. Each one is a file in this folder that
+declares everything about it; this page and [the JSON Schemas](../../config/methods.schema.json) are generated from the
+declarations.
 
 \`\`\`
 az iot hub invoke-module-method --hub-name contoso --device-id device1 --module-id azureiotsecurity \\
@@ -54,29 +55,29 @@ Every answer has a status and a body:
 
 | Status | When | Body |
 | ------ | ---- | ---- |
-| 200 | it is done | as below |
-| 400 | the payload is not valid | \`error\`, and \`faults\`: every fault by its place |
-| 403 | the device's local file switches it off | \`error\` |
-| 404 | there is no such method | \`error\`, \`methods\` |
-| 409 | the same runs already, or it can't be done now | \`error\` |
-| 429 | it may not be called so soon again | \`error\`, \`retryAfterSeconds\` |
+| 200 | done | as below |
+| 400 | the payload is not valid | \`error\`, and \`faults\`: every fault with its path |
+| 403 | switched off in the local file | \`error\` |
+| 404 | no such method | \`error\`, \`methods\` |
+| 409 | already running, or not possible now | \`error\` |
+| 429 | called again too early | \`error\`, \`retryAfterSeconds\` |
 | 500 | the agent failed, or took longer than 25 s | \`error\` |
 
-A payload is a JSON object of at most 16 KiB and 8 levels; none counts as \`{}\`. A call is answered within 25 s, so leave
-the response time-out of the hub at its 30 s. It has no queue: what doesn't reach the agent at once fails at the hub.
+A payload is a JSON object of at most 16 KiB and 8 levels; a missing one counts as \`{}\`. A call is answered within 25 s, so
+leave the hub's response time-out at 30 s. Calls are not queued: one that does not reach the agent at once fails at the hub.
 
 ${methods.map(section).join('\n')}`;
 
 function section({ name, summary, request, answer, rest }: (typeof methods)[number]): string {
   return `## ${name}
 
-${summary}${rest === undefined ? '' : ` At most once in ${rest / 1_000} s.`}
+${summary}${rest === undefined ? '' : ` Callable at most once in ${rest / 1_000} s.`}
 
-Takes:
+Request:
 
 ${members(request)}
 
-Answers:
+Answer:
 
 ${members(answer)}
 `;
