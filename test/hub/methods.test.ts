@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { MethodRefusal, method, PERMISSIONS, type Permission } from '../../src/contract/method.ts';
+import { CallLimit } from '../../src/hub/call-limit.ts';
 import { ANSWER_WITHIN, DirectMethods } from '../../src/hub/methods.ts';
 import { capturedLog } from './support.ts';
 
@@ -255,6 +256,12 @@ describe('A flood of direct methods', () => {
     const methods = make();
     await flood(methods, 1_000, () => 'ping');
     assert.equal((await methods.call('collectNow', Buffer.from('{}')))?.status, 200);
+  });
+
+  it('of several methods in turn is held like one, at twice as many', () => {
+    const limit = new CallLimit(systemClock, log.log);
+    const answers = Array.from({ length: 1_000 }, (_, n) => limit.admit(`method${n % 4}`));
+    assert.equal(answers.filter((answer) => answer === 'do').length, 60);
   });
 
   it('by ever other names is held like one by the same', async () => {
