@@ -23,6 +23,7 @@ import { type Moving, WatchedClock } from './base/watched-clock.ts';
 import { IsolatedScanner } from './baseline/isolated-scanner.ts';
 import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
+import { Occurrences } from './collectors/occurrences.ts';
 import { logBlindSpots } from './config/blind-spot-log.ts';
 import { namesOf } from './config/dialect.ts';
 import { largestCache, limitsInForce } from './config/limits.ts';
@@ -130,7 +131,7 @@ export function agent(
     dialect,
     limits,
     lastGoodFile: state('last-good-configuration.json'),
-    tell: (faults) => triggers.accept('configuration', faults),
+    tell: (faults) => occurrences.accept('configuration', faults),
     changed: (change) => changeNotices.accept(change),
     clock,
     log: log.child({ part: 'configuration' }),
@@ -142,7 +143,7 @@ export function agent(
   let noticesWithin: Duration = NOTICES_WITHIN;
   const changeNotices = new ChangeNotices({
     announce: (line) => {
-      triggers.announce(line);
+      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
       publisher.sendHighWithin(noticesWithin);
     },
     clock,
@@ -244,17 +245,18 @@ export function agent(
   const triggers = new Triggers({
     collectors,
     settings,
-    lookups: linux.lookups,
     aggregator: unsetClock.before(aggregator),
     queues: timed,
     origin: `${sender.id} ${bootId ?? ''}`,
     leavesOut,
     log: log.child({ part: 'triggers' }),
   });
+  const occurrences = new Occurrences({ collectors, lookups: linux.lookups });
+  occurrences.offerTo(triggers);
   const linuxEvents = new LinuxEvents({
     containerOf: (pid) => linux.lookups.containerId(pid, 0),
-    streams: () => triggers.streams(),
-    sink: triggers,
+    streams: () => occurrences.streams(),
+    sink: occurrences,
     hostRoot: local.hostRoot,
     loopback: local.collectors.loopbackConnections,
     stateDirectory: local.stateDirectory,
@@ -286,7 +288,7 @@ export function agent(
       log: log.child({ part: 'baseline' }),
     }),
     settings,
-    tell: (faults) => triggers.accept('configuration', faults),
+    tell: (faults) => occurrences.accept('configuration', faults),
     clock: clockOf(clock, 'baseline'),
     log: log.child({ part: 'baseline' }),
   });
@@ -407,7 +409,7 @@ export function agent(
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
     pause, // before anything is collected
-    logEvents(tap, triggers),
+    logEvents(tap, occurrences),
     runs.report,
     exposedFiles,
     unsetClock,
@@ -520,12 +522,12 @@ const followHandler =
 const endOfRun = (say: () => void): Service => ({ name: 'end of run', start: async () => {}, stop: async () => say() });
 
 /** Stopped before the queues close: what is logged after that can't become an event any more. */
-function logEvents(tap: LogTap, triggers: Triggers): Service {
+function logEvents(tap: LogTap, occurrences: Occurrences): Service {
   let stop = () => {};
   return {
     name: 'log events',
     async start() {
-      stop = tap.listen((line) => triggers.accept('log', [line]));
+      stop = tap.listen((line) => occurrences.accept('log', [line]));
     },
     stop: async () => stop(),
   };

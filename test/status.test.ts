@@ -9,6 +9,7 @@ import { days, hours, minutes, seconds } from '../src/base/duration.ts';
 import { AgentError } from '../src/base/errors.ts';
 import type { Restarts } from '../src/base/runs.ts';
 import { collectors } from '../src/collectors/index.ts';
+import { Occurrences } from '../src/collectors/occurrences.ts';
 import { limitsInForce } from '../src/config/limits.ts';
 import { LiveSettings } from '../src/config/settings.ts';
 import { readDefaults } from '../src/config/twin.ts';
@@ -76,7 +77,7 @@ describe('the status', () => {
   let settings: LiveSettings;
   let queues: EventQueues;
   let aggregator: Aggregator;
-  let triggers: Triggers;
+  let occurrences: Occurrences;
   let lastRuns: Record<string, LastRun>;
   let configuration: ConfigurationState;
   let kernelEvents: SourceStatus;
@@ -113,7 +114,8 @@ describe('the status', () => {
       started: () => ({ containerId: undefined, sha256: undefined }),
       interfaceName: () => undefined,
     };
-    triggers = new Triggers({ collectors, settings, lookups, aggregator, queues, origin: '', log: quietLog() });
+    occurrences = new Occurrences({ collectors, lookups });
+    occurrences.offerTo(new Triggers({ collectors, settings, aggregator, queues, origin: '', log: quietLog() }));
     lastRuns = {};
     configuration = { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} };
     kernelEvents = { state: 'on', source: 'auditUnicast' };
@@ -171,7 +173,7 @@ describe('the status', () => {
 
   /** Starts of processes, a command line each. */
   const starts = (...commands: string[]) =>
-    triggers.accept(
+    occurrences.accept(
       'starts',
       commands.map((command) => ({ ...records.starts, commandLine: command })),
     );
@@ -223,8 +225,8 @@ describe('the status', () => {
     const dropped = { refused: 1 };
     assert.deepEqual(accounts(), { collected: 7, aggregatedAway: 2, delivered: 4, waiting: 0, dropped });
 
-    triggers.drop(AUDITED, 'kernel', 5);
-    triggers.drop('starts', 'malformed', 1);
+    occurrences.drop(AUDITED, 'kernel', 5);
+    occurrences.drop('starts', 'malformed', 1);
     assert.deepEqual(accounts().dropped, { refused: 1, kernel: 5, malformed: 1 });
     assert.equal(accounts().collected, 13);
 
@@ -502,7 +504,7 @@ describe('the status', () => {
     const full = () => {
       starts('ls', 'ls');
       snapshot([{ LocalPort: '22' }]);
-      triggers.drop(AUDITED, 'kernel', 3);
+      occurrences.drop(AUDITED, 'kernel', 3);
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       lastRuns.ListeningPorts = { at: TIME, elements: 7 };
       scanned = SCANNED;

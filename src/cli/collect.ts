@@ -7,10 +7,11 @@ import { AgentError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { collectors } from '../collectors/index.ts';
+import { Occurrences } from '../collectors/occurrences.ts';
 import { LocalSettings, readLocalSettings } from '../config/local.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
-import type { Sources, StreamSink } from '../contract/sources.ts';
+import type { Sources } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import type { LocalStatus } from '../status.ts';
@@ -111,26 +112,20 @@ async function followLinux(
   { stdout, stderr, signal }: World,
 ): Promise<void> {
   const { lookups } = linuxSources({ hostRoot, clock: systemClock });
-  const show = (translate: () => unknown) => {
-    try {
-      const payload = translate();
-      if (payload !== undefined) stdout(printableJson(JSON.stringify(payload)));
-    } catch (error) {
-      stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
-    }
-  };
-  const sink: StreamSink = {
-    accept(stream, records) {
-      if (stream !== collector.stream) return;
-      for (const record of records) show(() => collector.translate(record, lookups));
+  const occurrences = new Occurrences({ collectors: [collector], lookups });
+  occurrences.offerTo({
+    wants: () => true,
+    accept(batch) {
+      for (const { payload } of batch.occurrences()) stdout(printableJson(JSON.stringify(payload)));
+      for (const error of batch.broken) stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
     },
-    drop: (_stream, reason, count) => stderr(`${count} events could not be read (${reason}).`),
-  };
+    lost: (_streams, reason, count) => stderr(`${count} events could not be read (${reason}).`),
+  });
   const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
   const source = new LinuxEvents({
     containerOf: (pid) => lookups.containerId(pid, 0),
-    streams: () => new Set([collector.stream]),
-    sink,
+    streams: () => occurrences.streams(),
+    sink: occurrences,
     hostRoot,
     loopback: loopbackConnections,
     clock: systemClock,

@@ -7,6 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { sum } from '../../src/base/counters.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
 import { readDefaults } from '../../src/config/twin.ts';
 import { type Envelope, QUEUES } from '../../src/contract/event.ts';
@@ -42,7 +43,7 @@ class Device {
   readonly #random = seeded(7);
   readonly queues: EventQueues;
   readonly aggregator: Aggregator;
-  readonly triggers: Triggers;
+  readonly occurrences: Occurrences;
   readonly #services;
 
   constructor() {
@@ -87,7 +88,8 @@ class Device {
     });
     this.queues = queues;
     this.aggregator = aggregator;
-    this.triggers = new Triggers({ collectors, settings, lookups: host, aggregator, queues, origin: sender.id, log });
+    this.occurrences = new Occurrences({ collectors, lookups: host });
+    this.occurrences.offerTo(new Triggers({ collectors, settings, aggregator, queues, origin: sender.id, log }));
     this.#services = [queues, aggregator.recovery, publisher, aggregator, snapshots];
   }
 
@@ -123,8 +125,8 @@ class Device {
       commandLine: argv.join(' '),
       cwd: '/',
     };
-    this.triggers.accept('starts', [start]);
-    this.triggers.accept('exits', [
+    this.occurrences.accept('starts', [start]);
+    this.occurrences.accept('exits', [
       { time, pid, executable: argv[0] ?? '', exitStatus: this.#random() < 0.02 ? 1 : 0 },
     ]);
   }
@@ -135,13 +137,13 @@ class Device {
     const remote = { address: `198.51.100.${which}`, port: which < 4 ? 443 : 8883 };
     const executable = `/usr/lib/pump/${COMMANDS[which]}`;
     const commandLine = `${executable} --upload`;
-    this.triggers.accept('connections', [
+    this.occurrences.accept('connections', [
       { ...records.connections, time: new Date(), remote, local, executable, commandLine },
     ]);
   }
 
   login(operation: LoginSeen['operation']): void {
-    this.triggers.accept('logins', [{ ...records.logins, time: new Date(), operation }]);
+    this.occurrences.accept('logins', [{ ...records.logins, time: new Date(), operation }]);
   }
 
   /** Lets a day pass, minute by minute. */

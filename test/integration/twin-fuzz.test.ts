@@ -11,6 +11,7 @@ import { droppedIn, sum } from '../../src/base/counters.ts';
 import { days, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { collectors } from '../../src/collectors/index.ts';
+import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import { QUEUES } from '../../src/contract/event.ts';
 import type { Answer } from '../../src/contract/hub.ts';
@@ -74,7 +75,7 @@ class Pipeline {
   readonly configuration: TwinConfiguration;
   readonly queues: EventQueues;
   readonly aggregator: Aggregator;
-  readonly triggers: Triggers;
+  readonly occurrences: Occurrences;
   snapshotsTaken = 0;
   readonly #services;
 
@@ -84,7 +85,7 @@ class Pipeline {
     this.configuration = new TwinConfiguration({
       dialect: publishedDialect(OBJECT),
       lastGoodFile: this.lastGoodFile,
-      tell: (faults) => this.triggers.accept('configuration', faults),
+      tell: (faults) => this.occurrences.accept('configuration', faults),
       clock: systemClock,
       log,
     });
@@ -94,15 +95,9 @@ class Pipeline {
     this.aggregator = new Aggregator({ ...parts, queues: this.queues, directory: '/aggregates', files: this.files });
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     const publisher = new Publisher({ ...parts, queues: this.queues, hub: this.hub, sender, routing: 'security' });
-    this.triggers = new Triggers({
-      collectors,
-      settings,
-      lookups: look,
-      aggregator: this.aggregator,
-      queues: this.queues,
-      origin: sender.id,
-      log,
-    });
+    const { queues, aggregator } = this;
+    this.occurrences = new Occurrences({ collectors, lookups: look });
+    this.occurrences.offerTo(new Triggers({ collectors, settings, aggregator, queues, origin: sender.id, log }));
     const snapshots = new Snapshots({
       ...parts,
       collectors,
@@ -149,9 +144,9 @@ class Pipeline {
   /** Something happens on the device. */
   live(n: number): void {
     const now = new Date();
-    this.triggers.accept('starts', [{ ...records.starts, time: now, serial: n, commandLine: `ls ${n % 50}` }]);
-    this.triggers.accept('connections', [{ ...records.connections, time: now, serial: n }]);
-    this.triggers.accept('logins', [{ ...records.logins, time: now, serial: n }]);
+    this.occurrences.accept('starts', [{ ...records.starts, time: now, serial: n, commandLine: `ls ${n % 50}` }]);
+    this.occurrences.accept('connections', [{ ...records.connections, time: now, serial: n }]);
+    this.occurrences.accept('logins', [{ ...records.logins, time: now, serial: n }]);
   }
 
   /** The configuration object that the next run would start with. */

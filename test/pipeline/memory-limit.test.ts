@@ -4,12 +4,14 @@ import * as v from 'valibot';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes, seconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
+import { Occurrences } from '../../src/collectors/occurrences.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type LeavesOut, MalformedRecordError, periodic, triggered } from '../../src/contract/collector.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { collectGarbage, MemoryLimit } from '../../src/pipeline/memory-limit.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
+import { look } from '../collectors/samples.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const MB = 1024 * 1024;
@@ -196,18 +198,13 @@ describe('MemoryLimit', () => {
         origin: 'test',
         collectors: [starts, logins],
         settings,
-        lookups: {
-          newBatch: () => {},
-          userName,
-          containerId: () => undefined,
-          started: () => ({ containerId: undefined, sha256: undefined }),
-          interfaceName: () => undefined,
-        },
         aggregator: { add: () => assert.fail('nothing is aggregated') },
         queues,
         leavesOut,
         log: quietLog(),
       });
+      const occurrences = new Occurrences({ collectors: [starts, logins], lookups: { ...look, userName } });
+      occurrences.offerTo(triggers);
       const record = { time: new Date(), serial: 1, success: true, pid: 7, executable: '/usr/sbin/sshd' };
       const records = [
         { ...record, operation: 'Login', userName: 'alice' },
@@ -217,16 +214,16 @@ describe('MemoryLimit', () => {
       ];
       megabytes = 101;
       await time.tickAsync(seconds(5));
-      triggers.accept('logins', records);
+      occurrences.accept('logins', records);
       assert.equal(userName.callCount, 0);
       assert.deepEqual(queues.dropped, [
-        ['Low', 'Starts', 'malformed', 1],
         ['Low', 'Starts', 'memory', 2],
+        ['Low', 'Starts', 'malformed', 1],
       ]);
       assert.deepEqual([queues.put_.Low.length, queues.put_.High.length], [0, 4]);
       megabytes = 70;
       await time.tickAsync(seconds(65));
-      triggers.accept('logins', records);
+      occurrences.accept('logins', records);
       assert.equal(queues.put_.Low.length, 2);
     });
 

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import * as v from 'valibot';
 import type { LogLine as Line, LogLine } from '../../src/base/log.ts';
 import { listeningPorts } from '../../src/collectors/listening-ports.ts';
+import { Occurrences } from '../../src/collectors/occurrences.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type Collector, type LeavesOut, MalformedRecordError, triggered } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { ProcessStarted } from '../../src/contract/sources.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
+import { look } from '../collectors/samples.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const TIME = new Date('2024-05-01T12:00:00.123Z');
@@ -63,6 +65,7 @@ describe('Triggers', () => {
   let leavesOut: LeavesOut;
   let logged: LogLine[];
   let lookedUp: string[];
+  let triggers: Triggers;
 
   beforeEach(() => {
     queues = new MemoryQueues();
@@ -74,20 +77,14 @@ describe('Triggers', () => {
     lookedUp = [];
   });
 
-  const create = (collectors: readonly Collector[] = [commands, calls, lines, listeningPorts], origin = 'agent boot') =>
-    new Triggers({
+  /** What the pipeline is offered; `triggers` is its only consumer. */
+  const create = (
+    collectors: readonly Collector[] = [commands, calls, lines, listeningPorts],
+    origin = 'agent boot',
+  ) => {
+    triggers = new Triggers({
       collectors,
       settings,
-      lookups: {
-        newBatch: () => lookedUp.push('batch'),
-        userName: () => {
-          lookedUp.push('user');
-          return 'root';
-        },
-        containerId: () => undefined,
-        started: () => ({ containerId: undefined, sha256: undefined }),
-        interfaceName: () => undefined,
-      },
       aggregator: {
         add: (collector, queue, payload, time) => {
           assert.notEqual(payload.Text, refused);
@@ -99,6 +96,14 @@ describe('Triggers', () => {
       leavesOut: (...what) => leavesOut(...what),
       log: quietLog(logged),
     });
+    const userName = () => {
+      lookedUp.push('user');
+      return 'root';
+    };
+    const occurrences = new Occurrences({ collectors, lookups: { ...look, userName } });
+    occurrences.offerTo(triggers);
+    return occurrences;
+  };
   const change = (priorities: Record<string, 'Off' | 'Low' | 'High'>, aggregated = false) =>
     settings.replace({
       ...settings.current(),
@@ -108,20 +113,13 @@ describe('Triggers', () => {
   const texts = (queue: 'High' | 'Low') => queues.envelopes(queue).map(({ Payload: [payload] }) => payload.Text);
 
   it('shows each record to every collector of its stream, and queues by priority', () => {
-    const triggers = create();
-    triggers.accept('starts', [start('ls'), start('curl', 'connect'), start('other')]);
+    const occurrences = create();
+    occurrences.accept('starts', [start('ls'), start('curl', 'connect'), start('other')]);
     assert.deepEqual(texts('Low'), ['root ls', 'root curl']);
     assert.deepEqual(texts('High'), ['connect']);
-    triggers.accept('log', [{ time: TIME, level: 'warn', message: 'Mind this.' }]);
+    occurrences.accept('log', [{ time: TIME, level: 'warn', message: 'Mind this.' }]);
     assert.deepEqual(texts('Low'), ['root ls', 'root curl', 'Mind this.']);
     assert.deepEqual(queues.dropped, []);
-  });
-
-  it('says before each batch that it is a new one, so that one look serves for all of it', () => {
-    const triggers = create();
-    triggers.accept('starts', [start('ls'), start('ls')]);
-    triggers.accept('starts', [start('ls')]);
-    assert.deepEqual(lookedUp, ['batch', 'user', 'user', 'batch', 'user']);
   });
 
   it("gives each occurrence an event and the record's own time", () => {
@@ -142,11 +140,11 @@ describe('Triggers', () => {
       queues = new MemoryQueues();
       create().accept('starts', [start('ls'), start('curl', 'connect'), start('other'), start('broken')]);
       assert.deepEqual(queues.dropped, [
-        ['Low', 'Commands', 'malformed', 1],
         ['Low', 'Commands', 'paused', 2],
+        ['Low', 'Commands', 'malformed', 1],
         ['High', 'Calls', 'paused', 1],
       ]);
-      assert.deepEqual([texts('Low'), texts('High'), added], [[], [], []]);
+      assert.deepEqual([texts('Low'), texts('High'), added, lookedUp], [[], [], [], []]);
     }
   });
 
@@ -185,7 +183,8 @@ describe('Triggers', () => {
   it('announces even what is off, or left out, as High', () => {
     settings = liveSettings({ priorities: { Lines: 'Off' } });
     leavesOut = () => 'memory';
-    create().announce({ time: TIME, level: 'info', message: 'Configuration changed' });
+    const line = { time: TIME, level: 'info', message: 'Configuration changed' } as const;
+    for (const batch of create().translate('log', [line])) triggers.announce(batch);
     assert.deepEqual(
       queues.envelopes('High').map(({ Name, TimestampUTC, Payload }) => [Name, TimestampUTC, Payload]),
       [['Lines', TIME.toISOString(), [{ Text: 'Configuration changed' }]]],
@@ -194,24 +193,24 @@ describe('Triggers', () => {
   });
 
   it('leaves those alone that are off, from the moment they are', () => {
-    const triggers = create();
-    triggers.accept('starts', [start('ls')]);
+    const occurrences = create();
+    occurrences.accept('starts', [start('ls')]);
     change({ Commands: 'Off' });
-    triggers.accept('starts', [start('ps'), start('broken'), start('x', 'connect')]);
+    occurrences.accept('starts', [start('ps'), start('broken'), start('x', 'connect')]);
     assert.deepEqual([texts('Low'), texts('High'), queues.dropped], [['root ls'], ['connect'], []]);
     change({ Commands: 'High' });
-    triggers.accept('starts', [start('top')]);
+    occurrences.accept('starts', [start('top')]);
     assert.deepEqual(texts('High'), ['connect', 'root top']);
   });
 
   it('has what can be aggregated counted, while that is enabled', () => {
-    const triggers = create();
+    const occurrences = create();
     change({}, true);
-    triggers.accept('starts', [start('ls', 'connect')]);
+    occurrences.accept('starts', [start('ls', 'connect')]);
     assert.deepEqual(added, [['Commands', 'Low', { Text: 'root ls' }, TIME]]);
     assert.deepEqual([texts('Low'), texts('High')], [[], ['connect']]);
     change({}, false);
-    triggers.accept('starts', [start('ls')]);
+    occurrences.accept('starts', [start('ls')]);
     assert.deepEqual([added.length, texts('Low')], [1, ['root ls']]);
   });
 
@@ -237,10 +236,10 @@ describe('Triggers', () => {
   });
 
   it('logs the first of each kind and event, and counts them all', () => {
-    const triggers = create();
+    const occurrences = create();
     const many = Array.from({ length: 100 }, () => [start('broken'), start('defect')]).flat();
-    triggers.accept('starts', many);
-    triggers.accept('starts', many);
+    occurrences.accept('starts', many);
+    occurrences.accept('starts', many);
     assert.equal(queues.dropped.length, 400);
     assert.deepEqual(
       logged.map(({ level }) => level),
@@ -267,14 +266,14 @@ describe('Triggers', () => {
   });
 
   it('shows followers every payload, whatever becomes of it, until they leave', () => {
-    const triggers = create();
+    const occurrences = create();
     const seen: [string, Payload][] = [];
     const leave = triggers.follow((name, payload) => seen.push([name, payload]));
-    triggers.accept('starts', [start('ls')]);
+    occurrences.accept('starts', [start('ls')]);
     change({}, true);
-    triggers.accept('starts', [start('ls'), start('broken'), start('other')]);
+    occurrences.accept('starts', [start('ls'), start('broken'), start('other')]);
     leave();
-    triggers.accept('starts', [start('ls')]);
+    occurrences.accept('starts', [start('ls')]);
     assert.deepEqual(seen, [
       ['Commands', { Text: 'root ls' }],
       ['Commands', { Text: 'root ls' }],
@@ -282,21 +281,21 @@ describe('Triggers', () => {
   });
 
   it('wants the streams of those that are on', () => {
-    const triggers = create();
-    assert.deepEqual([...triggers.streams()].sort(), ['log', 'starts']);
+    const occurrences = create();
+    assert.deepEqual([...occurrences.streams()].sort(), ['log', 'starts']);
     change({ Calls: 'Off' });
-    assert.deepEqual([...triggers.streams()].sort(), ['log', 'starts']);
+    assert.deepEqual([...occurrences.streams()].sort(), ['log', 'starts']);
     change({ Commands: 'Off' });
-    assert.deepEqual([...triggers.streams()], ['log']);
+    assert.deepEqual([...occurrences.streams()], ['log']);
     change({ Lines: 'Off' });
-    assert.deepEqual([...triggers.streams()], []);
+    assert.deepEqual([...occurrences.streams()], []);
   });
 
   it('counts what the kernel lost where the most urgent of what it may have been would wait', () => {
-    const triggers = create();
-    triggers.drop(['starts', 'exits'], 'kernel', 5);
+    const occurrences = create();
+    occurrences.drop(['starts', 'exits'], 'kernel', 5);
     change({ Calls: 'Off', Lines: 'High' });
-    triggers.drop(['starts', 'exits'], 'kernel', 3);
+    occurrences.drop(['starts', 'exits'], 'kernel', 3);
     assert.deepEqual(queues.dropped, [
       ['High', 'Unidentified', 'kernel', 5],
       ['Low', 'Unidentified', 'kernel', 3],
@@ -304,13 +303,13 @@ describe('Triggers', () => {
   });
 
   it('counts what a stream lost for its one event, when that is on', () => {
-    const triggers = create();
-    triggers.drop('starts', 'unresolved', 1); // of Commands or Calls
+    const occurrences = create();
+    occurrences.drop('starts', 'unresolved', 1); // of Commands or Calls
     change({ Calls: 'Off' });
-    triggers.drop('starts', 'malformed', 2);
-    triggers.drop(['starts'], 'killed', 3);
+    occurrences.drop('starts', 'malformed', 2);
+    occurrences.drop(['starts'], 'killed', 3);
     change({ Commands: 'Off' });
-    triggers.drop('starts', 'kernel', 4);
+    occurrences.drop('starts', 'kernel', 4);
     assert.deepEqual(queues.dropped, [
       ['High', 'Unidentified', 'unresolved', 1],
       ['Low', 'Commands', 'malformed', 2],

@@ -1,0 +1,113 @@
+import type { Collector, TriggeredCollector } from '../contract/collector.ts';
+import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
+import type { Lookups, LossReason, StreamName, StreamSink, Streams } from '../contract/sources.ts';
+
+/** For what is only counted: nothing is looked up. */
+const NO_LOOKUPS: Lookups = {
+  newBatch: () => {},
+  userName: () => undefined,
+  containerId: () => undefined,
+  started: () => ({ containerId: undefined, sha256: undefined, hashOmitted: undefined }),
+  interfaceName: () => undefined,
+};
+
+/**
+ * Offers what the sources read to consumers, as occurrences of events. Each batch of records is shown to every collector of
+ * its stream whose event a consumer wants. What nobody wants is not translated.
+ */
+export class Occurrences implements StreamSink {
+  readonly #collectors: readonly TriggeredCollector[];
+  readonly #lookups: Lookups;
+  readonly #consumers: OccurrenceConsumer[] = [];
+
+  constructor({ collectors, lookups }: { collectors: readonly Collector[]; lookups: Lookups }) {
+    this.#collectors = collectors.filter((collector) => collector.category === 'Triggered');
+    this.#lookups = lookups;
+  }
+
+  /** Adds a consumer. It is offered each batch after those that were added before it. */
+  offerTo(consumer: OccurrenceConsumer): void {
+    this.#consumers.push(consumer);
+  }
+
+  /** The streams of all events that a consumer wants now. */
+  streams(): ReadonlySet<StreamName> {
+    const wanted = this.#collectors.filter(({ name }) => this.#consumers.some((consumer) => consumer.wants(name)));
+    return new Set(wanted.map(({ stream }) => stream));
+  }
+
+  accept<K extends StreamName>(stream: K, records: readonly Streams[K][]): void {
+    this.#lookups.newBatch();
+    for (const collector of this.#collectors) {
+      if (collector.stream !== stream) continue;
+      let batch: OccurrenceBatch | undefined;
+      for (const consumer of this.#consumers) {
+        if (!consumer.wants(collector.name)) continue;
+        batch ??= new Batch(collector, records, this.#lookups);
+        consumer.accept(batch);
+      }
+    }
+  }
+
+  drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
+    const streams = typeof stream === 'string' ? [stream] : stream;
+    for (const consumer of this.#consumers) consumer.lost(streams, reason, count);
+  }
+
+  /** What records of a stream come to, whether a consumer wants it or not: a batch for each event of that stream. */
+  translate<K extends StreamName>(stream: K, records: readonly Streams[K][]): readonly OccurrenceBatch[] {
+    return this.#collectors
+      .filter((collector) => collector.stream === stream)
+      .map((collector) => new Batch(collector, records, this.#lookups));
+  }
+}
+
+class Batch implements OccurrenceBatch {
+  readonly event: string;
+  readonly #collector: TriggeredCollector;
+  readonly #records: readonly Streams[StreamName][];
+  readonly #lookups: Lookups;
+  #occurrences: readonly Occurrence[] | undefined;
+  #count: number | undefined;
+  #broken: readonly unknown[] = [];
+
+  constructor(collector: TriggeredCollector, records: readonly Streams[StreamName][], lookups: Lookups) {
+    this.event = collector.name;
+    this.#collector = collector;
+    this.#records = records;
+    this.#lookups = lookups;
+  }
+
+  get broken(): readonly unknown[] {
+    return this.#broken;
+  }
+
+  occurrences(): readonly Occurrence[] {
+    this.#occurrences ??= this.#translate(this.#lookups);
+    return this.#occurrences;
+  }
+
+  count(): number {
+    this.#count ??= (this.#occurrences ?? this.#translate(NO_LOOKUPS)).length;
+    return this.#count;
+  }
+
+  /** A record that can't be translated costs no other one. */
+  #translate(lookups: Lookups): readonly Occurrence[] {
+    const { name: event, stream } = this.#collector;
+    const occurrences: Occurrence[] = [];
+    const broken: unknown[] = [];
+    for (const record of this.#records) {
+      try {
+        const payload = this.#collector.translate(record, lookups);
+        if (payload === undefined) continue;
+        const serial = 'serial' in record ? record.serial : undefined;
+        occurrences.push({ event, payload, time: record.time, serial, stream });
+      } catch (error) {
+        broken.push(error);
+      }
+    }
+    this.#broken = broken;
+    return occurrences;
+  }
+}
