@@ -1,11 +1,19 @@
+import {
+  type GroupLine,
+  groupLines,
+  type PasswdLine,
+  passwdLines,
+  type ShadowLine,
+  shadowLines,
+} from '../../host/account-files.ts';
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 
-/** A line of /etc/passwd, see passwd(5). */
+/** A line of /etc/passwd that is an account. */
 export interface User {
   readonly line: number;
   readonly name: string;
-  /** Whether the password is in /etc/shadow: `x`. */
+  /** Whether the line holds no password's hash: `x`, or one that can't be right. */
   readonly shadowed: boolean;
   readonly emptyPassword: boolean;
   readonly uid: number;
@@ -14,7 +22,7 @@ export interface User {
   readonly shell: string;
 }
 
-/** A line of /etc/group, see group(5). */
+/** A line of /etc/group that is a group. */
 export interface Group {
   readonly line: number;
   readonly name: string;
@@ -22,17 +30,13 @@ export interface Group {
   readonly members: string;
 }
 
-/** A line of /etc/shadow, see shadow(5), without its password: only what kind it is. Days are counted from 1970. */
-export interface Shadow {
+/** A line of /etc/shadow that belongs to an account. */
+export type Shadow = ShadowLine;
+
+/** A line that is an instruction for NIS; see nsswitch.conf(5), compat mode. */
+export interface NisLine {
   readonly line: number;
   readonly name: string;
-  readonly password: 'empty' | 'locked' | 'hash';
-  /** How the hash is called, `$6$`; `DES` for the old kind. */
-  readonly method: string;
-  readonly changed: number | undefined;
-  readonly minDays: number | undefined;
-  readonly maxDays: number | undefined;
-  readonly inactiveDays: number | undefined;
 }
 
 /** What the judged system knows of its accounts. */
@@ -40,77 +44,60 @@ export interface Accounts {
   readonly users: Look<readonly User[]>;
   readonly groups: Look<readonly Group[]>;
   readonly shadows: Look<readonly Shadow[]>;
+  readonly nis: Readonly<Record<AccountFile, readonly NisLine[]>>;
 }
+
+export type AccountFile = 'passwd' | 'group' | 'shadow';
 
 /** 100,000 accounts have about 6 MB. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
 export async function readAccounts(system: System): Promise<Accounts> {
+  const nis: Record<AccountFile, NisLine[]> = { passwd: [], group: [], shadow: [] };
   return {
-    users: await readLines(system, '/etc/passwd', 4, toUser),
-    groups: await readLines(system, '/etc/group', 3, toGroup),
-    shadows: await readLines(system, '/etc/shadow', 5, toShadow),
+    users: await readLines(system, 'passwd', passwdLines, toUser, nis),
+    groups: await readLines(system, 'group', groupLines, toGroup, nis),
+    shadows: await readLines(system, 'shadow', shadowLines, (line) => line, nis),
+    nis,
   };
 }
 
-/**
- * Lines with at least so many fields; others are left out. As in the C library's nss/nss_files, so that no line is an
- * account for it that is none here: fields at the end may be missing, and blanks before a line or a number.
- */
-async function readLines<T>(
+interface AnyLine extends NisLine {
+  readonly nis: boolean;
+}
+
+/** Reads a file as bytes, so that no password's hash becomes a text that is kept. */
+async function readLines<L extends AnyLine, T>(
   system: System,
-  path: string,
-  fields: number,
-  parse: (line: number, fields: string[]) => T,
+  file: AccountFile,
+  linesOf: (bytes: Buffer) => Iterable<L>,
+  convert: (line: L) => T,
+  nis: Record<AccountFile, NisLine[]>,
 ): Promise<Look<readonly T[]>> {
-  const look = system.files.text(path, MOST_BYTES);
+  const look = system.files.bytes(`/etc/${file}`, MOST_BYTES);
   if (!('found' in look)) return look;
   const entries: T[] = [];
-  const content = look.found;
-  for (let begin = 0, number = 1; begin < content.length; number += 1) {
-    const newline = content.indexOf('\n', begin);
-    const end = newline === -1 ? content.length : newline;
-    const parts = content.slice(begin, end).trimStart().split(':', 9);
-    if (parts.length >= fields && parts[0] !== '' && !parts[0]?.startsWith('#')) entries.push(parse(number, parts));
-    begin = end + 1;
-    if (number % 500 === 0) await system.pace();
+  let read = 0;
+  for (const line of linesOf(look.found)) {
+    if (line.nis) nis[file].push({ line: line.line, name: line.name });
+    else entries.push(convert(line));
+    if (++read % 500 === 0) await system.pace();
   }
   return { found: entries };
 }
 
-/** As strtoul(3) reads it, within the 32 bits of an id. */
-const id = (text: string | undefined) =>
-  text !== undefined && /^\s*[+-]?\d{1,20}$/.test(text) ? Math.min(Math.abs(Number(text)), 0xffff_ffff) : Number.NaN;
-const days = (text: string | undefined) => (text !== undefined && /^-?\d{1,7}$/.test(text) ? Number(text) : undefined);
-
-const toUser = (line: number, [name = '', password, uid, gid, , home = '', shell = '']: string[]): User => ({
+const toUser = ({ line, name, password, userId, groupId, home, shell }: PasswdLine): User => ({
   line,
   name,
-  shadowed: password === 'x' || password === '*' || password === '!' || password === '!!',
-  emptyPassword: password === '',
-  uid: id(uid),
-  gid: id(gid),
+  shadowed: password === 'none',
+  emptyPassword: password === 'empty',
+  uid: userId,
+  gid: groupId,
   home,
   shell,
 });
 
-const toGroup = (line: number, [name = '', , gid, members = '']: string[]): Group => ({
-  line,
-  name,
-  gid: id(gid),
-  members,
-});
-
-const toShadow = (line: number, [name = '', hash = '', changed, min, max, , inactive]: string[]): Shadow => ({
-  line,
-  name,
-  password: hash === '' ? 'empty' : /^[!*]/.test(hash) || hash === 'x' ? 'locked' : 'hash',
-  method: /^\$[A-Za-z0-9-]{1,16}\$/.exec(hash)?.[0] ?? (hash.startsWith('_') ? 'BSDi' : 'DES'),
-  changed: days(changed),
-  minDays: days(min),
-  maxDays: days(max),
-  inactiveDays: days(inactive),
-});
+const toGroup = ({ line, name, groupId, members }: GroupLine): Group => ({ line, name, gid: groupId, members });
 
 /** @returns whether it was the first */
 function addFirst(names: Map<number, string>, id: number, name: string): boolean {

@@ -1,5 +1,7 @@
 import type { Look } from '../../host/host-files.ts';
 import {
+  type AccountFile,
+  type Accounts,
   FIRST_ORDINARY_UID,
   firstOrdinaryUid,
   type Group,
@@ -17,12 +19,12 @@ interface Line {
 }
 
 /** A file's entries, and those of them that break the rule. */
-type Broken = { readonly file: 'passwd' | 'group' | 'shadow'; readonly lines: readonly Line[]; readonly what?: string };
+type Broken = { readonly file: AccountFile; readonly lines: readonly Line[]; readonly what?: string };
 
 const DAY_MS = 86_400_000;
 
 export async function judgeEntries(of: EntryParams, system: System): Promise<Verdict> {
-  const { users, groups, shadows } = await system.accounts();
+  const { users, groups, shadows, nis } = await system.accounts();
   const needed = filesFor(of);
   const looks: Readonly<Record<string, Look<unknown>>> = { passwd: users, group: groups, shadow: shadows };
   for (const name of needed) {
@@ -32,7 +34,7 @@ export async function judgeEntries(of: EntryParams, system: System): Promise<Ver
   }
   const firstUid = of.check === 'systemAccountsNoShell' ? firstOrdinaryUid(system) : FIRST_ORDINARY_UID;
   if (typeof firstUid !== 'number') return cannotRead(firstUid, '/etc/login.defs');
-  const entries = { users: listOf(users), groups: listOf(groups), shadows: listOf(shadows), firstUid };
+  const entries = { users: listOf(users), groups: listOf(groups), shadows: listOf(shadows), nis, firstUid };
   const broken = await breakers(of, entries, system);
   const [first] = broken.lines;
   if (first === undefined) return pass('none');
@@ -72,13 +74,14 @@ interface Entries {
   readonly users: readonly User[];
   readonly groups: readonly Group[];
   readonly shadows: readonly Shadow[];
+  readonly nis: Accounts['nis'];
   /** Where ordinary users begin. */
   readonly firstUid: number;
 }
 
 async function breakers(
   of: EntryParams,
-  { users, groups, shadows, firstUid }: Entries,
+  { users, groups, shadows, nis, firstUid }: Entries,
   system: System,
 ): Promise<Broken> {
   const passwd = (lines: readonly Line[], what?: string): Broken => ({ file: 'passwd', lines, ...(what && { what }) });
@@ -111,9 +114,7 @@ async function breakers(
         ? passwd(users.filter(({ emptyPassword }) => emptyPassword))
         : shadow(shadows.filter(({ password }) => password === 'empty'));
     case 'allShadowed':
-      return passwd(
-        users.filter(({ shadowed, emptyPassword, name }) => !shadowed && !emptyPassword && !/^[+-]/.test(name)),
-      );
+      return passwd(users.filter(({ shadowed, emptyPassword }) => !shadowed && !emptyPassword));
     case 'rootPasswordOrLocked':
       return shadow(
         shadows.filter(({ name, password }) => name === 'root' && password === 'empty'),
@@ -131,11 +132,10 @@ async function breakers(
       return group(await twice(groups, ({ name }) => name, system));
     case 'primaryGroupsExist': {
       const known = new Set(groups.map(({ gid }) => gid));
-      return passwd(users.filter(({ gid, name }) => !known.has(gid) && !/^[+-]/.test(name)));
+      return passwd(users.filter(({ gid }) => !known.has(gid)));
     }
     case 'noPlusEntries': {
-      const lines = { passwd: users, group: groups, shadow: shadows }[of.file];
-      return { file: of.file, lines: lines.filter(({ name }) => name.startsWith('+')) };
+      return { file: of.file, lines: nis[of.file].filter(({ name }) => name.startsWith('+')) };
     }
     case 'systemAccountsNoShell':
       return passwd(users.filter((user) => user.uid < firstUid && hasShell(user) && !of.except.includes(user.name)));

@@ -4,9 +4,9 @@ import { type Duration, milliseconds, seconds } from '../../base/duration.ts';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { inRoot } from '../../base/in-root.ts';
 import type { Account, ListingStatus, Lookups } from '../../contract/sources.ts';
-import { accountsFrom, type Password, parsePasswd, parseShadow } from '../../host/account-entries.ts';
-import { readBounded, readBytes } from '../../host/bounded-file.ts';
+import { readBytes } from '../../host/bounded-file.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
+import { accountsFrom, type Password, passwdEntries, passwordsIn } from './local-accounts.ts';
 
 /** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */
 const MOST_BYTES = 4 * 1024 * 1024;
@@ -73,7 +73,7 @@ export class Accounts {
     const options = { signal, mostBytes: MOST_BYTES };
     const passwd = await runTool(getent, ['passwd'], options);
     const group = await runTool(getent, ['group'], options);
-    const accounts = accountsFrom(passwd, group, this.#passwords());
+    const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), this.#passwords());
     if (accounts.length === 0) throw new Error('the name service lists none');
     if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length}`);
     return accounts;
@@ -81,7 +81,7 @@ export class Accounts {
 
   #byFiles(): Account[] {
     try {
-      return accountsFrom(readBounded(this.#path('etc/passwd'), MOST_BYTES), this.#groupFile(), this.#passwords());
+      return accountsFrom(readBytes(this.#path('etc/passwd'), MOST_BYTES), this.#groupFile(), this.#passwords());
     } catch (cause) {
       const reason = `Local accounts can't be listed: ${messageOf(cause)}`;
       this.#status = { state: 'unavailable', reason };
@@ -94,11 +94,11 @@ export class Accounts {
     }
   }
 
-  #groupFile(): string {
+  #groupFile(): Buffer {
     try {
-      return readBounded(this.#path('etc/group'), MOST_BYTES);
+      return readBytes(this.#path('etc/group'), MOST_BYTES);
     } catch (error) {
-      if (errnoOf(error) === 'ENOENT') return '';
+      if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
       throw error;
     }
   }
@@ -106,7 +106,7 @@ export class Accounts {
   /** Of nobody, unless this is root: then how they stand stays unknown. */
   #passwords(): ReadonlyMap<string, Password> {
     try {
-      return parseShadow(readBytes(this.#path('etc/shadow'), MOST_BYTES));
+      return passwordsIn(readBytes(this.#path('etc/shadow'), MOST_BYTES));
     } catch {
       return new Map();
     }
@@ -156,7 +156,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
       const seen = [dev, ino, size, mtimeNs, ctimeNs].join(':');
       if (seen === this.#seen) return;
       const names = new Map<number, string>();
-      for (const { userId, name } of parsePasswd(readBounded(path, MOST_BYTES))) {
+      for (const { userId, name } of passwdEntries(readBytes(path, MOST_BYTES))) {
         if (!names.has(userId)) names.set(userId, name);
       }
       this.#names = names;

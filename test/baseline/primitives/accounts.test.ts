@@ -106,6 +106,17 @@ describePrimitive(accounts, {
     result: 'fail',
     where: '/etc/passwd:4',
   },
+  'noPlusEntries, where only the sign stands': {
+    params: { check: 'noPlusEntries', file: 'group' },
+    tree: { ...FILES, 'etc/group': `${GROUP}+\n` },
+    result: 'fail',
+    where: '/etc/group:5',
+  },
+  'uniqueUserName, where NIS is told of two': {
+    params: { check: 'uniqueUserName' },
+    tree: passwd('+\n+'),
+    result: 'pass',
+  },
   systemAccountsNoShell: { params: { check: 'systemAccountsNoShell', except: ['root'] }, tree: FILES, result: 'pass' },
   'systemAccountsNoShell, below the limit of login.defs': {
     params: { check: 'systemAccountsNoShell', except: ['root'] },

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import * as v from 'valibot';
-import { localUsers } from '../../src/collectors/local-users.ts';
-import { accountsFrom, parseGroup, parsePasswd, parseShadow } from '../../src/host/account-entries.ts';
-import { sources } from '../collectors/samples.ts';
-import { fuzzRuns } from '../fuzz.ts';
-import { mutated } from '../linux/mutated.ts';
+import { localUsers } from '../../../src/collectors/local-users.ts';
+import { accountsFrom, passwdEntries, passwordsIn } from '../../../src/linux/machine/local-accounts.ts';
+import { sources } from '../../collectors/samples.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+import { mutated } from '../mutated.ts';
 
 const PASSWD = `root:x:0:0:root:/root:/bin/bash
 alice:x:1000:1000:Alice,,,:/home/alice:/bin/bash
@@ -26,18 +26,25 @@ sshd:!:19000::::::
 never:!!:19000::::::
 guest::19000::::::
 short:
+x:x:1:0:9
 root::1::::::
 `;
 
-describe('parsePasswd', () => {
+describe('the accounts of a passwd file', () => {
   it('reads accounts, two with the same id as well, and one whose last fields are missing', () => {
     assert.deepEqual(
-      parsePasswd(PASSWD).map(({ name, userId, shell }) => `${name} ${userId} ${shell}`),
+      passwdEntries(Buffer.from(PASSWD)).map(({ name, userId, shell }) => `${name} ${userId} ${shell}`),
       ['root 0 /bin/bash', 'alice 1000 /bin/bash', 'toor 0 /bin/sh', 'short 5 undefined'],
     );
   });
 
-  it('has an account once, however many sources list it', () => assert.equal(parsePasswd(PASSWD + PASSWD).length, 4));
+  it('reads accounts as the C library does, though blanks stand before a line or a number', () => {
+    const [account] = passwdEntries(Buffer.from(' \ttoor::  +0: 0:::\n'));
+    assert.deepEqual(account, { name: 'toor', userId: 0, primaryGroupId: 0, password: 'empty' });
+  });
+
+  it('has an account once, however many sources list it', () =>
+    assert.equal(passwdEntries(Buffer.from(PASSWD + PASSWD)).length, 4));
 
   for (const line of [
     '',
@@ -51,8 +58,9 @@ describe('parsePasswd', () => {
     'a:x:-1:0:::',
     'a:x:4294967295:0:::',
     'a:x:99999999999:0:::',
+    '+',
   ]) {
-    it(`passes over "${line}"`, () => assert.equal(parsePasswd(`${line}\n${PASSWD}`).length, 4));
+    it(`passes over "${line}"`, () => assert.equal(passwdEntries(Buffer.from(`${line}\n${PASSWD}`)).length, 4));
   }
 
   for (const [field, password] of [
@@ -60,33 +68,36 @@ describe('parsePasswd', () => {
     ['*', undefined],
     ['!', undefined],
     ['', 'empty'],
+    [`!${HASH}`, undefined],
     [HASH, 'set'],
   ]) {
     it(`takes a password of "${field}" for ${password}`, () => {
-      const [entry] = parsePasswd(`a:${field}:1:1:::`);
+      const [entry] = passwdEntries(Buffer.from(`a:${field}:1:1:::`));
       assert.equal(entry?.password, password);
       assert.ok(!JSON.stringify(entry).includes(HASH));
     });
   }
 });
 
-describe('parseShadow', () => {
+describe('the passwords of a shadow file', () => {
   it('says how each password stands, the first of a name holding', () => {
-    assert.deepEqual(Object.fromEntries(parseShadow(Buffer.from(SHADOW))), {
+    assert.deepEqual(Object.fromEntries(passwordsIn(Buffer.from(SHADOW))), {
       root: 'set',
       alice: 'locked',
       daemon: 'locked',
       sshd: 'locked',
       never: 'locked',
       guest: 'empty',
-      short: 'empty',
+      x: 'locked',
     });
   });
 });
 
 describe('accountsFrom', () => {
+  const from = (passwd: string, group: string) => accountsFrom(Buffer.from(passwd), Buffer.from(group));
+
   it('lists the primary group first and no group twice', () => {
-    const alice = accountsFrom(PASSWD, GROUP).find(({ name }) => name === 'alice');
+    const alice = from(PASSWD, GROUP).find(({ name }) => name === 'alice');
     assert.deepEqual(alice?.groups, [
       { id: 1000, name: 'alice' },
       { id: 27, name: 'sudo' },
@@ -95,13 +106,11 @@ describe('accountsFrom', () => {
   });
 
   it('calls a group without a name by its id', () => {
-    assert.deepEqual(accountsFrom('a:x:1:4711:::', '')[0]?.groups, [{ id: 4711, name: '4711' }]);
+    assert.deepEqual(from('a:x:1:4711:::', '')[0]?.groups, [{ id: 4711, name: '4711' }]);
   });
 
-  it('reads groups without members', () => assert.deepEqual(parseGroup('wheel:x:10:')[0]?.members, ['']));
-
   it('lets only the first account of a name be a member of groups', () => {
-    const accounts = accountsFrom('a:x:1:1:::\na:x:2:2:::', 'wheel:x:10:a');
+    const accounts = from('a:x:1:1:::\na:x:2:2:::', 'wheel:x:10:a');
     assert.deepEqual(
       accounts.map(({ groups }) => groups.map(({ id }) => id)),
       [[1, 10], [2]],
@@ -109,7 +118,11 @@ describe('accountsFrom', () => {
   });
 
   it('takes a password from the passwd file when it is there, else from the shadow file', () => {
-    const accounts = accountsFrom('a::1:1:::\nb:x:2:2:::\nc:x:3:3:::', '', parseShadow(Buffer.from('a:*:\nb:*:\n')));
+    const accounts = accountsFrom(
+      Buffer.from('a::1:1:::\nb:x:2:2:::\nc:x:3:3:::'),
+      Buffer.alloc(0),
+      passwordsIn(Buffer.from('a:*:1:0:9\nb:*:1:0:9\n')),
+    );
     assert.deepEqual(
       accounts.map(({ password }) => password),
       ['empty', 'locked', undefined],
@@ -118,7 +131,7 @@ describe('accountsFrom', () => {
 
   it('needs no time to speak of for files that were made to take long', () => {
     const many = (line: (n: number) => string) => Array.from({ length: 40_000 }, (_, n) => line(n)).join('\n');
-    const accounts = accountsFrom(
+    const accounts = from(
       many((n) => `a:x:${n}:0:::`),
       many((n) => `g${n}:x:${n}:a`),
     );
@@ -148,7 +161,7 @@ describe('any files', () => {
     this.timeout(600_000);
     await fc.assert(
       fc.asyncProperty(file(PASSWD), file(GROUP), file(SHADOW), async (passwd, group, shadow) => {
-        const accounts = accountsFrom(passwd, group, parseShadow(Buffer.from(shadow)));
+        const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), passwordsIn(Buffer.from(shadow)));
         assert.ok(accounts.length <= passwd.split('\n').length);
         const from = { ...sources, accounts: { ...sources.accounts, list: async () => accounts } };
         for (const payload of await localUsers.collect(from, new AbortController().signal)) {
@@ -168,7 +181,7 @@ describe('any files', () => {
     fc.assert(
       fc.property(fc.oneof(fc.uint8Array(), file(SHADOW)), (shadow) => {
         const bytes = Buffer.from(shadow as string);
-        for (const [name, password] of parseShadow(bytes)) {
+        for (const [name, password] of passwordsIn(bytes)) {
           assert.ok(name.length <= bytes.length && !name.includes(':'));
           assert.match(password, /^(?:set|locked|empty)$/);
         }
