@@ -30,7 +30,8 @@ interface Case {
 /** Can't be read, whoever looks: neither as a file nor as a folder. */
 const UNREADABLE = (path: string): Entries => ({ [path]: { link: `/${path}` } });
 const HEAD = '  sl  local_address rem_address   st\n';
-const line = (port: string, state: string) => `   0: 00000000:${port} 00000000:0000 ${state} 00000000:00000000\n`;
+const line = (port: string, state: string) =>
+  `   0: 00000000:${port} 00000000:0000 ${state} 00000000:00000000 00:00000000 00000000     0        0 1 1\n`;
 const LONG = 5 * 1024 * 1024;
 const many = (text: string) => text.repeat(Math.ceil(LONG / text.length));
 const off = { units: ['telnetd.service'], want: 'disabled', processes: ['telnetd'] };

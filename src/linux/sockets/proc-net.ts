@@ -2,21 +2,15 @@ import { open } from 'node:fs/promises';
 import { endianness } from 'node:os';
 import { errnoOf } from '../../base/errors.ts';
 import type { ListeningSocket } from '../../contract/sources.ts';
-import { formatAddress, parseProcAddress } from '../../host/ip-address.ts';
+import { formatAddress } from '../../host/ip-address.ts';
+import { addressOf, parseProcNetLine } from '../../host/proc-net.ts';
 import { PROTOCOL_NAMES, PROTOCOLS, type WaitingSocket } from './sock-diag.ts';
 
 /* The second-best way to list sockets, for kernels without inet_diag and machines without koffi: it costs three times
  * the CPU, and does not say which interface a link-local address belongs to. */
 
-const LINE = /^\s*\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:([0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+ +(\d+) +\d+ (\d+) /i;
-
 /**
- * Reads one line of /proc/net/tcp, tcp6, udp or udp6:
- * ```
- *   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
- *    0: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 1234 1 0000000000000000 …
- * ```
- * See proc_pid_net(5).
+ * Reads one line of /proc/net/tcp, tcp6, udp or udp6.
  *
  * @returns `undefined` for the heading, a broken line, and a socket that doesn't wait for others
  */
@@ -25,22 +19,14 @@ export function parseLine(
   protocol: ListeningSocket['protocol'],
   order: 'LE' | 'BE' = endianness(),
 ): WaitingSocket | undefined {
-  const match = LINE.exec(line);
-  if (match === null) return undefined;
-  const [, address = '', local = '', remote = '', stateText = '', userId, inode] = match;
+  const socket = parseProcNetLine(line);
+  if (socket === undefined) return undefined;
+  const { local, remote, userId, inode } = socket;
   const { family, state } = PROTOCOLS[protocol];
-  const bytes = parseProcAddress(address, order);
-  const localPort = Number.parseInt(local, 16);
+  if (socket.state !== state || local.port === 0 || remote.port !== 0) return undefined;
+  const bytes = addressOf(local, order);
   if (bytes?.length !== (family === 2 ? 4 : 16)) return undefined;
-  if (Number.parseInt(stateText, 16) !== state || localPort === 0 || Number.parseInt(remote, 16) !== 0)
-    return undefined;
-  return {
-    protocol,
-    localAddress: formatAddress(bytes),
-    localPort,
-    userId: Number(userId),
-    inode: Number(inode),
-  };
+  return { protocol, localAddress: formatAddress(bytes), localPort: local.port, userId, inode };
 }
 
 /** Longer than any line the kernel writes; what is longer is passed over. */

@@ -1,12 +1,10 @@
+import { isLoopback } from '../../host/ip-address.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
 /** Of one user, among those that can be reached from outside, and among the others: more would take memory. */
 const MOST_OF_A_USER = 20_000;
 /** Of all users together, about 8 MB. */
 const MOST = 50_000;
-
-/** Whether an address is of the loopback network: only this machine's own programs reach it. */
-export const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');
 
 /**
  * Keeps waiting sockets as the kernel lists them, within limits. What goes over them is counted.

@@ -38,6 +38,17 @@ describePrimitive(net, {
     tree: { ...RUNNING, 'proc/1/net/tcp6': socket('00000000000000000000000001000000:0017') },
     result: 'pass',
   },
+  'to one address of IPv6, in its short form': {
+    params: telnet,
+    tree: { ...RUNNING, 'proc/1/net/tcp6': socket('B80D0120000000000000000001000000:0017') },
+    result: 'fail',
+    actual: 'tcp 2001:db8::1:23',
+  },
+  'to this machine, by IPv4 within IPv6': {
+    params: telnet,
+    tree: { ...RUNNING, 'proc/1/net/tcp6': socket('0000000000000000FFFF00000100007F:0017') },
+    result: 'pass',
+  },
   'UDP, one of several ports': {
     params: { ...telnet, protocols: ['tcp', 'udp'], ports: [69, 161] },
     tree: { ...RUNNING, 'proc/1/net/udp': socket('0A01A8C0:00A1', '07') },

@@ -2,6 +2,7 @@ import type { Clock } from '../../../base/clock.ts';
 import type { Logger } from '../../../base/log.ts';
 import { TaskChain } from '../../../base/task-chain.ts';
 import type { ConnectionSeen, SocketAddress, StreamSink } from '../../../contract/sources.ts';
+import { isLoopback } from '../../../host/ip-address.ts';
 import { ProcFolder } from '../../../host/proc-folder.ts';
 import type { AuditEvent } from '../../audit/event.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../native/netlink/socket.ts';
@@ -106,7 +107,7 @@ export class Connections {
     const processes = new Map<string, Asked | undefined>();
     for (const [index, connection] of made.entries()) {
       const { protocol, remote, local } = ends[index] ?? {};
-      if (protocol === undefined || (!loopback && isLoopback(remote ?? local))) continue;
+      if (protocol === undefined || (!loopback && isOnLoopback(remote ?? local))) continue;
       if (remote === undefined) {
         this.#unresolved += 1;
         continue;
@@ -261,7 +262,7 @@ export class Connections {
   }
 
   #isOfInterest(peer: SocketAddress | undefined): boolean {
-    return this.#parts.loopback || !isLoopback(peer);
+    return this.#parts.loopback || !isOnLoopback(peer);
   }
 
   #add(
@@ -311,9 +312,8 @@ function callerOf({ time, serial, fields }: AuditEvent): Caller | undefined {
 const idIn = (text: string | undefined): number | undefined =>
   text !== undefined && /^\d{1,10}$/.test(text) ? Number(text) : undefined;
 
-/** 127.0.0.0/8 (RFC 1122, 3.2.1.3) and ::1 (RFC 4291, 2.5.3). */
-const isLoopback = (end: Partial<SocketAddress> | undefined): boolean =>
-  end?.address !== undefined && (end.address.startsWith('127.') || end.address === '::1');
+const isOnLoopback = (end: Partial<SocketAddress> | undefined): boolean =>
+  end?.address !== undefined && isLoopback(end.address);
 
 /** To connect to no address in particular is to connect to this machine: ip_route_connect() and tcp_v6_connect(). */
 const hereIfUnspecified = (end: SocketAddress): SocketAddress => {

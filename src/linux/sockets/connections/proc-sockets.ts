@@ -2,7 +2,8 @@ import { lstatSync, readlinkSync } from 'node:fs';
 import { endianness } from 'node:os';
 import type { SocketAddress } from '../../../contract/sources.ts';
 import { readOptional } from '../../../host/bounded-file.ts';
-import { formatAddress, parseProcAddress } from '../../../host/ip-address.ts';
+import { formatAddress } from '../../../host/ip-address.ts';
+import { addressOf, type ProcNetEnd, parseProcNetLine, TCP_LISTEN } from '../../../host/proc-net.ts';
 import { socketInode } from '../socket-owners.ts';
 
 /* What /proc says of a process's sockets. All of it is `undefined` once the process has ended. */
@@ -42,10 +43,6 @@ const FILES = { tcp: 'TCP', tcp6: 'TCP', udp: 'UDP', udp6: 'UDP' } as const;
 /** Some 25,000 sockets. Of a longer file nothing is read. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
-const LINE =
-  /^\s*\d{1,9}: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) \S{1,40} \S{1,40} \S{1,40} {1,20}\d{1,10} {1,20}\d{1,10} (\d{1,10}) /i;
-const LISTEN = 0x0a;
-
 interface Wanted {
   /** Only sockets with one of these numbers; all when absent. */
   readonly inodes?: ReadonlySet<number>;
@@ -53,10 +50,7 @@ interface Wanted {
 }
 
 /**
- * Reads one line of /proc/PID/net/tcp, tcp6, udp or udp6:
- *
- *      sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
- *       0: 0100007F:A0D5 0100007F:8542 01 00000000:00000000 00:00000000 00000000     0        0 20147 1 …
+ * Reads one line of /proc/PID/net/tcp, tcp6, udp or udp6.
  *
  * @returns `undefined` for the heading, a broken line, and a socket that no process has any more
  */
@@ -65,21 +59,20 @@ export function parseProcSocket(
   protocol: ProcSocket['protocol'],
   { inodes, order = endianness() }: Wanted = {},
 ): ProcSocket | undefined {
-  const match = LINE.exec(line);
-  if (match === null) return undefined;
-  const [, localAddress = '', localPort = '', remoteAddress = '', remotePort = '', state = '', number] = match;
-  const inode = Number(number);
-  if (inodes?.has(inode) === false) return undefined;
-  const local = end(localAddress, localPort, order);
-  const remote = end(remoteAddress, remotePort, order);
-  if (inode === 0 || local === undefined || remote === undefined) return undefined;
-  const listens = protocol === 'TCP' && Number.parseInt(state, 16) === LISTEN;
+  const socket = parseProcNetLine(line);
+  if (socket === undefined) return undefined;
+  const { inode } = socket;
+  if (inode === 0 || inodes?.has(inode) === false) return undefined;
+  const local = end(socket.local, order);
+  const remote = end(socket.remote, order);
+  if (local === undefined || remote === undefined) return undefined;
+  const listens = protocol === 'TCP' && socket.state === TCP_LISTEN;
   return { protocol, local, ...(listens ? {} : { remote }), inode };
 }
 
-function end(address: string, port: string, order: 'LE' | 'BE'): SocketAddress | undefined {
-  const bytes = parseProcAddress(address, order);
-  return bytes === undefined ? undefined : { address: formatAddress(bytes), port: Number.parseInt(port, 16) };
+function end(at: ProcNetEnd, order: 'LE' | 'BE'): SocketAddress | undefined {
+  const bytes = addressOf(at, order);
+  return bytes === undefined ? undefined : { address: formatAddress(bytes), port: at.port };
 }
 
 /** Those sockets of a process's network namespace that have one of these numbers, by number. */
