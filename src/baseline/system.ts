@@ -5,6 +5,7 @@ import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { HostFiles } from '../host/host-files.ts';
+import { isRemote } from '../host/mounts.ts';
 import {
   type Accounts,
   FIRST_ORDINARY_UID,
@@ -18,7 +19,7 @@ import { readFirewall } from './facts/firewall-rules.ts';
 import { type Homes, readHomes } from './facts/homes.ts';
 import { readKernelConfig } from './facts/kernel-config.ts';
 import { readKernelModules } from './facts/kernel-modules.ts';
-import { isRemote, readFstab, readMounts } from './facts/mounts.ts';
+import { readFstab, readMounts } from './facts/mounts.ts';
 import { findPackageManager, readPackages } from './facts/packages.ts';
 import { Pam } from './facts/pam.ts';
 import { readProcesses } from './facts/processes.ts';

@@ -10,6 +10,10 @@ export interface Mount {
   readonly device: string;
   readonly point: string;
   readonly type: string;
+  /** What is mounted: `/dev/sda1`, `tmpfs`, `server:/export`. */
+  readonly source: string;
+  /** Of this mount, separated by commas. */
+  readonly ownOptions: string;
   /** Of the file system, separated by commas. */
   readonly options: string;
 }
@@ -30,15 +34,49 @@ export const parseMounts = (mountinfo: string): Mount[] =>
 function parseMount(line: string): Mount | undefined {
   const separator = line.indexOf(' - ');
   if (separator === -1) return undefined;
-  const [id = '', , device = '', , point = ''] = line.slice(0, separator).split(' ');
-  const [type = '', , options = ''] = line.slice(separator + 3).split(' ');
+  const [id = '', , device = '', , point = '', ownOptions = ''] = line.slice(0, separator).split(' ');
+  const [type = '', source = '', options = ''] = line.slice(separator + 3).split(' ');
   if (!/^\d{1,10}$/.test(id) || !/^\d{1,10}:\d{1,10}$/.test(device) || !point.startsWith('/') || type === '')
     return undefined;
-  return { id: Number(id), device, point: unescapeOctal(point), type, options };
+  const unescaped = { point: unescapeOctal(point), source: unescapeOctal(source) };
+  return { id: Number(id), device, ...unescaped, type, ownOptions, options };
 }
 
+/** Blanks and the like in mountinfo, /proc/mounts and fstab(5) are octal: `\\040`. The kernel escapes single bytes only. */
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-3][0-7]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
+
+/** A line of fstab(5): what is to be mounted at boot. */
+export interface FstabLine {
+  /** Counted from 1. */
+  readonly line: number;
+  readonly source: string;
+  readonly point: string;
+  readonly type: string;
+  /** Separated by commas. */
+  readonly options: string;
+}
+
+/** All lines of an fstab(5) file that name a mount. */
+export function parseFstab(fstab: string): FstabLine[] {
+  return fstab.split('\n').flatMap((text, index) => {
+    const [source = '', point, type = '', options = ''] = text.trim().split(/\s+/);
+    if (point === undefined || source.startsWith('#')) return [];
+    return { line: index + 1, source: unescapeOctal(source), point: unescapeOctal(point), type, options };
+  });
+}
+
+/**
+ * What is mounted on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`. Of several mounts on top of each
+ * other the last one is in use. See proc_mounts(5).
+ */
+export function mountedOn(folder: string, mounts: string): string | undefined {
+  const source = mounts
+    .split('\n')
+    .map((line) => line.split(' '))
+    .findLast(([, target]) => target !== undefined && unescapeOctal(target) === folder)?.[0];
+  return source === undefined ? undefined : unescapeOctal(source);
+}
 
 /**
  * File systems that this machine's kernel answers for by itself. Not among them: those that ask another machine (NFS,
@@ -50,6 +88,16 @@ const LOCAL: ReadonlySet<string> = new Set(
     'squashfs erofs cramfs romfs iso9660 udf vfat msdos exfat ntfs3 hfs hfsplus tmpfs ramfs rootfs devtmpfs'
   ).split(' '),
 );
+
+/**
+ * File systems for which another machine answers, a program or a hypervisor: for ever, when that doesn't. All others are
+ * asked where they must be, such as those in memory; see LOCAL for what may always be.
+ */
+const REMOTE =
+  /^(?:nfs4?|cifs|smb3|smbfs|afs|ceph|coda|lustre|beegfs|orangefs|pvfs2|gfs2|ocfs2|9p|virtiofs|autofs|fuse|fuseblk|fuse\..*)$/;
+
+/** @param mount by its type, as mountinfo names it */
+export const isRemote = ({ type }: { readonly type: string }): boolean => REMOTE.test(type);
 
 /**
  * Whether files of a mount can be looked at without asking anything but this machine's kernel.

@@ -276,6 +276,16 @@ const CASES: Readonly<Record<string, Case>> = {
     },
     is: 'err',
   },
+  'accounts: a .ssh on an NTFS stick, which a program answers for': {
+    primitive: 'accounts',
+    params: keys,
+    tree: {
+      ...ANN,
+      'proc/1/mountinfo': '1 1 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 8:17 / /home/ann/.ssh rw - fuseblk /dev/sdb1 rw\n',
+      'home/ann/.ssh': { folder: true },
+    },
+    is: 'err',
+  },
   'accounts: a .ssh with more than is looked at': {
     primitive: 'accounts',
     params: keys,

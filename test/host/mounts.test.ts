@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { isLocal, type Mount, mountWithId, parseMounts } from '../../src/host/mounts.ts';
+import { isLocal, isRemote, type Mount, mountWithId, parseFstab, parseMounts } from '../../src/host/mounts.ts';
 import { fuzzRuns } from '../fuzz.ts';
 
 const MOUNTINFO = `22 28 0:20 / /proc rw,nosuid,nodev,noexec,relatime shared:12 - proc proc rw
@@ -28,6 +28,8 @@ describe('mountWithId', () => {
       device: '0:31',
       point: '/mnt/my share',
       type: 'nfs4',
+      source: 'server:/export',
+      ownOptions: 'rw,noatime',
       options: 'rw,vers=4.2',
     });
     assert.equal(mount(22).type, 'proc');
@@ -80,6 +82,33 @@ describe('mountWithId', () => {
       }),
       { numRuns: fuzzRuns(50_000) },
     );
+  });
+});
+
+describe('parseFstab', () => {
+  it('reads what is to be mounted, and counts all lines', () => {
+    assert.deepEqual(
+      parseFstab('# /etc/fstab\n\nUUID=1 / ext4 defaults 0 1\n //nas/a\\040b  /mnt/a\\040b cifs ro,guest\nnone'),
+      [
+        { line: 3, source: 'UUID=1', point: '/', type: 'ext4', options: 'defaults' },
+        { line: 4, source: '//nas/a b', point: '/mnt/a b', type: 'cifs', options: 'ro,guest' },
+      ],
+    );
+  });
+});
+
+describe('isRemote', () => {
+  it('is what another machine answers for, a program or a hypervisor, and never what is local', () => {
+    const types = ['nfs4', 'cifs', '9p', 'virtiofs', 'autofs', 'fuse', 'fuseblk', 'fuse.sshfs'];
+    assert.deepEqual(
+      types.filter((type) => !isRemote({ type })),
+      [],
+    );
+    assert.deepEqual(
+      ['ext4', 'tmpfs', 'proc', 'overlay', 'ntfs3', 'nfsd'].filter((type) => isRemote({ type })),
+      [],
+    );
+    for (const type of types) assert.equal(isLocal({ ...mount(28), type }, MOUNTINFO), false, type);
   });
 });
 

@@ -1,5 +1,6 @@
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import { MISSING } from '../../host/host-files.ts';
+import { parseFstab, parseMounts } from '../../host/mounts.ts';
 import type { System } from '../system.ts';
 
 /** A mounted file system, or one that fstab says will be. */
@@ -13,10 +14,6 @@ export interface Mount {
 }
 
 const MOST_BYTES = 4 * 1024 * 1024;
-
-/** Octal escapes of blanks and the like, see proc_pid_mountinfo(5) and fstab(5). */
-const unescaped = (text: string) =>
-  text.replace(/\\([0-3][0-7]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
 
 /**
  * What is mounted where the host's first process is: the agent's own view may be a private one, with a /tmp of its own and
@@ -33,52 +30,31 @@ function mountsIn(system: System, path: string): Look<readonly Mount[]> {
   const look = system.files.text(path, MOST_BYTES);
   if (!('found' in look)) return look;
   const byPoint = new Map<string, Mount>();
-  for (const line of look.found.split('\n')) {
-    const mount = parseMountinfo(line, path);
-    if (mount !== undefined) byPoint.set(mount.point, mount);
-  }
+  for (const { point, type, source, ownOptions, options } of parseMounts(look.found))
+    byPoint.set(point, { point, type, device: source, options: inForce(ownOptions, options), where: path });
   return { found: [...byPoint.values()] };
 }
 
-/**
- *     36 25 0:31 / /mnt/my\040share rw,noatime shared:7 - nfs4 server:/export rw,vers=4.2
- */
-export function parseMountinfo(line: string, where: string): Mount | undefined {
-  const [before = '', behind] = line.split(' - ', 2);
-  const [, , , , point, own = ''] = before.split(' ');
-  if (behind === undefined || point === undefined) return undefined;
-  const [type = '', device = '', shared = ''] = behind.split(' ');
+/** @returns options of the mount and of its file system; the mount's own `rw` says nothing where that is read-only */
+function inForce(own: string, shared: string): ReadonlySet<string> {
   const options = new Set([...shared.split(','), ...own.split(',')]);
-  // The mount's own `rw` says nothing where the file system is read-only.
   if (options.has('ro')) options.delete('rw');
-  return { point: unescaped(point), type, device: unescaped(device), options, where };
+  return options;
 }
 
 /** What is to be mounted at boot, see fstab(5). */
 export function readFstab(system: System): Look<readonly Mount[]> {
   const look = system.files.text('/etc/fstab');
   if (!('found' in look)) return look;
-  const mounts: Mount[] = [];
-  for (const [index, line] of look.found.split('\n').entries()) {
-    const [device = '', point, type = '', options = ''] = line.trim().split(/\s+/);
-    if (point === undefined || device.startsWith('#')) continue;
-    const where = `/etc/fstab:${index + 1}`;
-    mounts.push({
-      point: unescaped(point),
-      type,
-      device: unescaped(device),
-      options: new Set(options.split(',')),
-      where,
-    });
-  }
+  const mounts = parseFstab(look.found).map(({ line, source, point, type, options }) => ({
+    point,
+    type,
+    device: source,
+    options: new Set(options.split(',')),
+    where: `/etc/fstab:${line}`,
+  }));
   return { found: mounts };
 }
-
-/** Where what is asked for is answered by another machine, or by some program: for ever, when that doesn't answer. */
-const REMOTE =
-  /^(?:nfs4?|cifs|smb3|smbfs|afs|ceph|coda|lustre|beegfs|orangefs|pvfs2|gfs2|ocfs2|9p|autofs|fuse|fuse\..*)$/;
-
-export const isRemote = ({ type }: Mount): boolean => REMOTE.test(type);
 
 /**
  * Whether it is a disk that can be taken out: the kernel says so, or the place and the name that it is given.

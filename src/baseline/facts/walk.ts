@@ -3,8 +3,9 @@ import { posix } from 'node:path';
 import { milliseconds, seconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import { Turn } from '../../base/turn.ts';
+import { isRemote } from '../../host/mounts.ts';
 import type { System } from '../system.ts';
-import { isRemote, type Mount } from './mounts.ts';
+import type { Mount } from './mounts.ts';
 
 /** What a walk looks for. */
 export const FINDS = [

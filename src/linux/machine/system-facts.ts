@@ -3,6 +3,7 @@ import { hostname, release as kernelRelease, machine } from 'node:os';
 import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readOptional } from '../../host/bounded-file.ts';
+import { mountedOn } from '../../host/mounts.ts';
 import { readable } from '../../host/readable.ts';
 import { parseUevent } from '../../host/sysfs.ts';
 import { firmwareFacts } from './firmware.ts';
@@ -50,21 +51,6 @@ export function rootParameter(commandLine: string): string | undefined {
   );
   return values.at(-1) || undefined;
 }
-
-/**
- * What is mounted on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`, odd characters as octal escapes. Of
- * several mounts on top of each other the last one is in use. See proc_mounts(5).
- */
-export function mountedOn(folder: string, mounts: string): string | undefined {
-  const source = mounts
-    .split('\n')
-    .map((line) => line.split(' '))
-    .findLast(([, target]) => target !== undefined && unescapeOctal(target) === folder)?.[0];
-  return source === undefined ? undefined : unescapeOctal(source);
-}
-
-const unescapeOctal = (text: string): string =>
-  text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 
 /**
  * The device the system was started from: as the kernel was told, when that is a device's name; else what is mounted as

@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import * as v from 'valibot';
 import { systemInformation } from '../../../src/collectors/system-information.ts';
+import { mountedOn } from '../../../src/host/mounts.ts';
 import {
   bootDevice,
   memoryFacts,
-  mountedOn,
   parseOsRelease,
   rootParameter,
   systemFacts,
