@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts';
 import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { Turn } from '../base/turn.ts';
 import type { FirewallRule } from '../contract/sources.ts';
+import { containerKind } from '../host/container.ts';
 import { HostFiles } from '../host/host-files.ts';
 import { isRemote } from '../host/mounts.ts';
 import {
@@ -187,7 +188,7 @@ function once<T>(make: () => T): () => T {
 
 function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
   if (files.root !== '/') return files.exists('/proc/1') ? 'mounted-host' : 'tree';
-  return (inContainer ?? looksLikeContainer(files)) ? 'container' : 'host';
+  return (inContainer ?? isInContainer(files)) ? 'container' : 'host';
 }
 
 /**
@@ -208,14 +209,15 @@ function namespaceOf(root: string, process: string): string | undefined {
   }
 }
 
-/**
- * The marks that engines leave: podman's and docker's files, systemd's, the variable `container` in the environment of
- * PID 1 (https://systemd.io/CONTAINER_INTERFACE/), and cgroup paths of a time before cgroup namespaces.
- */
-function looksLikeContainer(files: HostFiles): boolean {
-  if (['/run/.containerenv', '/.dockerenv', '/run/systemd/container'].some((path) => files.exists(path))) return true;
-  const environment = files.text('/proc/1/environ');
-  if ('found' in environment && /(?:^|\0)container=/.test(environment.found)) return true;
-  const groups = files.text('/proc/1/cgroup');
-  return 'found' in groups && /\/(?:docker|kubepods|lxc|libpod)/.test(groups.found);
+/** A scan may read the environment of PID 1: it runs in a process of its own, which can be ended. */
+const isInContainer = (files: HostFiles): boolean =>
+  containerKind({
+    exists: (path) => files.exists(path),
+    text: (path) => textOr(files, path),
+    initEnvironment: () => textOr(files, '/proc/1/environ'),
+  }) !== undefined;
+
+function textOr(files: HostFiles, path: string): string {
+  const look = files.text(path);
+  return 'found' in look ? look.found : '';
 }

@@ -1,5 +1,6 @@
 import { gunzipSync } from 'node:zlib';
 import type { Unreadable } from '../../host/host-files.ts';
+import { parseKernelConfig } from '../../host/kernel-config.ts';
 import type { System } from '../system.ts';
 
 /** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
@@ -18,7 +19,7 @@ export function readKernelConfig(system: System): KernelConfig | Unreadable | un
   let problem: Unreadable | undefined;
   for (const where of [`/boot/config-${version}`, `/lib/modules/${version}/config`]) {
     const look = files.text(where, MOST_BYTES);
-    if ('found' in look) return { where, values: parse(look.found) };
+    if ('found' in look) return { where, values: parseKernelConfig(look.found) };
     if ('unreadable' in look) problem ??= look;
   }
   const where = '/proc/config.gz';
@@ -26,12 +27,11 @@ export function readKernelConfig(system: System): KernelConfig | Unreadable | un
   if ('unreadable' in packed) problem ??= packed;
   if (!('found' in packed)) return problem;
   try {
-    return { where, values: parse(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')) };
+    return {
+      where,
+      values: parseKernelConfig(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')),
+    };
   } catch {
     return undefined; // what calls itself so isn't that
   }
-}
-
-function parse(text: string): ReadonlyMap<string, string> {
-  return new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, key = '', value = '']) => [key, value]));
 }

@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import { systemdGroups, systemServiceIn } from '../../host/cgroups.ts';
 import type { Unreadable } from '../../host/host-files.ts';
 import type { System } from '../system.ts';
 import { firstOrdinaryUid } from './accounts.ts';
@@ -88,9 +89,8 @@ export async function isProven(
 ): Promise<true | string | Unreadable> {
   const { files } = system;
   const groups = files.text(`/proc/${pid}/cgroup`, 64 * 1024);
-  const paths =
-    'found' in groups ? [...groups.found.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, at = '']) => at) : [];
-  const services = paths.map(serviceOf).filter((service) => service !== undefined);
+  const paths = 'found' in groups ? systemdGroups(groups.found) : [];
+  const services = paths.map(systemServiceIn).filter((service) => service !== undefined);
   const status = files.text(`/proc/${pid}/status`, 16 * 1024);
   if ('unreadable' in status) return status;
   const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
@@ -120,11 +120,6 @@ export async function isProven(
 
 /** Users that systemd makes for a service as long as it runs: DynamicUser= of systemd.exec(5). */
 const DYNAMIC = [61_184, 65_519] as const;
-
-/** Of `/system.slice/system-getty.slice/getty@tty1.service/x` the service; of groups of users and containers, none. */
-function serviceOf(path: string): string | undefined {
-  return /^\/system\.slice\/(?:[^/]+\.slice\/)*([^/]+\.service)(?:\/|$)/.exec(path)?.[1];
-}
 
 /** @returns `true` when root alone can change the program and what leads to it */
 function whoElseMayChange(executable: string, { files }: System): true | string | Unreadable {

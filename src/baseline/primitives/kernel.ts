@@ -1,4 +1,6 @@
 import * as v from 'valibot';
+import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
+import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 import { count, listOf, text, texts } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
@@ -188,10 +190,10 @@ function judgeVulnerabilities({ files }: System): Verdict {
 
 /** efivarfs: four bytes of attributes, and the value; see the UEFI specification, 3.3. */
 function judgeSecureBoot({ files }: System): Verdict {
-  const where = '/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c';
+  const where = `/sys/${SECURE_BOOT_VARIABLE}`;
   const look = files.bytes(where, 64);
   if ('unreadable' in look) return cannotRead(look, where);
-  const isOn = 'found' in look && look.found[4] === 1;
+  const isOn = 'found' in look && secureBootIn(look.found) === true;
   return passIf(isOn, isOn ? 'on' : 'off', where);
 }
 
@@ -212,9 +214,10 @@ function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
 
 /** Who built the kernel writes a name into its version: `(debian-kernel@lists.debian.org)`. */
 function judgeVendor(system: System): Verdict {
-  const release = system.files.text('/etc/os-release');
-  const id = 'found' in release ? /^ID="?([a-z0-9._-]+)"?$/m.exec(release.found)?.[1] : undefined;
-  if (id === undefined) return cannotJudge('/etc/os-release names no distribution', '/etc/os-release');
+  const [where] = OS_RELEASE_FILES.filter((path) => system.files.mayBeThere(path));
+  const release = system.files.text(where ?? OS_RELEASE_FILES[0]);
+  const { ID: id = '' } = 'found' in release ? parseOsRelease(release.found) : {};
+  if (!/^[a-z0-9._-]+$/.test(id)) return cannotJudge(`${where ?? 'os-release'} names no distribution`, where);
   return withText(system, '/proc/version', (content) =>
     passIf(content.toLowerCase().includes(id), content.trim().slice(0, 120), '/proc/version'),
   );

@@ -2,15 +2,9 @@ import { existsSync } from 'node:fs';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readBytes, readOptional } from '../../host/bounded-file.ts';
 import { readable } from '../../host/readable.ts';
+import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 
 const MOST_BYTES = 4 * 1024;
-
-/**
- * The variable in which UEFI tells whether it checked what it started: four bytes of attributes, as efivarfs writes
- * them, and a 1 or a 0. UEFI specification 2.10, 3.3.
- */
-const SECURE_BOOT = 'firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c';
-const ATTRIBUTE_BYTES = 4;
 
 type FirmwareFacts = Pick<
   SystemFacts,
@@ -29,7 +23,7 @@ export function firmwareFacts(sys: string): { [K in keyof FirmwareFacts]: Firmwa
   const uBoot = tree('chosen/u-boot,version');
   return {
     firmware: STARTED_BY.find(([folder]) => existsSync(`${sys}/${folder}`))?.[1],
-    secureBoot: secureBoot(`${sys}/${SECURE_BOOT}`),
+    secureBoot: secureBoot(`${sys}/${SECURE_BOOT_VARIABLE}`),
     // U-Boot leaves the first of the two; the Raspberry Pi's bootloader the other.
     biosVersion: dmi('bios_version') ?? uBoot ?? tree('chosen/bootloader/version'),
     biosVendor: dmi('bios_vendor') ?? (uBoot === undefined ? undefined : 'U-Boot'),
@@ -54,8 +48,7 @@ function boardVendor(sys: string): string | undefined {
 
 function secureBoot(path: string): boolean | undefined {
   try {
-    const value = readBytes(path, MOST_BYTES)[ATTRIBUTE_BYTES];
-    return value === undefined ? undefined : value === 1;
+    return secureBootIn(readBytes(path, MOST_BYTES));
   } catch {
     return undefined; // no UEFI, no efivarfs, or one without secure boot
   }

@@ -4,6 +4,7 @@ import { hostMount, inRoot } from '../../base/in-root.ts';
 import type { SystemFacts } from '../../contract/sources.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { mountedOn } from '../../host/mounts.ts';
+import { OS_RELEASE_FILES, type OsRelease, parseOsRelease } from '../../host/os-release.ts';
 import { readable } from '../../host/readable.ts';
 import { parseUevent } from '../../host/sysfs.ts';
 import { firmwareFacts } from './firmware.ts';
@@ -12,33 +13,6 @@ import { container, hypervisor } from './virtualization.ts';
 const MOST_BYTES = 64 * 1024;
 /** Thirty thousand mounts. */
 const MOST_MOUNT_BYTES = 4 * 1024 * 1024;
-
-/** Variables of a shell-like file, by name. */
-export type OsRelease = Readonly<Record<string, string>>;
-
-/**
- * Reads os-release(5): assignments as a shell has them, one a line, without expansion. Values may be in single quotes,
- * where everything stands for itself, or in double quotes, where a backslash before `$`, `"`, `` ` `` or itself does.
- * Lines that are none of that are passed over; of the same name twice, the last one holds.
- */
-export function parseOsRelease(text: string): OsRelease {
-  const variables: Record<string, string> = Object.create(null);
-  for (const line of text.split('\n')) {
-    const [, name, quoted] = /^([A-Z][A-Z0-9_]*)=(.*)$/.exec(line.trim()) ?? [];
-    const value = quoted === undefined ? undefined : unquote(quoted);
-    if (name !== undefined && value !== undefined) variables[name] = value;
-  }
-  return variables;
-}
-
-function unquote(text: string): string | undefined {
-  if (text.startsWith('"')) {
-    if (!/^"(?:[^"\\]|\\.)*"$/.test(text)) return undefined;
-    return text.slice(1, -1).replaceAll(/\\([$"`\\])/g, '$1');
-  }
-  if (text.startsWith("'")) return /^'[^']*'$/.test(text) ? text.slice(1, -1) : undefined;
-  return /["'\s]/.test(text) ? undefined : text.replaceAll(/\\(.)/g, '$1');
-}
 
 /**
  * The device that `root=` of the kernel's command line names, in the kernel's own spelling (`/dev/sda1`,
@@ -133,9 +107,10 @@ export async function systemFacts({
   };
 }
 
-/** The host's, not the container's. Both places are named by os-release(5); the first one found holds, whole. */
+/** The host's, not the container's. */
 function osRelease(hostRoot: string): OsRelease {
-  return parseOsRelease(hostFile(hostRoot, 'etc/os-release') ?? hostFile(hostRoot, 'usr/lib/os-release') ?? '');
+  const [first] = OS_RELEASE_FILES.flatMap((path) => hostFile(hostRoot, path) ?? []);
+  return parseOsRelease(first ?? '');
 }
 
 /** The name in hostname(5): in a container the kernel tells the container's. */

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readOptional } from '../../host/bounded-file.ts';
-import { readable } from '../../host/readable.ts';
+import { containerKind } from '../../host/container.ts';
 import { initEnvironment } from '../processes/memory/init-environment.ts';
 
 /* What the system runs on, and what the agent runs in. The questions, their order and the answers' names are those of
@@ -107,32 +107,16 @@ function byDeviceTree(sys: string): string | undefined {
   }
 }
 
-/** Files that runtimes put into every container. */
-const CONTAINER_FILES = [
-  ['run/.containerenv', 'podman'],
-  ['.dockerenv', 'docker'],
-] as const;
-
 /**
- * The container that this process is in: `docker`, `podman`, `systemd-nspawn`, `lxc`, `container-other` …
+ * The container that this process is in; see containerKind.
  *
  * @param root of this process, not the host's
- * @returns `undefined` outside of containers, as far as can be seen
  */
 export function container(root: string): string | undefined {
-  const at = (path: string) => `${root.replace(/\/$/, '')}/${path}`;
-  if (existsSync(at('proc/vz')) && !existsSync(at('proc/bc'))) return 'openvz';
-  if (/Microsoft|WSL/.test(read(at('proc/sys/kernel/osrelease')))) return 'wsl';
-  const manager = read(at('run/host/container-manager')) || read(at('run/systemd/container')) || environment(at);
-  const name = readable(manager);
-  const file = CONTAINER_FILES.find(([path]) => existsSync(at(path)))?.[1];
-  if (name !== undefined && name !== 'oci') return name; // oci: any runtime of that standard
-  return file ?? name ?? (isCgroupBelow(at) ? 'container-other' : undefined);
+  const at = (path: string) => `${root.replace(/\/$/, '')}${path}`;
+  return containerKind({
+    exists: (path) => existsSync(at(path)),
+    text: (path) => read(at(path)),
+    initEnvironment: () => initEnvironment(at('/proc')),
+  });
 }
-
-/** The variable that container managers give the first process. */
-const environment = (at: (path: string) => string): string =>
-  /(?:^|\0)container=([^\0]*)/.exec(initEnvironment(at('proc')))?.[1] ?? '';
-
-/** The top of what this process sees of the control groups isn't the top: that has no type. */
-const isCgroupBelow = (at: (path: string) => string): boolean => existsSync(at('sys/fs/cgroup/cgroup.type'));

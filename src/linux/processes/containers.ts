@@ -4,6 +4,7 @@ import { type Clock, type Moment, momentOf } from '../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../base/duration.ts';
 import { errnoOf } from '../../base/errors.ts';
 import type { StartedProcess } from '../../contract/sources.ts';
+import { containerCalled, containerIn } from '../../host/cgroups.ts';
 import { LivingProcesses } from './living-processes.ts';
 
 /** Where a process runs, as far as is known. */
@@ -18,75 +19,6 @@ export interface ProcessLocation {
 const ON_HOST: ProcessLocation = { container: undefined, onHost: true, gone: false };
 const ON_HOST_GONE: ProcessLocation = { ...ON_HOST, gone: true };
 const UNKNOWN: ProcessLocation = { container: undefined, onHost: false, gone: true };
-
-/**
- * How engines call a container's cgroup: `name` within a cgroup called `parent`, when that matters.
- *
- * `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`: getUnitName() of opencontainers/cgroups,
- * systemd/common.go, with the prefix each engine gives it. `libpod-payload-ID`: podman run --cgroups=split. A bare ID:
- * cgroupfs, below `/docker` or `/kubepods/…/podUID`. `…slice:cri-containerd:ID`: containerd without SystemdCgroup.
- * lxc: lxc.cgroup.dir of lxc.container.conf(5), and src/lxc/cgroups/cgroup.h; `/lxc/NAME` and `/lxc.payload/NAME` before 4.0.
- * machines: systemd-machined.service(8) and systemd-nspawn@.service. `/docker/buildkit/ID`: one step of a build.
- */
-const CONTAINER_GROUPS: readonly { readonly name: RegExp; readonly parent?: RegExp }[] = [
-  { name: /^(?:.*[-:])?([0-9a-f]{64})(?:\.scope)?$/ },
-  { name: /^lxc\.payload\.(.+)$/ },
-  { name: /^(.+)$/, parent: /^(?:lxc|lxc\.payload|buildkit)$/ },
-  { name: /^machine-(.+)\.scope$/ },
-  { name: /^systemd-nspawn@(.+)\.service$/ },
-];
-
-/** What stands by a container without being in it: conmon, and the virtual machines that libvirt starts. */
-const BESIDE = /^(?:.*-)?conmon-|^machine-qemu\\x2d/;
-/** Of the two cgroups within a machine's, that of systemd-nspawn itself. The other is `payload`. */
-const SUPERVISOR = 'supervisor';
-const MACHINE = /^(?:machine-|systemd-nspawn@)/;
-
-/** Something to print: at most one file's name, without blanks and control characters. */
-const PRINTABLE = /^[^\s\p{C}]{1,255}$/u;
-
-/** The container that a cgroup belongs to, by its name and those around it. */
-function containerCalled(name: string, parent: string, child: string | undefined): string | undefined {
-  if (BESIDE.test(name) || (child === SUPERVISOR && MACHINE.test(name))) return undefined;
-  for (const group of CONTAINER_GROUPS) {
-    if (group.parent !== undefined && !group.parent.test(parent)) continue;
-    const id = group.name.exec(name)?.[1];
-    if (id !== undefined) return printable(MACHINE.test(name) ? unescapeUnit(id) : id);
-  }
-  return undefined;
-}
-
-const printable = (id: string) => (PRINTABLE.test(id) ? id : undefined);
-
-/** `web\x2d1` → `web-1`. The names of machines hold nothing else that a unit's name can't; see systemd-escape(1). */
-const unescapeUnit = (text: string) =>
-  text.replace(/\\x([2-7][0-9a-f])/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
-
-/**
- * Finds the container in /proc/PID/cgroup, see cgroups(7): `HIERARCHY:CONTROLLERS:PATH` in each line. Of containers in
- * one another it is the innermost: the one that whoever started the process knows it by.
- *
- *     0::/system.slice/docker-3c9f…e1.scope/init.scope
- *
- * The paths are relative to the reader's own cgroup namespace: to an agent in a container with one of its own, another
- * container is `/../docker-3c9f…e1.scope`, which is found all the same, and its own is `/`, which is none.
- *
- * @returns 64 hexadecimal digits, or the name by which LXC or systemd-machined know it
- */
-export function containerIn(cgroups: string): string | undefined {
-  let before: string | undefined;
-  for (const line of cgroups.split('\n')) {
-    const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
-    if (path === '/' || path === before) continue; // mostly the same in all hierarchies
-    before = path;
-    const names = path.replace(/ \(deleted\)$/, '').split('/');
-    for (let at = names.length - 1; at > 0; at -= 1) {
-      const id = containerCalled(names[at] ?? '', names[at - 1] ?? '', names[at + 1]);
-      if (id !== undefined) return id;
-    }
-  }
-  return undefined;
-}
 
 /**
  * Programs that start others in containers, by the beginning of their name: what their children are in can't be told

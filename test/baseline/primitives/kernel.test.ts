@@ -117,6 +117,15 @@ describePrimitive(kernel, {
     },
     result: 'pass',
   },
+  'the distribution’s own kernel, of a system whose os-release is in /usr alone': {
+    params: { check: 'vendorBuilt' },
+    tree: {
+      ...RUNNING,
+      'usr/lib/os-release': "ID='alpine'\n",
+      'proc/version': 'Linux version 6.12 (buildozer@alpine)\n',
+    },
+    result: 'pass',
+  },
   'no distribution': { params: { check: 'vendorBuilt' }, tree: RUNNING, result: 'err' },
   'a command line that is none': { params: weak, tree: { ...RUNNING, [CMDLINE]: TOO_LONG }, result: 'err' },
   'a tree that does not run': { params: weak, tree: {}, result: 'skip' },

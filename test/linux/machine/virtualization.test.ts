@@ -105,6 +105,8 @@ describe('container', () => {
     ["OpenVZ's host", 'proc/vz/\nproc/bc/', undefined],
     ['WSL', 'proc/sys/kernel/osrelease = "5.15.90.1-microsoft-standard-WSL2\\n"', 'wsl'],
     ['one that says nothing', 'sys/fs/cgroup/cgroup.type = "domain\\n"', 'container-other'],
+    ['Kubernetes, by its control groups', 'proc/1/cgroup = "4:pids:/kubepods/besteffort/pod1/a\\n"', 'container-other'],
+    ['no container, though programs run in one', 'proc/7/cgroup = "4:pids:/docker/a\\n"', undefined],
     ['one that says odd things', 'run/systemd/container = "\\u001b[31m\\n"', '·[31m'],
   ] as const) {
     it(`is ${expected} in ${what}`, () => assert.equal(on(listing, container), expected));

@@ -8,7 +8,8 @@ import fc from 'fast-check';
 import { type Clock, systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../../src/base/duration.ts';
 import type { StartedProcess } from '../../../src/contract/sources.ts';
-import { Containers, containerIn, mayHoldContainers } from '../../../src/linux/processes/containers.ts';
+import { containerIn } from '../../../src/host/cgroups.ts';
+import { Containers, mayHoldContainers } from '../../../src/linux/processes/containers.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../require.ts';
 
