@@ -6,7 +6,8 @@ import { BackgroundWriter } from './base/background-writer.ts';
 import type { Clock } from './base/clock.ts';
 import { type Handler, serveControlSocket } from './base/control-socket.ts';
 import { sum } from './base/counters.ts';
-import { type Duration, milliseconds, minutes, seconds } from './base/duration.ts';
+import { type Duration, milliseconds, minutes } from './base/duration.ts';
+import { endOfWriting } from './base/end-of-writing.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
@@ -72,8 +73,6 @@ const NOTICES_WITHIN = minutes(7);
  * each, 8 MiB of 96.
  */
 const PARTS_OF_MEMORY = 12;
-/** How long the end of the agent waits for the disk. */
-const WRITTEN_WITHIN = seconds(30);
 
 /**
  * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
@@ -93,6 +92,7 @@ export function agent(
     manager,
     signal,
     dryHub,
+    abandoned,
   }: {
     clock: Clock;
     log: Logger;
@@ -104,6 +104,8 @@ export function agent(
     signal: AbortSignal;
     /** Takes the place of the hub; then no identity is needed either. */
     dryHub?: HubClient & Service;
+    /** Told at the end when the disk has not taken everything: a thread still waits for it. */
+    abandoned?: () => void;
   },
 ): Service[] {
   const access = dryHub === undefined ? { identity: loadIdentity(local.identity, local.hub) } : { dryHub };
@@ -404,8 +406,8 @@ export function agent(
       { '/status': () => localStatus(observed), '/follow': followHandler(triggers) },
       log,
     ),
+    endOfWriting({ writer, stateFiles, clock, log, ...(abandoned === undefined ? {} : { abandoned }) }),
     runs, // how they ended
-    endOfWriting(writer, log),
     queues, // what an earlier run could not send
     aggregator.recovery, // and what it was counting
     pause, // before anything is collected
@@ -429,6 +431,8 @@ export function agent(
     linuxEvents, // Triggered collectors
     endOfRun(() => {
       stopping = true;
+      stateFiles.hurry();
+      runs.end();
       reported.takeFigures();
     }),
     lifeline, // says that all of this has started
@@ -492,17 +496,6 @@ function controlSocket(path: string, handlers: Parameters<typeof serveControlSoc
     stop: () => close(),
   };
 }
-
-/** Stopped after everything that writes. */
-const endOfWriting = (writer: BackgroundWriter, log: Logger): Service => ({
-  name: 'writing in the background',
-  start: async () => {},
-  async stop() {
-    const left = await writer.settle(WRITTEN_WITHIN);
-    if (left > 0)
-      log.error({ sizeBytes: left }, 'The disk did not accept all data before shutdown; sizeBytes are lost.');
-  },
-});
 
 /** Streams the payloads of one event, a JSON line each, for `vakt collect`. A reader that is too slow misses some. */
 const followHandler =

@@ -18,6 +18,8 @@ export interface Operation {
   run(): Promise<void>;
   /** What it holds in memory until it is done. */
   readonly bytes: number;
+  /** The file that it changes. */
+  readonly path?: string;
   /** Frees room: is done ahead of its turn when the disk is full. */
   readonly frees?: boolean;
   /** By which `cancel` can find it. */
@@ -177,6 +179,19 @@ export class BackgroundWriter {
     if (this.#isReached(until)) return;
     const error = await new Promise<unknown>((done) => this.#waiters.push({ until, done }));
     if (error !== undefined) throw new NotWritten('The disk refuses to be written.', { cause: error });
+  }
+
+  /** By file, the bytes that wait in memory. */
+  unwritten(): Map<string, number> {
+    const unwritten = new Map<string, number>();
+    const add = (path: string, bytes: number) => unwritten.set(path, (unwritten.get(path) ?? 0) + bytes);
+    for (const operation of this.#queue) {
+      const { path = 'others', bytes } = operation;
+      const group = this.#groups.find((one) => one === operation);
+      if (group !== undefined) for (const [of, note] of group.notes) add(of, note.bytes);
+      else if (bytes > 0) add(path, bytes);
+    }
+    return unwritten;
   }
 
   /** At the end: resolves when all is done, or after a limit of time. @returns the bytes that are not on disk */

@@ -94,11 +94,15 @@ export class Runs implements Service {
     await this.#clock.within(NOTING_LIMIT, 'noting the run', this.#files.settled()).catch(() => {});
   }
 
-  async stop(): Promise<void> {
+  /** Notes how this run ends; before other parts end, whose last writes may keep a slow disk busy. */
+  end(): void {
     if (this.#current === undefined || this.#current.end !== undefined) return;
     this.#current = { ...this.#current, end: this.#isAskedTo() ? 'stopped' : 'failed' };
     this.#write(this.#current);
-    await this.#files.settled();
+  }
+
+  async stop(): Promise<void> {
+    this.end(); // when not all parts could be started
   }
 
   #report(): void {

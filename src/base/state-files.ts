@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
@@ -35,6 +35,9 @@ interface Change {
   readonly done: readonly Done[];
 }
 
+/** From `hurry` on, how long a sync is waited for. */
+const HURRIED_SYNC = seconds(2);
+
 /**
  * Changes files on a thread of libuv's, since a sync can take seconds on a worn SD card, and any change as long as a file
  * system is frozen. Changes that come meanwhile, or within a second, are made together; of one file only the last.
@@ -43,10 +46,17 @@ export class BackgroundStateFiles implements StateFiles {
   readonly #clock: Clock;
   readonly #lane: Lane;
   #waiting = new Map<string, Change>();
+  /** The batch that is being made, less what has been. */
+  #current = new Map<string, Change>();
   #working: Promise<void> | undefined;
   /** Ends the pause between two batches. */
-  #hurry = new AbortController();
-  #hurried = 0;
+  #wake = new AbortController();
+  #awaited = 0;
+  #isHurried = false;
+  /** What to do at `hurry` about what is waited for. */
+  #whenHurried = () => {};
+  /** A sync took too long when there was no time. */
+  #isTooSlow = false;
 
   /** @param lane shared with who else syncs files */
   constructor({ clock, lane = new Lane() }: { clock: Clock; lane?: Lane }) {
@@ -63,10 +73,27 @@ export class BackgroundStateFiles implements StateFiles {
   }
 
   async settled(): Promise<void> {
-    this.#hurried += 1;
-    this.#hurry.abort();
+    this.#awaited += 1;
+    this.#wake.abort();
     while (this.#working !== undefined) await this.#working;
-    this.#hurried -= 1;
+    this.#awaited -= 1;
+  }
+
+  /**
+   * To be called when the process is about to end: what would be lost with it matters more than what a power cut would
+   * take. From now on no change waits for others' syncs. A sync of its own is waited for two seconds; if it takes longer,
+   * files are no longer synced: the kernel writes them when it can.
+   */
+  hurry(): void {
+    this.#isHurried = true;
+    this.#wake.abort();
+    this.#whenHurried();
+  }
+
+  /** By file, the bytes that would be lost if the process ended now. */
+  unwritten(): Map<string, number> {
+    const changes = [...this.#current, ...this.#waiting];
+    return new Map(changes.map(([path, { contents = '' }]) => [path, Buffer.byteLength(contents)]));
   }
 
   #change(path: string, contents: string | undefined, done: Done): void {
@@ -78,65 +105,100 @@ export class BackgroundStateFiles implements StateFiles {
   async #work(): Promise<void> {
     while (this.#waiting.size > 0) {
       await Promise.resolve(); // so that all that the caller changes goes together
-      const batch = this.#waiting;
+      this.#current = this.#waiting;
       this.#waiting = new Map();
-      await this.#lane.run(() => changeAll(batch));
-      this.#hurry = new AbortController();
-      if (this.#hurried === 0) await this.#clock.sleep(SPACING, this.#hurry.signal);
+      await this.#inLane(() => this.#changeAll());
+      this.#wake = new AbortController();
+      const { signal } = this.#wake;
+      if (this.#awaited === 0 && !this.#isHurried) await this.#clock.sleep(SPACING, signal);
     }
     this.#working = undefined;
   }
-}
 
-/** Never rejects: each change's `done` is told. */
-async function changeAll(batch: ReadonlyMap<string, Change>): Promise<void> {
-  const made: Done[] = [];
-  const folders = new Set<string>();
-  for (const [path, { contents, done }] of batch) {
+  /** In its turn, or at once when there is no time. */
+  #inLane(work: () => Promise<void>): Promise<void> {
+    if (this.#isHurried) return work();
+    return new Promise((resolve) => {
+      let begun: Promise<void> | undefined;
+      const begin = () => {
+        this.#whenHurried = () => {};
+        begun ??= work();
+        resolve(begun);
+        return begun;
+      };
+      this.#whenHurried = begin;
+      void this.#lane.run(begin);
+    });
+  }
+
+  /** Never rejects: each change's `done` is told. */
+  async #changeAll(): Promise<void> {
+    const made: Done[] = [];
+    const folders = new Set<string>();
+    for (const [path, { contents, done }] of [...this.#current]) {
+      try {
+        if (contents === undefined) await rm(path, { force: true });
+        else await this.#replace(path, contents);
+        folders.add(dirname(path));
+        made.push(...done);
+      } catch (error) {
+        tell(done, error);
+      }
+      this.#current.delete(path);
+    }
+    let error: unknown;
+    for (const folder of folders) error = (await this.#syncFolder(folder)) ?? error;
+    tell(made, error);
+  }
+
+  /** As writeFileAtomic does it, without the sync of the folder. */
+  async #replace(path: string, contents: string): Promise<void> {
+    const beside = `${path}.new`;
+    await rm(beside, { force: true }); // one left by a crash would keep its own mode
     try {
-      if (contents === undefined) await rm(path, { force: true });
-      else await replace(path, contents);
-      folders.add(dirname(path));
-      made.push(...done);
+      const file = await open(beside, 'wx', 0o600);
+      try {
+        await file.writeFile(contents);
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+      await this.#sync(file);
+      await rename(beside, path);
     } catch (error) {
-      tell(done, error);
+      await rm(beside, { force: true }).catch(() => {});
+      throw error;
     }
   }
-  let error: unknown;
-  for (const folder of folders) error = (await syncFolder(folder)) ?? error;
-  tell(made, error);
-}
 
-/** As writeFileAtomic does it, without the sync of the folder. */
-async function replace(path: string, contents: string): Promise<void> {
-  const beside = `${path}.new`;
-  await rm(beside, { force: true }); // one left by a crash would keep its own mode
-  try {
-    const file = await open(beside, 'wx', 0o600);
+  async #syncFolder(folder: string): Promise<unknown> {
+    if (this.#isTooSlow) return undefined;
     try {
-      await file.writeFile(contents);
-      await file.sync();
-    } finally {
-      await file.close();
+      await this.#sync(await open(folder, 'r'));
+      return undefined;
+    } catch (error) {
+      return error;
     }
-    await rename(beside, path);
-  } catch (error) {
-    await rm(beside, { force: true }).catch(() => {});
-    throw error;
   }
-}
 
-async function syncFolder(folder: string): Promise<unknown> {
-  try {
-    const file = await open(folder, 'r');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    return undefined;
-  } catch (error) {
-    return error;
+  /** Closes it as well. Resolves early when there is no time. */
+  async #sync(file: FileHandle): Promise<void> {
+    if (this.#isTooSlow) return file.close();
+    const done = new AbortController();
+    const synced = file
+      .sync()
+      .finally(() => done.abort())
+      .finally(() => file.close());
+    await new Promise<void>((resolve, reject) => {
+      synced.then(resolve, reject);
+      const limit = async () => {
+        await this.#clock.sleep(HURRIED_SYNC, done.signal);
+        this.#isTooSlow ||= !done.signal.aborted;
+        if (this.#isTooSlow) resolve();
+      };
+      if (this.#isHurried) void limit();
+      else this.#whenHurried = () => void limit();
+    });
   }
 }
 

@@ -44,19 +44,33 @@ export async function run(args: readonly string[], world: World): Promise<number
   const destination = isDry ? standardError() : standardOutput();
   const manager = takeServiceManager(world.environment);
   let dryRun: DryRun | undefined;
+  let isAbandoned = false;
+  const abandoned = () => {
+    isAbandoned = true;
+  };
   try {
     dryRun = isDry ? await prepareDryRun(values.config, world) : undefined;
     const local = dryRun?.local ?? readLocalSettings(values.config, world.environment);
     if (!isDry) refuseExampleHub(local, values.config);
     if (!isDry) await refuseForeignState(local, { configFile: values.config, signal: world.signal });
     const files = filesOf(values.config, world.environment, { identity: isDry ? 'optional' : 'required' });
-    return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub });
+    return await runAgent(local, { files, destination, manager, world, dryHub: dryRun?.hub, abandoned });
   } catch (error) {
     return fail(error, destination, manager);
   } finally {
     dryRun?.remove();
     await destination.flush?.();
+    if (isAbandoned) endBySignal();
   }
+}
+
+/**
+ * Node's exit waits for its threads, one of which waits for the disk. To service managers, an end by SIGTERM is one that was
+ * asked for.
+ */
+function endBySignal(): void {
+  process.removeAllListeners('SIGTERM');
+  process.kill(process.pid, 'SIGTERM');
 }
 
 async function runAgent(
@@ -67,12 +81,14 @@ async function runAgent(
     manager,
     world: { signal, onHangUp, environment },
     dryHub,
+    abandoned,
   }: {
     files: ReturnType<typeof filesOf>;
     destination: LogDestination;
     manager: ServiceManager;
     world: World;
     dryHub: DryHub | undefined;
+    abandoned: () => void;
   },
 ): Promise<number> {
   const tap = new LogTap(local.logging.diagnosticEventLevel);
@@ -90,7 +106,7 @@ async function runAgent(
       'The event loop was blocked; running again.',
     );
   });
-  const parts = { clock, files, log, tap, level, recent, manager, signal };
+  const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
   // Without a terminal that could have been closed, whoever sends this expects that settings are read again.
   if (dryHub === undefined && !hasTerminal()) {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Alarm } from '../base/alarm.ts';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { UNIDENTIFIED } from '../base/counters.ts';
 import { hours, milliseconds, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
@@ -39,6 +39,8 @@ const MOST_BYTES = 7_000;
 /** How long what was written may stay unsynced (contract §6), and how soon a disk that refused is tried again. */
 const SYNC_WITHIN = seconds(1);
 const TRY_AGAIN = seconds(1);
+/** How long the end waits for what has been written to be synced. */
+const WAITS_FOR_DISK = seconds(4);
 
 /**
  * Counts occurrences that say the same instead of listing them (contract §5).
@@ -120,17 +122,19 @@ export class Aggregator implements Service {
     });
   }
 
-  /** Leaves what has been counted for the next run. Only if it cannot be saved is it queued now. */
+  /**
+   * Leaves what has been counted for the next run. Only if it cannot be saved is it queued now. Waits four seconds at most
+   * for a disk that does not say whether it can.
+   */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#loop;
-    await this.#syncing;
     let error = this.#recovery === 'done' ? this.#windowLog.save() : new Error('It was never opened.');
     try {
-      if (error === undefined) await this.#windowLog.sync();
+      if (error === undefined) await this.#clock.within(WAITS_FOR_DISK, 'Writing the counts', this.#syncLast());
     } catch (cannotSync) {
-      error = cannotSync;
+      if (!(cannotSync instanceof TimeLimitError)) error = cannotSync;
     }
     if (error !== undefined) for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
     this.#windowLog.close();
@@ -314,6 +318,14 @@ export class Aggregator implements Service {
     this.#syncing = undefined;
     this.#syncSoon(); // for what came meanwhile
     this.#alarm.ring();
+  }
+
+  /** @throws why what has been counted is not on disk */
+  async #syncLast(): Promise<void> {
+    await this.#syncing;
+    const error = this.#windowLog.save(); // when that sync has failed
+    if (error !== undefined) throw error;
+    await this.#windowLog.sync();
   }
 
   /** Says once that the counts cannot be saved, and once that they can again. */

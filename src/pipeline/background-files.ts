@@ -161,6 +161,7 @@ class BackgroundFile implements AppendFile {
     }
     const append: Append = {
       owner: this,
+      path: this.#path,
       bytes: copy.length,
       end: this.#size,
       run: () => this.#write(append.end),

@@ -127,7 +127,6 @@ export class MessageBudget implements Budget, Service {
 
   async stop(): Promise<void> {
     this.#write();
-    await this.#files.settled();
   }
 
   left(queue: QueueName, isUrgent = false): number {

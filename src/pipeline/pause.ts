@@ -83,7 +83,6 @@ export class Pause implements Service {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
-    await this.#files.settled();
   }
 
   status(): PauseStatus | undefined {

@@ -90,7 +90,6 @@ export class Statistics {
         stop.abort();
         await loop;
         this.save(); // also when it was never started
-        await this.#files.settled();
       },
     };
   }

@@ -78,6 +78,11 @@ describe('the runs of the agent', () => {
     assert.deepEqual(logged, []);
   });
 
+  it('say so of one that was killed while its parts ended, too', async () => {
+    (await begin()).end();
+    assert.deepEqual(await status(), { unclean: 0, lastEnd: 'stopped' });
+  });
+
   it('count those that were killed, from the last one that was stopped on, and warn', async () => {
     await stopped();
     for (let kills = 0; kills < 3; kills += 1) await begin();

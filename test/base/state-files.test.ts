@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
+import { seconds } from '../../src/base/duration.ts';
 import { Lane } from '../../src/base/lane.ts';
 import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
 
@@ -89,6 +92,57 @@ describe('state files', () => {
       assert.deepEqual([await first, ...(await Promise.all(later))], Array(101).fill(undefined));
       assert.equal(readFileSync(path, 'utf8'), 'later 99');
       assert.equal(batches, 1);
+    });
+
+    describe('of a process that is about to end', () => {
+      /** The same object for all files. */
+      const handles = async () => {
+        const file = await open(folder, 'r');
+        await file.close();
+        return Object.getPrototypeOf(file) as FileHandle;
+      };
+      let sync: sinon.SinonStub | undefined;
+      let goOn: () => void;
+
+      beforeEach(async () => {
+        const synced = new Promise<void>((resolve) => (goOn = resolve));
+        sync = sinon.stub(await handles(), 'sync').returns(synced);
+      });
+      afterEach(() => {
+        goOn();
+        sync?.restore();
+      });
+      const isReplaced = async (files: BackgroundStateFiles, contents: string, name = 'a.json') => {
+        await systemClock.within(seconds(10), 'Replacing a file', replaced(files, contents, join(folder, name)));
+        assert.equal(readFileSync(join(folder, name), 'utf8'), contents);
+      };
+
+      it('are not lost, however long a sync takes that has begun', async () => {
+        const files = new BackgroundStateFiles({ clock: systemClock });
+        const before = replaced(files, 'before');
+        while (sync?.callCount === 0) await new Promise((resolve) => setImmediate(resolve));
+        assert.deepEqual([...files.unwritten()], [[path, 6]]);
+        files.replace(join(folder, 'b.json'), 'é', () => {});
+        assert.deepEqual([...files.unwritten().values()], [6, 2]);
+        files.hurry();
+        await isReplaced(files, 'end', 'c.json');
+        assert.equal(await before, undefined);
+        assert.equal(readFileSync(path, 'utf8'), 'before');
+        assert.deepEqual([...files.unwritten()], []);
+        assert.equal(sync?.callCount, 1, 'a sync that can only come too late was begun');
+      });
+
+      it('wait for no sync of others', async () => {
+        const lane = new Lane();
+        void lane.run(() => new Promise(() => {}));
+        const files = new BackgroundStateFiles({ clock: systemClock, lane });
+        goOn();
+        const before = replaced(files, 'before');
+        files.hurry();
+        await isReplaced(files, 'end', 'c.json');
+        assert.equal(await before, undefined);
+        assert.equal(sync?.callCount, 3, 'both files and their folder can be synced in time');
+      });
     });
   });
 });

@@ -42,15 +42,7 @@ describe('An agent with a slow disk', function () {
     log = new NumberedLog(join(bed.directory, 'host'), new Random(1));
     bed.writeConfiguration({ hostRoot: log.hostRoot });
     disk = new SlowDisk(join(realpathSync(bed.directory), 'state'));
-    agent = bed.startAgent({
-      through: WITHOUT_CAPABILITIES,
-      environment: disk.environment,
-      options: ['--import', TELL_STARTS],
-      heard: (line) => {
-        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
-        log.ran(pid, argv);
-      },
-    });
+    agent = start();
     await agent.waitForStatus(
       ({ hub, collectors, configuration }) =>
         hub.state === 'connected' &&
@@ -65,6 +57,17 @@ describe('An agent with a slow disk', function () {
     await bed?.close();
     disk?.remove();
   });
+
+  const start = () =>
+    bed.startAgent({
+      through: WITHOUT_CAPABILITIES,
+      environment: disk.environment,
+      options: ['--import', TELL_STARTS],
+      heard: (line) => {
+        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
+        log.ran(pid, argv);
+      },
+    });
 
   /** Has 200 programs start in each second. @returns how long the slowest answer took */
   const live = async (duration: Duration): Promise<number> => {
@@ -96,6 +99,27 @@ describe('An agent with a slow disk', function () {
     assertClosed(status);
   };
 
+  /** Asks the agent to end. @returns after how many milliseconds it had, and how */
+  const stop = async () => {
+    const asked = systemClock.monotonic();
+    agent.kill('SIGTERM');
+    const { status, signal } = await systemClock.within(seconds(60), 'The end of the agent', agent.exited);
+    return { tookMs: systemClock.monotonic() - asked, status, signal };
+  };
+
+  /** Each event has come once, or again under the same id. */
+  const assertNoneTwice = () => {
+    const ids = new Map<string, string>();
+    for (const { Id, Payload } of bed.events('ProcessCreate')) {
+      for (const element of Payload) {
+        const number = new RegExp(`${MARK}(\\d+)`).exec(JSON.stringify(element))?.[1];
+        if (number === undefined) continue;
+        assert.equal(ids.get(number) ?? Id, Id, `event ${number} has come twice`);
+        ids.set(number, Id);
+      }
+    }
+  };
+
   it('answers within a second, loses nothing, and writes nothing on its main thread', async () => {
     disk.slow(3_000, 200);
     const slowest = await live(seconds(8));
@@ -115,5 +139,47 @@ describe('An agent with a slow disk', function () {
     disk.mend();
     await assertComplete();
     assert.deepEqual(disk.callsOfMainThread(), []);
+  });
+
+  it('ends within 20 s, and the next run goes on where it stopped', async () => {
+    disk.slow(3_000, 200);
+    await live(seconds(4));
+    const { tookMs, status } = await stop();
+    assert.equal(status, 0);
+    assert.ok(tookMs < 20_000, `it took ${tookMs} ms`);
+    assert.deepEqual(
+      agent.log.filter(({ level }) => level === 'error').map(({ msg }) => msg),
+      [],
+    );
+    const sent = bed.hub.messages.length;
+    disk.mend();
+    agent = start();
+    const { restarts } = await agent.waitForStatus(({ hub }) => hub.state === 'connected');
+    assert.equal(restarts?.lastEnd, 'stopped');
+    await assertComplete();
+    assert.ok(bed.hub.messages.length > sent);
+    assertNoneTwice();
+  });
+
+  it('ends within 30 s when the disk is frozen, says what was not written, and the next run reads it again', async () => {
+    await live(seconds(1));
+    disk.freeze();
+    await live(seconds(2));
+    const { tookMs, signal } = await stop();
+    assert.ok(tookMs < 30_000, `it took ${tookMs} ms`);
+    assert.equal(signal, 'SIGTERM');
+    const lost = agent.log.filter(({ sizeBytes }) => sizeBytes !== undefined);
+    assert.equal(lost.length, 1, agent.output);
+    const files = lost[0]?.files as string[];
+    for (const name of ['last-run.json', 'audit-checkpoint.json', 'queues/low/']) {
+      assert.ok(
+        files.some((file) => file.includes(name)),
+        `${name} is not among ${files.join(', ')}`,
+      );
+    }
+    disk.mend();
+    agent = start();
+    await assertComplete();
+    assertNoneTwice();
   });
 });

@@ -460,6 +460,39 @@ describe('Aggregator', () => {
       assert.deepEqual(aggregator.pending('Low'), PENDING);
     });
 
+    it('ends within five seconds although the disk answers no sync, and queues nothing', async () => {
+      const { create: make } = files;
+      files.create = (path) => Object.assign(make.call(files, path), { sync: () => new Promise<void>(() => {}) });
+      two();
+      await time.tickAsync(minutes(1));
+      aggregator.add(processCreate, 'Low', process({ CommandLine: 'ps' }), NOON);
+      let hasStopped = false;
+      void aggregator.stop().then(() => {
+        hasStopped = true;
+      });
+      await time.tickAsync(5_000);
+      assert.ok(hasStopped);
+      assert.deepEqual(put, []);
+      files.create = make;
+      await killed();
+      assert.deepEqual(aggregator.pending('Low'), { ProcessCreate: { occurrences: 4, elements: 2 } });
+    });
+
+    it('queues them at the end of a run when a sync fails that was under way', async () => {
+      let fail = (_: Error) => {};
+      const { create: make } = files;
+      files.create = (path) =>
+        Object.assign(make.call(files, path), { sync: () => new Promise<void>((_, reject) => (fail = reject)) });
+      two();
+      await time.tickAsync(minutes(1));
+      files.fault = (operation) => (operation === 'create' ? 'EROFS' : undefined);
+      const stopped = aggregator.stop();
+      await time.tickAsync(1);
+      fail(new Error('EIO'));
+      await stopped;
+      assert.deepEqual(hits(), [2, 1]);
+    });
+
     it('leaves them to the next run when settings change while the rest of the agent is still stopping', async () => {
       two();
       await aggregator.stop();

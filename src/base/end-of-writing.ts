@@ -1,0 +1,43 @@
+import type { BackgroundWriter } from './background-writer.ts';
+import type { Clock } from './clock.ts';
+import { seconds } from './duration.ts';
+import type { Logger } from './log.ts';
+import type { Service } from './service.ts';
+import type { BackgroundStateFiles } from './state-files.ts';
+
+const LIMIT = seconds(10);
+/** In one line of the log. */
+const MOST_NAMED = 10;
+
+/**
+ * Waits at the end of the agent for all that is still to be written, ten seconds at most, and says what the disk did not
+ * take. To be stopped after everything that writes: these parts only hand over what they have.
+ *
+ * @param options.abandoned told when something was not written: a thread of this process still waits for the disk
+ */
+export function endOfWriting(options: {
+  writer: BackgroundWriter;
+  stateFiles: BackgroundStateFiles;
+  clock: Clock;
+  log: Logger;
+  abandoned?: () => void;
+}): Service {
+  const { writer, stateFiles, clock, log, abandoned } = options;
+  return {
+    name: 'writing in the background',
+    start: async () => {},
+    async stop() {
+      stateFiles.hurry();
+      const settled = clock.within(LIMIT, 'Writing files of state', stateFiles.settled()).catch(() => {});
+      await Promise.all([writer.settle(LIMIT), settled]);
+      const unwritten = [...writer.unwritten(), ...stateFiles.unwritten()];
+      if (unwritten.length === 0) return;
+      const sizeBytes = unwritten.reduce((all, [, bytes]) => all + bytes, 0);
+      const files = unwritten.slice(0, MOST_NAMED).map(([path, bytes]) => `${path} (${bytes} bytes)`);
+      const others = unwritten.length - files.length;
+      const figures = { sizeBytes, files, ...(others > 0 ? { otherFiles: others } : {}) };
+      log.error(figures, 'The disk did not accept all data before shutdown; sizeBytes are lost.');
+      abandoned?.();
+    },
+  };
+}
