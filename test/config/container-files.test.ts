@@ -30,6 +30,13 @@ describe('the files of the container', () => {
     assert.match(compose, /cap_drop: \[ALL\]/);
   });
 
+  it('leave it as much time to end as the unit does', () => {
+    const unit = /^TimeoutStopSec=(\d+)s$/m.exec(read('config/vakt.service'))?.[1];
+    assert.ok(unit !== undefined);
+    assert.equal(/^ +stop_grace_period: (\d+)s$/m.exec(compose)?.[1], unit);
+    assert.equal(/^podman run(?:.*\\\n)+?.*--stop-timeout=(\d+) /m.exec(read('docs/install.md'))?.[1], unit);
+  });
+
   it('start it under its own filter of system calls, everywhere', () => {
     assert.match(compose, /^ +security_opt: \["seccomp=config\/seccomp\.json"\]$/m);
     assert.match(read('docs/install.md'), /^ .*--security-opt=seccomp=config\/seccomp\.json .*\\$/m);
