@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Turn } from '../base/turn.ts';
 import type { Payload } from '../contract/event.ts';
+import { withDetails, withoutDetails } from './row-details.ts';
 
 /** The rows of a snapshot that are sent, and what of it isn't. */
 export interface FittedRows {
@@ -70,13 +71,6 @@ export async function fitRows(
 
 const sizeOf = (row: Payload): number => Buffer.byteLength(JSON.stringify(row)) + 1;
 
-/** The same row when it has none. */
-function withoutDetails(row: Payload): Payload {
-  if (row.ExtraDetails === undefined) return row;
-  const { ExtraDetails: _, ...bare } = row;
-  return bare;
-}
-
 /** The rows, of which the last one says in its ExtraDetails what is missing. */
 export function noted(rows: readonly Payload[], omittedRows: number, omittedDetails: number): readonly Payload[] {
   const last = rows.at(-1);
@@ -85,5 +79,5 @@ export function noted(rows: readonly Payload[], omittedRows: number, omittedDeta
     ...(omittedRows === 0 ? {} : { OmittedElements: String(omittedRows) }),
     ...(omittedDetails === 0 ? {} : { OmittedDetails: String(omittedDetails) }),
   };
-  return [...rows.slice(0, -1), { ...last, ExtraDetails: { ...(last.ExtraDetails as object | undefined), ...note } }];
+  return [...rows.slice(0, -1), withDetails(last, note)];
 }

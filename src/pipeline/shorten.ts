@@ -1,4 +1,5 @@
 import type { Envelope, Payload } from '../contract/event.ts';
+import { withDetails, withoutDetails } from './row-details.ts';
 
 /**
  * Makes an event fit that alone is too large for a message, so that it never blocks its queue (contract §6).
@@ -51,7 +52,7 @@ function omitRows(event: Envelope, roomBytes: number): string | undefined {
   if (fits(withDetailsOf(0))) return withDetailsOf(most(rows.length, (count) => fits(withDetailsOf(count))));
   const count = most(rows.length - 1, (some) => some === 0 || fits(keeping(some)));
   if (count > 0) return keeping(count);
-  const first = noted(rows[0], { OmittedElements: String(rows.length - 1) });
+  const first = withDetails(rows[0] ?? {}, { OmittedElements: String(rows.length - 1) });
   return cutText({ ...event, Payload: [first] }, roomBytes);
 }
 
@@ -68,16 +69,9 @@ function most(limit: number, fits: (count: number) => boolean): number {
   return few;
 }
 
-/** The same row when it has none. */
-function withoutDetails(row: Payload): Payload {
-  if (row.ExtraDetails === undefined) return row;
-  const { ExtraDetails: _, ...bare } = row;
-  return bare;
-}
-
 const notedLast = (rows: readonly Payload[], note: Record<string, string>): readonly Payload[] => [
   ...rows.slice(0, -1),
-  noted(rows.at(-1), note),
+  withDetails(rows.at(-1) ?? {}, note),
 ];
 
 /** Cuts the longest text of the only row, again and again until the event fits. */
@@ -98,14 +92,9 @@ function cutText(event: Envelope, roomBytes: number): string | undefined {
     };
     // One byte of JSON is at most one UTF-16 unit of text and at least a sixth of one (an escaped control character).
     const keep = Math.max(0, text.length - Math.max(Math.ceil(excess / 6) + 64, 64));
-    row = noted(withText(wellFormed(text.slice(0, keep))), note);
+    row = withDetails(withText(wellFormed(text.slice(0, keep))), note);
   }
 }
-
-const noted = (row: Payload = {}, note: Record<string, string>): Payload => ({
-  ...row,
-  ExtraDetails: { ...(row.ExtraDetails as Record<string, string> | undefined), ...note },
-});
 
 /** Shorter texts are left alone. */
 const WORTH_CUTTING = 32;

@@ -4,11 +4,12 @@ import { seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
-import type { Envelope, Payload } from '../contract/event.ts';
+import type { Envelope } from '../contract/event.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { localTime, type MARKS, timeIn } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
+import { type Details, detailsOf, withDetails } from './row-details.ts';
 
 /** How often it is looked whether the clock has been set. Nothing waits for that but what is said of it. */
 const LOOK_EVERY = seconds(10);
@@ -28,7 +29,6 @@ const UNKNOWN_BOOT = { ClockNotSet: 'true' } as const;
 /** Found in an event that can be corrected, and never in what somebody else wrote: their quotes are escaped. */
 const CORRECTABLE = '"ClockNotSet":"true","BootId":"';
 
-type Details = Readonly<Record<string, string>>;
 type Use = 'put' | 'drop' | 'onPut' | 'waiting' | 'positions' | 'take' | 'settle';
 
 /** A stretch of time by one unset clock. */
@@ -198,13 +198,6 @@ export class UnsetClock implements Service {
     return this.#clock.fromKernel(0).getTime() - bootedAt;
   }
 }
-
-const detailsOf = (element: Payload): Details => (element.ExtraDetails ?? {}) as Details;
-
-const withDetails = (element: Payload, details: Details): Payload => ({
-  ...element,
-  ExtraDetails: { ...detailsOf(element), ...details },
-});
 
 /** The first and the last time of an aggregated element. */
 function windowMoved(details: Details, shift: number): Details {
