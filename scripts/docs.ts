@@ -12,6 +12,7 @@ import { readFileIfThere } from '../src/base/atomic-file.ts';
 import { collectors } from '../src/collectors/index.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { auditRulesOf } from '../src/linux/events.ts';
+import { LARGEST_SNAPSHOT, MOST_PARTS } from '../src/pipeline/row-limits.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
@@ -54,6 +55,15 @@ ${table(
 The priority is a default, which \`eventPriority<Event>\` in the module twin replaces. A Periodic event is a snapshot, taken
 every \`snapshotFrequency\`; a Triggered event reports something that happened.
 
+A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events that say so below:
+one event for each part, each with whole elements of its own. ExtraDetails of the first element of each part has \`Part\`
+(counted from 1), \`Parts\` and \`SnapshotId\`, which all parts of a snapshot share. Replace what an earlier snapshot
+reported when all parts have arrived. At most ${MOST_PARTS} parts are sent, of ${LARGEST_SNAPSHOT / 1024} KiB, a third of \`maxLocalCacheSizeInBytes\` and a
+quarter of the day's message units together.
+
+What does not fit is left out, ExtraDetails first and then elements, from the end. The last element then has
+\`OmittedDetails\` and \`OmittedElements\`, the number of each, and the event's collector is \`degraded\`.
+
 ${all.map(section).join('\n')}`;
 }
 
@@ -71,10 +81,13 @@ ${summary}
 
 - ${category}, ${type}, priority ${priority}, payload schema ${version}
 - Source: ${source}
-${category === 'Triggered' ? triggeredLines(collector) : ''}
+${category === 'Triggered' ? triggeredLines(collector) : periodicLines(collector)}
 ${table(['Field', 'Type', 'Required', 'Meaning'], fields)}
 `;
 }
+
+const periodicLines = ({ inParts }: Extract<Collector, { category: 'Periodic' }>): string =>
+  inParts ? '- Sent in parts when it is larger than a message\n' : '';
 
 function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>): string {
   const { name, stream, aggregate } = collector;

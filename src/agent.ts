@@ -300,6 +300,7 @@ export function agent(
     settings,
     queues: timed,
     leavesOut,
+    bytesPerDay: (queue) => publisher.bytesPerDay(queue),
     clock: watched('snapshots'),
     log: log.child({ part: 'snapshots' }),
     changed: () => {

@@ -9,20 +9,25 @@ import { printable, printableJson } from '../base/printable.ts';
 import { collectors } from '../collectors/index.ts';
 import { Occurrences } from '../collectors/occurrences.ts';
 import { LocalSettings, readLocalSettings } from '../config/local.ts';
+import { readDefaults } from '../config/twin.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
-import { QUEUES } from '../contract/event.ts';
+import { type Payload, QUEUES } from '../contract/event.ts';
 import type { Sources } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
+import { fitRows } from '../pipeline/fit-rows.ts';
+import { rowLimits } from '../pipeline/row-limits.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { snapshotSources } from './snapshot-sources.ts';
+import { twinDialect } from './twin-dialect.ts';
 
 export const summary = 'Collect one event now and print its payload as JSON.';
 export const usage = `vakt collect EVENT [--config FILE]
 
-A Periodic event is collected once. A Triggered one is followed live, one JSON line each, until Ctrl-C.
+A Periodic event is collected once, and all its elements are printed. When the agent would send them in several
+messages, or not all of them, standard error says so. A Triggered one is followed live, one JSON line each, until Ctrl-C.
 "vakt events" lists them. A running agent is asked for what only it knows, and for Triggered events, if its
 configuration has them on; without one, the kernel is.`;
 
@@ -71,11 +76,26 @@ async function snapshot(
   collector: PeriodicCollector,
   hostRoot: string,
   socket: string,
-  { stdout, signal }: World,
+  { stdout, stderr, signal }: World,
 ): Promise<number> {
   const payload = await collector.collect(snapshotSources(hostRoot, runningAgent(socket, signal)), signal);
   stdout(printableJson(JSON.stringify(payload, null, 2)));
+  const note = await sentAs(collector, payload);
+  if (note !== undefined) stderr(note);
   return 0;
+}
+
+/** How the agent would send a snapshot that is larger than a message; `undefined` when it fits into one. */
+async function sentAs(collector: PeriodicCollector, payload: readonly Payload[]): Promise<string | undefined> {
+  const { settings } = readDefaults(twinDialect());
+  const limits = rowLimits(collector, settings, { bytesPerDay: Number.POSITIVE_INFINITY, isClockSet: true });
+  const { parts, omittedRows, omittedDetails } = await fitRows(payload, limits, systemClock);
+  if (parts.length === 1 && omittedRows + omittedDetails === 0) return undefined;
+  const how = parts.length === 1 ? 'one message' : `${parts.length} messages, with Part, Parts and SnapshotId`;
+  return (
+    `Larger than a message: with the default sizes the agent sends ${payload.length - omittedRows} of ` +
+    `${payload.length} elements in ${how}${omittedDetails === 0 ? '' : `, ${omittedDetails} without ExtraDetails`}.`
+  );
 }
 
 /** The running agent's books since it was first started; asking for them here starts no new period. */

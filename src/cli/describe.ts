@@ -1,5 +1,5 @@
 import { printable } from '../base/printable.ts';
-import type { Envelope, Payload } from '../contract/event.ts';
+import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 import type { Delivery } from '../status.ts';
 
 /* Events in lines a person likes to read, for the demo. */
@@ -65,7 +65,15 @@ export function describeEvent({ Name, Payload: elements, IsEmpty }: Envelope): s
     return `${index === 0 ? title : ' '.repeat(title.length)}${printable(sentence(payload, extra))}`;
   });
   const more = elements.length - shown.length;
-  return more > 0 ? [...shown, `${' '.repeat(title.length)}… and ${more} more`] : shown;
+  const part = partOf(elements);
+  const notes = [...(more > 0 ? [`… and ${more} more`] : []), ...(part === undefined ? [] : [part])];
+  return [...shown, ...notes.map((note) => `${' '.repeat(title.length)}${note}`)];
+}
+
+/** Which part of a snapshot an event is, when that was sent as several. */
+function partOf([first]: readonly Payload[]): string | undefined {
+  const { Part, Parts, SnapshotId } = (first?.ExtraDetails ?? {}) as Partial<PartDetails>;
+  return SnapshotId === undefined ? undefined : printable(`part ${Part} of ${Parts}, snapshot ${cut(SnapshotId, 36)}`);
 }
 
 /** The equation that must hold at any moment, in words. */

@@ -26,6 +26,8 @@ export const connectedHardware = periodic({
     ),
   }),
 
+  inParts: true,
+
   sourceStatus: ({ hardware }) => hardware.status(),
 
   async collect({ hardware }, signal) {

@@ -47,6 +47,8 @@ export const firewallConfiguration = periodic({
     ),
   }),
 
+  inParts: true,
+
   sourceStatus: ({ firewall }) => firewall.status(),
 
   async collect({ firewall }, signal) {

@@ -28,6 +28,8 @@ export const listeningPorts = periodic({
     ),
   }),
 
+  inParts: true,
+
   sourceStatus: ({ sockets }) => sockets.status(),
 
   count: (rows) => rows.reduce((all, { ExtraDetails }) => all + Number(ExtraDetails?.Count ?? 1), 0),

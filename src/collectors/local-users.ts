@@ -24,6 +24,8 @@ export const localUsers = periodic({
     ),
   }),
 
+  inParts: true,
+
   sourceStatus: ({ accounts }) => accounts.status(),
 
   async collect({ accounts }, signal) {

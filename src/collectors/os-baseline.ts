@@ -24,6 +24,8 @@ export const osBaseline = periodic({
     ),
   }),
 
+  inParts: true,
+
   sourceStatus: ({ baseline }) => baseline.status(),
 
   isOutdated: (before, now) => JSON.stringify(before.baseline) !== JSON.stringify(now.baseline),

@@ -26,9 +26,15 @@ type Schema = v.GenericSchema<Payload>;
 type Periodic<S extends Schema> = Declaration<S> & {
   /**
    * Takes one snapshot. An empty array is an answer ("nothing there") and is sent; what can't be read rejects. What
-   * matters most comes first: where not all rows fit into a message, the last ones are left out.
+   * matters most comes first: where not all rows can be sent, the last ones are left out.
    */
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
+  /**
+   * A snapshot that is larger than a message is sent as several events, see PartDetails. Declare it when consumers need
+   * every row, since a missing row means that the thing is gone. `payload` must have ExtraDetails. Absent: only the first
+   * rows are sent, as many as fit into one message.
+   */
+  readonly inParts?: true;
   /** How the source of the last snapshot stood; absent where there is only one, that works or doesn't. */
   sourceStatus?(from: Sources): ListingStatus;
   /** How many things the rows of a snapshot stand for; absent: one each. */

@@ -14,6 +14,12 @@ export type QueueName = (typeof QUEUES)[number];
 /** One element of an event's payload, with the wire's own field names. */
 export type Payload = Readonly<Record<string, unknown>>;
 
+/**
+ * ExtraDetails of the first row of each part, when a snapshot is sent as several events. The snapshot is complete when
+ * all events with its SnapshotId have come, from Part 1 to Parts; each has its own rows.
+ */
+export type PartDetails = Readonly<Record<'Part' | 'Parts' | 'SnapshotId', string>>;
+
 /** An event as it is sent (message_v1_0.json): the envelope around one or more payload elements. */
 export interface Envelope {
   /** UUID; the same at every attempt to send it. */

@@ -74,17 +74,29 @@ function narrate(hub: HubEmulator, out: (line: string) => void): void {
     out(`${timeOf(closedAt)} ${clientId} disconnected: ${closedBecause}.`);
   });
   hub.on('message', (message: ReceivedMessage) => {
-    const { enqueuedAt, sequence, deviceId, moduleId, sizeBytes, duplicate } = message;
-    const names = eventsIn([message]).map(({ Name }) => String(Name));
-    const what = `message ${sequence}${duplicate ? ' (a duplicate)' : ''}, ${sizeBytes} bytes`;
-    out(`${timeOf(enqueuedAt)} ${deviceId}/${moduleId} sent ${what}: ${tally(names)}`);
+    out(lineOf(message));
   });
   hub.on('reported', ({ at, deviceId, moduleId, reported }: ReportedChange) => {
     out(`${timeOf(at)} ${deviceId}/${moduleId} reported, version ${reported.$version}.`);
   });
 }
 
+/** What a message brought. */
+export function lineOf(message: ReceivedMessage): string {
+  const { enqueuedAt, sequence, deviceId, moduleId, sizeBytes, duplicate } = message;
+  const names = eventsIn([message]).map(nameOf);
+  const what = `message ${sequence}${duplicate ? ' (a duplicate)' : ''}, ${sizeBytes} bytes`;
+  return `${timeOf(enqueuedAt)} ${deviceId}/${moduleId} sent ${what}: ${tally(names)}`;
+}
+
 const timeOf = (time: Date | undefined) => (time === undefined ? '        ' : time.toISOString().slice(11, 19));
+
+/** `ProcessCreate`, or `ListeningPorts (part 2 of 3)` for a snapshot that is sent as several events. */
+function nameOf({ Name, Payload: elements }: Record<string, unknown>): string {
+  const [first] = Array.isArray(elements) ? elements : [];
+  const { Part, Parts, SnapshotId } = first?.ExtraDetails ?? {};
+  return SnapshotId === undefined ? String(Name) : `${Name} (part ${Part} of ${Parts})`;
+}
 
 /** `ProcessCreate ×12, ListeningPorts` */
 function tally(names: readonly string[]): string {

@@ -171,6 +171,16 @@ export class Publisher implements Service {
     return this.#sent;
   }
 
+  /** How many bytes of messages the budget allows a queue in a day. */
+  bytesPerDay(queue: QueueName): number {
+    return this.#bytesOf(this.#budget.most(queue));
+  }
+
+  /** What so many units pay for, when each message goes out with every marking. */
+  #bytesOf(units: number): number {
+    return Math.floor(units / this.#markings.length) * UNIT_BYTES;
+  }
+
   /** When each queue's turn comes, whether anything waits then or not; nothing without a connection. */
   next(): Partial<Readonly<Record<QueueName, Date>>> {
     if (this.#hub.status().state !== 'connected') return {};
@@ -359,11 +369,10 @@ export class Publisher implements Service {
     const isUrgent = this.#isHeld(first) && this.#hasUrgent(first);
     const usual = { leftOut: this.#suspicion.leftOut, ...(isUrgent ? { only: URGENT } : {}) };
     const settings = this.#settings.current();
-    const bytes = (units: number) => Math.floor(units / this.#markings.length) * UNIT_BYTES;
     const limits = {
       hubResourceId: settings.hubResourceId,
-      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, bytes(this.#budget.most(first))),
-      affordable: { bytes: bytes(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
+      maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, this.bytesPerDay(first)),
+      affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
     if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.nothingLeft(inQuestion);

@@ -1,4 +1,4 @@
-import type { Payload } from '../contract/event.ts';
+import type { PartDetails, Payload } from '../contract/event.ts';
 
 /** ExtraDetails, by name. */
 export type Details = Readonly<Record<string, string>>;
@@ -12,9 +12,15 @@ export const withDetails = (row: Payload, details: Details): Payload => ({
   ExtraDetails: { ...detailsOf(row), ...details },
 });
 
-/** The row without ExtraDetails; the row itself when it has none. */
+/**
+ * The row without ExtraDetails, except for those that say which part of a snapshot the row belongs to. The row itself when
+ * it has no others.
+ */
 export function withoutDetails(row: Payload): Payload {
   if (row.ExtraDetails === undefined) return row;
   const { ExtraDetails: _, ...bare } = row;
-  return bare;
+  const { Part, Parts, SnapshotId, ...others } = detailsOf(row);
+  if (Part === undefined || Parts === undefined || SnapshotId === undefined) return bare;
+  const label: PartDetails = { Part, Parts, SnapshotId };
+  return Object.keys(others).length === 0 ? row : { ...bare, ExtraDetails: label };
 }

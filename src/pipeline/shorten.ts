@@ -98,8 +98,11 @@ function cutText(event: Envelope, roomBytes: number): string | undefined {
 
 /** Shorter texts are left alone. */
 const WORTH_CUTTING = 32;
-/** What this file writes itself. */
-const NOTES: readonly string[] = ['OmittedDetails', 'OmittedElements', 'ShortenedField', 'OriginalBytes'];
+/** What the agent itself adds: notes of this file, and which part of a snapshot it is. */
+const NOTES: readonly string[] = [
+  ...['OmittedDetails', 'OmittedElements', 'ShortenedField', 'OriginalBytes'],
+  ...['Part', 'Parts', 'SnapshotId'],
+];
 
 interface Text {
   /** `CommandLine`, or `ExtraDetails.CurrentDirectory`. */

@@ -6,12 +6,17 @@ import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
+import { Turn } from '../base/turn.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
+import type { Payload, QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { ListingStatus, SourceStatus, Sources } from '../contract/sources.ts';
+import type { OutgoingEvent } from '../contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
-import { type FittedRows, fitRows, noted } from './fit-rows.ts';
+import { type FittedRows, fitRows, labelled, type RowLimits } from './fit-rows.ts';
 import type { EventQueues } from './queue.ts';
+import { LARGEST_MESSAGE, rowLimits } from './row-limits.ts';
+import { shorten } from './shorten.ts';
 
 /** No snapshot takes anything like as long; one that does is stuck. */
 const LIMIT = minutes(2);
@@ -21,15 +26,6 @@ const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
 /** A round that comes so soon is the retry. */
 const SOON = minutes(10);
-
-/** The hub's limit of 256 KB, less what it and the message's envelope add. */
-const LARGEST_MESSAGE = 250 * 1024;
-/** What a message holds beside the rows: envelopes and properties. */
-const AROUND_ROWS = 2_048;
-/** Of the room for queues, for one snapshot: High may always use half of it. */
-const SHARE_OF_QUEUES = 0.5;
-/** What the marks of an unset clock add to each row, see unset-clock.ts. */
-const MARKS_BYTES = 160;
 
 const STOPPING: Taken = { problem: 'the agent is stopping' };
 const LEFT_OUT: Partial<Record<DropReason, string>> = {
@@ -59,6 +55,7 @@ export class Snapshots implements Service {
   readonly #settings: SettingsReader;
   readonly #queues: Pick<EventQueues, 'put' | 'drop'>;
   readonly #leavesOut: LeavesOut;
+  readonly #bytesPerDay: (queue: QueueName) => number;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #lastRuns = new Map<string, LastRun>();
@@ -84,6 +81,8 @@ export class Snapshots implements Service {
     queues: Pick<EventQueues, 'put' | 'drop'>;
     /** Absent: none are. */
     leavesOut?: LeavesOut;
+    /** What messages of a queue may take in a day. Absent: no limit. */
+    bytesPerDay?: (queue: QueueName) => number;
     clock: Clock;
     log: Logger;
     /** Told after every round. */
@@ -94,6 +93,7 @@ export class Snapshots implements Service {
     this.#settings = options.settings;
     this.#queues = options.queues;
     this.#leavesOut = options.leavesOut ?? (() => undefined);
+    this.#bytesPerDay = options.bytesPerDay ?? (() => Number.POSITIVE_INFINITY);
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed;
@@ -201,10 +201,16 @@ export class Snapshots implements Service {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
       if (signal.aborted) return STOPPING;
       const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
-      const fitted = await fitRows(payload, this.#roomForRows(), isPlausible(at) ? 0 : MARKS_BYTES, this.#clock);
+      const limits = rowLimits(collector, this.#settings.current(), {
+        bytesPerDay: this.#bytesPerDay(priority),
+        isClockSet: isPlausible(at),
+      });
+      const fitted = await fitRows(payload, limits, this.#clock);
+      const parts = labelled({ ...fitted, omittedRows: fitted.omittedRows + leftOut });
+      const events = await this.#eventsOf(collector, parts, at, limits);
       if (signal.aborted) return STOPPING;
-      const rows = noted(fitted.rows, fitted.omittedRows + leftOut, fitted.omittedDetails);
-      if (this.#queues.put(priority, [snapshotEvent(collector, rows, at)]) === 0) throw new Error(NOT_QUEUED);
+      // One call, so that the parts stay together and in order.
+      if (this.#queues.put(priority, events) < events.length) throw new Error(NOT_QUEUED);
       const elements = (collector.count?.(payload) ?? payload.length) + leftOut;
       this.#lastRuns.set(name, { at, elements, ...withOmissions(source, fitted) });
       return { elements };
@@ -228,27 +234,41 @@ export class Snapshots implements Service {
     this.#alarm.ring();
   }
 
-  /** What one message, and the queues, can hold of one snapshot. */
-  #roomForRows(): number {
-    const { maxMessageSizeInBytes, maxLocalCacheSizeInBytes, hubResourceId } = this.#settings.current();
-    const around = AROUND_ROWS + Buffer.byteLength(hubResourceId);
-    return Math.min(maxMessageSizeInBytes, LARGEST_MESSAGE, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES) - around;
+  /** One event for each part. Writing a part takes some milliseconds, so other work runs in between. */
+  async #eventsOf(
+    collector: PeriodicCollector,
+    parts: readonly (readonly Payload[])[],
+    at: Date,
+    { partBytes }: RowLimits,
+  ): Promise<readonly OutgoingEvent[]> {
+    const turn = new Turn(this.#clock);
+    const events: OutgoingEvent[] = [];
+    for (const rows of parts) {
+      const event = snapshotEvent(collector, rows, at);
+      // Only a single row can be as large. No message will ever hold it, and the store has a limit for records.
+      const json = event.json.length > LARGEST_MESSAGE ? shorten(event.json, partBytes) : event.json;
+      events.push({ ...event, json: json ?? event.json });
+      if (turn.isOver()) await turn.next();
+    }
+    return events;
   }
 }
 
-const NOT_QUEUED = 'the queues have no room for the snapshot';
+const NOT_QUEUED = 'the queues have no room for the whole snapshot';
 
 /** A snapshot that lacks something is `degraded`, and says how much. */
 function withOmissions(
   source: Partial<SourceStatus>,
-  { rows, omittedRows, omittedDetails }: FittedRows,
+  { parts, omittedRows, omittedDetails }: FittedRows,
 ): { source?: SourceStatus } {
   const { state, ...rest } = source;
+  const rows = parts.reduce((all, part) => all + part.length, 0) + omittedRows;
+  const messages = parts.length === 1 ? 'a message' : `${parts.length} messages`;
   const reasons = [
     ...(source.reason === undefined ? [] : [source.reason]),
     ...(omittedRows === 0
       ? []
-      : [`${omittedRows} of ${rows.length + omittedRows} elements are not sent: they do not fit into a message.`]),
+      : [`${omittedRows} of ${rows} elements are not sent: they do not fit into ${messages}.`]),
     ...(omittedDetails === 0 ? [] : [`${omittedDetails} elements are sent without ExtraDetails, for the same reason.`]),
   ];
   if (omittedRows === 0 && omittedDetails === 0) return state === undefined ? {} : { source: { state, ...rest } };

@@ -59,6 +59,20 @@ describe('describeEvent', () => {
     assert.equal(lines[8], `${' '.repeat(24)}… and 12 more`);
   });
 
+  it('says which part of a snapshot it is', () => {
+    const SnapshotId = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
+    const row = {
+      UserName: 'eve',
+      UserId: '7',
+      GroupNames: 'eve',
+      ExtraDetails: { Part: '2', Parts: '3', SnapshotId },
+    };
+    assert.deepEqual(describeOf('LocalUsers', [row]), [
+      'LocalUsers              eve (7) in eve',
+      `${' '.repeat(24)}part 2 of 3, snapshot ${SnapshotId}`,
+    ]);
+  });
+
   it('shows an event it has no words for as JSON, cut', () => {
     assert.deepEqual(describeOf('Unknown', [{ A: 1 }]), ['Unknown                 {"A":1}']);
     assert.ok((describeOf('Unknown', [{ A: 'x'.repeat(1_000) }])[0] ?? '').length < 200);

@@ -6,6 +6,7 @@ import { collectors } from '../../src/collectors/index.ts';
 import type { Collector } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
+import { labelled } from '../../src/pipeline/fit-rows.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchema, publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { skip } from '../require.ts';
 import { look, records, sources } from './samples.ts';
@@ -89,6 +90,17 @@ describe('every collector', () => {
         it('is valid', async () => {
           assert.deepEqual(validateMessage(message(collector, await samplesOf(collector))), []);
         });
+
+        if (collector.category === 'Periodic' && collector.inParts) {
+          it('is valid in parts', async () => {
+            const rows = await samplesOf(collector);
+            const parts = labelled({ parts: [rows, rows], omittedRows: 7, omittedDetails: 1 });
+            for (const part of parts) {
+              for (const row of part) v.parse(collector.payload, row);
+              assert.deepEqual(validateMessage(message(collector, part)), []);
+            }
+          });
+        }
 
         if (collector.category === 'Periodic') {
           it('is valid when there is nothing', () => assert.deepEqual(validateMessage(message(collector, [])), []));

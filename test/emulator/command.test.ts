@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runEmulator } from '../../src/emulator/command.ts';
+import { lineOf, runEmulator } from '../../src/emulator/command.ts';
+import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
 
 describe('runEmulator', () => {
   let directory: string;
@@ -47,6 +48,20 @@ describe('runEmulator', () => {
     assert.equal(Buffer.from(read('module.key'), 'base64').length, 32);
     assert.equal(statSync(join(directory, 'module.key')).mode & 0o777, 0o600);
     assert.ok(!lines.join('\n').includes(read('module.key').trim()));
+  });
+
+  it('says what a message brought: how many events of each name, and which part of a snapshot', () => {
+    const rows = (ExtraDetails: object) => [{ UserName: 'eve', ExtraDetails }, { UserName: 'bob' }];
+    const label = { Part: '2', Parts: '3', SnapshotId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+    const events = [
+      { Name: 'Login', Payload: rows({}) },
+      { Name: 'LocalUsers', Payload: rows(label) },
+      { Name: 'Login', Payload: [] },
+      { Name: 'Odd', Payload: [null] },
+    ];
+    const message = { enqueuedAt: new Date(0), sequence: 7, deviceId: 'dev1', moduleId: 'mod1', sizeBytes: 900 };
+    const line = lineOf({ ...message, duplicate: false, body: JSON.stringify({ Events: events }) } as ReceivedMessage);
+    assert.equal(line, '00:00:00 dev1/mod1 sent message 7, 900 bytes: Login ×2, LocalUsers (part 2 of 3), Odd');
   });
 
   it('uses the key of an earlier run again', async () => {

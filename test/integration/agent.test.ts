@@ -1,15 +1,23 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { type Details, detailsOf } from '../../src/pipeline/row-details.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { skip } from '../require.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, OBJECT, QUICK, TestBed } from './test-bed.ts';
 
 const reportedConfiguration = (reported: Readonly<Record<string, unknown>>) =>
   reported[OBJECT] as Record<string, { value: unknown }> | undefined;
+
+async function listening(server: Server, address: string): Promise<void> {
+  server.listen(0, address);
+  await once(server, 'listening');
+}
 
 describe('The agent, as a process, against a hub', function () {
   this.timeout(60_000);
@@ -46,6 +54,33 @@ describe('The agent, as a process, against a hub', function () {
     bed.startAgent();
     await bed.waitForEvents(() => bed.events().length >= 5);
     for (const { body } of bed.hub.messages) assert.deepEqual(validateMessage(JSON.parse(body)), []);
+  });
+
+  it('sends a snapshot in parts when it is larger than a message', async () => {
+    const servers = Array.from({ length: 120 }, () => createServer());
+    try {
+      for (const [n, server] of servers.entries()) await listening(server, `127.0.1.${n + 1}`);
+      bed.desire({ maxMessageSizeInBytes: { value: 8192 } });
+      bed.startWith({ ...QUICK, maxMessageSizeInBytes: { value: 8192 } });
+      const agent = bed.startAgent();
+      const labelled = () =>
+        bed.events('ListeningPorts').map((event) => ({ ...event, label: detailsOf(event.Payload[0] ?? {}) }));
+      const isLast = ({ label: { Part, Parts } }: { label: Details }) => Part !== undefined && Part === Parts;
+      await bed.waitForEvents(() => labelled().some(isLast));
+      const id = labelled().find(isLast)?.label.SnapshotId;
+      const parts = labelled().filter(({ label }) => label.SnapshotId === id);
+      assert.ok(parts.length >= 3);
+      assert.deepEqual(
+        parts.map(({ label: { Part, Parts } }) => [Part, Parts]),
+        parts.map((_, n) => [String(n + 1), String(parts.length)]),
+      );
+      const addresses = new Set(parts.flatMap(({ Payload: rows }) => rows.map(({ LocalAddress }) => LocalAddress)));
+      for (const [n] of servers.entries()) assert.ok(addresses.has(`127.0.1.${n + 1}`));
+      for (const { body } of bed.hub.messages) assert.ok(Buffer.byteLength(body) <= 8192);
+      assertClosed(await agent.status());
+    } finally {
+      for (const server of servers) server.close();
+    }
   });
 
   it('obeys a change of one desired property and keeps the others', async () => {

@@ -374,6 +374,21 @@ describe('Commands, as processes', function () {
       });
     }
 
+    it('prints all of a snapshot that the agent would send in parts, and says so', async () => {
+      mkdirSync(join(folder, 'root/etc'), { recursive: true });
+      const accounts = Array.from({ length: 3_000 }, (_, n) => `user${n}:x:${n}:${n}::/home/user${n}:/bin/bash\n`);
+      writeFileSync(join(folder, 'root/etc/passwd'), accounts.join(''));
+      writeFileSync(join(folder, 'root/etc/group'), '');
+      const config = configure({ hostRoot: join(folder, 'root') });
+      const { status, stdout, stderr } = await run(['collect', 'LocalUsers', '--config', config]);
+      assert.equal(status, 0);
+      assert.equal(JSON.parse(stdout).length, 3_000);
+      assert.match(
+        stderr,
+        /^Larger than a message: .* sends 3000 of 3000 elements in 2 messages, with Part, Parts and/,
+      );
+    });
+
     it('works without a configuration, but not with a broken one', async () => {
       const { status, stdout } = await run(['collect', 'SystemInformation'], { env: {} });
       assert.equal(status, 0);

@@ -91,6 +91,37 @@ describe('shorten', () => {
     });
   });
 
+  describe('given a part of a snapshot', () => {
+    const label = { Part: '2', Parts: '3', SnapshotId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+
+    it('still says which part it is, whatever is left out', () => {
+      const others = Array.from({ length: 50 }, (_, n) => ({ A: String(n), ExtraDetails: { Text: 'x'.repeat(100) } }));
+      const rows = [{ A: 'first', ExtraDetails: { Text: 'x'.repeat(100), ...label } }, ...others];
+      for (const room of [4_000, 900, 400]) {
+        const [first] = rowsOf(shorten(eventWith(rows), room));
+        const { Text: _, OmittedElements: __, OmittedDetails: ___, ...left } = first?.ExtraDetails ?? {};
+        assert.deepEqual(left, label, String(room));
+      }
+    });
+
+    it('does not count its label as omitted', () => {
+      const rows = [
+        { A: 'first', ExtraDetails: label },
+        { A: 'x'.repeat(200), ExtraDetails: { Text: 'x'.repeat(100) } },
+      ];
+      const kept = rowsOf(shorten(eventWith(rows), Buffer.byteLength(eventWith(rows)) - 20));
+      assert.deepEqual(kept[0], rows[0]);
+      assert.deepEqual(kept[1]?.ExtraDetails, { OmittedDetails: '1' });
+    });
+
+    it('never cuts the label of a single row', () => {
+      const [row] = rowsOf(shorten(eventWith([{ Text: 'x'.repeat(400), ExtraDetails: label }]), 400));
+      const { ShortenedField, OriginalBytes: _, ...left } = row?.ExtraDetails ?? {};
+      assert.deepEqual([ShortenedField, left], ['Text', label]);
+      assert.equal(shorten(eventWith([{ Text: 'x', ExtraDetails: label }]), 100), undefined);
+    });
+  });
+
   it('cuts the first row when not even that fits', () => {
     const rows = [{ Text: 'x'.repeat(5_000) }, { Text: 'y' }, { Text: 'z' }];
     const kept = rowsOf(shorten(eventWith(rows), 500));

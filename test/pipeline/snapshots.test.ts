@@ -60,8 +60,9 @@ describe('Snapshots', () => {
     time.restore();
   });
 
-  const start = async () => {
+  const start = async (options: { bytesPerDay?: () => number } = {}) => {
     snapshots = new Snapshots({
+      ...options,
       collectors: [...collectors, processCreate],
       sources: {} as Sources,
       settings,
@@ -398,6 +399,112 @@ describe('Snapshots', () => {
         elements: 95_003,
         source: { state: 'degraded', source: 'files', reason: '95000 are not listed' },
       });
+    });
+
+    describe('and that may be sent in parts', () => {
+      const partsOf = (queue: 'High' | 'Low') => queues.envelopes(queue).filter(({ Name }) => Name === 'A');
+      let bytesPerDay: number | undefined;
+
+      beforeEach(() => {
+        bytesPerDay = undefined;
+        const [a] = collectors;
+        assert.ok(a);
+        Object.assign(a, { inParts: true });
+      });
+
+      const startWithDays = () => start(bytesPerDay === undefined ? {} : { bytesPerDay: () => bytesPerDay ?? 0 });
+
+      it('sends every row, in order, in events of one snapshot that each fit into a message', async () => {
+        collect.A?.resolves(flood.slice(0, 500));
+        await startWithDays();
+        const parts = partsOf('Low');
+        assert.ok(parts.length > 5);
+        const labels = parts.map(({ Payload: [first] }) => first.ExtraDetails);
+        assert.deepEqual(
+          labels.map(({ Part, Parts }) => [Part, Parts]),
+          parts.map((_, index) => [String(index + 1), String(parts.length)]),
+        );
+        assert.equal(new Set(labels.map(({ SnapshotId }) => SnapshotId)).size, 1);
+        assert.equal(new Set(parts.map(({ Id }) => Id)).size, parts.length);
+        assert.equal(new Set(parts.map(({ TimestampUTC }) => TimestampUTC)).size, 1);
+        const rows = parts.flatMap(({ Payload: payload }) => payload);
+        for (const { ExtraDetails } of rows)
+          for (const name of ['Part', 'Parts', 'SnapshotId']) delete ExtraDetails[name];
+        assert.deepEqual(rows, flood.slice(0, 500));
+        for (const { json } of queues.put_.Low) assert.ok(Buffer.byteLength(json) <= 8192 - 1_000);
+        assert.deepEqual(snapshots.lastRun('A'), { at: new Date('2024-05-01T12:00:00Z'), elements: 500 });
+      });
+
+      it('gives each snapshot an id of its own', async () => {
+        collect.A?.resolves(flood.slice(0, 100));
+        await startWithDays();
+        await time.tickAsync(minutes(10));
+        const ids = partsOf('Low').flatMap(({ Payload: [first] }) => first.ExtraDetails.SnapshotId);
+        assert.equal(new Set(ids).size, 2);
+      });
+
+      it('puts all parts at once, so that nothing comes between them', async () => {
+        collect.A?.resolves(flood.slice(0, 500));
+        const puts = sinon.spy(queues, 'put');
+        await startWithDays();
+        assert.deepEqual(
+          puts.args.filter(([queue]) => queue === 'Low').map(([, events]) => events.length > 5),
+          [true, false],
+        );
+      });
+
+      it('sends no more than the most parts, counts the rest, and is degraded', async () => {
+        collect.A?.resolves(flood);
+        await startWithDays();
+        const parts = partsOf('Low');
+        assert.equal(parts.length, 32);
+        const rows = parts.reduce((all, { Payload: payload }) => all + payload.length, 0);
+        assert.equal(parts.at(-1)?.Payload.at(-1).ExtraDetails.OmittedElements, String(10_000 - rows));
+        const omitted = parts.flatMap(({ Payload: payload }) =>
+          payload.filter(
+            ({ ExtraDetails }: Payload) => (ExtraDetails as { OmittedElements?: string })?.OmittedElements,
+          ),
+        );
+        assert.equal(omitted.length, 1);
+        const run = snapshots.lastRun('A');
+        assert.equal(run?.elements, 10_000);
+        assert.equal(run?.source?.state, 'degraded');
+        assert.match(
+          run?.source?.reason ?? '',
+          new RegExp(`^${10_000 - rows} of 10000 elements are not sent: they do not fit into 32 messages\\.`),
+        );
+      });
+
+      it('takes a quarter of the units that its priority may use in a day, at most', async () => {
+        collect.A?.resolves(flood);
+        bytesPerDay = 12 * 8_192;
+        await startWithDays();
+        assert.equal(partsOf('Low').length, 3);
+      });
+
+      it('does not label a snapshot that fits into one message', async () => {
+        collect.A?.resolves(flood.slice(0, 2));
+        await startWithDays();
+        assert.deepEqual(
+          partsOf('Low').map(({ Payload: payload }) => payload),
+          [flood.slice(0, 2)],
+        );
+      });
+
+      it('has failed when the queues take only some of the parts', async () => {
+        collect.A?.resolves(flood.slice(0, 500));
+        sinon.stub(queues, 'put').returns(2);
+        await startWithDays();
+        assert.match(snapshots.lastRun('A')?.problem ?? '', /no room for the whole snapshot/);
+      });
+    });
+
+    it('shortens at once a row that no message can ever hold', async () => {
+      collect.A?.resolves([{ Name: 'x'.repeat(17 * 1024 * 1024) }]);
+      await start();
+      const event = queues.put_.Low.find(({ name }) => name === 'A');
+      assert.ok(event !== undefined && event.json.length <= 8192);
+      assert.equal(JSON.parse(event.json).Payload[0].ExtraDetails.ShortenedField, 'Name');
     });
 
     it('has failed when the queues do not take it', async () => {

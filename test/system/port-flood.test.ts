@@ -13,7 +13,8 @@ const SOURCE = new URL('../../../test/system/native/hold-sockets.c', import.meta
 const SNAPSHOT = new URL('./ports-snapshot.js', import.meta.url).pathname;
 
 interface Answer {
-  readonly event?: Envelope;
+  /** The parts of the last snapshot. */
+  readonly events: readonly Envelope[];
   readonly run: LastRun;
   /** In milliseconds. */
   readonly longest: number;
@@ -53,11 +54,11 @@ describe('A user who floods the list of what listens', function () {
   it('hides neither the port that can be reached from outside nor who holds it, and is told with a number', async () => {
     for (let n = 1; n <= 5; n += 1) await hold(1000, `127.0.${n}.1`, 1024, 8_000, 2);
     await hold(1001, '0.0.0.0', 31_337, 1, 1);
-    const { event, run, longest, tookMs } = JSON.parse(namespace.run(process.execPath, [SNAPSHOT])) as Answer;
+    const { events, run, longest, tookMs } = JSON.parse(namespace.run(process.execPath, [SNAPSHOT])) as Answer;
     process.stdout.write(
       `    longest turn ${Math.round(longest)} ms, snapshots ${tookMs.map(Math.round).join(', ')} ms\n`,
     );
-    const rows = event?.Payload ?? [];
+    const rows = events.flatMap(({ Payload: elements }) => elements);
     const detailsOf = (row: Payload | undefined) => (row?.ExtraDetails ?? {}) as Record<string, string>;
     const [first] = rows;
     assert.equal(first?.LocalPort, '31337');

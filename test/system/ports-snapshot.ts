@@ -9,12 +9,18 @@ import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
 /* Takes the snapshot ListeningPorts twice, as the agent does, and prints what was queued, how the collector stands, and
  * for how long the event loop stood still at a time. */
 
-const queued: OutgoingEvent[] = [];
+let queued: readonly OutgoingEvent[] = [];
 const snapshots = new Snapshots({
   collectors: [listeningPorts],
   sources: { ...sources, sockets: new ListeningSockets() },
   settings: liveSettings({ maxMessageSizeInBytes: 204_800, priorities: { ListeningPorts: 'High' } }),
-  queues: { put: (_queue, events) => queued.push(...events), drop: () => {} },
+  queues: {
+    put(_queue, events) {
+      queued = events;
+      return events.length;
+    },
+    drop: () => {},
+  },
   clock: systemClock,
   log: quietLog(),
   changed: () => {},
@@ -34,9 +40,8 @@ for (let time = 0; time < 2; time += 1) {
   tookMs.push(performance.now() - from);
 }
 clearInterval(watch);
-const json = queued.at(-1)?.json;
 const answer = {
-  event: json === undefined ? undefined : JSON.parse(json),
+  events: queued.map(({ json }) => JSON.parse(json)),
   run: snapshots.lastRun('ListeningPorts'),
   longest,
   tookMs,

@@ -1,0 +1,44 @@
+import type { PeriodicCollector } from '../contract/collector.ts';
+import type { Settings } from '../contract/settings.ts';
+import type { RowLimits } from './fit-rows.ts';
+
+/** The hub's limit of 256 KB, less what it and the message's envelope add. */
+export const LARGEST_MESSAGE = 250 * 1024;
+/** What a message holds beside the rows: envelopes, properties, and what labels and notes add to rows. */
+const AROUND_ROWS = 2_048;
+/** What the marks of an unset clock add to each row, see unset-clock.ts. */
+const MARKS_BYTES = 160;
+/** Share of the queues' limit for one message of a snapshot: High may always use half of it. */
+const SHARE_OF_QUEUES = 0.5;
+
+/** With the smallest maxMessageSizeInBytes, this many parts carry as much as one message of the default size. */
+export const MOST_PARTS = 32;
+/** For all parts of a snapshot. They are in memory together until they are queued. */
+export const LARGEST_SNAPSHOT = 1024 * 1024;
+/** Share of the queues' limit for all parts: older events shall not be dropped for a single snapshot. */
+const SHARE_OF_QUEUES_FOR_PARTS = 1 / 3;
+/** Share of the day's message units for all parts: a single snapshot shall not hold all other messages. */
+const SHARE_OF_DAY_FOR_PARTS = 1 / 4;
+
+/**
+ * How much of a snapshot may be sent.
+ *
+ * @param bytesPerDay what messages of the snapshot's priority may take in a day
+ * @param isClockSet an unset clock marks each row later
+ */
+export function rowLimits(
+  { inParts }: Pick<PeriodicCollector, 'inParts'>,
+  { maxMessageSizeInBytes, maxLocalCacheSizeInBytes, hubResourceId }: Settings,
+  { bytesPerDay, isClockSet }: { bytesPerDay: number; isClockSet: boolean },
+): RowLimits {
+  const around = AROUND_ROWS + Buffer.byteLength(hubResourceId);
+  const messageBytes = Math.min(maxMessageSizeInBytes, LARGEST_MESSAGE, bytesPerDay);
+  const partBytes = Math.min(messageBytes, maxLocalCacheSizeInBytes * SHARE_OF_QUEUES) - around;
+  const snapshotBytes = Math.min(
+    LARGEST_SNAPSHOT,
+    maxLocalCacheSizeInBytes * SHARE_OF_QUEUES_FOR_PARTS,
+    bytesPerDay * SHARE_OF_DAY_FOR_PARTS,
+  );
+  const parts = Math.min(MOST_PARTS, Math.floor(snapshotBytes / (partBytes + around)));
+  return { partBytes, mostParts: inParts ? Math.max(1, parts) : 1, extraBytes: isClockSet ? 0 : MARKS_BYTES };
+}
