@@ -12,7 +12,7 @@ const HUB_LIMIT_BYTES = 252 * 1024;
 /** Messages are charged by so many bytes, begun ones included. Source: "Azure IoT Hub pricing information". */
 const CHARGED_BYTES = 4096;
 
-/** What every message says of its sender. */
+/** The sender, as every message names it. */
 export interface Sender {
   readonly version: string;
   /** UUID. */
@@ -26,23 +26,23 @@ export interface Share {
   readonly positions: ReadonlySet<number>;
 }
 
-/** Events that go out together. They stay reserved in their queues until those are told what became of them. */
+/** Events that are sent together. They stay reserved in their queues until they are settled. */
 export interface Pack {
   readonly priority: QueueName;
-  /** Queues that gave events to it, and which. */
+  /** The events, by the queue they came from. */
   readonly shares: readonly Share[];
   readonly eventCount: number;
   /** The pack as a message, marked for its consumer. */
   message(marking: Marking): Message;
 }
 
-/** `tooLarge`: the first event that the queue would give cannot be made to fit; what is reserved now is for it. */
+/** `tooLarge`: the first event of the queue cannot be shortened to fit; only that event is reserved. */
 export type PackResult = Pack | 'empty' | { readonly tooLarge: Share };
 
-/** How large a message may be that is otherwise allowed. */
+/** The limit that the daily budget sets, below the limit of a message. */
 export interface Affordable {
   readonly bytes: number;
-  /** Told when the first event would fit a message, but not this one; nothing is packed then. */
+  /** Called when the first event fits into a message, but not into this limit; nothing is packed then. */
   readonly exceeded: () => void;
 }
 

@@ -2,18 +2,18 @@ import type { Envelope, Payload } from '../contract/event.ts';
 import { withDetails, withoutDetails } from './row-details.ts';
 
 /**
- * Makes an event fit that alone is too large for a message, so that it never blocks its queue (contract §6).
+ * Shortens an event that is larger than a message, so that it never blocks its queue (contract §6).
  *
- * Of a snapshot, the ExtraDetails of rows go first, from its end: nobody may depend on them. If that isn't enough, rows
- * at the end go. Of a single row the longest text is cut. The last row that is left says so in ExtraDetails:
- * `OmittedDetails` (of how many rows), `OmittedElements` (how many rows), or `ShortenedField` and `OriginalBytes` (of
- * each, when they are several).
+ * A snapshot loses the ExtraDetails of its last rows first, since consumers may not depend on them, and then its last
+ * rows. A single row loses text from its longest field. The last row that is left has a note in ExtraDetails:
+ * `OmittedDetails` (of how many rows), `OmittedElements` (how many rows), or `ShortenedField` and `OriginalBytes`, joined
+ * with `;` for several fields.
  *
- * A snapshot counts as one in the books, however many rows it has. The elements of another event count each, and an
- * event is delivered or dropped as a whole; so none is left out of it.
+ * The elements of a Triggered event are counted one by one, and an event is delivered or dropped as a whole, so no element
+ * of it is left out. A snapshot, or a part of one, counts as one however many rows it has.
  *
  * @param json an envelope, as it lies in the queue
- * @returns `undefined` when nothing that could be cut makes it fit, or when it is no envelope at all
+ * @returns `undefined` when no cut makes it fit, or when `json` is not an envelope
  */
 export function shorten(json: string, roomBytes: number): string | undefined {
   let event: Envelope;
@@ -30,7 +30,7 @@ export function shorten(json: string, roomBytes: number): string | undefined {
 
 const write = (event: Envelope, rows: readonly Payload[]) => JSON.stringify({ ...event, Payload: rows });
 
-/** Keeps the details of as many rows as fit, or else as many rows as fit without any. */
+/** Keeps the details of as many rows as fit; if not all rows fit without details, as many rows without details as fit. */
 function omitRows(event: Envelope, roomBytes: number): string | undefined {
   const rows = event.Payload;
   const bare = rows.map(withoutDetails);
@@ -74,7 +74,7 @@ const notedLast = (rows: readonly Payload[], note: Record<string, string>): read
   withDetails(rows.at(-1) ?? {}, note),
 ];
 
-/** Cuts the longest text of the only row, again and again until the event fits. */
+/** Cuts the longest text of the single row until the event fits. */
 function cutText(event: Envelope, roomBytes: number): string | undefined {
   let row: Payload = event.Payload[0] ?? {};
   const originalBytes = new Map<string, number>();

@@ -18,13 +18,16 @@ import type { EventQueues } from './queue.ts';
 import { LARGEST_MESSAGE, rowLimits } from './row-limits.ts';
 import { shorten } from './shorten.ts';
 
-/** No snapshot takes anything like as long; one that does is stuck. */
+/** A snapshot that takes longer is stuck: the slowest ones take some seconds. */
 const LIMIT = minutes(2);
 
-/** After a failure: at once would meet the same, and a round may be half a day away. Doubled with each failure in a row. */
+/**
+ * Delay before a failed snapshot is taken again, since the next round may be half a day away. Doubled with each failure in
+ * a row.
+ */
 const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
-/** A round that comes so soon is the retry. */
+/** If the next round is due within this time, there is no extra retry. */
 const SOON = minutes(10);
 
 const STOPPING: Taken = { problem: 'the agent is stopping' };
@@ -36,15 +39,15 @@ const LEFT_OUT: Partial<Record<DropReason, string>> = {
 /** How a collector's last run went. */
 export interface LastRun {
   readonly at: Date;
-  /** What kept it from answering. */
+  /** Why it failed. */
   readonly problem?: string;
-  /** How many elements there were, when it could answer. */
+  /** How many elements there were, left-out ones included; absent when it failed. */
   readonly elements?: number;
-  /** What it took the facts from, where that can differ; and what of them is not in the snapshot. */
+  /** Where the facts came from, if there are several sources; and what is missing in the snapshot. */
   readonly source?: SourceStatus;
 }
 
-/** What a snapshot came to: its elements, or why there is none. */
+/** The result of a snapshot: how many elements it has, or why it failed. */
 export type Taken = { readonly elements: number } | { readonly problem: string };
 
 /** Runs the Periodic collectors: all of them at the start, then every `snapshotFrequency`. */
@@ -60,10 +63,11 @@ export class Snapshots implements Service {
   readonly #log: Logger;
   readonly #lastRuns = new Map<string, LastRun>();
   /**
-   * Were off or made outdated when the settings changed, or left out when it was their turn, and have not been run since.
+   * Collectors to run before the next round: they were switched on, a change of settings outdated their last snapshot, or
+   * they were left out when it was their turn.
    */
   readonly #owed = new Set<string>();
-  /** Of snapshots that failed: how often in a row, and when the next attempt is due. */
+  /** Failed snapshots: how often they failed in a row, and when the next attempt is due. */
   readonly #retries = new Map<string, { readonly failures: number; readonly due: Duration }>();
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
@@ -79,13 +83,13 @@ export class Snapshots implements Service {
     sources: Sources;
     settings: SettingsReader;
     queues: Pick<EventQueues, 'put' | 'drop'>;
-    /** Absent: none are. */
+    /** Absent: no event is left out. */
     leavesOut?: LeavesOut;
     /** What messages of a queue may take in a day. Absent: no limit. */
     bytesPerDay?: (queue: QueueName) => number;
     clock: Clock;
     log: Logger;
-    /** Told after every round. */
+    /** Called after every round. */
     changed: () => void;
   }) {
     this.#collectors = options.collectors.filter((collector) => collector.category === 'Periodic');
@@ -112,13 +116,13 @@ export class Snapshots implements Service {
     this.#loop = keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
   }
 
-  /** Doesn't wait long for a snapshot that is stuck: its answer is forgotten. */
+  /** Waits at most 2 s for the snapshot that is being taken; its result is then discarded. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#clock.within(seconds(2), 'the last snapshot', this.#loop).catch(() => {});
   }
 
-  /** Takes the snapshots that were left out. To be called when that may have ended. */
+  /** Takes the snapshots that were left out. To be called when the reason for that may have ended. */
   catchUp(): void {
     this.#alarm.ring();
   }
@@ -142,10 +146,10 @@ export class Snapshots implements Service {
   }
 
   /**
-   * Takes a round when it is due, measured from the last one's beginning by the frequency now in force; else sleeps. A
-   * collector that is switched on meanwhile, or needn't be left out any more, runs at once: a round may be half a day away.
+   * Takes a round when it is due: the frequency now in force after the beginning of the last one. Otherwise sleeps, and
+   * runs collectors that were switched on meanwhile or are no longer left out: the next round may be half a day away.
    *
-   * A round that throws has begun all the same, so that a defect doesn't make rounds come by the second.
+   * A round that throws counts as begun, so that a defect doesn't cause a round every second.
    */
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
@@ -256,7 +260,7 @@ export class Snapshots implements Service {
 
 const NOT_QUEUED = 'the queues have no room for the whole snapshot';
 
-/** A snapshot that lacks something is `degraded`, and says how much. */
+/** A collector whose snapshot is incomplete is `degraded`; the reason has the numbers. */
 function withOmissions(
   source: Partial<SourceStatus>,
   { parts, omittedRows, omittedDetails }: FittedRows,
