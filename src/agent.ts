@@ -269,6 +269,7 @@ export function agent(
   });
   const exposedFiles = new ExposedFiles({
     files: { ...files, state: local.stateDirectory },
+    lane: writer.syncs,
     clock: clockOf(clock, 'files'),
     log: log.child({ part: 'files' }),
     changed: () => twin.changed(),
@@ -304,7 +305,7 @@ export function agent(
     clock: watched('snapshots'),
     log: log.child({ part: 'snapshots' }),
     changed: () => {
-      exposedFiles.look();
+      void exposedFiles.look();
       twin.changed();
     },
   });

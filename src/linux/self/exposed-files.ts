@@ -1,7 +1,9 @@
-import { lstatSync, readdirSync, type Stats, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../base/clock.ts';
 import { hours } from '../../base/duration.ts';
+import { Lane } from '../../base/lane.ts';
 import type { Logger } from '../../base/log.ts';
 import { keepGoing } from '../../base/loop.ts';
 import type { Service } from '../../base/service.ts';
@@ -38,11 +40,21 @@ export class ExposedFiles implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #changed: () => void;
+  readonly #lane: Lane;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
+  #looking: Promise<void> | undefined;
   #exposed: Exposed = {};
 
-  constructor(options: { files: GuardedFiles; clock: Clock; log: Logger; changed: () => void }) {
+  constructor(options: {
+    files: GuardedFiles;
+    clock: Clock;
+    log: Logger;
+    changed: () => void;
+    /** Shared with who else waits for the state directory's disk, so that one that hangs blocks one thread of libuv's. */
+    lane?: Lane;
+  }) {
+    this.#lane = options.lane ?? new Lane();
     this.#files = options.files;
     this.#clock = options.clock;
     this.#log = options.log;
@@ -52,7 +64,7 @@ export class ExposedFiles implements Service {
   async start(): Promise<void> {
     const { signal } = this.#stop;
     const turn = async () => {
-      this.look();
+      void this.look();
       await this.#clock.sleep(LOOK_EVERY, signal);
     };
     this.#loop = keepGoing(turn, { signal, clock: this.#clock, log: this.#log });
@@ -67,10 +79,22 @@ export class ExposedFiles implements Service {
     return this.#exposed;
   }
 
-  /** Looks now. A few system calls. */
-  look(): void {
+  /** Looks now, on another thread: a dead disk answers after seconds, or never. Never rejects. */
+  look(): Promise<void> {
+    this.#looking ??= this.#lane
+      .run(() => exposed(this.#files))
+      .then((found) => this.#take(found))
+      .catch((err: unknown) => this.#log.debug({ err }, 'Could not look at the modes of files.'))
+      .finally(() => {
+        this.#looking = undefined;
+      });
+    return this.#looking;
+  }
+
+  #take(found: Exposed): void {
+    if (this.#stop.signal.aborted) return;
     const before = this.#exposed;
-    this.#exposed = exposed(this.#files);
+    this.#exposed = found;
     if (JSON.stringify(before) === JSON.stringify(this.#exposed)) return;
     for (const [kind, finding] of Object.entries(this.#exposed)) {
       if (before[kind as keyof Exposed] !== finding) {
@@ -85,23 +109,24 @@ export class ExposedFiles implements Service {
 }
 
 /** What of these files is open to others. What can't be looked at isn't told: somebody took it away, and that is said elsewhere. */
-export function exposed({ configuration, secrets, state }: GuardedFiles): Exposed {
+export async function exposed({ configuration, secrets, state }: GuardedFiles): Promise<Exposed> {
   const findings = {
-    configuration: first([configuration, dirname(configuration)], OTHERS_WRITE),
+    configuration: await first([configuration, dirname(configuration)], OTHERS_WRITE),
     secrets:
-      first(secrets, OTHERS_READ_OR_WRITE) ??
-      first(
+      (await first(secrets, OTHERS_READ_OR_WRITE)) ??
+      (await first(
         secrets.map((path) => dirname(path)),
         OTHERS_WRITE,
-      ),
-    state: first([state, ...filesIn(state)], OTHERS_WRITE),
+      )),
+    state: await first([state, ...(await filesIn(state))], OTHERS_WRITE),
   };
   return Object.fromEntries(Object.entries(findings).filter(([, finding]) => finding !== undefined));
 }
 
-function first(paths: readonly string[], forbidden: number): string | undefined {
+/** One after the other, so that one thread is used. */
+async function first(paths: readonly string[], forbidden: number): Promise<string | undefined> {
   for (const path of paths) {
-    const stats = look(path);
+    const stats = await look(path);
     const finding = stats === undefined ? undefined : describe(path, stats, forbidden);
     if (finding !== undefined) return finding;
   }
@@ -119,21 +144,27 @@ function describe(path: string, { uid, mode }: Stats, forbidden: number): string
 }
 
 /** Where a link leads: Kubernetes mounts configuration and secrets as links. */
-function look(path: string): Stats | undefined {
+async function look(path: string): Promise<Stats | undefined> {
   try {
-    return statSync(path);
+    return await stat(path);
   } catch {
     return undefined;
   }
 }
 
 /** Regular files and folders. Symbolic links are skipped. */
-function filesIn(folder: string): string[] {
+async function filesIn(folder: string): Promise<string[]> {
   try {
-    return readdirSync(folder, { recursive: true, encoding: 'utf8' })
-      .slice(0, MOST_FILES)
-      .map((name) => join(folder, name))
-      .filter((path) => lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === false);
+    const found: string[] = [];
+    for (const name of (await readdir(folder, { recursive: true, encoding: 'utf8' })).slice(0, MOST_FILES)) {
+      const path = join(folder, name);
+      const isLink = await lstat(path).then(
+        (stats) => stats.isSymbolicLink(),
+        () => undefined,
+      );
+      if (isLink === false) found.push(path);
+    }
+    return found;
   } catch {
     return [];
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { hours } from '../../../src/base/duration.ts';
+import { Lane } from '../../../src/base/lane.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
 import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
 import { require } from '../../system/require.ts';
@@ -29,7 +30,7 @@ describe('exposed files', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  it('are none when everything is as it is installed', () => assert.deepEqual(exposed(files), {}));
+  it('are none when everything is as it is installed', async () => assert.deepEqual(await exposed(files), {}));
 
   for (const [name, mode, kind, finding] of [
     ['etc/agent.json', 0o664, 'configuration', /^Others can write .*agent\.json \(mode 0664\)\. Run: chmod go-w '/],
@@ -40,32 +41,32 @@ describe('exposed files', () => {
     ['state', 0o770, 'state', /^Others can write .*\/state /],
     ['state/queues/segment', 0o622, 'state', /^Others can write .*segment /],
   ] as const) {
-    it(`are found when ${name} has the mode ${mode.toString(8)}`, () => {
+    it(`are found when ${name} has the mode ${mode.toString(8)}`, async () => {
       chmodSync(path(name), mode);
-      const found = exposed(files);
+      const found = await exposed(files);
       assert.deepEqual(Object.keys(found), [kind]);
       assert.match(found[kind] ?? '', finding);
     });
   }
 
-  it('are those of another user, who can change them as he likes', function () {
+  it('are those of another user, who can change them as he likes', async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     chownSync(path('etc/agent.json'), 4711, 4711);
-    assert.match(exposed(files).configuration ?? '', /belongs to user 4711\. Run: chown 0 '/);
+    assert.match((await exposed(files)).configuration ?? '', /belongs to user 4711\. Run: chown 0 '/);
   });
 
-  it('are looked for where a link leads, but not through links in the state directory', () => {
+  it('are looked for where a link leads, but not through links in the state directory', async () => {
     symlinkSync(path('etc/agent.json'), path('etc/link.json'));
     chmodSync(path('etc/agent.json'), 0o666);
-    assert.match(exposed({ ...files, configuration: path('etc/link.json') }).configuration ?? '', /link\.json/);
+    assert.match((await exposed({ ...files, configuration: path('etc/link.json') })).configuration ?? '', /link\.json/);
     symlinkSync(path('etc/agent.json'), path('state/link'));
-    assert.equal(exposed(files).state, undefined);
+    assert.equal((await exposed(files)).state, undefined);
   });
 
-  it('are not what is not there', () => {
+  it('are not what is not there', async () => {
     rmSync(path('etc'), { recursive: true });
     rmSync(path('state'), { recursive: true });
-    assert.deepEqual(exposed(files), {});
+    assert.deepEqual(await exposed(files), {});
   });
 
   describe('while the agent runs', () => {
@@ -73,27 +74,37 @@ describe('exposed files', () => {
     let logged: LogLine[];
     let changes: number;
     let watch: ExposedFiles;
+    let lane: Lane;
 
     beforeEach(async () => {
-      time = sinon.useFakeTimers();
+      time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
       logged = [];
       changes = 0;
       const log = createLog({ level: 'silent', tap: { level: 'info', accept: (line) => logged.push(line) } });
-      watch = new ExposedFiles({ files, clock: systemClock, log, changed: () => (changes += 1) });
+      lane = new Lane();
+      watch = new ExposedFiles({ files, clock: systemClock, log, changed: () => (changes += 1), lane });
       await watch.start();
+      await lane.idle();
     });
     afterEach(async () => {
       await watch.stop();
       time.restore();
     });
 
+    const pass = async (count: number) => {
+      for (let hour = 0; hour < count; hour += 1) {
+        await time.tickAsync(hours(1));
+        await watch.look(); // the one that has begun
+      }
+    };
+
     it('are told within the hour, once, and when they are mended', async () => {
       chmodSync(path('etc/secrets/module.key'), 0o644);
-      await time.tickAsync(hours(1));
+      await pass(1);
       assert.match(watch.status().secrets ?? '', /mode 0644/);
-      await time.tickAsync(hours(5));
+      await pass(5);
       chmodSync(path('etc/secrets/module.key'), 0o600);
-      await time.tickAsync(hours(1));
+      await pass(1);
       assert.deepEqual(watch.status(), {});
       assert.deepEqual(
         logged.map(({ level, message }) => `${level} ${message.slice(0, 60)}`),
@@ -105,9 +116,22 @@ describe('exposed files', () => {
       assert.equal(changes, 2);
     });
 
-    it('are found at once by who asks', () => {
+    it('are found at once by who asks', async () => {
       chmodSync(path('state'), 0o777);
-      watch.look();
+      await watch.look();
+      assert.match(watch.status().state ?? '', /mode 0777/);
+    });
+
+    it('hold nobody up, and wait in one place for a disk that hangs', async () => {
+      let goOn = () => {};
+      void lane.run(() => new Promise<void>((resolve) => (goOn = resolve)));
+      chmodSync(path('state'), 0o777);
+      const [first, second] = [watch.look(), watch.look()];
+      assert.equal(first, second);
+      await new Promise((resolve) => setImmediate(resolve));
+      assert.deepEqual(watch.status(), {});
+      goOn();
+      await first;
       assert.match(watch.status().state ?? '', /mode 0777/);
     });
   });
