@@ -11,6 +11,8 @@ const LOG = 'var/log/audit/audit.log';
 const KEPT_FILES = 50;
 /** The share of logins, where events are distinct. They are held back by the agent for two seconds. */
 const LOGINS = 0.1;
+/** Of an argument that fills a start up, in characters. */
+const LONGEST_FILLER = 200;
 /** Far from any process there is: nothing may be looked up about these. */
 const FIRST_PID = 5_000_000;
 
@@ -30,6 +32,7 @@ export class NumberedLog implements NumberedEvents {
   readonly isComplete = true;
   readonly #random: Random;
   readonly #distinct: boolean;
+  readonly #longestFiller: number;
   readonly #path: string;
   #serial: number;
   #appended = 0;
@@ -46,10 +49,11 @@ export class NumberedLog implements NumberedEvents {
   #mostReadAgain = 0;
 
   /** @param distinct whether every start has a number of its own, or is one of COMMANDS that come again and again */
-  constructor(root: string, random: Random, { distinct = true } = {}) {
+  constructor(root: string, random: Random, { distinct = true, longestFiller = LONGEST_FILLER } = {}) {
     this.hostRoot = root;
     this.#random = random;
     this.#distinct = distinct;
+    this.#longestFiller = longestFiller;
     this.#serial = random.between(1, 100_000);
     this.#path = join(root, LOG);
     mkdirSync(join(root, 'var/log/audit'), { recursive: true });
@@ -149,7 +153,7 @@ export class NumberedLog implements NumberedEvents {
     this.#appended += 1;
     if (this.#distinct && this.#random.chance(LOGINS)) return [{ ...session(this.#header(), number), number }];
     const argument = this.#distinct ? `${MARK}${number}` : `${MARK}${this.#random.between(0, COMMANDS - 1)}`;
-    const filler = 'x'.repeat(this.#random.between(0, 200));
+    const filler = 'x'.repeat(this.#random.between(0, this.#longestFiller));
     const argv = ['/usr/bin/true', argument, ...(this.#distinct ? [filler] : [])];
     return lines(this.#header(), FIRST_PID + number, argv).map((line) => ({ ...line, number }));
   }

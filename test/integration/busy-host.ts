@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import type { LocalStatus } from '../../src/status.ts';
+import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
+import { MARK } from '../crash/numbered-events.ts';
+import { NumberedLog } from '../crash/numbered-log.ts';
+import { Random } from '../crash/random.ts';
+import { type AgentProcess, assertClosed, QUICK, type TestBed } from './test-bed.ts';
+
+/** What a busy host's agent is asked for: program starts and logins from auditd's log, and little else. */
+export const BUSY = {
+  ...QUICK,
+  snapshotFrequency: { value: 'PT2S' },
+  maxMessageSizeInBytes: { value: 256 * 1024 },
+  maxLocalCacheSizeInBytes: { value: 32 * 1024 * 1024 },
+  ...Object.fromEntries(
+    ['ProcessTerminate', 'ConnectionCreate', 'FirewallConfiguration', 'ConnectedHardware', 'LocalUsers'].map((name) => [
+      `eventPriority${name}`,
+      { value: 'Off' },
+    ]),
+  ),
+};
+
+const PER_SECOND = 200;
+const BURSTS_PER_SECOND = 10;
+
+/** A host where many programs start in each second, each with a number, and its agent. */
+export class BusyHost {
+  readonly #bed: TestBed;
+  readonly #log: NumberedLog;
+  readonly #perSecond: number;
+  #agent: AgentProcess | undefined;
+
+  /**
+   * @param perSecond how many programs start
+   * @param longestFiller of a start's arguments, in characters
+   * @param settings of the agent's local configuration
+   */
+  constructor(
+    bed: TestBed,
+    {
+      perSecond = PER_SECOND,
+      longestFiller,
+      settings = {},
+    }: { perSecond?: number; longestFiller?: number; settings?: object } = {},
+  ) {
+    this.#bed = bed;
+    this.#perSecond = perSecond;
+    this.#log = new NumberedLog(join(bed.directory, 'host'), new Random(1), {
+      ...(longestFiller === undefined ? {} : { longestFiller }),
+    });
+    bed.writeConfiguration({ ...settings, hostRoot: this.#log.hostRoot });
+  }
+
+  /** How many events there have been. */
+  get happened(): number {
+    return this.#log.appended;
+  }
+
+  get agent(): AgentProcess {
+    assert.ok(this.#agent);
+    return this.#agent;
+  }
+
+  /** Starts an agent, which has no capabilities and so reads auditd's log. */
+  async start(environment: NodeJS.ProcessEnv = {}): Promise<LocalStatus> {
+    this.#agent = this.#bed.startAgent({
+      through: WITHOUT_CAPABILITIES,
+      environment,
+      options: ['--import', TELL_STARTS],
+      heard: (line) => {
+        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
+        this.#log.ran(pid, argv);
+      },
+    });
+    return this.#agent.waitForStatus(
+      ({ hub, collectors, configuration }) =>
+        hub.state === 'connected' &&
+        collectors.ProcessCreate?.source === 'auditLog' &&
+        configuration.source === 'desired',
+    );
+  }
+
+  /** Lives until the time is over, or as long as `until` isn't true of the status. @returns how long the slowest answer took */
+  async live(duration: Duration, until: (status: LocalStatus) => boolean = () => false): Promise<number> {
+    const end = systemClock.monotonic() + duration;
+    let slowest = 0;
+    let next: number = systemClock.monotonic();
+    while (systemClock.monotonic() < end) {
+      for (; next < systemClock.monotonic(); next += 1_000 / BURSTS_PER_SECOND)
+        this.#log.burst(this.#perSecond / BURSTS_PER_SECOND);
+      const asked = systemClock.monotonic();
+      const status = await this.agent.status();
+      slowest = Math.max(slowest, systemClock.monotonic() - asked);
+      if (until(status)) break;
+      await systemClock.sleep(milliseconds(50));
+    }
+    return slowest;
+  }
+
+  /** Has auditd write to the end of its log. */
+  async complete(): Promise<void> {
+    await this.#log.complete();
+  }
+
+  /** Those of the events that the hub has. */
+  arrived(): Set<string | undefined> {
+    const elements = [...this.#bed.elements('ProcessCreate'), ...this.#bed.elements('Login')];
+    return new Set(elements.map((element) => numberIn(element)));
+  }
+
+  /** All that happened is at the hub, and nothing was dropped. */
+  async assertComplete(): Promise<void> {
+    await this.complete();
+    await this.#bed.waitForEvents(() => this.arrived().size >= this.happened, seconds(60));
+    const status = await this.agent.status();
+    assert.deepEqual(status.delivery.dropped, {});
+    assertClosed(status);
+  }
+
+  /** Each start has come once, or again under the same id. */
+  assertNoneTwice(): void {
+    const ids = new Map<string, string>();
+    for (const { Id, Payload } of this.#bed.events('ProcessCreate')) {
+      for (const element of Payload) {
+        const number = numberIn(element);
+        if (number === undefined) continue;
+        assert.equal(ids.get(number) ?? Id, Id, `event ${number} has come twice`);
+        ids.set(number, Id);
+      }
+    }
+  }
+}
+
+const numberIn = (element: object) => new RegExp(`${MARK}(\\d+)`).exec(JSON.stringify(element))?.[1];
