@@ -1,6 +1,7 @@
+import type { Stall } from './base/clock.ts';
 import { type DropReason, sum } from './base/counters.ts';
 import type { Restarts } from './base/runs.ts';
-import { describeStall, type Stall } from './base/stall-clock.ts';
+import { describeStall } from './base/stall-clock.ts';
 import type { ChangedLogLevel } from './base/temporary-log-level.ts';
 import type { BaselineScans } from './baseline/scans.ts';
 import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from './config/limits.ts';

@@ -127,7 +127,7 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       // A scan of the baseline runs in a reader; unused-memory.ts reads the agent's own.
       (path) =>
         inFolder('linux/processes/memory')(path) ||
-        inFile('src/baseline/system.ts', 'src/linux/self/unused-memory.ts')(path),
+        inFile('src/baseline/access.ts', 'src/linux/self/unused-memory.ts')(path),
     ),
 
   'nothing runs a shell': (file) =>
@@ -149,6 +149,61 @@ const importsOf = (file: SourceFile, what: RegExp, allowed: (path: string) => bo
     : imports(file)
         .map(({ target }) => target)
         .filter((target) => what.test(target));
+
+/** Files that import one another, directly or through others, types included: what must be read, and changed, together. */
+function circles(files: readonly SourceFile[]): string[][] {
+  const graph = new Map(files.map((file) => [file.path, imports(file).map(({ target }) => target)]));
+  const found: string[][] = [];
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  // Tarjan, Depth-first search and linear graph algorithms, 1972.
+  const visit = (path: string) => {
+    order.set(path, order.size);
+    lowest.set(path, order.get(path) ?? 0);
+    open.push(path);
+    for (const target of graph.get(path) ?? []) {
+      if (!graph.has(target)) continue;
+      if (!order.has(target)) visit(target);
+      else if (!open.includes(target)) continue;
+      lowest.set(path, Math.min(lowest.get(path) ?? 0, lowest.get(target) ?? 0));
+    }
+    if (lowest.get(path) !== order.get(path)) return;
+    const circle = open.splice(open.indexOf(path));
+    if (circle.length > 1 || graph.get(path)?.includes(path)) found.push(circle.sort());
+  };
+  for (const path of graph.keys()) if (!order.has(path)) visit(path);
+  return found;
+}
+
+const PLANTED_CIRCLES: Readonly<Record<string, { files: Record<string, string>; circles: string[][] }>> = {
+  'two files': {
+    files: { 'src/hub/a.ts': "import { b } from './b.ts';", 'src/hub/b.ts': "import { a } from './a.ts';" },
+    circles: [['src/hub/a.ts', 'src/hub/b.ts']],
+  },
+  'types of two files': {
+    files: { 'src/hub/a.ts': "import type { B } from './b.ts';", 'src/hub/b.ts': "export * from './a.ts';" },
+    circles: [['src/hub/a.ts', 'src/hub/b.ts']],
+  },
+  'three files beside others': {
+    files: {
+      'src/cli/main.ts': "import { a } from '../hub/a.ts'; import { c } from '../hub/c.ts';",
+      'src/hub/a.ts': "import { b } from './b.ts'; import { d } from './d.ts';",
+      'src/hub/b.ts': "const c = await import('./deep/c.ts');",
+      'src/hub/deep/c.ts': "import { a } from '../a.ts';",
+      'src/hub/d.ts': '',
+    },
+    circles: [['src/hub/a.ts', 'src/hub/b.ts', 'src/hub/deep/c.ts']],
+  },
+  'no circle, though one file is reached by two ways': {
+    files: {
+      'src/hub/a.ts': "import { b } from './b.ts'; import { c } from './c.ts';",
+      'src/hub/b.ts': "import { c } from './c.ts';",
+      'src/hub/c.ts': "// import { a } from './a.ts';",
+    },
+    circles: [],
+  },
+};
 
 /** Texts that break a rule, and texts that look as if they did. */
 const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: Record<string, string> }>> = {
@@ -292,6 +347,14 @@ describe('architecture', () => {
       sources.map(({ path }) => ownerOf(path)).filter((owner) => !places.has(owner)),
       [],
     );
+  });
+
+  describe('no files import one another in a circle', () => {
+    it('holds', () => assert.deepEqual(circles(sources), []));
+
+    for (const [what, { files, circles: expected }] of Object.entries(PLANTED_CIRCLES))
+      it(`finds ${what}`, () =>
+        assert.deepEqual(circles(Object.entries(files).map(([path, text]) => ({ path, text }))), expected));
   });
 
   for (const [rule, check] of Object.entries(RULES)) {

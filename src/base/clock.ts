@@ -1,5 +1,4 @@
 import type { Duration } from './duration.ts';
-import type { Stall } from './stall-clock.ts';
 
 /** The only way this code base reads or waits for time, so that tests can hold time in their hand. */
 export interface Clock {
@@ -29,6 +28,19 @@ export interface Clock {
   within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
   /** The last time that the event loop stood still, where that is looked for; see stall-clock.ts. */
   lastStall?(): Stall | undefined;
+}
+
+/** A time in which the event loop of this process stood still: nothing was read, answered or sent. */
+export interface Stall {
+  /** How long it took, at least. */
+  readonly length: Duration;
+  /** When it ended, by the monotonic clock. */
+  readonly ended: Duration;
+  readonly at: Date;
+  /** Whether the process computed; else it waited for the system, or was stopped. */
+  readonly computed: boolean;
+  /** What was under way, or which part had been woken last: most likely it was that. */
+  readonly during?: string;
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock, Stall } from './clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from './duration.ts';
 
 /** Shorter ones are load, or a disk that is slow now and then. */
@@ -11,19 +11,6 @@ const SAY_EVERY = minutes(10);
 const REMEMBERED = hours(1);
 /** The part of a stall in which the process used the processor, if it computed: others want the processor, too. */
 const COMPUTES = 0.2;
-
-/** A time in which the event loop of this process stood still: nothing was read, answered or sent. */
-export interface Stall {
-  /** How long it took, at least. */
-  readonly length: Duration;
-  /** When it ended, by the monotonic clock. */
-  readonly ended: Duration;
-  readonly at: Date;
-  /** Whether the process computed; else it waited for the system, or was stopped. */
-  readonly computed: boolean;
-  /** What was under way, or which part had been woken last: most likely it was that. */
-  readonly during?: string;
-}
 
 /** `held up for 241 s (waiting for the system, or stopped; during the snapshot ListeningPorts)`. */
 export const describeStall = ({ length, computed, during }: Stall): string => {

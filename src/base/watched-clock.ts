@@ -1,6 +1,5 @@
-import type { Clock } from './clock.ts';
+import type { Clock, Stall } from './clock.ts';
 import type { Duration } from './duration.ts';
-import type { Stall } from './stall-clock.ts';
 
 /** Something that must never stand still for long, if it is to be of any use. */
 export interface Moving {

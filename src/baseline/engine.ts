@@ -2,13 +2,14 @@ import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
+import type { View } from './access.ts';
 import { readCustomChecks } from './custom-checks.ts';
-import { lackOf } from './features.ts';
+import { hasFeature, lackOf } from './features.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
 import { sourceLine } from './rule-sources.ts';
 import { CUSTOM, START, said, stageOf } from './stage.ts';
-import { System, type View } from './system.ts';
+import { System } from './system.ts';
 import { cannotJudge, skip, type Verdict } from './verdict.ts';
 
 /** What the engine needs of others. */
@@ -115,7 +116,7 @@ function exceptionOf({ rule }: Check, options: ScanOptions): Verdict | undefined
 async function whyNot({ rule: { appliesTo } }: Check, system: System): Promise<Verdict | undefined> {
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
   for (const need of appliesTo.needs ?? []) {
-    const has = await Promise.all(need.split('|').map((name) => system.has(name)));
+    const has = await Promise.all(need.split('|').map((name) => hasFeature(system, name)));
     if (!has.includes(true)) return skip(lackOf(need));
   }
   return undefined;

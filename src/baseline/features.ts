@@ -71,6 +71,21 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   aide: program('aide'),
 };
 
+/** What is known of the systems that are judged. */
+const known = new WeakMap<System, Map<string, boolean>>();
+
+/** Whether a system has a feature; found out once. */
+export async function hasFeature(system: System, name: string): Promise<boolean> {
+  const features = known.get(system) ?? new Map<string, boolean>();
+  known.set(system, features);
+  let has = features.get(name);
+  if (has === undefined) {
+    has = (await FEATURES[name]?.(system)) ?? false;
+    features.set(name, has);
+  }
+  return has;
+}
+
 const LACKING: Readonly<Record<string, string>> = {
   clock: 'the clock is not set',
   'own-kernel': 'no kernel of this system can be seen',

@@ -9,7 +9,7 @@ import type { MethodCalls } from '../contract/method.ts';
 import { HubFailure } from './classify-error.ts';
 import { Complaint } from './complaint.ts';
 import { type Credential, endOf } from './credential.ts';
-import type { ModuleIdentity } from './identity/index.ts';
+import type { ModuleIdentity } from './identity/module-identity.ts';
 import { RENEW_AFTER, Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
 import { readTrustedCa } from './trusted-ca.ts';

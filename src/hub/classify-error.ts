@@ -1,7 +1,7 @@
-import { isPlausible, TimeLimitError } from '../base/clock.ts';
+import { isPlausible, type Stall, TimeLimitError } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
-import { describeStall, type Stall } from '../base/stall-clock.ts';
+import { describeStall } from '../base/stall-clock.ts';
 import type { Answer, RetryCause } from '../contract/hub.ts';
 import { MALFORMED } from './honest-twin.ts';
 

@@ -20,7 +20,7 @@ import {
   TwinStatusError,
 } from './classify-error.ts';
 import { honestTwin, type Incoming, MALFORMED, TWIN_RESPONSE } from './honest-twin.ts';
-import type { ModuleIdentity } from './identity/index.ts';
+import type { ModuleIdentity } from './identity/module-identity.ts';
 import { isMembers } from './merge-patch.ts';
 import { guardParsers, ProtocolViolation } from './packet-guard.ts';
 import { type SasToken, signSasToken } from './sas-token.ts';

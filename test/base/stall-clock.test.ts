@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import type { Clock } from '../../src/base/clock.ts';
+import type { Clock, Stall } from '../../src/base/clock.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import { clockOf, describeStall, type Stall, StallClock } from '../../src/base/stall-clock.ts';
+import { clockOf, describeStall, StallClock } from '../../src/base/stall-clock.ts';
 import { WatchedClock } from '../../src/base/watched-clock.ts';
 import { afterStall, HubFailure, silence } from '../../src/hub/classify-error.ts';
 

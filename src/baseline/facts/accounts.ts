@@ -7,7 +7,10 @@ import {
   shadowLines,
 } from '../../host/account-files.ts';
 import type { Look, Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** A line of /etc/passwd that is an account. */
 export interface User {
@@ -52,12 +55,12 @@ export type AccountFile = 'passwd' | 'group' | 'shadow';
 /** 100,000 accounts have about 6 MB. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
-export async function readAccounts(system: System): Promise<Accounts> {
+export async function readAccounts(access: Needs): Promise<Accounts> {
   const nis: Record<AccountFile, NisLine[]> = { passwd: [], group: [], shadow: [] };
   return {
-    users: await readLines(system, 'passwd', passwdLines, toUser, nis),
-    groups: await readLines(system, 'group', groupLines, toGroup, nis),
-    shadows: await readLines(system, 'shadow', shadowLines, (line) => line, nis),
+    users: await readLines(access, 'passwd', passwdLines, toUser, nis),
+    groups: await readLines(access, 'group', groupLines, toGroup, nis),
+    shadows: await readLines(access, 'shadow', shadowLines, (line) => line, nis),
     nis,
   };
 }
@@ -68,20 +71,20 @@ interface AnyLine extends NisLine {
 
 /** Reads a file as bytes, so that no password's hash becomes a text that is kept. */
 async function readLines<L extends AnyLine, T>(
-  system: System,
+  access: Needs,
   file: AccountFile,
   linesOf: (bytes: Buffer) => Iterable<L>,
   convert: (line: L) => T,
   nis: Record<AccountFile, NisLine[]>,
 ): Promise<Look<readonly T[]>> {
-  const look = system.files.bytes(`/etc/${file}`, MOST_BYTES);
+  const look = access.files.bytes(`/etc/${file}`, MOST_BYTES);
   if (!('found' in look)) return look;
   const entries: T[] = [];
   let read = 0;
   for (const line of linesOf(look.found)) {
     if (line.nis) nis[file].push({ line: line.line, name: line.name });
     else entries.push(convert(line));
-    if (++read % 500 === 0) await system.pace();
+    if (++read % 500 === 0) await access.pace();
   }
   return { found: entries };
 }
@@ -113,11 +116,11 @@ export class Names {
 
   private constructor() {}
 
-  static async of({ users, groups }: Accounts, system: System): Promise<Names> {
+  static async of({ users, groups }: Accounts, access: Pick<Access, 'select'>): Promise<Names> {
     const names = new Names();
     // The first one is the one that the C library finds.
-    await system.select('found' in users ? users.found : [], ({ uid, name }) => addFirst(names.#users, uid, name));
-    await system.select('found' in groups ? groups.found : [], ({ gid, name }) => addFirst(names.#groups, gid, name));
+    await access.select('found' in users ? users.found : [], ({ uid, name }) => addFirst(names.#users, uid, name));
+    await access.select('found' in groups ? groups.found : [], ({ gid, name }) => addFirst(names.#groups, gid, name));
     return names;
   }
 
@@ -147,8 +150,8 @@ export const hasShell = ({ shell }: User): boolean => !NO_SHELL.test(shell);
 export const FIRST_ORDINARY_UID = 1_000;
 
 /** Where ordinary users begin, or why nobody can say. */
-export function firstOrdinaryUid(system: System): number | Unreadable {
-  const look = system.files.text('/etc/login.defs');
+export function firstOrdinaryUid(access: Pick<Access, 'files'>): number | Unreadable {
+  const look = access.files.text('/etc/login.defs');
   if ('unreadable' in look) return look;
   const set = 'found' in look ? /^[ \t]*UID_MIN[ \t]+(\d{1,9})/m.exec(look.found)?.[1] : undefined;
   return set === undefined ? FIRST_ORDINARY_UID : Number(set);

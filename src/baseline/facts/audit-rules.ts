@@ -1,5 +1,8 @@
 import type { Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** A rule as audit.rules(7) writes it. */
 export interface AuditRule {
@@ -22,15 +25,15 @@ export interface AuditRules {
 const MOST_RULES = 10_000;
 
 /** What is loaded at boot: files only, since asking the kernel is audit's own business. */
-export async function readAuditRules(system: System): Promise<AuditRules> {
+export async function readAuditRules(access: Needs): Promise<AuditRules> {
   const rules: AuditRule[] = [];
   const flags = new Map<string, string>();
   let problem: Unreadable | undefined;
-  const folder = system.files.expand('/etc/audit/rules.d/*.rules');
+  const folder = access.files.expand('/etc/audit/rules.d/*.rules');
   problem ??= folder.unreadable;
   for (const path of [...folder.paths, '/etc/audit/audit.rules']) {
-    const look = system.files.text(path);
-    await system.pace();
+    const look = access.files.text(path);
+    await access.pace();
     if ('unreadable' in look) problem ??= look;
     if (!('found' in look)) continue;
     for (const [index, line] of look.found.split('\n').entries()) {

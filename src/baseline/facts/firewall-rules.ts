@@ -1,17 +1,21 @@
 import { AgentError } from '../../base/errors.ts';
 import type { FirewallRule } from '../../contract/sources.ts';
-import type { System } from '../system.ts';
+
+/** Reads the packet filter. */
+export interface FirewallReader {
+  rules(signal: AbortSignal): Promise<readonly FirewallRule[]>;
+}
 
 export type FirewallRules =
   | { readonly found: readonly FirewallRule[] }
   | { readonly problem: string; readonly denied: boolean };
 
 /** What the agent's own reader says; it is asked once for all rules. */
-export async function readFirewall(system: System): Promise<FirewallRules> {
+export async function readFirewall(firewall: FirewallReader | undefined, signal: AbortSignal): Promise<FirewallRules> {
   try {
-    return { found: (await system.firewall?.rules(system.signal)) ?? [] };
+    return { found: (await firewall?.rules(signal)) ?? [] };
   } catch (error) {
-    system.signal.throwIfAborted();
+    signal.throwIfAborted();
     const problem =
       error instanceof AgentError ? `${error.message} ${error.remedy}` : 'the packet filter can’t be read';
     return { problem, denied: /permitted|permission|CAP_|EPERM|EACCES/i.test(problem) };

@@ -1,8 +1,11 @@
 import { closeSync, constants, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
 import { join } from 'node:path';
 import { type Look, type Unreadable, whyNot } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
 import type { User } from './accounts.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'at' | 'pace'>;
 
 /** Something in a user's home, not looked through when it is a link. */
 export interface HomeEntry {
@@ -40,23 +43,23 @@ const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
  * opened once, without following a link, and everything is asked of what was opened (by /proc/self/fd), never of the name
  * again. Nothing in there is opened but the folder `.ssh`.
  */
-export async function readHomes(users: readonly User[], system: System): Promise<readonly Home[]> {
+export async function readHomes(users: readonly User[], access: Needs): Promise<readonly Home[]> {
   const homes: Home[] = [];
   for (const user of users.slice(0, MOST_HOMES)) {
-    system.at(user.home);
-    homes.push(readHome(user, system));
-    await system.pace();
+    access.at(user.home);
+    homes.push(readHome(user, access));
+    await access.pace();
   }
   return homes;
 }
 
-function readHome(user: User, system: System): Home {
-  const stats = system.files.stat(user.home);
+function readHome(user: User, access: Needs): Home {
+  const stats = access.files.stat(user.home);
   if (!('found' in stats) || !stats.found.isDirectory()) return { user, stats, entries: [], cut: undefined };
-  const isRemote = (path: string) => system.files.remote.includes(join(user.home, path));
+  const isRemote = (path: string) => access.files.remote.includes(join(user.home, path));
   let folder: number;
   try {
-    folder = openSync(system.files.real(user.home), OPEN_FOLDER);
+    folder = openSync(access.files.real(user.home), OPEN_FOLDER);
   } catch (error) {
     return { user, stats: whyNot(error, user.home), entries: [], cut: undefined };
   }
@@ -84,7 +87,7 @@ interface Entries {
 const NOTHING: Entries = { entries: [], cut: undefined };
 const TOO_MANY: Unreadable = { unreadable: 'holds more than is looked at', denied: false };
 const A_LINK: Unreadable = { unreadable: 'its .ssh is a link, which is not followed', denied: false };
-const REMOTE: Unreadable = { unreadable: 'something in it is on a network file system, or a program’s', denied: false };
+const REMOTE: Unreadable = { unreadable: 'something in it is on a network file access, or a program’s', denied: false };
 
 type IsRemote = (path: string) => boolean;
 

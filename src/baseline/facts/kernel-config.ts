@@ -1,7 +1,10 @@
 import { gunzipSync } from 'node:zlib';
 import type { Unreadable } from '../../host/host-files.ts';
 import { parseKernelConfig } from '../../host/kernel-config.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files'>;
 
 /** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
 export interface KernelConfig {
@@ -12,8 +15,8 @@ export interface KernelConfig {
 const MOST_BYTES = 1024 * 1024;
 
 /** @returns `undefined` when this kernel's configuration is nowhere, and why nobody can say when it can't be read */
-export function readKernelConfig(system: System): KernelConfig | Unreadable | undefined {
-  const { files } = system;
+export function readKernelConfig(access: Needs): KernelConfig | Unreadable | undefined {
+  const { files } = access;
   const release = files.text('/proc/sys/kernel/osrelease');
   const version = 'found' in release ? release.found.trim() : '';
   let problem: Unreadable | undefined;

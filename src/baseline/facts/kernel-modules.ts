@@ -1,5 +1,8 @@
 import type { Look, Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
 /** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */
 export interface KernelModules {
@@ -26,25 +29,25 @@ const MODPROBE_FOLDERS = [
 
 export const moduleName = (name: string): string => name.replaceAll('-', '_');
 
-export async function readKernelModules(system: System): Promise<KernelModules> {
+export async function readKernelModules(access: Needs): Promise<KernelModules> {
   const builtIn = new Set<string>();
   let available: Set<string> | undefined;
   let unreadable: Unreadable | undefined;
-  const releases = releasesOf(system);
+  const releases = releasesOf(access);
   if ('unreadable' in releases) unreadable = releases;
   for (const release of 'found' in releases ? releases.found : []) {
     for (const [list, isLoadable] of [
       ['modules.builtin', false],
       ['modules.dep', true],
     ] as const) {
-      const look = system.files.text(`/lib/modules/${release}/${list}`, MOST_BYTES);
+      const look = access.files.text(`/lib/modules/${release}/${list}`, MOST_BYTES);
       if ('unreadable' in look) unreadable ??= look;
       if (!('found' in look)) continue;
       if (isLoadable) available ??= new Set();
-      await addModules(look.found, isLoadable && available !== undefined ? available : builtIn, system);
+      await addModules(look.found, isLoadable && available !== undefined ? available : builtIn, access);
     }
   }
-  const modules = system.runs ? system.files.text('/proc/modules', MOST_BYTES) : { found: '' };
+  const modules = access.runs ? access.files.text('/proc/modules', MOST_BYTES) : { found: '' };
   if ('unreadable' in modules) unreadable ??= modules;
   // A kernel that loads none has no list of them either.
   if ('missing' in releases && 'found' in modules) unreadable ??= NO_RELEASE;
@@ -53,7 +56,7 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
       'found' in modules ? new Set(modules.found.split('\n').map((line) => line.split(' ', 1)[0] ?? '')) : undefined,
     builtIn,
     available,
-    refused: await readRefused(system),
+    refused: await readRefused(access),
     ...(unreadable === undefined ? {} : { unreadable }),
   };
 }
@@ -61,7 +64,7 @@ export async function readKernelModules(system: System): Promise<KernelModules> 
 const NO_RELEASE: Unreadable = { unreadable: 'which kernel runs is not to be seen', denied: false };
 
 /** The kernel that runs; in a tree, all that are installed. */
-function releasesOf({ files, runs }: System): Look<readonly string[]> {
+function releasesOf({ files, runs }: Needs): Look<readonly string[]> {
   if (!runs) {
     const names = files.names('/lib/modules');
     return 'missing' in names ? { found: [] } : names;
@@ -71,21 +74,21 @@ function releasesOf({ files, runs }: System): Look<readonly string[]> {
 }
 
 /** `kernel/fs/hfs/hfs.ko.xz: …` → `hfs` */
-async function addModules(text: string, names: Set<string>, system: System): Promise<void> {
+async function addModules(text: string, names: Set<string>, access: Needs): Promise<void> {
   for (const [index, line] of text.split('\n').entries()) {
     const name = /([^/:]+)\.ko(?:\.[a-z0-9]+)?$/.exec(line.split(':', 1)[0]?.trimEnd() ?? '')?.[1];
     if (name !== undefined) names.add(moduleName(name));
-    if (index % 500 === 499) await system.pace();
+    if (index % 500 === 499) await access.pace();
   }
 }
 
 /** See modprobe.d(5). `blacklist` isn't counted: it stops only what asks by alias. */
-async function readRefused(system: System): Promise<ReadonlyMap<string, string>> {
+async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> {
   const refused = new Map<string, string>();
   for (const folder of MODPROBE_FOLDERS) {
-    for (const path of system.files.expand(`${folder}/*.conf`).paths) {
-      const look = system.files.text(path, MOST_MODPROBE_BYTES);
-      await system.pace();
+    for (const path of access.files.expand(`${folder}/*.conf`).paths) {
+      const look = access.files.text(path, MOST_MODPROBE_BYTES);
+      await access.pace();
       for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
         const match = /^\s*install\s+(\S+)\s+(?:\S*\/)?(?:false|true)\s*$/.exec(line.slice(0, 1_024));
         if (match?.[1] !== undefined) refused.set(moduleName(match[1]), `${path}:${index + 1}`);

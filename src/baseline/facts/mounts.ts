@@ -1,9 +1,12 @@
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import { MISSING } from '../../host/host-files.ts';
 import { parseFstab, parseMounts } from '../../host/mounts.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
 
-/** A mounted file system, or one that fstab says will be. */
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'view' | 'runs'>;
+
+/** A mounted file access, or one that fstab says will be. */
 export interface Mount {
   readonly point: string;
   readonly type: string;
@@ -19,15 +22,15 @@ const MOST_BYTES = 4 * 1024 * 1024;
  * What is mounted where the host's first process is: the agent's own view may be a private one, with a /tmp of its own and
  * all else read-only. Only where that one may not be looked at, its own.
  */
-export function readMounts(system: System): Look<readonly Mount[]> {
-  if (!system.runs) return MISSING;
-  const first = mountsIn(system, '/proc/1/mountinfo');
-  return 'found' in first || system.view === 'mounted-host' ? first : mountsIn(system, '/proc/self/mountinfo');
+export function readMounts(access: Needs): Look<readonly Mount[]> {
+  if (!access.runs) return MISSING;
+  const first = mountsIn(access, '/proc/1/mountinfo');
+  return 'found' in first || access.view === 'mounted-host' ? first : mountsIn(access, '/proc/self/mountinfo');
 }
 
 /** Of mounts on one another the last one, which is the one that is seen. */
-function mountsIn(system: System, path: string): Look<readonly Mount[]> {
-  const look = system.files.text(path, MOST_BYTES);
+function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
+  const look = access.files.text(path, MOST_BYTES);
   if (!('found' in look)) return look;
   const byPoint = new Map<string, Mount>();
   for (const { point, type, source, ownOptions, options } of parseMounts(look.found))
@@ -43,8 +46,8 @@ function inForce(own: string, shared: string): ReadonlySet<string> {
 }
 
 /** What is to be mounted at boot, see fstab(5). */
-export function readFstab(system: System): Look<readonly Mount[]> {
-  const look = system.files.text('/etc/fstab');
+export function readFstab(access: Needs): Look<readonly Mount[]> {
+  const look = access.files.text('/etc/fstab');
   if (!('found' in look)) return look;
   const mounts = parseFstab(look.found).map(({ line, source, point, type, options }) => ({
     point,
@@ -61,7 +64,7 @@ export function readFstab(system: System): Look<readonly Mount[]> {
  *
  * @returns `Unreadable` when nobody can say
  */
-export function isRemovable({ device, point }: Mount, { files }: System): boolean | Unreadable {
+export function isRemovable({ device, point }: Mount, { files }: Pick<Access, 'files'>): boolean | Unreadable {
   if (/^\/dev\/(?:cdrom|dvd|sr\d|fd\d|floppy)/.test(device) || /^\/(?:media|cdrom|floppy)(?:\/|$)/.test(point))
     return true;
   const disk = /^\/dev\/(sd[a-z]+|mmcblk\d+)/.exec(device)?.[1];

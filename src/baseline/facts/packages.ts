@@ -7,9 +7,18 @@ import {
   RPM_FOLDERS,
   statusPackages,
 } from '../../host/packages.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 const MOST_BYTES = 24 * 1024 * 1024;
+
+/** Where what is installed is written down. */
+interface PackageDatabase {
+  readonly manager: string;
+  readonly path: string;
+}
 
 /** What is installed, or why nobody can say. */
 export type Packages =
@@ -17,7 +26,7 @@ export type Packages =
   | { readonly manager: string; readonly where: string; readonly problem: Unreadable };
 
 /** @returns the data base that is there, and where; `undefined`: there is none */
-export function findPackageManager({ files }: System): { manager: string; path: string } | undefined {
+export function findPackageManager({ files }: Needs): PackageDatabase | undefined {
   for (const { manager, paths } of PACKAGE_DATABASES) {
     const path = paths.find((each) => files.mayBeThere(each));
     if (path !== undefined) return { manager, path };
@@ -27,31 +36,33 @@ export function findPackageManager({ files }: System): { manager: string; path: 
 }
 
 /** Reads it. @returns `undefined` when there is none */
-export async function readPackages(system: System): Promise<Packages | undefined> {
-  const database = system.packageManager();
+export async function readPackages(
+  database: PackageDatabase | undefined,
+  access: Needs,
+): Promise<Packages | undefined> {
   if (database === undefined) return undefined;
   const { manager, path: where } = database;
   if (manager === 'rpm')
     return { manager, where, problem: { unreadable: "rpm's data base can't be read without rpm", denied: false } };
-  const look = system.files.text(where, MOST_BYTES);
+  const look = access.files.text(where, MOST_BYTES);
   if ('unreadable' in look) return { manager, where, problem: look };
   const content = 'found' in look ? look.found : '';
   return {
     manager,
     where,
-    versions: await versionsIn(manager === 'apk' ? apkPackages(content) : statusPackages(content), system),
+    versions: await versionsIn(manager === 'apk' ? apkPackages(content) : statusPackages(content), access),
   };
 }
 
 async function versionsIn(
   packages: Iterable<InstalledPackage | undefined>,
-  system: System,
+  access: Needs,
 ): Promise<ReadonlyMap<string, string>> {
   const versions = new Map<string, string>();
   let count = 0;
   for (const installed of packages) {
     if (installed !== undefined) versions.set(installed.name, installed.version);
-    if (++count % 100 === 0) await system.pace();
+    if (++count % 100 === 0) await access.pace();
   }
   return versions;
 }

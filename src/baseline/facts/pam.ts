@@ -1,6 +1,9 @@
 import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** One module in a stack, see pam.conf(5). */
 export interface PamLine {
@@ -31,20 +34,20 @@ const MOST_BYTES = 32 * 1024;
 
 /** What /etc/pam.d says. */
 export class Pam {
-  readonly #system: System;
+  readonly #access: Needs;
   readonly #stacks = new Map<string, PamStack | undefined>();
   #lines: readonly PamLine[] = [];
   /** Read for the stack that is being read. */
   #files = 0;
   #problem: Unreadable | undefined;
 
-  private constructor(system: System) {
-    this.#system = system;
+  private constructor(access: Needs) {
+    this.#access = access;
   }
 
-  static async read(system: System): Promise<Pam> {
-    const pam = new Pam(system);
-    const names = system.files.names(FOLDERS[0] ?? '');
+  static async read(access: Needs): Promise<Pam> {
+    const pam = new Pam(access);
+    const names = access.files.names(FOLDERS[0] ?? '');
     const lines: PamLine[] = [];
     if ('unreadable' in names) pam.#problem ??= names;
     const all = 'found' in names ? names.found : [];
@@ -53,7 +56,7 @@ export class Pam {
       const stack = pam.stack(name);
       lines.push(...(stack?.lines ?? []));
       pam.#problem ??= stack?.unreadable;
-      await system.pace();
+      await access.pace();
     }
     pam.#lines = lines;
     return pam;
@@ -108,7 +111,7 @@ export class Pam {
     }
     const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));
     for (const path of paths) {
-      const look = this.#system.files.text(path, MOST_BYTES);
+      const look = this.#access.files.text(path, MOST_BYTES);
       if ('missing' in look) continue;
       if ('unreadable' in look) {
         problems.push(look);

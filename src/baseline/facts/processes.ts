@@ -1,8 +1,11 @@
 import { posix } from 'node:path';
 import { systemdGroups, systemServiceIn } from '../../host/cgroups.ts';
 import type { Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
 import { firstOrdinaryUid } from './accounts.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
 /** The most entries of /proc that are looked at: each takes some 20 µs. */
 const MOST = 200_000;
@@ -32,18 +35,18 @@ export interface Processes {
  * A process chooses its own name by prctl(2). So its name is enough to say that something may run, and never enough to
  * say that it does: see `isProven`.
  */
-export async function readProcesses(system: System): Promise<Processes> {
+export async function readProcesses(access: Needs): Promise<Processes> {
   const byName = new Map<string, NamedProcess[]>();
-  if (!system.runs) return { byName };
-  const look = system.files.someEntries('/proc', MOST);
+  if (!access.runs) return { byName };
+  const look = access.files.someEntries('/proc', MOST);
   if (!('found' in look)) return { byName, unreadable: 'missing' in look ? NO_PROC : look };
   let problem = look.found.cut ? unreadable(`/proc holds more than ${MOST} entries`) : undefined;
   const pids = look.found.names.filter((name) => /^\d+$/.test(name));
   if (!pids.includes('1')) problem ??= HIDDEN;
   for (const pid of pids) {
-    const comm = system.files.bytes(`/proc/${pid}/comm`, 64);
+    const comm = access.files.bytes(`/proc/${pid}/comm`, 64);
     if ('unreadable' in comm) problem ??= comm;
-    const link = system.files.link(`/proc/${pid}/exe`);
+    const link = access.files.link(`/proc/${pid}/exe`);
     const names = new Set([
       ...('found' in comm ? [comm.found.toString('utf8').replace(/\n$/, '')] : []),
       ...('found' in link ? [nameOf(link.found)] : []),
@@ -53,7 +56,7 @@ export async function readProcesses(system: System): Promise<Processes> {
       if (others === undefined) byName.set(name, [{ pid, name }]);
       else others.push({ pid, name });
     }
-    await system.pace();
+    await access.pace();
   }
   return problem === undefined ? { byName } : { byName, unreadable: problem };
 }
@@ -78,16 +81,16 @@ const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
  * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has started;
  * - and the control group of one of the system's own units of these names. Containers have groups of their own;
  * - or a program of that name, that only root can change, in the first process's mount namespace; where systemd runs, in
- *   some service of the system.
+ *   some service of the access.
  *
  * @returns why it is not, in words; `Unreadable` when nobody can say
  */
 export async function isProven(
   { pid, name }: NamedProcess,
   units: readonly string[],
-  system: System,
+  access: Pick<Access, 'files'>,
 ): Promise<true | string | Unreadable> {
-  const { files } = system;
+  const { files } = access;
   const groups = files.text(`/proc/${pid}/cgroup`, 64 * 1024);
   const paths = 'found' in groups ? systemdGroups(groups.found) : [];
   const services = paths.map(systemServiceIn).filter((service) => service !== undefined);
@@ -96,7 +99,7 @@ export async function isProven(
   const uid = 'found' in status ? /^Uid:\t\d+\t(\d+)\t/m.exec(status.found)?.[1] : undefined;
   if (uid === undefined) return 'it has ended';
   const isDynamic = services.length > 0 && Number(uid) >= DYNAMIC[0] && Number(uid) <= DYNAMIC[1];
-  const firstUid = firstOrdinaryUid(system);
+  const firstUid = firstOrdinaryUid(access);
   if (!isDynamic && uid !== '0') {
     if (typeof firstUid !== 'number') return firstUid;
     if (Number(uid) >= firstUid) return `it is user ${uid}'s`;
@@ -110,11 +113,11 @@ export async function isProven(
   if (!isNamedSo) return `it is ${executable}`;
   const isBelowOurs = paths.some((path) => path.startsWith('/..')); // the agent has a cgroup namespace of its own
   if (files.isFolder('/run/systemd/system') && !isBelowOurs)
-    return services.length > 0 ? whoElseMayChange(executable, system) : 'it is no service of the system';
+    return services.length > 0 ? whoElseMayChange(executable, access) : 'it is no service of the system';
   const [own, first] = [files.link(`/proc/${pid}/ns/mnt`), files.link('/proc/1/ns/mnt')];
   if ('unreadable' in own) return own;
   if ('unreadable' in first) return first;
-  if ('found' in own && 'found' in first && own.found === first.found) return whoElseMayChange(executable, system);
+  if ('found' in own && 'found' in first && own.found === first.found) return whoElseMayChange(executable, access);
   return isBelowOurs ? unreadable('which service it belongs to can’t be seen from here') : 'it runs in a container';
 }
 
@@ -122,7 +125,7 @@ export async function isProven(
 const DYNAMIC = [61_184, 65_519] as const;
 
 /** @returns `true` when root alone can change the program and what leads to it */
-function whoElseMayChange(executable: string, { files }: System): true | string | Unreadable {
+function whoElseMayChange(executable: string, { files }: Pick<Access, 'files'>): true | string | Unreadable {
   for (let path = executable; ; path = posix.dirname(path)) {
     const look = files.stat(path);
     if ('unreadable' in look) return look;

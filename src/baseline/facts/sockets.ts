@@ -1,7 +1,10 @@
 import type { Unreadable } from '../../host/host-files.ts';
 import { formatAddress, isLoopback } from '../../host/ip-address.ts';
 import { addressOf, parseProcNetLine, TCP_CLOSE, TCP_LISTEN } from '../../host/proc-net.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace' | 'netFolder'>;
 
 /** A socket that anyone can send to. */
 export interface Listener {
@@ -25,7 +28,7 @@ export interface Listeners {
  * What waits for others, by /proc/net/{tcp,udp}{,6}. Of a file that is longer than its limit the beginning is read: of TCP
  * the kernel lists what listens first, so that nothing is missing where a connection has been seen.
  */
-export async function readListeners(system: System): Promise<Listeners> {
+export async function readListeners(access: Needs): Promise<Listeners> {
   const listeners: Listener[] = [];
   let files = 0;
   const unreadable: Partial<Record<Listener['protocol'], Unreadable>> = {};
@@ -35,8 +38,8 @@ export async function readListeners(system: System): Promise<Listeners> {
     ['udp', 'udp'],
     ['udp6', 'udp'],
   ] as const) {
-    const path = `${system.netFolder}/${file}`;
-    const look = system.files.beginning(path, MOST_BYTES);
+    const path = `${access.netFolder}/${file}`;
+    const look = access.files.beginning(path, MOST_BYTES);
     if ('unreadable' in look) unreadable[protocol] ??= look;
     if (!('found' in look)) continue; // a kernel without IPv6 has no files of it
     files += 1;
@@ -49,11 +52,11 @@ export async function readListeners(system: System): Promise<Listeners> {
         const address = formatAddress(bytes);
         listeners.push({ protocol, port: socket.local.port, address, loopback: isLoopback(address) });
       } else if (socket !== undefined) hasConnections = true;
-      if (++count % 500 === 0) await system.pace();
+      if (++count % 500 === 0) await access.pace();
     }
     if (look.found.cut && !(protocol === 'tcp' && hasConnections))
       unreadable[protocol] ??= { unreadable: `${path} is longer than ${MOST_BYTES} bytes`, denied: false };
   }
-  const none: Unreadable = { unreadable: `there is no ${system.netFolder}/tcp`, denied: false };
+  const none: Unreadable = { unreadable: `there is no ${access.netFolder}/tcp`, denied: false };
   return { found: listeners, unreadable: files > 0 ? unreadable : { tcp: none, udp: none, ...unreadable } };
 }

@@ -1,6 +1,9 @@
 import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** One setting, where it stands. */
 export interface SshdSetting {
@@ -28,7 +31,7 @@ const LONGEST_LINE = 4_096;
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** sshd_config(5), with its `Include`s. What is given on sshd's command line isn't seen. */
-export async function readSshd(system: System): Promise<SshdConfig> {
+export async function readSshd(access: Needs): Promise<SshdConfig> {
   const settings: SshdSetting[] = [];
   const problems: Unreadable[] = [];
   let files = 0;
@@ -37,8 +40,8 @@ export async function readSshd(system: System): Promise<SshdConfig> {
       problems.push(unreadable(`${MAIN} includes more than ${MOST_FILES} files`));
       return true;
     }
-    const look = system.files.text(path);
-    await system.pace();
+    const look = access.files.text(path);
+    await access.pace();
     if ('unreadable' in look) problems.push(look);
     if (!('found' in look)) return 'unreadable' in look;
     let within = match;
@@ -58,7 +61,7 @@ export async function readSshd(system: System): Promise<SshdConfig> {
         problems.push(unreadable(`${MAIN} includes files more than ${DEEPEST} deep`));
       else if (name === 'include') {
         for (const glob of files <= MOST_FILES ? value.split(/\s+/) : []) {
-          const { paths, unreadable } = system.files.expand(posix.resolve('/etc/ssh', glob));
+          const { paths, unreadable } = access.files.expand(posix.resolve('/etc/ssh', glob));
           if (unreadable !== undefined) problems.push(unreadable);
           for (const included of paths) if (files <= MOST_FILES) await collect(included, within, depth + 1);
         }

@@ -1,6 +1,9 @@
 import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** What a file sets a kernel parameter to at boot. */
 export interface Persisted {
@@ -18,17 +21,17 @@ export interface PersistedSysctls {
 
 /** By precedence; a file's name counts once, in the first of them that has it, see sysctl.d(5). */
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
-/** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
+/** Read last by sysctl --access, and by systemd where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
 const MOST_BYTES = 64 * 1024;
 const MOST_FILES = 500;
 
 /** What the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
-export async function readPersisted(system: System): Promise<PersistedSysctls> {
+export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
   const byName = new Map<string, string>();
   let problem: Unreadable | undefined;
   for (const folder of FOLDERS) {
-    const names = system.files.names(folder);
+    const names = access.files.names(folder);
     if ('unreadable' in names) problem ??= names;
     if (!('found' in names)) continue;
     for (const name of names.found)
@@ -39,8 +42,8 @@ export async function readPersisted(system: System): Promise<PersistedSysctls> {
     problem ??= { unreadable: `there are more than ${MOST_FILES} files in sysctl.d`, denied: false };
   const settings = new Map<string, Persisted>();
   for (const path of [...files.slice(-MOST_FILES), LAST]) {
-    const look = system.files.text(path, MOST_BYTES);
-    await system.pace();
+    const look = access.files.text(path, MOST_BYTES);
+    await access.pace();
     if ('unreadable' in look) problem ??= look;
     if (!('found' in look)) continue;
     for (const [index, line] of look.found.split('\n').entries()) {

@@ -1,6 +1,9 @@
 import { posix } from 'node:path';
 import type { Look, Unreadable } from '../../host/host-files.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+
+/** What it is read with. */
+type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** Whether something is started by itself, as far as files say. */
 export interface UnitState {
@@ -27,7 +30,7 @@ const MOST_XINETD_BYTES = 64 * 1024;
 
 /** What is started, indexed once: looking for each unit in each folder would take most of a scan. */
 export class Units {
-  readonly #system: System;
+  readonly #access: Needs;
   /** Where it was found, by the unit's name. */
   readonly #files = new Map<string, string>();
   readonly #masked = new Set<string>();
@@ -37,12 +40,12 @@ export class Units {
   readonly #inetd = new Map<string, string>();
   #problem: Unreadable | undefined;
 
-  private constructor(system: System) {
-    this.#system = system;
+  private constructor(access: Needs) {
+    this.#access = access;
   }
 
-  static async read(system: System): Promise<Units> {
-    const units = new Units(system);
+  static async read(access: Needs): Promise<Units> {
+    const units = new Units(access);
     for (const folder of FOLDERS) {
       await units.#readFolder(folder);
     }
@@ -53,7 +56,7 @@ export class Units {
   }
 
   #names(folder: string): readonly string[] {
-    return this.#seen(this.#system.files.names(folder)) ?? [];
+    return this.#seen(this.#access.files.names(folder)) ?? [];
   }
 
   #seen<T>(look: Look<T>): T | undefined {
@@ -68,7 +71,7 @@ export class Units {
 
   async #readFolder(folder: string): Promise<void> {
     for (const name of this.#names(folder)) {
-      await this.#system.pace();
+      await this.#access.pace();
       const path = posix.join(folder, name);
       if (/\.(?:wants|requires|upholds)$/.test(name)) {
         for (const unit of this.#names(path))
@@ -83,8 +86,8 @@ export class Units {
 
   /** A link to /dev/null, or an empty file. */
   #isMask(path: string): boolean {
-    if (this.#system.files.target(path) === '/dev/null') return true;
-    const look = this.#system.files.lstat(path);
+    if (this.#access.files.target(path) === '/dev/null') return true;
+    const look = this.#access.files.lstat(path);
     return 'found' in look && look.found.isFile() && look.found.size === 0;
   }
 
@@ -98,15 +101,15 @@ export class Units {
 
   /** Services of inetd.conf(5) by the first word of a line, of xinetd by the file's name unless it says `disable = yes`. */
   async #readInetd(): Promise<void> {
-    const inetd = this.#seen(this.#system.files.text('/etc/inetd.conf')) ?? '';
+    const inetd = this.#seen(this.#access.files.text('/etc/inetd.conf')) ?? '';
     for (const [index, line] of inetd.split('\n').entries()) {
       const name = /^\s*([^\s#]+)\s+(?:stream|dgram)/.exec(line)?.[1];
       if (name !== undefined) this.#inetd.set(posix.basename(name), `/etc/inetd.conf:${index + 1}`);
     }
     for (const name of this.#names('/etc/xinetd.d')) {
       const path = `/etc/xinetd.d/${name}`;
-      const file = this.#seen(this.#system.files.text(path, MOST_XINETD_BYTES));
-      await this.#system.pace();
+      const file = this.#seen(this.#access.files.text(path, MOST_XINETD_BYTES));
+      await this.#access.pace();
       if (file !== undefined && !/^[ \t]*disable[ \t]*=[ \t]*yes/m.test(file)) this.#inetd.set(name, path);
     }
   }

@@ -3,8 +3,10 @@ import { posix } from 'node:path';
 import { milliseconds, seconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import { Turn } from '../../base/turn.ts';
+import type { Look } from '../../host/host-files.ts';
 import { isRemote } from '../../host/mounts.ts';
-import type { System } from '../system.ts';
+import type { Access } from '../access.ts';
+import type { Names } from './accounts.ts';
 import type { Mount } from './mounts.ts';
 
 /** What a walk looks for. */
@@ -66,14 +68,24 @@ interface Frame {
  * Walks the local file systems once. It never follows a link and never leaves a device: every folder is opened below the
  * one that it was seen in (by /proc/self/fd), so that one that is replaced by a link meanwhile leads nowhere.
  */
-export async function walk(system: System): Promise<WalkResult> {
-  return new Walk(system, await system.names()).run();
+export async function walk(from: From, access: Needs): Promise<WalkResult> {
+  return new Walk(from, access).run();
 }
 
-type Names = Awaited<ReturnType<System['names']>>;
+/** What it is made with. */
+type Needs = Pick<Access, 'files' | 'clock' | 'signal' | 'at'>;
+
+/** Facts that it rests on. */
+interface From {
+  readonly names: Names;
+  readonly mounts: Look<readonly Mount[]>;
+  /** Whether a file carries capabilities; `undefined`: nobody can say. */
+  readonly hasCapabilities: ((place: string) => boolean) | undefined;
+}
 
 class Walk {
-  readonly #system: System;
+  readonly #access: Needs;
+  readonly #mounts: From['mounts'];
   readonly #names: Names;
   readonly #hasCapabilities: (place: string) => boolean;
   readonly #turn: Turn;
@@ -92,26 +104,26 @@ class Walk {
   #incomplete: string | undefined;
   #denied = false;
 
-  constructor(system: System, names: Names) {
-    this.#system = system;
+  constructor({ names, mounts, hasCapabilities = () => false }: From, access: Needs) {
+    this.#access = access;
     this.#names = names;
-    this.#hasCapabilities = system.fileCapabilities() ?? (() => false);
-    this.#turn = new Turn(system.clock);
-    this.#began = system.clock.monotonic();
-    const mounts = system.mounts();
+    this.#mounts = mounts;
+    this.#hasCapabilities = hasCapabilities;
+    this.#turn = new Turn(access.clock);
+    this.#began = access.clock.monotonic();
     this.#mountPoints = new Set('found' in mounts ? mounts.found.map(({ point }) => point) : []);
   }
 
   async run(): Promise<WalkResult> {
-    const mounts = this.#system.mounts();
+    const mounts = this.#mounts;
     if ('unreadable' in mounts) {
       this.#incomplete ??= mounts.unreadable;
       this.#denied ||= mounts.denied;
     }
-    for (const root of rootsOf(this.#system)) await this.#walkFrom(root);
+    for (const root of rootsOf(this.#mounts)) await this.#walkFrom(root);
     return {
       entries: this.#entries,
-      tookMs: this.#system.clock.monotonic() - this.#began,
+      tookMs: this.#access.clock.monotonic() - this.#began,
       found: this.#found,
       denied: this.#denied,
       ...(this.#incomplete === undefined ? {} : { incomplete: this.#incomplete }),
@@ -119,7 +131,7 @@ class Walk {
   }
 
   async #walkFrom(root: string): Promise<void> {
-    const file = this.#open(() => this.#system.files.place(root), root);
+    const file = this.#open(() => this.#access.files.place(root), root);
     if (file === undefined) return;
     const device = fstatSync(file).dev;
     const frames: Frame[] = [];
@@ -174,7 +186,7 @@ class Walk {
    */
   #isSubvolume(path: string): boolean {
     if (this.#mountPoints.has(path)) return false;
-    const mounts = this.#system.mounts();
+    const mounts = this.#mounts;
     const around = 'found' in mounts ? mounts.found.filter(({ point }) => isBelow(path, point)) : [];
     const nearest = around.reduce<Mount | undefined>(
       (best, each) => (best === undefined || each.point.length > best.point.length ? each : best),
@@ -187,7 +199,7 @@ class Walk {
 
   /** Judges what is in a folder, and notes the folders in it. */
   async #look(frame: Frame): Promise<void> {
-    this.#system.at(frame.path);
+    this.#access.at(frame.path);
     let folder: Dir;
     try {
       folder = opendirSync(`/proc/self/fd/${frame.file}`);
@@ -217,7 +229,7 @@ class Walk {
 
   /** A remote file system isn't asked: it may never answer. */
   #statsOf(place: string, path: string): Stats | undefined {
-    if (this.#system.files.remote.includes(path)) return undefined;
+    if (this.#access.files.remote.includes(path)) return undefined;
     try {
       return lstatSync(place, { throwIfNoEntry: false });
     } catch (error) {
@@ -227,14 +239,14 @@ class Walk {
   }
 
   async #rest(): Promise<void> {
-    await this.#system.clock.sleep(REST, this.#system.signal);
-    this.#system.signal.throwIfAborted();
+    await this.#access.clock.sleep(REST, this.#access.signal);
+    this.#access.signal.throwIfAborted();
     await this.#turn.next();
   }
 
   #isOver(): boolean {
     if (this.#entries >= MOST_ENTRIES) this.#incomplete ??= `stopped after ${MOST_ENTRIES} entries`;
-    else if (this.#system.clock.monotonic() - this.#began > LONGEST)
+    else if (this.#access.clock.monotonic() - this.#began > LONGEST)
       this.#incomplete ??= `stopped after ${LONGEST / 1_000} s`;
     else return false;
     return true;
@@ -259,8 +271,7 @@ class Walk {
 const isBelow = (path: string, folder: string) => folder === '/' || path.startsWith(`${folder}/`);
 
 /** A tree that does not run as a whole; else the root, whatever it is made of, and all that is mounted from disks. */
-function rootsOf(system: System): readonly string[] {
-  const mounts = system.mounts();
+function rootsOf(mounts: From['mounts']): readonly string[] {
   if (!('found' in mounts)) return ['/'];
   const isWalked = (type: string, point: string) => LOCAL.test(type) || point === '/';
   return mounts.found

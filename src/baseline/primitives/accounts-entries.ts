@@ -11,7 +11,7 @@ import {
 } from '../facts/accounts.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
-import type { EntryParams } from './accounts.ts';
+import type { EntryParams } from './accounts-params.ts';
 
 interface Line {
   readonly line: number;

@@ -3,7 +3,7 @@ import { type Home, type HomeEntry, MOST_HOMES } from '../facts/homes.ts';
 import { bits, octal } from '../fields.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
-import type { HomeParams } from './accounts.ts';
+import type { HomeParams } from './accounts-params.ts';
 
 /** Something in a home that breaks the rule. */
 interface Broken {

@@ -1,5 +1,6 @@
 import * as v from 'valibot';
 import type { FirewallRule } from '../../contract/sources.ts';
+import { hasFeature } from '../features.ts';
 import { primitive } from '../primitive.ts';
 import { cannotJudge, fail, pass, skip } from '../verdict.ts';
 
@@ -32,7 +33,7 @@ export const firewall = primitive({
       return own.length > 0 ? pass(`${own.length} rules`) : fail('no rules');
     }
     // Each family has its own chains; those of inet see both.
-    for (const family of (await system.has('ipv6')) ? ['ip', 'ip6'] : ['ip']) {
+    for (const family of (await hasFeature(system, 'ipv6')) ? ['ip', 'ip6'] : ['ip']) {
       const own = active.filter((rule) => (rule.family === family || rule.family === 'inet') && isOf(rule, of.hook));
       const bases = own.filter(isPolicy);
       if (bases.some((policy) => closes(policy, own))) continue;

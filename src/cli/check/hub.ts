@@ -4,7 +4,7 @@ import { createLog } from '../../base/log.ts';
 import { VERSION } from '../../base/version.ts';
 import { readTwin } from '../../config/twin.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
-import type { ModuleIdentity } from '../../hub/identity/index.ts';
+import type { ModuleIdentity } from '../../hub/identity/module-identity.ts';
 import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, failed, ok, untried, wrong } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';

@@ -1,6 +1,6 @@
 import { AgentError } from '../../base/errors.ts';
 import { hostNameProblem } from '../../base/host-name.ts';
-import type { ModuleIdentity } from './index.ts';
+import type { ModuleIdentity } from './module-identity.ts';
 import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
 

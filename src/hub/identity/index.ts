@@ -1,19 +1,7 @@
 import { AgentError } from '../../base/errors.ts';
 import { type ConnectionStringConfig, connectionStringIdentity } from './connection-string.ts';
+import type { ModuleIdentity } from './module-identity.ts';
 import { type ModuleKeyConfig, moduleKeyIdentity } from './module-key.ts';
-
-/** Who connects: one module of one device at one hub, and what proves it. */
-export interface ModuleIdentity {
-  /** As the local configuration names it. */
-  readonly kind: string;
-  readonly hostName: string;
-  readonly deviceId: string;
-  readonly moduleId: string;
-  /** Where to connect to instead of `hostName`; may have a port. */
-  readonly gatewayHostName?: string;
-  /** Base64. */
-  readonly sharedAccessKey: string;
-}
 
 /** `identity` of the local file (contract §1). Kinds that have no schema here are refused with CONFIG_NOT_BUILT. */
 export type IdentityConfig =
