@@ -18,7 +18,7 @@ import type { HeldCount } from './held-count.ts';
 const TRY_AGAIN = minutes(1);
 
 /** What a source tells of: everything that audit does, or only that programs are started. */
-type Feed = 'audit' | 'starts';
+export type Feed = 'audit' | 'starts';
 
 interface Wanted {
   /** What audit is to report; only asked when `feeds` has it. */

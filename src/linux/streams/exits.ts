@@ -1,0 +1,45 @@
+import { START_RULES } from '../processes/audited-starts.ts';
+import { ExitSource, MOST_HELD_EXITS } from '../processes/exits.ts';
+import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
+import { OptionalSource } from './optional-source.ts';
+
+/** Ends of processes: from the process connector, which says who ended. The start of a process says what it ran. */
+export const exits: SourceDeclaration = {
+  streams: ['exits'],
+  feeds: ['audit', 'starts'],
+  auditRules: START_RULES,
+  make: (host) => new Exits(host),
+};
+
+class Exits implements EventSource {
+  readonly #host: SourceHost;
+  readonly #source: OptionalSource<ExitSource>;
+
+  constructor(host: SourceHost) {
+    this.#host = host;
+    const { feeds, table, sink, clock, log, hostRoot } = host;
+    const held = host.held('exits', MOST_HELD_EXITS);
+    const startsRead = () => feeds.startsRead();
+    const startsSettled = () => feeds.startsSettled();
+    const parts = { table, sink, clock, log, hostRoot, startsRead, startsSettled, ...(held && { held }) };
+    this.#source = new OptionalSource((onLost) => new ExitSource({ ...parts, onLost }));
+  }
+
+  /** Before the feeds: whoever is heard to start is then heard to end. */
+  prepare(isWanted: boolean): Promise<void> {
+    return this.follow(isWanted);
+  }
+
+  async follow(isWanted: boolean): Promise<void> {
+    const before = this.#host.clock.monotonic();
+    if (await this.#source.want(isWanted)) this.#host.feeds.listenToEnds(before);
+  }
+
+  status() {
+    return this.#source.status(() => ({ state: 'on', source: 'procConnector' }));
+  }
+
+  close(): Promise<void> {
+    return this.#source.close();
+  }
+}
