@@ -1,9 +1,15 @@
 // npm run test:installed: builds the packages, installs them in booted Debians (systemd-nspawn), and sees how they do.
 //
-// Needs root, Linux on amd64, systemd-nspawn (systemd-container), debootstrap and xz. VAKT_SUITE names another Debian.
+// Needs root and Linux on amd64; names the Debian packages that are missing. VAKT_SUITE names another Debian.
 // -- FILTER runs only the ways whose description contains it: -- 'its own Node'
-import { mustRun, setUp } from './set-up.mjs';
+import { mustHave, mustRun, setUp } from './set-up.mjs';
 
+mustHave({
+  'systemd-nspawn': 'systemd-container',
+  debootstrap: 'debootstrap',
+  xz: 'xz-utils',
+  nsenter: 'util-linux',
+});
 setUp();
 mustRun(process.execPath, ['dist/scripts/package.js', '--with-node', 'amd64']);
 mustRun(process.execPath, [

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The clone's top folder. */
@@ -11,6 +11,34 @@ export function mustRun(program, args) {
   const { status, error } = spawnSync(program, args, { cwd: TOP, stdio: ['ignore', 'inherit', 'inherit'] });
   if (error !== undefined) console.error(`${program}: ${error.message}`);
   if (status !== 0) process.exit(status ?? 1);
+}
+
+/**
+ * Ends this program with the command that installs what is missing, unless it runs as root and finds all programs.
+ *
+ * @param packages the Debian package of each program
+ */
+export function mustHave(packages) {
+  const folders = (process.env.PATH ?? '').split(delimiter);
+  const missing = Object.keys(packages).filter(
+    (program) => !folders.some((folder) => isProgram(join(folder, program))),
+  );
+  const install = [...new Set(missing.map((program) => packages[program]))].join(' ');
+  if (missing.length > 0) {
+    console.error(`These programs are missing: ${missing.join(', ')}. On Debian: sudo apt-get install ${install}`);
+  }
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot) console.error('This test must be run by root.');
+  if (missing.length > 0 || !isRoot) process.exit(2);
+}
+
+function isProgram(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Makes a fresh clone ready to run: installs from the lockfile when that is newer than what is installed, and builds. */

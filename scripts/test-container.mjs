@@ -17,8 +17,15 @@ import {
 } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { setUp, TOP } from './set-up.mjs';
+import { mustHave, setUp, TOP } from './set-up.mjs';
 
+mustHave({
+  podman: 'podman',
+  crun: 'crun',
+  auditctl: 'auditd',
+  unshare: 'util-linux',
+  ...(process.env.VAKT_CONTAINER_BASE === undefined ? { debootstrap: 'debootstrap' } : {}),
+});
 setUp();
 const { HubEmulator } = await import('../dist/src/emulator/hub.js');
 const { seconds } = await import('../dist/src/base/duration.js');
