@@ -90,11 +90,13 @@ export class BootedSystem {
     return output;
   }
 
-  /** Resolves with how long it took. */
+  /** Resolves with how long it took. @throws Error with the state of the service, after `limit` */
   async until(what: string, limit: Duration, isSo: () => boolean): Promise<Duration> {
     const from = systemClock.monotonic();
     while (!isSo()) {
-      if (systemClock.monotonic() - from > limit) throw new Error(`not ${what} within ${limit / 1_000} s`);
+      if (systemClock.monotonic() - from > limit) {
+        throw new Error(`not ${what} within ${limit / 1_000} s\n${this.#stateOfService()}`);
+      }
       await systemClock.sleep(milliseconds(200));
     }
     return milliseconds(systemClock.monotonic() - from);
@@ -106,6 +108,18 @@ export class BootedSystem {
     if (this.#leader !== '') process.kill(Number(this.#leader), 'SIGKILL');
     else this.#process.kill('SIGKILL');
     await ended;
+  }
+
+  #stateOfService(): string {
+    if (this.#leader === '') return '';
+    const commands = [
+      ['systemctl', 'status', 'vakt', '--no-pager', '--full', '--lines=30'],
+      ['vakt', 'status'],
+    ];
+    return commands
+      .map((command) => this.run(...command))
+      .map(({ status, output }) => `${output}(${status})`)
+      .join('\n');
   }
 
   #findLeader(): string {
