@@ -6,7 +6,7 @@ import { collectors } from '../src/collectors/index.ts';
 import type { Property } from '../src/config/dialect.ts';
 import { settingPaths } from '../src/config/environment.ts';
 import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
-import { PUBLISHED_OBJECT as OBJECT, publishedObject } from '../src/config/published-object.ts';
+import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/config/published-object.ts';
 import { settingRows } from '../src/contract/settings.ts';
 import { StatusSchema } from '../src/status-schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
@@ -113,7 +113,7 @@ without regard to case.
 ## What the agent reports
 
 Besides the mirror, \`securityAgent\` contains the agent's status: [status.schema.json](status.schema.json). Changes of state
-are reported within seconds, counters once per \`highPriorityMessageFrequency\`. [queries.md](queries.md) has queries that find
+are reported within seconds, counters once per \`${publishedName('highPriorityMessageFrequency')}\`. [queries.md](queries.md) has queries that find
 the devices in trouble.
 `;
 

@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import { readFileIfThere } from '../src/base/atomic-file.ts';
 import { collectors } from '../src/collectors/index.ts';
+import { publishedName } from '../src/config/published-object.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { auditRulesOf } from '../src/linux/events.ts';
 import { LARGEST_SNAPSHOT, MOST_PARTS } from '../src/pipeline/row-limits.ts';
@@ -52,8 +53,8 @@ ${table(
   ]),
 )}
 
-The priority is a default, which \`eventPriority<Event>\` in the module twin replaces. A Periodic event is a snapshot, taken
-every \`snapshotFrequency\`; a Triggered event reports something that happened.
+The priority is a default, which \`${publishedName('priorities.*', '<Event>')}\` in the module twin replaces. A Periodic event is a snapshot, taken
+every \`${publishedName('snapshotFrequency')}\`; a Triggered event reports something that happened.
 
 A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events that say so below:
 one event for each part, each with whole elements of its own. ExtraDetails of the first element of each part has \`Part\`
@@ -96,7 +97,7 @@ function triggeredLines(collector: Extract<Collector, { category: 'Triggered' }>
   const counted =
     aggregate === undefined
       ? '- Never aggregated\n'
-      : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`aggregationEnabled${name}\`
+      : `- Aggregated by ${[...aggregate.by, ...(aggregate.details ?? [])].join(', ')} while \`${publishedName('aggregation.*.enabled', name)}\`
   is true; ExtraDetails then has HitCount, StartTimeUtc, StartTimeLocal, EndTimeUtc and EndTimeLocal\n`;
   return audit + counted;
 }

@@ -291,7 +291,11 @@ export function agent(
       log: log.child({ part: 'baseline' }),
     }),
     settings,
-    tell: (faults) => occurrences.accept('configuration', faults),
+    tell: (faults) =>
+      occurrences.accept(
+        'configuration',
+        faults.map(({ setting, ...fault }) => ({ name: nameOf(setting), ...fault })),
+      ),
     clock: clockOf(clock, 'baseline'),
     log: log.child({ part: 'baseline' }),
   });

@@ -100,7 +100,7 @@ export const StatusSchema = v.strictObject({
     reason: v.exactOptional(said('Why it is not the disk.')),
     isNearlyFull: v.pipe(
       v.boolean(),
-      v.description('Above 80 % of maxLocalCacheSizeInBytes, until below 70 %: the oldest are dropped soon.'),
+      v.description('Above 80 % of the cache size in force, until below 70 %: the oldest events are dropped soon.'),
     ),
   }),
   credential: about('What the agent proves itself with.', {

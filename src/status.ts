@@ -10,7 +10,7 @@ import type { BaselinePosture } from './contract/baseline.ts';
 import type { Collector } from './contract/collector.ts';
 import { QUEUES, type QueueName } from './contract/event.ts';
 import type { HubStatus } from './contract/hub.ts';
-import type { NameOfSetting, Settings } from './contract/settings.ts';
+import type { NameOfSetting, SettingId, Settings } from './contract/settings.ts';
 import type { MessageStatistics, SourceStatus, StreamName } from './contract/sources.ts';
 import type { Exposed } from './linux/self/exposed-files.ts';
 import type { Aggregator } from './pipeline/aggregator.ts';
@@ -258,12 +258,15 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
 
 /** With what only a scan can tell of the configuration, and with what it hides. */
 function configurationState(
-  { configuration, baseline }: Observed,
+  { configuration, baseline, nameOf }: Observed,
   posture: Posture,
   { switchedOff, degrading, late }: BlindSpots,
 ): SecurityAgentStatus['configuration'] {
   const state = configuration();
-  const found = posture.baseline === undefined ? {} : baseline.warnings();
+  const warnings = posture.baseline === undefined ? {} : baseline.warnings();
+  const found = Object.fromEntries(
+    (Object.entries(warnings) as [SettingId, string][]).map(([setting, warning]) => [nameOf(setting), warning]),
+  );
   return {
     ...state,
     warnings: joined([state.warnings, found, late, degrading]),

@@ -415,14 +415,17 @@ describe('the status', () => {
 
     it('adds what a scan could not obey to the warnings of the configuration', () => {
       configuration = { ...configuration, warnings: { colour: 'is not known to this agent' } };
-      doubts = { baselineRoles: 'names what is no role: rooter' };
+      doubts = { 'baseline.roles': 'names what is no role: rooter' };
       scanned = SCANNED;
-      assert.deepEqual(localStatus(observed).configuration.warnings, { ...configuration.warnings, ...doubts });
+      assert.deepEqual(localStatus(observed).configuration.warnings, {
+        ...configuration.warnings,
+        baselineRoles: 'names what is no role: rooter',
+      });
     });
 
     it('is not said by collectors that are off', () => {
       scanned = SCANNED;
-      doubts = { baselineRoles: 'names what is no role: rooter' };
+      doubts = { 'baseline.roles': 'names what is no role: rooter' };
       lastRuns.ListeningPorts = { at: TIME, elements: 3 };
       change({ priorities: { OSBaseline: 'Off', ListeningPorts: 'Off' } });
       assert.deepEqual(posture(), {});
@@ -508,7 +511,7 @@ describe('the status', () => {
       for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       lastRuns.ListeningPorts = { at: TIME, elements: 7 };
       scanned = SCANNED;
-      doubts = { baselineRoles: 'names what is no role: rooter' };
+      doubts = { 'baseline.roles': 'names what is no role: rooter' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };
       hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME, expiresSoon: true } };
@@ -656,7 +659,7 @@ describe('the status', () => {
         'an exception from the hardening rules is in force': {
           begin: () => {
             scanned = { ...SCANNED, groupsDisabled: 'cron' };
-            doubts = { baselineChecksDisabled: 'names what is no rule: x' };
+            doubts = { 'baseline.checksDisabled': 'names what is no rule: x' };
           },
           end: () => {
             scanned = undefined;

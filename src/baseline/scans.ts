@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { BaselinePosture, BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
-import type { BaselineSettings, SettingsReader } from '../contract/settings.ts';
-import type { ConfigurationFault, SourceStatus } from '../contract/sources.ts';
+import type { BaselineSettings, SettingId, SettingsReader } from '../contract/settings.ts';
+import type { SettingFault, SourceStatus } from '../contract/sources.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 import { postureOf } from './posture.ts';
 
@@ -13,7 +13,7 @@ const MOST_NAMED = 8;
 export class BaselineScans {
   readonly #scanner: BaselineScanner;
   readonly #settings: Pick<SettingsReader, 'current'>;
-  readonly #tell: (faults: readonly ConfigurationFault[]) => void;
+  readonly #tell: (faults: readonly SettingFault[]) => void;
   readonly #clock: Clock;
   readonly #log: Logger;
   #last:
@@ -27,7 +27,7 @@ export class BaselineScans {
     scanner: BaselineScanner;
     settings: Pick<SettingsReader, 'current'>;
     /** Gets told that the file of custom checks is refused, once for each file and digest. */
-    tell: (faults: readonly ConfigurationFault[]) => void;
+    tell: (faults: readonly SettingFault[]) => void;
     clock: Clock;
     log: Logger;
   }) {
@@ -61,22 +61,22 @@ export class BaselineScans {
     return this.#last?.posture;
   }
 
-  /** By the twin's property: what of it could not be obeyed in the last scan. */
-  warnings(): Readonly<Record<string, string>> {
+  /** By setting: what of it could not be obeyed in the last scan. */
+  warnings(): Readonly<Partial<Record<SettingId, string>>> {
     if (this.#last === undefined) return {};
     const { report, options } = this.#last;
-    const warnings: Record<string, string> = {};
-    for (const [property, names, kind] of [
-      ['baselineGroupsDisabled', options.groupsDisabled, 'category'],
-      ['baselineChecksDisabled', options.checksDisabled, 'rule'],
-      ['baselineRoles', options.roles, 'role'],
+    const warnings: Partial<Record<SettingId, string>> = {};
+    for (const [setting, names, kind] of [
+      ['baseline.groupsDisabled', options.groupsDisabled, 'category'],
+      ['baseline.checksDisabled', options.checksDisabled, 'rule'],
+      ['baseline.roles', options.roles, 'role'],
     ] as const) {
       const unknown = names.filter((name) => report.unknown.includes(name));
-      if (unknown.length > 0) warnings[property] = `names what is no ${kind}: ${listed(unknown)}`;
+      if (unknown.length > 0) warnings[setting] = `names what is no ${kind}: ${listed(unknown)}`;
     }
     const { customChecksRefused } = report;
     if (customChecksRefused !== undefined)
-      warnings.baselineCustomChecksFilePath = `is not judged: ${CUSTOM_CHECKS_REFUSED}`;
+      warnings['baseline.customChecksFilePath'] = `is not judged: ${CUSTOM_CHECKS_REFUSED}`;
     return warnings;
   }
 
@@ -95,7 +95,7 @@ export class BaselineScans {
     this.#tell([
       {
         time: this.#clock.now(),
-        name: 'baselineCustomChecksFilePath',
+        setting: 'baseline.customChecksFilePath',
         type: 'TypeMismatch',
         used: JSON.stringify(customChecks?.path),
         message: `is not judged: ${CUSTOM_CHECKS_REFUSED}`,

@@ -3,19 +3,21 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import * as v from 'valibot';
 import { systemClock } from '../base/clock.ts';
 import { askControlSocket } from '../base/control-socket.ts';
 import { type Duration, days, milliseconds, seconds } from '../base/duration.ts';
 import { readable } from '../base/log.ts';
 import { printable } from '../base/printable.ts';
-import { LocalSettings } from '../config/local.ts';
+import { PUBLISHED_OBJECT as OBJECT } from '../config/published-object.ts';
 import type { Envelope } from '../contract/event.ts';
+import type { Spelling } from '../contract/setting-kinds.ts';
+import type { SettingId } from '../contract/settings.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
 import type { LocalStatus } from '../status.ts';
 import { durationOption, readArguments, type World } from './command.ts';
 import { describeBooks, describeEvent, differences } from './describe.ts';
 import { loadEmulator } from './emulator.ts';
+import { twinDialect } from './twin-dialect.ts';
 
 export const summary = 'Run the agent against a local hub, and show live what that hub receives.';
 export const usage = `vakt demo [--duration DURATION]
@@ -24,17 +26,18 @@ export const usage = `vakt demo [--duration DURATION]
 
 const DEVICE = 'demo-device';
 const MODULE = 'azureiotsecurity';
-const OBJECT = v.getDefault(LocalSettings.entries.twinObjectName);
+const DIALECT = twinDialect();
+const desired = (settings: readonly [SettingId, Spelling][]) => DIALECT.write(new Map(settings));
 
 /** Quick, so that there is something to see: the defaults send every 7 minutes and 5 hours. */
-const FIRST_DESIRED = {
-  highPriorityMessageFrequency: { value: 'PT2S' },
-  lowPriorityMessageFrequency: { value: 'PT3S' },
-  aggregationIntervalProcessCreate: { value: 'PT4S' },
-  aggregationIntervalConnectionCreate: { value: 'PT4S' },
-};
+const FIRST_DESIRED = desired([
+  ['highPriorityMessageFrequency', 'PT2S'],
+  ['lowPriorityMessageFrequency', 'PT3S'],
+  ['aggregation.ProcessCreate.interval', 'PT4S'],
+  ['aggregation.ConnectionCreate.interval', 'PT4S'],
+]);
 /** What the demo changes on the way. */
-const CHANGE = { aggregationEnabledProcessCreate: { value: false } };
+const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 
 /** An agent that is told to end has this long. */
 const PATIENCE = seconds(20);
@@ -50,7 +53,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   const key = randomBytes(32).toString('base64');
   const hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: key }] });
   try {
-    hub.patchDesired(DEVICE, MODULE, { [OBJECT]: FIRST_DESIRED });
+    hub.patchDesired(DEVICE, MODULE, DIALECT.sectionWith(FIRST_DESIRED));
     return await show(hub, writeConfiguration(directory, hub, key), duration, world);
   } finally {
     await hub.stop();
@@ -136,7 +139,7 @@ async function untilTheEnd(
         'demo',
         `Changing a desired property: ${JSON.stringify(CHANGE)}; from now on every start is listed by itself.`,
       );
-      hub.patchDesired(DEVICE, MODULE, { [OBJECT]: CHANGE });
+      hub.patchDesired(DEVICE, MODULE, DIALECT.sectionWith(CHANGE));
     }),
   ]);
 }

@@ -5,12 +5,15 @@ import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
+import { publishedName } from '../config/published-object.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
 import type { LocalStatus } from '../status.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';
 import { withService } from './service-state.ts';
 import { verdict } from './verdict.ts';
+
+const CACHE_SIZE = publishedName('maxLocalCacheSizeInBytes');
 
 export const summary = 'Show how the running agent is doing.';
 /** How often `--watch` asks. */
@@ -134,7 +137,7 @@ function describe(status: LocalStatus): string[] {
       ...(store.isNearlyFull
         ? [
             ['store', 'nearly full'],
-            ['', 'Let the agent reach its hub, or raise maxLocalCacheSizeInBytes; soon the oldest events are dropped.'],
+            ['', `Let the agent reach its hub, or raise ${CACHE_SIZE}; the oldest events are dropped soon.`],
           ]
         : []),
       [

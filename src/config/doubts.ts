@@ -1,14 +1,13 @@
-import type { NameOfSetting, SettingId, Settings } from '../contract/settings.ts';
-import type { ConfigurationFault } from '../contract/sources.ts';
+import type { NameOfSetting, Settings } from '../contract/settings.ts';
+import type { SettingFault } from '../contract/sources.ts';
 
 /** A combination of settings that is obeyed although it is probably not what was meant (contract §2). */
-export interface Doubt extends Pick<ConfigurationFault, 'type' | 'message'> {
-  readonly setting: SettingId;
-}
+export type Doubt = Pick<SettingFault, 'setting' | 'type' | 'message'>;
 
 export function doubtsOf(settings: Settings, nameOf: NameOfSetting): Doubt[] {
   const found: Doubt[] = [];
-  const doubt = (setting: SettingId, type: Doubt['type'], message: string) => found.push({ setting, type, message });
+  const doubt = (setting: Doubt['setting'], type: Doubt['type'], message: string) =>
+    found.push({ setting, type, message });
   if (settings.maxMessageSizeInBytes % 4096 !== 0) {
     doubt('maxMessageSizeInBytes', 'NotOptimal', 'is not a multiple of 4096, the unit in which the hub charges');
   }

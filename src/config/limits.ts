@@ -40,7 +40,7 @@ export const LocalLimits = v.pipe(
       'PT10S',
     ),
     shortestSnapshotFrequency: v.optional(
-      span('A shorter snapshotFrequency in the module twin is raised to this one.'),
+      span('A shorter snapshot frequency in the module twin is raised to this one.'),
       'PT5M',
     ),
     longestMessageFrequency: v.optional(
@@ -59,7 +59,7 @@ export const LocalLimits = v.pipe(
     largestCacheInBytes: v.optional(
       count(
         SMALLEST_CACHE,
-        "A larger maxLocalCacheSizeInBytes in the module twin is lowered to this; when absent, a tenth of what is free on the state directory's file system at the start, at most 64 MiB.",
+        "A larger cache size in the module twin is lowered to this; when absent, a tenth of what is free on the state directory's file system at the start, at most 64 MiB.",
       ),
     ),
     messageUnitsPerDay: v.optional(

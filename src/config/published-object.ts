@@ -27,11 +27,14 @@ const NAMES: Readonly<Record<SettingKey, string>> = {
   hubResourceId: 'hubResourceId',
 };
 
+/** The name of a row of the table. @param event for those that are about events */
+export const publishedName = (key: SettingKey, event = ''): string => NAMES[key].replace('*', event);
+
 /** @param objectName of the configuration object, in desired and in reported */
 export function publishedObject(rows: readonly SettingRow[], objectName: string = PUBLISHED_OBJECT): Dialect {
   const properties: readonly Property[] = rows.map((row) => ({
     ...row,
-    name: NAMES[row.key].replace('*', row.event ?? ''),
+    name: publishedName(row.key, row.event),
   }));
   const names = properties.map(({ name }) => name);
   const isKnown = new Set(names);

@@ -9,7 +9,7 @@ interface Declaration<S> {
   /** The event's name on the wire, for example `ListeningPorts`. */
   readonly name: string;
   readonly type: EventType;
-  /** Holds until the twin's `eventPriority<name>` says otherwise. */
+  /** In force until the module twin sets another one. */
   readonly priority: Exclude<Priority, 'Off'>;
   /** Of the payload's schema, as the published contract numbers it. */
   readonly version: string;
@@ -68,7 +68,7 @@ type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {
   readonly aggregate?: Aggregation<v.InferOutput<S>>;
 };
 
-/** A snapshot of state, taken every `snapshotFrequency`. */
+/** A snapshot of state, taken once per snapshot frequency. */
 export type PeriodicCollector = { readonly category: 'Periodic' } & Periodic<Schema>;
 
 /** Something that happened, seen in one of the streams. */

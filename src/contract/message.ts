@@ -13,7 +13,7 @@ export interface Message {
   readonly bodyBytes: number;
   readonly priority: QueueName;
   readonly marking: Marking;
-  /** The twin's `hubResourceId`, when set. */
+  /** Of the settings; absent when none is set. */
   readonly hubResourceId?: string;
 }
 

@@ -1,6 +1,7 @@
 import type { LogLine } from '../base/log.ts';
 import type { BaselineReport } from './baseline.ts';
 import type { QueueName } from './event.ts';
+import type { SettingId } from './settings.ts';
 
 /* What the agent reads: streams of things that happen, and snapshots of what is. linux/ makes them, collectors/ say
  * what they mean. Everything here has been bounded and decoded, but is still hostile input in content. */
@@ -133,11 +134,17 @@ export interface LoginReporter {
 /** A desired configuration, or a part of one, that could not be obeyed to the letter. */
 export interface ConfigurationFault {
   readonly time: Date;
+  /** As the module twin writes it. */
   readonly name: string;
   readonly type: 'TypeMismatch' | 'NotOptimal' | 'Conflict';
   /** The value in force, as JSON text. */
   readonly used: string;
   readonly message: string;
+}
+
+/** The same, of a setting by its id, for parts that do not know how the module twin names it. */
+export interface SettingFault extends Omit<ConfigurationFault, 'name'> {
+  readonly setting: SettingId;
 }
 
 /** The streams of things that happen. A collector of Triggered events translates one of them. */

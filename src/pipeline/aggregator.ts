@@ -45,7 +45,7 @@ const WAITS_FOR_DISK = seconds(4);
 /**
  * Counts occurrences that say the same instead of listing them (contract §5).
  *
- * A window opens with the first occurrence of an event and closes after the event's `aggregationInterval`, or at a change
+ * A window opens with the first occurrence of an event and closes after the event's aggregation interval, or at a change
  * of a setting that concerns it. It then becomes one event, or as many as its size needs, with one element for each
  * distinct payload.
  *

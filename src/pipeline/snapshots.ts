@@ -50,7 +50,7 @@ export interface LastRun {
 /** The result of a snapshot: how many elements it has, or why it failed. */
 export type Taken = { readonly elements: number } | { readonly problem: string };
 
-/** Runs the Periodic collectors: all of them at the start, then every `snapshotFrequency`. */
+/** Runs the Periodic collectors: all of them at the start, then once per snapshot frequency. */
 export class Snapshots implements Service {
   readonly name = 'snapshots';
   readonly #collectors: readonly PeriodicCollector[];
@@ -193,7 +193,7 @@ export class Snapshots implements Service {
     const failures = this.#retries.get(name)?.failures ?? 0;
     this.#retries.delete(name);
     const priority = this.#settings.current().priorities[name];
-    if (priority === undefined || priority === 'Off') return { problem: `eventPriority${name} is Off` };
+    if (priority === undefined || priority === 'Off') return { problem: 'its priority is Off in the module twin' };
     const leftOutFor = this.#leavesOut(collector, priority);
     if (leftOutFor !== undefined) {
       this.#owed.add(name);

@@ -5,7 +5,7 @@ import { CUSTOM_CHECKS_REFUSED } from '../../src/baseline/custom-checks.ts';
 import { BaselineScans } from '../../src/baseline/scans.ts';
 import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
 import type { BaselineSettings } from '../../src/contract/settings.ts';
-import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import type { SettingFault } from '../../src/contract/sources.ts';
 import { quietLog, someSettings } from '../pipeline/memory-queues.ts';
 
 const { signal } = new AbortController();
@@ -26,7 +26,7 @@ const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
 });
 
 describe('BaselineScans', () => {
-  let told: ConfigurationFault[];
+  let told: SettingFault[];
   let lines: LogLine[];
   /** As root reads it on the device. */
   let written: string[];
@@ -142,9 +142,9 @@ describe('BaselineScans', () => {
     report = { ...report, unknown: ['crown', 'file.b', ...many] };
     await scans.scan(signal);
     assert.deepEqual(scans.warnings(), {
-      baselineGroupsDisabled: 'names what is no category: crown',
-      baselineChecksDisabled: 'names what is no rule: file.b',
-      baselineRoles: `names what is no role: ${many.slice(0, 8).join(', ')} and 4 more`,
+      'baseline.groupsDisabled': 'names what is no category: crown',
+      'baseline.checksDisabled': 'names what is no rule: file.b',
+      'baseline.roles': `names what is no role: ${many.slice(0, 8).join(', ')} and 4 more`,
     });
     assert.deepEqual([told, scans.status()], [[], { state: 'on' }]);
   });
@@ -168,17 +168,17 @@ describe('BaselineScans', () => {
       const { customChecks, customChecksReason, customChecksHash, passed } = scans.posture() ?? {};
       assert.deepEqual([customChecks, customChecksReason, customChecksHash], ['refused', SAID, DIGEST]);
       assert.equal(passed, 0);
-      assert.deepEqual(scans.warnings(), { baselineCustomChecksFilePath: `is not judged: ${SAID}` });
+      assert.deepEqual(scans.warnings(), { 'baseline.customChecksFilePath': `is not judged: ${SAID}` });
       const reason = `The custom checks are not judged: ${SAID}.`;
       assert.deepEqual(scans.status(), { state: 'degraded', reason });
     });
 
     it('tells of it once, and of another file again, but not of another reason', async () => {
       await scans.scan(signal);
-      const [{ time, ...fault } = {} as ConfigurationFault] = told;
+      const [{ time, ...fault } = {} as SettingFault] = told;
       assert.ok(time instanceof Date);
       assert.deepEqual(fault, {
-        name: 'baselineCustomChecksFilePath',
+        setting: 'baseline.customChecksFilePath',
         type: 'TypeMismatch',
         used: '"/etc/x.json"',
         message: `is not judged: ${SAID}`,

@@ -77,7 +77,7 @@ describe('direct methods', () => {
     const { collected, notCollected } = first.payload as { collected: Record<string, number>; notCollected: Body };
     assert.deepEqual(Object.keys(collected).toSorted(), ['ListeningPorts', 'LocalUsers', 'OSBaseline']);
     assert.ok((collected.LocalUsers ?? 0) > 0);
-    assert.deepEqual(notCollected, { FirewallConfiguration: 'eventPriorityFirewallConfiguration is Off' });
+    assert.deepEqual(notCollected, { FirewallConfiguration: 'its priority is Off in the module twin' });
     const status = await agent.status();
     assert.equal(status.events.ListeningPorts?.collected, before + 1);
     assertClosed(status);

@@ -135,7 +135,7 @@ describe('Snapshots', () => {
       assert.deepEqual(await snapshots.takeNow(['C', 'B', 'A']), {
         A: { elements: 2 },
         B: { problem: 'EACCES' },
-        C: { problem: 'eventPriorityC is Off' },
+        C: { problem: 'its priority is Off in the module twin' },
       });
       assert.deepEqual(await snapshots.takeNow(['A']), { A: { elements: 2 } });
       assert.deepEqual(calls(), [3, 2, 1]);

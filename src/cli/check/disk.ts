@@ -1,7 +1,7 @@
 import { lstatSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readPlainFile } from '../../base/plain-file.ts';
-import { namesOf } from '../../config/dialect.ts';
+import { publishedName } from '../../config/published-object.ts';
 import { readDefaults, readTwin } from '../../config/twin.ts';
 import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
@@ -31,8 +31,7 @@ export const disk: Check = {
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
       const what = `${megabytes(free)} MB free at ${place}, but the queues and windows may take ${megabytes(needed - used)} MB more`;
-      const property = namesOf(twinDialect().properties)('maxLocalCacheSizeInBytes');
-      const remedy = `Free as much there, or ask for less: ${property} in the module twin.`;
+      const remedy = `Free as much there, or ask for less: ${publishedName('maxLocalCacheSizeInBytes')} in the module twin.`;
       return [wrong(NAME, what, remedy)];
     }
     if (files > 0 && ffree === 0) {
