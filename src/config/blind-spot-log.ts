@@ -3,7 +3,7 @@ import type { Collector } from '../contract/collector.ts';
 import type { NameOfSetting, SettingsReader } from '../contract/settings.ts';
 import { blindSpots, type Limits } from './limits.ts';
 
-/** Says once in the log what the configuration in force switches off or delays beyond the local limits, and when that ends. */
+/** Logs each change of what the configuration in force switches off or delays beyond the local limits. */
 export function logBlindSpots(options: {
   readonly settings: SettingsReader;
   readonly limits: Limits;

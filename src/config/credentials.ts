@@ -2,15 +2,15 @@ import { join, relative } from 'node:path';
 import { isThere } from '../base/is-there.ts';
 
 /**
- * The credential that systemd has handed over in a file's stead: the secret itself can belong to root then, and the agent
- * need not be able to read it. See LoadCredential= in systemd.exec(5).
+ * The systemd credential that replaces a secret file. The file itself can then belong to root and be unreadable for the
+ * agent. See LoadCredential= in systemd.exec(5).
  *
- * It is named as the file is, seen from the configuration's folder, with `_` for `/`: so does
- * `LoadCredential=secrets:/etc/vakt/secrets` call the file `secrets/module.key` beside `/etc/vakt/agent.json`. The same
- * configuration so serves root, who reads the file.
+ * The credential's name is the file's path relative to the configuration's folder, with `_` for `/`: with
+ * `LoadCredential=secrets:/etc/vakt/secrets`, `secrets_module.key` replaces `/etc/vakt/secrets/module.key`. So one
+ * configuration serves the agent and root, who reads the file.
  *
  * @param path of the file, absolute
- * @returns `undefined` when systemd has handed over no such thing
+ * @returns `undefined` when systemd passes no such credential
  */
 export function credentialFile(path: string, { configuration, credentials }: Folders): string | undefined {
   if (credentials === undefined) return undefined;
@@ -22,8 +22,8 @@ export function credentialFile(path: string, { configuration, credentials }: Fol
 
 /** Absolute paths. */
 export interface Folders {
-  /** The configuration file's. */
+  /** Where the configuration file is. */
   readonly configuration: string;
-  /** systemd's `CREDENTIALS_DIRECTORY`, if it has handed over any. */
+  /** systemd's `CREDENTIALS_DIRECTORY`; `undefined` when it passes no credentials. */
   readonly credentials: string | undefined;
 }

@@ -1,7 +1,7 @@
 import { notASetting } from './nearest-name.ts';
 import { entriesOf, isBoolean, isNumber } from './schema.ts';
 
-/** Every setting's path and the variable that sets it. */
+/** The path of every setting, and the environment variable that sets it. */
 export function settingPaths(
   schema: unknown,
   above: readonly string[] = [],
@@ -14,10 +14,10 @@ export function settingPaths(
   });
 }
 
-/** Variables that begin like ours and are for the project's own tests. */
+/** Variables of the project's own tests. They begin with `VAKT_` and set nothing. */
 const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PROGRAM'];
 
-/** What the environment says of the settings, and which of its `VAKT_…` variables are none. */
+/** The settings that environment variables override, and a message for each `VAKT_…` variable that is not a setting. */
 export function fromEnvironment(
   schema: unknown,
   environment: NodeJS.ProcessEnv,
@@ -26,7 +26,7 @@ export function fromEnvironment(
   const overrides = settings.flatMap(({ path, variable, schema: setting }) => {
     const text = environment[variable];
     if (text === undefined) return [];
-    return [{ path, value: meant(setting, text) }];
+    return [{ path, value: parsed(setting, text) }];
   });
   const known = settings.map(({ variable }) => variable);
   const unknown = Object.keys(environment)
@@ -35,8 +35,8 @@ export function fromEnvironment(
   return { overrides, unknown };
 }
 
-/** What a variable, which can only be text, says of a setting. What it can't mean is left as it is, to be refused. */
-function meant(setting: unknown, text: string): unknown {
+/** The value of a variable, by the type of its setting. Text that has no such value is kept, and the schema refuses it. */
+function parsed(setting: unknown, text: string): unknown {
   if (isBoolean(setting)) return BOOLEANS.get(text) ?? text;
   return isNumber(setting) && /^\d{1,15}$/.test(text) ? Number(text) : text;
 }
@@ -51,7 +51,7 @@ interface Override {
   readonly value: unknown;
 }
 
-/** Settings with what the environment says laid over them. */
+/** A copy of the settings with the overrides applied. */
 export function overlay(base: unknown, overrides: readonly Override[]): unknown {
   if (typeof base !== 'object' || base === null || Array.isArray(base) || overrides.length === 0) return base;
   const result: Record<string, unknown> = structuredClone(base) as Record<string, unknown>;

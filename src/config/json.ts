@@ -3,7 +3,7 @@ import { type ParseError, parse, printParseErrorCode } from 'jsonc-parser';
 /**
  * Reads JSON with comments and trailing commas.
  *
- * @returns `problem`: what is wrong, with line and column, in the words of the parser; no part of the text
+ * @returns `problem`: the parser's message with line and column; it quotes nothing of the text, which may hold secrets
  */
 export function parseJson(text: string): { value: unknown } | { problem: string } {
   const errors: ParseError[] = [];

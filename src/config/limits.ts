@@ -8,7 +8,7 @@ import { durationSchema, type Spelling } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, SettingRow, Settings } from '../contract/settings.ts';
 import { nearestName } from './nearest-name.ts';
 
-/* What the local file allows the module twin to ask for (contract §2, "local limits"). */
+/* The local file's limits for what the module twin may set (contract §2). */
 
 const span = (description: string) => durationSchema('PT1S', 'P365D', 'PT10S', description);
 
@@ -44,7 +44,7 @@ export const LocalLimits = v.pipe(
       'PT5M',
     ),
     longestMessageFrequency: v.optional(
-      span('When the module twin asks for a longer message frequency, it is obeyed and the agent is degraded.'),
+      span('A longer message frequency in the module twin is obeyed, and the agent is degraded.'),
       'P1D',
     ),
     alwaysOn: v.optional(
@@ -65,7 +65,7 @@ export const LocalLimits = v.pipe(
     messageUnitsPerDay: v.optional(
       count(
         0,
-        'Units of 4 KB, as the hub bills them, that messages may take in a UTC day; Low messages may use 80 %, High messages 95 %. 0: no limit.',
+        'Billed units of 4 KB that messages may take in a UTC day; Low messages may use 80 %, High messages 95 %. 0: no limit.',
       ),
       2000,
     ),
@@ -87,7 +87,7 @@ export interface Limits {
   readonly largestCacheInBytes: number;
 }
 
-/** What the twin's own ranges allow. */
+/** Nothing is limited beyond the ranges of the settings. */
 export const NO_LIMITS: Limits = {
   shortestMessageFrequency: seconds(1),
   shortestSnapshotFrequency: seconds(1),
@@ -97,12 +97,12 @@ export const NO_LIMITS: Limits = {
   largestCacheInBytes: Number.MAX_SAFE_INTEGER,
 };
 
-/** Without these an attack leaves no trace, so that switching them off needs the device owner's word. */
+/** Without these events an attack leaves no trace, so that the local file has to permit switching them off. */
 const NEVER_SILENTLY_OFF = ['ProcessCreate', 'ConnectionCreate', 'Login', 'SecurityAlert'];
 
 /**
- * @param largestCache in bytes, where the local file does not say
- * @throws {AgentError} CONFIG_INVALID for a name that is no event's
+ * @param largestCache in bytes; called when the local file does not set it
+ * @throws {AgentError} CONFIG_INVALID for a name that is not an event's
  */
 export function limitsInForce(
   local: LocalLimits,
@@ -136,8 +136,8 @@ function unknownEvent(setting: string, name: string, events: readonly string[]):
 const MOST_CACHE = 64 * 1024 * 1024;
 
 /**
- * The ceiling of the cache where the local file has none: a tenth of the free space, 64 MiB at most. What the queues hold
- * already counts as free and is never above the ceiling, or a restart on a disk that has become full would drop it.
+ * The default of `largestCacheInBytes`: a tenth of the free space, 64 MiB at most. Space that the queues use already counts
+ * as free and is never above the ceiling; otherwise a restart on a full disk would drop queued events.
  *
  * @param directory an existing directory on the file system of the state directory
  * @param queues the folder of the queues
@@ -167,15 +167,15 @@ function bytesBelow(folder: string): number {
   }
 }
 
-/** What is in force instead of what the twin asks for. */
+/** The value in force instead of the one that the module twin sets. */
 export interface Limited {
   readonly value: unknown;
-  /** Canonical. */
+  /** In the canonical spelling. */
   readonly spelling: Spelling;
   readonly message: string;
 }
 
-/** @returns `undefined` where the value is within the limits */
+/** @returns `undefined` when the value is within the limits */
 export function limited(row: SettingRow, value: unknown, limits: Limits): Limited | undefined {
   const { floor, ceiling, neverOff } = row.limits;
   const instead = (limit: keyof Limits, allowed: unknown): Limited => {
@@ -202,17 +202,17 @@ export const describeLimits = (limits: Limits, messageUnitsPerDay: number): stri
     limits.alwaysOn.size === 0 ? 'no event is always on' : `always on: ${[...limits.alwaysOn].join(', ')}`,
   ].join('; ');
 
-/** What a configuration hides from whoever relies on the events, see `blindSpots`. */
+/** What a configuration hides from those who rely on the events, see `blindSpots`. */
 export interface BlindSpots {
-  /** By event: why the twin's configuration has none. */
+  /** By event: the property that switches it off. */
   readonly switchedOff: Readonly<Record<string, string>>;
   /** By the name of a property: why the agent is degraded. */
   readonly degrading: Readonly<Record<string, string>>;
-  /** By the name of a property: what is allowed, but makes events late. */
+  /** By the name of a property: why events are late, where the local limits allow it. */
   readonly late: Readonly<Record<string, string>>;
 }
 
-/** What a configuration switches off, or delays by more than the local file allows. */
+/** The events that a configuration switches off, or delays beyond the local limits. */
 export function blindSpots(
   settings: Settings,
   { mayBeOff, longestMessageFrequency: longest }: Limits,

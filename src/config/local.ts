@@ -28,7 +28,7 @@ const text = (description: string) =>
     v.maxLength(4096),
     v.description(description),
   );
-/** Within a valibot check, whose message can be made from the input. */
+/** A check, since its message depends on the input. */
 const hostName = (description: string) =>
   v.pipe(
     text(description),
@@ -53,9 +53,9 @@ const AGE_LIMIT = durationSchema(
 
 const DEVICE_ID = text("The device's id, as the hub knows it.");
 const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
-const KEY_FILE = secretFile('File with the key, base64; nobody but its owner may read it.');
+const KEY_FILE = secretFile('File with the key in base64; only its owner may be able to read it.');
 
-/** What resumes is what was paused. */
+/** `pause` and `resume` share a permission. */
 const permission = (name: Permission) =>
   v.optional(
     v.pipe(
@@ -68,7 +68,7 @@ type AllowedByDefault = ReturnType<typeof permission>;
 
 const MEGABYTES = 'must be an integer from 48 to 4096';
 
-/** Identity kinds that the design names; those not among `BUILT` are refused with that reason. */
+/** Every planned kind of identity. Those that are not in `BUILT` are refused as not built yet. */
 const KINDS = [
   'connectionString',
   'moduleKey',
@@ -84,7 +84,7 @@ const BUILT = ['connectionString', 'moduleKey'] as const;
 const Identity = v.variant('kind', [
   v.strictObject({
     kind: v.literal('connectionString'),
-    file: secretFile('File with the whole connection string of the module; nobody but its owner may read it.'),
+    file: secretFile("File with the module's connection string; only its owner may be able to read it."),
   }),
   v.strictObject({ kind: v.literal('moduleKey'), deviceId: DEVICE_ID, moduleId: MODULE_ID, keyFile: KEY_FILE }),
 ]);
@@ -94,31 +94,31 @@ export const LocalSettings = v.strictObject({
   hub: v.optional(
     v.strictObject({
       hostName: v.optional(
-        hostName("The hub's name, `contoso.azure-devices.net`; a connection string brings its own."),
+        hostName("The hub's name, such as `contoso.azure-devices.net`; not needed with a connection string."),
       ),
-      gatewayHostName: v.optional(hostName('Where to connect instead of the hub itself: `host` or `host:port`.')),
-      trustedCaFile: v.optional(path("PEM file with the only CAs to trust; without it, Node's own list.")),
-      transport: v.optional(oneOf(['mqtt'], 'How to speak to the hub: MQTT over TLS.'), 'mqtt'),
+      gatewayHostName: v.optional(hostName('Gateway to connect to instead of the hub: `host` or `host:port`.')),
+      trustedCaFile: v.optional(path("PEM file with the CAs to trust, instead of Node's own list.")),
+      transport: v.optional(oneOf(['mqtt'], 'Protocol: MQTT over TLS.'), 'mqtt'),
     }),
     {},
   ),
   identity: Identity,
   agentId: v.optional(
     v.pipe(
-      text('UUID that names this agent in its messages; made once and kept when absent.'),
+      text('UUID of this agent in its messages; when absent, the agent makes one and keeps it.'),
       v.regex(UUID, 'must be a UUID'),
     ),
   ),
-  stateDirectory: v.optional(path('Where queues and state are kept.'), '/var/lib/vakt'),
+  stateDirectory: v.optional(path('Folder of the queues and of other state.'), '/var/lib/vakt'),
   queueAgeLimit: v.optional(AGE_LIMIT, 'P30D'),
   messageRouting: v.optional(
     oneOf(
       ['security', 'telemetry', 'both'],
-      'Whether messages are marked for the security consumer, left to your own routes, or sent both ways.',
+      "Who receives messages: Microsoft's security service (`security`), your own routes (`telemetry`), or `both`.",
     ),
     'security',
   ),
-  twinObjectName: v.optional(text('Name of the configuration object in the twin.'), PUBLISHED_OBJECT),
+  twinObjectName: v.optional(text('Name of the configuration object in the module twin.'), PUBLISHED_OBJECT),
   strictStart: v.optional(
     v.pipe(
       v.boolean('must be true or false'),
@@ -130,8 +130,8 @@ export const LocalSettings = v.strictObject({
   ),
   logging: v.optional(
     v.strictObject({
-      level: level('Least level that is logged.', 'info'),
-      diagnosticEventLevel: level('Least level of log lines that become Diagnostic events.', 'warn'),
+      level: level('Lowest level that is logged.', 'info'),
+      diagnosticEventLevel: level('Lowest level of log lines that become Diagnostic events.', 'warn'),
     }),
     {},
   ),
@@ -140,7 +140,7 @@ export const LocalSettings = v.strictObject({
       loopbackConnections: v.optional(
         v.pipe(
           v.boolean('must be true or false'),
-          v.description('Whether ConnectionCreate tells of connections to this machine itself, too.'),
+          v.description('Whether ConnectionCreate also reports connections within this machine.'),
         ),
         false,
       ),
@@ -161,21 +161,21 @@ export const LocalSettings = v.strictObject({
       v.minValue(48, MEGABYTES),
       v.maxValue(4096, MEGABYTES),
       v.description(
-        'Resident memory, of 1024 × 1024 bytes each, above which the agent leaves Low events out and counts them.',
+        'Resident memory, in units of 1024 × 1024 bytes, above which the agent drops Low events and counts them.',
       ),
     ),
     96,
   ),
-  hostRoot: v.optional(path("Where the host's root file system is seen; another one than `/` in a container."), '/'),
-  controlSocket: v.optional(path('Unix socket over which `vakt status` asks.'), '/run/vakt/control.sock'),
+  hostRoot: v.optional(path("Where the host's root file system is mounted; differs from `/` in a container."), '/'),
+  controlSocket: v.optional(path('Unix socket on which the agent answers `vakt status`.'), '/run/vakt/control.sock'),
 });
 export type LocalSettings = v.InferOutput<typeof LocalSettings>;
 
-/** The hub of config/agent.json and of the examples. No device can connect to it. */
+/** The hub's name in config/agent.json and in the examples. No device can connect to it. */
 export const EXAMPLE_HUB = 'contoso.azure-devices.net';
 
 /**
- * For who is about to connect: an example that was copied, and not changed.
+ * Call before connecting. Refuses a copied example whose hub was not changed.
  *
  * @throws {AgentError} CONFIG_INCOMPLETE
  */
@@ -186,17 +186,17 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
   throw new AgentError('CONFIG_INCOMPLETE', what, remedy);
 }
 
-/** Settings of the design that no code obeys yet: refusing them beats ignoring them. */
+/** Planned settings that have no effect yet. They are refused, since an ignored proxy would be worse. */
 const NOT_BUILT = ['hub.proxy'];
 
 /**
- * Reads the local configuration: the file, and over it the variables `VAKT_…` (`VAKT_HUB__HOST_NAME` is
- * `hub.hostName`). Relative paths in it start at the file's folder. A secret that systemd has handed over
- * takes the place of its file (credentials.ts).
+ * Reads the local configuration: the file, overridden by environment variables (`VAKT_HUB__HOST_NAME` sets
+ * `hub.hostName`). Relative paths start at the file's folder. A systemd credential replaces its secret file
+ * (credentials.ts).
  *
- * @param file `undefined`: the default file, which may be missing when variables say what is needed
- * @param identity `optional`: without one, there is one in its place that leads nowhere, and the default file may be
- *   missing, too
+ * @param file `undefined`: the default file, which may be missing when at least one variable is set
+ * @param identity `optional`: the identity and the default file may be missing; the result then has an identity that
+ *   cannot connect
  * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
  *   CONFIG_INVALID (all faults at once) or CONFIG_NOT_BUILT
  */
@@ -222,7 +222,7 @@ export function readLocalSettings(
   return withAbsolutePaths(LocalSettings, result.output, folders) as LocalSettings;
 }
 
-/** Where a configuration and its secrets lie on disk, also where systemd hands over credentials in their stead. */
+/** Paths of a configuration and of its secret files, also of those that systemd credentials replace. */
 export function filesOf(
   file: string | undefined,
   { CREDENTIALS_DIRECTORY: _, ...environment }: NodeJS.ProcessEnv,
@@ -241,7 +241,7 @@ const withIdentity = (value: unknown, identity: 'required' | 'optional'): unknow
     ? { ...value, identity: NOBODY }
     : value;
 
-/** In bytes; one that has every setting and explains it has 8 KB. */
+/** In bytes. A file with every setting and its explanation has 8 KB. */
 const LARGEST_FILE = 256 * 1024;
 
 function readConfigFile(path: string, mayBeMissing: boolean): string {
@@ -276,14 +276,14 @@ function problem(issue: Issue): string {
   return issue.type === 'variant' ? `must be one of ${issue.expected}` : issue.message.replace(/^Invalid.*?: /, '');
 }
 
-/** No setting is a list, which the schema would take for an object without members. */
+/** A message for each list: no setting is one, but the schema takes a list for an object without members. */
 function lists(value: unknown, above: readonly string[] = []): string[] {
   if (Array.isArray(value)) return [`${above.join('.') || '(the whole)'} must not be a list`];
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => lists(member, [...above, name]));
 }
 
-/** What is said of every member that is no setting, with the name that was most likely meant. */
+/** A message for each name that is not a setting, with the name that was probably meant. */
 function unknownSettings(value: unknown, schema: unknown = LocalSettings, above: readonly string[] = []): string[] {
   if (typeof value !== 'object' || value === null) return [];
   const known = entriesOf(schema);

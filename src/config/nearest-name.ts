@@ -1,6 +1,6 @@
 import leven from 'leven';
 
-/** The name that was most likely meant: at most a third of its letters off, rounded up. */
+/** The known name that was probably meant: at most a third of its characters differ, rounded up. */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
   const [nearest] = known
     .map((candidate) => ({ candidate, distance: leven(name.toLowerCase(), candidate.toLowerCase()) }))
@@ -9,7 +9,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
   return nearest?.candidate;
 }
 
-/** What is said of a name that is no setting. */
+/** The end of a message that begins with a name that is not a setting. */
 export function notASetting(name: string, known: readonly string[]): string {
   const nearest = nearestName(name, known);
   return `is not a setting${nearest === undefined ? '' : `; did you mean "${nearest}"?`}`;

@@ -1,6 +1,6 @@
-/* Looking into valibot schemas, which know everything about a setting. */
+/* Facts about a setting, read from its valibot schema. */
 
-/** As much of a valibot schema as is looked at. */
+/** The members of a valibot schema that are read here. */
 interface SchemaNode {
   readonly entries?: Record<string, unknown>;
   readonly wrapped?: SchemaNode;
@@ -12,7 +12,7 @@ interface SchemaNode {
   readonly type?: string;
 }
 
-/** An object schema's members, whatever wraps it; for a variant, those of all its options. */
+/** The members of an object schema, also when it is wrapped; of a variant, the members of all its options. */
 export function entriesOf(schema: unknown): Record<string, unknown> {
   const node = schema as SchemaNode | undefined;
   if (node?.wrapped !== undefined) return entriesOf(node.wrapped);
@@ -20,7 +20,7 @@ export function entriesOf(schema: unknown): Record<string, unknown> {
   return node?.entries ?? {};
 }
 
-/** Of a variant the option that `value` says it is; any other schema itself. */
+/** The option of a variant that `value.kind` selects; any other schema is returned unchanged. */
 export function optionFor(schema: unknown, value: { readonly kind?: unknown }): unknown {
   const { type, options = [] } = schema as SchemaNode;
   const isMeant = (option: SchemaNode) =>
@@ -28,7 +28,7 @@ export function optionFor(schema: unknown, value: { readonly kind?: unknown }): 
   return type === 'variant' ? (options.find(isMeant) ?? schema) : schema;
 }
 
-/** Whether a setting is true or false. */
+/** Whether a setting is a boolean. */
 export const isBoolean = (schema: unknown): boolean => {
   const node = schema as SchemaNode | undefined;
   return node?.wrapped === undefined ? node?.type === 'boolean' : isBoolean(node.wrapped);

@@ -1,6 +1,6 @@
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 
-/** The configuration in force, and the one place where it is exchanged. */
+/** The configuration in force. Only `replace` changes it. */
 export class LiveSettings implements SettingsReader {
   readonly #listeners: ((before: Settings) => void)[] = [];
   #current: Settings;
@@ -17,7 +17,7 @@ export class LiveSettings implements SettingsReader {
     this.#listeners.push(listener);
   }
 
-  /** Puts `next` in force, whole, and tells everyone who waits on a setting. */
+  /** Puts `next` in force and calls every listener. */
   replace(next: Settings): void {
     const before = this.#current;
     this.#current = Object.freeze(next);

@@ -3,7 +3,7 @@ import { minutes } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import type { Service } from '../base/service.ts';
 
-/** How long the hub has to say what is desired. */
+/** Time limit for reading the module twin. */
 const LIMIT = minutes(1);
 
 /**
@@ -18,12 +18,12 @@ export class StrictStart implements Service {
   readonly #signal: AbortSignal;
 
   constructor(options: {
-    /** Resolves once a desired configuration was obeyed, or with why it was not. */
+    /** Resolves with `undefined` once a desired configuration is in force, or with the error that refuses it. */
     verdict: Promise<AgentError | undefined>;
-    /** What keeps the hub from answering, where that is known. */
+    /** Why the hub does not answer, if known. */
     obstacle: () => AgentError | undefined;
     clock: Clock;
-    /** Ends the wait: the run is to end anyway. */
+    /** The run is ending: ends the wait. */
     signal: AbortSignal;
   }) {
     this.#verdict = options.verdict;

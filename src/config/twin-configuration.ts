@@ -13,24 +13,24 @@ import { type Fault, readDefaults, readTwin, type TwinReading } from './twin.ts'
 
 type Obeyed = Extract<TwinReading, { ok: true }>;
 
-/** Where the configuration in force comes from, and what is wrong with the desired one; as in contract §2. */
+/** Where the configuration in force comes from, and the faults of the desired one (contract §2). */
 export interface ConfigurationState {
   readonly desiredVersion?: number;
   readonly source: 'desired' | 'lastKnownGood' | 'defaults';
-  /** By name of the property, when desired was refused. */
+  /** By the name of a property; empty unless the desired configuration was refused. */
   readonly errors: Readonly<Record<string, string>>;
   readonly warnings: Readonly<Record<string, string>>;
 }
 
 /**
- * The twin's desired configuration: what is in force, and why.
+ * Takes desired configurations from the module twin and keeps the one in force.
  *
- * A desired configuration is obeyed as a whole or not at all. The last one obeyed lies on disk, so that a device that
- * starts without a network goes on as it was told.
+ * A desired configuration is obeyed as a whole or not at all. The last one that was obeyed is kept on disk, for a start
+ * without a network.
  */
 export class TwinConfiguration {
   readonly settings: LiveSettings;
-  /** Resolves once the first desired configuration was obeyed, or with why it was not. */
+  /** Of the first desired configuration: resolves with `undefined` once it is in force, or with the error that refuses it. */
   readonly verdict: Promise<AgentError | undefined>;
   #judge: (refusal: AgentError | undefined) => void = () => {};
   readonly #dialect: Dialect;
@@ -45,21 +45,21 @@ export class TwinConfiguration {
   #state: ConfigurationState;
   /** The document that was last obeyed or refused, as JSON. */
   #latest: string | undefined;
-  /** What was last said of names that are not known, and of local limits, as JSON. */
-  #saidStray = '{}';
-  #saidLimited = '{}';
-  /** The last one that was obeyed, as JSON, while it could not be written. */
+  /** The last logged warnings about unknown names and about local limits, as JSON. */
+  #loggedStray = '{}';
+  #loggedLimited = '{}';
+  /** The last document that was obeyed, as JSON, while it is not on disk yet. */
   #unsaved: string | undefined;
 
   constructor(options: {
     /** How desired and reported write settings. */
     dialect: Dialect;
     lastGoodFile: string;
-    /** Gets every fault and doubt of a desired configuration, once per change. */
+    /** Called with every fault and doubt of a desired configuration, once per change. */
     tell: (faults: readonly ConfigurationFault[]) => void;
-    /** Gets what has changed, after it has been put in force. */
+    /** Called with what has changed, after it has been put in force. */
     changed?: (change: ConfigurationChange) => void;
-    /** Of the local file. Absent: the twin's own ranges. */
+    /** Absent: nothing is limited beyond the ranges of the settings. */
     limits?: Limits;
     clock: Clock;
     log: Logger;
@@ -84,7 +84,7 @@ export class TwinConfiguration {
       errors: {},
       warnings: byName(this.#inForce.warnings),
     };
-    this.#sayLimited();
+    this.#logLimited();
   }
 
   state(): ConfigurationState {
@@ -97,8 +97,8 @@ export class TwinConfiguration {
   }
 
   /**
-   * Puts a whole `desired` section in force, or says why not. Never throws: it is hostile input. Of a change that leaves
-   * the configuration as it was, only the version is noted.
+   * Puts a whole `desired` section in force, or refuses it. Never throws: it is hostile input. When the configuration in
+   * it has not changed, only its version is noted.
    */
   obey(desired: TwinSection): void {
     const document = this.#dialect.documentIn(desired);
@@ -109,7 +109,7 @@ export class TwinConfiguration {
       this.#state = { ...this.#state, desiredVersion, warnings: this.#warnings(stray) };
       if (this.#unsaved !== undefined) this.#writeLastGood(this.#unsaved);
     } else this.#take(document, text, desiredVersion, stray);
-    this.#sayStray(stray);
+    this.#logStray(stray);
   }
 
   #take(document: unknown, text: string, desiredVersion: number, stray: Readonly<Record<string, string>>): void {
@@ -132,7 +132,7 @@ export class TwinConfiguration {
     this.settings.replace(reading.settings);
     this.#judge(undefined);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
-    this.#sayLimited();
+    this.#logLimited();
     this.#tellAll(reading.warnings);
     const change = changesBetween(before, reading, this.#dialect.properties, {
       time: this.#clock.now(),
@@ -142,23 +142,23 @@ export class TwinConfiguration {
     this.#writeLastGood(text);
   }
 
-  /** Of the configuration in force, and of what the desired one holds beside it. */
+  /** Of the configuration in force, and of unknown names in the desired section. */
   #warnings(stray: Readonly<Record<string, string>>): Record<string, string> {
     return { ...stray, ...byName(this.#inForce.warnings) };
   }
 
-  #sayStray(stray: Readonly<Record<string, string>>): void {
+  #logStray(stray: Readonly<Record<string, string>>): void {
     const text = JSON.stringify(stray);
-    if (text === this.#saidStray) return;
-    this.#saidStray = text;
+    if (text === this.#loggedStray) return;
+    this.#loggedStray = text;
     if (text !== '{}') this.#log.warn({ names: stray }, 'The module twin has names that the agent does not know.');
   }
 
-  #sayLimited(): void {
+  #logLimited(): void {
     const limits = byName(this.#inForce.limited);
     const text = JSON.stringify(limits);
-    if (text === this.#saidLimited) return;
-    this.#saidLimited = text;
+    if (text === this.#loggedLimited) return;
+    this.#loggedLimited = text;
     if (text !== '{}') this.#log.warn({ limits }, 'Local limits hold instead of what the module twin asks for.');
   }
 
@@ -196,13 +196,13 @@ export class TwinConfiguration {
       }
       this.#log.warn(
         { err: error },
-        'Could not keep the configuration on disk; a start without network will not know it.',
+        'Could not keep the configuration on disk; a start without a network will use an older one.',
       );
     });
   }
 }
 
-/** Several of one property are joined. */
+/** The messages of one property are joined. */
 function byName(faults: readonly Fault[]): Record<string, string> {
   const messages = new Map<string, string>();
   for (const { name, message } of faults.slice(0, 32)) {

@@ -14,8 +14,8 @@ import {
 } from './setting-kinds.ts';
 
 /* What can be configured while the agent runs. `SETTINGS` is the only list: the type `Settings`, the defaults, the checks,
- * the local limits, the mirror in reported and the docs follow from its rows. How the module twin names a setting is the
- * matter of a dialect, see config/dialect.ts. */
+ * the local limits, the mirror in reported and the docs follow from its rows. A dialect decides how the module
+ * twin names them, see config/dialect.ts. */
 
 type AnySchema = v.GenericSchema<Spelling, unknown>;
 
@@ -79,48 +79,41 @@ export const SETTINGS = {
     floor: 'shortestSnapshotFrequency',
   }),
   /** Room for both queues on disk, framing included. */
-  maxLocalCacheSizeInBytes: setting(
-    bytes(8192),
-    2_560_000,
-    'Room on disk for events not yet sent, both queues together.',
-    { ceiling: 'largestCacheInBytes' },
-  ),
-  maxMessageSizeInBytes: setting(bytes(8192, 262_144), 204_800, 'Largest message sent, properties included.'),
+  maxLocalCacheSizeInBytes: setting(bytes(8192), 2_560_000, 'Disk space for queued events, both queues together.', {
+    ceiling: 'largestCacheInBytes',
+  }),
+  maxMessageSizeInBytes: setting(bytes(8192, 262_144), 204_800, 'Largest message, its properties included.'),
   /** By event name; every collector has one. */
   priorities: ({ name, priority }: ConfigurableEvent) =>
-    setting(PRIORITY, priority, `How urgent ${name} is; Off switches it off.`, { neverOff: 'alwaysOn' }),
+    setting(PRIORITY, priority, `Priority of ${name}; Off switches it off.`, { neverOff: 'alwaysOn' }),
   /** By event name, for those that can be aggregated. */
   aggregation: ({ name, aggregate }: ConfigurableEvent) =>
     aggregate === undefined
       ? undefined
       : {
-          enabled: setting(FLAG, true, `Whether occurrences of ${name} that say the same are counted, not listed.`),
+          enabled: setting(FLAG, true, `Whether identical occurrences of ${name} are counted instead of listed.`),
           interval: setting(DURATION, 'PT1H', `How long occurrences of ${name} are counted before they are queued.`, {
             floor: 'shortestMessageFrequency',
           }),
         },
   /** For the hardening checks, see contract/baseline.ts. Names are as the module twin has them, and may be unknown. */
   baseline: {
-    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline judges the rules of a file of your own, too.'),
+    customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also judges the rules of a file of your own.'),
     customChecksFilePath: settingWithoutDefault(
       PATH,
-      "That file, on the device: of the default rules' format, root's, and for nobody else to write.",
+      'Path of that file on the device. It has the format of the default rules, belongs to root, and nobody else can write it.',
     ),
-    customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of the file, in hexadecimal.'),
+    customChecksFileHash: settingWithoutDefault(SHA256, 'SHA-256 of that file.'),
     groupsDisabled: setting(
       NAMES,
       '',
-      'Categories of OSBaseline that are not judged, joined with ",". Exceptions are shown in the status.',
+      'Categories of rules that OSBaseline does not judge. The status shows every exception.',
     ),
-    checksDisabled: setting(NAMES, '', 'Ids of rules that are not judged, in the same way.'),
-    roles: setting(
-      NAMES,
-      '',
-      'Roles that the device has, in the same way; rules that do not hold for one of them are skipped.',
-    ),
+    checksDisabled: setting(NAMES, '', 'Ids of rules that OSBaseline does not judge.'),
+    roles: setting(NAMES, '', 'Roles of the device; OSBaseline skips the rules that do not apply to one of them.'),
   },
-  /** An ARM id is ASCII and shorter. Every message carries it, and its size leaves this much for it (pipeline/). */
-  hubResourceId: setting(text(512), '', "The hub's Azure resource id; sent as a property of every message."),
+  /** An ARM id is ASCII and shorter than 512. Message packing reserves 512 bytes for it (pipeline/). */
+  hubResourceId: setting(text(512), '', "The hub's Azure resource id, a property of every message."),
 };
 
 type Table = typeof SETTINGS;
