@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { DropReason } from '../../src/base/counters.ts';
-import { days, hours, minutes } from '../../src/base/duration.ts';
+import { days } from '../../src/base/duration.ts';
 import { createLog, type Logger, type LogLine } from '../../src/base/log.ts';
+import { publishedObject } from '../../src/config/published-object.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
+import { readDefaults } from '../../src/config/twin.ts';
 import type { QueueName } from '../../src/contract/event.ts';
-import type { Settings } from '../../src/contract/settings.ts';
+import { type Settings, settingRows } from '../../src/contract/settings.ts';
 import type { OutgoingEvent, QueuedEvent } from '../../src/contract/store.ts';
 import type { EventQueues } from '../../src/pipeline/queue.ts';
 
@@ -95,16 +97,12 @@ export function eventOf(bytes: number, name = 'Login'): OutgoingEvent {
   return { name, elements: 1, occurrences: 1, json };
 }
 
+const DEFAULTS = readDefaults(publishedObject(settingRows([]))).settings;
+
+/** The defaults, without events, and with the smallest messages. */
 export const someSettings = (change: Partial<Settings> = {}): Settings => ({
-  highPriorityMessageFrequency: minutes(7),
-  lowPriorityMessageFrequency: hours(5),
-  snapshotFrequency: hours(13),
-  maxLocalCacheSizeInBytes: 2_560_000,
+  ...DEFAULTS,
   maxMessageSizeInBytes: 8192,
-  hubResourceId: '',
-  priorities: {},
-  aggregation: {},
-  baseline: { groupsDisabled: [], checksDisabled: [], roles: [], customChecksEnabled: false },
   ...change,
 });
 
