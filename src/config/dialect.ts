@@ -28,7 +28,7 @@ type Section = Readonly<Record<string, unknown>>;
 /**
  * One way to write settings. A *document* is the part of a section that is about settings, as JSON.
  *
- * Neither function throws, whatever the hub sends.
+ * No function throws, whatever the hub sends.
  */
 export interface Dialect {
   /** Every setting, in the order of the table. */
