@@ -208,6 +208,52 @@ describe('ExitSource', () => {
     assert.deepEqual(dropped, {});
   });
 
+  describe('what is read long after it happened, by an agent that stood still', () => {
+    let before: number;
+    const endOf = (pid: number, seconds: number) =>
+      deliver(exitOf(pid, 0, { nanoseconds: (before + seconds * 1_000) * 1e6 }));
+    beforeEach(() => {
+      before = systemClock.monotonic();
+    });
+
+    it('ended before another process got its pid', async () => {
+      start(4711);
+      endOf(4711, 1);
+      time.jump(30_000);
+      proc.add(4711, { start: 11_900 });
+      proc.uptime(130);
+      await time.tickAsync(1_000);
+      assert.deepEqual(pids(), [4711]);
+      assert.deepEqual(dropped, {});
+    });
+
+    it('waits for the starts of its own time only', async () => {
+      startsRead = () => before + 2_000;
+      for (const pid of [4711, 4712]) start(pid);
+      endOf(4711, 1);
+      endOf(4712, 3);
+      time.jump(30_000);
+      await time.tickAsync(1_000);
+      assert.deepEqual(pids(), [4711]);
+    });
+
+    it('has no start since it is a copy, when starts were lost only after its end', async () => {
+      endOf(4711, 1);
+      endOf(4712, 25);
+      time.jump(30_000);
+      table.startsLost(milliseconds(before + 20_000));
+      await time.tickAsync(20_000);
+      assert.deepEqual(pids(), [4712]);
+    });
+
+    it('has ended by now, whatever the kernel says', async () => {
+      start(4711);
+      endOf(4711, 60);
+      await time.tickAsync(1_000);
+      assert.deepEqual(pids(), [4711]);
+    });
+  });
+
   it('counts as unresolved what came, and was given up for want of its start', async () => {
     startsRead = () => 0;
     startsSettled = () => 0;
