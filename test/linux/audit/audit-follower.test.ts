@@ -7,11 +7,13 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AuditFollower } from '../../../src/linux/audit/audit-follower.ts';
 import { Checkpoint } from '../../../src/linux/audit/checkpoint.ts';
+import type { AuditEvent } from '../../../src/linux/audit/event.ts';
 
 describe('AuditFollower', () => {
   let time: sinon.SinonFakeTimers;
   let hostRoot: string;
   let told: number[];
+  let recordedAt: number;
 
   beforeEach(() => {
     hostRoot = mkdtempSync(join(tmpdir(), 'vakt-follower-'));
@@ -23,8 +25,9 @@ describe('AuditFollower', () => {
     const left = new Checkpoint(join(hostRoot, 'audit-checkpoint.json'), bootId);
     left.write({ timeMs: now - 1_000, serial: 100 });
     left.close();
+    recordedAt = now - 500;
     const record = (serial: number) =>
-      `type=USER_LOGIN msg=audit(${((now - 500) / 1_000).toFixed(3)}:${serial}): pid=1 msg='op=login res=failed'\n`;
+      `type=USER_LOGIN msg=audit(${(recordedAt / 1_000).toFixed(3)}:${serial}): pid=1 msg='op=login res=failed'\n`;
     writeFileSync(join(hostRoot, 'var/log/audit/audit.log'), [99, 100, 101, 102].map(record).join(''));
     time = sinon.useFakeTimers({ now, toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
   });
@@ -63,4 +66,55 @@ describe('AuditFollower', () => {
       assert.deepEqual(told, [101, 102]);
     });
   }
+
+  describe('while it catches up', () => {
+    let follower: AuditFollower;
+    beforeEach(() => {
+      follower = follow();
+    });
+    afterEach(async () => {
+      const stopped = follower.stop();
+      await time.tickAsync(10);
+      await stopped;
+    });
+
+    const cameLive = (serial: number): AuditEvent => ({
+      time: new Date(recordedAt),
+      serial,
+      success: true,
+      fields: {},
+    });
+    const pass = async (ms: number) => {
+      for (let passed = 0; passed < ms; passed += 250) {
+        await time.tickAsync(250);
+        follower.mark(systemClock.monotonic());
+      }
+    };
+    const remembered = () =>
+      (JSON.parse(readFileSync(join(hostRoot, 'audit-checkpoint.json'), 'utf8')) as { serial: number }).serial;
+
+    it('takes from the log nothing that has come live', async () => {
+      follower.saw([cameLive(102)]);
+      await pass(10_000);
+      assert.deepEqual(told, [101]);
+    });
+
+    it('waits until what came live has been read, and no longer', async () => {
+      await time.tickAsync(20_000); // the agent is slow, and reads nothing
+      assert.deepEqual(told, []);
+      follower.saw([cameLive(102)]);
+      await pass(10_000);
+      assert.deepEqual(told, [101]);
+      assert.equal(follower.isCatchingUp, false);
+    });
+
+    it('remembers nothing that came live, so that the next run catches up should this one be killed', async () => {
+      follower.saw([cameLive(102)]);
+      follower.mark(systemClock.monotonic());
+      assert.ok(follower.isCatchingUp);
+      assert.equal(remembered(), 100);
+      await pass(10_000);
+      assert.equal(remembered(), 102);
+    });
+  });
 });
