@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { LARGEST_PUBLISH, PacketGuard, ProtocolViolation } from '../../src/hub/packet-guard.ts';
@@ -16,6 +18,9 @@ function announce(first: number, length: number): Buffer {
 const generate = (packet: object) => mqttPacket.generate(packet as Packet);
 const publish = (payload: Buffer, qos = 0) =>
   generate({ cmd: 'publish', topic: 't', payload, qos, messageId: 1, dup: false, retain: false });
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 describe('PacketGuard', () => {
   const passed = (chunks: readonly Buffer[]) => {
@@ -102,5 +107,17 @@ describe('PacketGuard', () => {
     for (let byte = 0; byte < 300_000; byte += 1) guard.push(piece);
     const kept = process.memoryUsage().arrayBuffers - before;
     assert.ok(kept < 2 * 1024 * 1024, `${kept} bytes`); // with what was there before it grew, and is not collected yet
+  });
+
+  it('keeps of an unfinished packet at most twice what has come, whatever it announces', () => {
+    const guard = new PacketGuard(() => {});
+    const header = announce(0x30, LARGEST_PUBLISH);
+    const piece = Buffer.alloc(20 * 1024);
+    collectGarbage();
+    const before = process.memoryUsage().arrayBuffers;
+    guard.push(header);
+    guard.push(piece);
+    const kept = process.memoryUsage().arrayBuffers - before;
+    assert.ok(kept < 64 * 1024, `${kept} bytes`);
   });
 });
