@@ -1,7 +1,18 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -236,6 +247,32 @@ describe('containers of processes', () => {
       assert.equal(start({ pid: 801, parentPid: 800 }).onHost, true);
     });
   }
+
+  it('are those of a process without an image that has given itself the name of an engine', () => {
+    live(70, '/user.slice/user-1000.slice/session-1.scope', 'runc');
+    rmSync(join(hostRoot, 'proc/70/exe'));
+    assert.equal(start({ parentPid: 70 }).onHost, true);
+  });
+
+  it('are not known of what a process called like an engine has started, when its image is hidden', async function () {
+    if (process.getuid?.() !== 0) return skip(this, 'needs root, to have a process that an ordinary user looks at');
+    copyFileSync('/bin/sleep', join(hostRoot, 'runc'));
+    chmodSync(hostRoot, 0o755);
+    rmSync(join(hostRoot, 'proc'), { recursive: true });
+    symlinkSync('/proc', join(hostRoot, 'proc'));
+    const child = spawn(join(hostRoot, 'runc'), ['60'], { stdio: 'ignore' });
+    await once(child, 'spawn');
+    const parentPid = child.pid ?? 0;
+    try {
+      process.seteuid?.(65_534);
+      assert.throws(() => readlinkSync(`/proc/${parentPid}/exe`), { code: 'EACCES' });
+      assert.equal(start({ pid: 2 ** 30, parentPid }).onHost, false);
+    } finally {
+      process.seteuid?.(0);
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+  });
 
   it('are not known of what an engine has started that has ended as well', () => {
     start({ pid: 800, parentPid: 1, executable: '/usr/bin/conmon' });
