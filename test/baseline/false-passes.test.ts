@@ -542,6 +542,24 @@ describe('A rule whose source was cut, can not be read, or is faked', () => {
     });
   }
 
+  for (const [what, isHidden, is] of [
+    ['all processes are seen', false, 'pass'],
+    ['those of other users are hidden by hidepid, the first process among them', true, 'err'],
+  ] as const) {
+    it(`service: nothing of that name runs, and ${what}: ${is}`, async () => {
+      const [service] = primitives.filter((each) => each.name === 'service') as Primitive<unknown>[];
+      assert.ok(service);
+      const entries = { ...RUNNING, 'proc/1/comm': 'init\n', 'proc/77/comm': 'sleep\n' };
+      const verdict = await withTree(entries, (tree) => {
+        const system = tree.system();
+        if (isHidden) rmSync(join(tree.root, 'proc/1'), { recursive: true });
+        return service.judge(v.parse(service.params, off), system);
+      });
+      assert.equal(verdict.result, is, JSON.stringify(verdict));
+      if (isHidden) assert.match(verdict.reason ?? '', /processes of others are hidden/);
+    });
+  }
+
   it('service: the last of 25,000 entries in /proc is seen', async function () {
     this.timeout(60_000);
     const [service] = primitives.filter((each) => each.name === 'service') as Primitive<unknown>[];
