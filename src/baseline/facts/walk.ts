@@ -67,9 +67,11 @@ interface Frame {
 /**
  * Walks the local file systems once. It never follows a link and never leaves a device: every folder is opened below the
  * one that it was seen in (by /proc/self/fd), so that one that is replaced by a link meanwhile leads nowhere.
+ *
+ * @param options `mostFolders`: in one folder; of more, the rest isn't gone to
  */
-export async function walk(from: From, access: Needs): Promise<WalkResult> {
-  return new Walk(from, access).run();
+export async function walk(from: From, access: Needs, { mostFolders = MOST_FOLDERS } = {}): Promise<WalkResult> {
+  return new Walk(from, access, mostFolders).run();
 }
 
 /** What it is made with. */
@@ -87,6 +89,7 @@ class Walk {
   readonly #access: Needs;
   readonly #mounts: From['mounts'];
   readonly #names: Names;
+  readonly #mostFolders: number;
   readonly #hasCapabilities: (place: string) => boolean;
   readonly #turn: Turn;
   readonly #began: number;
@@ -104,9 +107,10 @@ class Walk {
   #incomplete: string | undefined;
   #denied = false;
 
-  constructor({ names, mounts, hasCapabilities = () => false }: From, access: Needs) {
+  constructor({ names, mounts, hasCapabilities = () => false }: From, access: Needs, mostFolders: number) {
     this.#access = access;
     this.#names = names;
+    this.#mostFolders = mostFolders;
     this.#mounts = mounts;
     this.#hasCapabilities = hasCapabilities;
     this.#turn = new Turn(access.clock);
@@ -216,8 +220,8 @@ class Walk {
         if (stats !== undefined) {
           this.#judge(stats, path, place);
           if (stats.isDirectory() && !EXCLUDED.has(path)) {
-            if (frame.folders.length < MOST_FOLDERS) frame.folders.push(entry.name);
-            else this.#incomplete ??= `${frame.path} holds more than ${MOST_FOLDERS} folders`;
+            if (frame.folders.length < this.#mostFolders) frame.folders.push(entry.name);
+            else this.#incomplete ??= `${frame.path} holds more than ${this.#mostFolders} folders`;
           }
         }
         if (this.#turn.isOver()) await this.#rest();
