@@ -46,6 +46,7 @@ const STATUS: LocalStatus = {
   },
 };
 
+const IDENTITY = { kind: 'connectionString', file: 'secret' };
 const EXPOSED = 'Others can read /etc/vakt/secrets/module.key (mode 0644).';
 
 describe('vakt status', () => {
@@ -56,8 +57,7 @@ describe('vakt status', () => {
 
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'vakt-status-command-'));
-    const identity = { kind: 'connectionString', file: 'secret' };
-    writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity, controlSocket: 'control.sock' }));
+    writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity: IDENTITY, controlSocket: 'control.sock' }));
     out = [];
     world = {
       stdout: (line) => out.push(line),
@@ -226,22 +226,37 @@ describe('vakt status', () => {
       assert.equal(await watch(() => out.length >= 1, { stderr }, '--json'), 0);
       assert.equal(said.length, 1);
     }).timeout(10_000);
+
+    it('shows nothing of a path as it is', async () => {
+      const end = new AbortController();
+      const said: string[] = [];
+      const stderr = (line: string) => {
+        said.push(line);
+        end.abort();
+      };
+      writeFileSync(
+        join(folder, 'agent.json'),
+        JSON.stringify({ controlSocket: '\u001b[2J.sock', identity: IDENTITY }),
+      );
+      await run(['--config', join(folder, 'agent.json'), '--watch'], { ...world, stderr, signal: end.signal });
+      assert.match(said.join('\n'), /^no agent answers at .*·\[2J\.sock/);
+    });
   });
 
   it('lets nothing that others have written reach the terminal as it is', async () => {
-    const evil = '\u001b[2J\u009b31m\r';
+    const evil = '\u001b[2J\u009b31m\r\u202e';
     const change = {
       hub: { state: 'refused', error: evil },
       configuration: { source: 'desired', errors: { [evil]: evil }, warnings: { x: evil } },
       collectors: { ProcessCreate: { state: 'degraded', reason: evil } },
     } as const;
     await status(change);
-    for (const line of out) assert.doesNotMatch(line, /\p{Cc}/u);
+    for (const line of out) assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
     assert.equal(out.filter((line) => line.includes('·[2J·31m·')).length, 4);
     await close?.();
     out = [];
     await status(change, '--json');
-    assert.doesNotMatch(out.join('').replaceAll('\n', ''), /\p{Cc}/u);
+    assert.doesNotMatch(out.join('').replaceAll('\n', ''), /[\p{Cc}\p{Cf}]/u);
     assert.equal(JSON.parse(out.join('\n')).hub.error, evil);
   });
 

@@ -231,6 +231,13 @@ describe('vakt baseline', () => {
       assert.equal(await judge('--custom', path, '--fail-on', 'never', 'custom.release'), 1);
       assert.match(errors.join(), /does not belong to root/);
     });
+
+    it('shows nothing of their path as it is', async () => {
+      const path = join(folder, '\u001b[2J.json');
+      writeFileSync(path, '{}');
+      assert.equal(await judge('--custom', path, RULE), 1);
+      assert.match(errors.join('\n'), /^The rules of --custom were not judged: .*·\[2J\.json/);
+    });
   });
 
   it('judges the system that it runs on when nobody names a root', async () => {

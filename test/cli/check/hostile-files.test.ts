@@ -19,6 +19,38 @@ const EXCHANGES: Readonly<Record<string, (path: string) => void>> = {
   },
 };
 
+const world = (): World => ({
+  stdout: () => {},
+  stderr: () => {},
+  environment: {},
+  signal: new AbortController().signal,
+  terminal: false,
+});
+
+describe('A dry run', () => {
+  it('shows nothing of the path of its folder as it is', async () => {
+    const bench = new CheckBench();
+    bench.configure();
+    const folder = bench.path('\u001b[2J');
+    mkdirSync(folder);
+    const { TMPDIR } = process.env;
+    const said: string[] = [];
+    try {
+      process.env.TMPDIR = folder;
+      const { remove } = await prepareDryRun(bench.path('agent.json'), {
+        ...world(),
+        stderr: (line) => said.push(line),
+      });
+      remove();
+    } finally {
+      if (TMPDIR === undefined) delete process.env.TMPDIR;
+      else process.env.TMPDIR = TMPDIR;
+      bench.close();
+    }
+    assert.match(said.join('\n'), /State is kept in .*·\[2J/);
+  });
+});
+
 describe('Root’s commands, with files that the agent’s user has exchanged', () => {
   let bench: CheckBench;
   beforeEach(() => {
@@ -27,14 +59,6 @@ describe('Root’s commands, with files that the agent’s user has exchanged', 
     bench.configure();
   });
   afterEach(() => bench.close());
-
-  const world = (): World => ({
-    stdout: () => {},
-    stderr: () => {},
-    environment: {},
-    signal: new AbortController().signal,
-    terminal: false,
-  });
 
   for (const [what, put] of Object.entries(EXCHANGES)) {
     it(`take the configuration last known for missing when it is ${what}`, async () => {
