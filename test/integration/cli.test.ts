@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import {
   chownSync,
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -520,6 +521,35 @@ describe('Commands, as processes', function () {
       const { status, stdout, stderr } = await run(['status', '--config', configure()]);
       assert.deepEqual([status, stdout], [1, '']);
       assert.match(stderr, /no agent answers at .*ENOENT\nStart it with "vakt run"/);
+    });
+
+    it('asks systemd when the agent of the service does not answer', async function () {
+      if (process.getuid?.() !== 0) skip(this, 'needs root, to put another systemctl in place of the real one');
+      const systemctl = ['/usr/bin/systemctl', '/bin/systemctl'].find((path) => existsSync(path));
+      if (systemctl === undefined) skip(this, 'systemctl is not here');
+      const fake = join(folder, 'systemctl');
+      const says = ['LoadState=loaded', 'ActiveState=inactive', 'SubState=dead', 'UnitFileState=enabled'];
+      writeFileSync(fake, `#!/bin/sh\nprintf '%s\\n' ${says.join(' ')}\n`, { mode: 0o755 });
+      // In a mount namespace of its own, so that nobody else sees them.
+      const place = 'mount -t tmpfs none /run && mkdir -p /run/systemd/system && mount --bind "$1" "$2" && shift 2';
+      const command = spawnSync(
+        'unshare',
+        [
+          '--mount',
+          'sh',
+          '-c',
+          `${place} && exec "$@"`,
+          'sh',
+          fake,
+          systemctl ?? '',
+          process.execPath,
+          PROGRAM,
+          'status',
+        ],
+        { encoding: 'utf8', env: { PATH: process.env.PATH } },
+      );
+      assert.match(command.stderr, /no agent answers at .*; the service vakt is stopped\nRun: systemctl start vakt \(/);
+      assert.equal(command.status, 1);
     });
   });
 

@@ -53,6 +53,9 @@ describe('Whoever writes the twin', () => {
       assert.ok(configuration.warnings[name], name);
     }
     assert.deepEqual(reported().securityAgent?.configuration, configuration);
+    const { level, because } = await agent.waitForLog(({ msg }) => msg.includes('beyond the local limits'));
+    assert.equal(level, 'warn');
+    assert.ok((because as Record<string, string>).eventPriorityProcessCreate, JSON.stringify(because));
   });
 
   it('cannot switch off what is always on, nor send more often than allowed', async () => {

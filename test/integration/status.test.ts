@@ -76,6 +76,19 @@ describe('The status in reported', function () {
     );
   });
 
+  it('says that the agent stood still, when it goes on', async () => {
+    await open({});
+    start();
+    await agent.waitForStatus(({ state }) => state === 'running', minutes(1));
+    assert.equal((await agent.status()).heldUp, undefined);
+    agent.kill('SIGSTOP');
+    await systemClock.sleep(seconds(3)); // a stall of more than 2 s is worth saying
+    agent.kill('SIGCONT');
+    const { heldUp } = await agent.waitForStatus((status) => status.heldUp !== undefined);
+    assert.ok((heldUp?.seconds ?? 0) >= 2, JSON.stringify(heldUp));
+    assert.match(heldUp?.why ?? '', /waiting for the system, or stopped/);
+  });
+
   it('says that a snapshot cannot be taken, and why, until it can', async () => {
     await open({ eventPriorityLocalUsers: { value: 'High' } }, { hostRoot: 'host' });
     for (const folder of ['etc', 'proc']) mkdirSync(join(bed.directory, 'host', folder), { recursive: true });
