@@ -186,6 +186,8 @@ describe('The package', function () {
       const [page] = /\/\S+\.md\b/.exec(stdout + stderr) ?? assert.fail(stdout + stderr);
       assert.equal(page, join(root, 'usr/lib/vakt/doc/settings.md'));
       assert.match(readFileSync(page, 'utf8'), /memoryBudgetInMegabytes/);
+      for (const { shipped } of Object.values(PAGES))
+        assert.ok(existsSync(join(root, 'usr/lib/vakt', shipped)), shipped);
     });
 
     it('has links to its pages that work, in the documentation and between them', () => {
