@@ -133,6 +133,7 @@ describe('Occurrences', () => {
 
   it('are translated and looked up once, however many want them', () => {
     offer(['Commands']);
+    offer(['Commands']);
     offer(['Commands'], (batch) => void batch.count());
     occurrences.accept('starts', [start('ls'), start('id')]);
     assert.deepEqual([translated, asked], [{ Commands: 2 }, ['batch', 'user', 'user']]);
