@@ -13,7 +13,7 @@ const NO_LOOKUPS: Lookups = {
 
 /**
  * Offers what the sources read to consumers, as occurrences of events. Each batch of records is shown to every collector of
- * its stream whose event a consumer wants. What nobody wants is not translated.
+ * its stream whose event a consumer wants. What no consumer wants is not translated.
  */
 export class Occurrences implements StreamSink {
   readonly #collectors: readonly TriggeredCollector[];

@@ -35,11 +35,11 @@ type Periodic<S extends Schema> = Declaration<S> & {
    * rows are sent, as many as fit into one message.
    */
   readonly inParts?: true;
-  /** How the source of the last snapshot stood; absent where there is only one, that works or doesn't. */
+  /** How the source of the last snapshot stood; absent where there is only one source. */
   sourceStatus?(from: Sources): ListingStatus;
   /** How many things the rows of a snapshot stand for; absent: one each. */
   count?(rows: readonly v.InferOutput<S>[]): number;
-  /** Whether the last snapshot says something else after a change of settings, so that it is taken anew at once. */
+  /** Whether a change of settings outdates the last snapshot, so that a new one is taken at once. */
   isOutdated?(before: Settings, now: Settings): boolean;
 };
 

@@ -15,7 +15,7 @@ export interface SocketAddress {
   readonly interfaceIndex?: number;
 }
 
-/** A process, at the moment it began to run a program; what there is to look it up by. */
+/** A process, at the moment it began to run a program: what it is looked up by. */
 export interface StartedProcess {
   readonly pid: number;
   readonly parentPid: number;
@@ -55,8 +55,8 @@ export interface ProcessStarted extends StartedProcess {
 }
 
 /**
- * Why a process's arguments are unknown: it ended before they were read; reading hung; it wasn't tried, since reading of
- * this process or several of its user's hung before; there was no reader.
+ * Why a process's arguments are unknown. `ended`: before they were read. `hung`: the process blocks whoever reads them.
+ * `avoided`: reading this process, or several of its user, hung before. `unavailable`: there was no reader.
  */
 export type UnreadReason = 'ended' | 'hung' | 'avoided' | 'unavailable';
 
@@ -64,7 +64,7 @@ export type UnreadReason = 'ended' | 'hung' | 'avoided' | 'unavailable';
 export interface ProcessEnded {
   readonly time: Date;
   readonly pid: number;
-  /** The program it last ran; absent when nobody saw it start. */
+  /** The program it last ran; absent when its start wasn't seen. */
   readonly executable?: string;
   /** What it gave to exit(2), 0 to 255; 128 and the signal's number when a signal ended it. */
   readonly exitStatus: number;
@@ -75,7 +75,7 @@ export interface ProcessEnded {
 /** A connection that was made (`Out`: connect(2) worked or is under way) or taken (`In`: accept(2) worked). */
 export interface ConnectionSeen {
   readonly time: Date;
-  /** Of the audit event that told of it. */
+  /** Of the audit event that reported it. */
   readonly serial?: number;
   readonly direction: 'In' | 'Out';
   readonly protocol: 'TCP' | 'UDP';
@@ -87,16 +87,16 @@ export interface ConnectionSeen {
   /** Effective user id. */
   readonly userId: number;
   readonly executable: string;
-  /** Absent when nobody saw the process start, and it is gone. */
+  /** Absent when the start of the process wasn't seen, and it has ended. */
   readonly commandLine?: string;
-  /** Made by io_uring: then nobody knows whether it worked, and the protocol is taken to be TCP. */
+  /** Made by io_uring: then it is unknown whether it worked, and the protocol is given as TCP. */
   readonly byRing?: true;
 }
 
 /** A login, a logout, or one that failed: one for each, however many records there are of it. */
 export interface LoginSeen {
   readonly time: Date;
-  /** Of the audit event that told of it first; absent where the source has none. */
+  /** Of the audit event that reported it first; absent where the source has none. */
   readonly serial?: number;
   /** `Login`, `Logout`, or what the record calls it: `PAM:authentication`. */
   readonly operation: string;
@@ -105,7 +105,7 @@ export interface LoginSeen {
   readonly pid: number;
   /** Path of that program; where only a service's name is known, that; else `unknown`. */
   readonly executable: string;
-  /** One of these two is there. The name of an unknown account is the one that was tried. */
+  /** At least one of these two is present. The name of an unknown account is the one that was tried. */
   readonly userId?: number;
   readonly userName?: string;
   readonly remote?: Partial<SocketAddress>;
@@ -117,7 +117,7 @@ export interface LoginSeen {
   readonly terminal?: string;
   /** The audit session, or the one of the login records. */
   readonly sessionId?: string;
-  /** The process that wrote the record, which all but `pid` and `sessionId` is the word of; absent for login files. */
+  /** The process that wrote the record: it claims all but `pid` and `sessionId`. Absent for login files. */
   readonly reporter?: LoginReporter;
 }
 
@@ -125,7 +125,7 @@ export interface LoginSeen {
 export interface LoginReporter {
   /** By the kernel's word. */
   readonly pid: number;
-  /** The program it runs; absent when it had ended before it could be looked at, and nobody saw it start. */
+  /** The program it runs; absent when it had ended before that was read, and its start wasn't seen. */
   readonly executable?: string;
   /** The container it is in. */
   readonly containerId?: string;
@@ -171,7 +171,7 @@ export interface StreamSink {
   /**
    * Counts what can't become a record.
    *
-   * @param stream the one that it would have been in; several when nobody knows which of them
+   * @param stream the one that it would have been in; several when it is unknown which of them
    */
   drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void;
 }

@@ -39,7 +39,7 @@ interface Parts {
   readonly stateDirectory?: string;
   /** Writes there in the background, behind the events. Absent: at once. */
   readonly writer?: BackgroundWriter | undefined;
-  /** The container that a process is in, or has just been. Absent: nobody is asked. */
+  /** The container that a process is in, or has just been. Absent: no container is known. */
   readonly containerOf?: (pid: number) => string | undefined;
   /** Told when `status()` says something else than before. */
   readonly changed?: () => void;
@@ -138,7 +138,7 @@ export class LinuxEvents implements Service, Moving {
     this.#stopping = undefined;
   }
 
-  /** When audit was read last; now, where nobody reads it. */
+  /** When audit was read last; now, while it isn't open. */
   lastMoved(): Duration {
     return this.#feeds.lastMoved();
   }

@@ -87,7 +87,7 @@ export class Triggers implements OccurrenceConsumer {
     return () => this.#followers.delete(follower);
   }
 
-  /** Counted for the one event that the stream feeds. Of several streams nobody knows which event it would have been. */
+  /** Counted for the one event of the stream; as unidentified where several events are possible. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void {
     const { priorities } = this.#settings.current();
     const affected = [...this.#collectors.values()].filter(

@@ -47,7 +47,7 @@ export interface AuditEvent {
   /** Arguments of a call that went through socketcall(2), from the SOCKETCALL record. */
   readonly socketcall?: readonly number[];
   /**
-   * How many connects by io_uring the event tells of (URINGOP records); absent when none. The kernel writes the address of
+   * How many connects by io_uring the event reports (URINGOP records); absent when none. The kernel writes the address of
    * the last one only, and not what came of them. Where the event has no SYSCALL record, since a thread of the kernel took
    * the request, `fields` are the URINGOP record's, which has no `exe`, and `success` says nothing.
    */

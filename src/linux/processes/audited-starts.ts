@@ -7,7 +7,7 @@ import type { AuditRule } from '../audit/rules.ts';
 /** What audit is asked for to report starts. A search of PATH fails some eight times for each program that is found. */
 export const START_RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }];
 
-/** The login uid of what nobody logged in to start, such as services: (uid_t)-1, see credentials(7). */
+/** The login uid of processes that no login has started, such as services: (uid_t)-1, see credentials(7). */
 const UNSET = String(2 ** 32 - 1);
 
 interface Parts {

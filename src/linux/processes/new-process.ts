@@ -10,7 +10,7 @@ export interface NewProcess extends Pick<StartedProcess, 'pid' | 'parentPid' | '
 
 /**
  * What to ask the reader. Not for the arguments of one program only: the process may have executed another one since, and
- * then its arguments are told as they are now.
+ * then its present arguments are reported.
  */
 export const askedOf = ({ pid, startTicks, userId, executable }: NewProcess): Asked => ({
   pid,
@@ -19,7 +19,7 @@ export const askedOf = ({ pid, startTicks, userId, executable }: NewProcess): As
   ...(executable === undefined ? {} : { named: executable }),
 });
 
-/** @param commandLine `undefined` when nobody was asked */
+/** @param commandLine `undefined` when the reader was not asked */
 export const withArguments = (
   { startTicks: _, ...process }: NewProcess,
   commandLine: CommandLine = { unread: 'unavailable' },

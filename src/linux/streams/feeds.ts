@@ -50,7 +50,7 @@ interface Parts {
   readonly stateDirectory: string | undefined;
   readonly writer: BackgroundWriter | undefined;
   readonly proc: ProcFolder;
-  /** Is told of every start. */
+  /** Gets every start. */
   readonly table: ProcessTable;
   readonly commandLines: CommandLineSource;
   /** Told how many starts wait for arguments. */
@@ -147,7 +147,7 @@ export class Feeds {
     return reasons.length === 0 ? status : { ...status, reason: reasons.join(' ') };
   }
 
-  /** When audit was read last: several times a second, whatever there is to read. Now, where nobody reads it. */
+  /** When audit was read last: several times a second, also when there is nothing to read. Now, while it isn't open. */
   lastMoved(): Duration {
     return this.current === 'audit' ? this.#heard : this.#parts.clock.monotonic();
   }

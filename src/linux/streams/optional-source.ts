@@ -6,20 +6,19 @@ interface Openable {
   close(): Promise<void>;
 }
 
-/** A source that is open when it is wanted and can be had. */
+/** A source that is opened on demand, and retried until it is available. */
 export class OptionalSource<T extends Openable> {
   readonly #make: (onLost: (reason: AgentError) => void) => T;
   #source: T | undefined;
   #problem: AgentError | undefined;
 
-  /** @param make a new one for each time; it calls `onLost` when it can't go on */
+  /** @param make called for each opening; the source calls `onLost` when it can't go on */
   constructor(make: (onLost: (reason: AgentError) => void) => T) {
     this.#make = make;
   }
 
   /**
-   * Opens it, or closes it. To be asked again every now and then, since what keeps it from opening may have gone. Never
-   * rejects.
+   * Opens it, or closes it. To be called again every minute: what keeps it from opening may have gone. Never rejects.
    *
    * @returns whether it was opened just now
    */
@@ -41,7 +40,7 @@ export class OptionalSource<T extends Openable> {
     }
   }
 
-  /** @param standing how it stands while it is open */
+  /** @param standing its status while it is open */
   status(standing: (source: T) => SourceStatus): SourceStatus {
     if (this.#problem !== undefined) {
       return { state: 'unavailable', reason: `${this.#problem.message} ${this.#problem.remedy}` };

@@ -17,53 +17,53 @@ import type { HeldCount } from './held-count.ts';
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);
 
-/** What a source tells of: everything that audit does, or only that programs are started. */
+/** What a source reports: all events of the kernel's audit, or starts of programs only. */
 export type Feed = 'audit' | 'starts';
 
 interface Wanted {
-  /** What audit is to report; only asked when `feeds` has it. */
+  /** What audit must report; used only while `feeds` has `audit`. */
   readonly rules: readonly AuditRule[];
-  /** Empty when every collector that needs any is off. */
+  /** Empty when no stream is wanted that needs one. */
   readonly feeds: ReadonlySet<Feed>;
 }
 
 interface Parts {
   readonly wanted: () => Wanted;
-  /** Takes what audit tells. */
+  /** Takes events of audit. */
   readonly audit: AuditSink;
-  /** Takes starts of programs, where they come from elsewhere. */
+  /** Takes starts of programs where they don't come from audit. */
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where the host's root directory is: `/`, or where a container has it mounted. */
   readonly hostRoot: string;
-  /** What reads arguments of processes for sources without audit. */
+  /** Reads arguments of processes, for sources other than audit. */
   readonly commandLines: CommandLineSource;
-  /** Told how many starts wait for that. */
+  /** Gets the number of starts that wait for their arguments. */
   readonly heldStarts?: HeldCount | undefined;
   /** The processes that are known; see ConnectorProcesses. */
   readonly table?: ProcessTable;
   /** Where the last run ended in auditd's log. */
   readonly resume?: () => Beginning;
-  /** Called when everything that audit had just now has been handed over. */
+  /** Called when all that the source had has been handed over. */
   readonly drained?: (progress: Progress) => Promise<void> | void;
   /** Called after that: all that happened up to then has been handed over, or counted as lost. */
   readonly settled?: (until: Duration) => void;
-  /** Called when a source was lost: from then until the next one was open, nobody listened. */
+  /** Called when a source was lost: nothing was read from then until the next one was open. */
   readonly interrupted?: () => void;
-  /** Told when `status()` says something else than before. */
+  /** Called when `status()` has changed. */
   readonly changed?: () => void;
 }
 
-/** One way to learn what happens. */
+/** One way to get a feed. */
 interface Source {
-  /** Rejects when it can't be had now. */
+  /** Rejects when it isn't available now. */
   open(): Promise<void> | void;
-  /** The rules have changed. */
+  /** To be called when the rules have changed. */
   refreshRules?(): Promise<void>;
   /** @param willResume the next run reads on from where this one ends, where the source can */
   close(options?: { willResume: boolean }): Promise<void>;
-  /** Says more than the rung's name does. */
+  /** How it stands. Absent: it is the rung's name, and `degraded` unless that is the best one. */
   status?(): SourceStatus;
 }
 
@@ -100,8 +100,8 @@ interface Standing {
 }
 
 /**
- * What happens on this system, from the best source that can be had: tries them in order, goes down when one is lost,
- * and tries to go up again every minute. With nothing wanted, nothing is open at all.
+ * Opens the best available source of the feeds that are wanted. It tries the sources in order, opens the next one when one is
+ * lost, and tries the better ones again every minute. While no feed is wanted, no source is open.
  */
 export class SourceLadder implements Service {
   readonly name = 'sources of events';
@@ -110,7 +110,8 @@ export class SourceLadder implements Service {
   #standing: Standing | undefined;
   /** Why the best source isn't in use. */
   #obstacle: AgentError | undefined;
-  #told = '';
+  /** The status that was logged last, as JSON. */
+  #logged = '';
   #stopping: AbortController | undefined;
   #watching: Promise<void> = Promise.resolve();
   /** Sources are changed by one at a time. */
@@ -136,12 +137,12 @@ export class SourceLadder implements Service {
     this.#stopping = undefined;
   }
 
-  /** What the source in use tells of; `undefined` when there is none. */
+  /** The feed that is open; `undefined` when none is. */
   get feed(): Feed | undefined {
     return this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung]?.feeds;
   }
 
-  /** How things stand for who needs `feed`. Program starts come from either kind of source. */
+  /** How `feed` stands. Audit reports starts, too. */
   status(feed: Feed): SourceStatus {
     const reason = this.#obstacle === undefined ? undefined : `${this.#obstacle.message} ${this.#obstacle.remedy}`;
     const explained = reason === undefined ? {} : { reason };
@@ -149,20 +150,20 @@ export class SourceLadder implements Service {
     if (rung === undefined || (feed === 'audit' && rung.feeds !== 'audit')) {
       return reason === undefined ? { state: 'off' } : { state: 'unavailable', ...explained };
     }
-    const told = this.#standing?.source.status?.();
-    if (told !== undefined) return told;
+    const own = this.#standing?.source.status?.();
+    if (own !== undefined) return own;
     return this.#standing?.rung === 0
       ? { state: 'on', source: rung.name }
       : { state: 'degraded', source: rung.name, ...explained };
   }
 
-  /** To be called when `wanted()` has something else to say. Never rejects. */
+  /** To be called when `wanted()` has changed. Never rejects. */
   async refresh(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
       const { feeds } = this.#parts.wanted();
       const { feed } = this;
-      // A source that nobody needs any more goes; one that tells of program starts serves as long as those are wanted.
+      // A source whose feed isn't wanted any more is closed. One of starts stays open as long as those are wanted.
       if (feed !== undefined && !feeds.has(feed)) await this.#release();
       if (feeds.size === 0) await this.#release();
       else if (this.#standing === undefined) await this.#climb();
@@ -208,7 +209,7 @@ export class SourceLadder implements Service {
     }
   }
 
-  /** A source says that it can't go on. It may be closing at this moment, so nothing is done from within its call. */
+  /** The source can't go on. It may be closing at this moment, so nothing is done within its call. */
   #lost(source: Source, reason: AgentError): void {
     void this.#inTurn(async () => {
       if (this.#standing?.source === source) await this.#fall(reason);
@@ -239,8 +240,8 @@ export class SourceLadder implements Service {
   #tell(): void {
     const status = this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
     const text = JSON.stringify(status);
-    if (text === this.#told) return;
-    this.#told = text;
+    if (text === this.#logged) return;
+    this.#logged = text;
     const { log, changed } = this.#parts;
     if (status.state === 'degraded' || status.state === 'unavailable') log.warn(status, 'Events are incomplete.');
     else log.info(status, 'The source of events has changed.');
