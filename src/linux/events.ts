@@ -9,7 +9,6 @@ import type { Service } from '../base/service.ts';
 import type { Moving } from '../base/watched-clock.ts';
 import type { SourceStatus, StreamName, StreamSink } from '../contract/sources.ts';
 import { ProcFolder } from '../host/proc-folder.ts';
-import type { AuditEvent } from './audit/event.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';
@@ -96,10 +95,6 @@ export class LinuxEvents implements Service, Moving {
       proc,
       wanted: () => this.#needs(),
       audited: declared.filter(({ auditRules }) => auditRules.length > 0).flatMap(({ streams }) => streams),
-      accept: (events, isLive) => this.#accept(events, isLive),
-      drained: () => {
-        for (const { source } of this.#sources) source.drained?.();
-      },
       heldStarts: this.#heldCount('starts', MOST_HELD_STARTS, 'held-processes.json'),
       changed: () => void this.#inTurn(() => this.#follow()),
     });
@@ -111,6 +106,7 @@ export class LinuxEvents implements Service, Moving {
       held: (stream: StreamName, most: number) => this.#heldCount(stream, most, `held-${stream}.json`),
     };
     this.#sources = declared.map((each) => ({ declared: each, source: each.make(host) }));
+    this.#feeds.subscribe(this.#sources.map(({ source }) => source));
   }
 
   async start(): Promise<void> {
@@ -190,10 +186,6 @@ export class LinuxEvents implements Service, Moving {
       await this.#parts.clock.sleep(TRY_AGAIN, signal);
       await this.#inTurn(() => this.#follow());
     }
-  }
-
-  #accept(events: readonly AuditEvent[], isLive: boolean): void {
-    for (const { source } of this.#sources) source.acceptAudit?.(events, isLive);
   }
 
   #heldCount(stream: StreamName, most: number, file: string): HeldCount | undefined {

@@ -2,11 +2,10 @@ import type { BackgroundWriter } from '../../base/background-writer.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/log.ts';
 import type { SourceStatus, StreamName, StreamSink } from '../../contract/sources.ts';
-import type { AuditEvent } from '../audit/event.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLines } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
-import type { Feeds } from './feeds.ts';
+import type { FeedSubscriber, Feeds } from './feeds.ts';
 import type { HeldCount } from './held-count.ts';
 import type { Feed } from './source-ladder.ts';
 
@@ -23,7 +22,7 @@ export interface SourceDeclaration {
 }
 
 /** A source of events. It is made once, and opened and closed as it is wanted. */
-export interface EventSource {
+export interface EventSource extends FeedSubscriber {
   /** Called before the feeds follow a change of what is wanted: opens what must listen before they do. Never rejects. */
   prepare?(isWanted: boolean): Promise<void> | void;
   /**
@@ -33,15 +32,6 @@ export interface EventSource {
    * @param feed the one that is open
    */
   follow?(isWanted: boolean, feed: Feed | undefined): Promise<void>;
-  /**
-   * Takes events of audit, in their order and without the agent's own; also while it isn't wanted, as long as another
-   * source needs audit.
-   *
-   * @param isLive false: they are from auditd's log, from before the agent listened
-   */
-  acceptAudit?(events: readonly AuditEvent[], isLive: boolean): void;
-  /** Called after every drain of the feed: it has handed over all that it had. */
-  drained?(): void;
   /** How it stands while it is wanted. */
   status(): SourceStatus;
   /** Hands over what it holds. Called when the agent stops, after the feeds have closed. Never rejects. */

@@ -28,17 +28,22 @@ const LOSS_KNOWN_AFTER = seconds(8);
 /** Of files of /proc about the system as a whole. */
 const MOST_BYTES = 16 * 1024;
 
-interface Parts {
-  /** What the sources that are wanted need. */
-  readonly wanted: () => { readonly rules: readonly AuditRule[]; readonly feeds: ReadonlySet<Feed> };
+/** Takes what the feeds report. */
+export interface FeedSubscriber {
   /**
-   * Takes events of audit, without the agent's own.
+   * Takes events of audit, in their order and without the agent's own; also while it needs none, as long as another one
+   * does.
    *
    * @param isLive false: they are from auditd's log, from before the agent listened
    */
-  readonly accept: (events: readonly AuditEvent[], isLive: boolean) => void;
-  /** Called when all that the feed had has been handed over. */
-  readonly drained: () => void;
+  acceptAudit?(events: readonly AuditEvent[], isLive: boolean): void;
+  /** Called after every drain of the feed that is open: all that it had has been handed over. */
+  drained?(): void;
+}
+
+interface Parts {
+  /** What the sources that are wanted need. */
+  readonly wanted: () => { readonly rules: readonly AuditRule[]; readonly feeds: ReadonlySet<Feed> };
   /** Takes starts of programs where they don't come from audit, and counts what either feed has lost. */
   readonly sink: StreamSink;
   /** The streams that a lost event of audit may have been for. */
@@ -82,6 +87,7 @@ export class Feeds {
   #heard: Duration;
   /** Until the first feed has been looked for. */
   #isOpening = true;
+  #subscribers: readonly FeedSubscriber[] = [];
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -124,6 +130,11 @@ export class Feeds {
       interrupted: () => table.startsLost(this.#startsSettled),
       changed: () => parts.changed(),
     });
+  }
+
+  /** Hands what the feeds report to these, in this order. To be called before they are opened. */
+  subscribe(subscribers: readonly FeedSubscriber[]): void {
+    this.#subscribers = subscribers;
   }
 
   /** The feed that is open; `undefined` when none is. */
@@ -208,7 +219,7 @@ export class Feeds {
     this.#heard = this.#parts.clock.monotonic();
     const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
     this.#parts.table.acceptAudit(events, this.#wallTimes.reader());
-    this.#parts.accept(events, true);
+    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, true);
     this.#ringUsers.accept(events);
     this.#follower?.saw(all);
   }
@@ -220,7 +231,7 @@ export class Feeds {
     // The end of one that started before ends were listened to may have gone unnoticed; those that live are known from /proc.
     const heardToEnd = others.filter(({ time }) => timeOf(time) >= this.#endsSince);
     this.#parts.table.acceptAudit(heardToEnd, timeOf);
-    this.#parts.accept(others, false);
+    for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(others, false);
   }
 
   #drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void {
@@ -230,7 +241,7 @@ export class Feeds {
   }
 
   #drained({ until, position }: Progress): void {
-    this.#parts.drained();
+    for (const subscriber of this.#subscribers) subscriber.drained?.();
     this.#wallTimes.look();
     this.#startsRead = until;
     this.#heard = this.#parts.clock.monotonic();

@@ -1,6 +1,14 @@
-import type { AuditEvent } from '../audit/event.ts';
-import { AuditedStarts, START_RULES } from '../processes/audited-starts.ts';
+import { MalformedRecordError } from '../../contract/collector.ts';
+import type { ProcessStarted } from '../../contract/sources.ts';
+import type { AuditEvent, AuditFields } from '../audit/event.ts';
+import type { AuditRule } from '../audit/rules.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
+
+/** What audit must report of starts: only those that worked. A search of PATH fails some eight times for each program found. */
+export const START_RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }];
+
+/** The login uid of processes that no login has started, such as services: (uid_t)-1, see credentials(7). */
+const UNSET = String(2 ** 32 - 1);
 
 /** Starts of programs: from audit, else right from the feed of starts. */
 export const starts: SourceDeclaration = {
@@ -12,12 +20,11 @@ export const starts: SourceDeclaration = {
 
 class Starts implements EventSource {
   readonly #host: SourceHost;
-  readonly #audited: AuditedStarts;
   #isWanted = false;
+  #hasLogged = false;
 
   constructor(host: SourceHost) {
     this.#host = host;
-    this.#audited = new AuditedStarts(host);
   }
 
   prepare(isWanted: boolean): void {
@@ -25,7 +32,21 @@ class Starts implements EventSource {
   }
 
   acceptAudit(events: readonly AuditEvent[]): void {
-    if (this.#isWanted) this.#audited.accept(events);
+    if (!this.#isWanted) return;
+    const { sink } = this.#host;
+    const found: ProcessStarted[] = [];
+    let malformed = 0;
+    for (const event of events) {
+      try {
+        const start = startOf(event);
+        if (start !== undefined) found.push(start);
+      } catch (err) {
+        malformed += 1;
+        this.#logFirst(err);
+      }
+    }
+    if (malformed > 0) sink.drop('starts', 'malformed', malformed);
+    if (found.length > 0) sink.accept('starts', found);
   }
 
   /** With audit, the records have the arguments, and the reader is not needed. */
@@ -34,4 +55,51 @@ class Starts implements EventSource {
     const status = feeds.statusOfCalls('starts');
     return feeds.current === 'audit' ? status : commandLines.status(status);
   }
+
+  /** Only once: whoever can cause one broken record can cause any number. */
+  #logFirst(err: unknown): void {
+    if (this.#hasLogged) return;
+    this.#hasLogged = true;
+    this.#host.log.debug({ err }, 'Skipped a broken record of a start; the next ones are only counted.');
+  }
+}
+
+/**
+ * The start that an event of audit reports.
+ *
+ * @returns `undefined` when it reports something else, or the start failed
+ * @throws MalformedRecordError when it lacks what a start must have
+ */
+export function startOf(event: AuditEvent): ProcessStarted | undefined {
+  const { time, serial, syscall, success, fields, argv, commandLine, argvBytesCut, cwd, imaHash } = event;
+  if (!success || (syscall !== 'execve' && syscall !== 'execveat')) return undefined;
+  if (commandLine === undefined) throw new MalformedRecordError('its arguments are missing');
+  const { exe, auid, tty } = fields;
+  if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
+  const userId = idIn(fields, 'euid');
+  // Every member is there, also when it is undefined: V8 then has one shape for all starts.
+  return {
+    time,
+    serial,
+    pid: idIn(fields, 'pid'),
+    parentPid: idIn(fields, 'ppid'),
+    userId,
+    loginUserId: auid === undefined || auid === UNSET ? undefined : Number(auid),
+    executable: exe,
+    startedAt: time,
+    commandLine,
+    argv,
+    commandLineBytesCut: argvBytesCut,
+    cwd,
+    terminal: tty === '(none)' ? undefined : tty,
+    imaHash,
+  };
+}
+
+function idIn(fields: AuditFields, name: string): number {
+  const text = fields[name];
+  if (text === undefined || !/^-?\d{1,15}$/.test(text)) {
+    throw new MalformedRecordError(`${name} is ${text ?? 'missing'}`);
+  }
+  return Number(text);
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { collectors } from '../../../src/collectors/index.ts';
-import { START_RULES } from '../../../src/linux/processes/audited-starts.ts';
 import { CONNECTION_RULES } from '../../../src/linux/sockets/connections/socket-calls.ts';
 import { SOURCES } from '../../../src/linux/streams/index.ts';
+import { START_RULES } from '../../../src/linux/streams/starts.ts';
 
 /** Streams that the agent makes of what it does itself. */
 const OWN: readonly string[] = ['log', 'configuration'];

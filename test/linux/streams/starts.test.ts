@@ -3,7 +3,8 @@ import type { LogLine } from '../../../src/base/log.ts';
 import { MalformedRecordError } from '../../../src/contract/collector.ts';
 import type { ProcessStarted, StreamSink } from '../../../src/contract/sources.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
-import { AuditedStarts, START_RULES, startOf } from '../../../src/linux/processes/audited-starts.ts';
+import type { EventSource, SourceHost } from '../../../src/linux/streams/event-source.ts';
+import { starts as declared, START_RULES, startOf } from '../../../src/linux/streams/starts.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 
 const time = new Date('2024-05-01T12:00:00.123Z');
@@ -103,10 +104,10 @@ describe('A start of a program in audit', () => {
   });
 });
 
-describe('AuditedStarts', () => {
+describe('The source of starts', () => {
   let told: unknown[][];
   let logged: LogLine[];
-  let starts: AuditedStarts;
+  let starts: EventSource;
 
   beforeEach(() => {
     told = [];
@@ -115,21 +116,22 @@ describe('AuditedStarts', () => {
       accept: (stream, records) => told.push([stream, ...(records as readonly ProcessStarted[]).map(({ pid }) => pid)]),
       drop: (...loss) => told.push(loss),
     } as StreamSink;
-    starts = new AuditedStarts({ sink, log: quietLog(logged) });
+    starts = declared.make({ sink, log: quietLog(logged) } as unknown as SourceHost);
+    starts.prepare?.(true);
   });
 
   const ofPid = (pid: string): AuditEvent => ({ ...execve, fields: { ...execve.fields, pid } });
   const connect = { ...execve, syscall: 'connect' };
 
   it('hands over the starts of a batch at once, and nothing when there are none', () => {
-    starts.accept([ofPid('7'), connect, ofPid('8')]);
-    starts.accept([connect]);
-    starts.accept([]);
+    starts.acceptAudit?.([ofPid('7'), connect, ofPid('8')], true);
+    starts.acceptAudit?.([connect], true);
+    starts.acceptAudit?.([], true);
     assert.deepEqual(told, [['starts', 7, 8]]);
   });
 
   it('counts a broken one, and keeps its neighbours', () => {
-    starts.accept([ofPid('7'), ofPid('x'), withoutArguments, ofPid('8')]);
+    starts.acceptAudit?.([ofPid('7'), ofPid('x'), withoutArguments, ofPid('8')], true);
     assert.deepEqual(told, [
       ['starts', 'malformed', 2],
       ['starts', 7, 8],
@@ -137,7 +139,7 @@ describe('AuditedStarts', () => {
   });
 
   it('logs the first broken one, and counts them all', () => {
-    for (let n = 0; n < 50; n += 1) starts.accept([ofPid('x'), withoutArguments]);
+    for (let n = 0; n < 50; n += 1) starts.acceptAudit?.([ofPid('x'), withoutArguments], true);
     assert.equal(told.length, 50);
     assert.deepEqual(
       logged.map(({ level }) => level),
@@ -145,7 +147,13 @@ describe('AuditedStarts', () => {
     );
   });
 
-  it('need both ways to start a program to be audited', () => {
+  it('hands over nothing, and counts nothing, while it is not wanted', () => {
+    starts.prepare?.(false);
+    starts.acceptAudit?.([ofPid('7'), ofPid('x')], true);
+    assert.deepEqual([told, logged], [[], []]);
+  });
+
+  it('asks audit for both ways to start a program', () => {
     assert.deepEqual(START_RULES, [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }]);
   });
 });
