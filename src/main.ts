@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --inspect-port=192.0.2.1:1024
+#!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --disable-warning=DEP0169 --inspect-port=192.0.2.1:1024
 import './base/no-inspector.ts'; // before anything else: see there
 import './hub/memory.ts'; // before anything that loads the SDK: see there
 import { isatty } from 'node:tty';
