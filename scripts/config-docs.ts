@@ -8,7 +8,7 @@ import { settingPaths } from '../src/config/environment.ts';
 import { EXAMPLE_HUB, LocalSettings } from '../src/config/local.ts';
 import { PUBLISHED_OBJECT as OBJECT, publishedName, publishedObject } from '../src/config/published-object.ts';
 import { settingRows } from '../src/contract/settings.ts';
-import { StatusSchema } from '../src/status-schema.ts';
+import { StatusSchema } from '../src/status/schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const { properties, write, sectionWith } = publishedObject(settingRows(collectors));

@@ -3,7 +3,7 @@
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
 import { methods } from '../src/methods/index.ts';
-import { StatusSchema } from '../src/status-schema.ts';
+import { StatusSchema } from '../src/status/schema.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 
 const schemaOf = (schema: v.GenericSchema) => {

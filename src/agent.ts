@@ -62,8 +62,8 @@ import { Snapshots } from './pipeline/snapshots.ts';
 import { Statistics } from './pipeline/statistics.ts';
 import { Triggers } from './pipeline/triggers.ts';
 import { UnsetClock } from './pipeline/unset-clock.ts';
-import { ReportedStatus } from './reported-status.ts';
-import { localStatus, type Observed } from './status.ts';
+import { localStatus, type Observed } from './status/observe.ts';
+import { ReportedStatus } from './status/reported.ts';
 
 /** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
 const NOTICES_WITHIN = minutes(7);

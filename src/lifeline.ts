@@ -7,7 +7,7 @@ import { printable } from './base/printable.ts';
 import type { Service } from './base/service.ts';
 import type { Moving } from './base/watched-clock.ts';
 import type { ServiceManager } from './linux/self/service-manager.ts';
-import type { LocalStatus } from './status.ts';
+import type { LocalStatus } from './status/schema.ts';
 
 /** Longer than anything that a part does between two rests: a message of 256 KB on the slowest line, a disk that fails. */
 const STANDS_STILL = minutes(10);

@@ -5,7 +5,7 @@ import { type Duration, hours, minutes, seconds } from '../src/base/duration.ts'
 import { createLog, type LogLine } from '../src/base/log.ts';
 import { WatchedClock } from '../src/base/watched-clock.ts';
 import { Lifeline, statusLine } from '../src/lifeline.ts';
-import type { LocalStatus } from '../src/status.ts';
+import type { LocalStatus } from '../src/status/schema.ts';
 
 type Shown = Pick<LocalStatus, 'state' | 'hub' | 'delivery'>;
 

@@ -17,7 +17,7 @@ import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { fitRows } from '../pipeline/fit-rows.ts';
 import { rowLimits } from '../pipeline/row-limits.ts';
-import type { LocalStatus } from '../status.ts';
+import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { snapshotSources } from './snapshot-sources.ts';

@@ -13,7 +13,7 @@ import type { Envelope } from '../contract/event.ts';
 import type { Spelling } from '../contract/setting-kinds.ts';
 import type { SettingId } from '../contract/settings.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
-import type { LocalStatus } from '../status.ts';
+import type { LocalStatus } from '../status/schema.ts';
 import { durationOption, readArguments, type World } from './command.ts';
 import { describeBooks, describeEvent, differences } from './describe.ts';
 import { loadEmulator } from './emulator.ts';

@@ -1,6 +1,6 @@
 import { printable } from '../base/printable.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
-import type { Delivery } from '../status.ts';
+import type { Delivery } from '../status/schema.ts';
 
 /* Events in lines a person likes to read, for the demo. */
 

@@ -7,7 +7,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { publishedName } from '../config/published-object.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
-import type { LocalStatus } from '../status.ts';
+import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeBooks } from './describe.ts';
 import { withService } from './service-state.ts';

@@ -1,6 +1,6 @@
 import { seconds } from '../base/duration.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
-import type { LocalStatus } from '../status.ts';
+import type { LocalStatus } from '../status/schema.ts';
 
 /** A message that was due this long ago is being sent, or has just been. */
 const NOW = seconds(1);

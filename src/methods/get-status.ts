@@ -1,5 +1,5 @@
 import { method } from '../contract/method.ts';
-import { LocalStatusSchema } from '../status-schema.ts';
+import { LocalStatusSchema } from '../status/schema.ts';
 import { nothing } from './fields.ts';
 import type { MethodParts } from './parts.ts';
 

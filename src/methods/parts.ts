@@ -5,7 +5,7 @@ import type { LocalSettings } from '../config/local.ts';
 import type { Pause } from '../pipeline/pause.ts';
 import type { Flushed } from '../pipeline/publisher.ts';
 import type { Snapshots } from '../pipeline/snapshots.ts';
-import type { LocalStatus } from '../status.ts';
+import type { LocalStatus } from '../status/schema.ts';
 
 /** What of the agent its direct methods can reach. */
 export interface MethodParts {

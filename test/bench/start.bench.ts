@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { TestBed } from '../integration/test-bed.ts';
 import { median, range, report } from './figures.ts';
 import { auditIsMissing, sourceNote } from './slot.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/status.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 
 const STATUS: LocalStatus = {
   version: '0.1.0',

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { verdict } from '../../src/cli/verdict.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 
 const NOW = new Date('2024-05-01T12:00:00.000Z');
 const say = (change: object = {}) =>

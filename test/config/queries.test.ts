@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { STATUS_SCHEMA } from '../status-schema.ts';
+import { STATUS_SCHEMA } from '../status/schema.ts';
 
 interface Schema {
   readonly enum?: readonly string[];

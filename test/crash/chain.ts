@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { UNIDENTIFIED } from '../../src/base/counters.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
 import { CountLedger } from './count-ledger.ts';
 import { type Books, COUNTED, type Findings, type Judge, Ledger } from './ledger.ts';

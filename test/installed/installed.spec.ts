@@ -3,7 +3,7 @@ import { readdirSync, writeFileSync } from 'node:fs';
 import { shippedNode } from '../../scripts/shipped-node.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { BootedSystem } from './booted-system.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;

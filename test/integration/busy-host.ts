@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
 import { MARK } from '../crash/numbered-events.ts';
 import { NumberedLog } from '../crash/numbered-log.ts';

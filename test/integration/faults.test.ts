@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import type { FaultKind } from '../../src/emulator/faults.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 const CALM = { snapshotFrequency: { value: 'P30D' } };

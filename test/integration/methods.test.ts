@@ -5,7 +5,7 @@ import { minutes, seconds } from '../../src/base/duration.ts';
 import { PERMISSIONS, type Permission } from '../../src/contract/method.ts';
 import type { MethodResult } from '../../src/emulator/method-calls.ts';
 import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
-import { LocalStatusSchema } from '../../src/status-schema.ts';
+import { LocalStatusSchema } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, QUICK, TestBed } from './test-bed.ts';
 
 /** Nothing that needs root or the kernel's audit, and nothing by itself: messages and snapshots are far away. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import type { LocalStatus, SecurityAgentStatus } from '../../src/status.ts';
+import type { LocalStatus, SecurityAgentStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Nothing but what a test switches on. */

@@ -13,10 +13,10 @@ import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts
 import { collectors } from '../../src/collectors/index.ts';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
-import { validateStatus } from '../status-schema.ts';
+import { validateStatus } from '../status/schema.ts';
 
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
 import { minutes, seconds } from '../../src/base/duration.ts';
 import type { Fault } from '../../src/emulator/faults.ts';
-import type { SecurityAgentStatus } from '../../src/status.ts';
+import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 type Mirror = Readonly<Record<string, { readonly value: unknown } | undefined>>;

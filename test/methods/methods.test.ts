@@ -12,8 +12,8 @@ import { MethodRefusal, PERMISSIONS } from '../../src/contract/method.ts';
 import { LARGEST_DIAGNOSTICS } from '../../src/methods/get-diagnostics.ts';
 import { methods } from '../../src/methods/index.ts';
 import type { MethodParts } from '../../src/methods/parts.ts';
-import type { LocalStatus } from '../../src/status.ts';
-import { STATUS_SCHEMA } from '../status-schema.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
+import { STATUS_SCHEMA } from '../status/schema.ts';
 
 const KEY = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64');
 const NOW = new Date('2026-05-01T12:00:00.000Z');

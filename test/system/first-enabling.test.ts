@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 import { require } from './require.ts';
 

@@ -3,7 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { seconds } from '../../src/base/duration.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { BUSY, BusyHost } from '../integration/busy-host.ts';
 import { assertClosed, TestBed } from '../integration/test-bed.ts';
 import { require } from './require.ts';

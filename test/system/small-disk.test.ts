@@ -6,7 +6,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import { errnoOf } from '../../src/base/errors.ts';
 import type { Envelope } from '../../src/contract/event.ts';
-import type { LocalStatus } from '../../src/status.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, TestBed } from '../integration/test-bed.ts';
 import { require } from './require.ts';
 

@@ -6,7 +6,7 @@ import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
 import { loadIdentity } from '../../hub/identity/index.ts';
 import type { ModuleIdentity } from '../../hub/identity/module-identity.ts';
 import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
-import type { LocalStatus } from '../../status.ts';
+import type { LocalStatus } from '../../status/schema.ts';
 import type { Finding } from './finding.ts';
 
 /** One thing that is looked at. To add one: a file that exports it, and a line in index.ts. */

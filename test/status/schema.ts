@@ -4,7 +4,7 @@ import formats from 'ajv-formats';
 
 /** The schema of `securityAgent` in the reported properties, as it is published in config/. */
 export const STATUS_SCHEMA = JSON.parse(
-  readFileSync(new URL('../../config/status.schema.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../../../config/status.schema.json', import.meta.url), 'utf8'),
 ) as object;
 
 const ajv = new Ajv({ allErrors: true });

@@ -1,11 +1,12 @@
-import { Alarm } from './base/alarm.ts';
-import type { Clock } from './base/clock.ts';
-import { type Duration, milliseconds } from './base/duration.ts';
-import type { Logger } from './base/log.ts';
-import { keepGoing } from './base/loop.ts';
-import type { Service } from './base/service.ts';
-import type { SettingsReader } from './contract/settings.ts';
-import { localStatus, type Observed, type Posture, type SecurityAgentStatus } from './status.ts';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { keepGoing } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import { localStatus, type Observed } from './observe.ts';
+import type { Posture, SecurityAgentStatus } from './schema.ts';
 
 /**
  * The status as it is reported to the twin. State is always the present one; figures, which change with every event

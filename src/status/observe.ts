@@ -1,118 +1,25 @@
-import type { Stall } from './base/clock.ts';
-import { type DropReason, sum } from './base/counters.ts';
-import type { Restarts } from './base/runs.ts';
-import { describeStall } from './base/stall-clock.ts';
-import type { ChangedLogLevel } from './base/temporary-log-level.ts';
-import type { BaselineScans } from './baseline/scans.ts';
-import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from './config/limits.ts';
-import type { ConfigurationState } from './config/twin-configuration.ts';
-import type { BaselinePosture } from './contract/baseline.ts';
-import type { Collector } from './contract/collector.ts';
-import { QUEUES, type QueueName } from './contract/event.ts';
-import type { HubStatus } from './contract/hub.ts';
-import type { NameOfSetting, SettingId, Settings } from './contract/settings.ts';
-import type { MessageStatistics, SourceStatus, StreamName } from './contract/sources.ts';
-import type { Exposed } from './linux/self/exposed-files.ts';
-import type { Aggregator } from './pipeline/aggregator.ts';
-import type { MemoryLimit, MemoryUse } from './pipeline/memory-limit.ts';
-import type { BudgetUse, HeldMessages } from './pipeline/message-budget.ts';
-import type { PauseStatus } from './pipeline/pause.ts';
-import type { Routing, Sent } from './pipeline/publisher.ts';
-import type { EventQueues } from './pipeline/queue.ts';
-import type { LastRun } from './pipeline/snapshots.ts';
-
-/** How one collector stands (contract §2). */
-export interface CollectorStatus extends SourceStatus {
-  readonly lastRunAt?: string;
-}
-
-/** What has become of the events. `collected` = `delivered` + `aggregatedAway` + what is queued + what was dropped. */
-export interface Delivery {
-  readonly queued: {
-    readonly highEvents: number;
-    readonly highBytes: number;
-    readonly lowEvents: number;
-    readonly lowBytes: number;
-  };
-  readonly collected: number;
-  readonly delivered: number;
-  readonly aggregatedAway: number;
-  readonly dropped: Partial<Record<DropReason, number>>;
-  readonly messagesSent: number;
-  readonly messagesFailed: number;
-  readonly lastSentAt?: string;
-  readonly lastError?: string;
-  /** Units of 4 KB that messages have taken in this UTC day, and may take; 0: no limit. */
-  readonly unitsToday?: number;
-  readonly unitsPerDay?: number;
-  /** Elements that wait in queues that are held, and which, while the units are used up. */
-  readonly heldEvents?: number;
-  readonly held?: HeldMessages;
-}
-
-/** The `securityAgent` member of the reported properties (contract §2). Absent is what isn't known; no arrays. */
-export interface SecurityAgentStatus {
-  readonly version: string;
-  readonly agentId: string;
-  readonly state: 'running' | 'degraded' | 'paused' | 'stopping';
-  readonly startedAt: string;
-  readonly bootId?: string;
-  readonly configuration: ConfigurationState & {
-    /** By event: what switches it off; absent when all are on. */
-    readonly switchedOff?: Readonly<Record<string, string>>;
-  };
-  readonly collectors: Readonly<Record<string, CollectorStatus>>;
-  readonly delivery: Delivery;
-  /** Where events wait; in memory they are lost if the agent ends. */
-  readonly store: {
-    readonly place: 'disk' | 'memory';
-    readonly reason?: string;
-    /** Above 80 % of the room that the settings give them: soon the oldest are dropped. */
-    readonly isNearlyFull: boolean;
-  };
-  /** `expiresSoon`: it ends soon, or has ended, and nothing has renewed it. */
-  readonly credential: { readonly kind: string; readonly expiresAt?: string; readonly expiresSoon?: boolean };
-  readonly pause?: PauseStatus;
-  /** How earlier runs of the agent ended. */
-  readonly restarts: Restarts;
-  /** Files of the agent's that others can change, or secrets that they can read; absent when there are none. */
-  readonly exposed?: Exposed;
-  /** How the system stands, as the last snapshots of it say. */
-  readonly posture: Posture;
-}
-
-export interface Posture {
-  readonly baseline?: BaselinePosture;
-  /** How many sockets wait for others. */
-  readonly listeningPorts?: number;
-}
-
-/** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
-export interface LocalStatus extends SecurityAgentStatus {
-  /** Its process id, as it sees it itself. */
-  readonly pid: number;
-  readonly hub: { readonly state: HubStatus['state']; readonly error?: string; readonly remedy?: string };
-  readonly events: Readonly<Record<string, Books>>;
-  readonly queues: Readonly<Record<QueueName, Books>>;
-  readonly messages: MessageStatistics;
-  readonly memory: MemoryUse;
-  /** While it isn't the local file's. */
-  readonly logLevel?: ChangedLogLevel;
-  /** When each queue's turn to be sent comes, after the time that it is held for; absent while the hub is out of reach. */
-  readonly next?: { readonly highAt: string; readonly lowAt: string };
-  /** For whom messages are marked. */
-  readonly routing?: Routing;
-  /** The last time that the agent stood still, for an hour. */
-  readonly heldUp?: { readonly seconds: number; readonly at: string; readonly why: string };
-}
-
-interface Books {
-  readonly collected: number;
-  readonly delivered: number;
-  readonly aggregatedAway: number;
-  readonly queued: number;
-  readonly dropped: Partial<Record<DropReason, number>>;
-}
+import type { Stall } from '../base/clock.ts';
+import { sum } from '../base/counters.ts';
+import type { Restarts } from '../base/runs.ts';
+import { describeStall } from '../base/stall-clock.ts';
+import type { ChangedLogLevel } from '../base/temporary-log-level.ts';
+import type { BaselineScans } from '../baseline/scans.ts';
+import { type BlindSpots, blindSpots, type Limits, NO_LIMITS } from '../config/limits.ts';
+import type { ConfigurationState } from '../config/twin-configuration.ts';
+import type { Collector } from '../contract/collector.ts';
+import { QUEUES, type QueueName } from '../contract/event.ts';
+import type { HubStatus } from '../contract/hub.ts';
+import type { NameOfSetting, SettingId, Settings } from '../contract/settings.ts';
+import type { MessageStatistics, SourceStatus, StreamName } from '../contract/sources.ts';
+import type { Exposed } from '../linux/self/exposed-files.ts';
+import type { Aggregator } from '../pipeline/aggregator.ts';
+import type { MemoryLimit } from '../pipeline/memory-limit.ts';
+import type { BudgetUse } from '../pipeline/message-budget.ts';
+import type { PauseStatus } from '../pipeline/pause.ts';
+import type { Routing, Sent } from '../pipeline/publisher.ts';
+import type { EventQueues } from '../pipeline/queue.ts';
+import type { LastRun } from '../pipeline/snapshots.ts';
+import type { Books, CollectorStatus, Delivery, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
 /** The parts whose state makes up the status. */
 export interface Observed {
@@ -150,7 +57,7 @@ export interface Observed {
 /** The whole truth, now. */
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
-  const posture = postureOf(observed);
+  const posture = postureIn(observed);
   const blind = blindness(observed, posture);
   const configuration = configurationState(observed, posture, blind);
   const delivery = deliveryOf(observed);
@@ -230,7 +137,7 @@ const heldUp = (stall: Stall | undefined): Pick<LocalStatus, 'heldUp'> =>
       };
 
 /** What a collector that is off said last says nothing of now. */
-function postureOf(observed: Observed): Posture {
+function postureIn(observed: Observed): Posture {
   const isOn = (event: string) => (observed.settings().priorities[event] ?? 'Off') !== 'Off';
   const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;
   const listeningPorts = isOn('ListeningPorts') ? observed.lastRun('ListeningPorts')?.elements : undefined;

@@ -1,10 +1,9 @@
 import * as v from 'valibot';
-import { DROP_REASONS } from './base/counters.ts';
-import { collectors } from './collectors/index.ts';
-import type { LocalStatus, SecurityAgentStatus } from './status.ts';
+import { DROP_REASONS, type DropReason } from '../base/counters.ts';
+import { collectors } from '../collectors/index.ts';
 
-/* What the status looks like: for those who read it. The compiler holds it against the type that the agent reports by,
- * and tests hold what is reported against it. */
+/* What the status looks like, once: the types that the agent reports by are inferred from the schema that others read, and
+ * tests hold what is reported against it. */
 
 /** A group of members, and what they are about. */
 const about = <E extends v.ObjectEntries>(description: string, entries: E) =>
@@ -21,13 +20,15 @@ const Collector = v.strictObject({
   lastRunAt: v.exactOptional(time('Of a Periodic one: when it ran last.')),
 });
 
+const Lost = v.exactOptional(count('Lost for this reason.'));
+
 /** The books: what became of everything that was collected. */
 const totals = {
   collected: count('= delivered + aggregatedAway + queued + dropped.'),
   delivered: count('Elements that the hub has acknowledged.'),
   aggregatedAway: count('Occurrences that were counted in an element that stands for several.'),
   dropped: v.strictObject(
-    Object.fromEntries(DROP_REASONS.map((reason) => [reason, v.exactOptional(count('Lost for this reason.'))])),
+    Object.fromEntries(DROP_REASONS.map((reason) => [reason, Lost])) as Record<DropReason, typeof Lost>,
   ),
 };
 
@@ -169,7 +170,7 @@ export const StatusSchema = v.strictObject({
   }),
 });
 
-const Books = v.strictObject({ ...totals, queued: count('Elements that wait.') });
+const BooksSchema = v.strictObject({ ...totals, queued: count('Elements that wait.') });
 
 /** The same, with what only `vakt status` and getStatus show. */
 export const LocalStatusSchema = v.strictObject({
@@ -180,8 +181,8 @@ export const LocalStatusSchema = v.strictObject({
     error: v.exactOptional(said('What keeps it from being connected.')),
     remedy: v.exactOptional(said('What would mend that.')),
   }),
-  events: v.pipe(v.record(v.string(), Books), v.description('The books by event, both queues together.')),
-  queues: about('The books by queue.', { High: Books, Low: Books }),
+  events: v.pipe(v.record(v.string(), BooksSchema), v.description('The books by event, both queues together.')),
+  queues: about('The books by queue.', { High: BooksSchema, Low: BooksSchema }),
   messages: about('What was sent.', {
     sent: count('Since the agent started.'),
     under4KB: count('Of them, those of less than 4096 bytes.'),
@@ -215,12 +216,15 @@ export const LocalStatusSchema = v.strictObject({
   ),
 });
 
-/* Does not compile when the type has a member that the schema doesn't have, or the other way round. */
-type Declared = v.InferOutput<typeof StatusSchema>;
-type Keys<T> = T extends object ? { [K in keyof T]-?: Keys<NonNullable<T[K]>> } : true;
-type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : never) : never;
-type Loose = 'collectors' | 'delivery'; // which have members by name: those tests hold
-export const SAME: Same<Keys<Omit<SecurityAgentStatus, Loose>>, Keys<Omit<Declared, Loose>>> = true;
-type Local = Loose | 'events' | 'queues';
-type DeclaredLocal = v.InferOutput<typeof LocalStatusSchema>;
-export const SAME_LOCALLY: Same<Keys<Omit<LocalStatus, Local>>, Keys<Omit<DeclaredLocal, Local>>> = true;
+type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
+
+/** The `securityAgent` member of the reported properties (contract §2). Absent is what isn't known; no arrays. */
+export type SecurityAgentStatus = DeepReadonly<v.InferOutput<typeof StatusSchema>>;
+/** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
+export type LocalStatus = DeepReadonly<v.InferOutput<typeof LocalStatusSchema>>;
+/** What has become of the events. `collected` = `delivered` + `aggregatedAway` + what is queued + what was dropped. */
+export type Delivery = SecurityAgentStatus['delivery'];
+export type Posture = SecurityAgentStatus['posture'];
+/** How one collector stands (contract §2). */
+export type CollectorStatus = DeepReadonly<v.InferOutput<typeof Collector>>;
+export type Books = DeepReadonly<v.InferOutput<typeof BooksSchema>>;
