@@ -375,7 +375,7 @@ export function agent(
   });
   const twin = new TwinSync({
     hub,
-    obey: (desired) => configuration.obey(desired),
+    apply: (desired) => configuration.obey(desired),
     reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
     clock: watched('twin'),
     log: log.child({ part: 'twin' }),

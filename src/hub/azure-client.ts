@@ -7,7 +7,7 @@ import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import { HubFailure } from './classify-error.ts';
-import { Complaint } from './complaint.ts';
+import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { type Credential, endOf } from './credential.ts';
 import type { ModuleIdentity } from './identity/module-identity.ts';
 import { RENEW_AFTER, Session } from './session.ts';
@@ -44,9 +44,9 @@ export class AzureHubClient implements HubClient, Service {
   readonly #listeners = { connected: [], desired: [], status: [] } as Record<Signal, (() => void)[]>;
   readonly #supervisor: Supervisor<Session>;
   readonly #stop = new AbortController();
-  readonly #complaint: Complaint;
+  readonly #errors: RepeatedErrorLog;
   /** Whether the log's last word on the connection is that there is one. */
-  #saidConnected = false;
+  #loggedConnected = false;
   /** Of the last connection. */
   #credential: Credential | undefined;
   /** What said that the quota is used up, and when; until a message is accepted again. */
@@ -59,7 +59,7 @@ export class AzureHubClient implements HubClient, Service {
     this.#identity = { ...identity, ...(gatewayHostName === undefined ? {} : { gatewayHostName }) };
     this.#clock = clock;
     this.#log = log;
-    this.#complaint = new Complaint(clock, log);
+    this.#errors = new RepeatedErrorLog(clock, log);
     const trustedCa = trustedCaFile === undefined ? undefined : readTrustedCa(trustedCaFile);
     const session = {
       identity: this.#identity,
@@ -67,17 +67,17 @@ export class AzureHubClient implements HubClient, Service {
       productInfo,
       ...(methods === undefined ? {} : { methods }),
       clock,
-      onDesired: () => this.#tell('desired'),
+      onDesired: () => this.#emit('desired'),
     };
     this.#supervisor = new Supervisor({
       connect: (signal) => Session.open(session, signal),
       renewAfter: RENEW_AFTER,
       clock,
       random: random ?? Math.random,
-      onChange: () => this.#tell('status'),
-      onFailure: (error) => this.#complain(error),
+      onChange: () => this.#emit('status'),
+      onFailure: (error) => this.#failed(error),
       onConnected: (session) => this.#connected(session),
-      onProved: () => this.#complaint.settle(),
+      onStable: () => this.#errors.reset(),
     });
   }
 
@@ -130,11 +130,11 @@ export class AzureHubClient implements HubClient, Service {
     this.#listeners[event].push(listener);
   }
 
-  async #ask<T>(question: (session: Session) => Promise<T>): Promise<Answer<T>> {
+  async #ask<T>(request: (session: Session) => Promise<T>): Promise<Answer<T>> {
     const session = this.#stop.signal.aborted ? undefined : await this.#supervisor.connection();
     if (session === undefined) return this.#notConnected();
     try {
-      return { status: 'accepted', value: await question(session) };
+      return { status: 'accepted', value: await request(session) };
     } catch (thrown) {
       const failure = thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
       if (failure.because === 'quota') this.#quota = { failure, at: this.#clock.now() };
@@ -167,20 +167,20 @@ export class AzureHubClient implements HubClient, Service {
 
   #connected({ expiresAt }: Session): void {
     this.#credential = { proof: 'token', expiresAt };
-    if (!this.#saidConnected) {
+    if (!this.#loggedConnected) {
       const { hostName, deviceId, moduleId, gatewayHostName } = this.#identity;
-      this.#saidConnected = true;
+      this.#loggedConnected = true;
       this.#log.info({ hostName, gatewayHostName, deviceId, moduleId }, 'Connected to the hub.');
     }
-    this.#tell('connected');
+    this.#emit('connected');
   }
 
-  #complain(error: AgentError): void {
-    if (this.#complaint.about(error)) this.#saidConnected = false;
+  #failed(error: AgentError): void {
+    if (this.#errors.log(error)) this.#loggedConnected = false;
   }
 
   /** A listener's mistake is its own: the connection lives on. */
-  #tell(event: Signal): void {
+  #emit(event: Signal): void {
     for (const listener of this.#listeners[event]) {
       try {
         listener();

@@ -9,7 +9,7 @@ const OF_ALL = { most: 60, perSecond: 6 };
 /** Refusals are answers, too: beyond these there is none. */
 const REFUSALS = { most: 30, perSecond: 3 };
 /** Between two lines of log about it. */
-const QUIET = minutes(1);
+const LOG_INTERVAL = minutes(1);
 
 /** How often direct methods may be called: whoever may call them must not be able to keep the device busy by it. */
 export class CallLimit {
@@ -18,7 +18,7 @@ export class CallLimit {
   readonly #all: TokenBucket;
   readonly #refusals: TokenBucket;
   readonly #each = new Map<string, TokenBucket>();
-  #saidAt: Duration | undefined;
+  #loggedAt: Duration | undefined;
   #refused = 0;
   #unanswered = 0;
 
@@ -31,25 +31,25 @@ export class CallLimit {
 
   /** @param name one of few: what is called by a name that the agent doesn't know counts as one method */
   admit(name: string): 'do' | 'refuse' | 'ignore' {
-    this.#tell();
+    this.#logCounts();
     const each = this.#each.get(name) ?? new TokenBucket({ ...OF_ONE, clock: this.#clock });
     this.#each.set(name, each);
     if (each.take() && this.#all.take()) return 'do';
     const isAnswered = this.#refusals.take();
     if (isAnswered) this.#refused += 1;
     else this.#unanswered += 1;
-    this.#tell();
+    this.#logCounts();
     return isAnswered ? 'refuse' : 'ignore';
   }
 
   /** At once when it begins, then once a minute, and what is left at the next call. */
-  #tell(): void {
+  #logCounts(): void {
     const now = this.#clock.monotonic();
     if (this.#refused + this.#unanswered === 0) return;
-    if (this.#saidAt !== undefined && now - this.#saidAt < QUIET) return;
+    if (this.#loggedAt !== undefined && now - this.#loggedAt < LOG_INTERVAL) return;
     const counts = { refused: this.#refused, unanswered: this.#unanswered };
     this.#log.warn(counts, 'Direct methods are called too often; some calls were refused, or not answered.');
-    this.#saidAt = now;
+    this.#loggedAt = now;
     this.#refused = 0;
     this.#unanswered = 0;
   }

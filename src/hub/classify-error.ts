@@ -3,7 +3,7 @@ import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { describeStall } from '../base/stall-clock.ts';
 import type { Answer, RetryCause } from '../contract/hub.ts';
-import { MALFORMED } from './honest-twin.ts';
+import { MALFORMED } from './incoming.ts';
 
 /** What went wrong with a connection or an operation, and what it means for whoever waits. */
 export class HubFailure extends Error {
@@ -56,7 +56,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (thrown instanceof TwinStatusError) return twinFailure(thrown, peer);
   if (thrown instanceof TimeLimitError)
     return silence(`${thrown.message}, without an answer from ${peer.address}`, peer);
-  const error = behind(thrown);
+  const error = innermost(thrown);
   const text = textOf(error);
   const code = error.code;
   if (QUOTA.test(`${error.name} ${text}`)) return quotaExceeded(peer);
@@ -95,7 +95,7 @@ export const silence = (message: string, peer: Peer): HubFailure => {
 
 /** The connection was there, and ended. */
 export const connectionLost = (peer: Peer, cause?: unknown): HubFailure => {
-  const why = cause === undefined ? 'the hub or the network closed it' : textOf(behind(cause));
+  const why = cause === undefined ? 'the hub or the network closed it' : textOf(innermost(cause));
   const remedy = `If it happens again and again, look for a second agent that connects as ${peer.module}: the hub lets only one in.`;
   return unreachable(`the connection to ${peer.address} was lost: ${why}`, remedy);
 };
@@ -197,7 +197,7 @@ interface Foreign {
 }
 
 /** The error that everything began with. The SDK hangs errors onto one another, and some onto themselves. */
-function behind(thrown: unknown): Foreign {
+function innermost(thrown: unknown): Foreign {
   let error = thrown as Partial<Foreign & { transportError: unknown }> | null | undefined;
   const seen = new Set<unknown>();
   while (error?.transportError && !seen.has(error)) {

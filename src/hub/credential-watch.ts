@@ -7,7 +7,7 @@ import type { Service } from '../base/service.ts';
 import type { HubStatus } from '../contract/hub.ts';
 
 /** The wall clock can be set at any moment, so that the day can't be slept until. */
-const LOOK_EVERY = seconds(2);
+const CHECK_EVERY = seconds(2);
 
 /** Notices when the credential comes near its end, which nothing else would tell of. */
 export class CredentialWatch implements Service {
@@ -17,7 +17,7 @@ export class CredentialWatch implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #stop = new AbortController();
-  #saidSoon = false;
+  #expiresSoon = false;
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: {
@@ -45,11 +45,11 @@ export class CredentialWatch implements Service {
 
   async #turn(signal: AbortSignal): Promise<void> {
     const { kind, expiresAt, expiresSoon = false } = this.#status().credential;
-    if (expiresSoon !== this.#saidSoon) {
-      this.#saidSoon = expiresSoon;
+    if (expiresSoon !== this.#expiresSoon) {
+      this.#expiresSoon = expiresSoon;
       this.#changed();
       if (expiresSoon) this.#log.warn({ kind, expiresAt }, 'The credential ends soon, and was not renewed.');
     }
-    await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
+    await this.#clock.sleep(untilBeat(this.#clock, CHECK_EVERY), signal);
   }
 }

@@ -11,7 +11,7 @@ const LARGEST_STRING = 4_000;
 const DEEPEST = 10;
 const LARGEST_KEY = 1_000;
 /** Blanks, dots, dollars and control characters. */
-const IMPOSSIBLE_KEY = /[\s.$\p{Cc}]/u;
+const FORBIDDEN_IN_KEY = /[\s.$\p{Cc}]/u;
 
 /**
  * Makes reported properties fit a twin, so that one value too many never costs all of them: strings that are too long
@@ -50,7 +50,7 @@ export function sizeOf(value: unknown): number {
 function fitMembers(members: Members, depth: number): Members {
   const fitting: [string, unknown][] = [];
   for (const [name, value] of Object.entries(members)) {
-    if (IMPOSSIBLE_KEY.test(name) || Buffer.byteLength(name) > LARGEST_KEY) continue;
+    if (FORBIDDEN_IN_KEY.test(name) || Buffer.byteLength(name) > LARGEST_KEY) continue;
     if (isMembers(value)) {
       if (depth < DEEPEST) fitting.push([name, fitMembers(value, depth + 1)]);
     } else if (typeof value === 'string') {

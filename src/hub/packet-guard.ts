@@ -16,7 +16,7 @@ const FIRST_CAPACITY = 4 * 1024;
 
 const PUBLISH = 3;
 /** What a server may send in MQTT 3.1.1, by number: CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP. */
-const OF_A_SERVER = new Set([2, PUBLISH, 4, 5, 6, 7, 9, 11, 13]);
+const SERVER_TYPES = new Set([2, PUBLISH, 4, 5, 6, 7, 9, 11, 13]);
 
 /**
  * Stands before the parser, and hands whole packets to it. The parser keeps every piece of a packet until the last has
@@ -79,7 +79,7 @@ export class PacketGuard {
     const byte = chunk[at] ?? 0;
     if (this.#first < 0) {
       const type = byte >> 4;
-      if (!OF_A_SERVER.has(type)) throw new ProtocolViolation(`it sent a packet of type ${type}`);
+      if (!SERVER_TYPES.has(type)) throw new ProtocolViolation(`it sent a packet of type ${type}`);
       if (type === PUBLISH && (byte & 0b0100) !== 0) throw new ProtocolViolation('it sent a message with QoS 2');
       this.#first = byte;
       return at + 1;

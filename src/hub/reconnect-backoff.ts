@@ -43,7 +43,7 @@ export class ReconnectBackoff {
   }
 
   /** To be called when a connection has proved that it stays. */
-  proved(): void {
+  stable(): void {
     this.#backoff.reset();
   }
 

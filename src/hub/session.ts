@@ -19,7 +19,7 @@ import {
   silence,
   TwinStatusError,
 } from './classify-error.ts';
-import { honestTwin, type Incoming, MALFORMED, TWIN_RESPONSE } from './honest-twin.ts';
+import { readIncoming, type Incoming, MALFORMED, TWIN_RESPONSE } from './incoming.ts';
 import type { ModuleIdentity } from './identity/module-identity.ts';
 import { isMembers } from './merge-patch.ts';
 import { guardParsers, ProtocolViolation } from './packet-guard.ts';
@@ -86,7 +86,7 @@ export class Session {
   readonly #acknowledgements: TokenBucket;
   /** Resolves, once, when the connection is gone. */
   readonly lost: Promise<HubFailure>;
-  #tellLost: (failure: HubFailure) => void = () => {};
+  #resolveLost: (failure: HubFailure) => void = () => {};
   #raw: RawClient | undefined;
   /** What MQTT.js complained of first. */
   #cause: unknown;
@@ -107,7 +107,7 @@ export class Session {
     this.#messages = new TokenBucket({ ...MESSAGES, clock });
     this.#acknowledgements = new TokenBucket({ ...ACKNOWLEDGEMENTS, clock });
     this.lost = new Promise((resolve) => {
-      this.#tellLost = resolve;
+      this.#resolveLost = resolve;
     });
     const expiry = new Date(clock.now().getTime() + TOKEN_LIFE);
     this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
@@ -253,7 +253,7 @@ export class Session {
     const failure = afterStall(cause, clock.lastStall?.(), clock.monotonic(), this.#peer);
     this.#ended = failure;
     for (const reject of this.#waiting) reject(failure);
-    this.#tellLost(failure);
+    this.#resolveLost(failure);
   }
 
   #closed(): HubFailure {
@@ -314,15 +314,15 @@ export class Session {
   #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
     if (this.#ended !== undefined) return true;
     if (!this.#asksTwin && String(topic).startsWith(TWIN_RESPONSE)) return true; // not even read
-    const incoming = honestTwin(String(topic), payload as Buffer);
+    const incoming = readIncoming(String(topic), payload as Buffer);
     if (incoming.kind === 'desired') this.#options.onDesired();
-    if (incoming.kind === 'call') this.#callCame(incoming, payload as Buffer);
+    if (incoming.kind === 'call') this.#startCall(incoming, payload as Buffer);
     if (incoming.kind !== 'response') return true;
     this.#twinResponse = incoming;
     return pass('message', topic, Buffer.from(incoming.body), packet);
   }
 
-  #callCame(call: Incoming & { kind: 'call' }, payload: Buffer): void {
+  #startCall(call: Incoming & { kind: 'call' }, payload: Buffer): void {
     if (this.#calls.size >= MOST_CALLS) return; // the hub tells the caller that nobody has answered
     const answered = this.#track(this.#answer(call, payload));
     this.#calls.add(answered);
@@ -339,13 +339,13 @@ export class Session {
   }
 
   /** One question to the hub, and its answer or none. A session that doesn't answer in time is useless: it is dropped. */
-  async #ask<T>(limit: Duration, what: string, question: (done: Callback<T>) => void): Promise<T> {
+  async #ask<T>(limit: Duration, what: string, request: (done: Callback<T>) => void): Promise<T> {
     let waiter: (failure: HubFailure) => void = () => {};
     const work = new Promise<T>((resolve, reject) => {
       waiter = reject;
       if (this.#ended !== undefined) throw this.#ended;
       this.#waiting.add(waiter);
-      question((error, value) => (error ? reject(error) : resolve(value as T)));
+      request((error, value) => (error ? reject(error) : resolve(value as T)));
     });
     try {
       return await this.#options.clock.within(limit, what, work);
@@ -359,11 +359,11 @@ export class Session {
   }
 
   /** The SDK's error has lost the status; the response that caused it still has it. */
-  async #askTwin<T>(what: string, question: (done: Callback<T>) => void): Promise<T> {
+  async #askTwin<T>(what: string, request: (done: Callback<T>) => void): Promise<T> {
     this.#twinResponse = undefined;
     this.#asksTwin = true;
     try {
-      return await this.#ask(TWIN_LIMIT, what, question);
+      return await this.#ask(TWIN_LIMIT, what, request);
     } catch (error) {
       const response = this.#twinResponse as (Incoming & { kind: 'response' }) | undefined;
       if (this.#ended !== undefined || response === undefined || response.status < 300) throw error;

@@ -31,15 +31,15 @@ export interface SupervisorOptions<C> {
   readonly onFailure: (error: AgentError) => void;
   readonly onConnected: (connection: C) => void;
   /** A connection has lasted for a while. */
-  readonly onProved: () => void;
+  readonly onStable: () => void;
 }
 
 /** A connection that lasts so long isn't one of those that end as soon as they are made. */
-const PROVED_AFTER = minutes(1);
+const STABLE_AFTER = minutes(1);
 const PULSE = seconds(30);
 /** More than any method takes; the token is good for much longer. */
 const ANSWER_LIMIT = minutes(1);
-const LOOK_AT_CLOCK_EVERY = seconds(5);
+const CHECK_CLOCK_EVERY = seconds(5);
 /** The wall clock was set by at least this much: what depends on it is worth another try at once. */
 const CLOCK_STEP = minutes(1);
 
@@ -113,7 +113,7 @@ export class Supervisor<C extends Connection> {
   }
 
   async #watch(connection: C, signal: AbortSignal): Promise<HubFailure | undefined> {
-    const { clock, renewAfter, onProved } = this.#options;
+    const { clock, renewAfter, onStable } = this.#options;
     const since = clock.monotonic();
     const wake = new AbortController();
     const stop = () => wake.abort();
@@ -123,19 +123,19 @@ export class Supervisor<C extends Connection> {
       failure = why;
       wake.abort();
     });
-    let proved = false;
-    const prove = () => {
-      if (proved || clock.monotonic() - since < PROVED_AFTER) return;
-      proved = true;
-      this.#backoff.proved();
-      onProved();
+    let isStable = false;
+    const checkStable = () => {
+      if (isStable || clock.monotonic() - since < STABLE_AFTER) return;
+      isStable = true;
+      this.#backoff.stable();
+      onStable();
     };
     try {
       if (signal.aborted) stop();
       while (!wake.signal.aborted && clock.monotonic() - since < renewAfter) {
         await clock.sleep(PULSE, wake.signal);
         connection.checkPulse();
-        prove();
+        checkStable();
       }
       if (failure !== undefined) return failure;
       if (signal.aborted) await connection.close();
@@ -185,7 +185,7 @@ export class Supervisor<C extends Connection> {
     const until = clock.monotonic() + wait;
     const isSet = () => Math.abs(wallOffset(momentOf(clock)) - offset) >= CLOCK_STEP;
     while (!signal.aborted && clock.monotonic() < until && !isSet()) {
-      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), LOOK_AT_CLOCK_EVERY)), signal);
+      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), signal);
     }
   }
 

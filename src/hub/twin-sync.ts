@@ -6,7 +6,7 @@ import { toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../contract/hub.ts';
-import { Complaint } from './complaint.ts';
+import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { fitReported, LARGEST_SECTION, sizeOf } from './fit-reported.ts';
 import { applyPatch, type Members, patchTo } from './merge-patch.ts';
 
@@ -16,7 +16,7 @@ export interface TwinSyncOptions {
    * Gets the whole desired section: at the first reading, whenever its `$version` is newer, and when two readings in a
    * row have an older one, or another content under the same one.
    */
-  readonly obey: (desired: TwinSection) => void;
+  readonly apply: (desired: TwinSection) => void;
   /** The complete reported properties as they should be, without `$version`. Names it doesn't hold are left alone. */
   readonly reported: () => Readonly<Record<string, unknown>>;
   readonly clock: Clock;
@@ -28,7 +28,7 @@ const STATUS = 'securityAgent';
 /** Many signals within this time cost one reading and one report: each is billed. */
 const COALESCE = seconds(1);
 /** How long leaving may take. */
-const FAREWELL = seconds(2);
+const LAST_REPORT_LIMIT = seconds(2);
 
 /**
  * Keeps the module twin in step: what it desires goes in, what the agent reports goes out (contract §2).
@@ -42,7 +42,7 @@ export class TwinSync implements Service {
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #backoff;
-  readonly #complaint: Complaint;
+  readonly #errors: RepeatedErrorLog;
   #mustRead = false;
   /** The desired section that was last obeyed. */
   #applied: Reading | undefined;
@@ -57,7 +57,7 @@ export class TwinSync implements Service {
   constructor(options: TwinSyncOptions) {
     this.#options = options;
     this.#backoff = fullJitter({ first: seconds(5), most: minutes(5), atLeast: seconds(1) });
-    this.#complaint = new Complaint(options.clock, options.log);
+    this.#errors = new RepeatedErrorLog(options.clock, options.log);
     options.hub.on('connected', () => this.#signal());
     options.hub.on('desired', () => this.#signal());
   }
@@ -71,10 +71,10 @@ export class TwinSync implements Service {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     const { clock } = this.#options;
-    await clock.within(FAREWELL, 'the last report', this.#sayFarewell()).catch(() => {});
+    await clock.within(LAST_REPORT_LIMIT, 'the last report', this.#reportLast()).catch(() => {});
   }
 
-  async #sayFarewell(): Promise<void> {
+  async #reportLast(): Promise<void> {
     await this.#running;
     if (this.#known === undefined || this.#options.hub.status().state !== 'connected') return;
     await this.#report(this.#stop.signal);
@@ -123,11 +123,11 @@ export class TwinSync implements Service {
   #take({ desired, reported }: TwinDocument): void {
     this.#known = reported;
     const reading = readingOf(desired);
-    if (this.#applied !== undefined && !this.#isNews(reading, this.#applied)) return;
+    if (this.#applied !== undefined && !this.#mustApply(reading, this.#applied)) return;
     this.#applied = reading;
     this.#doubted = undefined;
     try {
-      this.#options.obey(desired);
+      this.#options.apply(desired);
     } catch (error) {
       logError(this.#options.log, toAgentError(error)); // reported all the same, and not tried again
     }
@@ -137,7 +137,7 @@ export class TwinSync implements Service {
    * Whether `reading` is to be obeyed. Versions only count up, until the module is made anew or the hub is restored from a
    * copy: then they begin again, and what they say holds. Since it could also be a late answer, the hub must say it twice.
    */
-  #isNews(reading: Reading, applied: Reading): boolean {
+  #mustApply(reading: Reading, applied: Reading): boolean {
     if (reading.version > applied.version) return true;
     const doubted = this.#doubted;
     this.#doubted = isSame(reading, applied) ? undefined : reading;
@@ -174,14 +174,14 @@ export class TwinSync implements Service {
 
   #succeeded(): void {
     this.#backoff.reset();
-    this.#complaint.settle();
+    this.#errors.reset();
   }
 
   /** Waits its time out, whatever is signalled meanwhile: a hub that is too busy must not be asked more often. */
   async #failed(answer: Exclude<Answer<unknown>, { status: 'accepted' }>, signal: AbortSignal): Promise<void> {
     const { hub, clock } = this.#options;
     if (hub.status().state !== 'connected') return; // the client says why, and when it is over
-    this.#complaint.about(answer.error);
+    this.#errors.log(answer.error);
     if (answer.status === 'refused') return;
     const wait = Math.max(this.#backoff.next(), answer.after ?? 0);
     await clock.sleep(seconds(wait / 1_000), signal);

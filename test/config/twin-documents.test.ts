@@ -643,7 +643,7 @@ describe('A desired configuration', () => {
       ...tools,
     });
     const obey = (desired: TwinSection) => configuration.obey(desired);
-    sync = new TwinSync({ hub, obey, reported: () => configuration.reported(), ...tools });
+    sync = new TwinSync({ hub, apply: obey, reported: () => configuration.reported(), ...tools });
     await sync.start();
     hub.desired = { [OBJECT]: FIVE, $version: 5 };
     hub.tell('connected');

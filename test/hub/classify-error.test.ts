@@ -4,7 +4,7 @@ import { seconds } from '../../src/base/duration.ts';
 import type { FailureId } from '../../src/base/errors.ts';
 import type { RetryCause } from '../../src/contract/hub.ts';
 import { classifyError, TwinStatusError } from '../../src/hub/classify-error.ts';
-import { MALFORMED } from '../../src/hub/honest-twin.ts';
+import { MALFORMED } from '../../src/hub/incoming.ts';
 
 describe('classifyError', () => {
   const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('2026-01-01T00:01:00Z') };

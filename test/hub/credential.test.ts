@@ -53,7 +53,7 @@ describe('CredentialWatch', () => {
       },
     });
     const reported = () => ({ securityAgent: { expiresSoon: status().credential.expiresSoon } });
-    twin = new TwinSync({ hub, obey: () => {}, reported, ...tools });
+    twin = new TwinSync({ hub, apply: () => {}, reported, ...tools });
     watch = new CredentialWatch({ status, changed: () => twin.changed(), ...tools });
     await twin.start();
     await watch.start();

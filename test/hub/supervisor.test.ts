@@ -45,7 +45,7 @@ describe('Supervisor', () => {
   let outcome: (attempt: number) => RetryCause | undefined;
   const onFailure = sinon.stub();
   const onConnected = sinon.stub();
-  const onProved = sinon.stub();
+  const onStable = sinon.stub();
   let states: string[];
 
   beforeEach(() => {
@@ -55,7 +55,7 @@ describe('Supervisor', () => {
     attempts = [];
     states = [];
     outcome = () => undefined;
-    for (const stub of [onFailure, onConnected, onProved]) stub.reset();
+    for (const stub of [onFailure, onConnected, onStable]) stub.reset();
     connect = sinon.stub<[AbortSignal], Promise<Stand>>().callsFake(async () => {
       attempts.push(performance.now() / 1_000);
       const because = outcome(attempts.length);
@@ -81,7 +81,7 @@ describe('Supervisor', () => {
       onChange: () => states.push(supervisor.state),
       onFailure,
       onConnected,
-      onProved,
+      onStable,
     });
     done = supervisor.run(stop.signal);
     return supervisor;
@@ -185,7 +185,7 @@ describe('Supervisor', () => {
     outcome = (attempt) => (attempt <= 10 ? 'network' : undefined);
     start();
     await time.tickAsync(minutes(30));
-    assert.equal(onProved.callCount, 1);
+    assert.equal(onStable.callCount, 1);
     const before = attempts.length;
     current().lose(failure('network'));
     await time.tickAsync(seconds(2));

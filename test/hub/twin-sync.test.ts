@@ -25,15 +25,15 @@ describe('TwinSync', () => {
   let sync: TwinSync;
   let log: ReturnType<typeof capturedLog>;
   let wanted: Members;
-  const obey = sinon.stub<[TwinSection], void>();
+  const apply = sinon.stub<[TwinSection], void>();
 
   beforeEach(async () => {
     time = sinon.useFakeTimers();
     hub = new FakeHub();
     log = capturedLog();
     wanted = {};
-    obey.reset();
-    sync = new TwinSync({ hub, obey, reported: () => wanted, clock: systemClock, log: log.log });
+    apply.reset();
+    sync = new TwinSync({ hub, apply, reported: () => wanted, clock: systemClock, log: log.log });
     await sync.start();
   });
   afterEach(async () => {
@@ -52,7 +52,7 @@ describe('TwinSync', () => {
   it('reads the twin once connected, and has its desired section obeyed', async () => {
     hub.desired = { $version: 4, a: 1 };
     await connect();
-    assert.deepEqual(obey.args, [[{ $version: 4, a: 1 }]]);
+    assert.deepEqual(apply.args, [[{ $version: 4, a: 1 }]]);
     assert.deepEqual(hub.patches, []);
   });
 
@@ -68,7 +68,7 @@ describe('TwinSync', () => {
     for (let change = 0; change < 20; change++) hub.desire({ change });
     await time.tickAsync(seconds(1));
     assert.equal(hub.reads, 2);
-    assert.deepEqual(obey.lastCall.args, [{ $version: 21, change: 19 }]);
+    assert.deepEqual(apply.lastCall.args, [{ $version: 21, change: 19 }]);
   });
 
   it('reads again for a change that comes while it reads', async () => {
@@ -81,14 +81,14 @@ describe('TwinSync', () => {
     });
     hub.tell('desired');
     await time.tickAsync(seconds(2));
-    assert.deepEqual(obey.lastCall.args, [{ $version: 2, late: true }]);
+    assert.deepEqual(apply.lastCall.args, [{ $version: 2, late: true }]);
   });
 
   it('reads again after every reconnection, for what was missed', async () => {
     await connect();
     hub.desired = { $version: 9, missed: true };
     await connect();
-    assert.deepEqual(obey.lastCall.args, [{ $version: 9, missed: true }]);
+    assert.deepEqual(apply.lastCall.args, [{ $version: 9, missed: true }]);
   });
 
   it('does not obey a version twice', async () => {
@@ -96,7 +96,7 @@ describe('TwinSync', () => {
     await connect();
     await connect();
     await time.tickAsync(minutes(1));
-    assert.deepEqual([obey.callCount, hub.reads], [1, 2]);
+    assert.deepEqual([apply.callCount, hub.reads], [1, 2]);
   });
 
   it('does not obey what seems to be older unless the hub says it twice', async () => {
@@ -110,7 +110,7 @@ describe('TwinSync', () => {
       hub.readAnswers.push({ status: 'accepted', value });
       hub.tell('desired');
       await time.tickAsync(minutes(1));
-      assert.equal(obey.callCount, 1);
+      assert.equal(apply.callCount, 1);
     }
     assert.equal(hub.reads, 5); // each was asked about once more
   });
@@ -126,14 +126,14 @@ describe('TwinSync', () => {
       await connect();
       hub.desired = made;
       await connect();
-      assert.equal(obey.callCount, 1);
+      assert.equal(apply.callCount, 1);
       await time.tickAsync(seconds(1));
-      assert.deepEqual(obey.args.slice(1), [[made]]);
+      assert.deepEqual(apply.args.slice(1), [[made]]);
       await time.tickAsync(minutes(1));
-      assert.deepEqual([obey.callCount, hub.reads], [2, 3]);
+      assert.deepEqual([apply.callCount, hub.reads], [2, 3]);
       hub.desire({ a: 3 });
       await time.tickAsync(seconds(1));
-      assert.deepEqual(obey.lastCall.args, [{ $version: made.$version + 1, a: 3 }]);
+      assert.deepEqual(apply.lastCall.args, [{ $version: made.$version + 1, a: 3 }]);
     });
   }
 
@@ -144,7 +144,7 @@ describe('TwinSync', () => {
     await connect();
     hub.desired = { $version: 6, a: 3 };
     await time.tickAsync(minutes(1));
-    assert.deepEqual(obey.args.slice(1), [[{ $version: 6, a: 3 }]]);
+    assert.deepEqual(apply.args.slice(1), [[{ $version: 6, a: 3 }]]);
   });
 
   it('reports what is wanted, then only what changed', async () => {
@@ -162,7 +162,7 @@ describe('TwinSync', () => {
   });
 
   it('reports what obeying changed, in the same turn', async () => {
-    obey.callsFake((desired) => {
+    apply.callsFake((desired) => {
       wanted = { mirror: desired.a };
     });
     hub.desired = { $version: 2, a: { value: 'PT1M' } };
@@ -215,9 +215,9 @@ describe('TwinSync', () => {
     it('reads again, after a while', async () => {
       hub.readAnswers.push(failed('network'), failed('network'));
       await connect();
-      assert.equal(obey.callCount, 0);
+      assert.equal(apply.callCount, 0);
       await time.tickAsync(minutes(1));
-      assert.equal(obey.callCount, 1);
+      assert.equal(apply.callCount, 1);
       assert.equal(hub.reads, 3);
       assert.equal(log.messages().filter(({ id }) => id === 'HUB_UNREACHABLE').length, 1);
     });
@@ -263,7 +263,7 @@ describe('TwinSync', () => {
       assert.equal(log.text(), ''); // the client says it
       status.restore();
       await connect();
-      assert.equal(obey.callCount, 1);
+      assert.equal(apply.callCount, 1);
     });
 
     it('does not send again what was refused, until it is something else', async () => {
@@ -280,11 +280,11 @@ describe('TwinSync', () => {
   });
 
   it('goes on when obeying throws, and does not try the same again', async () => {
-    obey.throws(new Error('a defect'));
+    apply.throws(new Error('a defect'));
     wanted = { status: { a: 1 } };
     await connect();
     await connect();
-    assert.equal(obey.callCount, 1);
+    assert.equal(apply.callCount, 1);
     assert.equal(hub.patches.length, 1);
     assert.equal(log.messages().filter(({ id }) => id === 'INTERNAL').length, 1);
   });
@@ -293,7 +293,7 @@ describe('TwinSync', () => {
     hub.desired = { $version: 'x' } as unknown as TwinSection;
     await connect();
     await connect();
-    assert.equal(obey.callCount, 1);
+    assert.equal(apply.callCount, 1);
   });
 
   it('reports once more when it stops, without waiting for others to change', async () => {
@@ -330,7 +330,7 @@ describe('TwinSync with the device SDK and the local hub', () => {
     let mirror: unknown;
     const sync = new TwinSync({
       hub: client,
-      obey: (desired) => {
+      apply: (desired) => {
         mirror = desired.setting;
       },
       reported: () => ({ mirror, securityAgent: { state: 'running' } }),

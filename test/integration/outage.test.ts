@@ -59,7 +59,7 @@ class DistantHub implements HubClient {
       onConnected: () => {
         for (const listener of this.#listeners) listener();
       },
-      onProved: () => {},
+      onStable: () => {},
     });
   }
 

@@ -107,7 +107,7 @@ class Pipeline {
     });
     const sync: TwinSync = new TwinSync({
       hub: this.hub,
-      obey: (desired) => this.configuration.obey(desired),
+      apply: (desired) => this.configuration.obey(desired),
       reported: () => ({
         ...this.configuration.reported(),
         securityAgent: { configuration: this.configuration.state() },

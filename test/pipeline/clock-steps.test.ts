@@ -166,7 +166,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
       onChange: () => {},
       onFailure: () => {},
       onConnected: () => {},
-      onProved: () => {},
+      onStable: () => {},
     });
     const running = supervisor.run(stop.signal);
     return () => {
@@ -207,7 +207,7 @@ describe('a step of the wall clock', () => {
             onChange: () => {},
             onFailure: () => {},
             onConnected: () => {},
-            onProved: () => {},
+            onStable: () => {},
           });
           const running = supervisor.run(stop.signal);
           return () => {

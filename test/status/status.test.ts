@@ -743,7 +743,7 @@ describe('the status', () => {
           });
           const twin = new TwinSync({
             hub: twinHub,
-            obey: () => {},
+            apply: () => {},
             reported: () => ({ securityAgent: reported.current() }),
             clock: systemClock,
             log: quietLog(),

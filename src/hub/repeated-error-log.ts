@@ -4,7 +4,7 @@ import type { AgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 
 /** Says what is wrong once, again when it changes, and at most hourly while it stays the same (contract §7). */
-export class Complaint {
+export class RepeatedErrorLog {
   readonly #clock: Clock;
   readonly #log: Logger;
   #last: { readonly id: string; readonly at: Duration } | undefined;
@@ -15,7 +15,7 @@ export class Complaint {
   }
 
   /** @returns whether it was logged */
-  about(error: AgentError): boolean {
+  log(error: AgentError): boolean {
     const now = this.#clock.monotonic();
     if (this.#last?.id === error.id && now - this.#last.at < hours(1)) return false;
     this.#last = { id: error.id, at: now };
@@ -24,7 +24,7 @@ export class Complaint {
   }
 
   /** All is well, and has been for a while: the next error is news again. */
-  settle(): void {
+  reset(): void {
     this.#last = undefined;
   }
 }

@@ -33,7 +33,7 @@ const DEEPEST = 32;
  * - answers only those direct methods that it has a listener for, and parses their payload, of any depth, by itself. So
  *   calls don't go through it, only their answers.
  */
-export function honestTwin(topic: string, payload: Buffer): Incoming {
+export function readIncoming(topic: string, payload: Buffer): Incoming {
   if (topic.startsWith(DESIRED)) return { kind: 'desired' };
   const [, method, requestId] = CALL.exec(topic) ?? [];
   if (method !== undefined && requestId !== undefined) return { kind: 'call', method, requestId };

@@ -3,10 +3,10 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
 import { AgentError, type FailureId } from '../../src/base/errors.ts';
-import { Complaint } from '../../src/hub/complaint.ts';
+import { RepeatedErrorLog } from '../../src/hub/repeated-error-log.ts';
 import { capturedLog } from './support.ts';
 
-describe('Complaint', () => {
+describe('RepeatedErrorLog', () => {
   let time: sinon.SinonFakeTimers;
   beforeEach(() => {
     time = sinon.useFakeTimers();
@@ -15,14 +15,14 @@ describe('Complaint', () => {
 
   const setUp = () => {
     const log = capturedLog();
-    const complaint = new Complaint(systemClock, log.log);
-    const about = (id: FailureId) => complaint.about(new AgentError(id, 'what happened', 'what to do'));
-    return { log, complaint, about, ids: () => log.messages().map(({ id }) => id) };
+    const errors = new RepeatedErrorLog(systemClock, log.log);
+    const report = (id: FailureId) => errors.log(new AgentError(id, 'what happened', 'what to do'));
+    return { log, errors, report, ids: () => log.messages().map(({ id }) => id) };
   };
 
   it('logs the line that runbooks search for, with id and remedy', () => {
-    const { about, log } = setUp();
-    about('CREDENTIAL_REFUSED');
+    const { report, log } = setUp();
+    report('CREDENTIAL_REFUSED');
     const [line] = log.messages();
     assert.equal(line?.level, 'error');
     assert.equal(
@@ -33,22 +33,22 @@ describe('Complaint', () => {
   });
 
   it('logs the same once in an hour, and every change', async () => {
-    const { about, ids } = setUp();
+    const { report, ids } = setUp();
     for (let minute = 0; minute < 120; minute++) {
-      about('HUB_UNREACHABLE');
+      report('HUB_UNREACHABLE');
       await time.tickAsync(minutes(1));
     }
     assert.deepEqual(ids(), ['HUB_UNREACHABLE', 'HUB_UNREACHABLE']);
-    about('TLS_FAILED');
-    about('HUB_UNREACHABLE');
+    report('TLS_FAILED');
+    report('HUB_UNREACHABLE');
     assert.equal(ids().length, 4);
   });
 
   it('takes an error for news after all was well', async () => {
-    const { about, complaint, ids } = setUp();
-    about('HUB_UNREACHABLE');
-    complaint.settle();
-    about('HUB_UNREACHABLE');
+    const { report, errors, ids } = setUp();
+    report('HUB_UNREACHABLE');
+    errors.reset();
+    report('HUB_UNREACHABLE');
     await time.tickAsync(hours(0));
     assert.equal(ids().length, 2);
   });

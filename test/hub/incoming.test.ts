@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { honestTwin, MALFORMED } from '../../src/hub/honest-twin.ts';
+import { readIncoming, MALFORMED } from '../../src/hub/incoming.ts';
 
-describe('honestTwin', () => {
+describe('readIncoming', () => {
   const respond = (status: number, body: string | Buffer, rest = '') =>
-    honestTwin(`$iothub/twin/res/${status}/?$rid=${randomUUID()}${rest}`, Buffer.from(body));
+    readIncoming(`$iothub/twin/res/${status}/?$rid=${randomUUID()}${rest}`, Buffer.from(body));
 
   it('passes on a twin as it is', () => {
     const body = '{"desired":{"$version":1},"reported":{"$version":2}}';
@@ -56,7 +56,7 @@ describe('honestTwin', () => {
   it('takes a change of desired properties for a signal, whatever its body', () => {
     const topic = '$iothub/twin/PATCH/properties/desired/?$version=5';
     for (const body of ['', 'garbage', '{}'])
-      assert.deepEqual(honestTwin(topic, Buffer.from(body)), { kind: 'desired' });
+      assert.deepEqual(readIncoming(topic, Buffer.from(body)), { kind: 'desired' });
   });
 
   for (const [topic, method, requestId] of [
@@ -69,7 +69,7 @@ describe('honestTwin', () => {
     ['$iothub/methods/POST/__proto__/?$rid=2&a=b', '__proto__', '2'],
   ] as const) {
     it(`takes ${topic} for a call`, () => {
-      assert.deepEqual(honestTwin(topic, Buffer.from('garbage')), { kind: 'call', method, requestId });
+      assert.deepEqual(readIncoming(topic, Buffer.from('garbage')), { kind: 'call', method, requestId });
     });
   }
 
@@ -86,7 +86,7 @@ describe('honestTwin', () => {
     '',
   ]) {
     it(`keeps "${topic}" from the SDK, which would throw`, () => {
-      assert.deepEqual(honestTwin(topic, Buffer.from('{}')), { kind: 'ignore' });
+      assert.deepEqual(readIncoming(topic, Buffer.from('{}')), { kind: 'ignore' });
     });
   }
 
@@ -97,7 +97,7 @@ describe('honestTwin', () => {
     );
     fc.assert(
       fc.property(topic, fc.oneof(fc.json(), fc.string()), (at, body) => {
-        const incoming = honestTwin(at, Buffer.from(body));
+        const incoming = readIncoming(at, Buffer.from(body));
         if (incoming.kind !== 'response' || incoming.body === '') return;
         assert.equal(typeof JSON.parse(incoming.body), 'object');
       }),
