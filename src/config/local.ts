@@ -319,14 +319,14 @@ function refuseWhatIsNotBuilt(value: unknown, origin: string): void {
   const isKnown = KINDS.some((known) => known === kind);
   if (isKnown && !BUILT.some((built) => built === kind)) {
     const remedy = `Use one of ${BUILT.join(', ')} in ${origin}.`;
-    throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${kind}" is not built yet`, remedy);
+    throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${kind}" is not implemented yet`, remedy);
   }
   if (at('hub.transport') === 'mqttWebSocket') {
     const remedy = `Use "mqtt" (TCP port 8883) in ${origin}.`;
-    throw new AgentError('CONFIG_NOT_BUILT', 'hub.transport "mqttWebSocket" is not built yet', remedy);
+    throw new AgentError('CONFIG_NOT_BUILT', 'hub.transport "mqttWebSocket" is not implemented yet', remedy);
   }
   const [setting] = NOT_BUILT.filter((path) => at(path) !== undefined);
   if (setting !== undefined) {
-    throw new AgentError('CONFIG_NOT_BUILT', `${setting} is not built yet`, `Take it out of ${origin}.`);
+    throw new AgentError('CONFIG_NOT_BUILT', `${setting} is not implemented yet`, `Take it out of ${origin}.`);
   }
 }

@@ -7,22 +7,22 @@ import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import { HubFailure } from './classify-error.ts';
-import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { type Credential, endOf } from './credential.ts';
 import type { ModuleIdentity } from './identity/module-identity.ts';
+import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { RENEW_AFTER, Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
 import { readTrustedCa } from './trusted-ca.ts';
 
 export interface AzureHubClientOptions {
   readonly identity: ModuleIdentity;
-  /** PEM file; absent: the authorities that Node trusts. */
+  /** PEM file of trusted certificate authorities. Absent: those that Node trusts. */
   readonly trustedCaFile?: string | undefined;
-  /** Where to connect to instead of the hub itself, `host` or `host:port`. Goes before the identity's own. */
+  /** Gateway to connect to instead of the hub, `host` or `host:port`. Overrides the identity's own. */
   readonly gatewayHostName?: string | undefined;
-  /** What the hub's owner sees of this client, `vakt/0.1.0`. */
+  /** Client name shown to the hub's owner, for example `vakt/0.1.0`. */
   readonly productInfo: string;
-  /** Answers direct methods. Absent: there are none. */
+  /** Answers direct methods. Absent: they are not subscribed to. */
   readonly methods?: MethodCalls;
   readonly clock: Clock;
   readonly log: Logger;
@@ -31,11 +31,11 @@ export interface AzureHubClientOptions {
 
 type Signal = 'connected' | 'desired' | 'status';
 
-/** Of a message, as contract/message.ts counts. */
+/** The hub's limit for a message, in bytes as `sizeOf` of contract/message.ts counts. */
 const LARGEST_MESSAGE = 256 * 1024;
 const STOP_LIMIT = seconds(3);
 
-/** The module's connection to Azure IoT Hub by the official device SDK, with what the SDK leaves to others to do. */
+/** The module's connection to Azure IoT Hub, by the official device SDK, with reconnects, back-off and quota handling. */
 export class AzureHubClient implements HubClient, Service {
   readonly name = 'hub';
   readonly #identity: ModuleIdentity;
@@ -45,11 +45,11 @@ export class AzureHubClient implements HubClient, Service {
   readonly #supervisor: Supervisor<Session>;
   readonly #stop = new AbortController();
   readonly #errors: RepeatedErrorLog;
-  /** Whether the log's last word on the connection is that there is one. */
+  /** Whether "Connected" was the last connection state logged. */
   #loggedConnected = false;
-  /** Of the last connection. */
+  /** The credential of the latest connection. */
   #credential: Credential | undefined;
-  /** What said that the quota is used up, and when; until a message is accepted again. */
+  /** The failure that reported the used-up quota, and its time; cleared when a message is accepted. */
   #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
   #running: Promise<void> | undefined;
 
@@ -144,8 +144,8 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   /**
-   * Over MQTT a hub cannot say why it does not take a message: it cuts the connection, or says nothing. But it says so
-   * where it answers about the twin. That holds for the rest of the UTC day.
+   * Over MQTT a hub gives no reason when it refuses a message: it closes the connection or doesn't answer. Only answers to
+   * twin requests report a used-up quota, so that report is applied to messages for the rest of the UTC day.
    */
   get #quotaInForce(): HubFailure | undefined {
     const day = (time: Date) => time.toISOString().slice(0, 10);
@@ -161,7 +161,11 @@ export class AzureHubClient implements HubClient, Service {
       because: state === 'refused' ? 'credentials' : 'network',
       error:
         error ??
-        new AgentError('HUB_UNREACHABLE', 'there is no connection to the hub yet', 'Wait; the agent connects.'),
+        new AgentError(
+          'HUB_UNREACHABLE',
+          'the agent is not connected to the hub yet',
+          'Wait; the agent is connecting.',
+        ),
     };
   }
 
@@ -179,7 +183,7 @@ export class AzureHubClient implements HubClient, Service {
     if (this.#errors.log(error)) this.#loggedConnected = false;
   }
 
-  /** A listener's mistake is its own: the connection lives on. */
+  /** An exception in a listener must not end the connection. */
   #emit(event: Signal): void {
     for (const listener of this.#listeners[event]) {
       try {

@@ -3,15 +3,15 @@ import { type Duration, minutes } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { TokenBucket } from './token-bucket.ts';
 
-/** Of one method. A caller who asks for the status every second stays below. */
+/** Calls of one method. Calling getStatus every second stays below this. */
 const OF_ONE = { most: 30, perSecond: 3 };
 const OF_ALL = { most: 60, perSecond: 6 };
-/** Refusals are answers, too: beyond these there is none. */
+/** Answers with status 429. Calls beyond this are not answered. */
 const REFUSALS = { most: 30, perSecond: 3 };
-/** Between two lines of log about it. */
+/** Minimum interval between two log lines about refused calls. */
 const LOG_INTERVAL = minutes(1);
 
-/** How often direct methods may be called: whoever may call them must not be able to keep the device busy by it. */
+/** Rate limit for direct method calls, so that a caller can't keep the device busy. */
 export class CallLimit {
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -29,7 +29,7 @@ export class CallLimit {
     this.#refusals = new TokenBucket({ ...REFUSALS, clock });
   }
 
-  /** @param name one of few: what is called by a name that the agent doesn't know counts as one method */
+  /** @param name one of a fixed set, since each gets a bucket: callers pass one common name for unknown methods */
   admit(name: string): 'do' | 'refuse' | 'ignore' {
     this.#logCounts();
     const each = this.#each.get(name) ?? new TokenBucket({ ...OF_ONE, clock: this.#clock });
@@ -42,13 +42,13 @@ export class CallLimit {
     return isAnswered ? 'refuse' : 'ignore';
   }
 
-  /** At once when it begins, then once a minute, and what is left at the next call. */
+  /** Logs the first refusal at once, later ones at most once a minute; the remaining count is logged at a later call. */
   #logCounts(): void {
     const now = this.#clock.monotonic();
     if (this.#refused + this.#unanswered === 0) return;
     if (this.#loggedAt !== undefined && now - this.#loggedAt < LOG_INTERVAL) return;
     const counts = { refused: this.#refused, unanswered: this.#unanswered };
-    this.#log.warn(counts, 'Direct methods are called too often; some calls were refused, or not answered.');
+    this.#log.warn(counts, 'Direct methods are called too often; some calls were refused or not answered.');
     this.#loggedAt = now;
     this.#refused = 0;
     this.#unanswered = 0;

@@ -5,11 +5,11 @@ import { describeStall } from '../base/stall-clock.ts';
 import type { Answer, RetryCause } from '../contract/hub.ts';
 import { MALFORMED } from './incoming.ts';
 
-/** What went wrong with a connection or an operation, and what it means for whoever waits. */
+/** A connection or an operation failed; `because` says whether a retry can succeed. */
 export class HubFailure extends Error {
   override readonly name = 'HubFailure';
   readonly error: AgentError;
-  /** Absent: the same again would be refused again. */
+  /** Absent: a retry would be refused, too. */
   readonly because: RetryCause | undefined;
 
   constructor(error: AgentError, because: RetryCause | undefined) {
@@ -24,17 +24,17 @@ export class HubFailure extends Error {
   }
 }
 
-/** What the messages and remedies speak of. */
+/** The facts that error messages and remedies name. */
 export interface Peer {
-  /** The hub's name, or the gateway's, with its port if it isn't the usual one. */
+  /** The host name of the hub or the gateway, with the port unless it is 8883. */
   readonly address: string;
   /** `device/module`. */
   readonly module: string;
-  /** The device's clock: the one thing that makes good credentials and certificates look bad. */
+  /** By the device's wall clock. If it is wrong, good credentials and certificates are refused. */
   readonly now: Date;
 }
 
-/** The twin topics answered with an error status, or with something that isn't a twin. */
+/** A twin request was answered with an error status, or with something that isn't a twin. */
 export class TwinStatusError extends Error {
   override readonly name = 'TwinStatusError';
   readonly status: number;
@@ -46,10 +46,10 @@ export class TwinStatusError extends Error {
 }
 
 /**
- * Says what an error means, be it of MQTT.js, the SDK, TLS, DNS, or the operating system.
+ * Classifies an error of MQTT.js, the SDK, TLS, DNS or the operating system.
  *
- * The SDK (azure-iot-device-mqtt 1.16) calls every first connection that fails unauthorized, a missing network
- * included. Only the error behind it counts: `transportError`, or, without one, the tail of the message.
+ * The SDK (azure-iot-device-mqtt 1.16) reports every failed first connection as unauthorized, even without a network.
+ * So only the underlying error is used: `transportError`, or, if it is absent, the end of the message.
  */
 export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (thrown instanceof HubFailure) return thrown;
@@ -62,7 +62,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (QUOTA.test(`${error.name} ${text}`)) return quotaExceeded(peer);
   if (code === 2 || code === 4 || code === 5 || REFUSED.test(text)) return credentialRefused(peer);
   if (code === 3 || /Server unavailable/i.test(text)) {
-    return unreachable(`${peer.address} says that it is unavailable`, 'Wait; the agent tries again by itself.');
+    return unreachable(`${peer.address} reports that it is unavailable`, 'Wait; the agent retries by itself.');
   }
   if (CLOCK.test(`${code} ${text}`)) return wrongTime(text, peer);
   if (TLS.test(`${code} ${text}`)) return tlsFailure(text, peer);
@@ -78,83 +78,84 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   return unreachable(`${peer.address} can't be reached (${text})`, remedy);
 }
 
-/** What the SDK says when the connection ended without any error. */
+/** The SDK's message when the connection ended without an error. */
 const CLOSED_EARLY = 'Unable to establish a connection';
 
-/** The six-digit code of the hub, and the SDK's name for it. Source: "Troubleshoot Azure IoT Hub error codes". */
+/** The hub's error code, and the SDK's name for it. Source: "Troubleshoot Azure IoT Hub error codes". */
 const QUOTA = /\b403002\b|QuotaExceeded/;
 const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|Identifier rejected)/i;
 const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
 const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
 
-/** No packet, no answer. */
+/** The hub sent nothing within the time limit. */
 export const silence = (message: string, peer: Peer): HubFailure => {
-  const remedy = `Check the network between the device and ${peer.address}; something swallows packets without refusing them.`;
+  const remedy = `Check the network between the device and ${peer.address}: packets are dropped without a reply, for example by a firewall.`;
   return failure('HUB_SILENT', message, remedy, 'network');
 };
 
-/** The connection was there, and ended. */
+/** An established connection ended. */
 export const connectionLost = (peer: Peer, cause?: unknown): HubFailure => {
   const why = cause === undefined ? 'the hub or the network closed it' : textOf(innermost(cause));
-  const remedy = `If it happens again and again, look for a second agent that connects as ${peer.module}: the hub lets only one in.`;
+  const remedy = `If this repeats, check that no second agent connects as ${peer.module}: the hub closes the older of two connections.`;
   return unreachable(`the connection to ${peer.address} was lost: ${why}`, remedy);
 };
 
-/** It said what no hub says to a module. */
+/** The peer violated the protocol. */
 export const misbehaved = (peer: Peer, { message }: Error): HubFailure => {
-  const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that its certificate's authority is one to trust.`;
+  const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that you trust the authority that issued its certificate.`;
   return failure('HUB_MISBEHAVES', `the connection to ${peer.address} was closed: ${message}`, remedy, 'network');
 };
-/** A hub gives up a connection after one and a half keep-alive periods; what else fails then needs another. */
+/** For this long after a stall, connection failures are attributed to it: a hub closes after 1.5 keep-alive periods. */
 const AFTER_STALL = minutes(2);
 
 /**
- * What a connection died of after the agent itself had stood still: it could answer no ping then, and read no answer. The
- * network is not to blame.
+ * Replaces a network failure that follows a stall of this process. A stalled process sends no pings and reads no answers,
+ * so its connection ends although the network works.
  */
 export function afterStall(failure: HubFailure, stall: Stall | undefined, now: Duration, peer: Peer): HubFailure {
   const isNetworks = ['HUB_SILENT', 'HUB_UNREACHABLE'].includes(failure.error.id);
   if (!isNetworks || stall === undefined || now - stall.ended > AFTER_STALL) return failure;
   const message = `the connection to ${peer.address} ended because the agent itself was ${describeStall(stall)}`;
   const remedy =
-    'Wait, it connects anew. If it comes again: look for a disk, a memory or a processor that is overloaded.';
+    'Wait; the agent reconnects. If this repeats, check the device for an overloaded disk or CPU, or too little memory.';
   return new HubFailure(new AgentError('AGENT_HELD_UP', message, remedy, { cause: failure.error }), 'network');
 }
 
-/** MQTT 3.1.1 has one answer to a wrong key, an expired token and an unknown module: CONNACK 5. */
+/** MQTT 3.1.1 reports a wrong key, an expired token and an unknown module alike, as CONNACK 5. */
 function credentialRefused(peer: Peer): HubFailure {
+  const message = `${peer.address} refused the credentials of ${peer.module}`;
   if (!isPlausible(peer.now)) {
-    const message = `${peer.address} does not let ${peer.module} in: the token was made by a clock that is not set`;
-    return failure('CREDENTIAL_REFUSED', message, setTheClock(peer), 'credentials');
+    const why = "the token's expiry is wrong because the device's clock is not set";
+    return failure('CREDENTIAL_REFUSED', `${message}: ${why}`, setTheClock(peer), 'credentials');
   }
   const remedy =
     `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
-    `the key is the module's own, not the device's, and that the device's clock is right (it says ${timeOf(peer)}).`;
-  return failure('CREDENTIAL_REFUSED', `${peer.address} does not let ${peer.module} in`, remedy, 'credentials');
+    `the key is the module's own, not the device's, and that the device's clock is right (now ${timeOf(peer)}).`;
+  return failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
 }
 
 function wrongTime(text: string, peer: Peer): HubFailure {
   const remedy = !isPlausible(peer.now)
     ? setTheClock(peer)
-    : `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; if it is right, renew the server's certificate.`;
+    : `Set the device's clock (now ${timeOf(peer)}), for example by NTP; if it is right, renew the server's certificate.`;
   return failure('TLS_FAILED', `the certificate of ${peer.address} is not valid now (${text})`, remedy, 'network');
 }
 
 const setTheClock = (peer: Peer) =>
-  `Set the device's clock (it says ${timeOf(peer)}), for instance by NTP; the agent then tries again at once.`;
+  `Set the device's clock (now ${timeOf(peer)}), for example by NTP; the agent then reconnects at once.`;
 
 function tlsFailure(text: string, peer: Peer): HubFailure {
   const remedy =
-    'Set hub.trustedCaFile to the certificate authority that signed the certificate of the hub or gateway, ' +
-    'and make sure that nothing on the way (a TLS-inspecting proxy) exchanges it.';
-  return failure('TLS_FAILED', `no trusted connection to ${peer.address} (${text})`, remedy, 'network');
+    'Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of the hub or gateway, ' +
+    'and make sure that no TLS-inspecting proxy on the way replaces it.';
+  return failure('TLS_FAILED', `the TLS handshake with ${peer.address} failed (${text})`, remedy, 'network');
 }
 
 function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailure {
   if (QUOTA.test(message)) return quotaExceeded(peer);
   if (status === 429) {
-    const remedy = 'Wait; if it lasts, add units to the hub or lengthen the frequencies in the module twin.';
-    return failure('HUB_THROTTLED', `${peer.address} is too busy for the module twin (429)`, remedy, 'throttled');
+    const remedy = 'Wait; if this continues, add units to the hub or set longer frequencies in the module twin.';
+    return failure('HUB_THROTTLED', `${peer.address} throttles module twin requests (429)`, remedy, 'throttled');
   }
   if (status === 401 || status === 403) return credentialRefused(peer);
   if (status === 404) {
@@ -166,18 +167,11 @@ function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailu
     return failure('TWIN_UNREADABLE', `the module twin can't be read: ${message}`, remedy, 'network');
   }
   if (status >= 500) {
-    return unreachable(
-      `${peer.address} failed on the module twin (${status})`,
-      'Wait; the agent tries again by itself.',
-    );
+    const message = `${peer.address} failed to process a module twin request (${status})`;
+    return unreachable(message, 'Wait; the agent retries by itself.');
   }
   const remedy = 'Report this as a defect, with the log around it.';
-  return failure(
-    'INTERNAL',
-    `${peer.address} refused what was asked of the module twin (${status})`,
-    remedy,
-    undefined,
-  );
+  return failure('INTERNAL', `${peer.address} refused a module twin request (${status})`, remedy, undefined);
 }
 
 function quotaExceeded(peer: Peer): HubFailure {
@@ -196,7 +190,7 @@ interface Foreign {
   readonly message: string;
 }
 
-/** The error that everything began with. The SDK hangs errors onto one another, and some onto themselves. */
+/** The innermost error. The SDK nests errors as `transportError`, some of them in themselves. */
 function innermost(thrown: unknown): Foreign {
   let error = thrown as Partial<Foreign & { transportError: unknown }> | null | undefined;
   const seen = new Set<unknown>();
@@ -204,13 +198,13 @@ function innermost(thrown: unknown): Foreign {
     seen.add(error);
     error = error.transportError as typeof error;
   }
-  // Node tries a host's addresses one after another, and reports a bunch of failures without a message of its own.
+  // Node tries a host's addresses in turn, and reports an AggregateError without a message if all fail.
   const [first] = error instanceof AggregateError ? error.errors : [];
   const message = String(error?.message || (first as Error | undefined)?.message || thrown);
   return { code: error?.code, name: error?.name, message };
 }
 
-/** One short line: some messages carry OpenSSL's error queue, or the SDK's wrong guess in front. */
+/** The message in one short line, without OpenSSL's error queue and the SDK's misleading prefix. */
 const textOf = ({ message }: Foreign): string =>
   message
     .replace(/^.*Failure on first connection \(Not authorized\): /s, '')

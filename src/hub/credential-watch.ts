@@ -6,10 +6,10 @@ import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { HubStatus } from '../contract/hub.ts';
 
-/** The wall clock can be set at any moment, so that the day can't be slept until. */
+/** Polled, because the wall clock can be set at any time; one long sleep until the expiry would miss that. */
 const CHECK_EVERY = seconds(2);
 
-/** Notices when the credential comes near its end, which nothing else would tell of. */
+/** Reports when `credential.expiresSoon` changes. No other event marks that moment. */
 export class CredentialWatch implements Service {
   readonly name = 'credential watch';
   readonly #status: () => HubStatus;
@@ -22,7 +22,7 @@ export class CredentialWatch implements Service {
 
   constructor(options: {
     status: () => HubStatus;
-    /** Told when `credential.expiresSoon` has become another. */
+    /** Called when `credential.expiresSoon` changed. */
     changed: () => void;
     clock: Clock;
     log: Logger;
@@ -48,7 +48,7 @@ export class CredentialWatch implements Service {
     if (expiresSoon !== this.#expiresSoon) {
       this.#expiresSoon = expiresSoon;
       this.#changed();
-      if (expiresSoon) this.#log.warn({ kind, expiresAt }, 'The credential ends soon, and was not renewed.');
+      if (expiresSoon) this.#log.warn({ kind, expiresAt }, 'The credential expires soon and was not renewed.');
     }
     await this.#clock.sleep(untilBeat(this.#clock, CHECK_EVERY), signal);
   }

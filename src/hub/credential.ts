@@ -1,20 +1,20 @@
 import { type Duration, days, minutes } from '../base/duration.ts';
 import type { HubStatus } from '../contract/hub.ts';
 
-/** What the last connection was let in by, and until when that is good. */
+/** What the latest connection was authenticated by, and when that expires. */
 export interface Credential {
   readonly proof: 'token' | 'certificate';
   readonly expiresAt: Date;
 }
 
 /**
- * How long before its end somebody should know. A certificate is replaced by people, or by a service that may have
- * failed to. A token is made by the agent itself, a quarter of an hour before the last one ends: one that comes nearer to
- * its end was not renewed in time, since the clock was set or the machine slept.
+ * How long before its expiry a credential counts as expiring soon. A certificate is replaced by an operator or by a service
+ * that may have failed. A token is renewed by the agent 15 minutes before it expires; later than that, the renewal failed
+ * or was delayed, for example because the clock was set or the machine was suspended.
  */
 const NOTICE: Readonly<Record<Credential['proof'], Duration>> = { certificate: days(30), token: minutes(10) };
 
-/** @param isUsed there is a connection now; without one a token is nothing to worry about, since the next makes its own */
+/** @param isUsed whether the agent is connected; otherwise a token's expiry doesn't matter: each connection has a new one */
 export function endOf(
   { proof, expiresAt }: Credential,
   { isUsed, now }: { isUsed: boolean; now: Date },

@@ -1,25 +1,26 @@
 import { isMembers, type Members } from './merge-patch.ts';
 
-/* What a twin can hold. Source: "Understand and use device twins in IoT Hub", Azure IoT Hub developer guide. The sizes
- * are taken as decimal, since the page doesn't say. */
+/* Limits of a twin. Source: "Understand and use device twins in IoT Hub", Azure IoT Hub developer guide. The page doesn't
+ * say whether KB is 1,000 or 1,024 bytes; the smaller one is used. */
 
-/** Of the whole section, as `sizeOf` counts. */
+/** Limit for a section, in bytes as `sizeOf` counts. */
 export const LARGEST_SECTION = 32_000;
-/** Of one string, in UTF-8 bytes. */
+/** Limit for a string, in bytes of UTF-8. */
 const LARGEST_STRING = 4_000;
-/** Levels of objects. */
+/** Levels of nested objects. */
 const DEEPEST = 10;
+/** Limit for a name, in bytes of UTF-8. */
 const LARGEST_KEY = 1_000;
-/** Blanks, dots, dollars and control characters. */
+/** Characters that a name must not contain: white space, dot, dollar and control characters. */
 const FORBIDDEN_IN_KEY = /[\s.$\p{Cc}]/u;
 
 /**
- * Makes reported properties fit a twin, so that one value too many never costs all of them: strings that are too long
- * are cut; arrays, nulls, numbers that JSON doesn't know, impossible names and what lies too deep are left out. If it
- * is still too large, the largest parts of `optional` go.
+ * Makes reported properties fit a twin, since the hub refuses a whole patch for one invalid value. Strings that are too
+ * long are cut. Arrays, nulls, NaN and infinities, members with forbidden names and levels that are too deep are left out.
+ * If the result is still too large, the largest members of `optional` are left out.
  *
  * @param optional the top-level name whose members may be left out
- * @param room in bytes as the hub counts them
+ * @param room bytes available, as `sizeOf` counts
  */
 export function fitReported(wanted: Members, optional: string, room = LARGEST_SECTION): Members {
   const fitting = fitMembers(wanted, 1);
@@ -36,7 +37,7 @@ export function fitReported(wanted: Members, optional: string, room = LARGEST_SE
   return { ...fitting, [optional]: Object.fromEntries(Object.entries(status).filter(([name]) => kept.has(name))) };
 }
 
-/** The bytes a twin's section counts for: names and strings in UTF-8, numbers as 8, booleans as 4. */
+/** The size of a twin section in bytes, as the hub counts: names and strings in UTF-8, numbers as 8, booleans as 4. */
 export function sizeOf(value: unknown): number {
   if (typeof value === 'string') return Buffer.byteLength(value);
   if (typeof value === 'number') return 8;

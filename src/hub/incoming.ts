@@ -1,8 +1,8 @@
 import { isDeeperThan } from './json-depth.ts';
 
 /**
- * What is to be done with a message that the hub sent to this module. `response`: the SDK gets this body instead of
- * the one that came. `desired`: desired properties changed. `call`: somebody calls a direct method. `ignore`: nothing that was asked for.
+ * A message of the hub to this module. `response`: an answer to a twin request, with the body to pass to the SDK.
+ * `desired`: desired properties changed. `call`: a direct method call. `ignore`: any other topic.
  */
 export type Incoming =
   | { readonly kind: 'call'; readonly method: string; readonly requestId: string }
@@ -10,28 +10,30 @@ export type Incoming =
   | { readonly kind: 'desired' }
   | { readonly kind: 'ignore' };
 
-/** How the topics of answers about the twin begin. */
+/** Prefix of the topics of answers to twin requests. */
 export const TWIN_RESPONSE = '$iothub/twin/res/';
 /** `$iothub/twin/res/{status}/?$rid={request}[&$version={version}]`; the SDK's request ids are UUIDs. */
 const RESPONSE = /^\$iothub\/twin\/res\/(\d{3})\/\?(?:\$version=\d+&)?\$rid=[0-9a-fA-F-]{36}(?:&.*)?$/;
 const VERSION = /[?&]\$version=(\d{1,15})(?:&|$)/;
-/** `$iothub/methods/POST/{name}/?$rid={request}`. The request's id goes into the answer's topic, where it must not do harm. */
+/** `$iothub/methods/POST/{name}/?$rid={request}`. The request id is restricted because it is copied into the answer's topic. */
 const CALL = /^\$iothub\/methods\/POST\/([^/?#+]{1,128})\/?\?\$rid=([\w.~-]{1,128})(?:&.*)?$/;
 const DESIRED = '$iothub/twin/PATCH/properties/desired/';
 
-/** Above what a twin can be: 32 KB a section, 8 KB of tags, metadata with a time for every property. */
+/** In bytes; more than a twin can have: 32 KB per section, 8 KB of tags, metadata with a time for every property. */
 const LARGEST_BODY = 1_000_000;
-/** A twin has ten levels at most, and two above them. */
+/** A twin section has at most ten levels, in two enclosing ones. */
 const DEEPEST = 32;
 
 /**
- * Makes the hub's twin responses say what they mean, before the SDK (azure-iot-device-mqtt 1.16) sees them. The SDK
+ * Classifies messages from the hub, and corrects twin responses before the SDK (azure-iot-device-mqtt 1.16) sees them:
  *
- * - ignores the status: a 429 with an empty body counts as success, so every error gets a body that it takes for one;
- * - parses the body without a guard, where an exception ends the process, so what isn't JSON becomes such an error too;
- * - parses notifications of desired properties likewise, and other topics worse, so it never gets to see either;
- * - answers only those direct methods that it has a listener for, and parses their payload, of any depth, by itself. So
- *   calls don't go through it, only their answers.
+ * - The SDK ignores the status: a 429 with an empty body counts as success. So every error response gets a body that the
+ *   SDK recognizes as an error.
+ * - It parses the body without catching exceptions, and one would end the process. So a body that isn't JSON becomes an
+ *   error response, too.
+ * - It parses notifications of desired properties and other topics in the same way. So neither is passed to it.
+ * - It answers only direct methods that have a listener, and parses payloads of any depth. So calls bypass it; only the
+ *   answers are sent through it.
  */
 export function readIncoming(topic: string, payload: Buffer): Incoming {
   if (topic.startsWith(DESIRED)) return { kind: 'desired' };
@@ -55,10 +57,10 @@ export function readIncoming(topic: string, payload: Buffer): Incoming {
   };
 }
 
-/** The status of a response that claims success but can't be read; no status of HTTP. */
+/** Status for a response that reports success but can't be parsed; not an HTTP status. */
 export const MALFORMED = 999;
 
-/** What the SDK takes for an error: `errorCode` decides, `message` becomes the Error's. */
+/** The SDK recognizes an error by `errorCode`, and makes an Error with this `message`. */
 const errorResponse = (status: number, message: string): Incoming => ({
   kind: 'response',
   status,
@@ -69,7 +71,7 @@ function faultOf(payload: Buffer): string | undefined {
   if (payload.length === 0) return undefined; // 204
   if (payload.length > LARGEST_BODY) return `the hub's answer has ${payload.length} bytes`;
   const text = payload.toString();
-  if (isDeeperThan(DEEPEST, text)) return `the hub's answer has more than ${DEEPEST} levels`;
+  if (isDeeperThan(DEEPEST, text)) return `the hub's answer is nested deeper than ${DEEPEST} levels`;
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === 'object' && value !== null && !Array.isArray(value)

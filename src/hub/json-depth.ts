@@ -1,4 +1,4 @@
-/** Whether JSON text nests deeper; brackets within strings don't count. */
+/** Whether JSON text is nested deeper than `most` levels. Linear time; the text needn't be valid JSON. */
 export function isDeeperThan(most: number, text: string): boolean {
   let depth = 0;
   let quoted = false;

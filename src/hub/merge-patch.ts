@@ -1,6 +1,6 @@
-/* JSON Merge Patch (RFC 7396), which is what a twin's updates are: members are merged, `null` removes. */
+/* JSON Merge Patch (RFC 7396), the format of twin updates: members are merged, `null` removes one. */
 
-/** A JSON object, without the nulls it can't tell apart from absence. */
+/** A JSON object. In a patch, `null` means absent. */
 export type Members = Readonly<Record<string, unknown>>;
 
 export const isMembers = (value: unknown): value is Members =>
@@ -14,12 +14,12 @@ export function applyPatch(target: Members, patch: Members): Members {
     else if (isMembers(value)) merged.set(name, applyPatch(objectOr(merged.get(name)), value));
     else merged.set(name, value);
   }
-  return Object.fromEntries(merged); // which, unlike assignment, makes a member even of the name __proto__
+  return Object.fromEntries(merged); // unlike assignment, it creates an own member even for __proto__
 }
 
 /**
- * The least patch that makes the members `wanted` names in `current` what `wanted` says; other names are left alone.
- * Below those names, what `wanted` doesn't hold is removed. An empty patch: nothing to do.
+ * The smallest patch after which each top-level member of `wanted` has the same value in `current`. Members of nested
+ * objects that `wanted` lacks are removed; other top-level members are not touched. Empty if nothing differs.
  */
 export function patchTo(wanted: Members, current: Members): Members {
   const patch: [string, unknown][] = [];

@@ -13,21 +13,23 @@ import {
 import { CallLimit } from './call-limit.ts';
 import { isDeeperThan } from './json-depth.ts';
 
-/** Of a call, in bytes; a hub lets 128 KiB pass. None of our methods needs a tenth of it. */
+/** Limit for a call's payload, in bytes. A hub allows 128 KiB; the agent's methods need less than a tenth of this. */
 const LARGEST_PAYLOAD = 16 * 1024;
 const DEEPEST = 8;
 const MOST_FAULTS = 16;
 const LONGEST_NAME = 64;
-/** Of an answer, in bytes of JSON; a hub takes 128 KiB. */
+/** Limit for an answer, in bytes of JSON. A hub accepts 128 KiB. */
 const LARGEST_ANSWER = 100 * 1024;
-/** Callers wait for 30 s unless they say otherwise, and we aren't told. Source: "Understand and invoke direct methods". */
+/**
+ * A call times out at the hub after 30 s unless its caller set another limit, which the device doesn't learn.
+ * Source: "Understand and invoke direct methods", Azure IoT Hub developer guide.
+ */
 export const ANSWER_WITHIN = seconds(25);
 
 /**
- * Takes calls of direct methods: checks who may, what was asked for, and that nothing runs twice at once.
+ * Runs direct methods: checks the rate, the permission and the payload, and that no method runs twice at once.
  *
- * A call is answered within 25 s, whatever the method does. One that takes longer goes on, and until it ends the next
- * call of its name is refused.
+ * A call is answered within 25 s. A method that takes longer continues, and further calls of it are refused until it ends.
  */
 export class DirectMethods<Parts> implements MethodCalls {
   readonly #methods: ReadonlyMap<string, Method<Parts>>;
@@ -55,11 +57,11 @@ export class DirectMethods<Parts> implements MethodCalls {
   }
 
   async call(name: string, payload: Buffer): Promise<MethodAnswer | undefined> {
-    const method = this.#methods.has(name) ? name : 'unknown'; // a foreign name is no text for our log
+    const method = this.#methods.has(name) ? name : 'unknown'; // the caller chooses the name; keep it out of the log
     const admitted = this.#limit.admit(method);
     if (admitted === 'ignore') return undefined;
     if (admitted === 'refuse') {
-      return refusal(429, 'Direct methods are called too often.', { retryAfterSeconds: 1 });
+      return refusal(429, 'Too many direct method calls.', { retryAfterSeconds: 1 });
     }
     const answer = bounded(await this.#answer(name, payload).catch((error) => this.#defect(error)));
     this.#log.info({ method, status: answer.status }, 'Answered a direct method.');
@@ -69,7 +71,7 @@ export class DirectMethods<Parts> implements MethodCalls {
   async #answer(name: string, payload: Buffer): Promise<MethodAnswer> {
     const method = this.#methods.get(name);
     if (method === undefined) {
-      return refusal(404, 'There is no such method.', { methods: [...this.#methods.keys()] });
+      return refusal(404, 'Unknown method.', { methods: [...this.#methods.keys()] });
     }
     if (!this.#permissions[method.permission]) {
       return refusal(403, `directMethods.${method.permission} is false in the agent's local configuration.`);
@@ -80,7 +82,7 @@ export class DirectMethods<Parts> implements MethodCalls {
     const wait = this.#restOf(method);
     if (wait > 0) {
       const retryAfterSeconds = Math.ceil(wait / 1_000);
-      return refusal(429, `The last ${name} was only just answered.`, { retryAfterSeconds });
+      return refusal(429, `${name} was called again too soon.`, { retryAfterSeconds });
     }
     return this.#run(method, request.value);
   }
@@ -107,7 +109,7 @@ export class DirectMethods<Parts> implements MethodCalls {
 
   #defect(error: unknown): MethodAnswer {
     logError(this.#log, toAgentError(error));
-    return refusal(500, `The agent failed: ${messageOf(error)}`);
+    return refusal(500, `Internal error: ${messageOf(error)}`);
   }
 }
 
@@ -116,24 +118,24 @@ const refusal = (status: MethodAnswer['status'], error: string, more: object = {
   body: { error, ...more },
 });
 
-/** What a payload asks for, or every fault of it, by its place. */
+/** Parses and validates a payload. `faults` maps the path of each invalid member to its problem. */
 function read(payload: Buffer, schema: Method<unknown>['request']): { value: object } | { faults: object } {
   const whole = (problem: string) => ({ faults: { '(the whole)': problem } });
   if (payload.length > LARGEST_PAYLOAD) return whole(`has ${payload.length} bytes, more than ${LARGEST_PAYLOAD}`);
   const text = payload.toString();
-  if (isDeeperThan(DEEPEST, text)) return whole(`has more than ${DEEPEST} levels`);
+  if (isDeeperThan(DEEPEST, text)) return whole(`is nested deeper than ${DEEPEST} levels`);
   let value: unknown;
   try {
     value = text.trim() === '' ? {} : JSON.parse(text);
   } catch (error) {
     return whole(`is not JSON: ${messageOf(error)}`);
   }
-  if (Array.isArray(value)) return whole('must be an object, not a list'); // which the schema would take for one
+  if (Array.isArray(value)) return whole('must be an object, not a list'); // the schema would accept a list
   const result = v.safeParse(schema, value ?? {});
   const faults = [
     ...unknownMembers(value, schema).map((name) => [cut(name), 'is not known'] as const),
     ...(result.issues ?? [])
-      .filter(({ expected, path }) => expected !== 'never' || path?.length !== 1) // it names only the first unknown member
+      .filter(({ expected, path }) => expected !== 'never' || path?.length !== 1) // the schema names only the first unknown one
       .map((issue) => [cut(v.getDotPath(issue) ?? '(the whole)'), problemOf(issue)] as const),
   ];
   if (result.success && faults.length === 0) return { value: result.output };
@@ -155,5 +157,7 @@ function problemOf({ input, expected, type, message }: v.BaseIssue<unknown>): st
 
 function bounded(answer: MethodAnswer): MethodAnswer {
   const bytes = Buffer.byteLength(JSON.stringify(answer.body));
-  return bytes <= LARGEST_ANSWER ? answer : refusal(500, `The answer has ${bytes} bytes, too many for a hub.`);
+  return bytes <= LARGEST_ANSWER
+    ? answer
+    : refusal(500, `The answer has ${bytes} bytes; the limit is ${LARGEST_ANSWER}.`);
 }

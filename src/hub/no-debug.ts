@@ -1,5 +1,5 @@
 /*
- * The SDK's debug lines print SAS tokens and message bodies. The `debug` package reads DEBUG when it is loaded, so this
- * stands in a module of its own, imported before any that loads it.
+ * The SDK's debug lines contain SAS tokens and message bodies. The `debug` package reads DEBUG when it is loaded, so this
+ * must be a module that is imported before any module that loads the package.
  */
 delete process.env.DEBUG;

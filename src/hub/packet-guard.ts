@@ -1,52 +1,51 @@
 import mqttPacket from 'mqtt-packet';
 
-/** What came is nothing that a hub says to a module. */
+/** The peer sent a packet that a hub never sends to a module. */
 export class ProtocolViolation extends Error {
   override readonly name = 'ProtocolViolation';
 }
 
 /**
- * Of a PUBLISH, in bytes: above the largest twin that a hub can send (32 KB a section, with a time for every property), and
- * above the 128 KiB of a direct method and the 256 KiB of a message.
+ * Limit for a PUBLISH, in bytes. More than the largest twin (32 KB per section, with a time for every property), the 128 KiB
+ * of a direct method and the 256 KiB of a message.
  */
 export const LARGEST_PUBLISH = 1024 * 1024;
-/** Of an acknowledgement; the longest is of a subscription, a byte for each topic. */
+/** Limit for any other packet, in bytes. The longest is SUBACK, with a byte per topic. */
 const LARGEST_OTHER = 128;
 const FIRST_CAPACITY = 4 * 1024;
 
 const PUBLISH = 3;
-/** What a server may send in MQTT 3.1.1, by number: CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP. */
+/** Packet types of an MQTT 3.1.1 server: CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK, PINGRESP. */
 const SERVER_TYPES = new Set([2, PUBLISH, 4, 5, 6, 7, 9, 11, 13]);
 
 /**
- * Stands before the parser, and hands whole packets to it. The parser keeps every piece of a packet until the last has
- * come, up to the 256 MiB that MQTT allows, and a piece of one byte as an object of its own.
+ * Passes only whole packets to the parser. MQTT.js's parser keeps every chunk of an unfinished packet, even of one byte, as
+ * an object of its own, up to the 256 MiB that MQTT allows.
  *
- * - A packet is refused by the length that it announces, before any of it is kept.
- * - What is kept is one buffer, never larger than twice what has come of it.
- * - Delivery "exactly once" (QoS 2) is refused: MQTT.js keeps such messages until the server releases them, and a module
- *   subscribes to none.
+ * - A packet is refused by the length in its header, before any of it is buffered.
+ * - An unfinished packet is kept in one buffer, at most twice as large as the bytes received (at least 4 KiB).
+ * - QoS 2 is refused: MQTT.js keeps such messages until the server releases them, and a module subscribes to none.
  */
 export class PacketGuard {
   readonly #pass: (packets: Buffer) => void;
-  /** Of the packet that is coming: what has come, of which `#length` bytes count. */
+  /** The unfinished packet; its first `#length` bytes are valid. */
   #kept = Buffer.alloc(0);
   #length = 0;
-  /** Of its header, the first byte; -1 before that. */
+  /** First byte of the current header; -1 before it is read. */
   #first = -1;
-  /** Of its length, what has been read so far. */
+  /** The packet's length field, as far as decoded. */
   #announced = 0;
   #scale = 1;
-  /** Bytes that are still to come; undefined while the header is read. */
+  /** Bytes of the current packet still to be received; undefined while the header is read. */
   #missing: number | undefined;
   #broken = false;
 
-  /** @param pass gets one or more whole packets */
+  /** @param pass called with one or more whole packets */
   constructor(pass: (packets: Buffer) => void) {
     this.#pass = pass;
   }
 
-  /** @throws {ProtocolViolation} once; afterwards nothing is taken any more */
+  /** @throws {ProtocolViolation} once; later chunks are ignored */
   push(chunk: Buffer): void {
     if (this.#broken) return;
     let whole = 0;
@@ -88,10 +87,10 @@ export class PacketGuard {
     this.#scale *= 0x80;
     const most = this.#first >> 4 === PUBLISH ? LARGEST_PUBLISH : LARGEST_OTHER;
     if (this.#announced > most) {
-      throw new ProtocolViolation(`it announced a packet of ${this.#announced} bytes or more; ${most} are allowed`);
+      throw new ProtocolViolation(`it announced a packet of at least ${this.#announced} bytes; the limit is ${most}`);
     }
     if ((byte & 0x80) === 0) this.#missing = this.#announced;
-    else if (this.#scale === 0x80 ** 4) throw new ProtocolViolation('it announced a packet without a length');
+    else if (this.#scale === 0x80 ** 4) throw new ProtocolViolation('it sent a packet whose length field is malformed');
     return at + 1;
   }
 
@@ -120,13 +119,13 @@ export class PacketGuard {
   }
 }
 
-/** What MQTT.js makes parsers with; it asks the module for it at each connection. */
+/** The parser factory of mqtt-packet. MQTT.js calls it through the module object for each connection, so it can be replaced. */
 type MakeParser = (options?: object) => {
   parse(chunk: Buffer): number;
   emit(event: 'error', error: Error): boolean;
 };
 
-/** Puts a guard before every parser that MQTT.js makes from now on. */
+/** Puts a guard before every parser that MQTT.js creates after this call. */
 export function guardParsers(): void {
   const library = mqttPacket as unknown as { parser: MakeParser };
   const make = library.parser.bind(library);
@@ -140,7 +139,7 @@ export function guardParsers(): void {
       } catch (violation) {
         parser.emit('error', violation as Error);
       }
-      return 0; // nobody asks how much is left
+      return 0; // MQTT.js ignores the number of bytes left
     };
     return parser;
   };

@@ -2,18 +2,18 @@ import { fullJitter } from '../base/backoff.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { RetryCause } from '../contract/hub.ts';
 
-/** A hub counts failed log-ins, and raises an alert on a device that goes on with them. */
+/** A hub counts failed logins, and alerts on a device that continues with them. */
 const REFUSALS_BEFORE_LONG_WAIT = 3;
 const MOST_PER_MINUTE = 6;
 
 /**
- * When to connect again (contract §6): soon and jittered at first, never more than six times in a minute, whatever
- * the reason; after the third refusal of the credentials, once in ten minutes.
+ * Delays between connection attempts (contract §6): exponential with full jitter, at most six attempts per minute for any
+ * reason, and about ten minutes from the third refusal of the credentials in a row.
  */
 export class ReconnectBackoff {
   readonly #random: () => number;
   readonly #backoff;
-  /** When the latest attempts were made, oldest first. */
+  /** Monotonic times of the latest attempts, oldest first. */
   readonly #attempts: Duration[] = [];
   #refusals = 0;
 
@@ -28,7 +28,7 @@ export class ReconnectBackoff {
     if (this.#attempts.length > MOST_PER_MINUTE) this.#attempts.shift();
   }
 
-  /** How long to wait after an attempt, or a connection, that failed. */
+  /** The delay after a failed attempt or an ended connection. */
   after(because: RetryCause | undefined, now: Duration): Duration {
     if (because === 'credentials') this.#refusals += 1;
     if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
@@ -42,7 +42,7 @@ export class ReconnectBackoff {
     this.#refusals = 0;
   }
 
-  /** To be called when a connection has proved that it stays. */
+  /** To be called when a connection counts as stable. */
   stable(): void {
     this.#backoff.reset();
   }

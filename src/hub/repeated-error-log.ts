@@ -3,7 +3,7 @@ import { type Duration, hours } from '../base/duration.ts';
 import type { AgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 
-/** Says what is wrong once, again when it changes, and at most hourly while it stays the same (contract §7). */
+/** Logs an error once, again when its id changes, and at most hourly while it stays the same (contract §7). */
 export class RepeatedErrorLog {
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -23,7 +23,7 @@ export class RepeatedErrorLog {
     return true;
   }
 
-  /** All is well, and has been for a while: the next error is news again. */
+  /** To be called when the error is over: the next one is logged at once. */
   reset(): void {
     this.#last = undefined;
   }

@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 
-/** What IoT Hub takes instead of a password, for one resource until one moment. */
+/** A shared access signature: IoT Hub accepts it as the password for one resource until it expires. */
 export interface SasToken {
   readonly text: string;
   readonly expiresAt: Date;

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Duplex } from 'node:stream';
-import device from 'azure-iot-device'; // its names can't be imported one by one (sdk: CommonJS that Node can't read)
+import device from 'azure-iot-device'; // CommonJS: Node can't detect its named exports
 import { Mqtt } from 'azure-iot-device-mqtt';
 import { MqttBase } from 'azure-iot-mqtt-base';
 import mqtt from 'mqtt';
@@ -19,8 +19,8 @@ import {
   silence,
   TwinStatusError,
 } from './classify-error.ts';
-import { readIncoming, type Incoming, MALFORMED, TWIN_RESPONSE } from './incoming.ts';
 import type { ModuleIdentity } from './identity/module-identity.ts';
+import { type Incoming, MALFORMED, readIncoming, TWIN_RESPONSE } from './incoming.ts';
 import { isMembers } from './merge-patch.ts';
 import { guardParsers, ProtocolViolation } from './packet-guard.ts';
 import { type SasToken, signSasToken } from './sas-token.ts';
@@ -28,67 +28,67 @@ import { TokenBucket } from './token-bucket.ts';
 
 guardParsers();
 
-/** MQTT.js notices a dead network one to two of these later; hub and gateways close after one and a half. */
+/** MQTT.js detects a dead network after one to two of these; hub and gateways close the connection after one and a half. */
 export const KEEP_ALIVE = seconds(45);
-/** Name, TCP, TLS and CONNACK, and again for the subscription. */
+/** Limit for DNS, TCP, TLS and CONNACK together; each subscription has the same limit again. */
 const OPEN_LIMIT = seconds(30);
 const SEND_LIMIT = seconds(30);
-/** What a slow link takes besides; 32 kbit/s. */
+/** Extends SEND_LIMIT by the size of the message, for links of 32 kbit/s. */
 const SLOWEST_BYTES_PER_SECOND = 4096;
 const TWIN_LIMIT = seconds(20);
-/** How long a DISCONNECT may take before the socket is closed without. */
+/** How long a DISCONNECT may take before the socket is destroyed. */
 const CLOSE_LIMIT = seconds(1);
 const TOKEN_LIFE = minutes(60);
-/** Of a session, so that its token never runs out: the same margin as the SDK's. */
+/** A session is replaced at this age, before its token expires. The SDK has the same margin. */
 export const RENEW_AFTER = minutes(45);
 
 /**
- * Of messages from the hub, in units of one message and one for each KiB of it. A faster hub is read more slowly, until TCP
- * holds it up: what it sends must cost neither memory nor the processor's time.
+ * Rate limit for messages from the hub. Each costs one token, and one more per KiB. Above the limit the agent reads more
+ * slowly and TCP flow control slows the hub down, so that a flood costs neither memory nor CPU time.
  */
 const MESSAGES = { most: 4_000, perSecond: 2_000 };
-/** Of all other packets, which answer what was sent: more of them end the connection. */
+/** Rate limit for all other packets. They only answer what the agent sent, so exceeding it ends the connection. */
 const ACKNOWLEDGEMENTS = { most: 10_000, perSecond: 1_000 };
-/** Direct methods that are being done, or whose answers wait to be sent. */
+/** Direct method calls that are running or whose answers are being sent. */
 const MOST_CALLS = 32;
 
 export interface SessionOptions {
   readonly identity: ModuleIdentity;
-  /** PEM; absent: the authorities that Node trusts. */
+  /** Trusted certificate authorities as PEM. Absent: those that Node trusts. */
   readonly trustedCa?: string;
   readonly productInfo: string;
   readonly clock: Clock;
-  /** Desired properties changed. */
+  /** Called when the hub notifies of changed desired properties. */
   readonly onDesired: () => void;
-  /** Answers direct methods. Absent: there are none. */
+  /** Answers direct methods. Absent: the session doesn't subscribe to them. */
   readonly methods?: MethodCalls;
 }
 
 /**
- * The life of one connection: connected once, lost once, never mended. Only a new client object cures an SDK client
- * whose connection was lost (it neither subscribes nor reads the twin again, and forgets what was asked of it), so a
- * session has no retries and no renewal; the supervisor replaces it.
+ * One connection, which is never reconnected. An SDK client that lost its connection can't recover: it doesn't subscribe
+ * or read the twin again, and forgets pending requests. So a session has no retries and no token renewal; the supervisor
+ * replaces it.
  *
- * The SDK (azure-iot-device 1.18) does the talking: topics, requests, acknowledgements. MQTT.js is put under it by hand
- * (MqttBase), since that gives the TLS version, the keep-alive, the true cause of an error, and a close that ends.
- * The SDK's Twin object is left out: it holds nothing that its transport doesn't say better.
+ * The SDK (azure-iot-device 1.18) handles topics, requests and acknowledgements. The session creates the MQTT.js client
+ * below it (MqttBase), to set the TLS version and the keep-alive, to get the original error, and to close reliably. It
+ * calls the SDK's transport directly instead of the SDK's Twin object, which adds only a copy of the twin.
  */
 export class Session {
   readonly #options: SessionOptions;
   readonly #token: SasToken;
   readonly #transport: Mqtt;
   readonly #client: InstanceType<typeof device.ModuleClient>;
-  /** Those who wait for the hub; told at once when there is nothing left to wait for. */
+  /** Reject functions of pending requests; all are called when the connection ends. */
   readonly #waiting = new Set<(failure: HubFailure) => void>();
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #calls = new Set<Promise<void>>();
   readonly #messages: TokenBucket;
   readonly #acknowledgements: TokenBucket;
-  /** Resolves, once, when the connection is gone. */
+  /** Resolves when the connection has ended, with the reason. */
   readonly lost: Promise<HubFailure>;
   #resolveLost: (failure: HubFailure) => void = () => {};
   #raw: RawClient | undefined;
-  /** What MQTT.js complained of first. */
+  /** The first error that MQTT.js emitted. */
   #cause: unknown;
   #opened = false;
   #ended: HubFailure | undefined;
@@ -113,7 +113,8 @@ export class Session {
     this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
 
     const mqttBase = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
-    // Its limit for an acknowledgement, 30 s by the wall clock, would end what ours allows, and go off when that is set.
+    // The SDK's own limit for an acknowledgement, 30 s, is shorter than ours for a large message, and it uses the wall
+    // clock, so a clock step would trigger it.
     mqttBase.setTimeout(Number.MAX_SAFE_INTEGER);
     const credentials = {
       host: hostName,
@@ -123,18 +124,18 @@ export class Session {
       sharedAccessSignature: this.#token.text,
     };
     this.#transport = new Mqtt(new OneToken(credentials) as unknown as AuthenticationProvider, mqttBase);
-    // Otherwise the SDK runs lsb_release in a shell to tell the hub about this system (getos 3).
+    // If it isn't set, the SDK runs lsb_release in a shell to describe this system to the hub (getos 3).
     Object.assign(this.#transport, { _userAgentString: productInfo });
-    this.#client = new device.ModuleClient(this.#transport, undefined as never); // no method client: none is invoked
+    this.#client = new device.ModuleClient(this.#transport, undefined as never); // no method client: the agent invokes none
     this.#client.setRetryPolicy({ shouldRetry: () => false, nextRetryTimeout: () => -1 });
-    this.#client.on('error', (error: unknown) => this.#fail(error)); // unheard, it would end the process
+    this.#client.on('error', (error: unknown) => this.#fail(error)); // without a listener it would end the process
     this.#client.on('disconnect', () => this.drop(connectionLost(this.#peer, this.#cause)));
   }
 
   /**
    * Connects and subscribes.
    *
-   * @param signal gives up at once
+   * @param signal cancels the attempt at once
    * @throws HubFailure
    */
   static async open(options: SessionOptions, signal: AbortSignal): Promise<Session> {
@@ -166,8 +167,8 @@ export class Session {
   }
 
   /**
-   * Drops the connection if it is dead: not even an answer to a ping for three times the keep-alive. To be called every
-   * half minute: a call that is late means that this process stood still, which says nothing about the hub.
+   * Drops the connection if no packet, not even an answer to a ping, was received for three times the keep-alive. To be
+   * called every 30 s. If a call is late, this process was suspended, and the silence is not the hub's.
    */
   checkPulse(): void {
     const now = this.#options.clock.monotonic();
@@ -183,7 +184,8 @@ export class Session {
   /** Resolves when the hub has acknowledged the message. @throws HubFailure */
   send(message: Message): Promise<void> {
     const { system, application } = propertiesOf(message);
-    const outgoing = new device.Message(message.body); // a string: it is stringified for a debug line, debug or not
+    // The body stays a string: the SDK stringifies it for a debug line even when debugging is off.
+    const outgoing = new device.Message(message.body);
     outgoing.messageId = system.messageId ?? message.id;
     outgoing.contentType = 'application/json';
     outgoing.contentEncoding = 'utf-8';
@@ -216,17 +218,17 @@ export class Session {
     });
   }
 
-  /** Resolves when no direct method is being done. */
+  /** Resolves when no direct method is running. */
   async answered(): Promise<void> {
     while (this.#calls.size > 0) await Promise.allSettled(this.#calls);
   }
 
-  /** Resolves when nothing is on its way any more; bounded by the time limits of what is. */
+  /** Resolves when no request is pending; bounded by the time limits of the requests. */
   async idle(): Promise<void> {
     while (this.#inFlight.size > 0) await Promise.allSettled(this.#inFlight);
   }
 
-  /** Takes leave of the hub. */
+  /** Sends a DISCONNECT and closes the connection. */
   async close(): Promise<void> {
     if (this.#ended !== undefined) return;
     this.#end(this.#closed());
@@ -234,12 +236,12 @@ export class Session {
     this.#raw?.stream.destroy();
   }
 
-  /** Ends the connection without ceremony; everyone who waits gets `failure`. */
+  /** Closes the connection without a DISCONNECT; pending requests are rejected with `failure`. */
   drop(failure: HubFailure): void {
     if (this.#ended !== undefined) return;
     this.#end(failure);
     this.#raw?.end(true);
-    this.#client.close().catch(() => {}); // may never settle (sdk #1110); it is for the SDK's own timers
+    this.#client.close().catch(() => {}); // stops the SDK's timers; may never settle (sdk #1110)
   }
 
   get #peer(): Peer {
@@ -265,14 +267,14 @@ export class Session {
     this.drop(this.#opened ? connectionLost(this.#peer, error) : classifyError(error, this.#peer));
   }
 
-  /** Called by the SDK, once: takes MQTT.js in hand. */
+  /** Creates the MQTT.js client for the SDK, which calls this once. */
   #connect(uri: string, given: mqtt.IClientOptions): RawClient {
     if (this.#raw !== undefined) throw new Error('A session connects once.');
     const { trustedCa, clock } = this.#options;
     const raw = mqtt.connect(uri, {
       ...given,
       keepalive: KEEP_ALIVE / 1_000,
-      connectTimeout: OPEN_LIMIT + seconds(5), // ours comes first, and says more
+      connectTimeout: OPEN_LIMIT + seconds(5), // our own limit expires first, and gives a better error
       minVersion: 'TLSv1.2',
       ...(trustedCa === undefined ? {} : { ca: trustedCa }),
     } as mqtt.IClientOptions) as unknown as RawClient;
@@ -305,7 +307,7 @@ export class Session {
     const emit = raw.emit.bind(raw);
     raw.emit = (event, ...args) => (event === 'message' ? this.#receive(emit, args) : emit(event, ...args));
 
-    // The SDK ends gracefully, which waits for acknowledgements; on a dead connection they never come (sdk #1110).
+    // The SDK ends gracefully and waits for acknowledgements, which never arrive on a dead connection (sdk #1110).
     const end = raw.end.bind(raw);
     raw.end = (force, ...rest) => end(force === true || Object.keys(raw.outgoing).length > 0, ...rest);
     return raw;
@@ -313,7 +315,7 @@ export class Session {
 
   #receive(pass: RawClient['emit'], [topic, payload, packet]: unknown[]): boolean {
     if (this.#ended !== undefined) return true;
-    if (!this.#asksTwin && String(topic).startsWith(TWIN_RESPONSE)) return true; // not even read
+    if (!this.#asksTwin && String(topic).startsWith(TWIN_RESPONSE)) return true; // not requested
     const incoming = readIncoming(String(topic), payload as Buffer);
     if (incoming.kind === 'desired') this.#options.onDesired();
     if (incoming.kind === 'call') this.#startCall(incoming, payload as Buffer);
@@ -323,13 +325,13 @@ export class Session {
   }
 
   #startCall(call: Incoming & { kind: 'call' }, payload: Buffer): void {
-    if (this.#calls.size >= MOST_CALLS) return; // the hub tells the caller that nobody has answered
+    if (this.#calls.size >= MOST_CALLS) return; // the caller gets a timeout from the hub
     const answered = this.#track(this.#answer(call, payload));
     this.#calls.add(answered);
     void answered.finally(() => this.#calls.delete(answered));
   }
 
-  /** An answer that can't be sent is lost: the hub has told the caller by then. */
+  /** An answer that can't be sent is dropped: by then the hub has reported a timeout to the caller. */
   async #answer({ method, requestId }: Incoming & { kind: 'call' }, payload: Buffer): Promise<void> {
     const answer = await this.#options.methods?.call(method, payload);
     if (answer === undefined) return;
@@ -338,7 +340,7 @@ export class Session {
     await this.#ask(SEND_LIMIT, 'answering a direct method', send).catch(() => {});
   }
 
-  /** One question to the hub, and its answer or none. A session that doesn't answer in time is useless: it is dropped. */
+  /** Sends one request to the hub and waits for its answer. If none arrives in time, the connection is dropped. */
   async #ask<T>(limit: Duration, what: string, request: (done: Callback<T>) => void): Promise<T> {
     let waiter: (failure: HubFailure) => void = () => {};
     const work = new Promise<T>((resolve, reject) => {
@@ -358,7 +360,7 @@ export class Session {
     }
   }
 
-  /** The SDK's error has lost the status; the response that caused it still has it. */
+  /** Like `#ask`, but takes the status from the hub's response, since the SDK's error doesn't contain it. */
   async #askTwin<T>(what: string, request: (done: Callback<T>) => void): Promise<T> {
     this.#twinResponse = undefined;
     this.#asksTwin = true;
@@ -374,7 +376,7 @@ export class Session {
     }
   }
 
-  /** One twin operation at a time, so that a response is the answer to what was asked last. */
+  /** Runs one twin operation at a time, so that a response always belongs to the latest request. */
   #inTurn<T>(work: () => Promise<T>): Promise<T> {
     const turn = this.#twinTurn.then(work);
     this.#twinTurn = turn.catch(() => {});
@@ -396,7 +398,7 @@ type AuthenticationProvider = ConstructorParameters<typeof Mqtt>[0];
 type MethodResponse = Parameters<Mqtt['sendMethodResponse']>[0];
 type Callback<T> = (error?: Error | null, value?: T) => void;
 
-/** MQTT.js's client, with those of its properties that its types don't have. */
+/** MQTT.js's client, with properties that its types lack. */
 type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'handleMessage' | 'on'> & {
   handleMessage: (packet: { readonly payload?: Buffer }, done: () => void) => void;
   readonly outgoing: Readonly<Record<string, unknown>>;
@@ -406,7 +408,7 @@ type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'handleMessage' | 'on'> 
   end(force?: unknown, ...rest: unknown[]): unknown;
 };
 
-/** One token for one connection: nothing to renew, so the SDK never reconnects behind our back. */
+/** Provides one token for one connection. It is never renewed, so the SDK never reconnects by itself. */
 class OneToken extends EventEmitter {
   /** AuthenticationType.Token of azure-iot-common. */
   readonly type = 1;

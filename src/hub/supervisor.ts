@@ -5,15 +5,15 @@ import type { HubStatus } from '../contract/hub.ts';
 import { HubFailure } from './classify-error.ts';
 import { ReconnectBackoff } from './reconnect-backoff.ts';
 
-/** What a supervisor supervises: Session, or a test's stand-in. */
+/** The part of `Session` that the supervisor needs. */
 export interface Connection {
-  /** Resolves, once, when the connection is gone. */
+  /** Resolves when the connection has ended, with the reason. */
   readonly lost: Promise<HubFailure>;
-  /** Drops the connection if it is dead without knowing it. */
+  /** Drops the connection if the hub has been silent for too long. */
   checkPulse(): void;
-  /** Resolves when no direct method is being done; it may need the connection for what it does. */
+  /** Resolves when no direct method is running. A running one may need the connection. */
   answered(): Promise<void>;
-  /** Resolves when nothing is on its way any more. */
+  /** Resolves when no request is pending. */
   idle(): Promise<void>;
   close(): Promise<void>;
 }
@@ -21,31 +21,31 @@ export interface Connection {
 export interface SupervisorOptions<C> {
   /** Connects and subscribes, or rejects with a HubFailure; at once when the signal aborts. */
   readonly connect: (signal: AbortSignal) => Promise<C>;
-  /** After this long a connection is replaced, before its token runs out. */
+  /** Age at which a connection is replaced, before its token expires. */
   readonly renewAfter: Duration;
   readonly clock: Clock;
   readonly random: () => number;
-  /** The state, or the reason for it, changed. */
+  /** Called when `state` or `error` changed. */
   readonly onChange: () => void;
-  /** A connection failed, or couldn't be made. */
+  /** Called when connecting failed or a connection ended. */
   readonly onFailure: (error: AgentError) => void;
   readonly onConnected: (connection: C) => void;
-  /** A connection has lasted for a while. */
+  /** Called when a connection counts as stable. */
   readonly onStable: () => void;
 }
 
-/** A connection that lasts so long isn't one of those that end as soon as they are made. */
+/** A connection this old counts as stable: the back-off starts from its first delay again. */
 const STABLE_AFTER = minutes(1);
 const PULSE = seconds(30);
-/** More than any method takes; the token is good for much longer. */
+/** Longer than any method's limit; the token stays valid for much longer. */
 const ANSWER_LIMIT = minutes(1);
 const CHECK_CLOCK_EVERY = seconds(5);
-/** The wall clock was set by at least this much: what depends on it is worth another try at once. */
+/** If the wall clock was set by at least this much, the agent reconnects at once. */
 const CLOCK_STEP = minutes(1);
 
 /**
- * Keeps one connection, for ever: connects, waits for its loss, backs off, connects anew. Before its token runs out a
- * connection is replaced, when nothing is on its way; whoever asks for it in between waits, and loses nothing.
+ * Maintains one connection: connects, waits for its loss, backs off, reconnects. A connection is replaced before its token
+ * expires, once no request is pending; requests made during the replacement wait for the new connection.
  */
 export class Supervisor<C extends Connection> {
   readonly #options: SupervisorOptions<C>;
@@ -53,7 +53,7 @@ export class Supervisor<C extends Connection> {
   #connection: C | undefined;
   #state: HubStatus['state'] = 'connecting';
   #error: AgentError | undefined;
-  /** Resolves when a replacement is there, or won't be. */
+  /** Resolves when the replacement has connected or failed. */
   #replacement: Promise<void> | undefined;
   #endReplacement: () => void = () => {};
 
@@ -70,7 +70,7 @@ export class Supervisor<C extends Connection> {
     return this.#error;
   }
 
-  /** The connection, if there is one; while it is being replaced, the next one. */
+  /** The current connection, if connected. While it is being replaced, waits for the next one. */
   async connection(): Promise<C | undefined> {
     await this.#replacement;
     return this.#connection;
@@ -91,7 +91,7 @@ export class Supervisor<C extends Connection> {
     this.#become('stopped', undefined);
   }
 
-  /** The life of one connection. @returns what ended it; nothing when it was closed from here */
+  /** Connects once, until the connection ends. @returns the reason; `undefined` if the agent closed it */
   async #once(signal: AbortSignal): Promise<HubFailure | undefined> {
     const { clock, connect, onConnected } = this.#options;
     this.#backoff.attempt(clock.monotonic());
@@ -146,7 +146,7 @@ export class Supervisor<C extends Connection> {
     }
   }
 
-  /** Closes a connection that is about to be replaced, once what it was asked has been answered. */
+  /** Closes a connection that is about to be replaced, after its pending requests are answered. */
   async #retire(connection: C, hurry: AbortSignal): Promise<void> {
     await this.#letAnswer(connection, hurry);
     this.#replacement = new Promise((resolve) => {
@@ -164,7 +164,7 @@ export class Supervisor<C extends Connection> {
     await connection.close();
   }
 
-  /** A method that sends would wait for the next connection, which waits for the method. */
+  /** Must precede the replacement: a method that sends would wait for the next connection, which waits for the method. */
   async #letAnswer(connection: C, hurry: AbortSignal): Promise<void> {
     const enough = new AbortController();
     const stop = () => enough.abort();
@@ -176,9 +176,9 @@ export class Supervisor<C extends Connection> {
   }
 
   /**
-   * Waits, unless the wall clock is set meanwhile: a wrong one is the commonest reason to be refused on a device.
+   * Waits, but ends early when the wall clock is set: a wrong clock is the most common reason for refused credentials.
    *
-   * @param offset of the wall clock when the attempt began: what it was made with may be wrong before it has failed
+   * @param offset wall clock offset before the attempt, so that a clock set during the attempt counts, too
    */
   async #pause(wait: Duration, offset: number, signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;

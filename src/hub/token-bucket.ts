@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 
-/** Lets through what comes in bursts of `most`, and in the long run `perSecond`. */
+/** Rate limit: allows bursts of `most`, and `perSecond` on average. */
 export class TokenBucket {
   readonly #clock: Clock;
   readonly #most: number;
@@ -17,7 +17,7 @@ export class TokenBucket {
     this.#at = clock.monotonic();
   }
 
-  /** Takes tokens if all of them are there. */
+  /** Takes the tokens if all are available. */
   take(tokens = 1): boolean {
     this.#fill();
     if (this.#tokens < tokens) return false;
@@ -25,7 +25,7 @@ export class TokenBucket {
     return true;
   }
 
-  /** Takes tokens that may not be there yet. @returns how long whoever takes them has to wait */
+  /** Takes tokens in advance. @returns how long the caller must wait until they are available */
   borrow(tokens = 1): Duration {
     this.#fill();
     this.#tokens -= tokens;

@@ -6,35 +6,36 @@ import { toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
 import type { Answer, HubClient, TwinDocument, TwinSection } from '../contract/hub.ts';
-import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { fitReported, LARGEST_SECTION, sizeOf } from './fit-reported.ts';
 import { applyPatch, type Members, patchTo } from './merge-patch.ts';
+import { RepeatedErrorLog } from './repeated-error-log.ts';
 
 export interface TwinSyncOptions {
   readonly hub: HubClient;
   /**
-   * Gets the whole desired section: at the first reading, whenever its `$version` is newer, and when two readings in a
-   * row have an older one, or another content under the same one.
+   * Called with the whole desired section: at the first reading, whenever `$version` is higher, and when two consecutive
+   * readings have the same lower version, or the same version with other content.
    */
   readonly apply: (desired: TwinSection) => void;
-  /** The complete reported properties as they should be, without `$version`. Names it doesn't hold are left alone. */
+  /** The complete wanted reported properties, without `$version`. Other top-level names in the twin are not touched. */
   readonly reported: () => Readonly<Record<string, unknown>>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
-/** The agent's status: its parts may be left out when the section gets too large, the mirrored configuration never. */
+/** The agent's status. Parts of it may be left out when the section is too large; the mirrored configuration never is. */
 const STATUS = 'securityAgent';
-/** Many signals within this time cost one reading and one report: each is billed. */
+/** Signals within this time cause one reading and one report, since the hub charges for each. */
 const COALESCE = seconds(1);
-/** How long leaving may take. */
+/** Time limit for the last report when the agent stops. */
 const LAST_REPORT_LIMIT = seconds(2);
 
 /**
- * Keeps the module twin in step: what it desires goes in, what the agent reports goes out (contract §2).
+ * Synchronizes the module twin: passes desired properties to the agent, and the agent's reported properties to the hub
+ * (contract §2).
  *
- * A notification is only ever a signal to read the twin again, never a document: it holds just what changed, some get
- * lost, and none is kept for a module that is away.
+ * A notification only causes the twin to be read again; its content is not used. It contains only the change, can be lost,
+ * and is not stored for a module that is offline.
  */
 export class TwinSync implements Service {
   readonly name = 'twin';
@@ -44,13 +45,13 @@ export class TwinSync implements Service {
   readonly #backoff;
   readonly #errors: RepeatedErrorLog;
   #mustRead = false;
-  /** The desired section that was last obeyed. */
+  /** The desired section that was applied last. */
   #applied: Reading | undefined;
-  /** One that seems to be older. */
+  /** A desired section that seems older than the applied one; applied if it is read twice. */
   #doubted: Reading | undefined;
-  /** Reported as the hub has it, as far as known. */
+  /** The reported section as last read or written. */
   #known: Members | undefined;
-  /** A patch the hub will not have, as JSON: not sent again until something else is to be said. */
+  /** A patch that the hub refused, as JSON. It isn't sent again until the patch changes. */
   #refused: string | undefined;
   #running: Promise<void> | undefined;
 
@@ -66,7 +67,7 @@ export class TwinSync implements Service {
     this.#running ??= this.#run(this.#stop.signal);
   }
 
-  /** Ends with a last report, if the hub can be reached and is quick. */
+  /** Sends a last report if the agent is connected, within a time limit. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
@@ -104,12 +105,12 @@ export class TwinSync implements Service {
     }
   }
 
-  /** One turn; without a connection nothing is tried, and 'connected' starts the next. */
+  /** Reads and reports once. Does nothing while disconnected; the event 'connected' causes the next turn. */
   async #synchronize(signal: AbortSignal): Promise<void> {
     const { hub } = this.#options;
     if (hub.status().state !== 'connected') return;
     if (this.#mustRead || this.#known === undefined) {
-      this.#mustRead = false; // before, not after: a signal that comes meanwhile asks for one more reading
+      this.#mustRead = false; // before the reading, so that a signal during it causes another one
       const answer = await hub.readTwin();
       if (answer.status !== 'accepted') {
         this.#mustRead = true;
@@ -129,13 +130,14 @@ export class TwinSync implements Service {
     try {
       this.#options.apply(desired);
     } catch (error) {
-      logError(this.#options.log, toAgentError(error)); // reported all the same, and not tried again
+      logError(this.#options.log, toAgentError(error)); // not retried; the report is sent nevertheless
     }
   }
 
   /**
-   * Whether `reading` is to be obeyed. Versions only count up, until the module is made anew or the hub is restored from a
-   * copy: then they begin again, and what they say holds. Since it could also be a late answer, the hub must say it twice.
+   * Whether `reading` is newer than `applied`. Versions only increase, unless the module was created again or the hub was
+   * restored from a copy: then they restart, and the new content must be applied. A lower version can also be a late
+   * answer, so it is applied only if two consecutive readings agree.
    */
   #mustApply(reading: Reading, applied: Reading): boolean {
     if (reading.version > applied.version) return true;
@@ -148,7 +150,7 @@ export class TwinSync implements Service {
     }
     this.#options.log.warn(
       { desiredVersion: reading.version, before: applied.version },
-      'The desired properties begin anew, as for a module that was made anew; they are obeyed.',
+      'The version of the desired properties went back, as for a module that was created again; applying them.',
     );
     return true;
   }
@@ -177,10 +179,10 @@ export class TwinSync implements Service {
     this.#errors.reset();
   }
 
-  /** Waits its time out, whatever is signalled meanwhile: a hub that is too busy must not be asked more often. */
+  /** Backs off. Signals don't shorten the wait: a throttling hub must not get more requests. */
   async #failed(answer: Exclude<Answer<unknown>, { status: 'accepted' }>, signal: AbortSignal): Promise<void> {
     const { hub, clock } = this.#options;
-    if (hub.status().state !== 'connected') return; // the client says why, and when it is over
+    if (hub.status().state !== 'connected') return; // the client logs this, and signals 'connected' later
     this.#errors.log(answer.error);
     if (answer.status === 'refused') return;
     const wait = Math.max(this.#backoff.next(), answer.after ?? 0);
@@ -189,7 +191,7 @@ export class TwinSync implements Service {
   }
 }
 
-/** A desired section, as far as it can be told from another one. */
+/** Identifies a desired section by version and content. */
 interface Reading {
   readonly version: number;
   readonly text: string;
@@ -202,6 +204,6 @@ const readingOf = ({ $version, ...content }: TwinSection): Reading => ({
 
 const isSame = (a: Reading, b: Reading) => a.version === b.version && a.text === b.text;
 
-/** A top-level name that holds nothing any more is removed, not left as it was. */
+/** Adds each wanted top-level name that doesn't fit as `undefined`, so that the patch removes it. */
 const withRemovals = (wanted: Members, fitting: Members): Members =>
   Object.fromEntries(Object.keys(wanted).map((name) => [name, fitting[name]]));

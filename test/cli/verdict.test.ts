@@ -31,10 +31,10 @@ describe('The verdict of vakt status', () => {
   });
 
   it('says why it does not send', () => {
-    const hub = { state: 'refused', error: 'hub.example does not let d/m in.' };
+    const hub = { state: 'refused', error: 'hub.example refused the credentials of d/m.' };
     assert.match(
       say({ hub, next: undefined }),
-      /^NOT SENDING: hub\.example does not let d\/m in; 1 High and 20 Low events wait; /,
+      /^NOT SENDING: hub\.example refused the credentials of d\/m; 1 High and 20 Low events wait; /,
     );
     assert.match(say({ hub: { state: 'connecting' }, next: undefined }), /^NOT SENDING: connecting to the hub; /);
     assert.match(say({ state: 'stopping' }), /^STOPPING/);

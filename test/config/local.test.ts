@@ -396,10 +396,10 @@ describe('readLocalSettings', () => {
       [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
       [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
     ] as const) {
-      it(`${what}, which is not built yet`, () => {
+      it(`${what}, which is not implemented yet`, () => {
         const error = refused(`{ ${setting} }`);
         assert.equal(error.id, 'CONFIG_NOT_BUILT');
-        assert.equal(error.message, `${what} is not built yet`);
+        assert.equal(error.message, `${what} is not implemented yet`);
         assert.equal(error.exitStatus, 78);
       });
     }

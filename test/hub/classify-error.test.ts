@@ -24,7 +24,7 @@ describe('classifyError', () => {
       error('Connection refused: Not authorized', { code: 5 }),
       'CREDENTIAL_REFUSED',
       'credentials',
-      /clock is right \(it says 2026-01-01T00:01:00.000Z\)/,
+      /clock is right \(now 2026-01-01T00:01:00.000Z\)/,
     ],
     [
       'CONNACK 4',
@@ -111,7 +111,7 @@ describe('classifyError', () => {
       error('certificate is not yet valid', { code: 'CERT_NOT_YET_VALID' }),
       'TLS_FAILED',
       'network',
-      /clock \(it says 2026-01-01T00:01:00.000Z\)/,
+      /clock \(now 2026-01-01T00:01:00.000Z\)/,
     ],
     ['a certificate of the past', first('certificate has expired'), 'TLS_FAILED', 'network', /clock/],
     ['silence', new TimeLimitError('connecting', seconds(30)), 'HUB_SILENT', 'network'],
@@ -164,7 +164,7 @@ describe('classifyError', () => {
   ] as const) {
     it(`has one remedy for ${what} while the clock is not set`, () => {
       const { error: found } = classifyError(thrown, { ...peer, now: new Date('1970-01-01T00:01:00Z') });
-      assert.match(found.remedy, /^Set the device's clock \(it says 1970-01-01T00:01:00.000Z\)/);
+      assert.match(found.remedy, /^Set the device's clock \(now 1970-01-01T00:01:00.000Z\)/);
     });
   }
 

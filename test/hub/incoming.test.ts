@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
-import { readIncoming, MALFORMED } from '../../src/hub/incoming.ts';
+import { MALFORMED, readIncoming } from '../../src/hub/incoming.ts';
 
 describe('readIncoming', () => {
   const respond = (status: number, body: string | Buffer, rest = '') =>

@@ -114,7 +114,7 @@ describe('DirectMethods', () => {
     ['what is not JSON', '{', '(the whole)', /is not JSON/],
     ['what is no object', '"text"', '(the whole)', /must be an object/],
     ['a list', '[]', '(the whole)', /must be an object, not a list/],
-    ['too many levels', `${'['.repeat(9)}${']'.repeat(9)}`, '(the whole)', /more than 8 levels/],
+    ['too many levels', `${'['.repeat(9)}${']'.repeat(9)}`, '(the whole)', /deeper than 8 levels/],
     ['too many bytes', `"${'x'.repeat(16_384)}"`, '(the whole)', /16386 bytes, more than 16384/],
   ] as const) {
     it(`refuses ${what} with 400`, async () => {
@@ -151,7 +151,7 @@ describe('DirectMethods', () => {
       const answer = await make(assert.fail)(name);
       assert.deepEqual(answer, {
         status: 404,
-        body: { error: 'There is no such method.', methods: ['ping', 'collectNow'] },
+        body: { error: 'Unknown method.', methods: ['ping', 'collectNow'] },
       });
       assert.ok(!log.text().includes('reboot') && !log.text().includes('[31m'), 'the log names it');
     });
@@ -174,7 +174,7 @@ describe('DirectMethods', () => {
     await time.tickAsync(seconds(4));
     assert.deepEqual(await call('collectNow'), {
       status: 429,
-      body: { error: 'The last collectNow was only just answered.', retryAfterSeconds: 6 },
+      body: { error: 'collectNow was called again too soon.', retryAfterSeconds: 6 },
     });
     await time.tickAsync(seconds(6));
     assert.equal((await call('collectNow')).status, 200);

@@ -26,7 +26,7 @@ describe('The agent, when its clock is wrong', function () {
     const startedAt = now();
     const agent = startAgent(minutes(1) - startedAt);
     const { hub } = await agent.waitForStatus((status) => status.hub.state === 'refused', seconds(60));
-    assert.match(hub.remedy ?? '', /^Set the device's clock \(it says 1970-01-01T/);
+    assert.match(hub.remedy ?? '', /^Set the device's clock \(now 1970-01-01T/);
     await agent.waitForLog(({ msg }) => msg.startsWith('The clock is not set'));
     const wanted = ['SystemInformation', 'LocalUsers', 'DroppedEventsStatistics'];
     await agent.waitForStatus(({ collectors }) => wanted.every((name) => collectors[name]?.lastRunAt !== undefined));

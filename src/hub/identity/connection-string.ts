@@ -4,7 +4,7 @@ import type { ModuleIdentity } from './module-identity.ts';
 import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
 
-/** All in one file, as the portal and `az iot hub module-identity connection-string show` give it. */
+/** A connection string in a file, as the portal and `az iot hub module-identity connection-string show` print it. */
 export interface ConnectionStringConfig {
   readonly kind: 'connectionString';
   readonly file: string;
@@ -18,7 +18,7 @@ export function connectionStringIdentity(
   const part = (name: string): string => {
     const value = parts.get(name);
     if (value !== undefined && value !== '') return value;
-    const what = name === 'ModuleId' ? 'is of a device, not of a module: ModuleId is missing from it' : `lacks ${name}`;
+    const what = name === 'ModuleId' ? 'is for a device, not a module: it lacks ModuleId' : `lacks ${name}`;
     throw malformed(`the connection string in ${file} ${what}`);
   };
   const problem = hostNameProblem(part('HostName'));
@@ -38,13 +38,13 @@ export function connectionStringIdentity(
   return { ...identity, ...(gatewayHostName ? { gatewayHostName } : {}) };
 }
 
-/** `Name=value;Name=value`; a value may hold further equals signs, as base64 does. */
+/** `Name=value;Name=value`. A value can contain equals signs, as base64 does. */
 function partsOf(text: string, file: string): Map<string, string> {
   const parts = new Map<string, string>();
   for (const [index, part] of text.split(';').entries()) {
     if (part.trim() === '') continue;
     const equals = part.indexOf('=');
-    // Not even a name is shown: a part without one may be a piece of the key.
+    // The part is not quoted: without a name it may be a piece of the key.
     if (equals < 1) throw malformed(`part ${index + 1} of the connection string in ${file} is not Name=value`);
     parts.set(part.slice(0, equals).trim(), part.slice(equals + 1).trim());
   }
@@ -55,5 +55,5 @@ const malformed = (message: string) =>
   new AgentError(
     'SECRET_FILE_MALFORMED',
     message,
-    'Copy it again; it must read HostName=…;DeviceId=…;ModuleId=…;SharedAccessKey=…',
+    'Copy it again; its form is HostName=…;DeviceId=…;ModuleId=…;SharedAccessKey=…',
   );

@@ -3,7 +3,7 @@ import { type ConnectionStringConfig, connectionStringIdentity } from './connect
 import type { ModuleIdentity } from './module-identity.ts';
 import { type ModuleKeyConfig, moduleKeyIdentity } from './module-key.ts';
 
-/** `identity` of the local file (contract §1). Kinds that have no schema here are refused with CONFIG_NOT_BUILT. */
+/** `identity` of the local file (contract §1). `loadIdentity` refuses the kinds without a type here as CONFIG_NOT_BUILT. */
 export type IdentityConfig =
   | ConnectionStringConfig
   | ModuleKeyConfig
@@ -18,9 +18,9 @@ export type IdentityConfig =
     };
 
 /**
- * Gets the module's identity by the way the configuration names.
+ * Loads the module's identity as configured.
  *
- * @throws AgentError saying what is wrong with which file, never what is in it
+ * @throws AgentError naming the file and the problem; it never contains the file's content
  */
 export function loadIdentity(
   config: IdentityConfig,
@@ -33,7 +33,7 @@ export function loadIdentity(
       return moduleKeyIdentity(config, hostName);
     default: {
       const remedy = 'Use identity.kind "moduleKey" or "connectionString".';
-      throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${config.kind}" is not built yet`, remedy);
+      throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${config.kind}" is not implemented yet`, remedy);
     }
   }
 }

@@ -1,11 +1,11 @@
-/** Who connects: one module of one device at one hub, and what proves it. */
+/** A module of a device at a hub, with its credential. */
 export interface ModuleIdentity {
-  /** As the local configuration names it. */
+  /** `identity.kind` of the local file. */
   readonly kind: string;
   readonly hostName: string;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** Where to connect to instead of `hostName`; may have a port. */
+  /** Gateway to connect to instead of `hostName`, with an optional port. */
   readonly gatewayHostName?: string;
   /** Base64. */
   readonly sharedAccessKey: string;

@@ -3,7 +3,7 @@ import type { ModuleIdentity } from './module-identity.ts';
 import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
 
-/** The module's ids in the configuration, its key in a file. */
+/** The module's ids are in the configuration, its key is in a file. */
 export interface ModuleKeyConfig {
   readonly kind: 'moduleKey';
   readonly deviceId: string;

@@ -3,30 +3,34 @@ import { dirname } from 'node:path';
 import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
 import { shellWord } from '../../base/shell-word.ts';
 
-/** Far more than a key or a connection string can need. */
+/** In bytes; much longer than a key or a connection string. */
 const LARGEST = 8_192;
 
 /**
- * Reads a secret, after making sure that nobody else can read or change it.
+ * Reads a secret, after checking that no other user can read or change it.
  *
- * The checks are of the file that was opened, so that it can't be exchanged between check and read. A link is followed
- * (Kubernetes mounts secrets as links): what counts is where it leads.
+ * The opened descriptor is checked, so that the file can't be replaced between check and read. A symbolic link is followed
+ * (Kubernetes mounts secrets as links), and its target is checked.
  *
- * @returns its text, without blanks and line ends around it
- * @throws AgentError SECRET_FILE_*; its message never holds any of the secret
+ * @returns the trimmed text
+ * @throws AgentError SECRET_FILE_*; its message never contains any of the secret
  */
 export function readSecretFile(path: string): string {
   const file = open(path);
   try {
     const stats = fstatSync(file);
     if (!stats.isFile()) {
-      throw new AgentError('SECRET_FILE_UNREADABLE', `${path} is not a regular file`, `Name a regular file instead.`);
+      throw new AgentError(
+        'SECRET_FILE_UNREADABLE',
+        `${path} is not a regular file`,
+        'Set the path of a regular file.',
+      );
     }
     refuseExposed(path, stats);
     const buffer = Buffer.alloc(LARGEST + 1);
     const length = readSync(file, buffer, 0, buffer.length, 0);
     if (length > LARGEST) {
-      const remedy = `Put nothing but the secret into ${path}.`;
+      const remedy = `Write only the secret to ${path}.`;
       throw new AgentError('SECRET_FILE_MALFORMED', `${path} is larger than ${LARGEST} bytes`, remedy);
     }
     return buffer.toString('utf8', 0, length).trim();
@@ -35,7 +39,7 @@ export function readSecretFile(path: string): string {
   }
 }
 
-/** Without waiting: opening a named pipe would, until somebody writes. */
+/** Non-blocking: opening a named pipe would otherwise wait for a writer. */
 function open(path: string): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -47,12 +51,12 @@ function open(path: string): number {
         `Create it with mode 0600: sh -c 'umask 077; cat >"$1"' sh ${shellWord(path)}; then paste the secret, and press Enter and Ctrl-D.`,
       );
     }
-    const remedy = `Ask as root, whose the secrets of the service are. An agent that systemd doesn't start needs: chown ${userId()} ${shellWord(path)}`;
+    const remedy = `Run the command as root, who owns the service's secrets. If systemd doesn't start the agent, run: chown ${userId()} ${shellWord(path)}`;
     throw new AgentError('SECRET_FILE_UNREADABLE', `${path} can't be read: ${messageOf(error)}`, remedy);
   }
 }
 
-/** Who may be able to read it: its owner, being root or this agent. */
+/** Only the owner may have access, and must be root or this process's user. */
 function refuseExposed(path: string, { uid, gid, mode }: Stats): void {
   if (uid !== 0 && uid !== userId()) {
     const remedy = `Run: chown ${userId()} ${shellWord(path)} && chmod 600 ${shellWord(path)}`;
@@ -67,8 +71,8 @@ function refuseExposed(path: string, { uid, gid, mode }: Stats): void {
 }
 
 /**
- * systemd gives a service its credentials through an access control list on files of root, and then the list's mask
- * shows as the group's permission (0440). See systemd.exec(5), LoadCredential=.
+ * systemd passes credentials to a service as files of root with an access control list, whose mask appears as the group's
+ * permission (0440). See systemd.exec(5), LoadCredential=.
  */
 const isSystemdCredential = (path: string) => dirname(path) === process.env.CREDENTIALS_DIRECTORY;
 

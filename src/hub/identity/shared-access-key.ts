@@ -3,15 +3,15 @@ import { AgentError } from '../../base/errors.ts';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /**
- * Makes sure that a text can be a shared access key: base64 of 16 to 64 bytes.
+ * Checks that a text can be a shared access key: base64 of 16 to 64 bytes.
  *
- * @param origin where it stands, for the message
+ * @param origin the file it was read from, for the message
  * @throws AgentError SECRET_FILE_MALFORMED
  */
 export function checkedKey(key: string, origin: string): string {
   const fault = faultOf(key);
   if (fault === undefined) return key;
-  const remedy = `Copy the module's primary key again, for instance from: az iot hub module-identity show.`;
+  const remedy = "Copy the module's primary key again, for example from: az iot hub module-identity show.";
   throw new AgentError('SECRET_FILE_MALFORMED', `the key in ${origin} ${fault}`, remedy);
 }
 

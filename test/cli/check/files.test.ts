@@ -100,7 +100,7 @@ describe('vakt check: files', () => {
     it('must be a certificate', async () => {
       bench.configure({ hub });
       bench.write('ca.pem', 'nothing of the kind');
-      assertFinding(await bench.lookAt('secrets'), 'wrong', /holds no certificate/, /PEM form/);
+      assertFinding(await bench.lookAt('secrets'), 'wrong', /contains no PEM certificate/, /PEM form/);
     });
   });
 

@@ -63,7 +63,7 @@ describe('loadIdentity', () => {
   });
 
   for (const [what, text, says] of [
-    ['of a device', `HostName=h;DeviceId=d;SharedAccessKey=${key}`, /not of a module: ModuleId is missing/],
+    ['of a device', `HostName=h;DeviceId=d;SharedAccessKey=${key}`, /not a module: it lacks ModuleId/],
     ['without a host', `DeviceId=d;ModuleId=m;SharedAccessKey=${key}`, /lacks HostName/],
     [
       'with a URL',
