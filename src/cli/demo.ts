@@ -154,8 +154,8 @@ async function showBooks(directory: string, say: Say): Promise<void> {
 
 type Say = (who: string, line: string) => void;
 
-/** @returns how many events of each name have come so far */
-function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
+/** Shows what the hub receives and is told. @returns how many events of each name have come so far */
+export function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
   const seen = new Map<string, number>();
   hub.on('message', ({ body, sizeBytes, applicationProperties }) => {
     const { Events: events } = JSON.parse(body) as { Events: Envelope[] };

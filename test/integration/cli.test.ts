@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import {
+  appendFileSync,
   chownSync,
   cpSync,
   existsSync,
@@ -110,6 +111,15 @@ describe('Commands, as processes', function () {
     closers.push(await serveControlSocket(join(folder, 'control.sock'), handlers));
   };
 
+  /** A copy of the program, to be changed. @returns what to start it by */
+  const copyProgram = () => {
+    mkdirSync(join(folder, 'dist'));
+    cpSync(join(DIST, 'src'), join(folder, 'dist/src'), { recursive: true });
+    cpSync(join(DIST, '../package.json'), join(folder, 'package.json'));
+    symlinkSync(join(DIST, '../node_modules'), join(folder, 'node_modules'));
+    return join(folder, 'dist/src/main.js');
+  };
+
   it('run refuses the example configuration, and a URL in the place of a host', async () => {
     for (const [hostName, id, says] of [
       ['contoso.azure-devices.net', 'CONFIG_INCOMPLETE', /still the example's/],
@@ -188,6 +198,44 @@ describe('Commands, as processes', function () {
         assert.match(stderr, /·\[2J/);
         assert.ok(!stderr.includes('\u001b'));
       }
+    });
+
+    it('nor those in the message of a defect', async () => {
+      const main = copyProgram();
+      writeFileSync(
+        join(folder, 'dist/src/cli/events.js'),
+        "export async function run() { throw new TypeError('\\u001b[2J'); }",
+      );
+      const { status, stderr } = await run(['events'], { main });
+      assert.equal(status, 1);
+      assert.match(stderr, /^TypeError: ·\[2J\n +at Module\.run /m);
+      assert.ok(!stderr.includes('\u001b'));
+    });
+
+    it('nor those in the log of an agent that a demo shows', async () => {
+      const main = copyProgram();
+      writeFileSync(
+        join(folder, 'dist/src/cli/run.js'),
+        "export const run = async (_args, { stdout }) => { stdout('\\u001b[2J'); return 0; };",
+      );
+      const { stdout } = await run(['demo', '--duration', 'PT20S'], { main });
+      assert.match(stdout, /^ +\S+ s {2}agent +·\[2J$/m);
+      assert.ok(!stdout.includes('\u001b'));
+    });
+
+    it('nor those of a record that cannot be translated', async () => {
+      const main = copyProgram();
+      appendFileSync(
+        join(folder, 'dist/src/collectors/process-create.js'),
+        "\nprocessCreate.translate = () => { throw new TypeError('\\u001b[2J'); };",
+      );
+      const command = start(['collect', 'ProcessCreate', '--config', configure()], { main });
+      await command.until(({ stderr }) => /^Following ProcessCreate from \w+;/m.test(stderr));
+      const sleeping = spawn('/bin/sleep', ['20'], { stdio: 'ignore' });
+      await command.until(({ stderr }) => stderr.includes('broken')).finally(() => sleeping.kill());
+      assert.match(command.stderr, /^Skipped a broken record: ·\[2J\.$/m);
+      command.child.kill('SIGINT');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
     });
   });
 
@@ -303,12 +351,8 @@ describe('Commands, as processes', function () {
       ['run', 70],
     ] as const) {
       it(`is named, with what to do: vakt ${name}`, async () => {
-        mkdirSync(join(folder, 'dist'));
-        cpSync(join(DIST, 'src'), join(folder, 'dist/src'), { recursive: true });
-        cpSync(join(DIST, '../package.json'), join(folder, 'package.json'));
-        symlinkSync(join(DIST, '../node_modules'), join(folder, 'node_modules'));
+        const main = copyProgram();
         rmSync(join(folder, `dist/src/cli/${name}.js`));
-        const main = join(folder, 'dist/src/main.js');
         for (const args of [[name], [name, '--help']]) {
           const result = await run(args, { main });
           assert.deepEqual([result.status, result.stdout], [status, '']);
