@@ -177,6 +177,8 @@ describe('systemFacts', () => {
   it('can be sent, all of it', async () => {
     const { signal } = new AbortController();
     const from = { ...sources, system: { facts: () => systemFacts({ hostRoot: '/' }) } };
-    for (const payload of await systemInformation.collect(from, signal)) v.parse(systemInformation.payload, payload);
+    const payloads = await systemInformation.collect(from, signal);
+    assert.equal(payloads.length, 1);
+    for (const payload of payloads) v.parse(systemInformation.payload, payload);
   });
 });

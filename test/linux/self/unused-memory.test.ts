@@ -91,6 +91,8 @@ describe('reproducible', () => {
 
   it('takes any text', () => {
     const parts = fc.constantFrom(
+      section(TEXT),
+      section('7f00-8f00 r--p 00000000 fe:00 33141 /usr/bin/node'),
       TEXT,
       '\n',
       'Anonymous:  0 kB',
@@ -98,13 +100,16 @@ describe('reproducible', () => {
       '7f00-',
       'ffffffffffffffff-0 r--p 0 0 1',
     );
+    let found = 0;
     fc.assert(
       fc.property(fc.array(fc.oneof(parts, fc.string())), (texts) => {
         for (const { start, bytes } of reproducible(texts.join(''))) {
+          found += 1;
           assert.ok(Number.isSafeInteger(start) && Number.isSafeInteger(bytes) && bytes > 0);
         }
       }),
       { numRuns: 2_000 },
     );
+    assert.ok(found > 200, `only ${found} were mappings`);
   });
 });
