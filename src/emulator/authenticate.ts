@@ -2,10 +2,10 @@ import { type Duration, milliseconds } from '../base/duration.ts';
 import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
 import { covers, isSignedWith, parseSasToken } from './sas.ts';
 
-/** MQTT 3.1.1, 3.2.2.3: what a CONNACK can say. Which cause gets which is not documented for IoT Hub. */
+/** Return codes of a CONNACK (MQTT 3.1.1, 3.2.2.3). Which cause gets which code is not documented for IoT Hub. */
 export const CONNACK = { identifierRejected: 2, serverUnavailable: 3, notAuthorized: 5 } as const;
 
-/** What a CONNECT packet brings. */
+/** The credentials in a CONNECT packet. */
 export interface Credentials {
   readonly clientId: string;
   readonly userName: string | undefined;
@@ -21,14 +21,14 @@ export interface Admission {
 
 export type Verdict = Admission | { readonly admitted: false; readonly returnCode: number; readonly reason: string };
 
-/** Decides over a CONNECT as IoT Hub does. Source: "Communicate with an IoT hub using the MQTT protocol". */
+/** Accepts or refuses a CONNECT as IoT Hub does. Source: "Communicate with an IoT hub using the MQTT protocol". */
 export function authenticate(
   { clientId, userName, password }: Credentials,
   hub: {
     readonly hostName: string;
     find(module: ModuleId): EmulatedModule | undefined;
     readonly now: Date;
-    /** How long after its expiry a token is still taken; real hubs allow some minutes. */
+    /** How long after its expiry a token is still accepted; real hubs allow some minutes. */
     readonly skewTolerance?: Duration;
   },
 ): Verdict {
@@ -40,7 +40,7 @@ export function authenticate(
     return refused(`the client id is "${clientId}", not "${nameOf(parsed)}"`, CONNACK.identifierRejected);
   const module = hub.find(parsed);
   if (module === undefined) return refused(`module ${nameOf(parsed)} does not exist`);
-  if (!password) return refused('there is no password; certificates are not supported');
+  if (!password) return refused('the password is missing; certificates are not supported');
   const token = parseSasToken(password);
   if (token === undefined) return refused('the password is not a shared access signature');
   if (token.policy !== undefined) return refused('the token is signed with a policy of the hub, not with a module key');

@@ -1,9 +1,9 @@
-import 'reflect-metadata'; // @peculiar/x509 needs it loaded before itself
+import 'reflect-metadata'; // must be loaded before @peculiar/x509
 import { randomBytes, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 import { days } from '../base/duration.ts';
 
-/** What a TLS server needs, and what its clients must trust. All PEM. */
+/** A TLS server's certificate and key, and the authority that its clients must trust. All PEM. */
 export interface ServerCertificate {
   readonly caPem: string;
   readonly certificatePem: string;
@@ -13,10 +13,10 @@ export interface ServerCertificate {
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /**
- * Makes a certificate authority and, signed by it, a server's certificate for the given names, both valid from a day
- * ago for a year. The authority's key is forgotten at once: nobody can ever sign anything else with it.
+ * Creates a certificate authority, and a server certificate signed by it for the given names. Both are valid from one day
+ * before `now` to one year after it. The authority's key is not kept, so it can't sign anything else.
  *
- * @param now the operating system's time, since that is what TLS clients go by
+ * @param now the operating system's time, since TLS clients use that
  */
 export async function createServerCertificate(hostNames: readonly string[], now: Date): Promise<ServerCertificate> {
   const validity = { notBefore: new Date(now.getTime() - days(1)), notAfter: new Date(now.getTime() + days(365)) };
@@ -67,5 +67,5 @@ export async function createServerCertificate(hostNames: readonly string[], now:
   };
 }
 
-/** Positive, and random so that no two emulators' certificates clash in a client's cache (RFC 5280, 4.1.2.2). */
+/** Positive (RFC 5280, 4.1.2.2), and random so that certificates of two emulators differ in a client's cache. */
 const serialNumber = () => `01${randomBytes(15).toString('hex')}`;

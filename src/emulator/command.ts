@@ -9,20 +9,20 @@ import { HubEmulator, type ReportedChange } from './hub.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
 
 export interface RunOptions {
-  /** 0 for any free one. */
+  /** 0 selects a free one. */
   readonly port: number;
-  /** 0 for any free one. */
+  /** 0 selects a free one. */
   readonly controlPort: number;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** Where `ca.pem`, `module.key` and an `agent.json` that leads an agent here are written. */
+  /** Gets `ca.pem`, `module.key`, and an `agent.json` with which an agent connects to this emulator. */
   readonly directory: string;
 }
 
 /**
- * Runs an emulator with one module until `signal` aborts, and tells what happens at it, one line each.
+ * Runs an emulator with one module until `signal` aborts, and prints a line for each connection, message and report.
  *
- * A `module.key` from an earlier run is used again; the certificates are new every time.
+ * An existing `module.key` is reused; the certificates are created at each start.
  */
 export async function runEmulator(
   options: RunOptions,
@@ -43,7 +43,7 @@ export async function runEmulator(
       `${JSON.stringify(agentConfig(hub, options, directory), null, 2)}\n`,
     );
     out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
-    out(`Control it at http://127.0.0.1:${hub.controlPort}/ (curl tells what there is).`);
+    out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes).`);
     out(
       `Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${shellWord(join(directory, 'agent.json'))}`,
     );
@@ -65,7 +65,7 @@ const agentConfig = (hub: HubEmulator, { deviceId, moduleId }: RunOptions, direc
   controlSocket: join(directory, 'control.sock'),
 });
 
-/** A line for everything that happens. */
+/** Prints a line for each event of the emulator. */
 function narrate(hub: HubEmulator, out: (line: string) => void): void {
   hub.on('connection', ({ connectedAt, clientId, admitted, reason }: ConnectionRecord) => {
     out(`${timeOf(connectedAt)} ${clientId} ${admitted ? 'connected.' : `was refused: ${reason}.`}`);
@@ -103,5 +103,5 @@ function tally(names: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
   const parts = [...counts].map(([name, count]) => (count === 1 ? name : `${name} ×${count}`));
-  return parts.join(', ') || 'no events of the agent';
+  return parts.join(', ') || 'no security events';
 }

@@ -1,33 +1,33 @@
 import type { Admission, Verdict } from './authenticate.ts';
 
-/** One attempt to connect, for people and for tests. Never holds a key or a token. */
+/** A connection attempt, and the connection if it was admitted. Never contains a key or a token. */
 export interface ConnectionRecord {
   readonly connectedAt: Date;
   readonly clientId: string;
   readonly admitted: boolean;
-  /** Of the CONNACK; absent when none was sent. */
+  /** Return code of the CONNACK; absent if none was sent. */
   readonly returnCode?: number;
-  /** Why it was refused. */
+  /** The reason for a refusal. */
   readonly reason?: string;
   /** The client's `DeviceClientType`. */
   readonly userAgent?: string;
-  /** When its token ends, and with it the connection. */
+  /** Expiry of the token; the connection is closed then. */
   readonly expiresAt?: Date;
   readonly closedAt?: Date;
   readonly closedBecause?: string;
 }
 
-/** What is kept at most; the oldest go first. */
+/** Number of records kept; the oldest are removed first. */
 const KEPT = 10_000;
 
-/** The attempts to connect, oldest first. Live connections are updated in place when they close. */
+/** Connection attempts, oldest first. A record is updated in place when its connection closes. */
 export class ConnectionLog {
   readonly all: ConnectionRecord[] = [];
 
   add(connectedAt: Date, clientId: string, verdict: Verdict | 'reset'): ConnectionRecord {
     const record: ConnectionRecord =
       verdict === 'reset'
-        ? { connectedAt, clientId, admitted: false, reason: 'reset, by a fault' }
+        ? { connectedAt, clientId, admitted: false, reason: 'reset by a fault' }
         : verdict.admitted
           ? { connectedAt, clientId, admitted: true, returnCode: 0, ...pick(verdict) }
           : { connectedAt, clientId, admitted: false, returnCode: verdict.returnCode, reason: verdict.reason };

@@ -11,8 +11,8 @@ const LARGEST_BODY = 256 * 1024;
 /**
  * The emulator's control API: HTTP and JSON, on the loopback interface only.
  *
- * A web page in a browser on this machine could reach it too, under a name of its own that resolves to 127.0.0.1 (DNS
- * rebinding) or by a cross-site request; neither a foreign Host nor a foreign Origin is therefore let in.
+ * Requests with a foreign Host or Origin are refused. Otherwise a web page in a browser on this machine could use the API,
+ * by a host name of its own that resolves to 127.0.0.1 (DNS rebinding) or by a cross-site request.
  */
 export class ControlApi {
   readonly #server: Server;
@@ -21,19 +21,19 @@ export class ControlApi {
     this.#server = server;
   }
 
-  /** @param port 0 for any free one */
+  /** @param port 0 selects a free one */
   static async open(port: number, hub: Controlled): Promise<ControlApi> {
     const server = createServer(async (request, response) => {
       const [status, body] = await answer(request, hub).then(
         (value): [number, unknown] => [200, value ?? {}],
         (error: unknown): [number, unknown] => [statusOf(error), { error: messageOf(error) }],
       );
-      const close = request.complete ? {} : { connection: 'close' }; // the rest of a body that was not read
+      const close = request.complete ? {} : { connection: 'close' }; // the body was not read to its end
       response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...close });
       response.end(`${JSON.stringify(body, null, 2)}\n`);
     });
     server.listen(port, '127.0.0.1');
-    await once(server, 'listening'); // rejects at 'error'
+    await once(server, 'listening'); // rejects on 'error'
     return new ControlApi(server);
   }
 
@@ -52,18 +52,19 @@ export class ControlApi {
 async function answer(request: IncomingMessage, hub: Controlled): Promise<unknown> {
   const { host = '', origin } = request.headers;
   if (!isLoopback(`http://${host}`)) throw new ControlError(403, 'The Host header must be localhost or 127.0.0.1.');
-  if (origin !== undefined && !isLoopback(origin)) throw new ControlError(403, 'Requests of other sites are refused.');
+  if (origin !== undefined && !isLoopback(origin))
+    throw new ControlError(403, 'Requests from other sites are refused.');
   const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
   if (pathname === '/' && request.method === 'GET') return help();
   const matches = ROUTES.flatMap((route) => {
     const parameters = match(route.path, pathname);
     return parameters === undefined ? [] : [{ route, parameters }];
   });
-  if (matches.length === 0) throw new ControlError(404, `There is nothing at ${pathname}; GET / tells what there is.`);
+  if (matches.length === 0) throw new ControlError(404, `${pathname} does not exist; GET / lists the routes.`);
   const found = matches.find(({ route }) => route.method === request.method);
   if (found === undefined) {
     const allowed = matches.map(({ route }) => route.method).join(', ');
-    throw new ControlError(405, `${pathname} knows ${allowed}, not ${request.method}.`);
+    throw new ControlError(405, `${pathname} supports ${allowed}, not ${request.method}.`);
   }
   const { route, parameters } = found;
   return route.run({
@@ -74,7 +75,7 @@ async function answer(request: IncomingMessage, hub: Controlled): Promise<unknow
   });
 }
 
-/** @returns the parts of `path` that stand for `{name}`s of `pattern`, decoded, or `undefined` when it does not match */
+/** @returns the decoded values of the `{name}` parts of `pattern`, or `undefined` if `path` does not match */
 function match(pattern: string, path: string): string[] | undefined {
   const wanted = pattern.split('/');
   const got = path.split('/');

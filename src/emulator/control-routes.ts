@@ -8,7 +8,7 @@ import type { MethodResult } from './method-calls.ts';
 import { isObject, type Properties } from './twin-limits.ts';
 import type { TwinOperation } from './twin-requests.ts';
 
-/** What of the emulator can be controlled from outside. */
+/** The part of the emulator that the control API can read and change. */
 export interface Controlled {
   readonly hostName: string;
   readonly port: number;
@@ -37,7 +37,7 @@ export interface Controlled {
   online(): Promise<void>;
 }
 
-/** What the caller did wrong, with the HTTP status that says so. */
+/** An invalid request, with the HTTP status to answer. */
 export class ControlError extends Error {
   override readonly name = 'ControlError';
   readonly status: number;
@@ -50,7 +50,7 @@ export class ControlError extends Error {
 
 interface Call {
   readonly hub: Controlled;
-  /** What stands for the `{…}`s of the path. */
+  /** The values of the path's `{…}` parts, in order. */
   readonly parameters: readonly string[];
   readonly query: URLSearchParams;
   readonly body: unknown;
@@ -64,33 +64,33 @@ interface Route {
   readonly run: (call: Call) => unknown;
 }
 
-/** What stands for itself in a topic. */
+/** Names that need no encoding in a topic. */
 const METHOD_NAME = /^[\w.~-]{1,100}$/;
 
 export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/messages',
-    help: 'What was received, oldest first; with ?after=SEQUENCE, what came later.',
+    help: 'Lists the messages received, oldest first; with ?after=SEQUENCE, only later ones.',
     run: ({ hub, query }) => ({ messages: later(hub, query) }),
   },
-  { method: 'DELETE', path: '/messages', help: 'Forgets all messages.', run: ({ hub }) => hub.clearMessages() },
+  { method: 'DELETE', path: '/messages', help: 'Deletes all messages.', run: ({ hub }) => hub.clearMessages() },
   {
     method: 'GET',
     path: '/events',
-    help: 'The events inside the messages, one by one; with ?after=SEQUENCE, those of later messages.',
+    help: 'Lists the events in the messages; with ?after=SEQUENCE, only those of later messages.',
     run: ({ hub, query }) => ({ events: eventsIn(later(hub, query)) }),
   },
   {
     method: 'GET',
     path: '/modules',
-    help: 'All modules, and whether they are connected.',
+    help: 'Lists the modules, and whether each is connected.',
     run: ({ hub }) => ({ hostName: hub.hostName, port: hub.port, online: hub.isOnline, modules: hub.modules }),
   },
   {
     method: 'PUT',
     path: '/modules/{deviceId}/{moduleId}',
-    help: 'Adds a module, or gives it another key: {"primaryKey": base64, "secondaryKey": base64}, or {} for a random key.',
+    help: 'Adds a module, or replaces its keys: {"primaryKey": base64, "secondaryKey": base64}, or {} for a random key.',
     takesBody: true,
     run: ({ hub, parameters: [deviceId = '', moduleId = ''], body }) => {
       const { primaryKey = randomBytes(32).toString('base64'), secondaryKey } = strings(body);
@@ -107,19 +107,19 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/twins/{deviceId}/{moduleId}',
-    help: 'The module twin.',
+    help: 'Shows the module twin.',
     run: ({ hub, parameters }) => hub.twin(...known(hub, parameters)),
   },
   {
     method: 'GET',
     path: '/twins/{deviceId}/{moduleId}/desired',
-    help: 'Its desired properties.',
+    help: 'Shows the desired properties.',
     run: ({ hub, parameters }) => hub.twin(...known(hub, parameters)).desired,
   },
   {
     method: 'PATCH',
     path: '/twins/{deviceId}/{moduleId}/desired',
-    help: 'Merges into the desired properties (null removes), and tells the module.',
+    help: 'Merges into the desired properties (null removes), and notifies the module.',
     takesBody: true,
     run: ({ hub, parameters, body }) => {
       hub.patchDesired(...known(hub, parameters), object(body));
@@ -129,7 +129,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'PUT',
     path: '/twins/{deviceId}/{moduleId}/desired',
-    help: 'Replaces the desired properties, and tells the module.',
+    help: 'Replaces the desired properties, and notifies the module.',
     takesBody: true,
     run: ({ hub, parameters, body }) => {
       hub.replaceDesired(...known(hub, parameters), object(body));
@@ -139,7 +139,7 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'POST',
     path: '/twins/{deviceId}/modules/{moduleId}/methods',
-    help: 'Calls a direct method, as of a real hub: {"methodName": …, "payload": JSON, "responseTimeoutInSeconds": 30}.',
+    help: 'Calls a direct method, as at a real hub: {"methodName": …, "payload": JSON, "responseTimeoutInSeconds": 30}.',
     takesBody: true,
     run: ({ hub, parameters, body }) => {
       const { methodName, payload, responseTimeoutInSeconds = 30 } = object(body);
@@ -153,38 +153,43 @@ export const ROUTES: readonly Route[] = [
   {
     method: 'GET',
     path: '/connections',
-    help: 'Attempts to connect, oldest first, with the reason of each refusal and each end.',
+    help: 'Lists connection attempts, oldest first, with the reason for each refusal and each end.',
     run: ({ hub }) => ({ connections: hub.connections }),
   },
   {
     method: 'GET',
     path: '/twin-operations',
-    help: 'What the modules asked of their twins, oldest first. A real hub bills each.',
+    help: 'Lists the twin requests of the modules, oldest first. A real hub bills each.',
     run: ({ hub }) => ({ twinOperations: hub.twinOperations }),
   },
-  { method: 'GET', path: '/faults', help: 'The faults in force.', run: ({ hub }) => ({ faults: hub.faults.active() }) },
+  {
+    method: 'GET',
+    path: '/faults',
+    help: 'Lists the active faults.',
+    run: ({ hub }) => ({ faults: hub.faults.active() }),
+  },
   {
     method: 'POST',
     path: '/faults',
-    help: 'Lets something go wrong: {"kind": …, "count": times, "durationMs": for so long, and what the kind needs}.',
+    help: 'Injects a fault: {"kind": …, "count": number of times, "durationMs": milliseconds, and the fields of its kind}.',
     takesBody: true,
     run: ({ hub, body }) => {
       hub.faults.inject(object(body) as unknown as Fault);
       return { faults: hub.faults.active() };
     },
   },
-  { method: 'DELETE', path: '/faults', help: 'Ends all faults.', run: ({ hub }) => hub.faults.clear() },
+  { method: 'DELETE', path: '/faults', help: 'Clears all faults.', run: ({ hub }) => hub.faults.clear() },
   {
     method: 'POST',
     path: '/offline',
-    help: 'Cuts all connections and refuses new ones; messages and twins are kept.',
+    help: 'Closes all connections and refuses new ones; messages and twins are kept.',
     run: ({ hub }) => hub.offline(),
   },
-  { method: 'POST', path: '/online', help: 'Listens again, on the same port.', run: ({ hub }) => hub.online() },
+  { method: 'POST', path: '/online', help: 'Listens on the same port again.', run: ({ hub }) => hub.online() },
 ];
 
 export const help = () => ({
-  about: 'The control API of the IoT Hub emulator of Vakt.',
+  about: "The control API of Vakt's IoT Hub emulator.",
   routes: Object.fromEntries(ROUTES.map(({ method, path, help: text }) => [`${method} ${path}`, text])),
   faults: FAULTS,
 });
@@ -196,7 +201,7 @@ function later({ messages }: Controlled, query: URLSearchParams): ReceivedMessag
 }
 
 function known(hub: Controlled, [deviceId = '', moduleId = '']: readonly string[]): [string, string] {
-  if (!hub.hasModule(deviceId, moduleId)) throw new ControlError(404, `There is no module ${deviceId}/${moduleId}.`);
+  if (!hub.hasModule(deviceId, moduleId)) throw new ControlError(404, `Module ${deviceId}/${moduleId} does not exist.`);
   return [deviceId, moduleId];
 }
 
@@ -207,7 +212,7 @@ function object(body: unknown): Properties {
 
 function strings(body: unknown): Readonly<Record<string, string>> {
   for (const [name, value] of Object.entries(object(body))) {
-    if (typeof value !== 'string') throw new ControlError(400, `"${name}" must be text.`);
+    if (typeof value !== 'string') throw new ControlError(400, `"${name}" must be a string.`);
   }
   return body as Record<string, string>;
 }

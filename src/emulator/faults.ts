@@ -1,51 +1,51 @@
 import type { Clock } from '../base/clock.ts';
 
-/** What can be made to go wrong. Those on acknowledgements and resets concern telemetry only. */
+/** The kinds of faults. Faults on acknowledgements and resets apply to telemetry only. */
 export const FAULTS = {
-  dropAcknowledgements: 'Messages are taken, but their PUBACK is never sent.',
-  ignoreMessages: 'Messages are neither taken nor acknowledged.',
-  delayAcknowledgements: 'Messages are taken at once, their PUBACK comes "ms" later.',
-  closeOnText: 'A message that contains "text" closes the connection, and is not taken.',
-  throttleMessages: 'More than "perMinute" messages a minute close the connection, as error 429002 does.',
+  dropAcknowledgements: 'Messages are accepted, but their PUBACK is never sent.',
+  ignoreMessages: 'Messages are neither accepted nor acknowledged.',
+  delayAcknowledgements: 'Messages are accepted at once, their PUBACK is sent "ms" later.',
+  closeOnText: 'A message that contains "text" closes the connection and is not accepted.',
+  throttleMessages: 'More than "perMinute" messages per minute close the connection, as error 429002 does.',
   quotaExceeded:
-    'Messages and twin requests close the connection, and are not taken; with "twinSays", the twin answers 403002.',
-  resetOnPublish: 'The connection is reset at a message, which is not taken.',
+    'Messages and twin requests close the connection and are not accepted; with "twinSays", twin requests are answered 403002.',
+  resetOnPublish: 'The connection is reset at a message, which is not accepted.',
   resetOnConnect: 'The connection is reset in place of a CONNACK.',
   refuseConnections: 'CONNACK 5, not authorized.',
   serverUnavailable: 'CONNACK 3, server unavailable.',
-  twinStatus: 'Twin requests are answered with "status"; with "emptyBody", without saying why.',
+  twinStatus: 'Twin requests are answered with "status" and an error body, or an empty one with "emptyBody".',
   twinSilence: 'Twin requests are never answered, and change nothing.',
-  desiredSilence: 'A change of desired properties is not told to the module.',
+  desiredSilence: 'The module is not notified of changes of desired properties.',
   twinGarbage: 'Twin requests are answered with 200 and a body that is not JSON.',
 } as const;
 
 export type FaultKind = keyof typeof FAULTS;
 
-/** A fault to inject. With neither `count` nor `durationMs` it lasts until cleared. */
+/** A fault to inject. Without `count` and `durationMs` it is active until cleared. */
 export interface Fault {
   readonly kind: FaultKind;
-  /** Happens so many times. */
+  /** Ends after it has applied this many times. */
   readonly count?: number;
-  /** Ends after so long. */
+  /** Ends after this time, in milliseconds. */
   readonly durationMs?: number;
-  /** Of `delayAcknowledgements`. Default 1000. */
+  /** `delayAcknowledgements`: the delay in milliseconds. Default 1000. */
   readonly ms?: number;
-  /** Of `twinStatus`. Default 500. */
+  /** `twinStatus`: the status to answer. Default 500. */
   readonly status?: number;
-  /** Of `twinStatus`. */
+  /** `twinStatus`: answer without a body. */
   readonly emptyBody?: boolean;
-  /** Of `closeOnText`. */
+  /** `closeOnText`: the text to look for. */
   readonly text?: string;
-  /** Of `throttleMessages`. Default 60. */
+  /** `throttleMessages`: messages allowed per minute. Default 60. */
   readonly perMinute?: number;
-  /** Of `quotaExceeded`. */
+  /** `quotaExceeded`: answer twin requests with 403002 instead of closing the connection. */
   readonly twinSays?: boolean;
 }
 
-/** A fault in force, and how often it has struck. */
+/** An active fault, and how often it has applied. */
 export type ActiveFault = Fault & { readonly hits: number };
 
-/** The faults in force: at most one of each kind, the newest. */
+/** The active faults; at most one of each kind, the newest. */
 export class Faults {
   readonly #active = new Map<FaultKind, { fault: Fault; since: number; hits: number }>();
   readonly #clock: Clock;
@@ -54,17 +54,17 @@ export class Faults {
     this.#clock = clock;
   }
 
-  /** @throws RangeError when a field is not what it should be */
+  /** @throws RangeError if a field is invalid */
   inject(fault: Fault): void {
     if (!Object.hasOwn(FAULTS, fault.kind))
-      throw new RangeError(`"${fault.kind}" is no fault; there are ${Object.keys(FAULTS).join(', ')}`);
+      throw new RangeError(`"${fault.kind}" is not a kind of fault; kinds: ${Object.keys(FAULTS).join(', ')}`);
     for (const name of ['count', 'durationMs', 'ms', 'status', 'perMinute'] as const) {
       const value: unknown = fault[name];
       if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
         throw new RangeError(`"${name}" must be a whole number, 0 or more`);
     }
     if (fault.kind === 'closeOnText' && !(typeof fault.text === 'string' && fault.text !== ''))
-      throw new RangeError('"text" must say what the messages contain');
+      throw new RangeError('"text" must be a string that is not empty');
     this.#active.set(fault.kind, { fault: { ...fault }, since: this.#clock.monotonic(), hits: 0 });
   }
 
@@ -79,7 +79,7 @@ export class Faults {
     return [...this.#active.values()].map(({ fault, hits }) => ({ ...fault, hits }));
   }
 
-  /** Lets a fault strike, if it is in force and `applies`: counts it, and tells its details. */
+  /** Counts one application of a fault, if it is active and `applies`. @returns the fault, or `undefined` */
   strike(kind: FaultKind, applies: (fault: Fault) => boolean = () => true): Fault | undefined {
     const entry = this.#inForce(kind);
     if (entry === undefined || !applies(entry.fault)) return undefined;

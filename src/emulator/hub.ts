@@ -22,26 +22,26 @@ import { waitFor } from './waiting.ts';
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 
 export interface EmulatorOptions {
-  /** The hub's name; it need not resolve to anything. Default `emulator.azure-devices.net`. */
+  /** The hub's name; it need not resolve. Default `emulator.azure-devices.net`. */
   readonly hostName?: string;
-  /** Of MQTT over TLS, on the loopback interface. 0, the default, is any free one. */
+  /** Port of MQTT over TLS, on the loopback interface. 0, the default, selects a free one. */
   readonly port?: number;
-  /** Of the control API, 0 for any free one. Without it there is none. */
+  /** Port of the control API; 0 selects a free one. Absent: no control API. */
   readonly controlPort?: number | undefined;
   readonly modules?: readonly EmulatedModule[];
   readonly clock?: Clock;
-  /** How long after its expiry a token is still taken. Real hubs allow some minutes; default 0. */
+  /** How long after its expiry a token is still accepted. Real hubs allow some minutes; default 0. */
   readonly skewTolerance?: Duration;
 }
 
-/** A module's reported properties, after it changed them. */
+/** A module's reported properties after a change. */
 export interface ReportedChange extends ModuleId {
   readonly at: Date;
   readonly reported: TwinSection;
 }
 
 /**
- * A local IoT Hub, as far as modules use it: MQTT over TLS, shared access signatures, telemetry and module twins.
+ * A local IoT Hub for modules: MQTT over TLS, shared access signatures, telemetry, module twins and direct methods.
  * See README.md.
  *
  * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` (ConnectionRecord) and `disconnection`
@@ -49,7 +49,7 @@ export interface ReportedChange extends ModuleId {
  */
 export class HubEmulator extends EventEmitter implements Controlled {
   readonly hostName: string;
-  /** The authority to trust, made at start. */
+  /** The certificate authority that clients must trust; created at start. */
   readonly caPem: string;
   readonly faults: Faults;
   readonly #clock: Clock;
@@ -89,7 +89,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;
     } catch (error) {
-      await hub.stop(); // a port is taken
+      await hub.stop(); // a port is in use
       throw error;
     }
   }
@@ -102,17 +102,17 @@ export class HubEmulator extends EventEmitter implements Controlled {
     return this.#control?.port;
   }
 
-  /** What was received, oldest first. */
+  /** Messages received, oldest first. */
   get messages(): readonly ReceivedMessage[] {
     return this.#handler.messages.all;
   }
 
-  /** Attempts to connect, oldest first. */
+  /** Connection attempts, oldest first. */
   get connections(): readonly ConnectionRecord[] {
     return this.#handler.connections.all;
   }
 
-  /** Requests on twins, oldest first. Each is billed by a real hub. */
+  /** Twin requests, oldest first. A real hub bills each. */
   get twinOperations(): readonly TwinOperation[] {
     return this.#handler.twinOperations;
   }
@@ -127,52 +127,52 @@ export class HubEmulator extends EventEmitter implements Controlled {
     return this.#modules.find({ deviceId, moduleId }) !== undefined;
   }
 
-  /** Adds a module with an empty twin, or gives a known one other keys. @throws RangeError for ids or keys no hub has */
+  /** Adds a module with an empty twin, or replaces the keys of an existing one. @throws RangeError for invalid ids or keys */
   addModule(module: EmulatedModule): void {
     this.#modules.add(module);
   }
 
-  /** Removes a module and its twin, and closes its connection. @returns whether there was one */
+  /** Removes a module and its twin, and closes its connection. @returns whether it existed */
   removeModule(deviceId: string, moduleId: string): boolean {
     this.#handler.live.get(nameOf({ deviceId, moduleId }))?.close('the module was removed');
     return this.#modules.remove({ deviceId, moduleId });
   }
 
-  /** For clients on this machine; they must trust `caPem` besides. @throws RangeError when there is no such module */
+  /** For clients on this machine, which must also trust `caPem`. @throws RangeError if the module does not exist */
   connectionString(deviceId: string, moduleId: string): string {
     const primaryKey = this.#modules.find({ deviceId, moduleId })?.primaryKey;
-    if (primaryKey === undefined) throw new RangeError(`There is no module ${nameOf({ deviceId, moduleId })}.`);
+    if (primaryKey === undefined) throw new RangeError(`Module ${nameOf({ deviceId, moduleId })} does not exist.`);
     const fields = [`HostName=${this.hostName}`, `DeviceId=${deviceId}`, `ModuleId=${moduleId}`];
     return [...fields, `SharedAccessKey=${primaryKey}`, `GatewayHostName=localhost:${this.port}`].join(';');
   }
 
-  /** A copy. @throws RangeError when there is no such module */
+  /** A copy of the twin. @throws RangeError if the module does not exist */
   twin(deviceId: string, moduleId: string): TwinDocument {
     return this.#modules.twinOf({ deviceId, moduleId }).document();
   }
 
-  /** Merges (RFC 7396), and tells the module when it listens. @throws TwinError, nothing having changed; RangeError */
+  /** Merges (RFC 7396), and notifies the module if it has subscribed. @throws TwinError without a change; RangeError */
   patchDesired(deviceId: string, moduleId: string, patch: Readonly<Record<string, unknown>>): void {
     const change = this.#modules.twinOf({ deviceId, moduleId }).patchDesired(patch);
     this.#notify(deviceId, moduleId, change);
   }
 
-  /** Replaces all desired properties. @throws TwinError, nothing having changed; RangeError */
+  /** Replaces all desired properties, and notifies the module. @throws TwinError without a change; RangeError */
   replaceDesired(deviceId: string, moduleId: string, properties: Readonly<Record<string, unknown>>): void {
     const change = this.#modules.twinOf({ deviceId, moduleId }).replaceDesired(properties);
     this.#notify(deviceId, moduleId, change);
   }
 
-  /** Tells the module of a change as if there were one: late, repeated or made up. Nothing changes. */
+  /** Sends the module a notification without changing the twin: a late, repeated or false one. */
   tellDesired(deviceId: string, moduleId: string, change: TwinSection): void {
     this.#notify(deviceId, moduleId, change);
   }
 
   /**
-   * Calls a direct method of a module, and resolves with its answer, whatever its status.
+   * Calls a direct method of a module, and resolves with its answer, also if its status is an error.
    *
-   * @param limit for the answer, from 5 to 300 s
-   * @throws MethodError when the module isn't there for it, or doesn't answer in time; RangeError when there is none
+   * @param limit response time-out, from 5 to 300 s
+   * @throws MethodError if the module is not connected or doesn't answer in time; RangeError if it does not exist
    */
   async invokeMethod(
     deviceId: string,
@@ -189,12 +189,12 @@ export class HubEmulator extends EventEmitter implements Controlled {
     this.#handler.messages.clear();
   }
 
-  /** Resolves with the first message, received already or still to come, that `predicate` is true of. */
+  /** Resolves with the first matching message, among those received before and after the call. */
   waitForMessage(predicate: (message: ReceivedMessage) => boolean, limit = seconds(10)): Promise<ReceivedMessage> {
     return this.#waitFor('message', this.messages, predicate, limit);
   }
 
-  /** Resolves with the first reported properties, now or later, that `predicate` is true of. */
+  /** Resolves with the first matching reported properties, among the current ones and later changes. */
   async waitForReported(
     predicate: (reported: TwinSection, module: ModuleId) => boolean,
     limit = seconds(10),
@@ -206,12 +206,12 @@ export class HubEmulator extends EventEmitter implements Controlled {
     return (await this.#waitFor('reported', now, matches, limit)).reported;
   }
 
-  /** Resolves with the first attempt to connect, past or to come, that `predicate` is true of. */
+  /** Resolves with the first matching connection attempt, among those before and after the call. */
   waitForConnection(predicate: (record: ConnectionRecord) => boolean, limit = seconds(10)): Promise<ConnectionRecord> {
     return this.#waitFor('connection', this.connections, predicate, limit);
   }
 
-  /** Resolves once the module is connected and listens for desired changes. */
+  /** Resolves when the module is connected and has subscribed to desired changes. */
   async waitForSubscription(deviceId: string, moduleId: string, limit = seconds(10)): Promise<void> {
     const name = nameOf({ deviceId, moduleId });
     const live = [...this.#handler.live.values()];
@@ -224,13 +224,13 @@ export class HubEmulator extends EventEmitter implements Controlled {
     return this.#listener?.isOpen ?? false;
   }
 
-  /** Cuts all connections and refuses new ones, as a machine without a listener does. Keeps messages and twins. */
+  /** Closes all connections and the listener, so that new ones are refused. Messages and twins are kept. */
   async offline(): Promise<void> {
     for (const connection of this.#handler.live.values()) connection.closedBecause ??= 'the hub went offline';
     await this.#listener?.shut();
   }
 
-  /** Listens again, on the same port. */
+  /** Listens on the same port again. */
   async online(): Promise<void> {
     await this.#listener?.open();
   }

@@ -1,10 +1,10 @@
-/** Who a module is; its ids are case-sensitive. */
+/** Identifies a module. Ids are case-sensitive. */
 export interface ModuleId {
   readonly deviceId: string;
   readonly moduleId: string;
 }
 
-/** A module the hub knows, and the keys it may sign with. */
+/** A registered module, with the keys it may sign tokens with. */
 export interface EmulatedModule extends ModuleId {
   /** base64 */
   readonly primaryKey: string;
@@ -12,13 +12,13 @@ export interface EmulatedModule extends ModuleId {
   readonly secondaryKey?: string;
 }
 
-/** A module's place in maps and in messages for people; also its MQTT client id. */
+/** A module's name in maps and in texts; also its MQTT client id. */
 export const nameOf = ({ deviceId, moduleId }: ModuleId) => `${deviceId}/${moduleId}`;
 
 /** Letters, digits and some punctuation, at most 128. Source: "Understand the identity registry in your IoT hub". */
 const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
 
-/** @throws RangeError when a hub would not create such a module */
+/** @throws RangeError if a hub would refuse to create this module */
 export function checkModule({ deviceId, moduleId, primaryKey, secondaryKey }: EmulatedModule): void {
   for (const id of [deviceId, moduleId]) {
     if (!ID.test(id))

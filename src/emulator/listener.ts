@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
-/** The TLS listener of the hub, on the loopback interface: it can be closed and opened again on the same port. */
+/** The hub's TLS listener on the loopback interface. It can be closed, and opened on the same port again. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();
@@ -15,14 +15,14 @@ export class Listener {
     server.on('connection', (socket: Socket) => {
       const key = addressOf(socket);
       this.#sockets.set(key, socket);
-      socket.on('error', () => {}); // a peer that goes is its own affair
+      socket.on('error', () => {}); // the peer disconnected; without a listener it would end the process
       socket.once('close', () => this.#sockets.delete(key));
     });
   }
 
   /**
-   * @param port 0 for any
-   * @param accept is given the TLS stream, and the TCP socket under it
+   * @param port 0 selects a free one
+   * @param accept called with the TLS stream and the TCP socket below it
    */
   static async open(
     port: number,
@@ -30,7 +30,7 @@ export class Listener {
     accept: (stream: TLSSocket, tcp: Socket) => void,
   ): Promise<Listener> {
     const server = createServer({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.2', noDelay: true });
-    server.on('tlsClientError', () => {}); // a client that does not trust us says so on its own side
+    server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
     const listener = new Listener(server, port);
     server.on('secureConnection', (stream) => accept(stream, listener.#sockets.get(addressOf(stream)) ?? stream));
     await listener.open();
@@ -48,11 +48,11 @@ export class Listener {
   async open(): Promise<void> {
     if (this.isOpen) return;
     this.#server.listen(this.#port, '127.0.0.1');
-    await once(this.#server, 'listening'); // rejects at 'error'
+    await once(this.#server, 'listening'); // rejects on 'error'
     this.#port = (this.#server.address() as AddressInfo).port;
   }
 
-  /** Takes no more connections, and cuts those there are, also in the middle of their handshake. */
+  /** Stops listening, and closes all connections, including those in a TLS handshake. */
   async shut(): Promise<void> {
     if (!this.isOpen) return;
     const closed = once(this.#server, 'close');

@@ -1,34 +1,34 @@
 import { type ModuleId, nameOf } from './identity.ts';
 import { parsePropertyBag, sizeInBytes } from './property-bag.ts';
 
-/** A hub takes no larger one. Source: "Create and read IoT Hub messages": 256 KB. */
+/** Limit of a hub, in bytes. Source: "Create and read IoT Hub messages": 256 KB. */
 export const LARGEST_MESSAGE = 256 * 1024;
 
-/** A device-to-cloud message as the hub has it. */
+/** A device-to-cloud message as stored by the hub. */
 export interface ReceivedMessage extends ModuleId {
-  /** Counts up by one per message, over all modules, from 1. */
+  /** Numbers the messages of all modules, from 1. */
   readonly sequence: number;
   readonly enqueuedAt: Date;
   readonly body: string;
-  /** By the names of routing queries: `messageId`, `contentType`, `contentEncoding`, `interfaceId`, … */
+  /** Named as in routing queries: `messageId`, `contentType`, `contentEncoding`, `interfaceId`, … */
   readonly systemProperties: Readonly<Record<string, string>>;
   readonly applicationProperties: Readonly<Record<string, string>>;
-  /** What it counts for against the limits: body and properties. */
+  /** Size of body and properties, as a hub counts it against its limits. */
   readonly sizeBytes: number;
-  /** The module has sent a message with this id before. Hubs keep both; so does this one. */
+  /** The module sent a message with this id before. Like a hub, the emulator keeps both. */
   readonly duplicate: boolean;
 }
 
-/** What is kept at most; the oldest go first. */
+/** Number of messages kept; the oldest are removed first. */
 const KEPT = 100_000;
 
-/** The messages taken, oldest first. */
+/** The messages received, oldest first. */
 export class MessageLog {
   readonly all: ReceivedMessage[] = [];
   readonly #ids = new Set<string>();
   #sequence = 0;
 
-  /** @throws URIError when the properties' encoding is broken; RangeError when it is too large */
+  /** @throws URIError if the properties' encoding is invalid; RangeError if the message is too large */
   add(module: ModuleId, body: Buffer, propertyBag: string, enqueuedAt: Date): ReceivedMessage {
     const properties = parsePropertyBag(propertyBag);
     const sizeBytes = sizeInBytes(body, properties);
@@ -61,13 +61,13 @@ export class MessageLog {
     }
   }
 
-  /** Forgets the messages. Sequence numbers go on, and ids are remembered. */
+  /** Deletes the messages. Sequence numbers continue, and message ids are kept to recognize duplicates. */
   clear(): void {
     this.all.length = 0;
   }
 }
 
-/** The events inside messages of the security agent's form, each with its message's sequence number and module. */
+/** The events in messages of the security agent's format, each with its message's sequence number and module. */
 export function eventsIn(messages: readonly ReceivedMessage[]): Record<string, unknown>[] {
   return messages.flatMap(({ sequence, deviceId, moduleId, body }) =>
     eventsOf(body).map((event) => ({ sequence, deviceId, moduleId, ...event })),
@@ -79,6 +79,6 @@ function eventsOf(body: string): Record<string, unknown>[] {
     const { Events } = JSON.parse(body) as { Events?: unknown };
     return Array.isArray(Events) ? Events.filter((event) => typeof event === 'object' && event !== null) : [];
   } catch {
-    return []; // not the agent's form; what a message holds is its sender's affair
+    return []; // another format, which is allowed
   }
 }

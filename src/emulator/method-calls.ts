@@ -5,13 +5,13 @@ import { messageOf } from '../base/errors.ts';
 import type { Connection } from './connection.ts';
 import { METHOD_CALLS, methodCallTopic } from './topics.ts';
 
-/** What a module answered. */
+/** A module's answer. */
 export interface MethodResult {
   readonly status: number;
   readonly payload: unknown;
 }
 
-/** A call that a hub can't make, or that had no answer; with the status and the error code that a hub gives the caller. */
+/** A call that could not be made or was not answered, with the status and error code that a hub returns to the caller. */
 export class MethodError extends Error {
   override readonly name = 'MethodError';
   readonly status: number;
@@ -24,12 +24,12 @@ export class MethodError extends Error {
   }
 }
 
-/** In bytes of JSON, each way. */
+/** For requests and answers, in bytes of JSON. */
 const LARGEST_PAYLOAD = 128 * 1024;
 const LEAST_LIMIT = seconds(5);
 const MOST_LIMIT = seconds(300);
 
-/** A call that waits for its answer. */
+/** A pending call. */
 interface Call {
   readonly connection: Connection;
   readonly answer: (result: MethodResult) => void;
@@ -37,7 +37,7 @@ interface Call {
 }
 
 /**
- * Calls direct methods, and brings answers to those who called.
+ * Calls direct methods, and matches answers to pending calls.
  * Source: "Understand and invoke direct methods from IoT Hub".
  */
 export class MethodCalls {
@@ -49,8 +49,8 @@ export class MethodCalls {
   }
 
   /**
-   * @param connection of the module; absent: it has none
-   * @param limit how long the answer may take, from 5 to 300 s
+   * @param connection the module's; `undefined` if it is not connected
+   * @param limit response time-out, from 5 to 300 s
    * @throws MethodError
    */
   async call(
@@ -62,12 +62,12 @@ export class MethodCalls {
     const body = payload === undefined ? '' : JSON.stringify(payload);
     if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new MethodError(413, 413001, 'The payload is too large.');
     if (connection === undefined || !connection.listensTo(METHOD_CALLS))
-      throw new MethodError(404, 404103, 'The module is not connected, or takes no direct methods.');
+      throw new MethodError(404, 404103, 'The module is not connected, or has not subscribed to direct methods.');
     const requestId = randomUUID();
     const answered = new Promise<MethodResult>((answer, fail) => {
       this.#calls.set(requestId, { connection, answer, fail });
     });
-    const gone = () => this.#calls.get(requestId)?.fail(new MethodError(404, 404104, 'The module went.'));
+    const gone = () => this.#calls.get(requestId)?.fail(new MethodError(404, 404104, 'The module disconnected.'));
     connection.closed.signal.addEventListener('abort', gone, { once: true });
     connection.send(METHOD_CALLS, methodCallTopic(name, requestId), body);
     try {
@@ -81,15 +81,15 @@ export class MethodCalls {
     }
   }
 
-  /** An answer came. One that nobody waits for any more, or that is another module's, is ignored. */
+  /** Completes a pending call. Late answers, and answers from another connection, are ignored. */
   answered(connection: Connection, requestId: string, status: number, body: string): void {
     const call = this.#calls.get(requestId);
     if (call?.connection !== connection) return;
     try {
-      if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new RangeError('it is too large');
+      if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new RangeError(`it is larger than ${LARGEST_PAYLOAD} bytes`);
       call.answer({ status, payload: body === '' ? null : JSON.parse(body) });
     } catch (error) {
-      call.fail(new MethodError(502, 502000, `The answer is not what a hub passes on: ${messageOf(error)}`));
+      call.fail(new MethodError(502, 502000, `The module's answer is invalid: ${messageOf(error)}`));
     }
   }
 }

@@ -1,18 +1,18 @@
 import { checkModule, type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
 import { Twin } from './twin.ts';
 
-/** The modules the hub knows, each with its twin. */
+/** The registered modules, each with its twin. */
 export class Modules {
   readonly #byName = new Map<string, { module: EmulatedModule; twin: Twin }>();
 
-  /** Adds a module with an empty twin, or gives a known one other keys. @throws RangeError for ids or keys no hub has */
+  /** Adds a module with an empty twin, or replaces the keys of an existing one. @throws RangeError for invalid ids or keys */
   add(module: EmulatedModule): void {
     checkModule(module);
     const twin = this.#byName.get(nameOf(module))?.twin ?? new Twin();
     this.#byName.set(nameOf(module), { module: { ...module }, twin });
   }
 
-  /** @returns whether there was one */
+  /** @returns whether it existed */
   remove(module: ModuleId): boolean {
     return this.#byName.delete(nameOf(module));
   }
@@ -21,10 +21,10 @@ export class Modules {
     return this.#byName.get(nameOf(module))?.module;
   }
 
-  /** @throws RangeError when there is no such module */
+  /** @throws RangeError if the module does not exist */
   twinOf(module: ModuleId): Twin {
     const known = this.#byName.get(nameOf(module));
-    if (known === undefined) throw new RangeError(`There is no module ${nameOf(module)}.`);
+    if (known === undefined) throw new RangeError(`Module ${nameOf(module)} does not exist.`);
     return known.twin;
   }
 

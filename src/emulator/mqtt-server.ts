@@ -8,40 +8,40 @@ import { messageOf } from '../base/errors.ts';
 import type { Admission, Credentials, Verdict } from './authenticate.ts';
 import { Connection } from './connection.ts';
 
-/** Whether, and when, a published packet is acknowledged. `reset`: the connection is cut instead. */
+/** Whether and when a published packet is acknowledged. `reset`: the connection is reset instead. */
 export type Acknowledgement = { readonly after: Duration } | 'never' | 'reset';
 
-/** What a client publishes. */
+/** A packet that a client published. */
 export interface Packet {
   readonly topic: string;
   readonly payload: Buffer;
-  /** The client is gone, and left this to be published. */
+  /** It is the client's last will, published after the client disconnected. */
   readonly isWill: boolean;
 }
 
-/** What the hub decides for its MQTT server. */
+/** The decisions that the MQTT server leaves to the hub. */
 export interface Decisions {
-  /** `reset`: the connection is cut, without CONNACK. */
+  /** `reset`: the connection is reset without a CONNACK. */
   admit(credentials: Credentials): Verdict | 'reset';
   opened(connection: Connection, verdict: Admission): void;
   closed(connection: Connection): void;
   maySubscribe(connection: Connection, filter: string): boolean;
-  /** What the client listens to may have changed. */
+  /** The client's subscriptions may have changed. */
   subscribed(connection: Connection): void;
-  /** @throws whatever closes the connection; its message is the reason */
+  /** @throws an error to close the connection, with the reason as its message */
   take(connection: Connection, packet: Packet): Acknowledgement;
 }
 
 /**
- * MQTT 3.1.1 as IoT Hub speaks it. Packets, sessions and keep-alive are aedes'; whatever is special to a hub is decided
- * elsewhere. A hub is no publish-subscribe broker: what a client publishes is forwarded to nobody.
+ * MQTT 3.1.1 as implemented by IoT Hub. aedes handles packets, sessions and keep-alive; `Decisions` has the rules of a hub.
+ * A hub is not a publish-subscribe broker: published messages are not forwarded to other clients.
  */
 export class MqttServer {
   readonly #broker: Aedes;
   readonly #hub: Decisions;
   readonly #clock: Clock;
   readonly #sockets = new WeakMap<Client, Socket>();
-  /** Of clients that were admitted. */
+  /** Connections of admitted clients. */
   readonly #connections = new WeakMap<Client, Connection>();
 
   private constructor(broker: Aedes, hub: Decisions, clock: Clock) {
@@ -75,7 +75,7 @@ export class MqttServer {
     });
     broker.on('clientReady', (client) => {
       const connection = server.#connections.get(client);
-      if (connection !== undefined) hub.subscribed(connection); // by an earlier session
+      if (connection !== undefined) hub.subscribed(connection); // a persistent session has subscriptions already
     });
     broker.on('clientError', (client, error) => server.#blame(client, messageOf(error)));
     return server;
@@ -109,17 +109,17 @@ export class MqttServer {
     return null;
   }
 
-  /** @returns what closes the connection, or null */
+  /** @returns an error if the connection must be closed, else null */
   #publish(client: Client, packet: PublishPacket): Error | null {
     const connection = this.#connections.get(client);
     const { topic, qos, messageId } = packet;
     if (connection === undefined || qos === 2) return this.#blame(client, 'published with QoS 2');
-    packet.retain = false; // hubs retain nothing
-    packet.qos = 0; // so that aedes leaves the PUBACK to us
+    packet.retain = false; // hubs don't retain messages
+    packet.qos = 0; // so that aedes doesn't send the PUBACK
     try {
       const payload = Buffer.from(packet.payload as Buffer);
       const acknowledgement = this.#hub.take(connection, { topic, payload, isWill: client.closed });
-      if (acknowledgement === 'reset') connection.reset('reset, by a fault');
+      if (acknowledgement === 'reset') connection.reset('reset by a fault');
       else if (acknowledgement !== 'never' && qos === 1 && messageId !== undefined)
         this.#acknowledge(connection, messageId, acknowledgement.after);
       return null;
@@ -140,7 +140,7 @@ export class MqttServer {
   }
 }
 
-/** aedes grants the QoS that was asked for; a hub grants QoS 1 for 2. Only its parser can be reached before it decides. */
+/** A hub grants QoS 1 for 2, but aedes grants what was requested. Only its parser lets us change that before it decides. */
 function grantAtMostQos1(client: Client): void {
   const { _parser } = client as unknown as { _parser: EventEmitter };
   _parser.prependListener('packet', (packet: SubscribePacket | { cmd: 'other' }) => {

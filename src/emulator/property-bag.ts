@@ -1,7 +1,7 @@
 import type { MessageProperties } from '../contract/message.ts';
 
 /**
- * System properties as they travel, and as the hub's routing queries call them.
+ * System properties: their names in MQTT topics, and in the hub's routing queries.
  * Sources: "Communicate with an IoT hub using the MQTT protocol"; "Create and read IoT Hub messages".
  */
 const SYSTEM: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ const SYSTEM: Readonly<Record<string, string>> = {
 /**
  * Reads the last level of a telemetry topic, `name=value&…`, both percent-encoded. A name without `=` has an empty value.
  *
- * @throws URIError when the encoding is broken
+ * @throws URIError if the encoding is invalid
  */
 export function parsePropertyBag(bag: string): MessageProperties {
   const system: [string, string][] = [];
@@ -36,7 +36,10 @@ export function parsePropertyBag(bag: string): MessageProperties {
   return { system: Object.fromEntries(system), application: Object.fromEntries(application) };
 }
 
-/** What a message counts for: body, values of system properties, names and values of the others (the same page). */
+/**
+ * The size of a message as the hub counts it: body, values of system properties, names and values of application
+ * properties. Source: "Create and read IoT Hub messages".
+ */
 export function sizeInBytes(body: Buffer, { system, application }: MessageProperties): number {
   const texts = [...Object.values(system), ...Object.entries(application).flat()];
   return texts.reduce((size, text) => size + Buffer.byteLength(text), body.length);

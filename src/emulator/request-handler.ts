@@ -13,22 +13,22 @@ import type { Acknowledgement, Decisions, Packet } from './mqtt-server.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
 import { serveTwin, type TwinOperation } from './twin-requests.ts';
 
-/** What requests are decided by. */
+/** The state and settings that requests are decided by. */
 export interface Hub {
   readonly hostName: string;
   readonly modules: Modules;
   readonly faults: Faults;
   readonly clock: Clock;
   readonly skewTolerance: Duration;
-  /** Told of everything that happens, see HubEmulator. */
+  /** Emits the events of HubEmulator. */
   readonly events: EventEmitter;
 }
 
 const TWIN_OPERATIONS_KEPT = 10_000;
 
-/** Decides over every request that comes in by MQTT, and records it. */
+/** Decides and records every MQTT request. */
 export class RequestHandler implements Decisions {
-  /** By module; at most one each. */
+  /** Live connections by module name; at most one per module. */
   readonly live = new Map<string, Connection>();
   readonly messages = new MessageLog();
   readonly connections = new ConnectionLog();
@@ -52,7 +52,7 @@ export class RequestHandler implements Decisions {
 
   #judge(credentials: Credentials): Verdict | 'reset' {
     const { faults, hostName, modules, clock, skewTolerance } = this.#hub;
-    const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'by a fault' });
+    const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'refused by a fault' });
     if (faults.strike('resetOnConnect') !== undefined) return 'reset';
     if (faults.strike('serverUnavailable') !== undefined) return refuse(CONNACK.serverUnavailable);
     if (faults.strike('refuseConnections') !== undefined) return refuse(CONNACK.notAuthorized);
@@ -103,7 +103,7 @@ export class RequestHandler implements Decisions {
     }
     const { clock, faults, modules, events } = this.#hub;
     if (faults.strike('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
-      throw new Error('403002, by a fault');
+      throw new Error('403002 by a fault');
     const twin = modules.twinOf(module);
     const status = serveTwin(request, packet.payload.toString(), { twin, connection, faults, clock });
     const at = clock.now();
@@ -113,7 +113,7 @@ export class RequestHandler implements Decisions {
     return { after: milliseconds(0) };
   }
 
-  /** Messages that were taken within the last minute. */
+  /** Number of messages received within the last minute. */
   #lastMinute(): number {
     const since = this.#hub.clock.now().getTime() - minutes(1);
     const { all } = this.messages;
@@ -125,11 +125,11 @@ export class RequestHandler implements Decisions {
   #takeMessage(module: ModuleId, { payload, isWill }: Packet, propertyBag: string): Acknowledgement {
     const { clock, faults, events } = this.#hub;
     if (faults.strike('resetOnPublish') !== undefined) return 'reset';
-    if (faults.strike('quotaExceeded') !== undefined) throw new Error('403002, by a fault');
+    if (faults.strike('quotaExceeded') !== undefined) throw new Error('403002 by a fault');
     if (faults.strike('closeOnText', ({ text = '' }) => payload.includes(text)) !== undefined)
-      throw new Error('a message with the text of a fault');
+      throw new Error('closed by a fault: the message contains its text');
     if (faults.strike('throttleMessages', ({ perMinute = 60 }) => this.#lastMinute() >= perMinute) !== undefined)
-      throw new Error('429002, by a fault');
+      throw new Error('429002 by a fault');
     if (faults.strike('ignoreMessages') !== undefined) return 'never';
     const properties = isWill ? `${propertyBag}&iothub-MessageType=Will` : propertyBag;
     events.emit('message', this.messages.add(module, payload, properties, clock.now()));

@@ -1,23 +1,23 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 
-/** A shared access signature token, taken apart but not yet believed. */
+/** A shared access signature token, parsed but not verified. */
 export interface SasToken {
-  /** As it stands in the token, still encoded: this is what was signed. */
+  /** As in the token, still encoded, since the signature covers the encoded form. */
   readonly encodedResource: string;
   readonly resource: string;
   readonly signature: Buffer;
-  /** As it stands in the token. */
+  /** As in the token: seconds since the Unix epoch. */
   readonly expiry: string;
   readonly expiresAt: Date;
-  /** Name of a policy of the hub, when it was not signed with an identity's own key. */
+  /** Name of the hub's shared access policy, if the token was signed with that instead of an identity's key. */
   readonly policy?: string;
 }
 
 /**
- * Reads `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`.
+ * Parses `SharedAccessSignature sr=…&sig=…&se=…[&skn=…]`.
  * Source: "Control access to IoT Hub by using shared access signatures".
  *
- * @returns `undefined` when the text is no such token
+ * @returns `undefined` if the text is not such a token
  */
 export function parseSasToken(text: string): SasToken | undefined {
   const [, fields] = /^SharedAccessSignature (\S+)$/.exec(text) ?? [];
@@ -40,15 +40,15 @@ export function parseSasToken(text: string): SasToken | undefined {
   };
 }
 
-/** Whether the token was signed with this key. Takes the same time for every wrong signature. */
+/** Whether the token was signed with this key. Constant time. */
 export function isSignedWith(token: SasToken, base64Key: string): boolean {
   const right = digest(token.encodedResource, token.expiry, base64Key);
   return token.signature.length === right.length && timingSafeEqual(token.signature, right);
 }
 
 /**
- * Whether a token for `resource` opens `hubName`/devices/…/modules/…: the same path, or a prefix of it by whole segments.
- * Host names have no case; ids do.
+ * Whether a token for `resource` grants access to `path` at `hostName`: `resource` must be that path or a prefix of whole
+ * segments. Host names are case-insensitive, ids are case-sensitive.
  */
 export function covers(resource: string, hostName: string, path: readonly string[]): boolean {
   const [host = '', ...segments] = resource.split('/');
@@ -56,7 +56,7 @@ export function covers(resource: string, hostName: string, path: readonly string
   return segments.every((segment, index) => segment === path[index] || decode(segment) === path[index]);
 }
 
-/** Makes a token, as a device would. */
+/** Creates a token as a device does. */
 export function signSasToken(resource: string, base64Key: string, expiresAt: Date): string {
   const encoded = encodeURIComponent(resource);
   const expiry = String(Math.floor(expiresAt.getTime() / 1_000));
@@ -70,7 +70,7 @@ const digest = (encodedResource: string, expiry: string, base64Key: string) =>
 const splitAt = (text: string, index: number): [string, string] =>
   index === -1 ? [text, ''] : [text.slice(0, index), text.slice(index + 1)];
 
-/** @returns `undefined` for text that is missing or not percent-encoded UTF-8 */
+/** @returns `undefined` if the text is missing or not percent-encoded UTF-8 */
 function decode(text: string | undefined): string | undefined {
   try {
     return text === undefined ? undefined : decodeURIComponent(text);

@@ -1,6 +1,6 @@
 import { type ModuleId, nameOf } from './identity.ts';
 
-/** What a module asks of the hub by publishing. Source: "Communicate with an IoT hub using the MQTT protocol". */
+/** A request that a module publishes. Source: "Communicate with an IoT hub using the MQTT protocol". */
 export type Request =
   | { readonly kind: 'telemetry'; readonly propertyBag: string }
   | { readonly kind: 'getTwin'; readonly requestId: string }
@@ -11,7 +11,7 @@ export const TWIN_RESPONSES = '$iothub/twin/res/#';
 export const DESIRED_CHANGES = '$iothub/twin/PATCH/properties/desired/#';
 export const METHOD_CALLS = '$iothub/methods/POST/#';
 
-/** @returns `undefined` for a topic this module may not publish to */
+/** @returns `undefined` for a topic that this module may not publish to */
 export function parseTopic(topic: string, module: ModuleId): Request | undefined {
   const telemetry = `${homeOf(module)}messages/events`;
   if (topic === telemetry || topic.startsWith(`${telemetry}/`))
@@ -28,7 +28,7 @@ export function parseTopic(topic: string, module: ModuleId): Request | undefined
   return status === undefined ? undefined : { kind: 'methodResponse', requestId, status: Number(status) };
 }
 
-/** Whether a module may subscribe to this filter: the documented ones only, its own, and word for word. */
+/** Whether a module may subscribe to this filter: only its own documented filters are allowed, exactly as documented. */
 export const maySubscribe = (filter: string, module: ModuleId): boolean =>
   [TWIN_RESPONSES, DESIRED_CHANGES, METHOD_CALLS, `${homeOf(module)}inputs/#`, `${homeOf(module)}#`].includes(filter);
 

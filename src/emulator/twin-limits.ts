@@ -1,5 +1,5 @@
-/* What a hub refuses to keep in a module twin. Sources: "Understand and use module twins in IoT Hub" and "… device
- * twins …"; where the two differ, the module's page (no arrays). */
+/* Limits of a module twin. Sources: "Understand and use module twins in IoT Hub" and "… device twins …"; if they differ,
+ * the page on module twins is followed (no arrays). */
 
 export const SECTION_LIMIT = 32 * 1024;
 const STRING_LIMIT = 4 * 1024;
@@ -10,7 +10,7 @@ const SMALLEST_INTEGER = -4503599627370496;
 
 export type Properties = Readonly<Record<string, unknown>>;
 
-/** Why the hub does not do what it was asked, with the status and code it would answer. */
+/** The hub refuses a twin request; with the status and error code that it answers. */
 export class TwinError extends Error {
   override readonly name = 'TwinError';
 
@@ -27,13 +27,13 @@ export class TwinError extends Error {
 export const isObject = (value: unknown): value is Properties =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** @throws TwinError (400) when the properties could not stand in a twin, whatever is there already */
+/** @throws TwinError (400) if a twin can't contain these properties */
 export function checkProperties(properties: Properties, path = '', depth = 1): void {
   if (depth > DEPTH_LIMIT) throw invalid(path, `is nested deeper than ${DEPTH_LIMIT} levels`);
   for (const [key, value] of Object.entries(properties)) {
     const at = path === '' ? key : `${path}.${key}`;
     checkKey(key, at);
-    if (Array.isArray(value)) throw invalid(at, 'is an array; module twins have none');
+    if (Array.isArray(value)) throw invalid(at, 'is an array, which module twins do not support');
     if (typeof value === 'string' && Buffer.byteLength(value) > STRING_LIMIT)
       throw invalid(at, `is longer than ${STRING_LIMIT} bytes`);
     if (Number.isInteger(value) && ((value as number) > LARGEST_INTEGER || (value as number) < SMALLEST_INTEGER))
@@ -42,7 +42,7 @@ export function checkProperties(properties: Properties, path = '', depth = 1): v
   }
 }
 
-/** @throws TwinError (413) when a whole section has grown too large */
+/** @throws TwinError (413) if the section is too large */
 export function checkSize(section: Properties): void {
   const size = twinSize(section);
   if (size > SECTION_LIMIT)

@@ -8,19 +8,19 @@ import { TwinError } from './twin-limits.ts';
 
 export type TwinRequest = Extract<Request, { kind: 'getTwin' | 'patchReported' }>;
 
-/** A module's request on its twin. A real hub bills each. */
+/** A module's twin request. A real hub bills each. */
 export interface TwinOperation extends ModuleId {
   readonly at: Date;
   readonly kind: TwinRequest['kind'];
-  /** What it was answered with; absent when a fault kept the answer back. */
+  /** The status answered; absent if a fault suppressed the answer. */
   readonly status?: number;
 }
 
 /**
- * Answers a module's request on its twin. An answer is sent only to who has subscribed to answers.
+ * Answers a module's twin request. The answer is sent only if the module has subscribed to twin responses.
  * Source: "Communicate with an IoT hub using the MQTT protocol".
  *
- * @returns the status answered with, or undefined when a fault kept the answer back
+ * @returns the status answered, or `undefined` if a fault suppressed the answer
  */
 export function serveTwin(
   request: TwinRequest,

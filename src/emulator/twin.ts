@@ -1,17 +1,17 @@
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
 import { checkProperties, checkSize, isObject, type Properties, TwinError } from './twin-limits.ts';
 
-/** The module twin of one module, as far as the module sees it: no tags, no metadata. */
+/** A module twin as the module sees it: without tags and metadata. */
 export class Twin {
   #desired: TwinSection = { $version: 1 };
   #reported: TwinSection = { $version: 1 };
 
-  /** A copy. */
+  /** A copy of both sections. */
   document(): TwinDocument {
     return structuredClone({ desired: this.#desired, reported: this.#reported });
   }
 
-  /** @returns the new version @throws TwinError, nothing having changed */
+  /** @returns the new version @throws TwinError without a change */
   patchReported(patch: unknown, baseVersion?: number): number {
     if (baseVersion !== undefined && baseVersion !== this.#reported.$version)
       throw new TwinError(412, 412001, `The version is ${this.#reported.$version}, not ${baseVersion}.`);
@@ -19,15 +19,15 @@ export class Twin {
     return this.#reported.$version;
   }
 
-  /** @returns what subscribers are told: the patch, nulls included, with the new version @throws TwinError */
+  /** @returns the notification for subscribers: the patch, nulls included, with the new version @throws TwinError */
   patchDesired(patch: unknown): TwinSection {
     this.#desired = changed(this.#desired, (now) => mergePatch(now, checked(patch)) as Properties);
     return { ...(patch as Properties), $version: this.#desired.$version };
   }
 
   /**
-   * @returns what subscribers are told: the new properties. What is gone is not named; whether a real hub does is not
-   * documented, so clients must not rely on it.
+   * @returns the notification for subscribers: the new properties, without removed ones. Whether a real hub includes removed
+   * ones is not documented, so clients must not rely on it.
    * @throws TwinError
    */
   replaceDesired(properties: unknown): TwinSection {
@@ -37,7 +37,7 @@ export class Twin {
   }
 }
 
-/** RFC 7396. Builds new objects throughout, so that a property named `__proto__` is only a property. */
+/** RFC 7396. Creates new objects by `Object.fromEntries`, so that a property named `__proto__` is an ordinary one. */
 export function mergePatch(target: unknown, patch: unknown): unknown {
   if (!isObject(patch)) return patch;
   const merged = new Map(Object.entries(isObject(target) ? target : {}));
@@ -54,7 +54,7 @@ function checked(properties: unknown): Properties {
   return structuredClone(properties);
 }
 
-/** The section after a change, one version on. */
+/** The section after a change, with the next version. */
 function changed({ $version, ...now }: TwinSection, change: (now: Properties) => Properties): TwinSection {
   const next = change(now);
   checkSize(next);

@@ -3,7 +3,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Duration } from '../base/duration.ts';
 
 /**
- * Waits for the first thing that `predicate` is true of: one that is there already, or one that `source` emits.
+ * Waits for the first value that matches `predicate`: an existing one, or one that `source` emits as `event`.
  *
  * @throws TimeLimitError after `limit`
  */
@@ -19,7 +19,7 @@ export async function waitFor<T>(
       try {
         if (predicate(thing)) resolve(thing);
       } catch (error) {
-        reject(error); // to who waits, not to who emits
+        reject(error); // an exception of the predicate belongs to the waiting caller, not to the emitter
       }
     };
   });

@@ -33,7 +33,7 @@ describe('the control API of the hub emulator', () => {
   });
   afterEach(() => hub.stop());
 
-  it('tells what there is', async () => {
+  it('lists its routes and the kinds of faults', async () => {
     const { body } = await call('GET', '/');
     assert.equal(typeof body.routes['POST /faults'], 'string');
     assert.equal(typeof body.faults.twinSilence, 'string');
@@ -101,7 +101,7 @@ describe('the control API of the hub emulator', () => {
     assert.equal(hub.isOnline, true);
   });
 
-  it('lists attempts to connect, without the token', async () => {
+  it('lists connection attempts, without the token', async () => {
     await sendMessage('one');
     const { body } = await call('GET', '/connections');
     assert.equal(body.connections[0].clientId, `${DEVICE}/${MODULE}`);
@@ -112,14 +112,14 @@ describe('the control API of the hub emulator', () => {
     for (const [what, [status, error, method, path, body, headers]] of Object.entries<
       [number, RegExp, string, string, unknown?, Record<string, string>?]
     >({
-      'an unknown path': [404, /nothing at \/x/, 'GET', '/x'],
-      'a method a path doesn’t know': [405, /knows GET, DELETE, not POST/, 'POST', '/messages'],
-      'an unknown module': [404, /no module dev9\/m/, 'GET', '/twins/dev9/m'],
+      'an unknown path': [404, /^\/x does not exist/, 'GET', '/x'],
+      'a method that a path does not support': [405, /supports GET, DELETE, not POST/, 'POST', '/messages'],
+      'an unknown module': [404, /Module dev9\/m does not exist/, 'GET', '/twins/dev9/m'],
       'a body that is not JSON': [400, /not JSON/, 'PATCH', `${twin}/desired`, '{'],
       'a body that is no object': [400, /JSON object/, 'PATCH', `${twin}/desired`, [1]],
       'properties no twin can hold': [400, /array/, 'PATCH', `${twin}/desired`, { a: [1] }],
       'a body too large': [413, /larger than/, 'PATCH', `${twin}/desired`, 'x'.repeat(300_000)],
-      'a fault it doesn’t know': [400, /no fault/, 'POST', '/faults', { kind: '__proto__' }],
+      'an unknown kind of fault': [400, /not a kind of fault/, 'POST', '/faults', { kind: '__proto__' }],
       'a count that is no number': [400, /"count"/, 'POST', '/faults', { kind: 'twinSilence', count: 'x' }],
       'a key that is not base64': [400, /base64/, 'PUT', '/modules/dev2/m', { primaryKey: '!' }],
       'an id no hub has': [400, /not a valid id/, 'PUT', '/modules/dev%202/m', {}],

@@ -92,7 +92,7 @@ describe('the hub emulator, over bare MQTT', () => {
       'an expired token': [5, /expired at/, () => ({ password: token(hub, { expiresAt: at(-1_000) }) })],
       'a token for another module': [5, /the token is for/, () => ({ password: token(hub, { moduleId: 'azure' }) })],
       'a password that is no token': [5, /not a shared access signature/, () => ({ password: 'secret' })],
-      'a client without a password': [5, /no password/, () => ({ password: '' })],
+      'a client without a password': [5, /password is missing/, () => ({ password: '' })],
       'an unknown module': [
         5,
         /does not exist/,
@@ -347,7 +347,7 @@ describe('the hub emulator, over bare MQTT', () => {
       const because = closing();
       const error = once(streamOf(client), 'error') as Promise<[NodeJS.ErrnoException]>;
       client.publish(TELEMETRY, 'x', { qos: 1 });
-      assert.equal(await because, 'reset, by a fault');
+      assert.equal(await because, 'reset by a fault');
       assert.equal((await error)[0].code, 'ECONNRESET');
       assert.equal(hub.messages.length, 0);
     });
@@ -358,7 +358,7 @@ describe('the hub emulator, over bare MQTT', () => {
       await publish(client, TELEMETRY, 'food');
       const closed = closing();
       client.publish(TELEMETRY, 'a poisoned message', { qos: 1 });
-      assert.equal(await closed, 'a message with the text of a fault');
+      assert.equal(await closed, 'closed by a fault: the message contains its text');
       await publish(await connected(), TELEMETRY, 'more food');
       assert.deepEqual(
         hub.messages.map(({ body }) => body),
@@ -373,7 +373,7 @@ describe('the hub emulator, over bare MQTT', () => {
       await publish(client, TELEMETRY, '2');
       const closed = closing();
       client.publish(TELEMETRY, '3', { qos: 1 });
-      assert.equal(await closed, '429002, by a fault');
+      assert.equal(await closed, '429002 by a fault');
       assert.equal(hub.messages.length, 2);
     });
 
@@ -383,7 +383,7 @@ describe('the hub emulator, over bare MQTT', () => {
         const client = await connected();
         const closed = closing();
         client.publish(topic, '', { qos: 1 });
-        assert.equal(await closed, '403002, by a fault');
+        assert.equal(await closed, '403002 by a fault');
       }
       assert.equal(hub.messages.length, 0);
       hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
