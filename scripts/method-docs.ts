@@ -61,7 +61,7 @@ Every answer has a status and a body:
 | 404 | no such method | \`error\`, \`methods\` |
 | 409 | already running, or not possible now | \`error\` |
 | 429 | called again too early | \`error\`, \`retryAfterSeconds\` |
-| 500 | the agent failed, or took longer than 25 s | \`error\` |
+| 500 | internal error, or the method took longer than 25 s | \`error\` |
 
 A payload is a JSON object of at most 16 KiB and 8 levels; a missing one counts as \`{}\`. A call is answered within 25 s, so
 leave the hub's response time-out at 30 s. Calls are not queued: one that does not reach the agent at once fails at the hub.

@@ -8,7 +8,7 @@ const periodic = collectors.filter(({ category }) => category === 'Periodic').ma
 
 export const collectNow = method({
   name: 'collectNow',
-  summary: 'Takes snapshots now, and queues them; the usual ones are taken when they would have been.',
+  summary: 'Takes snapshots now and queues them. The schedule of regular snapshots does not change.',
   permission: 'collectNow',
   request: v.strictObject({
     events: v.optional(
@@ -16,16 +16,19 @@ export const collectNow = method({
         v.array(v.picklist(periodic, 'must be the name of a Periodic event'), 'must be a list of Periodic events'),
         v.minLength(1, 'must name at least one event'),
         v.maxLength(periodic.length, `must name at most ${periodic.length} events`),
-        v.description('Periodic events; without it all of them.'),
+        v.description('Names of Periodic events; all of them if absent.'),
       ),
     ),
   }),
   answer: v.strictObject({
     collected: v.pipe(
       v.record(v.string(), v.number()),
-      v.description('How many elements each snapshot has, by event.'),
+      v.description('Number of elements of each snapshot, by event.'),
     ),
-    notCollected: v.pipe(v.record(v.string(), v.string()), v.description('Why there is none, by event.')),
+    notCollected: v.pipe(
+      v.record(v.string(), v.string()),
+      v.description('The problem with each event that was not collected.'),
+    ),
   }),
   rest: seconds(10),
   async run({ events = periodic }, { takeNow }: MethodParts) {

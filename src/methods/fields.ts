@@ -1,9 +1,9 @@
 import * as v from 'valibot';
 import { type Duration, days, parseDuration, seconds } from '../base/duration.ts';
 
-/* Kinds of members that methods take and answer with. */
+/* Schemas for the members of requests and answers. */
 
-/** ISO 8601, at least PT1S. @param most its greatest value, as it is spelt and as it is */
+/** An ISO 8601 duration of at least PT1S. @param most the maximum, as text and as a duration */
 export const durationUpTo = ([spelt, most]: readonly [string, Duration], description: string) => {
   const message = `must be an ISO 8601 duration from PT1S to ${spelt}`;
   return v.pipe(
@@ -13,7 +13,7 @@ export const durationUpTo = ([spelt, most]: readonly [string, Duration], descrip
       const span = parseDuration(text);
       return span !== undefined && span >= seconds(1) && span <= most;
     }, message),
-    v.description(description), // a JSON Schema has what stands before the transformation
+    v.description(description), // before the transformation, or the JSON Schema lacks it
     v.transform((text) => parseDuration(text) ?? seconds(1)),
   );
 };

@@ -4,18 +4,20 @@ import { method } from '../contract/method.ts';
 import { count, nothing } from './fields.ts';
 import type { MethodParts } from './parts.ts';
 
-/** Less than a method may take, so that what was sent can still be told. */
+/** Less than the time limit of a method, so that the answer can still report what was sent. */
 const LIMIT = seconds(20);
 
 export const flush = method({
   name: 'flush',
-  summary: 'Closes the aggregation windows and sends everything that waits, for 20 s at most.',
+  summary: 'Closes the aggregation windows and sends all queued events, for at most 20 s.',
   permission: 'flush',
   request: nothing,
   answer: v.strictObject({
-    messages: count('Messages that the hub has taken.'),
-    events: count('Events in them.'),
-    left: count('Events that still wait, since time ran out, the hub took no more, or they came meanwhile.'),
+    messages: count('Number of messages that the hub accepted.'),
+    events: count('Number of events in these messages.'),
+    left: count(
+      'Number of events still queued: the time was up, the hub accepted no more, or they were collected meanwhile.',
+    ),
   }),
   rest: seconds(10),
   run: (_request, parts: MethodParts) => parts.flush(LIMIT),

@@ -6,25 +6,25 @@ import { count, nothing, object, text } from './fields.ts';
 import type { MethodParts } from './parts.ts';
 import { redact } from './redact.ts';
 
-/** In bytes of JSON. */
+/** Limit of the answer, in bytes of JSON. */
 export const LARGEST_DIAGNOSTICS = 64_000;
 
 export const getDiagnostics = method({
   name: 'getDiagnostics',
-  summary: 'Says what is needed to find out what is wrong, without secrets, in at most 64 KB.',
+  summary: 'Returns what is needed to diagnose a problem, without secrets, in at most 64 KB.',
   permission: 'getDiagnostics',
   request: nothing,
   answer: v.strictObject({
-    versions: object("Of the agent, Node, its parts, the kernel and the machine's architecture."),
-    state: text('As in the status.'),
-    hub: object('How the connection stands.'),
-    sources: object('Where the events come from, by event.'),
-    store: object('Where events wait.'),
-    memory: object('What the agent takes, of what it may.'),
-    configuration: object("The twin's: in force, and what is wrong with the desired one."),
-    local: object("The device's own settings; of secrets only where they lie."),
+    versions: object("Versions of the agent, Node, V8, OpenSSL and the kernel, and the machine's architecture."),
+    state: text("The agent's state, as in the status."),
+    hub: object('State of the connection to the hub.'),
+    sources: object('State of the source of each event.'),
+    store: object('State of the event store on disk.'),
+    memory: object('Memory that the agent uses, and its budget.'),
+    configuration: object('The configuration from the twin that is in force, and the errors in the desired one.'),
+    local: object("The local file's settings; for secrets, only the paths of their files."),
     lastErrors: v.pipe(v.array(v.object({})), v.description('The last warnings and errors of the log, oldest first.')),
-    lastErrorsLeftOut: count('Older ones that there was no room for.'),
+    lastErrorsLeftOut: count('Number of older warnings and errors that did not fit.'),
   }),
   run(_request, { status, configuration, local, recentLines, secrets }: MethodParts) {
     const now = status();
@@ -49,7 +49,7 @@ export const getDiagnostics = method({
   },
 });
 
-/** Leaves out the oldest lines for which there is no room. Everything else has bounds of its own, far below it. */
+/** Leaves out the oldest lines that do not fit. All other members have limits that are far below the answer's. */
 function fitting<T extends { lastErrors: readonly LogLine[]; lastErrorsLeftOut: number }>(diagnostics: T) {
   const { lastErrors: all, ...rest } = diagnostics;
   let room = LARGEST_DIAGNOSTICS - sizeOf({ ...rest, lastErrors: [], lastErrorsLeftOut: all.length });
@@ -57,7 +57,7 @@ function fitting<T extends { lastErrors: readonly LogLine[]; lastErrorsLeftOut: 
     .reverse()
     .filter((line) => {
       room -= sizeOf(line) + 1;
-      return room >= 0; // and so are all that are older
+      return room >= 0; // once negative, no older line fits either
     })
     .reverse()
     .map((line) => ({ ...line }));

@@ -5,7 +5,7 @@ import type { MethodParts } from './parts.ts';
 
 export const getStatus = method({
   name: 'getStatus',
-  summary: 'Says how the agent is doing, as `vakt status --json` does on the device.',
+  summary: "Returns the agent's status, as `vakt status --json` prints it on the device.",
   permission: 'getStatus',
   request: nothing,
   answer: LocalStatusSchema,

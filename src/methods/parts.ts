@@ -7,20 +7,20 @@ import type { Flushed } from '../pipeline/publisher.ts';
 import type { Snapshots } from '../pipeline/snapshots.ts';
 import type { LocalStatus } from '../status/schema.ts';
 
-/** What of the agent its direct methods can reach. */
+/** The parts of the agent that direct methods use. */
 export interface MethodParts {
   readonly now: () => Date;
   readonly status: () => LocalStatus;
   readonly takeNow: Snapshots['takeNow'];
-  /** Closes the aggregation windows and sends everything that waits, as far as it can within `limit`. */
+  /** Closes the aggregation windows and sends queued events until the queues are empty or `limit` is over. */
   readonly flush: (limit: Duration) => Promise<Flushed>;
   readonly pause: Pick<Pause, 'begin' | 'end' | 'status'>;
   readonly logLevel: Pick<TemporaryLogLevel, 'set'>;
   /** The last warnings and errors, oldest first. */
   readonly recentLines: () => readonly LogLine[];
-  /** The twin's configuration in force, as reported mirrors it. */
+  /** The configuration from the twin that is in force, as in the reported properties. */
   readonly configuration: () => Readonly<Record<string, unknown>>;
   readonly local: LocalSettings;
-  /** Texts that no answer may hold. */
+  /** Texts that no answer may contain. */
   readonly secrets: readonly string[];
 }

@@ -5,13 +5,13 @@ import type { MethodParts } from './parts.ts';
 
 export const ping = method({
   name: 'ping',
-  summary: 'Says that the agent is there.',
+  summary: 'Answers if the agent is running and connected.',
   permission: 'ping',
   request: nothing,
   answer: v.strictObject({
     version: text("The agent's version."),
-    agentId: text('Its id, as in its messages.'),
-    time: time("The device's clock."),
+    agentId: text("The agent's id, as in its messages."),
+    time: time("Current time of the device's clock."),
   }),
   run(_request, { now, status }: MethodParts) {
     const { version, agentId } = status();

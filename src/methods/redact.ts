@@ -1,6 +1,6 @@
 const REDACTED = '[redacted]';
 
-/** Names that a secret follows, and what looks like a key: base64 of 30 bytes or more that ends like base64. */
+/** Values after names of secrets, and texts that look like a key: padded base64 of 30 bytes or more. */
 const SECRETS: readonly (readonly [RegExp, string])[] = [
   [/\b(SharedAccessKey|AccountKey|password|sig)["']?\s*[=:]\s*["']?[^;&"'\s]+/gi, `$1=${REDACTED}`],
   [/\bSharedAccessSignature\s+[^"'\s]+/gi, REDACTED],
@@ -8,8 +8,8 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
 ];
 
 /**
- * A copy without secrets: without what `secrets` lists, and without what looks like one. The agent never says any in the
- * first place; this is for what others say, such as an error of a library.
+ * A copy in which the listed `secrets`, and texts that look like secrets, are replaced. The agent's own texts contain none;
+ * this is for texts from elsewhere, such as a library's error messages.
  */
 export function redact<T>(value: T, secrets: readonly string[]): T {
   const clean = (text: string) => {

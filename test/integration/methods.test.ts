@@ -190,7 +190,7 @@ describe('direct methods', () => {
       [
         'pause',
         { duration: 'PT25H', reason: '' },
-        { duration, reason: 'must be 1 to 256 characters, none of them a control character' },
+        { duration, reason: 'must have 1 to 256 characters without control characters' },
       ],
       ['resume', nothing, unknown],
       [
