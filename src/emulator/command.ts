@@ -47,7 +47,7 @@ export async function runEmulator(
     out(
       `Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${shellWord(join(directory, 'agent.json'))}`,
     );
-    narrate(hub, out);
+    printEvents(hub, out);
     if (!signal.aborted) await once(signal, 'abort');
   } finally {
     await hub.stop();
@@ -66,7 +66,7 @@ const agentConfig = (hub: HubEmulator, { deviceId, moduleId }: RunOptions, direc
 });
 
 /** Prints a line for each event of the emulator. */
-function narrate(hub: HubEmulator, out: (line: string) => void): void {
+function printEvents(hub: HubEmulator, out: (line: string) => void): void {
   hub.on('connection', ({ connectedAt, clientId, admitted, reason }: ConnectionRecord) => {
     out(`${timeOf(connectedAt)} ${clientId} ${admitted ? 'connected.' : `was refused: ${reason}.`}`);
   });

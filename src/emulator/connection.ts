@@ -22,14 +22,14 @@ export class Connection {
   }
 
   /** Whether the client has received its CONNACK, before which nothing may be sent, and has subscribed to `filter`. */
-  listensTo(filter: string): boolean {
+  isSubscribedTo(filter: string): boolean {
     return this.#client.connected && this.filters.has(filter);
   }
 
   /** Publishes to the client with the granted QoS, if it has subscribed to `filter`. */
   send(filter: string, topic: string, payload: string): void {
     const qos = this.filters.get(filter);
-    if (qos === undefined || !this.listensTo(filter)) return;
+    if (qos === undefined || !this.isSubscribedTo(filter)) return;
     this.#client.publish({ cmd: 'publish', topic, payload, qos, dup: false, retain: false }, () => {});
   }
 

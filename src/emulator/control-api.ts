@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
-import { ControlError, type Controlled, help, ROUTES } from './control-routes.ts';
+import { ControlError, type ControlledHub, help, ROUTES } from './control-routes.ts';
 import { MethodError } from './method-calls.ts';
 import { TwinError } from './twin-limits.ts';
 
@@ -22,7 +22,7 @@ export class ControlApi {
   }
 
   /** @param port 0 selects a free one */
-  static async open(port: number, hub: Controlled): Promise<ControlApi> {
+  static async open(port: number, hub: ControlledHub): Promise<ControlApi> {
     const server = createServer(async (request, response) => {
       const [status, body] = await answer(request, hub).then(
         (value): [number, unknown] => [200, value ?? {}],
@@ -49,7 +49,7 @@ export class ControlApi {
   }
 }
 
-async function answer(request: IncomingMessage, hub: Controlled): Promise<unknown> {
+async function answer(request: IncomingMessage, hub: ControlledHub): Promise<unknown> {
   const { host = '', origin } = request.headers;
   if (!isLoopback(`http://${host}`)) throw new ControlError(403, 'The Host header must be localhost or 127.0.0.1.');
   if (origin !== undefined && !isLoopback(origin))

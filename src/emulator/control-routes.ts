@@ -9,7 +9,7 @@ import { isObject, type Properties } from './twin-limits.ts';
 import type { TwinOperation } from './twin-requests.ts';
 
 /** The part of the emulator that the control API can read and change. */
-export interface Controlled {
+export interface ControlledHub {
   readonly hostName: string;
   readonly port: number;
   readonly isOnline: boolean;
@@ -49,7 +49,7 @@ export class ControlError extends Error {
 }
 
 interface Call {
-  readonly hub: Controlled;
+  readonly hub: ControlledHub;
   /** The values of the path's `{…}` parts, in order. */
   readonly parameters: readonly string[];
   readonly query: URLSearchParams;
@@ -194,13 +194,13 @@ export const help = () => ({
   faults: FAULTS,
 });
 
-function later({ messages }: Controlled, query: URLSearchParams): ReceivedMessage[] {
+function later({ messages }: ControlledHub, query: URLSearchParams): ReceivedMessage[] {
   const after = Number(query.get('after') ?? 0);
   if (!Number.isSafeInteger(after)) throw new ControlError(400, '"after" must be the sequence number of a message.');
   return messages.filter(({ sequence }) => sequence > after);
 }
 
-function known(hub: Controlled, [deviceId = '', moduleId = '']: readonly string[]): [string, string] {
+function known(hub: ControlledHub, [deviceId = '', moduleId = '']: readonly string[]): [string, string] {
   if (!hub.hasModule(deviceId, moduleId)) throw new ControlError(404, `Module ${deviceId}/${moduleId} does not exist.`);
   return [deviceId, moduleId];
 }

@@ -80,7 +80,7 @@ export class Faults {
   }
 
   /** Counts one application of a fault, if it is active and `applies`. @returns the fault, or `undefined` */
-  strike(kind: FaultKind, applies: (fault: Fault) => boolean = () => true): Fault | undefined {
+  trigger(kind: FaultKind, applies: (fault: Fault) => boolean = () => true): Fault | undefined {
     const entry = this.#inForce(kind);
     if (entry === undefined || !applies(entry.fault)) return undefined;
     entry.hits++;

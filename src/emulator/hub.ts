@@ -6,7 +6,7 @@ import { createServerCertificate } from './certificates.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
-import type { Controlled } from './control-routes.ts';
+import type { ControlledHub } from './control-routes.ts';
 import { Faults } from './faults.ts';
 import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
 import { Listener } from './listener.ts';
@@ -47,7 +47,7 @@ export interface ReportedChange extends ModuleId {
  * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` (ConnectionRecord) and `disconnection`
  * (ConnectionRecord).
  */
-export class HubEmulator extends EventEmitter implements Controlled {
+export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly hostName: string;
   /** The certificate authority that clients must trust; created at start. */
   readonly caPem: string;
@@ -164,7 +164,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
   }
 
   /** Sends the module a notification without changing the twin: a late, repeated or false one. */
-  tellDesired(deviceId: string, moduleId: string, change: TwinSection): void {
+  sendDesiredChange(deviceId: string, moduleId: string, change: TwinSection): void {
     this.#notify(deviceId, moduleId, change);
   }
 
@@ -216,7 +216,7 @@ export class HubEmulator extends EventEmitter implements Controlled {
     const name = nameOf({ deviceId, moduleId });
     const live = [...this.#handler.live.values()];
     const listens = (connection: Connection) =>
-      nameOf(connection.module) === name && connection.listensTo(DESIRED_CHANGES);
+      nameOf(connection.module) === name && connection.isSubscribedTo(DESIRED_CHANGES);
     await this.#waitFor('subscription', live, listens, limit);
   }
 
@@ -243,11 +243,11 @@ export class HubEmulator extends EventEmitter implements Controlled {
 
   #notify(deviceId: string, moduleId: string, change: TwinSection): void {
     const connection = this.#handler.live.get(nameOf({ deviceId, moduleId }));
-    if (connection === undefined || this.faults.strike('desiredSilence') !== undefined) return;
+    if (connection === undefined || this.faults.trigger('desiredSilence') !== undefined) return;
     connection.send(DESIRED_CHANGES, desiredChangeTopic(change.$version), JSON.stringify(change));
   }
 
-  #waitFor<T>(event: string, there: readonly T[], predicate: (thing: T) => boolean, limit: Duration): Promise<T> {
-    return waitFor({ source: this, event, there, clock: this.#clock }, predicate, limit);
+  #waitFor<T>(event: string, existing: readonly T[], predicate: (value: T) => boolean, limit: Duration): Promise<T> {
+    return waitFor({ source: this, event, existing, clock: this.#clock }, predicate, limit);
   }
 }

@@ -61,7 +61,7 @@ export class MethodCalls {
       throw new MethodError(400, 400004, 'The response time-out must be from 5 to 300 s.');
     const body = payload === undefined ? '' : JSON.stringify(payload);
     if (Buffer.byteLength(body) > LARGEST_PAYLOAD) throw new MethodError(413, 413001, 'The payload is too large.');
-    if (connection === undefined || !connection.listensTo(METHOD_CALLS))
+    if (connection === undefined || !connection.isSubscribedTo(METHOD_CALLS))
       throw new MethodError(404, 404103, 'The module is not connected, or has not subscribed to direct methods.');
     const requestId = randomUUID();
     const answered = new Promise<MethodResult>((answer, fail) => {

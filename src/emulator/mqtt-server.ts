@@ -77,7 +77,7 @@ export class MqttServer {
       const connection = server.#connections.get(client);
       if (connection !== undefined) hub.subscribed(connection); // a persistent session has subscriptions already
     });
-    broker.on('clientError', (client, error) => server.#blame(client, messageOf(error)));
+    broker.on('clientError', (client, error) => server.#closeError(client, messageOf(error)));
     return server;
   }
 
@@ -103,7 +103,7 @@ export class MqttServer {
   #subscribe(client: Client, { topic, qos }: Subscription): Error | null {
     const connection = this.#connections.get(client);
     if (connection === undefined || !this.#hub.maySubscribe(connection, topic))
-      return this.#blame(client, `subscribed to ${topic}, which is not a documented filter`);
+      return this.#closeError(client, `subscribed to ${topic}, which is not a documented filter`);
     connection.filters.set(topic, qos === 0 ? 0 : 1);
     this.#hub.subscribed(connection);
     return null;
@@ -113,7 +113,7 @@ export class MqttServer {
   #publish(client: Client, packet: PublishPacket): Error | null {
     const connection = this.#connections.get(client);
     const { topic, qos, messageId } = packet;
-    if (connection === undefined || qos === 2) return this.#blame(client, 'published with QoS 2');
+    if (connection === undefined || qos === 2) return this.#closeError(client, 'published with QoS 2');
     packet.retain = false; // hubs don't retain messages
     packet.qos = 0; // so that aedes doesn't send the PUBACK
     try {
@@ -124,7 +124,7 @@ export class MqttServer {
         this.#acknowledge(connection, messageId, acknowledgement.after);
       return null;
     } catch (error) {
-      return this.#blame(client, messageOf(error));
+      return this.#closeError(client, messageOf(error));
     }
   }
 
@@ -133,7 +133,7 @@ export class MqttServer {
     else void this.#clock.sleep(after, connection.closed.signal).then(() => connection.acknowledge(messageId));
   }
 
-  #blame(client: Client, reason: string): Error {
+  #closeError(client: Client, reason: string): Error {
     const connection = this.#connections.get(client);
     if (connection !== undefined) connection.closedBecause ??= reason;
     return new Error(reason);

@@ -53,9 +53,9 @@ export class RequestHandler implements Decisions {
   #judge(credentials: Credentials): Verdict | 'reset' {
     const { faults, hostName, modules, clock, skewTolerance } = this.#hub;
     const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'refused by a fault' });
-    if (faults.strike('resetOnConnect') !== undefined) return 'reset';
-    if (faults.strike('serverUnavailable') !== undefined) return refuse(CONNACK.serverUnavailable);
-    if (faults.strike('refuseConnections') !== undefined) return refuse(CONNACK.notAuthorized);
+    if (faults.trigger('resetOnConnect') !== undefined) return 'reset';
+    if (faults.trigger('serverUnavailable') !== undefined) return refuse(CONNACK.serverUnavailable);
+    if (faults.trigger('refuseConnections') !== undefined) return refuse(CONNACK.notAuthorized);
     return authenticate(credentials, { hostName, find: (id) => modules.find(id), now: clock.now(), skewTolerance });
   }
 
@@ -102,7 +102,7 @@ export class RequestHandler implements Decisions {
       return { after: milliseconds(0) };
     }
     const { clock, faults, modules, events } = this.#hub;
-    if (faults.strike('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
+    if (faults.trigger('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
       throw new Error('403002 by a fault');
     const twin = modules.twinOf(module);
     const status = serveTwin(request, packet.payload.toString(), { twin, connection, faults, clock });
@@ -124,17 +124,17 @@ export class RequestHandler implements Decisions {
 
   #takeMessage(module: ModuleId, { payload, isWill }: Packet, propertyBag: string): Acknowledgement {
     const { clock, faults, events } = this.#hub;
-    if (faults.strike('resetOnPublish') !== undefined) return 'reset';
-    if (faults.strike('quotaExceeded') !== undefined) throw new Error('403002 by a fault');
-    if (faults.strike('closeOnText', ({ text = '' }) => payload.includes(text)) !== undefined)
+    if (faults.trigger('resetOnPublish') !== undefined) return 'reset';
+    if (faults.trigger('quotaExceeded') !== undefined) throw new Error('403002 by a fault');
+    if (faults.trigger('closeOnText', ({ text = '' }) => payload.includes(text)) !== undefined)
       throw new Error('closed by a fault: the message contains its text');
-    if (faults.strike('throttleMessages', ({ perMinute = 60 }) => this.#lastMinute() >= perMinute) !== undefined)
+    if (faults.trigger('throttleMessages', ({ perMinute = 60 }) => this.#lastMinute() >= perMinute) !== undefined)
       throw new Error('429002 by a fault');
-    if (faults.strike('ignoreMessages') !== undefined) return 'never';
+    if (faults.trigger('ignoreMessages') !== undefined) return 'never';
     const properties = isWill ? `${propertyBag}&iothub-MessageType=Will` : propertyBag;
     events.emit('message', this.messages.add(module, payload, properties, clock.now()));
-    if (faults.strike('dropAcknowledgements') !== undefined) return 'never';
-    const delay = faults.strike('delayAcknowledgements');
+    if (faults.trigger('dropAcknowledgements') !== undefined) return 'never';
+    const delay = faults.trigger('delayAcknowledgements');
     return { after: milliseconds(delay === undefined ? 0 : (delay.ms ?? 1_000)) };
   }
 }

@@ -34,11 +34,11 @@ export function serveTwin(
   const fail = ({ status, errorCode, message }: { status: number; errorCode: number; message: string }) =>
     answer(status, JSON.stringify({ errorCode, message, timestampUtc: clock.now().toISOString() }));
 
-  if (faults.strike('twinSilence') !== undefined) return undefined;
-  if (faults.strike('twinGarbage') !== undefined) return answer(200, '<html>This is not a twin.</html>');
-  if (faults.strike('quotaExceeded') !== undefined)
+  if (faults.trigger('twinSilence') !== undefined) return undefined;
+  if (faults.trigger('twinGarbage') !== undefined) return answer(200, '<html>This is not a twin.</html>');
+  if (faults.trigger('quotaExceeded') !== undefined)
     return fail({ status: 403, errorCode: 403002, message: 'Total number of messages exceeded the allocated quota.' });
-  const fault = faults.strike('twinStatus');
+  const fault = faults.trigger('twinStatus');
   if (fault !== undefined) {
     const { status = 500, emptyBody = false } = fault;
     return emptyBody ? answer(status, '') : fail({ status, errorCode: status * 1_000 + 1, message: 'A fault.' });

@@ -8,16 +8,16 @@ import type { Duration } from '../base/duration.ts';
  * @throws TimeLimitError after `limit`
  */
 export async function waitFor<T>(
-  { source, event, there, clock }: { source: EventEmitter; event: string; there: Iterable<T>; clock: Clock },
-  predicate: (thing: T) => boolean,
+  { source, event, existing, clock }: { source: EventEmitter; event: string; existing: Iterable<T>; clock: Clock },
+  predicate: (value: T) => boolean,
   limit: Duration,
 ): Promise<T> {
-  for (const thing of there) if (predicate(thing)) return thing;
-  let listener: (thing: T) => void = () => {};
+  for (const value of existing) if (predicate(value)) return value;
+  let listener: (value: T) => void = () => {};
   const found = new Promise<T>((resolve, reject) => {
-    listener = (thing) => {
+    listener = (value) => {
       try {
-        if (predicate(thing)) resolve(thing);
+        if (predicate(value)) resolve(value);
       } catch (error) {
         reject(error); // an exception of the predicate belongs to the waiting caller, not to the emitter
       }

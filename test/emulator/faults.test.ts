@@ -15,16 +15,16 @@ describe('faults', () => {
 
   it('strike until cleared', () => {
     faults.inject({ kind: 'twinSilence' });
-    assert.ok(faults.strike('twinSilence'));
-    assert.ok(faults.strike('twinSilence'));
+    assert.ok(faults.trigger('twinSilence'));
+    assert.ok(faults.trigger('twinSilence'));
     assert.deepEqual(faults.active(), [{ kind: 'twinSilence', hits: 2 }]);
     faults.clear('twinSilence');
-    assert.equal(faults.strike('twinSilence'), undefined);
+    assert.equal(faults.trigger('twinSilence'), undefined);
   });
 
   it('strike as often as told', () => {
     faults.inject({ kind: 'ignoreMessages', count: 2 });
-    const struck = [1, 2, 3].map(() => faults.strike('ignoreMessages') !== undefined);
+    const struck = [1, 2, 3].map(() => faults.trigger('ignoreMessages') !== undefined);
     assert.deepEqual(struck, [true, true, false]);
     assert.deepEqual(faults.active(), []);
   });
@@ -32,14 +32,14 @@ describe('faults', () => {
   it('strike as long as told', () => {
     faults.inject({ kind: 'ignoreMessages', durationMs: 100 });
     now = 99;
-    assert.ok(faults.strike('ignoreMessages'));
+    assert.ok(faults.trigger('ignoreMessages'));
     now = 100;
-    assert.equal(faults.strike('ignoreMessages'), undefined);
+    assert.equal(faults.trigger('ignoreMessages'), undefined);
   });
 
   it('strike only where they apply, and count only that', () => {
     faults.inject({ kind: 'closeOnText', text: 'a', count: 1 });
-    const at = (text: string) => faults.strike('closeOnText', (fault) => text.includes(fault.text ?? ''));
+    const at = (text: string) => faults.trigger('closeOnText', (fault) => text.includes(fault.text ?? ''));
     assert.equal(at('b'), undefined);
     assert.ok(at('a'));
     assert.equal(at('a'), undefined);
@@ -48,13 +48,13 @@ describe('faults', () => {
 
   it('do not strike where none was injected', () => {
     faults.inject({ kind: 'ignoreMessages' });
-    assert.equal(faults.strike('twinSilence'), undefined);
+    assert.equal(faults.trigger('twinSilence'), undefined);
   });
 
   it('take the place of an older one of their kind', () => {
     faults.inject({ kind: 'twinStatus', status: 429, count: 1 });
     faults.inject({ kind: 'twinStatus', status: 500 });
-    assert.equal(faults.strike('twinStatus')?.status, 500);
+    assert.equal(faults.trigger('twinStatus')?.status, 500);
     assert.equal(faults.active().length, 1);
   });
 });

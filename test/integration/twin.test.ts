@@ -90,8 +90,8 @@ describe('The twin, through the SDK,', function () {
     await start();
     const before = readings().length;
     const late = { $version: 1, [OBJECT]: { snapshotFrequency: { value: 'PT1S' } } };
-    bed.hub.tellDesired(DEVICE, MODULE, late);
-    bed.hub.tellDesired(DEVICE, MODULE, { ...late, $version: 99 });
+    bed.hub.sendDesiredChange(DEVICE, MODULE, late);
+    bed.hub.sendDesiredChange(DEVICE, MODULE, { ...late, $version: 99 });
     await agent.waitForStatus(() => readings().length > before);
     bed.desire({ hubResourceId: { value: '/subscriptions/3' } });
     const section = await obeyed('hubResourceId', '/subscriptions/3');
