@@ -2,23 +2,24 @@ import * as v from 'valibot';
 import { triggered } from '../contract/collector.ts';
 import { oneOf, text } from './fields.ts';
 
-/** The module twin asks for something that can't be done to the letter. */
+/** A desired property is invalid, has no effect, or conflicts with another one. */
 export const configurationError = triggered({
   name: 'ConfigurationError',
   type: 'Operational',
   priority: 'Low',
   version: '1.0',
-  summary: 'A desired configuration, or a part of one, that the agent could not obey to the letter.',
+  summary: 'A desired property that is invalid, in conflict with another one, or probably not what was meant.',
   source: "the module twin's desired properties",
 
   payload: v.strictObject({
     ConfigurationName: text('Name of the property.'),
     ErrorType: oneOf(
       ['TypeMismatch', 'NotOptimal', 'Conflict'],
-      'Not readable, readable but hardly meant so, or at odds with another property.',
+      'TypeMismatch: the value is invalid. NotOptimal: it is valid, but probably not what was meant. Conflict: it conflicts ' +
+        'with another property.',
     ),
-    UsedConfiguration: text('The value in force instead, as JSON text.'),
-    Message: text('What is wrong with it.'),
+    UsedConfiguration: text('The value that is used instead, as JSON text.'),
+    Message: text('Description of the problem.'),
   }),
 
   stream: 'configuration',

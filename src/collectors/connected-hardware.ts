@@ -2,27 +2,29 @@ import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, text } from './fields.ts';
 
-/** What is built into the machine and plugged into it: a new keyboard, disk or network adapter is how an attack begins. */
+/** Built-in and plugged-in hardware. A new keyboard, disk or network adapter can be the start of an attack. */
 export const connectedHardware = periodic({
   name: 'ConnectedHardware',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'Every device the kernel knows: by what it is attached by, and by what it does.',
-  source: 'sysfs(5); /proc/asound/cards; names from pci.ids and usb.ids where the system has them',
+  summary: 'Every device that the kernel lists, by bus and by function.',
+  source: 'sysfs(5); /proc/asound/cards; names from pci.ids and usb.ids if installed',
 
   payload: v.strictObject({
     HardwareCategory: text(
-      'How it is attached (PCI, USB, Thunderbolt, MMC, I2C, SPI) or what it does (Block, Network, Bluetooth, Input, ' +
-        'Sound, Video, Serial, TPM). A USB disk is there twice: under USB and under Block.',
+      'The bus (PCI, USB, Thunderbolt, MMC, I2C, SPI) or the function (Block, Network, Bluetooth, Input, Sound, Video, ' +
+        'Serial, TPM). A USB disk is listed twice, under USB and under Block.',
     ),
     HardwareSubCategory: text(
-      "What kind within the category; of a USB device, every kind of interface it has: 'Mass storage, Keyboard'.",
+      "Kind of device within the category; for a USB device, the kinds of all its interfaces: 'Mass storage, Keyboard'.",
     ),
-    HardwareName: text('What the device calls itself, else what its number stands for, else what the kernel calls it.'),
+    HardwareName: text(
+      'Name that the device reports, else the name of its ids in pci.ids or usb.ids, else its kernel name.',
+    ),
     ExtraDetails: extraDetails(
-      'VendorId and ProductId, in hexadecimal, and Serial: its own, or of what it hangs on. Driver. ' +
-        'Bus: where it is attached, such as 0000:00:1f.2 or 1-1.4.',
+      'VendorId and ProductId, in hexadecimal, and Serial: of the device, else of the device that it belongs to. Driver: its kernel ' +
+        'driver. Bus: its address on the bus, such as 0000:00:1f.2 or 1-1.4.',
     ),
   }),
 

@@ -3,42 +3,48 @@ import { triggered } from '../contract/collector.ts';
 import type { ConnectionSeen, Lookups } from '../contract/sources.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
-/** The port that the kernel picked for the end that called says nothing, nor does the process. */
+/** Fields that are left out of aggregated elements: the ephemeral port of the connecting side, and the process id. */
 const MADE = { ProcessId: 0, LocalPort: null };
 const TAKEN = { ProcessId: 0, RemotePort: '0' };
 
-/** Of io_uring nobody knows what came of the connect. */
+/** The kernel does not report the result of a connect by io_uring. */
 const BY_RING = { Source: 'io_uring', Result: 'unknown' };
 
-/** A connection was made, or taken. */
+/** An outbound or inbound connection. */
 export const connectionCreate = triggered({
   name: 'ConnectionCreate',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'A program connected to another host, or took a connection from one.',
+  summary: 'A program connected to another host, or accepted a connection from one.',
   source:
     'kernel audit, SYSCALL and SOCKADDR records of connect(2) and accept(2), and URINGOP records of connects by ' +
     'io_uring(7), see audit.rules(7); ' +
-    'the local end by netlink sock_diag, see sock_diag(7)',
+    'the local address from netlink sock_diag, see sock_diag(7)',
 
   payload: v.strictObject({
-    RemoteAddress: text('The other end, RFC 5952; an IPv4 address is shown as such, whatever the socket.'),
-    RemotePort: text('Its port, in decimal; "0" when the element stands for several connections that were taken.'),
-    LocalAddress: v.optional(text("This end, when the socket could still be asked; a listener's when that is bound.")),
-    LocalPort: v.optional(text('Its port; left out when the element stands for several connections that were made.')),
-    Direction: oneOf(['In', 'Out'], 'In was taken (accept), Out was made or is under way (connect).'),
+    RemoteAddress: text('Remote address, RFC 5952. IPv4-mapped IPv6 addresses are shown as IPv4.'),
+    RemotePort: text('Remote port, in decimal; "0" if the element aggregates several inbound connections.'),
+    LocalAddress: v.optional(
+      text(
+        "Local address, if the socket was still open when it was looked up; else the listener's, if it is bound to one.",
+      ),
+    ),
+    LocalPort: v.optional(
+      text('Local port, in decimal; absent if the element aggregates several outbound connections.'),
+    ),
+    Direction: oneOf(['In', 'Out'], 'In: accepted (accept). Out: established or in progress (connect).'),
     Protocol: oneOf(['TCP', 'UDP'], 'A UDP socket that is bound to a peer counts as connected.'),
-    ProcessId: integer('The process that called; 0 when the element stands for several connections.'),
-    UserId: v.optional(text('Effective user id it ran under, in decimal.')),
-    Executable: text('Full path of its image.'),
+    ProcessId: integer('Process that connected or accepted; 0 if the element aggregates several connections.'),
+    UserId: v.optional(text('Effective user id of the process, in decimal.')),
+    Executable: text("Full path of the process's executable."),
     CommandLine: v.optional(
-      text('Its arguments joined by one blank; left out when nobody saw it start and it has ended.'),
+      text('Arguments joined by spaces; absent if the process had ended and its start was not observed.'),
     ),
     ExtraDetails: extraDetails(
-      'Zone: the interface that a link-local address belongs to. ContainerId: the container the process ran in. ' +
-        'Source: io_uring when the program connected by that; then Result is unknown: the kernel does not say whether ' +
-        'the connection came about, nor its protocol, which is given as TCP.',
+      'Zone: the interface of a link-local address. ContainerId: the container of the process. Source: "io_uring" if the ' +
+        'program connected by io_uring; then Result is "unknown", since the kernel reports neither the result nor the ' +
+        'protocol, and Protocol is TCP.',
     ),
   }),
 

@@ -11,23 +11,23 @@ const SEVERITY = {
   trace: 'Debug',
 } as const;
 
-/** The agent says something about itself. */
+/** A line of the agent's own log. */
 export const diagnostic = triggered({
   name: 'Diagnostic',
   type: 'Diagnostic',
   priority: 'Low',
   version: '1.0',
   summary:
-    "A line of the agent's own log, from the local level logging.diagnosticEventLevel on; and each change of the configuration, whatever that level and the priority.",
+    "A line of the agent's log at or above the local setting logging.diagnosticEventLevel; and each change of the configuration, at any level and priority.",
   source: "the agent's log",
 
   payload: v.strictObject({
-    Severity: oneOf(['Fatal', 'Error', 'Warning', 'Information', 'Debug'], 'How bad it is.'),
+    Severity: oneOf(['Fatal', 'Error', 'Warning', 'Information', 'Debug'], 'Severity of the log line.'),
     Message: text('What happened.'),
     ProcessId: integer("The agent's process id."),
-    ThreadId: integer('0, the main thread.'),
+    ThreadId: integer('Always 0, the main thread.'),
     ExtraDetails: extraDetails(
-      "ErrorId: the failure's stable id. Remedy: what to do about it. Of a changed configuration: Names, Changes, DesiredVersion, Count.",
+      "ErrorId: the error's stable id. Remedy: what to do about it. For a changed configuration: Names, Changes, DesiredVersion, Count.",
     ),
   }),
 

@@ -2,20 +2,20 @@ import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, integer, oneOf } from './fields.ts';
 
-/** What was collected, and what of it nobody will ever see. */
+/** Numbers of collected and dropped events. */
 export const droppedEventsStatistics = periodic({
   name: 'DroppedEventsStatistics',
   type: 'Operational',
   priority: 'Low',
   version: '1.0',
-  summary: 'How many events each queue took in and lost since the last report.',
-  source: "the agent's own books",
+  summary: 'Numbers of events collected and dropped by each queue since the last report.',
+  source: "the agent's own counters",
 
   payload: v.strictObject({
-    Queue: oneOf(['High', 'Low'], 'The queue, by the priority of its events.'),
-    CollectedEvents: integer('Events collected for it since the last report.'),
-    DroppedEvents: integer('Of all events collected for it, those lost since the last report.'),
-    ExtraDetails: extraDetails('DroppedEvents by reason: Kernel, Malformed, CacheFull and the like, each a number.'),
+    Queue: oneOf(['High', 'Low'], 'The queue, named by the priority of its events.'),
+    CollectedEvents: integer('Events collected for the queue since the last report.'),
+    DroppedEvents: integer('Events of the queue dropped since the last report, including events collected before.'),
+    ExtraDetails: extraDetails('DroppedEvents by reason, each a number: Kernel, Malformed, CacheFull and others.'),
   }),
 
   async collect({ statistics }) {

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 
-/* Kinds of payload fields, so that an event's declaration reads as a list of names and meanings. */
+/* Schemas of payload fields. */
 
 export const text = (description: string) => v.pipe(v.string(), v.description(description));
 
@@ -9,16 +9,16 @@ export const integer = (description: string) => v.pipe(v.number(), v.integer(), 
 export const oneOf = <const T extends readonly string[]>(values: T, description: string) =>
   v.pipe(v.picklist(values), v.description(description));
 
-/** The one field every event may have: whatever has no field of its own, as names and texts. */
+/** ExtraDetails, which every event may have: a map of texts for facts without a field of their own. */
 export const extraDetails = (description: string) =>
   v.optional(v.pipe(v.record(v.string(), v.string()), v.description(description)));
 
-/** ExtraDetails without what is undefined; nothing at all when that leaves none. */
+/** ExtraDetails of the facts that are defined; an empty object if none is. */
 export function details(facts: Readonly<Record<string, string | undefined>>): {
   ExtraDetails?: Record<string, string>;
 } {
   let known: Record<string, string> | undefined;
-  // Not by Object.entries: this runs for every event, and lists of pairs are most of what it would leave behind.
+  // Not Object.entries: this runs for every event, and its arrays would be most of the garbage.
   for (const name in facts) {
     const fact = facts[name];
     if (fact === undefined) continue;

@@ -3,47 +3,44 @@ import { periodic } from '../contract/collector.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
-/** What packets may come in, go out and pass through. */
+/** The rules for inbound, outbound and forwarded packets. */
 export const firewallConfiguration = periodic({
   name: 'FirewallConfiguration',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
   summary:
-    'Every rule of nftables and of legacy iptables, IPv4 and IPv6, and the policy behind each chain with a hook.',
-  source:
-    'nft -j list ruleset, see libnftables-json(5); iptables-save(8), where iptables has rules that nft cannot show',
+    'Every rule of nftables and of legacy iptables, IPv4 and IPv6, and the policy of each chain that has a hook.',
+  source: 'nft -j list ruleset, see libnftables-json(5); iptables-save(8), if iptables has rules that nft cannot show',
 
   payload: v.strictObject({
     Enabled: v.pipe(
       v.boolean(),
       v.description(
-        'Whether packets can come by: false in a dormant table, and in a chain that no hook or jump leads to.',
+        'Whether packets can reach the rule: false in a dormant table, and in a chain without a hook or a jump to it.',
       ),
     ),
     Action: oneOf(
       ['Allow', 'Deny', 'Other'],
-      'What becomes of a packet that matches; Other: see Target. A chain without rules for it goes by its policy.',
+      "What happens to a packet that matches; Other: see Target. The chain's policy applies to packets that match no rule.",
     ),
-    Priority: v.optional(integer('Place within the chain, counted from 0; the policy of the chain comes last.')),
-    ChainName: v.optional(text('The chain it belongs to.')),
+    Priority: v.optional(integer("Position in the chain, from 0; the chain's policy is last.")),
+    ChainName: v.optional(text('Chain of the rule or policy.')),
     Direction: v.optional(
       oneOf(
         ['In', 'Out'],
-        'For packets to or from this host: by the hook of the chain, or of all chains that jump to it.',
+        'In: packets to this host. Out: packets from it. Absent for other packets. Taken from the hook of the chain, or of the chains that jump to it.',
       ),
     ),
-    SourceAddress: v.optional(
-      text('Addresses, networks and ranges, joined with ","; "!" means all others, "@" a named set.'),
-    ),
-    SourcePort: v.optional(text('Ports and ranges, in the same way.')),
-    DestinationAddress: v.optional(text('As SourceAddress.')),
-    DestinationPort: v.optional(text('As SourcePort.')),
-    Protocol: v.optional(text('Name of the protocol in lower case, else its number; absent when any.')),
+    SourceAddress: v.optional(text('Addresses, networks and ranges, joined by ","; "!" negates, "@" names a set.')),
+    SourcePort: v.optional(text('Ports and ranges, in the same notation.')),
+    DestinationAddress: v.optional(text('Like SourceAddress.')),
+    DestinationPort: v.optional(text('Like SourcePort.')),
+    Protocol: v.optional(text('Protocol name in lower case, else its number; absent if any protocol matches.')),
     ExtraDetails: extraDetails(
-      'Origin: nftables or iptables, the part of the kernel that holds the rule. Family, Table: where it is. Target: what ' +
-        'is done, as the tool writes it; "policy drop" and the like for a policy. All other matches by name: ' +
-        'InInterface, CtState, Comment, Limit and so on, and a second match on a field above; Sets: what is in the named sets, when that is little.',
+      'Origin: nftables or iptables, the kernel subsystem that has the rule. Family, Table: of the chain. Target: the ' +
+        'statement, as the tool writes it; for a policy, "policy drop" and so on. Every other match under its name: ' +
+        'InInterface, CtState, Comment, Limit and so on, or a second match on a field above. Sets: the elements of the named sets, if they are few.',
     ),
   }),
 
@@ -57,7 +54,7 @@ export const firewallConfiguration = periodic({
   },
 });
 
-/** Without a firewall, the kernel lets everything pass. */
+/** Without rules the kernel accepts all packets. */
 const NOTHING_CONFIGURED = [
   { ChainName: 'INPUT', Enabled: false, Action: 'Allow' as const, Direction: 'In' as const },
   { ChainName: 'OUTPUT', Enabled: false, Action: 'Allow' as const, Direction: 'Out' as const },
@@ -86,9 +83,10 @@ const row = (rule: FirewallRule) => ({
   }),
 });
 
+/** Members of ExtraDetails that are not matches. */
 const OURS = ['Origin', 'Family', 'Table', 'Target'];
 
-/** `ct state` → `CtState`. What would then be called like one of our own is `MatchTable`; two of one name are joined. */
+/** `ct state` → `CtState`. A reserved name gets a prefix, as `MatchTable`; matches with the same name are joined. */
 function matches(of: FirewallRule['matches']): Record<string, string> {
   const named = new Map<string, string>();
   for (const [name, said] of Object.entries(of)) {
@@ -100,7 +98,7 @@ function matches(of: FirewallRule['matches']): Record<string, string> {
   return Object.fromEntries(named);
 }
 
-/** Two numbers beside each other stay two: `@nh,0,8` → `Nh0_8`. */
+/** Adjacent numbers are separated by an underscore: `@nh,0,8` → `Nh0_8`. */
 const pascalCase = (name: string) =>
   name
     .split(/[^A-Za-z0-9]+/)
@@ -109,7 +107,7 @@ const pascalCase = (name: string) =>
     .replace(/(?<=\d) (?=\d)/g, '_')
     .replaceAll(' ', '');
 
-/** The same without what is undefined. */
+/** A copy without undefined members. */
 const known = <T extends object>(facts: T) =>
   Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as {
     [K in keyof T]?: Exclude<T[K], undefined>;

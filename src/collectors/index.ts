@@ -14,7 +14,7 @@ import { processCreate } from './process-create.ts';
 import { processTerminate } from './process-terminate.ts';
 import { systemInformation } from './system-information.ts';
 
-/** Every event this agent can send, in the order src/collectors/README.md lists them. Add yours here. */
+/** Every event that the agent can send, in the order of src/collectors/README.md. Add yours here. */
 export const collectors: readonly Collector[] = [
   processCreate,
   processTerminate,

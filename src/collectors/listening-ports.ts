@@ -4,27 +4,28 @@ import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';
 import { inOrderOfImportance, merged, type PortRange } from './port-ranges.ts';
 
-/** Sockets that wait for others: what an attacker can reach from outside. */
+/** Open ports, the attack surface of the device. */
 export const listeningPorts = periodic({
   name: 'ListeningPorts',
   type: 'Security',
   priority: 'High',
   version: '1.0',
   summary:
-    'Every TCP socket that listens and every UDP socket that is bound and not connected; those that can be reached from ' +
-    'outside first.',
-  source: 'netlink sock_diag, see sock_diag(7); /proc/net/{tcp,tcp6,udp,udp6} where the kernel has none',
+    'Every listening TCP socket, and every bound UDP socket that is not connected; those that are reachable from outside first.',
+  source: 'netlink sock_diag, see sock_diag(7); /proc/net/{tcp,tcp6,udp,udp6} if the kernel lacks sock_diag',
 
   payload: v.strictObject({
     Protocol: oneOf(
       ['tcp', 'tcp6', 'udp', 'udp6'],
-      'Transport protocol and address family; an IPv6 socket may take IPv4 as well.',
+      'Transport protocol and address family; an IPv6 socket may also accept IPv4.',
     ),
-    LocalAddress: v.optional(text('Address bound to, RFC 5952; 0.0.0.0 or :: is every interface.')),
-    LocalPort: text('Port bound to, in decimal; 8000-8009 for adjacent ports of one process at one address.'),
+    LocalAddress: v.optional(text('Address bound to, RFC 5952; 0.0.0.0 or :: means all interfaces.')),
+    LocalPort: text(
+      'Port bound to, in decimal; a range such as 8000-8009 for adjacent ports of one process at one address.',
+    ),
     ExtraDetails: extraDetails(
-      'UserId: owner of the socket. Pid and Executable: a process that holds it, when it can be seen. ' +
-        'Zone: the interface a link-local address belongs to. Count: how many ports a range has.',
+      'UserId: owner of the socket. Pid and Executable: a process that has it open, if the agent may see it. Zone: the ' +
+        'interface of a link-local address. Count: number of ports in a range.',
     ),
   }),
 
@@ -35,7 +36,7 @@ export const listeningPorts = periodic({
   count: (rows) => rows.reduce((all, { ExtraDetails }) => all + Number(ExtraDetails?.Count ?? 1), 0),
 
   async collect({ sockets }, signal) {
-    // There may be tens of thousands: each step takes some 30 ms then, and others go on in between.
+    // With tens of thousands of sockets each step takes some 30 ms; the event loop runs in between.
     const ranges = merged(await sockets.listening(signal));
     await nextTurn();
     const ordered = inOrderOfImportance(ranges);

@@ -2,25 +2,25 @@ import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, text } from './fields.ts';
 
-/** Who has an account here, and what it may do. */
+/** Accounts and their groups. */
 export const localUsers = periodic({
   name: 'LocalUsers',
   type: 'Security',
   priority: 'High',
   version: '1.0',
   summary: 'Every account that the system lists, with its groups.',
-  source: 'getent(1), where the system has it, else /etc/passwd and /etc/group; /etc/shadow, see shadow(5)',
+  source: 'getent(1) if installed, else /etc/passwd and /etc/group; /etc/shadow, see shadow(5)',
 
   payload: v.strictObject({
-    UserName: text("The account's name."),
-    UserId: text('Its user id, in decimal; several accounts can share one.'),
+    UserName: text('Name of the account.'),
+    UserId: text('User id, in decimal; several accounts can share one.'),
     GroupNames: text(
-      'Names of its groups, joined with ";", the primary group first; the id where a group has no name.',
+      'Names of its groups, joined by ";", the primary group first; the id of a group that has no name.',
     ),
-    GroupIds: text('Ids of the same groups in the same order, joined with ";".'),
+    GroupIds: text('Ids of the same groups in the same order, joined by ";".'),
     ExtraDetails: extraDetails(
-      'Shell: the program that a login starts. Password: "set", "locked" (none fits) or "empty" (none is asked for), ' +
-        'when the shadow file can be read. Never the password or its hash.',
+      'Shell: the login shell. Password: "set", "locked" (no password is accepted) or "empty" (no password is required), ' +
+        'if the shadow file can be read. Neither the password nor its hash is ever sent.',
     ),
   }),
 
@@ -30,7 +30,7 @@ export const localUsers = periodic({
 
   async collect({ accounts }, signal) {
     const all = await accounts.list(signal);
-    // Whoever has root's rights comes first, see `collect` of contract/collector.ts.
+    // Accounts with user id 0 come first: the last rows are left out if not all fit.
     const sorted = all.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
     return sorted.map(({ name, userId, groups, shell, password }) => ({
       UserName: name,

@@ -3,36 +3,37 @@ import { MalformedRecordError, triggered } from '../contract/collector.ts';
 import type { LoginSeen, Lookups } from '../contract/sources.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
-/** Somebody logged in or out, or tried to. */
+/** A login, a logout, or a failed attempt. */
 export const login = triggered({
   name: 'Login',
   type: 'Security',
   priority: 'High',
   version: '1.0',
-  summary: 'Somebody logged in or out, or was refused.',
+  summary: 'A user logged in or out, or failed to log in.',
   source:
-    "programs' own records in the kernel's audit, see pam(8) and audit_log_acct_message(3); " +
+    "records that programs write to the kernel's audit, see pam(8) and audit_log_acct_message(3); " +
     'without audit, wtmp and btmp, see utmp(5), and the database of wtmpdb(8)',
 
   payload: v.strictObject({
-    ProcessId: integer('Process that lets in, such as sshd; 0 where its source does not say.'),
-    Operation: text('"Login", "Logout", or what the record calls a step that was refused: "PAM:authentication".'),
+    ProcessId: integer('Process that authenticates the user, such as sshd; 0 if the source does not record it.'),
+    Operation: text('"Login", "Logout", or the name of the failed step in the record, such as "PAM:authentication".'),
     Executable: text(
-      'Full path of that program, as the agent has found it by its process; where that was too late, as the record says; ' +
-        'the name of its service, or "unknown".',
+      'Full path of that program, looked up by its process; if the process had ended, as in the record; else the name of ' +
+        'its service, or "unknown".',
     ),
-    Result: oneOf(['Success', 'Fail'], 'Whether it worked.'),
+    Result: oneOf(['Success', 'Fail'], 'Whether the operation succeeded.'),
     UserId: v.optional(text('Id of the account, in decimal.')),
-    UserName: v.optional(text('Name of the account; of one that does not exist, the name that was tried.')),
-    RemoteAddress: v.optional(text('Address that it came from, RFC 5952; absent at the console.')),
-    RemotePort: v.optional(text('Port that it came from, in decimal, where it is known.')),
-    LocalPort: v.optional(text('Port that it came to, in decimal, where it is known.')),
+    UserName: v.optional(text('Name of the account, or the attempted name if no such account exists.')),
+    RemoteAddress: v.optional(text('Address of the client, RFC 5952; absent for a local login.')),
+    RemotePort: v.optional(text('Port of the client, in decimal, if known.')),
+    LocalPort: v.optional(text('Port that the client connected to, in decimal, if known.')),
     ExtraDetails: extraDetails(
-      'Terminal: the device, or the service where there is none. SessionId: the audit session. RemoteHost: what the ' +
-        'record calls the other host. Zone: the interface a link-local address belongs to. ReporterProcessId: the process ' +
-        'that wrote the record, by the word of the kernel; all other fields but SessionId are what it says. ' +
-        'ReporterExecutable: the program that it runs, or "unknown" when it had ended. ReportedExecutable: what the record ' +
-        'says instead. ContainerId: the container it is in, where a login is to that container, whatever the record says.',
+      'Terminal: the device, or the service if the login has none. SessionId: the audit session. RemoteHost: name of the ' +
+        'client in the record. Zone: the interface of a link-local address. ReporterProcessId: the process that wrote the ' +
+        'record. The kernel vouches for ReporterProcessId and SessionId; all other fields are as that process reports ' +
+        'them. ReporterExecutable: the program of that process, or "unknown" if it had ended. ReportedExecutable: the ' +
+        'program named in the record, if it differs from Executable. ContainerId: the container of that process, which is the one logged in to, ' +
+        'whatever the record contains.',
     ),
   }),
 
@@ -67,6 +68,6 @@ function translate(seen: LoginSeen, look: Lookups) {
   };
 }
 
-/** User ids of a container are not the host's: the same id can be somebody else there. */
+/** Not looked up for a login in a container: its user ids are not the host's. */
 const nameOf = ({ userId, reporter }: LoginSeen, look: Lookups): string | undefined =>
   userId === undefined || reporter?.containerId !== undefined ? undefined : look.userName(userId);

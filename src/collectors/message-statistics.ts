@@ -2,19 +2,19 @@ import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
 import { integer } from './fields.ts';
 
-/** How the talk with the hub goes. */
+/** Numbers of messages sent and failed. */
 export const messageStatistics = periodic({
   name: 'MessageStatistics',
   type: 'Operational',
   priority: 'Low',
   version: '1.0',
-  summary: 'How many messages the hub accepted since the last report, how small they were, and what failed.',
-  source: "the agent's own books",
+  summary: 'Numbers of messages that the hub accepted and did not accept since the last report.',
+  source: "the agent's own counters",
 
   payload: v.strictObject({
-    MessagesSent: integer('Messages the hub accepted.'),
-    MessagesUnder4KB: integer('Of these, the ones of fewer than 4096 bytes on the wire; the hub bills them as 4096.'),
-    TotalFailed: integer('Attempts that the hub did not accept.'),
+    MessagesSent: integer('Messages that the hub accepted.'),
+    MessagesUnder4KB: integer('Accepted messages of fewer than 4096 bytes on the wire; the hub bills each as 4096.'),
+    TotalFailed: integer('Send attempts that the hub did not accept.'),
   }),
 
   async collect({ statistics }) {

@@ -2,7 +2,7 @@ import type { Collector, TriggeredCollector } from '../contract/collector.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Lookups, LossReason, StreamName, StreamSink, Streams } from '../contract/sources.ts';
 
-/** For what is only counted: nothing is looked up. */
+/** For records that are only counted. */
 const NO_LOOKUPS: Lookups = {
   newBatch: () => {},
   userName: () => undefined,
@@ -12,8 +12,8 @@ const NO_LOOKUPS: Lookups = {
 };
 
 /**
- * Offers what the sources read to consumers, as occurrences of events. Each batch of records is shown to every collector of
- * its stream whose event a consumer wants. What no consumer wants is not translated.
+ * Translates the sources' records to occurrences of events, and offers them to consumers. Each collector of the records'
+ * stream translates a batch if a consumer wants its event.
  */
 export class Occurrences implements StreamSink {
   readonly #collectors: readonly TriggeredCollector[];
@@ -25,12 +25,12 @@ export class Occurrences implements StreamSink {
     this.#lookups = lookups;
   }
 
-  /** Adds a consumer. It is offered each batch after those that were added before it. */
+  /** Adds a consumer. Consumers get each batch in the order in which they were added. */
   offerTo(consumer: OccurrenceConsumer): void {
     this.#consumers.push(consumer);
   }
 
-  /** The streams of all events that a consumer wants now. */
+  /** The streams of the events that consumers want now. */
   streams(): ReadonlySet<StreamName> {
     const wanted = this.#collectors.filter(({ name }) => this.#consumers.some((consumer) => consumer.wants(name)));
     return new Set(wanted.map(({ stream }) => stream));
@@ -54,7 +54,7 @@ export class Occurrences implements StreamSink {
     for (const consumer of this.#consumers) consumer.lost(streams, reason, count);
   }
 
-  /** What records of a stream come to, whether a consumer wants it or not: a batch for each event of that stream. */
+  /** Translates records without consumers: a batch for each event of the stream. */
   translate<K extends StreamName>(stream: K, records: readonly Streams[K][]): readonly OccurrenceBatch[] {
     return this.#collectors
       .filter((collector) => collector.stream === stream)
@@ -92,7 +92,7 @@ class Batch implements OccurrenceBatch {
     return this.#count;
   }
 
-  /** A record that can't be translated costs no other one. */
+  /** A record that can't be translated is added to `broken`; the others are still translated. */
   #translate(lookups: Lookups): readonly Occurrence[] {
     const { name: event, stream } = this.#collector;
     const occurrences: Occurrence[] = [];

@@ -3,24 +3,27 @@ import { type CheckOutcome, SEVERITIES } from '../contract/baseline.ts';
 import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, oneOf, text } from './fields.ts';
 
-/** Where the system is softer than it should be. */
+/** Hardening rules that the system does not meet. */
 export const osBaseline = periodic({
   name: 'OSBaseline',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'Every hardening rule that does not hold, or could not be judged; the most severe first.',
-  source: 'files and kernel parameters, and what FirewallConfiguration reads, by the rules in config/baseline',
+  summary: 'Every hardening rule that fails or could not be judged; the most severe first.',
+  source: 'files, kernel parameters and the sources of FirewallConfiguration, by the rules in config/baseline',
 
   payload: v.strictObject({
-    Description: text('What must hold.'),
-    CceId: text('Id of the rule in the Common Configuration Enumeration; where it has none, its own.'),
-    Result: oneOf(['Pass', 'Fail', 'Err'], 'Err: it could not be judged. What holds or does not apply is not sent.'),
-    Error: text('What was found instead; or why it could not be judged.'),
-    Severity: oneOf(SEVERITIES, 'How much depends on it.'),
+    Description: text('What the rule requires.'),
+    CceId: text("Id of the rule in the Common Configuration Enumeration, else the rule's own id."),
+    Result: oneOf(
+      ['Pass', 'Fail', 'Err'],
+      'Err: the rule could not be judged. Rules that pass or do not apply are not sent.',
+    ),
+    Error: text('What was found instead, or why the rule could not be judged.'),
+    Severity: oneOf(SEVERITIES, 'Severity of the rule.'),
     ExtraDetails: extraDetails(
-      'RuleId: stable and dotted. Category. Actual, Expected, Where: what was found, what should be, in which file. ' +
-        'Remediation: how to mend it. Source: where others ask for the same.',
+      "RuleId: the rule's stable id. Category: the rule's category. Actual: the value found. Expected: the value required. Where: the file or " +
+        'parameter. Remediation: how to fix it. Source: benchmarks and guides that require the same.',
     ),
   }),
 
@@ -56,7 +59,7 @@ const row = (outcome: CheckOutcome) => ({
   }),
 });
 
-/** Never empty. Complete in itself, since others who send this event leave ExtraDetails out. */
+/** Never empty. Complete without ExtraDetails, which other senders of this event don't have. */
 function errorOf({ result, actual, where, reason }: CheckOutcome): string {
   const place = where === undefined ? '' : ` (${where})`;
   if (result === 'err') return `Could not be judged: ${reason ?? 'no reason is known'}${place}`;

@@ -1,16 +1,14 @@
 import type { ListeningSocket } from '../contract/sources.ts';
 
-/** A socket, and those of the same process at the same address with the ports behind its own. */
+/** Sockets of one process at one address with adjacent ports. */
 export interface PortRange {
+  /** The socket with the first port. */
   readonly socket: ListeningSocket;
-  /** The socket's own port where the range has but one. */
+  /** Equal to the socket's port if the range has one port. */
   readonly lastPort: number;
 }
 
-/**
- * Puts adjacent ports of one process at one address together. Sockets that say the same in all, by SO_REUSEPORT, count
- * once.
- */
+/** Merges adjacent ports of one process at one address. Sockets that are equal, by SO_REUSEPORT, count once. */
 export function merged(sockets: readonly ListeningSocket[]): PortRange[] {
   const groups = new Map<string, ListeningSocket[]>();
   for (const socket of sockets) {
@@ -37,16 +35,16 @@ export function merged(sockets: readonly ListeningSocket[]): PortRange[] {
   return ranges;
 }
 
-/** 0: can be reached from outside; 1: by programs of this machine, and is root's; 2: the rest. */
+/** 0: reachable from outside; 1: loopback only, owned by root; 2: loopback only, owned by another user. */
 function tierOf({ localAddress, userId }: ListeningSocket): number {
   if (localAddress !== '::1' && !localAddress.startsWith('127.')) return 0;
   return userId === 0 ? 1 : 2;
 }
 
-/** As many of a process, and of a user, stay in the order of their ports. */
+/** The first ranges of a process, and of a user, keep their place in the order of ports. */
 const UNDISTURBED = 32;
 
-/** A range, and what it is sorted by. Sorting thousands by what must first be worked out would hold up the event loop. */
+/** A range with its sort keys, computed once: computing them in the comparison would block the event loop for thousands. */
 interface Ranked {
   readonly range: PortRange;
   readonly tier: number;
@@ -54,10 +52,10 @@ interface Ranked {
 }
 
 /**
- * What can be reached from outside first, then root's, then the rest; within each, lower ports first.
+ * Orders ranges by importance: reachable from outside first, then root's, then the rest; within each, lower ports first.
  *
- * Of a process and of a user with many, those behind the first 32 come in turns with those of the others: each one's next,
- * and then each one's next but one. So nobody can open ports until another's falls off the end.
+ * Beyond the first 32 ranges of a process or a user, the ranges of all processes and users alternate. Since the last rows
+ * are left out of a full message, a process could otherwise hide another one's port by opening many.
  */
 export function inOrderOfImportance(ranges: readonly PortRange[]): readonly PortRange[] {
   const ranked = ranges.map((range): Ranked => ({ range, tier: tierOf(range.socket), rank: range.socket.localPort }));
@@ -70,7 +68,7 @@ export function inOrderOfImportance(ranges: readonly PortRange[]): readonly Port
   return ranked.map(({ range }) => range);
 }
 
-/** Ranks each range by how many of the same process, or user, come before it. */
+/** Ranks each range by the number of earlier ranges of the same process or user. */
 function takeTurns(ranked: readonly Ranked[], of: (socket: ListeningSocket) => string): void {
   const counts = new Map<string, number>();
   for (const each of ranked) {

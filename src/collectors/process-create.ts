@@ -9,31 +9,31 @@ export const processCreate = triggered({
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'A program was started, by whom and with what arguments.',
+  summary: 'A program was started, with its user and its arguments.',
   source: 'kernel audit, SYSCALL and EXECVE records, see audit.rules(7); without audit, /proc by polling',
 
   payload: v.strictObject({
     Executable: text(
-      'Full path of the new image. Where /proc hides it: the first argument when that is a full path, else "unknown".',
+      'Full path of the executable. If /proc hides it: the first argument if it is a full path, else "unknown".',
     ),
     CommandLine: text(
-      'Arguments joined by one blank, the first being the name it was called by. Empty when they could not be read; ' +
-        'see CommandLineUnread.',
+      'Arguments joined by spaces; the first is the name that the program was called by. Empty if they could not be ' +
+        'read; see CommandLineUnread.',
     ),
-    ProcessId: integer('Process id; 0 when the element stands for several.'),
-    ParentProcessId: integer("Its parent's id; 0 when the element stands for several."),
-    UserId: text('Effective user id it runs under, in decimal.'),
-    UserName: v.optional(text('Name of that user, when it is a local account.')),
+    ProcessId: integer('Process id; 0 if the element aggregates several starts.'),
+    ParentProcessId: integer('Process id of the parent; 0 if the element aggregates several starts.'),
+    UserId: text('Effective user id of the process, in decimal.'),
+    UserName: v.optional(text('Name of that user, if it is a local account.')),
     ExtraDetails: extraDetails(
-      'ContainerId: the container it runs in; Sha256: of the image, in hexadecimal; HashOmitted: why ' +
-        'there is no Sha256: size (its file is longer than 256 MiB), budget (no time for it now, or it is still being ' +
-        'read: a later start has it), mount (its file system is not one that the kernel itself answers for, such as ' +
-        'FUSE or NFS), unreadable (the file is gone, has changed since, or may not be read); Hash: the digest that IMA ' +
-        'has measured, where its policy says so, as sha256:…; CurrentDirectory, Terminal, LoginUserId: the user who logged in, whoever they ' +
-        'became since; CommandLineBytesCut: what is missing from a command line of more than 128 KiB; ' +
-        'CommandLineUnread, without audit: why there is none: ended (before it was read), hung (the process blocks whoever reads it), ' +
-        'avoided (it, or several of its user, did so before), unavailable (the agent could not look). An element that ' +
-        'stands for several has the first four.',
+      'ContainerId: the container of the process. Sha256: hash of the executable, in hexadecimal. HashOmitted: the reason if ' +
+        'Sha256 is absent: size (the file is larger than 256 MiB), budget (the time for hashing is used up, or the file is ' +
+        'still being read; a later start has the hash), mount (the file system is served from outside the kernel, such as ' +
+        'FUSE or NFS), unreadable (the file was deleted, was changed, or may not be read). Hash: the digest measured by IMA, ' +
+        'if its policy measures the file, as sha256:…. CurrentDirectory: the working directory. Terminal: the terminal. LoginUserId: the ' +
+        'user who logged in, even after a change of user. CommandLineBytesCut: number of bytes missing from a command line ' +
+        'of more than 128 KiB. CommandLineUnread, without audit: the reason if CommandLine is empty: ended (before it was ' +
+        'read), hung (reading it blocks), avoided (reading it, or several processes of its user, blocked before), ' +
+        'unavailable (the agent could not read it). An aggregated element has only ContainerId, Sha256, HashOmitted and Hash.',
     ),
   }),
 
@@ -42,7 +42,7 @@ export const processCreate = triggered({
 
   aggregate: {
     by: ['CommandLine', 'Executable', 'UserId', 'UserName'],
-    details: ['ContainerId', 'Sha256', 'HashOmitted', 'Hash'], // the same command by another image, or elsewhere, is something else
+    details: ['ContainerId', 'Sha256', 'HashOmitted', 'Hash'], // another executable or container is not the same start
     blank: { ProcessId: 0, ParentProcessId: 0 },
   },
 });
@@ -73,8 +73,8 @@ function translate(start: ProcessStarted, look: Lookups) {
 }
 
 /**
- * Of a program whose image is hidden. Whoever starts a process can forge its arguments, and not its image, so the argument
- * is used only then; and its file isn't hashed.
+ * The executable's path by the first argument, for a process whose executable is hidden. Only used then, and the file isn't
+ * hashed, since the starter of a process can forge its arguments.
  */
 function imageByArgument([called = '']: readonly string[] = []): string {
   return called.startsWith('/') ? called : 'unknown';

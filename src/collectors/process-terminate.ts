@@ -3,20 +3,20 @@ import { triggered } from '../contract/collector.ts';
 import type { ProcessEnded } from '../contract/sources.ts';
 import { extraDetails, integer, text } from './fields.ts';
 
-/** A process has ended: the whole of it, not one of its threads. */
+/** A process has ended. Threads that end before their process are not reported. */
 export const processTerminate = triggered({
   name: 'ProcessTerminate',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'A process ended that had executed a program, and how.',
-  source: "the kernel's process connector, see linux/cn_proc.h; the program is known from its start",
+  summary: 'A process that had executed a program ended, with its exit status.',
+  source: "the kernel's process connector, see linux/cn_proc.h; the program from the start of the process",
 
   payload: v.strictObject({
-    Executable: text('Full path of the program it ran last; "unknown" when nobody saw it start.'),
-    ProcessId: integer('Process id; 0 when the element stands for several.'),
-    ExitStatus: integer('What it gave to exit(2), 0 to 255; 128 and the number of the signal when one ended it.'),
-    ExtraDetails: extraDetails('Signal: the name of the signal that ended it, such as SIGKILL.'),
+    Executable: text('Full path of the program that it executed last; "unknown" if its start was not observed.'),
+    ProcessId: integer('Process id; 0 if the element aggregates several exits.'),
+    ExitStatus: integer('Argument of exit(2), 0 to 255; if a signal ended the process, 128 plus the signal number.'),
+    ExtraDetails: extraDetails('Signal: name of the signal that ended the process, such as SIGKILL.'),
   }),
 
   stream: 'exits',

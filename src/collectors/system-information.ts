@@ -2,35 +2,35 @@ import * as v from 'valibot';
 import { periodic } from '../contract/collector.ts';
 import { details, extraDetails, integer, text } from './fields.ts';
 
-/** What machine this is. */
+/** Operating system, firmware, machine and memory. */
 export const systemInformation = periodic({
   name: 'SystemInformation',
   type: 'Security',
   priority: 'Low',
   version: '1.0',
-  summary: 'The operating system, the machine and its memory; what can not be had is left out.',
+  summary: 'The operating system, the firmware, the machine and its memory; facts that are not available are left out.',
   source: 'os-release(5), uname(2), DMI or device tree and efivarfs in /sys, /proc/{cmdline,mounts,meminfo,cpuinfo}',
 
   payload: v.strictObject({
-    OSName: v.optional(text('Name of the operating system, NAME of os-release.')),
-    OSVersion: v.optional(text('Its version, VERSION_ID of os-release.')),
-    OSVendor: v.optional(text('Who makes it: VENDOR_NAME of os-release, else its ID.')),
-    OsArchitecture: v.optional(text('Instruction set of the kernel, such as aarch64.')),
-    HostName: v.optional(text('Name of the host.')),
+    OSName: v.optional(text('Name of the operating system: NAME of os-release.')),
+    OSVersion: v.optional(text('Version of the operating system: VERSION_ID of os-release.')),
+    OSVendor: v.optional(text('Vendor of the operating system: VENDOR_NAME of os-release, else ID.')),
+    OsArchitecture: v.optional(text('Machine architecture of the kernel, such as aarch64.')),
+    HostName: v.optional(text('Host name.')),
     BIOSVersion: v.optional(
-      text('Version of the firmware, by DMI; of a board, that of its boot loader, by the device tree.'),
+      text('Firmware version from DMI; for a board with a device tree, the version of its boot loader.'),
     ),
-    BootDevice: v.optional(text('Device that the root file system is on.')),
+    BootDevice: v.optional(text('Device of the root file system.')),
     TotalPhysicalMemoryInKB: v.optional(integer('Physical memory, in units of 1024 bytes.')),
     FreePhysicalMemoryInKB: v.optional(
-      integer('Physical memory that nothing uses, not even caches, in the same units.'),
+      integer('Physical memory that is unused, also by caches, in units of 1024 bytes.'),
     ),
-    TotalVirtualMemoryInKB: v.optional(integer('Physical memory and swap together.')),
-    FreeVirtualMemoryInKB: v.optional(integer('Free physical memory and free swap together.')),
+    TotalVirtualMemoryInKB: v.optional(integer('Physical memory plus swap, in units of 1024 bytes.')),
+    FreeVirtualMemoryInKB: v.optional(integer('Free physical memory plus free swap, in units of 1024 bytes.')),
     ExtraDetails: extraDetails(
-      'KernelVersion. Firmware: UEFI, BIOS or device tree; FirmwareVendor; SecureBoot: on or off, where UEFI tells. ' +
-        'MachineVendor and MachineModel. Hypervisor: what the system runs on, unless it is bare metal. Container: what ' +
-        'the agent runs in, if it does. The last two by the names that systemd-detect-virt(1) has for them.',
+      'KernelVersion: version of the kernel. Firmware: UEFI, BIOS or device tree. FirmwareVendor: vendor of the firmware. SecureBoot: on or off, ' +
+        'if UEFI reports it. MachineVendor, MachineModel: of the machine. Hypervisor: the hypervisor, absent on bare metal. ' +
+        'Container: the container runtime, if the agent runs in a container. Hypervisor and Container are named as by systemd-detect-virt(1).',
     ),
   }),
 
