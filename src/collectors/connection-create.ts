@@ -4,8 +4,8 @@ import type { ConnectionSeen, Lookups } from '../contract/sources.ts';
 import { details, extraDetails, integer, oneOf, text } from './fields.ts';
 
 /** Fields that are left out of aggregated elements: the ephemeral port of the connecting side, and the process id. */
-const MADE = { ProcessId: 0, LocalPort: null };
-const TAKEN = { ProcessId: 0, RemotePort: '0' };
+const OUTBOUND = { ProcessId: 0, LocalPort: null };
+const INBOUND = { ProcessId: 0, RemotePort: '0' };
 
 /** The kernel does not report the result of a connect by io_uring. */
 const BY_RING = { Source: 'io_uring', Result: 'unknown' };
@@ -64,7 +64,7 @@ export const connectionCreate = triggered({
       'RemotePort',
     ],
     details: ['Source', 'Result'],
-    blank: ({ Direction }) => (Direction === 'Out' ? MADE : TAKEN),
+    blank: ({ Direction }) => (Direction === 'Out' ? OUTBOUND : INBOUND),
   },
 });
 

@@ -84,16 +84,16 @@ const row = (rule: FirewallRule) => ({
 });
 
 /** Members of ExtraDetails that are not matches. */
-const OURS = ['Origin', 'Family', 'Table', 'Target'];
+const RESERVED = ['Origin', 'Family', 'Table', 'Target'];
 
 /** `ct state` → `CtState`. A reserved name gets a prefix, as `MatchTable`; matches with the same name are joined. */
 function matches(of: FirewallRule['matches']): Record<string, string> {
   const named = new Map<string, string>();
-  for (const [name, said] of Object.entries(of)) {
+  for (const [name, value] of Object.entries(of)) {
     const key = pascalCase(name) || 'Match';
-    const free = OURS.includes(key) ? `Match${key}` : key;
+    const free = RESERVED.includes(key) ? `Match${key}` : key;
     const before = named.get(free);
-    named.set(free, before === undefined ? said : `${before}; ${said}`);
+    named.set(free, before === undefined ? value : `${before}; ${value}`);
   }
   return Object.fromEntries(named);
 }

@@ -42,7 +42,7 @@ function tierOf({ localAddress, userId }: ListeningSocket): number {
 }
 
 /** The first ranges of a process, and of a user, keep their place in the order of ports. */
-const UNDISTURBED = 32;
+const IN_PORT_ORDER = 32;
 
 /** A range with its sort keys, computed once: computing them in the comparison would block the event loop for thousands. */
 interface Ranked {
@@ -61,20 +61,20 @@ export function inOrderOfImportance(ranges: readonly PortRange[]): readonly Port
   const ranked = ranges.map((range): Ranked => ({ range, tier: tierOf(range.socket), rank: range.socket.localPort }));
   const sort = () => ranked.sort((a, b) => a.tier - b.tier || a.rank - b.rank);
   sort();
-  takeTurns(ranked, ({ userId, pid }) => `${userId} ${pid}`);
+  alternate(ranked, ({ userId, pid }) => `${userId} ${pid}`);
   sort();
-  takeTurns(ranked, ({ userId }) => String(userId));
+  alternate(ranked, ({ userId }) => String(userId));
   sort();
   return ranked.map(({ range }) => range);
 }
 
 /** Ranks each range by the number of earlier ranges of the same process or user. */
-function takeTurns(ranked: readonly Ranked[], of: (socket: ListeningSocket) => string): void {
+function alternate(ranked: readonly Ranked[], of: (socket: ListeningSocket) => string): void {
   const counts = new Map<string, number>();
   for (const each of ranked) {
     const key = `${each.tier} ${of(each.range.socket)}`;
     const before = counts.get(key) ?? 0;
     counts.set(key, before + 1);
-    each.rank = Math.max(0, before - UNDISTURBED);
+    each.rank = Math.max(0, before - IN_PORT_ORDER);
   }
 }
