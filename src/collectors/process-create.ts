@@ -23,7 +23,7 @@ export const processCreate = triggered({
     ProcessId: integer('Process id; 0 if the element aggregates several starts.'),
     ParentProcessId: integer('Process id of the parent; 0 if the element aggregates several starts.'),
     UserId: text('Effective user id of the process, in decimal.'),
-    UserName: v.optional(text('Name of that user, if it is a local account.')),
+    UserName: v.optional(text('Name of the user, if it is a local account.')),
     ExtraDetails: extraDetails(
       'ContainerId: the container of the process. Sha256: hash of the executable, in hexadecimal. HashOmitted: the reason if ' +
         'Sha256 is absent: size (the file is larger than 256 MiB), budget (the time for hashing is used up, or the file is ' +

@@ -13,7 +13,9 @@ export const processTerminate = triggered({
   source: "the kernel's process connector, see linux/cn_proc.h; the program from the start of the process",
 
   payload: v.strictObject({
-    Executable: text('Full path of the program that it executed last; "unknown" if its start was not observed.'),
+    Executable: text(
+      'Full path of the program that the process executed last; "unknown" if its start was not observed.',
+    ),
     ProcessId: integer('Process id; 0 if the element aggregates several exits.'),
     ExitStatus: integer('Argument of exit(2), 0 to 255; if a signal ended the process, 128 plus the signal number.'),
     ExtraDetails: extraDetails('Signal: name of the signal that ended the process, such as SIGKILL.'),

@@ -23,7 +23,7 @@ export const systemInformation = periodic({
     BootDevice: v.optional(text('Device of the root file system.')),
     TotalPhysicalMemoryInKB: v.optional(integer('Physical memory, in units of 1024 bytes.')),
     FreePhysicalMemoryInKB: v.optional(
-      integer('Physical memory that is unused, also by caches, in units of 1024 bytes.'),
+      integer('Unused physical memory, in units of 1024 bytes; memory used by caches does not count.'),
     ),
     TotalVirtualMemoryInKB: v.optional(integer('Physical memory plus swap, in units of 1024 bytes.')),
     FreeVirtualMemoryInKB: v.optional(integer('Free physical memory plus free swap, in units of 1024 bytes.')),
