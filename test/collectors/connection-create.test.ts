@@ -101,7 +101,7 @@ describe('ConnectionCreate aggregated', () => {
     ]);
   });
 
-  it('says that nobody knows what came of a connect by io_uring, also when several are one element', () => {
+  it('reports the result of a connect by io_uring as unknown, also when aggregated', () => {
     const made = payload({ byRing: true });
     assert.deepEqual(made?.ExtraDetails, { Source: 'io_uring', Result: 'unknown' });
     const rule = connectionCreate.aggregate;

@@ -40,7 +40,7 @@ describe('ListeningPorts', () => {
 
   it('answers with nothing when nothing listens', async () => assert.deepEqual(await of(), []));
 
-  it('says which source it had', () => {
+  it('reports which source was used', () => {
     assert.deepEqual(listeningPorts.sourceStatus?.(sources), { state: 'on', source: 'sockDiag' });
   });
 
@@ -115,7 +115,7 @@ describe('ListeningPorts', () => {
       assert.equal(listeningPorts.count?.(await of(...flood(500), sshd)), 501);
     });
 
-    it('lets nobody push the port of another off the end by ports of his own that can be reached, too', async () => {
+    it('does not let a user displace the ports of others by many reachable ports of his own', async () => {
       const every2nd = flood(5_000, { localAddress: '0.0.0.0' }).map((socket, n) => ({
         ...socket,
         localPort: 20 + 2 * n,
@@ -135,7 +135,7 @@ describe('ListeningPorts', () => {
       assert.ok(ports.indexOf('31337') < 100, String(ports.indexOf('31337')));
     });
 
-    it('takes no long turn for 50,000', async function () {
+    it('does not block the event loop for 50,000', async function () {
       this.timeout(20_000);
       const many = flood(50_000).map((socket, n) => ({
         ...socket,

@@ -25,7 +25,7 @@ describe('Login', () => {
     });
   });
 
-  it('says who has written the record, and from which container', () => {
+  it('names the process that wrote the record, and its container', () => {
     const seen = { ...bare, pid: 4242, executable: '/usr/sbin/sshd' };
     const payload = (reporter: LoginReporter) => translate({ ...seen, reporter });
     const honest = payload({ pid: 4242, executable: '/usr/sbin/sshd' });
@@ -44,7 +44,7 @@ describe('Login', () => {
     assert.deepEqual(gone?.ExtraDetails, { ReporterProcessId: '4242', ReporterExecutable: 'unknown' });
   });
 
-  it('takes no name of the host’s accounts for a user id in a container', () => {
+  it('does not look up a user id of a container among the host’s accounts', () => {
     const { userName: _, ...nameless } = bare;
     const payload = translate({ ...nameless, userId: 0, reporter: { pid: 1, containerId: 'web' } });
     assert.deepEqual([payload?.UserId, payload?.UserName], ['0', undefined]);
@@ -86,7 +86,7 @@ describe('Login', () => {
     assert.deepEqual(payload?.ExtraDetails, { RemoteHost: 'host.example', Zone: 'eth0' });
   });
 
-  it('refuses a login of nobody', () => {
+  it('refuses a login without a user', () => {
     const { userName: _, ...nameless } = bare;
     assert.throws(() => translate(nameless), MalformedRecordError);
   });

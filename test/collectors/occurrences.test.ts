@@ -139,7 +139,7 @@ describe('Occurrences', () => {
     assert.deepEqual([translated, asked], [{ Commands: 2 }, ['batch', 'user', 'user']]);
   });
 
-  it('are not translated when nobody wants their event, or nobody asks for it', () => {
+  it('are not translated when no consumer wants or reads their event', () => {
     offer(['Users']);
     offer(['Roots'], () => {});
     occurrences.accept('starts', [start('ls'), start('id')]);
@@ -201,7 +201,7 @@ describe('Occurrences', () => {
     assert.deepEqual([...occurrences.streams()], ['logins']);
   });
 
-  it('that were lost are told to every consumer', () => {
+  it('that were lost are reported to every consumer', () => {
     const keepers = [offer(['Commands']), offer([])];
     occurrences.drop('starts', 'unresolved', 2);
     occurrences.drop(['starts', 'exits'], 'kernel', 3);

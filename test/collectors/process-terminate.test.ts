@@ -28,7 +28,7 @@ describe('ProcessTerminate', () => {
     });
   });
 
-  it('reports one that nobody saw start', () => {
+  it('reports a process whose start was not observed', () => {
     assert.equal(processTerminate.translate(unknown, look)?.Executable, 'unknown');
   });
 

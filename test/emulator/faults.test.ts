@@ -22,14 +22,14 @@ describe('faults', () => {
     assert.equal(faults.trigger('twinSilence'), undefined);
   });
 
-  it('strike as often as told', () => {
+  it('apply as often as count says', () => {
     faults.inject({ kind: 'ignoreMessages', count: 2 });
     const struck = [1, 2, 3].map(() => faults.trigger('ignoreMessages') !== undefined);
     assert.deepEqual(struck, [true, true, false]);
     assert.deepEqual(faults.active(), []);
   });
 
-  it('strike as long as told', () => {
+  it('apply for the given duration', () => {
     faults.inject({ kind: 'ignoreMessages', durationMs: 100 });
     now = 99;
     assert.ok(faults.trigger('ignoreMessages'));

@@ -78,7 +78,7 @@ describe('direct methods of the hub emulator', () => {
     client.end(true);
   });
 
-  it('fail at once when the module is not there for them', async () => {
+  it('fail at once when the module is not connected or not subscribed', async () => {
     await assert.rejects(hub.invokeMethod(DEVICE, MODULE, 'ping'), fails(404, 404103));
     const client = bareClient(hub);
     await once(client, 'connect');
@@ -100,7 +100,7 @@ describe('direct methods of the hub emulator', () => {
     client.end(true);
   });
 
-  it('fail after the time-out, and an answer that comes later is nobody’s', async () => {
+  it('fail after the time-out, and a later answer is ignored', async () => {
     let late = () => {};
     let arrive = () => {};
     const arrived = new Promise<void>((resolve) => {
@@ -120,7 +120,7 @@ describe('direct methods of the hub emulator', () => {
     client.end(true);
   });
 
-  it('need a time-out and a payload as a hub takes them', async () => {
+  it('need a time-out and a payload within the limits of a hub', async () => {
     await assert.rejects(hub.invokeMethod(DEVICE, MODULE, 'ping', {}, seconds(4)), fails(400, 400004));
     await assert.rejects(hub.invokeMethod(DEVICE, MODULE, 'ping', {}, seconds(301)), fails(400, 400004));
     await assert.rejects(hub.invokeMethod(DEVICE, MODULE, 'ping', 'x'.repeat(200_000)), fails(413, 413001));

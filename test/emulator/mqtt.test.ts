@@ -211,7 +211,7 @@ describe('the hub emulator, over bare MQTT', () => {
       assert.equal(await because, 'the module was removed');
     });
 
-    it('when the same module connects anew', async () => {
+    it('when the same module connects again', async () => {
       await connected();
       const because = closing();
       await connected();
@@ -444,7 +444,7 @@ describe('the hub emulator, over bare MQTT', () => {
     assert.match((await change)[0], /\$version=3$/);
   });
 
-  it('tells nobody of changes who has not subscribed', async () => {
+  it('does not notify clients that have not subscribed', async () => {
     const client = await connected();
     await subscribe(client, '$iothub/twin/res/#');
     const first = once(client, 'message') as Promise<[string]>;
@@ -453,7 +453,7 @@ describe('the hub emulator, over bare MQTT', () => {
     assert.match((await first)[0], /twin\/res\/200/);
   });
 
-  it('tells nobody of changes who has unsubscribed', async () => {
+  it('does not notify clients that have unsubscribed', async () => {
     const client = await connected();
     await subscribe(client, '$iothub/twin/res/#');
     await subscribe(client, '$iothub/twin/PATCH/properties/desired/#');
@@ -466,7 +466,7 @@ describe('the hub emulator, over bare MQTT', () => {
     assert.match((await first)[0], /twin\/res\/200/);
   });
 
-  it('forwards telemetry to nobody, not even to its sender', async () => {
+  it('does not forward telemetry, not even to its sender', async () => {
     const client = await connected();
     await subscribe(client, `devices/${DEVICE}/modules/${MODULE}/#`);
     await subscribe(client, '$iothub/twin/res/#');
@@ -476,7 +476,7 @@ describe('the hub emulator, over bare MQTT', () => {
     assert.match((await first)[0], /twin\/res\/200/);
   });
 
-  it('goes on taking tokens for as long as it was told to tolerate clocks that are wrong', async () => {
+  it('accepts expired tokens within skewTolerance', async () => {
     await hub.stop();
     hub = await HubEmulator.start({ modules: [module], skewTolerance: minutes(5) });
     await connected({ password: token(hub, { expiresAt: at(-minutes(4)) }) });
@@ -517,7 +517,7 @@ describe('the hub emulator, over bare MQTT', () => {
     assert.equal(hub.listenerCount('message'), 0);
   });
 
-  it('passes on what a predicate throws, and goes on', async () => {
+  it('passes an exception of a predicate to its caller, and continues', async () => {
     const client = await connected();
     const waiting = assert.rejects(
       hub.waitForMessage(({ body }) => JSON.parse(body) === 1),

@@ -245,7 +245,7 @@ describe('AzureHubClient', () => {
   });
 
   describe('when the twin fails', () => {
-    it('takes an empty 429 for what it is, not for success', async () => {
+    it('recognizes an empty 429 as an error', async () => {
       const client = await start();
       hub.faults.inject({ kind: 'twinStatus', status: 429, emptyBody: true, count: 2 });
       for (const answer of [await client.report({ a: 1 }), await client.readTwin()]) {
@@ -271,7 +271,7 @@ describe('AzureHubClient', () => {
       });
     }
 
-    it('takes garbage for an error, and lives on', async () => {
+    it('treats garbage as an error, and keeps the connection', async () => {
       const client = await start();
       hub.faults.inject({ kind: 'twinGarbage', count: 2 });
       assert.equal(idOf(await client.readTwin()), 'TWIN_UNREADABLE');
@@ -279,7 +279,7 @@ describe('AzureHubClient', () => {
       assert.equal((await client.readTwin()).status, 'accepted');
     });
 
-    it('gives up on silence, and connects anew', async () => {
+    it('drops a silent connection, and reconnects', async () => {
       const client = await start(impatient());
       hub.faults.inject({ kind: 'twinSilence', count: 1 });
       const reconnected = once(client, 'connected');
@@ -293,7 +293,7 @@ describe('AzureHubClient', () => {
   });
 
   describe('when messages fail', () => {
-    it('gives up on an acknowledgement that never comes, connects anew, and repeats with the same id', async () => {
+    it('gives up on an acknowledgement that never arrives, reconnects, and repeats with the same id', async () => {
       const client = await start(impatient());
       hub.faults.inject({ kind: 'dropAcknowledgements', count: 1 });
       const sent = message();
@@ -312,7 +312,7 @@ describe('AzureHubClient', () => {
       );
     });
 
-    it('says whether a message was on its way', async () => {
+    it('reports whether a message was in flight', async () => {
       const client = make(fast());
       const before = await client.send(message());
       assert.ok(before.status === 'retry' && before.unanswered === undefined);
@@ -323,7 +323,7 @@ describe('AzureHubClient', () => {
       assert.ok(during.status === 'retry' && during.unanswered === true);
     });
 
-    it('takes a cut for a cut when the quota is used up and nothing says so', async () => {
+    it('reports a lost connection when the quota is used up and no answer says so', async () => {
       const client = await start(fast());
       hub.faults.inject({ kind: 'quotaExceeded' });
       const reconnected = once(client, 'connected');
@@ -335,7 +335,7 @@ describe('AzureHubClient', () => {
       assert.equal(hub.messages.length, 0);
     });
 
-    it('says that the quota is used up when the twin did, until a message is accepted', async () => {
+    it('reports the used-up quota after a twin answer, until a message is accepted', async () => {
       const client = await start(fast());
       hub.faults.inject({ kind: 'quotaExceeded', twinSays: true });
       const twin = await client.readTwin();
@@ -362,7 +362,7 @@ describe('AzureHubClient', () => {
       assert.equal((await client.send(message())).status, 'accepted');
     });
 
-    it('answers at once while there is no connection', async () => {
+    it('answers at once while disconnected', async () => {
       const client = make();
       for (const answer of [await client.send(message()), await client.readTwin(), await client.report({})]) {
         assert.ok(answer.status === 'retry');
@@ -388,7 +388,7 @@ describe('AzureHubClient', () => {
       assert.deepEqual(lines, ['Connected to the hub.', 'HUB_UNREACHABLE', 'Connected to the hub.']);
     });
 
-    it('connects for ever when the hub is not there at first', async () => {
+    it('retries until the hub is reachable', async () => {
       await hub.offline();
       const client = make(fast());
       await client.start();
@@ -405,7 +405,7 @@ describe('AzureHubClient', () => {
       assert.equal(log.messages()[1]?.id, 'HUB_SILENT');
     });
 
-    it('takes a second agent with the same identity for a loss, and does not fight it without end', async () => {
+    it('reports a second agent with the same identity as a lost connection, and does not compete with it endlessly', async () => {
       const first = await start(fast());
       const lost = until(first, ({ state }) => state !== 'connected');
       const second = await start();
@@ -415,7 +415,7 @@ describe('AzureHubClient', () => {
       await connected(first);
     });
 
-    it('waits for a hub that says it is unavailable', async () => {
+    it('waits for a hub that reports that it is unavailable', async () => {
       hub.faults.inject({ kind: 'serverUnavailable', count: 1 });
       const client = await start(fast());
       assert.equal(hub.connections.length, 2);
@@ -423,13 +423,13 @@ describe('AzureHubClient', () => {
       assert.equal(client.status().error, undefined);
     });
 
-    it('goes on after a reset in place of an answer', async () => {
+    it('continues after a reset in place of an answer', async () => {
       hub.faults.inject({ kind: 'resetOnConnect', count: 1 });
       await start(fast());
       assert.equal(log.messages()[0]?.id, 'HUB_UNREACHABLE');
     });
 
-    it('says that the credentials are refused, patiently, until they are right', async () => {
+    it('reports refused credentials, with long waits, until they are accepted', async () => {
       hub.addModule({ deviceId, moduleId, primaryKey: newKey() });
       const client = make(fast(1_000));
       await client.start();
@@ -472,7 +472,7 @@ describe('AzureHubClient', () => {
       }
     });
 
-    it('says which name it could not resolve', async () => {
+    it('names the host that it could not resolve', async () => {
       const client = make({ gatewayHostName: 'no-such-host.invalid' });
       await client.start();
       const { error } = await until(client, (status) => status.error !== undefined);
@@ -497,14 +497,14 @@ describe('AzureHubClient', () => {
         server.close();
       });
 
-      it('gives up on one that accepts and says nothing', async () => {
+      it('gives up on one that accepts and sends nothing', async () => {
         const client = make({ ...impatient(), gatewayHostName: await listen(() => {}) });
         await client.start();
         const { error } = await until(client, (status) => status.error !== undefined);
         assert.equal(error?.id, 'HUB_SILENT');
       });
 
-      it('says that one does not speak TLS', async () => {
+      it('reports one that does not speak TLS', async () => {
         const client = make({ gatewayHostName: await listen((socket) => socket.write('HTTP/1.1 400 Bad\r\n\r\n')) });
         await client.start();
         const { error } = await until(client, (status) => status.error !== undefined);
@@ -522,7 +522,7 @@ describe('AzureHubClient', () => {
     });
   });
 
-  describe('with a hub that says odd things', () => {
+  describe('with a hub that sends unexpected packets', () => {
     /** What the server answers to a packet; the rest is as polite as can be. */
     type Script = (packet: Packet, say: (packet: Packet) => void, socket: TLSSocket) => boolean;
     let server: TlsServer | undefined;
@@ -655,7 +655,7 @@ describe('AzureHubClient', () => {
   });
 
   describe('stopping', () => {
-    it('takes leave of the hub, answers who waits, and is done with', async () => {
+    it('disconnects from the hub, and answers waiting callers', async () => {
       const exceeded: string[] = [];
       const clock: Clock = {
         ...systemClock,
@@ -676,7 +676,7 @@ describe('AzureHubClient', () => {
       await client.stop();
     });
 
-    it('ends even when the network swallows everything', async () => {
+    it('ends even when the network drops all packets', async () => {
       let swallow = false;
       const sockets = new Set<Socket>();
       const network = createServer((near) => {

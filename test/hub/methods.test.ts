@@ -268,7 +268,7 @@ describe('A flood of direct methods', () => {
     assert.deepEqual(await flood(make(), 1_000, (n) => `name${n}`), { 404: 30, 429: 30, none: 940 });
   });
 
-  it('is told with its numbers, once a minute, and to the end', async () => {
+  it('is logged with its numbers, once a minute, until all are logged', async () => {
     const methods = make();
     await flood(methods, 100, () => 'ping');
     time.tick(59_000);

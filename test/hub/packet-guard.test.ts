@@ -91,7 +91,7 @@ describe('PacketGuard', () => {
     it(`refuses ${what}`, () => refused(bytes));
   }
 
-  it('takes nothing more once it has refused', () => {
+  it('ignores all input after a refusal', () => {
     const packets: Buffer[] = [];
     const guard = new PacketGuard((whole) => packets.push(whole));
     assert.throws(() => guard.push(Buffer.from([0x00])), ProtocolViolation);

@@ -44,7 +44,7 @@ describe('RepeatedErrorLog', () => {
     assert.equal(ids().length, 4);
   });
 
-  it('takes an error for news after all was well', async () => {
+  it('logs the same error again after a reset', async () => {
     const { report, errors, ids } = setUp();
     report('HUB_UNREACHABLE');
     errors.reset();

@@ -89,7 +89,7 @@ describe('Supervisor', () => {
   /** The latest connection. */
   const current = () => stands.at(-1) as Stand;
 
-  it('connects, and says so', async () => {
+  it('connects and reports it', async () => {
     const supervisor = start();
     await time.tickAsync(0);
     assert.equal(supervisor.state, 'connected');
@@ -143,7 +143,7 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, 9);
   });
 
-  it('goes on being patient when the network fails between two refusals', async () => {
+  it('keeps its long waits when the network fails between two refusals', async () => {
     outcome = (attempt) => (attempt === 4 ? 'network' : 'credentials');
     start(() => 0);
     await time.tickAsync(minutes(11)); // 3 refusals, 10 minutes, the network, a refusal
@@ -152,7 +152,7 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, before);
   });
 
-  it('tries refused credentials anew as soon as the clock is set', async () => {
+  it('retries refused credentials as soon as the clock is set', async () => {
     outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
     const supervisor = start(() => 0);
     await time.tickAsync(minutes(1));
@@ -162,7 +162,7 @@ describe('Supervisor', () => {
     assert.equal(supervisor.state, 'connected');
   });
 
-  it('tries anew at once when the clock was set while the refused attempt was on its way', async () => {
+  it('retries at once if the clock was set during the refused attempt', async () => {
     outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
     connect.onCall(2).callsFake(async () => {
       attempts.push(performance.now() / 1_000);
@@ -175,13 +175,13 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, 4);
   });
 
-  it('takes the pulse of its connection', async () => {
+  it('checks the pulse of its connection', async () => {
     start();
     await time.tickAsync(minutes(5));
     assert.equal(current().checkPulse.callCount, 10);
   });
 
-  it('says when a connection has lasted, and starts with short waits again after it', async () => {
+  it('reports a stable connection, and starts with short waits again after it', async () => {
     outcome = (attempt) => (attempt <= 10 ? 'network' : undefined);
     start();
     await time.tickAsync(minutes(30));
@@ -246,7 +246,7 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
-    it('lets who waits go when there is no next one', async () => {
+    it('releases waiting requests when the replacement fails', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(1));
       current().occupy();
@@ -257,7 +257,7 @@ describe('Supervisor', () => {
       assert.equal(await asked, undefined);
     });
 
-    it('stops at once all the same', async () => {
+    it('stops at once', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(1));
       current().occupy();
@@ -289,7 +289,7 @@ describe('Supervisor', () => {
     assert.equal(time.countTimers(), 0);
   });
 
-  it('takes whatever else is thrown for a failure of the network', async () => {
+  it('treats any other exception as a network failure', async () => {
     connect.rejects(new TypeError('a defect'));
     const supervisor = start();
     await time.tickAsync(minutes(1));

@@ -99,7 +99,7 @@ describe('TwinSync', () => {
     assert.deepEqual([apply.callCount, hub.reads], [1, 2]);
   });
 
-  it('does not obey what seems to be older unless the hub says it twice', async () => {
+  it('does not apply a section that seems older unless it is read twice', async () => {
     hub.desired = { $version: 5, a: 1 };
     await connect();
     for (const late of [
@@ -231,7 +231,7 @@ describe('TwinSync', () => {
       assert.deepEqual(hub.patches, [{ status: { sent: 1 } }, { status: { sent: 2 } }]);
     });
 
-    it('asks a busy hub no more often for all the changes there are', async () => {
+    it('does not ask a throttling hub more often when more changes are signalled', async () => {
       await connect();
       for (let n = 0; n < 100; n++) hub.readAnswers.push(failed('throttled', 'HUB_THROTTLED'));
       const before = hub.reads;
@@ -279,7 +279,7 @@ describe('TwinSync', () => {
     });
   });
 
-  it('goes on when obeying throws, and does not try the same again', async () => {
+  it('continues when applying throws, and does not retry the same section', async () => {
     apply.throws(new Error('a defect'));
     wanted = { status: { a: 1 } };
     await connect();

@@ -89,7 +89,7 @@ describe('the direct method', () => {
     assert.deepEqual([...new Set(methods.map(({ permission }) => permission))], [...PERMISSIONS]);
   });
 
-  it('ping tells who answers, and what time it is there', async () => {
+  it('ping returns version, agent id and the time of the device', async () => {
     assert.deepEqual(await run('ping'), {
       version: '0.1.0',
       agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
@@ -97,7 +97,7 @@ describe('the direct method', () => {
     });
   });
 
-  it('collectNow takes all Periodic events when none is named, and tells those that came from those that did not', async () => {
+  it('collectNow takes all Periodic events when none is named, and reports collected and failed ones apart', async () => {
     const takeNow = sinon.stub().resolves({ ListeningPorts: { elements: 3 }, LocalUsers: { problem: 'EACCES' } });
     parts.takeNow = takeNow;
     assert.deepEqual(await run('collectNow'), {
@@ -115,7 +115,7 @@ describe('the direct method', () => {
     assert.deepEqual((parts.flush as sinon.SinonStub).firstCall.args, [seconds(20)]);
   });
 
-  it('pause begins one, and says whether it is on disk', async () => {
+  it('pause begins a pause, and reports whether it is on disk', async () => {
     const begin = parts.pause.begin as sinon.SinonStub;
     begin.returns(false);
     assert.deepEqual(await run('pause', { duration: 'PT1H', reason: 'Update' }), {
@@ -139,13 +139,13 @@ describe('the direct method', () => {
     it(`pause refuses ${JSON.stringify(payload).slice(0, 60)}`, () => assert.rejects(run('pause', payload)));
   }
 
-  it('resume says what the pause has left out, or that there was none', async () => {
+  it('resume reports what the pause skipped, or that no pause is active', async () => {
     await assert.rejects(run('resume'), MethodRefusal);
     parts.pause = { ...parts.pause, end: () => ({ until: UNTIL, reason: 'Update', skipped: 9 }) };
     assert.deepEqual(await run('resume'), { reason: 'Update', skipped: 9 });
   });
 
-  it('setLogLevel does so for an hour, or for what it is told', async () => {
+  it('setLogLevel changes the level for an hour, or for the given duration', async () => {
     const answer = { level: 'debug', until: UNTIL, afterwards: 'info' } as const;
     const set = sinon.stub().returns(answer);
     parts.logLevel = { set };
@@ -158,7 +158,7 @@ describe('the direct method', () => {
     for (const level of ['silent', 'fatal', 'DEBUG', 1]) await assert.rejects(run('setLogLevel', { level }));
   });
 
-  it('getStatus says the status', async () => assert.deepEqual(await run('getStatus'), STATUS));
+  it('getStatus returns the status', async () => assert.deepEqual(await run('getStatus'), STATUS));
 
   it('getStatus declares the status to the last member', () => {
     const declared = methods.find(({ name }) => name === 'getStatus')?.answer;
