@@ -226,10 +226,11 @@ describe('control socket', () => {
         ...silent,
         '/endless': (_query, response) => void response.writeHead(200).write('{'),
       });
-      for (const asking of [
-        askControlSocket(path, '/endless'),
-        askControlSocket(path, '/silent', { onLine: assert.fail }),
+      for (const ask of [
+        () => askControlSocket(path, '/endless'),
+        () => askControlSocket(path, '/silent', { onLine: assert.fail }),
       ]) {
+        const asking = ask();
         asking.catch(() => {});
         await exchange();
         await clock.tickAsync(5_000);
