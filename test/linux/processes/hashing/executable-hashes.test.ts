@@ -28,6 +28,7 @@ import type { LocalFiles } from '../../../../src/host/local-files.ts';
 import type { ProcessLocation } from '../../../../src/linux/processes/containers.ts';
 import { ExecutableHashes } from '../../../../src/linux/processes/hashing/executable-hashes.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
+import { until } from '../../../support/until.ts';
 import { require } from '../../../system/require.ts';
 
 const MIB = 1024 * 1024;
@@ -36,6 +37,17 @@ const ALIVE: ProcessLocation = { ...GONE, gone: false };
 const IN_CONTAINER: ProcessLocation = { container: 'web', onHost: false, gone: false };
 
 const sha256 = (content: Buffer | string) => createHash('sha256').update(content).digest('hex');
+
+/** Resolves once the clock by which the kernel dates changes of files, which only moves some 100 times a second, is past now. */
+const tickOf = (folder: string) => {
+  const probe = join(folder, 'tick');
+  const from = Date.now();
+  const hasTicked = () => {
+    writeFileSync(probe, '');
+    return Math.floor(statSync(probe).ctimeMs) > from;
+  };
+  return until('a file with a later time', hasTicked, { every: milliseconds(1) });
+};
 
 describe('hashes of executables', () => {
   let hostRoot: string;
@@ -116,7 +128,7 @@ describe('hashes of executables', () => {
     );
   const of = (...args: Parameters<typeof asked>) => asked(...args).sha256;
   const why = (...args: Parameters<typeof asked>) => asked(...args).omitted;
-  const pause = () => systemClock.sleep(milliseconds(30));
+  const pause = () => tickOf(hostRoot);
 
   describe('of a process that has ended', () => {
     it('is that of the file at its path', () => {
@@ -663,7 +675,7 @@ describe('hashes of executables, in mounts of the agent’s own', () => {
     try {
       const program = join(folder, 'program');
       writeFileSync(program, 'what the host has there', { mode: 0o755 });
-      await systemClock.sleep(milliseconds(1_500)); // a change must lie before the start, or the digest may be another file's
+      await tickOf(folder); // a change must lie before the start, or the digest may be another file's
       const script = new URL('hidden-executable.js', import.meta.url).pathname;
       // A shell that is the first process of processes of its own, and another that sees other files than that.
       // As the agent's user: capabilities are not all that counts, access(2) does without them.
