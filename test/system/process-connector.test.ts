@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { ProcessEnded, ProcessStarted, StreamSink } from '../../src/contract/sources.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
 import { openNetlink } from '../../src/linux/native/netlink/socket.ts';
@@ -18,6 +18,7 @@ import { ExitSource } from '../../src/linux/processes/exits.ts';
 import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
 import { ProcessTable } from '../../src/linux/processes/process-table.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
+import { until } from '../support/until.ts';
 import { require } from './require.ts';
 
 const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;
@@ -44,6 +45,9 @@ describe("the kernel's process connector", function () {
   let ended: ProcessEnded[];
   let seen: ProcessStarted[];
   let dropped: Record<string, number>;
+  /** By how much the clock of the exits is fast, so that nobody waits for what they wait for. */
+  let skew: Duration;
+  const clock: Clock = { ...systemClock, monotonic: () => milliseconds(systemClock.monotonic() + skew) };
   const children: ChildProcess[] = [];
   const log = pino({ level: 'silent' });
 
@@ -61,6 +65,7 @@ describe("the kernel's process connector", function () {
 
   /** @param unfiltered as where the kernel can't be told what to send */
   const open = async ({ unfiltered = false } = {}) => {
+    skew = milliseconds(0);
     ended = [];
     seen = [];
     dropped = {};
@@ -80,9 +85,9 @@ describe("the kernel's process connector", function () {
     const connect = (filter: Buffer) =>
       ProcessConnector.open(filter, (protocol, { filter: _, ...options } = {}) => openNetlink(protocol, options));
     const more = { log, hostRoot: '/', commandLines, ...(unfiltered ? { connect } : {}) };
-    const parts = { table, sink, clock: systemClock, ...more };
-    exits = new ExitSource(parts);
-    starts = new ConnectorProcesses(parts);
+    const parts = { table, sink, ...more };
+    exits = new ExitSource({ ...parts, clock });
+    starts = new ConnectorProcesses({ ...parts, clock: systemClock });
     starts.open();
     await exits.open();
     await table.load();
@@ -100,13 +105,6 @@ describe("the kernel's process connector", function () {
     assert.ok(child.pid);
     return { pid: child.pid, stdin: child.stdin };
   };
-  const until = async (what: string, holds: () => boolean, limit = seconds(15)) => {
-    const end = systemClock.monotonic() + limit;
-    while (!holds()) {
-      assert.ok(systemClock.monotonic() < end, `waited in vain: ${what}`);
-      await systemClock.sleep(milliseconds(20));
-    }
-  };
   /** A program that waits for a line, once it is known: what happens after that doesn't depend on who is faster. */
   const runKnown = async (command: string, args: readonly string[]) => {
     const { pid, stdin } = run(command, args);
@@ -117,6 +115,12 @@ describe("the kernel's process connector", function () {
     const find = () => ended.find((process) => process.pid === pid);
     await until(`the end of ${pid}`, () => find() !== undefined);
     return find() as ProcessEnded;
+  };
+  /** Until the end of a process has been told that ended after all the others: ends are told in their order. */
+  const othersTold = async () => {
+    const { pid, stdin } = await runKnown('/bin/sh', ['-c', 'read line']);
+    stdin.end('\n');
+    await endOf(pid);
   };
   const compiled = (context: Mocha.Context): string => {
     require(context, program === undefined ? 'there is no C compiler to build native/processes.c with' : undefined);
@@ -174,7 +178,8 @@ describe("the kernel's process connector", function () {
     const { pid, stdin } = await runKnown(path, ['fork', '213']);
     stdin.end('\n');
     await endOf(pid);
-    await systemClock.sleep(seconds(9)); // as long as one may wait for news of lost starts
+    skew = seconds(9); // as long as an end may wait for news of lost starts
+    await othersTold();
     assert.equal(ended.filter(({ exitStatus }) => exitStatus === 213).length, 0);
   });
 
@@ -186,7 +191,7 @@ describe("the kernel's process connector", function () {
         const { pid, stdin } = await runKnown(path, ['threads', '2000']);
         stdin.end('\n');
         assert.equal((await endOf(pid)).exitStatus, 0);
-        await systemClock.sleep(milliseconds(600));
+        await othersTold();
         assert.equal(ended.filter((process) => process.pid === pid).length, 1);
         assert.equal(ended.filter(({ executable }) => executable === path).length, 1);
       });
@@ -196,7 +201,10 @@ describe("the kernel's process connector", function () {
         await open({ unfiltered });
         const { pid, stdin } = await runKnown(path, ['early', '5']);
         stdin.write('\n');
-        await systemClock.sleep(seconds(2)); // its first thread's end has been seen by then
+        await until('the end of its first thread', () =>
+          /^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'latin1')),
+        );
+        await othersTold();
         assert.equal(ended.filter((process) => process.pid === pid).length, 0);
         const before = systemClock.now().getTime();
         stdin.end('\n');
@@ -211,13 +219,13 @@ describe("the kernel's process connector", function () {
         const { pid, stdin } = await runKnown(path, ['exec']);
         stdin.write('\n');
         await until('cat', () => /\/(cat|coreutils|busybox)$/.test(table.get(pid)?.executable ?? ''));
-        await systemClock.sleep(seconds(1));
+        await othersTold();
         assert.equal(ended.filter((process) => process.pid === pid).length, 0);
         stdin.end();
         const { exitStatus, executable } = await endOf(pid);
         assert.equal(exitStatus, 0);
         assert.match(executable ?? '', /\/(cat|coreutils|busybox)$/);
-        await systemClock.sleep(milliseconds(600));
+        await othersTold();
         assert.equal(ended.filter((process) => process.pid === pid).length, 1);
       });
     });
@@ -237,7 +245,7 @@ describe("the kernel's process connector", function () {
     assert.equal(expected.size, 2_000);
     const ofThem = () => ended.filter(({ pid }) => expected.has(pid));
     await until('2,000 ends', () => ofThem().length >= 2_000);
-    await systemClock.sleep(milliseconds(600));
+    await othersTold();
     const wrong = ofThem().filter(
       ({ pid, exitStatus, signal }) => exitStatus !== expected.get(pid) || signal !== undefined,
     );
@@ -313,7 +321,8 @@ describe("the kernel's process connector", function () {
     it('counts what it could not be told of while it stood still', async () => {
       const sleepers = Array.from({ length: 300 }, () => spawn('/bin/sleep', ['600'], { stdio: 'ignore' }));
       children.push(...sleepers);
-      await systemClock.sleep(milliseconds(500));
+      const hasStarted = ({ pid }: ChildProcess) => readFileSync(`/proc/${pid}/comm`, 'utf8') !== 'node\n';
+      await until('all to have started', () => sleepers.every(hasStarted));
       const { child, lines } = await reader(['4096']);
       assert.equal(lines[0]?.open, true);
       child.kill('SIGSTOP');
@@ -325,7 +334,7 @@ describe("the kernel's process connector", function () {
       const told = () => lines.filter(({ pid }) => pids.has(pid as number)).length;
       const counted = () =>
         lines.reduce((sum, { reason, count }) => (reason === 'kernel' ? sum + (count as number) : sum), 0);
-      await until('the loss to be counted', () => counted() > 0, seconds(20));
+      await until('the loss to be counted', () => counted() > 0);
       assert.ok(counted() > 200, `${counted()} counted`);
       // Other processes of the machine may have ended, too.
       assert.ok(told() + counted() >= 300 && told() + counted() <= 320, `${told()} told, ${counted()} counted`);
