@@ -11,6 +11,7 @@ import { endOfWriting } from './base/end-of-writing.ts';
 import { AgentError, messageOf } from './base/errors.ts';
 import type { AdjustableLevel, Logger } from './base/log.ts';
 import type { LogTap } from './base/log-tap.ts';
+import { Notifier } from './base/notifier.ts';
 import { Reader } from './base/reader/reader.ts';
 import type { RecentLines } from './base/recent-lines.ts';
 import { Runs } from './base/runs.ts';
@@ -26,6 +27,7 @@ import { BaselineScans } from './baseline/scans.ts';
 import { collectors } from './collectors/index.ts';
 import { Occurrences } from './collectors/occurrences.ts';
 import { logBlindSpots } from './config/blind-spot-log.ts';
+import type { ConfigurationChange } from './config/changes.ts';
 import { namesOf } from './config/dialect.ts';
 import { largestCache, limitsInForce } from './config/limits.ts';
 import type { LocalSettings } from './config/local.ts';
@@ -75,7 +77,8 @@ const NOTICES_WITHIN = minutes(7);
 const PARTS_OF_MEMORY = 12;
 
 /**
- * Every part of the agent, in the order it starts. Data flows from the bottom of the list to its top.
+ * Every part of the agent. Each is made after those that it uses; what it announces to later ones goes by a Notifier, to
+ * which they subscribe. The list that is returned is in the order of the start; data flows from its bottom to its top.
  *
  * @param signal the run is to end: ends what the start may wait for
  * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
@@ -122,6 +125,14 @@ export function agent(
     return its;
   };
 
+  // Those who act on a change are made after those who announce it; they subscribe when they are made.
+  const stateChanged = new Notifier();
+  const collectingResumed = new Notifier();
+  const messageCounted = new Notifier();
+  const configurationChanged = new Notifier<ConfigurationChange>();
+
+  const linux = linuxSources({ hostRoot: local.hostRoot, clock: clockOf(clock, 'linux') });
+  const occurrences = new Occurrences({ collectors, lookups: linux.lookups });
   const memoryBytes = (local.memoryBudgetInMegabytes * 1024 * 1024) / PARTS_OF_MEMORY;
   const writer = new BackgroundWriter({ clock, most: memoryBytes });
   const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs });
@@ -134,23 +145,13 @@ export function agent(
     limits,
     lastGoodFile: state('last-good-configuration.json'),
     tell: (faults) => occurrences.accept('configuration', faults),
-    changed: (change) => changeNotices.accept(change),
+    changed: configurationChanged.notify,
     clock,
     log: log.child({ part: 'configuration' }),
     files: stateFiles,
   });
   const { settings } = configuration;
   logBlindSpots({ settings, limits, collectors, nameOf, log: log.child({ part: 'configuration' }) });
-  // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
-  let noticesWithin: Duration = NOTICES_WITHIN;
-  const changeNotices = new ChangeNotices({
-    announce: (line) => {
-      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
-      publisher.sendHighWithin(noticesWithin);
-    },
-    clock,
-    log: log.child({ part: 'notices' }),
-  });
   const queues = new EventQueues({
     directory: state('queues'),
     settings,
@@ -161,7 +162,7 @@ export function agent(
     memoryBytes,
     changed: () => {
       writer.releaseNotes();
-      twin.changed();
+      stateChanged.notify();
     },
   });
   const unsetClock = new UnsetClock({ clock, log: log.child({ part: 'clock' }), bootId: bootId ?? randomUUID() });
@@ -183,7 +184,7 @@ export function agent(
     clock,
     log: log.child({ part: 'budget' }),
     files: stateFiles,
-    changed: () => twin.changed(),
+    changed: stateChanged.notify,
   });
   const publisher = new Publisher({
     budget,
@@ -194,7 +195,7 @@ export function agent(
     routing: local.messageRouting,
     clock: watched('publisher'),
     log: log.child({ part: 'publisher' }),
-    noted: () => statistics.save(),
+    noted: messageCounted.notify,
   });
   const statistics = new Statistics({
     file: state('statistics.json'),
@@ -203,6 +204,7 @@ export function agent(
     log: log.child({ part: 'statistics' }),
     files: stateFiles,
   });
+  messageCounted.on(() => statistics.save());
   writer.holdsNotes = () => queues.isInMemory;
   const aggregator = new Aggregator({
     directory: state('aggregates'),
@@ -212,7 +214,6 @@ export function agent(
     log: log.child({ part: 'aggregator' }),
     files: storeFiles,
   });
-  const linux = linuxSources({ hostRoot: local.hostRoot, clock: clockOf(clock, 'linux') });
   const unused = new UnusedMemory();
   const memory = new MemoryLimit({
     budgetInMegabytes: local.memoryBudgetInMegabytes,
@@ -225,8 +226,8 @@ export function agent(
     clock: clockOf(clock, 'memory'),
     log: log.child({ part: 'memory' }),
     changed: () => {
-      snapshots.catchUp();
-      twin.changed();
+      collectingResumed.notify();
+      stateChanged.notify();
     },
   });
   const pause = new Pause({
@@ -236,8 +237,8 @@ export function agent(
     log: log.child({ part: 'pause' }),
     files: stateFiles,
     changed: () => {
-      snapshots.catchUp();
-      twin.changed();
+      collectingResumed.notify();
+      stateChanged.notify();
     },
   });
   const leavesOut: LeavesOut = (collector, priority) => {
@@ -253,8 +254,18 @@ export function agent(
     leavesOut,
     log: log.child({ part: 'triggers' }),
   });
-  const occurrences = new Occurrences({ collectors, lookups: linux.lookups });
   occurrences.offerTo(triggers);
+  // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
+  let noticesWithin: Duration = NOTICES_WITHIN;
+  const changeNotices = new ChangeNotices({
+    announce: (line) => {
+      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+      publisher.sendHighWithin(noticesWithin);
+    },
+    clock,
+    log: log.child({ part: 'notices' }),
+  });
+  configurationChanged.on((change) => changeNotices.accept(change));
   const linuxEvents = new LinuxEvents({
     containerOf: (pid) => linux.lookups.containerId(pid, 0),
     streams: () => occurrences.streams(),
@@ -265,14 +276,14 @@ export function agent(
     writer,
     clock: clockOf(clock, 'linux'),
     log: log.child({ part: 'linux' }),
-    changed: () => twin.changed(),
+    changed: stateChanged.notify,
   });
   const exposedFiles = new ExposedFiles({
     files: { ...files, state: local.stateDirectory },
     lane: writer.syncs,
     clock: clockOf(clock, 'files'),
     log: log.child({ part: 'files' }),
-    changed: () => twin.changed(),
+    changed: stateChanged.notify,
   });
   const runs = new Runs({
     file: state('last-run.json'),
@@ -310,9 +321,10 @@ export function agent(
     log: log.child({ part: 'snapshots' }),
     changed: () => {
       void exposedFiles.look();
-      twin.changed();
+      stateChanged.notify();
     },
   });
+  collectingResumed.on(() => snapshots.catchUp());
   moving.events = linuxEvents;
 
   let stopping = false;
@@ -371,7 +383,7 @@ export function agent(
     settings,
     clock: clockOf(clock, 'status'),
     log: log.child({ part: 'status' }),
-    changed: () => twin.changed(),
+    changed: stateChanged.notify,
   });
   const twin = new TwinSync({
     hub,
@@ -380,9 +392,10 @@ export function agent(
     clock: watched('twin'),
     log: log.child({ part: 'twin' }),
   });
+  stateChanged.on(() => twin.changed());
   const credentialWatch = new CredentialWatch({
     status: () => hub.status(),
-    changed: () => twin.changed(),
+    changed: stateChanged.notify,
     clock: clockOf(clock, 'credential'),
     log: log.child({ part: 'credential' }),
   });
