@@ -2,10 +2,10 @@ import * as v from 'valibot';
 import { DROP_REASONS, type DropReason } from '../base/counters.ts';
 import { collectors } from '../collectors/index.ts';
 
-/* What the status looks like, once: the types that the agent reports by are inferred from the schema that others read, and
- * tests hold what is reported against it. */
+/* The schema of the status. Its types are inferred from it, the JSON Schema is generated from it, and tests check reported
+ * documents against it. */
 
-/** A group of members, and what they are about. */
+/** An object with a description. */
 const about = <E extends v.ObjectEntries>(description: string, entries: E) =>
   v.pipe(v.strictObject(entries), v.description(description));
 const said = (description: string) => v.pipe(v.string(), v.description(description));
@@ -15,18 +15,18 @@ const count = (description: string) => v.pipe(v.number(), v.integer(), v.minValu
 
 const Collector = v.strictObject({
   state: v.picklist(['on', 'off', 'degraded', 'unavailable']),
-  source: v.exactOptional(said('Where its events come from: auditUnicast, procPolling, sockDiag …')),
-  reason: v.exactOptional(said('Why that is not the best one, and what would mend it.')),
-  lastRunAt: v.exactOptional(time('Of a Periodic one: when it ran last.')),
+  source: v.exactOptional(said('Source of its events: auditUnicast, procPolling, sockDiag …')),
+  reason: v.exactOptional(said('Why the source is not the best one, and how to fix it.')),
+  lastRunAt: v.exactOptional(time('Periodic events: time of the last snapshot.')),
 });
 
-const Lost = v.exactOptional(count('Lost for this reason.'));
+const Lost = v.exactOptional(count('Number of occurrences dropped for this reason.'));
 
-/** The books: what became of everything that was collected. */
+/** The accounts: collected occurrences by outcome. */
 const totals = {
-  collected: count('= delivered + aggregatedAway + queued + dropped.'),
+  collected: count('Occurrences collected = delivered + aggregatedAway + queued + dropped.'),
   delivered: count('Elements that the hub has acknowledged.'),
-  aggregatedAway: count('Occurrences that were counted in an element that stands for several.'),
+  aggregatedAway: count('Occurrences that were merged into an aggregated element.'),
   dropped: v.strictObject(
     Object.fromEntries(DROP_REASONS.map((reason) => [reason, Lost])) as Record<DropReason, typeof Lost>,
   ),
@@ -34,197 +34,199 @@ const totals = {
 
 /** `securityAgent` in the reported properties. */
 export const StatusSchema = v.strictObject({
-  version: said('Of the agent.'),
-  agentId: v.pipe(v.string(), v.uuid(), v.description('The AgentId of its messages.')),
+  version: said("The agent's version."),
+  agentId: v.pipe(v.string(), v.uuid(), v.description("The agent's id, AgentId in its messages.")),
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable, desired was refused, it switches off or delays what limits in the local file do not allow for, messages are held since the daily units are used up, the hub refuses the credential or that ends soon, memory is above its budget, files are exposed, or events wait in memory or are about to be dropped.',
+      'degraded: a collector is degraded or unavailable; the desired configuration was refused, or exceeds limits of the local file; messages are held because the daily units are used up; the hub refuses the credential, or it expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
-  bootId: v.exactOptional(said('Of the machine; another one after each boot.')),
-  configuration: about("The twin's configuration: which one is in force, and what is wrong with the desired one.", {
+  bootId: v.exactOptional(said("The machine's boot id, which changes with each boot.")),
+  configuration: about('The configuration in force, and the problems of the desired one.', {
     desiredVersion: v.exactOptional(count('$version of the desired properties that were read last.')),
     source: v.picklist(['desired', 'lastKnownGood', 'defaults']),
     errors: v.pipe(
       v.record(v.string(), v.string()),
-      v.description('By property: why desired was refused, as a whole. Empty: it was obeyed.'),
+      v.description('Errors by property. The desired configuration is applied if empty, else refused as a whole.'),
     ),
     warnings: v.pipe(
       v.record(v.string(), v.string()),
       v.description(
-        'By property: obeyed, but hardly meant so; not known to this agent; another value is in force by a local limit; or why the agent is degraded for it.',
+        'Warnings by property: the value is probably not what was meant, the property is unknown to this agent, a local limit overrides the value, or the value makes the agent degraded.',
       ),
     ),
     switchedOff: v.exactOptional(
       v.pipe(
         v.record(v.string(), v.string()),
-        v.description('By event: what in the module twin switches it off; absent when all are on.'),
+        v.description('By event: the setting in the module twin that switches it off; absent if all events are on.'),
       ),
     ),
   }),
   collectors: about(
-    'How each event is collected.',
+    'State of the collector of each event.',
     Object.fromEntries(collectors.map(({ name }) => [name, Collector])),
   ),
-  delivery: about('What became of what was collected.', {
+  delivery: about('Outcome of the collected occurrences, and messages sent.', {
     queued: v.strictObject({
-      highEvents: count('Elements that wait in the queue High.'),
-      highBytes: count('Their JSON.'),
-      lowEvents: count('Elements that wait in the queue Low.'),
-      lowBytes: count('Their JSON.'),
+      highEvents: count('Elements in the queue High.'),
+      highBytes: count('Size of these elements as JSON.'),
+      lowEvents: count('Elements in the queue Low.'),
+      lowBytes: count('Size of these elements as JSON.'),
     }),
     ...totals,
-    messagesSent: count('Since the agent started.'),
-    messagesFailed: count('Attempts that failed since then.'),
-    lastSentAt: v.exactOptional(time('When the hub acknowledged a message last.')),
-    lastError: v.exactOptional(said('What the last failed attempt met.')),
+    messagesSent: count('Messages sent since the agent started.'),
+    messagesFailed: count('Send attempts that failed since the agent started.'),
+    lastSentAt: v.exactOptional(time('Time of the last acknowledgement of a message.')),
+    lastError: v.exactOptional(said('Error of the last failed attempt.')),
     unitsToday: v.exactOptional(
-      count('Units of 4 KB, as the hub bills them, that messages have taken in this UTC day, repeats included.'),
+      count('Units of 4 KB used by messages in this UTC day, as the hub bills them, including repeated messages.'),
     ),
-    unitsPerDay: v.exactOptional(count('What they may take, limits.messageUnitsPerDay; 0: no limit.')),
-    heldEvents: v.exactOptional(count('Elements that wait in the queues that are held.')),
+    unitsPerDay: v.exactOptional(count('Limit for unitsToday, limits.messageUnitsPerDay; 0: no limit.')),
+    heldEvents: v.exactOptional(count('Elements in the queues that are held.')),
     held: v.exactOptional(
-      about('While the daily units are used up.', {
-        queues: said('Low, or High, Low.'),
-        until: time('When the next UTC day begins, which has units of its own.'),
-        reason: said('Why, and what would mend it.'),
+      about('Present while messages are held because the daily units are used up.', {
+        queues: said('Names of the held queues: "Low" or "High, Low".'),
+        until: time('Start of the next UTC day, when units are available again.'),
+        reason: said('Why messages are held, and how to fix it.'),
       }),
     ),
   }),
-  store: about('Where events wait.', {
+  store: about('State of the event store.', {
     place: v.pipe(
       v.picklist(['disk', 'memory']),
-      v.description('Where new events wait; in memory they are lost if the agent ends.'),
+      v.description('Where new events are stored. Events in memory are lost if the agent ends.'),
     ),
-    reason: v.exactOptional(said('Why it is not the disk.')),
+    reason: v.exactOptional(said('Why new events are not stored on disk.')),
     isNearlyFull: v.pipe(
       v.boolean(),
-      v.description('Above 80 % of the cache size in force, until below 70 %: the oldest events are dropped soon.'),
+      v.description(
+        'True from 80 % of the cache size in force until below 70 %: the oldest events will be dropped soon.',
+      ),
     ),
   }),
-  credential: about('What the agent proves itself with.', {
-    kind: said('As identity.kind in the local file.'),
-    expiresAt: v.exactOptional(time('When the one in use ends; a token is renewed before.')),
+  credential: about('The credential that the agent connects with.', {
+    kind: said('identity.kind of the local file.'),
+    expiresAt: v.exactOptional(time('Expiry of the credential in use; a token is renewed before.')),
     expiresSoon: v.exactOptional(
       v.pipe(
         v.boolean(),
-        v.description('It ends soon and was not renewed: a certificate within 30 days, a token within 10 minutes.'),
+        v.description('It expires soon and was not renewed: a certificate within 30 days, a token within 10 minutes.'),
       ),
     ),
   }),
   pause: v.exactOptional(
-    about('While collecting is paused.', {
-      until: time('When it ends by itself.'),
-      reason: said('As whoever asked for it put it.'),
-      skipped: count('What would have been collected.'),
+    about('Present while collecting is paused.', {
+      until: time('When the pause ends by itself.'),
+      reason: said('Reason given by the caller of the method pause.'),
+      skipped: count('Number of events skipped so far.'),
     }),
   ),
   restarts: about('How earlier runs of the agent ended.', {
     unclean: count('Runs of the agent that failed or were killed since the last one that was stopped.'),
-    since: v.exactOptional(time('When the first of these had begun.')),
+    since: v.exactOptional(time('Start of the first of these runs.')),
     lastEnd: v.exactOptional(
       v.pipe(
         v.picklist(['stopped', 'failed', 'killed', 'poweredOff']),
         v.description(
-          'How the last run ended: asked to, giving up with an error, without a word (a crash, kill -9, the watchdog), or with the machine.',
+          'How the last run ended. stopped: on request. failed: with an error. killed: by a crash, kill -9 or the watchdog. poweredOff: with the machine.',
         ),
       ),
     ),
   }),
   exposed: v.exactOptional(
-    about('Files that are open to others than the agent and root: which, and what mends it.', {
-      configuration: v.exactOptional(said('Others can write the local configuration.')),
-      secrets: v.exactOptional(said('Others can read or write a secret.')),
-      state: v.exactOptional(said('Others can write in the state directory.')),
+    about('Files that users other than root and the agent can access, and how to fix it.', {
+      configuration: v.exactOptional(said('Other users can write the local configuration.')),
+      secrets: v.exactOptional(said('Other users can read or write a secret.')),
+      state: v.exactOptional(said('Other users can write to the state directory.')),
     }),
   ),
-  posture: about('How the system stands, as the last snapshots of it say.', {
+  posture: about('State of the system in the latest snapshots.', {
     baseline: v.exactOptional(
-      about('What the hardening rules found, and every exception from them.', {
-        passed: count('Rules that hold.'),
-        failed: count('Rules that do not.'),
+      about('Results of the hardening rules, and all exceptions.', {
+        passed: count('Rules that pass.'),
+        failed: count('Rules that fail.'),
         failedBySeverity: v.strictObject({
-          critical: count('Of those.'),
-          important: count('Of those.'),
-          warning: count('Of those.'),
-          informational: count('Of those.'),
+          critical: count('Failed rules of severity Critical.'),
+          important: count('Failed rules of severity Important.'),
+          warning: count('Failed rules of severity Warning.'),
+          informational: count('Failed rules of severity Informational.'),
         }),
         errors: count('Rules that could not be judged.'),
         skipped: count('Rules that do not apply, are excepted, or are opt-in.'),
         ruleSet: said('Version of the default rules.'),
-        ruleSetHash: said('SHA-256 of their files.'),
-        durationMs: count('How long that took.'),
-        scannedAt: time('When it began.'),
-        groupsDisabled: v.exactOptional(said('Categories that were not judged, joined with ",".')),
-        checksDisabled: v.exactOptional(said('Rules that were not judged.')),
-        roles: v.exactOptional(said('Roles that the device is declared to have; some rules do not hold for them.')),
+        ruleSetHash: said('SHA-256 of the files of the default rules.'),
+        durationMs: count('Duration of the scan, in milliseconds.'),
+        scannedAt: time('When the scan began.'),
+        groupsDisabled: v.exactOptional(said('Categories that are disabled, joined by ",".')),
+        checksDisabled: v.exactOptional(said('Rules that are disabled, joined by ",".')),
+        roles: v.exactOptional(said('Declared roles of the device; some rules do not apply to a role.')),
         customChecks: v.picklist(['off', 'on', 'refused']),
-        customChecksHash: v.exactOptional(said('SHA-256 that their file must have.')),
-        customChecksReason: v.exactOptional(said('Why they are refused.')),
-        limits: v.exactOptional(said('What the scan as a whole could not see, and what would grant it.')),
+        customChecksHash: v.exactOptional(said('Required SHA-256 of the file of custom rules.')),
+        customChecksReason: v.exactOptional(said('Why the custom rules are refused.')),
+        limits: v.exactOptional(said('What the scan could not access, and how to grant access.')),
       }),
     ),
-    listeningPorts: v.exactOptional(count('Sockets that wait for others.')),
+    listeningPorts: v.exactOptional(count('Number of open ports.')),
   }),
 });
 
-const BooksSchema = v.strictObject({ ...totals, queued: count('Elements that wait.') });
+const BooksSchema = v.strictObject({ ...totals, queued: count('Elements in the queues.') });
 
-/** The same, with what only `vakt status` and getStatus show. */
+/** The status with the members that only `vakt status` and getStatus show. */
 export const LocalStatusSchema = v.strictObject({
   ...StatusSchema.entries,
-  pid: count('Of the agent, as itself sees it.'),
+  pid: count("The agent's process id in its own PID namespace."),
   hub: about('The connection to the hub.', {
     state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),
-    error: v.exactOptional(said('What keeps it from being connected.')),
-    remedy: v.exactOptional(said('What would mend that.')),
+    error: v.exactOptional(said('Why the agent is not connected.')),
+    remedy: v.exactOptional(said('How to fix the error.')),
   }),
-  events: v.pipe(v.record(v.string(), BooksSchema), v.description('The books by event, both queues together.')),
-  queues: about('The books by queue.', { High: BooksSchema, Low: BooksSchema }),
-  messages: about('What was sent.', {
-    sent: count('Since the agent started.'),
-    under4KB: count('Of them, those of less than 4096 bytes.'),
-    failed: count('Attempts that failed since then.'),
+  events: v.pipe(v.record(v.string(), BooksSchema), v.description('Accounts by event, over both queues.')),
+  queues: about('Accounts by queue.', { High: BooksSchema, Low: BooksSchema }),
+  messages: about('Messages sent since the agent started.', {
+    sent: count('Messages sent.'),
+    under4KB: count('Messages sent of fewer than 4096 bytes.'),
+    failed: count('Send attempts that failed.'),
   }),
-  memory: about('The memory that the agent takes.', {
-    residentBytes: count('What the agent takes.'),
-    budgetBytes: count('What it may take.'),
-    isOver: v.pipe(v.boolean(), v.description('Events of priority Low are left out for it.')),
+  memory: about('Memory that the agent uses.', {
+    residentBytes: count('Resident memory of the agent.'),
+    budgetBytes: count('Memory budget of the agent.'),
+    isOver: v.pipe(v.boolean(), v.description('Memory is above the budget; events of priority Low are dropped.')),
   }),
   logLevel: v.exactOptional(
-    about("Of the log, while it is not the local file's.", {
-      level: said('In force now.'),
-      until: time('When that ends.'),
-      afterwards: said('In force then.'),
+    about("Present while the log level is not the local file's.", {
+      level: said('The level in force now.'),
+      until: time('When that level ends.'),
+      afterwards: said('The level in force after that.'),
     }),
   ),
   next: v.exactOptional(
-    about("When each queue's turn to be sent comes; absent while the hub is out of reach.", {
-      highAt: time('Of the queue High.'),
-      lowAt: time('Of the queue Low.'),
+    about('When each queue is sent next; absent while the agent is not connected.', {
+      highAt: time('Queue High.'),
+      lowAt: time('Queue Low.'),
     }),
   ),
   routing: v.exactOptional(v.picklist(['security', 'telemetry', 'both'])),
   heldUp: v.exactOptional(
-    about('The last time that the whole agent stood still, for an hour.', {
-      seconds: count('How long, at least.'),
-      at: time('When it ended.'),
-      why: said('What is known of it.'),
+    about('The last stall of the whole agent; shown for an hour.', {
+      seconds: count('Minimum duration of the stall, in seconds.'),
+      at: time('End of the stall.'),
+      why: said('What is known about the cause.'),
     }),
   ),
 });
 
 type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
 
-/** The `securityAgent` member of the reported properties (contract §2). Absent is what isn't known; no arrays. */
+/** `securityAgent` of the reported properties (contract §2). Unknown members are absent; a twin allows no arrays. */
 export type SecurityAgentStatus = DeepReadonly<v.InferOutput<typeof StatusSchema>>;
-/** What `vakt status` shows: the same, and what the hub cannot be told while it is out of reach. */
+/** The status that `vakt status` and getStatus show. */
 export type LocalStatus = DeepReadonly<v.InferOutput<typeof LocalStatusSchema>>;
-/** What has become of the events. `collected` = `delivered` + `aggregatedAway` + what is queued + what was dropped. */
+/** The accounts of all events: `collected` = `delivered` + `aggregatedAway` + `queued` + `dropped`. */
 export type Delivery = SecurityAgentStatus['delivery'];
 export type Posture = SecurityAgentStatus['posture'];
-/** How one collector stands (contract §2). */
+/** The state of one collector (contract §2). */
 export type CollectorStatus = DeepReadonly<v.InferOutput<typeof Collector>>;
 export type Books = DeepReadonly<v.InferOutput<typeof BooksSchema>>;
