@@ -1,4 +1,4 @@
-/* What the hardening engine in baseline/ promises the collector, the status and the command line. */
+/* The interface of the hardening engine in baseline/ for the collector, the status and the command line. */
 
 export const SEVERITIES = ['Critical', 'Important', 'Warning', 'Informational'] as const;
 export type Severity = (typeof SEVERITIES)[number];
@@ -6,7 +6,7 @@ export type Severity = (typeof SEVERITIES)[number];
 /** `err`: can't be judged, for example for lack of permission. `skip`: does not apply to this system. */
 export type CheckResult = 'pass' | 'fail' | 'skip' | 'err';
 
-/** The outcome of one rule. Texts hold no secrets: never a line out of a file that holds them. */
+/** The outcome of one rule. Texts never contain lines of files that hold secrets. */
 export interface CheckOutcome {
   /** Stable and dotted: `sysctl.net.ipv4.ip_forward`. */
   readonly rule: string;
@@ -16,39 +16,41 @@ export interface CheckOutcome {
   /** What must hold. */
   readonly title: string;
   readonly result: CheckResult;
-  /** What was found; absent where nothing was. */
+  /** What was found; absent if nothing was. */
   readonly actual?: string;
   readonly expected?: string;
-  /** A file, with its line where it has one, or another place. */
+  /** Where it was found: a file, with the line if it has one, or another source. */
   readonly where?: string;
   /** Why it was skipped, or can't be judged. */
   readonly reason?: string;
-  /** How to mend it, in one sentence. */
+  /** How to fix it, in one sentence. */
   readonly remediation: string;
-  /** Where others ask for the same fact: `CIS Debian 13 7.1.1; …`. */
+  /** Published guidelines that require the same: `CIS Debian 13 7.1.1; …`. */
   readonly source?: string;
 }
 
-/** What a scan looks at, and what it leaves out. */
+/** What a scan covers. */
 export interface ScanOptions {
-  /** 1: what is on by default. 2: what is opt-in, too. */
+  /** 1: the default rules. 2: the opt-in rules, too. */
   readonly level: 1 | 2;
-  /** Whether the rules that walk all local file systems are judged. */
+  /** Whether rules that walk all local file systems are judged. */
   readonly walk: boolean;
-  /** Categories and ids that the operator has excepted. */
+  /** Categories, and ids of rules, that the operator has disabled. */
   readonly groupsDisabled: readonly string[];
   readonly checksDisabled: readonly string[];
-  /** Roles that the device is declared to have: `router`, `container-host`, … */
+  /** Roles that the operator has declared for the device: `router`, `container-host`, … */
   readonly roles: readonly string[];
-  /** Rules of the operator's own, beside the default ones. */
+  /** A file with the operator's rules, which are judged besides the default ones. */
   readonly customChecks?: { readonly path: string; readonly sha256: string };
-  /** Judge these only; absent: all. */
+  /** Ids of the only rules to judge; absent: all. */
   readonly only?: readonly string[];
 }
 
 /** Judges this system by the rules. */
 export interface BaselineScanner {
-  /** Reads only. Rejects with the signal's reason when that aborts, and with AgentError when there can be no scan. */
+  /**
+   * Changes nothing. Rejects with the signal's reason when that aborts, and with AgentError when a scan is impossible.
+   */
   scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport>;
 }
 
@@ -57,17 +59,17 @@ export interface BaselineReport {
   readonly ruleSet: { readonly version: string; readonly sha256: string };
   readonly scannedAt: Date;
   readonly durationMs: number;
-  /** One for each rule, skipped ones too, in the order of the rule set; custom ones last. */
+  /** One for each rule, including skipped ones, in the order of the rule set; custom ones last. */
   readonly outcomes: readonly CheckOutcome[];
-  /** Names in the options that no rule, category or role has. */
+  /** Names in the options that match no rule, category or role. */
   readonly unknown: readonly string[];
-  /** Why the custom checks were not judged; the default ones were. For the device's own log and root's command only. */
+  /** Why the custom rules were not judged. Only for the device's own log and for root's command. */
   readonly customChecksRefused?: string;
-  /** What the scan as a whole could not see, and what would grant it. */
+  /** What the scan could not see, and which permission or setting would let it. */
   readonly limits: readonly string[];
 }
 
-/** A scan as the status shows it (contract §2): what was found, and every exception that it made. No lists: a twin has none. */
+/** A scan in the status (contract §2), with every exception in force. The status has no arrays. */
 export interface BaselinePosture {
   readonly passed: number;
   readonly failed: number;
@@ -89,9 +91,10 @@ export interface BaselinePosture {
   readonly checksDisabled?: string;
   readonly roles?: string;
   readonly customChecks: 'off' | 'on' | 'refused';
-  /** Of the file that is wanted. */
+  /** The configured SHA-256 of the file. */
   readonly customChecksHash?: string;
-  /** Why they are refused; what the scan could not see. */
+  /** Why the custom rules are refused. */
   readonly customChecksReason?: string;
+  /** What the scan could not see. */
   readonly limits?: string;
 }

@@ -4,16 +4,16 @@ import type { EventType, Payload, Priority } from './event.ts';
 import type { Settings } from './settings.ts';
 import type { ListingStatus, Lookups, Sources, StreamName, Streams } from './sources.ts';
 
-/** What every collector declares. The docs, the twin's keys and `vakt events` are made from this. */
+/** What every collector declares. The docs, the twin's keys and `vakt events` are generated from it. */
 interface Declaration<S> {
   /** The event's name on the wire, for example `ListeningPorts`. */
   readonly name: string;
   readonly type: EventType;
   /** In force until the module twin sets another one. */
   readonly priority: Exclude<Priority, 'Off'>;
-  /** Of the payload's schema, as the published contract numbers it. */
+  /** Version of the payload's schema in the published contract. */
   readonly version: string;
-  /** One sentence for the catalogue: what the event says. */
+  /** One sentence for the catalogue: what the event reports. */
   readonly summary: string;
   /** Where the facts come from: a kernel interface and its man page. */
   readonly source: string;
@@ -25,8 +25,9 @@ type Schema = v.GenericSchema<Payload>;
 
 type Periodic<S extends Schema> = Declaration<S> & {
   /**
-   * Takes one snapshot. An empty array is an answer ("nothing there") and is sent; what can't be read rejects. What
-   * matters most comes first: where not all rows can be sent, the last ones are left out.
+  /**
+   * Takes one snapshot. An empty array means that nothing was found, and is sent. Rejects when the source can't be
+   * read. The most important rows come first: if not all can be sent, the last ones are left out.
    */
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /**
@@ -35,21 +36,21 @@ type Periodic<S extends Schema> = Declaration<S> & {
    * rows are sent, as many as fit into one message.
    */
   readonly inParts?: true;
-  /** How the source of the last snapshot stood; absent where there is only one source. */
+  /** The status of the source at the last snapshot; absent if it either works or rejects. */
   sourceStatus?(from: Sources): ListingStatus;
   /** How many things the rows of a snapshot stand for; absent: one each. */
   count?(rows: readonly v.InferOutput<S>[]): number;
-  /** Whether a change of settings outdates the last snapshot, so that a new one is taken at once. */
+  /** Whether a change of settings outdates the last snapshot, so that a new one is taken immediately. */
   isOutdated?(before: Settings, now: Settings): boolean;
 };
 
-/** How occurrences that say the same become one element with a count (contract §5). */
+/** How equal occurrences become one element with a count (contract §5). */
 export interface Aggregation<P> {
-  /** The fields by which two payloads count as the same, texts or numbers; the one that differs most comes first. */
+  /** Fields, strings or numbers, in which equal payloads agree. For speed, the one that differs most comes first. */
   readonly by: readonly (keyof P & string)[];
-  /** The members of ExtraDetails that count as well. An element keeps no others. */
+  /** Members of ExtraDetails in which equal payloads agree, too. The aggregated element has no others. */
   readonly details?: readonly string[];
-  /** What stands in place of the fields that tell occurrences apart, such as the process id. */
+  /** Values of the aggregated element for fields that differ between occurrences, such as the process id. */
   readonly blank: Blank<P> | ((payload: P) => Blank<P>);
 }
 
@@ -60,8 +61,9 @@ type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {
   /** The stream that the event comes from. */
   readonly stream: K;
   /**
-   * A pure translation of one record of that stream: a payload, or `undefined` when the record is about something else.
-   * Throws MalformedRecordError when it lacks what the payload needs: that record is counted, and the others stay.
+   * Translates one record of that stream to a payload; `undefined` if this event does not report it. Pure. Throws
+   * MalformedRecordError if the record lacks a required field: that record is dropped and counted, others are not
+   * affected.
    */
   translate(record: Streams[K], look: Lookups): v.InferOutput<S> | undefined;
   /** Absent: never aggregated. */
@@ -71,7 +73,7 @@ type Triggered<S extends Schema, K extends StreamName> = Declaration<S> & {
 /** A snapshot of state, taken once per snapshot frequency. */
 export type PeriodicCollector = { readonly category: 'Periodic' } & Periodic<Schema>;
 
-/** Something that happened, seen in one of the streams. */
+/** Something that happened, as reported by one of the streams. */
 export type TriggeredCollector<K extends StreamName = StreamName> = { readonly category: 'Triggered' } & Omit<
   Triggered<Schema, K>,
   'aggregate'
@@ -83,15 +85,15 @@ export type Collector = PeriodicCollector | TriggeredCollector;
 export const periodic = <S extends Schema>(declared: Periodic<S>): PeriodicCollector =>
   ({ category: 'Periodic', ...declared }) as PeriodicCollector;
 
-/** Declares a collector of things that happen: `translate` must return what `payload` describes. */
+/** Declares a Triggered collector: `translate` must return what `payload` describes. */
 export const triggered = <S extends Schema, const K extends StreamName>(
   declared: Triggered<S, K>,
 ): TriggeredCollector<K> => ({ category: 'Triggered', ...declared }) as unknown as TriggeredCollector<K>;
 
-/** Why the events of a collector are left out now, and counted as dropped for it; `undefined` when they aren't. */
+/** The reason for which a collector's events are being dropped now; `undefined` if they aren't. */
 export type LeavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) => DropReason | undefined;
 
-/** A record that should have become an event but lacks something. It is dropped and counted as `malformed`. */
+/** A record lacks a required field. It is dropped and counted as `malformed`. */
 export class MalformedRecordError extends Error {
   override readonly name = 'MalformedRecordError';
 }

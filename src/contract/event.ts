@@ -4,11 +4,11 @@ export type Category = 'Periodic' | 'Triggered';
 export type EventType = 'Security' | 'Operational' | 'Diagnostic';
 
 export const PRIORITIES = ['Off', 'Low', 'High'] as const;
-/** How urgent an event is; `Off` switches its collector off. */
+/** How urgent an event is; `Off` disables its collector. */
 export type Priority = (typeof PRIORITIES)[number];
 
 export const QUEUES = ['High', 'Low'] as const;
-/** The queue an event waits in, by its priority. */
+/** The queue that an event waits in; it follows from the priority. */
 export type QueueName = (typeof QUEUES)[number];
 
 /** One element of an event's payload, with the wire's own field names. */

@@ -3,35 +3,35 @@ import type { AgentError } from '../base/errors.ts';
 import type { Message } from './message.ts';
 
 /**
- * Why something has to be tried again; each is waited for in its own way (contract §6). `quota`: the hub takes nothing
- * more until the next UTC day.
+ * Why a request must be retried; the cause determines the delay (contract §6). `quota`: the hub accepts no more
+ * messages until the next UTC day.
  */
 export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials';
 
 /**
- * What the hub's answer, or its silence, comes to. Decided in hub/ and nowhere else; the loops only obey.
- * `retry`: the same again, later. `refused`: the same again would be refused again.
+ * The outcome of a request to the hub, including a timeout. Only hub/ decides what an answer means.
+ * `refused`: the same request would be refused again.
  */
 export type Answer<T> =
   | { readonly status: 'accepted'; readonly value: T }
   | Retry
   | { readonly status: 'refused'; readonly error: AgentError };
 
-/** Try the same again, later. */
+/** The same request may succeed later. */
 export interface Retry {
   readonly status: 'retry';
   readonly because: RetryCause;
-  /** Not before so long. */
+  /** Minimum delay before the next attempt. */
   readonly after?: Duration;
   readonly error: AgentError;
   /**
-   * It was on its way when the connection ended, or was not acknowledged in time. So it may have arrived, and it may
-   * even be what ended the connection.
+   * The request was sent, but the connection closed or the time limit passed before it was acknowledged. It may have
+   * arrived, and may even be the reason why the hub closed the connection.
    */
   readonly unanswered?: true;
 }
 
-/** One section of a twin. `$version` counts up with every change. */
+/** One section of a twin. `$version` is incremented with every change. */
 export interface TwinSection {
   readonly $version: number;
   readonly [name: string]: unknown;
@@ -43,36 +43,40 @@ export interface TwinDocument {
   readonly reported: TwinSection;
 }
 
-/** How the connection stands. */
+/** The state of the connection. */
 export interface HubStatus {
-  /** `refused`: the hub answers but does not let this identity in. */
+  /** `refused`: the hub answers, but refuses this identity. */
   readonly state: 'connecting' | 'connected' | 'refused' | 'stopped';
-  /** What keeps it from being connected. */
+  /** Why the agent is not connected. */
   readonly error?: AgentError;
   readonly credential: {
     readonly kind: string;
     readonly expiresAt?: Date;
-    /** Whether it ends soon, or has ended, and nothing has renewed it; absent while no end is known. */
+    /** Whether it expires soon or has expired without having been renewed; absent while no expiry date is known. */
     readonly expiresSoon?: boolean;
   };
 }
 
 /**
- * The module's connection to its hub. It connects by itself, for ever, and again after every loss.
+ * The module's connection to its hub. It connects by itself, and reconnects without limit.
  *
  * No method rejects, and each settles within a bounded time whatever the network does.
  */
 export interface HubClient {
-  /** Sends one message and waits for the hub's acknowledgement. At once `retry` while not connected. */
+  /** Sends one message and waits for the hub's acknowledgement. Returns `retry` immediately while not connected. */
   send(message: Message): Promise<Answer<void>>;
   /** Reads the whole twin. */
   readTwin(): Promise<Answer<TwinDocument>>;
-  /** Merges `patch` into the reported properties (RFC 7396: `null` removes). Answers with the new version, where told. */
+  /**
+   * Merges `patch` into the reported properties (RFC 7396: `null` removes). Returns the new version, if the hub sends
+   * it.
+   */
   report(patch: Readonly<Record<string, unknown>>): Promise<Answer<number | undefined>>;
   status(): HubStatus;
   /**
-   * `connected`: (re)connected and subscribed, what was missed must be read again. `desired`: desired properties
-   * changed; a signal only, the change itself is never passed on. `status`: HubStatus changed.
+   * `connected`: connected and subscribed; listeners must read the twin, since changes may have been missed. `desired`:
+   * desired properties changed; the twin must be read, since the change itself is not passed on. `status`: HubStatus
+   * changed.
    */
   on(event: 'connected' | 'desired' | 'status', listener: () => void): void;
 }

@@ -1,6 +1,6 @@
 import type { QueueName } from './event.ts';
 
-/** For whom a message is marked: the published contract's consumer, or a route of the hub's owner (contract §3). */
+/** Who a message is for: Microsoft's security service, or a route of the hub's owner (contract §3). */
 export type Marking = 'security' | 'telemetry';
 
 /** One device-to-cloud message, complete. */
@@ -17,7 +17,7 @@ export interface Message {
   readonly hubResourceId?: string;
 }
 
-/** Content type, encoding and the like, as the hub counts and stores them. */
+/** Properties of a message, as the hub counts and stores them. */
 export interface MessageProperties {
   readonly system: Readonly<Record<string, string>>;
   readonly application: Readonly<Record<string, string>>;
@@ -26,7 +26,7 @@ export interface MessageProperties {
 /** The interface id that marks a message for the security consumer; azure-iot-common's Message.setAsSecurityMessage. */
 const SECURITY_INTERFACE = 'urn:azureiot:Security:SecurityAgent:1';
 
-/** The properties a message is sent with (contract §3). Names as in the hub's routing queries. */
+/** The properties that a message is sent with (contract §3). Names as in the hub's routing queries. */
 export function propertiesOf({
   id,
   priority,
@@ -49,8 +49,8 @@ export function propertiesOf({
 }
 
 /**
- * The bytes by which a message counts against `maxMessageSizeInBytes` and against the hub's own limit: its body, the
- * values of its system properties, and names and values of the others.
+ * The size of a message for `maxMessageSizeInBytes` and for the hub's own limit, in bytes: its body, the values of its
+ * system properties, and the names and values of its application properties.
  * Source: "Device-to-cloud messaging", Azure IoT Hub developer guide.
  */
 export function sizeOf(message: Message): number {

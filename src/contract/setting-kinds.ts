@@ -2,14 +2,14 @@ import * as v from 'valibot';
 import { type Duration, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
 import type { Priority } from './event.ts';
 
-/* The kinds of values that settings have. What the module twin says is hostile input, so every kind is bounded. The
- * message of a check continues a sentence that begins with the setting's name: "… must be true or false". */
+/* The kinds of values that settings have. Desired properties are hostile input, so every kind is bounded. Messages of
+ * checks continue a sentence that begins with the setting's name: "… must be true or false". */
 
-/** A value as it is written in JSON. */
+/** A value as written in JSON. */
 export type Spelling = string | number | boolean | { readonly [member: string]: Spelling };
 
 export interface Kind<S extends v.GenericSchema<Spelling, unknown>> {
-  /** Checks a spelling; its output is what the agent works with. */
+  /** Checks a spelling; its output is the value that the agent uses. */
   readonly schema: S;
   /** Type and range, as a phrase for the docs. */
   readonly range: string;
@@ -28,7 +28,7 @@ const kind = <S extends v.GenericSchema<Spelling, unknown>>(
  *
  * @param least the range, both ends included, as ISO 8601 durations
  * @param example for the message
- * @param description for the docs. It has to stand before the transformation, or the JSON schema of the input lacks it.
+ * @param description for the docs. It must come before the transformation, or the JSON schema of the input lacks it.
  */
 export function durationSchema(least: string, most: string, example: string, description: string) {
   const wrong = `must be an ISO 8601 duration such as "${example}"`;
@@ -86,10 +86,10 @@ const printable = (most: number) =>
 export const text = (most: number) =>
   kind(printable(most), `string of at most ${most} ASCII characters`, (value) => value);
 
-/** Names joined with commas; blanks around a name, empty names and repeated names are left out. */
+/** Names joined with commas; blanks around names, empty names and duplicates are removed. */
 export const NAMES = kind(
   v.pipe(
-    // Bounded, since reported holds it twice: in the mirror, and as an exception in force.
+    // Bounded, since the reported properties contain it twice: in the mirror, and as an exception in force.
     printable(2048),
     v.transform((list): readonly string[] => [
       ...new Set(

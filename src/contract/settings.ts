@@ -19,7 +19,7 @@ import {
 
 type AnySchema = v.GenericSchema<Spelling, unknown>;
 
-/** Which limit of the local file wins over a setting, see config/limits.ts. */
+/** The limit of the local file that overrides a setting, see config/limits.ts. */
 export interface LimitedBy {
   /** A lower value is raised to this limit. */
   readonly floor?: 'shortestMessageFrequency' | 'shortestSnapshotFrequency';
@@ -31,7 +31,7 @@ export interface LimitedBy {
 
 /** One row of the table. */
 export interface Setting<S extends AnySchema = AnySchema> extends Kind<S> {
-  /** In force when the module twin says nothing, in its canonical spelling; `undefined`: then the setting is absent. */
+  /** The default, in its canonical spelling. `undefined`: the setting is absent unless the module twin contains it. */
   readonly fallback: v.InferInput<S> | undefined;
   /** One sentence for the docs. */
   readonly purpose: string;
@@ -48,7 +48,7 @@ const setting = <S extends AnySchema>(
   limits: LimitedBy = {},
 ): WithDefault<S> => ({ ...kind, fallback, purpose, limits });
 
-/** Absent from `Settings` unless the module twin has a value for it. */
+/** Absent from `Settings` unless the module twin contains it. */
 const settingWithoutDefault = <S extends AnySchema>(kind: Kind<S>, purpose: string): WithoutDefault<S> => ({
   ...kind,
   fallback: undefined,
@@ -56,7 +56,7 @@ const settingWithoutDefault = <S extends AnySchema>(kind: Kind<S>, purpose: stri
   limits: {},
 });
 
-/** What the settings of an event depend on; every collector declares it. */
+/** The properties of a collector that the settings of its event depend on. */
 export interface ConfigurableEvent {
   readonly name: string;
   readonly priority: Exclude<Priority, 'Off'>;
@@ -65,8 +65,8 @@ export interface ConfigurableEvent {
 }
 
 /**
- * Every setting, in the order of the docs. A function makes the settings that each event has: one, several by name, or
- * `undefined` for an event without them. Other objects are groups.
+ * Every setting, in the order of the docs. A function returns the settings of one event: one, several by name, or
+ * `undefined` for none. Other objects are groups.
  */
 export const SETTINGS = {
   highPriorityMessageFrequency: setting(DURATION, 'PT7M', 'How often High events are sent.', {
@@ -96,7 +96,7 @@ export const SETTINGS = {
             floor: 'shortestMessageFrequency',
           }),
         },
-  /** For the hardening checks, see contract/baseline.ts. Names are as the module twin has them, and may be unknown. */
+  /** For the hardening rules, see contract/baseline.ts. Names in these lists come from the twin, and may be unknown. */
   baseline: {
     customChecksEnabled: setting(FLAG, false, 'Whether OSBaseline also judges the rules of a file of your own.'),
     customChecksFilePath: settingWithoutDefault(
@@ -132,7 +132,9 @@ type ValuesOf<T> = Flat<
 >;
 type Flat<T> = { [K in keyof T]: T[K] };
 
-/** The configuration in force: one frozen snapshot, defaults included. Every loop reads it anew at each turn. */
+/**
+ * The configuration in force: one frozen snapshot, defaults included. Every loop reads the current one at each turn.
+ */
 export type Settings = ValuesOf<Table>;
 export type BaselineSettings = Settings['baseline'];
 
@@ -149,10 +151,10 @@ export type SettingKey = KeysOf<Table>;
 type IdOf<K extends string> = K extends `${infer Before}.*${infer After}` ? `${Before}.${string}${After}` : K;
 /** One setting: its path in `Settings`, such as `aggregation.ProcessCreate.interval`. */
 export type SettingId = IdOf<SettingKey>;
-/** How the people who write the module twin know a setting. */
+/** Returns the name of a setting in the module twin. */
 export type NameOfSetting = (id: SettingId) => string;
 
-/** A row of the table, for one event where it is about events. */
+/** A row of the table; of a row for events, one for each event. */
 export interface SettingRow extends Setting {
   readonly id: SettingId;
   readonly key: SettingKey;
@@ -212,7 +214,7 @@ interface Group {
   [name: string]: unknown;
 }
 
-/** How the parts see the configuration. */
+/** Gives the parts of the agent access to the configuration. */
 export interface SettingsReader {
   current(): Settings;
   /** Called after every change, with the old snapshot; in the order of subscription. */

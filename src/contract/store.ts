@@ -1,23 +1,23 @@
-/** What the account needs to know of an event that waits. */
+/** What is counted in the account for a queued event. */
 export interface EventTally {
   /** The event's name, `ProcessCreate`. */
   readonly name: string;
-  /** What it counts for when delivered or dropped: its payload elements, or 1 for a snapshot. */
+  /** Counted when it is delivered or dropped: the number of its payload elements, or 1 for a snapshot. */
   readonly elements: number;
-  /** What was collected to make it: more than `elements` when it was aggregated. */
+  /** Occurrences collected for it: more than `elements` if it was aggregated. */
   readonly occurrences: number;
 }
 
 /** An event on its way into a queue. */
 export interface OutgoingEvent extends EventTally {
-  /** The envelope, as JSON text: what is sent, byte for byte. */
+  /** The envelope as JSON text, exactly as it is sent. */
   readonly json: string;
 }
 
 /** An event that waits in a queue. */
 export interface QueuedEvent extends OutgoingEvent {
-  /** Counts up by one per event of its queue, over restarts too. */
+  /** Incremented by one per event of its queue, also across restarts. */
   readonly position: number;
-  /** Size of `json` in UTF-8. Known from the store, so that nobody needs to encode the text to learn it. */
+  /** Size of `json` in UTF-8. The store knows it, so that the text needn't be encoded again. */
   readonly jsonBytes: number;
 }
