@@ -2,16 +2,15 @@ import type { Clock } from './clock.ts';
 import type { Duration } from './duration.ts';
 
 /**
- * Lets a loop sleep until something happens, or until its time has come.
+ * Lets a loop sleep for a time, and lets others wake it early.
  *
- * A ring while nobody sleeps is remembered, so that nothing that happens between two sleeps is missed; several such
- * rings count as one.
+ * A ring between two sleeps is remembered and ends the next sleep immediately; several such rings count as one.
  */
 export class Alarm {
   #rung = false;
   #sleeper: AbortController | undefined;
 
-  /** Wakes the sleeper, or the next one. */
+  /** Ends the current sleep, or else the next one. */
   ring(): void {
     this.#rung = true;
     this.#sleeper?.abort();

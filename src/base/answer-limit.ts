@@ -1,15 +1,15 @@
 import type { Clock } from './clock.ts';
 import type { Duration } from './duration.ts';
 
-/** How often an answer must have been looked for before a limit of time counts. */
+/** Polls without an answer that are needed before the time limit counts. */
 const LEAST_LOOKS = 20;
 
 /**
- * A limit of time for an answer that is looked for again and again.
+ * A time limit for an answer that is polled for.
  *
- * A process that was stopped, or got no processor, comes back when the limit has passed long ago and the answer may be there
- * since the first millisecond; and who was to answer may have stood still as well. So the limit counts only after some
- * looks in vain.
+ * A process that was stopped or starved of CPU resumes after the limit has passed, although the answer may have arrived
+ * within a millisecond; the peer may have been stopped as well. So the limit counts only after a minimum number of
+ * polls.
  */
 export class AnswerLimit {
   readonly #clock: Pick<Clock, 'monotonic'>;
@@ -21,7 +21,7 @@ export class AnswerLimit {
     this.#until = clock.monotonic() + limit;
   }
 
-  /** To be asked after each look in vain. */
+  /** To be called after each poll without an answer. */
   isOver(): boolean {
     this.#looks += 1;
     return this.#looks >= LEAST_LOOKS && this.#clock.monotonic() >= this.#until;

@@ -2,11 +2,12 @@ import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, write
 import { dirname } from 'node:path';
 
 /**
- * Replaces a file so that a reader, and a machine that lost power, sees the old contents or the new, never a mixture:
- * written beside it, synced, renamed, and the folder synced. See rename(2) and fsync(2).
+ * Replaces a file atomically: a reader, or a boot after a power cut, finds the old contents or the new, never a
+ * mixture. The new file is written beside the old one, synced and renamed, and the folder is synced. See rename(2) and
+ * fsync(2).
  *
- * @param mode of the new file; files of the agent are private unless told otherwise
- * @throws what the file system says, the old file then being untouched
+ * @param mode of the new file
+ * @throws the file system's error; the old file is then unchanged
  */
 export function writeFileAtomic(path: string, contents: string, mode = 0o600): void {
   const beside = `${path}.new`;
@@ -14,7 +15,7 @@ export function writeFileAtomic(path: string, contents: string, mode = 0o600): v
   try {
     const file = openSync(beside, 'wx', mode);
     try {
-      writeFileSync(file, contents); // and not writeSync, which on a nearly full disk writes a part and says nothing
+      writeFileSync(file, contents); // not writeSync, which on a nearly full disk writes a part without an error
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -32,7 +33,7 @@ export function writeFileAtomic(path: string, contents: string, mode = 0o600): v
   }
 }
 
-/** A file's text, or `undefined` when there is no such file. @throws what else the file system says */
+/** A file's text, or `undefined` when the file does not exist. @throws any other error of the file system */
 export function readFileIfThere(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');

@@ -5,55 +5,54 @@ import { type Duration, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { Lane } from './lane.ts';
 
-/** How often what the disk has refused is tried again. */
+/** Delay before a failed operation is retried. */
 const TRY_AGAIN = seconds(1);
-/** An operation that takes longer is a sign of a disk that hangs. */
+/** An operation that takes longer indicates a disk that hangs. */
 const SLOW = seconds(5);
-/** A disk that has not even this much is full. */
+/** Bytes that must be free besides what waits, or the disk still counts as full. */
 const SLACK = 16 * 1024;
 
-/** One change of the disk. It is tried until it succeeds, unless it says that this is in vain. */
+/** One change on disk. It is retried until it succeeds, unless `givesUp` ends that. */
 export interface Operation {
-  /** Does it, on another thread. When it has failed it may be called again. */
+  /** Makes the change, on another thread. May be called again after it has failed. */
   run(): Promise<void>;
-  /** What it holds in memory until it is done. */
+  /** Bytes that it holds in memory until it is done. */
   readonly bytes: number;
   /** The file that it changes. */
   readonly path?: string;
-  /** Frees room: is done ahead of its turn when the disk is full. */
+  /** It frees disk space, and is done out of order when the disk is full. */
   readonly frees?: boolean;
-  /** By which `cancel` can find it. */
+  /** Identifies operations for `cancel`. */
   readonly owner?: object;
-  /** Whether to go on without it. */
+  /** Whether to skip it after this failure. */
   givesUp?(error: unknown, tries: number): boolean;
 }
 
-/** A small file that says how far something has come. */
+/** A small file that records progress, such as how far a log has been read. */
 export interface Note {
   readonly bytes: number;
-  /** Before others that are written at the same time. */
+  /** Written before others of the same batch. */
   readonly goesFirst?: boolean;
   write(): Promise<void>;
 }
 
-/** The disk has not taken what is to be synced, and nobody knows when it will. */
+/** The disk has refused a change, so that what was asked for isn't on disk. Changes are retried. */
 export class NotWritten extends Error {
   override readonly name = 'NotWritten';
 }
 
 /**
- * Changes files in the background, one after the other, in the order they were asked for: what is on disk at any moment
- * is what it would have been a moment earlier, had each change been made at once. So kill -9 costs what is still in
- * memory here, and nothing that comes later in the order is there without what comes before it.
+ * Changes files in the background, one change at a time, in the order in which they were added. So kill -9 loses what
+ * is still in memory here, and no change is on disk without all earlier ones.
  *
- * A change that fails holds up those behind it and is tried again. When the disk is full, changes that free room go first.
+ * A change that fails blocks the later ones and is retried. When the disk is full, changes that free space go first.
  *
- * One thread of libuv's is used for changes, and one for syncs that nothing waits behind.
+ * Uses one libuv thread for changes, and one for syncs that no change waits for.
  */
 export class BackgroundWriter {
-  /** For syncs that hold up no change. */
+  /** For syncs that no change waits for. */
   readonly syncs = new Lane();
-  /** Whether notes must wait: what they are about is only in memory. */
+  /** Whether notes must wait, since the data that they describe is only in memory. */
   holdsNotes: () => boolean = () => false;
   readonly #clock: Clock;
   readonly #most: number;
@@ -61,7 +60,7 @@ export class BackgroundWriter {
   readonly #listeners: ((error: unknown) => void)[] = [];
   readonly #waiters: { readonly until: number; readonly done: (error: unknown) => void }[] = [];
   #queue: Operation[] = [];
-  /** Where each that waits stands in the order they were asked for. */
+  /** The sequence number of each operation that waits. */
   readonly #numbers = new Map<Operation, number>();
   #asked = 0;
   #running: Operation | undefined;
@@ -70,12 +69,14 @@ export class BackgroundWriter {
   #bytes = 0;
   #isBehind = false;
   #trouble: unknown;
-  /** Since the last failure for want of room, some has been made, or is about to be. */
+  /** Space has been freed since the last failure for lack of it, or is about to be. */
   #roomMade = false;
   #notes = new Map<string, Note>();
   #heldNotes = new Map<string, Note>();
   #willNote = false;
-  /** At most two: the first is written as it is, or notes would never be written while there is always more to write. */
+  /**
+   * At most two: newer notes are merged into the second only, or a steady flow of notes would delay the first for ever.
+   */
   #groups: NoteGroup[] = [];
 
   /** @param most bytes that may wait in memory */
@@ -84,17 +85,19 @@ export class BackgroundWriter {
     this.#most = most;
   }
 
-  /** Told when a change fails, and when more waits than may. */
+  /** Called when a change fails, and when more bytes wait than `most`. */
   onTrouble(listener: (error: unknown) => void): void {
     this.#listeners.push(listener);
   }
 
-  /** What waits in memory. */
+  /** Bytes that wait in memory. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Why changes wait in memory, if they do so for long. A full disk is none: what is new isn't taken then. */
+  /**
+   * Why changes wait in memory for long; `undefined` if they don't. A full disk doesn't count: `check` then refuses.
+   */
   get obstacle(): string | undefined {
     if (this.#trouble !== undefined) return isFull(this.#trouble) ? undefined : (this.#trouble as Error).message;
     const since = this.#runningSince;
@@ -103,8 +106,10 @@ export class BackgroundWriter {
   }
 
   /**
-   * @param folder where something is to be written
-   * @throws why nothing more may be asked for that needs memory
+   * To be called before an operation that needs memory is added.
+   *
+   * @param folder that will be written to
+   * @throws the reason why no more may be added
    */
   check(folder: string): void {
     if (this.#trouble !== undefined && !this.#mayHaveRoom(folder)) throw this.#trouble;
@@ -124,17 +129,17 @@ export class BackgroundWriter {
     this.#begin();
   }
 
-  /** The last one asked for, if it has not been begun: something may be added to it, see `grew`. */
+  /** The operation added last, unless it has begun: its content may be extended, see `grew`. */
   get last(): Operation | undefined {
     return this.#queue.at(-1) === this.#running ? undefined : this.#queue.at(-1);
   }
 
-  /** An operation that waits holds more than when it was added. */
+  /** To be called when a waiting operation holds more bytes than when it was added. */
   grew(bytes: number): void {
     this.#bytes += bytes;
     if (this.#isBehind || this.#bytes <= this.#most) return;
     this.#isBehind = true;
-    // Not at once: a listener may log, a log line may become an event, and the caller is in the middle of adding one.
+    // Deferred: a listener may log, a log line may become an event, and the caller is just adding one.
     const error = this.#tooSlow();
     queueMicrotask(() => this.#tell(error));
   }
@@ -143,7 +148,7 @@ export class BackgroundWriter {
     return Object.assign(new Error(`the disk is too slow; ${this.#bytes} bytes wait for it`), { code: 'EAGAIN' });
   }
 
-  /** Takes operations back that have not been begun. */
+  /** Removes operations that have not begun. */
   cancel(isMeant: (operation: Operation) => boolean): void {
     const cancelled = this.#queue.filter((one) => one !== this.#running && isMeant(one));
     if (cancelled.length === 0) return;
@@ -152,8 +157,8 @@ export class BackgroundWriter {
   }
 
   /**
-   * Writes a file behind everything asked for until the event loop's next turn, so that it never says more than is on
-   * disk. Of several for one file only the last is written. A note that can't be written is tried again with the next
+   * Writes a note after all operations that are added before the event loop's next turn, so that it never claims more
+   * than is on disk. Of several notes for one file only the last is written. A failed note is retried with the next
    * one.
    */
   note(path: string, note: Note): void {
@@ -164,7 +169,7 @@ export class BackgroundWriter {
     setImmediate(() => this.#addNotes());
   }
 
-  /** Notes need no longer wait, see `holdsNotes`. */
+  /** To be called when `holdsNotes` may have become false. */
   releaseNotes(): void {
     if (this.#heldNotes.size === 0 || this.holdsNotes()) return;
     const held = this.#heldNotes;
@@ -172,7 +177,7 @@ export class BackgroundWriter {
     for (const [path, note] of held) this.note(path, note);
   }
 
-  /** Resolves when everything asked for so far is done. @throws NotWritten when the disk refuses */
+  /** Resolves when all operations added so far are done. @throws NotWritten when the disk refuses one */
   async reached(): Promise<void> {
     if (this.#trouble !== undefined) throw new NotWritten('The disk refuses to be written.');
     const until = this.#asked;
@@ -181,7 +186,7 @@ export class BackgroundWriter {
     if (error !== undefined) throw new NotWritten('The disk refuses to be written.', { cause: error });
   }
 
-  /** By file, the bytes that wait in memory. */
+  /** The bytes that wait in memory, by file. */
   unwritten(): Map<string, number> {
     const unwritten = new Map<string, number>();
     const add = (path: string, bytes: number) => unwritten.set(path, (unwritten.get(path) ?? 0) + bytes);
@@ -194,7 +199,7 @@ export class BackgroundWriter {
     return unwritten;
   }
 
-  /** At the end: resolves when all is done, or after a limit of time. @returns the bytes that are not on disk */
+  /** For shutdown: resolves when all is done, or after `limit`. @returns the bytes that are not on disk */
   async settle(limit: Duration): Promise<number> {
     this.releaseNotes();
     this.#addNotes();
@@ -229,12 +234,12 @@ export class BackgroundWriter {
     );
     for (const [path, note] of inOrder) {
       if (this.holdsNotes()) this.#hold(path, note, group);
-      else if (!(await succeeds(note.write()))) break; // what comes behind may say that this one is written
+      else if (!(await succeeds(note.write()))) break; // a later note may depend on this one
     }
     this.#groups = this.#groups.filter((one) => one !== group);
   }
 
-  /** Unless a newer one for the same file is to come, which it would overwrite. */
+  /** Keeps a note for later, unless a newer one for the same file waits, which it would overwrite. */
   #hold(path: string, note: Note, group: NoteGroup): void {
     const isOld = this.#notes.has(path) || this.#groups.some((one) => one !== group && one.notes.has(path));
     if (!isOld) this.#heldNotes.set(path, note);
@@ -246,7 +251,9 @@ export class BackgroundWriter {
     void this.#work();
   }
 
-  /** A disk that was full a moment ago is asked, which costs no access to it: it would be tried again too late. */
+  /**
+   * Asks statfs(2) whether a full disk has space again, which needs no disk access: the next retry would come too late.
+   */
   #mayHaveRoom(folder: string): boolean {
     if (!isFull(this.#trouble)) return false;
     if (!this.#roomMade && errnoOf(this.#trouble) === 'ENOSPC' && roomIn(folder) > this.#bytes + SLACK) {
@@ -266,7 +273,7 @@ export class BackgroundWriter {
         this.#finished(operation);
       } else await this.#failed(error);
     }
-    this.#trouble = undefined; // what met it has been taken back
+    this.#trouble = undefined; // the operation that failed was cancelled
     this.#isWorking = false;
   }
 
@@ -284,7 +291,7 @@ export class BackgroundWriter {
     }
   }
 
-  /** Rests before the next try, unless room has been made. */
+  /** Waits before the next try, unless space was freed. */
   async #failed(error: unknown): Promise<void> {
     this.#roomMade = false;
     this.#trouble = error;
@@ -294,7 +301,7 @@ export class BackgroundWriter {
     await this.#alarm.sleep(this.#clock, TRY_AGAIN, new AbortController().signal);
   }
 
-  /** Does what frees room ahead of its turn. @returns whether there was anything */
+  /** Runs operations that free space, out of order. @returns whether any succeeded */
   async #free(): Promise<boolean> {
     let freed = false;
     for (const operation of this.#queue.filter(({ frees }) => frees)) {
@@ -327,7 +334,7 @@ export class BackgroundWriter {
       try {
         listener(error);
       } catch (defect) {
-        // Logged as a defect. Thrown here, it would end the only loop that writes.
+        // An uncaught exception is logged as a defect. Thrown here, it would end the only loop that writes.
         queueMicrotask(() => {
           throw defect;
         });

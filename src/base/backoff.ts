@@ -1,16 +1,16 @@
 import { type Duration, milliseconds } from './duration.ts';
 
-/** How long to wait before the next attempt, after one more failure each time it is asked. */
 export interface Backoff {
+  /** To be called after each failure. @returns how long to wait before the next attempt */
   next(): Duration;
-  /** To be called after a success: the next failure starts small again. */
+  /** To be called after a success: the next delay is short again. */
   reset(): void;
 }
 
 /**
- * Full jitter: each wait is drawn evenly from `atLeast` to a bound that doubles from `first` up to `most`. It spreads
- * a fleet that lost its hub at the same instant better than a fixed or a slightly varied wait does.
- * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ * Full jitter: each delay is drawn uniformly from `atLeast` to a bound that doubles from `first` up to `most`. It
+ * spreads the reconnects of a fleet that lost its hub at the same instant better than a fixed or slightly varied delay
+ * does. Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */

@@ -2,13 +2,12 @@ import type { Clock } from './clock.ts';
 import { type Duration, milliseconds } from './duration.ts';
 
 /**
- * How long to rest for about `pause`, so that the rest ends on a beat: a multiple of `pause` of the monotonic clock.
+ * The time until the next beat: an instant at which the monotonic clock shows a multiple of `pause`.
  *
- * Loops that look for something new every now and then rest like this. As most of their pauses are multiples of one
- * another, they wake together: an idle processor is woken once for all of them, which costs it far more than what they do.
+ * For loops that poll. Most of their intervals are multiples of one another, so that they wake together: waking an idle
+ * processor costs far more than what each loop does.
  *
- * @returns between half of `pause` and one and a half: Node's timers may end a little early, and the beat that has just
- *   been kept must not be kept again
+ * @returns from 0.5 to 1.5 times `pause`: Node's timers may fire a little early, and a beat must not be used twice
  */
 export function untilBeat(clock: Pick<Clock, 'monotonic'>, pause: Duration): Duration {
   const left = pause - (clock.monotonic() % pause);

@@ -1,62 +1,65 @@
 import type { Duration } from './duration.ts';
 
-/** The only way this code base reads or waits for time, so that tests can hold time in their hand. */
+/** The only way this code base reads or waits for time, so that tests can control it. */
 export interface Clock {
   /** Wall-clock time, for timestamps. It can jump; never subtract two of these. */
   now(): Date;
-  /** Milliseconds since some fixed instant; never goes back, stands still while the machine sleeps. For measuring. */
+  /**
+   * Milliseconds since a fixed instant; never goes back, does not advance while the machine is suspended. For
+   * measuring.
+   */
   monotonic(): Duration;
   /**
-   * The wall-clock time of an instant of the kernel's CLOCK_MONOTONIC, such as ktime_get_ns() puts into what netlink
-   * delivers; right to a millisecond. As the wall clock stands now: steps that it made since then are in it, and what
-   * was recorded before the machine slept seems to be from after. An instant that is still to come counts as now.
+   * Converts a CLOCK_MONOTONIC timestamp, which ktime_get_ns() puts into netlink messages, to wall-clock time, accurate
+   * to a millisecond. It uses the current wall clock: if that was set since, or the machine was suspended, the result
+   * is shifted accordingly. A timestamp in the future counts as now.
    *
-   * @param nanoseconds since boot, without the time that the machine slept; a double is exact for the first 104 days and
-   *   to a microsecond for centuries
+   * @param nanoseconds since boot, without suspended time; a double is exact for the first 104 days and to a
+   *   microsecond for centuries
    */
   fromKernel(nanoseconds: bigint | number): Date;
   /**
-   * Resolves after `wait`, or at once when `signal` aborts. Any length works, also beyond the 2^31 ms of Node's timers.
+   * Resolves after `wait`, or when `signal` aborts. Any length works, also beyond the 2^31 ms of Node's timers.
    * Never rejects: a stopping agent is not an error.
    */
   sleep(wait: Duration, signal?: AbortSignal): Promise<void>;
   /**
-   * Settles as `work` does, or rejects with a TimeLimitError after `limit`. `work` itself goes on: JavaScript cannot
-   * stop it, so whoever calls must be able to forget it. When this process was held up at the end of the limit, the time
-   * that it missed is added once: Node runs timers before it reads what has arrived meanwhile.
+   * Settles as `work` does, or rejects with a TimeLimitError after `limit`. `work` itself continues, since JavaScript
+   * cannot stop it. When the event loop was blocked at the end of the limit, that time is added once: Node runs timers
+   * before it reads what has arrived meanwhile.
    */
   within<T>(limit: Duration, what: string, work: Promise<T>): Promise<T>;
-  /** The last time that the event loop stood still, where that is looked for; see stall-clock.ts. */
+  /** The last time that the event loop was blocked, if this clock detects stalls; see stall-clock.ts. */
   lastStall?(): Stall | undefined;
 }
 
-/** A time in which the event loop of this process stood still: nothing was read, answered or sent. */
+/** A time in which the event loop of this process was blocked: nothing was read, answered or sent. */
 export interface Stall {
-  /** How long it took, at least. */
+  /** The minimum: it may have begun earlier. */
   readonly length: Duration;
   /** When it ended, by the monotonic clock. */
   readonly ended: Duration;
   readonly at: Date;
-  /** Whether the process computed; else it waited for the system, or was stopped. */
+  /** Whether the process computed; otherwise it waited for the system, or was stopped. */
   readonly computed: boolean;
-  /** What was under way, or which part had been woken last: most likely it was that. */
+  /** The likely cause: work that was in progress, or the part that was last woken. */
   readonly during?: string;
 }
 
 /**
- * The wall clock is not set as long as it says something earlier: older than every release of this agent.
+ * A wall clock before this date, which is older than every release of this agent, counts as not set.
  *
- * A device without a clock that its battery keeps begins at 1970, or where the image or systemd-timesyncd says; the first
- * is seen, the second, if it is later than this, isn't. Nothing better is at hand: adjtimex(2), whose STA_UNSYNC tells
- * whether somebody keeps the clock right, is out of Node's reach, and /run/systemd/timesync/synchronized is written by
- * one of several such programs, and not where a clock was right from the start.
+ * A device without a battery-backed clock boots in 1970, or at a date that the image or systemd-timesyncd provides.
+ * Such a date is not recognized if it is later than this one. There is no better test: Node has no access to
+ * adjtimex(2), whose STA_UNSYNC shows whether the clock is synchronized, and /run/systemd/timesync/synchronized is
+ * written by only one of several time services, and not if the clock was right from the start.
  */
 export const EARLIEST = new Date('2025-01-01T00:00:00.000Z');
 
-/** Whether a time can be one of a clock that has been set. */
+/** Whether a time can come from a clock that is set. */
 export const isPlausible = (time: Date): boolean => time.getTime() >= EARLIEST.getTime();
 
-/** Both clocks at once, for what is asked often: a look at one of them takes a tenth of a microsecond. */
+/** A reading of both clocks, to be shared by frequent callers: reading one clock takes 0.1 µs. */
 export interface Moment {
   /** By the wall clock, in milliseconds since the Unix epoch. */
   readonly wall: number;
@@ -69,8 +72,8 @@ export const momentOf = (clock: Pick<Clock, 'now' | 'monotonic'>): Moment => ({
 });
 
 /**
- * The wall clock less the monotonic one, in milliseconds. What changes it is that the clock is set, or that the machine
- * sleeps; NTP's corrections move it by half a millisecond a second.
+ * The wall clock minus the monotonic clock, in milliseconds. It changes when the clock is set or the machine is
+ * suspended; NTP's slewing moves it by at most half a millisecond a second.
  */
 export const wallOffset = ({ wall, monotonic }: Moment): number => wall - monotonic;
 
@@ -83,7 +86,7 @@ export class TimeLimitError extends Error {
   }
 }
 
-/** Node keeps a timer's delay in 32 bits; a longer one fires at once. */
+/** Node keeps a timer's delay in 32 bits; a longer one fires immediately. */
 const LONGEST_TIMER = 2 ** 31 - 1;
 
 /**
@@ -121,7 +124,7 @@ export const systemClock: Clock = {
     }),
 };
 
-/** A timer that is late by so much shows that the process stood still. */
+/** In milliseconds. A timer that is later than this shows that the process was blocked. */
 const HELD_UP = 250;
 
 const sleepOnce = (wait: number, signal?: AbortSignal) =>

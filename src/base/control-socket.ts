@@ -13,27 +13,29 @@ import { systemClock, TimeLimitError } from './clock.ts';
 import { seconds } from './duration.ts';
 import { AgentError, errnoOf, messageOf } from './errors.ts';
 
-/* The agent's local face: HTTP over a Unix socket that only its owner and root may open, see unix(7). It has no
- * network socket. `curl --unix-socket PATH http://vakt/status` speaks it too. */
+/* The agent's local interface: HTTP over a Unix socket that only its owner and root may open, see unix(7). `curl
+ * --unix-socket PATH http://vakt/status` works too. */
 
-/** Of sun_path without its final zero, see unix(7). A longer one is cut by Node, and names another file. */
+/**
+ * Length of sun_path without its terminating zero, see unix(7). Node truncates a longer path, which names another file.
+ */
 const LONGEST_PATH = 107;
 
-/** An agent that works answers at once. */
+/** For an answer. A working agent answers immediately. */
 const LIMIT = seconds(5);
 
-/** In characters. Whoever has the agent's user could answer root, who asks, with anything. */
+/** In characters. Root's command must not trust the answer: any process of the agent's user could send it. */
 const LONGEST_ANSWER = 8 * 1024 * 1024;
 
-/** Answers one path. Returns what to send as JSON, or takes the response over to stream to it. */
+/** Answers one path. Returns what to send as JSON, or `undefined` if it streams to the response itself. */
 export type Handler = (query: URLSearchParams, response: ServerResponse) => unknown;
 
 /**
- * Serves `handlers` at `path`. A socket that a crashed agent left there is replaced; anything else is left alone.
+ * Serves `handlers` at `path`. A socket that a crashed agent left there is replaced; any other file is an error.
  *
- * @returns how to end it; the socket file is removed
- * @throws {AgentError} AGENT_RUNNING when another agent answers there, CONFIG_INVALID when no socket can have that path,
- *   else what the system says
+ * @returns a function that stops serving and removes the socket file
+ * @throws {AgentError} AGENT_RUNNING when another agent answers there, CONFIG_INVALID when the path is too long for a
+ *   socket; otherwise the system's error
  */
 export async function serveControlSocket(
   path: string,
@@ -68,9 +70,9 @@ export async function serveControlSocket(
 }
 
 interface Question {
-  /** Gets each line of a streamed answer as it comes, instead of the whole at the end. */
+  /** Called with each line of a streamed answer. Without it, the whole answer is returned as JSON. */
   readonly onLine?: (line: string) => void;
-  /** The agent has begun to stream. */
+  /** Called when the agent begins to stream. */
   readonly onOpen?: () => void;
   /** Ends a stream, which then resolves; makes any other question reject with the signal's reason. */
   readonly signal?: AbortSignal;
@@ -79,15 +81,15 @@ interface Question {
 /**
  * Asks a running agent. It must answer, or begin to stream, within 5 s.
  *
- * @throws {AgentError} AGENT_NOT_RUNNING when none answers or it ends meanwhile, CONFIG_INVALID when no socket can have
- *   that path; another Error when it answers with one
+ * @throws {AgentError} AGENT_NOT_RUNNING when no agent answers, or it exits meanwhile, CONFIG_INVALID when the path is
+ *   too long for a socket; another Error when the agent answers with an error
  */
 export async function askControlSocket(path: string, what: string, question: Question = {}): Promise<unknown> {
   const { onLine, onOpen, signal } = question;
   refuseLongPath(path);
-  // No connection is kept: the next question may be to another agent at the same path.
+  // Connections are not reused: the next request may be for another agent at the same path.
   const asked = request({ socketPath: path, path: what, agent: false, signal });
-  asked.on('error', () => {}); // it may still come after we have turned away
+  asked.on('error', () => {}); // may still be emitted after this function has returned
   const inTime = <T>(work: Promise<T>) => systemClock.within(LIMIT, what, work);
   try {
     const response = await inTime(head(asked));
@@ -107,7 +109,7 @@ export async function askControlSocket(path: string, what: string, question: Que
   }
 }
 
-/** Whether asking failed because no agent is there; any other failure leaves that open. */
+/** Whether a request failed because no agent listens; after any other failure an agent may be running. */
 export const isNobodyThere = (error: unknown): boolean =>
   error instanceof AgentError && error.id === 'AGENT_NOT_RUNNING' && meansNobody(error.cause);
 
@@ -124,7 +126,7 @@ async function wholeOf(response: IncomingMessage): Promise<string> {
   let text = '';
   for await (const chunk of response.setEncoding('utf8')) {
     text += chunk;
-    if (text.length > LONGEST_ANSWER) throw new Error('the agent answers without end');
+    if (text.length > LONGEST_ANSWER) throw new Error('the answer of the agent is too long');
   }
   return text;
 }
@@ -134,23 +136,23 @@ async function eachLine(response: IncomingMessage, onLine: (line: string) => voi
   for await (const chunk of response.setEncoding('utf8')) {
     const lines = `${rest}${chunk}`.split('\n');
     rest = lines.pop() ?? '';
-    if (rest.length > LONGEST_ANSWER) throw new Error('the agent answers with a line without end');
+    if (rest.length > LONGEST_ANSWER) throw new Error('the answer of the agent has a line that is too long');
     for (const line of lines) onLine(line);
   }
 }
 
-/** What a failed question means; an answer that isn't as it should be means itself. */
+/** Turns the failure of a request into an AgentError; an error in the answer itself is passed on. */
 function noAnswer(path: string, cause: unknown): unknown {
   const failure = (message: string, remedy: string) => new AgentError('AGENT_NOT_RUNNING', message, remedy, { cause });
   if (cause instanceof TimeLimitError) {
-    return failure(`the agent at ${path} does not answer`, 'Look into its log, then restart it.');
+    return failure(`the agent at ${path} does not answer`, 'Read its log, then restart it.');
   }
   const code = errnoOf(cause);
   if (code === undefined) return cause;
-  if (code === 'ECONNRESET') return failure(`the agent at ${path} has ended`, 'Ask again once it runs.');
+  if (code === 'ECONNRESET') return failure(`the agent at ${path} exited`, 'Repeat the command once it runs again.');
   const remedy =
     code === 'EACCES'
-      ? 'Ask as root, or as the user the agent runs as.'
+      ? 'Run the command as root, or as the user that the agent runs as.'
       : 'Start it with "vakt run", or name its configuration with --config FILE.';
   return failure(`no agent answers at ${path}: ${code}`, remedy);
 }
@@ -170,7 +172,7 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 const listen = (server: Server, path: string) =>
   new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    const mask = process.umask(0o177); // never readable for others, not even for an instant
+    const mask = process.umask(0o177); // others must not be able to open it before chmod
     try {
       server.listen(path, () => {
         try {
@@ -186,7 +188,7 @@ const listen = (server: Server, path: string) =>
     }
   });
 
-/** Rejects when it can't be told: what is there then isn't ours to replace. */
+/** Whether a server accepts connections at `path`. Rejects when that is unclear: the file must not be replaced then. */
 const answers = (path: string) =>
   new Promise<boolean>((resolve, reject) => {
     const socket = connect(path);
@@ -197,14 +199,14 @@ const answers = (path: string) =>
     socket.on('error', (error) => {
       if (meansNobody(error)) resolve(false);
       else if (errnoOf(error) === 'EAGAIN')
-        resolve(true); // somebody listens, and has more callers than it can take
+        resolve(true); // a server listens, and its backlog is full
       else reject(error);
     });
   });
 
 function removeSocket(path: string): void {
   try {
-    if (!lstatSync(path).isSocket()) throw new Error(`${path} is there already, and no socket`);
+    if (!lstatSync(path).isSocket()) throw new Error(`${path} exists and is not a socket`);
     unlinkSync(path);
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw error;

@@ -1,10 +1,10 @@
 /**
  * Why an event never reached the hub. `kernel`: lost before it could be read. `malformed`: its record was broken.
- * `unresolved`: what it was about had gone before it could be asked. `killed`: held in memory when the agent was killed.
- * `cacheFull`: evicted, or not taken in, since the queues were full. `unwritable`: the disk was full. `expired`: it waited
- * for longer than `queueAgeLimit`. `tooLarge`: could not be made to fit a message. `refused`: the hub will never take it.
- * `corrupt`: its record on disk was damaged or gone. `memory`: left out while the agent took more memory than its budget.
- * `paused`: skipped while the hub's owner had paused collecting.
+ * `unresolved`: its process or socket was gone before its details were read. `killed`: held in memory when the agent
+ * was killed. `cacheFull`: evicted or rejected because the queues were full. `unwritable`: the disk was full.
+ * `expired`: it waited longer than `queueAgeLimit`. `tooLarge`: it does not fit into a message. `refused`: the hub will
+ * never accept it. `corrupt`: its record on disk was damaged or missing. `memory`: not collected while the agent
+ * exceeded its memory budget. `paused`: not collected while the hub's owner had paused collecting.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -22,7 +22,7 @@ export const DROP_REASONS = [
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 
-/** What became of the events of one name, or of all. Closed: collected = delivered + aggregatedAway + dropped + queued. */
+/** What became of the events of one name, or of all. collected = delivered + aggregatedAway + dropped + queued. */
 export interface Totals {
   collected: number;
   delivered: number;
@@ -31,12 +31,12 @@ export interface Totals {
   dropped: Partial<Record<DropReason, number>>;
 }
 
-/** The name that losses are counted under when nobody can know which event they would have been. */
+/** The name that losses are counted under when it is unknown which event they would have become. */
 export const UNIDENTIFIED = 'Unidentified';
 
 /**
- * The books of one queue, by event name. They only ever grow, and outlive the process: the queue keeps them on disk
- * beside its events. What is queued is not in here; it follows from the queue itself.
+ * The accounts of one queue, by event name. Counts never decrease and survive restarts: the queue stores them on disk
+ * beside its events. Queued events are not counted here; their number follows from the queue itself.
  */
 export class Account {
   readonly #rows = new Map<string, Totals>();
@@ -53,7 +53,7 @@ export class Account {
     this.#row(name).aggregatedAway += count;
   }
 
-  /** Of something that was collected already; see `collect` for what never was. */
+  /** The events must have been counted by `collect` before. */
   drop(name: string, reason: DropReason, count: number): void {
     const { dropped } = this.#row(name);
     dropped[reason] = (dropped[reason] ?? 0) + count;
@@ -72,7 +72,7 @@ export class Account {
     return this.byEvent();
   }
 
-  /** Reads back what `toJSON` gave. What does not fit is left out: it may come from a damaged disk. */
+  /** Reads the output of `toJSON`. Invalid values are ignored: the file may be damaged. */
   static from(value: unknown): Account {
     const account = new Account();
     if (typeof value !== 'object' || value === null) return account;
@@ -100,7 +100,6 @@ export class Account {
 const count = (value: unknown): number =>
   Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : 0;
 
-/** All of them together. */
 export function sum(all: readonly Totals[]): Totals {
   const total: Totals = { collected: 0, delivered: 0, aggregatedAway: 0, dropped: {} };
   for (const row of all) {

@@ -2,8 +2,8 @@ import type { Logger } from './log.ts';
 import type { Service } from './service.ts';
 
 /**
- * What nobody caught: a defect of ours. Before start-up has finished it ends the run, since nobody knows what is
- * missing. After that the agent never crashes: a defect is logged as one, and costs only itself.
+ * Handles uncaught exceptions, which are defects of the agent. During start-up they end the run, since the agent may be
+ * incomplete. Afterwards they are logged and the agent continues.
  */
 export class Defects {
   readonly #log: Logger;
@@ -15,10 +15,10 @@ export class Defects {
     this.#duringStart = new Promise((_, reject) => {
       this.#endStart = reject;
     });
-    this.#duringStart.catch(() => {}); // it may come while no service is starting; the next one fails of it
+    this.#duringStart.catch(() => {}); // it may reject while no service is starting; the next one then fails
   }
 
-  /** Takes what nobody caught. Never throws: nobody would catch that either. */
+  /** Handles an uncaught exception. Never throws. */
   readonly take = (thrown: unknown): void => {
     const endStart = this.#endStart;
     this.#endStart = undefined;
@@ -27,13 +27,13 @@ export class Defects {
       return;
     }
     try {
-      this.#log.error({ err: thrown, id: 'INTERNAL' }, 'Caught a defect; the agent goes on.');
+      this.#log.error({ err: thrown, id: 'INTERNAL' }, 'Uncaught exception; continuing.');
     } catch {
-      // The log is the last one to tell.
+      // The log itself is broken: there is nowhere left to report it.
     }
   };
 
-  /** The same services, but whichever is starting when something isn't caught can't start, for that reason. */
+  /** Wraps services so that the start of one rejects with an exception that is uncaught meanwhile. */
   guard(services: readonly Service[]): Service[] {
     const guarded = services.map((service) => ({
       name: service.name,
@@ -49,7 +49,7 @@ export class Defects {
   }
 
   async #startHasFinished(): Promise<void> {
-    // A defect that has been taken already ends the start, and it alone.
+    // An exception that was handled already rejects #duringStart.
     if (this.#endStart === undefined) await this.#duringStart;
     this.#endStart = undefined;
   }

@@ -7,7 +7,7 @@ export const minutes = (n: number) => seconds(n * 60);
 export const hours = (n: number) => minutes(n * 60);
 export const days = (n: number) => hours(n * 24);
 
-/** The number part of a component: only the last component present may carry a fraction, see parseDuration. */
+/** The number of a component; see parseDuration for where a fraction is allowed. */
 const N = String.raw`(\d{1,15}(?:[.,]\d{1,9})?)`;
 const ISO_8601 = new RegExp(`^P(?:${N}Y)?(?:${N}M)?(?:${N}W)?(?:${N}D)?(T(?:${N}H)?(?:${N}M)?(?:${N}S)?)?$`);
 const COMPONENT_MS = [days(365), days(30), days(7), days(1), hours(1), minutes(1), seconds(1)];
@@ -15,10 +15,10 @@ const COMPONENT_MS = [days(365), days(30), days(7), days(1), hours(1), minutes(1
 /**
  * Reads an ISO 8601 duration, `P[nY][nM][nW][nD][T[nH][nM][nS]]` (ISO 8601-1:2019, 5.5.2).
  *
- * At least one component must be there, and only the last one may have a decimal fraction. A month is 30 days, a
+ * At least one component is required, and only the last one may have a decimal fraction. A month is 30 days, a
  * year 365. Signs are not accepted.
  *
- * @returns `undefined` when the text is no such duration, or comes to nothing (`PT0S`)
+ * @returns `undefined` when the text is not such a duration, or is zero (`PT0S`)
  */
 export function parseDuration(text: string): Duration | undefined {
   const match = ISO_8601.exec(text);

@@ -6,14 +6,14 @@ import type { Service } from './service.ts';
 import type { BackgroundStateFiles } from './state-files.ts';
 
 const LIMIT = seconds(10);
-/** In one line of the log. */
+/** Files named in the log line. */
 const MOST_NAMED = 10;
 
 /**
- * Waits at the end of the agent for all that is still to be written, ten seconds at most, and says what the disk did not
- * take. To be stopped after everything that writes: these parts only hand over what they have.
+ * Waits at shutdown until all data is written, ten seconds at most, and logs which files the disk did not accept. It must
+ * be stopped after all parts that write: they only hand over their data.
  *
- * @param options.abandoned told when something was not written: a thread of this process still waits for the disk
+ * @param options.abandoned called when data was not written: a thread of this process still waits for the disk
  */
 export function endOfWriting(options: {
   writer: BackgroundWriter;

@@ -1,4 +1,4 @@
-/** Where an error lies; the archived agents' words, so that runbooks written for them hold (contract §7). */
+/** The area of an error, as the archived agents name it, so that runbooks written for them apply (contract §7). */
 export type ErrorCode = 'Local Configuration' | 'Remote Configuration' | 'Authentication' | 'Other';
 
 /** What went wrong there (contract §7). */
@@ -13,7 +13,7 @@ export type ErrorReason =
   | 'Timeout'
   | 'Other';
 
-/** What `vakt run` exits with, for errors that only an operator can mend on the device; see sysexits.h. */
+/** Exit statuses of `vakt run` for errors that only an operator can fix on the device; see sysexits.h. */
 export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
   'Local Configuration': 78,
   Authentication: 77,
@@ -22,7 +22,7 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
 };
 
 /**
- * Every failure an operator can meet, by its stable id. Ids are never renamed and never used again for something else;
+ * Every failure that an operator can see, by its stable id. Ids are never renamed or reused for something else;
  * README.md beside this file has a row for each, which a test checks.
  */
 export const FAILURES = {
@@ -94,7 +94,7 @@ export class AgentError extends Error {
   }
 }
 
-/** Anything thrown, as an AgentError: itself when it is one, otherwise as a defect of ours with its cause kept. */
+/** Turns anything thrown into an AgentError: INTERNAL, with its cause, unless it is one already. */
 export const toAgentError = (thrown: unknown): AgentError =>
   thrown instanceof AgentError
     ? thrown
@@ -104,7 +104,7 @@ export const toAgentError = (thrown: unknown): AgentError =>
 
 export const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown));
 
-/** The errno name of a failed system call (`ENOENT`), or `undefined` when `thrown` is none. See errno(3). */
+/** The errno name of a failed system call (`ENOENT`), or `undefined` when `thrown` has none. See errno(3). */
 export const errnoOf = (thrown: unknown): string | undefined => {
   const code = (thrown as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : undefined;

@@ -1,6 +1,6 @@
 /**
- * Whether a name is what a pattern stands for: `*` is any text, `?` any character. Takes at most the product of both
- * lengths: a mismatch goes back to the last `*` only, since an earlier one could do no better.
+ * Whether a name matches a pattern: `*` is any text, `?` any character. Takes at most as many steps as the product of
+ * both lengths: a mismatch backtracks to the last `*` only, since an earlier one could not match more.
  */
 export function matchesGlob(pattern: string, name: string): boolean {
   let at = 0;

@@ -3,9 +3,9 @@ const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
 const HOST = /^(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9_])?\.?|\[[0-9a-f:.]+\])(?::\d{1,5})?$/i;
 
 /**
- * What is wrong with text that should name a host, as `host` or `host:port`: mostly, it was copied as a URL.
+ * Checks text that should name a host, as `host` or `host:port`. The usual mistake is a URL.
  *
- * @returns `undefined` when nothing is
+ * @returns what is wrong with it, or `undefined`
  */
 export function hostNameProblem(text: string): string | undefined {
   if (HOST.test(text)) return undefined;
@@ -14,5 +14,5 @@ export function hostNameProblem(text: string): string | undefined {
     .replace(SCHEME, '')
     .replace(/[/?#].*$/s, '');
   const meant = bare !== text && HOST.test(bare) ? `: write "${bare}"` : '';
-  return `must be the name of a host, such as "myhub.azure-devices.net", without "https://", "/" and blanks${meant}`;
+  return `must be a host name such as "myhub.azure-devices.net", without "https://", "/" and blanks${meant}`;
 }

@@ -1,19 +1,18 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 
-/** As many links as the kernel follows on one way: MAXSYMLINKS of linux/namei.h. */
+/** The number of links that the kernel follows in one path: MAXSYMLINKS of linux/namei.h. */
 const MOST_LINKS = 40;
 
 /**
- * The path of a host's file as this process sees it. In a container the host's root is mounted somewhere; links in there
- * mean the host's paths, as they would after chroot(2): an absolute one begins at `root` again, and `..` doesn't lead
- * out of it.
+ * Resolves a path below `root`, such as a host's root that is mounted in a container, as after chroot(2): absolute
+ * links begin at `root` again, and `..` does not lead out of it.
  *
- * It is for hosts that are trusted to leave their links alone meanwhile. A part that isn't there is taken as it is, so
- * that opening the file tells what is the matter.
+ * Not safe against links that are changed meanwhile. Components that do not exist are kept, so that opening the file
+ * reports the error.
  *
  * @param path below the root: `etc/os-release`
- * @throws Error with code ELOOP when there are more than 40 links on the way
+ * @throws Error with code ELOOP when the path leads through more than 40 links
  */
 export function inRoot(root: string, path: string): string {
   if (root === '/') return posix.resolve('/', path); // the kernel does all that itself
@@ -32,7 +31,7 @@ export function inRoot(root: string, path: string): string {
       continue;
     }
     if (++links > MOST_LINKS)
-      throw Object.assign(new Error(`ELOOP: too many links on the way to ${path}`), { code: 'ELOOP' });
+      throw Object.assign(new Error(`ELOOP: too many symbolic links in ${path}`), { code: 'ELOOP' });
     if (target.startsWith('/')) behind.length = 0;
     ahead.unshift(...target.split('/'));
   }
@@ -43,12 +42,12 @@ function readLink(path: string): string | undefined {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined;
 }
 
-/** Something that is always in there. */
+/** An entry that each always has, to recognize an empty mount point. */
 const PROOF = { proc: 'meminfo', sys: 'devices' };
 
 /**
- * Where the host's /proc or /sys is: below its root when it was mounted with all that is in it, else this process's own,
- * which says mostly the same. (Container runtimes hide /sys/firmware, and show the container's network in /sys/class/net.)
+ * The path of the host's /proc or /sys: below the host's root if they are mounted there, else this process's own, which
+ * is mostly the same. (Container runtimes hide /sys/firmware, and show the container's network in /sys/class/net.)
  */
 export function hostMount(hostRoot: string, name: keyof typeof PROOF): string {
   const path = posix.join(hostRoot, name);

@@ -1,13 +1,13 @@
 import { statSync } from 'node:fs';
 
 /**
- * Whether there is something at a path that this process may see. Unlike existsSync, which asks access(2): for that, the
- * capabilities of an ordinary user don't count.
+ * Whether a path exists and this process may see it. Unlike existsSync, which uses access(2): that ignores the
+ * capabilities of a process that doesn't run as root.
  */
 export function isThere(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {
-    return false; // a folder on the way is closed
+    return false; // no permission to search a parent folder
   }
 }

@@ -1,15 +1,15 @@
 import { fstatSync } from 'node:fs';
 import { printable, printableJson } from './printable.ts';
 
-/* systemd's journal as the reader of a process's output: see systemd.exec(5), "JOURNAL_STREAM", and sd-daemon(3). */
+/* Output that systemd's journal reads: see systemd.exec(5), "JOURNAL_STREAM", and sd-daemon(3). */
 
-/** Syslog's priorities by the log's levels; the journal has nothing for `trace`. */
+/** Syslog priorities of the log levels; the journal has none for `trace`. */
 const PRIORITIES: Readonly<Record<string, number>> = { fatal: 2, error: 3, warn: 4, info: 6, debug: 7, trace: 7 };
 const ERROR = '<3>';
 
 /**
- * Whether a descriptor leads to the journal. The variable alone proves nothing: a child inherits it, whatever its own
- * output is.
+ * Whether a descriptor is connected to the journal. That the variable is set is no proof: a child inherits it even if
+ * its output is redirected.
  */
 export function isJournal(fd: number, { JOURNAL_STREAM: stream }: NodeJS.ProcessEnv = process.env): boolean {
   if (stream === undefined) return false;
@@ -22,9 +22,8 @@ export function isJournal(fd: number, { JOURNAL_STREAM: stream }: NodeJS.Process
 }
 
 /**
- * A line of the log as the journal takes it: its priority, for `journalctl -p warning`; the message, for people; the
- * fields as one JSON object. Time and level are the journal's own. One line, whatever is in it: another would get a
- * priority of its own.
+ * Formats a log line for the journal: its priority, for `journalctl -p warning`; the message; the fields as one JSON
+ * object. The journal adds the time. Line breaks are replaced: the journal gives each line its own priority.
  */
 export function journalLine(line: string): string {
   const { time: _, level, msg = '', ...fields } = JSON.parse(line) as Record<string, unknown>;
@@ -33,5 +32,5 @@ export function journalLine(line: string): string {
   return `<${priority}>${printable(String(msg))}${details}\n`;
 }
 
-/** Complaints that are not lines of the log. */
+/** Formats an error message that isn't written by the log. */
 export const journalComplaint = (text: string): string => `${ERROR}${text}`;

@@ -1,13 +1,13 @@
 /**
- * Runs one piece of asynchronous work after the other.
+ * Runs asynchronous work one piece at a time.
  *
- * Each call on a file system that hangs blocks one of the few threads that libuv has, which DNS look-ups need, too. What
- * goes through one lane blocks one thread at most.
+ * Each call on a file system that hangs blocks one of libuv's few threads, which DNS look-ups need, too. All work of
+ * one lane blocks one thread at most.
  */
 export class Lane {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** Settles as `work` does, which begins when all earlier work has settled. */
+  /** Runs `work` when all earlier work has settled, and settles as `work` does. */
   run<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => {});

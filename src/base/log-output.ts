@@ -3,42 +3,41 @@ import { type Duration, milliseconds, seconds } from './duration.ts';
 import { errnoOf } from './errors.ts';
 import { type LateFailure, type Send, sendTo } from './output-descriptor.ts';
 
-/** Bytes of lines that may wait for a reader that is behind; the pipe or socket holds as much or more besides. */
+/** Bytes of lines that may wait for a slow reader; the pipe or socket buffers as much or more. */
 const MOST_WAITING = 64 * 1024;
-/** How often what waits is tried again: at first, and after some time of trying in vain. */
+/** Delay before lines that wait are tried again; doubled after each failure. */
 const FIRST_RETRY = milliseconds(50);
 const LONGEST_RETRY = seconds(2);
 /** Minimum delay between two tries: one that fails costs some 100 µs. */
 const REST = milliseconds(10);
-/** How long the end of the agent may be held up by a reader that doesn't read. */
+/** How long a reader that doesn't read may delay the agent's exit. */
 const FLUSH_WITHIN = seconds(1);
 
 /**
- * Writes the log, and neither blocks nor throws: neither a reader that has stopped reading, nor a full disk, may stop the
- * code that logs. A line is written at once where that is possible. A limited number wait otherwise; what goes beyond is
- * dropped and counted, and one line says how many were lost as soon as writing works again. A line that was cut is
- * finished first.
+ * Writes the log without blocking or throwing, even if the reader has stopped reading or the disk is full. A line is
+ * written immediately if possible. Otherwise it waits, up to a limit; further lines are dropped and counted, and a line
+ * reports their number as soon as writing works again. A line that was written in part is completed first.
  */
 export class LogOutput {
   readonly #send: Send;
   readonly #name: string;
   readonly #format: (line: string) => string;
   readonly #clock: Pick<Clock, 'now' | 'monotonic' | 'sleep'>;
-  /** Lines in order; the first may be the end of one that has been begun. */
+  /** Lines in order; the first may be the rest of a line that was written in part. */
   #waiting: Buffer[] = [];
   #waitingBytes = 0;
   #isBegun = false;
   #lost = 0;
   #why = '';
-  /** How many lost lines the last write told of; 0 when it wrote something else. */
+  /** How many lost lines the last write reported; 0 when it wrote something else. */
   #lastTold = 0;
   #isRetrying = false;
-  /** When the reader was last found to be behind. */
+  /** When a write last failed with EAGAIN. */
   #behindAt = milliseconds(Number.NEGATIVE_INFINITY);
 
   /**
    * @param descriptor of the file, 1 or 2
-   * @param send for tests: writes as much as it can without blocking, and returns how many bytes that was
+   * @param send for tests
    */
   constructor({
     descriptor = 1,
@@ -69,7 +68,7 @@ export class LogOutput {
     if (this.#waiting.length > 0 || this.#lost > 0) void this.#retry();
   }
 
-  /** Resolves when everything is written, or a second has passed in vain. To be called before the process ends. */
+  /** Resolves when everything is written, or after a second. To be called before the process exits. */
   async flush(): Promise<void> {
     const until = this.#clock.monotonic() + FLUSH_WITHIN;
     while (!this.#drain() && this.#clock.monotonic() < until) await this.#clock.sleep(FIRST_RETRY);
@@ -80,7 +79,7 @@ export class LogOutput {
     this.#waitingBytes += bytes.length;
   }
 
-  /** Writes what it can, and says what was lost. @returns whether nothing is left to write */
+  /** Writes as much as possible, and reports lost lines. @returns whether nothing is left to write */
   #drain(): boolean {
     while (this.#put()) {
       if (this.#lost === 0) return true;
@@ -107,7 +106,7 @@ export class LogOutput {
     return false;
   }
 
-  /** @returns whether nothing waits any more */
+  /** @returns whether no line waits any more */
   #put(): boolean {
     while (this.#waiting.length > 0) {
       const bytes = this.#waiting.length === 1 ? (this.#waiting[0] as Buffer) : Buffer.concat(this.#waiting);
@@ -133,7 +132,7 @@ export class LogOutput {
     return true;
   }
 
-  /** Lines that an earlier write lost; for a line about a loss, the lines that it told of. */
+  /** Lines that an earlier write lost. If one of them was a report about lost lines, those count again. */
   #lostLate({ lostLines = 0 }: Partial<LateFailure>): number {
     const lost = lostLines > 0 && this.#lastTold > 0 ? lostLines - 1 + this.#lastTold : lostLines;
     this.#lastTold = 0;
@@ -152,7 +151,7 @@ export class LogOutput {
     }
   }
 
-  /** After an error that waiting doesn't mend. The end of a line that was begun stays. */
+  /** Drops all waiting lines after an error that is not EAGAIN, except the rest of a line that was written in part. */
   #dropWaiting(): void {
     const kept = this.#isBegun ? this.#waiting.slice(0, 1) : [];
     this.#lost += this.#waiting.length - kept.length;
@@ -160,7 +159,7 @@ export class LogOutput {
     this.#waitingBytes = kept.reduce((all, { length }) => all + length, 0);
   }
 
-  /** Also tells a loss when nothing more is logged. */
+  /** Retries until everything is written, so that a loss is reported even if nothing more is logged. */
   async #retry(): Promise<void> {
     if (this.#isRetrying) return;
     this.#isRetrying = true;

@@ -1,11 +1,11 @@
 import type { LogLevel, LogLine } from './log.ts';
 
-/** Lines kept until someone listens; the agent's parts log before the pipeline is built. */
+/** Lines kept until `listen` is called; the agent's parts log before the pipeline is built. */
 const MOST_KEPT = 100;
 /** Lines passed on in one minute. A defect that logs in a loop must not push real events out of the queues. */
 const MOST_A_MINUTE = 60;
 
-/** Hands the agent's own log lines on to whoever makes events of them. Bounded: what is too much is left out. */
+/** Passes the agent's own log lines on, to be turned into Diagnostic events. Lines beyond the limits are dropped. */
 export class LogTap {
   readonly level: LogLevel;
   #kept: LogLine[] = [];
@@ -30,9 +30,9 @@ export class LogTap {
   }
 
   /**
-   * Passes on what was kept, and from now on every line as it comes.
+   * Passes on the lines kept so far, and each later one.
    *
-   * @returns how to end that; lines that come later are left out
+   * @returns a function that ends that; later lines are dropped
    */
   listen(listener: (line: LogLine) => void): () => void {
     this.#listener = listener;

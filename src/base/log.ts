@@ -10,7 +10,7 @@ export type Logger = pino.Logger;
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** One line of the log, as its readers inside the agent get it (the Diagnostic collector). */
+/** One line of the log, as passed to listeners inside the agent, such as the Diagnostic collector. */
 export interface LogLine {
   readonly time: Date;
   readonly level: Exclude<LogLevel, 'silent'>;
@@ -18,18 +18,19 @@ export interface LogLine {
   /** The failure's stable id and remedy, when the line is about an AgentError. */
   readonly id?: string;
   readonly remedy?: string;
-  /** What else there is to say, by name. */
+  /** Further fields, by name. */
   readonly details?: Readonly<Record<string, string>>;
 }
 
-/** Where log lines go: something with a synchronous `write`, which must neither throw nor block, such as a LogOutput. */
+/** Where log lines are written, such as a LogOutput. */
 export interface LogDestination {
+  /** Must neither throw nor block. */
   write(line: string): void;
-  /** Resolves when what was written has gone out, or after a limit of time. To be called before the process ends. */
+  /** Resolves when all lines are written, or after a time limit. To be called before the process exits. */
   flush?(): Promise<void>;
 }
 
-/** Gets the lines of the log as they are written. */
+/** Receives the lines of the log as they are written. */
 export interface LogListener {
   readonly level: LogLevel;
   accept(line: LogLine): void;
@@ -58,11 +59,11 @@ export class AdjustableLevel {
   }
 }
 
-/** Fields that are never written, should one ever get into a log line. */
+/** Fields that are redacted, in case one gets into a log line. */
 const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'];
 
 /**
- * The agent's own log: one JSON object a line, to standard output, where containers take it up; for systemd's journal,
+ * The agent's own log: one JSON object a line, to standard output, as container runtimes expect; for systemd's journal,
  * see journal.ts.
  *
  * Conventions:
@@ -70,12 +71,12 @@ const SECRETS = ['sharedAccessKey', 'connectionString', 'privateKey', 'password'
  * - Fields carry their unit in their name: `waitMs`, `sizeBytes`. Errors go under `err`.
  * - `error`: data was lost or someone must act. `warn`: unexpected, recovered. `info`: the agent's own state changed.
  *   `debug`: per message sent. Nothing above `trace` per event collected: count those.
- * - Never a payload, a key, or a connection string: they say what the device is doing, or open it.
+ * - Never a payload, a key, or a connection string: they reveal what the device does, or give access to it.
  *
- * Children are for parts of the agent, which live as long as it does: they are never forgotten.
+ * Child loggers are never released: make one for each part of the agent, not for each event.
  *
- * Written by this thread where the reader takes it at once: a pino transport would be a worker thread of 17 MB, and the
- * last lines before a crash count.
+ * Written by the main thread: a pino transport would need a worker thread of 17 MB, and would lose the last lines
+ * before a crash.
  */
 export function createLog({
   level,
@@ -84,7 +85,7 @@ export function createLog({
 }: {
   level: LogLevel | AdjustableLevel;
   destination?: LogDestination;
-  /** Each gets every line at or above its own level, whatever the log's. */
+  /** Each receives every line at or above its own level, whatever the level of the log. */
   tap?: LogListener | readonly LogListener[];
 }): Logger {
   const own = typeof level === 'string' ? new AdjustableLevel(level) : level;
@@ -110,7 +111,7 @@ export function createLog({
       formatters: { level: (label) => ({ level: label }) },
       serializers: { err: pino.stdSerializers.errWithCause },
       redact: SECRETS.flatMap((name) => [name, `*.${name}`]),
-      onChild: (child) => loggers.push(child as Logger), // a child has a level of its own from then on
+      onChild: (child) => loggers.push(child as Logger), // a child does not follow its parent's level
     },
     sink,
   );
@@ -123,19 +124,22 @@ export function createLog({
 
 const threshold = (level: LogLevel): number => pino.levels.values[level] ?? Number.POSITIVE_INFINITY; // silent
 
-/** Says an error in the words of the contract's runbook line, with what to do beside it. */
+/** Logs an error in the format that runbooks search for (contract §7), with the remedy as a field. */
 export function logError(log: Logger, error: AgentError): void {
   const { id, code, reason, remedy } = error;
   log.error({ id, code, reason, remedy }, error.line);
 }
 
-/** Standard output: JSON for machines, a readable line for a person at a terminal, a priority and a message for the journal. */
+/**
+ * Standard output: JSON for machines, a readable line for a person at a terminal, a priority and a message for the
+ * journal.
+ */
 export const standardOutput = (): LogDestination => new LogOutput({ descriptor: 1, format: formatOf(1) });
 
 /** The same on standard error, for a command whose results go to standard output. */
 export const standardError = (): LogDestination => new LogOutput({ descriptor: 2, format: formatOf(2) });
 
-/** JSON, too, ends on somebody's terminal, as by `docker logs`. */
+/** JSON is made printable, too: `docker logs` shows it on a terminal. */
 function formatOf(descriptor: 1 | 2): (line: string) => string {
   if (isatty(descriptor)) return readable;
   return isJournal(descriptor) ? journalLine : printableJson;
@@ -162,7 +166,7 @@ function parseLine(line: string): LogLine {
     remedy?: string;
     err?: { message?: string; id?: string; remedy?: string };
   };
-  // An AgentError's line has its reason in it already.
+  // The line of an AgentError already contains its reason.
   const why = err?.message ?? (id === undefined ? reason : undefined);
   const message = why === undefined ? (msg ?? '') : `${msg ?? ''} (${why})`;
   const failure = id ?? err?.id;

@@ -4,14 +4,14 @@ import { messageOf, toAgentError } from './errors.ts';
 import type { Logger } from './log.ts';
 import { WatchedClock } from './watched-clock.ts';
 
-/** How long a loop rests after a turn that threw, so that it doesn't spin. */
+/** Delay after a turn that threw, so that the loop doesn't spin. */
 const REST = seconds(1);
 
 /**
- * Takes one turn after the other until `signal` aborts. Never rejects.
+ * Runs `turn` again and again until `signal` aborts. Never rejects.
  *
- * A turn that throws has met a defect of ours: that is said once, not again while the message stays the same, and must
- * not end the loop, or a part of the agent would be dead while the rest looks well.
+ * An exception is a defect of the agent. It is logged, unless the last one had the same message, and the loop
+ * continues: otherwise a part of the agent would be dead while the others report no fault.
  */
 export async function keepGoing(
   turn: (signal: AbortSignal) => Promise<void>,

@@ -1,13 +1,13 @@
 /*
- * Imported before anything else by every program of ours. Node opens its inspector on SIGUSR1, and whoever may send that,
- * any process of the same uid, then runs code with the agent's capabilities. A listener of ours takes the place of Node's.
+ * Each program of the agent must import this file first. Node opens its inspector on SIGUSR1, which lets any process of
+ * the same uid run code with the agent's capabilities. A handler of the program replaces Node's.
  *
- * From the start of Node to here, the flag below holds, which stands in the first line of main.ts too.
+ * Until this file runs, the flag below protects the process. It is also in the first line of main.ts.
  */
 process.on('SIGUSR1', () => {});
 
 /**
- * Where Node's inspector may listen: an address for documentation (RFC 5737) that no interface has, so that it can't open.
- * Node 22.14 and newer have --disable-sigusr1, but older ones don't start with it.
+ * Makes Node's inspector listen on an address for documentation (RFC 5737), which no interface has, so that it can't
+ * open. Node 22.14 and newer have --disable-sigusr1, but older ones refuse to start with it.
  */
 export const INSPECTOR_NOWHERE = '--inspect-port=192.0.2.1:1024';

@@ -2,19 +2,19 @@ import { close, closeSync, constants, open, openSync, readFileSync, write, write
 import { promisify } from 'node:util';
 import type { BackgroundWriter } from './background-writer.ts';
 
-/** No note is longer, so that a write never leaves the end of an older one behind. */
+/** Every note is padded to this size, so that a write never leaves the end of an older note. */
 const NOTE_BYTES = 512;
 
 const HOW = constants.O_WRONLY | constants.O_CREAT;
 
 /**
- * A small thing to remember on disk, such as how far a log has been read.
+ * A small JSON object on disk, such as how far a log has been read.
  *
- * It is written in place, so it costs one system call and no sync: kill -9 can't undo it, and a power cut takes what it is
- * about with it, too.
+ * It is written in place, with one system call and without a sync: it survives kill -9, and a power cut loses the data
+ * that it describes, too.
  *
- * With a BackgroundWriter it is written behind everything that has been asked for until the event loop's next turn: it is
- * never on disk before the events that it is about.
+ * With a BackgroundWriter it is written after all changes that are added before the event loop's next turn, so it is
+ * never on disk before the events that it describes.
  */
 export class NoteFile {
   readonly #path: string;
@@ -28,7 +28,7 @@ export class NoteFile {
     this.#writer = writer;
   }
 
-  /** @returns `undefined` when there is none, or what is there is no JSON */
+  /** @returns `undefined` when the file can't be read or isn't JSON */
   read(): unknown {
     if (this.#latest !== undefined) return this.#latest;
     try {
@@ -39,8 +39,8 @@ export class NoteFile {
   }
 
   /**
-   * @throws RangeError when it is longer than 511 bytes of JSON; what the file system says, unless it is written in the
-   *   background
+   * @throws RangeError when it is longer than 511 bytes of JSON; without a BackgroundWriter also the file system's
+   *   errors
    */
   write(note: object): void {
     const text = `${JSON.stringify(note).padEnd(NOTE_BYTES - 1)}\n`;
@@ -54,13 +54,13 @@ export class NoteFile {
     this.#writer.note(this.#path, { bytes: NOTE_BYTES, write: () => this.#writeInPlace(Buffer.from(text)) });
   }
 
-  /** Safe to call twice. In the background, it is closed when what waits is written. */
+  /** Safe to call twice. With a BackgroundWriter, the file is closed after the next write. */
   close(): void {
     this.#isClosed = true;
     if (this.#writer === undefined) this.#release();
   }
 
-  /** Held open between two notes: each call more would let another turn of the event loop pass before it is on disk. */
+  /** Keeps the file open between writes: opening it would take another turn of the event loop. */
   async #writeInPlace(bytes: Buffer): Promise<void> {
     try {
       this.#fd ??= await promised.open(this.#path, HOW, 0o600);

@@ -1,20 +1,23 @@
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 
 /**
- * Writes as much as is possible without blocking. @returns how many bytes that was; the caller may use `bytes` again
- * @throws EAGAIN when nothing can be written now; what else the system says, of an earlier write as a LateFailure
+ * Writes as much as possible without blocking. The caller may reuse `bytes` afterwards.
+ *
+ * @returns the number of bytes written
+ * @throws EAGAIN when nothing can be written now; any other error of the system, as a LateFailure if it is an earlier
+ *   write's
  */
 export type Send = (bytes: Uint8Array) => number;
 
 const NEWLINE = 0x0a;
 
 /**
- * How to write to standard output or standard error so that it never blocks.
+ * Returns a function that writes to standard output or standard error without blocking.
  *
- * O_NONBLOCK is a flag of the open file, which others share: the shell's terminal, the other programs of a pipeline. So a
- * pipe or a terminal is opened once more, for this process alone. A socket can't be; systemd makes one for each service,
- * and Node sets the flag when it is asked for process.stdout. What can't be opened again, and regular files, which
- * O_NONBLOCK does nothing for, are written by a thread.
+ * O_NONBLOCK is a flag of the open file description, which other processes share: the shell, the other programs of a
+ * pipeline. So a pipe or a terminal is reopened for this process alone. A socket can't be reopened; systemd makes one
+ * for each service, and Node sets the flag on it when process.stdout is accessed. Everything else, including regular
+ * files, on which O_NONBLOCK has no effect, is written by a thread.
  */
 export function sendTo(descriptor: 1 | 2): Send {
   let send: Send | undefined;
@@ -32,7 +35,7 @@ function choose(descriptor: 1 | 2): Send {
       const own = openSync(`/proc/self/fd/${descriptor}`, flags);
       return (bytes) => writeSync(own, bytes);
     } catch {
-      // Not of this user, or no reader is there any more.
+      // It belongs to another user, or the pipe has no reader any more.
     }
   }
   if (stats.isFIFO() || stats.isSocket()) {
@@ -42,18 +45,18 @@ function choose(descriptor: 1 | 2): Send {
   return byThread(descriptor);
 }
 
-/** Whether libuv polls it, and therefore has set O_NONBLOCK: pipes and stream sockets, not datagram sockets. */
+/** Whether libuv polls the stream and has therefore set O_NONBLOCK: pipes and stream sockets, not datagram sockets. */
 const hasHandle = (stream: unknown): boolean => (stream as { _handle?: unknown } | undefined)?._handle != null;
 
-/** An error of an earlier write, which took bytes that were counted as written. */
+/** An error of an earlier write, whose bytes were already counted as written. */
 export interface LateFailure extends Error {
   /** Whole lines among those bytes, which are lost. */
   readonly lostLines: number;
 }
 
 /**
- * One write at a time; until it is done nothing more is taken. A write that fails is told by the next call. The rest of a
- * line of which a part was written goes before the next bytes.
+ * Writes on a thread. While a write is in progress, further calls throw EAGAIN. A write that fails is reported by the
+ * next call. The rest of a line that was written in part is written before the next bytes.
  *
  * @param writeFile for tests
  */
@@ -74,7 +77,7 @@ export function byThread(descriptor: number, writeFile: typeof write = write): S
       failure = Object.assign(error, { lostLines });
     });
   return (bytes) => {
-    if (isWriting) throw Object.assign(new Error('a write is under way'), { code: 'EAGAIN' });
+    if (isWriting) throw Object.assign(new Error('a write is in progress'), { code: 'EAGAIN' });
     if (failure !== undefined) {
       const error = failure;
       failure = undefined;

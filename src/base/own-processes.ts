@@ -1,6 +1,6 @@
-/** Processes that the agent started and that are running, or ended a moment ago. */
+/** Pids of processes that the agent started, oldest first. */
 const own = new Set<number>();
-/** Audit may report a start up to this many starts later. */
+/** Audit reports a start later; by then the agent may have started others, but not as many as this. */
 const MOST_REMEMBERED = 256;
 
 /** To be called with the pid of every process that the agent starts. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** Pages for operators: where they lie beside the program that is shipped, and where the repository has them. */
+/** Pages for operators: their paths beside the shipped program, and in the repository. */
 export const PAGES = {
   readme: { shipped: 'doc/README.md', source: 'README.md' },
   install: { shipped: 'doc/install.md', source: 'docs/install.md' },
@@ -12,12 +12,12 @@ export const PAGES = {
 } as const;
 
 /**
- * The full path of a page on this machine, for errors and remedies: every installation brings them, and none needs a
- * network to be read. The repository's name for it where the file is missing.
+ * The absolute path of a page on this machine, for errors and remedies: every installation contains the pages, so that
+ * they can be read without a network. If the file is missing, its path in the repository.
  */
 export function pageOf(page: keyof typeof PAGES): string {
   const { shipped, source } = PAGES[page];
-  // The bundle's chunks lie beside main.js; compiled sources lie in dist/src/base.
+  // In the bundle, this file's chunk is beside main.js; compiled, it is in dist/src/base.
   const candidates = [`./${shipped}`, `../../../${source}`].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),
   );

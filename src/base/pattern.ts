@@ -1,33 +1,33 @@
-/* Regular expressions that take linear time, whatever the pattern and the text: rules are data, and a line comes from a
- * tree that may be hostile. JavaScript's own would try `(a+)+$` on a long line until the end of days.
+/* Regular expressions that take linear time, whatever the pattern and the text: rules are data, and the text may be
+ * hostile. JavaScript's own take exponential time for `(a+)+$` on a long line.
  *
- * A subset of JavaScript's syntax: characters, `.`, classes, `\d \w \s` and their opposites, groups without a capture,
- * `|`, `* + ? {m,n}`, `^`, `$` and `\b`. No look-around, no back-references, no lazy quantifiers, which would mean
- * nothing where it is only asked whether a line matches.
+ * A subset of JavaScript's syntax: characters, `.`, classes, `\d \w \s` and their opposites, non-capturing groups,
+ * `|`, `* + ? {m,n}`, `^`, `$` and `\b`. No look-around and no back-references. No lazy quantifiers, which make no
+ * difference to whether a line matches.
  *
- * Thompson's construction (Regular Expression Search Algorithm, CACM 11:6, 1968), with the sets of states kept as they
- * come up: a deterministic automaton, built lazily. `^`, `$` and `\b` are decided when the characters on both sides are
- * known, so a set is kept together with the kind of the character before it.
+ * Thompson's construction (Regular Expression Search Algorithm, CACM 11:6, 1968), as a DFA that is built lazily: state
+ * sets are cached. `^`, `$` and `\b` are decided when the characters on both sides are known, so a state set includes
+ * the kind of the character before it.
  */
 
-/** Whether a line matches, anywhere in it. */
 export interface Pattern {
+  /** Whether the pattern matches anywhere in the line. */
   matches(line: string): boolean;
 }
 
-/** Longer lines are judged by their beginning. */
+/** In characters. Of longer lines, only the beginning is matched. */
 export const LONGEST_LINE = 4_096;
-/** `{m,n}` is written out, so that a short pattern can become a large automaton. */
+/** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
 const MOST_STATES = 3_000;
 const MOST_REPEATS = 255;
 const DEEPEST = 20;
-/** Sets of states that are kept; with more, all are forgotten. */
+/** Cached state sets; when there are more, the cache is emptied. */
 const MOST_SETS = 300;
 
 type Test = (code: number) => boolean;
 type Assertion = 'begin' | 'end' | 'boundary' | 'inside';
 
-/** One state of the automaton: reads a character, or goes on without one. */
+/** One state of the automaton. Its transition reads a character that passes `test`, or none if `test` is absent. */
 interface State {
   readonly test?: Test;
   readonly assertion?: Assertion;
@@ -112,7 +112,7 @@ class Parser {
     const node = this.#atom();
     const range = this.#quantifier();
     if (range === undefined) return node;
-    if (node.is === 'assert') this.#refuse('a quantifier behind what matches no character');
+    if (node.is === 'assert') this.#refuse('a quantifier after "^", "$", "\\b" or "\\B"');
     if (['*', '+', '?', '{'].includes(this.#peek())) this.#refuse('a second quantifier, or a lazy one,');
     return { is: 'repeat', of: node, ...range };
   }
@@ -125,10 +125,10 @@ class Parser {
     }
     if (this.#peek() !== '{') return undefined;
     const match = /^\{(\d{1,3})(,(\d{0,3}))?\}/.exec(this.#text.slice(this.#at));
-    if (match === null) return this.#refuse('a "{" that begins no quantifier');
+    if (match === null) return this.#refuse('a "{" that does not begin a quantifier');
     const least = Number(match[1]);
     const most = match[2] === undefined ? least : match[3] === '' ? Infinity : Number(match[3]);
-    if (least > most) this.#refuse('a quantifier whose limits are the wrong way round');
+    if (least > most) this.#refuse('a quantifier whose minimum is above its maximum');
     if (least > MOST_REPEATS || (most > MOST_REPEATS && most !== Infinity))
       this.#refuse(`a quantifier above ${MOST_REPEATS}`);
     this.#at += match[0].length;
@@ -145,7 +145,7 @@ class Parser {
     if (char === '\\') return this.#escape();
     if ('*+?{}]'.includes(char)) {
       this.#at -= 1;
-      this.#refuse(`a "${char}" that has to be escaped`);
+      this.#refuse(`an unescaped "${char}"`);
     }
     return { is: 'char', test: oneOf(char) };
   }
@@ -156,7 +156,7 @@ class Parser {
       this.#at += 2;
     }
     const node = this.#choice();
-    if (this.#peek() !== ')') this.#refuse('a group that does not end,');
+    if (this.#peek() !== ')') this.#refuse('a group without ")"');
     this.#at += 1;
     return node;
   }
@@ -168,7 +168,7 @@ class Parser {
     return { is: 'char', test: CLASSES[char] ?? oneOf(this.#escaped(char)) };
   }
 
-  /** The character that an escape other than a class stands for. */
+  /** The character that an escape stands for, unless it is a class. */
   #escaped(char: string): string {
     const control = CONTROLS[char];
     if (control !== undefined) return control;
@@ -188,7 +188,7 @@ class Parser {
       if (typeof first === 'string' && this.#peek() === '-' && this.#text.charAt(this.#at + 1) !== ']') {
         this.#at += 1;
         const last = this.#classMember();
-        if (typeof last !== 'string' || last < first) this.#refuse('a range that has no order');
+        if (typeof last !== 'string' || last < first) this.#refuse('a range out of order');
         else tests.push(between(first, last));
       } else tests.push(typeof first === 'string' ? oneOf(first) : first);
     }
@@ -216,7 +216,7 @@ function between(first: string, last: string): Test {
   return (c) => c >= from && c <= to;
 }
 
-/** Appends the states of a node, and returns those it begins with. `next`: where it goes on. */
+/** Appends the states of a node. @param next the state that follows it @returns the state that it begins with */
 function build(node: Node, next: number, states: State[]): number {
   const add = (state: State): number => {
     if (states.length >= MOST_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
@@ -228,7 +228,7 @@ function build(node: Node, next: number, states: State[]): number {
     case 'assert':
       return add({ assertion: node.assertion, next: [next] });
     case 'sequence':
-      // An empty one is a state too, so that repetitions of nothing count.
+      // An empty sequence gets a state, too, so that its repetitions count against MOST_STATES.
       if (node.of.length === 0) return add({ next: [next] });
       return node.of.reduceRight((after, part) => build(part, after, states), next);
     case 'choice':
@@ -248,21 +248,21 @@ function build(node: Node, next: number, states: State[]): number {
   }
 }
 
-/** What stands before or behind: nothing, a character of a word, or another. */
+/** Kinds of the character before or after a position: none, a word character, or another. */
 const NOTHING = 0;
 const WORD = 1;
 const OTHER = 2;
 const kindOf = (code: number): number => (isWord(code) ? WORD : OTHER);
 
-/** States that a text read so far may have led to. */
+/** A state of the DFA: all states that the text read so far can have led to. */
 interface StateSet {
   readonly states: readonly number[];
   readonly before: number;
   /** By the next character's code. */
   readonly steps: Map<number, StateSet>;
-  /** Whether it matches when the line ends here; not known yet at first. */
+  /** Whether the line matches if it ends here; absent until it is first needed. */
   endsWell?: boolean;
-  /** Whether what has been read matches already, whatever comes. */
+  /** Whether the text read so far matches, whatever follows. */
   readonly done: boolean;
 }
 
@@ -310,7 +310,7 @@ class Automaton implements Pattern {
     );
   }
 
-  /** All states that can be got to without reading, knowing what comes. */
+  /** All states that are reachable without reading a character. @param behind the kind of the next character */
   #reach({ states, before }: StateSet, behind: number): Set<number> {
     const reached = new Set<number>();
     const open = [...states];
@@ -341,7 +341,7 @@ function holds(assertion: Assertion, before: number, behind: number): boolean {
   return ((before === WORD) !== (behind === WORD)) === (assertion === 'boundary');
 }
 
-/** @returns `problem`: what is wrong, and where in the pattern */
+/** @returns the pattern, or what is wrong with it, and where */
 export function compilePattern(text: string): Pattern | { readonly problem: string } {
   try {
     return new Automaton(new Parser(text).whole());

@@ -2,13 +2,13 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from '
 import { dirname } from 'node:path';
 import { errnoOf } from './errors.ts';
 
-/* Reading files that somebody less trusted than the reader can exchange, as root does in the agent's state directory:
- * without following a link, waiting for a named pipe, opening a device, or taking more than a limit. */
+/* Reads files that a less trusted user can replace, as root does in the agent's state directory. It does not follow
+ * links, wait for a named pipe, open a device, or read more than a limit. */
 
-/** A file that isn't what it should be. */
+/** The path is not a plain file. */
 export class NotPlainError extends Error {
   override readonly name = 'NotPlainError';
-  /** As system calls' errors have it: ELOOP for a link, EINVAL for what is no file, EFBIG for a large one. */
+  /** ELOOP: a symbolic link. EINVAL: not a regular file, or one with several names. EFBIG: too large. */
   readonly code: 'ELOOP' | 'EINVAL' | 'EFBIG';
 
   constructor(code: NotPlainError['code'], message: string) {
@@ -18,18 +18,18 @@ export class NotPlainError extends Error {
 }
 
 /**
- * The text of a regular file that has one name only.
+ * Reads the text of a regular file that has only one name.
  *
- * @param mostBytes more is an error
- * @throws NotPlainError; what the file system says, ENOENT among it
+ * @throws NotPlainError, also when the file is larger than `mostBytes`; the file system's errors, such as ENOENT
  */
 export function readPlainFile(path: string, mostBytes: number): string {
   return readOpened(path, openPlain(path), mostBytes, { hasOneName: true });
 }
 
 /**
- * The same for files that an operator names, where a link is followed if it can be trusted: it is in a folder that only
- * root or this user can change, and one of them has made it. Kubernetes mounts configuration as such links.
+ * Reads a file that an operator has named. A link is followed if root or this user made it, in a folder that only they
+ * can change: Kubernetes mounts configuration as such links. Other than for `readPlainFile`, the file may have several
+ * names.
  */
 export function readNamedFile(path: string, mostBytes: number): string {
   return readOpened(path, openNamed(path), mostBytes, { hasOneName: false });
@@ -66,7 +66,7 @@ function readOpened(path: string, fd: number, mostBytes: number, { hasOneName }:
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) throw new NotPlainError('EINVAL', `${path} is not a regular file`);
-    if (hasOneName && stats.nlink > 1) throw new NotPlainError('EINVAL', `${path} is another file, too`);
+    if (hasOneName && stats.nlink > 1) throw new NotPlainError('EINVAL', `${path} has more than one hard link`);
     if (stats.size > mostBytes) throw tooLarge(path, mostBytes);
     const buffer = Buffer.alloc(Math.min(stats.size + 1, mostBytes + 1));
     let length = 0;

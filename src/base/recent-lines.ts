@@ -4,7 +4,7 @@ const MOST_LINES = 50;
 /** In characters, of a message and of a remedy. */
 const LONGEST_TEXT = 500;
 
-/** The last warnings and errors of the log, for who asks what went wrong. Bounded in lines and in their length. */
+/** The last warnings and errors of the log, for the status. Bounded in number and length. */
 export class RecentLines {
   readonly level = 'warn';
   readonly #lines: LogLine[] = [];

@@ -7,25 +7,25 @@ import type { Service } from './service.ts';
 import { immediateStateFiles, type StateFiles } from './state-files.ts';
 
 /**
- * How a run of the agent can have ended. `stopped`: it was asked to. `failed`: it gave up, and said why in its log.
- * `killed`: without a word: a crash, kill -9, memory that ran out, the watchdog. `poweredOff`: with the machine, which was
- * not shut down, or too fast.
+ * How a run of the agent can have ended. `stopped`: on request. `failed`: by an error, which it logged. `killed`: by a
+ * crash, kill -9, the OOM killer or the watchdog. `poweredOff`: the machine lost power, or was shut down before the
+ * agent could record its stop.
  */
 const ENDS = ['stopped', 'failed', 'killed', 'poweredOff'] as const;
 type End = (typeof ENDS)[number];
 
-/** What the status says of earlier runs. */
+/** Earlier runs, for the status. */
 export interface Restarts {
   /** Runs that failed or were killed since the last one that was stopped. */
   readonly unclean: number;
-  /** When the first of these had begun; absent when there is none. RFC 3339, UTC. */
+  /** When the first of these began; absent when `unclean` is 0. RFC 3339, UTC. */
   readonly since?: string;
-  /** How the last run ended; absent when there was none. */
+  /** How the last run ended; absent when no earlier run is known. */
   readonly lastEnd?: End;
 }
 
 const LARGEST_FILE = 4_096;
-/** A disk that is frozen must not keep the agent from starting. */
+/** A disk that hangs must not prevent the agent from starting. */
 const NOTING_LIMIT = seconds(5);
 
 const Kept = v.object({
@@ -38,14 +38,17 @@ const Kept = v.object({
 type Kept = v.InferOutput<typeof Kept>;
 
 /**
- * Remembers how the runs of the agent end, so that one that recovers can tell of those that didn't: a small record of the
- * last run, and a count of those in a row that nobody had asked to end.
+ * Records how runs of the agent end, so that a run can report that earlier ones failed: a small file about the last
+ * run, with the number of unexpected exits since the last requested stop.
  *
- * A machine that loses its power says nothing about the agent: that neither counts nor begins the count anew.
+ * A power cut does not indicate a fault of the agent: it is not counted and does not reset the count.
  */
 export class Runs implements Service {
   readonly name = 'runs';
-  /** Tells the log how the last run ended: once it has listeners, which is later than the runs must be counted from. */
+  /**
+   * Logs how the last run ended. A service of its own, since the log gets its listeners later than runs must be
+   * counted.
+   */
   readonly report: Service = { name: 'last run', start: async () => this.#report(), stop: async () => {} };
   readonly #file: string;
   readonly #bootId: string | undefined;
@@ -58,9 +61,9 @@ export class Runs implements Service {
 
   constructor(options: {
     file: string;
-    /** Of the machine, another one after each boot. */
+    /** The machine's boot id, different after each boot. */
     bootId: string | undefined;
-    /** Whether this run has been asked to end. */
+    /** Whether this run has been asked to stop. */
     isAskedTo: () => boolean;
     clock: Clock;
     log: Logger;
@@ -90,7 +93,8 @@ export class Runs implements Service {
       ...(since === undefined ? {} : { since }),
     };
     this.#write(this.#current);
-    // A run that is killed in its first second counts, too: it must be on disk before the service manager is told "ready".
+    // A run that is killed in its first second counts, too: the record must be on disk before the agent reports
+    // "ready".
     await this.#clock.within(NOTING_LIMIT, 'noting the run', this.#files.settled()).catch(() => {});
   }
 
@@ -108,7 +112,7 @@ export class Runs implements Service {
   #report(): void {
     const { unclean, since, lastEnd } = this.#restarts;
     if (lastEnd === 'killed' || lastEnd === 'failed') {
-      this.#log.warn({ lastEnd, unclean, since }, 'The last run of the agent ended, and nobody had asked it to.');
+      this.#log.warn({ lastEnd, unclean, since }, 'The last run of the agent exited unexpectedly.');
     } else if (lastEnd === 'poweredOff') this.#log.info('The machine was not shut down before this run.');
   }
 
@@ -120,7 +124,7 @@ export class Runs implements Service {
     return { unclean, ...(unclean === 0 ? {} : { since: last.since ?? last.startedAt }), lastEnd };
   }
 
-  /** @returns `undefined` when there is none, or none that can be understood: then nothing is known of earlier runs */
+  /** @returns `undefined` when there is no record, or it is invalid */
   #read(): Kept | undefined {
     try {
       const text = readFileIfThere(this.#file) ?? '';
@@ -130,14 +134,14 @@ export class Runs implements Service {
     }
   }
 
-  /** A disk that can't be written is the queues' to complain of. */
+  /** Logs failures at debug level only: the queues report a disk that can't be written. */
   #write(kept: Kept): void {
     this.#files.replace(
       this.#file,
       `${JSON.stringify(kept)}
 `,
       (err) => {
-        if (err !== undefined) this.#log.debug({ err }, 'Could not note how the agent runs.');
+        if (err !== undefined) this.#log.debug({ err }, 'Could not record this run.');
       },
     );
   }

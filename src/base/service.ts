@@ -3,9 +3,9 @@ import type { Logger } from './log.ts';
 /** A part of the agent that runs until told to stop. */
 export interface Service {
   readonly name: string;
-  /** Resolves once it works; rejects if it cannot. Long work goes on in the background. */
+  /** Resolves once it works; rejects if it cannot. Long work continues in the background. */
   start(): Promise<void>;
-  /** Resolves once it has let go of everything. Safe to call twice, and before `start`. */
+  /** Resolves once it has released everything. Safe to call twice, and before `start`. */
   stop(): Promise<void>;
 }
 

@@ -1,11 +1,11 @@
-/** What a terminal hides, or takes for something else than a character: these are written as bytes. */
+/** Characters that a terminal hides or interprets; texts with any are written as bytes. */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u;
 
 /**
- * A path, or any other argument, for a command that a person pastes into a shell: always quoted, so that it is one word
- * with the same text, whatever is in it; a path never looks like an option.
+ * Quotes a path, or any other argument, for a command that a person pastes into a shell: it stays one word with the
+ * same text, and a path that begins with `-` is not taken for an option.
  *
- * Names with control characters become `$'…'`, which POSIX has had since 2024 and dash doesn't know yet.
+ * Text with control characters becomes `$'…'`, which POSIX has since 2024 and dash doesn't support yet.
  */
 export function shellWord(text: string): string {
   const safe = text.startsWith('-') ? `./${text}` : text;

@@ -1,15 +1,17 @@
 import type { Clock, Stall } from './clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from './duration.ts';
 
-/** Shorter ones are load, or a disk that is slow now and then. */
+/** Shorter stalls are ignored: they come from load, or from a disk that is slow occasionally. */
 const WORTH_SAYING = seconds(2);
-/** How often the processor time is looked at, to know how much of a stall was computing. */
+/** How often CPU time is sampled, to determine how much of a stall was computing. */
 const CPU_EVERY = seconds(1);
-/** A stall is said again within this time only if it is the longest so far. */
+/** Within this time after a report, only a longer stall is reported. */
 const SAY_EVERY = minutes(10);
-/** How long the last one is remembered. */
+/** How long the last stall is remembered. */
 const REMEMBERED = hours(1);
-/** The part of a stall in which the process used the processor, if it computed: others want the processor, too. */
+/**
+ * From this share of CPU time on, the process computed during a stall. Low, since other processes compete for the CPU.
+ */
 const COMPUTES = 0.2;
 
 /** `held up for 241 s (waiting for the system, or stopped; during the snapshot ListeningPorts)`. */
@@ -19,8 +21,8 @@ export const describeStall = ({ length, computed, during }: Stall): string => {
 };
 
 /**
- * A clock that notices when the event loop stands still, by the timers that everybody sleeps by: those that end late tell
- * of it. So it costs no timer, and wakes nobody. A machine that is suspended doesn't stall: its monotonic clock stops.
+ * A clock that detects a blocked event loop: sleeps then end late. It needs no timer and causes no wake-ups. Suspending
+ * the machine is not a stall, since the monotonic clock stops meanwhile.
  */
 export class StallClock implements Clock {
   readonly #clock: Clock;
@@ -41,18 +43,18 @@ export class StallClock implements Clock {
     this.#cpuUsed = this.#cpu();
   }
 
-  /** Has `tell` told of stalls that are worth saying: not of each one, where they come again and again. */
+  /** Calls `tell` on stalls, at a limited rate. */
   onStall(tell: (stall: Stall) => void): void {
     this.#tell = tell;
   }
 
-  /** The last one, for an hour. */
+  /** The last stall, unless it is more than an hour ago. */
   lastStall(): Stall | undefined {
     const last = this.#last;
     return last === undefined || this.monotonic() - last.ended > REMEMBERED ? undefined : last;
   }
 
-  /** The same clock, for a part of the agent that a stall is to be told by. */
+  /** The same clock, for a part of the agent that stalls may be attributed to. */
   part(name: string): Clock {
     return {
       now: () => this.now(),
@@ -130,5 +132,5 @@ export class StallClock implements Clock {
   }
 }
 
-/** The clock of a part, where stalls are looked for. */
+/** The clock for a part of the agent: `clock` itself if it does not detect stalls. */
 export const clockOf = (clock: Clock, part: string): Clock => (clock instanceof StallClock ? clock.part(part) : clock);

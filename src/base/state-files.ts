@@ -6,27 +6,27 @@ import type { Clock } from './clock.ts';
 import { seconds } from './duration.ts';
 import { Lane } from './lane.ts';
 
-/** Told once what became of a change: `undefined` when it is on disk, else why it isn't. */
+/** Called once for each change: with `undefined` when it is on disk, else with the error. */
 export type Done = (error: unknown) => void;
 
-/** Small files of state, each replaced as a whole so that a reader, or a machine that lost power, never sees a mixture. */
+/** Small files of state. Each is replaced atomically: no reader, and no boot after a power cut, finds a mixture. */
 export interface StateFiles {
   /** The file is private to the agent's user. */
   replace(path: string, contents: string, done: Done): void;
-  /** A file that is gone already is fine. */
+  /** That the file does not exist is no error. */
   remove(path: string, done: Done): void;
-  /** Resolves when everything asked for so far is done. */
+  /** Resolves when all changes so far are done. */
   settled(): Promise<void>;
 }
 
-/** Changes files before it returns, on the caller's thread: for a command line tool, and for tests. */
+/** Changes files synchronously: for command line tools and tests. */
 export const immediateStateFiles: StateFiles = {
   replace: (path, contents, done) => attempt(() => writeFileAtomic(path, contents), done),
   remove: (path, done) => attempt(() => rmSync(path, { force: true }), done),
   settled: async () => {},
 };
 
-/** Between two batches: a message every half second changes the same file each time. */
+/** Delay between two batches: each message sent changes the same file, up to twice a second. */
 const SPACING = seconds(1);
 
 interface Change {
@@ -35,30 +35,31 @@ interface Change {
   readonly done: readonly Done[];
 }
 
-/** From `hurry` on, how long a sync is waited for. */
+/** How long each sync is waited for after `hurry`. */
 const HURRIED_SYNC = seconds(2);
 
 /**
- * Changes files on a thread of libuv's, since a sync can take seconds on a worn SD card, and any change as long as a file
- * system is frozen. Changes that come meanwhile, or within a second, are made together; of one file only the last.
+ * Changes files on a libuv thread: a sync can take seconds on a worn SD card, and any change blocks while a file system
+ * is frozen. Changes that are requested meanwhile, or within a second, are made as one batch; of one file only the
+ * last.
  */
 export class BackgroundStateFiles implements StateFiles {
   readonly #clock: Clock;
   readonly #lane: Lane;
   #waiting = new Map<string, Change>();
-  /** The batch that is being made, less what has been. */
+  /** Changes of the current batch that are not done. */
   #current = new Map<string, Change>();
   #working: Promise<void> | undefined;
   /** Ends the pause between two batches. */
   #wake = new AbortController();
   #awaited = 0;
   #isHurried = false;
-  /** What to do at `hurry` about what is waited for. */
+  /** Called by `hurry`: shortens the current wait. */
   #whenHurried = () => {};
-  /** A sync took too long when there was no time. */
+  /** A sync after `hurry` exceeded HURRIED_SYNC: no further sync is made. */
   #isTooSlow = false;
 
-  /** @param lane shared with who else syncs files */
+  /** @param lane shared by all that sync files */
   constructor({ clock, lane = new Lane() }: { clock: Clock; lane?: Lane }) {
     this.#clock = clock;
     this.#lane = lane;
@@ -80,9 +81,9 @@ export class BackgroundStateFiles implements StateFiles {
   }
 
   /**
-   * To be called when the process is about to end: what would be lost with it matters more than what a power cut would
-   * take. From now on no change waits for others' syncs. A sync of its own is waited for two seconds; if it takes longer,
-   * files are no longer synced: the kernel writes them when it can.
+   * To be called when the process is about to exit. From now on changes do not wait for the lane, and wait for their own
+   * sync two seconds at most. After a sync that took longer, files are no longer synced: they survive the process, but may
+   * be lost in a power cut.
    */
   hurry(): void {
     this.#isHurried = true;
@@ -104,7 +105,7 @@ export class BackgroundStateFiles implements StateFiles {
 
   async #work(): Promise<void> {
     while (this.#waiting.size > 0) {
-      await Promise.resolve(); // so that all that the caller changes goes together
+      await Promise.resolve(); // so that all synchronous calls of the caller are in one batch
       this.#current = this.#waiting;
       this.#waiting = new Map();
       await this.#inLane(() => this.#changeAll());
@@ -115,7 +116,7 @@ export class BackgroundStateFiles implements StateFiles {
     this.#working = undefined;
   }
 
-  /** In its turn, or at once when there is no time. */
+  /** Runs `work` when earlier work of the lane has settled, or immediately after `hurry`. */
   #inLane(work: () => Promise<void>): Promise<void> {
     if (this.#isHurried) return work();
     return new Promise((resolve) => {
@@ -131,7 +132,7 @@ export class BackgroundStateFiles implements StateFiles {
     });
   }
 
-  /** Never rejects: each change's `done` is told. */
+  /** Never rejects: errors are passed to each change's `done`. */
   async #changeAll(): Promise<void> {
     const made: Done[] = [];
     const folders = new Set<string>();
@@ -151,7 +152,7 @@ export class BackgroundStateFiles implements StateFiles {
     tell(made, error);
   }
 
-  /** As writeFileAtomic does it, without the sync of the folder. */
+  /** Like writeFileAtomic, without the sync of the folder. */
   async #replace(path: string, contents: string): Promise<void> {
     const beside = `${path}.new`;
     await rm(beside, { force: true }); // one left by a crash would keep its own mode
@@ -181,7 +182,7 @@ export class BackgroundStateFiles implements StateFiles {
     }
   }
 
-  /** Closes it as well. Resolves early when there is no time. */
+  /** Syncs and closes a file. After `hurry` it resolves when HURRIED_SYNC is over, even if the sync is not done. */
   async #sync(file: FileHandle): Promise<void> {
     if (this.#isTooSlow) return file.close();
     const done = new AbortController();

@@ -5,16 +5,16 @@ import type { AdjustableLevel, Logger, LogLevel } from './log.ts';
 import { keepGoing } from './loop.ts';
 import type { Service } from './service.ts';
 
-/** A log level that isn't the one of the local file. */
+/** A log level that replaces the local file's for a time. */
 export interface ChangedLogLevel {
   readonly level: LogLevel;
   /** RFC 3339, UTC. */
   readonly until: string;
-  /** The local file's, which comes back then. */
+  /** The level of the local file, which applies again after that. */
   readonly afterwards: LogLevel;
 }
 
-/** Changes the log's level for a while. A restart of the agent ends it. */
+/** Changes the log's level for a limited time, or until the agent restarts. */
 export class TemporaryLogLevel implements Service {
   readonly name = 'log level';
   readonly #level: AdjustableLevel;
@@ -43,7 +43,7 @@ export class TemporaryLogLevel implements Service {
     await this.#loop;
   }
 
-  /** Absent while the local file's is in force. */
+  /** `undefined` while the level of the local file is in force. */
   status(): ChangedLogLevel | undefined {
     if (this.#changed === undefined) return undefined;
     const { endsAt, ...changed } = this.#changed;
@@ -55,7 +55,7 @@ export class TemporaryLogLevel implements Service {
     const changed = { level, until, afterwards: this.#usual };
     this.#changed = { ...changed, endsAt: milliseconds(this.#clock.monotonic() + duration) };
     this.#level.change(level);
-    this.#log.warn({ to: level, until }, 'Changed the level of the log for a while.');
+    this.#log.warn({ to: level, until }, 'Changed the log level temporarily.');
     this.#alarm.ring();
     return changed;
   }
@@ -65,6 +65,6 @@ export class TemporaryLogLevel implements Service {
     if (left > 0) return this.#alarm.sleep(this.#clock, milliseconds(left), signal);
     this.#changed = undefined;
     this.#level.change(this.#usual);
-    this.#log.info({ to: this.#usual }, 'Changed the level of the log back.');
+    this.#log.info({ to: this.#usual }, 'Restored the log level.');
   }
 }

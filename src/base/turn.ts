@@ -1,10 +1,10 @@
 import type { Clock } from './clock.ts';
 import { type Duration, milliseconds } from './duration.ts';
 
-/** How long the event loop may be held up at a time. */
+/** How long the event loop may be blocked without a pause. */
 const LONGEST = milliseconds(5);
 
-/** Cuts long work into turns, between which everybody else gets theirs. */
+/** Splits long work into turns, between which the event loop runs other work. */
 export class Turn {
   readonly #clock: Clock;
   #began: Duration;
@@ -14,17 +14,17 @@ export class Turn {
     this.#began = clock.monotonic();
   }
 
-  /** Whether it has lasted long enough. Costs less than a tenth of a microsecond. */
+  /** Whether `next` must be called. Costs less than 0.1 µs. */
   isOver(): boolean {
     return this.#clock.monotonic() - this.#began >= LONGEST;
   }
 
-  /** Lets others go on, and begins the next one. */
+  /** Lets the event loop run other work, and begins the next turn. */
   async next(): Promise<void> {
     await nextTurn();
     this.#began = this.#clock.monotonic();
   }
 }
 
-/** Lets others go on. */
+/** Lets the event loop run other work. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

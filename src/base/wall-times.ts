@@ -1,10 +1,10 @@
 import { type Clock, momentOf, wallOffset } from './clock.ts';
 import { type Duration, milliseconds } from './duration.ts';
 
-/** A clock that differs by more from one look to the next has been set. */
+/** If the clocks' offset changes by more than this between two readings, the wall clock was set. */
 const STEP_MS = 1_000;
 
-/** Says when things happened, by the monotonic clock, whose records have times of the wall clock. */
+/** Converts wall-clock times of records to the monotonic clock. */
 export class WallTimes {
   readonly #clock: Pick<Clock, 'now' | 'monotonic'>;
   #offset: number;
@@ -14,15 +14,16 @@ export class WallTimes {
     this.#offset = wallOffset(momentOf(clock));
   }
 
-  /** To be called whenever no record is left to be read: so a clock that is set before the next records is noticed. */
+  /** To be called whenever all records have been read, so that a clock that is set before the next ones is detected. */
   look(): void {
     this.#offset = wallOffset(momentOf(this.#clock));
   }
 
   /**
-   * For records that have just been read.
+   * For a batch of records that has just been read.
    *
-   * @returns what takes a record's time; never later than now, and just now when the clock was set since the last look
+   * @returns a function that converts a record's time; the result is never in the future, and is the current time if
+   *   the clock was set since the last `look`
    */
   reader(): (time: Date) => Duration {
     const moment = momentOf(this.#clock);

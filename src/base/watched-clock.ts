@@ -1,22 +1,22 @@
 import type { Clock, Stall } from './clock.ts';
 import type { Duration } from './duration.ts';
 
-/** Something that must never stand still for long, if it is to be of any use. */
+/** A part that must make progress. */
 export interface Moving {
-  /** When it moved last, by the monotonic clock; now, as long as it rests by its own will. */
+  /** When it last made progress, by the monotonic clock; the current time while it sleeps. */
   lastMoved(): Duration;
 }
 
 /**
- * The clock of one part of the agent, which shows whether that part still moves.
+ * The clock of one part of the agent, which shows whether that part makes progress.
  *
- * Every loop here does some work and then sleeps by its clock. A part that sleeps rests, for however long: its timer
- * will wake it, or the event loop itself stands still, which others notice. A part that neither sleeps, nor begins or
- * ends anything by its clock, works; and no work takes as long as forever. Nothing that must be waited for by the hour
- * looks hung by this, and a machine that was suspended doesn't, since the monotonic clock stands still meanwhile.
+ * Every loop of the agent works and then sleeps by its clock. A sleeping part counts as alive, however long it sleeps:
+ * its timer will wake it, unless the event loop itself is blocked, which the watchdog detects. A part counts as hung if
+ * for long it neither sleeps, nor begins or ends anything by its clock. Suspending the machine doesn't count, since the
+ * monotonic clock stops meanwhile.
  *
- * A part that hasn't begun yet has nothing to show, and counts as resting. That others ask a part's clock for the time, as
- * by putting an event into a queue, doesn't count.
+ * A part that hasn't begun yet counts as sleeping. Reading the time doesn't count as progress, since others do that,
+ * too, for example when they put an event into the part's queue.
  */
 export class WatchedClock implements Clock, Moving {
   readonly #clock: Clock;
@@ -31,7 +31,7 @@ export class WatchedClock implements Clock, Moving {
     return this.#sleepers > 0 || this.#lastMoved === undefined ? this.monotonic() : this.#lastMoved;
   }
 
-  /** To be called by a loop that may have so much to do that it doesn't sleep between two turns. */
+  /** Records progress. To be called by a loop that may not sleep between two turns. */
   moves(): void {
     this.#lastMoved = this.monotonic();
   }

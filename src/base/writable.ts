@@ -1,2 +1,2 @@
-/** For whoever makes an object member by member: spreading what may be absent costs several times as much. */
+/** For building an object member by member: spreading optional members is several times slower. */
 export type Writable<T> = { -readonly [K in keyof T]: T[K] };

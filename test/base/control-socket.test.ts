@@ -93,7 +93,7 @@ describe('control socket', () => {
   it('does not touch a file that is no socket', async () => {
     path = join(folder, 'agent.json');
     writeFileSync(path, 'precious');
-    await assert.rejects(serveControlSocket(path, {}), /no socket/);
+    await assert.rejects(serveControlSocket(path, {}), /is not a socket/);
     assert.equal(readFileSync(path, 'utf8'), 'precious');
   });
 
@@ -111,7 +111,7 @@ describe('control socket', () => {
     );
     while (lines.length === 0) await new Promise((resolve) => setImmediate(resolve));
     await close();
-    assert.deepEqual(await following, { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} has ended` });
+    assert.deepEqual(await following, { id: 'AGENT_NOT_RUNNING', message: `the agent at ${path} exited` });
     assert.equal(streaming?.destroyed, true);
     assert.equal(existsSync(path), false);
   });

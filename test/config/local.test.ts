@@ -150,12 +150,12 @@ describe('readLocalSettings', () => {
           assert.deepEqual([id, exitStatus], ['CONFIG_INVALID', 78]);
           assert.match(
             message,
-            new RegExp(`hub\\.${setting} must be the name of a host.*: write "hub\\.azure-devices\\.net"$`),
+            new RegExp(`hub\\.${setting} must be a host name.*: write "hub\\.azure-devices\\.net"$`),
           );
         }
       }
       for (const wrong of ['https://', '/', 'a b', 'a,b', 'hub:port', 'hub:123456', '-hub', 'user@hub', '\u202ehub']) {
-        assert.match(refused(named({ hostName: wrong })).message, /hub\.hostName must be the name of a host/);
+        assert.match(refused(named({ hostName: wrong })).message, /hub\.hostName must be a host name/);
       }
     });
 

@@ -539,7 +539,7 @@ describe('Commands, as processes', function () {
       await command.until(({ stdout }) => stdout.includes('Connected to the hub.'));
       await bed.waitForEvents(() => bed.events('LocalUsers').length > 0);
       command.child.kill('SIGUSR2');
-      await command.until(({ stdout }) => /Caught a defect; the agent goes on\./.test(stdout));
+      await command.until(({ stdout }) => /Uncaught exception; continuing\./.test(stdout));
       assert.ok(await answers());
       command.child.kill('SIGTERM');
       assert.deepEqual(await command.ended, { status: 0, signal: null });

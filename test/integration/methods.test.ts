@@ -143,7 +143,7 @@ describe('direct methods', () => {
     assert.equal((await agent.status()).logLevel?.level, 'error');
     await ok('ping');
     await ok('setLogLevel', { level: 'debug', duration: 'PT1S' });
-    await agent.waitForLog(({ msg }) => msg === 'Changed the level of the log back.');
+    await agent.waitForLog(({ msg }) => msg === 'Restored the log level.');
     assert.equal((await agent.status()).logLevel, undefined);
     assert.equal(agent.log.filter(({ method }) => method === 'ping').length, 1);
     await ok('setLogLevel', { level: 'debug', duration: 'PT24H' });

@@ -34,7 +34,7 @@ describe('The agent, guarding itself', function () {
     const agent = bed.startAgent();
     const section = await reported(({ restarts }) => restarts.unclean === 3);
     assert.equal(statusIn(section)?.restarts.lastEnd, 'killed');
-    await bed.waitForEvents(() => diagnostics().some((message) => message.includes('nobody had asked it to')));
+    await bed.waitForEvents(() => diagnostics().some((message) => message.includes('exited unexpectedly')));
     agent.kill('SIGTERM');
     await agent.exited;
     const next = await bed.startAgent().waitForStatus(() => true);

@@ -2,18 +2,18 @@ import type { Clock } from '../clock.ts';
 import { type Duration, hours, minutes } from '../duration.ts';
 import type { Subject } from './question.ts';
 
-/** Subjects and owners that are remembered; with more, the oldest are forgotten. */
+/** Subjects, and owners, that are remembered; beyond that the oldest are forgotten. */
 const MOST_REMEMBERED = 1_024;
-/** An owner of whom so many subjects hung in this time isn't asked about for a while. */
+/** An owner with this many hangs within OWNER_WINDOW is not asked about for OWNER_REST. */
 const HANGS_OF_OWNER = 3;
 const OWNER_WINDOW = minutes(10);
 const OWNER_REST = hours(1);
-/** So many killed children in this time, whoever caused it: then nobody is asked about for a while, ever longer. */
+/** After this many kills within KILL_WINDOW, nothing is asked for a rest, which doubles each time. */
 const MOST_KILLS = 10;
 const KILL_WINDOW = minutes(1);
 const SHORTEST_REST = minutes(1);
 const LONGEST_REST = minutes(16);
-/** After a time without a hang, a rest is short again. */
+/** After this time without a kill, the next rest is short again. */
 const FORGIVEN_AFTER = minutes(30);
 
 interface Owner {
@@ -22,8 +22,8 @@ interface Owner {
 }
 
 /**
- * Remembers what not to ask about, since the child hung over it: an attacker must not be able to have the agent kill and
- * start children without end.
+ * Remembers which subjects the child hung on, so that they are not asked about again: an attacker must not be able to
+ * make the agent kill and start children without end.
  */
 export class Avoidance {
   readonly #clock: Clock;
@@ -44,12 +44,12 @@ export class Avoidance {
     return known !== undefined && this.#clock.monotonic() < known.mutedUntil;
   }
 
-  /** How long nothing is asked at all, in milliseconds; 0 or less when questions may be asked. */
+  /** How long no questions may be asked, in milliseconds; 0 or less if they may. */
   restMs(): number {
     return this.#restUntil - this.#clock.monotonic();
   }
 
-  /** A child had to be killed. @returns whether a rest begins with this one */
+  /** Records that a child was killed. @returns whether a rest begins now */
   killed(): boolean {
     const now = this.#clock.monotonic();
     if (now - this.#lastKill > FORGIVEN_AFTER) this.#rest = SHORTEST_REST;
@@ -62,7 +62,7 @@ export class Avoidance {
     return true;
   }
 
-  /** A question about it hung. @returns whether its owner is muted with this one */
+  /** Records that a question hung. @returns whether its owner is muted now */
   hung({ id, owner }: Subject): boolean {
     this.#subjects.add(id);
     forgetOldest(this.#subjects);

@@ -8,18 +8,18 @@ import { INSPECTOR_NOWHERE } from '../no-inspector.ts';
 import { rememberOwn } from '../own-processes.ts';
 import { type AnswerFrame, encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
 
-/** As the agent's own in `main.ts`; and a limit on the heap, so that hostile input costs the child and not the agent. */
+/** As in `main.ts`, and a limit on the heap, so that hostile input cannot exhaust the device's memory. */
 const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128', INSPECTOR_NOWHERE];
-/** What is kept of the child's standard error, in characters. */
+/** The child's standard error is cut to this, in characters. */
 const MOST_STDERR = 2_048;
 
-/** Children that run. They must not outlive the agent: one that is blocked would not notice that the pipe is closed. */
+/** Running children. They must not outlive the agent: a blocked child would not notice that its pipe is closed. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** `src/reader-main.ts`: beside the chunk that this file is in, when it is bundled. */
+/** `src/reader-main.ts`; in the bundle it is beside the chunk of this file. */
 const PROGRAM = ['./reader-main.js', '../../reader-main.js']
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path));
@@ -28,21 +28,21 @@ interface Events {
   /** The longest frame to accept now, in bytes. */
   readonly mostBytes: () => number;
   readonly frame: (frame: AnswerFrame) => void;
-  /** Called once, unless it was killed: it could not be started, or ended, or sent something that is no frame. */
+  /** Called once when the child could not be started, exited by itself, or sent an invalid frame. */
   readonly failed: (why: string) => void;
-  /** Called once it has really ended. */
+  /** Called once when the process has exited. */
   readonly ended: () => void;
 }
 
 /** A child process that answers questions; see `serve`. */
 export class ReaderChild {
-  /** Wakes whoever watches its time limits. */
+  /** Wakes the loop that watches the time limits. */
   readonly alarm = new Alarm();
   readonly #process: ChildProcess;
   #over = false;
   #stderr = '';
 
-  /** @param program for tests. @throws what keeps it from being started */
+  /** @param program for tests. @throws the error if the child can't be started */
   constructor({ mostBytes, frame, failed, ended }: Events, program = PROGRAM) {
     if (program === undefined) throw new Error('reader-main.js is missing beside main.js');
     const child = spawn(process.execPath, [...FLAGS, program], {
@@ -52,7 +52,7 @@ export class ReaderChild {
       windowsHide: true,
     });
     this.#process = child;
-    child.stdin?.on('error', () => {}); // it has ended, which `exit` tells
+    child.stdin?.on('error', () => {}); // it has exited, which the `exit` event reports
     const fail = (why: string) => {
       if (this.#over) return;
       this.kill();
@@ -67,7 +67,7 @@ export class ReaderChild {
     rememberOwn(child.pid);
     child.on('exit', (code, signal) => {
       running.delete(child);
-      fail(`it ended with ${signal ?? code}`);
+      fail(`it exited with ${signal ?? code}`);
       ended();
     });
     const frames = new FrameReader(mostBytes);
@@ -81,13 +81,13 @@ export class ReaderChild {
           frame(next as AnswerFrame);
         }
       } catch (error) {
-        fail(`it sent something that is no answer (${messageOf(error)})`);
+        fail(`it sent an invalid answer (${messageOf(error)})`);
       }
     });
     child.stderr?.on('data', (chunk: Buffer) => {
       this.#stderr = (this.#stderr + chunk.toString()).slice(0, MOST_STDERR);
     });
-    // It alone is no reason for the agent to go on; a timer runs as long as an answer is waited for.
+    // An idle child must not keep the agent's event loop alive; while an answer is pending, a timer does.
     child.unref();
     for (const stream of [child.stdin, child.stdout, child.stderr]) (stream as Socket | null)?.unref();
   }
@@ -100,14 +100,14 @@ export class ReaderChild {
     if (!this.#over) this.#process.stdin?.write(encodeFrame(frame));
   }
 
-  /** Lets it end by itself. */
+  /** Makes the child exit when it has answered, by closing its input. */
   dismiss(): void {
     this.#over = true;
     this.alarm.ring();
     this.#process.stdin?.end();
   }
 
-  /** A child that waits for another's lock dies of it; one that waits for a FUSE server's answer may stay. */
+  /** Sends SIGKILL. That ends a child that waits for a memory lock, but not always one that waits for a FUSE server. */
   kill(): void {
     this.#over = true;
     this.alarm.ring();
@@ -115,7 +115,7 @@ export class ReaderChild {
     for (const stream of [this.#process.stdin, this.#process.stdout, this.#process.stderr]) stream?.destroy();
   }
 
-  /** Whether it wants the processor, rather than waits for something. Its `stat` can be read even if it is blocked. */
+  /** Whether the child is running or runnable, rather than blocked. Its `stat` can be read even if it is blocked. */
   isBusy(): boolean {
     try {
       const stat = readFileSync(`/proc/${this.#process.pid}/stat`, 'latin1');

@@ -1,15 +1,14 @@
-/* What the agent and its reader send each other over pipes: the length of the text in four bytes, little-endian, then
- * the text, JSON in UTF-8. */
+/* Frames between the agent and its reader process: a length of four bytes, little-endian, then JSON text in UTF-8. */
 
 const HEADER_BYTES = 4;
 
-/** To the child: one question. */
+/** To the child. */
 export interface QuestionFrame {
   readonly kind: string;
   readonly question: unknown;
 }
 
-/** From the child: that it is up, what it does next, or the answer to the oldest question. */
+/** From the child: it has started, its progress, or the answer to the oldest question. */
 export type AnswerFrame =
   | { readonly ready: true }
   | { readonly at: string }
@@ -40,7 +39,7 @@ export class FrameReader {
     this.#bytes += chunk.length;
   }
 
-  /** @returns the next frame's content, or `undefined` until more has come. @throws when it is too long, or no JSON */
+  /** @returns the next frame's content, or `undefined` if it is incomplete. @throws when it is too long, or not JSON */
   next(): unknown {
     if (this.#bytes < HEADER_BYTES) return undefined;
     const length = this.#peek(HEADER_BYTES).readUInt32LE(0);
@@ -53,7 +52,7 @@ export class FrameReader {
     return JSON.parse(text);
   }
 
-  /** One Buffer that begins with the next bytes, at least so many. */
+  /** Returns a Buffer with the next `bytes` bytes, or more; the caller has checked that they have arrived. */
   #peek(bytes: number): Buffer {
     const [first] = this.#chunks;
     if (first !== undefined && first.length >= bytes) return first;

@@ -7,24 +7,26 @@ import { ReaderChild } from './child.ts';
 import type { AnswerFrame } from './frames.ts';
 import { type Answer, type QuestionKind, type Subject, unavailable } from './question.ts';
 
-/** Questions that the child has been sent: enough for it to find the next one without waiting for the agent. */
+/** Questions sent but not answered: enough that the child never waits for the agent. */
 const MOST_SENT = 32;
-/** Questions that wait, besides. */
+/** Questions that wait to be sent. */
 const MOST_WAITING = 4_096;
-/** How long the child may take to start. Node needs 30 ms, on a slow board in a busy moment hundred times as long. */
+/** How long the child may take to start. Node needs 30 ms, on a slow and busy board a hundred times as long. */
 const START_LIMIT = seconds(30);
-/** How long it waits for the next question before it ends. */
+/** An idle child is ended after this time. */
 const IDLE = seconds(10);
-/** A child that is hungry for the processor gets the time limit so many times over. */
+/** The time limit is multiplied by this for a child that is using the CPU, or waiting for it. */
 const BUSY_LIMITS = 5;
-/** Killed children that haven't ended: they wait for a FUSE server, for example. With as many, none is started. */
+/**
+ * Killed children that have not exited, for example since they wait for a FUSE server. With this many, none is started.
+ */
 const MOST_STUCK = 4;
-/** A killed child that hasn't ended by then counts as one that can't be killed. Mostly it ends within milliseconds. */
+/** A killed child that has not exited after this time counts as unkillable. Most exit within milliseconds. */
 const DIES_WITHIN = seconds(1);
-/** After a child couldn't be started, or ended unexpectedly; doubled each time. */
+/** Delay after a child couldn't be started, or exited unexpectedly; doubled each time. */
 const SHORTEST_BACKOFF = seconds(5);
 const LONGEST_BACKOFF = minutes(5);
-/** For the frames that are no answers. */
+/** Frame size that is always accepted, for frames that are not answers. */
 const LEAST_BYTES = 8 * 1024;
 
 interface Job {
@@ -46,14 +48,14 @@ interface Parts {
 }
 
 /**
- * Asks a child process what the agent must not find out itself, since it could block for ever: a thread that waits for
- * another process's memory lock can't be ended, a process can.
+ * Lets a child process do reads that could block for ever: a thread that waits for another process's memory lock can't
+ * be ended, a process can.
  *
- * The child is started at the first question, and ends ten seconds after the last answer. One that exceeds a question's
- * time limit is killed and replaced; the questions behind that one are asked again. How often that may happen is limited
- * (`Avoidance`). `ask` never rejects: no answer is an answer, and costs whoever asks a detail, not an event.
+ * The child is started at the first question, and ends ten seconds after the last answer. A child that exceeds the time
+ * limit of a question is killed and replaced; the questions after that one are asked again. How often that may happen
+ * is limited (`Avoidance`). `ask` never rejects: without an answer, an event lacks a detail, but is not lost.
  *
- * Answers come from a process that reads hostile input: whoever asks checks them.
+ * The child reads hostile input: callers must check its answers.
  *
  * How to add a kind of question: see `QuestionKind`.
  */
@@ -65,7 +67,7 @@ export class Reader {
   /** By the monotonic clock: when the child last sent something, or was sent a question after a rest. */
   #movedAt: Duration;
   #at: string | undefined;
-  /** Sent to the child, in this order; and those that wait. */
+  /** Sent to the child and not answered, in order. */
   #sent: Job[] = [];
   #waiting: Job[] = [];
   #stuck = 0;
@@ -87,8 +89,8 @@ export class Reader {
   /**
    * Asks questions of one kind.
    *
-   * @param signal a question that is being answered when it aborts is given up, with the child
-   * @returns an answer for each question, in their order, once all are there. Never rejects
+   * @param signal cancels the questions; the child is killed if it is answering one of them
+   * @returns an answer for each question, in their order, when all are answered. Never rejects
    */
   ask<Q, A>(kind: QuestionKind<Q, A>, questions: readonly Q[], signal?: AbortSignal): Promise<Answer<A>[]> {
     const jobs: Job[] = [];
@@ -111,7 +113,7 @@ export class Reader {
     return Promise.all(answers).finally(() => signal?.removeEventListener('abort', abort));
   }
 
-  /** Keeps a child ready, for whoever can't wait until one has started. @returns how to let go of it */
+  /** Keeps a child running, for questions that can't wait until one has started. @returns a function that ends that */
   hold(): () => void {
     this.#holders += 1;
     if (this.#canStart() === undefined) this.#start();
@@ -123,12 +125,12 @@ export class Reader {
     };
   }
 
-  /** Why no question is answered, until killed children end; `undefined` when that isn't so. */
+  /** Why no question is answered while killed children have not exited; `undefined` otherwise. */
   get obstacle(): string | undefined {
     return this.#isStuck ? OBSTACLE : undefined;
   }
 
-  /** Kills the child; all questions are answered `unavailable`, also those that come later. Safe to call twice. */
+  /** Kills the child; all questions, also later ones, are answered `unavailable`. Safe to call twice. */
   close(): void {
     this.#isClosed = true;
     this.#closing.abort();
@@ -153,7 +155,7 @@ export class Reader {
       const child = this.#child ?? this.#start();
       if (child === undefined) {
         this.#waiting.unshift(job);
-        continue; // and is refused
+        continue; // the next round refuses it
       }
       if (this.#sent.length === 0) {
         if (this.#isReady) this.#movedAt = this.#parts.clock.monotonic();
@@ -164,7 +166,7 @@ export class Reader {
     }
   }
 
-  /** @returns why there is no child and can't be one now; `undefined` when there is one, or can be */
+  /** @returns why no child can be started now; `undefined` if one runs or can be started */
   #canStart(): string | undefined {
     if (this.#isClosed) return 'the reader is closed';
     if (this.#avoidance.restMs() > 0) return 'too many questions hung';
@@ -176,7 +178,7 @@ export class Reader {
     return this.#parts.clock.monotonic() < this.#notBefore ? 'the reader failed a moment ago' : undefined;
   }
 
-  /** Reports once that no child can be started, if that is still so in a moment. */
+  /** Reports once that no child can be started, if that still holds after DIES_WITHIN. */
   async #reportStuck(): Promise<void> {
     if (this.#isStuck || this.#isDoubted) return;
     this.#isDoubted = true;
@@ -184,14 +186,14 @@ export class Reader {
     this.#isDoubted = false;
     if (this.#isClosed || this.#stuck < MOST_STUCK || this.#child !== undefined) return;
     this.#isStuck = true;
-    this.#parts.log.warn("Four reader processes can't be killed; no new one is started until one of them ends.");
+    this.#parts.log.warn("Four reader processes can't be killed; no new one is started until one of them exits.");
     this.#parts.changed?.();
   }
 
   #reportEnded(): void {
     if (!this.#isStuck || this.#stuck >= MOST_STUCK) return;
     this.#isStuck = false;
-    this.#parts.log.info('A reader process that could not be killed has ended; a new one can be started.');
+    this.#parts.log.info('A reader process that could not be killed has exited; a new one can be started.');
     this.#parts.changed?.();
   }
 
@@ -212,7 +214,7 @@ export class Reader {
         },
         this.#parts.program,
       );
-      this.#stuck += 1; // until it has ended
+      this.#stuck += 1; // until it has exited
       this.#child = child;
       void this.#watch(child);
       return child;
@@ -226,7 +228,7 @@ export class Reader {
     this.#movedAt = this.#parts.clock.monotonic();
     if ('ready' in frame) {
       this.#isReady = true;
-      this.#child?.alarm.ring(); // another time limit is in force
+      this.#child?.alarm.ring(); // another time limit applies now
       return;
     }
     if ('at' in frame) {
@@ -236,7 +238,7 @@ export class Reader {
     const job = this.#sent.shift();
     this.#at = undefined;
     this.#backoff = SHORTEST_BACKOFF;
-    if (job === undefined) throw new Error('an answer that nobody waits for');
+    if (job === undefined) throw new Error('an answer without a question');
     if ('error' in frame) {
       const { error, code } = frame;
       finish(job, { state: 'failed', message: String(error), ...(code === undefined ? {} : { code }) });
@@ -244,7 +246,7 @@ export class Reader {
     this.#pump();
   }
 
-  /** Watches the time limits of one child, until it is over. */
+  /** Enforces the time limits of one child. */
   async #watch(child: ReaderChild): Promise<void> {
     const { clock } = this.#parts;
     const never = new AbortController().signal;
@@ -266,7 +268,7 @@ export class Reader {
         await child.alarm.sleep(clock, IDLE, never);
         continue;
       }
-      // If the agent itself was held up, the answer is there, and only hasn't been read.
+      // If the agent itself was blocked, the answer may have arrived without having been read.
       await new Promise((resolve) => setImmediate(resolve));
       await new Promise((resolve) => setImmediate(resolve));
       if (child.isOver || this.#movedAt !== movedAt) continue;
@@ -315,7 +317,7 @@ export class Reader {
     this.#pump();
   }
 
-  /** Gets rid of a child. What it has not begun to answer waits for the next one. */
+  /** Kills a child. Questions that it has not begun to answer wait for the next one. */
   #replace(child: ReaderChild, unanswered: readonly Job[]): void {
     child.kill();
     this.#child = undefined;
@@ -325,7 +327,7 @@ export class Reader {
   }
 
   #giveUp(jobs: readonly Job[]): void {
-    for (const job of jobs) finish(job, unavailable('given up'));
+    for (const job of jobs) finish(job, unavailable('cancelled'));
     const [current, ...others] = this.#sent;
     if (this.#child !== undefined && current !== undefined && jobs.includes(current)) {
       this.#replace(this.#child, others);

@@ -3,22 +3,22 @@ import { errnoOf, messageOf } from '../errors.ts';
 import { encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
 import type { Answerer } from './question.ts';
 
-/** Loads what answers a kind of question, at the first question of that kind. */
+/** Loads the answerer of a kind of question, at the first such question. */
 export type Load = () => Promise<Answerer<never, unknown>>;
 
 /** Standard input and output: pipes to the agent. */
 const QUESTIONS = 0;
 const ANSWERS = 1;
 const CHUNK_BYTES = 64 * 1024;
-/** Longer questions than the agent asks. */
+/** More than any question of the agent has. */
 const MOST_QUESTION_BYTES = 8 * 1024 * 1024;
-/** What an answerer says of its progress is cut to this, in characters. */
+/** Progress reports are cut to this, in characters. */
 const MOST_AT = 1_024;
 
 /**
- * The child's side of a `Reader`: answers one question after the other until the agent closes the pipe.
+ * The child's side of a `Reader`: answers one question at a time until the agent closes the pipe.
  *
- * Reads and writes its pipes synchronously: it has nothing else to do, and so needs no more of Node than that.
+ * Reads and writes its pipes synchronously, which loads less of Node; the child has nothing else to do.
  */
 export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void> {
   const answerers = new Map<string, Answerer<unknown, unknown>>();
@@ -30,7 +30,7 @@ export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void
     const frame = frames.next() as QuestionFrame | undefined;
     if (frame === undefined) {
       const length = readSync(QUESTIONS, buffer, 0, buffer.length, null);
-      if (length === 0) return; // the agent doesn't need it any more, or has ended
+      if (length === 0) return; // the agent has closed the pipe, or exited
       frames.push(Buffer.from(buffer.subarray(0, length)));
       continue;
     }

@@ -150,7 +150,7 @@ describe('Reader', function () {
 
   it('survives the child, and an answer that is too long', async () => {
     const [crash] = await reader.ask(kind('crash'), [null]);
-    assert.deepEqual(crash, { state: 'unavailable', message: 'it ended with SIGKILL' });
+    assert.deepEqual(crash, { state: 'unavailable', message: 'it exited with SIGKILL' });
     const [soon] = await reader.ask(ECHO, [1]);
     assert.deepEqual(soon, { state: 'unavailable', message: 'the reader failed a moment ago' });
     assert.equal(lines.length, 1);
@@ -190,8 +190,8 @@ describe('Reader', function () {
       assert.deepEqual(
         lines.map(({ level, message }) => `${level} ${message}`),
         [
-          "warn Four reader processes can't be killed; no new one is started until one of them ends.",
-          'info A reader process that could not be killed has ended; a new one can be started.',
+          "warn Four reader processes can't be killed; no new one is started until one of them exits.",
+          'info A reader process that could not be killed has exited; a new one can be started.',
         ],
       );
       assert.equal(changes, 2);
@@ -218,10 +218,10 @@ describe('Reader', function () {
     const other = reader.ask(ECHO, ['x']);
     await systemClock.sleep(milliseconds(50));
     stop.abort();
-    assert.deepEqual(await slow, [{ state: 'unavailable', message: 'given up' }]);
+    assert.deepEqual(await slow, [{ state: 'unavailable', message: 'cancelled' }]);
     assert.deepEqual(await other, [{ state: 'answered', value: 'x' }]);
     await until(() => !isAlive(before));
-    assert.deepEqual(await reader.ask(ECHO, [1], stop.signal), [{ state: 'unavailable', message: 'given up' }]);
+    assert.deepEqual(await reader.ask(ECHO, [1], stop.signal), [{ state: 'unavailable', message: 'cancelled' }]);
   });
 
   it('answers everything when it is closed, and nothing afterwards', async () => {
