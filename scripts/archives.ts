@@ -2,10 +2,10 @@ import { spawnSync } from 'node:child_process';
 import { gzipSync } from 'node:zlib';
 
 /*
- * The two archive formats a Debian package is made of (deb(5)): ar(5), and tar(5) in POSIX's ustar form.
+ * The two archive formats of a Debian package (deb(5)): ar(5), and tar(5) in POSIX's ustar format.
  *
- * Written here, because the packages must come out the same to the last byte wherever they are built: nothing of the
- * building machine is in them, no owner, no order of a folder, no time but the one given.
+ * Written here so that builds are reproducible: the archives contain no owner, file order or time of the build machine,
+ * only the given time.
  */
 
 /** A file, folder or symbolic link. */
@@ -17,7 +17,7 @@ export type Entry = { readonly path: string; readonly mode: number } & (
 
 const BLOCK = 512;
 
-/** Everything belongs to root. Entries come in the order given; folders must come before what is in them. */
+/** All entries belong to root. Their order is kept; folders must come before their contents. */
 export function tar(entries: readonly Entry[], seconds: number): Buffer {
   const blocks = entries.flatMap((entry) => {
     const contents = entry.kind === 'file' ? entry.contents : new Uint8Array();
@@ -57,18 +57,18 @@ function tarHeader(entry: Entry, length: number, seconds: number): Buffer {
   return header;
 }
 
-/** The best compression, and neither name nor time in the header. */
+/** Best compression, without name and time in the header. */
 export const gzip = (contents: Uint8Array): Buffer => gzipSync(contents, { level: 9 });
 
-/** By xz(1) of the building machine, with what a device has the memory to unpack: 9 MiB. @throws {Error} without xz */
+/** Runs xz(1), with a setting that needs 9 MiB of memory to unpack on the device. @throws {Error} without xz */
 export function xz(contents: Uint8Array): Buffer {
   const args = ['--compress', '--stdout', '--check=crc64', '--threads=1', '-6'];
   const { status, stdout, error } = spawnSync('xz', args, { input: contents, maxBuffer: contents.length + 1024 });
-  if (status !== 0) throw new Error(`xz could not be run: ${error?.message ?? `it ended with ${status}`}`);
+  if (status !== 0) throw new Error(`xz could not be run: ${error?.message ?? `it exited with ${status}`}`);
   return stdout;
 }
 
-/** For few small members with short names, as a Debian package has them. */
+/** For members with short names, as in a Debian package. */
 export function ar(members: readonly (readonly [name: string, contents: Uint8Array])[], seconds: number): Buffer {
   const parts = members.flatMap(([name, contents]) => {
     const fields = [name.padEnd(16), `${seconds}`.padEnd(12), '0'.padEnd(6), '0'.padEnd(6), '100644'.padEnd(8)];

@@ -74,5 +74,5 @@ ${table(
 )}
 `;
 
-/** What doesn't fit into a table, `vakt baseline --explain` says. */
+/** Short, to fit into a table; `vakt baseline --explain` prints everything. */
 const short = (text: string) => (text.length > 90 ? `${text.slice(0, 89)}…` : text).replaceAll('<', '&lt;');

@@ -1,6 +1,6 @@
-// npm run bench [-- NAME…]: sets up a fresh clone and runs the benchmarks one after another, or those whose name contains
-// a NAME. Nothing in them asserts: they print figures, each with its budget and a peer beside it. What is measured of the
-// whole agent is measured of the bundle, which is what is shipped, or of the program that VAKT_PROGRAM names.
+// npm run bench [-- NAME…]: sets up a fresh clone and runs all benchmarks one after another, or those whose name
+// contains a NAME. They assert nothing, but print figures, each with its budget and a figure for comparison. Benchmarks
+// of the whole agent run the bundle, as shipped, or the program that VAKT_PROGRAM names.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -28,7 +28,7 @@ let failed = false;
 for (const file of ['machine.js', ...benches]) {
   const { status } = spawnSync(process.execPath, [join(FOLDER, file)], { stdio: 'inherit', env });
   if (status === 0) continue;
-  console.error(`${file} ended with ${status}.`);
+  console.error(`${file} exited with ${status}.`);
   failed = true;
 }
 process.exit(failed ? 1 : 0);

@@ -5,30 +5,30 @@ import { build, type Metafile, type Plugin } from 'esbuild';
 import { PAGES } from '../src/base/pages.ts';
 import { licencesOf } from './licences.ts';
 
-/** The clone's top folder. */
+/** The root of the repository. */
 export const TOP = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * What the SDK and the log bring and the agent never calls: two thirds of all code, and 10 MB of memory. Each is replaced
- * by the least that still loads.
+ * Parts of the SDK and of pino that the agent never calls: two thirds of all code, and 10 MB of memory. Each is
+ * replaced by a minimal stub that can be loaded.
  */
 const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
-  // Uploads of files, with the storage client, its XML and its HTTP.
+  // File uploads, with the storage client and its XML and HTTP libraries.
   { path: /\/azure-iot-device\/dist\/blob_upload\/index\.js$/, by: 'exports.BlobUploadClient = class {};' },
-  // HTTP to IoT Edge's own service, and to other modules.
+  // HTTP to the service of IoT Edge, and to other modules.
   { path: /\/azure-iot-http-base\/index\.js$/, by: 'exports.RestApiClient = class {};' },
-  // The name of the distribution, for the SDK's own User-Agent; it then says "unknown". Ours is in productInfo.
+  // The name of the distribution for the SDK's User-Agent, which is then "unknown". The agent sets its own productInfo.
   { path: /\/getos\/index\.js$/, by: "module.exports = (done) => done(new Error('not asked'));" },
-  // MQTT by WebSocket, WeChat and Alipay: settings refuses such a transport.
+  // MQTT over WebSocket, WeChat and Alipay: no setting allows such a transport.
   { path: /\/mqtt\/lib\/connect\/(?:ws|wx|ali)\.js$/, by: 'module.exports = undefined;' },
-  // Files and worker threads to log to: the agent's log goes to its own LogOutput.
+  // pino's outputs to files and worker threads: the agent logs to LogOutput.
   { path: /\/(?:sonic-boom|thread-stream)\/index\.js$/, by: 'module.exports = class {};' },
 ];
 
 const withoutUnused: Plugin = {
   name: 'without what is unused',
   setup({ onLoad, onEnd, onResolve }) {
-    // The emulator is of development dependencies, which devices don't have: who asks for it is told that it isn't there.
+    // The emulator needs development dependencies, which are not shipped: its commands then fail with EMULATOR_MISSING.
     onResolve({ filter: /^\.\.\/emulator\// }, () => ({ path: './emulator.js', external: true }));
     const met = new Set<RegExp>();
     for (const { path, by } of UNUSED) {
@@ -43,15 +43,15 @@ const withoutUnused: Plugin = {
   },
 };
 
-/** For what is CommonJS in it: esbuild's own stand-in for `require` refuses Node's modules. */
+/** For CommonJS packages: esbuild's replacement of `require` refuses Node's modules. */
 const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
 
 /**
- * Makes the program that is shipped, from the same sources as the one in `dist/`: `main.js`, `reader-main.js` for the
- * agent's child process, and beside them the parts that they load when needed, their source maps, the licences, the pages
- * for operators, and `package.json` and `config/` as far as it reads them.
+ * Builds the program that is shipped: `main.js`, `reader-main.js` for the agent's child process, chunks that they load
+ * on demand, source maps, licences, the pages for operators, and the parts of `package.json` and `config/` that the
+ * program reads.
  *
- * @returns the folders of the npm packages that code was taken from
+ * @returns the folders of the npm packages whose code is in the bundle
  */
 export async function bundle(folder: string): Promise<readonly string[]> {
   rmSync(folder, { recursive: true, force: true });
@@ -63,7 +63,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     bundle: true,
     splitting: true,
     format: 'esm',
-    // Sources stay in memory as they are; names stay, since stack traces are read without the source maps.
+    // Node keeps sources in memory, so white space is removed; names are kept, for stack traces without source maps.
     minifyWhitespace: true,
     minifySyntax: true,
     platform: 'node',
@@ -91,8 +91,8 @@ export async function bundle(folder: string): Promise<readonly string[]> {
 }
 
 /**
- * A page as it is shipped: all lie beside one another, so links between them are changed; links to other files of the
- * repository, and its pictures, are left out.
+ * Converts a page for shipping: all pages are in one folder, so links between them are changed; links to other files of
+ * the repository, and pictures, are removed.
  */
 function shippedPage(source: string): string {
   const text = readFileSync(join(TOP, source), 'utf8').replace(/^!\[.*\n\n/gm, '');
@@ -106,7 +106,7 @@ function shippedPage(source: string): string {
   );
 }
 
-/** The program's text with another Node in its first line, and the same flags. */
+/** Replaces the path of Node in the program's first line; the flags stay the same. */
 export const runBy = (node: string, program: string): string => program.replace(/^(#!.* -S )\S+/, `$1${node}`);
 
 function packageFile(): string {
@@ -114,7 +114,7 @@ function packageFile(): string {
   return `${JSON.stringify({ name, version, license, type, private: true }, null, 2)}\n`;
 }
 
-/** The folders of the packages that code was taken from, and koffi's, which goes beside it. */
+/** The folders of the packages whose code is in the bundle, and of koffi, which is shipped beside it. */
 function packagesIn({ outputs }: Metafile): string[] {
   const folders = new Set([join(TOP, 'node_modules/koffi')]);
   for (const { inputs } of Object.values(outputs)) {

@@ -8,14 +8,14 @@ import { ABIS } from '../src/linux/audit/syscalls.ts';
 import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
 
-/* Captures what the kernel's audit says of some odd program starts, for test/golden. As root, with no audit daemon:
+/* Captures audit records of unusual program starts, for test/golden. Run it as root, without an audit daemon:
  *
  *     node dist/scripts/capture-audit.js test/golden/debian13-6.18/audit-exec.txt
  *
  * One record a line: its type, a blank, its text. */
 
 const [, , path] = process.argv;
-if (path === undefined) throw new Error('Say where to write to.');
+if (path === undefined) throw new Error('Give the path of the file to write.');
 
 const clock = systemClock;
 const control = new AuditControl(openNetlink(NETLINK_AUDIT), clock);
@@ -24,7 +24,7 @@ const found = await control.status();
 if (found.pid !== 0) throw new Error(`Process ${found.pid} is the audit daemon.`);
 const rules = syscallRules([{ syscalls: ['execve', 'execveat'] }], ABIS[process.arch] ?? []);
 const records: string[] = [];
-/** This process and its descendants: others start programs too, and they are nobody's business. */
+/** This process and its descendants; program starts of other processes are ignored. */
 const family = new Set([String(process.pid)]);
 const events = new Set<string>();
 try {

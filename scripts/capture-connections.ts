@@ -13,15 +13,15 @@ import { CONNECTION_RULES } from '../src/linux/sockets/connections/socket-calls.
 import { Connector } from '../test/system/connector.ts';
 import { type Call32, elf32 } from '../test/system/elf32.ts';
 
-/* Captures what the kernel's audit says of connections of every kind, for test/golden. As root, on x86_64 with a C
- * compiler, with no audit daemon:
+/* Captures audit records of all kinds of connections, for test/golden. Run it as root, on x86_64 with a C compiler,
+ * without an audit daemon:
  *
  *     node dist/scripts/capture-connections.js test/golden/debian13-6.18/audit-connect.txt
  *
  * One record a line: its type, a blank, its text. */
 
 const [, , path] = process.argv;
-if (path === undefined) throw new Error('Say where to write to.');
+if (path === undefined) throw new Error('Give the path of the file to write.');
 
 const KINDS = [
   'tcp.v4',

@@ -2,15 +2,15 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NetworkNamespace } from '../test/system/network-namespace.ts';
 
-/* Captures what nft and iptables list of all kinds of rules, for test/golden. As root; the rules are in network
- * namespaces of their own, so that this machine's stay what they are:
+/* Captures the output of nft and iptables for all kinds of rules, for test/golden. Run it as root; the rules are created
+ * in new network namespaces, so that the machine's rules are not changed:
  *
  *     node dist/scripts/capture-firewall.js test/golden/debian13-6.18
  *
- * Every rule must be accepted: a kernel or tool that refuses one ends it. */
+ * The script fails if the kernel or a tool refuses a rule. */
 
 const [, , folder] = process.argv;
-if (folder === undefined) throw new Error('Say which folder to write to.');
+if (folder === undefined) throw new Error('Give the folder to write to.');
 
 const NFTABLES = `
 add table inet filter
@@ -310,7 +310,7 @@ COMMIT
 mkdirSync(folder, { recursive: true });
 const write = (name: string, text: string) => writeFileSync(join(folder, `firewall-${name}`), text);
 
-/** Without the lines that say when, and what machine's clock is right. */
+/** Removes lines with dates. */
 const undated = (saved: string) => saved.replace(/^# (Generated|Completed)( by .*)? on .*\n/gm, '# $1$2\n');
 
 function inNamespace(capture: (namespace: NetworkNamespace) => void): void {

@@ -3,21 +3,22 @@ import { dirname, join, posix } from 'node:path';
 import { readBytes } from '../src/host/bounded-file.ts';
 import { KINDS } from '../src/linux/machine/hardware/kinds.ts';
 
-/* Writes what this machine's sysfs says of its hardware and its firmware into a listing, for test/golden:
+/* Writes a listing of the parts of this machine's sysfs about hardware and firmware, for test/golden:
  *
  *     node dist/scripts/capture-hardware.js test/golden/debian13-6.18/hardware.txt
  *
  * One entry a line: `path -> target` of a link, `path = "bytes"` of a file (JSON, one character a byte), `path/` of an
- * empty folder. test/linux/machine/hardware/tree.ts makes a tree of it again. Another root than `/` may follow.
+ * empty folder. test/linux/machine/hardware/tree.ts makes a tree of it again. A second argument is a root other than
+ * `/`.
  *
- * Read it before you commit it: serial numbers are in there.
+ * Read it before you commit it: it contains serial numbers.
  *
- * The listings in debian13-6.12 are from Debian's kernels in QEMU: hardware-pc.txt from a q35 with UEFI and all that can
- * be plugged into it, and with a stick made by the kernel's own USB gadgets (dummy_hcd, configfs) under a hostile name;
- * hardware-raspberry-pi-3.txt from a raspi3b, copied there with BusyBox and captured from the copy.
+ * The listings in debian13-6.12 are from Debian's kernels in QEMU: hardware-pc.txt from a q35 with UEFI and all that
+ * can be plugged into it, and with a stick made by the kernel's own USB gadgets (dummy_hcd, configfs) under a hostile
+ * name; hardware-raspberry-pi-3.txt from a raspi3b, copied there with BusyBox and captured from the copy.
  */
 
-/** What is read of a device, or of what it hangs on. */
+/** Files that are read of a device, or of its parent. */
 const ATTRIBUTES = [
   ...['uevent', 'name', 'type', 'index', 'id', 'status', 'edid', 'modalias', 'removable', 'hidden', 'queue/rotational'],
   ...['idVendor', 'idProduct', 'manufacturer', 'product', 'serial', 'vendor', 'device', 'model', 'vpd_pg80'],
@@ -33,7 +34,7 @@ const ATTRIBUTES = [
   ],
 ];
 const LINKS = ['subsystem', 'driver', 'device'];
-/** Parts of a device that are looked for by name. */
+/** Subfolders of a device that are read. */
 const PARTS = /^(?:[\d.-]+:\d+\.\d+|pcmC\d+D\d+[pc])$/;
 /** Facts about the machine. */
 const FACTS = [
@@ -51,7 +52,7 @@ const FACTS = [
 const FACT_FOLDERS = ['/sys/firmware/efi', '/sys/firmware/devicetree/base'];
 
 const [, , output, root = '/'] = process.argv;
-if (output === undefined) throw new Error('Say where to write to.');
+if (output === undefined) throw new Error('Give the path of the file to write.');
 
 const lines = new Set<string>();
 const seen = new Set<string>();
@@ -93,7 +94,7 @@ function captureDevice(path: string): void {
 
 for (const folder of new Set(KINDS.map((kind) => `/sys/${kind.folder}`))) {
   for (const entry of attempt(() => readdirSync(join(root, folder))) ?? []) {
-    // A score of consoles that look all the same would be most of the listing.
+    // Dozens of identical consoles would be most of the listing.
     if (/^tty(?:[1-9]\d|[a-z]\w)$/.test(entry)) continue;
     const path = captureLink(`${folder}/${entry}`);
     if (path !== undefined) captureDevice(path);

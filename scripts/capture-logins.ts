@@ -10,16 +10,16 @@ import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.t
 import { SshServer } from '../test/system/sshd.ts';
 import { atTerminal } from '../test/system/terminal.ts';
 
-/* Captures what the kernel's audit says of logins of every kind, for test/golden. As root, with no audit daemon:
+/* Captures audit records of all kinds of logins, for test/golden. Run it as root, without an audit daemon:
  *
  *     node dist/scripts/capture-logins.js test/golden/debian13-6.18
  *
- * A file for each case; one record a line: its type, a blank, its text. Other records than those that programs write are
- * left out, and so are the names of the machine and the account. Besides, what the same sessions left in wtmp and in the
- * database of wtmpdb(8), and one such database of many pages. A name behind the folder captures that case only. */
+ * Writes one file per case, with one record per line: its type, a blank, its text. Only records that programs write are
+ * kept, and the names of the machine and the account are replaced. It also writes what the same sessions left in wtmp
+ * and in the database of wtmpdb(8), and one such database of many pages. A second argument selects one case. */
 
 const [, , folder] = process.argv;
-if (folder === undefined) throw new Error('Say which folder to write to.');
+if (folder === undefined) throw new Error('Give the folder to write to.');
 
 /** AUDIT_FIRST_USER_MSG and AUDIT_LAST_USER_MSG of linux/audit.h, as far as libaudit uses them. */
 const isUserRecord = (type: number) => type >= 1100 && type < 1200;

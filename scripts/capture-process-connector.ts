@@ -13,14 +13,14 @@ import {
   NONE,
 } from '../src/linux/processes/connector/messages.ts';
 
-/* Captures what the kernel's process connector says of some processes, for test/golden. As root:
+/* Captures messages of the kernel's process connector, for test/golden. Run it as root:
  *
  *     node dist/scripts/capture-process-connector.js test/golden/debian13-6.18/process-connector.txt
  *
- * One datagram a line, in hexadecimal. */
+ * One datagram per line, in hexadecimal. */
 
 const [, , path] = process.argv;
-if (path === undefined) throw new Error('Say where to write to.');
+if (path === undefined) throw new Error('Give the path of the file to write.');
 
 const FORK = 1;
 /** Of struct proc_event: what happened, and the first two words of its details. */
@@ -29,7 +29,7 @@ const DETAILS = WHAT + 16;
 
 const socket = openNetlink(NETLINK_CONNECTOR, { groups: GROUPS, receiveBufferBytes: 8 * 1024 * 1024 });
 const datagrams: string[] = [];
-/** This process and its descendants: others are nobody's business. */
+/** This process and its descendants; other processes are ignored. */
 const family = new Set([process.pid]);
 try {
   socket.send(MESSAGE_TYPE, 0, encodeRequest(LISTEN, 4711));

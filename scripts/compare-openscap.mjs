@@ -1,10 +1,10 @@
-// Compares the hardening rules with OpenSCAP's answers about the same trees, and writes src/baseline/openscap.md.
+// Compares results of the hardening rules with OpenSCAP's on the same trees, and writes src/baseline/openscap.md.
 //
 //   node scripts/compare-openscap.mjs TREE… [--content /usr/share/xml/scap/ssg/content/ssg-debian12-ds.xml]
 //
-// Needs Debian's openscap-scanner and ssg-debian, trees as of test/baseline/trees/build.sh, and a build. The content's
-// conditions on platforms are taken out, since a tree of another release, or one without a kernel, would answer nothing;
-// its rules that walk the file systems take minutes each and are left out.
+// Needs Debian's openscap-scanner and ssg-debian, trees from test/baseline/trees/build.sh, and a build. Platform
+// conditions are removed from the content, since OpenSCAP would skip all rules for a tree of another release, or
+// without a kernel. Rules that walk the file systems are left out, since they take minutes each.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -17,7 +17,7 @@ const TOP = fileURLToPath(new URL('..', import.meta.url));
 const PAGE = 'src/baseline/openscap.md';
 const PREFIX = 'xccdf_org.ssgproject.content_rule_';
 
-/** Why the two say otherwise: the first pattern that fits a rule's id. */
+/** Why the results differ, by a pattern of the rule's id; the first match counts. */
 const REASONS = [
   [/^sshd\.usepam$/, 'UsePAM no is in a drop-in, which sshd reads first; OpenSCAP reads sshd_config only'],
   [
@@ -83,7 +83,7 @@ const generally = (reason) =>
     .replace(/does not name \S+,/, 'does not name the folder,')
     .replace(/^there is no .*/, 'what the rule is about is not installed');
 
-/** What OpenSCAP says of each of the rules, by its name. */
+/** OpenSCAP's result for each rule, by name. */
 function openscap(tree, scratch) {
   const results = join(scratch, 'results.xml');
   const stream = join(scratch, 'content.xml');

@@ -1,4 +1,4 @@
-/* The pages and files in config/, made from the settings' own declarations. */
+/* Generates the pages and files in config/ from the declarations of the settings. */
 
 import { toJsonSchema } from '@valibot/to-json-schema';
 import * as v from 'valibot';
@@ -15,7 +15,7 @@ const { properties, write, sectionWith } = publishedObject(settingRows(collector
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
-/** What a setting says of itself, whatever wraps it. */
+/** The description of a setting; wrappers of its schema are skipped. */
 function described(schema: unknown): { type: string; description: string; fallback: unknown } {
   const whole = toJsonSchema(v.strictObject({ it: schema as v.GenericSchema }), {
     errorMode: 'ignore',
@@ -146,7 +146,7 @@ function groupByFirst(): Map<string, typeof settings> {
   return groups;
 }
 
-/** What has no default but must be there. */
+/** Examples for settings that are required and have no default. */
 const EXAMPLES: Readonly<Record<string, unknown>> = {
   'hub.hostName': EXAMPLE_HUB,
   'identity.kind': 'moduleKey',

@@ -15,7 +15,7 @@ export const contractPage: DocumentGenerator = {
   generate: () => withEvents(readFileSync(PAGE, 'utf8'), collectors),
 };
 
-/** @throws {Error} when the page has no place for the table */
+/** @throws {Error} when the page lacks the markers of the table */
 export function withEvents(page: string, all: readonly Collector[]): string {
   const [before, rest] = page.split(BEGIN);
   const [, after] = (rest ?? '').split(END);

@@ -1,5 +1,5 @@
-// npm run test:crash [-- --runs N] [--seed S]: sets up a fresh clone, kills the built agent N times, 40 unless told, and
-// says what became of the events. With the seed that it prints, the same things happen at about the same times.
+// npm run test:crash [-- --runs N] [--seed S]: sets up a fresh clone, kills the built agent N times, by default 40, and
+// reports what became of the events. It prints its seed, with which a run can be repeated with about the same timing.
 import { spawnSync } from 'node:child_process';
 import { setUp } from './set-up.mjs';
 

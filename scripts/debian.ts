@@ -17,13 +17,13 @@ export type Architecture = keyof typeof ARCHITECTURES;
 
 /** The program's folder on the device. */
 export const PROGRAM = 'usr/lib/vakt';
-/** What runs the program, whatever the caller's PATH is: Debian's own Node, or the one that the package brings. */
+/** The Node that runs the program, independent of the caller's PATH: Debian's, or the one in the package. */
 const DEBIAN_NODE = '/usr/bin/node';
 const OWN_NODE = `${PROGRAM}/node`;
-/** Folders that are more than the way to a file, or not open to all. */
+/** Folders that are created even if empty, or have a special mode. */
 const FOLDERS: Readonly<Record<string, number>> = { 'etc/vakt/secrets': 0o700 };
 
-/** A Node to be shipped in the package, for systems whose own is too old. */
+/** A Node that is shipped in the package, for systems whose Node is too old. */
 export interface ShippedNode {
   readonly version: string;
   /** The npm package that it is from. */
@@ -45,11 +45,11 @@ export interface Contents {
   /** Folders of the npm packages in the bundle, as `bundle()` returned them. */
   readonly packages: readonly string[];
   readonly architecture: Architecture;
-  /** Unix time that everything in the package is dated. */
+  /** Modification time of all files in the package, in seconds since the Unix epoch. */
   readonly seconds: number;
-  /** A folder that keeps what was fetched from the registry and held against the lockfile. */
+  /** A folder that caches archives from the registry, verified by the lockfile. */
   readonly cache: string;
-  /** Makes it the package `vakt-with-node`. */
+  /** If set, the package is `vakt-with-node`. */
   readonly node?: ShippedNode;
 }
 
@@ -85,7 +85,7 @@ export function debianPackage(options: Contents): DebianPackage {
 
 type File = Entry & { readonly kind: 'file' };
 
-/** gzip for what is small, so that nothing but Node is needed to build it; xz saves a third of Node's 40 MB. */
+/** gzip for small archives, so that the build needs only Node; xz saves a third of Node's 40 MB. */
 const data = (archive: Buffer, isSmall: boolean): [string, Buffer] =>
   isSmall ? ['data.tar.gz', gzip(archive)] : ['data.tar.xz', xz(archive)];
 
@@ -125,7 +125,7 @@ Description: security agent of an IoT device
 `;
 }
 
-/** The bundle without its source maps, with koffi and perhaps Node beside it. */
+/** The bundle without source maps, and koffi, and Node if the package contains it. */
 export function programFiles({ program, architecture, cache, node: shipped }: Contents): Entry[] {
   const { node, abi } = ARCHITECTURES[architecture];
   const bundled = filesIn(program)
@@ -184,9 +184,9 @@ const file = (path: string, contents: Uint8Array | string, mode = 0o644): File =
 });
 
 /**
- * Sorted, with every folder on the way before what is in it.
+ * Sorts entries, and adds every parent folder before its contents.
  *
- * @param special folders that are not open to all, or that nothing is in, with their modes
+ * @param special folders that have a special mode, or are empty
  */
 export function withFolders(entries: readonly Entry[], special: Readonly<Record<string, number>>): Entry[] {
   const folders = new Map(Object.entries(special));

@@ -1,8 +1,8 @@
-/* docs/demo.svg: what the demo shows, drawn from docs/demo.txt, the recorded output of a real run.
+/* Draws docs/demo.svg from docs/demo.txt, the recorded output of a real run of the demo.
  *
  *   node dist/scripts/demo-picture.js --record     runs the demo in an emulated machine, as root, and records it again
  *
- * `npm run docs` draws the picture; `npm run docs -- --check` says when picture and recording differ.
+ * `npm run docs` draws the picture; `npm run docs -- --check` fails when picture and recording differ.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ import type { DocumentGenerator } from './documents.ts';
 const TOP = fileURLToPath(new URL('../../', import.meta.url));
 const RECORDING = `${TOP}docs/demo.txt`;
 
-/** What happens on the device while the demo runs: somebody fetches a script, runs it, and reads the password file. */
+/** Commands that run on the device during the demo: a user downloads a script, runs it, and reads the shadow file. */
 const SCENE = `
 hostname gateway7
 modprobe -a tcp_diag udp_diag nf_tables
@@ -41,13 +41,13 @@ cat /results/demo
 `;
 
 interface Shown {
-  /** The first line of the recording that has this. */
+  /** Selects the first line of the recording that contains this. */
   readonly line: RegExp;
-  /** What is left out of the line. */
+  /** Removed from the line. */
   readonly without?: RegExp;
 }
 
-/** The lines that tell the story. Everything else is left out of the picture. */
+/** The lines of the recording that the picture shows. */
 const STORY: readonly Shown[] = [
   { line: /A local IoT Hub listens/, without: / over TLS.*/ },
   { line: /Connected to the hub/, without: / part=.*/ },
@@ -72,7 +72,7 @@ export const demoPicture: DocumentGenerator = {
   generate: () => draw(story(readFileSync(RECORDING, 'utf8').split('\n'))),
 };
 
-/** @throws {Error} when the recording lacks a line of the story */
+/** @throws {Error} when the recording lacks one of these lines */
 export function story(recording: readonly string[]): string[] {
   const named = withNames(recording);
   const chosen = STORY.map(({ line, without = /$^/ }) => {
@@ -83,7 +83,7 @@ export function story(recording: readonly string[]): string[] {
   return chosen.sort((a, b) => a.at - b.at).map(({ text }) => text);
 }
 
-/** The second element of an event and those behind it have no name in the output: here they get the first one's. */
+/** In the output, only the first element of an event is preceded by its name; here all are. */
 function withNames(recording: readonly string[]): string[] {
   let name = '';
   return recording.map((line) => {
@@ -94,7 +94,7 @@ function withNames(recording: readonly string[]): string[] {
   });
 }
 
-/** Of a character, in the units of the picture; each text is stretched or squeezed to it, whatever font is there. */
+/** Width of a character, in units of the picture. Texts are scaled to it, since fonts differ. */
 const WIDTH = 7.8;
 const LINE_HEIGHT = 20;
 const COLUMNS = 106;
@@ -111,7 +111,7 @@ const STYLE = `
 
 type Style = 'text' | 'dim' | 'who' | 'event' | 'good';
 
-/** A picture of a terminal, light or dark as its reader's system is. */
+/** Draws a terminal, light or dark by the reader's system setting. */
 export function draw(lines: readonly string[]): string {
   const width = Math.ceil(COLUMNS * WIDTH) + 2 * MARGIN;
   const rows = [`<g>${span(0, 'dim', '$ ')}${span(2, 'text', 'npm run demo')}</g>`, ...lines.map(row)];
@@ -133,10 +133,10 @@ ${placed.join('\n')}
 `;
 }
 
-/** As src/cli/demo.ts writes a line: the time, who it is from, and what there is to say. */
+/** A line of src/cli/demo.ts: time, sender, text. */
 const LINE = /^ *[\d.]+ s {2}(.{9}) (.*)$/;
 
-/** The time is left out: an emulated machine is some ten times slower than a real one. */
+/** Omits the time: an emulated machine is about ten times slower than a real one. */
 function row(line: string): string {
   const [, who = '', said = ''] = LINE.exec(line) ?? fail(`docs/demo.txt has a line of another form: ${line}`);
   const [, event = '', rest = said] = who.trim() === '' ? (/^(\w+ +| +)(.*)$/.exec(said) ?? []) : [];

@@ -1,4 +1,4 @@
-// npm run demo [-- --duration PT30S]: from a fresh clone to a running agent that talks to a local hub.
+// npm run demo [-- --duration PT30S]: sets up a fresh clone and runs the agent against a local hub.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,6 +9,6 @@ const program = join(TOP, 'dist/src/main.js');
 const [first] = readFileSync(program, 'utf8').split('\n', 1);
 const flags = first.split(' ').filter((word) => word.startsWith('--'));
 const demo = spawn(process.execPath, [...flags, program, 'demo', ...process.argv.slice(2)], { stdio: 'inherit' });
-// Ctrl-C reaches the whole process group; the demo ends by itself and says what it saw.
+// Ctrl-C signals the whole process group; the demo then prints its summary and exits by itself.
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => demo.kill(signal));
 demo.on('exit', (status) => process.exit(status ?? 1));

@@ -1,7 +1,7 @@
-/* Writes the documents that are made from the code; see `generators`.
+/* Writes the documents that are generated from the code; see `generators`.
  *
  *   node dist/scripts/docs.js            writes them
- *   node dist/scripts/docs.js --check    only says which are out of date; exit code 1 when one is
+ *   node dist/scripts/docs.js --check    lists those that are out of date; exit code 1 if there are any
  */
 
 import { writeFileSync } from 'node:fs';

@@ -1,10 +1,10 @@
-/* What generated documents have in common. */
+/* Helpers for generated documents. */
 
-/** A document made from the code. */
+/** A document that is generated from the code. */
 export interface DocumentGenerator {
-  /** From the repository's root. */
+  /** Relative to the root of the repository. */
   readonly path: string;
-  /** The whole document. The same code gives the same text. */
+  /** Returns the whole document. It must not depend on anything but the repository. */
   generate(): string;
 }
 

@@ -1,5 +1,5 @@
-// node scripts/image.mjs FOLDER: the program that is shipped, with the native part for this machine, as the container
-// image has it in /usr/lib/vakt.
+// node scripts/image.mjs FOLDER: writes the shipped program, with the native part for this machine, for /usr/lib/vakt
+// in the container image.
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setUp, TOP } from './set-up.mjs';
@@ -18,7 +18,8 @@ const installed = [...KOFFI.map((path) => `koffi/${path}`), `@koromix/koffi-linu
 for (const path of installed) {
   cpSync(join(TOP, 'node_modules', path), join(folder, 'node_modules', path), { recursive: true });
 }
-// Run by the image's own Node, whose file carries the capabilities (Dockerfile). It is the one that runs this script.
+// The program is run by the image's Node, which has file capabilities (Dockerfile). It is the one that runs this
+// script.
 const main = join(folder, 'main.js');
 const [noSignal] = ['--disable-sigusr1'].filter((flag) => process.allowedNodeEnvironmentFlags.has(flag));
 const node = ['/usr/lib/vakt/node', ...(noSignal === undefined ? [] : [noSignal])].join(' ');

@@ -1,7 +1,7 @@
-// npm run test:installed: builds the packages, installs them in booted Debians (systemd-nspawn), and sees how they do.
+// npm run test:installed: builds the packages, installs them in booted Debian systems (systemd-nspawn), and tests them.
 //
 // Needs root and Linux on amd64; names the Debian packages that are missing. VAKT_SUITE names another Debian.
-// -- FILTER runs only the ways whose description contains it: -- 'its own Node'
+// -- FILTER runs only the tests whose description contains it: -- 'its own Node'
 import { mustHave, mustRun, setUp } from './set-up.mjs';
 
 mustHave({

@@ -1,24 +1,24 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** For packages that name it and leave the text out, such as those of the SDK. */
+/** For packages that are under the MIT licence but do not contain its text, such as those of the SDK. */
 const MIT = readFileSync(new URL('../../LICENSE', import.meta.url), 'utf8').replace(/^[\s\S]*?(?=Permission is )/, '');
 
-/** What a package's package.json says of the package, as far as it is used here. */
+/** The members of package.json that are used here. */
 export interface Manifest {
   readonly name: string;
   readonly version: string;
   readonly license?: string;
-  /** As old packages say it. */
+  /** The form of old packages. */
   readonly licenses?: readonly { readonly type: string }[];
   readonly author?: string | { readonly name: string };
 }
 
 /**
- * The licences of packages, each with its text, as they ask for it.
+ * The licences of packages with their texts, which most licences require to be shipped.
  *
- * @param folders of the packages, in the order wanted
- * @throws {Error} a package that names no licence
+ * @param folders of the packages; the order is kept
+ * @throws {Error} when a package names no licence
  */
 export function licencesOf(folders: readonly string[]): string {
   return folders.map(licenceOf).join(`\n${'-'.repeat(100)}\n\n`);

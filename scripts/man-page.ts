@@ -1,10 +1,10 @@
-/* The man page, made from what the commands say of themselves. */
+/* Generates the man page from the commands' help texts. */
 
 import { readdirSync } from 'node:fs';
 import type { Command } from '../src/cli/command.ts';
 import { type DocumentGenerator, GENERATED } from './documents.ts';
 
-/** Every file of cli/ that says how it is called, in the order of their names. */
+/** Every module of cli/ that declares a command, sorted by name. */
 const commands = await allCommands();
 
 async function allCommands(): Promise<Command[]> {
@@ -14,14 +14,14 @@ async function allCommands(): Promise<Command[]> {
   return modules.filter((module): module is Command => 'usage' in module && 'summary' in module);
 }
 
-/** Text for troff: a backslash and a hyphen mean themselves, a line that begins with a dot or a quote is no request. */
+/** Escapes text for troff: backslashes and hyphens, and lines that begin with a dot or a quote. */
 const plain = (text: string) =>
   text
     .replaceAll('\\', '\\e')
     .replaceAll('-', '\\-')
     .replace(/^(?=[.'])/gm, '\\&');
 
-/** What is laid out in columns stays so. */
+/** Preformatted text, so that columns stay aligned. */
 const asItIs = (text: string) => `.nf\n${plain(text)}\n.fi`;
 
 function section({ summary, usage }: Command): string {

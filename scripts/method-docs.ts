@@ -1,4 +1,4 @@
-/* The page and the schema of direct methods, made from their declarations. */
+/* Generates the page and the schema of direct methods from their declarations. */
 
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
@@ -83,7 +83,7 @@ ${members(answer)}
 `;
 }
 
-/** The schema of an answer; what it has of the status is not said again: it refers to the status' own schema. */
+/** The schema of an answer. For parts of the status it refers to the schema of the status. */
 function answerSchema(answer: v.GenericSchema): Property {
   const schema = schemaOf(answer);
   const entries = 'entries' in answer ? (answer.entries as Readonly<Record<string, unknown>>) : {};

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { TOP } from './bundle.ts';
 import { registryPackage } from './registry-package.ts';
 
-/** What of koffi is loaded; the rest is its own documentation and sources. */
+/** The files of koffi that are loaded; the others are documentation and sources. */
 export const KOFFI = ['package.json', 'LICENSE.txt', 'index.cjs', 'src/koffi/index.cjs', 'src/koffi/src/static.cjs'];
 
-/** The npm package with koffi's binary for an architecture of Node's. */
+/** The npm package with koffi's binary for one of Node's architectures. */
 export const nativePackage = ({ node }: { readonly node: string }): string => `@koromix/koffi-linux-${node}`;
 
 /**
- * koffi for one architecture, as it lies in node_modules. npm installs the binary of this machine alone; others are
- * fetched by npm, held against the lockfile's hash, and kept in `cache`.
+ * The files of koffi for one architecture, as in node_modules. npm installs only the binary for this machine; others
+ * are fetched by npm, verified by the lockfile's hash, and kept in `cache`.
  *
  * @param node Node's name of the architecture
  * @param abi koffi's own, with the C library
@@ -37,7 +37,7 @@ export function nativeParts({
   return parts;
 }
 
-/** What the lockfile wants a package to be. */
+/** The version and hash of a package in the lockfile. */
 function locked(name: string): { version: string; integrity: string } {
   const lock = JSON.parse(readFileSync(join(TOP, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { version: string; integrity: string } | undefined>;

@@ -1,4 +1,5 @@
-// npm run package [-- ARCHITECTURE…]: the bundle, and of it a Debian package and a tarball for each architecture, in build/.
+// npm run package [-- ARCHITECTURE…]: builds the bundle, a Debian package and a tarball for each architecture, in
+// build/.
 import { join } from 'node:path';
 import { mustRun, setUp, TOP } from './set-up.mjs';
 

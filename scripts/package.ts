@@ -1,9 +1,9 @@
-/* Makes the bundle, and of it a Debian package and a tarball with scripts/install for each architecture, in build/.
+/* Builds the bundle, and from it a Debian package and a tarball with scripts/install for each architecture, in build/.
  *
  *   node dist/scripts/package.js [--with-node] [ARCHITECTURE…]     amd64, arm64, armhf; all when none is named
  *
- * --with-node makes vakt-with-node, too: the Debian package with a Node of its own, for amd64 and arm64. It needs xz, and
- * fetches 50 MB an architecture.
+ * --with-node also builds vakt-with-node, the Debian package that contains Node, for amd64 and arm64. It needs xz, and
+ * fetches 50 MB per architecture.
  */
 
 import { spawnSync } from 'node:child_process';
@@ -16,13 +16,13 @@ import { tarball } from './tarball.ts';
 
 const BUILD = join(TOP, 'build');
 
-/** What the files in a package are dated, so that building it again makes the same one. */
+/** Modification time of the files in a package, from the sources, so that builds are reproducible. */
 function timeOfSources(): number {
   const { SOURCE_DATE_EPOCH: given } = process.env;
   if (given !== undefined && /^\d+$/.test(given)) return Number(given);
   const { stdout } = spawnSync('git', ['log', '-1', '--format=%ct'], { cwd: TOP, encoding: 'utf8' });
   if (/^\d+\n$/.test(stdout ?? '')) return Number(stdout);
-  throw new Error('This is no clone that git knows; set SOURCE_DATE_EPOCH to the time of its sources.');
+  throw new Error('Not a git repository: set SOURCE_DATE_EPOCH to the time of the sources, in Unix seconds.');
 }
 
 const WITH_NODE = '--with-node';
@@ -32,7 +32,7 @@ async function main(args: readonly string[]): Promise<number> {
   const names = args.filter((arg) => arg !== WITH_NODE);
   const wrong = names.find((name) => !isKnown(name));
   if (wrong !== undefined) {
-    console.error(`"${wrong}" is none of ${Object.keys(ARCHITECTURES).join(', ')}.`);
+    console.error(`There is no architecture "${wrong}"; use ${Object.keys(ARCHITECTURES).join(', ')}.`);
     return 2;
   }
   const all = Object.keys(ARCHITECTURES).filter(isKnown);

@@ -6,11 +6,11 @@ import { gunzipSync } from 'node:zlib';
 import { TOP } from './bundle.ts';
 
 /**
- * The files of one npm package, by their paths in it, fetched by npm without running anything of it.
+ * Fetches an npm package by npm, without running its scripts, and returns its files by path.
  *
  * @param integrity the only archive that is accepted, in the form of the lockfile: `sha512-BASE64`
- * @param cache a folder that keeps the archive for the next time
- * @throws {Error} npm could not fetch it, or it is another archive
+ * @param cache a folder that keeps the archive for later calls
+ * @throws {Error} when npm can't fetch it, or the archive has another hash
  */
 export function registryPackage(wanted: {
   readonly name: string;

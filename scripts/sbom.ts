@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { Enums, Models, Serialize, Spec } from '@cyclonedx/cyclonedx-library';
 import { type Manifest, manifestOf } from './licences.ts';
 
-/** Node, where a package brings its own. */
+/** The Node that a package contains. */
 export interface OwnNode {
   readonly version: string;
   /** The npm package that ships its binary. */
@@ -10,11 +10,11 @@ export interface OwnNode {
 }
 
 /**
- * A CycloneDX 1.6 bill of materials in JSON, for scanners that look for known vulnerabilities: what is in the program,
- * with the hash of each npm archive from the lockfile. The same input gives the same text.
+ * A CycloneDX 1.6 bill of materials in JSON, for vulnerability scanners: the packages in the program, with the hashes
+ * of their npm archives from the lockfile. The same input gives the same text.
  *
  * @param folders of the packages whose code is in the program
- * @param natives names of packages with native code that lie beside the program
+ * @param natives names of packages with native code that are shipped beside the program
  * @param seconds Unix time of the sources
  */
 export function sbom(options: {
@@ -54,7 +54,7 @@ function library({ name, version, license, licenses }: Manifest): Models.Compone
   });
 }
 
-/** CPE is what advisories of Node and of the OpenSSL, libuv and others in it go by. */
+/** With a CPE, by which advisories about Node, and about its OpenSSL, libuv and others, identify it. */
 function runtime({ version, from }: OwnNode): Models.Component {
   return new Models.Component(Enums.ComponentType.Platform, 'node', {
     bomRef: `node@${version}`,
@@ -76,7 +76,7 @@ interface Locked {
 
 const lock = createRequire(import.meta.url)('../../package-lock.json') as { packages: Record<string, Locked> };
 
-/** The archive's SHA-512, where the lockfile has just this version at its top. */
+/** The archive's SHA-512, if this is the version at the top level of the lockfile. */
 function hash(name: string, version: string): Models.HashDictionary {
   const { integrity, version: lockedVersion } = lock.packages[`node_modules/${name}`] ?? {};
   const base64 = /^sha512-(\S+)$/.exec(integrity ?? '')?.[1];

@@ -3,10 +3,10 @@ import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The clone's top folder. */
+/** The root of the repository. */
 export const TOP = fileURLToPath(new URL('..', import.meta.url));
 
-/** Runs a program in the clone and ends this one with its status when it fails. */
+/** Runs a program in the repository; if it fails, exits with its status. */
 export function mustRun(program, args) {
   const { status, error } = spawnSync(program, args, { cwd: TOP, stdio: ['ignore', 'inherit', 'inherit'] });
   if (error !== undefined) console.error(`${program}: ${error.message}`);
@@ -41,7 +41,7 @@ function isProgram(path) {
   }
 }
 
-/** Makes a fresh clone ready to run: installs from the lockfile when that is newer than what is installed, and builds. */
+/** Sets up a fresh clone: installs dependencies if the lockfile is newer than the installed ones, and builds. */
 export function setUp() {
   process.chdir(TOP);
   const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
@@ -50,7 +50,7 @@ export function setUp() {
   prune();
 }
 
-/** Removes what was compiled from sources that are gone; an old test must not run. */
+/** Removes output of deleted sources, so that deleted tests don't run. */
 function prune() {
   for (const file of readdirSync('dist', { recursive: true, encoding: 'utf8' })) {
     const source = file.replace(/\.js(\.map)?$/, '.ts');

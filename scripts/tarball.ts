@@ -4,7 +4,7 @@ import { type Entry, gzip, tar } from './archives.ts';
 import { TOP } from './bundle.ts';
 import { type Contents, PROGRAM, programFiles, withFolders } from './debian.ts';
 
-/** What scripts/install needs beside the program, by its path from the clone's top. */
+/** Files that scripts/install needs besides the program, relative to the root of the repository. */
 const BESIDE: Readonly<Record<string, number>> = {
   LICENSE: 0o644,
   'config/agent.json': 0o644,
@@ -14,7 +14,7 @@ const BESIDE: Readonly<Record<string, number>> = {
   'scripts/uninstall': 0o755,
 };
 
-/** The bundle with its scripts, for systems without Debian's packages: unpacked, `scripts/install` finds all it needs. */
+/** The bundle with `scripts/install` and all files that the script needs, for systems without dpkg. */
 export function tarball(options: Contents): { readonly name: string; readonly contents: Buffer } {
   const { version } = JSON.parse(readFileSync(join(TOP, 'package.json'), 'utf8')) as { version: string };
   const folder = `vakt-${version}`;

@@ -1,12 +1,12 @@
-// npm run test:by -- NODE[,NODE…] FILTER…: runs the tests whose path contains a FILTER with other versions of Node, at the
-// same time, and prints what each said when it has ended.
+// npm run test:by -- NODE[,NODE…] FILTER…: runs the tests whose path contains a FILTER with other versions of Node, in
+// parallel, and prints the output of each when it has finished.
 //
-// Mocha needs a later Node than the agent does, since it has ES modules among its CommonJS. Bundled, it doesn't.
+// Mocha needs a newer Node than the agent, since it mixes ES modules with CommonJS. Bundled, it runs on older ones.
 import { execFile } from 'node:child_process';
 import { build } from 'esbuild';
 import { setUp } from './set-up.mjs';
 
-/** Beside `scripts/`, so that it finds the clone as the script it is made of does. */
+/** The bundle is in a folder beside `scripts/`, so that relative paths in it still work. */
 const RUNNER = 'build/test-runner.mjs';
 const FOR_COMMONJS = [
   "import { createRequire as requireOf } from 'node:module';",

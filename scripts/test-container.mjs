@@ -1,6 +1,6 @@
-// npm run test:container: builds the image and runs it by podman, as root, on a base image made here by debootstrap; an
-// emulator on this machine must hear from inside the container what happens outside. Takes some minutes, and the kernel's
-// audit for itself. VAKT_CONTAINER_BASE names a base image that is there already.
+// npm run test:container: builds the image on a base image from debootstrap, and runs it by podman, as root. The agent
+// in the container must report to an emulator on this machine what happens on the host. Takes some minutes, and needs
+// the kernel's audit for itself. VAKT_CONTAINER_BASE names an existing base image.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -41,7 +41,7 @@ const folder = mkdtempSync(join(tmpdir(), 'vakt-container-'));
 const began = Date.now();
 const say = (line) => console.log(`${((Date.now() - began) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
 
-/** Without holding up the emulator, which is in this process. */
+/** Asynchronous, since the emulator runs in this process. */
 const run = (program, args) =>
   new Promise((resolve, reject) => {
     const env = { ...process.env, PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
@@ -55,7 +55,7 @@ async function mustRun(program, args) {
   assert.equal(status, 0, `${program} ${args.join(' ')}\n${stdout}${stderr}`);
 }
 
-/** crun runs nothing where version 2 of control groups is mounted beside version 1; so it is hidden from it. */
+/** crun fails if control groups version 2 are mounted beside version 1, so they are hidden from it. */
 const hideUnified = ['-m', 'sh', '-c', 'umount /sys/fs/cgroup/unified; exec "$@"', 'sh'];
 const through = existsSync('/sys/fs/cgroup/unified') ? ['unshare', ...hideUnified, 'podman'] : ['podman'];
 function podman(args) {
@@ -63,7 +63,7 @@ function podman(args) {
   return run(program, [...before, '--cgroup-manager=cgroupfs', ...args]);
 }
 
-/** Not more than this process has: raising a limit takes a capability that it may not have. */
+/** The limits of this process: raising them needs a capability that it may lack. */
 const hardLimit = (name) =>
   new RegExp(`^${name}\\s+\\S+\\s+(\\S+)`, 'm')
     .exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
@@ -73,7 +73,7 @@ const limits = Object.entries({ nofile: 'Max open files', nproc: 'Max processes'
   `${short}=${hardLimit(name)}:${hardLimit(name)}`,
 ]);
 
-/** Debian with its Node, and the npm that runs this script, as the public images have them. */
+/** Builds a base image like the public ones: Debian with its Node, and the npm that runs this script. */
 async function makeBase() {
   const given = process.env.VAKT_CONTAINER_BASE;
   if (given !== undefined) return given;
@@ -97,7 +97,7 @@ async function build(base) {
   say('built the image');
 }
 
-/** What compose.yaml asks for, but for what a test changes. */
+/** Runs the image with the options of compose.yaml, except those that a test changes. */
 function start(hostSpaces, ...command) {
   return runContainer([...hostSpaces, FILTER], IMAGE, ...command);
 }
@@ -200,7 +200,7 @@ async function askInside() {
   say(`healthy; vakt check in it: ${container[0].finding}`);
 }
 
-/** What would reach the host's processes: refused under the profile, and not without it. */
+/** Checks that calls which can access the host's processes are refused with the profile, and only with it. */
 async function refuse() {
   const probe = readFileSync(join(TOP, 'test/installed/forbidden-calls.mjs'), 'utf8');
   const node = ['--input-type=module', '-e', probe];
@@ -261,7 +261,7 @@ try {
   assert.equal((await start(['--detach', '--pid=host', '--network=host'])).status, 0);
   await refuse();
   await seeLess();
-  say('all of it held');
+  say('all tests passed');
 } finally {
   await podman(['rm', '--force', '--time', '5', NAME]);
   await podman(['volume', 'rm', '--force', VOLUME]);

@@ -1,10 +1,10 @@
 // npm test [-- FILTER…]: sets up a fresh clone and runs the tests, or those whose path contains a FILTER.
 //
-// Without a filter the tests run in parts, each a process of its own, at the same time. The kernel has one audit slot, so
-// only one part may use audit; the others run without the capabilities for it.
+// Without a filter the tests run in parts, in parallel processes. The kernel has one audit slot, so only one part may
+// use audit; the others run without the capabilities for it.
 //
-// Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in CI, a skip is a failure, but for the one that is
-// allowed: tests against the published schemas, when VAKT_PUBLISHED_SCHEMAS names no folder.
+// Skipped tests print their reason. With VAKT_REQUIRE_ALL=1, as in CI, a skip is a failure, except for tests against
+// the published schemas when VAKT_PUBLISHED_SCHEMAS names no folder.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readdirSync } from 'node:fs';
@@ -17,10 +17,10 @@ const PARTS = {
   integration: { has: (file) => /^(?:cli|crash|integration|scripts)\//.test(file) },
   units: { has: (file) => !PARTS.system.has(file) && !PARTS.integration.has(file) },
 };
-/** Files that are listed as the slowest of a part. */
+/** How many of the slowest files of a part are listed. */
 const SLOWEST = 8;
 
-/** How long the tests of each file took, with their hooks. */
+/** The duration of each file's tests, including hooks. */
 class TimesOfFiles {
   #last = performance.now();
   #seconds = new Map();
@@ -41,7 +41,7 @@ class TimesOfFiles {
   }
 }
 
-/** What an assertion says, with the values that it compares, on a line. */
+/** The message of a failed assertion, with the compared values, as one line. */
 const inALine = (message) => String(message).replace(/\s+/g, ' ').slice(0, 600);
 
 const [option, ...filters] = process.argv.slice(2);
@@ -54,7 +54,7 @@ if (option === '--part') {
   else await run((file) => [option, ...filters].some((filter) => file.includes(filter)));
 }
 
-/** Runs the tests of some files in this process, and ends it. */
+/** Runs the tests of some files in this process, and exits. */
 async function run(has, slowest) {
   const { default: Mocha } = await import('mocha');
   const mocha = new Mocha({ timeout: 30_000, forbidOnly: true, reporter: 'spec' });
@@ -72,7 +72,7 @@ async function run(has, slowest) {
   const times = new TimesOfFiles();
   const runner = mocha.run(() => {
     const missing = requireAll ? skipped.filter((title) => !isAllowed(title)) : [];
-    // Said once more here, on a line each, for whoever sees only the end of a long log.
+    // Repeated here, one line each, for readers who see only the end of a long log.
     for (const title of missing) console.log(`Skipped, but required: ${title}`);
     for (const failure of failures) console.log(`Failed: ${failure}`);
     if (slowest !== undefined) console.log(`${slowest}: ${times.slowest()}`);
@@ -85,12 +85,12 @@ async function run(has, slowest) {
   for (const event of ['test end', 'hook end']) runner.on(event, ({ file }) => times.ended(file));
 }
 
-/** Runs all parts at once. What one prints is shown as it comes; what the others print, when they have ended. */
+/** Runs all parts in parallel. The output of the first is shown live, that of the others when they have finished. */
 async function runInParts() {
   const shown = { part: undefined };
   const results = await Promise.all(Object.entries(PARTS).map(([name, part]) => runPart(name, part, shown)));
   const lines = results.flatMap(({ lines }) => lines);
-  // Said once more here, for the same reason.
+  // Repeated here, for the same reason.
   for (const line of lines.filter((line) => /^(?:Failed|Skipped, but required|Slowest of \w+): /.test(line))) {
     console.log(line);
   }
@@ -127,7 +127,7 @@ async function runPart(name, { usesAudit = false }, shown) {
   const lines = output.split('\n');
   const summary = lines.findLast((line) => /^\d+ passed, \d+ failed$/.test(line));
   const [passed = 0, failed = 1] = summary?.match(/\d+/g)?.map(Number) ?? [];
-  if (summary === undefined) lines.push(`Failed: the tests of ${name} ended with ${status} before they were done`);
+  if (summary === undefined) lines.push(`Failed: the tests of ${name} exited with ${status} before they had finished`);
   const minutes = (performance.now() - began) / 60_000;
   return { name, lines, minutes, passed, failed: status === 0 ? failed : Math.max(failed, 1) };
 }

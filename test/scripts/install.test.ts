@@ -160,7 +160,7 @@ describe('scripts/install and scripts/uninstall', () => {
     const again = [...identity().slice(0, 2), '--device-id', 'other', '--key-file', key];
     const { status, stderr } = install(...again);
     assert.equal(status, 2);
-    assert.match(stderr, /is there already.*--reconfigure/);
+    assert.match(stderr, /exists .*--reconfigure/);
     assert.deepEqual(tree(), before);
     ok(install(...again, '--reconfigure'));
     assert.match(readFileSync(inRoot('etc/vakt/agent.json'), 'utf8'), /"deviceId": "other"/);
