@@ -10,8 +10,8 @@ const LIMIT = seconds(10);
 const MOST_NAMED = 10;
 
 /**
- * Waits at shutdown until all data is written, ten seconds at most, and logs which files the disk did not accept. It must
- * be stopped after all parts that write: they only hand over their data.
+ * Waits at shutdown until all data is written, ten seconds at most, and logs which files the disk did not accept. It
+ * must be stopped after all parts that write: they only hand over their data.
  *
  * @param options.abandoned called when data was not written: a thread of this process still waits for the disk
  */

@@ -81,9 +81,9 @@ export class BackgroundStateFiles implements StateFiles {
   }
 
   /**
-   * To be called when the process is about to exit. From now on changes do not wait for the lane, and wait for their own
-   * sync two seconds at most. After a sync that took longer, files are no longer synced: they survive the process, but may
-   * be lost in a power cut.
+   * To be called when the process is about to exit. From now on changes do not wait for the lane, and wait for their
+   * own sync two seconds at most. After a sync that took longer, files are no longer synced: they survive the process,
+   * but may be lost in a power cut.
    */
   hurry(): void {
     this.#isHurried = true;

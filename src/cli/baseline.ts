@@ -16,30 +16,30 @@ import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { ownScanner } from './snapshot-sources.ts';
 
-export const summary = 'Judge this system, or a root tree, by the hardening rules.';
+export const summary = 'Check this system, or a root file system, against the hardening rules.';
 export const usage = `vakt baseline [OPTION]… [RULE…]
 
-Reads only: changes nothing, starts nothing of what it judges, sends nothing.
+Reads files only: changes nothing, runs no program of the system that it checks, and sends nothing.
 
-  RULE                judge these rules only, whatever their level
-  --root DIR          the system whose root this is, for example an image that is being built; / when not given
-  --level 2           opt-in rules, too
-  --walk              rules that walk all local file systems, too
-  --role ROLE         what the device is: rules that do not hold for that are skipped; several times, or a list with ","
-  --except NAME       a category or a rule that is not judged; in the same way
-  --custom FILE       rules of your own, too; the file must be root's, and for nobody else to write
-  --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; Important when not given
-  --all               show what holds and what was skipped, too
-  --json              the whole report as one JSON object
-  --html FILE         write it as a page, in one file
-  --explain RULE      judge nothing; say what a rule looks at, and why it may be skipped
+  RULE                judge only these rules, whatever their level
+  --root DIR          root of the system to check, for example of an image that is being built; default /
+  --level 2           include opt-in rules
+  --walk              include rules that walk all local file systems
+  --role ROLE         role of the device: rules that do not apply to it are skipped; repeatable, or a list with ","
+  --except NAME       category or rule to leave out; repeatable, or a list with ","
+  --custom FILE       include your own rules; the file must belong to root, and only root may write it
+  --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; default Important
+  --all               show passed and skipped rules, too
+  --json              print the whole report as one JSON object
+  --html FILE         write the report as an HTML page
+  --explain RULE      judge nothing; describe what a rule checks, and when it is skipped
 
-Exit status: 0 all that matters holds; 1 a rule of the severity of --fail-on or above does not hold or could not be judged,
-or the rules of --custom were refused; 2 wrong usage.`;
+Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could not be judged, or the rules of --custom
+were refused; 2 wrong usage.`;
 
-/** With walks, on a slow disk. */
+/** Enough for walks on a slow disk. */
 const LONGEST = hours(1);
-/** In bytes; the engine takes less, and says so. */
+/** In bytes, so that a wrong file isn't hashed for long; the engine has a lower limit, with an error of its own. */
 const LARGEST_CUSTOM = 16 * 1024 * 1024;
 
 const OPTIONS = {
@@ -82,7 +82,7 @@ async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal)
   const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
   const report = await ownScanner(hostRoot, firewall, LONGEST).scan(options, signal);
   const [unknown] = report.unknown;
-  // Names of rules in a custom file that was refused are unknown only for that reason.
+  // If a custom file was refused, its rules are unknown, which is no usage error.
   if (unknown !== undefined && report.customChecksRefused === undefined) throw new UsageError(notAName(unknown));
   return report;
 }
@@ -113,7 +113,7 @@ function severityOption(text = 'Important'): Severity | undefined {
 function rootOption(path = '/'): string {
   const root = resolve(path);
   if (statSync(root, { throwIfNoEntry: false })?.isDirectory()) return root;
-  throw new UsageError(`--root: ${root} is no folder`);
+  throw new UsageError(`--root: ${root} is not a directory`);
 }
 
 function scanOptions(
@@ -141,19 +141,20 @@ function scanOptions(
   };
 }
 
-/** An option may be given several times, and each may be a list, as in the module twin. */
+/** Options can be repeated, and each value can be a list, as in the module twin. */
 const listed = (given: readonly string[]) =>
   given
     .flatMap((list) => list.split(','))
     .map((name) => name.trim())
     .filter((name) => name !== '');
 
-/** Whoever names the file here stands for it: its digest is taken as it is. */
+/** The digest is computed instead of compared: the user of the command has chosen the file. */
 function customChecks(file: string): NonNullable<ScanOptions['customChecks']> {
   const path = resolve(file);
   try {
     const stats = statSync(path);
-    if (!stats.isFile() || stats.size > LARGEST_CUSTOM) throw new UsageError(`--custom: ${path} is no file of rules`);
+    if (!stats.isFile() || stats.size > LARGEST_CUSTOM)
+      throw new UsageError(`--custom: ${path} is not a file of rules`);
     return { path, sha256: createHash('sha256').update(readFileSync(path)).digest('hex') };
   } catch (error) {
     if (error instanceof UsageError) throw error;

@@ -6,16 +6,16 @@ import { lookAtAll, systemChecks } from './check/index.ts';
 import { lookAround } from './check/situation.ts';
 import { readArguments, table, type World } from './command.ts';
 
-export const summary = 'Check everything the agent needs, and say how to mend what is wrong.';
+export const summary = 'Check everything that the agent needs, and print a remedy for each problem.';
 export const usage = `vakt check [--config FILE] [--json]
 
-  --config FILE   local configuration; ${DEFAULT_CONFIG_FILE} when not given
-  --json          one JSON object a finding
+  --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
+  --json          print one JSON object per finding
 
-A running agent is asked, not disturbed. Without one, everything is tried as this user: ask as the user that the agent
-will run as.
+If an agent is running, its status is used, and it is not disturbed. Otherwise every check runs as the current user: use
+the account that the agent will run as.
 
-Exit status: 0 nothing to do, 1 something must be done.`;
+Exit status: 0 no problem, 1 something must be fixed.`;
 
 const DEFAULTS = () => v.parse(LocalSettings, { identity: { kind: 'connectionString', file: '/nonexistent' } });
 
@@ -27,7 +27,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
   return findings.some(({ state }) => state === 'wrong') ? 1 : 0;
 }
 
-/** Without a valid configuration, the system is looked at all the same, as an agent with the defaults would see it. */
+/** Without a valid configuration, the system is still checked, with the defaults. */
 async function check(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
@@ -52,6 +52,6 @@ function describe(findings: readonly Finding[]): string[] {
   return [
     ...table(rows),
     '',
-    wrong === 0 ? 'Nothing must be done.' : `${wrong} of ${findings.length} findings must be mended.`,
+    wrong === 0 ? 'Nothing must be fixed.' : `${wrong} of ${findings.length} findings must be fixed.`,
   ];
 }

@@ -26,10 +26,12 @@ import { twinDialect } from './twin-dialect.ts';
 export const summary = 'Collect one event now and print its payload as JSON.';
 export const usage = `vakt collect EVENT [--config FILE]
 
-A Periodic event is collected once, and all its elements are printed. When the agent would send them in several
-messages, or not all of them, standard error says so. A Triggered one is followed live, one JSON line each, until Ctrl-C.
-"vakt events" lists them. A running agent is asked for what only it knows, and for Triggered events, if its
-configuration has them on; without one, the kernel is.`;
+A Periodic event is collected once, and all its elements are printed; a note on standard error tells if the agent would
+send them in several messages, or not all of them. A Triggered event is followed live, one line of JSON each, until
+Ctrl-C. "vakt events" lists the events.
+
+If an agent is running, it provides its own statistics, and Triggered events that its configuration enables. Otherwise
+Triggered events are read from the kernel.`;
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
@@ -54,10 +56,10 @@ function find(name: string | undefined): Collector {
   const names = collectors.map((candidate) => candidate.name);
   const list = `EVENT must be one of ${names.join(', ')}`;
   const meant = name === undefined ? '' : didYouMean(name, names);
-  throw new UsageError(meant === '' ? list : `"${name}" is no event${meant} ${list}`);
+  throw new UsageError(meant === '' ? list : `there is no event "${name}"${meant} ${list}`);
 }
 
-/** Collecting by hand must work without a configured agent, too. */
+/** Without a configuration file, the defaults apply: the command must work without an installed agent. */
 function settings(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
@@ -98,7 +100,7 @@ async function sentAs(collector: PeriodicCollector, payload: readonly Payload[])
   );
 }
 
-/** The running agent's books since it was first started; asking for them here starts no new period. */
+/** The running agent's counts since it was first started; reading them does not start a new period. */
 const runningAgent = (socket: string, signal: AbortSignal): Sources['statistics'] => {
   const ask = async () => (await askControlSocket(socket, '/status', { signal })) as LocalStatus;
   return {
@@ -113,7 +115,10 @@ const runningAgent = (socket: string, signal: AbortSignal): Sources['statistics'
   };
 };
 
-/** The agent holds the kernel's audit, which only one can. @throws {AgentError} AGENT_NOT_RUNNING */
+/**
+ * Follows events of a running agent: only one process can use the kernel's audit. @throws {AgentError}
+ * AGENT_NOT_RUNNING
+ */
 async function followAgent(
   { name }: TriggeredCollector,
   socket: string,
@@ -139,7 +144,7 @@ async function followLinux(
       for (const { payload } of batch.occurrences()) stdout(printableJson(JSON.stringify(payload)));
       for (const error of batch.broken) stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
     },
-    lost: (_streams, reason, count) => stderr(`${count} events could not be read (${reason}).`),
+    lost: (_streams, reason, count) => stderr(`${count} events were lost (${reason}).`),
   });
   const log = createLog({ level: 'warn', destination: { write: (line) => stderr(line.trimEnd()) } });
   const source = new LinuxEvents({
@@ -155,11 +160,11 @@ async function followLinux(
     await source.start();
     const { source: name, reason } = source.status(collector.stream);
     stderr(
-      `Following ${collector.name} from ${name ?? 'nowhere'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
+      `Following ${collector.name} from ${name ?? 'no source'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
     );
     const never = new Alarm();
     while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);
   } finally {
-    await source.stop(); // takes its rules out of the kernel
+    await source.stop(); // removes its rules from the kernel
   }
 }

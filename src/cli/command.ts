@@ -3,32 +3,32 @@ import { parseDuration } from '../base/duration.ts';
 import { printable } from '../base/printable.ts';
 import { didYouMean } from './did-you-mean.ts';
 
-/** What a command has of the world around it; a test passes its own. */
+/** The environment of a command; tests pass their own. */
 export interface World {
-  /** Results. One line, without its end. */
+  /** Prints a result: one line, without a newline. */
   readonly stdout: (line: string) => void;
-  /** Everything else. */
+  /** Prints everything else. */
   readonly stderr: (line: string) => void;
   readonly environment: NodeJS.ProcessEnv;
-  /** Aborts at SIGINT, SIGTERM and SIGHUP, and when nobody reads standard output any more. */
+  /** Aborts at SIGINT, SIGTERM and SIGHUP, and when standard output has no reader any more. */
   readonly signal: AbortSignal;
-  /** From now on SIGHUP calls `listener`, and doesn't end the command. */
+  /** After this, SIGHUP calls `listener` instead of ending the command. */
   readonly onHangUp?: (listener: () => void) => void;
-  /** Whether standard output is a person's terminal. */
+  /** Whether standard output is a terminal. */
   readonly terminal: boolean;
-  /** How many columns it has; absent when it is none. */
+  /** The terminal's width; absent if standard output isn't a terminal. */
   readonly columns?: number;
 }
 
-/** One `vakt …` command. Exit codes: 0 done, 1 failed, 2 wrong usage; `run` has its own on top, see contract §7. */
+/** One `vakt …` command. Exit codes: 0 success, 1 failed, 2 wrong usage; `run` has further ones, see contract §7. */
 export interface Command {
   readonly summary: string;
-  /** How to call it, and what its options mean, as `--help` prints it. */
+  /** Synopsis and options, as `--help` prints them. */
   readonly usage: string;
   run(args: readonly string[], world: World): Promise<number>;
 }
 
-/** The command was called in a way it doesn't know: exit code 2. */
+/** The arguments are invalid: exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -73,7 +73,7 @@ export function durationOption(name: string, text: string) {
   return duration;
 }
 
-/** Rows in columns as wide as their widest cell; the last column is as long as it likes. Safe for a terminal. */
+/** Aligns rows in columns; the last column isn't padded. Makes the cells safe for a terminal. */
 export function table(cells: readonly (readonly string[])[]): string[] {
   const rows = cells.map((row) => row.map(printable));
   const widths: number[] = [];

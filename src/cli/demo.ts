@@ -19,31 +19,31 @@ import { describeBooks, describeEvent, differences } from './describe.ts';
 import { loadEmulator } from './emulator.ts';
 import { twinDialect } from './twin-dialect.ts';
 
-export const summary = 'Run the agent against a local hub, and show live what that hub receives.';
+export const summary = 'Run the agent against a local hub, and show live what the hub receives.';
 export const usage = `vakt demo [--duration DURATION]
 
-  --duration DURATION   how long, as ISO 8601 (PT30S); until Ctrl-C when not given`;
+  --duration DURATION   how long, as ISO 8601 (PT30S); default until Ctrl-C`;
 
 const DEVICE = 'demo-device';
 const MODULE = 'azureiotsecurity';
 const DIALECT = twinDialect();
 const desired = (settings: readonly [SettingId, Spelling][]) => DIALECT.write(new Map(settings));
 
-/** Quick, so that there is something to see: the defaults send every 7 minutes and 5 hours. */
+/** Short, so that events appear soon: the defaults send every 7 minutes and 5 hours. */
 const FIRST_DESIRED = desired([
   ['highPriorityMessageFrequency', 'PT2S'],
   ['lowPriorityMessageFrequency', 'PT3S'],
   ['aggregation.ProcessCreate.interval', 'PT4S'],
   ['aggregation.ConnectionCreate.interval', 'PT4S'],
 ]);
-/** What the demo changes on the way. */
+/** A desired property that the demo changes while it runs. */
 const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 
-/** An agent that is told to end has this long. */
+/** After SIGTERM, the agent is killed after this time. */
 const PATIENCE = seconds(20);
 
 const WITHOUT_ROOT =
-  "You are not root: processes are found by looking at /proc every second, which misses short ones, and other users' images and sockets have no owner. As root, every start comes from the kernel.";
+  "You are not root: process starts are found by reading /proc every second, which misses short-lived processes, and the programs of other users' processes and sockets are unknown. As root, the kernel reports every start.";
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values } = readArguments(args, { duration: { type: 'string' } });
@@ -61,7 +61,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   }
 }
 
-/** Everything the agent needs, in a folder of its own. @returns the configuration file */
+/** Writes all files that the agent needs into `directory`. @returns the path of the configuration file */
 function writeConfiguration(directory: string, hub: HubEmulator, key: string): string {
   const write = (name: string, contents: string) => {
     const file = join(directory, name);
@@ -93,7 +93,7 @@ async function show(hub: HubEmulator, configFile: string, duration: Duration, wo
     'demo',
     `A local IoT Hub listens on localhost:${hub.port}; the agent connects to it over TLS as ${DEVICE}/${MODULE}.`,
   );
-  say('demo', 'What the hub receives is shown here. Start programs in another terminal, and see them arrive.');
+  say('demo', 'This shows what the hub receives. Start programs in another terminal and watch them arrive.');
   if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
   const seen = showWhatArrives(hub, say);
   const agent = startAgent(configFile, say, world.environment);
@@ -106,14 +106,14 @@ async function show(hub: HubEmulator, configFile: string, duration: Duration, wo
   const status = await agent.ended;
   say(
     'demo',
-    `The agent has ended with status ${status}. The hub received ${hub.messages.length} messages with these events:`,
+    `The agent exited with status ${status}. The hub received ${hub.messages.length} messages with these events:`,
   );
   for (const [name, count] of [...seen].sort()) say('', `${name.padEnd(24)}${count}`);
   return status === 0 && hub.messages.length > 0 ? 0 : 1;
 }
 
 /**
- * Makes things happen from when the agent has connected until `duration` is over, the agent has ended, or `stop` aborts.
+ * Generates events once the agent is connected, until `duration` is over, the agent has exited, or `stop` aborts.
  */
 async function untilTheEnd(
   hub: HubEmulator,
@@ -137,7 +137,7 @@ async function untilTheEnd(
       if (signal.aborted) return;
       say(
         'demo',
-        `Changing a desired property: ${JSON.stringify(CHANGE)}; from now on every start is listed by itself.`,
+        `Changing a desired property: ${JSON.stringify(CHANGE)}; from now on every start is listed separately.`,
       );
       hub.patchDesired(DEVICE, MODULE, DIALECT.sectionWith(CHANGE));
     }),
@@ -145,7 +145,7 @@ async function untilTheEnd(
 }
 
 /**
- * Asks the agent for what became of its events, as `vakt status` does; also after Ctrl-C, which is how most demos end.
+ * Shows the agent's event counts, as `vakt status` does; also after Ctrl-C, which ends most demos.
  */
 async function showBooks(directory: string, say: Say): Promise<void> {
   const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
@@ -154,7 +154,9 @@ async function showBooks(directory: string, say: Say): Promise<void> {
 
 type Say = (who: string, line: string) => void;
 
-/** Shows what the hub receives and is told. @returns how many events of each name have come so far */
+/**
+ * Shows the messages and reported properties that the hub receives. @returns the number of events of each name so far
+ */
 export function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
   const seen = new Map<string, number>();
   hub.on('message', ({ body, sizeBytes, applicationProperties }) => {
@@ -176,7 +178,7 @@ export function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string,
   return seen;
 }
 
-/** Of the reported changes, those that tell something: not every counter, and not a wall of defaults at the start. */
+/** Selects reported changes worth showing: without most counters, and without the list of defaults at the start. */
 function interesting(lines: readonly string[]): string[] {
   const telling = lines.filter((line) => !/lastRunAt|lastSentAt|\.delivery\.|\$version|\$metadata/.test(line));
   const mirrored = telling.filter((line) => line.startsWith(OBJECT));
@@ -184,19 +186,19 @@ function interesting(lines: readonly string[]): string[] {
   const others = telling.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
   return [
     ...others,
-    ...(healthy.length > 0 ? [`securityAgent.collectors: on are ${healthy.join(', ')}`] : []),
+    ...(healthy.length > 0 ? [`securityAgent.collectors: on for ${healthy.join(', ')}`] : []),
     ...(mirrored.length > 5 ? [`${OBJECT}: ${mirrored.length} properties mirrored, defaults included`] : mirrored),
   ];
 }
 
 interface Agent {
-  /** Its exit status; `null` when a signal ended it, or it didn't even start. */
+  /** Its exit status; `null` when a signal ended it, or it could not be started. */
   readonly ended: Promise<number | null>;
-  /** Ends it, whatever state it is in. */
+  /** Resolves when it has exited; kills it if necessary. */
   stop(): Promise<void>;
 }
 
-/** Starts the agent as the program it is. Its log is shown as far as it concerns a person. */
+/** Starts the agent as a child process, and shows its log. */
 function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv): Agent {
   const [, main = ''] = process.argv;
   const child = spawn(process.execPath, [...process.execArgv, main, 'run', '--config', configFile], {
@@ -210,7 +212,7 @@ function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv
     for (const line of lines) say('agent', printable(asText(line)));
   });
   const kill = () => void child.kill('SIGKILL');
-  process.once('exit', kill); // nobody waits for us at a second Ctrl-C
+  process.once('exit', kill); // a second Ctrl-C exits immediately
   const ended = new Promise<number | null>((resolve) => {
     child.on('error', () => resolve(null));
     child.on('exit', (status) => resolve(status));
@@ -225,7 +227,7 @@ function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv
   };
 }
 
-/** The demo's agent obeys the demo's file: the variables that would override it stay behind. */
+/** Removes variables that would override the demo's configuration file. */
 const withoutSettings = (environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('VAKT_')));
 
@@ -237,7 +239,7 @@ function asText(line: string): string {
   }
 }
 
-/** Gives the agent something to see, also when nobody else uses the machine. */
+/** Starts programs, so that there are events even on an idle machine. */
 async function runPrograms(say: Say, signal: AbortSignal): Promise<void> {
   await systemClock.sleep(seconds(3), signal);
   while (!signal.aborted) {

@@ -2,9 +2,9 @@ import { printable } from '../base/printable.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 import type { Delivery } from '../status/schema.ts';
 
-/* Events in lines a person likes to read, for the demo. */
+/* Formats events for people, for the demo and dry runs. */
 
-/** Elements shown of one event; the rest is counted. */
+/** Elements shown of one event; of the others, only the number is shown. */
 const MOST_SHOWN = 8;
 
 const text = (value: unknown) => (value === undefined ? '' : String(value));
@@ -13,7 +13,7 @@ const cut = (value: unknown, most = 90) =>
 
 const times = (count: string) => (count === '1' ? 'once' : `${count} times`);
 
-/** How an element of each event reads; one that isn't listed here is shown as JSON. */
+/** Formats an element of each event; events that are not listed are shown as JSON. */
 const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Record<string, string>>) => string>> = {
   ProcessCreate: ({ CommandLine, Executable, UserName, UserId, ProcessId }, { HitCount }) =>
     `${text(UserName ?? UserId)} ran ${cut(CommandLine)}  [${text(Executable)}, ${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
@@ -21,7 +21,7 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
     `${text(Executable)} ended with ${text(ExitStatus)}${Signal === undefined ? '' : `, by ${Signal}`}  [${HitCount === undefined ? `pid ${ProcessId}` : times(HitCount)}]`,
   ConnectionCreate: ({ Executable, Direction, Protocol, RemoteAddress, RemotePort, LocalPort }, { HitCount }) =>
     Direction === 'In'
-      ? `${text(Executable)} took ${text(Protocol)} from ${text(RemoteAddress)}${LocalPort === undefined ? '' : ` at port ${LocalPort}`}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`
+      ? `${text(Executable)} accepted ${text(Protocol)} from ${text(RemoteAddress)}${LocalPort === undefined ? '' : ` at port ${LocalPort}`}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`
       : `${text(Executable)} connected by ${text(Protocol)} to ${text(RemoteAddress)} port ${text(RemotePort)}${HitCount === undefined ? '' : `  [${times(HitCount)}]`}`,
   Login: ({ UserName, UserId, Operation, Result, RemoteAddress, Executable }, { ContainerId }) =>
     `${text(Operation)} of ${text(UserName ?? UserId)}: ${text(Result)}${RemoteAddress === undefined ? '' : `, from ${RemoteAddress}`}  [${text(Executable)}${ContainerId === undefined ? '' : ` in container ${cut(ContainerId, 13)}`}]`,
@@ -39,7 +39,7 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
       ...(Protocol === undefined ? [] : [text(Protocol)]),
       ...(SourceAddress === undefined ? [] : [`from ${cut(SourceAddress, 40)}`]),
       ...(DestinationPort === undefined ? [] : [`to port ${cut(DestinationPort, 40)}`]),
-      ...(Enabled === false ? ['[not in force]'] : []),
+      ...(Enabled === false ? ['[disabled]'] : []),
     ].join(' '),
   ConnectedHardware: ({ HardwareCategory, HardwareSubCategory, HardwareName }) =>
     `${text(HardwareCategory)}, ${text(HardwareSubCategory)}: ${cut(HardwareName, 60)}`,
@@ -76,7 +76,7 @@ function partOf([first]: readonly Payload[]): string | undefined {
   return SnapshotId === undefined ? undefined : printable(`part ${Part} of ${Parts}, snapshot ${cut(SnapshotId, 36)}`);
 }
 
-/** The equation that must hold at any moment, in words. */
+/** The accounts as an equation, which holds at any moment. */
 export function describeBooks({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
   const drops = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
   const lost = Object.values(dropped).reduce((all, count) => all + count, 0);
@@ -87,7 +87,7 @@ export function describeBooks({ collected, delivered, aggregatedAway, queued, dr
   ].join(' + ');
 }
 
-/** Every leaf of `after` that `before` has otherwise, as `path = value`; for a leaf that is gone, `path removed`. */
+/** Every leaf that differs between `before` and `after`, as `path = value` or `path removed`. */
 export function differences(before: unknown, after: unknown, path = ''): string[] {
   if (JSON.stringify(before) === JSON.stringify(after)) return [];
   if (!isObject(after)) return [after === undefined ? `${path} removed` : `${path} = ${JSON.stringify(after)}`];

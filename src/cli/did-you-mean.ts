@@ -1,9 +1,9 @@
 import { nearestName } from '../config/nearest-name.ts';
 
-/** Of names that a beginning may stand for. */
+/** Names shown that begin with the given text. */
 const MOST_SHOWN = 3;
 
-/** What is said after a name that isn't known: the names that were most likely meant, if any. */
+/** A suffix for an error about an unknown name, with the names that were most likely meant; empty if there are none. */
 export function didYouMean(name: string, known: readonly string[]): string {
   const meant = likely(name, known).map((candidate) => `"${candidate}"`);
   const last = meant.pop();

@@ -18,7 +18,7 @@ import type { World } from './command.ts';
 import { describeEvent } from './describe.ts';
 import { twinDialect } from './twin-dialect.ts';
 
-/** Soon, so that there is something to see: the defaults send every 7 minutes and 5 hours, and count for an hour. */
+/** Short, so that messages appear soon: the defaults send every 7 minutes and 5 hours, and count for an hour. */
 const HIGH_FREQUENCY = 'PT3S';
 const LOW_FREQUENCY = 'PT5S';
 const INTERVAL = 'PT5S';
@@ -27,15 +27,15 @@ const INTERVAL = 'PT5S';
 export interface DryRun {
   readonly local: LocalSettings;
   readonly hub: DryHub;
-  /** Takes away the state that the run has left. */
+  /** Removes the state directory of the run. */
   remove(): void;
 }
 
 /**
- * Makes ready for a run that sends nothing and leaves an installed agent alone: with a state directory and a control
- * socket of its own, in a temporary folder, and with the configuration that the twin was last known to have.
+ * Prepares a run that sends nothing and does not affect an installed agent: with state directory and control socket in
+ * a temporary folder, and with the installed agent's last good configuration.
  *
- * @throws {AgentError} as readLocalSettings does, but for a missing identity
+ * @throws {AgentError} as readLocalSettings does, except for a missing identity
  */
 export async function prepareDryRun(file: string | undefined, world: World): Promise<DryRun> {
   const installed = readLocalSettings(file, world.environment, { identity: 'optional' });
@@ -44,12 +44,14 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   const dialect = twinDialect(installed.twinObjectName);
   const asked = new Map([...quick(dialect), ...(runs ? withoutWhatHappens() : [])]);
   const configuration = { ...lastKnown(installed, dialect), ...dialect.write(asked) };
-  // In force from the first moment on: sources that are off then are never opened.
+  // In a file, so that it is in force from the start: sources of events that are off are never opened.
   writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
   const say = (line: string) => world.stderr(printable(line));
-  say(`Nothing is sent. Messages come every ${seconds(HIGH_FREQUENCY)} and ${seconds(LOW_FREQUENCY)} s here, whatever`);
-  say(`the twin says. State is kept in ${folder}, and removed at the end. Ctrl-C ends it.`);
-  if (runs) say('An agent runs, and has the kernel for itself: of what happens, see "vakt collect EVENT".');
+  say(
+    `Nothing is sent. Messages are printed every ${seconds(HIGH_FREQUENCY)} and ${seconds(LOW_FREQUENCY)} s, regardless`,
+  );
+  say(`of the twin. State is kept in ${folder}, and removed at the end. Ctrl-C ends it.`);
+  if (runs) say('An agent is running and uses the kernel\'s audit. For Triggered events, use "vakt collect EVENT".');
   const agentId = installed.agentId ?? keptId(installed);
   return {
     local: {
@@ -65,7 +67,10 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   };
 }
 
-/** Nothing that is printed costs anything; and what is always on would take the kernel from an agent that runs. */
+/**
+ * Printing costs nothing. While an agent is running, `alwaysOn` is dropped: only one process can use the kernel's
+ * audit.
+ */
 const withoutFloors = (limits: LocalSettings['limits'], runs: boolean): LocalSettings['limits'] => ({
   ...limits,
   shortestMessageFrequency: durationOf(1),
@@ -74,7 +79,7 @@ const withoutFloors = (limits: LocalSettings['limits'], runs: boolean): LocalSet
   ...(runs ? { alwaysOn: [] } : {}),
 });
 
-/** Two agents can't share the kernel's audit: the one that ends would take away the other's rules. */
+/** Whether an agent may be running. Two agents can't share audit: the one that exits would remove the other's rules. */
 async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Promise<boolean> {
   try {
     await askControlSocket(controlSocket, '/status', { signal });
@@ -89,7 +94,9 @@ async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Pr
 const LARGEST_CONFIGURATION = 256 * 1024;
 const LARGEST_ID = 1_024;
 
-/** What the twin asked an installed agent for, where that can be read. Its user may have put anything there. */
+/**
+ * An installed agent's last good configuration, if readable and valid. The file is untrusted: the agent's user owns it.
+ */
 function lastKnown({ stateDirectory }: LocalSettings, dialect: Dialect): object {
   try {
     const text = readPlainFile(join(stateDirectory, 'last-good-configuration.json'), LARGEST_CONFIGURATION);
@@ -123,7 +130,7 @@ const withoutWhatHappens = (): [SettingId, string][] =>
 
 const seconds = (duration: string) => duration.slice('PT'.length, -1);
 
-/** Takes every message, and shows it. Its twin says what it was given, and forgets what is reported. */
+/** Accepts and prints every message. Its twin has the given desired properties; reported properties are discarded. */
 export class DryHub implements HubClient, Service {
   readonly name = 'hub';
   readonly #desired: object;

@@ -1,14 +1,14 @@
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 
-export const summary = 'Run a local IoT Hub, for tests and for trying things out.';
+export const summary = 'Run a local IoT Hub, for tests and experiments.';
 export const usage = `vakt emulator [--directory DIR] [--port N] [--control-port N] [--device ID] [--module ID]
 
-  --directory DIR    where to write ca.pem, module.key and an agent.json for "vakt run"; ./vakt-emulator when not given
-  --port N           of MQTT over TLS; any free one when not given
-  --control-port N   of the control API (read messages, patch the twin, inject faults); any free one when not given
-  --device ID        device1 when not given
-  --module ID        azureiotsecurity when not given`;
+  --directory DIR    where to write ca.pem, module.key and an agent.json for "vakt run"; default ./vakt-emulator
+  --port N           port of MQTT over TLS; default any free one
+  --control-port N   port of the control API (read messages, patch the twin, inject faults); default any free one
+  --device ID        device id; default device1
+  --module ID        module id; default azureiotsecurity`;
 
 export async function run(args: readonly string[], { stdout, signal }: World): Promise<number> {
   const { values } = readArguments(args, {
@@ -36,7 +36,7 @@ function port(option: string, text: string): number {
   return number;
 }
 
-/** The emulator is made of development dependencies, which devices don't have. @throws {AgentError} EMULATOR_MISSING */
+/** The emulator needs development dependencies, which are not shipped. @throws {AgentError} EMULATOR_MISSING */
 export async function loadEmulator<T>(load: () => Promise<T>): Promise<T> {
   try {
     return await load();

@@ -1,10 +1,10 @@
 import { collectors } from '../collectors/index.ts';
 import { readArguments, table, type World } from './command.ts';
 
-export const summary = 'List the events this agent can send.';
+export const summary = 'List the events that the agent can send.';
 export const usage = `vakt events [--json]
 
-  --json   one JSON object an event`;
+  --json   print one JSON object per event`;
 
 export async function run(args: readonly string[], { stdout }: World): Promise<number> {
   const { values } = readArguments(args, { json: { type: 'boolean' } });
@@ -21,6 +21,6 @@ export async function run(args: readonly string[], { stdout }: World): Promise<n
     priority,
     summary,
   ]);
-  for (const line of table([['EVENT', 'CATEGORY', 'TYPE', 'PRIORITY', 'SAYS'], ...rows])) stdout(line);
+  for (const line of table([['EVENT', 'CATEGORY', 'TYPE', 'PRIORITY', 'CONTENT'], ...rows])) stdout(line);
   return 0;
 }

@@ -5,15 +5,15 @@ import { shellWord } from '../base/shell-word.ts';
 import type { LocalSettings } from '../config/local.ts';
 import { askServiceUnit, type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
 
-/** What the agent needs to see everything; the unit grants the same. */
+/** The capabilities that the systemd unit grants, too. */
 const CAPABILITIES = ['audit_control', 'audit_read', 'net_admin', 'dac_read_search', 'sys_ptrace'];
 const LARGEST_PASSWD = 1024 * 1024;
 
 /**
- * Keeps root from running the agent on another user's state: what root writes there that user can't write any more, and
- * the service would fail from then on.
+ * Refuses to run the agent as root with another user's state directory: that user could not write the files that root
+ * creates there, and the service would fail.
  *
- * @throws AgentError STATE_DIRECTORY_UNUSABLE with the command that is right
+ * @throws AgentError STATE_DIRECTORY_UNUSABLE with the command to use instead
  */
 export async function refuseForeignState(
   { stateDirectory }: Pick<LocalSettings, 'stateDirectory'>,
@@ -24,7 +24,7 @@ export async function refuseForeignState(
   if (owner === undefined || owner.uid === 0) return;
   const name = nameOf(owner.uid);
   const whose = name === undefined ? `user ${owner.uid}` : `the user ${name}`;
-  const what = `${stateDirectory} belongs to ${whose}, who could not use it any more once root has written there`;
+  const what = `${stateDirectory} belongs to ${whose}, who could not write the files that root would create there`;
   throw new AgentError('STATE_DIRECTORY_UNUSABLE', what, remedy(owner, name, configFile, await unit(signal)));
 }
 

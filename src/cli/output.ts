@@ -3,11 +3,11 @@ import { errnoOf } from '../base/errors.ts';
 import { visible } from '../base/printable.ts';
 
 /**
- * Where a command's lines go, as long as somebody takes them. When that ends, the command is told once, and the rest is
+ * An output stream of a command. When it can't be written any more, `ended` is called once, and further lines are
  * dropped.
  *
- * Whatever a command forgot to make printable shows its bidirectional and invisible characters here. Commands move the
- * cursor, so that control characters must be dealt with by them.
+ * Replaces bidirectional and invisible characters, in case a command did not. It must pass control characters, since
+ * commands move the cursor with them; commands must remove them from untrusted text.
  */
 export class Output {
   readonly #open: () => Writable;
@@ -16,8 +16,8 @@ export class Output {
   #status: number | undefined;
 
   /**
-   * @param open called with the first line: Node makes a pipe or socket non-blocking when it is asked for
-   *   process.stdout, for all programs that share it
+   * @param open called for the first line only: accessing process.stdout makes Node set a pipe or socket to
+   *   non-blocking, for all programs that share it
    */
   constructor(open: () => Writable, ended: () => void) {
     this.#open = open;
@@ -30,15 +30,16 @@ export class Output {
       this.#opened().write(`${visible(text)}
 `);
     } catch (error) {
-      this.#end(error); // so do files in older releases of Node 20
+      this.#end(error); // older releases of Node 20 throw for files
     }
   };
 
   /**
-   * Resolves once everything is written, or can't be: what a process has not written to a pipe when it exits is lost.
+   * Resolves when everything is written, or the stream has failed. To be called before the process exits, which would
+   * lose unwritten lines.
    *
-   * @returns the exit status when the output has ended before its time: 0 when the reader has gone (`| head`), 1 when
-   *   lines were lost (a full disk); otherwise `undefined`
+   * @returns the exit status if the stream has failed: 0 when the reader closed it (`| head`), 1 for other errors, such
+   *   as a full disk; otherwise `undefined`
    */
   async flush(): Promise<number | undefined> {
     const stream = this.#stream;

@@ -7,14 +7,15 @@ import { isWithoutAudit, removeLeftovers } from '../linux/audit/leftover-rules.t
 import { NETLINK_AUDIT, openNetlink } from '../linux/native/netlink/socket.ts';
 import { readArguments, type World } from './command.ts';
 
-export const summary = "Remove the audit rules of an agent that was killed and won't run again.";
+export const summary = 'Remove audit rules that a killed agent left in the kernel.';
 export const usage = `vakt remove-rules [--config FILE]
 
-  --config FILE   local configuration; ${DEFAULT_CONFIG_FILE} when not given
+  --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
 
-An agent that stops removes its rules itself, and one that starts those of its predecessor.`;
+Only needed if the agent will not be started again: an agent removes its rules when it stops, and those of a killed
+predecessor when it starts.`;
 
-/** Where an agent may answer, if the configuration doesn't say. */
+/** Used if the configuration can't be read. */
 const DEFAULT_SOCKET = '/run/vakt/control.sock';
 
 export async function run(args: readonly string[], { stdout, environment, signal }: World): Promise<number> {
@@ -34,7 +35,7 @@ export async function run(args: readonly string[], { stdout, environment, signal
   return 0;
 }
 
-/** An installation is also removed when its configuration is broken, or gone. */
+/** Tolerates a missing or invalid configuration: the command is used to uninstall the agent. */
 function controlSocket(file: string | undefined, environment: NodeJS.ProcessEnv): string {
   try {
     return readLocalSettings(file, environment).controlSocket;
@@ -50,8 +51,8 @@ async function refuseWhileOneRuns(path: string, signal: AbortSignal): Promise<vo
     if (isNobodyThere(error)) return;
     throw error;
   }
-  const what = `an agent runs, and answers at ${path}; it needs its rules`;
-  throw new AgentError('AGENT_RUNNING', what, 'Stop it instead: it removes them itself.');
+  const what = `an agent is running, answers at ${path}, and needs its rules`;
+  throw new AgentError('AGENT_RUNNING', what, 'Stop the agent instead: it then removes its rules.');
 }
 
 const refusal = (error: unknown) =>

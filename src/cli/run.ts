@@ -26,16 +26,16 @@ import { refuseForeignState } from './foreign-state.ts';
 export const summary = 'Run the agent until SIGTERM; it logs to standard output.';
 export const usage = `vakt run [--config FILE] [--dry-run]
 
-  --config FILE   local configuration; /etc/vakt/agent.json when not given
-  --dry-run       collect and pack for real, but print the messages to standard output instead of sending them: readable
-                  on a terminal, else a JSON object each. Needs no identity and no hub, leaves an installed agent's
-                  state alone, logs to standard error
+  --config FILE   local configuration; default /etc/vakt/agent.json
+  --dry-run       collect events and make messages, but print the messages to standard output instead of sending them: as
+                  text on a terminal, otherwise one JSON object each. Needs no identity and no hub, does not touch an
+                  installed agent's state, logs to standard error
 
-SIGTERM and Ctrl-C end it; so does SIGHUP when its terminal is closed. As a service it ignores SIGHUP, and says so in its
-log: local settings are read at the start only.
+SIGTERM and Ctrl-C end it; so does SIGHUP when its terminal is closed. As a service it ignores SIGHUP and logs a warning:
+local settings are read only at the start.
 
-Exit status: 0 after SIGTERM, 2 wrong usage, 70 other, 76 desired configuration (with strictStart), 77 secret files,
-78 local configuration.`;
+Exit status: 0 after SIGTERM, 2 wrong usage, 70 other errors, 76 desired configuration (with strictStart), 77 secret
+files, 78 local configuration.`;
 
 /** @returns the exit status of contract §7 */
 export async function run(args: readonly string[], world: World): Promise<number> {
@@ -65,8 +65,8 @@ export async function run(args: readonly string[], world: World): Promise<number
 }
 
 /**
- * Node's exit waits for its threads, one of which waits for the disk. To service managers, an end by SIGTERM is one that was
- * asked for.
+ * Node's exit waits for its threads, one of which waits for the disk. To service managers, an end by SIGTERM is one
+ * that was asked for.
  */
 function endBySignal(): void {
   process.removeAllListeners('SIGTERM');
@@ -108,11 +108,11 @@ async function runAgent(
   });
   const parts = { clock, files, log, tap, level, recent, manager, signal, abandoned };
   const services = defects.guard(agent(local, { ...parts, ...(dryHub === undefined ? {} : { dryHub }) }));
-  // Without a terminal that could have been closed, whoever sends this expects that settings are read again.
+  // Without a terminal that can be closed, SIGHUP is meant as a request to reload settings.
   if (dryHub === undefined && !hasTerminal()) {
     const how = environment.INVOCATION_ID === undefined ? '' : ': systemctl restart vakt';
     const remedy = `To use changed settings, restart the agent${how}`;
-    onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read at the start only.'));
+    onHangUp?.(() => log.warn({ remedy }, 'Ignored SIGHUP: local settings are read only at the start.'));
   }
   log.info({ version: VERSION, pid: process.pid }, 'Vakt starts.');
   await runServices(services, aborted(signal), log);
@@ -121,8 +121,8 @@ async function runAgent(
 }
 
 /**
- * Says why the agent ends, whatever `logging.level` is: runbooks search for that line (contract §7). `systemctl status`
- * has it, too, with the remedy.
+ * Logs why the agent exits, whatever `logging.level` is: runbooks search for that line (contract §7). `systemctl
+ * status` shows it, too, with the remedy.
  */
 function fail(thrown: unknown, destination: LogDestination, manager: ServiceManager): number {
   const log = createLog({ level: 'error', destination });
@@ -130,11 +130,11 @@ function fail(thrown: unknown, destination: LogDestination, manager: ServiceMana
   logError(log, error);
   const { code, reason, message, remedy, id } = error;
   manager.tell(`STATUS=${printable(`${code}, ${reason}: ${message.replace(/\.$/, '')}. ${remedy} (${id})`)}`);
-  if (error.id === 'INTERNAL') log.error({ err: thrown }, 'This is the defect behind it.');
+  if (error.id === 'INTERNAL') log.error({ err: thrown }, 'Details of the internal error.');
   return error.exitStatus;
 }
 
-/** Whether this process belongs to a terminal, whatever its output is: field tty_nr of proc_pid_stat(5). */
+/** Whether this process has a controlling terminal, even if its output is redirected: tty_nr of proc_pid_stat(5). */
 function hasTerminal(): boolean {
   try {
     const stat = readFileSync('/proc/self/stat', 'utf8');

@@ -1,9 +1,9 @@
 import { AgentError } from '../base/errors.ts';
 import { type ServiceUnit, UNIT } from '../linux/self/service-unit.ts';
 
-/** What systemd says of an agent that doesn't answer. */
+/** The state of the systemd service of an agent that doesn't answer. */
 export interface ServiceState {
-  /** Whether somebody must act: it has failed, or fails again and again. */
+  /** It has failed, or fails again and again: the operator must act. */
   readonly isBroken: boolean;
   readonly what: string;
   readonly remedy: string;
@@ -13,7 +13,7 @@ const LOG = `journalctl -u ${UNIT} -p warning -n 20`;
 
 export function explainService(unit: ServiceUnit): ServiceState {
   const { LoadState, ActiveState, SubState, Result, StatusText, ExecMainStatus, NRestarts, UnitFileState } = unit;
-  // An agent that ends for an error leaves it in its status text; what a running one said last explains nothing.
+  // An agent that exits with an error sets the status text to the error, with its id. Other texts explain nothing.
   const said = /\([A-Z_]+\)$/.test(StatusText) ? `: ${StatusText}` : '';
   if (LoadState === 'masked') {
     const remedy = `Run: systemctl unmask ${UNIT} && systemctl start ${UNIT}`;
@@ -21,26 +21,26 @@ export function explainService(unit: ServiceUnit): ServiceState {
   }
   if (ActiveState === 'failed') {
     const why = Result === 'exit-code' ? `exit status ${ExecMainStatus}` : Result;
-    const remedy = `Mend that${said === '' ? ` (see: ${LOG})` : ''}, then run: systemctl start ${UNIT}`;
+    const remedy = `Fix that${said === '' ? ` (see: ${LOG})` : ''}, then run: systemctl start ${UNIT}`;
     return { isBroken: true, what: `the service ${UNIT} has failed (${why})${said}`, remedy };
   }
   if (ActiveState === 'activating' && SubState.startsWith('auto-restart')) {
-    const what = `the service ${UNIT} ended with status ${ExecMainStatus} (${Result}) and is being restarted, the ${NRestarts}th time${said}`;
-    return { isBroken: true, what, remedy: `See why it ends: ${LOG}` };
+    const what = `the service ${UNIT} exited with status ${ExecMainStatus} (${Result}) and is being restarted, restart number ${NRestarts}${said}`;
+    return { isBroken: true, what, remedy: `Find out why it exits: ${LOG}` };
   }
   if (ActiveState === 'inactive') {
     const isEnabled = UnitFileState === 'enabled' || UnitFileState === 'enabled-runtime';
     const remedy = isEnabled
       ? `Run: systemctl start ${UNIT}`
-      : `Run: systemctl start ${UNIT} (and to have it start at each boot: systemctl enable ${UNIT})`;
+      : `Run: systemctl start ${UNIT} (and to start it at each boot: systemctl enable ${UNIT})`;
     return { isBroken: false, what: `the service ${UNIT} is stopped`, remedy };
   }
-  const what = `the service ${UNIT} is ${ActiveState} (${SubState}), but no agent answers there`;
-  const remedy = `Wait a moment; if it stays so, name its configuration with --config FILE, or see: ${LOG}`;
+  const what = `the service ${UNIT} is ${ActiveState} (${SubState}), but no agent answers`;
+  const remedy = `Wait a moment. If that does not help, name its configuration with --config FILE, or see: ${LOG}`;
   return { isBroken: false, what, remedy };
 }
 
-/** An unanswered question, with what systemd knows of it. */
+/** Adds the state of the systemd service to an AGENT_NOT_RUNNING error. */
 export function withService(error: AgentError, unit: ServiceUnit | undefined): AgentError {
   if (unit === undefined) return error;
   const { what, remedy } = explainService(unit);

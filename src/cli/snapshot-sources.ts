@@ -9,7 +9,7 @@ import type { Sources } from '../contract/sources.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { twinDialect } from './twin-dialect.ts';
 
-/** What snapshots are taken from by hand: of this machine as it is, by the twin's defaults. */
+/** The sources of snapshots for commands: this machine, with the default settings. */
 export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): Sources {
   const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
   const baseline = new BaselineScans({
@@ -22,7 +22,7 @@ export function snapshotSources(hostRoot: string, statistics: Sources['statistic
   return { ...snapshots, baseline, statistics };
 }
 
-/** Scans for a command, in a process that is killed when it hangs, and by Ctrl-C. */
+/** Scans for a command, in a process that is killed when it hangs, and at Ctrl-C. */
 export function ownScanner(hostRoot: string, firewall: Sources['firewall'], longest?: Duration): IsolatedScanner {
   const log = createLog({ level: 'silent' });
   const reader = new Reader({ clock: systemClock, log });

@@ -15,7 +15,7 @@ import { verdict } from './verdict.ts';
 
 const CACHE_SIZE = publishedName('maxLocalCacheSizeInBytes');
 
-export const summary = 'Show how the running agent is doing.';
+export const summary = 'Show the status of the running agent.';
 /** How often `--watch` asks. */
 const EVERY = seconds(2);
 /** Moves to the upper left corner and clears what is below; see console_codes(4). */
@@ -23,11 +23,11 @@ const CLEAR = '\u001b[H\u001b[J';
 
 export const usage = `vakt status [--config FILE] [--json] [--watch]
 
-  --config FILE   the running agent's configuration; ${DEFAULT_CONFIG_FILE} when not given
-  --json          the whole status as JSON
-  --watch         every two seconds anew, until Ctrl-C; with --json one line each
+  --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
+  --json          print the whole status as JSON
+  --watch         repeat every two seconds, until Ctrl-C; with --json one line each
 
-Exit status: 0 running, 1 not running, degraded, paused or stopping.`;
+Exit status: 0 running; 1 not running, degraded, paused or stopping.`;
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, watch: { type: 'boolean' } } as const;
@@ -41,8 +41,8 @@ export async function run(args: readonly string[], world: World): Promise<number
 }
 
 /**
- * An agent can also run on variables alone, which its service has and this command hasn't, or on a configuration that has
- * been broken since: then it is looked for where it is by default.
+ * Falls back to the default path if the configuration can't be read: the agent may be configured by its service's
+ * environment variables, or the file may have become invalid since it started.
  */
 function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv) {
   try {
@@ -53,7 +53,7 @@ function controlSocketOf(config: string | undefined, environment: NodeJS.Process
   }
 }
 
-/** @throws what is known of an agent that isn't there: by systemd, else by the configuration, else by asking */
+/** @throws the most helpful error for an agent that isn't running: from systemd, the configuration, or the socket */
 async function explain(
   thrown: unknown,
   { config, error }: { config: string | undefined; error: AgentError | undefined },
@@ -69,7 +69,7 @@ const ask = async (controlSocket: string, { signal }: World) =>
 
 const exitStatus = ({ state }: LocalStatus) => (state === 'running' ? 0 : 1);
 
-/** Until the signal; an agent that isn't there may come. @returns what the last answer comes to */
+/** Repeats until the signal aborts, even while no agent is running. @returns the exit status of the last answer */
 async function keepShowing(controlSocket: string, json: boolean, world: World): Promise<number> {
   const { signal, stdout, stderr, terminal } = world;
   let last = 1;
@@ -115,7 +115,7 @@ function describe(status: LocalStatus): string[] {
         : [
             [
               'restarts',
-              `${restarts.unclean} runs ended unasked since ${restarts.since}, the last one ${restarts.lastEnd}`,
+              `${restarts.unclean} unexpected exits since ${restarts.since}, the last run ${restarts.lastEnd}`,
             ],
           ]),
       ...Object.values(exposed).map((finding) => ['exposed', finding]),
@@ -132,12 +132,12 @@ function describe(status: LocalStatus): string[] {
         ? []
         : [
             ['store', `in memory: ${store.reason}`],
-            ['', 'Make the disk writable; what waits in memory is lost if the agent ends before.'],
+            ['', 'Make the disk writable; events in memory are lost if the agent exits before.'],
           ]),
       ...(store.isNearlyFull
         ? [
             ['store', 'nearly full'],
-            ['', `Let the agent reach its hub, or raise ${CACHE_SIZE}; the oldest events are dropped soon.`],
+            ['', `Restore the connection to the hub, or raise ${CACHE_SIZE}; the oldest events are dropped soon.`],
           ]
         : []),
       [
@@ -167,7 +167,7 @@ function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStat
   ];
 }
 
-/** What the hardening checks found, and every exception from them. */
+/** The result of the last scan, and every exception in force. */
 function baselineRows({ baseline }: LocalStatus['posture']): string[][] {
   if (baseline === undefined) return [];
   const { passed, failed, errors, skipped, failedBySeverity, ruleSet, scannedAt } = baseline;

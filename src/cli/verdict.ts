@@ -2,19 +2,19 @@ import { seconds } from '../base/duration.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { LocalStatus } from '../status/schema.ts';
 
-/** A message that was due this long ago is being sent, or has just been. */
+/** Messages that are due within this time are shown as sent "now". */
 const NOW = seconds(1);
 
-/** Where messages go, for people; `messageRouting` decides it. */
+/** Where messages go, by `messageRouting`. */
 export const ROUTES: Readonly<Record<NonNullable<LocalStatus['routing']>, string>> = {
   telemetry: "your own routes (messageType = 'SecurityEvents')",
-  security: "Microsoft's security consumer only, past your own routes (messageRouting)",
-  both: "your own routes and Microsoft's security consumer",
+  security: "Microsoft's security service only, not your own routes (messageRouting)",
+  both: "your own routes and Microsoft's security service",
 };
 
 /**
- * The state in one line, for whoever asks why nothing arrives: whether it sends, and if not, why; when the next messages
- * go, and where to; when the hub took the last one.
+ * The first line of the status: whether the agent sends messages, and if not, why; when the next ones are due, and
+ * where they go; when the hub accepted the last one.
  */
 export function verdict(status: LocalStatus, now: Date): string {
   const { delivery, routing } = status;
@@ -29,7 +29,7 @@ export function verdict(status: LocalStatus, now: Date): string {
 }
 
 function isSending({ state, hub, pause, delivery, store }: LocalStatus): string {
-  if (state === 'stopping') return 'STOPPING: sends what it can, and ends';
+  if (state === 'stopping') return 'STOPPING: sends queued events, then exits';
   if (hub.state !== 'connected') {
     const why = hub.error ?? (hub.state === 'connecting' ? 'connecting to the hub' : hub.state);
     return `NOT SENDING: ${inOneLine(why)}`;
@@ -38,7 +38,7 @@ function isSending({ state, hub, pause, delivery, store }: LocalStatus): string 
   const isAllHeld = held !== undefined && QUEUES.every((queue) => isHeld(queue, delivery));
   const states = [
     ...(pause === undefined ? [] : [`PAUSED until ${pause.until}: Security events are not collected`]),
-    // A success clears lastError. While everything is held nothing is tried, and an old failure is not the cause.
+    // A success clears lastError. While all queues are held, nothing is sent, and an old error is not the cause.
     ...(hasFailed(delivery) && !isAllHeld
       ? [`NOT ACCEPTED: ${inOneLine(delivery.lastError ?? 'the hub does not answer')}`]
       : []),
@@ -47,7 +47,7 @@ function isSending({ state, hub, pause, delivery, store }: LocalStatus): string 
   return `${states.join('; ') || 'SENDING'}${store.isNearlyFull ? ', but the queues are nearly full' : ''}`;
 }
 
-/** Whether an attempt has failed since the hub accepted a message last, or since the start. */
+/** Whether an attempt failed since the hub last accepted a message, or since the start. */
 const hasFailed = ({ messagesSent, messagesFailed, lastError }: LocalStatus['delivery']): boolean =>
   lastError !== undefined || (messagesSent === 0 && messagesFailed > 0);
 

@@ -32,8 +32,8 @@ type Periodic<S extends Schema> = Declaration<S> & {
   collect(from: Sources, signal: AbortSignal): Promise<v.InferOutput<S>[]>;
   /**
    * A snapshot that is larger than a message is sent as several events, see PartDetails. Declare it when consumers need
-   * every row, since a missing row means that the thing is gone. `payload` must have ExtraDetails. Absent: only the first
-   * rows are sent, as many as fit into one message.
+   * every row, since a missing row means that the thing is gone. `payload` must have ExtraDetails. Absent: only the
+   * first rows are sent, as many as fit into one message.
    */
   readonly inParts?: true;
   /** The status of the source at the last snapshot; absent if it either works or rejects. */

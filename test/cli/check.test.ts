@@ -90,7 +90,7 @@ describe('vakt check', () => {
     assert.deepEqual(named(all, 'ProcessCreate'), {
       check: 'ProcessCreate',
       state: 'note',
-      finding: 'degraded, from procPolling (a hundredth of a core; misses short programs)',
+      finding: 'degraded, from procPolling (1 % of a core; misses short programs)',
       remedy: evil,
     });
     assert.equal(named(all, 'Triggered events'), undefined);
@@ -102,23 +102,23 @@ describe('vakt check', () => {
 
     it('may be missing', async () => {
       const found = await state();
-      assert.deepEqual([found?.state, found?.finding], ['ok', `${join(folder, 'state')} will be made`]);
+      assert.deepEqual([found?.state, found?.finding], ['ok', `${join(folder, 'state')} will be created`]);
     });
 
     it('may be there', async () => {
       mkdirSync(join(folder, 'state'), { mode: 0o700 });
       const found = await state();
       assert.equal(found?.state, 'ok');
-      assert.match(found?.finding ?? '', /is writable, and nobody else's$/);
+      assert.match(found?.finding ?? '', /is writable, and private to the agent$/);
     });
 
     it('may not be a file, nor within one', async () => {
       writeFileSync(join(folder, 'state'), '');
       const found = await state();
-      assert.deepEqual([found?.state, found?.finding], ['wrong', `${join(folder, 'state')} is no directory`]);
+      assert.deepEqual([found?.state, found?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
       out = [];
       const within = named(await findings({ stateDirectory: 'state/deep/er' }), 'state directory');
-      assert.deepEqual([within?.state, within?.finding], ['wrong', `${join(folder, 'state')} is no directory`]);
+      assert.deepEqual([within?.state, within?.finding], ['wrong', `${join(folder, 'state')} is not a directory`]);
     });
 
     it('may not be open to others', async () => {
@@ -185,7 +185,7 @@ describe('vakt check', () => {
         reason: 'Load the module.',
       });
       assert.deepEqual([state, remedy], ['note', 'Load the module.']);
-      assert.match(finding, /^2 elements in \d+ ms, \d+ ms of a processor, degraded, from procNet$/);
+      assert.match(finding, /^2 elements in \d+ ms, \d+ ms CPU time, degraded, from procNet$/);
     });
   });
 });

@@ -54,7 +54,7 @@ describe('A misspelt event', () => {
   it('is named by "vakt collect", with those that were most likely meant', async () => {
     const world = { environment: {}, signal: new AbortController().signal } as World;
     await assert.rejects(run(['Proc'], world), {
-      message: /^"Proc" is no event; did you mean "ProcessCreate" or "ProcessTerminate"\? EVENT must be one of /,
+      message: /^there is no event "Proc"; did you mean "ProcessCreate" or "ProcessTerminate"\? EVENT must be one of /,
     });
   });
 });

@@ -20,7 +20,7 @@ describe('vakt events', () => {
 
   it('lists every event with what it says', async () => {
     assert.equal(await run([], world), 0);
-    assert.match(out[0] ?? '', /^EVENT +CATEGORY +TYPE +PRIORITY +SAYS$/);
+    assert.match(out[0] ?? '', /^EVENT +CATEGORY +TYPE +PRIORITY +CONTENT$/);
     assert.equal(out.length, collectors.length + 1);
     for (const [at, { name, category, type, priority, summary }] of collectors.entries()) {
       const words = [name, category, type, priority, ...summary.split(' ')];

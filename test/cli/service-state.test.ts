@@ -49,7 +49,7 @@ describe('A service that does not answer', () => {
     const { isBroken, what, remedy } = explainService(FAILED);
     assert.equal(isBroken, true);
     assert.equal(what, `the service vakt has failed (exit status 78): ${TEXT}`);
-    assert.equal(remedy, 'Mend that, then run: systemctl start vakt');
+    assert.equal(remedy, 'Fix that, then run: systemctl start vakt');
     const killed = explainService({ ...FAILED, Result: 'watchdog', StatusText: 'Running, connected to the hub.' });
     assert.equal(killed.what, 'the service vakt has failed (watchdog)');
     assert.match(killed.remedy, /journalctl -u vakt/);
@@ -65,7 +65,7 @@ describe('A service that does not answer', () => {
     assert.equal(isBroken, true);
     assert.match(
       what,
-      /^the service vakt ended with status 78 \(exit-code\) and is being restarted, the 7th time: Local/,
+      /^the service vakt exited with status 78 \(exit-code\) and is being restarted, restart number 7: Local/,
     );
   });
 

@@ -154,7 +154,7 @@ describe('vakt status', () => {
 
   it('says when it is nearly full', async () => {
     await status({ store: { place: 'disk', isNearlyFull: true } });
-    assert.match(out.join('\n'), /^store +nearly full\n +Let the agent reach its hub/m);
+    assert.match(out.join('\n'), /^store +nearly full\n +Restore the connection to the hub/m);
   });
 
   it('tells of runs that ended unasked, and of files that are open to others', async () => {
@@ -162,7 +162,7 @@ describe('vakt status', () => {
     await status({ restarts, exposed: { secrets: EXPOSED } });
     assert.match(
       out.join('\n'),
-      /^restarts +3 runs ended unasked since 2024-05-01T11:00:00\.000Z, the last one killed\nexposed +Others can read/m,
+      /^restarts +3 unexpected exits since 2024-05-01T11:00:00\.000Z, the last run killed\nexposed +Others can read/m,
     );
   });
 

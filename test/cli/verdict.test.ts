@@ -93,7 +93,7 @@ describe('The verdict of vakt status', () => {
   });
 
   it('says where messages go', () => {
-    assert.match(say({ routing: 'security' }), /they go to Microsoft's security consumer only/);
+    assert.match(say({ routing: 'security' }), /they go to Microsoft's security service only/);
     assert.match(say({ routing: 'both' }), /they go to your own routes and Microsoft's/);
     assert.doesNotMatch(say({ routing: undefined }), /they go/); // an older agent
   });

@@ -171,7 +171,7 @@ describe('Commands, as processes', function () {
         assert.deepEqual([status, stderr], [0, '']);
         assert.match(stdout, new RegExp(`^usage: vakt ${name}`, 'm'));
       }
-      assert.match((await run(['status', '--help'])).stdout, /Exit status: 0 running, 1 not running, degraded/);
+      assert.match((await run(['status', '--help'])).stdout, /Exit status: 0 running; 1 not running, degraded/);
     });
 
     for (const [what, args, message] of [
@@ -381,7 +381,7 @@ describe('Commands, as processes', function () {
       assert.equal(command.stderr, 'Following ProcessCreate of the running agent; Ctrl-C ends it.\n');
       stop();
       assert.deepEqual(await command.ended, { status: 1, signal: null });
-      assert.match(command.stderr, /the agent at .* has ended\n.* \(AGENT_NOT_RUNNING\)\n$/);
+      assert.match(command.stderr, /the agent at .* exited\n.* \(AGENT_NOT_RUNNING\)\n$/);
     });
 
     it('goes to the kernel itself when no agent runs', async () => {
@@ -606,7 +606,7 @@ describe('Commands, as processes', function () {
         VAKT_HOST_ROOT: '/no',
       };
       const { status, stdout } = await run(['demo', '--duration', 'PT4S'], { env: environment });
-      assert.match(stdout, /The agent has ended with status 0/);
+      assert.match(stdout, /The agent exited with status 0/);
       assert.equal(status, 0, stdout);
       assert.deepEqual(readdirSync(folder), []);
     });

@@ -71,7 +71,7 @@ describe('vakt remove-rules', function () {
     const status = await new Promise((resolve) => child.on('close', resolve));
     await close();
     assert.equal(status, 1);
-    assert.match(errors, /an agent runs.*\n.*Stop it instead.*AGENT_RUNNING/);
+    assert.match(errors, /an agent is running.*\n.*Stop the agent instead.*AGENT_RUNNING/);
     assert.equal((await ours()).length, 3);
   });
 

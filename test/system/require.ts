@@ -27,7 +27,7 @@ export async function missingForAudit(): Promise<string | undefined> {
     if (enabled === 2) return 'audit is locked until the next boot';
     return undefined;
   } catch (error) {
-    return `the kernel's audit can't be had: ${(error as Error).message}`;
+    return `the kernel's audit is not available: ${(error as Error).message}`;
   } finally {
     control?.close();
   }

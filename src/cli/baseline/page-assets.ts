@@ -1,4 +1,4 @@
-/* What makes the page of a scan look well, and filters it. It names no other file. */
+/* Style and filter script of the report page. They refer to no other file. */
 
 export const STYLE = `
 :root {

@@ -5,10 +5,10 @@ import { SCRIPT, STYLE } from './page-assets.ts';
 import { bySeverity, countOf, RESULT_NAMES, RESULTS, type Scanned, scopeOf } from './scanned.ts';
 
 /**
- * A scan as one page: no other file, nothing from the network, which its own policy forbids; every value escaped. All of
- * it can be read without its script, which only filters.
+ * The report of a scan as an HTML page in one file. Its Content-Security-Policy forbids all network access, and every
+ * value is escaped. The script only filters; without it, everything is shown.
  *
- * @param categories what each is about, by name
+ * @param categories the description of each category, by name
  */
 export function baselinePage(scanned: Scanned, categories: Readonly<Record<string, string>>): string {
   const { report, subject } = scanned;
@@ -35,7 +35,7 @@ export function baselinePage(scanned: Scanned, categories: Readonly<Record<strin
 ${overview(scanned)}
 ${filters(sections)}
 ${sections.map(({ name, outcomes }) => section(name, categories[name], outcomes)).join('\n')}
-<p id="nothing" hidden>No rule fits the filter.</p>
+<p id="nothing" hidden>No rule matches the filter.</p>
 </main>
 <footer>
 <p>Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; judged in ${report.durationMs} ms by Vakt.</p>
@@ -82,9 +82,9 @@ ${notes.map((note) => `<p class="note">${escaped(note)}</p>`).join('\n')}
 </section>`;
 }
 
-const HEADINGS = { fail: 'do not hold', err: 'could not be judged', pass: 'hold', skip: 'were skipped' } as const;
+const HEADINGS = { fail: 'failed', err: 'could not be judged', pass: 'passed', skip: 'skipped' } as const;
 
-/** What was judged, by its result; a picture, so it says nothing that the cards don't. */
+/** The shares of the results as a bar; hidden from screen readers, since the cards contain the same numbers. */
 function bar(outcomes: readonly CheckOutcome[]): string {
   const judged = outcomes.length - countOf(outcomes, 'skip');
   if (judged === 0) return '';
@@ -133,10 +133,10 @@ function rule(outcome: CheckOutcome): string {
     ['Because', reason],
     ['Expected', expected],
     ['Where', where],
-    ['How to mend it', result === 'pass' || result === 'skip' ? undefined : remediation],
+    ['How to fix it', result === 'pass' || result === 'skip' ? undefined : remediation],
     ['Rule', outcome.rule],
     ['CCE', cce],
-    ['Asked for by', source],
+    ['Required by', source],
   ];
   const rows = facts.flatMap(([label, text]) =>
     text === undefined ? [] : [`<dt>${label}</dt><dd>${escaped(text)}</dd>`],

@@ -7,18 +7,18 @@ import {
   type Severity,
 } from '../../contract/baseline.ts';
 
-/** A scan by hand, for who shows it. */
+/** A scan by `vakt baseline`, for its reports. */
 export interface Scanned {
-  /** What was looked at: a host's name, or the root of a tree. */
+  /** The system that was checked: a host's name, or the path of a root. */
   readonly subject: string;
   readonly options: ScanOptions;
   readonly report: BaselineReport;
 }
 
-/** In the order in which people want to see them. */
+/** In the order of reports. */
 export const RESULTS = ['fail', 'err', 'pass', 'skip'] as const satisfies readonly CheckResult[];
 
-/** As they are called in what people read. */
+/** The names of results in reports. */
 export const RESULT_NAMES: Readonly<Record<CheckResult, string>> = {
   fail: 'Fail',
   err: 'Not judged',
@@ -29,23 +29,22 @@ export const RESULT_NAMES: Readonly<Record<CheckResult, string>> = {
 export const countOf = (outcomes: readonly CheckOutcome[], result: CheckResult): number =>
   outcomes.filter((outcome) => outcome.result === result).length;
 
-/** How many there are of each severity, the most severe first; without those that there are none of. */
+/** The number of outcomes per severity, the most severe first; severities without outcomes are left out. */
 export const bySeverity = (outcomes: readonly CheckOutcome[]): readonly (readonly [Severity, number])[] =>
   SEVERITIES.map((severity) => [severity, outcomes.filter((one) => one.severity === severity).length] as const).filter(
     ([, count]) => count > 0,
   );
 
-/** Those that do not hold, or can't be judged: that is no all-clear either. The most severe first. */
+/** Rules that failed, then rules that could not be judged, sorted by severity, the most severe first. */
 export const trouble = ({ outcomes }: BaselineReport): readonly CheckOutcome[] =>
   RESULTS.slice(0, 2)
     .flatMap((result) => outcomes.filter((outcome) => outcome.result === result))
     .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));
 
-/** Whether a severity is at least another one. */
 export const isAtLeast = (severity: Severity, least: Severity): boolean =>
   SEVERITIES.indexOf(severity) <= SEVERITIES.indexOf(least);
 
-/** What was asked for, in words: level, walks, and every exception. */
+/** Describes the options of a scan: level, walks, and every exception. */
 export function scopeOf({ options }: Scanned): string[] {
   const { level, walk, only, roles, groupsDisabled, checksDisabled, customChecks } = options;
   return [

@@ -4,16 +4,16 @@ import type { CheckOutcome } from '../../contract/baseline.ts';
 import { table } from '../command.ts';
 import { bySeverity, countOf, RESULT_NAMES, type Scanned, scopeOf, trouble } from './scanned.ts';
 
-/* A scan in lines, for a terminal of any width. */
+/* The report of a scan as text, for a terminal of any width. */
 
 const NARROWEST = 60;
 const WIDEST = 120;
-/** Where nobody says how wide it is: a file, or a pipe. */
+/** The width for a file or a pipe. */
 const USUAL = 100;
 
 const LABEL = 12;
 
-/** What does not hold and what could not be judged, each with all there is to say; with `all`, the rest in a line each. */
+/** Rules that failed or could not be judged, with all details; with `all`, one line for each other rule. */
 export function describeScan(scanned: Scanned, { columns = USUAL, all }: { columns?: number; all: boolean }): string[] {
   const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
   const { outcomes } = scanned.report;
@@ -32,7 +32,7 @@ function block(outcome: CheckOutcome, width: number): string[] {
     ['because', reason],
     ['expected', expected],
     ['where', where],
-    ['mend', remediation],
+    ['fix', remediation],
     ['rule', rule],
   ];
   return [
@@ -57,36 +57,39 @@ function summary(scanned: Scanned, width: number): string[] {
   const severities = bySeverity(failed).map(([severity, count]) => `${count} ${severity}`);
   const judged = outcomes.length - countOf(outcomes, 'skip');
   const sentences = [
-    `${failed.length} of ${judged} rules do not hold${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
-    `${countOf(outcomes, 'pass')} hold, ${countOf(outcomes, 'err')} could not be judged, ${countOf(outcomes, 'skip')} were skipped.`,
-    `Looked at ${subject} in ${durationMs} ms: ${scopeOf(scanned).join(', ')}; rule set ${ruleSet.version} (${ruleSet.sha256.slice(0, 12)}).`,
+    `${failed.length} of ${judged} rules failed${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
+    `${countOf(outcomes, 'pass')} passed, ${countOf(outcomes, 'err')} could not be judged, ${countOf(outcomes, 'skip')} were skipped.`,
+    `Checked ${subject} in ${durationMs} ms: ${scopeOf(scanned).join(', ')}; rule set ${ruleSet.version} (${ruleSet.sha256.slice(0, 12)}).`,
     ...limits,
     ...(customChecksRefused === undefined ? [] : [`The custom rules were not judged: ${customChecksRefused}.`]),
   ];
   return sentences.flatMap((sentence) => hanging('', sentence, width, 2));
 }
 
-/** All there is to know of a rule before obeying it. */
+/** The text of `--explain`. */
 export function describeRule(rule: RuleExplanation, columns = USUAL): string[] {
   const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
   const fields: readonly (readonly [string, string])[] = [
     ['rule', rule.id],
-    ['says', rule.title],
+    ['title', rule.title],
     ['severity', `${rule.severity}, level ${rule.level}${rule.level === 1 ? '' : ' (opt-in)'}`],
     ['category', rule.category],
-    ['looks at', `${rule.looksAt} (${rule.primitive})`],
+    ['checks', `${rule.looksAt} (${rule.primitive})`],
     ['expects', rule.expected],
-    ['mend', rule.remediation],
+    ['fix', rule.remediation],
     ['needs', rule.needs.length === 0 ? 'nothing' : rule.needs.map((need) => need.replaceAll('|', ' or ')).join(', ')],
-    ['not for', rule.notRole.length === 0 ? 'no role is left out' : rule.notRole.join(', ')],
-    ['containers', rule.inContainers ? 'judged within one, too' : 'skipped within one that does not see its host'],
+    ['not for', rule.notRole.length === 0 ? 'applies to all roles' : rule.notRole.join(', ')],
+    [
+      'containers',
+      rule.inContainers ? 'judged in containers, too' : 'skipped in a container that does not see its host',
+    ],
     ...(rule.cce === undefined ? [] : [['CCE', rule.cce] as const]),
-    ['asked for by', rule.source.length === 0 ? 'nobody else that is known' : rule.source.join('; ')],
+    ['required by', rule.source.length === 0 ? 'no published guideline' : rule.source.join('; ')],
   ];
   return fields.flatMap(([label, text]) => hanging(label.padEnd(LABEL + 2), text, width, LABEL + 2));
 }
 
-/** Text behind a label, broken at blanks, or where a word fills a line; what comes under it is indented. */
+/** Wraps text after a label, with a hanging indent. Words that are longer than a line are split. */
 function hanging(label: string, text: string, width: number, indent: number): string[] {
   const lines: string[] = [];
   let current = label;

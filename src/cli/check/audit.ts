@@ -10,7 +10,7 @@ import { type Check, step } from './situation.ts';
 
 const NAME = 'audit';
 
-/** How the kernel's audit stands: who its daemon is, what it was told, what it lost. Changes nothing. */
+/** The state of the kernel's audit: its daemon, its rules, and the records that it lost. Changes nothing. */
 export const audit: Check = {
   name: NAME,
   async run({ agent, local, signal }) {
@@ -27,14 +27,14 @@ export const audit: Check = {
     } catch (error) {
       signal.throwIfAborted();
       const errno = errnoOf(error instanceof AgentError ? error.cause : error) ?? messageOf(error);
-      return [note(NAME, `can't be asked: ${errno}`, REMEDIES[errno] ?? ASK_AS_ROOT)];
+      return [note(NAME, `its status can't be read: ${errno}`, REMEDIES[errno] ?? ASK_AS_ROOT)];
     } finally {
       control?.close();
     }
   },
 };
 
-/** Whether audit's daemon is a command of this program, such as "vakt collect", and lives. */
+/** Whether audit's daemon is a running command of this program, such as "vakt collect". */
 function isVakt(pid: number): boolean {
   try {
     return pid !== 0 && readlinkSync(`/proc/${pid}/exe`) === realpathSync(process.execPath);
@@ -44,17 +44,17 @@ function isVakt(pid: number): boolean {
 }
 
 const ASK_AS_ROOT =
-  'Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
+  'Run this command as root. The agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and a kernel with audit.';
 const REMEDIES: Readonly<Record<string, string>> = {
   EPERM:
-    "Ask as root; the agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and in a container the host's pid and user namespaces (--pid=host).",
+    "Run this command as root. The agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and in a container the host's pid and user namespaces (--pid=host).",
   EPROTONOSUPPORT:
-    'In a container, start it with --security-opt=seccomp=config/seccomp.json (Vakt has the file), whose filter allows the audit socket; else the kernel has no audit (CONFIG_AUDIT), or its command line says audit=off.',
+    'Start a container with --security-opt=seccomp=config/seccomp.json (a file of Vakt), whose filter allows the audit socket. Elsewhere the kernel has no audit (CONFIG_AUDIT), or its command line contains audit=off.',
 };
 
 /**
  * @param agentId the running agent's process id
- * @param runs whether rules can be those of an agent, or of a command, that runs
+ * @param runs whether the agent's rules may belong to a running agent or command
  */
 export function judgeAudit(
   { enabled, failure, pid, backlogLimit, lost }: AuditStatus,
@@ -68,15 +68,15 @@ export function judgeAudit(
   if (enabled === 2 && ours === 0) {
     const remedy =
       'Add rules for execve and execveat, for both ABIs and with the key vakt, to those loaded at boot, then reboot.';
-    return [wrong(NAME, `${what}; and the agent's rules can't be added any more`, remedy)];
+    return [wrong(NAME, `${what}; the agent's rules can't be added until a reboot`, remedy)];
   }
   if (ours > 0 && !runs) {
-    const finding = `${what}; and no agent runs that these rules are for: one was killed, and the kernel's log fills`;
-    return [wrong(NAME, finding, 'Unless "vakt collect" or a dry run runs now: vakt remove-rules')];
+    const finding = `${what}; these rules were left by an agent that was killed, and fill the kernel's log`;
+    return [wrong(NAME, finding, 'Unless "vakt collect" or a dry run is running now: vakt remove-rules')];
   }
   if (failure === 2) {
-    const remedy = 'Unless that is meant: auditctl -f 1.';
-    return [note(NAME, `${what}; and the kernel panics when it loses a record`, remedy)];
+    const remedy = 'Unless that is intended, run: auditctl -f 1';
+    return [note(NAME, `${what}; the kernel panics when it loses a record`, remedy)];
   }
   return [ok(NAME, what)];
 }

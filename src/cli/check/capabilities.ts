@@ -4,7 +4,7 @@ import type { Check } from './situation.ts';
 
 const NAME = 'capabilities';
 
-/** What the agent makes use of, by the numbers of linux/capability.h. The collectors say what they miss, too. */
+/** The capabilities that the agent uses, by their numbers in linux/capability.h. */
 const OF_USE: readonly (readonly [number: number, name: string, purpose: string])[] = [
   [30, 'CAP_AUDIT_CONTROL', 'program starts, connections, logins'],
   [37, 'CAP_AUDIT_READ', 'the same, beside auditd'],
@@ -19,11 +19,11 @@ export const capabilities: Check = {
     const held = capabilitiesOf(processOf(agent));
     if (held === undefined) return [];
     const missing = OF_USE.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
-    if (missing.length === 0) return [ok(NAME, 'all that are of use')];
-    const what = `without ${missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ')}`;
-    const whose = agent.status === undefined ? 'this user has' : 'the running agent has';
+    if (missing.length === 0) return [ok(NAME, 'all that the agent uses')];
+    const what = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
+    const whose = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';
     const remedy =
-      'Start the agent by the unit that is shipped, which grants them; in a container, --cap-add and the image as it is built.';
-    return [note(NAME, `${whose} not all: ${what}`, remedy)];
+      'Start the agent by the shipped systemd unit, which grants them; for a container, use --cap-add and the unmodified image.';
+    return [note(NAME, `${whose} ${what}`, remedy)];
   },
 };

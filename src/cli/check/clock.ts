@@ -7,46 +7,46 @@ import { type Check, type Peer, step } from './situation.ts';
 const NAME = 'clock';
 const HTTPS = 443;
 const MQTT_OVER_TLS = 8883;
-/** A hub takes a token for expired, or for not made yet, when the clocks differ by more. */
+/** If the clocks differ by more, the hub considers a token expired or not yet valid. */
 const TOO_FAR = minutes(5);
 const NOTEWORTHY = seconds(30);
 const SET_IT =
-  'Set it, for instance by NTP (timedatectl set-ntp true): until then the hub refuses what the agent signs.';
+  'Set the clock, for example by NTP (timedatectl set-ntp true): until then the hub refuses tokens that the agent signs.';
 
-/** Against the hub's own, which it tells over HTTPS with every answer, whatever that is. */
+/** Compares the device's clock with the hub's, from the Date header of an HTTPS response. */
 export const clock: Check = {
   name: NAME,
   async run({ peer, signal }) {
     const now = systemClock.now();
-    if (!isPlausible(now)) return [wrong(NAME, `the clock is not set: it says ${now.toISOString()}`, SET_IT)];
-    if (peer === undefined) return [ok(NAME, `it says ${now.toISOString()}`)];
+    if (!isPlausible(now)) return [wrong(NAME, `the clock is not set: it shows ${now.toISOString()}`, SET_IT)];
+    if (peer === undefined) return [ok(NAME, `it shows ${now.toISOString()}`)];
     let aheadMs: number;
     try {
       aheadMs = await step("the hub's clock", aheadOf(peer), signal);
     } catch {
       signal.throwIfAborted();
-      return [ok(NAME, `it says ${now.toISOString()}; the hub's could not be asked (HTTPS)`)];
+      return [ok(NAME, `it shows ${now.toISOString()}; the hub's clock could not be read over HTTPS`)];
     }
     const apart = `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs < 0 ? 'behind' : 'ahead of'} the hub's`;
-    if (Math.abs(aheadMs) > TOO_FAR) return [wrong(NAME, `it says ${now.toISOString()}, ${apart}`, SET_IT)];
-    if (Math.abs(aheadMs) > NOTEWORTHY) return [note(NAME, `it says ${now.toISOString()}, ${apart}`, SET_IT)];
-    return [ok(NAME, `it says ${now.toISOString()}, within ${NOTEWORTHY / 1_000} s of the hub's`)];
+    if (Math.abs(aheadMs) > TOO_FAR) return [wrong(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
+    if (Math.abs(aheadMs) > NOTEWORTHY) return [note(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
+    return [ok(NAME, `it shows ${now.toISOString()}, within ${NOTEWORTHY / 1_000} s of the hub's`)];
   },
 };
 
-/** @returns by how much this clock is ahead, in milliseconds; exact to a second */
+/** @returns how far this clock is ahead, in milliseconds; accurate to a second */
 async function aheadOf({ host, port }: Peer): Promise<number> {
   const began = systemClock.monotonic();
   const told = await new Promise<string | undefined>((resolve, reject) => {
     const asked = request({
       host,
-      // Where a gateway isn't at the usual port, it has but one.
+      // A gateway at another port than the usual one has only that port.
       port: port === MQTT_OVER_TLS ? HTTPS : port,
       method: 'HEAD',
       path: '/',
       agent: false,
       minVersion: 'TLSv1.2',
-      rejectUnauthorized: false, // a wrong clock distrusts everyone; nothing is sent, and nothing follows but a hint
+      rejectUnauthorized: false, // with a wrong clock no certificate is valid; nothing is sent, and the result is a hint
     });
     asked.once('response', (response) => {
       resolve(response.headers.date);
@@ -56,7 +56,7 @@ async function aheadOf({ host, port }: Peer): Promise<number> {
     asked.end();
   });
   const theirs = Date.parse(told ?? '');
-  if (Number.isNaN(theirs)) throw new Error('it tells no time');
+  if (Number.isNaN(theirs)) throw new Error('no Date header');
   const wayMs = (systemClock.monotonic() - began) / 2;
   return systemClock.now().getTime() - wayMs - theirs;
 }

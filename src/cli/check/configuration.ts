@@ -8,20 +8,20 @@ import type { Check } from './situation.ts';
 
 const NAME = 'configuration';
 
-/** What it says has been found valid before; here it is who can change it. */
+/** Who can change the configuration file. Its content was validated before the checks run. */
 export const configuration: Check = {
   name: NAME,
   run({ configFile, local, agent }) {
     refuseExampleHub(local, configFile);
-    if (!existsSync(configFile)) return [ok(NAME, 'comes from variables alone, and is valid')];
+    if (!existsSync(configFile)) return [ok(NAME, 'comes from environment variables only, and is valid')];
     const stats = statSync(configFile);
     if (othersCanWrite(stats)) {
-      const what = `others can write to ${configFile} (mode ${octal(stats.mode)}), and so blind the agent`;
+      const what = `other users can write to ${configFile} (mode ${octal(stats.mode)}) and disable the agent`;
       return [wrong(NAME, what, `Run: chmod go-w ${shellWord(configFile)}`)];
     }
     if (stats.uid !== 0 && stats.uid !== userOf(processOf(agent))) {
       const what = `${configFile} is valid; it belongs to user ${stats.uid}, who can change it`;
-      return [note(NAME, what, `Unless that is meant: chown root ${shellWord(configFile)}`)];
+      return [note(NAME, what, `Unless that is intended, run: chown root ${shellWord(configFile)}`)];
     }
     return [ok(NAME, `${configFile} is valid`)];
   },

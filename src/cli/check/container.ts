@@ -7,11 +7,13 @@ import type { Check } from './situation.ts';
 
 const NAME = 'container';
 
-/** Of linux/proc_ns.h: the numbers of the namespaces that the machine starts with. */
+/** The inode numbers of the initial namespaces, from linux/proc_ns.h. */
 const FIRST_PIDS = 'pid:[4026531836]';
 const FIRST_USERS = 'user:[4026531837]';
 
-/** What can be seen of the host from within a container, and what would show the rest. Says nothing outside of one. */
+/**
+ * What the agent can see of the host from within a container, and how to let it see the rest. No findings elsewhere.
+ */
 export const container: Check = {
   name: NAME,
   run: ({ local: { hostRoot } }) =>
@@ -24,8 +26,8 @@ export const container: Check = {
 };
 
 /**
- * @param link where a link of /proc/PID/ns leads; `undefined` when it can't be read
- * @param isCaged whether a filter of system calls keeps it out of other processes' memory; `undefined`: not known
+ * @param link reads a link of /proc/PID/ns; `undefined` when it can't be read
+ * @param isCaged whether a seccomp filter denies access to other processes' memory; `undefined`: unknown
  */
 export function describeContainer({
   kind,
@@ -39,7 +41,7 @@ export function describeContainer({
   isCaged: boolean | undefined;
 }): Finding[] {
   if (kind === undefined && hostRoot === '/') return [];
-  const told = kind ?? 'none that is known';
+  const told = kind ?? 'unknown container engine';
   const isHostPids = link('/proc/self/ns/pid') === FIRST_PIDS;
   const findings = [
     files(hostRoot),
@@ -49,35 +51,37 @@ export function describeContainer({
     isCaged === false ? uncaged() : undefined,
   ].filter((finding) => finding !== undefined);
   if (findings.length > 0) return findings;
-  return [ok(NAME, `${told}; the host's processes, network and files are all seen (${hostRoot})`)];
+  return [ok(NAME, `${told}; the host's processes, network and files are visible (${hostRoot})`)];
 }
 
 function uncaged(): Finding {
   const what =
-    "its filter of system calls lets whoever takes the agent over write into the memory of the host's processes";
+    "its seccomp filter lets an attacker who has taken over the agent write into the memory of the host's processes";
   return note(
     NAME,
     what,
-    'Start the container with --security-opt=seccomp=config/seccomp.json, of the sources of Vakt.',
+    'Start the container with --security-opt=seccomp=config/seccomp.json, a file from the sources of Vakt.',
   );
 }
 
 function users(own: string | undefined): Finding | undefined {
   if (own === undefined || own === FIRST_USERS) return undefined;
   const what =
-    "users are mapped (a rootless engine, or userns): the kernel's audit can't be had, nor any other's secrets";
-  return note(NAME, what, 'Let the host run the container as a system container, without --userns.');
+    "it has its own user namespace (a rootless engine, or userns): the agent can't use the kernel's audit or read other users' files";
+  return note(NAME, what, 'Run the container as root of the host, without --userns.');
 }
 
 function processes(isHostPids: boolean, hostRoot: string): Finding | undefined {
   if (isHostPids) return undefined;
   const seen =
-    hostRoot === '/' ? 'only processes of this container are seen' : "the host's processes are seen in its /proc only";
-  const what = `${seen}: no program starts, logins and connections, since the kernel's audit speaks to nobody in here`;
+    hostRoot === '/'
+      ? 'only processes of this container are visible'
+      : "the host's processes are visible only in its mounted /proc";
+  const what = `${seen}: program starts, logins and connections are not reported, since the kernel's audit requires the host's pid namespace`;
   return note(NAME, what, 'Start the container with --pid=host.');
 }
 
-/** That of init; or of the kernel's own threads (process 2), where something hides init. */
+/** The network namespace of init, or of kernel threads (process 2) if init's can't be read. */
 const hostNetwork = (hostRoot: string, link: (path: string) => string | undefined): string | undefined =>
   link(join(hostRoot, 'proc/1/ns/net')) ?? link(join(hostRoot, 'proc/2/ns/net'));
 
@@ -85,25 +89,26 @@ function network(own: string | undefined, host: string | undefined, isHostProc: 
   if (own !== undefined && own === host && isHostProc) return undefined;
   const remedy = 'Start the container with --network=host.';
   if (own !== undefined && host !== undefined && own !== host) {
-    const what = "listening ports, firewall and ends of processes are this container's own, not the host's";
+    const what = "listening ports, firewall and ends of processes are those of this container, not the host's";
     return note(NAME, what, remedy);
   }
-  const what = "whether the network is the host's can't be seen (it takes --pid=host and CAP_SYS_PTRACE)";
-  return note(NAME, `${what}; if it isn't, ports and firewall are this container's own`, remedy);
+  const what = "whether the network is the host's can't be determined (that needs --pid=host and CAP_SYS_PTRACE)";
+  return note(NAME, `${what}; if it isn't, ports and firewall are those of this container`, remedy);
 }
 
 function files(hostRoot: string): Finding | undefined {
   if (hostRoot === '/') {
-    const what = "accounts, the system's name and version, logins and digests are this container's own, not the host's";
+    const what =
+      "accounts, the system's name and version, logins and digests are those of this container, not the host's";
     return note(NAME, what, 'Add --volume /:/host:ro and --env VAKT_HOST_ROOT=/host.');
   }
   if (!existsSync(join(hostRoot, 'etc/passwd'))) {
-    const what = `hostRoot is ${hostRoot}, where no system is mounted: accounts, name and version, logins are missing`;
+    const what = `no system is mounted at hostRoot, ${hostRoot}: accounts, name and version, and logins are missing`;
     return wrong(NAME, what, `Mount the host's root there (--volume /:${hostRoot}:ro), or set hostRoot to "/".`);
   }
   if (existsSync(join(hostRoot, 'proc/self'))) return undefined;
-  const what = `${hostRoot} was mounted without what is mounted below it: ${join(hostRoot, 'proc')} is empty`;
-  return wrong(NAME, what, `Mount it with all that is in it (rbind): --volume /:${hostRoot}:ro.`);
+  const what = `${hostRoot} was mounted without its submounts: ${join(hostRoot, 'proc')} is empty`;
+  return wrong(NAME, what, `Mount it with its submounts (rbind): --volume /:${hostRoot}:ro.`);
 }
 
 function linkAt(path: string): string | undefined {

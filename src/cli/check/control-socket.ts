@@ -7,19 +7,20 @@ import { existingPart } from './state-directory.ts';
 
 const NAME = 'control socket';
 
-/** Whether `vakt status` would have somebody to ask. The agent does its work without it. */
+/** Whether `vakt status` can reach the agent. The agent works without the socket. */
 export const controlSocket: Check = {
   name: NAME,
   run({ local: { controlSocket: path }, agent }) {
     if (agent.status !== undefined) return [ok(NAME, `the agent answers at ${path}`)];
-    if (agent.doubt !== undefined) return []; // told already
+    if (agent.doubt !== undefined) return []; // reported by runningAgent
     const folder = existingPart(dirname(path));
     try {
       accessSync(folder, constants.W_OK | constants.X_OK);
-      return [ok(NAME, `can be made at ${path}`)];
+      return [ok(NAME, `can be created at ${path}`)];
     } catch (error) {
-      const what = `can't be made at ${path}: ${folder} is not writable (${errnoOf(error) ?? messageOf(error)})`;
-      return [note(NAME, what, `"vakt status" won't work: make ${dirname(path)} for the agent, or set controlSocket.`)];
+      const what = `can't be created at ${path}: ${folder} is not writable (${errnoOf(error) ?? messageOf(error)})`;
+      const remedy = `"vakt status" won't work: create ${dirname(path)}, writable for the agent, or set controlSocket.`;
+      return [note(NAME, what, remedy)];
     }
   },
 };

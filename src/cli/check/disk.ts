@@ -15,11 +15,11 @@ const MEGABYTE = 1_000_000;
 const LARGEST_CONFIGURATION = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
-/** Of linux/magic.h: file systems whose files go with the machine's power, and one that goes with its container. */
+/** From linux/magic.h: file systems that lose their files at a reboot, and one that loses them with its container. */
 const FLEETING: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
 const OVERLAY = 0x794c7630;
 
-/** Whether the queues have the room that the configuration promises them, and keep it over a restart. */
+/** Whether the disk has space for the queues at their configured size, and keeps them over a reboot. */
 export const disk: Check = {
   name: NAME,
   needs: ['state directory'],
@@ -30,12 +30,12 @@ export const disk: Check = {
     const needed = roomFor(cacheSizeOf(directory));
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
-      const what = `${megabytes(free)} MB free at ${place}, but the queues and windows may take ${megabytes(needed - used)} MB more`;
-      const remedy = `Free as much there, or ask for less: ${publishedName('maxLocalCacheSizeInBytes')} in the module twin.`;
+      const what = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
+      const remedy = `Free disk space there, or lower ${publishedName('maxLocalCacheSizeInBytes')} in the module twin.`;
       return [wrong(NAME, what, remedy)];
     }
     if (files > 0 && ffree === 0) {
-      return [wrong(NAME, `no file can be made at ${place}: its inodes are used up`, 'Delete files there.')];
+      return [wrong(NAME, `no file can be created at ${place}: its inodes are used up`, 'Delete files there.')];
     }
     const enough = `${megabytes(free)} MB free, up to ${megabytes(needed)} MB needed`;
     return [fleeting(type, place) ?? ok(NAME, enough)];
@@ -45,15 +45,15 @@ export const disk: Check = {
 function fleeting(type: number, place: string): Finding | undefined {
   const memory = FLEETING[type];
   if (memory !== undefined) {
-    const what = `${place} is in memory (${memory}): what waits there is lost when the machine restarts`;
-    return note(NAME, what, 'Set stateDirectory to a place on a disk.');
+    const what = `${place} is in memory (${memory}): queued events are lost when the machine reboots`;
+    return note(NAME, what, 'Set stateDirectory to a folder on a disk.');
   }
   if (type !== OVERLAY) return undefined;
-  const what = `${place} is in the container's own layer: what waits there is lost with the container`;
+  const what = `${place} is in the container's writable layer: queued events are lost with the container`;
   return note(NAME, what, `Mount a volume there.`);
 }
 
-/** In force, as far as the agent has left it on disk; else the default. */
+/** The size in the last good configuration, or else the default. */
 function cacheSizeOf(directory: string): number {
   const dialect = twinDialect();
   const reading = readTwin(lastGood(directory), dialect);
@@ -69,7 +69,10 @@ function lastGood(directory: string): unknown {
   }
 }
 
-/** Queues; beside them windows, of half as much or 1 MiB, three times that on disk, and 16 KiB (src/pipeline/README.md). */
+/**
+ * Queues, and windows: half of the queues' size or 1 MiB, three times that on disk, plus 16 KiB
+ * (src/pipeline/README.md).
+ */
 const roomFor = (cacheSize: number): number =>
   cacheSize + 3 * Math.min(cacheSize / 2, 1024 * 1024) + 16 * 1024 + OTHER_FILES;
 

@@ -9,14 +9,14 @@ import { standing } from './standing.ts';
 
 const NAME = 'Triggered events';
 
-/** Where each event that happens would come from. A running agent says it itself. */
+/** The source of each Triggered event; from the status, if an agent is running. */
 export const events: Check = {
   name: NAME,
   async run(situation) {
     const { status, doubt } = situation.agent;
     if (doubt !== undefined) return [untried(NAME, "only one process can have the kernel's audit")];
     if (status === undefined) return openAndClose(situation);
-    // The agent's own events, too: of a snapshot of statistics or a log line there is nothing to try without it.
+    // With the agent's own events, such as statistics, which can't be tried without a running agent.
     const others = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');
     return others.flatMap(({ name }) => {
       const found = status.collectors[name];
@@ -25,7 +25,7 @@ export const events: Check = {
   },
 };
 
-/** Opens every source for an instant, as the agent would, and closes it again. */
+/** Opens every source as the agent would, and closes it again. */
 async function openAndClose({ local: { hostRoot, collectors: options }, signal }: Situation) {
   const followed = collectors.filter(isFollowed);
   const source = new LinuxEvents({

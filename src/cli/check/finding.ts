@@ -1,11 +1,11 @@
 import { toAgentError } from '../../base/errors.ts';
 
-/** `ok`: as it should be. `note`: works, but worth knowing. `wrong`: must be mended. */
+/** `ok`: no problem. `note`: works with a limitation. `wrong`: must be fixed. */
 export interface Finding {
   readonly check: string;
   readonly state: 'ok' | 'note' | 'wrong';
   readonly finding: string;
-  /** What to do; there is one wherever something must be done. */
+  /** What to do; always set for `wrong`. */
   readonly remedy?: string;
 }
 
@@ -25,12 +25,12 @@ export const wrong = (check: string, finding: string, remedy: string): Finding =
   remedy,
 });
 
-/** An error says itself what is wrong and what to do. */
+/** Turns an error into a finding. */
 export function failed(check: string, error: unknown): Finding {
   const { message, remedy, id } = toAgentError(error);
   return wrong(check, `${message} (${id})`, remedy);
 }
 
-/** Left alone for the sake of an agent that may run. */
+/** For a check that would disturb an agent that may be running. */
 export const untried = (check: string, why: string): Finding =>
-  note(check, `not tried, since an agent may run: ${why}`);
+  note(check, `not tried, since an agent may be running: ${why}`);

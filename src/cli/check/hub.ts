@@ -12,16 +12,16 @@ import { type Check, type Situation, step } from './situation.ts';
 const NAME = 'hub';
 const TWIN = 'module twin';
 
-/** What an agent that runs says of its connection, however the way there looks to others. */
+/** The connection of a running agent, from its status. */
 export const agentsHub: Check = {
   name: NAME,
   run({ agent: { status, doubt } }) {
-    if (doubt !== undefined) return [untried(NAME, 'a second connection would throw it out of the hub')];
+    if (doubt !== undefined) return [untried(NAME, 'the hub would close its connection for a second one')];
     return status === undefined ? [] : asTheAgentSays(status);
   },
 };
 
-/** Without one: whether the hub lets the module in, and gives it its twin. */
+/** Without a running agent: whether the hub accepts the identity, and the twin can be read. */
 export const hub: Check = {
   name: NAME,
   needs: ['identity', 'TLS'],
@@ -35,7 +35,7 @@ export const hub: Check = {
 function asTheAgentSays({ hub, configuration }: NonNullable<Situation['agent']['status']>): Finding[] {
   if (hub.state !== 'connected') {
     const what = `the running agent is not connected: ${hub.error ?? hub.state}`;
-    return [wrong(NAME, what, hub.remedy ?? 'Wait a moment, then check again.')];
+    return [wrong(NAME, what, hub.remedy ?? 'Wait a moment, then run the check again.')];
   }
   const connected = ok(NAME, 'the running agent is connected');
   const faults = Object.entries(configuration?.errors ?? {}).map(([name, message]) => `${name} ${message}`);
@@ -65,7 +65,7 @@ async function connect(identity: ModuleIdentity, { local, signal }: Situation): 
 const SILENT = new AgentError(
   'HUB_SILENT',
   'the hub did not answer in time',
-  'Check again; then see the findings above.',
+  'Run the check again; if that does not help, see the findings above.',
 );
 
 const settled = (client: AzureHubClient, signal: AbortSignal) =>
@@ -91,13 +91,13 @@ async function twin(client: AzureHubClient, objectName: string, signal: AbortSig
   const document = dialect.documentIn(desired);
   const reading = readTwin(document, dialect);
   if (!reading.ok) return refused(reading.faults.map(({ name, message }) => `${name} ${message}`));
-  const what = document === null ? `, without ${objectName}: all defaults` : '';
+  const what = document === null ? `, without ${objectName}: all settings have their defaults` : '';
   return ok(TWIN, `readable, desired version ${desired.$version}${what}`);
 }
 
 const refused = (faults: readonly string[]): Finding =>
   wrong(
     TWIN,
-    `the desired configuration is not valid, and so not obeyed: ${faults.join('; ')}`,
+    `the desired configuration is invalid and not applied: ${faults.join('; ')}`,
     'Correct the desired properties of the module twin.',
   );

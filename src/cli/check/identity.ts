@@ -3,7 +3,7 @@ import type { Check } from './situation.ts';
 
 const NAME = 'identity';
 
-/** Who the agent is, and that its secret can be read and nobody else can. */
+/** The agent's identity, and whether its secret is readable for the agent only. */
 export const identity: Check = {
   name: NAME,
   run({ identity: who }) {

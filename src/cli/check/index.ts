@@ -23,7 +23,7 @@ import { tasks } from './tasks.ts';
 import { tcp } from './tcp.ts';
 import { tls } from './tls.ts';
 
-/** Everything that is looked at, in the order it is told. What others need comes before them. */
+/** All checks, in the order of the output. A check comes after those that it depends on. */
 export const checks: readonly Check[] = [
   configuration,
   limits,
@@ -50,7 +50,7 @@ export const checks: readonly Check[] = [
   events,
 ];
 
-/** Those that make sense without a configuration. */
+/** The checks that do not need a valid configuration. */
 export const systemChecks: readonly Check[] = [
   runningAgent,
   openFiles,
@@ -63,7 +63,7 @@ export const systemChecks: readonly Check[] = [
   events,
 ];
 
-/** Looks at everything, one after the other: what fails is a finding like any other, and costs no other its turn. */
+/** Runs all checks, one at a time. A check that throws becomes a finding. */
 export async function lookAtAll(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {
   const findings: Finding[] = [];
   const amiss = new Set<string>();

@@ -6,16 +6,16 @@ import { type Finding, note } from './finding.ts';
 
 const MOST_BYTES = 16 * 1024;
 
-/** How a boot loader is told another word of the kernel's command line. */
+/** How to add a word to the kernel's command line in a boot loader's configuration. */
 interface BootLoader {
   readonly name: string;
-  /** A file of the system that only this one has. */
+  /** A file that identifies this boot loader. */
   readonly sign: string;
-  /** What to paste into a root shell. */
+  /** A command for a root shell. */
   readonly command: string;
 }
 
-/** The first whose sign is there is the system's. */
+/** The first one whose `sign` exists is used. */
 const BOOT_LOADERS: readonly BootLoader[] = [
   {
     name: 'Raspberry Pi firmware',
@@ -45,14 +45,14 @@ const BOOT_LOADERS: readonly BootLoader[] = [
 ];
 
 /**
- * Whether audit is enabled before the first process starts. Without that, processes that started before audit was first
- * enabled are never reported themselves.
+ * Whether audit is enabled before the first process starts. Otherwise, the kernel never audits processes that started
+ * before audit was first enabled.
  */
 export function judgeKernelCommandLine(check: string, hostRoot: string, commandLine = kernelCommandLine()): Finding[] {
   if (commandLine === undefined || enablesAudit(commandLine)) return [];
   const what =
-    "audit=1 isn't on the kernel's command line: what a process does itself that started before audit was first enabled " +
-    'is never reported, only what its new threads and children do';
+    "audit=1 isn't on the kernel's command line: processes that started before audit was first enabled are not audited, " +
+    'only their new threads and children';
   return [note(check, what, remedy(hostRoot))];
 }
 

@@ -7,7 +7,7 @@ import { existingPart } from './state-directory.ts';
 
 const NAME = 'limits';
 
-/** What the local file allows the module twin to ask for; names in it that are no events are a finding. */
+/** The limits of the local file for the module twin; unknown event names in them are a finding. */
 export const limits: Check = {
   name: NAME,
   run({ local }) {

@@ -5,7 +5,7 @@ import type { Check } from './situation.ts';
 const NAME = 'memory';
 const MEGABYTE = 1024 * 1024;
 
-/** Whether the agent would limit itself before the kernel kills it. */
+/** Whether the memory budget is below the limits at which the kernel would kill the agent. */
 export const memory: Check = {
   name: NAME,
   run: ({ local, agent }) => [
@@ -23,7 +23,7 @@ export function judgeBudget(
 ): Finding {
   const budget = budgetInMegabytes * MEGABYTE;
   if (group !== undefined && budget > group) {
-    const what = `the budget is ${budgetInMegabytes} MB, but its control group may take ${inMegabytes(group)} MB: the kernel kills the agent before it limits itself`;
+    const what = `the budget is ${budgetInMegabytes} MB, but the limit of its control group is ${inMegabytes(group)} MB: the kernel kills the agent before it reaches its budget`;
     const remedy = `Raise the group's limit (MemoryMax= of the unit, --memory of the container) above ${budgetInMegabytes} MB, or lower memoryBudgetInMegabytes.`;
     return wrong(NAME, what, remedy);
   }

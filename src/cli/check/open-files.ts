@@ -3,7 +3,7 @@ import { openFilesOf, processOf } from './process.ts';
 import type { Check } from './situation.ts';
 
 const NAME = 'open files';
-/** The agent has some 30 open, and a few more while it reads /proc or hashes. */
+/** The agent has about 30 open files, and a few more while it reads /proc or hashes. */
 const ENOUGH = 128;
 
 export const openFiles: Check = {

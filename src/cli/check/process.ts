@@ -2,37 +2,39 @@ import { type Dirent, readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import type { RunningAgent } from './situation.ts';
 
-/* What the kernel says of the process that the agent is, or that it would be if it were started as this command was. */
+/* Facts about the agent's process; without a running agent, about this command's process. */
 
 export const processOf = ({ status }: RunningAgent): string =>
   Number.isSafeInteger(status?.pid) ? `/proc/${status?.pid}` : '/proc/self';
 
-/** Its effective user, see proc_pid_status(5); `undefined` when that is hidden. */
+/** Its effective user, see proc_pid_status(5); `undefined` if /proc hides the process. */
 export function userOf(process: string): number | undefined {
   const uid = /^Uid:\s+\d+\s+(\d+)/m.exec(text(`${process}/status`))?.[1];
   return uid === undefined ? undefined : Number(uid);
 }
 
-/** Its effective capabilities, a bit each, see capabilities(7). */
+/** Its effective capabilities as a bit mask, see capabilities(7). */
 export function capabilitiesOf(process: string): bigint | undefined {
   const mask = /^CapEff:\s+([0-9a-f]+)$/m.exec(text(`${process}/status`))?.[1];
   return mask === undefined ? undefined : BigInt(`0x${mask}`);
 }
 
-/** How many files it may have open. Node raises the soft limit to the hard one when it starts. See proc_pid_limits(5). */
+/**
+ * How many files it may have open. Node raises the soft limit to the hard one when it starts. See proc_pid_limits(5).
+ */
 export function openFilesOf(process: string): number | undefined {
   const hard = /^Max open files\s+\S+\s+(\d+|unlimited)/m.exec(text(`${process}/limits`))?.[1];
   return hard === undefined || hard === 'unlimited' ? undefined : Number(hard);
 }
 
-/** Where the system mounts control groups, and a limit's file in version 2 and in version 1. See cgroups(7). */
+/** The limit's file name in control groups version 2 and version 1. See cgroups(7). */
 const LIMITS = {
   memory: ['memory.max', 'memory.limit_in_bytes'],
   pids: ['pids.max', 'pids.max'],
 } as const;
 
 /**
- * The least limit of its control group and of all above it, as far as they can be seen; `undefined` without one.
+ * The lowest limit of its control group and of all visible ones above; `undefined` if there is no limit.
  *
  * @param groups for tests
  */
@@ -64,13 +66,13 @@ export function memoryOf(meminfo = '/proc/meminfo'): number | undefined {
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }
 
-/** Of a state directory; an agent has some hundred files in two levels. */
+/** For a state directory; an agent has about a hundred files in two levels. */
 const MOST_NAMES = 10_000;
 const DEEPEST = 4;
 
 /**
- * What lies in a folder and below, by paths that begin there; nothing where it can't be seen. Links are not followed:
- * whoever owns the folder could lead root anywhere.
+ * Relative paths of everything below a folder; parts that can't be read are skipped. Links are not followed: the
+ * folder's owner could lead root anywhere.
  */
 export function namesBelow(folder: string): string[] {
   const found: string[] = [];

@@ -8,11 +8,11 @@ export const routing: Check = {
   run({ local: { messageRouting } }) {
     if (messageRouting === 'telemetry') return [ok(NAME, 'messages go to your own routes')];
     if (messageRouting === 'both')
-      return [ok(NAME, "messages go to your own routes, and to Microsoft's consumer as well")];
+      return [ok(NAME, "messages go to your own routes and to Microsoft's security service")];
     return [
       note(
         NAME,
-        "messages are marked for Microsoft's consumer of security messages, and the hub keeps them from your own routes. Microsoft announced the end of that consumer for 2025-08-01: it may be that nobody reads them",
+        "messages are marked for Microsoft's security service, and the hub does not pass them to your own routes. Microsoft announced the end of that service for 2025-08-01: the messages may be discarded",
         'Set messageRouting to "telemetry" (or "both") and add a route with the condition messageType = \'SecurityEvents\'.',
       ),
     ];

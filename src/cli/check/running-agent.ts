@@ -3,19 +3,19 @@ import { type Finding, failed, note, ok, wrong } from './finding.ts';
 import type { Check, RunningAgent } from './situation.ts';
 
 const NAME = 'running agent';
-const AS_THIS_USER = 'none; everything is tried as this user';
+const AS_THIS_USER = 'none; all checks run as this user';
 
 export const runningAgent: Check = {
   name: NAME,
   run({ agent }) {
     const { status, doubt, unit } = agent;
     if (doubt?.id === 'CONFIG_INVALID') return [failed(NAME, doubt)];
-    if (doubt !== undefined) return [note(NAME, `can't be asked: ${doubt.message}`, doubt.remedy)];
+    if (doubt !== undefined) return [note(NAME, `its status can't be read: ${doubt.message}`, doubt.remedy)];
     if (unit !== undefined) return [describeUnit(unit)];
     if (status === undefined) return [note(NAME, AS_THIS_USER, 'Start it: vakt run')];
-    const what = `${status.state}, version ${status.version}; it is asked, not disturbed`;
+    const what = `${status.state}, version ${status.version}; its status is used for the checks below`;
     if (status.state === 'running') return [ok(NAME, what)];
-    return [note(NAME, what, 'For the reason, see the findings below and: vakt status')];
+    return [note(NAME, what, 'For the reason, see the findings below, or run: vakt status')];
   },
 };
 

@@ -8,7 +8,7 @@ import type { Check } from './situation.ts';
 
 const NAME = 'secrets';
 
-/** Who could exchange what the agent trusts: its secrets, by their folders, and the authority it believes. */
+/** Who can replace the files that the agent trusts: its secrets, through their folders, and its CA file. */
 export const secrets: Check = {
   name: NAME,
   run({ local: { identity, hub }, identity: who }) {
@@ -19,14 +19,14 @@ export const secrets: Check = {
     if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
     if (findings.length > 0) return findings;
     const isTold = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
-    return files.length === 0 || isTold ? [] : [ok(NAME, `nobody else can read or exchange ${files.join(', ')}`)];
+    return files.length === 0 || isTold ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
   },
 };
 
 function exposedFolder(folder: string): Finding[] {
   const stats = statSync(folder, { throwIfNoEntry: false });
   if (stats === undefined || !othersCanWrite(stats)) return [];
-  const what = `others can exchange what lies in ${folder} (mode ${octal(stats.mode)})`;
+  const what = `other users can replace files in ${folder} (mode ${octal(stats.mode)})`;
   return [wrong(NAME, what, `Run: chmod go-w ${shellWord(folder)}`)];
 }
 
@@ -38,6 +38,6 @@ function authority(file: string): Finding[] {
   }
   const stats = statSync(file);
   if (!othersCanWrite(stats)) return [];
-  const what = `others can write to ${file} (mode ${octal(stats.mode)}), and so make the agent trust their own hub`;
+  const what = `other users can write to ${file} (mode ${octal(stats.mode)}) and make the agent trust another hub`;
   return [wrong(NAME, what, `Run: chmod go-w ${shellWord(file)}`)];
 }

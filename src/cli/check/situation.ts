@@ -9,38 +9,38 @@ import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.
 import type { LocalStatus } from '../../status/schema.ts';
 import type { Finding } from './finding.ts';
 
-/** One thing that is looked at. To add one: a file that exports it, and a line in index.ts. */
+/** One check of `vakt check`. To add one: a file that exports it, and a line in index.ts. */
 export interface Check {
-  /** What its findings are called. */
+  /** The heading of its findings. */
   readonly name: string;
-  /** Checks that must be in order for this one to make sense; else it is passed over, and says nothing. */
+  /** Names of checks that it depends on: if one of them fails or is skipped, this one is skipped, without a finding. */
   readonly needs?: readonly string[];
-  /** May find nothing worth a word. What it throws becomes a finding. */
+  /** May return no findings. An error that it throws becomes a finding. */
   run(situation: Situation): readonly Finding[] | Promise<readonly Finding[]>;
 }
 
-/** What all checks are told. */
+/** The input of all checks. */
 export interface Situation {
   readonly configFile: string;
   readonly local: LocalSettings;
   readonly agent: RunningAgent;
-  /** Who connects; or why that isn't known. */
+  /** The agent's identity, or why it can't be loaded. */
   readonly identity: ModuleIdentity | AgentError;
-  /** Where to; `undefined` when not even that is known. */
+  /** Where the agent connects to; `undefined` if unknown. */
   readonly peer: Peer | undefined;
-  /** Ctrl-C. */
+  /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
 
 /**
- * An agent that runs, and is asked; or one that may run, and isn't disturbed: a second connection would throw the first
- * one out of the hub. With neither, none runs.
+ * A running agent has a `status`. With a `doubt`, an agent may be running, and must not be disturbed: the hub would
+ * close its connection for a second one. With neither, no agent is running.
  */
 export interface RunningAgent {
   readonly status?: LocalStatus;
-  /** Why one can't be asked. */
+  /** Why it is unknown whether an agent is running. */
   readonly doubt?: AgentError;
-  /** Of one that isn't there, where systemd knows its service. */
+  /** If no agent is running: its systemd service, if there is one. */
   readonly unit?: ServiceUnit;
 }
 
@@ -95,10 +95,10 @@ async function findAgent(
   }
 }
 
-/** No single step may keep the operator waiting longer. */
+/** For one step of a check. */
 const LIMIT = seconds(10);
 
-/** Waits for one step, for as long as an operator likes to: neither too long nor beyond Ctrl-C. */
+/** Waits for one step of a check. @throws TimeLimitError after 10 s, or the signal's reason */
 export async function step<T>(what: string, work: Promise<T>, signal: AbortSignal): Promise<T> {
   const done = new AbortController();
   const aborted = new Promise<never>((_, reject) => {

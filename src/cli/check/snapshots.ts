@@ -8,7 +8,7 @@ import { type Finding, failed, ok } from './finding.ts';
 import { type Check, step } from './situation.ts';
 import { standing } from './standing.ts';
 
-/** Takes every snapshot once, as the agent would. A running agent says itself how its own went. */
+/** Takes every snapshot once, as the agent would. If an agent is running, its last snapshots are reported instead. */
 export const snapshots: Check = {
   name: 'snapshots',
   async run({ local, agent, signal }) {
@@ -29,7 +29,7 @@ export const snapshots: Check = {
 const periodic = () =>
   collectors.filter((c): c is PeriodicCollector => c.category === 'Periodic' && c.type === 'Security');
 
-/** Takes one snapshot, with what it cost. */
+/** Takes one snapshot, and measures its cost. */
 export async function snapshot(collector: PeriodicCollector, sources: Sources, signal: AbortSignal): Promise<Finding> {
   const { name } = collector;
   const began = systemClock.monotonic();
@@ -38,7 +38,7 @@ export async function snapshot(collector: PeriodicCollector, sources: Sources, s
     const rows = await step(name, collector.collect(sources, signal), signal);
     const tookMs = Math.round(systemClock.monotonic() - began);
     const { user, system } = process.cpuUsage(usedBefore);
-    const result = `${rows.length} elements in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms of a processor`;
+    const result = `${rows.length} elements in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms CPU time`;
     const status = collector.sourceStatus?.(sources);
     return status === undefined ? ok(name, result) : standing(name, status, `${result}, `);
   } catch (error) {
@@ -47,6 +47,7 @@ export async function snapshot(collector: PeriodicCollector, sources: Sources, s
   }
 }
 
-/** Statistics are the running agent's; none is running here, and no Security collector asks for them. */
-const noAgent = () => Promise.reject(new AgentError('AGENT_NOT_RUNNING', 'no agent runs', 'Start it with "vakt run".'));
+/** Only a running agent has statistics; no Security collector needs them. */
+const noAgent = () =>
+  Promise.reject(new AgentError('AGENT_NOT_RUNNING', 'no agent is running', 'Start it with "vakt run".'));
 const NO_AGENT: Sources['statistics'] = { queues: noAgent, messages: noAgent };

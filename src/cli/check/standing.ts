@@ -1,16 +1,16 @@
 import type { SourceStatus } from '../../contract/sources.ts';
 import type { Finding } from './finding.ts';
 
-/** What a source of things that happen costs; measured in the benchmarks, see src/linux/README.md. */
+/** The cost of each source of Triggered events, as measured by the benchmarks, see src/linux/README.md. */
 const COSTS: Readonly<Record<string, string>> = {
-  auditUnicast: '3 audit records a program start',
-  auditMulticast: '7 audit records a program start, which the other daemon gets, too',
-  auditLog: "as much as auditd's log grows by",
-  procConnector: 'a message a start or end, and a look into /proc',
-  procPolling: 'a hundredth of a core; misses short programs',
+  auditUnicast: '3 audit records per program start',
+  auditMulticast: '7 audit records per program start, also for the other daemon',
+  auditLog: "reads everything that auditd's log grows by",
+  procConnector: 'a message per start and end, and reads of /proc',
+  procPolling: '1 % of a core; misses short programs',
 };
 
-/** How a source stands, for an operator: one that isn't the best is worth knowing, with what would mend it. */
+/** Describes the state of a source. If a better source exists, the finding is a note, with the way to it as remedy. */
 export function standing(check: string, { state, source, reason }: SourceStatus, before = ''): Finding {
   const cost = source === undefined ? undefined : COSTS[source];
   const from = source === undefined ? '' : `, from ${source}${cost === undefined ? '' : ` (${cost})`}`;

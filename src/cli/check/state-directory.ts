@@ -15,11 +15,11 @@ export const stateDirectory: Check = {
     const existing = existingPart(directory);
     const found = statSync(existing);
     if (!found.isDirectory()) {
-      return [wrong(NAME, `${existing} is no directory`, 'Set stateDirectory to another path.')];
+      return [wrong(NAME, `${existing} is not a directory`, 'Set stateDirectory to another path.')];
     }
     if (existing === directory && othersCanWrite(found)) {
-      const what = `others can write to ${directory} (mode ${octal(found.mode)})`;
-      return [wrong(NAME, what, `Take that from them: chmod go-w ${shellWord(directory)}`)];
+      const what = `other users can write to ${directory} (mode ${octal(found.mode)})`;
+      return [wrong(NAME, what, `Run: chmod go-w ${shellWord(directory)}`)];
     }
     try {
       accessSync(existing, constants.W_OK | constants.X_OK);
@@ -28,14 +28,14 @@ export const stateDirectory: Check = {
         wrong(NAME, `${existing} is not writable: ${errnoOf(error) ?? messageOf(error)}`, remedyOf(error, directory)),
       ];
     }
-    if (existing !== directory) return [ok(NAME, `${directory} will be made`)];
+    if (existing !== directory) return [ok(NAME, `${directory} will be created`)];
     const user = agent.status === undefined ? found.uid : userOf(processOf(agent));
     const amiss = [...strangers(directory, user), ...exposed(directory)];
-    return amiss.length > 0 ? amiss : [ok(NAME, `${directory} is writable, and nobody else's`)];
+    return amiss.length > 0 ? amiss : [ok(NAME, `${directory} is writable, and private to the agent`)];
   },
 };
 
-/** The path itself, or what there is of it. */
+/** The path itself, or its nearest parent that exists. */
 export function existingPart(path: string): string {
   let existing = path;
   while (!existsSync(existing)) existing = dirname(existing);
@@ -44,19 +44,19 @@ export function existingPart(path: string): string {
 
 const remedyOf = (error: unknown, directory: string): string =>
   errnoOf(error) === 'EROFS'
-    ? `Mount what ${directory} lies on for writing, or set stateDirectory to a place that is.`
+    ? `Mount the file system of ${directory} read-write, or set stateDirectory to a writable folder.`
     : `Make ${directory} writable for the user that the agent runs as.`;
 
 /**
- * What an agent left that once ran as another user, mostly root: the one that runs now can't write there. Without one
- * that runs, the folder's owner is taken for its user.
+ * Files left by an agent that ran as another user, mostly root: the current agent can't write them. If no agent is
+ * running, the folder's owner is assumed to be its user.
  */
 function strangers(directory: string, user: number | undefined): Finding[] {
   if (user === undefined || user === 0) return [];
   const theirs = files(directory).filter(({ uid }) => uid !== user);
   const [first] = theirs;
   if (first === undefined) return [];
-  const what = `${theirs.length} files in ${directory} are not user ${user}'s, for instance ${first.path} (user ${first.uid})`;
+  const what = `${theirs.length} files in ${directory} do not belong to user ${user}, for example ${first.path} (user ${first.uid})`;
   return [wrong(NAME, what, `Run: chown -R ${user} ${shellWord(directory)}`)];
 }
 
@@ -64,8 +64,8 @@ function exposed(directory: string): Finding[] {
   const open = files(directory).filter(({ mode }) => (mode & 0o077) !== 0);
   const [first] = open;
   if (first === undefined) return [];
-  const what = `others can get at ${open.length} files in ${directory}, for instance ${first.path} (mode ${octal(first.mode)})`;
-  return [note(NAME, what, `Queued events say what the device does: chmod -R go-rwx ${shellWord(directory)}`)];
+  const what = `other users can access ${open.length} files in ${directory}, for example ${first.path} (mode ${octal(first.mode)}); queued events reveal what the device does`;
+  return [note(NAME, what, `Run: chmod -R go-rwx ${shellWord(directory)}`)];
 }
 
 const files = (directory: string) =>

@@ -3,7 +3,7 @@ import { groupLimitOf, processOf } from './process.ts';
 import type { Check } from './situation.ts';
 
 const NAME = 'tasks';
-/** Node has 11 threads; a tool that the agent runs is a process of its own. */
+/** Node has 11 threads; each tool that the agent runs is another process. */
 const ENOUGH = 16;
 
 export const tasks: Check = {
@@ -13,6 +13,6 @@ export const tasks: Check = {
 
 export function judgeTasks(limit: number | undefined): Finding {
   if (limit === undefined || limit >= ENOUGH) return ok(NAME, `${limit ?? 'any number'} allowed`);
-  const what = `its control group may have ${limit} threads and processes; the agent needs up to ${ENOUGH}`;
+  const what = `its control group is limited to ${limit} threads and processes; the agent needs up to ${ENOUGH}`;
   return wrong(NAME, what, 'Raise it: TasksMax= of the unit, --pids-limit of the container.');
 }

@@ -18,11 +18,11 @@ export const tcp: Check = {
         socket.on('error', reject);
       });
       await step('the connection', connected, signal);
-      return [ok(NAME, `${host}:${port} answers`)];
+      return [ok(NAME, `${host}:${port} accepts connections`)];
     } catch (error) {
       signal.throwIfAborted();
-      const remedy = `Let the device reach ${host} on TCP port ${port} (firewall, proxy, route).`;
-      return [wrong(NAME, `${host}:${port} does not answer: ${errnoOf(error) ?? messageOf(error)}`, remedy)];
+      const remedy = `Allow connections from the device to ${host} on TCP port ${port} (firewall, proxy, route).`;
+      return [wrong(NAME, `cannot connect to ${host}:${port}: ${errnoOf(error) ?? messageOf(error)}`, remedy)];
     } finally {
       socket.destroy();
     }

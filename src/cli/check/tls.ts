@@ -8,12 +8,12 @@ import { type Finding, note, ok, wrong } from './finding.ts';
 import { type Check, type Peer, step } from './situation.ts';
 
 const NAME = 'TLS';
-/** Hubs renew theirs in time; a gateway's is the operator's own. */
+/** Hubs renew their certificates in time; the operator of a gateway must do that. */
 const SOON = days(14);
-/** Of what a stranger writes into a certificate. */
+/** In characters: texts of a certificate are untrusted. */
 const MOST_SHOWN = 120;
 
-/** Whether who answers is who it should be, by the authorities that the agent would believe; and if not, why. */
+/** Whether the peer's certificate is valid by the authorities that the agent trusts, and if not, why. */
 export const tls: Check = {
   name: NAME,
   needs: ['secrets', 'TCP'],
@@ -25,7 +25,7 @@ export const tls: Check = {
       port: peer.port,
       ...(isIP(peer.host) === 0 ? { servername: peer.host } : {}), // RFC 6066 allows no address
       minVersion: 'TLSv1.2',
-      rejectUnauthorized: false, // so that it can be said what is wrong; nothing is sent
+      rejectUnauthorized: false, // to find out why a certificate is refused; nothing is sent
       ...(trustedCaFile === undefined ? {} : { ca: readTrustedCa(trustedCaFile) }),
     });
     try {
@@ -37,10 +37,9 @@ export const tls: Check = {
       return [judge(socket, peer, trustedCaFile)];
     } catch (error) {
       signal.throwIfAborted();
-      const what = `${peer.host}:${peer.port} agrees on no TLS: ${errnoOf(error) ?? messageOf(error)}`;
-      return [
-        wrong(NAME, what, 'Look for what answers there: it must speak TLS 1.2 or newer (a proxy may be between).'),
-      ];
+      const what = `the TLS handshake with ${peer.host}:${peer.port} failed: ${errnoOf(error) ?? messageOf(error)}`;
+      const remedy = 'Find out which server answers there: it must support TLS 1.2 or newer. A proxy may intercept.';
+      return [wrong(NAME, what, remedy)];
     } finally {
       socket.destroy();
     }
@@ -55,46 +54,46 @@ function judge(socket: TLSSocket, peer: Peer, trustedCaFile: string | undefined)
     return wrong(NAME, `${peer.host} is not trusted: ${why} (${shown})`, remedy);
   }
   const left = Date.parse(certificate.valid_to) - systemClock.now().getTime();
-  if (left < SOON) return note(NAME, `the certificate of ${peer.host} ends soon (${shown})`, 'Renew it.');
+  if (left < SOON) return note(NAME, `the certificate of ${peer.host} expires soon (${shown})`, 'Renew it.');
   return ok(NAME, `${peer.host} is trusted (${shown}, ${socket.getProtocol()})`);
 }
 
-/** Codes of OpenSSL's X509_verify_cert_error_string(3), and Node's own for a wrong name. */
+/** @param code of OpenSSL's X509_verify_cert_error_string(3), or Node's code for a wrong name */
 function explain(
   code: string,
   { host }: Peer,
   { subjectaltname = '' }: DetailedPeerCertificate,
   trustedCaFile: string | undefined,
 ): { why: string; remedy: string } {
-  const now = `the device's clock, which says ${systemClock.now().toISOString()}`;
+  const now = `the device's clock, which shows ${systemClock.now().toISOString()}`;
   switch (code) {
     case 'CERT_HAS_EXPIRED':
       return {
-        why: `a certificate of its chain has expired, by ${now}`,
+        why: `a certificate of its chain has expired, according to ${now}`,
         remedy: 'Set the clock, or renew the certificate.',
       };
     case 'CERT_NOT_YET_VALID':
       return {
-        why: `a certificate of its chain is not valid yet, by ${now}`,
-        remedy: 'Set the clock, for instance by NTP.',
+        why: `a certificate of its chain is not valid yet, according to ${now}`,
+        remedy: 'Set the clock, for example by NTP.',
       };
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return {
         why: `its certificate is for another name: ${cut(subjectaltname)}`,
-        remedy: 'Set hub.hostName or hub.gatewayHostName to a name that the certificate has.',
+        remedy: 'Set hub.hostName or hub.gatewayHostName to a name in the certificate.',
       };
     default: {
       const by = trustedCaFile === undefined ? "Node's list of authorities" : trustedCaFile;
       return {
-        why: `its chain leads to no authority of ${by} (${code})`,
-        remedy: `Set hub.trustedCaFile to the authority that signed it, if it is the right one; if it is a proxy's, let the connection to ${host} pass unopened.`,
+        why: `its chain does not end at an authority of ${by} (${code})`,
+        remedy: `If the certificate is the right one, set hub.trustedCaFile to the authority that signed it. If it is a proxy's, exempt ${host} from TLS interception.`,
       };
     }
   }
 }
 
 function describe({ subject, issuer, valid_to }: DetailedPeerCertificate): string {
-  const name = (entity: typeof subject | undefined) => cut(entity?.CN ?? entity?.O ?? 'nobody');
+  const name = (entity: typeof subject | undefined) => cut(entity?.CN ?? entity?.O ?? 'unnamed');
   return `certificate of ${name(subject)}, by ${name(issuer)}, valid until ${isoOf(valid_to)}`;
 }
 

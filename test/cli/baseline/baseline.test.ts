@@ -67,20 +67,20 @@ describe('vakt baseline', () => {
       '    found     file 0666 root:root',
       '    expected  file, at most 0644, owner root, group root',
       '    where     /etc/passwd',
-      '    mend      For /etc/passwd: chown root, chgrp root, chmod 0644, or less.',
+      '    fix       For /etc/passwd: chown root, chgrp root, chmod 0644, or less.',
       '    rule      file.etc-passwd',
       '',
     ]);
     const rest = out.slice(7).join('\n');
-    assert.match(rest, /^1 of 1 rules do not hold: 1 Critical\.\n0 hold, 0 could not be judged, 0 were skipped\./);
-    assert.ok(rest.includes(`Looked at ${root} in `));
+    assert.match(rest, /^1 of 1 rules failed: 1 Critical\.\n0 passed, 0 could not be judged, 0 were skipped\./);
+    assert.ok(rest.includes(`Checked ${root} in `));
     assert.match(rest, /a tree that does not run/);
   });
 
   it('says in short that all is well', async function () {
     needsRoot(this);
     assert.equal(await judge(RULE), 0);
-    assert.match(out[0] ?? '', /^0 of 1 rules do not hold\.$/);
+    assert.match(out[0] ?? '', /^0 of 1 rules failed\.$/);
   });
 
   it('shows what holds and what was skipped when asked to', async function () {
@@ -183,7 +183,7 @@ describe('vakt baseline', () => {
       /^rule +file\.etc-passwd$/,
       /^severity +Critical, level 1$/,
       /^expects +file, at most 0644/,
-      /^asked for by +CIS Debian 13 7\.1\.1/,
+      /^required by +CIS Debian 13 7\.1\.1/,
     ]) {
       assert.ok(
         out.some((line) => said.test(line)),
@@ -257,9 +257,9 @@ describe('vakt baseline', () => {
     ['an explanation of what there is not', ['--explain', 'x'], /called "x"/],
     ['a severity that there is not', ['--fail-on', 'bad'], /--fail-on takes Critical, .* or never, not "bad"/],
     ['a level that there is not', ['--level', '3'], /--level takes 1 or 2/],
-    ['a root that is none', ['--root', '/etc/passwd'], /--root: \/etc\/passwd is no folder/],
+    ['a root that is none', ['--root', '/etc/passwd'], /--root: \/etc\/passwd is not a directory/],
     ['a file of rules that is not there', ['--custom', '/nowhere'], /--custom: \/nowhere cannot be read: ENOENT/],
-    ['a file of rules that is none', ['--custom', '/dev/null'], /--custom: \/dev\/null is no file of rules/],
+    ['a file of rules that is none', ['--custom', '/dev/null'], /--custom: \/dev\/null is not a file of rules/],
     ['an option that there is not', ['--colour'], /colour/],
   ] as const) {
     it(`is not called with ${what}`, () =>

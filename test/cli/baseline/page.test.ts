@@ -81,10 +81,10 @@ describe('The page of a scan', () => {
       outcome({ result: 'pass' }),
       outcome({ result: 'skip', reason: 'no sshd' }),
     );
-    assert.match(html, /<b>2<\/b> do not hold<small>1 Critical, 1 Warning<\/small>/);
+    assert.match(html, /<b>2<\/b> failed<small>1 Critical, 1 Warning<\/small>/);
     assert.match(html, /<b>1<\/b> could not be judged/);
-    assert.match(html, /<b>3<\/b> hold/);
-    assert.match(html, /<b>1<\/b> were skipped/);
+    assert.match(html, /<b>3<\/b> passed/);
+    assert.match(html, /<b>1<\/b> skipped/);
     const widths = [...html.matchAll(/<rect class="\w+" x="([\d.]+)" width="([\d.]+)"/g)].map(([, x, w]) => [
       Number(x),
       Number(w),

@@ -38,13 +38,13 @@ describe('vakt check: in a container', () => {
   it('sees everything of the host', () => {
     const found = look({}, mountHost());
     assert.equal(found.length, 1);
-    assertFinding(found[0], 'ok', /^podman; the host's processes, network and files are all seen/);
+    assertFinding(found[0], 'ok', /^podman; the host's processes, network and files are visible/);
   });
 
   for (const [what, own, finding, remedy] of [
-    ['its own processes', { pid: 'pid:[5]' }, /no program starts/, /--pid=host/],
-    ['its own network', { net: 'net:[5]' }, /ports, firewall .* this container's own/, /--network=host/],
-    ['mapped users', { user: 'user:[5]' }, /audit can't be had/, /without --userns/],
+    ['its own processes', { pid: 'pid:[5]' }, /program starts, .* not reported/, /--pid=host/],
+    ['its own network', { net: 'net:[5]' }, /ports, firewall .* those of this container/, /--network=host/],
+    ['mapped users', { user: 'user:[5]' }, /can't use the kernel's audit/, /without --userns/],
   ] as const) {
     it(`says what is missing with ${what}`, () => {
       const found = look(own, mountHost());
@@ -64,19 +64,19 @@ describe('vakt check: in a container', () => {
     assertFinding(
       found[0],
       'note',
-      /accounts, .* this container's own/,
+      /accounts, .* those of this container/,
       /--volume \/:\/host:ro .*VAKT_HOST_ROOT=\/host/,
     );
   });
 
   it('says when it can’t tell whose network it is', () => {
-    assertFinding(look({}, { ...mountHost(), hostNet: '' })[0], 'note', /can't be seen/, /--network=host/);
+    assertFinding(look({}, { ...mountHost(), hostNet: '' })[0], 'note', /can't be determined/, /--network=host/);
   });
 
   it('finds a host that is mounted nowhere', () => {
     const found = look({ pid: 'pid:[5]' }, { hostRoot: bench.path('host') });
-    assertFinding(found[0], 'wrong', /where no system is mounted/, /--volume \/:.*host:ro/);
-    assertFinding(found[1], 'note', /no program starts/);
+    assertFinding(found[0], 'wrong', /no system is mounted at hostRoot/, /--volume \/:.*host:ro/);
+    assertFinding(found[1], 'note', /program starts, .* not reported/);
   });
 
   it('finds a host that is mounted without its /proc', () => {

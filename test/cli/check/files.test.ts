@@ -23,7 +23,7 @@ describe('vakt check: files', () => {
         assertFinding(
           await bench.lookAt('configuration'),
           'wrong',
-          /others can write to .*blind/,
+          /other users can write to .* disable the agent/,
           /chmod go-w .*agent/,
         );
       });
@@ -59,7 +59,7 @@ describe('vakt check: files', () => {
 
   describe('secrets', () => {
     it('are in order', async () => {
-      assertFinding(await bench.lookAt('secrets'), 'ok', /nobody else can read or exchange .*module\.key/);
+      assertFinding(await bench.lookAt('secrets'), 'ok', /no other user can read or replace .*module\.key/);
       assertFinding(await bench.lookAt('identity'), 'ok', /^device1\/azureiotsecurity at localhost, by moduleKey$/);
     });
 
@@ -80,12 +80,12 @@ describe('vakt check: files', () => {
 
     it('may not lie where others can exchange them', async () => {
       chmodSync(bench.folder, 0o777);
-      assertFinding(await bench.lookAt('secrets'), 'wrong', /others can exchange what lies in/, /chmod go-w/);
+      assertFinding(await bench.lookAt('secrets'), 'wrong', /other users can replace files in/, /chmod go-w/);
     });
 
     it('may lie in a folder like /tmp, where nobody takes away what is another’s', async () => {
       chmodSync(bench.folder, 0o1777);
-      assertFinding(await bench.lookAt('secrets'), 'ok', /nobody else/);
+      assertFinding(await bench.lookAt('secrets'), 'ok', /no other user/);
     });
   });
 
@@ -105,7 +105,8 @@ describe('vakt check: files', () => {
   });
 
   describe('the state directory', () => {
-    it('may be missing', async () => assertFinding(await bench.lookAt('state directory'), 'ok', /state will be made$/));
+    it('may be missing', async () =>
+      assertFinding(await bench.lookAt('state directory'), 'ok', /state will be created$/));
 
     it('may not hold files of another user, as after a run as root', async function () {
       if (!isRoot) skip(this, 'an agent of another user takes root');
@@ -116,7 +117,7 @@ describe('vakt check: files', () => {
       assertFinding(
         await bench.lookAt('state directory'),
         'wrong',
-        /1 files in .* are not user 65534's, for instance .*agent-id \(user 0\)/,
+        /1 files in .* do not belong to user 65534, for example .*agent-id \(user 0\)/,
         /chown -R 65534 /,
       );
     });
@@ -126,19 +127,19 @@ describe('vakt check: files', () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/agent-id', 'of root');
       chownSync(bench.path('state'), OTHER_USER, OTHER_USER);
-      assertFinding(await bench.lookAt('state directory'), 'wrong', /are not user 65534's/, /chown -R 65534 /);
+      assertFinding(await bench.lookAt('state directory'), 'wrong', /do not belong to user 65534/, /chown -R 65534 /);
     });
 
     it('is worth a note when others can read what is in it', async () => {
       mkdirSync(bench.path('state'), { mode: 0o700 });
       bench.write('state/queue', 'events', 0o644);
-      assertFinding(await bench.lookAt('state directory'), 'note', /others can get at 1 files/, /chmod -R go-rwx/);
+      assertFinding(await bench.lookAt('state directory'), 'note', /other users can access 1 files/, /chmod -R go-rwx/);
     });
 
     it('may not be on a read-only disk', async function () {
       if (!isRoot) skip(this, 'mounting takes root');
       mount('ro');
-      assertFinding(await bench.lookAt('state directory'), 'wrong', /is not writable: EROFS/, /Mount .* for writing/);
+      assertFinding(await bench.lookAt('state directory'), 'wrong', /is not writable: EROFS/, /Mount .* read-write/);
     });
   });
 
@@ -152,7 +153,12 @@ describe('vakt check: files', () => {
     it('must have the room that the module twin promises', async () => {
       promise(1e15);
       const [, found] = await bench.look('state directory', 'disk');
-      assertFinding(found, 'wrong', /MB free at .*state, but the queues .* 1000000\d{3} MB more/, /maxLocalCacheSize/);
+      assertFinding(
+        found,
+        'wrong',
+        /MB are free at .*state, but the queues .* by 1000000\d{3} MB/,
+        /maxLocalCacheSize/,
+      );
     });
 
     it('counts what the queues have taken already', async () => {
@@ -181,7 +187,7 @@ describe('vakt check: files', () => {
   }
 
   describe('the control socket', () => {
-    it('can be made', async () => assertFinding(await bench.lookAt('control socket'), 'ok', /can be made at/));
+    it('can be made', async () => assertFinding(await bench.lookAt('control socket'), 'ok', /can be created at/));
 
     it('is told of when it can’t', async function () {
       if (!isRoot) skip(this, 'mounting takes root');

@@ -24,7 +24,7 @@ describe('vakt check: the hub', () => {
   it('lets the module in, and gives it its twin', async () => {
     const [accepted, twin] = (await look()).slice(-2);
     assertFinding(accepted, 'ok', /^the identity is accepted$/);
-    assertFinding(twin, 'ok', /^readable, desired version 1, without ms_iotn.*: all defaults$/);
+    assertFinding(twin, 'ok', /^readable, desired version 1, without ms_iotn.*: all settings have their defaults$/);
     emulator.patchDesired('device1', 'azureiotsecurity', { [OBJECT]: { snapshotFrequency: { value: 'PT1H' } } });
     assertFinding(await last(), 'ok', /^readable, desired version 2$/);
   });
@@ -50,7 +50,7 @@ describe('vakt check: the hub', () => {
     assertFinding(
       await last(),
       'wrong',
-      /not obeyed: snapshotFrequency must .*; maxMessageSizeInBytes/,
+      /not applied: snapshotFrequency must .*; maxMessageSizeInBytes/,
       /Correct the desired/,
     );
   });
@@ -82,15 +82,15 @@ describe('vakt check: the hub', () => {
       hub: { state: 'connected' },
       configuration: { errors: { snapshotFrequency: 'must be a duration' } },
     });
-    assertFinding(await last(), 'wrong', /not obeyed: snapshotFrequency must be a duration$/, /Correct/);
+    assertFinding(await last(), 'wrong', /not applied: snapshotFrequency must be a duration$/, /Correct/);
   });
 
   it('is told of when nobody may read what it is sent', async () => {
     const found = await bench.lookAt('message routing');
-    assertFinding(found, 'note', /Microsoft announced the end of that consumer for 2025-08-01/, /"telemetry".*route/);
+    assertFinding(found, 'note', /Microsoft announced the end of that service for 2025-08-01/, /"telemetry".*route/);
     for (const [messageRouting, finding] of [
       ['telemetry', /your own routes$/],
-      ['both', /and to Microsoft's consumer as well$/],
+      ['both', /and to Microsoft's security service$/],
     ] as const) {
       bench.configure({ messageRouting });
       assertFinding(await bench.lookAt('message routing'), 'ok', finding);

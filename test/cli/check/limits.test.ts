@@ -32,7 +32,7 @@ describe('vakt check: limits', () => {
       assertFinding(
         found,
         'note',
-        /^the running agent has not all: without CAP_AUDIT_CONTROL \(program starts.*CAP_SYS_PTRACE/,
+        /^the running agent lacks CAP_AUDIT_CONTROL \(program starts.*CAP_SYS_PTRACE/,
         /unit/,
       );
       assert.doesNotMatch(found.finding, /CAP_NET_ADMIN/);
@@ -70,7 +70,7 @@ describe('vakt check: limits', () => {
     assertFinding(
       budget(64 * 2 ** 20),
       'wrong',
-      /96 MB, but its control group may take 64 MB/,
+      /96 MB, but the limit of its control group is 64 MB/,
       /MemoryMax=.*memoryBudget/,
     );
     assertFinding(budget(undefined, 2 ** 26), 'wrong', /the machine has 64 MB/, /Lower/);
@@ -79,7 +79,7 @@ describe('vakt check: limits', () => {
   });
 
   it('find too few tasks', () => {
-    assertFinding(judgeTasks(8), 'wrong', /may have 8 threads/, /TasksMax=/);
+    assertFinding(judgeTasks(8), 'wrong', /limited to 8 threads/, /TasksMax=/);
     assertFinding(judgeTasks(64), 'ok', /^64 allowed$/);
   });
 
@@ -101,7 +101,7 @@ describe('vakt check: limits', () => {
 
     it('has rules of an agent that was killed', () => {
       const [found] = judgeAudit({ ...status, pid: 0 }, ours, undefined, false);
-      assertFinding(found, 'wrong', /no agent runs that these rules are for/, /: vakt remove-rules$/);
+      assertFinding(found, 'wrong', /left by an agent that was killed/, /: vakt remove-rules$/);
       assertFinding(judgeAudit({ ...status, pid: 0 }, [{ ours: false }], undefined, false)[0], 'ok', /0 of them/);
     });
 
