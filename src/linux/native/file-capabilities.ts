@@ -2,10 +2,10 @@ import { AgentError } from '../../base/errors.ts';
 import { systemCalls } from './system-calls.ts';
 
 /**
- * How to tell whether a file carries capabilities(7). A link that the path ends in is not followed. What is gone by then,
- * or lies on a file system without such attributes, has none.
+ * How to find out whether a file has capabilities(7). A symbolic link at the end of the path is not followed. A file that
+ * is gone, or whose file system has no such attributes, has none.
  *
- * @returns `undefined` when koffi has no binary here
+ * @returns `undefined` when koffi has no binary for this platform
  */
 export function fileCapabilities(): ((path: string) => boolean) | undefined {
   try {

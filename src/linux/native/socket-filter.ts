@@ -1,10 +1,10 @@
 import { writeU16, writeU32 } from './netlink/message.ts';
 
-/* Classic BPF: small programs that the kernel runs on each datagram before it puts it into a socket's queue. They jump
- * forward only, read the datagram and one accumulator, and end by saying how many bytes are to be kept.
+/* Classic BPF: small programs that the kernel runs on each datagram before it queues it on a socket. They jump forward
+ * only, read the datagram and one accumulator, and return how many bytes to keep.
  * See linux/filter.h, and the kernel's Documentation/networking/filter.rst. */
 
-/** struct sock_filter. The jumps skip that many instructions when the comparison holds, and when it doesn't. */
+/** struct sock_filter. The jumps are numbers of instructions to skip when the comparison holds, and when it does not. */
 export interface Instruction {
   readonly code: number;
   readonly ifTrue?: number;
@@ -12,19 +12,19 @@ export interface Instruction {
   readonly constant?: number;
 }
 
-/** A filter counts its instructions with 16 bits; the kernel takes BPF_MAXINSNS of linux/bpf_common.h. */
+/** A filter's length is a 16-bit number; the kernel's limit is BPF_MAXINSNS of linux/bpf_common.h. */
 const MOST_INSTRUCTIONS = 4096;
 const MOST_SKIPPED = 255;
 const INSTRUCTION_BYTES = 8;
 
-/** BPF_LD | BPF_W | BPF_ABS: takes a word of the datagram. When there is none the datagram is thrown away. */
+/** BPF_LD | BPF_W | BPF_ABS: loads a word of the datagram. A datagram that is too short is dropped. */
 const LOAD_WORD = 0x20;
-/** BPF_MISC | BPF_TAX: lays it aside for `ifSameAsAside`. */
+/** BPF_MISC | BPF_TAX: copies it to the index register, for `ifSameAsAside`. */
 const LAY_ASIDE = 0x07;
 /** BPF_JMP | BPF_JEQ with BPF_K and with BPF_X */
 const IF_EQUALS = 0x15;
 const IF_SAME = 0x1d;
-/** BPF_RET | BPF_K: ends with the number of bytes that are kept. */
+/** BPF_RET | BPF_K: returns the number of bytes to keep. */
 const KEEP_BYTES = 0x06;
 
 export const load = (at: number): Instruction => ({ code: LOAD_WORD, constant: at });
@@ -36,7 +36,7 @@ export const drop: Instruction = { code: KEEP_BYTES, constant: 0 };
 /**
  * Compares the loaded word.
  *
- * @param value as the host writes it: netlink speaks the host's byte order, a filter loads in the network's
+ * @param value in the host's byte order, as netlink writes it; the filter loads in network order
  */
 export function ifEquals(value: number, ifTrue: number, ifFalse: number): Instruction {
   const word = Buffer.alloc(4);
@@ -47,7 +47,7 @@ export function ifEquals(value: number, ifTrue: number, ifFalse: number): Instru
 /**
  * An array of struct sock_filter: u16 code, u8 jump if true, u8 jump if false, u32 constant; all in the host's order.
  *
- * @throws RangeError when a jump or the program is too long: a defect of whoever wrote it
+ * @throws RangeError when a jump or the program is too long: a programming error
  */
 export function assemble(program: readonly Instruction[]): Buffer {
   if (program.length === 0 || program.length > MOST_INSTRUCTIONS) {
@@ -65,5 +65,5 @@ export function assemble(program: readonly Instruction[]): Buffer {
   return code;
 }
 
-/** How many instructions an assembled program has. */
+/** Number of instructions of an assembled program. */
 export const lengthOf = (program: Buffer): number => program.length / INSTRUCTION_BYTES;

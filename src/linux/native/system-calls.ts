@@ -2,42 +2,42 @@ import { createRequire } from 'node:module';
 import { AgentError, messageOf } from '../../base/errors.ts';
 import { lengthOf } from './socket-filter.ts';
 
-/** Of asm-generic/socket.h; the same wherever Node runs. */
+/** From asm-generic/socket.h; the same on all platforms of Node. */
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 
-/** System calls that Node has no function for. Each returns -1 when it fails; `errno()` says why, if asked at once. */
+/** System calls that Node has no function for. Each returns -1 on failure; call `errno()` at once for the reason. */
 interface SystemCalls {
   socket(family: number, type: number, protocol: number): number;
   bind(fd: number, address: Buffer, length: number): number;
   setsockopt(fd: number, level: number, option: number, value: Buffer, length: number): number;
   sendto(fd: number, data: Buffer, bytes: number, flags: number, address: Buffer, length: number): number;
-  /** Has the kernel run a classic BPF program on each datagram; see SO_ATTACH_FILTER in socket(7). */
+  /** Attaches a classic BPF program to a socket; see SO_ATTACH_FILTER in socket(7). */
   attachFilter(fd: number, program: Buffer): number;
   /** See flock(2). */
   flock(fd: number, operation: number): number;
-  /** See getxattr(2): of a link it is the link's own. Asked for no bytes, it says how many there are. */
+  /** See lgetxattr(2): a link is not followed. With a size of 0 it returns the length of the value. */
   lgetxattr(path: string, name: string, value: null, bytes: 0): number;
   errno(): number;
-  /** Gives freed memory back to the system, where the C library is glibc; see malloc_trim(3). */
+  /** Returns freed memory to the system, with glibc only; see malloc_trim(3). */
   mallocTrim(pad: number): number;
-  /** See madvise(2). What pages hold that no file holds may be lost. */
+  /** See madvise(2). Can discard the content of pages that no file backs. */
   madvise(address: number, bytes: number, advice: number): number;
 }
 
 let loaded: SystemCalls | undefined;
 
 /**
- * Loaded at the first need: a board without a binary of koffi's still runs everything that needs none of them.
+ * Loads koffi on first use: a board without a binary of koffi still runs everything that does not need it.
  *
- * @throws AgentError SOCKET_UNAVAILABLE when koffi has no binary here
+ * @throws AgentError SOCKET_UNAVAILABLE when koffi has no binary for this platform
  */
 export function systemCalls(): SystemCalls {
   if (loaded !== undefined) return loaded;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
-    const libc = koffi.load(null); // this process: Node is linked against the C library, whichever it is
-    // struct sock_fprog of linux/filter.h: it holds an address, which no Buffer of ours could.
+    const libc = koffi.load(null); // null is this process, which has its C library loaded
+    // struct sock_fprog of linux/filter.h has a pointer, which a Buffer cannot express.
     const program = koffi.struct({ length: 'uint16_t', instructions: 'const uint8_t *' });
     const programBytes = koffi.sizeof(program);
     const attach = libc.func('setsockopt', 'int', ['int', 'int', 'int', koffi.pointer(program), 'uint32_t']);
@@ -60,14 +60,14 @@ export function systemCalls(): SystemCalls {
   } catch (cause) {
     throw new AgentError(
       'SOCKET_UNAVAILABLE',
-      `System calls can't be made: koffi doesn't load (${messageOf(cause).split('\n')[0]}).`,
+      `Native system calls are unavailable: koffi cannot be loaded (${messageOf(cause).split('\n')[0]}).`,
       'Install the package @koromix/koffi-linux-* of this architecture beside koffi.',
       { cause },
     );
   }
 }
 
-/** Only glibc has it. */
+/** glibc only. */
 function mallocTrimOf(libc: import('koffi').LibraryHandle): (pad: number) => number {
   try {
     return libc.func('int malloc_trim(size_t)');

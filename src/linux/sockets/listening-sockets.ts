@@ -9,7 +9,7 @@ import { dumpEach, PROTOCOL_NAMES, type WaitingSocket } from './sock-diag.ts';
 import { SocketOwners } from './socket-owners.ts';
 import { SocketSelection } from './socket-selection.ts';
 
-/** The sockets of this network namespace that wait for others: by sock_diag where it can be had, else from /proc/net. */
+/** The listening sockets of this network namespace: by sock_diag if available, else from /proc/net. */
 export class ListeningSockets {
   readonly #open: () => NetlinkSocket;
   readonly #proc: string;
@@ -40,10 +40,10 @@ export class ListeningSockets {
   }
 
   /**
-   * Those that can be reached from outside first; within the limits of SocketSelection. Lets others go on every few
-   * milliseconds, however many there are.
+   * Sockets reachable from outside come first; within the limits of SocketSelection. Yields to the event loop every few
+   * milliseconds.
    *
-   * @throws the signal's reason when it aborts, AgentError SOCKET_UNAVAILABLE when neither way works
+   * @throws the signal's reason when it aborts, AgentError SOCKET_UNAVAILABLE when both sources fail
    */
   async listening(signal: AbortSignal): Promise<readonly ListeningSocket[]> {
     signal.throwIfAborted();
@@ -114,10 +114,10 @@ const inodeOf = ({ inode }: WaitingSocket): number => inode;
 function statusOf(status: SourceStatus, leftOut: number, notSought: number): ListingStatus {
   const reasons = [
     ...(status.reason === undefined ? [] : [status.reason]),
-    ...(leftOut === 0 ? [] : [`${leftOut} sockets are not listed: there are more than the agent keeps in memory.`]),
+    ...(leftOut === 0 ? [] : [`${leftOut} sockets are not listed: the limit of sockets kept in memory is reached.`]),
     ...(notSought === 0
       ? []
-      : [`The processes of ${notSought} sockets are not known: there are more descriptors than the agent looks at.`]),
+      : [`${notSought} sockets are listed without a process: the limit of descriptors searched is reached.`]),
   ];
   if (leftOut === 0 && notSought === 0) return status;
   return { ...status, state: 'degraded', reason: reasons.join(' '), ...(leftOut === 0 ? {} : { leftOut }) };

@@ -6,13 +6,13 @@ import { formatAddress } from '../../host/ip-address.ts';
 import { addressOf, parseProcNetLine } from '../../host/proc-net.ts';
 import { PROTOCOL_NAMES, PROTOCOLS, type WaitingSocket } from './sock-diag.ts';
 
-/* The second-best way to list sockets, for kernels without inet_diag and machines without koffi: it costs three times
- * the CPU, and does not say which interface a link-local address belongs to. */
+/* The fallback for kernels without inet_diag and machines without koffi: it takes three times the CPU time and does not
+ * report the interface of a link-local address. */
 
 /**
  * Reads one line of /proc/net/tcp, tcp6, udp or udp6.
  *
- * @returns `undefined` for the heading, a broken line, and a socket that doesn't wait for others
+ * @returns `undefined` for the heading, a malformed line, and a socket that is not listening
  */
 export function parseLine(
   line: string,
@@ -29,14 +29,14 @@ export function parseLine(
   return { protocol, localAddress: formatAddress(bytes), localPort: local.port, userId, inode };
 }
 
-/** Longer than any line the kernel writes; what is longer is passed over. */
+/** Longer than any line the kernel writes; a longer one is skipped. */
 const LONGEST_LINE = 4096;
 
 /**
- * Shows the waiting sockets of this process's network namespace, as they are read. Others go on between two parts of a
- * file, of 64 KiB each.
+ * Passes on the listening sockets of this process's network namespace as they are read. Yields to the event loop after
+ * each 64 KiB of a file.
  *
- * @throws what the file system says when there is not even /proc/net/tcp; the other protocols may be missing
+ * @throws the file system's error when /proc/net/tcp is missing; the files of the other protocols are optional
  */
 export async function listSockets(
   show: (socket: WaitingSocket) => void,

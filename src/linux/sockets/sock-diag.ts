@@ -14,15 +14,15 @@ import {
 } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
-/** A waiting socket as the kernel lists it, before anyone knows whose it is. */
+/** A listening socket as the kernel lists it, before its owner is known. */
 export interface WaitingSocket extends Pick<ListeningSocket, 'protocol' | 'localAddress' | 'localPort' | 'userId'> {
-  /** Number of its file in sockfs, by which /proc/PID/fd names it; 0 when no process has it. */
+  /** Its inode in sockfs, which /proc/PID/fd shows; 0 when no process holds it. */
   readonly inode: number;
-  /** Of the interface that a link-local address belongs to. */
+  /** Index of the interface of a link-local address. */
   readonly interfaceIndex?: number;
 }
 
-/** What each protocol is asked for. Numbers from sys/socket.h, netinet/in.h and the kernel's net/tcp_states.h. */
+/** The request for each protocol. Numbers from sys/socket.h, netinet/in.h and the kernel's net/tcp_states.h. */
 export const PROTOCOLS = {
   tcp: { family: 2, number: 6, state: 10 },
   tcp6: { family: 10, number: 6, state: 10 },
@@ -32,14 +32,14 @@ export const PROTOCOLS = {
 
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as ListeningSocket['protocol'][];
 
-/** The one message type of a request and of its answers: linux/sock_diag.h. */
+/** The message type of requests and answers: linux/sock_diag.h. */
 const SOCK_DIAG_BY_FAMILY = 20;
-/** struct inet_diag_req_v2: u8 family, protocol, extensions, padding; u32 states; the rest asks for one socket. */
+/** struct inet_diag_req_v2: u8 family, protocol, extensions, padding; u32 states; the rest selects one socket. */
 const REQUEST_BYTES = 56;
 /** struct inet_diag_msg, up to its attributes. */
 const ANSWER_BYTES = 72;
 
-/** Asks for all sockets of a protocol in the state that waits for others. See sock_diag(7). */
+/** Requests all listening sockets of a protocol. See sock_diag(7). */
 export function encodeRequest(protocol: ListeningSocket['protocol']): Buffer {
   const { family, number, state } = PROTOCOLS[protocol];
   const request = Buffer.alloc(REQUEST_BYTES);
@@ -54,7 +54,7 @@ export function encodeRequest(protocol: ListeningSocket['protocol']): Buffer {
  * and 16 remote address; u32 interface, cookie[2], expires, rqueue, wqueue, uid, inode. Ports and addresses are in
  * network order, the rest in the host's. See sock_diag(7).
  *
- * @returns `undefined` when it is cut short, of another family, connected, or without a port
+ * @returns `undefined` when it is truncated, of another family, connected, or without a port
  */
 export function decodeSocket(answer: Buffer, protocol: ListeningSocket['protocol']): WaitingSocket | undefined {
   if (answer.length < ANSWER_BYTES) return undefined;
@@ -75,7 +75,7 @@ export function decodeSocket(answer: Buffer, protocol: ListeningSocket['protocol
 }
 
 /**
- * Lists the waiting sockets of one protocol in this network namespace. Needs no privilege.
+ * Lists the listening sockets of one protocol in this network namespace. Needs no privilege.
  *
  * @throws Error with the errno's name as `code` when the kernel refuses, `ENOENT` when it was built without inet_diag
  */
@@ -89,7 +89,7 @@ export function dump(netlink: NetlinkSocket, protocol: ListeningSocket['protocol
 }
 
 /**
- * The same for a list of any length: shows each socket when it has been read, and lets others go on in between.
+ * Like `dump`, for lists of any length: passes each socket on as it is read, and yields to the event loop in between.
  *
  * @param pace is awaited after each datagram of some hundred sockets
  * @throws as `dump` does, and what `pace` throws
@@ -109,23 +109,23 @@ export async function dumpEach(
   }
 }
 
-/** One end of a connection as the kernel lists it, or what is left of it. */
+/** A connection as the kernel lists it, open or closed. */
 export interface ConnectedSocket {
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
-  /** Number of its file in sockfs; 0 when no process has it any more. */
+  /** Its inode in sockfs; 0 when no process holds it any more. */
   readonly inode: number;
-  /** Set for what is left of a closed one: for how long the kernel will keep it, in milliseconds. */
+  /** Only for a closed connection: for how many milliseconds the kernel will still keep it. */
   readonly keptFor?: number;
 }
 
-/** Ports by which the kernel is to choose sockets: those with one of the remote ones, and those with one of the local ones. */
+/** Ports by which the kernel filters sockets: those with one of the remote ports or one of the local ports. */
 export interface Ports {
   readonly remote: ReadonlySet<number>;
   readonly local: ReadonlySet<number>;
 }
 
-/** inet_diag's first interface, since Linux 2.6.14: TCP only, but of both families in one pass. */
+/** The first interface of inet_diag, since Linux 2.6.14: TCP only, but both families in one pass. */
 const TCPDIAG_GETSOCK = 18;
 /** struct inet_diag_req: u8 family, source and destination length, extensions; the socket's id; u32 states, tables. */
 const TCP_REQUEST_BYTES = 60;
@@ -133,24 +133,24 @@ const TCP_REQUEST_BYTES = 60;
 const ESTABLISHED = 1;
 const CLOSED = 7;
 const LISTEN = 10;
-/** Every state of net/tcp_states.h, from ESTABLISHED (1) to NEW_SYN_RECV (12), but those without a peer. */
+/** All states of net/tcp_states.h that have a peer, from ESTABLISHED (1) to NEW_SYN_RECV (12). */
 const CONNECTED = 0x1ffe & ~(1 << CLOSED) & ~(1 << LISTEN);
-/** idiag_timer of a socket that is closed already, and waits for what may still be under way; see inet_diag(7). */
+/** idiag_timer of a closed connection that waits for late segments (TIME-WAIT); see inet_diag(7). */
 const TIME_WAIT_TIMER = 3;
 
-/** INET_DIAG_REQ_BYTECODE: the attribute that has the program by which the kernel chooses sockets. */
+/** INET_DIAG_REQ_BYTECODE: the attribute with the program by which the kernel filters sockets. */
 const BYTECODE = 1;
 const JUMP = 1;
 /** Since Linux 4.16. */
 const LOCAL_PORT_IS = 11;
 const REMOTE_PORT_IS = 12;
 const OPERATION_BYTES = 4;
-/** With more, the kernel takes longer to choose than to list all. */
+/** With more ports, filtering takes the kernel longer than listing all sockets. */
 const MOST_PORTS = 64;
 
 /**
- * A request for connected sockets of TCP, with `ports` chosen by the kernel when there are few: among 10,000 sockets that
- * takes a tenth of the time.
+ * A request for connected TCP sockets. With few `ports` the kernel filters by them: among 10,000 sockets that takes a
+ * tenth of the time.
  */
 export function encodeTcpRequest(ports: Ports | undefined): Buffer {
   const request = Buffer.alloc(TCP_REQUEST_BYTES); // family 0 is both
@@ -158,7 +158,7 @@ export function encodeTcpRequest(ports: Ports | undefined): Buffer {
   return Buffer.concat([request, portFilter(ports)]);
 }
 
-/** The same for one family of UDP. */
+/** The same request for one family of UDP. */
 export function encodeUdpRequest(family: 2 | 10, ports: Ports | undefined): Buffer {
   const request = Buffer.alloc(REQUEST_BYTES);
   request[0] = family;
@@ -168,9 +168,9 @@ export function encodeUdpRequest(family: 2 | 10, ports: Ports | undefined): Buff
 }
 
 /**
- * The program "one of these ports", as inet_diag_bc_run() runs it. Every operation is u8 code, u8 yes, u16 no: how far to
- * go on if it holds, and if it doesn't. To end just behind the program is to choose the socket, further is not to. A port
- * to compare with follows its operation, in the place of another one's `no`.
+ * The filter "has one of these ports" for inet_diag_bc_run(). Each operation is u8 code, u8 yes, u16 no: the bytes to skip
+ * when the condition holds and when it does not. A jump to the end of the program selects the socket, a jump beyond it
+ * rejects the socket. A port to compare with follows its operation, in the `no` field of another one.
  */
 function portFilter(ports: Ports | undefined): Buffer {
   if (ports === undefined) return Buffer.alloc(0);
@@ -202,7 +202,7 @@ function portFilter(ports: Ports | undefined): Buffer {
 /**
  * Reads one struct inet_diag_msg of a connected socket; see decodeSocket.
  *
- * @returns `undefined` when it is cut short, or of another family
+ * @returns `undefined` when it is truncated, or of another family
  */
 export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
   const family = answer[0];
@@ -223,9 +223,9 @@ export function decodeConnected(answer: Buffer): ConnectedSocket | undefined {
 }
 
 /**
- * Finds connected sockets of this network namespace: of those with one of `ports` (of all when absent) the ones with one
- * of `inodes`, and what is left of closed ones that remain for at least `keptForAtLeast` milliseconds (none when absent).
- * Needs no privilege.
+ * Finds connected sockets of this network namespace. Of those with one of `ports` (all when absent), returns the sockets
+ * with one of `inodes`, and the closed ones that the kernel keeps for at least another `keptForAtLeast` milliseconds (none
+ * when absent). Needs no privilege.
  *
  * @throws Error as `dump` does
  */
@@ -247,7 +247,7 @@ export function findConnected(
     if (answer.length < ANSWER_BYTES) return;
     const isLeft = answer[2] === TIME_WAIT_TIMER && readU32(answer, 52) >= keptForAtLeast;
     const isWanted = isLeft || inodes.has(readU32(answer, 68));
-    // The kernel may have been asked for all.
+    // The request may have been for all ports.
     if (!isWanted || (ports !== undefined && !isAmong(ports, answer))) return;
     const socket = decodeConnected(answer);
     if (socket !== undefined) found.push(socket);
@@ -262,15 +262,15 @@ export function findConnected(
 const isAmong = ({ remote, local }: Ports, answer: Buffer): boolean =>
   remote.has(answer.readUInt16BE(6)) || local.has(answer.readUInt16BE(4));
 
-/** Sends a request for a dump, and shows what each answer to it says. */
+/** Sends a dump request and passes each answer on. */
 function forEachAnswer(netlink: NetlinkSocket, type: number, request: Buffer, show: (answer: Buffer) => void): void {
   for (const answers of answersTo(netlink, type, request)) for (const answer of answers) show(answer);
 }
 
 /**
- * Sends a request for a dump, and yields the answers of one datagram after the other. They are valid until the next.
+ * Sends a dump request and yields the answers, datagram by datagram. An answer is valid until the next one is taken.
  *
- * The kernel makes a dump's datagrams when they are asked for, so there is nothing to wait for between two of them.
+ * The kernel produces the datagrams of a dump as they are read, so there is no waiting in between.
  */
 function* answersTo(netlink: NetlinkSocket, type: number, request: Buffer): Generator<readonly Buffer[]> {
   const sequence = netlink.send(type, NLM_F_REQUEST | NLM_F_DUMP, request);

@@ -5,30 +5,30 @@ import { Turn } from '../../base/turn.ts';
 /** The process that holds a socket. */
 export interface SocketOwner {
   readonly pid: number;
-  /** Where its image lies, as the kernel says it: with ` (deleted)` behind when it was replaced. Absent when hidden. */
+  /** Path of its program as the kernel shows it, with ` (deleted)` appended when the file was replaced. Absent when hidden. */
   readonly executable?: string;
 }
 
-/** Whose sockets are whose, as far as it could be found out. */
+/** The owners of sockets, as far as they were found. */
 export interface FoundOwners {
-  /** By the number of the socket. */
+  /** By inode of the socket. */
   readonly owners: ReadonlyMap<number, SocketOwner>;
-  /** Sockets that nobody was found for since the walk ended at its limit. */
+  /** Sockets without an owner because the walk ended at its limit. */
   readonly notSought: number;
 }
 
 /**
- * Descriptors below 100, which of each process are looked at before any others: a server opens first what it listens at,
- * and then takes connections.
+ * Descriptors below 100 of every process are read before any others: a server opens its listening sockets first and
+ * accepts connections afterwards.
  */
 const isLow = (fd: string) => fd.length <= 2;
-/** Of a folder with more, only the beginning is read at first: a name costs 0.7 µs. */
+/** Of a larger folder, only the beginning is read at first: a name takes 0.7 µs. */
 const MANY = 1_000;
-/** A socket that so many walks didn't find, has nobody who can be seen: the kernel's own, or of a hidden process. */
+/** After this many walks, a socket is taken to have no visible owner: it is the kernel's or a hidden process's. */
 const MOST_WALKS = 2;
-/** Descriptors that one walk looks at, at 4 µs each. Any user can have millions of them, in thousands of processes. */
+/** Descriptors read in one walk, at 4 µs each. Any user can have millions of them, in thousands of processes. */
 const MOST_LOOKS = 1_000_000;
-/** With more processes than that, those of one user don't come all before those of the next. */
+/** With more processes, users take turns. */
 const MANY_PROCESSES = 4_096;
 
 interface Descriptor {
@@ -37,24 +37,24 @@ interface Descriptor {
 }
 
 /**
- * Finds who holds which socket, by the links in /proc/PID/fd. See proc_pid_fd(5).
+ * Finds the owners of sockets by the links in /proc/PID/fd. See proc_pid_fd(5).
  *
- * Several processes can hold the same one: the lowest id is taken, which is the parent that made it; but init only when
- * nobody else has it, since systemd keeps what it passes on. Processes that can't be looked into (which takes
- * CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) or that end meanwhile are passed over.
+ * When several processes hold a socket, the lowest process id wins, which is the parent that made it; init only when no
+ * other process holds it, since systemd keeps the sockets that it passes on. Processes that end meanwhile or are not
+ * readable (that takes CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH) are skipped.
  *
- * The kernel takes 4 µs for each link, and one process can have 10,000 connections. So what was found is remembered, and
- * needs but one look the next time; and a walk looks at the low descriptors of every process before it looks at the rest,
- * and ends as soon as all are found, or at its limit. Processes with many descriptors come last, and no user's processes
- * come all before another's: who opens descriptors by the thousands must not hide whose socket another one is.
+ * The kernel takes 4 µs for each link, and one process can have 10,000 connections. So results are cached and need one
+ * link the next time; and a walk reads the low descriptors of every process first, and ends when all owners are found, or
+ * at its limit. Processes with many descriptors come last, and users take turns: a user who opens thousands of descriptors
+ * cannot hide the owners of other sockets.
  */
 export class SocketOwners {
   readonly #proc: string;
   readonly #clock: Clock;
   readonly #mostLooks: number;
-  /** By the number of the socket. */
+  /** By inode of the socket. */
   #places = new Map<number, Descriptor>();
-  /** How many walks in vain there have been. */
+  /** Number of walks that did not find the socket, by inode. */
   #sought = new Map<number, number>();
 
   constructor(proc = '/proc', clock: Clock = systemClock, mostLooks = MOST_LOOKS) {
@@ -64,7 +64,7 @@ export class SocketOwners {
   }
 
   /**
-   * @param inodes of all sockets that are of interest: what is remembered of others is forgotten
+   * @param inodes of all sockets of interest: cached results for others are removed
    * @throws the signal's reason when it aborts
    */
   async of(inodes: Iterable<number>, signal: AbortSignal): Promise<FoundOwners> {
@@ -79,7 +79,7 @@ export class SocketOwners {
     const places = await this.#remembered(asked, pace);
     const walksFor = (inode: number) => this.#sought.get(inode) ?? 0;
     const missing = [...asked].filter((inode) => !places.has(inode) && walksFor(inode) < MOST_WALKS);
-    // What init keeps for a service, the service may have by now: among the first it has, see sd_listen_fds(3).
+    // A socket that init holds may belong to a service by now, at one of its first descriptors: see sd_listen_fds(3).
     const kept = [...places].filter(([, { pid }]) => pid === 1).map(([inode]) => inode);
     const walk = new Walk(this.#proc, missing, kept, this.#mostLooks, pace);
     for (const [inode, place] of await walk.run()) places.set(inode, place);
@@ -95,7 +95,7 @@ export class SocketOwners {
     return { owners: await this.#ownersAt(places, pace), notSought };
   }
 
-  /** Where sockets were found before, and still are. */
+  /** Checks the cached results. */
   async #remembered(asked: ReadonlySet<number>, pace: () => Promise<void>): Promise<Map<number, Descriptor>> {
     const places = new Map<number, Descriptor>();
     for (const inode of asked) {
@@ -128,11 +128,11 @@ export class SocketOwners {
   }
 }
 
-/** A process with descriptors that have not been looked at. */
+/** A process with descriptors still to be read. */
 interface Large {
   readonly pid: number;
   readonly count: number;
-  /** Those that have been. */
+  /** The descriptors already read. */
   readonly seen: ReadonlySet<string>;
 }
 
@@ -145,7 +145,7 @@ class Walk {
   readonly #found = new Map<number, Descriptor>();
   #looksLeft: number;
 
-  /** @param low these are looked for among low descriptors only */
+  /** @param low look for these among low descriptors only */
   constructor(
     proc: string,
     wanted: readonly number[],
@@ -169,7 +169,7 @@ class Walk {
     return this.#wanted.size === 0 || this.#looksLeft <= 0;
   }
 
-  /** Finds the places of sockets, as many as it can. */
+  /** Finds as many of the sockets as it can. */
   async run(): Promise<ReadonlyMap<number, Descriptor>> {
     if (this.#wanted.size === 0) return this.#found;
     const large: Large[] = [];
@@ -204,8 +204,8 @@ class Walk {
   }
 
   /**
-   * All process ids, ascending, init last. Where there are very many: first one process of each user, then a second one,
-   * and so on, lest one user's processes use up the walk before it comes to those of another.
+   * All process ids, ascending, init last. With many processes: first one process of each user, then a second one, and so
+   * on, so that the processes of one user do not use up the walk.
    */
   async #processes(): Promise<number[]> {
     const ids: number[] = [];
@@ -237,7 +237,7 @@ export function socketInode(link: string | undefined): number | undefined {
   return match === null ? undefined : Number(match[1]);
 }
 
-/** How many descriptors there are in a /proc/PID/fd, since Linux 6.2; before that 0. */
+/** Number of entries in /proc/PID/fd, since Linux 6.2; 0 on older kernels. */
 const sizeOf = (folder: string): number => lstatSync(folder, { throwIfNoEntry: false })?.size ?? 0;
 
 function namesIn(folder: string): string[] {
@@ -248,7 +248,7 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** /proc gives descriptors in ascending order: the low ones, and the first that isn't. */
+/** Splits the descriptors, which /proc lists in ascending order: the low ones, and the first one that is not low. */
 function lowNamesIn(folder: string): string[] {
   const names: string[] = [];
   for (const name of entriesOf(folder)) {
@@ -258,7 +258,7 @@ function lowNamesIn(folder: string): string[] {
   return names;
 }
 
-/** The names in a folder, some at a time; none when the process has ended, or is hidden. */
+/** The names in a folder, in parts; none when the process has ended or is hidden. */
 function* entriesOf(folder: string): Generator<string> {
   let directory: Dir;
   try {

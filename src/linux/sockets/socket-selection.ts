@@ -1,22 +1,22 @@
 import { isLoopback } from '../../host/ip-address.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
-/** Of one user, among those that can be reached from outside, and among the others: more would take memory. */
+/** Per user, for sockets reachable from outside and for the others each. Limits memory. */
 const MOST_OF_A_USER = 20_000;
-/** Of all users together, about 8 MB. */
+/** For all users together, about 8 MB. */
 const MOST = 50_000;
 
 /**
- * Keeps waiting sockets as the kernel lists them, within limits. What goes over them is counted.
+ * Keeps listening sockets as the kernel lists them, within limits. Sockets beyond the limits are counted.
  *
- * A socket that can be reached from outside takes the place of one that can't, and no user takes the place of another:
- * any program may open as many sockets as it likes, so that one of its own, or another's, is not seen.
+ * A socket that is reachable from outside replaces one that is not, and a user never replaces sockets of another: no
+ * program can hide a socket by opening many others.
  */
 export class SocketSelection {
   readonly #outside: WaitingSocket[] = [];
   readonly #loopback: WaitingSocket[] = [];
   readonly #counts = new Map<string, number>();
-  /** One text for each address: mostly there are few. */
+  /** Each distinct address once, to save memory: usually there are few. */
   readonly #addresses = new Map<string, string>();
   #leftOut = 0;
 
@@ -37,17 +37,17 @@ export class SocketSelection {
     (isInside ? this.#loopback : this.#outside).push({ ...socket, localAddress: this.#shared(socket.localAddress) });
   }
 
-  /** How many are not kept. */
+  /** Number of sockets beyond the limits. */
   get leftOut(): number {
     return this.#leftOut;
   }
 
-  /** Those that can be reached from outside. */
+  /** Sockets reachable from outside. */
   get outside(): readonly WaitingSocket[] {
     return this.#outside;
   }
 
-  /** Those that only programs of this machine reach. */
+  /** Sockets reachable from this host only. */
   get loopback(): readonly WaitingSocket[] {
     return this.#loopback;
   }

@@ -335,7 +335,7 @@ describe('a list of sockets that is not whole', () => {
     assert.match(reason ?? '', /^5 sockets are not listed/);
   });
 
-  it('says of how many sockets nobody has looked for the process', async () => {
+  it('reports how many sockets are listed without a process', async () => {
     mkdirSync(join(proc, '70/fd'), { recursive: true });
     for (let fd = 0; fd < 200; fd += 1) symlinkSync('pipe:[1]', join(proc, `70/fd/${fd}`));
     const open = () => new Replay(Buffer.concat([encodeMessage(20, 2, 1, inetDiag()), done]), done, done, done);
@@ -343,7 +343,7 @@ describe('a list of sockets that is not whole', () => {
     await of.listening(signal);
     const { state, leftOut, reason } = of.status();
     assert.deepEqual({ state, leftOut }, { state: 'degraded', leftOut: undefined });
-    assert.match(reason ?? '', /^The processes of 1 sockets are not known/);
+    assert.match(reason ?? '', /^1 sockets are listed without a process/);
   });
 });
 

@@ -1,13 +1,13 @@
 import { fstatSync, readFileSync } from 'node:fs';
 import { netlinkSockets } from './known-sockets.ts';
 
-/* Netlink sockets that a service manager has opened and passed on; see sd_listen_fds(3) and ListenNetlink= of
- * systemd.socket(5). With them an installation needs no native code for what they are for.
+/* Netlink sockets opened and passed on by a service manager; see sd_listen_fds(3) and ListenNetlink= of systemd.socket(5).
+ * With them an installation can do without native code.
  *
- * What one of them must never be is the audit daemon's: the service manager keeps it open, so the slot stays with a
- * killed agent, and nobody, not even its successor on the same socket, can free or take it (tried on 6.18: EEXIST and
- * EACCES until the last descriptor is closed). A registered member of the multicast group also gets every record twice.
- * So they serve for asking, and for listening. */
+ * They must never be registered as the audit daemon's: the service manager keeps them open, so after a crash the slot
+ * stays with the dead process, and no other process, not even the agent's successor with the same socket, can release or
+ * take it (tried on 6.18: EEXIST and EACCES until the last descriptor is closed). A registered member of the multicast
+ * group would also get every record twice. So they serve for requests and for listening. */
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3;
@@ -18,15 +18,15 @@ interface Inherited {
   readonly fd: number;
   readonly protocol: number;
   readonly groups: number;
-  /** In use by a part of the agent. */
+  /** Used by a part of the agent at the moment. */
   taken: boolean;
-  /** Has been used before: what it holds now came when nobody was to listen. */
+  /** Was used before: data that is queued in it now arrived while it had no reader. */
   used: boolean;
 }
 
 let inherited: Inherited[] | undefined;
 
-/** Sockets that were passed on, by LISTEN_PID and LISTEN_FDS. Blocking ones are left alone: they would stop the agent. */
+/** The sockets passed on by LISTEN_PID and LISTEN_FDS. Blocking ones are not used: reading them would block the agent. */
 function find(environment: NodeJS.ProcessEnv): Inherited[] {
   if (environment.LISTEN_PID !== String(process.pid)) return [];
   const count = Math.min(Number(environment.LISTEN_FDS) || 0, MOST_FDS);
@@ -40,7 +40,7 @@ function find(environment: NodeJS.ProcessEnv): Inherited[] {
       return [{ fd, protocol, groups, taken: false, used: false }];
     });
   } catch {
-    return []; // no /proc: then they are of no use
+    return []; // without /proc, their protocols are unknown
   }
 }
 
@@ -48,7 +48,7 @@ function inodeOf(fd: number): number | undefined {
   try {
     return fstatSync(fd).ino;
   } catch {
-    return undefined; // there is none
+    return undefined; // not open
   }
 }
 
@@ -57,16 +57,16 @@ function isBlocking(fd: number): boolean {
   return (Number.parseInt(flags, 8) & O_NONBLOCK) === 0;
 }
 
-/** An inherited socket, on loan. */
+/** An inherited socket that a part of the agent uses. */
 export interface Loan {
   readonly fd: number;
-  /** Whether it was on loan before: what it holds came while nobody was to listen. */
+  /** Whether it was used before: queued data then arrived while it had no reader. */
   readonly isStale: boolean;
-  /** Instead of closing it. */
+  /** Returns it for later use; call it instead of closing the descriptor. */
   giveBack(): void;
 }
 
-/** Takes an inherited socket of that protocol and with those multicast groups, if one is left. */
+/** Takes a free inherited socket with this protocol and these multicast groups, if there is one. */
 export function takeInherited(protocol: number, groups: number): Loan | undefined {
   inherited ??= find(process.env);
   const match = inherited.find((socket) => !socket.taken && socket.protocol === protocol && socket.groups === groups);

@@ -1,17 +1,17 @@
 import { fstatSync } from 'node:fs';
 import { readOptional } from '../../../host/bounded-file.ts';
 
-/** Every socket takes some 110 bytes; a machine has tens of them. */
+/** A socket takes some 110 bytes; a machine has tens of them. */
 const MOST_BYTES = 1024 * 1024;
 const COLUMNS = 10;
 
-/** What the kernel says of one netlink socket. */
+/** A netlink socket as /proc/net/netlink lists it. */
 export interface KnownSocket {
   /** The family, such as NETLINK_AUDIT. */
   readonly protocol: number;
   /** Multicast groups it has joined, as a bit mask; the first 32. */
   readonly groups: number;
-  /** Datagrams that the kernel has thrown away since it was made, its queue being full; below 2^32. */
+  /** Datagrams that the kernel has dropped since the socket was made, because its queue was full; below 2^32. */
   readonly drops: number;
 }
 
@@ -37,14 +37,13 @@ export function parseNetlinkSockets(text: string): Map<number, KnownSocket> {
   return sockets;
 }
 
-/** The netlink sockets there are; none where /proc doesn't say. */
+/** All netlink sockets; empty when /proc/net/netlink is not readable. */
 export const netlinkSockets = (): Map<number, KnownSocket> =>
   parseNetlinkSockets(readOptional('/proc/net/netlink', MOST_BYTES) ?? '');
 
 /**
- * How many datagrams the kernel has thrown away since the socket was made. Those that a filter throws away aren't among
- * them.
+ * Number of datagrams that the kernel has dropped since the socket was made. Those rejected by a filter do not count.
  *
- * @returns `undefined` when /proc doesn't say
+ * @returns `undefined` when /proc/net/netlink does not list the socket
  */
 export const droppedDatagrams = (fd: number): number | undefined => netlinkSockets().get(fstatSync(fd).ino)?.drops;

@@ -1,7 +1,7 @@
 import { endianness } from 'node:os';
 
-/* Netlink speaks the host's byte order. Every machine this agent is built for is little-endian, but saying it here costs
- * nothing and keeps all code free of the question but what reads through a DataView. */
+/* Netlink uses the host's byte order. All supported platforms are little-endian, but these functions keep the question
+ * out of all other code, except what reads through a DataView. */
 
 export const LITTLE = endianness() === 'LE';
 
@@ -10,7 +10,7 @@ export const readU32 = (from: Buffer, at: number): number => (LITTLE ? from.read
 const readI32 = (from: Buffer, at: number): number => readU32(from, at) | 0;
 export const writeU16 = (into: Buffer, at: number, value: number): number =>
   LITTLE ? into.writeUInt16LE(value, at) : into.writeUInt16BE(value, at);
-/** Takes negative numbers too: their two's complement is written. */
+/** Negative numbers are written as two's complement. */
 export const writeU32 = (into: Buffer, at: number, value: number): number =>
   LITTLE ? into.writeUInt32LE(value >>> 0, at) : into.writeUInt32BE(value >>> 0, at);
 
@@ -31,16 +31,16 @@ export const NLMSG_DONE = 3;
 export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
-  /** Of the request it answers; 0 when the kernel speaks unasked. */
+  /** Sequence number of the request it answers; 0 for messages that the kernel sends on its own. */
   readonly sequence: number;
-  /** A view into the datagram. */
+  /** A view of the datagram, not a copy. */
   readonly payload: Buffer;
 }
 
-/** Messages start at multiples of four bytes. */
+/** Messages are aligned to four bytes. */
 export const align = (length: number): number => (length + 3) & ~3;
 
-/** One message ready to be written: header, payload, padding. */
+/** A complete message: header, payload, padding. */
 export function encodeMessage(type: number, flags: number, sequence: number, payload: Buffer): Buffer {
   const length = HEADER_BYTES + payload.length;
   const message = Buffer.alloc(align(length));
@@ -53,8 +53,8 @@ export function encodeMessage(type: number, flags: number, sequence: number, pay
 }
 
 /**
- * The messages of one datagram, in order. Ends at the first one whose length is impossible: there is no telling where
- * the next would start.
+ * The messages of one datagram, in order. Stops at the first message with an impossible length, since the start of the
+ * next one is unknown.
  */
 export function* messagesOf(datagram: Buffer): Generator<NetlinkMessage> {
   for (let at = 0; at + HEADER_BYTES <= datagram.length; ) {
@@ -71,9 +71,9 @@ export function* messagesOf(datagram: Buffer): Generator<NetlinkMessage> {
 }
 
 /**
- * What an NLMSG_ERROR says: 0 is the acknowledgement that was asked for, anything else a positive errno.
+ * The content of an NLMSG_ERROR: 0 is the requested acknowledgement, anything else a positive errno.
  *
- * @returns `undefined` when the payload is too short to say
+ * @returns `undefined` when the payload is too short
  */
 export const errnoIn = (payload: Buffer): number | undefined =>
   payload.length < 4 ? undefined : Math.abs(readI32(payload, 0));

@@ -13,37 +13,36 @@ export const NETLINK_CONNECTOR = 11;
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
-/** The values of every architecture but alpha, mips, parisc and sparc, which Node has no builds for or we don't ship. */
+/** Valid for all architectures but alpha, mips, parisc and sparc, for which there is no build of Node or of the agent. */
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 
-/** More than the kernel puts in one datagram: 8,970 bytes of an audit record, 32 KiB of a dump. */
+/** More than the kernel puts into one datagram: 8,970 bytes of an audit record, 32 KiB of a dump. */
 const DATAGRAM_BYTES = 64 * 1024;
 
 interface Options {
   /** Multicast groups to join, as a bit mask. */
   readonly groups?: number;
-  /** Room for what has arrived and isn't read yet. Granted in full with CAP_NET_ADMIN, else up to net.core.rmem_max. */
+  /** Size of the receive buffer. Granted in full with CAP_NET_ADMIN, else up to net.core.rmem_max. */
   readonly receiveBufferBytes?: number;
-  /** A classic BPF program (see socket-filter.ts) that says which datagrams may come; in force from the first one on. */
+  /** A classic BPF program (see socket-filter.ts) that selects datagrams; in force from the first datagram on. */
   readonly filter?: Buffer;
-  /** Must not be one that a service manager keeps open, too. */
+  /** Never use a socket that a service manager passed on and keeps open. */
   readonly own?: boolean;
 }
 
 /**
- * A netlink socket of the kernel, that never blocks.
+ * A non-blocking netlink socket.
  *
- * Node has no way to make one, so the three system calls that do are called by system-calls.ts. Everything after that is
- * plain reading and writing of a file descriptor: a wake-up for every event costs twice to five times as much as a
- * drain now and then, so nothing is gained by more.
+ * Node cannot create one, so system-calls.ts makes the system calls. Everything after that is reading and writing a file
+ * descriptor. It is drained at intervals: waking up for each event would cost two to five times as much.
  */
 export class NetlinkSocket {
   readonly fd: number;
-  /** How often the kernel said that it had to throw datagrams away, the receive buffer being full (ENOBUFS). */
+  /** How often the kernel reported that it dropped datagrams because the receive buffer was full (ENOBUFS). */
   overruns = 0;
   readonly #own = Buffer.allocUnsafeSlow(DATAGRAM_BYTES);
   #sequence = 0;
@@ -51,7 +50,7 @@ export class NetlinkSocket {
 
   readonly #giveBack: () => void;
 
-  /** @param giveBack what to do with it at close, when it isn't this process's to close */
+  /** @param giveBack called at close instead of closing the descriptor, for an inherited socket */
   constructor(fd: number, giveBack = () => closeSync(fd)) {
     this.fd = fd;
     this.#giveBack = giveBack;
@@ -61,7 +60,7 @@ export class NetlinkSocket {
    * Sends one request to the kernel.
    *
    * @returns its sequence number, which the answers repeat
-   * @throws what write(2) says; netlink's own refusals come as NLMSG_ERROR
+   * @throws the error of write(2); netlink's own refusals arrive as NLMSG_ERROR
    */
   send(type: number, flags: number, payload: Buffer): number {
     this.#sequence = (this.#sequence + 1) >>> 0;
@@ -70,17 +69,17 @@ export class NetlinkSocket {
   }
 
   /**
-   * Takes the next datagram.
+   * Reads the next datagram.
    *
-   * @param into where to put it, from its start; a datagram that is longer is cut. A buffer of the socket's own when absent
-   * @returns a view that holds until the next call, or `undefined` when nothing waits
+   * @param into buffer to read into; a longer datagram is truncated. The socket's own buffer when absent
+   * @returns a view that is valid until the next call, or `undefined` when no datagram is queued
    */
   receive(into = this.#own): Buffer | undefined {
     const length = this.read(into);
     return length === undefined ? undefined : into.subarray(0, length);
   }
 
-  /** The same without making a view, for streams of small datagrams. @returns its length, or `undefined` */
+  /** Like `receive`, without creating a view, for streams of small datagrams. @returns its length, or `undefined` */
   read(into: Buffer): number | undefined {
     for (;;) {
       try {
@@ -95,10 +94,9 @@ export class NetlinkSocket {
   }
 
   /**
-   * Lets the kernel throw away what a classic BPF program doesn't keep, instead of what it was told before. What has
-   * arrived already stays.
+   * Replaces the classic BPF program by which the kernel selects datagrams. Datagrams that are already queued stay.
    *
-   * @returns whether it does: not where koffi has no binary, or a seccomp filter forbids it
+   * @returns whether it succeeded: it fails when koffi has no binary for this platform, or a seccomp filter forbids it
    */
   filter(program: Buffer): boolean {
     try {
@@ -117,10 +115,10 @@ export class NetlinkSocket {
 }
 
 /**
- * A netlink socket: one that a service manager has passed on (see inherited.ts) if there is such a one, else a new one.
+ * A netlink socket: one that a service manager has passed on (see inherited.ts) if one fits, else a new one.
  *
  * @param protocol the family, such as NETLINK_SOCK_DIAG
- * @throws AgentError SOCKET_UNAVAILABLE when koffi has no binary here, or the kernel refuses
+ * @throws AgentError SOCKET_UNAVAILABLE when koffi has no binary for this platform, or the kernel refuses
  */
 export function openNetlink(protocol: number, options: Options = {}): NetlinkSocket {
   const { groups = 0, receiveBufferBytes, filter, own = false } = options;
@@ -128,14 +126,14 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
   if (loan !== undefined) {
     const socket = new NetlinkSocket(loan.fd, loan.giveBack);
     if (filter !== undefined) socket.filter(filter);
-    // What it got before the agent started is what it is kept open for.
+    // Datagrams that arrived before the agent started are the reason why the service manager keeps it open.
     if (loan.isStale) while (socket.receive() !== undefined);
     return socket;
   }
   const system = systemCalls();
   const fd = system.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
   if (fd < 0) throw refused(`socket() of netlink family ${protocol}`, system.errno());
-  if (filter !== undefined) system.attachFilter(fd, filter); // without it there is more to read, and nothing else
+  if (filter !== undefined) system.attachFilter(fd, filter); // optional: without it, more datagrams are read and skipped
   // struct sockaddr_nl: u16 family, u16 padding, u32 port (0: the kernel picks one), u32 groups.
   const address = Buffer.alloc(12);
   writeU16(address, 0, AF_NETLINK);
@@ -149,7 +147,7 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
     const size = Buffer.alloc(4);
     writeU32(size, 0, receiveBufferBytes);
     if (system.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length) < 0) {
-      system.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, size.length); // less room is no failure, only more loss
+      system.setsockopt(fd, SOL_SOCKET, SO_RCVBUF, size, size.length); // best effort: a smaller buffer only loses more
     }
   }
   return new NetlinkSocket(fd);

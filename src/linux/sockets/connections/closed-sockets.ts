@@ -2,25 +2,25 @@ import { type Duration, milliseconds, seconds } from '../../../base/duration.ts'
 import type { SocketAddress } from '../../../contract/sources.ts';
 import type { ConnectedSocket } from '../sock-diag.ts';
 
-/** How long the kernel keeps what is left of a closed socket: TCP_TIMEWAIT_LEN of net/tcp.h. */
+/** TCP_TIMEWAIT_LEN of net/tcp.h: how long the kernel keeps a closed connection in TIME-WAIT. */
 const TIME_WAIT = seconds(60);
-/** For the grain of the kernel's clocks. */
+/** For the granularity of the kernel's clocks. */
 const TOLERANCE = milliseconds(20);
-/** With more of the same peer, they aren't told apart any more. */
+/** Sockets kept per peer. With more, the port of a closed connection is not determined. */
 const MOST_OF_A_PEER = 64;
 
 interface OfPeer {
-  /** The first ones. */
+  /** The first MOST_OF_A_PEER of them. */
   readonly sockets: ConnectedSocket[];
   count: number;
-  /** Whether all have the same address. */
+  /** Whether all of them have the same local address. */
   isOneAddress: boolean;
 }
 
-/** For how long, at least, the kernel still keeps a socket that was closed within this age. */
+/** The minimum time for which the kernel still keeps a socket that was closed within the last `age`. */
 export const leastKeptFor = (age: Duration): Duration => milliseconds(TIME_WAIT - age - TOLERANCE);
 
-/** What the kernel keeps of TCP connections that were closed. */
+/** Closed TCP connections that the kernel still keeps in TIME-WAIT or similar states. */
 export class ClosedSockets {
   readonly #byPeer = new Map<string, OfPeer>();
 
@@ -37,10 +37,10 @@ export class ClosedSockets {
   }
 
   /**
-   * The local end of a connection with this peer that has been closed. Those that were closed before it was made are others;
-   * what all the rest have in common is its own.
+   * The local end of a closed connection with this peer. Sockets that closed before the connection was made are ruled out;
+   * of the rest, the address and port that they have in common are returned.
    *
-   * @param age how long ago it was made
+   * @param age time since the connection was made
    */
   endOf(peer: SocketAddress, age: Duration): Partial<SocketAddress> {
     const { sockets, count, isOneAddress } = this.#byPeer.get(textOf(peer)) ?? NONE;
@@ -54,5 +54,5 @@ export class ClosedSockets {
 
 const NONE: OfPeer = { sockets: [], count: 0, isOneAddress: true };
 
-/** One end, to be compared with others. */
+/** An address and port as a key for comparison. */
 export const textOf = ({ address, port }: SocketAddress): string => `${address} ${port}`;

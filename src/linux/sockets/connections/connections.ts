@@ -13,14 +13,14 @@ import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
 import { SocketLists } from './socket-lists.ts';
 import { type KnownSocket, SocketTable } from './socket-table.ts';
 
-/** More than a drain mostly brings; with as many, they are told before it ends. */
+/** More than one drain usually yields. At this number, connections are reported before the drain ends. */
 const MOST_PENDING = 1_024;
-/** Records handed over at a time. */
+/** Records passed to the sink at a time. */
 const RECORDS_PER_BATCH = 64;
-/** Connections that wait for their processes' arguments. With more, they are told without arguments. */
+/** Connections held until the arguments of their processes are read. Beyond that, they are reported without arguments. */
 export const MOST_LATE = 1_024;
 
-/** Who made a connection. */
+/** The process that made a connection. */
 interface Caller {
   readonly time: Date;
   readonly serial: number;
@@ -31,9 +31,9 @@ interface Caller {
 }
 
 interface Pending extends Made, Caller {
-  /** By io_uring. */
+  /** Whether it was made through io_uring. */
   readonly byRing: boolean;
-  /** `undefined` when nobody saw the process start. */
+  /** `undefined` when the start of the process was not seen. */
   readonly commandLine: string | undefined;
 }
 
@@ -41,17 +41,17 @@ interface Parts {
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Whether connections of this machine with itself are told, too. */
+  /** Whether loopback connections are reported, too. */
   readonly loopback: boolean;
   /** Whether a process is the agent itself. */
   readonly own: (pid: number) => boolean;
-  /** How a process was started that now is this program, if anybody saw it. */
+  /** The command line with which the process started this program, if the start was seen. */
   readonly commandLineOf: (pid: number, executable: string) => string | undefined;
-  /** Reads how the others were started. */
+  /** Reads the command lines of processes whose start was not seen. */
   readonly commandLines: CommandLineSource;
-  /** Told how many connections wait for arguments. */
+  /** Receives the number of connections that wait for arguments. */
   readonly held?: HeldCount | undefined;
-  /** Told what was read. */
+  /** Called with arguments that were read. */
   readonly learned?: (pid: number, executable: string, argv: readonly string[]) => void;
   /** The host's /proc. */
   readonly proc?: string;
@@ -59,14 +59,14 @@ interface Parts {
 }
 
 /**
- * Makes connections of what the kernel's audit says of socket(2), connect(2) and accept(2), and of connects by io_uring.
+ * Turns audit events for socket(2), connect(2), accept(2) and io_uring connects into connections.
  *
- * Audit names the process, and mostly the peer. The rest must be asked of the sockets themselves: soon, since many are
- * closed at once; and all together, since that is what asking costs. So calls are taken as they come, and connections are
- * told by `settle`, at the end of every drain of audit's socket.
+ * Audit reports the process and usually the peer. Everything else is looked up in the sockets: promptly, since many are
+ * closed at once, and in one batch, since each lookup reads whole lists. So calls are collected as they arrive, and
+ * `settle` reports the connections at the end of each drain of the audit socket.
  *
- * An accept(2) that wasn't asked for the peer, of a connection that is closed by then, is counted as `unresolved`; so are,
- * of several connects by io_uring in one system call, all but the last, the only one whose peer the kernel tells.
+ * Counted as `unresolved`: an accept(2) without a peer address whose connection is already closed; and, of several
+ * io_uring connects in one system call, all but the last, since the kernel records the peer of the last one only.
  */
 export class Connections {
   readonly #parts: Parts;
@@ -75,10 +75,10 @@ export class Connections {
   readonly #lists: SocketLists;
   readonly #endpoints: Endpoints;
   #pending: Pending[] = [];
-  /** Connections are told in their order, once arguments are there for those that wait for some. */
+  /** Keeps connections in order while some of them wait for arguments. */
   readonly #telling: TaskChain;
   #late = 0;
-  /** Connections that nothing can be told of. */
+  /** Connections that could not be resolved and are still to be counted. */
   #unresolved = 0;
 
   constructor(parts: Parts) {
@@ -90,12 +90,12 @@ export class Connections {
     this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
   }
 
-  /** Takes events of audit, in their order. Those that have nothing to do with sockets are passed over. */
+  /** Takes audit events in order. Events that do not concern sockets are ignored. */
   accept(events: readonly AuditEvent[]): void {
     for (const event of events) this.#take(event);
   }
 
-  /** Tells all connections that were made since the last time. */
+  /** Reports all connections made since the last call. */
   settle(): void {
     if (this.#pending.length === 0 && this.#unresolved === 0) return;
     const { sink, loopback } = this.#parts;
@@ -135,7 +135,7 @@ export class Connections {
     this.#unresolved = 0;
   }
 
-  /** Lets go of what is open, once all is told. It can still be used afterwards. Never rejects. */
+  /** Closes open sockets once everything is reported. The object can be used again afterwards. Never rejects. */
   async close(): Promise<void> {
     this.#lists.close();
     await this.#telling.settled();
@@ -147,7 +147,7 @@ export class Connections {
     }
   }
 
-  /** Whether its process still runs; if so, adds what to ask about it. */
+  /** Whether its process is still running; if so, adds the process to those whose arguments are to be read. */
   #canAsk({ pid, userId, executable }: Caller, processes: Map<string, Asked | undefined>): boolean {
     const key = `${pid} ${executable}`;
     if (!processes.has(key)) {
@@ -157,7 +157,7 @@ export class Connections {
     return processes.get(key) !== undefined;
   }
 
-  /** Tells connections once the arguments of their processes have been read, of each process but once. */
+  /** Reports connections once the arguments of their processes are read; each process is read once. */
   #tellLate(connections: readonly ConnectionSeen[], processes: ReadonlyMap<string, Asked | undefined>): void {
     if (connections.length === 0) return;
     if (this.#late + connections.length > MOST_LATE) {
@@ -184,7 +184,7 @@ export class Connections {
         }),
       );
     };
-    // Noted as told once the sink has them: the note is written behind the events.
+    // Counted as reported only when the sink has them: the count on disk is written after the events.
     this.#telling.run(() => tell().finally(() => this.#hold(-connections.length)));
   }
 
@@ -227,22 +227,22 @@ export class Connections {
   }
 
   #connected({ fd, underWay }: Connect, caller: Caller, peer: SocketAddress | undefined): void {
-    if (peer === undefined) return; // of another family
+    if (peer === undefined) return; // not an IP address
     const remote = hereIfUnspecified(peer);
     const socket = this.#table.at(caller.pid, fd);
     const before = socket.underWay;
     socket.underWay = underWay ? remote : undefined;
-    // The call that only tells a program that what it began before has come about.
+    // A second connect(2) that only fetches the result of one that was in progress.
     const isRepeated = !underWay && before?.port === remote.port && before.address === remote.address;
     if (isRepeated || socket.protocol === 'other' || !this.#isOfInterest(remote)) return;
-    // UDP has nothing to wait for, so that it is never under way.
+    // UDP does not wait, so a UDP connect is never in progress.
     const protocol = socket.protocol ?? (underWay ? 'TCP' : undefined);
     this.#add(caller, { direction: 'Out', protocol, fd, socket, remote, listener: undefined });
   }
 
   /**
-   * Without an address there is nothing to tell: it is of another family, or the second try of one that has been told. The
-   * record doesn't say which socket it was.
+   * An io_uring connect without an address is not reported: it is not IP, or a retry of one that was already reported. The
+   * record does not name the socket.
    */
   #connectedByRing(event: AuditEvent, count: number): void {
     if (event.address === undefined) return;
@@ -271,7 +271,7 @@ export class Connections {
     byRing = false,
   ): void {
     const { direction, protocol, fd, socket, remote, listener } = made;
-    // Asked now, since a process that has ended may be forgotten by the time that all is told.
+    // Looked up now: a process that has ended may be forgotten when the connection is reported.
     const commandLine = this.#parts.commandLineOf(pid, executable);
     this.#pending.push({
       time,
@@ -293,7 +293,7 @@ export class Connections {
   }
 }
 
-/** One that no descriptor is known of; never looked at, so that it stays as it is. */
+/** The socket of a connection without a known descriptor. Never looked up and never changed. */
 const UNKNOWN_SOCKET: KnownSocket = {
   protocol: undefined,
   underWay: undefined,
@@ -301,7 +301,7 @@ const UNKNOWN_SOCKET: KnownSocket = {
   inodeBefore: undefined,
 };
 
-/** @returns `undefined` when the record doesn't say who it was */
+/** @returns `undefined` when the record lacks the process or the user */
 function callerOf({ time, serial, fields }: AuditEvent): Caller | undefined {
   const [pid, parentPid, userId] = [idIn(fields.pid), idIn(fields.ppid), idIn(fields.euid)];
   if (pid === undefined || parentPid === undefined || userId === undefined) return undefined;
@@ -315,7 +315,7 @@ const idIn = (text: string | undefined): number | undefined =>
 const isOnLoopback = (end: Partial<SocketAddress> | undefined): boolean =>
   end?.address !== undefined && isLoopback(end.address);
 
-/** To connect to no address in particular is to connect to this machine: ip_route_connect() and tcp_v6_connect(). */
+/** Connecting to the unspecified address connects to this host: ip_route_connect() and tcp_v6_connect(). */
 const hereIfUnspecified = (end: SocketAddress): SocketAddress => {
   const here = HERE.get(end.address);
   return here === undefined ? end : { address: here, port: end.port };

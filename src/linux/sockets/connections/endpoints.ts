@@ -9,7 +9,7 @@ import { inodeAt, isAlive, type ProcSocket } from './proc-sockets.ts';
 import type { SocketLists } from './socket-lists.ts';
 import type { KnownSocket, SocketTable } from './socket-table.ts';
 
-/** A connection, as far as the system call that made it tells. */
+/** A connection as its system call reports it. */
 export interface Made {
   readonly time: Date;
   readonly direction: ConnectionSeen['direction'];
@@ -17,44 +17,44 @@ export interface Made {
   readonly parentPid: number;
   readonly fd: number;
   readonly socket: KnownSocket;
-  /** `undefined` when it isn't known for sure. */
+  /** `undefined` when it is not known for certain. */
   readonly protocol: 'TCP' | 'UDP' | undefined;
-  /** `undefined` when accept(2) wasn't asked for it. */
+  /** `undefined` when accept(2) was called without an address. */
   readonly remote: SocketAddress | undefined;
-  /** What accept(2) was called of; `isTcp` when it was seen to be made as such. */
+  /** The descriptor that accept(2) was called on; `isTcp` when its socket(2) call was seen and asked for TCP. */
   readonly listener: { readonly fd: number; readonly isTcp: boolean } | undefined;
 }
 
 /** Both ends of a connection. */
 export interface Ends {
   readonly protocol: 'TCP' | 'UDP';
-  /** Absent when it can't be known any more. */
+  /** Absent when it can no longer be determined. */
   readonly remote?: SocketAddress;
   readonly local?: Partial<SocketAddress>;
 }
 
-/** After so long, a descriptor has become something else. The peer that a call named stays what it was. */
+/** After this time a descriptor is assumed to be reused. A peer named by the system call remains valid. */
 const LONGEST_AGO = minutes(1);
 
-/** Where a connection's socket may be found. */
+/** Where to look for a connection's socket. */
 interface Lead {
   readonly made: Made;
-  /** How long ago it was made. */
+  /** Time since the connection was made. */
   readonly age: Duration;
   readonly listener: Listener | undefined;
-  /** `undefined` when the descriptor is closed, or is another socket's by now. */
+  /** `undefined` when the descriptor is closed or belongs to another socket by now. */
   readonly inode: number | undefined;
-  /** Whether it may be among what the kernel keeps of closed ones. */
+  /** Whether it may be among the closed connections that the kernel still keeps. */
   readonly mayBeKept: boolean;
 }
 
 /**
- * Finds what system calls don't tell of the connections they make: the local end, whether it is TCP or UDP, and the peer
- * of an accept(2) that wasn't asked for it.
+ * Finds what the system calls do not report: the local end, the protocol (TCP or UDP), and the peer of an accept(2) that
+ * was called without an address.
  *
- * A socket that is still open is found by the number of its file, which is the same in /proc and in the kernel's lists,
- * and is no other's. One that has been closed may be found by its peer, among what TCP keeps for a minute. The lists are
- * read at most once for all connections asked about together.
+ * An open socket is found by its inode, which is unique and the same in /proc and in the kernel's lists. A closed one may
+ * be found by its peer among the connections that TCP keeps for a minute. The lists are read at most once for each batch
+ * of connections.
  */
 export class Endpoints {
   readonly #clock: Clock;
@@ -71,7 +71,7 @@ export class Endpoints {
     this.#listeners = new Listeners(parts.proc, parts.lists);
   }
 
-  /** @returns for each of them its ends, or `undefined` when it turns out to be no connection over IP */
+  /** @returns the ends of each connection, or `undefined` for one that turns out not to be IP */
   find(all: readonly Made[]): (Ends | undefined)[] {
     const now = this.#clock.now().getTime();
     const taken = all.filter(({ listener }) => listener !== undefined);
@@ -96,7 +96,7 @@ export class Endpoints {
     const isInOwnNetwork = once((pid: number) => (lives(pid) ? this.#lists.isInOwnNetwork(pid) : undefined));
     return (made, listener) => {
       const { time, pid, parentPid, fd, socket, protocol, remote } = made;
-      const age = milliseconds(Math.abs(now - time.getTime())); // from the future: the clock was set back since
+      const age = milliseconds(Math.abs(now - time.getTime())); // negative if the clock was set back since then
       const lead = (found: number | undefined, mayBeKept: boolean): Lead => ({
         made,
         age,
@@ -108,14 +108,14 @@ export class Endpoints {
       if (isNone || age > LONGEST_AGO) return lead(undefined, false);
       const isThere = lives(pid) && this.#table.isCurrent(pid, fd, socket);
       const inode = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
-      // A call that isn't known yet may have made the socket that is there now. Then an earlier one was told to be it.
+      // A system call that is not read yet may have made this socket. `inodeBefore` shows when it was taken for an earlier one.
       if (inode !== undefined && inode !== socket.inodeBefore) return lead(inode, false);
       if (remote === undefined || protocol === 'UDP') return lead(undefined, false);
       return lead(undefined, isInOwnNetwork(pid) ?? isInOwnNetwork(parentPid) ?? false);
     };
   }
 
-  /** Adds what this network namespace's list has. */
+  /** Adds the sockets listed for this network namespace. */
   #list(
     protocol: 'TCP' | 'UDP',
     leads: readonly Lead[],
@@ -155,27 +155,26 @@ function endsOf(
     return { protocol: seen.protocol, remote: remote ?? seen.remote, local: seen.local };
   }
   if (remote === undefined && (listener === 'other' || (listener === undefined && made.listener?.isTcp === false))) {
-    // Where nobody knows what it was taken from, that was a short-lived program's; and of another family, or it would have
-    // been seen being made.
+    // Unknown listener: the process was short-lived, and the socket is not IP, or its socket(2) call would have been seen.
     return undefined;
   }
   const left = mayBeKept && remote !== undefined ? closed.endOf(remote, age) : {};
   const local = { ...boundTo(listener), ...left };
   return {
-    // The socket is gone, and nobody saw it being made: it was an old one. UDP sockets are mostly made for one use.
+    // Closed, and its socket(2) call was not seen, so it was long-lived and probably TCP: most UDP sockets are used once.
     protocol: made.protocol ?? 'TCP',
     ...(remote === undefined ? {} : { remote }),
     ...(Object.keys(local).length === 0 ? {} : { local }),
   };
 }
 
-/** What can be said of the local end of whatever this listener takes. */
+/** What is known of the local end of a connection that this listener accepts. */
 function boundTo(listener: Listener | undefined): Partial<SocketAddress> {
   if (listener === undefined || listener === 'other') return {};
   return listener.address === '0.0.0.0' || listener.address === '::' ? { port: listener.port } : listener;
 }
 
-/** The ports to look for, or `undefined` when it could be any. */
+/** The ports to ask the kernel for, or `undefined` when any port is possible. */
 function portsOf(leads: readonly Lead[]): Ports | undefined {
   const [remote, local] = [new Set<number>(), new Set<number>()];
   for (const { made, listener } of leads) {

@@ -3,16 +3,16 @@ import { dump } from '../sock-diag.ts';
 import { inodeAt, isAlive } from './proc-sockets.ts';
 import type { SocketLists } from './socket-lists.ts';
 
-/** What a listening descriptor is: the end that peers connect to, or nothing of TCP. */
+/** What a listening descriptor is: a TCP endpoint, or something else. */
 export type Listener = SocketAddress | 'other';
 
 const MOST = 256;
 
-/** Sockets that listen, by process and descriptor. Servers have few, for long: so what was found is kept. */
+/** Listening sockets by process and descriptor. Cached: servers have few and keep them for long. */
 export class Listeners {
   readonly #proc: string;
   readonly #lists: SocketLists;
-  /** What the socket with that number is. */
+  /** What the socket with this inode is. */
   readonly #known = new Map<string, { readonly inode: number; readonly listener: Listener }>();
 
   constructor(proc: string, lists: SocketLists) {
@@ -20,7 +20,7 @@ export class Listeners {
     this.#lists = lists;
   }
 
-  /** @returns what is known of each, in the same order */
+  /** @returns the result for each, in the same order */
   lookUp(descriptors: readonly { readonly pid: number; readonly fd: number }[]): (Listener | undefined)[] {
     const keys = descriptors.map(({ pid, fd }) => `${pid} ${fd}`);
     const news = new Map<string, { readonly pid: number; readonly inode: number }>();

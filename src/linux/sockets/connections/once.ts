@@ -1,4 +1,4 @@
-/** Asks no question twice. */
+/** Calls `answer` once for each question and caches the result. */
 export function once<K, V>(answer: (question: K) => V): (question: K) => V {
   const answers = new Map<K, V>();
   return (question) => {

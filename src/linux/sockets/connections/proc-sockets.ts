@@ -6,13 +6,13 @@ import { formatAddress } from '../../../host/ip-address.ts';
 import { addressOf, type ProcNetEnd, parseProcNetLine, TCP_LISTEN } from '../../../host/proc-net.ts';
 import { socketInode } from '../socket-owners.ts';
 
-/* What /proc says of a process's sockets. All of it is `undefined` once the process has ended. */
+/* What /proc reports of a process's sockets; always `undefined` once the process has ended. */
 
-/** Asked first, this spares the cost of exceptions, which is most of what short-lived processes cost. */
+/** Checked first to avoid exceptions, which would be most of the cost for short-lived processes. */
 export const isAlive = (proc: string, pid: number): boolean =>
   lstatSync(`${proc}/${pid}`, { throwIfNoEntry: false }) !== undefined;
 
-/** The number of the socket that a descriptor stands for; see proc_pid_fd(5). */
+/** The inode of the socket that a descriptor refers to; see proc_pid_fd(5). */
 export function inodeAt(proc: string, pid: number, fd: number): number | undefined {
   return socketInode(target(`${proc}/${pid}/fd/${fd}`));
 }
@@ -30,7 +30,7 @@ function target(link: string): string | undefined {
   }
 }
 
-/** A socket as its network namespace lists it. One that listens has no peer. */
+/** A socket as listed in its network namespace. A listening socket has no peer. */
 export interface ProcSocket {
   readonly protocol: 'TCP' | 'UDP';
   readonly local: SocketAddress;
@@ -40,11 +40,11 @@ export interface ProcSocket {
 
 /** Files below /proc/PID/net; see proc_pid_net(5). */
 const FILES = { tcp: 'TCP', tcp6: 'TCP', udp: 'UDP', udp6: 'UDP' } as const;
-/** Some 25,000 sockets. Of a longer file nothing is read. */
+/** Some 25,000 sockets. A longer file is not read at all. */
 const MOST_BYTES = 4 * 1024 * 1024;
 
 interface Wanted {
-  /** Only sockets with one of these numbers; all when absent. */
+  /** Only sockets with these inodes; all when absent. */
   readonly inodes?: ReadonlySet<number>;
   readonly order?: 'LE' | 'BE';
 }
@@ -52,7 +52,7 @@ interface Wanted {
 /**
  * Reads one line of /proc/PID/net/tcp, tcp6, udp or udp6.
  *
- * @returns `undefined` for the heading, a broken line, and a socket that no process has any more
+ * @returns `undefined` for the heading, a malformed line, and a socket that no process holds any more
  */
 export function parseProcSocket(
   line: string,
@@ -75,7 +75,7 @@ function end(at: ProcNetEnd, order: 'LE' | 'BE'): SocketAddress | undefined {
   return bytes === undefined ? undefined : { address: formatAddress(bytes), port: at.port };
 }
 
-/** Those sockets of a process's network namespace that have one of these numbers, by number. */
+/** The sockets of a process's network namespace that have one of these inodes, by inode. */
 export function socketsAround(proc: string, pid: number, inodes: ReadonlySet<number>): Map<number, ProcSocket> {
   const sockets = new Map<number, ProcSocket>();
   for (const [file, protocol] of Object.entries(FILES)) {

@@ -1,23 +1,23 @@
 import type { AuditEvent } from '../../audit/event.ts';
 import type { AuditRule } from '../../audit/rules.ts';
 
-/** What audit is asked for to report connections. */
+/** The audit rules that report connections. */
 export const CONNECTION_RULES: readonly AuditRule[] = [
-  // Not only those that worked: the records of io_uring don't say so.
+  // Without a filter on success: io_uring records do not have it.
   { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 2 } },
   { syscalls: ['connect'], ringOperations: ['connect'], where: { saddr_fam: 10 } },
   { syscalls: ['accept', 'accept4'], where: { success: 1 } },
-  // A socket's making says whether it is TCP or UDP.
+  // socket(2) shows whether the socket is TCP or UDP.
   { syscalls: ['socket'], where: { a0: 2, success: 1 } },
   { syscalls: ['socket'], where: { a0: 10, success: 1 } },
-  // The same calls by older 32-bit programs: socket, connect, accept, accept4.
+  // socketcall(2) of older 32-bit programs: socket, connect, accept, accept4.
   ...[1, 3, 5, 18].map((a0) => ({ syscalls: ['socketcall'], where: { a0 } })),
 ];
 
-/** What a socket speaks; `other` is neither TCP nor UDP over IP. */
+/** The protocol of a socket; `other` is anything but TCP and UDP over IP. */
 export type Protocol = 'TCP' | 'UDP' | 'other';
 
-/** A system call that made a socket or a connection, and worked. A descriptor that isn't known is -1. */
+/** A successful system call that made a socket or a connection. An unknown descriptor is -1. */
 export type SocketCall = MakeSocket | Connect | Accept;
 
 interface MakeSocket {
@@ -29,7 +29,7 @@ interface MakeSocket {
 export interface Connect {
   readonly call: 'connect';
   readonly fd: number;
-  /** Whether the call didn't wait for the connection to be made. */
+  /** Whether connect(2) returned before the connection was established. */
   readonly underWay: boolean;
 }
 
@@ -49,7 +49,7 @@ const NAMES: ReadonlyMap<string, Name> = new Map<string, Name>([
   ['accept4', 'accept'],
 ]);
 
-/** What socketcall(2) is told to do, by its first argument: linux/net.h. */
+/** The call that socketcall(2) is to make, by its first argument: linux/net.h. */
 const SOCKETCALLS: ReadonlyMap<number, Name> = new Map<number, Name>([
   [1, 'socket'],
   [3, 'connect'],
@@ -68,12 +68,13 @@ const PROTOCOLS: Readonly<Record<number, ReadonlyMap<number, Protocol>>> = {
 };
 
 /**
- * How a connect(2) can end and still make a connection: it worked, or it goes on without the caller, who didn't want to
- * wait (EINPROGRESS), or whose wait a signal ended (EINTR; POSIX: "the connection shall be established asynchronously").
+ * Results of connect(2) that lead to a connection: success, or it continues in the background because the socket is
+ * non-blocking (EINPROGRESS) or a signal interrupted the wait (EINTR; POSIX: "the connection shall be established
+ * asynchronously").
  */
 const UNDER_WAY = new Set(['-115', '-4']);
 
-/** @returns `undefined` when the event is of another call, or of one that came to nothing */
+/** @returns `undefined` when the event is another system call, or one that failed */
 export function socketCallOf({ syscall, success, fields, socketcall }: AuditEvent): SocketCall | undefined {
   if (syscall === undefined) return undefined;
   const byMultiplexer = syscall === 'socketcall';
@@ -96,7 +97,7 @@ function protocolOf(family: number, type: number, protocol: number): Protocol {
   return PROTOCOLS[type & TYPE_BITS]?.get(protocol) ?? 'other';
 }
 
-/** An argument as the SYSCALL record has it: all of a register, of which these calls take the lower 32 bits. */
+/** An argument in the SYSCALL record: a whole register, of which these calls use the lower 32 bits. */
 const hexadecimal = (text: string | undefined): number =>
   text !== undefined && /^[0-9a-f]{1,16}$/.test(text) ? Number.parseInt(text.slice(-8), 16) : -1;
 

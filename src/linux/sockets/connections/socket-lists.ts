@@ -4,15 +4,15 @@ import { TimeBudget } from '../../../host/time-budget.ts';
 import type { NetlinkSocket } from '../../native/netlink/socket.ts';
 import { networkOf, type ProcSocket, socketsAround } from './proc-sockets.ts';
 
-/** After the kernel has refused to list sockets. */
+/** Delay before asking again after the kernel refused to list sockets. */
 const TRY_AGAIN = minutes(1);
-/** Of a processor. */
+/** Share of one processor. */
 const SHARE = 0.02;
 const MOST_SAVED = milliseconds(200);
 
 /**
- * The lists of sockets that the kernel keeps: of this network namespace by sock_diag, of others, such as containers', by
- * /proc/PID/net. To read them takes no more than 2 % of a processor on average: what can't be afforded stays unknown.
+ * The kernel's lists of sockets: those of this network namespace by sock_diag, those of others, such as containers', from
+ * /proc/PID/net. Reading them takes at most 2 % of a processor on average; beyond that, endpoints stay unknown.
  */
 export class SocketLists {
   readonly #clock: Clock;
@@ -37,7 +37,7 @@ export class SocketLists {
     return network === undefined ? undefined : network === this.#own;
   }
 
-  /** Asks for this namespace's. @returns `undefined` when the kernel gives no list, or there is no time for one */
+  /** Lists the sockets of this namespace. @returns `undefined` when the kernel refuses, or the time budget is used up */
   bySockDiag<T>(question: (netlink: NetlinkSocket) => T): T | undefined {
     if (this.#clock.monotonic() < this.#refusedUntil) return undefined;
     try {
@@ -53,10 +53,9 @@ export class SocketLists {
   }
 
   /**
-   * The sockets with these numbers, as far as they are in the namespaces of these processes and can't be asked for by
-   * `bySockDiag`.
+   * The sockets with these inodes in the namespaces of these processes that `bySockDiag` cannot list.
    *
-   * @returns `undefined` when not all could be looked for
+   * @returns `undefined` when not all namespaces could be read
    */
   byProcNet(pids: Iterable<number>, inodes: ReadonlySet<number>): Map<number, ProcSocket> | undefined {
     const found = new Map<number, ProcSocket>();
@@ -73,7 +72,7 @@ export class SocketLists {
     return found;
   }
 
-  /** Does the work if there is any time left for it, however long it then takes. */
+  /** Runs the work if any budget is left, however long it then takes. */
   #afford<T>(work: () => T): T | undefined {
     if (this.#budget.left() <= 0) return undefined;
     const from = this.#clock.monotonic();

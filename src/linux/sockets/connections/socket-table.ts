@@ -1,46 +1,46 @@
 import type { SocketAddress } from '../../../contract/sources.ts';
 import type { Protocol } from './socket-calls.ts';
 
-/** What is remembered of a socket, from the call that made it on. */
+/** What is known of a socket since the call that made it. */
 export interface KnownSocket {
-  /** `undefined` when the call that made it wasn't seen. */
+  /** `undefined` when its socket(2) call was not seen. */
   readonly protocol: Protocol | undefined;
-  /** The peer that a connect(2) didn't wait for; the next call, which says that it has worked, is of no other connection. */
+  /** The peer of a connect(2) in progress. The next connect(2) on the socket fetches its result: it is no new connection. */
   underWay: SocketAddress | undefined;
-  /** Number of its file, when it was looked at. */
+  /** Its inode, when that was looked up. */
   inode: number | undefined;
-  /** The same of the socket that had this descriptor before. */
+  /** The inode of the socket that had this descriptor before. */
   readonly inodeBefore: number | undefined;
 }
 
-/** More than that, and those made longest ago are forgotten. Some 200 bytes each. */
+/** Sockets kept, some 200 bytes each; the oldest are removed first. */
 const MOST = 8_192;
-/** Descriptors are below this: /proc/sys/fs/nr_open goes up to 2^30. */
+/** Descriptors are always smaller: /proc/sys/fs/nr_open is at most 2^30. */
 const DESCRIPTORS = 2 ** 30;
 
 /**
- * The sockets that were made last, by process and descriptor. Nobody says when a descriptor is closed, or copied; so what
- * stands here may be out of date, and what can be seen of the socket itself goes before it.
+ * The most recently made sockets, by process and descriptor. Closing and duplicating of descriptors is not audited, so an
+ * entry can be out of date; what /proc and sock_diag show of the socket takes precedence.
  */
 export class SocketTable {
   readonly #sockets = new Map<number, KnownSocket>();
 
-  /** A call has given out this descriptor. */
+  /** Records that a system call returned this descriptor. */
   made(pid: number, fd: number, protocol: Protocol): KnownSocket {
     return this.#keep(pid * DESCRIPTORS + fd, protocol, this.find(pid, fd)?.inode);
   }
 
-  /** The socket that has this descriptor, as far as anyone knows. */
+  /** The last socket known to have this descriptor. */
   find(pid: number, fd: number): KnownSocket | undefined {
     return this.#sockets.get(pid * DESCRIPTORS + fd);
   }
 
-  /** The same; one that was never seen before is remembered from now on. */
+  /** Like `find`, but adds an entry for an unknown socket. */
   at(pid: number, fd: number): KnownSocket {
     return this.find(pid, fd) ?? this.#keep(pid * DESCRIPTORS + fd, undefined, undefined);
   }
 
-  /** Whether no other socket has been seen to get its descriptor since. */
+  /** Whether no other socket has been seen with this descriptor since. */
   isCurrent(pid: number, fd: number, socket: KnownSocket): boolean {
     const current = this.find(pid, fd);
     return current === undefined || current === socket;
@@ -48,7 +48,7 @@ export class SocketTable {
 
   #keep(key: number, protocol: Protocol | undefined, inodeBefore: number | undefined): KnownSocket {
     const socket: KnownSocket = { protocol, underWay: undefined, inode: undefined, inodeBefore };
-    this.#sockets.delete(key); // so that it becomes the youngest
+    this.#sockets.delete(key); // moves it to the end: the first entry is the oldest
     this.#sockets.set(key, socket);
     if (this.#sockets.size > MOST) {
       for (const oldest of this.#sockets.keys()) {
