@@ -9,8 +9,8 @@ import { FAMILY_NAMES, type Tools } from './reading.ts';
 import { rulesOf } from './ruleset.ts';
 
 /**
- * The rules of this network namespace's packet filters: nftables, and the tables of legacy iptables. A kernel can have
- * both at the same time, and a packet must pass both.
+ * The rules of the packet filters in this network namespace: nftables and the tables of legacy iptables. A kernel can have
+ * both at once, and then a packet must pass both.
  */
 export class Firewall {
   readonly #proc: string;
@@ -35,10 +35,11 @@ export class Firewall {
   }
 
   /**
-   * Every rule, table by table and chain by chain, with its chain's policy behind it. Empty when there are none and no
-   * base chains, and that is known for sure.
+   * All rules, by table and chain; the policy of a base chain follows its rules. Empty only when every source was read and
+   * there are neither rules nor base chains.
    *
-   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there may be rules but none is seen
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when a source could not be read and no rule was
+   *   found
    */
   async rules(signal: AbortSignal): Promise<readonly FirewallRule[]> {
     const readings = [await readNftables(this.#tools, this.#open, signal)];

@@ -2,7 +2,7 @@ import { RuleDraft } from './rule-draft.ts';
 import type { ChainDraft, Rule, Table } from './ruleset.ts';
 import { protocolName, XT_ACTIONS } from './vocabulary.ts';
 
-/* Reads what iptables-save(8) and its relatives write:
+/* Reads the output of iptables-save(8) and its variants:
  *
  *     *filter
  *     :INPUT DROP [0:0]
@@ -18,10 +18,10 @@ interface Token {
 }
 
 /**
- * The lines of what was saved, each as its words; without comments.
+ * The lines of the output, each split into words; without comments.
  *
- * Quotes are those of xtables_save_string(): `"`, `\` and `'` have a `\` before them, and a line break stays what it is,
- * so that a comment can't end its rule. A quote that nothing ends goes to the end of its line.
+ * Quoting is that of xtables_save_string(): `"`, `\` and `'` are preceded by `\`, and a line break is written as it is, so
+ * a line break in a comment does not end the rule. An unterminated quote ends with its line.
  */
 export function* tokenLines(text: string): Generator<Token[]> {
   const space = /[^\S\n]*/y;
@@ -38,7 +38,7 @@ export function* tokenLines(text: string): Generator<Token[]> {
       at = lineEnd(text, at);
     } else if (first === '"') {
       const close: number = unended ? -1 : closingQuote(text, at + 1);
-      unended ||= close === -1; // then no other quote is looked for through all of the rest
+      unended ||= close === -1; // after one unterminated quote, do not search the rest again for each further one
       const end = close === -1 ? lineEnd(text, at) : close;
       line.push({ text: text.slice(at + 1, end).replace(/\\([\s\S])/g, '$1'), quoted: true });
       at = close === -1 ? end : close + 1;
@@ -71,9 +71,9 @@ function closingQuote(text: string, from: number): number {
 }
 
 /**
- * The tables of x_tables, or those of nftables that iptables can show.
+ * The tables of x_tables, or the tables of nftables that iptables can show.
  *
- * Lines that are none of its own are passed over; within a rule nothing is (see RuleDraft).
+ * Unknown lines are skipped; within a rule nothing is skipped (see RuleDraft).
  */
 export function parseIptablesSave(text: string, { origin, family }: Pick<Table, 'origin' | 'family'>): Table[] {
   const tables = new Map<string, Map<string, ChainDraft>>();
@@ -100,27 +100,27 @@ function known(chains: Map<string, ChainDraft>, name: string): ChainDraft {
   return chain;
 }
 
-/** `-` is the policy of a chain that isn't one of the kernel's own. */
+/** `-` stands for the policy of a user-defined chain, which has none. */
 const chainOf = (name: string, policy = '-'): ChainDraft =>
   policy === '-'
     ? { name, rules: [] }
     : { name, base: { hook: name.toLowerCase(), policy: policy === 'DROP' ? 'drop' : 'accept', facts: {} }, rules: [] };
 
 interface Option {
-  /** What RuleDraft calls it. */
+  /** Its name in RuleDraft. */
   readonly name: string;
-  /** How many words follow it. */
+  /** The number of words that follow it. */
   readonly words?: number;
   readonly text?: (words: readonly string[]) => string;
 }
 
 /** `1024:65535` as `1024-65535`. */
 const ports = (words: readonly string[]) => words.join(' ').replaceAll(':', '-');
-/** One address is a network of one for iptables. */
+/** iptables writes a single address as a network with a full-length prefix. */
 const address = (words: readonly string[]) => words.join(' ').replace(/^([\d.]+)\/32$|^([\da-f:.]+)\/128$/, '$1$2');
 const lowerCase = (words: readonly string[]) => words.join(' ').toLowerCase();
 
-/** What iptables itself compares: iptables(8), PARAMETERS. */
+/** The parameters of iptables itself: iptables(8), PARAMETERS. */
 const PARAMETERS: ReadonlyMap<string, Option> = new Map([
   ['-s', { name: 'source address', text: address }],
   ['-d', { name: 'destination address', text: address }],
@@ -131,8 +131,8 @@ const PARAMETERS: ReadonlyMap<string, Option> = new Map([
 ]);
 
 /**
- * Options that the contract or nft has another name for, by module and option: iptables-extensions(8). All others keep
- * theirs.
+ * Options that have another name in the contract or in nft, by module and option: iptables-extensions(8). All others keep
+ * their name.
  */
 const OPTIONS: ReadonlyMap<string, Option> = new Map([
   ...['tcp', 'udp', 'sctp', 'dccp', 'udplite'].flatMap((module): [string, Option][] => [
@@ -159,17 +159,17 @@ const OPTIONS: ReadonlyMap<string, Option> = new Map([
 const flags = (set: string, mask: string) =>
   [set, mask].map((names) => names.toLowerCase().replaceAll(',', '|')).join('/');
 
-/** Modules that say nothing by themselves: `-p tcp -m tcp`. */
+/** Modules that mean nothing without an option: `-p tcp -m tcp`. */
 const SILENT = new Set(['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'icmp', 'icmp6', 'esp', 'ah', 'mh']);
 
 /** A parameter or an option, with its words: `! --dport 22`. */
 interface Said {
   /** `!`, or nothing. */
   readonly not: string;
-  /** Whose option it is; empty when it is iptables' own. */
+  /** The module that the option belongs to; empty for iptables' own. */
   readonly module: string;
   readonly word: string;
-  /** What is known of it. */
+  /** How it is written, if it is known. */
   readonly option: Option | undefined;
   readonly values: readonly Token[];
 }
@@ -185,7 +185,7 @@ function* saidBy(tokens: readonly Token[]): Generator<Said> {
       continue;
     }
     const option = PARAMETERS.get(word) ?? OPTIONS.get(`${module} ${word}`);
-    const isTarget = word === '-j' || word === '-g'; // all that is left belongs to it
+    const isTarget = word === '-j' || word === '-g'; // the rest of the rule belongs to the target
     const end = isTarget ? tokens.length : at + (option === undefined ? valuesFrom(tokens, at) : (option.words ?? 1));
     const values = tokens.slice(at, end);
     if (word === '-m') module = textOf(values);
@@ -215,24 +215,24 @@ function ruleOf(tokens: readonly Token[], chains: ReadonlyMap<string, unknown>):
   return draft.finish();
 }
 
-/** Whether a word begins something new. Values that look like it exist, but only for options that are in OPTIONS. */
+/** Whether a word begins a new option. Values can look the same, but only those of options that are in OPTIONS. */
 const isOption = ({ text, quoted }: Token) => !quoted && /^(?:!$|--?[a-zA-Z])/.test(text);
 
-/** How many words belong to an option that isn't known. */
+/** The number of words that belong to an unknown option. */
 function valuesFrom(tokens: readonly Token[], from: number): number {
   let end = from;
   for (let token = tokens[end]; token !== undefined && !isOption(token); token = tokens[end]) end += 1;
   return end - from;
 }
 
-/** `--limit-burst` of the module `limit` as `burst`, `--limit` as nothing. */
+/** `--limit-burst` of the module `limit` becomes `burst`, and `--limit` becomes empty. */
 function withoutModule(option: string, module: string): string {
   const name = option.replace(/^-+/, '');
   if (name === module) return '';
   return module !== '' && name.startsWith(`${module}-`) ? name.slice(module.length + 1) : name;
 }
 
-/** A word as iptables-save wrote it. */
+/** A word quoted as by iptables-save. */
 const written = ({ text, quoted }: Token = { text: '', quoted: false }) => (quoted ? JSON.stringify(text) : text);
 const textOf = (tokens: readonly Token[]) => tokens.map((token) => written(token)).join(' ');
 

@@ -1,12 +1,12 @@
 import { cut, joined } from './rule-draft.ts';
 
-/* nft's expressions as text, about as nft itself writes them: libnftables-json(5), EXPRESSIONS. What isn't known here is
- * written out by its names and values, so that a newer nft loses nothing. */
+/* Expressions of nft as text, much as nft itself writes them: libnftables-json(5), EXPRESSIONS. Unknown expressions are
+ * written with their names and values, so that nothing is lost when nft is newer than the agent. */
 
-/** Of an expression within another. nft's own go three or four deep. */
+/** Nesting depth. nft's own expressions go three or four deep. */
 const DEEPEST = 16;
 
-/** A property of what may be anything. */
+/** A property of a value of any type. */
 export const get = (from: unknown, name: string): unknown =>
   typeof from === 'object' && from !== null && Object.hasOwn(from, name)
     ? (from as Record<string, unknown>)[name]
@@ -14,21 +14,21 @@ export const get = (from: unknown, name: string): unknown =>
 
 export const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [value]);
 
-/** The only property of an object, as most of nft's are made: `{ "payload": … }`. */
+/** The only property of an object, the usual form of nft's objects: `{ "payload": … }`. */
 export function onlyProperty(of: unknown): { name: string; value: unknown } | undefined {
   if (typeof of !== 'object' || of === null || Array.isArray(of)) return undefined;
   const [name, ...more] = Object.keys(of);
   return name === undefined || more.length > 0 ? undefined : { name, value: get(of, name) };
 }
 
-/** A name, or nothing when it isn't one. */
+/** A name, or `undefined` when it is not a string. */
 export const nameOf = (value: unknown): string => (typeof value === 'string' ? cut(value) : '');
 
 const words = (...parts: (string | undefined)[]) => parts.filter((part) => part !== undefined && part !== '').join(' ');
 
-/** Writes expressions; remembers what they mention. */
+/** Writes expressions and records the sets that they mention. */
 export class ExpressionWriter {
-  /** Names of the sets and maps in what was written, without the `@`. */
+  /** Names of the sets and maps mentioned so far, without the `@`. */
   readonly mentioned = new Set<string>();
   readonly #leaf: (value: string | number) => string;
 
@@ -59,7 +59,7 @@ export class ExpressionWriter {
     return words(only.name, typeof only.value === 'object' ? this.#properties(only.value, say) : say(only.value));
   }
 
-  /** `key` says which one of a kind it is, and goes without its name: `{ "key": "mark", "dir": "in" }`. */
+  /** `key` selects one of a kind and is written without its name: `{ "key": "mark", "dir": "in" }`. */
   #properties(of: object | null, say: (inner: unknown) => string): string {
     if (of === null) return '';
     if (Array.isArray(of)) return say(of);
@@ -69,7 +69,7 @@ export class ExpressionWriter {
 
 type Say = (expression: unknown) => string;
 
-/** `a & b & c`, one level of brackets around what is itself such a term. */
+/** `a & b & c`, with parentheses around operands that are such terms themselves. */
 const term = (operator: string) => (of: unknown, say: Say) => {
   const part = (inner: unknown) => {
     const name = onlyProperty(inner)?.name;
@@ -87,7 +87,7 @@ const FORMS = new Map<string, (of: unknown, say: Say) => string>(
   Object.entries({
     concat: (of: unknown, say: Say) => joined(listOf(of), ' . ', say),
     set: (of: unknown, say: Say) => joined(listOf(of), ',', (element) => setElement(element, say)),
-    // Dates have a `-` of their own.
+    // A date contains `-` itself.
     range: (of: unknown, say: Say) => {
       const bounds = joined(listOf(of), '\n', say);
       return bounds.replaceAll('\n', bounds.includes('-') ? ' - ' : '-');
@@ -113,16 +113,16 @@ const FORMS = new Map<string, (of: unknown, say: Say) => string>(
   }),
 );
 
-/** One of a set, or one of a map: `key : value`. */
+/** An element of a set, or one of a map: `key : value`. */
 const setElement = (element: unknown, say: Say): string =>
   Array.isArray(element) && element.length === 2 ? `${say(element[0])} : ${say(element[1])}` : say(element);
 
-/** A named set or map of more elements is only counted. */
+/** Of a named set or map with more elements, only the number is given. */
 const MOST_ELEMENTS = 16;
 
 /**
- * What a named set or map holds, as far as it is short enough to be worth telling. Without what counts down or up: two
- * snapshots of the same set shall be the same.
+ * The content of a named set or map, if it is short. Timeouts and counters are left out, so that two snapshots of an
+ * unchanged set are equal.
  */
 export function setSummary(elements: readonly unknown[]): string {
   if (elements.length > MOST_ELEMENTS) return `${elements.length} elements`;

@@ -2,12 +2,12 @@ import { ExpressionWriter, get, onlyProperty } from './nft-expression.ts';
 import type { RuleDraft } from './rule-draft.ts';
 import { protocolName } from './vocabulary.ts';
 
-/* The two sides of nft's comparisons, and which of the contract's fields they are. */
+/* The two sides of nft's comparisons, and the fields of the contract that they belong to. */
 
-/** A rule while it is read. */
+/** The state while a rule is read. */
 export interface Context {
   readonly draft: RuleDraft;
-  /** Names of the sets and maps that the rule looks something up in. */
+  /** Names of the sets and maps that the rule uses. */
   readonly mentioned: Set<string>;
 }
 
@@ -25,7 +25,7 @@ export function written(
 
 const TRANSPORTS = ['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'th'];
 
-/** nft's name of what is compared, for what has another one in the contract or with iptables. */
+/** nft's names for which the contract or iptables has another one. */
 const SUBJECTS: ReadonlyMap<string, string> = new Map([
   ...['ip', 'ip6'].flatMap((family): [string, string][] => [
     [`${family} saddr`, 'source address'],
@@ -45,7 +45,7 @@ const SUBJECTS: ReadonlyMap<string, string> = new Map([
   ['meta mark', 'mark'],
 ]);
 
-/** Headers that only a packet of that protocol has. */
+/** Headers that exist only in packets of that protocol. */
 const PROTOCOL_OF: ReadonlyMap<string, string> = new Map([
   ...['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'icmp', 'igmp', 'ah', 'esp', 'gre'].map((name): [string, string] => [
     name,
@@ -55,7 +55,7 @@ const PROTOCOL_OF: ReadonlyMap<string, string> = new Map([
   ['comp', 'ipcomp'],
 ]);
 
-/** Sets of bits, where `==` means all of them and no other, and no operator means any. */
+/** Bit sets, where `==` means exactly these bits and no operator means any of them. */
 const FLAGS = ['tcp flags', 'ct status'];
 
 interface Subject {
@@ -80,11 +80,11 @@ export function subjectOf(left: unknown, context: Context): Subject {
   };
 }
 
-/** As iptables writes marks. */
+/** Marks are written as by iptables. */
 const hex = (value: string | number) =>
   Number.isSafeInteger(value) && Number(value) >= 0 ? `0x${value.toString(16)}` : String(value);
 
-/** How names and numbers are written, by what they are of. */
+/** How names and numbers are written, by what they are compared with. */
 const LEAVES: ReadonlyMap<string, (value: string | number) => string> = new Map([
   ['mark', hex],
   ['meta mark', hex],
@@ -106,7 +106,7 @@ function imply(expression: unknown, draft: RuleDraft): void {
   }
 }
 
-/** The right side, as iptables and the contract write it: `!` before what must not be, ports beyond a bound as a range. */
+/** The right side as in iptables and the contract: `!` for negation, an open port range with both ends. */
 function compared(name: string, operator: string, text: string, unmasked: boolean): string {
   if (FLAGS.includes(name) && unmasked && (operator === '==' || operator === '!=')) return `${operator} ${text}`;
   switch (operator) {
@@ -121,7 +121,7 @@ function compared(name: string, operator: string, text: string, unmasked: boolea
   }
 }
 
-/** `>= 1024` as `1024-65535`. */
+/** `>= 1024` becomes `1024-65535`. */
 function portRange(operator: string, text: string): string | undefined {
   const bound = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
   const low = { '<': 0, '<=': 0, '>': bound + 1, '>=': bound }[operator] ?? Number.NaN;

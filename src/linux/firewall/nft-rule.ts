@@ -4,13 +4,13 @@ import { joined, RuleDraft } from './rule-draft.ts';
 import type { Action, Rule } from './ruleset.ts';
 import { XT_ACTIONS } from './vocabulary.ts';
 
-/* nft's statements, one after another: libnftables-json(5), STATEMENTS. */
+/* Statements of nft, one at a time: libnftables-json(5), STATEMENTS. */
 
-/** What rules look up in their table. */
+/** The sets and maps of the table that a rule belongs to. */
 export interface Sets {
-  /** What is in a set or map; `undefined` when it isn't known. */
+  /** The elements of a set or map; `undefined` when it is not known. */
   elements(name: string): readonly unknown[] | undefined;
-  /** The same in short. */
+  /** The same as a short text. */
   summary(name: string): string | undefined;
 }
 
@@ -88,7 +88,7 @@ const quota: Statement = (details, context) => {
 
 const over = (details: unknown) => (get(details, 'inv') === true ? 'over ' : '');
 
-/** `log prefix "in: " group 2`: texts of others in quotes, the rest as it is. */
+/** `log prefix "in: " group 2`: user-defined texts in quotes, the rest as it is. */
 const log: Statement = (details, context) => {
   const settings = typeof details === 'object' && details !== null ? Object.entries(details) : [];
   context.draft.deed(
@@ -101,7 +101,7 @@ const log: Statement = (details, context) => {
   );
 };
 
-/** `add @banned { ip saddr timeout 60s limit 10/second }`. What is in such a set is of the packets, and changes. */
+/** `add @banned { ip saddr timeout 60s limit 10/second }`. The content of such a set is filled by packets and left out. */
 const dynamicSet: Statement = (details, context) => {
   const say = (property: string) => written(context, get(details, property));
   const inner = new RuleDraft();
@@ -117,7 +117,7 @@ const dynamicSet: Statement = (details, context) => {
   context.draft.deed(say('op') || 'add', `${set} { ${[say('elem'), ...data, ...each].join(' ')} }`);
 };
 
-/** Names and values of a map that looks up what becomes of a packet: `tcp dport vmap { 22 : accept, 80 : jump web }`. */
+/** The keys and verdicts of a verdict map: `tcp dport vmap { 22 : accept, 80 : jump web }`. */
 const verdictMap: Statement = (details, context) => {
   const { draft, sets } = context;
   const key = get(details, 'key');
@@ -126,7 +126,7 @@ const verdictMap: Statement = (details, context) => {
   const pairs = named === undefined ? listOf(get(data, 'set') ?? []) : sets.elements(named);
 
   const keys = (pairs ?? []).map((pair) => listOf(pair)[0]);
-  // A key `*` catches all others: then the map is no condition.
+  // A key `*` matches everything, so the map is not a condition.
   if (named !== undefined) subjectOf(key, context).match('==', `@${named}`);
   else if (!keys.includes('*')) subjectOf(key, context).match('==', { set: keys });
   else subjectOf(key, context);
@@ -141,7 +141,7 @@ const verdictMap: Statement = (details, context) => {
   draft.end(action, `vmap ${named === undefined ? written(context, data) : `@${named}`}`);
 };
 
-/** An extension of iptables that nft has only the name of. */
+/** An extension of iptables, of which nft's JSON has only the name. */
 const extension: Statement = (details, { draft }) => {
   const name = nameOf(get(details, 'name')) || 'unknown';
   const type = nameOf(get(details, 'type'));
@@ -158,7 +158,7 @@ const VERDICTS: ReadonlyMap<string, Action> = new Map([
 
 const ignored: Statement = () => {};
 
-/** libnftables-json(5), STATEMENTS. What isn't here is a deed. */
+/** libnftables-json(5), STATEMENTS. A statement not listed here is recorded as a deed. */
 const STATEMENTS: ReadonlyMap<string, Statement> = new Map(
   Object.entries<Statement>({
     match: (details, context) =>

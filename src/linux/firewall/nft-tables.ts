@@ -11,10 +11,10 @@ import {
 } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
-/* Which tables nftables has, asked of the kernel itself: that needs no tool. linux/netfilter/nfnetlink.h and
+/* Asks the kernel which tables nftables has, without a tool. linux/netfilter/nfnetlink.h and
  * linux/netfilter/nf_tables.h. */
 
-/** Family of netlink: linux/netlink.h. */
+/** The netlink family: linux/netlink.h. */
 export const NETLINK_NETFILTER = 12;
 
 /** NFNL_SUBSYS_NFTABLES << 8, and in it NFT_MSG_GETTABLE and its answer NFT_MSG_NEWTABLE. */
@@ -26,7 +26,7 @@ const NFGENMSG_BYTES = 4;
 const NLATTR_BYTES = 4;
 const NFTA_TABLE_NAME = 1;
 
-/** enum nfproto of linux/netfilter.h, as nft calls them. */
+/** enum nfproto of linux/netfilter.h, with nft's names. */
 const FAMILIES: ReadonlyMap<number, string> = new Map([
   [1, 'inet'],
   [2, 'ip'],
@@ -36,13 +36,13 @@ const FAMILIES: ReadonlyMap<number, string> = new Map([
   [10, 'ip6'],
 ]);
 
-/** What the kernel says when it has no nftables, or isn't asked in a way that it knows. */
+/** Errors that mean that the kernel has no nftables, or does not know the request. */
 const NO_NFTABLES = ['EINVAL', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'];
 
 /**
  * The tables of all families: `inet filter`. Needs CAP_NET_ADMIN.
  *
- * @throws Error with the errno's name as `code` when the kernel refuses, `EPERM` above all
+ * @throws Error with the errno's name as `code` when the kernel refuses, usually `EPERM`
  */
 export function listNftTables(netlink: NetlinkSocket): string[] {
   const sequence = netlink.send(NFT_MSG_GETTABLE, NLM_F_REQUEST | NLM_F_DUMP, Buffer.alloc(NFGENMSG_BYTES));
@@ -66,7 +66,7 @@ export function listNftTables(netlink: NetlinkSocket): string[] {
 
 const refused = (code: string) => Object.assign(new Error(`nf_tables: ${code}`), { code });
 
-/** @returns `undefined` when it is cut short or has no name */
+/** @returns `undefined` when it is truncated or has no name */
 export function decodeTable(payload: Buffer): string | undefined {
   const family = payload[0];
   for (let at = NFGENMSG_BYTES; at + NLATTR_BYTES <= payload.length; ) {

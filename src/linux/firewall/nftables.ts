@@ -3,23 +3,23 @@ import { ruleOf, type Sets } from './nft-rule.ts';
 import { cut } from './rule-draft.ts';
 import type { ChainDraft, Table } from './ruleset.ts';
 
-/* Reads what `nft -j list ruleset` writes: libnftables-json(5). */
+/* Reads the output of `nft -j list ruleset`: libnftables-json(5). */
 
 /**
- * The tables of nftables, in the order nft has them.
+ * The tables of nftables, in the order in which nft lists them.
  *
- * Objects that aren't tables, chains, sets, maps or rules are passed over; within a rule nothing is (see RuleDraft).
+ * Objects other than tables, chains, sets, maps and rules are skipped; within a rule nothing is skipped (see RuleDraft).
  *
- * @param json what nft wrote
- * @param terse whether it was told to leave out what is in named sets (`-t`)
- * @throws SyntaxError when it is no JSON, or none of nft's
+ * @param json the output of nft
+ * @param terse whether the content of named sets was left out (`-t`)
+ * @throws SyntaxError when it is not JSON, or not nft's
  */
 export function parseNftables(json: string, { terse = false } = {}): Table[] {
   const objects = get(JSON.parse(json), 'nftables');
   if (!Array.isArray(objects)) throw new SyntaxError('nft wrote JSON without a member "nftables"');
   const tables = new Tables(terse);
   const rules: unknown[] = [];
-  // A rule may mention a set that is listed behind it.
+  // A rule may mention a set that is listed after it.
   for (const object of objects) {
     const { name, value } = onlyProperty(object) ?? {};
     if (name === 'table') tables.of(get(value, 'family'), get(value, 'name')).flags(get(value, 'flags'));
@@ -102,7 +102,7 @@ class NftTable implements Sets {
     return this.#sets.get(name);
   }
 
-  /** Made once for each set, however many rules mention it. */
+  /** Written once for each set, however many rules mention it. */
   summary(name: string): string | undefined {
     const elements = this.#sets.get(name);
     if (elements === undefined) return undefined;

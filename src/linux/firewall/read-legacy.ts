@@ -3,12 +3,12 @@ import { readBounded } from '../../host/bounded-file.ts';
 import { parseIptablesSave } from './iptables-save.ts';
 import { ask, FAMILIES, type Family, type Reading, type Tools, unreadable } from './reading.ts';
 
-/** Of a list of table names, of which a kernel has five. */
+/** Size of a list of table names; a kernel has five of them. */
 const MOST_NAME_BYTES = 64 * 1024;
 
 /**
- * The tables of legacy iptables, which nft doesn't show. Their tool is only run when there are some: asking for a table
- * makes it.
+ * The tables of legacy iptables, which nft does not show. The tool runs only when there are such tables, since listing a
+ * table creates it.
  *
  * @param proc where procfs is mounted
  */
@@ -19,16 +19,16 @@ export async function readLegacy(family: Family, tools: Tools, proc: string, sig
     const text = readBounded(`${proc}/net/${names}`, MOST_NAME_BYTES);
     tables = text.split('\n').filter((name) => name !== '');
   } catch (error) {
-    // The kernel has no such tables, or not yet: their module isn't loaded.
+    // The kernel has no such tables: it does not support them, or their module is not loaded.
     if (errnoOf(error) === 'ENOENT') return NOTHING;
     return { ...NOTHING, problems: [unreadable(`legacy iptables (${family}) is`, error, legacy)] };
   }
   if (tables.length === 0) return NOTHING;
   const these = `the legacy iptables tables ${tables.map((name) => `${family} ${name}`).join(', ')} are`;
-  // Before 1.8, iptables had no other kind of table, and its tools no other name.
+  // Before 1.8, iptables had no other kind of table, and its tool was called iptables-save.
   const tool = tools.find(legacy) ?? (tools.find(nft) === undefined ? tools.find(old) : undefined);
   if (tool === undefined) {
-    const remedy = `Install iptables with its legacy tools, or make these rules anew with nft.`;
+    const remedy = 'Install iptables with its legacy tools, or recreate these rules with nft.';
     return { ...NOTHING, problems: [{ what: `${these} not readable without ${legacy}`, remedy }] };
   }
   try {

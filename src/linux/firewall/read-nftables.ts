@@ -19,10 +19,10 @@ import type { Table } from './ruleset.ts';
 /**
  * The tables of nftables.
  *
- * nft shows them whole, but for the extensions that iptables-nft brings into them: of those, its JSON has nothing but the
- * name. A chain with such rules is taken from iptables-nft-save instead, as long as both list equally many rules.
+ * nft shows everything but the arguments of iptables extensions that iptables-nft added: its JSON has only their names. A
+ * chain with such rules is read from iptables-nft-save instead, if both list the same number of rules.
  *
- * @param open a netlink socket to nfnetlink, to ask whether there is anything to miss when nft can't be asked
+ * @param open opens a netlink socket to nfnetlink, to find out whether there are tables when nft is not usable
  */
 export async function readNftables(tools: Tools, open: () => NetlinkSocket, signal: AbortSignal): Promise<Reading> {
   const listed = await list(tools, signal);
@@ -41,7 +41,7 @@ export async function readNftables(tools: Tools, open: () => NetlinkSocket, sign
   };
 }
 
-/** What nft lists. Without the contents of sets, when it is too much with them. */
+/** The listing of nft; without the contents of sets when the full listing is too large. */
 async function list(tools: Tools, signal: AbortSignal): Promise<Reading | Problem> {
   const nft = tools.find('nft');
   if (nft === undefined) return { what: 'nftables is not readable without nft', remedy: INSTALL_NFT };
@@ -54,14 +54,14 @@ async function list(tools: Tools, signal: AbortSignal): Promise<Reading | Proble
   }
   try {
     const tables = parseNftables(await ask(tools, nft, ['-j', '-t', 'list', 'ruleset'], signal), { terse: true });
-    return { ...reading, tables, note: 'what is in named sets is left out, since it is too much' };
+    return { ...reading, tables, note: 'the contents of named sets are left out: the listing would be too large' };
   } catch (error) {
     signal.throwIfAborted();
     return unreadable('nftables is', error, 'nft -j -t list ruleset');
   }
 }
 
-/** The same tables, with what iptables knows of the rules that nft doesn't show in full. */
+/** The same tables, with iptables' text of the rules that nft does not show in full. */
 async function withExtensions(listed: Reading, tools: Tools, signal: AbortSignal): Promise<Reading> {
   let { tables, sources } = listed;
   for (const family of FAMILY_NAMES) {
@@ -72,16 +72,16 @@ async function withExtensions(listed: Reading, tools: Tools, signal: AbortSignal
   }
   const left = tables.filter(isPartial).map(({ family, name }) => `${family} ${name}`);
   const problem = {
-    what: `some rules use extensions of iptables that nft only has the names of (${left.join(', ')})`,
+    what: `nft shows only the names of some iptables extensions, not their arguments (${left.join(', ')})`,
     remedy:
-      'Install iptables, and leave its tables to its own tools: only iptables-nft-save shows them, in ip and ip6.',
+      'Install iptables, and change its tables with iptables only: iptables-nft-save shows the arguments, in ip and ip6.',
   };
   return { ...listed, tables, sources, problems: left.length === 0 ? [] : [problem] };
 }
 
 const isPartial = (table: Table) => table.chains.some(({ rules }) => rules.some(({ partial }) => partial));
 
-/** A table whose chains with partial rules have the rules of the same table as iptables shows it. */
+/** The table with the chains that have incomplete rules replaced by iptables' listing of the same chain. */
 function completed(table: Table, saved: readonly Table[]): Table {
   const other = saved.find(({ family, name }) => family === table.family && name === table.name);
   if (other === undefined) return table;
@@ -96,7 +96,7 @@ function completed(table: Table, saved: readonly Table[]): Table {
   };
 }
 
-/** Tables of nftables as iptables shows them; none when it can't: what it would have shown is missed by who asks. */
+/** Tables of nftables as iptables shows them; empty on any error: the caller then reports the rules that stay incomplete. */
 async function saved(family: Family, tools: Tools, signal: AbortSignal): Promise<readonly Table[]> {
   const tool = tools.find(FAMILIES[family].nft);
   if (tool === undefined) return [];
@@ -108,7 +108,7 @@ async function saved(family: Family, tools: Tools, signal: AbortSignal): Promise
   }
 }
 
-/** Names of all tables; `undefined` when the kernel doesn't tell. */
+/** Names of all tables; `undefined` when the kernel refuses to list them. */
 function tableNames(open: () => NetlinkSocket): string[] | undefined {
   let netlink: NetlinkSocket | undefined;
   try {

@@ -3,14 +3,14 @@ import { errnoOf, messageOf } from '../../base/errors.ts';
 import type { findTool, runTool } from '../../host/run-tool.ts';
 import type { Table } from './ruleset.ts';
 
-/* What the parts of a firewall's reading have in common. */
+/* Types and functions shared by the readers of the firewall. */
 
-/** Of what a tool lists: some 10,000 rules of nftables, 40,000 of iptables. */
+/** Size of a tool's output: some 10,000 rules of nftables, 40,000 of iptables. */
 const MOST_BYTES = 4 * 1024 * 1024;
-/** nft took seven seconds for 7000 rules with a set each, on a machine of two cores. */
+/** nft took seven seconds for 7,000 rules with a set each, on a machine with two cores. */
 const LIMIT: Duration = seconds(30);
 
-/** The tools of each family: those that show iptables' rules in nftables, and those that show legacy iptables'. */
+/** The tools of each family: those for iptables rules in nftables, and those for legacy iptables. */
 export const FAMILIES = {
   ip: { names: 'ip_tables_names', nft: 'iptables-nft-save', legacy: 'iptables-legacy-save', old: 'iptables-save' },
   ip6: {
@@ -23,7 +23,7 @@ export const FAMILIES = {
 export type Family = keyof typeof FAMILIES;
 export const FAMILY_NAMES = Object.keys(FAMILIES) as Family[];
 
-/** Why something is not in the answer, and what would mend it. */
+/** Why something is missing from the result, and how to fix it. */
 export interface Problem {
   readonly what: string;
   /** One sentence. */
@@ -32,20 +32,20 @@ export interface Problem {
 
 export interface Reading {
   readonly tables: readonly Table[];
-  /** Who was asked. */
+  /** The tools that were read. */
   readonly sources: readonly string[];
   readonly problems: readonly Problem[];
-  /** What is no problem, but should be known. */
+  /** A limitation that is not a problem. */
   readonly note?: string;
 }
 
-/** How the tools of the system are found and run. */
+/** How tools of the system are found and run; replaced in tests. */
 export interface Tools {
   readonly find: typeof findTool;
   readonly run: typeof runTool;
 }
 
-/** What a tool writes. @throws the signal's reason when it aborts, what went wrong else */
+/** The output of a tool. @throws the signal's reason when it aborts, else the tool's error */
 export async function ask(tools: Tools, path: string, args: readonly string[], signal: AbortSignal): Promise<string> {
   try {
     return await tools.run(path, args, { signal, mostBytes: MOST_BYTES, limit: LIMIT });
@@ -56,20 +56,21 @@ export async function ask(tools: Tools, path: string, args: readonly string[], s
 }
 
 const GRANT =
-  'Grant the agent CAP_NET_ADMIN, for legacy iptables also CAP_NET_RAW and CAP_DAC_READ_SEARCH, in a way that the ' +
-  'tools it starts inherit (systemd: AmbientCapabilities=).';
-export const INSTALL_NFT = 'Install nftables with JSON support; for a container, in its image.';
+  'Grant the agent CAP_NET_ADMIN, for legacy iptables also CAP_NET_RAW and CAP_DAC_READ_SEARCH, so that the ' +
+  'tools it starts inherit them (systemd: AmbientCapabilities=).';
+export const INSTALL_NFT = 'Install nftables with JSON support; for a container, add it to the image.';
 
-/** @param command what an operator would run to see the same */
+/** @param command the command with which an operator sees the same error */
 export function unreadable(what: string, error: unknown, command: string): Problem {
   const message = messageOf(error);
   return { what: `${what} not readable: ${message}`, remedy: remedyFor(message, errnoOf(error), command) };
 }
 
 function remedyFor(message: string, code: string | undefined, command: string): string {
-  // The tools have several ways to say that a capability is missing, and "you must be root" goes with most.
+  // The tools word a missing capability in several ways; most add "you must be root".
   if (/permitted|permission|must be root/i.test(message)) return GRANT;
   if (/JSON support/i.test(message)) return INSTALL_NFT;
-  if (code === 'ETIMEDOUT' || code === 'ENOBUFS') return 'Make it fewer rules, for example with sets in their place.';
-  return `Run "${command}" as root, and mend what it complains about.`;
+  if (code === 'ETIMEDOUT' || code === 'ENOBUFS')
+    return 'Use fewer rules, for example sets instead of one rule per address.';
+  return `Run "${command}" as root and fix the error that it prints.`;
 }

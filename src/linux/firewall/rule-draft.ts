@@ -1,14 +1,14 @@
 import type { FirewallRule } from '../../contract/sources.ts';
 import type { Action, Rule } from './ruleset.ts';
 
-/** Of one text. A set of several hundred addresses fits. */
+/** Length of one text, enough for a set of several hundred addresses. */
 export const LONGEST = 4_000;
-/** Of the name of a match: what is longer is none that anyone would look for. */
+/** Length of a match's name; a longer one is cut. */
 const LONGEST_NAME = 80;
-/** Far more than any tool writes into one rule. */
+/** Far more than a tool writes into one rule. */
 const MOST_MATCHES = 32;
 
-/** The properties that the contract has a field for, by what the parsers call them. */
+/** The properties that the contract has a field for, by their names in the parsers. */
 const FIELDS = {
   'source address': 'sourceAddress',
   'source port': 'sourcePort',
@@ -18,14 +18,14 @@ const FIELDS = {
 } as const satisfies Record<string, keyof FirewallRule>;
 const isField = (name: string): name is keyof typeof FIELDS => Object.hasOwn(FIELDS, name);
 
-/** A text that isn't longer than it may be, and without half a surrogate pair at its end. */
+/** Cuts a text to its maximum length, without splitting a surrogate pair. */
 export const cut = (text: string): string =>
   text.length <= LONGEST ? text : `${text.slice(0, LONGEST).replace(/[\uD800-\uDBFF]$/, '')}…`;
 
-/** For the words that say how many are left out. */
+/** Reserved for the text that says how many items are left out. */
 const ROOM_FOR_MORE = 30;
 
-/** Several texts as one, no longer than it may be: `a,b,… 40 more`. Takes no more of them than fit. */
+/** Joins texts up to the maximum length: `a,b,… 40 more`. Reads no more of them than fit. */
 export function joined<T>(items: readonly T[], separator: string, text: (item: T) => string): string {
   let all = '';
   for (const [index, item] of items.entries()) {
@@ -40,20 +40,20 @@ export function joined<T>(items: readonly T[], separator: string, text: (item: T
 /**
  * A rule while it is read, statement by statement.
  *
- * Whatever it is told ends up in the rule: in the contract's fields where there is one and it is still free, in the
+ * Everything recorded ends up in the rule: in a field of the contract if there is one and it is not yet used, in the
  * target, or in `matches`.
  */
 export class RuleDraft {
   readonly #fields = new Map<string, string>();
   readonly #matches = new Map<string, string>();
-  /** What is done to a packet that goes on afterwards. */
+  /** Actions after which the packet continues through the rules. */
   readonly #deeds: { name: string; text: string }[] = [];
   #impliedProtocol: string | undefined;
   #end: { action: Action; target: string } | undefined;
   #jumps: string[] | 'any' = [];
   #partial = false;
 
-  /** A condition. The second one on a field stays with the other matches. */
+  /** A condition. A second one on the same field is added to `matches`. */
   match(name: string, text: string): void {
     if (isField(name) && !this.#fields.has(name)) {
       this.#fields.set(name, cut(text));
@@ -64,29 +64,29 @@ export class RuleDraft {
     }
   }
 
-  /** What must be the protocol for another condition to make sense. */
+  /** The protocol that another condition implies. */
   implyProtocol(protocol: string): void {
     this.#impliedProtocol ??= protocol;
   }
 
-  /** Something that is done to packets on their way. */
+  /** An action that does not end the rules' evaluation. */
   deed(name: string, text = ''): void {
     this.#deeds.push({ name, text });
   }
 
-  /** What becomes of packets in the end. Nothing comes after it; what is written there nevertheless is kept as text. */
+  /** The verdict. Nothing should follow it; anything that does is kept as text. */
   end(action: Action, target: string): void {
     if (this.#end === undefined) this.#end = { action, target: cut(target) };
     else this.match('afterwards', target);
   }
 
-  /** A chain that packets may be sent to; without a name, one that can't be known. */
+  /** A chain that packets may jump to; without a name, any chain. */
   reach(chain?: string): void {
     if (chain === undefined) this.#jumps = 'any';
     else if (this.#jumps !== 'any') this.#jumps.push(chain);
   }
 
-  /** Says that the tool doesn't show all of it. */
+  /** Marks the rule as incompletely shown by the tool. */
   hide(): void {
     this.#partial = true;
   }
@@ -114,7 +114,7 @@ export class RuleDraft {
 
   #add(name: string, text: string): void {
     const before = this.#matches.get(name);
-    if (before !== undefined && before.length > LONGEST) return; // it ends in "…" already
+    if (before !== undefined && before.length > LONGEST) return; // already cut
     this.#matches.set(name, cut(before === undefined ? text : `${before}; ${text}`));
   }
 

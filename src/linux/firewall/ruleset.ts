@@ -1,36 +1,36 @@
 import type { FirewallRule } from '../../contract/sources.ts';
 
-/* A packet filter as its tool lists it, and what its shape means for every rule: both of Linux's filters have tables of
- * chains of rules, with packets coming in at hooks and going on by jumps. */
+/* The model of a packet filter as its tool lists it. nftables and iptables both have tables of chains of rules; packets
+ * enter chains at hooks and move on by jumps. */
 
 export type Action = FirewallRule['action'];
 
-/** What a rule says by itself, wherever it stands. */
+/** The content of a rule, without its position. */
 export interface Rule
   extends Omit<FirewallRule, 'origin' | 'family' | 'table' | 'chain' | 'enabled' | 'priority' | 'direction'> {
-  /** Chains of its table that it sends packets to; `any` when it can't be known which. */
+  /** Chains of the same table that it jumps to; `any` when they are not known. */
   readonly jumps: readonly string[] | 'any';
-  /** Whether it has parts that the tool has names for only. */
+  /** Whether the tool shows only the names of some of its parts. */
   readonly partial: boolean;
 }
 
-/** Where packets come into a chain. */
+/** Where packets enter a chain. */
 export interface Base {
-  /** `input`, `forward`, …: as nft calls them, in lower case. */
+  /** `input`, `forward`, …: nft's names, in lower case. */
   readonly hook: string;
   readonly policy: 'accept' | 'drop';
-  /** What else there is to say of it, by name. */
+  /** Further properties, by name. */
   readonly facts: Readonly<Record<string, string>>;
 }
 
 export interface Chain {
   readonly name: string;
-  /** Absent for a chain that packets only reach by a jump. */
+  /** Absent for a chain that is reached by jumps only. */
   readonly base?: Base;
   readonly rules: readonly Rule[];
 }
 
-/** A chain while its tool's listing is read. */
+/** A chain while the listing is read. */
 export interface ChainDraft {
   readonly name: string;
   base?: Base;
@@ -41,17 +41,17 @@ export interface Table {
   readonly origin: FirewallRule['origin'];
   readonly family: string;
   readonly name: string;
-  /** Whether its hooks are off, and nothing in it is looked at. */
+  /** Whether the table is dormant: its hooks are disabled and its rules not evaluated. */
   readonly dormant: boolean;
   readonly chains: readonly Chain[];
 }
 
-/** What the kernel does with a packet that comes to a hook, for all that the contract asks. */
+/** Which way a packet at each hook goes, as far as the contract distinguishes it. */
 type Way = 'In' | 'Out' | 'Through';
 
 const wayOf = (hook: string): Way => (hook === 'input' ? 'In' : hook === 'output' ? 'Out' : 'Through');
 
-/** All rules of a table in its order, and behind those of a base chain its policy. */
+/** All rules of a table in order; the policy of a base chain follows its rules. */
 export function rulesOf(table: Table): FirewallRule[] {
   const { origin, family, name } = table;
   const ways = waysInto(table.chains);
@@ -78,7 +78,7 @@ const policyOf = ({ policy, facts }: Base) => ({
   matches: facts,
 });
 
-/** By which ways packets can come into each chain: from its own hook, or from those of the chains that jump to it. */
+/** The ways by which packets reach each chain: from its own hook, or from the chains that jump to it. */
 function waysInto(chains: readonly Chain[]): Map<string, Set<Way>> {
   const byName = new Map(chains.map((chain) => [chain.name, chain]));
   const ways = new Map(chains.map(({ name }) => [name, new Set<Way>()]));

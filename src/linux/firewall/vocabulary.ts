@@ -1,8 +1,8 @@
 import type { Action } from './ruleset.ts';
 
-/* What both of Linux's packet filters have words for. */
+/* Names shared by nftables and iptables. */
 
-/** Protocols that firewalls have rules for, by the numbers that IANA has given them. */
+/** Protocols that occur in firewall rules, by IANA number. */
 const PROTOCOLS: ReadonlyMap<string, string> = new Map([
   ['1', 'icmp'],
   ['2', 'igmp'],
@@ -19,10 +19,10 @@ const PROTOCOLS: ReadonlyMap<string, string> = new Map([
   ['icmpv6', 'ipv6-icmp'],
 ]);
 
-/** A protocol as the contract has it: its name in lower case, whatever a tool calls it; a number when it has none. */
+/** A protocol as in the contract: its name in lower case, or its number when it has no name. */
 export const protocolName = (text: string): string => PROTOCOLS.get(text.toLowerCase()) ?? text.toLowerCase();
 
-/** Targets of iptables that say what becomes of a packet; of the others iptables-extensions(8) tells. */
+/** Targets of iptables that decide about a packet; for the others see iptables-extensions(8). */
 export const XT_ACTIONS: ReadonlyMap<string, Action> = new Map([
   ['ACCEPT', 'Allow'],
   ['DROP', 'Deny'],

@@ -58,10 +58,10 @@ const filter = (...expr: object[]) =>
 const saved = (...rules: string[]) =>
   `*filter\n:INPUT DROP [0:0]\n:FORWARD ACCEPT [0:0]\n${rules.map((rule) => `-A INPUT ${rule}\n`).join('')}COMMIT\n`;
 
-const notRoot = new ToolError('/usr/sbin/nft ended with 1: Operation not permitted (you must be root)', {
+const notRoot = new ToolError('/usr/sbin/nft exited with status 1: Operation not permitted (you must be root)', {
   exitStatus: 1,
 });
-const tooMuch = new ToolError('/usr/sbin/nft wrote too much', { code: 'ENOBUFS' });
+const tooMuch = new ToolError('/usr/sbin/nft produced too much output', { code: 'ENOBUFS' });
 
 describe('Firewall', () => {
   let proc: string;
@@ -155,7 +155,7 @@ describe('Firewall', () => {
         assert.deepEqual([rule?.action, rule?.matches], ['Allow', { 'xt match': 'recent' }]);
         const { state, reason = '' } = read.status();
         assert.equal(state, 'degraded');
-        assert.match(reason, /only has the names of \(ip filter\)\. Install iptables/);
+        assert.match(reason, /not their arguments \(ip filter\)\. Install iptables/);
       });
     }
 
@@ -245,10 +245,10 @@ describe('Firewall', () => {
   for (const [answer, remedy] of [
     ['no JSON', /^Run "nft -j list ruleset" as root/],
     [
-      new ToolError('/usr/sbin/nft ended with 1: Error: JSON support not compiled-in', { exitStatus: 1 }),
+      new ToolError('/usr/sbin/nft exited with status 1: Error: JSON support not compiled-in', { exitStatus: 1 }),
       /with JSON support/,
     ],
-    [new ToolError('/usr/sbin/nft took too long', { code: 'ETIMEDOUT' }), /fewer rules/],
+    [new ToolError('/usr/sbin/nft timed out', { code: 'ETIMEDOUT' }), /fewer rules/],
     [new ToolError('/usr/sbin/nft could not be run: ENOMEM', { code: 'ENOMEM' }), /^Run/],
   ] as const) {
     it(`says what to do about "${answer instanceof Error ? answer.message : answer}"`, async () => {
@@ -263,7 +263,7 @@ describe('Firewall', () => {
     assert.deepEqual(read.status(), {
       state: 'on',
       source: 'nft',
-      reason: 'what is in named sets is left out, since it is too much',
+      reason: 'the contents of named sets are left out: the listing would be too large',
     });
   });
 
