@@ -46,12 +46,12 @@ describe('The agent, guarding itself', function () {
     ['secrets', 'module.key', 0o600, 0o644],
     ['state', 'state', 0o700, 0o777],
   ] as const) {
-    it(`tells when the ${kind} become open to others, and when that is mended`, async () => {
+    it(`reports when the ${kind} become accessible to other users, and when that is fixed`, async () => {
       const agent = bed.startAgent();
       await agent.waitForStatus(({ state, exposed }) => state === 'running' && exposed === undefined);
       chmodSync(join(bed.directory, name), open);
       await reported(({ state, exposed }) => state === 'degraded' && exposed?.[kind] !== undefined);
-      await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is open to others')));
+      await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is accessible to other users')));
       chmodSync(join(bed.directory, name), safe);
       await reported(({ state, exposed }) => state === 'running' && exposed === undefined);
     });

@@ -5,38 +5,38 @@ import type { LoginPorts } from './login-connections.ts';
 import { isLogin, programName } from './login-programs.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
 
-/** How long a login or a refusal waits for another record of the same: programs write them within milliseconds. */
+/** How long a login or a refusal waits for another record of the same attempt: programs write them within milliseconds. */
 const PATIENCE = seconds(2);
-/** How long OpenSSH gives somebody to log in by other means, after a key was refused (LoginGraceTime of sshd_config(5)). */
+/** How long a refused key waits for a login by other means on the same connection (LoginGraceTime of sshd_config(5)). */
 const GRACE = minutes(2);
-/** How long a refusal by PAM explains what the program says of it itself, after pam_faildelay(8) and all. */
+/** How long a refusal by PAM covers the program's own record of it; includes the delay of pam_faildelay(8). */
 const EXPLAINED = seconds(30);
 
-/** Sessions remembered for their logout. Whoever is forgotten is still reported, with what the last record says. */
+/** Sessions kept for their logout. A logout without its session is still reported, with the data of its last record. */
 const MOST_SESSIONS = 1024;
-/** What waits, and what was refused. sshd lets 100 connections at a time try (MaxStartups of sshd_config(5)). */
+/** Waiting records and refusals kept. sshd handles 100 unauthenticated connections at a time (MaxStartups of sshd_config(5)). */
 const MOST_ATTEMPTS = 256;
 
-/** "Not set" where the kernel writes an id: (uid_t)-1, of a service that nobody logged in to start. */
+/** (uid_t)-1, the kernel's "not set": the id of a service that was not started by a logged-in user. */
 const UNSET = String(2 ** 32 - 1);
 
-/** Stand in for a name that no account has: sshd's, login's, and libaudit's. The real one may be in PAM's record. */
+/** Placeholders of sshd, login and libaudit for a name without an account. PAM's record may have the name that was tried. */
 const NO_ACCOUNT: ReadonlySet<string> = new Set(['(invalid user)', '(unknown user)', '(unknown)', '?', '']);
 
 const NONE: readonly LoginSeen[] = [];
 
-/** The user records that tell of a login, as one program wrote it. */
+/** A user record about a login, as one program wrote it. */
 interface Said {
   readonly time: Date;
   readonly serial: number;
   readonly pid: number;
-  /** Of the audit session; absent when none was begun. */
+  /** The audit session; absent when none was begun. */
   readonly session?: string;
   readonly executable: string;
   readonly operation: string;
   readonly isPam: boolean;
   readonly success: boolean;
-  /** What was typed, or a stand-in. */
+  /** The name that was entered, or a placeholder. */
   readonly account?: string;
   readonly userId?: number;
   readonly from: Remote;
@@ -47,18 +47,18 @@ interface Said {
 interface Session {
   readonly name?: string;
   readonly account?: string;
-  /** PAM says when it is over; until then, what ends is only a channel of it. */
+  /** Whether PAM manages the session: then only PAM's record ends it, and other ends are those of single channels. */
   isPam: boolean;
   login: LoginSeen;
   isOver: boolean;
 }
 
-/** Something that is reported once it is certain that nothing better comes. */
+/** A login or refusal that is reported when no better record can follow. */
 interface Waiting {
   readonly said: Said;
   login: LoginSeen;
   readonly patience: Duration;
-  /** Whether the next refusal of the same process makes it certain. */
+  /** Whether the next refusal of the same process makes it final. */
   readonly isJudgement: boolean;
   since?: Duration;
 }
@@ -66,45 +66,44 @@ interface Waiting {
 type PortsOf = (pid: number, address: string, time: Date) => LoginPorts | undefined;
 type ReporterOf = (pid: number) => LoginReporter;
 
-/** An attempt that PAM refused, and that was reported. */
+/** An attempt that PAM refused and that was already reported. */
 interface Refusal {
   readonly said: Said;
-  /** The process that called PAM's helper, once it has spoken. */
+  /** The process that called PAM's helper, once it has written a record. */
   caller?: number;
   since?: Duration;
 }
 
 /**
- * Makes logins of audit's user records: one for each session, each refusal, each end of a session.
+ * Turns audit's user records into logins: one for each session, each refused attempt and each end of a session.
  *
- * What programs write, as seen with OpenSSH 10 and login(1) on Debian 13; RHEL's sshd adds records of its own, which are
- * taken for what they are:
+ * Records written by OpenSSH 10 and login(1) on Debian 13; RHEL's sshd writes additional ones, which are handled too:
  *
  *     with terminal      USER_AUTH  USER_START  USER_LOGIN  …  USER_END
  *     ssh host command   USER_AUTH  USER_START              …  USER_END
  *     by key                        USER_START (USER_LOGIN) …  USER_END
- *     wrong password     USER_AUTH, and two seconds later USER_LOGIN, both refused; again for every one
- *     the same, asked by PAM (keyboard-interactive): USER_AUTH comes from another process
+ *     wrong password     USER_AUTH, and two seconds later USER_LOGIN, both refused; again for every attempt
+ *     the same through PAM (keyboard-interactive): USER_AUTH comes from another process
  *     unknown account    USER_LOGIN  USER_LOGIN  USER_AUTH  USER_LOGIN: only USER_AUTH has the name that was tried
- *     key not accepted   USER_LOGIN for every key; USER_ERR when the connection ends, and nobody got in
+ *     key not accepted   USER_LOGIN for every key; USER_ERR when the connection ends without a login
  *     expired account    (USER_AUTH) USER_ACCT, refused, and USER_LOGIN; when only the password has expired, a session
  *
- * So: a refused USER_AUTH of PAM is one attempt, and what the same connection's USER_LOGIN says of it is not another. A
- * refused USER_LOGIN alone is one attempt for the whole connection, unless that gets in after all: a key that doesn't
- * fit is nobody's attack when the next one does. sudo, su, cron and the like open sessions too, but are no logins.
+ * So a refused USER_AUTH of PAM is one attempt, and the USER_LOGIN of the same connection belongs to it. A refused
+ * USER_LOGIN without PAM is one attempt for the whole connection, and is dropped when the connection logs in later: a
+ * client may offer several keys. Sessions of sudo, su, cron and similar programs are not logins.
  *
- * Pure: the time of what is reported is the records' own, patience is measured with the `now` of `expire`.
+ * Pure: reported times are those of the records; waiting times are measured with the `now` passed to `expire`.
  */
 export class AuditLogins {
-  /** Records of a login program that say neither who nor from which process. */
+  /** Records of a login program that lack the process or the program. */
   readonly counts = { unusable: 0 };
   /** By process: PAM opens and closes a session in the same one. */
   readonly #sessions = new Map<number, Session>();
-  /** Sessions that have begun, and may be named a terminal yet; by process. */
+  /** Sessions that have begun and may still get a terminal; by process. */
   readonly #begun = new Map<number, Waiting>();
-  /** Refusals that PAM said nothing of yet; by process. */
+  /** Refusals that PAM has not yet written a record of; by process. */
   readonly #unexplained = new Map<number, Waiting>();
-  /** By the process that PAM spoke for. */
+  /** By the process on whose behalf PAM refused. */
   readonly #refusals = new Map<number, Refusal>();
   readonly #portsOf: PortsOf;
   readonly #reporterOf: ReporterOf;
@@ -121,8 +120,8 @@ export class AuditLogins {
   };
 
   /**
-   * @param options what the records don't say: `portsOf`, the ports of the connection that a process has with this address;
-   *   `reporterOf`, what the process is that has written one
+   * @param options what the records lack: `portsOf`, the ports of a process's connection with this address; `reporterOf`,
+   *   which program a process is that wrote a record
    */
   constructor({
     portsOf = () => undefined,
@@ -132,7 +131,7 @@ export class AuditLogins {
     this.#reporterOf = reporterOf;
   }
 
-  /** @returns the logins that are certain now, some of them from earlier records */
+  /** @returns the logins that are now final, some of them from earlier records */
   accept(events: readonly AuditEvent[]): readonly LoginSeen[] {
     for (const event of events) {
       if (event.record === undefined) continue;
@@ -143,9 +142,9 @@ export class AuditLogins {
   }
 
   /**
-   * To be called after every drain, also when nothing came.
+   * Call it after every drain, also of an empty one.
    *
-   * @param now of the monotonic clock
+   * @param now by the monotonic clock
    */
   expire(now: Duration): readonly LoginSeen[] {
     for (const waiting of [this.#begun, this.#unexplained]) {
@@ -161,13 +160,13 @@ export class AuditLogins {
     return this.#takeReady();
   }
 
-  /** What waits, as it would be told now. The same objects until one of them has changed. */
+  /** The waiting logins as they would be reported now. Returns the same objects until one of them changes. */
   held(): readonly LoginSeen[] {
     if (this.#begun.size === 0 && this.#unexplained.size === 0) return NONE;
     return [...this.#begun.values(), ...this.#unexplained.values()].map(({ login }) => login);
   }
 
-  /** Everything that waits: nothing more will come. */
+  /** Returns everything that waits: no more records will come. */
   flush(): readonly LoginSeen[] {
     for (const waiting of [this.#begun, this.#unexplained]) {
       for (const pid of waiting.keys()) this.#release(waiting, pid);
@@ -184,12 +183,12 @@ export class AuditLogins {
   }
 
   #authenticated(said: Said): void {
-    if (said.success) return; // the session that follows is the login
+    if (said.success) return; // the session that follows is reported
     if (said.isPam) this.#refusedByPam(said);
-    else this.#refusedByProgram(said); // RHEL's sshd says it twice: `op=password`
+    else this.#refusedByProgram(said); // RHEL's sshd writes a second record, with `op=password`
   }
 
-  /** PAM may refuse an account whose owner has shown who it is. That stands unless a session begins all the same. */
+  /** PAM can refuse an account after successful authentication. The refusal stands unless a session begins nevertheless. */
   #judged(said: Said): void {
     if (said.success) return;
     this.#unexplained.delete(said.pid);
@@ -207,7 +206,7 @@ export class AuditLogins {
     if (this.#refusals.size > MOST_ATTEMPTS) this.#refusals.delete(oldest(this.#refusals));
   }
 
-  /** The process that has PAM ask in a child of its own: the last one before it that was about the same. */
+  /** The process for which PAM runs in a child: the most recent earlier refusal of the same attempt. */
   #callerAmongUnexplained(said: Said): number | undefined {
     let best: number | undefined;
     for (const [pid, waiting] of this.#unexplained) {
@@ -229,7 +228,7 @@ export class AuditLogins {
     }
   }
 
-  /** Whether PAM has refused this attempt already: in the same process, or in its child. */
+  /** Whether PAM has already refused this attempt, in the same process or in its child. */
   #isExplained(said: Said): boolean {
     const own = this.#refusals.get(said.pid);
     if (own !== undefined) {
@@ -250,7 +249,7 @@ export class AuditLogins {
     return child !== undefined;
   }
 
-  /** Nobody got in, and the program is about to end. */
+  /** The connection ends without a login. */
   #gaveUp(pid: number): void {
     this.#release(this.#unexplained, pid);
   }
@@ -261,15 +260,15 @@ export class AuditLogins {
   }
 
   /**
-   * USER_START and USER_LOGIN both begin a session. Whichever comes first waits for the other; what comes later of a
-   * session that was reported is a further channel of it, which is no login.
+   * Both USER_START and USER_LOGIN begin a session. The first of them waits for the other; later ones of a session that was
+   * reported are further channels, which are not logins.
    */
   #begin(said: Said): void {
     const { pid } = said;
     this.#unexplained.delete(pid);
     this.#refusals.delete(pid);
     const known = this.#sessions.get(pid);
-    // Where audit counts no sessions, the next one of the process looks like the last one.
+    // Without audit sessions, the next session of the same process cannot be told from the last one.
     const isNext = known?.isOver === true && said.session === undefined;
     if (known === undefined || isNext || !isSameSession(known, said)) {
       this.#release(this.#begun, pid);
@@ -282,7 +281,7 @@ export class AuditLogins {
     const waiting = this.#begun.get(pid);
     if (waiting === undefined || waiting.said.isPam === said.isPam) return;
     const [start, login] = said.isPam ? [loginOf(said), waiting.login] : [waiting.login, loginOf(said)];
-    // What only the first one was asked for: when it happened, and its ports.
+    // Only the first record has these: the time, and the ports.
     const { time, serial = said.serial, remote = login.remote, localPort } = waiting.login;
     known.login = {
       ...start,
@@ -351,7 +350,7 @@ export class AuditLogins {
   }
 }
 
-/** At the end, also when it is there already: the first one of a Map is the oldest. */
+/** Appends, also when the key exists: the first entry of a Map is then the oldest. */
 function put<T>(map: Map<number, T>, pid: number, value: T): void {
   map.delete(pid);
   map.set(pid, value);
@@ -362,14 +361,14 @@ function oldest(map: ReadonlyMap<number, unknown>): number {
   return -1;
 }
 
-/** sshd lets one try again. */
+/** sshd allows further attempts on the same connection. */
 const graceOf = ({ executable }: Said): Duration => (programName(executable).startsWith('sshd') ? GRACE : PATIENCE);
 
 const isNamed = ({ account }: Said): boolean => account !== undefined && !NO_ACCOUNT.has(account);
 
 /**
- * Whether a program's refusal and PAM's can be about the same: the program may not know the name that was tried. Another
- * program, or one in another container, that says the same of itself must not explain a refusal away.
+ * Whether a refusal by a program and one by PAM can be the same attempt; the program may lack the name that was tried. A
+ * record by another program, or from another container, never covers a refusal, whatever it claims.
  */
 const isSameAttempt = (byProgram: Said, byPam: Said): boolean =>
   mayBeOfOne(byProgram.reporter, byPam.reporter) &&
@@ -377,7 +376,7 @@ const isSameAttempt = (byProgram: Said, byPam: Said): boolean =>
   byProgram.from.remote?.address === byPam.from.remote?.address &&
   (!isNamed(byProgram) || byProgram.account === byPam.account);
 
-/** A child of PAM's may have ended before it was looked at. */
+/** A child process of PAM may have ended before it was looked up. */
 const mayBeOfOne = (a: LoginReporter, b: LoginReporter): boolean =>
   a.executable === undefined ||
   b.executable === undefined ||
@@ -388,7 +387,7 @@ const sessionOf = ({ session, account }: Said): Pick<Session, 'name' | 'account'
   ...(account === undefined ? {} : { account }),
 });
 
-/** Of one process. Without audit sessions, the account tells them apart; USER_LOGIN has none. */
+/** Of the same process. Without audit sessions, the account distinguishes sessions; USER_LOGIN has no account. */
 const isSameSession = (session: Session, said: Said): boolean =>
   session.name === said.session &&
   (said.session !== undefined ||
@@ -447,7 +446,7 @@ function loginOf(said: Said): LoginSeen {
   };
 }
 
-/** A stand-in is better than nothing, and worse than an id. */
+/** A placeholder is used only when there is neither a name nor an id. */
 const nameOf = ({ account, userId }: Said): Pick<LoginSeen, 'userId' | 'userName'> => ({
   ...(userId === undefined ? {} : { userId }),
   ...(account === undefined || (userId !== undefined && NO_ACCOUNT.has(account)) ? {} : { userName: account }),
@@ -457,7 +456,7 @@ function parseId(text: string | undefined): number | undefined {
   return text === undefined || text === UNSET || !/^\d{1,10}$/.test(text) ? undefined : Number(text);
 }
 
-/** The login uid is the account's only when this session has set it; else it is that of whoever started the program. */
+/** The login uid is the account's only if this session set it; otherwise it belongs to the user who started the program. */
 const loginUserId = (auid: string | undefined, grantors: string | undefined): number | undefined =>
   grantors?.split(',').includes('pam_loginuid') === true ? parseId(auid) : undefined;
 
@@ -467,7 +466,7 @@ export function terminalOf(text: string | undefined): string | undefined {
   return /^(?:pts\/|tty)/.test(text) ? `/dev/${text}` : text;
 }
 
-/** A name without address is this machine's own: login(1) writes that. */
+/** A host name without an address is that of this machine: login(1) writes that. */
 function remoteOf(addr: string | undefined, hostname: string | undefined): Remote {
   const remote = addr === undefined ? undefined : parseRemoteAddress(addr);
   if (remote === undefined) return {};

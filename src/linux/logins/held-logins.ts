@@ -10,23 +10,22 @@ const MOST_BYTES = 1024 * 1024;
 const LONGEST_TEXT = 4_096;
 
 /**
- * What AuditLogins holds back, on disk: a login that waits for a better record, for up to two minutes, outlasts kill -9.
+ * The waiting logins of AuditLogins on disk, so that they survive kill -9: they wait up to two minutes for a better record.
  *
- * Replaced as a whole whenever it changes, which is seldom, and not synced: a power cut takes what the kernel hasn't
- * written yet.
+ * Rewritten as a whole on each change, which is rare, and not synced: a power cut loses what the kernel has not written.
  */
 export class HeldLogins {
   readonly #path: string;
   readonly #writer: BackgroundWriter | undefined;
   #written: readonly LoginSeen[] | undefined;
 
-  /** @param writer writes behind the events that were held before; without it the file is written at once */
+  /** @param writer writes after the events queued before it; without it, the file is written at once */
   constructor(path: string, writer?: BackgroundWriter) {
     this.#path = path;
     this.#writer = writer;
   }
 
-  /** What an earlier run held at its end. It stays there until `write` is called. */
+  /** The logins that an earlier run left. They stay in the file until `write` is called. */
   read(): readonly LoginSeen[] {
     if (this.#written !== undefined) return this.#written;
     try {
@@ -35,11 +34,11 @@ export class HeldLogins {
       if (!Array.isArray(entries)) return [];
       return entries.slice(0, MOST).flatMap((entry) => parseLogin(entry) ?? []);
     } catch {
-      return []; // none, or damaged
+      return []; // missing or damaged
     }
   }
 
-  /** @throws what the file system says */
+  /** @throws the error of the file system */
   write(held: readonly LoginSeen[]): void {
     const written = this.#written;
     if (held.length === written?.length && held.every((login, index) => login === written[index])) return;
@@ -47,7 +46,7 @@ export class HeldLogins {
     if (this.#writer !== undefined)
       this.#writer.note(this.#path, {
         bytes: text?.length ?? 0,
-        goesFirst: true, // a checkpoint counts what is held as told
+        goesFirst: true, // the checkpoint counts held logins as reported, so it must not precede them
         write: () => replace(this.#path, text),
       });
     else if (text === undefined) rmSync(this.#path, { force: true });
@@ -65,7 +64,7 @@ async function replace(path: string, text: string | undefined): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-/** @returns `undefined` when it is no login */
+/** @returns `undefined` when it is not a valid login */
 function parseLogin(entry: unknown): LoginSeen | undefined {
   const said = (entry ?? {}) as Record<string, unknown>;
   const time = new Date(text(said.time) ?? Number.NaN);
@@ -110,6 +109,6 @@ const count = (value: unknown): number | undefined =>
 
 type Known<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
 
-/** Without what isn't known. */
+/** Leaves out undefined values. */
 const known = <T extends object>(facts: T): Known<T> =>
   Object.fromEntries(Object.entries(facts).filter(([, fact]) => fact !== undefined)) as Known<T>;

@@ -4,23 +4,23 @@ import { milliseconds, seconds } from '../../base/duration.ts';
 import { TimeBudget } from '../../host/time-budget.ts';
 import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
-/** A process that has logged somebody in longer ago may be another one by now. */
+/** After this time, the process that logged somebody in may have been replaced by another one with the same id. */
 const LONGEST_AGO = seconds(10);
-/** A login program has some ten descriptors. */
+/** Descriptors read per process; a login program has some ten. */
 const MOST_DESCRIPTORS = 64;
-/** Of a processor: nobody who tries many passwords can make it more. */
+/** Share of one processor: many login attempts cannot take more. */
 const SHARE = 0.01;
 const MOST_SAVED = milliseconds(100);
 
-/** The ports of the connection that somebody logs in by. */
+/** The ports of the connection that a login came by. */
 export interface LoginPorts {
   readonly remote: number;
   readonly local: number;
 }
 
 /**
- * Finds the ports that audit's records of logins don't have: by the sockets of the process that wrote the record. It works
- * while the process lives, so for most sessions and refusals, and not for an `ssh host true`.
+ * Finds the ports that audit's login records lack, by the sockets of the process that wrote the record. That works while
+ * the process lives: for most sessions and refusals, but not for `ssh host true`.
  */
 export class LoginConnections {
   readonly #clock: Clock;
@@ -35,11 +35,11 @@ export class LoginConnections {
   }
 
   /**
-   * @param address where the login comes from
-   * @returns `undefined` when that can't be known any more, or there is no time to look
+   * @param address the remote address of the login
+   * @returns `undefined` when the ports can no longer be found, or the time budget is used up
    */
   portsOf(pid: number, address: string, time: Date): LoginPorts | undefined {
-    const age = Math.abs(this.#clock.now().getTime() - time.getTime()); // from the future: the clock was set back since
+    const age = Math.abs(this.#clock.now().getTime() - time.getTime()); // negative if the clock was set back since then
     if (age > LONGEST_AGO || this.#budget.left() <= 0) return undefined;
     const from = this.#clock.monotonic();
     try {
@@ -50,13 +50,13 @@ export class LoginConnections {
       }
       return undefined;
     } catch {
-      return undefined; // it has ended, or can't be looked into
+      return undefined; // ended, or not readable
     } finally {
       this.#budget.pay(from);
     }
   }
 
-  /** @throws what the file system says when the process has ended */
+  /** @throws the error of the file system when the process has ended */
   #socketsOf(pid: number): Set<number> {
     const inodes = new Set<number>();
     const folder = opendirSync(`${this.#proc}/${pid}/fd`);

@@ -1,4 +1,4 @@
-/** What one of the login files says. */
+/** An entry of a login file. */
 export interface LoginEntry {
   readonly origin: 'wtmp' | 'btmp' | 'wtmpdb';
   readonly kind: 'login' | 'logout' | 'refusal' | 'boot';
@@ -9,44 +9,44 @@ export interface LoginEntry {
   readonly host: string;
   /** IP text, RFC 5952. */
   readonly address?: string;
-  /** 0 where the file doesn't say. */
+  /** 0 when the file does not have it. */
   readonly pid: number;
   /** The PAM service. */
   readonly service?: string;
-  /** Of a logout, when the session began. */
+  /** Of a logout: when the session began. */
   readonly since?: number;
-  /** It was told before: only to be remembered, for the logout that may come. */
+  /** Already reported: kept only for the logout that may follow. */
   readonly isOld: boolean;
 }
 
-/** A position in a file that holds over rotation: the file is renamed, and its inode stays. */
+/** A position that survives rotation: a renamed file keeps its inode. */
 export interface FilePosition {
   readonly inode: number;
-  /** Offset in bytes of what comes next; in a database, the last row. */
+  /** Offset in bytes of the next record; in a database, the last row id. */
   readonly at: number;
 }
 
 /** Where to begin in a file. */
 export interface Beginning {
-  /** Where it was left. Absent: at its end, or with `unread` at its start. */
+  /** The position of an earlier run. Absent: begin at the end, or with `unread` at the start. */
   readonly position?: FilePosition | undefined;
   readonly unread: boolean;
-  /** Whatever of what is there now happened until then has been told, unless its position says otherwise. */
+  /** Entries up to this time have been reported, unless the position says otherwise. */
   readonly toldUntilMs: number;
 }
 
-/** A file of logins that is read as it grows, a part at a time. Nothing here throws. */
+/** A login file that is read in parts as it grows. No method throws. */
 export interface LoginFeed {
-  /** A file that isn't there yet is read once it is. */
+  /** A file that does not exist yet is opened once it does. */
   open(from: Beginning): void;
-  /** Reads on, when there is something. */
+  /** Reads further entries, if there are any. */
   fill(): void;
-  /** The next entry; `undefined` when it is time to fill. */
+  /** The next entry; `undefined` when `fill` must be called. */
   peek(): LoginEntry | undefined;
   shift(): void;
-  /** What comes after all that was taken; absent as long as there was no such file. */
+  /** The position after the entries taken so far; absent while the file does not exist. */
   readonly position: FilePosition | undefined;
-  /** What kept it from being read the last time: `ENOENT`. */
+  /** Why the last attempt to read it failed: `ENOENT`. */
   readonly problem: string | undefined;
   close(): void;
 }

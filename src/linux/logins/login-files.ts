@@ -13,34 +13,34 @@ import { utmpLayout } from './utmp.ts';
 import { UtmpFeed } from './utmp-feed.ts';
 import { WtmpdbFeed } from './wtmpdb-feed.ts';
 
-/** How often the files are looked at; and between two parts of what there is to catch up with. */
+/** Interval of checks for new entries; also the delay between two parts while catching up. */
 const PAUSE = seconds(1);
 const BREATH = milliseconds(10);
-/** Entries taken at a time: some milliseconds. */
+/** Entries processed at a time: some milliseconds. */
 const MOST_AT_ONCE = 500;
 
-/** What has a time so much later than now was written before the clock was set back. */
+/** An entry dated this far in the future was written before the clock was set back. */
 const CLOCK_STEP = minutes(1);
-/** Of the time a process began, which is known to 10 ms. */
+/** Tolerance for a process's start time, which has a resolution of 10 ms. */
 const CLOCK_ERROR = milliseconds(100);
 
-/** How much later the files may have what another source has told: programs write here and there. */
+/** How much later than another source the files may date the same login. */
 const OTHERS_LATE_BY = seconds(1);
 
-/** The files there may be, by what the status calls them; the one that knows most first. */
+/** The login files by their names in the status; the one with the most details first. */
 const PATHS = { wtmp: 'var/log/wtmp', wtmpdb: 'var/lib/wtmpdb/wtmp.db', btmp: 'var/log/btmp' } as const;
 type FileName = keyof typeof PATHS;
 const NAMES = Object.keys(PATHS) as FileName[];
 
-/** How far logins have been told. */
+/** How far logins have been reported. */
 export interface LoginCheckpoint {
-  /** Of the latest one, in milliseconds since the epoch. */
+  /** Time of the latest reported login, in milliseconds since the epoch. */
   readonly timeMs: number;
-  /** In the files. Whoever has told logins from elsewhere since leaves it out: then the time decides. */
+  /** Positions in the files. Absent when logins were reported from another source since: then the time decides. */
   readonly places?: Readonly<Partial<Record<FileName, FilePosition>>>;
 }
 
-/** Reads a checkpoint back from JSON. @returns `undefined` when it is none */
+/** Reads a checkpoint back from JSON. @returns `undefined` when it is not valid */
 export function parseLoginCheckpoint(value: unknown): LoginCheckpoint | undefined {
   const { timeMs, places } = (value ?? {}) as { timeMs?: unknown; places?: unknown };
   if (!isCount(timeMs)) return undefined;
@@ -59,27 +59,26 @@ interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** Absent at the first start ever: nothing that happened before it is told. */
+  /** Absent at the first start ever: then no earlier login is reported. */
   readonly checkpoint?: LoginCheckpoint | undefined;
-  /** Told whenever it has moved on, when the logins before it are with the sink. */
+  /** Called with each new checkpoint, after the logins before it were passed to the sink. */
   readonly moved?: (checkpoint: LoginCheckpoint) => void;
 }
 
 /**
- * Logins from the files that programs keep of them: wtmp and btmp, see utmp(5), and the database of wtmpdb(8). It is what
- * is left without audit. They tell of sessions that have a terminal, of refusals where a program writes btmp, and mostly
- * not of the program.
+ * Logins from wtmp and btmp, see utmp(5), and from the database of wtmpdb(8): the source when audit is not available. The
+ * files record sessions with a terminal, refusals if a program writes btmp, and usually not the program.
  *
- * With a checkpoint, what they hold since then is told once, also what was rotated meanwhile. Once audit is the source
- * again, close it, and keep `{ timeMs }` of what audit tells as the checkpoint for the next time.
+ * With a checkpoint, entries written since then are reported once, also those in rotated files. When audit becomes the
+ * source again, close this one, and keep `{ timeMs }` of the last login from audit as the checkpoint for the next time.
  */
 export class LoginFiles {
   readonly #parts: Parts;
   readonly #proc: ProcFolder;
   #feeds: Readonly<Record<FileName, LoginFeed>> | undefined;
-  /** Of the latest login that was told. */
+  /** Time of the latest reported login. */
   #timeMs = 0;
-  /** The last checkpoint that was told. */
+  /** The last checkpoint passed to `moved`. */
   #told = '';
   #stopping: AbortController | undefined;
   #reading: Promise<void> = Promise.resolve();
@@ -89,7 +88,7 @@ export class LoginFiles {
     this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
   }
 
-  /** @throws AgentError SOURCE_UNREADABLE when there is none of them, or none can be read */
+  /** @throws AgentError SOURCE_UNREADABLE when none of the files can be read */
   open(): void {
     if (this.#stopping !== undefined) return;
     const { clock, log } = this.#parts;
@@ -106,7 +105,7 @@ export class LoginFiles {
     this.#reading = keepGoing(turn, { signal, clock, log });
   }
 
-  /** What has been written since the last look is left to whoever comes next. Safe to call twice; never rejects. */
+  /** Entries written since the last check are left to the next reader. Safe to call twice; never rejects. */
   async close(): Promise<void> {
     this.#stopping?.abort();
     this.#stopping = undefined;
@@ -115,7 +114,7 @@ export class LoginFiles {
     this.#feeds = undefined;
   }
 
-  /** Which files are read, and what can't be seen in them. */
+  /** Which files are read, and what they cannot show. */
   status(): SourceStatus {
     const feeds = this.#feeds;
     if (feeds === undefined) return { state: 'off' };
@@ -128,7 +127,7 @@ export class LoginFiles {
     return {
       state: 'degraded',
       source: read[0] ?? 'wtmp',
-      reason: `Read from ${read.map((name) => `/${PATHS[name]}`).join(', ')}: sessions without a terminal are not in there, and ${refusals}.`,
+      reason: `Read from ${read.map((name) => `/${PATHS[name]}`).join(', ')}: sessions without a terminal are not recorded there, and ${refusals}.`,
     };
   }
 
@@ -152,11 +151,11 @@ export class LoginFiles {
       'SOURCE_UNREADABLE',
       `Logins can't be read: ${NAMES.map((name) => `/${PATHS[name]}: ${feeds[name].problem}`).join('; ')}.`,
       'Run the agent as root or in the group utmp, and in a container with the host mounted at hostRoot; ' +
-        'where these files do not exist, give it audit (CAP_AUDIT_CONTROL and CAP_AUDIT_READ).',
+        'where these files do not exist, grant it CAP_AUDIT_CONTROL and CAP_AUDIT_READ, which audit needs.',
     );
   }
 
-  /** @returns whether there is more to take at once */
+  /** @returns whether there are more entries to process at once */
   #take(feeds: Readonly<Record<FileName, LoginFeed>>, registry: LoginRegistry): boolean {
     const logins: LoginSeen[] = [];
     const filled = new Set<LoginFeed>();
@@ -169,16 +168,16 @@ export class LoginFiles {
     }
     if (logins.length > 0) this.#parts.sink.accept('logins', logins);
     const now = this.#parts.clock.now().getTime();
-    // What has a time in the future must not keep the rest from being told.
+    // An entry from the future must not stop later ones from being reported.
     for (const { time } of logins) if (time.getTime() <= now) this.#timeMs = Math.max(this.#timeMs, time.getTime());
     this.#tellPlace(feeds);
     return left === 0;
   }
 
   /**
-   * The entry that happened first: so that what two files say of one session comes together.
+   * The entry that happened first, so that two files' entries of one session follow one another.
    *
-   * @param filled feeds that have been filled in this turn
+   * @param filled feeds that were already filled in this turn
    */
   #next(filled: Set<LoginFeed>): { feed: LoginFeed; entry: LoginEntry } | undefined {
     let first: { feed: LoginFeed; entry: LoginEntry } | undefined;
@@ -209,23 +208,23 @@ export class LoginFiles {
     this.#parts.moved?.(checkpoint);
   }
 
-  /** The program that ran as this process when it wrote, if it still does: a process that began later is another one. */
+  /** The program of this process, if it still runs: a process that began after the entry is another one. */
   #programOf(pid: number, timeMs: number): string | undefined {
     try {
       const startTicks = this.#proc.stat(pid)?.startTicks;
       if (startTicks === undefined) return undefined;
       const startedAt = this.#parts.clock.now().getTime() - this.#proc.uptime() + startTicks * ProcFolder.TICK_MS;
-      const isPast = timeMs <= this.#parts.clock.now().getTime() + CLOCK_STEP; // else the clock was set back since
+      const isPast = timeMs <= this.#parts.clock.now().getTime() + CLOCK_STEP; // otherwise the clock was set back since then
       return isPast && startedAt <= timeMs + CLOCK_ERROR ? this.#proc.executable(pid) : undefined;
     } catch {
-      return undefined; // there is no /proc
+      return undefined; // /proc is missing
     }
   }
 }
 
 /**
- * Until when logins have been told. One told in the future was told by a clock that was wrong, and must not keep those
- * from now on from being told; unless it is now that the clock is wrong.
+ * Up to which time logins have been reported. A login from the future was dated by a wrong clock and must not stop later
+ * ones from being reported, unless it is the present clock that is wrong.
  */
 function toldUntil(checkpoint: LoginCheckpoint | undefined, now: Date): number {
   if (checkpoint === undefined) return now.getTime();

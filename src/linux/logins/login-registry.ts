@@ -3,35 +3,35 @@ import { terminalOf } from './audit-logins.ts';
 import type { LoginEntry } from './login-feed.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
 
-/** Remembered for their logout, and for their twin in the other file. */
+/** Sessions kept for their logout, and for the entry of the same session in the other file. */
 const MOST_SESSIONS = 256;
-/** sshd gives both files the same time, others write one after the other. */
+/** How far apart two entries of one session may be: sshd writes the same time to both files, other programs do not. */
 const TWINS_WITHIN_MS = 2_000;
 
 interface Session {
   readonly entry: LoginEntry;
   readonly login: LoginSeen;
-  /** The files that have told of it. */
+  /** The files that had an entry for it. */
   readonly origins: Set<LoginEntry['origin']>;
   isOver: boolean;
-  /** Another one is at its terminal, or the machine was started anew: what ends there is another one. */
+  /** Another session uses its terminal, or the machine was restarted: a later logout there is not its own. */
   isGone: boolean;
 }
 
-/** Makes logins of what the login files say: one for each, though a session may be in two files. */
+/** Turns entries of the login files into logins: one per session, even if it is in two files. */
 export class LoginRegistry {
   readonly #programOf: (pid: number, timeMs: number) => string | undefined;
-  /** The oldest first. */
+  /** Oldest first. */
   readonly #sessions: Session[] = [];
 
-  /** @param programOf path of the program that ran as this process at that time, when that can be known */
+  /** @param programOf path of the program that ran as this process at that time, if known */
   constructor(programOf: (pid: number, timeMs: number) => string | undefined = () => undefined) {
     this.#programOf = programOf;
   }
 
   /**
-   * @param entry in the order they happened
-   * @returns `undefined` when there is nothing to tell, or no longer
+   * @param entry entries must be passed in the order in which they happened
+   * @returns `undefined` when the entry is not reported
    */
   take(entry: LoginEntry): LoginSeen | undefined {
     const seen = this.#take(entry);
@@ -69,14 +69,14 @@ export class LoginRegistry {
   #logout(entry: LoginEntry): LoginSeen | undefined {
     const { since } = entry;
     const session = since === undefined ? this.#at(entry) : this.#twinOf(entry, since);
-    // wtmp has an end also for terminals where nobody had logged in; a row of the database knows who had.
+    // wtmp has logouts for terminals without a login; a row of the database belongs to a login.
     if (session === undefined) return since === undefined ? undefined : logoutOf(this.#seen(entry), entry);
     if (session.isOver) return undefined;
     session.isOver = true;
     return logoutOf(session.login, entry);
   }
 
-  /** Whoever is at this terminal. */
+  /** The open session at this terminal. */
   #at({ line, pid }: LoginEntry): Session | undefined {
     return this.#sessions.findLast(({ isOver, isGone, entry: known }) => {
       const isSame = line === '' ? pid !== 0 && known.pid === pid : known.line === line;
@@ -84,7 +84,7 @@ export class LoginRegistry {
     });
   }
 
-  /** The session that began nearest to this time, if that is the same one. */
+  /** The session whose begin is nearest to this time, if it is near enough to be the same. */
   #twinOf({ line, user }: LoginEntry, timeMs: number, fits = (_: Session) => true): Session | undefined {
     let best: Session | undefined;
     const distance = (session: Session | undefined) =>
@@ -118,13 +118,13 @@ const logoutOf = (login: LoginSeen, { timeMs }: LoginEntry): LoginSeen => ({
 });
 
 /**
- * Terminal emulators and multiplexers enter their windows as sessions, by utempter(3): whoever sits there has logged in
- * before. Their host is a display, or says which: `:0`, `:pts/3:S.1` (screen), `tmux(4711).%0`, `192.0.2.7 via mosh [4711]`.
+ * Terminal emulators and multiplexers record their windows as sessions, by utempter(3); the user has logged in before. Their
+ * host field is a display or a marker: `:0`, `:pts/3:S.1` (screen), `tmux(4711).%0`, `192.0.2.7 via mosh [4711]`.
  */
 const isWindow = ({ line, host }: LoginEntry): boolean =>
   line.startsWith('pts/') && /^:|:S\.\d|^tmux\(| via mosh \[/.test(host);
 
-/** `ssh:notty` → ssh: what refused logins without a terminal have in the place of one. */
+/** `ssh:notty` → ssh: stands for the terminal of a refused login that has none. */
 function serviceOf(line: string): string | undefined {
   const colon = line.indexOf(':');
   return colon > 0 ? line.slice(0, colon) : undefined;

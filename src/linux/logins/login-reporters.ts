@@ -1,13 +1,13 @@
 import { readlinkSync } from 'node:fs';
 import type { LoginReporter } from '../../contract/sources.ts';
 
-/** Finds out who has written a record, by the process that the kernel names. What the record says of it proves nothing. */
+/** Identifies the program that wrote a record, by the process id from the kernel; the record's own text proves nothing. */
 export class LoginReporters {
   readonly #proc: string;
   readonly #executableOf: (pid: number) => string | undefined;
   readonly #containerOf: (pid: number) => string | undefined;
 
-  /** @param options `executableOf` says which program a process was last seen to start */
+  /** @param options `executableOf` returns the program that a process was last seen to start */
   constructor(options: {
     /** The host's /proc. */
     proc: string;
@@ -19,7 +19,7 @@ export class LoginReporters {
     this.#containerOf = options.containerOf ?? (() => undefined);
   }
 
-  /** Of a process that has written a record just now. */
+  /** Looks up a process that has just written a record. */
   of(pid: number): LoginReporter {
     const executable = this.#executableOf(pid) ?? this.#imageOf(pid);
     const containerId = this.#containerOf(pid);
@@ -34,7 +34,7 @@ export class LoginReporters {
     try {
       return readlinkSync(`${this.#proc}/${pid}/exe`).replace(/ \(deleted\)$/, '');
     } catch {
-      return undefined; // ended, or hidden
+      return undefined; // ended or hidden
     }
   }
 }

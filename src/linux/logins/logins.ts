@@ -14,7 +14,7 @@ import { LoginConnections } from './login-connections.ts';
 import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from './login-files.ts';
 import { LoginReporters } from './login-reporters.ts';
 
-/** How long the files are read for what they hold from before audit was listened to. */
+/** How long the login files are read for entries from before audit was read. */
 const CATCH_UP = seconds(3);
 
 interface Parts {
@@ -22,23 +22,23 @@ interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** auditd's log, below hostRoot: where it is, it is what there is to catch up from. */
+  /** auditd's log, below hostRoot. If it exists, missed logins are read from it. */
   readonly auditLog: string;
-  /** Absent: nothing is remembered, and nothing caught up with. */
+  /** Absent: nothing is saved, and missed logins are not reported. */
   readonly stateDirectory?: string | undefined;
-  /** Writes there in the background, behind the events. Absent: at once. */
+  /** Saves in the background, after the events. Absent: at once. */
   readonly writer?: BackgroundWriter | undefined;
-  /** Which program a process was last seen to start, and which container it is in. */
+  /** The program that a process was last seen to start, and its container. */
   readonly executableOf?: (pid: number) => string | undefined;
   readonly containerOf?: (pid: number) => string | undefined;
 }
 
 /**
- * Logins, from audit where there is audit, else from wtmp and its kin; never from both at a time.
+ * Logins from audit if audit is available, else from wtmp, btmp and wtmpdb; never from both at once.
  *
- * Remembers until when logins have been told. What the files hold from the time the agent was away is told once, also
- * where audit is the source afterwards and nobody kept its records meanwhile. What was held back for a better record when
- * the agent was killed is told as it is, at the next start.
+ * Saves up to which time logins were reported. Logins recorded in the files while the agent was not running are reported
+ * once, also when audit is the source afterwards, unless auditd's log has them. Logins that were waiting for a better
+ * record when the agent was killed are reported at the next start as they are.
  */
 export class Logins {
   readonly #parts: Parts;
@@ -50,7 +50,7 @@ export class Logins {
   #caughtUp = false;
   #toldHeld = false;
   #complained = false;
-  /** Records that say of nobody that he logged in, as far as they have been told. */
+  /** Login records without a user or process, as far as they were counted already. */
   #unusable = 0;
   #stopping = new AbortController();
   #catchingUp: Promise<void> = Promise.resolve();
@@ -72,7 +72,7 @@ export class Logins {
     this.#files = new OptionalSource(() => this.#openFiles(sink));
   }
 
-  /** Takes audit's events. */
+  /** Takes audit events. */
   accept(events: readonly AuditEvent[]): void {
     this.#tell(this.#audit.accept(events));
     const { unusable } = this.#audit.counts;
@@ -80,13 +80,13 @@ export class Logins {
     this.#unusable = unusable;
   }
 
-  /** Tells what has waited long enough for something better. To be called after every drain of audit. */
+  /** Reports logins that have waited long enough for a better record. Call it after every drain of audit. */
   expire(): void {
     this.#tell(this.#audit.expire(this.#parts.clock.monotonic()));
     this.#keep();
   }
 
-  /** Reads the files when that is what there is. Never rejects. */
+  /** Reads the login files if audit is not the source. Never rejects. */
   async follow({ isWanted, isFromAudit }: { isWanted: boolean; isFromAudit: boolean }): Promise<void> {
     this.#tellHeld();
     if (!isFromAudit) this.#flush();
@@ -96,7 +96,7 @@ export class Logins {
     if (isFromAudit && this.#checkpoint !== undefined) this.#catchingUp = this.#catchUp(this.#stopping.signal);
   }
 
-  /** Of the files; where audit is the source, ask that. */
+  /** The status of the login files. If audit is the source, its own status applies. */
   status(): SourceStatus {
     return this.#files.status((files) => files.status());
   }
@@ -115,7 +115,7 @@ export class Logins {
     this.#keep();
   }
 
-  /** What the last run held at its end, once. */
+  /** Reports once the logins that an earlier run left. */
   #tellHeld(): void {
     if (this.#toldHeld) return;
     this.#toldHeld = true;
@@ -124,13 +124,13 @@ export class Logins {
     this.#keep();
   }
 
-  /** Notes what is held back, so that kill -9 doesn't take it. */
+  /** Saves the waiting logins, so that they survive kill -9. */
   #keep(): void {
     if (!this.#toldHeld) return;
     try {
       this.#held?.write(this.#audit.held());
     } catch (err) {
-      if (!this.#complained) this.#parts.log.warn({ err }, 'Could not note the logins that wait for a better record.');
+      if (!this.#complained) this.#parts.log.warn({ err }, 'Could not save the logins that wait for a better record.');
       this.#complained = true;
     }
   }
@@ -150,7 +150,7 @@ export class Logins {
       files.open();
       await clock.sleep(CATCH_UP, signal);
     } catch (err) {
-      log.debug({ err }, 'There are no login files to catch up from.');
+      log.debug({ err }, 'No login files to catch up from.');
     }
     await files.close();
     this.#remember({ timeMs: laterOf(clock.now().getTime(), this.#checkpoint, clock.now()) });
@@ -174,15 +174,15 @@ export class Logins {
     try {
       this.#note?.write(checkpoint);
     } catch (err) {
-      this.#parts.log.debug({ err }, 'Could not remember until when logins have been told.');
+      this.#parts.log.debug({ err }, 'Could not save up to which time logins were reported.');
     }
   }
 }
 
-/** Whether something happened before `instant`; while the clock isn't set, whatever has a time of a clock that was. */
+/** Whether something happened before `instant`. While the clock is not set, any plausible time counts as before. */
 const isBefore = (time: Date, instant: Date): boolean => time < instant || (!isPlausible(instant) && isPlausible(time));
 
-/** What has been told stays told, except by a clock that was ahead. */
+/** The time up to which logins were reported only moves forward, unless it came from a clock that was ahead. */
 const laterOf = (timeMs: number, known: LoginCheckpoint | undefined, now: Date): number => {
   const before = known?.timeMs ?? 0;
   return before > now.getTime() && isPlausible(now) ? timeMs : Math.max(timeMs, before);

@@ -2,10 +2,10 @@ import { isIPv4, isIPv6 } from 'node:net';
 import type { LoginSeen } from '../../contract/sources.ts';
 import { formatAddress } from '../../host/ip-address.ts';
 
-/** Where somebody logs in from, as far as a record says it. */
+/** The remote end of a login, as far as a record has it. */
 export type Remote = Pick<LoginSeen, 'remote' | 'remoteHost' | 'zone'>;
 
-/** An address that login records have as text, maybe with a zone behind it: `fe80::1%eth0`. */
+/** The textual address of a login record, possibly with a zone: `fe80::1%eth0`. */
 export function parseRemoteAddress(text: string): Remote | undefined {
   const percent = text.indexOf('%');
   const bytes = addressBytes(percent === -1 ? text : text.slice(0, percent));
@@ -14,7 +14,7 @@ export function parseRemoteAddress(text: string): Remote | undefined {
   return { remote: { address: formatAddress(bytes) }, ...(zone === '' ? {} : { zone }) };
 }
 
-/** @returns 4 or 16 bytes in network order, or `undefined` when the text is no address */
+/** @returns 4 or 16 bytes in network order, or `undefined` when the text is not an address */
 function addressBytes(text: string): Uint8Array | undefined {
   if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number);
   if (!isIPv6(text)) return undefined;

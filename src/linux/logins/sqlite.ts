@@ -1,17 +1,17 @@
-/* As much of the database file format as it takes to read one table: https://www.sqlite.org/fileformat2.html. Node 20 has
- * no reader of its own, and a native one would be the largest part of the agent.
+/* Reads one table of an SQLite database: https://www.sqlite.org/fileformat2.html. Node 20 has no SQLite, and a native
+ * module would be the largest part of the agent.
  *
- * The file may be written meanwhile, and damaged: nothing here throws, and everything is bounded. */
+ * The file may be damaged or written meanwhile, so nothing here throws, and all work is bounded. */
 
-/** Gives out a page, the first being 1; `undefined` when there is none. */
+/** Returns a page, numbered from 1; `undefined` when there is no such page. */
 export type ReadPage = (page: number) => Buffer | undefined;
 
-/** NULL and BLOB are `undefined`, as is an integer beyond 2^53. */
+/** NULL and BLOB become `undefined`, as do integers beyond 2^53. */
 export type SqliteValue = number | string | undefined;
 
 export interface SqliteRow {
   readonly rowId: number;
-  /** In the order of the table's columns; an INTEGER PRIMARY KEY is `undefined` here: it is the row id. */
+  /** In the order of the table's columns. An INTEGER PRIMARY KEY is `undefined`: its value is the row id. */
   readonly values: readonly SqliteValue[];
 }
 
@@ -26,22 +26,22 @@ const MAGIC = 'SQLite format 3\0';
 const INTERIOR = 0x05;
 const LEAF = 0x0d;
 
-/** Of 4 KB each and balanced, 20 levels would hold more than any disk. */
+/** A balanced tree of 4 KB pages with 20 levels would not fit on any disk. */
 const MOST_LEVELS = 20;
-/** What one reader may look at in pages: what is more is a circle, or far beyond what anybody asks for. */
+/** Pages read by one reader; more means a circle or an implausibly large table. */
 const MOST_BYTES = 16 * 1024 * 1024;
-/** The rest of a longer row is not read, and so the row isn't. */
+/** A longer row is skipped. */
 const LONGEST_ROW_BYTES = 64 * 1024;
 
-/** What the file's first page says of all. */
+/** The header of the first page. */
 export interface SqliteHeader {
   readonly pageBytes: number;
-  /** Of a page, without what an extension has reserved at its end. */
+  /** Usable bytes of a page, without those reserved by extensions. */
   readonly usableBytes: number;
   readonly encoding: 'utf8' | 'utf16le' | 'utf16be';
 }
 
-/** @returns `undefined` when this isn't the beginning of such a file */
+/** @returns `undefined` when it is not the beginning of an SQLite database */
 export function parseHeader(start: Buffer): SqliteHeader | undefined {
   if (start.length < HEADER_BYTES || start.toString('latin1', 0, MAGIC.length) !== MAGIC) return undefined;
   const stored = start.readUInt16BE(16);
@@ -52,7 +52,7 @@ export function parseHeader(start: Buffer): SqliteHeader | undefined {
   return { pageBytes, usableBytes, encoding: encoding ?? 'utf8' };
 }
 
-/** The tables of one file, at one moment. */
+/** The tables of a file at one moment. */
 export class SqliteReader {
   readonly #header: SqliteHeader;
   readonly #readPage: ReadPage;
@@ -64,14 +64,14 @@ export class SqliteReader {
     this.#pagesLeft = MOST_BYTES / header.pageBytes;
   }
 
-  /** Whether it has looked at so much that it gave up; then it may not have found what is there. */
+  /** Whether the page limit was reached; then rows may be missing. */
   get isExhausted(): boolean {
     return this.#pagesLeft <= 0;
   }
 
-  /** @returns `undefined` when there is no such table, or too much is broken to find it */
+  /** @returns `undefined` when there is no such table, or the schema is too damaged to find it */
   table(name: string): SqliteTable | undefined {
-    // The schema's own table: type, name, tbl_name, rootpage, sql.
+    // The schema table: type, name, tbl_name, rootpage, sql.
     for (const { values } of this.#rows(1, 0)) {
       const [type, called, , rootPage, sql] = values;
       if (type !== 'table' || called !== name || typeof rootPage !== 'number' || typeof sql !== 'string') continue;
@@ -80,7 +80,7 @@ export class SqliteReader {
     return undefined;
   }
 
-  /** Rows with an id above `after`, ascending, `most` of them at most. */
+  /** Rows with an id above `after`, ascending; at most `most` of them. */
   rowsAfter({ rootPage }: SqliteTable, after: number, most: number): SqliteRow[] {
     const rows: SqliteRow[] = [];
     let last = after;
@@ -133,12 +133,12 @@ export class SqliteReader {
     const type = bytes[start];
     if (type !== LEAF && type !== INTERIOR) return undefined;
     const pointersAt = start + (type === LEAF ? 8 : 12);
-    // As many as fit: each has a pointer of two bytes.
+    // As many as the page can have: each has a pointer of two bytes.
     const cells = Math.min(bytes.readUInt16BE(start + 3), (this.#header.usableBytes - pointersAt) >> 1);
     return { bytes, type, cells, pointersAt, rightmost: type === LEAF ? 0 : readU32(bytes, start + 8) };
   }
 
-  /** A cell of a leaf: varint length, varint row id, the row, and where it goes on. */
+  /** A leaf cell: varint length, varint row id, the row, and the first overflow page. */
   #cellAt(page: Page, index: number): Cell | undefined {
     if (index < 0) return undefined;
     const length = readVarint(page.bytes, cellOffset(page, index));
@@ -166,7 +166,7 @@ export class SqliteReader {
     return row.length === length ? parseRow(row, this.#header.encoding) : undefined;
   }
 
-  /** How much of a row its leaf holds; the rest is in overflow pages. */
+  /** How many bytes of a row are on the leaf; the rest is on overflow pages. */
   #bytesHere(length: number): number {
     const usable = this.#header.usableBytes;
     const most = usable - 35;
@@ -193,10 +193,10 @@ interface Cell {
 
 const cellOffset = ({ bytes, pointersAt }: Page, index: number): number => bytes.readUInt16BE(pointersAt + 2 * index);
 
-/** 0, which no page has, when it would lie outside. */
+/** 0, which is not a page number, when it is outside the page. */
 const readU32 = (bytes: Buffer, at: number): number => (at + 4 <= bytes.length ? bytes.readUInt32BE(at) : 0);
 
-/** Seven bits a byte, the highest first; the ninth byte has eight. @returns `undefined` beyond 2^53, or outside */
+/** Seven bits per byte, highest first; the ninth byte has eight. @returns `undefined` beyond 2^53, or outside the page */
 function readVarint(bytes: Buffer, at: number): { value: number; next: number } | undefined {
   let value = 0;
   for (let index = 0; index < 8; index += 1) {
@@ -206,7 +206,7 @@ function readVarint(bytes: Buffer, at: number): { value: number; next: number } 
     if (value > Number.MAX_SAFE_INTEGER) return undefined;
     if (byte < 0x80) return { value, next: at + index + 1 };
   }
-  return undefined; // of nine bytes: at least 2^56
+  return undefined; // nine bytes: at least 2^56
 }
 
 /** Bytes of an integer, by its serial type. */

@@ -3,31 +3,31 @@ import { errnoOf, messageOf } from '../../base/errors.ts';
 import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-feed.ts';
 import { BOOT_TIME, DEAD_PROCESS, parseUtmp, USER_PROCESS, type UtmpLayout, type UtmpRecord } from './utmp.ts';
 
-/** Records read at a time, and looked back at when a file is opened: whoever is logged in is among the last ones. */
+/** Records read at a time, and re-read when a file is opened: logins of open sessions are usually among the last ones. */
 const RECORDS_AT_ONCE = 512;
 const LOOK_BACK = 1_000;
 
 interface Opened {
   readonly fd: number;
-  /** Where to read on. */
+  /** Offset of the next record to read. */
   offset: number;
-  /** What lies before it was told, or by its time may have been. */
+  /** Records before `offset` were reported; those before `byTimeOffset` too if they are not later than `untilMs`. */
   readonly told: { readonly offset: number; readonly byTimeOffset: number; readonly untilMs: number };
 }
 
-/** wtmp or btmp. When it was rotated, the rest of the old file is read before the new one. */
+/** Reads wtmp or btmp. After a rotation, the rest of the old file is read before the new one. */
 export class UtmpFeed implements LoginFeed {
   readonly #path: string;
   readonly #origin: 'wtmp' | 'btmp';
   readonly #layout: UtmpLayout;
   readonly #buffer: Buffer;
   #open: Opened | undefined;
-  /** Entries that were read, each with the offset behind it. */
+  /** Entries read and not yet taken, each with the offset after it. */
   #entries: { entry: LoginEntry; next: number }[] = [];
   #position: FilePosition | undefined;
   #problem: string | undefined;
   #toldUntilMs = 0;
-  /** Whether it was more than missing that kept it from being opened. */
+  /** Whether the file existed, but could not be opened. */
   #wasThere = false;
 
   constructor(path: string, origin: 'wtmp' | 'btmp', layout: UtmpLayout) {
@@ -111,7 +111,7 @@ export class UtmpFeed implements LoginFeed {
     return end > 0;
   }
 
-  /** The file is at its end: it may have been cut, or another may have taken its place. @returns whether that is so */
+  /** At the end of the file: checks whether it was truncated or replaced. @returns whether it was */
   #moveOn(): boolean {
     const open = this.#open;
     const { ino, size } = open === undefined ? { ino: undefined, size: 0 } : fstatSync(open.fd);
@@ -123,7 +123,7 @@ export class UtmpFeed implements LoginFeed {
     if (open !== undefined && (inode === undefined || inode === ino)) return false;
     const fd = openFile(this.#path);
     this.close();
-    // One that couldn't be read until now isn't new.
+    // A file that could not be read until now is not a new one.
     const byTimeOffset = open === undefined && this.#wasThere ? fstatSync(fd).size : 0;
     this.#startAt(fd, { offset: 0, byTimeOffset, untilMs: this.#toldUntilMs });
     return true;
@@ -134,7 +134,7 @@ export class UtmpFeed implements LoginFeed {
     this.#position = { inode: fstatSync(fd).ino, at: 0 };
   }
 
-  /** While what lies before it is looked at again, it stays where it is. */
+  /** While earlier records are re-read, the position does not change. */
   #moveTo(offset: number): void {
     if (this.#position !== undefined && offset > this.#position.at)
       this.#position = { inode: this.#position.inode, at: offset };
@@ -157,15 +157,15 @@ function kindOf(type: number, user: string): LoginEntry['kind'] | undefined {
 const isOld = ({ timeMs }: UtmpRecord, offset: number, { told }: Opened): boolean =>
   offset < told.offset || (offset < told.byTimeOffset && timeMs <= told.untilMs);
 
-/** Never waits, not even when somebody put a FIFO there. */
+/** Opens without blocking, even if the path is a FIFO. */
 function openFile(path: string): number {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
-  throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
+  throw Object.assign(new Error(`${path} is not a regular file`), { code: 'EINVAL' });
 }
 
-/** Whether reading was left in the file that logrotate(8) has renamed. */
+/** Whether the position is in the file that logrotate(8) has renamed. */
 function isLeftIn(rotated: string, { position, unread, toldUntilMs }: Beginning): boolean {
   const stat = statSync(rotated, { throwIfNoEntry: false });
   if (stat === undefined) return false;

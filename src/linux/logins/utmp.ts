@@ -1,14 +1,14 @@
 import { endianness } from 'node:os';
 import { formatAddress } from '../../host/ip-address.ts';
 
-/** Kinds of records that matter here; see utmp(5). */
+/** The record types used here; see utmp(5). */
 export const BOOT_TIME = 2;
 export const USER_PROCESS = 7;
 export const DEAD_PROCESS = 8;
-/** The highest one there is. */
+/** The highest type. */
 const ACCOUNTING = 9;
 
-/** One `struct utmp`. What is in it is whatever a program, and who logs in through it, has chosen. */
+/** One `struct utmp`. Its content is chosen by the program that wrote it, and by the user who logs in. */
 export interface UtmpRecord {
   readonly type: number;
   readonly timeMs: number;
@@ -21,19 +21,19 @@ export interface UtmpRecord {
   readonly address?: string;
 }
 
-/** Where an architecture has what differs. */
+/** Field offsets that differ between architectures. */
 export interface UtmpLayout {
   readonly bytes: number;
   readonly secondsAt: number;
-  /** Of the seconds, and of the microseconds behind them. */
+  /** Size of the seconds field and of the microseconds field after it. */
   readonly timeBytes: 4 | 8;
   readonly addressAt: number;
   readonly order: 'LE' | 'BE';
 }
 
 /**
- * glibc keeps the layout of 32-bit programs where there ever were any; so it is the same on x86, 32-bit ARM and others.
- * 64-bit ARM, RISC-V and LoongArch have `long` fields instead, and 16 bytes more.
+ * glibc keeps the 32-bit layout on architectures that ever had 32-bit programs, so it is the same on x86, 32-bit ARM and
+ * others. 64-bit ARM, RISC-V and LoongArch have `long` fields, and records that are 16 bytes longer.
  * Source: __WORDSIZE_TIME64_COMPAT32 in bits/wordsize.h, struct utmp in bits/utmp.h.
  */
 export function utmpLayout(arch: string = process.arch, order: 'LE' | 'BE' = endianness()): UtmpLayout {
@@ -42,13 +42,13 @@ export function utmpLayout(arch: string = process.arch, order: 'LE' | 'BE' = end
     : { bytes: 384, secondsAt: 340, timeBytes: 4, addressAt: 348, order };
 }
 
-/** Fields before those that differ: `short ut_type; pid_t ut_pid; char ut_line[32], ut_id[4], ut_user[32], ut_host[256]`. */
+/** The fields that are the same on all: `short ut_type; pid_t ut_pid; char ut_line[32], ut_id[4], ut_user[32], ut_host[256]`. */
 const PID_AT = 4;
 const LINE = [8, 40] as const;
 const USER = [44, 76] as const;
 const HOST = [76, 332] as const;
 
-/** @returns `undefined` when the bytes, of which there are as many as the layout says, are no such record */
+/** @param bytes exactly one record long @returns `undefined` when they are not a valid record */
 export function parseUtmp(bytes: Buffer, layout: UtmpLayout): UtmpRecord | undefined {
   const type = layout.order === 'LE' ? bytes.readInt16LE(0) : bytes.readInt16BE(0);
   const timeMs = timeOf(bytes, layout);
@@ -65,7 +65,7 @@ export function parseUtmp(bytes: Buffer, layout: UtmpLayout): UtmpRecord | undef
   };
 }
 
-/** The latest time that a Date can have, in seconds. */
+/** The latest time that a Date can represent, in seconds. */
 const LATEST = 8_640_000_000_000;
 
 function timeOf(bytes: Buffer, { secondsAt, timeBytes, order }: UtmpLayout): number | undefined {
@@ -79,13 +79,13 @@ function timeOf(bytes: Buffer, { secondsAt, timeBytes, order }: UtmpLayout): num
   return seconds * 1_000 + (micros >= 0 && micros < 1_000_000 ? Math.floor(micros / 1_000) : 0);
 }
 
-/** Up to its zero byte, if it has one. */
+/** Text up to its zero byte, if there is one. */
 function textIn(bytes: Buffer): string {
   const end = bytes.indexOf(0);
   return bytes.toString('utf8', 0, end === -1 ? bytes.length : end);
 }
 
-/** An IPv4 address has the first four bytes only; all zero is none. */
+/** An IPv4 address uses the first four bytes only; all zeros mean no address. */
 function addressOf(bytes: Buffer): string | undefined {
   if (bytes.every((byte) => byte === 0)) return undefined;
   return formatAddress(bytes.subarray(4).every((byte) => byte === 0) ? bytes.subarray(0, 4) : bytes);

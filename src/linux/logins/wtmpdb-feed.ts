@@ -4,19 +4,19 @@ import type { Beginning, FilePosition, LoginEntry, LoginFeed } from './login-fee
 import { isLoginService } from './login-programs.ts';
 import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './sqlite.ts';
 
-/** Rows read at a time, and looked back at when the file is opened. */
+/** Rows read at a time, and re-read when the file is opened. */
 const ROWS_AT_ONCE = 500;
 const LOOK_BACK = 1_000;
-/** Sessions that are waited for to end. Those that a crash has ended stay open for ever. */
+/** Open sessions kept for their logout. Sessions that a crash ended stay open. */
 const MOST_OPEN = 256;
 
-/** `USER_PROCESS` of wtmpdb.h; the others are boots. */
+/** `USER_PROCESS` of wtmpdb.h; other rows are boots. */
 const USER_PROCESS = 3;
 
-/** What a rollback journal starts with while its transaction isn't over. */
+/** How a rollback journal starts while its transaction is in progress. */
 const JOURNAL_MAGIC = 'd9d505f920a163d7';
 
-/** A session as the table has it. Times in milliseconds. */
+/** A session row. Times in milliseconds. */
 interface SessionRow {
   readonly rowId: number;
   readonly type: number;
@@ -28,7 +28,7 @@ interface SessionRow {
   readonly service: string;
 }
 
-/** What the file said at one moment. */
+/** The state of the file at one moment. */
 interface Snapshot<T> {
   readonly state: string;
   readonly inode: number;
@@ -36,29 +36,29 @@ interface Snapshot<T> {
 }
 
 /**
- * The database of wtmpdb(8), which some systems have in place of wtmp: a row for each session, that gets its logout
- * when the session ends. Refused logins are not in it.
+ * The database of wtmpdb(8), which some systems have instead of wtmp: a row per session, to which the logout is added when
+ * the session ends. Refused logins are not in it.
  *
- * Read without locks, between two transactions: when the file has changed meanwhile, or one is under way, what was read
- * is thrown away, and the next turn tries again. In WAL mode, rows are seen once SQLite has moved them into the file,
+ * Read without locks, between two transactions: when the file changed during the read, or a transaction is in progress, the
+ * result is discarded and read again next time. In WAL mode, rows become visible when SQLite moves them into the file,
  * which it does when the writer closes it.
  */
 export class WtmpdbFeed implements LoginFeed {
   readonly #path: string;
-  /** The file's state when all of it had been read. */
+  /** State of the file when it was last read completely. */
   #seen = '';
   #inode: number | undefined;
   #entries: LoginEntry[] = [];
-  /** Up to which row entries have been taken, and rows have been read. */
+  /** The last row id whose entries were taken, and the last one read. */
   #taken = 0;
   #read = 0;
-  /** A row that was there; when it isn't any more, the ids may have begun anew. */
+  /** The id of a row that existed. If it is gone, the table was recreated and ids began again. */
   #anchor = 0;
-  /** Up to which row all has been told, and up to which one what happened until then. */
+  /** Rows up to `rowId` were reported; rows up to `byTimeRowId` too if they are not later than `untilMs`. */
   #told = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs: 0 };
-  /** Of the latest login that was read. */
+  /** Time of the latest login that was read. */
   #latestMs = 0;
-  /** Sessions without logout, by row. */
+  /** Sessions without a logout, by row id. */
   readonly #open = new Map<number, SessionRow>();
   #problem: string | undefined;
 
@@ -84,7 +84,7 @@ export class WtmpdbFeed implements LoginFeed {
       last: reader.lastRowId(table),
       isSame: position?.inode === inode && has(reader, table, position.at),
     }));
-    if (snapshot === undefined) return; // being written: by the time, once it can be read
+    if (snapshot === undefined) return; // it is being written: decide by time once it can be read
     const { inode, found } = snapshot;
     const from = found.isSame ? (position?.at ?? 0) : position !== undefined || unread ? 0 : found.last;
     this.#inode = inode;
@@ -150,7 +150,7 @@ export class WtmpdbFeed implements LoginFeed {
     this.#told = { ...this.#told, byTimeRowId: Math.min(this.#told.byTimeRowId, this.#read) };
   }
 
-  /** From the first row on; what is there now has been told as far as it happened before the last one that was. */
+  /** Begins at the first row; rows that happened before the last reported login count as reported. */
   #startOver(inode: number): void {
     this.#inode = inode;
     this.#taken = 0;
@@ -176,7 +176,7 @@ export class WtmpdbFeed implements LoginFeed {
     return [login];
   }
 
-  /** The logout of a row that had none, if it has one now. */
+  /** The logout of a row that had none before. */
   #endOf(row: SessionRow | undefined): LoginEntry[] {
     if (row?.logout === undefined || !this.#open.delete(row.rowId)) return [];
     return [this.#logoutOf(row, row.logout)];
@@ -188,11 +188,11 @@ export class WtmpdbFeed implements LoginFeed {
   }
 
   /**
-   * Looks at the table while nobody writes it.
+   * Reads the table while no transaction is in progress.
    *
-   * @param look must change nothing: what it found doesn't count when the file has changed meanwhile
-   * @returns `undefined` when that is so
-   * @throws what the file system says, and when there is no such table
+   * @param look must have no side effects: its result is discarded when the file changed meanwhile
+   * @returns `undefined` when the result was discarded
+   * @throws the error of the file system, and when the table does not exist
    */
   #look<T>(look: (reader: SqliteReader, table: SqliteTable, inode: number) => T): Snapshot<T> | undefined {
     const state = stateOf(this.#path);
@@ -200,7 +200,7 @@ export class WtmpdbFeed implements LoginFeed {
     const fd = openSync(this.#path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const header = parseHeader(readAt(fd, 0, HEADER_BYTES));
-      if (header === undefined) throw new Error('it is no SQLite database');
+      if (header === undefined) throw new Error('not an SQLite database');
       const { pageBytes } = header;
       const pages = new Map<number, Buffer>();
       const reader = new SqliteReader(header, (number) => {
@@ -221,21 +221,22 @@ export class WtmpdbFeed implements LoginFeed {
 }
 
 const HEADER_BYTES = 100;
-/** The first ones that are looked at: those above all others are among them. */
+/** Pages cached: the first ones read, which include the upper levels of the tree. */
 const PAGES_KEPT = 64;
 
 /**
- * What changes with every transaction: the file's own change counter above all, since two may end within one tick of the
- * clock that files are stamped with.
+ * A text that changes with every transaction. It includes the file's own change counter, since two transactions can end
+ * within one tick of the clock used for file times.
  *
- * @returns `undefined` while a transaction is under way
- * @throws what the file system says
+ * @returns `undefined` while a transaction is in progress
+ * @throws the error of the file system
  */
 function stateOf(path: string): string | undefined {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const { ino, size, mtimeNs, mode } = fstatSync(fd, { bigint: true });
-    if ((mode & S_IFMT) !== S_IFREG) throw Object.assign(new Error(`${path} is no file`), { code: 'EINVAL' });
+    if ((mode & S_IFMT) !== S_IFREG)
+      throw Object.assign(new Error(`${path} is not a regular file`), { code: 'EINVAL' });
     if (isBeingWritten(path)) return undefined;
     return [ino, size, mtimeNs, readAt(fd, CHANGE_COUNTER_AT, 4).toString('hex')].join(':');
   } finally {
@@ -247,7 +248,7 @@ const CHANGE_COUNTER_AT = 24;
 const S_IFMT = 0o170000n;
 const S_IFREG = 0o100000n;
 
-/** The journal is deleted when a transaction is over, or emptied, or its beginning is overwritten. */
+/** At the end of a transaction, the journal is deleted, truncated, or its header overwritten. */
 function isBeingWritten(path: string): boolean {
   const journal = `${path}-journal`;
   if (statSync(journal, { throwIfNoEntry: false }) === undefined) return false;
@@ -259,7 +260,7 @@ function isBeingWritten(path: string): boolean {
       closeSync(fd);
     }
   } catch {
-    return false; // gone by now; what it was about, the state tells
+    return false; // gone by now; the state shows whether the file changed
   }
 }
 
@@ -277,7 +278,7 @@ function rowAt(reader: SqliteReader, table: SqliteTable, rowId: number): Session
   return row?.rowId === rowId ? sessionIn(row, table) : undefined;
 }
 
-/** Times are in microseconds. @returns `undefined` when it lacks what every row has */
+/** Times are in microseconds. @returns `undefined` when it lacks a required column */
 function sessionIn({ rowId, values }: SqliteRow, { columns }: SqliteTable): SessionRow | undefined {
   const value = (name: string) => values[columns.indexOf(name)];
   const text = (name: string) => {

@@ -9,30 +9,31 @@ import { keepGoing } from '../../base/loop.ts';
 import type { Service } from '../../base/service.ts';
 import { shellWord } from '../../base/shell-word.ts';
 
-/** How often files are looked at, if nobody asks. */
+/** Interval of the checks; a request for the status also starts one. */
 const LOOK_EVERY = hours(1);
-/** More files than the state directory has; what somebody else put there is not for the agent to count. */
+/** Number of files checked: more than the state directory has. Files that others put there are not counted. */
 const MOST_FILES = 1_000;
 
 const OTHERS_WRITE = 0o022;
 const OTHERS_READ_OR_WRITE = 0o066;
 
-/** What an attacker would like to change, or to read. */
+/** Files that an attacker would want to change or read. */
 export interface GuardedFiles {
-  /** Nobody else may write it, or into its folder. */
+  /** Neither the file nor its folder may be writable to other users. */
   readonly configuration: string;
-  /** Nobody else may read or write them, nor write into their folders. */
+  /** Neither readable nor writable to other users; their folders not writable. */
   readonly secrets: readonly string[];
-  /** A folder of files that nobody else may write. */
+  /** A folder whose files may not be writable to other users. */
   readonly state: string;
 }
 
-/** By kind, the first file found open to others, and what mends it. */
+/** By kind, the first file that is accessible to other users, and the command that fixes it. */
 export type Exposed = Readonly<Partial<Record<keyof GuardedFiles, string>>>;
 
 /**
- * Watches whether the agent's own files are open to others while it runs: at its start it refuses secrets and a state
- * directory that are. Says so when it changes, and goes on: an agent that ended for it could be ended by it.
+ * Watches whether the agent's own files become accessible to other users while it runs. At its start the agent refuses
+ * exposed secrets and an exposed state directory; later it logs changes and continues, since otherwise anyone who can
+ * change a mode could stop it.
  */
 export class ExposedFiles implements Service {
   readonly name = 'exposed files';
@@ -51,7 +52,7 @@ export class ExposedFiles implements Service {
     clock: Clock;
     log: Logger;
     changed: () => void;
-    /** Shared with who else waits for the state directory's disk, so that one that hangs blocks one thread of libuv's. */
+    /** Shared with other users of the state directory's disk, so that a hung disk blocks only one thread of libuv's pool. */
     lane?: Lane;
   }) {
     this.#lane = options.lane ?? new Lane();
@@ -79,12 +80,12 @@ export class ExposedFiles implements Service {
     return this.#exposed;
   }
 
-  /** Looks now, on another thread: a dead disk answers after seconds, or never. Never rejects. */
+  /** Checks now, on a thread of libuv's pool: a failing disk answers late or never. Never rejects. */
   look(): Promise<void> {
     this.#looking ??= this.#lane
       .run(() => exposed(this.#files))
       .then((found) => this.#take(found))
-      .catch((err: unknown) => this.#log.debug({ err }, 'Could not look at the modes of files.'))
+      .catch((err: unknown) => this.#log.debug({ err }, 'Could not check the modes of files.'))
       .finally(() => {
         this.#looking = undefined;
       });
@@ -98,17 +99,18 @@ export class ExposedFiles implements Service {
     if (JSON.stringify(before) === JSON.stringify(this.#exposed)) return;
     for (const [kind, finding] of Object.entries(this.#exposed)) {
       if (before[kind as keyof Exposed] !== finding) {
-        this.#log.warn({ kind, reason: finding }, "A file of the agent's is open to others.");
+        this.#log.warn({ kind, reason: finding }, 'A file of the agent is accessible to other users.');
       }
     }
     for (const kind of Object.keys(before)) {
-      if (!(kind in this.#exposed)) this.#log.info({ kind }, "A file of the agent's is no longer open to others.");
+      if (!(kind in this.#exposed))
+        this.#log.info({ kind }, 'A file of the agent is no longer accessible to other users.');
     }
     this.#changed();
   }
 }
 
-/** What of these files is open to others. What can't be looked at isn't told: somebody took it away, and that is said elsewhere. */
+/** The exposed files. A missing file is skipped: that is reported where it is used. */
 export async function exposed({ configuration, secrets, state }: GuardedFiles): Promise<Exposed> {
   const findings = {
     configuration: await first([configuration, dirname(configuration)], OTHERS_WRITE),
@@ -123,7 +125,7 @@ export async function exposed({ configuration, secrets, state }: GuardedFiles): 
   return Object.fromEntries(Object.entries(findings).filter(([, finding]) => finding !== undefined));
 }
 
-/** One after the other, so that one thread is used. */
+/** Checks one path at a time, to use one thread only. */
 async function first(paths: readonly string[], forbidden: number): Promise<string | undefined> {
   for (const path of paths) {
     const stats = await look(path);
@@ -140,10 +142,10 @@ function describe(path: string, { uid, mode }: Stats, forbidden: number): string
   const can = (mode & forbidden & 0o022) === 0 ? 'read' : 'write';
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
   const mend = forbidden === OTHERS_WRITE ? 'go-w' : 'go-rwx';
-  return `Others can ${can} ${path} (mode ${octal}). Run: chmod ${mend} ${shellWord(path)}`;
+  return `Other users can ${can} ${path} (mode ${octal}). Run: chmod ${mend} ${shellWord(path)}`;
 }
 
-/** Where a link leads: Kubernetes mounts configuration and secrets as links. */
+/** Follows a link: Kubernetes mounts configuration and secrets as links. */
 async function look(path: string): Promise<Stats | undefined> {
   try {
     return await stat(path);

@@ -8,14 +8,14 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 
 /**
- * Locks a file for this process, see flock(2). The kernel lets go of it when the process ends, however it ends, and it
- * holds between containers that share the folder, too. The file is made when it isn't there, and stays. It is opened for
- * reading, so that a read-only disk is no hindrance, and the lock none to remounting the disk read-only; on NFS, where an
- * exclusive lock asks for more, for writing.
+ * Locks a file for this process, see flock(2). The kernel releases the lock when the process ends in any way. It is also
+ * effective between containers that share the folder. The file is created if missing, and is not deleted. It is opened for
+ * reading, so that a read-only disk is no obstacle and the lock does not prevent remounting read-only; on NFS it is opened
+ * for writing, which an exclusive lock requires there.
  *
- * @returns how to let go of it
- * @throws AgentError AGENT_RUNNING when another process holds it, SOCKET_UNAVAILABLE when koffi has no binary here; what
- *   the file system says
+ * @returns a function that releases the lock
+ * @throws AgentError AGENT_RUNNING when another process holds it, SOCKET_UNAVAILABLE when koffi has no binary for this
+ *   platform; the error of the file system
  */
 export const lockFile = (path: string): (() => void) => lock(path, files.O_RDONLY);
 

@@ -8,21 +8,22 @@ const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const MSG_NOSIGNAL = 0x4000;
-/** sun_path of sockaddr_un, see unix(7). */
+/** Size of sun_path in sockaddr_un, see unix(7). */
 const LONGEST_ADDRESS = 108;
 
-/** Whoever has started this process and wants to know how it does: systemd, by sd_notify(3). */
+/** The service manager that started this process: systemd, by sd_notify(3). */
 export interface ServiceManager {
-  /** How long it waits for `WATCHDOG=1` before it starts the process anew; absent when it doesn't wait for any. */
+  /** Its watchdog's timeout: without `WATCHDOG=1` for this long, it restarts the process. Absent without a watchdog. */
   readonly watchdog?: Duration;
-  /** Tells it something, such as `READY=1`: one assignment each, see sd_notify(3). Never throws. */
+  /** Sends assignments such as `READY=1`, see sd_notify(3). Never throws. */
   tell(...assignments: readonly string[]): void;
 }
 
 /**
- * The service manager that the environment names, or one that nobody hears.
+ * The service manager named in the environment, or one that ignores everything.
  *
- * Its variables are taken out, as sd_notify(3) would have it: nobody that this process starts is to speak in its name.
+ * Removes its variables from the environment, as sd_notify(3) recommends, so that child processes cannot notify in the
+ * agent's name.
  */
 export function takeServiceManager(environment: NodeJS.ProcessEnv): ServiceManager {
   const { NOTIFY_SOCKET: address = '', WATCHDOG_USEC: limit, WATCHDOG_PID: pid = String(process.pid) } = environment;
@@ -37,23 +38,23 @@ export function takeServiceManager(environment: NodeJS.ProcessEnv): ServiceManag
       try {
         send(socketAddress, lines.join('\n'));
       } catch {
-        tellByTool(address, lines); // koffi has no binary here
+        tellByTool(address, lines); // koffi has no binary for this platform
       }
     },
   };
 }
 
-/** A struct sockaddr_un. `@` stands for the zero byte that an abstract address begins with; others are paths. */
+/** A struct sockaddr_un. A leading `@` stands for the zero byte of an abstract address; other addresses are paths. */
 function encodeAddress(address: string): Buffer | undefined {
   if (!/^[/@]./.test(address)) return undefined;
   const name = Buffer.from(address.startsWith('@') ? `\0${address.slice(1)}` : `${address}\0`);
   if (name.length > LONGEST_ADDRESS) return undefined;
   const family = Buffer.alloc(2);
-  new Uint16Array(family.buffer, family.byteOffset, 1)[0] = AF_UNIX; // the machine's own byte order
+  new Uint16Array(family.buffer, family.byteOffset, 1)[0] = AF_UNIX; // in host byte order
   return Buffer.concat([family, name]);
 }
 
-/** Doesn't wait, whatever the manager does. What it has no room for is lost, and the next message says as much. */
+/** Never waits. A message that does not fit into the manager's queue is lost; the next one supersedes it. */
 function send(address: Buffer, text: string): void {
   const system = systemCalls();
   const fd = system.socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -63,7 +64,7 @@ function send(address: Buffer, text: string): void {
   closeSync(fd);
 }
 
-/** By systemd's own tool, whose word the unit must accept then (NotifyAccess=all): it is another process. */
+/** Notifies by systemd-notify. It is another process, so the unit needs NotifyAccess=all. */
 function tellByTool(address: string, lines: readonly string[]): void {
   const tool = findTool('systemd-notify');
   if (tool === undefined) return;

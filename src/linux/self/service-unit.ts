@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs';
 import { type Duration, seconds } from '../../base/duration.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 
-/** Of `systemctl show`, which answers at once unless systemd itself is in trouble. */
+/** For `systemctl show`, which answers at once unless systemd is in trouble. */
 const LIMIT: Duration = seconds(5);
 const MOST_BYTES = 64 * 1024;
-/** What systemd says of the status text: its own limit is larger. */
+/** Length of the status text that is read; systemd's own limit is larger. */
 const LONGEST_TEXT = 2_000;
 
-/** There while systemd runs the system, see sd_booted(3). */
+/** Exists while systemd is the init system, see sd_booted(3). */
 const SYSTEMD = '/run/systemd/system';
 export const UNIT = 'vakt';
 
@@ -24,13 +24,13 @@ const PROPERTIES = [
   'User',
 ] as const;
 
-/** How the agent's service stands, as systemd says; names as in systemctl(1). */
+/** The state of the agent's service as systemd reports it; names as in systemctl(1). */
 export type ServiceUnit = Readonly<Record<(typeof PROPERTIES)[number], string>>;
 
 /**
- * Asks systemd for the agent's service.
+ * Asks systemd for the state of the agent's service.
  *
- * @returns `undefined` where systemd doesn't run, doesn't answer within 5 s, or knows no such unit
+ * @returns `undefined` where systemd is not running, does not answer within 5 s, or has no such unit
  */
 export async function askServiceUnit(
   signal: AbortSignal,

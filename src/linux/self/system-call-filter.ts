@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module';
 
 /**
- * Whether a filter of system calls (seccomp) keeps this process out of the memory of others, as config/vakt.service and
- * config/seccomp.json do. Tried by process_vm_readv(2), asked for no memory. `undefined`: it can't be tried, since koffi has
- * no binary here, or the C library no such function.
+ * Whether a seccomp filter denies this process access to the memory of others, as config/vakt.service and
+ * config/seccomp.json do. Tested by calling process_vm_readv(2) for zero bytes. `undefined` when that is not possible,
+ * because koffi has no binary for this platform or the C library lacks the function.
  */
 export function isKeptFromOthersMemory(): boolean | undefined {
   try {

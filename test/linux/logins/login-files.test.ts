@@ -499,7 +499,7 @@ describe('the login files', () => {
       state: 'degraded',
       source: 'wtmp',
       reason:
-        'Read from /var/log/wtmp, /var/lib/wtmpdb/wtmp.db, /var/log/btmp: sessions without a terminal are not in there, ' +
+        'Read from /var/log/wtmp, /var/lib/wtmpdb/wtmp.db, /var/log/btmp: sessions without a terminal are not recorded there, ' +
         'and refused logins are seen where programs write them to btmp.',
     });
     await close();

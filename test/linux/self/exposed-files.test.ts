@@ -33,13 +33,23 @@ describe('exposed files', () => {
   it('are none when everything is as it is installed', async () => assert.deepEqual(await exposed(files), {}));
 
   for (const [name, mode, kind, finding] of [
-    ['etc/agent.json', 0o664, 'configuration', /^Others can write .*agent\.json \(mode 0664\)\. Run: chmod go-w '/],
-    ['etc', 0o777, 'configuration', /^Others can write .*\/etc \(mode 0777\)/],
-    ['etc/secrets/module.key', 0o640, 'secrets', /^Others can read .*module\.key \(mode 0640\)\. Run: chmod go-rwx '/],
-    ['etc/secrets/module.key', 0o606, 'secrets', /^Others can write /],
-    ['etc/secrets', 0o775, 'secrets', /^Others can write .*\/secrets \(mode 0775\)\. Run: chmod go-w '/],
-    ['state', 0o770, 'state', /^Others can write .*\/state /],
-    ['state/queues/segment', 0o622, 'state', /^Others can write .*segment /],
+    [
+      'etc/agent.json',
+      0o664,
+      'configuration',
+      /^Other users can write .*agent\.json \(mode 0664\)\. Run: chmod go-w '/,
+    ],
+    ['etc', 0o777, 'configuration', /^Other users can write .*\/etc \(mode 0777\)/],
+    [
+      'etc/secrets/module.key',
+      0o640,
+      'secrets',
+      /^Other users can read .*module\.key \(mode 0640\)\. Run: chmod go-rwx '/,
+    ],
+    ['etc/secrets/module.key', 0o606, 'secrets', /^Other users can write /],
+    ['etc/secrets', 0o775, 'secrets', /^Other users can write .*\/secrets \(mode 0775\)\. Run: chmod go-w '/],
+    ['state', 0o770, 'state', /^Other users can write .*\/state /],
+    ['state/queues/segment', 0o622, 'state', /^Other users can write .*segment /],
   ] as const) {
     it(`are found when ${name} has the mode ${mode.toString(8)}`, async () => {
       chmodSync(path(name), mode);
@@ -107,10 +117,10 @@ describe('exposed files', () => {
       await pass(1);
       assert.deepEqual(watch.status(), {});
       assert.deepEqual(
-        logged.map(({ level, message }) => `${level} ${message.slice(0, 60)}`),
+        logged.map(({ level, message }) => `${level} ${message.slice(0, 74)}`),
         [
-          "warn A file of the agent's is open to others. (Others can read /t",
-          "info A file of the agent's is no longer open to others.",
+          'warn A file of the agent is accessible to other users. (Other users can read /t',
+          'info A file of the agent is no longer accessible to other users.',
         ],
       );
       assert.equal(changes, 2);
