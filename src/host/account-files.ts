@@ -1,26 +1,26 @@
-/* passwd(5), group(5) and shadow(5), read as the C library's nss_files does, so that no line is an account for it that is
- * none here: blanks before a line or a number, fields missing at the end, ids cut to 32 bits.
+/* Readers of passwd(5), group(5) and shadow(5) that accept the same lines as the C library's nss_files, so that no account
+ * of the C library is missing here: blanks before a line or a number, missing fields at the end, ids cut to 32 bits.
  *
- * They are read as bytes, and the bytes of a password's hash never become part of a string: strings are copied into logs,
- * messages and heap dumps. */
+ * The files are read as bytes, and the bytes of a password hash never become part of a string, since strings are copied
+ * into logs, messages and heap dumps. */
 
 const COLON = 0x3a;
 
 /** A line of passwd(5). */
 export interface PasswdLine {
-  /** Counted from 1. */
+  /** Line number, from 1. */
   readonly line: number;
   readonly name: string;
-  /** An instruction for NIS, and no account, unless nsswitch.conf(5) says `compat`: the name begins with `+` or `-`. */
+  /** The name begins with `+` or `-`: an instruction for NIS, and not an account unless nsswitch.conf(5) says `compat`. */
   readonly nis: boolean;
   /**
-   * - `empty`: no password is asked for
-   * - `none`: it is kept elsewhere (`x`), or no password can be right (`*`, `!`, `!!`)
-   * - `locked`: the field begins with `!` or `*` and goes on: mostly a hash that counts no more
+   * - `empty`: no password is required
+   * - `none`: the password is in the shadow file (`x`), or no password matches (`*`, `!`, `!!`)
+   * - `locked`: `!` or `*` followed by more, usually a disabled hash
    * - `hash`: anything else
    */
   readonly password: 'empty' | 'none' | 'locked' | 'hash';
-  /** NaN when it is no number; NO_ID for all that the kernel can't have. */
+  /** NaN when it is not a number; NO_ID for ids that the kernel cannot have. */
   readonly userId: number;
   readonly groupId: number;
   readonly home: string;
@@ -38,13 +38,13 @@ export interface GroupLine {
   readonly members: string;
 }
 
-/** A line of shadow(5), without the password. Days are counted from 1970. */
+/** A line of shadow(5), without the password hash. Dates are days since 1970. */
 export interface ShadowLine {
   readonly line: number;
   readonly name: string;
   readonly nis: boolean;
   readonly password: 'empty' | 'locked' | 'hash';
-  /** How the hash is called, `$6$`; `BSDi` and `DES` for the old kinds, which have no such name. */
+  /** The hash method: `$6$`; `BSDi` and `DES` for the old methods, which have no prefix. */
   readonly method: string;
   readonly changed: number | undefined;
   readonly minDays: number | undefined;
@@ -52,17 +52,17 @@ export interface ShadowLine {
   readonly inactiveDays: number | undefined;
 }
 
-/** No kernel id: setuid(2) and its kin take it for "leave as it is". */
+/** Not a valid id: setuid(2) and similar calls take it as "do not change". */
 export const NO_ID = 2 ** 32 - 1;
 
-/** Fields that a line must have. */
+/** The minimum number of fields. */
 const PASSWD_FIELDS = 4;
 const GROUP_FIELDS = 3;
 const SHADOW_FIELDS = 5;
-/** Of any line; what comes behind is passed over. */
+/** Length of a line; the rest of a longer line is skipped. */
 const MOST_FIELDS = 9;
 
-/** Entries of passwd(5), one for each line that is one, as they are read: a caller may let others go on in between. */
+/** The entries of passwd(5), one by one, so that a caller can yield to the event loop in between. */
 export function* passwdLines(bytes: Buffer): Generator<PasswdLine> {
   for (const { line, name, nis, field } of linesOf(bytes, PASSWD_FIELDS)) {
     yield {
@@ -78,13 +78,13 @@ export function* passwdLines(bytes: Buffer): Generator<PasswdLine> {
   }
 }
 
-/** Entries of group(5), as they are read. */
+/** The entries of group(5), one by one. */
 export function* groupLines(bytes: Buffer): Generator<GroupLine> {
   for (const { line, name, nis, field } of linesOf(bytes, GROUP_FIELDS))
     yield { line, name: name(), nis, groupId: id(text(field(2))), members: text(field(3)) };
 }
 
-/** Entries of shadow(5), as they are read. */
+/** The entries of shadow(5), one by one. */
 export function* shadowLines(bytes: Buffer): Generator<ShadowLine> {
   for (const { line, name, nis, field } of linesOf(bytes, SHADOW_FIELDS)) {
     const secret = field(1);
@@ -113,7 +113,7 @@ interface Line {
 const NOTHING = Buffer.alloc(0);
 
 function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
-  /** The next one, which is looked for once: it may be many lines away, or nowhere. */
+  /** Position of the next line feed, searched only once: it may be far away or missing. */
   let colon = -1;
   const colonFrom = (from: number) => {
     if (colon < from) colon = bytes.indexOf(COLON, from);
@@ -148,7 +148,7 @@ const [HASH_SIGN, PLUS, MINUS, BANG, STAR, DOLLAR, UNDERSCORE, LETTER_X] = [...'
   sign.charCodeAt(0),
 );
 
-/** As isspace(3) has it in the C locale. */
+/** Like isspace(3) in the C locale. */
 const isBlank = (byte: number | undefined) => byte === 0x20 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);
 
 const text = (bytes: Buffer) => bytes.toString('utf8');
@@ -161,7 +161,7 @@ function passwordOf(secret: Buffer): PasswdLine['password'] {
   return first === BANG || first === STAR ? 'locked' : 'hash';
 }
 
-/** The name between the first two `$`, which says how the hash was made; nothing else of it becomes text. */
+/** The text between the first two `$`, the hash method. No other part of the hash becomes text. */
 function methodOf(secret: Buffer): string {
   if (secret[0] === DOLLAR) {
     const end = secret.indexOf('$', 1);
@@ -171,7 +171,7 @@ function methodOf(secret: Buffer): string {
   return secret[0] === UNDERSCORE ? 'BSDi' : 'DES';
 }
 
-/** As strtoul(3) reads it, cut to the 32 bits of an id: a negative one is a very large one. */
+/** Like strtoul(3), cut to the 32 bits of an id: a negative number becomes a very large one. */
 function id(digits: string): number {
   if (!/^[ \t-\r]*[+-]?\d{1,20}$/.test(digits)) return Number.NaN;
   const number = Number(digits);

@@ -1,11 +1,11 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 
 /**
- * A whole file, read only when it isn't longer than `mostBytes`: half a file would be a wrong answer.
+ * Reads a whole file. A file longer than `mostBytes` is refused, since half a file would be a wrong answer.
  *
- * Works for files of /proc and /sys too, which say their size is 0. Never waits, not even when somebody put a FIFO there.
+ * Also works in /proc and /sys, where files report a size of 0. Never blocks, even if the path is a FIFO.
  *
- * @throws RangeError when it is longer, else what the file system says
+ * @throws RangeError when it is longer, else the error of the file system
  */
 export function readBytes(path: string, mostBytes: number): Buffer {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -24,10 +24,10 @@ export function readBytes(path: string, mostBytes: number): Buffer {
   }
 }
 
-/** The same, as UTF-8 text. */
+/** Like `readBytes`, as UTF-8 text. */
 export const readBounded = (path: string, mostBytes: number): string => readBytes(path, mostBytes).toString('utf8');
 
-/** The same, but `undefined` whatever is the matter: for facts that may be missing. */
+/** Like `readBounded`, but `undefined` on any error: for facts that may be missing. */
 export function readOptional(path: string, mostBytes: number): string | undefined {
   try {
     return readBounded(path, mostBytes);

@@ -1,8 +1,8 @@
 /**
- * How engines call a container's cgroup: `name` within a cgroup called `parent`, when that matters.
+ * How container engines name a container's cgroup: `name`, within a cgroup called `parent` where that matters.
  *
  * `docker-ID.scope`, `libpod-ID.scope`, `cri-containerd-ID.scope`, `crio-ID.scope`: getUnitName() of opencontainers/cgroups,
- * systemd/common.go, with the prefix each engine gives it. `libpod-payload-ID`: podman run --cgroups=split. A bare ID:
+ * systemd/common.go, with each engine's prefix. `libpod-payload-ID`: podman run --cgroups=split. A bare ID:
  * cgroupfs, below `/docker` or `/kubepods/…/podUID`. `…slice:cri-containerd:ID`: containerd without SystemdCgroup.
  * lxc: lxc.cgroup.dir of lxc.container.conf(5), and src/lxc/cgroups/cgroup.h; `/lxc/NAME` and `/lxc.payload/NAME` before 4.0.
  * machines: systemd-machined.service(8) and systemd-nspawn@.service. `/docker/buildkit/ID`: one step of a build.
@@ -15,16 +15,16 @@ const CONTAINER_GROUPS: readonly { readonly name: RegExp; readonly parent?: RegE
   { name: /^systemd-nspawn@(.+)\.service$/ },
 ];
 
-/** What stands by a container without being in it: conmon, and the virtual machines that libvirt starts. */
+/** Cgroups with a container's name that are outside of it: conmon, and the virtual machines of libvirt. */
 const BESIDE = /^(?:.*-)?conmon-|^machine-qemu\\x2d/;
-/** Of the two cgroups within a machine's, that of systemd-nspawn itself. The other is `payload`. */
+/** The cgroup of systemd-nspawn itself, one of the two within a machine's. The other is `payload`. */
 const SUPERVISOR = 'supervisor';
 const MACHINE = /^(?:machine-|systemd-nspawn@)/;
 
-/** Something to print: at most one file's name, without blanks and control characters. */
+/** Printable: at most as long as a file name, without blanks and control characters. */
 const PRINTABLE = /^[^\s\p{C}]{1,255}$/u;
 
-/** The container that a cgroup belongs to, by its name and those around it. */
+/** The container of a cgroup, by the cgroup's name and its parents. */
 export function containerCalled(name: string, parent: string, child: string | undefined): string | undefined {
   if (BESIDE.test(name) || (child === SUPERVISOR && MACHINE.test(name))) return undefined;
   for (const group of CONTAINER_GROUPS) {
@@ -37,18 +37,18 @@ export function containerCalled(name: string, parent: string, child: string | un
 
 const printable = (id: string) => (PRINTABLE.test(id) ? id : undefined);
 
-/** `web\x2d1` → `web-1`. The names of machines hold nothing else that a unit's name can't; see systemd-escape(1). */
+/** `web\x2d1` → `web-1`. Machine names contain no other escaped characters; see systemd-escape(1). */
 const unescapeUnit = (text: string) =>
   text.replace(/\\x([2-7][0-9a-f])/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 
 /**
- * Finds the container in /proc/PID/cgroup, see cgroups(7): `HIERARCHY:CONTROLLERS:PATH` in each line. Of containers in
- * one another it is the innermost: the one that whoever started the process knows it by.
+ * Finds the container in /proc/PID/cgroup, see cgroups(7): `HIERARCHY:CONTROLLERS:PATH` in each line. For nested containers
+ * it is the innermost one, which is the one that the user who started the process knows.
  *
  *     0::/system.slice/docker-3c9f…e1.scope/init.scope
  *
- * The paths are relative to the reader's own cgroup namespace: to an agent in a container with one of its own, another
- * container is `/../docker-3c9f…e1.scope`, which is found all the same, and its own is `/`, which is none.
+ * The paths are relative to the reader's own cgroup namespace. For an agent in a container with such a namespace, another
+ * container is `/../docker-3c9f…e1.scope`, which is recognised too, and its own is `/`, which has no name.
  *
  * @returns 64 hexadecimal digits, or the name by which LXC or systemd-machined know it
  */
@@ -56,7 +56,7 @@ export function containerIn(cgroups: string): string | undefined {
   let before: string | undefined;
   for (const line of cgroups.split('\n')) {
     const path = line.slice(line.indexOf(':', line.indexOf(':') + 1) + 1);
-    if (path === '/' || path === before) continue; // mostly the same in all hierarchies
+    if (path === '/' || path === before) continue; // usually the same in all hierarchies
     before = path;
     const names = path.replace(/ \(deleted\)$/, '').split('/');
     for (let at = names.length - 1; at > 0; at -= 1) {
@@ -67,10 +67,10 @@ export function containerIn(cgroups: string): string | undefined {
   return undefined;
 }
 
-/** The paths of a process in the hierarchy that systemd manages, by its /proc/PID/cgroup. */
+/** The paths of a process in the hierarchy that systemd manages, from its /proc/PID/cgroup. */
 export const systemdGroups = (cgroups: string): string[] =>
   [...cgroups.matchAll(/^(?:0:|\d+:name=systemd):(.*)$/gm)].map(([, path = '']) => path);
 
-/** Of `/system.slice/system-getty.slice/getty@tty1.service/x` the service; of groups of users and containers, none. */
+/** The service of `/system.slice/system-getty.slice/getty@tty1.service/x`; `undefined` for user slices and containers. */
 export const systemServiceIn = (path: string): string | undefined =>
   /^\/system\.slice\/(?:[^/]+\.slice\/)*([^/]+\.service)(?:\/|$)/.exec(path)?.[1];

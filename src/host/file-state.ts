@@ -1,16 +1,16 @@
 import { type BigIntStats, fstatSync } from 'node:fs';
 
-/** What changes whenever a file becomes another, or gets other content. */
+/** Changes whenever the file is replaced or its content changes. */
 export type FileState = Pick<BigIntStats, 'dev' | 'ino' | 'ctimeNs' | 'mtimeNs' | 'size'>;
 
 export const isSame = (a: FileState, b: FileState): boolean =>
   a.ino === b.ino && a.ctimeNs === b.ctimeNs && a.size === b.size && a.mtimeNs === b.mtimeNs && a.dev === b.dev;
 
-/** A file that can be run, so none of /proc and /sys, where reading can have effects. */
+/** A file that can be executed; none of /proc and /sys, where reading can have side effects. */
 export const isProgram = ({ mode, size }: BigIntStats): boolean =>
   (mode & 0o170000n) === 0o100000n && (mode & 0o111n) !== 0n && size > 0n;
 
-/** @param file a descriptor of a file on a local file system: any other one may never answer */
+/** @param file a descriptor of a file on a local file system: on others, fstat(2) may never return */
 export function stateOf(file: number): BigIntStats | undefined {
   try {
     return fstatSync(file, { bigint: true });

@@ -15,45 +15,45 @@ import { posix } from 'node:path';
 import { matchesGlob } from '../base/glob.ts';
 import { inRoot } from '../base/in-root.ts';
 
-/** Not there, nor a folder on the way to it. */
+/** The path, or a folder on it, does not exist. */
 export interface Missing {
   readonly missing: true;
 }
 
-/** There, or nobody can say. */
+/** The path exists, or its existence is unknown. */
 export interface Unreadable {
   readonly unreadable: string;
-  /** For lack of permission, and not because of what it is. */
+  /** Whether the reason is a missing permission. */
   readonly denied: boolean;
 }
 
-/** What came of looking at something. */
+/** The result of a look at a path. */
 export type Look<T> = { readonly found: T } | Missing | Unreadable;
 
 export const MISSING: Missing = { missing: true };
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
-/** The most that is read of a file, unless the caller knows better. */
+/** Bytes read of a file, unless the caller sets another limit. */
 const MOST_BYTES = 256 * 1024;
-/** Larger files aren't kept in memory: few are asked for twice. */
+/** Larger files are not cached: few of them are read twice. */
 const KEPT_BYTES = 128 * 1024;
 const MOST_KEPT = 200;
-/** The most names that are read of one folder. */
+/** Names read of one folder. */
 const MOST_NAMES = 4_096;
-/** The most paths that a pattern may stand for. */
+/** Paths that a pattern may match. */
 const MOST_PATHS = 1_024;
 
 /**
- * The files of the system that is judged, by the paths that they have there: absolute, of `root`. Links are followed
- * within the root. Only regular files are opened, since opening a FIFO waits and opening a device does something.
+ * The files of the system under test, by their absolute paths there, below `root`. Links are followed within the root.
+ * Only regular files are opened, since opening a FIFO blocks and opening a device can have side effects.
  *
- * What it read is kept for one scan; a file that changes meanwhile is judged as it was.
+ * Results are cached for one scan: a file that changes meanwhile is judged by its first state.
  */
 export class HostFiles {
   readonly root: string;
-  /** Mount points that another machine answers for, or a program: looking there may take for ever. */
+  /** Mount points of file systems that another machine or a program serves: access may never return. */
   remote: readonly string[] = [];
-  /** Folders that count as empty: what something else is mounted on when the system runs. */
+  /** Folders that count as empty: mount points that something else covers when the system runs. */
   hidden: readonly string[] = [];
   readonly #names = new Map<string, Look<readonly string[]>>();
   readonly #texts = new Map<string, Look<string>>();
@@ -62,28 +62,28 @@ export class HostFiles {
     this.root = root;
   }
 
-  /** Where this process finds it, with all links followed but one at its end. */
+  /** The path in this process's view, with all links followed except one at its end. */
   #placeOfLink(path: string): string {
     if (this.root === '/') return path;
     return posix.join(inRoot(this.root, posix.dirname(path)), posix.basename(path));
   }
 
-  /** Where this process finds it, with all links followed. @throws what the file system says on the way */
+  /** The path in this process's view, with all links followed unless the root is `/`. @throws the error of the file system */
   place(path: string): string {
     return this.root === '/' ? path : inRoot(this.root, path);
   }
 
-  /** The same, also where the root is this process's own. */
+  /** Like `place`, with links followed also where the root is this process's own. */
   real(path: string): string {
     return this.root === '/' ? realpathSync(path) : inRoot(this.root, path);
   }
 
-  /** Of a link itself. */
+  /** Does not follow a link. */
   lstat(path: string): Look<Stats> {
     return this.#look(path, () => lstatSync(this.#placeOfLink(path), { throwIfNoEntry: false }));
   }
 
-  /** What a link says, whether that is there or not; `undefined` of anything else. */
+  /** The target of a link, existing or not; `undefined` for anything but a link. */
   target(path: string): string | undefined {
     try {
       return readlinkSync(this.#placeOfLink(path));
@@ -92,15 +92,15 @@ export class HostFiles {
     }
   }
 
-  /** The same, and why it can't be said. */
+  /** Like `target`, with the reason when it cannot be read. */
   link(path: string): Look<string> {
     return this.#look(path, () => readlinkSync(this.#placeOfLink(path)));
   }
 
-  /** Of what a link leads to. */
+  /** Follows links. */
   stat(path: string): Look<Stats> {
     if (this.root === '/') return this.#look(path, () => statSync(path, { throwIfNoEntry: false }));
-    // The last part is no link any more; lstat, lest one that has just been made leads out of the root.
+    // All links are resolved. lstat, so that a link created in the meantime does not lead out of the root.
     return this.#look(path, () => lstatSync(inRoot(this.root, path), { throwIfNoEntry: false }));
   }
 
@@ -108,7 +108,7 @@ export class HostFiles {
     return 'found' in this.stat(path);
   }
 
-  /** Whether something may be there: also when nobody can say. Whoever looks on will find out why not. */
+  /** Whether the path may exist: also when that is unknown. Reading it will show the reason. */
   mayBeThere(path: string): boolean {
     return !('missing' in this.stat(path));
   }
@@ -118,7 +118,7 @@ export class HostFiles {
     return 'found' in look && look.found.isDirectory();
   }
 
-  /** A whole regular file as text; bytes that are no UTF-8 become U+FFFD. */
+  /** A whole regular file as text; invalid UTF-8 becomes U+FFFD. */
   text(path: string, mostBytes = MOST_BYTES): Look<string> {
     const kept = this.#texts.get(path);
     if (kept !== undefined) return kept;
@@ -129,12 +129,12 @@ export class HostFiles {
     return look;
   }
 
-  /** The same, as it is; not kept. */
+  /** Like `text`, as bytes; not cached. */
   bytes(path: string, mostBytes: number): Look<Buffer> {
     return this.#look(path, () => this.#read(path, mostBytes));
   }
 
-  /** As much of the beginning; `cut`: there is more. */
+  /** The beginning of a file; `cut`: there is more. */
   beginning(path: string, mostBytes: number): Look<{ readonly bytes: Buffer; readonly cut: boolean }> {
     return this.#look(path, () => {
       const bytes = this.#read(path, mostBytes, true);
@@ -143,17 +143,17 @@ export class HostFiles {
     });
   }
 
-  /** @param mayBeLonger gives a little more than the limit then, and ends there */
+  /** @param mayBeLonger return the first bytes of a longer file, slightly more than the limit, instead of an error */
   #read(path: string, mostBytes: number, mayBeLonger = false): Buffer | Unreadable | undefined {
     const place = this.place(path);
     const before = statSync(place, { throwIfNoEntry: false });
     if (before === undefined) return undefined;
-    if (!before.isFile()) return unreadable(`${path} is no regular file`);
-    // Below another root all links have been followed: one that has just been made may lead out of it.
+    if (!before.isFile()) return unreadable(`${path} is not a regular file`);
+    // Below another root all links are resolved. A link created in the meantime may lead out of it.
     const noFollow = this.root === '/' ? 0 : constants.O_NOFOLLOW;
     const file = openSync(place, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | noFollow);
     try {
-      if (!fstatSync(file).isFile()) return unreadable(`${path} is no regular file`);
+      if (!fstatSync(file).isFile()) return unreadable(`${path} is not a regular file`);
       const parts: Buffer[] = [];
       for (let total = 0; ; ) {
         const part = Buffer.allocUnsafe(Math.min(Math.max(before.size - total, 0) + 4_096, 256 * 1024));
@@ -169,7 +169,7 @@ export class HostFiles {
     }
   }
 
-  /** What is in a folder, in alphabetical order. */
+  /** The names in a folder, in alphabetical order. */
   names(path: string): Look<readonly string[]> {
     let kept = this.#names.get(path);
     if (kept === undefined) {
@@ -179,7 +179,7 @@ export class HostFiles {
     return kept;
   }
 
-  /** The same of a folder that may be large. */
+  /** Like `names`, for folders that may be large. */
   entries(path: string, most: number): Look<readonly string[]> {
     return this.#look(path, () => {
       const folder = opendirSync(this.place(path));
@@ -195,7 +195,7 @@ export class HostFiles {
     });
   }
 
-  /** The first names of a folder that may hold more than can be looked at, in no order; `cut`: there are more. */
+  /** The first names of a folder that may be too large to list, in no order; `cut`: there are more. */
   someEntries(path: string, most: number): Look<{ readonly names: readonly string[]; readonly cut: boolean }> {
     return this.#look(path, () => {
       const folder = opendirSync(this.place(path));
@@ -213,10 +213,10 @@ export class HostFiles {
   }
 
   /**
-   * The paths that a pattern stands for: `*` is any text and `?` any character within one part. A path without them
-   * stands for itself, whether it is there or not.
+   * The paths that match a pattern: `*` is any text and `?` any character within one path component. A path without them
+   * is returned whether it exists or not.
    *
-   * @returns the paths, and the first folder that could not be looked into
+   * @returns the paths, and the first folder that could not be read
    */
   expand(pattern: string): { paths: readonly string[]; unreadable?: Unreadable } {
     let paths = ['/'];
@@ -235,7 +235,7 @@ export class HostFiles {
           if (matchesGlob(part, name) && (part.startsWith('.') || !name.startsWith('.')))
             next.push(posix.join(path, name));
       }
-      if (next.length > MOST_PATHS) problem ??= unreadable(`${pattern} stands for more than ${MOST_PATHS} files`);
+      if (next.length > MOST_PATHS) problem ??= unreadable(`${pattern} matches more than ${MOST_PATHS} files`);
       paths = next.slice(0, MOST_PATHS);
     }
     return problem === undefined ? { paths } : { paths, unreadable: problem };
@@ -260,10 +260,10 @@ const isBelow = (path: string, folders: readonly string[]) =>
 const isUnreadable = <T>(value: T | Unreadable): value is Unreadable =>
   typeof value === 'object' && value !== null && 'unreadable' in value;
 
-/** What an error of the file system means to whoever looked. */
+/** Translates an error of the file system into a result. */
 export function whyNot(error: unknown, path: string): Missing | Unreadable {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-  // ESRCH: of a process that has ended, in /proc.
+  // ESRCH: a process in /proc has ended.
   if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'ESRCH') return MISSING;
   if (code === 'EACCES' || code === 'EPERM') return { unreadable: `no permission to read ${path}`, denied: true };
   return unreadable(`${path} can't be read: ${code}`);

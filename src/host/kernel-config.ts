@@ -1,3 +1,3 @@
-/** How a kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`, one a line, by name. What isn't set is absent. */
+/** A kernel configuration, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y` lines, by name. Options not set are absent. */
 export const parseKernelConfig = (text: string): ReadonlyMap<string, string> =>
   new Map([...text.matchAll(/^(CONFIG_\w+)=(.*)$/gm)].map(([, key = '', value = '']) => [key, value]));

@@ -6,24 +6,24 @@ import { FIRST_ROOT, hasOwnMounts } from '../base/first-root.ts';
 import { readOptional } from './bounded-file.ts';
 import { isLocal, type Mount, mountWithId } from './mounts.ts';
 
-/** Of asm-generic/fcntl.h, for every machine that Node runs on: a descriptor that refers to a file without opening it. */
+/** From asm-generic/fcntl.h, for all platforms of Node: a descriptor that refers to a file without opening it. */
 const O_PATH = 0o10000000;
 
-/** Of the first process and of this one, on a host of many containers with long options; of any other one. */
+/** Size of a list of mounts: of the first process and of this one, on a host with many containers; of any other process. */
 const MOST_BYTES = 1024 * 1024;
 const MOST_BYTES_OF_OTHERS = 128 * 1024;
-/** Descriptors that are kept until the end of a turn. With more, all are closed, and mounts are looked up anew. */
+/** Descriptors kept until the end of a turn. When there are more, all are closed and mounts are looked up again. */
 const MOST_KEPT = 64;
-/** Of a path. Every one costs some 15 µs. */
+/** Path components; each takes some 15 µs. */
 const MOST_FOLDERS = 64;
 
 /**
- * A descriptor made with O_PATH, or why there is none: nothing is there, it isn't on a local file system, or there is no
- * time to find out.
+ * A descriptor made with O_PATH, or why there is none: the file is missing, it is not on a local file system, or the time
+ * budget is used up.
  */
 export type LocalFile = number | 'absent' | 'mount' | 'budget';
 
-/** The time there is for looking; negative when there is none. */
+/** The time left for lookups; negative when it is overdrawn. */
 interface Time {
   left(): Duration;
   pay(since: Duration): Duration;
@@ -32,23 +32,22 @@ interface Time {
 const UNLIMITED: Time = { left: () => milliseconds(0), pay: (since) => since };
 
 /**
- * Refers to files of processes and of the host, without ever waiting for a file system that a program or another machine
- * answers for: one that never answers would stop the agent, and any user can mount one in namespaces of his own.
+ * Refers to files of processes and of the host without ever waiting for a file system that a program or another machine
+ * serves: a server that never answers would hang the agent, and any user can mount one in namespaces of his own.
  *
- * To open with O_PATH asks a file system for nothing but the names on the way. So each folder on a path is opened from
- * the one before it, which is known to be local by then, and links are not followed. What /proc/PID/exe leads to is
- * opened without any name at all. Which mount a descriptor is on says its fdinfo; what mount that is, say the lists of
- * mounts, which must be read after the descriptor was made: until it is closed, no other mount can have that id. A mount
- * that no list has is not local.
+ * Opening with O_PATH asks a file system only for the names on the path. So each folder of a path is opened from the one
+ * before, which is known to be local by then, without following links. The target of /proc/PID/exe is opened without any
+ * name lookup. A descriptor's fdinfo has the id of its mount; the lists of mounts describe that mount. They must be read
+ * after the descriptor was made: until it is closed, the id is not reused. A mount that is in no list is not local.
  *
- * What was found holds until the end of a turn of the event loop, and its descriptors as long: they would keep a file
+ * Results and descriptors are kept until the end of a turn of the event loop only, since descriptors would keep a file
  * system from being unmounted.
  */
 export class LocalFiles {
   readonly #proc: string;
   readonly #root: string;
   readonly #clock: Pick<Clock, 'monotonic'>;
-  /** By id, as far as a kept descriptor is on it. */
+  /** By mount id, while a kept descriptor is on the mount. */
   readonly #mounts = new Map<number, boolean>();
   /** By path. */
   readonly #folders = new Map<string, number>();
@@ -58,7 +57,7 @@ export class LocalFiles {
 
   /**
    * @param proc the host's /proc
-   * @param root the host's root directory, as this process sees it. What it is on counts as local: without it nothing works
+   * @param root the host's root directory in this process's view. Its file system counts as local: without it nothing works
    */
   constructor({ proc, root, clock }: { proc: string; root: string; clock: Pick<Clock, 'monotonic'> }) {
     this.#proc = proc;
@@ -67,23 +66,23 @@ export class LocalFiles {
   }
 
   /**
-   * The program that a process runs. The descriptor holds until the next call, and at most until the end of the turn.
+   * The program that a process runs. The descriptor is valid until the next call, and at most until the end of the turn.
    *
-   * @param time what a look at lists of mounts is paid with; a user can make them long
+   * @param time the budget for reading lists of mounts, which a user can make long
    */
   image(pid: number, time: Time = UNLIMITED): LocalFile {
     const link = `${this.#proc}/${pid}/exe`;
-    // Many have ended by now, and an error that is thrown costs five times as much as this.
+    // Many processes have ended by now, and throwing an error costs five times as much as this check.
     if (!isThere(link)) return 'absent';
-    this.#rootFolder(); // mostly it is on the same mount
+    this.#rootFolder(); // usually on the same mount
     const file = this.#open(link, O_PATH);
     if (file === undefined) return 'absent';
     return this.#judged(file, time, pid);
   }
 
   /**
-   * The file at a path of the host's, as the kernel writes it: absolute, without links and dots. The descriptor holds as
-   * long as that of an image. A link at its end is not followed.
+   * The file at a path of the host, as the kernel writes it: absolute, without links and dots. The descriptor is valid as
+   * long as that of an image. A link at the end is not followed.
    */
   at(path: string, time: Time = UNLIMITED): LocalFile {
     if (time.left() < 0) return 'budget';
@@ -129,13 +128,13 @@ export class LocalFiles {
     return root;
   }
 
-  /** Opens, and keeps what was opened until the turn ends. */
+  /** Opens a path and keeps the descriptor until the turn ends. */
   #open(path: string, flags: number): number | undefined {
     let file: number;
     try {
       file = openSync(path, flags);
     } catch {
-      return undefined; // gone, hidden, a name too long
+      return undefined; // gone, hidden, or the name is too long
     }
     this.#kept.push(file);
     if (!this.#willRelease) {
@@ -156,7 +155,7 @@ export class LocalFiles {
   }
 
   /**
-   * @param pid whose mounts may be the ones it is on, besides the host's and the agent's own
+   * @param pid the process whose mounts are searched, besides the host's and the agent's own
    * @returns the file itself when it is local
    */
   #judged(file: number, time: Time, pid?: number): LocalFile {
@@ -183,7 +182,7 @@ export class LocalFiles {
     return mount !== undefined && isLocal(mount, first);
   }
 
-  /** `mnt_id:` of /proc/self/fdinfo/FD, see proc_pid_fdinfo(5). Asks no file system. */
+  /** `mnt_id:` of /proc/self/fdinfo/FD, see proc_pid_fdinfo(5). Accesses no other file system. */
   #mountOf(file: number): number | undefined {
     try {
       const info = openSync(`/proc/self/fdinfo/${file}`, 'r');
@@ -200,13 +199,13 @@ export class LocalFiles {
   }
 }
 
-/** Those of the host, as the first process sees it: a service's own /tmp and /home are not those programs are started from. */
+/** The first process's view of the host: a service's own /tmp and /home are not where programs are started from. */
 export function hostFiles({ hostRoot, clock }: { hostRoot: string; clock: Pick<Clock, 'monotonic'> }): LocalFiles {
   const isFirst = hostRoot === '/' && hasOwnMounts();
   return new LocalFiles({ proc: join(hostRoot, 'proc'), root: isFirst ? FIRST_ROOT : hostRoot, clock });
 }
 
-/** Of a link in /proc: asks nothing that it leads to. */
+/** The target of a link in /proc, without accessing it. */
 function isThere(link: string): boolean {
   try {
     return lstatSync(link, { throwIfNoEntry: false }) !== undefined;
@@ -215,7 +214,7 @@ function isThere(link: string): boolean {
   }
 }
 
-/** A list that is longer than that says nothing: what it has isn't known, and so not local. */
+/** A longer list is ignored: its mounts count as not local. */
 function mountIn(path: string, id: number, mostBytes: number): Mount | undefined {
   const mountinfo = readOptional(path, mostBytes);
   return mountinfo === undefined ? undefined : mountWithId(mountinfo, id);

@@ -4,30 +4,30 @@
  *     36 25 0:31 / /mnt/my\040share rw,noatime shared:7 - nfs4 server:/export rw,vers=4.2
  */
 export interface Mount {
-  /** The same that /proc/PID/fdinfo calls `mnt_id`. Reused once nothing refers to the mount any more. */
+  /** The id that /proc/PID/fdinfo calls `mnt_id`. Reused when nothing refers to the mount any more. */
   readonly id: number;
   /** Major and minor number of the file system's device: `0:31`. */
   readonly device: string;
   readonly point: string;
   readonly type: string;
-  /** What is mounted: `/dev/sda1`, `tmpfs`, `server:/export`. */
+  /** The source: `/dev/sda1`, `tmpfs`, `server:/export`. */
   readonly source: string;
-  /** Of this mount, separated by commas. */
+  /** Mount options, separated by commas. */
   readonly ownOptions: string;
-  /** Of the file system, separated by commas. */
+  /** Options of the file system, separated by commas. */
   readonly options: string;
 }
 
-/** The mount with this id in the text of a mountinfo file; `undefined` when no such line is there. */
+/** The mount with this id in the text of a mountinfo file; `undefined` when there is none. */
 export function mountWithId(mountinfo: string, id: number): Mount | undefined {
   const start = mountinfo.startsWith(`${id} `) ? 0 : mountinfo.indexOf(`\n${id} `) + 1;
   if (start === 0 && !mountinfo.startsWith(`${id} `)) return undefined;
   const end = mountinfo.indexOf('\n', start);
-  // A line without its end was cut off: what it lacks could be what matters.
+  // A line without its end was cut off, and the missing part may matter.
   return end === -1 ? undefined : parseMount(mountinfo.slice(start, end));
 }
 
-/** All mounts in the text of a mountinfo file. Lines that can't be understood are passed over. */
+/** All mounts in the text of a mountinfo file. Malformed lines are skipped. */
 export const parseMounts = (mountinfo: string): Mount[] =>
   mountinfo.split('\n').flatMap((line) => parseMount(line) ?? []);
 
@@ -42,13 +42,13 @@ function parseMount(line: string): Mount | undefined {
   return { id: Number(id), device, ...unescaped, type, ownOptions, options };
 }
 
-/** Blanks and the like in mountinfo, /proc/mounts and fstab(5) are octal: `\\040`. The kernel escapes single bytes only. */
+/** mountinfo, /proc/mounts and fstab(5) write blanks and similar characters in octal, `\\040`, one byte each. */
 const unescapeOctal = (text: string): string =>
   text.replace(/\\([0-3][0-7]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
 
-/** A line of fstab(5): what is to be mounted at boot. */
+/** A line of fstab(5): a file system to mount at boot. */
 export interface FstabLine {
-  /** Counted from 1. */
+  /** Line number, from 1. */
   readonly line: number;
   readonly source: string;
   readonly point: string;
@@ -57,7 +57,7 @@ export interface FstabLine {
   readonly options: string;
 }
 
-/** All lines of an fstab(5) file that name a mount. */
+/** All lines of fstab(5) that name a mount. */
 export function parseFstab(fstab: string): FstabLine[] {
   return fstab.split('\n').flatMap((text, index) => {
     const [source = '', point, type = '', options = ''] = text.trim().split(/\s+/);
@@ -67,8 +67,8 @@ export function parseFstab(fstab: string): FstabLine[] {
 }
 
 /**
- * What is mounted on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`. Of several mounts on top of each
- * other the last one is in use. See proc_mounts(5).
+ * The mount on a folder, from /proc/mounts: `/dev/sda1 / ext4 rw,relatime 0 0`. Of several mounts on the same folder, the
+ * last one is in use. See proc_mounts(5).
  */
 export function mountedOn(folder: string, mounts: string): string | undefined {
   const source = mounts
@@ -79,8 +79,8 @@ export function mountedOn(folder: string, mounts: string): string | undefined {
 }
 
 /**
- * File systems that this machine's kernel answers for by itself. Not among them: those that ask another machine (NFS,
- * CIFS, 9p, …), a program (FUSE, `fuseblk`, autofs) or a hypervisor (virtiofs), any of which may never answer.
+ * File systems that this machine's kernel serves by itself. Not those that ask another machine (NFS, CIFS, 9p, …), a
+ * program (FUSE, `fuseblk`, autofs) or a hypervisor (virtiofs), which may never answer.
  */
 const LOCAL: ReadonlySet<string> = new Set(
   (
@@ -90,23 +90,24 @@ const LOCAL: ReadonlySet<string> = new Set(
 );
 
 /**
- * File systems for which another machine answers, a program or a hypervisor: for ever, when that doesn't. All others are
- * asked where they must be, such as those in memory; see LOCAL for what may always be.
+ * File systems served by another machine, a program or a hypervisor: access blocks forever when the server does not
+ * answer. For those in neither list, such as file systems in memory, access is allowed where it is needed; see LOCAL for
+ * those that are always safe.
  */
 const REMOTE =
   /^(?:nfs4?|cifs|smb3|smbfs|afs|ceph|coda|lustre|beegfs|orangefs|pvfs2|gfs2|ocfs2|9p|virtiofs|autofs|fuse|fuseblk|fuse\..*)$/;
 
-/** @param mount by its type, as mountinfo names it */
+/** @param mount its type is the one in mountinfo */
 export const isRemote = ({ type }: { readonly type: string }): boolean => REMOTE.test(type);
 
 /**
- * Whether files of a mount can be looked at without asking anything but this machine's kernel.
+ * Whether files of a mount can be read without waiting for anything but this machine's kernel.
  *
- * An overlay is as local as its layers, which it names as whoever mounted it saw them. So it counts only when the first
- * process sees it too: then root has mounted it, and not a user in namespaces of his own, over layers that a program of
- * his answers for. One of root's doesn't count either when a layer's path leads to a mount that isn't local.
+ * An overlay is local if its layers are; the paths of its layers are those in the view of whoever mounted it. So it counts
+ * only if the first process sees it too: then root mounted it, and not a user in namespaces of his own, over layers that a
+ * program of that user serves. It does not count either if the path of a layer leads to a mount that is not local.
  *
- * @param first mountinfo of the first process; `undefined` when it can't be read
+ * @param first mountinfo of the first process; `undefined` when it cannot be read
  */
 export function isLocal({ type, device, options }: Mount, first: string | undefined): boolean {
   if (type !== 'overlay') return LOCAL.has(type);

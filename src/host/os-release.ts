@@ -2,9 +2,9 @@
 export type OsRelease = Readonly<Record<string, string>>;
 
 /**
- * Reads os-release(5): assignments as a shell has them, one a line, without expansion. Values may be in single quotes,
- * where everything stands for itself, or in double quotes, where a backslash before `$`, `"`, `` ` `` or itself does.
- * Lines that are none of that are passed over; of the same name twice, the last one holds.
+ * Reads os-release(5): one shell assignment per line, without expansion. Values may be in single quotes, where every
+ * character is literal, or in double quotes, where a backslash escapes `$`, `"`, `` ` `` and itself. Other lines are
+ * skipped; of several assignments to one name, the last one holds.
  */
 export function parseOsRelease(text: string): OsRelease {
   const variables: Record<string, string> = Object.create(null);
@@ -25,5 +25,5 @@ function unquote(text: string): string | undefined {
   return /["'\s]/.test(text) ? undefined : text.replaceAll(/\\(.)/g, '$1');
 }
 
-/** Where it is, by precedence: the first one found holds, whole. */
+/** The paths in order of precedence: only the first existing file is read. */
 export const OS_RELEASE_FILES = ['/etc/os-release', '/usr/lib/os-release'] as const;

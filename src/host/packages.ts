@@ -1,26 +1,26 @@
-/** Where each package manager says what is installed. */
+/** Where each package manager keeps its list of installed packages. */
 export const PACKAGE_DATABASES = [
   { manager: 'dpkg', paths: ['/var/lib/dpkg/status'] },
   { manager: 'opkg', paths: ['/usr/lib/opkg/status', '/var/lib/opkg/status'] },
   { manager: 'apk', paths: ['/lib/apk/db/installed', '/usr/lib/apk/db/installed'] },
 ] as const;
-/** SQLite, ndb and Berkeley DB: not read. */
+/** The SQLite, ndb and Berkeley DB formats are not read. */
 export const RPM_FOLDERS = ['/usr/lib/sysimage/rpm', '/var/lib/rpm'] as const;
 export const RPM_FILES = ['rpmdb.sqlite', 'Packages.db', 'Packages'] as const;
 
-/** What is installed. */
+/** An installed package. */
 export interface InstalledPackage {
   readonly name: string;
-  /** '' when it isn't written down. */
+  /** '' when it is not recorded. */
   readonly version: string;
 }
 
-/** Of dpkg's states, those in which a package's files are there, or some of them. */
+/** The dpkg states in which at least some of a package's files are present. */
 const HAS_FILES = /^Status:.* (?:installed|unpacked|half-installed|half-configured|triggers-\w+)\s*$/m;
 
 /**
- * Paragraphs as dpkg and opkg write them. Those whose files are there count, also while they wait for their configuration;
- * see dpkg(1). `undefined` for a paragraph that is no such package: a caller may let others go on after each.
+ * Parses the status file of dpkg and opkg. Packages whose files are present count, even if they are not configured yet;
+ * see dpkg(1). Yields `undefined` for other paragraphs, so that a caller can yield to the event loop after each.
  *
  *     Package: adduser
  *     Status: install ok installed
@@ -38,7 +38,7 @@ export function* statusPackages(content: string): Generator<InstalledPackage | u
   }
 }
 
-/** Paragraphs of one-letter fields, see apk-db(5): `P:` the name, `V:` the version; of several versions the last. */
+/** Parses apk's database of one-letter fields, see apk-db(5): `P:` the name, `V:` the version; the last version holds. */
 export function* apkPackages(content: string): Generator<InstalledPackage | undefined> {
   let name = '';
   for (let begin = 0; begin < content.length; ) {

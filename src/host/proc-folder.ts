@@ -1,30 +1,30 @@
 import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 
-/** What is read of one file at most: `status` is longer only for its list of groups. */
+/** Bytes read of one file: `status` is longer only because of its list of groups. */
 const MOST_BYTES = 8 * 1024;
 
-/** PF_KTHREAD of linux/sched.h: a thread of the kernel's own, which nobody started. */
+/** PF_KTHREAD of linux/sched.h: a kernel thread. */
 const KERNEL_THREAD = 0x0020_0000;
 
-/** What is read of /proc/PID/stat; see proc_pid_stat(5). */
+/** The fields used of /proc/PID/stat; see proc_pid_stat(5). */
 export interface ProcessStat {
   readonly parentPid: number;
   /** Since boot, in units of ProcFolder.TICK_MS. */
   readonly startTicks: number;
   readonly isKernelThread: boolean;
-  /** A zombie: it has ended, and nothing is left to see. */
+  /** A zombie: the process has ended. */
   readonly isDead: boolean;
 }
 
 /**
- * Reads /proc/PID/stat.
+ * Parses /proc/PID/stat.
  *
  *     4711 (a) b (c) S 1 4711 4711 0 -1 4194560 102 0 0 0 0 0 0 0 20 0 1 0 34567 2703360 …
  *
- * The name in parentheses is the program's own choice, blanks, parentheses and line ends included; so the last closing
- * one ends it.
+ * The program chooses the name in parentheses, which can contain blanks, parentheses and line feeds; so the last closing
+ * parenthesis ends it.
  *
- * @returns `undefined` when it isn't such a line
+ * @returns `undefined` when the line is malformed
  */
 export function parseStat(text: string): ProcessStat | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
@@ -39,13 +39,13 @@ export function parseStat(text: string): ProcessStat | undefined {
   };
 }
 
-/** The arguments in /proc/PID/cmdline, each ended by a zero byte. A program may have overwritten them. */
+/** The arguments in /proc/PID/cmdline, each ended by a zero byte. The program may have overwritten them. */
 export function parseCommandLine(text: string): string[] {
   if (text === '') return [];
   return (text.endsWith('\0') ? text.slice(0, -1) : text).split('\0');
 }
 
-/** The effective one of the four ids in /proc/PID/status: `Uid:  0  1000  0  0`. */
+/** The effective id of the four in /proc/PID/status: `Uid:  0  1000  0  0`. */
 export function parseUserId(text: string): number | undefined {
   const match = /^Uid:\s+\d{1,10}\s+(\d{1,10})\s/m.exec(text);
   return match === null ? undefined : Number(match[1]);
@@ -54,12 +54,12 @@ export function parseUserId(text: string): number | undefined {
 const isCount = (n: number | undefined): n is number => n !== undefined && Number.isSafeInteger(n) && n >= 0;
 
 /**
- * The host's /proc. What concerns one process is `undefined` once the process has ended.
+ * The host's /proc. Methods about one process return `undefined` once the process has ended.
  *
- * Reads nothing for which the kernel takes a process's memory lock, such as `cmdline`: see process-memory/.
+ * Reads no file for which the kernel takes the process's memory lock, such as `cmdline`: see processes/memory/.
  */
 export class ProcFolder {
-  /** Linux counts clock ticks for programs in this unit, whatever the kernel's own is: USER_HZ is 100 where Node runs. */
+  /** The unit of clock ticks in /proc, whatever the kernel's own tick is: USER_HZ is 100 on all platforms of Node. */
   static readonly TICK_MS = 10;
   readonly #path: string;
   readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
@@ -68,14 +68,14 @@ export class ProcFolder {
     this.#path = path;
   }
 
-  /** @throws what the file system says */
+  /** @throws the error of the file system */
   pids(): number[] {
     return readdirSync(this.#path)
       .filter((name) => /^\d{1,10}$/.test(name))
       .map(Number);
   }
 
-  /** Milliseconds since boot, to 10 ms; on the same scale as ProcessStat.startTicks. @throws what the file system says */
+  /** Milliseconds since boot, with a resolution of 10 ms; the same clock as ProcessStat.startTicks. @throws the error of the file system */
   uptime(): number {
     return Number(this.#read('uptime').split(' ')[0]) * 1_000;
   }
@@ -97,7 +97,7 @@ export class ProcFolder {
     return { userId, ...(executable === undefined ? {} : { executable }) };
   }
 
-  /** `undefined` also for another user's process, without CAP_SYS_PTRACE. */
+  /** `undefined` also for a process of another user, without CAP_SYS_PTRACE. */
   executable(pid: number): string | undefined {
     try {
       return readlinkSync(`${this.#path}/${pid}/exe`).replace(/ \(deleted\)$/, '');
@@ -114,7 +114,7 @@ export class ProcFolder {
     }
   }
 
-  /** Files in /proc have no size to go by, and give out a page at a time. */
+  /** Files in /proc report no size, and return at most a page per read. */
   #read(name: string): string {
     const file = openSync(`${this.#path}/${name}`, 'r');
     try {

@@ -1,11 +1,11 @@
 import { endianness } from 'node:os';
 import { parseProcAddress } from './ip-address.ts';
 
-/** States of include/net/tcp_states.h: a TCP socket that listens; a UDP socket that is bound and not connected. */
+/** States of include/net/tcp_states.h: a listening TCP socket; a UDP socket that is bound and not connected. */
 export const TCP_LISTEN = 0x0a;
 export const TCP_CLOSE = 0x07;
 
-/** One end of a socket, with its address as the kernel prints it: most lines are passed over before it matters. */
+/** One end of a socket, its address unparsed: most lines are skipped before the address matters. */
 export interface ProcNetEnd {
   readonly hex: string;
   readonly port: number;
@@ -17,7 +17,7 @@ export interface ProcNetSocket {
   readonly remote: ProcNetEnd;
   readonly state: number;
   readonly userId: number;
-  /** 0 when no process has it any more. */
+  /** 0 when no process holds it any more. */
   readonly inode: number;
 }
 
@@ -30,7 +30,7 @@ const LINE =
  *      sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
  *       0: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   101        0 1234 1 0000000000000000 …
  *
- * @returns `undefined` for the heading, and for a broken line
+ * @returns `undefined` for the heading, and for a malformed line
  */
 export function parseProcNetLine(line: string): ProcNetSocket | undefined {
   const match = LINE.exec(line);

@@ -1,10 +1,10 @@
-/** No name is longer; a USB string has at most 126 characters. */
+/** No device name is longer; a USB string has at most 126 characters. */
 const LONGEST_TEXT = 256;
 
 /**
- * What a device or a firmware calls itself, as one readable line: it may have chosen anything, terminal escapes and
- * reversed text included. Padding goes, control and formatting characters become `·`; bytes that are no UTF-8 have become
- * U+FFFD already.
+ * The name of a device or a firmware as one readable line. The device chooses it, so it can contain terminal escapes and
+ * reversed text. Padding is removed, and control and formatting characters become `·`; invalid UTF-8 has already become
+ * U+FFFD.
  *
  * @returns `undefined` when nothing is left
  */

@@ -4,10 +4,10 @@ import type { LocalFiles } from './local-files.ts';
 const OTHERS_WRITE = 0o022n;
 
 /**
- * Whether nobody but root can have put this file where it is: it is root's, as is every folder on its path, and none of
- * them can be written by others. A file that isn't on a local file system, or can't be looked at, is not.
+ * Whether only root can have created this file and its path: root owns the file and every folder on the path, and nobody
+ * else can write to them. False for a file that is not on a local file system or cannot be examined.
  *
- * @param path of the host's, as the kernel writes it
+ * @param path a path of the host, as the kernel writes it
  */
 export function isRootOwned(files: LocalFiles, path: string): boolean {
   for (let end = path.indexOf('/', 1); ; end = path.indexOf('/', end + 1)) {

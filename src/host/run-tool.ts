@@ -4,12 +4,12 @@ import { type Duration, seconds } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { rememberOwn } from '../base/own-processes.ts';
 
-/** Where tools are, in this order. Never taken from PATH, which whoever starts the agent could choose. */
+/** Where tools are searched, in this order. PATH is ignored, since whoever starts the agent could set it. */
 const FOLDERS = ['/usr/sbin', '/sbin', '/usr/bin', '/bin'];
 
 const LIMIT = seconds(10);
 
-/** Full path of a tool, or `undefined` when the system doesn't have it. */
+/** Full path of a tool, or `undefined` when it is not installed. */
 export function findTool(name: string): string | undefined {
   return FOLDERS.map((folder) => `${folder}/${name}`).find((path) => {
     try {
@@ -23,21 +23,21 @@ export function findTool(name: string): string | undefined {
 
 interface Options {
   readonly signal: AbortSignal;
-  /** Of its standard output, in bytes. More is an error: half an answer would be a wrong one. */
+  /** Limit of the standard output, in bytes. More is an error: half an answer would be a wrong one. */
   readonly mostBytes: number;
   readonly limit?: Duration;
-  /** Exit statuses other than 0 that are an answer too. */
+  /** Exit statuses other than 0 that also mean success. */
   readonly alsoFine?: readonly number[];
-  /** Besides the little that every tool gets. */
+  /** Added to the minimal environment of every tool. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** A tool that could not be run, or did not answer. */
+/** A tool that could not be run or failed. */
 export class ToolError extends Error {
   override readonly name = 'ToolError';
-  /** What the tool ended with; absent when it was not its own end. */
+  /** Exit status of the tool; absent when it did not exit by itself. */
   readonly exitStatus: number | undefined;
-  /** `ETIMEDOUT`, `ENOBUFS` for too much output, or what kept it from starting, `EACCES`. */
+  /** `ETIMEDOUT`, `ENOBUFS` for too much output, or the error that prevented the start, such as `EACCES`. */
   readonly code: string | undefined;
 
   constructor(message: string, { exitStatus, code }: { exitStatus?: number; code?: string }) {
@@ -48,13 +48,13 @@ export class ToolError extends Error {
 }
 
 /**
- * Runs a tool of the system and returns what it writes to its standard output, as UTF-8.
+ * Runs a tool of the system and returns its standard output as UTF-8.
  *
- * No shell, no input, an environment of its own: `LC_ALL=C` so that it answers in one language. It gets ten seconds
- * unless told, then SIGKILL.
+ * Without a shell or input, and with a minimal environment: `LC_ALL=C` fixes the language of the output. After the time
+ * limit, ten seconds by default, it is killed by SIGKILL.
  *
  * @param path full path, from `findTool`
- * @throws ToolError with the first line of what it wrote to its standard error; the signal's reason when it aborts
+ * @throws ToolError with the first line of its standard error; the signal's reason when it aborts
  */
 export async function runTool(path: string, args: readonly string[], options: Options): Promise<string> {
   const { signal, mostBytes, limit = LIMIT, alsoFine = [], environment = {} } = options;
@@ -81,7 +81,7 @@ export async function runTool(path: string, args: readonly string[], options: Op
       },
     );
     if (child.pid !== undefined) rememberOwn(child.pid);
-    child.stdin?.on('error', () => {}); // it may close its input at once
+    child.stdin?.on('error', () => {}); // the tool may close its input at once
     child.stdin?.end();
   });
 }
@@ -94,12 +94,12 @@ function toolError(
 ): ToolError {
   const [said = ''] = stderr.trim().split('\n', 1);
   const why = said === '' ? '' : `: ${said.slice(0, 200)}`;
-  if (status !== undefined) return new ToolError(`${path} ended with ${status}${why}`, { exitStatus: status });
+  if (status !== undefined) return new ToolError(`${path} exited with status ${status}${why}`, { exitStatus: status });
   const code = errnoOf(error);
   if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {
-    return new ToolError(`${path} wrote too much`, { code: 'ENOBUFS' });
+    return new ToolError(`${path} produced too much output`, { code: 'ENOBUFS' });
   }
-  if (error.killed === true) return new ToolError(`${path} took too long`, { code: 'ETIMEDOUT' });
+  if (error.killed === true) return new ToolError(`${path} timed out`, { code: 'ETIMEDOUT' });
   return new ToolError(`${path} could not be run: ${code ?? 'it was killed'}${why}`, {
     ...(code === undefined ? {} : { code }),
   });

@@ -3,17 +3,17 @@ import { posix } from 'node:path';
 import { readBytes } from './bounded-file.ts';
 import { readable } from './readable.ts';
 
-/** What the kernel gives of one text attribute at most: a page. */
+/** Size of a text attribute; the kernel's limit is a page. */
 const MOST_BYTES = 4 * 1024;
-/** More devices than that of one kind aren't looked at: an aggregate of virtual functions, or a tree gone wrong. */
+/** Devices read per kind. There can be more, for example virtual functions of a network card. */
 export const MOST_OF_A_KIND = 1_024;
 /** Deeper than any chain of hubs and bridges. */
 const MOST_PARENTS = 32;
 
-/** What a `uevent` file says, by name. */
+/** The variables of a `uevent` file, by name. */
 export type Uevent = Readonly<Record<string, string | undefined>>;
 
-/** Reads a `uevent` file: `NAME=value`, one a line. Lines that are none are passed over; the first of a name holds. */
+/** Parses a `uevent` file of `NAME=value` lines. Other lines are skipped; of several with one name, the first holds. */
 export function parseUevent(text: string): Uevent {
   const fields: Record<string, string> = Object.create(null);
   for (const line of text.split('\n')) {
@@ -24,13 +24,13 @@ export function parseUevent(text: string): Uevent {
 }
 
 /**
- * A device in sysfs(5). What it doesn't say, or nobody may read, is `undefined`.
+ * A device in sysfs(5). A property that is missing or not readable is `undefined`.
  *
- * Where a link leads is worked out from its text: so it can neither run in a circle nor leave the tree.
+ * Links are resolved by their text, so that they can neither form a circle nor leave the tree.
  */
 export class SysDevice {
   readonly #root: string;
-  /** From the root of the tree on: `/devices/pci0000:00/0000:00:1f.2`. */
+  /** Path below the root of the tree: `/devices/pci0000:00/0000:00:1f.2`. */
   readonly path: string;
 
   constructor(root: string, path: string) {
@@ -38,12 +38,12 @@ export class SysDevice {
     this.path = path;
   }
 
-  /** As the kernel calls it; `/` is `!` in its file names. */
+  /** The kernel's name; file names in sysfs have `!` instead of `/`. */
   get name(): string {
     return readable(posix.basename(this.path).replaceAll('!', '/')) ?? 'unknown';
   }
 
-  /** An attribute, readable. */
+  /** An attribute as readable text. */
   text(attribute: string): string | undefined {
     const bytes = this.bytes(attribute);
     return bytes === undefined ? undefined : readable(bytes.toString('utf8'));
@@ -73,13 +73,13 @@ export class SysDevice {
     return new SysDevice(this.#root, `${this.path}/${name}`);
   }
 
-  /** Where a link of the device's leads: `device`, `subsystem`. */
+  /** The target of one of the device's links: `device`, `subsystem`. */
   follow(link: string): SysDevice | undefined {
     const target = readLink(`${this.#root}${this.path}/${link}`);
     return target === undefined ? undefined : new SysDevice(this.#root, posix.resolve(this.path, target));
   }
 
-  /** Name of its driver; absent when it has none. */
+  /** Name of its driver; absent without a driver. */
   get driver(): string | undefined {
     return this.follow('driver')?.name;
   }
@@ -89,7 +89,7 @@ export class SysDevice {
     return this.follow('subsystem')?.name;
   }
 
-  /** What it hangs on, the nearest first. */
+  /** The devices above it, the nearest first. */
   *parents(): Generator<SysDevice> {
     let path = posix.dirname(this.path);
     for (let n = 0; n < MOST_PARENTS && path.startsWith('/devices/'); n++, path = posix.dirname(path)) {
@@ -99,8 +99,8 @@ export class SysDevice {
 }
 
 /**
- * The devices that a folder of `bus` or `class` lists, in natural order: `sda` before `sdb`, `usb2` before `usb10`; and
- * how many more there are.
+ * The devices in a folder of `bus` or `class`, in natural order: `sda` before `sdb`, `usb2` before `usb10`; and the number
+ * of those beyond the limit.
  */
 export function devicesIn(root: string, folder: string): { devices: readonly SysDevice[]; more: number } {
   const all = list(`${root}/${folder}`);

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 
-/** A share of the time, with some of it saved up for when much comes at once. */
+/** A time budget: a share of all time, which can be saved up to a maximum for bursts. */
 export class TimeBudget {
   readonly #clock: Clock;
   readonly #share: number;
@@ -11,7 +11,7 @@ export class TimeBudget {
 
   /**
    * @param share of all time, between 0 and 1
-   * @param most what is saved up at most, and there at the beginning
+   * @param most the maximum that is saved up; available at the start
    */
   constructor(clock: Clock, share: number, most: Duration) {
     this.#clock = clock;
@@ -21,7 +21,7 @@ export class TimeBudget {
     this.#filledAt = clock.monotonic();
   }
 
-  /** Negative when the last work took longer than there was time for. */
+  /** The time available; negative when the last work exceeded it. */
   left(): Duration {
     const now = this.#clock.monotonic();
     this.#left = Math.min(this.#most, this.#left + (now - this.#filledAt) * this.#share);
@@ -29,12 +29,12 @@ export class TimeBudget {
     return milliseconds(this.#left);
   }
 
-  /** How long to wait until that much is there. */
+  /** How long to wait until this much time is available. */
   untilThereIs(wanted: Duration): Duration {
     return milliseconds(Math.max(0, (wanted - this.left()) / this.#share));
   }
 
-  /** Pays for what has been done since then. @returns the time it is now */
+  /** Deducts the time since `since`. @returns the current time */
   pay(since: Duration): Duration {
     const now = this.#clock.monotonic();
     this.#left -= now - since;

@@ -97,7 +97,7 @@ describe('a hostile tree', function () {
     withEach(
       (place) => execFileSync('mkfifo', [place]),
       (report) => {
-        assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /no regular file/);
+        assert.match(outcome(report, 'cfg.sudo-use-pty')?.reason ?? '', /not a regular file/);
         assert.equal(outcome(report, 'cfg.sudo-use-pty')?.result, 'err');
       },
     ));

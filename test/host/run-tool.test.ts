@@ -36,7 +36,7 @@ describe('runTool', () => {
 
   it('fails with the first line of what it complains about', async () => {
     const error = await fails(run("console.error('no\\nmore'); process.exitCode = 3"), { exitStatus: 3 });
-    assert.match(error.message, /ended with 3: no$/);
+    assert.match(error.message, /exited with status 3: no$/);
   });
 
   it('takes another exit status for an answer when told', async () => {

@@ -8,21 +8,20 @@ import { readBytes } from '../../host/bounded-file.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { accountsFrom, type Password, passwdEntries, passwordsIn } from './local-accounts.ts';
 
-/** About 80,000 accounts; a longer file isn't read at all, since half a list of accounts would be a wrong one. */
+/** About 80,000 accounts; a longer file is not read at all, since half a list of accounts would be a wrong one. */
 const MOST_BYTES = 4 * 1024 * 1024;
-/** Three times what fits into a message. A directory can hold a hundred thousand, and they are not of this device. */
+/** Three times what fits into a message. A directory can list 100,000 accounts, which do not belong to this device. */
 const MOST_ACCOUNTS = 5_000;
 
 interface Options {
   readonly hostRoot: string;
-  /** Where getent(1) is, if it is. */
+  /** Path of getent(1); absent when it is not installed. */
   readonly getent?: () => string | undefined;
 }
 
 /**
- * The accounts of this host, by the system's own name service (NSS): the passwd file, and whatever else nsswitch.conf(5)
- * names, such as systemd-homed or a directory that lets its accounts be listed. Without that, or when it can't be used,
- * those of the files.
+ * The accounts of this host from the system's name service (NSS): the passwd file and the other sources in nsswitch.conf(5),
+ * such as systemd-homed or a directory that allows enumeration. If the name service cannot be used, only those of the files.
  */
 export class Accounts {
   readonly #hostRoot: string;
@@ -40,12 +39,12 @@ export class Accounts {
   }
 
   /**
-   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when passwd can't be read either; without a
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when passwd is not readable either. Without a
    *   group file, groups have their ids as names
    */
   async list(signal: AbortSignal): Promise<readonly Account[]> {
     signal.throwIfAborted();
-    // In a container the tool would tell of the container.
+    // In a container, the tool would list the container's accounts.
     const getent = this.#hostRoot === '/' ? this.#getent() : undefined;
     let reason: string | undefined;
     if (getent !== undefined) {
@@ -55,7 +54,7 @@ export class Accounts {
         return accounts;
       } catch (error) {
         signal.throwIfAborted();
-        reason = `only the accounts of the passwd file: ${messageOf(error)}`;
+        reason = `only the accounts of the passwd file are listed: ${messageOf(error)}`;
       }
     }
     const accounts = this.#byFiles();
@@ -74,8 +73,8 @@ export class Accounts {
     const passwd = await runTool(getent, ['passwd'], options);
     const group = await runTool(getent, ['group'], options);
     const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), this.#passwords());
-    if (accounts.length === 0) throw new Error('the name service lists none');
-    if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length}`);
+    if (accounts.length === 0) throw new Error('the name service lists no accounts');
+    if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length} accounts`);
     return accounts;
   }
 
@@ -103,7 +102,7 @@ export class Accounts {
     }
   }
 
-  /** Of nobody, unless this is root: then how they stand stays unknown. */
+  /** Empty unless this process is root: then the state of passwords is unknown. */
   #passwords(): ReadonlyMap<string, Password> {
     try {
       return passwordsIn(readBytes(this.#path('etc/shadow'), MOST_BYTES));
@@ -117,14 +116,14 @@ export class Accounts {
   }
 }
 
-/** Accounts with root's rights are the last ones that a limit may leave out. */
+/** Accounts with uid 0 come first, so that a limit drops them last. */
 const rootsFirst = (accounts: readonly Account[]): readonly Account[] =>
   accounts.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
 
-/** How long an answer may be out of date. */
+/** How long a cached answer is used. */
 const CHECK_EVERY = seconds(1);
 
-/** Names of user ids, from the host's passwd file. It is read again when it changed, and looked at once per second. */
+/** Names of user ids, from the host's passwd file. The file is checked once per second, and read again when it changed. */
 export class UserNames implements Pick<Lookups, 'userName'> {
   readonly #hostRoot: string;
   readonly #clock: Clock;
@@ -143,8 +142,8 @@ export class UserNames implements Pick<Lookups, 'userName'> {
   }
 
   /**
-   * While the file can't be read, what was known stays known. The time is looked at in here: in userName, V8 would make it
-   * part of all that asks for a name for each event, and compile that anew when the file is first looked at again.
+   * While the file is not readable, earlier names are kept. The interval is checked here and not in userName: V8 would inline
+   * the check into every caller, and recompile them all when the file is first checked again.
    */
   #refresh(): void {
     const now = this.#clock.monotonic();
@@ -162,7 +161,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
       this.#names = names;
       this.#seen = seen;
     } catch {
-      // Nothing to tell: an event without a user's name is still an event.
+      // Not reported: an event without a user's name is still complete.
     }
   }
 }

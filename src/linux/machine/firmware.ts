@@ -12,8 +12,7 @@ type FirmwareFacts = Pick<
 >;
 
 /**
- * What the machine is, and what started it: by DMI, which the firmware of PCs and servers has, or by the device tree of
- * a board. A fact that can't be had is `undefined`.
+ * The machine and its firmware: from DMI on PCs and servers, from the device tree on boards. An unknown fact is `undefined`.
  *
  * @param sys the host's /sys
  */
@@ -24,7 +23,7 @@ export function firmwareFacts(sys: string): { [K in keyof FirmwareFacts]: Firmwa
   return {
     firmware: STARTED_BY.find(([folder]) => existsSync(`${sys}/${folder}`))?.[1],
     secureBoot: secureBoot(`${sys}/${SECURE_BOOT_VARIABLE}`),
-    // U-Boot leaves the first of the two; the Raspberry Pi's bootloader the other.
+    // U-Boot sets the first of the two, the bootloader of the Raspberry Pi the other.
     biosVersion: dmi('bios_version') ?? uBoot ?? tree('chosen/bootloader/version'),
     biosVendor: dmi('bios_vendor') ?? (uBoot === undefined ? undefined : 'U-Boot'),
     machineVendor: dmi('sys_vendor') ?? boardVendor(sys),
@@ -32,14 +31,14 @@ export function firmwareFacts(sys: string): { [K in keyof FirmwareFacts]: Firmwa
   };
 }
 
-/** The first folder that is there tells. Boards may have UEFI and a device tree both. */
+/** The first existing folder decides. Boards can have both UEFI and a device tree. */
 const STARTED_BY = [
   ['firmware/efi', 'UEFI'],
   ['firmware/devicetree/base', 'device tree'],
   ['class/dmi/id', 'BIOS'],
 ] as const;
 
-/** From the first of the names that a board is compatible with: `raspberrypi,3-model-b`. Devicetree Specification, 2.3.1. */
+/** From the first of the device tree's `compatible` names: `raspberrypi,3-model-b`. Devicetree Specification, 2.3.1. */
 function boardVendor(sys: string): string | undefined {
   const [first = ''] = (readOptional(`${sys}/firmware/devicetree/base/compatible`, MOST_BYTES) ?? '').split('\0', 1);
   const comma = first.indexOf(',');

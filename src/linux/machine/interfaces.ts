@@ -23,16 +23,16 @@ export function parseInterfaces(text: string): Map<number, string> {
 }
 
 /**
- * Names of the interfaces that link-local addresses can belong to. They are those of the network that this process is
- * in, as its sockets are; sysfs shows those of the network it was mounted in.
+ * Names of the interfaces that link-local addresses can belong to. /proc/net shows the network namespace of this process,
+ * like its sockets; sysfs would show the one it was mounted in.
  */
 export const interfaceNames = (proc = '/proc'): Map<number, string> =>
   parseInterfaces(readOptional(`${proc}/net/if_inet6`, MOST_BYTES) ?? '');
 
-/** How long an answer may be out of date. */
+/** How long a cached answer is used. */
 const CHECK_EVERY = seconds(1);
 
-/** The same, looked up one by one, and read at most once per second. */
+/** Like `interfaceNames`, for single indexes; the file is read at most once per second. */
 export class Interfaces implements Pick<Lookups, 'interfaceName'> {
   readonly #clock: Clock;
   readonly #proc: string;

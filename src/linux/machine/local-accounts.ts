@@ -1,7 +1,7 @@
 import type { Account } from '../../contract/sources.ts';
 import { groupLines, NO_ID, passwdLines, shadowLines } from '../../host/account-files.ts';
 
-/** LOGIN_NAME_MAX of linux/limits.h; a group's name may be longer, but isn't shown further. */
+/** LOGIN_NAME_MAX of linux/limits.h. A group's name may be longer, and is then cut. */
 const LONGEST_NAME = 256;
 
 export type Password = NonNullable<Account['password']>;
@@ -11,15 +11,15 @@ interface PasswdEntry {
   readonly userId: number;
   readonly primaryGroupId: number;
   readonly shell?: string;
-  /** Absent when it is kept elsewhere, which is the rule. */
+  /** Absent when the hash is in the shadow file, which is usual. */
   readonly password?: Password;
 }
 
 const isId = (id: number) => id < NO_ID; // NaN isn't
 
 /**
- * The accounts of a passwd file, without NIS instructions. The same user id can be there twice, and that is worth knowing;
- * the same name with the same id is there once, however many of the system's sources have it.
+ * The accounts of a passwd file, without NIS instructions. Several accounts with the same user id are all listed, since that
+ * is worth knowing; the same name with the same id is listed once, even if several sources of the name service have it.
  */
 export function passwdEntries(passwd: Buffer): PasswdEntry[] {
   const entries = new Map<string, PasswdEntry>();
@@ -37,7 +37,7 @@ export function passwdEntries(passwd: Buffer): PasswdEntry[] {
   return [...entries.values()];
 }
 
-/** How each account's password stands by the shadow file; of several with one name, the first holds. */
+/** The state of each account's password, from the shadow file; of several lines with one name, the first holds. */
 export function passwordsIn(shadow: Buffer): Map<string, Password> {
   const passwords = new Map<string, Password>();
   for (const { name, nis, password } of shadowLines(shadow))
@@ -46,9 +46,9 @@ export function passwordsIn(shadow: Buffer): Map<string, Password> {
 }
 
 /**
- * Puts the files together: every account with its groups, the primary one first, none twice.
+ * Combines the files: every account with its groups, the primary one first, without duplicates.
  *
- * Of several accounts with one name, only the first is a member of groups: by that name, no other can be had.
+ * Of several accounts with the same name, only the first one gets the groups: looking up the name returns only that one.
  */
 export function accountsFrom(
   passwd: Buffer,

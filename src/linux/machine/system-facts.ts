@@ -15,8 +15,8 @@ const MOST_BYTES = 64 * 1024;
 const MOST_MOUNT_BYTES = 4 * 1024 * 1024;
 
 /**
- * The device that `root=` of the kernel's command line names, in the kernel's own spelling (`/dev/sda1`,
- * `PARTUUID=…`). Words behind `--` are init's, not the kernel's. See bootparam(7).
+ * The device that `root=` on the kernel's command line names, as it is written there (`/dev/sda1`, `PARTUUID=…`). Words
+ * after `--` are for init. See bootparam(7).
  */
 export function rootParameter(commandLine: string): string | undefined {
   const [kernels = ''] = commandLine.trim().split(/\s--(?:\s|$)/);
@@ -27,15 +27,14 @@ export function rootParameter(commandLine: string): string | undefined {
 }
 
 /**
- * The device the system was started from: as the kernel was told, when that is a device's name; else what is mounted as
- * root, when that is; else the device that root lies on; else what the kernel was told. `/dev/root` is a name of the
- * kernel's that no device has.
+ * The device that the system was booted from. In this order: `root=` if it is a device's name; the mount source of the
+ * root; the device of the root's file system; `root=` as it is. The kernel's `/dev/root` is not a device.
  */
 export function bootDevice(told: string | undefined, ...others: (string | undefined)[]): string | undefined {
   return [told, ...others].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? told;
 }
 
-/** The block device that a folder's file system is on, by its number; `undefined` when it is on none, or on several. */
+/** The block device of a folder's file system, by its number; `undefined` when there is none, or more than one. */
 function deviceOf(folder: string, sys: string): string | undefined {
   const device = statSync(folder, { bigint: true, throwIfNoEntry: false })?.dev;
   if (device === undefined) return undefined;
@@ -52,8 +51,8 @@ type Memory = Pick<
 >;
 
 /**
- * Memory from the text of /proc/meminfo, whose lines read `MemTotal:       24684084 kB` and mean 1024 bytes, see
- * proc_meminfo(5). Free means unused by anyone, caches included, as MemFree.
+ * Memory from the text of /proc/meminfo, with lines such as `MemTotal:       24684084 kB` in units of 1024 bytes, see
+ * proc_meminfo(5). Free is MemFree: not used by anything, not even by caches.
  */
 export function memoryFacts(meminfo: string): Memory {
   const figures = new Map<string, number>();
@@ -71,9 +70,9 @@ export function memoryFacts(meminfo: string): Memory {
 }
 
 /**
- * Reads everything there is to know of the machine. A fact that can't be had is left out; never rejects.
+ * Reads all facts about the machine. Unknown facts are left out; never rejects.
  *
- * @param from `hostRoot` is where the host's root is seen; the others are for tests
+ * @param from `hostRoot` is where the host's root is mounted; the others are for tests
  */
 export async function systemFacts({
   hostRoot,
@@ -88,7 +87,7 @@ export async function systemFacts({
 }): Promise<SystemFacts> {
   const release = osRelease(hostRoot);
   const told = rootParameter(readOptional(`${proc}/cmdline`, MOST_BYTES) ?? '');
-  // Of this process: in a container, the host's root is mounted on hostRoot there.
+  // This process's own view: in a container, the host's root is mounted on hostRoot there.
   const mounts = readOptional(`${ownRoot}/proc/mounts`, MOST_MOUNT_BYTES) ?? '';
   return {
     ...known({
@@ -107,13 +106,13 @@ export async function systemFacts({
   };
 }
 
-/** The host's, not the container's. */
+/** The host's os-release, not the container's. */
 function osRelease(hostRoot: string): OsRelease {
   const [first] = OS_RELEASE_FILES.flatMap((path) => hostFile(hostRoot, path) ?? []);
   return parseOsRelease(first ?? '');
 }
 
-/** The name in hostname(5): in a container the kernel tells the container's. */
+/** The name in hostname(5): in a container, the kernel returns the container's name. */
 function hostNameOf(hostRoot: string): string | undefined {
   if (hostRoot === '/') return undefined;
   const lines = (hostFile(hostRoot, 'etc/hostname') ?? '').split('\n');
@@ -128,6 +127,6 @@ function hostFile(hostRoot: string, path: string): string | undefined {
   }
 }
 
-/** Without what is undefined or empty. */
+/** Leaves out undefined and empty values. */
 const known = <T extends object>(facts: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
   Object.fromEntries(Object.entries(facts).filter(([, value]) => value !== undefined && value !== '')) as never;

@@ -3,18 +3,18 @@ import { readOptional } from '../../host/bounded-file.ts';
 import { containerKind } from '../../host/container.ts';
 import { initEnvironment } from '../processes/memory/init-environment.ts';
 
-/* What the system runs on, and what the agent runs in. The questions, their order and the answers' names are those of
- * systemd-detect-virt(1), see virt.c of systemd. It asks the processor too (CPUID), which Node can't; the clock that
- * hypervisors give their guests stands in for that. */
+/* Detects the virtualization that the system runs on, and the container that the agent runs in. The checks, their order and
+ * the names are those of systemd-detect-virt(1), see virt.c of systemd. systemd also asks the processor (CPUID), which Node
+ * cannot; here, the clock source of a hypervisor's guest takes its place. */
 
 const MOST_BYTES = 64 * 1024;
-/** /proc/cpuinfo has 1.5 KB a processor. */
+/** /proc/cpuinfo has 1.5 KB per processor. */
 const MOST_CPUINFO_BYTES = 4 * 1024 * 1024;
 
-/** Where firmware says who made the machine; the first that is known tells. */
+/** Where the firmware names the vendor of the machine; the first known vendor decides. */
 const DMI_FILES = ['product_name', 'sys_vendor', 'board_vendor', 'bios_vendor', 'product_version'];
 
-/** What a hypervisor's machine calls its maker, and the hypervisor. */
+/** The vendor's name in a hypervisor's virtual machine, and the hypervisor. */
 const DMI_VENDORS: readonly (readonly [beginning: string, hypervisor: string])[] = [
   ['KVM', 'kvm'],
   ['OpenStack', 'kvm'],
@@ -35,16 +35,16 @@ const DMI_VENDORS: readonly (readonly [beginning: string, hypervisor: string])[]
   ['Google Compute Engine', 'google'],
 ];
 
-/** These use another's hypervisor, or hide behind another's name; so DMI is believed before anything else. */
+/** These use another product's hypervisor or its name, so DMI takes precedence over every other check. */
 const BELIEVED = new Set(['oracle', 'xen', 'amazon', 'parallels', 'google']);
 
-/** Clocks of arch/x86/kernel/kvmclock.c and drivers/clocksource/hyperv_timer.c. */
+/** Clock sources of arch/x86/kernel/kvmclock.c and drivers/clocksource/hyperv_timer.c. */
 const CLOCKS: readonly (readonly [clock: RegExp, hypervisor: string])[] = [
   [/\bkvm-clock\b/, 'kvm'],
   [/\bhyperv_clocksource/, 'microsoft'],
 ];
 
-/** By the first of the names that the hypervisor's node in the device tree is compatible with. */
+/** By the first `compatible` name of the hypervisor's node in the device tree. */
 const TREE_HYPERVISORS: readonly (readonly [name: RegExp, hypervisor: string])[] = [
   [/^linux,kvm/, 'kvm'],
   [/xen/, 'xen'],
@@ -57,28 +57,28 @@ const answer = <T>(table: readonly (readonly [RegExp, T])[], text: string): T | 
 
 const read = (path: string) => readOptional(path, MOST_BYTES) ?? '';
 
-/** What /proc/cpuinfo says of the first processor. */
+/** Facts about the first processor in /proc/cpuinfo. */
 export function parseCpuinfo(text: string): { readonly vendor: string; readonly hypervisor: boolean } {
   const field = (name: string) => new RegExp(`^${name}[\\t ]*:(.*)$`, 'm').exec(text)?.[1] ?? '';
   return { vendor: field('vendor_id').trim(), hypervisor: field('flags').split(' ').includes('hypervisor') };
 }
 
 /**
- * The hypervisor below: `kvm`, `vmware`, `vm-other` …
+ * The hypervisor: `kvm`, `vmware`, `vm-other` …
  *
  * @param host its /proc and /sys
- * @returns `undefined` on bare metal, as far as can be seen
+ * @returns `undefined` on bare metal, or when none is detected
  */
 export function hypervisor({ proc, sys }: { readonly proc: string; readonly sys: string }): string | undefined {
   const dmi = byDmi(sys);
   if (dmi !== undefined && BELIEVED.has(dmi)) return dmi;
   const cpu = parseCpuinfo(readOptional(`${proc}/cpuinfo`, MOST_CPUINFO_BYTES) ?? '');
   if (cpu.vendor.startsWith('User Mode Linux')) return 'uml';
-  // Xen's first domain is the host itself.
+  // Xen's dom0 is the host itself.
   if (existsSync(`${proc}/xen`)) return /\bcontrol_d\b/.test(read(`${proc}/xen/capabilities`)) ? undefined : 'xen';
   const clock = answer(CLOCKS, read(`${sys}/devices/system/clocksource/clocksource0/available_clocksource`));
   if (clock === 'kvm') return clock;
-  // QEMU and others can pretend to be Hyper-V to Windows' liking, so that is believed last.
+  // QEMU and others can imitate Hyper-V for Windows, so that is checked last.
   return dmi ?? byType(sys) ?? byDeviceTree(sys) ?? clock ?? (cpu.hypervisor ? 'vm-other' : undefined);
 }
 
@@ -87,7 +87,7 @@ function byDmi(sys: string): string | undefined {
   const found = texts
     .map((text) => DMI_VENDORS.find(([beginning]) => text.startsWith(beginning))?.[1])
     .find((name) => name !== undefined);
-  // A machine of Amazon's that isn't shared has the same maker, but another name.
+  // Amazon's bare-metal machines have the same vendor, but another name.
   return found === 'amazon' && /\.metal(?:-|\s|$)/.test(texts[0] ?? '') ? undefined : found;
 }
 

@@ -67,6 +67,6 @@ describePrimitive(packages, {
     params: { ...telnet, commands: undefined },
     tree: { [`${DPKG}/x`]: '' },
     result: 'err',
-    reason: /no regular file/,
+    reason: /not a regular file/,
   },
 });

@@ -1,8 +1,8 @@
-/* What kinds of devices there are, as the devices themselves say by number. */
+/* Names of device classes, by the numbers that devices report. */
 
 /**
- * Classes of PCI devices: two digits of the base class, and two of the subclass where that says more. From the PCI Code
- * and ID Assignment Specification; the numbers are those of linux/pci_ids.h.
+ * Classes of PCI devices: two digits for the base class, and two for the subclass where that is more specific. From the PCI
+ * Code and ID Assignment Specification; the numbers are those of linux/pci_ids.h.
  */
 const PCI_CLASSES: Readonly<Record<string, string>> = {
   '00': 'Unclassified device',
@@ -55,7 +55,7 @@ const PCI_CLASSES: Readonly<Record<string, string>> = {
   '40': 'Coprocessor',
 };
 
-/** What a PCI device is, from its class: 24 bits, of which the last eight (the programming interface) don't matter. */
+/** The kind of a PCI device, from its class: 24 bits, of which the last eight (the programming interface) are not used. */
 export function pciClass(code: number): string {
   const digits = (code >>> 8).toString(16).padStart(4, '0');
   return PCI_CLASSES[digits] ?? PCI_CLASSES[digits.slice(0, 2)] ?? 'Other device';
@@ -86,7 +86,7 @@ const USB_CLASSES: Readonly<Record<number, string>> = {
   255: 'Vendor specific',
 };
 
-/** Some say more of themselves: class, subclass and protocol, with blanks between. */
+/** More specific kinds: class, subclass and protocol, separated by blanks. */
 const USB_KINDS: Readonly<Record<string, string>> = {
   '2 2 1': 'Modem',
   '2 6 0': 'Ethernet',
@@ -99,14 +99,14 @@ const USB_KINDS: Readonly<Record<string, string>> = {
   '254 1 1': 'Firmware upgrade',
 };
 
-/** Classes that say nothing of what a device is: its interfaces do. The data of a modem or an adapter is no thing of its own. */
+/** Classes that do not describe a device: its interfaces do. The data interface of a modem or adapter is part of it. */
 const USB_MEANINGLESS = new Set([0, 10, 239]);
 
 /**
- * What a USB device is: every kind of interface it has, since a stick can be a keyboard too.
+ * The kinds of a USB device: one for each kind of interface, since a memory stick can be a keyboard too.
  *
  * @param device class, subclass and protocol, from its uevent's TYPE
- * @param interfaces the same of its interfaces, from their INTERFACE: `8/6/80`
+ * @param interfaces the same for its interfaces, from their INTERFACE: `8/6/80`
  */
 export function usbKind(device: string | undefined, interfaces: readonly (string | undefined)[]): string {
   const kinds = interfaces.map(kindOf).filter((kind) => kind !== undefined);

@@ -1,8 +1,8 @@
 import { readable } from '../../../host/readable.ts';
 
-/** What a display says of itself. */
+/** The identification of a display. */
 export interface Display {
-  /** Three letters, given out by https://uefi.org/PNP_ID_List. */
+  /** Three letters, assigned by https://uefi.org/PNP_ID_List. */
   readonly vendorId: string;
   /** Four digits, in hexadecimal. */
   readonly productId: string;
@@ -12,16 +12,16 @@ export interface Display {
 
 const BLOCK_BYTES = 128;
 const HEADER = Buffer.from('00ffffffffffff00', 'hex');
-/** Where the four descriptors are, and what the two kinds of interest are called. */
+/** Offsets of the four descriptors, and the types of the two that are read. */
 const DESCRIPTORS = [54, 72, 90, 108];
 const NAME = 0xfc;
 const SERIAL = 0xff;
 
 /**
- * Reads the first block of an EDID, what a display says of itself; VESA Enhanced EDID Standard, release A, revision 2,
+ * Reads the first block of an EDID, a display's description; VESA Enhanced EDID Standard, release A, revision 2,
  * section 3.
  *
- * @returns `undefined` when it is none
+ * @returns `undefined` when it is not an EDID
  */
 export function parseEdid(edid: Buffer): Display | undefined {
   if (edid.length < BLOCK_BYTES || !edid.subarray(0, HEADER.length).equals(HEADER)) return undefined;
@@ -37,7 +37,7 @@ export function parseEdid(edid: Buffer): Display | undefined {
   };
 }
 
-/** Thirteen characters behind `00 00 00 TYPE 00`, ended by a line feed. */
+/** Thirteen characters after `00 00 00 TYPE 00`, ended by a line feed. */
 function descriptor(edid: Buffer, type: number): string | undefined {
   const at = DESCRIPTORS.find((offset) => edid.readUIntBE(offset, 5) === type * 256);
   if (at === undefined) return undefined;

@@ -9,9 +9,9 @@ import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';
 import { parseSoundCards } from './sound-cards.ts';
 
-/** Of all kinds together. */
+/** Devices of all kinds together. */
 const MOST_DEVICES = 4_096;
-/** How many are looked at before other work gets its turn: each takes up to half a millisecond on a slow board. */
+/** Devices read before yielding to the event loop: each takes up to half a millisecond on a slow board. */
 const DEVICES_PER_TURN = 16;
 /** pci.ids has 1.5 MB, usb.ids 0.8 MB. */
 const MOST_ID_BYTES = 4 * 1024 * 1024;
@@ -20,7 +20,7 @@ interface Options {
   readonly hostRoot: string;
   readonly sys?: string;
   readonly proc?: string;
-  /** 32 where a 32-bit program reads sysfs: this one. */
+  /** Word size of this process, 32 or 64, which determines how sysfs writes bit maps. */
   readonly wordBits?: 32 | 64;
 }
 
@@ -39,19 +39,19 @@ export class Hardware {
   }
 
   /**
-   * Kind by kind, each in natural order.
+   * All devices, by kind and in natural order.
    *
-   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when there is no sysfs
+   * @throws the signal's reason when it aborts, AgentError SOURCE_UNREADABLE when sysfs is missing
    */
   async devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> {
     const { found, leftOut } = await listHardware(this.#options, signal);
-    const reason = `${leftOut} devices are not listed: of a kind at most ${MOST_OF_A_KIND} are, and ${MOST_DEVICES} in all.`;
+    const reason = `${leftOut} devices are not listed: at most ${MOST_OF_A_KIND} of a kind and ${MOST_DEVICES} in all are.`;
     this.#status = leftOut === 0 ? { state: 'on' } : { state: 'degraded', reason, leftOut };
     return found;
   }
 }
 
-/** What sysfs has, and how many entries of it were not looked at. */
+/** The devices in sysfs, and how many entries exceeded the limits. */
 async function listHardware(
   options: Options,
   signal: AbortSignal,
@@ -63,7 +63,7 @@ async function listHardware(
     throw new AgentError(
       'SOURCE_UNREADABLE',
       `Hardware can't be listed: there is no ${sys}/devices`,
-      'Mount sysfs at /sys; a container has it unless told otherwise.',
+      'Mount sysfs at /sys; containers have it by default.',
     );
   }
   const context = { names: new HostNames(hostRoot, proc), wordBits };
@@ -89,14 +89,14 @@ async function listHardware(
   return { found, leftOut };
 }
 
-/** Architectures of which Node's programs have 32 bits. */
+/** Architectures for which Node is a 32-bit program. */
 const WORD_BITS: Readonly<Partial<Record<NodeJS.Architecture, 32>>> = { arm: 32, ia32: 32, mips: 32, mipsel: 32 };
 
-/** Without what isn't known, or says nothing. */
+/** Leaves out undefined and empty properties. */
 const known = (device: { [K in keyof HardwareDevice]?: HardwareDevice[K] | undefined }): HardwareDevice =>
   Object.fromEntries(Object.entries(device).filter(([, value]) => value !== undefined && value !== '')) as never;
 
-/** Names from the host's files, each read when it is first asked for. They are nowhere required, and often not there. */
+/** Names from the host's id files, each read on first use. The files are optional and often not installed. */
 class HostNames implements Names {
   readonly #hostRoot: string;
   readonly #proc: string;

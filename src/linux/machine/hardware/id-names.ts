@@ -1,14 +1,14 @@
 /**
- * Looks a name up in pci.ids or usb.ids, which map numbers to names:
+ * Looks up a name in pci.ids or usb.ids, which map numbers to names:
  * ```
  * 8086  Intel Corporation
  * 	15d7  Ethernet Connection (4) I219-LM
  * 		1028 07a7  Latitude 7480
  * ```
- * See https://pci-ids.ucw.cz and http://www.linux-usb.org/usb-ids.html. The file is searched as it is, in bytes: as a
- * text, it would take several times its 1.5 MB.
+ * See https://pci-ids.ucw.cz and http://www.linux-usb.org/usb-ids.html. The file is searched as bytes: as text, it would
+ * take several times its 1.5 MB.
  *
- * @returns the maker's name and the device's; `undefined` when the device isn't there
+ * @returns the names of the vendor and the device; `undefined` when the device is not listed
  */
 export function idName(ids: Buffer, vendorId: string, productId: string): string | undefined {
   const vendor = entry(ids, `\n${vendorId}  `, 0, ids.length);
@@ -27,7 +27,7 @@ function entry(ids: Buffer, key: string, from: number, to: number): { name: stri
 
 const [TAB, NEWLINE, HASH] = [...'\t\n#'].map((character) => character.charCodeAt(0));
 
-/** A vendor's devices are indented, and may have comments and empty lines between them. */
+/** A vendor's devices are indented; there may be comments and empty lines between them. */
 function endOfVendor(ids: Buffer, from: number): number {
   let at = from;
   while (at < ids.length && (ids[at + 1] === TAB || ids[at + 1] === HASH || ids[at + 1] === NEWLINE)) {

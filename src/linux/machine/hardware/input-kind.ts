@@ -1,23 +1,23 @@
-/* What an input device is, from what it can report: numbers of linux/input-event-codes.h. */
+/* Determines the kind of an input device from the events it can report: numbers of linux/input-event-codes.h. */
 
 const EV = { KEY: 0x01, ABS: 0x03, SW: 0x05, SND: 0x12 };
-/** KEY_D and the keys before it: a device that has them all is a keyboard. */
+/** KEY_D and the keys before it: a device that has all of them is a keyboard. */
 const KEY = { ESC: 1, D: 32 };
 const BTN = { MISC: 0x100, MOUSE: 0x110, JOYSTICK: 0x120, DIGI: 0x140 };
 const BTN_TOOL = { PEN: 0x140, FINGER: 0x145, TOUCH: 0x14a, STYLUS: 0x14b };
-/** The first key behind the buttons. */
+/** The first key after the buttons. */
 const KEY_OK = 0x160;
 const PROP = { DIRECT: 0x01, ACCELEROMETER: 0x06 };
-/** No bit map has more: KEY_CNT. */
+/** The size of the largest bit map: KEY_CNT. */
 const MOST_BITS = 0x300;
 
-/** Which of some numbered things a device has. */
+/** A bit map of event codes. */
 export class Bits {
   readonly #hex: string;
 
   /**
-   * @param text as the kernel writes bit maps: words in hexadecimal, the highest first, leading zeros left out
-   * @param wordBits of a word: 32 where the reading program is a 32-bit one, else 64; see input_bits_to_string() of
+   * @param text the kernel's format: words in hexadecimal, the highest first, without leading zeros
+   * @param wordBits bits per word: 32 if the reading program is a 32-bit one, else 64; see input_bits_to_string() of
    *   drivers/input/input.c
    */
   constructor(text: string | undefined, wordBits: 32 | 64) {
@@ -36,14 +36,14 @@ export class Bits {
     return true;
   }
 
-  /** Whether any bit of a range is there; the end is not in it, nor in the other's. */
+  /** Whether any bit in a range is set; the end is exclusive. */
   hasAny(from: number, to: number): boolean {
     for (let bit = from; bit < to; bit++) if (this.has(bit)) return true;
     return false;
   }
 }
 
-/** What an input device can report; the folder `capabilities`, and `properties`. */
+/** The capabilities of an input device: the folder `capabilities`, and `properties`. */
 export interface Capabilities {
   readonly ev: Bits;
   readonly key: Bits;
@@ -57,7 +57,7 @@ const moves = (axes: Bits) => axes.has(X) && axes.has(Y);
 
 type Kind = readonly [kind: string, holds: (device: Capabilities) => boolean];
 
-/** What points: the first that holds. The questions are those of udev's input_id, see udev-builtin-input_id.c of systemd. */
+/** Pointing devices: the first match holds. The checks are those of udev's input_id, see udev-builtin-input_id.c of systemd. */
 const POINTERS: readonly Kind[] = [
   ['Accelerometer', ({ properties }) => properties.has(PROP.ACCELEROMETER)],
   ['Accelerometer', ({ ev, abs }) => !ev.has(EV.KEY) && ev.has(EV.ABS) && moves(abs) && abs.has(Z)],
@@ -68,7 +68,7 @@ const POINTERS: readonly Kind[] = [
   ['Touchscreen', ({ abs, key, properties }) => moves(abs) && (key.has(BTN_TOOL.TOUCH) || properties.has(PROP.DIRECT))],
 ];
 
-/** What doesn't point: the first that holds. */
+/** Other devices: the first match holds. */
 const OTHERS: readonly Kind[] = [
   ['Buttons', ({ key }) => key.hasAny(KEY.ESC, BTN.MISC) || key.hasAny(KEY_OK, MOST_BITS)],
   ['Switch', ({ ev }) => ev.has(EV.SW)],
@@ -77,7 +77,7 @@ const OTHERS: readonly Kind[] = [
 
 const first = (kinds: readonly Kind[], device: Capabilities) => kinds.find(([, holds]) => holds(device))?.[0];
 
-/** What it is, in a word or two: what points may have all the keys of a keyboard too, and that is worth knowing. */
+/** The kinds of a device. A pointing device that has all keys of a keyboard is reported as both. */
 export function inputKind(device: Capabilities): string {
   const pointer = first(POINTERS, device);
   const keyboard = device.key.hasAll(KEY.ESC, KEY.D) ? 'Keyboard' : undefined;

@@ -5,42 +5,42 @@ import { pciClass, usbKind } from './classes.ts';
 import { parseEdid } from './display.ts';
 import { Bits, inputKind } from './input-kind.ts';
 
-/** What sysfs doesn't say. */
+/** Information that is not in sysfs. */
 export interface Names {
-  /** Of a PCI or USB device, from pci.ids or usb.ids. */
+  /** Name of a PCI or USB device, from pci.ids or usb.ids. */
   of(kind: 'pci' | 'usb', vendorId: string, productId: string): string | undefined;
-  /** Of a sound card, by number. */
+  /** Name of a sound card, by number. */
   soundCard(index: number): string | undefined;
 }
 
 export interface Context {
   readonly names: Names;
-  /** Of the words that the kernel writes bit maps in. */
+  /** Bits per word in the kernel's bit maps. */
   readonly wordBits: 32 | 64;
 }
 
 type Description = { [K in Exclude<keyof HardwareDevice, 'category'>]?: HardwareDevice[K] | undefined };
 
-/** A kind of hardware: where sysfs lists it, and what it says of it. */
+/** A kind of hardware: where sysfs lists it, and how it is described. */
 export interface Kind {
   readonly category: string;
   readonly folder: string;
-  /** Others in that folder are parts of these, or the kernel's own. */
+  /** Other entries of the folder are parts of these devices, or not hardware. */
   readonly names: RegExp;
-  /** What is asked of each; `undefined` when it is no hardware, or part of another. */
+  /** Describes a device; `undefined` when it is not hardware, or part of another device. */
   describe(device: SysDevice, context: Context): Description | undefined;
 }
 
 /**
- * Every kind of hardware that is reported. What hangs on a PCI or USB device is reported as that too: once for what it
- * is attached by, once for what it does.
+ * Every kind of hardware that is reported. A device behind PCI or USB is reported twice: once as the PCI or USB device, and
+ * once by its function.
  *
- * Left out are the devices of a system-on-chip itself (bus/platform): hundreds, always the same, and those that talk to
- * the outside are here under what they do.
+ * The devices of the system-on-chip (bus/platform) are left out: there are hundreds, and they never change. Those that
+ * communicate with the outside are listed by their function.
  */
 export const KINDS: readonly Kind[] = [
   { category: 'PCI', folder: 'bus/pci/devices', names: /^/, describe: pci },
-  // Not usb1: a root hub is the kernel's face of a controller. Not 1-1:1.0: an interface is a part.
+  // Not usb1, a root hub, which stands for the controller. Not 1-1:1.0, an interface, which is a part of a device.
   { category: 'USB', folder: 'bus/usb/devices', names: /^\d+-[\d.]+$/, describe: usb },
   { category: 'Thunderbolt', folder: 'bus/thunderbolt/devices', names: /^\d+-[1-9a-f]/, describe: thunderbolt },
   { category: 'MMC', folder: 'bus/mmc/devices', names: /^/, describe: mmc },
@@ -53,7 +53,7 @@ export const KINDS: readonly Kind[] = [
   { category: 'Video', folder: 'class/drm', names: /^card\d+$/, describe: attached('Graphics') },
   { category: 'Video', folder: 'class/drm', names: /^card\d+-/, describe: display },
   { category: 'Serial', folder: 'class/tty', names: /^/, describe: serial },
-  // Not i2c-1: that is the bus itself.
+  // Not i2c-1, which is the bus.
   { category: 'I2C', folder: 'bus/i2c/devices', names: /^(?!i2c-\d)/, describe: chip },
   { category: 'SPI', folder: 'bus/spi/devices', names: /^/, describe: chip },
   { category: 'TPM', folder: 'class/tpm', names: /^tpm\d+$/, describe: attached('Security module') },
@@ -95,20 +95,20 @@ function usb(device: SysDevice, { names }: Context): Description {
   };
 }
 
-/** What its numbers stand for; where nobody knows, what it is, and the numbers. */
+/** The name for its ids; if unknown, its kind and the ids. */
 function nameByIds(kind: 'pci' | 'usb', ids: Ids | undefined, names: Names, subCategory: string): string {
   if (ids === undefined) return subCategory;
   return names.of(kind, ids.vendorId, ids.productId) ?? `${subCategory} ${ids.vendorId}:${ids.productId}`;
 }
 
-/** What it calls its maker and itself. */
+/** Its vendor and name, as the device reports them. */
 function usbName(device: SysDevice): string | undefined {
   const [maker, product] = [device.text('manufacturer'), device.text('product')];
   if (maker === undefined || product?.startsWith(maker)) return product;
   return product === undefined ? undefined : `${maker} ${product}`;
 }
 
-/** See Documentation/ABI/testing/sysfs-bus-thunderbolt. Domains and the machine's own routers have no name there. */
+/** See Documentation/ABI/testing/sysfs-bus-thunderbolt. Domains and the host's own routers have no name there. */
 function thunderbolt(device: SysDevice): Description | undefined {
   const name = device.text('device_name');
   if (name === undefined) return undefined;
@@ -123,7 +123,7 @@ function thunderbolt(device: SysDevice): Description | undefined {
   };
 }
 
-/* Tables that are asked for what a device says are maps: an object would know `constructor` too. */
+/* Tables looked up with text from devices are Maps: an object has keys such as `constructor`. */
 
 const MMC_TYPES: ReadonlyMap<string, string> = new Map([
   ['MMC', 'eMMC'],
@@ -146,16 +146,16 @@ function mmc(device: SysDevice): Description {
   };
 }
 
-/** A chip on a board's bus, as the board's description names it; the second address of another chip is none. */
+/** A chip on a bus of the board, as the board's description names it; an additional address of another chip is skipped. */
 function chip(device: SysDevice): Description | undefined {
   const name = device.text('name') ?? /^spi:(.+)$/.exec(device.text('modalias') ?? '')?.[1];
   if (name === undefined || name === 'dummy') return undefined;
   return { subCategory: 'Chip', name, driver: device.driver, bus: device.name };
 }
 
-/* What devices do */
+/* Functions */
 
-/** Whole disks that a device is behind: not loops, RAM, RAID and mappings, nor the partitions that eMMC has as disks. */
+/** Whole disks that belong to a device: not loop, RAM, RAID and mapped devices, nor eMMC's boot partitions. */
 function block(device: SysDevice): Description | undefined {
   const behind = device.follow('device');
   if (behind === undefined || behind.subsystem === 'block' || device.text('hidden') === '1') return undefined;
@@ -180,7 +180,7 @@ function diskKind(device: SysDevice, behind: SysDevice): string {
   return device.text('queue/rotational') === '1' ? 'Hard disk' : 'Solid-state disk';
 }
 
-/** The disk's own, else that of SCSI's page 80h: four bytes of header and a text; see SPC-4, 7.8.15. */
+/** The disk's own serial number, else page 80h of SCSI: four bytes of header and a text; see SPC-4, 7.8.15. */
 const diskSerial = (device: SysDevice, behind: SysDevice): string | undefined =>
   behind.text('serial') ?? device.text('serial') ?? readable(behind.bytes('vpd_pg80')?.toString('latin1', 4) ?? '');
 
@@ -195,24 +195,24 @@ const NETWORKS: ReadonlyMap<string, string> = new Map([
   ['804', 'IEEE 802.15.4'],
 ]);
 
-/** By DEVTYPE, which drivers set where the number doesn't tell. */
+/** By DEVTYPE, which drivers set where the number is ambiguous. */
 const NETWORK_TYPES: ReadonlyMap<string, string> = new Map([
   ['wlan', 'Wireless'],
   ['wwan', 'Cellular'],
   ['bluetooth', 'Bluetooth'],
 ]);
 
-/** Interfaces that a device is behind: what has none was made by software (bridges, VLANs, tunnels, containers' ends). */
+/** Interfaces that belong to a device. Others are made by software (bridges, VLANs, tunnels, containers' ends). */
 function network(device: SysDevice): Description | undefined {
   if (device.follow('device') === undefined) return undefined;
   const kind = NETWORK_TYPES.get(device.uevent().DEVTYPE ?? '') ?? NETWORKS.get(device.text('type') ?? '');
   return { ...attachment(device), subCategory: kind ?? 'Other network', name: device.name };
 }
 
-/** BUS_ of linux/input.h, on which devices have numbers: PCI, USB, Bluetooth, I2C, SPI, RMI. Others' are the driver's idea. */
+/** BUS_ of linux/input.h with assigned ids: PCI, USB, Bluetooth, I2C, SPI, RMI. On others, the driver makes ids up. */
 const NUMBERED_BUSES = new Set(['0001', '0003', '0005', '0018', '001c', '001d']);
 
-/** Not those that a program made (uinput). Bluetooth's, which a program makes too (uhid), are elsewhere in the tree. */
+/** Not what a program created (uinput). Bluetooth devices, which uhid creates, are elsewhere in the tree. */
 function input(device: SysDevice, { wordBits }: Context): Description | undefined {
   if (device.path.startsWith('/devices/virtual/input/')) return undefined;
   const bits = (attribute: string) => new Bits(device.text(attribute), wordBits);
@@ -237,7 +237,7 @@ function input(device: SysDevice, { wordBits }: Context): Description | undefine
   };
 }
 
-/** `pcmC0D0c` takes sound in, `pcmC0D0p` gives it out; see Documentation/sound/designs. */
+/** `pcmC0D0c` records, `pcmC0D0p` plays; see Documentation/sound/designs. */
 function sound(device: SysDevice, { names }: Context): Description {
   const entries = device.entries().join(' ');
   const kinds = [/pcmC\d+D\d+p/.test(entries) && 'Playback', /pcmC\d+D\d+c/.test(entries) && 'Recording'];
@@ -248,7 +248,7 @@ function sound(device: SysDevice, { names }: Context): Description {
   };
 }
 
-/** The first of a device's nodes: a camera has one for its pictures and one for what it says of them. */
+/** The first node of a device: a camera has one for images and one for metadata. */
 function video(device: SysDevice): Description | undefined {
   if ((device.text('index') ?? '0') !== '0') return undefined;
   return {
@@ -258,14 +258,14 @@ function video(device: SysDevice): Description | undefined {
   };
 }
 
-/** What is connected to a socket of a graphics card, as it presents itself. */
+/** A display connected to a graphics card, by its EDID. */
 function display(device: SysDevice): Description | undefined {
   if (device.text('status') !== 'connected') return undefined;
   const { vendorId, productId, name, serial } = parseEdid(device.bytes('edid') ?? Buffer.alloc(0)) ?? {};
   return { subCategory: 'Display', name: name ?? 'Display', vendorId, productId, serial, bus: device.name };
 }
 
-/** Ports with something behind them. The kernel keeps four names or more for UARTs that may come: their type is 0. */
+/** Ports with hardware behind them. The kernel keeps four or more names for possible UARTs: their type is 0. */
 function serial(device: SysDevice): Description | undefined {
   if (device.follow('device') === undefined || device.text('type') === '0') return undefined;
   const usbDevice = usbAbove(device);
@@ -276,7 +276,7 @@ function serial(device: SysDevice): Description | undefined {
   };
 }
 
-/** What has no name of its own: it is called as the USB device that it is, else as the kernel calls it. */
+/** A device without a name of its own: has the name of its USB device, else the kernel's. */
 function attached(subCategory: string): Kind['describe'] {
   return (device) => {
     const usbDevice = usbAbove(device);
@@ -284,12 +284,12 @@ function attached(subCategory: string): Kind['describe'] {
   };
 }
 
-/* Where they hang */
+/* Attachment */
 
-/** Buses that say where in the machine a device is. Others, such as `scsi`, `hid` and `virtio`, lie between. */
+/** Buses that identify a device's location in the machine. Others, such as `scsi`, `hid` and `virtio`, lie in between. */
 const PLACES = new Set(['pci', 'usb', 'mmc', 'sdio', 'i2c', 'spi', 'platform', 'pnp', 'amba', 'acpi', 'xen', 'vmbus']);
 
-/** The ids, the driver and the place of what a device hangs on: the nearest thing above it that has them. */
+/** The ids, driver and location of the nearest device above that has them. */
 function attachment(device: SysDevice): Pick<Description, 'vendorId' | 'productId' | 'serial' | 'driver' | 'bus'> {
   let driver: string | undefined;
   for (const parent of device.parents()) {
@@ -322,11 +322,11 @@ function pciIds(device: SysDevice): Ids | undefined {
   return { vendorId: vendorId.toLowerCase(), productId: productId.toLowerCase() };
 }
 
-/** From `idVendor` and `idProduct`, which only a device has, and none of its interfaces. */
+/** From `idVendor` and `idProduct`, which a device has, but not its interfaces. */
 function usbIds(device: SysDevice): Ids | undefined {
   const [vendorId, productId] = [device.text('idVendor'), device.text('idProduct')];
   return vendorId === undefined || productId === undefined ? undefined : { vendorId, productId };
 }
 
-/** `0x8086` without what goes without saying. */
+/** `0x8086` without the prefix. */
 const hexId = (id: string | undefined) => id?.replace(/^0x/, '') || undefined;
