@@ -141,8 +141,7 @@ export class AuditFollower {
     try {
       this.#checkpoint.write({ ...this.#newest, ...(log === undefined ? {} : { log }) });
     } catch (error) {
-      if (!this.#complained)
-        this.#parts.log.warn({ reason: messageOf(error) }, 'Could not remember how far audit has been read.');
+      if (!this.#complained) this.#parts.log.warn({ reason: messageOf(error) }, 'Could not save the audit checkpoint.');
       this.#complained = true;
     }
   }

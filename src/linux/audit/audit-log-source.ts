@@ -125,7 +125,7 @@ export class AuditLogSource {
       this.#rules = { control, kernel: new KernelRules(control) };
       await this.refreshRules();
     } catch (err) {
-      this.#parts.log.debug({ err }, "Could not set audit rules; the administrator's have to do.");
+      this.#parts.log.debug({ err }, 'Could not set audit rules; relying on those of the administrator.');
       control?.close();
       this.#rules = undefined;
     }
@@ -158,8 +158,8 @@ export class AuditLogSource {
     } while (!limit.isOver() && !signal.aborted);
     throw new AgentError(
       'AUDIT_UNAVAILABLE',
-      "auditd's log doesn't tell of program starts.",
-      'Let auditd run with rules for execve and execveat, or grant the agent CAP_AUDIT_CONTROL and CAP_AUDIT_READ.',
+      "auditd's log does not record program starts.",
+      'Load audit rules for execve and execveat, or grant the agent CAP_AUDIT_CONTROL and CAP_AUDIT_READ.',
     );
   }
 

@@ -136,9 +136,9 @@ export class AuditSource {
     const { daemon, noDaemon } = opened;
     const alone =
       noDaemon === undefined
-        ? 'The audit slot has just become free; it will be taken unless another daemon does.'
-        : `The kernel prints audit records to its log, too, since it has no daemon. ${noDaemon.message} ${noDaemon.remedy}`;
-    const reason = daemon === 0 ? alone : `Reads beside the audit daemon, process ${daemon}.`;
+        ? 'The audit slot has just become free; the agent takes it unless another daemon does.'
+        : `Without an audit daemon, the kernel also prints audit records to its log. ${noDaemon.message} ${noDaemon.remedy}`;
+    const reason = daemon === 0 ? alone : `Reading audit records alongside the audit daemon, process ${daemon}.`;
     return { state: 'on', source: 'auditMulticast', reason };
   }
 
@@ -169,7 +169,7 @@ export class AuditSource {
     opened.stopping.abort();
     await opened.reading;
     await this.#inTurn(() => this.#release(opened)).catch((err: unknown) =>
-      this.#parts.log.warn({ err }, 'Could not put audit back as it was found.'),
+      this.#parts.log.warn({ err }, 'Could not restore the audit settings.'),
     );
   }
 
@@ -298,7 +298,10 @@ export class AuditSource {
   /** Another daemon wants the slot. */
   async #yield(opened: Opened): Promise<void> {
     const { control, contender } = opened;
-    this.#parts.log.info({ pid: contender }, 'Another audit daemon wants the slot; reading beside it from now on.');
+    this.#parts.log.info(
+      { pid: contender },
+      'Another audit daemon requests the slot; reading alongside it from now on.',
+    );
     this.#watch.sawAnother();
     await this.#joinAsListener(opened);
     await control.set({ pid: 0 });
@@ -311,7 +314,10 @@ export class AuditSource {
   /** Somebody took the slot away by force. */
   async #regain(opened: Opened): Promise<void> {
     if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
-    this.#parts.log.warn({ role: opened.role }, 'The kernel no longer had this process as its audit daemon.');
+    this.#parts.log.warn(
+      { role: opened.role },
+      'The kernel no longer has this process registered as its audit daemon.',
+    );
     await this.#leaveOldSocket(opened);
     opened.rulesCheckedAt = NEVER;
     this.#parts.changed?.();
@@ -320,7 +326,7 @@ export class AuditSource {
   /** Takes the slot when it has been free for long enough. */
   async #reclaim(opened: Opened): Promise<void> {
     if (!(await this.#becomeDaemon(opened))) return;
-    this.#parts.log.info('The audit daemon has gone; took its slot.');
+    this.#parts.log.info('The audit daemon has exited; took over its slot.');
     await this.#leaveOldSocket(opened);
     await this.#syncRules(opened);
     this.#parts.changed?.();
@@ -468,7 +474,7 @@ export class AuditSource {
       const { enabled, backlogWaitTime } = RUNNING;
       const change = await this.#assertSettings(opened, status, { enabled, backlogWaitTime });
       if (Object.keys(change).length > 0) {
-        this.#warn(opened, 'settings', change, 'Somebody changed the settings of audit; set them again.');
+        this.#warn(opened, 'settings', change, 'Another process changed audit settings; restored them.');
         opened.rulesCheckedAt = NEVER; // while audit is switched off, the kernel doesn't say what becomes of its rules
       }
       if (change.enabled !== undefined) this.#wasSwitchedOff(opened);
@@ -480,7 +486,12 @@ export class AuditSource {
     if (this.#parts.clock.monotonic() - opened.rulesCheckedAt >= CHECK_RULES_EVERY) {
       const added = await this.#syncRules(opened);
       if (added > 0) {
-        this.#warn(opened, 'rules', { rules: added }, 'Somebody removed audit rules of the agent; added them again.');
+        this.#warn(
+          opened,
+          'rules',
+          { rules: added },
+          'Another process removed audit rules of the agent; added them again.',
+        );
       }
     }
     log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
@@ -493,7 +504,7 @@ export class AuditSource {
     const at = clock.now().toISOString();
     opened.wasOff = {
       until: milliseconds(clock.monotonic() + TELLS_THAT_IT_WAS_OFF),
-      reason: `Another process switched audit off; the agent switched it on again at ${at}. What happened in between is missing.`,
+      reason: `Another process switched audit off; the agent switched it on again at ${at}. Events in between are missing.`,
     };
     changed?.();
   }
@@ -649,8 +660,8 @@ const memoOf = ({ found }: Opened): Buffer => memoRule(formatSettings(found));
 const switchedOff = (daemon: number) =>
   new AgentError(
     'AUDIT_UNAVAILABLE',
-    `Audit is switched off, though it has a daemon, process ${daemon}.`,
-    'Switch it on (auditctl -e 1), or stop the daemon and let the agent do it.',
+    `Audit is disabled although an audit daemon is running, process ${daemon}.`,
+    'Enable it (auditctl -e 1), or stop the daemon so that the agent can enable it.',
   );
 
 const lockedOut = () =>
@@ -669,7 +680,7 @@ function unavailable(error: unknown): AgentError {
   if (errno === undefined) return toAgentError(error);
   return new AgentError(
     'AUDIT_UNAVAILABLE',
-    `The kernel doesn't give this process its audit records (${messageOf(refusal)}).`,
+    `The kernel denies this process access to audit records (${messageOf(refusal)}).`,
     REMEDIES[errno] ?? 'Look up the error in errno(3), and check that the kernel has CONFIG_AUDITSYSCALL=y.',
     { cause: error },
   );

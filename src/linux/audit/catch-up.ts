@@ -92,10 +92,10 @@ export class CatchUp {
       reader.close();
       reader.flush();
       if (this.#caughtUp > 0) {
-        log.info({ events: this.#caughtUp }, "Read what auditd's log holds from before the agent listened.");
+        log.info({ events: this.#caughtUp }, "Read earlier events from auditd's log.");
       }
     } catch (err) {
-      log.debug({ err }, "There is no log of auditd's to catch up from.");
+      log.debug({ err }, 'No auditd log to catch up from.');
     } finally {
       tail.close();
       this.#heard.clear();

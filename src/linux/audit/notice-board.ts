@@ -169,5 +169,5 @@ const tampered = (text: string) =>
   new AgentError(
     'AUDIT_TAMPERED',
     text,
-    'Find out who did it, and whether he was meant to: auditctl -s and auditctl -l show how audit is set up now.',
+    'Check whether the change was intended: auditctl -s and auditctl -l show the current audit configuration.',
   );

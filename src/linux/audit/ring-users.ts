@@ -73,11 +73,11 @@ export class RingUsers {
     const err = new AgentError(
       'IO_URING_USED',
       printable(`${text}${others}.`),
-      'Find out whether it needs to; sysctl kernel.io_uring_disabled=1 keeps programs without CAP_SYS_ADMIN from it.',
+      'Check whether the program needs it; sysctl kernel.io_uring_disabled=1 denies it to those without CAP_SYS_ADMIN.',
     );
     this.#log.warn(
       { err },
-      'A program uses io_uring, by which it can change files and make some connections unseen by audit.',
+      'A program uses io_uring, which lets it change files and make some connections that audit does not report.',
     );
   }
 }

@@ -138,7 +138,7 @@ export class UnauditedProcesses {
     try {
       note.write(found);
     } catch (error) {
-      log.warn({ reason: messageOf(error) }, 'Could not remember when audit was first enabled.');
+      log.warn({ reason: messageOf(error) }, 'Could not save when audit was first enabled.');
     } finally {
       note.close(); // in the background, once it is written
     }

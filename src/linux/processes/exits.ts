@@ -333,7 +333,7 @@ export class ExitSource {
     try {
       return await this.#parts.table.findGone(isPending);
     } catch (err) {
-      this.#parts.log.debug({ err }, 'Could not look for processes that are gone.');
+      this.#parts.log.debug({ err }, 'Could not check for processes that have ended.');
       return [];
     }
   }
@@ -347,7 +347,7 @@ export class ExitSource {
     opened.loadAt = milliseconds(now + LOAD_AGAIN);
     opened.loading = table
       .load(opened.stopping.signal)
-      .catch((err: unknown) => log.debug({ err }, 'Could not read the processes there are.'));
+      .catch((err: unknown) => log.debug({ err }, 'Could not list the running processes.'));
   }
 }
 
@@ -526,6 +526,6 @@ class Opened {
 const unheard = () =>
   new AgentError(
     'SOCKET_UNAVAILABLE',
-    "The kernel's process connector has fallen silent.",
-    'Look for a program that tells it to stop without having told it to start, or update the kernel to 6.6 or later.',
+    "The kernel's process connector has stopped reporting events.",
+    'Look for a program that sends PROC_CN_MCAST_IGNORE without PROC_CN_MCAST_LISTEN, or update the kernel to 6.6 or later.',
   );

@@ -83,7 +83,7 @@ export class ProcessPolling {
           seen = scanner.scan();
         });
       } catch (err) {
-        log.warn({ err }, 'Could not look at the processes; will try again.');
+        log.warn({ err }, 'Could not list the processes; will retry.');
       }
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));

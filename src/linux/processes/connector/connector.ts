@@ -139,7 +139,7 @@ export class ProcessConnector {
 }
 
 const NO_SUPPORT = 'Use a kernel with CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y.';
-const NOT_ALLOWED = 'Grant CAP_NET_ADMIN, which kernels before 6.6 want for it.';
+const NOT_ALLOWED = 'Grant CAP_NET_ADMIN, which kernels before 6.6 require.';
 const REMEDIES: Readonly<Record<string, string>> = {
   EPERM: NOT_ALLOWED,
   EACCES: NOT_ALLOWED,
@@ -158,6 +158,6 @@ function unavailable(error: unknown): AgentError {
   const refusal = error instanceof AgentError ? error.cause : error;
   const remedy = REMEDIES[errnoOf(refusal) ?? ''];
   if (remedy === undefined && error instanceof AgentError) return error; // it says more: koffi has no binary, for one
-  const what = `The kernel's process connector can't be had (${messageOf(refusal)}).`;
+  const what = `The kernel's process connector is not available (${messageOf(refusal)}).`;
   return new AgentError('SOCKET_UNAVAILABLE', what, remedy ?? 'Look up the error in errno(3).', { cause: error });
 }

@@ -76,12 +76,12 @@ export class CommandLines implements CommandLineSource {
   #report({ pid, userId, executable, named = executable ?? 'unknown' }: Asked, mutesOwner: boolean): void {
     this.#log.warn(
       { pid, executable: named, userId, reason: `process ${pid}, ${named}, user ${userId}` },
-      'A process holds its own memory lock, which blocks whoever reads its arguments: a strong sign of an attack on monitoring. It is not read again.',
+      'A process holds its own memory lock, which blocks any reader of its arguments: a strong sign of an attack on monitoring. They are not read again.',
     );
     if (!mutesOwner) return;
     this.#log.warn(
       { userId, reason: `user ${userId}` },
-      "Several processes of one user block whoever reads their arguments. No arguments of this user's processes are read for an hour.",
+      "Several processes of one user block any reader of their arguments. No arguments of this user's processes are read for an hour.",
     );
   }
 }
