@@ -15,7 +15,7 @@ import type { ResumePoint } from './log-tail.ts';
 interface Parts {
   readonly stateDirectory: string;
   readonly hostRoot: string;
-  /** Takes what the last run missed. */
+  /** Receives the events that were missed while the agent was not running. */
   readonly deliver: (events: readonly AuditEvent[]) => void;
   readonly writer?: BackgroundWriter | undefined;
   readonly clock: Clock;
@@ -23,15 +23,15 @@ interface Parts {
 }
 
 /**
- * Remembers how far audit has been followed, and at the start catches up with what auditd's log holds from then on.
+ * Saves a checkpoint of the audit events read, and at the start reads the events missed since then from auditd's log.
  *
- * The mark moves only when everything before it has been handed over; so not before the catching up is done.
+ * The checkpoint moves only when every event before it has been passed on, so not before catching up is complete.
  */
 export class AuditFollower {
   readonly #parts: Parts;
   readonly #checkpoint: Checkpoint;
   readonly #bootId: string;
-  /** Where the last run ended. */
+  /** The checkpoint of the last run. */
   readonly #left: AuditPosition | undefined;
   readonly #bootedAtMs: number;
   readonly #stopping = new AbortController();
@@ -39,7 +39,7 @@ export class AuditFollower {
   #catchUp: CatchUp | undefined;
   #catchingUp: Promise<unknown> = Promise.resolve();
   #started = false;
-  /** Of the newest event that has been handed over. */
+  /** Of the newest event that was passed on. */
   #newest: { timeMs: number; serial: number } | undefined;
   #moved = false;
   #complained = false;
@@ -53,7 +53,7 @@ export class AuditFollower {
     this.#bootedAtMs = clock.now().getTime() - new ProcFolder(join(hostRoot, 'proc')).uptime();
   }
 
-  /** Where to go on in auditd's log, for who reads that from now on. */
+  /** Where to resume in auditd's log, for a source that reads it from now on. */
   resume(): Beginning {
     this.#resumedFrom = this.#newest === undefined ? this.#left : { bootId: this.#bootId, ...this.#newest };
     if (this.#resumedFrom === undefined) return {};
@@ -66,14 +66,14 @@ export class AuditFollower {
   }
 
   /**
-   * Whether an event of the log hasn't been told before `resume` was called. Where the log is read on from where it was
-   * left, all are new: serials may be out of order, so that they aren't even asked.
+   * Whether an event in the log was not yet reported when `resume` was called. When the log is read from the exact position
+   * where it was left, every event is new; serials are not compared then, since they can be out of order.
    */
   isNew(event: AuditEvent): boolean {
     return this.#resumedFrom === undefined || this.#checkpoint.isAfter(this.#resumedFrom, event, this.#bootedAtMs);
   }
 
-  /** Listening has begun: catches up, unless the log itself is what is read. Does so once. */
+  /** Called when listening has begun: catches up once, unless the source is the log itself. */
   began(readsLog: boolean): void {
     if (this.#started) return;
     this.#started = true;
@@ -87,7 +87,7 @@ export class AuditFollower {
       checkpoint,
       position,
       bootedAtMs: this.#bootedAtMs,
-      // Handed over once: also when the agent ends before it hears anything live.
+      // Saved now, so that these events are not repeated when the agent ends before it hears a live one.
       deliver: (events) => {
         deliver(events);
         this.#moveTo(events);
@@ -101,18 +101,18 @@ export class AuditFollower {
     });
   }
 
-  /** Whether what the last run missed is still being read. */
+  /** Whether missed events are still being read. */
   get isCatchingUp(): boolean {
     return this.#catchUp !== undefined;
   }
 
-  /** These have come live, or from the log that is the source. They have been handed over, or nobody wanted them. */
+  /** These events came live, or from the log as the source. They were passed on, or no stream wanted them. */
   saw(events: readonly AuditEvent[]): void {
     this.#catchUp?.heard(events);
     this.#moveTo(events);
   }
 
-  /** Goes on from these at the next start. */
+  /** Resumes after these events at the next start. */
   #moveTo(events: readonly AuditEvent[]): void {
     for (const { time, serial } of events) {
       const timeMs = time.getTime();
@@ -126,9 +126,9 @@ export class AuditFollower {
   }
 
   /**
-   * Everything that was read has been handed over.
+   * Everything read so far has been passed on.
    *
-   * @param until all that had come by then was read
+   * @param until everything that had arrived by then was read
    */
   mark(until: Duration, log?: ResumePoint): void {
     this.#catchUp?.read(until);

@@ -14,26 +14,26 @@ import { type LogPosition, LogTail, type ResumePoint } from './log-tail.ts';
 import { RecordStream } from './record-stream.ts';
 import type { AuditRule } from './rules.ts';
 
-/** log_file of auditd.conf(5), as every distribution has it. */
+/** log_file of auditd.conf(5), the default of all distributions. */
 export const AUDIT_LOG = 'var/log/audit/audit.log';
 
 const PAUSE = milliseconds(500);
-/** How long auditd may take to write a record: it syncs after every 50 of them, but writes at once. */
+/** How long auditd may take to write a record: it syncs after every 50 records, but writes each at once. */
 const PROBE_LIMIT = seconds(3);
-/** Silence that makes us ask whether the log is still written. */
+/** After this long without a record, the agent probes whether auditd still writes. */
 const SILENCE = minutes(1);
-/** How long it may take until a start is in the log, or known to be lost. */
+/** How long it may take until a program start is in the log, or known to be lost. */
 const SETTLED_AFTER = seconds(8);
-/** Reads of 64 KiB before others get their turn. */
+/** Reads of 64 KiB before yielding to the event loop. */
 const READS_PER_TURN = 4;
 
 /** Where reading ended the last time; see LogTail.open. */
 export interface Beginning {
   readonly position?: ResumePoint | undefined;
   readonly since?: number | undefined;
-  /** The newest that was read, by the serials of this boot: where they are out of order, earlier ones come after it. */
+  /** The newest serial read in this boot: older ones may follow, since serials arrive out of order. */
   readonly serial?: number | undefined;
-  /** Told whether the log goes on right where it was left, so that all that is read is new. */
+  /** Called with whether the log continues exactly where it was left, so that everything read is new. */
   readonly opened?: (isThere: boolean) => void;
 }
 
@@ -44,18 +44,18 @@ interface Parts {
   readonly log: Logger;
   readonly hostRoot: string;
   readonly from?: () => Beginning;
-  /** Called after every read, when all that it brought has been handed over. */
+  /** Called after every read, when everything it yielded was passed on. */
   readonly drained?: (progress: { readonly until: Duration; readonly position: ResumePoint }) => Promise<void> | void;
-  /** Called after that: all that happened up to then has been handed over, or counted as lost. */
+  /** Called after that: everything that happened up to then was passed on or counted as lost. */
   readonly settled?: (until: Duration) => void;
   readonly onLost?: (reason: AgentError) => void;
 }
 
 /**
- * The audit records that auditd writes to its log: for an agent that may not have the kernel's socket. Whatever the
- * socket would tell is there, some hundred milliseconds later, and as long as auditd can write.
+ * Audit records from auditd's log, for an agent without access to the kernel's socket. The log has the same records some
+ * hundred milliseconds later, as long as auditd can write.
  *
- * Whether it is, the agent finds out by trying: it starts a program, and looks for its record.
+ * To find out whether auditd writes, the agent starts a program and looks for its record.
  */
 export class AuditLogSource {
   readonly #parts: Parts;
@@ -68,7 +68,7 @@ export class AuditLogSource {
     this.#parts = parts;
   }
 
-  /** @throws AgentError AUDIT_UNAVAILABLE when there is no log, or it says nothing of program starts */
+  /** @throws AgentError AUDIT_UNAVAILABLE when there is no log, or it does not record program starts */
   async open(): Promise<void> {
     if (this.#stopping !== undefined) return;
     const { hostRoot, from, sink, rules } = this.#parts;
@@ -106,7 +106,7 @@ export class AuditLogSource {
   /**
    * Safe to call twice; never rejects.
    *
-   * @param willResume leave what isn't complete yet to who reads on from here
+   * @param willResume leave incomplete events to the next reader of the log
    */
   async close({ willResume = false } = {}): Promise<void> {
     if (this.#stopping === undefined) return;
@@ -117,7 +117,7 @@ export class AuditLogSource {
     await this.#removeRules();
   }
 
-  /** Who may set rules and can't have the socket (CAP_AUDIT_CONTROL without CAP_AUDIT_READ) sets them. */
+  /** Sets rules if the agent may (CAP_AUDIT_CONTROL), although it has no access to the socket (CAP_AUDIT_READ). */
   async #setRules(): Promise<void> {
     let control: AuditControl | undefined;
     try {
@@ -143,7 +143,7 @@ export class AuditLogSource {
     rules.control.close();
   }
 
-  /** @throws AgentError AUDIT_UNAVAILABLE when a program that was started doesn't show */
+  /** @throws AgentError AUDIT_UNAVAILABLE when a program that was started does not appear */
   async #probe(reader: LogReader, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     const mark = `vakt-probe-${randomUUID()}`;
@@ -190,21 +190,21 @@ export class AuditLogSource {
   }
 }
 
-/** Makes events of the lines of a log. */
+/** Turns the lines of a log into events. */
 export class LogReader {
   readonly #tail: LogTail;
   readonly #clock: Clock;
   readonly #stream: RecordStream;
-  /** Where reads began, since the oldest one whose records may belong to an event that isn't complete. */
+  /** Start positions of reads, from the oldest whose records may belong to an incomplete event. */
   #begun: { readonly at: Duration; readonly position: LogPosition }[] = [];
-  /** What is complete by here was told by an earlier run, and isn't handed over. */
+  /** Events complete at this position were reported by an earlier run and are not passed on. */
   #told: LogPosition | undefined;
   readonly #firstFile: number;
   #found = false;
   #isWanted: (event: AuditEvent) => boolean = () => false;
 
   /**
-   * @param tail opened; closed by close()
+   * @param tail an open log; closed by close()
    * @param options `told`: see ResumePoint; `before`: see LossMeter
    */
   constructor(
@@ -227,7 +227,7 @@ export class LogReader {
     );
   }
 
-  /** Where to go on another time, so that no event is missed of which some records have been read. */
+  /** Where to resume later without missing an event that is partly read. */
   get position(): ResumePoint {
     const { position: told } = this.#tail;
     const [oldest] = this.#begun;
@@ -235,9 +235,9 @@ export class LogReader {
   }
 
   /**
-   * Reads until nothing is left.
+   * Reads to the end of the log.
    *
-   * @param isWanted when given, the answer is whether such an event was among them, else whether there was anything
+   * @param isWanted if given, the result is whether an event matched it, else whether anything was read
    * @param until where to stop
    */
   async read(isWanted?: (event: AuditEvent) => boolean, until?: LogPosition): Promise<boolean> {
@@ -273,21 +273,21 @@ export class LogReader {
     this.#tail.close();
   }
 
-  /** Hands over what isn't complete: nothing more will be read. */
+  /** Passes on incomplete events: nothing more will be read. */
   flush(): void {
     this.#stream.flush();
     this.#forgetBegun();
   }
 
-  /** @param start of the line that comes next, from where the last read ended */
+  /** @param start position of the next line, where the last read ended */
   #passTold(start: number): void {
     const { inode, offset } = this.#tail.position;
-    // Its file is there, or is gone without a trace: then what follows on the first one is new.
+    // The file at that position exists, or was deleted: then the first remaining file is new.
     const isTold = inode === this.#told?.inode ? offset + start < this.#told.offset : inode === this.#firstFile;
     if (!isTold) this.#endTold();
   }
 
-  /** Where the reading began, events had begun that were told before its end. */
+  /** At the start position, events had begun that were already reported. */
   #endTold(): void {
     if (this.#told === undefined) return;
     this.#stream.deliver();

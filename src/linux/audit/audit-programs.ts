@@ -5,15 +5,15 @@ import { isRootOwned } from '../../host/root-owned.ts';
 import type { Doer } from './notices.ts';
 
 const AUDITD: readonly string[] = ['/usr/sbin/auditd', '/sbin/auditd'];
-/** Reading audit by these is how a system logs. */
+/** Programs that read audit to log it. */
 const LOGGERS: readonly string[] = [...AUDITD, '/usr/lib/systemd/systemd-journald', '/usr/lib/systemd/systemd'];
 
 /**
- * Knows the programs that may be the audit daemon, or listen to audit, without an alarm.
+ * Recognises the programs that may take the audit slot or listen to audit without a warning.
  *
- * A process proves what it is by the file that it runs: that one must be the file which the first process sees at that
- * path, and only root may have put it there. The path in a record proves nothing, since whoever has mounts of his own can
- * bind another program to it.
+ * A process is identified by the file that it runs: it must be the one that the first process sees at that path, and only
+ * root may have put it there. The path in a record proves nothing, since a user with mounts of his own can bind another
+ * program to it.
  */
 export class AuditPrograms {
   readonly #files: LocalFiles;
@@ -22,19 +22,19 @@ export class AuditPrograms {
     this.#files = hostFiles({ hostRoot, clock });
   }
 
-  /** @param by who took audit's slot, as far as it is known */
+  /** @param by the process that took the audit slot, as far as it is known */
   isDaemon(by: Doer): boolean {
     return this.#isOneOf(AUDITD, by);
   }
 
-  /** @param by who has joined the listeners */
+  /** @param by the process that joined the multicast group */
   isLogger(by: Doer): boolean {
     return this.#isOneOf(LOGGERS, by);
   }
 
   #isOneOf(paths: readonly string[], { pid, executable }: Doer): boolean {
     const image = this.#stateOf(this.#files.image(pid));
-    // Without CAP_SYS_PTRACE no process of root can be looked at; then the path has to do.
+    // Without CAP_SYS_PTRACE, root's processes cannot be examined; the path is used then.
     if (image === undefined)
       return this.#files.image(1) === 'absent' && executable !== undefined && paths.includes(executable);
     return paths.some((path) => {
@@ -43,7 +43,7 @@ export class AuditPrograms {
     });
   }
 
-  /** The descriptor holds until the next look. */
+  /** The descriptor is valid until the next lookup. */
   #stateOf(file: ReturnType<LocalFiles['at']>) {
     return typeof file === 'number' ? stateOf(file) : undefined;
   }

@@ -23,99 +23,99 @@ import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
 
-/** Holds some 7,000 records, above the 8,192 of the kernel's backlog. */
+/** Room for some 7,000 records, close to the kernel's backlog of 8,192. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** MAX_AUDIT_MESSAGE_LENGTH of linux/audit.h is 8970. */
 const LONGEST_RECORD_BYTES = 16 * 1024;
-/** AUDIT_NLGRP_READLOG of linux/audit.h, as a mask: every record, for whoever has CAP_AUDIT_READ. */
+/** AUDIT_NLGRP_READLOG of linux/audit.h, as a mask: every record, for processes with CAP_AUDIT_READ. */
 const READLOG = 1;
 
-/** Below are answers to requests. */
+/** Lower types are answers to requests. */
 const FIRST_RECORD_TYPE = 1100;
-/** Somebody has changed rules or settings. */
+/** Rules or settings were changed. */
 const CONFIG_CHANGE = 1305;
-/** The kernel's question whether this daemon still lives, when another wants the slot. To read it is to answer. */
+/** The kernel's check whether this daemon is alive, when another process requests the slot. Reading it is the answer. */
 const AUDIT_REPLACE = 1329;
 
 /**
- * Reading in large batches costs least, look-ups above all: one list of what lives serves for a whole batch. The pace
- * quickens before the receive buffer is half full.
+ * Large batches cost least, above all for lookups: one list of processes serves a whole batch. The interval shortens before
+ * the receive buffer is half full.
  */
 const LONGEST_PAUSE = milliseconds(250);
 const SHORTEST_PAUSE = milliseconds(50);
 const MANY_RECORDS = 3_000;
 const FEW_RECORDS = 1_000;
-/** About what the receive buffer holds: read at once, it was full, and the kernel may have had to keep or drop others. */
+/** About the capacity of the receive buffer: this many records at once mean that it was full and records may be lost. */
 const A_BUFFERFUL = 6_000;
 
-/** How long the event loop may be held up at a time, and how many records pass between two looks at the clock. */
+/** How long the event loop may be blocked at a time, and how many records are read between two checks of the clock. */
 const LONGEST_TURN = milliseconds(5);
 const RECORDS_PER_LOOK = 32;
 
 const CHECK_EVERY = seconds(5);
-/** The kernel tells when its rules change; this is for when that was lost. It starts a thread for each list it gives. */
+/** The kernel reports changes of its rules; this check is for a lost report. Each listing starts a kernel thread. */
 const CHECK_RULES_EVERY = seconds(30);
 const WARN_AGAIN = minutes(1);
-/** For how long the status says so. */
+/** How long the status reports it. */
 const TELLS_THAT_IT_WAS_OFF = minutes(10);
 const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
-/** How long a new daemon may have taken the slot, and not yet have switched audit on. */
+/** How long a new daemon may hold the slot without having enabled audit. */
 const SWITCHED_ON_WITHIN = seconds(3);
 
-/** Rounds of reading at the end, and the records that each makes by itself. */
+/** Rounds of reading at the end, and records that each of them causes itself. */
 const MOST_ROUNDS = 20;
 const RECORDS_PER_ROUND = 8;
 
 /** How far a source has been read. */
 export interface Progress {
-  /** Everything that had come by then has been read. */
+  /** Everything that had arrived by then was read. */
   readonly until: Duration;
-  /** In auditd's log, when that is what was read. */
+  /** Position in auditd's log, if that was read. */
   readonly position?: ResumePoint;
 }
 
 interface Parts {
   /** Absent: `/`. */
   readonly hostRoot?: string;
-  /** What to ask the kernel for; asked again at every refreshRules. */
+  /** The rules to set in the kernel; evaluated at every refreshRules. */
   readonly rules: () => readonly AuditRule[];
   readonly sink: AuditSink;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called after every drain, when all that was read has been handed over. */
+  /** Called after every drain, when everything read was passed on. */
   readonly drained?: (progress: Progress) => Promise<void> | void;
-  /** Called after that: all that the kernel recorded up to then has been handed over, or counted as lost. */
+  /** Called after that: everything that the kernel recorded up to then was passed on or counted as lost. */
   readonly settled?: (until: Duration) => void;
-  /** Called when nobody listened for a while: starts may be missing, and nobody knows how many. */
+  /** Called when there was no listener for a while: starts may be missing, in unknown number. */
   readonly interrupted?: () => void;
-  /** Called when `status()` says something else than before. */
+  /** Called when the result of `status()` changes. */
   readonly changed?: () => void;
-  /** Called once when it can't go on: reading failed, or the kernel refuses. It still must be closed. */
+  /** Called once when the source cannot continue: reading failed, or the kernel refuses. It must still be closed. */
   readonly onLost?: (reason: AgentError) => void;
 }
 
 /**
  * The kernel's audit records, in one of two roles.
  *
- * As its **daemon**: the one process they are sent to. There is one such slot in a kernel; it is taken only when free, and
- * given up at once when another daemon asks for it. auditd, having been refused, exits with status 1, and its unit starts
- * it again after a moment; then the slot is free.
+ * As the audit **daemon**: the one process to which the kernel sends them. There is one slot per kernel; the agent takes it
+ * only when it is free, and releases it at once when another daemon requests it. auditd, having been refused, exits with
+ * status 1, and its unit starts it again after a moment; by then the slot is free.
  *
- * As a **listener** beside another daemon: a member of the multicast group that gets every record, too. When that daemon
- * has been gone for half a minute, the slot is taken. The two roles change into each other without a gap: the new socket
- * is opened before the old one is given up, and what comes by both is told once.
+ * As a **listener** beside another daemon: a member of the multicast group, which gets every record too. When that daemon
+ * has been gone for half a minute, the agent takes the slot. Changing roles leaves no gap: the new socket is opened before
+ * the old one is released, and records that arrive at both are reported once.
  *
- * Audit's settings and rule list belong to the whole machine. The daemon's settings are set, put back at close, and
- * remembered in the kernel, so that a killed agent's successor can put them back in its stead; beside another daemon, they
- * are that one's. Our rules bear a mark, and go at close.
+ * Audit's settings and rules are global to the machine. As the daemon, the agent sets them, restores them at close, and
+ * stores the original ones in the kernel, so that the successor of a killed agent can restore them. Beside another daemon,
+ * that daemon's settings hold. The agent's rules are marked, and removed at close.
  */
 export class AuditSource {
   readonly #parts: Parts;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_RECORD_BYTES);
   readonly #watch: SlotWatch;
   #open: Opened | undefined;
-  /** Rules are changed by one at a time. */
+  /** Serialises changes of rules. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(parts: Parts) {
@@ -123,7 +123,7 @@ export class AuditSource {
     this.#watch = new SlotWatch(parts.clock);
   }
 
-  /** Which role it has. Only to be asked while it is open. */
+  /** The present role. Only valid while the source is open. */
   status(): SourceStatus {
     const opened = this.#open;
     if (opened === undefined) return { state: 'off' };
@@ -142,7 +142,7 @@ export class AuditSource {
     return { state: 'on', source: 'auditMulticast', reason };
   }
 
-  /** @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE, audit then being as it was */
+  /** @throws AgentError AUDIT_UNAVAILABLE or SOCKET_UNAVAILABLE; audit is then unchanged */
   async open(): Promise<void> {
     if (this.#open !== undefined) return;
     const opened = await this.#connect().catch((error: unknown) => {
@@ -152,7 +152,7 @@ export class AuditSource {
     opened.reading = this.#read(opened);
   }
 
-  /** Makes the kernel's rules just what `rules()` says now. @throws AgentError AUDIT_UNAVAILABLE */
+  /** Sets the kernel's rules to the present result of `rules()`. @throws AgentError AUDIT_UNAVAILABLE */
   async refreshRules(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
@@ -161,7 +161,7 @@ export class AuditSource {
     });
   }
 
-  /** Reads what is left, and puts audit back as it was found. Safe to call twice; never rejects. */
+  /** Reads the remaining records and restores audit. Safe to call twice; never rejects. */
   async close(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
@@ -185,7 +185,7 @@ export class AuditSource {
       return opened;
     } catch (error) {
       if (opened === undefined) control.close();
-      else await this.#release(opened).catch(() => {}); // the first error says more
+      else await this.#release(opened).catch(() => {}); // the first error is the cause
       throw error;
     }
   }
@@ -219,10 +219,10 @@ export class AuditSource {
   }
 
   /**
-   * Takes the slot, or finds it taken: the kernel asks the daemon it knows whether it still lives (AUDIT_REPLACE), and
-   * refuses with EEXIST if so. A pid in the status proves nothing: that of a killed daemon stays until the next record.
+   * Takes the slot unless another daemon has it: the kernel checks whether the registered daemon is alive (AUDIT_REPLACE),
+   * and refuses with EEXIST if so. A pid in the status proves nothing: that of a killed daemon stays until the next record.
    *
-   * @returns whether this is the daemon now
+   * @returns whether this process is the daemon now
    */
   async #becomeDaemon(opened: Opened): Promise<boolean> {
     const { control } = opened;
@@ -231,7 +231,7 @@ export class AuditSource {
     try {
       socket = openNetlink(NETLINK_AUDIT, { receiveBufferBytes: RECEIVE_BUFFER_BYTES, own: true });
     } catch (error) {
-      opened.noDaemon = toAgentError(error); // no native code: an inherited socket can still listen
+      opened.noDaemon = toAgentError(error); // without native code, an inherited socket can still listen
       return false;
     }
     opened.sockets.push(socket);
@@ -251,7 +251,7 @@ export class AuditSource {
 
   #registered(opened: Opened, socket: NetlinkSocket): boolean {
     const sequence = register(socket);
-    // The acknowledgement is there when the request returns; records may be, too.
+    // The acknowledgement has arrived when the request returns; records may have arrived before it.
     for (let datagram = socket.receive(); datagram !== undefined; datagram = socket.receive()) {
       if (datagram.length < HEADER_BYTES) continue;
       if (readU16(datagram, 4) !== NLMSG_ERROR || readU32(datagram, 8) !== sequence) {
@@ -267,7 +267,7 @@ export class AuditSource {
     throw systemError('ETIMEDOUT', 'registering as audit daemon');
   }
 
-  /** Sets audit up as the agent needs it, and leaves a note of how it was. */
+  /** Sets audit up as the agent needs it, and stores the original settings in the kernel. */
   async #claimSettings(opened: Opened): Promise<void> {
     if (opened.locked) return;
     opened.settingsAreOurs = true;
@@ -276,14 +276,14 @@ export class AuditSource {
   }
 
   /**
-   * Joins the readers of the log. What audit does is up to its daemon then; unless there is none just now, and the agent
-   * waits for one that has asked for the slot.
+   * Joins the multicast group. Audit's settings are then those of its daemon; unless there is none at the moment, and the
+   * agent waits for one that has requested the slot.
    */
   async #joinAsListener(opened: Opened): Promise<void> {
     const { clock } = this.#parts;
     const { pid } = await opened.control.status();
     const daemon = pid !== process.pid && pid !== 0 && isAlive(pid) ? pid : 0;
-    // One that is just starting takes the slot first, and switches audit on then.
+    // A daemon that is starting takes the slot first and enables audit afterwards.
     const patience = clock.monotonic() + SWITCHED_ON_WITHIN;
     while (daemon !== 0 && (await opened.control.status()).enabled === 0) {
       if (clock.monotonic() >= patience) throw switchedOff(daemon);
@@ -295,7 +295,7 @@ export class AuditSource {
     if (daemon === 0) await this.#claimSettings(opened);
   }
 
-  /** Another daemon wants the slot. */
+  /** Another daemon requests the slot. */
   async #yield(opened: Opened): Promise<void> {
     const { control, contender } = opened;
     this.#parts.log.info(
@@ -311,7 +311,7 @@ export class AuditSource {
     this.#parts.changed?.();
   }
 
-  /** Somebody took the slot away by force. */
+  /** Another process took the slot by force. */
   async #regain(opened: Opened): Promise<void> {
     if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
     this.#parts.log.warn(
@@ -323,7 +323,7 @@ export class AuditSource {
     this.#parts.changed?.();
   }
 
-  /** Takes the slot when it has been free for long enough. */
+  /** Takes the slot once it has been free for long enough. */
   async #reclaim(opened: Opened): Promise<void> {
     if (!(await this.#becomeDaemon(opened))) return;
     this.#parts.log.info('The audit daemon has exited; took over its slot.');
@@ -332,13 +332,13 @@ export class AuditSource {
     this.#parts.changed?.();
   }
 
-  /** The new socket has what comes from now on; the old one may hold what came before. */
+  /** The new socket has the records from now on; the old one may still hold earlier ones. */
   async #leaveOldSocket(opened: Opened): Promise<void> {
     await this.#drain(opened);
     opened.sockets.shift()?.close();
   }
 
-  /** Sets what isn't as it must be. A locked audit stays as it is. */
+  /** Sets what differs from the required settings. A locked audit stays as it is. */
   async #assertSettings(
     { control, locked }: Opened,
     status: AuditStatus,
@@ -365,11 +365,11 @@ export class AuditSource {
     return rules.sync({ rules: wanted, exclude: role === 'daemon', ...memo });
   }
 
-  /** Undoes what open did, as far as it got, in an order that leaves the memo until all else is done. */
+  /** Undoes what `open` did so far; removes the stored settings last. */
   async #release(opened: Opened): Promise<void> {
     const { control, role, sockets } = opened;
     try {
-      // Without a role nothing was changed, and rules with our key are those of an agent that lives.
+      // Without a role nothing was changed, and rules with the agent's key belong to another running agent.
       if (role !== undefined) await this.#restore(opened);
     } finally {
       for (const socket of sockets) socket.close();
@@ -392,7 +392,7 @@ export class AuditSource {
     if (status.pid === process.pid) await control.set({ pid: 0 });
   }
 
-  /** The last events, and the last losses. */
+  /** Reads the last events and losses. */
   async #finish(opened: Opened): Promise<void> {
     const { clock, sink } = this.#parts;
     const { control, stream } = opened;
@@ -410,8 +410,8 @@ export class AuditSource {
   }
 
   /**
-   * Makes the kernel write a record, by setting what is set already. What it couldn't deliver to its daemon waits in its
-   * retry queue until there is another record, and what it dropped shows only by that one's serial.
+   * Makes the kernel write a record, by setting a value to what it is already. Records that the kernel could not deliver wait
+   * in its retry queue until the next record, and a dropped record shows only by the serial of the next one.
    */
   async #makeRecord({ control, locked, role }: Opened): Promise<void> {
     if (!locked && role === 'daemon') await control.set({ failure: RUNNING.failure });
@@ -450,8 +450,8 @@ export class AuditSource {
   }
 
   /**
-   * The kernel hands records over in the order in which they were made. So those from before one that has come have come, or
-   * are lost; and all have come by the time that its backlog was empty.
+   * The kernel delivers records in the order in which they were made. So when one has arrived, all earlier ones have arrived
+   * or are lost; and all have arrived by the time that the kernel's backlog was empty.
    */
   #tellSettled({ stream, emptyAt }: Opened): void {
     const { clock, settled } = this.#parts;
@@ -461,7 +461,7 @@ export class AuditSource {
     settled?.(milliseconds(Math.min(settledAt, Math.max(newest, emptyAt))));
   }
 
-  /** Whether audit is still as the agent needs it; puts right what others undid, and follows them where it must. */
+  /** Checks whether audit is still as the agent needs it; restores what other processes changed, or adapts to it. */
   async #check(opened: Opened): Promise<void> {
     const { log, clock } = this.#parts;
     const askedAt = clock.monotonic();
@@ -475,7 +475,7 @@ export class AuditSource {
       const change = await this.#assertSettings(opened, status, { enabled, backlogWaitTime });
       if (Object.keys(change).length > 0) {
         this.#warn(opened, 'settings', change, 'Another process changed audit settings; restored them.');
-        opened.rulesCheckedAt = NEVER; // while audit is switched off, the kernel doesn't say what becomes of its rules
+        opened.rulesCheckedAt = NEVER; // while audit is disabled, the kernel does not report changes of rules
       }
       if (change.enabled !== undefined) this.#wasSwitchedOff(opened);
       else if (opened.wasOff !== undefined && askedAt >= opened.wasOff.until) {
@@ -497,7 +497,7 @@ export class AuditSource {
     log.trace({ ...opened.stream.counts, role: opened.role }, 'Checked audit.');
   }
 
-  /** What happened meanwhile is missing, and nobody knows how much it was. */
+  /** Events in between are missing, in unknown number. */
   #wasSwitchedOff(opened: Opened): void {
     const { clock, changed, interrupted } = this.#parts;
     interrupted?.();
@@ -509,7 +509,7 @@ export class AuditSource {
     changed?.();
   }
 
-  /** Of each kind once a minute: who changes things in a loop must not push out other lines. */
+  /** One line a minute of each kind, so that changes in a loop do not push out other lines. */
   #warn({ warnedAt }: Opened, kind: 'settings' | 'rules', fields: object, message: string): void {
     const { clock, log } = this.#parts;
     const now = clock.monotonic();
@@ -539,7 +539,7 @@ export class AuditSource {
     }
     if (another && opened.settingsAreOurs) {
       opened.settingsAreOurs = false;
-      opened.rulesCheckedAt = NEVER; // with the next sync, our note of the old settings goes
+      opened.rulesCheckedAt = NEVER; // the next sync removes the stored settings
     }
     return false;
   }
@@ -547,7 +547,7 @@ export class AuditSource {
   /**
    * Reads until nothing is left, in turns that each end with a delivery.
    *
-   * @returns the number of records, and up to when everything that had come has been read
+   * @returns the number of records, and up to when everything that had arrived was read
    */
   async #drain(opened: Opened): Promise<{ records: number; until: Duration }> {
     let records = 0;
@@ -565,7 +565,7 @@ export class AuditSource {
     return { records, until };
   }
 
-  /** @returns `lookedAt`: a moment before it found nothing more, as long as there isn't more */
+  /** @returns `lookedAt`: a moment before the socket was found empty; `undefined` while there is more */
   #drainTurn(opened: Opened, socket: NetlinkSocket): { read: number; more: boolean; lookedAt: Duration } {
     const { clock } = this.#parts;
     const start = clock.monotonic();
@@ -582,9 +582,8 @@ export class AuditSource {
   }
 
   /**
-   * Takes one datagram, which is one record. Its length is the datagram's: in those for the daemon, unlike anywhere else in
-   * netlink, nlmsg_len leaves the header out, since auditd has always expected it so. See audit_log_end() in
-   * kernel/audit.c.
+   * Reads one datagram, which is one record. Its length is the datagram's: for the daemon, unlike anywhere else in netlink,
+   * nlmsg_len does not include the header, since auditd has always expected it so. See audit_log_end() in kernel/audit.c.
    */
   #take(opened: Opened, datagram: Buffer, length: number, now: Duration): void {
     if (length < HEADER_BYTES) return;
@@ -620,37 +619,37 @@ export class AuditSource {
   }
 }
 
-/** What belongs to one time of being open. */
+/** The state of one period between open and close. */
 interface Opened {
   readonly control: AuditControl;
   readonly rules: KernelRules;
-  /** What is read, in this order; two of them for as long as the role changes. */
+  /** The sockets, in the order in which they are read; two of them while the role changes. */
   readonly sockets: NetlinkSocket[];
-  /** Absent until it has one. */
+  /** Absent until the role is known. */
   role: 'daemon' | 'listener' | undefined;
-  /** The audit daemon's process, as of the last check; 0 when there is none. */
+  /** Process id of the audit daemon at the last check; 0 without a daemon. */
   daemon: number;
   /** Audit's settings before any agent changed them. */
   readonly found: Settings;
-  /** Whether they are as the agent set them, and the kernel holds a note of `found`. */
+  /** Whether the agent's settings are in force, and the kernel stores `found`. */
   settingsAreOurs: boolean;
   /** Neither rules nor settings can change until the next boot. */
   readonly locked: boolean;
   readonly stopping: AbortController;
   readonly stream: RecordStream;
   readonly notices: NoticeBoard;
-  /** Set for a while after audit was switched off by another. */
+  /** Set for a while after another process disabled audit. */
   wasOff?: { readonly until: Duration; readonly reason: string };
   readonly warnedAt: Map<'settings' | 'rules', Duration>;
-  /** When the kernel had no record left to be sent, as of the last check. */
+  /** When the kernel's backlog was empty, as of the last check. */
   emptyAt: Duration;
-  /** Why it can't be the daemon, when that isn't because of another one. */
+  /** Why it cannot be the daemon, if not because of another daemon. */
   noDaemon?: AgentError;
-  /** Somebody changed rules or settings: not to wait for the next check. */
+  /** Rules or settings were changed: check at once. */
   checkNow: boolean;
-  /** When they were last made what they must be. */
+  /** When the rules were last set as required. */
   rulesCheckedAt: Duration;
-  /** The process that wants the slot; 0 when none does. */
+  /** The process that requests the slot; 0 if none does. */
   contender: number;
   reading: Promise<void>;
 }

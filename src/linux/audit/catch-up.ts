@@ -7,18 +7,18 @@ import type { AuditEvent } from './event.ts';
 import { LogTail } from './log-tail.ts';
 import { UNSETTLED_SERIALS } from './loss.ts';
 
-/** How long auditd may need to write what the kernel told it and us at the same time. */
+/** How long auditd may need to write a record that the kernel delivered to both. */
 const WRITTEN_AFTER = seconds(1);
-/** How long an event that came live may wait for its records; see PATIENCE of reassembler.ts. */
+/** How long a live event may wait for its records; see PATIENCE of reassembler.ts. */
 const INCOMPLETE = milliseconds(2_200);
-/** Between two looks whether all that came live has been read, and whether auditd has written more. */
+/** Interval of checks whether all live records are read, and whether auditd has written more. */
 const LOOK_AGAIN = milliseconds(500);
-/** So often the log may be the same without anything of what came live, before auditd is taken to write no more. */
+/** After this many checks without a change of the log or a live event in it, auditd is taken to have stopped writing. */
 const MOST_IDLE_LOOKS = 3;
 const MOST_LOOKS = 20;
-/** How long live reading may stand still. */
+/** How long live reading may be stalled. */
 const STANDSTILL = seconds(60);
-/** Events seen live that are remembered. A later one is left out by its serial, unless the wall clock was set back. */
+/** Live events remembered. Later ones are recognised by their serial, unless the wall clock was set back. */
 const MOST_REMEMBERED = 65_536;
 
 interface Parts {
@@ -27,7 +27,7 @@ interface Parts {
   readonly checkpoint: Checkpoint;
   /** Where the last run ended. */
   readonly position: AuditPosition;
-  /** When the kernel was started, in milliseconds since the epoch. */
+  /** Boot time, in milliseconds since the epoch. */
   readonly bootedAtMs: number;
   readonly deliver: (events: readonly AuditEvent[]) => void;
   readonly clock: Clock;
@@ -35,22 +35,22 @@ interface Parts {
 }
 
 /**
- * What auditd's log holds from the time nobody listened: from where the last run ended to where this one began, once.
+ * Reads from auditd's log, once, the events between the end of the last run and the beginning of this one.
  *
- * The kernel gives each record to its listeners before it gives it to auditd. So of what the log holds at some moment, all
- * that came live is in the agent's socket by then. The log is read up to such a moment, and only when the socket has been
- * read beyond it; what was heard live is left out, by serial and time. However slow the agent or auditd is, nothing is
- * missed between the two, and nothing is told twice.
+ * The kernel gives each record to listeners before it gives it to auditd. So whatever the log contains at some moment has
+ * reached the agent's socket by then, if it came live. The log is read up to such a moment, and only when the socket has
+ * been read beyond it; events heard live are left out, by serial and time. However slow the agent or auditd is, no event is
+ * missed or reported twice.
  *
- * The log tells nothing of the time since the first event that was heard live: what was lost after it is counted as lost,
- * and isn't looked for here. Only close to that event, order doesn't tell what came before; see UNSETTLED_SERIALS.
+ * Events after the first one heard live are never taken from the log: those that are missing count as lost. Close to that
+ * event, the order alone does not show what came before it; see UNSETTLED_SERIALS.
  */
 export class CatchUp {
   readonly #parts: Parts;
-  /** By serial, when it was recorded: serials begin anew at each boot. */
+  /** Time of the record, by serial: serials begin again at each boot. */
   readonly #heard = new Map<number, number>();
   #firstHeard: number | undefined;
-  /** Everything that had come live by then has been read and handed over. */
+  /** Everything that had come live by then was read and passed on. */
   #readUntil: Duration;
   #reachedLive = false;
   #caughtUp = 0;
@@ -60,7 +60,7 @@ export class CatchUp {
     this.#readUntil = parts.clock.monotonic();
   }
 
-  /** These events have come live, whether anybody wanted them or not. */
+  /** These events came live, whether or not a stream wanted them. */
   heard(events: readonly AuditEvent[]): void {
     for (const { serial, time } of events) {
       this.#firstHeard ??= serial;
@@ -68,7 +68,7 @@ export class CatchUp {
     }
   }
 
-  /** Everything that had come live by then has been given to `heard`, but for events that wait for records. */
+  /** Everything that had come live by then was passed to `heard`, except events that wait for records. */
   read(until: Duration): void {
     this.#readUntil = until;
   }
@@ -76,8 +76,8 @@ export class CatchUp {
   /**
    * Never rejects.
    *
-   * @param signal ends the waiting: what is there is read at once. To be aborted when all that came live has been heard,
-   *   and nothing more will.
+   * @param signal ends the waiting: the rest is read at once. Abort it when all live events have been heard and no more will
+   *   come.
    */
   async run(signal: AbortSignal): Promise<void> {
     const { path, position, clock, log } = this.#parts;
@@ -102,7 +102,7 @@ export class CatchUp {
     }
   }
 
-  /** Reads up to what came live, or as far as the log goes. */
+  /** Reads up to the live events, or to the end of the log. */
   async #read(tail: LogTail, reader: LogReader, signal: AbortSignal): Promise<void> {
     let end = tail.end;
     for (let looks = 1, idle = 0; looks <= MOST_LOOKS; looks += 1) {
@@ -116,7 +116,7 @@ export class CatchUp {
     }
   }
 
-  /** Waits until everything that had come live by then is among `heard`. */
+  /** Waits until everything that had come live by then was passed to `heard`. */
   async #heardAllUntil(time: Duration, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     const until = time + INCOMPLETE;
@@ -140,7 +140,7 @@ export class CatchUp {
     if (missed.length > 0) deliver(missed);
   }
 
-  /** Whether an event of this boot came so late that it can only have come live, or was lost. */
+  /** Whether an event of this boot is so late that it must have come live, or was lost. */
   #isSinceLive(serial: number): boolean {
     if (this.#firstHeard === undefined) return false;
     const ahead = (serial - this.#firstHeard) | 0;

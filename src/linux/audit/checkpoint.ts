@@ -2,18 +2,18 @@ import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import type { LogPosition, ResumePoint } from './log-tail.ts';
 
-/** How far audit has been followed. */
+/** How far audit was read. */
 export interface AuditPosition {
-  /** The boot it counts in, as /proc/sys/kernel/random/boot_id says it. */
+  /** The boot that the serial belongs to: /proc/sys/kernel/random/boot_id. */
   readonly bootId: string;
   /** Of the newest event: milliseconds since the epoch, and its serial. */
   readonly timeMs: number;
   readonly serial: number;
-  /** In auditd's log, when that is what was read. */
+  /** Position in auditd's log, if that was read. */
   readonly log?: ResumePoint;
 }
 
-/** Remembers on disk how far audit has been followed. Written with every batch: see NoteFile. */
+/** Saves the checkpoint on disk. Written with every batch: see NoteFile. */
 export class Checkpoint {
   readonly #note: NoteFile;
   readonly #bootId: string;
@@ -24,7 +24,7 @@ export class Checkpoint {
     this.#bootId = bootId;
   }
 
-  /** @returns `undefined` when there is none yet, or what is there isn't one */
+  /** @returns `undefined` when there is none yet, or it is not valid */
   read(): AuditPosition | undefined {
     return parseAuditPosition(this.#note.read());
   }
@@ -36,12 +36,12 @@ export class Checkpoint {
     bootedAtMs: number,
   ): boolean {
     const timeMs = event.time.getTime();
-    // Serials start anew at each boot; times of one boot aren't in the order of serials.
+    // Serials begin again at each boot; within a boot, times are not in the order of serials.
     const comparable = position.bootId === this.#bootId && timeMs >= bootedAtMs;
     return comparable ? ((event.serial - position.serial) | 0) > 0 : timeMs > position.timeMs;
   }
 
-  /** @throws what the file system says */
+  /** @throws the error of the file system */
   write(position: Omit<AuditPosition, 'bootId'>): void {
     this.#note.write({ bootId: this.#bootId, ...position });
   }

@@ -22,12 +22,12 @@ const AUDIT_ADD_RULE = 1011;
 const AUDIT_DEL_RULE = 1012;
 const AUDIT_LIST_RULES = 1013;
 
-/** Kernel threads write these answers, a moment after the request. Counted in looks as well: see AnswerLimit. */
+/** Answers come from kernel threads, a moment after the request. Reads are limited as well: see AnswerLimit. */
 const ANSWER_LIMIT = seconds(2);
 const POLL = milliseconds(1);
 
 /**
- * Audit's settings and rules. Has a socket of its own, so that answers need not be fished out of the stream of records.
+ * Audit's settings and rules. It has a socket of its own, so that answers do not mix with the stream of records.
  *
  * Every method rejects with an errno error (`code` EPERM, EEXIST, …) when the kernel refuses.
  */
@@ -48,7 +48,7 @@ export class AuditControl {
     return status;
   }
 
-  /** When rules or settings were last changed by this. */
+  /** When this object last changed rules or settings. */
   get changedAt(): Duration | undefined {
     return this.#changedAt;
   }
@@ -63,13 +63,13 @@ export class AuditControl {
     return answers.map(decodeRule).filter((rule) => rule !== undefined);
   }
 
-  /** A rule that is there already stays as it is. */
+  /** Does nothing if the rule exists. */
   async addRule(rule: Buffer): Promise<void> {
     this.#changedAt = this.#clock.monotonic();
     await this.#request(AUDIT_ADD_RULE, rule).catch(unless('EEXIST'));
   }
 
-  /** A rule that isn't there is no error. */
+  /** Does nothing if the rule does not exist. */
   async deleteRule(rule: Buffer): Promise<void> {
     this.#changedAt = this.#clock.monotonic();
     await this.#request(AUDIT_DEL_RULE, rule).catch(unless('ENOENT'));
@@ -79,7 +79,7 @@ export class AuditControl {
     this.#socket.close();
   }
 
-  /** @param isLast tells the answer that ends it; without one, the acknowledgement is all that comes */
+  /** @param isLast whether an answer is the last one; if absent, only the acknowledgement is awaited */
   async #request(type: number, payload: Buffer, isLast?: (answer: NetlinkMessage) => boolean): Promise<Buffer[]> {
     const sequence = this.#socket.send(type, NLM_F_REQUEST | NLM_F_ACK, payload);
     const answers: Buffer[] = [];
@@ -92,7 +92,7 @@ export class AuditControl {
         continue;
       }
       for (const message of messagesOf(datagram)) {
-        if (message.sequence !== sequence) continue; // of a request that was given up
+        if (message.sequence !== sequence) continue; // answers a request that was abandoned
         if (message.type === NLMSG_ERROR) {
           const errno = errnoIn(message.payload) ?? 0;
           if (errno !== 0) throw systemError(errno, `audit request ${type}`);
@@ -106,7 +106,7 @@ export class AuditControl {
   }
 }
 
-/** The AUDIT_SET that makes this process the audit daemon: its records come to the socket that sends it. */
+/** The AUDIT_SET request that registers this process as the audit daemon: records go to the socket that sends it. */
 export const register = (socket: NetlinkSocket): number =>
   socket.send(AUDIT_SET, NLM_F_REQUEST | NLM_F_ACK, encodeStatus({ pid: process.pid }));
 
