@@ -7,12 +7,12 @@ import type { StartedProcess } from '../../contract/sources.ts';
 import { containerCalled, containerIn } from '../../host/cgroups.ts';
 import { LivingProcesses } from './living-processes.ts';
 
-/** Where a process runs, as far as is known. */
+/** Where a process runs, as far as known. */
 export interface ProcessLocation {
   readonly container: string | undefined;
-  /** Outside of all containers, so that a path means to it what it means to the host. */
+  /** Outside of all containers: its paths are those of the host. */
   readonly onHost: boolean;
-  /** It has ended: /proc holds nothing of it any more, or something of another that has its id now. */
+  /** The process has ended: /proc has no entry for it, or the entry of another process with its pid. */
   readonly gone: boolean;
 }
 
@@ -21,22 +21,22 @@ const ON_HOST_GONE: ProcessLocation = { ...ON_HOST, gone: true };
 const UNKNOWN: ProcessLocation = { container: undefined, onHost: false, gone: true };
 
 /**
- * Programs that start others in containers, by the beginning of their name: what their children are in can't be told
- * from what they are in themselves. Anybody can call a program so; it counts only where root has put it.
+ * Programs that start others in containers, by the beginning of their names: their children's container does not follow
+ * from their own. A name counts only if root put the program in its place, since anybody can choose a name.
  */
 const ENGINE =
   /^(?:runc|crun|youki|runsc|kata|conmon|containerd|docker(?!-init)|balena-engine|podman|buildah|buildkit|crio|nerdctl|ctr$|lxc|lxd|incus|systemd-nspawn)/;
 
-/** /proc/PID/cgroup has a line for each of at most 14 hierarchies, mostly of less than 200 bytes. */
+/** /proc/PID/cgroup has a line for each of at most 14 hierarchies, usually of less than 200 bytes. */
 const MOST_BYTES = 16 * 1024;
-/** Processes whose place is kept in mind. Each costs some 100 bytes. */
+/** Processes whose location is cached, some 100 bytes each. */
 const MOST_PLACES = 4_096;
-/** How long it is taken for true: an id isn't used again so soon, and a process isn't moved often. */
+/** How long a cached location is used: pids are not reused so soon, and processes are seldom moved. */
 const FRESH = seconds(2);
-/** An older start, or one of a clock that has been set since, is one out of a log: another may have the id by now. */
+/** An older start is from a log, or from before a change of the clock: its pid may have been reused. */
 const RECENT = seconds(10);
 const LOOK_EVERY = minutes(1);
-/** cgroups looked at to find out whether there are containers: 16 µs each. With more of them, there are. */
+/** cgroups examined to find out whether there are containers: 16 µs each. If there are more, containers are assumed. */
 const MOST_GROUPS = 500;
 
 interface Known {
@@ -48,14 +48,12 @@ interface Known {
 }
 
 /**
- * Tells which container a process runs in, by its cgroup.
+ * Determines which container a process runs in, by its cgroup.
  *
- * A process that lives is asked itself. One that has ended already is where its parent is, unless that is an engine: then
- * nobody knows. On a host without containers, which is looked at once a minute and whenever an engine starts, nothing is
- * asked at all.
+ * For a process that has ended, its parent's container is used, unless the parent is an engine: then it is unknown. On a
+ * host without containers, which is checked once a minute and whenever an engine starts, no process is looked up.
  *
- * A cgroup's name is chosen by whoever may make one. A user's own, below `user@UID.service`, may be called as if it were
- * a container.
+ * Whoever may create a cgroup chooses its name: a user's own, below `user@UID.service`, can have a container's name.
  */
 export class Containers {
   readonly #proc: string;
@@ -64,12 +62,12 @@ export class Containers {
   readonly #living: LivingProcesses;
   readonly #isRootOwned: (path: string) => boolean;
   readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
-  /** In the order they were first asked for. */
+  /** In the order in which they were first looked up. */
   readonly #known = new Map<number, Known>();
   #present = true;
   #lookAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
 
-  /** @param options `isRootOwned` says whether only root can have put a program where it is */
+  /** @param options `isRootOwned` returns whether only root can have put a program in its place */
   constructor({
     hostRoot,
     clock,
@@ -86,7 +84,7 @@ export class Containers {
     this.#living = new LivingProcesses({ proc: this.#proc, clock });
   }
 
-  /** The container of a process that was seen doing something just now. */
+  /** The container of a process that was just active. */
   of(pid: number, parentPid: number): string | undefined {
     const now = this.#clock.monotonic();
     if (!this.#anyContainers(now)) return undefined;
@@ -94,7 +92,7 @@ export class Containers {
     return known?.container;
   }
 
-  /** Where a program was started. Each start is asked for, since it may be the first one after a move. */
+  /** The container in which a program was started. Looked up at each start, since the process may have been moved. */
   started(
     { pid, parentPid, executable = '', startedAt }: StartedProcess,
     moment: Moment = momentOf(this.#clock),
@@ -113,7 +111,7 @@ export class Containers {
       this.#remember(pid, { ...place, isEngine, since: now });
       return { ...place, gone: false };
     }
-    // One that ran another program in a container before is still in there.
+    // A process that ran another program in a container before is still in it.
     const before = this.#recall(pid, now);
     const origin = before?.container === undefined ? this.#recallOrAsk(parentPid, now) : before;
     const { container: inherited, onHost } = origin === undefined || origin.isEngine ? UNKNOWN : origin;
@@ -144,7 +142,7 @@ export class Containers {
     return ENGINE.test(nameOf(executable)) && this.#isRootOwned(executable);
   }
 
-  /** By its image. A process can give itself any name; that counts only where its image can't be seen. */
+  /** By its program. The process's own name, which it can set freely, counts only if the program is not visible. */
   #runsEngine(pid: number): boolean {
     try {
       return this.#isEngine(readlinkSync(`${this.#proc}/${pid}/exe`));
@@ -163,16 +161,16 @@ export class Containers {
     }
   }
 
-  /** @returns `null` when it is in none, `undefined` when the process can't be asked */
+  /** @returns `null` when it is in no container, `undefined` when it cannot be read */
   #containerOf(pid: number): string | null | undefined {
     const path = `${this.#proc}/${pid}/cgroup`;
-    // Most have ended by now, and an error that is thrown costs five times as much as this.
+    // Most processes have ended by now, and throwing an error costs five times as much as this check.
     if (!isThere(path)) return undefined;
     const cgroups = this.#read(path);
     return cgroups === undefined ? undefined : (containerIn(cgroups) ?? null);
   }
 
-  /** What one read gives of a small file in /proc. */
+  /** The content of a small file in /proc, read at once. */
   #read(path: string): string | undefined {
     try {
       const file = openSync(path, 'r');
@@ -211,8 +209,8 @@ function isThere(path: string): boolean {
 }
 
 /**
- * Whether one of the cgroups in a tree is a container's. When in doubt there are some: when nothing can be seen, as in a
- * container that has its own, or when there are too many to look at.
+ * Whether one of the cgroups in a tree is a container's. Containers are assumed when nothing is visible, as in a container
+ * with a cgroup namespace, or when there are too many cgroups to examine.
  */
 export function mayHoldContainers(root: string): boolean {
   const folders = [root];
@@ -229,7 +227,7 @@ export function mayHoldContainers(root: string): boolean {
   return false;
 }
 
-/** Names of the folders in a folder; `undefined` when it holds nothing at all, or can't be read. */
+/** Names of the folders in a folder; `undefined` when it is empty or not readable. */
 function foldersIn(path: string): string[] | undefined {
   try {
     const entries = readdirSync(path, { withFileTypes: true });

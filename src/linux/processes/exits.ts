@@ -16,38 +16,38 @@ import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/me
 import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
 
-/** Reading in large batches costs least; the pace quickens long before the receive buffer fills. */
+/** Reading in large batches costs least; the interval shortens long before the receive buffer is full. */
 const LONGEST_PAUSE = milliseconds(250);
 const SHORTEST_PAUSE = milliseconds(50);
 const MANY_EXITS = 1_500;
 const FEW_EXITS = 500;
 
-/** How much later than an exit its start may come to be read. The kernel hands audit's records over by a thread of its own. */
+/** How much later than an exit its start may be read: the kernel delivers audit's records by a thread of its own. */
 const HOLD = milliseconds(300);
-/** How much later it may become known that starts were lost, where the source doesn't tell. */
+/** How much later lost starts become known, if the source does not report that. */
 const DOUBT = milliseconds(LOSS_DELAY + 2_000);
-/** Exits that wait, for either. An exit takes some 100 bytes. */
+/** Exits held, for either reason, some 100 bytes each. */
 const MOST_WAITING = 16_384;
-/** All that wait: for a start, or until it is known that it was lost. */
+/** Exits held in all: for a start, or until it is known to be lost. */
 export const MOST_HELD_EXITS = 2 * MOST_WAITING;
-/** Exits that were taken for those of copies, of which the pids are remembered. */
+/** Exits taken for those of copies, whose pids are remembered. */
 const MOST_COPIES = 4_096;
 
-/** How many are read before what is left of them is looked at. */
+/** Exits read before it is checked what remains of their processes. */
 const EXITS_PER_LOOK = 1_024;
-/** Fewer processes are looked up one by one; for more, listing /proc costs less. */
+/** Up to this number, processes are looked up one by one; for more, listing /proc costs less. */
 const MANY_LOOKUPS = 50;
 const EXITS_PER_BATCH = 64;
 
 const CHECK_EVERY = minutes(1);
-/** How long an exit may be outstanding when its process is gone. */
+/** How long an exit may be missing after its process is gone. */
 const OUTSTANDING = seconds(1);
-/** How often /proc may be read to find processes whose start was lost. */
+/** Minimum interval of reading /proc to find processes whose start was lost. */
 const LOAD_AGAIN = seconds(30);
 const LOOK_AT_WATCHED_EVERY = seconds(1);
 
 interface Parts {
-  /** Where the programs are known from. Whoever feeds it ends before this does. */
+  /** The table of programs. Its source must be closed before this one. */
   readonly table: ProcessTable;
   readonly sink: StreamSink;
   readonly clock: Clock;
@@ -55,51 +55,51 @@ interface Parts {
   /** Where the host's root directory is. */
   readonly hostRoot: string;
   /**
-   * Up to when all starts have been read, by the monotonic clock. An exit isn't given out before the starts of its time have
-   * been, however long that takes. Absent: starts are read as they come.
+   * Up to when all starts have been read, by the monotonic clock. An exit is held until the starts of its time have been read,
+   * however long that takes. Absent: starts are read as they arrive.
    */
   readonly startsRead?: () => Duration;
   /** Up to when it is also known whether starts were lost. Absent: some seconds after they have been read. */
   readonly startsSettled?: () => Duration;
-  /** Told how many exits are held: kill -9 takes them, and the next run counts them. */
+  /** Receives the number of exits held: kill -9 loses them, and the next run counts them. */
   readonly held?: HeldCount;
-  /** Called once when it can't go on. It still must be closed. */
+  /** Called once when the source cannot continue. It must still be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
   readonly connect?: (filter: Buffer) => ProcessConnector;
 }
 
-/** The end of a first thread. */
+/** The exit of a first thread. */
 interface Exit {
   readonly pid: number;
-  /** By the monotonic clock. Where other threads outlived the first: when they were found to have ended. */
+  /** By the monotonic clock. If other threads outlived the first: when they were found to have ended. */
   endedAt: Duration;
-  /** Nothing was left of the process soon after. */
+  /** Whether nothing remained of the process soon afterwards. */
   isGone: boolean;
-  /** What the table says of the pid may be about another process, that has got it since. */
+  /** Whether the pid was reused since, so that the table's entry may be another process's. */
   isOvertaken: boolean;
-  /** These two become those of the thread that ended last, where other threads outlive the first. */
+  /** If other threads outlive the first, these two become those of the last thread. */
   nanoseconds: number;
   code: number;
 }
 
 /**
- * Tells of every process that ends, from the kernel's process connector, with the program that the table knows it to have
- * run. The kernel sends only the ends of first threads.
+ * Reports the end of every process, from the kernel's process connector, with its program from the process table. The
+ * kernel sends only the exits of first threads.
  *
- * An exit is held until the starts of its time have been read: a start is told by another way, and later. What has no
- * start when all of its time have been read, or are known to be lost, is the end of a copy of a process, made by fork(2),
- * that never executed anything, and isn't told; unless starts have been lost. Time is that of the kernel, when something
- * happened: an agent that is slow, or is stopped for a while, reads starts and exits long after that, in any order.
+ * An exit is held until the starts of its time have been read, since starts arrive by another way, and later. An exit
+ * without a start belongs to a copy of a process, made by fork(2), that executed no program; it is not reported, unless
+ * starts were lost. All comparisons use the kernel's times: an agent that is slow or was stopped reads starts and exits much
+ * later, in any order.
  *
- * A process whose first thread ends before the others has not ended. It is watched, and told of with the status of its
- * last thread, which is its own: that one calls exit(3).
+ * A process whose first thread ends before the others has not ended. It is watched, and reported with the status of its last
+ * thread, which is its own: that thread calls exit(3).
  *
- * Exits that the kernel could not deliver are counted. It says how many it threw away, those of copies among them, which
- * count for nothing; so what counts is how many processes of the table are gone of which no exit came, and the kernel's
- * figure, if that is higher, only while starts are lost as well. The table is looked through after each such loss, once a
- * minute, and at the end; what is gone counts whatever the reason may be that its exit never came. An exit that did come,
- * and was given up before its start was read, since too many waited, counts as `unresolved`.
+ * Exits that the kernel could not deliver are counted. The kernel reports how many events it dropped, including those of
+ * copies, which must not count. So the count is the number of processes in the table that are gone without an exit; the
+ * kernel's number, if higher, is used only while starts are lost as well. The table is checked after each such loss, once a
+ * minute, and at the end; a process that is gone counts whatever the reason. An exit that was received, but dropped before
+ * its start was read, because too many were held, counts as `unresolved`.
  */
 export class ExitSource {
   readonly #parts: Parts;
@@ -117,7 +117,7 @@ export class ExitSource {
   async open(): Promise<void> {
     if (this.#open !== undefined) return;
     const { table, clock, connect = (filter: Buffer) => ProcessConnector.open(filter) } = this.#parts;
-    // What ended when nobody listened is no loss.
+    // Exits from before listening are not losses.
     for (const gone of await this.#findGone(() => false)) table.forgetGone(gone);
     table.takeEvicted();
     const opened = new Opened(connect(exitsOnly()), clock.monotonic());
@@ -125,7 +125,7 @@ export class ExitSource {
     opened.reading = this.#read(opened);
   }
 
-  /** Gives out what is left, and says what is missing. Safe to call twice; never rejects. */
+  /** Reports the remaining exits and losses. Safe to call twice; never rejects. */
   async close(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
@@ -136,7 +136,7 @@ export class ExitSource {
     if (opened.connector.overruns !== opened.overruns) opened.overrunAt = this.#parts.clock.monotonic();
     const canRead = await this.#succeeds(() => this.#drain(opened));
     const gone = await this.#findGone((pid) => opened.isPending(pid));
-    await this.#parts.clock.sleep(SHORTEST_PAUSE); // what is just ending has its last threads end
+    await this.#parts.clock.sleep(SHORTEST_PAUSE); // lets the last threads of ending processes end
     if (canRead) await this.#succeeds(() => this.#drain(opened));
     await this.#succeeds(async () => {
       await this.#release(opened, true);
@@ -176,7 +176,7 @@ export class ExitSource {
     }
   }
 
-  /** Reads until nothing is left, and looks at what is left of those that ended. @returns the number of datagrams */
+  /** Reads to the end of the queue, and checks what remains of the processes. @returns the number of datagrams */
   async #drain(opened: Opened): Promise<number> {
     const { clock } = this.#parts;
     const turn = new Turn(clock);
@@ -192,24 +192,24 @@ export class ExitSource {
     }
   }
 
-  /** Soon, so that a process which outlives its first thread is watched from then on. */
+  /** Promptly, so that a process that outlives its first thread is watched from then on. */
   #look(opened: Opened, exits: readonly Exit[]): void {
     for (const exit of opened.sortOut(exits, this.#livingAmong(exits))) {
       if (this.#afterLeaderExit(exit) === 'threads') this.#watch(opened, exit);
     }
   }
 
-  /** The pids of those that are there still, or have been given to others. There may be more among them. */
+  /** The pids that still exist, or were reused. May contain others. */
   #livingAmong(exits: readonly Exit[]): ReadonlySet<number> {
     try {
       if (exits.length >= MANY_LOOKUPS) return new Set(this.#proc.pids());
     } catch {
-      // It can't be listed.
+      // /proc cannot be listed.
     }
     return new Set(exits.map(({ pid }) => pid).filter((pid) => this.#proc.inode(pid) !== undefined));
   }
 
-  /** Gives out what has waited long enough. @param all everything, since nothing more will come */
+  /** Reports what has waited long enough. @param all everything, since nothing more will come */
   async #release(opened: Opened, all: boolean): Promise<void> {
     const { table, sink, clock, startsRead, startsSettled } = this.#parts;
     const now = clock.monotonic();
@@ -225,7 +225,7 @@ export class ExitSource {
     if (evicted > 0) sink.drop('exits', 'unresolved', evicted);
   }
 
-  /** Tells of those that are ends of processes. */
+  /** Reports those that are ends of processes. */
   async #give(opened: Opened, exits: readonly Exit[]): Promise<void> {
     const { sink, clock } = this.#parts;
     const turn = new Turn(clock);
@@ -239,14 +239,14 @@ export class ExitSource {
     }
   }
 
-  /** Looks whether it is the end of a process. If it is not yet, it is watched from now on. */
+  /** Checks whether the process has ended. If not, it is watched from now on. */
   #hasEnded(opened: Opened, exit: Exit): boolean {
     const left = this.#afterLeaderExit(exit);
     if (left === 'threads') this.#watch(opened, exit);
     return left === 'nothing';
   }
 
-  /** Those that would be told if nothing more came: a copy's end isn't. */
+  /** The exits that would be reported if nothing more came; the end of a copy would not. */
   #noteHeld({ held, doubtful }: Opened): void {
     const { held: noted, table } = this.#parts;
     if (noted === undefined) return;
@@ -289,7 +289,7 @@ export class ExitSource {
     return ended;
   }
 
-  /** Looks for processes that are gone, and some time later says of which of them no exit came. */
+  /** Looks for processes that are gone, and some time later counts those without an exit. */
   async #check(opened: Opened): Promise<void> {
     const { clock, log } = this.#parts;
     const now = clock.monotonic();
@@ -315,7 +315,7 @@ export class ExitSource {
     }
   }
 
-  /** @returns how many exits were lost since this was last asked */
+  /** @returns the number of exits lost since the last call */
   #count(opened: Opened, suspects: readonly Gone[]): number {
     const { table, sink } = this.#parts;
     const { connector, overrunAt } = opened;
@@ -341,7 +341,7 @@ export class ExitSource {
   #load(opened: Opened): void {
     const { table, clock, log, startsRead } = this.#parts;
     const now = clock.monotonic();
-    // What starts from then on is told of; what did before is still there, or doesn't matter.
+    // Later starts are reported. Earlier ones are still running, or do not matter.
     const areStartsTold = startsRead === undefined || startsRead() > opened.openedAt;
     if (!table.needsLoading || !areStartsTold || now < opened.loadAt) return;
     opened.loadAt = milliseconds(now + LOAD_AGAIN);
@@ -352,10 +352,10 @@ export class ExitSource {
 }
 
 /**
- * What belongs to one time of being open.
+ * The state of one period between open and close.
  *
- * What is done for every exit is in small methods without the rare cases: V8 compiles those in a millisecond or two. With
- * all in one loop it took 40 ms, and did it again for each rare case when that first came.
+ * Work for every exit is in small methods without the rare cases: V8 compiles these in one or two milliseconds. In one loop
+ * it took 40 ms, and again for each rare case when it first occurred.
  */
 class Opened {
   readonly connector: ProcessConnector;
@@ -363,25 +363,25 @@ class Opened {
   reading: Promise<void> = Promise.resolve();
   loading: Promise<void> = Promise.resolve();
   loadAt: Duration;
-  /** By pid, in the order they came: exits that wait for the starts of their time, and those that had none then. */
+  /** By pid, in order of arrival: exits that wait for the starts of their time, and exits that had none. */
   readonly held = new Map<number, Exit>();
   readonly doubtful = new Map<number, Exit>();
   readonly overtaken: Exit[] = [];
-  /** Pids of exits that were taken for those of copies, the latest of them. */
+  /** Pids of the latest exits that were taken for those of copies. */
   readonly copies = new Set<number>();
-  /** Processes whose first thread has ended, and others haven't. */
+  /** Processes whose first thread has ended while others are running. */
   readonly watched = new Map<number, Exit>();
   lookAt: Duration;
   checkAt: Duration;
   suspects: { readonly gone: readonly Gone[]; readonly foundAt: Duration } | undefined;
   overruns: number;
-  /** When the kernel last said that it threw events away, since the last check. */
+  /** When the kernel last reported dropped events, since the last check. */
   overrunAt: Duration | undefined;
-  /** Of the last check: how often the kernel had thrown events away by then, and what has been read since. */
+  /** At the last check: the number of the kernel's reports, and what has been read since. */
   overrunsAtCheck: number;
   heard = 0;
   readonly openedAt: Duration;
-  /** Exits that came later ended after that. */
+  /** Exits that arrived later happened after this time. */
   #readUntil: Duration;
 
   constructor(connector: ProcessConnector, now: Duration) {
@@ -400,11 +400,11 @@ class Opened {
   }
 
   /**
-   * Reads so many datagrams, if so many wait.
+   * Reads up to this many datagrams.
    *
-   * @param exits where to put the ends of first threads
-   * @param bootedAt when the kernel's clock began, by the monotonic one
-   * @returns how many it read: fewer only when no more wait
+   * @param exits receives the exits of first threads
+   * @param bootedAt when the kernel's clock began, by the monotonic clock
+   * @returns how many were read: fewer only when the queue is empty
    */
   read(most: number, exits: Exit[], now: Duration, bootedAt: number): number {
     const take = (event: ProcessEvent) => {
@@ -420,10 +420,10 @@ class Opened {
   }
 
   /**
-   * Says which are gone.
+   * Marks the processes that are gone.
    *
-   * @param there the pids of all that there are, at least among these
-   * @returns the others
+   * @param there the existing pids, at least those among these exits
+   * @returns the exits of processes that still exist
    */
   sortOut(exits: readonly Exit[], there: ReadonlySet<number>): Exit[] {
     const known = exits.filter((exit) => this.held.get(exit.pid) === exit); // of the others there was another one after it
@@ -432,7 +432,7 @@ class Opened {
   }
 
   /**
-   * Takes those out that ended before some time, and have a start. Those that have none go on as doubtful.
+   * Removes exits from before a time that have a start. Those without one are kept as doubtful.
    *
    * @param until starts up to then have been read
    */
@@ -455,7 +455,7 @@ class Opened {
   }
 
   /**
-   * Takes those out without a start that have one after all, or may have had.
+   * Removes doubtful exits whose start was read after all, or may have been lost.
    *
    * @param until starts up to then have been read, or are known to be lost
    */
@@ -481,7 +481,7 @@ class Opened {
     }
   }
 
-  /** @returns the end of a first thread; where the kernel can't filter, other things come as well */
+  /** @returns the exit of a first thread; where the kernel does not filter, other events arrive as well */
   #take(event: ProcessEvent, endedAt: Duration): Exit | undefined {
     if (event.what !== EXIT) return undefined;
     const { pid, threadId, nanoseconds, code } = event;
@@ -496,14 +496,14 @@ class Opened {
     return exit;
   }
 
-  /** Of two so close, the earlier was that of a first thread whose place another one took by executing a program. */
+  /** Of two exits this close, the first was that of a leader that another thread replaced by executing a program. */
   hold(exit: Exit): void {
     this.held.delete(exit.pid);
     this.held.set(exit.pid, exit);
     this.copies.delete(exit.pid);
   }
 
-  /** Of two so far apart, the earlier was that of another process. */
+  /** Of two exits this far apart, the first was that of another process. */
   #doubt(exit: Exit): void {
     const before = this.doubtful.get(exit.pid);
     if (before !== undefined) {

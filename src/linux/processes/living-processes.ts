@@ -2,12 +2,12 @@ import { readdirSync } from 'node:fs';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../base/clock.ts';
 import { milliseconds, seconds } from '../../base/duration.ts';
 
-/** What an entry of the list takes, of the time to find out that one process isn't there any more by stat(2): measured. */
+/** Cost of a list entry, relative to a stat(2) that finds a process gone: measured. */
 const LOOKS_PER_ENTRY = 0.3;
 /**
- * Audit's times are those of the kernel's last clock tick, at most 10 ms old, cut to milliseconds. What is seen this much
- * after one was seen after the event, as long as the wall clock hasn't been set back by more than `SMALLEST_STEP` between
- * the two; how long that is trusted to be noticed.
+ * Audit's times are those of the kernel's last clock tick, at most 10 ms old, in milliseconds. What is seen this much later
+ * was seen after the event, unless the wall clock was set back by more than `SMALLEST_STEP` in between; such steps are
+ * noticed.
  */
 export const LATER = milliseconds(13);
 export const SMALLEST_STEP = milliseconds(2);
@@ -16,15 +16,15 @@ export const LONGEST_MEMORY = seconds(1);
 const NEVER: Moment = { wall: Number.NEGATIVE_INFINITY, monotonic: milliseconds(Number.NEGATIVE_INFINITY) };
 
 /**
- * Says which processes have ended, cheaply when many are asked for at once: then one list of all that live costs less
- * than to look for each, of which hardly any is still there.
+ * Finds out which processes have ended, cheaply for many at once: listing all processes once costs less than looking up
+ * each, most of which are gone.
  */
 export class LivingProcesses {
   readonly #proc: string;
   readonly #clock: Clock;
   #living = new Set<number>();
   #listed = NEVER;
-  /** All in single looks: what the last list has taken, what it has saved, and how many there have been since. */
+  /** In units of single lookups: the cost of the last list, what it saved, and the lookups since. */
   #cost = 50;
   #saved = 0;
   #spent = 0;
@@ -36,14 +36,14 @@ export class LivingProcesses {
 
   /**
    * @param startedAt by the wall clock, in milliseconds
-   * @param now when this is asked, or a moment before
-   * @returns whether it is certain that it has ended; otherwise it must be looked for
+   * @param now the time of the call, or a moment before
+   * @returns whether it has certainly ended; otherwise it must be looked up
    */
   hasEnded(pid: number, startedAt: number, now: Moment = momentOf(this.#clock)): boolean {
     if (!this.#isListed(startedAt, now)) {
       if (startedAt + LATER > now.wall) return false;
       this.#spent += 1;
-      // Either the last list was worth it, and so will the next one be; or one would have been.
+      // A new list is worth its cost if the last one was, or would have been.
       if (this.#saved <= this.#cost && this.#spent <= this.#cost) return false;
       this.#list();
       if (!this.#isListed(startedAt, now)) return false;

@@ -14,16 +14,16 @@ import type { CommandLine, CommandLineSource } from './memory/command-lines.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import type { ProcessTable } from './process-table.ts';
 
-/** A process that ends within this time is most often missed. */
+/** A process that ends within this time is usually missed. */
 const SHORTEST_PAUSE = milliseconds(10);
-/** What is waited when nothing happens. To wake up costs some 0.2 ms, however little there is to do then. */
+/** The pause when there are no events. Waking up costs some 0.2 ms. */
 const LONGEST_PAUSE = milliseconds(50);
-/** After a round that took some time, so many times as long is spent on nothing: at most a quarter of one core. */
+/** The pause after a round, as a multiple of its duration: at most a quarter of one core is used. */
 const REST = 3;
 
-/** How many are read before their details are. More would hold up the event loop, at some 80 µs each. */
+/** Starts read before their details are looked up, at some 80 µs each. More would block the event loop. */
 const MOST_PER_ROUND = 64;
-/** Starts whose arguments are waited for. With more, as when the reader hangs, they are told without arguments. */
+/** Starts held for their arguments. Beyond that, as when the reader hangs, they are reported without arguments. */
 const MOST_PENDING = 1_024;
 
 interface Parts {
@@ -32,13 +32,13 @@ interface Parts {
   readonly log: Logger;
   readonly hostRoot: string;
   readonly commandLines: CommandLineSource & { hold?(): () => void };
-  /** Told how many starts wait for arguments. */
+  /** Receives the number of starts that wait for arguments. */
   readonly heldStarts?: HeldCount | undefined;
-  /** Is told of every start at once, also of those whose details nobody could see. */
+  /** Called for every start at once, even if no details could be read. */
   readonly table?: ProcessTable;
-  /** Called when no start is left to be read: all that had come by then has been handed over. */
+  /** Called when the queue is empty: everything that had arrived by then was passed on. */
   readonly drained?: (progress: { readonly until: Duration }) => Promise<void> | void;
-  /** Called once when it can't go on. It still must be closed. */
+  /** Called once when the source cannot continue. It must still be closed. */
   readonly onLost?: (reason: AgentError) => void;
   /** For tests. */
   readonly connect?: (filter: Buffer) => ProcessConnector;
@@ -53,20 +53,20 @@ interface Opened {
 type Start = ProcessEvent & { readonly what: typeof EXEC };
 
 /**
- * Starts of programs from the kernel's process connector, with their details from /proc: where there is no audit. No start
- * goes unnoticed, but of processes that end within some milliseconds nothing is left to read; these are counted.
+ * Starts of programs from the kernel's process connector, with their details from /proc: the source without audit. Every
+ * start is noticed, but the details of a process that ends within milliseconds cannot be read; such starts are counted.
  *
- * Arguments come from the reader a moment later, or not at all; the next starts don't wait for them.
+ * Arguments come from the reader a moment later, or not at all; further starts do not wait for them.
  *
- * The newest are looked at first, since they are the likeliest to be there still. Of several programs that one process
- * executes in so short a time only the last one can be seen; the others are counted, too.
+ * The newest processes are looked up first, since they are most likely to be running. Of several programs that one process
+ * executes in a short time, only the last is visible; the others are counted, too.
  */
 export class ConnectorProcesses {
   readonly #parts: Parts;
   readonly #proc: ProcFolder;
   #open: Opened | undefined;
   #reading: Promise<void> = Promise.resolve();
-  /** Starts are told in their order, once their arguments are there. */
+  /** Starts are reported in order, when their arguments are known. */
   readonly #telling: TaskChain;
   #pending = 0;
 
@@ -86,7 +86,7 @@ export class ConnectorProcesses {
     this.#reading = this.#read(opened.connector, opened.stopping.signal);
   }
 
-  /** Reads what is left. Safe to call twice; never rejects. */
+  /** Reads the remaining starts. Safe to call twice; never rejects. */
   async close(): Promise<void> {
     const opened = this.#open;
     if (opened === undefined) return;
@@ -126,7 +126,7 @@ export class ConnectorProcesses {
     }
   }
 
-  /** Reads some starts, then what can be seen of them. @returns how many datagrams it read */
+  /** Reads some starts, then their details. @returns how many datagrams were read */
   #round(connector: ProcessConnector): number {
     const { sink, table, clock } = this.#parts;
     const starts: Start[] = [];
@@ -154,7 +154,7 @@ export class ConnectorProcesses {
     return read;
   }
 
-  /** @param newestFirst so that the arguments of those are read first that are likeliest to be there still */
+  /** @param newestFirst in the order in which arguments are read: the newest are most likely to be running */
   #tell(newestFirst: readonly NewProcess[]): void {
     const { commandLines, sink, table } = this.#parts;
     const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
@@ -180,9 +180,9 @@ export class ConnectorProcesses {
     this.#parts.heldStarts?.set(this.#pending);
   }
 
-  /** @returns `undefined` when it has ended */
+  /** @returns `undefined` when the process has ended */
   #see({ pid, nanoseconds }: Start): NewProcess | undefined {
-    if (this.#proc.inode(pid) === undefined) return undefined; // costs least, and is so for most in a hurry
+    if (this.#proc.inode(pid) === undefined) return undefined; // the cheapest check, and most short-lived processes end here
     const stat = this.#proc.stat(pid);
     if (stat === undefined || stat.isDead) return undefined;
     const details = this.#proc.details(pid);
@@ -197,7 +197,7 @@ export class ConnectorProcesses {
   }
 }
 
-/** What ended between the two looks has neither a program nor arguments. */
+/** A process that ended between the two lookups has neither a program nor arguments. */
 const isVisible = ({ executable }: NewProcess, answer: CommandLine | undefined): boolean =>
   executable !== undefined ||
   answer === undefined ||

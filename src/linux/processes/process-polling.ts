@@ -13,13 +13,13 @@ import type { ProcessTable } from './process-table.ts';
 
 const SHORTEST_PAUSE = seconds(1);
 const LONGEST_PAUSE = minutes(1);
-/** A look may take one hundredth of the time from one to the next. */
+/** A scan may take one hundredth of the interval. */
 const SHARE = 100;
-/** Processes that are told at a time: of each, up to 128 KiB of arguments are in memory. */
+/** Processes reported at a time: each may have 128 KiB of arguments in memory. */
 const TOLD_AT_ONCE = 16;
-/** Processes whose arguments may be waited for when the next look begins. */
+/** Processes whose arguments may still be awaited when the next scan begins. */
 const MOST_PENDING = 4_096;
-/** What it costs the reader to read one process's arguments, and the agent to take the answer. */
+/** Cost of reading one process's arguments, for the reader and the agent. */
 const COST_OF_ARGUMENTS_MS = 0.1;
 
 interface Parts {
@@ -28,24 +28,24 @@ interface Parts {
   readonly log: Logger;
   readonly hostRoot: string;
   readonly commandLines: CommandLineSource;
-  /** Told how many starts wait for arguments. */
+  /** Receives the number of starts that wait for arguments. */
   readonly heldStarts?: HeldCount | undefined;
-  /** Is told of every process that is seen. */
+  /** Called for every process that is seen. */
   readonly table?: ProcessTable;
-  /** Called after each look: all that had started by then and still lived has been handed over. */
+  /** Called after each scan: everything that had started by then and was still running was passed on. */
   readonly drained?: (progress: { readonly until: Duration }) => Promise<void> | void;
 }
 
 /**
- * Processes by looking at /proc again and again: needs no privilege, and misses what lives shorter than the pause. Those
- * that were there at the first look aren't reported. A process is reported once, as it is at that look: one that has
- * just forked shows its parent's program.
+ * Starts of processes by scanning /proc at intervals: needs no privilege, and misses processes that live shorter than the
+ * interval. Processes present at the first scan are not reported. A process is reported once, in its state at that scan: one
+ * that has just forked shows its parent's program.
  */
 export class ProcessPolling {
   readonly #parts: Parts;
   #stopping: AbortController | undefined;
   #looking: Promise<void> = Promise.resolve();
-  /** The next look doesn't wait for the arguments of what the last one found. */
+  /** The next scan does not wait for the arguments of the last one. */
   readonly #telling: TaskChain;
   #pending = 0;
 
@@ -54,7 +54,7 @@ export class ProcessPolling {
     this.#telling = new TaskChain(parts.log);
   }
 
-  /** Takes the first look. @throws what the file system says when there is no /proc */
+  /** Makes the first scan. @throws the error of the file system when /proc is missing */
   open(): void {
     if (this.#stopping !== undefined) return;
     const scanner = new ProcessScanner(new ProcFolder(join(this.#parts.hostRoot, 'proc')), this.#parts.clock);
@@ -93,7 +93,7 @@ export class ProcessPolling {
     }
   }
 
-  /** Goes on when the source is closed: what was seen is told, without arguments if the reader is closed too. */
+  /** Continues after the source is closed: what was seen is reported, without arguments if the reader is closed too. */
   #tell(seen: readonly NewProcess[], lookedAt: Duration): void {
     const { table, drained } = this.#parts;
     this.#hold(seen.length);
@@ -128,12 +128,12 @@ export class ProcessPolling {
 }
 
 interface Known {
-  /** Of the folder in /proc: as long as it stays the same, so does the process. Costs a fifth of reading `stat`. */
+  /** Inode of the folder in /proc: as long as it is the same, so is the process. Costs a fifth of reading `stat`. */
   readonly inode: number;
   readonly startTicks: number;
 }
 
-/** Tells new processes from those that were there before. */
+/** Distinguishes new processes from those of the last scan. */
 export class ProcessScanner {
   readonly #proc: ProcFolder;
   readonly #clock: Clock;
@@ -145,7 +145,7 @@ export class ProcessScanner {
     this.#clock = clock;
   }
 
-  /** @returns the processes that weren't there at the last look; none at the first. @throws when /proc can't be listed */
+  /** @returns the processes that are new since the last scan; none at the first. @throws when /proc cannot be listed */
   scan(): NewProcess[] {
     const seen: NewProcess[] = [];
     const pids = this.#proc.pids();
@@ -154,7 +154,7 @@ export class ProcessScanner {
       const inode = this.#proc.inode(pid);
       const known = this.#known.get(pid);
       if (inode === undefined || known?.inode === inode) continue;
-      // The kernel may have forgotten the inode of a living process and made another: only the start time decides.
+      // The kernel may have dropped a living process's inode and made a new one: only the start time decides.
       const stat = this.#proc.stat(pid);
       if (stat === undefined) continue;
       this.#known.set(pid, { inode, startTicks: stat.startTicks });

@@ -7,63 +7,63 @@ import type { AuditEvent } from '../audit/event.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
 
 const MOST_PROCESSES = 16_384;
-/** A longer command line isn't kept. In characters. */
+/** Length of a command line, in characters; longer ones are not kept. */
 const LONGEST_COMMAND_LINE = 4 * 1024;
-/** All command lines together; with more, the oldest are forgotten. In characters, of which each is one byte or two. */
+/** Total length of command lines, in characters of one or two bytes. Beyond that, the oldest are removed. */
 const MOST_COMMAND_LINES = 2 * 1024 * 1024;
-/** The names of all their programs together, in characters; with more, the oldest processes are forgotten. */
+/** Total length of program names, in characters. Beyond that, the oldest processes are removed. */
 const MOST_NAME_LENGTH = 2 * 1024 * 1024;
-/** Names that are shared. */
+/** Shared names kept. */
 const MOST_SHARED = 1_024;
-/** The largest pid there is: PID_MAX_LIMIT of linux/threads.h. */
+/** The largest possible pid: PID_MAX_LIMIT of linux/threads.h. */
 const LARGEST_PID = 4 * 1024 * 1024;
-/** How many processes `load` asks for their arguments at a time. */
+/** Processes whose arguments `load` requests at a time. */
 const ASKED_AT_ONCE = 64;
 /** More bytes than LONGEST_COMMAND_LINE characters need. */
 const MOST_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 
-/** How many of the oldest are looked at, to find one that lives no longer, when there is room for no more. */
+/** How many of the oldest entries are checked for an ended process when the table is full. */
 const MOST_LOOKS = 8;
-/** How long a start can have been lost before that is known; see PATIENCE and CHECK_EVERY of audit-source.ts. */
+/** How long a start may be lost before that is known; see PATIENCE and CHECK_EVERY of audit-source.ts. */
 export const LOSS_DELAY = seconds(6);
-/** How much later than its process's end a start may seem to be; of one whose time isn't known, that is when it was learnt. */
+/** How much later than its end a process may seem to start, if only the time when it was learnt is known. */
 const LATEST_START = seconds(4);
-/** What times of the kernel's and ours, both rounded, can differ by; and then some. */
+/** Tolerance between the kernel's times and the agent's, which are both rounded. */
 const ROUNDING = seconds(2);
 
 /** What is known of a process. */
 export interface KnownProcess {
   readonly executable?: string;
-  /** Arguments joined by one blank; absent when they are unknown, or longer than 4,096 characters. */
+  /** Arguments joined by one blank; absent when unknown or longer than 4,096 characters. */
   readonly commandLine?: string;
 }
 
 interface Entry {
-  /** Absent when nobody could see it. */
+  /** Absent when it was not visible. */
   readonly executable: string | undefined;
-  /** When it started, or this was learnt; whole seconds of the monotonic clock. */
+  /** When it started, or the entry was made; whole seconds of the monotonic clock. */
   readonly since: number;
-  /** Whether it has executed this program, rather than being a copy of a process that has. */
+  /** Whether it executed this program itself, and is not a copy of a process that did. */
   readonly started: boolean;
 }
 
-/** A process that is no more, or isn't the one that the table knows by its pid. */
+/** A process that has ended, or whose pid was reused. */
 export interface Gone {
   readonly pid: number;
   readonly entry: unknown;
 }
 
 /**
- * The programs that run, by process: what the records of their starts said, for the records in which that isn't.
+ * The programs of running processes, from the records of their starts, for records that lack the program.
  *
- * Bounded, and lean. What is cut out of an audit record's text keeps all of that text in memory, so names are shared and
- * command lines are copied.
+ * Bounded in memory. A substring of an audit record keeps the whole record in memory, so names are shared and command lines
+ * are copied.
  */
 export class ProcessTable {
   readonly #proc: ProcFolder;
   readonly #clock: Clock;
   readonly #commandLineSource: CommandLineSource | undefined;
-  /** In the order of their last start, as are the command lines. */
+  /** In the order of their last start, like the command lines. */
   readonly #processes = new Map<number, Entry>();
   readonly #commandLines = new Map<number, string>();
   readonly #oldest = new Oldest(this.#processes);
@@ -71,14 +71,14 @@ export class ProcessTable {
   #commandLineLength = 0;
   #nameLength = 0;
   readonly #names = new Map<string, string>();
-  /** Starts from this time on may be unknown, up to the last complete look at /proc. */
+  /** Starts from this time on may be missing, up to the last complete scan of /proc. */
   #doubtFrom = Number.NEGATIVE_INFINITY;
   #doubtTo = Number.POSITIVE_INFINITY;
   #lossToldAt = Number.NEGATIVE_INFINITY;
   #loading: Promise<void> | undefined;
   #evicted = 0;
 
-  /** @param commandLines without it, the table knows only arguments that it is told */
+  /** @param commandLines reads arguments; without it, only reported arguments are known */
   constructor({ proc, clock, commandLines }: { proc: ProcFolder; clock: Clock; commandLines?: CommandLineSource }) {
     this.#proc = proc;
     this.#clock = clock;
@@ -90,7 +90,7 @@ export class ProcessTable {
   }
 
   /**
-   * A process runs this program.
+   * Records that a process runs this program.
    *
    * @param start `since`: by the monotonic clock; now when absent
    */
@@ -127,7 +127,7 @@ export class ProcessTable {
     }
   }
 
-  /** A record of what a process did names its program: worth knowing when nothing else is known of it. */
+  /** A record of another action names the program: used when nothing else is known of the process. */
   seen(pid: number, executable: string): void {
     const known = this.#processes.get(pid);
     if (known?.executable !== undefined || !isPid(pid)) return;
@@ -141,7 +141,7 @@ export class ProcessTable {
   }
 
   /**
-   * To be shown every batch of audit's events.
+   * Call it with every batch of audit events.
    *
    * @param timeOf when a record was made, by the monotonic clock; see WallTimes
    */
@@ -156,7 +156,7 @@ export class ProcessTable {
     }
   }
 
-  /** Adds the arguments of a process that is known without them; ignored when it runs another program, or has ended. */
+  /** Adds the arguments of a process without any; ignored when it runs another program or has ended. */
   learn(pid: number, executable: string | undefined, argv: readonly string[]): void {
     const known = this.#processes.get(pid);
     if (known === undefined || known.executable !== executable || this.#commandLines.has(pid)) return;
@@ -174,23 +174,23 @@ export class ProcessTable {
   }
 
   /**
-   * Whether it has executed a program.
+   * Whether the process has executed a program.
    *
-   * @param by when it had ended; a program that was started long after that is another process's
+   * @param by when it had ended; a program started long after that is another process's
    */
   hasStarted(pid: number, by: Duration): boolean {
     const known = this.#processes.get(pid);
     return known?.started === true && known.since * 1_000 <= by + LATEST_START;
   }
 
-  /** It is no more. @returns its program, if that is known */
+  /** Removes a process that ended. @returns its program, if known */
   ended(pid: number): string | undefined {
     const executable = this.#processes.get(pid)?.executable;
     this.#forget(pid);
     return executable;
   }
 
-  /** A copy of a process has ended. What is known of another process, that got its pid since and has started, stays. */
+  /** A copy of a process has ended. The entry of another process that got its pid and has started stays. */
   forgetCopy(pid: number): void {
     if (this.#processes.get(pid)?.started !== true) this.#forget(pid);
   }
@@ -198,7 +198,7 @@ export class ProcessTable {
   /**
    * Starts have been lost.
    *
-   * @param since none that was made before that; a few seconds ago when nobody knows
+   * @param since none from before that; a few seconds ago when unknown
    */
   startsLost(since: Duration = milliseconds(this.#clock.monotonic() - LOSS_DELAY)): void {
     const now = this.#clock.monotonic();
@@ -209,19 +209,19 @@ export class ProcessTable {
     this.#lossToldAt = now;
   }
 
-  /** Whether a process that ran at that time may be unknown, since its start was lost, or before the table's time. */
+  /** Whether a process that ran at that time may be missing: its start was lost, or it is older than the table. */
   isInDoubt(at: Duration): boolean {
     return at >= this.#doubtFrom && at <= this.#doubtTo;
   }
 
-  /** Whether a look at /proc could find processes whose start was lost. */
+  /** Whether a scan of /proc could find processes whose start was lost. */
   get needsLoading(): boolean {
     return this.#doubtTo === Number.POSITIVE_INFINITY;
   }
 
   /**
-   * How many processes that have executed something had to be forgotten since this was last asked, since there are too
-   * many: nobody will know what ended when they do.
+   * Number of processes with a program that were removed, because there are too many, since the last call: their ends will
+   * have no program.
    */
   takeEvicted(): number {
     const evicted = this.#evicted;
@@ -230,8 +230,8 @@ export class ProcessTable {
   }
 
   /**
-   * Adds the processes that run and were not reported. Takes some 60 µs each, a few milliseconds at a time. Their
-   * arguments follow later. Rejects with what the file system says when there is no /proc.
+   * Adds running processes that were not reported, at some 60 µs each, a few milliseconds at a time. Their arguments follow
+   * later. Rejects with the error of the file system when /proc is missing.
    */
   load(signal?: AbortSignal): Promise<void> {
     this.#loading ??= this.#load(signal).finally(() => {
@@ -241,15 +241,15 @@ export class ProcessTable {
   }
 
   /**
-   * Which processes are no more, or have given their pid to others, and nobody told of it.
+   * Finds processes that have ended, or whose pid was reused, without a report of their end.
    *
-   * @param isPending whether it is known to have ended
+   * @param isPending whether its end is already known
    */
   async findGone(isPending: (pid: number) => boolean, signal?: AbortSignal): Promise<Gone[]> {
     const gone: Gone[] = [];
     let uptime = this.#proc.uptime();
     const turn = new Turn(this.#clock);
-    let left = this.#processes.size; // those that come meanwhile stand at the end, and are not yet of interest
+    let left = this.#processes.size; // entries added meanwhile are at the end, and skipped
     for (const [pid, entry] of this.#processes) {
       if (left-- === 0 || signal?.aborted === true) break;
       if (turn.isOver()) {
@@ -262,7 +262,7 @@ export class ProcessTable {
     return gone;
   }
 
-  /** Forgets one that `findGone` found. @returns whether an end of it went unnoticed */
+  /** Removes a process that `findGone` found. @returns whether its end was missed */
   forgetGone({ pid, entry }: Gone): boolean {
     const known = this.#processes.get(pid);
     if (known === undefined || known !== entry) return false;
@@ -287,7 +287,7 @@ export class ProcessTable {
       added.push({ pid, startTicks: stat.startTicks, mostBytes: MOST_ASKED_BYTES, ...details });
     }
     void this.#learnAll(added, signal);
-    // What was lost meanwhile may have been passed by already.
+    // Starts lost during the scan may concern pids that it had already passed.
     if (this.#lossToldAt <= began) this.#doubtTo = this.#clock.monotonic();
   }
 
@@ -305,8 +305,8 @@ export class ProcessTable {
   }
 
   /**
-   * Whether it is the process that the entry is about. A process that began after its entry was made is another one; both
-   * are measured by their age, since the wall clock may have been set in between.
+   * Whether the process is the one of the entry. A process that started after the entry was made is another one; both are
+   * compared by age, since the wall clock may have been set in between.
    */
   #isAlive(pid: number, { since }: Entry, uptime: number): boolean {
     if (this.#proc.inode(pid) === undefined) return false;
@@ -326,7 +326,7 @@ export class ProcessTable {
     this.#processes.set(pid, { executable: this.#shared(executable), since, started });
   }
 
-  /** Gives up the oldest, and rather one that is no more: those that live long are the ones of interest. */
+  /** Removes the oldest entry, preferably of an ended process: long-lived processes are the interesting ones. */
   #makeRoom(): void {
     for (let looks = 0; ; looks += 1) {
       const [pid, entry] = this.#oldest.next();
@@ -363,16 +363,16 @@ export class ProcessTable {
 
 const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGEST_PID;
 
-/** The same text, but none that is a part of another one in V8's memory. */
+/** A copy of the text that does not refer to another string in V8's memory. */
 const copy = (text: string): string => Buffer.from(text).toString();
 
-/** With as many, what an iterator keeps is some four times the map. */
+/** At this number, a stale iterator retains some four times the map's memory. */
 const MOST_STEPS = 4 * MOST_PROCESSES;
 
 /**
- * Goes through a map from its oldest entry on, whatever is added and deleted meanwhile. A new iterator for each step would
- * have to pass over all that was deleted at the beginning. But an iterator that isn't moved on keeps every entry that its
- * map has had since: V8 makes a new table now and then, and chains the old ones for those who still stand in them.
+ * Iterates over a map from its oldest entry on, while entries are added and removed. A new iterator at each step would have
+ * to skip everything removed at the beginning. But an iterator that is not advanced retains every entry that the map has had
+ * since: V8 reallocates the table now and then, and chains old tables for existing iterators.
  */
 class Oldest<K, V> {
   readonly #map: ReadonlyMap<K, V>;
@@ -383,7 +383,7 @@ class Oldest<K, V> {
     this.#map = map;
   }
 
-  /** An entry that is there, and mostly one that hasn't been given out since it was added. The map mustn't be empty. */
+  /** An existing entry, usually one that was not returned since it was added. The map must not be empty. */
   next(): [K, V] {
     for (;;) {
       if (this.#steps >= MOST_STEPS) this.rest();

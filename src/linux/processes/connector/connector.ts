@@ -14,23 +14,23 @@ import {
   type ProcessEvent,
 } from './messages.ts';
 
-/** Holds some 10,000 events, of which a machine with two cores makes at most 2,500 of a kind in a second. */
+/** Room for some 10,000 events; a machine with two cores makes at most 2,500 of one kind per second. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 /** An event has 76 bytes. */
 const LONGEST_DATAGRAM_BYTES = 512;
 
 /**
- * A listener of the kernel's process connector: every process of the machine, whoever runs it.
+ * A listener on the kernel's process connector, which reports every process of the machine, of all users.
  *
- * The kernel throws away what `filter` doesn't keep, where it can be told to; so whoever reads must still look at what it
- * gets. Kernels from 6.6 on have an event mask to the same effect. It is not used: a listener that sets one gets no
- * answer any more by which it could tell whether it is heard, and none of the two costs less.
+ * The kernel drops what `filter` rejects, where it supports filters; so the reader must still check what it gets. Kernels
+ * from 6.6 on also have an event mask. It is not used: a listener with a mask gets no answer by which it could tell whether
+ * it is registered, and it costs the same.
  */
 export class ProcessConnector {
   readonly #socket: NetlinkSocket;
   readonly #buffer = Buffer.allocUnsafeSlow(LONGEST_DATAGRAM_BYTES);
   readonly #view = new DataView(this.#buffer.buffer, this.#buffer.byteOffset, this.#buffer.length);
-  /** As it was when it was last asked for; `undefined` when nobody says. */
+  /** The socket's dropped datagrams at the last query; `undefined` when /proc does not report them. */
   #dropped: number | undefined;
   #overruns: number;
   #open = true;
@@ -43,9 +43,9 @@ export class ProcessConnector {
   }
 
   /**
-   * Starts to listen. What happened before isn't given out.
+   * Starts listening. Earlier events are not delivered.
    *
-   * @param filter see socket-filter.ts; it must let answers through
+   * @param filter see socket-filter.ts; it must pass answers
    * @param open for tests
    * @throws AgentError SOCKET_UNAVAILABLE
    */
@@ -61,9 +61,9 @@ export class ProcessConnector {
   }
 
   /**
-   * Takes the next datagram, if any waits.
+   * Reads the next datagram, if there is one.
    *
-   * @returns whether there was one; not each is an event
+   * @returns whether there was one; not every datagram is an event
    * @throws AgentError SOCKET_UNAVAILABLE
    */
   read(take: (event: ProcessEvent) => void): boolean {
@@ -79,19 +79,19 @@ export class ProcessConnector {
     return true;
   }
 
-  /** Puts another filter in the place of the first. */
+  /** Replaces the filter. */
   filter(program: Buffer): void {
     this.#socket.filter(program);
   }
 
-  /** How often the kernel said that it had to throw events away. */
+  /** How often the kernel reported that it dropped events. */
   get overruns(): number {
     return this.#socket.overruns;
   }
 
   /**
-   * How many events it threw away since this was last asked; without /proc, at least how many. To be asked when the
-   * socket has just been drained: until then it goes on throwing away.
+   * Number of events dropped since the last call; without /proc, a lower bound. Call it when the socket was just drained: the
+   * kernel drops events until then.
    */
   takeDropped(): number {
     const overruns = this.overruns - this.#overruns;
@@ -107,20 +107,20 @@ export class ProcessConnector {
     if (!this.#open) return;
     this.#open = false;
     try {
-      // Before 6.6 the kernel only counts listeners: without this it would go on making events for nobody.
+      // Before 6.6 the kernel only counts listeners: without this it would continue to make events.
       this.#request(IGNORE);
     } catch {
-      // Nothing to be done: it is closed all the same.
+      // Ignored: the socket is closed in any case.
     }
     this.#socket.close();
   }
 
   /**
-   * Asks for the events, and waits for no answer: the kernel has given it, as one more event, when it has taken the
-   * request. It gives none to those whom it doesn't heed, in a pid or user namespace.
+   * Requests events without waiting for the answer: the kernel sends it as another event when it has accepted the request. It
+   * sends none to a process in a PID or user namespace, whose requests it ignores.
    */
   #listen(): void {
-    while (this.read(() => {})); // A full queue would have no room for the answer.
+    while (this.read(() => {})); // makes room in the queue for the answer
     const expected = (this.#request(LISTEN) + 1) >>> 0;
     let errno: number | undefined;
     const find = (event: ProcessEvent) => {
@@ -130,7 +130,7 @@ export class ProcessConnector {
     if (errno !== 0) throw systemError(errno, 'listening to the process connector');
   }
 
-  /** @returns what the answer is to be known by */
+  /** @returns the number that identifies the answer */
   #request(operation: typeof LISTEN | typeof IGNORE): number {
     const acknowledgement = randomInt(2 ** 32);
     this.#socket.send(MESSAGE_TYPE, 0, encodeRequest(operation, acknowledgement));

@@ -32,7 +32,7 @@ export const IGNORE = 2;
 const MESSAGE_BYTES = 20;
 /** struct proc_event: u32 what, cpu; u64 nanoseconds; then what depends on `what`. */
 const EVENT_BYTES = 16;
-/** Where things are in a datagram: after its struct nlmsghdr, which is always of one message. */
+/** Offsets in a datagram, which has one struct nlmsghdr and one message. */
 const AT = {
   index: HEADER_BYTES,
   value: HEADER_BYTES + 4,
@@ -45,7 +45,7 @@ const AT = {
   exitCode: HEADER_BYTES + MESSAGE_BYTES + EVENT_BYTES + 8,
 } as const;
 
-/** NLMSG_DONE: the type that the connector gives to all its messages. */
+/** NLMSG_DONE: the type of all messages of the connector. */
 export const MESSAGE_TYPE = 3;
 
 interface When {
@@ -53,21 +53,21 @@ interface When {
   readonly nanoseconds: number;
 }
 
-/** What the agent reads of the connector. */
+/** The events that the agent reads. */
 export type ProcessEvent =
-  /** A process runs another program now. */
+  /** A process executed a program. */
   | (When & { readonly what: typeof EXEC; readonly pid: number })
-  /** A thread has ended; the whole process when it is its first one, with some exceptions (see exits.ts). */
+  /** A thread ended; if it is the first one, the process did, with some exceptions (see exits.ts). */
   | (When & { readonly what: typeof EXIT; readonly pid: number; readonly threadId: number; readonly code: number })
-  /** The answer to a request of anybody's, told to all. */
+  /** The answer to a request of any listener, sent to all. */
   | (When & { readonly what: typeof NONE; readonly acknowledgement: number; readonly errno: number });
 
 /**
  * Reads one datagram.
  *
- * @param datagram as a DataView, since V8 makes a single load of each read; one comes for every process that ends
- * @param length of it; the view may be longer
- * @returns `undefined` when it is none of the connector's, cut short, or an event that nobody reads
+ * @param datagram a DataView, since V8 compiles each read to a single load; there is one datagram per exit
+ * @param length of the datagram; the view may be longer
+ * @returns `undefined` when it is not from the connector, truncated, or an event that is not read
  */
 export function decodeEvent(datagram: DataView, length: number): ProcessEvent | undefined {
   if (length < AT.exitCode || u32(datagram, AT.index) !== INDEX || u32(datagram, AT.value) !== VALUE) return undefined;
@@ -87,14 +87,14 @@ export function decodeEvent(datagram: DataView, length: number): ProcessEvent | 
 }
 
 const u32 = (datagram: DataView, at: number): number => datagram.getUint32(at, LITTLE);
-/** Up to 2^53 exactly. */
+/** Exact up to 2^53. */
 const u64 = (datagram: DataView, at: number): number =>
   u32(datagram, LITTLE ? at : at + 4) + u32(datagram, LITTLE ? at + 4 : at) * 2 ** 32;
 
 /**
  * A request, without its struct nlmsghdr.
  *
- * @param acknowledgement the answer has it with one added, and nothing else to know it by
+ * @param acknowledgement returned in the answer, increased by one; nothing else identifies the answer
  */
 export function encodeRequest(operation: typeof LISTEN | typeof IGNORE, acknowledgement: number): Buffer {
   const request = Buffer.alloc(MESSAGE_BYTES + 4);
@@ -106,19 +106,19 @@ export function encodeRequest(operation: typeof LISTEN | typeof IGNORE, acknowle
   return request;
 }
 
-/** Keeps answers, and goes on behind itself with one kind of events; throws all else away. */
+/** Keeps answers and passes one kind of events on to the instructions after it; drops everything else. */
 const only = (what: number): Instruction[] => [load(AT.what), ifEquals(NONE, 2, 0), ifEquals(what, 2, 0), drop, keep];
 
-/** Lets answers come, and what processes execute. */
+/** Passes answers and executed programs. */
 export const EXECS_ONLY = assemble([...only(EXEC), keep]);
 
-/** How many processes `exitsOnly` can take: each is an instruction, and a jump goes no further than 255. */
+/** Limit for `exitsOnly`: each process takes an instruction, and jumps are limited to 255. */
 export const MOST_WATCHED = 64;
 
 /**
- * Lets answers come, and the ends of whole processes: of first threads, whose id is the process's.
+ * Passes answers and the ends of whole processes: of first threads, whose id is the process's.
  *
- * @param watched processes of which every thread's end is to come; at most MOST_WATCHED
+ * @param watched processes of which the ends of all threads are passed; at most MOST_WATCHED
  */
 export function exitsOnly(watched: readonly number[] = []): Buffer {
   const threads = watched.map((pid, index) => ifEquals(pid, watched.length - index, 0));

@@ -1,10 +1,10 @@
 import { constants } from 'node:os';
 
-/** How a process ended, as wait(2) would tell its parent. */
+/** How a process ended, as wait(2) reports it. */
 export interface WaitStatus {
-  /** What it gave to exit(2), 0 to 255; 128 and the signal's number when a signal ended it, as shells say it. */
+  /** Its exit status, 0 to 255; 128 plus the signal's number when a signal ended it, as in shells. */
   readonly exitStatus: number;
-  /** `SIGKILL`; absent when it ended by itself. */
+  /** `SIGKILL`; absent when the process exited by itself. */
   readonly signal?: string;
 }
 
@@ -12,7 +12,7 @@ export interface WaitStatus {
 const NAMES = new Map<number, string>();
 for (const [name, number] of Object.entries(constants.signals)) if (!NAMES.has(number)) NAMES.set(number, name);
 
-/** What glibc calls SIGRTMIN: it keeps the kernel's first two real-time signals to itself. See signal(7). */
+/** glibc's SIGRTMIN: it reserves the kernel's first two real-time signals. See signal(7). */
 const FIRST_REAL_TIME = 34;
 
 const nameOf = (signal: number): string =>
@@ -24,8 +24,8 @@ const nameOf = (signal: number): string =>
       : `SIG${signal}`);
 
 /**
- * Reads the word that the kernel keeps of a process's end: in the low seven bits the signal, above them whether it dumped
- * core, above that the status it gave itself. See WIFSIGNALED and the others in wait(2).
+ * Decodes the kernel's wait status: the signal in the low seven bits, then the core dump flag, then the exit status. See
+ * WIFSIGNALED and others in wait(2).
  */
 export function readWaitStatus(word: number): WaitStatus {
   const signal = word & 0x7f;

@@ -3,28 +3,28 @@ import { seconds } from '../../../base/duration.ts';
 import type { QuestionKind } from '../../../base/reader/question.ts';
 import { parseStat } from '../../../host/proc-folder.ts';
 
-/* Runs in the reader. To read /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
- * long as it likes: whoever reads then sleeps, and only SIGKILL ends it. */
+/* Runs in the reader. Reading /proc/PID/cmdline takes the process's memory lock, which the process itself can hold for as
+ * long as it likes; the reading process then hangs until SIGKILL. */
 
 export interface AskedProcess {
   /** The host's /proc. */
   readonly proc: string;
   readonly pid: number;
-  /** Of its `stat`: tells it from another process with the same pid. */
+  /** Start time from its `stat`: distinguishes it from another process with the same pid. */
   readonly startTicks: number;
   /** Its effective user, in the agent's own user namespace. */
   readonly userId: number;
-  /** What it must still be running, where it matters. */
+  /** The program that it must still be running, if that matters. */
   readonly executable?: string;
-  /** The rest isn't read. In bytes, at most MOST_COMMAND_LINE_BYTES. */
+  /** Limit in bytes, at most MOST_COMMAND_LINE_BYTES; the rest is not read. */
   readonly mostBytes?: number;
 }
 
 export const MOST_COMMAND_LINE_BYTES = 128 * 1024;
-/** JSON writes some characters in six bytes. */
+/** JSON escapes some characters in six bytes. */
 const MOST_ANSWER_BYTES = 6 * MOST_COMMAND_LINE_BYTES + 1_024;
 
-/** Answered with the arguments, each ended by a zero byte; `null` when the process ended, or runs another program. */
+/** Answers with the arguments, each ended by a zero byte; `null` when the process ended or runs another program. */
 export const COMMAND_LINE: QuestionKind<AskedProcess, string | null> = {
   name: 'command line',
   limit: seconds(1),
@@ -47,7 +47,7 @@ export function readCommandLine({ proc, pid, startTicks, executable, mostBytes }
   }
 }
 
-/** Files in /proc have no size to go by, and give out a page at a time. */
+/** Files in /proc report no size, and return at most a page per read. */
 function read(path: string, mostBytes: number): string {
   const file = openSync(path, 'r');
   try {

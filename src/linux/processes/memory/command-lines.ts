@@ -13,12 +13,12 @@ export type Asked = Omit<AskedProcess, 'proc'> & {
 /** A process's arguments, or why they are unknown. */
 export type CommandLine = { readonly argv: readonly string[] } | { readonly unread: UnreadReason };
 
-/** Whoever can tell arguments of processes. Never rejects; answers in the order of the questions, all at once. */
+/** Reads arguments of processes. Never rejects; answers in the order of the questions, all at once. */
 export interface CommandLineSource {
   read(processes: readonly Asked[], signal?: AbortSignal): Promise<readonly CommandLine[]>;
 }
 
-/** Reads command lines by a reader, and reports processes over which it hangs. */
+/** Reads command lines through a reader process, and reports processes on which it hangs. */
 export class CommandLines implements CommandLineSource {
   readonly #reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>;
   readonly #proc: string;
@@ -42,12 +42,12 @@ export class CommandLines implements CommandLineSource {
     return processes.map((asked, index) => this.#take(asked, answers[index]));
   }
 
-  /** Keeps a reader ready: a process may end before one has started. @returns how to let go of it */
+  /** Keeps a reader ready: a process may end before one has started. @returns a function that releases it */
   hold(): () => void {
     return this.#reader.hold();
   }
 
-  /** The status of a source whose events take command lines from here: says so when none can be read. */
+  /** The status of a source that takes command lines from here: says when they cannot be read. */
   status(source: SourceStatus): SourceStatus {
     const { obstacle } = this.#reader;
     if (obstacle === undefined || source.state === 'off' || source.state === 'unavailable') return source;
@@ -55,7 +55,7 @@ export class CommandLines implements CommandLineSource {
     return { ...source, state: 'degraded', reason };
   }
 
-  /** What is asked now or later is answered `unavailable`. */
+  /** Later and pending questions are answered `unavailable`. */
   close(): void {
     this.#reader.close();
   }
@@ -72,7 +72,7 @@ export class CommandLines implements CommandLineSource {
     return { unread: answer?.state === 'avoided' ? 'avoided' : 'unavailable' };
   }
 
-  /** How often this can happen is limited by the reader. */
+  /** The reader limits how often this can happen. */
   #report({ pid, userId, executable, named = executable ?? 'unknown' }: Asked, mutesOwner: boolean): void {
     this.#log.warn(
       { pid, executable: named, userId, reason: `process ${pid}, ${named}, user ${userId}` },

@@ -4,10 +4,10 @@ import { parseUserId } from '../../../host/proc-folder.ts';
 const MOST_BYTES = 64 * 1024;
 
 /**
- * The environment of the first process that the agent can see, as text; '' when it can't be read.
+ * The environment of the first process that the agent can see, as text; '' when it cannot be read.
  *
- * On the main thread: whoever is root in the agent's own PID and user namespaces, or has the agent's own user id, could
- * end it anyway. The first process of another user isn't read, since it could block the agent.
+ * Read on the main thread, and only if that process runs as root in the agent's own PID and user namespaces, or as the
+ * agent's own user: those could stop the agent anyway. The first process of another user could block it.
  *
  * @param proc the agent's own /proc
  */
