@@ -549,7 +549,7 @@ describe('ExitSource', () => {
       start(2);
       await time.tickAsync(64_000);
       assert.deepEqual(dropped, { 'exits kernel': 2 });
-      assert.match(lost[0]?.message ?? '', /silent/);
+      assert.match(lost[0]?.message ?? '', /stopped reporting/);
       assert.equal(lost.length, 1);
     });
 
