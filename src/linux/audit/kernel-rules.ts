@@ -4,23 +4,23 @@ import type { AuditRule } from './rules.ts';
 import { excludeRule, isRingRule, ringRules, syscallRules } from './rules.ts';
 import { ABIS } from './syscalls.ts';
 
-/** Records nobody needs: five of the eight that a start of a program mostly makes. Each costs some 4 µs to read. */
+/** Record types that are not used: five of the eight that a start of a program usually makes, some 4 µs each. */
 const EXCLUDED = [PATH, PROCTITLE, BPRM_FCAPS, EOE];
 
 interface Wanted {
   readonly rules: readonly AuditRule[];
-  /** Leaves out the records that the agent doesn't read. For everybody: so only while nobody else reads. */
+  /** Excludes records that the agent does not read. This affects all readers: only while the agent is the only one. */
   readonly exclude: boolean;
-  /** Another rule that is to be there; see memoRule. */
+  /** Another rule to keep; see memoRule. */
   readonly memo?: Buffer;
 }
 
-/** The agent's own rules in the kernel's list. Those of others are left alone. */
+/** The agent's own rules in the kernel's list. Rules of others are not changed. */
 export class KernelRules {
   readonly #control: AuditControl;
-  /** Rules about the family of a socket address: since Linux 5.3. */
+  /** Whether the kernel supports rules about the family of a socket address: since Linux 5.3. */
   #families = true;
-  /** Rules about io_uring: since Linux 5.16. */
+  /** Whether the kernel supports rules about io_uring: since Linux 5.16. */
   #rings = true;
 
   constructor(control: AuditControl) {
@@ -28,7 +28,7 @@ export class KernelRules {
   }
 
   /**
-   * Makes our rules in the kernel just these. Adds before it deletes, so that nothing goes unseen in between.
+   * Sets the agent's rules in the kernel to these. Adds before it deletes, so that there is no gap.
    *
    * @returns how many had to be added
    */
@@ -50,19 +50,19 @@ export class KernelRules {
     return missing.length;
   }
 
-  /** Asks for less from now on, since the kernel doesn't know this rule. @returns whether that can help */
+  /** Reduces the rules, since the kernel does not support this one. @returns whether that can help */
   #canDoWithout(rule: Buffer): boolean {
     const isRing = isRingRule(rule);
     if (!(isRing ? this.#rings : this.#families)) return false;
     if (!isRing) this.#families = false;
-    this.#rings = false; // of the two, io_uring came later
+    this.#rings = false; // io_uring is the newer of the two
     return true;
   }
 
-  /** Whether all of them are there already; but for those about io_uring, which an administrator may not have set. */
+  /** Whether all rules exist, except those about io_uring, which an administrator may not have set. */
   async has(rules: readonly AuditRule[]): Promise<boolean> {
     const present = await this.ours();
-    // Calls with the same condition share a kernel rule, which is another one without io_uring_setup.
+    // Calls with the same condition share a kernel rule, and without io_uring_setup it is a different one.
     const withoutSetup = rules.filter(({ syscalls }) => syscalls.some((syscall) => syscall !== 'io_uring_setup'));
     return [rules, withoutSetup].some((wanted) =>
       this.#encode({ rules: wanted, exclude: false })

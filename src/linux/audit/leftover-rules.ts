@@ -4,7 +4,7 @@ import { type KernelRule, memoIn } from './rules.ts';
 import { isAlive } from './slot-watch.ts';
 import { parseSettings, restore, type Settings } from './status.ts';
 
-/** What an agent that was killed had found, and noted among its rules. */
+/** The original settings, as stored in a rule by an agent that was killed. */
 export const previousSettings = (rules: readonly KernelRule[]): Settings | undefined => {
   for (const rule of rules) {
     const memo = memoIn(rule);
@@ -15,10 +15,10 @@ export const previousSettings = (rules: readonly KernelRule[]): Settings | undef
 };
 
 /**
- * Takes what a killed agent left in the kernel's audit: its rules, and its settings, unless another daemon has audit now.
+ * Removes what a killed agent left in the kernel's audit: its rules, and its settings, unless another daemon uses audit now.
  * Not to be called while an agent runs.
  *
- * @returns how many rules there were; the note of the settings is one
+ * @returns how many rules were removed, including the one that stores the settings
  * @throws errno errors: EPERM without CAP_AUDIT_CONTROL, or when audit is locked until the next boot
  */
 export async function removeLeftovers(control: AuditControl): Promise<number> {
@@ -32,6 +32,6 @@ export async function removeLeftovers(control: AuditControl): Promise<number> {
   return ours.length;
 }
 
-/** Whether an error says that this kernel has no audit at all. */
+/** Whether an error means that this kernel has no audit. */
 export const isWithoutAudit = (error: unknown): boolean =>
   ['EPROTONOSUPPORT', 'ECONNREFUSED'].includes(errnoOf((error as { cause?: unknown }).cause ?? error) ?? '');

@@ -13,7 +13,7 @@ import {
   URINGOP,
 } from './reassembler.ts';
 
-/** Record types by the name that auditd writes. Others are of no interest, but their serials are. */
+/** Record types by their names in auditd's log. Other records are skipped, but their serials are read. */
 const TYPES = new Map<string, number>(
   Object.entries({
     SYSCALL,
@@ -30,18 +30,18 @@ const TYPES = new Map<string, number>(
     ...USER_RECORDS,
   }),
 );
-/** Of a record whose name isn't among them: a type that the kernel doesn't have. */
+/** For a record whose name is not listed: a type that the kernel does not have. */
 const OTHER = 0;
 
 const TYPE = Buffer.from('type=');
 const MESSAGE = Buffer.from(' msg=');
 const BLANK = 0x20;
-/** Separates what the kernel wrote from what auditd adds with `log_format = ENRICHED`. See auditd.conf(5). */
+/** Separates the kernel's text from what auditd adds with `log_format = ENRICHED`. See auditd.conf(5). */
 const ENRICHMENT = 0x1d;
 /** Longer than any name of a record type. */
 const LONGEST_NAME = 40;
 
-/** Where a record lies in a line of auditd's log. */
+/** The position of a record in a line of auditd's log. */
 export interface LoggedRecord {
   readonly type: number;
   /** Where `audit(…)` begins. */

@@ -2,42 +2,42 @@ import { closeSync, fstatSync, openSync, readdirSync, readSync, statSync } from 
 import { basename, dirname, join } from 'node:path';
 
 const READ_BYTES = 64 * 1024;
-/** The kernel's records have at most 8,970 bytes, and auditd adds some. A longer line is none of its own: passed over. */
+/** The kernel's records have at most 8,970 bytes, and auditd adds some. A longer line is skipped. */
 const LONGEST_LINE = 32 * 1024;
 /** auditd keeps at most 999 files; see num_logs in auditd.conf(5). */
 const MOST_FILES = 1_000;
 
 const LINE_END = 0x0a;
 
-/** A place in the log that holds over rotation: files are renamed, and their inodes stay. */
+/** A position in the log that survives rotation: a renamed file keeps its inode. */
 export interface LogPosition {
   readonly inode: number;
   readonly offset: number;
 }
 
-/** Where to go on in a log whose lines belong together. */
+/** Where to resume in a log whose lines belong together. */
 export interface ResumePoint extends LogPosition {
-  /** Later than the position: what was complete by here has been told. Absent when the position is where that ends. */
+  /** Later than the position: events complete by here were reported. Absent when the two are equal. */
   readonly told?: LogPosition;
 }
 
-/** Takes a line: it lies in `buffer` between `start` and `end`. Both only hold during the call. */
+/** Takes a line: it is in `buffer` between `start` and `end`. Both are valid during the call only. */
 export type TakeLine = (buffer: Buffer, start: number, end: number) => void;
 
 /**
- * Reads a log line by line as it grows, and goes on with the next file when it was rotated: `audit.log` becomes
- * `audit.log.1`, that becomes `audit.log.2`, and so on. A file that is cut to nothing is read from its start.
+ * Reads a log line by line as it grows, and continues with the next file after a rotation: `audit.log` becomes `audit.log.1`,
+ * that becomes `audit.log.2`, and so on. A truncated file is read from its start.
  */
 export class LogTail {
   readonly #path: string;
   readonly #buffer = Buffer.allocUnsafeSlow(READ_BYTES + LONGEST_LINE);
   #fd: number | undefined;
   #inode = 0;
-  /** Up to where complete lines have been taken. */
+  /** Offset after the last complete line. */
   #offset = 0;
-  /** Up to where the file has been looked at: it may end in the middle of a line. */
+  /** Offset of the end of the file at the last read, which may be within a line. */
   #seen = 0;
-  /** Whether the rest of a line that is too long is still to come. */
+  /** Whether the rest of a line that is too long is being skipped. */
   #skipping = false;
 
   constructor(path: string) {
@@ -49,19 +49,19 @@ export class LogTail {
     return { inode: this.#inode, offset: this.#offset };
   }
 
-  /** Where the log ends now. @throws what the file system says */
+  /** The present end of the log. @throws the error of the file system */
   get end(): LogPosition {
     const { ino: inode, size: offset } = statSync(this.#path);
     return { inode, offset };
   }
 
   /**
-   * Opens it where it was left. If that file isn't there any more: at the oldest one that was written to after `since`.
-   * With neither, at its end.
+   * Opens the log at the position where it was left. If that file is gone: at the oldest one written to after `since`. Without
+   * either: at the end.
    *
    * @param since milliseconds since the epoch
-   * @returns whether it was found where it was left
-   * @throws what the file system says
+   * @returns whether the position was found
+   * @throws the error of the file system
    */
   open({ position, since }: { position?: LogPosition | undefined; since?: number | undefined }): boolean {
     const files = this.#files();
@@ -75,9 +75,9 @@ export class LogTail {
   }
 
   /**
-   * Takes lines that are there, 64 KiB of them at most.
+   * Reads up to 64 KiB of lines.
    *
-   * @param until where to stop; what follows is left to a later read
+   * @param until where to stop; the rest is left to a later read
    * @returns whether there is more to read at once
    */
   read(take: TakeLine, until?: LogPosition): boolean {
@@ -92,7 +92,7 @@ export class LogTail {
     if (length === 0) return this.#next();
     const taken = this.#takeLines(length, take);
     this.#offset += taken;
-    if (taken === 0 && until?.inode === this.#inode) return false; // it ends within a line
+    if (taken === 0 && until?.inode === this.#inode) return false; // `until` is within a line
     return taken > 0 || this.#next();
   }
 
@@ -102,7 +102,7 @@ export class LogTail {
     this.#fd = undefined;
   }
 
-  /** @returns the bytes that lines took */
+  /** @returns the number of bytes in complete lines */
   #takeLines(length: number, take: TakeLine): number {
     let start = 0;
     for (;;) {
@@ -117,24 +117,24 @@ export class LogTail {
     return length;
   }
 
-  /** Nothing more in this file: goes on with the one that took its place. @returns whether there is one */
+  /** At the end of the file: continues with the one that replaced it. @returns whether there is one */
   #next(): boolean {
     const size = this.#fd === undefined ? 0 : fstatSync(this.#fd).size;
     if (size < this.#offset) {
-      this.#offset = 0; // cut: what was in there is gone
+      this.#offset = 0; // truncated
       return size > 0;
     }
     const files = this.#files();
     const at = files.findIndex(({ inode }) => inode === this.#inode);
     if (at === files.length - 1) return false;
-    const next = files[at + 1]; // the oldest, when ours has been deleted
+    const next = files[at + 1]; // the oldest, if the current one was deleted
     if (next === undefined) return false;
     if (this.#fd !== undefined && fstatSync(this.#fd).size > this.#seen) return true; // written just before the rotation
     try {
       this.#use(next.path, 0);
       return true;
     } catch {
-      return false; // rotated again this moment, or between two files: the next look finds it
+      return false; // it is being rotated: the next read finds it
     }
   }
 

@@ -1,49 +1,49 @@
 import { type Duration, seconds } from '../../base/duration.ts';
 
-/** How long a serial may be outstanding before it counts as lost. Of the order of the kernel's own retries, times 20. */
+/** How long a serial may be missing before it counts as lost: some 20 times the kernel's own retries. */
 const PATIENCE = seconds(2);
-/** Serials whose fate is remembered, a power of two: two seconds of more events than a machine can make. */
+/** Serials tracked, a power of two: two seconds of more events than a machine can make. */
 const WINDOW = 65_536;
 const MASK = WINDOW - 1;
 /**
- * Serials come out of order. One that is missing so close behind the first that came may have been given out before anybody
- * listened; it isn't lost, since the receive buffer was empty.
+ * Serials arrive out of order. One that is missing this close after the first one that arrived may have been assigned before
+ * listening began; it is not lost, since the receive buffer was empty.
  */
 export const UNSETTLED_SERIALS = 64;
 
 /**
- * How many events audit has lost on the way to us, as one figure. There are three ways, and two traces:
+ * Number of audit events lost on their way to the agent. There are three ways to lose them, and two traces:
  *
- * 1. The kernel's backlog is full when the event's first record is to be made. The event gets no serial; the kernel's
- *    `lost` rises by one for it.
- * 2. The receive buffer is full, then the kernel's retry queue. The event has a serial, which never arrives; `lost` stays
- *    as it is (the retry and hold queues drop silently unless the kernel was booted with audit=1).
- * 3. Some records of an event come and others don't, by either way. The event arrives incomplete, so it isn't lost; a
- *    rise of `lost` for its missing records must not be counted.
+ * 1. The kernel's backlog is full when an event's first record is made. The event gets no serial; the kernel's `lost`
+ *    increases by one.
+ * 2. The receive buffer is full, and then the kernel's retry queue. The event has a serial, which never arrives; `lost` does
+ *    not change (the retry and hold queues drop silently unless the kernel was booted with audit=1).
+ * 3. Some records of an event are lost, in either way. The event arrives incomplete, so it is not lost; the increase of
+ *    `lost` for its missing records must not be counted.
  *
- * So: missing serials, plus the rise of `lost`, less the records that events were seen to lack. ENOBUFS only says that (2)
- * happened, not how often, and adds nothing. An event that is refused later records by (1) and has its first one dropped
- * by (2) counts for each; the figure can be too high by that, never too low.
+ * So the number is: missing serials, plus the increase of `lost`, minus the records that events were seen to lack. ENOBUFS
+ * only says that (2) happened, not how often, and adds nothing. An event whose later records are lost by (1) and whose first
+ * one is dropped by (2) counts twice; the number can be too high by that, never too low.
  *
- * Measured on 6.18 (gaps without loss would spoil it): execs that work and fail, 4 loops at once, CONFIG_CHANGE, user
- * messages, LOGIN, ANOM_ABEND, and record types that are excluded (PATH, PROCTITLE, BPRM_FCAPS, SYSCALL, CONFIG_CHANGE,
- * user messages) leave no gap at all in 10,700 serials: the filter comes before the serial is drawn. Serials do come out
- * of order, 5 % of them with 4 loops on 2 cores. A reader that slept through 10,004 execs found 6,027, 3,683 gaps and a
- * rise of `lost` by 296: two too many.
+ * Measured on 6.18 (gaps without loss would falsify it): execs that succeed and fail, 4 loops at once, CONFIG_CHANGE, user
+ * messages, LOGIN, ANOM_ABEND, and excluded record types (PATH, PROCTITLE, BPRM_FCAPS, SYSCALL, CONFIG_CHANGE, user
+ * messages) leave no gap in 10,700 serials: records are filtered before a serial is assigned. 5 % of serials arrive out of
+ * order with 4 loops on 2 cores. A reader that paused for 10,004 execs found 6,027, 3,683 gaps and an increase of `lost` by
+ * 296: two too many.
  *
- * Losses after the last serial that arrived show when the next one does; removing the rules makes one, so at the end
+ * Losses after the last serial that arrived show when the next one arrives. Removing the rules makes one, so at the end
  * nothing is left open.
  */
 export class LossMeter {
   readonly #before: number | undefined;
   readonly #beganLive: boolean;
-  /** For each serial of the window, whether it came. Ones from before the beginning count as come. */
+  /** For each serial of the window, whether it arrived. Those from before the beginning count as arrived. */
   readonly #came = new Uint8Array(WINDOW).fill(1);
   #started = false;
   #first = 0;
-  /** The highest serial, in the order of their counting. */
+  /** The highest serial, in counting order. */
   #newest = 0;
-  /** Up to here the missing ones have been counted. */
+  /** Missing serials have been counted up to here. */
   #settled = 0;
   #checkpoint = 0;
   #checkpointAt: Duration | undefined;
@@ -54,25 +54,25 @@ export class LossMeter {
   #lacking = 0;
 
   /**
-   * @param options `before`: serials up to this one have come, as far as anybody knows; `beganLive`: the first record came
-   *   from the kernel as it was made, so that those made just before it didn't
+   * @param options `before`: serials up to this one have arrived, as far as known; `beganLive`: the first record came directly
+   *   from the kernel, so records made just before it were not delivered
    */
   constructor({ before, beganLive = false }: { before?: number | undefined; beganLive?: boolean } = {}) {
     this.#before = before;
     this.#beganLive = beganLive;
   }
 
-  /** When `take` was called with what came up to here, all that was lost by then is known; `undefined` until then. */
+  /** The `now` of the `take` call up to which all losses are known; `undefined` until then. */
   get settledAt(): Duration | undefined {
     return this.#settledAt;
   }
 
-  /** Whether an event may have begun before anybody listened. */
+  /** Whether an event may have begun before listening began. */
   isFromBeginning(serial: number): boolean {
     return this.#beganLive && this.#started && ((serial - this.#first) | 0) <= UNSETTLED_SERIALS;
   }
 
-  /** A record of this serial has come. */
+  /** Records that a record with this serial arrived. */
   see(serial: number): void {
     if (!this.#started) {
       this.#started = true;
@@ -85,7 +85,7 @@ export class LossMeter {
     if (ahead <= 0) {
       if (-ahead >= WINDOW || this.#came[serial & MASK] === 1) return;
       this.#came[serial & MASK] = 1;
-      if (((this.#settled - serial) | 0) >= 0) this.#missing -= 1; // was given up, and comes after all
+      if (((this.#settled - serial) | 0) >= 0) this.#missing -= 1; // counted as missing, and arrived nevertheless
       return;
     }
     if (ahead >= WINDOW / 2) {
@@ -95,7 +95,7 @@ export class LossMeter {
       this.#settled = (serial - 1) >>> 0;
       this.#checkpoint = this.#settled;
     } else {
-      // The window must not run over serials that nobody has counted yet.
+      // The window must not overwrite serials that are not counted yet.
       const behind = (serial - WINDOW) >>> 0;
       if (((behind - this.#settled) | 0) > 0) this.#settle(this.#newest);
       for (let step = 1; step < ahead; step += 1) {
@@ -108,7 +108,7 @@ export class LossMeter {
     this.#newest = serial;
   }
 
-  /** The kernel's `lost` as it stands, and how many records the events given out so far lacked. */
+  /** The kernel's present `lost`, and the number of records that events delivered so far lacked. */
   kernelSays(lost: number, lacking: number): void {
     const rise = this.#kernelLost === undefined ? 0 : Math.max(0, lost - this.#kernelLost);
     this.#kernelLost = lost;
@@ -117,10 +117,10 @@ export class LossMeter {
   }
 
   /**
-   * Events found to be lost since this was last asked. To be called when the socket has just been drained, so that what
-   * is outstanding isn't simply unread.
+   * Events found to be lost since the last call. Call it when the socket was just drained, so that missing events are not
+   * merely unread.
    *
-   * @param last nothing more will come: what is outstanding is lost
+   * @param last nothing more will come: everything missing is lost
    */
   take(now: Duration, last = false): number {
     if (last) this.#settle(this.#newest);

@@ -9,15 +9,15 @@ import type { AuditHeader } from './header.ts';
 import { type Doer, doerIn, type Notice, type NoticeKind, parseNotice } from './notices.ts';
 import { parseFields } from './record.ts';
 
-/** How long the SYSCALL record of the same event is waited for; it is made when the call returns. */
+/** How long to wait for the SYSCALL record of the same event, which is made when the call returns. */
 const PATIENCE = milliseconds(500);
 /** Events that wait for it. */
 const MOST_WAITING = 64;
-/** Of each kind, one line is logged in this time; the next one says how many there were. */
+/** One line of each kind is logged in this time; the next one has the number of those left out. */
 const ONE_IN = minutes(1);
 /**
- * A process from before audit was first enabled makes no SYSCALL records; the agent itself can be one. A change by nobody
- * so soon after one of the agent's own is its own.
+ * A process from before audit was first enabled makes no SYSCALL records, and the agent can be such a process. A change
+ * without a process this soon after one by the agent is taken for the agent's.
  */
 const OWN_FOR = seconds(5);
 
@@ -39,7 +39,7 @@ interface Parts {
   readonly log: Logger;
   /** When the agent last changed audit's rules or settings. */
   readonly changedAt: () => Duration | undefined;
-  /** Which processes may take the slot, or listen, without an alarm. */
+  /** The processes that may take the slot, or listen, without a warning. */
   readonly programs: Pick<AuditPrograms, 'isDaemon' | 'isLogger'>;
 }
 
@@ -49,7 +49,7 @@ interface Waiting {
   by: Doer | undefined;
 }
 
-/** How much of a kind has been logged lately. */
+/** How many lines of a kind were logged recently. */
 interface Told {
   readonly until: Duration;
   more: number;
@@ -57,9 +57,9 @@ interface Told {
 }
 
 /**
- * Logs what the kernel tells unasked: what others do to audit itself as a warning, which makes a Diagnostic event; the rest
- * as information. Says who did it, and never what the agent does itself. However much there is, of each kind there is one
- * line at once, and then one a minute with their number.
+ * Logs what the kernel reports on its own: changes of audit by other processes as a warning, which makes a Diagnostic event;
+ * the rest as information. Names the process; the agent's own actions are not logged. Of each kind, the first is logged at
+ * once, then one line a minute with the number of others.
  */
 export class NoticeBoard {
   readonly #parts: Parts;
@@ -70,7 +70,7 @@ export class NoticeBoard {
     this.#parts = parts;
   }
 
-  /** Whether the SYSCALL record of this event says who did something. */
+  /** Whether the SYSCALL record of this event is needed to name the process. */
   isWaitingFor(serial: number): boolean {
     return this.#waiting.has(serial);
   }
@@ -98,7 +98,7 @@ export class NoticeBoard {
     if (waiting !== undefined) waiting.by = doerIn(parseFields(text));
   }
 
-  /** Logs what is complete. To be called after every drain. @param last nothing more will come */
+  /** Logs what is complete. Call it after every drain. @param last nothing more will come */
   settle(last = false): void {
     if (this.#waiting.size > 0) this.#release(last);
     const now = this.#parts.clock.monotonic();
@@ -134,8 +134,8 @@ export class NoticeBoard {
   }
 
   /**
-   * Whether auditd took the slot, or a daemon gave it up, which the kernel lets nobody else do. Who takes the slot can
-   * only name itself: so its pid is known even without a SYSCALL record.
+   * Whether auditd took the slot, or a daemon released it, which only the daemon itself can do. A process that takes the slot
+   * can only name itself, so its pid is known even without a SYSCALL record.
    */
   #isUsual(what: string, by: Doer | undefined): boolean {
     const pid = Number(/^audit_pid=(\d+)/.exec(what)?.[1] ?? Number.NaN);

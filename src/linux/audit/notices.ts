@@ -1,6 +1,6 @@
 import { parseFields } from './record.ts';
 
-/* Records that the kernel writes whatever the rules are. */
+/* Records that the kernel writes regardless of rules. */
 
 /** Types of records, from linux/audit.h. */
 const CONFIG_CHANGE = 1305;
@@ -10,16 +10,16 @@ const EVENT_LISTENER = 1335;
 const ANOM_PROMISCUOUS = 1700;
 const ANOM_ABEND = 1701;
 
-/** What it is about. The first four change what audit tells, and to whom. */
+/** The subject. The first four change what audit reports, and to whom. */
 export type NoticeKind = 'settings' | 'slot' | 'rules' | 'listener' | 'firewall' | 'promiscuous' | 'crash' | 'bpf';
 
-/** Who did it, as far as the record, or the SYSCALL record of the same event, says. */
+/** The process, as far as the record or the SYSCALL record of the same event names it. */
 export interface Doer {
   readonly pid: number;
   readonly parentPid?: number;
   readonly executable?: string;
   readonly userId?: string;
-  /** Who logged in: it stays the same through su and sudo. */
+  /** The login user, which su and sudo do not change. */
   readonly loginId?: string;
 }
 
@@ -38,7 +38,7 @@ export const isNotice = (type: number): boolean =>
   type === ANOM_PROMISCUOUS ||
   type === ANOM_ABEND;
 
-/** The kernel says "nobody has logged in" so. */
+/** The kernel's value for "no login user". */
 const NO_LOGIN = '4294967295';
 
 /**
@@ -106,7 +106,7 @@ function configChange(
 const named = (fields: Fields, ...names: readonly string[]): string =>
   names.flatMap((name) => (fields[name] === undefined ? [] : [`${name}=${fields[name]?.slice(0, 200)}`])).join(' ');
 
-/** Who a record is about; `undefined` when it doesn't say which process. @param fields of it, or of a SYSCALL record */
+/** The process that a record is about; `undefined` when it has no pid. @param fields of it, or of a SYSCALL record */
 export function doerIn({ pid, ppid, exe, uid, euid, auid }: Fields): Doer | undefined {
   if (pid === undefined || !/^\d{1,10}$/.test(pid)) return undefined;
   const userId = uid ?? euid;

@@ -31,21 +31,21 @@ export const BPRM_FCAPS = 1321;
 export const PROCTITLE = 1327;
 /** An operation of io_uring. */
 export const URINGOP = 1336;
-/** What IMA measured by one of its `audit` rules. */
+/** A measurement by an `audit` rule of IMA. */
 export const INTEGRITY_RULE = 1805;
 
-/** Records that are an event by themselves: programs write them, one at a time. */
+/** Records that are an event by themselves: programs write them one at a time. */
 const USER_RECORD_NAMES = new Map<number, UserRecord>(
   Object.entries(USER_RECORDS).map(([name, type]) => [type, name as UserRecord]),
 );
 
-/** How long an event may wait for records that are missing. The kernel writes all of one within a system call. */
+/** How long an event may wait for missing records. The kernel writes all of them within a system call. */
 const PATIENCE = seconds(2);
-/** How long it waits for those that only might come, where the kernel tells of them at once but not of its end. */
+/** How long it waits for optional records, if the kernel delivers records at once but without an end record. */
 const GRACE = milliseconds(200);
 const MOST_PENDING = 1024;
 const MOST_PENDING_BYTES = 4 * 1024 * 1024;
-/** How many events back a record is known to have come too late; a power of two. */
+/** Number of past events of which late records are recognised; a power of two. */
 const REMEMBERED = 8192;
 
 interface Pending {
@@ -53,34 +53,34 @@ interface Pending {
   readonly time: number;
   readonly since: Duration;
   fields?: AuditFields;
-  /** Which system call it was; absent for a number that isn't in the tables. */
+  /** The system call; absent for a number that is not in the tables. */
   call?: NamedCall;
-  /** Absent where a single record was known to say all. */
+  /** Absent where a single record contains all arguments. */
   arguments?: ArgumentCollector;
-  /** What the arguments come to, once that is known. */
+  /** The complete arguments, once known. */
   command?: Command;
   cwd?: string;
   address?: SocketAddress;
   socketcall?: readonly number[];
-  /** What was asked for by io_uring. */
+  /** The io_uring requests. */
   ring?: RingCalls;
   imaHash?: string;
   ended: boolean;
 }
 
 /**
- * Puts the records of one serial together to an event.
+ * Combines the records of one serial into an event.
  *
- * Records of several events come interleaved, and under load out of order. An event is given out as soon as all has come
- * that its kind is known to have, or its end record has and nothing it must have is missing; otherwise after two seconds,
- * or when too many wait, with what is there. Where the end record is left out, what may be whole waits for a fifth of a
- * second. It is never given out twice: a record that comes later than that is dropped. An event that lost its SYSCALL
- * record says nothing any more, and is counted in `unusable`.
+ * Records of several events arrive interleaved, and under load out of order. An event is delivered as soon as all records of
+ * its kind have arrived, or its end record has and no required one is missing; otherwise after two seconds, or when too many
+ * wait, with the records that have arrived. If end records are excluded, an event that may be complete waits for a fifth of
+ * a second. No event is delivered twice: a record that arrives later is dropped. An event that lost its SYSCALL record is
+ * useless, and is counted in `unusable`.
  */
 export class Reassembler {
-  /** Records that events given out lacked; events lost for want of their SYSCALL record; records that came too late. */
+  /** Records that delivered events lacked; events lost because of a missing SYSCALL record; records that arrived too late. */
   readonly counts = { missing: 0, unusable: 0, late: 0 };
-  /** In the order their first record came. */
+  /** In the order in which their first record arrived. */
   readonly #pending = new Map<number, Pending>();
   #pendingBytes = 0;
   readonly #commands = new RecentCommands();
@@ -89,13 +89,13 @@ export class Reassembler {
   /** The type of the record that ends an event. */
   readonly #end: number;
   readonly #grace: Duration;
-  /** Serials of the events last given out, each at its own remainder. No entry fits its place before it is written. */
+  /** Serials of the last delivered events, each at its remainder. Initial entries match no serial. */
   readonly #finished = Uint32Array.from({ length: REMEMBERED }, (_, index) => index + 1);
 
   /**
-   * @param options `endRecords`: whether events of several records have an end record. auditd leaves it out of its log;
-   *   there the PROCTITLE record is the last one, unless a rule excludes it. `mayLackBeginning`: whether an event may have
-   *   begun before its records were read, so that it isn't lost when it lacks its SYSCALL record.
+   * @param options `endRecords`: whether events with several records have an end record. auditd's log has none; there the
+   *   PROCTITLE record is the last one, unless a rule excludes it. `mayLackBeginning`: whether an event may have begun before
+   *   its records were read, so that it does not count as lost without its SYSCALL record.
    */
   constructor(
     emit: (event: AuditEvent) => void,
@@ -107,16 +107,16 @@ export class Reassembler {
     this.#emit = emit;
     this.#mayLackBeginning = mayLackBeginning;
     this.#end = endRecords ? EOE : PROCTITLE;
-    this.#grace = endRecords ? GRACE : PATIENCE; // a log may be written by halves
+    this.#grace = endRecords ? GRACE : PATIENCE; // a log may be written in parts
   }
 
-  /** When the first record came of the event that has waited longest; `undefined` when none waits. */
+  /** When the first record of the oldest waiting event arrived; `undefined` when none waits. */
   get waitingSince(): Duration | undefined {
     for (const { since } of this.#pending.values()) return since;
     return undefined;
   }
 
-  /** Whether records of this type are part of an event; of others the text need not be made. */
+  /** Whether records of this type are part of an event; for others, no text is needed. */
   wants(type: number): boolean {
     switch (type) {
       case SYSCALL:
@@ -149,7 +149,7 @@ export class Reassembler {
         this.#emit(userEvent(userRecord, time, serial, text));
         return;
       }
-      if (type === this.#end) return; // of an event that had nothing for us
+      if (type === this.#end) return; // of an event without any record that is used
       event = { serial, time, since: now, ended: false }; // in this order; see readHeader
       if (this.#pending.size >= MOST_PENDING) this.#releaseOldest();
       this.#pending.set(serial, event);
@@ -184,7 +184,7 @@ export class Reassembler {
   }
 
   #takeArguments(event: Pending, text: string): void {
-    if (event.command !== undefined) return; // all of it has come; a kernel writes nothing that contradicts it
+    if (event.command !== undefined) return; // the arguments are complete
     const mayBeKnown = event.arguments === undefined && text.length <= LONGEST_KNOWN;
     const known = mayBeKnown ? this.#commands.get(text) : undefined;
     if (known !== undefined) {
@@ -198,7 +198,7 @@ export class Reassembler {
     if (mayBeKnown && hasCommand(event)) this.#commands.add(text, event.command);
   }
 
-  /** Gives out what has waited long enough. To be called after every drain. */
+  /** Delivers events that have waited long enough. Call it after every drain. */
   expire(now: Duration): void {
     for (const event of this.#pending.values()) {
       const waited = now - event.since;
@@ -208,12 +208,12 @@ export class Reassembler {
     }
   }
 
-  /** Gives out everything: nothing more will come. */
+  /** Delivers everything: nothing more will come. */
   flush(): void {
     for (const event of this.#pending.values()) this.#release(event);
   }
 
-  /** Forgets events whose beginning was never seen: where reading began, they had begun already. */
+  /** Drops events whose beginning is missing because reading began later. */
   forgetRemains(): void {
     for (const [serial, event] of this.#pending) {
       if (event.fields !== undefined) continue;
@@ -244,7 +244,7 @@ export class Reassembler {
   }
 }
 
-/** Whether a program was started, by what the SYSCALL record says: then there are arguments, and a directory. */
+/** Whether the SYSCALL record is one of a program start: then arguments and a directory follow. */
 function isStart({ fields, call }: Pending): boolean {
   return fields?.success === 'yes' && (call?.name === 'execve' || call?.name === 'execveat');
 }
@@ -253,8 +253,8 @@ function isStart({ fields, call }: Pending): boolean {
 const [SYS_SOCKET, SYS_ACCEPT, SYS_ACCEPT4] = ['1', '5', '12'];
 
 /**
- * Whether all records have come that an event of its kind has, so that nobody needs to be told that it ended. An accept(2)
- * that doesn't ask for the peer (its second argument is NULL) has no address.
+ * Whether all records of an event of this kind have arrived, so that no end record is needed. An accept(2) without a peer
+ * address (its second argument is NULL) has no SOCKADDR record.
  */
 function isComplete(event: Pending): boolean {
   const { fields, call, address, socketcall } = event;
@@ -284,21 +284,21 @@ function isComplete(event: Pending): boolean {
 }
 
 /**
- * Whether an io_uring_enter(2) still goes on, as one may for minutes: its SYSCALL and SOCKADDR records come when it ends,
- * and say enough by themselves. Or it is the second try of a connect that has been told, and nothing more comes.
+ * Whether an io_uring_enter(2) is still running, possibly for minutes: its SYSCALL and SOCKADDR records arrive when it ends,
+ * and suffice. Or this is the retry of a connect that was already reported, and nothing more arrives.
  */
 function isUnderWay({ ring, fields, address, ended }: Pending): boolean {
   return ring !== undefined && fields === undefined && address === undefined && !ended;
 }
 
-/** Whether nothing that matters is missing. */
+/** Whether no required record is missing. */
 function isWhole(event: Pending): boolean {
   if (event.fields === undefined) return event.ring !== undefined;
   if (event.arguments === undefined && event.command === undefined) return !isStart(event);
   return hasCommand(event);
 }
 
-/** Whether all of the arguments have come. */
+/** Whether all arguments have arrived. */
 function hasCommand(event: Pending): event is Pending & { readonly command: Command } {
   if (event.command !== undefined) return true;
   const all = event.arguments?.finish();
@@ -307,7 +307,7 @@ function hasCommand(event: Pending): event is Pending & { readonly command: Comm
   return true;
 }
 
-/** How many records are known never to have come; of those with arguments at least one. */
+/** Number of records known to be missing; of incomplete arguments at least one. */
 function missingIn(event: Pending): number {
   return Number(!isWhole(event)) + Number(event.cwd === undefined && isStart(event));
 }

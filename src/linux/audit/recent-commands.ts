@@ -1,18 +1,18 @@
 import type { Command } from './record.ts';
 
-/** Longer records are seldom the same twice. In characters. */
+/** In characters. Longer records are seldom repeated. */
 export const LONGEST_KNOWN = 512;
 /**
- * Where every command is another one, few enough that the oldest is garbage again before it has outlived two collections
- * of V8's young generation.
+ * If every command is a different one, this is few enough for the oldest entry to become garbage before it has survived two
+ * collections of V8's young generation.
  */
 const MOST_KNOWN = 64;
 
 /**
- * What programs were started with lately, by the EXECVE record that says all of it.
+ * The arguments of recently started programs, by EXECVE records that contain all of them.
  *
- * The same few programs are started again and again: whoever polls, watches or answers does it by the same words. To look
- * a record up costs less than to take it apart; and their texts are then the same in memory, and compared at once.
+ * The same few commands are started again and again, for example by polling. Looking up a record costs less than parsing it;
+ * equal texts are then the same object, and compared at once.
  */
 export class RecentCommands {
   readonly #known = new Map<string, Command>();
@@ -22,7 +22,7 @@ export class RecentCommands {
     return this.#known.get(record);
   }
 
-  /** @param record as for `get`, and one that needs no other to say what `command` says */
+  /** @param record as for `get`; it must contain all arguments of `command` */
   add(record: string, command: Command): void {
     if (this.#known.size >= MOST_KNOWN) this.#known.clear();
     this.#known.set(record, command);

@@ -4,10 +4,10 @@ import { readHeader } from './header.ts';
 import { LossMeter } from './loss.ts';
 import { Reassembler } from './reassembler.ts';
 
-/** Events handed over at a time: few enough to be garbage again before V8's young generation fills with the next ones. */
+/** Events delivered at a time: few enough to become garbage before V8's young generation fills with the next ones. */
 const EVENTS_PER_BATCH = 32;
 
-/** Makes events of records, whichever way these come, and keeps account of those that didn't. */
+/** Turns records from any source into events, and counts those that are lost. */
 export class RecordStream {
   readonly #reassembler: Reassembler;
   readonly #deliver: (events: readonly AuditEvent[]) => void;
@@ -15,11 +15,11 @@ export class RecordStream {
   #batch: AuditEvent[] = [];
   #malformed = 0;
   #newestTime = 0;
-  /** Events without use, and records without header, that have been told as lost. */
+  /** Unusable events and records without a header that were already reported as lost. */
   #told = 0;
 
   /**
-   * @param deliver takes events in the order they ended, some at a time
+   * @param deliver receives events in the order in which they ended, some at a time
    * @param options `endRecords`: see Reassembler; `before` and `beganLive`: see LossMeter
    */
   constructor(
@@ -41,7 +41,7 @@ export class RecordStream {
     return this.#loss.settledAt;
   }
 
-  /** The latest time that a record had: in milliseconds since the epoch; 0 before the first one. */
+  /** The latest time of a record: in milliseconds since the epoch; 0 before the first one. */
   get newestTime(): number {
     return this.#newestTime;
   }
@@ -76,7 +76,7 @@ export class RecordStream {
     if (this.#batch.length >= EVENTS_PER_BATCH) this.deliver();
   }
 
-  /** Hands over what is complete. */
+  /** Delivers complete events. */
   deliver(): void {
     if (this.#batch.length === 0) return;
     const events = this.#batch;
@@ -84,13 +84,13 @@ export class RecordStream {
     this.#deliver(events);
   }
 
-  /** Hands over what has waited long enough for the rest of its records. */
+  /** Delivers events that have waited long enough for further records. */
   expire(now: Duration): void {
     this.#reassembler.expire(now);
     this.deliver();
   }
 
-  /** Hands over everything: nothing more will come. */
+  /** Delivers everything: nothing more will come. */
   flush(): void {
     this.#reassembler.flush();
     this.deliver();
@@ -101,13 +101,13 @@ export class RecordStream {
     this.#reassembler.forgetRemains();
   }
 
-  /** The kernel's count of lost records, as it stands. */
+  /** The kernel's present count of lost records. */
   kernelSays(lost: number): void {
     this.#loss.kernelSays(lost, this.#reassembler.counts.missing);
   }
 
   /**
-   * Events found to be lost since this was last asked; see LossMeter.take.
+   * Events found to be lost since the last call; see LossMeter.take.
    *
    * @param last nothing more will come
    */

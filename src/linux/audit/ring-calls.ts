@@ -4,16 +4,16 @@ import { KEY, RING_OPERATIONS } from './rules.ts';
 
 const WANTED = new Set(['uring_op', 'exit', 'ppid', 'pid', 'euid']);
 const CONNECT = String(RING_OPERATIONS.connect);
-/** EAGAIN: it couldn't be done at once. */
+/** EAGAIN: the operation could not complete at once. */
 const TRIED = '-11';
 
-/** What URINGOP records say of one event. */
+/** The URINGOP records of one event. */
 export interface RingCalls {
   /** Of the first record. */
   readonly fields: AuditFields;
-  /** Connects that couldn't be done at once. */
+  /** Connects that could not complete at once. */
   tried: number;
-  /** Those that were done at once, and the second tries of the others. */
+  /** Connects that completed at once, and retries of the others. */
   done: number;
 }
 
@@ -41,10 +41,10 @@ export function addRingCall(text: string, before: RingCalls | undefined): RingCa
 export const connectsOf = ({ tried, done }: RingCalls): number => Math.max(tried, done, 1);
 
 /**
- * Whether the SYSCALL record of an io_uring_enter(2) is there because of a rule of the agent's about io_uring: it has none
- * about that call. So it is told even when the URINGOP records were lost, or came too long before.
+ * Whether the SYSCALL record of an io_uring_enter(2) is due to one of the agent's rules about io_uring: it has no rule for
+ * that call. So the event is reported even if the URINGOP records were lost, or arrived too long before.
  */
 export const isOfRingRule = (call: string): boolean => call.endsWith(` key="${KEY}"`);
 
-/** What such a record alone says: one connect, if there is an address. */
+/** What such a record means by itself: one connect, if there is an address. */
 export const oneRingCall = (fields: AuditFields): RingCalls => ({ fields, tried: 0, done: 1 });

@@ -6,18 +6,18 @@ import { printable } from '../../base/printable.ts';
 import type { AuditEvent } from './event.ts';
 import type { AuditRule } from './rules.ts';
 
-/** Programs, each with its user, that are told once. With more, all are forgotten, and told again. */
+/** Programs, each with its user, that are reported once. Beyond that, all are forgotten and reported again. */
 const MOST_KNOWN = 1_000;
-/** Lines in a minute; who starts ever new programs must not push out other lines. */
+/** Lines per minute; a user who starts many programs must not push out other lines. */
 const MOST_LINES = 5;
 const A_MINUTE = minutes(1);
 
-/** While one of these is asked for, the agent also asks who sets up an io_uring. */
+/** While one of these is requested, io_uring_setup is, too. */
 const ASKED_WITH: ReadonlySet<string> = new Set(['connect', 'execve']);
 
 /**
- * Adds the rule that tells who sets up an io_uring, when connections or starts of programs are asked for: switching one
- * of them off must not hide it. It costs no kernel rule of its own: accept(2) and execve(2) have the same condition.
+ * Adds the rule that reports who sets up an io_uring when connections or program starts are requested: switching one of them
+ * off must not hide it. It needs no kernel rule of its own: accept(2) and execve(2) have the same condition.
  */
 export const withRings = (rules: readonly AuditRule[]): readonly AuditRule[] =>
   rules.some(({ syscalls }) => syscalls.some((syscall) => ASKED_WITH.has(syscall)))
@@ -25,8 +25,8 @@ export const withRings = (rules: readonly AuditRule[]): readonly AuditRule[] =>
     : rules;
 
 /**
- * Warns once of each program and user that sets up an io_uring. What a program does by one is made by the kernel on its
- * behalf: no audit rule for connect(2), openat(2), renameat(2) or unlinkat(2) sees it. Most of its connections are told by
+ * Warns once for each program and user that sets up an io_uring. The kernel carries out its requests without a system call:
+ * no audit rule for connect(2), openat(2), renameat(2) or unlinkat(2) sees them. Most of its connections are reported by
  * rules of their own, see ringRules.
  */
 export class RingUsers {
@@ -42,7 +42,7 @@ export class RingUsers {
     this.#log = log;
   }
 
-  /** Takes events of audit; those of other calls are passed over. */
+  /** Takes audit events; other system calls are ignored. */
   accept(events: readonly AuditEvent[]): void {
     for (const event of events) if (event.syscall === 'io_uring_setup' && event.success) this.#take(event);
   }

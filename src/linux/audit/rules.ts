@@ -1,15 +1,15 @@
 import { readU32, writeU32 } from '../native/netlink/message.ts';
 import type { Abi } from './syscalls.ts';
 
-/** What the kernel is asked to report: these system calls, of every program, for both of the machine's ABIs. */
+/** A request for audit events: these system calls, of every program, for both ABIs of the machine. */
 export interface AuditRule {
-  /** Names as auditctl(8) knows them. A call that an ABI doesn't have is left out there. */
+  /** Names as in auditctl(8). A call that an ABI does not have is left out there. */
   readonly syscalls: readonly string[];
-  /** The same by io_uring, for the rules that have such operations; a kernel older than 5.16 can't report them. */
+  /** The same operations by io_uring, for rules that have them; kernels before 5.16 cannot report them. */
   readonly ringOperations?: readonly RingOperation[];
   /**
-   * Only calls of which all this holds; fields as auditctl(8) knows them. `success`: 1 or 0. `a0`: the first argument.
-   * `saddr_fam`: the family of the socket address; a kernel older than 5.3 reports all families instead.
+   * Only calls that meet all these conditions; fields as in auditctl(8). `success`: 1 or 0. `a0`: the first argument.
+   * `saddr_fam`: the family of the socket address; kernels before 5.3 report all families instead.
    */
   readonly where?: { readonly success?: 0 | 1; readonly a0?: number; readonly saddr_fam?: number };
 }
@@ -51,20 +51,20 @@ const STRING_FIELDS = new Set([13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 105, 107,
 const EQUAL = 0x4000_0000;
 const NOT_EQUAL = 0x3000_0000;
 
-/** The key of every rule that the agent makes, so that it, or its successor, can tell them from the administrator's. */
+/** The key of all rules of the agent, which distinguishes them from the administrator's. */
 export const KEY = 'vakt';
 
 /**
- * The mark of our exclude rules, which can't have a key: the kernel takes one, but audit_filter() ends at a field it
- * doesn't know there, and lets the record pass (tried on 6.18: PATH records still came). So they carry a second condition
- * that always holds: "pid is not 0x76616b74", above any pid (2^22), and `vakt` in ASCII.
+ * The mark of the agent's exclude rules, which cannot have a key: the kernel accepts one, but audit_filter() stops at a field
+ * that it does not know there, and lets the record pass (tried on 6.18: PATH records still came). So they have a second
+ * condition that is always true: "pid is not 0x76616b74", above any pid (2^22), and `vakt` in ASCII.
  */
 const MARK = 0x7661_6b74;
 
-/** No record has this type. A rule about it never applies, so it can have a key, and remember something. */
+/** No record has this type. A rule about it never applies, so it can have a key and store a text. */
 const NO_TYPE = 1;
 
-/** A rule as the kernel holds it. `data` can be sent back to delete it. */
+/** A rule as the kernel lists it. `data` can be sent back to delete it. */
 export interface KernelRule {
   readonly data: Buffer;
   /** `undefined` when the rule has none. */
@@ -99,16 +99,16 @@ function encode(list: number, calls: readonly number[], fields: readonly Field[]
   return rule;
 }
 
-/** What the conditions of AuditRule.where are called in linux/audit.h. */
+/** The conditions of AuditRule.where by their numbers in linux/audit.h. */
 const CONDITIONS = { success: FIELD_SUCCESS, a0: FIELD_A0, saddr_fam: FIELD_SADDR_FAM } as const;
 
 /**
- * The kernel rules that ask for all of `rules`: one for each ABI and each set of conditions, since every rule costs time
- * in every system call. A call that an ABI doesn't have is left out there.
+ * The kernel rules for all of `rules`: one for each ABI and each set of conditions, since every rule costs time in every
+ * system call. A call that an ABI does not have is left out there.
  *
- * The agent's own calls are reported as well. `pid!=` would hide nothing of weight: what it starts has other pids, and
- * its connections are few; but it would hide an agent that has been taken over, and a rule left behind by a killed
- * agent would then differ from its successor's.
+ * The agent's own calls are reported as well. `pid!=` would hide little: programs that it starts have other pids, and its
+ * connections are few. But it would hide an agent that was taken over, and a rule left by a killed agent would differ from
+ * its successor's.
  */
 export function syscallRules(rules: readonly AuditRule[], abis: readonly Abi[]): Buffer[] {
   const groups = new Map<string, { names: Set<string>; conditions: readonly Field[] }>();
@@ -160,7 +160,7 @@ const conditionsOf = (where: NonNullable<AuditRule['where']>): readonly Field[] 
     return value === undefined ? [] : [{ field: CONDITIONS[name], operator: EQUAL, value }];
   });
 
-/** A rule that keeps the kernel from making records of one type, for anybody. */
+/** A rule that keeps the kernel from making records of one type, for all readers. */
 export const excludeRule = (recordType: number): Buffer =>
   encode(
     FILTER_EXCLUDE,
@@ -172,8 +172,8 @@ export const excludeRule = (recordType: number): Buffer =>
   );
 
 /**
- * A rule that does nothing but keep a text for as long as the kernel runs, which is just as long as what it tells of:
- * how the agent found audit's settings, so that its successor can restore them if it is killed.
+ * A rule without effect that stores a text for as long as the kernel runs: audit's original settings, so that a killed
+ * agent's successor can restore them.
  *
  * @param text at most 200 bytes; auditctl -l shows it
  */
@@ -187,11 +187,11 @@ export const memoRule = (text: string): Buffer =>
     ],
   );
 
-/** What memoRule was given, or `undefined` when this is none. */
+/** The text given to memoRule, or `undefined` when it is another rule. */
 export const memoIn = ({ key }: KernelRule): string | undefined =>
   key?.startsWith(`${KEY} `) === true ? key.slice(KEY.length + 1) : undefined;
 
-/** Reads a rule that the kernel listed. @returns `undefined` when it is too short to be one */
+/** Reads a rule as listed by the kernel. @returns `undefined` when it is too short */
 export function decodeRule(data: Buffer): KernelRule | undefined {
   if (data.length < STRINGS_AT) return undefined;
   const count = Math.min(readU32(data, 8), MOST_FIELDS);
@@ -206,6 +206,6 @@ export function decodeRule(data: Buffer): KernelRule | undefined {
     if (field === FIELD_KEY) key = data.toString('utf8', at, at + value);
     at += value;
   }
-  // A rule made with several -k has them joined by 0x01: such a one is an administrator's.
+  // A rule made with several -k has them joined by 0x01, and is an administrator's.
   return { data, key, ours: marked || key === KEY || key?.startsWith(`${KEY} `) === true };
 }

@@ -1,12 +1,12 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, seconds } from '../../base/duration.ts';
 
-/** How long the slot must have been free before it is taken again. A restart of auditd frees it for a second or two. */
+/** How long the slot must have been free before the agent takes it. A restart of auditd frees it for a second or two. */
 const RESPITE = seconds(30);
 
 /**
- * Remembers that another daemon had the kernel's audit slot, or wanted it, so that the agent doesn't take it in the
- * moment in which that daemon is only being restarted: it would refuse to start (EEXIST).
+ * Remembers that another daemon had or requested the audit slot, so that the agent does not take it while that daemon is
+ * being restarted: auditd would then refuse to start (EEXIST).
  */
 export class SlotWatch {
   readonly #clock: Clock;
@@ -16,18 +16,18 @@ export class SlotWatch {
     this.#clock = clock;
   }
 
-  /** Another daemon has the slot, or has asked for it. */
+  /** Another daemon has the slot or requested it. */
   sawAnother(): void {
     this.#lastSeen = this.#clock.monotonic();
   }
 
-  /** Whether the slot may be taken, if it is free. */
+  /** Whether the agent may take the slot if it is free. */
   mayTake(): boolean {
     return this.#lastSeen === undefined || this.#clock.monotonic() - this.#lastSeen >= RESPITE;
   }
 }
 
-/** Whether a process lives. The pid of a daemon that was killed stays in audit's status until the next record. */
+/** Whether a process is alive. The pid of a killed daemon stays in audit's status until the next record. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);

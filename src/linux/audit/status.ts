@@ -1,6 +1,6 @@
 import { readU32, writeU32 } from '../native/netlink/message.ts';
 
-/* How audit as a whole is set up: struct audit_status of linux/audit.h, all u32:
+/* The state of audit as a whole: struct audit_status of linux/audit.h, all u32:
  *
  *   mask, enabled, failure, pid, rate_limit, backlog_limit, lost, backlog, feature_bitmap, backlog_wait_time
  *
@@ -9,23 +9,23 @@ import { readU32, writeU32 } from '../native/netlink/message.ts';
 export interface AuditStatus {
   /** 0 off, 1 on, 2 on and locked: no rule and no setting can change until the next boot. */
   readonly enabled: number;
-  /** What the kernel does when it loses a record: 0 nothing, 1 tells its log, 2 panics. */
+  /** What the kernel does when it loses a record: 0 nothing, 1 prints a message, 2 panics. */
   readonly failure: number;
   /** The audit daemon; 0 when there is none. */
   readonly pid: number;
   readonly backlogLimit: number;
-  /** How long a process that makes a record waits when the backlog is full, in jiffies. */
+  /** How long a process waits when the backlog is full, in jiffies. */
   readonly backlogWaitTime: number;
   /** Records lost since boot. */
   readonly lost: number;
-  /** Records that wait to be sent; absent when none do. */
+  /** Records that wait to be sent. */
   readonly backlog?: number;
 }
 
 /** The settings that the agent changes. */
 export type Settings = Pick<AuditStatus, 'enabled' | 'failure' | 'backlogLimit' | 'backlogWaitTime'>;
 
-/** Where a setting stands in the struct, and its bit in the mask that says which ones a request sets. */
+/** Offset of a setting in the struct, and its bit in the mask of a request. */
 const FIELDS = {
   enabled: { at: 4, bit: 0x01 },
   failure: { at: 8, bit: 0x02 },
@@ -37,7 +37,7 @@ const LOST_AT = 24;
 const BACKLOG_AT = 28;
 const STATUS_BYTES = 40;
 
-/** @returns `undefined` when it is shorter than every kernel since 3.14 makes it */
+/** @returns `undefined` when it is shorter than on any kernel since 3.14 */
 export function decodeStatus(payload: Buffer): AuditStatus | undefined {
   if (payload.length < STATUS_BYTES) return undefined;
   const backlog = readU32(payload, BACKLOG_AT);
@@ -52,7 +52,7 @@ export function decodeStatus(payload: Buffer): AuditStatus | undefined {
   };
 }
 
-/** The request that sets just these. */
+/** The request that sets only these. */
 export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost' | 'backlog'>>): Buffer {
   const status = Buffer.alloc(STATUS_BYTES);
   let mask = 0;
@@ -67,12 +67,12 @@ export function encodeStatus(change: Partial<Omit<AuditStatus, 'lost' | 'backlog
 }
 
 /**
- * How audit must be set while the agent reads it. The host's safety comes before completeness: with the kernel's own
- * backlogWaitTime of a minute, a reader that stalled froze the machine.
+ * The settings while the agent reads audit. The host comes before completeness: with the kernel's default backlogWaitTime of
+ * a minute, a stalled reader froze the machine.
  */
 export const RUNNING: Settings = { enabled: 1, failure: 1, backlogLimit: 8192, backlogWaitTime: 0 };
 
-/** What must change of `running` to get back to `found`, apart from what somebody else has changed since. */
+/** The changes that restore `found`, except where another process has changed a setting since. */
 export function restore(found: Settings, now: Settings): Partial<Settings> {
   const names = Object.keys(RUNNING) as (keyof Settings)[];
   return Object.fromEntries(
@@ -84,7 +84,7 @@ export function restore(found: Settings, now: Settings): Partial<Settings> {
 export const formatSettings = ({ enabled, failure, backlogLimit, backlogWaitTime }: Settings): string =>
   `found enabled=${enabled} failure=${failure} backlog_limit=${backlogLimit} backlog_wait_time=${backlogWaitTime}`;
 
-/** @returns `undefined` when the text isn't one that formatSettings wrote */
+/** @returns `undefined` when formatSettings did not write the text */
 export function parseSettings(text: string): Settings | undefined {
   const match = /^found enabled=([01]) failure=([012]) backlog_limit=(\d{1,9}) backlog_wait_time=(\d{1,9})$/.exec(text);
   if (match === null) return undefined;

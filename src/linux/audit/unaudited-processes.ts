@@ -17,9 +17,9 @@ import type { AuditStatus } from './status.ts';
 
 /** How many processes the reason names. */
 const MOST_NAMED = 8;
-/** How many are remembered; those that are not are counted as they were found. */
+/** Processes remembered; further ones are only counted. */
 const MOST_REMEMBERED = 1_024;
-/** How long a look at which of them still run is good for. */
+/** How long a check of which of them are running is used. */
 const LOOK_EVERY: Duration = minutes(1);
 
 /** When audit was first enabled in a boot, as far as the agent knows. */
@@ -27,7 +27,7 @@ interface Enabling {
   readonly bootId: string;
   /** Since boot, as in ProcessStat. */
   readonly ticks: number;
-  /** Whether the agent saw audit disabled just before; else somebody enabled it earlier, at an unknown time. */
+  /** Whether the agent saw audit disabled just before; otherwise it was enabled earlier, at an unknown time. */
   readonly isKnown: boolean;
 }
 
@@ -37,8 +37,7 @@ interface Parts {
   readonly commandLine: string | undefined;
   readonly bootId: string;
   /**
-   * Keeps the time of the enabling for the next start in the same boot. It needs no sync: a power cut ends the boot that it
-   * is about.
+   * Keeps the time of the enabling for the next start in the same boot. No sync is needed: a power cut ends the boot.
    */
   readonly note: NoteFile;
   readonly clock: Clock;
@@ -58,7 +57,7 @@ export function enablesAudit(commandLine: string): boolean {
 export class UnauditedProcesses {
   readonly #parts: Parts;
   #enabling: Enabling | undefined;
-  /** By process id, the time of the start: what still runs of those that ran at the enabling. */
+  /** Start times by process id: those processes that ran when audit was enabled and are still running. */
   #older = new Map<number, number>();
   #notRemembered = 0;
   #lookedAt: Duration = milliseconds(Number.NEGATIVE_INFINITY);
@@ -69,8 +68,8 @@ export class UnauditedProcesses {
   }
 
   /**
-   * Finds out when audit was first enabled. To be awaited before the agent may enable it; does nothing once it is known.
-   * Never rejects: where audit can't be asked, there are no records to miss.
+   * Finds out when audit was first enabled. Await it before the agent may enable audit; does nothing once that is known.
+   * Never rejects: if audit is not available, there are no records to miss.
    */
   async look(ask: () => Promise<AuditStatus>): Promise<void> {
     const { commandLine, clock, log } = this.#parts;
@@ -84,8 +83,8 @@ export class UnauditedProcesses {
   }
 
   /**
-   * What the collectors' status says: how many such processes still run, and which; `undefined` when there is none.
-   * Looks at them at most once a minute.
+   * The reason in the collectors' status: how many such processes are still running, and which; `undefined` when there are
+   * none. Checks them at most once a minute.
    */
   reason(): string | undefined {
     const now = this.#parts.clock.monotonic();
@@ -131,7 +130,7 @@ export class UnauditedProcesses {
   async #find(ask: () => Promise<AuditStatus>): Promise<Enabling> {
     const { proc, bootId, note, log } = this.#parts;
     const { enabled, pid } = await ask();
-    // A daemon that runs had enabled audit by the time it was there.
+    // A running daemon had enabled audit when it started.
     const daemon = enabled === 0 || pid === 0 || pid === process.pid ? undefined : proc.stat(pid);
     const ticks = daemon?.startTicks ?? Math.floor(proc.uptime() / ProcFolder.TICK_MS);
     const found: Enabling = { bootId, ticks, isKnown: enabled === 0 };
@@ -150,7 +149,7 @@ export class UnauditedProcesses {
       if (turn.isOver()) await turn.next();
       const stat = this.#parts.proc.stat(pid);
       if (stat === undefined || stat.isKernelThread || stat.isDead || stat.startTicks > ticks) continue;
-      if (pid === process.pid) continue; // its own activity is not reported anyway
+      if (pid === process.pid) continue; // the agent's own activity is not reported
       if (this.#older.size < MOST_REMEMBERED) this.#older.set(pid, stat.startTicks);
       else this.#notRemembered += 1;
     }
