@@ -15,7 +15,7 @@ export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Cloc
   const containers = new Containers({ hostRoot, clock, isRootOwned: (path) => isRootOwned(files, path) });
   const hashes = new ExecutableHashes({ hostRoot, clock, files });
   const interfaces = new Interfaces({ clock });
-  /** What is asked about had happened by then; `undefined` where nobody says. */
+  /** When the present batch began: what it reports had happened by then. `undefined` without batches. */
   let batchAt: Duration | undefined;
   return {
     newBatch() {

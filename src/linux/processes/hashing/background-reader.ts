@@ -9,18 +9,18 @@ import { type Allowance, ROOT, SHARE } from './hashing-time.ts';
 import { COARSEST_TIME } from './known-digests.ts';
 import { type Outcome, openProgram, type Task } from './program-file.ts';
 
-/** A file is read for this long at a time, or longer when time was saved up. */
+/** Length of a slice; a slice is longer when time was saved up. */
 const SPELL = milliseconds(5);
-/** How long it rests in between, and for how many starts meanwhile it goes on resting: others need the machine now. */
+/** The pause between slices, extended by this many starts meanwhile: other processes need the machine then. */
 const REST = milliseconds(SPELL / SHARE);
 const MANY_STARTS = 25;
-/** How long one file waits for fewer starts, all in all: nobody can put it off for ever by starting programs. */
+/** How long a file is delayed by other starts in all: starting programs cannot delay it indefinitely. */
 const LONGEST_REST = minutes(1);
-/** How long to sleep at most when no user has time: another one's file may have come. */
+/** How long to sleep at most when no user has time left: a file of another user may have been added. */
 const LONGEST_SLEEP = seconds(1);
 
 const BYTES_PER_SLICE = 256 * 1024;
-/** Files that may wait: of all users, of all but root, and of one of those. */
+/** Files that may wait: of all users, of all but root, and of one user other than root. */
 const MOST_WAITING = 32;
 const MOST_OF_OTHERS = 24;
 const MOST_OF_A_USER = 8;
@@ -28,8 +28,8 @@ const MOST_OF_A_USER = 8;
 const readAsync = promisify(read);
 
 /**
- * Reads files that would take too long at once, a slice at a time, in each user's own time. After each slice it is the
- * turn of another user, if that one has more time left; root's files come first, and the smallest of a user's.
+ * Reads files that take too long to hash at once, slice by slice, in the time budget of each user. After each slice, a user
+ * with more time left takes the next turn. Root's files come first, and of one user's the smallest.
  */
 export class BackgroundReader {
   readonly #clock: Clock;
@@ -40,7 +40,7 @@ export class BackgroundReader {
   #running: Promise<void> | undefined;
 
   /**
-   * @param options `settle` is told what came of a file; `asked` says how many programs have been started so far
+   * @param options `settle` receives the result of a file; `asked` returns how many programs have been started so far
    */
   constructor(options: {
     clock: Clock;
@@ -54,7 +54,7 @@ export class BackgroundReader {
     this.#asked = options.asked;
   }
 
-  /** @returns whether it will be read, or waits already */
+  /** @returns whether the file was added, or was waiting already */
   add(task: Task, allowance: Allowance): 'added' | 'waits' | 'full' {
     if (this.#waiting.some((reading) => reading.task.key === task.key)) return 'waits';
     const { payer } = allowance;
@@ -71,7 +71,7 @@ export class BackgroundReader {
     return 'added';
   }
 
-  /** Resolves when nothing waits any more. Never rejects. */
+  /** Resolves when no file is waiting. Never rejects. */
   async idle(): Promise<void> {
     await this.#running;
   }
@@ -101,7 +101,7 @@ export class BackgroundReader {
   }
 }
 
-/** One file, as far as it has been read. */
+/** A file and how far it was read. */
 class Reading {
   readonly task: Task;
   readonly allowance: Allowance;
@@ -120,7 +120,7 @@ class Reading {
     this.#since = clock.monotonic();
   }
 
-  /** How long it can't be read yet: it may still change unseen, or there is no time for it. */
+  /** How long it cannot be read yet: it may still change unnoticed, or the time budget is used up. */
   wait(): Duration {
     const { changedAt } = this.task.known;
     const age = this.#clock.now().getTime() - changedAt;
@@ -129,7 +129,7 @@ class Reading {
     return milliseconds(Math.max(unsettled, this.allowance.untilThereIs(milliseconds(reserved + SPELL))));
   }
 
-  /** Whether it goes on waiting for fewer starts. */
+  /** Whether it is still delayed by other starts. */
   isPatient(): boolean {
     return this.#clock.monotonic() - this.#since < LONGEST_REST;
   }
@@ -143,7 +143,7 @@ class Reading {
     return this.allowance.left() > other.allowance.left();
   }
 
-  /** Reads on. @returns `undefined` when there is more to read */
+  /** Reads a slice. @returns `undefined` when there is more to read */
   async read(buffer: Buffer): Promise<Outcome | undefined> {
     const { known, where } = this.task;
     if (this.#file === undefined) {

@@ -7,7 +7,7 @@ export type Digest =
 
 const omitted = (reason: HashOmitted): Digest => ({ sha256: undefined, omitted: reason });
 
-/** One object for each reason: most starts make none of their own. */
+/** One shared object per reason, to avoid allocations. */
 export const OMITTED = {
   size: omitted('size'),
   budget: omitted('budget'),

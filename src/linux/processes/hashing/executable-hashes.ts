@@ -14,44 +14,43 @@ import { type Allowance, HashingTime, type Payer, ROOT } from './hashing-time.ts
 import { COARSEST_TIME, type Known, KnownDigests } from './known-digests.ts';
 import { type Outcome, openProgram, type Task, type Whereabouts } from './program-file.ts';
 
-/** Longer files are not read at all. */
+/** Size limit; longer files are not hashed. */
 const MOST_BYTES = 256 * 1024 * 1024;
-/** Longer ones are read in the background. */
+/** Longer files are read in the background. */
 const MOST_BYTES_AT_ONCE = 2 * 1024 * 1024;
-/** So are those that turn out to take longer than this. */
+/** Files that take longer than this to read are, too. */
 const LONGEST_TURN = milliseconds(10);
 const BYTES_PER_TURN = 128 * 1024;
 
-/** Of a start of which nobody knows by when it was. */
+/** For a start of unknown time. */
 const NO_BOUND = milliseconds(Number.POSITIVE_INFINITY);
 
-/** What the kernel puts behind the path of an image that nothing refers to by this name any more; see proc_pid_exe(5). */
+/** What the kernel appends to the path of a program whose file was deleted or replaced; see proc_pid_exe(5). */
 const DELETED = ' (deleted)';
 
 /**
- * SHA-256 of programs, by what their processes run.
+ * SHA-256 digests of the programs that processes run.
  *
- * A process that lives is asked for its image itself: /proc/PID/exe is the very file, even when it was deleted or
- * replaced, or lies in a container or chroot. Of one that has ended, the path must do: it means the file there, unless
- * that changed after the start; then the digest is left out. That of a process in a container is, too. What is left: a
- * process that ended at once, in a file system of its own that isn't known as a container's, or after somebody has put
- * another folder in the place of the program's.
+ * For a running process, /proc/PID/exe is the file itself, even if it was deleted or replaced, or is in a container or
+ * chroot. For a process that has ended, the file at its path is used, unless it changed after the start; then the digest is
+ * left out, as it is for a process in a container. Not detected: a process that ended at once and had a mount namespace
+ * without being in a known container, or a folder on the path that was replaced.
  *
- * Digests are kept by path, or for what a path doesn't lead to by the file's number, and hold for one state of the file.
- * Small files are hashed at once, larger ones in the background, for the next start; both within a fiftieth of one core,
- * of which no user can spend what is kept for others. Files that aren't on a local file system are not looked at.
+ * Digests are kept by path, or by inode where the path does not lead to the file, for one state of the file. Small files are
+ * hashed at once, larger ones in the background, for the next start; both within a fiftieth of one core, of which no user
+ * can spend what is reserved for others. Only files on local file systems are read.
  */
 export class ExecutableHashes {
   readonly #proc: string;
   readonly #clock: Clock;
   readonly #files: LocalFiles;
   readonly #time: HashingTime;
-  /** For looks at files and lists of mounts, apart: they take little, and tell what hashing has no time for. */
+  /** A separate budget for lookups of files and mounts, which are cheap and needed to know what hashing would take. */
   readonly #lookTime: HashingTime;
   readonly #known = new KnownDigests();
   readonly #buffer = Buffer.allocUnsafeSlow(BYTES_PER_TURN);
   readonly #background: BackgroundReader;
-  /** How often it was asked. */
+  /** Number of digests requested. */
   #asked = 0;
 
   constructor({
@@ -77,9 +76,8 @@ export class ExecutableHashes {
   }
 
   /**
-   * @param startedBy when it had certainly been started, by the monotonic clock: what has been looked at since need not be
-   *   looked at again
-   * @returns the digest in hexadecimal, or why it isn't known, or not yet. Never throws, never waits
+   * @param startedBy when the program had certainly been started, by the monotonic clock: lookups made since then are reused
+   * @returns the digest in hexadecimal, or why it is not known, or not yet. Never throws, never waits
    */
   of(
     process: StartedProcess,
@@ -110,11 +108,11 @@ export class ExecutableHashes {
     if (isKnown && holds(known, startedAt)) return recall(known);
     if (isKnown || isImage(`${this.#proc}/${pid}/exe`, executable))
       return this.#hash(key, executable, image, { pid }, now, allowance);
-    // It runs another program by now.
+    // The process runs another program by now.
     return byPath ? this.#atPath(executable, startedAt, now, startedBy, allowance) : OMITTED.unreadable;
   }
 
-  /** Resolves when nothing waits to be read any more. Never rejects. */
+  /** Resolves when no file is waiting to be read. Never rejects. */
   async idle(): Promise<void> {
     await this.#background.idle();
   }
@@ -123,7 +121,7 @@ export class ExecutableHashes {
     return typeof file === 'number' ? (stateOf(file) ?? 'absent') : file;
   }
 
-  /** Of the file at a path, if it has been that one ever since the start. */
+  /** The digest of the file at a path, if the file has been the same since the start. */
   #atPath(
     executable: string,
     startedAt: Date | undefined,
@@ -146,7 +144,7 @@ export class ExecutableHashes {
     return this.#hash(executable, executable, file, { path: executable }, now, allowance);
   }
 
-  /** @param now before the file was looked at */
+  /** @param now a time before the file was looked up */
   #hash(
     key: string,
     executable: string,
@@ -213,8 +211,9 @@ export class ExecutableHashes {
 }
 
 /**
- * Who pays for a program's digest. The user who logged in: user ids of his namespaces are as many as he likes. A program
- * that a user runs as root is root's; he can't choose which ones there are.
+ * The user whose time budget a program's digest is charged to: the login user, since a user can have any number of user ids
+ * in namespaces of his own. A program that runs as root is charged to root: other users cannot choose which programs those
+ * are.
  */
 const payerOf = ({ userId, loginUserId }: StartedProcess): Payer => (userId === ROOT ? ROOT : (loginUserId ?? userId));
 
@@ -223,23 +222,23 @@ function recall(known: Known): Digest {
   return known.digest;
 }
 
-/** Many start within one batch of records; the first look at their program serves for all of them. */
+/** Many processes start within one batch of records: one lookup of their program serves all of them. */
 const sawAfter = ({ seen }: Known, startedAt: Date | undefined, now: Moment, startedBy: Duration): boolean =>
   startedAt !== undefined &&
   (startedBy <= seen.monotonic || startedAt.getTime() + LATER <= seen.wall) &&
   now.monotonic - seen.monotonic <= LONGEST_MEMORY &&
   Math.abs(wallOffset(now) - wallOffset(seen)) <= SMALLEST_STEP;
 
-/** Whether a digest is right for a start: not when the file may have changed unseen since it was hashed. */
+/** Whether a digest is valid for a start: not if the file may have changed unnoticed since it was hashed. */
 const holds = ({ changedAt, hashedAt }: Known, startedAt: Date | undefined): boolean =>
   Math.abs(hashedAt - changedAt) >= COARSEST_TIME ||
   (startedAt !== undefined && startedAt.getTime() + LATER <= hashedAt);
 
-/** Whether a file was changed, and maybe put in place, after the start. Had it been in the future, the clock was set back. */
+/** Whether a file was changed or moved into place after the start. A time in the future means that the clock was set back. */
 const changedSince = (startedAt: Date | undefined, changedAt: number, seenAt: number): boolean =>
   startedAt !== undefined && changedAt > startedAt.getTime() && changedAt <= seenAt + COARSEST_TIME;
 
-/** Whether a process still runs the program it was started with. In a chroot, the reader's path of it is a longer one. */
+/** Whether a process still runs the program it was started with. In a chroot, the path seen from outside is longer. */
 function isImage(link: string, executable: string): boolean {
   try {
     const target = readlinkSync(link);
@@ -249,5 +248,5 @@ function isImage(link: string, executable: string): boolean {
   }
 }
 
-/** A path is mostly a part of a record's text, and V8 keeps the whole of that as long as one of its parts is held. */
+/** Copies the path: as a substring it would keep the whole audit record in memory. */
 const textOfItsOwn = (text: string) => Buffer.from(text).toString();

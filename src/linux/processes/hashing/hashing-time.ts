@@ -2,43 +2,43 @@ import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
 import { TimeBudget } from '../../../host/time-budget.ts';
 
-/** Of one core, for all hashing, and what is saved up for a burst. */
+/** Share of one core for all hashing, and what is saved up for bursts. */
 export const SHARE = 0.02;
 const BURST = milliseconds(100);
-/** What is kept of the burst for root's programs: nobody else can spend it. */
+/** Part of the burst that is reserved for root's programs. */
 const ROOT_RESERVE = milliseconds(40);
-/** The same for one user other than root, who so leaves half of the time to the others. */
+/** The same for each user other than root: half of the time is left to others. */
 const USER_SHARE = SHARE / 2;
 const USER_BURST = milliseconds(40);
-/** Users whose time is known apart. One that is forgotten begins anew, within what all have together. */
+/** Users whose budgets are kept. A user who was dropped starts with a full budget, within the common one. */
 const MOST_USERS = 64;
 
-/** Who a program was started by, for whom time is counted: a user id, root's being 0. */
+/** The user whose budget is charged: a user id, root's being 0. */
 export type Payer = number;
 export const ROOT: Payer = 0;
 
 /** The time that one user has for digests of his programs. */
 export interface Allowance {
   readonly payer: Payer;
-  /** Negative when the last work took longer than there was time for. */
+  /** Negative when the last work exceeded the budget. */
   left(): Duration;
-  /** How long to wait until that much is there, if nobody else spends it meanwhile. */
+  /** How long to wait until this much time is available, if no other user spends it. */
   untilThereIs(wanted: Duration): Duration;
-  /** Pays for what has been done since then. @returns the time it is now */
+  /** Deducts the time since `since`. @returns the current time */
   pay(since: Duration): Duration;
-  /** What large files leave of it to small ones. */
+  /** The part for small files that large files must leave. */
   readonly reserved: Duration;
 }
 
 /**
- * Time for digests: a fiftieth of one core for all, of which root can spend all, and each other user half, and nothing
- * of what is kept for root. So no user can use up what digests of others' programs take, whatever he starts.
+ * Time budgets for digests: a fiftieth of one core in all. Root can spend all of it; every other user half, and nothing of
+ * what is reserved for root. So no user can use up the time that digests of other users' programs take.
  */
 export class HashingTime {
   readonly #clock: Clock;
   readonly #all: TimeBudget;
   readonly #root: Allowance;
-  /** The one that was added last stands at the end. */
+  /** In the order in which they were added. */
   readonly #users = new Map<Payer, Allowance>();
 
   constructor(clock: Clock) {

@@ -5,34 +5,34 @@ import type { Digest } from './digest.ts';
 import { type Payer, ROOT } from './hashing-time.ts';
 
 /**
- * Times of files and of audit come from the kernel's clock tick, of at most 10 ms; those of FAT have 2 s. Two changes
- * within one look like one: what was hashed sooner after a change than this may have changed once more unseen.
+ * Times of files and of audit come from the kernel's clock tick, of at most 10 ms; those of FAT have a resolution of 2 s. Two
+ * changes within one tick cannot be distinguished: a file hashed this soon after a change may have changed again unnoticed.
  */
 export const COARSEST_TIME = seconds(2);
 
-/** Files whose digest is remembered. Each costs some 600 bytes. */
+/** Digests kept, some 600 bytes each. */
 const MOST_FILES = 1_024;
-/** How many of them one user other than root can have brought in. */
+/** How many of them are kept for one user other than root. */
 const MOST_OF_A_USER = 256;
 
 export interface Known {
   readonly file: FileState;
   /** By the wall clock, in milliseconds, as is hashedAt. */
   readonly changedAt: number;
-  /** The path its process said it has. */
+  /** The path by which its process referred to it. */
   readonly program: string;
-  /** Who it was first asked for. */
+  /** The user for whom it was first requested. */
   readonly payer: Payer;
   digest: Digest;
-  /** When it was found to have this digest. */
+  /** When the file had this digest. */
   hashedAt: number;
-  /** When the file was last looked at by its path, or a moment before. */
+  /** When the file was last looked up by its path, or a moment before. */
   seen: Moment;
-  /** Asked for since this was last considered for removal. */
+  /** Whether it was requested since it was last considered for removal. */
   used: boolean;
 }
 
-/** Digests by key, as many as there is room for. A user who starts ever new programs pushes out only his own. */
+/** Digests by key, within limits. A user who starts many new programs displaces only his own. */
 export class KnownDigests {
   readonly #known = new Map<string, Known>();
   readonly #counts = new Map<Payer, number>();
@@ -41,7 +41,7 @@ export class KnownDigests {
     return this.#known.get(key);
   }
 
-  /** Makes room by giving up the oldest that hasn't been asked for again. */
+  /** Removes the oldest entry that was not requested again. */
   put(key: string, known: Known): void {
     if (this.#known.get(key) !== known) {
       this.delete(key);
@@ -66,7 +66,7 @@ export class KnownDigests {
     return this.#counts.get(payer) ?? 0;
   }
 
-  /** The second time an entry is come upon, it hasn't been used since the first: so this ends. */
+  /** Removes the oldest eligible entry that was not used since it was last reached; ends, since reaching it resets that. */
   #forgetOne(isEligible: (known: Known) => boolean): void {
     for (const [key, known] of this.#known) {
       if (!isEligible(known)) continue;

@@ -3,25 +3,25 @@ import { type FileState, isSame, stateOf } from '../../../host/file-state.ts';
 import type { LocalFiles } from '../../../host/local-files.ts';
 import type { Known } from './known-digests.ts';
 
-/** Where a file is, as long as it is there: under a path of the host's, as the image of a process, or both. */
+/** How to open a file while it exists: by a path of the host, as the program of a process, or both. */
 export interface Whereabouts {
   readonly path?: string;
   readonly pid?: number;
 }
 
-/** A file that is to be read. */
+/** A file to be read. */
 export interface Task {
   readonly key: string;
   readonly known: Known;
   readonly where: Whereabouts;
 }
 
-/** What came of reading a file: its digest, or why there is none. */
+/** The result of reading a file: its digest, or why there is none. */
 export type Outcome = { readonly sha256: string } | 'changed' | 'unreadable' | 'takesLong';
 
 /**
- * Opens just that file. It is looked at before it is opened: somebody may have put a device in its place, and opening one
- * can have effects. Doesn't wait where somebody holds a lease on it.
+ * Opens exactly this file. It is checked before it is opened, since a device may have been put in its place, and opening a
+ * device can have side effects. Does not wait if another process holds a lease on it.
  */
 export function openProgram(
   files: LocalFiles,
