@@ -22,7 +22,7 @@ export function ruleOf(value: unknown, sets: Sets): Rule {
   for (const statement of listOf(get(value, 'expr') ?? [])) {
     const { name, value: details } = onlyProperty(statement) ?? { name: 'statement', value: statement };
     const read = STATEMENTS.get(name);
-    if (read === undefined) draft.deed(name, written(context, details));
+    if (read === undefined) draft.effect(name, written(context, details));
     else read(details, context, name);
   }
   for (const name of mentioned) {
@@ -91,7 +91,7 @@ const over = (details: unknown) => (get(details, 'inv') === true ? 'over ' : '')
 /** `log prefix "in: " group 2`: user-defined texts in quotes, the rest as it is. */
 const log: Statement = (details, context) => {
   const settings = typeof details === 'object' && details !== null ? Object.entries(details) : [];
-  context.draft.deed(
+  context.draft.effect(
     'log',
     joined(
       settings,
@@ -114,7 +114,7 @@ const dynamicSet: Statement = (details, context) => {
   const each = Object.entries(inner.finish().matches).map(([name, text]) => `${name} ${text}`.trim());
   const data = say('data') === '' ? [] : [':', say('data')];
   const set = nameOf(get(details, 'set') ?? get(details, 'map'));
-  context.draft.deed(say('op') || 'add', `${set} { ${[say('elem'), ...data, ...each].join(' ')} }`);
+  context.draft.effect(say('op') || 'add', `${set} { ${[say('elem'), ...data, ...each].join(' ')} }`);
 };
 
 /** The keys and verdicts of a verdict map: `tcp dport vmap { 22 : accept, 80 : jump web }`. */
@@ -147,7 +147,7 @@ const extension: Statement = (details, { draft }) => {
   const type = nameOf(get(details, 'type'));
   draft.hide();
   if (type === 'target') draft.end(XT_ACTIONS.get(name) ?? 'Other', name);
-  else if (type === 'watcher') draft.deed('xt watcher', name);
+  else if (type === 'watcher') draft.effect('xt watcher', name);
   else draft.match('xt match', name);
 };
 
@@ -158,7 +158,7 @@ const VERDICTS: ReadonlyMap<string, Action> = new Map([
 
 const ignored: Statement = () => {};
 
-/** libnftables-json(5), STATEMENTS. A statement not listed here is recorded as a deed. */
+/** libnftables-json(5), STATEMENTS. A statement not listed here is recorded as an effect. */
 const STATEMENTS: ReadonlyMap<string, Statement> = new Map(
   Object.entries<Statement>({
     match: (details, context) =>
@@ -180,17 +180,17 @@ const STATEMENTS: ReadonlyMap<string, Statement> = new Map(
     snat: translate,
     masquerade: translate,
     redirect: translate,
-    tproxy: translation((draft, name, text) => draft.deed(name, text)),
+    tproxy: translation((draft, name, text) => draft.effect(name, text)),
     limit,
     quota,
     'ct count': (details, context) =>
       context.draft.match('ct count', `${over(details)}${written(context, get(details, 'val'))}`),
-    counter: (details, { draft }) => typeof details === 'string' && draft.deed('counter', details),
+    counter: (details, { draft }) => typeof details === 'string' && draft.effect('counter', details),
     last: ignored,
     log,
     mangle: (details, context) => {
       const key = written(context, get(details, 'key'));
-      context.draft.deed('set', `${key} = ${written(context, get(details, 'value'), leafOf(key))}`);
+      context.draft.effect('set', `${key} = ${written(context, get(details, 'value'), leafOf(key))}`);
     },
     set: dynamicSet,
     map: dynamicSet,

@@ -47,7 +47,7 @@ export class RuleDraft {
   readonly #fields = new Map<string, string>();
   readonly #matches = new Map<string, string>();
   /** Actions after which the packet continues through the rules. */
-  readonly #deeds: { name: string; text: string }[] = [];
+  readonly #effects: { name: string; text: string }[] = [];
   #impliedProtocol: string | undefined;
   #end: { action: Action; target: string } | undefined;
   #jumps: string[] | 'any' = [];
@@ -70,8 +70,8 @@ export class RuleDraft {
   }
 
   /** An action that does not end the rules' evaluation. */
-  deed(name: string, text = ''): void {
-    this.#deeds.push({ name, text });
+  effect(name: string, text = ''): void {
+    this.#effects.push({ name, text });
   }
 
   /** The verdict. Nothing should follow it; anything that does is kept as text. */
@@ -92,8 +92,8 @@ export class RuleDraft {
   }
 
   finish(): Rule {
-    const { action, target } = this.#end ?? { action: 'Other', target: this.#deedsAsTarget() };
-    if (this.#end !== undefined) for (const { name, text } of this.#deeds) this.match(name, text || 'yes');
+    const { action, target } = this.#end ?? { action: 'Other', target: this.#effectsAsTarget() };
+    if (this.#end !== undefined) for (const { name, text } of this.#effects) this.match(name, text || 'yes');
     if (this.#impliedProtocol !== undefined && !this.#fields.has('protocol')) {
       this.#fields.set('protocol', this.#impliedProtocol);
     }
@@ -118,7 +118,7 @@ export class RuleDraft {
     this.#matches.set(name, cut(before === undefined ? text : `${before}; ${text}`));
   }
 
-  #deedsAsTarget(): string {
-    return joined(this.#deeds, '; ', ({ name, text }) => `${name} ${text}`.trim()) || 'continue';
+  #effectsAsTarget(): string {
+    return joined(this.#effects, '; ', ({ name, text }) => `${name} ${text}`.trim()) || 'continue';
   }
 }

@@ -26,7 +26,7 @@ const NO_ACCOUNT: ReadonlySet<string> = new Set(['(invalid user)', '(unknown use
 const NONE: readonly LoginSeen[] = [];
 
 /** A user record about a login, as one program wrote it. */
-interface Said {
+interface LoginRecord {
   readonly time: Date;
   readonly serial: number;
   readonly pid: number;
@@ -55,7 +55,7 @@ interface Session {
 
 /** A login or refusal that is reported when no better record can follow. */
 interface Waiting {
-  readonly said: Said;
+  readonly record: LoginRecord;
   login: LoginSeen;
   readonly patience: Duration;
   /** Whether the next refusal of the same process makes it final. */
@@ -68,7 +68,7 @@ type ReporterOf = (pid: number) => LoginReporter;
 
 /** An attempt that PAM refused and that was already reported. */
 interface Refusal {
-  readonly said: Said;
+  readonly record: LoginRecord;
   /** The process that called PAM's helper, once it has written a record. */
   caller?: number;
   since?: Duration;
@@ -109,13 +109,13 @@ export class AuditLogins {
   readonly #reporterOf: ReporterOf;
   #ready: LoginSeen[] = [];
 
-  readonly #take: Readonly<Record<UserRecord, (said: Said) => void>> = {
-    USER_AUTH: (said) => this.#authenticated(said),
-    USER_ACCT: (said) => this.#judged(said),
-    USER_START: (said) => (said.success ? this.#begin(said) : this.#notStarted(said)),
-    USER_LOGIN: (said) => (said.success ? this.#begin(said) : this.#refusedByProgram(said)),
-    USER_END: (said) => this.#ended(said),
-    USER_LOGOUT: (said) => this.#ended(said),
+  readonly #take: Readonly<Record<UserRecord, (record: LoginRecord) => void>> = {
+    USER_AUTH: (record) => this.#authenticated(record),
+    USER_ACCT: (record) => this.#judged(record),
+    USER_START: (record) => (record.success ? this.#begin(record) : this.#notStarted(record)),
+    USER_LOGIN: (record) => (record.success ? this.#begin(record) : this.#refusedByProgram(record)),
+    USER_END: (record) => this.#ended(record),
+    USER_LOGOUT: (record) => this.#ended(record),
     USER_ERR: ({ pid }) => this.#gaveUp(pid),
   };
 
@@ -135,8 +135,8 @@ export class AuditLogins {
   accept(events: readonly AuditEvent[]): readonly LoginSeen[] {
     for (const event of events) {
       if (event.record === undefined) continue;
-      const said = this.#read(event);
-      if (said !== undefined) this.#take[event.record](said);
+      const record = this.#read(event);
+      if (record !== undefined) this.#take[event.record](record);
     }
     return this.#takeReady();
   }
@@ -174,78 +174,83 @@ export class AuditLogins {
     return this.#takeReady();
   }
 
-  #read(event: AuditEvent): Said | undefined {
+  #read(event: AuditEvent): LoginRecord | undefined {
     const { exe } = event.fields;
     if (exe !== undefined && !isLogin(exe, event.fields.acct)) return undefined;
-    const said = parseSaid(event, this.#reporterOf);
-    if (said === undefined) this.counts.unusable += 1;
-    return said;
+    const record = parseLoginRecord(event, this.#reporterOf);
+    if (record === undefined) this.counts.unusable += 1;
+    return record;
   }
 
-  #authenticated(said: Said): void {
-    if (said.success) return; // the session that follows is reported
-    if (said.isPam) this.#refusedByPam(said);
-    else this.#refusedByProgram(said); // RHEL's sshd writes a second record, with `op=password`
+  #authenticated(record: LoginRecord): void {
+    if (record.success) return; // the session that follows is reported
+    if (record.isPam) this.#refusedByPam(record);
+    else this.#refusedByProgram(record); // RHEL's sshd writes a second record, with `op=password`
   }
 
   /** PAM can refuse an account after successful authentication. The refusal stands unless a session begins nevertheless. */
-  #judged(said: Said): void {
-    if (said.success) return;
-    this.#unexplained.delete(said.pid);
-    this.#wait(this.#unexplained, { said, login: this.#loginOf(said), patience: GRACE, isJudgement: true });
+  #judged(record: LoginRecord): void {
+    if (record.success) return;
+    this.#unexplained.delete(record.pid);
+    this.#wait(this.#unexplained, { record, login: this.#loginOf(record), patience: GRACE, isJudgement: true });
   }
 
-  #refusedByPam(said: Said): void {
-    const earlier = this.#unexplained.has(said.pid) ? said.pid : this.#callerAmongUnexplained(said);
+  #refusedByPam(record: LoginRecord): void {
+    const earlier = this.#unexplained.has(record.pid) ? record.pid : this.#callerAmongUnexplained(record);
     const hint = earlier === undefined ? undefined : this.#unexplained.get(earlier)?.login.userName;
-    const login = this.#loginOf(said);
-    this.#ready.push(isNamed(said) || hint === undefined ? login : { ...login, userName: hint });
+    const login = this.#loginOf(record);
+    this.#ready.push(isNamed(record) || hint === undefined ? login : { ...login, userName: hint });
     if (earlier !== undefined) this.#unexplained.delete(earlier);
-    const caller = earlier ?? this.#refusals.get(said.pid)?.caller;
-    put(this.#refusals, said.pid, { said, ...(caller === undefined ? {} : { caller }) });
+    const caller = earlier ?? this.#refusals.get(record.pid)?.caller;
+    put(this.#refusals, record.pid, { record, ...(caller === undefined ? {} : { caller }) });
     if (this.#refusals.size > MOST_ATTEMPTS) this.#refusals.delete(oldest(this.#refusals));
   }
 
   /** The process for which PAM runs in a child: the most recent earlier refusal of the same attempt. */
-  #callerAmongUnexplained(said: Said): number | undefined {
+  #callerAmongUnexplained(record: LoginRecord): number | undefined {
     let best: number | undefined;
     for (const [pid, waiting] of this.#unexplained) {
-      if (pid < said.pid && pid > (best ?? 0) && isSameAttempt(waiting.said, said)) best = pid;
+      if (pid < record.pid && pid > (best ?? 0) && isSameAttempt(waiting.record, record)) best = pid;
     }
     return best;
   }
 
-  #refusedByProgram(said: Said): void {
-    const known = this.#unexplained.get(said.pid);
+  #refusedByProgram(record: LoginRecord): void {
+    const known = this.#unexplained.get(record.pid);
     if (known?.isJudgement === true) {
-      this.#release(this.#unexplained, said.pid);
-    } else if (this.#isExplained(said)) {
+      this.#release(this.#unexplained, record.pid);
+    } else if (this.#isExplained(record)) {
       return;
     } else if (known === undefined) {
-      this.#wait(this.#unexplained, { said, login: this.#loginOf(said), patience: graceOf(said), isJudgement: false });
-    } else if (!isNamed(known.said) && isNamed(said)) {
-      known.login = { ...known.login, ...nameOf(said) };
+      this.#wait(this.#unexplained, {
+        record,
+        login: this.#loginOf(record),
+        patience: graceOf(record),
+        isJudgement: false,
+      });
+    } else if (!isNamed(known.record) && isNamed(record)) {
+      known.login = { ...known.login, ...nameOf(record) };
     }
   }
 
   /** Whether PAM has already refused this attempt, in the same process or in its child. */
-  #isExplained(said: Said): boolean {
-    const own = this.#refusals.get(said.pid);
+  #isExplained(record: LoginRecord): boolean {
+    const own = this.#refusals.get(record.pid);
     if (own !== undefined) {
       delete own.since;
       return true;
     }
     let child: Refusal | undefined;
     for (const refusal of this.#refusals.values()) {
-      if (refusal.caller === said.pid) {
+      if (refusal.caller === record.pid) {
         delete refusal.since;
         return true;
       }
-      if (refusal.caller === undefined && refusal.said.pid > said.pid && isSameAttempt(said, refusal.said)) {
+      if (refusal.caller === undefined && refusal.record.pid > record.pid && isSameAttempt(record, refusal.record)) {
         child ??= refusal;
       }
     }
-    if (child !== undefined) child.caller = said.pid;
+    if (child !== undefined) child.caller = record.pid;
     return child !== undefined;
   }
 
@@ -254,35 +259,35 @@ export class AuditLogins {
     this.#release(this.#unexplained, pid);
   }
 
-  #notStarted(said: Said): void {
-    this.#unexplained.delete(said.pid);
-    this.#ready.push(this.#loginOf(said));
+  #notStarted(record: LoginRecord): void {
+    this.#unexplained.delete(record.pid);
+    this.#ready.push(this.#loginOf(record));
   }
 
   /**
    * Both USER_START and USER_LOGIN begin a session. The first of them waits for the other; later ones of a session that was
    * reported are further channels, which are not logins.
    */
-  #begin(said: Said): void {
-    const { pid } = said;
+  #begin(record: LoginRecord): void {
+    const { pid } = record;
     this.#unexplained.delete(pid);
     this.#refusals.delete(pid);
     const known = this.#sessions.get(pid);
     // Without audit sessions, the next session of the same process cannot be told from the last one.
-    const isNext = known?.isOver === true && said.session === undefined;
-    if (known === undefined || isNext || !isSameSession(known, said)) {
+    const isNext = known?.isOver === true && record.session === undefined;
+    if (known === undefined || isNext || !isSameSession(known, record)) {
       this.#release(this.#begun, pid);
-      const login = this.#loginOf(said);
-      this.#remember(pid, { ...sessionOf(said), isPam: said.isPam, login, isOver: false });
-      this.#wait(this.#begun, { said, login, patience: PATIENCE, isJudgement: false });
+      const login = this.#loginOf(record);
+      this.#remember(pid, { ...sessionOf(record), isPam: record.isPam, login, isOver: false });
+      this.#wait(this.#begun, { record, login, patience: PATIENCE, isJudgement: false });
       return;
     }
-    known.isPam ||= said.isPam;
+    known.isPam ||= record.isPam;
     const waiting = this.#begun.get(pid);
-    if (waiting === undefined || waiting.said.isPam === said.isPam) return;
-    const [start, login] = said.isPam ? [loginOf(said), waiting.login] : [waiting.login, loginOf(said)];
+    if (waiting === undefined || waiting.record.isPam === record.isPam) return;
+    const [start, login] = record.isPam ? [loginOf(record), waiting.login] : [waiting.login, loginOf(record)];
     // Only the first record has these: the time, and the ports.
-    const { time, serial = said.serial, remote = login.remote, localPort } = waiting.login;
+    const { time, serial = record.serial, remote = login.remote, localPort } = waiting.login;
     known.login = {
       ...start,
       ...login,
@@ -295,32 +300,32 @@ export class AuditLogins {
     this.#release(this.#begun, pid);
   }
 
-  #ended(said: Said): void {
-    const { pid } = said;
+  #ended(record: LoginRecord): void {
+    const { pid } = record;
     const known = this.#sessions.get(pid);
-    if (known !== undefined && isSameSession(known, said)) {
-      if (known.isOver || (known.isPam && !said.isPam)) return;
+    if (known !== undefined && isSameSession(known, record)) {
+      if (known.isOver || (known.isPam && !record.isPam)) return;
       this.#release(this.#begun, pid);
       known.isOver = true;
       this.#ready.push({
         ...known.login,
-        time: said.time,
-        serial: said.serial,
+        time: record.time,
+        serial: record.serial,
         operation: 'Logout',
         success: true,
       });
       return;
     }
     this.#release(this.#begun, pid);
-    const logout = { ...loginOf(said), operation: 'Logout', success: true };
-    this.#remember(pid, { ...sessionOf(said), isPam: said.isPam, login: logout, isOver: true });
+    const logout = { ...loginOf(record), operation: 'Logout', success: true };
+    this.#remember(pid, { ...sessionOf(record), isPam: record.isPam, login: logout, isOver: true });
     this.#ready.push(logout);
   }
 
-  #loginOf(said: Said): LoginSeen {
-    const login = loginOf(said);
+  #loginOf(record: LoginRecord): LoginSeen {
+    const login = loginOf(record);
     const address = login.remote?.address;
-    const ports = address === undefined ? undefined : this.#portsOf(said.pid, address, said.time);
+    const ports = address === undefined ? undefined : this.#portsOf(record.pid, address, record.time);
     return ports === undefined
       ? login
       : { ...login, remote: { ...login.remote, port: ports.remote }, localPort: ports.local };
@@ -332,7 +337,7 @@ export class AuditLogins {
   }
 
   #wait(among: Map<number, Waiting>, waiting: Waiting): void {
-    put(among, waiting.said.pid, waiting);
+    put(among, waiting.record.pid, waiting);
     if (among.size > MOST_ATTEMPTS) this.#release(among, oldest(among));
   }
 
@@ -362,15 +367,16 @@ function oldest(map: ReadonlyMap<number, unknown>): number {
 }
 
 /** sshd allows further attempts on the same connection. */
-const graceOf = ({ executable }: Said): Duration => (programName(executable).startsWith('sshd') ? GRACE : PATIENCE);
+const graceOf = ({ executable }: LoginRecord): Duration =>
+  programName(executable).startsWith('sshd') ? GRACE : PATIENCE;
 
-const isNamed = ({ account }: Said): boolean => account !== undefined && !NO_ACCOUNT.has(account);
+const isNamed = ({ account }: LoginRecord): boolean => account !== undefined && !NO_ACCOUNT.has(account);
 
 /**
  * Whether a refusal by a program and one by PAM can be the same attempt; the program may lack the name that was tried. A
  * record by another program, or from another container, never covers a refusal, whatever it claims.
  */
-const isSameAttempt = (byProgram: Said, byPam: Said): boolean =>
+const isSameAttempt = (byProgram: LoginRecord, byPam: LoginRecord): boolean =>
   mayBeOfOne(byProgram.reporter, byPam.reporter) &&
   byProgram.executable === byPam.executable &&
   byProgram.from.remote?.address === byPam.from.remote?.address &&
@@ -382,17 +388,17 @@ const mayBeOfOne = (a: LoginReporter, b: LoginReporter): boolean =>
   b.executable === undefined ||
   (a.executable === b.executable && a.containerId === b.containerId);
 
-const sessionOf = ({ session, account }: Said): Pick<Session, 'name' | 'account'> => ({
+const sessionOf = ({ session, account }: LoginRecord): Pick<Session, 'name' | 'account'> => ({
   ...(session === undefined ? {} : { name: session }),
   ...(account === undefined ? {} : { account }),
 });
 
 /** Of the same process. Without audit sessions, the account distinguishes sessions; USER_LOGIN has no account. */
-const isSameSession = (session: Session, said: Said): boolean =>
-  session.name === said.session &&
-  (said.session !== undefined ||
+const isSameSession = (session: Session, record: LoginRecord): boolean =>
+  session.name === record.session &&
+  (record.session !== undefined ||
     session.account === undefined ||
-    (said.account ?? session.account) === session.account);
+    (record.account ?? session.account) === session.account);
 
 /**
  * Reads a user record.
@@ -404,7 +410,10 @@ const isSameSession = (session: Session, said: Said): boolean =>
  *
  * Source: audit_receive_msg() in the kernel's kernel/audit.c writes up to `msg=`, audit_log_acct_message(3) the rest.
  */
-function parseSaid({ time, serial, success, fields }: AuditEvent, reporterOf: ReporterOf): Said | undefined {
+function parseLoginRecord(
+  { time, serial, success, fields }: AuditEvent,
+  reporterOf: ReporterOf,
+): LoginRecord | undefined {
   const pid = parseId(fields.pid);
   const { exe, op, acct } = fields;
   const userId = parseId(fields.id) ?? loginUserId(fields.auid, fields.grantors);
@@ -429,8 +438,8 @@ function parseSaid({ time, serial, success, fields }: AuditEvent, reporterOf: Re
   };
 }
 
-function loginOf(said: Said): LoginSeen {
-  const { time, serial, pid, executable, operation, success, from, terminal, session, reporter } = said;
+function loginOf(record: LoginRecord): LoginSeen {
+  const { time, serial, pid, executable, operation, success, from, terminal, session, reporter } = record;
   return {
     time,
     serial,
@@ -438,7 +447,7 @@ function loginOf(said: Said): LoginSeen {
     success,
     pid,
     executable,
-    ...nameOf(said),
+    ...nameOf(record),
     ...from,
     ...(terminal === undefined ? {} : { terminal }),
     ...(session === undefined ? {} : { sessionId: session }),
@@ -447,7 +456,7 @@ function loginOf(said: Said): LoginSeen {
 }
 
 /** A placeholder is used only when there is neither a name nor an id. */
-const nameOf = ({ account, userId }: Said): Pick<LoginSeen, 'userId' | 'userName'> => ({
+const nameOf = ({ account, userId }: LoginRecord): Pick<LoginSeen, 'userId' | 'userName'> => ({
   ...(userId === undefined ? {} : { userId }),
   ...(account === undefined || (userId !== undefined && NO_ACCOUNT.has(account)) ? {} : { userName: account }),
 });

@@ -5,7 +5,7 @@ import { TimeBudget } from '../../host/time-budget.ts';
 import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 
 /** After this time, the process that logged somebody in may have been replaced by another one with the same id. */
-const LONGEST_AGO = seconds(10);
+const LONGEST_AGE = seconds(10);
 /** Descriptors read per process; a login program has some ten. */
 const MOST_DESCRIPTORS = 64;
 /** Share of one processor: many login attempts cannot take more. */
@@ -40,7 +40,7 @@ export class LoginConnections {
    */
   portsOf(pid: number, address: string, time: Date): LoginPorts | undefined {
     const age = Math.abs(this.#clock.now().getTime() - time.getTime()); // negative if the clock was set back since then
-    if (age > LONGEST_AGO || this.#budget.left() <= 0) return undefined;
+    if (age > LONGEST_AGE || this.#budget.left() <= 0) return undefined;
     const from = this.#clock.monotonic();
     try {
       const inodes = this.#socketsOf(pid);

@@ -34,7 +34,7 @@ export interface Ends {
 }
 
 /** After this time a descriptor is assumed to be reused. A peer named by the system call remains valid. */
-const LONGEST_AGO = minutes(1);
+const LONGEST_AGE = minutes(1);
 
 /** Where to look for a connection's socket. */
 interface Lead {
@@ -105,7 +105,7 @@ export class Endpoints {
         mayBeKept,
       });
       const isNone = listener === 'other' && remote === undefined;
-      if (isNone || age > LONGEST_AGO) return lead(undefined, false);
+      if (isNone || age > LONGEST_AGE) return lead(undefined, false);
       const isThere = lives(pid) && this.#table.isCurrent(pid, fd, socket);
       const inode = isThere ? inodeAt(this.#proc, pid, fd) : undefined;
       // A system call that is not read yet may have made this socket. `inodeBefore` shows when it was taken for an earlier one.
