@@ -19,46 +19,46 @@ import { WindowLog } from './window-log.ts';
 import { LATEST, type Leaving } from './window-records.ts';
 import type { FoundWindow } from './window-recovery.ts';
 
-/** Distinct elements a window may hold. Each costs some 600 bytes besides its text. */
+/** Limit of distinct elements in a window. Each costs some 600 bytes besides its text. */
 const MOST_ELEMENTS = 10_000;
-/** Bytes of JSON that all windows together may hold, and what part of the room that the queues may take. */
+/** Limit of all windows together, in bytes of JSON, and as a share of the queues' size limit. */
 const MOST_BYTES_HELD = 1024 * 1024;
 const PART_OF_CACHE = 1 / 2;
-/** What is left when the least frequent have left early: so that they leave many at a time. */
+/** Share that is kept when a limit is reached: elements leave early many at a time. */
 const KEPT_WHEN_FULL = 3 / 4;
 
 /**
- * The elements of an event of a flushed window stay below this, so that it fits into the smallest message a twin may ask
- * for, and need never be cut. One element alone may be longer.
+ * The elements of an event of a flushed window stay below this, so that it fits into the smallest message a twin may
+ * ask for, and need never be cut. One element alone may be longer.
  *
  * Of 8192 bytes the message's properties take at most 645 (512 of them hubResourceId), what its body begins and ends
  * with 145, the event's envelope 300: 8090 with the elements. A test holds each of these.
  */
 const MOST_BYTES = 7_000;
 
-/** How long what was written may stay unsynced (contract §6), and how soon a disk that refused is tried again. */
+/** Maximum time from a write to its sync (contract §6), and delay before a failed write is retried. */
 const SYNC_WITHIN = seconds(1);
 const TRY_AGAIN = seconds(1);
-/** How long the end waits for what has been written to be synced. */
+/** How long `stop` waits for the last sync. */
 const WAITS_FOR_DISK = seconds(4);
 
 /**
- * Counts occurrences that say the same instead of listing them (contract §5).
+ * Counts equal occurrences instead of listing them (contract §5).
  *
- * A window opens with the first occurrence of an event and closes after the event's aggregation interval, or at a change
- * of a setting that concerns it. It then becomes one event, or as many as its size needs, with one element for each
- * distinct payload.
+ * A window opens with the first occurrence of an event and closes after the event's aggregation interval, or at a
+ * change of a setting that concerns it. It then becomes one event, or as many as its size needs, with one element for
+ * each distinct payload.
  *
  * When a window has too many elements, or all windows together hold too many bytes, the least frequent elements leave
- * early (of equally frequent ones those that are longest past), a quarter at a time; the others stay counted.
+ * early (of equally frequent ones the least recent), a quarter at a time; the others stay counted.
  *
- * What has been counted is on disk as soon as the code that had it counted is done, and is taken up by the next run: the
- * windows go on, and close when they would have, but never later than an interval from the start. While the disk refuses,
- * they are held in memory.
+ * Counts are written to disk at the end of the current turn of the event loop. The next run continues the windows: they
+ * close at their original time, but at most one interval after the start. While the disk cannot be written, counts are
+ * kept in memory.
  */
 export class Aggregator implements Service {
   readonly name = 'aggregator';
-  /** More than one of a name only for a moment, when that is how an earlier run has left them. */
+  /** More than one per event only during recovery, if an earlier run has left several. */
   readonly #windows = new Set<Window>();
   readonly #open = new Map<string, Window>();
   readonly #windowLog: WindowLog;
@@ -69,7 +69,7 @@ export class Aggregator implements Service {
   readonly #queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
   readonly #log: Logger;
   #loop: Promise<void> = Promise.resolve();
-  /** What an earlier run has counted: not looked for yet, cannot be read now, taken up. */
+  /** Reading the counts of an earlier run: not tried yet, failed (and will be retried), done. */
   #recovery: 'due' | 'failed' | 'done' = 'due';
   #willSave = false;
   #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -83,7 +83,7 @@ export class Aggregator implements Service {
     clock: Clock;
     queues: Pick<EventQueues, 'put' | 'drop' | 'positions'>;
     log: Logger;
-    /** Where to keep the counts; made if it isn't there. */
+    /** Where the counts are kept; created if missing. */
     directory: string;
     files?: StoreFiles;
   }) {
@@ -99,15 +99,15 @@ export class Aggregator implements Service {
       clock: options.clock,
     });
     this.#settings.onChange((before) => {
-      if (this.#stop.signal.aborted) return; // what is on disk then is the next run's
+      if (this.#stop.signal.aborted) return; // the counts on disk are for the next run
       this.#flushWhatChanged(before);
       this.#keepWithin();
     });
   }
 
   /**
-   * Takes up what an earlier run has counted. The service is to start right after the queues, before anything is put into
-   * them: their positions tell what had got in.
+   * Restores the counts of an earlier run. Must be started right after the queues and before any event is put into
+   * them: the queues' positions show which events the earlier run had already queued.
    */
   get recovery(): Service {
     return { name: 'counts of an earlier run', start: async () => this.#recover(), stop: async () => {} };
@@ -123,8 +123,8 @@ export class Aggregator implements Service {
   }
 
   /**
-   * Leaves what has been counted for the next run. Only if it cannot be saved is it queued now. Waits four seconds at most
-   * for a disk that does not say whether it can.
+   * Saves the counts for the next run; if they cannot be saved, they are queued as events. Waits four seconds at most
+   * for a hung disk.
    */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
@@ -140,7 +140,7 @@ export class Aggregator implements Service {
     this.#windowLog.close();
   }
 
-  /** Closes all windows at once, as for want of memory. */
+  /** Closes all windows now and queues their events. */
   flush(): void {
     for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
   }
@@ -148,7 +148,7 @@ export class Aggregator implements Service {
   /**
    * Counts one occurrence of an event that can be aggregated.
    *
-   * @throws Error when it cannot be counted; then it isn't
+   * @throws Error when it cannot be counted; then nothing has changed
    */
   add(collector: TriggeredCollector, queue: QueueName, payload: Payload, time: Date): void {
     const { aggregate, name } = collector;
@@ -158,7 +158,7 @@ export class Aggregator implements Service {
     const window = this.#open.get(name);
     const known = window?.find(aggregate, payload);
     const element = known === undefined ? blanked(aggregate, payload) : undefined;
-    // From here on nothing throws, so that what is counted as pending is not counted as dropped as well.
+    // Nothing throws from here on: the caller would count as dropped what is already counted as pending.
     if (window !== undefined && known !== undefined) window.count(known, at);
     else if (element !== undefined) {
       const grown = window ?? this.#begin(collector, queue);
@@ -168,7 +168,7 @@ export class Aggregator implements Service {
     if (!this.#willSave) this.#saveSoon();
   }
 
-  /** What is counted and not yet queued, by event: occurrences, and the elements they will become. */
+  /** Occurrences counted but not queued yet, by event, and the number of elements they will become. */
   pending(queue: QueueName): Record<string, { occurrences: number; elements: number }> {
     const pending: Record<string, { occurrences: number; elements: number }> = {};
     for (const window of this.#windows) {
@@ -195,7 +195,7 @@ export class Aggregator implements Service {
     return window;
   }
 
-  // ── what is full ──
+  // ── limits ──
 
   #keepSmall(grown: Window): void {
     if (grown.elements.size > MOST_ELEMENTS) {
@@ -205,7 +205,7 @@ export class Aggregator implements Service {
     this.#keepWithin();
   }
 
-  /** After a change of the room, or of what is held. */
+  /** To be called when the limit has changed, or the windows have grown. */
   #keepWithin(): void {
     const most = Math.min(MOST_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
     const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
@@ -222,13 +222,13 @@ export class Aggregator implements Service {
     }
   }
 
-  // ── what closes ──
+  // ── closing windows ──
 
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
     for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
     if (this.#tryAgainAt <= now) this.#save();
-    if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // windows close meanwhile, however long the disk takes
+    if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // not awaited: windows must close on a slow disk, too
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
       this.#syncing === undefined ? this.#syncAt : Number.POSITIVE_INFINITY,
@@ -238,7 +238,7 @@ export class Aggregator implements Service {
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
   }
 
-  /** What was counted under the old settings is queued under the old settings. */
+  /** Counts made under the old settings are queued with the old priority. */
   #flushWhatChanged(before: Settings): void {
     const now = this.#settings.current();
     for (const window of [...this.#windows]) {
@@ -250,7 +250,7 @@ export class Aggregator implements Service {
     }
   }
 
-  /** Puts elements of a window into its queue, as events of a size that fits every message. */
+  /** Queues elements of a window, as events that are small enough for every message. */
   #release(window: Window, elements: readonly Element[]): void {
     const events = inEvents(elements).map((ofEvent) => ({ id: randomUUID() as string, window, elements: ofEvent }));
     this.#put(window, events);
@@ -259,13 +259,13 @@ export class Aggregator implements Service {
     if (this.#open.get(window.kind.name) === window) this.#open.delete(window.kind.name);
   }
 
-  /** The order of these steps is what makes it happen once, whatever happens in between; see window-log.ts. */
+  /** The order of these steps ensures that no event is lost or repeated after a crash; see window-log.ts. */
   #put(window: Window, events: readonly Leaving[]): void {
     if (events.length === 0) return;
     const { queue, kind } = window;
     const now = this.#clock.monotonic();
     const leavesEarly = events.reduce((all, { elements }) => all + elements.length, 0) < window.elements.size;
-    const waits = !leavesEarly || now - this.#waitedAt >= SYNC_WITHIN; // whoever makes a table overflow may do it often
+    const waits = !leavesEarly || now - this.#waitedAt >= SYNC_WITHIN; // a table may be made to overflow often
     if (waits) this.#waitedAt = now;
     let { next } = this.#queues.positions(queue);
     const error = this.#windowLog.leave(queue, events, waits);
@@ -281,9 +281,9 @@ export class Aggregator implements Service {
     else this.#save();
   }
 
-  // ── what is on disk ──
+  // ── saving and recovery ──
 
-  /** All that is counted before the event loop goes on is written at once, when the code that counts it is done. */
+  /** Schedules one write for everything counted in this turn of the event loop. */
   #saveSoon(): void {
     this.#willSave = true;
     void Promise.resolve().then(() => {
@@ -297,7 +297,7 @@ export class Aggregator implements Service {
     if (this.#recovery !== 'done' || !this.#windowLog.owes) return;
     const error = this.#windowLog.save();
     if (error === undefined) this.#syncSoon();
-    else this.#sayHowItGoes(error);
+    else this.#noteTrouble(error);
   }
 
   #syncSoon(): void {
@@ -310,26 +310,26 @@ export class Aggregator implements Service {
     this.#syncAt = milliseconds(Number.POSITIVE_INFINITY);
     try {
       await this.#windowLog.sync();
-      // Not before: a disk that takes what it cannot sync has not been mended.
-      if (!this.#windowLog.owes) this.#sayHowItGoes(undefined);
+      // Only after a sync: a disk on which writes succeed and syncs fail has not recovered.
+      if (!this.#windowLog.owes) this.#noteTrouble(undefined);
     } catch (error) {
-      this.#sayHowItGoes(error);
+      this.#noteTrouble(error);
     }
     this.#syncing = undefined;
-    this.#syncSoon(); // for what came meanwhile
+    this.#syncSoon(); // for writes made during this sync
     this.#alarm.ring();
   }
 
-  /** @throws why what has been counted is not on disk */
+  /** @throws the error, if the counts could not be saved */
   async #syncLast(): Promise<void> {
     await this.#syncing;
-    const error = this.#windowLog.save(); // when that sync has failed
+    const error = this.#windowLog.save(); // in case that sync failed
     if (error !== undefined) throw error;
     await this.#windowLog.sync();
   }
 
-  /** Says once that the counts cannot be saved, and once that they can again. */
-  #sayHowItGoes(error: unknown): void {
+  /** Logs once that the counts cannot be saved, and once that they can again. @param error absent: saving succeeded */
+  #noteTrouble(error: unknown): void {
     const wasTroubled = this.#isTroubled;
     this.#isTroubled = error !== undefined;
     if (error !== undefined) {
@@ -337,7 +337,7 @@ export class Aggregator implements Service {
       this.#alarm.ring();
       if (!wasTroubled)
         this.#log.error({ err: error }, 'Cannot save the counts of aggregated events; they are kept in memory.');
-    } else if (wasTroubled) this.#log.info('Can save the counts of aggregated events again.');
+    } else if (wasTroubled) this.#log.info('Saving the counts of aggregated events works again.');
   }
 
   #recover(): void {
@@ -346,14 +346,14 @@ export class Aggregator implements Service {
     const { found, error } = this.#windowLog.open();
     this.#recovery = error === undefined ? 'done' : 'failed';
     if (error !== undefined) {
-      this.#sayHowItGoes(error);
+      this.#noteTrouble(error);
       return;
     }
     if (found.keptAside.length > 0)
-      this.#log.warn({ files: found.keptAside }, 'Left files alone that this version cannot read.');
+      this.#log.warn({ files: found.keptAside }, 'Ignored files in an unknown format; they are not changed.');
     if (found.lost > 0) {
       this.#queues.drop('Low', UNIDENTIFIED, 'corrupt', found.lost);
-      this.#log.error({ lost: found.lost }, 'Found counts of aggregated events damaged; the rest of them is safe.');
+      this.#log.error({ lost: found.lost }, 'Found damaged counts of aggregated events; the intact ones are kept.');
     }
     const recovered = found.windows.map((one) => ({ ...one, window: this.#windowOf(one) }));
     this.#save();
@@ -365,7 +365,7 @@ export class Aggregator implements Service {
       const goesOn = this.#open.get(window.kind.name) === window && this.#isInForce(window);
       if (!goesOn || window.elements.size === 0) this.#release(window, [...window.elements]);
     }
-    for (const window of early) this.#release(window, [...window.elements]); // of a name, one window at a time
+    for (const window of early) this.#release(window, [...window.elements]); // only one window per event may stay
     this.#keepWithin();
   }
 
@@ -381,7 +381,7 @@ export class Aggregator implements Service {
     return this.#take(window);
   }
 
-  /** Whether it would be opened like this by the settings in force. */
+  /** Whether the settings in force still ask for such a window. */
   #isInForce({ kind: { name }, queue, interval }: Window): boolean {
     const { aggregation, priorities } = this.#settings.current();
     const { enabled, interval: asked } = aggregation[name] ?? {};
@@ -392,7 +392,7 @@ export class Aggregator implements Service {
 const leastFrequent = ({ elements }: Window): Element[] =>
   [...elements].sort((a, b) => a.hits - b.hits || a.last - b.last);
 
-/** Elements by the event they will be in. */
+/** Divides elements into events. */
 function inEvents(elements: readonly Element[]): Element[][] {
   const events: Element[][] = [];
   let bytes = Number.POSITIVE_INFINITY;

@@ -12,37 +12,40 @@ import type { Priority } from '../contract/event.ts';
 const MEGABYTE = 1024 * 1024;
 const LOOK_EVERY = seconds(1);
 /**
- * Looks that must find too much, with no minute between them in which none does. The first of them make the agent give
- * back what it doesn't need.
+ * Measurements above the budget after which Low events are left out. A minute without one resets the count. Before
+ * that, each of them makes the agent release memory.
  */
 const LOOKS = 5;
-/** The start has been made, and the first snapshots taken: most of what they needed isn't needed again. */
+/** By then the agent has started and taken the first snapshots; most memory that this needed is not needed again. */
 const FIRST_TRIM = minutes(1);
 const TRIM_EVERY = hours(1);
-/** How often it gives back again while that doesn't suffice: a full collection takes some 50 ms. */
+/** Minimum time between attempts to release memory: a full garbage collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
-/** It ends when less than this part of the budget was in use for so long: what was given back has come again by then. */
+/**
+ * Low events are collected again after memory has stayed below this share of the budget for CALM_FOR. Released memory
+ * that is still needed has been allocated again by then.
+ */
 const CALM = 0.9;
 const CALM_FOR = minutes(1);
 const REMIND_EVERY = minutes(60);
 
-/** What the agent takes, of what it may. */
+/** The agent's memory use and budget. */
 export interface MemoryUse {
   readonly residentBytes: number;
   readonly budgetBytes: number;
-  /** Whether Low events are left out on account of it. */
+  /** Whether Low events are left out because of it. */
   readonly isOver: boolean;
 }
 
 /**
- * Keeps the agent's resident memory low: a minute after the start, and every hour, what nobody uses is given back. And
- * keeps it within its budget, as far as it can: above it, the same is done at once; if that doesn't suffice, events of
- * priority Low are left out, and counted as dropped.
+ * Keeps the agent's resident memory low and, if possible, within its budget. Unused memory is released a minute after
+ * the start, every hour, and when the budget is exceeded. If that is not enough, Low events are left out and counted as
+ * dropped.
  *
- * Events of priority High go on whatever happens: what they take has bounds of its own (windows, queues, caches). So do
- * Operational events, which are few, and tell of what was lost. And it never ends by itself but by taking less: a budget
- * below what the agent needs at rest leaves Low events out for good. That is said in the status and in the log, every
- * hour, rather than that a limit somebody has set is given up.
+ * High events are never left out: the memory for them has its own limits (windows, queues, caches). Nor are Operational
+ * events, which are few and report the losses. Low events are left out until memory use falls: with a budget below what
+ * the idle agent needs, that is permanent. A configured limit is not relaxed; the status and an hourly log line report
+ * it.
  */
 export class MemoryLimit implements Service {
   readonly name = 'memory limit';
@@ -67,13 +70,13 @@ export class MemoryLimit implements Service {
     budgetInMegabytes: number;
     /** Resident memory in bytes; process.memoryUsage.rss. */
     resident: () => number;
-    /** Gives back what nobody uses. May take some 100 ms. */
+    /** Releases unused memory. May block for some 100 ms. */
     trim: () => void;
-    /** Moves on what waits in memory, so that a trim finds more. */
+    /** Writes out what is held in memory, so that `trim` can release more. */
     flush: () => void;
     clock: Clock;
     log: Logger;
-    /** Told when leaving out has begun or ended. */
+    /** Called when Low events begin or cease to be left out. */
     changed: () => void;
   }) {
     this.#budgetBytes = options.budgetInMegabytes * MEGABYTE;
@@ -107,7 +110,7 @@ export class MemoryLimit implements Service {
     };
   }
 
-  /** Why the events of a collector are left out now; `undefined` when they aren't. */
+  /** Why a collector's events are left out now; `undefined` if they are not. */
   leavesOut({ type }: Pick<Collector, 'type'>, priority: Priority): string | undefined {
     return priority === 'Low' && type !== 'Operational' ? this.#spell?.reason : undefined;
   }
@@ -137,7 +140,7 @@ export class MemoryLimit implements Service {
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);
     if (now - this.#spell.saidAt < REMIND_EVERY) return;
     this.#spell.saidAt = now;
-    this.#say('warn', bytes, 'Still takes more memory than its budget; Low events are left out and counted.');
+    this.#say('warn', bytes, 'Memory use still exceeds the budget; Low events are dropped and counted.');
   }
 
   #isWithin(bytes: number, now: Duration): void {
@@ -148,11 +151,11 @@ export class MemoryLimit implements Service {
   }
 
   #begin(bytes: number, now: Duration): void {
-    // Said first: the line may become a Low event itself.
-    this.#say('warn', bytes, 'Takes more memory than its budget; Low events are left out and counted.');
+    // Logged before `#spell` is set: the line may become a Low event itself.
+    this.#say('warn', bytes, 'Memory use exceeds the budget; Low events are dropped and counted.');
     const reason =
-      `Left out since the agent takes ${inMegabytes(bytes)} MB of memory, more than its budget of ` +
-      `${inMegabytes(this.#budgetBytes)}: raise memoryBudgetInMegabytes, or let the module twin ask for less.`;
+      `Left out: the agent uses ${inMegabytes(bytes)} MB of memory, more than its budget of ` +
+      `${inMegabytes(this.#budgetBytes)} MB. Raise memoryBudgetInMegabytes, or turn events off in the module twin.`;
     this.#spell = { since: now, reason, mostBytes: bytes, saidAt: now };
     this.#changed();
   }
@@ -162,7 +165,7 @@ export class MemoryLimit implements Service {
     this.#spell = undefined;
     this.#calmSince = undefined;
     const figures = { lastedMs: now - since, mostBytes };
-    this.#say('info', bytes, 'Is within its memory budget again; Low events are collected again.', figures);
+    this.#say('info', bytes, 'Memory use is within the budget again; Low events are collected again.', figures);
     this.#changed();
   }
 
@@ -176,8 +179,8 @@ const inMegabytes = (bytes: number) => Math.round(bytes / MEGABYTE);
 let collect: (() => void) | undefined;
 
 /**
- * Has V8 collect all garbage now. By itself it lets freed memory lie until it needs some: 200 MB of garbage were still
- * resident after 5 s of rest, 92 MB were left 1.5 s after this.
+ * Runs a full garbage collection. V8 on its own keeps garbage until it needs memory: 200 MB of garbage were still
+ * resident after 5 s of idling; 1.5 s after this call 92 MB were left.
  */
 export function collectGarbage(): void {
   if (collect === undefined) {

@@ -7,22 +7,22 @@ import type { Service } from '../base/service.ts';
 import type { StateFiles } from '../base/state-files.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 
-/** The hub bills messages in units of so many bytes, begun ones included. Source: "Azure IoT Hub pricing information". */
+/** The hub bills messages in units of this size, rounded up. Source: "Azure IoT Hub pricing information". */
 export const UNIT_BYTES = 4096;
 
 export const unitsOf = (bytes: number): number => Math.ceil(bytes / UNIT_BYTES);
 
-/** The part of the day's units that messages of a queue may take: High still goes out when Low is held. */
+/** The share of the day's units that a queue may use: High is still sent when Low is held. */
 const SHARES: Readonly<Record<QueueName, number>> = { Low: 0.8, High: 0.95 };
 
-/** A new day renews the budget after so much running time. */
+/** Minimum running time after which a new day renews the budget. */
 const LEAST_AGE = hours(12);
-/** It does so earlier once in so much running time: the agent may have started just before midnight. */
+/** Once in this running time the budget may be renewed earlier: the agent may have started just before midnight. */
 const EARLY_EVERY = hours(24);
 const DAY = days(1);
-/** After so much running time there has been a new day, whatever the clock says; one that is not set never says so. */
+/** Running time after which the budget is renewed whatever the wall clock shows; sooner if the clock is not set. */
 const LONGEST_AGE: Readonly<Record<'set' | 'unset', Duration>> = { set: hours(36), unset: DAY };
-/** In the place of a day, while the clock has never been set. */
+/** Stands for the day while the clock has never been set. */
 const NEVER_SET = 0;
 const LARGEST_FILE = 4_096;
 
@@ -35,12 +35,12 @@ const Kept = v.object({
   savedAt: v.pipe(v.string(), v.isoTimestamp()),
 });
 
-/** How the budget stands. */
+/** The budget, as the status reports it. */
 export interface BudgetUse {
   readonly unitsToday: number;
   /** 0: no limit. */
   readonly unitsPerDay: number;
-  /** While a queue is held. */
+  /** Present while a queue is held. */
   readonly held?: HeldMessages;
 }
 
@@ -52,16 +52,16 @@ export interface HeldMessages {
   readonly reason: string;
 }
 
-/** What the publisher asks. */
+/** The budget, as the publisher uses it. */
 export interface Budget {
-  /** Units that messages of a queue may still take. `isUrgent`: alerts and notices may take the last ones. */
+  /** Units that a queue may still use today. `isUrgent`: including the last ones, reserved for alerts and notices. */
   left(queue: QueueName, isUrgent?: boolean): number;
-  /** Units that messages of a queue may take in a day. */
+  /** Units that a queue may use in a day. */
   most(queue: QueueName): number;
   spend(units: number): void;
-  /** The hub has not billed them. */
+  /** To be called for units that the hub has not billed. */
   refund(units: number): void;
-  /** What waits in a queue does not fit into what is left. */
+  /** To be called when the next message of a queue exceeds the units that are left. */
   hold(queue: QueueName): void;
   isHeld(queue: QueueName): boolean;
 }
@@ -76,13 +76,13 @@ export const NO_BUDGET: Budget = {
 };
 
 /**
- * Limits what the agent costs: units of 4 KB in a UTC day, as the hub bills them, kept over restarts. Low messages are
- * held first, then High ones; the last units are for alerts and for notices of changes.
+ * Limits the agent's costs: units of 4 KB per UTC day, as the hub bills them, persisted across restarts. Low messages
+ * are held first, then High ones; the last units are reserved for alerts and change notices.
  *
- * The wall clock may be stepped, by mistake or to grant the twin's writer new budgets. So a new day counts only after
- * 12 h of running time, except once in 24 h of it: at most three budgets in a day, whatever the clock does. Time in which
- * the agent did not run counts as running time, one day at most. A clock that goes back does not give a budget at once,
- * but neither does a clock that had been years ahead hold messages for years.
+ * The wall clock may be stepped, by mistake or to get more budget. So a new day renews the budget only after 12 h of
+ * running time, except once in 24 h: at most three budgets a day, whatever the clock does. Time while the agent was not
+ * running counts as running time, up to one day. A clock stepped back does not renew the budget at once, and a clock
+ * that was years ahead does not hold messages for years.
  */
 export class MessageBudget implements Budget, Service {
   readonly name = 'message budget';
@@ -96,7 +96,7 @@ export class MessageBudget implements Budget, Service {
   #units = 0;
   /** Days since the epoch. */
   #day = NEVER_SET;
-  /** The monotonic clock, less the running time since the budget was renewed, and since it was renewed early. */
+  /** When the budget was renewed, and renewed early. Monotonic clock; before its zero if that was in an earlier run. */
   #renewedAt: Duration;
   #earlyAt = milliseconds(Number.NEGATIVE_INFINITY);
   #cannotWrite = false;
@@ -108,7 +108,7 @@ export class MessageBudget implements Budget, Service {
     clock: Clock;
     log: Logger;
     files: StateFiles;
-    /** Told when a queue is held, or no longer. */
+    /** Called when a queue is held, or no longer held. */
     changed: () => void;
   }) {
     this.#file = options.file;
@@ -141,7 +141,7 @@ export class MessageBudget implements Budget, Service {
     return Math.max(1, queue === 'Low' ? Math.floor(share) : Math.ceil(share));
   }
 
-  /** To be called before each attempt: one that is not answered may have been billed. */
+  /** To be called before each attempt: a message may have been billed even if it is not acknowledged. */
   spend(units: number): void {
     this.#units += units;
     this.#write();
@@ -155,7 +155,7 @@ export class MessageBudget implements Budget, Service {
     if (this.#held.has(queue)) return;
     this.#held.add(queue);
     const figures = { queue, unitsToday: this.#units, unitsPerDay: this.#unitsPerDay, until: this.#midnight() };
-    this.#log.warn(figures, 'Holds messages until the next UTC day: the daily budget of message units is used up.');
+    this.#log.warn(figures, 'The daily budget of message units is used up; holding messages until the next UTC day.');
     this.#changed();
   }
 
@@ -171,12 +171,12 @@ export class MessageBudget implements Budget, Service {
     if (held.length === 0) return use;
     const until = this.#midnight();
     const reason =
-      `Held until ${until}, since the daily budget of ${this.#unitsPerDay} message units is used up: ` +
-      'let the module twin ask for less, or raise limits.messageUnitsPerDay in the local configuration.';
+      `Held until ${until}: the daily budget of ${this.#unitsPerDay} message units is used up. ` +
+      'Turn events off in the module twin, or raise limits.messageUnitsPerDay in the local configuration.';
     return { ...use, held: { queues: held.join(', '), until, reason } };
   }
 
-  /** Renews the budget when its day has come. */
+  /** Renews the budget if a new day has begun. */
   #look(): void {
     const now = this.#clock.now();
     const isSet = isPlausible(now);
@@ -211,7 +211,7 @@ export class MessageBudget implements Budget, Service {
     return new Date((today + 1) * DAY).toISOString();
   }
 
-  /** What cannot be understood counts as nothing sent yet. */
+  /** An unreadable file counts as an unused budget. */
   #read(): void {
     if (this.#unitsPerDay === 0) return;
     try {
@@ -225,7 +225,7 @@ export class MessageBudget implements Budget, Service {
       this.#renewedAt = milliseconds(monotonic - ageMs - away);
       this.#earlyAt = milliseconds(monotonic - sinceEarlyMs - away);
     } catch (error) {
-      this.#log.debug({ err: error }, 'Could not read how many message units were used.');
+      this.#log.debug({ err: error }, 'Could not read the used message units.');
     }
   }
 
@@ -241,7 +241,10 @@ export class MessageBudget implements Budget, Service {
     };
     this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (error) => {
       if (error !== undefined && !this.#cannotWrite)
-        this.#log.warn({ err: error }, 'Could not note how many message units were used; a restart may forget it.');
+        this.#log.warn(
+          { err: error },
+          'Could not save the used message units; after a restart they may count as unused.',
+        );
       this.#cannotWrite = error !== undefined;
     });
   }

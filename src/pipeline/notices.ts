@@ -5,24 +5,26 @@ import type { Logger, LogLine } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 
-/** So many changes are told at once, each by itself; after that one in each period, which stands for all since the last. */
+/**
+ * Rate limit: this many changes are reported one by one; after that one notice per period, which merges the changes.
+ */
 const BURST = 20;
 const PERIOD = minutes(5);
 const LONG = days(1);
-/** Of the text of all changes together, in UTF-16 units. */
+/** Limit for the text of all changes together, in UTF-16 units. */
 const LONGEST_TEXT = 2_048;
 
 /** A change of the configuration, see config/changes.ts. */
 interface Change {
   readonly time: Date;
   readonly desiredVersion: number;
-  /** By name of the property. */
+  /** By property name. */
   readonly changes: Readonly<Record<string, string>>;
 }
 
 /**
- * Tells of each change of the configuration. A twin that is changed back and forth without end costs 20 events and then
- * one in 5 minutes, in which the changes are counted and the latest of each property is named.
+ * Announces each change of the configuration. A twin that is changed all the time causes 20 events, and then one every
+ * 5 minutes with the number of changes and the latest one of each property.
  */
 export class ChangeNotices implements Service {
   readonly name = 'change notices';
@@ -49,11 +51,11 @@ export class ChangeNotices implements Service {
     this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
 
-  /** Tells what has not been told yet. */
+  /** Announces pending changes. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
-    this.#tell();
+    this.#announcePending();
   }
 
   accept(change: Change): void {
@@ -79,16 +81,16 @@ export class ChangeNotices implements Service {
 
   #spend(): void {
     this.#tokens -= 1;
-    this.#tell();
+    this.#announcePending();
   }
 
-  #tell(): void {
+  #announcePending(): void {
     if (this.#pending === undefined) return;
     const { time, desiredVersion, changes } = this.#pending;
-    const told = Object.entries(changes).map(([name, change]) => `${name}: ${change}`);
+    const texts = Object.entries(changes).map(([name, change]) => `${name}: ${change}`);
     const details = {
       Names: Object.keys(changes).join(';'),
-      Changes: bounded(told.join('; ')),
+      Changes: bounded(texts.join('; ')),
       DesiredVersion: String(desiredVersion),
       ...(this.#count > 1 ? { Count: String(this.#count) } : {}),
     };

@@ -13,15 +13,15 @@ export const LONGEST_PAUSE = hours(24);
 /** In UTF-16 units. */
 export const LONGEST_REASON = 256;
 const LARGEST_FILE = 4_096;
-/** Whoever begins a pause waits so long to hear whether it is on disk. */
+/** How long `begin` waits for the pause to be saved. */
 const KEPT_WITHIN = seconds(5);
 
-/** What the status says of a pause (contract §2). */
+/** A pause, as the status reports it (contract §2). */
 export interface PauseStatus {
-  /** RFC 3339, UTC; as the wall clock stood when it began. */
+  /** RFC 3339, UTC; calculated from the wall clock when the pause began. */
   readonly until: string;
   readonly reason: string;
-  /** Events that were not collected on account of it. */
+  /** Events not collected because of the pause. */
   readonly skipped: number;
 }
 
@@ -34,11 +34,12 @@ const Kept = v.object({
 type Kept = v.InferOutput<typeof Kept>;
 
 /**
- * Maintenance: for a while, events of type Security are counted and not collected. What the agent says of itself goes on.
+ * Maintenance mode: for a limited time, Security events are counted but not collected. Operational and Diagnostic
+ * events are still sent.
  *
- * It ends by itself: by the monotonic clock while the agent runs, by the wall clock over a restart. A wall clock that has
- * gone back behind the beginning of the pause, or was not set at boot, ends it at the restart: it can't say how long is
- * left, and a guard rather wakes too early.
+ * The pause ends by itself: by the monotonic clock while the agent runs, by the wall clock across a restart. If at the
+ * restart the wall clock is not set, or shows a time before the beginning of the pause, the pause ends: the time left
+ * is unknown, and resuming early is safer.
  */
 export class Pause implements Service {
   readonly name = 'pause';
@@ -54,13 +55,13 @@ export class Pause implements Service {
   #current: (Kept & { readonly endsAt: Duration }) | undefined;
 
   constructor(options: {
-    /** Where a pause is kept over a restart. */
+    /** Where a pause is saved for a restart. */
     file: string;
-    /** Events that have ever been skipped, by the books. */
+    /** Total of skipped events, from the queues' accounts. */
     skipped: () => number;
     clock: Clock;
     log: Logger;
-    /** Told when a pause has begun, changed or ended. */
+    /** Called when a pause has begun, changed or ended. */
     changed: () => void;
     files?: StateFiles;
   }) {
@@ -72,14 +73,16 @@ export class Pause implements Service {
     this.#changed = options.changed;
   }
 
-  /** Takes up the pause of an earlier run. To be started after the queues, whose books it reads, and before any source. */
+  /**
+   * Resumes the pause of an earlier run. Must be started after the queues, whose accounts it reads, and before sources.
+   */
   async start(): Promise<void> {
-    this.#takeUp();
+    this.#resume();
     const { signal } = this.#stop;
     this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
 
-  /** A pause stays for the next run. */
+  /** The pause stays saved for the next run. */
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#loop;
@@ -91,39 +94,38 @@ export class Pause implements Service {
     return { until, reason, skipped: Math.max(0, this.#skipped() - skippedBefore) };
   }
 
-  /** Whether the events of a collector are skipped now. */
+  /** Whether a collector's events are skipped now. */
   skips({ type }: Pick<Collector, 'type'>): boolean {
     return this.#current !== undefined && type === 'Security';
   }
 
   /**
-   * Begins a pause, or gives the present one another end and reason; what that has skipped stays counted.
+   * Begins a pause, or gives the current one a new end and reason; its count of skipped events continues. The pause is
+   * in force as soon as this function returns its promise.
    *
    * @param duration at most LONGEST_PAUSE
-   * In force when this returns its promise.
-   *
-   * @returns whether it will outlast a restart of the agent, as far as that is known after five seconds
+   * @returns whether the pause has been saved for a restart; `false` if that takes longer than five seconds
    */
   async begin(duration: Duration, reason: string): Promise<boolean> {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
     const skippedBefore = this.#current?.skippedBefore ?? this.#skipped();
     const kept: Kept = { until, durationMs: duration, reason, skippedBefore };
-    // A warning becomes an event, which goes out all the same, and tells whoever reads events but not the twin.
-    this.#log.warn({ until, why: reason }, 'Collecting is paused; what is skipped is counted.');
+    // Warnings are sent as Diagnostic events even during a pause, for consumers that do not read the twin.
+    this.#log.warn({ until, why: reason }, 'Collection is paused; skipped events are counted.');
     this.#current = { ...kept, endsAt: milliseconds(this.#clock.monotonic() + duration) };
     const isKept = this.#keep(kept);
     this.#alarm.ring();
     this.#changed();
-    return this.#clock.within(KEPT_WITHIN, 'Writing the pause down', isKept).catch(() => false);
+    return this.#clock.within(KEPT_WITHIN, 'Saving the pause', isKept).catch(() => false);
   }
 
-  /** Ends the pause. @returns how it stood, or nothing when there was none */
+  /** Ends the pause. @returns its last status; `undefined` when no pause was in force */
   end(): PauseStatus | undefined {
     const ended = this.status();
     if (ended === undefined) return undefined;
     this.#current = undefined;
     this.#forget();
-    this.#log.warn({ skipped: ended.skipped }, 'Collecting goes on; the pause has ended.');
+    this.#log.warn({ skipped: ended.skipped }, 'The pause has ended; collection continues.');
     this.#changed();
     return ended;
   }
@@ -134,7 +136,7 @@ export class Pause implements Service {
     else await this.#alarm.sleep(this.#clock, milliseconds(left), signal);
   }
 
-  #takeUp(): void {
+  #resume(): void {
     const kept = this.#read();
     if (kept === undefined) return;
     const left = Date.parse(kept.until) - this.#clock.now().getTime();
@@ -143,11 +145,11 @@ export class Pause implements Service {
       return;
     }
     this.#current = { ...kept, endsAt: milliseconds(this.#clock.monotonic() + left) };
-    this.#log.warn({ until: kept.until, why: kept.reason }, 'Collecting is still paused; what is skipped is counted.');
+    this.#log.warn({ until: kept.until, why: kept.reason }, 'Collection is still paused; skipped events are counted.');
     this.#changed();
   }
 
-  /** The file is hostile input, as everything on disk; what doesn't fit is no pause. */
+  /** The file is untrusted input, like everything on disk: if it is invalid, there is no pause. */
   #read(): Kept | undefined {
     try {
       const text = readFileIfThere(this.#file);
@@ -155,7 +157,7 @@ export class Pause implements Service {
       if (text.length > LARGEST_FILE) throw new RangeError(`it has ${text.length} characters`);
       return v.parse(Kept, JSON.parse(text));
     } catch (error) {
-      this.#log.warn({ err: error }, 'Could not read the file of a pause; collecting goes on.');
+      this.#log.warn({ err: error }, 'Could not read the saved pause; collection continues.');
       this.#forget();
       return undefined;
     }
@@ -169,7 +171,7 @@ export class Pause implements Service {
 `,
         (error) => {
           if (error !== undefined)
-            this.#log.warn({ err: error }, 'Could not keep the pause on disk; it ends with the agent.');
+            this.#log.warn({ err: error }, 'Could not save the pause; it ends when the agent exits.');
           resolve(error === undefined);
         },
       );
@@ -178,7 +180,7 @@ export class Pause implements Service {
 
   #forget(): void {
     this.#files.remove(this.#file, (error) => {
-      if (error !== undefined) this.#log.warn({ err: error }, 'Could not remove the file of a pause that has ended.');
+      if (error !== undefined) this.#log.warn({ err: error }, 'Could not delete the file of the ended pause.');
     });
   }
 }

@@ -18,35 +18,35 @@ import { Suspicion } from './suspicion.ts';
 
 /** A backlog drains at no more than two messages a second (contract §6). */
 const SPACING = milliseconds(500);
-/** How long SIGTERM leaves for sending (contract §6). */
-const FAREWELL = seconds(10);
-/** Where nothing else waits, what is passed over is tried so often at most. */
-const PASSED_OVER_EVERY = hours(1);
-/** How often it is looked whether a new day has come while messages are held. */
-const HELD_FOR = minutes(1);
-/** What may take the last units of the budget. */
+/** How long the agent goes on sending after SIGTERM (contract §6). */
+const SHUTDOWN_LIMIT = seconds(10);
+/** Minimum time between attempts to send a passed-over event while its queue is otherwise empty. */
+const PASSED_OVER_INTERVAL = hours(1);
+/** How often a held queue checks whether the next day's budget has begun. */
+const HELD_CHECK_INTERVAL = minutes(1);
+/** Events that may use the last units of the budget. */
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 const NEVER = milliseconds(Number.POSITIVE_INFINITY);
 const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
 
-/** For whom messages are marked; a local setting. */
+/** The markings that messages are sent with; a local setting. */
 export type Routing = Marking | 'both';
 
 type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'>;
 
-/** A pack, and the ways in which it is still to be sent. */
-interface InHand {
+/** The pack being sent, and the markings with which it has not been accepted yet. */
+interface InFlight {
   readonly pack: Pack;
   readonly markingsLeft: readonly Marking[];
-  /** Made as its queue's turn came, and not to find an event that ends the connection. */
+  /** False if it was packed to find an event that ends the connection. */
   readonly isUsual: boolean;
 }
 
-/** What a flush has come to. */
+/** The result of a flush. */
 export interface Flushed {
   readonly messages: number;
   readonly events: number;
-  /** Events that still wait. */
+  /** Events still in the queues. */
   readonly left: number;
 }
 
@@ -60,10 +60,10 @@ export interface Sent {
 }
 
 /**
- * Sends what the queues hold, one message at a time, each until the hub has taken it.
+ * Sends the queued events, one message at a time, retrying each until the hub accepts it.
  *
- * A message goes when its queue's frequency has passed, or as soon as the queue could fill one. While the hub is out of
- * reach nothing is tried: the hub client says when it is back.
+ * A message is sent when its queue's frequency has elapsed, or as soon as the queue can fill one. While the hub client
+ * is not connected nothing is sent; its `connected` event resumes sending.
  */
 export class Publisher implements Service {
   readonly name = 'publisher';
@@ -81,15 +81,15 @@ export class Publisher implements Service {
   readonly #noted: () => void;
   readonly #budget: Budget;
   readonly #lastSend: Record<QueueName, Duration>;
-  /** When what waits in High must go at the latest, where that is before its frequency has passed. */
+  /** Deadline for sending the High queue, if earlier than its frequency. Monotonic clock. */
   #highDueBy = NEVER;
-  /** Something waits in High that may take the last units of the budget. */
+  /** The High queue holds an event that may use the last units of the budget. */
   #isUrgent = false;
-  #inHand: InHand | undefined;
+  #inFlight: InFlight | undefined;
   #deadline: Duration | undefined;
   #sent: Sent = { sent: 0, under4KB: 0, failed: 0 };
   #delivered = 0;
-  /** Those who wait until all that can be sent now has been, and for how long. */
+  /** Pending calls of `flush`, each with its deadline by the monotonic clock. */
   #flushes: { readonly until: Duration; readonly done: () => void }[] = [];
   #loop: Promise<void> = Promise.resolve();
 
@@ -102,9 +102,9 @@ export class Publisher implements Service {
     clock: Clock;
     log: Logger;
     random?: () => number;
-    /** Told after every attempt, when `sent` has changed. */
+    /** Called after every attempt, when the result of `sent()` has changed. */
     noted?: () => void;
-    /** Absent: without limit. */
+    /** Absent: unlimited. */
     budget?: Budget;
   }) {
     this.#queues = options.queues;
@@ -131,18 +131,18 @@ export class Publisher implements Service {
     this.#loop = this.#run();
   }
 
-  /** Sends what fits into ten seconds; the rest stays on disk. */
+  /** Sends for up to ten seconds; the rest stays on disk. */
   async stop(): Promise<void> {
-    this.#deadline ??= milliseconds(this.#clock.monotonic() + FAREWELL);
+    this.#deadline ??= milliseconds(this.#clock.monotonic() + SHUTDOWN_LIMIT);
     this.#stop.abort();
-    await this.#clock.within(milliseconds(FAREWELL + 1_000), 'the last message', this.#loop).catch((error) => {
-      this.#log.warn({ err: error }, 'Left a message unanswered; it will be sent again.');
+    await this.#clock.within(milliseconds(SHUTDOWN_LIMIT + 1_000), 'the last message', this.#loop).catch((error) => {
+      this.#log.warn({ err: error }, 'Stopped before the hub acknowledged a message; it will be sent again.');
     });
   }
 
   /**
-   * Sends what waits now, whatever the frequencies, until nothing is left, the hub takes no more, or `limit` has passed.
-   * A message that is on its way by then may still arrive; its events count as left.
+   * Sends the queued events now, regardless of the frequencies, until the queues are empty, sending fails, or `limit`
+   * has elapsed. A message that is unacknowledged by then may still arrive; its events count as left.
    */
   async flush(limit: Duration): Promise<Flushed> {
     const before = { messages: this.#sent.sent, events: this.#delivered };
@@ -158,8 +158,8 @@ export class Publisher implements Service {
   }
 
   /**
-   * Sends what waits in High within `limit`, however long the frequency is. Alerts and Diagnostic events in it go out even
-   * when the rest of High is held, as long as any units are left.
+   * Sends the High queue within `limit`, even if its frequency is longer. Alerts and Diagnostic events are sent even
+   * when the rest of the queue is held, as long as any units are left.
    */
   sendHighWithin(limit: Duration): void {
     this.#isUrgent = true;
@@ -171,17 +171,17 @@ export class Publisher implements Service {
     return this.#sent;
   }
 
-  /** How many bytes of messages the budget allows a queue in a day. */
+  /** The message bytes per day that the budget allows a queue. */
   bytesPerDay(queue: QueueName): number {
     return this.#bytesOf(this.#budget.most(queue));
   }
 
-  /** What so many units pay for, when each message goes out with every marking. */
+  /** The message bytes that `units` pay for, given that each message is sent once per marking. */
   #bytesOf(units: number): number {
     return Math.floor(units / this.#markings.length) * UNIT_BYTES;
   }
 
-  /** When each queue's turn comes, whether anything waits then or not; nothing without a connection. */
+  /** When each queue is due next, even if it is empty. Wall-clock times; none while the hub is not connected. */
   next(): Partial<Readonly<Record<QueueName, Date>>> {
     if (this.#hub.status().state !== 'connected') return {};
     const settings = this.#settings.current();
@@ -197,7 +197,7 @@ export class Publisher implements Service {
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     await keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
-    await this.#sayFarewell();
+    await this.#sendBeforeExit();
     this.#endFlushes();
   }
 
@@ -214,27 +214,27 @@ export class Publisher implements Service {
     }
   }
 
-  /** After a defect: what stayed reserved could never be taken again. It may go out twice, it doesn't stay for ever. */
+  /** After an internal error. Events left taken could never be sent; returning them may at worst send them twice. */
   #giveBack(): void {
-    this.#inHand = undefined;
+    this.#inFlight = undefined;
     for (const queue of QUEUES) {
       try {
         this.#queues.settle(queue, 'kept');
       } catch {
-        // of this queue nothing was reserved
+        // nothing was taken from this queue
       }
     }
   }
 
-  /** The queue whose turn it is, perhaps for one message only, or how long until one's turn comes. */
+  /** The queue that is due, with `once` for a single message only; or, without a queue, the wait until one is due. */
   #next(): { queue?: QueueName; wait: Duration; once?: boolean } {
     const settings = this.#settings.current();
     const now = this.#clock.monotonic();
     if (this.#hub.status().state !== 'connected') return { wait: minutes(1) };
     const { left } = this.#backoff;
     if (left > 0) return { wait: milliseconds(Math.min(left, hours(1))) };
-    const begun = this.#inHand?.pack.shares[0];
-    if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inHand?.isUsual };
+    const begun = this.#inFlight?.pack.shares[0];
+    if (begun !== undefined) return { queue: begun.queue, wait: milliseconds(0), once: !this.#inFlight?.isUsual };
     const inQuestion = this.#suspicion.next({ trials: true });
     if (inQuestion !== undefined && !this.#isHeld(inQuestion.queue))
       return { queue: inQuestion.queue, wait: milliseconds(0), once: true };
@@ -242,11 +242,11 @@ export class Publisher implements Service {
     for (const queue of QUEUES) {
       const { events, bytes, passedOver } = this.#waiting(queue);
       const usual = frequency(settings, queue);
-      const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_EVERY) : usual;
+      const interval = events === 0 && passedOver > 0 ? Math.max(usual, PASSED_OVER_INTERVAL) : usual;
       const dueAt = Math.min(this.#lastSend[queue] + interval, queue === 'High' ? this.#highDueBy : NEVER);
       const isDue = dueAt <= now;
       if (events + passedOver > 0 && this.#isHeld(queue) && !(isDue && this.#hasUrgent(queue))) {
-        wait = Math.min(wait, HELD_FOR);
+        wait = Math.min(wait, HELD_CHECK_INTERVAL);
         continue;
       }
       if (events > 0 && bytes >= settings.maxMessageSizeInBytes) return { queue, wait: milliseconds(0) };
@@ -257,24 +257,24 @@ export class Publisher implements Service {
     return { wait: milliseconds(wait) };
   }
 
-  /** A period of the queue's frequency. */
+  /** Starts a new period of the queue's frequency. */
   #begin(queue: QueueName, now: Duration): void {
     this.#lastSend[queue] = now;
     if (queue === 'High') this.#highDueBy = NEVER;
   }
 
-  /** Sends until what waits in `queue` now is gone, or until something keeps the hub from taking it. */
+  /** Sends the events that are in `queue` now, until all are settled or sending fails. */
   async #drain(queue: QueueName, signal: AbortSignal): Promise<void> {
     let left = this.#queues.waiting(queue).events;
     this.#begin(queue, this.#clock.monotonic());
     while (left > 0 && !signal.aborted) {
       const before = this.#queues.waiting(queue).events;
       if (!(await this.#sendSpaced(queue, signal))) return;
-      if (this.#inHand === undefined) left -= Math.max(1, before - this.#queues.waiting(queue).events);
+      if (this.#inFlight === undefined) left -= Math.max(1, before - this.#queues.waiting(queue).events);
     }
   }
 
-  /** Also after a failure, so that nothing that goes wrong at once makes a loop spin. */
+  /** Spaced after failures as well: an immediate failure must not turn the loop into a busy loop. */
   async #sendSpaced(queue: QueueName, signal: AbortSignal): Promise<boolean> {
     const spaced = this.#clock.sleep(SPACING, signal);
     const goOn = await this.#sendOne(queue);
@@ -296,11 +296,11 @@ export class Publisher implements Service {
     this.#flushes = [];
   }
 
-  #sayFarewell(): Promise<void> {
+  #sendBeforeExit(): Promise<void> {
     return this.#sendAll(this.#deadline ?? milliseconds(0));
   }
 
-  /** Until nothing waits, something keeps the hub from taking more, or it is late. */
+  /** Sends until the queues are empty, sending fails, or `deadline` (monotonic clock) has passed. */
   async #sendAll(deadline: Duration, signal?: AbortSignal): Promise<void> {
     for (const queue of QUEUES) {
       while (this.#waiting(queue).events > 0 && (!this.#isHeld(queue) || this.#hasUrgent(queue))) {
@@ -316,51 +316,51 @@ export class Publisher implements Service {
     }
   }
 
-  /** Sends one message, of a pack that goes out in two ways the first or the second. @returns whether to go on */
+  /** Sends one message: a pack with its next marking. @returns whether another one may be sent */
   async #sendOne(queue: QueueName): Promise<boolean> {
-    if (this.#inHand !== undefined && !fits(this.#inHand, this.#settings.current())) {
-      this.#settle(this.#inHand.pack, 'kept'); // the twin has made messages smaller meanwhile
+    if (this.#inFlight !== undefined && !fits(this.#inFlight, this.#settings.current())) {
+      this.#settle(this.#inFlight.pack, 'kept'); // the twin has lowered the maximum message size since
     }
-    if (this.#inHand === undefined) {
+    if (this.#inFlight === undefined) {
       const { packed, isUsual } = this.#pack(queue);
       if (packed === 'empty') return false;
       if ('tooLarge' in packed) {
-        this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that no message can hold.');
+        this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that exceeds the maximum message size.');
         return this.#settle({ shares: [packed.tooLarge] }, 'tooLarge');
       }
-      this.#inHand = { pack: packed, markingsLeft: this.#markings, isUsual };
+      this.#inFlight = { pack: packed, markingsLeft: this.#markings, isUsual };
     }
-    const { pack: inHand, markingsLeft } = this.#inHand;
+    const { pack: inFlight, markingsLeft } = this.#inFlight;
     const [marking, ...others] = markingsLeft;
-    if (marking === undefined) return this.#settle(inHand, 'delivered');
-    const message = inHand.message(marking);
+    if (marking === undefined) return this.#settle(inFlight, 'delivered');
+    const message = inFlight.message(marking);
     const units = unitsOf(sizeOf(message));
     if (units > this.#budget.left(queue, this.#hasUrgent(queue))) {
-      this.#settle(inHand, 'kept'); // tried too often
+      this.#settle(inFlight, 'kept'); // earlier attempts have used up the units
       return this.#hold(queue);
     }
     this.#budget.spend(units);
     const answer = await this.#hub.send(message);
     if (answer.status === 'retry' && answer.unanswered === undefined) this.#budget.refund(units);
     if (answer.status === 'accepted') {
-      this.#log.debug({ queue, events: inHand.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
+      this.#log.debug({ queue, events: inFlight.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
       this.#accepted(sizeOf(message));
-      this.#inHand = { ...this.#inHand, markingsLeft: others };
-      return others.length > 0 ? true : this.#settle(inHand, 'delivered');
+      this.#inFlight = { ...this.#inFlight, markingsLeft: others };
+      return others.length > 0 ? true : this.#settle(inFlight, 'delivered');
     }
     this.#failed(answer.error);
     if (answer.status === 'refused') {
       this.#log.error(
-        { err: answer.error, events: inHand.eventCount },
+        { err: answer.error, events: inFlight.eventCount },
         'The hub refused a message; its events are lost.',
       );
-      return this.#settle(inHand, 'refused');
+      return this.#settle(inFlight, 'refused');
     }
-    this.#retryLater(answer, inHand);
+    this.#retryLater(answer, inFlight);
     return false;
   }
 
-  /** As usual from `queue`, unless there is a suspicion. */
+  /** Packs from `queue`, or what `Suspicion` wants to be tried next. */
   #pack(queue: QueueName) {
     const inQuestion =
       this.#suspicion.next({ trials: this.#deadline === undefined }) ??
@@ -385,7 +385,7 @@ export class Publisher implements Service {
     return this.#budget.isHeld(queue);
   }
 
-  /** Whether there is something in a queue that may take the last units of the budget. */
+  /** Whether a queue holds an event that may use the last units of the budget, and units are left. */
   #hasUrgent(queue: QueueName): boolean {
     return queue === 'High' && this.#isUrgent && this.#budget.left(queue, true) > 0;
   }
@@ -395,12 +395,12 @@ export class Publisher implements Service {
     this.#budget.hold(queue);
     if (queue === 'Low' || !this.#isUrgent) return false;
     if (wasHeld)
-      this.#isUrgent = false; // not even what is urgent fits
+      this.#isUrgent = false; // the urgent events don't fit either
     else this.#highDueBy = this.#clock.monotonic();
     return false;
   }
 
-  /** What waits to be sent as usual, and how many events are passed over. */
+  /** Events and bytes waiting, without those that are passed over, and the number of these. */
   #waiting(queue: QueueName): { events: number; bytes: number; passedOver: number } {
     const { events, bytes } = this.#queues.waiting(queue);
     const passedOver = [...this.#suspicion.leftOut[queue].values()];
@@ -412,7 +412,7 @@ export class Publisher implements Service {
   }
 
   #settle(pack: { readonly shares: readonly Share[] }, outcome: 'delivered' | 'kept' | DropReason): true {
-    this.#inHand = undefined;
+    this.#inFlight = undefined;
     if (outcome !== 'kept') this.#suspicion.gone(pack);
     if (outcome === 'delivered') this.#delivered += pack.shares.reduce((all, { positions }) => all + positions.size, 0);
     for (const { queue, positions } of pack.shares) this.#queues.settle(queue, outcome, positions);
@@ -433,33 +433,33 @@ export class Publisher implements Service {
     this.#noted();
   }
 
-  #retryLater(answer: Retry, inHand: Pack): void {
+  #retryLater(answer: Retry, inFlight: Pack): void {
     const wait = this.#backoff.failed(answer);
     this.#log.debug(
       { because: answer.because, waitMs: wait, err: answer.error },
       'Could not send a message; will try again.',
     );
     if (answer.unanswered === undefined) return;
-    const verdict = this.#suspicion.unanswered(inHand);
-    if (verdict === 'again') return;
-    this.#settle(inHand, verdict === 'give up' ? 'refused' : 'kept');
-    if (verdict === 'give up') logError(this.#log, unsendable(inHand));
-    if (verdict === 'anew') for (const { queue } of inHand.shares) this.#lastSend[queue] = LONG_AGO; // still due
+    const verdict = this.#suspicion.unanswered(inFlight);
+    if (verdict === 'resend') return;
+    this.#settle(inFlight, verdict === 'give up' ? 'refused' : 'kept');
+    if (verdict === 'give up') logError(this.#log, unsendable(inFlight));
+    if (verdict === 'repack') for (const { queue } of inFlight.shares) this.#lastSend[queue] = LONG_AGO; // still due
   }
 }
 
 function unsendable({ shares: [share] }: Pack): AgentError {
   const [event] = share?.events ?? [];
   const id = /"Id":"([0-9a-f-]{36})"/i.exec(event?.json.slice(0, 100) ?? '')?.[1];
-  const what = `the hub ended the connection whenever it was sent the event ${event?.name} ${id}, and took others`;
+  const what = `the hub closed the connection each time the event ${event?.name} ${id} was sent, and accepted others`;
   return new AgentError(
     'EVENT_UNSENDABLE',
     what,
-    'Look for what lies between the device and the hub and reads messages.',
+    'Look for a proxy or firewall between the device and the hub that inspects messages.',
   );
 }
 
-const fits = ({ pack: { message }, markingsLeft }: InHand, { maxMessageSizeInBytes }: Settings): boolean =>
+const fits = ({ pack: { message }, markingsLeft }: InFlight, { maxMessageSizeInBytes }: Settings): boolean =>
   markingsLeft.every((marking) => sizeOf(message(marking)) <= maxMessageSizeInBytes);
 
 const frequency = (settings: Settings, queue: QueueName): Duration =>

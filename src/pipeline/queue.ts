@@ -17,35 +17,35 @@ import type { Medium } from './segment-folder.ts';
 import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
-/** How long what was written may stay unsynced (contract §6). */
+/** Maximum time from a write to its sync (contract §6). */
 const SYNC_WITHIN: Readonly<Record<QueueName, Duration>> = { High: milliseconds(100), Low: seconds(1) };
-/** A disk that refuses now and again is in one trouble, not in many. */
+/** Errors at shorter intervals than this are one problem, which is logged once. */
 const TROUBLE_LASTS = seconds(10);
-/** Above which part of their room the queues are nearly full, and below which no longer: not at every event anew. */
+/** Shares of the size limit at which "nearly full" begins and ends. They differ, so that it doesn't flap. */
 const NEARLY_FULL = 0.8;
 const NO_LONGER_NEARLY_FULL = 0.7;
-/** What the queues may take of memory while the disk cannot be written. */
+/** Memory limit of the queues while the disk cannot be written. */
 const IN_MEMORY = 1024 * 1024;
-/** How long the start waits for what it has written, and the end for all that is to be synced. */
+/** How long start waits for its writes, and stop for the last sync. */
 const WAITS_FOR_DISK = { start: seconds(5), end: seconds(4) };
-/** How often a disk that refused is tried again. */
+/** How often writing to a failed disk is retried. */
 const TRY_AGAIN_AFTER = seconds(1);
 
-/** What can be wrong: the disk as such, or with one queue. */
+/** What an error concerns: the disk as a whole, or one queue. */
 type Trouble = 'disk' | QueueName;
 
 type Queued = Totals & {
-  /** Elements that wait. */
+  /** Elements in the queue. */
   readonly queued: number;
 };
 
 /**
  * The events that wait to be sent: two queues on disk, within one limit.
  *
- * When they are full, old ones make room, see room.ts. Events that were taken to be sent are not touched.
+ * When the limit is reached, old events are evicted, see room.ts; never those that were taken to be sent.
  *
- * Nothing that happens to the disk gets out of `put`, `drop`, `take` and `settle`: it is counted, and logged once. While
- * the disk refuses to be written, events wait in memory; when it is full, new ones are dropped.
+ * `put`, `drop`, `take` and `settle` never throw a disk error: lost events are counted, and the problem is logged once.
+ * While the disk cannot be written, new events are kept in memory; when it is full, they are dropped.
  */
 export class EventQueues implements Service {
   readonly name = 'queues';
@@ -56,24 +56,24 @@ export class EventQueues implements Service {
   readonly #files: FallbackFiles;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #room: Room;
-  /** How often it is looked for events that are too old, and their age is noted for the next run. */
+  /** How often expired events are dropped, and the age of the others is saved for the next run. */
   readonly #lookAfterAge: Duration;
   #lookedAt = milliseconds(0);
   readonly #obstacle: () => string | undefined;
   readonly #settled: (() => Promise<void>) | undefined;
-  /** What was in memory is on its way to the disk. */
+  /** Segments from memory are being written to the disk. */
   #isReturning = false;
   readonly #changed: () => void;
   readonly #listeners: (() => void)[] = [];
   readonly #alarm = new Alarm();
   readonly #stop = new AbortController();
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
-  /** One sync of each queue at a time. The loop goes on meanwhile: a disk that hangs must not make it look hung. */
+  /** At most one sync per queue. The loop doesn't await it: a hung disk must not make the watchdog kill the agent. */
   readonly #syncing: Partial<Record<QueueName, Promise<void>>> = {};
   readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
   #medium: Medium = 'disk';
   #isNearlyFull = false;
-  /** Of one spell in memory the first: each attempt to return fails at another file. */
+  /** The first error since events are kept in memory. Later attempts to use the disk may fail at other files. */
   #reason: string | undefined;
   #triedDiskAt = milliseconds(Number.NEGATIVE_INFINITY);
   #running: Promise<void> | undefined;
@@ -84,11 +84,11 @@ export class EventQueues implements Service {
     clock: Clock;
     log: Logger;
     files?: StoreFiles;
-    /** Bytes that may wait in memory while the disk cannot be written. */
+    /** Memory limit while the disk cannot be written, in bytes. */
     memoryBytes?: number;
-    /** How long an event may wait while the agent runs; see SegmentLog.expire. Without it, for ever. */
+    /** Maximum time in the queue while the agent runs, see SegmentLog.expire. Absent: unlimited. */
     ageLimit?: Duration;
-    /** Told when `store` has changed. */
+    /** Called when the result of `store()` has changed. */
     changed?: () => void;
   }) {
     this.#directory = options.directory;
@@ -100,7 +100,7 @@ export class EventQueues implements Service {
     this.#files = new FallbackFiles(files);
     this.#obstacle = () => files.obstacle;
     this.#settled = files.settled?.bind(files);
-    files.onTrouble?.((error) => this.#meet(error));
+    files.onTrouble?.((error) => this.#onWriteError(error));
     const { clock, ageLimit = milliseconds(Number.POSITIVE_INFINITY) } = options;
     const log = (queue: QueueName) => {
       const segmentBytes = () => this.#room.segmentOf(queue);
@@ -120,15 +120,15 @@ export class EventQueues implements Service {
     });
     this.#settings.onChange(() => {
       this.#keepWithin();
-      this.#sayHowItStands();
+      this.#updateState();
     });
   }
 
   /**
    * Opens both queues as an earlier run left them, and begins to sync.
    *
-   * A disk that is full, failing or read-only now is no reason not to start: what is there can still be sent, and what
-   * comes waits in memory unless the disk is full. Nor is one that hangs: it is waited for, but not for long.
+   * The agent starts even if the disk is full, failing or read-only: queued events can still be sent, and new ones are
+   * kept in memory, or dropped if the disk is full. A hung disk delays the start by five seconds at most.
    * @throws AgentError when the directory cannot be used at all
    */
   async start(): Promise<void> {
@@ -148,7 +148,7 @@ export class EventQueues implements Service {
     this.#running = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
   }
 
-  /** Waits four seconds at most until what it has written is synced. */
+  /** Waits four seconds at most for the last sync. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
@@ -157,13 +157,13 @@ export class EventQueues implements Service {
       this.#lookForAge();
       this.#returnToDisk();
       await this.#inTime(WAITS_FOR_DISK.end, Promise.all(QUEUES.map((queue) => this.#syncLast(queue))));
-      this.#sayWhatIsLost();
+      this.#logLostEvents();
     }
     for (const queue of QUEUES) this.#logs[queue].close();
   }
 
   /**
-   * Takes events in. Synchronous: on return they are written, though not yet synced, or counted as dropped.
+   * Queues events. On return they are written, though not yet synced, or counted as dropped.
    *
    * @returns how many were written
    */
@@ -190,21 +190,22 @@ export class EventQueues implements Service {
       error ??= refused;
     }
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (events.length > 0) this.#say(queue, error); // last: a log line may come back as an event
-    this.#sayHowItStands();
+    if (events.length > 0) this.#noteTrouble(queue, error); // last: a log line may become an event and call `put`
+    this.#updateState();
     if (stored > 0) for (const listener of this.#listeners) listener();
     return stored;
   }
 
-  /** Counts events that never reached the queue: as collected, and as dropped. On disk within about a second. */
+  /** Counts events that were dropped before they reached the queue: as collected and as dropped. Saved within 1 s. */
   drop(queue: QueueName, name: string, reason: DropReason, count: number): void {
     this.#logs[queue].lose({ name, reason, elements: count, occurrences: count });
     this.#syncWithin(queue, seconds(1));
   }
 
   /**
-   * The oldest events whose JSON, and a byte for each, fit into `roomBytes`. With `atLeastOne` the first, even if it
-   * alone does not fit. They are safe from eviction until settled; when there are none, there is nothing to settle.
+   * Takes the oldest events whose JSON fits into `roomBytes`, counting one byte more for each. With `atLeastOne` the
+   * first event is taken even if it does not fit. Taken events are not evicted before they are settled. If none are
+   * returned, `settle` must not be called.
    *
    * @throws Error when events of this queue are taken already
    */
@@ -216,32 +217,31 @@ export class EventQueues implements Service {
       return taken;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      this.#say(queue, error);
+      this.#noteTrouble(queue, error);
       return [];
     }
   }
 
   /**
-   * Says what became of the taken events: `delivered` or the reason for their loss removes them, `kept` leaves them at
-   * the head of the queue.
+   * Ends `take`: `delivered` or a drop reason removes the taken events, `kept` leaves them at the head of the queue.
    *
-   * @param only the positions that this concerns; the other events that were taken are kept
+   * @param only the positions that `outcome` applies to; the other taken events are kept
    * @throws Error when none are taken
    */
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
     const error = this.#logs[queue].settle(outcome, only);
     this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
-    if (error !== undefined) this.#say(queue, error);
-    this.#sayHowItStands();
+    if (error !== undefined) this.#noteTrouble(queue, error);
+    this.#updateState();
   }
 
-  /** What waits, taken events included. `bytes` are those of the events' JSON. */
+  /** The contents of a queue, taken events included. `bytes` is the size of the events' JSON. */
   waiting(queue: QueueName): { events: number; elements: number; bytes: number } {
     return this.#logs[queue].waiting();
   }
 
-  /** The books of a queue since it was made: collected = delivered + aggregatedAway + dropped + queued, at any moment. */
+  /** A queue's account since it was created. At any time collected = delivered + aggregatedAway + dropped + queued. */
   account(queue: QueueName): { byEvent: Record<string, Queued>; totals: Queued } {
     const log = this.#logs[queue];
     const queued = log.queued();
@@ -252,12 +252,12 @@ export class EventQueues implements Service {
     };
   }
 
-  /** The position that the next event will have; up to which position all events outlast a power cut. */
+  /** `next`: the position that the next event gets. `lasting`: events before this position survive a power cut. */
   positions(queue: QueueName): { readonly next: number; readonly lasting: number } {
     return this.#logs[queue].positions;
   }
 
-  /** Where new events go, why when that is not the disk, and whether old ones will soon have to go for them. */
+  /** Where new events are kept, why not on disk if they are in memory, and whether old ones will soon be evicted. */
   store(): { readonly place: Medium; readonly reason?: string; readonly isNearlyFull: boolean } {
     const isNearlyFull = this.#isNearlyFull;
     if (this.#files.refuses || this.#isReturning)
@@ -266,21 +266,21 @@ export class EventQueues implements Service {
     return reason === undefined ? { place: 'disk', isNearlyFull } : { place: 'memory', reason, isNearlyFull };
   }
 
-  /** Whether new events are only in memory, so that a kill would lose them. */
+  /** Whether new events are only in memory, so that `kill -9` would lose them. */
   get isInMemory(): boolean {
     return this.#files.refuses || this.#isReturning;
   }
 
-  /** A change has failed that was taken before: what it concerns waits in memory, and new events do. */
-  #meet(error: unknown): void {
+  /** A background write has failed: its data stays in memory, and so do new events. */
+  #onWriteError(error: unknown): void {
     if (isFull(error)) {
       for (const log of [this.#logs.Low, this.#logs.High]) log.free(true);
     } else this.#files.refuse(error);
-    this.#sayHowItStands();
+    this.#updateState();
     this.#alarm.ring();
   }
 
-  /** Called after events were taken in, from within `put`. */
+  /** `listener` is called from within `put`, when events have been queued. */
   onPut(listener: () => void): void {
     this.#listeners.push(listener);
   }
@@ -292,12 +292,12 @@ export class EventQueues implements Service {
     if (isForbidden(refusal)) throw refusal;
     this.#log.debug({ queue, events }, 'Opened a queue.');
     if (found.keptAside.length > 0)
-      this.#log.warn({ queue, files: found.keptAside }, 'Left files alone that this version cannot read.');
+      this.#log.warn({ queue, files: found.keptAside }, 'Ignored files in an unknown format; they are not changed.');
     if (found.corrupt > 0)
-      this.#log.error({ queue, events, lost: found.corrupt }, 'Found a queue damaged; the rest of it is safe.');
+      this.#log.error({ queue, events, lost: found.corrupt }, 'Found a damaged queue; its intact events are kept.');
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (error !== undefined) this.#say(queue, error);
-    this.#sayHowItStands();
+    if (error !== undefined) this.#noteTrouble(queue, error);
+    this.#updateState();
   }
 
   #unusable(cause: unknown): AgentError {
@@ -306,7 +306,7 @@ export class EventQueues implements Service {
       ? new AgentError(
           'STATE_DIRECTORY_UNUSABLE',
           what,
-          'Give the agent a directory that it may write to, see stateDirectory.',
+          'Set stateDirectory to a directory that the agent may write to.',
           { cause },
         )
       : new AgentError(
@@ -317,7 +317,7 @@ export class EventQueues implements Service {
         );
   }
 
-  /** A full disk is where High may take Low's room although the limit would allow for both. */
+  /** If the disk is full, High evicts from Low even though both are within the size limit. */
   #append(queue: QueueName, batch: readonly SizedEvent[]): unknown {
     const error = this.#logs[queue].append(batch);
     const evicts = queue === 'High' && isFull(error) && this.#logs.Low.evict('disk', true);
@@ -331,7 +331,7 @@ export class EventQueues implements Service {
     }
   }
 
-  /** After a change of the limit, or after checkpoints have grown into the reserve. */
+  /** To be called when the limit has changed, and when checkpoints may have grown into the reserve. */
   #keepWithin(): void {
     if (this.#room.keepWithin()) for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
   }
@@ -355,14 +355,14 @@ export class EventQueues implements Service {
       wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
     }
     for (const what of Object.keys(this.#troubleAt) as Trouble[]) {
-      if (what === 'disk') this.#sayHowItStands();
-      else this.#say(what, undefined);
+      if (what === 'disk') this.#updateState();
+      else this.#noteTrouble(what, undefined);
       wait = Math.min(wait, TROUBLE_LASTS);
     }
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
   }
 
-  /** What is owed is written also while a sync hangs. */
+  /** Pending counters are written even while an earlier sync hangs. */
   #beginSync(queue: QueueName): void {
     delete this.#syncAt[queue];
     this.#flush(queue);
@@ -372,7 +372,7 @@ export class EventQueues implements Service {
 
   #flush(queue: QueueName): void {
     const error = this.#logs[queue].flush();
-    if (error !== undefined) this.#say(queue, error);
+    if (error !== undefined) this.#noteTrouble(queue, error);
   }
 
   async #sync(queue: QueueName): Promise<void> {
@@ -383,12 +383,12 @@ export class EventQueues implements Service {
       error = cannotSync;
     }
     delete this.#syncing[queue];
-    this.#syncWithin(queue, seconds(1)); // for what could not be done, or came meanwhile
-    this.#say(queue, error);
-    this.#sayHowItStands();
+    this.#syncWithin(queue, seconds(1)); // for writes that failed or were made during this sync
+    this.#noteTrouble(queue, error);
+    this.#updateState();
   }
 
-  /** Writes all at once, whatever is still being synced. */
+  /** Writes without waiting for the sync under way, then syncs once more. */
   async #syncLast(queue: QueueName): Promise<void> {
     this.#flush(queue);
     await this.#syncing[queue];
@@ -408,7 +408,7 @@ export class EventQueues implements Service {
     }
   }
 
-  /** Moves what is in memory to the disk, should that take it. High first: on a full disk it may have Low's room. */
+  /** Tries to move the segments in memory to the disk. High first: on a full disk it may evict from Low. */
   #returnToDisk(): void {
     if (!this.#files.refuses) return;
     this.#triedDiskAt = this.#clock.monotonic();
@@ -423,7 +423,7 @@ export class EventQueues implements Service {
     this.#isReturning = this.#settled !== undefined;
     void this.#settled?.().then(() => {
       this.#isReturning = false;
-      this.#sayHowItStands();
+      this.#updateState();
     });
     for (const queue of QUEUES) {
       this.#logs[queue].flush();
@@ -432,11 +432,12 @@ export class EventQueues implements Service {
     this.#keepWithin();
   }
 
-  #sayHowItStands(): void {
+  /** Logs and reports a change of the medium, and of whether the queues are nearly full. */
+  #updateState(): void {
     const { place, reason } = this.store();
     this.#reason = this.isInMemory ? reason : undefined;
     const trouble = this.#files.refusal ?? (place === 'memory' ? new Error(reason) : undefined);
-    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#say('disk', trouble);
+    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#noteTrouble('disk', trouble);
     const { fill } = this.#room;
     const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
     if (place === this.#medium && isNearlyFull === this.#isNearlyFull) return;
@@ -445,35 +446,35 @@ export class EventQueues implements Service {
     this.#changed();
   }
 
-  /** Says once that something is wrong, and once that it no longer is. */
-  #say(what: Trouble, error: unknown): void {
+  /** Logs a problem once when it begins, and once when it has ended. @param error absent: the last attempt succeeded */
+  #noteTrouble(what: Trouble, error: unknown): void {
     const now = this.#clock.monotonic();
     const since = this.#troubleAt[what];
     const about = what === 'disk' ? {} : { queue: what };
     if (error !== undefined) {
       this.#troubleAt[what] = now;
       if (since === undefined)
-        this.#log.error({ ...about, err: error }, SAID[what === 'disk' ? 'disk' : 'queue'].wrong);
+        this.#log.error({ ...about, err: error }, LOG_LINES[what === 'disk' ? 'disk' : 'queue'].failing);
     } else if (since !== undefined && now - since >= TROUBLE_LASTS) {
       delete this.#troubleAt[what];
-      this.#log.info(about, SAID[what === 'disk' ? 'disk' : 'queue'].mended);
+      this.#log.info(about, LOG_LINES[what === 'disk' ? 'disk' : 'queue'].recovered);
     }
   }
 
-  #sayWhatIsLost(): void {
+  #logLostEvents(): void {
     const lost = QUEUES.map((queue) => this.#logs[queue].eventsInMemory).reduce((all, events) => all + events, 0);
-    if (lost > 0) this.#log.error({ events: lost }, 'Could not write what waited in memory; it is lost.');
+    if (lost > 0) this.#log.error({ events: lost }, 'Could not write the events kept in memory; they are lost.');
   }
 }
 
-const SAID = {
+const LOG_LINES = {
   disk: {
-    wrong: 'Cannot write to the disk; new events wait in memory, and are lost if the agent ends before it can.',
-    mended: 'Can write to the disk again; what waited in memory is there.',
+    failing: 'Cannot write to the disk; new events are kept in memory, and lost if the agent exits before it recovers.',
+    recovered: 'Writing to the disk works again; the events kept in memory have been written.',
   },
   queue: {
-    wrong: 'Cannot write a queue; new events are dropped and counted.',
-    mended: 'Can write the queue again.',
+    failing: 'Cannot write a queue; new events are dropped and counted.',
+    recovered: 'Writing the queue works again.',
   },
 } as const;
 
@@ -481,7 +482,9 @@ const isForbidden = (error: unknown): boolean => ['EACCES', 'EPERM'].includes(er
 
 const size = (events: readonly SizedEvent[]) => events.reduce((all, { recordBytes }) => all + recordBytes, 0);
 
-/** Those that would be left if all were put one by one into a queue of that room. */
+/**
+ * Divides events: `newest` would remain if all were put one by one into a queue of `room` bytes, `others` would not.
+ */
 function newestWithin(room: number, events: readonly SizedEvent[]) {
   const newest: SizedEvent[] = [];
   const others: SizedEvent[] = [];

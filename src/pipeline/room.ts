@@ -4,25 +4,25 @@ import type { QueueName } from '../contract/event.ts';
 import type { Medium } from './segment-folder.ts';
 import type { SegmentLog } from './store.ts';
 
-/** Evicting frees a segment, so it is a small part of the room that a queue may take. */
+/** Eviction frees whole segments, so a segment is a small part of a queue's limit. */
 const SEGMENTS = 16;
 const SMALLEST_SEGMENT = 2048;
 const LARGEST_SEGMENT = 1024 * 1024;
 
-/** With this much room left, the size of the next checkpoints does not matter. */
+/** With this many bytes free, the size of the next checkpoints need not be calculated. */
 const AMPLE = 64 * 1024;
-/** Events that come faster than the disk syncs are dropped, when everything older than them would have to go. */
+/** Minimum time between blocking syncs. In between, events that could only be stored after such a sync are dropped. */
 const WAIT_AT_MOST_EVERY = milliseconds(100);
 
-/** What a checkpoint may grow by until the next time its size is looked at. */
+/** Bytes that a checkpoint may grow by until its size is calculated next. */
 const GROWTH = 128;
 
 /**
- * The limit that the two queues share, and the rule by which they make room: the oldest of Low go first, for High then
- * the oldest of High; Low never takes room from High. Room is made by the segment.
+ * Enforces the size limit that the two queues share, by evicting whole segments: the oldest of Low first, and for new
+ * High events then the oldest of High. Low never evicts from High.
  *
- * While the disk cannot be written, the same rule holds in memory for what is there, within a limit of its own. What
- * comes back from there may take the disk beyond its limit until older events have made room, a moment later.
+ * While the disk cannot be written, the same rule applies to the segments in memory, with their own limit. Moving them
+ * back may briefly exceed the limit on disk, until older events have been evicted.
  */
 export class Room {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
@@ -53,14 +53,14 @@ export class Room {
     this.#clock = clock;
   }
 
-  /** The largest that the next segment of a queue should become. */
+  /** Maximum size of a queue's next segment, in bytes. */
   segmentOf(queue: QueueName): number {
     const medium = this.#medium();
     const room = this.#limit(medium) - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
     return Math.min(Math.max(room / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
   }
 
-  /** How many of the `wanted` bytes of records there could be room for, were everything evicted that the rule allows. */
+  /** How many of the `wanted` bytes could be stored if everything were evicted that may be. */
   for(queue: QueueName, wanted: number): number {
     const medium = this.#medium();
     if (this.#used(medium) + wanted + AMPLE <= this.#limit(medium)) return wanted;
@@ -69,7 +69,7 @@ export class Room {
     return this.#limit(medium) - this.#reserve - Low.pinnedIn(medium) - ofHigh;
   }
 
-  /** Makes room for `bytes` more. @returns whether there is */
+  /** Evicts until `bytes` more can be stored. @returns whether they can */
   make(queue: QueueName, bytes: number): boolean {
     const medium = this.#medium();
     if (this.#used(medium) + bytes + AMPLE <= this.#limit(medium)) return true;
@@ -83,10 +83,10 @@ export class Room {
     for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
     for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(medium, mayWait));
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
-    return fits() || (medium !== this.#medium() && this.make(queue, bytes)); // the disk refused in between
+    return fits() || (medium !== this.#medium() && this.make(queue, bytes)); // the disk failed in between
   }
 
-  /** Brings the queues below the limit again. @returns whether anything had to be done */
+  /** Evicts until the queues are within the limit. @returns whether they were above it */
   keepWithin(): boolean {
     const { High, Low } = this.#logs;
     const tooFull = (['disk', 'memory'] as const).filter((medium) => this.#used(medium) > this.#limit(medium));
@@ -98,7 +98,7 @@ export class Room {
     return tooFull.length > 0;
   }
 
-  /** What part of the limit is taken, where new events go now. */
+  /** Used share of the limit, in the medium where new events are stored. */
   get fill(): number {
     const medium = this.#medium();
     return this.#used(medium) / this.#limit(medium);
@@ -112,7 +112,7 @@ export class Room {
     return this.#logs.High.bytesIn(medium) + this.#logs.Low.bytesIn(medium);
   }
 
-  /** What a checkpoint for each queue, and the head of a new segment, shall always find. */
+  /** Bytes kept free for a checkpoint of each queue and the head of a new segment. */
   get #reserve(): number {
     return 2 * (this.#logs.High.emptyBytes + this.#logs.Low.emptyBytes + GROWTH);
   }

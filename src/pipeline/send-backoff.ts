@@ -3,24 +3,27 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Retry, RetryCause } from '../contract/hub.ts';
 
-/** Over so long a fleet spreads that waits for the same midnight. */
+/** Jitter, so that a fleet doesn't return at midnight together. */
 const SPREAD = minutes(30);
-/** So long after midnight the hub's day may not have begun yet. */
+/** Allowance for the difference between the device's clock and the hub's, when waiting for the hub's next day. */
 const CLOCKS_DIFFER = hours(1);
 const LONGEST_DAY = hours(24);
-/** Message after message without an answer, with a new connection each time: it may be the messages that end it. */
-const HASTE_UP_TO = 1;
+/**
+ * With more unanswered messages in a row, a new connection doesn't end the back-off: the messages may be what closes
+ * the connections.
+ */
+const UNANSWERED_FOR_FAST_RETRY = 1;
 
-/** When to try again after a failure, by its cause (contract §6). */
+/** Decides when to retry after a failure, by its cause (contract §6). */
 export class SendBackoff {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #backoffs: Readonly<Record<Exclude<RetryCause, 'quota'>, Backoff>>;
   #cause: RetryCause | undefined;
   #notBefore = milliseconds(0);
-  /** By the wall clock, which may be set meanwhile. */
+  /** Milliseconds since the epoch. Wall clock, which may be set in the meantime. */
   #quotaUntil = 0;
-  /** Messages in a row that were never answered. */
+  /** Consecutive unanswered messages. */
   #unanswered = 0;
 
   constructor(clock: Clock, random: () => number = Math.random) {
@@ -34,14 +37,14 @@ export class SendBackoff {
     };
   }
 
-  /** How long nothing may be tried; zero or less: not at all. To be asked again within the hour. */
+  /** Time until the next attempt; zero or less: now. Must be read again at least hourly, since the clock may be set. */
   get left(): Duration {
     const left = this.#notBefore - this.#clock.monotonic();
     const quotaLeft = this.#quotaUntil - this.#clock.now().getTime();
     return milliseconds(this.#cause === 'quota' ? Math.min(left, quotaLeft) : left);
   }
 
-  /** @returns how long to wait now */
+  /** @returns the delay before the next attempt */
   failed({ because, after, unanswered }: Retry): Duration {
     this.#cause = because;
     if (unanswered) this.#unanswered += 1;
@@ -56,15 +59,15 @@ export class SendBackoff {
   }
 
   /**
-   * There is a new connection: worth a try at once, unless the hub had asked for patience (a new connection doesn't help
-   * a busy one), or takes connections and no messages.
+   * Ends the back-off when the hub client has reconnected; not if the hub throttles or its quota is used up, nor if it
+   * accepts connections but does not acknowledge messages.
    */
   reconnected(): void {
-    const hubsOwn = this.#cause === 'throttled' || this.#cause === 'quota';
-    if (!hubsOwn && this.#unanswered <= HASTE_UP_TO) this.#notBefore = milliseconds(0);
+    const isHubsLimit = this.#cause === 'throttled' || this.#cause === 'quota';
+    if (!isHubsLimit && this.#unanswered <= UNANSWERED_FOR_FAST_RETRY) this.#notBefore = milliseconds(0);
   }
 
-  /** Until the next UTC day, and a bit, by the wall clock; but no longer than a day, wherever that clock goes. */
+  /** Time until the next UTC day by the wall clock, plus jitter; at most a day, in case the clock is stepped. */
   #untilQuotaEnds(): Duration {
     const now = this.#clock.now().getTime();
     const today = Math.floor(now / LONGEST_DAY) * LONGEST_DAY;

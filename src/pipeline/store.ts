@@ -1,70 +1,70 @@
 /*
  * The segment log: one queue on disk.
  *
- * A log is a folder of segment files, numbered in the order they were made. Only the newest is written, and only at its
- * end; a file is never changed otherwise, and space is freed by deleting whole files. segment.ts has the format,
- * segment-folder.ts knows the files, recovery.ts reads a log back, room.ts decides how much room the two logs may take.
+ * A log is a folder of segment files, numbered in the order of their creation. Only the newest is written, and only
+ * appended to; space is freed by deleting whole files. segment.ts has the format, segment-folder.ts manages the files,
+ * recovery.ts reads a log back, room.ts enforces the size limit of the two logs.
  *
  * Invariants
  *
- *   1. Each event has a position, one more than the event before. Positions are never used twice, over restarts too,
- *      except for those of events that a power cut took, or that were in memory only when the process ended.
- *   2. Every segment begins with a checkpoint: the next position, the positions that are done with, and the account.
- *      The state of a log is its last intact checkpoint and the records behind it. Older segments are needed for the
- *      events in them and nothing else, so any of them may go at any time without costing the account.
- *   3. At every checkpoint, and after every record: collected = delivered + aggregatedAway + dropped + queued, by name,
- *      where queued is what the account leaves over. So the queue's true contents, compared with it, show what is
- *      missing and under which name: nothing has to be known about how it was lost.
- *   4. What the log knows is in its segments, but for losses that were counted and a checkpoint that is owed (`owes`),
- *      which go out with the next write. Event bodies are nowhere else.
- *   5. A segment is deleted only when all its events are done with, and never the newest of those that are synced. So a
- *      power cut never costs more of the account than the last unsynced second.
+ *   1. Each event has a position, one higher than the event before it. Positions are never reused, not even after a
+ *      restart, except those of events lost in a power cut, or held only in memory when the process ended.
+ *   2. Every segment begins with a checkpoint: the next position, the settled positions, and the account. The state of
+ *      a log is its last intact checkpoint plus the records after it. Older segments are needed only for the events in
+ *      them, so deleting one never damages the account.
+ *   3. At every checkpoint, and after every record: collected = delivered + aggregatedAway + dropped + queued, by event
+ *      name, where queued is calculated from the others. Comparing it with the events actually found shows how many are
+ *      missing, and under which name, however they were lost.
+ *   4. The segments hold the whole state, except for counted losses and a pending checkpoint (`owes`), which are
+ *      written with the next write. Event bodies are stored only in segments.
+ *   5. A segment is deleted only when all its events are settled, and never the newest of the synced ones. So a power
+ *      cut costs the account at most the last unsynced second.
  *
- * Operations, and what a crash at each point of them leaves. A *kill* ends the process: every write that returned is in
- * the kernel's hands. A *power cut* also takes writes that were not synced, of each file on its own, and can bring back
+ * Operations, and the state after a crash at each point. A *kill* ends the process; writes that returned are in the
+ * page cache and survive. A *power cut* also loses unsynced writes, for each file independently, and can restore
  * deleted files.
  *
- *   append     One write for the batch. Killed in it: a torn tail, whose intact records count as appended, though their
- *              caller never heard of it; the torn record is skipped. Power cut: the last unsynced second is gone, by
- *              any part. Gone before the last checkpoint that survived, it is counted as `corrupt`; behind it, nobody
- *              ever knows.
- *   roll       When a batch does not fit the newest segment, or that has taken events for a sixteenth of the age limit,
- *              the next one is made: head, checkpoint and batch in one write. Killed in it: an empty or torn file; the
- *              state is that of the segment before.
- *   settle     The outcome is booked and a checkpoint appended; then segments whose events are all done with are dead.
- *              Killed before the checkpoint: the events are sent again, with the same ids. Dead segments are deleted
- *              after the next sync, so that a power cut cannot keep the deletion and lose the checkpoint. Killed
- *              before: they are found dead, and deleted then. When room is needed they go at once: a power cut that
- *              keeps only the deletion, or a kill on a disk too full for the checkpoint, then has their events counted
- *              as `corrupt` instead of `delivered`.
- *   evict      A checkpoint that books the oldest segment as dropped is appended, then it is deleted, at once. Killed
- *              between: the segment is found dead. Power cut that keeps the deletion but not the checkpoint: its events
- *              are counted as `corrupt` instead of `cacheFull`. When the disk is too full for the checkpoint, the order
- *              is reversed: killed between, again `corrupt` instead of `cacheFull`.
- *   expire     The same, for segments whose events are older than the age limit, with `expired` in place of `cacheFull`.
- *   sync       Files are synced oldest first, then the folder, then the dead are deleted.
- *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed in it: the next open
- *              comes to the same result, since all it found out is derived from what is still there.
- *   move       See below. Killed before it: what came since the disk refused is gone, and nobody ever knows, as after a
- *              power cut; what was settled since is sent again, with the same ids. Killed in it: the same for what was
+ *   append     One write for the batch. Killed during it: a torn tail. Its intact records count as appended, although
+ *              the caller was never told; the torn record is skipped. Power cut: any part of the last unsynced second
+ *              is lost. Losses before the last surviving checkpoint are counted as `corrupt`; losses after it cannot be
+ *              detected.
+ *   roll       When a batch does not fit into the newest segment, or this one has taken events for a sixteenth of the
+ *              age limit, a new segment is created: head, checkpoint and batch in one write. Killed during it: an empty
+ *              or torn file; the state is that of the previous segment.
+ *   settle     The outcome is added to the account and a checkpoint appended; segments with only settled events are
+ *              then dead. Killed before the checkpoint: the events are sent again, with the same ids. Dead segments are
+ *              deleted after the next sync, so that a power cut cannot keep the deletion and lose the checkpoint.
+ *              Killed before: they are found dead, and deleted then. When space is needed they are deleted at once: if
+ *              a power cut keeps only the deletion, or on a kill while the disk is too full for the checkpoint, their
+ *              events are counted as `corrupt` instead of `delivered`.
+ *   evict      A checkpoint that counts the oldest segment as dropped is appended, then the segment is deleted at once.
+ *              Killed in between: the segment is found dead. If a power cut keeps the deletion but not the checkpoint,
+ *              its events are counted as `corrupt` instead of `cacheFull`. When the disk is too full for the
+ *              checkpoint, the order is reversed: killed in between, again `corrupt` instead of `cacheFull`.
+ *   expire     Like evict, for segments whose events exceed the age limit, with `expired` instead of `cacheFull`.
+ *   sync       Syncs files oldest first, then the folder, then deletes dead segments.
+ *   open       Recovers, and begins a new segment; files of earlier runs are only read. Killed during it: the next open
+ *              has the same result, since it reads the same files.
+ *   move       See below. Killed before it: events that came after the disk failed are lost, which cannot be detected;
+ *              events settled since then are sent again, with the same ids. Killed during it: the same for the segments
  *              not moved yet, and a torn tail as after append.
  *
- * While the disk refuses to be written (it is read-only, fails, its folder is gone; but not when it is full), new segments
- * are made in memory, see fallback-files.ts. Those on disk still hold the state that would be recovered, and stay until a
- * record of what became of their events is on disk, too; unless the disk must have room at once, or they are too old: a
- * kill then has their events counted as `corrupt`. When the disk takes files again, the segments in memory are moved to
- * it, oldest first, and a checkpoint follows.
+ * While the disk cannot be written (read-only, I/O errors, folder removed; not when it is full), new segments are
+ * created in memory, see fallback-files.ts. Those on disk still hold the recoverable state. They are kept until the
+ * outcome of their events is on disk, too, unless disk space is needed at once, or they have expired: after a kill
+ * their events are then counted as `corrupt`. When the disk can be written again, the segments in memory are moved to
+ * it, oldest first, followed by a checkpoint.
  *
- * In the agent, files are changed in the background (background-files.ts): in the same order, a moment later. So a kill
- * finds the disk as it would have been that moment earlier, and costs the events of that moment: some microseconds on a
- * healthy disk, a few seconds on one whose every sync takes as long. What says that events have been taken in, such as how
- * far audit has been read, is written behind them. While a write fails, it and all behind it wait in memory and are tried
- * again; new events then wait there, too, or are dropped when the disk is full, as above. A sync that must come before a
- * deletion or before other writes (syncNow) holds those up, not the caller; when it fails they follow all the same.
+ * The agent changes files in the background (background-files.ts): in the same order, but later. So a kill also loses
+ * the events of that delay: some microseconds on a healthy disk, a few seconds on one whose syncs take that long.
+ * Checkpoints of sources, such as how far the audit log has been read, are written after the events. While a write
+ * fails, it and all later ones are kept in memory and retried; new events are kept in memory, too, or dropped when the
+ * disk is full, as above. A sync that must precede a deletion or other writes (syncNow) delays those, not the caller;
+ * if it fails, they are carried out regardless.
  *
- * When a write fails, what it left is truncated away, and the state is as before it. If truncating fails too, the
- * segment is closed to writing and the positions of the batch are burnt: marked as done, so that whatever of it reached
- * the disk is not taken for events later.
+ * When a write fails, the file is truncated to its previous length, and the state is unchanged. If truncating fails
+ * too, the segment is closed to writing and the positions of the batch are burnt: marked as settled, so that any part
+ * of it that reached the disk is not read as events later.
  */
 import { NotWritten } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
@@ -79,14 +79,14 @@ import { type Recovered, type Segment, tally } from './recovery.ts';
 import { type Checkpoint, checkpointSize, type Loss, RecordWriter, readRecords, SEGMENT_HEAD } from './segment.ts';
 import { closeFile, type Medium, mediumOf, SegmentFolder, sizeIn } from './segment-folder.ts';
 
-/** An event with its sizes, which are worth working out only once. */
+/** An event with its sizes, computed once. */
 export interface SizedEvent {
   readonly event: OutgoingEvent;
   readonly jsonBytes: number;
   readonly recordBytes: number;
 }
 
-/** Events that were taken and not settled yet, and the segments they came from. */
+/** Events taken but not settled, and the segments they were read from. */
 interface Taken {
   readonly events: readonly QueuedEvent[];
   readonly from: readonly Span[];
@@ -95,20 +95,20 @@ interface Taken {
 interface Span {
   readonly segment: Segment;
   readonly events: QueuedEvent[];
-  /** Where to read on. */
+  /** Offset after the last event read. */
   end: number;
 }
 
-/** A segment whose events are going to be dropped, and why. */
+/** A segment whose events are to be dropped, and the reason. */
 interface GivenUp {
   readonly victim: Segment;
   readonly reason: DropReason;
 }
 
-/** How many segments an age is cut into at least, so that a queue that fills slowly does not grow old as a whole. */
+/** Minimum number of segments per age limit, so that a queue that fills slowly does not expire all at once. */
 export const SEGMENTS_AN_AGE = 16;
 
-/** One queue on disk; see above. Not a writer for several processes. */
+/** One queue on disk; see above. Only one process may write it. */
 export class SegmentLog {
   readonly #files: FallbackFiles;
   readonly #folder: SegmentFolder;
@@ -123,7 +123,7 @@ export class SegmentLog {
   #lasting = 0;
   #ranBefore = 0;
   #openedAt = 0;
-  /** As the last checkpoint says. */
+  /** `#ran` as saved in the last checkpoint. */
   #ranNoted = 0;
   #current: Segment | undefined;
   readonly #losses = new Map<string, Loss>();
@@ -135,9 +135,9 @@ export class SegmentLog {
     files: FallbackFiles,
     path: string,
     options: {
-      /** A segment that has reached this is full; a single batch or event may go beyond. */
+      /** Size at which a segment is full; a single batch or event may exceed it. */
       segmentBytes: () => number;
-      /** How long an event may wait while the agent runs; see `expire`. */
+      /** Maximum time of an event in the queue while the agent runs; see `expire`. */
       ageLimit: Duration;
       clock: Pick<Clock, 'monotonic'>;
     },
@@ -150,8 +150,8 @@ export class SegmentLog {
   }
 
   /**
-   * @returns what was found, and the error when the log can be read but not written now; it will try again
-   * @throws when it cannot even be read
+   * @returns what was found, and the error if the log can be read but not written now; writing is retried
+   * @throws when it cannot be read
    */
   open(): { found: Recovered; error?: unknown } {
     const found = this.#folder.open();
@@ -167,22 +167,22 @@ export class SegmentLog {
     return error === undefined ? { found } : { found, error };
   }
 
-  /** The position the next event gets; up to which position all events outlast a power cut. */
+  /** `next`: the position that the next event gets. `lasting`: events before this position survive a power cut. */
   get positions(): { readonly next: number; readonly lasting: number } {
     return { next: this.#next, lasting: this.#lasting };
   }
 
-  /** Bytes that are used, framing and what is not deleted yet included. */
+  /** Bytes used, including framing and segments not deleted yet. */
   bytesIn(medium: Medium): number {
     return this.#folder.bytesIn(medium);
   }
 
-  /** Of them, those that eviction cannot free: taken, and waiting to be settled. */
+  /** The part of `bytesIn` that cannot be evicted, because its events are taken. */
   pinnedIn(medium: Medium): number {
     return sizeIn(medium, this.#taken?.from.map(({ segment }) => segment) ?? []);
   }
 
-  /** What a segment without events takes, and therefore the least that a log takes. */
+  /** The size of a segment without events, which is the minimum size of a log. */
   get emptyBytes(): number {
     return SEGMENT_HEAD.length + checkpointSize(this.#checkpoint());
   }
@@ -200,7 +200,7 @@ export class SegmentLog {
     return this.#folder.needsSync || this.#files.refuses;
   }
 
-  /** How often the caller was held up until the disk had synced. */
+  /** How often the caller was blocked by a sync. */
   get waits(): number {
     return this.#folder.waits;
   }
@@ -215,7 +215,7 @@ export class SegmentLog {
     return total;
   }
 
-  /** Elements that wait, by name. */
+  /** Queued elements, by event name. */
   queued(): Map<string, number> {
     const queued = new Map<string, number>();
     for (const { elements } of this.#folder.segments) {
@@ -229,8 +229,8 @@ export class SegmentLog {
   }
 
   /**
-   * The events, from `start` on, that go into one write: as many as the segment has room for, or a new one would have,
-   * and no more than `most` bytes; but at least one.
+   * The events, from index `start` on, that go into one write: as many as fit into the current segment, or else into a
+   * new one, and at most `most` bytes; but at least one.
    */
   fitting(events: readonly SizedEvent[], start: number, most: number): readonly SizedEvent[] {
     const within = (room: number) => {
@@ -241,16 +241,18 @@ export class SegmentLog {
     };
     const here = this.#writable === undefined ? [] : within(this.#segmentBytes() - this.#writable.size);
     if (here.length > 0) return here;
-    const anew = within(this.#segmentBytes() - this.emptyBytes);
-    return anew.length > 0 ? anew : events.slice(start, start + 1);
+    const inNew = within(this.#segmentBytes() - this.emptyBytes);
+    return inNew.length > 0 ? inNew : events.slice(start, start + 1);
   }
 
-  /** Takes events in, in one write. @returns why it could not; then nothing has changed */
+  /** Appends events, in one write. @returns the error, if it failed; then nothing has changed */
   append(events: readonly SizedEvent[]): unknown {
     return this.#write(events);
   }
 
-  /** Counts what never came in, or was merged away before: collected and dropped. On disk with the next write. */
+  /**
+   * Counts occurrences that were lost before they were appended: collected and dropped. Written with the next write.
+   */
   lose(loss: Loss): void {
     const { name, reason, elements, occurrences } = loss;
     this.#account.collect(name, occurrences);
@@ -266,16 +268,17 @@ export class SegmentLog {
     });
   }
 
-  /** Writes what the log owes. Not into memory, since it is there already. @returns why it could not */
+  /** Writes pending losses and checkpoints, unless the disk cannot be written. @returns the error, if it failed */
   flush(): unknown {
     return this.owes && !this.#files.refuses ? this.#write([]) : undefined;
   }
 
   /**
-   * The oldest events whose envelopes, and a byte for each, fit into `roomBytes`; see EventQueues.take.
+   * Takes the oldest events whose envelopes fit into `roomBytes`, counting one byte more for each; see
+   * EventQueues.take.
    *
-   * What cannot be read from the disk is skipped. A segment that yields nothing any more is given up as `corrupt`.
-   * @throws what the file system says, unless that means damage
+   * Records that cannot be read are skipped. A segment without any readable event is dropped as `corrupt`.
+   * @throws the file system's error, except for EIO and ENOENT
    */
   take(roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
     if (this.#taken !== undefined) throw new Error('Events are taken already.');
@@ -303,7 +306,7 @@ export class SegmentLog {
     return events;
   }
 
-  /** Ends what `take` began; see EventQueues.settle. @returns why it is not on disk yet */
+  /** Ends `take`; see EventQueues.settle. @returns the error, if the result could not be written; it will be retried */
   settle(outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): unknown {
     if (this.#taken === undefined) throw new Error('No events are taken.');
     const { events, from } = this.#taken;
@@ -317,7 +320,7 @@ export class SegmentLog {
     for (const { segment, events: ofSegment, end } of from) {
       const settled = ofSegment.filter(concerns);
       for (const event of settled) tally(segment, event, event.jsonBytes, -1);
-      if (settled.length < ofSegment.length) continue; // it will be read again for what stays
+      if (settled.length < ofSegment.length) continue; // it is read again for the events that stay
       segment.readFrom = end;
       if (end === segment.size && segment.events > 0) this.#giveUp(segment, 'corrupt');
     }
@@ -334,9 +337,9 @@ export class SegmentLog {
   }
 
   /**
-   * Drops the oldest segment that has events, none of them taken.
+   * Drops the oldest segment with queued events of which none is taken.
    *
-   * @param mayWait for the disk, when nothing newer than that segment has been synced yet; otherwise it stays
+   * @param mayWait whether to block for a sync if no newer segment has been synced yet; if not, that segment is kept
    * @returns whether that freed anything
    */
   evict(medium: Medium, mayWait: boolean): boolean {
@@ -345,22 +348,22 @@ export class SegmentLog {
   }
 
   /**
-   * Drops the segments whose events have all waited for longer than the age limit. Only time counts in which the agent
-   * ran, by the monotonic clock: no step of the wall clock, and no year in a drawer, makes an event older. An event goes
-   * up to a sixteenth of the limit later than its time, since no segment takes events for longer than that; after a
-   * restart, up to the time between two notes later again.
+   * Drops the segments whose events have all been queued for longer than the age limit. Only the agent's running time
+   * counts, by the monotonic clock: a step of the wall clock, or a year in a drawer, does not make an event older. An
+   * event may exceed the limit by a sixteenth of it, the time for which one segment takes events; after a restart also
+   * by the interval between two calls of `noteTime`.
    */
   expire(): void {
     const isOld = ({ lastAt }: Segment) => this.#ran - lastAt >= this.#ageLimit;
     for (const segment of this.#untaken().filter(isOld)) this.#drop(segment, 'expired', true);
   }
 
-  /** Has the next run know how old the events are, if any wait: the time goes out with the next write. */
+  /** Saves the running time, with the next write and if events are queued, so that the next run knows their age. */
   noteTime(): void {
     this.#checkpointOwed ||= this.#ran > this.#ranNoted && this.#folder.segments.some(({ events }) => events > 0);
   }
 
-  /** Segments with events that wait, none of them taken; the oldest first. */
+  /** Segments with queued events of which none is taken, oldest first. */
   #untaken(): Segment[] {
     const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
     return this.#folder.segments.filter((segment) => segment.events > 0 && !taken.has(segment));
@@ -387,7 +390,7 @@ export class SegmentLog {
     return true;
   }
 
-  /** Frees what holds no event that waits: dead segments, and a newest one that is nothing but past. */
+  /** Deletes segments without queued events: dead ones, and the current one if all its events are settled. */
   reclaim(mayWait: boolean): boolean {
     const error = this.flush();
     if (error !== undefined && !isFull(error)) return false;
@@ -406,9 +409,9 @@ export class SegmentLog {
   }
 
   /**
-   * Moves what is in memory to the disk, oldest first. What the log owes then goes out with the next `flush`, which is
-   * to follow when the disk has been accepted.
-   * @returns why it cannot be moved; what is left can be moved later
+   * Moves segments from memory to the disk, oldest first. The caller must call `flush` once `FallbackFiles.accept` has
+   * been called, to write the checkpoint.
+   * @returns the error, if it failed; the remaining segments can be moved later
    */
   moveToDisk(): unknown {
     try {
@@ -421,7 +424,7 @@ export class SegmentLog {
     return undefined;
   }
 
-  /** Makes what was written before the call outlast a power cut, unless the disk refuses even that. */
+  /** Makes earlier writes survive a power cut. Does nothing for those that are still in memory since writing failed. */
   async sync(): Promise<void> {
     try {
       await this.#sync();
@@ -437,7 +440,7 @@ export class SegmentLog {
       keepDead: this.#checkpointOwed || this.#files.refuses,
       isWritten: (segment) => segment === this.#current,
       failed: (segment) => {
-        // The kernel may have thrown the pages away and called them clean: another sync would prove nothing.
+        // The kernel may have dropped the pages and marked them clean, so that a second sync would succeed regardless.
         segment.inDoubt = true;
         if (segment === this.#current) this.#current = undefined;
         this.#checkpointOwed = true;
@@ -470,7 +473,7 @@ export class SegmentLog {
     return { next: this.#next, ran: this.#ran, done: this.#done, account: this.#account };
   }
 
-  /** As it will be once `victim` has been given up. */
+  /** The checkpoint after `victim` has been dropped. */
   #checkpointWithout({ victim, reason }: GivenUp): Checkpoint {
     const account = Account.from(this.#account.toJSON());
     const done = this.#done.copy();
@@ -479,32 +482,32 @@ export class SegmentLog {
     return { next: this.#next, ran: this.#ran, done, account };
   }
 
-  /** Writes events and what the log owes: to the disk, or into memory when that refuses. */
+  /** Writes events and pending losses or checkpoints: to the disk, or to memory if the disk cannot be written. */
   #write(events: readonly SizedEvent[]): unknown {
     if (!this.#open) return new Error('The log is closed.');
     const error = this.#writeToDisk(events, undefined);
     return this.#refuses(error) ? this.#tryToWrite(events, undefined) : error;
   }
 
-  /** A second try follows if deleting dead segments made room for it. */
+  /** Retries once if deleting dead segments has freed space. */
   #writeToDisk(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
     const error = this.#tryToWrite(events, without);
     return isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
   }
 
-  /** Whether the error says that the disk cannot be written, by nothing that freeing room could mend. */
+  /** Whether an error means that the disk cannot be written; not if freeing space could help. Then uses memory. */
   #refuses(error: unknown): boolean {
     const refuses = errnoOf(error) !== undefined && !isFull(error);
     if (refuses) this.#files.refuse(error);
     return refuses;
   }
 
-  /** The segment to go on with, if it is where it belongs now. */
+  /** The current segment, if it is in the medium that is written now. */
   get #writable(): Segment | undefined {
     return this.#current?.inMemory === this.#files.refuses ? this.#current : undefined;
   }
 
-  /** @param without a segment that the checkpoint shall say is given up; if it is the current one, a new one begins */
+  /** @param without a segment that the checkpoint counts as dropped; if it is the current one, a new one is created */
   #tryToWrite(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
     let segment = without !== undefined && this.#current === without.victim ? undefined : this.#writable;
     if (segment !== undefined) {
@@ -559,11 +562,11 @@ export class SegmentLog {
   }
 
   /**
-   * Undoes a write that failed.
+   * Undoes a failed write.
    *
-   * When something of it stays, what follows must go into a file with a higher number: the state is that of the last
-   * checkpoint, and the remains may hold one.
-   * @returns whether nothing of it is left
+   * If that fails, later writes must go to a file with a higher number: the partial write may contain a checkpoint, and
+   * the last checkpoint determines the state.
+   * @returns whether the write was undone completely
    */
   #takeBack(segment: Segment, isNew: boolean): boolean {
     try {
@@ -584,7 +587,7 @@ export class SegmentLog {
     this.#checkpointOwed = true;
   }
 
-  /** Books all that waits in a segment as dropped. */
+  /** Counts all queued events of a segment as dropped. */
   #giveUp(segment: Segment, reason: DropReason): void {
     for (const [name, elements] of segment.elements) if (elements > 0) this.#account.drop(name, reason, elements);
     segment.elements.clear();
@@ -596,7 +599,7 @@ export class SegmentLog {
     this.#bury();
   }
 
-  /** Finds the segments that are all past, and moves the end of the past up to the first event that waits. */
+  /** Finds dead segments, and marks all positions before the first queued event as settled. */
   #bury(): void {
     const buried = this.#folder.bury();
     if (buried.some((segment) => segment === this.#current)) this.#current = undefined;
@@ -604,5 +607,5 @@ export class SegmentLog {
   }
 }
 
-/** No room is left, on the disk or for this user. */
+/** The disk, or this user's quota, is full. */
 export const isFull = (error: unknown): boolean => errnoOf(error) === 'ENOSPC' || errnoOf(error) === 'EDQUOT';

@@ -1,51 +1,50 @@
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { Pack, Selection } from './pack.ts';
 
-/** How often in a row a message may cost the connection before its events are suspected of it. */
+/** Consecutive failures of the same message after which its events are suspected. */
 const STRIKES = 3;
 /**
- * How often an event is sent alone, each time after others have passed, before it is given up. On a network that loses
- * every second message one in a million would come to that by chance, and on no other network more.
+ * Failed trials after which an event is given up. In a trial the event is sent alone, just after another message was
+ * accepted. On a network that loses half of all messages, one event in a million would fail all of them by chance.
  */
 const TRIALS = 10;
-/** Events that may be passed over at a time; with more, it isn't the events. */
+/** Limit of events passed over at a time. If more fail, the cause is not a single event. */
 const MOST_PASSED_OVER = 4;
 
-/** An event that is passed over. */
-interface Defendant {
+/** An event that is left out of normal messages. */
+interface PassedOver {
   readonly bytes: number;
-  /** How often in a row it has failed when others had just passed. */
+  /** Consecutive failed trials. */
   failures: number;
-  /** Others have passed since it was last sent. */
-  othersPassed: boolean;
+  /** Another message was accepted since this event was last sent, so that the next attempt is a trial. */
+  othersAccepted: boolean;
 }
 
 /**
- * Finds the event that a hub hangs up on, or never acknowledges, so that it doesn't block its queue for ever; and never
- * takes an outage for one.
+ * Finds an event on which the hub closes the connection, or which it never acknowledges, so that this event does not
+ * block its queue. An outage must never be mistaken for that.
  *
- * A message that failed three times in a row is sent in halves, until one event is left. It loses nothing by that, nor
- * by what comes next: it is passed over, so that what waits behind it goes out. After every message that was accepted it
- * gets another trial. Only when it has failed ten trials running, and no other message failed in between, is it given
- * up. A network that comes and goes fails others too, which makes the count begin anew; and a hub that acknowledges
- * nothing gives nobody a trial, since no other passes. Failures that have another reason (throttling, quota,
- * credentials, no connection) are none of its business.
+ * After three failures in a row a message is split into halves, down to a single event. That event is passed over, so
+ * that the events behind it are sent; it stays in the queue. Each accepted message gives it one trial: it is sent
+ * alone. It is given up after ten failed trials in a row. A failure of any other message resets the count, as on an
+ * unreliable network. A hub that acknowledges nothing grants no trial, since no message is accepted. Failures with a
+ * known cause (throttling, quota, credentials, no connection) are not reported to this class.
  *
- * All of this is forgotten with the process: after a restart the event is sent like any other.
+ * The state is not persisted: after a restart the event is sent like any other.
  */
 export class Suspicion {
-  /** Of the same message, in a row. */
+  /** Consecutive failures of the current message. */
   #strikes = 0;
   /** How many of the oldest events of each queue are suspected. */
   #suspects: Record<QueueName, number> = { High: 0, Low: 0 };
-  readonly #passedOver: Record<QueueName, Map<number, Defendant>> = { High: new Map(), Low: new Map() };
+  readonly #passedOver: Record<QueueName, Map<number, PassedOver>> = { High: new Map(), Low: new Map() };
 
-  /** What the next message is to be made of; absent: as usual, without what is passed over. */
+  /** Which events the next message is to hold; absent: the usual ones, without those passed over. */
   next({ trials }: { trials: boolean }): { queue: QueueName; selection: Selection } | undefined {
     const { leftOut } = this;
     for (const queue of trials ? QUEUES : []) {
-      for (const [alone, { othersPassed }] of this.#passedOver[queue]) {
-        if (othersPassed) return { queue, selection: { leftOut, alone } };
+      for (const [alone, { othersAccepted }] of this.#passedOver[queue]) {
+        if (othersAccepted) return { queue, selection: { leftOut, alone } };
       }
     }
     const { High, Low } = this.#suspects;
@@ -55,26 +54,26 @@ export class Suspicion {
     return { queue, selection: { leftOut, atMost } };
   }
 
-  /** Where nothing else waits, something that is passed over may go out, too. Its failure says nothing. */
+  /** A passed-over event, for a queue with no other events. If it fails, that does not count as a failed trial. */
   nextPassedOver(queue: QueueName): { queue: QueueName; selection: Selection } | undefined {
     const [alone] = this.#passedOver[queue].keys();
     return alone === undefined ? undefined : { queue, selection: { leftOut: this.leftOut, alone } };
   }
 
-  /** What is passed over, by position, with its bytes. */
+  /** The passed-over events: their bytes by position. */
   get leftOut(): Selection['leftOut'] {
     const bytes = (queue: QueueName) =>
       new Map([...this.#passedOver[queue]].map(([position, { bytes }]) => [position, bytes]));
     return { High: bytes('High'), Low: bytes('Low') };
   }
 
-  /** The hub has accepted a message: whatever went wrong before, it wasn't that one. */
+  /** To be called when the hub has accepted a message. */
   accepted(): void {
     this.#strikes = 0;
-    for (const defendant of this.#defendants()) defendant.othersPassed = true;
+    for (const event of this.#allPassedOver()) event.othersAccepted = true;
   }
 
-  /** The pack has left its queues. */
+  /** To be called when the events of a pack have left their queues. */
   gone(pack: Pick<Pack, 'shares'>): void {
     for (const { queue, positions } of pack.shares) {
       const suspects = [...positions].filter((position) => !this.#passedOver[queue].delete(position));
@@ -82,48 +81,49 @@ export class Suspicion {
     }
   }
 
-  /** There was nothing to make the message of that `next` asked for. */
+  /** To be called when the events that `next` selected are no longer in the queue. */
   nothingLeft({ queue, selection }: { queue: QueueName; selection: Selection }): void {
     if (selection.alone === undefined) this.#suspects[queue] = 0;
     else this.#passedOver[queue].delete(selection.alone);
   }
 
   /**
-   * A message was on its way when the connection ended, or was not acknowledged.
+   * To be called when a message was not acknowledged, or the connection ended before it was.
    *
-   * @returns what to do: send it `again`, make another one `anew`, leave it for `later`, or `give up` its only event
+   * @returns `resend`: send the same message again; `repack`: pack its events again, at once; `later`: keep the event
+   *   for its next trial; `give up`: drop its only event
    */
-  unanswered({ shares, eventCount }: Pick<Pack, 'shares' | 'eventCount'>): 'again' | 'anew' | 'later' | 'give up' {
+  unanswered({ shares, eventCount }: Pick<Pack, 'shares' | 'eventCount'>): 'resend' | 'repack' | 'later' | 'give up' {
     const [first] = shares;
     const [event] = first?.events ?? [];
-    if (first === undefined || event === undefined) return 'again';
+    if (first === undefined || event === undefined) return 'resend';
     const passedOver = this.#passedOver[first.queue];
-    const defendant = passedOver.get(event.position);
-    const isTrial = defendant?.othersPassed ?? false;
-    for (const each of this.#defendants()) each.othersPassed = false;
-    if (defendant !== undefined) {
+    const tried = passedOver.get(event.position);
+    const isTrial = tried?.othersAccepted ?? false;
+    for (const each of this.#allPassedOver()) each.othersAccepted = false;
+    if (tried !== undefined) {
       passedOver.delete(event.position);
-      if (isTrial) defendant.failures += 1;
-      if (defendant.failures >= TRIALS) return 'give up';
-      passedOver.set(event.position, defendant); // behind the others, whose turn it is next
+      if (isTrial) tried.failures += 1;
+      if (tried.failures >= TRIALS) return 'give up';
+      passedOver.set(event.position, tried); // to the end, so that the others get their trials first
       return 'later';
     }
-    for (const other of this.#defendants()) other.failures = 0;
+    for (const other of this.#allPassedOver()) other.failures = 0;
     this.#strikes += 1;
     const suspecting = this.#suspects.High + this.#suspects.Low > 0;
-    if (!suspecting && this.#strikes < STRIKES) return 'again';
+    if (!suspecting && this.#strikes < STRIKES) return 'resend';
     this.#strikes = 0;
     this.#suspects = { High: 0, Low: 0 };
     if (eventCount > 1) {
       for (const { queue, positions } of shares) this.#suspects[queue] = positions.size;
-      return 'anew';
+      return 'repack';
     }
-    if ([...this.#defendants()].length >= MOST_PASSED_OVER) return 'again';
-    passedOver.set(event.position, { bytes: event.jsonBytes, failures: 0, othersPassed: false });
-    return 'anew';
+    if ([...this.#allPassedOver()].length >= MOST_PASSED_OVER) return 'resend';
+    passedOver.set(event.position, { bytes: event.jsonBytes, failures: 0, othersAccepted: false });
+    return 'repack';
   }
 
-  *#defendants(): Iterable<Defendant> {
+  *#allPassedOver(): Iterable<PassedOver> {
     for (const queue of QUEUES) yield* this.#passedOver[queue].values();
   }
 }

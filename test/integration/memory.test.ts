@@ -27,7 +27,7 @@ describe('The agent, with less memory than it needs', function () {
     bed.writeConfiguration({ memoryBudgetInMegabytes: 48 });
     const agent = bed.startAgent({ options: ['--import', BALLAST] });
     const { residentBytes } = (await agent.waitForLog(({ msg }) =>
-      msg.startsWith('Takes more memory than its budget'),
+      msg.startsWith('Memory use exceeds the budget'),
     )) as unknown as { residentBytes: number };
     assert.ok(residentBytes > 48 * 1024 * 1024, `${residentBytes} bytes`);
     await agent.waitForStatus(({ memory }) => memory.isOver);

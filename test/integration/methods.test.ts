@@ -115,7 +115,7 @@ describe('direct methods', () => {
     assert.equal((await agent.status()).pause?.skipped, 1);
 
     await ok('flush');
-    assert.ok(bed.elements('Diagnostic').some(({ Message }) => String(Message).startsWith('Collecting is paused;')));
+    assert.ok(bed.elements('Diagnostic').some(({ Message }) => String(Message).startsWith('Collection is paused;')));
 
     await agent.end();
     await start();

@@ -89,7 +89,10 @@ describe('MemoryLimit', () => {
     await time.tickAsync(seconds(4));
     assert.equal(isShedding(), false);
     await time.tickAsync(seconds(1));
-    assert.match(limit.leavesOut(security, 'Low') ?? '', /takes 101 MB of memory, more than its budget of 96: raise/);
+    assert.match(
+      limit.leavesOut(security, 'Low') ?? '',
+      /uses 101 MB of memory, more than its budget of 96 MB\. Raise/,
+    );
     assert.equal(limit.leavesOut(security, 'High'), undefined);
     assert.equal(limit.leavesOut({ type: 'Diagnostic' }, 'Low'), limit.leavesOut(security, 'Low'));
     assert.equal(limit.leavesOut({ type: 'Operational' }, 'Low'), undefined);

@@ -660,7 +660,7 @@ describe('Publisher', () => {
         const [line] = logged.filter(({ level }) => level === 'error');
         const [{ Id } = { Id: '' }] = [JSON.parse(queues.put_.Low[at]?.json ?? '{}') as { Id: string }];
         assert.equal(line?.id, 'EVENT_UNSENDABLE');
-        assert.match(line?.message ?? '', new RegExp(`event Login ${Id},`));
+        assert.match(line?.message ?? '', new RegExp(`event Login ${Id} was sent,`));
       });
     }
 

@@ -353,12 +353,12 @@ describe('EventQueues', () => {
       await now.clock.advance(60_000);
       assert.equal(onDisk(), before);
       assert.deepEqual(now.queues.store(), { place: 'memory', reason: 'EROFS: simulated', isNearlyFull: false });
-      assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 0]);
+      assert.deepEqual([said(/new events are kept in memory/), said(/again/)], [1, 0]);
       await accept();
       assert.deepEqual(now.queues.store(), { place: 'disk', isNearlyFull: false });
       now.queues.put('Low', all.slice(15));
       await now.clock.advance(10_000);
-      assert.deepEqual([said(/new events wait in memory/), said(/again/)], [1, 1]);
+      assert.deepEqual([said(/new events are kept in memory/), said(/again/)], [1, 1]);
       files.restart(); // killed
       await open();
       assert.deepEqual(jsonOf(contents(now.queues, 'Low')), jsonOf(all));
@@ -407,7 +407,7 @@ describe('EventQueues', () => {
       await now.queues.stop();
       refuse();
       await open();
-      assert.equal(said(/new events wait in memory/), 1);
+      assert.equal(said(/new events are kept in memory/), 1);
       now.queues.put('High', young);
       now.queues.take('High', 250, true);
       now.queues.settle('High', 'delivered');
@@ -458,7 +458,7 @@ describe('EventQueues', () => {
       assert.ok(now.queues.waiting('Low').events > 0);
     });
 
-    it('writes what is in memory when it is stopped, or says how much is lost', async () => {
+    it('writes the events in memory when stopped, or logs how many are lost', async () => {
       refuse();
       now.queues.put('High', events(3));
       files.fault = () => undefined;
@@ -468,7 +468,7 @@ describe('EventQueues', () => {
       refuse();
       now.queues.put('High', events(2));
       await now.queues.stop();
-      assert.equal(said(/it is lost/), 1);
+      assert.equal(said(/they are lost/), 1);
       files.fault = () => undefined;
       await open();
       assert.equal(now.queues.waiting('High').events, 3);
@@ -530,7 +530,7 @@ describe('EventQueues', () => {
     await fixture(files).queues.stop();
   });
 
-  it('says how much of a damaged queue is lost, and books it by name', async () => {
+  it('logs how much of a damaged queue is lost, and counts it by name', async () => {
     now.settings.setLimit(40_000);
     for (let i = 0; i < 20; i += 1) now.queues.put('Low', [event(1_000, 'Login', 2)]);
     await now.queues.stop();
@@ -539,7 +539,7 @@ describe('EventQueues', () => {
     await open();
     const lost = 40 - now.queues.waiting('Low').elements;
     assert.ok(lost > 0);
-    const line = now.lines.find(({ msg }) => /Found a queue damaged/.test(msg));
+    const line = now.lines.find(({ msg }) => /Found a damaged queue/.test(msg));
     assert.deepEqual({ ...line, time: 0 }, { ...line, time: 0, level: 'error', queue: 'Low', lost });
     assert.deepEqual(now.queues.account('Low').byEvent.Login?.dropped, { corrupt: lost });
   });
@@ -551,7 +551,7 @@ describe('EventQueues', () => {
     files.create(newer).append(Buffer.concat([headOfVersion(2), Buffer.from('of a newer version')]));
     for (let start = 1; start <= 2; start += 1) {
       await open();
-      assert.equal(said(/Left files alone/), 1);
+      assert.equal(said(/Ignored files/), 1);
       assert.match(JSON.stringify(now.lines), /00000000000000ff\.log/);
       assert.equal(now.queues.waiting('Low').events, 1);
       await now.queues.stop();
@@ -563,7 +563,7 @@ describe('EventQueues', () => {
   it('warns of files it cannot read, and keeps them', async () => {
     files.create('/q/low/readme').append(Buffer.from('?'));
     await open();
-    assert.equal(said(/Left files alone/), 1);
+    assert.equal(said(/Ignored files/), 1);
     assert.ok(files.files.has('/q/low/readme'));
   });
 

@@ -150,7 +150,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
 
     await stop();
     const { dropped: lost } = (await agent.waitForStatus(({ delivery }) => delivery.queued.highEvents === 0)).delivery;
-    await agent.waitForLog(({ msg }) => msg === 'Can write the queue again.', seconds(60));
+    await agent.waitForLog(({ msg }) => msg === 'Writing the queue works again.', seconds(60));
     const after = await closed((status) => status.delivery.delivered > before + 10 && status.state === 'running');
     assert.deepEqual(after.delivery.dropped.unwritable, lost.unwritable, 'dropped although there was room');
 
