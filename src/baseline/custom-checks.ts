@@ -24,32 +24,32 @@ const fileSchema = v.strictObject({
             path: [{ type: 'array', origin: 'value', input: dataset.value, key: index, value: id }],
           });
         if (!id.startsWith(PREFIX)) complain(`its id does not begin with "${PREFIX}"`);
-        if (seen.has(id)) complain(`the id ${id} is there twice`);
+        if (seen.has(id)) complain(`the id ${id} is used twice`);
         seen.add(id);
       }
     }),
   ),
 });
 
-/** The operator's own rules, or why there are none: for whoever is root on the device, and nobody else. */
+/** The operator's own rules, or why they are refused. The reason is only for root on the device. */
 export interface CustomChecks {
   readonly checks: readonly Check[];
   readonly refused?: string;
 }
 
 /**
- * Reads the operator's own rules. Whoever can write the module twin names the file, so it has to be root's, nobody else's
- * to write, and have the digest that the twin says: of the very bytes that are parsed. It can ask for facts only, as the
- * default rules can.
+ * Reads the operator's own rules. The module twin names the file, and its writer is not trusted: the file must belong
+ * to root, be writable only by root, and have the SHA-256 given in the twin, calculated from the bytes that are parsed.
+ * Like the default rules, it can only ask for facts.
  *
- * The path is one of the agent's own file system, not of the host that is judged.
+ * The path is in the agent's own file system, not in that of the judged host.
  */
 export function readCustomChecks(wanted: ScanOptions['customChecks'], rules: Pick<RuleSet, 'roles'>): CustomChecks {
   if (wanted === undefined) return { checks: [] };
   try {
     const bytes = readTrusted(wanted.path);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
-    // Not which one it is: whoever names the file could try out what is in it.
+    // The actual digest is not reported: the twin's writer could use it to guess the contents of any file.
     if (sha256 !== wanted.sha256.toLowerCase()) throw new Refusal('its SHA-256 is not the one expected');
     return { checks: parse(bytes, rules).map(checkOf) };
   } catch (error) {
@@ -59,11 +59,11 @@ export function readCustomChecks(wanted: ScanOptions['customChecks'], rules: Pic
 }
 
 /**
- * All that the hub is told of custom checks that are refused. Whoever writes the module twin names the file: by another
- * answer for each reason he could find out of any path whether it is there, whose it is, and what kind of file.
+ * The only reason that the hub gets for refused custom checks. The module twin names the file: with a distinct answer
+ * for each reason, its writer could find out for any path whether it exists, who owns it, and which type it has.
  */
 export const CUSTOM_CHECKS_REFUSED =
-  "the file is not there, not root's alone to change, no rules, or of another digest; the agent's log on the device says which";
+  "the file is missing, writable by others than root, not a valid rule file, or has another digest; the agent's log on the device says which";
 
 class Refusal extends Error {}
 
@@ -83,21 +83,21 @@ function parse(bytes: Buffer, { roles }: Pick<RuleSet, 'roles'>) {
   return result.output.rules;
 }
 
-/** A whole regular file that root alone can change. */
+/** Reads a regular file that only root can change. */
 function readTrusted(path: string): Buffer {
-  if (!path.startsWith('/') || path.includes('\0')) throw new Refusal('is no absolute path');
+  if (!path.startsWith('/') || path.includes('\0')) throw new Refusal('is not an absolute path');
   let file: number;
   try {
     file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY | constants.O_NOFOLLOW);
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-    throw new Refusal(code === 'ELOOP' ? 'is a link' : `can't be opened: ${code}`);
+    throw new Refusal(code === 'ELOOP' ? 'is a symbolic link' : `can't be opened: ${code}`);
   }
   try {
     const stats = fstatSync(file);
-    if (!stats.isFile()) throw new Refusal('is no regular file');
+    if (!stats.isFile()) throw new Refusal('is not a regular file');
     if (stats.uid !== 0) throw new Refusal('does not belong to root');
-    if ((stats.mode & 0o022) !== 0) throw new Refusal('can be written by group or others');
+    if ((stats.mode & 0o022) !== 0) throw new Refusal('is writable by group or others');
     const buffer = Buffer.alloc(MOST_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < buffer.length; length += read)

@@ -19,22 +19,25 @@ export interface EngineParts {
   readonly clock: Clock;
   /** Reads the packet filter, as src/linux/firewall does; absent: rules about it are skipped. */
   readonly firewall?: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]> };
-  /** Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is skipped. */
+  /**
+   * Tells which files carry capabilities, as linux/native/file-capabilities.ts does; without it the rule about them is
+   * skipped.
+   */
   readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
-  /** Overrides what is found out about where the agent runs. */
+  /** Overrides the detection of whether the agent runs in a container. */
   readonly inContainer?: boolean;
-  /** Instead of those that come with the agent. */
+  /** Replaces the rules shipped with the agent. */
   readonly rules?: RuleSet;
-  /** Told before each step, see `said` of stage.ts. */
+  /** Called before each step, see `said` of stage.ts. */
   readonly at?: (what: string) => void;
-  /** By stage: where an earlier scan hung. Its rules are not judged. */
+  /** By stage, the path at which an earlier scan hung. The rules of such a stage are not judged. */
   readonly hung?: Readonly<Record<string, string>>;
 }
 
-/** However slow the device is: what has not been judged by then is said to be so. Walks have a limit of their own. */
+/** Rules not judged by then are reported as `err`. Time spent walking the file systems does not count. */
 const LONGEST_SCAN = seconds(60);
 
-/** Judges the rules. It only reads, starts nothing, and lets others go on every few milliseconds. */
+/** Judges the rules. Only reads, starts no program, and yields to the event loop every few milliseconds. */
 export class BaselineEngine implements BaselineScanner {
   readonly #parts: EngineParts;
 
@@ -42,7 +45,7 @@ export class BaselineEngine implements BaselineScanner {
     this.#parts = parts;
   }
 
-  /** @throws the signal's reason when it aborts; nothing else, whatever the system looks like */
+  /** @throws only the signal's reason, when it aborts */
   async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
     const { clock, hung = {} } = this.#parts;
     let stage = START;
@@ -88,19 +91,19 @@ export class BaselineEngine implements BaselineScanner {
       limits: [
         ...limitsOf(system.view, verdicts),
         ...Object.entries(hung)
-          // Not of custom checks: that would be an answer of its own, see CUSTOM_CHECKS_REFUSED.
+          // Not for custom checks: it would reveal the reason for refusing them, see CUSTOM_CHECKS_REFUSED.
           .filter(([stage]) => stage !== CUSTOM)
-          .map(([, where]) => `Not all was judged: ${hungAt(where)}.`),
+          .map(([, where]) => `Some rules were not judged: ${hungAt(where)}.`),
       ],
     };
   }
 }
 
-const hungAt = (where: string) => `looking at ${where} did not end, as on a file system that does not answer`;
+const hungAt = (where: string) => `reading ${where} hung, as on a file system that does not answer`;
 
 const tooLate = cannotJudge(`the scan took longer than ${LONGEST_SCAN / 1_000} s`);
 
-/** Which wish of the operator's keeps a rule from being judged; `undefined`: none. */
+/** The operator's exception or option that skips a rule; `undefined`: none. */
 function exceptionOf({ rule }: Check, options: ScanOptions): Verdict | undefined {
   const { id, category, level, appliesTo, primitive } = rule;
   if (options.checksDisabled.includes(id)) return skip('excepted by the operator: the rule');
@@ -112,7 +115,7 @@ function exceptionOf({ rule }: Check, options: ScanOptions): Verdict | undefined
   return role === undefined ? undefined : skip(`the device is declared to be: ${role}`);
 }
 
-/** What the system lacks for a rule to be judged; `undefined`: nothing. */
+/** The missing feature that skips a rule; `undefined`: none. */
 async function whyNot({ rule: { appliesTo } }: Check, system: System): Promise<Verdict | undefined> {
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
   for (const need of appliesTo.needs ?? []) {
@@ -127,8 +130,8 @@ async function judge(check: Check, system: System, signal: AbortSignal): Promise
     return await check.judge(system);
   } catch (error) {
     signal.throwIfAborted();
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'a defect of the agent';
-    return cannotJudge(`met ${code}`); // no more of the message: it may quote what was read
+    const code = error instanceof Error && 'code' in error ? String(error.code) : 'internal error';
+    return cannotJudge(`failed: ${code}`); // without the message, which may quote file contents
   }
 }
 
@@ -165,8 +168,8 @@ const OF_VIEW: Readonly<Record<View, string | undefined>> = {
   host: undefined,
   'mounted-host': undefined,
   container:
-    'Runs in a container: what only the host shows was skipped. Mount the host’s root read-only with its /proc, and set hostRoot, to judge the host.',
-  tree: 'The root is a tree that does not run: what only a running kernel shows was skipped, or judged by what its files set.',
+    'The agent runs in a container: rules about the host were skipped. To judge the host, mount its root read-only with its /proc, and set hostRoot.',
+  tree: 'The root is a file tree, not a running system: rules about the running kernel were skipped, or judged by configuration files.',
 };
 
 const rules = (count: number) => `${count} ${count === 1 ? 'rule' : 'rules'} could`;

@@ -20,7 +20,7 @@ const usedByPam = (module: string) => async (system: System) => {
   return pam.uses(module) || pam.unreadable !== undefined;
 };
 
-/** What a system may have, and how that is seen. A rule that needs what isn't there is skipped: it would say nothing. */
+/** Features of a system, and how they are detected. A rule is skipped if the system lacks a feature that it needs. */
 export const FEATURES: Readonly<Record<string, (system: System) => boolean | Promise<boolean>>> = {
   passwd: anyOf('/etc/passwd'),
   shadow: anyOf('/etc/shadow'),
@@ -30,7 +30,7 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   'own-kernel': ({ view }) => view === 'host' || view === 'mounted-host',
   'netns-host': (system) =>
     system.seesHostNetwork() || (system.view === 'mounted-host' && anyOf('/proc/1/net/tcp')(system)),
-  /** Whether a tree will have it, nobody knows: what its files say of it counts. */
+  /** Unknown for a tree, so it counts as present there, and the rules judge the configuration files. */
   ipv6: (system) => !system.runs || anyOf('/proc/sys/net/ipv6', '/proc/net/if_inet6')(system),
   efi: anyOf('/sys/firmware/efi'),
   init: either(systemd, anyOf('/etc/inittab', '/etc/init.d', '/etc/rc.d', '/etc/runlevels')),
@@ -38,7 +38,7 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   sysvinit: (system) => !systemd(system) && anyOf('/etc/inittab')(system),
   'busybox-init': (system) => !systemd(system) && anyOf('/etc/inittab')(system),
   pkgdb: (system) => system.packageManager() !== undefined,
-  /** Names of programs, where no package data base can be read. */
+  /** Names of programs, where no package database can be read. */
   commands: ({ files }) => files.isFolder('/bin') || files.isFolder('/usr/bin'),
   pam: anyOf('/etc/pam.d'),
   pwquality: usedByPam('pam_pwquality'),
@@ -71,10 +71,10 @@ export const FEATURES: Readonly<Record<string, (system: System) => boolean | Pro
   aide: program('aide'),
 };
 
-/** What is known of the systems that are judged. */
+/** Detected features, by system. */
 const known = new WeakMap<System, Map<string, boolean>>();
 
-/** Whether a system has a feature; found out once. */
+/** Whether a system has a feature. Detected once per system. */
 export async function hasFeature(system: System, name: string): Promise<boolean> {
   const features = known.get(system) ?? new Map<string, boolean>();
   known.set(system, features);
@@ -88,12 +88,12 @@ export async function hasFeature(system: System, name: string): Promise<boolean>
 
 const LACKING: Readonly<Record<string, string>> = {
   clock: 'the clock is not set',
-  'own-kernel': 'no kernel of this system can be seen',
-  'netns-host': 'the host’s network can’t be seen',
-  pkgdb: 'there is no package data base',
-  commands: 'there is no folder of programs',
-  init: 'nothing is known that starts services',
+  'own-kernel': 'the system’s kernel is not visible',
+  'netns-host': 'the host’s network is not visible',
+  pkgdb: 'there is no package database',
+  commands: 'there is no /bin or /usr/bin',
+  init: 'no known init system was found',
 };
 
-/** @param need a feature that isn’t there, or several, `a|b` */
+/** @param need a missing feature, or several alternatives: `a|b` */
 export const lackOf = (need: string): string => LACKING[need] ?? `there is no ${need.replaceAll('|', ' or ')}`;

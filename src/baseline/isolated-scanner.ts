@@ -8,11 +8,11 @@ import type { FirewallRule } from '../contract/sources.ts';
 import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } from './scan-question.ts';
 import { CUSTOM, heard, START } from './stage.ts';
 
-/** For a scan with all that is made again of it: less than a snapshot may take. */
+/** Time limit for a scan with its repetitions: less than that of a snapshot. */
 const LONGEST = seconds(100);
-/** A scan that hung is made again without the stage that it hung in, so often at most. */
+/** Limit of repetitions of a scan that hung, each without the stage in which it hung. */
 const MOST_HANGS = 3;
-/** How long a stage that hung is left out. Each try may leave a child behind that can't be killed. */
+/** How long a stage that hung is skipped. Each attempt may leave a child process behind that cannot be killed. */
 const LEFT_OUT_FOR = hours(24);
 /** Of the question, in bytes of JSON: less than the reader takes. */
 const MOST_FIREWALL_BYTES = 6 * 1024 * 1024;
@@ -31,10 +31,10 @@ interface Parts {
 }
 
 /**
- * Scans in a child process, which is killed when it hangs: a user's file system that doesn't answer blocks whoever looks
- * into his home, for as long as he likes.
+ * Scans in a child process, which is killed when it hangs: a user's FUSE file system can block any process that reads
+ * the user's home, indefinitely.
  *
- * What hung is left out of the scan that is made in its place, and of those of the next day: its rules are an `err`.
+ * The stage that hung is skipped in the repeated scan and for the next 24 h; its rules are reported as `err`.
  */
 export class IsolatedScanner implements BaselineScanner {
   readonly #parts: Parts;
@@ -45,7 +45,10 @@ export class IsolatedScanner implements BaselineScanner {
     this.#parts = parts;
   }
 
-  /** @throws the signal's reason when that aborts; AgentError SOURCE_UNREADABLE when there can be no scan, with the reason */
+  /**
+   * @throws the signal's reason when that aborts; AgentError SOURCE_UNREADABLE when there can be no scan, with the
+   *   reason
+   */
   async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
     signal.throwIfAborted();
     const { clock, longest = LONGEST } = this.#parts;
@@ -58,7 +61,7 @@ export class IsolatedScanner implements BaselineScanner {
       if (error instanceof TimeLimitError) throw noScan(error.message, error);
       throw error instanceof AgentError ? error : noScan(messageOf(error), error);
     } finally {
-      stop.abort(); // and ends the child, where the time is over
+      stop.abort(); // ends the child if the time limit was reached
     }
   }
 
@@ -82,13 +85,12 @@ export class IsolatedScanner implements BaselineScanner {
             : answer.message,
         );
       const { stage, where } = heard(answer.at ?? START);
-      // Of custom checks as little as of any other reason to refuse them: this line would go to the hub as a warning.
+      // Not a warning for custom checks: warnings go to the hub, which must not learn the reason.
       this.#parts.log[stage === CUSTOM ? 'info' : 'warn'](
         { stage, where },
         'The baseline scan hung and its process was killed; repeating it without the rules that look there.',
       );
-      if (stage === START || this.#hung.has(stage) || hangs >= MOST_HANGS)
-        throw noScan(`looking at ${where} did not end`);
+      if (stage === START || this.#hung.has(stage) || hangs >= MOST_HANGS) throw noScan(`reading ${where} hung`);
       this.#hung.set(stage, { where, at: this.#parts.clock.monotonic() });
     }
   }
@@ -97,7 +99,7 @@ export class IsolatedScanner implements BaselineScanner {
     try {
       return parseReport(answer);
     } catch (error) {
-      throw noScan('the process that scans answered with what is no report', error);
+      throw noScan("the scan process's answer is not a valid report", error);
     }
   }
 
@@ -107,7 +109,7 @@ export class IsolatedScanner implements BaselineScanner {
     return Object.fromEntries([...this.#hung].map(([stage, { where }]) => [stage, where]));
   }
 
-  /** Asked here: its tools are the agent's own processes, and nothing that a user has can hold them up. */
+  /** Read in the agent, not in the child: no user can block the tools of the packet filter. */
   async #firewall(signal: AbortSignal): Promise<FirewallFacts | undefined> {
     const { firewall } = this.#parts;
     if (firewall === undefined) return undefined;
@@ -115,8 +117,8 @@ export class IsolatedScanner implements BaselineScanner {
       const rules = await firewall.rules(signal);
       if (Buffer.byteLength(JSON.stringify(rules)) <= MOST_FIREWALL_BYTES) return { rules };
       return {
-        problem: 'There are more rules of the packet filter than are judged.',
-        remedy: 'Use sets in their place.',
+        problem: `The packet filter has more rules than can be judged (${MOST_FIREWALL_BYTES} bytes).`,
+        remedy: 'Replace rules with nftables sets.',
       };
     } catch (error) {
       signal.throwIfAborted();

@@ -1,8 +1,8 @@
 import type { Rule } from './rule.ts';
 
 /*
- * Parts of a scan by what they look at. A scan that hangs is made again without the part that it hung in, so that a user
- * whose file system doesn't answer costs the rules that look there, and not all.
+ * Parts of a scan by what they look at. A scan that hangs is made again without the part that it hung in, so that a
+ * user whose file system doesn't answer costs the rules that look there, and not all.
  */
 
 /** Before the first rule. Without it there is no scan. */

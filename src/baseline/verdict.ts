@@ -1,14 +1,14 @@
 import type { CheckResult } from '../contract/baseline.ts';
 import type { Unreadable } from '../host/host-files.ts';
 
-/** What a primitive says of one rule. Texts are short, and never a line out of a file that may hold secrets. */
+/** A primitive's result for one rule. Texts are short, and never quote a line of a file that may hold secrets. */
 export interface Verdict {
   readonly result: CheckResult;
   readonly actual?: string;
   readonly where?: string;
-  /** Why it can't be judged, or does not apply. */
+  /** Why the rule can't be judged, or does not apply. */
   readonly reason?: string;
-  /** It is the agent that may not look; the scan says so once for all such rules. */
+  /** The agent lacks permission. The scan reports that once for all such rules. */
   readonly denied?: boolean;
 }
 
@@ -30,18 +30,18 @@ export const cannotJudge = (reason: string, where?: string): Verdict => ({
   ...(where === undefined ? {} : { where }),
 });
 
-/** Of something that is there and can't be looked at. */
+/** For a file that exists but cannot be read. */
 export const cannotRead = ({ unreadable, denied }: Unreadable, where: string): Verdict => ({
   ...cannotJudge(unreadable, where),
   denied,
 });
 
-/** What a rule decides for a file that isn't there. */
+/** A rule's result if a file does not exist. */
 export const IF_MISSING = ['pass', 'fail', 'skip'] as const;
 export type IfMissing = (typeof IF_MISSING)[number];
 
 export const missing = (decided: IfMissing, where: string): Verdict =>
-  decided === 'skip' ? skip(`${where} is not there`) : found(decided, 'not there', where);
+  decided === 'skip' ? skip(`${where} does not exist`) : found(decided, 'does not exist', where);
 
 const LONGEST = 300;
 

@@ -110,8 +110,8 @@ describe('custom checks', () => {
     assert.equal(write('{"secret": ').refused, `${path}: is not JSON in UTF-8`));
 
   for (const [what, spoil, why] of [
-    ['others may write', () => chmodSync(path, 0o646), /can be written by group or others/],
-    ['its group may write', () => chmodSync(path, 0o664), /can be written by group or others/],
+    ['others may write', () => chmodSync(path, 0o646), /is writable by group or others/],
+    ['its group may write', () => chmodSync(path, 0o664), /is writable by group or others/],
     ['it belongs to somebody else', () => chownSync(path, 65534, 0), /does not belong to root/],
   ] as const)
     it(`are refused when ${what}`, () => {
@@ -124,14 +124,14 @@ describe('custom checks', () => {
   it('are refused when they are a link, a FIFO or a folder, or not there', () => {
     assert.match(read('').refused ?? '', /can't be opened: ENOENT/);
     symlinkSync('/etc/passwd', path);
-    assert.match(read('').refused ?? '', /is a link/);
+    assert.match(read('').refused ?? '', /is a symbolic link/);
     rmSync(path);
     execFileSync('mkfifo', [path]);
-    assert.match(read('').refused ?? '', /is no regular file/);
+    assert.match(read('').refused ?? '', /is not a regular file/);
     path = folder;
-    assert.match(read('').refused ?? '', /is no regular file/);
+    assert.match(read('').refused ?? '', /is not a regular file/);
     path = 'checks.json';
-    assert.match(read('').refused ?? '', /is no absolute path/);
+    assert.match(read('').refused ?? '', /is not an absolute path/);
   });
 
   it('are refused or read, and never more, whatever is in them', () => {

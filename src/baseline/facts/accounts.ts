@@ -9,14 +9,14 @@ import {
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** A line of /etc/passwd that is an account. */
 export interface User {
   readonly line: number;
   readonly name: string;
-  /** Whether the line holds no password's hash: `x`, or one that can't be right. */
+  /** Whether the line holds no password hash, but `x` or an invalid one. */
   readonly shadowed: boolean;
   readonly emptyPassword: boolean;
   readonly uid: number;
@@ -42,7 +42,7 @@ export interface NisLine {
   readonly name: string;
 }
 
-/** What the judged system knows of its accounts. */
+/** The accounts of the judged system. */
 export interface Accounts {
   readonly users: Look<readonly User[]>;
   readonly groups: Look<readonly Group[]>;
@@ -52,7 +52,7 @@ export interface Accounts {
 
 export type AccountFile = 'passwd' | 'group' | 'shadow';
 
-/** 100,000 accounts have about 6 MB. */
+/** 100,000 accounts take about 6 MB. */
 const MOST_BYTES = 16 * 1024 * 1024;
 
 export async function readAccounts(access: Needs): Promise<Accounts> {
@@ -69,7 +69,7 @@ interface AnyLine extends NisLine {
   readonly nis: boolean;
 }
 
-/** Reads a file as bytes, so that no password's hash becomes a text that is kept. */
+/** Reads a file as bytes, so that no password hash ends up in a string that stays in memory. */
 async function readLines<L extends AnyLine, T>(
   access: Needs,
   file: AccountFile,
@@ -109,7 +109,7 @@ function addFirst(names: Map<number, string>, id: number, name: string): boolean
   return true;
 }
 
-/** What the judged system calls its users and groups; the number itself where there is no name. */
+/** Names of the judged system's users and groups; the id itself if it has no name. */
 export class Names {
   readonly #users = new Map<number, string>();
   readonly #groups = new Map<number, string>();
@@ -118,7 +118,7 @@ export class Names {
 
   static async of({ users, groups }: Accounts, access: Pick<Access, 'select'>): Promise<Names> {
     const names = new Names();
-    // The first one is the one that the C library finds.
+    // Of several entries with the same id, the C library finds the first.
     await access.select('found' in users ? users.found : [], ({ uid, name }) => addFirst(names.#users, uid, name));
     await access.select('found' in groups ? groups.found : [], ({ gid, name }) => addFirst(names.#groups, gid, name));
     return names;
@@ -143,13 +143,13 @@ export class Names {
 
 const NO_SHELL = /(?:^|\/)(?:nologin|false|true|sync|halt|shutdown)$/;
 
-/** Whether it can be logged in with: an empty shell is /bin/sh, see passwd(5). */
+/** Whether the account can log in. An empty shell means /bin/sh, see passwd(5). */
 export const hasShell = ({ shell }: User): boolean => !NO_SHELL.test(shell);
 
-/** Where ordinary users begin by default, see login.defs(5). */
+/** Default of UID_MIN, the lowest user id of ordinary users; see login.defs(5). */
 export const FIRST_ORDINARY_UID = 1_000;
 
-/** Where ordinary users begin, or why nobody can say. */
+/** The lowest user id of ordinary users, or why it cannot be determined. */
 export function firstOrdinaryUid(access: Pick<Access, 'files'>): number | Unreadable {
   const look = access.files.text('/etc/login.defs');
   if ('unreadable' in look) return look;

@@ -1,7 +1,7 @@
 import type { Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** A rule as audit.rules(7) writes it. */
@@ -17,14 +17,14 @@ export interface AuditRule {
 
 export interface AuditRules {
   readonly rules: readonly AuditRule[];
-  /** Where `-e 2` or the like stands. */
+  /** File and line of flags such as `-e 2`. */
   readonly flags: ReadonlyMap<string, string>;
   readonly unreadable?: Unreadable;
 }
 
 const MOST_RULES = 10_000;
 
-/** What is loaded at boot: files only, since asking the kernel is audit's own business. */
+/** The rules loaded at boot. Reads files only: listing the kernel's rules needs the audit socket. */
 export async function readAuditRules(access: Needs): Promise<AuditRules> {
   const rules: AuditRule[] = [];
   const flags = new Map<string, string>();

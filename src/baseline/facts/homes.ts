@@ -4,10 +4,10 @@ import { type Look, type Unreadable, whyNot } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 import type { User } from './accounts.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'at' | 'pace'>;
 
-/** Something in a user's home, not looked through when it is a link. */
+/** An entry of a user's home. Symbolic links are not followed. */
 export interface HomeEntry {
   /** Below the home: `.ssh/authorized_keys`. */
   readonly path: string;
@@ -20,28 +20,28 @@ export interface Home {
   readonly stats: Look<Stats>;
   /** Dot files, one level deep, and what is in `.ssh`; 200 at most of each. */
   readonly entries: readonly HomeEntry[];
-  /** Why there may be more. */
+  /** Why entries may be missing. */
   readonly cut: Unreadable | undefined;
 }
 
 /** The homes of users who can log in. */
 export interface Homes {
   readonly homes: readonly Home[];
-  /** How many there are, including those that were not looked at. */
+  /** Number of homes, including those that were not read. */
   readonly total: number;
-  /** Why there may be users whose homes are not among these. */
+  /** Why the homes of some users may be missing. */
   readonly unreadable?: Unreadable;
 }
 
-/** Homes that are looked at. With more, the rules say that they saw only these. */
+/** Limit of homes that are read. If there are more, the rules report that only these were judged. */
 export const MOST_HOMES = 1_000;
 const MOST_ENTRIES = 200;
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
- * The homes of users who can log in. They are their users', who may change them while they are looked at: a folder is
- * opened once, without following a link, and everything is asked of what was opened (by /proc/self/fd), never of the name
- * again. Nothing in there is opened but the folder `.ssh`.
+ * Reads the homes of users who can log in. Users may change their homes during the scan. So a folder is opened once,
+ * without following links, and everything in it is accessed by /proc/self/fd, never by its name again. Of a home's
+ * contents, only the folder `.ssh` is opened.
  */
 export async function readHomes(users: readonly User[], access: Needs): Promise<readonly Home[]> {
   const homes: Home[] = [];
@@ -85,9 +85,9 @@ interface Entries {
   readonly cut: Unreadable | undefined;
 }
 const NOTHING: Entries = { entries: [], cut: undefined };
-const TOO_MANY: Unreadable = { unreadable: 'holds more than is looked at', denied: false };
-const A_LINK: Unreadable = { unreadable: 'its .ssh is a link, which is not followed', denied: false };
-const REMOTE: Unreadable = { unreadable: 'something in it is on a network file access, or a program’s', denied: false };
+const TOO_MANY: Unreadable = { unreadable: `has more than ${MOST_ENTRIES} entries`, denied: false };
+const A_LINK: Unreadable = { unreadable: 'its .ssh is a symbolic link, which is not followed', denied: false };
+const REMOTE: Unreadable = { unreadable: 'something in it is on a network or FUSE file system', denied: false };
 
 type IsRemote = (path: string) => boolean;
 
@@ -109,7 +109,7 @@ function sshEntries(home: number, { stats }: HomeEntry, isRemote: IsRemote): Ent
   }
 }
 
-/** What a remote file system is mounted on isn't asked: it may never answer. */
+/** Mount points of remote file systems are skipped: lstat(2) on them may never return. */
 function entriesOf(
   folder: number,
   prefix: string,
@@ -140,6 +140,6 @@ function entriesOf(
     }
   } catch (error) {
     const why = whyNot(error, prefix === '' ? 'a home' : prefix);
-    return 'unreadable' in why ? why : { unreadable: 'it has just been removed', denied: false };
+    return 'unreadable' in why ? why : { unreadable: 'it was removed during the scan', denied: false };
   }
 }

@@ -3,7 +3,7 @@ import type { Unreadable } from '../../host/host-files.ts';
 import { parseKernelConfig } from '../../host/kernel-config.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files'>;
 
 /** How the kernel was built, see Documentation/kbuild/kconfig.rst: `CONFIG_X=y`. */
@@ -14,7 +14,7 @@ export interface KernelConfig {
 
 const MOST_BYTES = 1024 * 1024;
 
-/** @returns `undefined` when this kernel's configuration is nowhere, and why nobody can say when it can't be read */
+/** @returns `undefined` when this kernel's configuration is not stored anywhere; `Unreadable` when it cannot be read */
 export function readKernelConfig(access: Needs): KernelConfig | Unreadable | undefined {
   const { files } = access;
   const release = files.text('/proc/sys/kernel/osrelease');
@@ -35,6 +35,6 @@ export function readKernelConfig(access: Needs): KernelConfig | Unreadable | und
       values: parseKernelConfig(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')),
     };
   } catch {
-    return undefined; // what calls itself so isn't that
+    return undefined; // not a valid gzip file
   }
 }

@@ -1,17 +1,17 @@
 import type { Look, Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
-/** What is known of the kernel's modules. Names have `_` for `-`, as the kernel writes them. */
+/** The kernel's modules. Names have `_` instead of `-`, as the kernel writes them. */
 export interface KernelModules {
   /** Loaded now; `undefined`: this kernel can't load any. */
   readonly loaded: ReadonlySet<string> | undefined;
   readonly builtIn: ReadonlySet<string>;
   /** Files that could be loaded; `undefined`: there are no modules of this kernel. */
   readonly available: ReadonlySet<string> | undefined;
-  /** Where modprobe.d has something else done instead: `install NAME /bin/false`. */
+  /** File and line in modprobe.d that prevents loading: `install NAME /bin/false`. */
   readonly refused: ReadonlyMap<string, string>;
   /** A list that could not be read. */
   readonly unreadable?: Unreadable;
@@ -61,7 +61,7 @@ export async function readKernelModules(access: Needs): Promise<KernelModules> {
   };
 }
 
-const NO_RELEASE: Unreadable = { unreadable: 'which kernel runs is not to be seen', denied: false };
+const NO_RELEASE: Unreadable = { unreadable: 'the version of the running kernel cannot be determined', denied: false };
 
 /** The kernel that runs; in a tree, all that are installed. */
 function releasesOf({ files, runs }: Needs): Look<readonly string[]> {
@@ -82,7 +82,7 @@ async function addModules(text: string, names: Set<string>, access: Needs): Prom
   }
 }
 
-/** See modprobe.d(5). `blacklist` isn't counted: it stops only what asks by alias. */
+/** See modprobe.d(5). `blacklist` is not counted: it only prevents loading by alias. */
 async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> {
   const refused = new Map<string, string>();
   for (const folder of MODPROBE_FOLDERS) {

@@ -3,10 +3,10 @@ import { MISSING } from '../../host/host-files.ts';
 import { parseFstab, parseMounts } from '../../host/mounts.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'view' | 'runs'>;
 
-/** A mounted file access, or one that fstab says will be. */
+/** A mounted file system, or one that fstab lists. */
 export interface Mount {
   readonly point: string;
   readonly type: string;

@@ -9,23 +9,23 @@ import {
 } from '../../host/packages.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
 const MOST_BYTES = 24 * 1024 * 1024;
 
-/** Where what is installed is written down. */
+/** A package manager's database. */
 interface PackageDatabase {
   readonly manager: string;
   readonly path: string;
 }
 
-/** What is installed, or why nobody can say. */
+/** The installed packages, or why they cannot be determined. */
 export type Packages =
   | { readonly manager: string; readonly where: string; readonly versions: ReadonlyMap<string, string> }
   | { readonly manager: string; readonly where: string; readonly problem: Unreadable };
 
-/** @returns the data base that is there, and where; `undefined`: there is none */
+/** @returns the package database; `undefined` if none exists */
 export function findPackageManager({ files }: Needs): PackageDatabase | undefined {
   for (const { manager, paths } of PACKAGE_DATABASES) {
     const path = paths.find((each) => files.mayBeThere(each));
@@ -43,7 +43,7 @@ export async function readPackages(
   if (database === undefined) return undefined;
   const { manager, path: where } = database;
   if (manager === 'rpm')
-    return { manager, where, problem: { unreadable: "rpm's data base can't be read without rpm", denied: false } };
+    return { manager, where, problem: { unreadable: "rpm's database can't be read without rpm", denied: false } };
   const look = access.files.text(where, MOST_BYTES);
   if ('unreadable' in look) return { manager, where, problem: look };
   const content = 'found' in look ? look.found : '';

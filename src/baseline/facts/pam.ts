@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** One module in a stack, see pam.conf(5). */

@@ -4,26 +4,25 @@ import type { Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 import { firstOrdinaryUid } from './accounts.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
-/** The most entries of /proc that are looked at: each takes some 20 µs. */
+/** Limit of entries read from /proc: each takes some 20 µs. */
 const MOST = 200_000;
-/** What the kernel keeps of a program's name: TASK_COMM_LEN of linux/sched.h, less the zero at its end. */
+/** Maximum length of a process name in the kernel: TASK_COMM_LEN of linux/sched.h, without the terminating zero. */
 const NAME_BYTES = 15;
-/** Programs that are many, by the name that they are called by. */
+/** Multi-call programs, which behave as the name that they are started by. */
 const MULTI_CALL = ['busybox', 'toybox'];
 
-/** A process that calls itself by a name, or whose program has it. */
+/** A process whose own name, or whose program's name, is `name`. */
 export interface NamedProcess {
   readonly pid: string;
-  /** The one that was asked for. */
   readonly name: string;
 }
 
-/** What runs. */
+/** The running processes. */
 export interface Processes {
-  /** By what they call themselves, and by their programs' names, cut to 15 bytes. */
+  /** By their own names, and by their programs' names, cut to 15 bytes. */
   readonly byName: ReadonlyMap<string, readonly NamedProcess[]>;
   /** Why there may be others. */
   readonly unreadable?: Unreadable;
@@ -32,8 +31,8 @@ export interface Processes {
 /**
  * All processes by name. Empty where nothing runs.
  *
- * A process chooses its own name by prctl(2). So its name is enough to say that something may run, and never enough to
- * say that it does: see `isProven`.
+ * A process can set its own name by prctl(2). So a name shows that a service may be running, but does not prove it: see
+ * `isProven`.
  */
 export async function readProcesses(access: Needs): Promise<Processes> {
   const byName = new Map<string, NamedProcess[]>();
@@ -72,18 +71,19 @@ const nameOf = (executable: string) =>
     .subarray(0, NAME_BYTES)
     .toString('utf8');
 
-/** A program that was replaced by an upgrade runs on. */
+/** A program replaced by an upgrade keeps running, and its link then ends in ` (deleted)`. */
 const program = (executable: string) => executable.replace(/ \(deleted\)$/, '');
 
 /**
- * Whether a process is what it calls itself, by what its user can't choose:
+ * Whether a process is what its name says, judged by what its user cannot choose:
  *
- * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has started;
- * - and the control group of one of the system's own units of these names. Containers have groups of their own;
- * - or a program of that name, that only root can change, in the first process's mount namespace; where systemd runs, in
- *   some service of the access.
+ * - its user: one of the system's. People's programs are in a service's control group, too: those that cron has
+ * started; - and the control group of one of the system's own units of these names. Containers have groups of their
+ * own; - or a program of that name, that only root can change, in the first process's mount namespace; where systemd
+ * runs, in
+ *   some service of the system.
  *
- * @returns why it is not, in words; `Unreadable` when nobody can say
+ * @returns why it is not, in words; `Unreadable` when it cannot be determined
  */
 export async function isProven(
   { pid, name }: NamedProcess,
@@ -121,7 +121,7 @@ export async function isProven(
   return isBelowOurs ? unreadable('which service it belongs to can’t be seen from here') : 'it runs in a container';
 }
 
-/** Users that systemd makes for a service as long as it runs: DynamicUser= of systemd.exec(5). */
+/** User ids that systemd allocates to a service while it runs: DynamicUser= of systemd.exec(5). */
 const DYNAMIC = [61_184, 65_519] as const;
 
 /** @returns `true` when root alone can change the program and what leads to it */
@@ -129,11 +129,11 @@ function whoElseMayChange(executable: string, { files }: Pick<Access, 'files'>):
   for (let path = executable; ; path = posix.dirname(path)) {
     const look = files.stat(path);
     if ('unreadable' in look) return look;
-    if (!('found' in look)) return `${path} is not there`;
+    if (!('found' in look)) return `${path} does not exist`;
     const { uid, gid, mode } = look.found;
     if (uid !== 0) return `${path} belongs to user ${uid}`;
     const isOthers = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
-    if (isOthers) return `others than root may write ${path}`;
+    if (isOthers) return `${path} is writable by others than root`;
     if (path === '/') return true;
   }
 }

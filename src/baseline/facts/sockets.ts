@@ -3,7 +3,7 @@ import { formatAddress, isLoopback } from '../../host/ip-address.ts';
 import { addressOf, parseProcNetLine, TCP_CLOSE, TCP_LISTEN } from '../../host/proc-net.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace' | 'netFolder'>;
 
 /** A socket that anyone can send to. */

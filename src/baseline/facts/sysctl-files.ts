@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import type { Unreadable } from '../../host/host-files.ts';
 import type { Access } from '../access.ts';
 
-/** What it is read with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
 /** What a file sets a kernel parameter to at boot. */
@@ -21,7 +21,7 @@ export interface PersistedSysctls {
 
 /** By precedence; a file's name counts once, in the first of them that has it, see sysctl.d(5). */
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
-/** Read last by sysctl --access, and by systemd where it is linked from sysctl.d. */
+/** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
 const MOST_BYTES = 64 * 1024;
 const MOST_FILES = 500;

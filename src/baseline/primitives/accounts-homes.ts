@@ -25,7 +25,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
     );
   for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
   if (unreadable !== undefined) return cannotRead(unreadable, '/etc/login.defs');
-  if (total > homes.length) return cannotJudge(`only ${MOST_HOMES} of ${total} homes were looked at`);
+  if (total > homes.length) return cannotJudge(`only ${MOST_HOMES} of ${total} homes were read`);
   if (of.check !== 'homeExists' && of.check !== 'homeOwned' && of.check !== 'homeMode')
     for (const { cut, user } of homes) if (cut !== undefined) return cannotRead(cut, user.home);
   return pass(`${homes.length} homes`);
@@ -55,7 +55,7 @@ function breaks(of: HomeParams, home: Home): Broken[] {
         .filter((entry) => isDotFile(entry) && foreign(entry.stats.uid))
         .map((entry) => at(entry, `belongs to user ${entry.stats.uid}`));
     case 'homeFileAbsent':
-      return entries.filter(({ path }) => path === of.name).map((entry) => at(entry, 'there'));
+      return entries.filter(({ path }) => path === of.name).map((entry) => at(entry, 'exists'));
     case 'homeFileMode':
       return entries
         .filter((entry) => of.paths.some((path) => matchesGlob(path, entry.path)) && !entry.stats.isSymbolicLink())
@@ -66,7 +66,7 @@ function breaks(of: HomeParams, home: Home): Broken[] {
   }
 }
 
-/** Links say nothing: what they lead to counts, and is looked at where it is. */
+/** Symbolic links are skipped: their targets are judged where they are. */
 const isDotFile = ({ path, stats }: HomeEntry) => !path.includes('/') && stats.isFile();
 
 const isPrivateKey = (path: string) => /(?:^|\/)id_[^/]*$/.test(path) && !path.endsWith('.pub');

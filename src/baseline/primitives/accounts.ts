@@ -26,13 +26,19 @@ const WORDS: Words = {
   rootPasswordOrLocked: () => ['root has a password, or is locked', 'passwd root, or passwd -l root.'],
   hashMethods: ({ allow }) => [
     `hashes begin with ${allow.join(' or ')}`,
-    'Set ENCRYPT_METHOD YESCRYPT in /etc/login.defs, and have the password changed.',
+    'Set ENCRYPT_METHOD YESCRYPT in /etc/login.defs, and have the user change the password.',
   ],
-  uniqueUid: () => ['no uid is there twice', 'Give one of the accounts a uid of its own, and its files to it.'],
-  uniqueGid: () => ['no gid is there twice', 'Give one of the groups a gid of its own, and its files to it.'],
-  uniqueUserName: () => ['no user is there twice', 'Remove the second line from /etc/passwd.'],
-  uniqueGroupName: () => ['no group is there twice', 'Remove the second line from /etc/group.'],
-  primaryGroupsExist: () => ['every primary group is in /etc/group', 'Make the group, or give the user another one.'],
+  uniqueUid: () => [
+    'no uid is used twice',
+    'Give one of the accounts a unique uid, and change the owner of its files.',
+  ],
+  uniqueGid: () => ['no gid is used twice', 'Give one of the groups a unique gid, and change the group of its files.'],
+  uniqueUserName: () => ['no user name is used twice', 'Remove the second line from /etc/passwd.'],
+  uniqueGroupName: () => ['no group name is used twice', 'Remove the second line from /etc/group.'],
+  primaryGroupsExist: () => [
+    'every primary group is in /etc/group',
+    'Create the group, or give the user another primary group.',
+  ],
   noPlusEntries: ({ file }) => [`no line of /etc/${file} begins with +`, `Remove the line from /etc/${file}.`],
   systemAccountsNoShell: ({ except }) => [
     `system accounts but ${except.join(', ')} have no shell`,
@@ -45,9 +51,12 @@ const WORDS: Words = {
   maxAge: ({ most }) => [`passwords expire within ${most} days`, `chage -M ${most} USER.`],
   minAge: ({ least }) => [`passwords are kept for at least ${least} day`, `chage -m ${least} USER.`],
   inactive: ({ most }) => [`accounts are locked ${most} days after their password expired`, `chage -I ${most} USER.`],
-  lastChangePast: () => ['no password was changed in the future', 'Set the clock, and have the password changed.'],
-  absentUsers: ({ users }) => [`nobody can log in as ${users.join(', ')}`, 'userdel USER, or passwd -l USER.'],
-  homeExists: () => ['every home is there', 'mkhomedir_helper USER, or give it another home.'],
+  lastChangePast: () => [
+    'no password was changed in the future',
+    'Set the clock, and have the user change the password.',
+  ],
+  absentUsers: ({ users }) => [`login as ${users.join(', ')} is not possible`, 'userdel USER, or passwd -l USER.'],
+  homeExists: () => ['every home exists', 'mkhomedir_helper USER, or give the user another home.'],
   homeOwned: () => ['every home belongs to its user', 'chown USER HOME.'],
   homeMode: ({ modeMax }) => [`homes have at most ${modeMax}`, `chmod ${modeMax} HOME, or less.`],
   dotFilesMode: ({ modeForbid }) => [`dot files have no bit of ${modeForbid}`, 'chmod go-w FILE.'],
@@ -59,7 +68,7 @@ const WORDS: Words = {
   ],
   rootPath: ({ modeForbid }) => [
     `folders in root's PATH are absolute, root's, and have no bit of ${modeForbid}`,
-    'Take the folder off PATH, or chown root and chmod go-w it.',
+    'Remove the folder from PATH, or chown root FOLDER and chmod go-w FOLDER.',
   ],
 };
 

@@ -56,6 +56,6 @@ async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Ver
   const [major = 0, minor = 0] = defaultSince.split('.').map(Number);
   const isOlder = Number(version[1]) < major || (Number(version[1]) === major && Number(version[2]) < minor);
   return isOlder
-    ? cannotJudge(`not set, and what OpenSSH ${version[1]}.${version[2]} does by itself is not known`, MAIN)
+    ? cannotJudge(`not set, and the default of OpenSSH ${version[1]}.${version[2]} is not known`, MAIN)
     : undefined;
 }

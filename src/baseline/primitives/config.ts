@@ -74,7 +74,7 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
     read += 1;
     if (of.syntax === 'json') {
       const found = fromJson(look.found, of.key);
-      if (found === undefined) return cannotJudge('is no JSON', path);
+      if (found === undefined) return cannotJudge('is not valid JSON', path);
       if (found.value === undefined) continue;
       value = found.value;
       where = path;
@@ -90,7 +90,7 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
   if (value === undefined) return judgeDefault(of.want, of.default, of.files[0] ?? '');
   const holds = compare(of.want, value);
   const actual = shown(value);
-  return holds === undefined ? fail(`${actual}, which is no value for it`, where) : passIf(holds, actual, where);
+  return holds === undefined ? fail(`${actual}, which is not a valid value`, where) : passIf(holds, actual, where);
 }
 
 /** Nothing is set: what the program does by itself. */

@@ -36,16 +36,16 @@ const params = v.variant('must', [
 type Params = v.InferOutput<typeof params>;
 type Wanted = Extract<Params, { must: 'be' }>;
 
-/** Owner, permissions and type of named files, and whether they are there at all. Contents are not read. */
+/** Owner, permissions, type and existence of named files. Contents are not read. */
 export const file = primitive({
   name: 'file',
-  summary: 'Owner, group, permission bits and type of named files, or whether they are there.',
+  summary: 'Owner, group, permission bits and type of named files, or whether they exist.',
   params,
 
   expected(of) {
     const where = of.paths.join(', ');
-    if (of.must === 'exist') return `${where} ${of.paths.length > 1 ? '(one of them) ' : ''}is there`;
-    if (of.must === 'not-exist') return `${where} not there${of.emptyOk ? ', or empty' : ''}`;
+    if (of.must === 'exist') return `${where} ${of.paths.length > 1 ? '(one of them) ' : ''}exists`;
+    if (of.must === 'not-exist') return `${where} does not exist${of.emptyOk ? ', or is empty' : ''}`;
     const facts = [
       of.type === 'any' ? undefined : of.type,
       of.modeMax && `at most ${of.modeMax}`,
@@ -65,7 +65,7 @@ export const file = primitive({
       of.owner && `chown ${of.owner[0]}`,
       of.group && `chgrp ${of.group[0]}`,
       of.modeMax && `chmod ${of.modeMax}`,
-      of.modeForbid && `take away the bits ${of.modeForbid}`,
+      of.modeForbid && `clear the bits ${of.modeForbid}`,
       of.modeRequire && `set the bits ${of.modeRequire}`,
     ];
     return `For ${where}: ${steps.filter((step) => step !== undefined).join(', ')}, or less.`;
@@ -81,22 +81,22 @@ export const file = primitive({
     }
     if (of.must === 'be') {
       const verdict = await judgeAll(of, all, system);
-      // What was seen is enough to say that something is wrong, and not that all is right.
+      // A violation among the readable files is a failure even if others could not be read.
       return verdict?.result === 'fail' ? verdict : (unseen ?? verdict ?? missing(of.ifMissing, of.paths.join(', ')));
     }
     for (const path of all) {
       const look = system.files.stat(path);
       if ('unreadable' in look) unseen ??= cannotRead(look, path);
       if (!('found' in look)) continue;
-      if (of.must === 'exist') return pass('there', path);
-      if (!(of.emptyOk && look.found.isFile() && look.found.size === 0)) return fail('there', path);
+      if (of.must === 'exist') return pass('exists', path);
+      if (!(of.emptyOk && look.found.isFile() && look.found.size === 0)) return fail('exists', path);
     }
     if (unseen !== undefined) return unseen;
-    return of.must === 'exist' ? fail('not there', of.paths.join(', ')) : pass('not there');
+    return of.must === 'exist' ? fail('does not exist', of.paths.join(', ')) : pass('does not exist');
   },
 });
 
-/** @returns `undefined` when none of them is there */
+/** @returns `undefined` when none of them exists */
 async function judgeAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
   const wrong: Verdict[] = [];
   let right: Verdict | undefined;
@@ -115,7 +115,7 @@ async function judgeAll(of: Wanted, all: readonly string[], system: System): Pro
   return first ?? unseen ?? right;
 }
 
-/** @returns `undefined` when it isn't there, or is a link to /dev/null, which is to be nothing */
+/** @returns `undefined` when it does not exist, or is a link to /dev/null, which stands for a disabled file */
 async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
   if (system.files.target(path) === '/dev/null' && of.type !== 'any') return undefined;
   const link = system.files.lstat(path);
@@ -123,7 +123,7 @@ async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdi
   if ('unreadable' in look) return cannotRead(look, path);
   if (!('found' in look) || !('found' in link)) return undefined;
   const found = look.found;
-  // Whose link it is decides what it leads to.
+  // The owner of a link can change its target.
   if (link.found.isSymbolicLink() && link.found.uid !== 0)
     return fail(`a link that belongs to user ${link.found.uid}`, path);
   const names = await system.names();

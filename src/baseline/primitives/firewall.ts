@@ -11,20 +11,21 @@ const params = v.variant('check', [
   v.strictObject({ check: v.literal('defaultDeny'), hook: v.picklist(HOOKS) }),
 ]);
 
-/** What the packet filter does, as the agent's own reader of nftables and iptables says. */
+/** The packet filter, as the agent's own reader of nftables and iptables reports it. */
 export const firewall = primitive({
   name: 'firewall',
   summary: 'The rules of nftables and iptables, as the collector FirewallConfiguration reads them.',
   params,
-  expected: (of) => (of.check === 'anyRules' ? 'there are rules' : `what no rule of ${of.hook} allows is dropped`),
+  expected: (of) =>
+    of.check === 'anyRules' ? 'there are rules' : `packets that no rule of the hook ${of.hook} allows are dropped`,
   remedy: (of) =>
     of.check === 'anyRules'
-      ? 'Have a packet filter loaded at boot, for example by nftables.service.'
-      : `Give the chain of the hook ${of.hook} the policy drop, after rules for what has to pass.`,
+      ? 'Load a packet filter at boot, for example with nftables.service.'
+      : `Add rules for the traffic to allow, then set the policy of the chain of the hook ${of.hook} to drop.`,
 
   async judge(of, system) {
     if (!system.seesHostNetwork() || system.firewall === undefined)
-      return skip('the host’s packet filter is not to be seen from here');
+      return skip('the host’s packet filter is not visible to the agent');
     const rules = await system.firewallRules();
     if ('problem' in rules) return { ...cannotJudge(rules.problem), denied: rules.denied };
     const active = rules.found.filter(({ enabled }) => enabled);

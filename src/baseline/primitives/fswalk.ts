@@ -36,7 +36,7 @@ export const fswalk = primitive({
 
   async judge({ find, allow = [] }, system) {
     if (find === 'filesWithCapabilities' && system.fileCapabilities() === undefined)
-      return skip('capabilities of files can’t be seen without native code');
+      return skip('file capabilities can’t be read without the native module koffi');
     const { users, groups } = await system.accounts();
     const [names, file] = find === 'ungroupedFiles' ? [groups, '/etc/group'] : [users, '/etc/passwd'];
     // Without the accounts, every file would count as unowned.

@@ -37,7 +37,7 @@ const EXPECTED: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
   cmdlineAtLeast: ({ word, least }) => `${word}=${least} or more on the kernel's command line`,
   lsm: ({ anyOf }) => `${anyOf.join(' or ')} is active`,
   apparmorEnforced: () => 'no profile is in complain or unconfined mode',
-  cpuVulnerabilities: () => 'no flaw of the CPU is left without mitigation',
+  cpuVulnerabilities: () => 'every known CPU vulnerability is mitigated',
   secureBoot: () => 'Secure Boot is on',
   lockdown: ({ anyOf }) => `lockdown is ${anyOf.join(' or ')}`,
   config: ({ options, orCmdline }) =>
@@ -47,18 +47,18 @@ const EXPECTED: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
 };
 
 const REMEDY: { readonly [C in Params['check']]: (of: Of<C>) => string } = {
-  cpuFlag: ({ flag }) => `Switch ${flag} on in the firmware's settings.`,
-  cmdlineForbid: () => 'Take it off the command line in the boot loader’s configuration, and boot again.',
+  cpuFlag: ({ flag }) => `Enable ${flag} in the firmware's settings.`,
+  cmdlineForbid: () => 'Remove it from the command line in the boot loader’s configuration, and reboot.',
   cmdlineRequire: ({ words }) =>
-    `Add ${words.join(' ')} to the command line in the boot loader's configuration, and boot again.`,
+    `Add ${words.join(' ')} to the command line in the boot loader's configuration, and reboot.`,
   cmdlineAtLeast: ({ word, least }) =>
-    `Add ${word}=${least} to the command line in the boot loader's configuration, and boot again.`,
-  lsm: () => 'Install apparmor, and have lsm= or security= on the command line not leave it out.',
+    `Add ${word}=${least} to the command line in the boot loader's configuration, and reboot.`,
+  lsm: () => 'Install apparmor, and include it in lsm= or security= on the kernel command line if one of them is set.',
   apparmorEnforced: () => 'Run aa-enforce for each of these profiles.',
-  cpuVulnerabilities: () => 'Install a newer kernel and microcode, and take mitigations=off off the command line.',
-  secureBoot: () => 'Switch Secure Boot on in the firmware’s settings, with a signed boot loader and kernel.',
+  cpuVulnerabilities: () => 'Install a newer kernel and microcode, and remove mitigations=off from the command line.',
+  secureBoot: () => 'Enable Secure Boot in the firmware’s settings, with a signed boot loader and kernel.',
   lockdown: ({ anyOf }) =>
-    `Add lockdown=${anyOf[0]} to the command line in the boot loader's configuration, and boot again.`,
+    `Add lockdown=${anyOf[0]} to the command line in the boot loader's configuration, and reboot.`,
   config: ({ options }) => `Use a kernel that is built with ${pairs(options)}.`,
   configNot: ({ options }) => `Use a kernel that is built without ${pairs(options)}.`,
   vendorBuilt: () => 'Run the kernel of the distribution, or except this rule where the device has one of its own.',
@@ -161,7 +161,7 @@ function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
   ];
   return passIf(
     seen.some((name) => anyOf.includes(name)),
-    seen.join(',') || 'none is seen',
+    seen.join(',') || 'none found',
     '/sys',
   );
 }
@@ -176,7 +176,7 @@ function judgeVulnerabilities({ files }: System): Verdict {
   const folder = '/sys/devices/system/cpu/vulnerabilities';
   const names = files.names(folder);
   if ('unreadable' in names) return cannotRead(names, folder);
-  if (!('found' in names)) return skip('this kernel says nothing of the CPU’s flaws');
+  if (!('found' in names)) return skip('this kernel does not report CPU vulnerabilities');
   const open: string[] = [];
   let unseen: Verdict | undefined;
   for (const name of names.found) {
@@ -199,7 +199,7 @@ function judgeSecureBoot({ files }: System): Verdict {
 
 function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   const config = system.kernelConfig();
-  if (config === undefined) return skip('how this kernel was built is written nowhere');
+  if (config === undefined) return skip('the kernel’s build configuration is not available');
   if ('unreadable' in config) return cannotRead(config, '/boot');
   const set = Object.entries(of.options).filter(([key, value]) => config.values.get(key) === value);
   if (of.check === 'configNot')

@@ -6,7 +6,7 @@ import { cannotJudge, cannotRead, fail, missing, pass, type Verdict } from '../v
 
 const WANTS = ['some', 'none', 'someInEach'] as const;
 
-/** Lines of named files that match a pattern. Says where, never what: some of these files hold secrets. */
+/** Lines of named files that match a pattern. Reports the place, never the text: some of these files hold secrets. */
 export const lines = primitive({
   name: 'lines',
   summary: 'Whether lines of named files match a pattern.',
@@ -14,7 +14,7 @@ export const lines = primitive({
     files: paths,
     pattern,
     want: v.picklist(WANTS),
-    /** When there is none of the files. */
+    /** The result if none of the files exists. */
     ifMissing,
   }),
 
@@ -50,13 +50,13 @@ export const lines = primitive({
         const at = look.found.split('\n').findIndex((line) => wanted.matches(line));
         if (at === -1) without ??= path;
         else firstHit ??= `${path}:${at + 1}`;
-        if (firstHit !== undefined && of.want === 'some') return pass('there', firstHit);
-        if (firstHit !== undefined && of.want === 'none') return fail('there', firstHit);
+        if (firstHit !== undefined && of.want === 'some') return pass('found', firstHit);
+        if (firstHit !== undefined && of.want === 'none') return fail('found', firstHit);
       }
     }
-    if (of.want === 'someInEach' && without !== undefined) return fail('not there', without);
+    if (of.want === 'someInEach' && without !== undefined) return fail('not found', without);
     if (unseen !== undefined) return unseen;
     if (read === 0) return missing(of.ifMissing, of.files.join(', '));
-    return of.want === 'some' ? fail('not there', of.files.join(', ')) : pass();
+    return of.want === 'some' ? fail('not found', of.files.join(', ')) : pass();
   },
 });

@@ -32,7 +32,7 @@ export const mount = primitive({
   expected(of) {
     if (of.of === 'absent') return `${of.target} not mounted, or at most ${of.modeMax}`;
     if (of.of === 'target')
-      return `${of.target} ${of.options ? `mounted with ${of.options.join(', ')}` : 'is a file system of its own'}`;
+      return `${of.target} ${of.options ? `mounted with ${of.options.join(', ')}` : 'is a separate file system'}`;
     return `${of.of === 'type' ? of.types.join(', ') : 'removable disks'} mounted with ${of.options.join(', ')}`;
   },
 
@@ -40,7 +40,7 @@ export const mount = primitive({
     if (of.of === 'absent')
       return `systemctl mask the mount unit of ${of.target}, or mount it with mode=${of.modeMax}.`;
     if (of.of === 'target' && of.options === undefined)
-      return `Give ${of.target} a file system of its own in /etc/fstab.`;
+      return `Mount a separate file system at ${of.target} in /etc/fstab.`;
     const what = of.of === 'target' ? of.target : of.of === 'type' ? of.types.join(', ') : 'removable disks';
     return `Add ${of.options?.map((option) => option.split('|')[0]).join(',')} to the options of ${what} in /etc/fstab or its mount unit.`;
   },
@@ -49,7 +49,7 @@ export const mount = primitive({
     const mounts = system.runs ? system.mounts() : system.fstab();
     if ('unreadable' in mounts) return cannotRead(mounts, system.runs ? '/proc/1/mountinfo' : '/etc/fstab');
     if (system.runs && !('found' in mounts))
-      return cannotJudge('what is mounted is not to be seen', '/proc/1/mountinfo');
+      return cannotJudge('the mounts are not visible to the agent', '/proc/1/mountinfo');
     const all = 'found' in mounts ? mounts.found : [];
     if (of.of === 'target') return judgeTarget(of, all, system);
     if (of.of === 'absent') return judgeAbsent(of, all, system);
@@ -74,8 +74,8 @@ function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[
   const mounted = all.find(({ point }) => point === of.target);
   if (mounted === undefined) {
     if (!system.runs) return skip(`/etc/fstab does not name ${of.target}, and nothing is mounted in a tree`);
-    if (of.ifNotMounted === 'skip') return skip(`${of.target} is no file system of its own`);
-    return { ...missing(of.ifNotMounted, of.target), actual: 'no file system of its own' };
+    if (of.ifNotMounted === 'skip') return skip(`${of.target} is not a separate file system`);
+    return { ...missing(of.ifNotMounted, of.target), actual: 'not a separate file system' };
   }
   const without = lacking(of.options ?? [], mounted);
   if (without.length > 0) return fail(`without ${without.join(', ')}`, mounted.where);

@@ -27,7 +27,7 @@ const PROMISC = 0x100;
 /** Sockets that listen, and interfaces, in the network namespace of the host. */
 export const net = primitive({
   name: 'net',
-  summary: 'Sockets that wait for others (/proc/net), and interfaces (/sys/class/net).',
+  summary: 'Listening sockets (/proc/net) and interfaces (/sys/class/net).',
   params,
 
   expected(of) {
@@ -42,8 +42,8 @@ export const net = primitive({
 
   remedy(of) {
     if (of.check === 'notListening')
-      return `Stop what listens there, bind it to 127.0.0.1, or close the port in the packet filter.`;
-    if (of.check === 'noPromisc') return 'End the program that sniffs, or run ip link set DEVICE promisc off.';
+      return `Stop the service, bind it to 127.0.0.1, or block the port in the packet filter.`;
+    if (of.check === 'noPromisc') return 'Stop the packet capture, or run ip link set DEVICE promisc off.';
     return of.check === 'noWireless'
       ? 'Run ip link set DEVICE down, or declare the role wifi.'
       : 'Set net.ipv6.conf.all.disable_ipv6 = 0.';

@@ -12,7 +12,7 @@ const params = v.strictObject({
   /** As the distributions call it; `*` and `?` stand for text. */
   names: listOf(name),
   want: v.picklist(['absent', 'anyPresent']),
-  /** Programs that show it where no data base can be read. */
+  /** Programs that show it where no database can be read. */
   commands: v.optional(listOf(name)),
 });
 type Params = v.InferOutput<typeof params>;
@@ -20,7 +20,7 @@ type Params = v.InferOutput<typeof params>;
 /** What dpkg, opkg or apk have installed; else whether its programs are there. */
 export const packages = primitive({
   name: 'package',
-  summary: 'What the package data base says is installed (dpkg, opkg, apk), else which programs are there.',
+  summary: 'What the package database says is installed (dpkg, opkg, apk), else which programs are there.',
   params,
   expected: ({ names, want }) => `${want === 'absent' ? 'none of' : 'one of'} ${names.join(', ')} installed`,
   remedy: ({ names, want }) =>
@@ -28,7 +28,7 @@ export const packages = primitive({
 
   async judge(of, system) {
     const installed = await system.packages();
-    if (installed === undefined) return byPrograms(of, system, 'there is no package data base');
+    if (installed === undefined) return byPrograms(of, system, 'there is no package database');
     if ('problem' in installed) {
       const { problem, manager, where } = installed;
       return manager === 'rpm' ? byPrograms(of, system, problem.unreadable) : cannotRead(problem, where);
@@ -42,7 +42,7 @@ export const packages = primitive({
     const actual = hits.map((hit) => `${hit} ${installed.versions.get(hit)}`.trim());
     if (of.want === 'absent') return hits.length === 0 ? pass('not installed') : fail(listed(actual), installed.where);
     if (hits.length > 0) return pass(listed(actual), installed.where);
-    // Something that was built on the device, or belongs to busybox, is in no data base.
+    // Something that was built on the device, or is part of busybox, is not in the database.
     const program = (of.commands ?? [])
       .map((each) => findProgram(system.files, each))
       .find((path) => path !== undefined);

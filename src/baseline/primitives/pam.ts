@@ -61,9 +61,10 @@ export const pam = primitive({
       const word = of.want.op === 'set' || of.want.op === 'flag';
       return `Put ${of.keys[0]}${word ? '' : ` = ${example(of.want)}`} into ${of.files[0]}.`;
     }
-    if (of.argForbid !== undefined) return `Take ${of.argForbid.join(', ')} away from ${of.module} in ${of.stacks[0]}.`;
+    if (of.argForbid !== undefined)
+      return `Remove ${of.argForbid.join(', ')} from ${of.module} in /etc/pam.d/${of.stacks[0]}.`;
     const line = `${of.type ?? 'auth'} ${of.control?.[0] ?? 'required'} ${of.module}.so ${of.argAny?.[0] ?? ''}`.trim();
-    return `Have a line like "${line}" in /etc/pam.d/${of.stacks[0]}; on Debian by pam-auth-update.`;
+    return `Add a line like "${line}" to /etc/pam.d/${of.stacks[0]}; on Debian with pam-auth-update.`;
   },
 
   judge: (of, system) => (of.of === 'stack' ? judgeStack(of, system) : judgeSetting(of, system)),

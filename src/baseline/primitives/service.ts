@@ -61,20 +61,21 @@ export const service = primitive({
     const units = await system.units();
     const states = of.units.map((unit) => ({ unit, ...units.state(unit) }));
     const enabled = states.filter((state) => state.enabled);
-    // What was seen is enough to say that something is started, and not that nothing is.
+    // An enabled unit is a result even if others could not be read; finding none is not.
     if (enabled.length === 0 && units.unreadable !== undefined) return cannotRead(units.unreadable, '/etc');
     switch (of.want) {
       case 'disabled':
         return judgeOff(of, enabled, system);
       case 'masked': {
         const open = states.find(({ masked, known }) => known && !masked);
-        return open === undefined ? pass('masked, or not there') : fail('not masked', open.where ?? open.unit);
+        return open === undefined ? pass('masked, or not installed') : fail('not masked', open.where ?? open.unit);
       }
       case 'enabled':
       case 'anyEnabled':
       case 'enabledAndActive': {
         const [first] = enabled;
-        if (first === undefined) return fail(states.some(({ known }) => known) ? 'not started at boot' : 'not there');
+        if (first === undefined)
+          return fail(states.some(({ known }) => known) ? 'not started at boot' : 'not installed');
         if (of.want === 'enabledAndActive' && system.runs) {
           const { proven, why } = await whatRuns(of, system);
           if (proven.length === 0) return why.err ?? fail(`started at boot, but not running${why.words}`, first.where);
@@ -104,7 +105,7 @@ export const service = primitive({
 function judgeTree(enabled: readonly (UnitState & { unit: string })[]): Verdict {
   const [first] = enabled;
   return first === undefined
-    ? skip('nothing runs in this tree, and whether it would can’t be told by links alone')
+    ? skip('nothing runs in this tree, and links alone do not show whether it would')
     : pass(`${first.unit} is started at boot`, first.where);
 }
 

@@ -34,7 +34,7 @@ export const sysctl = primitive({
     const persisted = settings.get(of.key);
     if (!system.runs) {
       if (unreadable !== undefined) return cannotRead(unreadable, '/etc/sysctl.d');
-      if (persisted === undefined) return skip(`no file sets ${of.key}, and no kernel runs that could be asked`);
+      if (persisted === undefined) return skip(`no file sets ${of.key}, and no kernel is running`);
       return judgeValue(of, persisted.value, persisted.where);
     }
     const path = `/proc/sys/${of.key.replaceAll('.', '/')}`;
@@ -49,7 +49,7 @@ export const sysctl = primitive({
 });
 
 function judgeValue(of: Params, text: string, where: string): Verdict {
-  if (!/^-?\d{1,15}$/.test(text)) return cannotJudge(`${where} holds no number`, where);
+  if (!/^-?\d{1,15}$/.test(text)) return cannotJudge(`${where} does not contain a number`, where);
   const actual = Number(text);
   if (of.op === 'in') return passIf(of.value.includes(actual), text, where);
   return passIf(of.op === 'eq' ? actual === of.value : actual >= of.value, text, where);

@@ -79,7 +79,7 @@ describePrimitive(config, {
       'var/lib/dpkg/status': 'Package: openssh-server\nStatus: install ok installed\nVersion: 1:6.0p1-4\n',
     },
     result: 'err',
-    reason: /what OpenSSH 6\.0 does by itself is not known/,
+    reason: /the default of OpenSSH 6\.0 is not known/,
   },
   'sshd: a time in words': {
     params: sshd('LoginGraceTime', { op: 'range', value: [1, 60] }, { default: '120' }),
@@ -124,7 +124,7 @@ describePrimitive(config, {
     params: umask,
     tree: { 'etc/login.defs': 'UMASK lots\n' },
     result: 'fail',
-    actual: /no value for it/,
+    actual: /not a valid value/,
   },
   'space: no file': { params: umask, tree: {}, result: 'skip' },
   'equals: quoted, with blanks': {
@@ -162,6 +162,11 @@ describePrimitive(config, {
     tree: { 'etc/docker/daemon.json': '{"hosts": ["unix:///run/docker.sock", "tcp://0.0.0.0:2375"]}' },
     result: 'fail',
   },
-  'json: none': { params: icc, tree: { 'etc/docker/daemon.json': '{"secret": ' }, result: 'err', reason: 'is no JSON' },
+  'json: none': {
+    params: icc,
+    tree: { 'etc/docker/daemon.json': '{"secret": ' },
+    result: 'err',
+    reason: 'is not valid JSON',
+  },
   'a file that is too long': { params: umask, tree: { 'etc/login.defs': TOO_LONG }, result: 'err' },
 });

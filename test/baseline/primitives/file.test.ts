@@ -53,13 +53,13 @@ describePrimitive(file, {
     params: shadow,
     tree: NAMES,
     result: 'skip',
-    reason: '/etc/shadow is not there',
+    reason: '/etc/shadow does not exist',
   },
   'a file that is not there, where that is wrong': {
     params: { ...shadow, ifMissing: 'fail' },
     tree: NAMES,
     result: 'fail',
-    actual: 'not there',
+    actual: 'does not exist',
   },
   'links in a circle': {
     params: shadow,
@@ -89,7 +89,7 @@ describePrimitive(file, {
     tree: { 'etc/motd': { link: '../../../../../../../../etc/passwd' } },
     asRoot: true,
     result: 'pass',
-    actual: 'not there',
+    actual: 'does not exist',
   },
   'a link that a user has made': {
     params: { must: 'be', paths: ['/var/log/auth.log'], modeMax: '0640', ifMissing: 'pass' },

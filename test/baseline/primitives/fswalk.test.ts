@@ -106,7 +106,7 @@ describe('baseline: fswalk', () => {
         for (const parts of [{}, { fileCapabilities: () => undefined }]) {
           const { result, reason } = await fswalk.judge(find, tree.system(parts));
           assert.equal(result, 'skip');
-          assert.match(reason ?? '', /without native code/);
+          assert.match(reason ?? '', /without the native module koffi/);
         }
       }));
   });

@@ -25,7 +25,7 @@ describePrimitive(lines, {
     params: noPassword,
     tree: { 'etc/sudoers': 'x\nann ALL=(ALL) NOPASSWD: ALL\n' },
     result: 'fail',
-    actual: 'there',
+    actual: 'found',
     where: '/etc/sudoers:2',
   },
   'no such line': { params: noPassword, tree: { 'etc/sudoers': 'x\n' }, result: 'pass' },

@@ -28,7 +28,7 @@ describePrimitive(mount, {
     params: { of: 'target', target: '/tmp', ifNotMounted: 'fail' },
     tree: RUNNING,
     result: 'fail',
-    actual: 'no file system of its own',
+    actual: 'not a separate file system',
   },
   'either of two options, one of the file system itself': {
     params: { of: 'target', target: '/proc', options: ['hidepid=2|hidepid=invisible'], ifNotMounted: 'skip' },

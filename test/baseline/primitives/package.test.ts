@@ -55,7 +55,7 @@ describePrimitive(packages, {
     params: { ...telnet, commands: undefined },
     tree: { 'var/lib/rpm/rpmdb.sqlite': 'SQLite' },
     result: 'skip',
-    reason: /rpm's data base can't be read/,
+    reason: /rpm's database can't be read/,
   },
   'no data base, and no such program': {
     params: telnet,

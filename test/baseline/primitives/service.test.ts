@@ -204,7 +204,7 @@ describePrimitive(service, {
     tree: { ...RUNNING, ...process(8, 'chronyd'), 'usr/sbin/chronyd': { mode: 0o777 } },
     asRoot: true,
     result: 'fail',
-    actual: /others than root may write \/usr\/sbin\/chronyd/,
+    actual: /\/usr\/sbin\/chronyd is writable by others than root/,
   },
   'a program of that name in a folder that others may write': {
     params: sync,
@@ -216,7 +216,7 @@ describePrimitive(service, {
     },
     asRoot: true,
     result: 'fail',
-    actual: /others than root may write \/tmp/,
+    actual: /\/tmp is writable by others than root/,
   },
   'a program of that name in a container': {
     params: sync,

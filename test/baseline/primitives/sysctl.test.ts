@@ -31,13 +31,13 @@ describePrimitive(sysctl, {
     result: 'pass',
     actual: '2 (/etc/sysctl.d/99-own.conf:2 sets 0)',
   },
-  'no such parameter, where that is wrong': { params: aslr, tree: RUNNING, result: 'fail', actual: 'not there' },
+  'no such parameter, where that is wrong': { params: aslr, tree: RUNNING, result: 'fail', actual: 'does not exist' },
   'no such parameter, where that does not matter': { params: forwarding, tree: RUNNING, result: 'skip' },
   'no number': {
     params: aslr,
     tree: { ...RUNNING, [PLACE]: 'secret words' },
     result: 'err',
-    reason: /holds no number$/,
+    reason: /does not contain a number$/,
   },
   'the network of another namespace': {
     params: forwarding,
