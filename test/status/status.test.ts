@@ -1,49 +1,26 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { droppedIn, type Totals } from '../../src/base/counters.ts';
 import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
-import type { Restarts } from '../../src/base/runs.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { limitsInForce } from '../../src/config/limits.ts';
-import { LiveSettings } from '../../src/config/settings.ts';
-import { readDefaults } from '../../src/config/twin.ts';
-import type { ConfigurationState } from '../../src/config/twin-configuration.ts';
 import type { BaselinePosture } from '../../src/contract/baseline.ts';
-import type { Collector } from '../../src/contract/collector.ts';
 import type { Payload, Priority } from '../../src/contract/event.ts';
-import type { HubStatus } from '../../src/contract/hub.ts';
 import type { Settings } from '../../src/contract/settings.ts';
-import type { SourceStatus } from '../../src/contract/sources.ts';
 import { TwinSync } from '../../src/hub/twin-sync.ts';
-import type { Exposed } from '../../src/linux/self/exposed-files.ts';
-import { Aggregator } from '../../src/pipeline/aggregator.ts';
-import { snapshotEvent } from '../../src/pipeline/envelope.ts';
-import type { PauseStatus } from '../../src/pipeline/pause.ts';
-import type { Sent } from '../../src/pipeline/publisher.ts';
-import { EventQueues } from '../../src/pipeline/queue.ts';
-import type { LastRun } from '../../src/pipeline/snapshots.ts';
-import { Triggers } from '../../src/pipeline/triggers.ts';
+import type { EventQueues } from '../../src/pipeline/queue.ts';
 import { localStatus, type Observed } from '../../src/status/observe.ts';
 import { ReportedStatus } from '../../src/status/reported.ts';
 import type { LocalStatus, SecurityAgentStatus } from '../../src/status/schema.ts';
-import { records } from '../collectors/samples.ts';
-import { nameOf, publishedDialect } from '../config/published.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { defaults, ObservedAgent, TIME } from './observed-agent.ts';
 import { validateStatus } from './schema.ts';
 
 /** What a lost event of audit may have been. */
 const AUDITED = ['starts', 'exits', 'connections'] as const;
-
-const TIME = new Date('2024-05-01T12:00:00.000Z');
-
-const defaults = (): Settings => readDefaults(publishedDialect()).settings;
 
 const SCANNED: BaselinePosture = {
   passed: 300,
@@ -74,120 +51,34 @@ const bound = (queues: EventQueues): Observed['queues'] => ({
 });
 
 describe('the status', () => {
-  let folder: string;
-  let settings: LiveSettings;
-  let queues: EventQueues;
-  let aggregator: Aggregator;
-  let occurrences: Occurrences;
-  let lastRuns: Record<string, LastRun>;
-  let configuration: ConfigurationState;
-  let kernelEvents: SourceStatus;
-  let sent: Sent;
-  let hub: HubStatus;
-  let stopping: boolean;
-  let observed: Observed;
-  let isOver: boolean;
-  let pause: PauseStatus | undefined;
-  let restarts: Restarts;
-  let exposed: Exposed;
-  let scanned: BaselinePosture | undefined;
-  let doubts: Record<string, string>;
-  const leavesOut = (collector: Pick<Collector, 'type'>, priority: Priority) =>
-    isOver && collector.type === 'Security' && priority === 'Low' ? 'Left out.' : undefined;
+  let agent: ObservedAgent;
 
   beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-status-'));
-    settings = new LiveSettings(defaults());
-    const clock = systemClock;
-    queues = new EventQueues({ directory: join(folder, 'queues'), settings, clock, log: quietLog() });
-    await queues.start();
-    aggregator = new Aggregator({
-      settings,
-      clock,
-      queues,
-      directory: join(folder, 'aggregates'),
-      log: quietLog(),
-    });
-    const lookups = {
-      newBatch: () => {},
-      userName: () => 'root',
-      containerId: () => undefined,
-      started: () => ({ containerId: undefined, sha256: undefined }),
-      interfaceName: () => undefined,
-    };
-    occurrences = new Occurrences({ collectors, lookups });
-    occurrences.offerTo(new Triggers({ collectors, settings, aggregator, queues, origin: '', log: quietLog() }));
-    lastRuns = {};
-    configuration = { source: 'desired', desiredVersion: 7, errors: {}, warnings: {} };
-    kernelEvents = { state: 'on', source: 'auditUnicast' };
-    sent = { sent: 0, under4KB: 0, failed: 0 };
-    hub = { state: 'connected', credential: { kind: 'moduleKey' } };
-    stopping = false;
-    isOver = false;
-    pause = undefined;
-    restarts = { unclean: 0 };
-    exposed = {};
-    scanned = undefined;
-    doubts = {};
-    observed = {
-      version: '0.1.0',
-      agentId: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
-      startedAt: () => TIME,
-      memory: { use: () => ({ residentBytes: 70e6, budgetBytes: 100e6, isOver }), leavesOut },
-      bootId: '11111111-2222-3333-4444-555555555555',
-      stopping: () => stopping,
-      collectors,
-      settings: () => settings.current(),
-      nameOf,
-      configuration: () => configuration,
-      lastRun: (event) => lastRuns[event],
-      stream: (name) => (name === 'starts' ? kernelEvents : { state: 'on' }),
-      queues,
-      aggregator,
-      sent: () => sent,
-      pause: () => pause,
-      restarts: () => restarts,
-      exposed: () => exposed,
-      baseline: { posture: () => scanned, warnings: () => doubts },
-      logLevel: () => undefined,
-      hub: () => hub,
-    };
+    agent = await ObservedAgent.start();
   });
-  afterEach(async () => {
-    await queues.stop();
-    rmSync(folder, { recursive: true });
-  });
+  afterEach(() => agent.stop());
 
   it('says of each collector that it is left out for want of memory, unless it could not work at all', () => {
-    isOver = true;
-    lastRuns.SystemInformation = { at: TIME, problem: 'no file' };
-    const { state, memory, collectors: all } = localStatus(observed);
+    agent.isOver = true;
+    agent.lastRuns.SystemInformation = { at: TIME, problem: 'no file' };
+    const { state, memory, collectors: all } = localStatus(agent.observed);
     assert.equal(state, 'degraded');
     assert.deepEqual(memory, { residentBytes: 70e6, budgetBytes: 100e6, isOver: true });
     assert.deepEqual(all.ProcessCreate, { state: 'degraded', source: 'auditUnicast', reason: 'Left out.' });
     assert.equal(all.SystemInformation?.reason, 'no file');
     assert.equal(all.DroppedEventsStatistics?.state, 'on');
-    settings.replace({ ...settings.current(), priorities: { ProcessCreate: 'High' } });
-    assert.equal(localStatus(observed).state, 'degraded');
-    assert.deepEqual(localStatus(observed).collectors.ProcessCreate, { state: 'on', source: 'auditUnicast' });
+    agent.settings.replace({ ...agent.settings.current(), priorities: { ProcessCreate: 'High' } });
+    assert.equal(localStatus(agent.observed).state, 'degraded');
+    assert.deepEqual(localStatus(agent.observed).collectors.ProcessCreate, { state: 'on', source: 'auditUnicast' });
   });
 
-  /** Starts of processes, a command line each. */
-  const starts = (...commands: string[]) =>
-    occurrences.accept(
-      'starts',
-      commands.map((command) => ({ ...records.starts, commandLine: command })),
-    );
-  const snapshot = (rows: Payload[]) => {
-    const collector = collectors.find(({ name }) => name === 'ListeningPorts');
-    assert.ok(collector);
-    queues.put('High', [snapshotEvent(collector, rows, TIME)]);
-  };
-  const change = (some: Partial<Settings>) => settings.replace({ ...settings.current(), ...some });
+  const starts = (...commands: string[]) => agent.starts(...commands);
+  const snapshot = (rows: Payload[]) => agent.snapshot(rows);
+  const change = (some: Partial<Settings>) => agent.change(some);
   const aggregation = (enabled: boolean) => ({ ProcessCreate: { enabled, interval: hours(1) } });
 
   const accounts = () => {
-    const { delivery, events } = localStatus(observed);
+    const { delivery, events } = localStatus(agent.observed);
     const { collected, delivered, aggregatedAway, queued, dropped } = delivery;
     const waiting = queued.highEvents + queued.lowEvents;
     assert.equal(collected, delivered + aggregatedAway + waiting + droppedIn({ dropped } as Totals));
@@ -214,20 +105,20 @@ describe('the status', () => {
     snapshot([{ LocalPort: '22' }, { LocalPort: '80' }]);
     assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
 
-    queues.take('Low', 100_000, true); // on their way
+    agent.queues.take('Low', 100_000, true); // on their way
     assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
-    queues.settle('Low', 'kept');
+    agent.queues.settle('Low', 'kept');
     assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, waiting: 5 });
-    queues.take('Low', 100_000, true);
-    queues.settle('Low', 'delivered');
+    agent.queues.take('Low', 100_000, true);
+    agent.queues.settle('Low', 'delivered');
     assert.deepEqual(accounts(), { ...none, collected: 7, aggregatedAway: 2, delivered: 4, waiting: 1 });
-    queues.take('High', 100_000, true);
-    queues.settle('High', 'refused');
+    agent.queues.take('High', 100_000, true);
+    agent.queues.settle('High', 'refused');
     const dropped = { refused: 1 };
     assert.deepEqual(accounts(), { collected: 7, aggregatedAway: 2, delivered: 4, waiting: 0, dropped });
 
-    occurrences.drop(AUDITED, 'kernel', 5);
-    occurrences.drop('starts', 'malformed', 1);
+    agent.occurrences.drop(AUDITED, 'kernel', 5);
+    agent.occurrences.drop('starts', 'malformed', 1);
     assert.deepEqual(accounts().dropped, { refused: 1, kernel: 5, malformed: 1 });
     assert.equal(accounts().collected, 13);
 
@@ -251,27 +142,27 @@ describe('the status', () => {
       () => 1e9,
     );
     const blind = (some: Partial<Settings>) => {
-      observed = { ...observed, limits };
+      agent.observed = { ...agent.observed, limits };
       change(some);
-      return localStatus(observed);
+      return localStatus(agent.observed);
     };
     const off = (...names: string[]) => ({
       priorities: {
-        ...settings.current().priorities,
+        ...agent.settings.current().priorities,
         ...Object.fromEntries(names.map((name) => [name, 'Off'])),
       } as Record<string, Priority>,
     });
 
     it('is degraded, with the reason, without starts, connections or logins', () => {
       for (const name of ['ProcessCreate', 'ConnectionCreate', 'Login']) {
-        settings.replace(defaults());
+        agent.settings.replace(defaults());
         const { state, configuration: told, collectors: all } = blind(off(name));
         assert.equal(state, 'degraded', name);
         assert.deepEqual(told.switchedOff, { [name]: `eventPriority${name} is Off` });
         assert.match(told.warnings[`eventPriority${name}`] ?? '', /is Off, and limits\.mayBeOff/);
         assert.equal(all[name]?.state, 'off');
         assert.match(all[name]?.reason ?? '', /limits\.mayBeOff/);
-        assert.deepEqual(validateStatus(reportedOf(localStatus(observed))), []);
+        assert.deepEqual(validateStatus(reportedOf(localStatus(agent.observed))), []);
       }
     });
 
@@ -288,56 +179,59 @@ describe('the status', () => {
     });
 
     it('lists the hardening checks when no rule is left to be judged', () => {
-      scanned = { ...SCANNED, passed: 0, failed: 0, errors: 0 };
+      agent.scanned = { ...SCANNED, passed: 0, failed: 0, errors: 0 };
       const { state, configuration: told } = blind({});
       assert.equal(state, 'running');
       assert.deepEqual(Object.keys(told.switchedOff ?? {}), ['OSBaseline']);
       assert.match(told.warnings.baselineGroupsDisabled ?? '', /leaves no rule/);
-      observed = { ...observed, limits: { ...limits, mayBeOff: new Set(['Diagnostic']) } };
-      assert.equal(localStatus(observed).state, 'degraded');
+      agent.observed = { ...agent.observed, limits: { ...limits, mayBeOff: new Set(['Diagnostic']) } };
+      assert.equal(localStatus(agent.observed).state, 'degraded');
     });
   });
 
   it('says that the next messages of a held queue go when it is no longer held', () => {
     const held = { queues: 'Low', until: '2099-05-02T00:00:00.000Z', reason: 'Held until then.' };
     const next = () => ({ High: TIME, Low: TIME });
-    observed = { ...observed, next, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
-    assert.deepEqual(localStatus(observed).next, { highAt: TIME.toISOString(), lowAt: held.until });
+    agent.observed = { ...agent.observed, next, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
+    assert.deepEqual(localStatus(agent.observed).next, { highAt: TIME.toISOString(), lowAt: held.until });
   });
 
   it('is degraded while messages are held, and so are their collectors', () => {
     const held = { queues: 'Low', until: TIME.toISOString(), reason: 'Held until then.' };
-    observed = { ...observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
+    agent.observed = { ...agent.observed, budget: () => ({ unitsToday: 80, unitsPerDay: 100, held }) };
     change({ aggregation: aggregation(false) });
     starts('ls', 'ps');
-    const { state, delivery, collectors: all } = localStatus(observed);
+    const { state, delivery, collectors: all } = localStatus(agent.observed);
     assert.equal(state, 'degraded');
     assert.deepEqual([delivery.unitsToday, delivery.unitsPerDay, delivery.held], [80, 100, held]);
     assert.equal(delivery.heldEvents, 2);
-    assert.equal(localStatus({ ...observed, collectors: [] }).state, 'degraded');
+    assert.equal(localStatus({ ...agent.observed, collectors: [] }).state, 'degraded');
     assert.deepEqual([all.ProcessCreate?.state, all.ProcessCreate?.reason], ['degraded', held.reason]);
     assert.equal(all.Login?.state, 'on');
-    assert.deepEqual(validateStatus(reportedOf(localStatus(observed))), []);
+    assert.deepEqual(validateStatus(reportedOf(localStatus(agent.observed))), []);
   });
 
   it('is degraded while events wait in memory, and says why', () => {
-    assert.deepEqual(localStatus(observed).store, { place: 'disk', isNearlyFull: false });
+    assert.deepEqual(localStatus(agent.observed).store, { place: 'disk', isNearlyFull: false });
     const store = { place: 'memory', reason: 'EROFS: read-only file system', isNearlyFull: false } as const;
-    observed = { ...observed, queues: { ...bound(queues), store: () => store } };
-    assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
+    agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => store } };
+    assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
   });
 
   it('is degraded while a file is open to others, and says which', () => {
-    assert.equal('exposed' in localStatus(observed), false);
-    exposed = { secrets: 'Others can read /etc/vakt/secrets/module.key (mode 0644).' };
-    assert.deepEqual([localStatus(observed).exposed, localStatus(observed).state], [exposed, 'degraded']);
+    assert.equal('exposed' in localStatus(agent.observed), false);
+    agent.exposed = { secrets: 'Others can read /etc/vakt/secrets/module.key (mode 0644).' };
+    assert.deepEqual(
+      [localStatus(agent.observed).exposed, localStatus(agent.observed).state],
+      [agent.exposed, 'degraded'],
+    );
   });
 
   it('tells when the agent last stood still, and why', () => {
-    assert.equal('heldUp' in localStatus(observed), false);
+    assert.equal('heldUp' in localStatus(agent.observed), false);
     const stall = { length: seconds(241), ended: seconds(300), at: TIME, computed: true };
-    observed = { ...observed, stall: () => stall };
-    assert.deepEqual(localStatus(observed).heldUp, {
+    agent.observed = { ...agent.observed, stall: () => stall };
+    assert.deepEqual(localStatus(agent.observed).heldUp, {
       seconds: 241,
       at: TIME.toISOString(),
       why: 'held up for 241 s (computing)',
@@ -345,46 +239,46 @@ describe('the status', () => {
   });
 
   it('tells how earlier runs ended, which is no trouble any more', () => {
-    restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
-    const { state, restarts: told } = localStatus(observed);
-    assert.deepEqual([state, told], ['running', restarts]);
+    agent.restarts = { unclean: 3, since: TIME.toISOString(), lastEnd: 'killed' };
+    const { state, restarts: told } = localStatus(agent.observed);
+    assert.deepEqual([state, told], ['running', agent.restarts]);
   });
 
   it('is degraded while the queues are nearly full', () => {
     const store = { place: 'disk', isNearlyFull: true } as const;
-    observed = { ...observed, queues: { ...bound(queues), store: () => store } };
-    assert.deepEqual([localStatus(observed).store, localStatus(observed).state], [store, 'degraded']);
+    agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => store } };
+    assert.deepEqual([localStatus(agent.observed).store, localStatus(agent.observed).state], [store, 'degraded']);
   });
 
   it('tells a queue of one priority from that of another, windows included', () => {
-    change({ priorities: { ...settings.current().priorities, ProcessCreate: 'High' } });
+    change({ priorities: { ...agent.settings.current().priorities, ProcessCreate: 'High' } });
     starts('ls', 'ls');
-    const { queued } = localStatus(observed).delivery;
+    const { queued } = localStatus(agent.observed).delivery;
     assert.deepEqual(queued, { highEvents: 1, highBytes: 0, lowEvents: 0, lowBytes: 0 });
   });
 
   describe('of a collector', () => {
-    const of = (name: string) => localStatus(observed).collectors[name];
+    const of = (name: string) => localStatus(agent.observed).collectors[name];
 
     it('is that of its source, when the kernel tells it', () => {
-      kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'no audit' };
-      assert.deepEqual(of('ProcessCreate'), kernelEvents);
+      agent.kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'no audit' };
+      assert.deepEqual(of('ProcessCreate'), agent.kernelEvents);
       assert.deepEqual(of('Diagnostic'), { state: 'on' });
     });
 
     it('is off when the twin says so, whatever its source does', () => {
       const off = Object.fromEntries(collectors.map(({ name }) => [name, 'Off' as const]));
       change({ priorities: off });
-      kernelEvents = { state: 'unavailable' };
+      agent.kernelEvents = { state: 'unavailable' };
       for (const { name } of collectors) assert.deepEqual(of(name), { state: 'off' });
-      assert.equal(localStatus(observed).state, 'running');
+      assert.equal(localStatus(agent.observed).state, 'running');
     });
 
     it('is on before its first run, and unavailable while it fails', () => {
       assert.deepEqual(of('LocalUsers'), { state: 'on' });
-      lastRuns.LocalUsers = { at: TIME };
+      agent.lastRuns.LocalUsers = { at: TIME };
       assert.deepEqual(of('LocalUsers'), { state: 'on', lastRunAt: '2024-05-01T12:00:00.000Z' });
-      lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+      agent.lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
       assert.deepEqual(of('LocalUsers'), {
         state: 'unavailable',
         reason: 'no file',
@@ -393,7 +287,7 @@ describe('the status', () => {
     });
 
     it('is there for every collector', () => {
-      const { collectors: shown } = localStatus(observed);
+      const { collectors: shown } = localStatus(agent.observed);
       assert.deepEqual(
         Object.keys(shown),
         collectors.map(({ name }) => name),
@@ -402,74 +296,74 @@ describe('the status', () => {
   });
 
   describe('of the system', () => {
-    const posture = () => localStatus(observed).posture;
+    const posture = () => localStatus(agent.observed).posture;
 
     it('is not known before the first snapshots', () => assert.deepEqual(posture(), {}));
 
     it('is what the last scan found, with its exceptions, and how many ports are open', () => {
-      scanned = SCANNED;
-      lastRuns.ListeningPorts = { at: TIME, elements: 0 };
+      agent.scanned = SCANNED;
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 0 };
       assert.deepEqual(posture(), { baseline: SCANNED, listeningPorts: 0 });
-      lastRuns.ListeningPorts = { at: TIME, problem: 'no netlink' };
+      agent.lastRuns.ListeningPorts = { at: TIME, problem: 'no netlink' };
       assert.deepEqual(posture(), { baseline: SCANNED });
     });
 
     it('adds what a scan could not obey to the warnings of the configuration', () => {
-      configuration = { ...configuration, warnings: { colour: 'is not known to this agent' } };
-      doubts = { 'baseline.roles': 'names what is no role: rooter' };
-      scanned = SCANNED;
-      assert.deepEqual(localStatus(observed).configuration.warnings, {
-        ...configuration.warnings,
+      agent.configuration = { ...agent.configuration, warnings: { colour: 'is not known to this agent' } };
+      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.scanned = SCANNED;
+      assert.deepEqual(localStatus(agent.observed).configuration.warnings, {
+        ...agent.configuration.warnings,
         baselineRoles: 'names what is no role: rooter',
       });
     });
 
     it('is not said by collectors that are off', () => {
-      scanned = SCANNED;
-      doubts = { 'baseline.roles': 'names what is no role: rooter' };
-      lastRuns.ListeningPorts = { at: TIME, elements: 3 };
+      agent.scanned = SCANNED;
+      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 3 };
       change({ priorities: { OSBaseline: 'Off', ListeningPorts: 'Off' } });
       assert.deepEqual(posture(), {});
-      assert.deepEqual(localStatus(observed).configuration.warnings, {});
+      assert.deepEqual(localStatus(agent.observed).configuration.warnings, {});
     });
   });
 
   describe('of the agent', () => {
     it('is running when all is well, also without a network', () => {
-      assert.equal(localStatus(observed).state, 'running');
-      hub = { ...hub, state: 'connecting' };
-      assert.equal(localStatus(observed).state, 'running');
+      assert.equal(localStatus(agent.observed).state, 'running');
+      agent.hub = { ...agent.hub, state: 'connecting' };
+      assert.equal(localStatus(agent.observed).state, 'running');
     });
 
     const troubles: Record<string, () => void> = {
       'a collector is degraded': () => {
-        kernelEvents = { state: 'degraded' };
+        agent.kernelEvents = { state: 'degraded' };
       },
       'a collector is unavailable': () => {
-        lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+        agent.lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
       },
       'the configuration was refused': () => {
-        configuration = { ...configuration, errors: { a: 'b' } };
+        agent.configuration = { ...agent.configuration, errors: { a: 'b' } };
       },
       'the hub refuses it': () => {
-        hub = { ...hub, state: 'refused' };
+        agent.hub = { ...agent.hub, state: 'refused' };
       },
     };
     for (const [what, spoil] of Object.entries(troubles)) {
       it(`is degraded when ${what}, and stopping when it stops`, () => {
         spoil();
-        assert.equal(localStatus(observed).state, 'degraded');
-        stopping = true;
-        assert.equal(localStatus(observed).state, 'stopping');
+        assert.equal(localStatus(agent.observed).state, 'degraded');
+        agent.stopping = true;
+        assert.equal(localStatus(agent.observed).state, 'stopping');
       });
     }
   });
 
   it('tells how the hub, its credential and the messages stand', () => {
     const error = new AgentError('CREDENTIAL_REFUSED', 'the hub refuses the key', 'Renew the key.');
-    hub = { state: 'refused', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
-    sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
-    const status = localStatus(observed);
+    agent.hub = { state: 'refused', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
+    agent.sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
+    const status = localStatus(agent.observed);
     assert.deepEqual(status.hub, { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' });
     assert.deepEqual(status.credential, { kind: 'moduleKey', expiresAt: '2024-05-01T12:00:00.000Z' });
     assert.deepEqual(status.messages, { sent: 3, under4KB: 2, failed: 1 });
@@ -495,8 +389,8 @@ describe('the status', () => {
 
     const report = () =>
       new ReportedStatus({
-        observed,
-        settings,
+        observed: agent.observed,
+        settings: agent.settings,
         clock: systemClock,
         log: quietLog(),
         changed: () => {
@@ -508,16 +402,20 @@ describe('the status', () => {
     const full = () => {
       starts('ls', 'ls');
       snapshot([{ LocalPort: '22' }]);
-      occurrences.drop(AUDITED, 'kernel', 3);
-      for (const { name } of collectors) lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
-      lastRuns.ListeningPorts = { at: TIME, elements: 7 };
-      scanned = SCANNED;
-      doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.occurrences.drop(AUDITED, 'kernel', 3);
+      for (const { name } of collectors) agent.lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 7 };
+      agent.scanned = SCANNED;
+      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
-      configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' }, warnings: { colour: 'unknown' } };
-      hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME, expiresSoon: true } };
-      sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
-      kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'The audit socket belongs to auditd.' };
+      agent.configuration = {
+        ...agent.configuration,
+        errors: { snapshotFrequency: 'must be …' },
+        warnings: { colour: 'unknown' },
+      };
+      agent.hub = { state: 'connected', error, credential: { kind: 'moduleKey', expiresAt: TIME, expiresSoon: true } };
+      agent.sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
+      agent.kernelEvents = { state: 'degraded', source: 'procPolling', reason: 'The audit socket belongs to auditd.' };
       return report().current();
     };
 
@@ -553,7 +451,7 @@ describe('the status', () => {
     it('is as its schema says, with little in it and with everything', () => {
       assert.deepEqual(validateStatus(report().current()), []);
       assert.deepEqual(validateStatus(full()), []);
-      pause = { until: '2024-05-01T13:00:00.000Z', reason: 'Update', skipped: 3 };
+      agent.pause = { until: '2024-05-01T13:00:00.000Z', reason: 'Update', skipped: 3 };
       assert.deepEqual(validateStatus(report().current()), []);
       assert.notDeepEqual(validateStatus({ ...full(), colour: 'red' }), []);
       assert.notDeepEqual(validateStatus({ ...full(), state: 'well' }), []);
@@ -564,15 +462,15 @@ describe('the status', () => {
     it('tells state at once, and figures only at the frequency of High messages', async () => {
       const reported = report();
       await reported.start();
-      lastRuns.LocalUsers = { at: TIME };
+      agent.lastRuns.LocalUsers = { at: TIME };
       const first = reported.current();
       starts('ls');
-      lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000) };
-      sent = { ...sent, sent: 1 };
+      agent.lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000) };
+      agent.sent = { ...agent.sent, sent: 1 };
       assert.deepEqual(reported.current(), first);
 
-      kernelEvents = { state: 'degraded' };
-      lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000), problem: 'no file' };
+      agent.kernelEvents = { state: 'degraded' };
+      agent.lastRuns.LocalUsers = { at: new Date(TIME.getTime() + 1_000), problem: 'no file' };
       const second = reported.current();
       assert.equal(second.state, 'degraded');
       assert.equal(second.collectors.LocalUsers?.state, 'unavailable');
@@ -593,13 +491,16 @@ describe('the status', () => {
       const reported = report();
       assert.equal(reported.current().pause, undefined);
       const until = '2024-05-01T13:00:00.000Z';
-      pause = { until, reason: 'Update', skipped: 3 };
-      assert.deepEqual([reported.current().state, reported.current().pause], ['paused', { ...pause, skipped: 0 }]);
+      agent.pause = { until, reason: 'Update', skipped: 3 };
+      assert.deepEqual(
+        [reported.current().state, reported.current().pause],
+        ['paused', { ...agent.pause, skipped: 0 }],
+      );
       reported.takeFigures();
-      assert.deepEqual(reported.current().pause, pause);
-      pause = { ...pause, skipped: 4 };
+      assert.deepEqual(reported.current().pause, agent.pause);
+      agent.pause = { ...agent.pause, skipped: 4 };
       assert.equal(reported.current().pause?.skipped, 3);
-      pause = undefined;
+      agent.pause = undefined;
       assert.deepEqual([reported.current().state, reported.current().pause], ['running', undefined]);
     });
 
@@ -619,112 +520,115 @@ describe('the status', () => {
       > = {
         'a collector is degraded': {
           begin: () => {
-            kernelEvents = polling;
+            agent.kernelEvents = polling;
           },
           end: () => {
-            kernelEvents = audit;
+            agent.kernelEvents = audit;
           },
           seen: ({ state, collectors: { ProcessCreate } }) => [state, ProcessCreate],
           shows: ['degraded', polling],
         },
         'a source has changed': {
           begin: () => {
-            kernelEvents = { state: 'on', source: 'auditMulticast' };
+            agent.kernelEvents = { state: 'on', source: 'auditMulticast' };
           },
           end: () => {
-            kernelEvents = audit;
+            agent.kernelEvents = audit;
           },
           seen: ({ collectors: { ProcessCreate } }) => ProcessCreate?.source,
           shows: 'auditMulticast',
         },
         'a snapshot cannot be taken': {
           begin: () => {
-            lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
+            agent.lastRuns.LocalUsers = { at: TIME, problem: 'no file' };
           },
           end: () => {
-            lastRuns.LocalUsers = { at: TIME };
+            agent.lastRuns.LocalUsers = { at: TIME };
           },
           seen: ({ state, collectors: { LocalUsers } }) => [state, LocalUsers?.state, LocalUsers?.reason],
           shows: ['degraded', 'unavailable', 'no file'],
         },
         'a hardening rule does not hold': {
           begin: () => {
-            scanned = { ...SCANNED, failed: 21, passed: 299 };
+            agent.scanned = { ...SCANNED, failed: 21, passed: 299 };
           },
           end: () => {
-            scanned = undefined;
+            agent.scanned = undefined;
           },
           seen: ({ posture }) => posture.baseline?.failed,
           shows: 21,
         },
         'an exception from the hardening rules is in force': {
           begin: () => {
-            scanned = { ...SCANNED, groupsDisabled: 'cron' };
-            doubts = { 'baseline.checksDisabled': 'names what is no rule: x' };
+            agent.scanned = { ...SCANNED, groupsDisabled: 'cron' };
+            agent.doubts = { 'baseline.checksDisabled': 'names what is no rule: x' };
           },
           end: () => {
-            scanned = undefined;
-            doubts = {};
+            agent.scanned = undefined;
+            agent.doubts = {};
           },
           seen: ({ posture, configuration: { warnings } }) => [posture.baseline?.groupsDisabled, warnings],
           shows: ['cron', { baselineChecksDisabled: 'names what is no rule: x' }],
         },
         'the credential has another end': {
           begin: () => {
-            hub = { ...hub, credential: { kind: 'moduleKey', expiresAt: ending } };
+            agent.hub = { ...agent.hub, credential: { kind: 'moduleKey', expiresAt: ending } };
           },
           end: () => {
-            hub = { ...hub, credential: { kind: 'moduleKey' } };
+            agent.hub = { ...agent.hub, credential: { kind: 'moduleKey' } };
           },
           seen: ({ credential }) => credential,
           shows: { kind: 'moduleKey', expiresAt: ending.toISOString() },
         },
         'the credential ends soon': {
           begin: () => {
-            hub = { ...hub, credential: { kind: 'moduleCertificate', expiresAt: ending, expiresSoon: true } };
+            agent.hub = {
+              ...agent.hub,
+              credential: { kind: 'moduleCertificate', expiresAt: ending, expiresSoon: true },
+            };
           },
           end: () => {
-            hub = { ...hub, credential: { kind: 'moduleKey' } };
+            agent.hub = { ...agent.hub, credential: { kind: 'moduleKey' } };
           },
           seen: ({ state, credential: { expiresSoon } }) => [state, expiresSoon],
           shows: ['degraded', true],
         },
         'the queues are nearly full': {
           begin: () => {
-            observed = { ...observed, queues: { ...bound(queues), store: () => nearlyFull } };
+            agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => nearlyFull } };
           },
           end: () => {
-            observed = { ...observed, queues: bound(queues) };
+            agent.observed = { ...agent.observed, queues: bound(agent.queues) };
           },
           seen: ({ state, store }) => [state, store],
           shows: ['degraded', nearlyFull],
         },
         'events wait in memory': {
           begin: () => {
-            observed = { ...observed, queues: { ...bound(queues), store: () => inTrouble } };
+            agent.observed = { ...agent.observed, queues: { ...bound(agent.queues), store: () => inTrouble } };
           },
           end: () => {
-            observed = { ...observed, queues: bound(queues) };
+            agent.observed = { ...agent.observed, queues: bound(agent.queues) };
           },
           seen: ({ state, store }) => [state, store],
           shows: ['degraded', inTrouble],
         },
         'memory is above its budget': {
           begin: () => {
-            isOver = true;
+            agent.isOver = true;
           },
           end: () => {
-            isOver = false;
+            agent.isOver = false;
           },
           seen: ({ state, collectors: { ProcessCreate } }) => [state, ProcessCreate?.reason],
           shows: ['degraded', 'Left out.'],
         },
         'the configuration was refused': {
           begin: () => {
-            configuration = { ...configuration, errors: { snapshotFrequency: 'must be …' } };
+            agent.configuration = { ...agent.configuration, errors: { snapshotFrequency: 'must be …' } };
           },
           end: () => {
-            configuration = { ...configuration, errors: {} };
+            agent.configuration = { ...agent.configuration, errors: {} };
           },
           seen: ({ state, configuration: { errors } }) => [state, errors],
           shows: ['degraded', { snapshotFrequency: 'must be …' }],
@@ -732,11 +636,11 @@ describe('the status', () => {
       };
       for (const [what, { begin, end, seen, shows }] of Object.entries(CHANGES)) {
         it(`says within five seconds that ${what}, and that it is mended`, async () => {
-          kernelEvents = audit;
+          agent.kernelEvents = audit;
           const twinHub = new FakeHub();
           const reported = new ReportedStatus({
-            observed: new Proxy({} as Observed, { get: (_, name: keyof Observed) => observed[name] }),
-            settings,
+            observed: new Proxy({} as Observed, { get: (_, name: keyof Observed) => agent.observed[name] }),
+            settings: agent.settings,
             clock: systemClock,
             log: quietLog(),
             changed: () => {},
@@ -774,20 +678,20 @@ describe('the status', () => {
     it('tells what a scan has found at once, and when it was with the figures', () => {
       const reported = report();
       assert.deepEqual(reported.current().posture, {});
-      scanned = SCANNED;
-      lastRuns.ListeningPorts = { at: TIME, elements: 3 };
+      agent.scanned = SCANNED;
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 3 };
       assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
 
       const later = { ...SCANNED, scannedAt: '2024-05-02T01:00:00.000Z', durationMs: 390 };
-      scanned = later;
-      lastRuns.ListeningPorts = { at: TIME, elements: 4 };
+      agent.scanned = later;
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 4 };
       assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
-      scanned = { ...later, failed: 21, passed: 299 };
-      assert.deepEqual(reported.current().posture, { baseline: scanned, listeningPorts: 4 });
-      scanned = { ...later, failed: 21, passed: 299, groupsDisabled: 'cron' };
+      agent.scanned = { ...later, failed: 21, passed: 299 };
+      assert.deepEqual(reported.current().posture, { baseline: agent.scanned, listeningPorts: 4 });
+      agent.scanned = { ...later, failed: 21, passed: 299, groupsDisabled: 'cron' };
       assert.equal(reported.current().posture.baseline?.groupsDisabled, 'cron');
 
-      lastRuns.ListeningPorts = { at: TIME, elements: 5 };
+      agent.lastRuns.ListeningPorts = { at: TIME, elements: 5 };
       reported.takeFigures();
       assert.equal(reported.current().posture.listeningPorts, 5);
     });
@@ -795,7 +699,7 @@ describe('the status', () => {
     it('tells the time of a first run at once', () => {
       const reported = report();
       assert.equal(reported.current().collectors.LocalUsers?.lastRunAt, undefined);
-      lastRuns.LocalUsers = { at: TIME };
+      agent.lastRuns.LocalUsers = { at: TIME };
       assert.equal(reported.current().collectors.LocalUsers?.lastRunAt, '2024-05-01T12:00:00.000Z');
     });
 
