@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readFileIfThere, writeFileAtomic } from '../../src/base/atomic-file.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('writeFileAtomic', () => {
   let folder: string;
   let file: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-atomic-'));
+    folder = temporaryFolder();
     file = join(folder, 'file');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const mode = () => statSync(file).mode & 0o777;
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request, type ServerResponse } from 'node:http';
 import { createServer, Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { askControlSocket, type Handler, isNobodyThere, serveControlSocket } from '../../src/base/control-socket.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('control socket', () => {
   let folder: string;
@@ -14,12 +14,11 @@ describe('control socket', () => {
   const closers: (() => unknown)[] = [];
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-control-'));
+    folder = temporaryFolder();
     path = join(folder, 'run', 'control.sock');
   });
   afterEach(async () => {
     for (const close of closers.splice(0)) await close();
-    rmSync(folder, { recursive: true });
   });
 
   const serve = async (handlers: Record<string, Handler> = { '/status': () => ({ state: 'running' }) }) => {

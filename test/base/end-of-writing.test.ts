@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { BackgroundWriter } from '../../src/base/background-writer.ts';
@@ -10,6 +9,7 @@ import { endOfWriting } from '../../src/base/end-of-writing.ts';
 import { createLog } from '../../src/base/log.ts';
 import { BackgroundStateFiles } from '../../src/base/state-files.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('the end of writing', () => {
   let folder: string;
@@ -20,7 +20,7 @@ describe('the end of writing', () => {
   let abandoned: number;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-end-'));
+    folder = temporaryFolder();
     time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     writer = new BackgroundWriter({ clock: systemClock, most: 100_000 });
     stateFiles = new BackgroundStateFiles({ clock: systemClock });
@@ -29,7 +29,6 @@ describe('the end of writing', () => {
   });
   afterEach(() => {
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const end = () => {

@@ -1,20 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isThere } from '../../src/base/is-there.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../system/require.ts';
 
 describe('isThere', () => {
   let folder: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-is-there-'));
+    folder = temporaryFolder();
     mkdirSync(join(folder, 'closed'), { mode: 0o700 });
     writeFileSync(join(folder, 'closed/file'), '');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('says what is there', () => {
     assert.equal(isThere(join(folder, 'closed')), true);

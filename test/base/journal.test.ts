@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { closeSync, fstatSync, mkdtempSync, openSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { isJournal, journalLine } from '../../src/base/journal.ts';
 import { createLog } from '../../src/base/log.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('journalLine', () => {
   const say = (level: string, fields: object = {}) =>
@@ -47,10 +47,9 @@ describe('isJournal', () => {
   let fd: number;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-journal-'));
+    folder = temporaryFolder();
     fd = openSync(join(folder, 'output'), 'w');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const stream = () => {
     const { dev, ino } = fstatSync(fd, { bigint: true });

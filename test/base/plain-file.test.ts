@@ -1,30 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
-  chmodSync,
-  lchownSync,
-  linkSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, lchownSync, linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readNamedFile, readPlainFile } from '../../src/base/plain-file.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('Files that others can exchange', () => {
   let folder: string;
   const path = (name: string) => join(folder, name);
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-plain-'));
+    folder = temporaryFolder();
     writeFileSync(path('file'), 'text');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   for (const [what, read] of [
     ['readPlainFile', readPlainFile],

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { minutes } from '../../src/base/duration.ts';
 import { createLog, type LogLine } from '../../src/base/log.ts';
 import { Runs } from '../../src/base/runs.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const START = new Date('2026-01-01T00:00:00.000Z');
 
@@ -20,7 +20,7 @@ describe('the runs of the agent', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers(START);
-    folder = mkdtempSync(join(tmpdir(), 'vakt-runs-'));
+    folder = temporaryFolder();
     file = join(folder, 'last-run.json');
     bootId = 'first';
     isAskedTo = true;
@@ -28,7 +28,6 @@ describe('the runs of the agent', () => {
   });
   afterEach(() => {
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   /** Begins a run a minute after the last one began. It ends when `stop` is called, or never. */

@@ -1,23 +1,22 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { Lane } from '../../src/base/lane.ts';
 import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('state files', () => {
   let folder: string;
   let path: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-state-'));
+    folder = temporaryFolder();
     path = join(folder, 'a.json');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const replaced = (files: StateFiles, contents: string, at = path) =>
     new Promise<unknown>((resolve) => files.replace(at, contents, resolve));

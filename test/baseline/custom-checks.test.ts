@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { type CustomChecks, readCustomChecks } from '../../src/baseline/custom-checks.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const RULE = {
   id: 'custom.motd',
@@ -28,10 +28,9 @@ describe('custom checks', () => {
     if (process.getuid?.() !== 0) skip(this, 'needs root, whose the file has to be');
   });
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-custom-'));
+    folder = temporaryFolder();
     path = join(folder, 'checks.json');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const digest = (text: string) => createHash('sha256').update(text).digest('hex');
   const read = (sha256: string): CustomChecks => readCustomChecks({ path, sha256 }, defaultRules());

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { primitives } from '../../src/baseline/primitives/index.ts';
 import { defaultRules, loadRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const FOLDER = 'config/baseline';
 
@@ -57,10 +57,9 @@ describe('the default rules', () => {
 describe('a folder of rules', () => {
   let folder: string;
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-rules-'));
+    folder = temporaryFolder();
     cpSync(FOLDER, folder, { recursive: true });
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
   const load = () => loadRules(pathToFileURL(`${folder}/`));
 
   type File = { rules: Record<string, never>[] };

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
@@ -11,6 +10,7 @@ import { run } from '../../src/cli/check.ts';
 import type { World } from '../../src/cli/command.ts';
 import { periodic } from '../../src/contract/collector.ts';
 import type { SourceStatus, Sources } from '../../src/contract/sources.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('vakt check', () => {
   let folder: string;
@@ -19,13 +19,12 @@ describe('vakt check', () => {
   const closers: (() => unknown)[] = [];
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-check-'));
+    folder = temporaryFolder();
     out = [];
     stop = new AbortController();
   });
   afterEach(async () => {
     for (const close of closers.splice(0)) await close();
-    rmSync(folder, { recursive: true });
   });
 
   const world = (): World => ({

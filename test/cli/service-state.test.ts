@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError } from '../../src/base/errors.ts';
 import { runningAgent } from '../../src/cli/check/running-agent.ts';
@@ -9,6 +8,7 @@ import { refuseForeignState } from '../../src/cli/foreign-state.ts';
 import { explainService, withService } from '../../src/cli/service-state.ts';
 import { askServiceUnit, type ServiceUnit } from '../../src/linux/self/service-unit.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const STOPPED: ServiceUnit = {
   LoadState: 'loaded',
@@ -87,9 +87,8 @@ describe('A service that does not answer', () => {
 describe('Asking systemd', () => {
   let folder: string;
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-systemctl-'));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const tool = (script: string) => {
     const path = join(folder, 'systemctl');
@@ -118,9 +117,8 @@ describe('"vakt run" as root', () => {
   const OTHER = 65_534;
   let stateDirectory: string;
   beforeEach(() => {
-    stateDirectory = mkdtempSync(join(tmpdir(), 'vakt-foreign-'));
+    stateDirectory = temporaryFolder();
   });
-  afterEach(() => rmSync(stateDirectory, { recursive: true }));
 
   const refuse = (configFile?: string, unit?: ServiceUnit) =>
     refuseForeignState({ stateDirectory }, { configFile, signal }, { uid: 0, unit: async () => unit });

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import { UsageError, type World } from '../../src/cli/command.ts';
 import { run } from '../../src/cli/status.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const STATUS: LocalStatus = {
   version: '0.1.0',
@@ -56,7 +56,7 @@ describe('vakt status', () => {
   let world: World;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-status-command-'));
+    folder = temporaryFolder();
     writeFileSync(join(folder, 'agent.json'), JSON.stringify({ identity: IDENTITY, controlSocket: 'control.sock' }));
     out = [];
     world = {
@@ -70,7 +70,6 @@ describe('vakt status', () => {
   afterEach(async () => {
     await close?.();
     close = undefined;
-    rmSync(folder, { recursive: true });
   });
 
   const status = async (change: Partial<LocalStatus> = {}, ...args: string[]) => {

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../src/base/clock.ts';
@@ -14,6 +12,7 @@ import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import { type SettingId, type SettingKey, settingRows } from '../../src/contract/settings.ts';
 import type { ConfigurationFault } from '../../src/contract/sources.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { goodDocument } from './arbitrary-twin.ts';
 import { flatDialect } from './flat-dialect.ts';
 import { properties, publishedDialect } from './published.ts';
@@ -77,11 +76,10 @@ describe('A configuration in another dialect', () => {
   let changed: ConfigurationChange[];
   const dialect = flatDialect(ROWS);
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-dialect-'));
+    folder = temporaryFolder();
     told = [];
     changed = [];
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
   const create = (limits = NO_LIMITS) =>
     new TwinConfiguration({
       dialect,

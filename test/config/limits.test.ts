@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { blindSpots, type Limits, largestCache, limitsInForce } from '../../src/config/limits.ts';
 import { readTwin } from '../../src/config/twin.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { nameOf, properties, publishedDialect } from './published.ts';
 
 const DEFAULTS = {
@@ -152,9 +152,8 @@ describe('Local limits', () => {
   describe('the ceiling of the cache', () => {
     let folder: string;
     beforeEach(() => {
-      folder = mkdtempSync(join(tmpdir(), 'vakt-cache-'));
+      folder = temporaryFolder();
     });
-    afterEach(() => rmSync(folder, { recursive: true }));
 
     it('is a tenth of what is free, and 64 MiB at most', () => {
       const { bavail, bsize } = statfsSync(folder);

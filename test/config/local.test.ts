@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings, refuseExampleHub } from '../../src/config/local.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const IDENTITY = '"identity": { "kind": "moduleKey", "deviceId": "dev1", "keyFile": "/etc/vakt/module.key" }';
 
@@ -15,10 +15,9 @@ describe('readLocalSettings', () => {
   let file: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-local-'));
+    folder = temporaryFolder();
     file = join(folder, 'agent.json');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const read = (text: string, environment: NodeJS.ProcessEnv = {}) => {
     writeFileSync(file, text);

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT_STATUS } from '../../src/base/errors.ts';
 import { findTool } from '../../src/host/run-tool.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../system/require.ts';
 
 const CONFIG = new URL('../../../config/', import.meta.url).pathname;
@@ -35,7 +35,7 @@ describe('The units of systemd in config/', function () {
 
     /** A system with the units, and something in the agent's place. */
     before(() => {
-      root = mkdtempSync(join(tmpdir(), 'vakt-units-'));
+      root = suiteFolder();
       for (const folder of ['usr/bin', 'etc/systemd/system', 'usr/lib/systemd']) {
         mkdirSync(join(root, folder), { recursive: true });
       }
@@ -43,7 +43,6 @@ describe('The units of systemd in config/', function () {
       writeFileSync(join(root, 'usr/bin/vakt'), '', { mode: 0o755 });
       for (const file of UNITS) copyFileSync(join(CONFIG, file), join(root, 'etc/systemd/system', file));
     });
-    after(() => rmSync(root, { recursive: true }));
 
     const verify = () => analyze('verify', '--man=no', `--root=${root}`, ...UNITS);
 

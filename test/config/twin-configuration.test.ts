@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
@@ -9,6 +8,7 @@ import type { ConfigurationChange } from '../../src/config/changes.ts';
 import { type Limits, NO_LIMITS } from '../../src/config/limits.ts';
 import { TwinConfiguration } from '../../src/config/twin-configuration.ts';
 import type { ConfigurationFault } from '../../src/contract/sources.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { publishedDialect } from './published.ts';
 
 const NAME = 'configuration';
@@ -24,12 +24,11 @@ describe('TwinConfiguration', () => {
 
   beforeEach(() => {
     changed = [];
-    folder = mkdtempSync(join(tmpdir(), 'vakt-configuration-'));
+    folder = temporaryFolder();
     lastGoodFile = join(folder, 'last-good.json');
     told = [];
     lines = [];
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const create = (limits: Limits = NO_LIMITS) =>
     new TwinConfiguration({

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
@@ -18,6 +16,7 @@ import { look } from '../collectors/samples.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { anyDocument } from './arbitrary-twin.ts';
 import { properties, publishedDialect } from './published.ts';
 
@@ -631,7 +630,7 @@ describe('A desired configuration', () => {
   let events: Payload[];
 
   beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-documents-'));
+    folder = temporaryFolder();
     time = sinon.useFakeTimers();
     hub = new FakeHub();
     events = [];
@@ -652,7 +651,6 @@ describe('A desired configuration', () => {
   afterEach(async () => {
     await sync.stop();
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const inForce = () => byProperty(configuration.settings.current());

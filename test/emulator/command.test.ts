@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { lineOf, runEmulator } from '../../src/emulator/command.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('runEmulator', () => {
   let directory: string;
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'vakt-emulator-test-'));
+    directory = temporaryFolder();
   });
-  afterEach(() => rmSync(directory, { recursive: true }));
 
   /** Runs until the line that tells how to start an agent. */
   const run = async () => {

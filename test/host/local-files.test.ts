@@ -8,7 +8,6 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -19,6 +18,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { type LocalFile, LocalFiles } from '../../src/host/local-files.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../system/require.ts';
 
 describe('LocalFiles', () => {
@@ -26,13 +26,12 @@ describe('LocalFiles', () => {
   let files: LocalFiles;
 
   beforeEach(() => {
-    root = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-root-')));
+    root = temporaryFolder();
     mkdirSync(join(root, 'proc/1'), { recursive: true });
     mkdirSync(join(root, 'usr/bin'), { recursive: true });
     writeFileSync(join(root, 'usr/bin/a'), 'program', { mode: 0o755 });
     files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock });
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   const isFile = (file: LocalFile, path: string) => {
     assert.equal(typeof file, 'number', `${file}`);

@@ -1,19 +1,10 @@
 import assert from 'node:assert/strict';
-import {
-  chmodSync,
-  chownSync,
-  mkdirSync,
-  mkdtempSync,
-  realpathSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { LocalFiles } from '../../src/host/local-files.ts';
 import { isRootOwned } from '../../src/host/root-owned.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../system/require.ts';
 
 describe('isRootOwned', () => {
@@ -22,7 +13,7 @@ describe('isRootOwned', () => {
 
   beforeEach(function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
-    root = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-owned-')));
+    root = temporaryFolder();
     mkdirSync(join(root, 'usr/bin'), { recursive: true });
     mkdirSync(join(root, 'home/alice'), { recursive: true });
     mkdirSync(join(root, 'tmp'));
@@ -31,9 +22,6 @@ describe('isRootOwned', () => {
     chmodSync(join(root, 'tmp'), 0o1777);
     chownSync(join(root, 'home/alice'), 1_000, 1_000);
     files = new LocalFiles({ proc: join(root, 'proc'), root, clock: systemClock });
-  });
-  afterEach(() => {
-    if (root !== undefined) rmSync(root, { recursive: true });
   });
 
   it('holds for what only root can have put in its place', () => {

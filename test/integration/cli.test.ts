@@ -7,7 +7,6 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -17,7 +16,6 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import * as v from 'valibot';
@@ -26,6 +24,7 @@ import { askControlSocket, serveControlSocket } from '../../src/base/control-soc
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;
@@ -68,7 +67,7 @@ describe('Commands, as processes', function () {
   const closers: (() => unknown)[] = [];
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-cli-'));
+    folder = temporaryFolder();
     commands = [];
   });
   afterEach(async () => {
@@ -77,7 +76,6 @@ describe('Commands, as processes', function () {
       await ended;
     }
     for (const close of closers.splice(0)) await close();
-    rmSync(folder, { recursive: true, force: true });
   });
 
   const start = (args: readonly string[], options: ConstructorParameters<typeof CommandProcess>[1] = {}) => {

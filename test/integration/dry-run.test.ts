@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
@@ -10,6 +9,7 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { PROGRAM } from './test-bed.ts';
 
 const AGENT_ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
@@ -29,14 +29,13 @@ describe('vakt run --dry-run', function () {
   const closers: (() => unknown)[] = [];
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-dry-test-'));
+    folder = temporaryFolder();
     mkdirSync(join(folder, 'tmp'));
     output = { stdout: '', stderr: '' };
   });
   afterEach(async () => {
     child?.kill('SIGKILL');
     for (const close of closers.splice(0)) await close();
-    rmSync(folder, { recursive: true, force: true });
   });
 
   /** Without capabilities, so that the kernel's audit is left alone: it belongs to other tests. */

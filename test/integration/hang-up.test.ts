@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { skip } from '../require.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { PROGRAM, TestBed } from './test-bed.ts';
 
 /** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
@@ -19,13 +19,12 @@ describe('SIGHUP', function () {
   let output: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-hang-up-'));
+    folder = temporaryFolder();
     mkdirSync(join(folder, 'tmp'));
     output = '';
   });
   afterEach(() => {
     child?.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
   });
 
   /** In a session of its own, so without a terminal. */

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { INSPECTOR_NOWHERE } from '../../src/base/no-inspector.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const PROGRAMS = new URL('../../src/', import.meta.url).pathname;
 /** On a port that is free: an inspector that is open elsewhere must not hide that this one would open. */
@@ -19,11 +19,10 @@ describe('On SIGUSR1', function () {
   let folder: string;
   let running: ChildProcess | undefined;
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-inspector-'));
+    folder = temporaryFolder();
   });
   afterEach(() => {
     running?.kill('SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
   });
 
   /** Runs a program, or none, and sends it signals once it has a listener of its own, or none. @returns where the inspector is open */

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, readSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const LOG_OUTPUT = new URL('../../src/base/log-output.js', import.meta.url).href;
 
@@ -37,12 +37,11 @@ describe('the log of an agent whose output nobody reads', function () {
   let child: ChildProcess | undefined;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-log-'));
+    folder = temporaryFolder();
   });
   afterEach(() => {
     child?.kill('SIGKILL');
     child = undefined;
-    rmSync(folder, { recursive: true });
   });
 
   const start = (stdout: number | Socket) => {

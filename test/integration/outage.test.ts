@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -14,6 +12,7 @@ import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
 const REFUSED = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'no', 'Check the key.'), 'credentials');
@@ -103,7 +102,7 @@ describe('A hub that is out of reach for long', () => {
 
   beforeEach(async () => {
     time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
-    directory = mkdtempSync(join(tmpdir(), 'vakt-outage-'));
+    directory = temporaryFolder();
     const settings = liveSettings({ maxMessageSizeInBytes: 16_384, highPriorityMessageFrequency: minutes(1) });
     const parts = { settings, clock: systemClock, log: quietLog() };
     queues = new EventQueues({ directory: join(directory, 'queues'), ...parts });
@@ -123,7 +122,6 @@ describe('A hub that is out of reach for long', () => {
       await stopped;
     }
     time.restore();
-    rmSync(directory, { recursive: true });
   });
 
   /** Lets a device collect for so long. */

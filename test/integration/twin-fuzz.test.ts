@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -33,6 +32,7 @@ import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const DOCUMENTS = fuzzRuns(100_000);
 const OBJECT = 'configuration';
@@ -161,7 +161,7 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
   let folder: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-twin-fuzz-'));
+    folder = temporaryFolder();
     time = sinon.useFakeTimers({
       now: new Date('2026-03-04T05:06:07Z'),
       toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'],
@@ -169,7 +169,6 @@ describe(`A running pipeline that is given ${DOCUMENTS} random desired configura
   });
   afterEach(() => {
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   it('neither fails nor grows, obeys or keeps what it had, and never does anything more than its measure', async () => {

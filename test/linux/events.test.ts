@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -9,6 +8,7 @@ import type { StreamName, StreamSink } from '../../src/contract/sources.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
 import type { SourceDeclaration, SourceHost } from '../../src/linux/streams/event-source.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('LinuxEvents, of sources that need no feed', () => {
   let time: sinon.SinonFakeTimers;
@@ -62,7 +62,7 @@ describe('LinuxEvents, of sources that need no feed', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
-    folder = mkdtempSync(join(tmpdir(), 'vakt-events-'));
+    folder = temporaryFolder();
     wanted = new Set();
     calls = [];
     told = [];
@@ -75,7 +75,6 @@ describe('LinuxEvents, of sources that need no feed', () => {
     await time.tickAsync(minutes(1));
     await stopped;
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   it('prepares each, then follows, with what is wanted', async () => {

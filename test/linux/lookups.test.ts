@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { Lookups } from '../../src/contract/sources.ts';
 import { hostLookups } from '../../src/linux/lookups.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 describe('hostLookups', () => {
   const digest = createHash('sha256').update('program').digest('hex');
@@ -17,7 +17,7 @@ describe('hostLookups', () => {
   let look: Lookups;
 
   beforeEach(() => {
-    hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+    hostRoot = temporaryFolder();
     path = join(hostRoot, 'bin/a');
     mkdirSync(join(hostRoot, 'proc'));
     mkdirSync(join(hostRoot, 'bin'));
@@ -32,7 +32,6 @@ describe('hostLookups', () => {
     };
     look = hostLookups({ hostRoot, clock });
   });
-  afterEach(() => rmSync(hostRoot, { recursive: true }));
 
   /** Of a process that has just been started, and has ended. */
   const sha256 = () => {

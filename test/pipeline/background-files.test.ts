@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
@@ -8,6 +7,7 @@ import { seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
+import { temporaryFolder } from '../support/folders.ts';
 
 const MOST = 10_000;
 
@@ -18,7 +18,7 @@ describe('files that are changed in the background', () => {
   let path: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-background-'));
+    folder = temporaryFolder();
     path = join(folder, 'log', 'a');
     writer = new BackgroundWriter({ clock: systemClock, most: MOST });
     files = new BackgroundFiles(writer);
@@ -26,7 +26,6 @@ describe('files that are changed in the background', () => {
   });
   afterEach(async () => {
     await writer.settle(seconds(5));
-    rmSync(folder, { recursive: true });
   });
 
   const read = (length: number, offset = 0, at = path) => {

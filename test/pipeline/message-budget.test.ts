@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -8,6 +7,7 @@ import { days, hours, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { immediateStateFiles } from '../../src/base/state-files.ts';
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { quietLog } from './memory-queues.ts';
 
 const MORNING = Date.parse('2026-05-01T08:00:00Z');
@@ -19,14 +19,13 @@ describe('MessageBudget', () => {
   let changes: number;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-budget-'));
+    folder = temporaryFolder();
     time = sinon.useFakeTimers(MORNING);
     logged = [];
     changes = 0;
   });
   afterEach(() => {
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const open = async (unitsPerDay = 100) => {

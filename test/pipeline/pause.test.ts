@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import { Pause } from '../../src/pipeline/pause.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { quietLog } from './memory-queues.ts';
 
 const START = new Date('2026-05-01T12:00:00.000Z');
@@ -21,7 +21,7 @@ describe('Pause', () => {
   let runs: Pause[];
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-pause-'));
+    folder = temporaryFolder();
     file = join(folder, 'pause.json');
     time = sinon.useFakeTimers({ now: START });
     skipped = 10;
@@ -32,7 +32,6 @@ describe('Pause', () => {
   afterEach(async () => {
     for (const run of runs) await run.stop();
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const started = async (at = file) => {

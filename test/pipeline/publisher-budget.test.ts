@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -12,6 +10,7 @@ import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
 import { type Message, sizeOf } from '../../src/contract/message.ts';
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
 import { Publisher, type Routing } from '../../src/pipeline/publisher.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
@@ -46,7 +45,7 @@ describe('Publisher with a daily budget', () => {
   let publisher: Publisher;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-publisher-'));
+    folder = temporaryFolder();
     time = sinon.useFakeTimers(MORNING);
     queues = new MemoryQueues();
     hub = new Hub();
@@ -56,7 +55,6 @@ describe('Publisher with a daily budget', () => {
     await time.tickAsync(seconds(11));
     await stopped;
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const start = async (unitsPerDay: number, routing: Routing = 'telemetry') => {

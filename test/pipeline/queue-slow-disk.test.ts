@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { BackgroundWriter } from '../../src/base/background-writer.ts';
@@ -11,6 +9,7 @@ import { WatchedClock } from '../../src/base/watched-clock.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { type StoreFiles, systemFiles } from '../../src/pipeline/store-files.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { quietLog } from './memory-queues.ts';
 import { assertClosed, event, events, testSettings } from './queue-fixture.ts';
 
@@ -26,7 +25,7 @@ describe('EventQueues on a disk that hangs', () => {
   let goOn: () => void;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-slow-'));
+    folder = temporaryFolder();
     writer = new BackgroundWriter({ clock: systemClock, most: MOST });
     files = new BackgroundFiles(writer);
     logged = () => {};
@@ -45,7 +44,6 @@ describe('EventQueues on a disk that hangs', () => {
     goOn();
     await queues.stop();
     await writer.settle(seconds(5));
-    rmSync(folder, { recursive: true });
   });
 
   const hang = () => writer.add({ bytes: 0, run: () => new Promise((resolve) => (goOn = resolve)) });
@@ -102,7 +100,7 @@ describe('EventQueues whose files are never synced', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers();
-    folder = mkdtempSync(join(tmpdir(), 'vakt-unsynced-'));
+    folder = temporaryFolder();
     clock = new WatchedClock(systemClock);
     syncs = [];
     isSettled = true;
@@ -126,7 +124,6 @@ describe('EventQueues whose files are never synced', () => {
   });
   afterEach(() => {
     time.restore();
-    rmSync(folder, { recursive: true });
   });
 
   const within = async (limit: number, work: Promise<void>) => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Duration, days, hours, minutes } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { assertClosed, contents, event, events, type Fixture, fixture, jsonOf } from './queue-fixture.ts';
 import { headOfVersion, SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -570,11 +570,10 @@ describe('EventQueues', () => {
   describe('a directory it cannot use', () => {
     let folder: string;
     beforeEach(() => {
-      folder = mkdtempSync(join(tmpdir(), 'vakt-queue-'));
+      folder = temporaryFolder();
     });
     afterEach(() => {
       chmodSync(folder, 0o700);
-      rmSync(folder, { recursive: true });
     });
 
     it('refuses to start, with a remedy', async () => {

@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -20,6 +18,7 @@ import { detailsOf } from '../../src/pipeline/row-details.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { sources } from '../collectors/samples.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { liveSettings, quietLog } from './memory-queues.ts';
 import { assertClosed } from './queue-fixture.ts';
 
@@ -74,7 +73,7 @@ describe('A snapshot that is sent in parts', () => {
   let from: Sources;
 
   beforeEach(() => {
-    directory = mkdtempSync(join(tmpdir(), 'vakt-parts-'));
+    directory = temporaryFolder();
     time = sinon.useFakeTimers({
       now: new Date('2026-05-01T08:00:00Z'),
       toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'],
@@ -85,7 +84,6 @@ describe('A snapshot that is sent in parts', () => {
   afterEach(async () => {
     await end();
     time.restore();
-    rmSync(directory, { recursive: true });
   });
 
   const tools = { clock: systemClock, log: quietLog() };

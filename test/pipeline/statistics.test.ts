@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
@@ -10,6 +9,7 @@ import type { LogLine } from '../../src/base/log.ts';
 import type { QueueName } from '../../src/contract/event.ts';
 import type { MessageStatistics } from '../../src/contract/sources.ts';
 import { Statistics } from '../../src/pipeline/statistics.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { quietLog } from './memory-queues.ts';
 
 describe('Statistics', () => {
@@ -27,13 +27,12 @@ describe('Statistics', () => {
   });
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-statistics-'));
+    folder = temporaryFolder();
     file = join(folder, 'statistics.json');
     totals = { High: books(0), Low: books(0) };
     sent = { sent: 0, under4KB: 0, failed: 0 };
     logged = [];
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const create = () =>
     new Statistics({ file, totals: (queue) => totals[queue], sent: () => sent, log: quietLog(logged) });

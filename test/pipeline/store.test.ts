@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
 import { UNIDENTIFIED } from '../../src/base/counters.ts';
@@ -10,6 +7,7 @@ import { FallbackFiles } from '../../src/pipeline/fallback-files.ts';
 import { Positions } from '../../src/pipeline/positions.ts';
 import { readRecords, recordSize, SEGMENT_HEAD } from '../../src/pipeline/segment.ts';
 import { isFull, SegmentLog, type SizedEvent } from '../../src/pipeline/store.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { assertClosed, contents, event, events, fixture, jsonOf } from './queue-fixture.ts';
 import { headOfVersion, SimulatedFiles, seeded, systemError } from './simulated-files.ts';
 import { runUntilKilled } from './tell.ts';
@@ -362,9 +360,8 @@ describe('a process that is killed while it writes', () => {
   let folder: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-crash-'));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('has lost nothing that it was told is stored', async function () {
     this.timeout(60_000);

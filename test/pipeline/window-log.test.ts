@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { crc32 } from 'node:zlib';
@@ -10,6 +9,7 @@ import type { Payload } from '../../src/contract/event.ts';
 import { Window } from '../../src/pipeline/window.ts';
 import { WindowLog } from '../../src/pipeline/window-log.ts';
 import { type Leaving, LOG_HEAD } from '../../src/pipeline/window-records.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { countingParts } from './count-writer.ts';
 import { assertClosed, contents, HandClock } from './queue-fixture.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
@@ -353,9 +353,8 @@ describe('a process that is killed while it counts', () => {
   let folder: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-counts-'));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('has counted all that it said it had, once', async function () {
     this.timeout(60_000);

@@ -4,7 +4,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -12,10 +11,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readLocalSettings } from '../../src/config/local.ts';
 import { findTool } from '../../src/host/run-tool.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../system/require.ts';
 
 const SCRIPTS = new URL('../../../scripts/', import.meta.url).pathname;
@@ -28,7 +27,7 @@ describe('scripts/install and scripts/uninstall', () => {
   let key: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-install-'));
+    folder = temporaryFolder();
     root = join(folder, 'root');
     program = join(folder, 'program');
     key = join(folder, 'the.key');
@@ -40,7 +39,6 @@ describe('scripts/install and scripts/uninstall', () => {
     }
     writeFileSync(key, 'c2VjcmV0\n', { mode: 0o644 });
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const run = (script: string, ...args: string[]) =>
     spawnSync('/bin/sh', [join(SCRIPTS, script), ...args], { encoding: 'utf8', input: '' });

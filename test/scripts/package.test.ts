@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { bundle, TOP } from '../../scripts/bundle.ts';
 import { type Architecture, debianPackage } from '../../scripts/debian.ts';
 import { PAGES } from '../../src/base/pages.ts';
 import { skip } from '../require.ts';
+import { suiteFolder } from '../support/folders.ts';
 
 const SECONDS = 1_700_000_000;
 const OURS: Partial<Record<NodeJS.Architecture, Architecture>> = { x64: 'amd64', arm64: 'arm64', arm: 'armhf' };
 
 describe('The package', function () {
   this.timeout(60_000);
-  const folder = mkdtempSync(join(tmpdir(), 'vakt-package-'));
+  const folder = suiteFolder();
   const architecture = OURS[process.arch] ?? 'amd64';
   let files: readonly string[] = [];
   let deb = '';
@@ -30,7 +30,6 @@ describe('The package', function () {
     deb = join(folder, made.name);
     writeFileSync(deb, made.contents);
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
 
   it('is the same to the last byte when it is made again, somewhere else', async () => {
     const { contents } = await make('another');

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Ajv } from 'ajv';
 import ajvFormats from 'ajv-formats';
 import { bundle } from '../../scripts/bundle.ts';
 import { nativePackage } from '../../scripts/native-parts.ts';
 import { sbom } from '../../scripts/sbom.ts';
+import { suiteFolder } from '../support/folders.ts';
 
 const require = createRequire(import.meta.url);
 
@@ -20,7 +20,7 @@ interface Component {
 }
 
 describe('The bill of materials', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'vakt-sbom-'));
+  const folder = suiteFolder();
   let folders: readonly string[] = [];
   const make = () =>
     sbom({
@@ -35,7 +35,6 @@ describe('The bill of materials', () => {
   before(async () => {
     folders = await bundle(join(folder, 'bundle'));
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
 
   it('is valid by the schema of CycloneDX 1.6', () => {
     const schemas = join(dirname(require.resolve('@cyclonedx/cyclonedx-library/package.json')), 'res/schema');

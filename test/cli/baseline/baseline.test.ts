@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run, usage } from '../../../src/cli/baseline.ts';
 import { UsageError, type World } from '../../../src/cli/command.ts';
 import type { CheckOutcome } from '../../../src/contract/baseline.ts';
 import { skip } from '../../require.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const CUSTOM = {
   rules: [
@@ -30,7 +30,7 @@ describe('vakt baseline', () => {
   let world: World;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-baseline-command-'));
+    folder = temporaryFolder();
     root = join(folder, 'root');
     mkdirSync(join(root, 'etc'), { recursive: true });
     file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\n', 0o644);
@@ -45,7 +45,6 @@ describe('vakt baseline', () => {
       terminal: false,
     };
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   const file = (path: string, text: string, mode: number) => {
     writeFileSync(join(root, path), text);

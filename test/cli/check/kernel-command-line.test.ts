@@ -1,15 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { judgeKernelCommandLine } from '../../../src/cli/check/kernel-command-line.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe("vakt check, the kernel's command line", () => {
   let root: string;
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-root-'));
+    root = temporaryFolder();
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   const put = (path: string) => {
     mkdirSync(dirname(join(root, path)), { recursive: true });

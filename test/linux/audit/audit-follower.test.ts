@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import sinon from 'sinon';
@@ -8,6 +7,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { AuditFollower } from '../../../src/linux/audit/audit-follower.ts';
 import { Checkpoint } from '../../../src/linux/audit/checkpoint.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('AuditFollower', () => {
   let time: sinon.SinonFakeTimers;
@@ -16,7 +16,7 @@ describe('AuditFollower', () => {
   let recordedAt: number;
 
   beforeEach(() => {
-    hostRoot = mkdtempSync(join(tmpdir(), 'vakt-follower-'));
+    hostRoot = temporaryFolder();
     mkdirSync(join(hostRoot, 'var/log/audit'), { recursive: true });
     symlinkSync('/proc', join(hostRoot, 'proc'));
     told = [];
@@ -33,7 +33,6 @@ describe('AuditFollower', () => {
   });
   afterEach(() => {
     time.restore();
-    rmSync(hostRoot, { recursive: true });
   });
 
   const follow = () => {

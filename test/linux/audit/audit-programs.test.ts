@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AuditPrograms } from '../../../src/linux/audit/audit-programs.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../system/require.ts';
 
 const AUDITD = '/usr/sbin/auditd';
@@ -17,7 +17,7 @@ describe('AuditPrograms', () => {
     require(this, process.getuid?.() === 0 ? undefined : 'needs root, to make files that are root’s');
   });
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-programs-'));
+    root = temporaryFolder();
     for (const path of [AUDITD, JOURNALD, '/sbin/init', '/tmp/auditd']) {
       mkdirSync(dirname(join(root, path)), { recursive: true });
       writeFileSync(join(root, path), '', { mode: 0o755 });
@@ -25,7 +25,6 @@ describe('AuditPrograms', () => {
     programs = new AuditPrograms({ hostRoot: root, clock: systemClock });
     live(1, '/sbin/init');
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   /** A process that runs the program at a path below the root. */
   const live = (pid: number, path: string) => {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import sinon from 'sinon';
@@ -9,6 +8,7 @@ import { milliseconds } from '../../../src/base/duration.ts';
 import { CatchUp } from '../../../src/linux/audit/catch-up.ts';
 import { Checkpoint } from '../../../src/linux/audit/checkpoint.ts';
 import type { AuditEvent } from '../../../src/linux/audit/event.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const NOW = Date.parse('2026-11-25T12:00:00Z');
 const THIS_BOOT = 'this-boot';
@@ -43,7 +43,7 @@ describe('CatchUp', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers({ now: NOW, toFake: ['Date', 'performance', 'setTimeout', 'clearTimeout'] });
-    folder = mkdtempSync(join(tmpdir(), 'vakt-catch-up-'));
+    folder = temporaryFolder();
     path = join(folder, 'audit.log');
     told = [];
     stopping = new AbortController();
@@ -54,7 +54,6 @@ describe('CatchUp', () => {
     await time.tickAsync(1);
     await running;
     running = undefined;
-    rmSync(folder, { recursive: true });
     time.restore();
   });
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Checkpoint } from '../../../src/linux/audit/checkpoint.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('Checkpoint', () => {
   let folder: string;
@@ -10,13 +10,12 @@ describe('Checkpoint', () => {
   let checkpoint: Checkpoint;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-checkpoint-'));
+    folder = temporaryFolder();
     path = join(folder, 'checkpoint');
     checkpoint = new Checkpoint(path, 'this-boot');
   });
   afterEach(() => {
     checkpoint.close();
-    rmSync(folder, { recursive: true });
   });
 
   it('is not there at first', () => assert.equal(checkpoint.read(), undefined));

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { LogReader } from '../../../src/linux/audit/audit-log-source.ts';
 import { LogTail, type ResumePoint } from '../../../src/linux/audit/log-tail.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 /** The records of a program start. */
 const start = (serial: number) => {
@@ -42,14 +42,13 @@ describe('LogReader', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'] });
-    folder = mkdtempSync(join(tmpdir(), 'vakt-reader-'));
+    folder = temporaryFolder();
     log = join(folder, 'audit.log');
     writeFileSync(log, '');
     open();
   });
   afterEach(() => {
     reader.close();
-    rmSync(folder, { recursive: true });
     clock.restore();
   });
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, mkdtempSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { appendFileSync, renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { LogTail } from '../../../src/linux/audit/log-tail.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('LogTail', () => {
   let folder: string;
@@ -12,14 +12,13 @@ describe('LogTail', () => {
   let tail: LogTail;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-tail-'));
+    folder = temporaryFolder();
     log = join(folder, 'audit.log');
     writeFileSync(log, 'old\n');
     tail = new LogTail(log);
   });
   afterEach(() => {
     tail.close();
-    rmSync(folder, { recursive: true });
   });
 
   /** What is new, until nothing is. */

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type runTool, ToolError } from '../../../src/host/run-tool.ts';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
@@ -12,6 +11,7 @@ import {
   writeU32,
 } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { golden } from './well-formed.ts';
 
 const { signal } = new AbortController();
@@ -68,13 +68,12 @@ describe('Firewall', () => {
   let ran: string[];
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
     mkdirSync(join(proc, 'net'));
     ran = [];
   });
   afterEach(() => {
     chmodSync(join(proc, 'net'), 0o700);
-    rmSync(proc, { recursive: true });
   });
 
   const legacyTables = (family: 'ip' | 'ip6', names: string) =>

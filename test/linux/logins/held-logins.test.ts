@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -9,6 +8,7 @@ import type { LoginSeen, StreamSink } from '../../../src/contract/sources.ts';
 import { HeldLogins } from '../../../src/linux/logins/held-logins.ts';
 import { Logins } from '../../../src/linux/logins/logins.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { eventsOf, golden } from './golden.ts';
 
 const login: LoginSeen = {
@@ -34,10 +34,9 @@ describe('logins that are held back', () => {
   let path: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-held-'));
+    folder = temporaryFolder();
     path = join(folder, 'held-logins.json');
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('are read as they were written, by their owner alone', () => {
     new HeldLogins(path).write([login]);

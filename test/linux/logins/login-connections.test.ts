@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { endianness, tmpdir } from 'node:os';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import { LoginConnections } from '../../../src/linux/logins/login-connections.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const now = () => new Date();
 
@@ -14,9 +15,8 @@ describe('the ports of a login', () => {
   let proc: string;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   const hex = (address: string) => {
     const bytes = Buffer.from(address.split('.').map(Number));

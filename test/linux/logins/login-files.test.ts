@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import {
   appendFileSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -12,7 +11,6 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -25,6 +23,7 @@ import { type LoginCheckpoint, LoginFiles, parseLoginCheckpoint } from '../../..
 import { utmpLayout } from '../../../src/linux/logins/utmp.ts';
 import { look } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { utmpRecord, type WtmpdbRow, wtmpdbFile } from './files.ts';
 
 const START = Date.UTC(2024, 4, 1, 12);
@@ -40,7 +39,7 @@ describe('the login files', () => {
   let changes: number;
 
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-logins-'));
+    root = temporaryFolder();
     clock = sinon.useFakeTimers({ now: START, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
     told = [];
     checkpoint = undefined;
@@ -52,7 +51,6 @@ describe('the login files', () => {
     await files?.close();
     files = undefined;
     clock.restore();
-    rmSync(root, { recursive: true });
   });
 
   const [WTMP, BTMP, WTMPDB] = ['var/log/wtmp', 'var/log/btmp', 'var/lib/wtmpdb/wtmp.db'] as const;

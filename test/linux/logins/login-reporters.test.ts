@@ -1,20 +1,19 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { LoginReporters } from '../../../src/linux/logins/login-reporters.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('LoginReporters', () => {
   let proc: string;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
     for (const [pid, image] of Object.entries({ 70: '/usr/sbin/sshd (deleted)', 71: '/usr/bin/login' })) {
       mkdirSync(join(proc, pid));
       symlinkSync(image, join(proc, pid, 'exe'));
     }
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   it('are found by the start of their program, else by the image that they run', () => {
     const reporters = new LoginReporters({

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
+import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import sinon from 'sinon';
@@ -8,6 +8,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { findTool } from '../../../src/host/run-tool.ts';
 import { Accounts, UserNames } from '../../../src/linux/machine/accounts.ts';
 import { skip } from '../../require.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const { signal } = new AbortController();
 const PASSWD = `root:x:0:0:root:/root:/bin/bash
@@ -20,11 +21,10 @@ const HASH = '$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd
 let hostRoot: string;
 
 beforeEach(() => {
-  hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+  hostRoot = temporaryFolder();
   mkdirSync(join(hostRoot, 'etc'));
   put('etc/passwd', PASSWD);
 });
-afterEach(() => rmSync(hostRoot, { recursive: true }));
 
 const put = (path: string, text: string) => writeFileSync(join(hostRoot, path), text);
 

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Interfaces, interfaceNames, parseInterfaces } from '../../../src/linux/machine/interfaces.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const ETH0 = 'fe800000000000000222c0fffe2b8f52 0a 40 20 80     eth0';
 
@@ -29,13 +29,12 @@ describe('Interfaces', () => {
   let clock: sinon.SinonFakeTimers;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
     mkdirSync(join(proc, 'net'));
     clock = sinon.useFakeTimers();
   });
   afterEach(() => {
     clock.restore();
-    rmSync(proc, { recursive: true });
   });
   const say = (text: string) => writeFileSync(join(proc, 'net/if_inet6'), text);
 

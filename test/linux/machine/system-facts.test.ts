@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
-import { hostname, machine, release, tmpdir, totalmem } from 'node:os';
+import { mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { hostname, machine, release, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import * as v from 'valibot';
@@ -9,6 +9,7 @@ import { mountedOn } from '../../../src/host/mounts.ts';
 import { bootDevice, memoryFacts, rootParameter, systemFacts } from '../../../src/linux/machine/system-facts.ts';
 import { sources } from '../../collectors/samples.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { mutated } from '../mutated.ts';
 import { goldenListing, makeTree, removeTree } from './hardware/tree.ts';
 
@@ -71,9 +72,8 @@ describe('systemFacts', () => {
   let root: string;
 
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+    root = temporaryFolder();
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   const put = (path: string, text: string) => {
     mkdirSync(dirname(join(root, path)), { recursive: true });

@@ -5,7 +5,6 @@ import {
   chmodSync,
   copyFileSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readlinkSync,
   rmdirSync,
@@ -13,7 +12,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
@@ -24,6 +22,7 @@ import { containerIn } from '../../../src/host/cgroups.ts';
 import { Containers, mayHoldContainers } from '../../../src/linux/processes/containers.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../require.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const A = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const B = 'b2a102854b4969b2ce98dc329c86b4fb2b06e4ad2cc8da9d8a7578c9cd2004a2';
@@ -210,14 +209,13 @@ describe('containers of processes', () => {
     });
 
   beforeEach(() => {
-    hostRoot = mkdtempSync(join(tmpdir(), 'vakt-host-'));
+    hostRoot = temporaryFolder();
     wall = Date.parse('2024-05-01T12:00:00Z');
     monotonic = 0;
     group(`system.slice/docker-${A}.scope`);
     live(1, '/init.scope', 'systemd');
     containers = new Containers({ hostRoot, clock, isRootOwned: (path) => path.startsWith('/usr/') });
   });
-  afterEach(() => rmSync(hostRoot, { recursive: true }));
 
   it('are what its cgroup says, for one that lives', () => {
     live(70, `/system.slice/docker-${A}.scope`);
@@ -389,9 +387,8 @@ describe('mayHoldContainers', () => {
   let root: string;
 
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-cgroup-'));
+    root = temporaryFolder();
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   const holds = (...paths: string[]) => {
     for (const path of paths) mkdirSync(join(root, path), { recursive: true });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../../src/base/clock.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import { LivingProcesses } from '../../../src/linux/processes/living-processes.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('LivingProcesses', () => {
   let proc: string;
@@ -21,14 +21,13 @@ describe('LivingProcesses', () => {
   };
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
     mkdirSync(join(proc, '70'));
     mkdirSync(join(proc, 'self'));
     wall = 1_000_000;
     monotonic = 0;
     processes = new LivingProcesses({ proc, clock });
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   /** Asks until a list has been made. */
   const ask = (startedAt: number) => {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { pino } from 'pino';
@@ -12,6 +11,7 @@ import type { ProcessStarted } from '../../../src/contract/sources.ts';
 import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../../src/host/proc-folder.ts';
 import type { CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling, ProcessScanner } from '../../../src/linux/processes/process-polling.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { FakeProc } from './fake-proc.ts';
 import { readHere } from './memory/read-here.ts';
 
@@ -69,11 +69,10 @@ describe('ProcessScanner', () => {
   let scanner: ProcessScanner;
 
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    root = temporaryFolder();
     writeFileSync(join(root, 'uptime'), '1000.00 1.00\n');
     scanner = new ProcessScanner(new ProcFolder(root), { ...systemClock, now: () => new Date(5_000_000) });
   });
-  afterEach(() => rmSync(root, { recursive: true }));
 
   const add = (pid: number, options: Parameters<typeof stat>[1] = {}) => {
     const folder = join(root, String(pid));

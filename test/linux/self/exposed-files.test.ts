@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -8,6 +7,7 @@ import { hours } from '../../../src/base/duration.ts';
 import { Lane } from '../../../src/base/lane.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
 import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../system/require.ts';
 
 describe('exposed files', () => {
@@ -16,7 +16,7 @@ describe('exposed files', () => {
   const path = (name: string) => join(folder, name);
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-exposed-'));
+    folder = temporaryFolder();
     mkdirSync(path('etc/secrets'), { recursive: true, mode: 0o755 });
     mkdirSync(path('state/queues'), { recursive: true, mode: 0o700 });
     for (const [name, mode] of [
@@ -28,7 +28,6 @@ describe('exposed files', () => {
     }
     files = { configuration: path('etc/agent.json'), secrets: [path('etc/secrets/module.key')], state: path('state') };
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('are none when everything is as it is installed', async () => assert.deepEqual(await exposed(files), {}));
 

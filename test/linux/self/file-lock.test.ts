@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { lockFile } from '../../../src/linux/self/file-lock.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('A file lock', () => {
   let folder: string;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-lock-'));
+    folder = temporaryFolder();
   });
-  afterEach(() => rmSync(folder, { recursive: true }));
 
   it('is refused while somebody holds it, and given again after that', () => {
     const path = join(folder, 'lock');

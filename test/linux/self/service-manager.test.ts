@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
 import { findTool } from '../../../src/host/run-tool.ts';
 import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../system/require.ts';
 import { NotifyReceiver } from './notify-receiver.ts';
 
@@ -16,13 +16,12 @@ describe('a service manager', () => {
   let receiver: NotifyReceiver | undefined;
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-notify-'));
+    folder = temporaryFolder();
     path = join(folder, 'notify');
   });
   afterEach(() => {
     receiver?.close();
     receiver = undefined;
-    rmSync(folder, { recursive: true });
   });
 
   for (const kind of ['a path', 'an abstract address']) {

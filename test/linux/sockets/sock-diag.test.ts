@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { type AddressInfo, connect as connectTcp, createServer, isIP, type Server } from 'node:net';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -30,6 +30,7 @@ import {
 } from '../../../src/linux/sockets/sock-diag.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 import { inetDiag, Replay } from './inet-diag.ts';
 
 /** An answer of the kernel's, cut or not, in which some bytes are others. */
@@ -316,9 +317,8 @@ describe('a list of sockets that is not whole', () => {
   let proc: string;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   it('says how many sockets are left out', async () => {
     const listeners = Array.from({ length: 20_005 }, (_, n) =>

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { chownSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { skip } from '../../require.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 const { signal } = new AbortController();
 const userId = () => process.getuid?.();
@@ -15,9 +15,8 @@ describe('SocketOwners', () => {
   let proc: string;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   const process = (pid: number, links: readonly string[], executable?: string) => {
     mkdirSync(join(proc, `${pid}/fd`), { recursive: true });

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NoteFile } from '../../../src/base/note-file.ts';
 import type { StreamSink } from '../../../src/contract/sources.ts';
 import { HeldCount } from '../../../src/linux/streams/held-count.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../../support/folders.ts';
 
 describe('The number of records that wait in memory', () => {
   let folder: string;
@@ -17,10 +17,9 @@ describe('The number of records that wait in memory', () => {
     new HeldCount({ stream: 'connections', most: 1_024, sink, note: new NoteFile(path()), log: quietLog() });
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-held-'));
+    folder = temporaryFolder();
     dropped = [];
   });
-  afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   it('is counted as killed by the next run, once', () => {
     const killed = run();

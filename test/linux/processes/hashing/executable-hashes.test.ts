@@ -28,6 +28,7 @@ import type { LocalFiles } from '../../../../src/host/local-files.ts';
 import type { ProcessLocation } from '../../../../src/linux/processes/containers.ts';
 import { ExecutableHashes } from '../../../../src/linux/processes/hashing/executable-hashes.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
+import { temporaryFolder } from '../../../support/folders.ts';
 import { until } from '../../../support/until.ts';
 import { require } from '../../../system/require.ts';
 
@@ -78,7 +79,7 @@ describe('hashes of executables', () => {
   };
 
   beforeEach(() => {
-    hostRoot = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-host-')));
+    hostRoot = temporaryFolder();
     ahead = 0;
     still = undefined;
     waits = [];
@@ -89,7 +90,6 @@ describe('hashes of executables', () => {
   });
   afterEach(async () => {
     await hashes.idle();
-    rmSync(hostRoot, { recursive: true });
   });
 
   const at = (path: string) => join(hostRoot, path);
@@ -594,7 +594,7 @@ describe('hashes of real processes', () => {
   let child: ChildProcess | undefined;
 
   beforeEach(() => {
-    folder = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-image-')));
+    folder = temporaryFolder();
   });
   afterEach(async () => {
     if (child !== undefined && child.exitCode === null && child.signalCode === null) {
@@ -602,7 +602,6 @@ describe('hashes of real processes', () => {
       await once(child, 'exit');
     }
     child = undefined;
-    rmSync(folder, { recursive: true });
   });
 
   /** Runs a program that goes on until it is killed. */

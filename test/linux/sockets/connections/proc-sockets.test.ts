@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { endianness, tmpdir } from 'node:os';
+import { endianness } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import {
@@ -13,6 +13,7 @@ import {
 } from '../../../../src/linux/sockets/connections/proc-sockets.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { skip } from '../../../require.ts';
+import { temporaryFolder } from '../../../support/folders.ts';
 
 const HEADING =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     ';
@@ -97,10 +98,9 @@ describe('what /proc says of a process', () => {
   let proc: string;
 
   beforeEach(() => {
-    proc = mkdtempSync(join(tmpdir(), 'vakt-proc-'));
+    proc = temporaryFolder();
     for (const folder of ['7/fd', '7/ns', '7/net']) mkdirSync(join(proc, folder), { recursive: true });
   });
-  afterEach(() => rmSync(proc, { recursive: true }));
 
   it('is whether it lives, what a descriptor is, and which network it is in', () => {
     symlinkSync('socket:[42]', join(proc, '7/fd/3'));
