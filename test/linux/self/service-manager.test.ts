@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../../src/base/duration.ts';
 import { findTool } from '../../../src/host/run-tool.ts';
+import { systemCalls } from '../../../src/linux/native/system-calls.ts';
 import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { require } from '../../system/require.ts';
@@ -65,13 +67,27 @@ describe('a service manager', () => {
     'none is named': undefined,
     'its address is of no kind that is known': 'vsock:2:1234',
     'its path is too long for a socket': `/${'x'.repeat(108)}`,
-    'nobody listens': '/nonexistent/vakt/notify',
   })) {
-    it(`costs nothing when ${what}`, () => {
-      const manager = takeServiceManager(address === undefined ? {} : { NOTIFY_SOCKET: address });
-      assert.doesNotThrow(() => manager.tell('READY=1'));
+    it(`is told nothing when ${what}: no system call, no sign of life`, () => {
+      const manager = takeServiceManager({ NOTIFY_SOCKET: address, WATCHDOG_USEC: '5000000' });
+      const opened = sinon.spy(systemCalls(), 'socket');
+      try {
+        manager.tell('READY=1');
+        assert.equal(opened.callCount, 0);
+        assert.equal(manager.watchdog, undefined);
+      } finally {
+        opened.restore();
+      }
     });
   }
+
+  it('leaves no socket open when nobody listens', () => {
+    const manager = takeServiceManager({ NOTIFY_SOCKET: '/nonexistent/vakt/notify' });
+    const open = () => readdirSync('/proc/self/fd').length;
+    const before = open();
+    manager.tell('READY=1');
+    assert.equal(open(), before);
+  });
 
   it('that reads nothing does not hold the agent up', () => {
     receiver = new NotifyReceiver(path);
