@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { NotifyReceiver } from '../linux/self/notify-receiver.ts';
+import { until } from '../support/until.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, as a service', function () {
@@ -25,13 +24,14 @@ describe('The agent, as a service', function () {
 
   const environment = (more: NodeJS.ProcessEnv = {}) => ({ NOTIFY_SOCKET: join(bed.directory, 'notify'), ...more });
   const listen = () => told.push(...manager.messages().flatMap((message) => message.split('\n')));
-  const wait = async (predicate: () => boolean) => {
-    for (const deadline = systemClock.monotonic() + seconds(20); ; await systemClock.sleep(milliseconds(50))) {
-      listen();
-      if (predicate()) return;
-      assert.ok(systemClock.monotonic() < deadline, `heard only: ${told.join(' | ')}`);
-    }
-  };
+  const wait = (predicate: () => boolean) =>
+    until(
+      () => `another message, heard only: ${told.join(' | ')}`,
+      () => {
+        listen();
+        return predicate();
+      },
+    );
 
   it('says that it has started, what it does, that it lives, and that it stops', async () => {
     const agent = bed.startAgent({ environment: environment({ WATCHDOG_USEC: '2000000' }) });
@@ -59,11 +59,17 @@ describe('The agent, as a service', function () {
   });
 
   it('leaves nothing in its environment by which a child could speak for it', async () => {
-    const script = `process.env.NOTIFY_SOCKET === undefined || process.exit(9);`;
-    const preload = bed.write('look.cjs', `setTimeout(() => { ${script} }, 1000);`);
-    const agent = bed.startAgent({ environment: environment(), options: ['--require', preload] });
+    const script = `process.on('SIGUSR2', () => require('node:fs').writeSync(3, process.env.NOTIFY_SOCKET + '\\n'));`;
+    const heard: string[] = [];
+    const agent = bed.startAgent({
+      environment: environment(),
+      options: ['--require', bed.write('look.cjs', script)],
+      heard: (line) => heard.push(line),
+    });
     await wait(() => told.includes('WATCHDOG=1'));
-    await systemClock.sleep(seconds(1.5));
+    agent.kill('SIGUSR2');
+    await wait(() => heard.length > 0);
+    assert.deepEqual(heard, ['undefined']);
     agent.kill('SIGTERM');
     assert.deepEqual(await agent.exited, { status: 0, signal: null });
   });

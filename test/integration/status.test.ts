@@ -3,9 +3,10 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import type { LocalStatus, SecurityAgentStatus } from '../../src/status/schema.ts';
+import { until } from '../support/until.ts';
 import { type AgentProcess, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Nothing but what a test switches on. */
@@ -50,14 +51,12 @@ describe('The status in reported', function () {
   /** Once the agent itself shows what `predicate` asks for, reported must, too, within five seconds. */
   async function follows(what: string, predicate: (status: SecurityAgentStatus) => boolean): Promise<void> {
     await agent.waitForStatus((status: LocalStatus) => predicate(status), minutes(1));
-    const deadline = systemClock.monotonic() + SOON;
     const reported = () => bed.hub.twin(DEVICE, MODULE).reported.securityAgent as SecurityAgentStatus | undefined;
-    for (;;) {
+    const isTold = () => {
       const status = reported();
-      if (status !== undefined && predicate(status)) return;
-      if (systemClock.monotonic() > deadline) assert.fail(`${what}: ${JSON.stringify(status)}`);
-      await systemClock.sleep(milliseconds(50));
-    }
+      return status !== undefined && predicate(status);
+    };
+    await until(() => `${what}: ${JSON.stringify(reported())}`, isTold, { limit: SOON });
   }
 
   it('says that the desired configuration was refused, until it is right', async () => {
@@ -209,7 +208,9 @@ describe('The status in reported', function () {
     start();
     await follows('connected', ({ credential }) => Date.parse(credential.expiresAt ?? '') > Date.now());
     const first = (await agent.status()).credential.expiresAt ?? '';
-    await systemClock.sleep(seconds(1.1));
+    const second = () => Math.floor(Date.now() / 1_000);
+    const before = second();
+    await until('the next second: the end of a credential has no fractions', () => second() > before);
     await bed.hub.offline();
     await bed.hub.online();
     await follows('connected again', ({ credential }) => (credential.expiresAt ?? '') > first);
