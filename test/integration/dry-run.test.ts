@@ -3,13 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/base/duration.ts';
 import { DryHub } from '../../src/cli/dry-run.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { until } from '../support/until.ts';
 import { PROGRAM } from './test-bed.ts';
 
 const AGENT_ID = '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f';
@@ -58,13 +58,8 @@ describe('vakt run --dry-run', function () {
       .slice(0, -1)
       .map((line) => JSON.parse(line) as Printed);
   const events = () => messages().flatMap(({ body }) => body.Events.map(({ Name }) => Name));
-  const until = async (condition: () => boolean) => {
-    const deadline = systemClock.monotonic() + seconds(30);
-    while (!condition()) {
-      assert.ok(systemClock.monotonic() < deadline, `waited in vain; so far:\n${output.stdout}\n${output.stderr}`);
-      await systemClock.sleep(milliseconds(20));
-    }
-  };
+  const printed = (condition: () => boolean) =>
+    until(() => `events; so far:\n${output.stdout}\n${output.stderr}`, condition, { limit: seconds(30) });
   const end = async () => {
     const closed = once(child as ChildProcess, 'close');
     child?.kill('SIGINT');
@@ -80,7 +75,7 @@ describe('vakt run --dry-run', function () {
 
   it('prints what would be sent, without an identity or even a configuration, and logs beside it', async () => {
     start();
-    await until(() => events().includes('LocalUsers') && events().includes('SystemInformation'));
+    await printed(() => events().includes('LocalUsers') && events().includes('SystemInformation'));
     await end();
     for (const { system, application, sizeBytes, body } of messages()) {
       assert.equal(system.interfaceId, 'urn:azureiot:Security:SecurityAgent:1');
@@ -107,7 +102,7 @@ describe('vakt run --dry-run', function () {
     const before = look();
     const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'missing.key' };
     start('--config', configure({ hub: { hostName: 'hub.example' }, identity, messageRouting: 'telemetry' }));
-    await until(() => events().includes('SystemInformation') && events().includes('ListeningPorts'));
+    await printed(() => events().includes('SystemInformation') && events().includes('ListeningPorts'));
     await end();
     assert.ok(!events().includes('LocalUsers'));
     for (const { application, body } of messages()) {
@@ -122,7 +117,7 @@ describe('vakt run --dry-run', function () {
     const status = () => ({ state: 'running' });
     closers.push(await serveControlSocket(join(folder, 'control.sock'), { '/status': status }));
     start('--config', configure({}));
-    await until(() => events().includes('SystemInformation'));
+    await printed(() => events().includes('SystemInformation'));
     await end();
     assert.match(output.stderr, /^An agent runs, and has the kernel for itself: .* "vakt collect EVENT"\.$/m);
     assert.doesNotMatch(output.stderr, /auditUnicast|auditMulticast|auditLog|procConnector|procPolling/);

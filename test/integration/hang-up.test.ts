@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/base/duration.ts';
 import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { until } from '../support/until.ts';
 import { PROGRAM, TestBed } from './test-bed.ts';
 
 /** Without capabilities the kernel's audit is left alone: it belongs to other tests. */
@@ -42,13 +42,8 @@ describe('SIGHUP', function () {
       started.on('close', (status, signal) => resolve([status, signal]));
     });
   };
-  const until = async (what: string, isSo: () => boolean) => {
-    const deadline = systemClock.monotonic() + seconds(30);
-    while (!isSo()) {
-      assert.ok(systemClock.monotonic() < deadline, `not ${what}; so far:\n${output}`);
-      await systemClock.sleep(milliseconds(50));
-    }
-  };
+  const soon = (what: string, condition: () => boolean) =>
+    until(() => `${what}; so far:\n${output}`, condition, { limit: seconds(30) });
   const temporary = () => readdirSync(join(folder, 'tmp'));
 
   for (const [args, underWay] of [
@@ -59,7 +54,7 @@ describe('SIGHUP', function () {
   ] as const) {
     it(`ends "vakt ${args.join(' ')}" as SIGTERM does, with nothing left behind`, async () => {
       const ended = start(...THROUGH, process.execPath, PROGRAM, ...args);
-      await until('under way', () => underWay.test(output));
+      await soon('under way', () => underWay.test(output));
       child?.kill('SIGHUP');
       assert.deepEqual((await ended)[1], null, output);
       assert.deepEqual(temporary(), []);
@@ -87,10 +82,10 @@ describe('SIGHUP', function () {
     const agent = [...THROUGH, process.execPath, PROGRAM, 'run', '--config', join(folder, 'agent.json')].join(' ');
     const ended = start('script', '-qec', `${agent} | cat >${join(folder, 'log')}`, '/dev/null');
     const socket = join(folder, 'control.sock');
-    await until('listening', () => existsSync(socket));
+    await soon('listening', () => existsSync(socket));
     child?.kill('SIGKILL'); // and so closes the terminal
     await ended;
-    await until('gone', () => !existsSync(socket));
+    await soon('gone', () => !existsSync(socket));
   });
 
   describe('for an agent that runs as a service', () => {
@@ -104,7 +99,7 @@ describe('SIGHUP', function () {
       const agent = bed.startAgent({ through: ['setsid', ...THROUGH], environment: { INVOCATION_ID: '1' } });
       await agent.waitForStatus(({ hub }) => hub.state === 'connected');
       agent.kill('SIGHUP');
-      await until('said', () => agent.log.some(({ msg }) => msg.startsWith('Ignored SIGHUP')));
+      await soon('said', () => agent.log.some(({ msg }) => msg.startsWith('Ignored SIGHUP')));
       const line = agent.log.find(({ msg }) => msg.startsWith('Ignored SIGHUP'));
       assert.equal(line?.level, 'warn');
       assert.match(String(line?.remedy), /: systemctl restart vakt$/);

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { until } from '../support/until.ts';
 import { missingForAudit, require } from './require.ts';
+
+/** How long programs may take to be started. */
+const LOAD = { limit: minutes(2) };
 
 const STARTS = 2_000;
 const PER_SECOND = 200;
@@ -81,10 +85,10 @@ describe('Process starts on the real kernel', function () {
     await fromAudit(first);
     const load = new Load();
     const running = load.run();
-    await until(() => load.started > STARTS * 0.25);
+    await until('a quarter of the starts', () => load.started > STARTS * 0.25, LOAD);
     await bed.hub.offline();
     const back = systemClock.sleep(seconds(20)).then(() => bed.hub.online());
-    await until(() => load.started > STARTS * 0.5);
+    await until('half of the starts', () => load.started > STARTS * 0.5, LOAD);
 
     const before = await first.status();
     first.kill('SIGKILL');
@@ -131,7 +135,3 @@ describe('Process starts on the real kernel', function () {
     assert.equal(new Set(ids).size, ids.length, 'an event is there twice');
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await systemClock.sleep(milliseconds(10));
-}

@@ -12,6 +12,7 @@ import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts'
 import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
 import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
+import { until } from '../support/until.ts';
 import { ATTACKER, FuseHang, stateOf } from './fuse-hang.ts';
 import { missingForAudit, require } from './require.ts';
 
@@ -189,12 +190,4 @@ async function ended([program = '', ...args]: readonly string[], limit: Duration
   await systemClock.within(limit, program, exit).catch(() => child.kill('SIGKILL'));
   const [status, signal] = await exit;
   return { status, signal, stdout };
-}
-
-async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = systemClock.monotonic() + seconds(20);
-  while (!condition()) {
-    assert.ok(systemClock.monotonic() < deadline, `waiting for ${what}`);
-    await systemClock.sleep(milliseconds(20));
-  }
 }
