@@ -4,7 +4,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isThere } from '../../src/base/is-there.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 
 describe('isThere', () => {
   let folder: string;

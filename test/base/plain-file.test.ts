@@ -3,8 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, lchownSync, linkSync, mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readNamedFile, readPlainFile } from '../../src/base/plain-file.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 
 describe('Files that others can exchange', () => {
   let folder: string;

@@ -7,8 +7,8 @@ import fc from 'fast-check';
 import { type CustomChecks, readCustomChecks } from '../../src/baseline/custom-checks.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 
 const RULE = {
   id: 'custom.motd',

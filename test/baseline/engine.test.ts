@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { BaselineEngine, type EngineParts } from '../../src/baseline/engine.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import type { BaselineReport, CheckOutcome, ScanOptions } from '../../src/contract/baseline.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { asOrdinaryUser } from './ordinary-user.ts';
 import { type Entries, RUNNING, type Tree, withTree } from './tree.ts';
 

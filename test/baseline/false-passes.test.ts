@@ -10,7 +10,7 @@ import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { Primitive } from '../../src/baseline/primitive.ts';
 import { primitives } from '../../src/baseline/primitives/index.ts';
 import type { CheckResult, ScanOptions } from '../../src/contract/baseline.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { type Entries, RUNNING, withTree } from './tree.ts';
 
 /*

@@ -10,7 +10,7 @@ import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { BaselineReport, ScanOptions } from '../../src/contract/baseline.ts';
 import { fuzzRuns } from '../fuzz.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { type Entries, type Tree, withTree } from './tree.ts';
 
 const EVERYTHING: ScanOptions = { level: 2, walk: true, groupsDisabled: [], checksDisabled: [], roles: [] };

@@ -3,8 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { systemClock } from '../../src/base/clock.ts';
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import { findTool } from '../../src/host/run-tool.ts';
-import { skip } from '../require.ts';
-import { require } from '../system/require.ts';
+import { require, skip } from '../support/require.ts';
 import { type Entries, withTree } from './tree.ts';
 
 const SCRIPTS = 'test/baseline/trees';

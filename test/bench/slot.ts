@@ -1,6 +1,6 @@
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import { missingForAudit } from '../system/require.ts';
+import { missingForAudit } from '../system/missing-for-audit.ts';
 
 const TRIES = 10;
 

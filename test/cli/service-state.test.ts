@@ -7,8 +7,8 @@ import type { Situation } from '../../src/cli/check/situation.ts';
 import { refuseForeignState } from '../../src/cli/foreign-state.ts';
 import { explainService, withService } from '../../src/cli/service-state.ts';
 import { askServiceUnit, type ServiceUnit } from '../../src/linux/self/service-unit.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 
 const STOPPED: ServiceUnit = {
   LoadState: 'loaded',

@@ -8,7 +8,7 @@ import type { Payload } from '../../src/contract/event.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
 import { labelled } from '../../src/pipeline/fit-rows.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchema, publishedSchemas, validateMessage } from '../published-schemas.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { look, records, sources } from './samples.ts';
 
 /** What every collector makes of the samples: all of a snapshot, one payload from its stream. */

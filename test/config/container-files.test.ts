@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { findTool } from '../../src/host/run-tool.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 import { allowedByUnit, type Profile } from './system-call-filter.ts';
 
 const read = (file: string) => readFileSync(file, 'utf8');

@@ -5,8 +5,8 @@ import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings, refuseExampleHub } from '../../src/config/local.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 
 const IDENTITY = '"identity": { "kind": "moduleKey", "deviceId": "dev1", "keyFile": "/etc/vakt/module.key" }';
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { EXIT_STATUS } from '../../src/base/errors.ts';
 import { findTool } from '../../src/host/run-tool.ts';
 import { suiteFolder } from '../support/folders.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 
 const CONFIG = new URL('../../../config/', import.meta.url).pathname;
 const UNITS = ['vakt.service', 'vakt.socket'];

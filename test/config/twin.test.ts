@@ -6,7 +6,7 @@ import sinon from 'sinon';
 import { days, hours, milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import { readTwin, type TwinReading } from '../../src/config/twin.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas } from '../published-schemas.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { anyDocument, goodDocument } from './arbitrary-twin.ts';
 import { properties, publishedDialect } from './published.ts';
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { missingForAudit, require } from '../system/require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from '../system/missing-for-audit.ts';
 import { missingForCrash } from './chain.ts';
 import { crash } from './crash.ts';
 

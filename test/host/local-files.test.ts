@@ -19,7 +19,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { type LocalFile, LocalFiles } from '../../src/host/local-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 
 describe('LocalFiles', () => {
   let root: string;

@@ -5,7 +5,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { LocalFiles } from '../../src/host/local-files.ts';
 import { isRootOwned } from '../../src/host/root-owned.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 
 describe('isRootOwned', () => {
   let root: string;

@@ -8,7 +8,7 @@ import { askControlSocket } from '../../src/base/control-socket.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { type Details, detailsOf } from '../../src/pipeline/row-details.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchemas, validateMessage } from '../published-schemas.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 import { type AgentProcess, assertClosed, DEVICE, MODULE, OBJECT, QUICK, TestBed } from './test-bed.ts';
 
 const reportedConfiguration = (reported: Readonly<Record<string, unknown>>) =>

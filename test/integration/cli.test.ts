@@ -23,8 +23,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { askControlSocket, serveControlSocket } from '../../src/base/control-socket.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 import { DEVICE, MODULE, PROGRAM, TestBed } from './test-bed.ts';
 
 const DIST = new URL('../../', import.meta.url).pathname;

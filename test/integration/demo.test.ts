@@ -4,7 +4,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nodeFlagsOf } from '../node-flags.ts';
-import { skip } from '../require.ts';
+import { skip } from '../support/require.ts';
 
 const TOP = new URL('../../..', import.meta.url).pathname;
 const NOBODY = '65534';

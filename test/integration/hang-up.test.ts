@@ -3,8 +3,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { seconds } from '../../src/base/duration.ts';
-import { skip } from '../require.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { PROGRAM, TestBed } from './test-bed.ts';
 

@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 import { BUSY, BusyHost } from './busy-host.ts';
 import { compiler, SlowDisk } from './slow-disk.ts';
 import { TestBed } from './test-bed.ts';

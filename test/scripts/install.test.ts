@@ -15,7 +15,7 @@ import { join } from 'node:path';
 import { readLocalSettings } from '../../src/config/local.ts';
 import { findTool } from '../../src/host/run-tool.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { require } from '../system/require.ts';
+import { require } from '../support/require.ts';
 
 const SCRIPTS = new URL('../../../scripts/', import.meta.url).pathname;
 const CONFIG = new URL('../../../config/', import.meta.url).pathname;

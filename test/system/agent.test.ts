@@ -4,8 +4,9 @@ import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
-import { missingForAudit, require } from './require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 /** How long programs may take to be started. */
 const LOAD = { limit: minutes(2) };

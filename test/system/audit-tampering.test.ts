@@ -9,9 +9,10 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
-import { missingForAudit, require } from './require.ts';
 
 const AUDITCTL = '/usr/sbin/auditctl';
 const TAKE_AUDIT = new URL('./take-audit.js', import.meta.url).pathname;

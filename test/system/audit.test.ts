@@ -14,10 +14,11 @@ import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { SourceLadder } from '../../src/linux/streams/source-ladder.ts';
+import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { elf32 } from './elf32.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
-import { missingForAudit, require } from './require.ts';
 
 const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };

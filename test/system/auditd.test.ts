@@ -14,10 +14,11 @@ import type { AuditRule } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, RUNNING } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { Auditd } from './auditd.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
-import { missingForAudit, require } from './require.ts';
 
 const RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 

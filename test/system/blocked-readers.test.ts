@@ -12,9 +12,10 @@ import { CommandLines } from '../../src/linux/processes/memory/command-lines.ts'
 import { ProcessPolling } from '../../src/linux/processes/process-polling.ts';
 import { type AgentProcess, PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
+import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { ATTACKER, FuseHang, stateOf } from './fuse-hang.ts';
-import { missingForAudit, require } from './require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 const WITHOUT_AUDIT = ['setpriv', '--bounding-set=-audit_control,-audit_read'];
 

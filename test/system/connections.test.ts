@@ -15,9 +15,10 @@ import { Connections } from '../../src/linux/sockets/connections/connections.ts'
 import { CONNECTION_RULES } from '../../src/linux/sockets/connections/socket-calls.ts';
 import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
+import { require } from '../support/require.ts';
 import { Connector, type MadeEnd } from './connector.ts';
 import { type Call32, elf32 } from './elf32.ts';
-import { missingForAudit, require } from './require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 /** What became of the kernel's events. */
 class Recorder implements StreamSink {

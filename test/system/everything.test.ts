@@ -7,9 +7,10 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Native } from '../bench/starts.ts';
 import { assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
 import { Connector } from './connector.ts';
-import { missingForAudit, require } from './require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 
 const STARTS = 2_000;

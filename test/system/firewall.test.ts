@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { fileURLToPath } from 'node:url';
 import type { Payload } from '../../src/contract/event.ts';
 import type { SourceStatus } from '../../src/contract/sources.ts';
+import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
-import { require } from './require.ts';
 
 /** A rule as its tool takes it, what it does, the contract's fields, and what is in ExtraDetails beside its place. */
 type Row = [rule: string, action: 'Allow' | 'Deny' | 'Other', fields: Payload, details: Record<string, string>];

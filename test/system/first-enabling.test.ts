@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { require } from '../support/require.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
-import { require } from './require.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
 const SOURCE = join(TOP, 'test/system/native/connect-on-signal.c');

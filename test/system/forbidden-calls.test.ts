@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { findTool } from '../../src/host/run-tool.ts';
 import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
 /** No error of the kernel: it shows that a filter refused the call, and nothing else. */

@@ -6,7 +6,7 @@ import { seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { BUSY, BusyHost } from '../integration/busy-host.ts';
 import { assertClosed, TestBed } from '../integration/test-bed.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 
 const TOOLS = ['mkfs.ext4', 'fsfreeze', 'mount'];
 const MEGABYTES = 32;

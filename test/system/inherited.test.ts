@@ -10,7 +10,8 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { missingForAudit, require } from './require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 /** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */
 const GROUPS = [0, 1];

@@ -14,7 +14,8 @@ import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
-import { missingForAudit, require } from './require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 const source = (name: string) => new URL(`../../../test/system/native/${name}.c`, import.meta.url).pathname;
 

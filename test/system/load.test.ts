@@ -4,7 +4,8 @@ import { seconds } from '../../src/base/duration.ts';
 import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
-import { missingForAudit, require } from './require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 const WINDOW = { value: 'PT1H' };
 /** Everything in one window each, that a change of its length closes. */

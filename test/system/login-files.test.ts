@@ -10,7 +10,7 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
 import { utmpLayout } from '../../src/linux/logins/utmp.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 
 const TABLE =
   'CREATE TABLE IF NOT EXISTS wtmp(ID INTEGER PRIMARY KEY, Type INTEGER, User TEXT NOT NULL, Login INTEGER, ' +

@@ -13,7 +13,8 @@ import { LoginFiles } from '../../src/linux/logins/login-files.ts';
 import { LoginReporters } from '../../src/linux/logins/login-reporters.ts';
 import { NLM_F_REQUEST } from '../../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { missingForAudit, require } from './require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 import { atTerminal } from './terminal.ts';
 

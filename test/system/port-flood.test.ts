@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import type { LastRun } from '../../src/pipeline/snapshots.ts';
+import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
-import { require } from './require.ts';
 
 const SOURCE = new URL('../../../test/system/native/hold-sockets.c', import.meta.url).pathname;
 const SNAPSHOT = new URL('./ports-snapshot.js', import.meta.url).pathname;

@@ -18,8 +18,8 @@ import { ExitSource } from '../../src/linux/processes/exits.ts';
 import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
 import { ProcessTable } from '../../src/linux/processes/process-table.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
+import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
-import { require } from './require.ts';
 
 const SOURCE = new URL('../../../test/system/native/processes.c', import.meta.url).pathname;
 const READER = new URL('exit-reader.js', import.meta.url).pathname;

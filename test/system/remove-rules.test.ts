@@ -10,7 +10,8 @@ import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
-import { missingForAudit, require } from './require.ts';
+import { require } from '../support/require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
 

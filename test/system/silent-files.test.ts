@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { type AgentProcess, QUICK, TestBed } from '../integration/test-bed.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 import { SilentMounts } from './silent-mount.ts';
 
 describe('A file system whose server is silent', function () {

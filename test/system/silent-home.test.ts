@@ -10,7 +10,7 @@ import { Reader } from '../../src/base/reader/reader.ts';
 import { IsolatedScanner } from '../../src/baseline/isolated-scanner.ts';
 import { RUNNING, Tree } from '../baseline/tree.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 
 const SOURCE = new URL('../../../test/system/native/silent-mount.c', import.meta.url).pathname;
 

@@ -9,8 +9,9 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
-import { missingForAudit, require } from './require.ts';
+import { missingForAudit } from './missing-for-audit.ts';
 
 /** Beside auditd a start has seven records, of which the receive buffer holds some 7,000. */
 const STARTS = 400;

@@ -8,7 +8,7 @@ import { errnoOf } from '../../src/base/errors.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, TestBed } from '../integration/test-bed.ts';
-import { require } from './require.ts';
+import { require } from '../support/require.ts';
 
 const every = (frequency: string) => ({ value: frequency });
 const off = { value: 'Off' };

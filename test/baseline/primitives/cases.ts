@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import type { Primitive } from '../../../src/baseline/primitive.ts';
 import type { SystemParts } from '../../../src/baseline/system.ts';
 import type { CheckResult } from '../../../src/contract/baseline.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { type Entries, withTree } from '../tree.ts';
 
 /** A rule's parameters, what they are judged on, and what is to be said of it. */

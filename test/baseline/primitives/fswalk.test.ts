@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { walk } from '../../../src/baseline/facts/walk.ts';
 import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
 import { fileCapabilities } from '../../../src/linux/native/file-capabilities.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { Tree, withTree } from '../tree.ts';
 
 const NAMES = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'etc/group': 'root:x:0:\n' };

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { run, usage } from '../../../src/cli/baseline.ts';
 import { UsageError, type World } from '../../../src/cli/command.ts';
 import type { CheckOutcome } from '../../../src/contract/baseline.ts';
-import { skip } from '../../require.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { skip } from '../../support/require.ts';
 
 const CUSTOM = {
   rules: [

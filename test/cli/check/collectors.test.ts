@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import type { Finding } from '../../../src/cli/check/finding.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 const MAIN = new URL('../../../src/main.js', import.meta.url).pathname;

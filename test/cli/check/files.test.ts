@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 const OTHER_USER = 65_534;

@@ -4,7 +4,7 @@ import { judgeAudit } from '../../../src/cli/check/audit.ts';
 import { judgeBudget } from '../../../src/cli/check/memory.ts';
 import { groupLimitOf } from '../../../src/cli/check/process.ts';
 import { judgeTasks } from '../../../src/cli/check/tasks.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { assertFinding, CheckBench } from './bench.ts';
 
 describe('vakt check: limits', () => {

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { AgentError, type FailureId } from '../../../src/base/errors.ts';
 import { type IdentityConfig, loadIdentity } from '../../../src/hub/identity/index.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { newKey, temporaryDirectory } from '../support.ts';
 
 describe('loadIdentity', () => {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AuditPrograms } from '../../../src/linux/audit/audit-programs.ts';
 import { temporaryFolder } from '../../support/folders.ts';
-import { require } from '../../system/require.ts';
+import { require } from '../../support/require.ts';
 
 const AUDITD = '/usr/sbin/auditd';
 const JOURNALD = '/usr/lib/systemd/systemd-journald';

@@ -5,7 +5,7 @@ import { endianness } from 'node:os';
 import fc from 'fast-check';
 import { parseSocketAddress } from '../../../src/linux/audit/socket-address.ts';
 import { fuzzRuns } from '../../fuzz.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 
 /** As the kernel of scripts/capture-connections.ts wrote them. */
 const GOLDEN = [

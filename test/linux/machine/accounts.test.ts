@@ -7,8 +7,8 @@ import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
 import { findTool } from '../../../src/host/run-tool.ts';
 import { Accounts, UserNames } from '../../../src/linux/machine/accounts.ts';
-import { skip } from '../../require.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { skip } from '../../support/require.ts';
 
 const { signal } = new AbortController();
 const PASSWD = `root:x:0:0:root:/root:/bin/bash

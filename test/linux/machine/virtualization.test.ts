@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { findTool } from '../../../src/host/run-tool.ts';
 import { container, hypervisor, parseCpuinfo } from '../../../src/linux/machine/virtualization.ts';
 import { fuzzRuns } from '../../fuzz.ts';
-import { skip } from '../../require.ts';
+import { skip } from '../../support/require.ts';
 import { mutated } from '../mutated.ts';
 import { makeTree, removeTree } from './hardware/tree.ts';
 

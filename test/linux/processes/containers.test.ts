@@ -21,8 +21,8 @@ import type { StartedProcess } from '../../../src/contract/sources.ts';
 import { containerIn } from '../../../src/host/cgroups.ts';
 import { Containers, mayHoldContainers } from '../../../src/linux/processes/containers.ts';
 import { fuzzRuns } from '../../fuzz.ts';
-import { skip } from '../../require.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { skip } from '../../support/require.ts';
 
 const A = '3c9f1e5ba7d24c8890aa6c0d3f7be2415d6d1f0c2b9a48e7a1c35fbb40d7e9f1';
 const B = 'b2a102854b4969b2ce98dc329c86b4fb2b06e4ad2cc8da9d8a7578c9cd2004a2';

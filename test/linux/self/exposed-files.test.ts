@@ -8,7 +8,7 @@ import { Lane } from '../../../src/base/lane.ts';
 import { createLog, type LogLine } from '../../../src/base/log.ts';
 import { ExposedFiles, exposed, type GuardedFiles } from '../../../src/linux/self/exposed-files.ts';
 import { temporaryFolder } from '../../support/folders.ts';
-import { require } from '../../system/require.ts';
+import { require } from '../../support/require.ts';
 
 describe('exposed files', () => {
   let folder: string;

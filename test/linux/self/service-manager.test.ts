@@ -9,7 +9,7 @@ import { findTool } from '../../../src/host/run-tool.ts';
 import { systemCalls } from '../../../src/linux/native/system-calls.ts';
 import { takeServiceManager } from '../../../src/linux/self/service-manager.ts';
 import { temporaryFolder } from '../../support/folders.ts';
-import { require } from '../../system/require.ts';
+import { require } from '../../support/require.ts';
 import { NotifyReceiver } from './notify-receiver.ts';
 
 describe('a service manager', () => {

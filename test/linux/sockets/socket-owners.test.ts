@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
-import { skip } from '../../require.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { skip } from '../../support/require.ts';
 
 const { signal } = new AbortController();
 const userId = () => process.getuid?.();

@@ -29,8 +29,8 @@ import type { ProcessLocation } from '../../../../src/linux/processes/containers
 import { ExecutableHashes } from '../../../../src/linux/processes/hashing/executable-hashes.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { temporaryFolder } from '../../../support/folders.ts';
+import { require } from '../../../support/require.ts';
 import { until } from '../../../support/until.ts';
-import { require } from '../../../system/require.ts';
 
 const MIB = 1024 * 1024;
 const GONE: ProcessLocation = { container: undefined, onHost: true, gone: true };

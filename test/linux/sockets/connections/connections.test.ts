@@ -16,7 +16,7 @@ import type { HeldCount } from '../../../../src/linux/streams/held-count.ts';
 import { look } from '../../../collectors/samples.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { quietLog } from '../../../pipeline/memory-queues.ts';
-import { skip } from '../../../require.ts';
+import { skip } from '../../../support/require.ts';
 import { readHere } from '../../processes/memory/read-here.ts';
 import { FakeHost, NOW, Told } from './fake-host.ts';
 

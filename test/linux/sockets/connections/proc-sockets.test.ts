@@ -12,8 +12,8 @@ import {
   socketsAround,
 } from '../../../../src/linux/sockets/connections/proc-sockets.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
-import { skip } from '../../../require.ts';
 import { temporaryFolder } from '../../../support/folders.ts';
+import { skip } from '../../../support/require.ts';
 
 const HEADING =
   '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode                                                     ';
