@@ -119,7 +119,7 @@ describe('vakt run --dry-run', function () {
     start('--config', configure({}));
     await printed(() => events().includes('SystemInformation'));
     await end();
-    assert.match(output.stderr, /^An agent runs, and has the kernel for itself: .* "vakt collect EVENT"\.$/m);
+    assert.match(output.stderr, /^An agent is running and uses the kernel's audit\. .* "vakt collect EVENT"\.$/m);
     assert.doesNotMatch(output.stderr, /auditUnicast|auditMulticast|auditLog|procConnector|procPolling/);
     assert.ok(!events().includes('ProcessCreate'));
   });
