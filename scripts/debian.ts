@@ -95,6 +95,11 @@ Conflicts: vakt
 Replaces: vakt
 Depends: libc6 (>= 2.28), libstdc++6, passwd`;
 
+/** Both packages say so: dpkg exchanges one for the other only if the one that comes names the one that goes. */
+const WITHOUT_NODE = `Conflicts: vakt-with-node
+Replaces: vakt-with-node
+Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd`;
+
 function controlFile({
   name,
   version,
@@ -114,7 +119,7 @@ Version: ${version}
 Architecture: ${architecture}
 Maintainer: The Vakt authors <authors@vakt.invalid>
 Installed-Size: ${kilobytes}
-${hasNode ? WITH_NODE : 'Depends: nodejs (>= 20.15), libc6 (>= 2.25), libstdc++6, passwd'}
+${hasNode ? WITH_NODE : WITHOUT_NODE}
 Section: admin
 Priority: optional
 Description: security agent of an IoT device
