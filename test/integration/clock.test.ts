@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { days, minutes, seconds } from '../../src/base/duration.ts';
 import type { Envelope } from '../../src/contract/event.ts';
+import { until } from '../support/until.ts';
 import { assertClosed, TestBed } from './test-bed.ts';
 
 const MODULE = new URL('./shifted-clock.js', import.meta.url).href;
@@ -18,6 +21,7 @@ describe('The agent, when its clock is wrong', function () {
 
   const now = () => systemClock.now().getTime();
   const setClock = (shift: number) => bed.write('clock', String(shift));
+  const shiftSeen = () => readFileSync(join(bed.directory, 'clock.seen'), 'utf8');
   const startAgent = (shift: number) =>
     bed.startAgent({ options: ['--import', MODULE], environment: { SHIFTED_CLOCK: setClock(shift) } });
   const details = ({ Payload: [element] }: Envelope) => (element?.ExtraDetails ?? {}) as Record<string, string>;
@@ -56,13 +60,15 @@ describe('The agent, when its clock is wrong', function () {
 
   it('and is set back and on by ten years: stays connected, and goes on sending', async () => {
     const agent = startAgent(0);
-    await agent.waitForStatus((status) => status.hub.state === 'connected');
+    // Not only connected: the agent reads the twin about a second later. If it found the faulty property in its first reading,
+    // it would refuse the whole configuration, keep the default frequencies, and send the error hours later.
+    await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
     const connections = bed.hub.connections.length;
     /** The time of an event that is made while the clock is wrong by so much. */
     const eventAt = async (shift: number) => {
       const before = bed.events('ConfigurationError').length;
       setClock(shift);
-      await systemClock.sleep(seconds(1)); // until the agent has looked
+      await until('the agent to have this clock', () => shiftSeen() === String(shift));
       bed.desire({ snapshotFrequency: { value: `${shift} ms is no frequency` } });
       await bed.waitForEvents(() => bed.events('ConfigurationError').length > before);
       const event = bed.events('ConfigurationError').at(-1);

@@ -1,16 +1,22 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 
 /**
  * Preloaded into an agent (`node --import`), sets its wall clock: by as many milliseconds as the file named by
  * SHIFTED_CLOCK says, which may change at any time. Monotonic time and timers stay as they are; so does what OpenSSL
- * takes for the time when it looks at certificates.
+ * takes for the time when it looks at certificates. Whenever it has set the clock, it writes what it has read into a second
+ * file, with `.seen` after the name, so that a test can wait for it.
  */
 const file = process.env.SHIFTED_CLOCK ?? '';
 const RealDate = Date;
+let seen = '';
 let shift = 0;
 
 const look = () => {
-  shift = Number(readFileSync(file, 'utf8'));
+  const text = readFileSync(file, 'utf8');
+  if (text === seen || text === '') return; // empty while it is being written
+  seen = text;
+  shift = Number(text);
+  writeFileSync(`${file}.seen`, text);
 };
 look();
 setInterval(look, 20).unref();
