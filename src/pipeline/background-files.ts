@@ -18,15 +18,15 @@ const promised = {
 const isLocal = (error: unknown): boolean =>
   !['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(errnoOf(error) ?? '');
 
-/** How often a change is tried that fails for a reason which may concern only its own file: half a minute. */
+/** Attempts of a change whose error may concern only its own file: half a minute. */
 const MOST_TRIES = 30;
 
 /**
- * Files that are changed in the background, see BackgroundWriter, and read as if each change were made at once: what has
- * not been written is read from memory.
+ * Files that are changed in the background, see BackgroundWriter. Reads include changes that are not written yet, from
+ * memory.
  *
- * A change that can't be made throws at once only while the disk is known to refuse, or when too much waits for it.
- * Reading, and what is done when the agent starts, happens on the caller's thread.
+ * A change throws at once only while the disk is known not to be writable, or when too many bytes wait to be written.
+ * Reads, and the work at the agent's start, are done on the caller's thread.
  */
 export class BackgroundFiles implements StoreFiles {
   readonly #writer: BackgroundWriter;
@@ -46,19 +46,19 @@ export class BackgroundFiles implements StoreFiles {
     return this.#writer.obstacle;
   }
 
-  /** Resolves when everything asked for so far is done, or the disk refuses. */
+  /** Resolves when all changes made before the call are done, or the disk cannot be written. */
   async settled(): Promise<void> {
     await this.#writer.reached().catch(() => {});
   }
 
-  /** At once for the first time. One that somebody takes away later is made again with the first file in it. */
+  /** Synchronous at the first call. A folder removed later is made again with the next file in it. */
   makeFolder(folder: string): void {
     if (this.#folders.has(folder)) return;
     systemFiles.makeFolder(folder);
     this.#folders.add(folder);
   }
 
-  /** As it was when the agent started: what waits isn't in it. */
+  /** The files on disk, without those that wait to be written. */
   list(folder: string) {
     return systemFiles.list(folder);
   }
@@ -83,7 +83,7 @@ export class BackgroundFiles implements StoreFiles {
       bytes: 0,
       frees: true,
       run: () => promised.remove(path, { force: true }),
-      // The file stays, and nothing waits for it. It is dead: the next start finds that out anew, and removes it.
+      // The file stays on the disk. It is not used: the next start of the agent detects that, and removes it.
       givesUp: (error, tries) => isLocal(error) && (tries >= MOST_TRIES || errnoOf(error) !== 'EIO'),
     });
   }
@@ -94,8 +94,8 @@ export class BackgroundFiles implements StoreFiles {
   }
 
   /**
-   * Has what is asked for later wait until this is synced. A sync of the same file that is still to come is enough: a disk
-   * that syncs slower than this is called would fall behind without end.
+   * Makes later changes wait until this file is synced. If a sync of the file is already waiting, no other is added:
+   * otherwise the queue would grow without limit on a disk that syncs more slowly than this is called.
    */
   syncNow(path: string): void {
     if (this.#barriers.has(path)) return;
@@ -104,16 +104,16 @@ export class BackgroundFiles implements StoreFiles {
       bytes: 0,
       run: async () => {
         this.#barriers.delete(path);
-        await systemFiles.sync(path).catch(() => {}); // then the next sync fails, too, and says so
+        await systemFiles.sync(path).catch(() => {}); // the next `sync` fails, too, and reports it
       },
     });
   }
 }
 
-/** Writes that follow one another are one. */
+/** Consecutive writes to a file are merged into one. */
 interface Append extends Operation {
   bytes: number;
-  /** How long the file is then. */
+  /** Length of the file after it, in bytes. */
   end: number;
 }
 
@@ -122,7 +122,7 @@ class BackgroundFile implements AppendFile {
   readonly #path: string;
   readonly #writer: BackgroundWriter;
   readonly #forgotten: () => void;
-  /** What is on disk of it, and what is going to be. */
+  /** Bytes on disk, and bytes including those that wait to be written. */
   #written = 0;
   #size = 0;
   #parts: Buffer[] = [];
@@ -171,7 +171,7 @@ class BackgroundFile implements AppendFile {
     this.#writer.add(append);
   }
 
-  /** After an append that threw, which has taken nothing. */
+  /** Called after an append that threw, which has added nothing: only the current size is valid. */
   truncate(size: number): void {
     if (size !== this.#size) throw new RangeError(`${this.#path} has ${this.#size} bytes, not ${size}`);
   }
@@ -181,7 +181,7 @@ class BackgroundFile implements AppendFile {
     await this.#writer.reached();
     if (this.#failure !== undefined) throw this.#failure;
     const file = this.#file;
-    if (file === undefined) return; // closed after a sync of all there was
+    if (file === undefined) return; // closed after everything was synced
     await this.#using(() => this.#writer.syncs.run(() => promised.fdatasync(file)));
     if (this.#size === size) this.#release();
   }
@@ -191,7 +191,7 @@ class BackgroundFile implements AppendFile {
     if (this.#parts.length === 0) this.#release();
   }
 
-  /** It is going to be removed. */
+  /** Cancels what waits to be written: the file is about to be removed. */
   forget(): void {
     this.#writer.cancel((operation) => operation.owner === this);
     this.#failure = new Error(`${this.#path} is removed`);
@@ -226,9 +226,9 @@ class BackgroundFile implements AppendFile {
     if (this.#isClosed && this.#parts.length === 0) this.#release();
   }
 
-  /** Writes where it belongs, so that what a failed try left is written over. */
+  /** Writes at the file's offset, so that a retry overwrites what a failed attempt left. */
   async #write(end: number): Promise<void> {
-    // Without O_CREAT: what was deleted meanwhile must not come back without its head.
+    // Without O_CREAT: a file deleted meanwhile must not be created again without its head.
     this.#file ??= await promised.open(this.#path, constants.O_WRONLY);
     const file = this.#file;
     await this.#using(async () => {
@@ -239,7 +239,7 @@ class BackgroundFile implements AppendFile {
     });
   }
 
-  /** The next parts, which end at an offset. Parts that come meanwhile are not among them. */
+  /** The parts not written yet, up to an offset. Parts added later are not included. */
   #upTo(end: number): Buffer[] {
     const parts: Buffer[] = [];
     let at = this.#written;
@@ -263,7 +263,7 @@ class BackgroundFile implements AppendFile {
     }
   }
 
-  /** Somebody has removed or locked it, or it lies where the disk is broken: what waits of it is lost, and will be found missing. */
+  /** The file was removed or locked, or its sectors are broken: its unwritten parts are lost, and later found missing. */
   #isLost(error: unknown, tries: number): boolean {
     const errno = errnoOf(error) ?? '';
     const isFolders = !this.#isCreated && ['ENOENT', 'EACCES', 'EPERM'].includes(errno);
@@ -287,7 +287,7 @@ class BackgroundFile implements AppendFile {
     }
   }
 
-  /** Closing a descriptor that another thread uses could make that thread sync a stranger's file. */
+  /** Not while another thread uses the descriptor: its number could be reused, and the thread sync another file. */
   #release(): void {
     const file = this.#file;
     if (file === undefined || this.#uses > 0) return;

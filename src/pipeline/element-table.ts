@@ -2,39 +2,39 @@ import type { Aggregation } from '../contract/collector.ts';
 import type { Payload } from '../contract/event.ts';
 import { MARKS } from './envelope.ts';
 
-/** Payloads that say the same, counted. */
+/** Equal payloads, counted. */
 export interface Element {
   /**
-   * What they say. Its texts are its own: a payload's are mostly parts of a record's text, and V8 keeps the whole record
-   * in memory as long as one of its parts is held.
+   * Their common payload. Its strings are copies: a payload's strings are mostly slices of a record's text, and V8 keeps
+   * the whole record in memory as long as one slice is referenced.
    */
   readonly payload: Payload;
-  /** Of the payload's JSON. */
+  /** Bytes of the payload's JSON. */
   readonly bytes: number;
   hits: number;
   /** Milliseconds since the Unix epoch. */
   first: number;
   last: number;
-  /** Which one it is in the file of the log that is being written; −1 when it isn't in there. */
+  /** Its number in the current file of the window log; −1 if it is not in there. */
   number: number;
   /** Whether its counts have changed since they were last written. */
   changed: boolean;
 }
 
-/** With more elements that are alike in their first field, they are looked up by a text made of the others. */
+/** Maximum length of a bucket that is searched; elements of a larger one are looked up by a text made of their fields. */
 const CROWD = 8;
 
 type Bucket = Element[] | Map<string, Element>;
 
 /**
- * Finds the element that says the same as a payload, and no other.
+ * Finds the element that is equal to a payload.
  *
- * This is done for every program that starts, so a payload whose element is known is only compared, field by field:
- * nothing is copied, composed or hashed. Elements lie in buckets by their first field. A bucket never gets long, whoever
- * chooses what the payloads say.
+ * This is done for each started program, so a payload with a known element is only compared, field by field, without
+ * copying, serializing or hashing. Elements are kept in buckets by their first field. The length of a bucket is limited,
+ * also for payloads chosen by an attacker.
  */
 export class ElementTable {
-  /** What stands in the place of some fields; see Aggregation.blank. */
+  /** Replacements of some fields; see Aggregation.blank. */
   readonly #blank: Aggregation<Payload>['blank'];
   readonly #first: string;
   readonly #others: readonly string[];
@@ -61,7 +61,7 @@ export class ElementTable {
     const first = payload[this.#first];
     let bucket = this.#buckets.get(first);
     if (bucket === undefined) {
-      this.#buckets.set(first, [element]); // most stay alone: an empty list to push to would take room for seventeen
+      this.#buckets.set(first, [element]); // most buckets have one element: V8 would allocate seventeen for the first push to an empty array
       return;
     }
     if (!(bucket instanceof Map) && bucket.length >= CROWD) {
@@ -85,7 +85,7 @@ export class ElementTable {
   }
 
   #isAlike(known: Payload, payload: Payload, blank: Payload): boolean {
-    // Not by ===, which V8 would compile for the type it has seen so far, and again for the next event's.
+    // Not by ===, which V8 would compile for the type of the first event, and again for the next event's type.
     for (const field of this.#others) if (!Object.is(known[field], fieldOf(payload, blank, field))) return false;
     const { ExtraDetails: details } = payload;
     const { ExtraDetails: knownDetails } = known;
@@ -94,7 +94,7 @@ export class ElementTable {
     return true;
   }
 
-  /** JSON, so that no fields run into one another. What is absent differs from every text. */
+  /** JSON, so that the fields are separated. An absent field differs from every text. */
   #keyOf(payload: Payload, blank: Payload): string {
     const { ExtraDetails: details } = payload;
     return JSON.stringify([
@@ -105,9 +105,9 @@ export class ElementTable {
 }
 
 /**
- * What occurrences like this one say together: without what tells them apart.
+ * The common payload of occurrences equal to this one, without the fields in which they differ.
  *
- * @throws TypeError when it cannot be written as JSON
+ * @throws TypeError if it cannot be serialized as JSON
  */
 export function blanked(rule: Aggregation<Payload>, payload: Payload): { payload: Payload; bytes: number } {
   const { ExtraDetails: details, ...fields } = payload;
@@ -128,13 +128,13 @@ const NOTHING: Payload = {};
 const blankOf = (blank: Aggregation<Payload>['blank'], payload: Payload): Payload =>
   typeof blank === 'function' ? blank(payload) : blank;
 
-/** A field as an element has it. */
+/** A field's value in an element. */
 function fieldOf(payload: Payload, blank: Payload, field: string): unknown {
   const instead = blank[field];
   return instead === undefined ? payload[field] : instead === null ? undefined : instead;
 }
 
-/** A payload's ExtraDetails are texts by name. */
+/** A text of ExtraDetails; `undefined` if it is absent. */
 function detail(details: unknown, name: string): unknown {
   if (details === undefined) return undefined;
   const fact = (details as Payload)[name];

@@ -4,12 +4,12 @@ import type { Envelope, Payload } from '../contract/event.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 
 /**
- * ExtraDetails of an element whose time was told by a clock that was not set, see unset-clock.ts. Elements that differ in
- * them are counted apart, whatever their collector says.
+ * ExtraDetails of an element whose time is from an unset clock, see unset-clock.ts. Elements that differ in them are
+ * counted apart, whatever the aggregation rule of their collector.
  */
 export const MARKS = ['ClockNotSet', 'BootId', 'BootTimeUtc'] as const;
 
-/** Puts payload elements into the envelope they are sent in, as of `time`. */
+/** Wraps payload elements in the envelope in which they are sent, with `time` as its time. */
 export function envelope(
   { name, category, type, version }: Pick<Collector, 'name' | 'category' | 'type' | 'version'>,
   payload: readonly Payload[],
@@ -39,7 +39,7 @@ export function snapshotEvent(collector: Collector, payload: readonly Payload[],
   };
 }
 
-/** One thing that happened, with its own time; `id` when it may be told again. */
+/** One occurrence, with its own time; `id` if the same occurrence may be read again. */
 export function occurrenceEvent(collector: Collector, payload: Payload, time: Date, id?: string): OutgoingEvent {
   return {
     name: collector.name,
@@ -52,7 +52,7 @@ export function occurrenceEvent(collector: Collector, payload: Payload, time: Da
 const HEAD = /^\{"Id":"[^"]{36}","TimestampLocal":"[^"]{29}","TimestampUTC":"([^"]{24})"/;
 
 /**
- * The time of an event, `2024-05-01T12:00:00.000Z`, without parsing what may be long.
+ * The time of an event, `2024-05-01T12:00:00.000Z`, without parsing the whole JSON, which may be long.
  *
  * @param json as `envelope` makes it
  */

@@ -3,15 +3,15 @@ import type { AppendFile, StoreFiles } from './store-files.ts';
 const PAGE = 16 * 1024;
 
 /**
- * A disk, and memory for the time in which it cannot be written: new files are made in memory then, and moved to the
- * disk, under their own names, when it takes them again. Whoever reads, removes or syncs a file need not know where it
- * is. What is in memory is lost with the process.
+ * A disk, with memory as a fallback. While the disk cannot be written, new files are made in memory; they are moved to
+ * the disk, under their own names, when it can be written again. Reading, removing and syncing work the same for both.
+ * Files in memory are lost when the process ends.
  */
 export class FallbackFiles implements StoreFiles {
   readonly #disk: StoreFiles;
   readonly #inMemory = new Map<string, MemoryFile>();
   readonly #pages = new Pages();
-  /** Parts of files that could not be moved, nor removed. */
+  /** Paths of incomplete files on disk, left by a failed move, that are still to be removed. */
   readonly #remains = new Set<string>();
   #refusal: unknown;
 
@@ -28,19 +28,19 @@ export class FallbackFiles implements StoreFiles {
     return this.#refusal !== undefined;
   }
 
-  /** From now on new files are made in memory. */
+  /** Makes new files in memory from now on. */
   refuse(why: unknown): void {
     this.#refusal ??= why;
   }
 
-  /** From now on new files are made on the disk again. */
+  /** Makes new files on the disk again from now on. */
   accept(): void {
     this.#refusal = undefined;
     this.#pages.release();
     this.#tidy();
   }
 
-  /** Moves a file from memory to the disk. @throws what the disk says; then it is still in memory */
+  /** Moves a file from memory to the disk. @throws the disk's error; then it is still in memory */
   move(path: string): AppendFile {
     const file = this.#inMemory.get(path);
     if (file === undefined) throw new Error(`${path} is not in memory`);
@@ -69,7 +69,7 @@ export class FallbackFiles implements StoreFiles {
         this.#disk.remove(path);
         this.#remains.delete(path);
       } catch {
-        // The next time.
+        // Retried at the next call.
       }
     }
   }
@@ -106,7 +106,7 @@ export class FallbackFiles implements StoreFiles {
   }
 }
 
-/** Room for files in memory: what one file gives back the next one takes, so that none of it waits to be collected. */
+/** A pool of pages for files in memory. Pages are reused, so that they need not be garbage-collected. */
 class Pages {
   #free: Buffer[] = [];
 

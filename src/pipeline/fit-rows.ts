@@ -10,7 +10,7 @@ export interface RowLimits {
   readonly partBytes: number;
   /** 1: the snapshot is not split. */
   readonly mostParts: number;
-  /** Each row may still grow by this. */
+  /** Bytes by which each row may still grow. */
   readonly extraBytes: number;
 }
 
@@ -90,7 +90,7 @@ function choose({ full, bare }: Sizes, limitBytes: number): Choice {
   const bareBytes = sum(bare);
   const allFitBare = bareBytes <= limitBytes;
   const limitOfWhole = allFitBare ? limitBytes : limitBytes * SHARE_OF_DETAILS;
-  // What the rows behind the whole ones take at least, when all of them are sent.
+  // Minimum bytes of the rows after the whole ones, if all of them are sent.
   let behind = allFitBare ? bareBytes : 0;
   let used = 0;
   let whole = 0;
@@ -111,7 +111,7 @@ function choose({ full, bare }: Sizes, limitBytes: number): Choice {
 
 const sum = (sizes: readonly number[]): number => sizes.reduce((all, size) => all + size, 0);
 
-/** @returns for each part the index behind its last row */
+/** @returns for each part the index after its last row */
 function divide(sizes: Sizes, choice: Choice, partBytes: number): number[] {
   const ends: number[] = [];
   let used = 0;

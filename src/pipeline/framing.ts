@@ -3,29 +3,29 @@ import { errnoOf } from '../base/errors.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /*
- * How records lie in a file that is written at its end only. All numbers little-endian.
+ * The framing of records in an append-only file. All numbers are little-endian.
  *
  *   record      u32 length of the body │ u32 CRC-32 of the body │ body
  */
 export const FRAME = 8;
 
-/** A length beyond this is taken for damage. No record comes near it. */
+/** A greater length, in bytes, is taken for damage. Real records are far shorter. */
 const LONGEST_BODY = 16 * 1024 * 1024;
 const BUFFER = 64 * 1024;
 
-/** A record's body, and where it stands in its file. */
+/** A record's body, and its offsets in the file. */
 export interface Frame {
-  /** Of the record's first byte. */
+  /** Offset of the record's first byte. */
   readonly start: number;
-  /** Of the first byte behind it. */
+  /** Offset of the first byte after the record. */
   readonly end: number;
   /** Valid until the next record is read. */
   readonly body: Buffer;
 }
 
-/** Puts records one behind the other into a buffer that is used again and again. */
+/** Composes consecutive records in a buffer that is reused. */
 export class FrameWriter {
-  /** To write a body into. Another one after each `begin`. */
+  /** For the body of the record. `begin` may replace it. */
   protected buffer = Buffer.allocUnsafeSlow(BUFFER);
   #length = 0;
 
@@ -39,13 +39,13 @@ export class FrameWriter {
     if (this.buffer.length > 4 * BUFFER) this.buffer = Buffer.allocUnsafeSlow(BUFFER);
   }
 
-  /** What stands at the beginning of a file and is no record. */
+  /** Adds a file's head, which is not a record. */
   raw(bytes: Buffer): void {
     this.#reserve(bytes.length);
     this.#length += bytes.copy(this.buffer, this.#length);
   }
 
-  /** Makes room for a body of at most `length` bytes. @returns where in `buffer` it begins */
+  /** Begins a record with a body of at most `length` bytes. @returns the body's offset in `buffer` */
   protected begin(length: number): number {
     this.#reserve(FRAME + length);
     return this.#length + FRAME;
@@ -67,16 +67,16 @@ export class FrameWriter {
   }
 }
 
-/** Room to read a file through, which may be used for one after the other. */
+/** A buffer for reading files; it may be reused for one file after another. */
 export const newReadAhead = (): Buffer => Buffer.allocUnsafeSlow(BUFFER);
 
 /**
  * The intact records of a file between two offsets, in order.
  *
- * A record whose CRC is wrong is left out. Where its length makes no sense, nobody can tell where the next one begins,
- * and the rest of the file is left out; so is a torn last record.
+ * A record with a wrong CRC is skipped. After an invalid length the begin of the next record is unknown, so the rest of
+ * the file is skipped. A torn last record is skipped, too.
  *
- * @param readAhead is used for all of them
+ * @param readAhead is reused for each record
  */
 export function* readFrames(
   files: StoreFiles,
@@ -109,10 +109,10 @@ export function* readFrames(
 }
 
 /**
- * Whether a file begins as those with this head do. One that was torn, or ends in the zeros that a power cut can leave,
- * was ours as well.
+ * Whether a file begins with this head. True also for a torn head, and for one whose end is the zeros that a power cut
+ * can leave.
  *
- * @throws what the file system says, unless that means damage (EIO)
+ * @throws the file system's error, unless it means damage (EIO)
  */
 export function isHeadedBy(expected: Buffer, files: StoreFiles, path: string): boolean {
   const head = Buffer.alloc(expected.length);

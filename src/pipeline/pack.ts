@@ -6,10 +6,10 @@ import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
 import { uuidOf } from './stable-id.ts';
 
-/** The hub takes 256 KB; 4 KB are left for what it adds. Source: IoT Hub quotas and throttling. */
+/** The hub accepts 256 KB; 4 KB are reserved for what it adds. Source: IoT Hub quotas and throttling. */
 const HUB_LIMIT_BYTES = 252 * 1024;
 
-/** Messages are charged by so many bytes, begun ones included. Source: "Azure IoT Hub pricing information". */
+/** Size of a billing block: messages are charged per block begun. Source: "Azure IoT Hub pricing information". */
 const CHARGED_BYTES = 4096;
 
 /** The sender, as every message names it. */
@@ -46,15 +46,15 @@ export interface Affordable {
   readonly exceeded: () => void;
 }
 
-/** Which events may go into a pack, where not all may. */
+/** Which events may be packed, if not all. */
 export interface Selection {
-  /** Stay where they are: by position, with the bytes of their JSON. */
+  /** Events that stay in their queue: by position, with the bytes of their JSON. */
   readonly leftOut: Readonly<Record<QueueName, ReadonlyMap<number, number>>>;
-  /** At most so many events of the first queue, and none of the other. */
+  /** Maximum number of events of the first queue; no events of the other queue. */
   readonly atMost?: number;
-  /** This one of the first queue, and nothing else. */
+  /** Position of the only event to pack, in the first queue. */
   readonly alone?: number;
-  /** Only events of these names of the first queue, and none of the other. */
+  /** Only events of the first queue with these names; no events of the other queue. */
   readonly only?: ReadonlySet<string>;
 }
 
@@ -63,11 +63,11 @@ const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
 type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
 
 /**
- * Takes the oldest events of `first` into a message, and fills it up from the other queue: with as many of High as fit,
- * with those of Low only as far as the hub's charge for the message doesn't rise by them, once it is worth one. So Low
- * is not used up by the first High event that comes, and the next has something to be filled up with, too.
+ * Packs the oldest events of `first` into a message, and fills it up from the other queue: with as many High events as
+ * fit; with Low events up to one billing block, and beyond that only as far as they do not add a block. So the first High
+ * event does not use up all Low events, and some are left to fill up the next message.
  *
- * The events' JSON is copied as it lies on disk, not parsed and written anew.
+ * The events' JSON is copied from disk unchanged, not parsed and serialized again.
  */
 export function pack(
   queues: PackedQueues,
@@ -83,7 +83,7 @@ export function pack(
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
   const emptyBytes = Buffer.byteLength(`${head}]}`);
   const draft = { id: sender.id, body: '', bodyBytes: emptyBytes, priority: 'High', hubResourceId } as const;
-  // The two markings differ by a few bytes; whichever is longer is counted.
+  // The two markings differ by a few bytes; the longer one is counted.
   const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
   const fullRoom = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
   const room = Math.min(fullRoom, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
@@ -109,7 +109,7 @@ export function pack(
   const added = fillsUp ? fill(queues, other, { from: bare + room - left, room: left }, selection) : [];
   const all = [...texts, ...added];
   const body = `${head}${all.map(({ json }) => json).join(',')}]}`;
-  const bodyBytes = emptyBytes + sizeInBody(all) - 1; // no comma behind the last one
+  const bodyBytes = emptyBytes + sizeInBody(all) - 1; // no comma after the last event
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
   return {
     priority,
@@ -128,7 +128,7 @@ export function pack(
 
 type Text = Pick<QueuedEvent, 'json' | 'jsonBytes'>;
 
-/** With a comma for each. */
+/** Bytes of the events in the body, with a comma for each. */
 const sizeInBody = (texts: readonly Text[]): number => texts.reduce((all, { jsonBytes }) => all + jsonBytes + 1, 0);
 
 const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
@@ -137,13 +137,13 @@ const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
   positions: new Set(events.map(({ position }) => position)),
 });
 
-/** The oldest events of `queue` that may go and that fit, but at least one. Nothing is reserved when there are none. */
+/** The oldest selected events of `queue` that fit, but at least one. Reserves nothing if no event is selected. */
 function choose(queues: PackedQueues, queue: QueueName, room: number, selection: Selection): readonly QueuedEvent[] {
   const { leftOut, atMost = Number.POSITIVE_INFINITY, alone, only } = selection;
   const passedOver = leftOut[queue];
   const wanted = ({ position, name }: QueuedEvent) =>
     alone === undefined ? !passedOver.has(position) && (only?.has(name) ?? true) : position === alone;
-  // What is passed over is taken along, and what comes behind it may be larger than the room.
+  // `take` also returns passed-over events, and the event after them may be larger than the space left.
   for (let reach = room + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
     const taken = queues.take(queue, reach, true);
     if (taken.length === 0) return [];
@@ -155,7 +155,7 @@ function choose(queues: PackedQueues, queue: QueueName, room: number, selection:
   return [];
 }
 
-/** Doubling a message's room until the event behind some others comes into reach ends here. */
+/** Limit, in bytes, of doubling the read size to reach an event after passed-over ones. */
 const FARTHEST_REACH = 2 ** 28;
 
 function fill(
@@ -182,7 +182,7 @@ function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boole
   return end < 0 ? events : events.slice(0, end);
 }
 
-/** Those that fill a message of `size` bytes up to a whole block or more, and then the block that it ends in. */
+/** The events that fill a message of `size` bytes up to one billing block, and then up to the end of its last block. */
 function worthIt(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
   let total = size;
   const end = events.findIndex(({ jsonBytes }) => {
@@ -198,8 +198,8 @@ const bytesOf = (events: ReadonlyMap<number, number>): number =>
   [...events.values()].reduce((all, bytes) => all + bytes + 1, 0);
 
 /**
- * A UUID made from what is in the message, so that the same events packed again, also after a restart, have the same
- * message id.
+ * A UUID derived from the message's contents, so that the same events have the same message id when they are packed
+ * again, also after a restart.
  */
 function messageId(
   marking: Marking,

@@ -1,7 +1,7 @@
 /** From, inclusive, and to, exclusive. */
 export type Range = readonly [from: number, to: number];
 
-/** The positions of a log that are done with: delivered, dropped, or never to be used. A few ranges, in order. */
+/** The settled positions of a log: delivered, dropped, or skipped. A few ranges, in order. */
 export class Positions {
   #ranges: Range[] = [];
 
@@ -28,7 +28,7 @@ export class Positions {
     return this.#ranges;
   }
 
-  /** Reads back what `toJSON` gave. What does not fit is left out: it may come from a damaged disk. */
+  /** Parses the result of `toJSON`. Invalid ranges are skipped: they may come from a damaged disk. */
   static from(value: unknown): Positions {
     const positions = new Positions();
     for (const range of Array.isArray(value) ? value : []) {

@@ -7,20 +7,20 @@ import { Positions } from './positions.ts';
 import { type Checkpoint, readRecords, SEGMENT_HEAD, type StoredRecord } from './segment.ts';
 import type { AppendFile, StoreFiles } from './store-files.ts';
 
-/** One file of a log, and what still waits in it. */
+/** One file of a log, and which of its events are still queued. */
 export interface Segment {
   readonly number: number;
   readonly path: string;
-  /** Not on disk yet, since that refuses to be written. */
+  /** Not on disk yet, because the disk cannot be written. */
   inMemory: boolean;
-  /** Bytes on disk that count: the file may be longer, by a write that failed and could not be taken back. */
+  /** Valid bytes. The file may be longer, by a write that failed and could not be truncated. */
   size: number;
-  /** The positions of its events, done ones included: from, inclusive, and to, exclusive. */
+  /** The positions of its events, settled ones included: from, inclusive, and to, exclusive. */
   from: number;
   to: number;
-  /** Where the first event that waits begins. */
+  /** Offset of the first queued event. */
   readFrom: number;
-  /** Events that wait in it, the bytes of their envelopes, and their elements by name. */
+  /** Its queued events, the bytes of their envelopes, and their elements by name. */
   events: number;
   bytes: number;
   readonly elements: Map<string, number>;
@@ -30,23 +30,23 @@ export interface Segment {
   /** While it can be written, or has yet to be synced. */
   file?: AppendFile;
   unsynced: boolean;
-  /** A sync has failed: nobody knows what of it would outlast a power cut. */
+  /** A sync has failed: which of its records would outlast a power cut is unknown. */
   inDoubt: boolean;
   /** Its head is known to outlast a power cut. */
   lasting: boolean;
 }
 
-/** A log as it was found on disk. */
+/** A log recovered from disk. */
 export interface Recovered extends Checkpoint {
   /** Oldest first. */
   readonly segments: readonly Segment[];
   /** The number of the first segment that the state was read from. */
   readonly stateFrom: number;
-  /** Greater than that of any file there is. */
+  /** Greater than the number of any existing file. */
   readonly nextNumber: number;
   /** Files of unknown kind or format version. They are never touched. */
   readonly keptAside: readonly string[];
-  /** Elements that were found missing and have been booked as `corrupt`. */
+  /** Elements that were missing, and were counted as lost: `corrupt`. */
   readonly corrupt: number;
 }
 
@@ -71,7 +71,7 @@ export const emptySegment = (folder: string, number: number, position: number): 
   lasting: false,
 });
 
-/** Takes events of a segment into its counts, or, with `sign` −1, out of them. */
+/** Adds events to a segment's counts, or, with `sign` −1, subtracts them. */
 export function tally(segment: Segment, { name, elements }: EventTally, bytes: number, sign: 1 | -1): void {
   segment.events += sign;
   segment.bytes += sign * bytes;
@@ -79,13 +79,14 @@ export function tally(segment: Segment, { name, elements }: EventTally, bytes: n
 }
 
 /**
- * Finds out what a log holds, without writing anything.
+ * Recovers the state of a log, without writing anything.
  *
- * The last intact checkpoint is the base; the records behind it are replayed. What the base says is queued, and is not
- * there, is lost: by name, `corrupt`. Behind the base nothing tells the names, only the gaps in the positions: those
- * are collected and lost as Unidentified. So the books close whatever the disk did.
+ * Recovery starts from the last intact checkpoint and replays the records after it. Events that the checkpoint counts
+ * as queued, and that are missing, are counted as lost by name: `corrupt`. For events after the checkpoint only gaps
+ * in the positions are known, not the names: those are counted as collected and lost as Unidentified. So the accounts
+ * balance whatever was damaged.
  *
- * @throws what the file system says when a file cannot be opened at all; a damaged disk (EIO) is what this is for
+ * @throws the file system's error when a file cannot be opened at all; a damaged disk (EIO) does not throw
  */
 export function recover(files: StoreFiles, folder: string): Recovered {
   const { segments: all, keptAside, nextNumber } = findSegments(files, folder);
@@ -140,7 +141,7 @@ export function recover(files: StoreFiles, folder: string): Recovered {
   date(ran);
   for (const [name, elements] of missing) {
     if (elements > 0) account.drop(name, 'corrupt', elements);
-    else account.collect(name, -elements); // a segment that had been given up is back: someone restored it
+    else account.collect(name, -elements); // a segment that was counted as lost is present again: the file was restored
     corrupt += Math.max(0, elements);
   }
   const stateFrom = base?.segment.number ?? 0;
@@ -179,7 +180,7 @@ function* intactRecords(files: StoreFiles, segment: Segment): Generator<StoredRe
   }
 }
 
-/** What an account says is queued, by name: whatever became of nothing else. */
+/** Queued elements of an account, by name: collected, and neither delivered, aggregated away nor dropped. */
 function queuedBy(account: Account): Map<string, number> {
   const rows = Object.entries(account.byEvent());
   return new Map(

@@ -2,7 +2,7 @@ import type { PeriodicCollector } from '../contract/collector.ts';
 import type { Settings } from '../contract/settings.ts';
 import type { RowLimits } from './fit-rows.ts';
 
-/** The hub's limit of 256 KB, less what it and the message's envelope add. */
+/** The hub's limit of 256 KB, less the bytes that the hub and the message's envelope add. */
 export const LARGEST_MESSAGE = 250 * 1024;
 /** What a message holds beside the rows: envelopes, properties, and what labels and notes add to rows. */
 const AROUND_ROWS = 2_048;
@@ -15,9 +15,9 @@ const SHARE_OF_QUEUES = 0.5;
 export const MOST_PARTS = 32;
 /** For all parts of a snapshot. They are in memory together until they are queued. */
 export const LARGEST_SNAPSHOT = 1024 * 1024;
-/** Share of the queues' limit for all parts: older events shall not be dropped for a single snapshot. */
+/** Share of the queues' limit for all parts: a single snapshot must not cause older events to be dropped. */
 const SHARE_OF_QUEUES_FOR_PARTS = 1 / 3;
-/** Share of the day's message units for all parts: a single snapshot shall not hold all other messages. */
+/** Share of the day's message units for all parts: a single snapshot must not hold back all other messages. */
 const SHARE_OF_DAY_FOR_PARTS = 1 / 4;
 
 /**

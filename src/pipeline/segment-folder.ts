@@ -2,13 +2,15 @@ import { NotWritten } from '../base/background-writer.ts';
 import type { FallbackFiles } from './fallback-files.ts';
 import { emptySegment, type Recovered, recover, type Segment } from './recovery.ts';
 
-/** Where a segment lies. */
+/** Where a segment is kept. */
 export type Medium = 'disk' | 'memory';
 
 /**
- * The files of one log: which there are, which of them outlast a power cut, and which may go without costing the state.
+ * The files of one log: which exist, which of them outlast a power cut, and which may be deleted without losing the
+ * state.
  *
- * A segment is dead once no event in it waits and the state is not in it. See store.ts for when the dead are deleted.
+ * A segment is dead once none of its events is queued and the state is not in it. See store.ts for when dead segments
+ * are deleted.
  */
 export class SegmentFolder {
   readonly #files: FallbackFiles;
@@ -16,10 +18,10 @@ export class SegmentFolder {
   #nextNumber = 0;
   #segments: readonly Segment[] = [];
   #dead: readonly Segment[] = [];
-  /** Those on disk that the state would be recovered from: the newest, after opening also those it was recovered from. */
+  /** Segments on disk needed to recover the state: the newest; after opening also those it was recovered from. */
   #stateIn = new Set<Segment>();
   #changed = false;
-  /** How often the caller was held up until the disk had synced. */
+  /** Number of syncs that blocked the caller. */
   waits = 0;
 
   constructor(files: FallbackFiles, path: string) {
@@ -27,7 +29,7 @@ export class SegmentFolder {
     this.#path = path;
   }
 
-  /** Makes the folder, or finds out what is in it. @throws what the disk says when it cannot be made or read */
+  /** Makes the folder, or reads the log in it. @throws the file system's error when it cannot be made or read */
   open(): Recovered {
     this.#files.makeFolder(this.#path);
     const found = recover(this.#files, this.#path);
@@ -37,12 +39,12 @@ export class SegmentFolder {
     return found;
   }
 
-  /** Oldest first; those with events that wait, and those with the state. */
+  /** Segments with queued events or the state, oldest first. */
   get segments(): readonly Segment[] {
     return this.#segments;
   }
 
-  /** Bytes that are used, framing and what is not deleted yet included. */
+  /** Bytes used, including framing and dead segments that are not deleted yet. */
   bytesIn(medium: Medium): number {
     return sizeIn(medium, [...this.#segments, ...this.#dead]);
   }
@@ -55,23 +57,23 @@ export class SegmentFolder {
     return this.#stateIn.has(segment);
   }
 
-  /** Makes a segment that begins at a position. It counts for nothing until it is added. @throws what the disk says */
+  /** Makes a segment that begins at a position. It is not used until it is added. @throws the file system's error */
   create(position: number): Segment {
     const segment = emptySegment(this.#path, this.#nextNumber, position);
-    this.#nextNumber += 1; // also when it fails: a name that was tried may exist
+    this.#nextNumber += 1; // also when it fails: the file may exist
     segment.file = this.#files.create(segment.path);
     segment.inMemory = this.#files.refuses;
     this.#changed ||= !segment.inMemory;
     return segment;
   }
 
-  /** Adds a segment that has got its checkpoint. */
+  /** Adds a segment after its checkpoint was written. */
   add(segment: Segment): void {
     this.#segments = [...this.#segments, segment];
     if (!segment.inMemory) this.#stateIn = new Set([segment]);
   }
 
-  /** Finds out which segments are dead. Those in memory are gone at once. @returns all of them */
+  /** Finds dead segments. Those in memory are freed at once. @returns all dead segments */
   bury(): readonly Segment[] {
     const isAlive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
     const buried = this.#segments.filter((segment) => !isAlive(segment));
@@ -82,28 +84,28 @@ export class SegmentFolder {
     return buried;
   }
 
-  /** Whether a power cut after deleting a segment would leave as new a state as one before. */
+  /** Whether deleting a segment does not make the state older that a power cut would leave. */
   outlasts(segment: Segment): boolean {
     const lasting = [...this.#segments, ...this.#dead].filter((one) => one.lasting);
     const newest = lasting.reduce((best, { number }) => Math.max(best, number), -1);
     return newest >= 0 && newest !== segment.number;
   }
 
-  /** Deletes dead segments now. @returns whether there were any */
+  /** Deletes dead segments now. @returns whether any was deleted */
   free(mayWait: boolean): boolean {
     const before = this.#dead.length;
     this.#dead = this.#dead.filter((segment) => !(this.#mayDelete(segment, mayWait) && this.#remove(segment)));
     return this.#dead.length < before;
   }
 
-  /** Deletes one that is not dead. @returns whether it could: never one with the state */
+  /** Deletes a segment that is not dead. @returns whether it was deleted: never one with the state */
   delete(segment: Segment, mayWait: boolean): boolean {
     if (this.#stateIn.has(segment) || !this.#mayDelete(segment, mayWait) || !this.#remove(segment)) return false;
     this.#segments = this.#segments.filter((one) => one !== segment);
     return true;
   }
 
-  /** Moves what is in memory to the disk, oldest first. @throws what the disk says; what is left can be moved later */
+  /** Moves segments from memory to the disk, oldest first. @throws the disk's error; the rest can be moved later */
   moveToDisk(): void {
     this.#files.makeFolder(this.#path);
     for (const segment of this.#segments.filter(({ inMemory }) => inMemory)) {
@@ -115,10 +117,10 @@ export class SegmentFolder {
   }
 
   /**
-   * Syncs what was written before the call, then deletes the dead.
+   * Syncs what was written before the call, then deletes dead segments.
    *
-   * @param isWritten whether a segment goes on being written; others are closed
-   * @param failed told which segment could not be synced, before this rejects
+   * @param isWritten whether a segment will still be written; others are closed
+   * @param failed called with the segment that could not be synced, before this rejects
    */
   async sync({
     keepDead,

@@ -5,13 +5,13 @@ import { Positions } from './positions.ts';
 import type { StoreFiles } from './store-files.ts';
 
 /*
- * What is inside a segment file; store.ts says what it means. All numbers little-endian.
+ * The format of a segment file; its meaning is described in store.ts. All numbers are little-endian.
  *
  *   head        'VaktLog', then the format version, one byte
- *   record      as framing.ts says
+ *   record      see framing.ts
  *   body        u8 type │ …
  *     1 event       u48 position │ u32 elements │ u32 occurrences │ u16 length of the name │ name │ envelope as JSON
- *     2 loss        the same; position 0, and the reason for the loss in the envelope's place
+ *     2 loss        the same, with position 0, and the reason for the loss instead of the envelope
  *     3 checkpoint  JSON { next, ran, done: [[from, to]…], account: { name: [collected, delivered, aggregatedAway, dropped] } }
  */
 const FORMAT_VERSION = 1;
@@ -31,11 +31,11 @@ export interface Loss extends EventTally {
   readonly reason: DropReason;
 }
 
-/** The state of a log at one point of it: what came before matters only for the events' own bytes. */
+/** The state of a log at one point. Records before it are needed only for the JSON of queued events. */
 export interface Checkpoint {
-  /** The position the next event gets. */
+  /** The position of the next event. */
   readonly next: number;
-  /** For how many milliseconds an agent had been running with this log, all runs together. */
+  /** Milliseconds for which agents have run with this log, over all runs. */
   readonly ran: number;
   readonly done: Positions;
   readonly account: Account;
@@ -50,7 +50,7 @@ export type StoredRecord = Extent &
     | { readonly type: 'checkpoint'; readonly checkpoint: Checkpoint }
   );
 
-/** What an event's record takes on disk; `jsonBytes` is the size of its envelope. */
+/** Bytes of an event's record on disk; `jsonBytes` is the size of its envelope. */
 export const recordSize = (name: string, jsonBytes: number): number =>
   FRAME + NAME_AT + Buffer.byteLength(name) + jsonBytes;
 
@@ -97,10 +97,10 @@ export const checkpointSize = (checkpoint: Checkpoint): number =>
   FRAME + 1 + Buffer.byteLength(checkpointJson(checkpoint));
 
 /**
- * The intact records of a file between two offsets, in order; see readFrames. What is missing shows in the books, see
- * recovery.ts.
+ * The intact records of a file between two offsets, in order; see readFrames. recovery.ts detects and counts missing
+ * events.
  *
- * @param readAhead is used for all of them, so that the JSON of each must be asked for before the next one
+ * @param readAhead is reused for each record: the JSON of a record must be read before the next record
  */
 export function* readRecords(
   files: StoreFiles,
@@ -137,7 +137,7 @@ function decode(body: Buffer, extent: Extent): StoredRecord | undefined {
   return reason && { ...extent, ...tally, type: 'loss', reason };
 }
 
-/** Short, since one is written for every message that was acknowledged. */
+/** Short, because a checkpoint is written for each acknowledged message. */
 const checkpointJson = ({ next, ran, done, account }: Checkpoint): string => {
   const rows = Object.entries(account.byEvent()).map(([name, { collected, delivered, aggregatedAway, dropped }]) => [
     name,

@@ -12,7 +12,7 @@ import { withDetails, withoutDetails } from './row-details.ts';
  * The elements of a Triggered event are counted one by one, and an event is delivered or dropped as a whole, so no element
  * of it is left out. A snapshot, or a part of one, counts as one however many rows it has.
  *
- * @param json an envelope, as it lies in the queue
+ * @param json an envelope from the queue
  * @returns `undefined` when no cut makes it fit, or when `json` is not an envelope
  */
 export function shorten(json: string, roomBytes: number): string | undefined {
@@ -96,9 +96,9 @@ function cutText(event: Envelope, roomBytes: number): string | undefined {
   }
 }
 
-/** Shorter texts are left alone. */
+/** Shorter texts are not cut. */
 const WORTH_CUTTING = 32;
-/** What the agent itself adds: notes of this file, and which part of a snapshot it is. */
+/** ExtraDetails added by the agent: the notes of this file, and the part of a snapshot. They are not cut. */
 const NOTES: readonly string[] = [
   ...['OmittedDetails', 'OmittedElements', 'ShortenedField', 'OriginalBytes'],
   ...['Part', 'Parts', 'SnapshotId'],
@@ -108,11 +108,11 @@ interface Text {
   /** `CommandLine`, or `ExtraDetails.CurrentDirectory`. */
   readonly field: string;
   readonly text: string;
-  /** The row with another text in this one's place. */
+  /** The row with this text replaced. */
   withText(text: string): Payload;
 }
 
-/** The text that takes most bytes, among those that can be cut. */
+/** The longest text, in bytes, that can be cut. */
 function longestText(row: Payload): Text | undefined {
   let longest: Text | undefined;
   let most = 0;
@@ -144,5 +144,5 @@ function detailTexts(row: Payload): Text[] {
 const textsIn = (fields: object) =>
   Object.entries(fields).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
 
-/** Without half a surrogate pair at its end. */
+/** The text without a trailing half of a surrogate pair. */
 const wellFormed = (text: string) => (/[\uD800-\uDBFF]$/.test(text) ? text.slice(0, -1) : text);

@@ -18,7 +18,7 @@ import type { EventQueues } from './queue.ts';
 import { LARGEST_MESSAGE, rowLimits } from './row-limits.ts';
 import { shorten } from './shorten.ts';
 
-/** A snapshot that takes longer is stuck: the slowest ones take some seconds. */
+/** Time limit of a snapshot: the slowest ones take some seconds. */
 const LIMIT = minutes(2);
 
 /**
@@ -33,17 +33,17 @@ const SOON = minutes(10);
 const STOPPING: Taken = { problem: 'the agent is stopping' };
 const LEFT_OUT: Partial<Record<DropReason, string>> = {
   paused: 'collecting is paused',
-  memory: 'the agent takes more memory than its budget',
+  memory: 'the agent uses more memory than its budget',
 };
 
-/** How a collector's last run went. */
+/** The result of a collector's last run. */
 export interface LastRun {
   readonly at: Date;
   /** Why it failed. */
   readonly problem?: string;
-  /** How many elements there were, left-out ones included; absent when it failed. */
+  /** Number of elements, including those left out; absent if the run failed. */
   readonly elements?: number;
-  /** Where the facts came from, if there are several sources; and what is missing in the snapshot. */
+  /** The source of the facts, if there are several; and what is missing in the snapshot. */
   readonly source?: SourceStatus;
 }
 
@@ -85,7 +85,7 @@ export class Snapshots implements Service {
     queues: Pick<EventQueues, 'put' | 'drop'>;
     /** Absent: no event is left out. */
     leavesOut?: LeavesOut;
-    /** What messages of a queue may take in a day. Absent: no limit. */
+    /** Bytes that messages of a queue may have in a day. Absent: no limit. */
     bytesPerDay?: (queue: QueueName) => number;
     clock: Clock;
     log: Logger;
@@ -249,7 +249,7 @@ export class Snapshots implements Service {
     const events: OutgoingEvent[] = [];
     for (const rows of parts) {
       const event = snapshotEvent(collector, rows, at);
-      // Only a single row can be as large. No message will ever hold it, and the store has a limit for records.
+      // Only a single row can be as large. It fits into no message, and the store limits the size of records.
       const json = event.json.length > LARGEST_MESSAGE ? shorten(event.json, partBytes) : event.json;
       events.push({ ...event, json: json ?? event.json });
       if (turn.isOver()) await turn.next();
@@ -258,7 +258,7 @@ export class Snapshots implements Service {
   }
 }
 
-const NOT_QUEUED = 'the queues have no room for the whole snapshot';
+const NOT_QUEUED = 'the queues have no space for the whole snapshot';
 
 /** A collector whose snapshot is incomplete is `degraded`; the reason has the numbers. */
 function withOmissions(

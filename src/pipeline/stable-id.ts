@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 
-/** A UUID that is the same whenever it is made of the same text, so that what is told twice can be known for the same. */
+/** A UUID derived from a text: the same text has the same id, so that consumers can recognise duplicates. */
 export const stableId = (text: string): string => uuidOf(hash('sha256', text, 'hex'));
 
 /**

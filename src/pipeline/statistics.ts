@@ -11,23 +11,22 @@ import type { MessageStatistics, QueueStatistics, Sources } from '../contract/so
 
 interface Reported {
   queues: Record<QueueName, { collected: number; droppedBy: Record<string, number> }>;
-  /** Messages of earlier runs of the agent that no report has counted yet. */
+  /** Messages of earlier runs of the agent that are in no report yet. */
   messages: MessageStatistics;
 }
 
-/** How often messages are noted that could not be noted when they were sent. */
+/** Interval of the retries after message counts could not be saved. */
 const NOTE_EVERY = minutes(1);
 
 const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
 
 /**
- * The differences that DroppedEventsStatistics and MessageStatistics report: what came since the last report, also when
- * the agent was restarted in between. What was reported last lies in a small file beside the queues.
+ * The differences that DroppedEventsStatistics and MessageStatistics report: the counts since the last report, also if
+ * the agent was restarted in between. The last reported counts are kept in a small file beside the queues.
  *
- * What is in no report: after kill -9, messages of the last second or two; and what a report said that
- * was made and then not stored, since asking for it has started the next period (a full disk or queue, kill -9 between
- * the two). Events that were collected and dropped are never forgotten: they stand in the queues' books, and in the
- * reported properties.
+ * Not reported are: after kill -9, messages of the last one or two seconds; and the counts of a report that was made but
+ * not stored (a full disk or queue, or kill -9 in between), because requesting a report starts the next period. Collected
+ * and dropped events are never missed: the queues' accounts and the reported properties have them.
  */
 export class Statistics {
   readonly #file: string;
@@ -54,14 +53,14 @@ export class Statistics {
     this.#reported = read(options.file);
   }
 
-  /** The source of the two statistics collectors. Asking starts the next period. */
+  /** The source of the two statistics collectors. Each read starts the next period. */
   readonly source: Sources['statistics'] = {
     queues: async () => QUEUES.map((queue) => this.#queue(queue)),
     messages: async () => this.#messages(),
   };
 
   /**
-   * Keeps what has been sent since the last report, for the agent's next run. To be called after every attempt to send.
+   * Saves the messages sent since the last report, for the agent's next run. To be called after each attempt to send.
    */
   save(): void {
     const now = this.#sent();
@@ -72,7 +71,7 @@ export class Statistics {
     this.#write();
   }
 
-  /** Makes up for a save that failed: once a minute, and at the end. */
+  /** Retries a failed save: once a minute, and at the end. */
   keeper(clock: Clock): Service {
     const stop = new AbortController();
     const { signal } = stop;
@@ -89,7 +88,7 @@ export class Statistics {
       stop: async () => {
         stop.abort();
         await loop;
-        this.save(); // also when it was never started
+        this.save(); // also if it was never started
       },
     };
   }
@@ -123,7 +122,7 @@ export class Statistics {
       const couldWrite = !this.#cannotWrite;
       this.#cannotWrite = error !== undefined;
       if (this.#cannotWrite && couldWrite)
-        this.#log.warn({ err: error }, 'Could not note what the statistics reported; a restart may repeat it.');
+        this.#log.warn({ err: error }, 'Could not save the reported statistics; a restart may repeat them.');
     });
   }
 }
@@ -147,7 +146,7 @@ function read(file: string): Reported {
     const text = readFileIfThere(file);
     return text === undefined ? fresh : merge(fresh, JSON.parse(text));
   } catch {
-    return fresh; // damaged: the next report counts from the beginning, which is true of the books
+    return fresh; // damaged: the next report has all counts of the queues' accounts
   }
 }
 

@@ -18,41 +18,41 @@ import {
 import { join } from 'node:path';
 
 /**
- * The few things the store asks of a file system. A seam, so that a test can tear, fill up and fail each of them.
+ * The file operations that the store needs. A seam, so that tests can tear, fill up and fail each of them.
  *
  * Every method throws, or rejects with, the error of the system call behind it.
  */
 export interface StoreFiles {
-  /** Makes a private folder, and those above it; one that is there already is fine. */
+  /** Makes a private folder, and those above it, if they do not exist. */
   makeFolder(folder: string): void;
   /** The plain files of a folder, in no particular order. */
   list(folder: string): { readonly name: string; readonly size: number }[];
-  /** Fills `into` from `offset` on. @returns how many bytes there were, fewer than asked for at the end of the file */
+  /** Fills `into` from `offset` on. @returns the bytes read: fewer than requested at the end of the file */
   read(path: string, offset: number, into: Buffer): number;
-  /** Makes a private file; one of that name must not be there yet. */
+  /** Makes a private file. Throws if a file of that name exists. */
   create(path: string): AppendFile;
-  /** A file that is gone already is fine. */
+  /** Does not throw if the file does not exist. */
   remove(path: string): void;
-  /** Makes a file outlast a power cut; or of a folder, which files there are. */
+  /** Makes a file, or the list of files in a folder, outlast a power cut. */
   sync(path: string): Promise<void>;
-  /** The same, and holds up the caller, or whatever is asked for later, until it is done. */
+  /** The same; blocks the caller, or later changes, until it is done. */
   syncNow(path: string): void;
-  /** Told when a change fails that was taken before, by files that are changed in the background. */
+  /** For files changed in the background: the listener is called when a change fails after its call has returned. */
   onTrouble?(listener: (error: unknown) => void): void;
-  /** Resolves when all changes so far are made, or it is known that they can't be made now. */
+  /** Resolves when all earlier changes are made, or are known to be impossible at present. */
   settled?(): Promise<void>;
-  /** Why changes that were taken wait in memory, if they do so for long. */
+  /** Why changes have been waiting in memory for long; otherwise `undefined`. */
   readonly obstacle?: string | undefined;
 }
 
-/** A file that is written at its end only, now and again: while it is synced and idle, it need not be held open. */
+/** An append-only file. It need not be kept open while it is synced and idle. */
 export interface AppendFile {
-  /** Writes all of it. When it throws, a part may have been written. `bytes` may be used again afterwards. */
+  /** Writes all bytes. When it throws, a part may have been written. The caller may reuse `bytes` afterwards. */
   append(bytes: Buffer): void;
   truncate(size: number): void;
   /**
-   * Makes what was appended before the call outlast a power cut. Does not hold up the caller's thread. Rejects with
-   * NotWritten when that hasn't even been written.
+   * Makes what was appended before the call outlast a power cut. Does not block the caller's thread. Rejects with
+   * NotWritten if the appended bytes have not been written.
    */
   sync(): Promise<void>;
   /** May be called while `sync` is under way, and twice. */
@@ -106,8 +106,8 @@ export const systemFiles: StoreFiles = {
 };
 
 /**
- * Open only from an append to the sync after it: a file that is open for writing would keep the operator from remounting
- * the disk read-only, and one that somebody deleted would be written for ever.
+ * Open only from an append to the sync after it: a file open for writing would prevent remounting the disk read-only, and
+ * the agent would not notice that the file was deleted.
  */
 class SystemAppendFile implements AppendFile {
   readonly #path: string;
@@ -153,13 +153,13 @@ class SystemAppendFile implements AppendFile {
     this.#release();
   }
 
-  /** Without O_CREAT: what was deleted meanwhile must not come back without its head. */
+  /** Without O_CREAT: a file deleted meanwhile must not be created again without its head. */
   #opened(): number {
     this.#file ??= openSync(this.#path, constants.O_WRONLY | constants.O_APPEND);
     return this.#file;
   }
 
-  /** Closing a descriptor that another thread is syncing could make that thread sync a stranger's file. */
+  /** Not while another thread syncs the descriptor: its number could be reused, and the thread sync another file. */
   #release(): void {
     if (this.#syncing > 0 || this.#file === undefined) return;
     closeSync(this.#file);

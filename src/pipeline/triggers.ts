@@ -17,8 +17,8 @@ import type { EventQueues } from './queue.ts';
 import { stableId } from './stable-id.ts';
 
 /**
- * The pipeline's beginning for what happens: makes events of occurrences, or counts them where they are aggregated. It
- * alone knows of priority `Off`, of a pause, and of events that are left out for want of memory.
+ * The first stage of the pipeline for Triggered events: makes an event of each occurrence, or adds it to the aggregator.
+ * The only stage that handles priority `Off`, a pause, and events left out for lack of memory.
  */
 export class Triggers implements OccurrenceConsumer {
   readonly #collectors: ReadonlyMap<string, TriggeredCollector>;
@@ -29,7 +29,7 @@ export class Triggers implements OccurrenceConsumer {
   readonly #leavesOut: LeavesOut;
   readonly #log: Logger;
   readonly #followers = new Set<(name: string, payload: Payload) => void>();
-  /** What has been logged: the name of an event and what kind of error its records cause. */
+  /** Errors already logged: event name and kind of error. */
   readonly #logged = new Set<string>();
 
   constructor(options: {
@@ -53,7 +53,7 @@ export class Triggers implements OccurrenceConsumer {
     this.#log = options.log;
   }
 
-  /** Every event that isn't `Off`: also during a pause, when it is only counted. */
+  /** Accepts occurrences of each event that isn't `Off`; during a pause they are only counted. */
   wants(event: string): boolean {
     return this.#queueOf(event) !== undefined;
   }
@@ -69,8 +69,8 @@ export class Triggers implements OccurrenceConsumer {
   }
 
   /**
-   * Makes events of what must reach the hub whatever the twin says: of priority High even when theirs is `Off`, and also
-   * while events are left out.
+   * Makes events that must reach the hub whatever the module twin says: with priority High even if theirs is `Off`, and
+   * also while events are left out.
    */
   announce(batch: OccurrenceBatch): void {
     const collector = this.#collectors.get(batch.event);
@@ -81,13 +81,13 @@ export class Triggers implements OccurrenceConsumer {
     }
   }
 
-  /** Shows every payload as it comes, until the returned function is called. */
+  /** Calls `follower` with each payload, until the returned function is called. */
   follow(follower: (name: string, payload: Payload) => void): () => void {
     this.#followers.add(follower);
     return () => this.#followers.delete(follower);
   }
 
-  /** Counted for the one event of the stream; as unidentified where several events are possible. */
+  /** Counts losses for the event of the stream; as Unidentified if several events are possible. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void {
     const { priorities } = this.#settings.current();
     const affected = [...this.#collectors.values()].filter(
@@ -126,14 +126,14 @@ export class Triggers implements OccurrenceConsumer {
   }
 
   /**
-   * The id of an event that may come again: after kill -9, audit's log is read again from the last mark. What had been
-   * queued by then has the same id both times.
+   * The id of an event that may be read again: after kill -9 the audit log is read again from the last checkpoint. An
+   * event that was already queued gets the same id again.
    */
   #idOf({ event, time, serial }: Occurrence): string | undefined {
     return serial === undefined ? undefined : stableId(`${this.#origin} ${event} ${time.getTime()} ${serial}`);
   }
 
-  /** Counts a broken record. The first of its kind is logged: whoever can cause one can cause any number. */
+  /** Counts a broken record. Only the first of its kind is logged: a user who can cause one can cause any number. */
   #skip({ name }: TriggeredCollector, queue: QueueName, error: unknown): void {
     this.#queues.drop(queue, name, 'malformed', 1);
     const broken = error instanceof MalformedRecordError;

@@ -11,43 +11,43 @@ import { localTime, type MARKS, timeIn } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
 import { type Details, detailsOf, withDetails } from './row-details.ts';
 
-/** How often it is looked whether the clock has been set. Nothing waits for that but what is said of it. */
+/** Interval of checking whether the clock has been set. Only the state and the log line depend on it. */
 const LOOK_EVERY = seconds(10);
-/** Times of one spell say of the boot what differs by less. */
+/** Maximum difference of the boot times calculated within one spell. */
 const SAME_SPELL = seconds(1);
-/** A clock that is set again and again is one in trouble. */
+/** Maximum number of spells kept; the oldest is dropped. */
 const MOST_SPELLS = 8;
 
 const EARLIEST_TEXT = EARLIEST.toISOString();
 
 /**
- * What the ExtraDetails of an element say whose event was timed by a clock that was not set. With the boot, and when that
- * was by the same clock, the time can be corrected as long as the boot lasts; without, nobody can.
+ * The ExtraDetails of an element whose time is from an unset clock. With the boot's id, and its time by the same clock,
+ * the time can be corrected until the machine is rebooted; without them it cannot.
  */
 type Mark = { readonly ClockNotSet: 'true' } & Partial<Readonly<Record<(typeof MARKS)[number], string>>>;
 const UNKNOWN_BOOT = { ClockNotSet: 'true' } as const;
-/** Found in an event that can be corrected, and never in what somebody else wrote: their quotes are escaped. */
+/** Text of an event that can be corrected. It cannot be faked in collected text, where quotes are escaped. */
 const CORRECTABLE = '"ClockNotSet":"true","BootId":"';
 
 type Use = 'put' | 'drop' | 'onPut' | 'waiting' | 'positions' | 'take' | 'settle';
 
-/** A stretch of time by one unset clock. */
+/** A period in which the clock is unset and is not stepped. */
 interface Spell {
-  /** When the machine was booted, by that clock, in milliseconds since the epoch. */
+  /** The boot's time by that clock, in milliseconds since the epoch. */
   readonly bootedAt: number;
   readonly mark: Mark;
 }
 
 /**
- * Marks what is collected while the wall clock is not set, and corrects it when it is taken to be sent, if the clock was
- * set by then and in the same boot.
+ * Marks events collected while the wall clock is not set, and corrects them when they are taken to be sent, if the clock
+ * has been set by then in the same boot.
  *
- * The kernel's monotonic clock joins the two: a time of the unset clock is one that long after the boot, and when that
- * was is known as soon as the clock is set. It stands still while the machine sleeps; a machine that has no clock of its
- * own, but sleeps and wakes, would get times that are late by its sleep. A step from one plausible time to another leaves
- * what was collected as it was: nobody knows which of them was wrong.
+ * Times of the unset clock are converted to times since the boot, by the kernel's monotonic clock. The real time of the
+ * boot is known as soon as the clock is set. The monotonic clock stops while the machine is suspended: on a machine
+ * without a real-time clock that suspends, corrected times are late by the time of suspension. After a step between two
+ * plausible times events are not corrected, because it is unknown which time was wrong.
  *
- * While the clock is set, all this costs is to compare the time of each event with `EARLIEST`.
+ * While the clock is set, the only cost is comparing the time of each event with `EARLIEST`.
  */
 export class UnsetClock implements Service {
   readonly name = 'unset clock';
@@ -62,7 +62,7 @@ export class UnsetClock implements Service {
   #isSet = true;
   #loop: Promise<void> = Promise.resolve();
 
-  /** @param bootId /proc/sys/kernel/random/boot_id, or anything else that no other boot has */
+  /** @param bootId /proc/sys/kernel/random/boot_id, or another text that is unique to this boot */
   constructor({ clock, log, bootId }: { clock: Clock; log: Logger; bootId: string }) {
     this.#clock = clock;
     this.#log = log;
@@ -84,7 +84,7 @@ export class UnsetClock implements Service {
     await this.#loop;
   }
 
-  /** When this was made: as the clock said, and once it is set, as it should have said. */
+  /** The time at which this object was made: by the unset clock; once the clock is set, the corrected time. */
   get startedAt(): Date {
     if (isPlausible(this.#startedAt)) return this.#startedAt;
     if (this.#rightStart === undefined && isPlausible(this.#clock.now())) {
@@ -94,7 +94,7 @@ export class UnsetClock implements Service {
     return this.#rightStart ?? this.#startedAt;
   }
 
-  /** The aggregator, for what may have been timed by an unset clock: that is counted apart, see MARKS of envelope.ts. */
+  /** The aggregator, with marking. Elements timed by an unset clock are counted apart, see MARKS of envelope.ts. */
   before(aggregator: Pick<Aggregator, 'add'>): Pick<Aggregator, 'add'> {
     return {
       add: (collector, queue, payload, time) =>
@@ -102,7 +102,7 @@ export class UnsetClock implements Service {
     };
   }
 
-  /** The queues, as seen by those who put events in or take them out. */
+  /** The queues with marking of the events put, and correction of the events taken. */
   around(queues: Pick<EventQueues, Use>): Pick<EventQueues, Use> {
     return {
       put: (queue, events) =>
@@ -119,14 +119,14 @@ export class UnsetClock implements Service {
     };
   }
 
-  /** Takes note of how the clock stands, and says when that has changed. */
+  /** Checks whether the clock is set, and logs a change. */
   #look(): void {
     const now = this.#clock.now();
     const isSet = isPlausible(now);
     if (!isSet) this.#note();
     if (isSet === this.#isSet) return;
     this.#isSet = isSet;
-    if (isSet) this.#log.info({ now }, 'The clock is set; what waits is corrected.');
+    if (isSet) this.#log.info({ now }, 'The clock is set; queued events are corrected.');
     else this.#log.warn({ now }, 'The clock is not set; events are marked, and corrected once it is.');
   }
 
@@ -139,7 +139,7 @@ export class UnsetClock implements Service {
     if (this.#spells.length > MOST_SPELLS) this.#spells.shift();
   }
 
-  /** The spell that a time is from; none when it is from a boot before this one, or from a spell that nobody saw. */
+  /** The spell of a time; `undefined` if it is from an earlier boot, or from a spell that was not observed. */
   #spellOf(time: Date): Spell | undefined {
     if (!isPlausible(this.#clock.now())) this.#note();
     const uptime = this.#clock.now().getTime() - this.#clock.fromKernel(0).getTime();
@@ -151,7 +151,7 @@ export class UnsetClock implements Service {
     return this.#spellOf(time)?.mark ?? UNKNOWN_BOOT;
   }
 
-  /** Marks every element whose time is the event's; of those that have their own, the first, for the event. */
+  /** Marks elements without a time of their own; if all have one, marks the first, for the time of the event. */
   #marked(event: OutgoingEvent): OutgoingEvent {
     const time = timeIn(event.json);
     if (time === undefined || time >= EARLIEST_TEXT) return event;
@@ -166,7 +166,7 @@ export class UnsetClock implements Service {
     return { ...event, json: JSON.stringify({ ...envelope, Payload: elements }) };
   }
 
-  /** @returns the same event with right times, if they can be known; never longer than it was */
+  /** @returns the event with corrected times, if they can be calculated; never longer than before */
   #corrected(event: QueuedEvent): QueuedEvent {
     if (!event.json.includes(CORRECTABLE) || !isPlausible(this.#clock.now())) return event;
     try {
@@ -174,7 +174,7 @@ export class UnsetClock implements Service {
       const jsonBytes = Buffer.byteLength(json);
       return jsonBytes <= event.jsonBytes ? { ...event, json, jsonBytes } : event;
     } catch {
-      return event; // from a damaged disk
+      return event; // damaged on disk
     }
   }
 
@@ -193,7 +193,7 @@ export class UnsetClock implements Service {
     return JSON.stringify({ ...envelope, ...times, Payload: elements });
   }
 
-  /** What a time must be moved by that counts from when the machine was booted by an unset clock, in milliseconds. */
+  /** Milliseconds by which times of an unset clock are moved, from the boot's time by that clock. */
   #shiftOf(bootedAt: number): number {
     return this.#clock.fromKernel(0).getTime() - bootedAt;
   }
@@ -211,7 +211,7 @@ function windowMoved(details: Details, shift: number): Details {
   return result;
 }
 
-/** A time of an unset clock, put right. @returns `undefined` when there is none, or it is right already */
+/** A corrected time. @returns `undefined` if there is no time, or it needs no correction */
 function moved(text: string | undefined, shift: number | undefined): Date | undefined {
   const time = new Date(text ?? Number.NaN);
   if (shift === undefined || Number.isNaN(time.getTime()) || isPlausible(time)) return undefined;

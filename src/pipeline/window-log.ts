@@ -1,52 +1,54 @@
 /*
  * The window log: what has been counted in the open aggregation windows, on disk.
  *
- * A log is a folder with one file, which is only written at its end. It says which windows are open, which elements they
- * have, and after that, again and again, the counts that have changed. When it has become several times as long as what
- * it has to say, it is written anew in short as a second file, and the first one is deleted.
+ * A log is a folder with one append-only file. The file lists the open windows and their elements, followed by the
+ * changed counts of each save. When the file is several times larger than its current content, the content is rewritten
+ * to a second file, and the first one is deleted.
  *
  *   head        'VaktAgg', then the format version, one byte
  *   records     as framing.ts says; the body (window-records.ts) is a type, one byte, and
  *     1 open        JSON { window, name, type, version, queue, interval, closesAt: milliseconds since the epoch }
  *     2 element     n element │ n window │ n hits │ t first │ n last − first │ payload as JSON
  *     3 counts      for each element that changed: n element │ n hits │ t first │ n last − first
- *     4 leave       n queue │ n next │ for each event: 16 bytes id │ n window │ n how many │ n element …
- *     5 ended       n which of the events of the last leave │ n next
- *     6 complete    nothing
+ *     4 leave       n queue │ n next │ for each event: 16 bytes id │ n window │ n number of elements │ n element …
+ *     5 ended       n index of an event in the last leave │ n next
+ *     6 complete    empty
  *   n is an unsigned number, seven bits a byte, lowest first, the eighth bit set on all but the last byte (LEB128);
  *   t is a signed one, as n: 2t, or −2t − 1 when negative.
  *
  * Invariants
  *
- *   1. Counts are absolute, never differences. So a record that is damaged or missing is made good by the next one.
- *   2. The log is the last file with a `complete`, which ends what a file begins with: all there was when it was made.
- *      An older file is deleted when the newer one outlasts a power cut. If no file is complete, it is the last.
- *   3. An element is in the log until it has left for its queue, and in the queue from then on; never in both or neither.
- *      What decides is the queue's next position. A `leave` says which events are going to be put, of which elements, and
- *      which position the first of them will have. If its position has been given away, an event is in the queue, and its
- *      elements have left; if not, it isn't, and they are still here. `ended` corrects the positions of the events behind
- *      one that was dropped (and counted by the queue), or that another event got in between; and of one whose position
- *      was burnt, see store.ts.
- *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second; and no file
- *      that has one is given up until the queue has synced its events, unless the file has grown to 16 MiB by then. So
- *      events that a queue has only in memory, since its disk refuses, come back from here after a kill.
+ *   1. Counts are absolute, never differences, so the next record replaces one that is damaged or missing.
+ *   2. The log is the newest file with a `complete`, which ends the copy of the log that a new file begins with. An
+ *      older file is deleted when the newer one outlasts a power cut. If no file is complete, the newest one counts.
+ *   3. An element is in the log until it has left for its queue, and in the queue from then on; never in both or
+ *      neither. The queue's next position decides. A `leave` lists the events that are about to be put, their
+ *      elements, and the position of the first event. If the queue has assigned an event's position, the event is in
+ *      the queue, and its elements have left; otherwise they are still in the log. `ended` corrects the positions of
+ *      the events after one that was dropped (and counted by the queue), after an event from elsewhere that was put in
+ *      between, and after a position that was skipped, see store.ts.
+ *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second. A file
+ *      with a `leave` is kept until the queue has synced the events, unless the file has grown to 16 MiB by then. So
+ *      events that a queue has only in memory, because its disk cannot be written, are recovered from the log after a
+ *      kill.
  *
- * What a crash at each point leaves. A *kill* ends the process, a *power cut* also takes what was not synced.
+ * What a crash at each point leaves. A *kill* ends the process; a *power cut* also loses what was not synced.
  *
- *   save        One write for all that has changed since the last one. Killed in it: a torn tail; the torn record is
- *               skipped, and the counts are those of the write before. Power cut: those of the last second that was
- *               synced.
- *   leave       One write, a sync, then the events are put one by one. Killed or cut before an event is put: it is put,
- *               with the same id, when the log is opened next. After it: it isn't. Cut while the queue has not synced it:
- *               it is put again, with the same id. Of a table that overflows several times within a second, a power cut
- *               can take the leave and keep the events: they are repeated.
- *   rewrite     Killed or cut in it: the new file isn't complete, and the old one counts.
- *   open        Only reads. What it has found is then written anew, and events that have yet to be put leave anew.
- *               Killed or cut in it: the next one comes to the same result.
+ *   save        One write of everything changed since the last one. Kill during the write: the torn last record is
+ *               skipped, and the counts are those of the previous write. Power cut: the counts of the last sync, which
+ *               is done once a second.
+ *   leave       One write, a sync, then the events are put one by one. Kill or power cut before an event is put: it is
+ *               put, with the same id, when the log is next opened. After it: the event isn't put again. Power cut
+ *               before the queue has synced the event: it is put again, with the same id. If a table overflows several
+ *               times within a second, a power cut can lose the leave and keep the events: they are repeated.
+ *   rewrite     Kill or power cut during it: the new file isn't complete, and the old one counts.
+ *   open        Only reads. Its result is then rewritten to a new file, and events not put yet get another leave. Kill
+ *               or power cut during it: the next open has the same result.
  *
- * When a write fails, what it left is truncated away, and what it would have said is said by the next one. When a leave
- * cannot be written, its elements leave all the same: what the disk says is then too much, so it is written anew as soon
- * as possible, at the expense of the old file when the disk is full. Killed before that can be done, they are repeated.
+ * When a write fails, its partial data is truncated, and the next write contains the same changes. When a leave cannot
+ * be written, its elements leave nevertheless. The disk then has elements that have left, so the log is rewritten as
+ * soon as possible; if the disk is full, the old file is deleted first. After a kill before the rewrite, they are
+ * repeated.
  */
 import { NotWritten } from '../base/background-writer.ts';
 import type { Clock } from '../base/clock.ts';
@@ -59,23 +61,23 @@ import type { Window } from './window.ts';
 import { type Leaving, LOG_HEAD, LogWriter } from './window-records.ts';
 import { type Found, readLog } from './window-recovery.ts';
 
-/** A file may be so many times as long as what it has to say, and this many bytes beyond, before it is written anew. */
+/** A file is rewritten when it is longer than TIMES its current content plus SLACK bytes. */
 const TIMES = 3;
 const SLACK = 16 * 1024;
-/** Beyond this it is written anew although a queue has not synced yet what has left. */
+/** A longer file, in bytes, is rewritten even if a queue has not synced the elements that have left. */
 const LONGEST = 16 * 1024 * 1024;
-/** What an element takes besides its payload, and a window, in round figures. */
+/** Approximate bytes of an element without its payload, and of a window. */
 const ELEMENT_OVERHEAD = FRAME + 24;
 const WINDOW_OVERHEAD = 256;
-/** Files that wait to be deleted until the one that replaces them is synced. */
+/** Limit of old files that wait for the sync of the file that replaces them. */
 const MOST_OLD = 4;
-/** A rewrite goes out in pieces of this. */
+/** Bytes per write of a rewrite. */
 const PIECE = 64 * 1024;
 
-/** Where a queue stands; see EventQueues.positions. */
+/** The positions of a queue; see EventQueues.positions. */
 export type PositionsOf = (queue: QueueName) => { readonly next: number; readonly lasting: number };
 
-/** The counts on disk; see above. Not a writer for several processes. */
+/** The counts on disk; see above. Only one process may write a log. */
 export class WindowLog {
   readonly #files: StoreFiles;
   readonly #folder: string;
@@ -84,19 +86,19 @@ export class WindowLog {
   readonly #clock: Clock;
   readonly #writer = new LogWriter();
   #open = false;
-  /** The queues' next positions, as an earlier run has left them. */
+  /** The queues' next positions at the end of the previous run. */
   readonly #nextAtStart: Partial<Record<QueueName, number>> = {};
   #nextFile = 0;
   #current: { readonly path: string; readonly file: AppendFile; size: number } | undefined;
-  /** Where to try again to write anew what could not be. */
+  /** After a rewrite failed: the file size, in bytes, from which it is retried. */
   #longFrom = 0;
   #nextWindow = 0;
   #nextElement = 0;
   /** Files that the current one has replaced. */
   #old: string[] = [];
-  /** Elements have left, and the files don't know. */
+  /** Elements have left, but the files still contain them. */
   #stale = false;
-  /** Up to where the queues have to be synced before the current file may go. */
+  /** The positions up to which the queues must be synced before the current file may be deleted. */
   #awaited: Partial<Record<QueueName, number>> = {};
   #unsynced = false;
   #folderChanged = false;
@@ -116,9 +118,9 @@ export class WindowLog {
   }
 
   /**
-   * Reads what an earlier run has left. The queues must be as that run has left them when this is called first.
+   * Reads the log of an earlier run. At the first call the queues must still be in the state that this run left.
    *
-   * @returns also the error when the disk cannot be used now; then nothing is written until another call succeeds
+   * @returns an error if the disk cannot be used; then nothing is written until another call succeeds
    */
   open(): { found: Found; error?: unknown } {
     for (const queue of QUEUES) this.#nextAtStart[queue] ??= this.#positions(queue).next;
@@ -143,7 +145,7 @@ export class WindowLog {
     if (!this.#open) return false;
     if (this.#stale) return true;
     const isNothingWritten = this.#current === undefined;
-    if (isNothingWritten && this.#old.length > 0) return true; // they go when there is another one
+    if (isNothingWritten && this.#old.length > 0) return true; // old files are deleted after a new one is written
     for (const { changed, elements } of this.#windows())
       if (changed.length > 0 || (isNothingWritten && elements.size > 0)) return true;
     return false;
@@ -153,7 +155,7 @@ export class WindowLog {
     return this.#open && (this.#unsynced || this.#folderChanged);
   }
 
-  /** Writes what has changed. @returns why it could not; then it is still to be written */
+  /** Writes what has changed. @returns the error if it failed; the changes are then written by the next call */
   save(): unknown {
     if (!this.owes) return undefined;
     if (this.#current === undefined || this.#stale || this.#isLong()) {
@@ -165,10 +167,10 @@ export class WindowLog {
   }
 
   /**
-   * Says which events are going to be put, the first of them at the queue's next position; see the third invariant.
+   * Records which events are about to be put, the first of them at the queue's next position; see the third invariant.
    *
-   * @param lasting whether to wait for the disk
-   * @returns why it could not. The elements may leave all the same; `save` must be called when they have
+   * @param lasting whether to wait for the sync
+   * @returns the error if it failed. The elements may leave nevertheless; `save` must be called after that
    */
   leave(queue: QueueName, events: readonly Leaving[], lasting: boolean): unknown {
     if (!this.#open) return undefined;
@@ -182,7 +184,7 @@ export class WindowLog {
     return error;
   }
 
-  /** Says that one of the events of the last leave did not get the position it was to have. */
+  /** Records that an event of the last leave did not get its expected position. */
   ended(index: number, queue: QueueName): void {
     const { next } = this.#positions(queue);
     const awaited = this.#awaited[queue] ?? 0;
@@ -191,7 +193,7 @@ export class WindowLog {
     if (this.#append((writer) => writer.ended(index, next)) !== undefined) this.#stale = true;
   }
 
-  /** Makes what was written before the call outlast a power cut, and then deletes what was replaced. */
+  /** Syncs what was written before the call, then deletes the replaced files. */
   async sync(): Promise<void> {
     const old = this.#old;
     const current = this.#current;
@@ -208,7 +210,7 @@ export class WindowLog {
         this.#folderChanged = true;
         return;
       }
-      // The kernel may have thrown the pages away and called them clean: only another file would prove anything.
+      // After a failed sync the kernel may have discarded the pages and marked them clean: only a new file is reliable.
       this.#folderChanged = true;
       this.#giveUp();
       throw error;
@@ -231,10 +233,10 @@ export class WindowLog {
     return size > LONGEST || QUEUES.every((queue) => (this.#awaited[queue] ?? 0) <= this.#positions(queue).lasting);
   }
 
-  /** Writes what has changed, and what `more` adds, at the end of the file. */
+  /** Appends what has changed, and what `more` adds. */
   #append(more: (writer: LogWriter) => void): unknown {
     const current = this.#current;
-    if (current === undefined) return new Error('There is no file to write to.');
+    if (current === undefined) return new Error('The window log has no open file.');
     const writer = this.#writer;
     writer.clear();
     const added = this.#composeChanges();
@@ -254,7 +256,7 @@ export class WindowLog {
     return undefined;
   }
 
-  /** @returns what has got a number by it */
+  /** @returns the windows and elements that got a number */
   #composeChanges(): (Window | Element)[] {
     const writer = this.#writer;
     const added: (Window | Element)[] = [];
@@ -289,11 +291,11 @@ export class WindowLog {
     }
   }
 
-  /** Begins a new file with all there is. */
+  /** Writes all open windows to a new file. */
   #rewrite(): unknown {
     const error = this.#tryToRewrite();
     if (error === undefined || !this.#stale || !isFull(error)) return error;
-    // What is on disk is not true any more, and takes the room that the truth needs.
+    // The file on disk is outdated, and uses the space that its replacement needs.
     this.#giveUp();
     this.#removeOld(this.#old);
     if (this.#old.length > 0) return error;
@@ -351,13 +353,13 @@ export class WindowLog {
     return undefined;
   }
 
-  /** A disk that never syncs must not be filled with files: nor does it promise that the old ones are there. */
+  /** Without syncs old files would fill the disk. Such a disk does not guarantee that they outlast a power cut either. */
   #removeAllOld(): void {
     try {
       if (this.#current !== undefined) this.#files.syncNow(this.#current.path);
       this.#files.syncNow(this.#folder);
     } catch {
-      // Then the next sync fails, too, and says so.
+      // The next `sync` fails, too, and reports it.
     }
     this.#removeOld(this.#old);
   }
@@ -378,7 +380,7 @@ export class WindowLog {
     }
   }
 
-  /** Lets go of the current file, which stays until there is another one. */
+  /** Closes the current file. It is deleted once another one has replaced it. */
   #giveUp(): void {
     if (this.#current === undefined) return;
     this.#current.file.close();
@@ -390,7 +392,7 @@ export class WindowLog {
     try {
       file.truncate(size);
     } catch {
-      this.#giveUp(); // what stays is true, but nothing can be written behind it
+      this.#giveUp(); // its records are valid, but nothing may be appended after a partial one
     }
   }
 

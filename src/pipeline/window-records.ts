@@ -3,7 +3,7 @@ import type { Element } from './element-table.ts';
 import { FrameWriter } from './framing.ts';
 import type { Window } from './window.ts';
 
-/* What is inside a file of the window log; window-log.ts says what it means. */
+/* The records of a window log file; their meaning is described in window-log.ts. */
 
 const FORMAT_VERSION = 1;
 export const LOG_HEAD = Buffer.from(`VaktAgg${String.fromCharCode(FORMAT_VERSION)}`, 'latin1');
@@ -15,10 +15,10 @@ export const LEAVE = 4;
 export const ENDED = 5;
 export const COMPLETE = 6;
 
-/** What a number may take. */
+/** Maximum bytes of a number. */
 const LONGEST_NUMBER = 8;
 const ID = 16;
-/** Times further from 1970 than this, in milliseconds, are none: the year 73326. */
+/** Times further from 1970 than this, in milliseconds, are invalid: the year 73326. */
 export const LATEST = 2 ** 51;
 
 /** An event that is about to be put into its queue. */
@@ -113,10 +113,10 @@ export class LogWriter extends FrameWriter {
   }
 }
 
-/** Takes a body apart. @throws RangeError when it ends too early or says what cannot be */
+/** Parses a body. @throws RangeError when it ends too early or has an invalid value */
 export class LogReader {
   readonly #body: Buffer;
-  #at = 1; // behind the type
+  #at = 1; // after the type
 
   constructor(body: Buffer) {
     this.#body = body;
@@ -146,7 +146,7 @@ export class LogReader {
     const hits = this.number();
     const first = this.signed();
     const last = first + this.number();
-    if (hits < 1 || !(first > -LATEST && last < LATEST)) throw new RangeError('Counts cannot be.');
+    if (hits < 1 || !(first > -LATEST && last < LATEST)) throw new RangeError('The counts are invalid.');
     return { hits, first, last };
   }
 

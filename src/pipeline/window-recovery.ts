@@ -7,16 +7,16 @@ import type { StoreFiles } from './store-files.ts';
 import type { Kind } from './window.ts';
 import { COMPLETE, COUNTS, ELEMENT, ENDED, LATEST, LEAVE, LOG_HEAD, LogReader, OPEN } from './window-records.ts';
 
-/* Reads a window log back; window-log.ts says how it was written. */
+/* Recovers a window log from its files; the format is described in window-log.ts. */
 
-/** More than all tables and one that is leaving may hold: what goes beyond comes from no agent. */
+/** More than all tables, and one that is leaving, may contain: a log with more was not written by an agent. */
 const MOST_BYTES_READ = 4 * 1024 * 1024;
 const MOST_WINDOWS_READ = 100;
 const MOST_ELEMENTS_READ = 2 ** 24;
 
 const NAME = /^([0-9a-f]{16})\.log$/;
 
-/** A window as it was found on disk. */
+/** A window recovered from disk. */
 export interface FoundWindow {
   readonly kind: Kind;
   readonly queue: QueueName;
@@ -24,7 +24,7 @@ export interface FoundWindow {
   /** Milliseconds since the epoch. */
   readonly closesAt: number;
   readonly elements: Element[];
-  /** Events that were about to be put and are not in the queue; their elements are among the above. */
+  /** Events of a leave that are not in the queue; their elements are among the above. */
   readonly leaving: { readonly id: string; readonly elements: readonly Element[] }[];
 }
 
@@ -37,13 +37,13 @@ export interface Found {
 }
 
 interface ReadLog extends Found {
-  /** Of the log's own files, the newest first. */
+  /** The paths of the log's own files, newest first. */
   readonly paths: string[];
-  /** The number of the next one. */
+  /** The number of the next file. */
   readonly nextFile: number;
 }
 
-/** @throws what the file system says when the folder or a file cannot be read at all; damage (EIO) is skipped */
+/** @throws the file system's error when the folder or a file cannot be read at all; damage (EIO) is skipped */
 export function readLog(files: StoreFiles, folder: string, next: (queue: QueueName) => number): ReadLog {
   const ours: { number: number; path: string; size: number }[] = [];
   const keptAside: string[] = [];
@@ -71,23 +71,23 @@ interface Leave {
   readonly queue: QueueName;
   readonly next: number;
   readonly events: { readonly id: string; readonly window: number; readonly elements: readonly number[] }[];
-  /** The queue's next position after an event, where it was not the one to be expected. */
+  /** The queue's next position after an event, if it was not the expected one. */
   readonly ended: Map<number, number>;
 }
 
-/** What the records of one file come to. */
+/** The state that the records of one file result in. */
 class Reading {
   isComplete = false;
   readonly #windows = new Map<number, FoundWindow>();
   readonly #elements = new Map<number, { element: Element; window: number }>();
-  /** Elements whose counts are known, but not what they are. */
+  /** The counts of elements whose payload is missing or damaged. */
   readonly #unknown = new Map<number, number>();
   readonly #next: (queue: QueueName) => number;
   readonly #left = new Set<number>();
-  /** The last one, which an `ended` may still correct. */
+  /** The last leave, which an `ended` may still correct. */
   #leave: Leave | undefined;
   #nextElement = 0;
-  /** Of the payloads of elements that have not left. */
+  /** Bytes of the payloads of elements that have not left. */
   #bytes = 0;
 
   /** @param next the next position of a queue */
@@ -98,7 +98,7 @@ class Reading {
         try {
           this.#take(body[0], new LogReader(body));
         } catch {
-          // A record that says what cannot be is as good as none; its neighbours are read all the same.
+          // A record with an invalid value is skipped; the others are still read.
         }
       }
     } catch (error) {
@@ -106,7 +106,7 @@ class Reading {
     }
   }
 
-  /** Decides about the events of the last leave, by the queue's next position. */
+  /** Decides which events of the last leave are in the queue, by the queue's next position. */
   #decide(): void {
     const leave = this.#leave;
     this.#leave = undefined;
@@ -114,7 +114,7 @@ class Reading {
     let position = leave.next;
     for (const [index, { id, window, elements }] of leave.events.entries()) {
       const ended = leave.ended.get(index);
-      // Corrected: it was dropped when the position has stayed, and is counted by the queue. Else it has the last one at
+      // Corrected: an event was dropped, and counted by the queue, if the position did not change. Otherwise it has at
       // most: the first may have been burnt.
       const isIn = ended === position || (ended ?? position + 1) <= this.#next(leave.queue);
       position = ended ?? position + 1;
@@ -144,7 +144,7 @@ class Reading {
       const { element, window = -1 } = this.#elements.get(number) ?? {};
       const found = this.#windows.get(window);
       if (element !== undefined && found !== undefined) found.elements.push(element);
-      else lost += element?.hits ?? this.#unknown.get(number) ?? 1; // nothing is known of it but that it was there
+      else lost += element?.hits ?? this.#unknown.get(number) ?? 1; // only the element's number is known
     }
     const windows = [...this.#windows.values()].filter(({ elements }) => elements.length > 0);
     return { windows, lost };
@@ -192,7 +192,7 @@ class Reading {
 
   #numberOf(record: LogReader): number {
     const number = record.number();
-    if (number >= MOST_ELEMENTS_READ) throw new RangeError('There cannot be so many elements.');
+    if (number >= MOST_ELEMENTS_READ) throw new RangeError('The log has more elements than an agent writes.');
     this.#nextElement = Math.max(this.#nextElement, number + 1);
     return number;
   }

@@ -3,10 +3,10 @@ import type { Aggregation, Collector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import { type Element, ElementTable } from './element-table.ts';
 
-/** What an event's envelope says of its collector: all that is needed of one that may no longer exist. */
+/** The collector's part of an envelope: enough for a recovered window whose collector no longer exists. */
 export type Kind = Pick<Collector, 'name' | 'category' | 'type' | 'version'>;
 
-/** What has been counted of one event since its window opened. */
+/** The elements counted for one event since its window opened. */
 export class Window {
   readonly kind: Kind;
   readonly queue: QueueName;
@@ -16,11 +16,11 @@ export class Window {
   readonly elements = new Set<Element>();
   /** Occurrences. */
   hits = 0;
-  /** Of the elements' JSON. */
+  /** Bytes of the elements' JSON. */
   bytes = 0;
-  /** Which one it is in the file of the log that is being written; −1 when it isn't in there. */
+  /** Its number in the current file of the window log; −1 if it is not in there. */
   number = -1;
-  /** Its elements that have changed since they were last written, and maybe some that have left since. */
+  /** Elements that have changed since they were last written; may include elements that have left since. */
   changed: Element[] = [];
   #rule: Aggregation<Payload> | undefined;
   #table: ElementTable | undefined;
@@ -32,7 +32,7 @@ export class Window {
     this.closesAt = closesAt;
   }
 
-  /** The element that says the same as `payload`, by the rule of the event's collector. */
+  /** The element equal to `payload`, by the rule of the event's collector. */
   find(rule: Aggregation<Payload>, payload: Payload): Element | undefined {
     if (this.#table === undefined || this.#rule !== rule) {
       this.#rule = rule;
@@ -42,7 +42,7 @@ export class Window {
     return this.#table.find(payload);
   }
 
-  /** Takes in an element with its counts. */
+  /** Adds an element with its counts. */
   add(element: Element): void {
     this.elements.add(element);
     this.hits += element.hits;

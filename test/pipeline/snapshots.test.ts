@@ -495,7 +495,7 @@ describe('Snapshots', () => {
         collect.A?.resolves(flood.slice(0, 500));
         sinon.stub(queues, 'put').returns(2);
         await startWithDays();
-        assert.match(snapshots.lastRun('A')?.problem ?? '', /no room for the whole snapshot/);
+        assert.match(snapshots.lastRun('A')?.problem ?? '', /no space for the whole snapshot/);
       });
     });
 
@@ -510,7 +510,7 @@ describe('Snapshots', () => {
     it('has failed when the queues do not take it', async () => {
       queues.full = true;
       await start();
-      assert.match(snapshots.lastRun('A')?.problem ?? '', /no room/);
+      assert.match(snapshots.lastRun('A')?.problem ?? '', /no space/);
     });
   });
 
