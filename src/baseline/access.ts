@@ -4,29 +4,29 @@ import { Turn } from '../base/turn.ts';
 import { containerKind } from '../host/container.ts';
 import { HostFiles } from '../host/host-files.ts';
 
-/** What a scan can see of the system that it judges. */
+/** How much a scan can see of the judged system. */
 export type View =
   /** The system that the agent runs in. */
   | 'host'
-  /** A container's own files, and little of what is around it. */
+  /** A container's own files, and little of the host. */
   | 'container'
   /** The host's root from within a container, with its /proc. */
   | 'mounted-host'
-  /** Files of a system that does not run, for example an image that is being built. */
+  /** Files of a system that is not running, for example an image that is being built. */
   | 'tree';
 
-/** Where a system is, and how it is looked at. */
+/** The location of a system, and how it is read. */
 export interface AccessParts {
   readonly hostRoot: string;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** Overrides what is found out about where the agent runs. */
+  /** Overrides the detection of whether the agent runs in a container. */
   readonly inContainer?: boolean;
-  /** Told of what is looked at next, where that may take for ever. */
+  /** Called before each read that may block for ever, with what is read. */
   readonly at?: (where: string) => void;
 }
 
-/** What facts are read with: the system's files, and the time that a scan may take at once. */
+/** Access to a system for reading facts: its files, and the pacing of a scan. */
 export class Access {
   readonly clock: Clock;
   readonly files: HostFiles;
@@ -46,17 +46,17 @@ export class Access {
     if (!this.runs) this.files.hidden = ['/dev', '/proc', '/run', '/sys'];
   }
 
-  /** A system that runs, whose kernel can be asked. */
+  /** Whether the system is running, so that its kernel can be queried. */
   get runs(): boolean {
     return this.view !== 'tree';
   }
 
-  /** Where the network's files are: of the host's first process, or of whoever reads them. */
+  /** The folder of network files: of the host's PID 1, or of the reading process. */
   get netFolder(): string {
     return this.view === 'mounted-host' ? '/proc/1/net' : '/proc/net';
   }
 
-  /** Those of a long list that `wanted` chooses; others get their turn meanwhile. */
+  /** Filters a long list by `wanted`, yielding to the event loop. */
   async select<T>(all: readonly T[], wanted: (each: T) => boolean): Promise<T[]> {
     const chosen: T[] = [];
     for (const [index, each] of all.entries()) {
@@ -67,7 +67,7 @@ export class Access {
   }
 
   /**
-   * Lets others go on when this turn has lasted long enough. Whatever takes long asks for it every millisecond or so.
+   * Yields to the event loop when this turn has lasted long enough. Long work must call it about once per millisecond.
    *
    * @throws the signal's reason when the scan was aborted meanwhile
    */
@@ -83,7 +83,7 @@ function viewOf(files: HostFiles, inContainer: boolean | undefined): View {
   return (inContainer ?? isInContainer(files)) ? 'container' : 'host';
 }
 
-/** A scan may read the environment of PID 1: it runs in a process of its own, which can be ended. */
+/** A scan may read the environment of PID 1: it runs in a child process, which can be killed if that blocks. */
 const isInContainer = (files: HostFiles): boolean =>
   containerKind({
     exists: (path) => files.exists(path),

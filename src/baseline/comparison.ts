@@ -1,4 +1,4 @@
-/* How a value that was found is compared with the one that is wanted. */
+/* How an actual value is compared with the expected one. */
 
 import * as v from 'valibot';
 import { compilePattern } from '../base/pattern.ts';
@@ -6,35 +6,35 @@ import { bits, integer, mode, pattern, text, texts } from './fields.ts';
 
 const range = v.pipe(
   v.tuple([integer, integer]),
-  v.check(([least, most]) => least <= most, 'has its limits the wrong way round'),
+  v.check(([least, most]) => least <= most, 'has a minimum above its maximum'),
 );
-const octal = v.pipe(v.string(), v.regex(/^[0-7]{3,4}$/, 'is no octal number'));
+const octal = v.pipe(v.string(), v.regex(/^[0-7]{3,4}$/, 'is not an octal number'));
 
-/** Operators, each with the kind of value that it takes. */
+/** Operators, each with the type of its value. */
 export const comparison = v.variant('op', [
   v.strictObject({ op: v.picklist(['eq', 'ne']), value: v.union([text, integer, v.boolean()]) }),
   v.strictObject({ op: v.literal('in'), value: texts }),
   v.strictObject({ op: v.picklist(['ge', 'le']), value: integer }),
-  /** At least that much, or 0, which means for ever. */
+  /** At least the value, or 0, which means unlimited. */
   v.strictObject({ op: v.literal('geOrZero'), value: integer }),
   v.strictObject({ op: v.literal('range'), value: range }),
-  /** It is there, whatever it is. */
+  /** It is set, to any value. */
   v.strictObject({ op: v.literal('set') }),
-  /** It is there, as a word that needs no value. */
+  /** It is set, as a word without a value. */
   v.strictObject({ op: v.literal('flag') }),
   v.strictObject({ op: v.literal('umaskAtLeast'), value: octal }),
   v.strictObject({ op: v.literal('modeMax'), value: mode }),
-  /** A list separated by commas, none of whose items is among these. */
+  /** A comma-separated list that has none of these items. */
   v.strictObject({ op: v.literal('noneOf'), value: texts }),
-  /** sshd's MaxStartups, `start:rate:full`: each at most that much. */
+  /** sshd's MaxStartups, `start:rate:full`: each number is at most the given one. */
   v.strictObject({ op: v.literal('startups'), value: v.tuple([integer, integer, integer]) }),
-  /** A list none of whose items matches. */
+  /** A list that has no item matching the pattern. */
   v.strictObject({ op: v.literal('noneMatch'), value: pattern }),
   v.strictObject({ op: v.literal('empty') }),
 ]);
 export type Comparison = v.InferOutput<typeof comparison>;
 
-/** What was found; a list where the file can hold one. */
+/** The actual value; a list if the file can have one. */
 export type Value = string | number | boolean | readonly string[] | undefined;
 
 export function inWords(of: Comparison): string {
@@ -71,7 +71,7 @@ export function inWords(of: Comparison): string {
   }
 }
 
-/** A value that would do, for the remedy. */
+/** A value that passes, for the remedy. */
 export function example(of: Comparison): string {
   if (of.op === 'in') return of.value[0] ?? '';
   if (of.op === 'range') return String(of.value[1]);
@@ -81,7 +81,7 @@ export function example(of: Comparison): string {
     : inWords(of);
 }
 
-/** @returns `undefined` when the value is none that can be compared so */
+/** @returns `undefined` when the value cannot be compared with this operator */
 export function compare(of: Comparison, value: Value): boolean | undefined {
   switch (of.op) {
     case 'set':
@@ -125,7 +125,7 @@ function within(of: Extract<Comparison, { op: 'ge' | 'le' | 'geOrZero' | 'range'
 
 const isSet = (value: Value) => value !== undefined && value !== '' && !(Array.isArray(value) && value.length === 0);
 
-/** Most programs take their words in any case. */
+/** Ignores case, as most programs do. */
 const same = (found: Value, wanted: string | number | boolean) =>
   found !== undefined && String(found).toLowerCase() === String(wanted).toLowerCase();
 
@@ -134,7 +134,7 @@ const itemsOf = (value: Value): readonly string[] =>
 
 const SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400, w: 604_800 };
 
-/** A decimal number, or a time as sshd_config(5) writes it: `1h30m`. */
+/** A decimal number, or a duration in the format of sshd_config(5): `1h30m`. */
 function numberOf(value: Value): number | undefined {
   const written = String(value).trim().toLowerCase();
   if (/^-?\d{1,15}$/.test(written)) return Number(written);
@@ -149,7 +149,7 @@ function startups(value: Value, most: readonly number[]): boolean | undefined {
   const match = /^(\d{1,9})(?::(\d{1,9}):(\d{1,9}))?$/.exec(String(value));
   if (match === null) return undefined;
   const found = match.slice(1).filter((part) => part !== undefined);
-  // A single number is where everything is refused.
+  // A single number is the `full` limit, above which all connections are refused.
   if (found.length === 1) return Number(found[0]) <= (most[2] ?? 0);
   return found.every((part, index) => Number(part) <= (most[index] ?? 0));
 }

@@ -1,4 +1,4 @@
-/* The kinds of values that rules' parameters have. */
+/* The types of rules' parameters. */
 
 import * as v from 'valibot';
 import { compilePattern } from '../base/pattern.ts';
@@ -14,25 +14,25 @@ export const listOf = <S extends v.GenericSchema>(item: S) =>
 
 export const texts = listOf(text);
 
-/** An absolute path without `..`; `*` and `?` stand for names where it says so. */
+/** An absolute path without `..`; `*` and `?` are wildcards where the primitive allows them. */
 export const path = v.pipe(
   text,
-  v.regex(/^\/(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]*$/, 'is no absolute path, or has ".." in it'),
+  v.regex(/^\/(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]*$/, 'is not an absolute path, or contains ".."'),
 );
 export const paths = listOf(path);
 
-/** The name of a file, or a few parts of a path below a folder. */
+/** A path relative to a folder, without `..`. */
 export const relativePath = v.pipe(
   text,
-  v.regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]+$/, 'is no relative path, or has ".." in it'),
+  v.regex(/^(?!\/)(?!.*(?:^|\/)\.\.(?:\/|$))[^\0]+$/, 'is not a relative path, or contains ".."'),
 );
 
 /** Permission bits in octal, as chmod(1) takes them: `0644`. */
-export const mode = v.pipe(v.string(), v.regex(/^[0-7]{4}$/, 'is no mode of four octal digits'));
+export const mode = v.pipe(v.string(), v.regex(/^[0-7]{4}$/, 'is not a mode of four octal digits'));
 
 export const ifMissing = v.picklist(IF_MISSING);
 
-/** What matches a line: see pattern.ts for what may be in it. */
+/** A pattern for lines; its syntax is in pattern.ts. */
 export const pattern = v.pipe(
   text,
   v.rawCheck(({ dataset, addIssue }) => {

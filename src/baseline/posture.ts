@@ -1,7 +1,7 @@
 import type { BaselinePosture, BaselineReport, CheckResult, ScanOptions } from '../contract/baseline.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 
-/** What the status says of a scan. */
+/** The state of a scan in the status. */
 export function postureOf(report: BaselineReport, options: ScanOptions): BaselinePosture {
   const { outcomes, ruleSet, customChecksRefused, limits } = report;
   const count = (result: CheckResult) => outcomes.filter((outcome) => outcome.result === result).length;

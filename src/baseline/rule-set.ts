@@ -6,7 +6,7 @@ import { firstProblem } from './problem.ts';
 import { type Check, checkOf, ruleSchema } from './rule.ts';
 import { sourcesOf } from './rule-sources.ts';
 
-/** What one rule says, for whoever wants to know before obeying it. */
+/** A description of one rule, for the operator. */
 export interface RuleExplanation {
   readonly id: string;
   readonly title: string;
@@ -14,32 +14,32 @@ export interface RuleExplanation {
   readonly severity: Severity;
   readonly level: 1 | 2;
   readonly primitive: string;
-  /** What the primitive looks at. */
+  /** What the primitive checks. */
   readonly looksAt: string;
-  /** Its parameters in words. */
+  /** Its parameters as text. */
   readonly expected: string;
   readonly remediation: string;
-  /** Capabilities without which it is skipped; `a|b`: one of them is enough. */
+  /** Features without which it is skipped; `a|b`: one of them is enough. */
   readonly needs: readonly string[];
   readonly notRole: readonly string[];
   readonly inContainers: boolean;
   readonly cce?: string;
-  /** Where others ask for the same fact: `CIS Debian 13 7.1.1`. */
+  /** Other benchmarks with the same check: `CIS Debian 13 7.1.1`. */
   readonly source: readonly string[];
 }
 
-/** Rules that have been read and found well-formed. */
+/** Rules that have been read and validated. */
 export interface RuleSet {
   readonly version: string;
-  /** Of the files' bytes. */
+  /** The digest of the files' bytes. */
   readonly sha256: string;
   readonly licence: string;
   readonly origin: string;
-  /** By name, with what they mean. */
+  /** Descriptions of the roles, by name. */
   readonly categories: Readonly<Record<string, string>>;
   readonly roles: Readonly<Record<string, string>>;
   readonly checks: readonly Check[];
-  /** @returns `undefined` when there is no such rule */
+  /** @returns `undefined` if the rule does not exist */
   explain(id: string): RuleExplanation | undefined;
 }
 
@@ -55,15 +55,15 @@ const indexSchema = v.strictObject({
 
 const fileSchema = v.strictObject({ licence: v.literal('MIT'), rules: v.array(ruleSchema) });
 
-/** `rule-set.json` names the categories; each has a file of that name beside it. */
+/** `rule-set.json` lists the categories; each has a file of its name in the same folder. */
 const INDEX = 'rule-set.json';
 
-/** Beside the program when it is one bundled file, else where the repository has them. */
+/** Beside the program if it is one bundled file, otherwise the folder in the repository. */
 const PLACES = ['./config/baseline/', '../../../config/baseline/'].map((place) => new URL(place, import.meta.url));
 
 let loaded: RuleSet | undefined;
 
-/** The rules that come with the agent; read and checked when they are first asked for. */
+/** The rules shipped with the agent; read and validated at the first call. */
 export function defaultRules(): RuleSet {
   loaded ??= loadRules(PLACES.find((place) => existsSync(new URL(INDEX, place))) ?? PLACES[0] ?? new URL('file:///'));
   return loaded;
@@ -72,7 +72,7 @@ export function defaultRules(): RuleSet {
 /**
  * Reads a folder of rules.
  *
- * @throws Error that names file and place when one is not as it should be: a defect of what was shipped
+ * @throws Error with the file and the path in it if a file is invalid: a defect of the shipped files
  */
 export function loadRules(folder: URL): RuleSet {
   const hash = createHash('sha256');
@@ -89,7 +89,7 @@ export function loadRules(folder: URL): RuleSet {
   for (const category of Object.keys(categories)) {
     for (const rule of read(`${category}.json`, fileSchema).rules) {
       const say = (what: string) => new Error(`${category}.json: ${rule.id} ${what}`);
-      if (seen.has(rule.id)) throw say('is there twice');
+      if (seen.has(rule.id)) throw say('occurs twice');
       if (rule.category !== category) throw say(`belongs to ${rule.category}`);
       const role = rule.appliesTo.notRole?.find((name) => !(name in roles));
       if (role !== undefined) throw say(`names the unknown role ${role}`);

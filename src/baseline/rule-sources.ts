@@ -1,6 +1,6 @@
 import type { Rule } from './rule.ts';
 
-/** Where else the same fact is asked for, in words: `CIS Debian 13 7.1.1`. */
+/** Other benchmarks with the same check, as text: `CIS Debian 13 7.1.1`. */
 export function sourcesOf({ oms, asb, ssg, cisDeb13, other }: NonNullable<Rule['source']>): string[] {
   return [
     ...(cisDeb13 === undefined ? [] : [`CIS Debian 13 ${cisDeb13}`]),

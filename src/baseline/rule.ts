@@ -14,43 +14,43 @@ const need = v.pipe(
   v.string(),
   v.check(
     (names) => names.split('|').every((name) => FEATURE_NAMES.includes(name)),
-    ({ input }) => `names no feature: ${String(input).slice(0, 60)}`,
+    ({ input }) => `is not a feature: ${String(input).slice(0, 60)}`,
   ),
 );
 
-const name = v.pipe(v.string(), v.maxLength(40), v.regex(/^[a-z][a-z0-9-]*$/, 'is no name in lower case'));
+const name = v.pipe(v.string(), v.maxLength(40), v.regex(/^[a-z][a-z0-9-]*$/, 'is not a name in lower case'));
 
 const appliesTo = v.strictObject({
-  /** What the system must have; else the rule is skipped. */
+  /** Features that the system must have; otherwise the rule is skipped. */
   needs: v.optional(listOf(need)),
-  /** Roles for which the rule does not hold. */
+  /** Roles to which the rule does not apply. */
   notRole: v.optional(listOf(name)),
-  /** Whether it can be judged from within a container that sees nothing of its host. */
+  /** Whether it can be judged from within a container without access to the host. */
   container: v.boolean(),
 });
 
-/** Where else the same fact is asked for; for people who compare. No text of a benchmark is in here. */
+/** Other benchmarks with the same check, for comparison. Contains no text of a benchmark. */
 const source = v.strictObject({
-  /** The archived agents' rule file. */
+  /** The rule file of the archived agents. */
   oms: v.optional(text),
   /** azure-osconfig. */
   asb: v.optional(text),
   /** ComplianceAsCode. */
   ssg: v.optional(listOf(text)),
-  /** A section of the CIS benchmark for Debian 13: its number only. */
+  /** The number of a section of the CIS benchmark for Debian 13. */
   cisDeb13: v.optional(text),
   other: v.optional(text),
 });
 
-/** What all rules have, whatever they are about. */
+/** The fields common to all rules. */
 const common = {
   id: v.pipe(
     v.string(),
     v.maxLength(80),
-    v.regex(/^[a-z][a-z0-9]*(?:[._-][A-Za-z0-9_-]+)+$/, 'is no dotted name such as sysctl.net.ipv4.ip_forward'),
+    v.regex(/^[a-z][a-z0-9]*(?:[._-][A-Za-z0-9_-]+)+$/, 'is not a dotted name such as sysctl.net.ipv4.ip_forward'),
   ),
   /** An id of NIST's Common Configuration Enumeration; several rules may share one. */
-  cce: v.optional(v.pipe(v.string(), v.regex(/^CCE-\d{1,7}-\d$/, 'is no CCE id'))),
+  cce: v.optional(v.pipe(v.string(), v.regex(/^CCE-\d{1,7}-\d$/, 'is not a CCE id'))),
   category: name,
   severity: v.picklist(SEVERITIES),
   level: v.picklist([1, 2]),
@@ -62,7 +62,7 @@ const common = {
 const ruleOf = <const N extends string, S extends v.GenericSchema>({ name, params }: { name: N; params: S }) =>
   v.strictObject({ ...common, primitive: v.literal(name), params });
 
-/** One rule as it stands in a file: data only. */
+/** One rule as in its file: data only. */
 export const ruleSchema = v.variant('primitive', [
   ...primitives.map((each) => ruleOf(each as { name: string; params: v.GenericSchema })),
 ] as [ReturnType<typeof ruleOf>, ...ReturnType<typeof ruleOf>[]]);
@@ -71,17 +71,17 @@ export type Rule = v.InferOutput<typeof ruleSchema>;
 /** A rule that can be judged. */
 export interface Check {
   readonly rule: Rule;
-  /** What its primitive looks at. */
+  /** What its primitive checks. */
   readonly looksAt: string;
   readonly expected: string;
   readonly remedy: string;
   judge(system: System): Verdict | Promise<Verdict>;
 }
 
-/** Brings a rule's parameters and its primitive together. */
+/** Binds a rule's parameters to its primitive. */
 export function checkOf(rule: Rule): Check {
   const primitive = primitives.find(({ name }) => name === rule.primitive) as Primitive<unknown> | undefined;
-  if (primitive === undefined) throw new TypeError(`${rule.id} has no primitive`); // its schema doesn't let that happen
+  if (primitive === undefined) throw new TypeError(`${rule.id} has no primitive`); // excluded by its schema
   return {
     rule,
     looksAt: primitive.summary,

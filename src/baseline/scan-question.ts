@@ -7,9 +7,9 @@ import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/b
 import type { FirewallRule } from '../contract/sources.ts';
 import { BaselineEngine, type EngineParts } from './engine.ts';
 
-/* A whole scan as a question to the reader: what a scan reads may be on a user's file system, which never answers. */
+/* A whole scan as a question to the reader: a scan reads users' file systems, which may block for ever. */
 
-/** What the packet filter says: its tools are started by the agent, whose own they are known to be. */
+/** The packet filter's rules. The agent starts the tools that read them, so that it recognises its own processes. */
 export type FirewallFacts =
   | { readonly rules: readonly FirewallRule[] }
   | { readonly problem: string; readonly remedy: string };
@@ -17,9 +17,9 @@ export type FirewallFacts =
 export interface ScanQuestion {
   readonly hostRoot: string;
   readonly options: ScanOptions;
-  /** Absent: rules about it are skipped. */
+  /** Absent: rules about the packet filter are skipped. */
   readonly firewall?: FirewallFacts;
-  /** By the stage of a scan that hung before (see stage.ts): where. */
+  /** By stage (see stage.ts), the path at which an earlier scan hung. */
   readonly hung: Readonly<Record<string, string>>;
 }
 
@@ -39,7 +39,7 @@ const outcome = v.strictObject({
   remediation: text,
   source: v.exactOptional(text),
 });
-/** The child reads what is hostile: its answer is looked at as if that had written it. */
+/** The child reads hostile files, so its answer is validated as untrusted input. */
 const report = v.strictObject({
   ruleSet: v.strictObject({ version: text, sha256: text }),
   scannedAt: v.pipe(
@@ -54,12 +54,12 @@ const report = v.strictObject({
   limits: v.pipe(v.array(text), v.maxLength(100)),
 });
 
-/** @throws when the answer is no report */
+/** @throws if the answer is not a report */
 export const parseReport = (answer: unknown): BaselineReport => v.parse(report, answer);
 
 export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
   name: 'baselineScan',
-  // From one step to the next, such as a rule, a home or a folder of a walk.
+  // Time limit of one step: a rule, a home or a folder of a walk.
   limit: seconds(10),
   mostBytes: 4 * 1024 * 1024,
 };
@@ -69,7 +69,7 @@ function rulesOf(facts: FirewallFacts): readonly FirewallRule[] {
   throw new AgentError('SOURCE_UNREADABLE', facts.problem, facts.remedy);
 }
 
-/** Scans in the child. */
+/** Runs a scan in the child. */
 export const scanAnswerer =
   (parts: Pick<EngineParts, 'fileCapabilities'>): Answerer<ScanQuestion, unknown> =>
   ({ hostRoot, options, firewall, hung }, { at }) =>

@@ -6,10 +6,10 @@ import type { SettingFault, SourceStatus } from '../contract/sources.ts';
 import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 import { postureOf } from './posture.ts';
 
-/** Of a list of names in a warning; the rest is counted. */
+/** Maximum names of a list in a warning; the rest is counted. */
 const MOST_NAMED = 8;
 
-/** Scans as the module twin wants them, and what is to be said of the last one. */
+/** Runs scans with the options of the module twin, and reports the state of the last one. */
 export class BaselineScans {
   readonly #scanner: BaselineScanner;
   readonly #settings: Pick<SettingsReader, 'current'>;
@@ -19,14 +19,14 @@ export class BaselineScans {
   #last:
     | { readonly report: BaselineReport; readonly options: ScanOptions; readonly posture: BaselinePosture }
     | undefined;
-  /** The custom checks that were last refused, and with the reason. */
+  /** The options of the custom checks last refused; `#refusedFor` is the reason. */
   #refused: string | undefined;
   #refusedFor: string | undefined;
 
   constructor(options: {
     scanner: BaselineScanner;
     settings: Pick<SettingsReader, 'current'>;
-    /** Gets told that the file of custom checks is refused, once for each file and digest. */
+    /** Called when the file of custom checks is refused, once for each file and digest. */
     tell: (faults: readonly SettingFault[]) => void;
     clock: Clock;
     log: Logger;
@@ -46,7 +46,7 @@ export class BaselineScans {
     return report;
   }
 
-  /** How the last scan stood: what it could not see, and which checks it should have made and did not. */
+  /** The state of the last scan: what it could not see, and which custom checks were not judged. */
   status(): SourceStatus {
     const { customChecksRefused, limits = [] } = this.#last?.report ?? {};
     const reasons = [
@@ -61,7 +61,7 @@ export class BaselineScans {
     return this.#last?.posture;
   }
 
-  /** By setting: what of it could not be obeyed in the last scan. */
+  /** By setting: the part that could not be applied in the last scan. */
   warnings(): Readonly<Partial<Record<SettingId, string>>> {
     if (this.#last === undefined) return {};
     const { report, options } = this.#last;
@@ -72,7 +72,7 @@ export class BaselineScans {
       ['baseline.roles', options.roles, 'role'],
     ] as const) {
       const unknown = names.filter((name) => report.unknown.includes(name));
-      if (unknown.length > 0) warnings[setting] = `names what is no ${kind}: ${listed(unknown)}`;
+      if (unknown.length > 0) warnings[setting] = `names an unknown ${kind}: ${listed(unknown)}`;
     }
     const { customChecksRefused } = report;
     if (customChecksRefused !== undefined)
@@ -83,7 +83,7 @@ export class BaselineScans {
   #tellOfRefusal({ customChecksRefused }: BaselineReport, { customChecks }: ScanOptions): void {
     const refused = customChecksRefused === undefined ? undefined : JSON.stringify(customChecks);
     if (refused !== undefined && (refused !== this.#refused || customChecksRefused !== this.#refusedFor)) {
-      // In a field that Diagnostic events and direct methods don't get.
+      // The reason is logged in a field that is not sent in Diagnostic events and to direct methods.
       const line = 'The file of custom checks is refused; the default rules are judged.';
       if (refused === this.#refused) this.#log.info({ why: customChecksRefused }, line);
       else this.#log.warn({ why: customChecksRefused }, line);
@@ -104,7 +104,7 @@ export class BaselineScans {
   }
 }
 
-/** Rules that are opt-in, and those that walk the file systems, are for the command line. */
+/** Without opt-in rules and walks of the file systems, which only the command line offers. */
 function scanOptions(settings: BaselineSettings): ScanOptions {
   const { groupsDisabled, checksDisabled, roles } = settings;
   const { customChecksEnabled, customChecksFilePath: path, customChecksFileHash: sha256 } = settings;

@@ -26,16 +26,16 @@ import { Units } from './facts/units.ts';
 import { walk } from './facts/walk.ts';
 import { hasProgram } from './programs.ts';
 
-/** What a system is looked at with. */
+/** The means of reading a system. */
 export interface SystemParts extends AccessParts {
   readonly firewall?: FirewallReader;
   readonly fileCapabilities?: () => ((path: string) => boolean) | undefined;
 }
 
-/** What the primitives look at: files, and the facts that are made of them once for each scan. */
+/** The system that primitives judge: files, and facts that are read from them once per scan. */
 export class System extends Access {
   readonly firewall: FirewallReader | undefined;
-  /** How to tell whether a file carries capabilities; `undefined`: there is no way here. */
+  /** Tells whether a file has capabilities; `undefined`: cannot be detected on this machine. */
   readonly fileCapabilities: () => ((path: string) => boolean) | undefined;
   #walkedForMs = 0;
 
@@ -78,12 +78,12 @@ export class System extends Access {
   seesHostNetwork = once(() => seesHostNetwork(this));
   names = once(async () => Names.of(await this.accounts(), this));
 
-  /** How long the walk over the file systems took, in milliseconds. */
+  /** Duration of the walk over the file systems, in milliseconds. */
   walkedFor(): number {
     return this.#walkedForMs;
   }
 
-  /** Homes of users who can log in: root, and those whom login.defs(5) counts as ordinary. */
+  /** Homes of users who can log in: root, and ordinary users by login.defs(5). */
   async #readHomes(): Promise<Homes> {
     const { users } = await this.accounts();
     const firstUid = firstOrdinaryUid(this);
@@ -100,7 +100,7 @@ export class System extends Access {
   hasProgram = (name: string): boolean => hasProgram(this.files, name);
 }
 
-/** Made when it is first asked for, and then kept. */
+/** Calculated at the first access, then kept. */
 function once<T>(make: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {
@@ -110,8 +110,8 @@ function once<T>(make: () => T): () => T {
 }
 
 /**
- * Whether /proc/sys/net and /proc/net, which always are those of whoever reads them, say something of the host. From a
- * container that takes the same network namespace as PID 1 of the host's /proc.
+ * Whether /proc/sys/net and /proc/net, which always show the reader's network namespace, show the host's. In a container
+ * they do if its network namespace is that of PID 1 of the host's /proc.
  */
 function seesHostNetwork({ view, files }: Pick<Access, 'view' | 'files'>): boolean {
   if (view !== 'mounted-host') return view === 'host';
@@ -123,6 +123,6 @@ function namespaceOf(root: string, process: string): string | undefined {
   try {
     return readlinkSync(join(root, 'proc', process, 'ns/net'));
   } catch {
-    return undefined; // another's, and we may not trace it
+    return undefined; // a process of another user, which the agent has no permission to trace
   }
 }

@@ -91,12 +91,12 @@ describe('a folder of rules', () => {
     [
       'an unknown capability',
       set('appliesTo', { needs: ['sshd|magic'], container: true }),
-      /needs\[0\]: names no feature: sshd\|magic/,
+      /needs\[0\]: is not a feature: sshd\|magic/,
     ],
     ['an unknown role', set('appliesTo', { notRole: ['wizard'], container: true }), /names the unknown role wizard/],
     ['another category', set('category', 'cron'), /belongs to cron/],
-    ['an id twice', (file: File) => file.rules.push(...file.rules.slice(0, 1)), /is there twice/],
-    ['a CCE id that is none', set('cce', 'CCE-1'), /rules\[0\]\.cce: is no CCE id/],
+    ['an id twice', (file: File) => file.rules.push(...file.rules.slice(0, 1)), /occurs twice/],
+    ['a CCE id that is none', set('cce', 'CCE-1'), /rules\[0\]\.cce: is not a CCE id/],
   ] as const)
     it(`is refused with ${what}`, () => {
       change(edit);

@@ -142,9 +142,9 @@ describe('BaselineScans', () => {
     report = { ...report, unknown: ['crown', 'file.b', ...many] };
     await scans.scan(signal);
     assert.deepEqual(scans.warnings(), {
-      'baseline.groupsDisabled': 'names what is no category: crown',
-      'baseline.checksDisabled': 'names what is no rule: file.b',
-      'baseline.roles': `names what is no role: ${many.slice(0, 8).join(', ')} and 4 more`,
+      'baseline.groupsDisabled': 'names an unknown category: crown',
+      'baseline.checksDisabled': 'names an unknown rule: file.b',
+      'baseline.roles': `names an unknown role: ${many.slice(0, 8).join(', ')} and 4 more`,
     });
     assert.deepEqual([told, scans.status()], [[], { state: 'on' }]);
   });

@@ -125,7 +125,7 @@ describe('The status in reported', function () {
       ({ posture: { baseline }, configuration: { warnings } }) =>
         baseline?.groupsDisabled === 'ssh,crown' &&
         baseline.roles === 'router' &&
-        warnings.baselineGroupsDisabled === 'names what is no category: crown',
+        warnings.baselineGroupsDisabled === 'names an unknown category: crown',
     );
     await bed.waitForEvents(() => bed.events('OSBaseline').length >= 2);
     const [before = [], after = []] = bed.events('OSBaseline').map(({ Payload }) => Payload);

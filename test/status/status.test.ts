@@ -310,17 +310,17 @@ describe('the status', () => {
 
     it('adds what a scan could not obey to the warnings of the configuration', () => {
       agent.configuration = { ...agent.configuration, warnings: { colour: 'is not known to this agent' } };
-      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
       agent.scanned = SCANNED;
       assert.deepEqual(localStatus(agent.observed).configuration.warnings, {
         ...agent.configuration.warnings,
-        baselineRoles: 'names what is no role: rooter',
+        baselineRoles: 'names an unknown role: rooter',
       });
     });
 
     it('is not said by collectors that are off', () => {
       agent.scanned = SCANNED;
-      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 3 };
       change({ priorities: { OSBaseline: 'Off', ListeningPorts: 'Off' } });
       assert.deepEqual(posture(), {});
@@ -406,7 +406,7 @@ describe('the status', () => {
       for (const { name } of collectors) agent.lastRuns[name] = { at: TIME, problem: 'cannot read the file: EACCES' };
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 7 };
       agent.scanned = SCANNED;
-      agent.doubts = { 'baseline.roles': 'names what is no role: rooter' };
+      agent.doubts = { 'baseline.roles': 'names an unknown role: rooter' };
       const error = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
       agent.configuration = {
         ...agent.configuration,
@@ -561,14 +561,14 @@ describe('the status', () => {
         'an exception from the hardening rules is in force': {
           begin: () => {
             agent.scanned = { ...SCANNED, groupsDisabled: 'cron' };
-            agent.doubts = { 'baseline.checksDisabled': 'names what is no rule: x' };
+            agent.doubts = { 'baseline.checksDisabled': 'names an unknown rule: x' };
           },
           end: () => {
             agent.scanned = undefined;
             agent.doubts = {};
           },
           seen: ({ posture, configuration: { warnings } }) => [posture.baseline?.groupsDisabled, warnings],
-          shows: ['cron', { baselineChecksDisabled: 'names what is no rule: x' }],
+          shows: ['cron', { baselineChecksDisabled: 'names an unknown rule: x' }],
         },
         'the credential has another end': {
           begin: () => {

@@ -10,7 +10,7 @@ export type FirewallRules =
   | { readonly found: readonly FirewallRule[] }
   | { readonly problem: string; readonly denied: boolean };
 
-/** What the agent's own reader says; it is asked once for all rules. */
+/** The result of the agent's own reader, read once for all rules. */
 export async function readFirewall(firewall: FirewallReader | undefined, signal: AbortSignal): Promise<FirewallRules> {
   try {
     return { found: (await firewall?.rules(signal)) ?? [] };

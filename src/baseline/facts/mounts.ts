@@ -10,7 +10,7 @@ type Needs = Pick<Access, 'files' | 'view' | 'runs'>;
 export interface Mount {
   readonly point: string;
   readonly type: string;
-  /** What is mounted: `/dev/sda1`, `tmpfs`, `server:/export`. */
+  /** The source: `/dev/sda1`, `tmpfs`, `server:/export`. */
   readonly device: string;
   readonly options: ReadonlySet<string>;
   readonly where: string;
@@ -19,8 +19,8 @@ export interface Mount {
 const MOST_BYTES = 4 * 1024 * 1024;
 
 /**
- * What is mounted where the host's first process is: the agent's own view may be a private one, with a /tmp of its own and
- * all else read-only. Only where that one may not be looked at, its own.
+ * The mounts in the namespace of the host's PID 1: the agent may have a private mount namespace, with its own /tmp and all
+ * else read-only. The agent's own mounts are the fallback if those of PID 1 cannot be read.
  */
 export function readMounts(access: Needs): Look<readonly Mount[]> {
   if (!access.runs) return MISSING;
@@ -28,7 +28,7 @@ export function readMounts(access: Needs): Look<readonly Mount[]> {
   return 'found' in first || access.view === 'mounted-host' ? first : mountsIn(access, '/proc/self/mountinfo');
 }
 
-/** Of mounts on one another the last one, which is the one that is seen. */
+/** Of several mounts on one path the last one, which hides the others. */
 function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
   const look = access.files.text(path, MOST_BYTES);
   if (!('found' in look)) return look;
@@ -38,14 +38,14 @@ function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
   return { found: [...byPoint.values()] };
 }
 
-/** @returns options of the mount and of its file system; the mount's own `rw` says nothing where that is read-only */
+/** @returns options of the mount and of its file system; the mount's own `rw` has no effect on a read-only file system */
 function inForce(own: string, shared: string): ReadonlySet<string> {
   const options = new Set([...shared.split(','), ...own.split(',')]);
   if (options.has('ro')) options.delete('rw');
   return options;
 }
 
-/** What is to be mounted at boot, see fstab(5). */
+/** The mounts of fstab(5), made at boot. */
 export function readFstab(access: Needs): Look<readonly Mount[]> {
   const look = access.files.text('/etc/fstab');
   if (!('found' in look)) return look;
@@ -60,9 +60,9 @@ export function readFstab(access: Needs): Look<readonly Mount[]> {
 }
 
 /**
- * Whether it is a disk that can be taken out: the kernel says so, or the place and the name that it is given.
+ * Whether it is a removable disk: by the kernel's flag, or by its mount point and device name.
  *
- * @returns `Unreadable` when nobody can say
+ * @returns `Unreadable` if it cannot be detected
  */
 export function isRemovable({ device, point }: Mount, { files }: Pick<Access, 'files'>): boolean | Unreadable {
   if (/^\/dev\/(?:cdrom|dvd|sr\d|fd\d|floppy)/.test(device) || /^\/(?:media|cdrom|floppy)(?:\/|$)/.test(point))

@@ -17,7 +17,7 @@ export interface PamLine {
   readonly where: string;
 }
 
-/** A stack with what it includes, in the order in which it is run. */
+/** A stack with its includes, in the order of execution. */
 export interface PamStack {
   readonly lines: readonly PamLine[];
   /** A part that could not be read. */
@@ -27,17 +27,17 @@ export interface PamStack {
 const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
 const MOST_LINES = 1_000;
 const DEEPEST = 8;
-/** Files that a stack is read from; those that include one another would else be read for ever. */
+/** Maximum files of a stack, so that cyclic includes end. */
 const MOST_FILES = 30;
 const MOST_STACKS = 200;
 const MOST_BYTES = 32 * 1024;
 
-/** What /etc/pam.d says. */
+/** The stacks of /etc/pam.d. */
 export class Pam {
   readonly #access: Needs;
   readonly #stacks = new Map<string, PamStack | undefined>();
   #lines: readonly PamLine[] = [];
-  /** Read for the stack that is being read. */
+  /** Files read so far for the current stack. */
   #files = 0;
   #problem: Unreadable | undefined;
 
@@ -62,13 +62,13 @@ export class Pam {
     return pam;
   }
 
-  /** @returns `undefined` when there is no such stack */
+  /** @returns `undefined` if the stack does not exist */
   stack(name: string): PamStack | undefined {
     if (!this.#stacks.has(name)) this.#stacks.set(name, this.#read(name));
     return this.#stacks.get(name);
   }
 
-  /** Why a module that was found in no stack may still be in one. */
+  /** Why a module that was not found may still be in a stack. */
   get unreadable(): Unreadable | undefined {
     return this.#problem;
   }
@@ -78,7 +78,7 @@ export class Pam {
     return this.linesOf(module).length > 0;
   }
 
-  /** Where any stack has it. */
+  /** File and line of the module in any stack. */
   linesOf(module: string): readonly PamLine[] {
     return this.#lines.filter((line) => line.module === module);
   }
@@ -94,8 +94,8 @@ export class Pam {
   }
 
   /**
-   * @param only lines of this type, as `auth include common-auth` asks for them
-   * @param within the stacks that include this one: one of them again has nothing that wasn't seen
+   * @param only the type of the lines, as in `auth include common-auth`
+   * @param within the stacks that include this one; they are not read again
    */
   #collect(
     name: string,
@@ -146,7 +146,7 @@ export class Pam {
 
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
-/** Without comments; a line that ends in a backslash goes on. */
+/** Lines without comments. A line that ends in a backslash is joined with the next one. */
 function* logicalLines(content: string): Generator<{ text: string; line: number }> {
   let before = '';
   for (const [index, raw] of content.split('\n').entries()) {

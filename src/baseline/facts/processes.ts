@@ -113,7 +113,7 @@ export async function isProven(
   if (!isNamedSo) return `it is ${executable}`;
   const isBelowOurs = paths.some((path) => path.startsWith('/..')); // the agent has a cgroup namespace of its own
   if (files.isFolder('/run/systemd/system') && !isBelowOurs)
-    return services.length > 0 ? whoElseMayChange(executable, access) : 'it is no service of the system';
+    return services.length > 0 ? whoElseMayChange(executable, access) : 'it is not a system service';
   const [own, first] = [files.link(`/proc/${pid}/ns/mnt`), files.link('/proc/1/ns/mnt')];
   if ('unreadable' in own) return own;
   if ('unreadable' in first) return first;

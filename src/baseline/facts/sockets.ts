@@ -6,7 +6,7 @@ import type { Access } from '../access.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace' | 'netFolder'>;
 
-/** A socket that anyone can send to. */
+/** A listening socket. */
 export interface Listener {
   readonly protocol: 'tcp' | 'udp';
   readonly port: number;
@@ -18,15 +18,15 @@ const MOST_BYTES = 4 * 1024 * 1024;
 
 const WAITING = { tcp: TCP_LISTEN, udp: TCP_CLOSE };
 
-/** What waits for others, and why there may be more, by protocol. */
+/** Listening sockets, and by protocol why the list may be incomplete. */
 export interface Listeners {
   readonly found: readonly Listener[];
   readonly unreadable: Readonly<Partial<Record<Listener['protocol'], Unreadable>>>;
 }
 
 /**
- * What waits for others, by /proc/net/{tcp,udp}{,6}. Of a file that is longer than its limit the beginning is read: of TCP
- * the kernel lists what listens first, so that nothing is missing where a connection has been seen.
+ * Listening sockets, by /proc/net/{tcp,udp}{,6}. Of a file longer than the limit only the beginning is read. The kernel
+ * lists listening TCP sockets first, so the list is complete as soon as it contains a connection.
  */
 export async function readListeners(access: Needs): Promise<Listeners> {
   const listeners: Listener[] = [];
@@ -41,7 +41,7 @@ export async function readListeners(access: Needs): Promise<Listeners> {
     const path = `${access.netFolder}/${file}`;
     const look = access.files.beginning(path, MOST_BYTES);
     if ('unreadable' in look) unreadable[protocol] ??= look;
-    if (!('found' in look)) continue; // a kernel without IPv6 has no files of it
+    if (!('found' in look)) continue; // a kernel without IPv6 does not have its files
     files += 1;
     let count = 0;
     let hasConnections = false;

@@ -5,16 +5,16 @@ import type { Access } from '../access.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
-/** One setting, where it stands. */
+/** One setting, with its file and line. */
 export interface SshdSetting {
   readonly key: string;
   readonly value: string;
   readonly where: string;
-  /** The `Match` line that it holds under; absent: it holds for all. */
+  /** The `Match` line that limits it; absent: it applies to all connections. */
   readonly match?: string;
 }
 
-/** What sshd would read, in the order in which it does. Of several that hold for all, the first one counts. */
+/** The settings in the order in which sshd reads them. Of several that apply to all, the first one counts. */
 export interface SshdConfig {
   readonly settings: readonly SshdSetting[];
   readonly unreadable?: Unreadable;
@@ -24,13 +24,13 @@ export interface SshdConfig {
 const MAIN = '/etc/ssh/sshd_config';
 const MOST_SETTINGS = 2_000;
 const DEEPEST = 16;
-/** Files that include one another would else be read for ever. */
+/** Limits the files, so that cyclic includes end. */
 const MOST_FILES = 200;
 const LONGEST_LINE = 4_096;
 
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
-/** sshd_config(5), with its `Include`s. What is given on sshd's command line isn't seen. */
+/** sshd_config(5), with its `Include`s. Options on sshd's command line are not seen. */
 export async function readSshd(access: Needs): Promise<SshdConfig> {
   const settings: SshdSetting[] = [];
   const problems: Unreadable[] = [];

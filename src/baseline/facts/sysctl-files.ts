@@ -5,28 +5,28 @@ import type { Access } from '../access.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
-/** What a file sets a kernel parameter to at boot. */
+/** The value of a kernel parameter that a file sets at boot. */
 export interface Persisted {
   readonly value: string;
   /** File and line. */
   readonly where: string;
 }
 
-/** By key with dots. */
+/** By key, with dots. */
 export interface PersistedSysctls {
   readonly settings: ReadonlyMap<string, Persisted>;
-  /** A file or folder that could not be read: it may set something else. */
+  /** A file or folder that could not be read, and may set other values. */
   readonly unreadable?: Unreadable;
 }
 
-/** By precedence; a file's name counts once, in the first of them that has it, see sysctl.d(5). */
+/** By precedence. Of files with the same name only that in the first folder is read, see sysctl.d(5). */
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
 /** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
 const MOST_BYTES = 64 * 1024;
 const MOST_FILES = 500;
 
-/** What the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
+/** The values that the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
 export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
   const byName = new Map<string, string>();
   let problem: Unreadable | undefined;

@@ -5,11 +5,11 @@ import type { Access } from '../access.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
-/** Whether something is started by itself, as far as files say. */
+/** Whether a unit or script is started automatically, according to files. */
 export interface UnitState {
   readonly enabled: boolean;
   readonly masked: boolean;
-  /** There is such a unit or script at all. */
+  /** Whether the unit or script exists. */
   readonly known: boolean;
   readonly where?: string;
 }
@@ -28,10 +28,10 @@ const OPENRC = ['/etc/runlevels/default', '/etc/runlevels/boot', '/etc/runlevels
 
 const MOST_XINETD_BYTES = 64 * 1024;
 
-/** What is started, indexed once: looking for each unit in each folder would take most of a scan. */
+/** Started units and scripts, indexed once: a search for each unit in each folder would take most of a scan. */
 export class Units {
   readonly #access: Needs;
-  /** Where it was found, by the unit's name. */
+  /** The path, by the unit's name. */
   readonly #files = new Map<string, string>();
   readonly #masked = new Set<string>();
   readonly #wanted = new Map<string, string>();
@@ -64,7 +64,7 @@ export class Units {
     return 'found' in look ? look.found : undefined;
   }
 
-  /** The first folder or file that could not be read: something in there may be started. */
+  /** The first folder or file that could not be read: units in it may be started. */
   get unreadable(): Unreadable | undefined {
     return this.#problem;
   }
@@ -114,7 +114,7 @@ export class Units {
     }
   }
 
-  /** @param unit with its suffix: `ssh.service`. A script of the same name counts where there is no such unit. */
+  /** @param unit with its suffix: `ssh.service`. A script of the same name counts if the unit does not exist. */
   state(unit: string): UnitState {
     const isMasked = this.#masked.has(unit);
     const file = this.#files.get(unit) ?? this.#template(unit);
@@ -129,13 +129,13 @@ export class Units {
     return { enabled: false, masked: false, known: where !== undefined, ...(where === undefined ? {} : { where }) };
   }
 
-  /** Of `getty@tty1.service` the file `getty@.service`. */
+  /** The template of an instance: `getty@.service` for `getty@tty1.service`. */
   #template(unit: string): string | undefined {
     const match = /^(.+@)[^@]+(\.[a-z]+)$/.exec(unit);
     return match === null ? undefined : this.#files.get(`${match[1]}${match[2]}`);
   }
 
-  /** @returns where inetd or xinetd are told to start it */
+  /** @returns the file and line that make inetd or xinetd start it */
   inetd(name: string): string | undefined {
     return this.#inetd.get(name);
   }

@@ -20,20 +20,20 @@ export const FINDS = [
 ] as const;
 export type Find = (typeof FINDS)[number];
 
-/** What one walk found, for all rules that ask for one. */
+/** The result of one walk, for all rules that need it. */
 export interface WalkResult {
   readonly entries: number;
   readonly tookMs: number;
   readonly found: Readonly<Record<Find, readonly string[]>>;
-  /** Why it did not see all. */
+  /** Why the walk is incomplete. */
   readonly incomplete?: string;
   readonly denied: boolean;
 }
 
-/** File systems on disks and flash. All others are the kernel's own, in memory, or another machine's. */
+/** File systems on disks and flash. All others are virtual, in memory, or on another machine. */
 const LOCAL =
   /^(?:ext[234]|xfs|btrfs|f2fs|ubifs|jffs2|yaffs2?|bcachefs|zfs|jfs|reiserfs|nilfs2|vfat|exfat|ntfs3?|erofs|squashfs)$/;
-/** Layers of containers and images: whose files they are, and whether they may be written, is said elsewhere. */
+/** Folders not walked: virtual file systems, and layers of containers and images, which have other owners and modes in use. */
 const EXCLUDED = new Set([
   '/proc',
   '/sys',
@@ -51,37 +51,37 @@ const LONGEST = seconds(300);
 const MOST_FOUND = 2_000;
 const DEEPEST = 200;
 const MOST_FOLDERS = 100_000;
-/** After each turn of 5 ms it rests as long: half a core is left to others, whatever the disk can give. */
+/** Pause after each turn of 5 ms: a walk uses at most half a core, however fast the disk is. */
 const REST = milliseconds(5);
 
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
-/** A folder that is being walked, open as long as there are folders in it to go to. */
+/** A folder that is being walked. It stays open until all its folders have been walked. */
 interface Frame {
   readonly file: number;
   readonly path: string;
-  /** Still to be gone to. */
+  /** Folders in it that are still to be walked. */
   readonly folders: string[];
 }
 
 /**
- * Walks the local file systems once. It never follows a link and never leaves a device: every folder is opened below the
- * one that it was seen in (by /proc/self/fd), so that one that is replaced by a link meanwhile leads nowhere.
+ * Walks the local file systems once. It never follows a link and never leaves a device: each folder is opened relative to
+ * its parent's descriptor (by /proc/self/fd), so that a folder replaced by a link meanwhile is not followed.
  *
- * @param options `mostFolders`: in one folder; of more, the rest isn't gone to
+ * @param options `mostFolders`: maximum folders walked in one folder; the rest is skipped
  */
 export async function walk(from: From, access: Needs, { mostFolders = MOST_FOLDERS } = {}): Promise<WalkResult> {
   return new Walk(from, access, mostFolders).run();
 }
 
-/** What it is made with. */
+/** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'clock' | 'signal' | 'at'>;
 
-/** Facts that it rests on. */
+/** Facts that the walk needs. */
 interface From {
   readonly names: Names;
   readonly mounts: Look<readonly Mount[]>;
-  /** Whether a file carries capabilities; `undefined`: nobody can say. */
+  /** Whether a file has capabilities; `undefined`: cannot be detected. */
   readonly hasCapabilities: ((place: string) => boolean) | undefined;
 }
 
@@ -175,7 +175,7 @@ class Walk {
     }
   }
 
-  /** Takes note of what could not be looked at, unless it is gone, or something else by now. */
+  /** Records what could not be read, unless it was removed or replaced meanwhile. */
   #miss(error: unknown, path: string): void {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
     if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code)) return;
@@ -185,8 +185,8 @@ class Walk {
   }
 
   /**
-   * Whether a folder on another device belongs to the file system that is walked: a subvolume of btrfs, which any user can
-   * make. What is mounted there is walked by itself, or not at all; what was mounted after the list was read is left out.
+   * Whether a folder on another device belongs to the walked file system: a btrfs subvolume, which any user can create.
+   * Mounts are walked on their own, or not at all; what was mounted after the list was read is skipped.
    */
   #isSubvolume(path: string): boolean {
     if (this.#mountPoints.has(path)) return false;
@@ -201,7 +201,7 @@ class Walk {
     return false;
   }
 
-  /** Judges what is in a folder, and notes the folders in it. */
+  /** Judges the entries of a folder, and collects its folders. */
   async #look(frame: Frame): Promise<void> {
     this.#access.at(frame.path);
     let folder: Dir;
@@ -231,7 +231,7 @@ class Walk {
     }
   }
 
-  /** A remote file system isn't asked: it may never answer. */
+  /** Remote file systems are not read: they may never answer. */
   #statsOf(place: string, path: string): Stats | undefined {
     if (this.#access.files.remote.includes(path)) return undefined;
     try {
@@ -274,7 +274,7 @@ class Walk {
 
 const isBelow = (path: string, folder: string) => folder === '/' || path.startsWith(`${folder}/`);
 
-/** A tree that does not run as a whole; else the root, whatever it is made of, and all that is mounted from disks. */
+/** A tree that is not running: all of it. Otherwise the root, of any type, and all mounts of disks. */
 function rootsOf(mounts: From['mounts']): readonly string[] {
   if (!('found' in mounts)) return ['/'];
   const isWalked = (type: string, point: string) => LOCAL.test(type) || point === '/';

@@ -9,7 +9,7 @@ const params = v.strictObject({
   watch: v.optional(paths),
   permissions: v.optional(v.pipe(v.string(), v.regex(/^[rwxa]{1,4}$/)), 'wa'),
   /** Each one is audited. */
-  syscalls: v.optional(listOf(v.pipe(text, v.regex(/^[a-z0-9_]+$/, 'is no system call')))),
+  syscalls: v.optional(listOf(v.pipe(text, v.regex(/^[a-z0-9_]+$/, 'is not a system call')))),
   /** Rules for the system calls count only with one of these words: `-F exit=-EACCES`. */
   fieldAny: v.optional(texts),
   flag: v.optional(v.pipe(text, v.regex(/^-[ef] \d$/))),

@@ -127,7 +127,7 @@ function settingIn(of: InFiles, content: string): Setting | undefined {
   return of.syntax === 'space' ? spaceSetting(content, of.key) : rsyslogSetting(content, of.key);
 }
 
-/** @returns `undefined` when it is no JSON */
+/** @returns `undefined` if it is not JSON */
 function fromJson(content: string, key: string): { value: Value } | undefined {
   try {
     const value = jsonSetting(content, key);

@@ -6,7 +6,7 @@ import { primitive } from '../primitive.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, listed, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
-const option = v.pipe(text, v.regex(/^CONFIG_[A-Z0-9_]+$/, 'is no option of the kernel’s configuration'));
+const option = v.pipe(text, v.regex(/^CONFIG_[A-Z0-9_]+$/, 'is not an option of the kernel’s configuration'));
 
 const params = v.variant('check', [
   v.strictObject({ check: v.literal('cpuFlag'), flag: text, arches: texts }),

@@ -4,7 +4,7 @@ import { text } from '../fields.ts';
 import { primitive } from '../primitive.ts';
 import { cannotRead, fail, pass, skip } from '../verdict.ts';
 
-const name = v.pipe(text, v.regex(/^[A-Za-z0-9_-]+$/, 'is no name of a module'));
+const name = v.pipe(text, v.regex(/^[A-Za-z0-9_-]+$/, 'is not a module name'));
 
 /** Kernel code that is not there, or can't be loaded: a loaded or built-in one fails whatever modprobe.d says. */
 export const kmod = primitive({

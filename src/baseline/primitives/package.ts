@@ -6,7 +6,7 @@ import { findProgram, whyUnseen } from '../programs.ts';
 import type { System } from '../system.ts';
 import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 
-const name = v.pipe(text, v.regex(/^[A-Za-z0-9*?][A-Za-z0-9+._*?-]*$/, 'is no name of a package or program'));
+const name = v.pipe(text, v.regex(/^[A-Za-z0-9*?][A-Za-z0-9+._*?-]*$/, 'is not the name of a package or program'));
 
 const params = v.strictObject({
   /** As the distributions call it; `*` and `?` stand for text. */

@@ -8,7 +8,7 @@ import type { System } from '../system.ts';
 import { cannotRead, fail, pass, passIf, skip, type Verdict } from '../verdict.ts';
 
 const TYPES = ['auth', 'account', 'password', 'session'] as const;
-const moduleName = v.pipe(text, v.regex(/^pam_[a-z0-9_]+$/, 'is no name of a module such as pam_unix'));
+const moduleName = v.pipe(text, v.regex(/^pam_[a-z0-9_]+$/, 'is not a module name such as pam_unix'));
 
 const params = v.variant('of', [
   v.strictObject({
@@ -118,7 +118,7 @@ async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
   if (found !== undefined) {
     const holds = of.want.op === 'set' || compare(of.want, found.value);
     return holds === undefined
-      ? fail(`${found.key}: no number`, found.where)
+      ? fail(`${found.key}: not a number`, found.where)
       : passIf(holds, `${found.key} ${found.value}`.trim(), found.where);
   }
   const byDefault: Value = of.default;

@@ -29,7 +29,7 @@ const IN_WORDS: Readonly<Record<(typeof WANTS)[number], string>> = {
 
 const params = v.strictObject({
   units: listOf(
-    v.pipe(text, v.regex(/^[A-Za-z0-9@:._\\-]+\.(?:service|socket|timer|target|path|mount)$/, 'is no unit')),
+    v.pipe(text, v.regex(/^[A-Za-z0-9@:._\\-]+\.(?:service|socket|timer|target|path|mount)$/, 'is not a unit')),
   ),
   want: v.picklist(WANTS),
   /** Names of programs as /proc/PID/comm has them. */

@@ -4,7 +4,7 @@ import { primitive } from '../primitive.ts';
 import { cannotJudge, cannotRead, missing, passIf, skip, type Verdict } from '../verdict.ts';
 
 const common = {
-  key: v.pipe(v.string(), v.maxLength(100), v.regex(/^[a-z0-9_]+(?:\.[A-Za-z0-9_-]+)+$/, 'is no kernel parameter')),
+  key: v.pipe(v.string(), v.maxLength(100), v.regex(/^[a-z0-9_]+(?:\.[A-Za-z0-9_-]+)+$/, 'is not a kernel parameter')),
   ifMissing,
 };
 
