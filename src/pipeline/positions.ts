@@ -1,7 +1,7 @@
 /** From, inclusive, and to, exclusive. */
 export type Range = readonly [from: number, to: number];
 
-/** The settled positions of a log: delivered, dropped, or skipped. A few ranges, in order. */
+/** The settled positions of a log: delivered, dropped, or burnt (see store.ts). A few ranges, in order. */
 export class Positions {
   #ranges: Range[] = [];
 

@@ -25,8 +25,8 @@
  *      neither. The queue's next position decides. A `leave` lists the events that are about to be put, their
  *      elements, and the position of the first event. If the queue has assigned an event's position, the event is in
  *      the queue, and its elements have left; otherwise they are still in the log. `ended` corrects the positions of
- *      the events after one that was dropped (and counted by the queue), after an event from elsewhere that was put in
- *      between, and after a position that was skipped, see store.ts.
+ *      the events after one that was dropped (and counted by the queue), or after an event from elsewhere that was put
+ *      in between, and that of an event whose expected position was burnt, see store.ts.
  *   4. A `leave` is synced before its events are put, those of a table that overflows at most once a second. A file
  *      with a `leave` is kept until the queue has synced the events, unless the file has grown to 16 MiB by then. So
  *      events that a queue has only in memory, because its disk cannot be written, are recovered from the log after a

@@ -114,8 +114,8 @@ class Reading {
     let position = leave.next;
     for (const [index, { id, window, elements }] of leave.events.entries()) {
       const ended = leave.ended.get(index);
-      // Corrected: an event was dropped, and counted by the queue, if the position did not change. Otherwise it has at
-      // most: the first may have been burnt.
+      // A corrected event was dropped, and counted by the queue, if the next position did not change. Otherwise it has
+      // at most the position before the corrected one: the first position may have been burnt.
       const isIn = ended === position || (ended ?? position + 1) <= this.#next(leave.queue);
       position = ended ?? position + 1;
       const known = elements.flatMap((number) => this.#elements.get(number) ?? []);
