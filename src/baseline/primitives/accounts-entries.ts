@@ -18,7 +18,7 @@ interface Line {
   readonly name: string;
 }
 
-/** A file's entries, and those of them that break the rule. */
+/** A file's entries that violate the rule. */
 type Broken = { readonly file: AccountFile; readonly lines: readonly Line[]; readonly what?: string };
 
 const DAY_MS = 86_400_000;
@@ -75,7 +75,7 @@ interface Entries {
   readonly groups: readonly Group[];
   readonly shadows: readonly Shadow[];
   readonly nis: Accounts['nis'];
-  /** Where ordinary users begin. */
+  /** The first uid of ordinary users. */
   readonly firstUid: number;
 }
 
@@ -150,7 +150,7 @@ async function breakers(
     case 'inactive':
       return shadow(withHash().filter(({ inactiveDays: days }) => days === undefined || days < 0 || days > of.most));
     case 'lastChangePast': {
-      const today = Math.floor(system.clock.now().getTime() / DAY_MS) + 1; // whatever the time zone
+      const today = Math.floor(system.clock.now().getTime() / DAY_MS) + 1; // valid in each time zone
       return shadow(withHash().filter(({ changed }) => changed !== undefined && changed > today));
     }
     case 'absentUsers': {
@@ -160,7 +160,7 @@ async function breakers(
   }
 }
 
-/** Which methods, and not what comes behind them. */
+/** The names of the hash methods, without salts and hashes. */
 const methodsOf = (lines: readonly Shadow[]): Broken => ({
   file: 'shadow',
   lines,

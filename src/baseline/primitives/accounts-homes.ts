@@ -5,7 +5,7 @@ import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
 import type { HomeParams } from './accounts-params.ts';
 
-/** Something in a home that breaks the rule. */
+/** A violation of the rule in a home. */
 interface Broken {
   readonly what: string;
   readonly where: string;
@@ -66,7 +66,7 @@ function breaks(of: HomeParams, home: Home): Broken[] {
   }
 }
 
-/** Symbolic links are skipped: their targets are judged where they are. */
+/** Skips symbolic links: their targets are judged at their own paths. */
 const isDotFile = ({ path, stats }: HomeEntry) => !path.includes('/') && stats.isFile();
 
 const isPrivateKey = (path: string) => /(?:^|\/)id_[^/]*$/.test(path) && !path.endsWith('.pub');

@@ -4,7 +4,7 @@ import { count, listOf, mode, relativePath, text, texts } from '../fields.ts';
 const check = <const N extends string, E extends v.ObjectEntries>(name: N, entries: E) =>
   v.strictObject({ check: v.literal(name), ...entries });
 
-/** What can be asked of passwd, group and shadow. */
+/** Checks of passwd, group and shadow. */
 const entries = [
   check('onlyUid0', { allow: texts }),
   check('primaryGid', { user: text, gid: count }),
@@ -31,7 +31,7 @@ const entries = [
   check('absentUsers', { users: texts }),
 ] as const;
 
-/** What can be asked of the homes of users who can log in. */
+/** Checks of the homes of users who can log in. */
 const homes = [
   check('homeExists', {}),
   check('homeOwned', {}),

@@ -8,7 +8,7 @@ import { cannotRead, fail, pass, type Verdict } from '../verdict.ts';
 const SHELL_FILES = ['/etc/environment', '/etc/profile', '/root/.profile', '/root/.bash_profile', '/root/.bashrc'];
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Every folder that one of them puts on root's PATH. A program that others can put there, root may start. */
+/** Judges each folder in root's PATH: root may start a program that another user has put into such a folder. */
 export async function judgeRootPath(modeForbid: string, system: System): Promise<Verdict> {
   const settings: { value: string; where: string }[] = [];
   const defs = system.files.text('/etc/login.defs');
@@ -27,9 +27,9 @@ export async function judgeRootPath(modeForbid: string, system: System): Promise
   if (settings.length === 0) settings.push({ value: DEFAULT_PATH, where: 'the default' });
   for (const { value, where } of settings) {
     for (const part of value.split(':')) {
-      if (part.includes('$')) continue; // what was there before, or known to the shell only
+      if (part.includes('$')) continue; // the previous PATH, or a variable that only the shell knows
       if (!part.startsWith('/')) return fail(part === '' ? 'an empty part' : `${part} is not absolute`, where);
-      // Whoever may write the folder that one isn't in, can make it.
+      // Also the folders above it: who may write to the parent of a missing folder can create it.
       for (let path = posix.normalize(part); ; path = posix.dirname(path)) {
         const look = system.files.stat(path);
         if ('unreadable' in look) return cannotRead(look, path);

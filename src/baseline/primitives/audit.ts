@@ -5,10 +5,10 @@ import { primitive } from '../primitive.ts';
 import { cannotRead, fail, listed, pass, skip } from '../verdict.ts';
 
 const params = v.strictObject({
-  /** Each one that is there is watched, for all of `permissions`. */
+  /** Each existing path must be watched, for all of `permissions`. */
   watch: v.optional(paths),
   permissions: v.optional(v.pipe(v.string(), v.regex(/^[rwxa]{1,4}$/)), 'wa'),
-  /** Each one is audited. */
+  /** Each call must be audited. */
   syscalls: v.optional(listOf(v.pipe(text, v.regex(/^[a-z0-9_]+$/, 'is not a system call')))),
   /** Rules for the system calls count only with one of these words: `-F exit=-EACCES`. */
   fieldAny: v.optional(texts),
@@ -19,7 +19,7 @@ const params = v.strictObject({
 const LEGACY = new Set(['open', 'creat', 'chmod', 'chown', 'lchown', 'unlink', 'rename']);
 const HAS_LEGACY = process.arch === 'x64' || process.arch === 'ia32' || process.arch === 'arm';
 
-/** What auditd's files have the kernel report. */
+/** The audit rules in auditd's files. */
 export const audit = primitive({
   name: 'audit',
   summary: "What auditd's rule files have the kernel report.",

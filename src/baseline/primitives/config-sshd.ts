@@ -13,7 +13,7 @@ interface Wanted {
 
 const MAIN = '/etc/ssh/sshd_config';
 
-/** What holds for all, and what `Match` blocks make of it for some: each must do. */
+/** The general value must pass, and so must the values of all `Match` blocks. */
 export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
   const config = await system.sshd();
   if (config.unreadable !== undefined) return cannotRead(config.unreadable, MAIN);
@@ -34,7 +34,7 @@ export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
   return passIf(true, actual, general?.where ?? MAIN);
 }
 
-/** Lists of algorithms can be said as changes: `+` and `^` add to the default, `-` takes from it; see sshd_config(5). */
+/** Resolves changes to a default list of algorithms: `+` and `^` add to it, `-` removes; see sshd_config(5). */
 function withDefault(value: string, { want, default: byDefault = '' }: Wanted): string {
   if (want.op !== 'noneOf' || !/^[+^-]/.test(value)) return value;
   const named = value.slice(1).split(',');
@@ -45,7 +45,7 @@ function withDefault(value: string, { want, default: byDefault = '' }: Wanted): 
     .join(',');
 }
 
-/** Where the default counts, and is that of a later version than the one that is installed. */
+/** Not judged if the default applies, but is only known for a later version than the installed one. */
 async function whyUnknown({ defaultSince }: Wanted, system: System): Promise<Verdict | undefined> {
   if (defaultSince === undefined) return undefined;
   const packages = await system.packages();

@@ -17,15 +17,15 @@ import { judgeSshd } from './config-sshd.ts';
 
 const inFiles = {
   /**
-   * Those without `*` are alternatives: the first one that is there counts. The others are drop-ins: read by name, of two
-   * of the same name only the one in the folder that is named first.
+   * Paths without `*` are alternatives: the first existing file counts. The others are drop-ins, read in the order of
+   * their names. Of two with the same name only that in the folder listed first is read.
    */
   files: paths,
   key: text,
   want: comparison,
-  /** What the program does when it isn't set; absent: then the rule fails. */
+  /** The program's default; absent: the rule fails if the setting is missing. */
   default: v.optional(v.union([v.string(), v.boolean(), v.array(v.string())])),
-  /** When there is none of the files; `default`: the program goes by its default then. */
+  /** The result if none of the files exists; `default`: the program's default is judged. */
   ifMissing: v.picklist([...IF_MISSING, 'default']),
 };
 
@@ -34,7 +34,7 @@ const params = v.variant('syntax', [
   v.strictObject({ syntax: v.picklist(['equals', 'space', 'rsyslog', 'json']), ...inFiles }),
   v.strictObject({
     syntax: v.literal('sshd'),
-    /** One of several is enough. */
+    /** Alternative names of the setting. */
     keys: texts,
     want: comparison,
     default: v.optional(v.string()),
@@ -45,7 +45,7 @@ const params = v.variant('syntax', [
 type Params = v.InferOutput<typeof params>;
 type InFiles = Exclude<Params, { syntax: 'sshd' }>;
 
-/** A setting as a program would find it: its default, then its main file, then drop-ins, each overriding the last. */
+/** A setting as the program reads it: its default, overridden by its main file, overridden by drop-ins. */
 export const config = primitive({
   name: 'config',
   summary: 'The effective value of a setting in configuration files and their drop-ins.',
@@ -93,7 +93,7 @@ async function judgeFiles(of: InFiles, system: System): Promise<Verdict> {
   return holds === undefined ? fail(`${actual}, which is not a valid value`, where) : passIf(holds, actual, where);
 }
 
-/** Nothing is set: what the program does by itself. */
+/** Judges the program's default if nothing is set. */
 function judgeDefault(want: Comparison, byDefault: Value, where: string): Verdict {
   if (byDefault === undefined)
     return compare(want, undefined) === true ? pass('not set', where) : fail('not set', where);

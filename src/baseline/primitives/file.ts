@@ -10,7 +10,7 @@ const TYPES = ['file', 'dir', 'socket', 'any'] as const;
 const params = v.variant('must', [
   v.strictObject({
     must: v.literal('exist'),
-    /** One of them is enough. */
+    /** One of these files is enough. */
     paths,
   }),
   v.strictObject({
@@ -20,13 +20,13 @@ const params = v.variant('must', [
   }),
   v.strictObject({
     must: v.literal('be'),
-    /** All that are there. */
+    /** All existing ones are judged. */
     paths,
     type: v.optional(v.picklist(TYPES), 'any'),
     owner: v.optional(texts),
     group: v.optional(texts),
     modeMax: v.optional(mode),
-    /** Instead of `modeMax` where the file belongs to such a group. */
+    /** By the file's group, the mode that replaces `modeMax`. */
     modeMaxForGroup: v.optional(v.record(text, mode)),
     modeForbid: v.optional(mode),
     modeRequire: v.optional(mode),
@@ -96,7 +96,7 @@ export const file = primitive({
   },
 });
 
-/** @returns `undefined` when none of them exists */
+/** @returns `undefined` if none of the files exists */
 async function judgeAll(of: Wanted, all: readonly string[], system: System): Promise<Verdict | undefined> {
   const wrong: Verdict[] = [];
   let right: Verdict | undefined;
@@ -115,7 +115,7 @@ async function judgeAll(of: Wanted, all: readonly string[], system: System): Pro
   return first ?? unseen ?? right;
 }
 
-/** @returns `undefined` when it does not exist, or is a link to /dev/null, which stands for a disabled file */
+/** @returns `undefined` if it does not exist, or is a link to /dev/null, which means a disabled file */
 async function judgeOne(of: Wanted, path: string, system: System): Promise<Verdict | undefined> {
   if (system.files.target(path) === '/dev/null' && of.type !== 'any') return undefined;
   const link = system.files.lstat(path);

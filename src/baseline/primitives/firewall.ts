@@ -51,14 +51,14 @@ const isPolicy = ({ target }: FirewallRule) => target.startsWith('policy ');
 
 const placeOf = ({ origin, family, table, chain }: FirewallRule) => `${origin} ${family} ${table} ${chain}`;
 
-/** Chains of the other hooks that packets pass are told by their name only; both tools' conventions are the same. */
+/** Forward chains may be recognised only by their name; both tools have the same naming convention. */
 function isOf({ direction, chain, table, matches }: FirewallRule, hook: (typeof HOOKS)[number]): boolean {
   if (table === 'nat' || table === 'mangle' || table === 'raw') return false;
   if (hook === 'forward') return direction === undefined && (matches.hook === 'forward' || /forward/i.test(chain));
   return direction === (hook === 'input' ? 'In' : 'Out');
 }
 
-/** Whether a base chain drops what comes to its end: by its policy, or by a rule that drops whatever comes to it. */
+/** Whether a base chain drops packets that no rule accepts: by its policy, or by a rule that drops all packets. */
 const closes = (policy: FirewallRule, rules: readonly FirewallRule[]): boolean =>
   policy.action === 'Deny' || rules.some((rule) => placeOf(rule) === placeOf(policy) && deniesAll(rule));
 

@@ -22,13 +22,13 @@ const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, 
   ],
 };
 
-/** Files anywhere: one walk serves all rules that ask for one, and only where walks are asked for. */
+/** Files anywhere. One walk serves all rules that need it, and is made only if walks are requested. */
 export const fswalk = primitive({
   name: 'fswalk',
   summary: 'Every file of the local file systems, by one walk that is off unless asked for.',
   params: v.strictObject({
     find: v.picklist(FINDS),
-    /** Files that may be so. */
+    /** Files excepted from the rule. */
     allow: v.optional(paths),
   }),
   expected: ({ find }) => `no ${IN_WORDS[find][0]}`,

@@ -14,7 +14,7 @@ import { pam } from './pam.ts';
 import { service } from './service.ts';
 import { sysctl } from './sysctl.ts';
 
-/** Every kind of fact that a rule can be about. Add yours here. */
+/** All primitives. Add new ones here. */
 export const primitives = [
   file,
   config,

@@ -21,7 +21,7 @@ const params = v.variant('check', [
   v.strictObject({
     check: v.literal('config'),
     options: v.record(option, text),
-    /** On the command line this does the same. */
+    /** A word of the kernel's command line with the same effect. */
     orCmdline: v.optional(text),
   }),
   v.strictObject({ check: v.literal('configNot'), options: v.record(option, text) }),
@@ -69,7 +69,7 @@ const pairs = (options: Readonly<Record<string, string>>) =>
     .map(([key, value]) => `${key}=${value}`)
     .join(', ');
 
-/** How the kernel was built and started, and what of the machine protects it. */
+/** How the kernel was built and started, and which features of the machine protect it. */
 export const kernel = primitive({
   name: 'kernel',
   summary: "The running kernel's command line, build, security modules, and the CPU's own protection.",
@@ -127,7 +127,7 @@ function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeas
   return withText(system, where, (content) => {
     const words = content.trim().split(/\s+/);
     if (of.check === 'cmdlineForbid') {
-      // What a word is set to may be a secret; those that are named here are none.
+      // Values of other words may be secrets; only words listed by the rule are reported.
       const wrong = of.words.filter((word) => words.includes(word));
       return wrong.length === 0 ? pass('none') : fail(wrong.join(' '), where);
     }
@@ -152,7 +152,7 @@ function judgeLsm({ anyOf }: Of<'lsm'>, { files }: System): Verdict {
       where,
     );
   }
-  // Without securityfs, which is where the kernel says it, what shows by itself.
+  // Without securityfs, which has the list, modules are detected by their own files.
   const apparmor = files.text('/sys/module/apparmor/parameters/enabled');
   const seen = [
     ...('found' in apparmor && apparmor.found.startsWith('Y') ? ['apparmor'] : []),
@@ -212,7 +212,7 @@ function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   return fail(lacking.map((key) => `${key}=${config.values.get(key) ?? 'n'}`).join(', '), config.where);
 }
 
-/** Who built the kernel writes a name into its version: `(debian-kernel@lists.debian.org)`. */
+/** The kernel's version contains the name of its builder: `(debian-kernel@lists.debian.org)`. */
 function judgeVendor(system: System): Verdict {
   const [where] = OS_RELEASE_FILES.filter((path) => system.files.mayBeThere(path));
   const release = system.files.text(where ?? OS_RELEASE_FILES[0]);

@@ -6,15 +6,15 @@ import { cannotRead, fail, pass, skip } from '../verdict.ts';
 
 const name = v.pipe(text, v.regex(/^[A-Za-z0-9_-]+$/, 'is not a module name'));
 
-/** Kernel code that is not there, or can't be loaded: a loaded or built-in one fails whatever modprobe.d says. */
+/** Kernel code must be absent, or not loadable. Loaded or built-in code fails regardless of modprobe.d. */
 export const kmod = primitive({
   name: 'kmod',
   summary: 'Whether kernel code is loaded, built in, or could be loaded (/proc/modules, modules.dep, modprobe.d).',
   params: v.strictObject({
     module: name,
-    /** As /proc/filesystems calls it. */
+    /** Its name in /proc/filesystems. */
     filesystem: v.optional(name),
-    /** As /proc/net/protocols calls it. */
+    /** Its name in /proc/net/protocols. */
     protocol: v.optional(name),
   }),
   expected: ({ module }) => `${module} neither loaded nor loadable`,

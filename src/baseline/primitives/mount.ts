@@ -9,7 +9,7 @@ const params = v.variant('of', [
   v.strictObject({
     of: v.literal('target'),
     target: path,
-    /** All of them; `a|b`: either. None: it is enough that something is mounted there. */
+    /** All are required; `a|b`: one of both. Absent: any mount at the target passes. */
     options: v.optional(texts),
     ifNotMounted: ifMissing,
   }),
@@ -18,12 +18,12 @@ const params = v.variant('of', [
   v.strictObject({
     of: v.literal('absent'),
     target: path,
-    /** Or else its root has at most this mode. */ modeMax: mode,
+    /** If it is mounted, its root must have at most this mode. */ modeMax: mode,
   }),
 ]);
 type Params = v.InferOutput<typeof params>;
 
-/** How file systems are mounted now; in a tree that does not run, how fstab says they will be. */
+/** The current mounts; in a tree that is not running, those of fstab. */
 export const mount = primitive({
   name: 'mount',
   summary: 'How file systems are mounted now, and what fstab says.',
@@ -87,7 +87,7 @@ function judgeAbsent(of: Extract<Params, { of: 'absent' }>, all: readonly Mount[
   if (mounted === undefined) return pass('not mounted');
   const look = system.files.stat(of.target);
   if ('unreadable' in look) return cannotRead(look, of.target);
-  if (!('found' in look)) return pass('not there');
+  if (!('found' in look)) return pass('does not exist');
   return passIf((look.found.mode & 0o777 & ~bits(of.modeMax)) === 0, octal(look.found.mode), of.target);
 }
 

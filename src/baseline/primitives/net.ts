@@ -11,7 +11,7 @@ const params = v.variant('check', [
     check: v.literal('notListening'),
     protocols: listOf(v.picklist(['tcp', 'udp'])),
     ports: listOf(port),
-    /** Whether the machine's own programs may reach it. */
+    /** `nonLoopback`: sockets on loopback addresses are allowed. */
     scope: v.picklist(['nonLoopback', 'any']),
   }),
   v.strictObject({ check: v.literal('noPromisc') }),
@@ -24,7 +24,7 @@ type Params = v.InferOutput<typeof params>;
 const UP = 0x1;
 const PROMISC = 0x100;
 
-/** Sockets that listen, and interfaces, in the network namespace of the host. */
+/** Listening sockets, and interfaces, in the network namespace of the host. */
 export const net = primitive({
   name: 'net',
   summary: 'Listening sockets (/proc/net) and interfaces (/sys/class/net).',

@@ -9,15 +9,15 @@ import { cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.t
 const name = v.pipe(text, v.regex(/^[A-Za-z0-9*?][A-Za-z0-9+._*?-]*$/, 'is not the name of a package or program'));
 
 const params = v.strictObject({
-  /** As the distributions call it; `*` and `?` stand for text. */
+  /** The package's names in the distributions; `*` and `?` are wildcards. */
   names: listOf(name),
   want: v.picklist(['absent', 'anyPresent']),
-  /** Programs that show it where no database can be read. */
+  /** Programs that indicate the package if no database can be read. */
   commands: v.optional(listOf(name)),
 });
 type Params = v.InferOutput<typeof params>;
 
-/** What dpkg, opkg or apk have installed; else whether its programs are there. */
+/** Packages installed by dpkg, opkg or apk; without a database, whether their programs exist. */
 export const packages = primitive({
   name: 'package',
   summary: 'What the package database says is installed (dpkg, opkg, apk), else which programs are there.',
@@ -42,7 +42,7 @@ export const packages = primitive({
     const actual = hits.map((hit) => `${hit} ${installed.versions.get(hit)}`.trim());
     if (of.want === 'absent') return hits.length === 0 ? pass('not installed') : fail(listed(actual), installed.where);
     if (hits.length > 0) return pass(listed(actual), installed.where);
-    // Something that was built on the device, or is part of busybox, is not in the database.
+    // A program built on the device, or a part of busybox, is not in the database.
     const program = (of.commands ?? [])
       .map((each) => findProgram(system.files, each))
       .find((path) => path !== undefined);

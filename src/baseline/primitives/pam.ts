@@ -13,24 +13,24 @@ const moduleName = v.pipe(text, v.regex(/^pam_[a-z0-9_]+$/, 'is not a module nam
 const params = v.variant('of', [
   v.strictObject({
     of: v.literal('stack'),
-    /** All of these that are there: Debian calls them differently from Fedora. */
+    /** All existing ones are judged: their names differ between Debian and Fedora. */
     stacks: texts,
     type: v.optional(v.picklist(TYPES)),
     module: moduleName,
-    /** What it may be: `required`, `requisite`; absent: anything. */
+    /** Allowed controls: `required`, `requisite`; absent: any. */
     control: v.optional(texts),
-    /** One of them must be given; `a` stands for `a=…`, too. */
+    /** One of these arguments is required; `a` also matches `a=…`. */
     argAny: v.optional(texts),
     argForbid: v.optional(texts),
-    /** Not asked of a module that is the first of its type. */
+    /** The rule does not apply to a module that is the first of its type. */
     unlessFirst: v.optional(v.boolean(), false),
   }),
   v.strictObject({
     of: v.literal('setting'),
     module: moduleName,
-    /** Where it looks besides its arguments, which come first. */
+    /** The module's files; its arguments have precedence. */
     files: paths,
-    /** One of several is enough. */
+    /** Alternative names of the setting. */
     keys: texts,
     want: comparison,
     default: v.optional(v.union([v.number(), v.boolean()])),
@@ -40,7 +40,7 @@ type Params = v.InferOutput<typeof params>;
 type InStack = Extract<Params, { of: 'stack' }>;
 type InFiles = Extract<Params, { of: 'setting' }>;
 
-/** The stacks in /etc/pam.d with all that they include, and the modules' own files. */
+/** The stacks in /etc/pam.d with their includes, and the modules' own files. */
 export const pam = primitive({
   name: 'pam',
   summary: 'Modules, their arguments and their settings in the stacks of /etc/pam.d, includes followed.',
@@ -102,13 +102,13 @@ function doesIt(of: InStack, line: PamLine, isFirst: boolean): boolean {
   return of.argAny === undefined || (of.unlessFirst && isFirst) || of.argAny.some((arg) => has(line, arg));
 }
 
-/** Of the arguments only those that the rule is about: others may hold a password, as those of pam_mysql do. */
+/** Reports only the arguments named in the rule: others may contain a password, as those of pam_mysql. */
 function saidOf(of: InStack, line: PamLine): string {
   const named = [...(of.argAny ?? []), ...(of.argForbid ?? [])].filter((arg) => has(line, arg));
   return [line.control, line.module, ...named].join(' ');
 }
 
-/** Arguments come before the module's file, the file before what the module does by itself. */
+/** Arguments have precedence over the module's file, and the file over the module's default. */
 async function judgeSetting(of: InFiles, system: System): Promise<Verdict> {
   const pam = await system.pam();
   const inArgument = inArguments(of, pam);
@@ -144,7 +144,7 @@ function inArguments({ module, keys }: InFiles, pam: Pam): Found | undefined {
   return undefined;
 }
 
-/** The last one counts, as in pwquality.conf(5), whose drop-ins come before it. */
+/** The last one counts, as in pwquality.conf(5), whose drop-ins are read before the main file. */
 async function inFiles({ files, keys }: InFiles, system: System): Promise<Found | Verdict | undefined> {
   let found: Found | undefined;
   for (const glob of files.toReversed()) {

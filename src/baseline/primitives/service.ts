@@ -32,7 +32,7 @@ const params = v.strictObject({
     v.pipe(text, v.regex(/^[A-Za-z0-9@:._\\-]+\.(?:service|socket|timer|target|path|mount)$/, 'is not a unit')),
   ),
   want: v.picklist(WANTS),
-  /** Names of programs as /proc/PID/comm has them. */
+  /** Names of programs in /proc/PID/comm. */
   processes: v.optional(listOf(v.pipe(text, v.maxLength(15)))),
   /** Names in inetd.conf. */
   inetd: v.optional(listOf(text)),
@@ -40,8 +40,9 @@ const params = v.strictObject({
 type Params = v.InferOutput<typeof params>;
 
 /**
- * What is started at boot, by systemd's links, SysV's and OpenRC's runlevels or inetd; and what runs. Whatever is called by
- * a name counts where it must not run; where it must, it has to be proven, since a name proves nothing.
+ * Services started at boot, by systemd's links, SysV's and OpenRC's runlevels or inetd; and running services. If a
+ * service must not run, a process with its name is enough to fail. If it must run, it has to be proven, because any
+ * process can choose its name.
  */
 export const service = primitive({
   name: 'service',
@@ -101,7 +102,7 @@ export const service = primitive({
   },
 });
 
-/** Nothing runs in a tree: what will be started stands for it. */
+/** Nothing runs in a tree, so services that would be started count as running. */
 function judgeTree(enabled: readonly (UnitState & { unit: string })[]): Verdict {
   const [first] = enabled;
   return first === undefined
@@ -122,7 +123,7 @@ async function judgeOff(
     if (where !== undefined) return fail(`inetd starts ${name}`, where);
   }
   if (!system.runs) return pass('off');
-  // A name is enough to say that it may run.
+  // A process with the name is enough: the service may be running.
   const { byName, unreadable } = await system.processes();
   const { processes = [] } = of;
   const active = activeUnits(of, system);
@@ -133,9 +134,9 @@ async function judgeOff(
 }
 
 interface Running {
-  /** Names of programs, and units without any: it is known that they run, whatever a process calls itself. */
+  /** Programs, and units without known programs, that are known to run, regardless of process names. */
   readonly proven: readonly string[];
-  /** When there are none: why nobody can say so, or what only calls itself by such a name. */
+  /** If none is proven: why that cannot be determined, or which process only has the name. */
   readonly why: { readonly err?: Verdict; readonly words: string };
 }
 
@@ -147,7 +148,7 @@ async function whatRuns(of: Params, system: System): Promise<Running> {
     return { proven: active.units, why: { words: '', ...err } };
   }
   const { byName, unreadable } = await system.processes();
-  // Without all processes, that there are some in a unit's group has to do; not where people's programs run in there.
+  // If not all processes can be read, one in a unit's group is enough, unless users' programs run in that group.
   const proven: string[] = unreadable === undefined ? [] : active.units.filter((unit) => !RUNS_OTHERS.test(unit));
   let err = unreadable === undefined ? undefined : cannotRead(unreadable, '/proc');
   let words = '';
@@ -166,7 +167,7 @@ async function whatRuns(of: Params, system: System): Promise<Running> {
   return { proven: distinct(proven, of), why: { words, ...(err === undefined ? {} : { err }) } };
 }
 
-/** A program counts once, whether it was seen by itself or by its unit. */
+/** Counts a program once if it was found both as a process and by its unit. */
 function distinct(proven: readonly string[], { processes = [] }: Params): string[] {
   const names = new Set(proven.filter((each) => processes.includes(each)));
   const units = proven.filter((each) => !processes.includes(each));
@@ -174,8 +175,8 @@ function distinct(proven: readonly string[], { processes = [] }: Params): string
 }
 
 /**
- * Units whose control group systemd has made; of those whose programs are named, services with processes in it. No user
- * can make a group there.
+ * Units with a control group made by systemd; if programs are given, only services with processes in their group. Users
+ * cannot create groups there.
  */
 function activeUnits({ units, processes = [] }: Params, { files, runs }: System): ActiveUnits {
   if (!runs) return { units: [] };
@@ -198,14 +199,14 @@ function activeUnits({ units, processes = [] }: Params, { files, runs }: System)
 
 interface ActiveUnits {
   readonly units: string[];
-  /** Why there may be others. */
+  /** Why the list may be incomplete. */
   readonly unreadable?: Unreadable;
 }
 
-/** Services in whose control groups people's programs may be, and stay when the service has ended. */
+/** Services whose control groups may contain users' programs, also after the service has ended. */
 const RUNS_OTHERS = /^(?:cron|crond|cronie|anacron|atd|ssh|sshd|dropbear)(?:@.*)?\.service$/;
 
-/** Where systemd has the control groups of services: unified, hybrid, and of a time before that. */
+/** Folders of services' control groups: the unified, hybrid and legacy layouts of systemd. */
 const GROUPS = [
   '/sys/fs/cgroup/system.slice',
   '/sys/fs/cgroup/unified/system.slice',

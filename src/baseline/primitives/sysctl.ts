@@ -15,7 +15,7 @@ const params = v.variant('op', [
 ]);
 type Params = v.InferOutput<typeof params>;
 
-/** A parameter of the running kernel; in a tree that does not run, what its files set it to. */
+/** A parameter of the running kernel; in a tree that is not running, the value that its files set. */
 export const sysctl = primitive({
   name: 'sysctl',
   summary: 'A parameter of the running kernel in /proc/sys, and what sysctl.d sets it to at boot.',
@@ -55,7 +55,7 @@ function judgeValue(of: Params, text: string, where: string): Verdict {
   return passIf(of.op === 'eq' ? actual === of.value : actual >= of.value, text, where);
 }
 
-/** Says so where the next boot sets something else. */
+/** Adds the value of the next boot if it differs. */
 function withPersisted(verdict: Verdict, persisted: { value: string; where: string } | undefined): Verdict {
   if (persisted === undefined || persisted.value === verdict.actual) return verdict;
   return { ...verdict, actual: `${verdict.actual} (${persisted.where} sets ${persisted.value.slice(0, 40)})` };

@@ -1,14 +1,15 @@
-/* Reading one setting out of configuration files, each in its own syntax. Pure: text in, what is set out.
+/* Reads one setting from the text of a configuration file, for each syntax. Pure functions.
  *
- * The texts may be hostile: no expression may go back over a run of blanks, so values are trimmed and not matched. */
+ * The texts may be hostile. To avoid backtracking over runs of blanks, expressions do not match blanks around values;
+ * the values are trimmed instead. */
 
-/** One place that sets it. */
+/** A line that sets it. */
 export interface Setting {
   readonly value: string;
   readonly line: number;
 }
 
-/** Longer lines are none that a person wrote. */
+/** Longer lines are truncated: no person writes them. */
 const LONGEST_LINE = 4_096;
 
 const linesOf = (text: string) => text.split('\n').map((line) => line.slice(0, LONGEST_LINE));
@@ -17,7 +18,7 @@ const unquoted = (text: string) => /^(["'])(.*)\1$/.exec(text)?.[2] ?? text;
 
 /**
  * `[Section]`, `Key=value`, comments with `#` or `;`: systemd's files, avahi's, samba's. The last one counts; an empty
- * value takes back what was set before, see systemd.syntax(7).
+ * value resets the earlier ones, see systemd.syntax(7).
  *
  * @param key in any case; alternatives are separated by `|`, and blanks within count for samba only between words
  */
@@ -76,7 +77,7 @@ export function rsyslogSetting(text: string, key: string): Setting | undefined {
   return found;
 }
 
-/** A member of a JSON object, `log-opts.max-size`. @throws SyntaxError when it is no JSON */
+/** A member of a JSON object, `log-opts.max-size`. @throws SyntaxError if the text is not JSON */
 export function jsonSetting(text: string, key: string): unknown {
   let at: unknown = JSON.parse(text);
   for (const name of key.split('.')) {
