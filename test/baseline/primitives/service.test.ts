@@ -232,7 +232,7 @@ describePrimitive(service, {
       ...program('chronyd'),
     },
     result: 'fail',
-    actual: /no service of the system/,
+    actual: /not a system service/,
   },
   'a group that a container has named like the system’s': {
     params: sync,
