@@ -86,8 +86,9 @@ export class BootedSystem {
   /** The same, for commands that must not fail. @returns what they wrote */
   must(...command: readonly string[]): string {
     const { status, output } = this.run(...command);
-    if (status !== 0) throw new Error(`${command.join(' ')} ended with ${status}:\n${output}`);
-    return output;
+    if (status === 0) return output;
+    const more = command[0] === 'systemctl' ? this.#stateOfService() : '';
+    throw new Error(`${command.join(' ')} ended with ${status}:\n${output}${more}`);
   }
 
   /** Resolves with how long it took. @throws Error with the state of the service, after `limit` */

@@ -177,7 +177,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
     it('is refused what would reach other processes, which it is not without the filter', async () => {
       const outcomes = (filter: string) => {
         setting(
-          `${filter}ExecStartPre=/usr/bin/node /clone/test/installed/forbidden-calls.mjs /var/lib/vakt/calls.json`,
+          `${filter}ExecStartPre=${hasNode ? '/usr/bin/node' : '/usr/lib/vakt/node'} /clone/test/installed/forbidden-calls.mjs /var/lib/vakt/calls.json`,
         );
         system.must('systemctl', 'restart', 'vakt');
         return JSON.parse(system.must('cat', '/var/lib/vakt/calls.json')) as Record<string, number | string>;
