@@ -227,7 +227,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
 
     it('says in its log that it ignores SIGHUP, with a priority and the message first', async () => {
       system.must('systemctl', 'kill', '--signal=HUP', 'vakt');
-      const warnings = () => system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', '_COMM=node');
+      const warnings = () => system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', 'SYSLOG_IDENTIFIER=vakt');
       await system.until('said', seconds(20), () => /^Ignored SIGHUP: .*\{"remedy":/m.test(warnings()));
       assert.doesNotMatch(warnings(), /Vakt starts/);
       assert.equal(isUp(), true);
@@ -317,7 +317,7 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
       const told = system.run('vakt', 'status').output;
       assert.match(told, /the service vakt has failed \(exit status 78\): Local Configuration.*hostNam/);
       assert.match(told, /systemctl start vakt/);
-      const complaints = system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'err', '_COMM=node');
+      const complaints = system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'err', 'SYSLOG_IDENTIFIER=vakt');
       assert.match(
         complaints,
         /^vakt encountered an error! Error in: Local Configuration, .*hostNam.* \{"id":"CONFIG_INVALID"/m,
