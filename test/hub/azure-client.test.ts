@@ -133,7 +133,7 @@ describe('AzureHubClient', () => {
       let answer: (answer: MethodAnswer) => void = () => {};
       const call = () => new Promise<MethodAnswer>((resolve) => (answer = resolve));
       const client = await start({ methods: { call } });
-      const called = assert.rejects(hub.invokeMethod(deviceId, moduleId, 'slow'), /The module went/);
+      const called = assert.rejects(hub.invokeMethod(deviceId, moduleId, 'slow'), /The module disconnected/);
       await systemClock.sleep(seconds(0.1)); // or it may go before the call has come: the same to its caller
       await hub.offline();
       await called;

@@ -227,7 +227,8 @@ for (const [way, { suite: itsSuite, hasNode, install, upgrade, purge, exchange }
 
     it('says in its log that it ignores SIGHUP, with a priority and the message first', async () => {
       system.must('systemctl', 'kill', '--signal=HUP', 'vakt');
-      const warnings = () => system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', 'SYSLOG_IDENTIFIER=vakt');
+      const warnings = () =>
+        system.must('journalctl', '-u', 'vakt', '-o', 'cat', '-p', 'warning', 'SYSLOG_IDENTIFIER=vakt');
       await system.until('said', seconds(20), () => /^Ignored SIGHUP: .*\{"remedy":/m.test(warnings()));
       assert.doesNotMatch(warnings(), /Vakt starts/);
       assert.equal(isUp(), true);
