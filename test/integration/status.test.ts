@@ -153,7 +153,7 @@ describe('The status in reported', function () {
     await bed.waitForEvents(() => bed.elements('ConfigurationError').length > 0);
     const [fault] = bed.elements('ConfigurationError');
     assert.deepEqual([fault?.ConfigurationName, fault?.ErrorType], ['baselineCustomChecksFilePath', 'TypeMismatch']);
-    assert.match(String(fault?.Message), /of another digest/);
+    assert.match(String(fault?.Message), /has another digest/);
     if (process.getuid?.() !== 0) return; // the file isn't root's
     bed.desire({ baselineCustomChecksFileHash: { value: hash.toUpperCase() } });
     await follows(
