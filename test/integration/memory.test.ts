@@ -37,7 +37,7 @@ describe('The agent, with less memory than it needs', function () {
     await bed.waitForEvents(() => bed.events('ConfigurationError').length > 0);
     const status = await agent.waitForStatus(({ events }) => (events.Diagnostic?.dropped.memory ?? 0) > 0);
     assert.equal(status.state, 'degraded');
-    assert.match(status.collectors.Diagnostic?.reason ?? '', /memory.*raise memoryBudgetInMegabytes/);
+    assert.match(status.collectors.Diagnostic?.reason ?? '', /memory.*Raise memoryBudgetInMegabytes/);
     assert.equal(status.collectors.ListeningPorts?.reason, undefined);
     assert.ok((status.delivery.dropped.memory ?? 0) > 0);
     assertClosed(status);
@@ -50,12 +50,12 @@ describe('The agent, with less memory than it needs', function () {
     assert.equal(code, 1);
     assert.match(stdout, /^memory +\d+ of 48 MB$/m);
     assert.match(stdout, /[1-9]\d* memory/);
-    assert.match(stdout, /Left out since the agent takes \d+ MB/);
+    assert.match(stdout, /Left out: the agent uses \d+ MB/);
     const reported = await bed.hub.waitForReported((section) => {
       const { state } = (section.securityAgent ?? {}) as { state?: string };
       return state === 'degraded';
     }, seconds(10));
-    assert.match(JSON.stringify(reported), /Left out since the agent takes/);
+    assert.match(JSON.stringify(reported), /Left out: the agent uses/);
     agent.kill('SIGTERM');
     assert.deepEqual(await agent.exited, { status: 0, signal: null });
   });
