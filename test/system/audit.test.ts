@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -17,11 +17,10 @@ import { SourceLadder } from '../../src/linux/streams/source-ladder.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { elf32 } from './elf32.ts';
+import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
 
-/** Processes and threads that were made since the boot, see proc_stat(5). */
-const forks = () => Number(/^processes (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
 const EXECS: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'] }];
 const ORIGINAL = { enabled: 0, failure: 1, backlogLimit: 64, backlogWaitTime: 15_000 };
 

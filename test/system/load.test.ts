@@ -5,6 +5,7 @@ import { median } from '../bench/figures.ts';
 import { Native } from '../bench/starts.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { require } from '../support/require.ts';
+import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 const WINDOW = { value: 'PT1H' };
@@ -81,16 +82,19 @@ describe('A machine under load', function () {
   };
 
   it('of 20,000 starts as fast as two cores give: what is delivered and what is counted lost is what was started', async () => {
+    const before = forks();
     const { count, marker, seconds: took } = await native.start(20_000, 0);
     await settled();
     const { starts, ends } = await delivered(marker, native.program);
     const counted = await lost();
+    const others = forks() - before - count;
     process.stderr.write(
       `    ${Math.round(count / took)}/s: ${starts} starts, ${ends} ends at the hub, ${counted} lost\n`,
     );
     assert.ok(starts <= count && ends <= count);
     assert.ok(starts + ends + counted >= 2 * count, `${2 * count - starts - ends - counted} are missing`);
-    assert.ok(starts + ends + counted <= 2 * count + 200, 'more was counted lost than can have been');
+    // Others start programs too, and lose their starts and ends.
+    assert.ok(starts + ends + counted <= 2 * (count + others) + 200, 'more was counted lost than can have been');
     assertClosed(await agent.status());
   });
 
