@@ -13,10 +13,10 @@ import { setUp, TOP } from './set-up.mjs';
 
 const WITHOUT_AUDIT = ['/usr/bin/setpriv', '--bounding-set=-audit_control,-audit_read'];
 const PARTS = {
-  system: { has: (file) => file.startsWith('system/'), usesAudit: true },
+  system: { has: (file) => /^(?:crash|system)\//.test(file), usesAudit: true },
   /** Waits for minutes, and does little. */
   twin: { has: (file) => file === 'integration/twin.test.js' },
-  integration: { has: (file) => !PARTS.twin.has(file) && /^(?:cli|crash|integration|scripts)\//.test(file) },
+  integration: { has: (file) => !PARTS.twin.has(file) && /^(?:cli|integration|scripts)\//.test(file) },
   units: { has: (file) => !['system', 'twin', 'integration'].some((part) => PARTS[part].has(file)) },
 };
 /** How many of the slowest files of a part are listed. */
