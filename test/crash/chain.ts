@@ -160,6 +160,7 @@ export class Chain {
     this.#events.burst(1);
     await this.#events.complete();
     await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory));
+    if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
     agent.kill('SIGTERM');
     await agent.exited;
     this.#leftAt = systemClock.monotonic();

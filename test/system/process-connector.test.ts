@@ -108,7 +108,8 @@ describe("the kernel's process connector", function () {
   /** A program that waits for a line, once it is known: what happens after that doesn't depend on who is faster. */
   const runKnown = async (command: string, args: readonly string[]) => {
     const { pid, stdin } = run(command, args);
-    await until('the start', () => table.get(pid)?.executable !== undefined);
+    // On a busy machine the kernel may drop the start; then it is found when /proc is read again, after half a minute.
+    await until('the start', () => table.get(pid)?.executable !== undefined, { limit: seconds(45) });
     return { pid, stdin };
   };
   const endOf = async (pid: number): Promise<ProcessEnded> => {
