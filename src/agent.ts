@@ -77,8 +77,8 @@ const NOTICES_WITHIN = minutes(7);
 const PARTS_OF_MEMORY = 12;
 
 /**
- * Every part of the agent. Each is made after those that it uses; what it announces to later ones goes by a Notifier, to
- * which they subscribe. The list that is returned is in the order of the start; data flows from its bottom to its top.
+ * Every part of the agent. A part is created after the parts that it uses. It announces changes by a Notifier, and later
+ * parts subscribe. The returned list is in the order of the start; data flows from its end to its beginning.
  *
  * @param signal the run is to end: ends what the start may wait for
  * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
@@ -125,7 +125,7 @@ export function agent(
     return its;
   };
 
-  // Those who act on a change are made after those who announce it; they subscribe when they are made.
+  // Parts that act on a change are created after the parts that announce it, and subscribe then.
   const stateChanged = new Notifier();
   const collectingResumed = new Notifier();
   const messageCounted = new Notifier();

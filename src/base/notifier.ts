@@ -1,4 +1,4 @@
-/** Tells whoever listens that something has happened. Whoever notifies needn't know who that is, nor be made after them. */
+/** Passes a notification on to its listeners. Listeners may be added after the part that notifies was created. */
 export class Notifier<T = void> {
   readonly #listeners: ((what: T) => void)[] = [];
 
@@ -7,7 +7,7 @@ export class Notifier<T = void> {
     this.#listeners.push(listener);
   }
 
-  /** A function of its own, so that it can be handed over. Without listeners nothing happens. */
+  /** Bound, so that it can be passed as a callback. Does nothing without listeners. */
   readonly notify = (what: T): void => {
     for (const listener of this.#listeners) listener(what);
   };
