@@ -1,5 +1,6 @@
 import { type Duration, milliseconds } from '../base/duration.ts';
-import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
+import { type ModuleId, nameOf } from './identity.ts';
+import type { Registry } from './registry.ts';
 import { covers, isSignedWith, parseSasToken } from './sas.ts';
 
 /** Return codes of a CONNACK (MQTT 3.1.1, 3.2.2.3). Which cause gets which code is not documented for IoT Hub. */
@@ -26,7 +27,7 @@ export function authenticate(
   { clientId, userName, password }: Credentials,
   hub: {
     readonly hostName: string;
-    find(module: ModuleId): EmulatedModule | undefined;
+    readonly registry: Registry;
     readonly now: Date;
     /** How long after its expiry a token is still accepted; real hubs allow some minutes. */
     readonly skewTolerance?: Duration;
@@ -38,15 +39,20 @@ export function authenticate(
     return refused(`the user name is for hub ${parsed.hostName}; this one is ${hub.hostName}`);
   if (clientId !== nameOf(parsed))
     return refused(`the client id is "${clientId}", not "${nameOf(parsed)}"`, CONNACK.identifierRejected);
-  const module = hub.find(parsed);
+  if (hub.registry.device(parsed.deviceId) === undefined) return refused(`device ${parsed.deviceId} does not exist`);
+  const module = hub.registry.module(parsed);
   if (module === undefined) return refused(`module ${nameOf(parsed)} does not exist`);
+  if (!hub.registry.isEnabled({ deviceId: parsed.deviceId })) return refused(`device ${parsed.deviceId} is disabled`);
+  if (!hub.registry.isEnabled(module)) return refused(`module ${nameOf(module)} is disabled`);
+  const { credential } = module;
+  if (credential.type !== 'sas') return refused('the module has no keys; it must present a client certificate');
   if (!password) return refused('the password is missing; certificates are not supported');
   const token = parseSasToken(password);
   if (token === undefined) return refused('the password is not a shared access signature');
   if (token.policy !== undefined) return refused('the token is signed with a policy of the hub, not with a module key');
   if (!covers(token.resource, hub.hostName, ['devices', module.deviceId, 'modules', module.moduleId]))
     return refused(`the token is for ${token.resource}`);
-  const keys = [module.primaryKey, module.secondaryKey].filter((key) => key !== undefined);
+  const keys = [credential.primaryKey, credential.secondaryKey];
   if (!keys.some((key) => isSignedWith(token, key))) return refused('the token is not signed with a key of the module');
   const last = token.expiresAt.getTime() + (hub.skewTolerance ?? milliseconds(0));
   if (hub.now.getTime() >= last) return refused(`the token expired at ${token.expiresAt.toISOString()}`);

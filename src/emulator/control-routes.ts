@@ -19,7 +19,7 @@ export interface ControlledHub {
   readonly twinOperations: readonly TwinOperation[];
   readonly faults: Faults;
   clearMessages(): void;
-  addModule(module: EmulatedModule): void;
+  addModule(module: EmulatedModule): unknown;
   removeModule(deviceId: string, moduleId: string): boolean;
   connectionString(deviceId: string, moduleId: string): string;
   hasModule(deviceId: string, moduleId: string): boolean;

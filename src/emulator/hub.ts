@@ -8,12 +8,19 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
 import type { ControlledHub } from './control-routes.ts';
 import { Faults } from './faults.ts';
-import { type EmulatedModule, type ModuleId, nameOf } from './identity.ts';
+import {
+  type EmulatedDevice,
+  type EmulatedModule,
+  type IdentityId,
+  type ModuleId,
+  nameOf,
+  type Status,
+} from './identity.ts';
 import { Listener } from './listener.ts';
 import type { ReceivedMessage } from './message-log.ts';
 import type { MethodResult } from './method-calls.ts';
-import { Modules } from './modules.ts';
 import { MqttServer } from './mqtt-server.ts';
+import { type RegisteredDevice, type RegisteredModule, Registry, type WhichKey } from './registry.ts';
 import { RequestHandler } from './request-handler.ts';
 import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
 import type { TwinOperation } from './twin-requests.ts';
@@ -28,6 +35,8 @@ export interface EmulatorOptions {
   readonly port?: number;
   /** Port of the control API; 0 selects a free one. Absent: no control API. */
   readonly controlPort?: number | undefined;
+  readonly devices?: readonly EmulatedDevice[];
+  /** Their devices are added, with random keys, unless `devices` has them. */
   readonly modules?: readonly EmulatedModule[];
   readonly clock?: Clock;
   /** How long after its expiry a token is still accepted. Real hubs allow some minutes; default 0. */
@@ -53,7 +62,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly caPem: string;
   readonly faults: Faults;
   readonly #clock: Clock;
-  readonly #modules = new Modules();
+  readonly #registry = new Registry();
   readonly #handler: RequestHandler;
   #listener: Listener | undefined;
   #server: MqttServer | undefined;
@@ -66,10 +75,11 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     this.hostName = options.hostName ?? DEFAULT_HOST_NAME;
     this.#clock = options.clock ?? systemClock;
     this.faults = new Faults(this.#clock);
+    for (const device of options.devices ?? []) this.addDevice(device);
     for (const module of options.modules ?? []) this.addModule(module);
     this.#handler = new RequestHandler({
       hostName: this.hostName,
-      modules: this.#modules,
+      registry: this.#registry,
       faults: this.faults,
       clock: this.#clock,
       skewTolerance: options.skewTolerance ?? milliseconds(0),
@@ -118,48 +128,120 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   get modules(): readonly (ModuleId & { connected: boolean })[] {
-    return this.#modules.all().map(({ deviceId, moduleId }) => {
+    return this.#registry.modules.map(({ deviceId, moduleId }) => {
       return { deviceId, moduleId, connected: this.#handler.live.has(nameOf({ deviceId, moduleId })) };
     });
   }
 
-  hasModule(deviceId: string, moduleId: string): boolean {
-    return this.#modules.find({ deviceId, moduleId }) !== undefined;
+  /** The registered devices. */
+  get devices(): readonly RegisteredDevice[] {
+    return this.#registry.devices;
   }
 
-  /** Adds a module with an empty twin, or replaces the keys of an existing one. @throws RangeError for invalid ids or keys */
-  addModule(module: EmulatedModule): void {
-    this.#modules.add(module);
+  getDevice(deviceId: string): RegisteredDevice | undefined {
+    return this.#registry.device(deviceId);
+  }
+
+  getModule(deviceId: string, moduleId: string): RegisteredModule | undefined {
+    return this.#registry.module({ deviceId, moduleId });
+  }
+
+  hasModule(deviceId: string, moduleId: string): boolean {
+    return this.getModule(deviceId, moduleId) !== undefined;
+  }
+
+  /** The modules of a device. */
+  modulesOf(deviceId: string): readonly RegisteredModule[] {
+    return this.#registry.modulesOf(deviceId);
+  }
+
+  /**
+   * Adds a device, by default with random keys, or replaces credential and status of an existing one.
+   *
+   * @throws RangeError for an invalid id or credential
+   */
+  addDevice(device: EmulatedDevice): RegisteredDevice {
+    return this.#registry.addDevice(device);
+  }
+
+  /** Removes a device with its modules, and closes their connections. @returns whether it existed */
+  removeDevice(deviceId: string): boolean {
+    this.disconnect(deviceId, undefined, 'the device was removed');
+    return this.#registry.removeDevice(deviceId);
+  }
+
+  /**
+   * Adds a module with an empty twin, or replaces credential and status of an existing one; connections are kept. A
+   * missing device is added with random keys.
+   *
+   * @throws RangeError for an invalid id or credential
+   */
+  addModule(module: EmulatedModule): RegisteredModule {
+    return this.#registry.addModule(module);
   }
 
   /** Removes a module and its twin, and closes its connection. @returns whether it existed */
   removeModule(deviceId: string, moduleId: string): boolean {
-    this.#handler.live.get(nameOf({ deviceId, moduleId }))?.close('the module was removed');
-    return this.#modules.remove({ deviceId, moduleId });
+    this.disconnect(deviceId, moduleId, 'the module was removed');
+    return this.#registry.removeModule({ deviceId, moduleId });
   }
 
-  /** For clients on this machine, which must also trust `caPem`. @throws RangeError if the module does not exist */
+  /** Disabled, the device and its modules can't connect; their connections are closed. @throws RangeError */
+  setStatus(status: Status, deviceId: string, moduleId?: string): void {
+    this.#registry.setStatus({ deviceId, moduleId }, status);
+    if (status === 'disabled')
+      this.disconnect(deviceId, moduleId, `the ${moduleId === undefined ? 'device' : 'module'} was disabled`);
+  }
+
+  /**
+   * Replaces keys of a device or a module by random ones, and closes the connections that they might have opened.
+   *
+   * @throws RangeError if the identity does not exist or has no keys
+   */
+  regenerateKeys(
+    { deviceId, moduleId }: IdentityId,
+    which: WhichKey = 'both',
+  ): { readonly primaryKey: string; readonly secondaryKey: string } {
+    const { primaryKey, secondaryKey } = this.#registry.regenerateKeys({ deviceId, moduleId }, which);
+    if (moduleId !== undefined) this.disconnect(deviceId, moduleId, 'its keys were regenerated');
+    return { primaryKey, secondaryKey };
+  }
+
+  /** Closes the connection of a module, or of all modules of a device. The client may connect again at once. */
+  disconnect(deviceId: string, moduleId?: string, because = 'closed by the test'): void {
+    for (const connection of this.#handler.live.values()) {
+      const { module } = connection;
+      if (module.deviceId === deviceId && (moduleId ?? module.moduleId) === module.moduleId) connection.close(because);
+    }
+  }
+
+  /**
+   * For clients on this machine, which must also trust `caPem`.
+   *
+   * @throws RangeError if the module does not exist or has no keys
+   */
   connectionString(deviceId: string, moduleId: string): string {
-    const primaryKey = this.#modules.find({ deviceId, moduleId })?.primaryKey;
-    if (primaryKey === undefined) throw new RangeError(`Module ${nameOf({ deviceId, moduleId })} does not exist.`);
+    const credential = this.getModule(deviceId, moduleId)?.credential;
+    if (credential === undefined) throw new RangeError(`Module ${nameOf({ deviceId, moduleId })} does not exist.`);
+    if (credential.type !== 'sas') throw new RangeError(`Module ${nameOf({ deviceId, moduleId })} has no keys.`);
     const fields = [`HostName=${this.hostName}`, `DeviceId=${deviceId}`, `ModuleId=${moduleId}`];
-    return [...fields, `SharedAccessKey=${primaryKey}`, `GatewayHostName=localhost:${this.port}`].join(';');
+    return [...fields, `SharedAccessKey=${credential.primaryKey}`, `GatewayHostName=localhost:${this.port}`].join(';');
   }
 
   /** A copy of the twin. @throws RangeError if the module does not exist */
   twin(deviceId: string, moduleId: string): TwinDocument {
-    return this.#modules.twinOf({ deviceId, moduleId }).document();
+    return this.#registry.twinOf({ deviceId, moduleId }).document();
   }
 
   /** Merges (RFC 7396), and notifies the module if it has subscribed. @throws TwinError without a change; RangeError */
   patchDesired(deviceId: string, moduleId: string, patch: Readonly<Record<string, unknown>>): void {
-    const change = this.#modules.twinOf({ deviceId, moduleId }).patchDesired(patch);
+    const change = this.#registry.twinOf({ deviceId, moduleId }).patchDesired(patch);
     this.#notify(deviceId, moduleId, change);
   }
 
   /** Replaces all desired properties, and notifies the module. @throws TwinError without a change; RangeError */
   replaceDesired(deviceId: string, moduleId: string, properties: Readonly<Record<string, unknown>>): void {
-    const change = this.#modules.twinOf({ deviceId, moduleId }).replaceDesired(properties);
+    const change = this.#registry.twinOf({ deviceId, moduleId }).replaceDesired(properties);
     this.#notify(deviceId, moduleId, change);
   }
 
@@ -181,7 +263,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     payload?: unknown,
     limit: Duration = seconds(30),
   ): Promise<MethodResult> {
-    this.#modules.twinOf({ deviceId, moduleId });
+    this.#registry.twinOf({ deviceId, moduleId });
     return this.#handler.methods.call(this.#handler.live.get(nameOf({ deviceId, moduleId })), { name, payload, limit });
   }
 
@@ -199,7 +281,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     predicate: (reported: TwinSection, module: ModuleId) => boolean,
     limit = seconds(10),
   ): Promise<TwinSection> {
-    const now = this.#modules.all().map(({ deviceId, moduleId }) => {
+    const now = this.#registry.modules.map(({ deviceId, moduleId }) => {
       return { at: this.#clock.now(), deviceId, moduleId, reported: this.twin(deviceId, moduleId).reported };
     });
     const matches = ({ reported, deviceId, moduleId }: ReportedChange) => predicate(reported, { deviceId, moduleId });

@@ -4,29 +4,89 @@ export interface ModuleId {
   readonly moduleId: string;
 }
 
-/** A registered module, with the keys it may sign tokens with. */
-export interface EmulatedModule extends ModuleId {
-  /** base64 */
-  readonly primaryKey: string;
-  /** base64 */
-  readonly secondaryKey?: string;
+/** Identifies a device, or one of its modules. */
+export interface IdentityId {
+  readonly deviceId: string;
+  readonly moduleId?: string | undefined;
 }
 
-/** A module's name in maps and in texts; also its MQTT client id. */
-export const nameOf = ({ deviceId, moduleId }: ModuleId) => `${deviceId}/${moduleId}`;
+/** How an identity proves itself. Source: "Understand the identity registry in your IoT hub", authentication.type. */
+export type Credential =
+  | {
+      readonly type: 'sas';
+      /** base64 */
+      readonly primaryKey: string;
+      /** base64 */
+      readonly secondaryKey: string;
+    }
+  | {
+      readonly type: 'selfSigned';
+      /** SHA-1 or SHA-256 of the client certificate, as hexadecimal digits. */
+      readonly primaryThumbprint: string;
+      readonly secondaryThumbprint?: string;
+    }
+  /** A certificate whose chain ends at a registered authority, and whose CN is the device id or `deviceId/moduleId`. */
+  | { readonly type: 'certificateAuthority' };
+
+export type Status = 'enabled' | 'disabled';
+
+/** What the registry holds of a device or module. */
+export interface Registration {
+  readonly credential: Credential;
+  /** A real hub knows a status of devices only; a module is as disabled as its device. */
+  readonly status: Status;
+  /** Differs for an identity that was removed and added again under the same id. */
+  readonly generationId: string;
+  /** Changes with every change of the identity; without quotation marks. */
+  readonly etag: string;
+}
+
+/** A device to add. Without a credential it gets random keys. */
+export interface EmulatedDevice {
+  readonly deviceId: string;
+  readonly credential?: Credential;
+  readonly status?: Status;
+}
+
+/** A module to add: with keys, or with another credential. Without either it gets random keys. */
+export interface EmulatedModule extends ModuleId {
+  /** base64 */
+  readonly primaryKey?: string;
+  /** base64; a random one by default */
+  readonly secondaryKey?: string;
+  /** Instead of the keys. */
+  readonly credential?: Credential;
+  readonly status?: Status;
+}
+
+/** An identity's name in maps and in texts; a module's is also its MQTT client id. */
+export const nameOf = ({ deviceId, moduleId }: IdentityId) =>
+  moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
 
 /** Letters, digits and some punctuation, at most 128. Source: "Understand the identity registry in your IoT hub". */
 const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
 
-/** @throws RangeError if a hub would refuse to create this module */
-export function checkModule({ deviceId, moduleId, primaryKey, secondaryKey }: EmulatedModule): void {
-  for (const id of [deviceId, moduleId]) {
-    if (!ID.test(id))
-      throw new RangeError(`"${id}" is not a valid id: 1 to 128 of A-Z a-z 0-9 and - . + % _ # * ? ! ( ) , : = @ $ '`);
+const THUMBPRINT = /^(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$/;
+
+/** @throws RangeError if a hub would refuse to create an identity with this id and credential */
+export function checkIdentity(id: IdentityId, credential: Credential): void {
+  for (const part of [id.deviceId, id.moduleId]) {
+    if (part !== undefined && !ID.test(part))
+      throw new RangeError(
+        `"${part}" is not a valid id: 1 to 128 of A-Z a-z 0-9 and - . + % _ # * ? ! ( ) , : = @ $ '`,
+      );
   }
-  for (const key of secondaryKey === undefined ? [primaryKey] : [primaryKey, secondaryKey]) {
-    const { length } = Buffer.from(key, 'base64');
-    if (!/^[A-Za-z0-9+/]+={0,2}$/.test(key) || length < 16 || length > 64)
-      throw new RangeError(`a key of ${nameOf({ deviceId, moduleId })} is not base64 of 16 to 64 bytes`);
+  if (credential.type === 'sas') {
+    for (const key of [credential.primaryKey, credential.secondaryKey]) {
+      const { length } = Buffer.from(key, 'base64');
+      if (!/^[A-Za-z0-9+/]+={0,2}$/.test(key) || length < 16 || length > 64)
+        throw new RangeError(`a key of ${nameOf(id)} is not base64 of 16 to 64 bytes`);
+    }
+  } else if (credential.type === 'selfSigned') {
+    const { primaryThumbprint, secondaryThumbprint } = credential;
+    if (![primaryThumbprint, secondaryThumbprint ?? primaryThumbprint].every((text) => THUMBPRINT.test(text)))
+      throw new RangeError(`a thumbprint of ${nameOf(id)} is not SHA-1 or SHA-256 in hexadecimal digits`);
+  } else if (credential.type !== 'certificateAuthority') {
+    throw new RangeError(`${nameOf(id)} has a credential of an unknown type`);
   }
 }

@@ -8,15 +8,15 @@ import type { Faults } from './faults.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { MessageLog } from './message-log.ts';
 import { MethodCalls } from './method-calls.ts';
-import type { Modules } from './modules.ts';
 import type { Acknowledgement, Decisions, Packet } from './mqtt-server.ts';
+import type { Registry } from './registry.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
 import { serveTwin, type TwinOperation } from './twin-requests.ts';
 
 /** The state and settings that requests are decided by. */
 export interface Hub {
   readonly hostName: string;
-  readonly modules: Modules;
+  readonly registry: Registry;
   readonly faults: Faults;
   readonly clock: Clock;
   readonly skewTolerance: Duration;
@@ -51,12 +51,12 @@ export class RequestHandler implements Decisions {
   }
 
   #judge(credentials: Credentials): Verdict | 'reset' {
-    const { faults, hostName, modules, clock, skewTolerance } = this.#hub;
+    const { faults, hostName, registry, clock, skewTolerance } = this.#hub;
     const refuse = (returnCode: number): Verdict => ({ admitted: false, returnCode, reason: 'refused by a fault' });
     if (faults.trigger('resetOnConnect') !== undefined) return 'reset';
     if (faults.trigger('serverUnavailable') !== undefined) return refuse(CONNACK.serverUnavailable);
     if (faults.trigger('refuseConnections') !== undefined) return refuse(CONNACK.notAuthorized);
-    return authenticate(credentials, { hostName, find: (id) => modules.find(id), now: clock.now(), skewTolerance });
+    return authenticate(credentials, { hostName, registry, now: clock.now(), skewTolerance });
   }
 
   /** One connection per module: aedes closes the older one (MQTT 3.1.1, 3.1.4-2; error 400027 of IoT Hub). */
@@ -101,10 +101,10 @@ export class RequestHandler implements Decisions {
       this.methods.answered(connection, request.requestId, request.status, packet.payload.toString());
       return { after: milliseconds(0) };
     }
-    const { clock, faults, modules, events } = this.#hub;
+    const { clock, faults, registry, events } = this.#hub;
     if (faults.trigger('quotaExceeded', ({ twinSays = false }) => !twinSays) !== undefined)
       throw new Error('403002 by a fault');
-    const twin = modules.twinOf(module);
+    const twin = registry.twinOf(module);
     const status = serveTwin(request, packet.payload.toString(), { twin, connection, faults, clock });
     const at = clock.now();
     this.twinOperations.push({ at, ...module, kind: request.kind, ...(status === undefined ? {} : { status }) });
