@@ -9,21 +9,24 @@ import type { Moving } from './base/watched-clock.ts';
 import type { ServiceManager } from './linux/self/service-manager.ts';
 import type { LocalStatus } from './status/schema.ts';
 
-/** Longer than anything that a part does between two rests: a message of 256 KB on the slowest line, a disk that fails. */
-const STANDS_STILL = minutes(10);
+/**
+ * A component whose loop has not turned for this long is hung. One turn may take minutes: sending 256 KB over a slow line,
+ * or waiting for a failing disk.
+ */
+const HUNG_AFTER = minutes(10);
 
-/** How often the status line is looked at, and the watchdog told at least: about so. */
+/** Maximum time between two updates of the status line and the watchdog. */
 const LONGEST_PAUSE = seconds(10);
-/** Of the watchdog's time; it forgives three that come late. */
+/** The watchdog is notified this many times per timeout, so that late notifications do no harm. */
 const PART_OF_WATCHDOG = 4;
 
 const LONGEST_REASON = 200;
 
 /**
- * Tells the service manager how the agent does: that it has started, in a line what it is doing, and, as long as all that
- * must move moves, that it lives. Without a service manager, what stands still is only logged.
+ * Notifies the service manager: that the agent is ready, its status line, and the watchdog as long as no component is
+ * hung. Without a service manager, a hung component is only logged.
  *
- * The last to start: by then collectors are ready. That the hub is out of reach is no reason to wait. The first to stop.
+ * Starts last, when the collectors are ready, but does not wait for the hub. Stops first.
  */
 export class Lifeline implements Service {
   readonly name = 'lifeline';
@@ -34,14 +37,14 @@ export class Lifeline implements Service {
   readonly #log: Logger;
   readonly #stop = new AbortController();
   #loop: Promise<void> = Promise.resolve();
-  #told: string | undefined;
-  /** Found standing still at the last look. One look may come too early, right after the whole process was stopped. */
-  #doubted: string | undefined;
-  #lost: string | undefined;
+  #lastStatus: string | undefined;
+  /** The component found hung by the last check. One check is not enough: the whole process may have been stopped. */
+  #suspected: string | undefined;
+  #hung: string | undefined;
 
   constructor(options: {
     manager: ServiceManager;
-    /** What must move, by the name that the log gives it. */
+    /** The loops that must not hang, by the name used in the log. */
     moving: Readonly<Record<string, Moving>>;
     status: () => LocalStatus;
     clock: Clock;
@@ -55,13 +58,13 @@ export class Lifeline implements Service {
   }
 
   async start(): Promise<void> {
-    this.#manager.tell('READY=1');
+    this.#manager.notify('READY=1');
     const { signal } = this.#stop;
     const { watchdog } = this.#manager;
     const pause =
       watchdog === undefined ? LONGEST_PAUSE : milliseconds(Math.min(watchdog / PART_OF_WATCHDOG, LONGEST_PAUSE));
     const turn = async () => {
-      this.#look();
+      this.#check();
       await this.#clock.sleep(untilBeat(this.#clock, pause), signal);
     };
     this.#loop = keepGoing(turn, { signal, clock: this.#clock, log: this.#log });
@@ -71,32 +74,36 @@ export class Lifeline implements Service {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     await this.#loop;
-    this.#manager.tell('STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.');
+    this.#manager.notify('STOPPING=1', 'STATUS=Stopping: sends what it can in ten seconds.');
   }
 
-  #look(): void {
-    const stands = this.#standsStill();
-    if (stands === undefined || stands !== this.#doubted) {
-      this.#doubted = stands;
-      this.#lost = undefined;
-      this.#manager.tell('WATCHDOG=1');
-    } else if (this.#lost === undefined) {
-      this.#lost = stands;
-      const standsForMinutes = STANDS_STILL / minutes(1);
-      this.#log.error({ part: stands, standsForMinutes }, 'Component hung; waiting for the watchdog restart.');
+  #check(): void {
+    const hung = this.#findHung();
+    if (hung === undefined || hung !== this.#suspected) {
+      this.#suspected = hung;
+      this.#hung = undefined;
+      this.#manager.notify('WATCHDOG=1');
+    } else if (this.#hung === undefined) {
+      this.#hung = hung;
+      const standsForMinutes = HUNG_AFTER / minutes(1);
+      this.#log.error({ part: hung, standsForMinutes }, 'Component hung; waiting for the watchdog restart.');
     }
-    this.#say(this.#lost === undefined ? statusLine(this.#status()) : `Hung: the part "${this.#lost}" stands still.`);
+    this.#showStatus(
+      this.#hung === undefined
+        ? statusLine(this.#status())
+        : `Hung: the part "${this.#hung}" has stopped; waiting for the watchdog restart.`,
+    );
   }
 
-  #standsStill(): string | undefined {
+  #findHung(): string | undefined {
     const now = this.#clock.monotonic();
-    return Object.keys(this.#moving).find((part) => now - (this.#moving[part]?.lastMoved() ?? now) > STANDS_STILL);
+    return Object.keys(this.#moving).find((part) => now - (this.#moving[part]?.lastMoved() ?? now) > HUNG_AFTER);
   }
 
-  #say(line: string): void {
-    if (line === this.#told) return;
-    this.#told = line;
-    this.#manager.tell(`STATUS=${line}`);
+  #showStatus(line: string): void {
+    if (line === this.#lastStatus) return;
+    this.#lastStatus = line;
+    this.#manager.notify(`STATUS=${line}`);
   }
 }
 

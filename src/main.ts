@@ -5,7 +5,7 @@ import { isatty } from 'node:tty';
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';
 import { AgentError, messageOf, toAgentError } from './base/errors.ts';
-import { isJournal, journalComplaint } from './base/journal.ts';
+import { isJournal, journalError } from './base/journal.ts';
 import { printable } from './base/printable.ts';
 import { VERSION } from './base/version.ts';
 import { type Command, table, UsageError, type World } from './cli/command.ts';
@@ -37,7 +37,7 @@ async function main([name = '--help', ...args]: readonly string[], world: World)
     }
     if (!Object.hasOwn(COMMANDS, name)) {
       const known = [...Object.keys(COMMANDS), 'version', '--help', '--version'];
-      complain(
+      printError(
         `vakt: "${printable(name)}" is not a command${didYouMean(name, known) || ';'} "vakt --help" lists them.`,
         world,
       );
@@ -47,8 +47,8 @@ async function main([name = '--help', ...args]: readonly string[], world: World)
   } catch (thrown) {
     if (world.signal.aborted && thrown === world.signal.reason) return 1; // Ctrl-C needs no explanation
     const error = toAgentError(thrown);
-    for (const line of [error.line, `${error.remedy} (${error.id})`]) complain(printable(line), world);
-    if (thrown !== error) for (const line of stackOf(thrown)) complain(printable(line), world);
+    for (const line of [error.line, `${error.remedy} (${error.id})`]) printError(printable(line), world);
+    if (thrown !== error) for (const line of stackOf(thrown)) printError(printable(line), world);
     return name === 'run' ? error.exitStatus : 1;
   }
 }
@@ -63,7 +63,7 @@ async function call(name: string, args: readonly string[], world: World): Promis
     return await command.run(args, world);
   } catch (thrown) {
     if (!(thrown instanceof UsageError)) throw thrown;
-    complain(`vakt ${name}: ${printable(thrown.message)}`, world);
+    printError(`vakt ${name}: ${printable(thrown.message)}`, world);
     world.stderr(`usage: ${command.usage}`);
     return 2;
   }
@@ -89,7 +89,7 @@ async function overview(): Promise<string[]> {
 }
 
 /** The journal takes what has no priority for information. */
-const complain = (text: string, { stderr }: World): void => stderr(isJournal(2) ? journalComplaint(text) : text);
+const printError = (text: string, { stderr }: World): void => stderr(isJournal(2) ? journalError(text) : text);
 
 const stackOf = (thrown: unknown): string[] => (thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []);
 

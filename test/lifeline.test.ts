@@ -27,7 +27,7 @@ describe('the lifeline', () => {
 
   const open = async (watchdog?: Duration) => {
     lifeline = new Lifeline({
-      manager: { ...(watchdog === undefined ? {} : { watchdog }), tell: (...lines) => told.push(...lines) },
+      manager: { ...(watchdog === undefined ? {} : { watchdog }), notify: (...lines) => told.push(...lines) },
       moving: { publisher: part },
       status: () => status,
       clock: systemClock,
@@ -92,7 +92,7 @@ describe('the lifeline', () => {
     assert.equal(alive, 61);
     await time.tickAsync(minutes(5));
     assert.ok(pings() - alive <= 2, `${pings() - alive} more`);
-    assert.equal(told.at(-1), 'STATUS=Hung: the part "publisher" stands still.');
+    assert.equal(told.at(-1), 'STATUS=Hung: the part "publisher" has stopped; waiting for the watchdog restart.');
     assert.deepEqual(
       logged.map(({ level }) => level),
       ['error'],

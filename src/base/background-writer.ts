@@ -12,7 +12,7 @@ const SLOW = seconds(5);
 /** Bytes that must be free besides what waits, or the disk still counts as full. */
 const SLACK = 16 * 1024;
 
-/** One change on disk. It is retried until it succeeds, unless `givesUp` ends that. */
+/** One change on disk. It is retried until it succeeds, unless `shouldGiveUp` ends that. */
 export interface Operation {
   /** Makes the change, on another thread. May be called again after it has failed. */
   run(): Promise<void>;
@@ -25,14 +25,14 @@ export interface Operation {
   /** Identifies operations for `cancel`. */
   readonly owner?: object;
   /** Whether to skip it after this failure. */
-  givesUp?(error: unknown, tries: number): boolean;
+  shouldGiveUp?(error: unknown, tries: number): boolean;
 }
 
 /** A small file that records progress, such as how far a log has been read. */
 export interface Note {
   readonly bytes: number;
   /** Written before others of the same batch. */
-  readonly goesFirst?: boolean;
+  readonly writeFirst?: boolean;
   write(): Promise<void>;
 }
 
@@ -68,9 +68,9 @@ export class BackgroundWriter {
   #isWorking = false;
   #bytes = 0;
   #isBehind = false;
-  #trouble: unknown;
-  /** Space has been freed since the last failure for lack of it, or is about to be. */
-  #roomMade = false;
+  #lastError: unknown;
+  /** Space was freed since the disk was last full, or an operation that frees space waits. */
+  #spaceFreed = false;
   #notes = new Map<string, Note>();
   #heldNotes = new Map<string, Note>();
   #willNote = false;
@@ -86,7 +86,7 @@ export class BackgroundWriter {
   }
 
   /** Called when a change fails, and when more bytes wait than `most`. */
-  onTrouble(listener: (error: unknown) => void): void {
+  onFailure(listener: (error: unknown) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -98,8 +98,8 @@ export class BackgroundWriter {
   /**
    * Why changes wait in memory for long; `undefined` if they don't. A full disk doesn't count: `check` then refuses.
    */
-  get obstacle(): string | undefined {
-    if (this.#trouble !== undefined) return isFull(this.#trouble) ? undefined : (this.#trouble as Error).message;
+  get blockedReason(): string | undefined {
+    if (this.#lastError !== undefined) return isFull(this.#lastError) ? undefined : (this.#lastError as Error).message;
     const since = this.#runningSince;
     const waits = since === undefined ? 0 : this.#clock.monotonic() - since;
     return waits >= SLOW ? `the disk has not answered for ${Math.round(waits / 1_000)} s` : undefined;
@@ -112,7 +112,7 @@ export class BackgroundWriter {
    * @throws the reason why no more may be added
    */
   check(folder: string): void {
-    if (this.#trouble !== undefined && !this.#mayHaveRoom(folder)) throw this.#trouble;
+    if (this.#lastError !== undefined && !this.#mayHaveSpace(folder)) throw this.#lastError;
     if (!this.#isBehind) return;
     throw this.#tooSlow();
   }
@@ -121,27 +121,27 @@ export class BackgroundWriter {
     this.#queue.push(operation);
     this.#asked += 1;
     this.#numbers.set(operation, this.#asked);
-    this.grew(operation.bytes);
+    this.addBytes(operation.bytes);
     if (operation.frees) {
-      this.#roomMade = true;
-      if (this.#trouble !== undefined) this.#alarm.ring();
+      this.#spaceFreed = true;
+      if (this.#lastError !== undefined) this.#alarm.ring();
     }
     this.#begin();
   }
 
-  /** The operation added last, unless it has begun: its content may be extended, see `grew`. */
+  /** The operation added last, unless it has begun: its content may be extended, see `addBytes`. */
   get last(): Operation | undefined {
     return this.#queue.at(-1) === this.#running ? undefined : this.#queue.at(-1);
   }
 
   /** To be called when a waiting operation holds more bytes than when it was added. */
-  grew(bytes: number): void {
+  addBytes(bytes: number): void {
     this.#bytes += bytes;
     if (this.#isBehind || this.#bytes <= this.#most) return;
     this.#isBehind = true;
     // Deferred: a listener may log, a log line may become an event, and the caller is just adding one.
     const error = this.#tooSlow();
-    queueMicrotask(() => this.#tell(error));
+    queueMicrotask(() => this.#notify(error));
   }
 
   #tooSlow(): Error {
@@ -153,7 +153,7 @@ export class BackgroundWriter {
     const cancelled = this.#queue.filter((one) => one !== this.#running && isMeant(one));
     if (cancelled.length === 0) return;
     for (const one of cancelled) this.#finished(one);
-    if (this.#trouble !== undefined) this.#alarm.ring();
+    if (this.#lastError !== undefined) this.#alarm.ring();
   }
 
   /**
@@ -179,7 +179,7 @@ export class BackgroundWriter {
 
   /** Resolves when all operations added so far are done. @throws NotWritten when the disk refuses one */
   async reached(): Promise<void> {
-    if (this.#trouble !== undefined) throw new NotWritten('The disk refuses to be written.');
+    if (this.#lastError !== undefined) throw new NotWritten('The disk refuses to be written.');
     const until = this.#asked;
     if (this.#isReached(until)) return;
     const error = await new Promise<unknown>((done) => this.#waiters.push({ until, done }));
@@ -230,7 +230,7 @@ export class BackgroundWriter {
 
   async #writeNotes(group: NoteGroup): Promise<void> {
     const inOrder = [...group.notes].sort(
-      ([, a], [, b]) => Number(b.goesFirst ?? false) - Number(a.goesFirst ?? false),
+      ([, a], [, b]) => Number(b.writeFirst ?? false) - Number(a.writeFirst ?? false),
     );
     for (const [path, note] of inOrder) {
       if (this.holdsNotes()) this.#hold(path, note, group);
@@ -254,26 +254,26 @@ export class BackgroundWriter {
   /**
    * Asks statfs(2) whether a full disk has space again, which needs no disk access: the next retry would come too late.
    */
-  #mayHaveRoom(folder: string): boolean {
-    if (!isFull(this.#trouble)) return false;
-    if (!this.#roomMade && errnoOf(this.#trouble) === 'ENOSPC' && roomIn(folder) > this.#bytes + SLACK) {
-      this.#roomMade = true;
+  #mayHaveSpace(folder: string): boolean {
+    if (!isFull(this.#lastError)) return false;
+    if (!this.#spaceFreed && errnoOf(this.#lastError) === 'ENOSPC' && freeSpace(folder) > this.#bytes + SLACK) {
+      this.#spaceFreed = true;
       this.#alarm.ring();
     }
-    return this.#roomMade;
+    return this.#spaceFreed;
   }
 
   async #work(): Promise<void> {
     for (let tries = 0, operation = this.#queue[0]; operation !== undefined; operation = this.#queue[0]) {
       const error = await this.#try(operation);
       tries = operation === this.#queue[0] ? tries + 1 : 0;
-      if (error === undefined || operation.givesUp?.(error, tries)) {
+      if (error === undefined || operation.shouldGiveUp?.(error, tries)) {
         tries = 0;
-        this.#trouble = undefined;
+        this.#lastError = undefined;
         this.#finished(operation);
       } else await this.#failed(error);
     }
-    this.#trouble = undefined; // the operation that failed was cancelled
+    this.#lastError = undefined; // the operation that failed was cancelled
     this.#isWorking = false;
   }
 
@@ -293,9 +293,9 @@ export class BackgroundWriter {
 
   /** Waits before the next try, unless space was freed. */
   async #failed(error: unknown): Promise<void> {
-    this.#roomMade = false;
-    this.#trouble = error;
-    this.#tell(error);
+    this.#spaceFreed = false;
+    this.#lastError = error;
+    this.#notify(error);
     for (const { done } of this.#waiters.splice(0)) done(error);
     if (isFull(error) && (await this.#free())) return;
     await this.#alarm.sleep(this.#clock, TRY_AGAIN, new AbortController().signal);
@@ -306,7 +306,7 @@ export class BackgroundWriter {
     let freed = false;
     for (const operation of this.#queue.filter(({ frees }) => frees)) {
       const error = await this.#try(operation);
-      if (error !== undefined && !operation.givesUp?.(error, 1)) continue;
+      if (error !== undefined && !operation.shouldGiveUp?.(error, 1)) continue;
       this.#finished(operation);
       freed ||= error === undefined;
     }
@@ -329,7 +329,7 @@ export class BackgroundWriter {
     return first === undefined || (this.#numbers.get(first) ?? 0) > until;
   }
 
-  #tell(error: unknown): void {
+  #notify(error: unknown): void {
     for (const listener of this.#listeners) {
       try {
         listener(error);
@@ -353,7 +353,7 @@ const succeeds = (work: Promise<void>): Promise<boolean> =>
     () => false,
   );
 
-function roomIn(folder: string): number {
+function freeSpace(folder: string): number {
   try {
     const { bavail, bsize, ffree, files } = statfsSync(folder);
     return files > 0 && ffree === 0 ? 0 : bavail * bsize;

@@ -110,10 +110,10 @@ export async function askControlSocket(path: string, what: string, question: Que
 }
 
 /** Whether a request failed because no agent listens; after any other failure an agent may be running. */
-export const isNobodyThere = (error: unknown): boolean =>
-  error instanceof AgentError && error.id === 'AGENT_NOT_RUNNING' && meansNobody(error.cause);
+export const isNoAgentListening = (error: unknown): boolean =>
+  error instanceof AgentError && error.id === 'AGENT_NOT_RUNNING' && isNoListenerError(error.cause);
 
-const meansNobody = (error: unknown) => ['ENOENT', 'ECONNREFUSED'].includes(errnoOf(error) ?? '');
+const isNoListenerError = (error: unknown) => ['ENOENT', 'ECONNREFUSED'].includes(errnoOf(error) ?? '');
 
 const head = (asked: ClientRequest) =>
   new Promise<IncomingMessage>((resolve, reject) => {
@@ -197,7 +197,7 @@ const answers = (path: string) =>
       resolve(true);
     });
     socket.on('error', (error) => {
-      if (meansNobody(error)) resolve(false);
+      if (isNoListenerError(error)) resolve(false);
       else if (errnoOf(error) === 'EAGAIN')
         resolve(true); // a server listens, and its backlog is full
       else reject(error);

@@ -1,5 +1,5 @@
 import { readlinkSync } from 'node:fs';
-import { isThere } from './is-there.ts';
+import { exists } from './exists.ts';
 
 /** The root directory of process 1; reading it requires CAP_SYS_PTRACE. */
 export const FIRST_ROOT = '/proc/1/root';
@@ -10,7 +10,7 @@ export const FIRST_ROOT = '/proc/1/root';
  */
 export function hasOwnMounts(): boolean {
   const first = mountsOf('1');
-  return first !== undefined && first !== mountsOf('self') && isThere(`${FIRST_ROOT}/proc/1`);
+  return first !== undefined && first !== mountsOf('self') && exists(`${FIRST_ROOT}/proc/1`);
 }
 
 function mountsOf(process: string): string | undefined {

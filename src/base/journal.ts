@@ -33,4 +33,4 @@ export function journalLine(line: string): string {
 }
 
 /** Formats an error message that isn't written by the log. */
-export const journalComplaint = (text: string): string => `${ERROR}${text}`;
+export const journalError = (text: string): string => `${ERROR}${text}`;

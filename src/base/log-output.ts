@@ -30,7 +30,7 @@ export class LogOutput {
   #lost = 0;
   #why = '';
   /** How many lost lines the last write reported; 0 when it wrote something else. */
-  #lastTold = 0;
+  #lastReported = 0;
   #isRetrying = false;
   /** When a write last failed with EAGAIN. */
   #behindAt = milliseconds(Number.NEGATIVE_INFINITY);
@@ -94,7 +94,7 @@ export class LogOutput {
       this.#put();
       // If it was not written, the line about the loss still waits, or was dropped and counted as one lost line.
       if (this.#waiting.length === 0 && this.#lost === 0) {
-        this.#lastTold = before;
+        this.#lastReported = before;
         return true;
       }
       if (this.#isBegun) return false;
@@ -126,7 +126,7 @@ export class LogOutput {
         return this.#waiting.length === 0 && this.#lost === 0;
       }
       if (sent === 0) return false;
-      this.#lastTold = 0;
+      this.#lastReported = 0;
       this.#sent(sent);
     }
     return true;
@@ -134,8 +134,8 @@ export class LogOutput {
 
   /** Lines that an earlier write lost. If one of them was a report about lost lines, those count again. */
   #lostLate({ lostLines = 0 }: Partial<LateFailure>): number {
-    const lost = lostLines > 0 && this.#lastTold > 0 ? lostLines - 1 + this.#lastTold : lostLines;
-    this.#lastTold = 0;
+    const lost = lostLines > 0 && this.#lastReported > 0 ? lostLines - 1 + this.#lastReported : lostLines;
+    this.#lastReported = 0;
     return lost;
   }
 

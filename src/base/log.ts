@@ -170,12 +170,12 @@ function parseLine(line: string): LogLine {
   const why = err?.message ?? (id === undefined ? reason : undefined);
   const message = why === undefined ? (msg ?? '') : `${msg ?? ''} (${why})`;
   const failure = id ?? err?.id;
-  const mend = remedy ?? err?.remedy;
+  const remedyText = remedy ?? err?.remedy;
   return {
     time: new Date(time),
     level,
     message,
     ...(failure === undefined ? {} : { id: failure }),
-    ...(mend === undefined ? {} : { remedy: mend }),
+    ...(remedyText === undefined ? {} : { remedy: remedyText }),
   };
 }

@@ -5,7 +5,7 @@ import type { Logger } from './log.ts';
 import { WatchedClock } from './watched-clock.ts';
 
 /** Delay after a turn that threw, so that the loop doesn't spin. */
-const REST = seconds(1);
+const PAUSE_AFTER_ERROR = seconds(1);
 
 /**
  * Runs `turn` again and again until `signal` aborts. Never rejects.
@@ -17,15 +17,15 @@ export async function keepGoing(
   turn: (signal: AbortSignal) => Promise<void>,
   { signal, clock, log }: { signal: AbortSignal; clock: Clock; log: Logger },
 ): Promise<void> {
-  let said: string | undefined;
+  let lastMessage: string | undefined;
   while (!signal.aborted) {
     if (clock instanceof WatchedClock) clock.moves();
     try {
       await turn(signal);
     } catch (error) {
-      if (messageOf(error) !== said) log.error({ err: toAgentError(error) }, 'Internal error; continuing.');
-      said = messageOf(error);
-      await clock.sleep(REST, signal);
+      if (messageOf(error) !== lastMessage) log.error({ err: toAgentError(error) }, 'Internal error; continuing.');
+      lastMessage = messageOf(error);
+      await clock.sleep(PAUSE_AFTER_ERROR, signal);
     }
   }
 }

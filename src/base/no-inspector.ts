@@ -10,4 +10,4 @@ process.on('SIGUSR1', () => {});
  * Makes Node's inspector listen on an address for documentation (RFC 5737), which no interface has, so that it can't
  * open. Node 22.14 and newer have --disable-sigusr1, but older ones refuse to start with it.
  */
-export const INSPECTOR_NOWHERE = '--inspect-port=192.0.2.1:1024';
+export const UNREACHABLE_INSPECTOR = '--inspect-port=192.0.2.1:1024';

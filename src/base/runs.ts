@@ -26,7 +26,7 @@ export interface Restarts {
 
 const LARGEST_FILE = 4_096;
 /** A disk that hangs must not prevent the agent from starting. */
-const NOTING_LIMIT = seconds(5);
+const RECORD_LIMIT = seconds(5);
 
 const Kept = v.object({
   startedAt: v.pipe(v.string(), v.isoTimestamp()),
@@ -95,7 +95,7 @@ export class Runs implements Service {
     this.#write(this.#current);
     // A run that is killed in its first second counts, too: the record must be on disk before the agent reports
     // "ready".
-    await this.#clock.within(NOTING_LIMIT, 'noting the run', this.#files.settled()).catch(() => {});
+    await this.#clock.within(RECORD_LIMIT, 'recording the run', this.#files.settled()).catch(() => {});
   }
 
   /** Notes how this run ends; before other parts end, whose last writes may keep a slow disk busy. */

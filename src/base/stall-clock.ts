@@ -2,11 +2,11 @@ import type { Clock, Stall } from './clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from './duration.ts';
 
 /** Shorter stalls are ignored: they come from load, or from a disk that is slow occasionally. */
-const WORTH_SAYING = seconds(2);
+const REPORTED_FROM = seconds(2);
 /** How often CPU time is sampled, to determine how much of a stall was computing. */
 const CPU_EVERY = seconds(1);
 /** Within this time after a report, only a longer stall is reported. */
-const SAY_EVERY = minutes(10);
+const REPORT_INTERVAL = minutes(10);
 /** How long the last stall is remembered. */
 const REMEMBERED = hours(1);
 /**
@@ -28,9 +28,9 @@ export class StallClock implements Clock {
   readonly #clock: Clock;
   readonly #cpuUsage: () => { user: number; system: number };
   readonly #underWay = new Map<object, string>();
-  #tell: (stall: Stall) => void = () => {};
+  #onStall: (stall: Stall) => void = () => {};
   #last: Stall | undefined;
-  #said: Stall | undefined;
+  #lastReported: Stall | undefined;
   #lastWoken: string | undefined;
   #cpuAt: Duration;
   #cpuUsed: number;
@@ -44,8 +44,8 @@ export class StallClock implements Clock {
   }
 
   /** Calls `tell` on stalls, at a limited rate. */
-  onStall(tell: (stall: Stall) => void): void {
-    this.#tell = tell;
+  onStall(listener: (stall: Stall) => void): void {
+    this.#onStall = listener;
   }
 
   /** The last stall, unless it is more than an hour ago. */
@@ -95,14 +95,14 @@ export class StallClock implements Clock {
   async #sleep(wait: Duration, signal: AbortSignal | undefined, part: string | undefined): Promise<void> {
     const due = milliseconds(this.monotonic() + wait);
     await this.#clock.sleep(wait, signal);
-    if (signal?.aborted !== true) this.#woke(due);
+    if (signal?.aborted !== true) this.#afterSleep(due);
     this.#lastWoken = part;
   }
 
-  #woke(due: Duration): void {
+  #afterSleep(due: Duration): void {
     const now = this.monotonic();
     const from = Math.max(due, this.#last?.ended ?? Number.NEGATIVE_INFINITY);
-    if (now - from >= WORTH_SAYING) this.#stalled(milliseconds(now - from), now);
+    if (now - from >= REPORTED_FROM) this.#stalled(milliseconds(now - from), now);
     if (now - this.#cpuAt >= CPU_EVERY) {
       this.#cpuAt = now;
       this.#cpuUsed = this.#cpu();
@@ -113,10 +113,13 @@ export class StallClock implements Clock {
     const computed = (this.#cpu() - this.#cpuUsed) / (now - this.#cpuAt) >= COMPUTES;
     const during = this.#suspect();
     this.#last = { length, ended: now, at: this.now(), computed, ...(during === undefined ? {} : { during }) };
-    const isNews = this.#said === undefined || now - this.#said.ended > SAY_EVERY || length > this.#said.length;
-    if (!isNews) return;
-    this.#said = this.#last;
-    this.#tell(this.#last);
+    const isNew =
+      this.#lastReported === undefined ||
+      now - this.#lastReported.ended > REPORT_INTERVAL ||
+      length > this.#lastReported.length;
+    if (!isNew) return;
+    this.#lastReported = this.#last;
+    this.#onStall(this.#last);
   }
 
   #suspect(): string | undefined {

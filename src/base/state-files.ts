@@ -36,7 +36,7 @@ interface Change {
 }
 
 /** How long each sync is waited for after `hurry`. */
-const HURRIED_SYNC = seconds(2);
+const URGENT_SYNC_LIMIT = seconds(2);
 
 /**
  * Changes files on a libuv thread: a sync can take seconds on a worn SD card, and any change blocks while a file system
@@ -53,10 +53,10 @@ export class BackgroundStateFiles implements StateFiles {
   /** Ends the pause between two batches. */
   #wake = new AbortController();
   #awaited = 0;
-  #isHurried = false;
+  #isUrgent = false;
   /** Called by `hurry`: shortens the current wait. */
-  #whenHurried = () => {};
-  /** A sync after `hurry` exceeded HURRIED_SYNC: no further sync is made. */
+  #onHurry = () => {};
+  /** A sync after `hurry` exceeded URGENT_SYNC_LIMIT: no further sync is made. */
   #isTooSlow = false;
 
   /** @param lane shared by all that sync files */
@@ -86,9 +86,9 @@ export class BackgroundStateFiles implements StateFiles {
    * but may be lost in a power cut.
    */
   hurry(): void {
-    this.#isHurried = true;
+    this.#isUrgent = true;
     this.#wake.abort();
-    this.#whenHurried();
+    this.#onHurry();
   }
 
   /** By file, the bytes that would be lost if the process ended now. */
@@ -111,23 +111,23 @@ export class BackgroundStateFiles implements StateFiles {
       await this.#inLane(() => this.#changeAll());
       this.#wake = new AbortController();
       const { signal } = this.#wake;
-      if (this.#awaited === 0 && !this.#isHurried) await this.#clock.sleep(SPACING, signal);
+      if (this.#awaited === 0 && !this.#isUrgent) await this.#clock.sleep(SPACING, signal);
     }
     this.#working = undefined;
   }
 
   /** Runs `work` when earlier work of the lane has settled, or immediately after `hurry`. */
   #inLane(work: () => Promise<void>): Promise<void> {
-    if (this.#isHurried) return work();
+    if (this.#isUrgent) return work();
     return new Promise((resolve) => {
       let begun: Promise<void> | undefined;
       const begin = () => {
-        this.#whenHurried = () => {};
+        this.#onHurry = () => {};
         begun ??= work();
         resolve(begun);
         return begun;
       };
-      this.#whenHurried = begin;
+      this.#onHurry = begin;
       void this.#lane.run(begin);
     });
   }
@@ -143,13 +143,13 @@ export class BackgroundStateFiles implements StateFiles {
         folders.add(dirname(path));
         made.push(...done);
       } catch (error) {
-        tell(done, error);
+        settleAll(done, error);
       }
       this.#current.delete(path);
     }
     let error: unknown;
     for (const folder of folders) error = (await this.#syncFolder(folder)) ?? error;
-    tell(made, error);
+    settleAll(made, error);
   }
 
   /** Like writeFileAtomic, without the sync of the folder. */
@@ -182,7 +182,7 @@ export class BackgroundStateFiles implements StateFiles {
     }
   }
 
-  /** Syncs and closes a file. After `hurry` it resolves when HURRIED_SYNC is over, even if the sync is not done. */
+  /** Syncs and closes a file. After `hurry` it resolves when URGENT_SYNC_LIMIT is over, even if the sync is not done. */
   async #sync(file: FileHandle): Promise<void> {
     if (this.#isTooSlow) return file.close();
     const done = new AbortController();
@@ -193,12 +193,12 @@ export class BackgroundStateFiles implements StateFiles {
     await new Promise<void>((resolve, reject) => {
       synced.then(resolve, reject);
       const limit = async () => {
-        await this.#clock.sleep(HURRIED_SYNC, done.signal);
+        await this.#clock.sleep(URGENT_SYNC_LIMIT, done.signal);
         this.#isTooSlow ||= !done.signal.aborted;
         if (this.#isTooSlow) resolve();
       };
-      if (this.#isHurried) void limit();
-      else this.#whenHurried = () => void limit();
+      if (this.#isUrgent) void limit();
+      else this.#onHurry = () => void limit();
     });
   }
 }
@@ -213,6 +213,6 @@ function attempt(change: () => void, done: Done): void {
   done(undefined);
 }
 
-function tell(all: readonly Done[], error: unknown): void {
+function settleAll(all: readonly Done[], error: unknown): void {
   for (const done of all) done(error);
 }

@@ -18,7 +18,7 @@ export interface ChangedLogLevel {
 export class TemporaryLogLevel implements Service {
   readonly name = 'log level';
   readonly #level: AdjustableLevel;
-  readonly #usual: LogLevel;
+  readonly #normalLevel: LogLevel;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
@@ -28,7 +28,7 @@ export class TemporaryLogLevel implements Service {
 
   constructor({ level, clock, log }: { level: AdjustableLevel; clock: Clock; log: Logger }) {
     this.#level = level;
-    this.#usual = level.current;
+    this.#normalLevel = level.current;
     this.#clock = clock;
     this.#log = log;
   }
@@ -52,7 +52,7 @@ export class TemporaryLogLevel implements Service {
 
   set(level: LogLevel, duration: Duration): ChangedLogLevel {
     const until = new Date(this.#clock.now().getTime() + duration).toISOString();
-    const changed = { level, until, afterwards: this.#usual };
+    const changed = { level, until, afterwards: this.#normalLevel };
     this.#changed = { ...changed, endsAt: milliseconds(this.#clock.monotonic() + duration) };
     this.#level.change(level);
     this.#log.warn({ to: level, until }, 'Changed the log level temporarily.');
@@ -64,7 +64,7 @@ export class TemporaryLogLevel implements Service {
     const left = this.#changed === undefined ? hours(24) : this.#changed.endsAt - this.#clock.monotonic();
     if (left > 0) return this.#alarm.sleep(this.#clock, milliseconds(left), signal);
     this.#changed = undefined;
-    this.#level.change(this.#usual);
-    this.#log.info({ to: this.#usual }, 'Restored the log level.');
+    this.#level.change(this.#normalLevel);
+    this.#log.info({ to: this.#normalLevel }, 'Restored the log level.');
   }
 }

@@ -10,7 +10,7 @@ import { defaultRules } from '../baseline/rule-set.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { baselinePage } from './baseline/page.ts';
-import { isAtLeast, type Scanned, trouble } from './baseline/scanned.ts';
+import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
@@ -73,7 +73,7 @@ export async function run(args: readonly string[], world: World): Promise<number
     world.stderr(printable(`The rules of --custom were not judged: ${report.customChecksRefused}.`));
     return 1;
   }
-  return failOn !== undefined && trouble(report).some(({ severity }) => isAtLeast(severity, failOn)) ? 1 : 0;
+  return failOn !== undefined && problems(report).some(({ severity }) => isAtLeast(severity, failOn)) ? 1 : 0;
 }
 
 const width = ({ columns }: World) => (columns === undefined ? {} : { columns });

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import { printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { type Finding, failed } from './check/finding.ts';
-import { lookAtAll, systemChecks } from './check/index.ts';
-import { lookAround } from './check/situation.ts';
+import { runChecks, systemChecks } from './check/index.ts';
+import { gatherSituation } from './check/situation.ts';
 import { readArguments, table, type World } from './command.ts';
 
 export const summary = 'Check everything that the agent needs, and print a remedy for each problem.';
@@ -37,10 +37,10 @@ async function check(
   try {
     local = readLocalSettings(file, environment);
   } catch (error) {
-    const situation = await lookAround(file ?? DEFAULT_CONFIG_FILE, DEFAULTS(), signal);
-    return [failed('configuration', error), ...(await lookAtAll(situation, systemChecks))];
+    const situation = await gatherSituation(file ?? DEFAULT_CONFIG_FILE, DEFAULTS(), signal);
+    return [failed('configuration', error), ...(await runChecks(situation, systemChecks))];
   }
-  return lookAtAll(await lookAround(file ?? DEFAULT_CONFIG_FILE, local, signal));
+  return runChecks(await gatherSituation(file ?? DEFAULT_CONFIG_FILE, local, signal));
 }
 
 function describe(findings: readonly Finding[]): string[] {

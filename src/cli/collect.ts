@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
 import { systemClock } from '../base/clock.ts';
-import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { hours } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
@@ -43,7 +43,7 @@ export async function run(args: readonly string[], world: World): Promise<number
   try {
     await followAgent(collector, controlSocket, world);
   } catch (error) {
-    if (!fromLinux || !isNobodyThere(error)) throw error;
+    if (!fromLinux || !isNoAgentListening(error)) throw error;
     await followLinux(collector, local, world);
   }
   return 0;

@@ -15,7 +15,7 @@ import type { SettingId } from '../contract/settings.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { durationOption, readArguments, type World } from './command.ts';
-import { describeBooks, describeEvent, differences } from './describe.ts';
+import { describeDelivery, describeEvent, differences } from './describe.ts';
 import { loadEmulator } from './emulator.ts';
 import { twinDialect } from './twin-dialect.ts';
 
@@ -40,7 +40,7 @@ const FIRST_DESIRED = desired([
 const CHANGE = desired([['aggregation.ProcessCreate.enabled', false]]);
 
 /** After SIGTERM, the agent is killed after this time. */
-const PATIENCE = seconds(20);
+const TIME_LIMIT = seconds(20);
 
 const WITHOUT_ROOT =
   "You are not root: process starts are found by reading /proc every second, which misses short-lived processes, and the programs of other users' processes and sockets are unknown. As root, the kernel reports every start.";
@@ -95,11 +95,11 @@ async function show(hub: HubEmulator, configFile: string, duration: Duration, wo
   );
   say('demo', 'This shows what the hub receives. Start programs in another terminal and watch them arrive.');
   if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
-  const seen = showWhatArrives(hub, say);
+  const seen = showArrivals(hub, say);
   const agent = startAgent(configFile, say, world.environment);
   try {
     await untilTheEnd(hub, agent.ended, duration, say, world.signal);
-    await showBooks(dirname(configFile), say);
+    await showDelivery(dirname(configFile), say);
   } finally {
     await agent.stop();
   }
@@ -147,9 +147,9 @@ async function untilTheEnd(
 /**
  * Shows the agent's event counts, as `vakt status` does; also after Ctrl-C, which ends most demos.
  */
-async function showBooks(directory: string, say: Say): Promise<void> {
+async function showDelivery(directory: string, say: Say): Promise<void> {
   const status = await askControlSocket(join(directory, 'control.sock'), '/status').catch(() => undefined);
-  if (status !== undefined) say('status', describeBooks((status as LocalStatus).delivery));
+  if (status !== undefined) say('status', describeDelivery((status as LocalStatus).delivery));
 }
 
 type Say = (who: string, line: string) => void;
@@ -157,7 +157,7 @@ type Say = (who: string, line: string) => void;
 /**
  * Shows the messages and reported properties that the hub receives. @returns the number of events of each name so far
  */
-export function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
+export function showArrivals(hub: HubEmulator, say: Say): ReadonlyMap<string, number> {
   const seen = new Map<string, number>();
   hub.on('message', ({ body, sizeBytes, applicationProperties }) => {
     const { Events: events } = JSON.parse(body) as { Events: Envelope[] };
@@ -180,10 +180,10 @@ export function showWhatArrives(hub: HubEmulator, say: Say): ReadonlyMap<string,
 
 /** Selects reported changes worth showing: without most counters, and without the list of defaults at the start. */
 function interesting(lines: readonly string[]): string[] {
-  const telling = lines.filter((line) => !/lastRunAt|lastSentAt|\.delivery\.|\$version|\$metadata/.test(line));
-  const mirrored = telling.filter((line) => line.startsWith(OBJECT));
-  const healthy = telling.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
-  const others = telling.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
+  const relevant = lines.filter((line) => !/lastRunAt|lastSentAt|\.delivery\.|\$version|\$metadata/.test(line));
+  const mirrored = relevant.filter((line) => line.startsWith(OBJECT));
+  const healthy = relevant.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
+  const others = relevant.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
   return [
     ...others,
     ...(healthy.length > 0 ? [`securityAgent.collectors: on for ${healthy.join(', ')}`] : []),
@@ -221,7 +221,7 @@ function startAgent(configFile: string, say: Say, environment: NodeJS.ProcessEnv
     ended,
     async stop() {
       child.kill('SIGTERM');
-      await systemClock.within(PATIENCE, 'the end of the agent', ended).catch(kill);
+      await systemClock.within(TIME_LIMIT, 'the end of the agent', ended).catch(kill);
       await ended;
     },
   };

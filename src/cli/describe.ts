@@ -43,8 +43,8 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
     ].join(' '),
   ConnectedHardware: ({ HardwareCategory, HardwareSubCategory, HardwareName }) =>
     `${text(HardwareCategory)}, ${text(HardwareSubCategory)}: ${cut(HardwareName, 60)}`,
-  OSBaseline: ({ Severity, Result, Description, Error: said }) =>
-    `${Result === 'Err' ? 'not judged, ' : ''}${text(Severity)}: ${cut(Description)}  [${cut(said, 70)}]`,
+  OSBaseline: ({ Severity, Result, Description, Error: error }) =>
+    `${Result === 'Err' ? 'not judged, ' : ''}${text(Severity)}: ${cut(Description)}  [${cut(error, 70)}]`,
   SystemInformation: ({ OSName, OSVersion, OsArchitecture, HostName, TotalPhysicalMemoryInKB }) =>
     `${text(OSName)} ${text(OSVersion)} on ${text(OsArchitecture)}, host ${text(HostName)}, ${Math.round(Number(TotalPhysicalMemoryInKB ?? 0) / 1024)} MB`,
   Diagnostic: ({ Severity, Message }) => `${text(Severity)}: ${cut(Message, 160)}`,
@@ -77,7 +77,7 @@ function partOf([first]: readonly Payload[]): string | undefined {
 }
 
 /** The accounts as an equation, which holds at any moment. */
-export function describeBooks({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
+export function describeDelivery({ collected, delivered, aggregatedAway, queued, dropped }: Delivery): string {
   const drops = Object.entries(dropped).map(([reason, count]) => `${count} ${reason}`);
   const lost = Object.values(dropped).reduce((all, count) => all + count, 0);
   return [

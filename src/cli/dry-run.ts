@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { seconds as durationOf } from '../base/duration.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -42,7 +42,7 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
   const runs = await mayRun(installed, world.signal);
   const folder = mkdtempSync(join(tmpdir(), 'vakt-dry-run-'));
   const dialect = twinDialect(installed.twinObjectName);
-  const asked = new Map([...quick(dialect), ...(runs ? withoutWhatHappens() : [])]);
+  const asked = new Map([...quick(dialect), ...(runs ? triggeredOff() : [])]);
   const configuration = { ...lastKnown(installed, dialect), ...dialect.write(asked) };
   // In a file, so that it is in force from the start: sources of events that are off are never opened.
   writeFileSync(join(folder, 'last-good-configuration.json'), JSON.stringify({ configuration }), { mode: 0o600 });
@@ -86,7 +86,7 @@ async function mayRun({ controlSocket }: LocalSettings, signal: AbortSignal): Pr
     return true;
   } catch (error) {
     signal.throwIfAborted();
-    return !isNobodyThere(error);
+    return !isNoAgentListening(error);
   }
 }
 
@@ -123,7 +123,7 @@ const quick = ({ properties }: Dialect): [SettingId, string][] => [
   ),
 ];
 
-const withoutWhatHappens = (): [SettingId, string][] =>
+const triggeredOff = (): [SettingId, string][] =>
   collectors
     .filter(({ category, type }) => category === 'Triggered' && type === 'Security')
     .map(({ name }) => [`priorities.${name}`, 'Off']);

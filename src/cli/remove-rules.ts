@@ -1,5 +1,5 @@
 import { systemClock } from '../base/clock.ts';
-import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, readLocalSettings } from '../config/local.ts';
 import { AuditControl } from '../linux/audit/control.ts';
@@ -48,7 +48,7 @@ async function refuseWhileOneRuns(path: string, signal: AbortSignal): Promise<vo
   try {
     await askControlSocket(path, '/status', { signal });
   } catch (error) {
-    if (isNobodyThere(error)) return;
+    if (isNoAgentListening(error)) return;
     throw error;
   }
   const what = `an agent is running, answers at ${path}, and needs its rules`;

@@ -129,7 +129,7 @@ function fail(thrown: unknown, destination: LogDestination, manager: ServiceMana
   const error = toAgentError(thrown);
   logError(log, error);
   const { code, reason, message, remedy, id } = error;
-  manager.tell(`STATUS=${printable(`${code}, ${reason}: ${message.replace(/\.$/, '')}. ${remedy} (${id})`)}`);
+  manager.notify(`STATUS=${printable(`${code}, ${reason}: ${message.replace(/\.$/, '')}. ${remedy} (${id})`)}`);
   if (error.id === 'INTERNAL') log.error({ err: thrown }, 'Details of the internal error.');
   return error.exitStatus;
 }

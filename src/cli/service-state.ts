@@ -14,18 +14,18 @@ const LOG = `journalctl -u ${UNIT} -p warning -n 20`;
 export function explainService(unit: ServiceUnit): ServiceState {
   const { LoadState, ActiveState, SubState, Result, StatusText, ExecMainStatus, NRestarts, UnitFileState } = unit;
   // An agent that exits with an error sets the status text to the error, with its id. Other texts explain nothing.
-  const said = /\([A-Z_]+\)$/.test(StatusText) ? `: ${StatusText}` : '';
+  const statusText = /\([A-Z_]+\)$/.test(StatusText) ? `: ${StatusText}` : '';
   if (LoadState === 'masked') {
     const remedy = `Run: systemctl unmask ${UNIT} && systemctl start ${UNIT}`;
     return { isBroken: false, what: `the service ${UNIT} is masked`, remedy };
   }
   if (ActiveState === 'failed') {
     const why = Result === 'exit-code' ? `exit status ${ExecMainStatus}` : Result;
-    const remedy = `Fix that${said === '' ? ` (see: ${LOG})` : ''}, then run: systemctl start ${UNIT}`;
-    return { isBroken: true, what: `the service ${UNIT} has failed (${why})${said}`, remedy };
+    const remedy = `Fix that${statusText === '' ? ` (see: ${LOG})` : ''}, then run: systemctl start ${UNIT}`;
+    return { isBroken: true, what: `the service ${UNIT} has failed (${why})${statusText}`, remedy };
   }
   if (ActiveState === 'activating' && SubState.startsWith('auto-restart')) {
-    const what = `the service ${UNIT} exited with status ${ExecMainStatus} (${Result}) and is being restarted, restart number ${NRestarts}${said}`;
+    const what = `the service ${UNIT} exited with status ${ExecMainStatus} (${Result}) and is being restarted, restart number ${NRestarts}${statusText}`;
     return { isBroken: true, what, remedy: `Find out why it exits: ${LOG}` };
   }
   if (ActiveState === 'inactive') {

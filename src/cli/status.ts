@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { systemClock } from '../base/clock.ts';
-import { askControlSocket, isNobodyThere } from '../base/control-socket.ts';
+import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -9,7 +9,7 @@ import { publishedName } from '../config/published-object.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, table, type World } from './command.ts';
-import { describeBooks } from './describe.ts';
+import { describeDelivery } from './describe.ts';
 import { withService } from './service-state.ts';
 import { verdict } from './verdict.ts';
 
@@ -59,7 +59,7 @@ async function explain(
   { config, error }: { config: string | undefined; error: AgentError | undefined },
   signal: AbortSignal,
 ): Promise<never> {
-  if (config !== undefined || !(thrown instanceof AgentError) || !isNobodyThere(thrown)) throw thrown;
+  if (config !== undefined || !(thrown instanceof AgentError) || !isNoAgentListening(thrown)) throw thrown;
   const unit = await askServiceUnit(signal);
   throw unit === undefined ? (error ?? thrown) : withService(thrown, unit);
 }
@@ -126,7 +126,7 @@ function describe(status: LocalStatus): string[] {
         `${configuration.source}${configuration.desiredVersion === undefined ? '' : `, desired version ${configuration.desiredVersion}`}`,
       ],
       ['memory', `${inMegabytes(memory.residentBytes)} of ${inMegabytes(memory.budgetBytes)} MB`],
-      ['events', describeBooks(delivery)],
+      ['events', describeDelivery(delivery)],
       ...baselineRows(status.posture),
       ...(store.place === 'disk'
         ? []

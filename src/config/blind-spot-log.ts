@@ -12,12 +12,12 @@ export function logBlindSpots(options: {
   readonly log: Logger;
 }): void {
   const { settings, limits, collectors, nameOf, log } = options;
-  let said = '{}';
+  let logged = '{}';
   const look = () => {
     const { degrading } = blindSpots(settings.current(), limits, collectors, nameOf);
     const text = JSON.stringify(degrading);
-    if (text === said) return;
-    said = text;
+    if (text === logged) return;
+    logged = text;
     if (text !== '{}')
       log.warn(
         { because: degrading },

@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path';
-import { isThere } from '../base/is-there.ts';
+import { exists } from '../base/exists.ts';
 
 /**
  * The systemd credential that replaces a secret file. The file itself can then belong to root and be unreadable for the
@@ -17,7 +17,7 @@ export function credentialFile(path: string, { configuration, credentials }: Fol
   const name = relative(configuration, path);
   if (name.startsWith('../')) return undefined;
   const file = join(credentials, name.replaceAll('/', '_'));
-  return isThere(file) ? file : undefined;
+  return exists(file) ? file : undefined;
 }
 
 /** Absolute paths. */

@@ -78,7 +78,7 @@ export const SETTINGS = {
   snapshotFrequency: setting(DURATION, 'PT13H', 'How often Periodic events are collected.', {
     floor: 'shortestSnapshotFrequency',
   }),
-  /** Room for both queues on disk, framing included. */
+  /** Maximum size of both queues on disk, framing included. */
   maxLocalCacheSizeInBytes: setting(bytes(8192), 2_560_000, 'Disk space for queued events, both queues together.', {
     ceiling: 'largestCacheInBytes',
   }),

@@ -73,7 +73,7 @@ export class LocalFiles {
   image(pid: number, time: Time = UNLIMITED): LocalFile {
     const link = `${this.#proc}/${pid}/exe`;
     // Many processes have ended by now, and throwing an error costs five times as much as this check.
-    if (!isThere(link)) return 'absent';
+    if (!exists(link)) return 'absent';
     this.#rootFolder(); // usually on the same mount
     const file = this.#open(link, O_PATH);
     if (file === undefined) return 'absent';
@@ -206,7 +206,7 @@ export function hostFiles({ hostRoot, clock }: { hostRoot: string; clock: Pick<C
 }
 
 /** The target of a link in /proc, without accessing it. */
-function isThere(link: string): boolean {
+function exists(link: string): boolean {
   try {
     return lstatSync(link, { throwIfNoEntry: false }) !== undefined;
   } catch {

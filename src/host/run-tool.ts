@@ -92,8 +92,8 @@ function toolError(
   status: number | undefined,
   stderr: string,
 ): ToolError {
-  const [said = ''] = stderr.trim().split('\n', 1);
-  const why = said === '' ? '' : `: ${said.slice(0, 200)}`;
+  const [firstLine = ''] = stderr.trim().split('\n', 1);
+  const why = firstLine === '' ? '' : `: ${firstLine.slice(0, 200)}`;
   if (status !== undefined) return new ToolError(`${path} exited with status ${status}${why}`, { exitStatus: status });
   const code = errnoOf(error);
   if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') {

@@ -20,14 +20,14 @@ const FORBIDDEN_IN_KEY = /[\s.$\p{Cc}]/u;
  * If the result is still too large, the largest members of `optional` are left out.
  *
  * @param optional the top-level name whose members may be left out
- * @param room bytes available, as `sizeOf` counts
+ * @param space bytes available, as `sizeOf` counts
  */
-export function fitReported(wanted: Members, optional: string, room = LARGEST_SECTION): Members {
+export function fitReported(wanted: Members, optional: string, space = LARGEST_SECTION): Members {
   const fitting = fitMembers(wanted, 1);
   const status = fitting[optional];
   if (!isMembers(status)) return fitting;
   const parts = Object.entries(status).sort(([, a], [, b]) => sizeOf(b) - sizeOf(a));
-  let excess = sizeOf(fitting) - room;
+  let excess = sizeOf(fitting) - space;
   while (excess > 0) {
     const largest = parts.shift();
     if (largest === undefined) break;

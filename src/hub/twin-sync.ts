@@ -160,8 +160,8 @@ export class TwinSync implements Service {
     const known = this.#known ?? {};
     const wanted = reported();
     const others = Object.entries(known).filter(([name]) => !Object.hasOwn(wanted, name));
-    const room = LARGEST_SECTION - sizeOf(Object.fromEntries(others));
-    const patch = patchTo(withRemovals(wanted, fitReported(wanted, STATUS, room)), known);
+    const space = LARGEST_SECTION - sizeOf(Object.fromEntries(others));
+    const patch = patchTo(withRemovals(wanted, fitReported(wanted, STATUS, space)), known);
     const json = JSON.stringify(patch);
     if (json === '{}' || json === this.#refused) return this.#succeeded();
     const answer = await hub.report(patch);

@@ -232,7 +232,9 @@ export class Aggregator implements Service {
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
       this.#syncing === undefined ? this.#syncAt : Number.POSITIVE_INFINITY,
-      this.#windowLog.owes || this.#recovery === 'failed' ? Math.max(this.#tryAgainAt, now) : Number.POSITIVE_INFINITY,
+      this.#windowLog.hasPending || this.#recovery === 'failed'
+        ? Math.max(this.#tryAgainAt, now)
+        : Number.POSITIVE_INFINITY,
       now + hours(24),
     );
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - this.#clock.monotonic())), signal);
@@ -294,7 +296,7 @@ export class Aggregator implements Service {
 
   #save(): void {
     if (this.#recovery === 'failed') this.#recover();
-    if (this.#recovery !== 'done' || !this.#windowLog.owes) return;
+    if (this.#recovery !== 'done' || !this.#windowLog.hasPending) return;
     const error = this.#windowLog.save();
     if (error === undefined) this.#syncSoon();
     else this.#noteTrouble(error);
@@ -311,7 +313,7 @@ export class Aggregator implements Service {
     try {
       await this.#windowLog.sync();
       // Only after a sync: a disk on which writes succeed and syncs fail has not recovered.
-      if (!this.#windowLog.owes) this.#noteTrouble(undefined);
+      if (!this.#windowLog.hasPending) this.#noteTrouble(undefined);
     } catch (error) {
       this.#noteTrouble(error);
     }

@@ -38,12 +38,12 @@ export class BackgroundFiles implements StoreFiles {
     this.#writer = writer;
   }
 
-  onTrouble(listener: (error: unknown) => void): void {
-    this.#writer.onTrouble(listener);
+  onFailure(listener: (error: unknown) => void): void {
+    this.#writer.onFailure(listener);
   }
 
-  get obstacle(): string | undefined {
-    return this.#writer.obstacle;
+  get blockedReason(): string | undefined {
+    return this.#writer.blockedReason;
   }
 
   /** Resolves when all changes made before the call are done, or the disk cannot be written. */
@@ -84,7 +84,7 @@ export class BackgroundFiles implements StoreFiles {
       frees: true,
       run: () => promised.remove(path, { force: true }),
       // The file stays on the disk. It is not used: the next start of the agent detects that, and removes it.
-      givesUp: (error, tries) => isLocal(error) && (tries >= MOST_TRIES || errnoOf(error) !== 'EIO'),
+      shouldGiveUp: (error, tries) => isLocal(error) && (tries >= MOST_TRIES || errnoOf(error) !== 'EIO'),
     });
   }
 
@@ -141,7 +141,7 @@ class BackgroundFile implements AppendFile {
       owner: this,
       bytes: 0,
       run: () => this.#create(),
-      givesUp: (error, tries) => this.#isLost(error, tries),
+      shouldGiveUp: (error, tries) => this.#isLost(error, tries),
     });
   }
 
@@ -156,7 +156,7 @@ class BackgroundFile implements AppendFile {
     if (last !== undefined && this.#writer.last === last) {
       last.bytes += copy.length;
       last.end = this.#size;
-      this.#writer.grew(copy.length);
+      this.#writer.addBytes(copy.length);
       return;
     }
     const append: Append = {
@@ -165,7 +165,7 @@ class BackgroundFile implements AppendFile {
       bytes: copy.length,
       end: this.#size,
       run: () => this.#write(append.end),
-      givesUp: (error, tries) => this.#isLost(error, tries),
+      shouldGiveUp: (error, tries) => this.#isLost(error, tries),
     };
     this.#append = append;
     this.#writer.add(append);

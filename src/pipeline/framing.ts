@@ -91,9 +91,9 @@ export function* readFrames(
   const there = (bytes: number): boolean => {
     if (at + bytes > to) return false;
     if (at + bytes <= bufferAt + buffer.length) return true;
-    const room = bytes > readAhead.length ? Buffer.allocUnsafeSlow(bytes) : readAhead;
+    const target = bytes > readAhead.length ? Buffer.allocUnsafeSlow(bytes) : readAhead;
     bufferAt = at;
-    buffer = room.subarray(0, files.read(path, at, room.subarray(0, to - at)));
+    buffer = target.subarray(0, files.read(path, at, target.subarray(0, to - at)));
     return bytes <= buffer.length;
   };
   while (there(FRAME)) {

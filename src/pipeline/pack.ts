@@ -85,28 +85,28 @@ export function pack(
   const draft = { id: sender.id, body: '', bodyBytes: emptyBytes, priority: 'High', hubResourceId } as const;
   // The two markings differ by a few bytes; the longer one is counted.
   const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
-  const fullRoom = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
-  const room = Math.min(fullRoom, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
+  const fullSpace = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;
+  const space = Math.min(fullSpace, (affordable?.bytes ?? Number.POSITIVE_INFINITY) - bare);
 
-  const taken = choose(queues, first, room, selection);
+  const taken = choose(queues, first, space, selection);
   const [oldest] = taken;
   if (oldest === undefined) return 'empty';
   let texts: readonly Text[] = taken;
-  if (taken.length === 1 && oldest.jsonBytes > room) {
-    if (room < fullRoom) {
+  if (taken.length === 1 && oldest.jsonBytes > space) {
+    if (space < fullSpace) {
       queues.settle(first, 'kept');
       affordable?.exceeded();
       return 'empty';
     }
-    const shorter = shorten(oldest.json, room);
+    const shorter = shorten(oldest.json, space);
     if (shorter === undefined) return { tooLarge: share(first, taken) };
     texts = [{ json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
   }
-  const left = room - sizeInBody(texts);
+  const left = space - sizeInBody(texts);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
   const { atMost, alone, only } = selection;
   const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
-  const added = fillsUp ? fill(queues, other, { from: bare + room - left, room: left }, selection) : [];
+  const added = fillsUp ? fill(queues, other, { from: bare + space - left, space: left }, selection) : [];
   const all = [...texts, ...added];
   const body = `${head}${all.map(({ json }) => json).join(',')}]}`;
   const bodyBytes = emptyBytes + sizeInBody(all) - 1; // no comma after the last event
@@ -138,16 +138,16 @@ const share = (queue: QueueName, events: readonly QueuedEvent[]): Share => ({
 });
 
 /** The oldest selected events of `queue` that fit, but at least one. Reserves nothing if no event is selected. */
-function choose(queues: PackedQueues, queue: QueueName, room: number, selection: Selection): readonly QueuedEvent[] {
+function choose(queues: PackedQueues, queue: QueueName, space: number, selection: Selection): readonly QueuedEvent[] {
   const { leftOut, atMost = Number.POSITIVE_INFINITY, alone, only } = selection;
   const passedOver = leftOut[queue];
   const wanted = ({ position, name }: QueuedEvent) =>
     alone === undefined ? !passedOver.has(position) && (only?.has(name) ?? true) : position === alone;
   // `take` also returns passed-over events, and the event after them may be larger than the space left.
-  for (let reach = room + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
+  for (let reach = space + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
     const taken = queues.take(queue, reach, true);
     if (taken.length === 0) return [];
-    const chosen = fitting(taken.filter(wanted), room, true).slice(0, atMost);
+    const chosen = fitting(taken.filter(wanted), space, true).slice(0, atMost);
     if (chosen.length > 0) return chosen;
     queues.settle(queue, 'kept');
     if (taken.length >= queues.waiting(queue).events) break;
@@ -161,20 +161,20 @@ const FARTHEST_REACH = 2 ** 28;
 function fill(
   queues: PackedQueues,
   queue: QueueName,
-  { from, room }: { from: number; room: number },
+  { from, space }: { from: number; space: number },
   { leftOut }: Selection,
 ): readonly QueuedEvent[] {
   const passedOver = leftOut[queue];
-  const taken = queues.take(queue, room + bytesOf(passedOver), false);
+  const taken = queues.take(queue, space + bytesOf(passedOver), false);
   const wanted = taken.filter(({ position }) => !passedOver.has(position));
-  const fits = fitting(wanted, room, false);
+  const fits = fitting(wanted, space, false);
   const chosen = queue === 'High' ? fits : worthIt(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
   return chosen;
 }
 
-function fitting(events: readonly QueuedEvent[], room: number, atLeastOne: boolean): readonly QueuedEvent[] {
-  let left = room;
+function fitting(events: readonly QueuedEvent[], space: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  let left = space;
   const end = events.findIndex(({ jsonBytes }, index) => {
     left -= jsonBytes + 1;
     return left < 0 && !(atLeastOne && index === 0);

@@ -11,7 +11,7 @@ import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { EventTally, OutgoingEvent, QueuedEvent } from '../contract/store.ts';
 import { FallbackFiles } from './fallback-files.ts';
-import { Room } from './room.ts';
+import { QueueSpace } from './queue-space.ts';
 import { recordSize } from './segment.ts';
 import type { Medium } from './segment-folder.ts';
 import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
@@ -42,7 +42,7 @@ type Queued = Totals & {
 /**
  * The events that wait to be sent: two queues on disk, within one limit.
  *
- * When the limit is reached, old events are evicted, see room.ts; never those that were taken to be sent.
+ * When the limit is reached, old events are evicted, see queue-space.ts; never those that were taken to be sent.
  *
  * `put`, `drop`, `take` and `settle` never throw a disk error: lost events are counted, and the problem is logged once.
  * While the disk cannot be written, new events are kept in memory; when it is full, they are dropped.
@@ -55,11 +55,11 @@ export class EventQueues implements Service {
   readonly #log: Logger;
   readonly #files: FallbackFiles;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
-  readonly #room: Room;
+  readonly #space: QueueSpace;
   /** How often expired events are dropped, and the age of the others is saved for the next run. */
   readonly #lookAfterAge: Duration;
   #lookedAt = milliseconds(0);
-  readonly #obstacle: () => string | undefined;
+  readonly #blockedReason: () => string | undefined;
   readonly #settled: (() => Promise<void>) | undefined;
   /** Segments from memory are being written to the disk. */
   #isReturning = false;
@@ -98,12 +98,12 @@ export class EventQueues implements Service {
     this.#changed = options.changed ?? (() => {});
     const files = options.files ?? systemFiles;
     this.#files = new FallbackFiles(files);
-    this.#obstacle = () => files.obstacle;
+    this.#blockedReason = () => files.blockedReason;
     this.#settled = files.settled?.bind(files);
-    files.onTrouble?.((error) => this.#onWriteError(error));
+    files.onFailure?.((error) => this.#onWriteError(error));
     const { clock, ageLimit = milliseconds(Number.POSITIVE_INFINITY) } = options;
     const log = (queue: QueueName) => {
-      const segmentBytes = () => this.#room.segmentOf(queue);
+      const segmentBytes = () => this.#space.segmentSize(queue);
       return new SegmentLog(this.#files, join(options.directory, queue.toLowerCase()), {
         segmentBytes,
         ageLimit,
@@ -112,10 +112,10 @@ export class EventQueues implements Service {
     };
     this.#lookAfterAge = milliseconds(Math.min(hours(1), ageLimit / SEGMENTS_AN_AGE));
     this.#logs = { High: log('High'), Low: log('Low') };
-    this.#room = new Room(this.#logs, {
+    this.#space = new QueueSpace(this.#logs, {
       medium: () => (this.#files.refuses ? 'memory' : 'disk'),
-      most: () => this.#settings.current().maxLocalCacheSizeInBytes,
-      mostInMemory: options.memoryBytes ?? IN_MEMORY,
+      maxBytes: () => this.#settings.current().maxLocalCacheSizeInBytes,
+      maxBytesInMemory: options.memoryBytes ?? IN_MEMORY,
       clock: options.clock,
     });
     this.#settings.onChange(() => {
@@ -172,15 +172,15 @@ export class EventQueues implements Service {
       const jsonBytes = Buffer.byteLength(event.json);
       return { event, jsonBytes, recordBytes: recordSize(event.name, jsonBytes) };
     });
-    const room = this.#room.for(queue, size(sized));
-    const { newest, others } = newestWithin(room, sized);
+    const space = this.#space.available(queue, size(sized));
+    const { newest, others } = newestWithin(space, sized);
     this.#lose(queue, others, 'cacheFull');
     let error: unknown;
     let stored = 0;
     for (let at = 0; at < newest.length; ) {
-      const batch = this.#logs[queue].fitting(newest, at, room);
+      const batch = this.#logs[queue].fitting(newest, at, space);
       at += batch.length;
-      if (!this.#room.make(queue, size(batch))) {
+      if (!this.#space.makeSpace(queue, size(batch))) {
         this.#lose(queue, batch, 'cacheFull');
         continue;
       }
@@ -203,17 +203,17 @@ export class EventQueues implements Service {
   }
 
   /**
-   * Takes the oldest events whose JSON fits into `roomBytes`, counting one byte more for each. With `atLeastOne` the
+   * Takes the oldest events whose JSON fits into `maxBytes`, counting one byte more for each. With `atLeastOne` the
    * first event is taken even if it does not fit. Taken events are not evicted before they are settled. If none are
    * returned, `settle` must not be called.
    *
    * @throws Error when events of this queue are taken already
    */
-  take(queue: QueueName, roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  take(queue: QueueName, maxBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
     const log = this.#logs[queue];
     try {
-      const taken = log.take(roomBytes, atLeastOne);
-      if (log.owes) this.#syncWithin(queue, seconds(1));
+      const taken = log.take(maxBytes, atLeastOne);
+      if (log.hasPending) this.#syncWithin(queue, seconds(1));
       return taken;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
@@ -262,7 +262,7 @@ export class EventQueues implements Service {
     const isNearlyFull = this.#isNearlyFull;
     if (this.#files.refuses || this.#isReturning)
       return { place: 'memory', reason: this.#reason ?? messageOf(this.#files.refusal), isNearlyFull };
-    const reason = this.#obstacle();
+    const reason = this.#blockedReason();
     return reason === undefined ? { place: 'disk', isNearlyFull } : { place: 'memory', reason, isNearlyFull };
   }
 
@@ -333,11 +333,11 @@ export class EventQueues implements Service {
 
   /** To be called when the limit has changed, and when checkpoints may have grown into the reserve. */
   #keepWithin(): void {
-    if (this.#room.keepWithin()) for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
+    if (this.#space.enforceLimit()) for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
   }
 
   #syncWithin(queue: QueueName, wait: Duration): void {
-    if (!this.#logs[queue].needsSync && !this.#logs[queue].owes) return;
+    if (!this.#logs[queue].needsSync && !this.#logs[queue].hasPending) return;
     const at = milliseconds(this.#clock.monotonic() + wait);
     if ((this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) <= at) return;
     this.#syncAt[queue] = at;
@@ -413,10 +413,10 @@ export class EventQueues implements Service {
     if (!this.#files.refuses) return;
     this.#triedDiskAt = this.#clock.monotonic();
     const { High, Low } = this.#logs;
-    const makesRoom = () => High.free(true) || Low.free(true) || Low.evict('disk', true);
+    const freesSpace = () => High.free(true) || Low.free(true) || Low.evict('disk', true);
     for (const log of [High, Low]) {
       let error = log.moveToDisk();
-      if (isFull(error) && makesRoom()) error = log.moveToDisk();
+      if (isFull(error) && freesSpace()) error = log.moveToDisk();
       if (error !== undefined) return;
     }
     this.#files.accept();
@@ -438,7 +438,7 @@ export class EventQueues implements Service {
     this.#reason = this.isInMemory ? reason : undefined;
     const trouble = this.#files.refusal ?? (place === 'memory' ? new Error(reason) : undefined);
     if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#noteTrouble('disk', trouble);
-    const { fill } = this.#room;
+    const { fill } = this.#space;
     const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
     if (place === this.#medium && isNearlyFull === this.#isNearlyFull) return;
     this.#medium = place;
@@ -483,16 +483,16 @@ const isForbidden = (error: unknown): boolean => ['EACCES', 'EPERM'].includes(er
 const size = (events: readonly SizedEvent[]) => events.reduce((all, { recordBytes }) => all + recordBytes, 0);
 
 /**
- * Divides events: `newest` would remain if all were put one by one into a queue of `room` bytes, `others` would not.
+ * Divides events: `newest` would remain if all were put one by one into a queue of `space` bytes, `others` would not.
  */
-function newestWithin(room: number, events: readonly SizedEvent[]) {
+function newestWithin(space: number, events: readonly SizedEvent[]) {
   const newest: SizedEvent[] = [];
   const others: SizedEvent[] = [];
-  let left = room;
+  let left = space;
   for (const event of events.toReversed()) {
     const fits = event.recordBytes <= left;
     if (fits) left -= event.recordBytes;
-    else if (event.recordBytes <= room) left = 0; // older ones would have gone before it
+    else if (event.recordBytes <= space) left = 0; // older ones would have gone before it
     (fits ? newest : others).push(event);
   }
   return { newest: newest.reverse(), others: others.reverse() };

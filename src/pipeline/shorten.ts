@@ -15,7 +15,7 @@ import { withDetails, withoutDetails } from './row-details.ts';
  * @param json an envelope from the queue
  * @returns `undefined` when no cut makes it fit, or when `json` is not an envelope
  */
-export function shorten(json: string, roomBytes: number): string | undefined {
+export function shorten(json: string, maxBytes: number): string | undefined {
   let event: Envelope;
   try {
     event = JSON.parse(json) as Envelope;
@@ -23,19 +23,19 @@ export function shorten(json: string, roomBytes: number): string | undefined {
     return undefined;
   }
   if (!Array.isArray(event?.Payload) || event.Payload.length === 0) return undefined;
-  if (event.Payload.length === 1) return cutText(event, roomBytes);
-  if (event.Category === 'Periodic') return omitRows(event, roomBytes);
-  return Buffer.byteLength(json) <= roomBytes ? json : undefined;
+  if (event.Payload.length === 1) return cutText(event, maxBytes);
+  if (event.Category === 'Periodic') return omitRows(event, maxBytes);
+  return Buffer.byteLength(json) <= maxBytes ? json : undefined;
 }
 
 const write = (event: Envelope, rows: readonly Payload[]) => JSON.stringify({ ...event, Payload: rows });
 
 /** Keeps the details of as many rows as fit; if not all rows fit without details, as many rows without details as fit. */
-function omitRows(event: Envelope, roomBytes: number): string | undefined {
+function omitRows(event: Envelope, maxBytes: number): string | undefined {
   const rows = event.Payload;
   const bare = rows.map(withoutDetails);
   const detailed = rows.map((row, index) => row !== bare[index]);
-  const fits = (json: string) => Buffer.byteLength(json) <= roomBytes;
+  const fits = (json: string) => Buffer.byteLength(json) <= maxBytes;
   const withDetailsOf = (count: number) => {
     const without = detailed.slice(count).filter(Boolean).length;
     const kept = [...rows.slice(0, count), ...bare.slice(count)];
@@ -53,7 +53,7 @@ function omitRows(event: Envelope, roomBytes: number): string | undefined {
   const count = most(rows.length - 1, (some) => some === 0 || fits(keeping(some)));
   if (count > 0) return keeping(count);
   const first = withDetails(rows[0] ?? {}, { OmittedElements: String(rows.length - 1) });
-  return cutText({ ...event, Payload: [first] }, roomBytes);
+  return cutText({ ...event, Payload: [first] }, maxBytes);
 }
 
 /** The largest number up to `limit` that `fits`, found by halving, since a row's size is not known beforehand; 0 does. */
@@ -75,12 +75,12 @@ const notedLast = (rows: readonly Payload[], note: Record<string, string>): read
 ];
 
 /** Cuts the longest text of the single row until the event fits. */
-function cutText(event: Envelope, roomBytes: number): string | undefined {
+function cutText(event: Envelope, maxBytes: number): string | undefined {
   let row: Payload = event.Payload[0] ?? {};
   const originalBytes = new Map<string, number>();
   for (;;) {
     const json = write(event, [row]);
-    const excess = Buffer.byteLength(json) - roomBytes;
+    const excess = Buffer.byteLength(json) - maxBytes;
     if (excess <= 0) return json;
     const longest = longestText(row);
     if (longest === undefined) return undefined;

@@ -66,7 +66,7 @@ export class Snapshots implements Service {
    * Collectors to run before the next round: they were switched on, a change of settings outdated their last snapshot, or
    * they were left out when it was their turn.
    */
-  readonly #owed = new Set<string>();
+  readonly #pending = new Set<string>();
   /** Failed snapshots: how often they failed in a row, and when the next attempt is due. */
   readonly #retries = new Map<string, { readonly failures: number; readonly due: Duration }>();
   readonly #alarm = new Alarm();
@@ -105,7 +105,7 @@ export class Snapshots implements Service {
       const now = options.settings.current();
       for (const collector of this.#collectors) {
         const wasOff = before.priorities[collector.name] === 'Off';
-        if (wasOff || collector.isOutdated?.(before, now)) this.#owed.add(collector.name);
+        if (wasOff || collector.isOutdated?.(before, now)) this.#pending.add(collector.name);
       }
       this.#alarm.ring();
     });
@@ -160,21 +160,21 @@ export class Snapshots implements Service {
     }
     const next = Math.min(due, ...[...this.#retries.values()].map((retry) => retry.due));
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, next - now)), signal);
-    const owed = this.#collectors.filter((collector) => this.#isOwed(collector) && !this.#isLeftOut(collector));
-    if (owed.length > 0) await this.#round(owed, signal);
+    const pending = this.#collectors.filter((collector) => this.#isPending(collector) && !this.#isLeftOut(collector));
+    if (pending.length > 0) await this.#round(pending, signal);
   }
 
   async #round(collectors: readonly PeriodicCollector[], signal: AbortSignal): Promise<void> {
     for (const collector of collectors) {
-      this.#owed.delete(collector.name);
+      this.#pending.delete(collector.name);
       if (!signal.aborted) await this.#take(collector, signal);
     }
     this.#changed();
   }
 
-  #isOwed({ name }: PeriodicCollector): boolean {
+  #isPending({ name }: PeriodicCollector): boolean {
     const retry = this.#retries.get(name);
-    return this.#owed.has(name) || (retry !== undefined && retry.due <= this.#clock.monotonic());
+    return this.#pending.has(name) || (retry !== undefined && retry.due <= this.#clock.monotonic());
   }
 
   #isLeftOut(collector: PeriodicCollector): boolean {
@@ -196,7 +196,7 @@ export class Snapshots implements Service {
     if (priority === undefined || priority === 'Off') return { problem: 'its priority is Off in the module twin' };
     const leftOutFor = this.#leavesOut(collector, priority);
     if (leftOutFor !== undefined) {
-      this.#owed.add(name);
+      this.#pending.add(name);
       this.#queues.drop(priority, name, leftOutFor, 1);
       return { problem: LEFT_OUT[leftOutFor] ?? leftOutFor };
     }

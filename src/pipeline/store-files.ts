@@ -38,11 +38,11 @@ export interface StoreFiles {
   /** The same; blocks the caller, or later changes, until it is done. */
   syncNow(path: string): void;
   /** For files changed in the background: the listener is called when a change fails after its call has returned. */
-  onTrouble?(listener: (error: unknown) => void): void;
+  onFailure?(listener: (error: unknown) => void): void;
   /** Resolves when all earlier changes are made, or are known to be impossible at present. */
   settled?(): Promise<void>;
   /** Why changes have been waiting in memory for long; otherwise `undefined`. */
-  readonly obstacle?: string | undefined;
+  readonly blockedReason?: string | undefined;
 }
 
 /** An append-only file. It need not be kept open while it is synced and idle. */

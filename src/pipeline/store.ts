@@ -3,7 +3,7 @@
  *
  * A log is a folder of segment files, numbered in the order of their creation. Only the newest is written, and only
  * appended to; space is freed by deleting whole files. segment.ts has the format, segment-folder.ts manages the files,
- * recovery.ts reads a log back, room.ts enforces the size limit of the two logs.
+ * recovery.ts reads a log back, queue-space.ts enforces the size limit of the two logs.
  *
  * Invariants
  *
@@ -127,7 +127,7 @@ export class SegmentLog {
   #ranNoted = 0;
   #current: Segment | undefined;
   readonly #losses = new Map<string, Loss>();
-  #checkpointOwed = false;
+  #checkpointPending = false;
   #taken: Taken | undefined;
   #open = false;
 
@@ -161,7 +161,7 @@ export class SegmentLog {
     this.#ranBefore = found.ran;
     this.#openedAt = this.#clock.monotonic();
     this.#bury();
-    this.#checkpointOwed = true;
+    this.#checkpointPending = true;
     this.#open = true;
     const error = this.flush();
     return error === undefined ? { found } : { found, error };
@@ -192,8 +192,8 @@ export class SegmentLog {
     return this.#folder.segments.reduce((all, { inMemory, events }) => (inMemory ? all + events : all), 0);
   }
 
-  get owes(): boolean {
-    return this.#checkpointOwed || this.#losses.size > 0;
+  get hasPending(): boolean {
+    return this.#checkpointPending || this.#losses.size > 0;
   }
 
   get needsSync(): boolean {
@@ -233,9 +233,9 @@ export class SegmentLog {
    * new one, and at most `most` bytes; but at least one.
    */
   fitting(events: readonly SizedEvent[], start: number, most: number): readonly SizedEvent[] {
-    const within = (room: number) => {
+    const within = (space: number) => {
       let end = start;
-      for (let left = Math.min(room, most); left >= (events[end]?.recordBytes ?? Number.POSITIVE_INFINITY); end += 1)
+      for (let left = Math.min(space, most); left >= (events[end]?.recordBytes ?? Number.POSITIVE_INFINITY); end += 1)
         left -= events[end]?.recordBytes ?? 0;
       return events.slice(start, end);
     };
@@ -270,30 +270,30 @@ export class SegmentLog {
 
   /** Writes pending losses and checkpoints, unless the disk cannot be written. @returns the error, if it failed */
   flush(): unknown {
-    return this.owes && !this.#files.refuses ? this.#write([]) : undefined;
+    return this.hasPending && !this.#files.refuses ? this.#write([]) : undefined;
   }
 
   /**
-   * Takes the oldest events whose envelopes fit into `roomBytes`, counting one byte more for each; see
+   * Takes the oldest events whose envelopes fit into `maxBytes`, counting one byte more for each; see
    * EventQueues.take.
    *
    * Records that cannot be read are skipped. A segment without any readable event is dropped as `corrupt`.
    * @throws the file system's error, except for EIO and ENOENT
    */
-  take(roomBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
+  take(maxBytes: number, atLeastOne: boolean): readonly QueuedEvent[] {
     if (this.#taken !== undefined) throw new Error('Events are taken already.');
     const from: Span[] = [];
-    let room = roomBytes;
+    let space = maxBytes;
     let full = false;
     for (const segment of this.#folder.segments.filter(({ events }) => events > 0)) {
       const span: Span = { segment, events: [], end: segment.readFrom };
       for (const record of this.#readWaiting(segment)) {
-        full = record.bytes + 1 > room && !(atLeastOne && from.length === 0 && span.events.length === 0);
+        full = record.bytes + 1 > space && !(atLeastOne && from.length === 0 && span.events.length === 0);
         if (full) break;
         const { position, name, elements, occurrences, bytes } = record;
         span.events.push({ position, name, elements, occurrences, json: record.json(), jsonBytes: bytes });
         span.end = record.end;
-        room -= bytes + 1;
+        space -= bytes + 1;
       }
       if (span.events.length > 0) from.push(span);
       if (full) break;
@@ -332,7 +332,7 @@ export class SegmentLog {
     }
     this.#done.add(settledUpTo, (events.at(-1)?.position ?? -1) + 1);
     this.#bury();
-    this.#checkpointOwed = true;
+    this.#checkpointPending = true;
     return this.flush();
   }
 
@@ -360,7 +360,7 @@ export class SegmentLog {
 
   /** Saves the running time, with the next write and if events are queued, so that the next run knows their age. */
   noteTime(): void {
-    this.#checkpointOwed ||= this.#ran > this.#ranNoted && this.#folder.segments.some(({ events }) => events > 0);
+    this.#checkpointPending ||= this.#ran > this.#ranNoted && this.#folder.segments.some(({ events }) => events > 0);
   }
 
   /** Segments with queued events of which none is taken, oldest first. */
@@ -372,7 +372,7 @@ export class SegmentLog {
   #drop(victim: Segment, reason: DropReason, mayWait: boolean): boolean {
     if (victim.inMemory) {
       this.#giveUp(victim, reason);
-      this.#checkpointOwed = true;
+      this.#checkpointPending = true;
       return true;
     }
     if (!mayWait && !this.#folder.outlasts(victim)) return false;
@@ -386,7 +386,7 @@ export class SegmentLog {
     }
     if (!this.#folder.delete(victim, mayWait)) return false;
     this.#giveUp(victim, reason);
-    this.#checkpointOwed = true;
+    this.#checkpointPending = true;
     return true;
   }
 
@@ -420,7 +420,7 @@ export class SegmentLog {
       return error;
     }
     this.#bury();
-    this.#checkpointOwed = true;
+    this.#checkpointPending = true;
     return undefined;
   }
 
@@ -437,13 +437,13 @@ export class SegmentLog {
     const isUnsure = ({ inMemory, inDoubt, events }: Segment) => inMemory || (inDoubt && events > 0);
     const written = this.#folder.segments.some(isUnsure) ? this.#lasting : this.#next;
     await this.#folder.sync({
-      keepDead: this.#checkpointOwed || this.#files.refuses,
+      keepDead: this.#checkpointPending || this.#files.refuses,
       isWritten: (segment) => segment === this.#current,
       failed: (segment) => {
         // The kernel may have dropped the pages and marked them clean, so that a second sync would succeed regardless.
         segment.inDoubt = true;
         if (segment === this.#current) this.#current = undefined;
-        this.#checkpointOwed = true;
+        this.#checkpointPending = true;
       },
     });
     this.#lasting = written;
@@ -534,8 +534,8 @@ export class SegmentLog {
     }
     segment.size += bytes.length;
     segment.unsynced = true;
-    if (rolls || this.#checkpointOwed || without !== undefined) this.#ranNoted = this.#ran;
-    this.#checkpointOwed = false;
+    if (rolls || this.#checkpointPending || without !== undefined) this.#ranNoted = this.#ran;
+    this.#checkpointPending = false;
     this.#losses.clear();
     if (segment.events === 0) segment.firstAt = this.#ran;
     if (events.length > 0) segment.lastAt = this.#ran;
@@ -555,7 +555,7 @@ export class SegmentLog {
     writer.clear();
     if (head) writer.head();
     if (without !== undefined) writer.checkpoint(this.#checkpointWithout(without));
-    else if (head || this.#checkpointOwed) writer.checkpoint(this.#checkpoint());
+    else if (head || this.#checkpointPending) writer.checkpoint(this.#checkpoint());
     else for (const loss of this.#losses.values()) writer.loss(loss);
     let position = this.#next;
     for (const { event, jsonBytes } of events) writer.event(position++, event, event.json, jsonBytes);
@@ -584,7 +584,7 @@ export class SegmentLog {
   #burn(positions: number): void {
     this.#done.add(this.#next, this.#next + positions);
     this.#next += positions;
-    this.#checkpointOwed = true;
+    this.#checkpointPending = true;
   }
 
   /** Counts all queued events of a segment as dropped. */
@@ -595,7 +595,7 @@ export class SegmentLog {
     segment.bytes = 0;
     segment.readFrom = segment.size;
     this.#done.add(segment.from, segment.to);
-    this.#checkpointOwed ||= reason === 'corrupt';
+    this.#checkpointPending ||= reason === 'corrupt';
     this.#bury();
   }
 

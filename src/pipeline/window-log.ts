@@ -141,7 +141,7 @@ export class WindowLog {
   }
 
   /** Whether there is something to write. */
-  get owes(): boolean {
+  get hasPending(): boolean {
     if (!this.#open) return false;
     if (this.#stale) return true;
     const isNothingWritten = this.#current === undefined;
@@ -157,7 +157,7 @@ export class WindowLog {
 
   /** Writes what has changed. @returns the error if it failed; the changes are then written by the next call */
   save(): unknown {
-    if (!this.owes) return undefined;
+    if (!this.hasPending) return undefined;
     if (this.#current === undefined || this.#stale || this.#isLong()) {
       const error = this.#rewrite();
       if (error === undefined || this.#current === undefined || this.#stale) return error;

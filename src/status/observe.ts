@@ -19,7 +19,7 @@ import type { PauseStatus } from '../pipeline/pause.ts';
 import type { Routing, Sent } from '../pipeline/publisher.ts';
 import type { EventQueues } from '../pipeline/queue.ts';
 import type { LastRun } from '../pipeline/snapshots.ts';
-import type { Books, CollectorStatus, Delivery, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
+import type { CollectorStatus, Delivery, EventAccount, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
 /** The parts whose state makes up the status. */
 export interface Observed {
@@ -66,7 +66,7 @@ export function localStatus(observed: Observed): LocalStatus {
   const memory = observed.memory.use();
   const exposed = observed.exposed();
   const isExposed = Object.keys(exposed).length > 0;
-  const troubled =
+  const isDegraded =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
     Object.keys(configuration.errors).length > 0 ||
     Object.keys(blind.degrading).length > 0 ||
@@ -84,7 +84,7 @@ export function localStatus(observed: Observed): LocalStatus {
     version: observed.version,
     agentId: observed.agentId,
     pid: process.pid,
-    state: observed.stopping() ? 'stopping' : pause !== undefined ? 'paused' : troubled ? 'degraded' : 'running',
+    state: observed.stopping() ? 'stopping' : pause !== undefined ? 'paused' : isDegraded ? 'degraded' : 'running',
     startedAt: observed.startedAt().toISOString(),
     ...(observed.bootId === undefined ? {} : { bootId: observed.bootId }),
     configuration,
@@ -104,7 +104,7 @@ export function localStatus(observed: Observed): LocalStatus {
       state: hub.state,
       ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),
     },
-    events: books(observed),
+    events: accountsByEvent(observed),
     messages: messagesOf(observed.sent()),
     memory,
     ...(logLevel === undefined ? {} : { logLevel }),
@@ -154,12 +154,12 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
   const disabling = (['groupsDisabled', 'checksDisabled'] as const).find((list) => baseline?.[list] !== undefined);
   if (isJudged || disabling === undefined) return spots;
   const property = nameOf(`baseline.${disabling}`);
-  const says = { [property]: 'leaves no rule of OSBaseline to be judged' };
+  const warning = { [property]: 'leaves no rule of OSBaseline to be judged' };
   return {
     switchedOff: { ...spots.switchedOff, OSBaseline: `${property} leaves no rule to be judged` },
     ...(limits.mayBeOff.has('OSBaseline')
-      ? { degrading: spots.degrading, late: { ...spots.late, ...says } }
-      : { degrading: { ...spots.degrading, ...says }, late: spots.late }),
+      ? { degrading: spots.degrading, late: { ...spots.late, ...warning } }
+      : { degrading: { ...spots.degrading, ...warning }, late: spots.late }),
   };
 }
 
@@ -198,14 +198,14 @@ function collectorStatus(collector: Collector, observed: Observed): CollectorSta
     const property = observed.nameOf(`priorities.${collector.name}`);
     return { state: 'off', reason: `${property} is Off in the module twin, see limits.mayBeOff.` };
   }
-  const status = standing(collector, observed);
+  const status = sourceState(collector, observed);
   const held = observed.budget?.().held;
   const heldFor = held?.queues.split(', ').includes(priority) ? held.reason : undefined;
   const reason = observed.memory.leavesOut(collector, priority) ?? heldFor;
   return reason === undefined || status.state === 'unavailable' ? status : { ...status, state: 'degraded', reason };
 }
 
-function standing(collector: Collector, observed: Observed): CollectorStatus {
+function sourceState(collector: Collector, observed: Observed): CollectorStatus {
   if (collector.category === 'Triggered') return observed.stream(collector.stream);
   const run = observed.lastRun(collector.name);
   if (run === undefined) return { state: 'on' };
@@ -255,8 +255,8 @@ function queued(prefix: string, queue: QueueName, queues: Observed['queues'], ag
 }
 
 /** The books by event, both queues together. */
-function books({ queues, aggregator }: Observed): Record<string, Books> {
-  const result: Record<string, Books> = {};
+function accountsByEvent({ queues, aggregator }: Observed): Record<string, EventAccount> {
+  const result: Record<string, EventAccount> = {};
   for (const queue of QUEUES) {
     for (const [name, row] of Object.entries(queues.account(queue).byEvent)) {
       const before = result[name];

@@ -8,15 +8,15 @@ import { collectors } from '../collectors/index.ts';
 /** An object with a description. */
 const about = <E extends v.ObjectEntries>(description: string, entries: E) =>
   v.pipe(v.strictObject(entries), v.description(description));
-const said = (description: string) => v.pipe(v.string(), v.description(description));
+const text = (description: string) => v.pipe(v.string(), v.description(description));
 const time = (description: string) =>
   v.pipe(v.string(), v.isoTimestamp(), v.description(`${description} RFC 3339, UTC.`));
 const count = (description: string) => v.pipe(v.number(), v.integer(), v.minValue(0), v.description(description));
 
 const Collector = v.strictObject({
   state: v.picklist(['on', 'off', 'degraded', 'unavailable']),
-  source: v.exactOptional(said('Source of its events: auditUnicast, procPolling, sockDiag …')),
-  reason: v.exactOptional(said('Why the source is not the best one, and how to fix it.')),
+  source: v.exactOptional(text('Source of its events: auditUnicast, procPolling, sockDiag …')),
+  reason: v.exactOptional(text('Why the source is not the best one, and how to fix it.')),
   lastRunAt: v.exactOptional(time('Periodic events: time of the last snapshot.')),
 });
 
@@ -34,7 +34,7 @@ const totals = {
 
 /** `securityAgent` in the reported properties. */
 export const StatusSchema = v.strictObject({
-  version: said("The agent's version."),
+  version: text("The agent's version."),
   agentId: v.pipe(v.string(), v.uuid(), v.description("The agent's id, AgentId in its messages.")),
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
@@ -43,7 +43,7 @@ export const StatusSchema = v.strictObject({
     ),
   ),
   startedAt: time('When the agent started.'),
-  bootId: v.exactOptional(said("The machine's boot id, which changes with each boot.")),
+  bootId: v.exactOptional(text("The machine's boot id, which changes with each boot.")),
   configuration: about('The configuration in force, and the problems of the desired one.', {
     desiredVersion: v.exactOptional(count('$version of the desired properties that were read last.')),
     source: v.picklist(['desired', 'lastKnownGood', 'defaults']),
@@ -79,7 +79,7 @@ export const StatusSchema = v.strictObject({
     messagesSent: count('Messages sent since the agent started.'),
     messagesFailed: count('Send attempts that failed since the agent started.'),
     lastSentAt: v.exactOptional(time('Time of the last acknowledgement of a message.')),
-    lastError: v.exactOptional(said('Error of the last failed attempt.')),
+    lastError: v.exactOptional(text('Error of the last failed attempt.')),
     unitsToday: v.exactOptional(
       count('Units of 4 KB used by messages in this UTC day, as the hub bills them, including repeated messages.'),
     ),
@@ -87,9 +87,9 @@ export const StatusSchema = v.strictObject({
     heldEvents: v.exactOptional(count('Elements in the queues that are held.')),
     held: v.exactOptional(
       about('Present while messages are held because the daily units are used up.', {
-        queues: said('Names of the held queues: "Low" or "High, Low".'),
+        queues: text('Names of the held queues: "Low" or "High, Low".'),
         until: time('Start of the next UTC day, when units are available again.'),
-        reason: said('Why messages are held, and how to fix it.'),
+        reason: text('Why messages are held, and how to fix it.'),
       }),
     ),
   }),
@@ -98,7 +98,7 @@ export const StatusSchema = v.strictObject({
       v.picklist(['disk', 'memory']),
       v.description('Where new events are stored. Events in memory are lost if the agent ends.'),
     ),
-    reason: v.exactOptional(said('Why new events are not stored on disk.')),
+    reason: v.exactOptional(text('Why new events are not stored on disk.')),
     isNearlyFull: v.pipe(
       v.boolean(),
       v.description(
@@ -107,7 +107,7 @@ export const StatusSchema = v.strictObject({
     ),
   }),
   credential: about('The credential that the agent connects with.', {
-    kind: said('identity.kind of the local file.'),
+    kind: text('identity.kind of the local file.'),
     expiresAt: v.exactOptional(time('Expiry of the credential in use; a token is renewed before.')),
     expiresSoon: v.exactOptional(
       v.pipe(
@@ -119,7 +119,7 @@ export const StatusSchema = v.strictObject({
   pause: v.exactOptional(
     about('Present while collecting is paused.', {
       until: time('When the pause ends by itself.'),
-      reason: said('Reason given by the caller of the method pause.'),
+      reason: text('Reason given by the caller of the method pause.'),
       skipped: count('Number of events skipped so far.'),
     }),
   ),
@@ -137,9 +137,9 @@ export const StatusSchema = v.strictObject({
   }),
   exposed: v.exactOptional(
     about('Files that users other than root and the agent can access, and how to fix it.', {
-      configuration: v.exactOptional(said('Other users can write the local configuration.')),
-      secrets: v.exactOptional(said('Other users can read or write a secret.')),
-      state: v.exactOptional(said('Other users can write to the state directory.')),
+      configuration: v.exactOptional(text('Other users can write the local configuration.')),
+      secrets: v.exactOptional(text('Other users can read or write a secret.')),
+      state: v.exactOptional(text('Other users can write to the state directory.')),
     }),
   ),
   posture: about('State of the system in the latest snapshots.', {
@@ -155,24 +155,24 @@ export const StatusSchema = v.strictObject({
         }),
         errors: count('Rules that could not be judged.'),
         skipped: count('Rules that do not apply, are excepted, or are opt-in.'),
-        ruleSet: said('Version of the default rules.'),
-        ruleSetHash: said('SHA-256 of the files of the default rules.'),
+        ruleSet: text('Version of the default rules.'),
+        ruleSetHash: text('SHA-256 of the files of the default rules.'),
         durationMs: count('Duration of the scan, in milliseconds.'),
         scannedAt: time('When the scan began.'),
-        groupsDisabled: v.exactOptional(said('Categories that are disabled, joined by ",".')),
-        checksDisabled: v.exactOptional(said('Rules that are disabled, joined by ",".')),
-        roles: v.exactOptional(said('Declared roles of the device; some rules do not apply to a role.')),
+        groupsDisabled: v.exactOptional(text('Categories that are disabled, joined by ",".')),
+        checksDisabled: v.exactOptional(text('Rules that are disabled, joined by ",".')),
+        roles: v.exactOptional(text('Declared roles of the device; some rules do not apply to a role.')),
         customChecks: v.picklist(['off', 'on', 'refused']),
-        customChecksHash: v.exactOptional(said('Required SHA-256 of the file of custom rules.')),
-        customChecksReason: v.exactOptional(said('Why the custom rules are refused.')),
-        limits: v.exactOptional(said('What the scan could not access, and how to grant access.')),
+        customChecksHash: v.exactOptional(text('Required SHA-256 of the file of custom rules.')),
+        customChecksReason: v.exactOptional(text('Why the custom rules are refused.')),
+        limits: v.exactOptional(text('What the scan could not access, and how to grant access.')),
       }),
     ),
     listeningPorts: v.exactOptional(count('Number of open ports.')),
   }),
 });
 
-const BooksSchema = v.strictObject({ ...totals, queued: count('Elements in the queues.') });
+const EventAccountSchema = v.strictObject({ ...totals, queued: count('Elements in the queues.') });
 
 /** The status with the members that only `vakt status` and getStatus show. */
 export const LocalStatusSchema = v.strictObject({
@@ -180,11 +180,11 @@ export const LocalStatusSchema = v.strictObject({
   pid: count("The agent's process id in its own PID namespace."),
   hub: about('The connection to the hub.', {
     state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),
-    error: v.exactOptional(said('Why the agent is not connected.')),
-    remedy: v.exactOptional(said('How to fix the error.')),
+    error: v.exactOptional(text('Why the agent is not connected.')),
+    remedy: v.exactOptional(text('How to fix the error.')),
   }),
-  events: v.pipe(v.record(v.string(), BooksSchema), v.description('Accounts by event, over both queues.')),
-  queues: about('Accounts by queue.', { High: BooksSchema, Low: BooksSchema }),
+  events: v.pipe(v.record(v.string(), EventAccountSchema), v.description('Accounts by event, over both queues.')),
+  queues: about('Accounts by queue.', { High: EventAccountSchema, Low: EventAccountSchema }),
   messages: about('Messages sent since the agent started.', {
     sent: count('Messages sent.'),
     under4KB: count('Messages sent of fewer than 4096 bytes.'),
@@ -197,9 +197,9 @@ export const LocalStatusSchema = v.strictObject({
   }),
   logLevel: v.exactOptional(
     about("Present while the log level is not the local file's.", {
-      level: said('The level in force now.'),
+      level: text('The level in force now.'),
       until: time('When that level ends.'),
-      afterwards: said('The level in force after that.'),
+      afterwards: text('The level in force after that.'),
     }),
   ),
   next: v.exactOptional(
@@ -213,7 +213,7 @@ export const LocalStatusSchema = v.strictObject({
     about('The last stall of the whole agent; shown for an hour.', {
       seconds: count('Minimum duration of the stall, in seconds.'),
       at: time('End of the stall.'),
-      why: said('What is known about the cause.'),
+      why: text('What is known about the cause.'),
     }),
   ),
 });
@@ -229,4 +229,4 @@ export type Delivery = SecurityAgentStatus['delivery'];
 export type Posture = SecurityAgentStatus['posture'];
 /** The state of one collector (contract §2). */
 export type CollectorStatus = DeepReadonly<v.InferOutput<typeof Collector>>;
-export type Books = DeepReadonly<v.InferOutput<typeof BooksSchema>>;
+export type EventAccount = DeepReadonly<v.InferOutput<typeof EventAccountSchema>>;

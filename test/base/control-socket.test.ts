@@ -5,7 +5,12 @@ import { request, type ServerResponse } from 'node:http';
 import { createServer, Server } from 'node:net';
 import { join } from 'node:path';
 import sinon from 'sinon';
-import { askControlSocket, type Handler, isNobodyThere, serveControlSocket } from '../../src/base/control-socket.ts';
+import {
+  askControlSocket,
+  type Handler,
+  isNoAgentListening,
+  serveControlSocket,
+} from '../../src/base/control-socket.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 describe('control socket', () => {
@@ -141,14 +146,14 @@ describe('control socket', () => {
 
   it('tells an absent agent from one that cannot be asked', async () => {
     const failure = () => askControlSocket(path, '/status').catch((error: unknown) => error);
-    assert.equal(isNobodyThere(await failure()), true);
+    assert.equal(isNoAgentListening(await failure()), true);
     await leaveStaleSocket();
-    assert.equal(isNobodyThere(await failure()), true);
+    assert.equal(isNoAgentListening(await failure()), true);
     path = join(folder, 'agent.json', 'control.sock');
     writeFileSync(join(folder, 'agent.json'), '');
     const error = await failure();
     assert.match(String(error), /ENOTDIR/);
-    assert.equal(isNobodyThere(error), false);
+    assert.equal(isNoAgentListening(error), false);
   });
 
   it('does not replace a socket that it may not ask', async () => {

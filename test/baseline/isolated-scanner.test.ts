@@ -20,7 +20,7 @@ const report = await sources.baseline.scan(signal);
 const answered: Answer<unknown> = { state: 'answered', value: JSON.parse(JSON.stringify(report)) };
 /** Its time is one of sinon's. */
 const plain = (of: object) => JSON.stringify(of);
-const hung = (at?: string): Answer<unknown> => ({ state: 'hung', mutesOwner: false, ...(at && { at }) });
+const hung = (at?: string): Answer<unknown> => ({ state: 'hung', ownerSkipped: false, ...(at && { at }) });
 
 describe('IsolatedScanner', () => {
   let asked: ScanQuestion[];

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { INSPECTOR_NOWHERE } from '../../src/base/no-inspector.ts';
+import { UNREACHABLE_INSPECTOR } from '../../src/base/no-inspector.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
@@ -52,7 +52,7 @@ describe('On SIGUSR1', function () {
   });
 
   it('a Node with our flags has nowhere to open it, from its first moment on', async () => {
-    assert.ok(NODE_FLAGS.includes(INSPECTOR_NOWHERE));
+    assert.ok(NODE_FLAGS.includes(UNREACHABLE_INSPECTOR));
     assert.equal(await signalled(NODE_FLAGS, undefined, []), undefined);
   });
 

@@ -117,7 +117,7 @@ describe('files that are changed in the background', () => {
 
   it('refuse more than may wait in memory, tell so, and take it again when half of it is written', async () => {
     const told: unknown[] = [];
-    files.onTrouble((error) => told.push((error as NodeJS.ErrnoException).code));
+    files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
     const go = hold();
     const file = files.create(path);
     file.append(Buffer.alloc(MOST));
@@ -136,7 +136,7 @@ describe('files that are changed in the background', () => {
 
   it('keep what the disk refuses, and are written when it is taken again', async () => {
     const told: unknown[] = [];
-    files.onTrouble((error) => told.push((error as NodeJS.ErrnoException).code));
+    files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
     const file = files.create(path);
     await files.settled();
     const go = hold();
@@ -147,9 +147,9 @@ describe('files that are changed in the background', () => {
     assert.throws(() => file.append(Buffer.from('d')), { code: 'EROFS' });
     file.truncate(3); // as who failed to append does
     assert.equal(read(10), 'abc');
-    assert.match(writer.obstacle ?? '', /EROFS/);
+    assert.match(writer.blockedReason ?? '', /EROFS/);
     await writer.settle(seconds(5));
-    assert.deepEqual([readFileSync(path, 'utf8'), writer.obstacle, told], ['abc', undefined, ['EROFS']]);
+    assert.deepEqual([readFileSync(path, 'utf8'), writer.blockedReason, told], ['abc', undefined, ['EROFS']]);
     file.append(Buffer.from('d'));
     await file.sync();
     assert.equal(readFileSync(path, 'utf8'), 'abcd');
@@ -199,7 +199,7 @@ describe('files that are changed in the background', () => {
 
   it('hold up no other when one of them cannot be removed', async () => {
     const told: unknown[] = [];
-    files.onTrouble((error) => told.push(error));
+    files.onFailure((error) => told.push(error));
     const stuck = join(folder, 'log', 'stuck');
     mkdirSync(stuck);
     files.remove(stuck);
@@ -252,7 +252,7 @@ describe('files that are changed in the background', () => {
     process.removeAllListeners('uncaughtException');
     const caught = new Promise<unknown>((resolve) => process.once('uncaughtException', resolve));
     try {
-      files.onTrouble(() => {
+      files.onFailure(() => {
         throw new Error('a defect');
       });
       const go = hold();
@@ -304,7 +304,7 @@ describe('files that are changed in the background', () => {
       void Promise.resolve().then(() => files.create(path).append(Buffer.from('a')));
       await turn();
       let order: boolean[] = [];
-      files.onTrouble(() => {});
+      files.onFailure(() => {});
       go();
       while (!existsSync(join(folder, 'note'))) {
         order = [existsSync(path)];

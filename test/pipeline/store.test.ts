@@ -329,7 +329,7 @@ describe('SegmentLog', () => {
     await assert.rejects(log.sync());
     files.fault = () => undefined;
     const before = paths().length;
-    assert.equal(log.owes, true);
+    assert.equal(log.hasPending, true);
     log.flush();
     assert.equal(paths().length, before + 1);
   });

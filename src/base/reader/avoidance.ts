@@ -14,11 +14,11 @@ const KILL_WINDOW = minutes(1);
 const SHORTEST_REST = minutes(1);
 const LONGEST_REST = minutes(16);
 /** After this time without a kill, the next rest is short again. */
-const FORGIVEN_AFTER = minutes(30);
+const RESET_AFTER = minutes(30);
 
 interface Owner {
   hangs: Duration[];
-  mutedUntil: Duration;
+  skippedUntil: Duration;
 }
 
 /**
@@ -41,7 +41,7 @@ export class Avoidance {
   avoids({ id, owner }: Subject): boolean {
     if (this.#subjects.has(id)) return true;
     const known = owner === undefined ? undefined : this.#owners.get(owner);
-    return known !== undefined && this.#clock.monotonic() < known.mutedUntil;
+    return known !== undefined && this.#clock.monotonic() < known.skippedUntil;
   }
 
   /** How long no questions may be asked, in milliseconds; 0 or less if they may. */
@@ -52,7 +52,7 @@ export class Avoidance {
   /** Records that a child was killed. @returns whether a rest begins now */
   killed(): boolean {
     const now = this.#clock.monotonic();
-    if (now - this.#lastKill > FORGIVEN_AFTER) this.#rest = SHORTEST_REST;
+    if (now - this.#lastKill > RESET_AFTER) this.#rest = SHORTEST_REST;
     this.#lastKill = now;
     this.#kills = [...this.#kills.filter((at) => now - at < KILL_WINDOW), now];
     if (this.#kills.length < MOST_KILLS) return false;
@@ -68,17 +68,17 @@ export class Avoidance {
     forgetOldest(this.#subjects);
     if (owner === undefined) return false;
     const now = this.#clock.monotonic();
-    const known = this.#owners.get(owner) ?? { hangs: [], mutedUntil: now };
+    const known = this.#owners.get(owner) ?? { hangs: [], skippedUntil: now };
     known.hangs = [...known.hangs.filter((at) => now - at < OWNER_WINDOW), now];
-    const mutes = known.hangs.length >= HANGS_OF_OWNER;
-    if (mutes) {
+    const skipsOwner = known.hangs.length >= HANGS_OF_OWNER;
+    if (skipsOwner) {
       known.hangs = [];
-      known.mutedUntil = (now + OWNER_REST) as Duration;
+      known.skippedUntil = (now + OWNER_REST) as Duration;
     }
     this.#owners.delete(owner);
     this.#owners.set(owner, known);
     forgetOldest(this.#owners);
-    return mutes;
+    return skipsOwner;
   }
 }
 

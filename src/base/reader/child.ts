@@ -4,12 +4,12 @@ import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Alarm } from '../alarm.ts';
 import { messageOf } from '../errors.ts';
-import { INSPECTOR_NOWHERE } from '../no-inspector.ts';
+import { UNREACHABLE_INSPECTOR } from '../no-inspector.ts';
 import { rememberOwn } from '../own-processes.ts';
 import { type AnswerFrame, encodeFrame, FrameReader, type QuestionFrame } from './frames.ts';
 
 /** As in `main.ts`, and a limit on the heap, so that hostile input cannot exhaust the device's memory. */
-const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128', INSPECTOR_NOWHERE];
+const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128', UNREACHABLE_INSPECTOR];
 /** The child's standard error is cut to this, in characters. */
 const MOST_STDERR = 2_048;
 

@@ -61,7 +61,7 @@ export type Answer<A> =
       /** What the answerer last reported by `at`. */
       readonly at?: string;
       /** Whether no subject of this owner is asked about for the next hour. */
-      readonly mutesOwner: boolean;
+      readonly ownerSkipped: boolean;
     }
   /** Not asked: a question about the same subject hung, or several about the same owner. */
   | { readonly state: 'avoided' }

@@ -126,8 +126,8 @@ export class Reader {
   }
 
   /** Why no question is answered while killed children have not exited; `undefined` otherwise. */
-  get obstacle(): string | undefined {
-    return this.#isStuck ? OBSTACLE : undefined;
+  get blockedReason(): string | undefined {
+    return this.#isStuck ? BLOCKED_REASON : undefined;
   }
 
   /** Kills the child; all questions, also later ones, are answered `unavailable`. Safe to call twice. */
@@ -294,8 +294,8 @@ export class Reader {
       job.tries += 1;
       if (!wasReady || job.tries < (job.kind.attempts ?? 1)) this.#waiting.unshift(job);
       else {
-        const mutesOwner = job.subject !== undefined && this.#avoidance.hung(job.subject);
-        finish(job, { state: 'hung', mutesOwner, ...(at === undefined ? {} : { at }) });
+        const ownerSkipped = job.subject !== undefined && this.#avoidance.hung(job.subject);
+        finish(job, { state: 'hung', ownerSkipped, ...(at === undefined ? {} : { at }) });
       }
     }
     if (rests) {
@@ -355,7 +355,7 @@ export class Reader {
   }
 }
 
-const OBSTACLE =
+const BLOCKED_REASON =
   'Command lines are not read: four reader processes hang in system calls that SIGKILL does not end, as on a FUSE file ' +
   'system whose server does not answer. End that server, or unmount its file system with "umount -f".';
 

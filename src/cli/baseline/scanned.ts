@@ -36,7 +36,7 @@ export const bySeverity = (outcomes: readonly CheckOutcome[]): readonly (readonl
   );
 
 /** Rules that failed, then rules that could not be judged, sorted by severity, the most severe first. */
-export const trouble = ({ outcomes }: BaselineReport): readonly CheckOutcome[] =>
+export const problems = ({ outcomes }: BaselineReport): readonly CheckOutcome[] =>
   RESULTS.slice(0, 2)
     .flatMap((result) => outcomes.filter((outcome) => outcome.result === result))
     .toSorted((a, b) => SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity));

@@ -2,7 +2,7 @@ import { printable } from '../../base/printable.ts';
 import type { RuleExplanation } from '../../baseline/rule-set.ts';
 import type { CheckOutcome } from '../../contract/baseline.ts';
 import { table } from '../command.ts';
-import { bySeverity, countOf, RESULT_NAMES, type Scanned, scopeOf, trouble } from './scanned.ts';
+import { bySeverity, countOf, problems, RESULT_NAMES, type Scanned, scopeOf } from './scanned.ts';
 
 /* The report of a scan as text, for a terminal of any width. */
 
@@ -19,7 +19,7 @@ export function describeScan(scanned: Scanned, { columns = USUAL, all }: { colum
   const { outcomes } = scanned.report;
   const others = outcomes.filter(({ result }) => result === 'pass' || result === 'skip');
   return [
-    ...trouble(scanned.report).flatMap((outcome) => [...block(outcome, width), '']),
+    ...problems(scanned.report).flatMap((outcome) => [...block(outcome, width), '']),
     ...(all && others.length > 0 ? [...table(others.map(line)), ''] : []),
     ...summary(scanned, width),
   ];

@@ -5,7 +5,7 @@ import type { Check } from './situation.ts';
 const NAME = 'capabilities';
 
 /** The capabilities that the agent uses, by their numbers in linux/capability.h. */
-const OF_USE: readonly (readonly [number: number, name: string, purpose: string])[] = [
+const USED: readonly (readonly [number: number, name: string, purpose: string])[] = [
   [30, 'CAP_AUDIT_CONTROL', 'program starts, connections, logins'],
   [37, 'CAP_AUDIT_READ', 'the same, beside auditd'],
   [12, 'CAP_NET_ADMIN', 'the packet filter, ends of processes, room for bursts'],
@@ -18,7 +18,7 @@ export const capabilities: Check = {
   run({ agent }) {
     const held = capabilitiesOf(processOf(agent));
     if (held === undefined) return [];
-    const missing = OF_USE.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
+    const missing = USED.filter(([number]) => ((held >> BigInt(number)) & 1n) === 0n);
     if (missing.length === 0) return [ok(NAME, 'all that the agent uses')];
     const what = missing.map(([, name, purpose]) => `${name} (${purpose})`).join(', ');
     const whose = agent.status === undefined ? 'this user lacks' : 'the running agent lacks';

@@ -8,8 +8,8 @@ const NAME = 'clock';
 const HTTPS = 443;
 const MQTT_OVER_TLS = 8883;
 /** If the clocks differ by more, the hub considers a token expired or not yet valid. */
-const TOO_FAR = minutes(5);
-const NOTEWORTHY = seconds(30);
+const MAX_OFFSET = minutes(5);
+const REPORTED_OFFSET = seconds(30);
 const SET_IT =
   'Set the clock, for example by NTP (timedatectl set-ntp true): until then the hub refuses tokens that the agent signs.';
 
@@ -28,16 +28,16 @@ export const clock: Check = {
       return [ok(NAME, `it shows ${now.toISOString()}; the hub's clock could not be read over HTTPS`)];
     }
     const apart = `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs < 0 ? 'behind' : 'ahead of'} the hub's`;
-    if (Math.abs(aheadMs) > TOO_FAR) return [wrong(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
-    if (Math.abs(aheadMs) > NOTEWORTHY) return [note(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
-    return [ok(NAME, `it shows ${now.toISOString()}, within ${NOTEWORTHY / 1_000} s of the hub's`)];
+    if (Math.abs(aheadMs) > MAX_OFFSET) return [wrong(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
+    if (Math.abs(aheadMs) > REPORTED_OFFSET) return [note(NAME, `it shows ${now.toISOString()}, ${apart}`, SET_IT)];
+    return [ok(NAME, `it shows ${now.toISOString()}, within ${REPORTED_OFFSET / 1_000} s of the hub's`)];
   },
 };
 
 /** @returns how far this clock is ahead, in milliseconds; accurate to a second */
 async function aheadOf({ host, port }: Peer): Promise<number> {
   const began = systemClock.monotonic();
-  const told = await new Promise<string | undefined>((resolve, reject) => {
+  const dateHeader = await new Promise<string | undefined>((resolve, reject) => {
     const asked = request({
       host,
       // A gateway at another port than the usual one has only that port.
@@ -55,8 +55,8 @@ async function aheadOf({ host, port }: Peer): Promise<number> {
     asked.once('error', reject);
     asked.end();
   });
-  const theirs = Date.parse(told ?? '');
-  if (Number.isNaN(theirs)) throw new Error('no Date header');
+  const serverTime = Date.parse(dateHeader ?? '');
+  if (Number.isNaN(serverTime)) throw new Error('no Date header');
   const wayMs = (systemClock.monotonic() - began) / 2;
-  return systemClock.now().getTime() - wayMs - theirs;
+  return systemClock.now().getTime() - wayMs - serverTime;
 }

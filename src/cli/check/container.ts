@@ -21,40 +21,40 @@ export const container: Check = {
       kind: containerOf('/'),
       hostRoot,
       link: (path) => linkAt(path),
-      isCaged: isKeptFromOthersMemory(),
+      isFiltered: isKeptFromOthersMemory(),
     }),
 };
 
 /**
  * @param link reads a link of /proc/PID/ns; `undefined` when it can't be read
- * @param isCaged whether a seccomp filter denies access to other processes' memory; `undefined`: unknown
+ * @param isFiltered whether a seccomp filter denies access to other processes' memory; `undefined`: unknown
  */
 export function describeContainer({
   kind,
   hostRoot,
   link,
-  isCaged,
+  isFiltered,
 }: {
   kind: string | undefined;
   hostRoot: string;
   link: (path: string) => string | undefined;
-  isCaged: boolean | undefined;
+  isFiltered: boolean | undefined;
 }): Finding[] {
   if (kind === undefined && hostRoot === '/') return [];
-  const told = kind ?? 'unknown container engine';
+  const engine = kind ?? 'unknown container engine';
   const isHostPids = link('/proc/self/ns/pid') === FIRST_PIDS;
   const findings = [
     files(hostRoot),
     users(link('/proc/self/ns/user')),
     processes(isHostPids, hostRoot),
     network(link('/proc/self/ns/net'), hostNetwork(hostRoot, link), isHostPids),
-    isCaged === false ? uncaged() : undefined,
+    isFiltered === false ? notFiltered() : undefined,
   ].filter((finding) => finding !== undefined);
   if (findings.length > 0) return findings;
-  return [ok(NAME, `${told}; the host's processes, network and files are visible (${hostRoot})`)];
+  return [ok(NAME, `${engine}; the host's processes, network and files are visible (${hostRoot})`)];
 }
 
-function uncaged(): Finding {
+function notFiltered(): Finding {
   const what =
     "its seccomp filter lets an attacker who has taken over the agent write into the memory of the host's processes";
   return note(

@@ -16,7 +16,7 @@ const LARGEST_CONFIGURATION = 256 * 1024;
 /** Files of the agent's state other than its queues and windows. */
 const OTHER_FILES = 64 * 1024;
 /** From linux/magic.h: file systems that lose their files at a reboot, and one that loses them with its container. */
-const FLEETING: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
+const VOLATILE: Readonly<Record<number, string>> = { 16914836: 'tmpfs', 2240043254: 'ramfs' };
 const OVERLAY = 0x794c7630;
 
 /** Whether the disk has space for the queues at their configured size, and keeps them over a reboot. */
@@ -27,7 +27,7 @@ export const disk: Check = {
     const place = existingPart(directory);
     const { bavail, bsize, type, files, ffree } = statfsSync(place);
     const free = bavail * bsize;
-    const needed = roomFor(cacheSizeOf(directory));
+    const needed = spaceNeeded(cacheSizeOf(directory));
     const used = namesBelow(directory).reduce((all, name) => all + sizeOf(join(directory, name)), 0);
     if (free + used < needed) {
       const what = `${megabytes(free)} MB are free at ${place}, but the queues and windows may grow by ${megabytes(needed - used)} MB`;
@@ -38,12 +38,12 @@ export const disk: Check = {
       return [wrong(NAME, `no file can be created at ${place}: its inodes are used up`, 'Delete files there.')];
     }
     const enough = `${megabytes(free)} MB free, up to ${megabytes(needed)} MB needed`;
-    return [fleeting(type, place) ?? ok(NAME, enough)];
+    return [volatileFinding(type, place) ?? ok(NAME, enough)];
   },
 };
 
-function fleeting(type: number, place: string): Finding | undefined {
-  const memory = FLEETING[type];
+function volatileFinding(type: number, place: string): Finding | undefined {
+  const memory = VOLATILE[type];
   if (memory !== undefined) {
     const what = `${place} is in memory (${memory}): queued events are lost when the machine reboots`;
     return note(NAME, what, 'Set stateDirectory to a folder on a disk.');
@@ -73,7 +73,7 @@ function lastGood(directory: string): unknown {
  * Queues, and windows: half of the queues' size or 1 MiB, three times that on disk, plus 16 KiB
  * (src/pipeline/README.md).
  */
-const roomFor = (cacheSize: number): number =>
+const spaceNeeded = (cacheSize: number): number =>
   cacheSize + 3 * Math.min(cacheSize / 2, 1024 * 1024) + 16 * 1024 + OTHER_FILES;
 
 const megabytes = (bytes: number): string => (bytes / MEGABYTE).toFixed(bytes < 10 * MEGABYTE ? 1 : 0);

@@ -3,9 +3,9 @@ import { createLog } from '../../base/log.ts';
 import { collectors } from '../../collectors/index.ts';
 import type { Collector, TriggeredCollector } from '../../contract/collector.ts';
 import { LinuxEvents } from '../../linux/events.ts';
-import { untried } from './finding.ts';
+import { notTried } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
-import { standing } from './standing.ts';
+import { sourceFinding } from './source-finding.ts';
 
 const NAME = 'Triggered events';
 
@@ -14,13 +14,13 @@ export const events: Check = {
   name: NAME,
   async run(situation) {
     const { status, doubt } = situation.agent;
-    if (doubt !== undefined) return [untried(NAME, "only one process can have the kernel's audit")];
+    if (doubt !== undefined) return [notTried(NAME, "only one process can have the kernel's audit")];
     if (status === undefined) return openAndClose(situation);
     // With the agent's own events, such as statistics, which can't be tried without a running agent.
     const others = collectors.filter((c) => c.category === 'Triggered' || c.type !== 'Security');
     return others.flatMap(({ name }) => {
       const found = status.collectors[name];
-      return found === undefined ? [] : [standing(name, found)];
+      return found === undefined ? [] : [sourceFinding(name, found)];
     });
   },
 };
@@ -38,7 +38,7 @@ async function openAndClose({ local: { hostRoot, collectors: options }, signal }
   });
   try {
     await step('the sources of events', source.start(), signal);
-    return followed.map(({ name, stream }) => standing(name, source.status(stream)));
+    return followed.map(({ name, stream }) => sourceFinding(name, source.status(stream)));
   } finally {
     await source.stop();
   }

@@ -32,5 +32,5 @@ export function failed(check: string, error: unknown): Finding {
 }
 
 /** For a check that would disturb an agent that may be running. */
-export const untried = (check: string, why: string): Finding =>
+export const notTried = (check: string, why: string): Finding =>
   note(check, `not tried, since an agent may be running: ${why}`);

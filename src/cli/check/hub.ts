@@ -6,7 +6,7 @@ import { readTwin } from '../../config/twin.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
 import type { ModuleIdentity } from '../../hub/identity/module-identity.ts';
 import { twinDialect } from '../twin-dialect.ts';
-import { type Finding, failed, ok, untried, wrong } from './finding.ts';
+import { type Finding, failed, notTried, ok, wrong } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
 
 const NAME = 'hub';
@@ -16,8 +16,8 @@ const TWIN = 'module twin';
 export const agentsHub: Check = {
   name: NAME,
   run({ agent: { status, doubt } }) {
-    if (doubt !== undefined) return [untried(NAME, 'the hub would close its connection for a second one')];
-    return status === undefined ? [] : asTheAgentSays(status);
+    if (doubt !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
+    return status === undefined ? [] : fromRunningAgent(status);
   },
 };
 
@@ -32,7 +32,7 @@ export const hub: Check = {
   },
 };
 
-function asTheAgentSays({ hub, configuration }: NonNullable<Situation['agent']['status']>): Finding[] {
+function fromRunningAgent({ hub, configuration }: NonNullable<Situation['agent']['status']>): Finding[] {
   if (hub.state !== 'connected') {
     const what = `the running agent is not connected: ${hub.error ?? hub.state}`;
     return [wrong(NAME, what, hub.remedy ?? 'Wait a moment, then run the check again.')];

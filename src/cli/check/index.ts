@@ -64,16 +64,16 @@ export const systemChecks: readonly Check[] = [
 ];
 
 /** Runs all checks, one at a time. A check that throws becomes a finding. */
-export async function lookAtAll(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {
+export async function runChecks(situation: Situation, all: readonly Check[] = checks): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const amiss = new Set<string>();
+  const failedChecks = new Set<string>();
   for (const check of all) {
-    if (check.needs?.some((needed) => amiss.has(needed))) {
-      amiss.add(check.name);
+    if (check.needs?.some((needed) => failedChecks.has(needed))) {
+      failedChecks.add(check.name);
       continue;
     }
     const found = await look(check, situation);
-    if (found.some(({ state }) => state === 'wrong')) amiss.add(check.name);
+    if (found.some(({ state }) => state === 'wrong')) failedChecks.add(check.name);
     findings.push(...found);
   }
   return findings;

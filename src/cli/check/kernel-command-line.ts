@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isThere } from '../../base/is-there.ts';
+import { exists } from '../../base/exists.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { enablesAudit } from '../../linux/audit/unaudited-processes.ts';
 import { type Finding, note } from './finding.ts';
@@ -59,7 +59,7 @@ export function judgeKernelCommandLine(check: string, hostRoot: string, commandL
 const kernelCommandLine = () => readOptional('/proc/cmdline', MOST_BYTES);
 
 function remedy(hostRoot: string): string {
-  const found = BOOT_LOADERS.find(({ sign }) => isThere(join(hostRoot, sign)));
+  const found = BOOT_LOADERS.find(({ sign }) => exists(join(hostRoot, sign)));
   const ways = (found === undefined ? BOOT_LOADERS : [found]).map(({ name, command }) => `${name}: ${command}`);
   const asRoot = `Add it as root, and reboot. ${ways.join(' · ')}`;
   return `${asRoot} · Until then, restart the services that the status of ConnectionCreate names.`;

@@ -18,8 +18,8 @@ export const secrets: Check = {
     const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
     if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
     if (findings.length > 0) return findings;
-    const isTold = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
-    return files.length === 0 || isTold ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
+    const isReported = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
+    return files.length === 0 || isReported ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
   },
 };
 

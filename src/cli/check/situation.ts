@@ -1,5 +1,5 @@
 import { systemClock } from '../../base/clock.ts';
-import { askControlSocket, isNobodyThere } from '../../base/control-socket.ts';
+import { askControlSocket, isNoAgentListening } from '../../base/control-socket.ts';
 import { seconds } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
@@ -52,7 +52,11 @@ export interface Peer {
 
 const MQTT_OVER_TLS = 8883;
 
-export async function lookAround(configFile: string, local: LocalSettings, signal: AbortSignal): Promise<Situation> {
+export async function gatherSituation(
+  configFile: string,
+  local: LocalSettings,
+  signal: AbortSignal,
+): Promise<Situation> {
   const identity = identityOf(local);
   return {
     configFile,
@@ -89,7 +93,7 @@ async function findAgent(
     return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
   } catch (error) {
     signal.throwIfAborted();
-    if (!isNobodyThere(error)) return { doubt: toAgentError(error) };
+    if (!isNoAgentListening(error)) return { doubt: toAgentError(error) };
     const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
     return unit === undefined ? {} : { unit };
   }

@@ -6,7 +6,7 @@ import type { Sources } from '../../contract/sources.ts';
 import { snapshotSources } from '../snapshot-sources.ts';
 import { type Finding, failed, ok } from './finding.ts';
 import { type Check, step } from './situation.ts';
-import { standing } from './standing.ts';
+import { sourceFinding } from './source-finding.ts';
 
 /** Takes every snapshot once, as the agent would. If an agent is running, its last snapshots are reported instead. */
 export const snapshots: Check = {
@@ -16,7 +16,7 @@ export const snapshots: Check = {
     if (status !== undefined) {
       return periodic().flatMap(({ name }) => {
         const found = status.collectors[name];
-        return found === undefined ? [] : [standing(name, found)];
+        return found === undefined ? [] : [sourceFinding(name, found)];
       });
     }
     const sources = snapshotSources(local.hostRoot, NO_AGENT);
@@ -40,7 +40,7 @@ export async function snapshot(collector: PeriodicCollector, sources: Sources, s
     const { user, system } = process.cpuUsage(usedBefore);
     const result = `${rows.length} elements in ${tookMs} ms, ${Math.round((user + system) / 1_000)} ms CPU time`;
     const status = collector.sourceStatus?.(sources);
-    return status === undefined ? ok(name, result) : standing(name, status, `${result}, `);
+    return status === undefined ? ok(name, result) : sourceFinding(name, status, `${result}, `);
   } catch (error) {
     signal.throwIfAborted();
     return failed(name, error);

@@ -30,8 +30,8 @@ export const stateDirectory: Check = {
     }
     if (existing !== directory) return [ok(NAME, `${directory} will be created`)];
     const user = agent.status === undefined ? found.uid : userOf(processOf(agent));
-    const amiss = [...strangers(directory, user), ...exposed(directory)];
-    return amiss.length > 0 ? amiss : [ok(NAME, `${directory} is writable, and private to the agent`)];
+    const findings = [...foreignFiles(directory, user), ...exposed(directory)];
+    return findings.length > 0 ? findings : [ok(NAME, `${directory} is writable, and private to the agent`)];
   },
 };
 
@@ -51,7 +51,7 @@ const remedyOf = (error: unknown, directory: string): string =>
  * Files left by an agent that ran as another user, mostly root: the current agent can't write them. If no agent is
  * running, the folder's owner is assumed to be its user.
  */
-function strangers(directory: string, user: number | undefined): Finding[] {
+function foreignFiles(directory: string, user: number | undefined): Finding[] {
   if (user === undefined || user === 0) return [];
   const theirs = files(directory).filter(({ uid }) => uid !== user);
   const [first] = theirs;

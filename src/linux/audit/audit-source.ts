@@ -23,7 +23,7 @@ import { memoIn, memoRule } from './rules.ts';
 import { isAlive, SlotWatch } from './slot-watch.ts';
 import { type AuditStatus, formatSettings, RUNNING, restore, type Settings } from './status.ts';
 
-/** Room for some 7,000 records, close to the kernel's backlog of 8,192. */
+/** Holds some 7,000 records, close to the kernel's backlog of 8,192. */
 const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
 /** MAX_AUDIT_MESSAGE_LENGTH of linux/audit.h is 8970. */
 const LONGEST_RECORD_BYTES = 16 * 1024;

@@ -306,7 +306,7 @@ export class ArgumentCollector {
     }
   }
 
-  /** @returns `undefined` when there is no room for another argument */
+  /** @returns `undefined` when no space is left for another argument */
   #piecesOf(number: number): Pieces | undefined {
     const known = this.#arguments[number];
     if (typeof known === 'object') return known;
@@ -317,14 +317,14 @@ export class ArgumentCollector {
     return pieces;
   }
 
-  /** What there is still room for of an argument, or `undefined` when there is none left. */
+  /** The part of an argument that still fits, or `undefined` if no space is left. */
   #admit(bytes: string, terminator: 0 | 1): string | undefined {
-    const room = MOST_ARGUMENT_BYTES - this.#kept;
-    if (room <= 0) {
+    const space = MOST_ARGUMENT_BYTES - this.#kept;
+    if (space <= 0) {
       this.#cut += bytes.length + terminator;
       return undefined;
     }
-    const kept = bytes.length > room ? bytes.slice(0, room) : bytes;
+    const kept = bytes.length > space ? bytes.slice(0, space) : bytes;
     this.#kept += kept.length + terminator;
     this.#cut += bytes.length - kept.length;
     return kept;

@@ -23,14 +23,14 @@ export const cut = (text: string): string =>
   text.length <= LONGEST ? text : `${text.slice(0, LONGEST).replace(/[\uD800-\uDBFF]$/, '')}…`;
 
 /** Reserved for the text that says how many items are left out. */
-const ROOM_FOR_MORE = 30;
+const RESERVED_FOR_COUNT = 30;
 
 /** Joins texts up to the maximum length: `a,b,… 40 more`. Reads no more of them than fit. */
 export function joined<T>(items: readonly T[], separator: string, text: (item: T) => string): string {
   let all = '';
   for (const [index, item] of items.entries()) {
     const one = cut(text(item));
-    if (index > 0 && all.length + one.length > LONGEST - ROOM_FOR_MORE)
+    if (index > 0 && all.length + one.length > LONGEST - RESERVED_FOR_COUNT)
       return `${all}${separator}… ${items.length - index} more`;
     all = index === 0 ? one : all + separator + one;
   }

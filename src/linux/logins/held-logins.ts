@@ -46,7 +46,7 @@ export class HeldLogins {
     if (this.#writer !== undefined)
       this.#writer.note(this.#path, {
         bytes: text?.length ?? 0,
-        goesFirst: true, // the checkpoint counts held logins as reported, so it must not precede them
+        writeFirst: true, // the checkpoint counts held logins as reported, so it must not precede them
         write: () => replace(this.#path, text),
       });
     else if (text === undefined) rmSync(this.#path, { force: true });

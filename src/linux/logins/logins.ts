@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { BackgroundWriter } from '../../base/background-writer.ts';
 import { type Clock, isPlausible } from '../../base/clock.ts';
 import { seconds } from '../../base/duration.ts';
-import { isThere } from '../../base/is-there.ts';
+import { exists } from '../../base/exists.ts';
 import type { Logger } from '../../base/log.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
@@ -137,7 +137,7 @@ export class Logins {
 
   async #catchUp(signal: AbortSignal): Promise<void> {
     const { hostRoot, auditLog, sink, clock, log } = this.#parts;
-    if (isThere(join(hostRoot, auditLog))) return;
+    if (exists(join(hostRoot, auditLog))) return;
     const listeningSince = clock.now();
     const files = this.#openFiles({
       ...sink,

@@ -320,14 +320,14 @@ export class ProcessTable {
     const length = executable?.length ?? 0;
     const isFull = () => this.#processes.size >= MOST_PROCESSES || this.#nameLength + length > MOST_NAME_LENGTH;
     if (!isFull()) this.#oldest.rest();
-    while (this.#processes.size > 0 && isFull()) this.#makeRoom();
+    while (this.#processes.size > 0 && isFull()) this.#makeSpace();
     this.#nameLength += length;
     const since = Math.floor(now / 1_000);
     this.#processes.set(pid, { executable: this.#shared(executable), since, started });
   }
 
   /** Removes the oldest entry, preferably of an ended process: long-lived processes are the interesting ones. */
-  #makeRoom(): void {
+  #makeSpace(): void {
     for (let looks = 0; ; looks += 1) {
       const [pid, entry] = this.#oldest.next();
       if (looks < MOST_LOOKS && this.#proc.inode(pid) !== undefined) {
@@ -395,7 +395,7 @@ class Oldest<K, V> {
     }
   }
 
-  /** To be called while there is room. */
+  /** To be called while space is left. */
   rest(): void {
     this.#entries = undefined;
     this.#steps = 0;

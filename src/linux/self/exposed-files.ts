@@ -141,8 +141,8 @@ function describe(path: string, { uid, mode }: Stats, forbidden: number): string
   if ((mode & forbidden) === 0) return undefined;
   const can = (mode & forbidden & 0o022) === 0 ? 'read' : 'write';
   const octal = (mode & 0o777).toString(8).padStart(4, '0');
-  const mend = forbidden === OTHERS_WRITE ? 'go-w' : 'go-rwx';
-  return `Other users can ${can} ${path} (mode ${octal}). Run: chmod ${mend} ${shellWord(path)}`;
+  const fix = forbidden === OTHERS_WRITE ? 'go-w' : 'go-rwx';
+  return `Other users can ${can} ${path} (mode ${octal}). Run: chmod ${fix} ${shellWord(path)}`;
 }
 
 /** Follows a link: Kubernetes mounts configuration and secrets as links. */

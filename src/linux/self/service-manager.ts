@@ -16,7 +16,7 @@ export interface ServiceManager {
   /** Its watchdog's timeout: without `WATCHDOG=1` for this long, it restarts the process. Absent without a watchdog. */
   readonly watchdog?: Duration;
   /** Sends assignments such as `READY=1`, see sd_notify(3). Never throws. */
-  tell(...assignments: readonly string[]): void;
+  notify(...assignments: readonly string[]): void;
 }
 
 /**
@@ -29,16 +29,16 @@ export function takeServiceManager(environment: NodeJS.ProcessEnv): ServiceManag
   const { NOTIFY_SOCKET: address = '', WATCHDOG_USEC: limit, WATCHDOG_PID: pid = String(process.pid) } = environment;
   for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete environment[name];
   const socketAddress = encodeAddress(address);
-  if (socketAddress === undefined) return { tell: () => {} };
+  if (socketAddress === undefined) return { notify: () => {} };
   const watchdog = pid === String(process.pid) ? Number(limit) / 1_000 : Number.NaN;
   return {
     ...(watchdog > 0 ? { watchdog: milliseconds(watchdog) } : {}),
-    tell: (...assignments) => {
+    notify: (...assignments) => {
       const lines = assignments.map((assignment) => assignment.replace(/\s*\n\s*/g, ' '));
       try {
         send(socketAddress, lines.join('\n'));
       } catch {
-        tellByTool(address, lines); // koffi has no binary for this platform
+        notifyByTool(address, lines); // koffi has no binary for this platform
       }
     },
   };
@@ -65,7 +65,7 @@ function send(address: Buffer, text: string): void {
 }
 
 /** Notifies by systemd-notify. It is another process, so the unit needs NotifyAccess=all. */
-function tellByTool(address: string, lines: readonly string[]): void {
+function notifyByTool(address: string, lines: readonly string[]): void {
   const tool = findTool('systemd-notify');
   if (tool === undefined) return;
   const environment = { NOTIFY_SOCKET: address };

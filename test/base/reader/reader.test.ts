@@ -84,7 +84,7 @@ describe('Reader', function () {
     const answers = await reader.ask(HANG, [{ name: 'a' }, { name: 'b', hangs: true }, { name: 'c' }]);
     assert.deepEqual(answers, [
       { state: 'answered', value: 'a' },
-      { state: 'hung', mutesOwner: false, at: 'looking at b' },
+      { state: 'hung', ownerSkipped: false, at: 'looking at b' },
       { state: 'answered', value: 'c' },
     ]);
     assert.notEqual(await pid(), before);
@@ -104,14 +104,14 @@ describe('Reader', function () {
     const twice = { ...HANG, attempts: 2 };
     const asked = reader.ask(twice, [{ name: 'b', hangs: true }]);
     await until(() => !isAlive(before));
-    assert.deepEqual(await asked, [{ state: 'hung', mutesOwner: false, at: 'looking at b' }]);
+    assert.deepEqual(await asked, [{ state: 'hung', ownerSkipped: false, at: 'looking at b' }]);
   });
 
   it('does not ask about an owner after three of his subjects hung', async () => {
     const owned = (name: string, owner: string, hangs = true) => ({ name, owner, hangs });
     const answers = await reader.ask(HANG, [owned('a', 'x'), owned('b', 'x'), owned('c', 'x'), owned('d', 'x')]);
     assert.deepEqual(
-      answers.map((answer) => (answer.state === 'hung' ? answer.mutesOwner : answer.state)),
+      answers.map((answer) => (answer.state === 'hung' ? answer.ownerSkipped : answer.state)),
       [false, false, true, 'avoided'],
     );
     const [other] = await reader.ask(HANG, [owned('e', 'y', false)]);
@@ -180,13 +180,13 @@ describe('Reader', function () {
         answers.map(({ state }) => state),
         ['hung', 'hung', 'hung', 'hung', 'unavailable', 'unavailable'],
       );
-      assert.equal(reader.obstacle, undefined); // they may still be ending
-      await until(() => reader.obstacle !== undefined);
+      assert.equal(reader.blockedReason, undefined); // they may still be ending
+      await until(() => reader.blockedReason !== undefined);
       await reader.ask(ECHO, [1]);
-      assert.match(reader.obstacle ?? '', /SIGKILL/);
+      assert.match(reader.blockedReason ?? '', /SIGKILL/);
       kill.restore();
       survivors[0]?.kill('SIGKILL');
-      await until(() => reader.obstacle === undefined);
+      await until(() => reader.blockedReason === undefined);
       assert.deepEqual(
         lines.map(({ level, message }) => `${level} ${message}`),
         [

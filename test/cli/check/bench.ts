@@ -9,8 +9,8 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { serveControlSocket } from '../../../src/base/control-socket.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import type { Finding } from '../../../src/cli/check/finding.ts';
-import { checks, lookAtAll } from '../../../src/cli/check/index.ts';
-import { lookAround } from '../../../src/cli/check/situation.ts';
+import { checks, runChecks } from '../../../src/cli/check/index.ts';
+import { gatherSituation } from '../../../src/cli/check/situation.ts';
 import { readLocalSettings } from '../../../src/config/local.ts';
 
 /** A configuration and its files, to be broken, and some checks to be made of them. */
@@ -68,7 +68,7 @@ export class CheckBench {
     const local = readLocalSettings(file, {});
     const chosen = names.flatMap((name) => checks.filter((check) => check.name === name));
     assert.ok(chosen.length >= names.length, 'a check of that name is missing');
-    const findings = await lookAtAll(await lookAround(file, local, new AbortController().signal), chosen);
+    const findings = await runChecks(await gatherSituation(file, local, new AbortController().signal), chosen);
     for (const { state, finding, remedy } of findings) {
       assert.ok(state !== 'wrong' || (remedy ?? '') !== '', `no remedy: ${finding}`);
       assert.ok(!`${finding}${remedy}`.includes(this.key), 'the key is shown');

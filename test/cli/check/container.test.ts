@@ -14,12 +14,12 @@ describe('vakt check: in a container', () => {
   afterEach(() => bench.close());
 
   /** A container whose own namespaces are these, on a host whose network is `net:[1]`. */
-  const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]', isCaged = true } = {}) => {
+  const look = (own: Partial<typeof FIRST>, { hostRoot = '/', hostNet = 'net:[1]', isFiltered = true } = {}) => {
     const spaces = { ...FIRST, ...own };
     return describeContainer({
       kind: 'podman',
       hostRoot,
-      isCaged,
+      isFiltered,
       link: (path) =>
         /[12]\/ns\/net$/.test(path) ? hostNet || undefined : spaces[path.split('/').at(-1) as keyof typeof FIRST],
     });
@@ -32,7 +32,10 @@ describe('vakt check: in a container', () => {
   };
 
   it('is not spoken of outside of one', () => {
-    assert.deepEqual(describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined, isCaged: false }), []);
+    assert.deepEqual(
+      describeContainer({ kind: undefined, hostRoot: '/', link: () => undefined, isFiltered: false }),
+      [],
+    );
   });
 
   it('sees everything of the host', () => {
@@ -53,7 +56,7 @@ describe('vakt check: in a container', () => {
   }
 
   it('says when it could write into other processes', () => {
-    const found = look({}, { ...mountHost(), isCaged: false });
+    const found = look({}, { ...mountHost(), isFiltered: false });
     assert.equal(found.length, 1);
     assertFinding(found[0], 'note', /write into the memory/, /--security-opt=seccomp=config\/seccomp\.json/);
   });

@@ -30,16 +30,16 @@ describe('a service manager', () => {
     it(`is told at ${kind}`, () => {
       const address = kind === 'a path' ? path : `@vakt-test-${process.pid}`;
       receiver = new NotifyReceiver(address);
-      const { tell } = takeServiceManager({ NOTIFY_SOCKET: address });
-      tell('READY=1', 'STATUS=Runs.');
-      tell('WATCHDOG=1');
+      const { notify } = takeServiceManager({ NOTIFY_SOCKET: address });
+      notify('READY=1', 'STATUS=Runs.');
+      notify('WATCHDOG=1');
       assert.deepEqual(receiver.messages(), ['READY=1\nSTATUS=Runs.', 'WATCHDOG=1']);
     });
   }
 
   it('is not told two things when one has a line end in it', () => {
     receiver = new NotifyReceiver(path);
-    takeServiceManager({ NOTIFY_SOCKET: path }).tell('STATUS=one\n  MAINPID=1');
+    takeServiceManager({ NOTIFY_SOCKET: path }).notify('STATUS=one\n  MAINPID=1');
     assert.deepEqual(receiver.messages(), ['STATUS=one MAINPID=1']);
   });
 
@@ -72,7 +72,7 @@ describe('a service manager', () => {
       const manager = takeServiceManager({ NOTIFY_SOCKET: address, WATCHDOG_USEC: '5000000' });
       const opened = sinon.spy(systemCalls(), 'socket');
       try {
-        manager.tell('READY=1');
+        manager.notify('READY=1');
         assert.equal(opened.callCount, 0);
         assert.equal(manager.watchdog, undefined);
       } finally {
@@ -85,14 +85,14 @@ describe('a service manager', () => {
     const manager = takeServiceManager({ NOTIFY_SOCKET: '/nonexistent/vakt/notify' });
     const open = () => readdirSync('/proc/self/fd').length;
     const before = open();
-    manager.tell('READY=1');
+    manager.notify('READY=1');
     assert.equal(open(), before);
   });
 
   it('that reads nothing does not hold the agent up', () => {
     receiver = new NotifyReceiver(path);
-    const { tell } = takeServiceManager({ NOTIFY_SOCKET: path });
-    for (let sent = 0; sent < 2_000; sent += 1) tell('WATCHDOG=1'); // the kernel queues 10 unless told otherwise
+    const { notify } = takeServiceManager({ NOTIFY_SOCKET: path });
+    for (let sent = 0; sent < 2_000; sent += 1) notify('WATCHDOG=1'); // the kernel queues 10 unless told otherwise
     assert.ok(receiver.messages().length < 2_000);
   });
 
@@ -111,7 +111,7 @@ describe('a service manager', () => {
     );
     const service = new URL('../../../src/linux/self/service-manager.js', import.meta.url).href;
     const script = `const { takeServiceManager } = await import(${JSON.stringify(service)});
-      takeServiceManager(process.env).tell('READY=1', 'STATUS=Runs without native code.');`;
+      takeServiceManager(process.env).notify('READY=1', 'STATUS=Runs without native code.');`;
     const child = spawn(process.execPath, ['--require', preload, '--input-type=module', '--eval', script], {
       env: { ...process.env, NOTIFY_SOCKET: path },
       stdio: 'inherit',

@@ -14,7 +14,7 @@ import {
   type ProcessEvent,
 } from './messages.ts';
 
-/** Room for some 10,000 events; a machine with two cores makes at most 2,500 of one kind per second. */
+/** Holds some 10,000 events; a machine with two cores makes at most 2,500 of one kind per second. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 /** An event has 76 bytes. */
 const LONGEST_DATAGRAM_BYTES = 512;
@@ -120,7 +120,7 @@ export class ProcessConnector {
    * sends none to a process in a PID or user namespace, whose requests it ignores.
    */
   #listen(): void {
-    while (this.read(() => {})); // makes room in the queue for the answer
+    while (this.read(() => {})); // frees queue space for the answer
     const expected = (this.#request(LISTEN) + 1) >>> 0;
     let errno: number | undefined;
     const find = (event: ProcessEvent) => {

@@ -20,7 +20,7 @@ export interface CommandLineSource {
 
 /** Reads command lines through a reader process, and reports processes on which it hangs. */
 export class CommandLines implements CommandLineSource {
-  readonly #reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>;
+  readonly #reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'blockedReason'>;
   readonly #proc: string;
   readonly #log: Logger;
 
@@ -29,7 +29,7 @@ export class CommandLines implements CommandLineSource {
     reader,
     proc,
     log,
-  }: { reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'obstacle'>; proc: string; log: Logger }) {
+  }: { reader: Pick<Reader, 'ask' | 'hold' | 'close' | 'blockedReason'>; proc: string; log: Logger }) {
     this.#reader = reader;
     this.#proc = proc;
     this.#log = log;
@@ -49,9 +49,9 @@ export class CommandLines implements CommandLineSource {
 
   /** The status of a source that takes command lines from here: says when they cannot be read. */
   status(source: SourceStatus): SourceStatus {
-    const { obstacle } = this.#reader;
-    if (obstacle === undefined || source.state === 'off' || source.state === 'unavailable') return source;
-    const reason = [source.reason, obstacle].filter((text) => text !== undefined).join(' ');
+    const { blockedReason } = this.#reader;
+    if (blockedReason === undefined || source.state === 'off' || source.state === 'unavailable') return source;
+    const reason = [source.reason, blockedReason].filter((text) => text !== undefined).join(' ');
     return { ...source, state: 'degraded', reason };
   }
 
@@ -66,19 +66,19 @@ export class CommandLines implements CommandLineSource {
       return { unread: 'ended' };
     }
     if (answer?.state === 'hung') {
-      this.#report(asked, answer.mutesOwner);
+      this.#report(asked, answer.ownerSkipped);
       return { unread: 'hung' };
     }
     return { unread: answer?.state === 'avoided' ? 'avoided' : 'unavailable' };
   }
 
   /** The reader limits how often this can happen. */
-  #report({ pid, userId, executable, named = executable ?? 'unknown' }: Asked, mutesOwner: boolean): void {
+  #report({ pid, userId, executable, named = executable ?? 'unknown' }: Asked, ownerSkipped: boolean): void {
     this.#log.warn(
       { pid, executable: named, userId, reason: `process ${pid}, ${named}, user ${userId}` },
       'A process holds its own memory lock, which blocks any reader of its arguments: a strong sign of an attack on monitoring. They are not read again.',
     );
-    if (!mutesOwner) return;
+    if (!ownerSkipped) return;
     this.#log.warn(
       { userId, reason: `user ${userId}` },
       "Several processes of one user block any reader of their arguments. No arguments of this user's processes are read for an hour.",

@@ -74,10 +74,10 @@ describe('CommandLines', () => {
   });
 
   it('that hang are reported with the process, its program and its user', async () => {
-    assert.deepEqual(await ask({ state: 'hung', mutesOwner: false }), { unread: 'hung' });
+    assert.deepEqual(await ask({ state: 'hung', ownerSkipped: false }), { unread: 'hung' });
     assert.equal(lines.length, 1);
     assert.match(lines[0]?.message ?? '', /sign of an attack.*process 7, \/bin\/x.*user 1000/);
-    await ask({ state: 'hung', mutesOwner: true });
+    await ask({ state: 'hung', ownerSkipped: true });
     assert.equal(lines.length, 2);
     assert.match(lines[1]?.message ?? '', /user 1000/);
   });

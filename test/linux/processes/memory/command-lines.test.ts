@@ -4,8 +4,8 @@ import { CommandLines } from '../../../../src/linux/processes/memory/command-lin
 import { quietLog } from '../../../pipeline/memory-queues.ts';
 
 describe('The status of a source that takes command lines from the reader', () => {
-  const withObstacle = (obstacle: string | undefined) => {
-    const reader = { obstacle, ask: async () => [], hold: () => () => {}, close: () => {} };
+  const withObstacle = (blockedReason: string | undefined) => {
+    const reader = { blockedReason, ask: async () => [], hold: () => () => {}, close: () => {} };
     return new CommandLines({ reader, proc: '/proc', log: quietLog() });
   };
 

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { isThere } from '../../src/base/is-there.ts';
+import { exists } from '../../src/base/exists.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
-describe('isThere', () => {
+describe('exists', () => {
   let folder: string;
 
   beforeEach(() => {
@@ -16,12 +16,12 @@ describe('isThere', () => {
   });
 
   it('says what is there', () => {
-    assert.equal(isThere(join(folder, 'closed')), true);
-    assert.equal(isThere(join(folder, 'closed/file')), true);
-    assert.equal(isThere(join(folder, 'none')), false);
-    assert.equal(isThere(join(folder, 'closed/file/below')), false);
+    assert.equal(exists(join(folder, 'closed')), true);
+    assert.equal(exists(join(folder, 'closed/file')), true);
+    assert.equal(exists(join(folder, 'none')), false);
+    assert.equal(exists(join(folder, 'closed/file/below')), false);
     symlinkSync('nowhere', join(folder, 'link'));
-    assert.equal(isThere(join(folder, 'link')), false);
+    assert.equal(exists(join(folder, 'link')), false);
   });
 
   for (const [who, capability, expected] of [
@@ -30,8 +30,8 @@ describe('isThere', () => {
   ] as const) {
     it(`says ${expected} of what is in a folder of another user, where ${who}`, function () {
       require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
-      const module = new URL('../../src/base/is-there.js', import.meta.url).href;
-      const script = `const { isThere } = await import(process.argv[1]); process.stdout.write(String(isThere(process.argv[2])));`;
+      const module = new URL('../../src/base/exists.js', import.meta.url).href;
+      const script = `const { exists } = await import(process.argv[1]); process.stdout.write(String(exists(process.argv[2])));`;
       const file = join(folder, 'closed/file');
       const caps = [`--inh-caps=${capability}`, `--ambient-caps=${capability}`];
       const user = ['--reuid=65534', '--clear-groups', ...caps];

@@ -11,7 +11,7 @@ const COSTS: Readonly<Record<string, string>> = {
 };
 
 /** Describes the state of a source. If a better source exists, the finding is a note, with the way to it as remedy. */
-export function standing(check: string, { state, source, reason }: SourceStatus, before = ''): Finding {
+export function sourceFinding(check: string, { state, source, reason }: SourceStatus, before = ''): Finding {
   const cost = source === undefined ? undefined : COSTS[source];
   const from = source === undefined ? '' : `, from ${source}${cost === undefined ? '' : ` (${cost})`}`;
   return {

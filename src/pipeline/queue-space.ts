@@ -10,9 +10,9 @@ const SMALLEST_SEGMENT = 2048;
 const LARGEST_SEGMENT = 1024 * 1024;
 
 /** With this many bytes free, the size of the next checkpoints need not be calculated. */
-const AMPLE = 64 * 1024;
+const AMPLE_SPACE = 64 * 1024;
 /** Minimum time between blocking syncs. In between, events that could only be stored after such a sync are dropped. */
-const WAIT_AT_MOST_EVERY = milliseconds(100);
+const SYNC_INTERVAL = milliseconds(100);
 
 /** Bytes that a checkpoint may grow by until its size is calculated next. */
 const GROWTH = 128;
@@ -24,11 +24,11 @@ const GROWTH = 128;
  * While the disk cannot be written, the same rule applies to the segments in memory, with their own limit. Moving them
  * back may briefly exceed the limit on disk, until older events have been evicted.
  */
-export class Room {
+export class QueueSpace {
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #medium: () => Medium;
-  readonly #most: () => number;
-  readonly #mostInMemory: number;
+  readonly #maxBytes: () => number;
+  readonly #maxBytesInMemory: number;
   readonly #clock: Clock;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
 
@@ -41,53 +41,53 @@ export class Room {
     logs: Readonly<Record<QueueName, SegmentLog>>,
     {
       medium,
-      most,
-      mostInMemory,
+      maxBytes,
+      maxBytesInMemory,
       clock,
-    }: { medium: () => Medium; most: () => number; mostInMemory: number; clock: Clock },
+    }: { medium: () => Medium; maxBytes: () => number; maxBytesInMemory: number; clock: Clock },
   ) {
     this.#logs = logs;
     this.#medium = medium;
-    this.#most = most;
-    this.#mostInMemory = mostInMemory;
+    this.#maxBytes = maxBytes;
+    this.#maxBytesInMemory = maxBytesInMemory;
     this.#clock = clock;
   }
 
   /** Maximum size of a queue's next segment, in bytes. */
-  segmentOf(queue: QueueName): number {
+  segmentSize(queue: QueueName): number {
     const medium = this.#medium();
-    const room = this.#limit(medium) - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
-    return Math.min(Math.max(room / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
+    const space = this.#limit(medium) - (queue === 'Low' ? this.#logs.High.bytesIn(medium) : 0);
+    return Math.min(Math.max(space / SEGMENTS, SMALLEST_SEGMENT), LARGEST_SEGMENT);
   }
 
   /** How many of the `wanted` bytes could be stored if everything were evicted that may be. */
-  for(queue: QueueName, wanted: number): number {
+  available(queue: QueueName, wanted: number): number {
     const medium = this.#medium();
-    if (this.#used(medium) + wanted + AMPLE <= this.#limit(medium)) return wanted;
+    if (this.#used(medium) + wanted + AMPLE_SPACE <= this.#limit(medium)) return wanted;
     const { High, Low } = this.#logs;
     const ofHigh = queue === 'High' ? High.pinnedIn(medium) : High.bytesIn(medium);
     return this.#limit(medium) - this.#reserve - Low.pinnedIn(medium) - ofHigh;
   }
 
   /** Evicts until `bytes` more can be stored. @returns whether they can */
-  make(queue: QueueName, bytes: number): boolean {
+  makeSpace(queue: QueueName, bytes: number): boolean {
     const medium = this.#medium();
-    if (this.#used(medium) + bytes + AMPLE <= this.#limit(medium)) return true;
+    if (this.#used(medium) + bytes + AMPLE_SPACE <= this.#limit(medium)) return true;
     const needed = bytes + this.#reserve;
     const fits = () => this.#used(medium) + needed <= this.#limit(medium);
     if (fits()) return true;
     const { High, Low } = this.#logs;
     const now = this.#clock.monotonic();
     const waits = High.waits + Low.waits;
-    const mayWait = now - this.#waitedAt >= WAIT_AT_MOST_EVERY;
+    const mayWait = now - this.#waitedAt >= SYNC_INTERVAL;
     for (const log of medium === 'disk' ? [Low, High] : []) if (!fits()) log.reclaim(mayWait);
     for (const log of queue === 'High' ? [Low, High] : [Low]) while (!fits() && log.evict(medium, mayWait));
     if (High.waits + Low.waits > waits) this.#waitedAt = now;
-    return fits() || (medium !== this.#medium() && this.make(queue, bytes)); // the disk failed in between
+    return fits() || (medium !== this.#medium() && this.makeSpace(queue, bytes)); // the disk failed in between
   }
 
   /** Evicts until the queues are within the limit. @returns whether they were above it */
-  keepWithin(): boolean {
+  enforceLimit(): boolean {
     const { High, Low } = this.#logs;
     const tooFull = (['disk', 'memory'] as const).filter((medium) => this.#used(medium) > this.#limit(medium));
     for (const medium of tooFull) {
@@ -105,7 +105,7 @@ export class Room {
   }
 
   #limit(medium: Medium): number {
-    return medium === 'disk' ? this.#most() : Math.min(this.#most(), this.#mostInMemory);
+    return medium === 'disk' ? this.#maxBytes() : Math.min(this.#maxBytes(), this.#maxBytesInMemory);
   }
 
   #used(medium: Medium): number {

@@ -4,7 +4,7 @@ import { statSync } from 'node:fs';
  * Whether a path exists and this process may see it. Unlike existsSync, which uses access(2): that ignores the
  * capabilities of a process that doesn't run as root.
  */
-export function isThere(path: string): boolean {
+export function exists(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {
