@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
-import { createServerCertificate } from './certificates.ts';
+import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
@@ -31,6 +31,10 @@ const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 export interface EmulatorOptions {
   /** The hub's name; it need not resolve. Default `emulator.azure-devices.net`. */
   readonly hostName?: string;
+  /** Issues the hub's server certificate; hubs that share one are trusted by the same clients. Default: a new one. */
+  readonly certificateAuthority?: CertificateAuthority;
+  /** The address of the loopback interface to listen on. Default `127.0.0.1`. */
+  readonly address?: '127.0.0.1' | '::1';
   /** Port of MQTT over TLS, on the loopback interface. 0, the default, selects a free one. */
   readonly port?: number;
   /** Port of the control API; 0 selects a free one. Absent: no control API. */
@@ -58,7 +62,9 @@ export interface ReportedChange extends ModuleId {
  */
 export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly hostName: string;
-  /** The certificate authority that clients must trust; created at start. */
+  /** Issued the hub's server certificate. */
+  readonly certificateAuthority: CertificateAuthority;
+  /** The root that clients must trust. */
   readonly caPem: string;
   readonly faults: Faults;
   readonly #clock: Clock;
@@ -68,10 +74,11 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   #server: MqttServer | undefined;
   #control: ControlApi | undefined;
 
-  private constructor(caPem: string, options: EmulatorOptions) {
+  private constructor(certificateAuthority: CertificateAuthority, options: EmulatorOptions) {
     super();
     this.setMaxListeners(0);
-    this.caPem = caPem;
+    this.certificateAuthority = certificateAuthority;
+    this.caPem = certificateAuthority.rootPem;
     this.hostName = options.hostName ?? DEFAULT_HOST_NAME;
     this.#clock = options.clock ?? systemClock;
     this.faults = new Faults(this.#clock);
@@ -88,13 +95,14 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   static async start(options: EmulatorOptions = {}): Promise<HubEmulator> {
-    const hostNames = [options.hostName ?? DEFAULT_HOST_NAME, 'localhost'];
-    const certificate = await createServerCertificate(hostNames, systemClock.now());
-    const hub = new HubEmulator(certificate.caPem, options);
+    const hub = new HubEmulator(options.certificateAuthority ?? (await CertificateAuthority.create()), options);
+    const certificate = await hub.certificateAuthority.issueServer([hub.hostName, 'localhost']);
     try {
       hub.#server = await MqttServer.open(hub.#handler, hub.#clock);
-      hub.#listener = await Listener.open(options.port ?? 0, certificate, (stream, tcp) =>
-        hub.#server?.accept(stream, tcp),
+      hub.#listener = await Listener.open(
+        { port: options.port ?? 0, address: options.address },
+        certificate,
+        (stream, tcp) => hub.#server?.accept(stream, tcp),
       );
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;

@@ -3,14 +3,24 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
+/** Where to listen. */
+export interface Endpoint {
+  /** 0 selects a free one. */
+  readonly port: number;
+  /** Default `127.0.0.1`. */
+  readonly address?: string | undefined;
+}
+
 /** The hub's TLS listener on the loopback interface. It can be closed, and opened on the same port again. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();
+  readonly #address: string;
   #port: number;
 
-  private constructor(server: Server, port: number) {
+  private constructor(server: Server, { port, address = '127.0.0.1' }: Endpoint) {
     this.#server = server;
+    this.#address = address;
     this.#port = port;
     server.on('connection', (socket: Socket) => {
       const key = addressOf(socket);
@@ -21,17 +31,16 @@ export class Listener {
   }
 
   /**
-   * @param port 0 selects a free one
    * @param accept called with the TLS stream and the TCP socket below it
    */
   static async open(
-    port: number,
+    endpoint: Endpoint,
     { certificatePem, keyPem }: ServerCertificate,
     accept: (stream: TLSSocket, tcp: Socket) => void,
   ): Promise<Listener> {
     const server = createServer({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.2', noDelay: true });
     server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
-    const listener = new Listener(server, port);
+    const listener = new Listener(server, endpoint);
     server.on('secureConnection', (stream) => accept(stream, listener.#sockets.get(addressOf(stream)) ?? stream));
     await listener.open();
     return listener;
@@ -47,7 +56,7 @@ export class Listener {
 
   async open(): Promise<void> {
     if (this.isOpen) return;
-    this.#server.listen(this.#port, '127.0.0.1');
+    this.#server.listen(this.#port, this.#address);
     await once(this.#server, 'listening'); // rejects on 'error'
     this.#port = (this.#server.address() as AddressInfo).port;
   }
