@@ -32,10 +32,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],
   'lifeline.ts': ['base', 'linux', 'status'],
   'reader-main.ts': ['base', 'linux', 'baseline'],
-  'agent.ts': [
+  agent: [
     ...BUILDING_BLOCKS,
     ...['linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
   ],
+  'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
     ...['status', 'agent.ts'],
@@ -228,6 +229,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/methods/a.ts': "import { AzureHubClient } from '../hub/azure-client.ts';",
       'src/lifeline.ts': "import type { Publisher } from './pipeline/publisher.ts';",
       'src/agent.ts': "import { run } from './cli/run.ts';",
+      'src/agent/a.ts': "import { agent } from '../agent.ts';",
       'src/cli/a.ts': "import { ping } from '../methods/ping.ts';",
       'src/reader-main.ts': "import { agent } from './agent.ts';",
       'src/main.ts': "import { agent } from './agent.ts';",
@@ -240,7 +242,8 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/hub/identity/a.ts': "import { x } from '../../contract/hub.ts';",
       'src/config/a.ts': "// import { x } from '../hub/session.ts';",
       'src/cli/a.ts': "import { x } from '../hub/session.ts';",
-      'src/agent.ts': "import { methods } from './methods/index.ts';",
+      'src/agent.ts': "import { createHub } from './agent/hub.ts';",
+      'src/agent/a.ts': "import { methods } from '../methods/index.ts';",
       'src/methods/a.ts': "import type { LocalStatus } from '../status/schema.ts';",
     },
   },

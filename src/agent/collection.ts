@@ -1,0 +1,143 @@
+import { sum } from '../base/counters.ts';
+import { type Duration, milliseconds, minutes } from '../base/duration.ts';
+import { Reader } from '../base/reader/reader.ts';
+import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
+import { BaselineScans } from '../baseline/scans.ts';
+import { collectors } from '../collectors/index.ts';
+import type { Occurrences } from '../collectors/occurrences.ts';
+import type { LeavesOut } from '../contract/collector.ts';
+import { QUEUES } from '../contract/event.ts';
+import { LinuxEvents } from '../linux/events.ts';
+import type { linuxSources } from '../linux/sources.ts';
+import { ChangeNotices } from '../pipeline/notices.ts';
+import { Pause } from '../pipeline/pause.ts';
+import { Snapshots } from '../pipeline/snapshots.ts';
+import { Triggers } from '../pipeline/triggers.ts';
+import type { ConditionParts } from './condition.ts';
+import type { Configuration } from './configuration.ts';
+import type { DeliveryParts } from './delivery.ts';
+import type { Foundation } from './foundation.ts';
+import type { Storage } from './storage.ts';
+
+/** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
+const NOTICES_WITHIN = minutes(7);
+
+/** Where events come from. */
+export interface CollectionParts {
+  readonly pause: Pause;
+  readonly triggers: Triggers;
+  readonly changeNotices: ChangeNotices;
+  readonly baseline: BaselineScans;
+  /** Periodic collectors. */
+  readonly snapshots: Snapshots;
+  /** Triggered collectors. */
+  readonly linuxEvents: LinuxEvents;
+}
+
+export function createCollection(
+  foundation: Foundation,
+  {
+    linux,
+    occurrences,
+    storage,
+    configuration: { settings, nameOf, changed },
+    delivery,
+    condition: { memory, exposedFiles },
+  }: {
+    linux: ReturnType<typeof linuxSources>;
+    occurrences: Occurrences;
+    storage: Storage;
+    configuration: Configuration;
+    delivery: DeliveryParts;
+    condition: ConditionParts;
+  },
+): CollectionParts {
+  const { local, sender, bootId, state, clock, clockOf, watched, moving, logOf } = foundation;
+  const { stateChanged, collectingResumed } = foundation;
+  const { queues, unsetClock, timed, aggregator, publisher, statistics } = delivery;
+  const pause = new Pause({
+    file: state('pause.json'),
+    skipped: () => sum(QUEUES.map((queue) => queues.account(queue).totals)).dropped.paused ?? 0,
+    clock,
+    log: logOf('pause'),
+    files: storage.stateFiles,
+    changed: () => {
+      collectingResumed.notify();
+      stateChanged.notify();
+    },
+  });
+  const leavesOut: LeavesOut = (collector, priority) => {
+    if (pause.skips(collector)) return 'paused';
+    return memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
+  };
+  const triggers = new Triggers({
+    collectors,
+    settings,
+    aggregator: unsetClock.before(aggregator),
+    queues: timed,
+    origin: `${sender.id} ${bootId ?? ''}`,
+    leavesOut,
+    log: logOf('triggers'),
+  });
+  occurrences.offerTo(triggers);
+  // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
+  let noticesWithin: Duration = NOTICES_WITHIN;
+  settings.onChange((before) => {
+    noticesWithin = milliseconds(Math.min(before.highPriorityMessageFrequency, NOTICES_WITHIN));
+  });
+  const changeNotices = new ChangeNotices({
+    announce: (line) => {
+      for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+      publisher.sendHighWithin(noticesWithin);
+    },
+    clock,
+    log: logOf('notices'),
+  });
+  changed.on((change) => changeNotices.accept(change));
+  const linuxEvents = new LinuxEvents({
+    containerOf: (pid) => linux.lookups.containerId(pid, 0),
+    streams: () => occurrences.streams(),
+    sink: occurrences,
+    hostRoot: local.hostRoot,
+    loopback: local.collectors.loopbackConnections,
+    stateDirectory: local.stateDirectory,
+    writer: storage.writer,
+    clock: clockOf('linux'),
+    log: logOf('linux'),
+    changed: stateChanged.notify,
+  });
+  const baseline = new BaselineScans({
+    scanner: new IsolatedScanner({
+      reader: new Reader({ clock, log: logOf('baseline') }),
+      hostRoot: local.hostRoot,
+      firewall: linux.snapshots.firewall,
+      clock,
+      log: logOf('baseline'),
+    }),
+    settings,
+    tell: (faults) =>
+      occurrences.accept(
+        'configuration',
+        faults.map(({ setting, ...fault }) => ({ name: nameOf(setting), ...fault })),
+      ),
+    clock: clockOf('baseline'),
+    log: logOf('baseline'),
+  });
+  const snapshots = new Snapshots({
+    collectors,
+    sources: { ...linux.snapshots, baseline, statistics: statistics.source },
+    settings,
+    queues: timed,
+    leavesOut,
+    bytesPerDay: (queue) => publisher.bytesPerDay(queue),
+    clock: watched('snapshots'),
+    log: logOf('snapshots'),
+    changed: () => {
+      void exposedFiles.look();
+      stateChanged.notify();
+    },
+  });
+  collectingResumed.on(() => snapshots.catchUp());
+  moving.events = linuxEvents;
+  return { pause, triggers, changeNotices, baseline, snapshots, linuxEvents };
+}

@@ -1,0 +1,45 @@
+import { Notifier } from '../base/notifier.ts';
+import { collectors } from '../collectors/index.ts';
+import type { Occurrences } from '../collectors/occurrences.ts';
+import { logBlindSpots } from '../config/blind-spot-log.ts';
+import type { ConfigurationChange } from '../config/changes.ts';
+import { namesOf } from '../config/dialect.ts';
+import { type Limits, largestCache, limitsInForce } from '../config/limits.ts';
+import { publishedObject } from '../config/published-object.ts';
+import { TwinConfiguration } from '../config/twin-configuration.ts';
+import { type NameOfSetting, type SettingsReader, settingRows } from '../contract/settings.ts';
+import type { Foundation } from './foundation.ts';
+import type { Storage } from './storage.ts';
+
+/** What the module twin may change, and the local limits that win over it. */
+export interface Configuration {
+  readonly configuration: TwinConfiguration;
+  readonly settings: SettingsReader;
+  readonly limits: Limits;
+  /** The name that the module twin has for a setting. */
+  readonly nameOf: NameOfSetting;
+  readonly changed: Notifier<ConfigurationChange>;
+}
+
+export function createConfiguration(
+  { local, state, clock, logOf }: Foundation,
+  { occurrences, storage: { stateFiles } }: { occurrences: Occurrences; storage: Storage },
+): Configuration {
+  const changed = new Notifier<ConfigurationChange>();
+  const limits = limitsInForce(local.limits, collectors, () => largestCache(local.stateDirectory, state('queues')));
+  const dialect = publishedObject(settingRows(collectors), local.twinObjectName);
+  const nameOf = namesOf(dialect.properties);
+  const configuration = new TwinConfiguration({
+    dialect,
+    limits,
+    lastGoodFile: state('last-good-configuration.json'),
+    tell: (faults) => occurrences.accept('configuration', faults),
+    changed: changed.notify,
+    clock,
+    log: logOf('configuration'),
+    files: stateFiles,
+  });
+  const { settings } = configuration;
+  logBlindSpots({ settings, limits, collectors, nameOf, log: logOf('configuration') });
+  return { configuration, settings, limits, nameOf, changed };
+}

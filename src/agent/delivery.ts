@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto';
+import { Notifier } from '../base/notifier.ts';
+import type { HubClient } from '../contract/hub.ts';
+import type { SettingsReader } from '../contract/settings.ts';
+import { Aggregator } from '../pipeline/aggregator.ts';
+import { MessageBudget } from '../pipeline/message-budget.ts';
+import { Publisher } from '../pipeline/publisher.ts';
+import { EventQueues } from '../pipeline/queue.ts';
+import { Statistics } from '../pipeline/statistics.ts';
+import { UnsetClock } from '../pipeline/unset-clock.ts';
+import type { Foundation } from './foundation.ts';
+import type { Storage } from './storage.ts';
+
+/** The way of an event from its collector to the hub: counted, queued, packed and sent. */
+export interface DeliveryParts {
+  readonly queues: EventQueues;
+  readonly unsetClock: UnsetClock;
+  /** The queues, with events that are held as long as the clock is not set. */
+  readonly timed: ReturnType<UnsetClock['around']>;
+  readonly budget: MessageBudget;
+  readonly publisher: Publisher;
+  readonly statistics: Statistics;
+  readonly aggregator: Aggregator;
+}
+
+export function createDelivery(
+  { local, state, sender, bootId, clock, watched, logOf, stateChanged }: Foundation,
+  {
+    settings,
+    hub,
+    storage: { writer, stateFiles, storeFiles, memoryBytes },
+  }: { settings: SettingsReader; hub: HubClient; storage: Storage },
+): DeliveryParts {
+  const messageCounted = new Notifier();
+  const queues = new EventQueues({
+    directory: state('queues'),
+    settings,
+    ageLimit: local.queueAgeLimit,
+    clock: watched('queues'),
+    log: logOf('queues'),
+    files: storeFiles,
+    memoryBytes,
+    changed: () => {
+      writer.releaseNotes();
+      stateChanged.notify();
+    },
+  });
+  const unsetClock = new UnsetClock({ clock, log: logOf('clock'), bootId: bootId ?? randomUUID() });
+  const timed = unsetClock.around(queues);
+  const budget = new MessageBudget({
+    file: state('message-units.json'),
+    unitsPerDay: local.limits.messageUnitsPerDay,
+    clock,
+    log: logOf('budget'),
+    files: stateFiles,
+    changed: stateChanged.notify,
+  });
+  const publisher = new Publisher({
+    budget,
+    queues: timed,
+    hub,
+    settings,
+    sender,
+    routing: local.messageRouting,
+    clock: watched('publisher'),
+    log: logOf('publisher'),
+    noted: messageCounted.notify,
+  });
+  const statistics = new Statistics({
+    file: state('statistics.json'),
+    totals: (queue) => queues.account(queue).totals,
+    sent: () => publisher.sent(),
+    log: logOf('statistics'),
+    files: stateFiles,
+  });
+  messageCounted.on(() => statistics.save());
+  writer.holdsNotes = () => queues.isInMemory;
+  const aggregator = new Aggregator({
+    directory: state('aggregates'),
+    settings,
+    queues: timed,
+    clock: watched('aggregator'),
+    log: logOf('aggregator'),
+    files: storeFiles,
+  });
+  return { queues, unsetClock, timed, budget, publisher, statistics, aggregator };
+}

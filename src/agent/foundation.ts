@@ -1,0 +1,87 @@
+import { join } from 'node:path';
+import { readFileIfThere } from '../base/atomic-file.ts';
+import type { Clock } from '../base/clock.ts';
+import type { AdjustableLevel, Logger } from '../base/log.ts';
+import type { LogTap } from '../base/log-tap.ts';
+import { Notifier } from '../base/notifier.ts';
+import type { RecentLines } from '../base/recent-lines.ts';
+import type { Service } from '../base/service.ts';
+import { clockOf } from '../base/stall-clock.ts';
+import { VERSION } from '../base/version.ts';
+import { type Moving, WatchedClock } from '../base/watched-clock.ts';
+import type { LocalSettings } from '../config/local.ts';
+import type { HubClient } from '../contract/hub.ts';
+import type { GuardedFiles } from '../linux/self/exposed-files.ts';
+import type { ServiceManager } from '../linux/self/service-manager.ts';
+import type { Sender } from '../pipeline/pack.ts';
+import { keptAgentId, useStateDirectory } from './state-directory.ts';
+
+/** What the process gives to the agent that it runs. */
+export interface AgentOptions {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly tap: LogTap;
+  readonly level: AdjustableLevel;
+  readonly recent: RecentLines;
+  readonly files: Omit<GuardedFiles, 'state'>;
+  readonly manager: ServiceManager;
+  /** The run is to end: ends what the start may wait for. */
+  readonly signal: AbortSignal;
+  /** Takes the place of the hub; then no identity is needed either. */
+  readonly dryHub?: HubClient & Service;
+  /** Told at the end when the disk has not taken everything: a thread still waits for it. */
+  readonly abandoned?: () => void;
+}
+
+/** What all parts of the agent have in common. */
+export interface Foundation {
+  readonly local: LocalSettings;
+  readonly options: AgentOptions;
+  readonly sender: Sender;
+  readonly bootId: string | undefined;
+  /** The path of a file in the state directory. */
+  readonly state: (file: string) => string;
+  readonly clock: Clock;
+  /** The same clock for one part, so that a stall of the event loop can be attributed to that part. */
+  readonly clockOf: (part: string) => Clock;
+  /** The clock of a part that must never hang; adds the part to `moving`. */
+  readonly watched: (part: string) => Clock;
+  /** The parts that must make progress, by name. The lifeline reports the first one that hangs. */
+  readonly moving: Record<string, Moving>;
+  readonly logOf: (part: string) => Logger;
+  /** Notified when the status that the twin gets has changed. */
+  readonly stateChanged: Notifier;
+  /** Notified when events that a pause or the memory limit left out may be collected again. */
+  readonly collectingResumed: Notifier;
+}
+
+/**
+ * Takes the state directory into use.
+ *
+ * @throws {AgentError} STATE_DIRECTORY_UNUSABLE, or another agent uses it
+ */
+export function layFoundation(local: LocalSettings, options: AgentOptions): Foundation {
+  const { clock, log } = options;
+  useStateDirectory(local.stateDirectory, log);
+  const state = (file: string) => join(local.stateDirectory, file);
+  const bootId = readFileIfThere('/proc/sys/kernel/random/boot_id')?.trim();
+  const moving: Record<string, Moving> = {};
+  return {
+    local,
+    options,
+    sender: { version: VERSION, id: local.agentId ?? keptAgentId(state('agent-id')) },
+    bootId,
+    state,
+    clock,
+    clockOf: (part) => clockOf(clock, part),
+    watched(part) {
+      const watched = new WatchedClock(clockOf(clock, part));
+      moving[part] = watched;
+      return watched;
+    },
+    moving,
+    logOf: (part) => log.child({ part }),
+    stateChanged: new Notifier(),
+    collectingResumed: new Notifier(),
+  };
+}

@@ -1,0 +1,176 @@
+import type { Service } from '../base/service.ts';
+import { VERSION } from '../base/version.ts';
+import { collectors } from '../collectors/index.ts';
+import { StrictStart } from '../config/strict-start.ts';
+import type { HubClient } from '../contract/hub.ts';
+import { CredentialWatch } from '../hub/credential-watch.ts';
+import { DirectMethods } from '../hub/methods.ts';
+import { TwinSync } from '../hub/twin-sync.ts';
+import { Lifeline } from '../lifeline.ts';
+import { methods } from '../methods/index.ts';
+import type { MethodParts } from '../methods/parts.ts';
+import { localStatus, type Observed } from '../status/observe.ts';
+import { ReportedStatus } from '../status/reported.ts';
+import type { CollectionParts } from './collection.ts';
+import type { ConditionParts } from './condition.ts';
+import type { Configuration } from './configuration.ts';
+import type { DeliveryParts } from './delivery.ts';
+import type { Foundation } from './foundation.ts';
+import { controlSocket, endOfRun, followHandler } from './services.ts';
+import type { Storage } from './storage.ts';
+
+/** What those outside see of the agent and ask of it: the twin, direct methods, `vakt status`, the service manager. */
+export interface ReportingParts {
+  readonly controlSocket: Service;
+  readonly directMethods: DirectMethods<MethodParts>;
+  readonly reported: ReportedStatus;
+  /** Desired in, reported out. */
+  readonly twin: TwinSync;
+  readonly credentialWatch: CredentialWatch;
+  readonly strictStart: StrictStart;
+  readonly endOfRun: Service;
+  /** Says that all of the agent has started, and that it lives. */
+  readonly lifeline: Lifeline;
+}
+
+interface Reported {
+  readonly hub: HubClient;
+  readonly configuration: Configuration;
+  readonly delivery: DeliveryParts;
+  readonly condition: ConditionParts;
+  readonly collection: CollectionParts;
+}
+
+export function createReporting(
+  foundation: Foundation,
+  {
+    secrets,
+    storage: { stateFiles },
+    ...parts
+  }: Reported & {
+    storage: Storage;
+    /** Texts that no answer to a direct method may contain. */
+    secrets: readonly string[];
+  },
+): ReportingParts {
+  const { local, clock, clockOf, watched, moving, logOf, stateChanged } = foundation;
+  const { log, recent, manager, signal } = foundation.options;
+  const { hub, condition, collection } = parts;
+  const { configuration, settings } = parts.configuration;
+  const { aggregator, publisher } = parts.delivery;
+  let stopping = false;
+  const observed = observedParts(foundation, { ...parts, stopping: () => stopping });
+  const directMethods = new DirectMethods<MethodParts>({
+    methods,
+    permissions: local.directMethods,
+    parts: {
+      now: () => clock.now(),
+      status: () => localStatus(observed),
+      takeNow: (events) => collection.snapshots.takeNow(events),
+      flush: (limit) => {
+        aggregator.flush();
+        return publisher.flush(limit);
+      },
+      pause: collection.pause,
+      logLevel: condition.logLevel,
+      recentLines: () => recent.all(),
+      configuration: () => configuration.reported(),
+      local,
+      secrets,
+    },
+    clock,
+    log: logOf('methods'),
+  });
+  const reported = new ReportedStatus({
+    observed,
+    settings,
+    clock: clockOf('status'),
+    log: logOf('status'),
+    changed: stateChanged.notify,
+  });
+  const twin = new TwinSync({
+    hub,
+    apply: (desired) => configuration.obey(desired),
+    reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
+    clock: watched('twin'),
+    log: logOf('twin'),
+  });
+  stateChanged.on(() => twin.changed());
+  const credentialWatch = new CredentialWatch({
+    status: () => hub.status(),
+    changed: stateChanged.notify,
+    clock: clockOf('credential'),
+    log: logOf('credential'),
+  });
+  const strictStart = new StrictStart({
+    verdict: configuration.verdict,
+    obstacle: () => hub.status().error,
+    clock,
+    signal,
+  });
+  const lifeline = new Lifeline({
+    manager,
+    moving,
+    status: () => localStatus(observed),
+    clock: clockOf('lifeline'),
+    log: logOf('lifeline'),
+  });
+  return {
+    controlSocket: controlSocket(
+      local.controlSocket,
+      { '/status': () => localStatus(observed), '/follow': followHandler(collection.triggers) },
+      log,
+    ),
+    directMethods,
+    reported,
+    twin,
+    credentialWatch,
+    strictStart,
+    endOfRun: endOfRun(() => {
+      stopping = true;
+      stateFiles.hurry();
+      condition.runs.end();
+      reported.takeFigures();
+    }),
+    lifeline,
+  };
+}
+
+const observedParts = (
+  { local, sender, bootId, clock }: Foundation,
+  {
+    hub,
+    configuration: { configuration, settings, limits, nameOf },
+    delivery: { queues, unsetClock, budget, publisher, aggregator },
+    condition: { memory, exposedFiles, runs, logLevel },
+    collection: { pause, baseline, snapshots, linuxEvents },
+    stopping,
+  }: Reported & { stopping: () => boolean },
+): Observed => ({
+  version: VERSION,
+  agentId: sender.id,
+  startedAt: () => unsetClock.startedAt,
+  ...(bootId === undefined ? {} : { bootId }),
+  stopping,
+  collectors,
+  settings: () => settings.current(),
+  nameOf,
+  limits,
+  configuration: () => configuration.state(),
+  lastRun: (event) => snapshots.lastRun(event),
+  stream: (name) => linuxEvents.status(name),
+  queues,
+  aggregator,
+  sent: () => publisher.sent(),
+  budget: () => budget.use(),
+  memory,
+  pause: () => pause.status(),
+  restarts: () => runs.status(),
+  exposed: () => exposedFiles.status(),
+  baseline,
+  logLevel: () => logLevel.status(),
+  hub: () => hub.status(),
+  next: () => publisher.next(),
+  routing: local.messageRouting,
+  stall: () => clock.lastStall?.(),
+});
