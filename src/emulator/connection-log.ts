@@ -1,9 +1,11 @@
 import type { Admission, Verdict } from './authenticate.ts';
+import type { Transport } from './mqtt-server.ts';
 
 /** A connection attempt, and the connection if it was admitted. Never contains a key or a token. */
 export interface ConnectionRecord {
   readonly connectedAt: Date;
   readonly clientId: string;
+  readonly transport: Transport;
   readonly admitted: boolean;
   /** Return code of the CONNACK; absent if none was sent. */
   readonly returnCode?: number;
@@ -11,6 +13,8 @@ export interface ConnectionRecord {
   readonly reason?: string;
   /** The client's `DeviceClientType`. */
   readonly userAgent?: string;
+  /** SHA-256 of the client certificate, if the client was admitted by that. */
+  readonly thumbprint?: string;
   /** Expiry of the token; the connection is closed then. */
   readonly expiresAt?: Date;
   readonly closedAt?: Date;
@@ -24,20 +28,24 @@ const KEPT = 10_000;
 export class ConnectionLog {
   readonly all: ConnectionRecord[] = [];
 
-  add(connectedAt: Date, clientId: string, verdict: Verdict | 'reset'): ConnectionRecord {
+  add(
+    attempt: Pick<ConnectionRecord, 'connectedAt' | 'clientId' | 'transport'>,
+    verdict: Verdict | 'reset',
+  ): ConnectionRecord {
     const record: ConnectionRecord =
       verdict === 'reset'
-        ? { connectedAt, clientId, admitted: false, reason: 'reset by a fault' }
+        ? { ...attempt, admitted: false, reason: 'reset by a fault' }
         : verdict.admitted
-          ? { connectedAt, clientId, admitted: true, returnCode: 0, ...pick(verdict) }
-          : { connectedAt, clientId, admitted: false, returnCode: verdict.returnCode, reason: verdict.reason };
+          ? { ...attempt, admitted: true, returnCode: 0, ...pick(verdict) }
+          : { ...attempt, admitted: false, returnCode: verdict.returnCode, reason: verdict.reason };
     this.all.push(record);
     if (this.all.length > KEPT) this.all.shift();
     return record;
   }
 }
 
-const pick = ({ expiresAt, userAgent }: Admission) => ({
-  expiresAt,
+const pick = ({ expiresAt, thumbprint, userAgent }: Admission) => ({
+  ...(expiresAt ? { expiresAt } : {}),
+  ...(thumbprint ? { thumbprint } : {}),
   ...(userAgent ? { userAgent } : {}),
 });

@@ -33,6 +33,8 @@ export interface EmulatorOptions {
   readonly hostName?: string;
   /** Issues the hub's server certificate; hubs that share one are trusted by the same clients. Default: a new one. */
   readonly certificateAuthority?: CertificateAuthority;
+  /** PEM. Authorities whose certificates devices and modules may present. */
+  readonly clientAuthorities?: readonly string[];
   /** The address of the loopback interface to listen on. Default `127.0.0.1`. */
   readonly address?: '127.0.0.1' | '::1';
   /** Port of MQTT over TLS, on the loopback interface. 0, the default, selects a free one. */
@@ -82,6 +84,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     this.hostName = options.hostName ?? DEFAULT_HOST_NAME;
     this.#clock = options.clock ?? systemClock;
     this.faults = new Faults(this.#clock);
+    for (const pem of options.clientAuthorities ?? []) this.addClientAuthority(pem);
     for (const device of options.devices ?? []) this.addDevice(device);
     for (const module of options.modules ?? []) this.addModule(module);
     this.#handler = new RequestHandler({
@@ -102,7 +105,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
       hub.#listener = await Listener.open(
         { port: options.port ?? 0, address: options.address },
         certificate,
-        (stream, tcp) => hub.#server?.accept(stream, tcp),
+        (stream, tcp) => hub.#server?.accept(stream, { transport: 'mqtt', tls: stream, tcp }),
       );
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;
@@ -213,6 +216,20 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     const { primaryKey, secondaryKey } = this.#registry.regenerateKeys({ deviceId, moduleId }, which);
     if (moduleId !== undefined) this.disconnect(deviceId, moduleId, 'its keys were regenerated');
     return { primaryKey, secondaryKey };
+  }
+
+  /**
+   * Registers an authority, root or intermediate: devices and modules whose credential is `certificateAuthority` may
+   * present a certificate whose chain ends there.
+   *
+   * @throws RangeError if the certificate is not an authority's
+   */
+  addClientAuthority(pem: string): void {
+    this.#registry.addAuthority(pem);
+  }
+
+  removeClientAuthority(pem: string): void {
+    this.#registry.removeAuthority(pem);
   }
 
   /** Closes the connection of a module, or of all modules of a device. The client may connect again at once. */

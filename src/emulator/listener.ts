@@ -1,6 +1,7 @@
+import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
 /** Where to listen. */
@@ -10,6 +11,19 @@ export interface Endpoint {
   /** Default `127.0.0.1`. */
   readonly address?: string | undefined;
 }
+
+/**
+ * Client certificates are requested, and judged by the hub, which says why it refuses one. Sessions are not resumed:
+ * a resumed one has no certificate chain.
+ */
+export const tlsOptions = ({ certificatePem, keyPem }: Omit<ServerCertificate, 'caPem'>): TlsOptions => ({
+  cert: certificatePem,
+  key: keyPem,
+  minVersion: 'TLSv1.2',
+  requestCert: true,
+  rejectUnauthorized: false,
+  secureOptions: constants.SSL_OP_NO_TICKET,
+});
 
 /** The hub's TLS listener on the loopback interface. It can be closed, and opened on the same port again. */
 export class Listener {
@@ -38,7 +52,7 @@ export class Listener {
     { certificatePem, keyPem }: ServerCertificate,
     accept: (stream: TLSSocket, tcp: Socket) => void,
   ): Promise<Listener> {
-    const server = createServer({ cert: certificatePem, key: keyPem, minVersion: 'TLSv1.2', noDelay: true });
+    const server = createServer({ ...tlsOptions({ certificatePem, keyPem }), noDelay: true });
     server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
     const listener = new Listener(server, endpoint);
     server.on('secureConnection', (stream) => accept(stream, listener.#sockets.get(addressOf(stream)) ?? stream));

@@ -1,11 +1,13 @@
 import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket, type SubscribePacket, type Subscription } from 'aedes';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
 import type { Admission, Credentials, Verdict } from './authenticate.ts';
+import { certificatesOf } from './client-certificates.ts';
 import { Connection } from './connection.ts';
 
 /** Whether and when a published packet is acknowledged. `reset`: the connection is reset instead. */
@@ -19,10 +21,20 @@ export interface Packet {
   readonly isWill: boolean;
 }
 
+export type Transport = 'mqtt' | 'mqttWebSocket';
+
+/** The connection that carries a client's MQTT. */
+export interface Link {
+  readonly transport: Transport;
+  readonly tls: TLSSocket;
+  /** The socket under TLS; only this can be reset. */
+  readonly tcp: Socket;
+}
+
 /** The decisions that the MQTT server leaves to the hub. */
 export interface Decisions {
   /** `reset`: the connection is reset without a CONNACK. */
-  admit(credentials: Credentials): Verdict | 'reset';
+  admit(credentials: Credentials, transport: Transport): Verdict | 'reset';
   opened(connection: Connection, verdict: Admission): void;
   closed(connection: Connection): void;
   maySubscribe(connection: Connection, filter: string): boolean;
@@ -40,7 +52,7 @@ export class MqttServer {
   readonly #broker: Aedes;
   readonly #hub: Decisions;
   readonly #clock: Clock;
-  readonly #sockets = new WeakMap<Client, Socket>();
+  readonly #links = new WeakMap<Client, Link>();
   /** Connections of admitted clients. */
   readonly #connections = new WeakMap<Client, Connection>();
 
@@ -59,11 +71,19 @@ export class MqttServer {
       done(null, protocolVersion === 4);
     };
     broker.authenticate = (client, userName, password, done) => {
-      const verdict = hub.admit({ clientId: client.id, userName, password: password?.toString() });
-      const socket = server.#sockets.get(client);
-      if (socket === undefined || verdict === 'reset') return void socket?.resetAndDestroy();
+      const link = server.#links.get(client);
+      if (link === undefined) return;
+      const { transport, tcp, tls } = link;
+      const credentials = {
+        clientId: client.id,
+        userName,
+        password: password?.toString(),
+        certificates: certificatesOf(tls),
+      };
+      const verdict = hub.admit(credentials, transport);
+      if (verdict === 'reset') return void tcp.resetAndDestroy();
       const { admitted } = verdict;
-      if (admitted) server.#admit(client, new Connection(verdict.module, client, socket), verdict);
+      if (admitted) server.#admit(client, new Connection(verdict.module, client, tcp), verdict);
       done(admitted ? null : Object.assign(new Error(verdict.reason), { returnCode: verdict.returnCode }), admitted);
     };
     broker.authorizePublish = (client, packet, done) => done(client === null ? null : server.#publish(client, packet));
@@ -81,9 +101,9 @@ export class MqttServer {
     return server;
   }
 
-  /** @param tcp the socket under the TLS stream */
-  accept(stream: TLSSocket, tcp: Socket): void {
-    this.#sockets.set(this.#broker.handle(stream), tcp);
+  /** @param stream the client's bytes of MQTT */
+  accept(stream: Duplex, link: Link): void {
+    this.#links.set(this.#broker.handle(stream), link);
   }
 
   close(): Promise<void> {

@@ -1,4 +1,5 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes, randomInt, type X509Certificate } from 'node:crypto';
+import { readAuthority } from './client-certificates.ts';
 import {
   type Credential,
   checkIdentity,
@@ -24,6 +25,23 @@ export type WhichKey = 'primary' | 'secondary' | 'both';
 export class Registry {
   readonly #devices = new Map<string, RegisteredDevice>();
   readonly #modules = new Map<string, { module: RegisteredModule; readonly twin: Twin }>();
+
+  #authorities: X509Certificate[] = [];
+
+  /** The authorities whose certificates devices and modules may present. */
+  get authorities(): readonly X509Certificate[] {
+    return this.#authorities;
+  }
+
+  /** @throws RangeError if the certificate is not an authority's */
+  addAuthority(pem: string): void {
+    this.#authorities = [...this.#authorities, readAuthority(pem)];
+  }
+
+  removeAuthority(pem: string): void {
+    const { fingerprint256 } = readAuthority(pem);
+    this.#authorities = this.#authorities.filter((authority) => authority.fingerprint256 !== fingerprint256);
+  }
 
   get devices(): RegisteredDevice[] {
     return [...this.#devices.values()];

@@ -8,7 +8,7 @@ import type { Faults } from './faults.ts';
 import { type ModuleId, nameOf } from './identity.ts';
 import { MessageLog } from './message-log.ts';
 import { MethodCalls } from './method-calls.ts';
-import type { Acknowledgement, Decisions, Packet } from './mqtt-server.ts';
+import type { Acknowledgement, Decisions, Packet, Transport } from './mqtt-server.ts';
 import type { Registry } from './registry.ts';
 import { maySubscribe, parseTopic } from './topics.ts';
 import { serveTwin, type TwinOperation } from './twin-requests.ts';
@@ -42,9 +42,10 @@ export class RequestHandler implements Decisions {
     this.methods = new MethodCalls(hub.clock);
   }
 
-  admit(credentials: Credentials): Verdict | 'reset' {
+  admit(credentials: Credentials, transport: Transport): Verdict | 'reset' {
     const verdict = this.#judge(credentials);
-    const record = this.connections.add(this.#hub.clock.now(), credentials.clientId, verdict);
+    const { clientId } = credentials;
+    const record = this.connections.add({ connectedAt: this.#hub.clock.now(), clientId, transport }, verdict);
     if (verdict !== 'reset' && verdict.admitted) this.#records.set(verdict, record);
     this.#hub.events.emit('connection', record);
     return verdict;
@@ -68,6 +69,7 @@ export class RequestHandler implements Decisions {
     this.live.set(name, connection);
     const record = this.#records.get(verdict);
     if (record !== undefined) this.#records.set(connection, record);
+    if (verdict.expiresAt === undefined) return;
     const left = milliseconds(verdict.expiresAt.getTime() - clock.now().getTime());
     void clock.sleep(left, connection.closed.signal).then(() => {
       if (!connection.closed.signal.aborted) connection.close('its token expired');
