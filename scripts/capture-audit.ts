@@ -5,7 +5,8 @@ import { milliseconds } from '../src/base/duration.ts';
 import { AuditControl, register } from '../src/linux/audit/control.ts';
 import { syscallRules } from '../src/linux/audit/rules.ts';
 import { ABIS } from '../src/linux/audit/syscalls.ts';
-import { HEADER_BYTES, readU16 } from '../src/linux/native/netlink/message.ts';
+import { readU16 } from '../src/linux/native/byte-order.ts';
+import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../src/linux/native/netlink/socket.ts';
 
 /* Captures audit records of unusual program starts, for test/golden. Run it as root, without an audit daemon:

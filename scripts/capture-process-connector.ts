@@ -2,7 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { systemClock } from '../src/base/clock.ts';
 import { milliseconds } from '../src/base/duration.ts';
-import { HEADER_BYTES, readU32 } from '../src/linux/native/netlink/message.ts';
+import { readU32 } from '../src/linux/native/byte-order.ts';
+import { HEADER_BYTES } from '../src/linux/native/netlink/message.ts';
 import { NETLINK_CONNECTOR, openNetlink } from '../src/linux/native/netlink/socket.ts';
 import {
   encodeRequest,

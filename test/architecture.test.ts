@@ -152,8 +152,26 @@ const importsOf = (file: SourceFile, what: RegExp, allowed: (path: string) => bo
         .filter((target) => what.test(target));
 
 /** Files that import one another, directly or through others, types included: what must be read, and changed, together. */
-function circles(files: readonly SourceFile[]): string[][] {
-  const graph = new Map(files.map((file) => [file.path, imports(file).map(({ target }) => target)]));
+const circles = (files: readonly SourceFile[]): string[][] =>
+  circlesIn(new Map(files.map((file) => [file.path, imports(file).map(({ target }) => target)])));
+
+/** The same for folders: what stands for a file is `folderOf` its path. Imports within one folder don't count. */
+function folderCircles(files: readonly SourceFile[], folderOf: (path: string) => string): string[][] {
+  const graph = new Map<string, string[]>();
+  for (const file of files) {
+    const folder = folderOf(file.path);
+    const targets = imports(file)
+      .filter(inSource)
+      .map(({ target }) => folderOf(target));
+    graph.set(folder, [...(graph.get(folder) ?? []), ...targets.filter((target) => target !== folder)]);
+  }
+  return circlesIn(graph);
+}
+
+/** A folder with all that is below it, directly in src/linux: `src/linux/audit`. */
+const folderOfLinux = (path: string) => path.split('/').slice(0, 3).join('/');
+
+function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[][] {
   const found: string[][] = [];
   const order = new Map<string, number>();
   const lowest = new Map<string, number>();
@@ -203,6 +221,41 @@ const PLANTED_CIRCLES: Readonly<Record<string, { files: Record<string, string>; 
       'src/hub/c.ts': "// import { a } from './a.ts';",
     },
     circles: [],
+  },
+};
+
+const PLANTED_FOLDER_CIRCLES: Readonly<
+  Record<string, { files: Record<string, string>; each: string[][]; whole: string[][] }>
+> = {
+  'a folder and the one within it': {
+    files: {
+      'src/linux/native/a.ts': "import { b } from './netlink/b.ts';",
+      'src/linux/native/netlink/b.ts': '',
+      'src/linux/native/netlink/c.ts': "import { d } from '../d.ts';",
+      'src/linux/native/d.ts': '',
+    },
+    each: [['src/linux/native', 'src/linux/native/netlink']],
+    whole: [],
+  },
+  'two folders, by way of one that is within another': {
+    files: {
+      'src/linux/logins/a.ts': "import type { B } from '../sockets/connections/b.ts';",
+      'src/linux/sockets/connections/b.ts': '',
+      'src/linux/sockets/c.ts': "import { d } from '../logins/d.ts';",
+      'src/linux/logins/d.ts': "import { a } from './a.ts';",
+    },
+    each: [],
+    whole: [['src/linux/logins', 'src/linux/sockets']],
+  },
+  'no circle': {
+    files: {
+      'src/linux/events.ts': "import { a } from './streams/a.ts'; import { b } from './logins/b.ts';",
+      'src/linux/streams/a.ts': "import { b } from '../logins/b.ts'; import { c } from './c.ts';",
+      'src/linux/logins/b.ts': "import { clock } from '../../base/clock.ts';",
+      'src/linux/streams/c.ts': '',
+    },
+    each: [],
+    whole: [],
   },
 };
 
@@ -367,6 +420,21 @@ describe('architecture', () => {
     for (const [what, { files, circles: expected }] of Object.entries(PLANTED_CIRCLES))
       it(`finds ${what}`, () =>
         assert.deepEqual(circles(Object.entries(files).map(([path, text]) => ({ path, text }))), expected));
+  });
+
+  describe('no folders of linux/ import one another in a circle', () => {
+    const linux = sources.filter(({ path }) => inFolder('linux')(path));
+
+    it('holds for each folder', () => assert.deepEqual(folderCircles(linux, dirname), []));
+    it('holds for folders with those in them', () => assert.deepEqual(folderCircles(linux, folderOfLinux), []));
+
+    for (const [what, { files, each, whole }] of Object.entries(PLANTED_FOLDER_CIRCLES)) {
+      const planted = Object.entries(files).map(([path, text]) => ({ path, text }));
+      it(`finds ${what}`, () => {
+        assert.deepEqual(folderCircles(planted, dirname), each);
+        assert.deepEqual(folderCircles(planted, folderOfLinux), whole);
+      });
+    }
   });
 
   for (const [rule, check] of Object.entries(RULES)) {

@@ -12,9 +12,9 @@ import { ProcFolder } from '../host/proc-folder.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
 import { ProcessTable } from './processes/process-table.ts';
+import { HeldCount } from './source-state/held-count.ts';
 import type { EventSource, SourceDeclaration } from './streams/event-source.ts';
 import { Feeds } from './streams/feeds.ts';
-import { HeldCount } from './streams/held-count.ts';
 import { SOURCES } from './streams/index.ts';
 
 /** How often a source that couldn't be opened is tried again. */

@@ -2,7 +2,8 @@ import { writeSync } from 'node:fs';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { register } from '../../src/linux/audit/control.ts';
-import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16 } from '../../src/linux/native/netlink/message.ts';
+import { readU16 } from '../../src/linux/native/byte-order.ts';
+import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 
 /* A process of its own: the least that Node must do to get the kernel's audit records. Becomes the audit daemon, and reads

@@ -4,7 +4,8 @@ import { type Duration, milliseconds, minutes, seconds } from '../../base/durati
 import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import type { Logger } from '../../base/log.ts';
 import type { SourceStatus } from '../../contract/sources.ts';
-import { errnoIn, HEADER_BYTES, NLMSG_ERROR, readU16, readU32 } from '../native/netlink/message.ts';
+import { readU16, readU32 } from '../native/byte-order.ts';
+import { errnoIn, HEADER_BYTES, NLMSG_ERROR } from '../native/netlink/message.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
 import { AuditPrograms } from './audit-programs.ts';
 import { AuditControl, register } from './control.ts';

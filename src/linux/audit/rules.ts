@@ -1,4 +1,4 @@
-import { readU32, writeU32 } from '../native/netlink/message.ts';
+import { readU32, writeU32 } from '../native/byte-order.ts';
 import type { Abi } from './syscalls.ts';
 
 /** A request for audit events: these system calls, of every program, for both ABIs of the machine. */

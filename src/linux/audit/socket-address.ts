@@ -1,6 +1,6 @@
 import type { SocketAddress } from '../../contract/sources.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
-import { readU16, readU32 } from '../native/netlink/message.ts';
+import { readU16, readU32 } from '../native/byte-order.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;

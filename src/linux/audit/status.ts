@@ -1,4 +1,4 @@
-import { readU32, writeU32 } from '../native/netlink/message.ts';
+import { readU32, writeU32 } from '../native/byte-order.ts';
 
 /* The state of audit as a whole: struct audit_status of linux/audit.h, all u32:
  *

@@ -1,4 +1,5 @@
 import { getSystemErrorName } from 'node:util';
+import { readU16 } from '../native/byte-order.ts';
 import {
   align,
   errnoIn,
@@ -7,7 +8,6 @@ import {
   NLM_F_REQUEST,
   NLMSG_DONE,
   NLMSG_ERROR,
-  readU16,
 } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 

@@ -7,7 +7,7 @@ import type { Logger } from '../../base/log.ts';
 import { NoteFile } from '../../base/note-file.ts';
 import type { LoginSeen, SourceStatus, StreamSink } from '../../contract/sources.ts';
 import type { AuditEvent } from '../audit/event.ts';
-import { OptionalSource } from '../streams/optional-source.ts';
+import { OptionalSource } from '../source-state/optional-source.ts';
 import { AuditLogins } from './audit-logins.ts';
 import { HeldLogins } from './held-logins.ts';
 import { LoginConnections } from './login-connections.ts';

@@ -1,4 +1,4 @@
-import { writeU16, writeU32 } from './netlink/message.ts';
+import { writeU16, writeU32 } from './byte-order.ts';
 
 /* Classic BPF: small programs that the kernel runs on each datagram before it queues it on a socket. They jump forward
  * only, read the datagram and one accumulator, and return how many bytes to keep.

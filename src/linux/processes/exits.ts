@@ -8,7 +8,7 @@ import { Turn } from '../../base/turn.ts';
 import type { Writable } from '../../base/writable.ts';
 import type { ProcessEnded, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import type { HeldCount } from '../streams/held-count.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 
 import { ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';

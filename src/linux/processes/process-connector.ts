@@ -7,7 +7,7 @@ import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import type { ProcessStarted, StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import type { HeldCount } from '../streams/held-count.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 import { ProcessConnector } from './connector/connector.ts';
 import { EXEC, EXECS_ONLY, type ProcessEvent } from './connector/messages.ts';
 import type { CommandLine, CommandLineSource } from './memory/command-lines.ts';

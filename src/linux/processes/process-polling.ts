@@ -6,7 +6,7 @@ import { isOwnProcess } from '../../base/own-processes.ts';
 import { TaskChain } from '../../base/task-chain.ts';
 import type { StreamSink } from '../../contract/sources.ts';
 import { ProcFolder } from '../../host/proc-folder.ts';
-import type { HeldCount } from '../streams/held-count.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 import type { CommandLineSource } from './memory/command-lines.ts';
 import { askedOf, type NewProcess, withArguments } from './new-process.ts';
 import type { ProcessTable } from './process-table.ts';

@@ -1,17 +1,8 @@
 import { getSystemErrorName } from 'node:util';
 import type { ListeningSocket, SocketAddress } from '../../contract/sources.ts';
 import { formatAddress, isLinkLocal } from '../../host/ip-address.ts';
-import {
-  errnoIn,
-  messagesOf,
-  NLM_F_DUMP,
-  NLM_F_REQUEST,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-  readU32,
-  writeU16,
-  writeU32,
-} from '../native/netlink/message.ts';
+import { readU32, writeU16, writeU32 } from '../native/byte-order.ts';
+import { errnoIn, messagesOf, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR } from '../native/netlink/message.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 
 /** A listening socket as the kernel lists it, before its owner is known. */

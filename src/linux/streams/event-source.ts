@@ -5,8 +5,8 @@ import type { SourceStatus, StreamName, StreamSink } from '../../contract/source
 import type { AuditRule } from '../audit/rules.ts';
 import type { CommandLines } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 import type { FeedSubscriber, Feeds } from './feeds.ts';
-import type { HeldCount } from './held-count.ts';
 import type { Feed } from './source-ladder.ts';
 
 /** Declares a source of events: what happens, as one stream or several. Each is a file, and a row in index.ts. */

@@ -1,6 +1,6 @@
 import { ExitSource, MOST_HELD_EXITS } from '../processes/exits.ts';
+import { OptionalSource } from '../source-state/optional-source.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
-import { OptionalSource } from './optional-source.ts';
 import { START_RULES } from './starts.ts';
 
 /** Ends of processes: from the process connector, which says who ended. The start of a process says what it ran. */

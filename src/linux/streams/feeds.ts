@@ -20,7 +20,7 @@ import { UnauditedProcesses } from '../audit/unaudited-processes.ts';
 import { NETLINK_AUDIT, openNetlink } from '../native/netlink/socket.ts';
 import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
-import type { HeldCount } from './held-count.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 import { type Feed, SourceLadder } from './source-ladder.ts';
 
 /** Without audit, how long it may take until a start that was lost is known to be. */

@@ -12,7 +12,7 @@ import type { CommandLineSource } from '../processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../processes/process-connector.ts';
 import { ProcessPolling } from '../processes/process-polling.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
-import type { HeldCount } from './held-count.ts';
+import type { HeldCount } from '../source-state/held-count.ts';
 
 /** How often the better sources are tried again while a lesser one is in use. */
 const TRY_AGAIN = minutes(1);

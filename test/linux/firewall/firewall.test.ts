@@ -3,13 +3,8 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type runTool, ToolError } from '../../../src/host/run-tool.ts';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
-import {
-  encodeMessage,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-  writeU16,
-  writeU32,
-} from '../../../src/linux/native/netlink/message.ts';
+import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 import { golden } from './well-formed.ts';

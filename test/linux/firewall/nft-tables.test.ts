@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { decodeTable, listNftTables } from '../../../src/linux/firewall/nft-tables.ts';
-import {
-  encodeMessage,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-  writeU16,
-  writeU32,
-} from '../../../src/linux/native/netlink/message.ts';
+import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 

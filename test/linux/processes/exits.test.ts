@@ -13,7 +13,7 @@ import { MOST_WATCHED } from '../../../src/linux/processes/connector/messages.ts
 import { ExitSource, MOST_HELD_EXITS } from '../../../src/linux/processes/exits.ts';
 
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
-import { HeldCount } from '../../../src/linux/streams/held-count.ts';
+import { HeldCount } from '../../../src/linux/source-state/held-count.ts';
 import { answerTo, execOf, exitOf } from './connector/datagrams.ts';
 import { FakeSocket, fakeConnector } from './connector/fake-connector.ts';
 import { runFilter } from './connector/run-filter.ts';

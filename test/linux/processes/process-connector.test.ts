@@ -9,7 +9,7 @@ import { ProcFolder } from '../../../src/host/proc-folder.ts';
 import type { CommandLine, CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ConnectorProcesses } from '../../../src/linux/processes/process-connector.ts';
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
-import type { HeldCount } from '../../../src/linux/streams/held-count.ts';
+import type { HeldCount } from '../../../src/linux/source-state/held-count.ts';
 import { execOf, exitOf } from './connector/datagrams.ts';
 import { FakeSocket, fakeConnector } from './connector/fake-connector.ts';
 import { FakeProc } from './fake-proc.ts';

@@ -1,10 +1,5 @@
-import {
-  encodeMessage,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-  readU32,
-  writeU32,
-} from '../../../src/linux/native/netlink/message.ts';
+import { readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
 
 const NLM_F_MULTI = 2;

@@ -9,14 +9,8 @@ import fc from 'fast-check';
 import { systemClock } from '../../../src/base/clock.ts';
 import { AgentError } from '../../../src/base/errors.ts';
 import type { ListeningSocket } from '../../../src/contract/sources.ts';
-import {
-  encodeMessage,
-  NLMSG_DONE,
-  NLMSG_ERROR,
-  readU16,
-  readU32,
-  writeU32,
-} from '../../../src/linux/native/netlink/message.ts';
+import { readU16, readU32, writeU32 } from '../../../src/linux/native/byte-order.ts';
+import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../../src/linux/native/netlink/socket.ts';
 import { ListeningSockets } from '../../../src/linux/sockets/listening-sockets.ts';
 import {

@@ -1,18 +1,4 @@
-import { endianness } from 'node:os';
-
-/* Netlink uses the host's byte order. All supported platforms are little-endian, but these functions keep the question
- * out of all other code, except what reads through a DataView. */
-
-export const LITTLE = endianness() === 'LE';
-
-export const readU16 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt16LE(at) : from.readUInt16BE(at));
-export const readU32 = (from: Buffer, at: number): number => (LITTLE ? from.readUInt32LE(at) : from.readUInt32BE(at));
-const readI32 = (from: Buffer, at: number): number => readU32(from, at) | 0;
-export const writeU16 = (into: Buffer, at: number, value: number): number =>
-  LITTLE ? into.writeUInt16LE(value, at) : into.writeUInt16BE(value, at);
-/** Negative numbers are written as two's complement. */
-export const writeU32 = (into: Buffer, at: number, value: number): number =>
-  LITTLE ? into.writeUInt32LE(value >>> 0, at) : into.writeUInt32BE(value >>> 0, at);
+import { readU16, readU32, writeU16, writeU32 } from '../byte-order.ts';
 
 /** Size of struct nlmsghdr: u32 length, u16 type, u16 flags, u32 sequence, u32 port. See netlink(7). */
 export const HEADER_BYTES = 16;
@@ -76,4 +62,4 @@ export function* messagesOf(datagram: Buffer): Generator<NetlinkMessage> {
  * @returns `undefined` when the payload is too short
  */
 export const errnoIn = (payload: Buffer): number | undefined =>
-  payload.length < 4 ? undefined : Math.abs(readI32(payload, 0));
+  payload.length < 4 ? undefined : Math.abs(readU32(payload, 0) | 0);

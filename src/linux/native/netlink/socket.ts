@@ -2,9 +2,10 @@ import { closeSync, readSync, writeSync } from 'node:fs';
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { AgentError, errnoOf } from '../../../base/errors.ts';
+import { writeU16, writeU32 } from '../byte-order.ts';
 import { systemCalls } from '../system-calls.ts';
 import { takeInherited } from './inherited.ts';
-import { encodeMessage, writeU16, writeU32 } from './message.ts';
+import { encodeMessage } from './message.ts';
 
 /** Families of netlink: linux/netlink.h. */
 export const NETLINK_SOCK_DIAG = 4;

@@ -1,4 +1,5 @@
-import { HEADER_BYTES, LITTLE, writeU16, writeU32 } from '../../native/netlink/message.ts';
+import { LITTLE, writeU16, writeU32 } from '../../native/byte-order.ts';
+import { HEADER_BYTES } from '../../native/netlink/message.ts';
 import {
   assemble,
   drop,

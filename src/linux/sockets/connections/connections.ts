@@ -7,7 +7,7 @@ import { ProcFolder } from '../../../host/proc-folder.ts';
 import type { AuditEvent } from '../../audit/event.ts';
 import { NETLINK_SOCK_DIAG, type NetlinkSocket, openNetlink } from '../../native/netlink/socket.ts';
 import type { Asked, CommandLineSource } from '../../processes/memory/command-lines.ts';
-import type { HeldCount } from '../../streams/held-count.ts';
+import type { HeldCount } from '../../source-state/held-count.ts';
 import { Endpoints, type Made } from './endpoints.ts';
 import { type Accept, type Connect, socketCallOf } from './socket-calls.ts';
 import { SocketLists } from './socket-lists.ts';

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { encodeMessage, writeU16, writeU32 } from '../../../../src/linux/native/netlink/message.ts';
+import { writeU16, writeU32 } from '../../../../src/linux/native/byte-order.ts';
+import { encodeMessage } from '../../../../src/linux/native/netlink/message.ts';
 import { EXEC, EXIT, MESSAGE_TYPE, NONE } from '../../../../src/linux/processes/connector/messages.ts';
 
 /** What scripts/capture-process-connector.ts took from a real kernel. */

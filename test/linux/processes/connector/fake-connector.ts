@@ -1,5 +1,5 @@
 import { openSync } from 'node:fs';
-import { readU32 } from '../../../../src/linux/native/netlink/message.ts';
+import { readU32 } from '../../../../src/linux/native/byte-order.ts';
 import { NetlinkSocket } from '../../../../src/linux/native/netlink/socket.ts';
 import { ProcessConnector } from '../../../../src/linux/processes/connector/connector.ts';
 import { IGNORE } from '../../../../src/linux/processes/connector/messages.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { readU32 } from '../../../../src/linux/native/netlink/message.ts';
+import { readU32 } from '../../../../src/linux/native/byte-order.ts';
 import {
   decodeEvent,
   EXEC,

@@ -1,4 +1,4 @@
-import { readU16, readU32 } from '../../../../src/linux/native/netlink/message.ts';
+import { readU16, readU32 } from '../../../../src/linux/native/byte-order.ts';
 
 /**
  * Runs a classic BPF program as the kernel does, as far as socket-filter.ts makes any: how many bytes of a datagram stay.

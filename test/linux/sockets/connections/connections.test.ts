@@ -12,7 +12,7 @@ import type { AuditEvent, AuditFields } from '../../../../src/linux/audit/event.
 import { readHeader } from '../../../../src/linux/audit/header.ts';
 import { Reassembler } from '../../../../src/linux/audit/reassembler.ts';
 import { Connections } from '../../../../src/linux/sockets/connections/connections.ts';
-import type { HeldCount } from '../../../../src/linux/streams/held-count.ts';
+import type { HeldCount } from '../../../../src/linux/source-state/held-count.ts';
 import { look } from '../../../collectors/samples.ts';
 import { fuzzRuns } from '../../../fuzz.ts';
 import { quietLog } from '../../../pipeline/memory-queues.ts';
