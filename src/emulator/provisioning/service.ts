@@ -1,0 +1,235 @@
+import { randomBytes } from 'node:crypto';
+import type { Server as HttpServer } from 'node:http';
+import type { Socket } from 'node:net';
+import { createServer, type TLSSocket } from 'node:tls';
+import { type Clock, systemClock } from '../../base/clock.ts';
+import type { Duration } from '../../base/duration.ts';
+import { createServerCertificate, type ServerCertificate } from '../certificates.ts';
+import { Endpoint } from '../service/endpoint.ts';
+import { ServiceFaults } from '../service/faults.ts';
+import { createHttpService } from '../service/http.ts';
+import { RequestLog, type RequestRecord } from '../service/request-log.ts';
+import {
+  type Attestation,
+  checkKey,
+  type EnrollmentGroup,
+  type IndividualEnrollment,
+  isRegistrationId,
+} from './enrollments.ts';
+import { httpErrorBody, provisioningRoutes } from './https.ts';
+import type { HubRegistry } from './hub-registry.ts';
+import { ProvisioningMqtt } from './mqtt.ts';
+import { type Failure, type RegistrationSettings, Registrations } from './registrations.ts';
+
+/** The name that devices use for every instance of the service. */
+const HOST_NAME = 'global.azure-devices-provisioning.net';
+
+export interface ProvisioningOptions {
+  /** Hubs that devices are assigned to; the first is the default of enrolments. */
+  readonly hubs: readonly [HubRegistry, ...HubRegistry[]];
+  /** Default `0ne00000001`. */
+  readonly idScope?: string;
+  /** Port on the loopback interface, for HTTPS, MQTT and WebSocket alike. 0, the default, selects a free one. */
+  readonly port?: number;
+  readonly individuals?: readonly IndividualEnrollment[];
+  readonly groups?: readonly EnrollmentGroup[];
+  /** See RegistrationSettings. Default 2. */
+  readonly polls?: number;
+  /** See RegistrationSettings. Default 1. */
+  readonly retryAfterSeconds?: number | undefined;
+  /** Default: one for `localhost` and the service's name, from a new authority. */
+  readonly certificate?: ServerCertificate;
+  readonly clock?: Clock;
+}
+
+/** When a re-assigned device moves: at once, or, as with the service, when it registers the next time. */
+export type MoveAt = 'now' | 'nextRegistration';
+
+/**
+ * A local Device Provisioning Service: HTTPS and MQTT on one port. See README.md.
+ *
+ * The first byte of a connection decides about its protocol, so that one `host:port` names the service for both.
+ */
+export class ProvisioningEmulator {
+  readonly idScope: string;
+  /** The certificate authority that clients must trust. */
+  readonly caPem: string;
+  readonly faults: ServiceFaults;
+  /** Can be changed while the service runs. */
+  readonly settings: RegistrationSettings;
+  readonly #log: RequestLog;
+  readonly #registrations: Registrations;
+  readonly #hubs: readonly [HubRegistry, ...HubRegistry[]];
+  readonly #clock: Clock;
+  #endpoint: Endpoint | undefined;
+  #mqtt: ProvisioningMqtt | undefined;
+
+  private constructor(options: ProvisioningOptions, caPem: string) {
+    this.idScope = options.idScope ?? '0ne00000001';
+    this.caPem = caPem;
+    this.#clock = options.clock ?? systemClock;
+    this.faults = new ServiceFaults(this.#clock);
+    this.#log = new RequestLog(this.#clock);
+    this.settings = {
+      polls: options.polls ?? 2,
+      retryAfterSeconds: 'retryAfterSeconds' in options ? options.retryAfterSeconds : 1,
+    };
+    this.#hubs = options.hubs;
+    this.#registrations = new Registrations(this.idScope, this.settings, this.#clock);
+    for (const individual of options.individuals ?? []) this.enroll(individual);
+    for (const group of options.groups ?? []) this.enrollGroup(group);
+  }
+
+  static async start(options: ProvisioningOptions): Promise<ProvisioningEmulator> {
+    const certificate =
+      options.certificate ?? (await createServerCertificate([HOST_NAME, 'localhost'], systemClock.now()));
+    const service = new ProvisioningEmulator(options, certificate.caPem);
+    const parts = {
+      registrations: service.#registrations,
+      faults: service.faults,
+      requests: service.#log,
+      clock: service.#clock,
+    };
+    service.#mqtt = await ProvisioningMqtt.open(parts);
+    const http = createHttpService({
+      ...parts,
+      transport: 'https',
+      routes: provisioningRoutes(service.#registrations),
+      errorBody: httpErrorBody(() => service.#clock.now()),
+    });
+    const server = createServer({
+      cert: certificate.certificatePem,
+      key: certificate.keyPem,
+      minVersion: 'TLSv1.2',
+      requestCert: true,
+      rejectUnauthorized: false, // whether a certificate is good depends on the enrolment
+    });
+    server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
+    server.on('secureConnection', (stream) => service.#accept(stream, http));
+    service.#endpoint = await Endpoint.open(server, { port: options.port ?? 0 });
+    return service;
+  }
+
+  get port(): number {
+    return this.#endpoint?.port ?? 0;
+  }
+
+  /** For the agent's `identity.endpoint`. */
+  get endpoint(): string {
+    return `localhost:${this.port}`;
+  }
+
+  /** Requests received, oldest first. */
+  get requests(): readonly RequestRecord[] {
+    return this.#log.all;
+  }
+
+  /** Adds or replaces an individual enrolment. @throws RangeError for an invalid id or key */
+  enroll(options: IndividualEnrollment): void {
+    const { registrationId: id, deviceId = id } = options;
+    if (!isRegistrationId(id)) throw new RangeError(`"${id}" is not a valid registration id`);
+    const { thumbprint, secondaryThumbprint } = options;
+    const thumbprints = [thumbprint, secondaryThumbprint].filter((text) => text !== undefined);
+    const attestation: Attestation =
+      thumbprints.length > 0 ? { type: 'thumbprint', thumbprints } : { type: 'keys', ...keysOf(options) };
+    this.#registrations.addIndividual({ id, deviceId, attestation, ...this.#commonOf(options) });
+  }
+
+  /** Adds or replaces an enrolment group. @throws RangeError for an invalid key */
+  enrollGroup(options: EnrollmentGroup): void {
+    const { name: id, caPem } = options;
+    const attestation: Attestation =
+      caPem === undefined ? { type: 'groupKeys', ...keysOf(options) } : { type: 'certificateAuthority', caPem };
+    this.#registrations.addGroup({ id, attestation, ...this.#commonOf(options) });
+  }
+
+  /** Removes an individual enrolment or a group. Devices stay in their hubs. @returns whether it existed */
+  removeEnrollment(id: string): boolean {
+    return this.#registrations.remove(id);
+  }
+
+  /** Enables or disables an individual enrolment or a group. @throws RangeError if it does not exist */
+  setStatus(id: string, status: 'enabled' | 'disabled'): void {
+    this.#registrations.setStatus(id, status);
+  }
+
+  /** Lets registrations of this device end with the status `failed`, or, without a failure, succeed again. */
+  setFailure(registrationId: string, failure?: Failure): void {
+    this.#registrations.setFailure(registrationId, failure);
+  }
+
+  /** The hub that a device was assigned to. */
+  hubOf(registrationId: string): HubRegistry | undefined {
+    return this.#registrations.hubOf(registrationId);
+  }
+
+  /**
+   * Assigns a device to another hub. With `now`, it is removed from its hub, whose connections to it are closed, so that
+   * it must ask again; the other hub gets it when it has asked. The modules of the device are not moved.
+   */
+  reassign(registrationId: string, hub: HubRegistry, at: MoveAt = 'now'): void {
+    const from = this.#registrations.hubOf(registrationId);
+    const deviceId = this.#registrations.assignTo(registrationId, hub);
+    if (at === 'now' && deviceId !== undefined && from !== hub) from?.removeDevice(deviceId);
+  }
+
+  /** Resolves with the first matching request, among those before and after the call. */
+  waitForRequest(predicate: (record: RequestRecord) => boolean, limit?: Duration): Promise<RequestRecord> {
+    return this.#log.waitFor(predicate, limit);
+  }
+
+  /** Calls `listener` for each later request. */
+  onRequest(listener: (record: RequestRecord) => void): void {
+    this.#log.onRequest(listener);
+  }
+
+  get isOnline(): boolean {
+    return this.#endpoint?.isOpen ?? false;
+  }
+
+  /** Closes all connections and the listener, so that new ones are refused. Enrolments and registrations are kept. */
+  async offline(): Promise<void> {
+    await this.#endpoint?.shut();
+  }
+
+  /** Listens on the same port again. */
+  async online(): Promise<void> {
+    await this.#endpoint?.open();
+  }
+
+  async stop(): Promise<void> {
+    await this.offline();
+    await this.#mqtt?.close();
+  }
+
+  #commonOf({ hub, status, reprovisioning }: IndividualEnrollment | EnrollmentGroup) {
+    return {
+      hub: hub ?? this.#hubs[0],
+      status: status ?? 'enabled',
+      reprovisioning: reprovisioning ?? 'migrate',
+    } as const;
+  }
+
+  /** A CONNECT packet begins with 0x10 (MQTT 3.1.1, 3.1.1), a request of HTTP with a letter. */
+  #accept(stream: TLSSocket, http: HttpServer): void {
+    stream.on('error', () => {}); // the client is gone
+    stream.once('readable', () => {
+      const first: Buffer | null = stream.read(1);
+      if (first === null) return; // the client has closed the connection
+      stream.unshift(first);
+      // A stream notices in the next tick that this listener is gone; until then it tells no other that there is data.
+      process.nextTick(() => {
+        if (first[0] === 0x10) this.#mqtt?.accept(stream, stream, 'mqtt');
+        else http.emit('connection', stream as Socket);
+      });
+    });
+  }
+}
+
+function keysOf({ primaryKey, secondaryKey }: { readonly primaryKey?: string; readonly secondaryKey?: string }) {
+  const random = () => randomBytes(64).toString('base64'); // as the service makes them
+  const keys = { primaryKey: primaryKey ?? random(), secondaryKey: secondaryKey ?? random() };
+  checkKey(keys.primaryKey);
+  checkKey(keys.secondaryKey);
+  return keys;
+}

@@ -1,0 +1,57 @@
+import { EventEmitter } from 'node:events';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, seconds } from '../../base/duration.ts';
+import { waitFor } from '../waiting.ts';
+import type { ServiceFaultKind } from './faults.ts';
+
+/** A request to a service, and how it was answered. Never contains a key, a token or a signature. */
+export interface RequestRecord {
+  readonly at: Date;
+  /** By the monotonic clock, in milliseconds; for measuring the pace of requests. */
+  readonly monotonic: number;
+  readonly transport: 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
+  /** What is asked for, such as `register` or `sign`; `connect` for a CONNECT of MQTT; `unknown` for another path. */
+  readonly operation: string;
+  /** The path of an HTTP request, or the topic of an MQTT message. */
+  readonly path: string;
+  /** Whom the request is for: a registration id, or a module id. */
+  readonly subject?: string;
+  /** Absent if the request was not answered. CONNACK's return code for `connect`. */
+  readonly status?: number;
+  /** Why the request was refused. */
+  readonly reason?: string;
+  /** The fault that was applied. */
+  readonly fault?: ServiceFaultKind;
+}
+
+/** Number of records kept; the oldest are removed first. */
+const KEPT = 10_000;
+
+/** The requests to a service, oldest first. */
+export class RequestLog {
+  readonly all: RequestRecord[] = [];
+  readonly #events = new EventEmitter().setMaxListeners(0);
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  add(record: Omit<RequestRecord, 'at' | 'monotonic'>): void {
+    const entry = { at: this.#clock.now(), monotonic: this.#clock.monotonic(), ...record };
+    this.all.push(entry);
+    if (this.all.length > KEPT) this.all.shift();
+    this.#events.emit('request', entry);
+  }
+
+  /** Calls `listener` for each later request. */
+  onRequest(listener: (record: RequestRecord) => void): void {
+    this.#events.on('request', listener);
+  }
+
+  /** Resolves with the first matching request, among those before and after the call. */
+  waitFor(predicate: (record: RequestRecord) => boolean, limit: Duration = seconds(10)): Promise<RequestRecord> {
+    const source = { source: this.#events, event: 'request', existing: this.all, clock: this.#clock };
+    return waitFor(source, predicate, limit);
+  }
+}
