@@ -1,15 +1,9 @@
-import { X509Certificate } from 'node:crypto';
-import type { TLSSocket } from 'node:tls';
+import type { X509Certificate } from 'node:crypto';
+import { commonNameOf, thumbprintOf, whyRefused, whyUntrusted } from '../client-certificates.ts';
+import type { Credential } from '../identity.ts';
 import { covers, isSignedWith, parseSasToken } from '../sas.ts';
 import { type Attestation, deriveDeviceKey, type Enrollment } from './enrollments.ts';
-import {
-  invalidCertificate,
-  type ProvisioningError,
-  unauthorized,
-  unknownAuthority,
-  unknownEnrollment,
-} from './errors.ts';
-import type { DeviceCredential } from './hub-registry.ts';
+import { invalidCertificate, unauthorized, unknownAuthority, unknownEnrollment } from './errors.ts';
 
 /** What a client presents. */
 export interface Proof {
@@ -32,7 +26,7 @@ export interface Attested {
   readonly enrollment: Enrollment;
   readonly registrationType: 'symmetricKey' | 'x509';
   /** What the device gets in its hub's registry. */
-  readonly credential: DeviceCredential;
+  readonly credential: Credential;
 }
 
 /** @throws ProvisioningError */
@@ -76,65 +70,26 @@ function keysOf(attestation: Attestation, registrationId: string) {
 
 function attestCertificate(leaf: X509Certificate, chain: readonly X509Certificate[], claim: Claim): Attested {
   const { registrationId, now, individual, groups } = claim;
-  const name = commonName(leaf);
-  if (name !== registrationId) throw unauthorized(`the certificate is for "${name}", not for "${registrationId}"`);
-  if (!isValidAt(leaf, now))
-    throw invalidCertificate(`the certificate is valid from ${leaf.validFrom} to ${leaf.validTo}`);
-  const primaryThumbprint = thumbprint(leaf.fingerprint256);
-  const attested = (enrollment: Enrollment): Attested => ({
-    enrollment,
-    registrationType: 'x509',
-    credential: { type: 'selfSigned', primaryThumbprint },
-  });
+  const name = commonNameOf(leaf) ?? '';
+  if (name !== registrationId) throw unauthorized(`the certificate's CN is "${name}", not "${registrationId}"`);
+  const credential = { type: 'selfSigned', primaryThumbprint: thumbprintOf(leaf) } as const;
   if (individual !== undefined) {
     const { attestation } = individual;
     if (attestation.type !== 'thumbprint')
       throw unauthorized(`${registrationId} is enrolled with keys, not with a certificate`);
-    const own = [primaryThumbprint, thumbprint(leaf.fingerprint)];
-    if (attestation.thumbprints.some((wanted) => own.includes(thumbprint(wanted)))) return attested(individual);
-    throw refusedThumbprint(registrationId);
+    const refusal = whyRefused(chain, { deviceId: registrationId }, attestation.credential, { authorities: [], now });
+    if (refusal !== undefined) throw invalidCertificate(refusal);
+    return { enrollment: individual, registrationType: 'x509', credential };
   }
-  const group = groups.find(({ attestation }) => {
-    return (
-      attestation.type === 'certificateAuthority' && isIssuedBy(chain, new X509Certificate(attestation.caPem), now)
-    );
-  });
-  if (group === undefined) throw unknownAuthority('the certificate chains to no authority of an enrolment group');
-  return attested(group);
-}
-
-const refusedThumbprint = (registrationId: string): ProvisioningError =>
-  invalidCertificate(`the certificate is not one that ${registrationId} is enrolled with`);
-
-/** Whether the chain, as far as it was sent in order, leads to the authority. */
-function isIssuedBy(chain: readonly X509Certificate[], authority: X509Certificate, now: Date): boolean {
-  for (const [index, certificate] of chain.entries()) {
-    if (!isValidAt(certificate, now)) return false;
-    if (certificate.checkIssued(authority) && certificate.verify(authority.publicKey)) return isValidAt(authority, now);
-    const next = chain[index + 1];
-    if (next === undefined || !next.ca || !certificate.checkIssued(next) || !certificate.verify(next.publicKey))
-      return false;
+  const refusals: string[] = [];
+  for (const enrollment of groups) {
+    const { attestation } = enrollment;
+    if (attestation.type !== 'certificateAuthority') continue;
+    const refusal = whyUntrusted(chain, { authorities: [attestation.authority], now });
+    if (refusal === undefined) return { enrollment, registrationType: 'x509', credential };
+    refusals.push(refusal);
   }
-  return false;
-}
-
-const isValidAt = ({ validFrom, validTo }: X509Certificate, now: Date) =>
-  Date.parse(validFrom) <= now.getTime() && now.getTime() < Date.parse(validTo);
-
-/** Without colons, in capitals. */
-const thumbprint = (text: string) => text.replaceAll(':', '').toUpperCase();
-
-/** The CN of the subject; empty if there is none. */
-const commonName = ({ subject }: X509Certificate) => /^CN=(.*)$/m.exec(subject ?? '')?.[1] ?? '';
-
-/** The certificates that a TLS client sent, the leaf first. */
-export function chainOf(socket: TLSSocket): X509Certificate[] {
-  const chain: X509Certificate[] = [];
-  let certificate = socket.getPeerCertificate(true);
-  while (certificate?.raw !== undefined && chain.length < 10) {
-    chain.push(new X509Certificate(certificate.raw));
-    if (certificate.issuerCertificate === undefined || certificate.issuerCertificate === certificate) break;
-    certificate = certificate.issuerCertificate;
-  }
-  return chain;
+  const invalid = refusals.find((refusal) => !refusal.includes('does not end at'));
+  if (invalid !== undefined) throw invalidCertificate(invalid);
+  throw unknownAuthority('the certificate chains to no authority of an enrolment group');
 }

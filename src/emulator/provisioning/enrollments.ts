@@ -1,4 +1,5 @@
-import { createHmac } from 'node:crypto';
+import { createHmac, type X509Certificate } from 'node:crypto';
+import type { Credential } from '../identity.ts';
 import type { HubRegistry } from './hub-registry.ts';
 
 /** What happens to a device's data if it is assigned to another hub. Source: "IoT Hub Device reprovisioning concepts". */
@@ -40,8 +41,8 @@ export interface EnrollmentGroup extends EnrollmentOptions {
 export type Attestation =
   | { readonly type: 'keys'; readonly primaryKey: string; readonly secondaryKey: string }
   | { readonly type: 'groupKeys'; readonly primaryKey: string; readonly secondaryKey: string }
-  | { readonly type: 'thumbprint'; readonly thumbprints: readonly string[] }
-  | { readonly type: 'certificateAuthority'; readonly caPem: string };
+  | { readonly type: 'thumbprint'; readonly credential: Credential & { type: 'selfSigned' } }
+  | { readonly type: 'certificateAuthority'; readonly authority: X509Certificate };
 
 /** An enrolment of either kind. */
 export interface Enrollment {

@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls';
+import { certificatesOf } from '../client-certificates.ts';
 import {
   type HttpServiceOptions,
   type ServiceAnswer,
@@ -6,7 +7,6 @@ import {
   type ServiceRoute,
   text,
 } from '../service/http.ts';
-import { chainOf } from './attest.ts';
 import { errorDetails } from './errors.ts';
 import type { Answer, Caller, Registrations } from './registrations.ts';
 
@@ -50,7 +50,7 @@ export const httpErrorBody =
 const callerOf = ({ parameters: [idScope = '', registrationId = ''], headers, socket }: ServiceRequest): Caller => ({
   idScope,
   registrationId,
-  proof: { chain: chainOf(socket as TLSSocket), token: text(headers, 'authorization') },
+  proof: { chain: certificatesOf(socket as TLSSocket), token: text(headers, 'authorization') },
 });
 
 const toHttp = ({ status, body, retryAfterSeconds, reason }: Answer): ServiceAnswer => ({

@@ -1,7 +1,4 @@
-/** How a device proves itself to its hub. */
-export type DeviceCredential =
-  | { readonly type: 'sas'; readonly primaryKey: string; readonly secondaryKey: string }
-  | { readonly type: 'selfSigned'; readonly primaryThumbprint: string; readonly secondaryThumbprint?: string };
+import type { Credential } from '../identity.ts';
 
 /** A hub to which devices can be assigned: the part of HubEmulator that provisioning changes. */
 export interface HubRegistry {
@@ -9,7 +6,7 @@ export interface HubRegistry {
   readonly hostName: string;
   getDevice(deviceId: string): object | undefined;
   /** Adds a device, or replaces the credential of an existing one. */
-  addDevice(device: { readonly deviceId: string; readonly credential: DeviceCredential }): unknown;
+  addDevice(device: { readonly deviceId: string; readonly credential: Credential }): unknown;
   /** Removes a device with its modules, and closes their connections. */
   removeDevice(deviceId: string): unknown;
 }

@@ -4,10 +4,10 @@ import { Aedes, type Client, type PublishPacket } from 'aedes';
 import type { Clock } from '../../base/clock.ts';
 import { milliseconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
+import { certificatesOf } from '../client-certificates.ts';
 import type { ServiceFault, ServiceFaults } from '../service/faults.ts';
 import { GARBAGE } from '../service/http.ts';
 import type { RequestLog, RequestRecord } from '../service/request-log.ts';
-import { chainOf } from './attest.ts';
 import { errorDetails, ProvisioningError } from './errors.ts';
 import type { Answer, Caller, Registrations } from './registrations.ts';
 
@@ -104,7 +104,11 @@ export class ProvisioningMqtt {
       record({ fault: kind, ...(kind === 'status' ? { status: NOT_AUTHORIZED } : {}) });
       return kind === 'status' ? 'refused by a fault' : 'reset';
     }
-    const caller = { idScope, registrationId, proof: { chain: chainOf(stream.tls), token: password || undefined } };
+    const caller = {
+      idScope,
+      registrationId,
+      proof: { chain: certificatesOf(stream.tls), token: password || undefined },
+    };
     const refusal = this.#refusalOf(caller, client.id);
     record(refusal === undefined ? { status: 0 } : { status: NOT_AUTHORIZED, reason: refusal });
     if (refusal === undefined) this.#sessions.set(client, { caller, transport });

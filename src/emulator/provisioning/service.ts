@@ -4,7 +4,10 @@ import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import type { Duration } from '../../base/duration.ts';
-import { createServerCertificate, type ServerCertificate } from '../certificates.ts';
+import { CertificateAuthority } from '../certificates.ts';
+import { readAuthority } from '../client-certificates.ts';
+import { checkIdentity } from '../identity.ts';
+import { tlsOptions } from '../listener.ts';
 import { Endpoint } from '../service/endpoint.ts';
 import { ServiceFaults } from '../service/faults.ts';
 import { createHttpService } from '../service/http.ts';
@@ -37,8 +40,8 @@ export interface ProvisioningOptions {
   readonly polls?: number;
   /** See RegistrationSettings. Default 1. */
   readonly retryAfterSeconds?: number | undefined;
-  /** Default: one for `localhost` and the service's name, from a new authority. */
-  readonly certificate?: ServerCertificate;
+  /** Issues the service's certificate; that of a hub, so that clients must trust only one. Default: a new one. */
+  readonly certificateAuthority?: CertificateAuthority;
   readonly clock?: Clock;
 }
 
@@ -81,8 +84,8 @@ export class ProvisioningEmulator {
   }
 
   static async start(options: ProvisioningOptions): Promise<ProvisioningEmulator> {
-    const certificate =
-      options.certificate ?? (await createServerCertificate([HOST_NAME, 'localhost'], systemClock.now()));
+    const authority = options.certificateAuthority ?? (await CertificateAuthority.create());
+    const certificate = await authority.issueServer([HOST_NAME, 'localhost']);
     const service = new ProvisioningEmulator(options, certificate.caPem);
     const parts = {
       registrations: service.#registrations,
@@ -97,13 +100,7 @@ export class ProvisioningEmulator {
       routes: provisioningRoutes(service.#registrations),
       errorBody: httpErrorBody(() => service.#clock.now()),
     });
-    const server = createServer({
-      cert: certificate.certificatePem,
-      key: certificate.keyPem,
-      minVersion: 'TLSv1.2',
-      requestCert: true,
-      rejectUnauthorized: false, // whether a certificate is good depends on the enrolment
-    });
+    const server = createServer(tlsOptions(certificate));
     server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
     server.on('secureConnection', (stream) => service.#accept(stream, http));
     service.#endpoint = await Endpoint.open(server, { port: options.port ?? 0 });
@@ -124,22 +121,27 @@ export class ProvisioningEmulator {
     return this.#log.all;
   }
 
-  /** Adds or replaces an individual enrolment. @throws RangeError for an invalid id or key */
+  /** Adds or replaces an individual enrolment. @throws RangeError for an invalid id, key or thumbprint */
   enroll(options: IndividualEnrollment): void {
     const { registrationId: id, deviceId = id } = options;
     if (!isRegistrationId(id)) throw new RangeError(`"${id}" is not a valid registration id`);
-    const { thumbprint, secondaryThumbprint } = options;
-    const thumbprints = [thumbprint, secondaryThumbprint].filter((text) => text !== undefined);
+    const { thumbprint: primaryThumbprint, secondaryThumbprint } = options;
+    const secondary = secondaryThumbprint === undefined ? {} : { secondaryThumbprint };
     const attestation: Attestation =
-      thumbprints.length > 0 ? { type: 'thumbprint', thumbprints } : { type: 'keys', ...keysOf(options) };
+      primaryThumbprint === undefined
+        ? { type: 'keys', ...keysOf(options) }
+        : { type: 'thumbprint', credential: { type: 'selfSigned', primaryThumbprint, ...secondary } };
+    if (attestation.type === 'thumbprint') checkIdentity({ deviceId }, attestation.credential);
     this.#registrations.addIndividual({ id, deviceId, attestation, ...this.#commonOf(options) });
   }
 
-  /** Adds or replaces an enrolment group. @throws RangeError for an invalid key */
+  /** Adds or replaces an enrolment group. @throws RangeError for an invalid key or certificate */
   enrollGroup(options: EnrollmentGroup): void {
     const { name: id, caPem } = options;
     const attestation: Attestation =
-      caPem === undefined ? { type: 'groupKeys', ...keysOf(options) } : { type: 'certificateAuthority', caPem };
+      caPem === undefined
+        ? { type: 'groupKeys', ...keysOf(options) }
+        : { type: 'certificateAuthority', authority: readAuthority(caPem) };
     this.#registrations.addGroup({ id, attestation, ...this.#commonOf(options) });
   }
 
