@@ -2,14 +2,20 @@ import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { type Credential, type IdentityId, nameOf } from './identity.ts';
 
+/** Node gives the chain only to the first call of getPeerX509Certificate for a connection. */
+const read = new WeakMap<TLSSocket, readonly X509Certificate[]>();
+
 /** The certificates that a TLS client presented: its own, then its chain as sent. Not verified. */
 export function certificatesOf(stream: TLSSocket): readonly X509Certificate[] {
+  const known = read.get(stream);
+  if (known !== undefined) return known;
   const sent: X509Certificate[] = [];
   let next = stream.getPeerX509Certificate();
   while (next !== undefined && sent.length < LONGEST_CHAIN) {
     sent.push(next);
     next = next.issuerCertificate;
   }
+  read.set(stream, sent);
   return sent;
 }
 

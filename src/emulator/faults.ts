@@ -17,6 +17,10 @@ export const FAULTS = {
   twinSilence: 'Twin requests are never answered, and change nothing.',
   desiredSilence: 'The module is not notified of changes of desired properties.',
   twinGarbage: 'Twin requests are answered with 200 and a body that is not JSON.',
+  restStatus: 'REST requests are answered with "status" and, with "retryAfter", a Retry-After header.',
+  restSilence: 'REST requests are never answered.',
+  restDelay: 'REST requests are answered "ms" later.',
+  restGarbage: 'REST requests are answered with 200 and HTML.',
 } as const;
 
 export type FaultKind = keyof typeof FAULTS;
@@ -28,10 +32,12 @@ export interface Fault {
   readonly count?: number;
   /** Ends after this time, in milliseconds. */
   readonly durationMs?: number;
-  /** `delayAcknowledgements`: the delay in milliseconds. Default 1000. */
+  /** `delayAcknowledgements`, `restDelay`: the delay in milliseconds. Default 1000. */
   readonly ms?: number;
-  /** `twinStatus`: the status to answer. Default 500. */
+  /** `twinStatus`, `restStatus`: the status to answer. Default 500. */
   readonly status?: number;
+  /** `restStatus`: the value of the Retry-After header, in seconds. */
+  readonly retryAfter?: number;
   /** `twinStatus`: answer without a body. */
   readonly emptyBody?: boolean;
   /** `closeOnText`: the text to look for. */
@@ -58,7 +64,7 @@ export class Faults {
   inject(fault: Fault): void {
     if (!Object.hasOwn(FAULTS, fault.kind))
       throw new RangeError(`"${fault.kind}" is not a kind of fault; kinds: ${Object.keys(FAULTS).join(', ')}`);
-    for (const name of ['count', 'durationMs', 'ms', 'status', 'perMinute'] as const) {
+    for (const name of ['count', 'durationMs', 'ms', 'status', 'retryAfter', 'perMinute'] as const) {
       const value: unknown = fault[name];
       if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
         throw new RangeError(`"${name}" must be a whole number, 0 or more`);

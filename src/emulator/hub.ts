@@ -8,6 +8,7 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
 import type { ControlledHub } from './control-routes.ts';
 import { Faults } from './faults.ts';
+import { HubServers, type ServerOptions } from './hub-servers.ts';
 import {
   type EmulatedDevice,
   type EmulatedModule,
@@ -16,29 +17,31 @@ import {
   nameOf,
   type Status,
 } from './identity.ts';
-import { Listener } from './listener.ts';
 import type { ReceivedMessage } from './message-log.ts';
 import type { MethodResult } from './method-calls.ts';
 import { MqttServer } from './mqtt-server.ts';
 import { type RegisteredDevice, type RegisteredModule, Registry, type WhichKey } from './registry.ts';
 import { RequestHandler } from './request-handler.ts';
+import type { RestHub, RestRequest } from './rest-api.ts';
+import type { Policy } from './rest-authorize.ts';
+import type { ErrorForm } from './rest-errors.ts';
 import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
 import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 
-export interface EmulatorOptions {
+export interface EmulatorOptions extends ServerOptions {
   /** The hub's name; it need not resolve. Default `emulator.azure-devices.net`. */
   readonly hostName?: string;
   /** Issues the hub's server certificate; hubs that share one are trusted by the same clients. Default: a new one. */
   readonly certificateAuthority?: CertificateAuthority;
   /** PEM. Authorities whose certificates devices and modules may present. */
   readonly clientAuthorities?: readonly string[];
-  /** The address of the loopback interface to listen on. Default `127.0.0.1`. */
-  readonly address?: '127.0.0.1' | '::1';
-  /** Port of MQTT over TLS, on the loopback interface. 0, the default, selects a free one. */
-  readonly port?: number;
+  /** Shared access policies whose tokens open the REST API. */
+  readonly policies?: readonly Policy[];
+  /** How the REST API words its errors. Default `text`. */
+  readonly errorForm?: ErrorForm;
   /** Port of the control API; 0 selects a free one. Absent: no control API. */
   readonly controlPort?: number | undefined;
   readonly devices?: readonly EmulatedDevice[];
@@ -59,8 +62,8 @@ export interface ReportedChange extends ModuleId {
  * A local IoT Hub for modules: MQTT over TLS, shared access signatures, telemetry, module twins and direct methods.
  * See README.md.
  *
- * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` (ConnectionRecord) and `disconnection`
- * (ConnectionRecord).
+ * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` and `disconnection` (ConnectionRecord), and
+ * `restRequest` (RestRequest).
  */
 export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly hostName: string;
@@ -72,8 +75,8 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly #clock: Clock;
   readonly #registry = new Registry();
   readonly #handler: RequestHandler;
-  #listener: Listener | undefined;
-  #server: MqttServer | undefined;
+  #servers: HubServers | undefined;
+  #mqttServer: MqttServer | undefined;
   #control: ControlApi | undefined;
 
   private constructor(certificateAuthority: CertificateAuthority, options: EmulatorOptions) {
@@ -101,12 +104,9 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     const hub = new HubEmulator(options.certificateAuthority ?? (await CertificateAuthority.create()), options);
     const certificate = await hub.certificateAuthority.issueServer([hub.hostName, 'localhost']);
     try {
-      hub.#server = await MqttServer.open(hub.#handler, hub.#clock);
-      hub.#listener = await Listener.open(
-        { port: options.port ?? 0, address: options.address },
-        certificate,
-        (stream, tcp) => hub.#server?.accept(stream, { transport: 'mqtt', tls: stream, tcp }),
-      );
+      hub.#mqttServer = await MqttServer.open(hub.#handler, hub.#clock);
+      const parts = { mqttServer: hub.#mqttServer, restHub: hub.#restHub(options) };
+      hub.#servers = await HubServers.open(options, certificate, parts);
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;
     } catch (error) {
@@ -116,7 +116,12 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   get port(): number {
-    return this.#listener?.port ?? 0;
+    return this.#servers?.mqtt.port ?? 0;
+  }
+
+  /** Port of the REST API. */
+  get restPort(): number {
+    return this.#servers?.rest.listener.port ?? 0;
   }
 
   get controlPort(): number | undefined {
@@ -136,6 +141,11 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   /** Twin requests, oldest first. A real hub bills each. */
   get twinOperations(): readonly TwinOperation[] {
     return this.#handler.twinOperations;
+  }
+
+  /** Requests to the REST API, oldest first. */
+  get restRequests(): readonly RestRequest[] {
+    return this.#servers?.rest.requests ?? [];
   }
 
   get modules(): readonly (ModuleId & { connected: boolean })[] {
@@ -313,6 +323,11 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     return (await this.#waitFor('reported', now, matches, limit)).reported;
   }
 
+  /** Resolves with the first matching request to the REST API, among those before and after the call. */
+  waitForRestRequest(predicate: (request: RestRequest) => boolean, limit = seconds(10)): Promise<RestRequest> {
+    return this.#waitFor('restRequest', this.restRequests, predicate, limit);
+  }
+
   /** Resolves with the first matching connection attempt, among those before and after the call. */
   waitForConnection(predicate: (record: ConnectionRecord) => boolean, limit = seconds(10)): Promise<ConnectionRecord> {
     return this.#waitFor('connection', this.connections, predicate, limit);
@@ -328,24 +343,39 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   get isOnline(): boolean {
-    return this.#listener?.isOpen ?? false;
+    return this.#servers?.isOpen ?? false;
   }
 
-  /** Closes all connections and the listener, so that new ones are refused. Messages and twins are kept. */
+  /** Closes all connections and the servers, so that new ones are refused. Messages and twins are kept. */
   async offline(): Promise<void> {
     for (const connection of this.#handler.live.values()) connection.closedBecause ??= 'the hub went offline';
-    await this.#listener?.shut();
+    await this.#servers?.shut();
   }
 
-  /** Listens on the same port again. */
+  /** Listens on the same ports again. */
   async online(): Promise<void> {
-    await this.#listener?.open();
+    await this.#servers?.open();
   }
 
   async stop(): Promise<void> {
     await this.#control?.close();
     await this.offline();
-    await this.#server?.close();
+    await this.#mqttServer?.close();
+  }
+
+  #restHub({ policies = [], errorForm = 'text', skewTolerance = milliseconds(0) }: EmulatorOptions): RestHub {
+    return {
+      hostName: this.hostName,
+      registry: this.#registry,
+      policies,
+      faults: this.faults,
+      clock: this.#clock,
+      skewTolerance,
+      errorForm,
+      events: this,
+      isConnected: (module) => this.#handler.live.has(nameOf(module)),
+      disconnect: ({ deviceId, moduleId }, because) => this.disconnect(deviceId, moduleId, because),
+    };
   }
 
   #notify(deviceId: string, moduleId: string, change: TwinSection): void {

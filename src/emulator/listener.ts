@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { createServer, type Server, type TLSSocket, type TlsOptions } from 'node:tls';
+import type { AddressInfo, Server, Socket } from 'node:net';
+import type { TlsOptions } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
 /** Where to listen. */
@@ -13,8 +13,8 @@ export interface Endpoint {
 }
 
 /**
- * Client certificates are requested, and judged by the hub, which says why it refuses one. Sessions are not resumed:
- * a resumed one has no certificate chain.
+ * Options of the hub's TLS servers. Client certificates are requested, and judged by the hub, which says why it refuses
+ * one. Sessions are not resumed: a resumed one has no certificate chain.
  */
 export const tlsOptions = ({ certificatePem, keyPem }: Omit<ServerCertificate, 'caPem'>): TlsOptions => ({
   cert: certificatePem,
@@ -25,7 +25,7 @@ export const tlsOptions = ({ certificatePem, keyPem }: Omit<ServerCertificate, '
   secureOptions: constants.SSL_OP_NO_TICKET,
 });
 
-/** The hub's TLS listener on the loopback interface. It can be closed, and opened on the same port again. */
+/** Listens on the loopback interface. It can be closed, and opened on the same port again. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();
@@ -42,20 +42,12 @@ export class Listener {
       socket.on('error', () => {}); // the peer disconnected; without a listener it would end the process
       socket.once('close', () => this.#sockets.delete(key));
     });
+    server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
   }
 
-  /**
-   * @param accept called with the TLS stream and the TCP socket below it
-   */
-  static async open(
-    endpoint: Endpoint,
-    { certificatePem, keyPem }: ServerCertificate,
-    accept: (stream: TLSSocket, tcp: Socket) => void,
-  ): Promise<Listener> {
-    const server = createServer({ ...tlsOptions({ certificatePem, keyPem }), noDelay: true });
-    server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
+  /** @param server of TCP, TLS, HTTP or HTTPS; not listening yet */
+  static async open(endpoint: Endpoint, server: Server): Promise<Listener> {
     const listener = new Listener(server, endpoint);
-    server.on('secureConnection', (stream) => accept(stream, listener.#sockets.get(addressOf(stream)) ?? stream));
     await listener.open();
     return listener;
   }
@@ -66,6 +58,11 @@ export class Listener {
 
   get isOpen(): boolean {
     return this.#server.listening;
+  }
+
+  /** The TCP socket under a TLS stream of this server; only this can be reset. */
+  tcpOf(stream: Socket): Socket {
+    return this.#sockets.get(addressOf(stream)) ?? stream;
   }
 
   async open(): Promise<void> {

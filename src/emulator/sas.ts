@@ -56,12 +56,13 @@ export function covers(resource: string, hostName: string, path: readonly string
   return segments.every((segment, index) => segment === path[index] || decode(segment) === path[index]);
 }
 
-/** Creates a token as a device does. */
-export function signSasToken(resource: string, base64Key: string, expiresAt: Date): string {
+/** Creates a token as a device does; with `policy`, as a service does with the key of a shared access policy. */
+export function signSasToken(resource: string, base64Key: string, expiresAt: Date, policy?: string): string {
   const encoded = encodeURIComponent(resource);
   const expiry = String(Math.floor(expiresAt.getTime() / 1_000));
   const signature = encodeURIComponent(digest(encoded, expiry, base64Key).toString('base64'));
-  return `SharedAccessSignature sr=${encoded}&sig=${signature}&se=${expiry}`;
+  const name = policy === undefined ? '' : `&skn=${encodeURIComponent(policy)}`;
+  return `SharedAccessSignature sr=${encoded}&sig=${signature}&se=${expiry}${name}`;
 }
 
 const digest = (encodedResource: string, expiry: string, base64Key: string) =>

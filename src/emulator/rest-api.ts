@@ -1,0 +1,172 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { messageOf } from '../base/errors.ts';
+import type { ServerCertificate } from './certificates.ts';
+import { certificatesOf } from './client-certificates.ts';
+import type { Faults } from './faults.ts';
+import { type Endpoint, Listener, tlsOptions } from './listener.ts';
+import type { Registry } from './registry.ts';
+import { authorize, type Caller, type Policy } from './rest-authorize.ts';
+import { type ErrorForm, RestError } from './rest-errors.ts';
+import { deleteModule, getModule, listModules, putModule, type RestAnswer, type RestModules } from './rest-modules.ts';
+
+/** A request to the REST API, as answered. Never contains a key or a token. */
+export interface RestRequest {
+  readonly at: Date;
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly userAgent?: string;
+  /** Absent if the request was not authorized. */
+  readonly caller?: Caller;
+  /** Absent if it was not answered, because of a fault. */
+  readonly status?: number;
+  /** The hub's code of six digits. */
+  readonly errorCode?: number;
+  /** The reason for an error. */
+  readonly reason?: string;
+}
+
+/** The state and settings that requests are decided by. */
+export interface RestHub extends RestModules {
+  readonly hostName: string;
+  readonly registry: Registry;
+  readonly policies: readonly Policy[];
+  readonly faults: Faults;
+  readonly clock: Clock;
+  readonly skewTolerance: Duration;
+  readonly errorForm: ErrorForm;
+  /** Emits `restRequest`. */
+  readonly events: EventEmitter;
+}
+
+const LARGEST_BODY = 64 * 1024;
+const REQUESTS_KEPT = 10_000;
+
+/** The hub's REST API over HTTPS for the modules of a device. Source: "IoT Hub REST API", Modules. */
+export class RestApi {
+  /** Oldest first. */
+  readonly requests: RestRequest[] = [];
+  readonly #hub: RestHub;
+  #listener: Listener | undefined;
+
+  private constructor(hub: RestHub) {
+    this.#hub = hub;
+  }
+
+  static async open(endpoint: Endpoint, certificate: ServerCertificate, hub: RestHub): Promise<RestApi> {
+    const api = new RestApi(hub);
+    const server = createServer(tlsOptions(certificate), (request, response) => void api.#serve(request, response));
+    api.#listener = await Listener.open(endpoint, server);
+    return api;
+  }
+
+  get listener(): Listener {
+    if (this.#listener === undefined) throw new Error('The REST API is not open.');
+    return this.#listener;
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { clock, errorForm, faults } = this.#hub;
+    const { method = 'GET', url: path = '/', headers } = request;
+    const userAgent = headers['user-agent'];
+    const record = { at: clock.now(), method, path, ...(userAgent === undefined ? {} : { userAgent }) };
+    if (faults.trigger('restSilence') !== undefined) return this.#note(record);
+    const delay = faults.trigger('restDelay');
+    if (delay !== undefined) await clock.sleep(milliseconds(delay.ms ?? 1_000));
+    if (response.destroyed) return this.#note(record);
+    if (faults.trigger('restGarbage') !== undefined) {
+      response.writeHead(200, { 'content-type': 'text/html' }).end('<html>Service Unavailable</html>');
+      return this.#note({ ...record, status: 200 });
+    }
+    const done: { caller?: Caller } = {};
+    try {
+      const { status, body, etag } = await this.#answer(request, (caller) => {
+        done.caller = caller;
+      });
+      response.writeHead(status, { ...JSON_TYPE, ...(etag === undefined ? {} : { etag: `"${etag}"` }) });
+      response.end(body === undefined ? undefined : JSON.stringify(body));
+      this.#note({ ...record, ...done, status });
+    } catch (cause) {
+      const error = cause instanceof RestError ? cause : new RestError(500001, messageOf(cause));
+      const { status, code: errorCode, message: reason } = error;
+      const { retryAfter } = cause instanceof InjectedError ? cause : {};
+      const after = retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) };
+      const close = request.complete ? {} : { connection: 'close' }; // the body was not read to its end
+      response.writeHead(status, { ...JSON_TYPE, ...error.headers, ...after, ...close });
+      response.end(JSON.stringify(error.body(errorForm, record.at)));
+      this.#note({ ...record, ...done, status, errorCode, reason });
+    }
+  }
+
+  async #answer(request: IncomingMessage, authorized: (caller: Caller) => void): Promise<RestAnswer> {
+    const hub = this.#hub;
+    const { method = 'GET', headers, socket } = request;
+    const fault = hub.faults.trigger('restStatus');
+    if (fault !== undefined) throw new InjectedError(fault);
+    const url = new URL(request.url ?? '/', 'https://localhost');
+    const path = segmentsOf(url.pathname);
+    const [devices, deviceId = '', modules, moduleId, ...rest] = path;
+    if (devices !== 'devices' || deviceId === '' || modules !== 'modules' || rest.length > 0)
+      throw new RestError(404000, `The emulator has no ${url.pathname}.`);
+    if (!/^\d{4}-\d\d-\d\d(?:-preview)?$/.test(url.searchParams.get('api-version') ?? ''))
+      throw new RestError(400001, 'The query has no valid api-version.');
+    const certificates = certificatesOf(socket as TLSSocket);
+    const right = method === 'GET' ? 'RegistryRead' : 'RegistryWrite';
+    const claim = { authorization: headers.authorization, certificates, path, deviceId, right } as const;
+    authorized(authorize(claim, { ...hub, now: hub.clock.now() }));
+    const id = { deviceId, moduleId: moduleId ?? '' };
+    if (moduleId === undefined) {
+      if (method === 'GET') return listModules(hub, deviceId);
+    } else if (method === 'GET') return getModule(hub, id);
+    else if (method === 'DELETE') return deleteModule(hub, id, headers['if-match']);
+    else if (method === 'PUT') return putModule(hub, id, await readJson(request), headers['if-match']);
+    throw new RestError(405000, `${url.pathname} does not support ${method}.`);
+  }
+
+  #note(record: RestRequest): void {
+    this.requests.push(record);
+    if (this.requests.length > REQUESTS_KEPT) this.requests.shift();
+    this.#hub.events.emit('restRequest', record);
+  }
+}
+
+const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' } as const;
+
+/** An answer that a fault demands. */
+class InjectedError extends RestError {
+  readonly retryAfter: number | undefined;
+
+  constructor({ status = 500, retryAfter }: { readonly status?: number; readonly retryAfter?: number }) {
+    super(status * 1_000 + (status === 401 ? 3 : 1), 'injected by a fault');
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** @throws RestError */
+function segmentsOf(path: string): string[] {
+  try {
+    return path.split('/').slice(1).map(decodeURIComponent);
+  } catch {
+    throw new RestError(400004, 'The path is not percent-encoded UTF-8.');
+  }
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > LARGEST_BODY) throw new RestError(413001, `The body is larger than ${LARGEST_BODY} bytes.`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch (error) {
+    throw new RestError(400012, `The body is not JSON: ${messageOf(error)}`);
+  }
+}
