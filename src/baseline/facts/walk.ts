@@ -1,10 +1,5 @@
-import { closeSync, constants, type Dir, fstatSync, lstatSync, opendirSync, openSync, type Stats } from 'node:fs';
-import { posix } from 'node:path';
-import { milliseconds, seconds } from '../../base/duration.ts';
-import { messageOf } from '../../base/errors.ts';
-import { Turn } from '../../base/turn.ts';
 import type { Look } from '../../host/host-files.ts';
-import { isRemote } from '../../host/mounts.ts';
+import { localRoots, type Walked, walkTree } from '../../host/tree-walk.ts';
 import type { Access } from '../access.ts';
 import type { Names } from './accounts.ts';
 import type { Mount } from './mounts.ts';
@@ -21,58 +16,11 @@ export const FINDS = [
 export type Find = (typeof FINDS)[number];
 
 /** The result of one walk, for all rules that need it. */
-export interface WalkResult {
-  readonly entries: number;
-  readonly tookMs: number;
+export interface WalkResult extends Walked {
   readonly found: Readonly<Record<Find, readonly string[]>>;
-  /** Why the walk is incomplete. */
-  readonly incomplete?: string;
-  readonly denied: boolean;
 }
 
-/** File systems on disks and flash. All others are virtual, in memory, or on another machine. */
-const LOCAL =
-  /^(?:ext[234]|xfs|btrfs|f2fs|ubifs|jffs2|yaffs2?|bcachefs|zfs|jfs|reiserfs|nilfs2|vfat|exfat|ntfs3?|erofs|squashfs)$/;
-/** Folders not walked: virtual file systems, and layers of containers and images, which have other owners and modes in use. */
-const EXCLUDED = new Set([
-  '/proc',
-  '/sys',
-  '/dev',
-  '/run',
-  '/snap',
-  '/var/lib/docker',
-  '/var/lib/containerd',
-  '/var/lib/containers',
-  '/var/lib/lxc',
-]);
-
-const MOST_ENTRIES = 2_000_000;
-const LONGEST = seconds(300);
 const MOST_FOUND = 2_000;
-const DEEPEST = 200;
-const MOST_FOLDERS = 100_000;
-/** Pause after each turn of 5 ms: a walk uses at most half a core, however fast the disk is. */
-const REST = milliseconds(5);
-
-const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-
-/** A folder that is being walked. It stays open until all its folders have been walked. */
-interface Frame {
-  readonly file: number;
-  readonly path: string;
-  /** Folders in it that are still to be walked. */
-  readonly folders: string[];
-}
-
-/**
- * Walks the local file systems once. It never follows a link and never leaves a device: each folder is opened relative to
- * its parent's descriptor (by /proc/self/fd), so that a folder replaced by a link meanwhile is not followed.
- *
- * @param options `mostFolders`: maximum folders walked in one folder; the rest is skipped
- */
-export async function walk(from: From, access: Needs, { mostFolders = MOST_FOLDERS } = {}): Promise<WalkResult> {
-  return new Walk(from, access, mostFolders).run();
-}
 
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'clock' | 'signal' | 'at'>;
@@ -85,15 +33,9 @@ interface From {
   readonly hasCapabilities: ((place: string) => boolean) | undefined;
 }
 
-class Walk {
-  readonly #access: Needs;
-  readonly #mounts: From['mounts'];
-  readonly #names: Names;
-  readonly #mostFolders: number;
-  readonly #hasCapabilities: (place: string) => boolean;
-  readonly #turn: Turn;
-  readonly #began: number;
-  readonly #found: Record<Find, string[]> = {
+/** Walks the local file systems once, for everything that rules look for. */
+export async function walk({ names, mounts, hasCapabilities = () => false }: From, access: Needs): Promise<WalkResult> {
+  const found: Record<Find, string[]> = {
     worldWritableFiles: [],
     worldWritableFoldersWithoutSticky: [],
     unownedFiles: [],
@@ -101,186 +43,22 @@ class Walk {
     setIdFiles: [],
     filesWithCapabilities: [],
   };
-  readonly #devices = new Set<number>();
-  readonly #mountPoints: ReadonlySet<string>;
-  #entries = 0;
-  #incomplete: string | undefined;
-  #denied = false;
-
-  constructor({ names, mounts, hasCapabilities = () => false }: From, access: Needs, mostFolders: number) {
-    this.#access = access;
-    this.#names = names;
-    this.#mostFolders = mostFolders;
-    this.#mounts = mounts;
-    this.#hasCapabilities = hasCapabilities;
-    this.#turn = new Turn(access.clock);
-    this.#began = access.clock.monotonic();
-    this.#mountPoints = new Set('found' in mounts ? mounts.found.map(({ point }) => point) : []);
-  }
-
-  async run(): Promise<WalkResult> {
-    const mounts = this.#mounts;
-    if ('unreadable' in mounts) {
-      this.#incomplete ??= mounts.unreadable;
-      this.#denied ||= mounts.denied;
-    }
-    for (const root of rootsOf(this.#mounts)) await this.#walkFrom(root);
-    return {
-      entries: this.#entries,
-      tookMs: this.#access.clock.monotonic() - this.#began,
-      found: this.#found,
-      denied: this.#denied,
-      ...(this.#incomplete === undefined ? {} : { incomplete: this.#incomplete }),
-    };
-  }
-
-  async #walkFrom(root: string): Promise<void> {
-    const file = this.#open(() => this.#access.files.place(root), root);
-    if (file === undefined) return;
-    const device = fstatSync(file).dev;
-    const frames: Frame[] = [];
-    try {
-      frames.push({ file, path: root, folders: [] });
-      if (this.#devices.has(device)) return; // mounted in two places
-      this.#devices.add(device);
-      await this.#look(frames[0] as Frame);
-      for (let frame = frames.at(-1); frame !== undefined; frame = frames.at(-1)) {
-        const name = frame.folders.pop();
-        if (name === undefined || this.#isOver()) {
-          closeSync(frame.file);
-          frames.pop();
-          continue;
-        }
-        const path = posix.join(frame.path, name);
-        const parent = frame.file;
-        const below = this.#open(() => `/proc/self/fd/${parent}/${name}`, path);
-        if (below === undefined) continue;
-        const next = { file: below, path, folders: [] };
-        frames.push(next);
-        if (fstatSync(below).dev !== device && !this.#isSubvolume(path)) continue;
-        if (frames.length > DEEPEST) this.#incomplete ??= `folders more than ${DEEPEST} deep were left out`;
-        else await this.#look(next);
-      }
-    } finally {
-      for (const frame of frames) closeSync(frame.file);
-    }
-  }
-
-  #open(place: () => string, path: string): number | undefined {
-    try {
-      return openSync(place(), OPEN_FOLDER);
-    } catch (error) {
-      this.#miss(error, path);
-      return undefined;
-    }
-  }
-
-  /** Records what could not be read, unless it was removed or replaced meanwhile. */
-  #miss(error: unknown, path: string): void {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes(code)) return;
-    const isDenied = code === 'EACCES' || code === 'EPERM';
-    this.#denied ||= isDenied;
-    this.#incomplete ??= isDenied ? `no permission to read ${path}` : `${path} can't be read: ${code}`;
-  }
-
-  /**
-   * Whether a folder on another device belongs to the walked file system: a btrfs subvolume, which any user can create.
-   * Mounts are walked on their own, or not at all; what was mounted after the list was read is skipped.
-   */
-  #isSubvolume(path: string): boolean {
-    if (this.#mountPoints.has(path)) return false;
-    const mounts = this.#mounts;
-    const around = 'found' in mounts ? mounts.found.filter(({ point }) => isBelow(path, point)) : [];
-    const nearest = around.reduce<Mount | undefined>(
-      (best, each) => (best === undefined || each.point.length > best.point.length ? each : best),
-      undefined,
-    );
-    if (nearest !== undefined && /^(?:btrfs|bcachefs)$/.test(nearest.type)) return true;
-    this.#incomplete ??= `${path} is on another file system, which is not among those that are mounted`;
-    return false;
-  }
-
-  /** Judges the entries of a folder, and collects its folders. */
-  async #look(frame: Frame): Promise<void> {
-    this.#access.at(frame.path);
-    let folder: Dir;
-    try {
-      folder = opendirSync(`/proc/self/fd/${frame.file}`);
-    } catch (error) {
-      this.#incomplete ??= `${frame.path} can't be read: ${messageOf(error)}`; // no /proc, or out of files
-      return;
-    }
-    try {
-      for (let entry = folder.readSync(); entry !== null && !this.#isOver(); entry = folder.readSync()) {
-        this.#entries += 1;
-        const path = posix.join(frame.path, entry.name);
-        const place = `/proc/self/fd/${frame.file}/${entry.name}`;
-        const stats = this.#statsOf(place, path);
-        if (stats !== undefined) {
-          this.#judge(stats, path, place);
-          if (stats.isDirectory() && !EXCLUDED.has(path)) {
-            if (frame.folders.length < this.#mostFolders) frame.folders.push(entry.name);
-            else this.#incomplete ??= `${frame.path} holds more than ${this.#mostFolders} folders`;
-          }
-        }
-        if (this.#turn.isOver()) await this.#rest();
-      }
-    } finally {
-      folder.closeSync();
-    }
-  }
-
-  /** Remote file systems are not read: they may never answer. */
-  #statsOf(place: string, path: string): Stats | undefined {
-    if (this.#access.files.remote.includes(path)) return undefined;
-    try {
-      return lstatSync(place, { throwIfNoEntry: false });
-    } catch (error) {
-      this.#miss(error, path);
-      return undefined;
-    }
-  }
-
-  async #rest(): Promise<void> {
-    await this.#access.clock.sleep(REST, this.#access.signal);
-    this.#access.signal.throwIfAborted();
-    await this.#turn.next();
-  }
-
-  #isOver(): boolean {
-    if (this.#entries >= MOST_ENTRIES) this.#incomplete ??= `stopped after ${MOST_ENTRIES} entries`;
-    else if (this.#access.clock.monotonic() - this.#began > LONGEST)
-      this.#incomplete ??= `stopped after ${LONGEST / 1_000} s`;
-    else return false;
-    return true;
-  }
-
-  #judge(stats: Stats, path: string, place: string): void {
-    const { mode, uid, gid } = stats;
-    if (stats.isFile()) {
-      if ((mode & 0o002) !== 0) this.#note('worldWritableFiles', path);
-      if ((mode & 0o6000) !== 0) this.#note('setIdFiles', path);
-      if ((mode & 0o111) !== 0 && this.#hasCapabilities(place)) this.#note('filesWithCapabilities', path);
-    } else if (stats.isDirectory() && (mode & 0o1002) === 0o002) this.#note('worldWritableFoldersWithoutSticky', path);
-    if (!this.#names.hasUser(uid)) this.#note('unownedFiles', path);
-    if (!this.#names.hasGroup(gid)) this.#note('ungroupedFiles', path);
-  }
-
-  #note(find: Find, path: string): void {
-    if (this.#found[find].length < MOST_FOUND) this.#found[find].push(path);
-  }
-}
-
-const isBelow = (path: string, folder: string) => folder === '/' || path.startsWith(`${folder}/`);
-
-/** A tree that is not running: all of it. Otherwise the root, of any type, and all mounts of disks. */
-function rootsOf(mounts: From['mounts']): readonly string[] {
-  if (!('found' in mounts)) return ['/'];
-  const isWalked = (type: string, point: string) => LOCAL.test(type) || point === '/';
-  return mounts.found
-    .filter((mount) => isWalked(mount.type, mount.point) && (mount.point === '/' || !isRemote(mount)))
-    .filter(({ point }) => ![...EXCLUDED].some((path) => point === path || point.startsWith(`${path}/`)))
-    .map(({ point }) => point)
-    .sort();
+  const note = (find: Find, path: string) => {
+    if (found[find].length < MOST_FOUND) found[find].push(path);
+  };
+  const walked = await walkTree(access, {
+    roots: localRoots(mounts),
+    mounts,
+    visit(stats, path, place) {
+      const { mode, uid, gid } = stats;
+      if (stats.isFile()) {
+        if ((mode & 0o002) !== 0) note('worldWritableFiles', path);
+        if ((mode & 0o6000) !== 0) note('setIdFiles', path);
+        if ((mode & 0o111) !== 0 && hasCapabilities(place)) note('filesWithCapabilities', path);
+      } else if (stats.isDirectory() && (mode & 0o1002) === 0o002) note('worldWritableFoldersWithoutSticky', path);
+      if (!names.hasUser(uid)) note('unownedFiles', path);
+      if (!names.hasGroup(gid)) note('ungroupedFiles', path);
+    },
+  });
+  return { ...walked, found };
 }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { walk } from '../../../src/baseline/facts/walk.ts';
 import { fswalk } from '../../../src/baseline/primitives/fswalk.ts';
 import { fileCapabilities } from '../../../src/linux/native/file-capabilities.ts';
 import { skip } from '../../support/require.ts';
@@ -11,22 +10,6 @@ import { Tree, withTree } from '../tree.ts';
 const NAMES = { 'etc/passwd': 'root:x:0:0::/:/bin/sh\n', 'etc/group': 'root:x:0:\n' };
 const judge = (find: string, tree: Tree, allow: string[] = []) =>
   fswalk.judge({ find: find as 'setIdFiles', allow }, tree.system());
-
-describe('baseline: a walk', () => {
-  it('says when a folder holds more folders than it goes to', () =>
-    withTree(
-      { ...NAMES, ...Object.fromEntries(['a', 'b', 'c', 'd'].map((name) => [`srv/${name}/x`, ''])) },
-      async (tree) => {
-        const system = tree.system();
-        const from = { names: await system.names(), mounts: system.mounts(), hasCapabilities: undefined };
-        const all = await walk(from, system, { mostFolders: 4 });
-        assert.equal(all.incomplete, undefined);
-        const some = await walk(from, system, { mostFolders: 3 });
-        assert.equal(some.incomplete, '/srv holds more than 3 folders');
-        assert.equal(some.entries, all.entries - 1);
-      },
-    ));
-});
 
 describe('baseline: fswalk', () => {
   before(function () {

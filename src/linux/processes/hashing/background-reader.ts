@@ -1,12 +1,9 @@
-import { createHash } from 'node:crypto';
-import { closeSync, fstatSync, read } from 'node:fs';
-import { promisify } from 'node:util';
 import type { Clock } from '../../../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../../../base/duration.ts';
-import { isSame } from '../../../host/file-state.ts';
+import { COARSEST_TIME } from '../../../host/file-state.ts';
+import { type Allowance, ROOT, SHARE } from '../../../host/hashing-time.ts';
 import type { LocalFiles } from '../../../host/local-files.ts';
-import { type Allowance, ROOT, SHARE } from './hashing-time.ts';
-import { COARSEST_TIME } from './known-digests.ts';
+import { SlicedDigest } from '../../../host/sliced-digest.ts';
 import { type Outcome, openProgram, type Task } from './program-file.ts';
 
 /** Length of a slice; a slice is longer when time was saved up. */
@@ -24,8 +21,6 @@ const BYTES_PER_SLICE = 256 * 1024;
 const MOST_WAITING = 32;
 const MOST_OF_OTHERS = 24;
 const MOST_OF_A_USER = 8;
-
-const readAsync = promisify(read);
 
 /**
  * Reads files that take too long to hash at once, slice by slice, in the time budget of each user. After each slice, a user
@@ -107,10 +102,9 @@ class Reading {
   readonly allowance: Allowance;
   readonly #clock: Clock;
   readonly #files: LocalFiles;
-  readonly #digest = createHash('sha256');
   readonly #since: Duration;
-  #file: number | undefined;
-  #total = 0;
+  /** From the first slice on. */
+  #digest: SlicedDigest | undefined;
 
   constructor(task: Task, allowance: Allowance, clock: Clock, files: LocalFiles) {
     this.task = task;
@@ -124,7 +118,7 @@ class Reading {
   wait(): Duration {
     const { changedAt } = this.task.known;
     const age = this.#clock.now().getTime() - changedAt;
-    const unsettled = this.#file === undefined && age >= 0 && age < COARSEST_TIME ? COARSEST_TIME - age : 0;
+    const unsettled = this.#digest === undefined && age >= 0 && age < COARSEST_TIME ? COARSEST_TIME - age : 0;
     const { reserved } = this.allowance;
     return milliseconds(Math.max(unsettled, this.allowance.untilThereIs(milliseconds(reserved + SPELL))));
   }
@@ -136,7 +130,7 @@ class Reading {
 
   isBefore(other: Reading): boolean {
     if (this.allowance === other.allowance) {
-      if (this.#file !== undefined || other.#file !== undefined) return this.#file !== undefined;
+      if (this.#digest !== undefined || other.#digest !== undefined) return this.#digest !== undefined;
       return this.task.known.file.size < other.task.known.file.size;
     }
     if (this.allowance.payer === ROOT || other.allowance.payer === ROOT) return this.allowance.payer === ROOT;
@@ -145,32 +139,13 @@ class Reading {
 
   /** Reads a slice. @returns `undefined` when there is more to read */
   async read(buffer: Buffer): Promise<Outcome | undefined> {
-    const { known, where } = this.task;
-    if (this.#file === undefined) {
+    if (this.#digest === undefined) {
+      const { known, where } = this.task;
       known.hashedAt = this.#clock.now().getTime();
       const file = openProgram(this.#files, where, known.file);
       if (typeof file === 'string') return file;
-      this.#file = file;
+      this.#digest = new SlicedDigest({ file, state: known.file, allowance: this.allowance, clock: this.#clock });
     }
-    let isDone = true;
-    try {
-      for (let since = this.#clock.monotonic(); ; ) {
-        const { bytesRead } = await readAsync(this.#file, buffer, 0, BYTES_PER_SLICE, null);
-        this.#digest.update(buffer.subarray(0, bytesRead));
-        since = this.allowance.pay(since);
-        this.#total += bytesRead;
-        if (bytesRead === 0) break;
-        if (this.#total > known.file.size) return 'changed';
-        if (this.allowance.left() >= this.allowance.reserved) continue;
-        isDone = false;
-        return undefined;
-      }
-      const isUnchanged = isSame(fstatSync(this.#file, { bigint: true }), known.file);
-      return isUnchanged ? { sha256: this.#digest.digest('hex') } : 'changed';
-    } catch {
-      return 'unreadable';
-    } finally {
-      if (isDone) closeSync(this.#file);
-    }
+    return this.#digest.read(buffer);
   }
 }

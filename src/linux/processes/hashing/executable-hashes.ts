@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { type Clock, type Moment, momentOf, wallOffset } from '../../../base/clock.ts';
 import { type Duration, milliseconds } from '../../../base/duration.ts';
 import type { StartedProcess } from '../../../contract/sources.ts';
-import { isProgram, isSame, stateOf } from '../../../host/file-state.ts';
+import { COARSEST_TIME, isProgram, isSame, stateOf } from '../../../host/file-state.ts';
+import { type Allowance, HashingTime, type Payer, ROOT } from '../../../host/hashing-time.ts';
 import { hostFiles, type LocalFile, type LocalFiles } from '../../../host/local-files.ts';
 import type { ProcessLocation } from '../containers.ts';
 import { LATER, LONGEST_MEMORY, SMALLEST_STEP } from '../living-processes.ts';
 import { BackgroundReader } from './background-reader.ts';
 import { type Digest, digestOf, OMITTED } from './digest.ts';
-import { type Allowance, HashingTime, type Payer, ROOT } from './hashing-time.ts';
-import { COARSEST_TIME, type Known, KnownDigests } from './known-digests.ts';
+import { type Known, KnownDigests } from './known-digests.ts';
 import { type Outcome, openProgram, type Task, type Whereabouts } from './program-file.ts';
 
 /** Size limit; longer files are not hashed. */

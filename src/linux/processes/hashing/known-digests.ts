@@ -1,14 +1,7 @@
 import type { Moment } from '../../../base/clock.ts';
-import { seconds } from '../../../base/duration.ts';
 import type { FileState } from '../../../host/file-state.ts';
+import { type Payer, ROOT } from '../../../host/hashing-time.ts';
 import type { Digest } from './digest.ts';
-import { type Payer, ROOT } from './hashing-time.ts';
-
-/**
- * Times of files and of audit come from the kernel's clock tick, of at most 10 ms; those of FAT have a resolution of 2 s. Two
- * changes within one tick cannot be distinguished: a file hashed this soon after a change may have changed again unnoticed.
- */
-export const COARSEST_TIME = seconds(2);
 
 /** Digests kept, some 600 bytes each. */
 const MOST_FILES = 1_024;

@@ -1,6 +1,7 @@
 import { constants, openSync } from 'node:fs';
 import { type FileState, isSame, stateOf } from '../../../host/file-state.ts';
 import type { LocalFiles } from '../../../host/local-files.ts';
+import type { DigestOutcome } from '../../../host/sliced-digest.ts';
 import type { Known } from './known-digests.ts';
 
 /** How to open a file while it exists: by a path of the host, as the program of a process, or both. */
@@ -17,7 +18,7 @@ export interface Task {
 }
 
 /** The result of reading a file: its digest, or why there is none. */
-export type Outcome = { readonly sha256: string } | 'changed' | 'unreadable' | 'takesLong';
+export type Outcome = DigestOutcome | 'takesLong';
 
 /**
  * Opens exactly this file. It is checked before it is opened, since a device may have been put in its place, and opening a

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { milliseconds } from '../../../../src/base/duration.ts';
+import { ROOT } from '../../../../src/host/hashing-time.ts';
 import { digestOf } from '../../../../src/linux/processes/hashing/digest.ts';
-import { ROOT } from '../../../../src/linux/processes/hashing/hashing-time.ts';
 import { type Known, KnownDigests } from '../../../../src/linux/processes/hashing/known-digests.ts';
 
 describe('KnownDigests', () => {

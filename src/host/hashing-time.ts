@@ -1,6 +1,6 @@
-import type { Clock } from '../../../base/clock.ts';
-import { type Duration, milliseconds } from '../../../base/duration.ts';
-import { TimeBudget } from '../../../host/time-budget.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds } from '../base/duration.ts';
+import { TimeBudget } from './time-budget.ts';
 
 /** Share of one core for all hashing, and what is saved up for bursts. */
 export const SHARE = 0.02;
