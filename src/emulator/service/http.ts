@@ -132,7 +132,8 @@ export const GARBAGE = '<html><body>Welcome to the hotel</body></html>';
 
 /** A Unix socket can't be reset. */
 function reset(socket: Socket | null): void {
-  const { _parent: tcp = socket } = (socket ?? {}) as { _parent?: Socket | null }; // below a TLS stream
+  const { _parent } = (socket ?? {}) as { _parent?: Socket | null };
+  const tcp = _parent ?? socket; // what is below a TLS stream; only that can be reset
   if (tcp?.remoteAddress === undefined) tcp?.destroy();
   else tcp.resetAndDestroy();
 }
