@@ -1,5 +1,5 @@
 import type { Admission, Verdict } from './authenticate.ts';
-import type { Transport } from './mqtt-server.ts';
+import type { Transport } from './link.ts';
 
 /** A connection attempt, and the connection if it was admitted. Never contains a key or a token. */
 export interface ConnectionRecord {

@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
 import type { Client } from 'aedes';
 import type { ModuleId } from './identity.ts';
+import type { Link, Transport } from './link.ts';
 
 /** A module's live connection. */
 export class Connection {
@@ -12,13 +12,16 @@ export class Connection {
   closedBecause: string | undefined;
   readonly module: ModuleId;
   readonly #client: Client;
-  readonly #socket: Socket;
+  readonly #link: Link;
 
-  /** @param socket the TCP socket below TLS; only this can be reset */
-  constructor(module: ModuleId, client: Client, socket: Socket) {
+  constructor(module: ModuleId, client: Client, link: Link) {
     this.module = module;
     this.#client = client;
-    this.#socket = socket;
+    this.#link = link;
+  }
+
+  get transport(): Transport {
+    return this.#link.transport;
   }
 
   /** Whether the client has received its CONNACK, before which nothing may be sent, and has subscribed to `filter`. */
@@ -46,6 +49,6 @@ export class Connection {
   /** Closes the connection with a TCP RST, as a broken network does. */
   reset(because: string): void {
     this.closedBecause ??= because;
-    this.#socket.resetAndDestroy();
+    this.#link.tcp.resetAndDestroy();
   }
 }

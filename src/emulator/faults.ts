@@ -17,6 +17,8 @@ export const FAULTS = {
   twinSilence: 'Twin requests are never answered, and change nothing.',
   desiredSilence: 'The module is not notified of changes of desired properties.',
   twinGarbage: 'Twin requests are answered with 200 and a body that is not JSON.',
+  mqttSilence: 'TCP connections to the MQTT port are accepted, and nothing is answered.',
+  webSocketSilence: 'TCP connections to the WebSocket port are accepted, and nothing is answered.',
   restStatus: 'REST requests are answered with "status" and, with "retryAfter", a Retry-After header.',
   restSilence: 'REST requests are never answered.',
   restDelay: 'REST requests are answered "ms" later.',

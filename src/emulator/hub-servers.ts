@@ -1,8 +1,11 @@
-import { createServer, type TLSSocket } from 'node:tls';
+import { createServer } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
+import type { Faults } from './faults.ts';
+import type { Transport } from './link.ts';
 import { Listener, tlsOptions } from './listener.ts';
 import type { MqttServer } from './mqtt-server.ts';
 import { RestApi, type RestHub } from './rest-api.ts';
+import { createWebSocketServer } from './web-socket.ts';
 
 /** Where the hub's servers listen. Ports: 0, the default, selects a free one. */
 export interface ServerOptions {
@@ -12,53 +15,68 @@ export interface ServerOptions {
   readonly port?: number;
   /** Port of the REST API for modules over HTTPS; 443 at a real hub. */
   readonly restPort?: number;
+  /** Port of MQTT over WebSocket; 443 at a real hub. */
+  readonly webSocketPort?: number;
 }
 
-/** The servers that a hub's clients connect to. They go offline and online together. */
-export class HubServers {
-  readonly mqtt: Listener;
-  readonly rest: RestApi;
+/** One of the hub's servers. */
+export type ServerName = Transport | 'rest';
 
-  private constructor(mqtt: Listener, rest: RestApi) {
-    this.mqtt = mqtt;
+/** The servers that a hub's clients connect to. They go offline and online together, or one by one. */
+export class HubServers {
+  readonly rest: RestApi;
+  readonly #listeners: Readonly<Record<ServerName, Listener>>;
+
+  private constructor(rest: RestApi, listeners: Readonly<Record<ServerName, Listener>>) {
     this.rest = rest;
+    this.#listeners = listeners;
   }
 
   static async open(
-    { address, port = 0, restPort = 0 }: ServerOptions,
+    { address, port = 0, restPort = 0, webSocketPort = 0 }: ServerOptions,
     certificate: ServerCertificate,
-    { mqttServer, restHub }: { mqttServer: MqttServer; restHub: RestHub },
+    { mqttServer, restHub, faults }: { mqttServer: MqttServer; restHub: RestHub; faults: Faults },
   ): Promise<HubServers> {
-    const server = createServer({ ...tlsOptions(certificate), noDelay: true });
     const opened: Listener[] = [];
+    const listen = async (...[endpoint, consumer, isSilent]: Parameters<typeof Listener.open>) => {
+      const listener = await Listener.open({ address, ...endpoint }, consumer, isSilent);
+      opened.push(listener);
+      return listener;
+    };
     try {
-      const mqtt = await Listener.open({ port, address }, server);
-      opened.push(mqtt);
-      server.on('secureConnection', (tls: TLSSocket) => {
+      const tlsServer = createServer(tlsOptions(certificate), (tls) => {
         mqttServer.accept(tls, { transport: 'mqtt', tls, tcp: mqtt.tcpOf(tls) });
       });
-      return new HubServers(mqtt, await RestApi.open({ port: restPort, address }, certificate, restHub));
+      const mqtt = await listen({ port }, tlsServer, () => faults.trigger('mqttSilence') !== undefined);
+      const wsServer = createWebSocketServer(tlsOptions(certificate), (stream, tls) => {
+        mqttServer.accept(stream, { transport: 'mqttWebSocket', tls, tcp: mqttWebSocket.tcpOf(tls) });
+      });
+      const isSilent = () => faults.trigger('webSocketSilence') !== undefined;
+      const mqttWebSocket = await listen({ port: webSocketPort }, wsServer, isSilent);
+      const rest = new RestApi(certificate, restHub);
+      return new HubServers(rest, { mqtt, mqttWebSocket, rest: await listen({ port: restPort }, rest.server) });
     } catch (error) {
       for (const listener of opened) await listener.shut(); // a port is in use
       throw error;
     }
   }
 
+  port(name: ServerName): number {
+    return this.#listeners[name].port;
+  }
+
   get isOpen(): boolean {
-    return this.#listeners.every(({ isOpen }) => isOpen);
+    return Object.values(this.#listeners).every(({ isOpen }) => isOpen);
   }
 
   /** Listens on the same ports again. */
   async open(): Promise<void> {
-    for (const listener of this.#listeners) await listener.open();
+    for (const listener of Object.values(this.#listeners)) await listener.open();
   }
 
-  /** Closes the listeners and every connection. */
-  async shut(): Promise<void> {
-    for (const listener of this.#listeners) await listener.shut();
-  }
-
-  get #listeners(): readonly Listener[] {
-    return [this.mqtt, this.rest.listener];
+  /** Closes one server or all, and every connection to it. */
+  async shut(name?: ServerName): Promise<void> {
+    for (const listener of name === undefined ? Object.values(this.#listeners) : [this.#listeners[name]])
+      await listener.shut();
   }
 }

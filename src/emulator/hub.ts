@@ -8,7 +8,7 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
 import type { ControlledHub } from './control-routes.ts';
 import { Faults } from './faults.ts';
-import { HubServers, type ServerOptions } from './hub-servers.ts';
+import { HubServers, type ServerName, type ServerOptions } from './hub-servers.ts';
 import {
   type EmulatedDevice,
   type EmulatedModule,
@@ -105,7 +105,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     const certificate = await hub.certificateAuthority.issueServer([hub.hostName, 'localhost']);
     try {
       hub.#mqttServer = await MqttServer.open(hub.#handler, hub.#clock);
-      const parts = { mqttServer: hub.#mqttServer, restHub: hub.#restHub(options) };
+      const parts = { mqttServer: hub.#mqttServer, restHub: hub.#restHub(options), faults: hub.faults };
       hub.#servers = await HubServers.open(options, certificate, parts);
       if (options.controlPort !== undefined) hub.#control = await ControlApi.open(options.controlPort, hub);
       return hub;
@@ -116,12 +116,17 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   get port(): number {
-    return this.#servers?.mqtt.port ?? 0;
+    return this.#servers?.port('mqtt') ?? 0;
   }
 
   /** Port of the REST API. */
   get restPort(): number {
-    return this.#servers?.rest.listener.port ?? 0;
+    return this.#servers?.port('rest') ?? 0;
+  }
+
+  /** Port of MQTT over WebSocket; the path is `/$iothub/websocket`. */
+  get webSocketPort(): number {
+    return this.#servers?.port('mqttWebSocket') ?? 0;
   }
 
   get controlPort(): number | undefined {
@@ -346,10 +351,15 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     return this.#servers?.isOpen ?? false;
   }
 
-  /** Closes all connections and the servers, so that new ones are refused. Messages and twins are kept. */
-  async offline(): Promise<void> {
-    for (const connection of this.#handler.live.values()) connection.closedBecause ??= 'the hub went offline';
-    await this.#servers?.shut();
+  /**
+   * Closes all connections and the servers, or one of them, so that new connections are refused. Messages and twins are
+   * kept.
+   */
+  async offline(server?: ServerName): Promise<void> {
+    for (const connection of this.#handler.live.values()) {
+      if (server === undefined || server === connection.transport) connection.closedBecause ??= 'the hub went offline';
+    }
+    await this.#servers?.shut(server);
   }
 
   /** Listens on the same ports again. */

@@ -1,6 +1,6 @@
 import { constants } from 'node:crypto';
 import { once } from 'node:events';
-import type { AddressInfo, Server, Socket } from 'node:net';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { TlsOptions } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 
@@ -25,29 +25,33 @@ export const tlsOptions = ({ certificatePem, keyPem }: Omit<ServerCertificate, '
   secureOptions: constants.SSL_OP_NO_TICKET,
 });
 
-/** Listens on the loopback interface. It can be closed, and opened on the same port again. */
+/** What a listener passes its connections to: a server of TCP, TLS, HTTP or HTTPS, which does not listen itself. */
+export type Consumer = Pick<Server, 'emit' | 'on'>;
+
+/** Listens for TCP on the loopback interface. It can be closed, and opened on the same port again. */
 export class Listener {
   readonly #server: Server;
   readonly #sockets = new Map<string, Socket>();
   readonly #address: string;
   #port: number;
 
-  private constructor(server: Server, { port, address = '127.0.0.1' }: Endpoint) {
-    this.#server = server;
+  private constructor({ port, address = '127.0.0.1' }: Endpoint, consumer: Consumer, isSilent: () => boolean) {
     this.#address = address;
     this.#port = port;
-    server.on('connection', (socket: Socket) => {
+    this.#server = createServer({ noDelay: true }, (socket) => {
       const key = addressOf(socket);
       this.#sockets.set(key, socket);
       socket.on('error', () => {}); // the peer disconnected; without a listener it would end the process
       socket.once('close', () => this.#sockets.delete(key));
+      // Not read from either, as by a firewall that drops packets after the handshake of TCP.
+      if (!isSilent()) consumer.emit('connection', socket);
     });
-    server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
+    consumer.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
   }
 
-  /** @param server of TCP, TLS, HTTP or HTTPS; not listening yet */
-  static async open(endpoint: Endpoint, server: Server): Promise<Listener> {
-    const listener = new Listener(server, endpoint);
+  /** @param isSilent asked for each connection: whether it is accepted and nothing is ever answered */
+  static async open(endpoint: Endpoint, consumer: Consumer, isSilent = () => false): Promise<Listener> {
+    const listener = new Listener(endpoint, consumer, isSilent);
     await listener.open();
     return listener;
   }

@@ -1,7 +1,5 @@
 import type { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import { Aedes, type Client, type PublishPacket, type SubscribePacket, type Subscription } from 'aedes';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
@@ -9,6 +7,7 @@ import { messageOf } from '../base/errors.ts';
 import type { Admission, Credentials, Verdict } from './authenticate.ts';
 import { certificatesOf } from './client-certificates.ts';
 import { Connection } from './connection.ts';
+import type { Link, Transport } from './link.ts';
 
 /** Whether and when a published packet is acknowledged. `reset`: the connection is reset instead. */
 export type Acknowledgement = { readonly after: Duration } | 'never' | 'reset';
@@ -19,16 +18,6 @@ export interface Packet {
   readonly payload: Buffer;
   /** It is the client's last will, published after the client disconnected. */
   readonly isWill: boolean;
-}
-
-export type Transport = 'mqtt' | 'mqttWebSocket';
-
-/** The connection that carries a client's MQTT. */
-export interface Link {
-  readonly transport: Transport;
-  readonly tls: TLSSocket;
-  /** The socket under TLS; only this can be reset. */
-  readonly tcp: Socket;
 }
 
 /** The decisions that the MQTT server leaves to the hub. */
@@ -83,7 +72,7 @@ export class MqttServer {
       const verdict = hub.admit(credentials, transport);
       if (verdict === 'reset') return void tcp.resetAndDestroy();
       const { admitted } = verdict;
-      if (admitted) server.#admit(client, new Connection(verdict.module, client, tcp), verdict);
+      if (admitted) server.#admit(client, new Connection(verdict.module, client, link), verdict);
       done(admitted ? null : Object.assign(new Error(verdict.reason), { returnCode: verdict.returnCode }), admitted);
     };
     broker.authorizePublish = (client, packet, done) => done(client === null ? null : server.#publish(client, packet));

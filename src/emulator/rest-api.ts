@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer } from 'node:https';
+import { createServer, type Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
@@ -8,7 +8,7 @@ import { messageOf } from '../base/errors.ts';
 import type { ServerCertificate } from './certificates.ts';
 import { certificatesOf } from './client-certificates.ts';
 import type { Faults } from './faults.ts';
-import { type Endpoint, Listener, tlsOptions } from './listener.ts';
+import { tlsOptions } from './listener.ts';
 import type { Registry } from './registry.ts';
 import { authorize, type Caller, type Policy } from './rest-authorize.ts';
 import { type ErrorForm, RestError } from './rest-errors.ts';
@@ -51,23 +51,13 @@ const REQUESTS_KEPT = 10_000;
 export class RestApi {
   /** Oldest first. */
   readonly requests: RestRequest[] = [];
+  /** Does not listen itself. */
+  readonly server: Server;
   readonly #hub: RestHub;
-  #listener: Listener | undefined;
 
-  private constructor(hub: RestHub) {
+  constructor(certificate: ServerCertificate, hub: RestHub) {
     this.#hub = hub;
-  }
-
-  static async open(endpoint: Endpoint, certificate: ServerCertificate, hub: RestHub): Promise<RestApi> {
-    const api = new RestApi(hub);
-    const server = createServer(tlsOptions(certificate), (request, response) => void api.#serve(request, response));
-    api.#listener = await Listener.open(endpoint, server);
-    return api;
-  }
-
-  get listener(): Listener {
-    if (this.#listener === undefined) throw new Error('The REST API is not open.');
-    return this.#listener;
+    this.server = createServer(tlsOptions(certificate), (request, response) => void this.#serve(request, response));
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

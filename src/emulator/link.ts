@@ -1,0 +1,12 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+
+export type Transport = 'mqtt' | 'mqttWebSocket';
+
+/** The connection that carries a client's MQTT. */
+export interface Link {
+  readonly transport: Transport;
+  readonly tls: TLSSocket;
+  /** The socket under TLS; only this can be reset. */
+  readonly tcp: Socket;
+}

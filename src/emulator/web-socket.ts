@@ -1,0 +1,35 @@
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket, TlsOptions } from 'node:tls';
+import ws from 'ws';
+
+/** Source: "Communicate with an IoT hub using the MQTT protocol". */
+const PATH = '/$iothub/websocket';
+const SUB_PROTOCOL = 'mqtt';
+
+/**
+ * A server of MQTT over WebSocket, as a hub has it on port 443. It does not listen itself.
+ *
+ * @param accept called with the bytes of MQTT and the TLS stream below
+ */
+export function createWebSocketServer(options: TlsOptions, accept: (stream: Duplex, tls: TLSSocket) => void): Server {
+  const server = createServer(options, (_request, response) => {
+    response.writeHead(426, { upgrade: 'websocket' }).end();
+  });
+  const webSockets = new ws.Server({ noServer: true, perMessageDeflate: false });
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const [path] = (request.url ?? '').split('?'); // SDKs append ?iothub-no-client-cert=true
+    const subProtocols = request.headers['sec-websocket-protocol']?.split(/\s*,\s*/) ?? [];
+    if (path !== PATH) return refuse(socket, 404);
+    if (!subProtocols.includes(SUB_PROTOCOL)) return refuse(socket, 400);
+    webSockets.handleUpgrade(request, request.socket, head, (webSocket) => {
+      accept(ws.createWebSocketStream(webSocket), socket as TLSSocket);
+    });
+  });
+  return server;
+}
+
+function refuse(socket: Duplex, status: number): void {
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
