@@ -1,4 +1,6 @@
-import { createServer } from 'node:tls';
+import type { RequestListener } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import { createServer as createTlsServer } from 'node:tls';
 import type { ServerCertificate } from './certificates.ts';
 import type { Faults } from './faults.ts';
 import type { Transport } from './link.ts';
@@ -13,9 +15,9 @@ export interface ServerOptions {
   readonly address?: '127.0.0.1' | '::1';
   /** Port of MQTT over TLS; 8883 at a real hub. */
   readonly port?: number;
-  /** Port of the REST API for modules over HTTPS; 443 at a real hub. */
+  /** Port of the REST API alone. */
   readonly restPort?: number;
-  /** Port of MQTT over WebSocket; 443 at a real hub. */
+  /** Port of MQTT over WebSocket and, like port 443 of a real hub, of the REST API too. */
   readonly webSocketPort?: number;
 }
 
@@ -44,17 +46,19 @@ export class HubServers {
       return listener;
     };
     try {
-      const tlsServer = createServer(tlsOptions(certificate), (tls) => {
+      const tlsServer = createTlsServer(tlsOptions(certificate), (tls) => {
         mqttServer.accept(tls, { transport: 'mqtt', tls, tcp: mqtt.tcpOf(tls) });
       });
       const mqtt = await listen({ port }, tlsServer, () => faults.trigger('mqttSilence') !== undefined);
-      const wsServer = createWebSocketServer(tlsOptions(certificate), (stream, tls) => {
+      const rest = new RestApi(restHub);
+      const serve: RequestListener = (request, response) => void rest.serve(request, response);
+      const wsServer = createWebSocketServer(tlsOptions(certificate), serve, (stream, tls) => {
         mqttServer.accept(stream, { transport: 'mqttWebSocket', tls, tcp: mqttWebSocket.tcpOf(tls) });
       });
       const isSilent = () => faults.trigger('webSocketSilence') !== undefined;
       const mqttWebSocket = await listen({ port: webSocketPort }, wsServer, isSilent);
-      const rest = new RestApi(certificate, restHub);
-      return new HubServers(rest, { mqtt, mqttWebSocket, rest: await listen({ port: restPort }, rest.server) });
+      const restServer = createHttpsServer(tlsOptions(certificate), serve);
+      return new HubServers(rest, { mqtt, mqttWebSocket, rest: await listen({ port: restPort }, restServer) });
     } catch (error) {
       for (const listener of opened) await listener.shut(); // a port is in use
       throw error;

@@ -1,14 +1,11 @@
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import { messageOf } from '../base/errors.ts';
-import type { ServerCertificate } from './certificates.ts';
 import { certificatesOf } from './client-certificates.ts';
 import type { Faults } from './faults.ts';
-import { tlsOptions } from './listener.ts';
 import type { Registry } from './registry.ts';
 import { authorize, type Caller, type Policy } from './rest-authorize.ts';
 import { type ErrorForm, RestError } from './rest-errors.ts';
@@ -51,16 +48,14 @@ const REQUESTS_KEPT = 10_000;
 export class RestApi {
   /** Oldest first. */
   readonly requests: RestRequest[] = [];
-  /** Does not listen itself. */
-  readonly server: Server;
   readonly #hub: RestHub;
 
-  constructor(certificate: ServerCertificate, hub: RestHub) {
+  constructor(hub: RestHub) {
     this.#hub = hub;
-    this.server = createServer(tlsOptions(certificate), (request, response) => void this.#serve(request, response));
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Serves a request of an HTTPS server; never rejects. */
+  async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, errorForm, faults } = this.#hub;
     const { method = 'GET', url: path = '/', headers } = request;
     const userAgent = headers['user-agent'];

@@ -1,4 +1,4 @@
-import { type IncomingMessage, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, TlsOptions } from 'node:tls';
@@ -9,14 +9,17 @@ const PATH = '/$iothub/websocket';
 const SUB_PROTOCOL = 'mqtt';
 
 /**
- * A server of MQTT over WebSocket, as a hub has it on port 443. It does not listen itself.
+ * A server of MQTT over WebSocket. It does not listen itself.
  *
+ * @param serve called with requests that are no WebSockets: a hub has its REST API on the same port, 443
  * @param accept called with the bytes of MQTT and the TLS stream below
  */
-export function createWebSocketServer(options: TlsOptions, accept: (stream: Duplex, tls: TLSSocket) => void): Server {
-  const server = createServer(options, (_request, response) => {
-    response.writeHead(426, { upgrade: 'websocket' }).end();
-  });
+export function createWebSocketServer(
+  options: TlsOptions,
+  serve: RequestListener,
+  accept: (stream: Duplex, tls: TLSSocket) => void,
+): Server {
+  const server = createServer(options, serve);
   const webSockets = new ws.Server({ noServer: true, perMessageDeflate: false });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const [path] = (request.url ?? '').split('?'); // SDKs append ?iothub-no-client-cert=true
