@@ -13,7 +13,7 @@ import { collectors } from '../src/collectors/index.ts';
 import { publishedName } from '../src/config/published-object.ts';
 import type { Collector } from '../src/contract/collector.ts';
 import { auditRulesOf } from '../src/linux/events.ts';
-import { LARGEST_SNAPSHOT, MOST_PARTS } from '../src/pipeline/row-limits.ts';
+import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/pipeline/row-limits.ts';
 import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
@@ -59,7 +59,7 @@ every \`${publishedName('snapshotFrequency')}\`; a Triggered event reports somet
 A snapshot that is larger than a message (\`maxMessageSizeInBytes\`) is sent in parts, for the events that say so below:
 one event for each part, each with whole elements of its own. ExtraDetails of the first element of each part has \`Part\`
 (counted from 1), \`Parts\` and \`SnapshotId\`, which all parts of a snapshot share. Replace what an earlier snapshot
-reported when all parts have arrived. At most ${MOST_PARTS} parts are sent, of ${LARGEST_SNAPSHOT / 1024} KiB, a third of \`maxLocalCacheSizeInBytes\` and a
+reported when all parts have arrived. At most ${MAX_PARTS} parts are sent, of ${LARGEST_SNAPSHOT / 1024} KiB, a third of \`maxLocalCacheSizeInBytes\` and a
 quarter of the day's message units together.
 
 What does not fit is left out, ExtraDetails first and then elements, from the end. The last element then has

@@ -7,7 +7,7 @@ import type { BackgroundStateFiles } from './state-files.ts';
 
 const LIMIT = seconds(10);
 /** Files named in the log line. */
-const MOST_NAMED = 10;
+const MAX_NAMED = 10;
 
 /**
  * Waits at shutdown until all data is written, ten seconds at most, and logs which files the disk did not accept. It
@@ -33,7 +33,7 @@ export function endOfWriting(options: {
       const unwritten = [...writer.unwritten(), ...stateFiles.unwritten()];
       if (unwritten.length === 0) return;
       const sizeBytes = unwritten.reduce((all, [, bytes]) => all + bytes, 0);
-      const files = unwritten.slice(0, MOST_NAMED).map(([path, bytes]) => `${path} (${bytes} bytes)`);
+      const files = unwritten.slice(0, MAX_NAMED).map(([path, bytes]) => `${path} (${bytes} bytes)`);
       const others = unwritten.length - files.length;
       const figures = { sizeBytes, files, ...(others > 0 ? { otherFiles: others } : {}) };
       log.error(figures, 'The disk did not accept all data before shutdown; sizeBytes are lost.');

@@ -2,7 +2,7 @@ import { existsSync, lstatSync, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 
 /** The number of links that the kernel follows in one path: MAXSYMLINKS of linux/namei.h. */
-const MOST_LINKS = 40;
+const MAX_LINKS = 40;
 
 /**
  * Resolves a path below `root`, such as a host's root that is mounted in a container, as after chroot(2): absolute
@@ -30,7 +30,7 @@ export function inRoot(root: string, path: string): string {
       behind.push(part);
       continue;
     }
-    if (++links > MOST_LINKS)
+    if (++links > MAX_LINKS)
       throw Object.assign(new Error(`ELOOP: too many symbolic links in ${path}`), { code: 'ELOOP' });
     if (target.startsWith('/')) behind.length = 0;
     ahead.unshift(...target.split('/'));

@@ -4,7 +4,7 @@ import { errnoOf } from './errors.ts';
 import { type LateFailure, type Send, sendTo } from './output-descriptor.ts';
 
 /** Bytes of lines that may wait for a slow reader; the pipe or socket buffers as much or more. */
-const MOST_WAITING = 64 * 1024;
+const MAX_WAITING = 64 * 1024;
 /** Delay before lines that wait are tried again; doubled after each failure. */
 const FIRST_RETRY = milliseconds(50);
 const LONGEST_RETRY = seconds(2);
@@ -60,7 +60,7 @@ export class LogOutput {
     if (this.#clock.monotonic() - this.#behindAt >= REST) this.#drain();
     const isFirst = this.#waiting.length === 0;
     const bytes = Buffer.from(this.#format(line));
-    if (this.#lost > 0 || (!isFirst && this.#waitingBytes + bytes.length > MOST_WAITING)) this.#lost += 1;
+    if (this.#lost > 0 || (!isFirst && this.#waitingBytes + bytes.length > MAX_WAITING)) this.#lost += 1;
     else {
       this.#wait(bytes);
       if (isFirst) this.#drain();

@@ -1,9 +1,9 @@
 import type { LogLevel, LogLine } from './log.ts';
 
 /** Lines kept until `listen` is called; the agent's parts log before the pipeline is built. */
-const MOST_KEPT = 100;
+const MAX_KEPT = 100;
 /** Lines passed on in one minute. A defect that logs in a loop must not push real events out of the queues. */
-const MOST_A_MINUTE = 60;
+const MAX_PER_MINUTE = 60;
 
 /** Passes the agent's own log lines on, to be turned into Diagnostic events. Lines beyond the limits are dropped. */
 export class LogTap {
@@ -24,9 +24,9 @@ export class LogTap {
       this.#passed = 0;
     }
     this.#passed += 1;
-    if (this.#passed > MOST_A_MINUTE) return;
+    if (this.#passed > MAX_PER_MINUTE) return;
     if (this.#listener !== undefined) this.#listener(line);
-    else if (this.#kept.length < MOST_KEPT) this.#kept.push(line);
+    else if (this.#kept.length < MAX_KEPT) this.#kept.push(line);
   }
 
   /**

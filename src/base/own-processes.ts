@@ -1,14 +1,14 @@
 /** Pids of processes that the agent started, oldest first. */
 const own = new Set<number>();
 /** Audit reports a start later; by then the agent may have started others, but not as many as this. */
-const MOST_REMEMBERED = 256;
+const MAX_REMEMBERED = 256;
 
 /** To be called with the pid of every process that the agent starts. */
 export function rememberOwn(pid: number): void {
   own.delete(pid);
   own.add(pid);
   for (const oldest of own) {
-    if (own.size <= MOST_REMEMBERED) return;
+    if (own.size <= MAX_REMEMBERED) return;
     own.delete(oldest);
   }
 }

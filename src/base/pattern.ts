@@ -18,11 +18,11 @@ export interface Pattern {
 /** In characters. Of longer lines, only the beginning is matched. */
 export const LONGEST_LINE = 4_096;
 /** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
-const MOST_STATES = 3_000;
-const MOST_REPEATS = 255;
+const MAX_STATES = 3_000;
+const MAX_REPEATS = 255;
 const DEEPEST = 20;
 /** Cached state sets; when there are more, the cache is emptied. */
-const MOST_SETS = 300;
+const MAX_SETS = 300;
 
 type Test = (code: number) => boolean;
 type Assertion = 'begin' | 'end' | 'boundary' | 'inside';
@@ -129,8 +129,8 @@ class Parser {
     const least = Number(match[1]);
     const most = match[2] === undefined ? least : match[3] === '' ? Infinity : Number(match[3]);
     if (least > most) this.#refuse('a quantifier whose minimum is above its maximum');
-    if (least > MOST_REPEATS || (most > MOST_REPEATS && most !== Infinity))
-      this.#refuse(`a quantifier above ${MOST_REPEATS}`);
+    if (least > MAX_REPEATS || (most > MAX_REPEATS && most !== Infinity))
+      this.#refuse(`a quantifier above ${MAX_REPEATS}`);
     this.#at += match[0].length;
     return { least, most };
   }
@@ -219,7 +219,7 @@ function between(first: string, last: string): Test {
 /** Appends the states of a node. @param next the state that follows it @returns the state that it begins with */
 function build(node: Node, next: number, states: State[]): number {
   const add = (state: State): number => {
-    if (states.length >= MOST_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
+    if (states.length >= MAX_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
     return states.push(state) - 1;
   };
   switch (node.is) {
@@ -228,7 +228,7 @@ function build(node: Node, next: number, states: State[]): number {
     case 'assert':
       return add({ assertion: node.assertion, next: [next] });
     case 'sequence':
-      // An empty sequence gets a state, too, so that its repetitions count against MOST_STATES.
+      // An empty sequence gets a state, too, so that its repetitions count against MAX_STATES.
       if (node.of.length === 0) return add({ next: [next] });
       return node.of.reduceRight((after, part) => build(part, after, states), next);
     case 'choice':
@@ -328,7 +328,7 @@ class Automaton implements Pattern {
     const key = `${done} ${before} ${states.join(' ')}`;
     const known = this.#sets.get(key);
     if (known !== undefined) return known;
-    if (this.#sets.size >= MOST_SETS) this.#sets = new Map();
+    if (this.#sets.size >= MAX_SETS) this.#sets = new Map();
     const set: StateSet = { states, before, steps: new Map(), done };
     this.#sets.set(key, set);
     return set;

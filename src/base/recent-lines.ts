@@ -1,6 +1,6 @@
 import type { LogLine } from './log.ts';
 
-const MOST_LINES = 50;
+const MAX_LINES = 50;
 /** In characters, of a message and of a remedy. */
 const LONGEST_TEXT = 500;
 
@@ -12,7 +12,7 @@ export class RecentLines {
   accept(line: LogLine): void {
     const { message, remedy } = line;
     this.#lines.push({ ...line, message: cut(message), ...(remedy === undefined ? {} : { remedy: cut(remedy) }) });
-    if (this.#lines.length > MOST_LINES) this.#lines.shift();
+    if (this.#lines.length > MAX_LINES) this.#lines.shift();
   }
 
   /** Oldest first. */

@@ -6,14 +6,14 @@ import { firstProblem } from './problem.ts';
 import { type Check, checkOf, ruleSchema } from './rule.ts';
 import type { RuleSet } from './rule-set.ts';
 
-const MOST_BYTES = 256 * 1024;
-const MOST_RULES = 200;
+const MAX_BYTES = 256 * 1024;
+const MAX_RULES = 200;
 const PREFIX = 'custom.';
 
 const fileSchema = v.strictObject({
   rules: v.pipe(
     v.array(ruleSchema),
-    v.maxLength(MOST_RULES, `has more than ${MOST_RULES} rules`),
+    v.maxLength(MAX_RULES, `has more than ${MAX_RULES} rules`),
     v.rawCheck(({ dataset, addIssue }) => {
       if (!dataset.typed) return;
       const seen = new Set<string>();
@@ -98,11 +98,11 @@ function readTrusted(path: string): Buffer {
     if (!stats.isFile()) throw new Refusal('is not a regular file');
     if (stats.uid !== 0) throw new Refusal('does not belong to root');
     if ((stats.mode & 0o022) !== 0) throw new Refusal('is writable by group or others');
-    const buffer = Buffer.alloc(MOST_BYTES + 1);
+    const buffer = Buffer.alloc(MAX_BYTES + 1);
     let length = 0;
     for (let read = -1; read !== 0 && length < buffer.length; length += read)
       read = readSync(file, buffer, length, buffer.length - length, null);
-    if (length > MOST_BYTES) throw new Refusal(`is longer than ${MOST_BYTES} bytes`);
+    if (length > MAX_BYTES) throw new Refusal(`is longer than ${MAX_BYTES} bytes`);
     return buffer.subarray(0, length);
   } finally {
     closeSync(file);

@@ -5,12 +5,12 @@ import { compilePattern } from '../base/pattern.ts';
 import { IF_MISSING } from './verdict.ts';
 
 const LONGEST_TEXT = 500;
-const MOST_ITEMS = 100;
+const MAX_ITEMS = 100;
 
 export const text = v.pipe(v.string(), v.nonEmpty(), v.maxLength(LONGEST_TEXT));
 
 export const listOf = <S extends v.GenericSchema>(item: S) =>
-  v.pipe(v.array(item), v.minLength(1), v.maxLength(MOST_ITEMS));
+  v.pipe(v.array(item), v.minLength(1), v.maxLength(MAX_ITEMS));
 
 export const texts = listOf(text);
 

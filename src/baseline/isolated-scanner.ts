@@ -11,11 +11,11 @@ import { CUSTOM, heard, START } from './stage.ts';
 /** Time limit for a scan with its repetitions: less than that of a snapshot. */
 const LONGEST = seconds(100);
 /** Limit of repetitions of a scan that hung, each without the stage in which it hung. */
-const MOST_HANGS = 3;
+const MAX_HANGS = 3;
 /** How long a stage that hung is skipped. Each attempt may leave a child process behind that cannot be killed. */
 const LEFT_OUT_FOR = hours(24);
 /** Of the question, in bytes of JSON: less than the reader takes. */
-const MOST_FIREWALL_BYTES = 6 * 1024 * 1024;
+const MAX_FIREWALL_BYTES = 6 * 1024 * 1024;
 
 interface Parts {
   /** One of its own: a scan takes seconds. */
@@ -90,7 +90,7 @@ export class IsolatedScanner implements BaselineScanner {
         { stage, where },
         'The baseline scan hung and its process was killed; repeating it without the rules that look there.',
       );
-      if (stage === START || this.#hung.has(stage) || hangs >= MOST_HANGS) throw noScan(`reading ${where} hung`);
+      if (stage === START || this.#hung.has(stage) || hangs >= MAX_HANGS) throw noScan(`reading ${where} hung`);
       this.#hung.set(stage, { where, at: this.#parts.clock.monotonic() });
     }
   }
@@ -115,9 +115,9 @@ export class IsolatedScanner implements BaselineScanner {
     if (firewall === undefined) return undefined;
     try {
       const rules = await firewall.rules(signal);
-      if (Buffer.byteLength(JSON.stringify(rules)) <= MOST_FIREWALL_BYTES) return { rules };
+      if (Buffer.byteLength(JSON.stringify(rules)) <= MAX_FIREWALL_BYTES) return { rules };
       return {
-        problem: `The packet filter has more rules than can be judged (${MOST_FIREWALL_BYTES} bytes).`,
+        problem: `The packet filter has more rules than can be judged (${MAX_FIREWALL_BYTES} bytes).`,
         remedy: 'Replace rules with nftables sets.',
       };
     } catch (error) {

@@ -7,7 +7,7 @@ import { CUSTOM_CHECKS_REFUSED } from './custom-checks.ts';
 import { postureOf } from './posture.ts';
 
 /** Maximum names of a list in a warning; the rest is counted. */
-const MOST_NAMED = 8;
+const MAX_NAMED = 8;
 
 /** Runs scans with the options of the module twin, and reports the state of the last one. */
 export class BaselineScans {
@@ -120,6 +120,6 @@ function scanOptions(settings: BaselineSettings): ScanOptions {
 }
 
 const listed = (names: readonly string[]) =>
-  names.length <= MOST_NAMED
+  names.length <= MAX_NAMED
     ? names.join(', ')
-    : `${names.slice(0, MOST_NAMED).join(', ')} and ${names.length - MOST_NAMED} more`;
+    : `${names.slice(0, MAX_NAMED).join(', ')} and ${names.length - MAX_NAMED} more`;

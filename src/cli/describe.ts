@@ -5,7 +5,7 @@ import type { Delivery } from '../status/schema.ts';
 /* Formats events for people, for the demo and dry runs. */
 
 /** Elements shown of one event; of the others, only the number is shown. */
-const MOST_SHOWN = 8;
+const MAX_SHOWN = 8;
 
 const text = (value: unknown) => (value === undefined ? '' : String(value));
 const cut = (value: unknown, most = 90) =>
@@ -60,7 +60,7 @@ export function describeEvent({ Name, Payload: elements, IsEmpty }: Envelope): s
   const sentence = SENTENCES[Name] ?? ((payload: Payload) => cut(JSON.stringify(payload), 160));
   const title = Name.padEnd(24);
   if (IsEmpty) return [`${title}nothing found`];
-  const shown = elements.slice(0, MOST_SHOWN).map((payload, index) => {
+  const shown = elements.slice(0, MAX_SHOWN).map((payload, index) => {
     const extra = (payload.ExtraDetails ?? {}) as Readonly<Record<string, string>>;
     return `${index === 0 ? title : ' '.repeat(title.length)}${printable(sentence(payload, extra))}`;
   });

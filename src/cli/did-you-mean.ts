@@ -1,7 +1,7 @@
 import { nearestName } from '../config/nearest-name.ts';
 
 /** Names shown that begin with the given text. */
-const MOST_SHOWN = 3;
+const MAX_SHOWN = 3;
 
 /** A suffix for an error about an unknown name, with the names that were most likely meant; empty if there are none. */
 export function didYouMean(name: string, known: readonly string[]): string {
@@ -15,7 +15,7 @@ function likely(name: string, known: readonly string[]): string[] {
   const wanted = bare(name);
   if (wanted === '') return [];
   const begun = known.filter((candidate) => bare(candidate).startsWith(wanted));
-  if (wanted.length > 1 && begun.length > 0) return begun.slice(0, MOST_SHOWN);
+  if (wanted.length > 1 && begun.length > 0) return begun.slice(0, MAX_SHOWN);
   const nearest = nearestName(
     wanted,
     known.map((candidate) => bare(candidate)),

@@ -3,7 +3,7 @@ import { nearestName } from './nearest-name.ts';
 /* Names in the desired properties that have no effect, although their writer may believe that they have one. */
 
 /** A twin can hold thousands of names; this many are reported. */
-export const MOST_STRAY_NAMES = 32;
+export const MAX_STRAY_NAMES = 32;
 /** Characters. A longer name is no misspelling, and comparing it would take long. */
 export const LONGEST_COMPARED = 128;
 
@@ -11,7 +11,7 @@ export const LONGEST_COMPARED = 128;
 export function unknownNames(
   names: readonly string[],
   known: readonly string[],
-  most: number = MOST_STRAY_NAMES,
+  most: number = MAX_STRAY_NAMES,
 ): Record<string, string> {
   const warnings = names.slice(0, most).map((name) => {
     const nearest = name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);

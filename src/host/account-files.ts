@@ -60,7 +60,7 @@ const PASSWD_FIELDS = 4;
 const GROUP_FIELDS = 3;
 const SHADOW_FIELDS = 5;
 /** Length of a line; the rest of a longer line is skipped. */
-const MOST_FIELDS = 9;
+const MAX_FIELDS = 9;
 
 /** The entries of passwd(5), one by one, so that a caller can yield to the event loop in between. */
 export function* passwdLines(bytes: Buffer): Generator<PasswdLine> {
@@ -125,7 +125,7 @@ function* linesOf(bytes: Buffer, fields: number): Generator<Line> {
     const end = newline === -1 ? bytes.length : newline;
     while (begin < end && isBlank(bytes[begin])) begin += 1;
     const parts: Buffer[] = [];
-    for (let from = begin; parts.length < MOST_FIELDS && from <= end; ) {
+    for (let from = begin; parts.length < MAX_FIELDS && from <= end; ) {
       const to = Math.min(colonFrom(from), end);
       parts.push(bytes.subarray(from, to));
       from = to + 1;

@@ -34,14 +34,14 @@ export const MISSING: Missing = { missing: true };
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
 
 /** Bytes read of a file, unless the caller sets another limit. */
-const MOST_BYTES = 256 * 1024;
+const MAX_BYTES = 256 * 1024;
 /** Larger files are not cached: few of them are read twice. */
 const KEPT_BYTES = 128 * 1024;
-const MOST_KEPT = 200;
+const MAX_KEPT = 200;
 /** Names read of one folder. */
-const MOST_NAMES = 4_096;
+const MAX_NAMES = 4_096;
 /** Paths that a pattern may match. */
-const MOST_PATHS = 1_024;
+const MAX_PATHS = 1_024;
 
 /**
  * The files of the system under test, by their absolute paths there, below `root`. Links are followed within the root.
@@ -119,13 +119,13 @@ export class HostFiles {
   }
 
   /** A whole regular file as text; invalid UTF-8 becomes U+FFFD. */
-  text(path: string, mostBytes = MOST_BYTES): Look<string> {
+  text(path: string, mostBytes = MAX_BYTES): Look<string> {
     const kept = this.#texts.get(path);
     if (kept !== undefined) return kept;
     const bytes = this.bytes(path, mostBytes);
     const look = 'found' in bytes ? { found: bytes.found.toString('utf8') } : bytes;
     if ('found' in look && look.found.length > KEPT_BYTES) return look;
-    if (this.#texts.size < MOST_KEPT) this.#texts.set(path, look);
+    if (this.#texts.size < MAX_KEPT) this.#texts.set(path, look);
     return look;
   }
 
@@ -173,8 +173,8 @@ export class HostFiles {
   names(path: string): Look<readonly string[]> {
     let kept = this.#names.get(path);
     if (kept === undefined) {
-      kept = this.entries(path, MOST_NAMES);
-      if (this.#names.size < MOST_KEPT) this.#names.set(path, kept);
+      kept = this.entries(path, MAX_NAMES);
+      if (this.#names.size < MAX_KEPT) this.#names.set(path, kept);
     }
     return kept;
   }
@@ -235,8 +235,8 @@ export class HostFiles {
           if (matchesGlob(part, name) && (part.startsWith('.') || !name.startsWith('.')))
             next.push(posix.join(path, name));
       }
-      if (next.length > MOST_PATHS) problem ??= unreadable(`${pattern} matches more than ${MOST_PATHS} files`);
-      paths = next.slice(0, MOST_PATHS);
+      if (next.length > MAX_PATHS) problem ??= unreadable(`${pattern} matches more than ${MAX_PATHS} files`);
+      paths = next.slice(0, MAX_PATHS);
     }
     return problem === undefined ? { paths } : { paths, unreadable: problem };
   }

@@ -10,12 +10,12 @@ import { isLocal, type Mount, mountWithId } from './mounts.ts';
 const O_PATH = 0o10000000;
 
 /** Size of a list of mounts: of the first process and of this one, on a host with many containers; of any other process. */
-const MOST_BYTES = 1024 * 1024;
-const MOST_BYTES_OF_OTHERS = 128 * 1024;
+const MAX_BYTES = 1024 * 1024;
+const MAX_BYTES_OF_OTHERS = 128 * 1024;
 /** Descriptors kept until the end of a turn. When there are more, all are closed and mounts are looked up again. */
-const MOST_KEPT = 64;
+const MAX_KEPT = 64;
 /** Path components; each takes some 15 µs. */
-const MOST_FOLDERS = 64;
+const MAX_FOLDERS = 64;
 
 /**
  * A descriptor made with O_PATH, or why there is none: the file is missing, it is not on a local file system, or the time
@@ -96,7 +96,7 @@ export class LocalFiles {
     let folder = this.#rootFolder();
     if (folder === undefined || !path.startsWith('/')) return 'absent';
     let from = 1;
-    for (let count = 0; count < MOST_FOLDERS; count += 1) {
+    for (let count = 0; count < MAX_FOLDERS; count += 1) {
       const to = path.indexOf('/', from);
       const name = path.slice(from, to === -1 ? path.length : to);
       if (name === '' || name === '.' || name === '..' || name.includes('\0')) return 'absent';
@@ -117,7 +117,7 @@ export class LocalFiles {
   }
 
   #rootFolder(): number | undefined {
-    if (this.#kept.length >= MOST_KEPT) this.#release();
+    if (this.#kept.length >= MAX_KEPT) this.#release();
     const known = this.#folders.get('');
     if (known !== undefined) return known;
     const root = this.#open(this.#root, O_PATH | constants.O_DIRECTORY);
@@ -173,12 +173,12 @@ export class LocalFiles {
   }
 
   #judge(id: number, pid: number | undefined): boolean {
-    const first = readOptional(`${this.#proc}/1/mountinfo`, MOST_BYTES);
+    const first = readOptional(`${this.#proc}/1/mountinfo`, MAX_BYTES);
     const hosts = first === undefined ? undefined : mountWithId(first, id);
     if (hosts !== undefined) return hosts.point === '/' || isLocal(hosts, first);
     const mount =
-      mountIn('/proc/self/mountinfo', id, MOST_BYTES) ??
-      mountIn(`${this.#proc}/${pid}/mountinfo`, id, MOST_BYTES_OF_OTHERS);
+      mountIn('/proc/self/mountinfo', id, MAX_BYTES) ??
+      mountIn(`${this.#proc}/${pid}/mountinfo`, id, MAX_BYTES_OF_OTHERS);
     return mount !== undefined && isLocal(mount, first);
   }
 

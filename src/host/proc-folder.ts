@@ -1,7 +1,7 @@
 import { closeSync, lstatSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs';
 
 /** Bytes read of one file: `status` is longer only because of its list of groups. */
-const MOST_BYTES = 8 * 1024;
+const MAX_BYTES = 8 * 1024;
 
 /** PF_KTHREAD of linux/sched.h: a kernel thread. */
 const KERNEL_THREAD = 0x0020_0000;
@@ -62,7 +62,7 @@ export class ProcFolder {
   /** The unit of clock ticks in /proc, whatever the kernel's own tick is: USER_HZ is 100 on all platforms of Node. */
   static readonly TICK_MS = 10;
   readonly #path: string;
-  readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
+  readonly #buffer = Buffer.allocUnsafeSlow(MAX_BYTES);
 
   constructor(path: string) {
     this.#path = path;
@@ -119,8 +119,8 @@ export class ProcFolder {
     const file = openSync(`${this.#path}/${name}`, 'r');
     try {
       let length = 0;
-      for (let read = -1; read !== 0 && length < MOST_BYTES; length += read) {
-        read = readSync(file, this.#buffer, length, MOST_BYTES - length, null);
+      for (let read = -1; read !== 0 && length < MAX_BYTES; length += read) {
+        read = readSync(file, this.#buffer, length, MAX_BYTES - length, null);
       }
       return this.#buffer.toString('utf8', 0, length);
     } finally {

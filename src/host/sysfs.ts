@@ -4,11 +4,11 @@ import { readBytes } from './bounded-file.ts';
 import { readable } from './readable.ts';
 
 /** Size of a text attribute; the kernel's limit is a page. */
-const MOST_BYTES = 4 * 1024;
+const MAX_BYTES = 4 * 1024;
 /** Devices read per kind. There can be more, for example virtual functions of a network card. */
-export const MOST_OF_A_KIND = 1_024;
+export const MAX_PER_KIND = 1_024;
 /** Deeper than any chain of hubs and bridges. */
-const MOST_PARENTS = 32;
+const MAX_PARENTS = 32;
 
 /** The variables of a `uevent` file, by name. */
 export type Uevent = Readonly<Record<string, string | undefined>>;
@@ -51,7 +51,7 @@ export class SysDevice {
 
   bytes(attribute: string): Buffer | undefined {
     try {
-      return readBytes(`${this.#root}${this.path}/${attribute}`, MOST_BYTES);
+      return readBytes(`${this.#root}${this.path}/${attribute}`, MAX_BYTES);
     } catch {
       return undefined;
     }
@@ -66,7 +66,7 @@ export class SysDevice {
   }
 
   entries(): string[] {
-    return list(`${this.#root}${this.path}`).slice(0, MOST_OF_A_KIND);
+    return list(`${this.#root}${this.path}`).slice(0, MAX_PER_KIND);
   }
 
   child(name: string): SysDevice {
@@ -92,7 +92,7 @@ export class SysDevice {
   /** The devices above it, the nearest first. */
   *parents(): Generator<SysDevice> {
     let path = posix.dirname(this.path);
-    for (let n = 0; n < MOST_PARENTS && path.startsWith('/devices/'); n++, path = posix.dirname(path)) {
+    for (let n = 0; n < MAX_PARENTS && path.startsWith('/devices/'); n++, path = posix.dirname(path)) {
       yield new SysDevice(this.#root, path);
     }
   }
@@ -104,7 +104,7 @@ export class SysDevice {
  */
 export function devicesIn(root: string, folder: string): { devices: readonly SysDevice[]; more: number } {
   const all = list(`${root}/${folder}`);
-  const devices = all.slice(0, MOST_OF_A_KIND).map((entry) => {
+  const devices = all.slice(0, MAX_PER_KIND).map((entry) => {
     const target = readLink(`${root}/${folder}/${entry}`);
     return new SysDevice(root, posix.resolve(`/${folder}`, target ?? entry));
   });

@@ -16,7 +16,7 @@ import { isDeeperThan } from './json-depth.ts';
 /** Limit for a call's payload, in bytes. A hub allows 128 KiB; the agent's methods need less than a tenth of this. */
 const LARGEST_PAYLOAD = 16 * 1024;
 const DEEPEST = 8;
-const MOST_FAULTS = 16;
+const MAX_FAULTS = 16;
 const LONGEST_NAME = 64;
 /** Limit for an answer, in bytes of JSON. A hub accepts 128 KiB. */
 const LARGEST_ANSWER = 100 * 1024;
@@ -139,7 +139,7 @@ function read(payload: Buffer, schema: Method<unknown>['request']): { value: obj
       .map((issue) => [cut(v.getDotPath(issue) ?? '(the whole)'), problemOf(issue)] as const),
   ];
   if (result.success && faults.length === 0) return { value: result.output };
-  return { faults: Object.fromEntries(faults.slice(0, MOST_FAULTS)) };
+  return { faults: Object.fromEntries(faults.slice(0, MAX_FAULTS)) };
 }
 
 function unknownMembers(value: unknown, schema: object): string[] {

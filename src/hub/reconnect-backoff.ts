@@ -4,7 +4,7 @@ import type { RetryCause } from '../contract/hub.ts';
 
 /** A hub counts failed logins, and alerts on a device that continues with them. */
 const REFUSALS_BEFORE_LONG_WAIT = 3;
-const MOST_PER_MINUTE = 6;
+const MAX_PER_MINUTE = 6;
 
 /**
  * Delays between connection attempts (contract §6): exponential with full jitter, at most six attempts per minute for any
@@ -25,7 +25,7 @@ export class ReconnectBackoff {
   /** To be called at every attempt. */
   attempt(now: Duration): void {
     this.#attempts.push(now);
-    if (this.#attempts.length > MOST_PER_MINUTE) this.#attempts.shift();
+    if (this.#attempts.length > MAX_PER_MINUTE) this.#attempts.shift();
   }
 
   /** The delay after a failed attempt or an ended connection. */
@@ -49,6 +49,6 @@ export class ReconnectBackoff {
 
   #untilFree(now: Duration): number {
     const [oldest] = this.#attempts;
-    return oldest === undefined || this.#attempts.length < MOST_PER_MINUTE ? 0 : oldest + minutes(1) - now;
+    return oldest === undefined || this.#attempts.length < MAX_PER_MINUTE ? 0 : oldest + minutes(1) - now;
   }
 }

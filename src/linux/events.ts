@@ -22,7 +22,7 @@ const TRY_AGAIN = minutes(1);
 /** When the agent stops, how long the last processes' arguments are waited for. */
 const LAST_ARGUMENTS = milliseconds(500);
 /** Starts that wait for arguments: twice what polling holds before it waits. */
-const MOST_HELD_STARTS = 8_192;
+const MAX_HELD_STARTS = 8_192;
 
 interface Parts {
   /** The streams that are wanted. */
@@ -95,7 +95,7 @@ export class LinuxEvents implements Service, Moving {
       proc,
       wanted: () => this.#needs(),
       audited: declared.filter(({ auditRules }) => auditRules.length > 0).flatMap(({ streams }) => streams),
-      heldStarts: this.#heldCount('starts', MOST_HELD_STARTS, 'held-processes.json'),
+      heldStarts: this.#heldCount('starts', MAX_HELD_STARTS, 'held-processes.json'),
       changed: () => void this.#inTurn(() => this.#follow()),
     });
     const host = {

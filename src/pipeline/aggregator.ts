@@ -20,9 +20,9 @@ import { LATEST, type Leaving } from './window-records.ts';
 import type { FoundWindow } from './window-recovery.ts';
 
 /** Limit of distinct elements in a window. Each costs some 600 bytes besides its text. */
-const MOST_ELEMENTS = 10_000;
+const MAX_ELEMENTS = 10_000;
 /** Limit of all windows together, in bytes of JSON, and as a share of the queues' size limit. */
-const MOST_BYTES_HELD = 1024 * 1024;
+const MAX_BYTES_HELD = 1024 * 1024;
 const PART_OF_CACHE = 1 / 2;
 /** Share that is kept when a limit is reached: elements leave early many at a time. */
 const KEPT_WHEN_FULL = 3 / 4;
@@ -34,7 +34,7 @@ const KEPT_WHEN_FULL = 3 / 4;
  * Of 8192 bytes the message's properties take at most 645 (512 of them hubResourceId), what its body begins and ends
  * with 145, the event's envelope 300: 8090 with the elements. A test holds each of these.
  */
-const MOST_BYTES = 7_000;
+const MAX_BYTES = 7_000;
 
 /** Maximum time from a write to its sync (contract §6), and delay before a failed write is retried. */
 const SYNC_WITHIN = seconds(1);
@@ -198,8 +198,8 @@ export class Aggregator implements Service {
   // ── limits ──
 
   #keepSmall(grown: Window): void {
-    if (grown.elements.size > MOST_ELEMENTS) {
-      const excess = grown.elements.size - MOST_ELEMENTS * KEPT_WHEN_FULL;
+    if (grown.elements.size > MAX_ELEMENTS) {
+      const excess = grown.elements.size - MAX_ELEMENTS * KEPT_WHEN_FULL;
       this.#release(grown, leastFrequent(grown).slice(0, excess));
     }
     this.#keepWithin();
@@ -207,7 +207,7 @@ export class Aggregator implements Service {
 
   /** To be called when the limit has changed, or the windows have grown. */
   #keepWithin(): void {
-    const most = Math.min(MOST_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
+    const most = Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
     const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
     if (held() <= most) return;
     for (let excess = held() - most * KEPT_WHEN_FULL; excess > 0; excess = held() - most * KEPT_WHEN_FULL) {
@@ -400,7 +400,7 @@ function inEvents(elements: readonly Element[]): Element[][] {
   let bytes = Number.POSITIVE_INFINITY;
   for (const element of elements) {
     const size = Buffer.byteLength(JSON.stringify(counted(element))) + 1;
-    if (bytes + size > MOST_BYTES) {
+    if (bytes + size > MAX_BYTES) {
       events.push([]);
       bytes = 0;
     }

@@ -19,7 +19,7 @@ const isLocal = (error: unknown): boolean =>
   !['ENOSPC', 'EDQUOT', 'EROFS', 'EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(errnoOf(error) ?? '');
 
 /** Attempts of a change whose error may concern only its own file: half a minute. */
-const MOST_TRIES = 30;
+const MAX_TRIES = 30;
 
 /**
  * Files that are changed in the background, see BackgroundWriter. Reads include changes that are not written yet, from
@@ -84,7 +84,7 @@ export class BackgroundFiles implements StoreFiles {
       frees: true,
       run: () => promised.remove(path, { force: true }),
       // The file stays on the disk. It is not used: the next start of the agent detects that, and removes it.
-      shouldGiveUp: (error, tries) => isLocal(error) && (tries >= MOST_TRIES || errnoOf(error) !== 'EIO'),
+      shouldGiveUp: (error, tries) => isLocal(error) && (tries >= MAX_TRIES || errnoOf(error) !== 'EIO'),
     });
   }
 
@@ -269,7 +269,7 @@ class BackgroundFile implements AppendFile {
     const errno = errnoOf(error) ?? '';
     const isFolders = !this.#isCreated && ['ENOENT', 'EACCES', 'EPERM'].includes(errno);
     const isCertain = ['ENOENT', 'ESTALE', 'EEXIST', 'EISDIR'].includes(errno);
-    if (isFolders || !isLocal(error) || (!isCertain && tries < MOST_TRIES)) return false;
+    if (isFolders || !isLocal(error) || (!isCertain && tries < MAX_TRIES)) return false;
     this.#failure = error;
     this.#parts = [];
     queueMicrotask(() => this.#writer.cancel((operation) => operation.owner === this));

@@ -26,7 +26,7 @@ export interface FittedRows {
 /** While not all rows fit, rows keep their ExtraDetails up to this share of the limit; the rest is for more rows. */
 const SHARE_OF_DETAILS = 0.5;
 /** How often the choice is made again when whole rows leave parts partly empty. */
-const MOST_TRIES = 8;
+const MAX_TRIES = 8;
 
 /**
  * Divides a snapshot into parts that each fit into a message, and chooses what to send when it fits into none of the
@@ -44,7 +44,7 @@ export async function fitRows(rows: readonly Payload[], limits: RowLimits, clock
   let choice = choose(sizes, limitBytes);
   let ends = divide(sizes, choice, partBytes);
   // Whole rows don't fill parts exactly. When the last ones need a part too many, more ExtraDetails are left out.
-  for (let tries = 0; ends.length > mostParts && choice.kept === rows.length && tries < MOST_TRIES; tries += 1) {
+  for (let tries = 0; ends.length > mostParts && choice.kept === rows.length && tries < MAX_TRIES; tries += 1) {
     limitBytes -= sizeBetween(sizes, choice, ends[mostParts - 1] ?? 0, rows.length);
     choice = choose(sizes, limitBytes);
     ends = divide(sizes, choice, partBytes);

@@ -12,7 +12,7 @@ const MARKS_BYTES = 160;
 const SHARE_OF_QUEUES = 0.5;
 
 /** With the smallest maxMessageSizeInBytes, this many parts carry as much as one message of the default size. */
-export const MOST_PARTS = 32;
+export const MAX_PARTS = 32;
 /** For all parts of a snapshot. They are in memory together until they are queued. */
 export const LARGEST_SNAPSHOT = 1024 * 1024;
 /** Share of the queues' limit for all parts: a single snapshot must not cause older events to be dropped. */
@@ -39,6 +39,6 @@ export function rowLimits(
     maxLocalCacheSizeInBytes * SHARE_OF_QUEUES_FOR_PARTS,
     bytesPerDay * SHARE_OF_DAY_FOR_PARTS,
   );
-  const parts = Math.min(MOST_PARTS, Math.floor(snapshotBytes / (partBytes + around)));
+  const parts = Math.min(MAX_PARTS, Math.floor(snapshotBytes / (partBytes + around)));
   return { partBytes, mostParts: inParts ? Math.max(1, parts) : 1, extraBytes: isClockSet ? 0 : MARKS_BYTES };
 }

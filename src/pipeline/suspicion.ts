@@ -9,7 +9,7 @@ const STRIKES = 3;
  */
 const TRIALS = 10;
 /** Limit of events passed over at a time. If more fail, the cause is not a single event. */
-const MOST_PASSED_OVER = 4;
+const MAX_PASSED_OVER = 4;
 
 /** An event that is left out of normal messages. */
 interface PassedOver {
@@ -118,7 +118,7 @@ export class Suspicion {
       for (const { queue, positions } of shares) this.#suspects[queue] = positions.size;
       return 'repack';
     }
-    if ([...this.#allPassedOver()].length >= MOST_PASSED_OVER) return 'resend';
+    if ([...this.#allPassedOver()].length >= MAX_PASSED_OVER) return 'resend';
     passedOver.set(event.position, { bytes: event.jsonBytes, failures: 0, othersAccepted: false });
     return 'repack';
   }

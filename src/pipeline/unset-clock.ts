@@ -16,7 +16,7 @@ const LOOK_EVERY = seconds(10);
 /** Maximum difference of the boot times calculated within one spell. */
 const SAME_SPELL = seconds(1);
 /** Maximum number of spells kept; the oldest is dropped. */
-const MOST_SPELLS = 8;
+const MAX_SPELLS = 8;
 
 const EARLIEST_TEXT = EARLIEST.toISOString();
 
@@ -136,7 +136,7 @@ export class UnsetClock implements Service {
     if (last !== undefined && Math.abs(last.bootedAt - bootedAt) < SAME_SPELL) return;
     const mark = { ...UNKNOWN_BOOT, BootId: this.#bootId, BootTimeUtc: new Date(bootedAt).toISOString() };
     this.#spells.push({ bootedAt, mark });
-    if (this.#spells.length > MOST_SPELLS) this.#spells.shift();
+    if (this.#spells.length > MAX_SPELLS) this.#spells.shift();
   }
 
   /** The spell of a time; `undefined` if it is from an earlier boot, or from a spell that was not observed. */

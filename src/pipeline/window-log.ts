@@ -70,7 +70,7 @@ const LONGEST = 16 * 1024 * 1024;
 const ELEMENT_OVERHEAD = FRAME + 24;
 const WINDOW_OVERHEAD = 256;
 /** Limit of old files that wait for the sync of the file that replaces them. */
-const MOST_OLD = 4;
+const MAX_OLD_FILES = 4;
 /** Bytes per write of a rewrite. */
 const PIECE = 64 * 1024;
 
@@ -349,7 +349,7 @@ export class WindowLog {
     this.#stale = false;
     this.#awaited = {};
     this.#allWritten();
-    if (this.#old.length > MOST_OLD) this.#removeAllOld();
+    if (this.#old.length > MAX_OLD_FILES) this.#removeAllOld();
     return undefined;
   }
 

@@ -10,9 +10,9 @@ import { COMPLETE, COUNTS, ELEMENT, ENDED, LATEST, LEAVE, LOG_HEAD, LogReader, O
 /* Recovers a window log from its files; the format is described in window-log.ts. */
 
 /** More than all tables, and one that is leaving, may contain: a log with more was not written by an agent. */
-const MOST_BYTES_READ = 4 * 1024 * 1024;
-const MOST_WINDOWS_READ = 100;
-const MOST_ELEMENTS_READ = 2 ** 24;
+const MAX_BYTES_READ = 4 * 1024 * 1024;
+const MAX_WINDOWS_READ = 100;
+const MAX_ELEMENTS_READ = 2 ** 24;
 
 const NAME = /^([0-9a-f]{16})\.log$/;
 
@@ -161,8 +161,8 @@ class Reading {
 
   #open(json: string): void {
     const { window, name, type, version, queue, interval, closesAt } = JSON.parse(json) as Record<string, unknown>;
-    if (this.#windows.size >= MOST_WINDOWS_READ) this.#forgetEmptyWindows();
-    if (typeof window !== 'number' || this.#windows.size >= MOST_WINDOWS_READ) return;
+    if (this.#windows.size >= MAX_WINDOWS_READ) this.#forgetEmptyWindows();
+    if (typeof window !== 'number' || this.#windows.size >= MAX_WINDOWS_READ) return;
     if (typeof name !== 'string' || typeof version !== 'string') return;
     if (type !== 'Security' && type !== 'Operational' && type !== 'Diagnostic') return;
     if (queue !== 'High' && queue !== 'Low') return;
@@ -179,7 +179,7 @@ class Reading {
     this.#unknown.set(number, counts.hits);
     const json = record.text();
     const bytes = Buffer.byteLength(json);
-    if (this.#bytes + bytes > MOST_BYTES_READ) return;
+    if (this.#bytes + bytes > MAX_BYTES_READ) return;
     const payload: unknown = JSON.parse(json);
     if (typeof payload !== 'object' || payload === null || Array.isArray(payload)) return;
     const { ExtraDetails: details } = payload as Payload;
@@ -192,7 +192,7 @@ class Reading {
 
   #numberOf(record: LogReader): number {
     const number = record.number();
-    if (number >= MOST_ELEMENTS_READ) throw new RangeError('The log has more elements than an agent writes.');
+    if (number >= MAX_ELEMENTS_READ) throw new RangeError('The log has more elements than an agent writes.');
     this.#nextElement = Math.max(this.#nextElement, number + 1);
     return number;
   }

@@ -5,7 +5,7 @@ import { Random } from './random.ts';
 /** Kills of one agent between two looks at what became of the events, and with one set of settings. */
 const KILLS_PER_LOOK = 10;
 const KILLS_PER_CHAIN = 20;
-const MOST_SHOWN = 10;
+const MAX_SHOWN = 10;
 
 interface Total {
   runs: number;
@@ -66,8 +66,8 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
   } catch (error) {
     found.push((error as Error).stack ?? String(error));
   }
-  for (const violation of found.slice(0, MOST_SHOWN)) say(`  VIOLATION: ${violation}`);
-  if (found.length > MOST_SHOWN) say(`  and ${found.length - MOST_SHOWN} more`);
+  for (const violation of found.slice(0, MAX_SHOWN)) say(`  VIOLATION: ${violation}`);
+  if (found.length > MAX_SHOWN) say(`  and ${found.length - MAX_SHOWN} more`);
   if (found.length > 0) say(`  seed ${seed}; the files are in ${chain.directory}`);
   try {
     await chain.end({ keep: found.length > 0 });

@@ -85,7 +85,7 @@ describe('On SIGUSR1', function () {
     });
     assert.ok(starters.length > 0);
     for (const file of starters) {
-      assert.match(readFileSync(join('src', file), 'utf8'), /process\.execArgv|INSPECTOR_NOWHERE/, file);
+      assert.match(readFileSync(join('src', file), 'utf8'), /process\.execArgv|UNREACHABLE_INSPECTOR/, file);
     }
   });
 });

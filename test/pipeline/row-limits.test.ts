@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { MOST_PARTS, rowLimits } from '../../src/pipeline/row-limits.ts';
+import { MAX_PARTS, rowLimits } from '../../src/pipeline/row-limits.ts';
 import { someSettings } from './memory-queues.ts';
 
 const INPARTS = { inParts: true } as const;
@@ -21,7 +21,7 @@ describe('rowLimits', () => {
   });
 
   it('limits the number of parts, and what all of them take of the queues', () => {
-    assert.equal(limits({ maxMessageSizeInBytes: 8_192 }).mostParts, MOST_PARTS);
+    assert.equal(limits({ maxMessageSizeInBytes: 8_192 }).mostParts, MAX_PARTS);
     const most = (maxLocalCacheSizeInBytes: number) =>
       limits({ maxMessageSizeInBytes: 204_800, maxLocalCacheSizeInBytes }).mostParts;
     assert.deepEqual([most(8_192), most(300_000), most(2_560_000), most(64 * 1024 * 1024)], [1, 1, 4, 5]);

@@ -3,13 +3,13 @@ import { type Duration, hours, minutes } from '../duration.ts';
 import type { Subject } from './question.ts';
 
 /** Subjects, and owners, that are remembered; beyond that the oldest are forgotten. */
-const MOST_REMEMBERED = 1_024;
+const MAX_REMEMBERED = 1_024;
 /** An owner with this many hangs within OWNER_WINDOW is not asked about for OWNER_REST. */
 const HANGS_OF_OWNER = 3;
 const OWNER_WINDOW = minutes(10);
 const OWNER_REST = hours(1);
 /** After this many kills within KILL_WINDOW, nothing is asked for a rest, which doubles each time. */
-const MOST_KILLS = 10;
+const MAX_KILLS = 10;
 const KILL_WINDOW = minutes(1);
 const SHORTEST_REST = minutes(1);
 const LONGEST_REST = minutes(16);
@@ -55,7 +55,7 @@ export class Avoidance {
     if (now - this.#lastKill > RESET_AFTER) this.#rest = SHORTEST_REST;
     this.#lastKill = now;
     this.#kills = [...this.#kills.filter((at) => now - at < KILL_WINDOW), now];
-    if (this.#kills.length < MOST_KILLS) return false;
+    if (this.#kills.length < MAX_KILLS) return false;
     this.#kills = [];
     this.#restUntil = now + this.#rest;
     this.#rest = Math.min(LONGEST_REST, this.#rest * 2);
@@ -84,7 +84,7 @@ export class Avoidance {
 
 function forgetOldest(all: Set<string> | Map<string, unknown>): void {
   for (const oldest of all.keys()) {
-    if (all.size <= MOST_REMEMBERED) return;
+    if (all.size <= MAX_REMEMBERED) return;
     all.delete(oldest);
   }
 }

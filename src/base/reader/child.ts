@@ -11,7 +11,7 @@ import { type AnswerFrame, encodeFrame, FrameReader, type QuestionFrame } from '
 /** As in `main.ts`, and a limit on the heap, so that hostile input cannot exhaust the device's memory. */
 const FLAGS = ['--max-semi-space-size=1', '--single-threaded', '--max-old-space-size=128', UNREACHABLE_INSPECTOR];
 /** The child's standard error is cut to this, in characters. */
-const MOST_STDERR = 2_048;
+const MAX_STDERR = 2_048;
 
 /** Running children. They must not outlive the agent: a blocked child would not notice that its pipe is closed. */
 const running = new Set<ChildProcess>();
@@ -85,7 +85,7 @@ export class ReaderChild {
       }
     });
     child.stderr?.on('data', (chunk: Buffer) => {
-      this.#stderr = (this.#stderr + chunk.toString()).slice(0, MOST_STDERR);
+      this.#stderr = (this.#stderr + chunk.toString()).slice(0, MAX_STDERR);
     });
     // An idle child must not keep the agent's event loop alive; while an answer is pending, a timer does.
     child.unref();

@@ -8,9 +8,9 @@ import type { AnswerFrame } from './frames.ts';
 import { type Answer, type QuestionKind, type Subject, unavailable } from './question.ts';
 
 /** Questions sent but not answered: enough that the child never waits for the agent. */
-const MOST_SENT = 32;
+const MAX_SENT = 32;
 /** Questions that wait to be sent. */
-const MOST_WAITING = 4_096;
+const MAX_WAITING = 4_096;
 /** How long the child may take to start. Node needs 30 ms, on a slow and busy board a hundred times as long. */
 const START_LIMIT = seconds(30);
 /** An idle child is ended after this time. */
@@ -20,7 +20,7 @@ const BUSY_LIMITS = 5;
 /**
  * Killed children that have not exited, for example since they wait for a FUSE server. With this many, none is started.
  */
-const MOST_STUCK = 4;
+const MAX_STUCK = 4;
 /** A killed child that has not exited after this time counts as unkillable. Most exit within milliseconds. */
 const DIES_WITHIN = seconds(1);
 /** Delay after a child couldn't be started, or exited unexpectedly; doubled each time. */
@@ -103,7 +103,7 @@ export class Reader {
         }),
     );
     for (const job of jobs) {
-      if (this.#waiting.length < MOST_WAITING) this.#waiting.push(job);
+      if (this.#waiting.length < MAX_WAITING) this.#waiting.push(job);
       else finish(job, unavailable('too many questions wait'));
     }
     const abort = () => this.#giveUp(jobs);
@@ -140,7 +140,7 @@ export class Reader {
   }
 
   #pump(): void {
-    while (this.#waiting.length > 0 && this.#sent.length < MOST_SENT) {
+    while (this.#waiting.length > 0 && this.#sent.length < MAX_SENT) {
       const why = this.#canStart();
       if (why !== undefined) {
         this.#refuseAll(why);
@@ -171,7 +171,7 @@ export class Reader {
     if (this.#isClosed) return 'the reader is closed';
     if (this.#avoidance.restMs() > 0) return 'too many questions hung';
     if (this.#child !== undefined) return undefined;
-    if (this.#stuck >= MOST_STUCK) {
+    if (this.#stuck >= MAX_STUCK) {
       void this.#reportStuck();
       return 'too many readers can’t be killed';
     }
@@ -184,14 +184,14 @@ export class Reader {
     this.#isDoubted = true;
     await this.#parts.clock.sleep(DIES_WITHIN, this.#closing.signal);
     this.#isDoubted = false;
-    if (this.#isClosed || this.#stuck < MOST_STUCK || this.#child !== undefined) return;
+    if (this.#isClosed || this.#stuck < MAX_STUCK || this.#child !== undefined) return;
     this.#isStuck = true;
     this.#parts.log.warn("Four reader processes can't be killed; no new one is started until one of them exits.");
     this.#parts.changed?.();
   }
 
   #reportEnded(): void {
-    if (!this.#isStuck || this.#stuck >= MOST_STUCK) return;
+    if (!this.#isStuck || this.#stuck >= MAX_STUCK) return;
     this.#isStuck = false;
     this.#parts.log.info('A reader process that could not be killed has exited; a new one can be started.');
     this.#parts.changed?.();

@@ -11,9 +11,9 @@ const QUESTIONS = 0;
 const ANSWERS = 1;
 const CHUNK_BYTES = 64 * 1024;
 /** More than any question of the agent has. */
-const MOST_QUESTION_BYTES = 8 * 1024 * 1024;
+const MAX_QUESTION_BYTES = 8 * 1024 * 1024;
 /** Progress reports are cut to this, in characters. */
-const MOST_AT = 1_024;
+const MAX_AT_LENGTH = 1_024;
 
 /**
  * The child's side of a `Reader`: answers one question at a time until the agent closes the pipe.
@@ -22,9 +22,9 @@ const MOST_AT = 1_024;
  */
 export async function serve(kinds: Readonly<Record<string, Load>>): Promise<void> {
   const answerers = new Map<string, Answerer<unknown, unknown>>();
-  const frames = new FrameReader(() => MOST_QUESTION_BYTES);
+  const frames = new FrameReader(() => MAX_QUESTION_BYTES);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
-  const context = { at: (what: string) => write({ at: what.slice(0, MOST_AT) }) };
+  const context = { at: (what: string) => write({ at: what.slice(0, MAX_AT_LENGTH) }) };
   write({ ready: true });
   for (;;) {
     const frame = frames.next() as QuestionFrame | undefined;

@@ -53,7 +53,7 @@ export interface Accounts {
 export type AccountFile = 'passwd' | 'group' | 'shadow';
 
 /** 100,000 accounts take about 6 MB. */
-const MOST_BYTES = 16 * 1024 * 1024;
+const MAX_BYTES = 16 * 1024 * 1024;
 
 export async function readAccounts(access: Needs): Promise<Accounts> {
   const nis: Record<AccountFile, NisLine[]> = { passwd: [], group: [], shadow: [] };
@@ -77,7 +77,7 @@ async function readLines<L extends AnyLine, T>(
   convert: (line: L) => T,
   nis: Record<AccountFile, NisLine[]>,
 ): Promise<Look<readonly T[]>> {
-  const look = access.files.bytes(`/etc/${file}`, MOST_BYTES);
+  const look = access.files.bytes(`/etc/${file}`, MAX_BYTES);
   if (!('found' in look)) return look;
   const entries: T[] = [];
   let read = 0;

@@ -22,7 +22,7 @@ export interface AuditRules {
   readonly unreadable?: Unreadable;
 }
 
-const MOST_RULES = 10_000;
+const MAX_RULES = 10_000;
 
 /** The rules loaded at boot. Reads files only: listing the kernel's rules needs the audit socket. */
 export async function readAuditRules(access: Needs): Promise<AuditRules> {
@@ -42,8 +42,8 @@ export async function readAuditRules(access: Needs): Promise<AuditRules> {
       if (words[0] === '-e' || words[0] === '-f') flags.set(`${words[0]} ${words[1]}`, where);
       const rule = parseRule(words, where);
       if (rule === undefined) continue;
-      if (rules.length < MOST_RULES) rules.push(rule);
-      else problem ??= { unreadable: `there are more than ${MOST_RULES} rules`, denied: false };
+      if (rules.length < MAX_RULES) rules.push(rule);
+      else problem ??= { unreadable: `there are more than ${MAX_RULES} rules`, denied: false };
     }
   }
   return problem === undefined ? { rules, flags } : { rules, flags, unreadable: problem };

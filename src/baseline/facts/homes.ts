@@ -34,8 +34,8 @@ export interface Homes {
 }
 
 /** Limit of homes that are read. If there are more, the rules report that only these were judged. */
-export const MOST_HOMES = 1_000;
-const MOST_ENTRIES = 200;
+export const MAX_HOMES = 1_000;
+const MAX_ENTRIES = 200;
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /**
@@ -45,7 +45,7 @@ const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOF
  */
 export async function readHomes(users: readonly User[], access: Needs): Promise<readonly Home[]> {
   const homes: Home[] = [];
-  for (const user of users.slice(0, MOST_HOMES)) {
+  for (const user of users.slice(0, MAX_HOMES)) {
     access.at(user.home);
     homes.push(readHome(user, access));
     await access.pace();
@@ -85,7 +85,7 @@ interface Entries {
   readonly cut: Unreadable | undefined;
 }
 const NOTHING: Entries = { entries: [], cut: undefined };
-const TOO_MANY: Unreadable = { unreadable: `has more than ${MOST_ENTRIES} entries`, denied: false };
+const TOO_MANY: Unreadable = { unreadable: `has more than ${MAX_ENTRIES} entries`, denied: false };
 const A_LINK: Unreadable = { unreadable: 'its .ssh is a symbolic link, which is not followed', denied: false };
 const REMOTE: Unreadable = { unreadable: 'something in it is on a network or FUSE file system', denied: false };
 
@@ -124,7 +124,7 @@ function entriesOf(
     const open = opendirSync(place);
     try {
       for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
-        if (++seen > MOST_ENTRIES * 10 || entries.length >= MOST_ENTRIES) return { found: { entries, cut: TOO_MANY } };
+        if (++seen > MAX_ENTRIES * 10 || entries.length >= MAX_ENTRIES) return { found: { entries, cut: TOO_MANY } };
         if (!wanted(entry.name)) continue;
         const path = join(prefix, entry.name);
         if (isRemote(path)) {

@@ -12,7 +12,7 @@ export interface KernelConfig {
   readonly values: ReadonlyMap<string, string>;
 }
 
-const MOST_BYTES = 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
 
 /** @returns `undefined` when this kernel's configuration is not stored anywhere; `Unreadable` when it cannot be read */
 export function readKernelConfig(access: Needs): KernelConfig | Unreadable | undefined {
@@ -21,18 +21,18 @@ export function readKernelConfig(access: Needs): KernelConfig | Unreadable | und
   const version = 'found' in release ? release.found.trim() : '';
   let problem: Unreadable | undefined;
   for (const where of [`/boot/config-${version}`, `/lib/modules/${version}/config`]) {
-    const look = files.text(where, MOST_BYTES);
+    const look = files.text(where, MAX_BYTES);
     if ('found' in look) return { where, values: parseKernelConfig(look.found) };
     if ('unreadable' in look) problem ??= look;
   }
   const where = '/proc/config.gz';
-  const packed = files.bytes(where, MOST_BYTES);
+  const packed = files.bytes(where, MAX_BYTES);
   if ('unreadable' in packed) problem ??= packed;
   if (!('found' in packed)) return problem;
   try {
     return {
       where,
-      values: parseKernelConfig(gunzipSync(packed.found, { maxOutputLength: MOST_BYTES }).toString('latin1')),
+      values: parseKernelConfig(gunzipSync(packed.found, { maxOutputLength: MAX_BYTES }).toString('latin1')),
     };
   } catch {
     return undefined; // not a valid gzip file

@@ -17,8 +17,8 @@ export interface KernelModules {
   readonly unreadable?: Unreadable;
 }
 
-const MOST_BYTES = 4 * 1024 * 1024;
-const MOST_MODPROBE_BYTES = 64 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
+const MAX_MODPROBE_BYTES = 64 * 1024;
 const MODPROBE_FOLDERS = [
   '/etc/modprobe.d',
   '/run/modprobe.d',
@@ -40,14 +40,14 @@ export async function readKernelModules(access: Needs): Promise<KernelModules> {
       ['modules.builtin', false],
       ['modules.dep', true],
     ] as const) {
-      const look = access.files.text(`/lib/modules/${release}/${list}`, MOST_BYTES);
+      const look = access.files.text(`/lib/modules/${release}/${list}`, MAX_BYTES);
       if ('unreadable' in look) unreadable ??= look;
       if (!('found' in look)) continue;
       if (isLoadable) available ??= new Set();
       await addModules(look.found, isLoadable && available !== undefined ? available : builtIn, access);
     }
   }
-  const modules = access.runs ? access.files.text('/proc/modules', MOST_BYTES) : { found: '' };
+  const modules = access.runs ? access.files.text('/proc/modules', MAX_BYTES) : { found: '' };
   if ('unreadable' in modules) unreadable ??= modules;
   // A kernel that loads none has no list of them either.
   if ('missing' in releases && 'found' in modules) unreadable ??= NO_RELEASE;
@@ -87,7 +87,7 @@ async function readRefused(access: Needs): Promise<ReadonlyMap<string, string>> 
   const refused = new Map<string, string>();
   for (const folder of MODPROBE_FOLDERS) {
     for (const path of access.files.expand(`${folder}/*.conf`).paths) {
-      const look = access.files.text(path, MOST_MODPROBE_BYTES);
+      const look = access.files.text(path, MAX_MODPROBE_BYTES);
       await access.pace();
       for (const [index, line] of ('found' in look ? look.found.split('\n') : []).entries()) {
         const match = /^\s*install\s+(\S+)\s+(?:\S*\/)?(?:false|true)\s*$/.exec(line.slice(0, 1_024));

@@ -16,7 +16,7 @@ export interface Mount {
   readonly where: string;
 }
 
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * The mounts in the namespace of the host's PID 1: the agent may have a private mount namespace, with its own /tmp and all
@@ -30,7 +30,7 @@ export function readMounts(access: Needs): Look<readonly Mount[]> {
 
 /** Of several mounts on one path the last one, which hides the others. */
 function mountsIn(access: Needs, path: string): Look<readonly Mount[]> {
-  const look = access.files.text(path, MOST_BYTES);
+  const look = access.files.text(path, MAX_BYTES);
   if (!('found' in look)) return look;
   const byPoint = new Map<string, Mount>();
   for (const { point, type, source, ownOptions, options } of parseMounts(look.found))

@@ -12,7 +12,7 @@ import type { Access } from '../access.ts';
 /** The part of `Access` that is needed here. */
 type Needs = Pick<Access, 'files' | 'pace'>;
 
-const MOST_BYTES = 24 * 1024 * 1024;
+const MAX_BYTES = 24 * 1024 * 1024;
 
 /** A package manager's database. */
 interface PackageDatabase {
@@ -44,7 +44,7 @@ export async function readPackages(
   const { manager, path: where } = database;
   if (manager === 'rpm')
     return { manager, where, problem: { unreadable: "rpm's database can't be read without rpm", denied: false } };
-  const look = access.files.text(where, MOST_BYTES);
+  const look = access.files.text(where, MAX_BYTES);
   if ('unreadable' in look) return { manager, where, problem: look };
   const content = 'found' in look ? look.found : '';
   return {

@@ -25,12 +25,12 @@ export interface PamStack {
 }
 
 const FOLDERS = ['/etc/pam.d', '/usr/lib/pam.d', '/usr/share/pam.d'];
-const MOST_LINES = 1_000;
+const MAX_LINES = 1_000;
 const DEEPEST = 8;
 /** Maximum files of a stack, so that cyclic includes end. */
-const MOST_FILES = 30;
-const MOST_STACKS = 200;
-const MOST_BYTES = 32 * 1024;
+const MAX_FILES = 30;
+const MAX_STACKS = 200;
+const MAX_BYTES = 32 * 1024;
 
 /** The stacks of /etc/pam.d. */
 export class Pam {
@@ -51,8 +51,8 @@ export class Pam {
     const lines: PamLine[] = [];
     if ('unreadable' in names) pam.#problem ??= names;
     const all = 'found' in names ? names.found : [];
-    if (all.length > MOST_STACKS) pam.#problem ??= unreadable(`/etc/pam.d holds more than ${MOST_STACKS} stacks`);
-    for (const name of all.slice(0, MOST_STACKS)) {
+    if (all.length > MAX_STACKS) pam.#problem ??= unreadable(`/etc/pam.d holds more than ${MAX_STACKS} stacks`);
+    for (const name of all.slice(0, MAX_STACKS)) {
       const stack = pam.stack(name);
       lines.push(...(stack?.lines ?? []));
       pam.#problem ??= stack?.unreadable;
@@ -105,21 +105,21 @@ export class Pam {
     within: readonly string[],
   ): boolean {
     if (within.includes(name)) return true;
-    if (within.length > DEEPEST || ++this.#files > MOST_FILES) {
-      problems.push(unreadable(`${name} is included more than ${DEEPEST} deep, or after ${MOST_FILES} other files`));
+    if (within.length > DEEPEST || ++this.#files > MAX_FILES) {
+      problems.push(unreadable(`${name} is included more than ${DEEPEST} deep, or after ${MAX_FILES} other files`));
       return true;
     }
     const paths = name.startsWith('/') ? [name] : FOLDERS.map((folder) => posix.join(folder, name));
     for (const path of paths) {
-      const look = this.#access.files.text(path, MOST_BYTES);
+      const look = this.#access.files.text(path, MAX_BYTES);
       if ('missing' in look) continue;
       if ('unreadable' in look) {
         problems.push(look);
         return true;
       }
       for (const { text, line } of logicalLines(look.found)) {
-        if (lines.length >= MOST_LINES) {
-          problems.push(unreadable(`a stack has more than ${MOST_LINES} lines`));
+        if (lines.length >= MAX_LINES) {
+          problems.push(unreadable(`a stack has more than ${MAX_LINES} lines`));
           return true;
         }
         const included = /^@include\s+(\S+)/.exec(text)?.[1];

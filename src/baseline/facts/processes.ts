@@ -8,7 +8,7 @@ import { firstOrdinaryUid } from './accounts.ts';
 type Needs = Pick<Access, 'files' | 'pace' | 'runs'>;
 
 /** Limit of entries read from /proc: each takes some 20 µs. */
-const MOST = 200_000;
+const MAX_ENTRIES = 200_000;
 /** Maximum length of a process name in the kernel: TASK_COMM_LEN of linux/sched.h, without the terminating zero. */
 const NAME_BYTES = 15;
 /** Multi-call programs, which behave as the name that they are started by. */
@@ -37,9 +37,9 @@ export interface Processes {
 export async function readProcesses(access: Needs): Promise<Processes> {
   const byName = new Map<string, NamedProcess[]>();
   if (!access.runs) return { byName };
-  const look = access.files.someEntries('/proc', MOST);
+  const look = access.files.someEntries('/proc', MAX_ENTRIES);
   if (!('found' in look)) return { byName, unreadable: 'missing' in look ? NO_PROC : look };
-  let problem = look.found.cut ? unreadable(`/proc holds more than ${MOST} entries`) : undefined;
+  let problem = look.found.cut ? unreadable(`/proc holds more than ${MAX_ENTRIES} entries`) : undefined;
   const pids = look.found.names.filter((name) => /^\d+$/.test(name));
   if (!pids.includes('1')) problem ??= HIDDEN;
   for (const pid of pids) {

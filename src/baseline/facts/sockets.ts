@@ -14,7 +14,7 @@ export interface Listener {
   readonly loopback: boolean;
 }
 
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 
 const WAITING = { tcp: TCP_LISTEN, udp: TCP_CLOSE };
 
@@ -39,7 +39,7 @@ export async function readListeners(access: Needs): Promise<Listeners> {
     ['udp6', 'udp'],
   ] as const) {
     const path = `${access.netFolder}/${file}`;
-    const look = access.files.beginning(path, MOST_BYTES);
+    const look = access.files.beginning(path, MAX_BYTES);
     if ('unreadable' in look) unreadable[protocol] ??= look;
     if (!('found' in look)) continue; // a kernel without IPv6 does not have its files
     files += 1;
@@ -55,7 +55,7 @@ export async function readListeners(access: Needs): Promise<Listeners> {
       if (++count % 500 === 0) await access.pace();
     }
     if (look.found.cut && !(protocol === 'tcp' && hasConnections))
-      unreadable[protocol] ??= { unreadable: `${path} is longer than ${MOST_BYTES} bytes`, denied: false };
+      unreadable[protocol] ??= { unreadable: `${path} is longer than ${MAX_BYTES} bytes`, denied: false };
   }
   const none: Unreadable = { unreadable: `there is no ${access.netFolder}/tcp`, denied: false };
   return { found: listeners, unreadable: files > 0 ? unreadable : { tcp: none, udp: none, ...unreadable } };

@@ -22,10 +22,10 @@ export interface SshdConfig {
 }
 
 const MAIN = '/etc/ssh/sshd_config';
-const MOST_SETTINGS = 2_000;
+const MAX_SETTINGS = 2_000;
 const DEEPEST = 16;
 /** Limits the files, so that cyclic includes end. */
-const MOST_FILES = 200;
+const MAX_FILES = 200;
 const LONGEST_LINE = 4_096;
 
 const unreadable = (reason: string): Unreadable => ({ unreadable: reason, denied: false });
@@ -36,8 +36,8 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
   const problems: Unreadable[] = [];
   let files = 0;
   const collect = async (path: string, match: string | undefined, depth: number): Promise<boolean> => {
-    if (++files > MOST_FILES) {
-      problems.push(unreadable(`${MAIN} includes more than ${MOST_FILES} files`));
+    if (++files > MAX_FILES) {
+      problems.push(unreadable(`${MAIN} includes more than ${MAX_FILES} files`));
       return true;
     }
     const look = access.files.text(path);
@@ -49,8 +49,8 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
       const [, key = '', rest = ''] = /^\s*([A-Za-z0-9]+)(?=[\s=])\s*=?(.*)$/s.exec(raw.slice(0, LONGEST_LINE)) ?? [];
       if (raw.length > LONGEST_LINE) problems.push(unreadable(`${path} has a line longer than ${LONGEST_LINE}`));
       if (key === '') continue;
-      if (settings.length >= MOST_SETTINGS) {
-        problems.push(unreadable(`${MAIN} has more than ${MOST_SETTINGS} settings`));
+      if (settings.length >= MAX_SETTINGS) {
+        problems.push(unreadable(`${MAIN} has more than ${MAX_SETTINGS} settings`));
         return true;
       }
       const comment = rest.search(/\s#/);
@@ -60,10 +60,10 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
       else if (name === 'include' && depth >= DEEPEST)
         problems.push(unreadable(`${MAIN} includes files more than ${DEEPEST} deep`));
       else if (name === 'include') {
-        for (const glob of files <= MOST_FILES ? value.split(/\s+/) : []) {
+        for (const glob of files <= MAX_FILES ? value.split(/\s+/) : []) {
           const { paths, unreadable } = access.files.expand(posix.resolve('/etc/ssh', glob));
           if (unreadable !== undefined) problems.push(unreadable);
-          for (const included of paths) if (files <= MOST_FILES) await collect(included, within, depth + 1);
+          for (const included of paths) if (files <= MAX_FILES) await collect(included, within, depth + 1);
         }
       } else
         settings.push({

@@ -23,8 +23,8 @@ export interface PersistedSysctls {
 const FOLDERS = ['/etc/sysctl.d', '/run/sysctl.d', '/usr/local/lib/sysctl.d', '/usr/lib/sysctl.d', '/lib/sysctl.d'];
 /** Read last by sysctl --system, and by systemd where it is linked from sysctl.d. */
 const LAST = '/etc/sysctl.conf';
-const MOST_BYTES = 64 * 1024;
-const MOST_FILES = 500;
+const MAX_BYTES = 64 * 1024;
+const MAX_FILES = 500;
 
 /** The values that the files set, by key with dots; the last one counts. Patterns in keys (`net.*.forwarding`) are not resolved. */
 export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
@@ -38,11 +38,11 @@ export async function readPersisted(access: Needs): Promise<PersistedSysctls> {
       if (name.endsWith('.conf') && !byName.has(name)) byName.set(name, posix.join(folder, name));
   }
   const files = [...byName].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, path]) => path);
-  if (files.length > MOST_FILES)
-    problem ??= { unreadable: `there are more than ${MOST_FILES} files in sysctl.d`, denied: false };
+  if (files.length > MAX_FILES)
+    problem ??= { unreadable: `there are more than ${MAX_FILES} files in sysctl.d`, denied: false };
   const settings = new Map<string, Persisted>();
-  for (const path of [...files.slice(-MOST_FILES), LAST]) {
-    const look = access.files.text(path, MOST_BYTES);
+  for (const path of [...files.slice(-MAX_FILES), LAST]) {
+    const look = access.files.text(path, MAX_BYTES);
     await access.pace();
     if ('unreadable' in look) problem ??= look;
     if (!('found' in look)) continue;

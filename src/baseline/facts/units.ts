@@ -26,7 +26,7 @@ const FOLDERS = [
 const RUNLEVELS = ['/etc/rc2.d', '/etc/rc3.d', '/etc/rc4.d', '/etc/rc5.d', '/etc/rcS.d', '/etc/rc.d'];
 const OPENRC = ['/etc/runlevels/default', '/etc/runlevels/boot', '/etc/runlevels/sysinit'];
 
-const MOST_XINETD_BYTES = 64 * 1024;
+const MAX_XINETD_BYTES = 64 * 1024;
 
 /** Started units and scripts, indexed once: a search for each unit in each folder would take most of a scan. */
 export class Units {
@@ -108,7 +108,7 @@ export class Units {
     }
     for (const name of this.#names('/etc/xinetd.d')) {
       const path = `/etc/xinetd.d/${name}`;
-      const file = this.#seen(this.#access.files.text(path, MOST_XINETD_BYTES));
+      const file = this.#seen(this.#access.files.text(path, MAX_XINETD_BYTES));
       await this.#access.pace();
       if (file !== undefined && !/^[ \t]*disable[ \t]*=[ \t]*yes/m.test(file)) this.#inetd.set(name, path);
     }

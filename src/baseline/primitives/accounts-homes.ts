@@ -1,5 +1,5 @@
 import { matchesGlob } from '../../base/glob.ts';
-import { type Home, type HomeEntry, MOST_HOMES } from '../facts/homes.ts';
+import { type Home, type HomeEntry, MAX_HOMES } from '../facts/homes.ts';
 import { bits, octal } from '../fields.ts';
 import type { System } from '../system.ts';
 import { cannotJudge, cannotRead, fail, listed, pass, skip, type Verdict } from '../verdict.ts';
@@ -25,7 +25,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
     );
   for (const { stats, user } of homes) if ('unreadable' in stats) return cannotRead(stats, user.home);
   if (unreadable !== undefined) return cannotRead(unreadable, '/etc/login.defs');
-  if (total > homes.length) return cannotJudge(`only ${MOST_HOMES} of ${total} homes were read`);
+  if (total > homes.length) return cannotJudge(`only ${MAX_HOMES} of ${total} homes were read`);
   if (of.check !== 'homeExists' && of.check !== 'homeOwned' && of.check !== 'homeMode')
     for (const { cut, user } of homes) if (cut !== undefined) return cannotRead(cut, user.home);
   return pass(`${homes.length} homes`);

@@ -4,7 +4,7 @@ import { readOptional } from '../../host/bounded-file.ts';
 import { enablesAudit } from '../../linux/audit/unaudited-processes.ts';
 import { type Finding, note } from './finding.ts';
 
-const MOST_BYTES = 16 * 1024;
+const MAX_BYTES = 16 * 1024;
 
 /** How to add a word to the kernel's command line in a boot loader's configuration. */
 interface BootLoader {
@@ -56,7 +56,7 @@ export function judgeKernelCommandLine(check: string, hostRoot: string, commandL
   return [note(check, what, remedy(hostRoot))];
 }
 
-const kernelCommandLine = () => readOptional('/proc/cmdline', MOST_BYTES);
+const kernelCommandLine = () => readOptional('/proc/cmdline', MAX_BYTES);
 
 function remedy(hostRoot: string): string {
   const found = BOOT_LOADERS.find(({ sign }) => exists(join(hostRoot, sign)));

@@ -67,7 +67,7 @@ export function memoryOf(meminfo = '/proc/meminfo'): number | undefined {
 }
 
 /** For a state directory; an agent has about a hundred files in two levels. */
-const MOST_NAMES = 10_000;
+const MAX_NAMES = 10_000;
 const DEEPEST = 4;
 
 /**
@@ -78,7 +78,7 @@ export function namesBelow(folder: string): string[] {
   const found: string[] = [];
   const look = (below: string, depth: number) => {
     for (const entry of entriesOf(join(folder, below))) {
-      if (found.length >= MOST_NAMES) return;
+      if (found.length >= MAX_NAMES) return;
       const name = join(below, entry.name);
       found.push(name);
       if (entry.isDirectory() && depth < DEEPEST) look(name, depth + 1);

@@ -11,7 +11,7 @@ const NAME = 'TLS';
 /** Hubs renew their certificates in time; the operator of a gateway must do that. */
 const SOON = days(14);
 /** In characters: texts of a certificate are untrusted. */
-const MOST_SHOWN = 120;
+const MAX_SHOWN = 120;
 
 /** Whether the peer's certificate is valid by the authorities that the agent trusts, and if not, why. */
 export const tls: Check = {
@@ -102,4 +102,4 @@ const isoOf = (time: string): string => {
   return Number.isNaN(date.getTime()) ? cut(time) : date.toISOString().slice(0, 10);
 };
 
-const cut = (value: string | string[]): string => String(value).slice(0, MOST_SHOWN);
+const cut = (value: string | string[]): string => String(value).slice(0, MAX_SHOWN);

@@ -65,7 +65,7 @@ const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 const SWITCHED_ON_WITHIN = seconds(3);
 
 /** Rounds of reading at the end, and records that each of them causes itself. */
-const MOST_ROUNDS = 20;
+const MAX_ROUNDS = 20;
 const RECORDS_PER_ROUND = 8;
 
 /** How far a source has been read. */
@@ -397,7 +397,7 @@ export class AuditSource {
   async #finish(opened: Opened): Promise<void> {
     const { clock, sink } = this.#parts;
     const { control, stream } = opened;
-    for (let round = 0, records = FEW_RECORDS; round < MOST_ROUNDS && records > RECORDS_PER_ROUND; round += 1) {
+    for (let round = 0, records = FEW_RECORDS; round < MAX_ROUNDS && records > RECORDS_PER_ROUND; round += 1) {
       await this.#makeRecord(opened);
       await clock.sleep(SHORTEST_PAUSE);
       records = (await this.#drain(opened)).records;

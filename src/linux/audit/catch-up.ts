@@ -14,12 +14,12 @@ const INCOMPLETE = milliseconds(2_200);
 /** Interval of checks whether all live records are read, and whether auditd has written more. */
 const LOOK_AGAIN = milliseconds(500);
 /** After this many checks without a change of the log or a live event in it, auditd is taken to have stopped writing. */
-const MOST_IDLE_LOOKS = 3;
-const MOST_LOOKS = 20;
+const MAX_IDLE_LOOKS = 3;
+const MAX_LOOKS = 20;
 /** How long live reading may be stalled. */
 const STANDSTILL = seconds(60);
 /** Live events remembered. Later ones are recognised by their serial, unless the wall clock was set back. */
-const MOST_REMEMBERED = 65_536;
+const MAX_REMEMBERED = 65_536;
 
 interface Parts {
   /** auditd's log. */
@@ -64,7 +64,7 @@ export class CatchUp {
   heard(events: readonly AuditEvent[]): void {
     for (const { serial, time } of events) {
       this.#firstHeard ??= serial;
-      if (this.#heard.size < MOST_REMEMBERED) this.#heard.set(serial, time.getTime());
+      if (this.#heard.size < MAX_REMEMBERED) this.#heard.set(serial, time.getTime());
     }
   }
 
@@ -105,13 +105,13 @@ export class CatchUp {
   /** Reads up to the live events, or to the end of the log. */
   async #read(tail: LogTail, reader: LogReader, signal: AbortSignal): Promise<void> {
     let end = tail.end;
-    for (let looks = 1, idle = 0; looks <= MOST_LOOKS; looks += 1) {
+    for (let looks = 1, idle = 0; looks <= MAX_LOOKS; looks += 1) {
       await this.#heardAllUntil(this.#parts.clock.monotonic(), signal);
       await reader.read(undefined, end);
       const before = end;
       end = tail.end;
       idle = end.inode === before.inode && end.offset === before.offset ? idle + 1 : 0;
-      const isAtEnd = idle >= (this.#firstHeard === undefined ? 1 : MOST_IDLE_LOOKS);
+      const isAtEnd = idle >= (this.#firstHeard === undefined ? 1 : MAX_IDLE_LOOKS);
       if (this.#reachedLive || isAtEnd || signal.aborted) return;
     }
   }

@@ -5,7 +5,7 @@ const READ_BYTES = 64 * 1024;
 /** The kernel's records have at most 8,970 bytes, and auditd adds some. A longer line is skipped. */
 const LONGEST_LINE = 32 * 1024;
 /** auditd keeps at most 999 files; see num_logs in auditd.conf(5). */
-const MOST_FILES = 1_000;
+const MAX_FILES = 1_000;
 
 const LINE_END = 0x0a;
 
@@ -155,7 +155,7 @@ export class LogTail {
     const numbers = readdirSync(folder)
       .filter((file) => file.startsWith(`${name}.`))
       .map((file) => Number(file.slice(name.length + 1)))
-      .filter((number) => Number.isInteger(number) && number > 0 && number < MOST_FILES)
+      .filter((number) => Number.isInteger(number) && number > 0 && number < MAX_FILES)
       .sort((a, b) => b - a);
     return [...numbers.map((number) => `${name}.${number}`), name].flatMap((file) => {
       const path = join(folder, file);

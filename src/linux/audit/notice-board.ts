@@ -12,7 +12,7 @@ import { parseFields } from './record.ts';
 /** How long to wait for the SYSCALL record of the same event, which is made when the call returns. */
 const PATIENCE = milliseconds(500);
 /** Events that wait for it. */
-const MOST_WAITING = 64;
+const MAX_WAITING = 64;
 /** One line of each kind is logged in this time; the next one has the number of those left out. */
 const ONE_IN = minutes(1);
 /**
@@ -85,10 +85,10 @@ export class NoticeBoard {
     if (notice === undefined) return;
     const waiting = this.#waiting.get(serial);
     if (waiting !== undefined) {
-      if (waiting.notices.length < MOST_WAITING) waiting.notices.push(notice);
+      if (waiting.notices.length < MAX_WAITING) waiting.notices.push(notice);
       return;
     }
-    if (this.#waiting.size >= MOST_WAITING) this.#release(true);
+    if (this.#waiting.size >= MAX_WAITING) this.#release(true);
     this.#waiting.set(serial, { notices: [notice], since: this.#parts.clock.monotonic(), by: undefined });
   }
 

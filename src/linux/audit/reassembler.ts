@@ -43,8 +43,8 @@ const USER_RECORD_NAMES = new Map<number, UserRecord>(
 const PATIENCE = seconds(2);
 /** How long it waits for optional records, if the kernel delivers records at once but without an end record. */
 const GRACE = milliseconds(200);
-const MOST_PENDING = 1024;
-const MOST_PENDING_BYTES = 4 * 1024 * 1024;
+const MAX_PENDING = 1024;
+const MAX_PENDING_BYTES = 4 * 1024 * 1024;
 /** Number of past events of which late records are recognised; a power of two. */
 const REMEMBERED = 8192;
 
@@ -151,7 +151,7 @@ export class Reassembler {
       }
       if (type === this.#end) return; // of an event without any record that is used
       event = { serial, time, since: now, ended: false }; // in this order; see readHeader
-      if (this.#pending.size >= MOST_PENDING) this.#releaseOldest();
+      if (this.#pending.size >= MAX_PENDING) this.#releaseOldest();
       this.#pending.set(serial, event);
     }
     if (type === SYSCALL) {
@@ -180,7 +180,7 @@ export class Reassembler {
     }
     if (isComplete(event)) this.#release(event, 0);
     else if (event.ended && isWhole(event)) this.#release(event);
-    else while (this.#pendingBytes > MOST_PENDING_BYTES) this.#releaseOldest();
+    else while (this.#pendingBytes > MAX_PENDING_BYTES) this.#releaseOldest();
   }
 
   #takeArguments(event: Pending, text: string): void {

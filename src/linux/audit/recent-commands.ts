@@ -6,7 +6,7 @@ export const LONGEST_KNOWN = 512;
  * If every command is a different one, this is few enough for the oldest entry to become garbage before it has survived two
  * collections of V8's young generation.
  */
-const MOST_KNOWN = 64;
+const MAX_KNOWN = 64;
 
 /**
  * The arguments of recently started programs, by EXECVE records that contain all of them.
@@ -24,7 +24,7 @@ export class RecentCommands {
 
   /** @param record as for `get`; it must contain all arguments of `command` */
   add(record: string, command: Command): void {
-    if (this.#known.size >= MOST_KNOWN) this.#known.clear();
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.set(record, command);
   }
 }

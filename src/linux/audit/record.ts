@@ -4,7 +4,7 @@ import type { AuditFields } from './event.ts';
  * of it can be decoded byte for byte. What programs can choose (names, arguments) is hostile: nothing here throws. */
 
 /** A record has some thirty fields; the rest of one that claims more is left unread. */
-const MOST_FIELDS = 128;
+const MAX_FIELDS = 128;
 
 /**
  * Fields whose value the kernel, or a program through libaudit, writes as hexadecimal digits when it holds a blank, a
@@ -46,7 +46,7 @@ export function parseFields(text: string, wanted?: ReadonlySet<string>): AuditFi
   const fields: Record<string, string> = {};
   const end = text.length;
   let at = 0;
-  for (let count = 0; count < MOST_FIELDS && at < end; count += 1) {
+  for (let count = 0; count < MAX_FIELDS && at < end; count += 1) {
     const guess = USUAL_ORDER[count];
     let name: string;
     let equals: number;
@@ -190,11 +190,11 @@ function hexBytes(value: string): Buffer | undefined {
  * What is kept of one program's arguments, in bytes, each with one more for its end. A message to the hub holds 256 KB
  * at most, so a longer command line could not be sent whole anyway; Linux lets one be megabytes long.
  */
-export const MOST_ARGUMENT_BYTES = 128 * 1024;
+export const MAX_ARGUMENT_BYTES = 128 * 1024;
 
 export interface Arguments {
   readonly argv: readonly string[];
-  /** Bytes beyond MOST_ARGUMENT_BYTES that were left out: from the end of the last argument, and those after it. */
+  /** Bytes beyond MAX_ARGUMENT_BYTES that were left out: from the end of the last argument, and those after it. */
   readonly bytesCut: number;
 }
 
@@ -283,7 +283,7 @@ export class ArgumentCollector {
       number = number * 10 + digit;
       next += 1;
     }
-    if (next === at + 1 || text.charCodeAt(at) !== 0x61 || number > MOST_ARGUMENT_BYTES) return;
+    if (next === at + 1 || text.charCodeAt(at) !== 0x61 || number > MAX_ARGUMENT_BYTES) return;
     if (next === equals) {
       if (this.#arguments[number] !== undefined) return;
       const bytes = quoted ? value : (hexBytes(value)?.toString('latin1') ?? value);
@@ -294,7 +294,7 @@ export class ArgumentCollector {
       if (pieces !== undefined) pieces.declared ??= Number(value);
     } else {
       const piece = Number(text.slice(next + 1, equals - 1));
-      if (!Number.isSafeInteger(piece) || piece < 0 || piece > MOST_ARGUMENT_BYTES) return;
+      if (!Number.isSafeInteger(piece) || piece < 0 || piece > MAX_ARGUMENT_BYTES) return;
       const bytes = quoted ? value : (hexBytes(value)?.toString('latin1') ?? value);
       const pieces = this.#piecesOf(number);
       if (pieces === undefined) this.#cut += bytes.length;
@@ -310,7 +310,7 @@ export class ArgumentCollector {
   #piecesOf(number: number): Pieces | undefined {
     const known = this.#arguments[number];
     if (typeof known === 'object') return known;
-    if (known !== undefined || this.#kept >= MOST_ARGUMENT_BYTES) return undefined;
+    if (known !== undefined || this.#kept >= MAX_ARGUMENT_BYTES) return undefined;
     this.#kept += 1; // its end
     const pieces: Pieces = { seen: 0, seenBytes: 0, pieces: [] };
     this.#arguments[number] = pieces;
@@ -319,7 +319,7 @@ export class ArgumentCollector {
 
   /** The part of an argument that still fits, or `undefined` if no space is left. */
   #admit(bytes: string, terminator: 0 | 1): string | undefined {
-    const space = MOST_ARGUMENT_BYTES - this.#kept;
+    const space = MAX_ARGUMENT_BYTES - this.#kept;
     if (space <= 0) {
       this.#cut += bytes.length + terminator;
       return undefined;

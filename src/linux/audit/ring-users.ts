@@ -7,9 +7,9 @@ import type { AuditEvent } from './event.ts';
 import type { AuditRule } from './rules.ts';
 
 /** Programs, each with its user, that are reported once. Beyond that, all are forgotten and reported again. */
-const MOST_KNOWN = 1_000;
+const MAX_KNOWN = 1_000;
 /** Lines per minute; a user who starts many programs must not push out other lines. */
-const MOST_LINES = 5;
+const MAX_LINES = 5;
 const A_MINUTE = minutes(1);
 
 /** While one of these is requested, io_uring_setup is, too. */
@@ -51,7 +51,7 @@ export class RingUsers {
     if (Number(pid) === process.pid) return;
     const user = `${euid} ${exe}`;
     if (this.#known.has(user)) return;
-    if (this.#known.size >= MOST_KNOWN) this.#known.clear();
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
     this.#known.add(user);
     if (this.#mayLog()) this.#warn(`${exe} (process ${pid}, user ${euid}) has set up an io_uring`);
     else this.#left += 1;
@@ -64,7 +64,7 @@ export class RingUsers {
       this.#lines = 0;
     }
     this.#lines += 1;
-    return this.#lines <= MOST_LINES;
+    return this.#lines <= MAX_LINES;
   }
 
   #warn(text: string): void {

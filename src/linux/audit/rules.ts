@@ -30,7 +30,7 @@ const VALUES_AT = FIELDS_AT + 64 * 4;
 const OPERATORS_AT = VALUES_AT + 64 * 4;
 const BUFLEN_AT = OPERATORS_AT + 64 * 4;
 const STRINGS_AT = BUFLEN_AT + 4;
-const MOST_FIELDS = 64;
+const MAX_FIELDS = 64;
 
 const FILTER_EXIT = 4;
 const FILTER_EXCLUDE = 5;
@@ -194,7 +194,7 @@ export const memoIn = ({ key }: KernelRule): string | undefined =>
 /** Reads a rule as listed by the kernel. @returns `undefined` when it is too short */
 export function decodeRule(data: Buffer): KernelRule | undefined {
   if (data.length < STRINGS_AT) return undefined;
-  const count = Math.min(readU32(data, 8), MOST_FIELDS);
+  const count = Math.min(readU32(data, 8), MAX_FIELDS);
   let key: string | undefined;
   let marked = false;
   let at = STRINGS_AT;

@@ -16,9 +16,9 @@ import type { AuditStatus } from './status.ts';
  */
 
 /** How many processes the reason names. */
-const MOST_NAMED = 8;
+const MAX_NAMED = 8;
 /** Processes remembered; further ones are only counted. */
-const MOST_REMEMBERED = 1_024;
+const MAX_REMEMBERED = 1_024;
 /** How long a check of which of them are running is used. */
 const LOOK_EVERY: Duration = minutes(1);
 
@@ -99,7 +99,7 @@ export class UnauditedProcesses {
   }
 
   #describe({ isKnown }: Enabling): string {
-    const pids = [...this.#older.keys()].sort((a, b) => a - b).slice(0, MOST_NAMED);
+    const pids = [...this.#older.keys()].sort((a, b) => a - b).slice(0, MAX_NAMED);
     const named = pids.map((pid) => `${this.#nameOf(pid)} (${pid})`);
     const count = this.#older.size + this.#notRemembered;
     const more = count > named.length ? `, and ${count - named.length} more` : '';
@@ -150,7 +150,7 @@ export class UnauditedProcesses {
       const stat = this.#parts.proc.stat(pid);
       if (stat === undefined || stat.isKernelThread || stat.isDead || stat.startTicks > ticks) continue;
       if (pid === process.pid) continue; // the agent's own activity is not reported
-      if (this.#older.size < MOST_REMEMBERED) this.#older.set(pid, stat.startTicks);
+      if (this.#older.size < MAX_REMEMBERED) this.#older.set(pid, stat.startTicks);
       else this.#notRemembered += 1;
     }
   }

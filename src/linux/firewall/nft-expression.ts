@@ -118,14 +118,14 @@ const setElement = (element: unknown, say: Say): string =>
   Array.isArray(element) && element.length === 2 ? `${say(element[0])} : ${say(element[1])}` : say(element);
 
 /** Of a named set or map with more elements, only the number is given. */
-const MOST_ELEMENTS = 16;
+const MAX_ELEMENTS = 16;
 
 /**
  * The content of a named set or map, if it is short. Timeouts and counters are left out, so that two snapshots of an
  * unchanged set are equal.
  */
 export function setSummary(elements: readonly unknown[]): string {
-  if (elements.length > MOST_ELEMENTS) return `${elements.length} elements`;
+  if (elements.length > MAX_ELEMENTS) return `${elements.length} elements`;
   const value = (element: unknown) => {
     const { name, value } = onlyProperty(element) ?? {};
     return name === 'elem' ? get(value, 'val') : element;

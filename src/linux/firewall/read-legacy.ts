@@ -4,7 +4,7 @@ import { parseIptablesSave } from './iptables-save.ts';
 import { ask, FAMILIES, type Family, type Reading, type Tools, unreadable } from './reading.ts';
 
 /** Size of a list of table names; a kernel has five of them. */
-const MOST_NAME_BYTES = 64 * 1024;
+const MAX_NAME_BYTES = 64 * 1024;
 
 /**
  * The tables of legacy iptables, which nft does not show. The tool runs only when there are such tables, since listing a
@@ -16,7 +16,7 @@ export async function readLegacy(family: Family, tools: Tools, proc: string, sig
   const { names, nft, legacy, old } = FAMILIES[family];
   let tables: string[];
   try {
-    const text = readBounded(`${proc}/net/${names}`, MOST_NAME_BYTES);
+    const text = readBounded(`${proc}/net/${names}`, MAX_NAME_BYTES);
     tables = text.split('\n').filter((name) => name !== '');
   } catch (error) {
     // The kernel has no such tables: it does not support them, or their module is not loaded.

@@ -6,7 +6,7 @@ import type { Table } from './ruleset.ts';
 /* Types and functions shared by the readers of the firewall. */
 
 /** Size of a tool's output: some 10,000 rules of nftables, 40,000 of iptables. */
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 /** nft took seven seconds for 7,000 rules with a set each, on a machine with two cores. */
 const LIMIT: Duration = seconds(30);
 
@@ -48,7 +48,7 @@ export interface Tools {
 /** The output of a tool. @throws the signal's reason when it aborts, else the tool's error */
 export async function ask(tools: Tools, path: string, args: readonly string[], signal: AbortSignal): Promise<string> {
   try {
-    return await tools.run(path, args, { signal, mostBytes: MOST_BYTES, limit: LIMIT });
+    return await tools.run(path, args, { signal, mostBytes: MAX_BYTES, limit: LIMIT });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -6,7 +6,7 @@ export const LONGEST = 4_000;
 /** Length of a match's name; a longer one is cut. */
 const LONGEST_NAME = 80;
 /** Far more than a tool writes into one rule. */
-const MOST_MATCHES = 32;
+const MAX_MATCHES = 32;
 
 /** The properties that the contract has a field for, by their names in the parsers. */
 const FIELDS = {
@@ -57,7 +57,7 @@ export class RuleDraft {
   match(name: string, text: string): void {
     if (isField(name) && !this.#fields.has(name)) {
       this.#fields.set(name, cut(text));
-    } else if (name.length <= LONGEST_NAME && (this.#matches.has(name) || this.#matches.size < MOST_MATCHES)) {
+    } else if (name.length <= LONGEST_NAME && (this.#matches.has(name) || this.#matches.size < MAX_MATCHES)) {
       this.#add(name, text);
     } else {
       this.#add('further', `${cut(name)} ${cut(text)}`);

@@ -13,9 +13,9 @@ const GRACE = minutes(2);
 const EXPLAINED = seconds(30);
 
 /** Sessions kept for their logout. A logout without its session is still reported, with the data of its last record. */
-const MOST_SESSIONS = 1024;
+const MAX_SESSIONS = 1024;
 /** Waiting records and refusals kept. sshd handles 100 unauthenticated connections at a time (MaxStartups of sshd_config(5)). */
-const MOST_ATTEMPTS = 256;
+const MAX_ATTEMPTS = 256;
 
 /** (uid_t)-1, the kernel's "not set": the id of a service that was not started by a logged-in user. */
 const UNSET = String(2 ** 32 - 1);
@@ -203,7 +203,7 @@ export class AuditLogins {
     if (earlier !== undefined) this.#unexplained.delete(earlier);
     const caller = earlier ?? this.#refusals.get(record.pid)?.caller;
     put(this.#refusals, record.pid, { record, ...(caller === undefined ? {} : { caller }) });
-    if (this.#refusals.size > MOST_ATTEMPTS) this.#refusals.delete(oldest(this.#refusals));
+    if (this.#refusals.size > MAX_ATTEMPTS) this.#refusals.delete(oldest(this.#refusals));
   }
 
   /** The process for which PAM runs in a child: the most recent earlier refusal of the same attempt. */
@@ -333,12 +333,12 @@ export class AuditLogins {
 
   #remember(pid: number, session: Session): void {
     put(this.#sessions, pid, session);
-    if (this.#sessions.size > MOST_SESSIONS) this.#sessions.delete(oldest(this.#sessions));
+    if (this.#sessions.size > MAX_SESSIONS) this.#sessions.delete(oldest(this.#sessions));
   }
 
   #wait(among: Map<number, Waiting>, waiting: Waiting): void {
     put(among, waiting.record.pid, waiting);
-    if (among.size > MOST_ATTEMPTS) this.#release(among, oldest(among));
+    if (among.size > MAX_ATTEMPTS) this.#release(among, oldest(among));
   }
 
   #release(among: Map<number, Waiting>, pid: number): void {

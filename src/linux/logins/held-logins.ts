@@ -5,8 +5,8 @@ import type { LoginReporter, LoginSeen } from '../../contract/sources.ts';
 import { parseRemoteAddress } from './remote.ts';
 
 /** More than AuditLogins holds. */
-const MOST = 1_024;
-const MOST_BYTES = 1024 * 1024;
+const MAX_ENTRIES = 1_024;
+const MAX_BYTES = 1024 * 1024;
 const LONGEST_TEXT = 4_096;
 
 /**
@@ -30,9 +30,9 @@ export class HeldLogins {
     if (this.#written !== undefined) return this.#written;
     try {
       const text = readFileSync(this.#path, 'utf8');
-      const entries: unknown = text.length > MOST_BYTES ? [] : JSON.parse(text);
+      const entries: unknown = text.length > MAX_BYTES ? [] : JSON.parse(text);
       if (!Array.isArray(entries)) return [];
-      return entries.slice(0, MOST).flatMap((entry) => parseLogin(entry) ?? []);
+      return entries.slice(0, MAX_ENTRIES).flatMap((entry) => parseLogin(entry) ?? []);
     } catch {
       return []; // missing or damaged
     }

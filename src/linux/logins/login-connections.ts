@@ -7,10 +7,10 @@ import { inodeAt, socketsAround } from '../sockets/connections/proc-sockets.ts';
 /** After this time, the process that logged somebody in may have been replaced by another one with the same id. */
 const LONGEST_AGE = seconds(10);
 /** Descriptors read per process; a login program has some ten. */
-const MOST_DESCRIPTORS = 64;
+const MAX_DESCRIPTORS = 64;
 /** Share of one processor: many login attempts cannot take more. */
 const SHARE = 0.01;
-const MOST_SAVED = milliseconds(100);
+const MAX_SAVED = milliseconds(100);
 
 /** The ports of the connection that a login came by. */
 export interface LoginPorts {
@@ -31,7 +31,7 @@ export class LoginConnections {
   constructor({ clock, proc }: { clock: Clock; proc: string }) {
     this.#clock = clock;
     this.#proc = proc;
-    this.#budget = new TimeBudget(clock, SHARE, MOST_SAVED);
+    this.#budget = new TimeBudget(clock, SHARE, MAX_SAVED);
   }
 
   /**
@@ -61,7 +61,7 @@ export class LoginConnections {
     const inodes = new Set<number>();
     const folder = opendirSync(`${this.#proc}/${pid}/fd`);
     try {
-      for (let count = 0; count < MOST_DESCRIPTORS; count += 1) {
+      for (let count = 0; count < MAX_DESCRIPTORS; count += 1) {
         const entry = folder.readSync();
         if (entry === null) break;
         const inode = inodeAt(this.#proc, pid, Number(entry.name));

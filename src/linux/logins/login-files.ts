@@ -17,7 +17,7 @@ import { WtmpdbFeed } from './wtmpdb-feed.ts';
 const PAUSE = seconds(1);
 const BREATH = milliseconds(10);
 /** Entries processed at a time: some milliseconds. */
-const MOST_AT_ONCE = 500;
+const MAX_AT_ONCE = 500;
 
 /** An entry dated this far in the future was written before the clock was set back. */
 const CLOCK_STEP = minutes(1);
@@ -159,7 +159,7 @@ export class LoginFiles {
   #take(feeds: Readonly<Record<FileName, LoginFeed>>, registry: LoginRegistry): boolean {
     const logins: LoginSeen[] = [];
     const filled = new Set<LoginFeed>();
-    let left = MOST_AT_ONCE;
+    let left = MAX_AT_ONCE;
     for (let next = this.#next(filled); next !== undefined && left > 0; next = this.#next(filled)) {
       const login = registry.take(next.entry);
       if (login !== undefined) logins.push(login);

@@ -4,7 +4,7 @@ import type { LoginEntry } from './login-feed.ts';
 import { parseRemoteAddress, type Remote } from './remote.ts';
 
 /** Sessions kept for their logout, and for the entry of the same session in the other file. */
-const MOST_SESSIONS = 256;
+const MAX_SESSIONS = 256;
 /** How far apart two entries of one session may be: sshd writes the same time to both files, other programs do not. */
 const TWINS_WITHIN_MS = 2_000;
 
@@ -62,7 +62,7 @@ export class LoginRegistry {
     for (const session of this.#sessions) if (session.entry.line === entry.line) session.isGone = true;
     const login = this.#seen(entry);
     this.#sessions.push({ entry, login, origins: new Set([entry.origin]), isOver: false, isGone: false });
-    if (this.#sessions.length > MOST_SESSIONS) this.#sessions.shift();
+    if (this.#sessions.length > MAX_SESSIONS) this.#sessions.shift();
     return login;
   }
 

@@ -27,9 +27,9 @@ const INTERIOR = 0x05;
 const LEAF = 0x0d;
 
 /** A balanced tree of 4 KB pages with 20 levels would not fit on any disk. */
-const MOST_LEVELS = 20;
+const MAX_LEVELS = 20;
 /** Pages read by one reader; more means a circle or an implausibly large table. */
-const MOST_BYTES = 16 * 1024 * 1024;
+const MAX_BYTES = 16 * 1024 * 1024;
 /** A longer row is skipped. */
 const LONGEST_ROW_BYTES = 64 * 1024;
 
@@ -61,7 +61,7 @@ export class SqliteReader {
   constructor(header: SqliteHeader, readPage: ReadPage) {
     this.#header = header;
     this.#readPage = readPage;
-    this.#pagesLeft = MOST_BYTES / header.pageBytes;
+    this.#pagesLeft = MAX_BYTES / header.pageBytes;
   }
 
   /** Whether the page limit was reached; then rows may be missing. */
@@ -96,7 +96,7 @@ export class SqliteReader {
   /** The highest row id; 0 when there is no row. */
   lastRowId({ rootPage }: SqliteTable): number {
     let number = rootPage;
-    for (let level = 0; level < MOST_LEVELS; level += 1) {
+    for (let level = 0; level < MAX_LEVELS; level += 1) {
       const page = this.#page(number);
       if (page === undefined) return 0;
       if (page.type === LEAF) return this.#cellAt(page, page.cells - 1)?.rowId ?? 0;
@@ -106,7 +106,7 @@ export class SqliteReader {
   }
 
   *#rows(number: number, after: number, level = 0): Generator<SqliteRow> {
-    const page = level < MOST_LEVELS ? this.#page(number) : undefined;
+    const page = level < MAX_LEVELS ? this.#page(number) : undefined;
     if (page === undefined) return;
     for (let index = 0; index < page.cells; index += 1) {
       if (page.type === LEAF) {

@@ -8,7 +8,7 @@ import { parseHeader, SqliteReader, type SqliteRow, type SqliteTable } from './s
 const ROWS_AT_ONCE = 500;
 const LOOK_BACK = 1_000;
 /** Open sessions kept for their logout. Sessions that a crash ended stay open. */
-const MOST_OPEN = 256;
+const MAX_OPEN = 256;
 
 /** `USER_PROCESS` of wtmpdb.h; other rows are boots. */
 const USER_PROCESS = 3;
@@ -170,7 +170,7 @@ export class WtmpdbFeed implements LoginFeed {
     if (row.logout !== undefined) return [login, this.#logoutOf(row, row.logout)];
     this.#open.set(row.rowId, row);
     for (const oldest of this.#open.keys()) {
-      if (this.#open.size <= MOST_OPEN) break;
+      if (this.#open.size <= MAX_OPEN) break;
       this.#open.delete(oldest);
     }
     return [login];

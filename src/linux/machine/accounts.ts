@@ -9,9 +9,9 @@ import { findTool, runTool } from '../../host/run-tool.ts';
 import { accountsFrom, type Password, passwdEntries, passwordsIn } from './local-accounts.ts';
 
 /** About 80,000 accounts; a longer file is not read at all, since half a list of accounts would be a wrong one. */
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 /** Three times what fits into a message. A directory can list 100,000 accounts, which do not belong to this device. */
-const MOST_ACCOUNTS = 5_000;
+const MAX_ACCOUNTS = 5_000;
 
 interface Options {
   readonly hostRoot: string;
@@ -58,29 +58,29 @@ export class Accounts {
       }
     }
     const accounts = this.#byFiles();
-    const leftOut = Math.max(0, accounts.length - MOST_ACCOUNTS);
-    const cut = leftOut === 0 ? undefined : `only ${MOST_ACCOUNTS} of ${accounts.length} accounts`;
+    const leftOut = Math.max(0, accounts.length - MAX_ACCOUNTS);
+    const cut = leftOut === 0 ? undefined : `only ${MAX_ACCOUNTS} of ${accounts.length} accounts`;
     const reasons = [reason, cut].filter((each) => each !== undefined);
     this.#status =
       reasons.length === 0
         ? { state: 'on', source: 'files' }
         : { state: 'degraded', source: 'files', reason: reasons.join('; '), ...(leftOut === 0 ? {} : { leftOut }) };
-    return leftOut === 0 ? accounts : rootsFirst(accounts).slice(0, MOST_ACCOUNTS);
+    return leftOut === 0 ? accounts : rootsFirst(accounts).slice(0, MAX_ACCOUNTS);
   }
 
   async #byNameService(getent: string, signal: AbortSignal): Promise<Account[]> {
-    const options = { signal, mostBytes: MOST_BYTES };
+    const options = { signal, mostBytes: MAX_BYTES };
     const passwd = await runTool(getent, ['passwd'], options);
     const group = await runTool(getent, ['group'], options);
     const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), this.#passwords());
     if (accounts.length === 0) throw new Error('the name service lists no accounts');
-    if (accounts.length > MOST_ACCOUNTS) throw new Error(`the name service lists ${accounts.length} accounts`);
+    if (accounts.length > MAX_ACCOUNTS) throw new Error(`the name service lists ${accounts.length} accounts`);
     return accounts;
   }
 
   #byFiles(): Account[] {
     try {
-      return accountsFrom(readBytes(this.#path('etc/passwd'), MOST_BYTES), this.#groupFile(), this.#passwords());
+      return accountsFrom(readBytes(this.#path('etc/passwd'), MAX_BYTES), this.#groupFile(), this.#passwords());
     } catch (cause) {
       const reason = `Local accounts can't be listed: ${messageOf(cause)}`;
       this.#status = { state: 'unavailable', reason };
@@ -95,7 +95,7 @@ export class Accounts {
 
   #groupFile(): Buffer {
     try {
-      return readBytes(this.#path('etc/group'), MOST_BYTES);
+      return readBytes(this.#path('etc/group'), MAX_BYTES);
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return Buffer.alloc(0);
       throw error;
@@ -105,7 +105,7 @@ export class Accounts {
   /** Empty unless this process is root: then the state of passwords is unknown. */
   #passwords(): ReadonlyMap<string, Password> {
     try {
-      return passwordsIn(readBytes(this.#path('etc/shadow'), MOST_BYTES));
+      return passwordsIn(readBytes(this.#path('etc/shadow'), MAX_BYTES));
     } catch {
       return new Map();
     }
@@ -155,7 +155,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
       const seen = [dev, ino, size, mtimeNs, ctimeNs].join(':');
       if (seen === this.#seen) return;
       const names = new Map<number, string>();
-      for (const { userId, name } of passwdEntries(readBytes(path, MOST_BYTES))) {
+      for (const { userId, name } of passwdEntries(readBytes(path, MAX_BYTES))) {
         if (!names.has(userId)) names.set(userId, name);
       }
       this.#names = names;

@@ -4,7 +4,7 @@ import { readBytes, readOptional } from '../../host/bounded-file.ts';
 import { readable } from '../../host/readable.ts';
 import { SECURE_BOOT_VARIABLE, secureBootIn } from '../../host/secure-boot.ts';
 
-const MOST_BYTES = 4 * 1024;
+const MAX_BYTES = 4 * 1024;
 
 type FirmwareFacts = Pick<
   SystemFacts,
@@ -40,17 +40,17 @@ const STARTED_BY = [
 
 /** From the first of the device tree's `compatible` names: `raspberrypi,3-model-b`. Devicetree Specification, 2.3.1. */
 function boardVendor(sys: string): string | undefined {
-  const [first = ''] = (readOptional(`${sys}/firmware/devicetree/base/compatible`, MOST_BYTES) ?? '').split('\0', 1);
+  const [first = ''] = (readOptional(`${sys}/firmware/devicetree/base/compatible`, MAX_BYTES) ?? '').split('\0', 1);
   const comma = first.indexOf(',');
   return comma === -1 ? undefined : readable(first.slice(0, comma));
 }
 
 function secureBoot(path: string): boolean | undefined {
   try {
-    return secureBootIn(readBytes(path, MOST_BYTES));
+    return secureBootIn(readBytes(path, MAX_BYTES));
   } catch {
     return undefined; // no UEFI, no efivarfs, or one without secure boot
   }
 }
 
-const line = (path: string): string | undefined => readable(readOptional(path, MOST_BYTES) ?? '');
+const line = (path: string): string | undefined => readable(readOptional(path, MAX_BYTES) ?? '');

@@ -4,7 +4,7 @@ import type { Lookups } from '../../contract/sources.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 
 /** Ten thousand addresses. */
-const MOST_BYTES = 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
 
 /**
  * Names of the interfaces that have an IPv6 address, by index. Lines of /proc/net/if_inet6: address, index, prefix
@@ -27,7 +27,7 @@ export function parseInterfaces(text: string): Map<number, string> {
  * like its sockets; sysfs would show the one it was mounted in.
  */
 export const interfaceNames = (proc = '/proc'): Map<number, string> =>
-  parseInterfaces(readOptional(`${proc}/net/if_inet6`, MOST_BYTES) ?? '');
+  parseInterfaces(readOptional(`${proc}/net/if_inet6`, MAX_BYTES) ?? '');
 
 /** How long a cached answer is used. */
 const CHECK_EVERY = seconds(1);

@@ -10,9 +10,9 @@ import { parseUevent } from '../../host/sysfs.ts';
 import { firmwareFacts } from './firmware.ts';
 import { container, hypervisor } from './virtualization.ts';
 
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** Thirty thousand mounts. */
-const MOST_MOUNT_BYTES = 4 * 1024 * 1024;
+const MAX_MOUNT_BYTES = 4 * 1024 * 1024;
 
 /**
  * The device that `root=` on the kernel's command line names, as it is written there (`/dev/sda1`, `PARTUUID=…`). Words
@@ -41,7 +41,7 @@ function deviceOf(folder: string, sys: string): string | undefined {
   // gnu_dev_major() and gnu_dev_minor() of sys/sysmacros.h
   const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
   const minor = (device & 0xffn) | ((device >> 12n) & ~0xffn);
-  const { DEVNAME } = parseUevent(readOptional(`${sys}/dev/block/${major}:${minor}/uevent`, MOST_BYTES) ?? '');
+  const { DEVNAME } = parseUevent(readOptional(`${sys}/dev/block/${major}:${minor}/uevent`, MAX_BYTES) ?? '');
   return DEVNAME === undefined ? undefined : `/dev/${DEVNAME}`;
 }
 
@@ -86,9 +86,9 @@ export async function systemFacts({
   ownRoot?: string;
 }): Promise<SystemFacts> {
   const release = osRelease(hostRoot);
-  const told = rootParameter(readOptional(`${proc}/cmdline`, MOST_BYTES) ?? '');
+  const told = rootParameter(readOptional(`${proc}/cmdline`, MAX_BYTES) ?? '');
   // This process's own view: in a container, the host's root is mounted on hostRoot there.
-  const mounts = readOptional(`${ownRoot}/proc/mounts`, MOST_MOUNT_BYTES) ?? '';
+  const mounts = readOptional(`${ownRoot}/proc/mounts`, MAX_MOUNT_BYTES) ?? '';
   return {
     ...known({
       osName: release.NAME,
@@ -102,7 +102,7 @@ export async function systemFacts({
     }),
     architecture: machine(),
     hostName: hostNameOf(hostRoot) ?? hostname(),
-    ...memoryFacts(readOptional(`${proc}/meminfo`, MOST_BYTES) ?? ''),
+    ...memoryFacts(readOptional(`${proc}/meminfo`, MAX_BYTES) ?? ''),
   };
 }
 
@@ -121,7 +121,7 @@ function hostNameOf(hostRoot: string): string | undefined {
 
 function hostFile(hostRoot: string, path: string): string | undefined {
   try {
-    return readOptional(inRoot(hostRoot, path), MOST_BYTES);
+    return readOptional(inRoot(hostRoot, path), MAX_BYTES);
   } catch {
     return undefined;
   }

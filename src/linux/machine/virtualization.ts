@@ -7,9 +7,9 @@ import { initEnvironment } from '../processes/memory/init-environment.ts';
  * the names are those of systemd-detect-virt(1), see virt.c of systemd. systemd also asks the processor (CPUID), which Node
  * cannot; here, the clock source of a hypervisor's guest takes its place. */
 
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** /proc/cpuinfo has 1.5 KB per processor. */
-const MOST_CPUINFO_BYTES = 4 * 1024 * 1024;
+const MAX_CPUINFO_BYTES = 4 * 1024 * 1024;
 
 /** Where the firmware names the vendor of the machine; the first known vendor decides. */
 const DMI_FILES = ['product_name', 'sys_vendor', 'board_vendor', 'bios_vendor', 'product_version'];
@@ -55,7 +55,7 @@ const TREE_HYPERVISORS: readonly (readonly [name: RegExp, hypervisor: string])[]
 const answer = <T>(table: readonly (readonly [RegExp, T])[], text: string): T | undefined =>
   table.find(([pattern]) => pattern.test(text))?.[1];
 
-const read = (path: string) => readOptional(path, MOST_BYTES) ?? '';
+const read = (path: string) => readOptional(path, MAX_BYTES) ?? '';
 
 /** Facts about the first processor in /proc/cpuinfo. */
 export function parseCpuinfo(text: string): { readonly vendor: string; readonly hypervisor: boolean } {
@@ -72,7 +72,7 @@ export function parseCpuinfo(text: string): { readonly vendor: string; readonly 
 export function hypervisor({ proc, sys }: { readonly proc: string; readonly sys: string }): string | undefined {
   const dmi = byDmi(sys);
   if (dmi !== undefined && BELIEVED.has(dmi)) return dmi;
-  const cpu = parseCpuinfo(readOptional(`${proc}/cpuinfo`, MOST_CPUINFO_BYTES) ?? '');
+  const cpu = parseCpuinfo(readOptional(`${proc}/cpuinfo`, MAX_CPUINFO_BYTES) ?? '');
   if (cpu.vendor.startsWith('User Mode Linux')) return 'uml';
   // Xen's dom0 is the host itself.
   if (existsSync(`${proc}/xen`)) return /\bcontrol_d\b/.test(read(`${proc}/xen/capabilities`)) ? undefined : 'xen';

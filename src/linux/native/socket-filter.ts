@@ -13,8 +13,8 @@ export interface Instruction {
 }
 
 /** A filter's length is a 16-bit number; the kernel's limit is BPF_MAXINSNS of linux/bpf_common.h. */
-const MOST_INSTRUCTIONS = 4096;
-const MOST_SKIPPED = 255;
+const MAX_INSTRUCTIONS = 4096;
+const MAX_SKIPPED = 255;
 const INSTRUCTION_BYTES = 8;
 
 /** BPF_LD | BPF_W | BPF_ABS: loads a word of the datagram. A datagram that is too short is dropped. */
@@ -50,12 +50,12 @@ export function ifEquals(value: number, ifTrue: number, ifFalse: number): Instru
  * @throws RangeError when a jump or the program is too long: a programming error
  */
 export function assemble(program: readonly Instruction[]): Buffer {
-  if (program.length === 0 || program.length > MOST_INSTRUCTIONS) {
+  if (program.length === 0 || program.length > MAX_INSTRUCTIONS) {
     throw new RangeError(`a filter of ${program.length} instructions`);
   }
   const code = Buffer.alloc(program.length * INSTRUCTION_BYTES);
   for (const [index, { code: operation, ifTrue = 0, ifFalse = 0, constant = 0 }] of program.entries()) {
-    if (ifTrue > MOST_SKIPPED || ifFalse > MOST_SKIPPED) throw new RangeError('a jump that is too long');
+    if (ifTrue > MAX_SKIPPED || ifFalse > MAX_SKIPPED) throw new RangeError('a jump that is too long');
     const at = index * INSTRUCTION_BYTES;
     writeU16(code, at, operation);
     code[at + 2] = ifTrue;

@@ -28,16 +28,16 @@ const ENGINE =
   /^(?:runc|crun|youki|runsc|kata|conmon|containerd|docker(?!-init)|balena-engine|podman|buildah|buildkit|crio|nerdctl|ctr$|lxc|lxd|incus|systemd-nspawn)/;
 
 /** /proc/PID/cgroup has a line for each of at most 14 hierarchies, usually of less than 200 bytes. */
-const MOST_BYTES = 16 * 1024;
+const MAX_BYTES = 16 * 1024;
 /** Processes whose location is cached, some 100 bytes each. */
-const MOST_PLACES = 4_096;
+const MAX_PLACES = 4_096;
 /** How long a cached location is used: pids are not reused so soon, and processes are seldom moved. */
 const FRESH = seconds(2);
 /** An older start is from a log, or from before a change of the clock: its pid may have been reused. */
 const RECENT = seconds(10);
 const LOOK_EVERY = minutes(1);
 /** cgroups examined to find out whether there are containers: 16 µs each. If there are more, containers are assumed. */
-const MOST_GROUPS = 500;
+const MAX_GROUPS = 500;
 
 interface Known {
   readonly container: string | undefined;
@@ -61,7 +61,7 @@ export class Containers {
   readonly #clock: Clock;
   readonly #living: LivingProcesses;
   readonly #isRootOwned: (path: string) => boolean;
-  readonly #buffer = Buffer.allocUnsafeSlow(MOST_BYTES);
+  readonly #buffer = Buffer.allocUnsafeSlow(MAX_BYTES);
   /** In the order in which they were first looked up. */
   readonly #known = new Map<number, Known>();
   #present = true;
@@ -154,7 +154,7 @@ export class Containers {
 
   #remember(pid: number, known: Known): void {
     this.#known.set(pid, known);
-    if (this.#known.size <= MOST_PLACES) return;
+    if (this.#known.size <= MAX_PLACES) return;
     for (const oldest of this.#known.keys()) {
       this.#known.delete(oldest);
       return;
@@ -175,7 +175,7 @@ export class Containers {
     try {
       const file = openSync(path, 'r');
       try {
-        return this.#buffer.toString('utf8', 0, readSync(file, this.#buffer, 0, MOST_BYTES, null));
+        return this.#buffer.toString('utf8', 0, readSync(file, this.#buffer, 0, MAX_BYTES, null));
       } finally {
         closeSync(file);
       }
@@ -216,7 +216,7 @@ export function mayHoldContainers(root: string): boolean {
   const folders = [root];
   for (let looked = 0; looked < folders.length; looked += 1) {
     const folder = folders[looked] ?? '';
-    if (looked >= MOST_GROUPS) return true;
+    if (looked >= MAX_GROUPS) return true;
     const names = foldersIn(folder);
     if (looked === 0 && names === undefined) return true;
     for (const name of names ?? []) {

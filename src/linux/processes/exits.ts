@@ -12,7 +12,7 @@ import type { HeldCount } from '../source-state/held-count.ts';
 
 import { ProcessConnector } from './connector/connector.ts';
 import { type AfterLeaderExit, afterLeaderExit } from './connector/leader-exit.ts';
-import { EXIT, exitsOnly, MOST_WATCHED, type ProcessEvent } from './connector/messages.ts';
+import { EXIT, exitsOnly, MAX_WATCHED, type ProcessEvent } from './connector/messages.ts';
 import { readWaitStatus } from './connector/wait-status.ts';
 import { type Gone, LOSS_DELAY, type ProcessTable } from './process-table.ts';
 
@@ -27,11 +27,11 @@ const HOLD = milliseconds(300);
 /** How much later lost starts become known, if the source does not report that. */
 const DOUBT = milliseconds(LOSS_DELAY + 2_000);
 /** Exits held, for either reason, some 100 bytes each. */
-const MOST_WAITING = 16_384;
+const MAX_WAITING = 16_384;
 /** Exits held in all: for a start, or until it is known to be lost. */
-export const MOST_HELD_EXITS = 2 * MOST_WAITING;
+export const MAX_HELD_EXITS = 2 * MAX_WAITING;
 /** Exits taken for those of copies, whose pids are remembered. */
-const MOST_COPIES = 4_096;
+const MAX_COPIES = 4_096;
 
 /** Exits read before it is checked what remains of their processes. */
 const EXITS_PER_LOOK = 1_024;
@@ -263,7 +263,7 @@ export class ExitSource {
 
   #watch(opened: Opened, exit: Exit): void {
     opened.held.delete(exit.pid);
-    if (opened.watched.size < MOST_WATCHED) opened.watch(exit);
+    if (opened.watched.size < MAX_WATCHED) opened.watch(exit);
     else this.#parts.sink.drop('exits', 'unresolved', 1);
   }
 
@@ -447,7 +447,7 @@ class Opened {
   #takeHeld(until: number): Exit[] {
     const taken: Exit[] = [];
     for (const exit of this.held.values()) {
-      if (exit.endedAt > until && this.held.size <= MOST_WAITING) break;
+      if (exit.endedAt > until && this.held.size <= MAX_WAITING) break;
       this.held.delete(exit.pid);
       taken.push(exit);
     }
@@ -462,7 +462,7 @@ class Opened {
   takeDoubtful(until: number, table: ProcessTable): Exit[] {
     const due: Exit[] = [];
     for (const exit of this.doubtful.values()) {
-      if (exit.endedAt > until && this.doubtful.size <= MOST_WAITING) break;
+      if (exit.endedAt > until && this.doubtful.size <= MAX_WAITING) break;
       this.doubtful.delete(exit.pid);
       if (table.hasStarted(exit.pid, exit.endedAt) || table.isInDoubt(exit.endedAt)) due.push(exit);
       else {
@@ -476,7 +476,7 @@ class Opened {
   #remember(copy: number): void {
     this.copies.add(copy);
     for (const oldest of this.copies) {
-      if (this.copies.size <= MOST_COPIES) return;
+      if (this.copies.size <= MAX_COPIES) return;
       this.copies.delete(oldest);
     }
   }

@@ -22,9 +22,9 @@ const LONGEST_PAUSE = milliseconds(50);
 const REST = 3;
 
 /** Starts read before their details are looked up, at some 80 µs each. More would block the event loop. */
-const MOST_PER_ROUND = 64;
+const MAX_PER_ROUND = 64;
 /** Starts held for their arguments. Beyond that, as when the reader hangs, they are reported without arguments. */
-const MOST_PENDING = 1_024;
+const MAX_PENDING = 1_024;
 
 interface Parts {
   readonly sink: StreamSink;
@@ -94,7 +94,7 @@ export class ConnectorProcesses {
     opened.stopping.abort();
     await this.#reading;
     try {
-      while (this.#round(opened.connector) >= MOST_PER_ROUND);
+      while (this.#round(opened.connector) >= MAX_PER_ROUND);
       this.#countDropped(opened.connector);
     } catch (err) {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
@@ -112,14 +112,14 @@ export class ConnectorProcesses {
         const began = clock.monotonic();
         const read = this.#round(connector);
         const took = clock.monotonic() - began;
-        if (connector.overruns !== overruns && read < MOST_PER_ROUND) {
+        if (connector.overruns !== overruns && read < MAX_PER_ROUND) {
           overruns = connector.overruns;
           this.#countDropped(connector);
         }
-        if (read < MOST_PER_ROUND) await drained?.({ until: began });
+        if (read < MAX_PER_ROUND) await drained?.({ until: began });
         pause = read > 0 ? SHORTEST_PAUSE : milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         const rest = took * REST;
-        await clock.sleep(milliseconds(read < MOST_PER_ROUND ? Math.max(pause, rest) : rest), signal);
+        await clock.sleep(milliseconds(read < MAX_PER_ROUND ? Math.max(pause, rest) : rest), signal);
       }
     } catch (error) {
       if (!signal.aborted) onLost?.(toAgentError(error));
@@ -134,7 +134,7 @@ export class ConnectorProcesses {
       if (event.what === EXEC) starts.push(event);
     };
     let read = 0;
-    while (read < MOST_PER_ROUND && connector.read(take)) read += 1;
+    while (read < MAX_PER_ROUND && connector.read(take)) read += 1;
     const since = ({ nanoseconds }: Start) =>
       milliseconds(clock.monotonic() - (clock.now().getTime() - clock.fromKernel(nanoseconds).getTime()));
     const seen: NewProcess[] = [];
@@ -157,7 +157,7 @@ export class ConnectorProcesses {
   /** @param newestFirst in the order in which arguments are read: the newest are most likely to be running */
   #tell(newestFirst: readonly NewProcess[]): void {
     const { commandLines, sink, table } = this.#parts;
-    const isAsked = this.#pending + newestFirst.length <= MOST_PENDING;
+    const isAsked = this.#pending + newestFirst.length <= MAX_PENDING;
     const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
     this.#hold(newestFirst.length);
     const tell = async () => {

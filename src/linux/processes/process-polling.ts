@@ -18,7 +18,7 @@ const SHARE = 100;
 /** Processes reported at a time: each may have 128 KiB of arguments in memory. */
 const TOLD_AT_ONCE = 16;
 /** Processes whose arguments may still be awaited when the next scan begins. */
-const MOST_PENDING = 4_096;
+const MAX_PENDING = 4_096;
 /** Cost of reading one process's arguments, for the reader and the agent. */
 const COST_OF_ARGUMENTS_MS = 0.1;
 
@@ -88,7 +88,7 @@ export class ProcessPolling {
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
       if (others.length === 0) continue;
-      if (this.#pending > MOST_PENDING) await this.#telling.settled();
+      if (this.#pending > MAX_PENDING) await this.#telling.settled();
       this.#tell(others, began);
     }
   }

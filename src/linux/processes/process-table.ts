@@ -6,24 +6,24 @@ import { ProcFolder } from '../../host/proc-folder.ts';
 import type { AuditEvent } from '../audit/event.ts';
 import type { Asked, CommandLineSource } from './memory/command-lines.ts';
 
-const MOST_PROCESSES = 16_384;
+const MAX_PROCESSES = 16_384;
 /** Length of a command line, in characters; longer ones are not kept. */
 const LONGEST_COMMAND_LINE = 4 * 1024;
 /** Total length of command lines, in characters of one or two bytes. Beyond that, the oldest are removed. */
-const MOST_COMMAND_LINES = 2 * 1024 * 1024;
+const MAX_COMMAND_LINES = 2 * 1024 * 1024;
 /** Total length of program names, in characters. Beyond that, the oldest processes are removed. */
-const MOST_NAME_LENGTH = 2 * 1024 * 1024;
+const MAX_NAME_LENGTH = 2 * 1024 * 1024;
 /** Shared names kept. */
-const MOST_SHARED = 1_024;
+const MAX_SHARED = 1_024;
 /** The largest possible pid: PID_MAX_LIMIT of linux/threads.h. */
 const LARGEST_PID = 4 * 1024 * 1024;
 /** Processes whose arguments `load` requests at a time. */
 const ASKED_AT_ONCE = 64;
 /** More bytes than LONGEST_COMMAND_LINE characters need. */
-const MOST_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
+const MAX_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 
 /** How many of the oldest entries are checked for an ended process when the table is full. */
-const MOST_LOOKS = 8;
+const MAX_LOOKS = 8;
 /** How long a start may be lost before that is known; see PATIENCE and CHECK_EVERY of audit-source.ts. */
 export const LOSS_DELAY = seconds(6);
 /** How much later than its end a process may seem to start, if only the time when it was learnt is known. */
@@ -119,8 +119,8 @@ export class ProcessTable {
     if (commandLine.length > LONGEST_COMMAND_LINE) return;
     this.#commandLines.set(pid, commandLine);
     this.#commandLineLength += commandLine.length;
-    if (this.#commandLineLength <= MOST_COMMAND_LINES) this.#oldestCommandLine.rest();
-    while (this.#commandLineLength > MOST_COMMAND_LINES) {
+    if (this.#commandLineLength <= MAX_COMMAND_LINES) this.#oldestCommandLine.rest();
+    while (this.#commandLineLength > MAX_COMMAND_LINES) {
       const [oldest, { length }] = this.#oldestCommandLine.next();
       this.#commandLines.delete(oldest);
       this.#commandLineLength -= length;
@@ -284,7 +284,7 @@ export class ProcessTable {
       const details = this.#proc.details(pid);
       if (details === undefined) continue; // it ended meanwhile
       this.started({ pid, executable: details.executable });
-      added.push({ pid, startTicks: stat.startTicks, mostBytes: MOST_ASKED_BYTES, ...details });
+      added.push({ pid, startTicks: stat.startTicks, mostBytes: MAX_ASKED_BYTES, ...details });
     }
     void this.#learnAll(added, signal);
     // Starts lost during the scan may concern pids that it had already passed.
@@ -318,7 +318,7 @@ export class ProcessTable {
 
   #put(pid: number, executable: string | undefined, started: boolean, now: Duration): void {
     const length = executable?.length ?? 0;
-    const isFull = () => this.#processes.size >= MOST_PROCESSES || this.#nameLength + length > MOST_NAME_LENGTH;
+    const isFull = () => this.#processes.size >= MAX_PROCESSES || this.#nameLength + length > MAX_NAME_LENGTH;
     if (!isFull()) this.#oldest.rest();
     while (this.#processes.size > 0 && isFull()) this.#makeSpace();
     this.#nameLength += length;
@@ -330,7 +330,7 @@ export class ProcessTable {
   #makeSpace(): void {
     for (let looks = 0; ; looks += 1) {
       const [pid, entry] = this.#oldest.next();
-      if (looks < MOST_LOOKS && this.#proc.inode(pid) !== undefined) {
+      if (looks < MAX_LOOKS && this.#proc.inode(pid) !== undefined) {
         this.#processes.delete(pid);
         this.#processes.set(pid, entry); // a second chance, at the end
         continue;
@@ -354,7 +354,7 @@ export class ProcessTable {
     if (name === undefined) return undefined;
     const known = this.#names.get(name);
     if (known !== undefined) return known;
-    if (this.#names.size >= MOST_SHARED) this.#names.clear(); // those in use stay with their processes
+    if (this.#names.size >= MAX_SHARED) this.#names.clear(); // those in use stay with their processes
     const own = copy(name);
     this.#names.set(own, own);
     return own;
@@ -367,7 +367,7 @@ const isPid = (pid: number) => Number.isInteger(pid) && pid > 0 && pid <= LARGES
 const copy = (text: string): string => Buffer.from(text).toString();
 
 /** At this number, a stale iterator retains some four times the map's memory. */
-const MOST_STEPS = 4 * MOST_PROCESSES;
+const MAX_STEPS = 4 * MAX_PROCESSES;
 
 /**
  * Iterates over a map from its oldest entry on, while entries are added and removed. A new iterator at each step would have
@@ -386,7 +386,7 @@ class Oldest<K, V> {
   /** An existing entry, usually one that was not returned since it was added. The map must not be empty. */
   next(): [K, V] {
     for (;;) {
-      if (this.#steps >= MOST_STEPS) this.rest();
+      if (this.#steps >= MAX_STEPS) this.rest();
       this.#entries ??= this.#map.entries();
       this.#steps += 1;
       const { value, done } = this.#entries.next();

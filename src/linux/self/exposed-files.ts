@@ -12,7 +12,7 @@ import { shellWord } from '../../base/shell-word.ts';
 /** Interval of the checks; a request for the status also starts one. */
 const LOOK_EVERY = hours(1);
 /** Number of files checked: more than the state directory has. Files that others put there are not counted. */
-const MOST_FILES = 1_000;
+const MAX_FILES = 1_000;
 
 const OTHERS_WRITE = 0o022;
 const OTHERS_READ_OR_WRITE = 0o066;
@@ -158,7 +158,7 @@ async function look(path: string): Promise<Stats | undefined> {
 async function filesIn(folder: string): Promise<string[]> {
   try {
     const found: string[] = [];
-    for (const name of (await readdir(folder, { recursive: true, encoding: 'utf8' })).slice(0, MOST_FILES)) {
+    for (const name of (await readdir(folder, { recursive: true, encoding: 'utf8' })).slice(0, MAX_FILES)) {
       const path = join(folder, name);
       const isLink = await lstat(path).then(
         (stats) => stats.isSymbolicLink(),

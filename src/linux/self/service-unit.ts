@@ -4,7 +4,7 @@ import { findTool, runTool } from '../../host/run-tool.ts';
 
 /** For `systemctl show`, which answers at once unless systemd is in trouble. */
 const LIMIT: Duration = seconds(5);
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 /** Length of the status text that is read; systemd's own limit is larger. */
 const LONGEST_TEXT = 2_000;
 
@@ -39,7 +39,7 @@ export async function askServiceUnit(
   if (tool === undefined || !isSystemd()) return undefined;
   try {
     const args = ['show', '--no-pager', `--property=${PROPERTIES.join(',')}`, `${UNIT}.service`];
-    const unit = parse(await runTool(tool, args, { signal, mostBytes: MOST_BYTES, limit: LIMIT }));
+    const unit = parse(await runTool(tool, args, { signal, mostBytes: MAX_BYTES, limit: LIMIT }));
     return unit.LoadState === 'loaded' || unit.LoadState === 'masked' ? unit : undefined;
   } catch {
     signal.throwIfAborted();

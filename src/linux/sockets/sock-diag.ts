@@ -137,7 +137,7 @@ const LOCAL_PORT_IS = 11;
 const REMOTE_PORT_IS = 12;
 const OPERATION_BYTES = 4;
 /** With more ports, filtering takes the kernel longer than listing all sockets. */
-const MOST_PORTS = 64;
+const MAX_PORTS = 64;
 
 /**
  * A request for connected TCP sockets. With few `ports` the kernel filters by them: among 10,000 sockets that takes a
@@ -169,7 +169,7 @@ function portFilter(ports: Ports | undefined): Buffer {
     ...[...ports.remote].map((port) => ({ code: REMOTE_PORT_IS, port })),
     ...[...ports.local].map((port) => ({ code: LOCAL_PORT_IS, port })),
   ];
-  if (tests.length === 0 || tests.length > MOST_PORTS) return Buffer.alloc(0);
+  if (tests.length === 0 || tests.length > MAX_PORTS) return Buffer.alloc(0);
   const step = 3 * OPERATION_BYTES; // the test, its port, and the jump to the end
   const attribute = Buffer.alloc(OPERATION_BYTES + tests.length * step);
   const program = attribute.subarray(OPERATION_BYTES);

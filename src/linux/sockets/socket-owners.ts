@@ -25,9 +25,9 @@ const isLow = (fd: string) => fd.length <= 2;
 /** Of a larger folder, only the beginning is read at first: a name takes 0.7 µs. */
 const MANY = 1_000;
 /** After this many walks, a socket is taken to have no visible owner: it is the kernel's or a hidden process's. */
-const MOST_WALKS = 2;
+const MAX_WALKS = 2;
 /** Descriptors read in one walk, at 4 µs each. Any user can have millions of them, in thousands of processes. */
-const MOST_LOOKS = 1_000_000;
+const MAX_LOOKS = 1_000_000;
 /** With more processes, users take turns. */
 const MANY_PROCESSES = 4_096;
 
@@ -57,7 +57,7 @@ export class SocketOwners {
   /** Number of walks that did not find the socket, by inode. */
   #sought = new Map<number, number>();
 
-  constructor(proc = '/proc', clock: Clock = systemClock, mostLooks = MOST_LOOKS) {
+  constructor(proc = '/proc', clock: Clock = systemClock, mostLooks = MAX_LOOKS) {
     this.#proc = proc;
     this.#clock = clock;
     this.#mostLooks = mostLooks;
@@ -78,7 +78,7 @@ export class SocketOwners {
     asked.delete(0);
     const places = await this.#remembered(asked, pace);
     const walksFor = (inode: number) => this.#sought.get(inode) ?? 0;
-    const missing = [...asked].filter((inode) => !places.has(inode) && walksFor(inode) < MOST_WALKS);
+    const missing = [...asked].filter((inode) => !places.has(inode) && walksFor(inode) < MAX_WALKS);
     // A socket that init holds may belong to a service by now, at one of its first descriptors: see sd_listen_fds(3).
     const kept = [...places].filter(([, { pid }]) => pid === 1).map(([inode]) => inode);
     const walk = new Walk(this.#proc, missing, kept, this.#mostLooks, pace);
@@ -87,8 +87,8 @@ export class SocketOwners {
     let notSought = 0;
     for (const inode of asked) {
       if (places.has(inode)) continue;
-      if (walk.isCut && walksFor(inode) < MOST_WALKS) notSought += 1;
-      else sought.set(inode, Math.min(walksFor(inode) + 1, MOST_WALKS));
+      if (walk.isCut && walksFor(inode) < MAX_WALKS) notSought += 1;
+      else sought.set(inode, Math.min(walksFor(inode) + 1, MAX_WALKS));
     }
     this.#places = places;
     this.#sought = sought;

@@ -2,9 +2,9 @@ import { isLoopback } from '../../host/ip-address.ts';
 import type { WaitingSocket } from './sock-diag.ts';
 
 /** Per user, for sockets reachable from outside and for the others each. Limits memory. */
-const MOST_OF_A_USER = 20_000;
+const MAX_PER_USER = 20_000;
 /** For all users together, about 8 MB. */
-const MOST = 50_000;
+const MAX_ENTRIES = 50_000;
 
 /**
  * Keeps listening sockets as the kernel lists them, within limits. Sockets beyond the limits are counted.
@@ -25,11 +25,11 @@ export class SocketSelection {
     const kind = `${isInside} ${socket.userId}`;
     const count = this.#counts.get(kind) ?? 0;
     const total = this.#outside.length + this.#loopback.length;
-    if (count >= MOST_OF_A_USER || (total >= MOST && (isInside || this.#loopback.length === 0))) {
+    if (count >= MAX_PER_USER || (total >= MAX_ENTRIES && (isInside || this.#loopback.length === 0))) {
       this.#leftOut += 1;
       return;
     }
-    if (total >= MOST) {
+    if (total >= MAX_ENTRIES) {
       this.#loopback.pop();
       this.#leftOut += 1;
     }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { AuditEvent } from '../audit/event.ts';
-import { Connections, MOST_LATE } from '../sockets/connections/connections.ts';
+import { Connections, MAX_LATE } from '../sockets/connections/connections.ts';
 import { CONNECTION_RULES } from '../sockets/connections/socket-calls.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
 
@@ -30,7 +30,7 @@ class ConnectionSource implements EventSource {
         return known?.executable === executable ? known?.commandLine : undefined;
       },
       commandLines,
-      held: host.held('connections', MOST_LATE),
+      held: host.held('connections', MAX_LATE),
       learned: (pid, executable, argv) => table.learn(pid, executable, argv),
       proc: join(hostRoot, 'proc'),
     });

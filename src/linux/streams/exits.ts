@@ -1,4 +1,4 @@
-import { ExitSource, MOST_HELD_EXITS } from '../processes/exits.ts';
+import { ExitSource, MAX_HELD_EXITS } from '../processes/exits.ts';
 import { OptionalSource } from '../source-state/optional-source.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
 import { START_RULES } from './starts.ts';
@@ -18,7 +18,7 @@ class Exits implements EventSource {
   constructor(host: SourceHost) {
     this.#host = host;
     const { feeds, table, sink, clock, log, hostRoot } = host;
-    const held = host.held('exits', MOST_HELD_EXITS);
+    const held = host.held('exits', MAX_HELD_EXITS);
     const startsRead = () => feeds.startsRead();
     const startsSettled = () => feeds.startsSettled();
     const parts = { table, sink, clock, log, hostRoot, startsRead, startsSettled, ...(held && { held }) };

@@ -26,7 +26,7 @@ import { type Feed, SourceLadder } from './source-ladder.ts';
 /** Without audit, how long it may take until a start that was lost is known to be. */
 const LOSS_KNOWN_AFTER = seconds(8);
 /** Of files of /proc about the system as a whole. */
-const MOST_BYTES = 16 * 1024;
+const MAX_BYTES = 16 * 1024;
 
 /** Takes what the feeds report. */
 export interface FeedSubscriber {
@@ -104,8 +104,8 @@ export class Feeds {
       this.#follower = new AuditFollower({ stateDirectory, hostRoot, deliver, writer, clock, log });
       this.#unaudited = new UnauditedProcesses({
         proc,
-        commandLine: readOptional('/proc/cmdline', MOST_BYTES),
-        bootId: readOptional('/proc/sys/kernel/random/boot_id', MOST_BYTES)?.trim() ?? '',
+        commandLine: readOptional('/proc/cmdline', MAX_BYTES),
+        bootId: readOptional('/proc/sys/kernel/random/boot_id', MAX_BYTES)?.trim() ?? '',
         note: new NoteFile(join(stateDirectory, 'audit-enabled.json'), writer),
         clock,
         log,

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import {
   ArgumentCollector,
   CALL_FIELDS,
-  MOST_ARGUMENT_BYTES,
+  MAX_ARGUMENT_BYTES,
   parseCall,
   parseField,
   parseFields,
@@ -221,7 +221,7 @@ describe('the arguments in EXECVE records', () => {
   it('may be none', () => assert.deepEqual(argv('argc=0'), []));
 
   it('are cut after 128 KiB, whichever way they come', () => {
-    const long = 'x'.repeat(MOST_ARGUMENT_BYTES - 10);
+    const long = 'x'.repeat(MAX_ARGUMENT_BYTES - 10);
     const whole = collect(`argc=3 a0="${long}" a1="${'y'.repeat(100)}" a2="z"`);
     assert.deepEqual(whole, { argv: [long, 'y'.repeat(9)], bytesCut: 91 + 2 });
     const digits = '79'.repeat(100);

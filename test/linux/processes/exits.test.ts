@@ -8,9 +8,9 @@ import type { AgentError } from '../../../src/base/errors.ts';
 import { NoteFile } from '../../../src/base/note-file.ts';
 import type { ProcessEnded, StreamSink } from '../../../src/contract/sources.ts';
 import { ProcFolder } from '../../../src/host/proc-folder.ts';
-import { MOST_WATCHED } from '../../../src/linux/processes/connector/messages.ts';
+import { MAX_WATCHED } from '../../../src/linux/processes/connector/messages.ts';
 
-import { ExitSource, MOST_HELD_EXITS } from '../../../src/linux/processes/exits.ts';
+import { ExitSource, MAX_HELD_EXITS } from '../../../src/linux/processes/exits.ts';
 
 import { ProcessTable } from '../../../src/linux/processes/process-table.ts';
 import { HeldCount } from '../../../src/linux/source-state/held-count.ts';
@@ -77,7 +77,7 @@ describe('ExitSource', () => {
 
   const heldCount = () => {
     const note = new NoteFile(join(proc.hostRoot, 'held-exits.json'));
-    return new HeldCount({ stream: 'exits', most: MOST_HELD_EXITS, sink, note, log });
+    return new HeldCount({ stream: 'exits', most: MAX_HELD_EXITS, sink, note, log });
   };
   const close = async () => {
     const closing = exits.close();
@@ -485,7 +485,7 @@ describe('ExitSource', () => {
     });
 
     it('is one of too many to be watched', async () => {
-      for (let pid = 1; pid <= MOST_WATCHED + 3; pid += 1) {
+      for (let pid = 1; pid <= MAX_WATCHED + 3; pid += 1) {
         start(pid);
         proc.add(pid, { state: 'Z', threads: [pid, 9_999] });
         deliver(exitOf(pid));

@@ -4,17 +4,17 @@ import { hostMount, inRoot } from '../../../base/in-root.ts';
 import type { HardwareDevice, ListingStatus } from '../../../contract/sources.ts';
 import { readBytes, readOptional } from '../../../host/bounded-file.ts';
 import { readable } from '../../../host/readable.ts';
-import { devicesIn, MOST_OF_A_KIND } from '../../../host/sysfs.ts';
+import { devicesIn, MAX_PER_KIND } from '../../../host/sysfs.ts';
 import { idName } from './id-names.ts';
 import { KINDS, type Names } from './kinds.ts';
 import { parseSoundCards } from './sound-cards.ts';
 
 /** Devices of all kinds together. */
-const MOST_DEVICES = 4_096;
+const MAX_DEVICES = 4_096;
 /** Devices read before yielding to the event loop: each takes up to half a millisecond on a slow board. */
 const DEVICES_PER_TURN = 16;
 /** pci.ids has 1.5 MB, usb.ids 0.8 MB. */
-const MOST_ID_BYTES = 4 * 1024 * 1024;
+const MAX_ID_BYTES = 4 * 1024 * 1024;
 
 interface Options {
   readonly hostRoot: string;
@@ -45,7 +45,7 @@ export class Hardware {
    */
   async devices(signal: AbortSignal): Promise<readonly HardwareDevice[]> {
     const { found, leftOut } = await listHardware(this.#options, signal);
-    const reason = `${leftOut} devices are not listed: at most ${MOST_OF_A_KIND} of a kind and ${MOST_DEVICES} in all are.`;
+    const reason = `${leftOut} devices are not listed: at most ${MAX_PER_KIND} of a kind and ${MAX_DEVICES} in all are.`;
     this.#status = leftOut === 0 ? { state: 'on' } : { state: 'degraded', reason, leftOut };
     return found;
   }
@@ -75,7 +75,7 @@ async function listHardware(
     leftOut += more;
     for (const device of devices) {
       if (!names.test(device.name)) continue;
-      if (found.length >= MOST_DEVICES) {
+      if (found.length >= MAX_DEVICES) {
         leftOut += 1;
         continue;
       }
@@ -124,7 +124,7 @@ class HostNames implements Names {
 
   #read(path: string): Buffer | undefined {
     try {
-      return readBytes(inRoot(this.#hostRoot, path), MOST_ID_BYTES);
+      return readBytes(inRoot(this.#hostRoot, path), MAX_ID_BYTES);
     } catch {
       return undefined;
     }

@@ -9,7 +9,7 @@ const BTN_TOOL = { PEN: 0x140, FINGER: 0x145, TOUCH: 0x14a, STYLUS: 0x14b };
 const KEY_OK = 0x160;
 const PROP = { DIRECT: 0x01, ACCELEROMETER: 0x06 };
 /** The size of the largest bit map: KEY_CNT. */
-const MOST_BITS = 0x300;
+const MAX_BITS = 0x300;
 
 /** A bit map of event codes. */
 export class Bits {
@@ -21,7 +21,7 @@ export class Bits {
    *   drivers/input/input.c
    */
   constructor(text: string | undefined, wordBits: 32 | 64) {
-    const words = (text ?? '').split(' ').slice(-MOST_BITS / wordBits);
+    const words = (text ?? '').split(' ').slice(-MAX_BITS / wordBits);
     const valid = words.every((word) => /^[0-9a-f]{1,16}$/.test(word) && word.length * 4 <= wordBits);
     this.#hex = valid ? words.map((word) => word.padStart(wordBits / 4, '0')).join('') : '';
   }
@@ -70,7 +70,7 @@ const POINTERS: readonly Kind[] = [
 
 /** Other devices: the first match holds. */
 const OTHERS: readonly Kind[] = [
-  ['Buttons', ({ key }) => key.hasAny(KEY.ESC, BTN.MISC) || key.hasAny(KEY_OK, MOST_BITS)],
+  ['Buttons', ({ key }) => key.hasAny(KEY.ESC, BTN.MISC) || key.hasAny(KEY_OK, MAX_BITS)],
   ['Switch', ({ ev }) => ev.has(EV.SW)],
   ['Beeper', ({ ev }) => ev.has(EV.SND)],
 ];

@@ -11,7 +11,7 @@ import { netlinkSockets } from './known-sockets.ts';
 
 /** SD_LISTEN_FDS_START */
 const FIRST_FD = 3;
-const MOST_FDS = 64;
+const MAX_FDS = 64;
 const O_NONBLOCK = 0o4000;
 
 interface Inherited {
@@ -29,7 +29,7 @@ let inherited: Inherited[] | undefined;
 /** The sockets passed on by LISTEN_PID and LISTEN_FDS. Blocking ones are not used: reading them would block the agent. */
 function find(environment: NodeJS.ProcessEnv): Inherited[] {
   if (environment.LISTEN_PID !== String(process.pid)) return [];
-  const count = Math.min(Number(environment.LISTEN_FDS) || 0, MOST_FDS);
+  const count = Math.min(Number(environment.LISTEN_FDS) || 0, MAX_FDS);
   if (count === 0) return [];
   try {
     const known = netlinkSockets();

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import { readOptional } from '../../../host/bounded-file.ts';
 
 /** A socket takes some 110 bytes; a machine has tens of them. */
-const MOST_BYTES = 1024 * 1024;
+const MAX_BYTES = 1024 * 1024;
 const COLUMNS = 10;
 
 /** A netlink socket as /proc/net/netlink lists it. */
@@ -39,7 +39,7 @@ export function parseNetlinkSockets(text: string): Map<number, KnownSocket> {
 
 /** All netlink sockets; empty when /proc/net/netlink is not readable. */
 export const netlinkSockets = (): Map<number, KnownSocket> =>
-  parseNetlinkSockets(readOptional('/proc/net/netlink', MOST_BYTES) ?? '');
+  parseNetlinkSockets(readOptional('/proc/net/netlink', MAX_BYTES) ?? '');
 
 /**
  * Number of datagrams that the kernel has dropped since the socket was made. Those rejected by a filter do not count.

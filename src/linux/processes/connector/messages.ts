@@ -114,12 +114,12 @@ const only = (what: number): Instruction[] => [load(AT.what), ifEquals(NONE, 2, 
 export const EXECS_ONLY = assemble([...only(EXEC), keep]);
 
 /** Limit for `exitsOnly`: each process takes an instruction, and jumps are limited to 255. */
-export const MOST_WATCHED = 64;
+export const MAX_WATCHED = 64;
 
 /**
  * Passes answers and the ends of whole processes: of first threads, whose id is the process's.
  *
- * @param watched processes of which the ends of all threads are passed; at most MOST_WATCHED
+ * @param watched processes of which the ends of all threads are passed; at most MAX_WATCHED
  */
 export function exitsOnly(watched: readonly number[] = []): Buffer {
   const threads = watched.map((pid, index) => ifEquals(pid, watched.length - index, 0));

@@ -16,30 +16,30 @@ export interface AskedProcess {
   readonly userId: number;
   /** The program that it must still be running, if that matters. */
   readonly executable?: string;
-  /** Limit in bytes, at most MOST_COMMAND_LINE_BYTES; the rest is not read. */
+  /** Limit in bytes, at most MAX_COMMAND_LINE_BYTES; the rest is not read. */
   readonly mostBytes?: number;
 }
 
-export const MOST_COMMAND_LINE_BYTES = 128 * 1024;
+export const MAX_COMMAND_LINE_BYTES = 128 * 1024;
 /** JSON escapes some characters in six bytes. */
-const MOST_ANSWER_BYTES = 6 * MOST_COMMAND_LINE_BYTES + 1_024;
+const MAX_ANSWER_BYTES = 6 * MAX_COMMAND_LINE_BYTES + 1_024;
 
 /** Answers with the arguments, each ended by a zero byte; `null` when the process ended or runs another program. */
 export const COMMAND_LINE: QuestionKind<AskedProcess, string | null> = {
   name: 'command line',
   limit: seconds(1),
-  mostBytes: MOST_ANSWER_BYTES,
+  mostBytes: MAX_ANSWER_BYTES,
   attempts: 2,
   subject: ({ pid, startTicks, userId }) => ({ id: `${pid} ${startTicks}`, owner: String(userId) }),
 };
 
-const buffer = Buffer.allocUnsafeSlow(MOST_COMMAND_LINE_BYTES);
+const buffer = Buffer.allocUnsafeSlow(MAX_COMMAND_LINE_BYTES);
 
 export function readCommandLine({ proc, pid, startTicks, executable, mostBytes }: AskedProcess): string | null {
   const folder = `${proc}/${pid}`;
   try {
     if (executable !== undefined && readlinkSync(`${folder}/exe`) !== executable) return null;
-    const text = read(`${folder}/cmdline`, Math.min(mostBytes ?? MOST_COMMAND_LINE_BYTES, MOST_COMMAND_LINE_BYTES));
+    const text = read(`${folder}/cmdline`, Math.min(mostBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
     const stat = parseStat(read(`${folder}/stat`, 4_096));
     return stat === undefined || stat.isDead || stat.startTicks !== startTicks ? null : text;
   } catch {

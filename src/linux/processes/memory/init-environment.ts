@@ -1,7 +1,7 @@
 import { readOptional } from '../../../host/bounded-file.ts';
 import { parseUserId } from '../../../host/proc-folder.ts';
 
-const MOST_BYTES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 
 /**
  * The environment of the first process that the agent can see, as text; '' when it cannot be read.
@@ -12,7 +12,7 @@ const MOST_BYTES = 64 * 1024;
  * @param proc the agent's own /proc
  */
 export function initEnvironment(proc: string): string {
-  const user = parseUserId(readOptional(`${proc}/1/status`, MOST_BYTES) ?? '');
+  const user = parseUserId(readOptional(`${proc}/1/status`, MAX_BYTES) ?? '');
   if (user !== 0 && user !== process.geteuid?.()) return '';
-  return readOptional(`${proc}/1/environ`, MOST_BYTES) ?? '';
+  return readOptional(`${proc}/1/environ`, MAX_BYTES) ?? '';
 }

@@ -7,10 +7,10 @@ const TIME_WAIT = seconds(60);
 /** For the granularity of the kernel's clocks. */
 const TOLERANCE = milliseconds(20);
 /** Sockets kept per peer. With more, the port of a closed connection is not determined. */
-const MOST_PER_PEER = 64;
+const MAX_PER_PEER = 64;
 
 interface OfPeer {
-  /** The first MOST_PER_PEER of them. */
+  /** The first MAX_PER_PEER of them. */
   readonly sockets: ConnectedSocket[];
   count: number;
   /** Whether all of them have the same local address. */
@@ -33,7 +33,7 @@ export class ClosedSockets {
     }
     known.count += 1;
     if (known.sockets[0]?.local.address !== socket.local.address) known.isOneAddress = false;
-    if (known.sockets.length < MOST_PER_PEER) known.sockets.push(socket);
+    if (known.sockets.length < MAX_PER_PEER) known.sockets.push(socket);
   }
 
   /**

@@ -14,11 +14,11 @@ import { SocketLists } from './socket-lists.ts';
 import { type KnownSocket, SocketTable } from './socket-table.ts';
 
 /** More than one drain usually yields. At this number, connections are reported before the drain ends. */
-const MOST_PENDING = 1_024;
+const MAX_PENDING = 1_024;
 /** Records passed to the sink at a time. */
 const RECORDS_PER_BATCH = 64;
 /** Connections held until the arguments of their processes are read. Beyond that, they are reported without arguments. */
-export const MOST_LATE = 1_024;
+export const MAX_LATE = 1_024;
 
 /** The process that made a connection. */
 interface Caller {
@@ -160,7 +160,7 @@ export class Connections {
   /** Reports connections once the arguments of their processes are read; each process is read once. */
   #tellLate(connections: readonly ConnectionSeen[], processes: ReadonlyMap<string, Asked | undefined>): void {
     if (connections.length === 0) return;
-    if (this.#late + connections.length > MOST_LATE) {
+    if (this.#late + connections.length > MAX_LATE) {
       this.#tell(connections);
       return;
     }
@@ -289,7 +289,7 @@ export class Connections {
       listener,
       byRing,
     });
-    if (this.#pending.length >= MOST_PENDING) this.settle();
+    if (this.#pending.length >= MAX_PENDING) this.settle();
   }
 }
 

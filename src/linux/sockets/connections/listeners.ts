@@ -6,7 +6,7 @@ import type { SocketLists } from './socket-lists.ts';
 /** What a listening descriptor is: a TCP endpoint, or something else. */
 export type Listener = SocketAddress | 'other';
 
-const MOST = 256;
+const MAX_ENTRIES = 256;
 
 /** Listening sockets by process and descriptor. Cached: servers have few and keep them for long. */
 export class Listeners {
@@ -53,7 +53,7 @@ export class Listeners {
       if (listener !== undefined) this.#known.set(key, { inode, listener });
     }
     for (const oldest of this.#known.keys()) {
-      if (this.#known.size <= MOST) break;
+      if (this.#known.size <= MAX_ENTRIES) break;
       this.#known.delete(oldest);
     }
   }

@@ -41,7 +41,7 @@ export interface ProcSocket {
 /** Files below /proc/PID/net; see proc_pid_net(5). */
 const FILES = { tcp: 'TCP', tcp6: 'TCP', udp: 'UDP', udp6: 'UDP' } as const;
 /** Some 25,000 sockets. A longer file is not read at all. */
-const MOST_BYTES = 4 * 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 
 interface Wanted {
   /** Only sockets with these inodes; all when absent. */
@@ -79,7 +79,7 @@ function end(at: ProcNetEnd, order: 'LE' | 'BE'): SocketAddress | undefined {
 export function socketsAround(proc: string, pid: number, inodes: ReadonlySet<number>): Map<number, ProcSocket> {
   const sockets = new Map<number, ProcSocket>();
   for (const [file, protocol] of Object.entries(FILES)) {
-    const text = readOptional(`${proc}/${pid}/net/${file}`, MOST_BYTES) ?? '';
+    const text = readOptional(`${proc}/${pid}/net/${file}`, MAX_BYTES) ?? '';
     for (const line of text.split('\n')) {
       const socket = parseProcSocket(line, protocol, { inodes });
       if (socket !== undefined) sockets.set(socket.inode, socket);

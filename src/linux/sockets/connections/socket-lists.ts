@@ -8,7 +8,7 @@ import { networkOf, type ProcSocket, socketsAround } from './proc-sockets.ts';
 const TRY_AGAIN = minutes(1);
 /** Share of one processor. */
 const SHARE = 0.02;
-const MOST_SAVED = milliseconds(200);
+const MAX_SAVED = milliseconds(200);
 
 /**
  * The kernel's lists of sockets: those of this network namespace by sock_diag, those of others, such as containers', from
@@ -27,7 +27,7 @@ export class SocketLists {
     this.#clock = clock;
     this.#proc = proc;
     this.#open = open;
-    this.#budget = new TimeBudget(clock, SHARE, MOST_SAVED);
+    this.#budget = new TimeBudget(clock, SHARE, MAX_SAVED);
   }
 
   /** Whether a process is in this network namespace, or `undefined` when it has ended. */

@@ -14,7 +14,7 @@ export interface KnownSocket {
 }
 
 /** Sockets kept, some 200 bytes each; the oldest are removed first. */
-const MOST = 8_192;
+const MAX_ENTRIES = 8_192;
 /** Descriptors are always smaller: /proc/sys/fs/nr_open is at most 2^30. */
 const DESCRIPTORS = 2 ** 30;
 
@@ -50,7 +50,7 @@ export class SocketTable {
     const socket: KnownSocket = { protocol, underWay: undefined, inode: undefined, inodeBefore };
     this.#sockets.delete(key); // moves it to the end: the first entry is the oldest
     this.#sockets.set(key, socket);
-    if (this.#sockets.size > MOST) {
+    if (this.#sockets.size > MAX_ENTRIES) {
       for (const oldest of this.#sockets.keys()) {
         this.#sockets.delete(oldest);
         break;

@@ -10,7 +10,7 @@ import {
   exitsOnly,
   IGNORE,
   LISTEN,
-  MOST_WATCHED,
+  MAX_WATCHED,
   NONE,
 } from '../../../../src/linux/processes/connector/messages.ts';
 import { readWaitStatus } from '../../../../src/linux/processes/connector/wait-status.ts';
@@ -154,7 +154,7 @@ describe('the filters', () => {
   });
 
   it('let every thread of a watched process end', () => {
-    const watched = Array.from({ length: MOST_WATCHED }, (_, index) => 5_000 + index);
+    const watched = Array.from({ length: MAX_WATCHED }, (_, index) => 5_000 + index);
     const filter = exitsOnly(watched);
     for (const pid of watched) assert.ok(runFilter(filter, exitOf(pid, 0, { threadId: 99_999 })) > 0);
     assert.ok(runFilter(filter, exitOf(4711)) > 0);
