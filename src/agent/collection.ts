@@ -115,7 +115,7 @@ export function createCollection(
       log: logOf('baseline'),
     }),
     settings,
-    tell: (faults) =>
+    onFaults: (faults) =>
       occurrences.accept(
         'configuration',
         faults.map(({ setting, ...fault }) => ({ name: nameOf(setting), ...fault })),

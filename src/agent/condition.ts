@@ -30,7 +30,7 @@ export function createCondition(
     resident: () => process.memoryUsage.rss(),
     trim: () => {
       collectGarbage();
-      unused.giveBack();
+      unused.release();
     },
     flush: () => aggregator.flush(),
     clock: clockOf('memory'),

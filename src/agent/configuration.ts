@@ -33,7 +33,7 @@ export function createConfiguration(
     dialect,
     limits,
     lastGoodFile: state('last-good-configuration.json'),
-    tell: (faults) => occurrences.accept('configuration', faults),
+    onFaults: (faults) => occurrences.accept('configuration', faults),
     changed: changed.notify,
     clock,
     log: logOf('configuration'),

@@ -90,7 +90,7 @@ export function createReporting(
   });
   const twin = new TwinSync({
     hub,
-    apply: (desired) => configuration.obey(desired),
+    apply: (desired) => configuration.apply(desired),
     reported: () => ({ ...configuration.reported(), securityAgent: reported.current() }),
     clock: watched('twin'),
     log: logOf('twin'),

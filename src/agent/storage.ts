@@ -26,7 +26,7 @@ export interface Storage {
 
 export function createStorage({ local, clock, options: { log, abandoned } }: Foundation): Storage {
   const memoryBytes = (local.memoryBudgetInMegabytes * 1024 * 1024) / PARTS_OF_MEMORY;
-  const writer = new BackgroundWriter({ clock, most: memoryBytes });
+  const writer = new BackgroundWriter({ clock, maxBytes: memoryBytes });
   const stateFiles = new BackgroundStateFiles({ clock, lane: writer.syncs });
   const storeFiles = new BackgroundFiles(writer);
   const end = endOfWriting({ writer, stateFiles, clock, log, ...(abandoned === undefined ? {} : { abandoned }) });

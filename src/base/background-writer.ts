@@ -65,7 +65,7 @@ export class BackgroundWriter {
   /** Whether notes must wait, since the data that they describe is only in memory. */
   holdsNotes: () => boolean = () => false;
   readonly #clock: Clock;
-  readonly #most: number;
+  readonly #maxBytes: number;
   readonly #alarm = new Alarm();
   /** Ends the deferral of the first operation. */
   readonly #hurry = new Alarm();
@@ -94,13 +94,13 @@ export class BackgroundWriter {
    */
   #groups: NoteGroup[] = [];
 
-  /** @param most bytes that may wait in memory */
-  constructor({ clock, most }: { clock: Clock; most: number }) {
+  /** @param maxBytes that may wait in memory */
+  constructor({ clock, maxBytes }: { clock: Clock; maxBytes: number }) {
     this.#clock = clock;
-    this.#most = most;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Called when a change fails, and when more bytes wait than `most`. */
+  /** Called when a change fails, and when more bytes wait than `maxBytes`. */
   onFailure(listener: (error: unknown) => void): void {
     this.#listeners.push(listener);
   }
@@ -154,7 +154,7 @@ export class BackgroundWriter {
   /** To be called when a waiting operation holds more bytes than when it was added. */
   addBytes(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#isBehind || this.#bytes <= this.#most) return;
+    if (this.#isBehind || this.#bytes <= this.#maxBytes) return;
     this.#isBehind = true;
     // Deferred: a listener may log, a log line may become an event, and the caller is just adding one.
     const error = this.#tooSlow();
@@ -354,7 +354,7 @@ export class BackgroundWriter {
     if (!operation.isDeferrable) this.#urgent -= 1;
     this.#numbers.delete(operation);
     this.#bytes -= operation.bytes;
-    if (this.#bytes <= this.#most / 2) this.#isBehind = false;
+    if (this.#bytes <= this.#maxBytes / 2) this.#isBehind = false;
     for (let first = this.#waiters[0]; first !== undefined && this.#isReached(first.until); first = this.#waiters[0]) {
       this.#waiters.shift();
       first.done(undefined);

@@ -8,21 +8,21 @@ export interface Backoff {
 }
 
 /**
- * Full jitter: each delay is drawn uniformly from `atLeast` to a bound that doubles from `first` up to `most`. It
+ * Full jitter: each delay is drawn uniformly from `atLeast` to a bound that doubles from `first` up to `max`. It
  * spreads the reconnects of a fleet that lost its hub at the same instant better than a fixed or slightly varied delay
  * does. Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
  *
  * @param random gives numbers from 0 (included) to 1 (excluded)
  */
 export function fullJitter(
-  { first, most, atLeast = milliseconds(0) }: { first: Duration; most: Duration; atLeast?: Duration },
+  { first, max, atLeast = milliseconds(0) }: { first: Duration; max: Duration; atLeast?: Duration },
   random: () => number = Math.random,
 ): Backoff {
   let bound: number = first;
   return {
     next() {
       const wait = atLeast + random() * Math.max(0, bound - atLeast);
-      bound = Math.min(bound * 2, most);
+      bound = Math.min(bound * 2, max);
       return milliseconds(Math.round(wait));
     },
     reset() {

@@ -40,7 +40,7 @@ type Node =
   | { readonly is: 'char'; readonly test: Test }
   | { readonly is: 'assert'; readonly assertion: Assertion }
   | { readonly is: 'sequence' | 'choice'; readonly of: readonly Node[] }
-  | { readonly is: 'repeat'; readonly of: Node; readonly least: number; readonly most: number };
+  | { readonly is: 'repeat'; readonly of: Node; readonly min: number; readonly max: number };
 
 const isDigit: Test = (c) => c >= 48 && c <= 57;
 const isWord: Test = (c) => isDigit(c) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122) || c === 95;
@@ -117,22 +117,21 @@ class Parser {
     return { is: 'repeat', of: node, ...range };
   }
 
-  #quantifier(): { least: number; most: number } | undefined {
+  #quantifier(): { min: number; max: number } | undefined {
     const simple = { '*': [0, Infinity], '+': [1, Infinity], '?': [0, 1] }[this.#peek()];
     if (simple !== undefined) {
       this.#at += 1;
-      return { least: simple[0] ?? 0, most: simple[1] ?? 0 };
+      return { min: simple[0] ?? 0, max: simple[1] ?? 0 };
     }
     if (this.#peek() !== '{') return undefined;
     const match = /^\{(\d{1,3})(,(\d{0,3}))?\}/.exec(this.#text.slice(this.#at));
     if (match === null) return this.#refuse('a "{" that does not begin a quantifier');
-    const least = Number(match[1]);
-    const most = match[2] === undefined ? least : match[3] === '' ? Infinity : Number(match[3]);
-    if (least > most) this.#refuse('a quantifier whose minimum is above its maximum');
-    if (least > MAX_REPEATS || (most > MAX_REPEATS && most !== Infinity))
-      this.#refuse(`a quantifier above ${MAX_REPEATS}`);
+    const min = Number(match[1]);
+    const max = match[2] === undefined ? min : match[3] === '' ? Infinity : Number(match[3]);
+    if (min > max) this.#refuse('a quantifier whose minimum is above its maximum');
+    if (min > MAX_REPEATS || (max > MAX_REPEATS && max !== Infinity)) this.#refuse(`a quantifier above ${MAX_REPEATS}`);
     this.#at += match[0].length;
-    return { least, most };
+    return { min, max };
   }
 
   #atom(): Node {
@@ -235,14 +234,14 @@ function build(node: Node, next: number, states: State[]): number {
       return add({ next: node.of.map((option) => build(option, next, states)) });
     case 'repeat': {
       let after = next;
-      if (node.most === Infinity) {
+      if (node.max === Infinity) {
         const loop: State = { next: [next] };
         after = add(loop);
         loop.next.push(build(node.of, after, states));
       } else {
-        for (let i = node.least; i < node.most; i += 1) after = add({ next: [build(node.of, after, states), next] });
+        for (let i = node.min; i < node.max; i += 1) after = add({ next: [build(node.of, after, states), next] });
       }
-      for (let i = 0; i < node.least; i += 1) after = build(node.of, after, states);
+      for (let i = 0; i < node.min; i += 1) after = build(node.of, after, states);
       return after;
     }
   }

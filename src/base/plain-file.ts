@@ -20,10 +20,10 @@ export class NotPlainError extends Error {
 /**
  * Reads the text of a regular file that has only one name.
  *
- * @throws NotPlainError, also when the file is larger than `mostBytes`; the file system's errors, such as ENOENT
+ * @throws NotPlainError, also when the file is larger than `maxBytes`; the file system's errors, such as ENOENT
  */
-export function readPlainFile(path: string, mostBytes: number): string {
-  return readOpened(path, openPlain(path), mostBytes, { hasOneName: true });
+export function readPlainFile(path: string, maxBytes: number): string {
+  return readOpened(path, openPlain(path), maxBytes, { hasOneName: true });
 }
 
 /**
@@ -31,8 +31,8 @@ export function readPlainFile(path: string, mostBytes: number): string {
  * can change: Kubernetes mounts configuration as such links. Other than for `readPlainFile`, the file may have several
  * names.
  */
-export function readNamedFile(path: string, mostBytes: number): string {
-  return readOpened(path, openNamed(path), mostBytes, { hasOneName: false });
+export function readNamedFile(path: string, maxBytes: number): string {
+  return readOpened(path, openNamed(path), maxBytes, { hasOneName: false });
 }
 
 const FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
@@ -62,25 +62,25 @@ function isTrustedLink(path: string): boolean {
   return owners.every(isOwn) && (folder.mode & 0o022) === 0;
 }
 
-function readOpened(path: string, fd: number, mostBytes: number, { hasOneName }: { hasOneName: boolean }): string {
+function readOpened(path: string, fd: number, maxBytes: number, { hasOneName }: { hasOneName: boolean }): string {
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) throw new NotPlainError('EINVAL', `${path} is not a regular file`);
     if (hasOneName && stats.nlink > 1) throw new NotPlainError('EINVAL', `${path} has more than one hard link`);
-    if (stats.size > mostBytes) throw tooLarge(path, mostBytes);
-    const buffer = Buffer.alloc(Math.min(stats.size + 1, mostBytes + 1));
+    if (stats.size > maxBytes) throw tooLarge(path, maxBytes);
+    const buffer = Buffer.alloc(Math.min(stats.size + 1, maxBytes + 1));
     let length = 0;
     for (;;) {
       const read = readSync(fd, buffer, length, buffer.length - length, length);
       length += read;
       if (read === 0 || length === buffer.length) break;
     }
-    if (length > mostBytes) throw tooLarge(path, mostBytes);
+    if (length > maxBytes) throw tooLarge(path, maxBytes);
     return buffer.toString('utf8', 0, length);
   } finally {
     closeSync(fd);
   }
 }
 
-const tooLarge = (path: string, mostBytes: number) =>
-  new NotPlainError('EFBIG', `${path} is larger than ${mostBytes} bytes`);
+const tooLarge = (path: string, maxBytes: number) =>
+  new NotPlainError('EFBIG', `${path} is larger than ${maxBytes} bytes`);

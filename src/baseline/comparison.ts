@@ -6,7 +6,7 @@ import { bits, integer, mode, pattern, text, texts } from './fields.ts';
 
 const range = v.pipe(
   v.tuple([integer, integer]),
-  v.check(([least, most]) => least <= most, 'has a minimum above its maximum'),
+  v.check(([least, max]) => least <= max, 'has a minimum above its maximum'),
 );
 const octal = v.pipe(v.string(), v.regex(/^[0-7]{3,4}$/, 'is not an octal number'));
 
@@ -145,11 +145,11 @@ function numberOf(value: Value): number | undefined {
   );
 }
 
-function startups(value: Value, most: readonly number[]): boolean | undefined {
+function startups(value: Value, max: readonly number[]): boolean | undefined {
   const match = /^(\d{1,9})(?::(\d{1,9}):(\d{1,9}))?$/.exec(String(value));
   if (match === null) return undefined;
   const found = match.slice(1).filter((part) => part !== undefined);
   // A single number is the `full` limit, above which all connections are refused.
-  if (found.length === 1) return Number(found[0]) <= (most[2] ?? 0);
-  return found.every((part, index) => Number(part) <= (most[index] ?? 0));
+  if (found.length === 1) return Number(found[0]) <= (max[2] ?? 0);
+  return found.every((part, index) => Number(part) <= (max[index] ?? 0));
 }

@@ -18,13 +18,13 @@ const fileSchema = v.strictObject({
       if (!dataset.typed) return;
       const seen = new Set<string>();
       for (const [index, { id }] of dataset.value.entries()) {
-        const complain = (message: string) =>
+        const reportIssue = (message: string) =>
           addIssue({
             message,
             path: [{ type: 'array', origin: 'value', input: dataset.value, key: index, value: id }],
           });
-        if (!id.startsWith(PREFIX)) complain(`its id does not begin with "${PREFIX}"`);
-        if (seen.has(id)) complain(`the id ${id} is used twice`);
+        if (!id.startsWith(PREFIX)) reportIssue(`its id does not begin with "${PREFIX}"`);
+        if (seen.has(id)) reportIssue(`the id ${id} is used twice`);
         seen.add(id);
       }
     }),

@@ -4,11 +4,11 @@ import type { BaselineReport, BaselineScanner, CheckOutcome, ScanOptions } from 
 import type { FirewallRule } from '../contract/sources.ts';
 import type { View } from './access.ts';
 import { readCustomChecks } from './custom-checks.ts';
-import { hasFeature, lackOf } from './features.ts';
+import { hasFeature, missingText } from './features.ts';
 import type { Check } from './rule.ts';
 import { defaultRules, type RuleSet } from './rule-set.ts';
 import { sourceLine } from './rule-sources.ts';
-import { CUSTOM, START, said, stageOf } from './stage.ts';
+import { CUSTOM, formatStage, START, stageOf } from './stage.ts';
 import { System } from './system.ts';
 import { cannotJudge, skip, type Verdict } from './verdict.ts';
 
@@ -49,7 +49,7 @@ export class BaselineEngine implements BaselineScanner {
   async scan(options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
     const { clock, hung = {} } = this.#parts;
     let stage = START;
-    const at = (where: string) => this.#parts.at?.(said(stage, where));
+    const at = (where: string) => this.#parts.at?.(formatStage(stage, where));
     at(this.#parts.hostRoot);
     const rules = this.#parts.rules ?? defaultRules();
     const scannedAt = clock.now();
@@ -120,7 +120,7 @@ async function whyNot({ rule: { appliesTo } }: Check, system: System): Promise<V
   if (!appliesTo.container && system.view === 'container') return skip('not visible from within a container');
   for (const need of appliesTo.needs ?? []) {
     const has = await Promise.all(need.split('|').map((name) => hasFeature(system, name)));
-    if (!has.includes(true)) return skip(lackOf(need));
+    if (!has.includes(true)) return skip(missingText(need));
   }
   return undefined;
 }

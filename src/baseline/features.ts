@@ -86,7 +86,7 @@ export async function hasFeature(system: System, name: string): Promise<boolean>
   return has;
 }
 
-const LACKING: Readonly<Record<string, string>> = {
+const MISSING_TEXTS: Readonly<Record<string, string>> = {
   clock: 'the clock is not set',
   'own-kernel': 'the system’s kernel is not visible',
   'netns-host': 'the host’s network is not visible',
@@ -96,4 +96,5 @@ const LACKING: Readonly<Record<string, string>> = {
 };
 
 /** @param need a missing feature, or several alternatives: `a|b` */
-export const lackOf = (need: string): string => LACKING[need] ?? `there is no ${need.replaceAll('|', ' or ')}`;
+export const missingText = (need: string): string =>
+  MISSING_TEXTS[need] ?? `there is no ${need.replaceAll('|', ' or ')}`;

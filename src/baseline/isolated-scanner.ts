@@ -6,7 +6,7 @@ import type { Reader } from '../base/reader/reader.ts';
 import type { BaselineReport, BaselineScanner, ScanOptions } from '../contract/baseline.ts';
 import type { FirewallRule } from '../contract/sources.ts';
 import { BASELINE_SCAN, type FirewallFacts, parseReport, type ScanQuestion } from './scan-question.ts';
-import { CUSTOM, heard, START } from './stage.ts';
+import { CUSTOM, parseStage, START } from './stage.ts';
 
 /** Time limit for a scan with its repetitions: less than that of a snapshot. */
 const LONGEST = seconds(100);
@@ -84,7 +84,7 @@ export class IsolatedScanner implements BaselineScanner {
             ? 'an earlier scan hung; not repeated yet'
             : answer.message,
         );
-      const { stage, where } = heard(answer.at ?? START);
+      const { stage, where } = parseStage(answer.at ?? START);
       // Not a warning for custom checks: warnings go to the hub, which must not learn the reason.
       this.#parts.log[stage === CUSTOM ? 'info' : 'warn'](
         { stage, where },

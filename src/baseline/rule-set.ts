@@ -88,11 +88,11 @@ export function loadRules(folder: URL): RuleSet {
   const seen = new Set<string>();
   for (const category of Object.keys(categories)) {
     for (const rule of read(`${category}.json`, fileSchema).rules) {
-      const say = (what: string) => new Error(`${category}.json: ${rule.id} ${what}`);
-      if (seen.has(rule.id)) throw say('occurs twice');
-      if (rule.category !== category) throw say(`belongs to ${rule.category}`);
+      const invalid = (what: string) => new Error(`${category}.json: ${rule.id} ${what}`);
+      if (seen.has(rule.id)) throw invalid('occurs twice');
+      if (rule.category !== category) throw invalid(`belongs to ${rule.category}`);
       const role = rule.appliesTo.notRole?.find((name) => !(name in roles));
-      if (role !== undefined) throw say(`names the unknown role ${role}`);
+      if (role !== undefined) throw invalid(`names the unknown role ${role}`);
       seen.add(rule.id);
       checks.push(checkOf(rule));
     }

@@ -61,7 +61,7 @@ export const BASELINE_SCAN: QuestionKind<ScanQuestion, unknown> = {
   name: 'baselineScan',
   // Time limit of one step: a rule, a home or a folder of a walk.
   limit: seconds(10),
-  mostBytes: 4 * 1024 * 1024,
+  maxBytes: 4 * 1024 * 1024,
 };
 
 function rulesOf(facts: FirewallFacts): readonly FirewallRule[] {

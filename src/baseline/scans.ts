@@ -13,7 +13,7 @@ const MAX_NAMED = 8;
 export class BaselineScans {
   readonly #scanner: BaselineScanner;
   readonly #settings: Pick<SettingsReader, 'current'>;
-  readonly #tell: (faults: readonly SettingFault[]) => void;
+  readonly #onFaults: (faults: readonly SettingFault[]) => void;
   readonly #clock: Clock;
   readonly #log: Logger;
   #last:
@@ -27,13 +27,13 @@ export class BaselineScans {
     scanner: BaselineScanner;
     settings: Pick<SettingsReader, 'current'>;
     /** Called when the file of custom checks is refused, once for each file and digest. */
-    tell: (faults: readonly SettingFault[]) => void;
+    onFaults: (faults: readonly SettingFault[]) => void;
     clock: Clock;
     log: Logger;
   }) {
     this.#scanner = options.scanner;
     this.#settings = options.settings;
-    this.#tell = options.tell;
+    this.#onFaults = options.onFaults;
     this.#clock = options.clock;
     this.#log = options.log;
   }
@@ -42,7 +42,7 @@ export class BaselineScans {
     const options = scanOptions(this.#settings.current().baseline);
     const report = await this.#scanner.scan(options, signal);
     this.#last = { report, options, posture: postureOf(report, options) };
-    this.#tellOfRefusal(report, options);
+    this.#reportRefusal(report, options);
     return report;
   }
 
@@ -80,7 +80,7 @@ export class BaselineScans {
     return warnings;
   }
 
-  #tellOfRefusal({ customChecksRefused }: BaselineReport, { customChecks }: ScanOptions): void {
+  #reportRefusal({ customChecksRefused }: BaselineReport, { customChecks }: ScanOptions): void {
     const refused = customChecksRefused === undefined ? undefined : JSON.stringify(customChecks);
     if (refused !== undefined && (refused !== this.#refused || customChecksRefused !== this.#refusedFor)) {
       // The reason is logged in a field that is not sent in Diagnostic events and to direct methods.
@@ -92,7 +92,7 @@ export class BaselineScans {
     this.#refused = refused;
     this.#refusedFor = customChecksRefused;
     if (refused === undefined || !isNew) return;
-    this.#tell([
+    this.#onFaults([
       {
         time: this.#clock.now(),
         setting: 'baseline.customChecksFilePath',

@@ -18,10 +18,10 @@ export function stageOf({ id, primitive, params }: Rule): string {
 }
 
 /** The child's message before each step: the stage, and the path that it reads. */
-export const said = (stage: string, where: string): string => `${stage} ${where}`;
+export const formatStage = (stage: string, where: string): string => `${stage} ${where}`;
 
 /** Parses such a message. */
-export function heard(text: string): { readonly stage: string; readonly where: string } {
+export function parseStage(text: string): { readonly stage: string; readonly where: string } {
   const blank = text.indexOf(' ');
   return blank === -1 ? { stage: text, where: '' } : { stage: text.slice(0, blank), where: text.slice(blank + 1) };
 }

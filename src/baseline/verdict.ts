@@ -52,7 +52,7 @@ function shortened(text: string): string {
 }
 
 /** The first few of a list, and how many more there are. */
-export function listed(items: readonly string[], most = 5): string {
-  const shown = items.slice(0, most).join(', ');
-  return items.length > most ? `${shown} and ${items.length - most} more` : shown;
+export function listed(items: readonly string[], max = 5): string {
+  const shown = items.slice(0, max).join(', ');
+  return items.length > max ? `${shown} and ${items.length - max} more` : shown;
 }

@@ -8,8 +8,8 @@ import type { Delivery } from '../status/schema.ts';
 const MAX_SHOWN = 8;
 
 const text = (value: unknown) => (value === undefined ? '' : String(value));
-const cut = (value: unknown, most = 90) =>
-  text(value).length > most ? `${text(value).slice(0, most - 1)}…` : text(value);
+const cut = (value: unknown, maxLength = 90) =>
+  text(value).length > maxLength ? `${text(value).slice(0, maxLength - 1)}…` : text(value);
 
 const times = (count: string) => (count === '1' ? 'once' : `${count} times`);
 

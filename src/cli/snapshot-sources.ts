@@ -15,7 +15,7 @@ export function snapshotSources(hostRoot: string, statistics: Sources['statistic
   const baseline = new BaselineScans({
     scanner: ownScanner(hostRoot, snapshots.firewall),
     settings: { current: () => readDefaults(twinDialect()).settings },
-    tell: () => {},
+    onFaults: () => {},
     clock: systemClock,
     log: createLog({ level: 'silent' }),
   });

@@ -10,7 +10,7 @@ export interface ConfigurationChange {
   readonly changes: Readonly<Record<string, string>>;
 }
 
-type Obeyed = Extract<TwinReading, { ok: true }>;
+type Applied = Extract<TwinReading, { ok: true }>;
 
 /** Characters. A list of rules can be long; its beginning is enough to recognize it. */
 const LONGEST_VALUE = 64;
@@ -21,8 +21,8 @@ const LONGEST_VALUE = 64;
  * @returns `undefined` when nothing does
  */
 export function changesBetween(
-  before: Obeyed,
-  now: Obeyed,
+  before: Applied,
+  now: Applied,
   properties: readonly Property[],
   about: { readonly time: Date; readonly desiredVersion: number },
 ): ConfigurationChange | undefined {

@@ -1,7 +1,7 @@
 import type { NameOfSetting, Settings } from '../contract/settings.ts';
 import type { SettingFault } from '../contract/sources.ts';
 
-/** A combination of settings that is obeyed although it is probably not what was meant (contract §2). */
+/** A combination of settings that is applied although it is probably not what was meant (contract §2). */
 export type Doubt = Pick<SettingFault, 'setting' | 'type' | 'message'>;
 
 export function doubtsOf(settings: Settings, nameOf: NameOfSetting): Doubt[] {

@@ -44,7 +44,7 @@ export const LocalLimits = v.pipe(
       'PT5M',
     ),
     longestMessageFrequency: v.optional(
-      span('A longer message frequency in the module twin is obeyed, and the agent is degraded.'),
+      span('A longer message frequency in the module twin is applied, and the agent is degraded.'),
       'P1D',
     ),
     alwaysOn: v.optional(

@@ -234,11 +234,11 @@ export function filesOf(
   return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
 }
 
-const NOBODY: IdentitySettings = { kind: 'connectionString', file: '/nonexistent' };
+const NO_IDENTITY: IdentitySettings = { kind: 'connectionString', file: '/nonexistent' };
 
 const withIdentity = (value: unknown, identity: 'required' | 'optional'): unknown =>
   identity === 'optional' && typeof value === 'object' && value !== null && !Object.hasOwn(value, 'identity')
-    ? { ...value, identity: NOBODY }
+    ? { ...value, identity: NO_IDENTITY }
     : value;
 
 /** In bytes. A file with every setting and its explanation has 8 KB. */

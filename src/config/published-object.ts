@@ -87,12 +87,12 @@ function statedBy(member: unknown): Stated {
 }
 
 /** Characters by which a misspelt name of the object may differ from it. */
-const SLIPS = 4;
+const MAX_TYPOS = 4;
 
 /** Whether an object of the twin was probably meant to be the configuration; other objects are for other readers. */
 function isLike(name: string, objectName: string): boolean {
-  if (Math.abs(name.length - objectName.length) <= SLIPS && name.length <= LONGEST_COMPARED) {
-    if (leven(lettersOf(name), lettersOf(objectName)) <= SLIPS) return true;
+  if (Math.abs(name.length - objectName.length) <= MAX_TYPOS && name.length <= LONGEST_COMPARED) {
+    if (leven(lettersOf(name), lettersOf(objectName)) <= MAX_TYPOS) return true;
   }
   return lettersOf(name) === lettersOf(lastPart(objectName));
 }

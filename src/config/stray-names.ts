@@ -11,9 +11,9 @@ export const LONGEST_COMPARED = 128;
 export function unknownNames(
   names: readonly string[],
   known: readonly string[],
-  most: number = MAX_STRAY_NAMES,
+  max: number = MAX_STRAY_NAMES,
 ): Record<string, string> {
-  const warnings = names.slice(0, most).map((name) => {
+  const warnings = names.slice(0, max).map((name) => {
     const nearest = name.length > LONGEST_COMPARED ? undefined : nearestName(name, known);
     return [name, didYouMean('is not known to this agent', nearest)] as const;
   });

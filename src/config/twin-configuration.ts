@@ -11,7 +11,7 @@ import { type Limits, NO_LIMITS } from './limits.ts';
 import { LiveSettings } from './settings.ts';
 import { type Fault, readDefaults, readTwin, type TwinReading } from './twin.ts';
 
-type Obeyed = Extract<TwinReading, { ok: true }>;
+type Applied = Extract<TwinReading, { ok: true }>;
 
 /** Where the configuration in force comes from, and the faults of the desired one (contract §2). */
 export interface ConfigurationState {
@@ -25,7 +25,7 @@ export interface ConfigurationState {
 /**
  * Takes desired configurations from the module twin and keeps the one in force.
  *
- * A desired configuration is obeyed as a whole or not at all. The last one that was obeyed is kept on disk, for a start
+ * A desired configuration is applied as a whole or not at all. The last one that was applied is kept on disk, for a start
  * without a network.
  */
 export class TwinConfiguration {
@@ -35,20 +35,20 @@ export class TwinConfiguration {
   #judge: (refusal: AgentError | undefined) => void = () => {};
   readonly #dialect: Dialect;
   readonly #lastGoodFile: string;
-  readonly #tell: (faults: readonly ConfigurationFault[]) => void;
+  readonly #onFaults: (faults: readonly ConfigurationFault[]) => void;
   readonly #changed: (change: ConfigurationChange) => void;
   readonly #limits: Limits;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #files: StateFiles;
-  #inForce: Obeyed;
+  #inForce: Applied;
   #state: ConfigurationState;
-  /** The document that was last obeyed or refused, as JSON. */
+  /** The document that was last applied or refused, as JSON. */
   #latest: string | undefined;
   /** The last logged warnings about unknown names and about local limits, as JSON. */
   #loggedStray = '{}';
   #loggedLimited = '{}';
-  /** The last document that was obeyed, as JSON, while it is not on disk yet. */
+  /** The last document that was applied, as JSON, while it is not on disk yet. */
   #unsaved: string | undefined;
 
   constructor(options: {
@@ -56,7 +56,7 @@ export class TwinConfiguration {
     dialect: Dialect;
     lastGoodFile: string;
     /** Called with every fault and doubt of a desired configuration, once per change. */
-    tell: (faults: readonly ConfigurationFault[]) => void;
+    onFaults: (faults: readonly ConfigurationFault[]) => void;
     /** Called with what has changed, after it has been put in force. */
     changed?: (change: ConfigurationChange) => void;
     /** Absent: nothing is limited beyond the ranges of the settings. */
@@ -68,7 +68,7 @@ export class TwinConfiguration {
     this.#files = options.files ?? immediateStateFiles;
     this.#dialect = options.dialect;
     this.#lastGoodFile = options.lastGoodFile;
-    this.#tell = options.tell;
+    this.#onFaults = options.onFaults;
     this.#changed = options.changed ?? (() => {});
     this.#limits = options.limits ?? NO_LIMITS;
     this.#clock = options.clock;
@@ -100,7 +100,7 @@ export class TwinConfiguration {
    * Puts a whole `desired` section in force, or refuses it. Never throws: it is hostile input. When the configuration in
    * it has not changed, only its version is noted.
    */
-  obey(desired: TwinSection): void {
+  apply(desired: TwinSection): void {
     const document = this.#dialect.documentIn(desired);
     const desiredVersion = desired.$version;
     const stray = this.#dialect.strayNames(desired);
@@ -122,7 +122,7 @@ export class TwinConfiguration {
         { desiredVersion, faults: errors, id: 'TWIN_INVALID' },
         'Refused the desired configuration; what was in force stays.',
       );
-      this.#tellAll(reading.faults);
+      this.#reportFaults(reading.faults);
       this.#judge(invalid(reading.faults));
       return;
     }
@@ -133,7 +133,7 @@ export class TwinConfiguration {
     this.#judge(undefined);
     this.#log.info({ desiredVersion }, 'Put the desired configuration in force.');
     this.#logLimited();
-    this.#tellAll(reading.warnings);
+    this.#reportFaults(reading.warnings);
     const change = changesBetween(before, reading, this.#dialect.properties, {
       time: this.#clock.now(),
       desiredVersion,
@@ -162,10 +162,10 @@ export class TwinConfiguration {
     if (text !== '{}') this.#log.warn({ limits }, 'Local limits hold instead of what the module twin asks for.');
   }
 
-  #tellAll(faults: readonly Fault[]): void {
+  #reportFaults(faults: readonly Fault[]): void {
     if (faults.length === 0) return;
     const time = this.#clock.now();
-    this.#tell(faults.map((fault) => ({ ...fault, time, used: JSON.stringify(this.#used(fault.name)) })));
+    this.#onFaults(faults.map((fault) => ({ ...fault, time, used: JSON.stringify(this.#used(fault.name)) })));
   }
 
   /** The value in force of a property, as reported spells it. */
@@ -174,7 +174,7 @@ export class TwinConfiguration {
     return property === undefined ? null : (this.#inForce.spellings.get(property.id) ?? null);
   }
 
-  #readLastGood(): Obeyed | undefined {
+  #readLastGood(): Applied | undefined {
     try {
       const text = readFileIfThere(this.#lastGoodFile);
       if (text === undefined) return undefined;

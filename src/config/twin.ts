@@ -24,7 +24,7 @@ export type TwinReading =
       /** The value of each setting that has one, to see what has changed. */
       readonly values: ReadonlyMap<SettingId, unknown>;
     }
-  /** Not obeyed, as a whole. Every fault is listed. */
+  /** Nothing of it is applied. Every fault is listed. */
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
 /** `name` is that of the dialect. */

@@ -26,21 +26,21 @@ const kind = <S extends v.GenericSchema<Spelling, unknown>>(
 /**
  * An ISO 8601 duration.
  *
- * @param least the range, both ends included, as ISO 8601 durations
+ * @param min the range, both ends included, as ISO 8601 durations
  * @param example for the message
  * @param description for the docs. It must come before the transformation, or the JSON schema of the input lacks it.
  */
-export function durationSchema(least: string, most: string, example: string, description: string) {
+export function durationSchema(min: string, max: string, example: string, description: string) {
   const wrong = `must be an ISO 8601 duration such as "${example}"`;
-  const shortest = parseDuration(least) ?? milliseconds(1);
-  const longest = parseDuration(most) ?? shortest;
+  const shortest = parseDuration(min) ?? milliseconds(1);
+  const longest = parseDuration(max) ?? shortest;
   return v.pipe(
     v.string(wrong),
     v.maxLength(64, 'must be an ISO 8601 duration of at most 64 characters'),
     v.check((text) => parseDuration(text) !== undefined, wrong),
     v.description(description),
     v.transform((text): Duration => parseDuration(text) ?? shortest),
-    v.check((span) => span >= shortest && span <= longest, `must be from ${least} to ${most}`),
+    v.check((span) => span >= shortest && span <= longest, `must be from ${min} to ${max}`),
   );
 }
 
@@ -48,14 +48,14 @@ const RANGE = 'ISO 8601 duration from PT1S to P365D';
 export const DURATION = kind(durationSchema('PT1S', 'P365D', 'PT7M', RANGE), RANGE, formatDuration);
 
 /** A count of bytes. */
-export function bytes(least: number, most?: number) {
-  const range = most === undefined ? `of at least ${least}` : `from ${least} to ${most}`;
+export function bytes(min: number, max?: number) {
+  const range = max === undefined ? `of at least ${min}` : `from ${min} to ${max}`;
   const wrong = `must be an integer ${range}`;
   const schema = v.pipe(
     v.number(wrong),
     v.safeInteger(wrong),
-    v.minValue(least, wrong),
-    v.maxValue(most ?? Number.MAX_SAFE_INTEGER, wrong),
+    v.minValue(min, wrong),
+    v.maxValue(max ?? Number.MAX_SAFE_INTEGER, wrong),
   );
   return kind(schema, `integer ${range}`, (value) => value);
 }
@@ -75,16 +75,16 @@ export const PRIORITY = kind(
 
 export const FLAG = kind(v.boolean('must be true or false'), 'true or false', (flag) => flag);
 
-const printable = (most: number) =>
+const printable = (max: number) =>
   v.pipe(
     v.string('must be a string'),
-    v.maxLength(most, `must be at most ${most} characters`),
+    v.maxLength(max, `must be at most ${max} characters`),
     v.regex(/^[\x20-\x7e]*$/, 'must be printable ASCII characters'),
   );
 
 /** One line of printable ASCII. */
-export const text = (most: number) =>
-  kind(printable(most), `string of at most ${most} ASCII characters`, (value) => value);
+export const text = (max: number) =>
+  kind(printable(max), `string of at most ${max} ASCII characters`, (value) => value);
 
 /** Names joined with commas; blanks around names, empty names and duplicates are removed. */
 export const NAMES = kind(

@@ -7,16 +7,16 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
  *
  * @throws RangeError when it is longer, else the error of the file system
  */
-export function readBytes(path: string, mostBytes: number): Buffer {
+export function readBytes(path: string, maxBytes: number): Buffer {
   const file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const parts: Buffer[] = [];
     for (let total = 0; ; ) {
-      const part = Buffer.allocUnsafe(Math.min(64 * 1024, mostBytes + 1));
+      const part = Buffer.allocUnsafe(Math.min(64 * 1024, maxBytes + 1));
       const length = readSync(file, part, 0, part.length, null);
       if (length === 0) return Buffer.concat(parts);
       total += length;
-      if (total > mostBytes) throw new RangeError(`${path} is longer than ${mostBytes} bytes`);
+      if (total > maxBytes) throw new RangeError(`${path} is longer than ${maxBytes} bytes`);
       parts.push(part.subarray(0, length));
     }
   } finally {
@@ -25,12 +25,12 @@ export function readBytes(path: string, mostBytes: number): Buffer {
 }
 
 /** Like `readBytes`, as UTF-8 text. */
-export const readBounded = (path: string, mostBytes: number): string => readBytes(path, mostBytes).toString('utf8');
+export const readBounded = (path: string, maxBytes: number): string => readBytes(path, maxBytes).toString('utf8');
 
 /** Like `readBounded`, but `undefined` on any error: for facts that may be missing. */
-export function readOptional(path: string, mostBytes: number): string | undefined {
+export function readOptional(path: string, maxBytes: number): string | undefined {
   try {
-    return readBounded(path, mostBytes);
+    return readBounded(path, maxBytes);
   } catch {
     return undefined;
   }

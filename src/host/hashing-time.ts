@@ -49,7 +49,7 @@ export class HashingTime {
       payer: ROOT,
       reserved: milliseconds(BURST / 2),
       left: () => all.left(),
-      untilThereIs: (wanted) => all.untilThereIs(wanted),
+      untilThereIs: (wanted) => all.delayFor(wanted),
       pay: (since) => all.pay(since),
     };
   }
@@ -77,7 +77,7 @@ export class HashingTime {
       reserved: milliseconds(USER_BURST / 2),
       left: () => milliseconds(Math.min(all.left() - ROOT_RESERVE, own.left())),
       untilThereIs: (wanted) =>
-        milliseconds(Math.max(all.untilThereIs(milliseconds(wanted + ROOT_RESERVE)), own.untilThereIs(wanted))),
+        milliseconds(Math.max(all.delayFor(milliseconds(wanted + ROOT_RESERVE)), own.delayFor(wanted))),
       pay(since) {
         all.pay(since);
         return own.pay(since);

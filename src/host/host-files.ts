@@ -119,10 +119,10 @@ export class HostFiles {
   }
 
   /** A whole regular file as text; invalid UTF-8 becomes U+FFFD. */
-  text(path: string, mostBytes = MAX_BYTES): Look<string> {
+  text(path: string, maxBytes = MAX_BYTES): Look<string> {
     const kept = this.#texts.get(path);
     if (kept !== undefined) return kept;
-    const bytes = this.bytes(path, mostBytes);
+    const bytes = this.bytes(path, maxBytes);
     const look = 'found' in bytes ? { found: bytes.found.toString('utf8') } : bytes;
     if ('found' in look && look.found.length > KEPT_BYTES) return look;
     if (this.#texts.size < MAX_KEPT) this.#texts.set(path, look);
@@ -130,21 +130,21 @@ export class HostFiles {
   }
 
   /** Like `text`, as bytes; not cached. */
-  bytes(path: string, mostBytes: number): Look<Buffer> {
-    return this.#look(path, () => this.#read(path, mostBytes));
+  bytes(path: string, maxBytes: number): Look<Buffer> {
+    return this.#look(path, () => this.#read(path, maxBytes));
   }
 
   /** The beginning of a file; `cut`: there is more. */
-  beginning(path: string, mostBytes: number): Look<{ readonly bytes: Buffer; readonly cut: boolean }> {
+  beginning(path: string, maxBytes: number): Look<{ readonly bytes: Buffer; readonly cut: boolean }> {
     return this.#look(path, () => {
-      const bytes = this.#read(path, mostBytes, true);
+      const bytes = this.#read(path, maxBytes, true);
       if (bytes === undefined || isUnreadable(bytes)) return bytes;
-      return { bytes: bytes.subarray(0, mostBytes), cut: bytes.length > mostBytes };
+      return { bytes: bytes.subarray(0, maxBytes), cut: bytes.length > maxBytes };
     });
   }
 
   /** @param mayBeLonger return the first bytes of a longer file, slightly more than the limit, instead of an error */
-  #read(path: string, mostBytes: number, mayBeLonger = false): Buffer | Unreadable | undefined {
+  #read(path: string, maxBytes: number, mayBeLonger = false): Buffer | Unreadable | undefined {
     const place = this.place(path);
     const before = statSync(place, { throwIfNoEntry: false });
     if (before === undefined) return undefined;
@@ -160,9 +160,9 @@ export class HostFiles {
         const length = readSync(file, part, 0, part.length, null);
         if (length === 0) return Buffer.concat(parts);
         total += length;
-        if (total > mostBytes && !mayBeLonger) return unreadable(`${path} is longer than ${mostBytes} bytes`);
+        if (total > maxBytes && !mayBeLonger) return unreadable(`${path} is longer than ${maxBytes} bytes`);
         parts.push(part.subarray(0, length));
-        if (total > mostBytes) return Buffer.concat(parts);
+        if (total > maxBytes) return Buffer.concat(parts);
       }
     } finally {
       closeSync(file);
@@ -180,13 +180,13 @@ export class HostFiles {
   }
 
   /** Like `names`, for folders that may be large. */
-  entries(path: string, most: number): Look<readonly string[]> {
+  entries(path: string, max: number): Look<readonly string[]> {
     return this.#look(path, () => {
       const folder = opendirSync(this.place(path));
       try {
         const names: string[] = [];
         for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
-          if (names.push(entry.name) > most) return unreadable(`${path} holds more than ${most} names`);
+          if (names.push(entry.name) > max) return unreadable(`${path} holds more than ${max} names`);
         }
         return names.sort();
       } finally {
@@ -196,13 +196,13 @@ export class HostFiles {
   }
 
   /** The first names of a folder that may be too large to list, in no order; `cut`: there are more. */
-  someEntries(path: string, most: number): Look<{ readonly names: readonly string[]; readonly cut: boolean }> {
+  someEntries(path: string, max: number): Look<{ readonly names: readonly string[]; readonly cut: boolean }> {
     return this.#look(path, () => {
       const folder = opendirSync(this.place(path));
       try {
         const names: string[] = [];
         for (let entry = folder.readSync(); entry !== null; entry = folder.readSync()) {
-          if (names.length >= most) return { names, cut: true };
+          if (names.length >= max) return { names, cut: true };
           names.push(entry.name);
         }
         return { names, cut: false };

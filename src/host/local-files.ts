@@ -215,7 +215,7 @@ function exists(link: string): boolean {
 }
 
 /** A longer list is ignored: its mounts count as not local. */
-function mountIn(path: string, id: number, mostBytes: number): Mount | undefined {
-  const mountinfo = readOptional(path, mostBytes);
+function mountIn(path: string, id: number, maxBytes: number): Mount | undefined {
+  const mountinfo = readOptional(path, maxBytes);
   return mountinfo === undefined ? undefined : mountWithId(mountinfo, id);
 }

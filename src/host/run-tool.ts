@@ -24,7 +24,7 @@ export function findTool(name: string): string | undefined {
 interface Options {
   readonly signal: AbortSignal;
   /** Limit of the standard output, in bytes. More is an error: half an answer would be a wrong one. */
-  readonly mostBytes: number;
+  readonly maxBytes: number;
   readonly limit?: Duration;
   /** Exit statuses other than 0 that also mean success. */
   readonly alsoFine?: readonly number[];
@@ -57,7 +57,7 @@ export class ToolError extends Error {
  * @throws ToolError with the first line of its standard error; the signal's reason when it aborts
  */
 export async function runTool(path: string, args: readonly string[], options: Options): Promise<string> {
-  const { signal, mostBytes, limit = LIMIT, alsoFine = [], environment = {} } = options;
+  const { signal, maxBytes, limit = LIMIT, alsoFine = [], environment = {} } = options;
   signal.throwIfAborted();
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -67,7 +67,7 @@ export async function runTool(path: string, args: readonly string[], options: Op
         env: { ...environment, LC_ALL: 'C', PATH: FOLDERS.join(':') },
         cwd: '/',
         encoding: 'utf8',
-        maxBuffer: mostBytes,
+        maxBuffer: maxBytes,
         timeout: limit,
         killSignal: 'SIGKILL',
         signal,

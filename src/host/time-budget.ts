@@ -5,32 +5,32 @@ import { type Duration, milliseconds } from '../base/duration.ts';
 export class TimeBudget {
   readonly #clock: Clock;
   readonly #share: number;
-  readonly #most: Duration;
+  readonly #max: Duration;
   #left: number;
   #filledAt: Duration;
 
   /**
    * @param share of all time, between 0 and 1
-   * @param most the maximum that is saved up; available at the start
+   * @param max the maximum that is saved up; available at the start
    */
-  constructor(clock: Clock, share: number, most: Duration) {
+  constructor(clock: Clock, share: number, max: Duration) {
     this.#clock = clock;
     this.#share = share;
-    this.#most = most;
-    this.#left = most;
+    this.#max = max;
+    this.#left = max;
     this.#filledAt = clock.monotonic();
   }
 
   /** The time available; negative when the last work exceeded it. */
   left(): Duration {
     const now = this.#clock.monotonic();
-    this.#left = Math.min(this.#most, this.#left + (now - this.#filledAt) * this.#share);
+    this.#left = Math.min(this.#max, this.#left + (now - this.#filledAt) * this.#share);
     this.#filledAt = now;
     return milliseconds(this.#left);
   }
 
   /** How long to wait until this much time is available. */
-  untilThereIs(wanted: Duration): Duration {
+  delayFor(wanted: Duration): Duration {
     return milliseconds(Math.max(0, (wanted - this.left()) / this.#share));
   }
 

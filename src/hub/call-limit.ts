@@ -4,10 +4,10 @@ import type { Logger } from '../base/log.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 /** Calls of one method. Calling getStatus every second stays below this. */
-const OF_ONE = { most: 30, perSecond: 3 };
-const OF_ALL = { most: 60, perSecond: 6 };
+const OF_ONE = { max: 30, perSecond: 3 };
+const OF_ALL = { max: 60, perSecond: 6 };
 /** Answers with status 429. Calls beyond this are not answered. */
-const REFUSALS = { most: 30, perSecond: 3 };
+const REFUSALS = { max: 30, perSecond: 3 };
 /** Minimum interval between two log lines about refused calls. */
 const LOG_INTERVAL = minutes(1);
 

@@ -19,7 +19,7 @@ export class ReconnectBackoff {
 
   constructor(random: () => number) {
     this.#random = random;
-    this.#backoff = fullJitter({ first: seconds(2), most: minutes(1) }, random);
+    this.#backoff = fullJitter({ first: seconds(2), max: minutes(1) }, random);
   }
 
   /** To be called at every attempt. */
@@ -34,7 +34,7 @@ export class ReconnectBackoff {
     if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
       return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
     }
-    return milliseconds(Math.max(this.#backoff.next(), this.#untilFree(now)));
+    return milliseconds(Math.max(this.#backoff.next(), this.#delayLeft(now)));
   }
 
   /** To be called when the credentials were accepted. */
@@ -47,7 +47,7 @@ export class ReconnectBackoff {
     this.#backoff.reset();
   }
 
-  #untilFree(now: Duration): number {
+  #delayLeft(now: Duration): number {
     const [oldest] = this.#attempts;
     return oldest === undefined || this.#attempts.length < MAX_PER_MINUTE ? 0 : oldest + minutes(1) - now;
   }

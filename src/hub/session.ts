@@ -46,9 +46,9 @@ export const RENEW_AFTER = minutes(45);
  * Rate limit for messages from the hub. Each costs one token, and one more per KiB. Above the limit the agent reads more
  * slowly and TCP flow control slows the hub down, so that a flood costs neither memory nor CPU time.
  */
-const MESSAGES = { most: 4_000, perSecond: 2_000 };
+const MESSAGES = { max: 4_000, perSecond: 2_000 };
 /** Rate limit for all other packets. They only answer what the agent sent, so exceeding it ends the connection. */
-const ACKNOWLEDGEMENTS = { most: 10_000, perSecond: 1_000 };
+const ACKNOWLEDGEMENTS = { max: 10_000, perSecond: 1_000 };
 /** Direct method calls that are running or whose answers are being sent. */
 const MOST_CALLS = 32;
 

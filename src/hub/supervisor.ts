@@ -36,7 +36,7 @@ export interface SupervisorOptions<C> {
 
 /** A connection this old counts as stable: the back-off starts from its first delay again. */
 const STABLE_AFTER = minutes(1);
-const PULSE = seconds(30);
+const CHECK_INTERVAL = seconds(30);
 /** Longer than any method's limit; the token stays valid for much longer. */
 const ANSWER_LIMIT = minutes(1);
 const CHECK_CLOCK_EVERY = seconds(5);
@@ -133,7 +133,7 @@ export class Supervisor<C extends Connection> {
     try {
       if (signal.aborted) stop();
       while (!wake.signal.aborted && clock.monotonic() - since < renewAfter) {
-        await clock.sleep(PULSE, wake.signal);
+        await clock.sleep(CHECK_INTERVAL, wake.signal);
         connection.checkPulse();
         checkStable();
       }

@@ -1,19 +1,19 @@
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 
-/** Rate limit: allows bursts of `most`, and `perSecond` on average. */
+/** Rate limit: allows bursts of `max`, and `perSecond` on average. */
 export class TokenBucket {
   readonly #clock: Clock;
-  readonly #most: number;
+  readonly #max: number;
   readonly #perSecond: number;
   #tokens: number;
   #at: Duration;
 
-  constructor({ most, perSecond, clock }: { most: number; perSecond: number; clock: Clock }) {
+  constructor({ max, perSecond, clock }: { max: number; perSecond: number; clock: Clock }) {
     this.#clock = clock;
-    this.#most = most;
+    this.#max = max;
     this.#perSecond = perSecond;
-    this.#tokens = most;
+    this.#tokens = max;
     this.#at = clock.monotonic();
   }
 
@@ -35,7 +35,7 @@ export class TokenBucket {
   #fill(): void {
     const now = this.#clock.monotonic();
     const gained = ((now - this.#at) / seconds(1)) * this.#perSecond;
-    this.#tokens = Math.min(this.#most, this.#tokens + gained);
+    this.#tokens = Math.min(this.#max, this.#tokens + gained);
     this.#at = now;
   }
 }

@@ -57,7 +57,7 @@ export class TwinSync implements Service {
 
   constructor(options: TwinSyncOptions) {
     this.#options = options;
-    this.#backoff = fullJitter({ first: seconds(5), most: minutes(5), atLeast: seconds(1) });
+    this.#backoff = fullJitter({ first: seconds(5), max: minutes(5), atLeast: seconds(1) });
     this.#errors = new RepeatedErrorLog(options.clock, options.log);
     options.hub.on('connected', () => this.#signal());
     options.hub.on('desired', () => this.#signal());

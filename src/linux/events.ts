@@ -103,7 +103,7 @@ export class LinuxEvents implements Service, Moving {
       loopback,
       containerOf: (pid: number) => parts.containerOf?.(pid),
       feeds: this.#feeds,
-      held: (stream: StreamName, most: number) => this.#heldCount(stream, most, `held-${stream}.json`),
+      held: (stream: StreamName, max: number) => this.#heldCount(stream, max, `held-${stream}.json`),
     };
     this.#sources = declared.map((each) => ({ declared: each, source: each.make(host) }));
     this.#feeds.subscribe(this.#sources.map(({ source }) => source));
@@ -188,11 +188,11 @@ export class LinuxEvents implements Service, Moving {
     }
   }
 
-  #heldCount(stream: StreamName, most: number, file: string): HeldCount | undefined {
+  #heldCount(stream: StreamName, max: number, file: string): HeldCount | undefined {
     const { stateDirectory, writer, sink, log } = this.#parts;
     if (stateDirectory === undefined) return undefined;
     const note = new NoteFile(join(stateDirectory, file), writer);
-    const held = new HeldCount({ stream, most, sink, note, log });
+    const held = new HeldCount({ stream, max, sink, note, log });
     this.#held.push(held);
     return held;
   }

@@ -3,15 +3,15 @@ import { type Duration, days, parseDuration, seconds } from '../base/duration.ts
 
 /* Schemas for the members of requests and answers. */
 
-/** An ISO 8601 duration of at least PT1S. @param most the maximum, as text and as a duration */
-export const durationUpTo = ([spelt, most]: readonly [string, Duration], description: string) => {
+/** An ISO 8601 duration of at least PT1S. @param max the maximum, as text and as a duration */
+export const durationUpTo = ([spelt, max]: readonly [string, Duration], description: string) => {
   const message = `must be an ISO 8601 duration from PT1S to ${spelt}`;
   return v.pipe(
     v.string(message),
     v.maxLength(64, message),
     v.check((text) => {
       const span = parseDuration(text);
-      return span !== undefined && span >= seconds(1) && span <= most;
+      return span !== undefined && span >= seconds(1) && span <= max;
     }, message),
     v.description(description), // before the transformation, or the JSON Schema lacks it
     v.transform((text) => parseDuration(text) ?? seconds(1)),

@@ -76,7 +76,7 @@ export class Aggregator implements Service {
   #syncAt = milliseconds(Number.POSITIVE_INFINITY);
   #syncing: Promise<void> | undefined;
   #waitedAt = milliseconds(Number.NEGATIVE_INFINITY);
-  #isTroubled = false;
+  #isFailing = false;
 
   constructor(options: {
     settings: SettingsReader;
@@ -207,11 +207,13 @@ export class Aggregator implements Service {
 
   /** To be called when the limit has changed, or the windows have grown. */
   #keepWithin(): void {
-    const most = Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
+    const maxBytes = Math.min(MAX_BYTES_HELD, this.#settings.current().maxLocalCacheSizeInBytes * PART_OF_CACHE);
     const held = () => [...this.#windows].reduce((all, { bytes }) => all + bytes, 0);
-    if (held() <= most) return;
-    for (let excess = held() - most * KEPT_WHEN_FULL; excess > 0; excess = held() - most * KEPT_WHEN_FULL) {
-      const largest = [...this.#windows].reduce((most, window) => (window.bytes > most.bytes ? window : most));
+    if (held() <= maxBytes) return;
+    for (let excess = held() - maxBytes * KEPT_WHEN_FULL; excess > 0; excess = held() - maxBytes * KEPT_WHEN_FULL) {
+      const largest = [...this.#windows].reduce((maxBytes, window) =>
+        window.bytes > maxBytes.bytes ? window : maxBytes,
+      );
       let bytes = 0;
       const leaving = leastFrequent(largest).filter((element) => {
         const leaves = bytes < excess;
@@ -299,7 +301,7 @@ export class Aggregator implements Service {
     if (this.#recovery !== 'done' || !this.#windowLog.hasPending) return;
     const error = this.#windowLog.save();
     if (error === undefined) this.#syncSoon();
-    else this.#noteTrouble(error);
+    else this.#setError(error);
   }
 
   #syncSoon(): void {
@@ -313,9 +315,9 @@ export class Aggregator implements Service {
     try {
       await this.#windowLog.sync();
       // Only after a sync: a disk on which writes succeed and syncs fail has not recovered.
-      if (!this.#windowLog.hasPending) this.#noteTrouble(undefined);
+      if (!this.#windowLog.hasPending) this.#setError(undefined);
     } catch (error) {
-      this.#noteTrouble(error);
+      this.#setError(error);
     }
     this.#syncing = undefined;
     this.#syncSoon(); // for writes made during this sync
@@ -331,9 +333,9 @@ export class Aggregator implements Service {
   }
 
   /** Logs once that the counts cannot be saved, and once that they can again. @param error absent: saving succeeded */
-  #noteTrouble(error: unknown): void {
-    const wasTroubled = this.#isTroubled;
-    this.#isTroubled = error !== undefined;
+  #setError(error: unknown): void {
+    const wasTroubled = this.#isFailing;
+    this.#isFailing = error !== undefined;
     if (error !== undefined) {
       this.#tryAgainAt = milliseconds(this.#clock.monotonic() + TRY_AGAIN);
       this.#alarm.ring();
@@ -348,7 +350,7 @@ export class Aggregator implements Service {
     const { found, error } = this.#windowLog.open();
     this.#recovery = error === undefined ? 'done' : 'failed';
     if (error !== undefined) {
-      this.#noteTrouble(error);
+      this.#setError(error);
       return;
     }
     if (found.keptAside.length > 0)
@@ -364,8 +366,8 @@ export class Aggregator implements Service {
         window,
         leaving.map((event) => ({ ...event, window })),
       );
-      const goesOn = this.#open.get(window.kind.name) === window && this.#isInForce(window);
-      if (!goesOn || window.elements.size === 0) this.#release(window, [...window.elements]);
+      const continues = this.#open.get(window.kind.name) === window && this.#isInForce(window);
+      if (!continues || window.elements.size === 0) this.#release(window, [...window.elements]);
     }
     for (const window of early) this.#release(window, [...window.elements]); // only one window per event may stay
     this.#keepWithin();

@@ -22,7 +22,7 @@ export interface Element {
 }
 
 /** Maximum length of a bucket that is searched; elements of a larger one are looked up by a text made of their fields. */
-const CROWD = 8;
+const MAX_BUCKET_LENGTH = 8;
 
 type Bucket = Element[] | Map<string, Element>;
 
@@ -52,7 +52,7 @@ export class ElementTable {
     const bucket = this.#buckets.get(fieldOf(payload, blank, this.#first));
     if (bucket === undefined) return undefined;
     if (bucket instanceof Map) return bucket.get(this.#keyOf(payload, blank));
-    for (const element of bucket) if (this.#isAlike(element.payload, payload, blank)) return element;
+    for (const element of bucket) if (this.#isEqual(element.payload, payload, blank)) return element;
     return undefined;
   }
 
@@ -64,7 +64,7 @@ export class ElementTable {
       this.#buckets.set(first, [element]); // most buckets have one element: V8 would allocate seventeen for the first push to an empty array
       return;
     }
-    if (!(bucket instanceof Map) && bucket.length >= CROWD) {
+    if (!(bucket instanceof Map) && bucket.length >= MAX_BUCKET_LENGTH) {
       bucket = new Map(bucket.map((one) => [this.#keyOf(one.payload, NOTHING), one]));
       this.#buckets.set(first, bucket);
     }
@@ -84,7 +84,7 @@ export class ElementTable {
       this.#buckets.delete(first);
   }
 
-  #isAlike(known: Payload, payload: Payload, blank: Payload): boolean {
+  #isEqual(known: Payload, payload: Payload, blank: Payload): boolean {
     // Not by ===, which V8 would compile for the type of the first event, and again for the next event's type.
     for (const field of this.#others) if (!Object.is(known[field], fieldOf(payload, blank, field))) return false;
     const { ExtraDetails: details } = payload;

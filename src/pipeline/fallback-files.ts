@@ -114,7 +114,7 @@ class Pages {
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(PAGE);
   }
 
-  giveBack(pages: readonly Buffer[]): void {
+  putBack(pages: readonly Buffer[]): void {
     this.#free.push(...pages);
   }
 
@@ -165,7 +165,7 @@ class MemoryFile implements AppendFile {
   close(): void {}
 
   free(): void {
-    this.#pages.giveBack(this.#taken);
+    this.#pages.putBack(this.#taken);
     this.#taken = [];
     this.#size = 0;
   }

@@ -9,7 +9,7 @@ export interface RowLimits {
   /** For the rows of one part as JSON, with a comma between them. */
   readonly partBytes: number;
   /** 1: the snapshot is not split. */
-  readonly mostParts: number;
+  readonly maxParts: number;
   /** Bytes by which each row may still grow. */
   readonly extraBytes: number;
 }
@@ -38,18 +38,18 @@ const MAX_TRIES = 8;
  * Writes each row as JSON once to learn its size, and lets other work run in between.
  */
 export async function fitRows(rows: readonly Payload[], limits: RowLimits, clock: Clock): Promise<FittedRows> {
-  const { partBytes, mostParts, extraBytes } = limits;
+  const { partBytes, maxParts, extraBytes } = limits;
   const sizes = await measure(rows, extraBytes, clock);
-  let limitBytes = partBytes * mostParts;
+  let limitBytes = partBytes * maxParts;
   let choice = choose(sizes, limitBytes);
   let ends = divide(sizes, choice, partBytes);
   // Whole rows don't fill parts exactly. When the last ones need a part too many, more ExtraDetails are left out.
-  for (let tries = 0; ends.length > mostParts && choice.kept === rows.length && tries < MAX_TRIES; tries += 1) {
-    limitBytes -= sizeBetween(sizes, choice, ends[mostParts - 1] ?? 0, rows.length);
+  for (let tries = 0; ends.length > maxParts && choice.kept === rows.length && tries < MAX_TRIES; tries += 1) {
+    limitBytes -= sizeBetween(sizes, choice, ends[maxParts - 1] ?? 0, rows.length);
     choice = choose(sizes, limitBytes);
     ends = divide(sizes, choice, partBytes);
   }
-  ends = ends.slice(0, mostParts);
+  ends = ends.slice(0, maxParts);
   const sent = rows.slice(0, ends.at(-1)).map((row, index) => (index < choice.whole ? row : withoutDetails(row)));
   return {
     parts: ends.map((end, index) => sent.slice(ends[index - 1] ?? 0, end)),

@@ -25,7 +25,7 @@ const RELIEVE_EVERY = seconds(30);
  * Low events are collected again after memory has stayed below this share of the budget for CALM_FOR. Released memory
  * that is still needed has been allocated again by then.
  */
-const CALM = 0.9;
+const CALM_SHARE = 0.9;
 const CALM_FOR = minutes(1);
 const REMIND_EVERY = minutes(60);
 
@@ -64,7 +64,7 @@ export class MemoryLimit implements Service {
   #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #calmSince: Duration | undefined;
   /** While events are left out. */
-  #spell: { readonly since: Duration; readonly reason: string; mostBytes: number; saidAt: Duration } | undefined;
+  #spell: { readonly since: Duration; readonly reason: string; mostBytes: number; loggedAt: Duration } | undefined;
 
   constructor(options: {
     budgetInMegabytes: number;
@@ -138,25 +138,25 @@ export class MemoryLimit implements Service {
     }
     if (this.#spell === undefined) return;
     this.#spell.mostBytes = Math.max(this.#spell.mostBytes, bytes);
-    if (now - this.#spell.saidAt < REMIND_EVERY) return;
-    this.#spell.saidAt = now;
-    this.#say('warn', bytes, 'Memory use still exceeds the budget; Low events are dropped and counted.');
+    if (now - this.#spell.loggedAt < REMIND_EVERY) return;
+    this.#spell.loggedAt = now;
+    this.#logState('warn', bytes, 'Memory use still exceeds the budget; Low events are dropped and counted.');
   }
 
   #isWithin(bytes: number, now: Duration): void {
     if (now - this.#overAt >= CALM_FOR) this.#looksOver = 0;
     if (this.#spell === undefined) return;
-    this.#calmSince = bytes < CALM * this.#budgetBytes ? (this.#calmSince ?? now) : undefined;
+    this.#calmSince = bytes < CALM_SHARE * this.#budgetBytes ? (this.#calmSince ?? now) : undefined;
     if (this.#calmSince !== undefined && now - this.#calmSince >= CALM_FOR) this.#end(bytes, now);
   }
 
   #begin(bytes: number, now: Duration): void {
     // Logged before `#spell` is set: the line may become a Low event itself.
-    this.#say('warn', bytes, 'Memory use exceeds the budget; Low events are dropped and counted.');
+    this.#logState('warn', bytes, 'Memory use exceeds the budget; Low events are dropped and counted.');
     const reason =
       `Left out: the agent uses ${inMegabytes(bytes)} MB of memory, more than its budget of ` +
       `${inMegabytes(this.#budgetBytes)} MB. Raise memoryBudgetInMegabytes, or turn events off in the module twin.`;
-    this.#spell = { since: now, reason, mostBytes: bytes, saidAt: now };
+    this.#spell = { since: now, reason, mostBytes: bytes, loggedAt: now };
     this.#changed();
   }
 
@@ -165,11 +165,11 @@ export class MemoryLimit implements Service {
     this.#spell = undefined;
     this.#calmSince = undefined;
     const figures = { lastedMs: now - since, mostBytes };
-    this.#say('info', bytes, 'Memory use is within the budget again; Low events are collected again.', figures);
+    this.#logState('info', bytes, 'Memory use is within the budget again; Low events are collected again.', figures);
     this.#changed();
   }
 
-  #say(level: 'info' | 'warn', residentBytes: number, what: string, figures: object = {}): void {
+  #logState(level: 'info' | 'warn', residentBytes: number, what: string, figures: object = {}): void {
     this.#log[level]({ residentBytes, budgetBytes: this.#budgetBytes, ...figures }, what);
   }
 }

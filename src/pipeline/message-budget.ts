@@ -57,7 +57,7 @@ export interface Budget {
   /** Units that a queue may still use today. `isUrgent`: including the last ones, reserved for alerts and notices. */
   left(queue: QueueName, isUrgent?: boolean): number;
   /** Units that a queue may use in a day. */
-  most(queue: QueueName): number;
+  maxUnits(queue: QueueName): number;
   spend(units: number): void;
   /** To be called for units that the hub has not billed. */
   refund(units: number): void;
@@ -68,7 +68,7 @@ export interface Budget {
 
 export const NO_BUDGET: Budget = {
   left: () => Number.POSITIVE_INFINITY,
-  most: () => Number.POSITIVE_INFINITY,
+  maxUnits: () => Number.POSITIVE_INFINITY,
   spend: () => {},
   refund: () => {},
   hold: () => {},
@@ -132,10 +132,10 @@ export class MessageBudget implements Budget, Service {
   left(queue: QueueName, isUrgent = false): number {
     this.#look();
     if (this.#unitsPerDay === 0) return Number.POSITIVE_INFINITY;
-    return Math.max(0, (isUrgent ? this.#unitsPerDay : this.most(queue)) - this.#units);
+    return Math.max(0, (isUrgent ? this.#unitsPerDay : this.maxUnits(queue)) - this.#units);
   }
 
-  most(queue: QueueName): number {
+  maxUnits(queue: QueueName): number {
     if (this.#unitsPerDay === 0) return Number.POSITIVE_INFINITY;
     const share = this.#unitsPerDay * SHARES[queue];
     return Math.max(1, queue === 'Low' ? Math.floor(share) : Math.ceil(share));

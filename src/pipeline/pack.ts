@@ -144,7 +144,7 @@ function choose(queues: PackedQueues, queue: QueueName, space: number, selection
   const wanted = ({ position, name }: QueuedEvent) =>
     alone === undefined ? !passedOver.has(position) && (only?.has(name) ?? true) : position === alone;
   // `take` also returns passed-over events, and the event after them may be larger than the space left.
-  for (let reach = space + bytesOf(passedOver); reach <= FARTHEST_REACH; reach *= 2) {
+  for (let reach = space + bytesOf(passedOver); reach <= MAX_REACH; reach *= 2) {
     const taken = queues.take(queue, reach, true);
     if (taken.length === 0) return [];
     const chosen = fitting(taken.filter(wanted), space, true).slice(0, atMost);
@@ -156,7 +156,7 @@ function choose(queues: PackedQueues, queue: QueueName, space: number, selection
 }
 
 /** Limit, in bytes, of doubling the read size to reach an event after passed-over ones. */
-const FARTHEST_REACH = 2 ** 28;
+const MAX_REACH = 2 ** 28;
 
 function fill(
   queues: PackedQueues,
@@ -168,7 +168,7 @@ function fill(
   const taken = queues.take(queue, space + bytesOf(passedOver), false);
   const wanted = taken.filter(({ position }) => !passedOver.has(position));
   const fits = fitting(wanted, space, false);
-  const chosen = queue === 'High' ? fits : worthIt(fits, from);
+  const chosen = queue === 'High' ? fits : upToBlockEnd(fits, from);
   if (taken.length > 0 && chosen.length === 0) queues.settle(queue, 'kept');
   return chosen;
 }
@@ -183,7 +183,7 @@ function fitting(events: readonly QueuedEvent[], space: number, atLeastOne: bool
 }
 
 /** The events that fill a message of `size` bytes up to one billing block, and then up to the end of its last block. */
-function worthIt(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
+function upToBlockEnd(events: readonly QueuedEvent[], size: number): readonly QueuedEvent[] {
   let total = size;
   const end = events.findIndex(({ jsonBytes }) => {
     const grown = total + jsonBytes + 1;

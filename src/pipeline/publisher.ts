@@ -173,7 +173,7 @@ export class Publisher implements Service {
 
   /** The message bytes per day that the budget allows a queue. */
   bytesPerDay(queue: QueueName): number {
-    return this.#bytesOf(this.#budget.most(queue));
+    return this.#bytesOf(this.#budget.maxUnits(queue));
   }
 
   /** The message bytes that `units` pay for, given that each message is sent once per marking. */
@@ -209,13 +209,13 @@ export class Publisher implements Service {
       else if (once) await this.#sendSpaced(queue, signal);
       else await this.#drain(queue, signal);
     } catch (error) {
-      this.#giveBack();
+      this.#returnTaken();
       throw error;
     }
   }
 
   /** After an internal error. Events left taken could never be sent; returning them may at worst send them twice. */
-  #giveBack(): void {
+  #returnTaken(): void {
     this.#inFlight = undefined;
     for (const queue of QUEUES) {
       try {
@@ -277,9 +277,9 @@ export class Publisher implements Service {
   /** Spaced after failures as well: an immediate failure must not turn the loop into a busy loop. */
   async #sendSpaced(queue: QueueName, signal: AbortSignal): Promise<boolean> {
     const spaced = this.#clock.sleep(SPACING, signal);
-    const goOn = await this.#sendOne(queue);
+    const mayContinue = await this.#sendOne(queue);
     await spaced;
-    return goOn;
+    return mayContinue;
   }
 
   async #flushAll(signal: AbortSignal): Promise<void> {
@@ -375,7 +375,7 @@ export class Publisher implements Service {
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
     };
     const packed = pack(this.#queues, first, this.#sender, limits, inQuestion?.selection ?? usual);
-    if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.nothingLeft(inQuestion);
+    if (packed === 'empty' && inQuestion !== undefined) this.#suspicion.selectionGone(inQuestion);
     if (packed === 'empty' && isUrgent) this.#isUrgent = false;
     return { packed, isUsual: inQuestion === undefined };
   }

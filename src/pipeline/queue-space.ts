@@ -34,8 +34,8 @@ export class QueueSpace {
 
   /**
    * @param medium where new events go
-   * @param most bytes of disk
-   * @param mostInMemory bytes of memory, while the disk cannot be written
+   * @param maxBytes on disk
+   * @param maxBytesInMemory in memory, while the disk cannot be written
    */
   constructor(
     logs: Readonly<Record<QueueName, SegmentLog>>,

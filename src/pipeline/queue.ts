@@ -32,7 +32,7 @@ const WAITS_FOR_DISK = { start: seconds(5), end: seconds(4) };
 const TRY_AGAIN_AFTER = seconds(1);
 
 /** What an error concerns: the disk as a whole, or one queue. */
-type Trouble = 'disk' | QueueName;
+type FailingPart = 'disk' | QueueName;
 
 type Queued = Totals & {
   /** Elements in the queue. */
@@ -70,7 +70,7 @@ export class EventQueues implements Service {
   readonly #syncAt: Partial<Record<QueueName, Duration>> = {};
   /** At most one sync per queue. The loop doesn't await it: a hung disk must not make the watchdog kill the agent. */
   readonly #syncing: Partial<Record<QueueName, Promise<void>>> = {};
-  readonly #troubleAt: Partial<Record<Trouble, Duration>> = {};
+  readonly #failingSince: Partial<Record<FailingPart, Duration>> = {};
   #medium: Medium = 'disk';
   #isNearlyFull = false;
   /** The first error since events are kept in memory. Later attempts to use the disk may fail at other files. */
@@ -190,7 +190,7 @@ export class EventQueues implements Service {
       error ??= refused;
     }
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (events.length > 0) this.#noteTrouble(queue, error); // last: a log line may become an event and call `put`
+    if (events.length > 0) this.#setError(queue, error); // last: a log line may become an event and call `put`
     this.#updateState();
     if (stored > 0) for (const listener of this.#listeners) listener();
     return stored;
@@ -217,7 +217,7 @@ export class EventQueues implements Service {
       return taken;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
-      this.#noteTrouble(queue, error);
+      this.#setError(queue, error);
       return [];
     }
   }
@@ -232,7 +232,7 @@ export class EventQueues implements Service {
     const error = this.#logs[queue].settle(outcome, only);
     this.#keepWithin();
     this.#syncWithin(queue, seconds(1));
-    if (error !== undefined) this.#noteTrouble(queue, error);
+    if (error !== undefined) this.#setError(queue, error);
     this.#updateState();
   }
 
@@ -296,7 +296,7 @@ export class EventQueues implements Service {
     if (found.corrupt > 0)
       this.#log.error({ queue, events, lost: found.corrupt }, 'Found a damaged queue; its intact events are kept.');
     this.#syncWithin(queue, SYNC_WITHIN[queue]);
-    if (error !== undefined) this.#noteTrouble(queue, error);
+    if (error !== undefined) this.#setError(queue, error);
     this.#updateState();
   }
 
@@ -354,9 +354,9 @@ export class EventQueues implements Service {
       if (left <= 0) this.#beginSync(queue);
       wait = Math.min(wait, (this.#syncAt[queue] ?? Number.POSITIVE_INFINITY) - now);
     }
-    for (const what of Object.keys(this.#troubleAt) as Trouble[]) {
+    for (const what of Object.keys(this.#failingSince) as FailingPart[]) {
       if (what === 'disk') this.#updateState();
-      else this.#noteTrouble(what, undefined);
+      else this.#setError(what, undefined);
       wait = Math.min(wait, TROUBLE_LASTS);
     }
     await this.#alarm.sleep(this.#clock, milliseconds(Math.max(0, wait)), signal);
@@ -372,7 +372,7 @@ export class EventQueues implements Service {
 
   #flush(queue: QueueName): void {
     const error = this.#logs[queue].flush();
-    if (error !== undefined) this.#noteTrouble(queue, error);
+    if (error !== undefined) this.#setError(queue, error);
   }
 
   async #sync(queue: QueueName): Promise<void> {
@@ -384,7 +384,7 @@ export class EventQueues implements Service {
     }
     delete this.#syncing[queue];
     this.#syncWithin(queue, seconds(1)); // for writes that failed or were made during this sync
-    this.#noteTrouble(queue, error);
+    this.#setError(queue, error);
     this.#updateState();
   }
 
@@ -437,7 +437,7 @@ export class EventQueues implements Service {
     const { place, reason } = this.store();
     this.#reason = this.isInMemory ? reason : undefined;
     const trouble = this.#files.refusal ?? (place === 'memory' ? new Error(reason) : undefined);
-    if (place === 'memory' || this.#troubleAt.disk !== undefined) this.#noteTrouble('disk', trouble);
+    if (place === 'memory' || this.#failingSince.disk !== undefined) this.#setError('disk', trouble);
     const { fill } = this.#space;
     const isNearlyFull = fill > (this.#isNearlyFull ? NO_LONGER_NEARLY_FULL : NEARLY_FULL);
     if (place === this.#medium && isNearlyFull === this.#isNearlyFull) return;
@@ -447,16 +447,16 @@ export class EventQueues implements Service {
   }
 
   /** Logs a problem once when it begins, and once when it has ended. @param error absent: the last attempt succeeded */
-  #noteTrouble(what: Trouble, error: unknown): void {
+  #setError(what: FailingPart, error: unknown): void {
     const now = this.#clock.monotonic();
-    const since = this.#troubleAt[what];
+    const since = this.#failingSince[what];
     const about = what === 'disk' ? {} : { queue: what };
     if (error !== undefined) {
-      this.#troubleAt[what] = now;
+      this.#failingSince[what] = now;
       if (since === undefined)
         this.#log.error({ ...about, err: error }, LOG_LINES[what === 'disk' ? 'disk' : 'queue'].failing);
     } else if (since !== undefined && now - since >= TROUBLE_LASTS) {
-      delete this.#troubleAt[what];
+      delete this.#failingSince[what];
       this.#log.info(about, LOG_LINES[what === 'disk' ? 'disk' : 'queue'].recovered);
     }
   }

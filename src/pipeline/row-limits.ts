@@ -40,5 +40,5 @@ export function rowLimits(
     bytesPerDay * SHARE_OF_DAY_FOR_PARTS,
   );
   const parts = Math.min(MAX_PARTS, Math.floor(snapshotBytes / (partBytes + around)));
-  return { partBytes, mostParts: inParts ? Math.max(1, parts) : 1, extraBytes: isClockSet ? 0 : MARKS_BYTES };
+  return { partBytes, maxParts: inParts ? Math.max(1, parts) : 1, extraBytes: isClockSet ? 0 : MARKS_BYTES };
 }

@@ -74,14 +74,14 @@ export class SegmentFolder {
   }
 
   /** Finds dead segments. Those in memory are freed at once. @returns all dead segments */
-  bury(): readonly Segment[] {
+  removeDead(): readonly Segment[] {
     const isAlive = (segment: Segment) => segment.events > 0 || this.#stateIn.has(segment);
-    const buried = this.#segments.filter((segment) => !isAlive(segment));
-    if (buried.length === 0) return buried;
-    for (const { path } of buried.filter(({ inMemory }) => inMemory)) this.#files.remove(path);
-    this.#dead = [...this.#dead, ...buried.filter(({ inMemory }) => !inMemory)];
+    const dead = this.#segments.filter((segment) => !isAlive(segment));
+    if (dead.length === 0) return dead;
+    for (const { path } of dead.filter(({ inMemory }) => inMemory)) this.#files.remove(path);
+    this.#dead = [...this.#dead, ...dead.filter(({ inMemory }) => !inMemory)];
     this.#segments = this.#segments.filter(isAlive);
-    return buried;
+    return dead;
   }
 
   /** Whether deleting a segment does not make the state older that a power cut would leave. */

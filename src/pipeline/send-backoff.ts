@@ -29,7 +29,8 @@ export class SendBackoff {
   constructor(clock: Clock, random: () => number = Math.random) {
     this.#clock = clock;
     this.#random = random;
-    const jitter = (atLeast: Duration, first: Duration, most: Duration) => fullJitter({ atLeast, first, most }, random);
+    const jitter = (atLeast: Duration, first: Duration, most: Duration) =>
+      fullJitter({ atLeast, first, max: most }, random);
     this.#backoffs = {
       network: jitter(seconds(10), seconds(20), minutes(5)), // at most 6 attempts a minute
       throttled: jitter(seconds(1), seconds(10), minutes(10)),

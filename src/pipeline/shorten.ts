@@ -49,15 +49,15 @@ function omitRows(event: Envelope, maxBytes: number): string | undefined {
       notedLast(bare.slice(0, count), without === 0 ? note : { ...note, OmittedDetails: String(without) }),
     );
   };
-  if (fits(withDetailsOf(0))) return withDetailsOf(most(rows.length, (count) => fits(withDetailsOf(count))));
-  const count = most(rows.length - 1, (some) => some === 0 || fits(keeping(some)));
+  if (fits(withDetailsOf(0))) return withDetailsOf(largestFitting(rows.length, (count) => fits(withDetailsOf(count))));
+  const count = largestFitting(rows.length - 1, (some) => some === 0 || fits(keeping(some)));
   if (count > 0) return keeping(count);
   const first = withDetails(rows[0] ?? {}, { OmittedElements: String(rows.length - 1) });
   return cutText({ ...event, Payload: [first] }, maxBytes);
 }
 
 /** The largest number up to `limit` that `fits`, found by halving, since a row's size is not known beforehand; 0 does. */
-function most(limit: number, fits: (count: number) => boolean): number {
+function largestFitting(limit: number, fits: (count: number) => boolean): number {
   if (fits(limit)) return limit;
   let few = 0;
   let tooMany = limit;
@@ -115,13 +115,13 @@ interface Text {
 /** The longest text, in bytes, that can be cut. */
 function longestText(row: Payload): Text | undefined {
   let longest: Text | undefined;
-  let most = 0;
+  let largestFitting = 0;
   for (const candidate of [...topTexts(row), ...detailTexts(row)]) {
     if (candidate.text.length < WORTH_CUTTING) continue;
     const bytes = Buffer.byteLength(JSON.stringify(candidate.text));
-    if (bytes <= most) continue;
+    if (bytes <= largestFitting) continue;
     longest = candidate;
-    most = bytes;
+    largestFitting = bytes;
   }
   return longest;
 }

@@ -15,7 +15,7 @@
  *   3. At every checkpoint, and after every record: collected = delivered + aggregatedAway + dropped + queued, by event
  *      name, where queued is calculated from the others. Comparing it with the events actually found shows how many are
  *      missing, and under which name, however they were lost.
- *   4. The segments hold the whole state, except for counted losses and a pending checkpoint (`owes`), which are
+ *   4. The segments hold the whole state, except for counted losses and a pending checkpoint (`hasPending`), which are
  *      written with the next write. Event bodies are stored only in segments.
  *   5. A segment is deleted only when all its events are settled, and never the newest of the synced ones. So a power
  *      cut costs the account at most the last unsynced second.
@@ -100,7 +100,7 @@ interface Span {
 }
 
 /** A segment whose events are to be dropped, and the reason. */
-interface GivenUp {
+interface Evicted {
   readonly victim: Segment;
   readonly reason: DropReason;
 }
@@ -160,7 +160,7 @@ export class SegmentLog {
     this.#next = found.next;
     this.#ranBefore = found.ran;
     this.#openedAt = this.#clock.monotonic();
-    this.#bury();
+    this.#removeDead();
     this.#checkpointPending = true;
     this.#open = true;
     const error = this.flush();
@@ -230,12 +230,12 @@ export class SegmentLog {
 
   /**
    * The events, from index `start` on, that go into one write: as many as fit into the current segment, or else into a
-   * new one, and at most `most` bytes; but at least one.
+   * new one, and at most `max` bytes; but at least one.
    */
-  fitting(events: readonly SizedEvent[], start: number, most: number): readonly SizedEvent[] {
+  fitting(events: readonly SizedEvent[], start: number, max: number): readonly SizedEvent[] {
     const within = (space: number) => {
       let end = start;
-      for (let left = Math.min(space, most); left >= (events[end]?.recordBytes ?? Number.POSITIVE_INFINITY); end += 1)
+      for (let left = Math.min(space, max); left >= (events[end]?.recordBytes ?? Number.POSITIVE_INFINITY); end += 1)
         left -= events[end]?.recordBytes ?? 0;
       return events.slice(start, end);
     };
@@ -331,7 +331,7 @@ export class SegmentLog {
       settledUpTo = event.position + 1;
     }
     this.#done.add(settledUpTo, (events.at(-1)?.position ?? -1) + 1);
-    this.#bury();
+    this.#removeDead();
     this.#checkpointPending = true;
     return this.flush();
   }
@@ -343,7 +343,7 @@ export class SegmentLog {
    * @returns whether that freed anything
    */
   evict(medium: Medium, mayWait: boolean): boolean {
-    const victim = this.#untaken().find((segment) => mediumOf(segment) === medium);
+    const victim = this.#notTaken().find((segment) => mediumOf(segment) === medium);
     return victim !== undefined && this.#drop(victim, 'cacheFull', mayWait);
   }
 
@@ -355,7 +355,7 @@ export class SegmentLog {
    */
   expire(): void {
     const isOld = ({ lastAt }: Segment) => this.#ran - lastAt >= this.#ageLimit;
-    for (const segment of this.#untaken().filter(isOld)) this.#drop(segment, 'expired', true);
+    for (const segment of this.#notTaken().filter(isOld)) this.#drop(segment, 'expired', true);
   }
 
   /** Saves the running time, with the next write and if events are queued, so that the next run knows their age. */
@@ -364,7 +364,7 @@ export class SegmentLog {
   }
 
   /** Segments with queued events of which none is taken, oldest first. */
-  #untaken(): Segment[] {
+  #notTaken(): Segment[] {
     const taken = new Set(this.#taken?.from.map(({ segment }) => segment));
     return this.#folder.segments.filter((segment) => segment.events > 0 && !taken.has(segment));
   }
@@ -419,7 +419,7 @@ export class SegmentLog {
     } catch (error) {
       return error;
     }
-    this.#bury();
+    this.#removeDead();
     this.#checkpointPending = true;
     return undefined;
   }
@@ -474,7 +474,7 @@ export class SegmentLog {
   }
 
   /** The checkpoint after `victim` has been dropped. */
-  #checkpointWithout({ victim, reason }: GivenUp): Checkpoint {
+  #checkpointWithout({ victim, reason }: Evicted): Checkpoint {
     const account = Account.from(this.#account.toJSON());
     const done = this.#done.copy();
     for (const [name, elements] of victim.elements) account.drop(name, reason, elements);
@@ -490,7 +490,7 @@ export class SegmentLog {
   }
 
   /** Retries once if deleting dead segments has freed space. */
-  #writeToDisk(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
+  #writeToDisk(events: readonly SizedEvent[], without: Evicted | undefined): unknown {
     const error = this.#tryToWrite(events, without);
     return isFull(error) && this.free(true) ? this.#tryToWrite(events, without) : error;
   }
@@ -508,7 +508,7 @@ export class SegmentLog {
   }
 
   /** @param without a segment that the checkpoint counts as dropped; if it is the current one, a new one is created */
-  #tryToWrite(events: readonly SizedEvent[], without: GivenUp | undefined): unknown {
+  #tryToWrite(events: readonly SizedEvent[], without: Evicted | undefined): unknown {
     let segment = without !== undefined && this.#current === without.victim ? undefined : this.#writable;
     if (segment !== undefined) {
       this.#compose(events, { head: false, without });
@@ -525,7 +525,7 @@ export class SegmentLog {
       if (segment.file === undefined) throw new Error('The segment is closed.');
       segment.file.append(bytes);
     } catch (error) {
-      if (segment !== undefined && !this.#takeBack(segment, rolls)) this.#burn(events.length);
+      if (segment !== undefined && !this.#takeBack(segment, rolls)) this.#skipPositions(events.length);
       return error ?? new Error('unknown');
     }
     if (rolls) {
@@ -546,11 +546,11 @@ export class SegmentLog {
     }
     this.#next += events.length;
     segment.to = this.#next;
-    if (rolls) this.#bury();
+    if (rolls) this.#removeDead();
     return undefined;
   }
 
-  #compose(events: readonly SizedEvent[], { head, without }: { head: boolean; without: GivenUp | undefined }): void {
+  #compose(events: readonly SizedEvent[], { head, without }: { head: boolean; without: Evicted | undefined }): void {
     const writer = this.#writer;
     writer.clear();
     if (head) writer.head();
@@ -581,7 +581,7 @@ export class SegmentLog {
     }
   }
 
-  #burn(positions: number): void {
+  #skipPositions(positions: number): void {
     this.#done.add(this.#next, this.#next + positions);
     this.#next += positions;
     this.#checkpointPending = true;
@@ -596,13 +596,13 @@ export class SegmentLog {
     segment.readFrom = segment.size;
     this.#done.add(segment.from, segment.to);
     this.#checkpointPending ||= reason === 'corrupt';
-    this.#bury();
+    this.#removeDead();
   }
 
   /** Finds dead segments, and marks all positions before the first queued event as settled. */
-  #bury(): void {
-    const buried = this.#folder.bury();
-    if (buried.some((segment) => segment === this.#current)) this.#current = undefined;
+  #removeDead(): void {
+    const dead = this.#folder.removeDead();
+    if (dead.some((segment) => segment === this.#current)) this.#current = undefined;
     this.#done.add(0, this.#folder.segments.find(({ events }) => events > 0)?.from ?? this.#next);
   }
 }

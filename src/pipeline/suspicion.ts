@@ -82,7 +82,7 @@ export class Suspicion {
   }
 
   /** To be called when the events that `next` selected are no longer in the queue. */
-  nothingLeft({ queue, selection }: { queue: QueueName; selection: Selection }): void {
+  selectionGone({ queue, selection }: { queue: QueueName; selection: Selection }): void {
     if (selection.alone === undefined) this.#suspects[queue] = 0;
     else this.#passedOver[queue].delete(selection.alone);
   }

@@ -62,7 +62,7 @@ describe('BaselineScans', () => {
           return { ...settings, baseline: { ...settings.baseline, ...wanted } };
         },
       },
-      tell: (faults) => told.push(...faults),
+      onFaults: (faults) => told.push(...faults),
       clock: systemClock,
       log: createLog({
         level: 'info',
@@ -239,7 +239,7 @@ describe('BaselineScans', () => {
     const stopped = new BaselineScans({
       scanner: { scan: (_, given) => Promise.reject(given.reason) },
       settings: { current: () => someSettings() },
-      tell: () => {},
+      onFaults: () => {},
       clock: systemClock,
       log: quietLog(lines),
     });

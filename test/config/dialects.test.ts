@@ -85,7 +85,7 @@ describe('A configuration in another dialect', () => {
       dialect,
       limits,
       lastGoodFile: join(folder, 'last-good.json'),
-      tell: (faults) => told.push(...faults),
+      onFaults: (faults) => told.push(...faults),
       changed: (change) => changed.push(change),
       clock: systemClock,
       log: quietLog(),
@@ -93,7 +93,7 @@ describe('A configuration in another dialect', () => {
 
   it('is obeyed, mirrored, and in force after a restart', () => {
     const configuration = create();
-    configuration.obey({
+    configuration.apply({
       $version: 7,
       vakt_snapshotFrequency: 'PT360M',
       vakt_priorities_Login: 'off',
@@ -123,7 +123,7 @@ describe('A configuration in another dialect', () => {
 
   it('has its faults, doubts, limits and misspelt names told by its own names', () => {
     const configuration = create({ ...NO_LIMITS, shortestSnapshotFrequency: hours(1) });
-    configuration.obey({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baseline_customChecksEnabled: 'yes' });
+    configuration.apply({ $version: 1, vakt_maxMessageSizeInBytes: 1, vakt_baseline_customChecksEnabled: 'yes' });
     assert.deepEqual(configuration.state().errors, {
       vakt_maxMessageSizeInBytes: 'must be an integer from 8192 to 262144',
       vakt_baseline_customChecksEnabled: 'must be true or false',
@@ -135,7 +135,7 @@ describe('A configuration in another dialect', () => {
         ['vakt_baseline_customChecksEnabled', 'false'],
       ],
     );
-    configuration.obey({
+    configuration.apply({
       $version: 2,
       vakt_snapshotFrequency: 'PT1S',
       vakt_highPriorityMessageFrequency: 'PT6H',

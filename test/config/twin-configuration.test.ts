@@ -36,7 +36,7 @@ describe('TwinConfiguration', () => {
       changed: (change) => changed.push(change),
       dialect: publishedDialect(NAME),
       lastGoodFile,
-      tell: (faults) => told.push([...faults]),
+      onFaults: (faults) => told.push([...faults]),
       clock: systemClock,
       log: createLog({ level: 'silent', tap: { level: 'debug', accept: (line) => lines.push(line) } }),
     });
@@ -57,7 +57,7 @@ describe('TwinConfiguration', () => {
     configuration.settings.onChange((before) =>
       changes.push([before.snapshotFrequency, configuration.settings.current().snapshotFrequency]),
     );
-    configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     assert.deepEqual(changes, [[hours(13), hours(6)]]);
     assert.deepEqual(configuration.state(), { desiredVersion: 7, source: 'desired', errors: {}, warnings: {} });
     assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT6H' });
@@ -70,19 +70,19 @@ describe('TwinConfiguration', () => {
     configuration.settings.onChange(() => {
       seen = mirrored(configuration, 'snapshotFrequency');
     });
-    configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     assert.deepEqual(seen, { value: 'PT6H' });
   });
 
   it('goes back to the default of a property that was removed, and of the object', () => {
     const configuration = create();
-    configuration.obey({ $version: 1, [NAME]: { ...SIX_HOURS, hubResourceId: { value: 'id' } } });
-    configuration.obey({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
+    configuration.apply({ $version: 1, [NAME]: { ...SIX_HOURS, hubResourceId: { value: 'id' } } });
+    configuration.apply({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
     assert.equal(configuration.settings.current().snapshotFrequency, hours(13));
     assert.equal(configuration.settings.current().hubResourceId, 'id');
     for (const desired of [{ $version: 3 }, { $version: 4, [NAME]: null }]) {
-      configuration.obey({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
-      configuration.obey(desired);
+      configuration.apply({ $version: 2, [NAME]: { hubResourceId: { value: 'id' } } });
+      configuration.apply(desired);
       assert.equal(configuration.settings.current().hubResourceId, '');
       assert.deepEqual(mirrored(configuration, 'hubResourceId'), { value: '' });
     }
@@ -90,17 +90,17 @@ describe('TwinConfiguration', () => {
 
   it('looks for its object among the own members only', () => {
     const configuration = create();
-    configuration.obey(Object.assign(Object.create({ [NAME]: SIX_HOURS }), { $version: 1 }));
+    configuration.apply(Object.assign(Object.create({ [NAME]: SIX_HOURS }), { $version: 1 }));
     assert.equal(configuration.settings.current().snapshotFrequency, hours(13));
   });
 
   it('keeps settings and mirror when it refuses', () => {
     const configuration = create();
-    configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     const before = configuration.settings.current();
     const changed: unknown[] = [];
     configuration.settings.onChange((settings) => changed.push(settings));
-    configuration.obey({ $version: 8, [NAME]: BAD });
+    configuration.apply({ $version: 8, [NAME]: BAD });
     assert.equal(configuration.settings.current(), before);
     assert.deepEqual(changed, []);
     assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT6H' });
@@ -117,16 +117,16 @@ describe('TwinConfiguration', () => {
 
   it('forgets the errors with the next good one', () => {
     const configuration = create();
-    configuration.obey({ $version: 8, [NAME]: BAD });
+    configuration.apply({ $version: 8, [NAME]: BAD });
     assert.equal(configuration.state().source, 'defaults');
-    configuration.obey({ $version: 9, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 9, [NAME]: SIX_HOURS });
     assert.deepEqual(configuration.state(), { desiredVersion: 9, source: 'desired', errors: {}, warnings: {} });
   });
 
   it('tells of every fault once, with the value that stays in force', () => {
     const configuration = create();
-    configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
-    configuration.obey({ $version: 8, [NAME]: BAD });
+    configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 8, [NAME]: BAD });
     assert.equal(told.length, 1);
     assert.deepEqual(
       told[0]?.map(({ name, type, used }) => [name, type, used]),
@@ -148,7 +148,7 @@ describe('TwinConfiguration', () => {
     configuration.settings.onChange((before) => changes.push(before));
     const doubtful = { maxMessageSizeInBytes: { value: 10_000 } };
     for (const [version, object] of [doubtful, doubtful, BAD, BAD, BAD].entries()) {
-      configuration.obey({ $version: version, [NAME]: structuredClone(object), other: version });
+      configuration.apply({ $version: version, [NAME]: structuredClone(object), other: version });
       assert.equal(configuration.state().desiredVersion, version);
     }
     assert.deepEqual(
@@ -161,13 +161,13 @@ describe('TwinConfiguration', () => {
     );
     assert.equal(changes.length, 1);
     assert.equal(Object.keys(configuration.state().errors).length, 2);
-    configuration.obey({ $version: 5, [NAME]: doubtful });
+    configuration.apply({ $version: 5, [NAME]: doubtful });
     assert.deepEqual(configuration.state().errors, {});
     assert.equal(told.length, 3);
   });
 
   it('tells of an object that is none', () => {
-    create().obey({ $version: 8, [NAME]: 'text' });
+    create().apply({ $version: 8, [NAME]: 'text' });
     assert.deepEqual(
       told[0]?.map(({ name, used }) => [name, used]),
       [['(configuration)', 'null']],
@@ -176,7 +176,10 @@ describe('TwinConfiguration', () => {
 
   it('tells of doubts once, with the value in force, and of unknown names in the state', () => {
     const configuration = create();
-    configuration.obey({ $version: 7, [NAME]: { maxMessageSizeInBytes: { value: 10_000 }, colour: { value: 'red' } } });
+    configuration.apply({
+      $version: 7,
+      [NAME]: { maxMessageSizeInBytes: { value: 10_000 }, colour: { value: 'red' } },
+    });
     assert.deepEqual(
       told.flat().map(({ name, type, used }) => [name, type, used]),
       [['maxMessageSizeInBytes', 'NotOptimal', '10000']],
@@ -189,30 +192,30 @@ describe('TwinConfiguration', () => {
 
     it('is told with its names, and what became of them', () => {
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: { ...SIX_HOURS, eventPriorityLogin: { value: 'off' } } });
+      configuration.apply({ $version: 7, [NAME]: { ...SIX_HOURS, eventPriorityLogin: { value: 'off' } } });
       assert.deepEqual(
         changed.map(({ desiredVersion, changes }) => [desiredVersion, changes]),
         [[7, { snapshotFrequency: 'PT13H to PT6H', eventPriorityLogin: 'High to off' }]],
       );
-      configuration.obey({ $version: 8, [NAME]: null });
+      configuration.apply({ $version: 8, [NAME]: null });
       assert.deepEqual(names()[1], 'snapshotFrequency eventPriorityLogin');
     });
 
     it('is none when only the spelling, something else, or nothing changed', () => {
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: { snapshotFrequency: { value: 'PT13H' } } });
-      configuration.obey({ $version: 8, [NAME]: { snapshotFrequency: { value: 'PT780M' } }, other: 1 });
-      configuration.obey({ $version: 9, [NAME]: { eventPriorityLogin: { value: 'HIGH' }, colour: 1 } });
-      configuration.obey({ $version: 10, [NAME]: BAD });
+      configuration.apply({ $version: 7, [NAME]: { snapshotFrequency: { value: 'PT13H' } } });
+      configuration.apply({ $version: 8, [NAME]: { snapshotFrequency: { value: 'PT780M' } }, other: 1 });
+      configuration.apply({ $version: 9, [NAME]: { eventPriorityLogin: { value: 'HIGH' }, colour: 1 } });
+      configuration.apply({ $version: 10, [NAME]: BAD });
       assert.deepEqual(changed, []);
     });
 
     it('is none after a restart, unless the twin was changed meanwhile', () => {
-      create().obey({ $version: 7, [NAME]: SIX_HOURS });
+      create().apply({ $version: 7, [NAME]: SIX_HOURS });
       changed = [];
-      create().obey({ $version: 7, [NAME]: SIX_HOURS });
+      create().apply({ $version: 7, [NAME]: SIX_HOURS });
       assert.deepEqual(changed, []);
-      create().obey({ $version: 8, [NAME]: { ...SIX_HOURS, eventPriorityProcessCreate: { value: 'Off' } } });
+      create().apply({ $version: 8, [NAME]: { ...SIX_HOURS, eventPriorityProcessCreate: { value: 'Off' } } });
       assert.deepEqual(names(), ['eventPriorityProcessCreate']);
     });
   });
@@ -224,7 +227,7 @@ describe('TwinConfiguration', () => {
 
     it('are in force, mirrored, told as a warning, as an event and once in the log', () => {
       const configuration = create(limits);
-      for (const version of [7, 8, 9]) configuration.obey({ $version: version, [NAME]: { ...asked, x: version } });
+      for (const version of [7, 8, 9]) configuration.apply({ $version: version, [NAME]: { ...asked, x: version } });
       assert.equal(configuration.settings.current().snapshotFrequency, hours(1));
       assert.deepEqual(mirrored(configuration, 'snapshotFrequency'), { value: 'PT1H' });
       assert.deepEqual(mirrored(configuration, 'eventPriorityLogin'), { value: 'High' });
@@ -235,11 +238,11 @@ describe('TwinConfiguration', () => {
     });
 
     it('hold for the last good one, and for desired that is refused after it', () => {
-      create().obey({ $version: 7, [NAME]: asked });
+      create().apply({ $version: 7, [NAME]: asked });
       const again = create(limits);
       assert.equal(again.settings.current().snapshotFrequency, hours(1));
       assert.deepEqual(Object.keys(again.state().warnings), ['snapshotFrequency', 'eventPriorityLogin']);
-      again.obey({ $version: 8, [NAME]: BAD });
+      again.apply({ $version: 8, [NAME]: BAD });
       assert.deepEqual(Object.keys(again.state().warnings), ['snapshotFrequency', 'eventPriorityLogin']);
     });
   });
@@ -247,7 +250,7 @@ describe('TwinConfiguration', () => {
   describe('a name that is not known', () => {
     const warnings = (desired: object) => {
       const configuration = create();
-      configuration.obey({ $version: 7, ...desired });
+      configuration.apply({ $version: 7, ...desired });
       return configuration.state().warnings;
     };
 
@@ -260,17 +263,17 @@ describe('TwinConfiguration', () => {
 
     it('stays listed beside errors, and goes when it has gone', () => {
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: { ...BAD, snapshotFrequenzy: { value: 'PT1H' } } });
+      configuration.apply({ $version: 7, [NAME]: { ...BAD, snapshotFrequenzy: { value: 'PT1H' } } });
       assert.equal(Object.keys(configuration.state().errors).length, 2);
       assert.match(configuration.state().warnings.snapshotFrequenzy ?? '', /did you mean "snapshotFrequency"/);
-      configuration.obey({ $version: 8, [NAME]: BAD });
+      configuration.apply({ $version: 8, [NAME]: BAD });
       assert.deepEqual(configuration.state().warnings, {});
     });
 
     it('is said once in the log', () => {
       const configuration = create();
-      for (const version of [7, 8, 9]) configuration.obey({ $version: version, [NAME]: { x: 1, y: version } });
-      configuration.obey({ $version: 10, [NAME]: { z: 1 } });
+      for (const version of [7, 8, 9]) configuration.apply({ $version: version, [NAME]: { x: 1, y: version } });
+      configuration.apply({ $version: 10, [NAME]: { z: 1 } });
       assert.equal(lines.filter(({ message }) => message.startsWith('The module twin has names')).length, 2);
     });
 
@@ -292,13 +295,13 @@ describe('TwinConfiguration', () => {
   it('keeps the list of unknown names short', () => {
     const configuration = create();
     const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, n) => [`unknown${n}`, n]));
-    configuration.obey({ $version: 7, [NAME]: many });
+    configuration.apply({ $version: 7, [NAME]: many });
     assert.equal(Object.keys(configuration.state().warnings).length, 32);
   });
 
   describe('the last good one', () => {
     it('is in force after a restart, as it was spelt', () => {
-      create().obey({ $version: 7, [NAME]: { highPriorityMessageFrequency: { value: 'PT180S' } } });
+      create().apply({ $version: 7, [NAME]: { highPriorityMessageFrequency: { value: 'PT180S' } } });
       const again = create();
       assert.equal(again.settings.current().highPriorityMessageFrequency, minutes(3));
       assert.deepEqual(mirrored(again, 'highPriorityMessageFrequency'), { value: 'PT180S' });
@@ -307,15 +310,15 @@ describe('TwinConfiguration', () => {
 
     it('survives one that is refused', () => {
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
-      configuration.obey({ $version: 8, [NAME]: BAD });
+      configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
+      configuration.apply({ $version: 8, [NAME]: BAD });
       assert.equal(create().settings.current().snapshotFrequency, hours(6));
     });
 
     it('is also that there is none', () => {
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
-      configuration.obey({ $version: 8 });
+      configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
+      configuration.apply({ $version: 8 });
       assert.equal(create().settings.current().snapshotFrequency, hours(13));
     });
 
@@ -333,7 +336,7 @@ describe('TwinConfiguration', () => {
         writeFileSync(lastGoodFile, damaged);
         const configuration = create();
         assert.equal(configuration.settings.current().snapshotFrequency, hours(13));
-        configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+        configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
         assert.equal(create().settings.current().snapshotFrequency, hours(6));
       });
     }
@@ -342,7 +345,7 @@ describe('TwinConfiguration', () => {
       mkdirSync(lastGoodFile);
       const configuration = create();
       lines = [];
-      configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+      configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
       assert.equal(configuration.settings.current().snapshotFrequency, hours(6));
       assert.deepEqual(lines.filter(({ level }) => level === 'warn').length, 1);
     });
@@ -350,15 +353,15 @@ describe('TwinConfiguration', () => {
     it('is written at the next occasion when it could not be, and not one that was refused', () => {
       mkdirSync(lastGoodFile);
       const configuration = create();
-      configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
-      configuration.obey({ $version: 8, [NAME]: BAD });
+      configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
+      configuration.apply({ $version: 8, [NAME]: BAD });
       rmSync(lastGoodFile, { recursive: true });
-      configuration.obey({ $version: 9, [NAME]: BAD, other: 1 });
+      configuration.apply({ $version: 9, [NAME]: BAD, other: 1 });
       assert.equal(create().settings.current().snapshotFrequency, hours(6));
     });
 
     it('holds what was desired, and nothing else of the twin', () => {
-      create().obey({ $version: 7, [NAME]: SIX_HOURS, other: { secret: 1 } });
+      create().apply({ $version: 7, [NAME]: SIX_HOURS, other: { secret: 1 } });
       assert.ok(existsSync(lastGoodFile));
       assert.deepEqual(JSON.parse(readFileSync(lastGoodFile, 'utf8')), { configuration: SIX_HOURS });
     });
@@ -366,7 +369,7 @@ describe('TwinConfiguration', () => {
 
   it('freezes what is in force', () => {
     const configuration = create();
-    configuration.obey({ $version: 7, [NAME]: SIX_HOURS });
+    configuration.apply({ $version: 7, [NAME]: SIX_HOURS });
     assert.ok(Object.isFrozen(configuration.settings.current()));
   });
 });

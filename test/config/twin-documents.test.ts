@@ -638,10 +638,10 @@ describe('A desired configuration', () => {
     configuration = new TwinConfiguration({
       dialect: publishedDialect(OBJECT),
       lastGoodFile: join(folder, 'last-good.json'),
-      tell: (faults) => events.push(...faults.map((each) => configurationError.translate(each, look) as Payload)),
+      onFaults: (faults) => events.push(...faults.map((each) => configurationError.translate(each, look) as Payload)),
       ...tools,
     });
-    const obey = (desired: TwinSection) => configuration.obey(desired);
+    const obey = (desired: TwinSection) => configuration.apply(desired);
     sync = new TwinSync({ hub, apply: obey, reported: () => configuration.reported(), ...tools });
     await sync.start();
     hub.desired = { [OBJECT]: FIVE, $version: 5 };

@@ -6,7 +6,7 @@ import { findTool, runTool, ToolError } from '../../src/host/run-tool.ts';
 const signal = new AbortController().signal;
 const node = process.execPath;
 const run = (script: string, options: object = {}) =>
-  runTool(node, ['-e', script], { signal, mostBytes: 1_000, ...options });
+  runTool(node, ['-e', script], { signal, maxBytes: 1_000, ...options });
 
 const fails = async (work: Promise<unknown>, expected: Partial<ToolError>) => {
   const error = await work.then(
@@ -30,7 +30,7 @@ describe('runTool', () => {
 
   it('passes arguments as they are', async () => {
     const argument = '$(id); "x" \n';
-    const said = await runTool(node, ['-p', 'JSON.stringify(process.argv[1])', argument], { signal, mostBytes: 1_000 });
+    const said = await runTool(node, ['-p', 'JSON.stringify(process.argv[1])', argument], { signal, maxBytes: 1_000 });
     assert.equal(JSON.parse(said), argument);
   });
 
@@ -49,7 +49,7 @@ describe('runTool', () => {
   it('refuses an answer that is too long', () => fails(run("console.log('x'.repeat(2000))"), { code: 'ENOBUFS' }));
 
   it('says what keeps it from starting', () =>
-    fails(runTool('/nonexistent', [], { signal, mostBytes: 1 }), { code: 'ENOENT' }));
+    fails(runTool('/nonexistent', [], { signal, maxBytes: 1 }), { code: 'ENOENT' }));
 
   it('ends when told to', async () => {
     const stop = new AbortController();

@@ -34,10 +34,10 @@ describe('TimeBudget', () => {
   it('can be overdrawn, and says how long it takes until there is enough', () => {
     work(300);
     assert.equal(budget.left(), -185);
-    assert.equal(budget.untilThereIs(milliseconds(15)), 4_000);
+    assert.equal(budget.delayFor(milliseconds(15)), 4_000);
     now += 4_000;
     assert.equal(budget.left(), 15);
-    assert.equal(budget.untilThereIs(milliseconds(15)), 0);
-    assert.equal(budget.untilThereIs(milliseconds(1)), 0);
+    assert.equal(budget.delayFor(milliseconds(15)), 0);
+    assert.equal(budget.delayFor(milliseconds(1)), 0);
   });
 });

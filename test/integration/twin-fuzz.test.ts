@@ -85,7 +85,7 @@ class Pipeline {
     this.configuration = new TwinConfiguration({
       dialect: publishedDialect(OBJECT),
       lastGoodFile: this.lastGoodFile,
-      tell: (faults) => this.occurrences.accept('configuration', faults),
+      onFaults: (faults) => this.occurrences.accept('configuration', faults),
       clock: systemClock,
       log,
     });
@@ -107,7 +107,7 @@ class Pipeline {
     });
     const sync: TwinSync = new TwinSync({
       hub: this.hub,
-      apply: (desired) => this.configuration.obey(desired),
+      apply: (desired) => this.configuration.apply(desired),
       reported: () => ({
         ...this.configuration.reported(),
         securityAgent: { configuration: this.configuration.state() },

@@ -9,7 +9,7 @@ import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
-const MAX_ENTRIES = 10_000;
+const MAX_BYTES = 10_000;
 
 describe('files that are changed in the background', () => {
   let folder: string;
@@ -20,7 +20,7 @@ describe('files that are changed in the background', () => {
   beforeEach(() => {
     folder = temporaryFolder();
     path = join(folder, 'log', 'a');
-    writer = new BackgroundWriter({ clock: systemClock, most: MAX_ENTRIES });
+    writer = new BackgroundWriter({ clock: systemClock, maxBytes: MAX_BYTES });
     files = new BackgroundFiles(writer);
     files.makeFolder(join(folder, 'log'));
   });
@@ -120,7 +120,7 @@ describe('files that are changed in the background', () => {
     files.onFailure((error) => told.push((error as NodeJS.ErrnoException).code));
     const go = hold();
     const file = files.create(path);
-    file.append(Buffer.alloc(MAX_ENTRIES));
+    file.append(Buffer.alloc(MAX_BYTES));
     file.append(Buffer.alloc(1));
     assert.deepEqual(told, [], 'told while the caller is in the middle of a change');
     assert.throws(() => file.append(Buffer.alloc(1)), { code: 'EAGAIN' });
@@ -131,7 +131,7 @@ describe('files that are changed in the background', () => {
     await files.settled();
     file.append(Buffer.alloc(1));
     await file.sync();
-    assert.equal(statSync(path).size, MAX_ENTRIES + 2);
+    assert.equal(statSync(path).size, MAX_BYTES + 2);
   });
 
   it('keep what the disk refuses, and are written when it is taken again', async () => {
@@ -224,7 +224,7 @@ describe('files that are changed in the background', () => {
   for (const code of ['EIO', 'EPERM']) {
     it(`give up what fails with ${code} for half a minute, and no other is held up`, async () => {
       const clock: Clock = { ...systemClock, sleep: () => turn() };
-      writer = new BackgroundWriter({ clock, most: MAX_ENTRIES });
+      writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES });
       files = new BackgroundFiles(writer);
       let tries = 0;
       const add = writer.add.bind(writer);

@@ -8,8 +8,8 @@ import { detailsOf } from '../../src/pipeline/row-details.ts';
 const rowsOf = (count: number, details = 'x'.repeat(60)): Payload[] =>
   Array.from({ length: count }, (_, n) => ({ LocalPort: String(n), ExtraDetails: { Executable: details } }));
 const size = (rows: readonly Payload[]) => Buffer.byteLength(JSON.stringify(rows));
-const fitted = (rows: readonly Payload[], partBytes: number, mostParts = 1, extraBytes = 0) =>
-  fitRows(rows, { partBytes, mostParts, extraBytes }, systemClock);
+const fitted = (rows: readonly Payload[], partBytes: number, maxParts = 1, extraBytes = 0) =>
+  fitRows(rows, { partBytes, maxParts, extraBytes }, systemClock);
 
 describe('fitRows', () => {
   describe('for a snapshot that is not split', () => {
@@ -90,19 +90,19 @@ describe('fitRows', () => {
         fc.integer({ min: 200, max: 5_000 }),
         fc.integer({ min: 1, max: 5 }),
         fc.nat(30),
-        async (lengths, partBytes, mostParts, extra) => {
+        async (lengths, partBytes, maxParts, extra) => {
           const all = lengths.map(([text, details]) => ({
             Name: 'n'.repeat(text),
             ...(details === 0 ? {} : { ExtraDetails: { D: 'd'.repeat(details) } }),
           }));
-          const { parts, omittedRows, omittedDetails } = await fitted(all, partBytes, mostParts, extra);
+          const { parts, omittedRows, omittedDetails } = await fitted(all, partBytes, maxParts, extra);
           const rows = parts.flat();
           assert.equal(rows.length + omittedRows, all.length);
           assert.deepEqual(
             rows.map(({ Name }) => Name),
             all.slice(0, rows.length).map(({ Name }) => Name),
           );
-          assert.ok(parts.length <= mostParts);
+          assert.ok(parts.length <= maxParts);
           assert.ok(parts.every((part) => part.length > 0 || all.length === 0));
           for (const part of parts) {
             if (part.length > 1) assert.ok(size(part) + part.length * extra <= partBytes + 2);

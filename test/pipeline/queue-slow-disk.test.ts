@@ -13,7 +13,7 @@ import { temporaryFolder } from '../support/folders.ts';
 import { quietLog } from './memory-queues.ts';
 import { assertClosed, event, events, testSettings } from './queue-fixture.ts';
 
-const MAX_ENTRIES = 64 * 1024;
+const MAX_BYTES = 64 * 1024;
 const CACHE = 32 * 1024 * 1024;
 
 describe('EventQueues on a disk that hangs', () => {
@@ -26,7 +26,7 @@ describe('EventQueues on a disk that hangs', () => {
 
   beforeEach(() => {
     folder = temporaryFolder();
-    writer = new BackgroundWriter({ clock: systemClock, most: MAX_ENTRIES });
+    writer = new BackgroundWriter({ clock: systemClock, maxBytes: MAX_BYTES });
     files = new BackgroundFiles(writer);
     logged = () => {};
     goOn = () => {};
@@ -37,7 +37,7 @@ describe('EventQueues on a disk that hangs', () => {
       clock: systemClock,
       log,
       files,
-      memoryBytes: MAX_ENTRIES,
+      memoryBytes: MAX_BYTES,
     });
   });
   afterEach(async () => {

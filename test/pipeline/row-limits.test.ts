@@ -11,7 +11,7 @@ const limits = (
 
 describe('rowLimits', () => {
   it('has one part for a collector that does not declare parts', () => {
-    assert.equal(rowLimits({}, someSettings(), { bytesPerDay: 1e9, isClockSet: true }).mostParts, 1);
+    assert.equal(rowLimits({}, someSettings(), { bytesPerDay: 1e9, isClockSet: true }).maxParts, 1);
   });
 
   it('lets a part fill a message, and leaves space for what surrounds the rows', () => {
@@ -21,9 +21,9 @@ describe('rowLimits', () => {
   });
 
   it('limits the number of parts, and what all of them take of the queues', () => {
-    assert.equal(limits({ maxMessageSizeInBytes: 8_192 }).mostParts, MAX_PARTS);
+    assert.equal(limits({ maxMessageSizeInBytes: 8_192 }).maxParts, MAX_PARTS);
     const most = (maxLocalCacheSizeInBytes: number) =>
-      limits({ maxMessageSizeInBytes: 204_800, maxLocalCacheSizeInBytes }).mostParts;
+      limits({ maxMessageSizeInBytes: 204_800, maxLocalCacheSizeInBytes }).maxParts;
     assert.deepEqual([most(8_192), most(300_000), most(2_560_000), most(64 * 1024 * 1024)], [1, 1, 4, 5]);
   });
 

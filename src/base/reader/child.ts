@@ -26,7 +26,7 @@ const PROGRAM = ['./reader-main.js', '../../reader-main.js']
 
 interface Events {
   /** The longest frame to accept now, in bytes. */
-  readonly mostBytes: () => number;
+  readonly maxBytes: () => number;
   readonly frame: (frame: AnswerFrame) => void;
   /** Called once when the child could not be started, exited by itself, or sent an invalid frame. */
   readonly failed: (why: string) => void;
@@ -43,7 +43,7 @@ export class ReaderChild {
   #stderr = '';
 
   /** @param program for tests. @throws the error if the child can't be started */
-  constructor({ mostBytes, frame, failed, ended }: Events, program = PROGRAM) {
+  constructor({ maxBytes, frame, failed, ended }: Events, program = PROGRAM) {
     if (program === undefined) throw new Error('reader-main.js is missing beside main.js');
     const child = spawn(process.execPath, [...FLAGS, program], {
       env: {},
@@ -70,7 +70,7 @@ export class ReaderChild {
       fail(`it exited with ${signal ?? code}`);
       ended();
     });
-    const frames = new FrameReader(mostBytes);
+    const frames = new FrameReader(maxBytes);
     child.stdout?.on('data', (chunk: Buffer) => {
       if (this.#over) return;
       frames.push(chunk);

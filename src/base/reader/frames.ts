@@ -25,13 +25,13 @@ export function encodeFrame(content: QuestionFrame | AnswerFrame): Buffer {
 
 /** Cuts a stream of bytes into frames. */
 export class FrameReader {
-  readonly #mostBytes: () => number;
+  readonly #maxBytes: () => number;
   #chunks: Buffer[] = [];
   #bytes = 0;
 
-  /** @param mostBytes the longest frame that is accepted now */
-  constructor(mostBytes: () => number) {
-    this.#mostBytes = mostBytes;
+  /** @param maxBytes the longest frame that is accepted now */
+  constructor(maxBytes: () => number) {
+    this.#maxBytes = maxBytes;
   }
 
   push(chunk: Buffer): void {
@@ -43,7 +43,7 @@ export class FrameReader {
   next(): unknown {
     if (this.#bytes < HEADER_BYTES) return undefined;
     const length = this.#peek(HEADER_BYTES).readUInt32LE(0);
-    if (length > this.#mostBytes()) throw new Error(`a frame of ${length} bytes is too long`);
+    if (length > this.#maxBytes()) throw new Error(`a frame of ${length} bytes is too long`);
     if (this.#bytes < HEADER_BYTES + length) return undefined;
     const all = this.#peek(HEADER_BYTES + length);
     const text = all.toString('utf8', HEADER_BYTES, HEADER_BYTES + length);

@@ -19,7 +19,7 @@ export interface QuestionKind<Q, A> {
   /** If the child neither answers nor calls `at` for this time, it is killed and replaced. */
   readonly limit: Duration;
   /** The longest answer, in bytes of JSON. A child that sends more is killed. */
-  readonly mostBytes: number;
+  readonly maxBytes: number;
   /**
    * How often a question is asked before it counts as hung; default 1. With 2, a disk that is slow for a moment isn't
    * mistaken for an attack.

@@ -41,7 +41,7 @@ interface Job {
 interface Parts {
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called when `obstacle` has changed. */
+  /** Called when `blockedReason` has changed. */
   readonly changed?: () => void;
   /** The child's program, for tests. */
   readonly program?: string;
@@ -204,7 +204,7 @@ export class Reader {
     try {
       const child: ReaderChild = new ReaderChild(
         {
-          mostBytes: () => Math.max(LEAST_BYTES, this.#sent[0]?.kind.mostBytes ?? 0),
+          maxBytes: () => Math.max(LEAST_BYTES, this.#sent[0]?.kind.maxBytes ?? 0),
           frame: (frame) => this.#take(frame),
           failed: (why) => this.#failed(child, why),
           ended: () => {

@@ -87,8 +87,8 @@ export class Pam {
     const lines: PamLine[] = [];
     const problems: Unreadable[] = [];
     this.#files = 0;
-    const isThere = this.#collect(name, undefined, lines, problems, []);
-    if (!isThere) return undefined;
+    const exists = this.#collect(name, undefined, lines, problems, []);
+    if (!exists) return undefined;
     const [problem] = problems;
     return problem === undefined ? { lines } : { lines, unreadable: problem };
   }

@@ -113,11 +113,11 @@ export async function isProven(
   if (!isNamedSo) return `it is ${executable}`;
   const isBelowOurs = paths.some((path) => path.startsWith('/..')); // the agent has a cgroup namespace of its own
   if (files.isFolder('/run/systemd/system') && !isBelowOurs)
-    return services.length > 0 ? whoElseMayChange(executable, access) : 'it is not a system service';
+    return services.length > 0 ? changeableByOthers(executable, access) : 'it is not a system service';
   const [own, first] = [files.link(`/proc/${pid}/ns/mnt`), files.link('/proc/1/ns/mnt')];
   if ('unreadable' in own) return own;
   if ('unreadable' in first) return first;
-  if ('found' in own && 'found' in first && own.found === first.found) return whoElseMayChange(executable, access);
+  if ('found' in own && 'found' in first && own.found === first.found) return changeableByOthers(executable, access);
   return isBelowOurs ? unreadable('which service it belongs to can’t be seen from here') : 'it runs in a container';
 }
 
@@ -125,7 +125,7 @@ export async function isProven(
 const DYNAMIC = [61_184, 65_519] as const;
 
 /** @returns `true` when root alone can change the program and what leads to it */
-function whoElseMayChange(executable: string, { files }: Pick<Access, 'files'>): true | string | Unreadable {
+function changeableByOthers(executable: string, { files }: Pick<Access, 'files'>): true | string | Unreadable {
   for (let path = executable; ; path = posix.dirname(path)) {
     const look = files.stat(path);
     if ('unreadable' in look) return look;

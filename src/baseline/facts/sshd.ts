@@ -18,7 +18,7 @@ export interface SshdSetting {
 export interface SshdConfig {
   readonly settings: readonly SshdSetting[];
   readonly unreadable?: Unreadable;
-  readonly isThere: boolean;
+  readonly exists: boolean;
 }
 
 const MAIN = '/etc/ssh/sshd_config';
@@ -75,7 +75,7 @@ export async function readSshd(access: Needs): Promise<SshdConfig> {
     }
     return true;
   };
-  const isThere = await collect(MAIN, undefined, 0);
+  const exists = await collect(MAIN, undefined, 0);
   const [problem] = problems;
-  return { settings, isThere, ...(problem === undefined ? {} : { unreadable: problem }) };
+  return { settings, exists, ...(problem === undefined ? {} : { unreadable: problem }) };
 }

@@ -35,7 +35,7 @@ export async function judgeEntries(of: EntryParams, system: System): Promise<Ver
   const firstUid = of.check === 'systemAccountsNoShell' ? firstOrdinaryUid(system) : FIRST_ORDINARY_UID;
   if (typeof firstUid !== 'number') return cannotRead(firstUid, '/etc/login.defs');
   const entries = { users: listOf(users), groups: listOf(groups), shadows: listOf(shadows), nis, firstUid };
-  const broken = await breakers(of, entries, system);
+  const broken = await violations(of, entries, system);
   const [first] = broken.lines;
   if (first === undefined) return pass('none');
   return fail(broken.what ?? listed(broken.lines.map(({ name }) => name)), `/etc/${broken.file}:${first.line}`);
@@ -79,7 +79,7 @@ interface Entries {
   readonly firstUid: number;
 }
 
-async function breakers(
+async function violations(
   of: EntryParams,
   { users, groups, shadows, nis, firstUid }: Entries,
   system: System,

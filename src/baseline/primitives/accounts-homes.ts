@@ -16,7 +16,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
   if ('missing' in users) return skip('there is no /etc/passwd');
   if ('unreadable' in users) return cannotRead(users, '/etc/passwd');
   const { homes, total, unreadable } = await system.homes();
-  const broken = homes.flatMap((home) => breaks(of, home));
+  const broken = homes.flatMap((home) => violations(of, home));
   const [first] = broken;
   if (first !== undefined)
     return fail(
@@ -31,7 +31,7 @@ export async function judgeHomes(of: HomeParams, system: System): Promise<Verdic
   return pass(`${homes.length} homes`);
 }
 
-function breaks(of: HomeParams, home: Home): Broken[] {
+function violations(of: HomeParams, home: Home): Broken[] {
   const { user, stats, entries } = home;
   if ('unreadable' in stats) return [];
   if (!('found' in stats) || !stats.found.isDirectory())

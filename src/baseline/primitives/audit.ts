@@ -51,10 +51,10 @@ export const audit = primitive({
     const watched = watch.filter((path) => system.files.mayBeThere(path));
     if (watched.length === 0 && syscalls.length === 0 && flag === undefined)
       return skip(`there is no ${watch.join(', ')}`);
-    const lacking: string[] = [];
+    const missing: string[] = [];
     let where: string | undefined;
     const note = (what: string, rule: AuditRule | undefined) => {
-      if (rule === undefined) lacking.push(what);
+      if (rule === undefined) missing.push(what);
       else where ??= rule.where;
     };
     for (const path of watched) {
@@ -76,9 +76,9 @@ export const audit = primitive({
     }
     if (flag !== undefined) {
       where ??= flags.get(flag);
-      if (!flags.has(flag)) lacking.push(flag);
+      if (!flags.has(flag)) missing.push(flag);
     }
-    return lacking.length === 0 ? pass('audited', where) : fail(`without ${listed(lacking)}`, '/etc/audit/rules.d');
+    return missing.length === 0 ? pass('audited', where) : fail(`without ${listed(missing)}`, '/etc/audit/rules.d');
   },
 });
 

@@ -17,7 +17,7 @@ const MAIN = '/etc/ssh/sshd_config';
 export async function judgeSshd(of: Wanted, system: System): Promise<Verdict> {
   const config = await system.sshd();
   if (config.unreadable !== undefined) return cannotRead(config.unreadable, MAIN);
-  if (!config.isThere && of.default === undefined) return missing('fail', MAIN);
+  if (!config.exists && of.default === undefined) return missing('fail', MAIN);
   const keys = of.keys.map((key) => key.toLowerCase());
   const all = config.settings.filter(({ key }) => keys.includes(key));
   const general = all.find(({ match }) => match === undefined);

@@ -132,8 +132,8 @@ function judgeCmdline(of: Of<'cmdlineForbid' | 'cmdlineRequire' | 'cmdlineAtLeas
       return wrong.length === 0 ? pass('none') : fail(wrong.join(' '), where);
     }
     if (of.check === 'cmdlineRequire') {
-      const lacking = of.words.filter((word) => !words.includes(word));
-      return lacking.length === 0 ? pass(of.words.join(' '), where) : fail(`without ${lacking.join(' ')}`, where);
+      const missing = of.words.filter((word) => !words.includes(word));
+      return missing.length === 0 ? pass(of.words.join(' '), where) : fail(`without ${missing.join(' ')}`, where);
     }
     const set = words.findLast((word) => word.startsWith(`${of.word}=`))?.slice(of.word.length + 1);
     return passIf(set !== undefined && Number(set) >= of.least, set ?? 'not set', where);
@@ -204,12 +204,12 @@ function judgeConfig(of: Of<'config' | 'configNot'>, system: System): Verdict {
   const set = Object.entries(of.options).filter(([key, value]) => config.values.get(key) === value);
   if (of.check === 'configNot')
     return set.length === 0 ? pass('none') : fail(pairs(Object.fromEntries(set)), config.where);
-  const lacking = Object.keys(of.options).filter((key) => !set.some(([name]) => name === key));
-  if (lacking.length === 0) return pass(pairs(of.options), config.where);
+  const missing = Object.keys(of.options).filter((key) => !set.some(([name]) => name === key));
+  if (missing.length === 0) return pass(pairs(of.options), config.where);
   const cmdline = system.files.text('/proc/cmdline');
   if (of.orCmdline !== undefined && 'found' in cmdline && cmdline.found.trim().split(/\s+/).includes(of.orCmdline))
     return pass(of.orCmdline, '/proc/cmdline');
-  return fail(lacking.map((key) => `${key}=${config.values.get(key) ?? 'n'}`).join(', '), config.where);
+  return fail(missing.map((key) => `${key}=${config.values.get(key) ?? 'n'}`).join(', '), config.where);
 }
 
 /** The kernel's version contains the name of its builder: `(debian-kernel@lists.debian.org)`. */

@@ -62,11 +62,11 @@ export const mount = primitive({
       if (is === true) chosen.push(each);
       else if (is !== false) unseen ??= cannotRead(is, each.device);
     }
-    const wrong = chosen.find((each) => lacking(of.options, each).length > 0);
+    const wrong = chosen.find((each) => missingOptions(of.options, each).length > 0);
     if (wrong === undefined && 'unreadable' in fstab) return cannotRead(fstab, '/etc/fstab');
     if (wrong === undefined && unseen !== undefined) return unseen;
     if (wrong === undefined) return pass(chosen.length === 0 ? 'none' : `${chosen.length} mounted so`);
-    return fail(`${wrong.point} without ${lacking(of.options, wrong).join(', ')}`, wrong.where);
+    return fail(`${wrong.point} without ${missingOptions(of.options, wrong).join(', ')}`, wrong.where);
   },
 });
 
@@ -77,7 +77,7 @@ function judgeTarget(of: Extract<Params, { of: 'target' }>, all: readonly Mount[
     if (of.ifNotMounted === 'skip') return skip(`${of.target} is not a separate file system`);
     return { ...missing(of.ifNotMounted, of.target), actual: 'not a separate file system' };
   }
-  const without = lacking(of.options ?? [], mounted);
+  const without = missingOptions(of.options ?? [], mounted);
   if (without.length > 0) return fail(`without ${without.join(', ')}`, mounted.where);
   return pass(`${mounted.type} ${[...mounted.options].slice(0, 8).join(',')}`, mounted.where);
 }
@@ -91,5 +91,5 @@ function judgeAbsent(of: Extract<Params, { of: 'absent' }>, all: readonly Mount[
   return passIf((look.found.mode & 0o777 & ~bits(of.modeMax)) === 0, octal(look.found.mode), of.target);
 }
 
-const lacking = (options: readonly string[], { options: has }: Mount): string[] =>
+const missingOptions = (options: readonly string[], { options: has }: Mount): string[] =>
   options.filter((option) => !option.split('|').some((each) => has.has(each)));

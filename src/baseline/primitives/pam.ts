@@ -87,23 +87,23 @@ async function judgeStack(of: InStack, system: System): Promise<Verdict> {
     const ofType = stack.lines.filter(({ type }) => of.type === undefined || type === of.type);
     const own = ofType.filter(({ module }) => module === of.module);
     if (own.length === 0 && of.argForbid === undefined) return fail(`no ${of.module}`, `/etc/pam.d/${name}`);
-    const wrong = own.find((line) => !doesIt(of, line, ofType[0] === line));
-    if (wrong !== undefined) return fail(saidOf(of, wrong), wrong.where);
+    const wrong = own.find((line) => !meetsRule(of, line, ofType[0] === line));
+    if (wrong !== undefined) return fail(describeLine(of, wrong), wrong.where);
     right ??= own[0];
   }
-  return unseen ?? pass(right === undefined ? `no ${of.module}` : saidOf(of, right), right?.where);
+  return unseen ?? pass(right === undefined ? `no ${of.module}` : describeLine(of, right), right?.where);
 }
 
 const has = ({ args }: PamLine, wanted: string) => args.some((arg) => arg === wanted || arg.startsWith(`${wanted}=`));
 
-function doesIt(of: InStack, line: PamLine, isFirst: boolean): boolean {
+function meetsRule(of: InStack, line: PamLine, isFirst: boolean): boolean {
   if (of.argForbid?.some((arg) => has(line, arg)) === true) return false;
   if (of.control !== undefined && !of.control.includes(line.control)) return false;
   return of.argAny === undefined || (of.unlessFirst && isFirst) || of.argAny.some((arg) => has(line, arg));
 }
 
 /** Reports only the arguments named in the rule: others may contain a password, as those of pam_mysql. */
-function saidOf(of: InStack, line: PamLine): string {
+function describeLine(of: InStack, line: PamLine): string {
   const named = [...(of.argAny ?? []), ...(of.argForbid ?? [])].filter((arg) => has(line, arg));
   return [line.control, line.module, ...named].join(' ');
 }

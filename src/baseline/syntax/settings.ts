@@ -13,7 +13,7 @@ export interface Setting {
 const LONGEST_LINE = 4_096;
 
 const linesOf = (text: string) => text.split('\n').map((line) => line.slice(0, LONGEST_LINE));
-const sameWord = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
+const equalsIgnoringCase = (a: string, b: string) => a.toLowerCase() === b.toLowerCase();
 const unquoted = (text: string) => /^(["'])(.*)\1$/.exec(text)?.[2] ?? text;
 
 /**
@@ -29,7 +29,7 @@ export function iniSetting(text: string, key: string, section: string | undefine
   for (const [index, line] of linesOf(text).entries()) {
     const heading = /^\s*\[([^\]]*)\]/.exec(line)?.[1];
     if (heading !== undefined) {
-      inside = section === undefined || sameWord(heading.trim(), section);
+      inside = section === undefined || equalsIgnoringCase(heading.trim(), section);
       continue;
     }
     const equals = line.indexOf('=');
@@ -46,7 +46,7 @@ export function equalsSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;
   for (const [index, line] of linesOf(text).entries()) {
     const match = /^\s*(?:export\s+)?([\w.-]+)\s*=(.*)$/s.exec(line);
-    if (match?.[1] !== undefined && sameWord(match[1], key))
+    if (match?.[1] !== undefined && equalsIgnoringCase(match[1], key))
       found = { value: unquoted(match[2]?.trim() ?? ''), line: index + 1 };
   }
   return found;
@@ -57,7 +57,7 @@ export function spaceSetting(text: string, key: string): Setting | undefined {
   let found: Setting | undefined;
   for (const [index, line] of linesOf(text).entries()) {
     const match = /^\s*([^\s#!%;]\S*)(.*)$/s.exec(line);
-    if (match?.[1] !== undefined && sameWord(match[1], key))
+    if (match?.[1] !== undefined && equalsIgnoringCase(match[1], key))
       found = { value: unquoted(match[2]?.trim() ?? ''), line: index + 1 };
   }
   return found;
@@ -70,7 +70,7 @@ export function rsyslogSetting(text: string, key: string): Setting | undefined {
   for (const [index, line] of linesOf(text).entries()) {
     if (/^\s*#/.test(line)) continue;
     const old = /^\s*\$(\w+)\s+(\S+)/.exec(line);
-    if (old?.[1] !== undefined && sameWord(old[1], key)) found = { value: old[2] ?? '', line: index + 1 };
+    if (old?.[1] !== undefined && equalsIgnoringCase(old[1], key)) found = { value: old[2] ?? '', line: index + 1 };
     for (const [, name = '', value = ''] of line.matchAll(/\b(\w+)\s*=\s*"([^"]*)"/g))
       if (name.toLowerCase() === wanted) found = { value, line: index + 1 };
   }

@@ -1,7 +1,7 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { container as containerOf } from '../../linux/machine/virtualization.ts';
-import { isKeptFromOthersMemory } from '../../linux/self/system-call-filter.ts';
+import { isMemoryAccessFiltered } from '../../linux/self/system-call-filter.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import type { Check } from './situation.ts';
 
@@ -21,7 +21,7 @@ export const container: Check = {
       kind: containerOf('/'),
       hostRoot,
       link: (path) => linkAt(path),
-      isFiltered: isKeptFromOthersMemory(),
+      isFiltered: isMemoryAccessFiltered(),
     }),
 };
 

@@ -42,7 +42,7 @@ export class AuditFollower {
   /** Of the newest event that was passed on. */
   #newest: { timeMs: number; serial: number } | undefined;
   #moved = false;
-  #complained = false;
+  #warned = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -107,8 +107,8 @@ export class AuditFollower {
   }
 
   /** These events came live, or from the log as the source. They were passed on, or no stream wanted them. */
-  saw(events: readonly AuditEvent[]): void {
-    this.#catchUp?.heard(events);
+  seen(events: readonly AuditEvent[]): void {
+    this.#catchUp?.sawLive(events);
     this.#moveTo(events);
   }
 
@@ -141,8 +141,8 @@ export class AuditFollower {
     try {
       this.#checkpoint.write({ ...this.#newest, ...(log === undefined ? {} : { log }) });
     } catch (error) {
-      if (!this.#complained) this.#parts.log.warn({ reason: messageOf(error) }, 'Could not save the audit checkpoint.');
-      this.#complained = true;
+      if (!this.#warned) this.#parts.log.warn({ reason: messageOf(error) }, 'Could not save the audit checkpoint.');
+      this.#warned = true;
     }
   }
 

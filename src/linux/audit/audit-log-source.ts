@@ -149,7 +149,7 @@ export class AuditLogSource {
     const mark = `vakt-probe-${randomUUID()}`;
     const tool = findTool('true');
     if (tool === undefined) return;
-    await runTool(tool, [mark], { signal, mostBytes: 1_024 });
+    await runTool(tool, [mark], { signal, maxBytes: 1_024 });
     const limit = new AnswerLimit(clock, PROBE_LIMIT);
     const isProbe = ({ argv }: AuditEvent) => argv?.includes(mark) === true;
     do {
@@ -165,14 +165,14 @@ export class AuditLogSource {
 
   async #read(reader: LogReader, signal: AbortSignal): Promise<void> {
     const { clock, sink, drained, settled, onLost, rules } = this.#parts;
-    let heard = clock.monotonic();
+    let lastRead = clock.monotonic();
     try {
       while (!signal.aborted) {
         const now = clock.monotonic();
-        if (await reader.read()) heard = now;
-        else if (now - heard >= SILENCE) {
+        if (await reader.read()) lastRead = now;
+        else if (now - lastRead >= SILENCE) {
           if (rules().length > 0) await this.#probe(reader, signal);
-          heard = now;
+          lastRead = now;
         }
         await drained?.({ until: now, position: reader.position });
         const lost = reader.takeLost();
@@ -198,7 +198,7 @@ export class LogReader {
   /** Start positions of reads, from the oldest whose records may belong to an incomplete event. */
   #begun: { readonly at: Duration; readonly position: LogPosition }[] = [];
   /** Events complete at this position were reported by an earlier run and are not passed on. */
-  #told: LogPosition | undefined;
+  #reportedUpTo: LogPosition | undefined;
   readonly #firstFile: number;
   #found = false;
   #isWanted: (event: AuditEvent) => boolean = () => false;
@@ -215,11 +215,11 @@ export class LogReader {
   ) {
     this.#tail = tail;
     this.#clock = clock;
-    this.#told = told;
+    this.#reportedUpTo = told;
     this.#firstFile = tail.position.inode;
     this.#stream = new RecordStream(
       (events) => {
-        if (this.#told !== undefined) return;
+        if (this.#reportedUpTo !== undefined) return;
         this.#found ||= events.some((event) => this.#isWanted(event));
         deliver(events);
       },
@@ -250,7 +250,7 @@ export class LogReader {
       this.#begun.push({ at: now, position: this.#tail.position });
       const more = this.#tail.read((buffer, start, end) => {
         lines += 1;
-        if (this.#told !== undefined) this.#passTold(start);
+        if (this.#reportedUpTo !== undefined) this.#skipReported(start);
         const record = findRecord(buffer, start, end);
         if (record !== undefined) this.#stream.take(record.type, buffer, record.from, record.to, now);
       }, until);
@@ -259,7 +259,7 @@ export class LogReader {
       if (!more) break;
       if (reads % READS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    this.#endTold();
+    this.#endReported();
     this.#stream.expire(now);
     this.#forgetBegun();
     return isWanted === undefined ? lines > 0 : this.#found;
@@ -280,19 +280,20 @@ export class LogReader {
   }
 
   /** @param start position of the next line, where the last read ended */
-  #passTold(start: number): void {
+  #skipReported(start: number): void {
     const { inode, offset } = this.#tail.position;
     // The file at that position exists, or was deleted: then the first remaining file is new.
-    const isTold = inode === this.#told?.inode ? offset + start < this.#told.offset : inode === this.#firstFile;
-    if (!isTold) this.#endTold();
+    const isReported =
+      inode === this.#reportedUpTo?.inode ? offset + start < this.#reportedUpTo.offset : inode === this.#firstFile;
+    if (!isReported) this.#endReported();
   }
 
   /** At the start position, events had begun that were already reported. */
-  #endTold(): void {
-    if (this.#told === undefined) return;
+  #endReported(): void {
+    if (this.#reportedUpTo === undefined) return;
     this.#stream.deliver();
     this.#stream.forgetRemains();
-    this.#told = undefined;
+    this.#reportedUpTo = undefined;
   }
 
   #forgetBegun(): void {

@@ -58,7 +58,7 @@ const CHECK_EVERY = seconds(5);
 const CHECK_RULES_EVERY = seconds(30);
 const WARN_AGAIN = minutes(1);
 /** How long the status reports it. */
-const TELLS_THAT_IT_WAS_OFF = minutes(10);
+const OFF_REPORT_INTERVAL = minutes(10);
 const NEVER = milliseconds(Number.NEGATIVE_INFINITY);
 
 /** How long a new daemon may hold the slot without having enabled audit. */
@@ -182,7 +182,7 @@ export class AuditSource {
       opened = this.#opened(control, status, previousSettings(await control.rules()));
       if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
       await this.#syncRules(opened);
-      opened.stream.kernelSays(status.lost);
+      opened.stream.setKernelLost(status.lost);
       return opened;
     } catch (error) {
       if (opened === undefined) control.close();
@@ -240,7 +240,7 @@ export class AuditSource {
       opened.sockets.pop();
       socket.close();
       opened.daemon = (await control.status()).pid;
-      this.#watch.sawAnother();
+      this.#watch.seenOther();
       return false;
     }
     opened.role = 'daemon';
@@ -303,7 +303,7 @@ export class AuditSource {
       { pid: contender },
       'Another audit daemon requests the slot; reading alongside it from now on.',
     );
-    this.#watch.sawAnother();
+    this.#watch.seenOther();
     await this.#joinAsListener(opened);
     await control.set({ pid: 0 });
     await this.#leaveOldSocket(opened);
@@ -313,7 +313,7 @@ export class AuditSource {
   }
 
   /** Another process took the slot by force. */
-  async #regain(opened: Opened): Promise<void> {
+  async #reregister(opened: Opened): Promise<void> {
     if (!(await this.#becomeDaemon(opened))) await this.#joinAsListener(opened);
     this.#parts.log.warn(
       { role: opened.role },
@@ -405,7 +405,7 @@ export class AuditSource {
     stream.flush();
     opened.notices.settle(true);
     await this.#parts.drained?.({ until: clock.monotonic() });
-    stream.kernelSays((await control.status()).lost);
+    stream.setKernelLost((await control.status()).lost);
     const lost = stream.takeLost(clock.monotonic(), true);
     if (lost > 0) sink.lost(lost);
   }
@@ -440,7 +440,7 @@ export class AuditSource {
         }
         const lost = stream.takeLost(until);
         if (lost > 0) sink.lost(lost);
-        this.#tellSettled(opened);
+        this.#reportSettled(opened);
         if (records > MANY_RECORDS) pause = milliseconds(Math.max(SHORTEST_PAUSE, pause / 2));
         else if (records < FEW_RECORDS) pause = milliseconds(Math.min(LONGEST_PAUSE, pause * 2));
         await clock.sleep(untilBeat(clock, pause), signal);
@@ -454,7 +454,7 @@ export class AuditSource {
    * The kernel delivers records in the order in which they were made. So when one has arrived, all earlier ones have arrived
    * or are lost; and all have arrived by the time that the kernel's backlog was empty.
    */
-  #tellSettled({ stream, emptyAt }: Opened): void {
+  #reportSettled({ stream, emptyAt }: Opened): void {
     const { clock, settled } = this.#parts;
     const { settledAt, newestTime } = stream;
     if (settledAt === undefined) return;
@@ -467,7 +467,7 @@ export class AuditSource {
     const { log, clock } = this.#parts;
     const askedAt = clock.monotonic();
     const found = await opened.control.status();
-    opened.stream.kernelSays(found.lost);
+    opened.stream.setKernelLost(found.lost);
     if (found.backlog === undefined) opened.emptyAt = askedAt;
     const hasChanged = await this.#checkSlot(opened, found);
     const status = hasChanged ? await opened.control.status() : found;
@@ -504,7 +504,7 @@ export class AuditSource {
     interrupted?.();
     const at = clock.now().toISOString();
     opened.wasOff = {
-      until: milliseconds(clock.monotonic() + TELLS_THAT_IT_WAS_OFF),
+      until: milliseconds(clock.monotonic() + OFF_REPORT_INTERVAL),
       reason: `Another process switched audit off; the agent switched it on again at ${at}. Events in between are missing.`,
     };
     changed?.();
@@ -523,10 +523,10 @@ export class AuditSource {
   /** @returns whether the role may have changed, and the settings with it */
   async #checkSlot(opened: Opened, { pid }: AuditStatus): Promise<boolean> {
     const another = pid !== process.pid && pid !== 0 && isAlive(pid);
-    if (another) this.#watch.sawAnother();
+    if (another) this.#watch.seenOther();
     if (opened.role === 'daemon') {
       if (pid === process.pid) return false;
-      await this.#regain(opened);
+      await this.#reregister(opened);
       return true;
     }
     if (!another && this.#watch.mayTake()) {

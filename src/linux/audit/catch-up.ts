@@ -48,8 +48,8 @@ interface Parts {
 export class CatchUp {
   readonly #parts: Parts;
   /** Time of the record, by serial: serials begin again at each boot. */
-  readonly #heard = new Map<number, number>();
-  #firstHeard: number | undefined;
+  readonly #seenLive = new Map<number, number>();
+  #firstLive: number | undefined;
   /** Everything that had come live by then was read and passed on. */
   #readUntil: Duration;
   #reachedLive = false;
@@ -61,14 +61,14 @@ export class CatchUp {
   }
 
   /** These events came live, whether or not a stream wanted them. */
-  heard(events: readonly AuditEvent[]): void {
+  sawLive(events: readonly AuditEvent[]): void {
     for (const { serial, time } of events) {
-      this.#firstHeard ??= serial;
-      if (this.#heard.size < MAX_REMEMBERED) this.#heard.set(serial, time.getTime());
+      this.#firstLive ??= serial;
+      if (this.#seenLive.size < MAX_REMEMBERED) this.#seenLive.set(serial, time.getTime());
     }
   }
 
-  /** Everything that had come live by then was passed to `heard`, except events that wait for records. */
+  /** Everything that had come live by then was passed to `sawLive`, except events that wait for records. */
   read(until: Duration): void {
     this.#readUntil = until;
   }
@@ -85,7 +85,7 @@ export class CatchUp {
     const tail = new LogTail(path);
     try {
       const isThere = tail.open({ position: position.log, since: position.timeMs });
-      const reader = new LogReader(tail, (events) => this.#tell(events, isThere), clock, {
+      const reader = new LogReader(tail, (events) => this.#deliverMissed(events, isThere), clock, {
         told: isThere ? position.log?.told : undefined,
       });
       await this.#read(tail, reader, signal);
@@ -98,7 +98,7 @@ export class CatchUp {
       log.debug({ err }, 'No auditd log to catch up from.');
     } finally {
       tail.close();
-      this.#heard.clear();
+      this.#seenLive.clear();
     }
   }
 
@@ -106,18 +106,18 @@ export class CatchUp {
   async #read(tail: LogTail, reader: LogReader, signal: AbortSignal): Promise<void> {
     let end = tail.end;
     for (let looks = 1, idle = 0; looks <= MAX_LOOKS; looks += 1) {
-      await this.#heardAllUntil(this.#parts.clock.monotonic(), signal);
+      await this.#allSeenUntil(this.#parts.clock.monotonic(), signal);
       await reader.read(undefined, end);
       const before = end;
       end = tail.end;
       idle = end.inode === before.inode && end.offset === before.offset ? idle + 1 : 0;
-      const isAtEnd = idle >= (this.#firstHeard === undefined ? 1 : MAX_IDLE_LOOKS);
+      const isAtEnd = idle >= (this.#firstLive === undefined ? 1 : MAX_IDLE_LOOKS);
       if (this.#reachedLive || isAtEnd || signal.aborted) return;
     }
   }
 
-  /** Waits until everything that had come live by then was passed to `heard`. */
-  async #heardAllUntil(time: Duration, signal: AbortSignal): Promise<void> {
+  /** Waits until everything that had come live by then was passed to `sawLive`. */
+  async #allSeenUntil(time: Duration, signal: AbortSignal): Promise<void> {
     const { clock } = this.#parts;
     const until = time + INCOMPLETE;
     let moved = clock.monotonic();
@@ -129,12 +129,14 @@ export class CatchUp {
     }
   }
 
-  #tell(events: readonly AuditEvent[], isThere: boolean): void {
+  #deliverMissed(events: readonly AuditEvent[], isThere: boolean): void {
     const { checkpoint, position, bootedAtMs, deliver } = this.#parts;
     const missed = events.filter((event) => {
       const timeMs = event.time.getTime();
       if (timeMs >= bootedAtMs && this.#isSinceLive(event.serial)) return false;
-      return this.#heard.get(event.serial) !== timeMs && (isThere || checkpoint.isAfter(position, event, bootedAtMs));
+      return (
+        this.#seenLive.get(event.serial) !== timeMs && (isThere || checkpoint.isAfter(position, event, bootedAtMs))
+      );
     });
     this.#caughtUp += missed.length;
     if (missed.length > 0) deliver(missed);
@@ -142,8 +144,8 @@ export class CatchUp {
 
   /** Whether an event of this boot is so late that it must have come live, or was lost. */
   #isSinceLive(serial: number): boolean {
-    if (this.#firstHeard === undefined) return false;
-    const ahead = (serial - this.#firstHeard) | 0;
+    if (this.#firstLive === undefined) return false;
+    const ahead = (serial - this.#firstLive) | 0;
     if (ahead >= 0) this.#reachedLive = true;
     return ahead > UNSETTLED_SERIALS;
   }

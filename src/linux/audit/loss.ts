@@ -1,7 +1,7 @@
 import { type Duration, seconds } from '../../base/duration.ts';
 
 /** How long a serial may be missing before it counts as lost: some 20 times the kernel's own retries. */
-const PATIENCE = seconds(2);
+const ARRIVAL_LIMIT = seconds(2);
 /** Serials tracked, a power of two: two seconds of more events than a machine can make. */
 const WINDOW = 65_536;
 const MASK = WINDOW - 1;
@@ -38,7 +38,7 @@ export class LossMeter {
   readonly #before: number | undefined;
   readonly #beganLive: boolean;
   /** For each serial of the window, whether it arrived. Those from before the beginning count as arrived. */
-  readonly #came = new Uint8Array(WINDOW).fill(1);
+  readonly #arrived = new Uint8Array(WINDOW).fill(1);
   #started = false;
   #first = 0;
   /** The highest serial, in counting order. */
@@ -83,15 +83,15 @@ export class LossMeter {
     }
     const ahead = (serial - this.#newest) | 0; // signed: right across the wrap at 2^32
     if (ahead <= 0) {
-      if (-ahead >= WINDOW || this.#came[serial & MASK] === 1) return;
-      this.#came[serial & MASK] = 1;
+      if (-ahead >= WINDOW || this.#arrived[serial & MASK] === 1) return;
+      this.#arrived[serial & MASK] = 1;
       if (((this.#settled - serial) | 0) >= 0) this.#missing -= 1; // counted as missing, and arrived nevertheless
       return;
     }
     if (ahead >= WINDOW / 2) {
       this.#settle(this.#newest);
       this.#missing += ahead - 1;
-      this.#came.fill(1);
+      this.#arrived.fill(1);
       this.#settled = (serial - 1) >>> 0;
       this.#checkpoint = this.#settled;
     } else {
@@ -100,19 +100,19 @@ export class LossMeter {
       if (((behind - this.#settled) | 0) > 0) this.#settle(this.#newest);
       for (let step = 1; step < ahead; step += 1) {
         const between = (this.#newest + step) >>> 0;
-        const cameBefore = this.#before !== undefined && ((between - this.#before) | 0) <= 0;
-        this.#came[between & MASK] = Number(cameBefore || this.isFromBeginning(between));
+        const arrivedBefore = this.#before !== undefined && ((between - this.#before) | 0) <= 0;
+        this.#arrived[between & MASK] = Number(arrivedBefore || this.isFromBeginning(between));
       }
     }
-    this.#came[serial & MASK] = 1;
+    this.#arrived[serial & MASK] = 1;
     this.#newest = serial;
   }
 
   /** The kernel's present `lost`, and the number of records that events delivered so far lacked. */
-  kernelSays(lost: number, lacking: number): void {
-    const rise = this.#kernelLost === undefined ? 0 : Math.max(0, lost - this.#kernelLost);
+  setKernelLost(lost: number, lacking: number): void {
+    const increase = this.#kernelLost === undefined ? 0 : Math.max(0, lost - this.#kernelLost);
     this.#kernelLost = lost;
-    this.#refused += Math.max(0, rise - (lacking - this.#lacking));
+    this.#refused += Math.max(0, increase - (lacking - this.#lacking));
     this.#lacking = lacking;
   }
 
@@ -124,7 +124,7 @@ export class LossMeter {
    */
   take(now: Duration, last = false): number {
     if (last) this.#settle(this.#newest);
-    else if (this.#checkpointAt === undefined || now - this.#checkpointAt >= PATIENCE) {
+    else if (this.#checkpointAt === undefined || now - this.#checkpointAt >= ARRIVAL_LIMIT) {
       if (this.#checkpointAt !== undefined) this.#settle(this.#checkpoint);
       this.#settledAt = this.#checkpointAt;
       this.#checkpoint = this.#newest;
@@ -140,7 +140,7 @@ export class LossMeter {
   #settle(upTo: number): void {
     const count = (upTo - this.#settled) | 0;
     for (let step = 1; step <= count; step += 1) {
-      if (this.#came[(this.#settled + step) & MASK] === 0) this.#missing += 1;
+      if (this.#arrived[(this.#settled + step) & MASK] === 0) this.#missing += 1;
     }
     if (count > 0) this.#settled = upTo;
   }

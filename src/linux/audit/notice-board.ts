@@ -10,16 +10,16 @@ import { type Doer, doerIn, type Notice, type NoticeKind, parseNotice } from './
 import { parseFields } from './record.ts';
 
 /** How long to wait for the SYSCALL record of the same event, which is made when the call returns. */
-const PATIENCE = milliseconds(500);
+const CALL_LIMIT = milliseconds(500);
 /** Events that wait for it. */
 const MAX_WAITING = 64;
 /** One line of each kind is logged in this time; the next one has the number of those left out. */
-const ONE_IN = minutes(1);
+const LOG_INTERVAL = minutes(1);
 /**
  * A process from before audit was first enabled makes no SYSCALL records, and the agent can be such a process. A change
  * without a process this soon after one by the agent is taken for the agent's.
  */
-const OWN_FOR = seconds(5);
+const OWN_CHANGE_WINDOW = seconds(5);
 
 const TAMPERING: Readonly<Partial<Record<NoticeKind, string>>> = {
   settings: "changed audit's settings",
@@ -50,7 +50,7 @@ interface Waiting {
 }
 
 /** How many lines of a kind were logged recently. */
-interface Told {
+interface RecentLines {
   readonly until: Duration;
   more: number;
   last: string;
@@ -64,7 +64,7 @@ interface Told {
 export class NoticeBoard {
   readonly #parts: Parts;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #told = new Map<NoticeKind, Told>();
+  readonly #recent = new Map<NoticeKind, RecentLines>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -102,34 +102,34 @@ export class NoticeBoard {
   settle(last = false): void {
     if (this.#waiting.size > 0) this.#release(last);
     const now = this.#parts.clock.monotonic();
-    for (const [kind, { until, more, last: text }] of this.#told) {
+    for (const [kind, { until, more, last: text }] of this.#recent) {
       if (now < until && !last) continue;
-      this.#told.delete(kind);
-      if (more > 0) this.#say(kind, `${text}; ${more} more in a minute`, now);
+      this.#recent.delete(kind);
+      if (more > 0) this.#log(kind, `${text}; ${more} more in a minute`, now);
     }
   }
 
   #release(all: boolean): void {
     const now = this.#parts.clock.monotonic();
     for (const [serial, { notices, since, by }] of this.#waiting) {
-      if (by === undefined && !all && now - since < PATIENCE) continue;
+      if (by === undefined && !all && now - since < CALL_LIMIT) continue;
       this.#waiting.delete(serial);
       for (const notice of notices)
-        this.#tell({ ...notice, ...((by ?? notice.by) ? { by: by ?? notice.by } : {}) } as Notice);
+        this.#report({ ...notice, ...((by ?? notice.by) ? { by: by ?? notice.by } : {}) } as Notice);
     }
   }
 
-  #tell({ kind, what, by }: Notice): void {
+  #report({ kind, what, by }: Notice): void {
     if (this.#isOwn(kind, by)) return;
     if (kind === 'slot' && this.#isUsual(what, by)) return;
     if (kind === 'listener' && by !== undefined && this.#parts.programs.isLogger(by)) return;
     const now = this.#parts.clock.monotonic();
     const text = printable(`${nameOf(by)} ${TAMPERING[kind] ?? OTHERS[kind]}: ${what}`);
-    const told = this.#told.get(kind);
-    if (told === undefined) this.#say(kind, text, now);
+    const recent = this.#recent.get(kind);
+    if (recent === undefined) this.#log(kind, text, now);
     else {
-      told.more += 1;
-      told.last = text;
+      recent.more += 1;
+      recent.last = text;
     }
   }
 
@@ -146,13 +146,15 @@ export class NoticeBoard {
     if (by !== undefined) return by.pid === process.pid || isOwnProcess(by.pid, by.parentPid ?? 0);
     const changedAt = this.#parts.changedAt();
     return (
-      TAMPERING[kind] !== undefined && changedAt !== undefined && this.#parts.clock.monotonic() - changedAt < OWN_FOR
+      TAMPERING[kind] !== undefined &&
+      changedAt !== undefined &&
+      this.#parts.clock.monotonic() - changedAt < OWN_CHANGE_WINDOW
     );
   }
 
-  #say(kind: NoticeKind, text: string, now: Duration): void {
+  #log(kind: NoticeKind, text: string, now: Duration): void {
     const { log } = this.#parts;
-    this.#told.set(kind, { until: milliseconds(now + ONE_IN), more: 0, last: text });
+    this.#recent.set(kind, { until: milliseconds(now + LOG_INTERVAL), more: 0, last: text });
     if (TAMPERING[kind] === undefined) log.info({ reason: text }, 'The kernel reports a change or a crash.');
     else log.warn({ err: tampered(text) }, "Another process interferes with the kernel's audit.");
   }

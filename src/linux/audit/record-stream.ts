@@ -16,7 +16,7 @@ export class RecordStream {
   #malformed = 0;
   #newestTime = 0;
   /** Unusable events and records without a header that were already reported as lost. */
-  #told = 0;
+  #reported = 0;
 
   /**
    * @param deliver receives events in the order in which they ended, some at a time
@@ -102,8 +102,8 @@ export class RecordStream {
   }
 
   /** The kernel's present count of lost records. */
-  kernelSays(lost: number): void {
-    this.#loss.kernelSays(lost, this.#reassembler.counts.missing);
+  setKernelLost(lost: number): void {
+    this.#loss.setKernelLost(lost, this.#reassembler.counts.missing);
   }
 
   /**
@@ -113,8 +113,8 @@ export class RecordStream {
    */
   takeLost(now: Duration, last = false): number {
     const unusable = this.#reassembler.counts.unusable + this.#malformed;
-    const newly = unusable - this.#told;
-    this.#told = unusable;
+    const newly = unusable - this.#reported;
+    this.#reported = unusable;
     return this.#loss.take(now, last) + newly;
   }
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, seconds } from '../../base/duration.ts';
 
 /** How long the slot must have been free before the agent takes it. A restart of auditd frees it for a second or two. */
-const RESPITE = seconds(30);
+const FREE_FOR = seconds(30);
 
 /**
  * Remembers that another daemon had or requested the audit slot, so that the agent does not take it while that daemon is
@@ -17,13 +17,13 @@ export class SlotWatch {
   }
 
   /** Another daemon has the slot or requested it. */
-  sawAnother(): void {
+  seenOther(): void {
     this.#lastSeen = this.#clock.monotonic();
   }
 
   /** Whether the agent may take the slot if it is free. */
   mayTake(): boolean {
-    return this.#lastSeen === undefined || this.#clock.monotonic() - this.#lastSeen >= RESPITE;
+    return this.#lastSeen === undefined || this.#clock.monotonic() - this.#lastSeen >= FREE_FOR;
   }
 }
 

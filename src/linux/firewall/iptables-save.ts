@@ -163,7 +163,7 @@ const flags = (set: string, mask: string) =>
 const SILENT = new Set(['tcp', 'udp', 'sctp', 'dccp', 'udplite', 'icmp', 'icmp6', 'esp', 'ah', 'mh']);
 
 /** A parameter or an option, with its words: `! --dport 22`. */
-interface Said {
+interface RulePart {
   /** `!`, or nothing. */
   readonly not: string;
   /** The module that the option belongs to; empty for iptables' own. */
@@ -174,7 +174,7 @@ interface Said {
   readonly values: readonly Token[];
 }
 
-function* saidBy(tokens: readonly Token[]): Generator<Said> {
+function* partsOf(tokens: readonly Token[]): Generator<RulePart> {
   let module = '';
   let not = '';
   for (let at = 0; at < tokens.length; ) {
@@ -197,7 +197,7 @@ function* saidBy(tokens: readonly Token[]): Generator<Said> {
 
 function ruleOf(tokens: readonly Token[], chains: ReadonlyMap<string, unknown>): Rule {
   const draft = new RuleDraft();
-  const all = [...saidBy(tokens)];
+  const all = [...partsOf(tokens)];
   for (const [index, { not, module, word, option, values }] of all.entries()) {
     if (word === '-j' || word === '-g') {
       target(draft, word, values, chains);

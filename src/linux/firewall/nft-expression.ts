@@ -50,72 +50,79 @@ export class ExpressionWriter {
     if (typeof expression === 'string' || typeof expression === 'number') return this.#leaf(expression);
     if (typeof expression === 'boolean') return expression ? 'exists' : 'missing';
     if (expression === null || expression === undefined) return '';
-    const say = (inner: unknown) => this.#text(inner, depth + 1);
-    if (Array.isArray(expression)) return joined(expression, ',', say);
+    const write = (inner: unknown) => this.#text(inner, depth + 1);
+    if (Array.isArray(expression)) return joined(expression, ',', write);
     const only = onlyProperty(expression);
-    if (only === undefined) return this.#properties(expression, say);
+    if (only === undefined) return this.#properties(expression, write);
     const form = FORMS.get(only.name);
-    if (form !== undefined) return form(only.value, say);
-    return words(only.name, typeof only.value === 'object' ? this.#properties(only.value, say) : say(only.value));
+    if (form !== undefined) return form(only.value, write);
+    return words(only.name, typeof only.value === 'object' ? this.#properties(only.value, write) : write(only.value));
   }
 
   /** `key` selects one of a kind and is written without its name: `{ "key": "mark", "dir": "in" }`. */
-  #properties(of: object | null, say: (inner: unknown) => string): string {
+  #properties(of: object | null, write: (inner: unknown) => string): string {
     if (of === null) return '';
-    if (Array.isArray(of)) return say(of);
-    return joined(Object.entries(of), ' ', ([name, value]) => (name === 'key' ? say(value) : words(name, say(value))));
+    if (Array.isArray(of)) return write(of);
+    return joined(Object.entries(of), ' ', ([name, value]) =>
+      name === 'key' ? write(value) : words(name, write(value)),
+    );
   }
 }
 
-type Say = (expression: unknown) => string;
+type Write = (expression: unknown) => string;
 
 /** `a & b & c`, with parentheses around operands that are such terms themselves. */
-const term = (operator: string) => (of: unknown, say: Say) => {
+const term = (operator: string) => (of: unknown, write: Write) => {
   const part = (inner: unknown) => {
     const name = onlyProperty(inner)?.name;
-    return name !== undefined && OPERATORS.includes(name) && name !== operator ? `(${say(inner)})` : say(inner);
+    return name !== undefined && OPERATORS.includes(name) && name !== operator ? `(${write(inner)})` : write(inner);
   };
   return joined(listOf(of), operator === '|' ? '|' : ` ${operator} `, part);
 };
 const OPERATORS = ['&', '|', '^', '<<', '>>'];
 
 /** `tcp option maxseg size`. */
-const header = (kind: string) => (of: unknown, say: Say) =>
-  words(kind, say(get(of, 'name')), say(get(of, 'field')), say(get(of, 'type')));
+const header = (kind: string) => (of: unknown, write: Write) =>
+  words(kind, write(get(of, 'name')), write(get(of, 'field')), write(get(of, 'type')));
 
-const FORMS = new Map<string, (of: unknown, say: Say) => string>(
+const FORMS = new Map<string, (of: unknown, write: Write) => string>(
   Object.entries({
-    concat: (of: unknown, say: Say) => joined(listOf(of), ' . ', say),
-    set: (of: unknown, say: Say) => joined(listOf(of), ',', (element) => setElement(element, say)),
+    concat: (of: unknown, write: Write) => joined(listOf(of), ' . ', write),
+    set: (of: unknown, write: Write) => joined(listOf(of), ',', (element) => setElement(element, write)),
     // A date contains `-` itself.
-    range: (of: unknown, say: Say) => {
-      const bounds = joined(listOf(of), '\n', say);
+    range: (of: unknown, write: Write) => {
+      const bounds = joined(listOf(of), '\n', write);
       return bounds.replaceAll('\n', bounds.includes('-') ? ' - ' : '-');
     },
-    prefix: (of: unknown, say: Say) => `${say(get(of, 'addr'))}/${say(get(of, 'len'))}`,
-    elem: (of: unknown, say: Say) =>
-      words(say(get(of, 'val')), get(of, 'timeout') === undefined ? undefined : `timeout ${say(get(of, 'timeout'))}s`),
-    map: (of: unknown, say: Say) => `${say(get(of, 'key'))} map ${say(get(of, 'data'))}`,
-    payload: (of: unknown, say: Say) =>
+    prefix: (of: unknown, write: Write) => `${write(get(of, 'addr'))}/${write(get(of, 'len'))}`,
+    elem: (of: unknown, write: Write) =>
+      words(
+        write(get(of, 'val')),
+        get(of, 'timeout') === undefined ? undefined : `timeout ${write(get(of, 'timeout'))}s`,
+      ),
+    map: (of: unknown, write: Write) => `${write(get(of, 'key'))} map ${write(get(of, 'data'))}`,
+    payload: (of: unknown, write: Write) =>
       get(of, 'base') === undefined
-        ? words(say(get(of, 'tunnel')), say(get(of, 'protocol')), say(get(of, 'field')))
-        : `@${[get(of, 'base'), get(of, 'offset'), get(of, 'len')].map(say).join(',')}`,
+        ? words(write(get(of, 'tunnel')), write(get(of, 'protocol')), write(get(of, 'field')))
+        : `@${[get(of, 'base'), get(of, 'offset'), get(of, 'len')].map(write).join(',')}`,
     exthdr: header(''),
     'tcp option': header('tcp option'),
     'ip option': header('ip option'),
     'sctp chunk': header('sctp chunk'),
     'dccp option': header('dccp option'),
-    ct: (of: unknown, say: Say) => words('ct', say(get(of, 'dir')), say(get(of, 'family')), say(get(of, 'key'))),
-    fib: (of: unknown, say: Say) => words('fib', joined(listOf(get(of, 'flags')), ' . ', say), say(get(of, 'result'))),
-    jump: (of: unknown, say: Say) => words('jump', say(get(of, 'target'))),
-    goto: (of: unknown, say: Say) => words('goto', say(get(of, 'target'))),
+    ct: (of: unknown, write: Write) =>
+      words('ct', write(get(of, 'dir')), write(get(of, 'family')), write(get(of, 'key'))),
+    fib: (of: unknown, write: Write) =>
+      words('fib', joined(listOf(get(of, 'flags')), ' . ', write), write(get(of, 'result'))),
+    jump: (of: unknown, write: Write) => words('jump', write(get(of, 'target'))),
+    goto: (of: unknown, write: Write) => words('goto', write(get(of, 'target'))),
     ...Object.fromEntries(OPERATORS.map((operator) => [operator, term(operator)])),
   }),
 );
 
 /** An element of a set, or one of a map: `key : value`. */
-const setElement = (element: unknown, say: Say): string =>
-  Array.isArray(element) && element.length === 2 ? `${say(element[0])} : ${say(element[1])}` : say(element);
+const setElement = (element: unknown, write: Write): string =>
+  Array.isArray(element) && element.length === 2 ? `${write(element[0])} : ${write(element[1])}` : write(element);
 
 /** Of a named set or map with more elements, only the number is given. */
 const MAX_ELEMENTS = 16;

@@ -67,8 +67,8 @@ export function subjectOf(left: unknown, context: Context): Subject {
   const { draft } = context;
   const masked = get(left, '&');
   const [whole, mask] = Array.isArray(masked) && masked.length === 2 ? masked : [left, undefined];
-  const said = written(context, whole);
-  const name = SUBJECTS.get(said) ?? said;
+  const text = written(context, whole);
+  const name = SUBJECTS.get(text) ?? text;
   const leaf = leafOf(name);
   imply(whole, draft);
   return {

@@ -55,34 +55,34 @@ const jump: Statement = (details, { draft }, name) => {
 const translation =
   (settle: (draft: RuleDraft, name: string, text: string) => void): Statement =>
   (details, context, name) => {
-    const say = (property: string) => written(context, get(details, property));
-    const port = say('port');
-    const address = say('addr');
+    const text = (property: string) => written(context, get(details, property));
+    const port = text('port');
+    const address = text('addr');
     const bracketed = port !== '' && address.includes(':') && !address.includes(' ') ? `[${address}]` : address;
     const to = port === '' ? address : `${bracketed}:${port}`;
-    const parts = [say('family'), to === '' ? '' : `to ${to}`, say('flags'), say('type_flags')];
+    const parts = [text('family'), to === '' ? '' : `to ${to}`, text('flags'), text('type_flags')];
     settle(context.draft, name, parts.filter((part) => part !== '').join(' '));
   };
 const translate = translation((draft, name, text) => draft.end('Other', `${name} ${text}`.trim()));
 
 /** `limit rate over 10/minute burst 5`, or a named one. */
 const limit: Statement = (details, context) => {
-  const say = (property: string) => written(context, get(details, property));
-  const unit = (property: string) => (say(property) === '' ? '' : ` ${say(property)}`);
-  const burst = get(details, 'burst') === undefined ? '' : ` burst ${say('burst')}${unit('burst_unit')}`;
+  const text = (property: string) => written(context, get(details, property));
+  const unit = (property: string) => (text(property) === '' ? '' : ` ${text(property)}`);
+  const burst = get(details, 'burst') === undefined ? '' : ` burst ${text('burst')}${unit('burst_unit')}`;
   context.draft.match(
     'limit',
     typeof details === 'string'
       ? `name ${details}`
-      : `${over(details)}${say('rate')}${unit('rate_unit')}/${say('per')}${burst}`,
+      : `${over(details)}${text('rate')}${unit('rate_unit')}/${text('per')}${burst}`,
   );
 };
 
 const quota: Statement = (details, context) => {
-  const say = (property: string) => written(context, get(details, property));
+  const text = (property: string) => written(context, get(details, property));
   context.draft.match(
     'quota',
-    typeof details === 'string' ? `name ${details}` : `${over(details)}${say('val')} ${say('val_unit')}`.trim(),
+    typeof details === 'string' ? `name ${details}` : `${over(details)}${text('val')} ${text('val_unit')}`.trim(),
   );
 };
 
@@ -103,7 +103,7 @@ const log: Statement = (details, context) => {
 
 /** `add @banned { ip saddr timeout 60s limit 10/second }`. The content of such a set is filled by packets and left out. */
 const dynamicSet: Statement = (details, context) => {
-  const say = (property: string) => written(context, get(details, property));
+  const text = (property: string) => written(context, get(details, property));
   const inner = new RuleDraft();
   for (const statement of listOf(get(details, 'stmt') ?? [])) {
     const { name, value } = onlyProperty(statement) ?? { name: 'statement', value: statement };
@@ -112,9 +112,9 @@ const dynamicSet: Statement = (details, context) => {
     else read(value, { ...context, draft: inner }, name);
   }
   const each = Object.entries(inner.finish().matches).map(([name, text]) => `${name} ${text}`.trim());
-  const data = say('data') === '' ? [] : [':', say('data')];
+  const data = text('data') === '' ? [] : [':', text('data')];
   const set = nameOf(get(details, 'set') ?? get(details, 'map'));
-  context.draft.effect(say('op') || 'add', `${set} { ${[say('elem'), ...data, ...each].join(' ')} }`);
+  context.draft.effect(text('op') || 'add', `${set} { ${[text('elem'), ...data, ...each].join(' ')} }`);
 };
 
 /** The keys and verdicts of a verdict map: `tcp dport vmap { 22 : accept, 80 : jump web }`. */

@@ -48,7 +48,7 @@ export interface Tools {
 /** The output of a tool. @throws the signal's reason when it aborts, else the tool's error */
 export async function ask(tools: Tools, path: string, args: readonly string[], signal: AbortSignal): Promise<string> {
   try {
-    return await tools.run(path, args, { signal, mostBytes: MAX_BYTES, limit: LIMIT });
+    return await tools.run(path, args, { signal, maxBytes: MAX_BYTES, limit: LIMIT });
   } catch (error) {
     signal.throwIfAborted();
     throw error;

@@ -60,9 +60,9 @@ export function rulesOf(table: Table): FirewallRule[] {
     const place = { origin, family, table: name, chain: chain.name, enabled: !table.dormant && reached.size > 0 };
     const [way] = reached;
     const direction = reached.size === 1 && way !== 'Through' ? { direction: way as 'In' | 'Out' } : {};
-    const rules: FirewallRule[] = chain.rules.map(({ jumps: _, partial: __, ...says }, priority) => ({
+    const rules: FirewallRule[] = chain.rules.map(({ jumps: _, partial: __, ...content }, priority) => ({
       ...place,
-      ...says,
+      ...content,
       ...direction,
       priority,
     }));
@@ -86,11 +86,11 @@ function waysInto(chains: readonly Chain[]): Map<string, Set<Way>> {
     const waiting = chains.filter(({ base }) => base !== undefined && wayOf(base.hook) === way);
     const come = ({ name }: Chain) => ways.get(name)?.add(way);
     waiting.forEach(come);
-    let everywhere = false;
+    let allQueued = false;
     for (let chain = waiting.pop(); chain !== undefined; chain = waiting.pop()) {
       for (const { jumps } of chain.rules) {
-        if (jumps === 'any' && everywhere) continue;
-        everywhere ||= jumps === 'any';
+        if (jumps === 'any' && allQueued) continue;
+        allQueued ||= jumps === 'any';
         const next =
           jumps === 'any' ? chains.filter(({ base }) => base === undefined) : jumps.map((name) => byName.get(name));
         for (const target of next) {

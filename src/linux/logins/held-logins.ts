@@ -66,18 +66,18 @@ async function replace(path: string, text: string | undefined): Promise<void> {
 
 /** @returns `undefined` when it is not a valid login */
 function parseLogin(entry: unknown): LoginSeen | undefined {
-  const said = (entry ?? {}) as Record<string, unknown>;
-  const time = new Date(text(said.time) ?? Number.NaN);
-  const { success } = said;
-  const pid = count(said.pid);
-  const operation = text(said.operation);
-  const executable = text(said.executable);
-  const userId = count(said.userId);
-  const userName = text(said.userName);
+  const saved = (entry ?? {}) as Record<string, unknown>;
+  const time = new Date(text(saved.time) ?? Number.NaN);
+  const { success } = saved;
+  const pid = count(saved.pid);
+  const operation = text(saved.operation);
+  const executable = text(saved.executable);
+  const userId = count(saved.userId);
+  const userName = text(saved.userName);
   if (Number.isNaN(time.getTime()) || typeof success !== 'boolean') return undefined;
   if (pid === undefined || operation === undefined || executable === undefined) return undefined;
   if (userId === undefined && userName === undefined) return undefined;
-  const { address, port } = (said.remote ?? {}) as Record<string, unknown>;
+  const { address, port } = (saved.remote ?? {}) as Record<string, unknown>;
   const remoteAddress = parseRemoteAddress(text(address) ?? '')?.remote?.address;
   const remotePort = count(port);
   return {
@@ -86,10 +86,10 @@ function parseLogin(entry: unknown): LoginSeen | undefined {
     pid,
     operation,
     executable,
-    ...known({ serial: count(said.serial), userId, userName, localPort: count(said.localPort) }),
-    ...known({ zone: text(said.zone), remoteHost: text(said.remoteHost) }),
-    ...known({ terminal: text(said.terminal), sessionId: text(said.sessionId) }),
-    ...known({ reporter: parseReporter(said.reporter) }),
+    ...known({ serial: count(saved.serial), userId, userName, localPort: count(saved.localPort) }),
+    ...known({ zone: text(saved.zone), remoteHost: text(saved.remoteHost) }),
+    ...known({ terminal: text(saved.terminal), sessionId: text(saved.sessionId) }),
+    ...known({ reporter: parseReporter(saved.reporter) }),
     ...(remoteAddress === undefined ? {} : { remote: { address: remoteAddress, ...known({ port: remotePort }) } }),
   };
 }

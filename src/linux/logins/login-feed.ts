@@ -32,7 +32,7 @@ export interface Beginning {
   readonly position?: FilePosition | undefined;
   readonly unread: boolean;
   /** Entries up to this time have been reported, unless the position says otherwise. */
-  readonly toldUntilMs: number;
+  readonly reportedUntilMs: number;
 }
 
 /** A login file that is read in parts as it grows. No method throws. */

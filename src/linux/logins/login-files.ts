@@ -15,7 +15,7 @@ import { WtmpdbFeed } from './wtmpdb-feed.ts';
 
 /** Interval of checks for new entries; also the delay between two parts while catching up. */
 const PAUSE = seconds(1);
-const BREATH = milliseconds(10);
+const CATCH_UP_PAUSE = milliseconds(10);
 /** Entries processed at a time: some milliseconds. */
 const MAX_AT_ONCE = 500;
 
@@ -25,7 +25,7 @@ const CLOCK_STEP = minutes(1);
 const CLOCK_ERROR = milliseconds(100);
 
 /** How much later than another source the files may date the same login. */
-const OTHERS_LATE_BY = seconds(1);
+const MAX_LATENESS = seconds(1);
 
 /** The login files by their names in the status; the one with the most details first. */
 const PATHS = { wtmp: 'var/log/wtmp', wtmpdb: 'var/lib/wtmpdb/wtmp.db', btmp: 'var/log/btmp' } as const;
@@ -79,7 +79,7 @@ export class LoginFiles {
   /** Time of the latest reported login. */
   #timeMs = 0;
   /** The last checkpoint passed to `moved`. */
-  #told = '';
+  #lastCheckpoint = '';
   #stopping: AbortController | undefined;
   #reading: Promise<void> = Promise.resolve();
 
@@ -95,12 +95,12 @@ export class LoginFiles {
     const feeds = this.#openFeeds();
     const registry = new LoginRegistry((pid, timeMs) => this.#programOf(pid, timeMs));
     this.#feeds = feeds;
-    this.#tellPlace(feeds);
+    this.#saveCheckpoint(feeds);
     this.#stopping = new AbortController();
     const { signal } = this.#stopping;
     const turn = async () => {
       const isBehind = this.#take(feeds, registry);
-      await clock.sleep(isBehind ? BREATH : untilBeat(clock, PAUSE), signal);
+      await clock.sleep(isBehind ? CATCH_UP_PAUSE : untilBeat(clock, PAUSE), signal);
     };
     this.#reading = keepGoing(turn, { signal, clock, log });
   }
@@ -139,11 +139,11 @@ export class LoginFiles {
       wtmpdb: new WtmpdbFeed(join(hostRoot, PATHS.wtmpdb)),
       btmp: new UtmpFeed(join(hostRoot, PATHS.btmp), 'btmp', layout),
     };
-    this.#timeMs = toldUntil(checkpoint, clock.now());
+    this.#timeMs = reportedUntil(checkpoint, clock.now());
     const isFromElsewhere = checkpoint !== undefined && checkpoint.places === undefined;
-    const toldUntilMs = this.#timeMs + (isFromElsewhere ? OTHERS_LATE_BY : 0);
+    const reportedUntilMs = this.#timeMs + (isFromElsewhere ? MAX_LATENESS : 0);
     for (const name of NAMES) {
-      feeds[name].open({ position: checkpoint?.places?.[name], unread: checkpoint !== undefined, toldUntilMs });
+      feeds[name].open({ position: checkpoint?.places?.[name], unread: checkpoint !== undefined, reportedUntilMs });
     }
     if (NAMES.some((name) => feeds[name].problem === undefined)) return feeds;
     for (const name of NAMES) feeds[name].close();
@@ -170,7 +170,7 @@ export class LoginFiles {
     const now = this.#parts.clock.now().getTime();
     // An entry from the future must not stop later ones from being reported.
     for (const { time } of logins) if (time.getTime() <= now) this.#timeMs = Math.max(this.#timeMs, time.getTime());
-    this.#tellPlace(feeds);
+    this.#saveCheckpoint(feeds);
     return left === 0;
   }
 
@@ -197,14 +197,14 @@ export class LoginFiles {
     return feeds === undefined ? [] : NAMES.map((name) => feeds[name]);
   }
 
-  #tellPlace(feeds: Readonly<Record<FileName, LoginFeed>>): void {
+  #saveCheckpoint(feeds: Readonly<Record<FileName, LoginFeed>>): void {
     const places = Object.fromEntries(
       NAMES.flatMap((name) => (feeds[name].position === undefined ? [] : [[name, feeds[name].position]])),
     );
     const checkpoint: LoginCheckpoint = { timeMs: this.#timeMs, places };
     const text = JSON.stringify(checkpoint);
-    if (text === this.#told) return;
-    this.#told = text;
+    if (text === this.#lastCheckpoint) return;
+    this.#lastCheckpoint = text;
     this.#parts.moved?.(checkpoint);
   }
 
@@ -226,7 +226,7 @@ export class LoginFiles {
  * Up to which time logins have been reported. A login from the future was dated by a wrong clock and must not stop later
  * ones from being reported, unless it is the present clock that is wrong.
  */
-function toldUntil(checkpoint: LoginCheckpoint | undefined, now: Date): number {
+function reportedUntil(checkpoint: LoginCheckpoint | undefined, now: Date): number {
   if (checkpoint === undefined) return now.getTime();
   return isPlausible(now) ? Math.min(checkpoint.timeMs, now.getTime()) : checkpoint.timeMs;
 }

@@ -48,8 +48,8 @@ export class Logins {
   readonly #held: HeldLogins | undefined;
   #checkpoint: LoginCheckpoint | undefined;
   #caughtUp = false;
-  #toldHeld = false;
-  #complained = false;
+  #heldEmitted = false;
+  #warned = false;
   /** Login records without a user or process, as far as they were counted already. */
   #unusable = 0;
   #stopping = new AbortController();
@@ -74,7 +74,7 @@ export class Logins {
 
   /** Takes audit events. */
   accept(events: readonly AuditEvent[]): void {
-    this.#tell(this.#audit.accept(events));
+    this.#emit(this.#audit.accept(events));
     const { unusable } = this.#audit.counts;
     if (unusable > this.#unusable) this.#parts.sink.drop('logins', 'unresolved', unusable - this.#unusable);
     this.#unusable = unusable;
@@ -82,13 +82,13 @@ export class Logins {
 
   /** Reports logins that have waited long enough for a better record. Call it after every drain of audit. */
   expire(): void {
-    this.#tell(this.#audit.expire(this.#parts.clock.monotonic()));
+    this.#emit(this.#audit.expire(this.#parts.clock.monotonic()));
     this.#keep();
   }
 
   /** Reads the login files if audit is not the source. Never rejects. */
   async follow({ isWanted, isFromAudit }: { isWanted: boolean; isFromAudit: boolean }): Promise<void> {
-    this.#tellHeld();
+    this.#emitHeld();
     if (!isFromAudit) this.#flush();
     await this.#files.want(isWanted && !isFromAudit);
     if (!isWanted || this.#caughtUp) return;
@@ -111,27 +111,27 @@ export class Logins {
   }
 
   #flush(): void {
-    this.#tell(this.#audit.flush());
+    this.#emit(this.#audit.flush());
     this.#keep();
   }
 
   /** Reports once the logins that an earlier run left. */
-  #tellHeld(): void {
-    if (this.#toldHeld) return;
-    this.#toldHeld = true;
+  #emitHeld(): void {
+    if (this.#heldEmitted) return;
+    this.#heldEmitted = true;
     const held = this.#held?.read() ?? [];
-    this.#tell([...held].sort((a, b) => a.time.getTime() - b.time.getTime()));
+    this.#emit([...held].sort((a, b) => a.time.getTime() - b.time.getTime()));
     this.#keep();
   }
 
   /** Saves the waiting logins, so that they survive kill -9. */
   #keep(): void {
-    if (!this.#toldHeld) return;
+    if (!this.#heldEmitted) return;
     try {
       this.#held?.write(this.#audit.held());
     } catch (err) {
-      if (!this.#complained) this.#parts.log.warn({ err }, 'Could not save the logins that wait for a better record.');
-      this.#complained = true;
+      if (!this.#warned) this.#parts.log.warn({ err }, 'Could not save the logins that wait for a better record.');
+      this.#warned = true;
     }
   }
 
@@ -162,7 +162,7 @@ export class Logins {
     return new LoginFiles({ sink, clock, log, hostRoot, checkpoint: this.#checkpoint, moved });
   }
 
-  #tell(logins: readonly LoginSeen[]): void {
+  #emit(logins: readonly LoginSeen[]): void {
     const last = logins.at(-1);
     if (last === undefined) return;
     this.#parts.sink.accept('logins', logins);

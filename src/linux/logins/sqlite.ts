@@ -80,15 +80,15 @@ export class SqliteReader {
     return undefined;
   }
 
-  /** Rows with an id above `after`, ascending; at most `most` of them. */
-  rowsAfter({ rootPage }: SqliteTable, after: number, most: number): SqliteRow[] {
+  /** Rows with an id above `after`, ascending; at most `max` of them. */
+  rowsAfter({ rootPage }: SqliteTable, after: number, max: number): SqliteRow[] {
     const rows: SqliteRow[] = [];
     let last = after;
     for (const row of this.#rows(rootPage, after)) {
       if (row.rowId <= last) continue; // out of order: damaged
       last = row.rowId;
       rows.push(row);
-      if (rows.length >= most) break;
+      if (rows.length >= max) break;
     }
     return rows;
   }
@@ -169,11 +169,11 @@ export class SqliteReader {
   /** How many bytes of a row are on the leaf; the rest is on overflow pages. */
   #bytesHere(length: number): number {
     const usable = this.#header.usableBytes;
-    const most = usable - 35;
-    if (length <= most) return length;
+    const max = usable - 35;
+    if (length <= max) return length;
     const least = Math.floor(((usable - 12) * 32) / 255) - 23;
     const fitting = least + ((length - least) % (usable - 4));
-    return fitting <= most ? fitting : least;
+    return fitting <= max ? fitting : least;
   }
 }
 

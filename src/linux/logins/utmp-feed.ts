@@ -12,7 +12,7 @@ interface Opened {
   /** Offset of the next record to read. */
   offset: number;
   /** Records before `offset` were reported; those before `byTimeOffset` too if they are not later than `untilMs`. */
-  readonly told: { readonly offset: number; readonly byTimeOffset: number; readonly untilMs: number };
+  readonly reported: { readonly offset: number; readonly byTimeOffset: number; readonly untilMs: number };
 }
 
 /** Reads wtmp or btmp. After a rotation, the rest of the old file is read before the new one. */
@@ -26,9 +26,9 @@ export class UtmpFeed implements LoginFeed {
   #entries: { entry: LoginEntry; next: number }[] = [];
   #position: FilePosition | undefined;
   #problem: string | undefined;
-  #toldUntilMs = 0;
+  #reportedUntilMs = 0;
   /** Whether the file existed, but could not be opened. */
-  #wasThere = false;
+  #existed = false;
 
   constructor(path: string, origin: 'wtmp' | 'btmp', layout: UtmpLayout) {
     this.#path = path;
@@ -46,26 +46,26 @@ export class UtmpFeed implements LoginFeed {
   }
 
   open(from: Beginning): void {
-    this.#toldUntilMs = from.toldUntilMs;
+    this.#reportedUntilMs = from.reportedUntilMs;
     this.#attempt(() => this.#begin(from));
-    this.#wasThere = this.#problem !== undefined && this.#problem !== 'ENOENT';
+    this.#existed = this.#problem !== undefined && this.#problem !== 'ENOENT';
   }
 
-  #begin({ position, unread, toldUntilMs }: Beginning): void {
+  #begin({ position, unread, reportedUntilMs }: Beginning): void {
     const rotated = `${this.#path}.1`;
-    const fd = openFile(isLeftIn(rotated, { position, unread, toldUntilMs }) ? rotated : this.#path);
+    const fd = openFile(isLeftIn(rotated, { position, unread, reportedUntilMs }) ? rotated : this.#path);
     const { ino, size } = fstatSync(fd);
     const end = size - (size % this.#layout.bytes);
     const isSame = position?.inode === ino && position.at <= end;
     const from = isSame ? position.at - (position.at % this.#layout.bytes) : position !== undefined || unread ? 0 : end;
-    const told = { offset: from, byTimeOffset: isSame ? from : end, untilMs: toldUntilMs };
+    const reported = { offset: from, byTimeOffset: isSame ? from : end, untilMs: reportedUntilMs };
     this.#position = { inode: ino, at: from };
-    this.#open = { fd, offset: Math.max(0, from - LOOK_BACK * this.#layout.bytes), told };
+    this.#open = { fd, offset: Math.max(0, from - LOOK_BACK * this.#layout.bytes), reported };
   }
 
   fill(): void {
     this.#attempt(() => {
-      if (!this.#readOn() && this.#moveOn()) this.#readOn();
+      if (!this.#readOn() && this.#openReplacement()) this.#readOn();
     });
   }
 
@@ -112,7 +112,7 @@ export class UtmpFeed implements LoginFeed {
   }
 
   /** At the end of the file: checks whether it was truncated or replaced. @returns whether it was */
-  #moveOn(): boolean {
+  #openReplacement(): boolean {
     const open = this.#open;
     const { ino, size } = open === undefined ? { ino: undefined, size: 0 } : fstatSync(open.fd);
     if (open !== undefined && size < open.offset) {
@@ -124,13 +124,13 @@ export class UtmpFeed implements LoginFeed {
     const fd = openFile(this.#path);
     this.close();
     // A file that could not be read until now is not a new one.
-    const byTimeOffset = open === undefined && this.#wasThere ? fstatSync(fd).size : 0;
-    this.#startAt(fd, { offset: 0, byTimeOffset, untilMs: this.#toldUntilMs });
+    const byTimeOffset = open === undefined && this.#existed ? fstatSync(fd).size : 0;
+    this.#startAt(fd, { offset: 0, byTimeOffset, untilMs: this.#reportedUntilMs });
     return true;
   }
 
-  #startAt(fd: number, told: Opened['told']): void {
-    this.#open = { fd, offset: 0, told };
+  #startAt(fd: number, reported: Opened['reported']): void {
+    this.#open = { fd, offset: 0, reported };
     this.#position = { inode: fstatSync(fd).ino, at: 0 };
   }
 
@@ -154,8 +154,8 @@ function kindOf(type: number, user: string): LoginEntry['kind'] | undefined {
   return user === '' ? 'logout' : 'login';
 }
 
-const isOld = ({ timeMs }: UtmpRecord, offset: number, { told }: Opened): boolean =>
-  offset < told.offset || (offset < told.byTimeOffset && timeMs <= told.untilMs);
+const isOld = ({ timeMs }: UtmpRecord, offset: number, { reported }: Opened): boolean =>
+  offset < reported.offset || (offset < reported.byTimeOffset && timeMs <= reported.untilMs);
 
 /** Opens without blocking, even if the path is a FIFO. */
 function openFile(path: string): number {
@@ -166,8 +166,8 @@ function openFile(path: string): number {
 }
 
 /** Whether the position is in the file that logrotate(8) has renamed. */
-function isLeftIn(rotated: string, { position, unread, toldUntilMs }: Beginning): boolean {
+function isLeftIn(rotated: string, { position, unread, reportedUntilMs }: Beginning): boolean {
   const stat = statSync(rotated, { throwIfNoEntry: false });
   if (stat === undefined) return false;
-  return position === undefined ? unread && stat.mtimeMs > toldUntilMs : stat.ino === position.inode;
+  return position === undefined ? unread && stat.mtimeMs > reportedUntilMs : stat.ino === position.inode;
 }

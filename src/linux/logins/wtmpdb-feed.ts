@@ -55,7 +55,7 @@ export class WtmpdbFeed implements LoginFeed {
   /** The id of a row that existed. If it is gone, the table was recreated and ids began again. */
   #anchor = 0;
   /** Rows up to `rowId` were reported; rows up to `byTimeRowId` too if they are not later than `untilMs`. */
-  #told = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs: 0 };
+  #reported = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs: 0 };
   /** Time of the latest login that was read. */
   #latestMs = 0;
   /** Sessions without a logout, by row id. */
@@ -78,8 +78,8 @@ export class WtmpdbFeed implements LoginFeed {
     this.#attempt(() => this.#begin(from));
   }
 
-  #begin({ position, unread, toldUntilMs }: Beginning): void {
-    this.#told = { ...this.#told, untilMs: toldUntilMs };
+  #begin({ position, unread, reportedUntilMs }: Beginning): void {
+    this.#reported = { ...this.#reported, untilMs: reportedUntilMs };
     const snapshot = this.#look((reader, table, inode) => ({
       last: reader.lastRowId(table),
       isSame: position?.inode === inode && has(reader, table, position.at),
@@ -91,7 +91,7 @@ export class WtmpdbFeed implements LoginFeed {
     this.#taken = from;
     this.#anchor = from;
     this.#read = Math.max(0, from - LOOK_BACK);
-    this.#told = { rowId: from, byTimeRowId: found.last, untilMs: toldUntilMs };
+    this.#reported = { rowId: from, byTimeRowId: found.last, untilMs: reportedUntilMs };
   }
 
   fill(): void {
@@ -143,11 +143,11 @@ export class WtmpdbFeed implements LoginFeed {
       (a, b) => a.timeMs - b.timeMs,
     );
     this.#read = Math.max(this.#read, last);
-    this.#anchor = Math.max(this.#anchor, this.#read <= this.#told.rowId ? 0 : this.#read);
+    this.#anchor = Math.max(this.#anchor, this.#read <= this.#reported.rowId ? 0 : this.#read);
     this.#settle();
     if (!isAll) return;
     this.#seen = snapshot.state;
-    this.#told = { ...this.#told, byTimeRowId: Math.min(this.#told.byTimeRowId, this.#read) };
+    this.#reported = { ...this.#reported, byTimeRowId: Math.min(this.#reported.byTimeRowId, this.#read) };
   }
 
   /** Begins at the first row; rows that happened before the last reported login count as reported. */
@@ -157,13 +157,13 @@ export class WtmpdbFeed implements LoginFeed {
     this.#read = 0;
     this.#anchor = 0;
     this.#open.clear();
-    const untilMs = Math.max(this.#latestMs, this.#told.untilMs);
-    this.#told = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs };
+    const untilMs = Math.max(this.#latestMs, this.#reported.untilMs);
+    this.#reported = { rowId: 0, byTimeRowId: Number.MAX_SAFE_INTEGER, untilMs };
   }
 
   #entriesOf(row: SessionRow | undefined): LoginEntry[] {
     if (row?.type !== USER_PROCESS || row.user === '' || !isLoginService(row.service)) return [];
-    const { rowId, byTimeRowId, untilMs } = this.#told;
+    const { rowId, byTimeRowId, untilMs } = this.#reported;
     const isOld = row.rowId <= rowId || (row.rowId <= byTimeRowId && row.login <= untilMs);
     this.#latestMs = Math.max(this.#latestMs, row.login);
     const login: LoginEntry = { ...entryOf(row), kind: 'login', timeMs: row.login, isOld };
@@ -183,7 +183,7 @@ export class WtmpdbFeed implements LoginFeed {
   }
 
   #logoutOf(row: SessionRow, logout: number): LoginEntry {
-    const isOld = row.rowId <= this.#told.byTimeRowId && logout <= this.#told.untilMs;
+    const isOld = row.rowId <= this.#reported.byTimeRowId && logout <= this.#reported.untilMs;
     return { ...entryOf(row), kind: 'logout', timeMs: logout, since: row.login, isOld };
   }
 

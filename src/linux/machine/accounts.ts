@@ -69,7 +69,7 @@ export class Accounts {
   }
 
   async #byNameService(getent: string, signal: AbortSignal): Promise<Account[]> {
-    const options = { signal, mostBytes: MAX_BYTES };
+    const options = { signal, maxBytes: MAX_BYTES };
     const passwd = await runTool(getent, ['passwd'], options);
     const group = await runTool(getent, ['group'], options);
     const accounts = accountsFrom(Buffer.from(passwd), Buffer.from(group), this.#passwords());

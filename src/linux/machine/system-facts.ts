@@ -30,8 +30,8 @@ export function rootParameter(commandLine: string): string | undefined {
  * The device that the system was booted from. In this order: `root=` if it is a device's name; the mount source of the
  * root; the device of the root's file system; `root=` as it is. The kernel's `/dev/root` is not a device.
  */
-export function bootDevice(told: string | undefined, ...others: (string | undefined)[]): string | undefined {
-  return [told, ...others].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? told;
+export function bootDevice(bootArgument: string | undefined, ...others: (string | undefined)[]): string | undefined {
+  return [bootArgument, ...others].find((name) => name?.startsWith('/dev/') && name !== '/dev/root') ?? bootArgument;
 }
 
 /** The block device of a folder's file system, by its number; `undefined` when there is none, or more than one. */
@@ -86,7 +86,7 @@ export async function systemFacts({
   ownRoot?: string;
 }): Promise<SystemFacts> {
   const release = osRelease(hostRoot);
-  const told = rootParameter(readOptional(`${proc}/cmdline`, MAX_BYTES) ?? '');
+  const bootArgument = rootParameter(readOptional(`${proc}/cmdline`, MAX_BYTES) ?? '');
   // This process's own view: in a container, the host's root is mounted on hostRoot there.
   const mounts = readOptional(`${ownRoot}/proc/mounts`, MAX_MOUNT_BYTES) ?? '';
   return {
@@ -98,7 +98,7 @@ export async function systemFacts({
       kernelVersion: kernelRelease(),
       hypervisor: hypervisor({ proc, sys }),
       container: container(ownRoot),
-      bootDevice: bootDevice(told, mountedOn(hostRoot, mounts), deviceOf(hostRoot, sys)),
+      bootDevice: bootDevice(bootArgument, mountedOn(hostRoot, mounts), deviceOf(hostRoot, sys)),
     }),
     architecture: machine(),
     hostName: hostNameOf(hostRoot) ?? hostname(),

@@ -36,7 +36,7 @@ const DMI_VENDORS: readonly (readonly [beginning: string, hypervisor: string])[]
 ];
 
 /** These use another product's hypervisor or its name, so DMI takes precedence over every other check. */
-const BELIEVED = new Set(['oracle', 'xen', 'amazon', 'parallels', 'google']);
+const TRUSTED = new Set(['oracle', 'xen', 'amazon', 'parallels', 'google']);
 
 /** Clock sources of arch/x86/kernel/kvmclock.c and drivers/clocksource/hyperv_timer.c. */
 const CLOCKS: readonly (readonly [clock: RegExp, hypervisor: string])[] = [
@@ -71,7 +71,7 @@ export function parseCpuinfo(text: string): { readonly vendor: string; readonly 
  */
 export function hypervisor({ proc, sys }: { readonly proc: string; readonly sys: string }): string | undefined {
   const dmi = byDmi(sys);
-  if (dmi !== undefined && BELIEVED.has(dmi)) return dmi;
+  if (dmi !== undefined && TRUSTED.has(dmi)) return dmi;
   const cpu = parseCpuinfo(readOptional(`${proc}/cpuinfo`, MAX_CPUINFO_BYTES) ?? '');
   if (cpu.vendor.startsWith('User Mode Linux')) return 'uml';
   // Xen's dom0 is the host itself.

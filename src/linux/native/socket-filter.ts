@@ -20,7 +20,7 @@ const INSTRUCTION_BYTES = 8;
 /** BPF_LD | BPF_W | BPF_ABS: loads a word of the datagram. A datagram that is too short is dropped. */
 const LOAD_WORD = 0x20;
 /** BPF_MISC | BPF_TAX: copies it to the index register, for `ifSameAsAside`. */
-const LAY_ASIDE = 0x07;
+const COPY_TO_X = 0x07;
 /** BPF_JMP | BPF_JEQ with BPF_K and with BPF_X */
 const IF_EQUALS = 0x15;
 const IF_SAME = 0x1d;
@@ -28,8 +28,8 @@ const IF_SAME = 0x1d;
 const KEEP_BYTES = 0x06;
 
 export const load = (at: number): Instruction => ({ code: LOAD_WORD, constant: at });
-export const layAside: Instruction = { code: LAY_ASIDE };
-export const ifSameAsAside = (ifTrue: number, ifFalse: number): Instruction => ({ code: IF_SAME, ifTrue, ifFalse });
+export const copyToX: Instruction = { code: COPY_TO_X };
+export const ifEqualsX = (ifTrue: number, ifFalse: number): Instruction => ({ code: IF_SAME, ifTrue, ifFalse });
 export const keep: Instruction = { code: KEEP_BYTES, constant: 0xffff_ffff };
 export const drop: Instruction = { code: KEEP_BYTES, constant: 0 };
 

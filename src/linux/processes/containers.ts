@@ -88,7 +88,7 @@ export class Containers {
   of(pid: number, parentPid: number): string | undefined {
     const now = this.#clock.monotonic();
     if (!this.#anyContainers(now)) return undefined;
-    const known = this.#recall(pid, now) ?? this.#ask(pid, now) ?? this.#recallOrAsk(parentPid, now);
+    const known = this.#lookUpCached(pid, now) ?? this.#ask(pid, now) ?? this.#cachedOrAsk(parentPid, now);
     return known?.container;
   }
 
@@ -112,18 +112,18 @@ export class Containers {
       return { ...place, gone: false };
     }
     // A process that ran another program in a container before is still in it.
-    const before = this.#recall(pid, now);
-    const origin = before?.container === undefined ? this.#recallOrAsk(parentPid, now) : before;
+    const before = this.#lookUpCached(pid, now);
+    const origin = before?.container === undefined ? this.#cachedOrAsk(parentPid, now) : before;
     const { container: inherited, onHost } = origin === undefined || origin.isEngine ? UNKNOWN : origin;
     this.#remember(pid, { container: inherited, onHost, isEngine, since: now });
     return { container: inherited, onHost, gone: true };
   }
 
-  #recallOrAsk(pid: number, now: Duration): Known | undefined {
-    return this.#recall(pid, now) ?? this.#ask(pid, now);
+  #cachedOrAsk(pid: number, now: Duration): Known | undefined {
+    return this.#lookUpCached(pid, now) ?? this.#ask(pid, now);
   }
 
-  #recall(pid: number, now: Duration): Known | undefined {
+  #lookUpCached(pid: number, now: Duration): Known | undefined {
     const known = this.#known.get(pid);
     return known !== undefined && now - known.since < FRESH ? known : undefined;
   }
@@ -165,7 +165,7 @@ export class Containers {
   #containerOf(pid: number): string | null | undefined {
     const path = `${this.#proc}/${pid}/cgroup`;
     // Most processes have ended by now, and throwing an error costs five times as much as this check.
-    if (!isThere(path)) return undefined;
+    if (!exists(path)) return undefined;
     const cgroups = this.#read(path);
     return cgroups === undefined ? undefined : (containerIn(cgroups) ?? null);
   }
@@ -200,7 +200,7 @@ export class Containers {
 
 const nameOf = (executable: string) => executable.slice(executable.lastIndexOf('/') + 1);
 
-function isThere(path: string): boolean {
+function exists(path: string): boolean {
   try {
     return statSync(path, { throwIfNoEntry: false }) !== undefined;
   } catch {

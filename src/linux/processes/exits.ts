@@ -216,7 +216,7 @@ export class ExitSource {
     if (opened.watched.size > 0 && (all || now >= opened.lookAt)) this.#lookAtWatched(opened, now);
     const read = startsRead?.() ?? now;
     const settled = startsSettled?.() ?? read - DOUBT;
-    await this.#give(opened, [
+    await this.#deliver(opened, [
       ...opened.takeReady(all ? Number.POSITIVE_INFINITY : read - HOLD, table),
       ...opened.overtaken.splice(0).filter(({ endedAt }) => table.isInDoubt(endedAt)),
       ...opened.takeDoubtful(all ? Number.POSITIVE_INFINITY : settled, table),
@@ -226,7 +226,7 @@ export class ExitSource {
   }
 
   /** Reports those that are ends of processes. */
-  async #give(opened: Opened, exits: readonly Exit[]): Promise<void> {
+  async #deliver(opened: Opened, exits: readonly Exit[]): Promise<void> {
     const { sink, clock } = this.#parts;
     const turn = new Turn(clock);
     for (let from = 0; from < exits.length; from += EXITS_PER_BATCH) {
@@ -303,11 +303,11 @@ export class ExitSource {
       if (now - suspects.foundAt < OUTSTANDING) return;
       opened.suspects = undefined;
       const lost = this.#count(opened, suspects.gone);
-      const heard = opened.heard > 0 || connector.overruns !== opened.overrunsAtCheck;
-      opened.heard = 0;
+      const receivedAny = opened.receivedAny > 0 || connector.overruns !== opened.overrunsAtCheck;
+      opened.receivedAny = 0;
       opened.overrunsAtCheck = connector.overruns;
       if (lost > 0) log.debug({ lost }, 'Exits of processes are missing.');
-      if (lost > 0 && !heard) throw unheard();
+      if (lost > 0 && !receivedAny) throw noEventsError();
     } else if (now >= opened.checkAt) {
       opened.checkAt = milliseconds(now + CHECK_EVERY);
       const gone = await this.#findGone((pid) => opened.isPending(pid));
@@ -342,8 +342,8 @@ export class ExitSource {
     const { table, clock, log, startsRead } = this.#parts;
     const now = clock.monotonic();
     // Later starts are reported. Earlier ones are still running, or do not matter.
-    const areStartsTold = startsRead === undefined || startsRead() > opened.openedAt;
-    if (!table.needsLoading || !areStartsTold || now < opened.loadAt) return;
+    const startsReported = startsRead === undefined || startsRead() > opened.openedAt;
+    if (!table.needsLoading || !startsReported || now < opened.loadAt) return;
     opened.loadAt = milliseconds(now + LOAD_AGAIN);
     opened.loading = table
       .load(opened.stopping.signal)
@@ -379,7 +379,7 @@ class Opened {
   overrunAt: Duration | undefined;
   /** At the last check: the number of the kernel's reports, and what has been read since. */
   overrunsAtCheck: number;
-  heard = 0;
+  receivedAny = 0;
   readonly openedAt: Duration;
   /** Exits that arrived later happened after this time. */
   #readUntil: Duration;
@@ -406,16 +406,16 @@ class Opened {
    * @param bootedAt when the kernel's clock began, by the monotonic clock
    * @returns how many were read: fewer only when the queue is empty
    */
-  read(most: number, exits: Exit[], now: Duration, bootedAt: number): number {
+  read(max: number, exits: Exit[], now: Duration, bootedAt: number): number {
     const take = (event: ProcessEvent) => {
       const ended = Math.max(this.#readUntil, Math.min(now, bootedAt + event.nanoseconds / 1e6));
       const exit = this.#take(event, milliseconds(ended));
       if (exit !== undefined) exits.push(exit);
     };
     let read = 0;
-    while (read < most && this.connector.read(take)) read += 1;
-    this.heard += read;
-    if (read < most) this.#readUntil = now;
+    while (read < max && this.connector.read(take)) read += 1;
+    this.receivedAny += read;
+    if (read < max) this.#readUntil = now;
     return read;
   }
 
@@ -523,7 +523,7 @@ class Opened {
   }
 }
 
-const unheard = () =>
+const noEventsError = () =>
   new AgentError(
     'SOCKET_UNAVAILABLE',
     "The kernel's process connector has stopped reporting events.",

@@ -67,12 +67,12 @@ export class ConnectorProcesses {
   #open: Opened | undefined;
   #reading: Promise<void> = Promise.resolve();
   /** Starts are reported in order, when their arguments are known. */
-  readonly #telling: TaskChain;
+  readonly #emissions: TaskChain;
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#telling = new TaskChain(parts.log);
+    this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(join(parts.hostRoot, 'proc'));
   }
 
@@ -100,7 +100,7 @@ export class ConnectorProcesses {
       this.#parts.log.warn({ err }, 'Could not read the last starts of programs.');
     }
     opened.connector.close();
-    await this.#telling.settled();
+    await this.#emissions.settled();
     opened.release?.();
   }
 
@@ -150,29 +150,29 @@ export class ConnectorProcesses {
       if (isFirst) table?.started({ pid: start.pid, executable: process?.executable, since: since(start) });
     }
     if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
-    if (seen.length > 0) this.#tell(seen);
+    if (seen.length > 0) this.#emit(seen);
     return read;
   }
 
   /** @param newestFirst in the order in which arguments are read: the newest are most likely to be running */
-  #tell(newestFirst: readonly NewProcess[]): void {
+  #emit(newestFirst: readonly NewProcess[]): void {
     const { commandLines, sink, table } = this.#parts;
     const isAsked = this.#pending + newestFirst.length <= MAX_PENDING;
     const asked = isAsked ? commandLines.read(newestFirst.map(askedOf)) : Promise.resolve([]);
     this.#hold(newestFirst.length);
-    const tell = async () => {
+    const emit = async () => {
       const answers = await asked;
-      const told: ProcessStarted[] = [];
+      const started: ProcessStarted[] = [];
       for (const [index, process] of newestFirst.entries()) {
         const answer = answers[index];
         if (answer !== undefined && 'argv' in answer) table?.learn(process.pid, process.executable, answer.argv);
-        if (isVisible(process, answer)) told.push(withArguments(process, answer));
+        if (isVisible(process, answer)) started.push(withArguments(process, answer));
       }
-      if (told.length > 0) sink.accept('starts', told.reverse());
-      const unresolved = newestFirst.length - told.length;
+      if (started.length > 0) sink.accept('starts', started.reverse());
+      const unresolved = newestFirst.length - started.length;
       if (unresolved > 0) sink.drop('starts', 'unresolved', unresolved);
     };
-    this.#telling.run(() => tell().finally(() => this.#hold(-newestFirst.length)));
+    this.#emissions.run(() => emit().finally(() => this.#hold(-newestFirst.length)));
   }
 
   #hold(change: number): void {

@@ -16,7 +16,7 @@ const LONGEST_PAUSE = minutes(1);
 /** A scan may take one hundredth of the interval. */
 const SHARE = 100;
 /** Processes reported at a time: each may have 128 KiB of arguments in memory. */
-const TOLD_AT_ONCE = 16;
+const BATCH_SIZE = 16;
 /** Processes whose arguments may still be awaited when the next scan begins. */
 const MAX_PENDING = 4_096;
 /** Cost of reading one process's arguments, for the reader and the agent. */
@@ -46,12 +46,12 @@ export class ProcessPolling {
   #stopping: AbortController | undefined;
   #looking: Promise<void> = Promise.resolve();
   /** The next scan does not wait for the arguments of the last one. */
-  readonly #telling: TaskChain;
+  readonly #emissions: TaskChain;
   #pending = 0;
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#telling = new TaskChain(parts.log);
+    this.#emissions = new TaskChain(parts.log);
   }
 
   /** Makes the first scan. @throws the error of the file system when /proc is missing */
@@ -68,7 +68,7 @@ export class ProcessPolling {
     this.#stopping?.abort();
     this.#stopping = undefined;
     await this.#looking;
-    await this.#telling.settled();
+    await this.#emissions.settled();
   }
 
   async #look(scanner: ProcessScanner, first: Duration, signal: AbortSignal): Promise<void> {
@@ -88,31 +88,31 @@ export class ProcessPolling {
       cost = milliseconds(cost + seen.length * COST_OF_ARGUMENTS_MS);
       const others = seen.filter(({ pid, parentPid }) => !isOwnProcess(pid, parentPid));
       if (others.length === 0) continue;
-      if (this.#pending > MAX_PENDING) await this.#telling.settled();
-      this.#tell(others, began);
+      if (this.#pending > MAX_PENDING) await this.#emissions.settled();
+      this.#emit(others, began);
     }
   }
 
   /** Continues after the source is closed: what was seen is reported, without arguments if the reader is closed too. */
-  #tell(seen: readonly NewProcess[], lookedAt: Duration): void {
+  #emit(seen: readonly NewProcess[], lookedAt: Duration): void {
     const { table, drained } = this.#parts;
     this.#hold(seen.length);
-    this.#telling.run(() => {
+    this.#emissions.run(() => {
       for (const { pid, executable } of seen) table?.started({ pid, executable });
     });
-    for (let from = 0; from < seen.length; from += TOLD_AT_ONCE) {
-      const batch = seen.slice(from, from + TOLD_AT_ONCE);
-      this.#telling.run(() => this.#tellBatch(batch).finally(() => this.#hold(-batch.length)));
+    for (let from = 0; from < seen.length; from += BATCH_SIZE) {
+      const batch = seen.slice(from, from + BATCH_SIZE);
+      this.#emissions.run(() => this.#emitBatch(batch).finally(() => this.#hold(-batch.length)));
     }
-    this.#telling.run(() => drained?.({ until: lookedAt }));
+    this.#emissions.run(() => drained?.({ until: lookedAt }));
   }
 
-  async #tellBatch(batch: readonly NewProcess[]): Promise<void> {
+  async #emitBatch(batch: readonly NewProcess[]): Promise<void> {
     const { sink, commandLines, table } = this.#parts;
     const answers = await commandLines.read(batch.map(askedOf));
-    const told = batch.map((process, index) => withArguments(process, answers[index]));
-    for (const { pid, executable, argv } of told) if (argv !== undefined) table?.learn(pid, executable, argv);
-    sink.accept('starts', told);
+    const started = batch.map((process, index) => withArguments(process, answers[index]));
+    for (const { pid, executable, argv } of started) if (argv !== undefined) table?.learn(pid, executable, argv);
+    sink.accept('starts', started);
   }
 
   #hold(change: number): void {

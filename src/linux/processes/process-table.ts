@@ -284,7 +284,7 @@ export class ProcessTable {
       const details = this.#proc.details(pid);
       if (details === undefined) continue; // it ended meanwhile
       this.started({ pid, executable: details.executable });
-      added.push({ pid, startTicks: stat.startTicks, mostBytes: MAX_ASKED_BYTES, ...details });
+      added.push({ pid, startTicks: stat.startTicks, maxBytes: MAX_ASKED_BYTES, ...details });
     }
     void this.#learnAll(added, signal);
     // Starts lost during the scan may concern pids that it had already passed.

@@ -69,5 +69,5 @@ function notifyByTool(address: string, lines: readonly string[]): void {
   const tool = findTool('systemd-notify');
   if (tool === undefined) return;
   const environment = { NOTIFY_SOCKET: address };
-  void runTool(tool, lines, { signal: new AbortController().signal, mostBytes: 1024, environment }).catch(() => {});
+  void runTool(tool, lines, { signal: new AbortController().signal, maxBytes: 1024, environment }).catch(() => {});
 }

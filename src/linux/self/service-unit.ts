@@ -39,7 +39,7 @@ export async function askServiceUnit(
   if (tool === undefined || !isSystemd()) return undefined;
   try {
     const args = ['show', '--no-pager', `--property=${PROPERTIES.join(',')}`, `${UNIT}.service`];
-    const unit = parse(await runTool(tool, args, { signal, mostBytes: MAX_BYTES, limit: LIMIT }));
+    const unit = parse(await runTool(tool, args, { signal, maxBytes: MAX_BYTES, limit: LIMIT }));
     return unit.LoadState === 'loaded' || unit.LoadState === 'masked' ? unit : undefined;
   } catch {
     signal.throwIfAborted();

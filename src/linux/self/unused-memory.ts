@@ -27,7 +27,7 @@ export class UnusedMemory {
   }
 
   /** Collect garbage first. Takes some 5 ms, does nothing where koffi has no binary, and never throws. */
-  giveBack(): void {
+  release(): void {
     try {
       const { mallocTrim, madvise } = systemCalls();
       mallocTrim(0);
@@ -64,8 +64,8 @@ export function reproducible(smaps: string): Mapping[] {
     const [head = '', ...figures] = lines(section);
     const [identity, start, end] = MAPPING.exec(head) ?? [];
     if (identity === undefined || start === undefined || end === undefined) return [];
-    const says = (figure: RegExp) => figures.some((line) => figure.test(line));
-    if (!says(/^Rss: +[1-9]/) || !says(/^Anonymous: +0 kB$/) || says(ELSEWHERE)) return [];
+    const matches = (figure: RegExp) => figures.some((line) => figure.test(line));
+    if (!matches(/^Rss: +[1-9]/) || !matches(/^Anonymous: +0 kB$/) || matches(ELSEWHERE)) return [];
     // A double represents addresses of user space exactly: they have 47 bits, and at most 52 on arm64.
     const [first, behind] = [Number.parseInt(start, 16), Number.parseInt(end, 16)];
     return behind > first && Number.isSafeInteger(behind) ? [{ identity, start: first, bytes: behind - first }] : [];

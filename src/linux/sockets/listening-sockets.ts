@@ -53,7 +53,7 @@ export class ListeningSockets {
       signal.throwIfAborted();
     };
     const { kept, status } = await this.#list(pace, signal);
-    const { owners, notSought } = await this.#owners.of([...kept.outside, ...kept.loopback].map(inodeOf), signal);
+    const { owners, notSearched } = await this.#owners.of([...kept.outside, ...kept.loopback].map(inodeOf), signal);
     const zones = new Map<number, string>();
     if (kept.outside.some(({ interfaceIndex }) => interfaceIndex !== undefined))
       for (const [index, name] of interfaceNames(this.#proc)) zones.set(index, name);
@@ -68,7 +68,7 @@ export class ListeningSockets {
         if (sockets.length % 200 === 0) await pace();
       }
     }
-    this.#status = statusOf(status, kept.leftOut, notSought);
+    this.#status = statusOf(status, kept.leftOut, notSearched);
     return sockets;
   }
 
@@ -111,14 +111,14 @@ export class ListeningSockets {
 
 const inodeOf = ({ inode }: WaitingSocket): number => inode;
 
-function statusOf(status: SourceStatus, leftOut: number, notSought: number): ListingStatus {
+function statusOf(status: SourceStatus, leftOut: number, notSearched: number): ListingStatus {
   const reasons = [
     ...(status.reason === undefined ? [] : [status.reason]),
     ...(leftOut === 0 ? [] : [`${leftOut} sockets are not listed: the limit of sockets kept in memory is reached.`]),
-    ...(notSought === 0
+    ...(notSearched === 0
       ? []
-      : [`${notSought} sockets are listed without a process: the limit of descriptors searched is reached.`]),
+      : [`${notSearched} sockets are listed without a process: the limit of descriptors searched is reached.`]),
   ];
-  if (leftOut === 0 && notSought === 0) return status;
+  if (leftOut === 0 && notSearched === 0) return status;
   return { ...status, state: 'degraded', reason: reasons.join(' '), ...(leftOut === 0 ? {} : { leftOut }) };
 }

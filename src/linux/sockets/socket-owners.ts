@@ -14,7 +14,7 @@ export interface FoundOwners {
   /** By inode of the socket. */
   readonly owners: ReadonlyMap<number, SocketOwner>;
   /** Sockets without an owner because the walk ended at its limit. */
-  readonly notSought: number;
+  readonly notSearched: number;
 }
 
 /**
@@ -51,16 +51,16 @@ interface Descriptor {
 export class SocketOwners {
   readonly #proc: string;
   readonly #clock: Clock;
-  readonly #mostLooks: number;
+  readonly #maxLooks: number;
   /** By inode of the socket. */
   #places = new Map<number, Descriptor>();
   /** Number of walks that did not find the socket, by inode. */
-  #sought = new Map<number, number>();
+  #searched = new Map<number, number>();
 
-  constructor(proc = '/proc', clock: Clock = systemClock, mostLooks = MAX_LOOKS) {
+  constructor(proc = '/proc', clock: Clock = systemClock, maxLooks = MAX_LOOKS) {
     this.#proc = proc;
     this.#clock = clock;
-    this.#mostLooks = mostLooks;
+    this.#maxLooks = maxLooks;
   }
 
   /**
@@ -77,22 +77,22 @@ export class SocketOwners {
     const asked = new Set(inodes);
     asked.delete(0);
     const places = await this.#remembered(asked, pace);
-    const walksFor = (inode: number) => this.#sought.get(inode) ?? 0;
+    const walksFor = (inode: number) => this.#searched.get(inode) ?? 0;
     const missing = [...asked].filter((inode) => !places.has(inode) && walksFor(inode) < MAX_WALKS);
     // A socket that init holds may belong to a service by now, at one of its first descriptors: see sd_listen_fds(3).
     const kept = [...places].filter(([, { pid }]) => pid === 1).map(([inode]) => inode);
-    const walk = new Walk(this.#proc, missing, kept, this.#mostLooks, pace);
+    const walk = new Walk(this.#proc, missing, kept, this.#maxLooks, pace);
     for (const [inode, place] of await walk.run()) places.set(inode, place);
-    const sought = new Map<number, number>();
-    let notSought = 0;
+    const searched = new Map<number, number>();
+    let notSearched = 0;
     for (const inode of asked) {
       if (places.has(inode)) continue;
-      if (walk.isCut && walksFor(inode) < MAX_WALKS) notSought += 1;
-      else sought.set(inode, Math.min(walksFor(inode) + 1, MAX_WALKS));
+      if (walk.isCut && walksFor(inode) < MAX_WALKS) notSearched += 1;
+      else searched.set(inode, Math.min(walksFor(inode) + 1, MAX_WALKS));
     }
     this.#places = places;
-    this.#sought = sought;
-    return { owners: await this.#ownersAt(places, pace), notSought };
+    this.#searched = searched;
+    return { owners: await this.#ownersAt(places, pace), notSearched };
   }
 
   /** Checks the cached results. */
@@ -150,13 +150,13 @@ class Walk {
     proc: string,
     wanted: readonly number[],
     low: readonly number[],
-    mostLooks: number,
+    maxLooks: number,
     pace: () => Promise<void>,
   ) {
     this.#proc = proc;
     this.#wanted = new Set([...wanted, ...low]);
     this.#low = low;
-    this.#looksLeft = mostLooks;
+    this.#looksLeft = maxLooks;
     this.#pace = pace;
   }
 

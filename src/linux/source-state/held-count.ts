@@ -5,7 +5,7 @@ import type { StreamSink, Streams } from '../../contract/sources.ts';
 interface Parts {
   readonly stream: keyof Streams;
   /** No run holds more; a larger number in the file is cut to this one. */
-  readonly most: number;
+  readonly max: number;
   readonly sink: StreamSink;
   readonly note: NoteFile;
   readonly log: Logger;
@@ -26,9 +26,9 @@ export class HeldCount {
   /** Counts what an earlier run held when it was killed. To be called before the first `set`; later calls do nothing. */
   countKilled(): void {
     if (this.#noted !== undefined) return;
-    const { note, most, sink, stream } = this.#parts;
+    const { note, max, sink, stream } = this.#parts;
     const { held } = (note.read() ?? {}) as { held?: unknown };
-    const count = Number.isSafeInteger(held) ? Math.min(held as number, most) : 0;
+    const count = Number.isSafeInteger(held) ? Math.min(held as number, max) : 0;
     this.#noted = 0;
     if (count <= 0) return; // nothing is written, and no file held open, before something waits
     sink.drop(stream, 'killed', count);

@@ -40,12 +40,12 @@ export class OptionalSource<T extends Openable> {
     }
   }
 
-  /** @param standing its status while it is open */
-  status(standing: (source: T) => SourceStatus): SourceStatus {
+  /** @param statusOf its status while it is open */
+  status(statusOf: (source: T) => SourceStatus): SourceStatus {
     if (this.#problem !== undefined) {
       return { state: 'unavailable', reason: `${this.#problem.message} ${this.#problem.remedy}` };
     }
-    return this.#source === undefined ? { state: 'off' } : standing(this.#source);
+    return this.#source === undefined ? { state: 'off' } : statusOf(this.#source);
   }
 
   async close(): Promise<void> {

@@ -62,7 +62,7 @@ export interface SourceHost {
    * Notes how many records of a stream it holds in memory, so that the next run counts them if this one is killed. It is
    * closed after the source.
    *
-   * @param most no run holds more
+   * @param max no run holds more
    */
-  readonly held: (stream: StreamName, most: number) => HeldCount | undefined;
+  readonly held: (stream: StreamName, max: number) => HeldCount | undefined;
 }

@@ -84,7 +84,7 @@ export class Feeds {
   /** Since when the ends of processes have been listened to. */
   #endsSince: Duration;
   /** When audit's reader handed something over, or had nothing more to read. */
-  #heard: Duration;
+  #lastRead: Duration;
   /** Until the first feed has been looked for. */
   #isOpening = true;
   #subscribers: readonly FeedSubscriber[] = [];
@@ -96,7 +96,7 @@ export class Feeds {
     this.#startsRead = clock.monotonic();
     this.#startsSettled = this.#startsRead;
     this.#endsSince = this.#startsRead;
-    this.#heard = this.#startsRead;
+    this.#lastRead = this.#startsRead;
     this.#wallTimes = new WallTimes(clock);
     this.#ringUsers = new RingUsers({ clock, log });
     if (stateDirectory !== undefined) {
@@ -160,7 +160,7 @@ export class Feeds {
 
   /** When audit was read last: several times a second, also when there is nothing to read. Now, while it isn't open. */
   lastMoved(): Duration {
-    return this.current === 'audit' ? this.#heard : this.#parts.clock.monotonic();
+    return this.current === 'audit' ? this.#lastRead : this.#parts.clock.monotonic();
   }
 
   /** Up to when all starts of programs have been read: now, where no feed reports any. */
@@ -216,12 +216,12 @@ export class Feeds {
 
   /** Takes what audit reports live. The agent's own activity is not reported. */
   #accept(all: readonly AuditEvent[]): void {
-    this.#heard = this.#parts.clock.monotonic();
+    this.#lastRead = this.#parts.clock.monotonic();
     const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
     this.#parts.table.acceptAudit(events, this.#wallTimes.reader());
     for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(events, true);
     this.#ringUsers.accept(events);
-    this.#follower?.saw(all);
+    this.#follower?.seen(all);
   }
 
   /** Takes what auditd's log holds from before the agent listened. */
@@ -229,8 +229,8 @@ export class Feeds {
     const others = events.filter((event) => !isOfOwnProcess(event));
     const timeOf = this.#wallTimes.reader();
     // The end of one that started before ends were listened to may have gone unnoticed; those that live are known from /proc.
-    const heardToEnd = others.filter(({ time }) => timeOf(time) >= this.#endsSince);
-    this.#parts.table.acceptAudit(heardToEnd, timeOf);
+    const exitsCovered = others.filter(({ time }) => timeOf(time) >= this.#endsSince);
+    this.#parts.table.acceptAudit(exitsCovered, timeOf);
     for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(others, false);
   }
 
@@ -244,7 +244,7 @@ export class Feeds {
     for (const subscriber of this.#subscribers) subscriber.drained?.();
     this.#wallTimes.look();
     this.#startsRead = until;
-    this.#heard = this.#parts.clock.monotonic();
+    this.#lastRead = this.#parts.clock.monotonic();
     this.#follower?.mark(until, position);
     if (this.current === 'starts') this.#startsSettled = milliseconds(until - LOSS_KNOWN_AFTER);
   }

@@ -94,7 +94,7 @@ const LADDER: readonly Rung[] = [
   { name: 'procPolling', feeds: 'starts', make: (parts) => new ProcessPolling(parts) },
 ];
 
-interface Standing {
+interface OpenSource {
   readonly rung: number;
   readonly source: Source;
 }
@@ -107,9 +107,9 @@ export class SourceLadder implements Service {
   readonly name = 'sources of events';
   readonly #parts: Parts;
   readonly #ladder: readonly Rung[];
-  #standing: Standing | undefined;
+  #current: OpenSource | undefined;
   /** Why the best source isn't in use. */
-  #obstacle: AgentError | undefined;
+  #bestSourceError: AgentError | undefined;
   /** The status that was logged last, as JSON. */
   #logged = '';
   #stopping: AbortController | undefined;
@@ -139,20 +139,23 @@ export class SourceLadder implements Service {
 
   /** The feed that is open; `undefined` when none is. */
   get feed(): Feed | undefined {
-    return this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung]?.feeds;
+    return this.#current === undefined ? undefined : this.#ladder[this.#current.rung]?.feeds;
   }
 
   /** How `feed` stands. Audit reports starts, too. */
   status(feed: Feed): SourceStatus {
-    const reason = this.#obstacle === undefined ? undefined : `${this.#obstacle.message} ${this.#obstacle.remedy}`;
+    const reason =
+      this.#bestSourceError === undefined
+        ? undefined
+        : `${this.#bestSourceError.message} ${this.#bestSourceError.remedy}`;
     const explained = reason === undefined ? {} : { reason };
-    const rung = this.#standing === undefined ? undefined : this.#ladder[this.#standing.rung];
+    const rung = this.#current === undefined ? undefined : this.#ladder[this.#current.rung];
     if (rung === undefined || (feed === 'audit' && rung.feeds !== 'audit')) {
       return reason === undefined ? { state: 'off' } : { state: 'unavailable', ...explained };
     }
-    const own = this.#standing?.source.status?.();
+    const own = this.#current?.source.status?.();
     if (own !== undefined) return own;
-    return this.#standing?.rung === 0
+    return this.#current?.rung === 0
       ? { state: 'on', source: rung.name }
       : { state: 'degraded', source: rung.name, ...explained };
   }
@@ -166,8 +169,8 @@ export class SourceLadder implements Service {
       // A source whose feed isn't wanted any more is closed. One of starts stays open as long as those are wanted.
       if (feed !== undefined && !feeds.has(feed)) await this.#release();
       if (feeds.size === 0) await this.#release();
-      else if (this.#standing === undefined) await this.#climb();
-      else await this.#standing.source.refreshRules?.().catch((error: unknown) => this.#fall(toAgentError(error)));
+      else if (this.#current === undefined) await this.#openBest();
+      else await this.#current.source.refreshRules?.().catch((error: unknown) => this.#fallBack(toAgentError(error)));
     });
   }
 
@@ -176,14 +179,14 @@ export class SourceLadder implements Service {
       await this.#parts.clock.sleep(TRY_AGAIN, signal);
       await this.#inTurn(async () => {
         if (signal.aborted || this.#parts.wanted().feeds.size === 0) return;
-        if (this.#standing?.rung !== 0) await this.#climb();
+        if (this.#current?.rung !== 0) await this.#openBest();
       });
     }
   }
 
   /** Opens the best source that is better than the one in use. */
-  async #climb(): Promise<void> {
-    const limit = this.#standing?.rung ?? this.#ladder.length;
+  async #openBest(): Promise<void> {
+    const limit = this.#current?.rung ?? this.#ladder.length;
     const { feeds: wanted } = this.#parts.wanted();
     let best = true;
     for (const [rung, { name, feeds, make }] of this.#ladder.slice(0, limit).entries()) {
@@ -192,19 +195,19 @@ export class SourceLadder implements Service {
         ...this.#parts,
         rules: () => this.#parts.wanted().rules,
         onLost: (reason) => this.#lost(source, reason),
-        changed: () => this.#tell(),
+        changed: () => this.#announceStatus(),
       });
       try {
         await source.open();
       } catch (error) {
-        if (best) this.#obstacle = toAgentError(error);
+        if (best) this.#bestSourceError = toAgentError(error);
         best = false;
         this.#parts.log.debug({ source: name, err: error }, 'Could not open a source of events.');
         continue;
       }
-      await this.#standing?.source.close();
-      this.#standing = { rung, source };
-      if (best) this.#obstacle = undefined;
+      await this.#current?.source.close();
+      this.#current = { rung, source };
+      if (best) this.#bestSourceError = undefined;
       return;
     }
   }
@@ -212,32 +215,32 @@ export class SourceLadder implements Service {
   /** The source can't go on. It may be closing at this moment, so nothing is done within its call. */
   #lost(source: Source, reason: AgentError): void {
     void this.#inTurn(async () => {
-      if (this.#standing?.source === source) await this.#fall(reason);
+      if (this.#current?.source === source) await this.#fallBack(reason);
     });
   }
 
-  async #fall(reason: AgentError): Promise<void> {
+  async #fallBack(reason: AgentError): Promise<void> {
     const { log } = this.#parts;
     const { id, remedy } = reason;
     log.warn({ id, remedy, err: reason }, 'Lost the source of events.');
     await this.#release();
-    await this.#climb();
+    await this.#openBest();
     this.#parts.interrupted?.();
   }
 
   async #release(options = { willResume: false }): Promise<void> {
-    await this.#standing?.source.close(options);
-    this.#standing = undefined;
-    this.#obstacle = undefined;
+    await this.#current?.source.close(options);
+    this.#current = undefined;
+    this.#bestSourceError = undefined;
   }
 
   #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(work).then(() => this.#tell());
+    const done = this.#turn.then(work).then(() => this.#announceStatus());
     this.#turn = done.catch((err: unknown) => this.#parts.log.error({ err }, 'Could not change the source of events.'));
     return this.#turn;
   }
 
-  #tell(): void {
+  #announceStatus(): void {
     const status = this.status(this.#parts.wanted().feeds.has('starts') ? 'starts' : 'audit');
     const text = JSON.stringify(status);
     if (text === this.#logged) return;

@@ -15,7 +15,7 @@ const PROGRAM = fileURLToPath(new URL('./answers.js', import.meta.url));
 const kind = <Q, A>(name: string, more: Partial<QuestionKind<Q, A>> = {}): QuestionKind<Q, A> => ({
   name,
   limit: seconds(10),
-  mostBytes: 100_000,
+  maxBytes: 100_000,
   ...more,
 });
 const ECHO = kind<unknown, unknown>('echo');

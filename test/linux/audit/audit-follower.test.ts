@@ -93,7 +93,7 @@ describe('AuditFollower', () => {
       (JSON.parse(readFileSync(join(hostRoot, 'audit-checkpoint.json'), 'utf8')) as { serial: number }).serial;
 
     it('takes from the log nothing that has come live', async () => {
-      follower.saw([cameLive(102)]);
+      follower.seen([cameLive(102)]);
       await pass(10_000);
       assert.deepEqual(told, [101]);
     });
@@ -101,14 +101,14 @@ describe('AuditFollower', () => {
     it('waits until what came live has been read, and no longer', async () => {
       await time.tickAsync(20_000); // the agent is slow, and reads nothing
       assert.deepEqual(told, []);
-      follower.saw([cameLive(102)]);
+      follower.seen([cameLive(102)]);
       await pass(10_000);
       assert.deepEqual(told, [101]);
       assert.equal(follower.isCatchingUp, false);
     });
 
     it('remembers nothing that came live, so that the next run catches up should this one be killed', async () => {
-      follower.saw([cameLive(102)]);
+      follower.seen([cameLive(102)]);
       follower.mark(systemClock.monotonic());
       assert.ok(follower.isCatchingUp);
       assert.equal(remembered(), 100);

@@ -78,7 +78,7 @@ describe('CatchUp', () => {
       catchUp.read(milliseconds(systemClock.monotonic()));
     }
   };
-  const heard = (...serials: number[]) => catchUp.heard(serials.map((serial) => event(serial)));
+  const heard = (...serials: number[]) => catchUp.sawLive(serials.map((serial) => event(serial)));
   const write = (...serials: number[]) => appendFileSync(path, serials.map((serial) => start(serial)).join(''));
 
   it('tells what the log has from after the last run to the first that was heard live', async () => {

@@ -10,7 +10,7 @@ describe('LossMeter', () => {
   beforeEach(() => {
     meter = new LossMeter();
     now = 0;
-    meter.kernelSays(5, 0); // what was lost before is none of ours
+    meter.setKernelLost(5, 0); // what was lost before is none of ours
   });
 
   const see = (...serials: number[]) => {
@@ -81,22 +81,22 @@ describe('LossMeter', () => {
   });
 
   it('adds what the kernel never gave a serial', () => {
-    meter.kernelSays(12, 0);
+    meter.setKernelLost(12, 0);
     assert.equal(take(), 7);
-    meter.kernelSays(12, 0);
+    meter.setKernelLost(12, 0);
     assert.equal(take(), 0);
   });
 
   it('does not count a lost record whose event came all the same', () => {
-    meter.kernelSays(8, 2);
+    meter.setKernelLost(8, 2);
     assert.equal(take(), 1);
-    meter.kernelSays(9, 2);
+    meter.setKernelLost(9, 2);
     assert.equal(take(), 1);
   });
 
   it('does not mind when somebody sets the counter of the kernel back', () => {
-    meter.kernelSays(0, 0);
-    meter.kernelSays(2, 0);
+    meter.setKernelLost(0, 0);
+    meter.setKernelLost(2, 0);
     assert.equal(take(), 2);
   });
 

@@ -16,11 +16,11 @@ describe('SlotWatch', () => {
 
   it('waits until another daemon has been gone for half a minute', () => {
     const watch = new SlotWatch(systemClock);
-    watch.sawAnother();
+    watch.seenOther();
     assert.equal(watch.mayTake(), false);
     clock.tick(29_000);
     assert.equal(watch.mayTake(), false);
-    watch.sawAnother();
+    watch.seenOther();
     clock.tick(29_000);
     assert.equal(watch.mayTake(), false);
     clock.tick(1_000);

@@ -77,7 +77,7 @@ describe('ExitSource', () => {
 
   const heldCount = () => {
     const note = new NoteFile(join(proc.hostRoot, 'held-exits.json'));
-    return new HeldCount({ stream: 'exits', most: MAX_HELD_EXITS, sink, note, log });
+    return new HeldCount({ stream: 'exits', max: MAX_HELD_EXITS, sink, note, log });
   };
   const close = async () => {
     const closing = exits.close();

@@ -21,7 +21,7 @@ const PROGRAM = `
   };
   const before = work();
   const pages = [filePages()];
-  unused.giveBack();
+  unused.release();
   pages.push(filePages());
   console.log(JSON.stringify({ pages, same: work() === before }));
 `;

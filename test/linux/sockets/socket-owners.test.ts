@@ -128,7 +128,7 @@ describe('SocketOwners', () => {
       process(90, ['socket:[5]']);
       const found = await new SocketOwners(proc, systemClock, 260).of([5, 1_250, 2_250, 9_999], signal);
       assert.equal(found.owners.get(5)?.pid, 90);
-      assert.ok(found.notSought >= 2);
+      assert.ok(found.notSearched >= 2);
     });
 
     it('looks at the other descriptors of those with fewer first', async () => {
@@ -136,9 +136,9 @@ describe('SocketOwners', () => {
         Array.from({ length: count }, (_, i) => (i < 100 ? 'pipe:[1]' : link));
       process(70, others(2_000, 'pipe:[2]'));
       process(80, others(150, 'socket:[5]'));
-      const { owners, notSought } = await new SocketOwners(proc, systemClock, 400).of([5, 9_999], signal);
+      const { owners, notSearched } = await new SocketOwners(proc, systemClock, 400).of([5, 9_999], signal);
       assert.equal(owners.get(5)?.pid, 80);
-      assert.equal(notSought, 1);
+      assert.equal(notSearched, 1);
     });
 
     it('looks at a process of each user first, where there are thousands', async function () {
@@ -156,12 +156,12 @@ describe('SocketOwners', () => {
     it('does not take them for those of nobody', async () => {
       process(70, many(1_000));
       const owners = new SocketOwners(proc, systemClock, 50);
-      for (let time = 0; time < 3; time += 1) assert.equal((await owners.of([9_999], signal)).notSought, 1);
+      for (let time = 0; time < 3; time += 1) assert.equal((await owners.of([9_999], signal)).notSearched, 1);
     });
 
     it('says nothing of the kind when it has looked at all', async () => {
       process(70, many(1_000));
-      assert.equal((await new SocketOwners(proc).of([9_999], signal)).notSought, 0);
+      assert.equal((await new SocketOwners(proc).of([9_999], signal)).notSearched, 0);
     });
   });
 });

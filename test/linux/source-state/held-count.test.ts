@@ -14,7 +14,7 @@ describe('The number of records that wait in memory', () => {
   const path = () => join(folder, 'held-connections.json');
   /** A run that is never closed is as good as killed. */
   const run = () =>
-    new HeldCount({ stream: 'connections', most: 1_024, sink, note: new NoteFile(path()), log: quietLog() });
+    new HeldCount({ stream: 'connections', max: 1_024, sink, note: new NoteFile(path()), log: quietLog() });
 
   beforeEach(() => {
     folder = temporaryFolder();

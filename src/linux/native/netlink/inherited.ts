@@ -63,7 +63,7 @@ export interface Loan {
   /** Whether it was used before: queued data then arrived while it had no reader. */
   readonly isStale: boolean;
   /** Returns it for later use; call it instead of closing the descriptor. */
-  giveBack(): void;
+  release(): void;
 }
 
 /** Takes a free inherited socket with this protocol and these multicast groups, if there is one. */
@@ -77,7 +77,7 @@ export function takeInherited(protocol: number, groups: number): Loan | undefine
   return {
     fd: match.fd,
     isStale,
-    giveBack() {
+    release() {
       match.taken = false;
     },
   };

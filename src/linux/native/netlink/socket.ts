@@ -49,12 +49,12 @@ export class NetlinkSocket {
   #sequence = 0;
   #open = true;
 
-  readonly #giveBack: () => void;
+  readonly #release: () => void;
 
-  /** @param giveBack called at close instead of closing the descriptor, for an inherited socket */
-  constructor(fd: number, giveBack = () => closeSync(fd)) {
+  /** @param release called at close instead of closing the descriptor, for an inherited socket */
+  constructor(fd: number, release = () => closeSync(fd)) {
     this.fd = fd;
-    this.#giveBack = giveBack;
+    this.#release = release;
   }
 
   /**
@@ -111,7 +111,7 @@ export class NetlinkSocket {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#giveBack();
+    this.#release();
   }
 }
 
@@ -125,7 +125,7 @@ export function openNetlink(protocol: number, options: Options = {}): NetlinkSoc
   const { groups = 0, receiveBufferBytes, filter, own = false } = options;
   const loan = own ? undefined : takeInherited(protocol, groups);
   if (loan !== undefined) {
-    const socket = new NetlinkSocket(loan.fd, loan.giveBack);
+    const socket = new NetlinkSocket(loan.fd, loan.release);
     if (filter !== undefined) socket.filter(filter);
     // Datagrams that arrived before the agent started are the reason why the service manager keeps it open.
     if (loan.isStale) while (socket.receive() !== undefined);

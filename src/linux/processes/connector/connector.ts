@@ -126,7 +126,7 @@ export class ProcessConnector {
     const find = (event: ProcessEvent) => {
       if (event.what === NONE && event.acknowledgement === expected) errno = event.errno;
     };
-    while (errno === undefined) if (!this.read(find)) throw unheard();
+    while (errno === undefined) if (!this.read(find)) throw noAnswerError();
     if (errno !== 0) throw systemError(errno, 'listening to the process connector');
   }
 
@@ -147,7 +147,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   ECONNREFUSED: "Run it in the host's network namespace (podman: --net=host).",
 };
 
-const unheard = () =>
+const noAnswerError = () =>
   new AgentError(
     'SOCKET_UNAVAILABLE',
     "The kernel's process connector doesn't answer.",

@@ -1,13 +1,13 @@
-import { LITTLE, writeU16, writeU32 } from '../../native/byte-order.ts';
+import { IS_LITTLE_ENDIAN, writeU16, writeU32 } from '../../native/byte-order.ts';
 import { HEADER_BYTES } from '../../native/netlink/message.ts';
 import {
   assemble,
+  copyToX,
   drop,
   type Instruction,
   ifEquals,
-  ifSameAsAside,
+  ifEqualsX,
   keep,
-  layAside,
   load,
 } from '../../native/socket-filter.ts';
 
@@ -72,25 +72,25 @@ export type ProcessEvent =
  */
 export function decodeEvent(datagram: DataView, length: number): ProcessEvent | undefined {
   if (length < AT.exitCode || u32(datagram, AT.index) !== INDEX || u32(datagram, AT.value) !== VALUE) return undefined;
-  if (datagram.getUint16(AT.length, LITTLE) > length - AT.what) return undefined;
+  if (datagram.getUint16(AT.length, IS_LITTLE_ENDIAN) > length - AT.what) return undefined;
   const nanoseconds = u64(datagram, AT.nanoseconds);
   const what = u32(datagram, AT.what);
   if (what === NONE) {
     const acknowledgement = u32(datagram, AT.acknowledgement);
-    return { what, nanoseconds, acknowledgement, errno: Math.abs(datagram.getInt32(AT.thread, LITTLE)) };
+    return { what, nanoseconds, acknowledgement, errno: Math.abs(datagram.getInt32(AT.thread, IS_LITTLE_ENDIAN)) };
   }
-  const threadId = datagram.getInt32(AT.thread, LITTLE);
-  const pid = datagram.getInt32(AT.process, LITTLE);
+  const threadId = datagram.getInt32(AT.thread, IS_LITTLE_ENDIAN);
+  const pid = datagram.getInt32(AT.process, IS_LITTLE_ENDIAN);
   if (threadId <= 0 || pid <= 0) return undefined;
   if (what === EXEC) return { what, nanoseconds, pid };
   if (what !== EXIT || length < AT.exitCode + 4) return undefined;
   return { what, nanoseconds, pid, threadId, code: u32(datagram, AT.exitCode) };
 }
 
-const u32 = (datagram: DataView, at: number): number => datagram.getUint32(at, LITTLE);
+const u32 = (datagram: DataView, at: number): number => datagram.getUint32(at, IS_LITTLE_ENDIAN);
 /** Exact up to 2^53. */
 const u64 = (datagram: DataView, at: number): number =>
-  u32(datagram, LITTLE ? at : at + 4) + u32(datagram, LITTLE ? at + 4 : at) * 2 ** 32;
+  u32(datagram, IS_LITTLE_ENDIAN ? at : at + 4) + u32(datagram, IS_LITTLE_ENDIAN ? at + 4 : at) * 2 ** 32;
 
 /**
  * A request, without its struct nlmsghdr.
@@ -126,9 +126,9 @@ export function exitsOnly(watched: readonly number[] = []): Buffer {
   return assemble([
     ...only(EXIT),
     load(AT.thread),
-    layAside,
+    copyToX,
     load(AT.process),
-    ifSameAsAside(threads.length + 1, 0),
+    ifEqualsX(threads.length + 1, 0),
     ...threads,
     drop,
     keep,

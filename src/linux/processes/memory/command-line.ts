@@ -17,7 +17,7 @@ export interface AskedProcess {
   /** The program that it must still be running, if that matters. */
   readonly executable?: string;
   /** Limit in bytes, at most MAX_COMMAND_LINE_BYTES; the rest is not read. */
-  readonly mostBytes?: number;
+  readonly maxBytes?: number;
 }
 
 export const MAX_COMMAND_LINE_BYTES = 128 * 1024;
@@ -28,18 +28,18 @@ const MAX_ANSWER_BYTES = 6 * MAX_COMMAND_LINE_BYTES + 1_024;
 export const COMMAND_LINE: QuestionKind<AskedProcess, string | null> = {
   name: 'command line',
   limit: seconds(1),
-  mostBytes: MAX_ANSWER_BYTES,
+  maxBytes: MAX_ANSWER_BYTES,
   attempts: 2,
   subject: ({ pid, startTicks, userId }) => ({ id: `${pid} ${startTicks}`, owner: String(userId) }),
 };
 
 const buffer = Buffer.allocUnsafeSlow(MAX_COMMAND_LINE_BYTES);
 
-export function readCommandLine({ proc, pid, startTicks, executable, mostBytes }: AskedProcess): string | null {
+export function readCommandLine({ proc, pid, startTicks, executable, maxBytes }: AskedProcess): string | null {
   const folder = `${proc}/${pid}`;
   try {
     if (executable !== undefined && readlinkSync(`${folder}/exe`) !== executable) return null;
-    const text = read(`${folder}/cmdline`, Math.min(mostBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
+    const text = read(`${folder}/cmdline`, Math.min(maxBytes ?? MAX_COMMAND_LINE_BYTES, MAX_COMMAND_LINE_BYTES));
     const stat = parseStat(read(`${folder}/stat`, 4_096));
     return stat === undefined || stat.isDead || stat.startTicks !== startTicks ? null : text;
   } catch {
@@ -48,12 +48,12 @@ export function readCommandLine({ proc, pid, startTicks, executable, mostBytes }
 }
 
 /** Files in /proc report no size, and return at most a page per read. */
-function read(path: string, mostBytes: number): string {
+function read(path: string, maxBytes: number): string {
   const file = openSync(path, 'r');
   try {
     let length = 0;
-    for (let got = -1; got !== 0 && length < mostBytes; length += got) {
-      got = readSync(file, buffer, length, mostBytes - length, null);
+    for (let got = -1; got !== 0 && length < maxBytes; length += got) {
+      got = readSync(file, buffer, length, maxBytes - length, null);
     }
     return buffer.toString('utf8', 0, length);
   } finally {

@@ -76,7 +76,7 @@ export class Connections {
   readonly #endpoints: Endpoints;
   #pending: Pending[] = [];
   /** Keeps connections in order while some of them wait for arguments. */
-  readonly #telling: TaskChain;
+  readonly #emissions: TaskChain;
   #late = 0;
   /** Connections that could not be resolved and are still to be counted. */
   #unresolved = 0;
@@ -84,7 +84,7 @@ export class Connections {
   constructor(parts: Parts) {
     const { clock, proc = '/proc', open = () => openNetlink(NETLINK_SOCK_DIAG) } = parts;
     this.#parts = parts;
-    this.#telling = new TaskChain(parts.log);
+    this.#emissions = new TaskChain(parts.log);
     this.#proc = new ProcFolder(proc);
     this.#lists = new SocketLists({ clock, proc, open });
     this.#endpoints = new Endpoints({ clock, proc, table: this.#table, lists: this.#lists });
@@ -102,7 +102,7 @@ export class Connections {
     const made = this.#pending;
     this.#pending = [];
     const ends = this.#endpoints.find(made);
-    const told: ConnectionSeen[] = [];
+    const ready: ConnectionSeen[] = [];
     const late: ConnectionSeen[] = [];
     const processes = new Map<string, Asked | undefined>();
     for (const [index, connection] of made.entries()) {
@@ -114,7 +114,7 @@ export class Connections {
       }
       const { time, serial, direction, pid, parentPid, userId, executable, commandLine, byRing } = connection;
       const isLate = commandLine === undefined && this.#canAsk(connection, processes);
-      (isLate ? late : told).push({
+      (isLate ? late : ready).push({
         time,
         serial,
         direction,
@@ -129,8 +129,8 @@ export class Connections {
         ...(byRing ? { byRing } : {}),
       });
     }
-    this.#tell(told);
-    this.#tellLate(late, processes);
+    this.#emit(ready);
+    this.#emitLate(late, processes);
     if (this.#unresolved > 0) sink.drop('connections', 'unresolved', this.#unresolved);
     this.#unresolved = 0;
   }
@@ -138,10 +138,10 @@ export class Connections {
   /** Closes open sockets once everything is reported. The object can be used again afterwards. Never rejects. */
   async close(): Promise<void> {
     this.#lists.close();
-    await this.#telling.settled();
+    await this.#emissions.settled();
   }
 
-  #tell(connections: readonly ConnectionSeen[]): void {
+  #emit(connections: readonly ConnectionSeen[]): void {
     for (let from = 0; from < connections.length; from += RECORDS_PER_BATCH) {
       this.#parts.sink.accept('connections', connections.slice(from, from + RECORDS_PER_BATCH));
     }
@@ -158,17 +158,17 @@ export class Connections {
   }
 
   /** Reports connections once the arguments of their processes are read; each process is read once. */
-  #tellLate(connections: readonly ConnectionSeen[], processes: ReadonlyMap<string, Asked | undefined>): void {
+  #emitLate(connections: readonly ConnectionSeen[], processes: ReadonlyMap<string, Asked | undefined>): void {
     if (connections.length === 0) return;
     if (this.#late + connections.length > MAX_LATE) {
-      this.#tell(connections);
+      this.#emit(connections);
       return;
     }
     const { commandLines, learned } = this.#parts;
     this.#hold(connections.length);
     const asked = [...processes.values()].filter((process) => process !== undefined);
     const reading = commandLines.read(asked);
-    const tell = async () => {
+    const emit = async () => {
       const answers = await reading;
       const known = new Map<string, string>();
       for (const [index, { pid, executable = '' }] of asked.entries()) {
@@ -177,7 +177,7 @@ export class Connections {
         known.set(`${pid} ${executable}`, answer.argv.join(' '));
         learned?.(pid, executable, answer.argv);
       }
-      this.#tell(
+      this.#emit(
         connections.map((connection) => {
           const commandLine = known.get(`${connection.pid} ${connection.executable}`);
           return commandLine === undefined ? connection : { ...connection, commandLine };
@@ -185,7 +185,7 @@ export class Connections {
       );
     };
     // Counted as reported only when the sink has them: the count on disk is written after the events.
-    this.#telling.run(() => tell().finally(() => this.#hold(-connections.length)));
+    this.#emissions.run(() => emit().finally(() => this.#hold(-connections.length)));
   }
 
   #hold(change: number): void {
@@ -228,7 +228,7 @@ export class Connections {
 
   #connected({ fd, underWay }: Connect, caller: Caller, peer: SocketAddress | undefined): void {
     if (peer === undefined) return; // not an IP address
-    const remote = hereIfUnspecified(peer);
+    const remote = loopbackIfUnspecified(peer);
     const socket = this.#table.at(caller.pid, fd);
     const before = socket.underWay;
     socket.underWay = underWay ? remote : undefined;
@@ -254,7 +254,7 @@ export class Connections {
     const { pid } = caller;
     if (this.#parts.own(pid)) return;
     this.#unresolved += count - 1;
-    const remote = hereIfUnspecified(event.address);
+    const remote = loopbackIfUnspecified(event.address);
     if (!this.#isOfInterest(remote)) return;
     const executable = event.fields.exe === undefined ? (this.#proc.executable(pid) ?? 'unknown') : caller.executable;
     const made = { direction: 'Out', protocol: undefined, fd: -1, socket: UNKNOWN_SOCKET, remote } as const;
@@ -316,12 +316,12 @@ const isOnLoopback = (end: Partial<SocketAddress> | undefined): boolean =>
   end?.address !== undefined && isLoopback(end.address);
 
 /** Connecting to the unspecified address connects to this host: ip_route_connect() and tcp_v6_connect(). */
-const hereIfUnspecified = (end: SocketAddress): SocketAddress => {
-  const here = HERE.get(end.address);
+const loopbackIfUnspecified = (end: SocketAddress): SocketAddress => {
+  const here = LOOPBACK_OF.get(end.address);
   return here === undefined ? end : { address: here, port: end.port };
 };
 
-const HERE: ReadonlyMap<string, string> = new Map([
+const LOOPBACK_OF: ReadonlyMap<string, string> = new Map([
   ['0.0.0.0', '127.0.0.1'],
   ['::', '::1'],
 ]);

@@ -34,8 +34,8 @@ describe('a command line', () => {
     proc.add(7);
     writeFileSync(join(proc.path, '7/cmdline'), 'x'.repeat(200_000));
     assert.equal(read()?.length, 128 * 1024);
-    assert.equal(read({ mostBytes: 1e9 })?.length, 128 * 1024);
-    assert.equal(read({ mostBytes: 100 })?.length, 100);
+    assert.equal(read({ maxBytes: 1e9 })?.length, 128 * 1024);
+    assert.equal(read({ maxBytes: 100 })?.length, 100);
   });
 });
 
