@@ -30,12 +30,12 @@ describe('rowLimits', () => {
   it('limits a part to what a day allows for messages, and all parts to a quarter of it', () => {
     assert.deepEqual(limits({ maxMessageSizeInBytes: 8_192 }, 8 * 8_192), {
       partBytes: 8_192 - 2_048,
-      mostParts: 2,
+      maxParts: 2,
       extraBytes: 0,
     });
     assert.deepEqual(limits({ maxMessageSizeInBytes: 204_800 }, 8_192), {
       partBytes: 8_192 - 2_048,
-      mostParts: 1,
+      maxParts: 1,
       extraBytes: 0,
     });
   });
