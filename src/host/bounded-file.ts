@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 
 /**
- * Reads a whole file. A file longer than `mostBytes` is refused, since half a file would be a wrong answer.
+ * Reads a whole file. A file longer than `maxBytes` is refused, since half a file would be a wrong answer.
  *
  * Also works in /proc and /sys, where files report a size of 0. Never blocks, even if the path is a FIFO.
  *

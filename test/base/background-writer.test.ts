@@ -11,7 +11,7 @@ describe('operations on the disk that may be deferred', () => {
 
   beforeEach(() => {
     time = sinon.useFakeTimers();
-    writer = new BackgroundWriter({ clock: systemClock, most: 1_000_000 });
+    writer = new BackgroundWriter({ clock: systemClock, maxBytes: 1_000_000 });
     begun = [];
   });
   afterEach(() => {
