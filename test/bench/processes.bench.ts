@@ -1,4 +1,6 @@
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
@@ -171,7 +173,8 @@ const runAuditd: Contestant = async (loads) => {
   const runs: Run[] = [];
   const rules = syscallRules([{ syscalls: ['execve', 'execveat'], where: { success: 1 } }], ABIS[process.arch] ?? []);
   for (const load of loads) {
-    const auditd = new Auditd(control);
+    const root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
+    const auditd = new Auditd(control, root);
     try {
       await auditd.start();
       for (const rule of rules) await control.addRule(rule);
@@ -184,6 +187,7 @@ const runAuditd: Contestant = async (loads) => {
     } finally {
       for (const rule of rules) await control.deleteRule(rule);
       await auditd.remove();
+      rmSync(root, { recursive: true });
     }
   }
   control.close();

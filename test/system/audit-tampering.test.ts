@@ -9,6 +9,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -100,7 +101,7 @@ describe("Who tampers with the kernel's audit", function () {
   });
 
   it('is not told when auditd takes the slot, is restarted, and gives it up', async () => {
-    const auditd = new Auditd(control);
+    const auditd = new Auditd(control, temporaryFolder());
     try {
       await auditd.start();
       await auditd.stop();

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
@@ -14,6 +13,7 @@ import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { SourceLadder } from '../../src/linux/streams/source-ladder.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { elf32 } from './elf32.ts';
@@ -39,7 +39,7 @@ describe("the kernel's audit", function () {
     require(this, await missingForAudit());
     control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
     atFirst = await control.status();
-    folder = mkdtempSync(join(tmpdir(), 'vakt-audit-'));
+    folder = suiteFolder();
   });
 
   beforeEach(async () => {
@@ -64,7 +64,6 @@ describe("the kernel's audit", function () {
 
   after(() => {
     control?.close();
-    if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
   const open = async () => {

@@ -14,6 +14,7 @@ import type { AuditRule } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, RUNNING } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { Auditd } from './auditd.ts';
@@ -59,7 +60,7 @@ describe('beside a real auditd', function () {
     skew = 0;
     logged.length = 0;
     recorder = new Recorder();
-    auditd = new Auditd(control);
+    auditd = new Auditd(control, temporaryFolder());
   });
 
   afterEach(async () => {

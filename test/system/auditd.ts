@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
@@ -14,16 +13,19 @@ const AUDITD = '/usr/sbin/auditd';
 /** A real auditd with a configuration and a log of its own. */
 export class Auditd {
   /** Looks like the root of a host: the log is where it always is. */
-  readonly root = mkdtempSync(join(tmpdir(), 'vakt-auditd-'));
-  readonly log = join(this.root, 'var/log/audit/audit.log');
+  readonly root: string;
+  readonly log: string;
   readonly #control: AuditControl;
   #process: ChildProcess | undefined;
   /** How audit was before the first start: auditd switches it on, and leaves it so. */
   #found: AuditStatus | undefined;
 
-  constructor(control: AuditControl) {
+  /** @param root an empty folder, which the caller removes */
+  constructor(control: AuditControl, root: string) {
     this.#control = control;
-    const etc = join(this.root, 'etc');
+    this.root = root;
+    this.log = join(root, 'var/log/audit/audit.log');
+    const etc = join(root, 'etc');
     mkdirSync(join(this.root, 'var/log/audit'), { recursive: true });
     mkdirSync(join(etc, 'plugins.d'), { recursive: true });
     const settings = {
@@ -111,6 +113,5 @@ export class Auditd {
       const { enabled, failure, backlogLimit, backlogWaitTime } = this.#found;
       await this.#control.set({ enabled, failure, backlogLimit, backlogWaitTime });
     }
-    rmSync(this.root, { recursive: true });
   }
 }

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
@@ -15,6 +15,7 @@ import { Connections } from '../../src/linux/sockets/connections/connections.ts'
 import { CONNECTION_RULES } from '../../src/linux/sockets/connections/socket-calls.ts';
 import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { Connector, type MadeEnd } from './connector.ts';
 import { type Call32, elf32 } from './elf32.ts';
@@ -81,7 +82,7 @@ describe('connections', function () {
 
   before(async function () {
     require(this, await missingForAudit());
-    folder = mkdtempSync(join(tmpdir(), 'vakt-connections-'));
+    folder = suiteFolder();
     connector = new Connector();
   });
 
@@ -136,7 +137,6 @@ describe('connections', function () {
 
   after(() => {
     connector?.remove();
-    if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
   describe('made by a program', () => {

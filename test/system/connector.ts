@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { suiteFolder } from '../support/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/connections.c', import.meta.url).pathname;
 
@@ -19,7 +18,7 @@ export interface MadeEnd {
 /** A program that makes connections with itself: native/connections.c, built for the time of a test. */
 export class Connector {
   readonly path: string | undefined;
-  readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-connector-'));
+  readonly #folder = suiteFolder();
   readonly #running = new Set<ChildProcess>();
 
   constructor() {
@@ -62,7 +61,6 @@ export class Connector {
 
   remove(): void {
     for (const child of this.#running) child.kill('SIGKILL');
-    rmSync(this.#folder, { recursive: true });
   }
 }
 

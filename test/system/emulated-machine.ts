@@ -1,18 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { temporaryFolder } from '../support/folders.ts';
 
 const QEMU = '/usr/bin/qemu-system-x86_64';
 const BUSYBOX = '/usr/bin/busybox';
@@ -63,40 +53,36 @@ export function runInMachine(options: {
 }): string {
   const { script, files = {}, programs = [], kernelArguments = [] } = options;
   const { image, modules } = kernel() ?? fail('no kernel is installed');
-  const folder = mkdtempSync(join(tmpdir(), 'vakt-machine-'));
-  try {
-    const results = join(folder, 'results');
-    mkdirSync(results);
-    writeFileSync(join(results, 'script'), script);
-    for (const [name, contents] of Object.entries(files)) writeFileSync(join(results, name), contents, { mode: 0o755 });
-    for (const path of programs) cpSync(path, join(results, basename(path)));
-    const initrd = makeInitrd(folder, modules);
-    const share = (path: string, tag: string, more: string) => [
-      '-virtfs',
-      `local,path=${path},mount_tag=${tag},security_model=none${more}`,
-    ];
-    const { stdout, status, error } = spawnSync(
-      QEMU,
-      [
-        ...['-accel', 'tcg', '-smp', '2', '-cpu', 'max', '-m', '1024', '-nographic', '-no-reboot', '-nic', 'none'],
-        ...['-kernel', image, '-initrd', initrd],
-        ...['-append', ['console=ttyS0 quiet panic=-1', ...kernelArguments].join(' ')],
-        ...share('/', 'root', ',readonly=on,multidevs=remap'),
-        ...share(results, 'results', ''),
-      ],
-      { encoding: 'utf8', timeout: SECONDS * 1_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024, input: '' },
+  const folder = temporaryFolder();
+  const results = join(folder, 'results');
+  mkdirSync(results);
+  writeFileSync(join(results, 'script'), script);
+  for (const [name, contents] of Object.entries(files)) writeFileSync(join(results, name), contents, { mode: 0o755 });
+  for (const path of programs) cpSync(path, join(results, basename(path)));
+  const initrd = makeInitrd(folder, modules);
+  const share = (path: string, tag: string, more: string) => [
+    '-virtfs',
+    `local,path=${path},mount_tag=${tag},security_model=none${more}`,
+  ];
+  const { stdout, status, error } = spawnSync(
+    QEMU,
+    [
+      ...['-accel', 'tcg', '-smp', '2', '-cpu', 'max', '-m', '1024', '-nographic', '-no-reboot', '-nic', 'none'],
+      ...['-kernel', image, '-initrd', initrd],
+      ...['-append', ['console=ttyS0 quiet panic=-1', ...kernelArguments].join(' ')],
+      ...share('/', 'root', ',readonly=on,multidevs=remap'),
+      ...share(results, 'results', ''),
+    ],
+    { encoding: 'utf8', timeout: SECONDS * 1_000, killSignal: 'SIGKILL', maxBuffer: 16 * 1024 * 1024, input: '' },
+  );
+  const read = (name: string) => (existsSync(join(results, name)) ? readFileSync(join(results, name), 'utf8') : '');
+  if (read('status').trim() !== '0') {
+    const end = error?.message ?? `QEMU ended with ${status}`;
+    throw new Error(
+      `the script's status is "${read('status').trim()}", ${end}:\n${stdout}\n${read('stdout')}\n${read('stderr')}`,
     );
-    const read = (name: string) => (existsSync(join(results, name)) ? readFileSync(join(results, name), 'utf8') : '');
-    if (read('status').trim() !== '0') {
-      const end = error?.message ?? `QEMU ended with ${status}`;
-      throw new Error(
-        `the script's status is "${read('status').trim()}", ${end}:\n${stdout}\n${read('stdout')}\n${read('stderr')}`,
-      );
-    }
-    return read('stdout');
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
   }
+  return read('stdout');
 }
 
 /** An initial file system with busybox and the modules, made anew each time: it takes a tenth of a second. */

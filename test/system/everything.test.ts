@@ -7,6 +7,7 @@ import { AuditControl } from '../../src/linux/audit/control.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { Native } from '../bench/starts.ts';
 import { assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
 import { Connector } from './connector.ts';
@@ -59,7 +60,7 @@ describe('The whole agent on the real kernel', function () {
 
       before(async () => {
         if (source === 'auditMulticast') {
-          auditd = new Auditd(control);
+          auditd = new Auditd(control, suiteFolder());
           await auditd.start();
         }
       });

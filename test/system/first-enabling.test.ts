@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LocalStatus } from '../../src/status/schema.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForEmulation, runInMachine } from './emulated-machine.ts';
 
@@ -82,13 +81,12 @@ interface Seen {
 /** A kernel that has never had audit on: this machine's may have, so that nothing can be shown on it. */
 describe('A daemon that is older than the first enabling of audit', function () {
   this.timeout(420_000);
-  const folder = mkdtempSync(join(tmpdir(), 'vakt-enabling-'));
+  const folder = suiteFolder();
 
   before(function () {
     require(this, missingForEmulation());
     execFileSync('gcc', ['-O1', '-static', '-o', join(folder, 'connect-on-signal'), SOURCE]);
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
 
   const boot = (...kernelArguments: string[]): Seen =>
     JSON.parse(

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { findTool } from '../../src/host/run-tool.ts';
 import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/system-call-filter.ts';
 import { NODE_FLAGS } from '../node-flags.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
@@ -88,7 +88,7 @@ describe('What a taken-over agent can do', function () {
       require(this, findTool(tool) === undefined ? `there is no ${tool}` : undefined);
     }
     require(this, existsSync('/usr/include/seccomp.h') ? undefined : 'libseccomp-dev is not installed');
-    folder = mkdtempSync(join(tmpdir(), 'vakt-cage-'));
+    folder = suiteFolder();
     chmodSync(folder, 0o755);
     for (const [name, ...libraries] of [['forbidden-calls'], ['under-filter', '-lseccomp']] as const) {
       const source = join(TOP, 'test/system/native', `${name}.c`);
@@ -96,7 +96,6 @@ describe('What a taken-over agent can do', function () {
       assert.equal(made.status, 0, made.stderr);
     }
   });
-  after(() => folder !== undefined && rmSync(folder, { recursive: true, force: true }));
   beforeEach(async () => {
     victim = new Victim(join(folder, 'forbidden-calls'));
     await victim.ready();

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { suiteFolder } from '../support/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
 /** Nobody's account. */
@@ -18,13 +18,11 @@ export class FuseHang {
   readonly pids: readonly number[];
   readonly program: string;
   readonly #server: ChildProcess;
-  readonly #folder: string;
 
-  private constructor(pids: readonly number[], program: string, server: ChildProcess, folder: string) {
+  private constructor(pids: readonly number[], program: string, server: ChildProcess) {
     this.pids = pids;
     this.program = program;
     this.#server = server;
-    this.#folder = folder;
   }
 
   /** What is missing for it on this machine, or `undefined`. */
@@ -36,7 +34,7 @@ export class FuseHang {
   }
 
   static async start(count: number): Promise<FuseHang> {
-    const folder = mkdtempSync(join(tmpdir(), 'vakt-fuse-'));
+    const folder = suiteFolder();
     const [program, device, mount] = ['fuse-hang', 'fuse', 'mount'].map((name) => join(folder, name)) as [
       string,
       string,
@@ -56,11 +54,8 @@ export class FuseHang {
     });
     const pids: number[] = [];
     for await (const line of createInterface({ input: server.stdout })) if (pids.push(Number(line)) === count) break;
-    if (pids.length < count) {
-      rmSync(folder, { recursive: true });
-      throw new Error(`the processes do not hang: ${complaint}`);
-    }
-    return new FuseHang(pids, program, server, folder);
+    if (pids.length < count) throw new Error(`the processes do not hang: ${complaint}`);
+    return new FuseHang(pids, program, server);
   }
 
   /** Whether they still hang. Their `stat` can be read. */
@@ -74,7 +69,6 @@ export class FuseHang {
     while (this.pids.some((pid) => stateOf(pid) === 'D') && systemClock.monotonic() < deadline) {
       await systemClock.sleep(milliseconds(10));
     }
-    rmSync(this.#folder, { recursive: true });
   }
 }
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
@@ -10,6 +9,7 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, type NetlinkSocket, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
@@ -32,14 +32,13 @@ describe('sockets that a service manager passes on', function () {
   });
 
   beforeEach(() => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-inherited-'));
+    folder = temporaryFolder();
     sockets = GROUPS.map((groups) => openNetlink(NETLINK_AUDIT, { groups }));
   });
 
   afterEach(async () => {
     await kill();
     for (const socket of sockets) socket.close();
-    rmSync(folder, { recursive: true });
     for (const rule of await control.rules()) if (rule.ours) await control.deleteRule(rule.data);
     const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
     await control.set({ enabled, failure, backlogLimit, backlogWaitTime });

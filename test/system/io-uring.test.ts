@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
@@ -14,6 +12,7 @@ import { isRingRule, KEY } from '../../src/linux/audit/rules.ts';
 import { LinuxEvents } from '../../src/linux/events.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
@@ -31,7 +30,7 @@ describe('A program that uses io_uring', function () {
   let seen: ConnectionSeen[];
 
   before(async function () {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-ring-'));
+    folder = suiteFolder();
     program = join(folder, 'ring');
     connector = join(folder, 'ring-connect');
     require(this, await missingForAudit());
@@ -72,10 +71,7 @@ describe('A program that uses io_uring', function () {
     }
     child = undefined;
   });
-  after(() => {
-    server?.close();
-    rmSync(folder, { recursive: true });
-  });
+  after(() => server?.close());
 
   const until = async (holds: () => boolean) => {
     const deadline = systemClock.monotonic() + seconds(10);

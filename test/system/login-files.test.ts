@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
@@ -10,6 +9,7 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
 import { utmpLayout } from '../../src/linux/logins/utmp.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
 const TABLE =
@@ -32,7 +32,7 @@ describe('login files that real programs write', function () {
   const database = 'var/lib/wtmpdb/wtmp.db';
 
   beforeEach(() => {
-    root = mkdtempSync(join(tmpdir(), 'vakt-logins-'));
+    root = temporaryFolder();
     seen = [];
     mkdirSync(join(root, 'var/log'), { recursive: true });
     mkdirSync(join(root, 'var/lib/wtmpdb'), { recursive: true });
@@ -47,7 +47,6 @@ describe('login files that real programs write', function () {
   });
   afterEach(async () => {
     await files.close();
-    rmSync(root, { recursive: true });
   });
 
   const sqlite = (sql: string) => {

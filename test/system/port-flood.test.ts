@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import type { LastRun } from '../../src/pipeline/snapshots.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForNamespace, NetworkNamespace } from './network-namespace.ts';
 
@@ -30,7 +29,7 @@ describe('A user who floods the list of what listens', function () {
 
   before(function () {
     require(this, missingForNamespace('gcc'));
-    folder = mkdtempSync(join(tmpdir(), 'vakt-flood-'));
+    folder = suiteFolder();
     execFileSync('gcc', ['-O1', '-o', join(folder, 'hold-sockets'), SOURCE]);
     execFileSync('chmod', ['755', folder]);
     namespace = new NetworkNamespace();
@@ -39,7 +38,6 @@ describe('A user who floods the list of what listens', function () {
   after(() => {
     for (const holder of holders) holder.kill('SIGKILL');
     namespace?.remove();
-    if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
   const hold = async (...args: readonly (string | number)[]) => {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { pino } from 'pino';
@@ -18,6 +17,7 @@ import { ExitSource } from '../../src/linux/processes/exits.ts';
 import { ConnectorProcesses } from '../../src/linux/processes/process-connector.ts';
 import { ProcessTable } from '../../src/linux/processes/process-table.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 
@@ -53,15 +53,13 @@ describe("the kernel's process connector", function () {
 
   before(function () {
     require(this, missingForConnector());
-    folder = mkdtempSync(join(tmpdir(), 'vakt-processes-'));
+    folder = suiteFolder();
     const compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0);
     const path = join(folder, 'processes');
     if (compiler !== undefined && spawnSync(compiler, ['-O2', '-pthread', '-o', path, SOURCE]).status === 0)
       program = path;
   });
-  after(() => {
-    if (folder !== undefined) rmSync(folder, { recursive: true });
-  });
+  after(() => {});
 
   /** @param unfiltered as where the kernel can't be told what to send */
   const open = async ({ unfiltered = false } = {}) => {

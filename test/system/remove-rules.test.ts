@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
@@ -10,6 +8,7 @@ import { memoRule, syscallRules } from '../../src/linux/audit/rules.ts';
 import { type AuditStatus, formatSettings, RUNNING } from '../../src/linux/audit/status.ts';
 import { ABIS } from '../../src/linux/audit/syscalls.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
@@ -35,7 +34,7 @@ describe('vakt remove-rules', function () {
 
   /** As an agent leaves it that was killed. */
   beforeEach(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'vakt-remove-rules-'));
+    folder = temporaryFolder();
     const found = { ...RUNNING, enabled: 0, backlogLimit: 64, backlogWaitTime: 15 };
     await control.addRule(memoRule(formatSettings(found)));
     for (const rule of syscallRules([{ syscalls: ['execve'] }], ABIS[process.arch] ?? [])) await control.addRule(rule);
@@ -45,7 +44,6 @@ describe('vakt remove-rules', function () {
     for (const { data } of await ours()) await control.deleteRule(data);
     const { enabled, failure, backlogLimit, backlogWaitTime } = atFirst;
     await control.set({ enabled, failure, backlogLimit, backlogWaitTime });
-    rmSync(folder, { recursive: true });
   });
   after(() => control?.close());
 

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
@@ -10,6 +9,7 @@ import { Reader } from '../../src/base/reader/reader.ts';
 import { IsolatedScanner } from '../../src/baseline/isolated-scanner.ts';
 import { RUNNING, Tree } from '../baseline/tree.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 
 const SOURCE = new URL('../../../test/system/native/silent-mount.c', import.meta.url).pathname;
@@ -23,7 +23,7 @@ describe('A user whose ~/.ssh is a file system that never answers', function () 
   before(function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
     require(this, existsSync('/usr/bin/gcc') ? undefined : 'there is no gcc');
-    folder = mkdtempSync(join(tmpdir(), 'vakt-silent-'));
+    folder = suiteFolder();
     execFileSync('gcc', ['-o', join(folder, 'silent-mount'), SOURCE]);
     // As udev makes /dev/fuse, which containers mostly don't have; see Documentation/admin-guide/devices.txt.
     execFileSync('mknod', [join(folder, 'fuse'), 'c', '10', '229']);
@@ -41,7 +41,6 @@ describe('A user whose ~/.ssh is a file system that never answers', function () 
       await once(server, 'exit');
     }
     tree?.remove();
-    if (folder !== undefined) rmSync(folder, { recursive: true });
   });
 
   it('costs the rules about homes, and neither the agent nor the others', async () => {

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, realpathSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { suiteFolder } from '../support/folders.ts';
 
 const SOURCE = new URL('../../../test/system/native/fuse.c', import.meta.url).pathname;
 /** The numbers of /dev/fuse, see Documentation/admin-guide/devices.txt. */
@@ -14,7 +14,7 @@ const NOBODY = '65534';
 export class SilentMounts {
   /** Why there can be none; `undefined` when there can. */
   readonly missing: string | undefined;
-  readonly #folder = realpathSync(mkdtempSync(join(tmpdir(), 'vakt-silent-')));
+  readonly #folder = suiteFolder();
   readonly #running: ChildProcess[] = [];
   readonly #mounted: string[] = [];
 
@@ -82,6 +82,5 @@ export class SilentMounts {
       await once(child, 'exit');
     }
     for (const point of this.#mounted.splice(0)) spawnSync('umount', ['-l', point]);
-    rmSync(this.#folder, { recursive: true });
   }
 }

@@ -9,6 +9,7 @@ import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
+import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { Auditd } from './auditd.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -44,7 +45,7 @@ describe('A slow agent', function () {
     atFirst = await control.status();
   });
   beforeEach(async () => {
-    auditd = new Auditd(control);
+    auditd = new Auditd(control, temporaryFolder());
     await auditd.start();
     symlinkSync('/proc', join(auditd.root, 'proc'));
     mkdirSync(join(auditd.root, 'state'));

@@ -1,12 +1,12 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import { ProcFolder } from '../../src/host/proc-folder.ts';
+import { suiteFolder } from '../support/folders.ts';
 
 /** Debian packages: openssh-server, openssh-client, passwd. */
 const TOOLS = ['/usr/sbin/sshd', '/usr/bin/ssh', '/usr/bin/ssh-keygen', '/usr/sbin/useradd', '/usr/sbin/chpasswd'];
@@ -59,12 +59,11 @@ export class SshServer {
   readonly user = `vakt${process.pid}`;
   readonly password = 'correct horse';
   readonly userId: number;
-  readonly #folder: string;
+  readonly #folder = suiteFolder();
   #port = 0;
   #server: ChildProcess | undefined;
 
   private constructor() {
-    this.#folder = mkdtempSync(join(tmpdir(), 'vakt-sshd-'));
     execFileSync('/usr/sbin/useradd', ['--create-home', '--shell', '/bin/bash', this.user]);
     execFileSync('/usr/sbin/chpasswd', { input: `${this.user}:${this.password}\n` });
     this.userId = Number(execFileSync('/usr/bin/id', ['-u', this.user], { encoding: 'utf8' }));
@@ -189,7 +188,7 @@ export class SshServer {
     }
   }
 
-  /** Ends the server and removes all that it left, its user too. Safe to call twice. */
+  /** Ends the server, and removes its user. Safe to call twice. */
   async stop(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
@@ -198,7 +197,6 @@ export class SshServer {
       server.kill('SIGTERM');
       await ended;
     }
-    rmSync(this.#folder, { recursive: true, force: true });
     for (let tries = 0; tries < 20; tries += 1) {
       try {
         execFileSync('/usr/sbin/userdel', ['--remove', '--force', this.user], { stdio: 'ignore' });
@@ -209,7 +207,7 @@ export class SshServer {
     }
   }
 
-  /** In a folder that goes with the server. */
+  /** In the server's folder, which is removed at the end of the run. */
   path(name: string): string {
     return join(this.#folder, name);
   }
