@@ -11,6 +11,7 @@ import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socke
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { Auditd } from './auditd.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 import { Recorder } from './recorder.ts';
@@ -55,13 +56,7 @@ describe("Who tampers with the kernel's audit", function () {
   });
   after(() => control?.close());
 
-  const until = async (what: string, condition: () => boolean | Promise<boolean>) => {
-    const deadline = systemClock.monotonic() + seconds(10);
-    while (!(await condition())) {
-      if (systemClock.monotonic() > deadline) assert.fail(`still not: ${what}; ${JSON.stringify(logged)}`);
-      await systemClock.sleep(milliseconds(20));
-    }
-  };
+  const warning = () => `a warning; ${JSON.stringify(logged)}`;
   const auditctl = (...args: string[]) => assert.equal(spawnSync(AUDITCTL, args).status, 0);
   const told = (pattern: RegExp) =>
     logged.some(({ level, id, message }) => level === 'warn' && id === 'AUDIT_TAMPERED' && pattern.test(message));
@@ -69,8 +64,8 @@ describe("Who tampers with the kernel's audit", function () {
 
   it('is told when it switches audit off, which is switched on again, and that events are missing', async () => {
     auditctl('-e', '0');
-    await until('it is on', async () => (await control.status()).enabled === 1);
-    await until('a warning', () => told(new RegExp(`${BY} changed audit's settings: audit_enabled=0, was 1`)));
+    await until('audit to be on', async () => (await control.status()).enabled === 1);
+    await until(warning, () => told(new RegExp(`${BY} changed audit's settings: audit_enabled=0, was 1`)));
     const { state, reason } = source.status();
     assert.equal(state, 'degraded');
     assert.match(reason ?? '', /switched audit off/);
@@ -80,21 +75,21 @@ describe("Who tampers with the kernel's audit", function () {
     const count = async () => (await control.rules()).filter(({ ours }) => ours).length;
     const before = await count();
     auditctl('-D', '-k', 'vakt');
-    await until('the rules are back', async () => (await count()) === before);
-    await until('a warning', () => told(new RegExp(`${BY} changed audit rules: op=remove_rule key=vakt`)));
+    await until('the rules to be back', async () => (await count()) === before);
+    await until(warning, () => told(new RegExp(`${BY} changed audit rules: op=remove_rule key=vakt`)));
   });
 
   it('is told when it changes what happens at a loss, or listens', async () => {
     auditctl('-b', '9001');
-    await until('a warning', () => told(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
+    await until(warning, () => told(new RegExp(`${BY} changed audit's settings: audit_backlog_limit=9001`)));
     assert.equal(spawnSync(process.execPath, [TAKE_AUDIT, 'listen']).status, 0);
-    await until('a warning', () => told(/node \(process \d+, user 0.*\) listens to audit/));
+    await until(warning, () => told(/node \(process \d+, user 0.*\) listens to audit/));
   });
 
   it('is told when a program other than auditd takes the slot', async () => {
     const taker = spawn(process.execPath, [TAKE_AUDIT, 'slot'], { stdio: 'ignore' });
     try {
-      await until('a warning', () => told(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
+      await until(warning, () => told(/node \(process \d+, user 0.*\) changed the audit daemon: audit_pid=/));
     } finally {
       taker.kill('SIGKILL');
     }

@@ -14,7 +14,8 @@ const events = new LinuxEvents({
   sink: {
     accept(_stream, records) {
       for (const record of records) {
-        if ('commandLine' in record && 'argv' in record) say({ start: record.argv, pid: record.pid });
+        if ('commandLine' in record && 'argv' in record)
+          say({ start: record.argv, pid: record.pid, at: record.time.getTime() });
         else if ('exitStatus' in record) say({ end: record.executable ?? null, pid: record.pid });
       }
     },

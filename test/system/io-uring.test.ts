@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { milliseconds } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
 import type { ConnectionSeen } from '../../src/contract/sources.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
@@ -14,6 +14,7 @@ import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socke
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 const source = (name: string) => new URL(`../../../test/system/native/${name}.c`, import.meta.url).pathname;
@@ -73,16 +74,14 @@ describe('A program that uses io_uring', function () {
   });
   after(() => server?.close());
 
-  const until = async (holds: () => boolean) => {
-    const deadline = systemClock.monotonic() + seconds(10);
-    while (!holds() && systemClock.monotonic() < deadline) await systemClock.sleep(milliseconds(50));
-    await systemClock.sleep(milliseconds(600)); // nothing more is to come
-  };
+  /** What is told twice is told within this time. */
+  const twice = () => systemClock.sleep(milliseconds(600));
 
   it('is told of once', async () => {
     const told = () => logged.filter(({ id }) => id === 'IO_URING_USED').map(({ message }) => message);
     for (let run = 0; run < 3; run += 1) spawnSync(program);
-    await until(() => told().length > 0);
+    await until('a warning', () => told().length > 0);
+    await twice();
     assert.equal(told().length, 1);
     assert.ok(told()[0]?.includes(`${program} (process `));
   });
@@ -97,7 +96,8 @@ describe('A program that uses io_uring', function () {
         said += text.toString();
       });
       const made = () => seen.filter((connection) => connection.pid === pid);
-      await until(() => made().length >= 3);
+      await until('three connections', () => made().length >= 3);
+      await twice();
       assert.equal(said, `ready ${pid}\n0\n0\n0\n`);
       assert.deepEqual(
         made().map(({ direction, remote, executable, byRing }) => [direction, remote.port, executable, byRing]),

@@ -6,22 +6,27 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { Checkpoint } from '../../src/linux/audit/checkpoint.ts';
 import { AuditControl } from '../../src/linux/audit/control.ts';
 import type { AuditStatus } from '../../src/linux/audit/status.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { Auditd } from './auditd.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** Beside auditd a start has seven records, of which the receive buffer holds some 7,000. */
 const STARTS = 400;
+/** How long what an agent with little processor time has to do may take. */
+const BUSY = { limit: seconds(40) };
 
 interface Said {
   readonly following?: string;
   readonly start?: readonly string[];
   readonly end?: string | null;
   readonly pid?: number;
+  readonly at?: number;
   readonly dropped?: string;
   readonly count?: number;
 }
@@ -59,13 +64,6 @@ describe('A slow agent', function () {
   });
   after(() => control?.close());
 
-  const until = async (what: string, condition: () => boolean, limit = seconds(40)) => {
-    const deadline = systemClock.monotonic() + limit;
-    while (!condition()) {
-      if (systemClock.monotonic() > deadline) return assert.fail(`still not: ${what}; ${errors}`);
-      await systemClock.sleep(milliseconds(20));
-    }
-  };
   const follow = async () => {
     said = [];
     errors = '';
@@ -76,7 +74,11 @@ describe('A slow agent', function () {
     agent.stderr?.setEncoding('utf8').on('data', (text: string) => {
       errors += text;
     });
-    await until('following', () => said.some(({ following }) => following === 'auditMulticast'));
+    await until(
+      () => `following; ${errors}`,
+      () => said.some(({ following }) => following === 'auditMulticast'),
+      BUSY,
+    );
   };
   const end = async (signal: NodeJS.Signals) => {
     await goOn();
@@ -120,8 +122,14 @@ describe('A slow agent', function () {
     const mark = `slow-${process.pid}`;
     await follow();
     await runMany('first');
-    await until('the first', () => startsOf('first').length >= STARTS);
-    await systemClock.sleep(seconds(1)); // has noted how far it has come
+    await until(
+      () => `the first starts; ${errors}`,
+      () => startsOf('first').length >= STARTS,
+      BUSY,
+    );
+    const newest = Math.max(...startsOf('first').map(({ at = 0 }) => at));
+    const checkpoint = new Checkpoint(join(auditd.root, 'state/audit-checkpoint.json'), '');
+    await until('a checkpoint', () => (checkpoint.read()?.timeMs ?? 0) >= newest);
     await end('SIGKILL'); // its rules stay, and auditd goes on
     const missed = `missed-${process.pid}`;
     await runMany(missed);
@@ -131,10 +139,9 @@ describe('A slow agent', function () {
     await runMany(mark);
     const pids = () => new Set(startsOf(mark).map(({ pid }) => pid));
     const ends = () => said.filter(({ end: program, pid }) => program !== undefined && pids().has(pid));
-    await until('all are told', () => startsOf(mark).length >= STARTS && startsOf(missed).length >= STARTS).catch(
-      () => {},
-    );
-    await until('all ends are told', () => ends().length >= STARTS, seconds(20)).catch(() => {});
+    const isTold = () => startsOf(mark).length >= STARTS && startsOf(missed).length >= STARTS;
+    await until('all starts', isTold, BUSY).catch(() => {}); // what is missing is said below
+    await until('all ends', () => ends().length >= STARTS).catch(() => {});
     await systemClock.sleep(seconds(2)); // what is told twice comes now
     await end('SIGTERM');
 

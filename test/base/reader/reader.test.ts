@@ -9,6 +9,7 @@ import { createLog, type LogLine } from '../../../src/base/log.ts';
 import { isOwnProcess } from '../../../src/base/own-processes.ts';
 import type { QuestionKind } from '../../../src/base/reader/question.ts';
 import { Reader } from '../../../src/base/reader/reader.ts';
+import { until } from '../../support/until.ts';
 
 const PROGRAM = fileURLToPath(new URL('./answers.js', import.meta.url));
 
@@ -45,9 +46,7 @@ describe('Reader', function () {
     return answer?.state === 'answered' ? answer.value : 0;
   };
   const isAlive = (process: number) => existsSync(`/proc/${process}`);
-  const until = async (what: () => boolean) => {
-    while (!what()) await systemClock.sleep(milliseconds(10));
-  };
+  const gone = (pid: number) => until(`the end of process ${pid}`, () => !isAlive(pid));
 
   beforeEach(() => {
     lines = [];
@@ -88,7 +87,7 @@ describe('Reader', function () {
       { state: 'answered', value: 'c' },
     ]);
     assert.notEqual(await pid(), before);
-    await until(() => !isAlive(before));
+    await gone(before);
   });
 
   it('never asks about the same subject again', async () => {
@@ -103,7 +102,7 @@ describe('Reader', function () {
     const before = await pid();
     const twice = { ...HANG, attempts: 2 };
     const asked = reader.ask(twice, [{ name: 'b', hangs: true }]);
-    await until(() => !isAlive(before));
+    await gone(before);
     assert.deepEqual(await asked, [{ state: 'hung', ownerSkipped: false, at: 'looking at b' }]);
   });
 
@@ -181,12 +180,12 @@ describe('Reader', function () {
         ['hung', 'hung', 'hung', 'hung', 'unavailable', 'unavailable'],
       );
       assert.equal(reader.blockedReason, undefined); // they may still be ending
-      await until(() => reader.blockedReason !== undefined);
+      await until('a reason why it is blocked', () => reader.blockedReason !== undefined);
       await reader.ask(ECHO, [1]);
       assert.match(reader.blockedReason ?? '', /SIGKILL/);
       kill.restore();
       survivors[0]?.kill('SIGKILL');
-      await until(() => reader.blockedReason === undefined);
+      await until('the end of what blocked it', () => reader.blockedReason === undefined);
       assert.deepEqual(
         lines.map(({ level, message }) => `${level} ${message}`),
         [
@@ -220,7 +219,7 @@ describe('Reader', function () {
     stop.abort();
     assert.deepEqual(await slow, [{ state: 'unavailable', message: 'cancelled' }]);
     assert.deepEqual(await other, [{ state: 'answered', value: 'x' }]);
-    await until(() => !isAlive(before));
+    await gone(before);
     assert.deepEqual(await reader.ask(ECHO, [1], stop.signal), [{ state: 'unavailable', message: 'cancelled' }]);
   });
 
@@ -229,7 +228,7 @@ describe('Reader', function () {
     const slow = reader.ask(kind('steps'), [100, 1]);
     reader.close();
     for (const answer of await slow) assert.equal(answer.state, 'unavailable');
-    await until(() => !isAlive(child));
+    await gone(child);
     const [late] = await reader.ask(ECHO, [1]);
     assert.deepEqual(late, { state: 'unavailable', message: 'the reader is closed' });
   });
@@ -256,7 +255,7 @@ describe('Reader', function () {
     assert.equal(await pid(), held);
     ahead = 22_000;
     letGo();
-    await until(() => !isAlive(held));
+    await gone(held);
     assert.notEqual(await pid(), held);
   });
 });
