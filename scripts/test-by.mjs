@@ -25,6 +25,7 @@ await build({
   bundle: true,
   platform: 'node',
   format: 'esm',
+  external: ['fast-check'], // so that its settings are those of the tests
   banner: { js: FOR_COMMONJS },
   logLevel: 'error',
 });

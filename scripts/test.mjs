@@ -58,6 +58,9 @@ if (option === '--part') {
 
 /** Runs the tests of some files in this process, and exits. */
 async function run(has, slowest) {
+  const { default: fc } = await import('fast-check');
+  // Otherwise arrays and texts have at most 10 elements, whatever their maxLength.
+  fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
   const { default: Mocha } = await import('mocha');
   const mocha = new Mocha({ timeout: 30_000, forbidOnly: true, reporter: 'spec' });
   const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });

@@ -360,7 +360,7 @@ describe('Reassembler', () => {
         reassembler.flush();
         assert.equal(new Set(serials()).size, events.length);
       }),
-      { numRuns: 10_000 },
+      { numRuns: 1_000 },
     );
   });
 
