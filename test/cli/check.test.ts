@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import sinon from 'sinon';
 import * as v from 'valibot';
+import { systemClock } from '../../src/base/clock.ts';
 import { serveControlSocket } from '../../src/base/control-socket.ts';
 import type { Finding } from '../../src/cli/check/finding.ts';
 import { snapshot } from '../../src/cli/check/snapshots.ts';
@@ -147,9 +149,13 @@ describe('vakt check', () => {
       const server = await silentHub();
       const { port } = server.address() as { port: number };
       const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
-      const began = performance.now();
-      await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
-      assert.ok(performance.now() - began < 5_000);
+      // Without its time limit a step that goes on would never end.
+      const within = sinon.stub(systemClock, 'within').callsFake((_limit, _what, work) => work);
+      try {
+        await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
+      } finally {
+        within.restore();
+      }
       assert.deepEqual(out, []);
     });
   });

@@ -149,7 +149,7 @@ describe('A hostile hub or gateway', function () {
       socket.write(publish(marker));
     };
     const hub = await start(never);
-    await systemClock.within(seconds(10), 'the end', new Promise<void>((resolve) => hub.on('desired', resolve)));
+    await systemClock.within(seconds(20), 'the end', new Promise<void>((resolve) => hub.on('desired', resolve)));
     assert.equal(calls, 32);
   });
 
@@ -164,12 +164,13 @@ describe('A hostile hub or gateway', function () {
         if (heard === 1) resolve(systemClock.monotonic());
       });
     });
-    const from = await systemClock.within(seconds(10), 'a first message', first);
+    const from = await systemClock.within(seconds(20), 'a first message', first);
     await systemClock.sleep(seconds(2));
+    await until('2,000 messages', () => heard >= 2_000);
     const took = (systemClock.monotonic() - from) / seconds(1);
     const most = 4_000 + 2_000 * took;
     process.stdout.write(`      ${heard} messages in ${took.toFixed(1)} s\n`);
-    assert.ok(heard >= 2_000 && heard <= most + 200, `${heard} of ${most}`);
+    assert.ok(heard <= most + 200, `${heard} of ${most}`);
     assert.equal(hub.status().state, 'connected');
   });
 

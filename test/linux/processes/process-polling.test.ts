@@ -12,6 +12,7 @@ import { ProcFolder, parseCommandLine, parseStat, parseUserId } from '../../../s
 import type { CommandLineSource } from '../../../src/linux/processes/memory/command-lines.ts';
 import { ProcessPolling, ProcessScanner } from '../../../src/linux/processes/process-polling.ts';
 import { temporaryFolder } from '../../support/folders.ts';
+import { until } from '../../support/until.ts';
 import { FakeProc } from './fake-proc.ts';
 import { readHere } from './memory/read-here.ts';
 
@@ -161,17 +162,17 @@ describe('ProcessPolling', () => {
     const polling = new ProcessPolling({ sink, clock: systemClock, log, hostRoot: '/', commandLines });
     polling.open();
     try {
+      const before = Date.now();
       child = spawn('/bin/sleep', ['60.25']);
       const { pid } = child;
-      for (let tries = 0; tries < 80 && !seen.some((process) => process.pid === pid); tries += 1) {
-        await systemClock.sleep(100 as never);
-      }
+      await until('the process', () => seen.some((process) => process.pid === pid));
       const process_ = seen.find((process) => process.pid === pid);
       assert.deepEqual(process_?.argv, ['/bin/sleep', '60.25']);
       assert.equal(process_?.parentPid, process.pid);
       assert.equal(process_?.userId, process.geteuid?.());
       assert.match(process_?.executable ?? '', /(sleep|coreutils|busybox)$/);
-      assert.ok(Math.abs(Number(process_?.time) - Date.now()) < 15_000);
+      const time = Number(process_?.time);
+      assert.ok(time > before - 15_000 && time < Date.now() + 15_000, `${time - before} ms after its start`);
     } finally {
       await polling.close();
     }
@@ -290,10 +291,15 @@ describe('ProcessPolling', () => {
         if (pauses.length === 2) await new Promise((resolve) => signal?.addEventListener('abort', resolve));
       },
     };
-    const polling = new ProcessPolling({ sink, clock: slow as never, log, hostRoot: '/', commandLines });
+    const proc = new FakeProc(); // nobody starts a program in it, which would take time as well
+    const polling = new ProcessPolling({ sink, clock: slow as never, log, hostRoot: proc.hostRoot, commandLines });
     polling.open();
-    await clock.tickAsync(0);
-    await polling.close();
-    assert.deepEqual(pauses, [3_000, 3_000]);
+    try {
+      await clock.tickAsync(0);
+      await polling.close();
+      assert.deepEqual(pauses, [3_000, 3_000]);
+    } finally {
+      proc.close();
+    }
   });
 });

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { chownSync, mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { systemClock } from '../../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../../src/base/clock.ts';
+import { milliseconds } from '../../../src/base/duration.ts';
 import { SocketOwners, socketInode } from '../../../src/linux/sockets/socket-owners.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../support/folders.ts';
@@ -115,8 +116,16 @@ describe('SocketOwners', () => {
       Array.from({ length: 3_000 }, (_, i) => `socket:[${i + 1}]`),
     );
     const stop = new AbortController();
+    let now = 0;
+    const slow: Clock = {
+      ...systemClock,
+      monotonic: () => {
+        now += 1;
+        return milliseconds(now);
+      },
+    };
     setImmediate(() => stop.abort());
-    await assert.rejects(new SocketOwners(proc).of([9_999], stop.signal), { name: 'AbortError' });
+    await assert.rejects(new SocketOwners(proc, slow).of([9_999], stop.signal), { name: 'AbortError' });
   });
 
   describe('where someone has more descriptors than are looked at', () => {
