@@ -62,7 +62,8 @@ async function run(has, slowest) {
   // Otherwise arrays and texts have at most 10 elements, whatever their maxLength.
   fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
   const { default: Mocha } = await import('mocha');
-  const mocha = new Mocha({ timeout: 30_000, forbidOnly: true, reporter: 'spec' });
+  // Some tests compute for ten seconds where four parts share two cores.
+  const mocha = new Mocha({ timeout: 60_000, forbidOnly: true, reporter: 'spec' });
   const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });
   for (const file of files.filter((file) => file.endsWith('.test.js') && has(file)).sort()) {
     mocha.addFile(join('dist/test', file));

@@ -134,9 +134,7 @@ describe('IsolatedScanner', () => {
   });
 });
 
-describe('IsolatedScanner, with a real child', function () {
-  this.timeout(30_000);
-
+describe('IsolatedScanner, with a real child', () => {
   const TREE: Entries = {
     ...RUNNING,
     'etc/passwd': 'root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n',

@@ -135,8 +135,7 @@ describe('ListeningPorts', () => {
       assert.ok(ports.indexOf('31337') < 100, String(ports.indexOf('31337')));
     });
 
-    it('does not block the event loop for 50,000', async function () {
-      this.timeout(20_000);
+    it('does not block the event loop for 50,000', async () => {
       const many = flood(50_000).map((socket, n) => ({
         ...socket,
         localPort: 1 + 2 * (n % 30_000),

@@ -19,8 +19,7 @@ interface Assessment {
   readonly json_field: string;
 }
 
-describe('The units of systemd in config/', function () {
-  this.timeout(30_000);
+describe('The units of systemd in config/', () => {
   const unit = readFileSync(join(CONFIG, 'vakt.service'), 'utf8');
   const valuesOf = (setting: string) =>
     [...unit.matchAll(new RegExp(`^${setting}=(.*)$`, 'gm'))].flatMap(([, value = '']) => value.split(' '));

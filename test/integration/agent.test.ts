@@ -202,8 +202,7 @@ describe('The agent, as a process, against a hub', function () {
   });
 });
 
-describe('What only an operator can mend ends the agent with its own exit status:', function () {
-  this.timeout(30_000);
+describe('What only an operator can mend ends the agent with its own exit status:', () => {
   let bed: TestBed;
 
   beforeEach(async () => {

@@ -14,8 +14,7 @@ const ANYWHERE = '--inspect-port=127.0.0.1:0';
 const REPORTS = 20;
 
 /** Node opens its inspector for whoever may send SIGUSR1: any process of the same uid. */
-describe('On SIGUSR1', function () {
-  this.timeout(20_000);
+describe('On SIGUSR1', () => {
   let folder: string;
   let running: ChildProcess | undefined;
   beforeEach(() => {

@@ -19,8 +19,7 @@ import { Recorder } from './recorder.ts';
 const AUDITCTL = '/usr/sbin/auditctl';
 const TAKE_AUDIT = new URL('./take-audit.js', import.meta.url).pathname;
 
-describe("Who tampers with the kernel's audit", function () {
-  this.timeout(30_000);
+describe("Who tampers with the kernel's audit", () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let source: AuditSource;

@@ -75,8 +75,7 @@ class Victim {
 }
 
 /** With the uid and the capabilities of the agent, as the service and the container have them. */
-describe('What a taken-over agent can do', function () {
-  this.timeout(30_000);
+describe('What a taken-over agent can do', () => {
   let folder: string;
   let victim: Victim;
   const unit = readFileSync(join(TOP, 'config/vakt.service'), 'utf8');

@@ -16,8 +16,7 @@ import { missingForAudit } from './missing-for-audit.ts';
 /** As a unit with `ListenNetlink=audit 0` and `ListenNetlink=audit 1` passes them on. */
 const GROUPS = [0, 1];
 
-describe('sockets that a service manager passes on', function () {
-  this.timeout(30_000);
+describe('sockets that a service manager passes on', () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let sockets: NetlinkSocket[];

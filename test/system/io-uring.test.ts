@@ -19,8 +19,7 @@ import { missingForAudit } from './missing-for-audit.ts';
 
 const source = (name: string) => new URL(`../../../test/system/native/${name}.c`, import.meta.url).pathname;
 
-describe('A program that uses io_uring', function () {
-  this.timeout(30_000);
+describe('A program that uses io_uring', () => {
   let folder: string;
   let program: string;
   let connector: string;

@@ -14,8 +14,7 @@ import { missingForAudit } from './missing-for-audit.ts';
 
 const MAIN = new URL('../../src/main.js', import.meta.url).pathname;
 
-describe('vakt remove-rules', function () {
-  this.timeout(30_000);
+describe('vakt remove-rules', () => {
   let control: AuditControl;
   let atFirst: AuditStatus;
   let folder: string;
