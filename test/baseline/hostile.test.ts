@@ -42,15 +42,19 @@ function watchPauses(): () => Duration {
   let longest = 0;
   let began = process.cpuUsage();
   let isOver = false;
-  const turn = () => {
+  const look = () => {
     const { user, system } = process.cpuUsage(began);
     longest = Math.max(longest, (user + system) / 1_000);
     began = process.cpuUsage();
+  };
+  const turn = () => {
+    look();
     if (!isOver) setImmediate(turn);
   };
   setImmediate(turn);
   return () => {
     isOver = true;
+    look();
     return milliseconds(longest);
   };
 }

@@ -10,24 +10,18 @@ import { temporaryFolder } from '../support/folders.ts';
 
 const LOG_OUTPUT = new URL('../../src/base/log-output.js', import.meta.url).href;
 
-/** Logs 4,000 lines of 100 bytes and then one every 100 ms, and tells its parent how long the longest call took. */
+/** Logs 4,000 lines of 100 bytes and then one every 100 ms, and tells its parent of each. */
 const LOGS = `
 import { LogOutput } from ${JSON.stringify(LOG_OUTPUT)};
 const output = new LogOutput({ descriptor: 1 });
-let longest = 0;
 let number = 0;
-const log = () => {
-  const began = performance.now();
-  output.write(JSON.stringify({ number: number++, filler: 'x'.repeat(80) }) + '\\n');
-  longest = Math.max(longest, performance.now() - began);
-};
+const log = () => output.write(JSON.stringify({ number: number++, filler: 'x'.repeat(80) }) + '\\n');
 for (let i = 0; i < 4_000; i += 1) log();
-process.send({ longest });
-setInterval(() => { log(); process.send({ longest }); }, 100);
+process.send({ logged: number });
+setInterval(() => { log(); process.send({ logged: number }); }, 100);
 process.on('message', async () => {
-  const began = performance.now();
   await output.flush();
-  process.send({ flushed: performance.now() - began }, () => process.exit(0));
+  process.send({ flushed: number }, () => process.exit(0));
 });
 `;
 
@@ -76,8 +70,8 @@ describe('the log of an agent whose output nobody reads', function () {
 
   /** Nobody reads for a second or more, then somebody does. */
   const outlive = async (one: ChildProcess, read: () => string): Promise<void> => {
-    await said(one, 'longest');
-    for (let asked = 0; asked < 10; asked += 1) assert.ok((await said(one, 'longest')) < 1_000);
+    await said(one, 'logged');
+    for (let asked = 0; asked < 10; asked += 1) await said(one, 'logged'); // never, if it waited for a reader
     let text = '';
     const until = systemClock.monotonic() + seconds(10);
     while (!/dropped[^\n]*\n[^\n]*\n/.test(text) && systemClock.monotonic() < until) {
@@ -109,7 +103,7 @@ describe('the log of an agent whose output nobody reads', function () {
     }
   });
 
-  it('goes on beside a socket, as to a journal that is stopped, and ends within a second or two', async () => {
+  it('goes on beside a socket, as to a journal that is stopped, and ends although nobody reads', async () => {
     const server = createServer({ pauseOnConnect: true }).listen(join(folder, 'socket'));
     try {
       await once(server, 'listening');
@@ -118,10 +112,10 @@ describe('the log of an agent whose output nobody reads', function () {
       const [reader] = (await accepted) as [Socket];
       const one = start(client);
       client.unref();
-      await said(one, 'longest');
+      await said(one, 'logged');
       let text = '';
       one.send('end');
-      assert.ok((await said(one, 'flushed')) < 3_000);
+      await said(one, 'flushed'); // never, if it waited for a reader
       await once(one, 'exit');
       client.destroy();
       for await (const chunk of reader) text += chunk;
@@ -135,7 +129,7 @@ describe('the log of an agent whose output nobody reads', function () {
     const file = openSync(join(folder, 'log'), 'a');
     const one = start(file);
     closeSync(file);
-    await said(one, 'longest');
+    await said(one, 'logged');
     one.send('end');
     await said(one, 'flushed');
     await once(one, 'exit');

@@ -8,6 +8,9 @@ import { BUSY, BusyHost } from './busy-host.ts';
 import { compiler, SlowDisk } from './slow-disk.ts';
 import { TestBed } from './test-bed.ts';
 
+/** Less than the disk takes; a busy machine may hold an answer up as well. */
+const LONGEST_ANSWER = seconds(2.5);
+
 describe('An agent with a slow disk', function () {
   this.timeout(120_000);
   let bed: TestBed;
@@ -40,11 +43,11 @@ describe('An agent with a slow disk', function () {
     return { tookMs: systemClock.monotonic() - asked, status, signal };
   };
 
-  it('answers within a second, loses nothing, and writes nothing on its main thread', async () => {
+  it('answers without waiting for the disk, loses nothing, and writes nothing on its main thread', async () => {
     disk.slow(3_000, 200);
     const slowest = await host.live(seconds(8));
     const calls = disk.callsOfMainThread();
-    assert.ok(slowest < 1_000, `an answer took ${slowest} ms`);
+    assert.ok(slowest < LONGEST_ANSWER, `an answer took ${slowest} ms`);
     assert.deepEqual(calls, []);
     await systemClock.sleep(seconds(1));
     assert.ok(host.arrived().size > 0, 'nothing was delivered meanwhile');
@@ -55,7 +58,7 @@ describe('An agent with a slow disk', function () {
   it('goes on while the disk is frozen, and loses nothing', async () => {
     disk.freeze();
     const slowest = await host.live(seconds(6));
-    assert.ok(slowest < 1_000, `an answer took ${slowest} ms`);
+    assert.ok(slowest < LONGEST_ANSWER, `an answer took ${slowest} ms`);
     disk.mend();
     await host.assertComplete();
     assert.deepEqual(disk.callsOfMainThread(), []);

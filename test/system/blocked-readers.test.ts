@@ -81,12 +81,10 @@ describe('Beside a process that blocks whoever reads its memory', function () {
         const seen = reports().map(({ pid }) => pid);
         assert.equal(new Set(seen).size, seen.length, 'a process is reported twice');
         assert.ok(hang?.isHanging && more.isHanging);
-        assert.equal(await watch.slowestMs(), 0, 'the control socket was silent for more than a second');
+        await watch.end(); // rejects when the agent did not answer
         const children = childrenOf(agent.pid);
-        const asked = systemClock.monotonic();
         agent.kill('SIGTERM');
-        await agent.exited;
-        assert.ok(systemClock.monotonic() - asked < seconds(8), 'it took long to end');
+        await systemClock.within(seconds(30), 'The end of the agent', agent.exited);
         assert.deepEqual(children.filter(isReader), [], 'a reader outlives the agent');
       } finally {
         await more.end();
@@ -128,11 +126,11 @@ describe('Beside a process that blocks whoever reads its memory', function () {
       ['collect', 'ListeningPorts', ...configuration],
       ['collect', 'OSBaseline', ...configuration],
       ['collect', 'SystemInformation', ...configuration],
-      ['demo', '--duration', 'PT3S'],
+      ['demo', '--duration', 'PT10S'], // in which something must arrive, also on a busy machine
     ];
     const ends = commands.map(async (args) => {
       const run = [process.execPath, ...nodeFlagsOf(PROGRAM), PROGRAM, ...args];
-      const { status, signal, stdout } = await ended([...WITHOUT_AUDIT, ...run], seconds(30));
+      const { status, signal, stdout } = await ended([...WITHOUT_AUDIT, ...run], seconds(60));
       assert.equal(signal, null, `${args[0]} ${args[1]} hangs`);
       if (args[0] !== 'check') assert.equal(status, 0, stdout); // check fails where anything is amiss
       assert.notEqual(stdout, '', args[0]);
@@ -141,24 +139,20 @@ describe('Beside a process that blocks whoever reads its memory', function () {
   });
 });
 
-/** Asks the agent's control socket again and again. */
-function watchAnswers(agent: AgentProcess): { slowestMs(): Promise<number> } {
+/** Asks the agent's control socket again and again. An agent that is blocked never answers, and `end` rejects. */
+function watchAnswers(agent: AgentProcess): { end(): Promise<void> } {
   const stop = new AbortController();
-  let late = 0;
   const watching = (async () => {
     while (!stop.signal.aborted) {
-      const asked = systemClock.monotonic();
-      await agent.status();
-      const took = systemClock.monotonic() - asked;
-      if (took > 1_000) late = Math.max(late, took);
+      await systemClock.within(seconds(20), 'An answer of the agent', agent.status());
       await systemClock.sleep(milliseconds(100), stop.signal);
     }
   })();
+  watching.catch(() => {});
   return {
-    async slowestMs() {
+    end() {
       stop.abort();
-      await watching;
-      return late;
+      return watching;
     },
   };
 }

@@ -7,7 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/base/duration.ts';
 import type { ConnectionSeen, LossReason, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { AuditSource } from '../../src/linux/audit/audit-source.ts';
 import type { AuditEvent, AuditSink } from '../../src/linux/audit/event.ts';
@@ -17,6 +17,7 @@ import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { readHere } from '../linux/processes/memory/read-here.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { Connector, type MadeEnd } from './connector.ts';
 import { type Call32, elf32 } from './elf32.ts';
 import { missingForAudit } from './missing-for-audit.ts';
@@ -119,9 +120,11 @@ describe('connections', function () {
 
   /** Until all ends have been told that a program holds, unless the kernel lost some. */
   const told = async ({ pid, ends }: { pid: number; ends: readonly unknown[] }) => {
-    const deadline = systemClock.monotonic() + seconds(10);
-    while (recorder.of(pid).length + recorder.lost.kernel < ends.length && systemClock.monotonic() < deadline)
-      await systemClock.sleep(milliseconds(20));
+    const count = () => recorder.of(pid).length + recorder.lost.kernel;
+    await until(
+      () => `${ends.length} ends; ${count()} were told`,
+      () => count() >= ends.length,
+    );
   };
 
   afterEach(async () => {
@@ -296,7 +299,8 @@ describe('connections', function () {
         [SOCKETCALL, CONNECT, [5, peer, 16]],
         PAUSE,
       ]);
-      await systemClock.sleep(seconds(1));
+      await until('three connections', () => recorder.of(pid).length >= 3);
+      await drained();
       await close();
       const seen = recorder.of(pid);
       assert.deepEqual(seen.map(summary), [
@@ -325,17 +329,18 @@ describe('connections', function () {
         for (const client of clients) client.destroy();
       });
       let port: number | undefined;
-      for (let tries = 0; port === undefined && tries < 50; tries += 1) {
-        await systemClock.sleep(milliseconds(20));
+      await until('a port', async () => {
         const sockets = await new ListeningSockets().listening(new AbortController().signal);
         port = sockets.find((socket) => socket.pid === pid)?.localPort;
-      }
+        return port !== undefined;
+      });
       for (let count = 0; count < 2; count += 1) {
         const client = connect(port ?? 0, '127.0.0.1').on('error', () => {});
         clients.push(client);
         await once(client, 'connect');
       }
-      await systemClock.sleep(seconds(1));
+      await until('two connections', () => recorder.of(pid).length >= 2);
+      await drained();
       await close();
       const seen = recorder.of(pid);
       assert.deepEqual(

@@ -5,12 +5,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { systemClock } from '../../src/base/clock.ts';
-import { milliseconds, seconds } from '../../src/base/duration.ts';
+import { seconds } from '../../src/base/duration.ts';
 import type { LoginSeen, StreamSink, Streams } from '../../src/contract/sources.ts';
 import { LoginFiles } from '../../src/linux/logins/login-files.ts';
 import { utmpLayout } from '../../src/linux/logins/utmp.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 
 const TABLE =
   'CREATE TABLE IF NOT EXISTS wtmp(ID INTEGER PRIMARY KEY, Type INTEGER, User TEXT NOT NULL, Login INTEGER, ' +
@@ -23,8 +24,7 @@ const brief = ({ operation, success, userName, terminal, pid }: LoginSeen) =>
 const missing = (tool: string, ...args: string[]): string | undefined =>
   spawnSync(tool, args).error === undefined ? undefined : `there is no ${tool}`;
 
-describe('login files that real programs write', function () {
-  this.timeout(30_000);
+describe('login files that real programs write', () => {
   let root: string;
   let seen: LoginSeen[];
   let files: LoginFiles;
@@ -58,7 +58,10 @@ describe('login files that real programs write', function () {
 
   /** Until there are as many, and none more comes. */
   const told = async (count: number): Promise<string[]> => {
-    for (let tries = 0; tries < 100 && seen.length < count; tries += 1) await systemClock.sleep(milliseconds(100));
+    await until(
+      () => `${count} logins; ${seen.length} were told`,
+      () => seen.length >= count,
+    );
     await systemClock.sleep(seconds(1.5));
     return seen.map(brief);
   };

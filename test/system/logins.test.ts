@@ -14,6 +14,7 @@ import { LoginReporters } from '../../src/linux/logins/login-reporters.ts';
 import { NLM_F_REQUEST } from '../../src/linux/native/netlink/message.ts';
 import { NETLINK_AUDIT, openNetlink } from '../../src/linux/native/netlink/socket.ts';
 import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 import { missingForSshd, SshServer } from './sshd.ts';
 import { atTerminal } from './terminal.ts';
@@ -218,8 +219,8 @@ describe('logins of a real sshd', function () {
         await server.visit({ terminal: true, command: ['sleep', '2'] });
         await server.visit({ command: ['true'] });
         await server.visit({ passwords: [WRONG] });
-        for (let tries = 0; tries < 50 && ours().length < 2; tries += 1) await systemClock.sleep(milliseconds(100));
-        await systemClock.sleep(seconds(2));
+        await until('a login and a logout', () => ours().length >= 2);
+        await systemClock.sleep(seconds(2)); // nothing more may come
       } finally {
         await files.close();
       }

@@ -26,12 +26,13 @@ const snapshots = new Snapshots({
   changed: () => {},
 });
 
+// In processor time: what others do on this machine does not count.
 let longest = 0;
-let last = performance.now();
+let before = process.cpuUsage();
 const watch = setInterval(() => {
-  const now = performance.now();
-  longest = Math.max(longest, now - last);
-  last = now;
+  const { user, system } = process.cpuUsage(before);
+  longest = Math.max(longest, (user + system) / 1_000);
+  before = process.cpuUsage();
 }, 1);
 const tookMs: number[] = [];
 for (let time = 0; time < 2; time += 1) {

@@ -70,7 +70,7 @@ describe('A user whose ~/.ssh is a file system that never answers', function () 
       assert.ok(hung.every(({ result, reason }) => result === 'err' && reason?.includes('/home/ann') === true));
       assert.ok(outcomes.filter(({ result }) => result === 'pass' || result === 'fail').length > 100);
       assert.ok(limits.some((limit) => limit.includes('/home/ann')));
-      assert.ok(longest < 1_000, `${longest} ms`);
+      assert.ok(longest < 5_000, `${longest} ms`); // a read in this process would never end
     } finally {
       clearInterval(watch);
       reader.close();

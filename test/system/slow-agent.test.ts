@@ -14,6 +14,7 @@ import { temporaryFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
 import { until } from '../support/until.ts';
 import { Auditd } from './auditd.ts';
+import { forks } from './forks.ts';
 import { missingForAudit } from './missing-for-audit.ts';
 
 /** Beside auditd a start has seven records, of which the receive buffer holds some 7,000. */
@@ -135,6 +136,7 @@ describe('A slow agent', function () {
     await runMany(missed);
 
     await follow();
+    const forksBefore = forks();
     slowDown();
     await runMany(mark);
     const pids = () => new Set(startsOf(mark).map(({ pid }) => pid));
@@ -145,17 +147,18 @@ describe('A slow agent', function () {
     await systemClock.sleep(seconds(2)); // what is told twice comes now
     await end('SIGTERM');
 
-    const numbersOf = (word: string) => startsOf(word).map(({ start }) => Number(start?.[2]));
-    const each = Array.from({ length: STARTS }, (_, index) => index);
-    const sorted = (numbers: number[]) => numbers.sort((a, b) => a - b);
-    assert.equal(startsOf(mark).length, STARTS);
-    assert.deepEqual(sorted(numbersOf(mark)), each);
-    assert.equal(startsOf(missed).length, STARTS);
-    assert.deepEqual(sorted(numbersOf(missed)), each);
+    // The receive buffer holds some 1,000 starts. Others start programs, too; only beside many of them some may be lost.
+    const others = forks() - forksBefore - STARTS;
+    const lost = Object.values(dropped()).reduce((all, count) => all + count, 0);
+    assert.ok(lost === 0 || others > 500, `${JSON.stringify(dropped())} counts as lost, beside ${others} of others`);
+    for (const word of [mark, missed]) {
+      const numbers = startsOf(word).map(({ start }) => Number(start?.[2]));
+      assert.equal(new Set(numbers).size, numbers.length, 'a start is told twice');
+      assert.ok(numbers.length <= STARTS && numbers.length + lost >= STARTS, `${numbers.length} starts, ${lost} lost`);
+    }
     assert.equal(startsOf('first').length, 0);
-    assert.equal(ends().length, STARTS);
+    assert.ok(ends().length <= STARTS && ends().length + lost >= STARTS, `${ends().length} ends, ${lost} lost`);
     assert.deepEqual(new Set(ends().map(({ end: program }) => program)), new Set(['/usr/bin/true']));
-    assert.deepEqual(dropped(), {}, 'something is counted as lost');
     assert.doesNotMatch(errors, /Lost the source/);
   });
 });
