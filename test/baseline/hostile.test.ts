@@ -9,6 +9,7 @@ import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts
 import { BaselineEngine } from '../../src/baseline/engine.ts';
 import type { BaselineReport, ScanOptions } from '../../src/contract/baseline.ts';
 import { fuzzRuns } from '../fuzz.ts';
+import { processorTime } from '../support/processor-time.ts';
 import { skip } from '../support/require.ts';
 import { type Entries, type Tree, withTree } from './tree.ts';
 
@@ -40,12 +41,11 @@ async function unhurried(root: string, limit: Duration): Promise<{ report: Basel
  */
 function watchPauses(): () => Duration {
   let longest = 0;
-  let began = process.cpuUsage();
+  let used = processorTime();
   let isOver = false;
   const look = () => {
-    const { user, system } = process.cpuUsage(began);
-    longest = Math.max(longest, (user + system) / 1_000);
-    began = process.cpuUsage();
+    longest = Math.max(longest, used());
+    used = processorTime();
   };
   const turn = () => {
     look();

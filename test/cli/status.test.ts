@@ -207,7 +207,7 @@ describe('vakt status', () => {
         out.map((line) => (JSON.parse(line) as LocalStatus).state),
         ['running', 'degraded'],
       );
-    }).timeout(10_000);
+    });
 
     it('begins at the top of a terminal each time', async () => {
       await serve(() => 'running');
@@ -224,7 +224,7 @@ describe('vakt status', () => {
       };
       assert.equal(await watch(() => out.length >= 1, { stderr }, '--json'), 0);
       assert.equal(said.length, 1);
-    }).timeout(10_000);
+    });
 
     it('shows nothing of a path as it is', async () => {
       const end = new AbortController();

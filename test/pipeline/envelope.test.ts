@@ -30,7 +30,7 @@ describe('localTime', () => {
     ['Asia/Kathmandu', '2024-05-01T12:00:00.000Z', '2024-05-01T17:45:00.000+05:45'],
     ['Pacific/Kiritimati', '2024-05-01T12:00:00.000Z', '2024-05-02T02:00:00.000+14:00'],
   ] as const) {
-    it(`says ${expected} in ${zone}`, () => assert.equal(inZone(zone, instant), expected)).timeout(10_000);
+    it(`says ${expected} in ${zone}`, () => assert.equal(inZone(zone, instant), expected));
   }
 
   it('is the same instant in any zone', () => {

@@ -620,7 +620,7 @@ describe('the firewall of a network namespace', function () {
       ExtraDetails: { Origin: 'nftables', Family: 'inet', Table: 'many', Target: 'accept', CtState: 'new' },
     });
     process.stdout.write(`      1000 rules in ${Math.round(milliseconds)} ms\n`);
-    assert.ok(milliseconds < 10_000, `${milliseconds} ms`);
+    assert.ok(milliseconds < 30_000, `${milliseconds} ms`);
   });
 
   it('does without what is in a set of a hundred thousand addresses', () => {

@@ -10,6 +10,8 @@ import { require } from '../support/require.ts';
 
 const TOOLS = ['mkfs.ext4', 'fsfreeze', 'mount'];
 const MEGABYTES = 32;
+/** What waits for the disk waits for longer; a busy machine may hold an answer up as well. */
+const LONGEST_ANSWER = seconds(5);
 
 /** Why no file system can be mounted and frozen here. */
 function missing(): string | undefined {
@@ -59,8 +61,8 @@ describe('An agent whose state directory is on a frozen file system', function (
     const { messagesSent } = (await host.agent.status()).delivery;
     const before = host.happened;
     const slowest = await host.live(seconds(20));
-    assert.ok(slowest < 1_000, `an answer took ${slowest} ms`);
-    assert.ok(host.happened - before >= 3_900, `only ${host.happened - before} programs were started`);
+    assert.ok(slowest < LONGEST_ANSWER, `an answer took ${slowest} ms`);
+    assert.ok(host.happened - before >= 3_000, `only ${host.happened - before} programs were started`);
     const frozen = await host.agent.status();
     assert.ok(frozen.delivery.messagesSent >= messagesSent + 10, 'too little was sent meanwhile');
     assert.equal(frozen.store.place, 'memory');
@@ -79,7 +81,7 @@ describe('An agent whose state directory is on a frozen file system', function (
     freeze();
     const { dropped: before } = (await host.agent.status()).delivery;
     const slowest = await host.live(seconds(30), ({ delivery }) => (delivery.dropped.cacheFull ?? 0) > 100);
-    assert.ok(slowest < 1_000, `an answer took ${slowest} ms`);
+    assert.ok(slowest < LONGEST_ANSWER, `an answer took ${slowest} ms`);
     thaw();
     await host.complete();
     const { happened } = host;

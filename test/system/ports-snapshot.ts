@@ -5,6 +5,7 @@ import { ListeningSockets } from '../../src/linux/sockets/listening-sockets.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { sources } from '../collectors/samples.ts';
 import { liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+import { processorTime } from '../support/processor-time.ts';
 
 /* Takes the snapshot ListeningPorts twice, as the agent does, and prints what was queued, how the collector stands, and
  * for how long the event loop stood still at a time. */
@@ -26,13 +27,11 @@ const snapshots = new Snapshots({
   changed: () => {},
 });
 
-// In processor time: what others do on this machine does not count.
 let longest = 0;
-let before = process.cpuUsage();
+let used = processorTime();
 const watch = setInterval(() => {
-  const { user, system } = process.cpuUsage(before);
-  longest = Math.max(longest, (user + system) / 1_000);
-  before = process.cpuUsage();
+  longest = Math.max(longest, used());
+  used = processorTime();
 }, 1);
 const tookMs: number[] = [];
 for (let time = 0; time < 2; time += 1) {

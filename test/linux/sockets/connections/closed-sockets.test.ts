@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { milliseconds } from '../../../../src/base/duration.ts';
 import { ClosedSockets } from '../../../../src/linux/sockets/connections/closed-sockets.ts';
+import { processorTime } from '../../../support/processor-time.ts';
 
 const PEER = { address: '192.0.2.7', port: 443 };
 
@@ -43,8 +44,10 @@ describe('ClosedSockets', () => {
   it('takes as many as there are', () => {
     const sockets = new ClosedSockets();
     for (let port = 0; port < 200_000; port += 1) sockets.add(closed(100, port));
+    const used = processorTime();
     for (let times = 0; times < 10_000; times += 1) {
       assert.deepEqual(sockets.endOf(PEER, milliseconds(200)), { address: '192.0.2.2' });
     }
-  }).timeout(5_000);
+    assert.ok(used() < 3_000, `${used()} ms`);
+  });
 });
