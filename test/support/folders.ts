@@ -26,6 +26,11 @@ function remove(folders: string[]): void {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 }
 
-// Hooks of the root suite: those of a test file run before them.
-afterEach(() => remove(ofTest));
-after(() => remove(ofSuite));
+if (typeof afterEach === 'function') {
+  // Hooks of the root suite: those of a test file run before them.
+  afterEach(() => remove(ofTest));
+  after(() => remove(ofSuite));
+} else {
+  // A script that uses helpers of tests, without Mocha.
+  process.once('exit', () => remove([...ofTest, ...ofSuite]));
+}
