@@ -77,7 +77,7 @@ const wordsOf = (of: Params) => (WORDS[of.check] as (of: Params) => readonly [st
 /** Accounts in passwd, group and shadow, and the homes of those who can log in. Reports names and line numbers, never a hash. */
 export const accounts = primitive({
   name: 'accounts',
-  summary: 'Entries of /etc/passwd, /etc/group and /etc/shadow, and the homes of users who can log in.',
+  summary: 'Entries of /etc/passwd, /etc/group and /etc/shadow, and home folders of users who can log in.',
   params,
   expected: (of) => wordsOf(of)[0],
   remedy: (of) => wordsOf(of)[1],

@@ -22,7 +22,7 @@ const HAS_LEGACY = process.arch === 'x64' || process.arch === 'ia32' || process.
 /** The audit rules in auditd's files. */
 export const audit = primitive({
   name: 'audit',
-  summary: "What auditd's rule files have the kernel report.",
+  summary: "The audit rules in auditd's rule files.",
   params,
 
   expected({ watch, permissions, syscalls, fieldAny, flag }) {

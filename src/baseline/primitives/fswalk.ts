@@ -25,7 +25,7 @@ const IN_WORDS: Readonly<Record<(typeof FINDS)[number], readonly [what: string, 
 /** Files anywhere. One walk serves all rules that need it, and is made only if walks are requested. */
 export const fswalk = primitive({
   name: 'fswalk',
-  summary: 'Every file of the local file systems, by one walk that is off unless asked for.',
+  summary: 'All files of the local file systems, in one walk that is off by default.',
   params: v.strictObject({
     find: v.picklist(FINDS),
     /** Files excepted from the rule. */

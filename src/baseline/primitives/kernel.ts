@@ -72,7 +72,7 @@ const pairs = (options: Readonly<Record<string, string>>) =>
 /** How the kernel was built and started, and which features of the machine protect it. */
 export const kernel = primitive({
   name: 'kernel',
-  summary: "The running kernel's command line, build, security modules, and the CPU's own protection.",
+  summary: "The running kernel's command line, build configuration and security modules, and CPU mitigations.",
   params,
   expected: (of) => (EXPECTED[of.check] as (of: Params) => string)(of),
   remedy: (of) => (REMEDY[of.check] as (of: Params) => string)(of),

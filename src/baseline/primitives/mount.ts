@@ -26,7 +26,7 @@ type Params = v.InferOutput<typeof params>;
 /** The current mounts; in a tree that is not running, those of fstab. */
 export const mount = primitive({
   name: 'mount',
-  summary: 'How file systems are mounted now, and what fstab says.',
+  summary: 'Mount options in use, and those in fstab.',
   params,
 
   expected(of) {

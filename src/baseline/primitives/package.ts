@@ -20,7 +20,7 @@ type Params = v.InferOutput<typeof params>;
 /** Packages installed by dpkg, opkg or apk; without a database, whether their programs exist. */
 export const packages = primitive({
   name: 'package',
-  summary: 'What the package database says is installed (dpkg, opkg, apk), else which programs are there.',
+  summary: 'Installed packages (dpkg, opkg, apk); without a package database, whether programs exist.',
   params,
   expected: ({ names, want }) => `${want === 'absent' ? 'none of' : 'one of'} ${names.join(', ')} installed`,
   remedy: ({ names, want }) =>

@@ -43,7 +43,7 @@ type InFiles = Extract<Params, { of: 'setting' }>;
 /** The stacks in /etc/pam.d with their includes, and the modules' own files. */
 export const pam = primitive({
   name: 'pam',
-  summary: 'Modules, their arguments and their settings in the stacks of /etc/pam.d, includes followed.',
+  summary: 'PAM modules, their arguments and their settings in the stacks of /etc/pam.d, with includes.',
   params,
 
   expected(of) {

@@ -46,7 +46,7 @@ type Params = v.InferOutput<typeof params>;
  */
 export const service = primitive({
   name: 'service',
-  summary: 'What is started at boot (links to units, runlevels, inetd), and which programs run.',
+  summary: 'Services enabled at boot (unit links, runlevels, inetd), and running programs.',
   params,
   expected: ({ units, want }) => `${units.join(', ')}: ${IN_WORDS[want]}`,
 

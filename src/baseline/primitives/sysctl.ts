@@ -18,7 +18,7 @@ type Params = v.InferOutput<typeof params>;
 /** A parameter of the running kernel; in a tree that is not running, the value that its files set. */
 export const sysctl = primitive({
   name: 'sysctl',
-  summary: 'A parameter of the running kernel in /proc/sys, and what sysctl.d sets it to at boot.',
+  summary: 'A kernel parameter: its current value in /proc/sys, and the value that sysctl.d sets at boot.',
   params,
 
   expected(of) {

@@ -4,7 +4,7 @@ import type { StreamSink, Streams } from '../../contract/sources.ts';
 
 interface Parts {
   readonly stream: keyof Streams;
-  /** No run holds more; a larger number in the file is cut to this one. */
+  /** Upper bound; a larger number in the file is reduced to it. */
   readonly max: number;
   readonly sink: StreamSink;
   readonly note: NoteFile;
@@ -12,8 +12,8 @@ interface Parts {
 }
 
 /**
- * Notes on disk how many records of a stream wait in memory for their details. When the agent is killed meanwhile, its next
- * run counts them as `killed`.
+ * Records on disk how many records of a stream wait in memory for their details. If the agent is killed, its next run
+ * counts them as `killed`.
  */
 export class HeldCount {
   readonly #parts: Parts;
@@ -30,7 +30,7 @@ export class HeldCount {
     const { held } = (note.read() ?? {}) as { held?: unknown };
     const count = Number.isSafeInteger(held) ? Math.min(held as number, max) : 0;
     this.#noted = 0;
-    if (count <= 0) return; // nothing is written, and no file held open, before something waits
+    if (count <= 0) return; // no file is opened or written until a record waits
     sink.drop(stream, 'killed', count);
     this.#noted = count;
     this.set(0);
@@ -47,7 +47,7 @@ export class HeldCount {
     }
   }
 
-  /** It can be used afterwards. */
+  /** Closes the file. `set` may still be called and opens it again. */
   close(): void {
     this.#parts.note.close();
   }

@@ -18,7 +18,7 @@ export class OptionalSource<T extends Openable> {
   }
 
   /**
-   * Opens it, or closes it. To be called again every minute: what keeps it from opening may have gone. Never rejects.
+   * Opens or closes the source. To be called every minute, which retries a source that could not be opened. Never rejects.
    *
    * @returns whether it was opened just now
    */
@@ -40,7 +40,7 @@ export class OptionalSource<T extends Openable> {
     }
   }
 
-  /** @param statusOf its status while it is open */
+  /** @param statusOf the status of the open source */
   status(statusOf: (source: T) => SourceStatus): SourceStatus {
     if (this.#problem !== undefined) {
       return { state: 'unavailable', reason: `${this.#problem.message} ${this.#problem.remedy}` };

@@ -36,7 +36,7 @@ class ConnectionSource implements EventSource {
     });
   }
 
-  /** Only live ones: the sockets of a connection of the past can't be asked any more. */
+  /** Only live ones: the sockets of a past connection no longer exist. */
   acceptAudit(events: readonly AuditEvent[], isLive: boolean): void {
     if (isLive) this.#connections.accept(events);
   }

@@ -9,60 +9,60 @@ import type { HeldCount } from '../source-state/held-count.ts';
 import type { FeedSubscriber, Feeds } from './feeds.ts';
 import type { Feed } from './source-ladder.ts';
 
-/** Declares a source of events: what happens, as one stream or several. Each is a file, and a row in index.ts. */
+/** Declares a source of events, which reports one stream or several. Each has a file of its own, and a row in index.ts. */
 export interface SourceDeclaration {
-  /** What it reports. Each stream has one source. */
+  /** The streams that it reports. Each stream has one source. */
   readonly streams: readonly StreamName[];
-  /** The feeds that it can take its facts from. The best available one is open while one of the streams is wanted. */
+  /** The feeds that it can read from. The best available one is open while one of the streams is wanted. */
   readonly feeds: readonly Feed[];
-  /** What the kernel's audit must report for it, meanwhile. */
+  /** The audit rules that it needs while it is wanted. */
   readonly auditRules: readonly AuditRule[];
-  /** Makes it. Nothing is opened yet. */
+  /** Creates the source without opening anything. */
   make(host: SourceHost): EventSource;
 }
 
-/** A source of events. It is made once, and opened and closed as it is wanted. */
+/** A source of events. It is created once, and opened and closed on demand. */
 export interface EventSource extends FeedSubscriber {
-  /** Called before the feeds follow a change of what is wanted: opens what must listen before they do. Never rejects. */
+  /** Called when the wanted streams change, before the feeds are opened: opens what must listen before them. Never rejects. */
   prepare?(isWanted: boolean): Promise<void> | void;
   /**
-   * Called after the feeds have followed, and every minute: opens, closes or tries again what it needs beside them. Never
-   * rejects.
+   * Called after the feeds were opened or closed, and every minute: opens, closes or retries what it needs besides them.
+   * Never rejects.
    *
-   * @param feed the one that is open
+   * @param feed the open feed
    */
   follow?(isWanted: boolean, feed: Feed | undefined): Promise<void>;
-  /** How it stands while it is wanted. */
+  /** Its status while it is wanted. */
   status(): SourceStatus;
-  /** Hands over what it holds. Called when the agent stops, after the feeds have closed. Never rejects. */
+  /** Delivers the records that it holds. Called when the agent stops, after the feeds have closed. Never rejects. */
   close?(): Promise<void>;
 }
 
-/** What sources are made with. */
+/** What a source is created with. */
 export interface SourceHost {
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where the host's root directory is: `/`, or where a container has it mounted. */
   readonly hostRoot: string;
-  /** Whether connections to this machine itself are of interest. */
+  /** Whether connections of this machine to itself are reported. */
   readonly loopback: boolean;
-  /** Where to remember what must outlive the agent. Absent: nothing is remembered. */
+  /** Folder for state that survives restarts. Absent: no state is kept. */
   readonly stateDirectory: string | undefined;
-  /** Writes there in the background, behind the events. Absent: at once. */
+  /** Writes the state in the background, after the events. Absent: it is written at once. */
   readonly writer: BackgroundWriter | undefined;
-  /** The programs that run, as the feeds report them. */
+  /** The running processes, as the feeds report them. */
   readonly table: ProcessTable;
   /** Reads arguments of running processes. */
   readonly commandLines: CommandLines;
-  /** The container that a process is in, or has just been. */
+  /** The container of a process that runs or has just exited. */
   readonly containerOf: (pid: number) => string | undefined;
   readonly feeds: Pick<Feeds, 'current' | 'status' | 'statusOfCalls' | 'startsRead' | 'startsSettled' | 'listenToEnds'>;
   /**
-   * Notes how many records of a stream it holds in memory, so that the next run counts them if this one is killed. It is
-   * closed after the source.
+   * Records on disk how many records of a stream wait in memory, so that the next run counts them if this one is killed.
+   * Closed after the source.
    *
-   * @param max no run holds more
+   * @param max upper bound of that number
    */
   readonly held: (stream: StreamName, max: number) => HeldCount | undefined;
 }

@@ -3,7 +3,7 @@ import { OptionalSource } from '../source-state/optional-source.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
 import { START_RULES } from './starts.ts';
 
-/** Ends of processes: from the process connector, which says who ended. The start of a process says what it ran. */
+/** Exits of processes, from the process connector, which reports only the process id. The program is known from the start. */
 export const exits: SourceDeclaration = {
   streams: ['exits'],
   feeds: ['audit', 'starts'],
@@ -25,7 +25,7 @@ class Exits implements EventSource {
     this.#source = new OptionalSource((onLost) => new ExitSource({ ...parts, onLost }));
   }
 
-  /** Before the feeds: whoever is heard to start is then heard to end. */
+  /** Opened before the feeds, so that the exit of every process whose start is reported is reported, too. */
   prepare(isWanted: boolean): Promise<void> {
     return this.follow(isWanted);
   }

@@ -23,53 +23,52 @@ import type { ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 import { type Feed, SourceLadder } from './source-ladder.ts';
 
-/** Without audit, how long it may take until a start that was lost is known to be. */
+/** Without audit: time until a lost start is known to be lost. */
 const LOSS_KNOWN_AFTER = seconds(8);
-/** Of files of /proc about the system as a whole. */
+/** Size limit for files in /proc about the whole system. */
 const MAX_BYTES = 16 * 1024;
 
-/** Takes what the feeds report. */
+/** Receives what the feeds report. */
 export interface FeedSubscriber {
   /**
-   * Takes events of audit, in their order and without the agent's own; also while it needs none, as long as another one
-   * does.
+   * Receives audit events in order, without the agent's own; also those that only another subscriber needs.
    *
-   * @param isLive false: they are from auditd's log, from before the agent listened
+   * @param isLive false: the events are from auditd's log, from before the agent listened
    */
   acceptAudit?(events: readonly AuditEvent[], isLive: boolean): void;
-  /** Called after every drain of the feed that is open: all that it had has been handed over. */
+  /** Called after every drain of the open feed: everything that it had was delivered. */
   drained?(): void;
 }
 
 interface Parts {
-  /** What the sources that are wanted need. */
+  /** The feeds and audit rules that the wanted sources need. */
   readonly wanted: () => { readonly rules: readonly AuditRule[]; readonly feeds: ReadonlySet<Feed> };
-  /** Takes starts of programs where they don't come from audit, and counts what either feed has lost. */
+  /** Receives starts that do not come from audit, and the losses of both feeds. */
   readonly sink: StreamSink;
-  /** The streams that a lost event of audit may have been for. */
+  /** The streams that a lost audit event may have belonged to. */
   readonly audited: readonly StreamName[];
   readonly clock: Clock;
   readonly log: Logger;
   readonly hostRoot: string;
-  /** Absent: nothing is remembered, and nothing caught up with. */
+  /** Absent: no state is kept, and missed events are not read from auditd's log. */
   readonly stateDirectory: string | undefined;
   readonly writer: BackgroundWriter | undefined;
   readonly proc: ProcFolder;
   /** Gets every start. */
   readonly table: ProcessTable;
   readonly commandLines: CommandLineSource;
-  /** Told how many starts wait for arguments. */
+  /** Called with the number of starts that wait for their arguments. */
   readonly heldStarts: HeldCount | undefined;
-  /** Called when another feed is open than before, or it stands otherwise. */
+  /** Called when another feed was opened, or its status has changed. */
   readonly changed: () => void;
 }
 
 /**
- * What several sources of events take their facts from: the kernel's audit, or where that isn't available, starts of
- * programs by other means. At most one of them is open, the best available one.
+ * The feeds that several sources read from: the kernel's audit, or if that isn't available, starts of programs by other
+ * means. At most one feed is open, the best available one.
  *
- * Keeps the table of processes, catches up with what audit has reported while the agent was away, and knows up to when all
- * starts have been read.
+ * Maintains the process table, reads from auditd's log what was missed while the agent was not running, and knows up to
+ * which time all starts were read.
  */
 export class Feeds {
   readonly #parts: Parts;
@@ -78,14 +77,14 @@ export class Feeds {
   readonly #unaudited: UnauditedProcesses | undefined;
   readonly #ringUsers: RingUsers;
   readonly #wallTimes: WallTimes;
-  /** Up to when all starts of programs have been read; up to when all that were lost are known as well. */
+  /** Times up to which all starts were read, and up to which all lost starts are known, too. */
   #startsRead: Duration;
   #startsSettled: Duration;
-  /** Since when the ends of processes have been listened to. */
+  /** Exits of processes are received since this time. */
   #endsSince: Duration;
-  /** When audit's reader handed something over, or had nothing more to read. */
+  /** When audit was last read, even if nothing was found. */
   #lastRead: Duration;
-  /** Until the first feed has been looked for. */
+  /** Until the first attempt to open a feed is done. */
   #isOpening = true;
   #subscribers: readonly FeedSubscriber[] = [];
 
@@ -132,7 +131,7 @@ export class Feeds {
     });
   }
 
-  /** Hands what the feeds report to these, in this order. To be called before they are opened. */
+  /** Subscribers receive what the feeds report, in this order. To be called before the feeds are opened. */
   subscribe(subscribers: readonly FeedSubscriber[]): void {
     this.#subscribers = subscribers;
   }
@@ -142,14 +141,14 @@ export class Feeds {
     return this.#ladder.feed;
   }
 
-  /** How things stand for who needs `feed`. Starts come from either. */
+  /** Status for a source that needs `feed`. Both feeds report starts. */
   status(feed: Feed): SourceStatus {
     return this.#ladder.status(feed);
   }
 
   /**
-   * The same for who needs audit's records of system calls: names the processes that audit reports none of. The state stays,
-   * since most systems have such processes, and `degraded` for good would hide everything else.
+   * The same for a source that needs audit's records of system calls: the reason names processes that audit does not
+   * report. The state is unchanged: most systems have such processes, and a permanent `degraded` would hide other problems.
    */
   statusOfCalls(feed: Feed): SourceStatus {
     const status = this.status(feed);
@@ -158,27 +157,27 @@ export class Feeds {
     return reasons.length === 0 ? status : { ...status, reason: reasons.join(' ') };
   }
 
-  /** When audit was read last: several times a second, also when there is nothing to read. Now, while it isn't open. */
+  /** When audit was last read, which happens several times per second. While it isn't open, the current time. */
   lastMoved(): Duration {
     return this.current === 'audit' ? this.#lastRead : this.#parts.clock.monotonic();
   }
 
-  /** Up to when all starts of programs have been read: now, where no feed reports any. */
+  /** Time up to which all starts were read. If no feed reports starts, the current time. */
   startsRead(): Duration {
     return this.#hasStarts ? this.#startsRead : this.#parts.clock.monotonic();
   }
 
-  /** Up to when it is known of all starts whether they were lost: now, where no feed reports any. */
+  /** Time up to which all lost starts are known. If no feed reports starts, the current time. */
   startsSettled(): Duration {
     return this.#hasStarts ? this.#startsSettled : this.#parts.clock.monotonic();
   }
 
-  /** Ends of processes are listened to from then on: what had started before may have ended without anybody noticing. */
+  /** Exits are received from `since` on: processes that started earlier may have exited unnoticed. */
   listenToEnds(since: Duration): void {
     this.#endsSince = since;
   }
 
-  /** Opens and closes what `wanted()` says. Never rejects. */
+  /** Opens and closes feeds as `wanted()` demands. Never rejects. */
   async refresh(): Promise<void> {
     if (this.#parts.wanted().feeds.has('audit')) await this.#unaudited?.look(() => this.#auditStatus());
     await this.#ladder.start();
@@ -186,17 +185,17 @@ export class Feeds {
     this.#isOpening = false;
   }
 
-  /** Catches up with what audit has reported while the agent was away, once and when audit is open. */
+  /** Reads what audit reported while the agent was not running; once, when audit is open. */
   catchUp(): void {
     if (this.current === 'audit') this.#follower?.began(this.status('audit').source === 'auditLog');
   }
 
-  /** Hands over what is left, and closes the feed that is open. */
+  /** Delivers what is left, and closes the open feed. */
   async close(): Promise<void> {
     await this.#ladder.stop();
   }
 
-  /** Ends catching up, and notes how far audit has been read. To be called when the sources have closed. */
+  /** Stops catching up, and saves the position in audit. To be called when the sources have closed. */
   async finish(): Promise<void> {
     await this.#follower?.stop();
   }
@@ -214,7 +213,7 @@ export class Feeds {
     }
   }
 
-  /** Takes what audit reports live. The agent's own activity is not reported. */
+  /** Receives live audit events. The agent's own activity is not reported. */
   #accept(all: readonly AuditEvent[]): void {
     this.#lastRead = this.#parts.clock.monotonic();
     const events = all.filter((event) => !isOfOwnProcess(event) && this.#follower?.isNew(event) !== false);
@@ -224,11 +223,11 @@ export class Feeds {
     this.#follower?.seen(all);
   }
 
-  /** Takes what auditd's log holds from before the agent listened. */
+  /** Receives events of auditd's log from before the agent listened. */
   #acceptPast(events: readonly AuditEvent[]): void {
     const others = events.filter((event) => !isOfOwnProcess(event));
     const timeOf = this.#wallTimes.reader();
-    // The end of one that started before ends were listened to may have gone unnoticed; those that live are known from /proc.
+    // A process that started before exits were received may have exited unnoticed; the running ones are known from /proc.
     const exitsCovered = others.filter(({ time }) => timeOf(time) >= this.#endsSince);
     this.#parts.table.acceptAudit(exitsCovered, timeOf);
     for (const subscriber of this.#subscribers) subscriber.acceptAudit?.(others, false);
@@ -249,7 +248,7 @@ export class Feeds {
     if (this.current === 'starts') this.#startsSettled = milliseconds(until - LOSS_KNOWN_AFTER);
   }
 
-  /** What was missed may be in auditd's log as well, until that has been read. */
+  /** Missed events may also be in auditd's log, until that was read. */
   #settled(until: Duration): void {
     if (this.#follower?.isCatchingUp !== true) this.#startsSettled = until;
   }

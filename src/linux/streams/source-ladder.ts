@@ -14,14 +14,14 @@ import { ProcessPolling } from '../processes/process-polling.ts';
 import type { ProcessTable } from '../processes/process-table.ts';
 import type { HeldCount } from '../source-state/held-count.ts';
 
-/** How often the better sources are tried again while a lesser one is in use. */
+/** Interval of attempts to open a better source. */
 const TRY_AGAIN = minutes(1);
 
 /** What a source reports: all events of the kernel's audit, or starts of programs only. */
 export type Feed = 'audit' | 'starts';
 
 interface Wanted {
-  /** What audit must report; used only while `feeds` has `audit`. */
+  /** The audit rules; used only while `feeds` has `audit`. */
   readonly rules: readonly AuditRule[];
   /** Empty when no stream is wanted that needs one. */
   readonly feeds: ReadonlySet<Feed>;
@@ -29,9 +29,9 @@ interface Wanted {
 
 interface Parts {
   readonly wanted: () => Wanted;
-  /** Takes events of audit. */
+  /** Receives audit events. */
   readonly audit: AuditSink;
-  /** Takes starts of programs where they don't come from audit. */
+  /** Receives starts that do not come from audit. */
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
@@ -39,17 +39,17 @@ interface Parts {
   readonly hostRoot: string;
   /** Reads arguments of processes, for sources other than audit. */
   readonly commandLines: CommandLineSource;
-  /** Gets the number of starts that wait for their arguments. */
+  /** Receives the number of starts that wait for their arguments. */
   readonly heldStarts?: HeldCount | undefined;
-  /** The processes that are known; see ConnectorProcesses. */
+  /** The known processes; see ConnectorProcesses. */
   readonly table?: ProcessTable;
-  /** Where the last run ended in auditd's log. */
+  /** The position in auditd's log where the last run ended. */
   readonly resume?: () => Beginning;
-  /** Called when all that the source had has been handed over. */
+  /** Called when everything that the source had was delivered. */
   readonly drained?: (progress: Progress) => Promise<void> | void;
-  /** Called after that: all that happened up to then has been handed over, or counted as lost. */
+  /** Called after that, with a time: everything up to it was delivered or counted as lost. */
   readonly settled?: (until: Duration) => void;
-  /** Called when a source was lost: nothing was read from then until the next one was open. */
+  /** Called when a source failed and the next one is open: nothing was read in between. */
   readonly interrupted?: () => void;
   /** Called when `status()` has changed. */
   readonly changed?: () => void;
@@ -57,13 +57,13 @@ interface Parts {
 
 /** One way to get a feed. */
 interface Source {
-  /** Rejects when it isn't available now. */
+  /** Rejects when the source isn't available now. */
   open(): Promise<void> | void;
   /** To be called when the rules have changed. */
   refreshRules?(): Promise<void>;
-  /** @param willResume the next run reads on from where this one ends, where the source can */
+  /** @param willResume the next run continues at this position, if the source can */
   close(options?: { willResume: boolean }): Promise<void>;
-  /** How it stands. Absent: it is the rung's name, and `degraded` unless that is the best one. */
+  /** Its status. Absent: the rung's name, `on` for the best rung, otherwise `degraded`. */
   status?(): SourceStatus;
 }
 
@@ -74,15 +74,15 @@ interface RungParts extends Parts {
 }
 
 interface Rung {
-  /** As the status names it (contract §2). */
+  /** Its name in the status (contract §2). */
   readonly name: string;
   readonly feeds: Feed;
   make(parts: RungParts): Source;
 }
 
-/** The best first. src/linux/README.md says what each can see, and costs. */
+/** The best first. src/linux/README.md compares their coverage and cost. */
 const LADDER: readonly Rung[] = [
-  // As the kernel's audit daemon, or beside another one: audit-source.ts changes between the two by itself.
+  // As the kernel's audit daemon, or alongside another one: audit-source.ts switches between the two.
   { name: 'audit', feeds: 'audit', make: ({ audit, ...parts }) => new AuditSource({ ...parts, sink: audit }) },
   {
     name: 'auditLog',
@@ -114,10 +114,10 @@ export class SourceLadder implements Service {
   #logged = '';
   #stopping: AbortController | undefined;
   #watching: Promise<void> = Promise.resolve();
-  /** Sources are changed by one at a time. */
+  /** Serializes changes of the source. */
   #turn: Promise<void> = Promise.resolve();
 
-  /** @param ladder for tests */
+  /** @param ladder replaced in tests */
   constructor(parts: Parts, ladder: readonly Rung[] = LADDER) {
     this.#parts = parts;
     this.#ladder = ladder;
@@ -137,12 +137,12 @@ export class SourceLadder implements Service {
     this.#stopping = undefined;
   }
 
-  /** The feed that is open; `undefined` when none is. */
+  /** The open feed, if any. */
   get feed(): Feed | undefined {
     return this.#current === undefined ? undefined : this.#ladder[this.#current.rung]?.feeds;
   }
 
-  /** How `feed` stands. Audit reports starts, too. */
+  /** Status of `feed`. Audit reports starts, too. */
   status(feed: Feed): SourceStatus {
     const reason =
       this.#bestSourceError === undefined
@@ -166,7 +166,7 @@ export class SourceLadder implements Service {
       if (this.#stopping === undefined || this.#stopping.signal.aborted) return;
       const { feeds } = this.#parts.wanted();
       const { feed } = this;
-      // A source whose feed isn't wanted any more is closed. One of starts stays open as long as those are wanted.
+      // A source whose feed is no longer wanted is closed. A source of starts stays open as long as starts are wanted.
       if (feed !== undefined && !feeds.has(feed)) await this.#release();
       if (feeds.size === 0) await this.#release();
       else if (this.#current === undefined) await this.#openBest();
@@ -212,7 +212,7 @@ export class SourceLadder implements Service {
     }
   }
 
-  /** The source can't go on. It may be closing at this moment, so nothing is done within its call. */
+  /** The source failed. It may be closing at this moment, so the change is made later, not within its call. */
   #lost(source: Source, reason: AgentError): void {
     void this.#inTurn(async () => {
       if (this.#current?.source === source) await this.#fallBack(reason);

@@ -4,13 +4,13 @@ import type { AuditEvent, AuditFields } from '../audit/event.ts';
 import type { AuditRule } from '../audit/rules.ts';
 import type { EventSource, SourceDeclaration, SourceHost } from './event-source.ts';
 
-/** What audit must report of starts: only those that worked. A search of PATH fails some eight times for each program found. */
+/** Audit rules for successful starts only: a search of PATH fails about eight times per program found. */
 export const START_RULES: readonly AuditRule[] = [{ syscalls: ['execve', 'execveat'], where: { success: 1 } }];
 
-/** The login uid of processes that no login has started, such as services: (uid_t)-1, see credentials(7). */
+/** The login uid of processes outside login sessions, such as services: (uid_t)-1, see credentials(7). */
 const UNSET = String(2 ** 32 - 1);
 
-/** Starts of programs: from audit, else right from the feed of starts. */
+/** Starts of programs, from audit or from the feed of starts. */
 export const starts: SourceDeclaration = {
   streams: ['starts'],
   feeds: ['audit', 'starts'],
@@ -49,14 +49,14 @@ class Starts implements EventSource {
     if (found.length > 0) sink.accept('starts', found);
   }
 
-  /** With audit, the records have the arguments, and the reader is not needed. */
+  /** The reader is not needed with audit, whose records have the arguments. */
   status() {
     const { feeds, commandLines } = this.#host;
     const status = feeds.statusOfCalls('starts');
     return feeds.current === 'audit' ? status : commandLines.status(status);
   }
 
-  /** Only once: whoever can cause one broken record can cause any number. */
+  /** Logged only once: a process that causes one malformed record can cause any number. */
   #logFirst(err: unknown): void {
     if (this.#hasLogged) return;
     this.#hasLogged = true;
@@ -67,8 +67,8 @@ class Starts implements EventSource {
 /**
  * The start that an event of audit reports.
  *
- * @returns `undefined` when it reports something else, or the start failed
- * @throws MalformedRecordError when it lacks what a start must have
+ * @returns `undefined` for other events and for failed starts
+ * @throws MalformedRecordError when a field that every start has is missing
  */
 export function startOf(event: AuditEvent): ProcessStarted | undefined {
   const { time, serial, syscall, success, fields, argv, commandLine, argvBytesCut, cwd, imaHash } = event;
@@ -77,7 +77,7 @@ export function startOf(event: AuditEvent): ProcessStarted | undefined {
   const { exe, auid, tty } = fields;
   if (exe === undefined || exe === '' || exe === '(null)') throw new MalformedRecordError(`exe is ${exe ?? 'missing'}`);
   const userId = idIn(fields, 'euid');
-  // Every member is there, also when it is undefined: V8 then has one shape for all starts.
+  // Undefined members are set, too, so that V8 has one shape for all starts.
   return {
     time,
     serial,
