@@ -1,6 +1,6 @@
 #!/usr/bin/env -S node --max-semi-space-size=1 --single-threaded --disable-warning=DEP0169 --inspect-port=192.0.2.1:1024
-import './base/no-inspector.ts'; // before anything else: see there
-import './hub/memory.ts'; // before anything that loads the SDK: see there
+import './base/no-inspector.ts'; // must be first, see there
+import './hub/memory.ts'; // must precede modules that load the SDK, see there
 import { isatty } from 'node:tty';
 import { systemClock } from './base/clock.ts';
 import { type Duration, seconds } from './base/duration.ts';
@@ -12,7 +12,7 @@ import { type Command, table, UsageError, type World } from './cli/command.ts';
 import { didYouMean } from './cli/did-you-mean.ts';
 import { Output } from './cli/output.ts';
 
-/** Loaded only when called: a status query need not pay for the hub's SDK. */
+/** Modules are loaded on demand: `vakt status` does not need the hub's SDK. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: () => import('./cli/run.ts'),
   demo: () => import('./cli/demo.ts'),
@@ -88,26 +88,26 @@ async function overview(): Promise<string[]> {
   return ['Vakt, the security agent of an IoT device.', '', ...table(rows), '', '"vakt COMMAND --help" says more.'];
 }
 
-/** The journal takes what has no priority for information. */
+/** In the journal, lines without a priority would count as information. */
 const printError = (text: string, { stderr }: World): void => stderr(isJournal(2) ? journalError(text) : text);
 
 const stackOf = (thrown: unknown): string[] => (thrown instanceof Error ? (thrown.stack ?? '').split('\n') : []);
 
-/** A terminal sends Ctrl-C to every process in it, and npm or the demo send it on: within this time it is the same. */
-const SAME_SIGNAL = seconds(1);
+/** A terminal sends Ctrl-C to all its processes, and npm or the demo forward it: signals within this time count as one. */
+const REPEAT_WINDOW = seconds(1);
 
 const stop = new AbortController();
-let asked: Duration | undefined;
+let requestedAt: Duration | undefined;
 for (const [signal, number] of Object.entries({ SIGINT: 2, SIGTERM: 15 })) {
   process.on(signal, () => {
     const now = systemClock.monotonic();
-    asked ??= now;
-    if (now - asked > SAME_SIGNAL) process.exit(128 + number); // asked again: whatever it is that takes so long
+    requestedAt ??= now;
+    if (now - requestedAt > REPEAT_WINDOW) process.exit(128 + number); // a second request: exit without waiting for a clean stop
     stop.abort();
   });
 }
 
-/** The terminal has been closed, mostly: shells and the kernel each send this, so that it is never impatience. */
+/** SIGHUP never forces the exit: when a terminal is closed, the shell and the kernel both send it. */
 let hangUp = (): void => stop.abort();
 process.on('SIGHUP', () => hangUp());
 

@@ -1,13 +1,13 @@
-import './base/no-inspector.ts'; // before anything else: see there
+import './base/no-inspector.ts'; // must be first, see there
 import { type Load, serve } from './base/reader/serve.ts';
 import { COMMAND_LINE, readCommandLine } from './linux/processes/memory/command-line.ts';
 
 /*
- * The program of the agent's disposable child (base/reader/reader.ts), which reads what could block the agent for ever.
- * Not to be started by hand: it speaks with the agent over its standard input and output.
+ * Main module of the reader, the agent's child process for reads that could block (base/reader/reader.ts). Only the agent
+ * starts it; they communicate over its standard input and output.
  */
 
-/** What it can answer, by the name of the question's kind. Loaded when it is first asked for. */
+/** The kinds of questions that it answers. Each module is loaded by the first question of its kind. */
 const KINDS: Readonly<Record<string, Load>> = {
   [COMMAND_LINE.name]: async () => readCommandLine,
   baselineScan: async () => {

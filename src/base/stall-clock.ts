@@ -43,7 +43,7 @@ export class StallClock implements Clock {
     this.#cpuUsed = this.#cpu();
   }
 
-  /** Calls `tell` on stalls, at a limited rate. */
+  /** Calls `listener` on stalls, at a limited rate. */
   onStall(listener: (stall: Stall) => void): void {
     this.#onStall = listener;
   }

@@ -15,7 +15,7 @@ export type TwinReading =
       readonly spellings: ReadonlyMap<SettingId, Spelling>;
       /** The same settings as a document of the dialect, for reported. */
       readonly mirror: Readonly<Record<string, unknown>>;
-      /** Obeyed, but probably not what was meant; and each setting for which a local limit is in force instead. */
+      /** Applied, but probably not what was meant; and each setting that a local limit overrides. */
       readonly warnings: readonly Fault[];
       /** Those of them that come from local limits. */
       readonly limited: readonly Fault[];

@@ -17,34 +17,34 @@ import type { EventSource, SourceDeclaration } from './streams/event-source.ts';
 import { Feeds } from './streams/feeds.ts';
 import { SOURCES } from './streams/index.ts';
 
-/** How often a source that couldn't be opened is tried again. */
+/** Interval of attempts to open a source that is not available. */
 const TRY_AGAIN = minutes(1);
-/** When the agent stops, how long the last processes' arguments are waited for. */
+/** Maximum wait for the arguments of the last processes when the agent stops. */
 const LAST_ARGUMENTS = milliseconds(500);
 /** Starts that wait for arguments: twice what polling holds before it waits. */
 const MAX_HELD_STARTS = 8_192;
 
 interface Parts {
-  /** The streams that are wanted. */
+  /** The wanted streams. */
   readonly streams: () => ReadonlySet<StreamName>;
   readonly sink: StreamSink;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where the host's root directory is: `/`, or where a container has it mounted. */
   readonly hostRoot: string;
-  /** Whether connections to this machine itself are of interest. */
+  /** Whether connections of this machine to itself are reported. */
   readonly loopback: boolean;
-  /** Where to remember how far logs have been read. Absent: nothing is remembered, and nothing caught up with. */
+  /** Folder for the positions in logs. Absent: positions are not kept, and missed events are not read from logs. */
   readonly stateDirectory?: string;
-  /** Writes there in the background, behind the events. Absent: at once. */
+  /** Writes the state in the background, after the events. Absent: it is written at once. */
   readonly writer?: BackgroundWriter | undefined;
-  /** The container that a process is in, or has just been. Absent: no container is known. */
+  /** The container of a process that runs or has just exited. Absent: containers are unknown. */
   readonly containerOf?: (pid: number) => string | undefined;
-  /** Told when `status()` says something else than before. */
+  /** Called when `status()` has changed. */
   readonly changed?: () => void;
 }
 
-/** What the kernel's audit must report for a stream. */
+/** The audit rules that a stream needs. */
 export const auditRulesOf = (stream: StreamName): readonly AuditRule[] =>
   SOURCES.find(({ streams }) => streams.includes(stream))?.auditRules ?? [];
 
@@ -52,8 +52,8 @@ const isWanted = (source: SourceDeclaration, streams: ReadonlySet<StreamName>): 
   source.streams.some((stream) => streams.has(stream));
 
 /**
- * What happens on this system, as streams. Opens the sources whose streams are wanted, the best available feed that they
- * need, and nothing else.
+ * The streams of events of this system. Opens only the sources whose streams are wanted, and the best available feed that
+ * they need.
  *
  *     audit ──┬───────────────────────────→ starts      without audit: process connector, /proc
  *             ├→ connections, sock_diag ──→ connections
@@ -70,10 +70,10 @@ export class LinuxEvents implements Service, Moving {
   readonly #held: HeldCount[] = [];
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
-  /** Sources are opened and closed by one at a time. */
+  /** Serializes the opening and closing of sources. */
   #turn: Promise<void> = Promise.resolve();
 
-  /** @param declared for tests */
+  /** @param declared replaced in tests */
   constructor(parts: Parts, declared: readonly SourceDeclaration[] = SOURCES) {
     this.#parts = parts;
     const { clock, log, hostRoot, loopback, sink, stateDirectory, writer } = parts;
@@ -122,7 +122,7 @@ export class LinuxEvents implements Service, Moving {
     await this.#trying;
     const done = new AbortController();
     const closing = this.#parts.clock.sleep(LAST_ARGUMENTS, done.signal).then(() => this.#commandLines.close());
-    // Starts first: an end is reported with the program that a start has named.
+    // Starts first: an exit is reported with the program that the start has named.
     await this.#feeds.close();
     await this.#inTurn(async () => {
       for (const { source } of this.#sources) await source.close?.();
@@ -134,12 +134,12 @@ export class LinuxEvents implements Service, Moving {
     this.#stopping = undefined;
   }
 
-  /** When audit was read last; now, while it isn't open. */
+  /** When audit was last read; while it isn't open, the current time. */
   lastMoved(): Duration {
     return this.#feeds.lastMoved();
   }
 
-  /** How the source of a stream stands. */
+  /** Status of the source of a stream. */
   status(stream: StreamName): SourceStatus {
     const found = this.#sources.find(({ declared }) => declared.streams.includes(stream));
     return found === undefined ? { state: 'on' } : found.source.status();
@@ -171,7 +171,7 @@ export class LinuxEvents implements Service, Moving {
     };
   }
 
-  /** Opens and closes what depends on what is wanted, and on which feed is open. */
+  /** Opens and closes sources, by the wanted streams and the open feed. */
   async #follow(): Promise<void> {
     const streams = this.#parts.streams();
     this.#feeds.catchUp();

@@ -8,14 +8,14 @@ import { Interfaces } from './machine/interfaces.ts';
 import { Containers } from './processes/containers.ts';
 import { ExecutableHashes } from './processes/hashing/executable-hashes.ts';
 
-/** What events can be enriched with, from this host. */
+/** Look-ups that enrich events with facts of this host. */
 export function hostLookups({ hostRoot, clock }: { hostRoot: string; clock: Clock }): Lookups {
   const names = new UserNames({ hostRoot, clock });
   const files = hostFiles({ hostRoot, clock });
   const containers = new Containers({ hostRoot, clock, isRootOwned: (path) => isRootOwned(files, path) });
   const hashes = new ExecutableHashes({ hostRoot, clock, files });
   const interfaces = new Interfaces({ clock });
-  /** When the present batch began: what it reports had happened by then. `undefined` without batches. */
+  /** When the current batch began; its records are from before that. `undefined` without batches. */
   let batchAt: Duration | undefined;
   return {
     newBatch() {

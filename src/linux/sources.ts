@@ -8,7 +8,7 @@ import { Hardware } from './machine/hardware/hardware.ts';
 import { systemFacts } from './machine/system-facts.ts';
 import { ListeningSockets } from './sockets/listening-sockets.ts';
 
-/** Everything about this machine that can be read as a snapshot, and what else there is to know of its processes. */
+/** The sources of all snapshots of this machine, and the look-ups of facts about its processes. */
 export function linuxSources({ hostRoot, clock }: { hostRoot: string; clock: Clock }): {
   readonly snapshots: Omit<Sources, 'statistics' | 'baseline'>;
   readonly lookups: Lookups;

@@ -31,11 +31,11 @@ export interface Observed {
   readonly collectors: readonly Collector[];
   readonly settings: () => Settings;
   readonly nameOf: NameOfSetting;
-  /** Absent: the module twin may ask for anything. */
+  /** Absent: no setting of the module twin is limited. */
   readonly limits?: Limits;
   readonly configuration: () => ConfigurationState;
   readonly lastRun: (event: string) => LastRun | undefined;
-  /** How the source of a stream stands. */
+  /** Status of the source of a stream. */
   readonly stream: (name: StreamName) => SourceStatus;
   readonly queues: Pick<EventQueues, 'account' | 'waiting' | 'store'>;
   readonly aggregator: Pick<Aggregator, 'pending'>;
@@ -54,7 +54,7 @@ export interface Observed {
   readonly stall?: () => Stall | undefined;
 }
 
-/** The whole truth, now. */
+/** The complete current status. */
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const posture = postureIn(observed);
@@ -75,7 +75,7 @@ export function localStatus(observed: Observed): LocalStatus {
     store.isNearlyFull ||
     memory.isOver ||
     isExposed ||
-    hub.credential.expiresSoon === true || // once it has ended, the agent can't say so any more
+    hub.credential.expiresSoon === true || // after expiry, the agent can no longer report it
     hub.state === 'refused';
   const pause = observed.pause();
   const logLevel = observed.logLevel();
@@ -136,7 +136,7 @@ const heldUp = (stall: Stall | undefined): Pick<LocalStatus, 'heldUp'> =>
         },
       };
 
-/** What a collector that is off said last says nothing of now. */
+/** Results of the last snapshots. Those of a collector that is `Off` are outdated and left out. */
 function postureIn(observed: Observed): Posture {
   const isOn = (event: string) => (observed.settings().priorities[event] ?? 'Off') !== 'Off';
   const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;
@@ -147,7 +147,7 @@ function postureIn(observed: Observed): Posture {
   };
 }
 
-/** What the configuration switches off or delays; of the rules of OSBaseline only a scan can tell. */
+/** What the configuration disables or delays. Whether any rule of OSBaseline is left is known from the last scan. */
 function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observed, { baseline }: Posture): BlindSpots {
   const spots = blindSpots(settings(), limits, collectors, nameOf);
   const isJudged = baseline === undefined || baseline.passed + baseline.failed + baseline.errors > 0;
@@ -163,7 +163,7 @@ function blindness({ settings, limits = NO_LIMITS, collectors, nameOf }: Observe
   };
 }
 
-/** With what only a scan can tell of the configuration, and with what it hides. */
+/** The state of the configuration, with warnings of the last scan and of what the configuration hides. */
 function configurationState(
   { configuration, baseline, nameOf }: Observed,
   posture: Posture,
@@ -181,7 +181,7 @@ function configurationState(
   };
 }
 
-/** What is said of the same property is joined. The names are hostile: `__proto__` is one. */
+/** Joins the texts about the same property. Names are untrusted: `__proto__` is possible. */
 function joined(all: readonly Readonly<Record<string, string>>[]): Record<string, string> {
   const result = new Map<string, string>();
   for (const [name, message] of all.flatMap((some) => Object.entries(some))) {
@@ -247,14 +247,14 @@ function budgetOf(use: BudgetUse | undefined, queues: Observed['queues']): Parti
   return { ...use, heldEvents };
 }
 
-/** What waits: on disk, and in the aggregation windows that will be queued when they close. */
+/** Waiting events: in the queue, and in aggregation windows, which are queued when they close. */
 function queued(prefix: string, queue: QueueName, queues: Observed['queues'], aggregator: Observed['aggregator']) {
   const { elements, bytes } = queues.waiting(queue);
   const windows = Object.values(aggregator.pending(queue)).reduce((all, window) => all + window.elements, 0);
   return { [`${prefix}Events`]: elements + windows, [`${prefix}Bytes`]: bytes };
 }
 
-/** The books by event, both queues together. */
+/** Accounts by event, over both queues. */
 function accountsByEvent({ queues, aggregator }: Observed): Record<string, EventAccount> {
   const result: Record<string, EventAccount> = {};
   for (const queue of QUEUES) {

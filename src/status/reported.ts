@@ -9,9 +9,9 @@ import { localStatus, type Observed } from './observe.ts';
 import type { Posture, SecurityAgentStatus } from './schema.ts';
 
 /**
- * The status as it is reported to the twin. State is always the present one; figures, which change with every event
- * (counters, times of the last run and of the last message, and the like), are taken anew only every `highPriorityMessageFrequency`,
- * since the hub charges for every report.
+ * The status as it is reported to the twin. States are always current. Figures change with every event (counters, times
+ * of the last run and of the last message, and others), so they are updated only every `highPriorityMessageFrequency`: the
+ * hub charges for every report.
  */
 export class ReportedStatus implements Service {
   readonly name = 'reported status';
@@ -33,7 +33,7 @@ export class ReportedStatus implements Service {
     settings: SettingsReader;
     clock: Clock;
     log: Logger;
-    /** Told when the figures have been taken anew. */
+    /** Called when the figures were updated. */
     changed: () => void;
   }) {
     this.#observed = options.observed;
@@ -55,7 +55,7 @@ export class ReportedStatus implements Service {
     await this.#loop;
   }
 
-  /** What reported should say now. */
+  /** The status that the reported properties should contain now. */
   current(): SecurityAgentStatus {
     const { pid, hub, events, queues, messages, memory, logLevel, next, routing, heldUp, ...status } = localStatus(
       this.#observed,
@@ -83,7 +83,7 @@ export class ReportedStatus implements Service {
     };
   }
 
-  /** Takes the figures anew: at their frequency, and for the last report of all. */
+  /** Updates the figures: at their frequency, and before the last report. */
   takeFigures(): void {
     this.#figures = undefined;
     this.#lastRuns.clear();
@@ -100,7 +100,7 @@ export class ReportedStatus implements Service {
   }
 }
 
-/** What of a posture is state, to be told at once: all but when a scan was, how long it took, and how many ports there are. */
+/** The part of a posture that is reported at once: everything except time and duration of the scan and the number of ports. */
 function findings({ baseline, listeningPorts }: Posture): string {
   const { scannedAt: _at, durationMs: _took, ...found } = baseline ?? {};
   return JSON.stringify([found, listeningPorts === undefined]);

@@ -341,6 +341,6 @@ export interface Command extends Arguments {
 
 export const commandOf = (args: Arguments): Command => ({ ...args, line: joined(args.argv) });
 
-/** V8 joins several to a text of its own, and gives back a single one, which may be a part of its record's. */
+/** V8 returns a single part as it is, which may refer to the record's whole text; several parts are copied. */
 const joined = (argv: readonly string[]): string =>
   argv.length > 1 ? argv.join(' ') : Buffer.from(argv[0] ?? '').toString();

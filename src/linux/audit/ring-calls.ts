@@ -22,9 +22,9 @@ export interface RingCalls {
  *
  *     uring_op=16 success=no exit=-11 items=0 ppid=20137 pid=20162 uid=0 … euid=0 … key="vakt"
  *
- * `exit` is not the result of the connect: one that is refused says `success=yes exit=0`, too. A TCP connect mostly has two
- * records in the event of the io_uring_enter(2) that asked for it: the first try, then the second. Of one that a thread of
- * the kernel took (IORING_SETUP_SQPOLL), only the first try is told.
+ * `exit` is not the result of the connect: a refused one has `success=yes exit=0`, too. A TCP connect usually has two
+ * records in the event of the io_uring_enter(2) that requested it: one for each try. If a kernel thread made the connect
+ * (IORING_SETUP_SQPOLL), only the first try is reported.
  *
  * @returns `undefined` for other operations
  */
@@ -37,7 +37,7 @@ export function addRingCall(text: string, before: RingCalls | undefined): RingCa
   return calls;
 }
 
-/** At least: a connect is one first try, or one that was done at once, or both tries. */
+/** A lower bound: a connect has a first try, a completion, or both. */
 export const connectsOf = ({ tried, done }: RingCalls): number => Math.max(tried, done, 1);
 
 /**
@@ -46,5 +46,5 @@ export const connectsOf = ({ tried, done }: RingCalls): number => Math.max(tried
  */
 export const isOfRingRule = (call: string): boolean => call.endsWith(` key="${KEY}"`);
 
-/** What such a record means by itself: one connect, if there is an address. */
+/** The meaning of such a SYSCALL record without URINGOP records: one connect, if the event has an address. */
 export const oneRingCall = (fields: AuditFields): RingCalls => ({ fields, tried: 0, done: 1 });

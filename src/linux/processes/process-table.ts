@@ -24,7 +24,7 @@ const MAX_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
 
 /** How many of the oldest entries are checked for an ended process when the table is full. */
 const MAX_LOOKS = 8;
-/** How long a start may be lost before that is known; see PATIENCE and CHECK_EVERY of audit-source.ts. */
+/** How long a start may be lost before that is known; see ARRIVAL_LIMIT of loss.ts and CHECK_EVERY of audit-source.ts. */
 export const LOSS_DELAY = seconds(6);
 /** How much later than its end a process may seem to start, if only the time when it was learnt is known. */
 const LATEST_START = seconds(4);
@@ -202,7 +202,7 @@ export class ProcessTable {
    */
   startsLost(since: Duration = milliseconds(this.#clock.monotonic() - LOSS_DELAY)): void {
     const now = this.#clock.monotonic();
-    // Of what was in doubt before, nobody asks any more after a while.
+    // Times in doubt before that are no longer asked about.
     if (this.#doubtTo < Math.min(since, now - 2 * LOSS_DELAY) - LOSS_DELAY) this.#doubtFrom = since;
     else this.#doubtFrom = Math.min(this.#doubtFrom, since);
     this.#doubtTo = Number.POSITIVE_INFINITY;
