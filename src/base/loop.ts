@@ -29,3 +29,27 @@ export async function keepGoing(
     }
   }
 }
+
+/** The loop of a service, by `keepGoing`: begins when the service starts and ends when it stops. */
+export class Loop {
+  readonly #turn: (signal: AbortSignal) => Promise<void>;
+  readonly #options: { readonly clock: Clock; readonly log: Logger };
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(turn: (signal: AbortSignal) => Promise<void>, { clock, log }: { clock: Clock; log: Logger }) {
+    this.#turn = turn;
+    this.#options = { clock, log };
+  }
+
+  /** To be called once. Does nothing after `stop`. */
+  start(): void {
+    this.#running = keepGoing(this.#turn, { signal: this.#stop.signal, ...this.#options });
+  }
+
+  /** Aborts the signal of the current turn, and resolves when that has ended. Safe to call twice, and before `start`. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+}

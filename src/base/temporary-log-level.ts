@@ -2,7 +2,7 @@ import { Alarm } from './alarm.ts';
 import type { Clock } from './clock.ts';
 import { type Duration, hours, milliseconds } from './duration.ts';
 import type { AdjustableLevel, Logger, LogLevel } from './log.ts';
-import { keepGoing } from './loop.ts';
+import { Loop } from './loop.ts';
 import type { Service } from './service.ts';
 
 /** A log level that replaces the local file's for a time. */
@@ -22,25 +22,23 @@ export class TemporaryLogLevel implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
-  readonly #stop = new AbortController();
   #changed: (ChangedLogLevel & { readonly endsAt: Duration }) | undefined;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
 
   constructor({ level, clock, log }: { level: AdjustableLevel; clock: Clock; log: Logger }) {
     this.#level = level;
     this.#normalLevel = level.current;
     this.#clock = clock;
     this.#log = log;
+    this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
   }
 
   async start(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   /** `undefined` while the level of the local file is in force. */

@@ -2,7 +2,7 @@ import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { HubStatus } from '../contract/hub.ts';
 
@@ -16,9 +16,8 @@ export class CredentialWatch implements Service {
   readonly #changed: () => void;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #stop = new AbortController();
   #expiresSoon = false;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
 
   constructor(options: {
     status: () => HubStatus;
@@ -31,16 +30,15 @@ export class CredentialWatch implements Service {
     this.#changed = options.changed;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
   }
 
   async start(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#loop = keepGoing(() => this.#turn(signal), { signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   async #turn(signal: AbortSignal): Promise<void> {

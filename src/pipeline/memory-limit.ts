@@ -4,7 +4,7 @@ import { untilBeat } from '../base/beat.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { Collector } from '../contract/collector.ts';
 import type { Priority } from '../contract/event.ts';
@@ -56,8 +56,7 @@ export class MemoryLimit implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #changed: () => void;
-  readonly #stop = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
   #looksOver = 0;
   #overAt = milliseconds(Number.NEGATIVE_INFINITY);
   #trimAt: Duration;
@@ -85,21 +84,20 @@ export class MemoryLimit implements Service {
     this.#flush = options.flush;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#loop = new Loop(async (signal) => {
+      this.#look();
+      await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
+    }, options);
     this.#changed = options.changed;
     this.#trimAt = milliseconds(options.clock.monotonic() + FIRST_TRIM);
   }
 
   async start(): Promise<void> {
-    const turn = async (signal: AbortSignal) => {
-      this.#look();
-      await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
-    };
-    this.#loop = keepGoing(turn, { signal: this.#stop.signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   use(): MemoryUse {

@@ -2,7 +2,7 @@ import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, days, milliseconds, minutes } from '../base/duration.ts';
 import type { Logger, LogLine } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 
 /**
@@ -30,31 +30,27 @@ export class ChangeNotices implements Service {
   readonly name = 'change notices';
   readonly #announce: (line: LogLine) => void;
   readonly #clock: Clock;
-  readonly #log: Logger;
   readonly #alarm = new Alarm();
-  readonly #stop = new AbortController();
   #tokens = BURST;
   #refilledAt: Duration;
   #pending: Change | undefined;
   #count = 0;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
 
   constructor(options: { announce: (line: LogLine) => void; clock: Clock; log: Logger }) {
     this.#announce = options.announce;
     this.#clock = options.clock;
-    this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#refilledAt = options.clock.monotonic();
   }
 
   async start(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   /** Announces pending changes. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
     this.#announcePending();
   }
 

@@ -4,7 +4,7 @@ import { readFileIfThere } from '../base/atomic-file.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { immediateStateFiles, type StateFiles } from '../base/state-files.ts';
 import type { Collector } from '../contract/collector.ts';
@@ -50,8 +50,7 @@ export class Pause implements Service {
   readonly #files: StateFiles;
   readonly #changed: () => void;
   readonly #alarm = new Alarm();
-  readonly #stop = new AbortController();
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
   #current: (Kept & { readonly endsAt: Duration }) | undefined;
 
   constructor(options: {
@@ -70,6 +69,7 @@ export class Pause implements Service {
     this.#skipped = options.skipped;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
   }
 
@@ -78,14 +78,12 @@ export class Pause implements Service {
    */
   async start(): Promise<void> {
     this.#resume();
-    const { signal } = this.#stop;
-    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   /** The pause stays saved for the next run. */
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   status(): PauseStatus | undefined {

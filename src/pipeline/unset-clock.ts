@@ -2,7 +2,7 @@ import { untilBeat } from '../base/beat.ts';
 import { type Clock, EARLIEST, isPlausible } from '../base/clock.ts';
 import { seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { Envelope } from '../contract/event.ts';
 import type { OutgoingEvent, QueuedEvent } from '../contract/store.ts';
@@ -56,32 +56,33 @@ export class UnsetClock implements Service {
   readonly #bootId: string;
   /** Oldest first. */
   readonly #spells: Spell[] = [];
-  readonly #stop = new AbortController();
   readonly #startedAt: Date;
   #rightStart: Date | undefined;
   #isSet = true;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
 
   /** @param bootId /proc/sys/kernel/random/boot_id, or another text that is unique to this boot */
   constructor({ clock, log, bootId }: { clock: Clock; log: Logger; bootId: string }) {
     this.#clock = clock;
     this.#log = log;
+    this.#loop = new Loop(
+      async (signal) => {
+        this.#look();
+        await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
+      },
+      { clock, log },
+    );
     this.#bootId = bootId;
     this.#startedAt = clock.now();
     if (!isPlausible(this.#startedAt)) this.#note();
   }
 
   async start(): Promise<void> {
-    const turn = async (signal: AbortSignal) => {
-      this.#look();
-      await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
-    };
-    this.#loop = keepGoing(turn, { signal: this.#stop.signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   /** The time at which this object was made: by the unset clock; once the clock is set, the corrected time. */

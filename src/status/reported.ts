@@ -2,7 +2,7 @@ import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import { type Duration, milliseconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
-import { keepGoing } from '../base/loop.ts';
+import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import { localStatus, type Observed } from './observe.ts';
@@ -18,15 +18,13 @@ export class ReportedStatus implements Service {
   readonly #observed: Observed;
   readonly #settings: SettingsReader;
   readonly #clock: Clock;
-  readonly #log: Logger;
   readonly #changed: () => void;
   readonly #alarm = new Alarm();
-  readonly #stop = new AbortController();
   readonly #lastRuns = new Map<string, string>();
   #posture: Posture | undefined;
   #figures: Pick<SecurityAgentStatus, 'delivery' | 'pause'> | undefined;
   #takenAt: Duration;
-  #loop: Promise<void> = Promise.resolve();
+  readonly #loop: Loop;
 
   constructor(options: {
     observed: Observed;
@@ -39,20 +37,18 @@ export class ReportedStatus implements Service {
     this.#observed = options.observed;
     this.#settings = options.settings;
     this.#clock = options.clock;
-    this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
     this.#changed = options.changed;
     this.#takenAt = this.#clock.monotonic();
     this.#settings.onChange(() => this.#alarm.ring());
   }
 
   async start(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#loop = keepGoing((turnSignal) => this.#turn(turnSignal), { signal, clock: this.#clock, log: this.#log });
+    this.#loop.start();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#loop;
+    await this.#loop.stop();
   }
 
   /** The status that the reported properties should contain now. */

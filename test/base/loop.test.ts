@@ -3,7 +3,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { createLog, type LogLine } from '../../src/base/log.ts';
-import { keepGoing } from '../../src/base/loop.ts';
+import { keepGoing, Loop } from '../../src/base/loop.ts';
 
 describe('keepGoing', () => {
   let time: sinon.SinonFakeTimers;
@@ -64,5 +64,52 @@ describe('keepGoing', () => {
     stop.abort();
     await done;
     assert.equal(turns, 5);
+  });
+});
+
+describe('Loop', () => {
+  let time: sinon.SinonFakeTimers;
+
+  beforeEach(() => {
+    time = sinon.useFakeTimers();
+  });
+  afterEach(() => time.restore());
+
+  const make = (turn: (signal: AbortSignal) => Promise<void>) =>
+    new Loop(turn, { clock: systemClock, log: createLog({ level: 'silent' }) });
+
+  it('takes turns from its start until it is stopped', async () => {
+    let turns = 0;
+    const loop = make(async (signal) => {
+      turns += 1;
+      await systemClock.sleep(seconds(5), signal);
+    });
+    await time.tickAsync(seconds(12));
+    assert.equal(turns, 0);
+    loop.start();
+    await time.tickAsync(seconds(12));
+    await loop.stop();
+    await loop.stop();
+    await time.tickAsync(seconds(12));
+    assert.equal(turns, 3);
+  });
+
+  it('waits at its stop for the turn that is being taken', async () => {
+    let ended = false;
+    const loop = make(async () => {
+      await systemClock.sleep(seconds(5));
+      ended = true;
+    });
+    loop.start();
+    const stopped = loop.stop().then(() => assert.ok(ended));
+    await time.tickAsync(seconds(6));
+    await stopped;
+  });
+
+  it('takes none when it is stopped before its start', async () => {
+    const loop = make(() => assert.fail('a turn'));
+    await loop.stop();
+    loop.start();
+    await loop.stop();
   });
 });
