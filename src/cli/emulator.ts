@@ -1,33 +1,70 @@
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { readArguments, UsageError, type World } from './command.ts';
+import { didYouMean } from './did-you-mean.ts';
 
 export const summary = 'Run a local IoT Hub, for tests and experiments.';
-export const usage = `vakt emulator [--directory DIR] [--port N] [--control-port N] [--device ID] [--module ID]
+export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--port N] [--control-port N] [--service-port N] [--device ID]
+              [--module ID]
 
-  --directory DIR    where to write ca.pem, module.key and an agent.json for "vakt run"; default ./vakt-emulator
-  --port N           port of MQTT over TLS; default any free one
-  --control-port N   port of the control API (read messages, patch the twin, inject faults); default any free one
-  --device ID        device id; default device1
-  --module ID        module id; default azureiotsecurity`;
+  --print-config KIND  write and print an agent.json for this kind of identity; default moduleKey, which is not printed
+      moduleKey, connectionString, moduleCertificate    with the module's key or certificate
+      deviceKey, deviceCertificate                      with the device's; the agent adds its module by the REST API
+      provisioning       starts a Device Provisioning Service, too (HTTPS, MQTT)
+      edge               starts the workload API of an IoT Edge, too (Unix socket; HTTP with --service-port)
+      identityService    starts an IoT Identity Service, too (three Unix sockets)
+  --directory DIR      where to write agent.json for "vakt run", ca.pem, keys and certificates; default ./vakt-emulator
+  --port N             port of MQTT over TLS; default any free one
+  --control-port N     port of the control API (read messages, patch the twin, inject faults); default any free one
+  --service-port N     port of the service beside the hub; default any free one
+  --device ID          device id, also the registration id; default device1
+  --module ID          module id; default azureiotsecurity`;
 
 export async function run(args: readonly string[], { stdout, signal }: World): Promise<number> {
   const { values } = readArguments(args, {
+    'print-config': { type: 'string' },
     directory: { type: 'string', default: 'vakt-emulator' },
     port: { type: 'string', default: '0' },
     'control-port': { type: 'string', default: '0' },
+    'service-port': { type: 'string', default: '0' },
     device: { type: 'string', default: 'device1' },
     module: { type: 'string', default: 'azureiotsecurity' },
   });
-  const { runEmulator } = await loadEmulator(() => import('../emulator/command.ts'));
-  const options = {
+  const ports = {
     port: port('--port', values.port),
     controlPort: port('--control-port', values['control-port']),
+    servicePort: port('--service-port', values['service-port']),
+  };
+  const kind = kindOf(values['print-config'] ?? 'moduleKey');
+  const { runEmulator } = await loadEmulator(() => import('../emulator/command.ts'));
+  const options = {
+    ...ports,
+    kind,
+    printConfig: values['print-config'] !== undefined,
     deviceId: values.device,
     moduleId: values.module,
     directory: values.directory,
   };
   await runEmulator(options, stdout, signal);
   return 0;
+}
+
+/** The kinds of identity (contract §1). They are repeated here since the emulator's own list is not shipped. */
+const KINDS = [
+  'moduleKey',
+  'connectionString',
+  'moduleCertificate',
+  'deviceKey',
+  'deviceCertificate',
+  'provisioning',
+  'edge',
+  'identityService',
+] as const;
+
+function kindOf(text: string): (typeof KINDS)[number] {
+  const kind = KINDS.find((known) => known === text);
+  if (kind === undefined)
+    throw new UsageError(`--print-config takes one of ${KINDS.join(', ')}, not "${text}"${didYouMean(text, KINDS)}`);
+  return kind;
 }
 
 function port(option: string, text: string): number {

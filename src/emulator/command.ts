@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
-import { readFileIfThere, writeFileAtomic } from '../base/atomic-file.ts';
 import { shellWord } from '../base/shell-word.ts';
+import { AGENT_KINDS, type AgentKind, type Prepare, type PreparedKind, type RunningService } from './agent-kinds.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { HubEmulator, type ReportedChange } from './hub.ts';
+import { KeptFiles } from './kept-files.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
+import type { RequestRecord } from './service/request-log.ts';
 
 export interface RunOptions {
   /** 0 selects a free one. */
@@ -15,55 +14,70 @@ export interface RunOptions {
   readonly controlPort: number;
   readonly deviceId: string;
   readonly moduleId: string;
-  /** Gets `ca.pem`, `module.key`, and an `agent.json` with which an agent connects to this emulator. */
+  /** The kind of identity that the agent is to connect by. */
+  readonly kind: AgentKind;
+  /** Port of the service that `kind` needs beside the hub, if any. 0 selects a free one. */
+  readonly servicePort: number;
+  /** Whether to print the agent's configuration. */
+  readonly printConfig: boolean;
+  /** Gets `ca.pem`, an `agent.json` with which an agent connects to this emulator, and the keys and certificates for it. */
   readonly directory: string;
 }
 
 /**
- * Runs an emulator with one module until `signal` aborts, and prints a line for each connection, message and report.
+ * Runs an emulator, with the service that `kind` needs, until `signal` aborts. Prints a line for each request to the
+ * service, each connection, message and report.
  *
- * An existing `module.key` is reused; the certificates are created at each start.
+ * Symmetric keys of an earlier run are used again; the certificates are created at each start.
  */
 export async function runEmulator(
   options: RunOptions,
   out: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const { port, controlPort, deviceId, moduleId } = options;
-  const directory = resolve(options.directory);
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const keyFile = join(directory, 'module.key');
-  const primaryKey = readFileIfThere(keyFile)?.trim() ?? randomBytes(32).toString('base64');
-  const hub = await HubEmulator.start({ port, controlPort, modules: [{ deviceId, moduleId, primaryKey }] });
+  const { port, controlPort, servicePort, deviceId, moduleId, kind, printConfig } = options;
+  const files = new KeptFiles(options.directory);
+  const hub = await HubEmulator.start({ port, controlPort });
+  let service: RunningService | undefined;
   try {
-    writeFileAtomic(keyFile, `${primaryKey}\n`);
-    writeFileAtomic(join(directory, 'ca.pem'), hub.caPem, 0o644);
-    writeFileAtomic(
-      join(directory, 'agent.json'),
-      `${JSON.stringify(agentConfig(hub, options, directory), null, 2)}\n`,
-    );
+    files.open('ca.pem', hub.caPem);
+    const prepare: Prepare = AGENT_KINDS[kind];
+    const prepared = await prepare({ hub, files, deviceId, moduleId, servicePort });
+    service = prepared.service;
+    const config = JSON.stringify(agentConfig(kind, prepared, files), null, 2);
+    const configFile = files.secret('agent.json', `${config}\n`);
+    const variables = Object.entries(prepared.environment ?? {}).map(([name, value]) => `${name}=${value}`);
+    if (variables.length > 0) files.open('agent.env', `${variables.join('\n')}\n`);
     out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
+    if (service !== undefined) out(service.about);
     out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes).`);
-    out(
-      `Start an agent for ${deviceId}/${moduleId} with: vakt run --config ${shellWord(join(directory, 'agent.json'))}`,
-    );
+    if (printConfig) for (const line of config.split('\n')) out(line);
+    const command = `vakt run --config ${shellWord(configFile)}`;
+    const start = variables.length === 0 ? command : `env ${variables.map(shellWord).join(' ')} ${command}`;
+    out(`Start an agent for ${deviceId}/${moduleId} with: ${start}`);
     printEvents(hub, out);
+    service?.onRequest((record) => out(requestLine(service?.name ?? '', record)));
     if (!signal.aborted) await once(signal, 'abort');
   } finally {
+    await service?.stop();
     await hub.stop();
   }
 }
 
-const agentConfig = (hub: HubEmulator, { deviceId, moduleId }: RunOptions, directory: string) => ({
-  hub: {
-    hostName: hub.hostName,
-    gatewayHostName: `localhost:${hub.port}`,
-    trustedCaFile: join(directory, 'ca.pem'),
-  },
-  identity: { kind: 'moduleKey', deviceId, moduleId, keyFile: join(directory, 'module.key') },
-  stateDirectory: join(directory, 'state'),
-  controlSocket: join(directory, 'control.sock'),
+const agentConfig = (kind: AgentKind, { config }: PreparedKind, files: KeptFiles) => ({
+  ...config,
+  identity: { kind, ...config.identity },
+  stateDirectory: files.path('state'),
+  controlSocket: files.path('control.sock'),
 });
+
+/** What a service was asked, and what it answered. */
+export function requestLine(service: string, { at, operation, subject, status, reason, fault }: RequestRecord): string {
+  const what = subject === undefined ? operation : `${operation} for ${subject}`;
+  const answer = status === undefined ? 'not answered' : status;
+  const why = reason ?? (fault === undefined ? undefined : `by the fault ${fault}`);
+  return `${timeOf(at)} ${service}: ${what}: ${answer}${why === undefined ? '' : `, ${why}`}.`;
+}
 
 /** Prints a line for each event of the emulator. */
 function printEvents(hub: HubEmulator, out: (line: string) => void): void {

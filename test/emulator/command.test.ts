@@ -1,26 +1,42 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { lineOf, runEmulator } from '../../src/emulator/command.ts';
+import device from 'azure-iot-device';
+import transport from 'azure-iot-device-mqtt';
+import mqtt from 'mqtt';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import * as emulatorCommand from '../../src/cli/emulator.ts';
+import { AGENT_KINDS, type AgentKind } from '../../src/emulator/agent-kinds.ts';
+import { lineOf, type RunOptions, requestLine, runEmulator } from '../../src/emulator/command.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
+import { signSasToken } from '../../src/emulator/sas.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { curl, requireCurl } from './curl.ts';
+import { ask, register } from './provisioning/clients.ts';
 
-describe('runEmulator', () => {
+describe('vakt emulator', () => {
   let directory: string;
   beforeEach(() => {
     directory = temporaryFolder();
   });
 
-  /** Runs until the line that tells how to start an agent. */
-  const run = async () => {
+  /** Runs until the line that tells how to start an agent, and `meanwhile` is done. */
+  const run = async (changes: Partial<RunOptions> = {}, meanwhile: () => Promise<void> = async () => {}) => {
     const stop = new AbortController();
     const lines: string[] = [];
+    let done: Promise<void> | undefined;
     const out = (line: string) => {
       lines.push(line);
-      if (line.startsWith('Start an agent')) stop.abort();
+      if (line.startsWith('Start an agent')) done = meanwhile().finally(() => stop.abort());
     };
-    const options = { port: 0, controlPort: 0, deviceId: 'dev1', moduleId: 'azureiotsecurity', directory };
+    const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
+    const ports = { port: 0, controlPort: 0, servicePort: 0 };
+    const options = { ...ids, ...ports, directory, kind: 'moduleKey', printConfig: false, ...changes } as const;
     await runEmulator(options, out, stop.signal);
+    await done;
     return lines;
   };
   const read = (file: string) => readFileSync(join(directory, file), 'utf8');
@@ -69,4 +85,236 @@ describe('runEmulator', () => {
     await run();
     assert.equal(read('module.key'), key);
   });
+
+  describe('prepares an agent by', () => {
+    const mode = (file: string) => statSync(join(directory, file)).mode & 0o777;
+    const config = () => JSON.parse(read('agent.json'));
+    const port = '<port>';
+    /** The configuration, without what differs from run to run. */
+    const generic = (text: string) =>
+      JSON.parse(text.replaceAll(directory, '<dir>').replaceAll(/localhost:\d+/g, `localhost:${port}`));
+    const rest = { stateDirectory: '<dir>/state', controlSocket: '<dir>/control.sock' };
+    const hub = {
+      hostName: 'emulator.azure-devices.net',
+      gatewayHostName: `localhost:${port}`,
+      trustedCaFile: '<dir>/ca.pem',
+    };
+    const withRest = { ...hub, restEndpoint: `localhost:${port}` };
+    const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
+
+    /** By kind: the configuration; the files besides `ca.pem` and `agent.json` with their modes. */
+    const kinds: Readonly<Record<AgentKind, [object, Readonly<Record<string, number>>]>> = {
+      moduleKey: [{ hub, identity: { ...ids, keyFile: '<dir>/module.key' } }, { 'module.key': 0o600 }],
+      connectionString: [
+        { hub: { trustedCaFile: '<dir>/ca.pem' }, identity: { file: '<dir>/module.connection-string' } },
+        { 'module.key': 0o600, 'module.connection-string': 0o600 },
+      ],
+      moduleCertificate: [
+        {
+          hub,
+          identity: {
+            ...ids,
+            certificateFile: '<dir>/module-certificate.pem',
+            keyFile: '<dir>/module-certificate.key',
+          },
+        },
+        { 'module-certificate.pem': 0o644, 'module-certificate.key': 0o600 },
+      ],
+      deviceKey: [{ hub: withRest, identity: { ...ids, keyFile: '<dir>/device.key' } }, { 'device.key': 0o600 }],
+      deviceCertificate: [
+        {
+          hub: withRest,
+          identity: {
+            ...ids,
+            certificateFile: '<dir>/device-certificate.pem',
+            keyFile: '<dir>/device-certificate.key',
+          },
+        },
+        { 'device-certificate.pem': 0o644, 'device-certificate.key': 0o600 },
+      ],
+      provisioning: [
+        {
+          hub: {
+            gatewayHostName: hub.gatewayHostName,
+            trustedCaFile: hub.trustedCaFile,
+            restEndpoint: withRest.restEndpoint,
+          },
+          identity: {
+            idScope: '0ne00000001',
+            registrationId: 'dev1',
+            keyFile: '<dir>/registration.key',
+            endpoint: `localhost:${port}`,
+          },
+        },
+        { 'registration.key': 0o600 },
+      ],
+      edge: [{ identity: {} }, { 'module.key': 0o600, 'agent.env': 0o644 }],
+      identityService: [
+        { hub: { trustedCaFile: '<dir>/ca.pem' }, identity: { socketDirectory: '<dir>/aziot' } },
+        { 'module.key': 0o600 },
+      ],
+    };
+
+    for (const [kind, [expected, files]] of Object.entries(kinds) as [AgentKind, (typeof kinds)[AgentKind]][]) {
+      it(`${kind}: its configuration, printed, and its files with their modes`, async () => {
+        const lines = await run({ kind, printConfig: true });
+        const { identity, ...others } = expected as { identity: object };
+        assert.deepEqual(generic(read('agent.json')), { ...others, identity: { kind, ...identity }, ...rest });
+        assert.ok(lines.join('\n').includes(read('agent.json').trim()));
+        const modes = { ...files, 'agent.json': 0o600, 'ca.pem': 0o644 };
+        const found = readdirSync(directory).filter((name) => statSync(join(directory, name)).isFile());
+        assert.deepEqual(Object.fromEntries(found.map((name) => [name, mode(name)])), modes);
+        assert.equal(statSync(directory).mode & 0o777, 0o700);
+        for (const name of Object.keys(files).filter((file) => mode(file) === 0o600))
+          assert.ok(!lines.join('\n').includes(read(name).trim()), `${name} was printed`);
+      });
+    }
+
+    it('the kinds that the command line knows, and no others', async () => {
+      const ended = AbortSignal.abort();
+      const world = { stdout: () => {}, stderr: () => {}, environment: {}, signal: ended, terminal: false };
+      await assert.rejects(emulatorCommand.run(['--print-config', 'edgy'], world), {
+        name: 'UsageError',
+        message: `--print-config takes one of ${Object.keys(AGENT_KINDS).join(', ')}, not "edgy"; did you mean "edge"?`,
+      });
+      for (const kind of Object.keys(AGENT_KINDS)) {
+        assert.ok(emulatorCommand.usage.includes(kind), kind);
+        assert.equal(await emulatorCommand.run(['--print-config', kind, '--directory', directory], world), 0);
+        assert.equal(config().identity.kind, kind);
+      }
+    });
+
+    const connected = async (client: mqtt.MqttClient) => {
+      await once(client, 'connect');
+      client.end(true);
+    };
+    const connect = (options: mqtt.IClientOptions) => {
+      const { hub: at } = config();
+      const [host, number] = (at?.gatewayHostName ?? options.host).split(':');
+      return mqtt.connect({
+        ...options,
+        protocol: 'mqtts',
+        host,
+        port: Number(number),
+        ca: read('ca.pem'),
+        reconnectPeriod: 0,
+        protocolVersion: 4,
+        clientId: 'dev1/azureiotsecurity',
+        username: 'emulator.azure-devices.net/dev1/azureiotsecurity/?api-version=2021-04-12',
+      });
+    };
+    const inAnHour = () => new Date(systemClock.now().getTime() + hours(1));
+    const moduleToken = (key: string) =>
+      signSasToken('emulator.azure-devices.net/devices/dev1/modules/azureiotsecurity', key, inAnHour());
+
+    it('a certificate with which a module can connect', async () => {
+      await run({ kind: 'moduleCertificate' }, () =>
+        connected(connect({ cert: read('module-certificate.pem'), key: read('module-certificate.key') })),
+      );
+    });
+
+    it('a connection string, with which the SDK connects', async () => {
+      await run({ kind: 'connectionString' }, async () => {
+        const client = device.ModuleClient.fromConnectionString(
+          read('module.connection-string').trim(),
+          transport.Mqtt,
+        );
+        client.on('error', () => {});
+        await client.setOptions({ ca: config().hub.trustedCaFile });
+        await client.open();
+        await client.close();
+      });
+    });
+
+    for (const [kind, secret] of [
+      [
+        'deviceKey',
+        () => ({
+          authorization: signSasToken('emulator.azure-devices.net/devices/dev1', read('device.key').trim(), inAnHour()),
+        }),
+      ],
+      ['deviceCertificate', () => ({ cert: read('device-certificate.pem'), key: read('device-certificate.key') })],
+    ] as const) {
+      it(`${kind}: with it the agent can add its module, which is not there yet, and connect`, async () => {
+        await run({ kind }, async () => {
+          const { restEndpoint } = config().hub;
+          const path = '/devices/dev1/modules/azureiotsecurity?api-version=2021-04-12';
+          const rest = { port: Number(restEndpoint.split(':')[1]), caPem: read('ca.pem') };
+          assert.equal((await ask(rest, 'GET', path, secret())).status, 404);
+          const body = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
+          const made = await ask(rest, 'PUT', path, { ...secret(), body });
+          assert.equal(made.status, 201);
+          await connected(connect({ password: moduleToken(made.body.authentication.symmetricKey.primaryKey) }));
+        });
+      });
+    }
+
+    it('a registration, which the hub has afterwards', async () => {
+      const lines = await run({ kind: 'provisioning' }, async () => {
+        const { endpoint, idScope, keyFile } = config().identity;
+        const service = { port: Number(endpoint.split(':')[1]), caPem: read('ca.pem'), endpoint, idScope };
+        const result = await register(service, 'https', 'dev1', { key: readFileSync(keyFile, 'utf8').trim() });
+        assert.deepEqual([result.assignedHub, result.deviceId], ['emulator.azure-devices.net', 'dev1']);
+      });
+      const said = lines.filter((line) => line.includes('provisioning:')).map((line) => line.slice(9));
+      assert.deepEqual(said, [
+        'provisioning: register for dev1: 202.',
+        'provisioning: operation for dev1: 202.',
+        'provisioning: operation for dev1: 200.',
+      ]);
+    });
+
+    it('the variables of an Edge module, printed as a command, and a socket that signs', async function () {
+      await requireCurl(this);
+      const lines = await run({ kind: 'edge' }, async () => {
+        const { status } = await curl(join(directory, 'workload.sock'), '/trust-bundle?api-version=2020-07-07');
+        assert.equal(status, 200);
+      });
+      const variables = read('agent.env').trim().split('\n');
+      assert.equal(variables.length, 8);
+      assert.ok(variables.includes(`IOTEDGE_WORKLOADURI=unix://${directory}/workload.sock`));
+      const start = lines.find((line) => line.startsWith('Start an agent')) ?? '';
+      for (const variable of variables) assert.ok(start.includes(variable), variable);
+      const overHttp = await run({ kind: 'edge', servicePort: await freePort() });
+      assert.ok(overHttp.some((line) => /workload API .* http:\/\/127\.0\.0\.1:\d+\.$/.test(line)));
+    });
+
+    it('the sockets of an Identity Service', async function () {
+      await requireCurl(this);
+      await run({ kind: 'identityService' }, async () => {
+        const { socketDirectory } = config().identity;
+        const socket = join(socketDirectory, 'identityd.sock');
+        const { body } = await curl(socket, '/identities/identity?api-version=2020-09-01');
+        assert.equal(body.spec.moduleId, 'azureiotsecurity');
+        await connected(connect({ host: body.spec.gatewayHost, password: moduleToken(read('module.key').trim()) }));
+      });
+    });
+
+    it('names the module if it is not the default one', async () => {
+      await run({ kind: 'provisioning', moduleId: 'other' });
+      assert.equal(config().identity.moduleId, 'other');
+    });
+  });
+
+  it('says what a service was asked', () => {
+    const record = { at: new Date(0), monotonic: 0, transport: 'unix', operation: 'sign', path: '/sign' } as const;
+    assert.equal(
+      requestLine('edge', { ...record, fault: 'silence' }),
+      '00:00:00 edge: sign: not answered, by the fault silence.',
+    );
+    assert.equal(
+      requestLine('edge', { ...record, subject: 'mod1', status: 404, reason: 'Module mod1 not found' }),
+      '00:00:00 edge: sign for mod1: 404, Module mod1 not found.',
+    );
+  });
 });
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

@@ -10,8 +10,17 @@ import x509 from 'azure-iot-security-x509';
 import mqtt from 'mqtt';
 import { systemClock } from '../../../src/base/clock.ts';
 import { hours } from '../../../src/base/duration.ts';
-import type { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
 import { signSasToken } from '../../../src/emulator/sas.ts';
+
+/** A service as its clients see it. */
+interface Server {
+  readonly port: number;
+  readonly caPem: string;
+}
+interface ProvisioningServer extends Server {
+  readonly endpoint: string;
+  readonly idScope: string;
+}
 
 export type SdkTransport = 'https' | 'mqtt';
 
@@ -20,7 +29,7 @@ export type Secret = { readonly key: string } | { readonly cert: string; readonl
 
 /** Registers by the provisioning SDK's own client, as applications do. */
 export async function register(
-  service: ProvisioningEmulator,
+  service: ProvisioningServer,
   transport: SdkTransport,
   registrationId: string,
   secret: Secret,
@@ -40,7 +49,7 @@ export async function register(
 }
 
 /** The SDK knows neither a port nor a CA for HTTPS; both are given by an agent. */
-function https(service: ProvisioningEmulator) {
+function https(service: Server) {
   const sdk = createRequire(createRequire(import.meta.url).resolve('azure-iot-provisioning-device-http'));
   const { Http } = sdk('azure-iot-http-base') as { Http: new () => { setOptions(options: object): void } };
   const base = new Http();
@@ -53,7 +62,7 @@ function https(service: ProvisioningEmulator) {
   return new httpTransport.Http(base as never);
 }
 
-function overMqtt(service: ProvisioningEmulator) {
+function overMqtt(service: Server) {
   const base = new MqttBase({
     connect: (uri: string, options: mqtt.IClientOptions) => mqtt.connect(uri, { ...options, ca: service.caPem }),
   });
@@ -83,7 +92,7 @@ export interface HttpResult {
 
 /** A bare HTTPS client, which says word for word what the test tells it to. */
 export function ask(
-  service: ProvisioningEmulator,
+  service: Server,
   method: string,
   path: string,
   options: { authorization?: string; body?: unknown; cert?: string; key?: string } = {},
