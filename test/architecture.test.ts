@@ -376,7 +376,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     },
     keeps: {
       'src/linux/processes/memory/a.ts': `readFileSync(\`/proc/\${pid}/cmdline\`);`,
-      'src/cli/check/a.ts': `isThere('etc/kernel/cmdline')`,
+      'src/cli/check/a.ts': `exists('etc/kernel/cmdline')`,
       'src/linux/machine/system-facts.ts': `read(\`\${proc}/cmdline\`); read('/proc/cmdline');`,
       'src/linux/a.ts': `read(\`\${pid}/stat\`); // not \`\${pid}/cmdline\``,
     },

@@ -9,7 +9,7 @@ import { UNSETTLED_SERIALS } from './loss.ts';
 
 /** How long auditd may need to write a record that the kernel delivered to both. */
 const WRITTEN_AFTER = seconds(1);
-/** How long a live event may wait for its records; see GRACE of reassembler.ts. */
+/** How long a live event may wait for its records; see PATIENCE and GRACE of reassembler.ts. */
 const INCOMPLETE = milliseconds(2_200);
 /** Interval of checks whether all live records are read, and whether auditd has written more. */
 const LOOK_AGAIN = milliseconds(500);
