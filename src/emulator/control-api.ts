@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf } from '../base/errors.ts';
-import { ControlError, type ControlledHub, help, ROUTES } from './control-routes.ts';
+import { ControlError, type ControlledHub } from './control-call.ts';
+import { help, ROUTES } from './control-routes.ts';
 import { MethodError } from './method-calls.ts';
 import { TwinError } from './twin-limits.ts';
 

@@ -1,73 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { type Duration, seconds } from '../base/duration.ts';
-import type { ConnectionRecord } from './connection-log.ts';
-import { FAULTS, type Fault, type Faults } from './faults.ts';
-import type { EmulatedModule, ModuleId } from './identity.ts';
+import { seconds } from '../base/duration.ts';
+import { ControlError, type ControlledHub, type ControlRoute, known, object } from './control-call.ts';
+import { REGISTRY_ROUTES } from './control-registry.ts';
+import { FAULTS, type Fault } from './faults.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
-import type { MethodResult } from './method-calls.ts';
-import { isObject, type Properties } from './twin-limits.ts';
-import type { TwinOperation } from './twin-requests.ts';
-
-/** The part of the emulator that the control API can read and change. */
-export interface ControlledHub {
-  readonly hostName: string;
-  readonly port: number;
-  readonly isOnline: boolean;
-  readonly modules: readonly (ModuleId & { connected: boolean })[];
-  readonly messages: readonly ReceivedMessage[];
-  readonly connections: readonly ConnectionRecord[];
-  readonly twinOperations: readonly TwinOperation[];
-  readonly faults: Faults;
-  clearMessages(): void;
-  addModule(module: EmulatedModule): unknown;
-  removeModule(deviceId: string, moduleId: string): boolean;
-  connectionString(deviceId: string, moduleId: string): string;
-  hasModule(deviceId: string, moduleId: string): boolean;
-  twin(deviceId: string, moduleId: string): { desired: object; reported: object };
-  patchDesired(deviceId: string, moduleId: string, patch: Properties): void;
-  replaceDesired(deviceId: string, moduleId: string, properties: Properties): void;
-  invokeMethod(
-    deviceId: string,
-    moduleId: string,
-    name: string,
-    payload: unknown,
-    limit: Duration,
-  ): Promise<MethodResult>;
-  offline(): Promise<void>;
-  online(): Promise<void>;
-}
-
-/** An invalid request, with the HTTP status to answer. */
-export class ControlError extends Error {
-  override readonly name = 'ControlError';
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-interface Call {
-  readonly hub: ControlledHub;
-  /** The values of the path's `{…}` parts, in order. */
-  readonly parameters: readonly string[];
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-}
-
-interface Route {
-  readonly method: 'GET' | 'PUT' | 'PATCH' | 'POST' | 'DELETE';
-  readonly path: string;
-  readonly help: string;
-  readonly takesBody?: boolean;
-  readonly run: (call: Call) => unknown;
-}
 
 /** Names that need no encoding in a topic. */
 const METHOD_NAME = /^[\w.~-]{1,100}$/;
 
-export const ROUTES: readonly Route[] = [
+export const ROUTES: readonly ControlRoute[] = [
   {
     method: 'GET',
     path: '/messages',
@@ -81,29 +21,7 @@ export const ROUTES: readonly Route[] = [
     help: 'Lists the events in the messages; with ?after=SEQUENCE, only those of later messages.',
     run: ({ hub, query }) => ({ events: eventsIn(later(hub, query)) }),
   },
-  {
-    method: 'GET',
-    path: '/modules',
-    help: 'Lists the modules, and whether each is connected.',
-    run: ({ hub }) => ({ hostName: hub.hostName, port: hub.port, online: hub.isOnline, modules: hub.modules }),
-  },
-  {
-    method: 'PUT',
-    path: '/modules/{deviceId}/{moduleId}',
-    help: 'Adds a module, or replaces its keys: {"primaryKey": base64, "secondaryKey": base64}, or {} for a random key.',
-    takesBody: true,
-    run: ({ hub, parameters: [deviceId = '', moduleId = ''], body }) => {
-      const { primaryKey = randomBytes(32).toString('base64'), secondaryKey } = strings(body);
-      hub.addModule({ deviceId, moduleId, primaryKey, ...(secondaryKey === undefined ? {} : { secondaryKey }) });
-      return { deviceId, moduleId, connectionString: hub.connectionString(deviceId, moduleId) };
-    },
-  },
-  {
-    method: 'DELETE',
-    path: '/modules/{deviceId}/{moduleId}',
-    help: 'Removes a module and its twin, and closes its connection.',
-    run: ({ hub, parameters }) => void hub.removeModule(...known(hub, parameters)),
-  },
+  ...REGISTRY_ROUTES,
   {
     method: 'GET',
     path: '/twins/{deviceId}/{moduleId}',
@@ -158,6 +76,12 @@ export const ROUTES: readonly Route[] = [
   },
   {
     method: 'GET',
+    path: '/rest-requests',
+    help: 'Lists the requests to the REST API, oldest first, with the reason for each refusal.',
+    run: ({ hub }) => ({ restRequests: hub.restRequests }),
+  },
+  {
+    method: 'GET',
     path: '/twin-operations',
     help: 'Lists the twin requests of the modules, oldest first. A real hub bills each.',
     run: ({ hub }) => ({ twinOperations: hub.twinOperations }),
@@ -198,21 +122,4 @@ function later({ messages }: ControlledHub, query: URLSearchParams): ReceivedMes
   const after = Number(query.get('after') ?? 0);
   if (!Number.isSafeInteger(after)) throw new ControlError(400, '"after" must be the sequence number of a message.');
   return messages.filter(({ sequence }) => sequence > after);
-}
-
-function known(hub: ControlledHub, [deviceId = '', moduleId = '']: readonly string[]): [string, string] {
-  if (!hub.hasModule(deviceId, moduleId)) throw new ControlError(404, `Module ${deviceId}/${moduleId} does not exist.`);
-  return [deviceId, moduleId];
-}
-
-function object(body: unknown): Properties {
-  if (!isObject(body)) throw new ControlError(400, 'The body must be a JSON object.');
-  return body;
-}
-
-function strings(body: unknown): Readonly<Record<string, string>> {
-  for (const [name, value] of Object.entries(object(body))) {
-    if (typeof value !== 'string') throw new ControlError(400, `"${name}" must be a string.`);
-  }
-  return body as Record<string, string>;
 }

@@ -6,7 +6,7 @@ import { CertificateAuthority } from './certificates.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { ControlApi } from './control-api.ts';
-import type { ControlledHub } from './control-routes.ts';
+import type { ControlledHub } from './control-call.ts';
 import { Faults } from './faults.ts';
 import { HubServers, type ServerName, type ServerOptions } from './hub-servers.ts';
 import {

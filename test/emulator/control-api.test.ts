@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request } from 'node:http';
+import { request as requestHttps } from 'node:https';
+import { CertificateAuthority, selfSigned } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { bareClient, DEVICE, MODULE, module, OTHER_KEY } from './clients.ts';
 
@@ -154,5 +156,86 @@ describe('the control API of the hub emulator', () => {
         assert.match(answer.body.error, error);
       });
     }
+  });
+
+  describe('of the registry', () => {
+    it('adds devices with each credential, lists them without keys, and removes them', async () => {
+      const made = (await call('PUT', '/devices/d1', {})).body;
+      assert.equal(Buffer.from(made.credential.primaryKey, 'base64').length, 32);
+      const selfSigned = {
+        type: 'selfSigned',
+        primaryThumbprint: 'ab'.repeat(20),
+        secondaryThumbprint: 'cd'.repeat(32),
+      };
+      for (const credential of [selfSigned, { type: 'certificateAuthority' }]) {
+        assert.deepEqual((await call('PUT', '/devices/d1', { credential })).body.credential, credential);
+        assert.deepEqual(hub.getDevice('d1')?.credential, credential);
+      }
+      const { devices } = (await call('GET', '/devices')).body;
+      assert.deepEqual(
+        devices.map(({ deviceId, credential }: Record<string, unknown>) => [deviceId, credential]),
+        [
+          [DEVICE, 'sas'],
+          ['d1', 'certificateAuthority'],
+        ],
+      );
+      assert.equal((await call('DELETE', '/devices/d1')).status, 200);
+      assert.equal((await call('DELETE', '/devices/d1')).status, 404);
+    });
+
+    it('disables a device, and closes its connections', async () => {
+      const client = bareClient(hub);
+      await once(client, 'connect');
+      const closing = once(hub, 'disconnection');
+      assert.equal((await call('PUT', `/devices/${DEVICE}/status`, { status: 'disabled' })).status, 200);
+      assert.equal((await closing)[0].closedBecause, 'the device was disabled');
+      assert.equal(hub.getDevice(DEVICE)?.status, 'disabled');
+      client.end(true);
+    });
+
+    it('regenerates the keys of a device and of a module', async () => {
+      const device = (await call('POST', `/devices/${DEVICE}/keys`)).body;
+      assert.deepEqual(hub.getDevice(DEVICE)?.credential, { type: 'sas', ...device });
+      const ofModule = (await call('POST', `/modules/${DEVICE}/${MODULE}/keys`)).body;
+      assert.notEqual(ofModule.primaryKey, module.primaryKey);
+      assert.deepEqual(hub.getModule(DEVICE, MODULE)?.credential, { type: 'sas', ...ofModule });
+      assert.equal((await call('POST', `/modules/${DEVICE}/x/keys`)).status, 404);
+    });
+
+    it('registers an authority, and a module that presents a certificate', async () => {
+      const { certificatePem: pem } = await CertificateAuthority.create();
+      assert.equal((await call('POST', '/client-authorities', { pem })).status, 200);
+      const credential = { type: 'certificateAuthority' };
+      assert.deepEqual((await call('PUT', `/modules/${DEVICE}/x`, { credential })).body.credential, credential);
+    });
+
+    for (const [what, path, body] of [
+      ['an unknown type', '/devices/d1', { credential: { type: 'none' } }],
+      ['missing keys', '/devices/d1', { credential: { type: 'sas' } }],
+      ['a wrong thumbprint', '/devices/d1', { credential: { type: 'selfSigned', primaryThumbprint: 'x' } }],
+      ['an unknown status', `/devices/${DEVICE}/status`, { status: 'off' }],
+    ] as const) {
+      it(`refuses ${what}`, async () => {
+        assert.equal((await call('PUT', path, body)).status, 400);
+        assert.equal(hub.getDevice('d1'), undefined);
+        assert.equal(hub.getDevice(DEVICE)?.status, 'enabled');
+      });
+    }
+
+    it('refuses what is no authority', async () => {
+      const { certificatePem: pem } = await selfSigned({ commonName: 'd1' });
+      assert.equal((await call('POST', '/client-authorities', { pem })).status, 400);
+      assert.equal((await call('POST', '/client-authorities', { pem: 'x' })).status, 400);
+    });
+
+    it('lists the requests to the REST API', async () => {
+      const path = `/devices/${DEVICE}/modules?api-version=2021-04-12`;
+      const asked = requestHttps({ host: 'localhost', port: hub.restPort, ca: hub.caPem, path, agent: false });
+      asked.end();
+      const [response] = await once(asked, 'response');
+      response.resume();
+      const { restRequests } = (await call('GET', '/rest-requests')).body;
+      assert.deepEqual([restRequests.length, restRequests[0].path, restRequests[0].errorCode], [1, path, 401003]);
+    });
   });
 });
