@@ -3,8 +3,7 @@ import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 
 export const summary = 'Run a local IoT Hub, for tests and experiments.';
-export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--port N] [--control-port N] [--service-port N] [--device ID]
-              [--module ID]
+export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--device ID] [--module ID] [--port N] [OPTION ...]
 
   --print-config KIND  write and print an agent.json for this kind of identity; default moduleKey, which is not printed
       moduleKey, connectionString, moduleCertificate    with the module's key or certificate
@@ -13,9 +12,14 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--p
       edge               starts the workload API of an IoT Edge, too (Unix socket; HTTP with --service-port)
       identityService    starts an IoT Identity Service, too (three Unix sockets)
   --directory DIR      where to write agent.json for "vakt run", ca.pem, keys and certificates; default ./vakt-emulator
-  --port N             port of MQTT over TLS; default any free one
-  --control-port N     port of the control API (read messages, patch the twin, inject faults); default any free one
-  --service-port N     port of the service beside the hub; default any free one
+  --port N             port of MQTT over TLS; default any free one, as for the other ports
+  --rest-port N        port of the REST API for modules (HTTPS; GET, PUT, DELETE /devices/{deviceId}/modules/{moduleId})
+  --websocket-port N   port of MQTT over WebSocket, and of the REST API beside it
+  --control-port N     port of the control API (read messages, patch the twin, change devices, inject faults)
+  --service-port N     port of the service beside the hub
+  --proxy-port N       runs an HTTP proxy, too, which leads ports 8883 and 443 of the hub's name here; 0 selects a free one
+  --proxy-user NAME    the proxy demands this user, with the password in proxy.password
+  --address IP         where the hub listens, 127.0.0.1 or ::1; default 127.0.0.1
   --device ID          device id, also the registration id; default device1
   --module ID          module id; default azureiotsecurity`;
 
@@ -24,20 +28,32 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     'print-config': { type: 'string' },
     directory: { type: 'string', default: 'vakt-emulator' },
     port: { type: 'string', default: '0' },
+    'rest-port': { type: 'string', default: '0' },
+    'websocket-port': { type: 'string', default: '0' },
     'control-port': { type: 'string', default: '0' },
+    'proxy-port': { type: 'string' },
+    'proxy-user': { type: 'string' },
+    address: { type: 'string', default: '127.0.0.1' },
     'service-port': { type: 'string', default: '0' },
     device: { type: 'string', default: 'device1' },
     module: { type: 'string', default: 'azureiotsecurity' },
   });
   const ports = {
     port: port('--port', values.port),
+    restPort: port('--rest-port', values['rest-port']),
+    webSocketPort: port('--websocket-port', values['websocket-port']),
     controlPort: port('--control-port', values['control-port']),
     servicePort: port('--service-port', values['service-port']),
   };
   const kind = kindOf(values['print-config'] ?? 'moduleKey');
+  const address = ADDRESSES.find((known) => known === values.address);
+  if (address === undefined) throw new UsageError(`--address takes 127.0.0.1 or ::1, not "${values.address}"`);
+  const proxy = proxyOptions(values['proxy-port'], values['proxy-user']);
   const { runEmulator } = await loadEmulator(() => import('../emulator/command.ts'));
   const options = {
     ...ports,
+    ...proxy,
+    address,
     kind,
     printConfig: values['print-config'] !== undefined,
     deviceId: values.device,
@@ -65,6 +81,17 @@ function kindOf(text: string): (typeof KINDS)[number] {
   if (kind === undefined)
     throw new UsageError(`--print-config takes one of ${KINDS.join(', ')}, not "${text}"${didYouMean(text, KINDS)}`);
   return kind;
+}
+
+const ADDRESSES = ['127.0.0.1', '::1'] as const;
+
+function proxyOptions(portText: string | undefined, proxyUser: string | undefined) {
+  if (portText === undefined) {
+    if (proxyUser !== undefined) throw new UsageError('--proxy-user needs --proxy-port');
+    return {};
+  }
+  if (proxyUser?.includes(':')) throw new UsageError('--proxy-user takes a name without ":"');
+  return { proxyPort: port('--proxy-port', portText), proxyUser };
 }
 
 function port(option: string, text: string): number {

@@ -5,13 +5,21 @@ import type { ConnectionRecord } from './connection-log.ts';
 import { HubEmulator, type ReportedChange } from './hub.ts';
 import { KeptFiles } from './kept-files.ts';
 import { eventsIn, type ReceivedMessage } from './message-log.ts';
+import { ProxyEmulator, type ProxyRequest } from './proxy.ts';
+import type { RestRequest } from './rest-api.ts';
 import type { RequestRecord } from './service/request-log.ts';
 
 export interface RunOptions {
-  /** 0 selects a free one. */
+  /** Ports: 0 selects a free one, as does the absence of an optional one. */
   readonly port: number;
-  /** 0 selects a free one. */
+  readonly restPort?: number;
+  readonly webSocketPort?: number;
   readonly controlPort: number;
+  /** Absent: no proxy. */
+  readonly proxyPort?: number | undefined;
+  /** The proxy then demands this user and the password that is written to `proxy.password`. */
+  readonly proxyUser?: string | undefined;
+  readonly address?: '127.0.0.1' | '::1';
   readonly deviceId: string;
   readonly moduleId: string;
   /** The kind of identity that the agent is to connect by. */
@@ -26,7 +34,7 @@ export interface RunOptions {
 
 /**
  * Runs an emulator, with the service that `kind` needs, until `signal` aborts. Prints a line for each request to the
- * service, each connection, message and report.
+ * service, the REST API and the proxy, each connection, message and report.
  *
  * Symmetric keys of an earlier run are used again; the certificates are created at each start.
  */
@@ -35,12 +43,14 @@ export async function runEmulator(
   out: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  const { port, controlPort, servicePort, deviceId, moduleId, kind, printConfig } = options;
+  const { servicePort, deviceId, moduleId, kind, printConfig } = options;
   const files = new KeptFiles(options.directory);
-  const hub = await HubEmulator.start({ port, controlPort });
+  const hub = await HubEmulator.start(hubOptions(options));
+  let proxy: ProxyEmulator | undefined;
   let service: RunningService | undefined;
   try {
     files.open('ca.pem', hub.caPem);
+    proxy = await startProxy(options, hub, files);
     const prepare: Prepare = AGENT_KINDS[kind];
     const prepared = await prepare({ hub, files, deviceId, moduleId, servicePort });
     service = prepared.service;
@@ -49,19 +59,45 @@ export async function runEmulator(
     const variables = Object.entries(prepared.environment ?? {}).map(([name, value]) => `${name}=${value}`);
     if (variables.length > 0) files.open('agent.env', `${variables.join('\n')}\n`);
     out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
+    out(`MQTT over WebSocket, and the REST API: localhost:${hub.webSocketPort}, path /$iothub/websocket.`);
+    out(`REST API for modules: https://localhost:${hub.restPort}/devices/{deviceId}/modules/{moduleId}`);
+    if (proxy !== undefined)
+      out(`HTTP proxy: http://127.0.0.1:${proxy.port}, for ${hub.hostName}:8883 and ${hub.hostName}:443.`);
     if (service !== undefined) out(service.about);
     out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes).`);
     if (printConfig) for (const line of config.split('\n')) out(line);
     const command = `vakt run --config ${shellWord(configFile)}`;
     const start = variables.length === 0 ? command : `env ${variables.map(shellWord).join(' ')} ${command}`;
     out(`Start an agent for ${deviceId}/${moduleId} with: ${start}`);
-    printEvents(hub, out);
+    printEvents(hub, proxy, out);
     service?.onRequest((record) => out(requestLine(service?.name ?? '', record)));
     if (!signal.aborted) await once(signal, 'abort');
   } finally {
     await service?.stop();
+    await proxy?.stop();
     await hub.stop();
   }
+}
+
+const hubOptions = ({ port, restPort = 0, webSocketPort = 0, controlPort, address = '127.0.0.1' }: RunOptions) => ({
+  port,
+  restPort,
+  webSocketPort,
+  controlPort,
+  address,
+});
+
+/** Starts the proxy, if there is to be one. */
+async function startProxy(
+  { proxyPort, proxyUser }: RunOptions,
+  hub: HubEmulator,
+  files: KeptFiles,
+): Promise<ProxyEmulator | undefined> {
+  if (proxyPort === undefined) return undefined;
+  const user = proxyUser === undefined ? {} : { user: { name: proxyUser, password: files.key('proxy.password').key } };
+  const proxy = await ProxyEmulator.start({ port: proxyPort, ...user });
+  proxy.routeTo(hub);
+  return proxy;
 }
 
 const agentConfig = (kind: AgentKind, { config }: PreparedKind, files: KeptFiles) => ({
@@ -79,8 +115,8 @@ export function requestLine(service: string, { at, operation, subject, status, r
   return `${timeOf(at)} ${service}: ${what}: ${answer}${why === undefined ? '' : `, ${why}`}.`;
 }
 
-/** Prints a line for each event of the emulator. */
-function printEvents(hub: HubEmulator, out: (line: string) => void): void {
+/** Prints a line for each event of the hub and the proxy. */
+function printEvents(hub: HubEmulator, proxy: ProxyEmulator | undefined, out: (line: string) => void): void {
   hub.on('connection', ({ connectedAt, clientId, admitted, reason }: ConnectionRecord) => {
     out(`${timeOf(connectedAt)} ${clientId} ${admitted ? 'connected.' : `was refused: ${reason}.`}`);
   });
@@ -92,6 +128,12 @@ function printEvents(hub: HubEmulator, out: (line: string) => void): void {
   });
   hub.on('reported', ({ at, deviceId, moduleId, reported }: ReportedChange) => {
     out(`${timeOf(at)} ${deviceId}/${moduleId} reported, version ${reported.$version}.`);
+  });
+  hub.on('restRequest', ({ at, method, path, status, reason }: RestRequest) => {
+    out(`${timeOf(at)} ${method} ${path}: ${status ?? 'not answered'}${reason === undefined ? '' : `, ${reason}`}`);
+  });
+  proxy?.on('request', ({ at, target, status }: ProxyRequest) => {
+    out(`${timeOf(at)} Proxy: CONNECT ${target}: ${status ?? 'not answered'}`);
   });
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import device from 'azure-iot-device';
@@ -24,13 +25,16 @@ describe('vakt emulator', () => {
   });
 
   /** Runs until the line that tells how to start an agent, and `meanwhile` is done. */
-  const run = async (changes: Partial<RunOptions> = {}, meanwhile: () => Promise<void> = async () => {}) => {
+  const run = async (
+    changes: Partial<RunOptions> = {},
+    meanwhile: (lines: string[]) => Promise<void> = async () => {},
+  ) => {
     const stop = new AbortController();
     const lines: string[] = [];
     let done: Promise<void> | undefined;
     const out = (line: string) => {
       lines.push(line);
-      if (line.startsWith('Start an agent')) done = meanwhile().finally(() => stop.abort());
+      if (line.startsWith('Start an agent')) done = meanwhile(lines).finally(() => stop.abort());
     };
     const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
     const ports = { port: 0, controlPort: 0, servicePort: 0 };
@@ -84,6 +88,60 @@ describe('vakt emulator', () => {
     const key = read('module.key');
     await run();
     assert.equal(read('module.key'), key);
+  });
+
+  /** The port in the line that begins so. */
+  const portIn = (lines: readonly string[], start: string) => {
+    const [, port] = /:(\d+)/.exec(lines.find((line) => line.startsWith(start)) ?? '') ?? [];
+    assert.ok(port !== undefined && port !== '0', lines.join('\n'));
+    return Number(port);
+  };
+
+  for (const start of ['REST API', 'MQTT over WebSocket']) {
+    it(`says where the REST API is ("${start} …"), and what it was asked`, async () => {
+      const path = '/devices/dev1/modules?api-version=2021-04-12';
+      const lines = await run({ kind: 'deviceCertificate' }, async (said) => {
+        const secret = { cert: read('device-certificate.pem'), key: read('device-certificate.key') };
+        assert.equal(
+          (await ask({ port: portIn(said, start), caPem: read('ca.pem') }, 'GET', path, secret)).status,
+          200,
+        );
+      });
+      assert.equal(lines.at(-1)?.slice(9), `GET ${path}: 200`);
+    });
+  }
+
+  it('runs a proxy that demands the password that it writes, and keeps that', async () => {
+    let password = '';
+    const lines = await run({ proxyPort: 0, proxyUser: 'vakt' }, async (said) => {
+      password = read('proxy.password').trim();
+      const tunnel = async (user: string) => {
+        const headers = { 'proxy-authorization': `Basic ${Buffer.from(user).toString('base64')}` };
+        const path = 'emulator.azure-devices.net:8883';
+        const asked = request({
+          host: '127.0.0.1',
+          port: portIn(said, 'HTTP proxy'),
+          method: 'CONNECT',
+          path,
+          headers,
+        });
+        asked.end();
+        const [response, socket] = await once(asked, 'connect');
+        socket.destroy();
+        return response.statusCode;
+      };
+      assert.equal(await tunnel('vakt:wrong'), 407);
+      assert.equal(await tunnel(`vakt:${password}`), 200);
+    });
+    assert.match(lines.join('\n'), /Proxy: CONNECT emulator\.azure-devices\.net:8883: 407/);
+    assert.ok(!lines.join('\n').includes(password));
+    assert.equal(statSync(join(directory, 'proxy.password')).mode & 0o777, 0o600);
+    await run({ proxyPort: 0, proxyUser: 'vakt' });
+    assert.equal(read('proxy.password').trim(), password);
+  });
+
+  it('runs no proxy unless it is asked to', async () => {
+    assert.ok(!(await run()).join('\n').includes('proxy'));
   });
 
   describe('prepares an agent by', () => {
