@@ -8,7 +8,7 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--d
   --print-config KIND  write and print an agent.json for this kind of identity; default moduleKey, which is not printed
       moduleKey, connectionString, moduleCertificate    with the module's key or certificate
       deviceKey, deviceCertificate                      with the device's; the agent adds its module by the REST API
-      provisioning       starts a Device Provisioning Service, too (HTTPS, MQTT)
+      provisioning       starts a Device Provisioning Service, too (HTTPS, MQTT, WebSocket)
       edge               starts the workload API of an IoT Edge, too (Unix socket; HTTP with --service-port)
       identityService    starts an IoT Identity Service, too (three Unix sockets)
   --directory DIR      where to write agent.json for "vakt run", ca.pem, keys and certificates; default ./vakt-emulator

@@ -80,7 +80,7 @@ export const AGENT_KINDS = {
     const { idScope, endpoint } = service;
     const { hostName: _assigned, ...rest } = withRest(hub, files);
     const identity = { idScope, registrationId: deviceId, keyFile: path, endpoint };
-    const about = `The Device Provisioning Service, ID scope ${idScope}, listens on ${endpoint} (HTTPS, MQTT).`;
+    const about = `The Device Provisioning Service, ID scope ${idScope}, listens on ${endpoint} (HTTPS, MQTT, WebSocket).`;
     return {
       config: { hub: rest, identity: moduleId === DEFAULT_MODULE ? identity : { ...identity, moduleId } },
       service: running('provisioning', about, service),

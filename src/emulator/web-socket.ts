@@ -1,4 +1,4 @@
-import { type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
+import { type Server as HttpServer, type IncomingMessage, type RequestListener, STATUS_CODES } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket, TlsOptions } from 'node:tls';
@@ -20,6 +20,16 @@ export function createWebSocketServer(
   accept: (stream: Duplex, tls: TLSSocket) => void,
 ): Server {
   const server = createServer(options, serve);
+  acceptWebSockets(server, accept);
+  return server;
+}
+
+/**
+ * Lets an HTTP server of TLS connections take MQTT over WebSocket, too.
+ *
+ * @param accept called with the bytes of MQTT and the TLS stream below
+ */
+export function acceptWebSockets(server: HttpServer | Server, accept: (stream: Duplex, tls: TLSSocket) => void): void {
   const webSockets = new ws.Server({ noServer: true, perMessageDeflate: false });
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const [path] = (request.url ?? '').split('?'); // SDKs append ?iothub-no-client-cert=true
@@ -30,7 +40,6 @@ export function createWebSocketServer(
       accept(ws.createWebSocketStream(webSocket), socket as TLSSocket);
     });
   });
-  return server;
 }
 
 function refuse(socket: Duplex, status: number): void {

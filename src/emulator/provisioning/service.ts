@@ -12,6 +12,7 @@ import { Endpoint } from '../service/endpoint.ts';
 import { ServiceFaults } from '../service/faults.ts';
 import { createHttpService } from '../service/http.ts';
 import { RequestLog, type RequestRecord } from '../service/request-log.ts';
+import { acceptWebSockets } from '../web-socket.ts';
 import {
   type Attestation,
   checkKey,
@@ -49,9 +50,9 @@ export interface ProvisioningOptions {
 export type MoveAt = 'now' | 'nextRegistration';
 
 /**
- * A local Device Provisioning Service: HTTPS and MQTT on one port. See README.md.
+ * A local Device Provisioning Service: HTTPS, MQTT and MQTT over WebSocket on one port. See README.md.
  *
- * The first byte of a connection decides about its protocol, so that one `host:port` names the service for both.
+ * The first byte of a connection decides about its protocol, so that one `host:port` names the service for all.
  */
 export class ProvisioningEmulator {
   readonly idScope: string;
@@ -100,6 +101,7 @@ export class ProvisioningEmulator {
       routes: provisioningRoutes(service.#registrations),
       errorBody: httpErrorBody(() => service.#clock.now()),
     });
+    acceptWebSockets(http, (stream, tls) => service.#mqtt?.accept(stream, tls, 'mqttWebSocket'));
     const server = createServer(tlsOptions(certificate));
     server.on('tlsClientError', () => {}); // a client that does not trust the certificate reports that itself
     server.on('secureConnection', (stream) => service.#accept(stream, http));

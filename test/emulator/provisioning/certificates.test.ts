@@ -38,7 +38,7 @@ describe('the provisioning service emulator, with certificates', () => {
 
   it('has a certificate that the authority of a hub has signed', () => assert.equal(service.caPem, hub.caPem));
 
-  for (const transport of ['https', 'mqtt'] as const) {
+  for (const transport of ['https', 'mqtt', 'mqttWebSocket'] as const) {
     describe(`and the SDK over ${transport}`, () => {
       it('assigns an individual device by its thumbprint, which the hub then knows', async () => {
         const result = await register(service, transport, 'dev-x', secretOf(own));

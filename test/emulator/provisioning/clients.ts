@@ -22,7 +22,7 @@ interface ProvisioningServer extends Server {
   readonly idScope: string;
 }
 
-export type SdkTransport = 'https' | 'mqtt';
+export type SdkTransport = 'https' | 'mqtt' | 'mqttWebSocket';
 
 /** What a device proves itself with: a key, or a certificate with its private key, PEM. */
 export type Secret = { readonly key: string } | { readonly cert: string; readonly key: string };
@@ -42,7 +42,7 @@ export async function register(
   const client = provisioning.ProvisioningDeviceClient.create(
     service.endpoint,
     idScope,
-    transport === 'https' ? https(service) : overMqtt(service),
+    transport === 'https' ? https(service) : overMqtt(service, transport),
     security as never, // the SDK's packages depend on different versions of azure-iot-common, whose types differ
   );
   return (await client.register()) as RegistrationResult;
@@ -62,12 +62,20 @@ function https(service: Server) {
   return new httpTransport.Http(base as never);
 }
 
-function overMqtt(service: Server) {
+function overMqtt(service: Server, transport: 'mqtt' | 'mqttWebSocket') {
   const base = new MqttBase({
-    connect: (uri: string, options: mqtt.IClientOptions) => mqtt.connect(uri, { ...options, ca: service.caPem }),
+    connect: (uri: string, options: mqtt.IClientOptions) => {
+      // MQTT.js hands TLS options of a WebSocket to ws separately.
+      const wsOptions = { ca: service.caPem, cert: options.cert, key: options.key } as object;
+      return mqtt.connect(withPort(uri, service.port), { ...options, ca: service.caPem, wsOptions });
+    },
   });
-  return new mqttTransport.Mqtt(base as never);
+  return transport === 'mqtt' ? new mqttTransport.Mqtt(base as never) : new mqttTransport.MqttWs(base as never);
 }
+
+/** The SDK appends `:443` to the host of a WebSocket. */
+const withPort = (uri: string, port: number) =>
+  uri.replace(/:443(?=\/)/, '').replace(/localhost(:\d+)?/, `localhost:${port}`);
 
 /** A token of a device, good for an hour. */
 export const token = (

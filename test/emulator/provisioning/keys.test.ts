@@ -53,7 +53,7 @@ describe('the provisioning service emulator, with keys', () => {
     );
   });
 
-  for (const transport of ['https', 'mqtt'] as const) {
+  for (const transport of ['https', 'mqtt', 'mqttWebSocket'] as const) {
     describe(`and the SDK over ${transport}`, () => {
       for (const [which, key] of [
         ['primary', KEY],
