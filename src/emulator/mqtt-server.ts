@@ -150,7 +150,7 @@ export class MqttServer {
 }
 
 /** A hub grants QoS 1 for 2, but aedes grants what was requested. Only its parser lets us change that before it decides. */
-function grantAtMostQos1(client: Client): void {
+export function grantAtMostQos1(client: Client): void {
   const { _parser } = client as unknown as { _parser: EventEmitter };
   _parser.prependListener('packet', (packet: SubscribePacket | { cmd: 'other' }) => {
     if (packet.cmd !== 'subscribe') return;
@@ -159,6 +159,6 @@ function grantAtMostQos1(client: Client): void {
 }
 
 /** CONNACK 1, unacceptable protocol version (MQTT 3.1.1, 3.2.2.3). */
-function refuseVersion({ conn }: Client): void {
+export function refuseVersion({ conn }: Client): void {
   conn.end(Buffer.from([0x20, 2, 0, 1]), () => conn.destroy());
 }

@@ -5,6 +5,7 @@ import type { Clock } from '../../base/clock.ts';
 import { milliseconds } from '../../base/duration.ts';
 import { messageOf } from '../../base/errors.ts';
 import { certificatesOf } from '../client-certificates.ts';
+import { grantAtMostQos1, refuseVersion } from '../mqtt-server.ts';
 import type { ServiceFault, ServiceFaults } from '../service/faults.ts';
 import { GARBAGE } from '../service/http.ts';
 import type { RequestLog, RequestRecord } from '../service/request-log.ts';
@@ -52,8 +53,10 @@ export class ProvisioningMqtt {
   static async open(parts: Parts): Promise<ProvisioningMqtt> {
     const broker = await Aedes.createBroker();
     const server = new ProvisioningMqtt(broker, parts);
-    broker.preConnect = (_client, packet, done) => {
+    broker.preConnect = (client, packet, done) => {
       packet.clean = true; // the service keeps no sessions, whatever is asked for
+      if (packet.protocolVersion === 4) grantAtMostQos1(client);
+      else refuseVersion(client);
       done(null, packet.protocolVersion === 4);
     };
     broker.authenticate = (client, userName, password, done) => {
@@ -66,7 +69,7 @@ export class ProvisioningMqtt {
       if (session === undefined || subscription.topic !== RESPONSES)
         return done(new Error(`${subscription.topic} is not a documented filter`));
       session.qos = subscription.qos === 0 ? 0 : 1;
-      done(null, { ...subscription, qos: session.qos });
+      done(null, subscription);
     };
     broker.authorizePublish = (client, packet, done) => done(client === null ? null : server.#publish(client, packet));
     // Only responses: the service is not a publish-subscribe broker.
@@ -98,7 +101,7 @@ export class ProvisioningMqtt {
     const { transport } = stream;
     const record = (outcome: Partial<RequestRecord>) =>
       requests.add({ transport, operation: 'connect', path: userName, subject: registrationId, ...outcome });
-    const fault = faults.trigger('connect');
+    const fault = faults.trigger('connect', transport);
     if (fault !== undefined) {
       const { kind } = fault;
       record({ fault: kind, ...(kind === 'status' ? { status: NOT_AUTHORIZED } : {}) });
@@ -160,7 +163,7 @@ export class ProvisioningMqtt {
   ): Promise<void> {
     const { faults, requests, clock } = this.#parts;
     const { transport, caller } = session;
-    const fault = faults.trigger(operation);
+    const fault = faults.trigger(operation, transport);
     const record = (outcome: Partial<RequestRecord>) =>
       requests.add({ transport, operation, path: topic, subject: caller.registrationId, ...outcome });
     if (fault !== undefined && fault.kind !== 'slow') {

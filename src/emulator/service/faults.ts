@@ -1,12 +1,15 @@
 import type { Clock } from '../../base/clock.ts';
 
+/** How requests reach a service. */
+export type ServiceTransport = 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
+
 /** What a service can do instead of answering properly. */
 export const SERVICE_FAULTS = {
   silence: 'The request is never answered, and changes nothing.',
   status: 'The request is answered with "status" (503) and the service\'s error body, and changes nothing.',
   garbage: 'The request is answered with 200 and HTML.',
   slow: 'The request is answered "ms" (1000) later.',
-  reset: 'The connection is reset (TCP RST), or closed if it is a Unix socket.',
+  reset: 'The connection is reset (TCP RST); with MQTT and Unix sockets it is closed.',
 } as const;
 
 export type ServiceFaultKind = keyof typeof SERVICE_FAULTS;
@@ -16,6 +19,8 @@ export interface ServiceFault {
   readonly kind: ServiceFaultKind;
   /** Applies only to this operation, such as `register` or `sign`. Default: to all. */
   readonly operation?: string;
+  /** Applies only to requests over this. Default: to all. */
+  readonly transport?: ServiceTransport;
   /** Ends after it has applied this many times. */
   readonly count?: number;
   /** Ends after this time, in milliseconds. */
@@ -71,10 +76,12 @@ export class ServiceFaults {
     return this.#active.map(({ fault, hits }) => ({ ...fault, hits }));
   }
 
-  /** Counts one application of a fault, if one is active for this operation. @returns the fault, or `undefined` */
-  trigger(operation: string): ServiceFault | undefined {
+  /** Counts one application of a fault, if one is active for this request. @returns the fault, or `undefined` */
+  trigger(operation: string, transport: ServiceTransport): ServiceFault | undefined {
     this.#expire();
-    const entry = this.#active.find(({ fault }) => (fault.operation ?? operation) === operation);
+    const applies = ({ fault }: Entry) =>
+      (fault.operation ?? operation) === operation && (fault.transport ?? transport) === transport;
+    const entry = this.#active.find(applies);
     if (entry !== undefined) entry.hits++;
     return entry?.fault;
   }

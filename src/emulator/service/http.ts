@@ -60,7 +60,7 @@ export function createHttpService(options: HttpServiceOptions): Server {
     });
     const found = candidates.find(({ route }) => route.method === request.method);
     const operation = found?.route.operation ?? 'unknown';
-    const fault = faults.trigger(operation);
+    const fault = faults.trigger(operation, options.transport);
     const body = await readJson(request).catch((error: unknown) => (error instanceof Error ? error : new Error()));
     const subject = found?.route.subject?.(found.parameters, body);
     const record = (outcome: Pick<RequestRecord, 'status' | 'reason'>) =>

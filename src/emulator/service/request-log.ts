@@ -2,14 +2,14 @@ import { EventEmitter } from 'node:events';
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, seconds } from '../../base/duration.ts';
 import { waitFor } from '../waiting.ts';
-import type { ServiceFaultKind } from './faults.ts';
+import type { ServiceFaultKind, ServiceTransport } from './faults.ts';
 
 /** A request to a service, and how it was answered. Never contains a key, a token or a signature. */
 export interface RequestRecord {
   readonly at: Date;
   /** By the monotonic clock, in milliseconds; for measuring the pace of requests. */
   readonly monotonic: number;
-  readonly transport: 'https' | 'http' | 'unix' | 'mqtt' | 'mqttWebSocket';
+  readonly transport: ServiceTransport;
   /** What is asked for, such as `register` or `sign`; `connect` for a CONNECT of MQTT; `unknown` for another path. */
   readonly operation: string;
   /** The path of an HTTP request, or the topic of an MQTT message. */
