@@ -1,7 +1,7 @@
 import { AgentError } from '../../base/errors.ts';
 import { hostNameProblem } from '../../base/host-name.ts';
+import { readSecretFile } from '../../base/secret-file.ts';
 import type { ModuleIdentity } from './module-identity.ts';
-import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
 
 /** A connection string in a file, as the portal and `az iot hub module-identity connection-string show` print it. */

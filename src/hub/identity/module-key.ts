@@ -1,6 +1,6 @@
 import { AgentError } from '../../base/errors.ts';
+import { readSecretFile } from '../../base/secret-file.ts';
 import type { ModuleIdentity } from './module-identity.ts';
-import { readSecretFile } from './secret-file.ts';
 import { checkedKey } from './shared-access-key.ts';
 
 /** The module's ids are in the configuration, its key is in a file. */

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
-import { AgentError, errnoOf, messageOf } from '../../base/errors.ts';
-import { shellWord } from '../../base/shell-word.ts';
+import { AgentError, errnoOf, messageOf } from './errors.ts';
+import { shellWord } from './shell-word.ts';
 
 /** In bytes; much longer than a key or a connection string. */
 const LARGEST = 8_192;
