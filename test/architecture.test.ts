@@ -25,7 +25,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   baseline: [...BUILDING_BLOCKS, 'host'],
   pipeline: BUILDING_BLOCKS,
   config: BUILDING_BLOCKS,
-  hub: BUILDING_BLOCKS,
+  network: BUILDING_BLOCKS,
+  hub: [...BUILDING_BLOCKS, 'network'],
   emulator: BUILDING_BLOCKS,
   // The top floor, from the bottom up: what knows several peers.
   status: [...BUILDING_BLOCKS, 'linux', 'collectors', 'baseline', 'pipeline', 'config'],
@@ -35,11 +36,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...BUILDING_BLOCKS,
     ...['linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
+    'network',
   ],
   'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
-    ...['status', 'agent.ts'],
+    ...['network', 'status', 'agent.ts'],
   ],
   'main.ts': ['base', 'hub', 'cli'],
 };
@@ -268,6 +270,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/linux/audit/b.ts': "import { x } from '../../collectors/index.ts';",
       'src/linux/deep/er/c.ts': "const x = await import('../../../hub/session.ts');",
       'src/host/a.ts': "import { x } from '../linux/sources.ts';",
+      'src/network/a.ts': "import { x } from '../hub/session.ts';",
       'src/host/b.ts': "import type { System } from '../baseline/system.ts';",
       'src/collectors/a.ts': "import '../linux/sources.ts';",
       'src/collectors/b.ts': "import { parseMounts } from '../host/mounts.ts';",
@@ -293,6 +296,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/linux/audit/b.ts': "import { parseStat } from '../../host/proc-folder.ts';",
       'src/baseline/a.ts': "import { parseMounts } from '../host/mounts.ts';",
       'src/hub/identity/a.ts': "import { x } from '../../contract/hub.ts';",
+      'src/hub/a.ts': "import { Network } from '../network/network.ts';",
       'src/config/a.ts': "// import { x } from '../hub/session.ts';",
       'src/cli/a.ts': "import { x } from '../hub/session.ts';",
       'src/agent.ts': "import { createHub } from './agent/hub.ts';",

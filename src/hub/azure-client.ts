@@ -6,13 +6,13 @@ import type { Service } from '../base/service.ts';
 import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
+import { readTrustedCa } from '../network/trusted-ca.ts';
 import { HubFailure } from './classify-error.ts';
 import { type Credential, endOf } from './credential.ts';
 import type { ModuleIdentity } from './identity/module-identity.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { RENEW_AFTER, Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
-import { readTrustedCa } from './trusted-ca.ts';
 
 export interface AzureHubClientOptions {
   readonly identity: ModuleIdentity;

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { shellWord } from '../../base/shell-word.ts';
-import { readTrustedCa } from '../../hub/trusted-ca.ts';
+import { readTrustedCa } from '../../network/trusted-ca.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import type { Check } from './situation.ts';

@@ -3,7 +3,7 @@ import { connect, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import { systemClock } from '../../base/clock.ts';
 import { days } from '../../base/duration.ts';
 import { errnoOf, messageOf } from '../../base/errors.ts';
-import { readTrustedCa } from '../../hub/trusted-ca.ts';
+import { readTrustedCa } from '../../network/trusted-ca.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
 import { type Check, type Peer, step } from './situation.ts';
 

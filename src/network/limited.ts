@@ -1,0 +1,53 @@
+import type { Clock } from '../base/clock.ts';
+import type { Duration } from '../base/duration.ts';
+
+/** How long a step may take, by which clock, and what cancels it. */
+export interface Limit {
+  readonly clock: Clock;
+  readonly limit: Duration;
+  /** For the error's message: `connecting to hub:8883`. */
+  readonly what: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a step within a time limit. `work` gets a signal that aborts when `signal` does, or when the limit has passed; it
+ * must then release what it owns or has opened, and reject at once.
+ *
+ * @throws TimeLimitError; the reason of `signal`; what `work` throws
+ */
+export async function limited<T>(
+  { clock, limit, what, signal }: Limit,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const step = new AbortController();
+  const cancel = () => step.abort(signal.reason);
+  if (signal.aborted) cancel(); // work is called all the same: it may own something
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    return await clock.within(limit, what, work(step.signal));
+  } catch (error) {
+    step.abort(error);
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+}
+
+/** Settles as `start` tells, or rejects with the signal's reason. No listener stays at the signal. */
+export async function untilAborted<T>(
+  signal: AbortSignal,
+  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
+): Promise<T> {
+  signal.throwIfAborted();
+  let cancel = () => {};
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      cancel = () => reject(signal.reason);
+      signal.addEventListener('abort', cancel, { once: true });
+      start(resolve, reject);
+    });
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+}

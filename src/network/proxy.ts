@@ -1,0 +1,86 @@
+import { AgentError } from '../base/errors.ts';
+import { type ProxyUrl, readProxyUrl } from '../base/proxy-url.ts';
+import { readSecretFile } from '../base/secret-file.ts';
+import { type Address, hostAndPort } from './address.ts';
+import { isExempt } from './no-proxy.ts';
+
+export interface ProxyOptions {
+  /** Setting `hub.proxy`; the environment's HTTPS_PROXY and NO_PROXY hold only without it. */
+  readonly proxy?: string | undefined;
+  /** Setting `hub.proxyPasswordFile`. */
+  readonly proxyPasswordFile?: string | undefined;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+/** Decides which hosts are reached through which proxy, and with which password. */
+export class ProxyChoice {
+  readonly #url: ProxyUrl | undefined;
+  readonly #passwordFile: string | undefined;
+  readonly #noProxy: string;
+
+  /** @throws AgentError CONFIG_INVALID, SECRET_FILE_* */
+  constructor({ proxy, proxyPasswordFile, environment }: ProxyOptions) {
+    this.#url = proxy === undefined ? fromEnvironment(environment) : fromSetting(proxy, proxyPasswordFile);
+    this.#passwordFile = this.#url?.user === undefined ? undefined : proxyPasswordFile;
+    this.#noProxy = proxy === undefined ? (variable(environment, 'NO_PROXY')?.value ?? '') : '';
+    this.authorization(); // reports a bad file at the start, not at the first connection
+  }
+
+  /** The proxy for a host, or `undefined` if it is reached directly. */
+  of(target: Address): ProxyUrl | undefined {
+    return isExempt(target, this.#noProxy) ? undefined : this.#url;
+  }
+
+  /**
+   * The value of Proxy-Authorization (RFC 7617), if the proxy has a user. The password's file is read each time.
+   *
+   * @throws AgentError SECRET_FILE_*
+   */
+  authorization(): string | undefined {
+    const { user, password } = this.#url ?? {};
+    if (user === undefined) return undefined;
+    const file = this.#passwordFile;
+    const secret = file === undefined ? password : readPassword(file);
+    return `Basic ${Buffer.from(`${user}:${secret ?? ''}`).toString('base64')}`;
+  }
+}
+
+function fromSetting(text: string, passwordFile: string | undefined): ProxyUrl {
+  const url = readProxyUrl(text);
+  if (typeof url === 'string') {
+    throw new AgentError('CONFIG_INVALID', `hub.proxy ${url}`, 'Correct hub.proxy, then try it with "vakt check".');
+  }
+  if (url.password !== undefined) {
+    const remedy = 'Take the password out of hub.proxy, and name a file with it in hub.proxyPasswordFile.';
+    throw new AgentError('CONFIG_INVALID', 'hub.proxy must not contain a password', remedy);
+  }
+  if (url.user === undefined && passwordFile !== undefined) {
+    const remedy = `Write the user into hub.proxy: ${url.secure ? 'https' : 'http'}://USER@${hostAndPort(url)}`;
+    throw new AgentError('CONFIG_INVALID', 'hub.proxyPasswordFile is set, but hub.proxy has no user', remedy);
+  }
+  return url;
+}
+
+function fromEnvironment(environment: NodeJS.ProcessEnv): ProxyUrl | undefined {
+  const found = variable(environment, 'HTTPS_PROXY');
+  if (found === undefined) return undefined;
+  const { name, value } = found;
+  const url = readProxyUrl(value.includes('://') ? value : `http://${value}`);
+  if (typeof url !== 'string') return url;
+  const remedy = `Correct ${name} in the agent's environment, or set hub.proxy, which overrides it.`;
+  throw new AgentError('CONFIG_INVALID', `the environment variable ${name} ${url}`, remedy);
+}
+
+/** As curl does, the name in lower case first. */
+function variable(environment: NodeJS.ProcessEnv, upper: string): { name: string; value: string } | undefined {
+  return [upper.toLowerCase(), upper]
+    .map((name) => ({ name, value: environment[name]?.trim() ?? '' }))
+    .find(({ value }) => value !== '');
+}
+
+function readPassword(path: string): string {
+  const password = readSecretFile(path);
+  if (password !== '' && !/\p{Cc}/u.test(password)) return password;
+  const what = password === '' ? 'is empty' : 'has more than one line, or control characters';
+  throw new AgentError('SECRET_FILE_MALFORMED', `${path} ${what}`, `Write only the proxy's password to ${path}.`);
+}
