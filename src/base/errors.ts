@@ -40,6 +40,7 @@ export const FAILURES = {
   CA_FILE_UNUSABLE: ['Local Configuration', 'File Format'],
   CREDENTIAL_REFUSED: ['Authentication', 'Unauthorized'],
   MODULE_UNKNOWN: ['Authentication', 'Not Found'],
+  PROXY_REFUSED: ['Authentication', 'Unauthorized'],
   TLS_FAILED: ['Authentication', 'Other'],
   HUB_UNREACHABLE: ['Other', 'Other'],
   HUB_SILENT: ['Other', 'Timeout'],

@@ -38,6 +38,15 @@ export function readProxyUrl(text: string): ProxyUrl | string {
   };
 }
 
+/** What is wrong with a proxy's URL in the configuration, which may be readable by everybody; or `undefined`. */
+export function proxyUrlProblem(text: string): string | undefined {
+  const url = readProxyUrl(text);
+  if (typeof url === 'string') return url;
+  return url.password === undefined
+    ? undefined
+    : 'must not contain a password: write it to a file that only its owner can read, named by hub.proxyPasswordFile';
+}
+
 /** @returns `undefined` if it has a wrong escape or a control character */
 function decoded(text: string): string | undefined {
   try {

@@ -5,6 +5,7 @@ import { hostNameProblem } from '../base/host-name.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
+import { proxyUrlProblem } from '../base/proxy-url.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { durationSchema } from '../contract/setting-kinds.ts';
 import { credentialFile, type Folders } from './credentials.ts';
@@ -35,6 +36,14 @@ const hostName = (description: string) =>
     v.check(
       (name) => hostNameProblem(name) === undefined,
       ({ input }) => hostNameProblem(input) ?? '',
+    ),
+  );
+const proxyUrl = (description: string) =>
+  v.pipe(
+    text(description),
+    v.check(
+      (url) => proxyUrlProblem(url) === undefined,
+      ({ input }) => proxyUrlProblem(input) ?? '',
     ),
   );
 const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
@@ -98,7 +107,24 @@ export const LocalSettings = v.strictObject({
       ),
       gatewayHostName: v.optional(hostName('Gateway to connect to instead of the hub: `host` or `host:port`.')),
       trustedCaFile: v.optional(path("PEM file with the CAs to trust, instead of Node's own list.")),
-      transport: v.optional(oneOf(['mqtt'], 'Protocol: MQTT over TLS.'), 'mqtt'),
+      transport: v.optional(
+        oneOf(
+          ['auto', 'mqtt', 'mqttWebSocket'],
+          'MQTT over TLS on TCP port 8883 (`mqtt`), over WebSocket on port 443 (`mqttWebSocket`), or on 8883, and on 443 while that cannot be reached (`auto`).',
+        ),
+        'auto',
+      ),
+      proxy: v.optional(
+        proxyUrl(
+          'HTTP proxy for all connections, `http://host:port` or `http://user@host:port`; replaces HTTPS_PROXY and NO_PROXY.',
+        ),
+      ),
+      proxyPasswordFile: v.optional(
+        secretFile("File with the password of the proxy's user; only its owner may be able to read it."),
+      ),
+      restEndpoint: v.optional(
+        hostName("`host:port` of the hub's REST API, if it is not port 443 of the hub itself; for tests."),
+      ),
     }),
     {},
   ),
@@ -186,9 +212,6 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
   throw new AgentError('CONFIG_INCOMPLETE', what, remedy);
 }
 
-/** Planned settings that have no effect yet. They are refused, since an ignored proxy would be worse. */
-const NOT_BUILT = ['hub.proxy'];
-
 /**
  * Reads the local configuration: the file, overridden by environment variables (`VAKT_HUB__HOST_NAME` sets
  * `hub.hostName`). Relative paths start at the file's folder. A systemd credential replaces its secret file
@@ -228,9 +251,10 @@ export function filesOf(
   { CREDENTIALS_DIRECTORY: _, ...environment }: NodeJS.ProcessEnv,
   options?: Parameters<typeof readLocalSettings>[2],
 ): { readonly configuration: string; readonly secrets: readonly string[] } {
-  const { identity } = readLocalSettings(file, environment, options);
+  const { identity, hub } = readLocalSettings(file, environment, options);
   const option = entriesOf(optionFor(Identity, identity));
   const secrets = Object.entries(identity).flatMap(([name, value]) => (isSecretFile(option[name]) ? [value] : []));
+  if (hub.proxyPasswordFile !== undefined) secrets.push(hub.proxyPasswordFile);
   return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
 }
 
@@ -320,13 +344,5 @@ function refuseWhatIsNotBuilt(value: unknown, origin: string): void {
   if (isKnown && !BUILT.some((built) => built === kind)) {
     const remedy = `Use one of ${BUILT.join(', ')} in ${origin}.`;
     throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${kind}" is not implemented yet`, remedy);
-  }
-  if (at('hub.transport') === 'mqttWebSocket') {
-    const remedy = `Use "mqtt" (TCP port 8883) in ${origin}.`;
-    throw new AgentError('CONFIG_NOT_BUILT', 'hub.transport "mqttWebSocket" is not implemented yet', remedy);
-  }
-  const [setting] = NOT_BUILT.filter((path) => at(path) !== undefined);
-  if (setting !== undefined) {
-    throw new AgentError('CONFIG_NOT_BUILT', `${setting} is not implemented yet`, `Take it out of ${origin}.`);
   }
 }

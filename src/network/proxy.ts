@@ -1,5 +1,5 @@
 import { AgentError } from '../base/errors.ts';
-import { type ProxyUrl, readProxyUrl } from '../base/proxy-url.ts';
+import { type ProxyUrl, proxyUrlProblem, readProxyUrl } from '../base/proxy-url.ts';
 import { readSecretFile } from '../base/secret-file.ts';
 import { type Address, hostAndPort } from './address.ts';
 import { isExempt } from './no-proxy.ts';
@@ -47,12 +47,9 @@ export class ProxyChoice {
 
 function fromSetting(text: string, passwordFile: string | undefined): ProxyUrl {
   const url = readProxyUrl(text);
-  if (typeof url === 'string') {
-    throw new AgentError('CONFIG_INVALID', `hub.proxy ${url}`, 'Correct hub.proxy, then try it with "vakt check".');
-  }
-  if (url.password !== undefined) {
-    const remedy = 'Take the password out of hub.proxy, and name a file with it in hub.proxyPasswordFile.';
-    throw new AgentError('CONFIG_INVALID', 'hub.proxy must not contain a password', remedy);
+  const problem = proxyUrlProblem(text);
+  if (typeof url === 'string' || problem !== undefined) {
+    throw new AgentError('CONFIG_INVALID', `hub.proxy ${problem}`, 'Correct hub.proxy, then try it with "vakt check".');
   }
   if (url.user === undefined && passwordFile !== undefined) {
     const remedy = `Write the user into hub.proxy: ${url.secure ? 'https' : 'http'}://USER@${hostAndPort(url)}`;

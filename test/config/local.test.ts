@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import { days, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
-import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings, refuseExampleHub } from '../../src/config/local.ts';
+import {
+  DEFAULT_CONFIG_FILE,
+  filesOf,
+  LocalSettings,
+  readLocalSettings,
+  refuseExampleHub,
+} from '../../src/config/local.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { skip } from '../support/require.ts';
 
@@ -36,7 +42,7 @@ describe('readLocalSettings', () => {
 
   it('fills in the defaults', () => {
     assert.deepEqual(read(`{ ${IDENTITY} }`), {
-      hub: { transport: 'mqtt' },
+      hub: { transport: 'auto' },
       identity: {
         kind: 'moduleKey',
         deviceId: 'dev1',
@@ -74,7 +80,15 @@ describe('readLocalSettings', () => {
 
   it('takes every setting', () => {
     const settings = {
-      hub: { hostName: 'h', gatewayHostName: 'g:8883', trustedCaFile: '/ca.pem', transport: 'mqtt' },
+      hub: {
+        hostName: 'h',
+        gatewayHostName: 'g:8883',
+        trustedCaFile: '/ca.pem',
+        transport: 'mqttWebSocket',
+        proxy: 'http://user@proxy:3128',
+        proxyPasswordFile: '/password',
+        restEndpoint: 'localhost:8443',
+      },
       identity: { kind: 'connectionString', file: '/secret' },
       agentId: '0B5C3F5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
       stateDirectory: '/state',
@@ -168,6 +182,59 @@ describe('readLocalSettings', () => {
       });
       refuseExampleHub(read(named({ hostName: 'contoso1.azure-devices.net' })));
     });
+  });
+
+  describe('the proxy', () => {
+    const reading = (hub: object) => JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), hub });
+
+    for (const url of [
+      'http://proxy:3128',
+      'http://user@proxy',
+      'HTTP://Us%65r%40home@10.0.0.1:80/',
+      'http://[::1]:8080',
+      'https://proxy',
+    ]) {
+      it(`is ${url}`, () => assert.equal(read(reading({ proxy: url })).hub.proxy, url));
+    }
+
+    for (const [url, why] of Object.entries({
+      'proxy:3128': /must be the URL of an HTTP proxy, http:\/\/host:port or http:\/\/user@host:port/,
+      proxy: /must be the URL/,
+      'http://': /must be the URL/,
+      'http://proxy:99999': /must be the URL/,
+      'http://proxy/path': /must be the URL/,
+      'http://proxy?x': /must be the URL/,
+      'http://proxy\n:3128': /must be the URL/,
+      'ftp://proxy': /must be the URL/,
+      'socks5://proxy:1080': /SOCKS is not supported/,
+      'http://a%3Ab@proxy': /must have a user name without ":"/,
+      'http://a%0Db@proxy': /must have a user name without ":" and control characters/,
+      'http://a%ZZ@proxy': /must have a user name/,
+      'http://user:S3cret!@proxy': /must not contain a password: .* hub\.proxyPasswordFile/,
+      'http://:S3cret!@proxy': /must not contain a password/,
+      'socks5://user:S3cret!@proxy': /SOCKS/,
+    })) {
+      it(`is not ${JSON.stringify(url)}`, () => {
+        const { id, message, remedy } = refused(reading({ proxy: url }));
+        assert.deepEqual([id, message.includes('hub.proxy must')], ['CONFIG_INVALID', true]);
+        assert.match(message, why);
+        assert.doesNotMatch(message + remedy, /S3cret/);
+      });
+    }
+
+    it('has a password file, which systemd may replace, and which the run protects as a secret', () => {
+      writeFileSync(file, reading({ proxy: 'http://user@proxy', proxyPasswordFile: 'proxy.password' }));
+      const path = join(folder, 'proxy.password');
+      assert.equal(readLocalSettings(file, {}).hub.proxyPasswordFile, path);
+      assert.deepEqual(filesOf(file, {}).secrets, ['/etc/vakt/module.key', path]);
+    });
+  });
+
+  it('refuses transports that do not exist, and a REST endpoint that is a URL', () => {
+    const hub = { transport: 'amqp', restEndpoint: 'https://hub:443' };
+    const { message } = refused(JSON.stringify({ ...JSON.parse(`{ ${IDENTITY} }`), hub }));
+    assert.match(message, /hub\.transport must be one of "auto", "mqtt", "mqttWebSocket"/);
+    assert.match(message, /hub\.restEndpoint must be a host name.*: write "hub:443"/);
   });
 
   it('refuses limits that are none, or contradict each other', () => {
@@ -287,6 +354,9 @@ describe('readLocalSettings', () => {
         'VAKT_HUB__GATEWAY_HOST_NAME',
         'VAKT_HUB__TRUSTED_CA_FILE',
         'VAKT_HUB__TRANSPORT',
+        'VAKT_HUB__PROXY',
+        'VAKT_HUB__PROXY_PASSWORD_FILE',
+        'VAKT_HUB__REST_ENDPOINT',
         'VAKT_IDENTITY__KIND',
         'VAKT_IDENTITY__FILE',
         'VAKT_IDENTITY__DEVICE_ID',
@@ -392,8 +462,6 @@ describe('readLocalSettings', () => {
       ['"identity": { "kind": "provisioning", "idScope": "x" }', 'identity.kind "provisioning"'],
       ['"identity": { "kind": "edge" }', 'identity.kind "edge"'],
       ['"identity": { "kind": "identityService" }', 'identity.kind "identityService"'],
-      [`${IDENTITY}, "hub": { "transport": "mqttWebSocket" }`, 'hub.transport "mqttWebSocket"'],
-      [`${IDENTITY}, "hub": { "proxy": "http://p" }`, 'hub.proxy'],
     ] as const) {
       it(`${what}, which is not implemented yet`, () => {
         const error = refused(`{ ${setting} }`);

@@ -74,7 +74,7 @@ describe('scripts/install and scripts/uninstall', () => {
     assert.equal(readlinkSync(inRoot('usr/bin/vakt')), '../lib/vakt/main.js');
     assert.ok(existsSync(inRoot('usr/lib/systemd/system/vakt.service')));
     assert.ok(existsSync(inRoot('usr/lib/systemd/system/vakt.socket')));
-    assert.deepEqual(settings().hub, { hostName: 'contoso.azure-devices.net', transport: 'mqtt' });
+    assert.deepEqual(settings().hub, { hostName: 'contoso.azure-devices.net', transport: 'auto' });
     assert.equal(settings().messageRouting, 'telemetry');
     assert.deepEqual(settings().identity, {
       kind: 'moduleKey',

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { readSecretFile } from '../../base/secret-file.ts';
 import { shellWord } from '../../base/shell-word.ts';
 import { readTrustedCa } from '../../network/trusted-ca.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
@@ -12,11 +13,13 @@ const NAME = 'secrets';
 export const secrets: Check = {
   name: NAME,
   run({ local: { identity, hub }, identity: who }) {
-    const files = Object.entries(identity).flatMap(([setting, value]) =>
+    const { proxyPasswordFile } = hub;
+    const files = Object.entries({ ...identity, proxyPasswordFile }).flatMap(([setting, value]) =>
       /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
     );
     const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
     if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
+    if (proxyPasswordFile !== undefined) findings.push(...unreadable(proxyPasswordFile));
     if (findings.length > 0) return findings;
     const isReported = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
     return files.length === 0 || isReported ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
@@ -28,6 +31,15 @@ function exposedFolder(folder: string): Finding[] {
   if (stats === undefined || !othersCanWrite(stats)) return [];
   const what = `other users can replace files in ${folder} (mode ${octal(stats.mode)})`;
   return [wrong(NAME, what, `Run: chmod go-w ${shellWord(folder)}`)];
+}
+
+function unreadable(file: string): Finding[] {
+  try {
+    readSecretFile(file);
+    return [];
+  } catch (error) {
+    return [failed(NAME, error)];
+  }
 }
 
 function authority(file: string): Finding[] {

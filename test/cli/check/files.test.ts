@@ -89,6 +89,29 @@ describe('vakt check: files', () => {
     });
   });
 
+  describe("the proxy's password", () => {
+    const hub = { hostName: 'localhost', proxy: 'http://user@localhost:1', proxyPasswordFile: 'proxy.password' };
+
+    it('is a secret as the others', async () => {
+      bench.configure({ hub });
+      assertFinding(
+        await bench.lookAt('secrets'),
+        'wrong',
+        /proxy\.password does not exist .*SECRET_FILE_MISSING/,
+        /./,
+      );
+      bench.write('proxy.password', 'S3cret!', 0o640);
+      assertFinding(
+        await bench.lookAt('secrets'),
+        'wrong',
+        /proxy\.password is open to its group .*EXPOSED/,
+        /chmod 600/,
+      );
+      bench.write('proxy.password', 'S3cret!', 0o600);
+      assertFinding(await bench.lookAt('secrets'), 'ok', /replace .*module\.key, .*proxy\.password/);
+    });
+  });
+
   describe('the trusted authority', () => {
     const hub = { hostName: 'localhost', trustedCaFile: 'ca.pem' };
 
