@@ -172,6 +172,17 @@ describe('client certificates at the hub emulator', () => {
           return { ...own, chainPem: own.certificatePem };
         },
       ],
+      'when their signature is not the authority’s': [
+        /does not end at a registered authority/,
+        async () => {
+          byAuthority();
+          const own = await root.issue({ commonName: NAME });
+          const der = Buffer.from(own.certificatePem.replaceAll(/-----.*-----|\s/g, ''), 'base64');
+          der.writeUInt8(der.readUInt8(der.length - 1) ^ 1, der.length - 1); // within the signature, which comes last
+          const chainPem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
+          return { ...own, chainPem };
+        },
+      ],
       'when their chain only lists the authority': [
         /does not end at a registered authority/,
         async () => {
