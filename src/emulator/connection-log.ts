@@ -6,6 +6,8 @@ export interface ConnectionRecord {
   readonly connectedAt: Date;
   readonly clientId: string;
   readonly transport: Transport;
+  /** `TLSv1.2` or `TLSv1.3` */
+  readonly tlsVersion: string;
   readonly admitted: boolean;
   /** Return code of the CONNACK; absent if none was sent. */
   readonly returnCode?: number;
@@ -29,7 +31,7 @@ export class ConnectionLog {
   readonly all: ConnectionRecord[] = [];
 
   add(
-    attempt: Pick<ConnectionRecord, 'connectedAt' | 'clientId' | 'transport'>,
+    attempt: Pick<ConnectionRecord, 'connectedAt' | 'clientId' | 'transport' | 'tlsVersion'>,
     verdict: Verdict | 'reset',
   ): ConnectionRecord {
     const record: ConnectionRecord =

@@ -13,6 +13,8 @@ import { createWebSocketServer } from './web-socket.ts';
 export interface ServerOptions {
   /** The address of the loopback interface to listen on. Default `127.0.0.1`. */
   readonly address?: '127.0.0.1' | '::1';
+  /** The newest version of TLS that is offered. Default `TLSv1.3`; the oldest is 1.2. */
+  readonly maxTlsVersion?: 'TLSv1.2' | 'TLSv1.3';
   /** Port of MQTT over TLS; 8883 at a real hub. */
   readonly port?: number;
   /** Port of the REST API alone. */
@@ -35,10 +37,11 @@ export class HubServers {
   }
 
   static async open(
-    { address, port = 0, restPort = 0, webSocketPort = 0 }: ServerOptions,
+    { address, maxTlsVersion, port = 0, restPort = 0, webSocketPort = 0 }: ServerOptions,
     certificate: ServerCertificate,
     { mqttServer, restHub, faults }: { mqttServer: MqttServer; restHub: RestHub; faults: Faults },
   ): Promise<HubServers> {
+    const tls = tlsOptions(certificate, maxTlsVersion);
     const opened: Listener[] = [];
     const listen = async (...[endpoint, consumer, isSilent]: Parameters<typeof Listener.open>) => {
       const listener = await Listener.open({ address, ...endpoint }, consumer, isSilent);
@@ -46,18 +49,18 @@ export class HubServers {
       return listener;
     };
     try {
-      const tlsServer = createTlsServer(tlsOptions(certificate), (tls) => {
-        mqttServer.accept(tls, { transport: 'mqtt', tls, tcp: mqtt.tcpOf(tls) });
+      const tlsServer = createTlsServer(tls, (stream) => {
+        mqttServer.accept(stream, { transport: 'mqtt', tls: stream, tcp: mqtt.tcpOf(stream) });
       });
       const mqtt = await listen({ port }, tlsServer, () => faults.trigger('mqttSilence') !== undefined);
       const rest = new RestApi(restHub);
       const serve: RequestListener = (request, response) => void rest.serve(request, response);
-      const wsServer = createWebSocketServer(tlsOptions(certificate), serve, (stream, tls) => {
-        mqttServer.accept(stream, { transport: 'mqttWebSocket', tls, tcp: mqttWebSocket.tcpOf(tls) });
+      const wsServer = createWebSocketServer(tls, serve, (stream, below) => {
+        mqttServer.accept(stream, { transport: 'mqttWebSocket', tls: below, tcp: mqttWebSocket.tcpOf(below) });
       });
       const isSilent = () => faults.trigger('webSocketSilence') !== undefined;
       const mqttWebSocket = await listen({ port: webSocketPort }, wsServer, isSilent);
-      const restServer = createHttpsServer(tlsOptions(certificate), serve);
+      const restServer = createHttpsServer(tls, serve);
       return new HubServers(rest, { mqtt, mqttWebSocket, rest: await listen({ port: restPort }, restServer) });
     } catch (error) {
       for (const listener of opened) await listener.shut(); // a port is in use

@@ -16,10 +16,14 @@ export interface Endpoint {
  * Options of the hub's TLS servers. Client certificates are requested, and judged by the hub, which says why it refuses
  * one. Sessions are not resumed: a resumed one has no certificate chain.
  */
-export const tlsOptions = ({ certificatePem, keyPem }: Omit<ServerCertificate, 'caPem'>): TlsOptions => ({
+export const tlsOptions = (
+  { certificatePem, keyPem }: Omit<ServerCertificate, 'caPem'>,
+  maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
+): TlsOptions => ({
   cert: certificatePem,
   key: keyPem,
   minVersion: 'TLSv1.2',
+  maxVersion,
   requestCert: true,
   rejectUnauthorized: false,
   secureOptions: constants.SSL_OP_NO_TICKET,

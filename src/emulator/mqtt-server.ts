@@ -7,7 +7,8 @@ import { messageOf } from '../base/errors.ts';
 import type { Admission, Credentials, Verdict } from './authenticate.ts';
 import { certificatesOf } from './client-certificates.ts';
 import { Connection } from './connection.ts';
-import type { Link, Transport } from './link.ts';
+import type { ConnectionRecord } from './connection-log.ts';
+import type { Link } from './link.ts';
 
 /** Whether and when a published packet is acknowledged. `reset`: the connection is reset instead. */
 export type Acknowledgement = { readonly after: Duration } | 'never' | 'reset';
@@ -23,7 +24,7 @@ export interface Packet {
 /** The decisions that the MQTT server leaves to the hub. */
 export interface Decisions {
   /** `reset`: the connection is reset without a CONNACK. */
-  admit(credentials: Credentials, transport: Transport): Verdict | 'reset';
+  admit(credentials: Credentials, over: Pick<ConnectionRecord, 'transport' | 'tlsVersion'>): Verdict | 'reset';
   opened(connection: Connection, verdict: Admission): void;
   closed(connection: Connection): void;
   maySubscribe(connection: Connection, filter: string): boolean;
@@ -69,7 +70,7 @@ export class MqttServer {
         password: password?.toString(),
         certificates: certificatesOf(tls),
       };
-      const verdict = hub.admit(credentials, transport);
+      const verdict = hub.admit(credentials, { transport, tlsVersion: tls.getProtocol() ?? '' });
       if (verdict === 'reset') return void tcp.resetAndDestroy();
       const { admitted } = verdict;
       if (admitted) server.#admit(client, new Connection(verdict.module, client, link), verdict);

@@ -6,7 +6,6 @@ import type { Connection } from './connection.ts';
 import { ConnectionLog, type ConnectionRecord } from './connection-log.ts';
 import type { Faults } from './faults.ts';
 import { type ModuleId, nameOf } from './identity.ts';
-import type { Transport } from './link.ts';
 import { MessageLog } from './message-log.ts';
 import { MethodCalls } from './method-calls.ts';
 import type { Acknowledgement, Decisions, Packet } from './mqtt-server.ts';
@@ -43,10 +42,10 @@ export class RequestHandler implements Decisions {
     this.methods = new MethodCalls(hub.clock);
   }
 
-  admit(credentials: Credentials, transport: Transport): Verdict | 'reset' {
+  admit(credentials: Credentials, over: Pick<ConnectionRecord, 'transport' | 'tlsVersion'>): Verdict | 'reset' {
     const verdict = this.#judge(credentials);
     const { clientId } = credentials;
-    const record = this.connections.add({ connectedAt: this.#hub.clock.now(), clientId, transport }, verdict);
+    const record = this.connections.add({ connectedAt: this.#hub.clock.now(), clientId, ...over }, verdict);
     if (verdict !== 'reset' && verdict.admitted) this.#records.set(verdict, record);
     this.#hub.events.emit('connection', record);
     return verdict;

@@ -81,6 +81,19 @@ describe('the hub emulator, over WebSocket', () => {
     assert.match(hub.connections.at(-1)?.reason ?? '', /not signed with a key/);
   });
 
+  it('offers TLS 1.3, or 1.2 alone', async () => {
+    await once(open(), 'connect');
+    assert.equal(hub.connections.at(-1)?.tlsVersion, 'TLSv1.3');
+    await hub.stop();
+    hub = await HubEmulator.start({ modules: [module], maxTlsVersion: 'TLSv1.2' });
+    for (const make of [open, () => bareClient(hub)]) {
+      const client = make();
+      opened.push(client);
+      await once(client, 'connect');
+      assert.equal(hub.connections.at(-1)?.tlsVersion, 'TLSv1.2');
+    }
+  });
+
   it('refuses another path, and another sub-protocol', async () => {
     assert.match(await refused('/', ['mqtt']), /\b404$/);
     assert.match(await refused(PATH, ['amqp']), /\b400$/);
