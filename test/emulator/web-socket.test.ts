@@ -122,7 +122,10 @@ describe('the hub emulator, over WebSocket', () => {
       assert.equal(hub.isOnline, false);
       await hub.online();
       assert.equal(hub.webSocketPort, webSocketPort);
+      const evicted = once(hub, 'disconnection');
       await once(open(), 'connect');
+      const [{ closedBecause }] = (await evicted) as [ConnectionRecord];
+      assert.equal(closedBecause, 'a newer connection of the same module');
     });
 
     for (const [kind, port] of [
