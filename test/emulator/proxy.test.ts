@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { request as requestHttps } from 'node:https';
-import { connect as connectTcp, type Socket } from 'node:net';
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../src/emulator/proxy.ts';
@@ -73,7 +73,10 @@ describe('the proxy emulator', () => {
     assert.equal(await statusOf(`localhost:${hub.port}`), 200);
     assert.equal(await statusOf(`127.0.0.1:${hub.port}`), 200);
     assert.equal(await statusOf('example.com:443'), 502);
-    assert.equal(await statusOf('192.0.2.1:443'), 502);
+    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.2'); // would be reached
+    await once(server, 'listening');
+    assert.equal(await statusOf(`127.0.0.2:${(server.address() as AddressInfo).port}`), 502);
+    server.close();
     assert.equal(await statusOf('emulator.azure-devices.net:5671'), 502);
   });
 

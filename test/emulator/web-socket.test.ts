@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import type mqtt from 'mqtt';
 import WebSocket from 'ws';
 import { CertificateAuthority } from '../../src/emulator/certificates.ts';
@@ -134,22 +134,23 @@ describe('the hub emulator, over WebSocket', () => {
     ] as const) {
       it(`is silent by ${kind}, where the other is not`, async () => {
         hub.faults.inject({ kind, count: 1 });
-        const socket = connectTcp(port(), 'localhost');
-        await once(socket, 'connect');
-        socket.write('anything but TLS, which is answered by an alert');
+        const hello = connectTls({ port: port(), host: 'localhost', ca: hub.caPem });
         let answered = false;
-        socket.on('data', () => {
-          answered = true;
-        });
+        for (const event of ['secureConnect', 'error', 'close']) {
+          hello.on(event, () => {
+            answered = true;
+          });
+        }
+        await once(hello, 'connect');
         const other = kind === 'mqttSilence' ? open() : bareClient(hub);
         opened.push(other);
         await once(other, 'connect');
-        assert.equal(answered, false);
         assert.deepEqual(hub.faults.active(), []);
-        socket.destroy();
         const next = kind === 'mqttSilence' ? bareClient(hub) : open();
         opened.push(next);
         await once(next, 'connect');
+        assert.equal(answered, false);
+        hello.destroy();
       });
     }
   });
