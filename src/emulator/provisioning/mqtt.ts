@@ -171,13 +171,23 @@ export class ProvisioningMqtt {
       return record({ fault: fault.kind, ...(status === undefined ? {} : { status }) });
     }
     if (fault !== undefined) await clock.sleep(milliseconds(fault.ms ?? 1_000));
-    const { status, body, retryAfterSeconds, reason } = run();
+    const { status, body, retryAfterSeconds, reason } = this.#answerOf(run);
     this.#send(client, session, requestId, status, JSON.stringify(body), retryAfterSeconds);
     record({
       status,
       ...(reason === undefined ? {} : { reason }),
       ...(fault === undefined ? {} : { fault: fault.kind }),
     });
+  }
+
+  /** A defect of the emulator is answered, as over HTTPS, and does not end the process. */
+  #answerOf(run: () => Answer): Answer {
+    try {
+      return run();
+    } catch (error) {
+      const body = errorDetails(500001, messageOf(error), this.#parts.clock.now());
+      return { status: 500, body, reason: messageOf(error) };
+    }
   }
 
   /** @returns the status that was sent, if any */

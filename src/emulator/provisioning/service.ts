@@ -8,6 +8,7 @@ import { CertificateAuthority } from '../certificates.ts';
 import { readAuthority } from '../client-certificates.ts';
 import { checkIdentity } from '../identity.ts';
 import { tlsOptions } from '../listener.ts';
+import { randomKeys } from '../registry.ts';
 import { Endpoint } from '../service/endpoint.ts';
 import { ServiceFaults } from '../service/faults.ts';
 import { createHttpService } from '../service/http.ts';
@@ -133,7 +134,7 @@ export class ProvisioningEmulator {
       primaryThumbprint === undefined
         ? { type: 'keys', ...keysOf(options) }
         : { type: 'thumbprint', credential: { type: 'selfSigned', primaryThumbprint, ...secondary } };
-    if (attestation.type === 'thumbprint') checkIdentity({ deviceId }, attestation.credential);
+    checkIdentity({ deviceId }, attestation.type === 'thumbprint' ? attestation.credential : randomKeys());
     this.#registrations.addIndividual({ id, deviceId, attestation, ...this.#commonOf(options) });
   }
 

@@ -119,6 +119,7 @@ describe("the emulator of IoT Edge's workload API", () => {
       () => curl(socketPath, signPath(), { ...toSign, data: '?' }),
     ],
     'no version': [400, 'Invalid api-version: ', () => curl(socketPath, signPath(MODULE, generation(), ''), toSign)],
+    'a path that is none': [404, '// does not exist', () => curl(socketPath, '//')],
     'an unknown path': [404, '/elsewhere does not exist', () => curl(socketPath, '/elsewhere')],
   };
   for (const [what, [status, message, run]] of Object.entries(refusals)) {

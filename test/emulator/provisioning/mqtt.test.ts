@@ -177,6 +177,21 @@ describe('the provisioning service emulator, over MQTT', () => {
     assert.deepEqual(faults, ['garbage', 'status', 'silence', 'reset', 'status', 'reset']);
   });
 
+  it('answers 500 when the hub does not take the device', async () => {
+    const hubOfError = { hostName: 'x', getDevice: () => undefined, removeDevice: () => false };
+    const addDevice = () => {
+      throw new RangeError('the registry is full');
+    };
+    service.settings.polls = 0;
+    service.enroll({ registrationId: 'dev-1', primaryKey: KEY, hub: { ...hubOfError, addDevice } });
+    const client = await subscribed();
+    register(client);
+    const { topic, text } = await response(client);
+    assert.equal(topic, '$dps/registrations/res/500/?$rid=1');
+    assert.equal(JSON.parse(text).message, 'the registry is full');
+    assert.equal(service.requests.at(-1)?.reason, 'the registry is full');
+  });
+
   it('can fail over one transport only', async () => {
     service.faults.inject({ kind: 'reset', transport: 'https' });
     await assert.rejects(ask(service, 'POST', '/x/registrations/dev-1?api-version=1'), { code: 'ECONNRESET' });
