@@ -20,11 +20,11 @@ import { linuxSources } from './linux/sources.ts';
  * @throws {AgentError} what only an operator can mend on the device: secrets, state directory
  */
 export function agent(local: LocalSettings, options: AgentOptions): Service[] {
-  const access = hubAccess(local, options);
   const foundation = layFoundation(local, options);
   const linux = linuxSources({ hostRoot: local.hostRoot, clock: foundation.clockOf('linux') });
   const occurrences = new Occurrences({ collectors, lookups: linux.lookups });
   const storage = createStorage(foundation);
+  const access = hubAccess(foundation, storage);
   const configuration = createConfiguration(foundation, { occurrences, storage });
   const { settings } = configuration;
   const hub = createHub(foundation, {

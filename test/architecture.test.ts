@@ -24,9 +24,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   collectors: BUILDING_BLOCKS,
   baseline: [...BUILDING_BLOCKS, 'host'],
   pipeline: BUILDING_BLOCKS,
-  config: BUILDING_BLOCKS,
   network: BUILDING_BLOCKS,
-  hub: [...BUILDING_BLOCKS, 'network'],
+  identity: [...BUILDING_BLOCKS, 'network'],
+  config: [...BUILDING_BLOCKS, 'identity'],
+  hub: [...BUILDING_BLOCKS, 'network', 'identity'],
   emulator: BUILDING_BLOCKS,
   // The top floor, from the bottom up: what knows several peers.
   status: [...BUILDING_BLOCKS, 'linux', 'collectors', 'baseline', 'pipeline', 'config'],
@@ -36,12 +37,12 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   agent: [
     ...BUILDING_BLOCKS,
     ...['linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
-    'network',
+    ...['network', 'identity'],
   ],
   'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
-    ...['network', 'status', 'agent.ts'],
+    ...['network', 'identity', 'status', 'agent.ts'],
   ],
   'main.ts': ['base', 'hub', 'cli'],
 };

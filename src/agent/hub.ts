@@ -1,25 +1,35 @@
 import type { Service } from '../base/service.ts';
+import { StateFolder } from '../base/state-folder.ts';
 import { VERSION } from '../base/version.ts';
-import type { LocalSettings } from '../config/local.ts';
 import type { HubClient } from '../contract/hub.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import { AzureHubClient } from '../hub/azure-client.ts';
-import { loadIdentity } from '../hub/identity/index.ts';
-import type { ModuleIdentity } from '../hub/identity/module-identity.ts';
-import type { AgentOptions, Foundation } from './foundation.ts';
+import type { Identity } from '../identity/identity.ts';
+import { createIdentity } from '../identity/kinds.ts';
+import { Network } from '../network/network.ts';
+import type { Foundation } from './foundation.ts';
+import type { Storage } from './storage.ts';
 
-/** Who the agent is to the hub, or what takes the hub's place. */
-export type HubAccess = { readonly identity: ModuleIdentity } | { readonly dryHub: HubClient & Service };
+/** Who the agent is to the hub and how it gets there, or what takes the hub's place. */
+export type HubAccess =
+  | { readonly identity: Identity; readonly network: Network; readonly state: StateFolder }
+  | { readonly dryHub: HubClient & Service };
 
-/** @throws {AgentError} a secret is missing, exposed or malformed */
-export const hubAccess = (local: LocalSettings, { dryHub }: Pick<AgentOptions, 'dryHub'>): HubAccess =>
-  dryHub === undefined ? { identity: loadIdentity(local.identity, local.hub) } : { dryHub };
+/** @throws {AgentError} a secret is missing, exposed or malformed; CA_FILE_UNUSABLE; a setting is missing */
+export function hubAccess({ local, options, clockOf, logOf }: Foundation, { stateFiles }: Storage): HubAccess {
+  if (options.dryHub !== undefined) return { dryHub: options.dryHub };
+  const environment = process.env;
+  const clock = clockOf('hub');
+  const network = new Network({ ...local.hub, environment, clock });
+  const state = new StateFolder(local.stateDirectory, stateFiles);
+  const context = { hub: local.hub, network, clock, log: logOf('hub'), environment, state, mayCreate: true };
+  return { identity: createIdentity(local.identity, context), network, state };
+}
 
 /** Texts that no answer to a direct method may contain. */
-export const secretsOf = (access: HubAccess): readonly string[] =>
-  'identity' in access ? [access.identity.sharedAccessKey] : [];
+export const secretsOf = (access: HubAccess) => (): readonly string[] =>
+  'identity' in access ? access.identity.secrets() : [];
 
-/** @throws {AgentError} CA_FILE_UNUSABLE */
 export const createHub = (
   { local, clockOf, logOf }: Foundation,
   { access, methods }: { access: HubAccess; methods: MethodCalls },
@@ -27,8 +37,8 @@ export const createHub = (
   'dryHub' in access
     ? access.dryHub
     : new AzureHubClient({
-        identity: access.identity,
-        ...local.hub,
+        ...access,
+        transport: local.hub.transport,
         productInfo: `vakt/${VERSION}`,
         methods,
         clock: clockOf('hub'),

@@ -50,7 +50,7 @@ export function createReporting(
   }: Reported & {
     storage: Storage;
     /** Texts that no answer to a direct method may contain. */
-    secrets: readonly string[];
+    secrets: () => readonly string[];
   },
 ): ReportingParts {
   const { local, clock, clockOf, watched, moving, logOf, stateChanged } = foundation;

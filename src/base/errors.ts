@@ -31,7 +31,6 @@ export const FAILURES = {
   CONFIG_FILE_NOT_JSON: ['Local Configuration', 'File Format'],
   CONFIG_INVALID: ['Local Configuration', 'Cant Parse Configuration'],
   CONFIG_INCOMPLETE: ['Local Configuration', 'Missing Configuration'],
-  CONFIG_NOT_BUILT: ['Local Configuration', 'Other'],
   STATE_DIRECTORY_UNUSABLE: ['Local Configuration', 'File Permissions'],
   SECRET_FILE_MISSING: ['Authentication', 'File Not Exist'],
   SECRET_FILE_UNREADABLE: ['Authentication', 'File Permissions'],

@@ -1,13 +1,14 @@
 import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, errnoOf } from '../base/errors.ts';
-import { hostNameProblem } from '../base/host-name.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
 import { proxyUrlProblem } from '../base/proxy-url.ts';
+import { hostName, oneOf, path, secretFile, text } from '../contract/local-schemas.ts';
 import { PERMISSIONS, type Permission } from '../contract/method.ts';
 import { durationSchema } from '../contract/setting-kinds.ts';
+import { IdentitySettings } from '../identity/kinds.ts';
 import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
@@ -22,22 +23,6 @@ export const DEFAULT_CONFIG_FILE = '/etc/vakt/agent.json';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
-const text = (description: string) =>
-  v.pipe(
-    v.string('must be a string'),
-    v.minLength(1, 'must not be empty'),
-    v.maxLength(4096),
-    v.description(description),
-  );
-/** A check, since its message depends on the input. */
-const hostName = (description: string) =>
-  v.pipe(
-    text(description),
-    v.check(
-      (name) => hostNameProblem(name) === undefined,
-      ({ input }) => hostNameProblem(input) ?? '',
-    ),
-  );
 const proxyUrl = (description: string) =>
   v.pipe(
     text(description),
@@ -46,10 +31,6 @@ const proxyUrl = (description: string) =>
       ({ input }) => proxyUrlProblem(input) ?? '',
     ),
   );
-const path = (description: string) => v.pipe(text(description), v.metadata({ path: true }));
-const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
-const oneOf = <const T extends readonly string[]>(options: T, description: string) =>
-  v.pipe(v.picklist(options, `must be one of ${options.map((o) => `"${o}"`).join(', ')}`), v.description(description));
 const level = (description: string, fallback: (typeof LOG_LEVELS)[number]) =>
   v.optional(oneOf(LOG_LEVELS, description), fallback);
 
@@ -59,10 +40,6 @@ const AGE_LIMIT = durationSchema(
   'P30D',
   'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
 );
-
-const DEVICE_ID = text("The device's id, as the hub knows it.");
-const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
-const KEY_FILE = secretFile('File with the key in base64; only its owner may be able to read it.');
 
 /** `pause` and `resume` share a permission. */
 const permission = (name: Permission) =>
@@ -76,28 +53,6 @@ const permission = (name: Permission) =>
 type AllowedByDefault = ReturnType<typeof permission>;
 
 const MEGABYTES = 'must be an integer from 48 to 4096';
-
-/** Every planned kind of identity. Those that are not in `BUILT` are refused as not built yet. */
-const KINDS = [
-  'connectionString',
-  'moduleKey',
-  'moduleCertificate',
-  'deviceKey',
-  'deviceCertificate',
-  'provisioning',
-  'edge',
-  'identityService',
-] as const;
-const BUILT = ['connectionString', 'moduleKey'] as const;
-
-const Identity = v.variant('kind', [
-  v.strictObject({
-    kind: v.literal('connectionString'),
-    file: secretFile("File with the module's connection string; only its owner may be able to read it."),
-  }),
-  v.strictObject({ kind: v.literal('moduleKey'), deviceId: DEVICE_ID, moduleId: MODULE_ID, keyFile: KEY_FILE }),
-]);
-export type IdentitySettings = v.InferOutput<typeof Identity>;
 
 export const LocalSettings = v.strictObject({
   hub: v.optional(
@@ -128,7 +83,7 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
-  identity: Identity,
+  identity: IdentitySettings,
   agentId: v.optional(
     v.pipe(
       text('UUID of this agent in its messages; when absent, the agent makes one and keeps it.'),
@@ -221,7 +176,7 @@ export function refuseExampleHub({ hub }: LocalSettings, file: string = DEFAULT_
  * @param identity `optional`: the identity and the default file may be missing; the result then has an identity that
  *   cannot connect
  * @throws {AgentError} CONFIG_FILE_MISSING, CONFIG_FILE_UNREADABLE, CONFIG_FILE_NOT_JSON, CONFIG_INCOMPLETE,
- *   CONFIG_INVALID (all faults at once) or CONFIG_NOT_BUILT
+ *   CONFIG_INVALID (all faults at once)
  */
 export function readLocalSettings(
   file: string | undefined,
@@ -237,7 +192,6 @@ export function readLocalSettings(
     throw new AgentError('CONFIG_FILE_NOT_JSON', `${origin} is not JSON: ${parsed.problem}`, remedy);
   }
   const value = withIdentity(overlay(parsed.value, overrides), identity);
-  refuseWhatIsNotBuilt(value, origin);
   const result = v.safeParse(LocalSettings, value);
   const faults = [...unknown, ...lists(value), ...unknownSettings(value)];
   if (!result.success || faults.length > 0) throw invalid(origin, result.issues ?? [], faults);
@@ -252,8 +206,10 @@ export function filesOf(
   options?: Parameters<typeof readLocalSettings>[2],
 ): { readonly configuration: string; readonly secrets: readonly string[] } {
   const { identity, hub } = readLocalSettings(file, environment, options);
-  const option = entriesOf(optionFor(Identity, identity));
-  const secrets = Object.entries(identity).flatMap(([name, value]) => (isSecretFile(option[name]) ? [value] : []));
+  const option = entriesOf(optionFor(IdentitySettings, identity));
+  const secrets = Object.entries(identity).flatMap(([name, value]) =>
+    isSecretFile(option[name]) && typeof value === 'string' ? [value] : [],
+  );
   if (hub.proxyPasswordFile !== undefined) secrets.push(hub.proxyPasswordFile);
   return { configuration: resolve(file ?? DEFAULT_CONFIG_FILE), secrets };
 }
@@ -332,17 +288,4 @@ function withAbsolutePaths(schema: unknown, value: unknown, folders: Folders): u
   return Object.fromEntries(
     Object.entries(value).map(([key, member]) => [key, withAbsolutePaths(entries[key], member, folders)]),
   );
-}
-
-function refuseWhatIsNotBuilt(value: unknown, origin: string): void {
-  const at = (path: string) =>
-    path
-      .split('.')
-      .reduce<unknown>((place, step) => (place as Record<string, unknown> | undefined)?.[step], value ?? undefined);
-  const kind = at('identity.kind');
-  const isKnown = KINDS.some((known) => known === kind);
-  if (isKnown && !BUILT.some((built) => built === kind)) {
-    const remedy = `Use one of ${BUILT.join(', ')} in ${origin}.`;
-    throw new AgentError('CONFIG_NOT_BUILT', `identity.kind "${kind}" is not implemented yet`, remedy);
-  }
 }

@@ -4,9 +4,10 @@ import type { Message } from './message.ts';
 
 /**
  * Why a request must be retried; the cause determines the delay (contract §6). `quota`: the hub accepts no more
- * messages until the next UTC day.
+ * messages until the next UTC day. `absent`: the module does not exist yet. `local`: a service on this device, such as
+ * IoT Edge, does not answer yet.
  */
-export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials';
+export type RetryCause = 'network' | 'throttled' | 'quota' | 'credentials' | 'absent' | 'local';
 
 /**
  * The outcome of a request to the hub, including a timeout. Only hub/ decides what an answer means.
@@ -43,6 +44,9 @@ export interface TwinDocument {
   readonly reported: TwinSection;
 }
 
+/** `mqtt`: over TLS on port 8883. `mqttWebSocket`: on port 443. */
+export type Transport = 'mqtt' | 'mqttWebSocket';
+
 /** The state of the connection. */
 export interface HubStatus {
   /** `refused`: the hub answers, but refuses this identity. */
@@ -52,6 +56,15 @@ export interface HubStatus {
   readonly credential: {
     readonly kind: string;
     readonly expiresAt?: Date;
+    /** The hub that the agent is, or was last, connected to. */
+    readonly hub?: string;
+    readonly transport?: Transport;
+    /** `host:port` of the proxy on the way to the hub. */
+    readonly proxy?: string;
+    /** Which of several credentials was used last: `primary`, `secondary`, … */
+    readonly source?: string;
+    /** Why the credential can't be used or renewed; the connection may stand nevertheless. */
+    readonly error?: AgentError;
     /** Whether it expires soon or has expired without having been renewed; absent while no expiry date is known. */
     readonly expiresSoon?: boolean;
   };

@@ -3,23 +3,28 @@ import { seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
-import type { Answer, HubClient, HubStatus, TwinDocument } from '../contract/hub.ts';
+import type { StateFolder } from '../base/state-folder.ts';
+import type { Answer, HubClient, HubStatus, Transport, TwinDocument } from '../contract/hub.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
-import { readTrustedCa } from '../network/trusted-ca.ts';
-import { HubFailure } from './classify-error.ts';
+import type { Identity, Presentation } from '../identity/identity.ts';
+import { addressOf, bracketed, hostAndPort } from '../network/address.ts';
+import type { Network } from '../network/network.ts';
 import { type Credential, endOf } from './credential.ts';
-import type { ModuleIdentity } from './identity/module-identity.ts';
+import { FileWatch } from './file-watch.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
-import { RENEW_AFTER, Session } from './session.ts';
+import { Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
+import { PORTS, TransportChoice, type TransportSetting } from './transport.ts';
 
 export interface AzureHubClientOptions {
-  readonly identity: ModuleIdentity;
-  /** PEM file of trusted certificate authorities. Absent: those that Node trusts. */
-  readonly trustedCaFile?: string | undefined;
-  /** Gateway to connect to instead of the hub, `host` or `host:port`. Overrides the identity's own. */
-  readonly gatewayHostName?: string | undefined;
+  readonly identity: Identity;
+  readonly network: Network;
+  /** Default: `mqtt`. */
+  readonly transport?: TransportSetting;
+  /** Where the transport that worked is remembered. Absent: nowhere. */
+  readonly state?: StateFolder | undefined;
   /** Client name shown to the hub's owner, for example `vakt/0.1.0`. */
   readonly productInfo: string;
   /** Answers direct methods. Absent: they are not subscribed to. */
@@ -27,6 +32,12 @@ export interface AzureHubClientOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly random?: () => number;
+}
+
+/** What the next connection is made with. */
+interface Attempt {
+  readonly presentation: Presentation;
+  readonly transport: Transport;
 }
 
 type Signal = 'connected' | 'desired' | 'status';
@@ -38,54 +49,74 @@ const STOP_LIMIT = seconds(3);
 /** The module's connection to Azure IoT Hub, by the official device SDK, with reconnects, back-off and quota handling. */
 export class AzureHubClient implements HubClient, Service {
   readonly name = 'hub';
-  readonly #identity: ModuleIdentity;
+  readonly #identity: Identity;
+  readonly #network: Network;
+  readonly #transport: TransportChoice;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #listeners = { connected: [], desired: [], status: [] } as Record<Signal, (() => void)[]>;
-  readonly #supervisor: Supervisor<Session>;
+  readonly #supervisor: Supervisor<Attempt, Session>;
+  readonly #files: FileWatch;
   readonly #stop = new AbortController();
   readonly #errors: RepeatedErrorLog;
   /** Whether "Connected" was the last connection state logged. */
   #loggedConnected = false;
   /** The credential of the latest connection. */
   #credential: Credential | undefined;
+  /** What the latest connection, or attempt, was made with. */
+  #attempt: Attempt | undefined;
+  /** Why nothing could be presented to the hub, the last time. */
+  #unpresentable: AgentError | undefined;
+  /** Why the hub refused the credential, the last time. */
+  #refusal: AgentError | undefined;
   /** The failure that reported the used-up quota, and its time; cleared when a message is accepted. */
   #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
   #running: Promise<void> | undefined;
 
-  /** @throws AgentError CA_FILE_UNUSABLE */
   constructor(options: AzureHubClientOptions) {
-    const { identity, trustedCaFile, gatewayHostName, productInfo, methods, clock, log, random } = options;
-    this.#identity = { ...identity, ...(gatewayHostName === undefined ? {} : { gatewayHostName }) };
+    const { identity, network, transport = 'mqtt', state, productInfo, methods, clock, log, random } = options;
+    this.#identity = identity;
+    this.#network = network;
     this.#clock = clock;
     this.#log = log;
     this.#errors = new RepeatedErrorLog(clock, log);
-    const trustedCa = trustedCaFile === undefined ? undefined : readTrustedCa(trustedCaFile);
+    this.#transport = new TransportChoice({ setting: transport, state, clock });
     const session = {
-      identity: this.#identity,
-      ...(trustedCa === undefined ? {} : { trustedCa }),
       productInfo,
       ...(methods === undefined ? {} : { methods }),
       clock,
       onDesired: () => this.#emit('desired'),
     };
     this.#supervisor = new Supervisor({
-      connect: (signal) => Session.open(session, signal),
-      renewAfter: RENEW_AFTER,
+      prepare: (signal) => this.#prepare(signal),
+      open: (attempt, signal) => {
+        const { address, dial } = this.#wayTo(attempt);
+        return Session.open({ ...session, ...attempt, address, dial }, signal);
+      },
+      shouldRetryAtOnce: (attempt, failure) => this.#shouldRetryAtOnce(attempt, failure),
+      renewAfter: ({ renewAfter }) => renewAfter,
       clock,
       random: random ?? Math.random,
       onChange: () => this.#emit('status'),
-      onFailure: (error) => this.#failed(error),
+      onFailure: (failure) => this.#failed(failure),
       onConnected: (session) => this.#connected(session),
       onStable: () => this.#errors.reset(),
+    });
+    this.#files = new FileWatch({
+      files: () => identity.files,
+      changed: () => this.#supervisor.credentialChanged(),
+      clock,
+      log,
     });
   }
 
   /** Connects in the background. */
   async start(): Promise<void> {
-    this.#running ??= this.#supervisor
-      .run(this.#stop.signal)
-      .catch((error) => logError(this.#log, toAgentError(error)));
+    const { signal } = this.#stop;
+    this.#running ??= Promise.all([this.#supervisor.run(signal), this.#files.run(signal)]).then(
+      () => {},
+      (error) => logError(this.#log, toAgentError(error)),
+    );
   }
 
   async stop(): Promise<void> {
@@ -118,11 +149,17 @@ export class AzureHubClient implements HubClient, Service {
   status(): HubStatus {
     const { state, error } = this.#supervisor;
     const isUsed = state === 'connected';
+    const credentialError = this.#unpresentable ?? this.#refusal;
     const end = this.#credential === undefined ? {} : endOf(this.#credential, { isUsed, now: this.#clock.now() });
     return {
       state: this.#stop.signal.aborted ? 'stopped' : state,
       ...(error === undefined ? {} : { error }),
-      credential: { kind: this.#identity.kind, ...end },
+      credential: {
+        kind: this.#identity.kind,
+        ...end,
+        ...describeAttempt(this.#attempt, this.#network),
+        ...(credentialError === undefined ? {} : { error: credentialError }),
+      },
     };
   }
 
@@ -169,17 +206,72 @@ export class AzureHubClient implements HubClient, Service {
     };
   }
 
-  #connected({ expiresAt }: Session): void {
-    this.#credential = { proof: 'token', expiresAt };
+  async #prepare(signal: AbortSignal): Promise<Attempt> {
+    try {
+      const attempt = { presentation: await this.#identity.present({ signal }), transport: this.#transport.next() };
+      this.#changeStatus(this.#unpresentable !== undefined, () => {
+        this.#unpresentable = undefined;
+        if (this.#supervisor.state !== 'connected') this.#attempt = attempt;
+      });
+      return attempt;
+    } catch (thrown) {
+      const error = thrown instanceof HubFailure ? thrown.error : toAgentError(thrown);
+      if (!signal.aborted) {
+        this.#changeStatus(this.#unpresentable?.message !== error.message, () => {
+          this.#unpresentable = error;
+        });
+      }
+      throw thrown;
+    }
+  }
+
+  #changeStatus(isNews: boolean, change: () => void): void {
+    change();
+    if (isNews) this.#emit('status');
+  }
+
+  #wayTo({ presentation: { module, proof }, transport }: Attempt) {
+    const { host, port } = addressOf(module.connectTo ?? module.hostName, PORTS[transport]);
+    const target = {
+      host,
+      port,
+      ...(module.trustedCa === undefined ? {} : { trustedCa: module.trustedCa }),
+      ...(proof.kind === 'certificate' ? { certificate: proof.certificate, key: proof.key } : {}),
+    };
+    const dial = (signal: AbortSignal) =>
+      transport === 'mqtt' ? this.#network.connect(target, signal) : this.#network.webSocket(target, signal);
+    const address = port === PORTS.mqtt ? bracketed(host) : hostAndPort(target);
+    return { address, dial };
+  }
+
+  #shouldRetryAtOnce({ presentation, transport }: Attempt, failure: HubFailure): boolean {
+    const isOtherTransport = this.#transport.failed(transport, failure);
+    const isOtherCredential = this.#identity.failed?.(presentation, failure) ?? false;
+    return isOtherTransport || isOtherCredential;
+  }
+
+  #connected({ presentation, transport }: Session): void {
+    const { proof, module } = presentation;
+    this.#attempt = { presentation, transport };
+    this.#credential = { proof: proof.kind, expiresAt: proof.expiresAt };
+    this.#refusal = undefined;
+    this.#identity.accepted?.(presentation);
+    this.#transport.connected(transport);
     if (!this.#loggedConnected) {
-      const { hostName, deviceId, moduleId, gatewayHostName } = this.#identity;
+      const { hostName, deviceId, moduleId, connectTo } = module;
       this.#loggedConnected = true;
+      const gatewayHostName = connectTo === hostName ? undefined : connectTo;
       this.#log.info({ hostName, gatewayHostName, deviceId, moduleId }, 'Connected to the hub.');
     }
     this.#emit('connected');
   }
 
-  #failed(error: AgentError): void {
+  #failed({ error, because }: HubFailure): void {
+    if (because === 'credentials' || because === 'absent') {
+      this.#changeStatus(this.#refusal?.message !== error.message, () => {
+        this.#refusal = error;
+      });
+    }
     if (this.#errors.log(error)) this.#loggedConnected = false;
   }
 
@@ -193,4 +285,13 @@ export class AzureHubClient implements HubClient, Service {
       }
     }
   }
+}
+
+function describeAttempt(attempt: Attempt | undefined, network: Network): Partial<HubStatus['credential']> {
+  if (attempt === undefined) return {};
+  const { presentation, transport } = attempt;
+  const { hostName, connectTo = hostName } = presentation.module;
+  const { host, port } = addressOf(connectTo, PORTS[transport]);
+  const proxy = network.proxyOf(host, port);
+  return { hub: hostName, transport, ...(proxy === undefined ? {} : { proxy }), source: presentation.source };
 }

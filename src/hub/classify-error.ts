@@ -2,32 +2,18 @@ import { isPlausible, type Stall, TimeLimitError } from '../base/clock.ts';
 import { type Duration, minutes } from '../base/duration.ts';
 import { AgentError, type FailureId } from '../base/errors.ts';
 import { describeStall } from '../base/stall-clock.ts';
-import type { Answer, RetryCause } from '../contract/hub.ts';
+import type { RetryCause } from '../contract/hub.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
+import type { Proof } from '../identity/identity.ts';
+import { ProxyError } from '../network/tunnel.ts';
 import { MALFORMED } from './incoming.ts';
-
-/** A connection or an operation failed; `because` says whether a retry can succeed. */
-export class HubFailure extends Error {
-  override readonly name = 'HubFailure';
-  readonly error: AgentError;
-  /** Absent: a retry would be refused, too. */
-  readonly because: RetryCause | undefined;
-
-  constructor(error: AgentError, because: RetryCause | undefined) {
-    super(error.message);
-    this.error = error;
-    this.because = because;
-  }
-
-  get answer(): Answer<never> {
-    const { error, because } = this;
-    return because === undefined ? { status: 'refused', error } : { status: 'retry', because, error };
-  }
-}
 
 /** The facts that error messages and remedies name. */
 export interface Peer {
   /** The host name of the hub or the gateway, with the port unless it is 8883. */
   readonly address: string;
+  /** What the module proves its identity by. Absent: a token. */
+  readonly proof?: Proof['kind'];
   /** `device/module`. */
   readonly module: string;
   /** By the device's wall clock. If it is wrong, good credentials and certificates are refused. */
@@ -56,9 +42,11 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (thrown instanceof TwinStatusError) return twinFailure(thrown, peer);
   if (thrown instanceof TimeLimitError)
     return silence(`${thrown.message}, without an answer from ${peer.address}`, peer);
+  if (thrown instanceof ProxyError) return proxyFailure(thrown, peer);
   const error = innermost(thrown);
   const text = textOf(error);
   const code = error.code;
+  if (peer.proof === 'certificate' && ALERT.test(text)) return certificateRefused(text, peer);
   if (QUOTA.test(`${error.name} ${text}`)) return quotaExceeded(peer);
   if (code === 2 || code === 4 || code === 5 || REFUSED.test(text)) return credentialRefused(peer);
   if (code === 3 || /Server unavailable/i.test(text)) {
@@ -84,6 +72,9 @@ const CLOSED_EARLY = 'Unable to establish a connection';
 /** The hub's error code, and the SDK's name for it. Source: "Troubleshoot Azure IoT Hub error codes". */
 const QUOTA = /\b403002\b|QuotaExceeded/;
 const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|Identifier rejected)/i;
+/** The other side refused our certificate: RFC 5246 (7.2) and RFC 8446 (6), as OpenSSL writes them. */
+const ALERT =
+  /alert (?:bad certificate|unsupported certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied)|alert number (?:4[2-9]|116)\b/i;
 const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
 const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
 
@@ -128,10 +119,39 @@ function credentialRefused(peer: Peer): HubFailure {
     const why = "the token's expiry is wrong because the device's clock is not set";
     return failure('CREDENTIAL_REFUSED', `${message}: ${why}`, setTheClock(peer), 'credentials');
   }
+  if (peer.proof === 'certificate')
+    return failure('CREDENTIAL_REFUSED', message, certificateRemedy(peer), 'credentials');
   const remedy =
     `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that ` +
     `the key is the module's own, not the device's, and that the device's clock is right (now ${timeOf(peer)}).`;
   return failure('CREDENTIAL_REFUSED', message, remedy, 'credentials');
+}
+
+function certificateRefused(text: string, peer: Peer): HubFailure {
+  const message = `${peer.address} refused the certificate of ${peer.module} (${text})`;
+  return failure('CREDENTIAL_REFUSED', message, certificateRemedy(peer), 'credentials');
+}
+
+const certificateRemedy = (peer: Peer): string =>
+  `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that the hub ` +
+  `knows the certificate (its thumbprint, or the authority that signed it), and that the device's clock is right (now ${timeOf(peer)}).`;
+
+function proxyFailure({ proxy, status, message }: ProxyError, peer: Peer): HubFailure {
+  if (status === 407) {
+    const remedy = 'Set the user in hub.proxy (http://user@host:port) and the password in hub.proxyPasswordFile.';
+    return failure('PROXY_REFUSED', `the proxy ${proxy} asks for a user and a password (407)`, remedy, 'credentials');
+  }
+  if (status !== undefined && status >= 400 && status < 500) {
+    const remedy = `Allow CONNECT to ${peer.address}${portHint(peer)} at the proxy, or set hub.transport to "mqttWebSocket" if it allows only port 443.`;
+    return failure(
+      'PROXY_REFUSED',
+      `the proxy ${proxy} refused CONNECT to ${peer.address} (${status})`,
+      remedy,
+      'credentials',
+    );
+  }
+  const remedy = `Check the proxy ${proxy}, and that it can reach ${peer.address}.`;
+  return unreachable(`${peer.address} can't be reached through the proxy ${proxy} (${message})`, remedy);
 }
 
 function wrongTime(text: string, peer: Peer): HubFailure {
@@ -212,6 +232,6 @@ const textOf = ({ message }: Foreign): string =>
     .trim()
     .slice(0, 300);
 
-const hostOf = ({ address }: Peer) => address.replace(/:\d+$/, '');
+const hostOf = ({ address }: Peer) => address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
 const portHint = ({ address }: Peer) => (/:\d+$/.test(address) ? '' : ':8883');
 const timeOf = ({ now }: Peer) => now.toISOString();

@@ -6,6 +6,11 @@ import type { RetryCause } from '../contract/hub.ts';
 const REFUSALS_BEFORE_LONG_WAIT = 3;
 const MAX_PER_MINUTE = 6;
 
+/** A socket of a service on this device: asking costs nothing. */
+const LOCAL = seconds(5);
+/** A module that does not exist yet is asked for often in the first ten minutes. */
+const ABSENCES_BEFORE_LONG_WAIT = 26;
+
 /**
  * Delays between connection attempts (contract §6): exponential with full jitter, at most six attempts per minute for any
  * reason, and about ten minutes from the third refusal of the credentials in a row.
@@ -16,6 +21,8 @@ export class ReconnectBackoff {
   /** Monotonic times of the latest attempts, oldest first. */
   readonly #attempts: Duration[] = [];
   #refusals = 0;
+  /** Attempts in a row that found no module. */
+  #absences = 0;
 
   constructor(random: () => number) {
     this.#random = random;
@@ -28,9 +35,24 @@ export class ReconnectBackoff {
     if (this.#attempts.length > MAX_PER_MINUTE) this.#attempts.shift();
   }
 
-  /** The delay after a failed attempt or an ended connection. */
-  after(because: RetryCause | undefined, now: Duration): Duration {
+  /** Takes back the latest attempt, which did not reach the hub. */
+  forget(): void {
+    this.#attempts.pop();
+  }
+
+  /** To be called after a failed attempt or an ended connection. */
+  failed(because: RetryCause | undefined): void {
     if (because === 'credentials') this.#refusals += 1;
+    this.#absences = because === 'absent' ? this.#absences + 1 : 0;
+  }
+
+  /** The delay before the next attempt. */
+  next(because: RetryCause | undefined, now: Duration): Duration {
+    if (because === 'local') return LOCAL;
+    if (because === 'absent') {
+      const delay = this.#absences <= ABSENCES_BEFORE_LONG_WAIT ? seconds(20) : minutes(5);
+      return milliseconds(Math.round(delay + this.#random() * seconds(5)));
+    }
     if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
       return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
     }

@@ -6,24 +6,23 @@ import { MqttBase } from 'azure-iot-mqtt-base';
 import mqtt from 'mqtt';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import type { TwinDocument } from '../contract/hub.ts';
+import type { Transport, TwinDocument } from '../contract/hub.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, propertiesOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
+import type { Presentation } from '../identity/identity.ts';
 import {
   afterStall,
   classifyError,
   connectionLost,
-  HubFailure,
   misbehaved,
   type Peer,
   silence,
   TwinStatusError,
 } from './classify-error.ts';
-import type { ModuleIdentity } from './identity/module-identity.ts';
 import { type Incoming, MALFORMED, readIncoming, TWIN_RESPONSE } from './incoming.ts';
 import { isMembers } from './merge-patch.ts';
 import { guardParsers, ProtocolViolation } from './packet-guard.ts';
-import { type SasToken, signSasToken } from './sas-token.ts';
 import { TokenBucket } from './token-bucket.ts';
 
 guardParsers();
@@ -38,9 +37,10 @@ const SLOWEST_BYTES_PER_SECOND = 4096;
 const TWIN_LIMIT = seconds(20);
 /** How long a DISCONNECT may take before the socket is destroyed. */
 const CLOSE_LIMIT = seconds(1);
-const TOKEN_LIFE = minutes(60);
-/** A session is replaced at this age, before its token expires. The SDK has the same margin. */
-export const RENEW_AFTER = minutes(45);
+/** A session is replaced this long before its token expires. The SDK has the same margin. */
+const RENEW_BEFORE = minutes(15);
+/** An identity may have got a token that lives shorter. */
+const SHORTEST_LIFE = minutes(1);
 
 /**
  * Rate limit for messages from the hub. Each costs one token, and one more per KiB. Above the limit the agent reads more
@@ -53,9 +53,12 @@ const ACKNOWLEDGEMENTS = { max: 10_000, perSecond: 1_000 };
 const MOST_CALLS = 32;
 
 export interface SessionOptions {
-  readonly identity: ModuleIdentity;
-  /** Trusted certificate authorities as PEM. Absent: those that Node trusts. */
-  readonly trustedCa?: string;
+  readonly presentation: Presentation;
+  readonly transport: Transport;
+  /** The host, with the port unless it is 8883, for messages. */
+  readonly address: string;
+  /** Makes the secured connection that MQTT is spoken on. Rejects when the signal aborts. */
+  readonly dial: (signal: AbortSignal) => Promise<Duplex>;
   readonly productInfo: string;
   readonly clock: Clock;
   /** Called when the hub notifies of changed desired properties. */
@@ -75,11 +78,11 @@ export interface SessionOptions {
  */
 export class Session {
   readonly #options: SessionOptions;
-  readonly #token: SasToken;
   readonly #transport: Mqtt;
   readonly #client: InstanceType<typeof device.ModuleClient>;
   /** Reject functions of pending requests; all are called when the connection ends. */
   readonly #waiting = new Set<(failure: HubFailure) => void>();
+  readonly #openedAt: Date;
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #calls = new Set<Promise<void>>();
   readonly #messages: TokenBucket;
@@ -87,6 +90,7 @@ export class Session {
   /** Resolves when the connection has ended, with the reason. */
   readonly lost: Promise<HubFailure>;
   #resolveLost: (failure: HubFailure) => void = () => {};
+  #stream: Duplex | undefined;
   #raw: RawClient | undefined;
   /** The first error that MQTT.js emitted. */
   #cause: unknown;
@@ -99,9 +103,10 @@ export class Session {
   #twinResponse: (Incoming & { kind: 'response' }) | undefined;
 
   private constructor(options: SessionOptions) {
-    const { identity, clock, productInfo } = options;
-    const { hostName, deviceId, moduleId, gatewayHostName, sharedAccessKey } = identity;
+    const { presentation, clock, productInfo } = options;
+    const { hostName, deviceId, moduleId } = presentation.module;
     this.#options = options;
+    this.#openedAt = clock.now();
     this.#heardAt = clock.monotonic();
     this.#pulseAt = this.#heardAt;
     this.#messages = new TokenBucket({ ...MESSAGES, clock });
@@ -109,10 +114,7 @@ export class Session {
     this.lost = new Promise((resolve) => {
       this.#resolveLost = resolve;
     });
-    const expiry = new Date(clock.now().getTime() + TOKEN_LIFE);
-    this.#token = signSasToken(`${hostName}/devices/${deviceId}/modules/${moduleId}`, sharedAccessKey, expiry);
-
-    const mqttBase = new MqttBase({ connect: (uri: string, given: mqtt.IClientOptions) => this.#connect(uri, given) });
+    const mqttBase = new MqttBase({ connect: (_uri: string, given: mqtt.IClientOptions) => this.#connect(given) });
     // The SDK's own limit for an acknowledgement, 30 s, is shorter than ours for a large message, and it uses the wall
     // clock, so a clock step would trigger it.
     mqttBase.setTimeout(Number.MAX_SAFE_INTEGER);
@@ -120,10 +122,9 @@ export class Session {
       host: hostName,
       deviceId,
       moduleId,
-      ...(gatewayHostName === undefined ? {} : { gatewayHostName }),
-      sharedAccessSignature: this.#token.text,
+      ...proofOf(presentation),
     };
-    this.#transport = new Mqtt(new OneToken(credentials) as unknown as AuthenticationProvider, mqttBase);
+    this.#transport = new Mqtt(new OneCredential(credentials) as unknown as AuthenticationProvider, mqttBase);
     // If it isn't set, the SDK runs lsb_release in a shell to describe this system to the hub (getos 3).
     Object.assign(this.#transport, { _userAgentString: productInfo });
     this.#client = new device.ModuleClient(this.#transport, undefined as never); // no method client: the agent invokes none
@@ -144,6 +145,7 @@ export class Session {
     signal.addEventListener('abort', giveUp, { once: true });
     try {
       if (signal.aborted) giveUp();
+      await session.#dial(signal);
       await session.#ask(OPEN_LIMIT, 'connecting', (done) => session.#client.open(done));
       if (options.methods !== undefined) {
         await session.#ask(OPEN_LIMIT, 'subscribing to methods', (done) => session.#transport.enableMethods(done));
@@ -162,8 +164,20 @@ export class Session {
     }
   }
 
-  get expiresAt(): Date {
-    return this.#token.expiresAt;
+  get presentation(): Presentation {
+    return this.#options.presentation;
+  }
+
+  get transport(): Transport {
+    return this.#options.transport;
+  }
+
+  /** Age at which it must be replaced; `undefined` for a certificate, which holds as long as the connection. */
+  get renewAfter(): Duration | undefined {
+    const { kind, expiresAt } = this.presentation.proof;
+    if (kind === 'certificate') return undefined;
+    const life = expiresAt.getTime() - this.#openedAt.getTime();
+    return milliseconds(Math.max(SHORTEST_LIFE, life - RENEW_BEFORE));
   }
 
   /**
@@ -240,14 +254,15 @@ export class Session {
   drop(failure: HubFailure): void {
     if (this.#ended !== undefined) return;
     this.#end(failure);
+    this.#stream?.destroy();
     this.#raw?.end(true);
     this.#client.close().catch(() => {}); // stops the SDK's timers; may never settle (sdk #1110)
   }
 
   get #peer(): Peer {
-    const { hostName, gatewayHostName, deviceId, moduleId } = this.#options.identity;
-    const address = gatewayHostName ?? hostName;
-    return { address, module: `${deviceId}/${moduleId}`, now: this.#options.clock.now() };
+    const { address, presentation, clock } = this.#options;
+    const { deviceId, moduleId } = presentation.module;
+    return { address, module: `${deviceId}/${moduleId}`, proof: presentation.proof.kind, now: clock.now() };
   }
 
   #end(cause: HubFailure): void {
@@ -267,16 +282,40 @@ export class Session {
     this.drop(this.#opened ? connectionLost(this.#peer, error) : classifyError(error, this.#peer));
   }
 
+  async #dial(signal: AbortSignal): Promise<void> {
+    const { clock, dial } = this.#options;
+    const ended = new AbortController();
+    try {
+      const stream = await clock.within(
+        OPEN_LIMIT,
+        'connecting',
+        dial(AbortSignal.any([signal, ended.signal])).then((stream) => {
+          if (!ended.signal.aborted && this.#ended === undefined) return stream;
+          stream.destroy();
+          throw this.#closed();
+        }),
+      );
+      this.#stream = stream;
+      // The socket's own error says more than MQTT.js, which only sees that it closed.
+      stream.on('error', (error: unknown) => {
+        this.#cause ??= error;
+        this.#fail(error);
+      });
+    } finally {
+      ended.abort();
+    }
+  }
+
   /** Creates the MQTT.js client for the SDK, which calls this once. */
-  #connect(uri: string, given: mqtt.IClientOptions): RawClient {
-    if (this.#raw !== undefined) throw new Error('A session connects once.');
-    const { trustedCa, clock } = this.#options;
-    const raw = mqtt.connect(uri, {
-      ...given,
+  #connect(given: mqtt.IClientOptions): RawClient {
+    const stream = this.#stream;
+    if (this.#raw !== undefined || stream === undefined) throw new Error('A session connects once.');
+    const { clock } = this.#options;
+    const { cert: _, key: __, ...options } = given; // used by the TLS connection below
+    const raw = new mqtt.MqttClient(() => stream, {
+      ...options,
       keepalive: KEEP_ALIVE / 1_000,
       connectTimeout: OPEN_LIMIT + seconds(5), // our own limit expires first, and gives a better error
-      minVersion: 'TLSv1.2',
-      ...(trustedCa === undefined ? {} : { ca: trustedCa }),
     } as mqtt.IClientOptions) as unknown as RawClient;
     this.#raw = raw;
 
@@ -408,9 +447,9 @@ type RawClient = Omit<mqtt.MqttClient, 'emit' | 'end' | 'handleMessage' | 'on'> 
   end(force?: unknown, ...rest: unknown[]): unknown;
 };
 
-/** Provides one token for one connection. It is never renewed, so the SDK never reconnects by itself. */
-class OneToken extends EventEmitter {
-  /** AuthenticationType.Token of azure-iot-common. */
+/** Provides one credential for one connection. It is never renewed, so the SDK never reconnects by itself. */
+class OneCredential extends EventEmitter {
+  /** AuthenticationType.Token of azure-iot-common; with X509 the SDK would want the certificate in setOptions, too. */
   readonly type = 1;
   readonly #credentials: Credentials;
 
@@ -430,9 +469,14 @@ interface Credentials {
   readonly host: string;
   readonly deviceId: string;
   readonly moduleId: string;
-  readonly gatewayHostName?: string;
-  readonly sharedAccessSignature: string;
+  readonly sharedAccessSignature?: string;
+  readonly x509?: { readonly cert: string; readonly key: string };
 }
+
+const proofOf = ({ proof }: Presentation): Pick<Credentials, 'sharedAccessSignature' | 'x509'> =>
+  proof.kind === 'token'
+    ? { sharedAccessSignature: proof.token }
+    : { x509: { cert: proof.certificate, key: proof.key } };
 
 const isDocument = (value: unknown): value is TwinDocument =>
   isMembers(value) && isMembers(value.desired) && isMembers(value.reported);

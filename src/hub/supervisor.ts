@@ -2,7 +2,7 @@ import { type Clock, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
 import { type AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
-import { HubFailure } from './classify-error.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
 import { ReconnectBackoff } from './reconnect-backoff.ts';
 
 /** The part of `Session` that the supervisor needs. */
@@ -18,17 +18,21 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-export interface SupervisorOptions<C> {
+export interface SupervisorOptions<P, C> {
+  /** Makes what a connection needs, such as a token, or rejects with a HubFailure; at once when the signal aborts. */
+  readonly prepare: (signal: AbortSignal) => Promise<P>;
   /** Connects and subscribes, or rejects with a HubFailure; at once when the signal aborts. */
-  readonly connect: (signal: AbortSignal) => Promise<C>;
-  /** Age at which a connection is replaced, before its token expires. */
-  readonly renewAfter: Duration;
+  readonly open: (prepared: P, signal: AbortSignal) => Promise<C>;
+  /** Called when `open` failed. @returns whether another attempt differs so much that it should be made at once */
+  readonly shouldRetryAtOnce: (prepared: P, failure: HubFailure) => boolean;
+  /** Age at which a connection is replaced, before its token expires; `undefined`: it doesn't expire. */
+  readonly renewAfter: (connection: C) => Duration | undefined;
   readonly clock: Clock;
   readonly random: () => number;
   /** Called when `state` or `error` changed. */
   readonly onChange: () => void;
-  /** Called when connecting failed or a connection ended. */
-  readonly onFailure: (error: AgentError) => void;
+  /** Called when connecting or a renewal failed, or a connection ended. */
+  readonly onFailure: (failure: HubFailure) => void;
   readonly onConnected: (connection: C) => void;
   /** Called when a connection counts as stable. */
   readonly onStable: () => void;
@@ -36,19 +40,22 @@ export interface SupervisorOptions<C> {
 
 /** A connection this old counts as stable: the back-off starts from its first delay again. */
 const STABLE_AFTER = minutes(1);
-const CHECK_INTERVAL = seconds(30);
+const PULSE = seconds(30);
 /** Longer than any method's limit; the token stays valid for much longer. */
 const ANSWER_LIMIT = minutes(1);
 const CHECK_CLOCK_EVERY = seconds(5);
 /** If the wall clock was set by at least this much, the agent reconnects at once. */
 const CLOCK_STEP = minutes(1);
+/** Delay after a renewal that failed while the connection stands. */
+const RENEW_AGAIN = minutes(1);
 
 /**
  * Maintains one connection: connects, waits for its loss, backs off, reconnects. A connection is replaced before its token
- * expires, once no request is pending; requests made during the replacement wait for the new connection.
+ * expires, or when the credential changed: the new one is opened first, and the old one stands if that fails. Requests made
+ * meanwhile wait for the new connection.
  */
-export class Supervisor<C extends Connection> {
-  readonly #options: SupervisorOptions<C>;
+export class Supervisor<P, C extends Connection> {
+  readonly #options: SupervisorOptions<P, C>;
   readonly #backoff: ReconnectBackoff;
   #connection: C | undefined;
   #state: HubStatus['state'] = 'connecting';
@@ -56,8 +63,10 @@ export class Supervisor<C extends Connection> {
   /** Resolves when the replacement has connected or failed. */
   #replacement: Promise<void> | undefined;
   #endReplacement: () => void = () => {};
+  /** Ends the current pause, or begins a renewal. */
+  #wake = new AbortController();
 
-  constructor(options: SupervisorOptions<C>) {
+  constructor(options: SupervisorOptions<P, C>) {
     this.#options = options;
     this.#backoff = new ReconnectBackoff(options.random);
   }
@@ -76,92 +85,168 @@ export class Supervisor<C extends Connection> {
     return this.#connection;
   }
 
+  /** To be called when the credential has changed: connects with it at once, whatever was refused before. */
+  credentialChanged(): void {
+    this.#backoff.accepted();
+    this.#wake.abort();
+  }
+
   /** Resolves when `signal` aborts and the connection is closed. */
   async run(signal: AbortSignal): Promise<void> {
-    const { clock, onFailure } = this.#options;
     while (!signal.aborted) {
-      const offset = wallOffset(momentOf(clock));
-      const failure = await this.#once(signal);
-      if (failure === undefined || signal.aborted) continue;
-      onFailure(failure.error);
-      this.#become(failure.because === 'credentials' ? 'refused' : 'connecting', failure.error);
-      await this.#pause(this.#backoff.after(failure.because, clock.monotonic()), offset, signal);
+      const offset = wallOffset(momentOf(this.#options.clock));
+      const made = await this.#connect(signal);
+      if (made instanceof HubFailure) {
+        await this.#backOff(made, offset, signal);
+        continue;
+      }
+      const failure = await this.#keep(made, signal);
+      if (failure !== undefined) await this.#backOff(failure, offset, signal);
     }
     this.#endReplacement();
     this.#become('stopped', undefined);
   }
 
-  /** Connects once, until the connection ends. @returns the reason; `undefined` if the agent closed it */
-  async #once(signal: AbortSignal): Promise<HubFailure | undefined> {
-    const { clock, connect, onConnected } = this.#options;
-    this.#backoff.attempt(clock.monotonic());
-    try {
-      this.#connection = await connect(signal);
-    } catch (thrown) {
-      return thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');
-    } finally {
-      this.#endReplacement();
-    }
-    this.#backoff.accepted();
-    this.#become('connected', undefined);
-    onConnected(this.#connection);
-    try {
-      return await this.#watch(this.#connection, signal);
-    } finally {
-      this.#connection = undefined;
+  /** @returns the connection, or why there is none */
+  async #connect(signal: AbortSignal): Promise<C | HubFailure> {
+    const { clock, prepare, open, shouldRetryAtOnce } = this.#options;
+    for (let tries = 1; ; tries += 1) {
+      this.#wake = new AbortController();
+      this.#backoff.attempt(clock.monotonic());
+      let prepared: P;
+      try {
+        prepared = await prepare(signal);
+      } catch (thrown) {
+        const failure = failureOf(thrown);
+        if (failure.because === 'local') this.#backoff.forget(); // the hub was not asked
+        return failure;
+      }
+      try {
+        return await open(prepared, signal);
+      } catch (thrown) {
+        const failure = failureOf(thrown);
+        if (signal.aborted || !shouldRetryAtOnce(prepared, failure) || tries === MAX_TRIES_AT_ONCE) return failure;
+        this.#options.onFailure(failure);
+        this.#backoff.failed(failure.because);
+      }
     }
   }
 
-  async #watch(connection: C, signal: AbortSignal): Promise<HubFailure | undefined> {
+  async #backOff(failure: HubFailure, offset: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return;
+    this.#options.onFailure(failure);
+    this.#become(
+      failure.because === 'credentials' || failure.because === 'absent' ? 'refused' : 'connecting',
+      failure.error,
+    );
+    this.#backoff.failed(failure.because);
+    const wait = this.#backoff.next(failure.because, this.#options.clock.monotonic());
+    await this.#pause(milliseconds(Math.max(wait, failure.after ?? 0)), offset, signal);
+  }
+
+  /** Holds a connection, and its replacements, until one ends. @returns why; `undefined` if the agent closed it */
+  async #keep(first: C, signal: AbortSignal): Promise<HubFailure | undefined> {
+    let connection = first;
+    try {
+      for (;;) {
+        this.#connection = connection;
+        this.#backoff.accepted();
+        this.#become('connected', undefined);
+        this.#options.onConnected(connection);
+        const end = await this.#watch(connection, signal);
+        if (end instanceof HubFailure) return end;
+        if (end === undefined) return undefined;
+        connection = end.next;
+      }
+    } finally {
+      this.#connection = undefined;
+      this.#endReplacement();
+    }
+  }
+
+  /** @returns why the connection ended, its replacement, or `undefined` if the agent closed it */
+  async #watch(connection: C, signal: AbortSignal): Promise<HubFailure | { readonly next: C } | undefined> {
     const { clock, renewAfter, onStable } = this.#options;
     const since = clock.monotonic();
-    const wake = new AbortController();
-    const stop = () => wake.abort();
+    const ended = new AbortController();
+    const stop = () => ended.abort();
     signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
     let failure: HubFailure | undefined;
-    connection.lost.then((why) => {
+    void connection.lost.then((why) => {
       failure = why;
-      wake.abort();
+      ended.abort();
     });
     let isStable = false;
-    const checkStable = () => {
-      if (isStable || clock.monotonic() - since < STABLE_AFTER) return;
-      isStable = true;
-      this.#backoff.stable();
-      onStable();
-    };
+    const age = () => clock.monotonic() - since;
+    let renewAt = renewAfter(connection) ?? Number.POSITIVE_INFINITY;
     try {
-      if (signal.aborted) stop();
-      while (!wake.signal.aborted && clock.monotonic() - since < renewAfter) {
-        await clock.sleep(CHECK_INTERVAL, wake.signal);
+      while (!ended.signal.aborted) {
+        const wait = Math.max(0, Math.min(PULSE, renewAt - age()));
+        await clock.sleep(milliseconds(wait), AbortSignal.any([ended.signal, this.#wake.signal]));
+        if (ended.signal.aborted) break;
         connection.checkPulse();
-        checkStable();
+        if (!isStable && age() >= STABLE_AFTER) {
+          isStable = true;
+          this.#backoff.stable();
+          onStable();
+        }
+        if (!this.#wake.signal.aborted && age() < renewAt) continue;
+        const next = await this.#replace(connection, ended.signal, signal);
+        if (next !== undefined) return { next };
+        renewAt = age() + RENEW_AGAIN;
       }
       if (failure !== undefined) return failure;
-      if (signal.aborted) await connection.close();
-      else await this.#retire(connection, wake.signal);
+      await connection.close();
       return undefined;
     } finally {
       signal.removeEventListener('abort', stop);
     }
   }
 
-  /** Closes a connection that is about to be replaced, after its pending requests are answered. */
-  async #retire(connection: C, hurry: AbortSignal): Promise<void> {
-    await this.#letAnswer(connection, hurry);
-    this.#replacement = new Promise((resolve) => {
-      this.#endReplacement = () => {
-        this.#replacement = undefined;
-        this.#endReplacement = () => {};
-        resolve();
-      };
-    });
-    await new Promise<void>((resolve) => {
-      hurry.addEventListener('abort', () => resolve());
-      connection.idle().then(resolve);
-    });
-    this.#become('connecting', undefined);
-    await connection.close();
+  /**
+   * Opens a new connection while the old one stands, after its pending requests are answered. The hub closes the old one
+   * when it accepts the new one.
+   *
+   * @returns the new connection, or `undefined` if it failed: then the old one stands, unless it has ended meanwhile
+   */
+  async #replace(old: C, oldEnded: AbortSignal, signal: AbortSignal): Promise<C | undefined> {
+    const { clock, prepare, open, shouldRetryAtOnce, onFailure } = this.#options;
+    this.#wake = new AbortController();
+    try {
+      const prepared = await prepare(signal);
+      await this.#letAnswer(old, oldEnded);
+      this.#replacement = new Promise((resolve) => {
+        this.#endReplacement = () => {
+          this.#replacement = undefined;
+          this.#endReplacement = () => {};
+          resolve();
+        };
+      });
+      await new Promise<void>((resolve) => {
+        oldEnded.addEventListener('abort', () => resolve(), { once: true });
+        if (oldEnded.aborted) resolve();
+        void old.idle().then(resolve);
+      });
+      if (oldEnded.aborted) return undefined;
+      this.#backoff.attempt(clock.monotonic());
+      try {
+        const next = await open(prepared, signal);
+        await old.close();
+        this.#connection = next;
+        return next;
+      } catch (thrown) {
+        if (shouldRetryAtOnce(prepared, failureOf(thrown))) this.#wake.abort();
+        throw thrown;
+      }
+    } catch (thrown) {
+      const failure = failureOf(thrown);
+      if (!signal.aborted) onFailure(failure);
+      return undefined;
+    } finally {
+      if (oldEnded.aborted && this.#connection === old) this.#connection = undefined;
+      this.#endReplacement();
+    }
   }
 
   /** Must precede the replacement: a method that sends would wait for the next connection, which waits for the method. */
@@ -176,7 +261,8 @@ export class Supervisor<C extends Connection> {
   }
 
   /**
-   * Waits, but ends early when the wall clock is set: a wrong clock is the most common reason for refused credentials.
+   * Waits, but ends early when the credential changes, and when the wall clock is set: a wrong clock is the most common
+   * reason for refused credentials.
    *
    * @param offset wall clock offset before the attempt, so that a clock set during the attempt counts, too
    */
@@ -184,8 +270,9 @@ export class Supervisor<C extends Connection> {
     const { clock } = this.#options;
     const until = clock.monotonic() + wait;
     const isSet = () => Math.abs(wallOffset(momentOf(clock)) - offset) >= CLOCK_STEP;
-    while (!signal.aborted && clock.monotonic() < until && !isSet()) {
-      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), signal);
+    const end = AbortSignal.any([signal, this.#wake.signal]);
+    while (!end.aborted && clock.monotonic() < until && !isSet()) {
+      await clock.sleep(milliseconds(Math.min(until - clock.monotonic(), CHECK_CLOCK_EVERY)), end);
     }
   }
 
@@ -196,3 +283,9 @@ export class Supervisor<C extends Connection> {
     this.#options.onChange();
   }
 }
+
+/** Attempts in a row without a delay: for example with a primary and a secondary key. */
+const MAX_TRIES_AT_ONCE = 3;
+
+const failureOf = (thrown: unknown): HubFailure =>
+  thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');

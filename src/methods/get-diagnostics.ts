@@ -45,7 +45,7 @@ export const getDiagnostics = method({
       configuration: { ...now.configuration, inForce: configuration() },
       local,
     };
-    return fitting(redact({ ...facts, lastErrors: recentLines(), lastErrorsLeftOut: 0 }, secrets));
+    return fitting(redact({ ...facts, lastErrors: recentLines(), lastErrorsLeftOut: 0 }, secrets()));
   },
 });
 

@@ -22,5 +22,5 @@ export interface MethodParts {
   readonly configuration: () => Readonly<Record<string, unknown>>;
   readonly local: LocalSettings;
   /** Texts that no answer may contain. */
-  readonly secrets: readonly string[];
+  readonly secrets: () => readonly string[];
 }

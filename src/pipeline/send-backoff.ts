@@ -31,8 +31,11 @@ export class SendBackoff {
     this.#random = random;
     const jitter = (atLeast: Duration, first: Duration, most: Duration) =>
       fullJitter({ atLeast, first, max: most }, random);
+    const network = jitter(seconds(10), seconds(20), minutes(5)); // at most 6 attempts a minute
     this.#backoffs = {
-      network: jitter(seconds(10), seconds(20), minutes(5)), // at most 6 attempts a minute
+      network,
+      absent: network,
+      local: network,
       throttled: jitter(seconds(1), seconds(10), minutes(10)),
       credentials: jitter(minutes(10), minutes(10), minutes(10)),
     };

@@ -5,7 +5,8 @@ import { type Duration, hours, milliseconds, minutes, seconds } from '../../src/
 import { AgentError } from '../../src/base/errors.ts';
 import { clockOf, describeStall, StallClock } from '../../src/base/stall-clock.ts';
 import { WatchedClock } from '../../src/base/watched-clock.ts';
-import { afterStall, HubFailure, silence } from '../../src/hub/classify-error.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
+import { afterStall, silence } from '../../src/hub/classify-error.ts';
 
 /** Time that a test holds in its hand; sleepers wake in the order of their times, and only when time is let go on. */
 class FakeClock implements Clock {

@@ -362,6 +362,7 @@ describe('readLocalSettings', () => {
         'VAKT_IDENTITY__DEVICE_ID',
         'VAKT_IDENTITY__MODULE_ID',
         'VAKT_IDENTITY__KEY_FILE',
+        'VAKT_IDENTITY__SECONDARY_KEY_FILE',
         'VAKT_AGENT_ID',
         'VAKT_STATE_DIRECTORY',
         'VAKT_QUEUE_AGE_LIMIT',
@@ -452,22 +453,6 @@ describe('readLocalSettings', () => {
         assert.equal(error.exitStatus, exitStatus);
         assert.match(error.message, message);
         assert.ok(error.message.includes(file) && error.remedy.includes(file));
-      });
-    }
-
-    for (const [setting, what] of [
-      ['"identity": { "kind": "moduleCertificate" }', 'identity.kind "moduleCertificate"'],
-      ['"identity": { "kind": "deviceKey" }', 'identity.kind "deviceKey"'],
-      ['"identity": { "kind": "deviceCertificate" }', 'identity.kind "deviceCertificate"'],
-      ['"identity": { "kind": "provisioning", "idScope": "x" }', 'identity.kind "provisioning"'],
-      ['"identity": { "kind": "edge" }', 'identity.kind "edge"'],
-      ['"identity": { "kind": "identityService" }', 'identity.kind "identityService"'],
-    ] as const) {
-      it(`${what}, which is not implemented yet`, () => {
-        const error = refused(`{ ${setting} }`);
-        assert.equal(error.id, 'CONFIG_NOT_BUILT');
-        assert.equal(error.message, `${what} is not implemented yet`);
-        assert.equal(error.exitStatus, 78);
       });
     }
 

@@ -12,7 +12,7 @@ import type { MethodAnswer } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { AzureHubClient, type AzureHubClientOptions } from '../../src/hub/azure-client.ts';
-import { capturedLog, fastClock, message, newKey, serverParser, temporaryDirectory } from './support.ts';
+import { capturedLog, fastClock, message, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 /** The device SDK over real TLS against the local hub. What takes minutes in earnest runs on a fast clock. */
 describe('AzureHubClient', () => {
@@ -50,15 +50,17 @@ describe('AzureHubClient', () => {
     assert.doesNotMatch(log.text(), /sig=|SharedAccessSignature|SharedAccessKey=/);
   });
 
-  const make = (change: Partial<AzureHubClientOptions> = {}) => {
+  type Change = Partial<AzureHubClientOptions> & { gatewayHostName?: string; trustedCaFile?: string | undefined };
+  const make = (change: Change = {}) => {
+    const { gatewayHostName = `localhost:${hub.port}`, clock = systemClock, ...options } = change;
+    const trustedCaFile = 'trustedCaFile' in change ? change.trustedCaFile : caFile;
+    const module = { hostName: hub.hostName, deviceId, moduleId, key: primaryKey, gatewayHostName };
     const client = new AzureHubClient({
-      identity: { kind: 'moduleKey', hostName: hub.hostName, deviceId, moduleId, sharedAccessKey: primaryKey },
-      gatewayHostName: `localhost:${hub.port}`,
-      trustedCaFile: caFile,
+      ...moduleAccess({ ...module, ...(trustedCaFile === undefined ? {} : { trustedCaFile }), clock }),
       productInfo: 'vakt/0.1.0',
-      clock: systemClock,
+      clock,
       log: log.log,
-      ...change,
+      ...options,
     });
     clients.push(client);
     return client;
@@ -75,7 +77,7 @@ describe('AzureHubClient', () => {
       }),
     );
   const connected = (client: AzureHubClient) => until(client, ({ state }) => state === 'connected');
-  const start = async (change: Partial<AzureHubClientOptions> = {}) => {
+  const start = async (change: Change = {}) => {
     const client = make(change);
     await client.start();
     await connected(client);
@@ -103,7 +105,14 @@ describe('AzureHubClient', () => {
       const [connection] = hub.connections;
       assert.equal(connection?.userAgent, 'vakt/0.1.0');
       const { expiresAt } = connection ?? {};
-      assert.deepEqual(client.status().credential, { kind: 'moduleKey', expiresAt, expiresSoon: false });
+      assert.deepEqual(client.status().credential, {
+        kind: 'moduleKey',
+        expiresAt,
+        expiresSoon: false,
+        hub: hub.hostName,
+        transport: 'mqtt',
+        source: 'primary',
+      });
       assert.deepEqual(
         log.messages().map(({ level, msg }) => [level, msg]),
         [['info', 'Connected to the hub.']],
@@ -447,14 +456,7 @@ describe('AzureHubClient', () => {
     });
 
     it('refuses a hub whose certificate it has no reason to trust', async () => {
-      const untrusting = new AzureHubClient({
-        identity: { kind: 'moduleKey', hostName: hub.hostName, deviceId, moduleId, sharedAccessKey: primaryKey },
-        gatewayHostName: `localhost:${hub.port}`,
-        productInfo: 'vakt/0.1.0',
-        clock: systemClock,
-        log: log.log,
-      });
-      clients.push(untrusting);
+      const untrusting = make({ trustedCaFile: undefined });
       await untrusting.start();
       const { error, state } = await until(untrusting, (status) => status.error !== undefined);
       assert.equal(state, 'connecting');
@@ -646,7 +648,7 @@ describe('AzureHubClient', () => {
         ids,
       );
       assert.deepEqual(await hub.invokeMethod(deviceId, moduleId, 'ping'), { status: 200, payload: {} });
-      assert.equal(hub.connections[0]?.closedBecause, 'the client closed it');
+      assert.equal(hub.connections[0]?.closedBecause, 'a newer connection of the same module');
       const [first, second] = hub.connections;
       assert.ok(second?.expiresAt && first?.expiresAt && second.expiresAt > first.expiresAt);
       assert.deepEqual(client.status().credential.expiresAt, second.expiresAt);

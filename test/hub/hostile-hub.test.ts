@@ -9,7 +9,7 @@ import type { HubStatus } from '../../src/contract/hub.ts';
 import type { MethodAnswer, MethodCalls } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { AzureHubClient } from '../../src/hub/azure-client.ts';
-import { capturedLog, fastClock, newKey, serverParser, temporaryDirectory } from './support.ts';
+import { capturedLog, fastClock, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 const MIB = 1024 * 1024;
 
@@ -61,15 +61,15 @@ describe('A hostile hub or gateway', () => {
 
   const start = async (call: MethodCalls['call'] = async () => undefined, clock: Clock = systemClock) => {
     client = new AzureHubClient({
-      identity: {
-        kind: 'moduleKey',
+      ...moduleAccess({
         hostName: 'emulator.azure-devices.net',
         deviceId: 'dev1',
         moduleId: 'azureiotsecurity',
-        sharedAccessKey: newKey(),
-      },
-      gatewayHostName: `localhost:${(server.address() as AddressInfo).port}`,
-      trustedCaFile: caFile,
+        key: newKey(),
+        gatewayHostName: `localhost:${(server.address() as AddressInfo).port}`,
+        trustedCaFile: caFile,
+        clock,
+      }),
       productInfo: 'vakt/0.1.0',
       methods: { call },
       clock,

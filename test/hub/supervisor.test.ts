@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { hours, minutes, seconds } from '../../src/base/duration.ts';
+import { type Duration, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { RetryCause } from '../../src/contract/hub.ts';
-import { HubFailure } from '../../src/hub/classify-error.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
 
 describe('Supervisor', () => {
@@ -47,8 +47,14 @@ describe('Supervisor', () => {
   const onConnected = sinon.stub();
   const onStable = sinon.stub();
   let states: string[];
+  let prepare: sinon.SinonStub<[AbortSignal], Promise<undefined>>;
+  let retryAtOnce: boolean;
+  let renewAfter: Duration | undefined;
 
   beforeEach(() => {
+    prepare = sinon.stub<[AbortSignal], Promise<undefined>>().resolves();
+    retryAtOnce = false;
+    renewAfter = minutes(45);
     time = sinon.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
     stop = new AbortController();
     stands = [];
@@ -73,9 +79,11 @@ describe('Supervisor', () => {
   });
 
   const start = (random = () => 0.5) => {
-    const supervisor = new Supervisor<Stand>({
-      connect,
-      renewAfter: minutes(45),
+    const supervisor = new Supervisor<undefined, Stand>({
+      prepare,
+      open: (_, signal) => connect(signal),
+      shouldRetryAtOnce: () => retryAtOnce,
+      renewAfter: () => renewAfter,
       clock: systemClock,
       random,
       onChange: () => states.push(supervisor.state),
@@ -246,15 +254,62 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
-    it('releases waiting requests when the replacement fails', async () => {
+    it('opens the new connection while the old one stands', async () => {
+      start();
+      await time.tickAsync(minutes(1));
+      connect.onCall(1).callsFake(async () => {
+        assert.equal(stands[0]?.close.callCount, 0);
+        const stand = new Stand();
+        stands[0]?.lose(failure('network')); // as a hub does that accepts the second connection of a module
+        stands.push(stand);
+        return stand;
+      });
+      await time.tickAsync(minutes(45));
+      assert.equal(stands.length, 2);
+      assert.equal(onFailure.callCount, 0);
+      assert.deepEqual(states, ['connected']);
+    });
+
+    it('keeps the old connection when the replacement fails, and tries again a minute later', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(1));
       current().occupy();
       await time.tickAsync(minutes(45));
       const asked = supervisor.connection();
-      outcome = () => 'network';
+      outcome = (attempt) => (attempt === 2 ? 'network' : undefined);
       current().free();
-      assert.equal(await asked, undefined);
+      assert.equal(await asked, stands[0]);
+      assert.deepEqual([onFailure.callCount, supervisor.state, stands.length], [1, 'connected', 1]);
+      await time.tickAsync(minutes(1));
+      assert.equal(stands.length, 2);
+      assert.equal(await supervisor.connection(), stands[1]);
+    });
+
+    it('reports it when nothing can be prepared for the replacement, and keeps the old connection', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(44));
+      prepare.onCall(1).rejects(failure('credentials'));
+      await time.tickAsync(minutes(1.5));
+      assert.deepEqual([onFailure.callCount, supervisor.state, stands.length], [1, 'connected', 1]);
+      assert.equal(current().idle.callCount, 0);
+      await time.tickAsync(minutes(1));
+      assert.equal(stands.length, 2);
+    });
+
+    it('connects anew when the old connection ends while the replacement is prepared', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(44));
+      let prepared = () => {};
+      prepare.onCall(1).returns(
+        new Promise((resolve) => {
+          prepared = () => resolve(undefined);
+        }),
+      );
+      await time.tickAsync(minutes(1));
+      current().lose(failure('network'));
+      prepared();
+      await time.tickAsync(seconds(5));
+      assert.deepEqual([stands.length, supervisor.state], [2, 'connected']);
     });
 
     it('stops at once', async () => {
@@ -268,6 +323,67 @@ describe('Supervisor', () => {
       assert.equal(supervisor.state, 'stopped');
       assert.equal(await asked, undefined);
     });
+  });
+
+  describe('when the credential changes', () => {
+    it('replaces the connection at once', async () => {
+      const supervisor = start();
+      await time.tickAsync(minutes(5));
+      supervisor.credentialChanged();
+      await time.tickAsync(0);
+      assert.equal(stands.length, 2);
+      assert.equal(await supervisor.connection(), stands[1]);
+      assert.deepEqual(states, ['connected']);
+    });
+
+    it('ends a long wait after refusals', async () => {
+      outcome = (attempt) => (attempt <= 3 ? 'credentials' : undefined);
+      const supervisor = start(() => 0);
+      await time.tickAsync(minutes(1));
+      assert.equal(attempts.length, 3);
+      supervisor.credentialChanged();
+      await time.tickAsync(0);
+      assert.equal(supervisor.state, 'connected');
+    });
+
+    it('keeps the connection when the new credential is refused', async () => {
+      outcome = (attempt) => (attempt === 2 ? 'credentials' : undefined);
+      const supervisor = start();
+      await time.tickAsync(minutes(5));
+      supervisor.credentialChanged();
+      await time.tickAsync(seconds(1));
+      assert.deepEqual([stands.length, onFailure.callCount, supervisor.state], [1, 1, 'connected']);
+    });
+  });
+
+  it('never replaces a connection that does not expire', async () => {
+    renewAfter = undefined;
+    start();
+    await time.tickAsync(hours(30 * 24));
+    assert.equal(stands.length, 1);
+  });
+
+  it('tries another credential at once, three times at most', async () => {
+    outcome = () => 'credentials';
+    retryAtOnce = true;
+    start(() => 0);
+    await time.tickAsync(0);
+    assert.equal(attempts.length, 3);
+    await time.tickAsync(minutes(9));
+    assert.equal(attempts.length, 3);
+  });
+
+  it('asks a local service every five seconds, and a module that does not exist within 30 s', async () => {
+    prepare.rejects(failure('local'));
+    start();
+    await time.tickAsync(seconds(60));
+    assert.ok(prepare.callCount >= 12, `${prepare.callCount} times`);
+    prepare.resetHistory();
+    prepare.rejects(failure('absent'));
+    await time.tickAsync(minutes(5));
+    assert.ok(prepare.callCount >= 10 && prepare.callCount <= 30, `${prepare.callCount} times in five minutes`);
+    await time.tickAsync(hours(1));
+    assert.ok(prepare.callCount <= 60, `${prepare.callCount} times`);
   });
 
   it('closes the connection when stopped', async () => {

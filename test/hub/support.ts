@@ -7,6 +7,9 @@ import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { milliseconds } from '../../src/base/duration.ts';
 import { createLog } from '../../src/base/log.ts';
 import type { Message } from '../../src/contract/message.ts';
+import { addressAt } from '../../src/identity/module-settings.ts';
+import { SharedKeyIdentity } from '../../src/identity/shared-keys.ts';
+import { Network } from '../../src/network/network.ts';
 
 export const newKey = () => randomBytes(32).toString('base64');
 
@@ -72,4 +75,27 @@ export function serverParser(): ReturnType<typeof mqttPacket.parser> {
     parser(options: object): ReturnType<typeof serverParser>;
   };
   return new Parser().parser({});
+}
+
+/** A module with its key, and the way to its hub. */
+export function moduleAccess(options: {
+  hostName: string;
+  deviceId: string;
+  moduleId: string;
+  key: string;
+  gatewayHostName?: string;
+  trustedCaFile?: string;
+  clock?: Clock;
+}): { identity: SharedKeyIdentity; network: Network } {
+  const { hostName, deviceId, moduleId, key, gatewayHostName, trustedCaFile, clock = systemClock } = options;
+  const module = addressAt(hostName, { deviceId, moduleId }, gatewayHostName);
+  return {
+    identity: new SharedKeyIdentity({
+      kind: 'moduleKey',
+      files: [],
+      read: () => ({ module, keys: [{ source: 'primary', key }] }),
+      clock,
+    }),
+    network: new Network({ trustedCaFile, environment: {}, clock }),
+  };
 }

@@ -10,7 +10,7 @@ import { AzureHubClient } from '../../src/hub/azure-client.ts';
 import type { Members } from '../../src/hub/merge-patch.ts';
 import { TwinSync } from '../../src/hub/twin-sync.ts';
 import { FakeHub } from './fake-hub.ts';
-import { capturedLog, newKey, temporaryDirectory } from './support.ts';
+import { capturedLog, moduleAccess, newKey, temporaryDirectory } from './support.ts';
 
 const failed = (because: RetryCause, id: 'HUB_UNREACHABLE' | 'HUB_THROTTLED' = 'HUB_UNREACHABLE'): Answer<never> => ({
   status: 'retry',
@@ -319,9 +319,11 @@ describe('TwinSync with the device SDK and the local hub', () => {
     const directory = temporaryDirectory();
     const { log } = capturedLog();
     const client = new AzureHubClient({
-      identity: { kind: 'moduleKey', hostName: hub.hostName, deviceId, moduleId, sharedAccessKey: primaryKey },
-      gatewayHostName: `localhost:${hub.port}`,
-      trustedCaFile: directory.write('ca.pem', hub.caPem),
+      ...moduleAccess({
+        ...{ hostName: hub.hostName, deviceId, moduleId, key: primaryKey },
+        gatewayHostName: `localhost:${hub.port}`,
+        trustedCaFile: directory.write('ca.pem', hub.caPem),
+      }),
       productInfo: 'vakt/0.1.0',
       clock: systemClock,
       log,

@@ -6,8 +6,8 @@ import { type Duration, hours, minutes, seconds } from '../../src/base/duration.
 import { AgentError } from '../../src/base/errors.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import type { Answer, HubClient } from '../../src/contract/hub.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
 import type { Message } from '../../src/contract/message.ts';
-import { HubFailure } from '../../src/hub/classify-error.ts';
 import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
@@ -36,21 +36,23 @@ class DistantHub implements HubClient {
   readonly attempts: number[] = [];
   readonly messages: { at: number; message: Message }[] = [];
   readonly #stop = new AbortController();
-  readonly #supervisor: Supervisor<Line>;
+  readonly #supervisor: Supervisor<undefined, Line>;
   readonly #listeners: (() => void)[] = [];
   #line: Line | undefined;
   #running: Promise<void> = Promise.resolve();
 
   constructor(random: () => number) {
-    this.#supervisor = new Supervisor<Line>({
-      connect: async () => {
+    this.#supervisor = new Supervisor<undefined, Line>({
+      prepare: async () => undefined,
+      shouldRetryAtOnce: () => false,
+      open: async () => {
         this.attempts.push(performance.now());
         if (this.state === 'away') throw UNREACHABLE;
         if (this.state === 'refusing') throw REFUSED;
         this.#line = new Line();
         return this.#line;
       },
-      renewAfter: minutes(45),
+      renewAfter: () => minutes(45),
       clock: systemClock,
       random,
       onChange: () => {},

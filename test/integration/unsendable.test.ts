@@ -10,7 +10,7 @@ import { eventsIn } from '../../src/emulator/message-log.ts';
 import { AzureHubClient } from '../../src/hub/azure-client.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
-import { fastClock, newKey, temporaryDirectory } from '../hub/support.ts';
+import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../hub/support.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
 
 /** The parts that send, over real TLS, to a hub that hangs up on one event. What takes minutes runs on a fast clock. */
@@ -36,9 +36,12 @@ describe('An event that the hub hangs up on', function () {
       lowPriorityMessageFrequency: minutes(1),
     });
     client = new AzureHubClient({
-      identity: { ...module, kind: 'moduleKey', hostName: hub.hostName, sharedAccessKey: module.primaryKey },
-      gatewayHostName: `localhost:${hub.port}`,
-      trustedCaFile: directory.write('ca.pem', hub.caPem),
+      ...moduleAccess({
+        ...{ ...module, hostName: hub.hostName, key: module.primaryKey },
+        gatewayHostName: `localhost:${hub.port}`,
+        trustedCaFile: directory.write('ca.pem', hub.caPem),
+        clock,
+      }),
       productInfo: 'vakt/0.1.0',
       clock,
       log,

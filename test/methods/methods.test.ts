@@ -66,7 +66,7 @@ describe('the direct method', () => {
       recentLines: () => lines,
       configuration: () => ({ object: { snapshotFrequency: { value: 'PT13H' } } }),
       local: { stateDirectory: '/var/lib/vakt', identity: { kind: 'moduleKey' } } as LocalSettings,
-      secrets: [KEY],
+      secrets: () => [KEY],
     };
   });
 

@@ -7,8 +7,8 @@ import { AgentError } from '../../src/base/errors.ts';
 import { processCreate } from '../../src/collectors/process-create.ts';
 import { periodic } from '../../src/contract/collector.ts';
 import type { HubClient } from '../../src/contract/hub.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
 import type { Sources } from '../../src/contract/sources.ts';
-import { HubFailure } from '../../src/hub/classify-error.ts';
 import { Supervisor } from '../../src/hub/supervisor.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
@@ -150,7 +150,9 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
   async "the renewal of the hub's token"(did) {
     const stop = new AbortController();
     const supervisor = new Supervisor({
-      connect: async () => {
+      prepare: async () => undefined,
+      shouldRetryAtOnce: () => false,
+      open: async () => {
         did('a connection');
         return {
           lost: new Promise<HubFailure>(() => {}),
@@ -160,7 +162,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
           close: async () => {},
         };
       },
-      renewAfter: minutes(45),
+      renewAfter: () => minutes(45),
       clock: systemClock,
       random: () => 0.5,
       onChange: () => {},
@@ -197,11 +199,13 @@ describe('a step of the wall clock', () => {
         await run(steps, async (did) => {
           const stop = new AbortController();
           const supervisor = new Supervisor({
-            connect: async () => {
+            prepare: async () => undefined,
+            shouldRetryAtOnce: () => false,
+            open: async () => {
               did('an attempt');
               throw new HubFailure(error, 'network');
             },
-            renewAfter: minutes(45),
+            renewAfter: () => minutes(45),
             clock: systemClock,
             random: () => 0.5,
             onChange: () => {},

@@ -4,7 +4,8 @@ import { createLog } from '../../base/log.ts';
 import { VERSION } from '../../base/version.ts';
 import { readTwin } from '../../config/twin.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
-import type { ModuleIdentity } from '../../hub/identity/module-identity.ts';
+import type { Identity } from '../../identity/identity.ts';
+import type { Network } from '../../network/network.ts';
 import { twinDialect } from '../twin-dialect.ts';
 import { type Finding, failed, notTried, ok, wrong } from './finding.ts';
 import { type Check, type Situation, step } from './situation.ts';
@@ -26,9 +27,10 @@ export const hub: Check = {
   name: NAME,
   needs: ['identity', 'TLS'],
   async run(situation) {
-    const { agent, identity } = situation;
+    const { agent, identity, network } = situation;
     const mayRun = agent.status !== undefined || agent.doubt !== undefined;
-    return mayRun || !('hostName' in identity) ? [] : connect(identity, situation);
+    if (mayRun || 'id' in network || 'id' in identity || identity.presentation === undefined) return [];
+    return connect(identity.identity, network, situation);
   },
 };
 
@@ -42,10 +44,11 @@ function fromRunningAgent({ hub, configuration }: NonNullable<Situation['agent']
   return faults.length === 0 ? [connected] : [connected, refused(faults)];
 }
 
-async function connect(identity: ModuleIdentity, { local, signal }: Situation): Promise<Finding[]> {
+async function connect(identity: Identity, network: Network, { local, signal }: Situation): Promise<Finding[]> {
   const client = new AzureHubClient({
     identity,
-    ...local.hub,
+    network,
+    transport: local.hub.transport,
     productInfo: `vakt/${VERSION}`,
     clock: systemClock,
     log: createLog({ level: 'silent' }),

@@ -2,10 +2,15 @@ import { systemClock } from '../../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../../base/control-socket.ts';
 import { seconds } from '../../base/duration.ts';
 import { type AgentError, toAgentError } from '../../base/errors.ts';
+import { createLog } from '../../base/log.ts';
 import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
-import { loadIdentity } from '../../hub/identity/index.ts';
-import type { ModuleIdentity } from '../../hub/identity/module-identity.ts';
+import { HubFailure } from '../../contract/hub-failure.ts';
+import { PORTS } from '../../hub/transport.ts';
+import type { Identity, Presentation, Step } from '../../identity/identity.ts';
+import { createIdentity } from '../../identity/kinds.ts';
 import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
+import { addressOf } from '../../network/address.ts';
+import { Network } from '../../network/network.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import type { Finding } from './finding.ts';
 
@@ -24,8 +29,9 @@ export interface Situation {
   readonly configFile: string;
   readonly local: LocalSettings;
   readonly agent: RunningAgent;
-  /** The agent's identity, or why it can't be loaded. */
-  readonly identity: ModuleIdentity | AgentError;
+  /** How the agent proves who it is, or why it can't. */
+  readonly identity: Presented | AgentError;
+  readonly network: Network | AgentError;
   /** Where the agent connects to; `undefined` if unknown. */
   readonly peer: Peer | undefined;
   /** Aborts at Ctrl-C. */
@@ -44,44 +50,80 @@ export interface RunningAgent {
   readonly unit?: ServiceUnit;
 }
 
+/** An identity that has made what a connection needs, by all steps but the connection. */
+export interface Presented {
+  readonly identity: Identity;
+  readonly steps: readonly Step[];
+  /** `undefined`: it could not be made, and `failure` says why. */
+  readonly presentation?: Presentation;
+  readonly failure?: HubFailure;
+}
+
 /** The hub, or the gateway to it. */
 export interface Peer {
   readonly host: string;
   readonly port: number;
 }
 
-const MQTT_OVER_TLS = 8883;
-
 export async function gatherSituation(
   configFile: string,
   local: LocalSettings,
   signal: AbortSignal,
 ): Promise<Situation> {
-  const identity = identityOf(local);
+  const network = networkOf(local);
+  const identity = 'id' in network ? network : await present(local, network, signal);
   return {
     configFile,
     local,
     agent: await findAgent(configFile, local, signal),
     identity,
+    network,
     peer: peerOf(local, identity),
     signal,
   };
 }
 
-function identityOf({ identity, hub }: LocalSettings): ModuleIdentity | AgentError {
+function networkOf({ hub }: LocalSettings): Network | AgentError {
   try {
-    return loadIdentity(identity, hub);
+    return new Network({ ...hub, environment: process.env, clock: systemClock });
   } catch (error) {
     return toAgentError(error);
   }
 }
 
-function peerOf({ hub }: LocalSettings, identity: ModuleIdentity | AgentError): Peer | undefined {
-  const told = 'hostName' in identity ? (identity.gatewayHostName ?? identity.hostName) : hub.hostName;
-  const address = hub.gatewayHostName ?? told;
-  if (address === undefined) return undefined;
-  const [, host = address, port] = /^(.*?)(?::(\d{1,5}))?$/.exec(address) ?? [];
-  return { host, port: port === undefined ? MQTT_OVER_TLS : Number(port) };
+async function present(local: LocalSettings, network: Network, signal: AbortSignal): Promise<Presented | AgentError> {
+  let identity: Identity;
+  try {
+    identity = createIdentity(local.identity, {
+      hub: local.hub,
+      network,
+      clock: systemClock,
+      log: createLog({ level: 'silent' }),
+      environment: process.env,
+      state: undefined,
+      mayCreate: false,
+    });
+  } catch (error) {
+    return toAgentError(error);
+  }
+  const steps: Step[] = [];
+  try {
+    const presentation = await identity.present({ signal, onStep: (made) => steps.push(made) });
+    return { identity, steps, presentation };
+  } catch (thrown) {
+    signal.throwIfAborted();
+    return {
+      identity,
+      steps,
+      failure: thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), undefined),
+    };
+  }
+}
+
+function peerOf({ hub }: LocalSettings, identity: Presented | AgentError): Peer | undefined {
+  const module = 'identity' in identity ? identity.presentation?.module : undefined;
+  const address = module?.connectTo ?? module?.hostName ?? hub.gatewayHostName ?? hub.hostName;
+  return address === undefined ? undefined : addressOf(address, PORTS[hub.transport === 'auto' ? 'mqtt' : hub.transport]);
 }
 
 async function findAgent(

@@ -1,4 +1,4 @@
-import { AgentError } from '../../base/errors.ts';
+import { AgentError } from '../base/errors.ts';
 
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 

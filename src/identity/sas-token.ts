@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { type ModuleAddress, type Proof, TOKEN_LIFE } from './identity.ts';
 
 /** A shared access signature: IoT Hub accepts it as the password for one resource until it expires. */
 export interface SasToken {
@@ -19,6 +20,16 @@ export function signSasToken(resource: string, key: string, expiresAt: Date): Sa
   const signature = createHmac('sha256', Buffer.from(key, 'base64')).update(`${uri}\n${seconds}`).digest('base64');
   const text = `SharedAccessSignature sr=${uri}&sig=${encodeStrictly(signature)}&se=${seconds}`;
   return { text, expiresAt: new Date(seconds * 1_000) };
+}
+
+/** The resource that a module's token is for, and a device's. Ids are not encoded in it: the token encodes the whole. */
+export const resourceOf = ({ hostName, deviceId, moduleId }: Omit<ModuleAddress, 'moduleId'> & { moduleId?: string }) =>
+  `${hostName}/devices/${deviceId}${moduleId === undefined ? '' : `/modules/${moduleId}`}`;
+
+/** @param key the module's, in base64 */
+export function signModuleToken(module: ModuleAddress, key: string, now: Date): Proof {
+  const { text, expiresAt } = signSasToken(resourceOf(module), key, new Date(now.getTime() + TOKEN_LIFE));
+  return { kind: 'token', token: text, expiresAt };
 }
 
 /** As encodeURIComponent, with `! ' ( ) *` encoded too; the SDK's encodeUriComponentStrict. */

@@ -2,12 +2,29 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { AgentError, type FailureId } from '../../../src/base/errors.ts';
-import { type IdentityConfig, loadIdentity } from '../../../src/hub/identity/index.ts';
-import { skip } from '../../support/require.ts';
-import { newKey, temporaryDirectory } from '../support.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { AgentError, type FailureId } from '../../src/base/errors.ts';
+import { createLog } from '../../src/base/log.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
+import type { Presentation } from '../../src/identity/identity.ts';
+import { createIdentity, type IdentitySettings } from '../../src/identity/kinds.ts';
+import { resourceOf, signSasToken } from '../../src/identity/sas-token.ts';
+import { Network } from '../../src/network/network.ts';
+import { newKey, temporaryDirectory } from '../hub/support.ts';
+import { skip } from '../support/require.ts';
 
-describe('loadIdentity', () => {
+const make = (config: IdentitySettings, hub: { hostName?: string; gatewayHostName?: string } = {}) =>
+  createIdentity(config, {
+    hub,
+    network: new Network({ environment: {}, clock: systemClock }),
+    clock: systemClock,
+    log: createLog({ level: 'silent' }),
+    environment: {},
+    state: undefined,
+    mayCreate: false,
+  });
+
+describe('an identity by shared keys', () => {
   const key = newKey();
   let directory: ReturnType<typeof temporaryDirectory>;
   beforeEach(() => {
@@ -15,13 +32,19 @@ describe('loadIdentity', () => {
   });
   afterEach(() => directory.remove());
 
-  const moduleKey = (keyFile: string): IdentityConfig => ({
+  const moduleKey = (keyFile: string, secondaryKeyFile?: string): IdentitySettings => ({
     kind: 'moduleKey',
     deviceId: 'dev1',
     moduleId: 'azureiotsecurity',
     keyFile,
+    ...(secondaryKeyFile === undefined ? {} : { secondaryKeyFile }),
   });
-  const load = (config: IdentityConfig) => loadIdentity(config, { hostName: 'contoso.azure-devices.net' });
+  const load = (config: IdentitySettings) => make(config, { hostName: 'contoso.azure-devices.net' });
+  const present = (identity: ReturnType<typeof make>) => identity.present({ signal: new AbortController().signal });
+  /** Whether the presentation's token is signed with this key, for this module. */
+  const isSignedWith = ({ module, proof }: Presentation, key: string) =>
+    proof.kind === 'token' && proof.token === signSasToken(resourceOf(module), key, proof.expiresAt).text;
+  const refused = new HubFailure(new AgentError('CREDENTIAL_REFUSED', 'refused', ''), 'credentials');
 
   /** Of the failure: its id and what it says. Nothing of it may hold the key. */
   const refusal = (action: () => unknown, id: FailureId): AgentError => {
@@ -36,30 +59,92 @@ describe('loadIdentity', () => {
     throw new Error(`was accepted instead of ${id}`);
   };
 
-  it('takes ids from the configuration and the key from a file', () => {
+  it('takes ids from the configuration and the key from a file', async () => {
     const identity = load(moduleKey(directory.write('module.key', `${key}\n`)));
-    assert.deepEqual(identity, {
-      kind: 'moduleKey',
-      hostName: 'contoso.azure-devices.net',
-      deviceId: 'dev1',
-      moduleId: 'azureiotsecurity',
-      sharedAccessKey: key,
+    const presentation = await present(identity);
+    const ids = { hostName: 'contoso.azure-devices.net', deviceId: 'dev1', moduleId: 'azureiotsecurity' };
+    assert.deepEqual(presentation.module, { ...ids, connectTo: ids.hostName });
+    assert.equal(presentation.source, 'primary');
+    assert.ok(isSignedWith(presentation, key));
+    assert.deepEqual(identity.secrets(), [key]);
+  });
+
+  it('reads the file again for each presentation', async () => {
+    const identity = load(moduleKey(directory.write('module.key', key)));
+    const other = newKey();
+    directory.write('module.key', other);
+    assert.ok(isSignedWith(await present(identity), other));
+    assert.deepEqual(identity.secrets(), [other]);
+  });
+
+  it('rejects with what is wrong with a new file, as a credential that was refused', async () => {
+    const identity = load(moduleKey(directory.write('module.key', key)));
+    directory.write('module.key', 'broken!');
+    const failure: unknown = await present(identity).catch((error: unknown) => error);
+    assert.ok(failure instanceof HubFailure);
+    assert.deepEqual([failure.error.id, failure.because], ['SECRET_FILE_MALFORMED', 'credentials']);
+  });
+
+  describe('with a secondary key', () => {
+    const secondary = newKey();
+    let identity: ReturnType<typeof make>;
+    beforeEach(() => {
+      identity = load(moduleKey(directory.write('module.key', key), directory.write('secondary.key', secondary)));
+    });
+
+    it('tries it at once when the first one is refused, and keeps it when it works', async () => {
+      assert.equal(identity.failed?.(await present(identity), refused), true);
+      const presentation = await present(identity);
+      assert.equal(presentation.source, 'secondary');
+      assert.ok(isSignedWith(presentation, secondary));
+      identity.accepted?.(presentation);
+      assert.equal((await present(identity)).source, 'secondary');
+    });
+
+    it('does not try at once when both are refused, and then starts with the first one again', async () => {
+      assert.equal(identity.failed?.(await present(identity), refused), true);
+      assert.equal(identity.failed?.(await present(identity), refused), false);
+      assert.equal((await present(identity)).source, 'primary');
+    });
+
+    it('stays with the first one while only the network fails', async () => {
+      const network = new HubFailure(new AgentError('HUB_UNREACHABLE', 'away', ''), 'network');
+      assert.equal(identity.failed?.(await present(identity), network), false);
+      assert.equal((await present(identity)).source, 'primary');
+    });
+
+    it('tries a new first key when its file changes', async () => {
+      identity.failed?.(await present(identity), refused);
+      const other = newKey();
+      directory.write('module.key', other);
+      const presentation = await present(identity);
+      assert.equal(presentation.source, 'primary');
+      assert.ok(isSignedWith(presentation, other));
     });
   });
 
   const connectionString = (text: string) =>
-    loadIdentity({ kind: 'connectionString', file: directory.write('connection', text) });
+    make({ kind: 'connectionString', file: directory.write('connection', text) });
 
-  it('takes all of it from a connection string', () => {
+  it('takes all of it from a connection string', async () => {
     const text = `HostName=contoso.azure-devices.net;DeviceId=dev1;ModuleId=m;SharedAccessKey=${key};GatewayHostName=edge:8883`;
-    assert.deepEqual(connectionString(text), {
-      kind: 'connectionString',
+    const presentation = await present(connectionString(text));
+    assert.deepEqual(presentation.module, {
       hostName: 'contoso.azure-devices.net',
       deviceId: 'dev1',
       moduleId: 'm',
-      sharedAccessKey: key,
-      gatewayHostName: 'edge:8883',
+      connectTo: 'edge:8883',
     });
+    assert.ok(isSignedWith(presentation, key));
+  });
+
+  it('connects to the configured gateway rather than to that of a connection string', async () => {
+    const file = directory.write(
+      'c',
+      `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key};GatewayHostName=edge`,
+    );
+    const identity = make({ kind: 'connectionString', file }, { gatewayHostName: 'other:1' });
+    assert.equal((await present(identity)).module.connectTo, 'other:1');
   });
 
   for (const [what, text, says] of [
@@ -83,13 +168,13 @@ describe('loadIdentity', () => {
 
   it('refuses a connection string of another hub than the configured one', () => {
     const file = directory.write('connection', `HostName=a.net;DeviceId=d;ModuleId=m;SharedAccessKey=${key}`);
-    const action = () => loadIdentity({ kind: 'connectionString', file }, { hostName: 'b.net' });
+    const action = () => make({ kind: 'connectionString', file }, { hostName: 'b.net' });
     assert.match(refusal(action, 'CONFIG_INVALID').message, /b\.net.*a\.net/);
   });
 
   it('asks for the hub when only the key is known', () => {
     const keyFile = directory.write('module.key', key);
-    refusal(() => loadIdentity(moduleKey(keyFile)), 'CONFIG_INCOMPLETE');
+    refusal(() => make(moduleKey(keyFile)), 'CONFIG_INCOMPLETE');
   });
 
   for (const [what, text, says] of [
@@ -117,7 +202,7 @@ describe('loadIdentity', () => {
       const error = refusal(() => load(moduleKey(file)), 'SECRET_FILE_EXPOSED');
       assert.ok(error.message.includes(`is open to ${who} (mode 0${mode.toString(8)})`), error.message);
       execFileSync('/bin/sh', ['-c', error.remedy.replace('Run: ', '')]);
-      assert.equal(load(moduleKey(file)).sharedAccessKey, key);
+      assert.equal(load(moduleKey(file)).secrets()[0], key);
     });
   }
 
@@ -129,7 +214,7 @@ describe('loadIdentity', () => {
     const before = process.env.CREDENTIALS_DIRECTORY;
     process.env.CREDENTIALS_DIRECTORY = directory.path;
     try {
-      if (process.getuid?.() === 0) assert.equal(load(moduleKey(file)).sharedAccessKey, key);
+      if (process.getuid?.() === 0) assert.equal(load(moduleKey(file)).secrets()[0], key);
       chmodSync(file, 0o444);
       refusal(() => load(moduleKey(file)), 'SECRET_FILE_EXPOSED');
     } finally {
@@ -150,7 +235,7 @@ describe('loadIdentity', () => {
     const file = directory.write('module.key', key);
     const link = join(directory.path, 'link');
     symlinkSync(file, link);
-    assert.equal(load(moduleKey(link)).sharedAccessKey, key);
+    assert.equal(load(moduleKey(link)).secrets()[0], key);
     chmodSync(file, 0o644);
     refusal(() => load(moduleKey(link)), 'SECRET_FILE_EXPOSED');
   });
@@ -172,17 +257,4 @@ describe('loadIdentity', () => {
     const file = directory.write('module.key', 'A'.repeat(100_000));
     refusal(() => load(moduleKey(file)), 'SECRET_FILE_MALFORMED');
   });
-
-  for (const kind of [
-    'moduleCertificate',
-    'deviceKey',
-    'deviceCertificate',
-    'provisioning',
-    'edge',
-    'identityService',
-  ] as const) {
-    it(`says that ${kind} isn't built yet, and what is`, () => {
-      assert.match(refusal(() => load({ kind }), 'CONFIG_NOT_BUILT').remedy, /"moduleKey" or "connectionString"/);
-    });
-  }
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { signSasToken } from '../../src/hub/sas-token.ts';
+import { signSasToken } from '../../src/identity/sas-token.ts';
 
 describe('signSasToken', () => {
   const key = Buffer.from('0123456789abcdef').toString('base64');

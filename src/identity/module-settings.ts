@@ -1,0 +1,35 @@
+import * as v from 'valibot';
+import { AgentError } from '../base/errors.ts';
+import { text } from '../contract/local-schemas.ts';
+import type { IdentityContext, ModuleAddress } from './identity.ts';
+
+/* Settings that several kinds of identity share. */
+
+export const DEVICE_ID = text("The device's id, as the hub knows it.");
+export const MODULE_ID = v.optional(text("The module's id."), 'azureiotsecurity');
+export const CREATE_MODULE = v.optional(
+  v.pipe(
+    v.boolean('must be true or false'),
+    v.description('Whether the agent creates the module when the hub does not have it; else it waits for it.'),
+  ),
+  true,
+);
+
+/** @throws AgentError CONFIG_INCOMPLETE without `hub.hostName` */
+export function moduleAddress(
+  { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
+  hub: IdentityContext['hub'],
+): ModuleAddress {
+  if (hub.hostName === undefined) {
+    const remedy = 'Set hub.hostName, for example "contoso.azure-devices.net".';
+    throw new AgentError('CONFIG_INCOMPLETE', 'hub.hostName is missing', remedy);
+  }
+  return addressAt(hub.hostName, { deviceId, moduleId }, hub.gatewayHostName);
+}
+
+/** @param hub `host`, or `host:port` in tests; user names and tokens have the name only */
+export const addressAt = (
+  hub: string,
+  { deviceId, moduleId }: { readonly deviceId: string; readonly moduleId: string },
+  gateway: string | undefined,
+): ModuleAddress => ({ hostName: hub.replace(/:\d+$/, ''), deviceId, moduleId, connectTo: gateway ?? hub });
