@@ -76,10 +76,10 @@ export function localStatus(observed: Observed): LocalStatus {
     memory.isOver ||
     isExposed ||
     hub.credential.expiresSoon === true || // after expiry, the agent can no longer report it
+    hub.credential.error !== undefined ||
     hub.state === 'refused';
   const pause = observed.pause();
   const logLevel = observed.logLevel();
-  const { kind, expiresAt, expiresSoon } = hub.credential;
   return {
     version: observed.version,
     agentId: observed.agentId,
@@ -91,11 +91,7 @@ export function localStatus(observed: Observed): LocalStatus {
     collectors,
     delivery,
     store,
-    credential: {
-      kind,
-      ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
-      ...(expiresSoon === undefined ? {} : { expiresSoon }),
-    },
+    credential: credentialOf(hub),
     ...(pause === undefined ? {} : { pause }),
     restarts: observed.restarts(),
     ...(isExposed ? { exposed } : {}),
@@ -112,6 +108,15 @@ export function localStatus(observed: Observed): LocalStatus {
     ...(observed.routing === undefined ? {} : { routing: observed.routing }),
     ...heldUp(observed.stall?.()),
     queues: { High: observed.queues.account('High').totals, Low: observed.queues.account('Low').totals },
+  };
+}
+
+function credentialOf({ credential }: HubStatus): LocalStatus['credential'] {
+  const { expiresAt, error, ...rest } = credential;
+  return {
+    ...rest,
+    ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
+    ...(error === undefined ? {} : { error: { code: error.code, reason: error.reason, id: error.id } }),
   };
 }
 

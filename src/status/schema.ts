@@ -39,7 +39,7 @@ export const StatusSchema = v.strictObject({
   state: v.pipe(
     v.picklist(['running', 'degraded', 'paused', 'stopping']),
     v.description(
-      'degraded: a collector is degraded or unavailable; the desired configuration was refused, or exceeds limits of the local file; messages are held because the daily units are used up; the hub refuses the credential, or it expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
+      'degraded: a collector is degraded or unavailable; the desired configuration was refused, or exceeds limits of the local file; messages are held because the daily units are used up; the credential is refused, cannot be renewed, or expires soon; memory is above its budget; files are exposed; or events are queued in memory only or will soon be dropped.',
     ),
   ),
   startedAt: time('When the agent started.'),
@@ -114,6 +114,22 @@ export const StatusSchema = v.strictObject({
         v.boolean(),
         v.description('It expires soon and was not renewed: a certificate within 30 days, a token within 10 minutes.'),
       ),
+    ),
+    hub: v.exactOptional(text('The hub of the latest connection, or of the latest attempt while there was none.')),
+    transport: v.exactOptional(
+      v.pipe(
+        v.picklist(['mqtt', 'mqttWebSocket']),
+        v.description('Protocol of that connection: MQTT on port 8883, or MQTT over WebSocket on port 443.'),
+      ),
+    ),
+    proxy: v.exactOptional(text('The proxy on the way to the hub, `host:port`.')),
+    source: v.exactOptional(text('Which credential was used, of several: `primary`, `secondary`, …')),
+    error: v.exactOptional(
+      about('Why the credential is refused, or cannot be used or renewed. The connection may stand nevertheless.', {
+        code: text('Area of the error.'),
+        reason: text('What went wrong there.'),
+        id: text('Id of the error, as in the log.'),
+      }),
     ),
   }),
   pause: v.exactOptional(

@@ -123,7 +123,9 @@ async function present(local: LocalSettings, network: Network, signal: AbortSign
 function peerOf({ hub }: LocalSettings, identity: Presented | AgentError): Peer | undefined {
   const module = 'identity' in identity ? identity.presentation?.module : undefined;
   const address = module?.connectTo ?? module?.hostName ?? hub.gatewayHostName ?? hub.hostName;
-  return address === undefined ? undefined : addressOf(address, PORTS[hub.transport === 'auto' ? 'mqtt' : hub.transport]);
+  return address === undefined
+    ? undefined
+    : addressOf(address, PORTS[hub.transport === 'auto' ? 'mqtt' : hub.transport]);
 }
 
 async function findAgent(
