@@ -1,9 +1,10 @@
 import { join } from 'node:path';
-import { readFileIfThere } from './atomic-file.ts';
+import { errnoOf, messageOf } from './errors.ts';
+import { readPlainFile } from './plain-file.ts';
 import type { StateFiles } from './state-files.ts';
 
-/** In characters. What is kept here has a few hundred. */
-const MAX_LENGTH = 64 * 1024;
+/** What is kept here has a few hundred. */
+const MAX_BYTES = 64 * 1024;
 
 /** Small files in the state directory that save work after a restart, and that the agent can do without. */
 export class StateFolder {
@@ -15,12 +16,16 @@ export class StateFolder {
     this.#files = files;
   }
 
-  /** @returns the content, parsed as JSON; `undefined` if the file is missing, unreadable or not JSON */
-  read(name: string): unknown {
+  /**
+   * @param onUnusable called with the reason if the file exists, and can't be read or is not JSON
+   * @returns the content, parsed as JSON; `undefined` if the file is missing or unusable
+   */
+  read(name: string, onUnusable: (reason: string) => void = () => {}): unknown {
     try {
-      const text = readFileIfThere(join(this.#folder, name)) ?? '';
-      return text.length > MAX_LENGTH ? undefined : JSON.parse(text);
-    } catch {
+      return JSON.parse(readPlainFile(join(this.#folder, name), MAX_BYTES));
+    } catch (error) {
+      // The parser's message quotes the file.
+      if (errnoOf(error) !== 'ENOENT') onUnusable(error instanceof SyntaxError ? 'it is not JSON' : messageOf(error));
       return undefined;
     }
   }
