@@ -99,8 +99,11 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       inFile('src/base/clock.ts'),
     ),
 
-  'only hub/ names the Azure SDK and MQTT': (file) =>
-    importsOf(file, /^(?:azure-|mqtt$|mqtt\/|mqtt-packet)/, inFolder('hub')),
+  'only hub/ names the Azure SDK and MQTT': (file) => importsOf(file, /^(?:azure-|mqtt$|mqtt\/)/, inFolder('hub')),
+
+  // The provisioning service is asked before there is a hub, and needs packets but none of MQTT.js's sessions.
+  'only hub/ and identity/provisioning/ read and write packets of MQTT': (file) =>
+    importsOf(file, /^mqtt-packet/, (path) => inFolder('hub')(path) || inFolder('identity/provisioning')(path)),
 
   'only the emulator names its broker and its certificate maker': (file) =>
     importsOf(file, /^(?:aedes|@peculiar\/|reflect-metadata)/, inFolder('emulator')),
@@ -327,13 +330,24 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/agent.ts': "import device from 'azure-iot-device';",
       'src/cli/a.ts': "const { Mqtt } = await import('azure-iot-device-mqtt');",
       'src/emulator/a.ts': "import mqtt from 'mqtt';",
-      'src/main.ts': "import 'mqtt-packet';",
+      'src/identity/provisioning/a.ts': "import mqtt from 'mqtt';",
       'src/pipeline/a.ts': "const Message = require('azure-iot-common');",
     },
     keeps: {
       'src/hub/identity/a.ts': "import device from 'azure-iot-device';",
       'src/emulator/a.ts':
         "import { MqttServer } from './mqtt-server.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
+    },
+  },
+  'only hub/ and identity/provisioning/ read and write packets of MQTT': {
+    breaks: {
+      'src/main.ts': "import 'mqtt-packet';",
+      'src/identity/a.ts': "const packets = await import('mqtt-packet');",
+      'src/network/a.ts': "import mqttPacket from 'mqtt-packet';",
+    },
+    keeps: {
+      'src/hub/a.ts': "import mqttPacket from 'mqtt-packet';",
+      'src/identity/provisioning/a.ts': "import mqttPacket, { type Packet } from 'mqtt-packet';",
     },
   },
   'only the emulator names its broker and its certificate maker': {
