@@ -58,6 +58,8 @@ export async function exchange(
 }
 
 async function readBody(response: IncomingMessage): Promise<HttpAnswer> {
+  const { statusCode: status = 0, headers } = response;
+  if (status < 200) throw new Error(`the answer has the status ${status}`); // the parser takes a bare 101 for the last one
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -65,5 +67,5 @@ async function readBody(response: IncomingMessage): Promise<HttpAnswer> {
     if (length > LARGEST_BODY) throw new Error(`the answer is larger than ${LARGEST_BODY} bytes`);
     chunks.push(chunk);
   }
-  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString('utf8') };
+  return { status, headers, body: Buffer.concat(chunks).toString('utf8') };
 }

@@ -10,8 +10,8 @@ import { HubEmulator } from '../../src/emulator/hub.ts';
 import { ProxyEmulator } from '../../src/emulator/proxy.ts';
 import { Network, type NetworkOptions } from '../../src/network/network.ts';
 import { DEVICE, MODULE, module, token } from '../emulator/clients.ts';
+import { never } from './bench.ts';
 
-const never = new AbortController().signal;
 const networkOf = (options: Partial<NetworkOptions> = {}) =>
   new Network({ environment: {}, clock: systemClock, ...options });
 
