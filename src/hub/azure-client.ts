@@ -9,7 +9,7 @@ import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
-import { addressOf, bracketed, hostAndPort } from '../network/address.ts';
+import { bracketed, hostAndPort } from '../network/address.ts';
 import type { Network } from '../network/network.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
@@ -157,7 +157,7 @@ export class AzureHubClient implements HubClient, Service {
       credential: {
         kind: this.#identity.kind,
         ...end,
-        ...describeAttempt(this.#attempt, this.#network),
+        ...(this.#attempt === undefined ? {} : this.#describe(this.#attempt)),
         ...(credentialError === undefined ? {} : { error: credentialError }),
       },
     };
@@ -231,7 +231,7 @@ export class AzureHubClient implements HubClient, Service {
   }
 
   #wayTo({ presentation: { module, proof }, transport }: Attempt) {
-    const { host, port } = addressOf(module.connectTo ?? module.hostName, PORTS[transport]);
+    const { host, port } = this.#transport.addressOf(module.connectTo ?? module.hostName, transport);
     const target = {
       host,
       port,
@@ -242,6 +242,12 @@ export class AzureHubClient implements HubClient, Service {
       transport === 'mqtt' ? this.#network.connect(target, signal) : this.#network.webSocket(target, signal);
     const address = port === PORTS.mqtt ? bracketed(host) : hostAndPort(target);
     return { address, dial };
+  }
+
+  #describe({ presentation: { module, source }, transport }: Attempt): Partial<HubStatus['credential']> {
+    const { host, port } = this.#transport.addressOf(module.connectTo ?? module.hostName, transport);
+    const proxy = this.#network.proxyOf(host, port);
+    return { hub: module.hostName, transport, ...(proxy === undefined ? {} : { proxy }), source };
   }
 
   #shouldRetryAtOnce({ presentation, transport }: Attempt, failure: HubFailure): boolean {
@@ -285,13 +291,4 @@ export class AzureHubClient implements HubClient, Service {
       }
     }
   }
-}
-
-function describeAttempt(attempt: Attempt | undefined, network: Network): Partial<HubStatus['credential']> {
-  if (attempt === undefined) return {};
-  const { presentation, transport } = attempt;
-  const { hostName, connectTo = hostName } = presentation.module;
-  const { host, port } = addressOf(connectTo, PORTS[transport]);
-  const proxy = network.proxyOf(host, port);
-  return { hub: hostName, transport, ...(proxy === undefined ? {} : { proxy }), source: presentation.source };
 }

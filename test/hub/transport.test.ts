@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, minutes } from '../../src/base/duration.ts';
+import { AgentError, type FailureId } from '../../src/base/errors.ts';
+import { immediateStateFiles } from '../../src/base/state-files.ts';
+import { StateFolder } from '../../src/base/state-folder.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
+import { TransportChoice, type TransportSetting } from '../../src/hub/transport.ts';
+import { temporaryFolder } from '../support/folders.ts';
+
+describe('TransportChoice', () => {
+  let time: sinon.SinonFakeTimers;
+  let state: StateFolder;
+  let folder: string;
+  beforeEach(() => {
+    folder = temporaryFolder();
+    state = new StateFolder(folder, immediateStateFiles);
+    time = sinon.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
+  });
+  afterEach(() => time.restore());
+
+  const choice = (setting: TransportSetting = 'auto') => new TransportChoice({ setting, state, clock: systemClock });
+  const failure = (id: FailureId) => new HubFailure(new AgentError(id, 'failed', ''), 'network');
+  const away = failure('HUB_UNREACHABLE');
+  /** What the next attempts use when all fail with `failure`; a `+`: tried at once after the one before. */
+  const attempts = (transport: TransportChoice, count: number, why = away) => {
+    const used: string[] = [];
+    let atOnce = false;
+    for (let attempt = 0; attempt < count; attempt += 1) {
+      const next = transport.next();
+      used.push(`${atOnce ? '+' : ''}${next === 'mqtt' ? '8883' : '443'}`);
+      atOnce = transport.failed(next, why);
+    }
+    return used.join(' ');
+  };
+  const leave8883 = () => {
+    const transport = choice();
+    attempts(transport, 3);
+    transport.connected('mqttWebSocket');
+    return transport;
+  };
+
+  it('tries 443 at once after the third failure on 8883, and then after each', () => {
+    assert.equal(attempts(choice(), 8), '8883 8883 8883 +443 8883 +443 8883 +443');
+  });
+
+  for (const id of ['HUB_UNREACHABLE', 'HUB_SILENT', 'PROXY_REFUSED', 'TLS_FAILED'] as const) {
+    it(`counts ${id} as not reached`, () => {
+      assert.equal(attempts(choice(), 4, failure(id)), '8883 8883 8883 +443');
+    });
+  }
+
+  it('stays on 8883 as long as the hub answers there, whatever it says', () => {
+    const transport = choice();
+    assert.equal(attempts(transport, 10, failure('CREDENTIAL_REFUSED')), Array(10).fill('8883').join(' '));
+    attempts(transport, 2);
+    transport.failed('mqtt', failure('CREDENTIAL_REFUSED'));
+    assert.equal(attempts(transport, 3), '8883 8883 8883');
+  });
+
+  it('starts to count again with each connection', () => {
+    const transport = choice();
+    attempts(transport, 2);
+    transport.connected('mqtt');
+    assert.equal(attempts(transport, 4), '8883 8883 8883 +443');
+  });
+
+  it('uses 8883 again after an outage of the whole network', () => {
+    const transport = choice();
+    attempts(transport, 100);
+    assert.equal(transport.next(), 'mqtt');
+    transport.connected('mqtt');
+    assert.equal(choice().next(), 'mqtt');
+  });
+
+  it('remembers over a restart that 443 worked', () => {
+    leave8883();
+    const transport = choice();
+    assert.equal(attempts(transport, 4), '443 443 443 +8883');
+  });
+
+  it('tries 8883 again daily, and 443 at once when that fails', () => {
+    const transport = leave8883();
+    time.tick(hours(24) - minutes(1));
+    assert.equal(transport.next(), 'mqttWebSocket');
+    time.tick(minutes(1));
+    assert.equal(attempts(transport, 2), '8883 +443');
+    assert.equal(choice().next(), 'mqttWebSocket');
+    time.tick(hours(24));
+    assert.equal(choice().next(), 'mqtt');
+  });
+
+  it('returns to 8883 when the daily attempt succeeds', () => {
+    const transport = leave8883();
+    time.tick(hours(24));
+    transport.connected(transport.next());
+    time.tick(hours(1));
+    assert.equal(choice().next(), 'mqtt');
+    assert.equal(transport.next(), 'mqtt');
+  });
+
+  it('tries 8883 again when the clock was set back beyond the choice', () => {
+    leave8883();
+    time.setSystemTime(new Date('2020-01-01T00:00:00Z'));
+    assert.equal(choice().next(), 'mqtt');
+  });
+
+  for (const [what, content] of [
+    ['no object', null],
+    ['another transport', { transport: 'carrier pigeon', since: '2026-01-01T00:00:00Z' }],
+    ['no date', { transport: 'mqttWebSocket', since: 'yesterday' }],
+    ['a list', [1, 2]],
+  ] as const) {
+    it(`uses 8883 when the file holds ${what}`, () => {
+      immediateStateFiles.replace(join(folder, 'transport.json'), JSON.stringify(content), () => {});
+      assert.equal(choice().next(), 'mqtt');
+    });
+  }
+
+  it('stays with a transport that is configured', () => {
+    assert.equal(attempts(choice('mqtt'), 8), Array(8).fill('8883').join(' '));
+    assert.equal(attempts(choice('mqttWebSocket'), 8), Array(8).fill('443').join(' '));
+    leave8883();
+    assert.equal(choice('mqtt').next(), 'mqtt');
+  });
+
+  it('connects to the port that is given, but with auto to 443 for WebSocket', () => {
+    assert.deepEqual(choice().addressOf('edge:1883', 'mqtt'), { host: 'edge', port: 1883 });
+    assert.deepEqual(choice().addressOf('edge:1883', 'mqttWebSocket'), { host: 'edge', port: 443 });
+    assert.deepEqual(choice('mqttWebSocket').addressOf('edge:8443', 'mqttWebSocket'), { host: 'edge', port: 8443 });
+    assert.deepEqual(choice().addressOf('hub', 'mqtt'), { host: 'hub', port: 8883 });
+  });
+});
