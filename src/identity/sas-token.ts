@@ -7,19 +7,40 @@ export interface SasToken {
   readonly expiresAt: Date;
 }
 
+/** A token without its signature, for a key that its holder doesn't give away. */
+export interface UnsignedToken {
+  /** The signature is an HMAC-SHA256 of this text with the identity's key. */
+  readonly text: string;
+  /** @param signature in base64 */
+  withSignature(signature: string): SasToken;
+}
+
 /**
- * Signs a token for a resource, `{hub}/devices/{device}/modules/{module}`.
+ * Begins a token for a resource, `{hub}/devices/{device}/modules/{module}`.
  *
  * Source: "Control access to IoT Hub using shared access signatures", Azure IoT Hub documentation.
+ */
+export function unsignedToken(resource: string, expiresAt: Date): UnsignedToken {
+  const seconds = Math.floor(expiresAt.getTime() / 1_000);
+  const uri = encodeStrictly(resource);
+  return {
+    text: `${uri}\n${seconds}`,
+    withSignature: (signature) => ({
+      text: `SharedAccessSignature sr=${uri}&sig=${encodeStrictly(signature)}&se=${seconds}`,
+      expiresAt: new Date(seconds * 1_000),
+    }),
+  };
+}
+
+/**
+ * Signs a token for a resource.
  *
  * @param key the identity's shared access key, in base64
  */
 export function signSasToken(resource: string, key: string, expiresAt: Date): SasToken {
-  const seconds = Math.floor(expiresAt.getTime() / 1_000);
-  const uri = encodeStrictly(resource);
-  const signature = createHmac('sha256', Buffer.from(key, 'base64')).update(`${uri}\n${seconds}`).digest('base64');
-  const text = `SharedAccessSignature sr=${uri}&sig=${encodeStrictly(signature)}&se=${seconds}`;
-  return { text, expiresAt: new Date(seconds * 1_000) };
+  const unsigned = unsignedToken(resource, expiresAt);
+  const signature = createHmac('sha256', Buffer.from(key, 'base64')).update(unsigned.text).digest('base64');
+  return unsigned.withSignature(signature);
 }
 
 /** The resource that a module's token is for, and a device's. Ids are not encoded in it: the token encodes the whole. */
