@@ -59,21 +59,16 @@ const twin = table(
 /** The settings of each kind of identity: the same name may mean another file for another kind. */
 const kinds = table(
   ['`identity.kind`', 'Setting', 'Variable', 'Required', 'Meaning'],
-  LocalSettings.entries.identity.options.flatMap(({ entries }) =>
-    Object.entries(entries)
-      .filter(([name]) => name !== 'kind')
-      .map(([name, schema]) => {
-        const { description, fallback } = described(schema);
-        const variable = settings.find(({ path }) => path.join('.') === `identity.${name}`)?.variable ?? '';
-        return [
-          `\`${entries.kind.literal}\``,
-          `\`${name}\``,
-          `\`${variable}\``,
-          fallback === undefined ? 'yes' : 'no',
-          description,
-        ];
-      }),
-  ),
+  LocalSettings.entries.identity.options.flatMap(({ entries }) => {
+    const kind = `\`${entries.kind.literal}\``;
+    const members = Object.entries(entries).filter(([name]) => name !== 'kind');
+    if (members.length === 0) return [[kind, '', '', '', 'has no settings']];
+    return members.map(([name, schema]) => {
+      const variable = settings.find(({ path }) => path.join('.') === `identity.${name}`)?.variable ?? '';
+      const required = schema.type === 'optional' ? 'no' : 'yes';
+      return [kind, `\`${name}\``, `\`${variable}\``, required, described(schema).description];
+    });
+  }),
 );
 
 const page = () => `<!-- ${GENERATED} -->
@@ -117,6 +112,11 @@ are reported within seconds, counters once per \`${publishedName('highPriorityMe
 the devices in trouble.
 `;
 
+/** The settings of the kind of identity that agent.json shows. */
+const identityExample = LocalSettings.entries.identity.options
+  .filter(({ entries }) => entries.kind.literal === 'moduleKey')
+  .flatMap(({ entries }) => Object.keys(entries));
+
 /** Every setting at its default, or commented out when it has none. */
 function agentFile(): string {
   const value = (fallback: unknown, path: readonly string[]) => JSON.stringify(EXAMPLES[path.join('.')] ?? fallback);
@@ -127,7 +127,7 @@ function agentFile(): string {
     if (nested) lines.push(`  ${JSON.stringify(group)}: {`);
     for (const { path, description, fallback } of members) {
       const dotted = path.join('.');
-      if (dotted === 'identity.file') continue; // the other kind's
+      if (path[0] === 'identity' && !identityExample.includes(path[1] ?? '')) continue; // another kind's
       const comment = fallback === undefined && EXAMPLES[dotted] === undefined ? '// ' : '';
       if (description !== '') lines.push(`${indent}// ${description}`);
       lines.push(`${indent}${comment}${JSON.stringify(path.at(-1))}: ${value(fallback, path) ?? '"…"'},`);
