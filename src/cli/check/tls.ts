@@ -5,7 +5,7 @@ import { days } from '../../base/duration.ts';
 import { errnoOf, messageOf } from '../../base/errors.ts';
 import { readTrustedCa } from '../../network/trusted-ca.ts';
 import { type Finding, note, ok, wrong } from './finding.ts';
-import { type Check, type Peer, step } from './situation.ts';
+import { type Check, type Peer, type Situation, step } from './situation.ts';
 
 const NAME = 'TLS';
 /** Hubs renew their certificates in time; the operator of a gateway must do that. */
@@ -17,16 +17,16 @@ const MAX_SHOWN = 120;
 export const tls: Check = {
   name: NAME,
   needs: ['secrets', 'TCP'],
-  async run({ peer, local, signal }) {
+  async run({ peer, local, identity, signal }) {
     if (peer === undefined) return [];
-    const { trustedCaFile } = local.hub;
+    const { authorities, by } = trusted(local.hub.trustedCaFile, identity);
     const socket = connect({
       host: peer.host,
       port: peer.port,
       ...(isIP(peer.host) === 0 ? { servername: peer.host } : {}), // RFC 6066 allows no address
       minVersion: 'TLSv1.2',
       rejectUnauthorized: false, // to find out why a certificate is refused; nothing is sent
-      ...(trustedCaFile === undefined ? {} : { ca: readTrustedCa(trustedCaFile) }),
+      ...(authorities === undefined ? {} : { ca: authorities }),
     });
     try {
       const secured = new Promise<void>((resolve, reject) => {
@@ -34,7 +34,7 @@ export const tls: Check = {
         socket.on('error', reject);
       });
       await step('the TLS handshake', secured, signal);
-      return [judge(socket, peer, trustedCaFile)];
+      return [judge(socket, peer, by)];
     } catch (error) {
       signal.throwIfAborted();
       const what = `the TLS handshake with ${peer.host}:${peer.port} failed: ${errnoOf(error) ?? messageOf(error)}`;
@@ -46,11 +46,22 @@ export const tls: Check = {
   },
 };
 
-function judge(socket: TLSSocket, peer: Peer, trustedCaFile: string | undefined): Finding {
+/** The authorities that the agent trusts at this peer, and what to call them. */
+function trusted(
+  trustedCaFile: string | undefined,
+  identity: Situation['identity'],
+): { readonly authorities?: string; readonly by: string } {
+  const presented = 'identity' in identity ? identity.presentation?.module.trustedCa : undefined;
+  if (presented !== undefined) return { authorities: presented, by: 'those that the identity names' };
+  if (trustedCaFile !== undefined) return { authorities: readTrustedCa(trustedCaFile), by: trustedCaFile };
+  return { by: "Node's list of authorities" };
+}
+
+function judge(socket: TLSSocket, peer: Peer, by: string): Finding {
   const certificate = socket.getPeerCertificate(true);
   const shown = describe(certificate);
   if (!socket.authorized) {
-    const { why, remedy } = explain(String(socket.authorizationError), peer, certificate, trustedCaFile);
+    const { why, remedy } = explain(String(socket.authorizationError), peer, certificate, by);
     return wrong(NAME, `${peer.host} is not trusted: ${why} (${shown})`, remedy);
   }
   const left = Date.parse(certificate.valid_to) - systemClock.now().getTime();
@@ -63,7 +74,7 @@ function explain(
   code: string,
   { host }: Peer,
   { subjectaltname = '' }: DetailedPeerCertificate,
-  trustedCaFile: string | undefined,
+  by: string,
 ): { why: string; remedy: string } {
   const now = `the device's clock, which shows ${systemClock.now().toISOString()}`;
   switch (code) {
@@ -83,7 +94,6 @@ function explain(
         remedy: 'Set hub.hostName or hub.gatewayHostName to a name in the certificate.',
       };
     default: {
-      const by = trustedCaFile === undefined ? "Node's list of authorities" : trustedCaFile;
       return {
         why: `its chain does not end at an authority of ${by} (${code})`,
         remedy: `If the certificate is the right one, set hub.trustedCaFile to the authority that signed it. If it is a proxy's, exempt ${host} from TLS interception.`,
