@@ -45,6 +45,8 @@ export const FAILURES = {
   PROVISIONING_FAILED: ['Authentication', 'Other'],
   PROVISIONING_UNREACHABLE: ['Other', 'Other'],
   TLS_FAILED: ['Authentication', 'Other'],
+  EDGE_UNREACHABLE: ['Other', 'Not Found'],
+  EDGE_REFUSED: ['Authentication', 'Unauthorized'],
   HUB_UNREACHABLE: ['Other', 'Other'],
   HUB_SILENT: ['Other', 'Timeout'],
   HUB_MISBEHAVES: ['Other', 'Other'],

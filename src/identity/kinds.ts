@@ -1,10 +1,11 @@
 import * as v from 'valibot';
 import { connectionString } from './connection-string.ts';
+import { edge } from './edge.ts';
 import type { Identity, IdentityContext } from './identity.ts';
 import { moduleKey } from './module-key.ts';
 
 /** Every kind of identity (contract §1). */
-const KINDS = [connectionString, moduleKey] as const;
+const KINDS = [connectionString, moduleKey, edge] as const;
 
 type Schemas<T extends readonly { readonly schema: unknown }[]> = { -readonly [Index in keyof T]: T[Index]['schema'] };
 
