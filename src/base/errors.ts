@@ -47,6 +47,8 @@ export const FAILURES = {
   TLS_FAILED: ['Authentication', 'Other'],
   EDGE_UNREACHABLE: ['Other', 'Not Found'],
   EDGE_REFUSED: ['Authentication', 'Unauthorized'],
+  IDENTITY_SERVICE_UNREACHABLE: ['Other', 'Not Found'],
+  IDENTITY_SERVICE_REFUSED: ['Authentication', 'Unauthorized'],
   HUB_UNREACHABLE: ['Other', 'Other'],
   HUB_SILENT: ['Other', 'Timeout'],
   HUB_MISBEHAVES: ['Other', 'Other'],

@@ -2,10 +2,11 @@ import * as v from 'valibot';
 import { connectionString } from './connection-string.ts';
 import { edge } from './edge.ts';
 import type { Identity, IdentityContext } from './identity.ts';
+import { identityService } from './identity-service.ts';
 import { moduleKey } from './module-key.ts';
 
 /** Every kind of identity (contract §1). */
-const KINDS = [connectionString, moduleKey, edge] as const;
+const KINDS = [connectionString, moduleKey, edge, identityService] as const;
 
 type Schemas<T extends readonly { readonly schema: unknown }[]> = { -readonly [Index in keyof T]: T[Index]['schema'] };
 
