@@ -19,6 +19,7 @@ import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
 import { demoPicture } from './demo-picture.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+import { edgeDeployments } from './edge-deployment.ts';
 import { manPage } from './man-page.ts';
 import { methodDocuments } from './method-docs.ts';
 
@@ -31,6 +32,7 @@ export const generators: readonly DocumentGenerator[] = [
   manPage,
   demoPicture,
   contractPage,
+  ...edgeDeployments,
 ];
 
 export function collectorsDocument(all: readonly Collector[]): string {
