@@ -39,6 +39,8 @@ export class TwinStatusError extends Error {
  */
 export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (thrown instanceof HubFailure) return thrown;
+  // A file that each connection needs, as hub.trustedCaFile and hub.proxyPasswordFile.
+  if (thrown instanceof AgentError) return new HubFailure(thrown, 'credentials');
   if (thrown instanceof TwinStatusError) return twinFailure(thrown, peer);
   if (thrown instanceof TimeLimitError)
     return silence(`${thrown.message}, without an answer from ${peer.address}`, peer);
@@ -136,19 +138,23 @@ const certificateRemedy = (peer: Peer): string =>
   `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that the hub ` +
   `knows the certificate (its thumbprint, or the authority that signed it), and that the device's clock is right (now ${timeOf(peer)}).`;
 
-function proxyFailure({ proxy, status, message }: ProxyError, peer: Peer): HubFailure {
-  if (status === 407) {
+function proxyFailure(thrown: ProxyError, peer: Peer): HubFailure {
+  const { proxy, status, message, user } = thrown;
+  const refused = (message: string, remedy: string) =>
+    new HubFailure(new AgentError('PROXY_REFUSED', message, remedy, { cause: thrown }), 'credentials');
+  if (status === 407 && user === undefined) {
     const remedy = 'Set the user in hub.proxy (http://user@host:port) and the password in hub.proxyPasswordFile.';
-    return failure('PROXY_REFUSED', `the proxy ${proxy} asks for a user and a password (407)`, remedy, 'credentials');
+    return refused(`the proxy ${proxy} asks for a user and a password (407)`, remedy);
+  }
+  if (status === 407) {
+    const remedy =
+      'Correct the user in hub.proxy and the password in hub.proxyPasswordFile, which is used within 25 s; or both in ' +
+      'HTTPS_PROXY, if that is what is used, and restart the agent.';
+    return refused(`the proxy ${proxy} refused the user ${user} or its password (407)`, remedy);
   }
   if (status !== undefined && status >= 400 && status < 500) {
     const remedy = `Allow CONNECT to ${peer.address}${portHint(peer)} at the proxy, or set hub.transport to "mqttWebSocket" if it allows only port 443.`;
-    return failure(
-      'PROXY_REFUSED',
-      `the proxy ${proxy} refused CONNECT to ${peer.address} (${status})`,
-      remedy,
-      'credentials',
-    );
+    return refused(`the proxy ${proxy} refused CONNECT to ${peer.address}${portHint(peer)} (${status})`, remedy);
   }
   const remedy = `Check the proxy ${proxy}, and that it can reach ${peer.address}.`;
   return unreachable(`${peer.address} can't be reached through the proxy ${proxy} (${message})`, remedy);

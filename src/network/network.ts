@@ -71,6 +71,11 @@ export class Network {
     this.#authorities(); // reports a bad file at the start
   }
 
+  /** The files that are read for each connection: of authorities, and of the proxy's password. */
+  get files(): readonly string[] {
+    return [this.#trustedCaFile, this.#proxies.passwordFile].filter((file) => file !== undefined);
+  }
+
   /**
    * A verified TLS connection. The files of authorities and of the proxy's password are read again for each. The caller
    * owns the socket, and must listen to its errors at once.

@@ -26,6 +26,10 @@ export class ProxyChoice {
     this.authorization(); // reports a bad file at the start, not at the first connection
   }
 
+  get passwordFile(): string | undefined {
+    return this.#passwordFile;
+  }
+
   /** The proxy for a host, or `undefined` if it is reached directly. */
   of(target: Address): ProxyUrl | undefined {
     return isExempt(target, this.#noProxy) ? undefined : this.#url;

@@ -10,16 +10,23 @@ export class ProxyError extends Error {
   readonly proxy: string;
   /** The status of its answer, if it sent one. 407: it wants another password. 403: it refuses this host or port. */
   readonly status?: number;
+  /** The user whose password was sent, if one was. */
+  readonly user?: string;
 
-  constructor(proxy: Address, message: string, { status, cause }: { status?: number; cause?: unknown } = {}) {
+  constructor(
+    proxy: Address & { readonly user?: string | undefined },
+    message: string,
+    { status, cause }: { status?: number; cause?: unknown } = {},
+  ) {
     super(message, { cause });
     this.proxy = hostAndPort(proxy);
     if (status !== undefined) this.status = status;
+    if (proxy.user !== undefined) this.user = proxy.user;
   }
 }
 
 export interface TunnelOptions {
-  readonly proxy: Address;
+  readonly proxy: Address & { readonly user?: string | undefined };
   readonly target: Address;
   /** Value of Proxy-Authorization. */
   readonly authorization?: string | undefined;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { TimeLimitError } from '../../src/base/clock.ts';
 import { seconds } from '../../src/base/duration.ts';
-import type { FailureId } from '../../src/base/errors.ts';
+import { AgentError, type FailureId } from '../../src/base/errors.ts';
 import type { RetryCause } from '../../src/contract/hub.ts';
 import { classifyError, TwinStatusError } from '../../src/hub/classify-error.ts';
 import { MALFORMED } from '../../src/hub/incoming.ts';
+import { ProxyError } from '../../src/network/tunnel.ts';
 
 describe('classifyError', () => {
   const peer = { address: 'contoso.azure-devices.net', module: 'dev1/sec', now: new Date('2026-01-01T00:01:00Z') };
@@ -115,6 +116,41 @@ describe('classifyError', () => {
     ],
     ['a certificate of the past', first('certificate has expired'), 'TLS_FAILED', 'network', /clock/],
     ['silence', new TimeLimitError('connecting', seconds(30)), 'HUB_SILENT', 'network'],
+    [
+      'a proxy that wants a password',
+      new ProxyError({ host: 'proxy', port: 3128 }, 'x', { status: 407 }),
+      'PROXY_REFUSED',
+      'credentials',
+      /Set the user in hub\.proxy/,
+    ],
+    [
+      'a proxy that refuses the password',
+      new ProxyError({ host: 'proxy', port: 3128, user: 'agent' }, 'x', { status: 407 }),
+      'PROXY_REFUSED',
+      'credentials',
+      /Correct the user in hub\.proxy and the password in hub\.proxyPasswordFile/,
+    ],
+    [
+      'a proxy that refuses the port',
+      new ProxyError({ host: 'proxy', port: 3128, user: 'agent' }, 'x', { status: 403 }),
+      'PROXY_REFUSED',
+      'credentials',
+      /Allow CONNECT to contoso\.azure-devices\.net:8883/,
+    ],
+    [
+      'a proxy that does not reach the hub',
+      new ProxyError({ host: 'proxy', port: 3128 }, 'x', { status: 502 }),
+      'HUB_UNREACHABLE',
+      'network',
+      /Check the proxy proxy:3128/,
+    ],
+    [
+      'an unusable file',
+      new AgentError('CA_FILE_UNUSABLE', 'it contains no PEM certificate', 'Write it.'),
+      'CA_FILE_UNUSABLE',
+      'credentials',
+      /Write it\./,
+    ],
     ['429', new TwinStatusError(429, ''), 'HUB_THROTTLED', 'throttled'],
     ['403002', new TwinStatusError(403, 'the hub answered 403002'), 'HUB_QUOTA_EXCEEDED', 'quota', /next UTC day/],
     [
