@@ -1,13 +1,21 @@
 import type { Clock } from '../base/clock.ts';
-import { type Duration, hours } from '../base/duration.ts';
+import { type Duration, hours, minutes } from '../base/duration.ts';
 import type { AgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 
-/** Logs an error once, again when its id changes, and at most hourly while it stays the same (contract §7). */
+/** Two errors that alternate, as those of two ports of a hub, are no news each time. */
+const AGAIN_AFTER = minutes(10);
+
+/**
+ * Logs an error once, again when its id changes, and at most hourly while it stays the same (contract §7); each at most
+ * every ten minutes.
+ */
 export class RepeatedErrorLog {
   readonly #clock: Clock;
   readonly #log: Logger;
-  #last: { readonly id: string; readonly at: Duration } | undefined;
+  #last: string | undefined;
+  /** When each was last logged, by id. */
+  readonly #logged = new Map<string, Duration>();
 
   constructor(clock: Clock, log: Logger) {
     this.#clock = clock;
@@ -17,8 +25,10 @@ export class RepeatedErrorLog {
   /** @returns whether it was logged */
   log(error: AgentError): boolean {
     const now = this.#clock.monotonic();
-    if (this.#last?.id === error.id && now - this.#last.at < hours(1)) return false;
-    this.#last = { id: error.id, at: now };
+    const pause = this.#last === error.id ? hours(1) : AGAIN_AFTER;
+    this.#last = error.id;
+    if (now - (this.#logged.get(error.id) ?? Number.NEGATIVE_INFINITY) < pause) return false;
+    this.#logged.set(error.id, now);
     logError(this.#log, error);
     return true;
   }
@@ -26,5 +36,6 @@ export class RepeatedErrorLog {
   /** To be called when the error is over: the next one is logged at once. */
   reset(): void {
     this.#last = undefined;
+    this.#logged.clear();
   }
 }

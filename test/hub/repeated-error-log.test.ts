@@ -44,6 +44,15 @@ describe('RepeatedErrorLog', () => {
     assert.equal(ids().length, 4);
   });
 
+  it('does not log two errors that alternate each time', async () => {
+    const { report, ids } = setUp();
+    for (let minute = 0; minute < 59; minute++) {
+      report(minute % 2 === 0 ? 'HUB_UNREACHABLE' : 'HUB_SILENT');
+      await time.tickAsync(minutes(1));
+    }
+    assert.ok(ids().length >= 4 && ids().length <= 12, `${ids()}`);
+  });
+
   it('logs the same error again after a reset', async () => {
     const { report, errors, ids } = setUp();
     report('HUB_UNREACHABLE');
