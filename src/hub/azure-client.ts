@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts';
-import { seconds } from '../base/duration.ts';
+import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import { AgentError, toAgentError } from '../base/errors.ts';
 import { type Logger, logError } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
@@ -69,6 +69,8 @@ export class AzureHubClient implements HubClient, Service {
   #unpresentable: AgentError | undefined;
   /** Why the hub refused the credential, the last time. */
   #refusal: AgentError | undefined;
+  /** Why port 8883 could not be used, when it was last tried beside port 443. That is no fault. */
+  #trial: HubFailure | undefined;
   /** The failure that reported the used-up quota, and its time; cleared when a message is accepted. */
   #quota: { readonly failure: HubFailure; readonly at: Date } | undefined;
   #running: Promise<void> | undefined;
@@ -93,8 +95,8 @@ export class AzureHubClient implements HubClient, Service {
         const { address, dial } = this.#wayTo(attempt);
         return Session.open({ ...session, ...attempt, address, dial }, signal);
       },
-      shouldRetryAtOnce: (attempt, failure) => this.#shouldRetryAtOnce(attempt, failure),
-      renewAfter: ({ renewAfter }) => renewAfter,
+      nextHasOther: (attempt, failure) => this.#nextHasOther(attempt, failure),
+      renewAfter: ({ renewAfter, transport }) => earlierOf(renewAfter, this.#transport.renewAfter(transport)),
       clock,
       random: random ?? Math.random,
       onChange: () => this.#emit('status'),
@@ -103,7 +105,7 @@ export class AzureHubClient implements HubClient, Service {
       onStable: () => this.#errors.reset(),
     });
     this.#files = new FileWatch({
-      files: () => identity.files,
+      files: () => [...identity.files, ...network.files],
       changed: () => this.#supervisor.credentialChanged(),
       clock,
       log,
@@ -250,10 +252,11 @@ export class AzureHubClient implements HubClient, Service {
     return { hub: module.hostName, transport, ...(proxy === undefined ? {} : { proxy }), source };
   }
 
-  #shouldRetryAtOnce({ presentation, transport }: Attempt, failure: HubFailure): boolean {
-    const isOtherTransport = this.#transport.failed(transport, failure);
+  #nextHasOther({ presentation, transport }: Attempt, failure: HubFailure): 'credential' | 'transport' | undefined {
+    const why = this.#transport.failed(transport, failure);
     const isOtherCredential = this.#identity.failed?.(presentation, failure) ?? false;
-    return isOtherTransport || isOtherCredential;
+    if (why === 'trial') this.#trial = failure;
+    return why === undefined ? (isOtherCredential ? 'credential' : undefined) : 'transport';
   }
 
   #connected({ presentation, transport }: Session): void {
@@ -267,13 +270,20 @@ export class AzureHubClient implements HubClient, Service {
       const { hostName, deviceId, moduleId, connectTo } = module;
       this.#loggedConnected = true;
       const gatewayHostName = connectTo === hostName ? undefined : connectTo;
-      this.#log.info({ hostName, gatewayHostName, deviceId, moduleId }, 'Connected to the hub.');
+      const { proxy } = this.#describe(this.#attempt);
+      const way = { gatewayHostName, transport, proxy, source: presentation.source };
+      this.#log.info({ hostName, ...way, deviceId, moduleId }, 'Connected to the hub.');
     }
     this.#emit('connected');
   }
 
-  #failed({ error, because }: HubFailure): void {
-    if (because === 'credentials' || because === 'absent') {
+  #failed(failure: HubFailure): void {
+    const { error, because } = failure;
+    if (failure === this.#trial) {
+      this.#log.debug({ err: error.message }, "Port 8883 still can't be reached; staying with port 443.");
+      return;
+    }
+    if (because === 'credentials' || because === 'absent' || error.code === 'Authentication') {
       this.#changeStatus(this.#refusal?.message !== error.message, () => {
         this.#refusal = error;
       });
@@ -292,3 +302,6 @@ export class AzureHubClient implements HubClient, Service {
     }
   }
 }
+
+const earlierOf = (one: Duration | undefined, other: Duration | undefined): Duration | undefined =>
+  one === undefined || other === undefined ? (one ?? other) : milliseconds(Math.min(one, other));

@@ -59,7 +59,17 @@ export class ReconnectBackoff {
     return milliseconds(Math.max(this.#backoff.next(), this.#delayLeft(now)));
   }
 
-  /** To be called when the credentials were accepted. */
+  /**
+   * Whether an attempt may follow a failed one without a delay.
+   *
+   * @param because why that one failed; it is not counted yet
+   */
+  mayRetryAtOnce(because: RetryCause | undefined, now: Duration): boolean {
+    const isLast = because === 'credentials' && this.#refusals + 1 >= REFUSALS_BEFORE_LONG_WAIT;
+    return !isLast && this.#delayLeft(now) <= 0;
+  }
+
+  /** To be called when the credentials were accepted, or changed. */
   accepted(): void {
     this.#refusals = 0;
   }

@@ -29,8 +29,10 @@ guardParsers();
 
 /** MQTT.js detects a dead network after one to two of these; hub and gateways close the connection after one and a half. */
 export const KEEP_ALIVE = seconds(45);
-/** Limit for DNS, TCP, TLS and CONNACK together; each subscription has the same limit again. */
+/** Limit for DNS, proxy, TCP and TLS together; each subscription has the same limit again. */
 const OPEN_LIMIT = seconds(30);
+/** For the answer to CONNECT: `auto` must leave a port that is silent after TLS within 95 s, after three attempts. */
+const CONNACK_LIMIT = seconds(20);
 const SEND_LIMIT = seconds(30);
 /** Extends SEND_LIMIT by the size of the message, for links of 32 kbit/s. */
 const SLOWEST_BYTES_PER_SECOND = 4096;
@@ -146,7 +148,7 @@ export class Session {
     try {
       if (signal.aborted) giveUp();
       await session.#dial(signal);
-      await session.#ask(OPEN_LIMIT, 'connecting', (done) => session.#client.open(done));
+      await session.#ask(CONNACK_LIMIT, 'connecting', (done) => session.#client.open(done));
       if (options.methods !== undefined) {
         await session.#ask(OPEN_LIMIT, 'subscribing to methods', (done) => session.#transport.enableMethods(done));
       }

@@ -1,6 +1,6 @@
 import { type Clock, momentOf, wallOffset } from '../base/clock.ts';
 import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
-import { type AgentError, toAgentError } from '../base/errors.ts';
+import { AgentError, toAgentError } from '../base/errors.ts';
 import type { HubStatus } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import { ReconnectBackoff } from './reconnect-backoff.ts';
@@ -23,8 +23,8 @@ export interface SupervisorOptions<P, C> {
   readonly prepare: (signal: AbortSignal) => Promise<P>;
   /** Connects and subscribes, or rejects with a HubFailure; at once when the signal aborts. */
   readonly open: (prepared: P, signal: AbortSignal) => Promise<C>;
-  /** Called when `open` failed. @returns whether another attempt differs so much that it should be made at once */
-  readonly shouldRetryAtOnce: (prepared: P, failure: HubFailure) => boolean;
+  /** Called when `open` failed. @returns what the next attempt has another of, if that makes it worth to be made at once */
+  readonly nextHasOther: (prepared: P, failure: HubFailure) => 'credential' | 'transport' | undefined;
   /** Age at which a connection is replaced, before its token expires; `undefined`: it doesn't expire. */
   readonly renewAfter: (connection: C) => Duration | undefined;
   readonly clock: Clock;
@@ -46,7 +46,7 @@ const ANSWER_LIMIT = minutes(1);
 const CHECK_CLOCK_EVERY = seconds(5);
 /** If the wall clock was set by at least this much, the agent reconnects at once. */
 const CLOCK_STEP = minutes(1);
-/** Delay after a renewal that failed while the connection stands. */
+/** Least delay after a renewal that failed while the connection stands. */
 const RENEW_AGAIN = minutes(1);
 
 /**
@@ -96,26 +96,26 @@ export class Supervisor<P, C extends Connection> {
     while (!signal.aborted) {
       const offset = wallOffset(momentOf(this.#options.clock));
       const made = await this.#connect(signal);
-      if (made instanceof HubFailure) {
-        await this.#backOff(made, offset, signal);
-        continue;
-      }
-      const failure = await this.#keep(made, signal);
+      const failure = made instanceof HubFailure ? made : await this.#keep(made, signal);
       if (failure !== undefined) await this.#backOff(failure, offset, signal);
     }
     this.#endReplacement();
     this.#become('stopped', undefined);
   }
 
-  /** @returns the connection, or why there is none */
-  async #connect(signal: AbortSignal): Promise<C | HubFailure> {
-    const { clock, prepare, open, shouldRetryAtOnce } = this.#options;
+  /**
+   * @param ready is awaited before the connection is opened; an error that it throws ends the attempt
+   * @returns the connection, or why there is none
+   */
+  async #connect(signal: AbortSignal, ready: () => Promise<void> = async () => {}): Promise<C | HubFailure> {
+    const { prepare, open } = this.#options;
     for (let tries = 1; ; tries += 1) {
       this.#wake = new AbortController();
-      this.#backoff.attempt(clock.monotonic());
+      this.#backoff.attempt(this.#options.clock.monotonic());
       let prepared: P;
       try {
         prepared = await prepare(signal);
+        await ready();
       } catch (thrown) {
         const failure = failureOf(thrown);
         if (failure.because === 'local') this.#backoff.forget(); // the hub was not asked
@@ -125,11 +125,19 @@ export class Supervisor<P, C extends Connection> {
         return await open(prepared, signal);
       } catch (thrown) {
         const failure = failureOf(thrown);
-        if (signal.aborted || !shouldRetryAtOnce(prepared, failure) || tries === MAX_TRIES_AT_ONCE) return failure;
+        if (!this.#shouldRetryAtOnce(prepared, failure, tries, signal)) return failure;
         this.#options.onFailure(failure);
         this.#backoff.failed(failure.because);
       }
     }
+  }
+
+  #shouldRetryAtOnce(prepared: P, failure: HubFailure, tries: number, signal: AbortSignal): boolean {
+    if (signal.aborted) return false;
+    const other = this.#options.nextHasOther(prepared, failure);
+    if (other === undefined || tries >= MAX_TRIES_AT_ONCE) return false;
+    const because = other === 'credential' ? failure.because : undefined; // a hub was not asked for another transport
+    return this.#backoff.mayRetryAtOnce(because, this.#options.clock.monotonic());
   }
 
   async #backOff(failure: HubFailure, offset: number, signal: AbortSignal): Promise<void> {
@@ -139,9 +147,14 @@ export class Supervisor<P, C extends Connection> {
       failure.because === 'credentials' || failure.because === 'absent' ? 'refused' : 'connecting',
       failure.error,
     );
-    this.#backoff.failed(failure.because);
-    const wait = this.#backoff.next(failure.because, this.#options.clock.monotonic());
-    await this.#pause(milliseconds(Math.max(wait, failure.after ?? 0)), offset, signal);
+    await this.#pause(this.#delayAfter(failure), offset, signal);
+  }
+
+  /** Counts a failure. @returns the delay before the next attempt */
+  #delayAfter({ because, after }: HubFailure): Duration {
+    this.#backoff.failed(because);
+    const wait = this.#backoff.next(because, this.#options.clock.monotonic());
+    return milliseconds(Math.max(wait, after ?? 0));
   }
 
   /** Holds a connection, and its replacements, until one ends. @returns why; `undefined` if the agent closed it */
@@ -193,8 +206,10 @@ export class Supervisor<P, C extends Connection> {
         }
         if (!this.#wake.signal.aborted && age() < renewAt) continue;
         const next = await this.#replace(connection, ended.signal, signal);
-        if (next !== undefined) return { next };
-        renewAt = age() + RENEW_AGAIN;
+        if (!(next instanceof HubFailure)) return { next };
+        if (next === OLD_ENDED || signal.aborted) break;
+        this.#options.onFailure(next);
+        renewAt = age() + Math.max(RENEW_AGAIN, this.#delayAfter(next));
       }
       if (failure !== undefined) return failure;
       await connection.close();
@@ -208,45 +223,37 @@ export class Supervisor<P, C extends Connection> {
    * Opens a new connection while the old one stands, after its pending requests are answered. The hub closes the old one
    * when it accepts the new one.
    *
-   * @returns the new connection, or `undefined` if it failed: then the old one stands, unless it has ended meanwhile
+   * @returns the new connection, or why it failed: then the old one stands, unless it has ended meanwhile
    */
-  async #replace(old: C, oldEnded: AbortSignal, signal: AbortSignal): Promise<C | undefined> {
-    const { clock, prepare, open, shouldRetryAtOnce, onFailure } = this.#options;
-    this.#wake = new AbortController();
+  async #replace(old: C, oldEnded: AbortSignal, signal: AbortSignal): Promise<C | HubFailure> {
     try {
-      const prepared = await prepare(signal);
-      await this.#letAnswer(old, oldEnded);
-      this.#replacement = new Promise((resolve) => {
-        this.#endReplacement = () => {
-          this.#replacement = undefined;
-          this.#endReplacement = () => {};
-          resolve();
-        };
-      });
-      await new Promise<void>((resolve) => {
-        oldEnded.addEventListener('abort', () => resolve(), { once: true });
-        if (oldEnded.aborted) resolve();
-        void old.idle().then(resolve);
-      });
-      if (oldEnded.aborted) return undefined;
-      this.#backoff.attempt(clock.monotonic());
-      try {
-        const next = await open(prepared, signal);
-        await old.close();
-        this.#connection = next;
-        return next;
-      } catch (thrown) {
-        if (shouldRetryAtOnce(prepared, failureOf(thrown))) this.#wake.abort();
-        throw thrown;
-      }
-    } catch (thrown) {
-      const failure = failureOf(thrown);
-      if (!signal.aborted) onFailure(failure);
-      return undefined;
+      const next = await this.#connect(signal, () => this.#hold(old, oldEnded));
+      if (next instanceof HubFailure) return next;
+      await old.close();
+      this.#connection = next;
+      return next;
     } finally {
       if (oldEnded.aborted && this.#connection === old) this.#connection = undefined;
       this.#endReplacement();
     }
+  }
+
+  /** Lets new requests wait for the next connection, and pending ones be answered. @throws OLD_ENDED */
+  async #hold(old: C, oldEnded: AbortSignal): Promise<void> {
+    await this.#letAnswer(old, oldEnded);
+    this.#replacement ??= new Promise((resolve) => {
+      this.#endReplacement = () => {
+        this.#replacement = undefined;
+        this.#endReplacement = () => {};
+        resolve();
+      };
+    });
+    await new Promise<void>((resolve) => {
+      oldEnded.addEventListener('abort', () => resolve(), { once: true });
+      if (oldEnded.aborted) resolve();
+      void old.idle().then(resolve);
+    });
+    if (oldEnded.aborted) throw OLD_ENDED;
   }
 
   /** Must precede the replacement: a method that sends would wait for the next connection, which waits for the method. */
@@ -277,7 +284,7 @@ export class Supervisor<P, C extends Connection> {
   }
 
   #become(state: HubStatus['state'], error: AgentError | undefined): void {
-    if (this.#state === state && this.#error?.id === error?.id) return;
+    if (this.#state === state && this.#error?.id === error?.id && this.#error?.message === error?.message) return;
     this.#state = state;
     this.#error = error;
     this.#options.onChange();
@@ -286,6 +293,12 @@ export class Supervisor<P, C extends Connection> {
 
 /** Attempts in a row without a delay: for example with a primary and a secondary key. */
 const MAX_TRIES_AT_ONCE = 3;
+
+/** There is nothing to replace any more. */
+const OLD_ENDED = new HubFailure(
+  new AgentError('INTERNAL', 'the connection ended before it was replaced', ''),
+  'network',
+);
 
 const failureOf = (thrown: unknown): HubFailure =>
   thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), 'network');

@@ -1,9 +1,10 @@
-import type { Clock } from '../base/clock.ts';
-import { days } from '../base/duration.ts';
+import { type Clock, isPlausible } from '../base/clock.ts';
+import { type Duration, days, milliseconds } from '../base/duration.ts';
 import type { StateFolder } from '../base/state-folder.ts';
 import type { Transport } from '../contract/hub.ts';
 import type { HubFailure } from '../contract/hub-failure.ts';
 import { type Address, addressOf } from '../network/address.ts';
+import { ProxyError } from '../network/tunnel.ts';
 
 /** `hub.transport` of the local file. */
 export type TransportSetting = 'auto' | Transport;
@@ -46,8 +47,8 @@ export class TransportChoice {
 
   /** For the next connection. */
   next(): Transport {
-    if (this.#isTrialDue()) return 'mqtt';
-    return this.#isOthersTurn ? otherThan(this.#preferred) : this.#preferred;
+    if (this.#isOthersTurn) return otherThan(this.#preferred);
+    return this.#untilTrial() === 0 ? 'mqtt' : this.#preferred;
   }
 
   /**
@@ -71,31 +72,48 @@ export class TransportChoice {
     this.#remember();
   }
 
-  /** @returns whether the next connection uses the other transport, and is worth an attempt at once */
-  failed(transport: Transport, failure: HubFailure): boolean {
-    if (this.#setting !== 'auto') return false;
+  /**
+   * Connecting failed.
+   *
+   * @returns why the next connection uses the other transport, and is worth an attempt at once: because this one could not
+   * be reached, or because it was only the daily trial of 8883
+   */
+  failed(transport: Transport, failure: HubFailure): 'unreachable' | 'trial' | undefined {
+    if (this.#setting !== 'auto') return undefined;
     if (!isUnreachable(failure)) {
-      this.#failures = 0; // the hub was reached
-      return false;
+      if (isAnswer(failure)) this.#failures = 0;
+      return undefined;
     }
     if (this.#isOthersTurn) {
       this.#isOthersTurn = false;
-      return false;
+      return undefined;
     }
     if (transport !== this.#preferred) {
-      this.#since = this.#clock.now(); // the daily trial
+      this.#since = this.#clock.now();
       this.#remember();
-      return true;
+      return 'trial';
     }
     this.#failures += 1;
     this.#isOthersTurn = this.#failures >= FAILURES_BEFORE_OTHER;
-    return this.#isOthersTurn;
+    return this.#isOthersTurn ? 'unreachable' : undefined;
   }
 
-  #isTrialDue(): boolean {
-    if (this.#setting !== 'auto' || this.#preferred === 'mqtt' || this.#isOthersTurn) return false;
-    const age = this.#clock.now().getTime() - this.#since.getTime();
-    return age >= TRY_MQTT_EVERY || age < 0;
+  /**
+   * How long a connection may last, so that 8883 is tried in time; `undefined`: for ever. A connection by certificate would
+   * never be replaced otherwise.
+   */
+  renewAfter(transport: Transport): Duration | undefined {
+    return transport === 'mqttWebSocket' ? this.#untilTrial() : undefined;
+  }
+
+  /** Until 8883 is tried again; `undefined`: it is what is used, or may not be. */
+  #untilTrial(): Duration | undefined {
+    if (this.#setting !== 'auto' || this.#preferred === 'mqtt') return undefined;
+    const now = this.#clock.now();
+    const age = now.getTime() - this.#since.getTime();
+    // A device without a battery for its clock starts in the past each time, and would try a silent port at each start.
+    if (age < 0) return isPlausible(now) ? milliseconds(0) : TRY_MQTT_EVERY;
+    return milliseconds(Math.max(0, TRY_MQTT_EVERY - age));
   }
 
   #remembered(): Transport {
@@ -117,5 +135,14 @@ export class TransportChoice {
 const otherThan = (transport: Transport): Transport => (transport === 'mqtt' ? 'mqttWebSocket' : 'mqtt');
 
 /** No answer that could be the hub's: the port is closed, filtered, or a proxy does not let it pass. */
-const isUnreachable = ({ error: { id } }: HubFailure): boolean =>
-  ['HUB_UNREACHABLE', 'HUB_SILENT', 'PROXY_REFUSED', 'TLS_FAILED'].includes(id);
+const isUnreachable = ({ error }: HubFailure): boolean =>
+  error.id === 'PROXY_REFUSED'
+    ? !isPasswordWanted(error.cause)
+    : ['HUB_UNREACHABLE', 'HUB_SILENT', 'TLS_FAILED'].includes(error.id);
+
+/** A proxy that wants another password wants it for every port. */
+const isPasswordWanted = (cause: unknown): boolean => cause instanceof ProxyError && cause.status === 407;
+
+/** The hub itself answered, so its port can be reached. */
+const isAnswer = ({ error: { id } }: HubFailure): boolean =>
+  ['CREDENTIAL_REFUSED', 'MODULE_UNKNOWN', 'HUB_THROTTLED', 'HUB_QUOTA_EXCEEDED'].includes(id);

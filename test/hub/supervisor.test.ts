@@ -48,12 +48,13 @@ describe('Supervisor', () => {
   const onStable = sinon.stub();
   let states: string[];
   let prepare: sinon.SinonStub<[AbortSignal], Promise<undefined>>;
-  let retryAtOnce: boolean;
+  /** What the next attempt has another of. */
+  let other: 'credential' | 'transport' | undefined;
   let renewAfter: Duration | undefined;
 
   beforeEach(() => {
     prepare = sinon.stub<[AbortSignal], Promise<undefined>>().resolves();
-    retryAtOnce = false;
+    other = undefined;
     renewAfter = minutes(45);
     time = sinon.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z') });
     stop = new AbortController();
@@ -82,7 +83,7 @@ describe('Supervisor', () => {
     const supervisor = new Supervisor<undefined, Stand>({
       prepare,
       open: (_, signal) => connect(signal),
-      shouldRetryAtOnce: () => retryAtOnce,
+      nextHasOther: () => other,
       renewAfter: () => renewAfter,
       clock: systemClock,
       random,
@@ -296,6 +297,33 @@ describe('Supervisor', () => {
       assert.equal(stands.length, 2);
     });
 
+    it('asks a hub that refuses the replacement three times, and then once in ten minutes', async () => {
+      outcome = (attempt) => (attempt > 1 ? 'credentials' : undefined);
+      const supervisor = start(() => 0);
+      await time.tickAsync(minutes(50));
+      assert.equal(attempts.length, 4, `at ${attempts}`);
+      await time.tickAsync(minutes(30));
+      assert.deepEqual([attempts.length, supervisor.state], [7, 'connected']);
+    });
+
+    it('tries another credential at once, but not for ever', async () => {
+      outcome = (attempt) => (attempt > 1 ? 'network' : undefined);
+      other = 'credential';
+      const supervisor = start(() => 0);
+      await time.tickAsync(minutes(45.5));
+      assert.deepEqual([attempts.length, supervisor.state], [4, 'connected']);
+      assert.equal(await supervisor.connection(), stands[0]);
+    });
+
+    it('connects with another credential when the hub refuses the first one, and drops nothing', async () => {
+      outcome = (attempt) => (attempt === 2 ? 'credentials' : undefined);
+      other = 'credential';
+      const supervisor = start();
+      await time.tickAsync(minutes(45.5));
+      assert.equal(await supervisor.connection(), stands[1]);
+      assert.deepEqual(states, ['connected']);
+    });
+
     it('connects anew when the old connection ends while the replacement is prepared', async () => {
       const supervisor = start();
       await time.tickAsync(minutes(44));
@@ -363,14 +391,52 @@ describe('Supervisor', () => {
     assert.equal(stands.length, 1);
   });
 
-  it('tries another credential at once, three times at most', async () => {
-    outcome = () => 'credentials';
-    retryAtOnce = true;
-    start(() => 0);
+  it('tries another credential at once, and pauses long after the third refusal', async () => {
+    outcome = (attempt) => {
+      other = attempt % 2 === 1 ? 'credential' : undefined; // the primary, then the secondary
+      return 'credentials';
+    };
+    start(() => 0.5);
     await time.tickAsync(0);
-    assert.equal(attempts.length, 3);
+    assert.equal(attempts.length, 2);
     await time.tickAsync(minutes(9));
     assert.equal(attempts.length, 3);
+  });
+
+  it("tries another transport at once, also after the third refusal, which was not the hub's", async () => {
+    outcome = (attempt) => {
+      other = attempt === 3 ? 'transport' : undefined;
+      return 'credentials';
+    };
+    start(() => 0);
+    await time.tickAsync(minutes(9));
+    assert.equal(attempts.length, 4);
+  });
+
+  for (const random of [0, 0.999]) {
+    it(`never tries more than six times in a minute with another transport at once (random ${random})`, async () => {
+      outcome = () => 'network';
+      start(() => random);
+      for (let second = 0; second < 1_800; second++) {
+        other = attempts.length % 2 === 1 ? 'transport' : undefined; // in pairs, as with both ports silent
+        await time.tickAsync(seconds(1));
+      }
+      assert.ok(attempts.length >= 20, `${attempts.length} attempts`);
+      for (const [index, at] of attempts.entries()) {
+        const seventh = attempts[index + 6];
+        assert.ok(seventh === undefined || seventh - at >= 60, `${attempts.slice(index, index + 7)}`);
+      }
+    });
+  }
+
+  it('reports another message of the same error', async () => {
+    connect.onCall(0).rejects(new HubFailure(new AgentError('PROXY_REFUSED', 'wants a password', ''), 'credentials'));
+    connect.onCall(1).rejects(new HubFailure(new AgentError('PROXY_REFUSED', 'refused port 8883', ''), 'credentials'));
+    const supervisor = start(() => 0.5);
+    await time.tickAsync(seconds(8));
+    assert.equal(attempts.length, 1);
+    assert.deepEqual(states, ['refused', 'refused', 'connected']);
+    assert.equal(supervisor.error, undefined);
   });
 
   it('asks a local service every five seconds, and a module that does not exist within 30 s', async () => {

@@ -8,6 +8,7 @@ import { immediateStateFiles } from '../../src/base/state-files.ts';
 import { StateFolder } from '../../src/base/state-folder.ts';
 import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { TransportChoice, type TransportSetting } from '../../src/hub/transport.ts';
+import { ProxyError } from '../../src/network/tunnel.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 describe('TransportChoice', () => {
@@ -22,7 +23,10 @@ describe('TransportChoice', () => {
   afterEach(() => time.restore());
 
   const choice = (setting: TransportSetting = 'auto') => new TransportChoice({ setting, state, clock: systemClock });
-  const failure = (id: FailureId) => new HubFailure(new AgentError(id, 'failed', ''), 'network');
+  const failure = (id: FailureId, cause?: unknown) =>
+    new HubFailure(new AgentError(id, 'failed', '', { cause }), 'network');
+  const proxyRefusal = (status: number) =>
+    failure('PROXY_REFUSED', new ProxyError({ host: 'proxy', port: 3128 }, 'refused', { status }));
   const away = failure('HUB_UNREACHABLE');
   /** What the next attempts use when all fail with `failure`; a `+`: tried at once after the one before. */
   const attempts = (transport: TransportChoice, count: number, why = away) => {
@@ -31,7 +35,7 @@ describe('TransportChoice', () => {
     for (let attempt = 0; attempt < count; attempt += 1) {
       const next = transport.next();
       used.push(`${atOnce ? '+' : ''}${next === 'mqtt' ? '8883' : '443'}`);
-      atOnce = transport.failed(next, why);
+      atOnce = transport.failed(next, why) !== undefined;
     }
     return used.join(' ');
   };
@@ -51,6 +55,11 @@ describe('TransportChoice', () => {
       assert.equal(attempts(choice(), 4, failure(id)), '8883 8883 8883 +443');
     });
   }
+
+  it('tries 443 when a proxy does not let 8883 pass, but not when the proxy wants another password', () => {
+    assert.equal(attempts(choice(), 4, proxyRefusal(403)), '8883 8883 8883 +443');
+    assert.equal(attempts(choice(), 5, proxyRefusal(407)), Array(5).fill('8883').join(' '));
+  });
 
   it('stays on 8883 as long as the hub answers there, whatever it says', () => {
     const transport = choice();
@@ -101,10 +110,42 @@ describe('TransportChoice', () => {
     assert.equal(transport.next(), 'mqtt');
   });
 
+  it('tells a failure of the daily attempt from one that means an outage', () => {
+    const transport = leave8883();
+    time.tick(hours(24));
+    assert.equal(transport.failed(transport.next(), away), 'trial');
+    transport.connected(transport.next());
+    attempts(transport, 2);
+    assert.equal(transport.failed('mqttWebSocket', away), 'unreachable');
+  });
+
+  it('limits a connection by 443 to the time until 8883 is tried again, also over a restart', () => {
+    assert.equal(choice().renewAfter('mqtt'), undefined);
+    assert.equal(leave8883().renewAfter('mqttWebSocket'), hours(24));
+    time.tick(hours(20));
+    assert.equal(choice().renewAfter('mqttWebSocket'), hours(4));
+    time.tick(hours(50));
+    assert.equal(choice().renewAfter('mqttWebSocket'), 0);
+    assert.equal(choice('mqttWebSocket').renewAfter('mqttWebSocket'), undefined);
+  });
+
   it('tries 8883 again when the clock was set back beyond the choice', () => {
     leave8883();
-    time.setSystemTime(new Date('2020-01-01T00:00:00Z'));
+    time.setSystemTime(new Date('2025-12-31T00:00:00Z'));
     assert.equal(choice().next(), 'mqtt');
+  });
+
+  it('does not try 8883 at each start of a device whose clock begins in the past', () => {
+    leave8883();
+    time.setSystemTime(0);
+    assert.equal(choice().next(), 'mqttWebSocket');
+  });
+
+  it('works without a place to remember', () => {
+    const transport = new TransportChoice({ setting: 'auto', state: undefined, clock: systemClock });
+    attempts(transport, 3);
+    transport.connected('mqttWebSocket');
+    assert.equal(transport.next(), 'mqttWebSocket');
   });
 
   for (const [what, content] of [

@@ -44,7 +44,7 @@ class DistantHub implements HubClient {
   constructor(random: () => number) {
     this.#supervisor = new Supervisor<undefined, Line>({
       prepare: async () => undefined,
-      shouldRetryAtOnce: () => false,
+      nextHasOther: () => undefined,
       open: async () => {
         this.attempts.push(performance.now());
         if (this.state === 'away') throw UNREACHABLE;

@@ -151,7 +151,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
     const stop = new AbortController();
     const supervisor = new Supervisor({
       prepare: async () => undefined,
-      shouldRetryAtOnce: () => false,
+      nextHasOther: () => undefined,
       open: async () => {
         did('a connection');
         return {
@@ -200,7 +200,7 @@ describe('a step of the wall clock', () => {
           const stop = new AbortController();
           const supervisor = new Supervisor({
             prepare: async () => undefined,
-            shouldRetryAtOnce: () => false,
+            nextHasOther: () => undefined,
             open: async () => {
               did('an attempt');
               throw new HubFailure(error, 'network');
