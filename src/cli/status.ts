@@ -95,7 +95,7 @@ async function keepShowing(controlSocket: string, json: boolean, world: World): 
 }
 
 function describe(status: LocalStatus): string[] {
-  const { hub, configuration, delivery, store, memory, pause, logLevel, restarts, exposed = {} } = status;
+  const { configuration, delivery, store, memory, pause, logLevel, restarts, exposed = {} } = status;
   const faults = Object.entries(configuration.errors).map(([name, message]) => `  error: ${name} ${message}`);
   const off = Object.entries(configuration.switchedOff ?? {}).map(([name, why]) => `  switched off: ${name}, ${why}`);
   const doubts = Object.entries(configuration.warnings).map(([name, message]) => `  warning: ${name} ${message}`);
@@ -119,8 +119,7 @@ function describe(status: LocalStatus): string[] {
             ],
           ]),
       ...Object.values(exposed).map((finding) => ['exposed', finding]),
-      ['hub', hub.error === undefined ? hub.state : `${hub.state}: ${hub.error}`],
-      ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
+      ...hubRows(status),
       [
         'configuration',
         `${configuration.source}${configuration.desiredVersion === undefined ? '' : `, desired version ${configuration.desiredVersion}`}`,
@@ -156,6 +155,37 @@ function describe(status: LocalStatus): string[] {
       }),
     ]),
   ];
+}
+
+/** How the hub is reached, who the agent is to it, and what is wrong with either. */
+function hubRows({ hub, credential }: LocalStatus): string[][] {
+  const way = wayTo(credential);
+  const { kind, source, expiresAt, expiresSoon, error } = credential;
+  const isConnected = hub.state === 'connected';
+  return [
+    ['hub', hub.error === undefined ? `${hub.state}${way === '' ? '' : ` to ${way}`}` : `${hub.state}: ${hub.error}`],
+    ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
+    ...(hub.error === undefined || way === '' ? [] : [['', `last tried: ${way}`]]),
+    [
+      'credential',
+      [
+        kind,
+        ...(source === undefined ? [] : [source]),
+        ...(expiresAt === undefined ? [] : [`valid until ${expiresAt}`]),
+      ].join(', '),
+    ],
+    ...(expiresSoon ? [['', 'It expires soon and was not renewed.']] : []),
+    ...(error === undefined || !isConnected
+      ? []
+      : [['', `connected, but no new connection can be made (${error.id}): ${hub.renewalError ?? error.reason}`]]),
+    ...(hub.renewalRemedy === undefined ? [] : [['', hub.renewalRemedy]]),
+  ];
+}
+
+function wayTo({ hub, transport, proxy }: LocalStatus['credential']): string {
+  if (hub === undefined) return '';
+  const by = transport === 'mqttWebSocket' ? ' by MQTT over WebSocket (port 443)' : ' by MQTT (port 8883)';
+  return `${hub}${transport === undefined ? '' : by}${proxy === undefined ? '' : `, through the proxy ${proxy}`}`;
 }
 
 function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStatus['delivery']): string[][] {

@@ -96,10 +96,7 @@ export function localStatus(observed: Observed): LocalStatus {
     restarts: observed.restarts(),
     ...(isExposed ? { exposed } : {}),
     posture,
-    hub: {
-      state: hub.state,
-      ...(hub.error === undefined ? {} : { error: hub.error.message, remedy: hub.error.remedy }),
-    },
+    hub: connectionOf(hub),
     events: accountsByEvent(observed),
     messages: messagesOf(observed.sent()),
     memory,
@@ -117,6 +114,15 @@ function credentialOf({ credential }: HubStatus): LocalStatus['credential'] {
     ...rest,
     ...(expiresAt === undefined ? {} : { expiresAt: expiresAt.toISOString() }),
     ...(error === undefined ? {} : { error: { code: error.code, reason: error.reason, id: error.id } }),
+  };
+}
+
+function connectionOf({ state, error, credential }: HubStatus): LocalStatus['hub'] {
+  const renewal = state === 'connected' ? credential.error : undefined;
+  return {
+    state,
+    ...(error === undefined ? {} : { error: error.message, remedy: error.remedy }),
+    ...(renewal === undefined ? {} : { renewalError: renewal.message, renewalRemedy: renewal.remedy }),
   };
 }
 

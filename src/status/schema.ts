@@ -198,6 +198,10 @@ export const LocalStatusSchema = v.strictObject({
     state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),
     error: v.exactOptional(text('Why the agent is not connected.')),
     remedy: v.exactOptional(text('How to fix the error.')),
+    renewalError: v.exactOptional(
+      text('Why no new connection can be made, while the present one stands: credential.error in words.'),
+    ),
+    renewalRemedy: v.exactOptional(text('How to fix renewalError.')),
   }),
   events: v.pipe(v.record(v.string(), EventAccountSchema), v.description('Accounts by event, over both queues.')),
   queues: about('Accounts by queue.', { High: EventAccountSchema, Low: EventAccountSchema }),

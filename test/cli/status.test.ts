@@ -99,6 +99,41 @@ describe('vakt status', () => {
     }
   });
 
+  it('tells how the hub is reached, and as whom', async () => {
+    const credential = {
+      kind: 'moduleKey',
+      hub: 'contoso.azure-devices.net',
+      transport: 'mqttWebSocket',
+      proxy: '10.0.0.1:3128',
+      source: 'secondary',
+      expiresAt: '2024-05-01T13:00:00.000Z',
+    } as const;
+    await status({ credential, hub: { state: 'connected' } });
+    const way = 'contoso.azure-devices.net by MQTT over WebSocket (port 443), through the proxy 10.0.0.1:3128';
+    assert.ok(out.includes(`hub            connected to ${way}`), out.join('\n'));
+    assert.ok(out.includes('credential     moduleKey, secondary, valid until 2024-05-01T13:00:00.000Z'));
+    out.length = 0;
+    await close?.();
+    await status({ credential });
+    assert.ok(out.includes(`               last tried: ${way}`), out.join('\n'));
+  });
+
+  it('tells why no new connection can be made while the present one stands', async () => {
+    const error = { code: 'Authentication', reason: 'File Format', id: 'SECRET_FILE_MALFORMED' };
+    const hub = {
+      state: 'connected',
+      renewalError: 'the key in module.key is not base64',
+      renewalRemedy: 'Copy it again.',
+    } as const;
+    await status({ credential: { kind: 'moduleKey', expiresSoon: true, error }, hub });
+    const text = out.join('\n');
+    assert.match(
+      text,
+      /^ +connected, but no new connection can be made \(SECRET_FILE_MALFORMED\): the key in module\.key is not base64\n +Copy it again\.$/m,
+    );
+    assert.match(text, /^ +It expires soon and was not renewed\.$/m);
+  });
+
   it('tells what the hardening checks found, and their exceptions', async () => {
     const baseline = {
       passed: 300,

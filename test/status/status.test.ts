@@ -374,6 +374,23 @@ describe('the status', () => {
     );
   });
 
+  it('tells why the connection that stands could not be replaced', () => {
+    const error = new AgentError('SECRET_FILE_MALFORMED', 'the key is not base64', 'Copy it again.');
+    agent.hub = { state: 'connected', credential: { kind: 'moduleKey', error } };
+    const { hub, credential, state } = localStatus(agent.observed);
+    assert.deepEqual(hub, {
+      state: 'connected',
+      renewalError: 'the key is not base64',
+      renewalRemedy: 'Copy it again.',
+    });
+    assert.deepEqual(credential.error, {
+      code: 'Authentication',
+      reason: 'File Format',
+      id: 'SECRET_FILE_MALFORMED',
+    });
+    assert.equal(state, 'degraded');
+  });
+
   describe('as it is reported', () => {
     let time: sinon.SinonFakeTimers;
     let changes: number;
@@ -592,6 +609,17 @@ describe('the status', () => {
           },
           seen: ({ state, credential: { expiresSoon } }) => [state, expiresSoon],
           shows: ['degraded', true],
+        },
+        'the credential cannot be renewed': {
+          begin: () => {
+            const error = new AgentError('SECRET_FILE_MISSING', 'module.key does not exist', 'Create it.');
+            agent.hub = { ...agent.hub, credential: { kind: 'moduleKey', error } };
+          },
+          end: () => {
+            agent.hub = { ...agent.hub, credential: { kind: 'moduleKey' } };
+          },
+          seen: ({ state, credential: { error } }) => [state, error?.id],
+          shows: ['degraded', 'SECRET_FILE_MISSING'],
         },
         'the queues are nearly full': {
           begin: () => {
