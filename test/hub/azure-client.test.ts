@@ -12,6 +12,7 @@ import type { MethodAnswer } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
 import { HubEmulator } from '../../src/emulator/hub.ts';
 import { AzureHubClient, type AzureHubClientOptions } from '../../src/hub/azure-client.ts';
+import type { LookUp } from '../../src/network/names.ts';
 import { capturedLog, fastClock, message, moduleAccess, newKey, serverParser, temporaryDirectory } from './support.ts';
 
 /** The device SDK over real TLS against the local hub. What takes minutes in earnest runs on a fast clock. */
@@ -50,13 +51,17 @@ describe('AzureHubClient', () => {
     assert.doesNotMatch(log.text(), /sig=|SharedAccessSignature|SharedAccessKey=/);
   });
 
-  type Change = Partial<AzureHubClientOptions> & { gatewayHostName?: string; trustedCaFile?: string | undefined };
+  type Change = Partial<AzureHubClientOptions> & {
+    gatewayHostName?: string;
+    trustedCaFile?: string | undefined;
+    lookUp?: LookUp;
+  };
   const make = (change: Change = {}) => {
-    const { gatewayHostName = `localhost:${hub.port}`, clock = systemClock, ...options } = change;
+    const { gatewayHostName = `localhost:${hub.port}`, clock = systemClock, lookUp, ...options } = change;
     const trustedCaFile = 'trustedCaFile' in change ? change.trustedCaFile : caFile;
     const module = { hostName: hub.hostName, deviceId, moduleId, key: primaryKey, gatewayHostName };
     const client = new AzureHubClient({
-      ...moduleAccess({ ...module, ...(trustedCaFile === undefined ? {} : { trustedCaFile }), clock }),
+      ...moduleAccess({ ...module, ...(trustedCaFile === undefined ? {} : { trustedCaFile }), clock, lookUp }),
       productInfo: 'vakt/0.1.0',
       clock,
       log: log.log,
@@ -395,6 +400,17 @@ describe('AzureHubClient', () => {
       assert.equal(answer.value.desired.missed, true);
       const lines = log.messages().map(({ msg, id }) => id ?? msg);
       assert.deepEqual(lines, ['Connected to the hub.', 'HUB_UNREACHABLE', 'Connected to the hub.']);
+    });
+
+    it('reaches a hub of whose addresses most are dead, at its first attempt and within seconds', async () => {
+      const lookUp = async () => ['127.0.0.9', '::1', '192.0.2.1', '2001:db8::1', '127.0.0.1'];
+      const begin = systemClock.monotonic();
+      await start({ lookUp, gatewayHostName: `localhost:${hub.port}` });
+      assert.ok(systemClock.monotonic() - begin < seconds(15));
+      assert.deepEqual(
+        log.messages().map(({ msg }) => msg),
+        ['Connected to the hub.'],
+      );
     });
 
     it('retries until the hub is reachable', async () => {

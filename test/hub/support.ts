@@ -9,6 +9,7 @@ import { createLog } from '../../src/base/log.ts';
 import type { Message } from '../../src/contract/message.ts';
 import { addressAt } from '../../src/identity/module-settings.ts';
 import { SharedKeyIdentity } from '../../src/identity/shared-keys.ts';
+import type { LookUp } from '../../src/network/names.ts';
 import { Network } from '../../src/network/network.ts';
 
 export const newKey = () => randomBytes(32).toString('base64');
@@ -86,8 +87,9 @@ export function moduleAccess(options: {
   gatewayHostName?: string;
   trustedCaFile?: string;
   clock?: Clock;
+  lookUp?: LookUp | undefined;
 }): { identity: SharedKeyIdentity; network: Network } {
-  const { hostName, deviceId, moduleId, key, gatewayHostName, trustedCaFile, clock = systemClock } = options;
+  const { hostName, deviceId, moduleId, key, gatewayHostName, trustedCaFile, clock = systemClock, lookUp } = options;
   const module = addressAt(hostName, { deviceId, moduleId }, gatewayHostName);
   return {
     identity: new SharedKeyIdentity({
@@ -96,6 +98,6 @@ export function moduleAccess(options: {
       read: () => ({ module, keys: [{ source: 'primary', key }] }),
       clock,
     }),
-    network: new Network({ trustedCaFile, environment: {}, clock }),
+    network: new Network({ trustedCaFile, environment: {}, clock, ...(lookUp === undefined ? {} : { lookUp }) }),
   };
 }

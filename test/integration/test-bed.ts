@@ -12,7 +12,7 @@ import { askControlSocket } from '../../src/base/control-socket.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
-import { HubEmulator } from '../../src/emulator/hub.ts';
+import { type EmulatorOptions, HubEmulator } from '../../src/emulator/hub.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
@@ -70,10 +70,12 @@ export class TestBed {
   readonly #agents: AgentProcess[] = [];
   #hub: HubEmulator | undefined;
 
-  static async open({ desired = QUICK, clock }: { desired?: object; clock?: Clock } = {}): Promise<TestBed> {
+  /** @param options.emulator further options of the hub */
+  static async open(options: { desired?: object; clock?: Clock; emulator?: EmulatorOptions } = {}): Promise<TestBed> {
+    const { desired = QUICK, clock, emulator } = options;
     const bed = new TestBed();
     const modules = [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: bed.key }];
-    bed.#hub = await HubEmulator.start({ modules, ...(clock === undefined ? {} : { clock }) });
+    bed.#hub = await HubEmulator.start({ ...emulator, modules, ...(clock === undefined ? {} : { clock }) });
     bed.write('ca.pem', bed.hub.caPem);
     bed.write('module.key', `${bed.key}\n`);
     bed.writeConfiguration();

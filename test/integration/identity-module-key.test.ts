@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict';
+import { renameSync, rmSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, seconds } from '../../src/base/duration.ts';
+import type { ConnectionRecord } from '../../src/emulator/connection-log.ts';
+import { until } from '../support/until.ts';
+import { type AgentProcess, assertClosed, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
+
+/* A module's keys, replaced in their files and at the hub while the agent is running. */
+
+const ID = { deviceId: DEVICE, moduleId: MODULE };
+
+describe('an agent with keys in files', function () {
+  this.timeout(seconds(180));
+  let bed: TestBed;
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: STEADY });
+    bed.startWith(STEADY);
+  });
+  afterEach(() => bed.close());
+
+  const keys = () => {
+    const credential = bed.hub.getModule(DEVICE, MODULE)?.credential;
+    assert.ok(credential?.type === 'sas');
+    return credential;
+  };
+  const configureBoth = (primary: string, secondary: string) => {
+    bed.write('module.key', primary);
+    bed.write('secondary.key', secondary);
+    bed.writeConfiguration({
+      identity: { kind: 'moduleKey', ...ID, keyFile: 'module.key', secondaryKeyFile: 'secondary.key' },
+    });
+  };
+  /** As a tool does that replaces a file by renaming, so that nobody reads half of it. */
+  const replace = (text: string, name = 'module.key') => {
+    bed.write(`${name}.new`, text);
+    renameSync(join(bed.directory, `${name}.new`), join(bed.directory, name));
+  };
+  const wrongKey = () => Buffer.alloc(32, 'wrong').toString('base64');
+  const connected = (agent: AgentProcess, limit?: Duration) =>
+    agent.waitForStatus(({ hub, credential }) => hub.state === 'connected' && credential.error === undefined, limit);
+  const hasSent = (agent: AgentProcess) => agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0);
+  const sendsOn = (limit?: Duration) => {
+    const before = bed.hub.messages.length;
+    return bed.hub.waitForMessage(({ sequence }) => sequence > before + 1, limit);
+  };
+  const attempts = (from = 0) => bed.hub.connections.slice(from);
+  const refusals = (from = 0) => attempts(from).filter(({ returnCode }: ConnectionRecord) => returnCode !== 0).length;
+
+  /** Nothing was lost, and every event that was collected once and delivered came once, or is still queued. */
+  const assertNothingLost = async (agent: AgentProcess) => {
+    const status = await agent.status();
+    assertClosed(status);
+    assert.deepEqual(status.delivery.dropped, {});
+    const received = new Set(bed.events().map(({ Id }) => Id)).size;
+    assert.ok(received >= status.delivery.delivered, `${received} events came of ${status.delivery.delivered}`);
+  };
+
+  it('connects with a new key in the file, without a gap, while the hub still accepts both', async () => {
+    const agent = bed.startAgent();
+    await hasSent(agent);
+    replace(keys().secondaryKey);
+    await until('a second connection', () => attempts().length === 2, { limit: seconds(25) });
+    await connected(agent);
+    await sendsOn();
+    assert.equal(refusals(), 0);
+    await assertNothingLost(agent);
+    assert.deepEqual(
+      agent.log.filter(({ level }) => level === 'error'),
+      [],
+    );
+  });
+
+  it('does not connect anew when the file is touched, or written again with the same key', async () => {
+    const agent = bed.startAgent();
+    await hasSent(agent);
+    const file = join(bed.directory, 'module.key');
+    utimesSync(file, new Date(), new Date());
+    replace(`${bed.key}\n`);
+    await systemClock.sleep(seconds(16)); // longer than the time between two looks
+    assert.equal(attempts().length, 1);
+  });
+
+  it('is refused three times at most when the hub has other keys, and connects with the new one from the file', async () => {
+    const agent = bed.startAgent();
+    await hasSent(agent);
+    const { primaryKey } = bed.hub.regenerateKeys(ID, 'both');
+    await until('three refusals', () => refusals() === 3);
+    const status = await agent.waitForStatus(({ hub }) => hub.state === 'refused');
+    assert.deepEqual([status.state, status.credential.error?.id], ['degraded', 'CREDENTIAL_REFUSED']);
+    await systemClock.sleep(seconds(25));
+    assert.equal(refusals(), 3, 'the hub was asked again');
+    const { delivery } = await agent.status();
+    assert.ok(delivery.queued.highEvents + delivery.queued.lowEvents > 0, 'it goes on collecting');
+    replace(primaryKey);
+    await connected(agent, seconds(25));
+    await sendsOn();
+    assert.equal(refusals(), 3);
+    await assertNothingLost(agent);
+    assert.equal(agent.log.filter(({ id }) => id === 'CREDENTIAL_REFUSED').length, 1);
+  });
+
+  it('connects within 45 s when the key is regenerated, and the file has it some seconds later', async () => {
+    const agent = bed.startAgent();
+    await hasSent(agent);
+    const start = systemClock.monotonic();
+    const { primaryKey } = bed.hub.regenerateKeys(ID, 'primary');
+    await until('a refusal', () => refusals() > 0);
+    replace(primaryKey);
+    await connected(agent, seconds(45));
+    assert.ok(systemClock.monotonic() - start <= seconds(45));
+    await sendsOn();
+    await assertNothingLost(agent);
+  });
+
+  for (const [what, write, id] of [
+    ['no key', () => bed.write('module.key', 'half a k'), 'SECRET_FILE_MALFORMED'],
+    ['a key that everybody may read', () => bed.write('module.key', bed.key, 0o644), 'SECRET_FILE_EXPOSED'],
+    ['been removed', () => rmSync(join(bed.directory, 'module.key')), 'SECRET_FILE_MISSING'],
+    ["another module's key", () => replace(wrongKey()), 'CREDENTIAL_REFUSED'],
+  ] as const) {
+    it(`keeps its connection when the file has ${what}, says so, and forgets it when mended`, async () => {
+      const agent = bed.startAgent();
+      await hasSent(agent);
+      write();
+      const broken = await agent.waitForStatus(({ credential }) => credential.error?.id === id, seconds(25));
+      assert.deepEqual([broken.hub.state, broken.state], ['connected', 'degraded']);
+      await sendsOn();
+      assert.ok(attempts()[0]?.closedAt === undefined, 'the connection was closed');
+      replace(bed.key);
+      await connected(agent, seconds(25));
+      assert.equal((await agent.status()).state, 'running');
+      assert.ok(refusals() <= 1);
+      await sendsOn();
+      await assertNothingLost(agent);
+    });
+  }
+
+  it('tries the secondary key at once, keeps it, and returns to a new primary one', async () => {
+    configureBoth(bed.key, keys().secondaryKey);
+    const agent = bed.startAgent();
+    const first = await connected(agent);
+    assert.equal(first.credential.source, 'primary');
+    await hasSent(agent);
+    const { primaryKey } = bed.hub.regenerateKeys(ID, 'primary');
+    const second = await agent.waitForStatus(
+      ({ hub, credential }) => hub.state === 'connected' && credential.source === 'secondary',
+    );
+    assert.equal(second.credential.error, undefined);
+    const [, refused, accepted] = attempts();
+    assert.ok(refused !== undefined && accepted !== undefined);
+    assert.deepEqual([refused.admitted, accepted.admitted], [false, true]);
+    assert.ok(accepted.connectedAt.getTime() - refused.connectedAt.getTime() < 1_500, 'not at once');
+    bed.hub.disconnect(DEVICE, MODULE);
+    await until('another connection', () => attempts().length === 4);
+    assert.equal(refusals(), 1, 'the refused key was used again');
+    replace(primaryKey);
+    await agent.waitForStatus(
+      ({ hub, credential }) => hub.state === 'connected' && credential.source === 'primary',
+      seconds(25),
+    );
+    await sendsOn();
+    await assertNothingLost(agent);
+  });
+
+  it('is refused three times at most with two wrong keys', async () => {
+    configureBoth(bed.key, keys().secondaryKey);
+    bed.hub.regenerateKeys(ID, 'both');
+    const agent = bed.startAgent();
+    await until('three refusals', () => refusals() === 3);
+    await systemClock.sleep(seconds(25));
+    assert.equal(refusals(), 3);
+    assert.equal((await agent.status()).hub.state, 'refused');
+  });
+
+  it('starts with the keys that it has, and waits for a hub that refuses all until the device is enabled', async () => {
+    bed.hub.setStatus('disabled', DEVICE);
+    const agent = bed.startAgent();
+    await until('three refusals', () => refusals() === 3);
+    await agent.waitForStatus(({ delivery }) => delivery.queued.highEvents + delivery.queued.lowEvents > 0);
+    bed.hub.setStatus('enabled', DEVICE);
+    replace(keys().secondaryKey); // what an operator can do to have it ask at once
+    await connected(agent, seconds(25));
+    await sendsOn();
+    await assertNothingLost(agent);
+  });
+});
