@@ -15,6 +15,9 @@ const { properties, write, sectionWith } = publishedObject(settingRows(collector
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
 
+/** The kind of identity that agent.json shows. */
+const EXAMPLE_KIND = 'moduleKey';
+
 /** The description of a setting; wrappers of its schema are skipped. */
 function described(schema: unknown): { type: string; description: string; fallback: unknown } {
   const whole = toJsonSchema(v.strictObject({ it: schema as v.GenericSchema }), {
@@ -112,10 +115,16 @@ are reported within seconds, counters once per \`${publishedName('highPriorityMe
 the devices in trouble.
 `;
 
-/** The settings of the kind of identity that agent.json shows. */
-const identityExample = LocalSettings.entries.identity.options
-  .filter(({ entries }) => entries.kind.literal === 'moduleKey')
-  .flatMap(({ entries }) => Object.keys(entries));
+const exampleEntries: Readonly<Record<string, unknown>> =
+  LocalSettings.entries.identity.options.find(({ entries }) => entries.kind.literal === EXAMPLE_KIND)?.entries ?? {};
+
+/** The settings that agent.json shows: of the kinds of identity, those of one, as that one describes them. */
+const shownSettings = settings.flatMap((setting) => {
+  const [group, name = ''] = setting.path;
+  if (group !== 'identity') return [setting];
+  const schema = exampleEntries[name];
+  return schema === undefined ? [] : [{ ...setting, ...described(schema) }];
+});
 
 /** Every setting at its default, or commented out when it has none. */
 function agentFile(): string {
@@ -127,7 +136,6 @@ function agentFile(): string {
     if (nested) lines.push(`  ${JSON.stringify(group)}: {`);
     for (const { path, description, fallback } of members) {
       const dotted = path.join('.');
-      if (path[0] === 'identity' && !identityExample.includes(path[1] ?? '')) continue; // another kind's
       const comment = fallback === undefined && EXAMPLES[dotted] === undefined ? '// ' : '';
       if (description !== '') lines.push(`${indent}// ${description}`);
       lines.push(`${indent}${comment}${JSON.stringify(path.at(-1))}: ${value(fallback, path) ?? '"…"'},`);
@@ -139,7 +147,7 @@ function agentFile(): string {
 
 function groupByFirst(): Map<string, typeof settings> {
   const groups = new Map<string, typeof settings>();
-  for (const setting of settings) {
+  for (const setting of shownSettings) {
     const first = setting.path[0] ?? '';
     groups.set(first, [...(groups.get(first) ?? []), setting]);
   }
@@ -149,7 +157,7 @@ function groupByFirst(): Map<string, typeof settings> {
 /** Examples for settings that are required and have no default. */
 const EXAMPLES: Readonly<Record<string, unknown>> = {
   'hub.hostName': EXAMPLE_HUB,
-  'identity.kind': 'moduleKey',
+  'identity.kind': EXAMPLE_KIND,
   'identity.deviceId': 'device1',
   'identity.moduleId': 'azureiotsecurity',
   'identity.keyFile': 'secrets/module.key',

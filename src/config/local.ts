@@ -15,7 +15,7 @@ import { parseJson } from './json.ts';
 import { LocalLimits } from './limits.ts';
 import { notASetting } from './nearest-name.ts';
 import { PUBLISHED_OBJECT } from './published-object.ts';
-import { entriesOf, isPath, isSecretFile, optionFor } from './schema.ts';
+import { entriesOf, isCredentialFile, isPath, isSecretFile, optionFor } from './schema.ts';
 
 /* The file on the device (config/README.md). `LocalSettings` is type, check, default and documentation in one. */
 
@@ -281,7 +281,7 @@ function unknownSettings(value: unknown, schema: unknown = LocalSettings, above:
 function withAbsolutePaths(schema: unknown, value: unknown, folders: Folders): unknown {
   if (typeof value === 'string' && isPath(schema)) {
     const path = resolve(folders.configuration, value);
-    return (isSecretFile(schema) ? credentialFile(path, folders) : undefined) ?? path;
+    return (isCredentialFile(schema) ? credentialFile(path, folders) : undefined) ?? path;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   const entries = entriesOf(schema);

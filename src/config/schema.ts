@@ -6,7 +6,7 @@ interface SchemaNode {
   readonly wrapped?: SchemaNode;
   readonly pipe?: readonly {
     readonly type: string;
-    readonly metadata?: { readonly path?: boolean; readonly secret?: boolean };
+    readonly metadata?: { readonly path?: boolean; readonly secret?: boolean; readonly credential?: boolean };
   }[];
   readonly options?: readonly SchemaNode[];
   readonly type?: string;
@@ -46,7 +46,10 @@ export const isPath = (schema: unknown): boolean => isMarked(schema, 'path');
 /** Whether a setting is marked as the path of a file that holds a secret. */
 export const isSecretFile = (schema: unknown): boolean => isMarked(schema, 'secret');
 
-function isMarked(schema: unknown, mark: 'path' | 'secret'): boolean {
+/** Whether a systemd credential replaces the file: a secret, or a certificate. */
+export const isCredentialFile = (schema: unknown): boolean => isSecretFile(schema) || isMarked(schema, 'credential');
+
+function isMarked(schema: unknown, mark: 'path' | 'secret' | 'credential'): boolean {
   const node = schema as SchemaNode | undefined;
   if (node?.wrapped !== undefined) return isMarked(node.wrapped, mark);
   return node?.pipe?.some(({ type, metadata }) => type === 'metadata' && metadata?.[mark] === true) ?? false;

@@ -28,5 +28,9 @@ export const path = (description: string) => v.pipe(text(description), v.metadat
 /** The path of a file that only its owner may read. A systemd credential replaces it. */
 export const secretFile = (description: string) => v.pipe(text(description), v.metadata({ path: true, secret: true }));
 
+/** The path of a file that goes with a secret, but that all may read: a certificate. A systemd credential replaces it, too. */
+export const credentialFile = (description: string) =>
+  v.pipe(text(description), v.metadata({ path: true, credential: true }));
+
 export const oneOf = <const T extends readonly string[]>(options: T, description: string) =>
   v.pipe(v.picklist(options, `must be one of ${options.map((o) => `"${o}"`).join(', ')}`), v.description(description));

@@ -3,10 +3,11 @@ import { connectionString } from './connection-string.ts';
 import { edge } from './edge.ts';
 import type { Identity, IdentityContext } from './identity.ts';
 import { identityService } from './identity-service.ts';
+import { moduleCertificate } from './module-certificate.ts';
 import { moduleKey } from './module-key.ts';
 
 /** Every kind of identity (contract §1). */
-const KINDS = [connectionString, moduleKey, edge, identityService] as const;
+const KINDS = [connectionString, moduleKey, moduleCertificate, edge, identityService] as const;
 
 type Schemas<T extends readonly { readonly schema: unknown }[]> = { -readonly [Index in keyof T]: T[Index]['schema'] };
 

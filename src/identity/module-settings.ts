@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { AgentError } from '../base/errors.ts';
-import { text } from '../contract/local-schemas.ts';
+import { credentialFile, secretFile, text } from '../contract/local-schemas.ts';
 import type { IdentityContext, ModuleAddress } from './identity.ts';
 
 /* Settings that several kinds of identity share. */
@@ -13,6 +13,12 @@ export const CREATE_MODULE = v.optional(
     v.description('Whether the agent creates the module when the hub does not have it; else it waits for it.'),
   ),
   true,
+);
+export const CERTIFICATE_FILE = credentialFile(
+  'File with the certificate in PEM form, followed by the certificates of its chain, if it has one.',
+);
+export const CERTIFICATE_KEY_FILE = secretFile(
+  "File with the certificate's private key in PEM form; only its owner may be able to read it.",
 );
 
 /** @throws AgentError CONFIG_INCOMPLETE without `hub.hostName` */

@@ -363,6 +363,7 @@ describe('readLocalSettings', () => {
         'VAKT_IDENTITY__MODULE_ID',
         'VAKT_IDENTITY__KEY_FILE',
         'VAKT_IDENTITY__SECONDARY_KEY_FILE',
+        'VAKT_IDENTITY__CERTIFICATE_FILE',
         'VAKT_AGENT_ID',
         'VAKT_STATE_DIRECTORY',
         'VAKT_QUEUE_AGE_LIMIT',
@@ -486,6 +487,19 @@ describe('readLocalSettings', () => {
       assert.equal(keyFile('module.key'), join(folder, 'credentials/module.key'));
       assert.equal(keyFile('secrets/other.key'), join(folder, 'credentials/secrets_other.key'));
       assert.equal(keyFile(join(folder, 'secrets/other.key')), join(folder, 'credentials/secrets_other.key'));
+    });
+
+    it('replaces a certificate, too', () => {
+      const environment = { CREDENTIALS_DIRECTORY: join(folder, 'credentials') };
+      writeFileSync(join(folder, 'credentials', 'secrets_dev1.pem'), '');
+      writeFileSync(
+        file,
+        '{ "identity": { "kind": "moduleCertificate", "deviceId": "d", "certificateFile": "secrets/dev1.pem", "keyFile": "module.key" } }',
+      );
+      const { identity } = readLocalSettings(file, environment);
+      assert.ok(identity.kind === 'moduleCertificate');
+      assert.equal(identity.certificateFile, join(folder, 'credentials/secrets_dev1.pem'));
+      assert.deepEqual(filesOf(file, environment).secrets, [join(folder, 'module.key')]); // a certificate is none
     });
 
     it('takes the file itself where there is no such credential, or it lies elsewhere', () => {
