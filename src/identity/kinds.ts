@@ -1,5 +1,7 @@
 import * as v from 'valibot';
 import { connectionString } from './connection-string.ts';
+import { deviceCertificate } from './device-certificate.ts';
+import { deviceKey } from './device-key.ts';
 import { edge } from './edge.ts';
 import type { Identity, IdentityContext } from './identity.ts';
 import { identityService } from './identity-service.ts';
@@ -7,7 +9,15 @@ import { moduleCertificate } from './module-certificate.ts';
 import { moduleKey } from './module-key.ts';
 
 /** Every kind of identity (contract §1). */
-const KINDS = [connectionString, moduleKey, moduleCertificate, edge, identityService] as const;
+const KINDS = [
+  connectionString,
+  moduleKey,
+  moduleCertificate,
+  deviceKey,
+  deviceCertificate,
+  edge,
+  identityService,
+] as const;
 
 type Schemas<T extends readonly { readonly schema: unknown }[]> = { -readonly [Index in keyof T]: T[Index]['schema'] };
 

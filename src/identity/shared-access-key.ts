@@ -8,12 +8,15 @@ const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
  * @param origin the file it was read from, for the message
  * @throws AgentError SECRET_FILE_MALFORMED
  */
-export function checkedKey(key: string, origin: string): string {
+export function checkedKey(key: string, origin: string, owner: 'module' | 'device' = 'module'): string {
   const fault = faultOf(key);
   if (fault === undefined) return key;
-  const remedy = "Copy the module's primary key again, for example from: az iot hub module-identity show.";
+  const remedy = `Copy the ${owner}'s primary key again, for example from: az iot hub ${owner}-identity show.`;
   throw new AgentError('SECRET_FILE_MALFORMED', `the key in ${origin} ${fault}`, remedy);
 }
+
+/** For keys that are not from a file. */
+export const isSharedAccessKey = (key: string): boolean => faultOf(key) === undefined;
 
 function faultOf(key: string): string | undefined {
   if (key === '') return 'is missing';

@@ -7,7 +7,7 @@ import { until } from '../support/until.ts';
 import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 const COMMON_NAME = `${DEVICE}/${MODULE}`;
-/** Contract §1: how soon a changed file is used. */
+/** How soon a changed file must be used (contract §1). */
 const USED_WITHIN = seconds(25);
 
 describe('an agent with a module certificate', function () {

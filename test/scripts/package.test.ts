@@ -49,6 +49,7 @@ describe('The package', function () {
         'usr/lib/vakt/doc/TROUBLESHOOTING.md',
         'usr/lib/vakt/doc/configure.md',
         'usr/lib/vakt/doc/contract.md',
+        'usr/lib/vakt/doc/identity.md',
         'usr/lib/vakt/doc/install.md',
         'usr/lib/vakt/doc/settings.md',
         'usr/lib/vakt/node_modules/koffi/LICENSE.txt',
