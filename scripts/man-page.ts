@@ -71,7 +71,7 @@ Socket on which the running agent answers
 .BR "vakt status" .
 .TP
 .I /usr/share/doc/vakt
-README.md, install.md, configure.md, settings.md (every setting), contract.md (messages and module twin) and
+README.md, install.md, identity.md, configure.md, settings.md (every setting), contract.md (messages and module twin) and
 TROUBLESHOOTING.md.
 .SH SEE ALSO
 .BR systemctl (1),

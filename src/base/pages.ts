@@ -6,6 +6,7 @@ export const PAGES = {
   readme: { shipped: 'doc/README.md', source: 'README.md' },
   install: { shipped: 'doc/install.md', source: 'docs/install.md' },
   configure: { shipped: 'doc/configure.md', source: 'docs/configure.md' },
+  identity: { shipped: 'doc/identity.md', source: 'docs/identity.md' },
   contract: { shipped: 'doc/contract.md', source: 'docs/contract.md' },
   settings: { shipped: 'doc/settings.md', source: 'config/README.md' },
   troubleshooting: { shipped: 'doc/TROUBLESHOOTING.md', source: 'TROUBLESHOOTING.md' },
