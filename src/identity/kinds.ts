@@ -7,6 +7,7 @@ import type { Identity, IdentityContext } from './identity.ts';
 import { identityService } from './identity-service.ts';
 import { moduleCertificate } from './module-certificate.ts';
 import { moduleKey } from './module-key.ts';
+import { provisioning } from './provisioning.ts';
 
 /** Every kind of identity (contract §1). */
 const KINDS = [
@@ -15,6 +16,7 @@ const KINDS = [
   moduleCertificate,
   deviceKey,
   deviceCertificate,
+  provisioning,
   edge,
   identityService,
 ] as const;

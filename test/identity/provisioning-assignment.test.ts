@@ -44,6 +44,8 @@ describe('AssignmentCache', () => {
   it('takes another spelling of the registration id, which has no case', () => {
     writeFileSync(file, KEPT);
     assert.deepEqual(cache({ ...REGISTRATION, registrationId: 'GATEWAY7' }).read(), ASSIGNMENT);
+    writeFileSync(file, KEPT.replace('gateway7', 'Gateway7'));
+    assert.deepEqual(cache().read(), ASSIGNMENT);
   });
 
   for (const [what, registration] of [
