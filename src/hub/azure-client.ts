@@ -9,14 +9,14 @@ import { HubFailure } from '../contract/hub-failure.ts';
 import { type Message, sizeOf } from '../contract/message.ts';
 import type { MethodCalls } from '../contract/method.ts';
 import type { Identity, Presentation } from '../identity/identity.ts';
-import { bracketed, hostAndPort } from '../network/address.ts';
 import type { Network } from '../network/network.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
 import { Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
-import { PORTS, TransportChoice, type TransportSetting } from './transport.ts';
+import { TransportChoice, type TransportSetting } from './transport.ts';
+import { hostOf, nameOf, targetOf } from './way.ts';
 
 export interface AzureHubClientOptions {
   readonly identity: Identity;
@@ -232,22 +232,16 @@ export class AzureHubClient implements HubClient, Service {
     if (isNews) this.#emit('status');
   }
 
-  #wayTo({ presentation: { module, proof }, transport }: Attempt) {
-    const { host, port } = this.#transport.addressOf(module.connectTo ?? module.hostName, transport);
-    const target = {
-      host,
-      port,
-      ...(module.trustedCa === undefined ? {} : { trustedCa: module.trustedCa }),
-      ...(proof.kind === 'certificate' ? { certificate: proof.certificate, key: proof.key } : {}),
-    };
+  #wayTo({ presentation, transport }: Attempt) {
+    const address = this.#transport.addressOf(hostOf(presentation.module), transport);
+    const target = targetOf(presentation, address);
     const dial = (signal: AbortSignal) =>
       transport === 'mqtt' ? this.#network.connect(target, signal) : this.#network.webSocket(target, signal);
-    const address = port === PORTS.mqtt ? bracketed(host) : hostAndPort(target);
-    return { address, dial };
+    return { address: nameOf(address), dial };
   }
 
   #describe({ presentation: { module, source }, transport }: Attempt): Partial<HubStatus['credential']> {
-    const { host, port } = this.#transport.addressOf(module.connectTo ?? module.hostName, transport);
+    const { host, port } = this.#transport.addressOf(hostOf(module), transport);
     const proxy = this.#network.proxyOf(host, port);
     return { hub: module.hostName, transport, ...(proxy === undefined ? {} : { proxy }), source };
   }
