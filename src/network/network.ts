@@ -41,6 +41,20 @@ export interface NetworkOptions {
   readonly lookUp?: LookUp;
 }
 
+/** What was reached on the way to a host; in this order. Through a proxy, the first two are the proxy's. */
+export type Waypoint =
+  | { readonly at: 'addresses'; readonly of: Address; readonly addresses: readonly string[] }
+  | { readonly at: 'connection'; readonly to: Address; readonly address: string }
+  | { readonly at: 'tunnel'; readonly to: Address };
+
+type OnWaypoint = (reached: Waypoint) => void;
+
+interface How {
+  readonly signal: AbortSignal;
+  readonly onWaypoint?: OnWaypoint;
+  readonly acceptsAny?: boolean;
+}
+
 /** For the name's look-up and TCP. `auto` must find a silent port 8883 three times within 95 s. */
 const DIAL_LIMIT = seconds(20);
 const CONNECT_LIMIT = seconds(15);
@@ -81,11 +95,15 @@ export class Network {
    * owns the socket, and must listen to its errors at once.
    */
   async connect(target: Target, signal: AbortSignal): Promise<TLSSocket> {
-    const { host, trustedCa = this.#authorities(), certificate, key } = target;
-    const proxy = this.#proxies.of(target);
-    const socket = await (proxy === undefined ? this.#dial(target, signal) : this.#tunnel(proxy, target, signal));
-    const secured = await this.#secure(socket, target, { host, trustedCa, certificate, key }, signal);
-    return unlessAborted(secured, signal);
+    return this.#connect(target, { signal });
+  }
+
+  /**
+   * Goes the way of `connect`, but accepts any certificate of the server: the socket's `authorized` tells. For
+   * `vakt check`, which says how far the way leads; nobody may send a secret on it.
+   */
+  async inspect(target: Target, signal: AbortSignal, onWaypoint: OnWaypoint = () => {}): Promise<TLSSocket> {
+    return this.#connect(target, { signal, onWaypoint, acceptsAny: true });
   }
 
   /** One HTTPS request on a connection of its own; the answer is bounded. */
@@ -118,13 +136,27 @@ export class Network {
     return this.#trustedCaFile === undefined ? undefined : readTrustedCa(this.#trustedCaFile);
   }
 
-  #dial(address: Address, signal: AbortSignal): Promise<Socket> {
+  async #connect(target: Target, { signal, onWaypoint = () => {}, acceptsAny = false }: How): Promise<TLSSocket> {
+    const { host, trustedCa = this.#authorities(), certificate, key } = target;
+    const proxy = this.#proxies.of(target);
+    const socket = await (proxy === undefined
+      ? this.#dial(target, signal, onWaypoint)
+      : this.#tunnel(proxy, target, signal, onWaypoint));
+    const secured = await this.#secure(socket, target, { host, trustedCa, certificate, key, acceptsAny }, signal);
+    return unlessAborted(secured, signal);
+  }
+
+  #dial(address: Address, signal: AbortSignal, onWaypoint: OnWaypoint): Promise<Socket> {
     const { host, port } = address;
     const clock = this.#clock;
     const what = `connecting to ${hostAndPort(address)}`;
-    return limited({ clock, limit: DIAL_LIMIT, what, signal }, async (step) =>
-      dial({ addresses: await this.#names.addressesOf(host, step), port, clock, signal: step }),
-    );
+    return limited({ clock, limit: DIAL_LIMIT, what, signal }, async (step) => {
+      const addresses = await this.#names.addressesOf(host, step);
+      onWaypoint({ at: 'addresses', of: { host, port }, addresses });
+      const socket = await dial({ addresses, port, clock, signal: step });
+      onWaypoint({ at: 'connection', to: { host, port }, address: socket.remoteAddress ?? 'an unknown address' });
+      return socket;
+    });
   }
 
   #secure(socket: Socket, address: Address, security: Security, signal: AbortSignal): Promise<TLSSocket> {
@@ -133,15 +165,21 @@ export class Network {
   }
 
   /** Connects to a target's host and port through a proxy. */
-  async #tunnel(proxy: ProxyUrl, { host, port }: Address, signal: AbortSignal): Promise<Socket> {
+  async #tunnel(
+    proxy: ProxyUrl,
+    { host, port }: Address,
+    signal: AbortSignal,
+    onWaypoint: OnWaypoint,
+  ): Promise<Socket> {
     const trustedCa = proxy.secure ? this.#authorities() : undefined;
     const authorization = this.#proxies.authorization();
     const target = { host, port };
     const limit = { clock: this.#clock, limit: CONNECT_LIMIT, what: `CONNECT ${hostAndPort(target)}`, signal };
     try {
-      const plain = await this.#dial(proxy, signal);
+      const plain = await this.#dial(proxy, signal, onWaypoint);
       const socket = proxy.secure ? await this.#secure(plain, proxy, { host: proxy.host, trustedCa }, signal) : plain;
       await limited(limit, (step) => openTunnel(socket, { proxy, target, authorization, signal: step }));
+      onWaypoint({ at: 'tunnel', to: target });
       return socket;
     } catch (cause) {
       if (signal.aborted || cause instanceof ProxyError) throw cause;

@@ -11,17 +11,19 @@ export interface Security {
   /** The client's certificate with its chain, and key, PEM. */
   readonly certificate?: string | undefined;
   readonly key?: string | undefined;
+  /** Whether a certificate that is not trusted is accepted, too; the socket's `authorized` tells. */
+  readonly acceptsAny?: boolean;
 }
 
 /**
- * Secures a connection by TLS 1.2 or newer, and verifies the server's certificate and name. Destroys it when that fails,
+ * Secures a connection by TLS 1.2 or newer, and verifies the server's certificate and name, unless `acceptsAny`. Destroys it when that fails,
  * or when `signal` aborts.
  *
  * @param socket is the secured socket's afterwards
  */
 export async function secure(
   socket: Socket,
-  { host, trustedCa, certificate, key }: Security,
+  { host, trustedCa, certificate, key, acceptsAny = false }: Security,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   let secured: TLSSocket | undefined;
@@ -32,7 +34,7 @@ export async function secure(
         socket,
         host, // compared with the certificate if it is an IP address
         minVersion: 'TLSv1.2',
-        rejectUnauthorized: true, // NODE_TLS_REJECT_UNAUTHORIZED must not change it
+        rejectUnauthorized: !acceptsAny, // NODE_TLS_REJECT_UNAUTHORIZED must not change it
         ...(servername === undefined ? {} : { servername }),
         ...(trustedCa === undefined ? {} : { ca: trustedCa }),
         ...(certificate === undefined ? {} : { cert: certificate }),
