@@ -121,7 +121,7 @@ function connectionOf({ state, error, credential }: HubStatus): LocalStatus['hub
   const renewal = state === 'connected' ? credential.error : undefined;
   return {
     state,
-    ...(error === undefined ? {} : { error: error.message, remedy: error.remedy }),
+    ...(error === undefined ? {} : { error: error.message, id: error.id, remedy: error.remedy }),
     ...(renewal === undefined ? {} : { renewalError: renewal.message, renewalRemedy: renewal.remedy }),
   };
 }

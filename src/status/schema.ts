@@ -197,6 +197,7 @@ export const LocalStatusSchema = v.strictObject({
   hub: about('The connection to the hub.', {
     state: v.picklist(['connecting', 'connected', 'refused', 'stopped']),
     error: v.exactOptional(text('Why the agent is not connected.')),
+    id: v.exactOptional(text('Id of that error, as in the log.')),
     remedy: v.exactOptional(text('How to fix the error.')),
     renewalError: v.exactOptional(
       text('Why no new connection can be made, while the present one stands: credential.error in words.'),

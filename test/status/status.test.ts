@@ -364,7 +364,12 @@ describe('the status', () => {
     agent.hub = { state: 'refused', error, credential: { kind: 'moduleKey', expiresAt: TIME } };
     agent.sent = { sent: 3, under4KB: 2, failed: 1, lastSentAt: TIME, lastError: error };
     const status = localStatus(agent.observed);
-    assert.deepEqual(status.hub, { state: 'refused', error: 'the hub refuses the key', remedy: 'Renew the key.' });
+    assert.deepEqual(status.hub, {
+      state: 'refused',
+      error: 'the hub refuses the key',
+      id: 'CREDENTIAL_REFUSED',
+      remedy: 'Renew the key.',
+    });
     assert.deepEqual(status.credential, { kind: 'moduleKey', expiresAt: '2024-05-01T12:00:00.000Z' });
     assert.deepEqual(status.messages, { sent: 3, under4KB: 2, failed: 1 });
     const { messagesSent, messagesFailed, lastSentAt, lastError } = status.delivery;
