@@ -2,15 +2,21 @@ import * as v from 'valibot';
 import { printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { type Finding, failed } from './check/finding.ts';
+import { gatherSituation } from './check/gather.ts';
 import { runChecks, systemChecks } from './check/index.ts';
-import { gatherSituation } from './check/situation.ts';
 import { readArguments, table, type World } from './command.ts';
 
 export const summary = 'Check everything that the agent needs, and print a remedy for each problem.';
-export const usage = `vakt check [--config FILE] [--json]
+export const usage = `vakt check [--config FILE] [--verbose] [--json]
 
   --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
-  --json          print one JSON object per finding
+  --verbose       print the addresses and certificates that were seen, too
+  --json          print one JSON object per finding, always with those
+
+The first finding marked WRONG is the cause of what else does not work. It ends with the id of the error that the agent
+logs, see TROUBLESHOOTING.md.
+
+It changes nothing at the hub. If the agent is to create its module, that is only reported.
 
 If an agent is running, its status is used, and it is not disturbed. Otherwise every check runs as the current user: use
 the account that the agent will run as.
@@ -20,10 +26,14 @@ Exit status: 0 no problem, 1 something must be fixed.`;
 const DEFAULTS = () => v.parse(LocalSettings, { identity: { kind: 'connectionString', file: '/nonexistent' } });
 
 export async function run(args: readonly string[], { stdout, environment, signal }: World): Promise<number> {
-  const { values } = readArguments(args, { config: { type: 'string' }, json: { type: 'boolean' } });
+  const { values } = readArguments(args, {
+    config: { type: 'string' },
+    verbose: { type: 'boolean' },
+    json: { type: 'boolean' },
+  });
   const findings = await check(values.config, environment, signal);
   if (values.json) for (const finding of findings) stdout(printableJson(JSON.stringify(finding)));
-  else for (const line of describe(findings)) stdout(line);
+  else for (const line of describe(findings, values.verbose === true)) stdout(line);
   return findings.some(({ state }) => state === 'wrong') ? 1 : 0;
 }
 
@@ -43,10 +53,11 @@ async function check(
   return runChecks(await gatherSituation(file ?? DEFAULT_CONFIG_FILE, local, signal));
 }
 
-function describe(findings: readonly Finding[]): string[] {
-  const rows = findings.flatMap(({ check, state, finding, remedy }) => [
+function describe(findings: readonly Finding[], isVerbose: boolean): string[] {
+  const rows = findings.flatMap(({ check, state, finding, remedy, details = [] }) => [
     [state.toUpperCase(), check, finding],
     ...(remedy === undefined ? [] : [['', '', `-> ${remedy}`]]),
+    ...(isVerbose ? details.map((detail) => ['', '', `   ${detail}`]) : []),
   ]);
   const wrong = findings.filter(({ state }) => state === 'wrong').length;
   return [

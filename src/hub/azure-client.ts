@@ -23,6 +23,8 @@ export interface AzureHubClientOptions {
   readonly network: Network;
   /** Default: `mqtt`. */
   readonly transport?: TransportSetting;
+  /** With `auto`: what it begins with, when nothing is remembered. Default: `mqtt`. */
+  readonly firstTransport?: Transport;
   /** Where the transport that worked is remembered. Absent: nowhere. */
   readonly state?: StateFolder | undefined;
   /** Client name shown to the hub's owner, for example `vakt/0.1.0`. */
@@ -82,7 +84,7 @@ export class AzureHubClient implements HubClient, Service {
     this.#clock = clock;
     this.#log = log;
     this.#errors = new RepeatedErrorLog(clock, log);
-    this.#transport = new TransportChoice({ setting: transport, state, clock });
+    this.#transport = new TransportChoice({ setting: transport, state, first: options.firstTransport, clock });
     const session = {
       productInfo,
       ...(methods === undefined ? {} : { methods }),

@@ -35,14 +35,22 @@ export class TransportChoice {
   /** When 443 worked first, or 8883 was last tried in vain; by the wall clock, since restarts are in between. */
   #since: Date;
 
-  /** @param options.state where the choice is remembered; `undefined`: not at all */
-  constructor(options: { setting: TransportSetting; state: StateFolder | undefined; clock: Clock }) {
-    const { setting, state, clock } = options;
+  /**
+   * @param options.state where the choice is remembered; `undefined`: not at all
+   * @param options.first what `auto` begins with, when nothing is remembered; default: `mqtt`
+   */
+  constructor(options: {
+    setting: TransportSetting;
+    state: StateFolder | undefined;
+    first?: Transport | undefined;
+    clock: Clock;
+  }) {
+    const { setting, state, first = 'mqtt', clock } = options;
     this.#setting = setting;
     this.#state = state;
     this.#clock = clock;
     this.#since = clock.now();
-    this.#preferred = setting === 'auto' ? this.#remembered() : setting;
+    this.#preferred = setting === 'auto' ? (this.#remembered() ?? first) : setting;
   }
 
   /** For the next connection. */
@@ -116,12 +124,12 @@ export class TransportChoice {
     return milliseconds(Math.max(0, TRY_MQTT_EVERY - age));
   }
 
-  #remembered(): Transport {
+  #remembered(): Transport | undefined {
     const { transport, since } = {
       ...(this.#state?.read(FILE) as { transport?: unknown; since?: unknown } | undefined),
     };
     const date = new Date(String(since));
-    if (transport !== 'mqttWebSocket' || Number.isNaN(date.getTime())) return 'mqtt';
+    if (transport !== 'mqttWebSocket' || Number.isNaN(date.getTime())) return undefined;
     this.#since = date;
     return 'mqttWebSocket';
   }
@@ -132,10 +140,10 @@ export class TransportChoice {
   }
 }
 
-const otherThan = (transport: Transport): Transport => (transport === 'mqtt' ? 'mqttWebSocket' : 'mqtt');
+export const otherThan = (transport: Transport): Transport => (transport === 'mqtt' ? 'mqttWebSocket' : 'mqtt');
 
 /** No answer that could be the hub's: the port is closed, filtered, or a proxy does not let it pass. */
-const isUnreachable = ({ error }: HubFailure): boolean =>
+export const isUnreachable = ({ error }: HubFailure): boolean =>
   error.id === 'PROXY_REFUSED'
     ? !isPasswordWanted(error.cause)
     : ['HUB_UNREACHABLE', 'HUB_SILENT', 'TLS_FAILED'].includes(error.id);

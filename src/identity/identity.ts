@@ -83,6 +83,8 @@ export interface Identity {
    * @returns whether the next presentation is a different one, worth an attempt at once
    */
   failed?(presentation: Presentation, failure: HubFailure): boolean;
+  /** Whether `present()` reads files only. If not, `vakt check` doesn't call it beside a running agent. */
+  readonly isLocal?: boolean;
   /** The files that are read. When one changes, the agent makes a new presentation and connects with it. */
   readonly files: readonly string[];
   /** Every secret that is in memory now, for those who must not show them. */

@@ -24,6 +24,7 @@ export interface KeyRing {
  */
 export class SharedKeyIdentity implements Identity {
   readonly kind: string;
+  readonly isLocal = true;
   readonly files: readonly string[];
   readonly #read: () => KeyRing;
   readonly #clock: Clock;

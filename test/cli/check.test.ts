@@ -132,12 +132,14 @@ describe('vakt check', () => {
   });
 
   describe('Ctrl-C', () => {
-    /** Takes connections and says nothing, so that TLS never comes about. */
-    const silentHub = () =>
+    /** Closes the first connections, then takes one and says nothing, so that TLS never comes about. */
+    const silentHub = (abortAt: number) =>
       new Promise<Server>((resolve) => {
         const server = createServer((socket) => {
-          if (connections++ === 1) setImmediate(() => stop.abort());
           socket.on('error', () => {});
+          const connection = connections++;
+          if (connection < abortAt) socket.destroy();
+          if (connection === abortAt) setImmediate(() => stop.abort());
           closers.push(() => socket.destroy());
         });
         let connections = 0;
@@ -145,19 +147,24 @@ describe('vakt check', () => {
         closers.push(() => server.close());
       });
 
-    it('ends it in the middle of a step', async () => {
-      const server = await silentHub();
-      const { port } = server.address() as { port: number };
-      const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
-      // Without its time limit a step that goes on would never end.
-      const within = sinon.stub(systemClock, 'within').callsFake((_limit, _what, work) => work);
-      try {
-        await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
-      } finally {
-        within.restore();
-      }
-      assert.deepEqual(out, []);
-    });
+    for (const [abortAt, step] of [
+      [0, 'the clock'],
+      [1, 'the way to the hub'],
+    ] as const) {
+      it(`ends it in the middle of a step: ${step}`, async () => {
+        const server = await silentHub(abortAt);
+        const { port } = server.address() as { port: number };
+        const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
+        // Without its time limit a step that goes on would never end.
+        const within = sinon.stub(systemClock, 'within').callsFake((_limit, _what, work) => work);
+        try {
+          await assert.rejects(check({ hub }), (error) => error === stop.signal.reason);
+        } finally {
+          within.restore();
+        }
+        assert.deepEqual(out, []);
+      });
+    }
   });
 
   describe('a snapshot', () => {

@@ -78,7 +78,7 @@ describe('A service that does not answer', () => {
   });
 
   it('is wrong for "vakt check" when it has failed, and worth a note when it is stopped', async () => {
-    const look = async (unit: ServiceUnit) => (await runningAgent.run({ agent: { unit } } as Situation))[0];
+    const look = async (unit: ServiceUnit) => (await runningAgent.run({ agent: { unit } } as Situation, new Set()))[0];
     assert.equal((await look(FAILED))?.state, 'wrong');
     assert.equal((await look(STOPPED))?.state, 'note');
   });

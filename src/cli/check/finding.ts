@@ -7,6 +7,8 @@ export interface Finding {
   readonly finding: string;
   /** What to do; always set for `wrong`. */
   readonly remedy?: string;
+  /** What was seen, one line each: addresses, certificates. For --verbose and --json. */
+  readonly details?: readonly string[];
 }
 
 export const ok = (check: string, finding: string): Finding => ({ check, state: 'ok', finding });
@@ -30,6 +32,17 @@ export function failed(check: string, error: unknown): Finding {
   const { message, remedy, id } = toAgentError(error);
   return wrong(check, `${message} (${id})`, remedy);
 }
+
+/** Adds what was seen. It may come from anybody, so it is bounded; it is made printable where it is printed. */
+export function seen(finding: Finding, details: readonly string[] = []): Finding {
+  if (details.length === 0) return finding;
+  const cut = (line: string) => (line.length > LONGEST ? `${line.slice(0, LONGEST - 1)}…` : line);
+  return { ...finding, details: details.slice(0, MOST).map(cut) };
+}
+
+/** In lines and characters: the chain of a certificate has at most four, each with two long names. */
+const MOST = 20;
+const LONGEST = 600;
 
 /** For a check that would disturb an agent that may be running. */
 export const notTried = (check: string, why: string): Finding =>

@@ -1,14 +1,17 @@
 import { systemClock } from '../../base/clock.ts';
+import { seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import { createLog } from '../../base/log.ts';
 import { VERSION } from '../../base/version.ts';
 import { readTwin } from '../../config/twin.ts';
+import type { Transport } from '../../contract/hub.ts';
+import { HubFailure } from '../../contract/hub-failure.ts';
 import { AzureHubClient } from '../../hub/azure-client.ts';
-import type { Identity } from '../../identity/identity.ts';
 import type { Network } from '../../network/network.ts';
 import { twinDialect } from '../twin-dialect.ts';
-import { type Finding, failed, notTried, ok, wrong } from './finding.ts';
-import { type Check, type Situation, step } from './situation.ts';
+import { type Finding, failed, note, notTried, ok, seen, wrong } from './finding.ts';
+import { type Check, type Presented, type Situation, step, type Walk } from './situation.ts';
+import { instead, WAY, walkOther } from './way.ts';
 
 const NAME = 'hub';
 const TWIN = 'module twin';
@@ -16,39 +19,79 @@ const TWIN = 'module twin';
 /** The connection of a running agent, from its status. */
 export const agentsHub: Check = {
   name: NAME,
-  run({ agent: { status, doubt } }) {
+  run({ agent: { status, doubt } }, failedChecks) {
     if (doubt !== undefined) return [notTried(NAME, 'the hub would close its connection for a second one')];
-    return status === undefined ? [] : fromRunningAgent(status);
+    if (status === undefined) return [];
+    const isExplained = ['clock', 'identity', 'secrets', WAY].some((name) => failedChecks.has(name));
+    return fromRunningAgent(status, isExplained);
   },
 };
 
 /** Without a running agent: whether the hub accepts the identity, and the twin can be read. */
 export const hub: Check = {
   name: NAME,
-  needs: ['identity', 'TLS'],
+  needs: ['clock', 'identity', WAY],
   async run(situation) {
-    const { agent, identity, network } = situation;
-    const mayRun = agent.status !== undefined || agent.doubt !== undefined;
+    const { mayRun, identity, network } = situation;
     if (mayRun || 'id' in network || 'id' in identity || identity.presentation === undefined) return [];
-    return connect(identity.identity, network, situation);
+    const taken = (await situation.way())?.taken;
+    return taken === undefined ? [] : connect({ identity, network, situation, taken });
   },
 };
 
-function fromRunningAgent({ hub, configuration }: NonNullable<Situation['agent']['status']>): Finding[] {
+function fromRunningAgent(
+  { hub, credential, configuration }: NonNullable<Situation['agent']['status']>,
+  isExplained: boolean,
+): Finding[] {
   if (hub.state !== 'connected') {
-    const what = `the running agent is not connected: ${hub.error ?? hub.state}`;
-    return [wrong(NAME, what, hub.remedy ?? 'Wait a moment, then run the check again.')];
+    const id = hub.id === undefined ? '' : ` (${hub.id})`;
+    const what = `the running agent is not connected: ${hub.error ?? hub.state}${id}`;
+    return [(isExplained ? note : wrong)(NAME, what, hub.remedy ?? 'Wait a moment, then run the check again.')];
   }
-  const connected = ok(NAME, 'the running agent is connected');
+  const { renewalError, renewalRemedy } = hub;
+  const connected = seen(
+    renewalError === undefined
+      ? ok(NAME, 'the running agent is connected')
+      : note(NAME, `the running agent is connected, but can't renew its connection: ${renewalError}`, renewalRemedy),
+    describe(credential),
+  );
   const faults = Object.entries(configuration?.errors ?? {}).map(([name, message]) => `${name} ${message}`);
   return faults.length === 0 ? [connected] : [connected, refused(faults)];
 }
 
-async function connect(identity: Identity, network: Network, { local, signal }: Situation): Promise<Finding[]> {
+const describe = (credential: NonNullable<Situation['agent']['status']>['credential'] | undefined): string[] =>
+  Object.entries({ ...credential }).flatMap(([name, value]) =>
+    typeof value === 'string' ? [`${name}: ${value}`] : [],
+  );
+
+interface Attempt {
+  readonly identity: Presented;
+  readonly network: Network;
+  readonly situation: Situation;
+  readonly taken: Walk;
+}
+
+async function connect({ identity, network, situation, taken }: Attempt): Promise<readonly Finding[]> {
+  const first = await connectBy(taken.transport, { identity, network, situation });
+  if (!(first instanceof AgentError)) return first;
+  const failure = new HubFailure(first, 'network');
+  const other = await walkOther(taken, failure, situation);
+  if (other === undefined || other.failure !== undefined) return [failed(NAME, first)];
+  const second = await connectBy(other.transport, { identity, network, situation });
+  return second instanceof AgentError ? [failed(NAME, first)] : [instead(taken, failure, other), ...second];
+}
+
+/** @returns why it can't */
+async function connectBy(
+  transport: Transport,
+  { identity: { identity, presentation }, network, situation }: Omit<Attempt, 'taken'>,
+): Promise<readonly Finding[] | AgentError> {
+  const { local, signal } = situation;
   const client = new AzureHubClient({
     identity,
     network,
     transport: local.hub.transport,
+    firstTransport: transport,
     productInfo: `vakt/${VERSION}`,
     clock: systemClock,
     log: createLog({ level: 'silent' }),
@@ -56,14 +99,25 @@ async function connect(identity: Identity, network: Network, { local, signal }: 
   try {
     await client.start();
     await settled(client, signal);
-    signal.throwIfAborted();
-    const { state, error } = client.status();
-    if (state !== 'connected') return [failed(NAME, error ?? SILENT)];
-    return [ok(NAME, 'the identity is accepted'), await twin(client, local.twinObjectName, signal)];
+    const { state, error, credential } = client.status();
+    if (state !== 'connected') return error ?? SILENT;
+    const source = presentation?.source;
+    const accepted =
+      credential.source === undefined || credential.source === source
+        ? ok(NAME, 'the identity is accepted')
+        : note(
+            NAME,
+            `the identity is accepted by its ${credential.source} credential; the ${source} one is refused`,
+            `Replace the ${source} one by the one that the hub has now.`,
+          );
+    return [accepted, await twin(client, local.twinObjectName, signal)];
   } finally {
     await client.stop();
   }
 }
+
+/** Longer than the client's own limits for a connection with its subscriptions, whose errors say more. */
+const LIMIT = seconds(60);
 
 const SILENT = new AgentError(
   'HUB_SILENT',
@@ -71,20 +125,19 @@ const SILENT = new AgentError(
   'Run the check again; if that does not help, see the findings above.',
 );
 
-const settled = (client: AzureHubClient, signal: AbortSignal) =>
-  step(
-    'the hub',
-    new Promise<void>((resolve) => {
-      const look = () => {
-        const { state, error } = client.status();
-        if (state === 'connected' || error !== undefined) resolve();
-      };
-      client.on('status', look);
-      client.on('connected', look);
-      look();
-    }),
-    signal,
-  ).catch(() => {});
+/** Resolves when the client is connected, or says why not. */
+async function settled(client: AzureHubClient, signal: AbortSignal): Promise<void> {
+  const news = new AbortController();
+  const look = () => {
+    const { state, error } = client.status();
+    if (state === 'connected' || error !== undefined) news.abort();
+  };
+  client.on('status', look);
+  client.on('connected', look);
+  look();
+  await systemClock.sleep(LIMIT, AbortSignal.any([signal, news.signal]));
+  signal.throwIfAborted();
+}
 
 async function twin(client: AzureHubClient, objectName: string, signal: AbortSignal): Promise<Finding> {
   const answer = await step('the module twin', client.readTwin(), signal);

@@ -1,25 +1,34 @@
-import type { Step } from '../../identity/identity.ts';
-import { failed, note, ok } from './finding.ts';
-import type { Check } from './situation.ts';
+import { type Finding, failed, note, ok, seen } from './finding.ts';
+import { isFileError } from './secrets.ts';
+import type { Check, Presented, Situation } from './situation.ts';
 
 const NAME = 'identity';
 
-/** Only the registry's step says of a missing module that the agent will create it. */
-const isToBeMadeBy = (steps: readonly Step[]): boolean => {
-  const last = steps.at(-1);
-  return last?.name === 'registry' && last.remedy !== undefined;
-};
-
-/** The way that the identity takes, step by step, up to the connection. */
+/** Settings and files that say who the agent is, then the way that the identity takes, step by step, up to the connection. */
 export const identity: Check = {
   name: NAME,
-  run({ identity: who }) {
+  run({ identity: who, network, agent }, failedChecks) {
+    if ('id' in network) return isFileError(network) ? [] : [failed(NAME, network)]; // by the check of the secrets
     if ('id' in who) return [failed(NAME, who)];
-    const { steps, failure } = who;
-    const findings = steps.map(({ name, text, remedy }) =>
-      remedy === undefined ? ok(name, text) : note(name, text, remedy),
-    );
-    const isToBeMade = failure?.error.id === 'MODULE_UNKNOWN' && isToBeMadeBy(steps);
-    return failure === undefined || isToBeMade ? findings : [...findings, failed(NAME, failure.error)];
+    if (failedChecks.has('clock')) return []; // services refuse what depends on the time
+    return who.isLeftToAgent === true ? [leftTo(agent, who)] : stepsOf(who);
   },
 };
+
+function stepsOf({ steps, failure }: Presented): Finding[] {
+  const findings = steps.map(({ name, text, details, remedy }) =>
+    seen(remedy === undefined ? ok(name, text) : note(name, text, remedy), details),
+  );
+  // Only the registry's step says of a missing module that the agent will create it.
+  const last = steps.at(-1);
+  const isToBeMade =
+    failure?.error.id === 'MODULE_UNKNOWN' && last?.name === 'registry' && last.remedy !== undefined;
+  return failure === undefined || isToBeMade ? findings : [...findings, failed(NAME, failure.error)];
+}
+
+function leftTo({ status }: Situation['agent'], { identity: { kind } }: Presented): Finding {
+  const { hub, source } = status?.credential ?? {};
+  const where = hub === undefined ? '' : ` for ${hub}`;
+  const details = source === undefined ? [] : [`in use: ${source}`];
+  return seen(ok(NAME, `${kind}${where}; only the running agent asks services for credentials`), details);
+}

@@ -11,7 +11,6 @@ import { agentsHub, hub } from './hub.ts';
 import { identity } from './identity.ts';
 import { limits } from './limits.ts';
 import { memory } from './memory.ts';
-import { name } from './name.ts';
 import { openFiles } from './open-files.ts';
 import { routing } from './routing.ts';
 import { runningAgent } from './running-agent.ts';
@@ -20,14 +19,14 @@ import type { Check, Situation } from './situation.ts';
 import { snapshots } from './snapshots.ts';
 import { stateDirectory } from './state-directory.ts';
 import { tasks } from './tasks.ts';
-import { tcp } from './tcp.ts';
-import { tls } from './tls.ts';
+import { way } from './way.ts';
 
 /** All checks, in the order of the output. A check comes after those that it depends on. */
 export const checks: readonly Check[] = [
   configuration,
   limits,
   runningAgent,
+  clock,
   identity,
   secrets,
   stateDirectory,
@@ -37,10 +36,7 @@ export const checks: readonly Check[] = [
   openFiles,
   tasks,
   routing,
-  name,
-  tcp,
-  tls,
-  clock,
+  way,
   agentsHub,
   hub,
   container,
@@ -72,16 +68,20 @@ export async function runChecks(situation: Situation, all: readonly Check[] = ch
       failedChecks.add(check.name);
       continue;
     }
-    const found = await look(check, situation);
+    const found = await look(check, situation, failedChecks);
     if (found.some(({ state }) => state === 'wrong')) failedChecks.add(check.name);
     findings.push(...found);
   }
   return findings;
 }
 
-async function look(check: Check, situation: Situation): Promise<readonly Finding[]> {
+async function look(
+  check: Check,
+  situation: Situation,
+  failedChecks: ReadonlySet<string>,
+): Promise<readonly Finding[]> {
   try {
-    return await check.run(situation);
+    return await check.run(situation, failedChecks);
   } catch (error) {
     situation.signal.throwIfAborted();
     return [failed(check.name, error)];

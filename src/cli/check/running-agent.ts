@@ -21,5 +21,6 @@ export const runningAgent: Check = {
 
 function describeUnit(unit: NonNullable<RunningAgent['unit']>): Finding {
   const { isBroken, what, remedy } = explainService(unit);
-  return (isBroken ? wrong : note)(NAME, `${AS_THIS_USER}; ${what}`, remedy);
+  const finding = `${AS_THIS_USER}; ${what}`;
+  return isBroken ? wrong(NAME, `${finding} (AGENT_NOT_RUNNING)`, remedy) : note(NAME, finding, remedy);
 }

@@ -1,8 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { readSecretFile } from '../../base/secret-file.ts';
+import type { AgentError } from '../../base/errors.ts';
 import { shellWord } from '../../base/shell-word.ts';
-import { readTrustedCa } from '../../network/trusted-ca.ts';
 import { type Finding, failed, ok, wrong } from './finding.ts';
 import { octal, othersCanWrite } from './modes.ts';
 import type { Check } from './situation.ts';
@@ -12,42 +11,31 @@ const NAME = 'secrets';
 /** Who can replace the files that the agent trusts: its secrets, through their folders, and its CA file. */
 export const secrets: Check = {
   name: NAME,
-  run({ local: { identity, hub }, identity: who }) {
+  run({ local: { identity, hub }, identity: who, network }) {
+    if ('id' in network && isFileError(network)) return [failed(NAME, network)];
     const { proxyPasswordFile } = hub;
     const files = Object.entries({ ...identity, proxyPasswordFile }).flatMap(([setting, value]) =>
       /file$/i.test(setting) && typeof value === 'string' ? [value] : [],
     );
     const findings = [...new Set(files.map((file) => dirname(file)))].flatMap(exposedFolder);
     if (hub.trustedCaFile !== undefined) findings.push(...authority(hub.trustedCaFile));
-    if (proxyPasswordFile !== undefined) findings.push(...unreadable(proxyPasswordFile));
     if (findings.length > 0) return findings;
-    const isReported = 'id' in who && who.id.startsWith('SECRET_'); // by the check of the identity
+    const isReported = 'id' in who && isFileError(who); // by the check of the identity
     return files.length === 0 || isReported ? [] : [ok(NAME, `no other user can read or replace ${files.join(', ')}`)];
   },
 };
 
+/** Whether a secret file or the file of authorities can't be used. */
+export const isFileError = ({ id }: AgentError): boolean => /^(?:SECRET|CA)_FILE_/.test(id);
+
 function exposedFolder(folder: string): Finding[] {
   const stats = statSync(folder, { throwIfNoEntry: false });
   if (stats === undefined || !othersCanWrite(stats)) return [];
-  const what = `other users can replace files in ${folder} (mode ${octal(stats.mode)})`;
+  const what = `other users can replace files in ${folder} (mode ${octal(stats.mode)}) (SECRET_FILE_EXPOSED)`;
   return [wrong(NAME, what, `Run: chmod go-w ${shellWord(folder)}`)];
 }
 
-function unreadable(file: string): Finding[] {
-  try {
-    readSecretFile(file);
-    return [];
-  } catch (error) {
-    return [failed(NAME, error)];
-  }
-}
-
 function authority(file: string): Finding[] {
-  try {
-    readTrustedCa(file);
-  } catch (error) {
-    return [failed(NAME, error)];
-  }
   const stats = statSync(file);
   if (!othersCanWrite(stats)) return [];
   const what = `other users can write to ${file} (mode ${octal(stats.mode)}) and make the agent trust another hub`;

@@ -1,16 +1,13 @@
 import { systemClock } from '../../base/clock.ts';
-import { askControlSocket, isNoAgentListening } from '../../base/control-socket.ts';
 import { seconds } from '../../base/duration.ts';
-import { type AgentError, toAgentError } from '../../base/errors.ts';
-import { createLog } from '../../base/log.ts';
-import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
-import { HubFailure } from '../../contract/hub-failure.ts';
-import { PORTS } from '../../hub/transport.ts';
+import type { AgentError } from '../../base/errors.ts';
+import type { LocalSettings } from '../../config/local.ts';
+import type { Transport } from '../../contract/hub.ts';
+import type { HubFailure } from '../../contract/hub-failure.ts';
+import type { TransportChoice } from '../../hub/transport.ts';
 import type { Identity, Presentation, Step } from '../../identity/identity.ts';
-import { createIdentity } from '../../identity/kinds.ts';
-import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
-import { addressOf } from '../../network/address.ts';
-import { Network } from '../../network/network.ts';
+import type { ServiceUnit } from '../../linux/self/service-unit.ts';
+import type { Network, Target } from '../../network/network.ts';
 import type { LocalStatus } from '../../status/schema.ts';
 import type { Finding } from './finding.ts';
 
@@ -20,8 +17,12 @@ export interface Check {
   readonly name: string;
   /** Names of checks that it depends on: if one of them fails or is skipped, this one is skipped, without a finding. */
   readonly needs?: readonly string[];
-  /** May return no findings. An error that it throws becomes a finding. */
-  run(situation: Situation): readonly Finding[] | Promise<readonly Finding[]>;
+  /**
+   * May return no findings. An error that it throws becomes a finding.
+   *
+   * @param failed names of the checks that failed or were skipped so far
+   */
+  run(situation: Situation, failed: ReadonlySet<string>): readonly Finding[] | Promise<readonly Finding[]>;
 }
 
 /** The input of all checks. */
@@ -29,11 +30,16 @@ export interface Situation {
   readonly configFile: string;
   readonly local: LocalSettings;
   readonly agent: RunningAgent;
+  /** Whether an agent is running, or may be. */
+  readonly mayRun: boolean;
   /** How the agent proves who it is, or why it can't. */
   readonly identity: Presented | AgentError;
   readonly network: Network | AgentError;
-  /** Where the agent connects to; `undefined` if unknown. */
-  readonly peer: Peer | undefined;
+  readonly transports: TransportChoice;
+  /** What the agent uses now, or first. */
+  readonly transport: Transport;
+  /** Goes the way to the hub, once; `undefined` if it is unknown where to. */
+  readonly way: () => Promise<Way | undefined>;
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
@@ -57,90 +63,23 @@ export interface Presented {
   /** `undefined`: it could not be made, and `failure` says why. */
   readonly presentation?: Presentation;
   readonly failure?: HubFailure;
+  /** It was not tried: it would ask services for credentials, and an agent that may be running has done so. */
+  readonly isLeftToAgent?: true;
 }
 
-/** The hub, or the gateway to it. */
-export interface Peer {
-  readonly host: string;
-  readonly port: number;
+/** What was found on the way to the hub by one transport, up to TLS. */
+export interface Walk {
+  readonly transport: Transport;
+  readonly target: Target;
+  readonly findings: readonly Finding[];
+  /** Why the hub can't be reached by it. */
+  readonly failure?: HubFailure;
 }
 
-export async function gatherSituation(
-  configFile: string,
-  local: LocalSettings,
-  signal: AbortSignal,
-): Promise<Situation> {
-  const network = networkOf(local);
-  const identity = 'id' in network ? network : await present(local, network, signal);
-  return {
-    configFile,
-    local,
-    agent: await findAgent(configFile, local, signal),
-    identity,
-    network,
-    peer: peerOf(local, identity),
-    signal,
-  };
-}
-
-function networkOf({ hub }: LocalSettings): Network | AgentError {
-  try {
-    return new Network({ ...hub, environment: process.env, clock: systemClock });
-  } catch (error) {
-    return toAgentError(error);
-  }
-}
-
-async function present(local: LocalSettings, network: Network, signal: AbortSignal): Promise<Presented | AgentError> {
-  let identity: Identity;
-  try {
-    identity = createIdentity(local.identity, {
-      hub: local.hub,
-      network,
-      clock: systemClock,
-      log: createLog({ level: 'silent' }),
-      environment: process.env,
-      state: undefined,
-      mayCreate: false,
-    });
-  } catch (error) {
-    return toAgentError(error);
-  }
-  const steps: Step[] = [];
-  try {
-    const presentation = await identity.present({ signal, onStep: (made) => steps.push(made) });
-    return { identity, steps, presentation };
-  } catch (thrown) {
-    signal.throwIfAborted();
-    return {
-      identity,
-      steps,
-      failure: thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), undefined),
-    };
-  }
-}
-
-function peerOf({ hub }: LocalSettings, identity: Presented | AgentError): Peer | undefined {
-  const module = 'identity' in identity ? identity.presentation?.module : undefined;
-  const address = module?.connectTo ?? module?.hostName ?? hub.gatewayHostName ?? hub.hostName;
-  return address === undefined
-    ? undefined
-    : addressOf(address, PORTS[hub.transport === 'auto' ? 'mqtt' : hub.transport]);
-}
-
-async function findAgent(
-  configFile: string,
-  { controlSocket }: LocalSettings,
-  signal: AbortSignal,
-): Promise<RunningAgent> {
-  try {
-    return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
-  } catch (error) {
-    signal.throwIfAborted();
-    if (!isNoAgentListening(error)) return { doubt: toAgentError(error) };
-    const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
-    return unit === undefined ? {} : { unit };
-  }
+/** The way that the agent takes. */
+export interface Way {
+  readonly taken: Walk;
+  readonly findings: readonly Finding[];
 }
 
 /** For one step of a check. */

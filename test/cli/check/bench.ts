@@ -9,8 +9,8 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { serveControlSocket } from '../../../src/base/control-socket.ts';
 import { milliseconds } from '../../../src/base/duration.ts';
 import type { Finding } from '../../../src/cli/check/finding.ts';
+import { gatherSituation } from '../../../src/cli/check/gather.ts';
 import { checks, runChecks } from '../../../src/cli/check/index.ts';
-import { gatherSituation } from '../../../src/cli/check/situation.ts';
 import { readLocalSettings } from '../../../src/config/local.ts';
 
 /** A configuration and its files, to be broken, and some checks to be made of them. */

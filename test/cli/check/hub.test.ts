@@ -18,7 +18,7 @@ describe('vakt check: the hub', () => {
   });
   afterEach(() => bench.close());
 
-  const look = () => bench.look('identity', 'secrets', 'name', 'TCP', 'TLS', 'hub');
+  const look = () => bench.look('identity', 'secrets', 'way', 'hub');
   const last = async () => (await look()).at(-1);
 
   it('lets the module in, and gives it its twin', async () => {

@@ -36,19 +36,29 @@ describe('vakt check: the network', () => {
     at(hubPort, trusted ? { trustedCaFile: 'ca.pem' } : {});
     bench.after(() => server.closeAllConnections());
   };
-  const tls = async () => (await bench.look('name', 'TCP', 'TLS')).at(-1);
+  const tls = async () => (await bench.look('way')).find(({ check }) => check === 'TLS');
 
   it('finds a name that has no address, and tries nothing that would need one', async () => {
     bench.configure({ hub: { hostName: 'no-such-hub.invalid' } });
-    const found = await bench.look('name', 'TCP', 'TLS', 'hub');
-    assertFinding(found[0], 'wrong', /^no-such-hub\.invalid has no address: E/, /hub\.hostName.*resolv\.conf/);
+    const found = await bench.look('way', 'hub');
+    assertFinding(
+      found[0],
+      'wrong',
+      /^the name no-such-hub\.invalid can't be resolved \(.*\) \(HUB_UNREACHABLE\)$/,
+      /hub\.hostName.*DNS/,
+    );
     assert.equal(found.length, 1);
   });
 
   it('finds a port where nobody listens', async () => {
     bench.configure();
-    const found = await bench.look('name', 'TCP', 'TLS');
-    assertFinding(found.at(-1), 'wrong', /^cannot connect to localhost:1: ECONNREFUSED$/, /TCP port 1 /);
+    const found = await bench.look('way');
+    assertFinding(
+      found.at(-1),
+      'wrong',
+      /^localhost:1 can't be reached \(.*ECONNREFUSED.*\) \(HUB_UNREACHABLE\)$/,
+      /reach localhost:1 by TCP/,
+    );
   });
 
   it('finds an address by the hub’s name when the identity can’t be read', async () => {
@@ -125,7 +135,13 @@ describe('vakt check: the network', () => {
 
     it('finds one that is minutes off, also where it spoils TLS', async () => {
       await hub({ clockOff: 600_000, daysOff: 3 });
-      assertFinding(await bench.lookAt('clock'), 'wrong', /(?:599|600|601) s behind the hub's/, /NTP/);
+      assertFinding(await bench.lookAt('clock'), 'wrong', /(?:599|600|601) s behind the hub's \(TLS_FAILED\)$/, /NTP/);
+      await hub({ clockOff: 600_000 });
+      assertFinding(await bench.lookAt('clock'), 'wrong', /s behind the hub's \(CREDENTIAL_REFUSED\)$/, /NTP/);
+      assert.deepEqual(
+        (await bench.look('clock', 'identity', 'way')).map(({ check }) => check),
+        ['clock'],
+      );
     });
 
     it('tells of one that is somewhat off', async () => {

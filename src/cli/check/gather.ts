@@ -1,0 +1,109 @@
+import { systemClock } from '../../base/clock.ts';
+import { askControlSocket, isNoAgentListening } from '../../base/control-socket.ts';
+import { type AgentError, toAgentError } from '../../base/errors.ts';
+import { createLog } from '../../base/log.ts';
+import type { StateFiles } from '../../base/state-files.ts';
+import { StateFolder } from '../../base/state-folder.ts';
+import { DEFAULT_CONFIG_FILE, type LocalSettings } from '../../config/local.ts';
+import { HubFailure } from '../../contract/hub-failure.ts';
+import { TransportChoice } from '../../hub/transport.ts';
+import type { Identity, Step } from '../../identity/identity.ts';
+import { createIdentity } from '../../identity/kinds.ts';
+import { askServiceUnit } from '../../linux/self/service-unit.ts';
+import { Network } from '../../network/network.ts';
+import type { LocalStatus } from '../../status/schema.ts';
+import type { Presented, RunningAgent, Situation, Way } from './situation.ts';
+import { findWay } from './way.ts';
+
+export async function gatherSituation(
+  configFile: string,
+  local: LocalSettings,
+  signal: AbortSignal,
+): Promise<Situation> {
+  const network = networkOf(local);
+  const agent = await findAgent(configFile, local, signal);
+  const mayRun = agent.status !== undefined || agent.doubt !== undefined;
+  const identity = 'id' in network ? network : await present({ local, network, mayRun, signal });
+  const transports = transportsOf(local);
+  const transport = agent.status?.credential?.transport ?? transports.next();
+  const situation = { configFile, local, agent, mayRun, identity, network, transports, transport, signal };
+  let found: Promise<Way | undefined> | undefined;
+  return {
+    ...situation,
+    way: () => {
+      found ??= findWay(situation);
+      return found;
+    },
+  };
+}
+
+function networkOf({ hub }: LocalSettings): Network | AgentError {
+  try {
+    return new Network({ ...hub, environment: process.env, clock: systemClock });
+  } catch (error) {
+    return toAgentError(error);
+  }
+}
+
+/** With `auto`, the agent begins with what it remembers. */
+function transportsOf({ hub, stateDirectory }: LocalSettings): TransportChoice {
+  const state = new StateFolder(stateDirectory, READ_ONLY);
+  return new TransportChoice({ setting: hub.transport, state, clock: systemClock });
+}
+
+const READ_ONLY: StateFiles = { replace: () => {}, remove: () => {}, settled: async () => {} };
+
+async function present({
+  local,
+  network,
+  mayRun,
+  signal,
+}: {
+  local: LocalSettings;
+  network: Network;
+  mayRun: boolean;
+  signal: AbortSignal;
+}): Promise<Presented | AgentError> {
+  let identity: Identity;
+  try {
+    identity = createIdentity(local.identity, {
+      hub: local.hub,
+      network,
+      clock: systemClock,
+      log: createLog({ level: 'silent' }),
+      environment: process.env,
+      state: undefined,
+      mayCreate: false,
+    });
+  } catch (error) {
+    return toAgentError(error);
+  }
+  const steps: Step[] = [];
+  if (mayRun && identity.isLocal !== true) return { identity, steps, isLeftToAgent: true };
+  try {
+    const presentation = await identity.present({ signal, onStep: (made) => steps.push(made) });
+    return { identity, steps, presentation };
+  } catch (thrown) {
+    signal.throwIfAborted();
+    return {
+      identity,
+      steps,
+      failure: thrown instanceof HubFailure ? thrown : new HubFailure(toAgentError(thrown), undefined),
+    };
+  }
+}
+
+async function findAgent(
+  configFile: string,
+  { controlSocket }: LocalSettings,
+  signal: AbortSignal,
+): Promise<RunningAgent> {
+  try {
+    return { status: (await askControlSocket(controlSocket, '/status', { signal })) as LocalStatus };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isNoAgentListening(error)) return { doubt: toAgentError(error) };
+    const unit = configFile === DEFAULT_CONFIG_FILE ? await askServiceUnit(signal) : undefined;
+    return unit === undefined ? {} : { unit };
+  }
+}

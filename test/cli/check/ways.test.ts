@@ -1,0 +1,449 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import sinon from 'sinon';
+import { systemClock } from '../../../src/base/clock.ts';
+import { milliseconds } from '../../../src/base/duration.ts';
+import type { Finding } from '../../../src/cli/check/finding.ts';
+import { createServerCertificate } from '../../../src/emulator/certificates.ts';
+import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
+import { HubEmulator } from '../../../src/emulator/hub.ts';
+import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/service.ts';
+import { ProxyEmulator } from '../../../src/emulator/proxy.ts';
+import { CheckBench } from './bench.ts';
+
+const DEVICE = 'device1';
+const MODULE = 'azureiotsecurity';
+const CHECKS = ['clock', 'identity', 'secrets', 'way', 'hub'];
+const OTHER_KEY = Buffer.alloc(32, 7).toString('base64');
+
+/** What must be found. `cause`: the check and the end of the only wrong finding; absent: none is wrong. */
+interface Expected {
+  readonly cause?: readonly [check: string, finding: RegExp, remedy: RegExp];
+  /** Notes that must be there, by check. */
+  readonly notes?: Readonly<Record<string, RegExp>>;
+}
+
+interface Fault extends Expected {
+  readonly what: string;
+  /** Breaks something, or returns other settings. */
+  readonly make?: () => unknown;
+}
+
+function assertFound(found: readonly Finding[], { cause, notes = {} }: Expected): void {
+  const told = JSON.stringify(found, undefined, 1);
+  const wrong = found.filter(({ state }) => state === 'wrong');
+  assert.equal(wrong.length, cause === undefined ? 0 : 1, told);
+  if (cause !== undefined) {
+    const [check, finding, remedy] = cause;
+    assert.equal(wrong[0]?.check, check, told);
+    assert.match(wrong[0]?.finding ?? '', finding);
+    assert.match(wrong[0]?.finding ?? '', / \([A-Z_]+\)$/, 'it has no id');
+    assert.match(wrong[0]?.remedy ?? '', remedy);
+  }
+  for (const [check, expected] of Object.entries(notes)) {
+    assert.match(found.find((one) => one.check === check && one.state === 'note')?.finding ?? '', expected, told);
+  }
+}
+
+describe('vakt check goes the way of the agent', () => {
+  let bench: CheckBench;
+  let hub: HubEmulator;
+  let proxy: ProxyEmulator;
+
+  beforeEach(async () => {
+    bench = new CheckBench();
+    hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: bench.key }] });
+    bench.after(() => hub.stop());
+    proxy = await ProxyEmulator.start();
+    bench.after(() => proxy.stop());
+    proxy.routeTo(hub);
+    bench.write('ca.pem', hub.caPem);
+    // Time limits are 15 s and more.
+    const within = systemClock.within.bind(systemClock);
+    const stub = sinon
+      .stub(systemClock, 'within')
+      .callsFake((limit, what, work) => within(milliseconds(limit / 8), what, work));
+    bench.after(() => stub.restore());
+  });
+  afterEach(() => bench.close());
+
+  const look = () => bench.look(...CHECKS);
+  /** One test for each fault, each with a new emulator. */
+  const table = (configure: () => unknown, faults: readonly Fault[]) => {
+    for (const { what, make, ...expected } of faults) {
+      it(what, async () => {
+        await configure();
+        await make?.();
+        assertFound(await look(), expected);
+      });
+    }
+  };
+
+  describe('by a module key, directly', () => {
+    const at = (more: object = {}) =>
+      bench.configure({
+        hub: {
+          hostName: hub.hostName,
+          gatewayHostName: `localhost:${hub.port}`,
+          restEndpoint: `localhost:${hub.restPort}`,
+          trustedCaFile: 'ca.pem',
+          transport: 'mqtt',
+          ...more,
+        },
+      });
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds another key',
+        make: () => bench.write('module.key', OTHER_KEY),
+        cause: [
+          'hub',
+          /refused the credentials of device1\/azureiotsecurity \(CREDENTIAL_REFUSED\)$/,
+          /the module's own/,
+        ],
+      },
+      {
+        what: 'finds that the module is missing',
+        make: () => hub.removeModule(DEVICE, MODULE),
+        cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
+      },
+      {
+        what: 'finds a disabled device',
+        make: () => hub.setStatus('disabled', DEVICE),
+        cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its device is enabled/],
+      },
+      {
+        what: 'finds another authority',
+        make: async () => bench.write('ca.pem', (await createServerCertificate(['localhost'], new Date())).caPem),
+        cause: ['TLS', /does not end at an authority of .*ca\.pem .*\(TLS_FAILED\)$/, /hub\.trustedCaFile/],
+      },
+      {
+        what: 'finds a name that is not in the certificate',
+        make: async () => {
+          const other = await HubEmulator.start({ hostName: 'other.example' });
+          bench.after(() => other.stop());
+          bench.write('ca.pem', other.caPem);
+          proxy.route('another.example:8883', other.port);
+          at({ gatewayHostName: 'another.example', proxy: `http://localhost:${proxy.port}` });
+        },
+        cause: ['TLS', /is for another name: .*other\.example.*\(TLS_FAILED\)$/, /to a name in the certificate/],
+      },
+      {
+        what: 'finds a name without an address',
+        make: () => at({ gatewayHostName: 'no-such-hub.invalid' }),
+        cause: ['name', /no-such-hub\.invalid can't be resolved .*\(HUB_UNREACHABLE\)$/, /getent hosts no-such-hub/],
+      },
+      {
+        what: 'finds a hub that is away',
+        make: () => hub.offline('mqtt'),
+        cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /reach localhost:\d+ by TCP/],
+      },
+      {
+        what: 'finds a hub that is silent',
+        make: () => hub.faults.inject({ kind: 'mqttSilence' }),
+        cause: ['TLS', /took longer than .*\(HUB_SILENT\)$/, /packets are dropped/],
+      },
+      {
+        what: 'finds a hub that is unavailable',
+        make: () => hub.faults.inject({ kind: 'serverUnavailable' }),
+        cause: ['hub', /is unavailable \(HUB_UNREACHABLE\)$/, /Wait/],
+      },
+    ]);
+
+    it('goes by WebSocket where that is set', async () => {
+      at({ gatewayHostName: `localhost:${hub.webSocketPort}`, transport: 'mqttWebSocket' });
+      hub.offline('mqtt');
+      assertFound(await look(), {});
+      assert.deepEqual(
+        hub.connections.map(({ transport }) => transport),
+        ['mqttWebSocket'],
+      );
+    });
+
+    it('says that only the secondary key is accepted', async () => {
+      bench.write('secondary.key', bench.key);
+      bench.write('module.key', OTHER_KEY);
+      const identity = {
+        kind: 'moduleKey',
+        deviceId: DEVICE,
+        keyFile: 'module.key',
+        secondaryKeyFile: 'secondary.key',
+      };
+      bench.configure({
+        identity,
+        hub: { hostName: hub.hostName, gatewayHostName: `localhost:${hub.port}`, trustedCaFile: 'ca.pem' },
+      });
+      assertFound(await look(), { notes: { hub: /accepted by its secondary .*the primary one is refused/ } });
+    });
+
+    it('shows what it saw: addresses, and the chain with its dates and fingerprints', async () => {
+      at();
+      const found = await look();
+      const detailsOf = (check: string) => found.find((one) => one.check === check)?.details?.join('\n') ?? '';
+      assert.match(detailsOf('TCP'), /^connected to (?:127\.0\.0\.1|::1)$/);
+      assert.match(
+        detailsOf('TLS'),
+        /^TLSv1\.3, .*\ncertificate 1: CN=\S+, issued by CN=.*, from \d{4}-.*Z to \d{4}-.*Z, SHA-256 [0-9A-F]{64}\n(?:certificate 2: .*\n)?trusted: .*ca\.pem$/,
+      );
+    });
+  });
+
+  describe('by a module key, through a proxy', () => {
+    const at = (more: object = {}) =>
+      bench.configure({
+        hub: { hostName: hub.hostName, trustedCaFile: 'ca.pem', proxy: `http://localhost:${proxy.port}`, ...more },
+      });
+    const notByMqtt = (id: string) =>
+      new RegExp(`^not by mqtt \\(port 8883\\): .*\\(${id}\\); the agent uses mqttWebSocket \\(port 443\\)`);
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds a proxy that asks for a password',
+        make: () => proxy.setUser({ name: 'user', password: 'S3cret' }),
+        cause: ['proxy', /asks for a user and a password \(407\) \(PROXY_REFUSED\)$/, /hub\.proxyPasswordFile/],
+      },
+      {
+        what: 'finds a proxy that refuses the hub',
+        make: () => proxy.behave('refuse'),
+        cause: ['proxy', /refused CONNECT to .* \(403\) \(PROXY_REFUSED\)$/, /Allow CONNECT to /],
+      },
+      {
+        what: 'finds a proxy that can’t reach the hub',
+        make: () => proxy.behave('unavailable'),
+        cause: ['proxy', /through the proxy localhost:\d+ .*502.*\(HUB_UNREACHABLE\)$/, /that it can reach/],
+      },
+      {
+        what: 'finds a proxy that is away',
+        make: () => proxy.offline(),
+        cause: [
+          'proxy',
+          /the proxy localhost:\d+ can't be used.*ECONNREFUSED.*\(HUB_UNREACHABLE\)$/,
+          /Check the proxy/,
+        ],
+      },
+      {
+        what: 'finds a proxy that is silent',
+        make: () => proxy.behave('silent'),
+        cause: ['proxy', /through the proxy .*took longer.*\(HUB_UNREACHABLE\)$/, /Check the proxy/],
+      },
+      {
+        what: 'finds a proxy that is none',
+        make: () => proxy.behave('garbage'),
+        cause: [
+          'proxy',
+          /(?:sent no HTTP|closed the connection instead of an) answer to CONNECT.*\(HUB_UNREACHABLE\)$/,
+          /Check the proxy/,
+        ],
+      },
+      {
+        what: 'notes that only port 443 is allowed',
+        make: () => proxy.behave('refuse', '*:8883'),
+        notes: { transport: notByMqtt('PROXY_REFUSED') },
+      },
+      {
+        what: 'notes that port 8883 is silent',
+        make: () => hub.faults.inject({ kind: 'mqttSilence' }),
+        notes: { transport: notByMqtt('HUB_SILENT') },
+      },
+      {
+        what: 'notes that port 8883 is away',
+        make: () => hub.offline('mqtt'),
+        notes: { transport: notByMqtt('HUB_UNREACHABLE') },
+      },
+      {
+        what: 'notes that MQTT is cut off on port 8883',
+        make: () => proxy.route(`${hub.hostName}:8883`, hub.restPort),
+        notes: { transport: notByMqtt('HUB_UNREACHABLE') },
+      },
+      {
+        what: 'finds that port 443 is of no use where only 8883 may be used',
+        make: () => {
+          at({ transport: 'mqtt' });
+          proxy.behave('refuse', '*:8883');
+        },
+        cause: ['proxy', /\(PROXY_REFUSED\)$/, /"mqttWebSocket" if it allows only port 443/],
+      },
+    ]);
+
+    it('resolves no name but the proxy’s, and says which connection the proxy opens', async () => {
+      at();
+      const found = await look();
+      assert.ok(!found.some(({ check }) => check === 'name' || check === 'TCP'));
+      const one = found.find(({ check }) => check === 'proxy');
+      assert.equal(one?.finding, `localhost:${proxy.port} opens connections to ${hub.hostName}:8883`);
+      assert.match(one?.details?.join('\n') ?? '', /^localhost resolves to .*\nconnected to /);
+      assert.equal(found.find(({ check }) => check === 'transport')?.finding, 'the agent uses mqtt (port 8883)');
+    });
+
+    it('begins with the transport that the agent remembers, and remembers nothing itself', async () => {
+      at({ transport: 'auto' });
+      const remembered = JSON.stringify({ transport: 'mqttWebSocket', since: new Date().toISOString() });
+      mkdirSync(bench.path('state'), { mode: 0o700 });
+      const file = bench.write('state/transport.json', remembered);
+      const found = await look();
+      assertFound(found, {});
+      assert.match(found.find(({ check }) => check === 'transport')?.finding ?? '', /^the agent uses mqttWebSocket/);
+      assert.deepEqual(
+        hub.connections.map(({ transport }) => transport),
+        ['mqttWebSocket'],
+      );
+      assert.equal(readFileSync(file, 'utf8'), remembered);
+    });
+  });
+
+  describe('beside a running agent', () => {
+    const at = () =>
+      bench.configure({
+        hub: { hostName: hub.hostName, gatewayHostName: `localhost:${hub.port}`, trustedCaFile: 'ca.pem' },
+      });
+
+    it('opens no second connection, and shows how the agent is connected', async () => {
+      at();
+      await bench.run({
+        state: 'running',
+        hub: { state: 'connected' },
+        credential: { kind: 'moduleKey', hub: hub.hostName, transport: 'mqtt', source: 'primary' },
+        configuration: { errors: {} },
+      });
+      const found = await look();
+      assertFound(found, {});
+      assert.equal(hub.connections.length, 0);
+      assert.ok(found.at(-1)?.details?.includes('source: primary'));
+    });
+
+    it('ends what the agent says with its id', async () => {
+      at();
+      await bench.run({
+        state: 'degraded',
+        hub: { state: 'refused', error: 'the hub refused it', id: 'CREDENTIAL_REFUSED', remedy: 'Copy the key.' },
+        configuration: { errors: {} },
+      });
+      assertFound(await look(), { cause: ['hub', /the hub refused it \(CREDENTIAL_REFUSED\)$/, /^Copy the key\.$/] });
+    });
+
+    it('does not show twice that there is no network', async () => {
+      at();
+      await hub.offline('mqtt');
+      await bench.run({
+        state: 'degraded',
+        hub: { state: 'connecting', error: 'no network', id: 'HUB_UNREACHABLE', remedy: 'Mend it.' },
+        configuration: { errors: {} },
+      });
+      assertFound(await look(), {
+        cause: ['TCP', /\(HUB_UNREACHABLE\)$/, /by TCP/],
+        notes: { hub: /the running agent is not connected: no network/ },
+      });
+    });
+
+    it('does not call wrong what the agent can reach', async () => {
+      at();
+      await hub.offline('mqtt');
+      await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
+      assertFound(await look(), { notes: { TCP: /the running agent is connected nevertheless$/ } });
+    });
+  });
+
+  describe('by IoT Edge', () => {
+    let edge: EdgeEmulator;
+    const at = async () => {
+      edge = await EdgeEmulator.start({
+        hub,
+        deviceId: DEVICE,
+        address: { socketPath: bench.path('workload.sock'), mode: 0o600 },
+      });
+      bench.after(() => edge.stop());
+      const environment = edge.environmentOf(MODULE);
+      const before = { ...process.env };
+      Object.assign(process.env, environment);
+      bench.after(() => {
+        for (const name of Object.keys(environment)) {
+          if (before[name] === undefined) delete process.env[name];
+          else process.env[name] = before[name];
+        }
+      });
+      bench.configure({ identity: { kind: 'edge' }, hub: {} });
+    };
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds that the runtime gave no variables',
+        make: () => {
+          delete process.env.IOTEDGE_WORKLOADURI;
+        },
+        cause: ['identity', /IOTEDGE_WORKLOADURI \(CONFIG_INCOMPLETE\)$/, /Let IoT Edge start the agent/],
+      },
+      {
+        what: 'finds that the runtime is away',
+        make: () => edge.offline(),
+        cause: ['identity', /workload\.sock.*\(EDGE_UNREACHABLE\)$/, /./],
+      },
+      {
+        what: 'finds that the runtime refuses the module',
+        make: () => hub.removeModule(DEVICE, MODULE),
+        cause: ['identity', /\(EDGE_REFUSED\)$/, /./],
+      },
+      {
+        what: 'finds that the gateway is away',
+        make: () => hub.offline('mqtt'),
+        cause: ['TCP', /\(HUB_UNREACHABLE\)$/, /by TCP/],
+      },
+    ]);
+
+    it('asks the runtime for no token beside a running agent', async () => {
+      await at();
+      await bench.run({
+        state: 'running',
+        hub: { state: 'connected' },
+        credential: { kind: 'edge', hub: hub.hostName },
+        configuration: { errors: {} },
+      });
+      const found = await look();
+      assertFound(found, {});
+      assert.match(found[1]?.finding ?? '', /^edge for .*only the running agent asks/);
+      assert.equal(edge.requests.length, 0);
+    });
+  });
+
+  describe('by the IoT Identity Service', () => {
+    let service: IdentityServiceEmulator;
+    const at = async () => {
+      mkdirSync(bench.path('aziot'), { mode: 0o700 });
+      service = await IdentityServiceEmulator.start({
+        directory: bench.path('aziot'),
+        hub,
+        deviceId: DEVICE,
+        moduleId: MODULE,
+      });
+      bench.after(() => service.stop());
+      bench.configure({
+        identity: { kind: 'identityService', socketDirectory: bench.path('aziot') },
+        hub: { trustedCaFile: 'ca.pem' },
+      });
+    };
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds that identityd is away',
+        make: () => service.offline('identityd'),
+        cause: ['identity', /identityd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
+      },
+      {
+        what: 'finds that keyd is away',
+        make: () => service.offline('keyd'),
+        cause: ['identity', /keyd\.sock.*\(IDENTITY_SERVICE_UNREACHABLE\)$/, /./],
+      },
+      {
+        what: 'finds that identityd knows no module',
+        make: () => hub.removeModule(DEVICE, MODULE),
+        cause: ['identity', /\(IDENTITY_SERVICE_REFUSED\)$/, /./],
+      },
+    ]);
+
+    it('asks for no signature beside a running agent', async () => {
+      await at();
+      await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
+      assertFound(await look(), {});
+      assert.equal(service.requests.length, 0);
+    });
+  });
+});
