@@ -19,6 +19,7 @@ export const moduleCertificate = identityKind({
     let { key } = readClientCertificate(files); // reports bad files at the start
     return {
       kind,
+      isLocal: true,
       files: [files.certificateFile, files.keyFile],
       async present(options: PresentOptions): Promise<Presentation> {
         const { usableCertificate } = await import('./client-certificate.ts');

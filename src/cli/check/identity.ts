@@ -21,8 +21,7 @@ function stepsOf({ steps, failure }: Presented): Finding[] {
   );
   // Only the registry's step says of a missing module that the agent will create it.
   const last = steps.at(-1);
-  const isToBeMade =
-    failure?.error.id === 'MODULE_UNKNOWN' && last?.name === 'registry' && last.remedy !== undefined;
+  const isToBeMade = failure?.error.id === 'MODULE_UNKNOWN' && last?.name === 'registry' && last.remedy !== undefined;
   return failure === undefined || isToBeMade ? findings : [...findings, failed(NAME, failure.error)];
 }
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
-import { milliseconds } from '../../../src/base/duration.ts';
+import { days, milliseconds } from '../../../src/base/duration.ts';
 import type { Finding } from '../../../src/cli/check/finding.ts';
-import { createServerCertificate } from '../../../src/emulator/certificates.ts';
+import { createServerCertificate, selfSigned } from '../../../src/emulator/certificates.ts';
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/service.ts';
@@ -445,5 +445,157 @@ describe('vakt check goes the way of the agent', () => {
       assertFound(await look(), {});
       assert.equal(service.requests.length, 0);
     });
+  });
+
+  /** The hub, and its registry at a port of its own. */
+  const withRegistry = () => ({
+    hostName: hub.hostName,
+    gatewayHostName: `localhost:${hub.port}`,
+    restEndpoint: `localhost:${hub.restPort}`,
+    trustedCaFile: 'ca.pem',
+  });
+  type Certificate = Awaited<ReturnType<typeof selfSigned>>;
+  const writeCertificate = ({ chainPem, keyPem }: Certificate) => {
+    bench.write('certificate.pem', chainPem, 0o644);
+    bench.write('certificate.key', keyPem);
+  };
+  const byCertificate = { certificateFile: 'certificate.pem', keyFile: 'certificate.key' };
+  const inDays = (count: number) => new Date(Date.now() + days(count));
+
+  describe('by a module certificate', () => {
+    const commonName = `${DEVICE}/${MODULE}`;
+    const at = async (options: object = {}) => {
+      const certificate = await selfSigned({ commonName, ...options });
+      writeCertificate(certificate);
+      const credential = { type: 'selfSigned', primaryThumbprint: certificate.thumbprint } as const;
+      hub.addModule({ deviceId: DEVICE, moduleId: MODULE, credential });
+      const identity = { kind: 'moduleCertificate', deviceId: DEVICE, moduleId: MODULE, ...byCertificate };
+      bench.configure({ identity, hub: withRegistry() });
+    };
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds a wrong CN',
+        make: () => at({ commonName: 'device2/other' }),
+        cause: ['identity', /device2\/other.*\(CERTIFICATE_WRONG_NAME\)$/, /device1\/azureiotsecurity/],
+      },
+      {
+        what: 'finds that it has expired',
+        make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
+        cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
+      },
+      {
+        what: 'notes that it expires soon',
+        make: () => at({ notAfter: inDays(9) }),
+        notes: { certificate: /valid until/ },
+      },
+      {
+        what: 'finds the key of another certificate',
+        make: async () => bench.write('certificate.key', (await selfSigned({ commonName })).keyPem),
+        cause: ['identity', /does not belong to the key .*\(CERTIFICATE_FILE_UNUSABLE\)$/, /Copy/],
+      },
+      {
+        what: 'finds that the hub knows another one',
+        make: async () => writeCertificate(await selfSigned({ commonName })),
+        cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /its thumbprint/],
+      },
+    ]);
+
+    it('shows its dates and fingerprints, also beside a running agent', async () => {
+      await at();
+      await bench.run({ state: 'running', hub: { state: 'connected' }, configuration: { errors: {} } });
+      const found = await look();
+      assertFound(found, {});
+      const one = found.find(({ check }) => check === 'certificate');
+      assert.match(one?.details?.join() ?? '', /CN=device1\/azureiotsecurity.*SHA-256 [0-9A-F]{64}/);
+    });
+  });
+
+  describe('by a device key', () => {
+    const at = (more: object = {}) => {
+      const credential = { type: 'sas', primaryKey: bench.key, secondaryKey: OTHER_KEY } as const;
+      if (hub.getDevice(DEVICE)?.credential.type !== 'sas' || Object.keys(more).length === 0) {
+        hub.addDevice({ deviceId: DEVICE, credential });
+        hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
+      }
+      const identity = { kind: 'deviceKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key', ...more };
+      bench.configure({ identity, hub: withRegistry() });
+    };
+    table(
+      () => at(),
+      [
+        { what: 'finds nothing when all is right' },
+        {
+          what: 'finds another key',
+          make: () => bench.write('module.key', Buffer.alloc(32, 9).toString('base64')),
+          cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
+        },
+        {
+          what: 'finds that the device is missing',
+          make: () => hub.removeDevice(DEVICE),
+          cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
+        },
+        {
+          what: 'finds that the module is missing and is not to be created',
+          make: () => {
+            hub.removeModule(DEVICE, MODULE);
+            at({ createModule: false });
+          },
+          cause: ['identity', /has no module device1\/azureiotsecurity \(MODULE_UNKNOWN\)$/, /az iot hub/],
+        },
+        {
+          what: 'finds that the registry is away',
+          make: () => hub.offline('rest'),
+          cause: ['identity', /\(HUB_UNREACHABLE\)$/, /./],
+        },
+        {
+          what: 'finds that the registry is silent',
+          make: () => hub.faults.inject({ kind: 'restSilence' }),
+          cause: ['identity', /\(HUB_SILENT\)$/, /./],
+        },
+      ],
+    );
+
+    it('notes that the module will be created, and creates nothing', async () => {
+      at();
+      hub.removeModule(DEVICE, MODULE);
+      const found = await look();
+      assertFound(found, { notes: { registry: /has no module device1\/azureiotsecurity/ } });
+      assert.equal(hub.getModule(DEVICE, MODULE), undefined);
+      assert.ok(hub.restRequests.every(({ method }) => method === 'GET' || method === 'HEAD'));
+    });
+  });
+
+  describe('by a device certificate', () => {
+    const at = async (options: object = {}) => {
+      const certificate = await selfSigned({ commonName: DEVICE, ...options });
+      writeCertificate(certificate);
+      const credential = { type: 'selfSigned', primaryThumbprint: certificate.thumbprint } as const;
+      hub.addDevice({ deviceId: DEVICE, credential });
+      hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
+      const identity = { kind: 'deviceCertificate', deviceId: DEVICE, moduleId: MODULE, ...byCertificate };
+      bench.configure({ identity, hub: withRegistry() });
+    };
+    table(at, [
+      { what: 'finds nothing when all is right' },
+      {
+        what: 'finds a wrong CN',
+        make: () => at({ commonName: 'device2' }),
+        cause: ['identity', /device2.*\(CERTIFICATE_WRONG_NAME\)$/, /device1/],
+      },
+      {
+        what: 'finds that the hub knows another one',
+        make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
+        cause: ['identity', /\(CREDENTIAL_REFUSED\)$/, /./],
+      },
+      {
+        what: 'does not take a missing device for a missing module when the certificate expires soon',
+        make: async () => {
+          await at({ notAfter: inDays(9) });
+          hub.removeDevice(DEVICE);
+        },
+        cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
+      },
+    ]);
   });
 });
