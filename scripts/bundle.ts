@@ -19,7 +19,7 @@ const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
   { path: /\/azure-iot-http-base\/index\.js$/, by: 'exports.RestApiClient = class {};' },
   // The name of the distribution for the SDK's User-Agent, which is then "unknown". The agent sets its own productInfo.
   { path: /\/getos\/index\.js$/, by: "module.exports = (done) => done(new Error('not asked'));" },
-  // MQTT over WebSocket, WeChat and Alipay: no setting allows such a transport.
+  // MQTT over WebSocket, WeChat and Alipay: the agent has its own WebSocket (src/network/websocket.ts), and not the others.
   { path: /\/mqtt\/lib\/connect\/(?:ws|wx|ali)\.js$/, by: 'module.exports = undefined;' },
   // pino's outputs to files and worker threads: the agent logs to LogOutput.
   { path: /\/(?:sonic-boom|thread-stream)\/index\.js$/, by: 'module.exports = class {};' },
