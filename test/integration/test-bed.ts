@@ -185,6 +185,8 @@ export class TestBed {
 
 /** How to start the agent, when not as the program it is. */
 export interface Launch {
+  /** Another build of the program than PROGRAM. */
+  readonly build?: string;
   /** A program with its arguments that becomes the agent. */
   readonly through?: readonly string[];
   /** Options of Node's. */
@@ -205,9 +207,10 @@ export class AgentProcess {
   readonly #lines = new EventEmitter();
   readonly #controlSocket: string;
 
-  constructor(directory: string, { through = [], options = [], environment = {}, heard }: Launch = {}) {
+  constructor(directory: string, how: Launch = {}) {
+    const { build = PROGRAM, through = [], options = [], environment = {}, heard } = how;
     this.#controlSocket = join(directory, 'control.sock');
-    const run = [...nodeFlagsOf(PROGRAM), ...options, PROGRAM, 'run', '--config', join(directory, 'agent.json')];
+    const run = [...nodeFlagsOf(build), ...options, build, 'run', '--config', join(directory, 'agent.json')];
     const [program = process.execPath, ...args] = [...through, process.execPath, ...run];
     const ears = heard === undefined ? [] : (['pipe'] as const);
     const env = { ...process.env, ...environment };

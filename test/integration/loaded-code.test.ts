@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { bundle, TOP } from '../../scripts/bundle.ts';
+import { minutes } from '../../src/base/duration.ts';
+import { suiteFolder } from '../support/folders.ts';
+import { DEVICE, MODULE, TestBed } from './test-bed.ts';
+
+/* What the shipped program loads of what it has: a device pays in memory only for what it uses. */
+
+describe('the bundle, as an agent', function () {
+  this.timeout(minutes(3));
+  const folder = suiteFolder();
+  const program = join(folder, 'bundle');
+  let bed: TestBed;
+
+  before(() => bundle(program));
+  beforeEach(async () => {
+    bed = await TestBed.open();
+  });
+  afterEach(() => bed.close());
+
+  /** The source files whose code an agent with this configuration has loaded when it has sent its first message. */
+  const loadedBy = async (configuration: object): Promise<string[]> => {
+    bed.writeConfiguration(configuration);
+    const coverage = join(bed.directory, 'coverage');
+    const agent = bed.startAgent({ build: join(program, 'main.js'), environment: { NODE_V8_COVERAGE: coverage } });
+    await agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0, minutes(1));
+    await agent.end();
+    const scripts = readdirSync(coverage).flatMap((file) => {
+      const { result } = JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: { url: string }[] };
+      return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
+    });
+    return [...new Set(scripts)].flatMap((url) => {
+      const { sources } = JSON.parse(readFileSync(`${fileURLToPath(url)}.map`, 'utf8')) as { sources: string[] };
+      return sources.map((source) => source.replace(/^(?:\.\.\/)*/, ''));
+    });
+  };
+  const way = (port: number) => ({ gatewayHostName: `localhost:${port}`, trustedCaFile: 'ca.pem' });
+  const ofWs = (sources: readonly string[]) => sources.filter((source) => /(?:^|\/)node_modules\/ws\//.test(source));
+
+  /** What kinds of identity import when they are used. */
+  const identities = join(TOP, 'src/identity');
+  const onDemand = readdirSync(identities, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .flatMap((name) =>
+      [...readFileSync(join(identities, name), 'utf8').matchAll(/\bimport\('(\.[^']+)'\)/g)].map(([, path = '']) =>
+        join('src/identity', dirname(name), path),
+      ),
+    );
+
+  it('loads nothing of WebSocket and of other identities with a module key on port 8883', async () => {
+    const sources = await loadedBy({});
+    assert.ok(
+      sources.some((source) => source.endsWith('src/hub/session.ts')),
+      'the sources were not found',
+    );
+    assert.deepEqual(ofWs(sources), []);
+    assert.ok(onDemand.length > 0);
+    for (const file of onDemand) assert.ok(!sources.some((source) => source.endsWith(file)), `${file} was loaded`);
+  });
+
+  it('loads WebSocket when the hub is reached by it', async () => {
+    const hub = { hostName: bed.hub.hostName, transport: 'mqttWebSocket', ...way(bed.hub.webSocketPort) };
+    const identity = { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' };
+    assert.ok(ofWs(await loadedBy({ hub, identity })).length > 5);
+  });
+});
