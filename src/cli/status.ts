@@ -157,6 +157,9 @@ function describe(status: LocalStatus): string[] {
   ];
 }
 
+/** Said of refusals, since the agent seems to do nothing for minutes. */
+const SLOW = 'The agent tries again every 10 minutes, and within 25 s when a file of its credential or proxy changes.';
+
 /** How the hub is reached, who the agent is to it, and what is wrong with either. */
 function hubRows({ hub, credential }: LocalStatus): string[][] {
   const way = wayTo(credential);
@@ -165,6 +168,7 @@ function hubRows({ hub, credential }: LocalStatus): string[][] {
   return [
     ['hub', hub.error === undefined ? `${hub.state}${way === '' ? '' : ` to ${way}`}` : `${hub.state}: ${hub.error}`],
     ...(hub.remedy === undefined ? [] : [['', hub.remedy]]),
+    ...(hub.state === 'refused' && error?.id !== 'MODULE_UNKNOWN' ? [['', SLOW]] : []),
     ...(hub.error === undefined || way === '' ? [] : [['', `last tried: ${way}`]]),
     [
       'credential',
@@ -184,7 +188,7 @@ function hubRows({ hub, credential }: LocalStatus): string[][] {
 
 function wayTo({ hub, transport, proxy }: LocalStatus['credential']): string {
   if (hub === undefined) return '';
-  const by = transport === 'mqttWebSocket' ? ' by MQTT over WebSocket (port 443)' : ' by MQTT (port 8883)';
+  const by = transport === 'mqttWebSocket' ? ' by MQTT over WebSocket' : ' by MQTT';
   return `${hub}${transport === undefined ? '' : by}${proxy === undefined ? '' : `, through the proxy ${proxy}`}`;
 }
 

@@ -157,7 +157,7 @@ function proxyFailure(thrown: ProxyError, peer: Peer): HubFailure {
     return refused(`the proxy ${proxy} refused CONNECT to ${peer.address}${portHint(peer)} (${status})`, remedy);
   }
   const remedy = `Check the proxy ${proxy}, and that it can reach ${peer.address}.`;
-  return unreachable(`${peer.address} can't be reached through the proxy ${proxy} (${message})`, remedy);
+  return unreachable(`${peer.address} can't be reached: ${message}`, remedy); // which names the proxy
 }
 
 function wrongTime(text: string, peer: Peer): HubFailure {

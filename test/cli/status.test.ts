@@ -109,13 +109,20 @@ describe('vakt status', () => {
       expiresAt: '2024-05-01T13:00:00.000Z',
     } as const;
     await status({ credential, hub: { state: 'connected' } });
-    const way = 'contoso.azure-devices.net by MQTT over WebSocket (port 443), through the proxy 10.0.0.1:3128';
+    const way = 'contoso.azure-devices.net by MQTT over WebSocket, through the proxy 10.0.0.1:3128';
     assert.ok(out.includes(`hub            connected to ${way}`), out.join('\n'));
     assert.ok(out.includes('credential     moduleKey, secondary, valid until 2024-05-01T13:00:00.000Z'));
     out.length = 0;
     await close?.();
     await status({ credential });
     assert.ok(out.includes(`               last tried: ${way}`), out.join('\n'));
+    assert.match(out.join('\n'), /^ +The agent tries again every 10 minutes/m);
+  });
+
+  it('does not say that it tries seldom while it waits for its module to be created', async () => {
+    const error = { code: 'Authentication', reason: 'Not Found', id: 'MODULE_UNKNOWN' };
+    await status({ credential: { kind: 'deviceKey', error } });
+    assert.doesNotMatch(out.join('\n'), /every 10 minutes/);
   });
 
   it('tells why no new connection can be made while the present one stands', async () => {
