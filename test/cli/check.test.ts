@@ -97,6 +97,25 @@ describe('vakt check', () => {
     assert.equal(named(all, 'Triggered events'), undefined);
   });
 
+  it('shows what it saw with --verbose and --json only', async () => {
+    const server = createServer((socket) => socket.on('error', () => {}).destroy());
+    await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+    closers.push(() => server.close());
+    const { port } = server.address() as { port: number };
+    const hub = { hostName: 'localhost', gatewayHostName: `localhost:${port}` };
+    const seen = /^ +connected to (?:127\.0\.0\.1|::1)$/;
+    await check({ hub });
+    assert.ok(!out.some((line) => seen.test(line)));
+    out = [];
+    await check({ hub }, '--verbose');
+    assert.ok(
+      out.some((line) => seen.test(line)),
+      out.join('\n'),
+    );
+    out = [];
+    assert.match(named(await findings({ hub }), 'TCP')?.details?.join('\n') ?? '', /^connected to /);
+  });
+
   describe('the state directory', () => {
     beforeEach(() => serve({ state: 'running', hub: { state: 'connected' }, collectors: {} }));
     const state = async () => named(await findings(), 'state directory');
