@@ -5,6 +5,10 @@ import type { RetryCause } from '../contract/hub.ts';
 /** A hub counts failed logins, and alerts on a device that continues with them. */
 const REFUSALS_BEFORE_LONG_WAIT = 3;
 const MAX_PER_MINUTE = 6;
+/** One attempt is left for a changed credential, which must be used within 25 s (contract §1). */
+const ORDINARY_PER_MINUTE = MAX_PER_MINUTE - 1;
+/** A second longer than a minute: the hub sees an attempt later than it began, by a time that varies. */
+const WINDOW = seconds(61);
 
 /** A socket of a service on this device: asking costs nothing. */
 const LOCAL = seconds(5);
@@ -56,7 +60,7 @@ export class ReconnectBackoff {
     if (because === 'credentials' && this.#refusals >= REFUSALS_BEFORE_LONG_WAIT) {
       return milliseconds(Math.round(minutes(10) + this.#random() * minutes(1)));
     }
-    return milliseconds(Math.max(this.#backoff.next(), this.#delayLeft(now)));
+    return milliseconds(Math.max(this.#backoff.next(), this.#delayLeft(now, ORDINARY_PER_MINUTE)));
   }
 
   /**
@@ -66,7 +70,12 @@ export class ReconnectBackoff {
    */
   mayRetryAtOnce(because: RetryCause | undefined, now: Duration): boolean {
     const isLast = because === 'credentials' && this.#refusals + 1 >= REFUSALS_BEFORE_LONG_WAIT;
-    return !isLast && this.#delayLeft(now) <= 0;
+    return !isLast && this.least(now) === 0;
+  }
+
+  /** The delay that every attempt must keep, whatever its reason. */
+  least(now: Duration): Duration {
+    return this.#delayLeft(now, MAX_PER_MINUTE);
   }
 
   /** To be called when the credentials were accepted, or changed. */
@@ -79,8 +88,9 @@ export class ReconnectBackoff {
     this.#backoff.reset();
   }
 
-  #delayLeft(now: Duration): number {
-    const [oldest] = this.#attempts;
-    return oldest === undefined || this.#attempts.length < MAX_PER_MINUTE ? 0 : oldest + minutes(1) - now;
+  /** @returns the delay until there were fewer than `most` attempts in a minute */
+  #delayLeft(now: Duration, most: number): Duration {
+    const oldest = this.#attempts.at(-most);
+    return milliseconds(oldest === undefined ? 0 : Math.max(0, oldest + WINDOW - now));
   }
 }

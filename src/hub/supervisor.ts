@@ -105,11 +105,17 @@ export class Supervisor<P, C extends Connection> {
 
   /**
    * @param ready is awaited before the connection is opened; an error that it throws ends the attempt
+   * @param hurry ends the wait for the limit of attempts per minute
    * @returns the connection, or why there is none
    */
-  async #connect(signal: AbortSignal, ready: () => Promise<void> = async () => {}): Promise<C | HubFailure> {
+  async #connect(
+    signal: AbortSignal,
+    ready: () => Promise<void> = async () => {},
+    hurry: AbortSignal = signal,
+  ): Promise<C | HubFailure> {
     const { prepare, open } = this.#options;
     for (let tries = 1; ; tries += 1) {
+      await this.#keepPace(hurry);
       this.#wake = new AbortController();
       this.#backoff.attempt(this.#options.clock.monotonic());
       let prepared: P;
@@ -138,6 +144,13 @@ export class Supervisor<P, C extends Connection> {
     if (other === undefined || tries >= MAX_TRIES_AT_ONCE) return false;
     const because = other === 'credential' ? failure.because : undefined; // a hub was not asked for another transport
     return this.#backoff.mayRetryAtOnce(because, this.#options.clock.monotonic());
+  }
+
+  /** Waits until the limit of attempts per minute allows another one, for whatever reason it is made. */
+  async #keepPace(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const wait = this.#backoff.least(clock.monotonic());
+    if (wait > 0) await clock.sleep(wait, signal);
   }
 
   async #backOff(failure: HubFailure, offset: number, signal: AbortSignal): Promise<void> {
@@ -227,7 +240,7 @@ export class Supervisor<P, C extends Connection> {
    */
   async #replace(old: C, oldEnded: AbortSignal, signal: AbortSignal): Promise<C | HubFailure> {
     try {
-      const next = await this.#connect(signal, () => this.#hold(old, oldEnded));
+      const next = await this.#connect(signal, () => this.#hold(old, oldEnded), oldEnded);
       if (next instanceof HubFailure) return next;
       await old.close();
       this.#connection = next;

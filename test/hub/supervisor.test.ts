@@ -79,11 +79,11 @@ describe('Supervisor', () => {
     time.restore();
   });
 
-  const start = (random = () => 0.5) => {
+  const start = (random = () => 0.5, nextHasOther = () => other) => {
     const supervisor = new Supervisor<undefined, Stand>({
       prepare,
       open: (_, signal) => connect(signal),
-      nextHasOther: () => other,
+      nextHasOther,
       renewAfter: () => renewAfter,
       clock: systemClock,
       random,
@@ -437,6 +437,50 @@ describe('Supervisor', () => {
     assert.equal(attempts.length, 1);
     assert.deepEqual(states, ['refused', 'refused', 'connected']);
     assert.equal(supervisor.error, undefined);
+  });
+
+  const assertPace = () => {
+    assert.ok(attempts.length > 40, `${attempts.length} attempts`);
+    for (const [index, at] of attempts.entries()) {
+      const seventh = attempts[index + 6];
+      assert.ok(seventh === undefined || seventh - at >= 60, `${attempts.slice(index, index + 7)}`);
+    }
+  };
+
+  it('never tries more than six times in a minute when every third failure is followed by another way at once', async () => {
+    outcome = () => 'network';
+    start(
+      () => 0,
+      () => (attempts.length % 3 === 0 ? 'transport' : undefined),
+    );
+    await time.tickAsync(minutes(10));
+    assertPace();
+  });
+
+  for (const [what, cause] of [
+    ['while it is connected', () => undefined],
+    ['while the network is away', () => 'network'],
+    ['while the hub refuses', () => 'credentials'],
+  ] satisfies [string, () => RetryCause | undefined][]) {
+    it(`never tries more than six times in a minute when the credential changes again and again ${what}`, async () => {
+      outcome = cause;
+      const supervisor = start(() => 0);
+      for (let turn = 0; turn < 120; turn += 1) {
+        await time.tickAsync(seconds(5));
+        supervisor.credentialChanged();
+      }
+      assertPace();
+    });
+  }
+
+  it('uses a changed credential within 25 s, whatever was tried before', async () => {
+    outcome = () => 'network';
+    const supervisor = start(() => 0);
+    await time.tickAsync(seconds(75)); // as many attempts as a minute may have, and most of a minute is left
+    const before = attempts.length;
+    supervisor.credentialChanged();
+    await time.tickAsync(seconds(15)); // the file is looked at every 10 s
+    assert.ok(attempts.length > before);
   });
 
   it('asks a local service every five seconds, and a module that does not exist within 30 s', async () => {
