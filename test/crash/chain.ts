@@ -23,7 +23,7 @@ export const missingForCrash = (): string | undefined =>
   IS_ROOT && !existsSync(SETPRIV) ? `this is root, and there is no ${SETPRIV} to give its capabilities up` : undefined;
 
 /** Everything but what is counted is off. */
-const OFF = [
+export const OFF = [
   ...['ProcessTerminate', 'ConnectionCreate', 'ListeningPorts', 'LocalUsers', 'FirewallConfiguration'],
   ...['SystemInformation', 'ConnectedHardware', 'Diagnostic', 'DroppedEventsStatistics', 'MessageStatistics'],
 ];
@@ -235,7 +235,7 @@ export class Chain {
 }
 
 /** Of the events that are counted; a loss that nobody can name counts for them, since there are no others. */
-function booksOf({ events }: LocalStatus): Books {
+export function booksOf({ events }: LocalStatus): Books {
   const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
   const dropped: Record<string, number> = {};
   for (const name of [...Object.keys(COUNTED), UNIDENTIFIED]) {
