@@ -1,0 +1,26 @@
+import crypto from 'node:crypto';
+import { writeSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+
+/*
+ * Loaded into the agent's process before the agent, with --import: writes each HMAC that it computes, of tokens and of derived
+ * keys, to file descriptor 3, so that a test can look for them elsewhere. On SIGUSR2 it throws an exception that nothing catches.
+ */
+const { createHmac } = crypto;
+crypto.createHmac = (...args) => {
+  const hmac = createHmac(...args);
+  const digest = hmac.digest.bind(hmac) as (encoding?: BufferEncoding) => Buffer;
+  hmac.digest = ((encoding?: BufferEncoding) => {
+    const bytes = digest();
+    writeSync(3, `${bytes.toString('base64')}\n`);
+    return encoding === undefined ? bytes : bytes.toString(encoding);
+  }) as typeof hmac.digest;
+  return hmac;
+};
+syncBuiltinESMExports();
+
+process.on('SIGUSR2', () => {
+  setImmediate(() => {
+    throw new Error('thrown by a test');
+  });
+});
