@@ -552,7 +552,7 @@ describe('Commands, as processes', function () {
       const { connections } = bed.hub;
       const before = connections.length;
       const status = await run(['status', '--config', config]);
-      assert.match(status.stdout, /^hub +connected$/m);
+      assert.match(status.stdout, /^hub +connected to emulator\.azure-devices\.net by MQTT$/m);
       const check = await run(['check', '--config', config]);
       assert.match(check.stdout, /OK +hub +the running agent is connected/);
       assert.equal(check.status, 0, check.stdout);
