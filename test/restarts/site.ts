@@ -64,6 +64,7 @@ export class Surroundings {
   readonly #toStop: { stop(): Promise<void> }[] = [];
   readonly #named = new Map<number, string>();
   readonly #countedBehindProxy = new Set<string>();
+  readonly #modes = new Map<string, number>();
 
   private constructor(bed: TestBed, desired: object) {
     this.bed = bed;
@@ -109,6 +110,7 @@ export class Surroundings {
   /** A service whose requests are counted, because one attempt makes several: tunnels to it count only when they fail. */
   countRequests(target: string, countAll: (add: (at: Date) => void) => void): void {
     this.#countedBehindProxy.add(target);
+    this.#named.delete(this.proxy.port); // the limit is each service's, and all are reached through the proxy
     countAll((at) => this.attempts.add(target, at.getTime()));
   }
 
@@ -127,9 +129,11 @@ export class Surroundings {
     if (name !== undefined && attempt.address !== '::1') this.attempts.add(name, attempt.at);
   }
 
-  /** Replaces a secret file, as a careful operator does. */
+  /** Replaces a secret file, as a careful operator does. Its mode changes each time, so that the agent sees a change. */
   secret(name: string, contents: string): void {
-    writeFileAtomic(join(this.bed.directory, name), contents);
+    const mode = this.#modes.get(name) === 0o600 ? 0o400 : 0o600;
+    this.#modes.set(name, mode);
+    writeFileAtomic(join(this.bed.directory, name), contents, mode);
   }
 
   /** Ends the agent's connection, so that it must connect anew. */
@@ -138,6 +142,8 @@ export class Surroundings {
   }
 
   async stop(keep: boolean): Promise<void> {
+    // The bed looks into the module's twin, and the device may have moved.
+    if (!this.hub.hasModule(DEVICE, MODULE)) this.hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
     try {
       await this.bed.close({ keep });
     } finally {
