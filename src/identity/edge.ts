@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { Clock } from '../base/clock.ts';
 import { AgentError } from '../base/errors.ts';
 import { hostNameProblem } from '../base/host-name.ts';
+import { pageOf } from '../base/pages.ts';
 import type { Identity, IdentityContext, Presentation, PresentOptions } from './identity.ts';
 import { identityKind } from './kind.ts';
 import { isHubId } from './local/hub-id.ts';
@@ -59,7 +60,7 @@ export function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'enviro
   const missing = REQUIRED.filter((name) => !environment[name]);
   if (missing.length > 0) {
     const what = `identity.kind "edge" needs the variables that IoT Edge gives to a module; missing: ${missing.join(', ')}`;
-    throw new AgentError('CONFIG_INCOMPLETE', what, REMEDY);
+    throw new AgentError('CONFIG_INCOMPLETE', what, remedy());
   }
   const value = (name: (typeof REQUIRED)[number]) => environment[name] ?? '';
   const hostName = host('IOTEDGE_IOTHUBHOSTNAME', value('IOTEDGE_IOTHUBHOSTNAME'));
@@ -83,15 +84,15 @@ export function edgeModuleOf({ environment, hub }: Pick<IdentityContext, 'enviro
   return { ...module, gateway: module.connectTo ?? gateway, generationId, workloadApi, apiVersion };
 }
 
-const REMEDY =
-  'Let IoT Edge start the agent as one of its modules, or use another identity.kind: see docs/identity.md.';
+const remedy = () =>
+  `Let IoT Edge start the agent as one of its modules, or use another identity.kind: see ${pageOf('identity')}.`;
 
 const withoutPort = (name: string) => name.replace(/:\d+$/, '').toLowerCase();
 
 /** Starts with no more of the text than a message can have. */
 const quoted = (text: string) => JSON.stringify(text.slice(0, 100));
 
-const invalid = (what: string) => new AgentError('CONFIG_INVALID', what, REMEDY);
+const invalid = (what: string) => new AgentError('CONFIG_INVALID', what, remedy());
 
 function host(variable: string, text: string): string {
   const problem = hostNameProblem(text);

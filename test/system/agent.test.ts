@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { systemClock } from '../../src/base/clock.ts';
 import { milliseconds, minutes, seconds } from '../../src/base/duration.ts';
+import type { Payload } from '../../src/contract/event.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, QUICK, TestBed } from '../integration/test-bed.ts';
 import { require } from '../support/require.ts';
@@ -101,6 +102,8 @@ describe('Process starts on the real kernel', function () {
     const readAgainFrom = load.started;
     await running;
     await back;
+    const isLast = ({ CommandLine }: Payload) => String(CommandLine).endsWith(` ${load.marker} ${STARTS - 1}`);
+    await bed.waitForEvents(() => bed?.elements('ProcessCreate').some(isLast) === true, seconds(60));
     const sent = await second.waitForStatus(
       ({ delivery, events }) => delivery.queued.lowEvents === 0 && (events.ProcessCreate?.collected ?? 0) > 0,
       seconds(60),

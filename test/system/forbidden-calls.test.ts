@@ -158,7 +158,7 @@ describe('What a taken-over agent can do', () => {
 
     it(`${where}: the agent notices its filter, and where there is none`, () => {
       const module = new URL('../../src/linux/self/system-call-filter.js', import.meta.url).pathname;
-      const script = `import { isKeptFromOthersMemory } from '${module}'; process.stdout.write(String(isKeptFromOthersMemory()));`;
+      const script = `import { isMemoryAccessFiltered } from '${module}'; process.stdout.write(String(isMemoryAccessFiltered()));`;
       const node = [process.execPath, '--input-type=module', '-e', script];
       const under = (rules_: readonly Rule[]) => {
         const [program = '', ...args] = [...filter(rules_), ...node];

@@ -3,6 +3,7 @@ import * as v from 'valibot';
 import { seconds } from '../../base/duration.ts';
 import { AgentError } from '../../base/errors.ts';
 import { hostNameProblem } from '../../base/host-name.ts';
+import { pageOf } from '../../base/pages.ts';
 import { shellWord } from '../../base/shell-word.ts';
 import type { RetryCause } from '../../contract/hub.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
@@ -117,8 +118,7 @@ function moduleOf(
   if (auth?.type !== 'sas' || auth.keyHandle == null) {
     const type = auth?.type === 'x509' ? 'an X.509 certificate whose key stays in keyd' : 'no symmetric key';
     const what = `the IoT Identity Service gives module ${moduleId} ${type}, by which the agent can't connect`;
-    const remedy =
-      'Let the module have a symmetric key (auth type "sas"), which the TPM can hold as well; see docs/identity.md.';
+    const remedy = `Let the module have a symmetric key (auth type "sas"), which the TPM can hold as well; see ${pageOf('identity')}.`;
     throw refused(what, remedy, 'credentials');
   }
   if (hub.hostName !== undefined && withoutPort(hub.hostName) !== withoutPort(hubName)) {

@@ -210,7 +210,7 @@ describe('vakt check goes the way of the agent', () => {
       {
         what: 'finds a proxy that can’t reach the hub',
         make: () => proxy.behave('unavailable'),
-        cause: ['proxy', /through the proxy localhost:\d+ .*502.*\(HUB_UNREACHABLE\)$/, /that it can reach/],
+        cause: ['proxy', /the proxy localhost:\d+ answered CONNECT .*502 \(HUB_UNREACHABLE\)$/, /that it can reach/],
       },
       {
         what: 'finds a proxy that is away',
@@ -224,7 +224,11 @@ describe('vakt check goes the way of the agent', () => {
       {
         what: 'finds a proxy that is silent',
         make: () => proxy.behave('silent'),
-        cause: ['proxy', /through the proxy .*took longer.*\(HUB_UNREACHABLE\)$/, /Check the proxy/],
+        cause: [
+          'proxy',
+          /the proxy localhost:\d+ can't be used: CONNECT .*took longer.*\(HUB_UNREACHABLE\)$/,
+          /Check the proxy/,
+        ],
       },
       {
         what: 'finds a proxy that is none',
