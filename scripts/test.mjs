@@ -16,9 +16,15 @@ const PARTS = {
   system: { has: (file) => /^(?:crash|system)\//.test(file), usesAudit: true },
   /** Waits for minutes, and does little. */
   twin: { has: (file) => file === 'integration/twin.test.js' },
-  integration: { has: (file) => !PARTS.twin.has(file) && /^(?:cli|integration|scripts)\//.test(file) },
-  units: { has: (file) => !['system', 'twin', 'integration'].some((part) => PARTS[part].has(file)) },
+  /** Waits, too: for files that are looked at every ten seconds, and for ports that do not answer. */
+  identities: { has: (file) => /^(?:restarts\/|integration\/(?:identity-|networks|secrets|loaded-code))/.test(file) },
+  integration: {
+    has: (file) => !isIn(['twin', 'identities'], file) && /^(?:cli|integration|scripts)\//.test(file),
+  },
+  units: { has: (file) => !isIn(['system', 'twin', 'identities', 'integration'], file) },
 };
+const isIn = (parts, file) => parts.some((part) => PARTS[part].has(file));
+
 /** How many of the slowest files of a part are listed. */
 const SLOWEST = 8;
 
@@ -62,7 +68,7 @@ async function run(has, slowest) {
   // Otherwise arrays and texts have at most 10 elements, whatever their maxLength.
   fc.configureGlobal({ ...fc.readConfigureGlobal(), defaultSizeToMaxWhenMaxSpecified: true });
   const { default: Mocha } = await import('mocha');
-  // Some tests compute for ten seconds where four parts share two cores.
+  // Some tests compute for ten seconds where five parts share two cores.
   const mocha = new Mocha({ timeout: 60_000, forbidOnly: true, reporter: 'spec' });
   const files = readdirSync('dist/test', { recursive: true, encoding: 'utf8' });
   for (const file of files.filter((file) => file.endsWith('.test.js') && has(file)).sort()) {
