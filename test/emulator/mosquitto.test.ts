@@ -38,16 +38,24 @@ describe('the hub emulator, with mosquitto_pub', () => {
       execFile(
         'mosquitto_pub',
         [...server, ...user, ...message, ...credentials],
-        { timeout: 20_000 },
+        { timeout: 20_000, env: { ...process.env, XDG_CONFIG_HOME: folder } },
         (error, out, err) => resolve({ code: error === null ? 0 : error.code, output: out + err }),
       );
     });
+  /**
+   * In mosquitto_pub's own file: agents that other tests run report every program that starts on this machine, with its
+   * arguments, and their messages are searched for tokens.
+   */
+  const withToken = (token: string) => {
+    write('mosquitto_pub', `-P ${token}\n`);
+    return [];
+  };
   const withCertificate = ({ chainPem, keyPem }: IssuedCertificate) => {
     return ['--cert', write('cert.pem', chainPem), '--key', write('key.pem', keyPem)];
   };
 
   it('takes a message by a token', async () => {
-    const { code, output } = await publish(['-P', token(hub)]);
+    const { code, output } = await publish(withToken(token(hub)));
     assert.equal(code, 0, output);
     assert.deepEqual(
       hub.messages.map(({ body, applicationProperties }) => [body, applicationProperties]),
@@ -68,9 +76,10 @@ describe('the hub emulator, with mosquitto_pub', () => {
   }
 
   it('refuses a wrong key, and a certificate that is not registered', async () => {
-    const byKey = await publish(['-P', token(hub, { key: OTHER_KEY })]);
+    const byKey = await publish(withToken(token(hub, { key: OTHER_KEY })));
     assert.notEqual(byKey.code, 0);
     assert.match(byKey.output, /not authori[sz]ed/i);
+    write('mosquitto_pub', '');
     const { thumbprint: primaryThumbprint } = await selfSigned({ commonName: NAME });
     hub.addModule({ deviceId: DEVICE, moduleId: MODULE, credential: { type: 'selfSigned', primaryThumbprint } });
     const byCertificate = await publish(withCertificate(await selfSigned({ commonName: NAME })));
