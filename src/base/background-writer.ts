@@ -9,13 +9,8 @@ import { Lane } from './lane.ts';
 const TRY_AGAIN = seconds(1);
 /** An operation that takes longer indicates a disk that hangs. */
 const SLOW = seconds(5);
-/** Minimum time between two deferrable operations: each costs a switch to another thread and back. */
-const PACE = milliseconds(25);
-/** Bytes in memory above which nothing is deferred. */
-const MOST_DEFERRED = 64 * 1024;
 /** Bytes that must be free besides what waits, or the disk still counts as full. */
 const SLACK = 16 * 1024;
-const NEVER = new AbortController().signal;
 
 /** One change on disk. It is retried until it succeeds, unless `shouldGiveUp` ends that. */
 export interface Operation {
@@ -27,11 +22,6 @@ export interface Operation {
   readonly path?: string;
   /** It frees disk space, and is done out of order when the disk is full. */
   readonly frees?: boolean;
-  /**
-   * It may start up to 25 ms after the one before, so that what is added meanwhile is written with it. Does not hold once
-   * something waits for it.
-   */
-  readonly isDeferrable?: boolean;
   /** Identifies operations for `cancel`. */
   readonly owner?: object;
   /** Whether to skip it after this failure. */
@@ -67,11 +57,6 @@ export class BackgroundWriter {
   readonly #clock: Clock;
   readonly #maxBytes: number;
   readonly #alarm = new Alarm();
-  /** Ends the deferral of the first operation. */
-  readonly #hurry = new Alarm();
-  /** Operations that cannot be deferred, and shutdown. */
-  #urgent = 0;
-  #lastBegun: Duration | undefined;
   readonly #listeners: ((error: unknown) => void)[] = [];
   readonly #waiters: { readonly until: number; readonly done: (error: unknown) => void }[] = [];
   #queue: Operation[] = [];
@@ -137,8 +122,6 @@ export class BackgroundWriter {
     this.#asked += 1;
     this.#numbers.set(operation, this.#asked);
     this.addBytes(operation.bytes);
-    if (!operation.isDeferrable) this.#urgent += 1;
-    if (!this.#mayDefer()) this.#hurry.ring();
     if (operation.frees) {
       this.#spaceFreed = true;
       if (this.#lastError !== undefined) this.#alarm.ring();
@@ -199,9 +182,7 @@ export class BackgroundWriter {
     if (this.#lastError !== undefined) throw new NotWritten('The disk refuses to be written.');
     const until = this.#asked;
     if (this.#isReached(until)) return;
-    const done = new Promise<unknown>((done) => this.#waiters.push({ until, done }));
-    this.#hurry.ring();
-    const error = await done;
+    const error = await new Promise<unknown>((done) => this.#waiters.push({ until, done }));
     if (error !== undefined) throw new NotWritten('The disk refuses to be written.', { cause: error });
   }
 
@@ -220,8 +201,6 @@ export class BackgroundWriter {
 
   /** For shutdown: resolves when all is done, or after `limit`. @returns the bytes that are not on disk */
   async settle(limit: Duration): Promise<number> {
-    this.#urgent += 1;
-    this.#hurry.ring();
     this.releaseNotes();
     this.#addNotes();
     const late = this.#clock.monotonic() + limit;
@@ -243,7 +222,6 @@ export class BackgroundWriter {
     const group: NoteGroup = {
       notes,
       bytes: [...notes.values()].reduce((all, { bytes }) => all + bytes, 0),
-      isDeferrable: true,
       run: () => this.#writeNotes(group),
     };
     this.#groups.push(group);
@@ -285,22 +263,8 @@ export class BackgroundWriter {
     return this.#spaceFreed;
   }
 
-  #mayDefer(): boolean {
-    return this.#urgent === 0 && this.#waiters.length === 0 && this.#bytes < MOST_DEFERRED;
-  }
-
-  async #defer(): Promise<void> {
-    const since = this.#lastBegun === undefined ? PACE : this.#clock.monotonic() - this.#lastBegun;
-    const wait = milliseconds(PACE - since);
-    if (wait > 0 && this.#mayDefer()) await this.#hurry.sleep(this.#clock, wait, NEVER);
-    this.#lastBegun = this.#clock.monotonic();
-  }
-
   async #work(): Promise<void> {
     for (let tries = 0, operation = this.#queue[0]; operation !== undefined; operation = this.#queue[0]) {
-      await this.#defer();
-      operation = this.#queue[0];
-      if (operation === undefined) break; // cancelled meanwhile
       const error = await this.#try(operation);
       tries = operation === this.#queue[0] ? tries + 1 : 0;
       if (error === undefined || operation.shouldGiveUp?.(error, tries)) {
@@ -334,7 +298,7 @@ export class BackgroundWriter {
     this.#notify(error);
     for (const { done } of this.#waiters.splice(0)) done(error);
     if (isFull(error) && (await this.#free())) return;
-    await this.#alarm.sleep(this.#clock, TRY_AGAIN, NEVER);
+    await this.#alarm.sleep(this.#clock, TRY_AGAIN, new AbortController().signal);
   }
 
   /** Runs operations that free space, out of order. @returns whether any succeeded */
@@ -351,7 +315,6 @@ export class BackgroundWriter {
 
   #finished(operation: Operation): void {
     this.#queue = this.#queue.filter((one) => one !== operation);
-    if (!operation.isDeferrable) this.#urgent -= 1;
     this.#numbers.delete(operation);
     this.#bytes -= operation.bytes;
     if (this.#bytes <= this.#maxBytes / 2) this.#isBehind = false;

@@ -164,7 +164,6 @@ class BackgroundFile implements AppendFile {
       path: this.#path,
       bytes: copy.length,
       end: this.#size,
-      isDeferrable: true,
       run: () => this.#write(append.end),
       shouldGiveUp: (error, tries) => this.#isLost(error, tries),
     };
