@@ -18,9 +18,9 @@ const TRY_MQTT_EVERY = days(1);
 const FILE = 'transport.json';
 
 /**
- * Chooses between MQTT on port 8883 and MQTT over WebSocket on port 443 (contract §1). With `auto`, 8883 is used; when it
- * could not be reached three times in a row, each further failure is followed by an attempt on 443. So an outage of the
- * whole network leads back to 8883. The one that worked is remembered in a file; 8883 is tried again daily.
+ * Chooses between MQTT on port 8883 and MQTT over WebSocket on port 443 (contract §1). With `auto`, 8883 is used; after
+ * every three failures to reach it in a row, 443 is tried once. So an outage of the whole network leads back to 8883. The
+ * one that worked is remembered in a file; 8883 is tried again daily.
  */
 export class TransportChoice {
   readonly #setting: TransportSetting;
@@ -94,6 +94,7 @@ export class TransportChoice {
     }
     if (this.#isOthersTurn) {
       this.#isOthersTurn = false;
+      this.#failures = 0; // not after each failure: both together may make six attempts a minute
       return undefined;
     }
     if (transport !== this.#preferred) {

@@ -46,8 +46,8 @@ describe('TransportChoice', () => {
     return transport;
   };
 
-  it('tries 443 at once after the third failure on 8883, and then after each', () => {
-    assert.equal(attempts(choice(), 8), '8883 8883 8883 +443 8883 +443 8883 +443');
+  it('tries 443 at once after every third failure on 8883', () => {
+    assert.equal(attempts(choice(), 8), '8883 8883 8883 +443 8883 8883 8883 +443');
   });
 
   for (const id of ['HUB_UNREACHABLE', 'HUB_SILENT', 'PROXY_REFUSED', 'TLS_FAILED'] as const) {
