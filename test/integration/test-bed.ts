@@ -103,7 +103,12 @@ export class TestBed {
 
   writeConfiguration(changes: object = {}): string {
     const configuration = {
-      hub: { hostName: this.hub.hostName, gatewayHostName: `localhost:${this.hub.port}`, trustedCaFile: 'ca.pem' },
+      hub: {
+        hostName: this.hub.hostName,
+        gatewayHostName: `localhost:${this.hub.port}`,
+        trustedCaFile: 'ca.pem',
+        transport: 'mqtt', // attempts at port 443 would lengthen the recovery after an outage
+      },
       identity: { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' },
       stateDirectory: 'state',
       controlSocket: 'control.sock',

@@ -103,7 +103,7 @@ describe('Process starts on the real kernel', function () {
     await running;
     await back;
     const isLast = ({ CommandLine }: Payload) => String(CommandLine).endsWith(` ${load.marker} ${STARTS - 1}`);
-    await bed.waitForEvents(() => bed?.elements('ProcessCreate').some(isLast) === true, minutes(3));
+    await bed.waitForEvents(() => bed?.elements('ProcessCreate').some(isLast) === true, seconds(100));
     const sent = await second.waitForStatus(
       ({ delivery, events }) => delivery.queued.lowEvents === 0 && (events.ProcessCreate?.collected ?? 0) > 0,
       seconds(60),
