@@ -5,6 +5,7 @@ import { describeStall } from '../base/stall-clock.ts';
 import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { Proof } from '../identity/identity.ts';
+import { proxyFailure } from '../network/proxy-failure.ts';
 import { ProxyError } from '../network/tunnel.ts';
 import { MALFORMED } from './incoming.ts';
 
@@ -44,7 +45,7 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (thrown instanceof TwinStatusError) return twinFailure(thrown, peer);
   if (thrown instanceof TimeLimitError)
     return silence(`${thrown.message}, without an answer from ${peer.address}`, peer);
-  if (thrown instanceof ProxyError) return proxyFailure(thrown, peer);
+  if (thrown instanceof ProxyError) return proxyFailure(thrown, behindProxy(peer));
   const error = innermost(thrown);
   const text = textOf(error);
   const code = error.code;
@@ -138,27 +139,12 @@ const certificateRemedy = (peer: Peer): string =>
   `Check, in this order: that the module exists and its device is enabled (az iot hub module-identity show), that the hub ` +
   `knows the certificate (its thumbprint, or the authority that signed it), and that the device's clock is right (now ${timeOf(peer)}).`;
 
-function proxyFailure(thrown: ProxyError, peer: Peer): HubFailure {
-  const { proxy, status, message, user } = thrown;
-  const refused = (message: string, remedy: string) =>
-    new HubFailure(new AgentError('PROXY_REFUSED', message, remedy, { cause: thrown }), 'credentials');
-  if (status === 407 && user === undefined) {
-    const remedy = 'Set the user in hub.proxy (http://user@host:port) and the password in hub.proxyPasswordFile.';
-    return refused(`the proxy ${proxy} asks for a user and a password (407)`, remedy);
-  }
-  if (status === 407) {
-    const remedy =
-      'Correct the user in hub.proxy and the password in hub.proxyPasswordFile, which is used within 25 s; or both in ' +
-      'HTTPS_PROXY, if that is what is used, and restart the agent.';
-    return refused(`the proxy ${proxy} refused the user ${user} or its password (407)`, remedy);
-  }
-  if (status !== undefined && status >= 400 && status < 500) {
-    const remedy = `Allow CONNECT to ${peer.address}${portHint(peer)} at the proxy, or set hub.transport to "mqttWebSocket" if it allows only port 443.`;
-    return refused(`the proxy ${proxy} refused CONNECT to ${peer.address}${portHint(peer)} (${status})`, remedy);
-  }
-  const remedy = `Check the proxy ${proxy}, and that it can reach ${peer.address}.`;
-  return unreachable(`${peer.address} can't be reached: ${message}`, remedy); // which names the proxy
-}
+const behindProxy = (peer: Peer) => ({
+  name: peer.address,
+  target: `${peer.address}${portHint(peer)}`,
+  unreachable: 'HUB_UNREACHABLE' as const,
+  otherwise: ', or set hub.transport to "mqttWebSocket" if it allows only port 443',
+});
 
 function wrongTime(text: string, peer: Peer): HubFailure {
   const remedy = !isPlausible(peer.now)

@@ -4,6 +4,7 @@ import { AgentError, errnoOf, type FailureId, messageOf } from '../base/errors.t
 import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import { type Address, hostAndPort } from '../network/address.ts';
+import { proxyFailure } from '../network/proxy-failure.ts';
 import { ProxyError } from '../network/tunnel.ts';
 
 /** What a request was sent to, for messages. */
@@ -25,7 +26,10 @@ export function requestFailure(thrown: unknown, { name, address, settings, now, 
   if (thrown instanceof HubFailure) return thrown;
   if (thrown instanceof AgentError) return new HubFailure(thrown, 'credentials');
   const service = `${name}, ${hostAndPort(address)},`;
-  if (thrown instanceof ProxyError) return proxyFailure(thrown, hostAndPort(address), ids.unreachable);
+  if (thrown instanceof ProxyError) {
+    const target = hostAndPort(address);
+    return proxyFailure(thrown, { name: target, target, unreachable: ids.unreachable });
+  }
   if (thrown instanceof TimeLimitError) {
     const remedy = `Check the network between the device and ${hostAndPort(address)}: packets are dropped without a reply, for example by a firewall.`;
     return failure(ids.silent, `${service} did not answer: ${thrown.message}`, remedy, 'network');
@@ -58,20 +62,6 @@ export function requestFailure(thrown: unknown, { name, address, settings, now, 
   }
   const remedy = `Check that the network lets the device reach ${hostAndPort(address)} by TCP.`;
   return failure(ids.unreachable, `${service} can't be reached (${message})`, remedy, 'network');
-}
-
-function proxyFailure({ proxy, status, message }: ProxyError, address: string, unreachable: FailureId): HubFailure {
-  if (status === 407) {
-    const remedy = 'Set the user in hub.proxy (http://user@host:port) and the password in hub.proxyPasswordFile.';
-    return failure('PROXY_REFUSED', `the proxy ${proxy} asks for a user and a password (407)`, remedy, 'credentials');
-  }
-  if (status !== undefined && status >= 400 && status < 500) {
-    const remedy = `Allow CONNECT to ${address} at the proxy.`;
-    const what = `the proxy ${proxy} refused CONNECT to ${address} (${status})`;
-    return failure('PROXY_REFUSED', what, remedy, 'credentials');
-  }
-  const remedy = `Check the proxy ${proxy}, and that it can reach ${address}.`;
-  return failure(unreachable, `${address} can't be reached through the proxy ${proxy} (${message})`, remedy, 'network');
 }
 
 const NAME = /ENOTFOUND|EAI_AGAIN/;

@@ -22,7 +22,7 @@ export async function limited<T>(
 ): Promise<T> {
   const step = new AbortController();
   const cancel = () => step.abort(signal.reason);
-  if (signal.aborted) cancel(); // work is called all the same: it may own something
+  if (signal.aborted) cancel(); // `work` is called nevertheless: it may own a socket, which it must close
   signal.addEventListener('abort', cancel, { once: true });
   try {
     return await clock.within(limit, what, work(step.signal));
