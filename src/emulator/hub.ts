@@ -29,6 +29,8 @@ import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
 import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
+/** Default of how long the `waitFor…` functions wait: a busy machine may take long to start an agent. */
+const PATIENCE = seconds(30);
 const DEFAULT_HOST_NAME = 'emulator.azure-devices.net';
 
 export interface EmulatorOptions extends ServerOptions {
@@ -312,14 +314,14 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   /** Resolves with the first matching message, among those received before and after the call. */
-  waitForMessage(predicate: (message: ReceivedMessage) => boolean, limit = seconds(10)): Promise<ReceivedMessage> {
+  waitForMessage(predicate: (message: ReceivedMessage) => boolean, limit = PATIENCE): Promise<ReceivedMessage> {
     return this.#waitFor('message', this.messages, predicate, limit);
   }
 
   /** Resolves with the first matching reported properties, among the current ones and later changes. */
   async waitForReported(
     predicate: (reported: TwinSection, module: ModuleId) => boolean,
-    limit = seconds(10),
+    limit = PATIENCE,
   ): Promise<TwinSection> {
     const now = this.#registry.modules.map(({ deviceId, moduleId }) => {
       return { at: this.#clock.now(), deviceId, moduleId, reported: this.twin(deviceId, moduleId).reported };
@@ -329,17 +331,17 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   }
 
   /** Resolves with the first matching request to the REST API, among those before and after the call. */
-  waitForRestRequest(predicate: (request: RestRequest) => boolean, limit = seconds(10)): Promise<RestRequest> {
+  waitForRestRequest(predicate: (request: RestRequest) => boolean, limit = PATIENCE): Promise<RestRequest> {
     return this.#waitFor('restRequest', this.restRequests, predicate, limit);
   }
 
   /** Resolves with the first matching connection attempt, among those before and after the call. */
-  waitForConnection(predicate: (record: ConnectionRecord) => boolean, limit = seconds(10)): Promise<ConnectionRecord> {
+  waitForConnection(predicate: (record: ConnectionRecord) => boolean, limit = PATIENCE): Promise<ConnectionRecord> {
     return this.#waitFor('connection', this.connections, predicate, limit);
   }
 
   /** Resolves when the module is connected and has subscribed to desired changes. */
-  async waitForSubscription(deviceId: string, moduleId: string, limit = seconds(10)): Promise<void> {
+  async waitForSubscription(deviceId: string, moduleId: string, limit = PATIENCE): Promise<void> {
     const name = nameOf({ deviceId, moduleId });
     const live = [...this.#handler.live.values()];
     const listens = (connection: Connection) =>
