@@ -10,6 +10,7 @@ import { Turn } from '../base/turn.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
+import type { SnapshotConsumer } from '../contract/snapshot.ts';
 import type { ListingStatus, SourceStatus, Sources } from '../contract/sources.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
@@ -61,6 +62,7 @@ export class Snapshots implements Service {
   readonly #bytesPerDay: (queue: QueueName) => number;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #consumers: SnapshotConsumer[] = [];
   readonly #lastRuns = new Map<string, LastRun>();
   /**
    * Collectors to run before the next round: they were switched on, a change of settings outdated their last snapshot, or
@@ -109,6 +111,11 @@ export class Snapshots implements Service {
       }
       this.#alarm.ring();
     });
+  }
+
+  /** Adds a consumer, which gets each snapshot that it wants before it is queued. To be called before the start. */
+  offerTo(consumer: SnapshotConsumer): void {
+    this.#consumers.push(consumer);
   }
 
   async start(): Promise<void> {
@@ -192,21 +199,18 @@ export class Snapshots implements Service {
     const { name } = collector;
     const failures = this.#retries.get(name)?.failures ?? 0;
     this.#retries.delete(name);
-    const priority = this.#settings.current().priorities[name];
-    if (priority === undefined || priority === 'Off') return { problem: 'its priority is Off in the module twin' };
-    const leftOutFor = this.#leavesOut(collector, priority);
-    if (leftOutFor !== undefined) {
-      this.#pending.add(name);
-      this.#queues.drop(priority, name, leftOutFor, 1);
-      return { problem: LEFT_OUT[leftOutFor] ?? leftOutFor };
-    }
+    const queue = this.#queueFor(collector);
+    const consumers = this.#consumers.filter((consumer) => consumer.wants(name));
+    if (typeof queue !== 'string' && consumers.length === 0) return queue;
     const at = this.#clock.now();
     try {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
       if (signal.aborted) return STOPPING;
       const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
+      for (const consumer of consumers) consumer.accept({ event: name, at, rows: payload, leftOut });
+      if (typeof queue !== 'string') return queue;
       const limits = rowLimits(collector, this.#settings.current(), {
-        bytesPerDay: this.#bytesPerDay(priority),
+        bytesPerDay: this.#bytesPerDay(queue),
         isClockSet: isPlausible(at),
       });
       const fitted = await fitRows(payload, limits, this.#clock);
@@ -214,12 +218,13 @@ export class Snapshots implements Service {
       const events = await this.#eventsOf(collector, parts, at, limits);
       if (signal.aborted) return STOPPING;
       // One call, so that the parts stay together and in order.
-      if (this.#queues.put(priority, events) < events.length) throw new Error(NOT_QUEUED);
+      if (this.#queues.put(queue, events) < events.length) throw new Error(NOT_QUEUED);
       const elements = (collector.count?.(payload) ?? payload.length) + leftOut;
       this.#lastRuns.set(name, { at, elements, ...withOmissions(source, fitted) });
       return { elements };
     } catch (error) {
       if (signal.aborted) return STOPPING;
+      for (const consumer of consumers) consumer.failed(name, messageOf(error));
       if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
         this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
       }
@@ -227,6 +232,21 @@ export class Snapshots implements Service {
       this.#lastRuns.set(name, { at, problem: messageOf(error) });
       return { problem: messageOf(error) };
     }
+  }
+
+  /**
+   * The queue for a snapshot, or why it is not sent. One that is left out for now is counted, and taken as soon as the
+   * reason for that has ended.
+   */
+  #queueFor(collector: PeriodicCollector): QueueName | { readonly problem: string } {
+    const { name } = collector;
+    const priority = this.#settings.current().priorities[name] ?? 'Off';
+    if (priority === 'Off') return { problem: 'its priority is Off in the module twin' };
+    const reason = this.#leavesOut(collector, priority);
+    if (reason === undefined) return priority;
+    this.#pending.add(name);
+    this.#queues.drop(priority, name, reason, 1);
+    return { problem: LEFT_OUT[reason] ?? reason };
   }
 
   #retryLater(name: string, failures: number): void {

@@ -9,6 +9,7 @@ import type { LiveSettings } from '../../src/config/settings.ts';
 import { type LeavesOut, type PeriodicCollector, periodic } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import type { Settings } from '../../src/contract/settings.ts';
+import type { Snapshot } from '../../src/contract/snapshot.ts';
 import type { Sources } from '../../src/contract/sources.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
@@ -60,7 +61,7 @@ describe('Snapshots', () => {
     time.restore();
   });
 
-  const start = async (options: { bytesPerDay?: () => number } = {}) => {
+  const create = (options: { bytesPerDay?: () => number } = {}) => {
     snapshots = new Snapshots({
       ...options,
       collectors: [...collectors, processCreate],
@@ -75,8 +76,14 @@ describe('Snapshots', () => {
         changed();
       },
     });
+  };
+  const begin = async () => {
     await snapshots.start();
     await time.tickAsync(0);
+  };
+  const start = async (options: { bytesPerDay?: () => number } = {}) => {
+    create(options);
+    await begin();
   };
   const calls = () => ['A', 'B', 'C'].map((name) => collect[name]?.callCount);
 
@@ -178,6 +185,55 @@ describe('Snapshots', () => {
       snapshots.catchUp();
       await time.tickAsync(0);
       assert.deepEqual(calls(), [1, 1, 1]);
+    });
+  });
+
+  describe('offered to other consumers', () => {
+    const seen: (Snapshot | string)[] = [];
+    const offer = (wanted: readonly string[]) => {
+      seen.length = 0;
+      snapshots.offerTo({
+        wants: (event) => wanted.includes(event),
+        accept: (snapshot) => seen.push(snapshot),
+        failed: (event, problem) => seen.push(`${event}: ${problem}`),
+      });
+    };
+
+    it('come with all their rows, and with the number of those that the source left out', async () => {
+      collectors[0] = periodic({
+        ...declared,
+        name: 'A',
+        collect: async () => [{ Row: 1 }, { Row: 2 }],
+        sourceStatus: () => ({ state: 'degraded', leftOut: 7 }),
+      });
+      create();
+      offer(['A']);
+      await begin();
+      const at = new Date('2024-05-01T12:00:00Z');
+      assert.deepEqual(seen, [{ event: 'A', at, rows: [{ Row: 1 }, { Row: 2 }], leftOut: 7 }]);
+    });
+
+    it('are taken for them also when they are off or paused, and then neither sent nor reported as taken', async () => {
+      leavesOut = ({ type }, priority) => (type === 'Security' && priority === 'High' ? 'paused' : undefined);
+      settings.replace({ ...settings.current(), priorities: { A: 'Off', B: 'High', C: 'Off' } });
+      create();
+      offer(['A', 'B']);
+      await begin();
+      assert.deepEqual(
+        seen.map((each) => (typeof each === 'string' ? each : each.event)),
+        ['A', 'B'],
+      );
+      assert.deepEqual([queues.envelopes('High'), queues.envelopes('Low')], [[], []]);
+      assert.deepEqual(queues.dropped, [['High', 'B', 'paused', 1]]);
+      assert.deepEqual([snapshots.lastRun('A'), collect.C?.callCount], [undefined, 0]);
+    });
+
+    it('that failed are told with the reason', async () => {
+      collect.B?.rejects(new Error('EACCES'));
+      create();
+      offer(['B']);
+      await begin();
+      assert.deepEqual(seen, ['B: EACCES']);
     });
   });
 

@@ -1,0 +1,22 @@
+import type { Payload } from './event.ts';
+
+/** A snapshot of state as its collector took it, with all rows, whether or not it is sent. */
+export interface Snapshot {
+  /** The event's name, for example `ListeningPorts`. */
+  readonly event: string;
+  /** When it was begun. */
+  readonly at: Date;
+  readonly rows: readonly Payload[];
+  /** Number of rows that are missing, because the source's list has a limit. If it isn't 0, a missing row proves nothing. */
+  readonly leftOut: number;
+}
+
+/** Receives snapshots besides the pipeline. */
+export interface SnapshotConsumer {
+  /** Whether it wants snapshots of this event; it then gets them also while the event's priority is Off or collecting is paused. */
+  wants(event: string): boolean;
+  /** Receives a snapshot before it is queued. Must not throw, keep references to rows for long, or change them. */
+  accept(snapshot: Snapshot): void;
+  /** A snapshot that it wants could not be taken. */
+  failed(event: string, problem: string): void;
+}
