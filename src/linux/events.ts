@@ -11,7 +11,7 @@ import type { SourceStatus, StreamName, StreamSink } from '../contract/sources.t
 import { ProcFolder } from '../host/proc-folder.ts';
 import type { AuditRule } from './audit/rules.ts';
 import { CommandLines } from './processes/memory/command-lines.ts';
-import { ProcessTable } from './processes/process-table.ts';
+import { type KnownProcess, ProcessTable } from './processes/process-table.ts';
 import { HeldCount } from './source-state/held-count.ts';
 import type { EventSource, SourceDeclaration } from './streams/event-source.ts';
 import { Feeds } from './streams/feeds.ts';
@@ -67,6 +67,7 @@ export class LinuxEvents implements Service, Moving {
   readonly #sources: readonly { readonly declared: SourceDeclaration; readonly source: EventSource }[];
   readonly #feeds: Feeds;
   readonly #commandLines: CommandLines;
+  readonly #table: ProcessTable;
   readonly #held: HeldCount[] = [];
   #stopping: AbortController | undefined;
   #trying: Promise<void> = Promise.resolve();
@@ -80,6 +81,7 @@ export class LinuxEvents implements Service, Moving {
     const proc = new ProcFolder(join(hostRoot, 'proc'));
     const reader = new Reader({ clock, log, changed: () => parts.changed?.() });
     this.#commandLines = new CommandLines({ reader, proc: join(hostRoot, 'proc'), log });
+    this.#table = new ProcessTable({ proc, clock, commandLines: this.#commandLines });
     const shared = {
       sink,
       clock,
@@ -87,7 +89,7 @@ export class LinuxEvents implements Service, Moving {
       hostRoot,
       stateDirectory,
       writer,
-      table: new ProcessTable({ proc, clock, commandLines: this.#commandLines }),
+      table: this.#table,
       commandLines: this.#commandLines,
     };
     this.#feeds = new Feeds({
@@ -143,6 +145,11 @@ export class LinuxEvents implements Service, Moving {
   status(stream: StreamName): SourceStatus {
     const found = this.#sources.find(({ declared }) => declared.streams.includes(stream));
     return found === undefined ? { state: 'on' } : found.source.status();
+  }
+
+  /** The program that a process runs, or ran last. Best effort, for processes that have just started another. */
+  program(pid: number): KnownProcess | undefined {
+    return this.#table.find(pid);
   }
 
   /** To be called when `streams()` has changed. Never rejects. */

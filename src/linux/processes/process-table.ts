@@ -21,6 +21,8 @@ const LARGEST_PID = 4 * 1024 * 1024;
 const ASKED_AT_ONCE = 64;
 /** More bytes than LONGEST_COMMAND_LINE characters need. */
 const MAX_ASKED_BYTES = 4 * LONGEST_COMMAND_LINE;
+/** How many generations of copies, such as subshells, are followed to the process that started their program. */
+const MAX_GENERATIONS = 8;
 
 /** How many of the oldest entries are checked for an ended process when the table is full. */
 const MAX_LOOKS = 8;
@@ -171,6 +173,28 @@ export class ProcessTable {
       ...(known.executable === undefined ? {} : { executable: known.executable }),
       ...(commandLine === undefined ? {} : { commandLine }),
     };
+  }
+
+  /**
+   * Like `get`, but also finds a running copy of a known process, such as a subshell: it runs the same program with the same
+   * arguments. What was found is kept, so that it is read from /proc only once.
+   */
+  find(pid: number): KnownProcess | undefined {
+    const known = this.get(pid);
+    if (known?.executable !== undefined || !isPid(pid)) return known;
+    let original: KnownProcess | undefined;
+    let ancestor = this.#proc.stat(pid)?.parentPid;
+    for (let left = MAX_GENERATIONS; left > 0 && ancestor !== undefined && ancestor > 1; left -= 1) {
+      original = this.get(ancestor);
+      if (original?.executable !== undefined) break;
+      ancestor = this.#proc.stat(ancestor)?.parentPid;
+    }
+    // A process that has executed another program since, unseen, is no copy.
+    if (original?.executable === undefined || this.#proc.executable(pid) !== original.executable) return known;
+    this.#forget(pid);
+    this.#put(pid, original.executable, false, this.#clock.monotonic());
+    if (original.commandLine !== undefined) this.#keep(pid, original.commandLine);
+    return original;
   }
 
   /**

@@ -43,6 +43,39 @@ describe('ProcessTable', () => {
   };
   const isKnown = (pid: number) => table.hasStarted(pid, milliseconds(now));
 
+  describe('what a parent runs', () => {
+    const shell = event({ fields: { pid: '10', exe: '/usr/bin/dash' }, commandLine: 'sh ./run.sh' });
+    const program = { executable: '/usr/bin/dash', commandLine: 'sh ./run.sh' };
+
+    it('is what it started', () => {
+      table.acceptAudit([shell]);
+      assert.deepEqual(table.find(10), program);
+    });
+
+    it('is what it was copied from, over several generations', () => {
+      table.acceptAudit([shell]);
+      proc.add(10, { executable: '/usr/bin/dash' });
+      proc.add(11, { executable: '/usr/bin/dash', parent: 10 });
+      proc.add(12, { executable: '/usr/bin/dash', parent: 11 });
+      assert.deepEqual(table.find(12), program);
+      proc.remove(12);
+      assert.deepEqual(table.find(12), program, 'read again, although it was known');
+      assert.ok(!isKnown(12), 'a copy has not started a program, so its end is not reported');
+    });
+
+    it('is unknown for a process that runs another program than the one it was copied from', () => {
+      table.acceptAudit([shell]);
+      proc.add(11, { executable: '/usr/bin/curl', parent: 10 });
+      assert.equal(table.find(11), undefined);
+    });
+
+    it('is unknown for pids that are not there, and in a circle of parents', () => {
+      proc.add(20, { parent: 21 });
+      proc.add(21, { parent: 20 });
+      for (const pid of [0, -1, Number.NaN, 4_712, 20]) assert.equal(table.find(pid), undefined, String(pid));
+    });
+  });
+
   describe('what audit tells', () => {
     for (const syscall of ['execve', 'execveat']) {
       it(`${syscall} says what a process runs`, () => {
