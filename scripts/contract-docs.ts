@@ -28,11 +28,16 @@ export function withEvents(page: string, all: readonly Collector[]): string {
 }
 
 function row(collector: Collector): string[] {
-  const { name, category, type, priority, payload } = collector;
+  const { name, category, type, priority, payload, extension } = collector;
   const schema = toJsonSchema(payload);
   const required = new Set(schema.required);
   const fields = Object.keys(schema.properties ?? {}).map((field) => (required.has(field) ? `**${field}**` : field));
   const aggregate = collector.category === 'Triggered' ? collector.aggregate : undefined;
   const equal = aggregate === undefined ? [] : [...aggregate.by, ...(aggregate.details ?? [])];
-  return [name, `${category}, ${type}, ${priority}`, fields.join(', '), equal.join(', ')];
+  return [
+    extension ? `${name} (extension)` : name,
+    `${category}, ${type}, ${priority}`,
+    fields.join(', '),
+    equal.join(', '),
+  ];
 }

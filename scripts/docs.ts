@@ -84,10 +84,14 @@ ${summary}
 
 - ${category}, ${type}, priority ${priority}, payload schema ${version}
 - Source: ${source}
-${category === 'Triggered' ? triggeredLines(collector) : periodicLines(collector)}
+${collector.extension ? `${EXTENSION}\n` : ''}${category === 'Triggered' ? triggeredLines(collector) : periodicLines(collector)}
 ${table(['Field', 'Type', 'Required', 'Meaning'], fields)}
 `;
 }
+
+const EXTENSION =
+  '- Not in the published contract: sent in messages without the mark for the security service only ' +
+  '([contract §3](../../docs/contract.md#3-messages))';
 
 const periodicLines = ({ inParts }: Extract<Collector, { category: 'Periodic' }>): string =>
   inParts ? '- Sent in parts when it is larger than a message\n' : '';

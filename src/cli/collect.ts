@@ -12,7 +12,7 @@ import { LocalSettings, readLocalSettings } from '../config/local.ts';
 import { readDefaults } from '../config/twin.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
 import { type Payload, QUEUES } from '../contract/event.ts';
-import type { Sources } from '../contract/sources.ts';
+import type { Sources, StreamName } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { fitRows } from '../pipeline/fit-rows.ts';
@@ -33,13 +33,16 @@ Ctrl-C. "vakt events" lists the events.
 If an agent is running, it provides its own statistics, and Triggered events that its configuration enables. Otherwise
 Triggered events are read from the kernel.`;
 
+/** Streams that only a running agent has. */
+const OWN_STREAMS: ReadonlySet<StreamName> = new Set(['log', 'configuration', 'alerts']);
+
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
   const collector = find(positionals[0]);
   const local = settings(values.config, world.environment);
   const { hostRoot, controlSocket } = local;
   if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
-  const fromLinux = collector.stream !== 'log' && collector.stream !== 'configuration';
+  const fromLinux = !OWN_STREAMS.has(collector.stream);
   try {
     await followAgent(collector, controlSocket, world);
   } catch (error) {

@@ -54,6 +54,21 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
     `${text(Queue)} queue: ${text(CollectedEvents)} collected, ${text(DroppedEvents)} dropped`,
   MessageStatistics: ({ MessagesSent, MessagesUnder4KB, TotalFailed }) =>
     `${text(MessagesSent)} messages sent (${text(MessagesUnder4KB)} under 4 KB), ${text(TotalFailed)} failed attempts`,
+  SecurityAlert: ({
+    Severity,
+    RuleTitle,
+    AlertType,
+    Count,
+    CommandLine,
+    Executable,
+    RemoteAddress,
+    UserName,
+    UserId,
+  }) => {
+    const what = [CommandLine ?? Executable, UserName ?? UserId, RemoteAddress].filter((fact) => fact !== undefined);
+    const count = Count === 1 ? '' : `, ${times(text(Count))}`;
+    return `${text(Severity)}: ${cut(RuleTitle)}${count}  [${text(AlertType)}${what.map((fact) => `, ${cut(fact)}`).join('')}]`;
+  },
 };
 
 export function describeEvent({ Name, Payload: elements, IsEmpty }: Envelope): string[] {

@@ -9,8 +9,8 @@ export const usage = `vakt events [--json]
 export async function run(args: readonly string[], { stdout }: World): Promise<number> {
   const { values } = readArguments(args, { json: { type: 'boolean' } });
   if (values.json) {
-    for (const { name, category, type, priority, version, summary, source } of collectors) {
-      stdout(JSON.stringify({ name, category, type, priority, version, summary, source }));
+    for (const { name, category, type, priority, version, extension, summary, source } of collectors) {
+      stdout(JSON.stringify({ name, category, type, priority, version, extension, summary, source }));
     }
     return 0;
   }

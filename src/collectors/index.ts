@@ -12,6 +12,7 @@ import { messageStatistics } from './message-statistics.ts';
 import { osBaseline } from './os-baseline.ts';
 import { processCreate } from './process-create.ts';
 import { processTerminate } from './process-terminate.ts';
+import { securityAlert } from './security-alert.ts';
 import { systemInformation } from './system-information.ts';
 
 /** Every event that the agent can send, in the order of src/collectors/README.md. Add yours here. */
@@ -30,4 +31,5 @@ export const collectors: readonly Collector[] = [
   configurationError,
   droppedEventsStatistics,
   messageStatistics,
+  securityAlert,
 ];

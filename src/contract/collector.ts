@@ -19,6 +19,11 @@ interface Declaration<S> {
   readonly source: string;
   /** The shape of one payload element, with the wire's own field names. */
   readonly payload: S;
+  /**
+   * The event is not in the published contract, whose schema is closed: it goes in messages without the mark for the
+   * security service only (contract §3).
+   */
+  readonly extension?: true;
 }
 
 type Schema = v.GenericSchema<Payload>;

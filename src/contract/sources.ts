@@ -1,6 +1,6 @@
 import type { LogLine } from '../base/log.ts';
 import type { BaselineReport } from './baseline.ts';
-import type { QueueName } from './event.ts';
+import type { Payload, QueueName } from './event.ts';
 import type { SettingId } from './settings.ts';
 
 /* The facts that the agent reads: streams of things that happen, and snapshots of state. linux/ reads them, collectors/
@@ -136,6 +136,40 @@ export interface LoginReporter {
   readonly containerId?: string;
 }
 
+/** A rule of the detections matched; or an update, which counts further matches. Texts are bounded, secrets redacted. */
+export interface AlertRaised {
+  readonly time: Date;
+  /** UUID; the same in updates. */
+  readonly alertId: string;
+  /** `IoT_…` for an alert of the published catalogue, else `VAKT_…`. */
+  readonly alertType: string;
+  readonly severity: 'critical' | 'high' | 'medium' | 'low' | 'informational';
+  readonly rule: {
+    readonly id: string;
+    readonly title: string;
+    readonly source: 'builtin' | 'local';
+    readonly author?: string;
+  };
+  /** Of MITRE ATT&CK: names of tactics, ids of techniques. */
+  readonly tactics: readonly string[];
+  readonly techniques: readonly string[];
+  /** How often the rule has matched. */
+  readonly count: number;
+  readonly firstSeen: Date;
+  readonly lastSeen: Date;
+  /** Name of the event that the alert is about, and ids of such events. */
+  readonly event: string;
+  readonly eventIds: readonly string[];
+  /** The payload of that event. */
+  readonly subject: Payload;
+  readonly parentExecutable?: string;
+  readonly parentCommandLine?: string;
+  /** What to do about it. */
+  readonly remediation: string;
+  /** Further facts, for ExtraDetails. */
+  readonly details?: Readonly<Record<string, string>>;
+}
+
 /** A desired setting, or a whole configuration, that was refused or changed. */
 export interface ConfigurationFault {
   readonly time: Date;
@@ -160,6 +194,7 @@ export interface Streams {
   readonly logins: LoginSeen;
   readonly log: LogLine;
   readonly configuration: ConfigurationFault;
+  readonly alerts: AlertRaised;
 }
 
 export type StreamName = keyof Streams;

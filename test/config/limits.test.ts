@@ -105,13 +105,14 @@ describe('Local limits', () => {
   describe('blind spots', () => {
     it('are none by default', () => assert.deepEqual(blindOf({}), { switchedOff: {}, degrading: {}, late: {} }));
 
-    it('are all events that are off, and the agent is degraded for three of them', () => {
+    it('are all events that are off, and the agent is degraded for four of them', () => {
       const { switchedOff, degrading } = blindOf(every('eventPriority', 'Off'));
       assert.deepEqual(Object.keys(switchedOff).toSorted(), EVENTS.toSorted());
       assert.deepEqual(Object.keys(degrading).toSorted(), [
         'eventPriorityConnectionCreate',
         'eventPriorityLogin',
         'eventPriorityProcessCreate',
+        'eventPrioritySecurityAlert',
       ]);
     });
 
