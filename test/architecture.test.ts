@@ -23,6 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   linux: [...BUILDING_BLOCKS, 'host'],
   collectors: BUILDING_BLOCKS,
   baseline: [...BUILDING_BLOCKS, 'host'],
+  detections: BUILDING_BLOCKS,
   pipeline: BUILDING_BLOCKS,
   network: BUILDING_BLOCKS,
   identity: [...BUILDING_BLOCKS, 'network'],

@@ -1,0 +1,14 @@
+import type { Payload } from '../../contract/event.ts';
+import { type Change, change, type Fields, type Seen } from './change.ts';
+import { allFields } from './row-fields.ts';
+
+/** Events of the agent about itself that rules see; `CollectorStatus` is sent to nobody. */
+const AGENT_EVENTS = ['ConfigurationError', 'CollectorStatus'];
+
+/** What rules of the source `agent` see of an event: its fields, and its name as `Event`. */
+export function agentChanges(payload: readonly Payload[], seen: Seen): Change[] {
+  return AGENT_EVENTS.includes(seen.event) ? payload.map((row) => agentChange(allFields(row), seen)) : [];
+}
+
+export const agentChange = (fields: Fields, seen: Seen): Change =>
+  change('agent', { Event: seen.event, ...fields }, seen);

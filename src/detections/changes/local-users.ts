@@ -1,0 +1,58 @@
+import { added, type Fields, modified, removed } from './change.ts';
+import { compare } from './kept-rows.ts';
+import type { ChangeKind } from './kind.ts';
+import { allFields, pick } from './row-fields.ts';
+
+const NAMES = ['UserName', 'UserId', 'GroupNames', 'GroupIds', 'Shell', 'Password'];
+
+/** An account is the same as long as it has its name. */
+export const localUserChanges: ChangeKind = {
+  event: 'LocalUsers',
+  source: 'local_user_change',
+
+  read: (row) => pick(allFields(row), NAMES),
+
+  keyOf: ({ UserName = '' }) => UserName,
+
+  differences(base, rows, isComplete) {
+    const compared = compare(base, rows);
+    return [
+      ...compared.added.map(added),
+      ...(isComplete ? compared.removed.map(removed) : []),
+      ...compared.modified.flatMap(({ before, after }) =>
+        before === undefined ? [modified({}, after)] : ofAccount(before, after),
+      ),
+    ];
+  },
+};
+
+/** One change for each group, and one for all other fields together. */
+function ofAccount(before: Fields, after: Fields): Fields[] {
+  const [groupsBefore, groupsAfter] = [groupsOf(before), groupsOf(after)];
+  const group = (name: string, change: string, groups: ReadonlyMap<string, string>) =>
+    modified(before, after, { Change: change, Group: name, GroupId: groups.get(name) ?? '' });
+  return [
+    ...(hasChanged(before, after) ? [modified(before, after)] : []),
+    ...[...groupsAfter.keys()]
+      .filter((name) => !groupsBefore.has(name))
+      .map((name) => group(name, 'group_added', groupsAfter)),
+    ...[...groupsBefore.keys()]
+      .filter((name) => !groupsAfter.has(name))
+      .map((name) => group(name, 'group_removed', groupsBefore)),
+  ];
+}
+
+/** By name: the id. */
+function groupsOf({ GroupNames = '', GroupIds = '' }: Fields): Map<string, string> {
+  const ids = GroupIds.split(';');
+  return new Map(GroupNames === '' ? [] : GroupNames.split(';').map((name, index) => [name, ids[index] ?? '']));
+}
+
+/** A field that one of the snapshots lacks is unknown there: ExtraDetails can be left out. */
+function hasChanged(before: Fields, after: Fields): boolean {
+  const isKnownToDiffer = (name: string) =>
+    before[name] !== undefined && after[name] !== undefined && before[name] !== after[name];
+  return ['UserId', 'Shell', 'Password'].some(isKnownToDiffer) || primaryGroup(before) !== primaryGroup(after);
+}
+
+const primaryGroup = ({ GroupNames = '' }: Fields) => GroupNames.split(';')[0];

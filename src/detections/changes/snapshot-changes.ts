@@ -1,0 +1,96 @@
+import type { Payload } from '../../contract/event.ts';
+import { agentChange } from './agent-events.ts';
+import { baselineChanges } from './baseline.ts';
+import { type Change, change, type Fields, type Seen } from './change.ts';
+import { firewallChanges } from './firewall.ts';
+import { hardwareChanges } from './hardware.ts';
+import { type Base, byKey, fromJson, keep, keepBoth, type Rows, toJson } from './kept-rows.ts';
+import type { ChangeKind } from './kind.ts';
+import { listeningPortChanges } from './listening-ports.ts';
+import { localUserChanges } from './local-users.ts';
+
+const KINDS: readonly ChangeKind[] = [
+  listeningPortChanges,
+  localUserChanges,
+  firewallChanges,
+  hardwareChanges,
+  baselineChanges,
+];
+
+/** A whole snapshot, or as much of it as there is. */
+export interface ComparedSnapshot extends Seen {
+  readonly rows: readonly Payload[];
+  /** Number of rows that are missing. */
+  readonly leftOut: number;
+  /** Whether rows without ExtraDetails may have lost them. */
+  readonly lackDetails?: boolean;
+}
+
+/**
+ * Compares each snapshot with the one before.
+ *
+ * The first one is the base, and shows no change. What a snapshot with missing rows doesn't list is not taken for removed: it
+ * stays in the base until a complete snapshot lacks it. While no complete one has been seen, no row is taken for new.
+ */
+export class SnapshotChanges {
+  readonly #bases = new Map<string, Base>();
+  /** By event: how many rows could not be compared. */
+  readonly #missing = new Map<string, number>();
+
+  /** Whether snapshots of this event are compared. */
+  static compares(event: string): boolean {
+    return KINDS.some((kind) => kind.event === event);
+  }
+
+  accept(snapshot: ComparedSnapshot): Change[] {
+    const kind = KINDS.find(({ event }) => event === snapshot.event);
+    if (kind === undefined) return [];
+    const { event } = snapshot;
+    const { rows, unreadable } = read(kind, snapshot);
+    const leftOut = snapshot.leftOut + unreadable;
+    const changes = this.#compare(kind, rows, leftOut).map((fields) => change(kind.source, fields, snapshot));
+    const wasWhole = !this.#missing.has(event);
+    const missing = leftOut + (this.#bases.get(event)?.unkept ?? 0);
+    if (missing === 0) this.#missing.delete(event);
+    else this.#missing.set(event, missing);
+    if (missing === 0 || !wasWhole) return changes;
+    const fields = { Collector: event, OmittedElements: String(missing) };
+    return [...changes, agentChange(fields, { ...snapshot, event: 'SnapshotIncomplete' })];
+  }
+
+  /** By event: how many rows of the last snapshot are missing or too many to be compared, for the status. */
+  incomplete(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#missing);
+  }
+
+  /** For the state on disk. */
+  toJson(): unknown {
+    return Object.fromEntries([...this.#bases].map(([event, base]) => [event, toJson(base)]));
+  }
+
+  /** Continues with what `toJson` returned. What is damaged is left out: the next snapshot is the base then. */
+  restore(value: unknown): void {
+    if (typeof value !== 'object' || value === null) return;
+    for (const { event, keyOf } of KINDS) {
+      const base = fromJson((value as Record<string, unknown>)[event], keyOf);
+      if (base !== undefined) this.#bases.set(event, base);
+    }
+  }
+
+  #compare(kind: ChangeKind, rows: Rows, leftOut: number): Fields[] {
+    const base = this.#bases.get(kind.event);
+    const isComplete = leftOut === 0;
+    if (base === undefined) {
+      this.#bases.set(kind.event, keep(rows, { isPartial: !isComplete }));
+      return [];
+    }
+    this.#bases.set(kind.event, isComplete ? keep(rows, { isPartial: false }) : keepBoth(base, rows));
+    const differences = kind.differences(base, rows, isComplete);
+    return base.isPartial ? differences.filter(({ Change }) => Change !== 'added') : differences;
+  }
+}
+
+function read(kind: ChangeKind, { rows, lackDetails = false }: ComparedSnapshot): { rows: Rows; unreadable: number } {
+  const fields = rows.map((row) => kind.read(row, lackDetails)).filter((row) => row !== undefined);
+  return { rows: byKey(fields, kind.keyOf), unreadable: rows.length - fields.length };
+}
