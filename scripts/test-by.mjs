@@ -33,7 +33,7 @@ const all = nodes.split(',').map(
   (node) =>
     new Promise((resolve) => {
       const limits = { maxBuffer: Number.POSITIVE_INFINITY };
-      execFile(node, [RUNNER, ...filters], limits, (error, stdout, stderr) => {
+      execFile(node, [RUNNER, '--built', ...filters], limits, (error, stdout, stderr) => {
         console.log(`${node}:\n${stdout}${stderr}`);
         if (error !== null) console.log(`Failed: the tests by ${node}: ${error.message.split('\n', 1)[0]}`);
         resolve(error === null);
