@@ -46,6 +46,8 @@ export class NumberedLog implements NumberedEvents {
   readonly #ends: number[] = [];
   /** For each kill, how far the agent had noted to have read. */
   readonly #kills: number[] = [];
+  /** Logins that the agent kept on disk when it was killed: it tells them again, since it can't know whether it had. */
+  readonly #held = new Set<number>();
   #mostReadAgain = 0;
 
   /** @param distinct whether every start has a number of its own, or is one of COMMANDS that come again and again */
@@ -69,7 +71,9 @@ export class NumberedLog implements NumberedEvents {
   killed(stateDirectory: string): void {
     const readTo = this.#readTo(stateDirectory);
     this.#kills.push(readTo);
-    this.#mostReadAgain += this.#ends.filter((end) => end > readTo).length;
+    const held = heldLogins(stateDirectory);
+    for (const number of held) this.#held.add(number);
+    this.#mostReadAgain += this.#ends.filter((end) => end > readTo).length + held.length;
   }
 
   mostReadAgain(): number {
@@ -79,7 +83,7 @@ export class NumberedLog implements NumberedEvents {
   /** What the agent had noted as told before it was killed is not read again. */
   wasReadAgain(number: number): boolean {
     const end = this.#ends[number] ?? Number.POSITIVE_INFINITY;
-    return this.#kills.some((readTo) => readTo < end);
+    return this.#held.has(number) || this.#kills.some((readTo) => readTo < end);
   }
 
   isRead(stateDirectory: string): boolean {
@@ -203,6 +207,16 @@ function lines(header: string, pid: number, argv: readonly string[]): Line[] {
     `type=CWD ${header} cwd="/tmp"`,
     `type=PROCTITLE ${header} proctitle=${Buffer.from(argv.join('\0')).toString('hex').toUpperCase()}`,
   ].map((text) => ({ text }));
+}
+
+/** The logins that the agent holds back for a better record, by the file from which its next run takes them. */
+function heldLogins(stateDirectory: string): number[] {
+  try {
+    const text = readFileSync(join(stateDirectory, 'held-logins.json'), 'utf8');
+    return [...text.matchAll(new RegExp(`${MARK}(\\d+)`, 'g'))].map(([, number]) => Number(number));
+  } catch {
+    return []; // none are held
+  }
 }
 
 /** As PAM has it written by sshd. See test/golden/debian13-6.18/login-ssh-key.txt. */
