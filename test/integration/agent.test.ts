@@ -20,7 +20,7 @@ async function listening(server: Server, address: string): Promise<void> {
 }
 
 describe('The agent, as a process, against a hub', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let bed: TestBed;
 
   beforeEach(async () => {
@@ -299,7 +299,7 @@ describe('What only an operator can mend ends the agent with its own exit status
 });
 
 describe('A hub that refuses the agent is no reason to stop:', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let bed: TestBed;
   let shiftMs = 0;
 

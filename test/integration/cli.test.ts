@@ -62,7 +62,7 @@ class CommandProcess {
 }
 
 describe('Commands, as processes', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let commands: CommandProcess[];
   const closers: (() => unknown)[] = [];

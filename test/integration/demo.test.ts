@@ -26,7 +26,7 @@ const run = (program: string, args: readonly string[], cwd: string) =>
 const demo = (main: string) => [...nodeFlagsOf(main), main, 'demo', '--duration', 'PT12S'];
 
 describe('vakt demo', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
 
   const assertShown = (output: string) => {
     for (const wanted of [

@@ -22,7 +22,7 @@ interface Printed {
 }
 
 describe('vakt run --dry-run', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let child: ChildProcess | undefined;
   let output: { stdout: string; stderr: string };

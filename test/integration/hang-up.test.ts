@@ -13,7 +13,7 @@ const THROUGH = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all'] : 
 const hasScript = existsSync('/usr/bin/script');
 
 describe('SIGHUP', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let child: ChildProcess | undefined;
   let output: string;

@@ -127,7 +127,7 @@ describe('an agent with a device key', function () {
     const agent = start();
     const line = await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
     assert.match(`${line.msg} ${line.remedy}`, /credential of the device device1 \(401 .*device\.key/);
-    await until('three requests', () => requests().length === 3, { limit: seconds(30) });
+    await until('three requests', () => requests().length === 3, { limit: seconds(60) });
     await agent.waitForStatus(({ hub, delivery }) => hub.state === 'refused' && delivery.collected > 0);
     put(key);
     await connected(1, USED_WITHIN);
@@ -258,7 +258,7 @@ describe('an agent with a device certificate', function () {
     put(await selfSigned({ commonName: DEVICE }));
     const agent = start();
     await agent.waitForLog(({ id }) => id === 'CREDENTIAL_REFUSED');
-    await until('three requests', () => requests().length === 3, { limit: seconds(30) });
+    await until('three requests', () => requests().length === 3, { limit: seconds(60) });
     put(own);
     await connected(1, USED_WITHIN);
     assert.deepEqual(requests(), ['GET 401', 'GET 401', 'GET 401', 'GET 404', 'PUT 201']);

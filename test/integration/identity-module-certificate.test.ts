@@ -118,7 +118,7 @@ describe('an agent with a module certificate', function () {
     register(other);
     const agent = bed.startAgent();
     const refusals = () => bed.hub.connections.filter(({ admitted }) => !admitted).length;
-    await until('three refusals', () => refusals() === 3, { limit: seconds(30) });
+    await until('three refusals', () => refusals() === 3, { limit: seconds(60) });
     const { remedy = '' } = (await agent.waitForStatus(({ hub }) => hub.state === 'refused')).hub;
     assert.match(remedy, /certificate/);
     put(other);

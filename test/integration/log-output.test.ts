@@ -26,7 +26,7 @@ process.on('message', async () => {
 `;
 
 describe('the log of an agent whose output nobody reads', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let folder: string;
   let child: ChildProcess | undefined;
 

@@ -8,7 +8,7 @@ import { assertClosed, PROGRAM, TestBed } from './test-bed.ts';
 const BALLAST = 'data:text/javascript,globalThis.ballast = Buffer.alloc(48 * 2 ** 20, 1);';
 
 describe('The agent, with less memory than it needs', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let bed: TestBed;
 
   beforeEach(async () => {

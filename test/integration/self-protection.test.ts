@@ -5,7 +5,7 @@ import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, guarding itself', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let bed: TestBed;
 
   beforeEach(async () => {

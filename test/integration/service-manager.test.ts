@@ -6,7 +6,7 @@ import { until } from '../support/until.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
 describe('The agent, as a service', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let bed: TestBed;
   let manager: NotifyReceiver;
   let told: string[];

