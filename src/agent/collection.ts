@@ -5,8 +5,10 @@ import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
+import { securityAlert } from '../collectors/security-alert.ts';
 import type { LeavesOut } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
+import { isRouted } from '../contract/message.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import type { linuxSources } from '../linux/sources.ts';
 import { ChangeNotices } from '../pipeline/notices.ts';
@@ -17,6 +19,7 @@ import type { ConditionParts } from './condition.ts';
 import type { Configuration } from './configuration.ts';
 import type { DeliveryParts } from './delivery.ts';
 import type { Foundation } from './foundation.ts';
+import { alertsAsDiagnostics } from './services.ts';
 import type { Storage } from './storage.ts';
 
 /** How long the event of a changed configuration waits at most, whatever the twin's frequencies are. */
@@ -70,8 +73,9 @@ export function createCollection(
     if (pause.skips(collector)) return 'paused';
     return memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
   };
+  const routed = collectors.filter((collector) => isRouted(local.messageRouting, collector));
   const triggers = new Triggers({
-    collectors,
+    collectors: routed,
     settings,
     aggregator: unsetClock.before(aggregator),
     queues: timed,
@@ -80,6 +84,10 @@ export function createCollection(
     log: logOf('triggers'),
   });
   occurrences.offerTo(triggers);
+  if (!isRouted(local.messageRouting, securityAlert)) {
+    const { diagnosticEventLevel } = local.logging;
+    occurrences.offerTo(alertsAsDiagnostics({ settings, level: diagnosticEventLevel, occurrences }));
+  }
   // By the shorter of the frequencies before and after the change, so that a change can't delay its own event.
   let noticesWithin: Duration = NOTICES_WITHIN;
   settings.onChange((before) => {
@@ -124,7 +132,7 @@ export function createCollection(
     log: logOf('baseline'),
   });
   const snapshots = new Snapshots({
-    collectors,
+    collectors: routed,
     sources: { ...linux.snapshots, baseline, statistics: statistics.source },
     settings,
     queues: timed,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Notifier } from '../base/notifier.ts';
+import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import { Aggregator } from '../pipeline/aggregator.ts';
@@ -62,6 +63,7 @@ export function createDelivery(
     settings,
     sender,
     routing: local.messageRouting,
+    extensions: new Set(collectors.filter(({ extension }) => extension).map(({ name }) => name)),
     clock: watched('publisher'),
     log: logOf('publisher'),
     noted: messageCounted.notify,

@@ -1,9 +1,13 @@
 import { type Handler, serveControlSocket } from '../base/control-socket.ts';
 import { AgentError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
+import { LOG_LEVELS, type Logger, type LogLevel, type LogLine } from '../base/log.ts';
 import type { LogTap } from '../base/log-tap.ts';
 import type { Service } from '../base/service.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
+import { securityAlert } from '../collectors/security-alert.ts';
+import type { Payload } from '../contract/event.ts';
+import type { OccurrenceConsumer } from '../contract/occurrence.ts';
+import type { SettingsReader } from '../contract/settings.ts';
 import type { Triggers } from '../pipeline/triggers.ts';
 
 /** Lets `vakt status` ask. Without it the agent still does its work, so that only another running agent is fatal. */
@@ -44,13 +48,57 @@ export const endOfRun = (say: () => void): Service => ({
   stop: async () => say(),
 });
 
-/** Stopped before the queues close: what is logged after that can't become an event any more. */
+/**
+ * Turns alerts into Diagnostic events, where messages may not contain SecurityAlert: at the level of an alert's line in
+ * the log, with its fields in ExtraDetails.
+ */
+export const alertsAsDiagnostics = ({
+  settings,
+  level,
+  occurrences,
+}: {
+  settings: SettingsReader;
+  /** Lowest level of log lines that become Diagnostic events. */
+  level: LogLevel;
+  occurrences: Pick<Occurrences, 'accept'>;
+}): OccurrenceConsumer => ({
+  wants: (event) => event === securityAlert.name && settings.current().priorities[event] !== 'Off',
+  accept(batch) {
+    const lines = batch.occurrences().map(({ payload, time }) => lineOf(payload, time));
+    const audible = lines.filter((line) => LOG_LEVELS.indexOf(line.level) >= LOG_LEVELS.indexOf(level));
+    if (audible.length > 0) occurrences.accept('log', audible);
+  },
+  lost: () => {},
+});
+
+function lineOf({ Remediation, ExtraDetails = {}, ...fields }: Payload, time: Date): LogLine {
+  const { Severity, RuleTitle } = fields;
+  const level = Severity === 'Critical' || Severity === 'High' ? 'error' : Severity === 'Medium' ? 'warn' : 'info';
+  const details = Object.entries({ ...(ExtraDetails as object), ...fields }).map(([name, fact]) => [
+    name,
+    String(fact),
+  ]);
+  return {
+    time,
+    level,
+    message: `Security alert: ${RuleTitle}`,
+    remedy: String(Remediation),
+    details: Object.fromEntries(details),
+  };
+}
+
+/**
+ * Stopped before the queues close: what is logged after that can't become an event any more. The line of an alert makes no
+ * event, since the alert is one.
+ */
 export function logEvents(tap: LogTap, occurrences: Occurrences): Service {
   let stop = () => {};
   return {
     name: 'log events',
     async start() {
-      stop = tap.listen((line) => occurrences.accept('log', [line]));
+      stop = tap.listen((line) => {
+        if (line.isAlert === undefined) occurrences.accept('log', [line]);
+      });
     },
     stop: async () => stop(),
   };

@@ -4,7 +4,8 @@
  * was killed. `cacheFull`: evicted or rejected because the queues were full. `unwritable`: the disk was full.
  * `expired`: it waited longer than `queueAgeLimit`. `tooLarge`: it does not fit into a message. `refused`: the hub will
  * never accept it. `corrupt`: its record on disk was damaged or missing. `memory`: not collected while the agent
- * exceeded its memory budget. `paused`: not collected while the hub's owner had paused collecting.
+ * exceeded its memory budget. `paused`: not collected while the hub's owner had paused collecting. `notRouted`: queued
+ * before `messageRouting` was changed to `security`, whose messages may not contain it.
  */
 export const DROP_REASONS = [
   'kernel',
@@ -19,6 +20,7 @@ export const DROP_REASONS = [
   'corrupt',
   'memory',
   'paused',
+  'notRouted',
 ] as const;
 export type DropReason = (typeof DROP_REASONS)[number];
 

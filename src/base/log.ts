@@ -18,6 +18,8 @@ export interface LogLine {
   /** The failure's stable id and remedy, when the line is about an AgentError. */
   readonly id?: string;
   readonly remedy?: string;
+  /** The line is about an alert of the detections: it has the field `alertId`. */
+  readonly isAlert?: true;
   /** Further fields, by name. */
   readonly details?: Readonly<Record<string, string>>;
 }
@@ -157,13 +159,14 @@ export function readable(line: string): string {
 }
 
 function parseLine(line: string): LogLine {
-  const { time, level, msg, id, reason, remedy, err } = JSON.parse(line) as {
+  const { time, level, msg, id, reason, remedy, err, alertId } = JSON.parse(line) as {
     time: string;
     level: LogLine['level'];
     msg?: string;
     id?: string;
     reason?: string;
     remedy?: string;
+    alertId?: string;
     err?: { message?: string; id?: string; remedy?: string };
   };
   // The line of an AgentError already contains its reason.
@@ -177,5 +180,6 @@ function parseLine(line: string): LogLine {
     message,
     ...(failure === undefined ? {} : { id: failure }),
     ...(remedyText === undefined ? {} : { remedy: remedyText }),
+    ...(alertId === undefined ? {} : { isAlert: true }),
   };
 }

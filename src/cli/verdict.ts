@@ -9,7 +9,7 @@ const NOW = seconds(1);
 export const ROUTES: Readonly<Record<NonNullable<LocalStatus['routing']>, string>> = {
   telemetry: "your own routes (messageType = 'SecurityEvents')",
   security: "Microsoft's security service only, not your own routes (messageRouting)",
-  both: "your own routes and Microsoft's security service",
+  both: "your own routes (messageType = 'SecurityEvents') and Microsoft's security service",
 };
 
 /**

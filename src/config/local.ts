@@ -95,9 +95,9 @@ export const LocalSettings = v.strictObject({
   messageRouting: v.optional(
     oneOf(
       ['security', 'telemetry', 'both'],
-      "Who receives messages: Microsoft's security service (`security`), your own routes (`telemetry`), or `both`.",
+      "Who receives messages: your own routes (`telemetry`), Microsoft's security service (`security`), or `both`. The security service gets no SecurityAlert.",
     ),
-    'security',
+    'telemetry',
   ),
   twinObjectName: v.optional(text('Name of the configuration object in the module twin.'), PUBLISHED_OBJECT),
   strictStart: v.optional(

@@ -3,6 +3,22 @@ import type { QueueName } from './event.ts';
 /** Who a message is for: Microsoft's security service, or a route of the hub's owner (contract §3). */
 export type Marking = 'security' | 'telemetry';
 
+/** The markings that messages are sent with; a local setting. */
+export type Routing = Marking | 'both';
+
+export const markingsOf = (routing: Routing): readonly Marking[] =>
+  routing === 'both' ? ['security', 'telemetry'] : [routing];
+
+type Extensible = { readonly extension?: boolean };
+
+/** Whether messages of a marking may contain an event: extensions are not in the schema of the security service. */
+export const mayContain = (marking: Marking, { extension }: Extensible): boolean =>
+  marking === 'telemetry' || extension !== true;
+
+/** Whether any message may contain an event. One that none may contain is not collected. */
+export const isRouted = (routing: Routing, event: Extensible): boolean =>
+  markingsOf(routing).some((marking) => mayContain(marking, event));
+
 /** One device-to-cloud message, complete. */
 export interface Message {
   /** UUID; the same at every attempt, so that consumers can drop repeats. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { QueueName } from '../contract/event.ts';
-import { type Marking, type Message, sizeOf } from '../contract/message.ts';
+import { type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
@@ -32,7 +32,9 @@ export interface Pack {
   /** The events, by the queue they came from. */
   readonly shares: readonly Share[];
   readonly eventCount: number;
-  /** The pack as a message, marked for its consumer. */
+  /** Whether a message with that mark may contain any of the events. */
+  hasEventsFor(marking: Marking): boolean;
+  /** The pack as a message, marked for its consumer, with the events that such a message may contain. */
   message(marking: Marking): Message;
 }
 
@@ -58,6 +60,7 @@ export interface Selection {
   readonly only?: ReadonlySet<string>;
 }
 
+const NO_NAMES: ReadonlySet<string> = new Set();
 const ALL: Selection = { leftOut: { High: new Map(), Low: new Map() } };
 
 type PackedQueues = Pick<EventQueues, 'take' | 'settle' | 'waiting'>;
@@ -77,7 +80,14 @@ export function pack(
     maxMessageSizeInBytes,
     hubResourceId,
     affordable,
-  }: { maxMessageSizeInBytes: number; hubResourceId: string; affordable?: Affordable },
+    extensions = NO_NAMES,
+  }: {
+    maxMessageSizeInBytes: number;
+    hubResourceId: string;
+    affordable?: Affordable;
+    /** Names of the events that are not in the published contract. Absent: none is sent. */
+    extensions?: ReadonlySet<string>;
+  },
   selection: Selection = ALL,
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
@@ -100,7 +110,7 @@ export function pack(
     }
     const shorter = shorten(oldest.json, space);
     if (shorter === undefined) return { tooLarge: share(first, taken) };
-    texts = [{ json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
+    texts = [{ name: oldest.name, json: shorter, jsonBytes: Buffer.byteLength(shorter) }];
   }
   const left = space - sizeInBody(texts);
   const other: QueueName = first === 'High' ? 'Low' : 'High';
@@ -108,25 +118,29 @@ export function pack(
   const fillsUp = left > 0 && atMost === undefined && alone === undefined && only === undefined;
   const added = fillsUp ? fill(queues, other, { from: bare + space - left, space: left }, selection) : [];
   const all = [...texts, ...added];
-  const body = `${head}${all.map(({ json }) => json).join(',')}]}`;
-  const bodyBytes = emptyBytes + sizeInBody(all) - 1; // no comma after the last event
+  const eventsFor = (marking: Marking) =>
+    all.filter(({ name }) => mayContain(marking, { extension: extensions.has(name) }));
   const priority: QueueName = first === 'High' || added.length > 0 ? 'High' : 'Low';
   return {
     priority,
     shares: added.length > 0 ? [share(first, taken), share(other, added)] : [share(first, taken)],
     eventCount: taken.length + added.length,
-    message: (marking) => ({
-      id: messageId(marking, first, taken, other, added),
-      body,
-      bodyBytes,
-      priority,
-      marking,
-      ...(hubResourceId === '' ? {} : { hubResourceId }),
-    }),
+    hasEventsFor: (marking) => eventsFor(marking).length > 0,
+    message(marking) {
+      const contained = eventsFor(marking);
+      return {
+        id: messageId(marking, first, taken, other, added),
+        body: `${head}${contained.map(({ json }) => json).join(',')}]}`,
+        bodyBytes: emptyBytes + sizeInBody(contained) - 1, // no comma after the last event
+        priority,
+        marking,
+        ...(hubResourceId === '' ? {} : { hubResourceId }),
+      };
+    },
   };
 }
 
-type Text = Pick<QueuedEvent, 'json' | 'jsonBytes'>;
+type Text = Pick<QueuedEvent, 'name' | 'json' | 'jsonBytes'>;
 
 /** Bytes of the events in the body, with a comma for each. */
 const sizeInBody = (texts: readonly Text[]): number => texts.reduce((all, { jsonBytes }) => all + jsonBytes + 1, 0);

@@ -8,7 +8,7 @@ import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubClient, Retry } from '../contract/hub.ts';
-import { type Marking, sizeOf } from '../contract/message.ts';
+import { type Marking, markingsOf, mayContain, type Routing, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
 import { type Pack, pack, type Sender, type Share } from './pack.ts';
@@ -28,9 +28,6 @@ const HELD_CHECK_INTERVAL = minutes(1);
 const URGENT: ReadonlySet<string> = new Set(['SecurityAlert', 'Diagnostic']);
 const NEVER = milliseconds(Number.POSITIVE_INFINITY);
 const LONG_AGO = milliseconds(Number.NEGATIVE_INFINITY);
-
-/** The markings that messages are sent with; a local setting. */
-export type Routing = Marking | 'both';
 
 type PublishedQueues = Pick<EventQueues, 'onPut' | 'waiting' | 'take' | 'settle'>;
 
@@ -72,6 +69,7 @@ export class Publisher implements Service {
   readonly #settings: SettingsReader;
   readonly #sender: Sender;
   readonly #markings: readonly Marking[];
+  readonly #extensions: ReadonlySet<string>;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
@@ -99,6 +97,8 @@ export class Publisher implements Service {
     settings: SettingsReader;
     sender: Sender;
     routing: Routing;
+    /** Names of the events that are not in the published contract. Absent: none is sent. */
+    extensions?: ReadonlySet<string>;
     clock: Clock;
     log: Logger;
     random?: () => number;
@@ -111,7 +111,8 @@ export class Publisher implements Service {
     this.#hub = options.hub;
     this.#settings = options.settings;
     this.#sender = options.sender;
-    this.#markings = options.routing === 'both' ? ['security', 'telemetry'] : [options.routing];
+    this.#markings = markingsOf(options.routing);
+    this.#extensions = options.extensions ?? new Set();
     this.#clock = options.clock;
     this.#log = options.log;
     this.#backoff = new SendBackoff(this.#clock, options.random);
@@ -328,7 +329,10 @@ export class Publisher implements Service {
         this.#log.error({ queue: packed.tooLarge.queue }, 'Dropped an event that exceeds the maximum message size.');
         return this.#settle({ shares: [packed.tooLarge] }, 'tooLarge');
       }
-      this.#inFlight = { pack: packed, markingsLeft: this.#markings, isUsual };
+      const unroutable = this.#unroutable(packed);
+      if (unroutable !== undefined) return this.#settle(unroutable, 'notRouted');
+      const markingsLeft = this.#markings.filter((marking) => packed.hasEventsFor(marking));
+      this.#inFlight = { pack: packed, markingsLeft, isUsual };
     }
     const { pack: inFlight, markingsLeft } = this.#inFlight;
     const [marking, ...others] = markingsLeft;
@@ -360,6 +364,22 @@ export class Publisher implements Service {
     return false;
   }
 
+  /**
+   * The events of a pack that no message may contain, queued before `messageRouting` was changed; `undefined` if there is
+   * none. They are settled alone: the others are packed again without them.
+   */
+  #unroutable({ shares }: Pack): { readonly shares: readonly Share[] } | undefined {
+    const isUnroutable = (name: string) =>
+      !this.#markings.some((marking) => mayContain(marking, { extension: this.#extensions.has(name) }));
+    const positionsOf = ({ events }: Share) =>
+      events.filter(({ name }) => isUnroutable(name)).map(({ position }) => position);
+    const unroutable = shares.map((share) => ({ ...share, positions: new Set(positionsOf(share)) }));
+    const count = unroutable.reduce((all, { positions }) => all + positions.size, 0);
+    if (count === 0) return undefined;
+    this.#log.warn({ events: count }, 'Dropped events that messages for the security service may not contain.');
+    return { shares: unroutable };
+  }
+
   /** Packs from `queue`, or what `Suspicion` wants to be tried next. */
   #pack(queue: QueueName) {
     const inQuestion =
@@ -371,6 +391,7 @@ export class Publisher implements Service {
     const settings = this.#settings.current();
     const limits = {
       hubResourceId: settings.hubResourceId,
+      extensions: this.#extensions,
       maxMessageSizeInBytes: Math.min(settings.maxMessageSizeInBytes, this.bytesPerDay(first)),
       affordable: { bytes: this.#bytesOf(this.#budget.left(first, isUrgent)), exceeded: () => this.#hold(first) },
     };

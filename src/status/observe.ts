@@ -9,6 +9,7 @@ import type { ConfigurationState } from '../config/twin-configuration.ts';
 import type { Collector } from '../contract/collector.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubStatus } from '../contract/hub.ts';
+import { isRouted, type Routing } from '../contract/message.ts';
 import type { NameOfSetting, SettingId, Settings } from '../contract/settings.ts';
 import type { MessageStatistics, SourceStatus, StreamName } from '../contract/sources.ts';
 import type { Exposed } from '../linux/self/exposed-files.ts';
@@ -16,7 +17,7 @@ import type { Aggregator } from '../pipeline/aggregator.ts';
 import type { MemoryLimit } from '../pipeline/memory-limit.ts';
 import type { BudgetUse } from '../pipeline/message-budget.ts';
 import type { PauseStatus } from '../pipeline/pause.ts';
-import type { Routing, Sent } from '../pipeline/publisher.ts';
+import type { Sent } from '../pipeline/publisher.ts';
 import type { EventQueues } from '../pipeline/queue.ts';
 import type { LastRun } from '../pipeline/snapshots.ts';
 import type { CollectorStatus, Delivery, EventAccount, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
@@ -209,12 +210,17 @@ function collectorStatus(collector: Collector, observed: Observed): CollectorSta
     const property = observed.nameOf(`priorities.${collector.name}`);
     return { state: 'off', reason: `${property} is Off in the module twin, see limits.mayBeOff.` };
   }
+  if (observed.routing !== undefined && !isRouted(observed.routing, collector))
+    return { state: 'off', reason: NOT_ROUTED };
   const status = sourceState(collector, observed);
   const held = observed.budget?.().held;
   const heldFor = held?.queues.split(', ').includes(priority) ? held.reason : undefined;
   const reason = observed.memory.leavesOut(collector, priority) ?? heldFor;
   return reason === undefined || status.state === 'unavailable' ? status : { ...status, state: 'degraded', reason };
 }
+
+const NOT_ROUTED =
+  'Not in the published contract, so that messages for the security service may not contain it. Set messageRouting to "telemetry" or "both".';
 
 function sourceState(collector: Collector, observed: Observed): CollectorStatus {
   if (collector.category === 'Triggered') return observed.stream(collector.stream);

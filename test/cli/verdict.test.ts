@@ -94,7 +94,10 @@ describe('The verdict of vakt status', () => {
 
   it('says where messages go', () => {
     assert.match(say({ routing: 'security' }), /they go to Microsoft's security service only/);
-    assert.match(say({ routing: 'both' }), /they go to your own routes and Microsoft's/);
+    assert.match(
+      say({ routing: 'both' }),
+      /they go to your own routes \(messageType = 'SecurityEvents'\) and Microsoft's/,
+    );
     assert.doesNotMatch(say({ routing: undefined }), /they go/); // an older agent
   });
 

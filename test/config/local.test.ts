@@ -51,7 +51,7 @@ describe('readLocalSettings', () => {
       },
       stateDirectory: '/var/lib/vakt',
       queueAgeLimit: days(30),
-      messageRouting: 'security',
+      messageRouting: 'telemetry',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       strictStart: false,
       logging: { level: 'info', diagnosticEventLevel: 'warn' },

@@ -78,7 +78,8 @@ describe('vakt run --dry-run', function () {
     await printed(() => events().includes('LocalUsers') && events().includes('SystemInformation'));
     await end();
     for (const { system, application, sizeBytes, body } of messages()) {
-      assert.equal(system.interfaceId, 'urn:azureiot:Security:SecurityAgent:1');
+      assert.equal(system.interfaceId, undefined);
+      assert.equal(application.messageType, 'SecurityEvents');
       assert.match(application.MessagePriority ?? '', /^(?:High|Low)$/);
       assert.ok(sizeBytes >= Buffer.byteLength(JSON.stringify(body)));
       if (publishedSchemas !== undefined) assert.deepEqual(validateMessage(body), []);
@@ -101,14 +102,15 @@ describe('vakt run --dry-run', function () {
       ]);
     const before = look();
     const identity = { kind: 'moduleKey', deviceId: 'device1', keyFile: 'missing.key' };
-    start('--config', configure({ hub: { hostName: 'hub.example' }, identity, messageRouting: 'telemetry' }));
+    start('--config', configure({ hub: { hostName: 'hub.example' }, identity, messageRouting: 'security' }));
     await printed(() => events().includes('SystemInformation') && events().includes('ListeningPorts'));
     await end();
     assert.ok(!events().includes('LocalUsers'));
-    for (const { application, body } of messages()) {
+    for (const { system, application, body } of messages()) {
       assert.equal(body.AgentId, AGENT_ID);
       assert.equal(application.HubResourceId, '/hubs/1');
-      assert.equal(application.messageType, 'SecurityEvents');
+      assert.equal(application.messageType, undefined);
+      assert.equal(system.interfaceId, 'urn:azureiot:Security:SecurityAgent:1');
     }
     assert.deepEqual(look(), before);
   });

@@ -7,9 +7,9 @@ import { AgentError } from '../../src/base/errors.ts';
 import { immediateStateFiles } from '../../src/base/state-files.ts';
 import type { QueueName } from '../../src/contract/event.ts';
 import type { Answer, HubClient, HubStatus } from '../../src/contract/hub.ts';
-import { type Message, sizeOf } from '../../src/contract/message.ts';
+import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
-import { Publisher, type Routing } from '../../src/pipeline/publisher.ts';
+import { Publisher } from '../../src/pipeline/publisher.ts';
 import { temporaryFolder } from '../support/folders.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 

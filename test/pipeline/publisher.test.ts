@@ -7,9 +7,9 @@ import type { LogLine } from '../../src/base/log.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import type { QueueName } from '../../src/contract/event.ts';
 import type { Answer, HubClient, HubStatus, RetryCause } from '../../src/contract/hub.ts';
-import { type Message, sizeOf } from '../../src/contract/message.ts';
+import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
-import { Publisher, type Routing } from '../../src/pipeline/publisher.ts';
+import { Publisher } from '../../src/pipeline/publisher.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 import { seeded } from './simulated-files.ts';
 
@@ -54,6 +54,8 @@ class Hub implements HubClient {
   times = () => this.sent.map(({ at }) => at / 1_000);
   ids = () => this.sent.map(({ message }) => message.id);
 }
+
+const eventsIn = ({ body }: Message): { Id: string; Name: string }[] => JSON.parse(body).Events;
 
 /** How many of `times` fall into each stretch of `length`. */
 function countsBy(times: readonly number[], length: number): number[] {
@@ -100,6 +102,7 @@ describe('Publisher', () => {
       settings,
       sender: { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' },
       routing,
+      extensions: new Set(['SecurityAlert']),
       clock: systemClock,
       log: quietLog(logged),
       random,
@@ -319,6 +322,37 @@ describe('Publisher', () => {
     });
   });
 
+  describe('for the security service only', () => {
+    it('drops extensions that were queued before, counted, and sends the others', async () => {
+      await start({ routing: 'security' });
+      queues.put('High', [eventOf(300, 'SecurityAlert'), eventOf(300, 'Login')]);
+      queues.put('Low', [eventOf(300, 'ProcessCreate'), eventOf(300, 'SecurityAlert')]);
+      await time.tickAsync(minutes(7) + seconds(2));
+      assert.deepEqual(
+        hub.sent.flatMap(({ message }) => eventsIn(message).map(({ Name }) => Name)),
+        ['Login', 'ProcessCreate'],
+      );
+      assert.deepEqual(queues.settled, [
+        ['High', 'notRouted', 1],
+        ['Low', 'notRouted', 1],
+        ['High', 'delivered', 1],
+        ['Low', 'delivered', 1],
+      ]);
+      assert.deepEqual([queues.waiting('High').events, queues.waiting('Low').events], [0, 0]);
+      assert.ok(logged.some(({ message }) => message.startsWith('Dropped events that messages for the security')));
+    });
+
+    it('goes on when nothing but extensions is queued', async () => {
+      await start({ routing: 'security' });
+      queues.put('High', [eventOf(300, 'SecurityAlert')]);
+      await time.tickAsync(minutes(7) + seconds(2));
+      assert.deepEqual(hub.sent, []);
+      put('High');
+      await time.tickAsync(minutes(7));
+      assert.equal(delivered(), 1);
+    });
+  });
+
   describe('both ways', () => {
     it('sends every pack twice, spaced, and settles it once', async () => {
       await start({ routing: 'both' });
@@ -332,6 +366,36 @@ describe('Publisher', () => {
       assert.equal(new Set(hub.ids()).size, 6);
       assert.deepEqual(hub.times(), [0, 0.5, 1, 1.5, 2, 2.5]);
       assert.equal(delivered(), 8);
+    });
+
+    it('leaves extensions out of the marked copy', async () => {
+      await start({ routing: 'both' });
+      queues.put('High', [eventOf(300, 'Login'), eventOf(300, 'SecurityAlert'), eventOf(300, 'Login')]);
+      await time.tickAsync(minutes(7) + seconds(1));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => [message.marking, eventsIn(message).map(({ Name }) => Name)]),
+        [
+          ['security', ['Login', 'Login']],
+          ['telemetry', ['Login', 'SecurityAlert', 'Login']],
+        ],
+      );
+      const bytes = hub.sent.map(({ message }) => Buffer.byteLength(message.body));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => message.bodyBytes),
+        bytes,
+      );
+      assert.deepEqual(queues.settled, [['High', 'delivered', 3]]);
+    });
+
+    it('sends no marked copy of extensions alone', async () => {
+      await start({ routing: 'both' });
+      queues.put('High', [eventOf(300, 'SecurityAlert')]);
+      await time.tickAsync(minutes(7) + seconds(1));
+      assert.deepEqual(
+        hub.sent.map(({ message }) => message.marking),
+        ['telemetry'],
+      );
+      assert.equal(delivered(), 1);
     });
 
     it('repeats only the one that failed', async () => {
@@ -610,7 +674,6 @@ describe('Publisher', () => {
       return { ...event, json: event.json.replace('xxx', POISON) };
     };
     const isPoison = ({ body }: Message) => body.includes(POISON);
-    const eventsIn = ({ body }: Message): { Id: string }[] => JSON.parse(body).Events;
     const refused = () =>
       queues.settled.filter(([, outcome]) => outcome === 'refused').reduce((all, s) => all + s[2], 0);
     /** Lets time pass as a connection that comes back two seconds after each loss. */

@@ -69,13 +69,13 @@ describe('scripts/install and scripts/uninstall', () => {
   }
 
   it('install the program, the units, the secret and a configuration that is valid', () => {
-    ok(install(...identity(), '--message-routing', 'telemetry'));
+    ok(install(...identity(), '--message-routing', 'both'));
     assert.equal(readFileSync(inRoot('usr/bin/vakt'), 'utf8'), 'first\n');
     assert.equal(readlinkSync(inRoot('usr/bin/vakt')), '../lib/vakt/main.js');
     assert.ok(existsSync(inRoot('usr/lib/systemd/system/vakt.service')));
     assert.ok(existsSync(inRoot('usr/lib/systemd/system/vakt.socket')));
     assert.deepEqual(settings().hub, { hostName: 'contoso.azure-devices.net', transport: 'auto' });
-    assert.equal(settings().messageRouting, 'telemetry');
+    assert.equal(settings().messageRouting, 'both');
     assert.deepEqual(settings().identity, {
       kind: 'moduleKey',
       deviceId: 'gateway7',

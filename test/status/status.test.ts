@@ -274,6 +274,16 @@ describe('the status', () => {
       assert.equal(localStatus(agent.observed).state, 'running');
     });
 
+    it('is off, with the reason, where messages may not contain its event', () => {
+      const stateWith = (routing: 'security' | 'telemetry' | 'both') =>
+        localStatus({ ...agent.observed, routing }).collectors.SecurityAlert;
+      assert.deepEqual([stateWith('telemetry'), stateWith('both')], [{ state: 'on' }, { state: 'on' }]);
+      const off = stateWith('security');
+      assert.equal(off?.state, 'off');
+      assert.match(off?.reason ?? '', /messages for the security service may not contain it\. Set messageRouting/);
+      assert.equal(localStatus({ ...agent.observed, routing: 'security' }).state, 'running');
+    });
+
     it('is on before its first run, and unavailable while it fails', () => {
       assert.deepEqual(of('LocalUsers'), { state: 'on' });
       agent.lastRuns.LocalUsers = { at: TIME };

@@ -86,11 +86,13 @@ describe('vakt check: the hub', () => {
   });
 
   it('is told of when nobody may read what it is sent', async () => {
+    bench.configure({ messageRouting: 'security' });
     const found = await bench.lookAt('message routing');
     assertFinding(found, 'note', /Microsoft announced the end of that service for 2025-08-01/, /"telemetry".*route/);
+    assertFinding(found, 'note', /alerts are sent as Diagnostic events only/);
     for (const [messageRouting, finding] of [
-      ['telemetry', /your own routes$/],
-      ['both', /and to Microsoft's security service$/],
+      ['telemetry', /your own routes, by the condition messageType = 'SecurityEvents'$/],
+      ['both', /copies without SecurityAlert to Microsoft's security service$/],
     ] as const) {
       bench.configure({ messageRouting });
       assertFinding(await bench.lookAt('message routing'), 'ok', finding);
