@@ -83,6 +83,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
     recursive: true,
     filter: (path) => !path.endsWith('.md'),
   });
+  cpSync(join(TOP, 'config/detections/rules.json'), join(folder, 'config/detections/rules.json'));
   mkdirSync(join(folder, 'doc'));
   for (const { shipped, source } of Object.values(PAGES)) {
     writeFileSync(join(folder, shipped), shippedPage(source));

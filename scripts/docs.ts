@@ -18,6 +18,7 @@ import { baselineDocuments } from './baseline-docs.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
 import { demoPicture } from './demo-picture.ts';
+import { detectionDocuments } from './detection-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { edgeDeployments } from './edge-deployment.ts';
 import { manPage } from './man-page.ts';
@@ -29,6 +30,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...configDocuments,
   ...methodDocuments,
   ...baselineDocuments,
+  ...detectionDocuments,
   manPage,
   demoPicture,
   contractPage,

@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   events: () => import('./cli/events.ts'),
   status: () => import('./cli/status.ts'),
   baseline: () => import('./cli/baseline.ts'),
+  rules: () => import('./cli/rules.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
 };
 

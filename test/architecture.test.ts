@@ -43,7 +43,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
-    ...['network', 'identity', 'status', 'agent.ts'],
+    ...['network', 'identity', 'detections', 'status', 'agent.ts'],
   ],
   'main.ts': ['base', 'hub', 'cli'],
 };

@@ -1,0 +1,32 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
+import { readYaml } from '../src/detections/sigma/yaml.ts';
+import type { DocumentGenerator } from './documents.ts';
+
+const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url));
+
+/** The shipped detection rules as JSON: a device parses no YAML for them. */
+export const detectionDocuments: readonly DocumentGenerator[] = [
+  { path: 'config/detections/rules.json', generate: () => compileRules(FOLDER) },
+];
+
+/** @throws if a file is at fault: what is shipped must load */
+export function compileRules(folder: string): string {
+  const files = readdirSync(folder)
+    .filter((file) => file.endsWith('.yml'))
+    .sort()
+    .map((file) => ({ file, ...readYaml(readFileSync(join(folder, file), 'utf8'), file, 'builtin') }));
+  const documents = files.flatMap((file) => file.documents);
+  const faults = [...files.flatMap((file) => file.faults), ...readRuleSet(documents).faults];
+  if (faults.length > 0)
+    throw new Error(
+      faults.map(({ file, line, reason }) => `config/detections/${file}:${line ?? 1}: ${reason}`).join('\n'),
+    );
+  const rows = files.map(
+    ({ file, documents: all }) =>
+      `${JSON.stringify(file)}: [\n${all.map(({ value }) => JSON.stringify(value)).join(',\n')}\n]`,
+  );
+  return `{\n${rows.join(',\n')}\n}\n`;
+}

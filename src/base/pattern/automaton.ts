@@ -1,0 +1,335 @@
+import { type Assertion, Malformed, type Node } from './parse.ts';
+import { has, type Ranges, WORDS } from './ranges.ts';
+
+/* A pattern as Thompson's automaton (Regular Expression Search Algorithm, CACM 11:6, 1968), and the search with it.
+ *
+ * The search builds a DFA of what it meets: each set of states is interned, with its steps by the class of the next
+ * character. Some patterns have more sets than fit, and whoever writes the text can choose it so that each character makes
+ * a new one. A search that has made MAX_NEW_SETS therefore goes on without interning, state by state, which takes no more
+ * than a fixed time for each character: see MAX_STATES.
+ *
+ * `^`, `$` and `\b` are decided when the characters on both sides are known, so a set includes the kind of the
+ * character before it.
+ */
+
+/** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
+export const MAX_STATES = 3_000;
+/** Interned sets; a search that begins when there are more empties the cache first. */
+const MAX_SETS = 384;
+/** Sets that one search may make. Making one takes about ten times as long as a step without interning. */
+const MAX_NEW_SETS = 96;
+
+/** Kinds of the character before or after a position: none, a word character, a line end, or another. */
+const NOTHING = 0;
+const WORD = 1;
+const LINE_END = 2;
+const OTHER = 3;
+
+const ACCEPT = 0;
+
+/** Of a state: it reads a character, branches, or passes on if an assertion holds. */
+const READS = 0;
+const BRANCHES = 1;
+const ASSERTS = 2;
+
+interface State {
+  readonly does: typeof READS | typeof BRANCHES | typeof ASSERTS;
+  readonly ranges?: Ranges;
+  readonly assertion?: Assertion;
+  readonly next: number[];
+}
+
+/** Appends the states of a node. @param next the state that follows it @returns the state that it begins with */
+function build(node: Node, next: number, states: State[]): number {
+  const add = (state: State): number => {
+    if (states.length >= MAX_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
+    return states.push(state) - 1;
+  };
+  switch (node.is) {
+    case 'char':
+      return add({ does: READS, ranges: node.ranges, next: [next] });
+    case 'assert':
+      return add({ does: ASSERTS, assertion: node.assertion, next: [next] });
+    case 'sequence':
+      // An empty sequence gets a state, too, so that its repetitions count against MAX_STATES.
+      if (node.of.length === 0) return add({ does: BRANCHES, next: [next] });
+      return node.of.reduceRight((after, part) => build(part, after, states), next);
+    case 'choice':
+      return add({ does: BRANCHES, next: node.of.map((option) => build(option, next, states)) });
+    case 'repeat': {
+      let after = next;
+      if (node.max === Infinity) {
+        const loop: State = { does: BRANCHES, next: [next] };
+        after = add(loop);
+        loop.next.push(build(node.of, after, states));
+      } else {
+        // Straight to the end: nested as ((x?x)?x)?, all the rest would be walked at each character.
+        for (let i = node.min; i < node.max; i += 1)
+          after = add({ does: BRANCHES, next: [build(node.of, after, states), next] });
+      }
+      for (let i = 0; i < node.min; i += 1) after = build(node.of, after, states);
+      return after;
+    }
+  }
+}
+
+/** Characters that no range of the pattern tells apart, by number; the last table is for characters beyond ASCII. */
+class Classes {
+  readonly ascii = new Uint16Array(128);
+  readonly #starts: readonly number[];
+  readonly #representatives: readonly number[];
+
+  constructor(all: Iterable<Ranges>, hasAssertions: boolean) {
+    const starts = new Set([0]);
+    for (const ranges of hasAssertions ? [...all, WORDS, LINE_ENDS_OF_M] : all) {
+      for (const [from, to] of ranges) {
+        starts.add(from);
+        if (to < 0xffff) starts.add(to + 1);
+      }
+    }
+    this.#starts = [...starts].sort((a, b) => a - b);
+    this.#representatives = this.#starts;
+    for (let code = 0; code < 128; code += 1) this.ascii[code] = this.#find(code);
+  }
+
+  get count(): number {
+    return this.#starts.length;
+  }
+
+  /** A character of the class. */
+  representative(index: number): number {
+    return this.#representatives[index] ?? 0;
+  }
+
+  of(code: number): number {
+    return code < 128 ? (this.ascii[code] ?? 0) : this.#find(code);
+  }
+
+  #find(code: number): number {
+    let [low, high] = [0, this.#starts.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#starts[middle] ?? 0) <= code) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+}
+
+const LINE_ENDS_OF_M: Ranges = [
+  [10, 10],
+  [13, 13],
+  [0x2028, 0x2029],
+];
+
+function kindOf(code: number): number {
+  if (has(WORDS, code)) return WORD;
+  return has(LINE_ENDS_OF_M, code) ? LINE_END : OTHER;
+}
+
+/** A state of the DFA: all states that the text read so far can have led to. */
+interface StateSet {
+  readonly states: Int32Array;
+  readonly before: number;
+  /** By the class of the next character; -1: not made yet, -2: the text matches, whatever follows. */
+  readonly steps: Int32Array;
+  /** Whether the text matches if it ends here; absent until it is first needed. */
+  endsWell?: boolean;
+}
+
+const UNKNOWN = -1;
+const DONE = -2;
+
+/** Marks of states that are in a list already; one for all automata, since a search is never interrupted. */
+const marks = new Uint32Array(MAX_STATES + 1);
+let mark = 0;
+const open = new Int32Array(MAX_STATES + 1);
+const reached = new Int32Array(MAX_STATES + 1);
+let lists: [Int32Array, Int32Array] = [new Int32Array(MAX_STATES + 1), new Int32Array(MAX_STATES + 1)];
+
+function nextMark(): number {
+  if (mark === 0xffffffff) {
+    marks.fill(0);
+    mark = 0;
+  }
+  mark += 1;
+  return mark;
+}
+
+export class Automaton {
+  readonly #does: Uint8Array;
+  readonly #next: readonly (readonly number[])[];
+  readonly #assertions: readonly (Assertion | undefined)[];
+  /** Of a state that reads: which classes it takes. States that read the same share one. */
+  readonly #takes: readonly (Uint8Array | undefined)[];
+  readonly #classes: Classes;
+  readonly #kinds: Uint8Array;
+  readonly #start: number;
+  readonly #hasAssertions: boolean;
+  #sets: StateSet[] = [];
+  #byKey = new Map<string, number>();
+
+  constructor(node: Node) {
+    const states: State[] = [{ does: BRANCHES, next: [] }];
+    this.#start = build(node, ACCEPT, states);
+    this.#hasAssertions = states.some(({ does }) => does === ASSERTS);
+    const distinct = new Map<string, { ranges: Ranges; takes: Uint8Array }>();
+    for (const { ranges } of states) {
+      if (ranges !== undefined) distinct.set(String(ranges), { ranges, takes: new Uint8Array() });
+    }
+    this.#classes = new Classes(
+      [...distinct.values()].map(({ ranges }) => ranges),
+      this.#hasAssertions,
+    );
+    const { count } = this.#classes;
+    for (const each of distinct.values()) {
+      each.takes = Uint8Array.from({ length: count }, (_, index) =>
+        has(each.ranges, this.#classes.representative(index)) ? 1 : 0,
+      );
+    }
+    this.#kinds = Uint8Array.from({ length: count }, (_, index) => kindOf(this.#classes.representative(index)));
+    this.#does = Uint8Array.from(states, ({ does }) => does);
+    this.#next = states.map(({ next }) => next);
+    this.#assertions = states.map(({ assertion }) => assertion);
+    this.#takes = states.map(({ ranges }) => (ranges === undefined ? undefined : distinct.get(String(ranges))?.takes));
+  }
+
+  get size(): number {
+    return this.#does.length;
+  }
+
+  /** Whether the pattern matches anywhere in the first `length` characters. */
+  matches(line: string, length: number): boolean {
+    if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) {
+      this.#sets = [];
+      this.#byKey = new Map();
+    }
+    const most = this.#sets.length + MAX_NEW_SETS;
+    lists[0][0] = this.#start;
+    let set = this.#set(lists[0], 1, NOTHING);
+    const { ascii } = this.#classes;
+    for (let at = 0; at < length; at += 1) {
+      const code = line.charCodeAt(at);
+      const kind = code < 128 ? (ascii[code] as number) : this.#classes.of(code);
+      const from = this.#sets[set] as StateSet;
+      let next = from.steps[kind] as number;
+      if (next === UNKNOWN) {
+        if (this.#sets.length >= most) return this.#matchesFrom(from, line, at, length);
+        const count = this.#step(from.states, from.states.length, from.before, kind, lists[0]);
+        next = count === DONE ? DONE : this.#set(lists[0].subarray(0, count).sort(), count, this.#kindOfClass(kind));
+        from.steps[kind] = next;
+      }
+      if (next === DONE) return true;
+      set = next;
+    }
+    const last = this.#sets[set] as StateSet;
+    last.endsWell ??= this.#endsWell(last.states, last.states.length, last.before);
+    return last.endsWell;
+  }
+
+  /** The rest of a search, without interning. */
+  #matchesFrom({ states, before }: StateSet, line: string, begin: number, length: number): boolean {
+    let [now, next] = lists;
+    now.set(states);
+    let count = states.length;
+    let kindBefore = before;
+    for (let at = begin; at < length; at += 1) {
+      const kind = this.#classes.of(line.charCodeAt(at));
+      count = this.#step(now, count, kindBefore, kind, next);
+      if (count === DONE) return true;
+      [now, next] = [next, now];
+      kindBefore = this.#kindOfClass(kind);
+    }
+    lists = [now, next];
+    return this.#endsWell(now, count, kindBefore);
+  }
+
+  /** Only patterns with assertions need to know what was before. */
+  #kindOfClass(index: number): number {
+    return this.#hasAssertions ? (this.#kinds[index] as number) : OTHER;
+  }
+
+  /**
+   * Reads one character.
+   *
+   * @param to gets the states that follow; never `states` itself
+   * @returns how many, or DONE if the text before the character matched
+   */
+  #step(states: Int32Array, count: number, before: number, kind: number, to: Int32Array): number {
+    const size = this.#reach(states, count, before, this.#kinds[kind] as number);
+    if (size === DONE) return DONE;
+    const fresh = nextMark();
+    let found = 0;
+    to[found++] = this.#start;
+    marks[this.#start] = fresh;
+    for (let i = 0; i < size; i += 1) {
+      const index = reached[i] as number;
+      const takes = this.#takes[index];
+      if (takes === undefined || takes[kind] !== 1) continue;
+      const [after] = this.#next[index] as readonly [number];
+      if (marks[after] === fresh) continue;
+      marks[after] = fresh;
+      to[found++] = after;
+    }
+    return found;
+  }
+
+  /** Fills `reached` with all states that read and are reachable without reading. @returns how many, or DONE */
+  #reach(states: Int32Array, count: number, before: number, behind: number): number {
+    const fresh = nextMark();
+    let size = 0;
+    let depth = 0;
+    for (let i = 0; i < count; i += 1) {
+      const index = states[i] as number;
+      if (marks[index] === fresh) continue;
+      marks[index] = fresh;
+      open[depth++] = index;
+      while (depth > 0) {
+        const at = open[--depth] as number;
+        if (at === ACCEPT) return DONE;
+        const does = this.#does[at];
+        if (does === READS) {
+          reached[size++] = at;
+          continue;
+        }
+        if (does === ASSERTS && !holds(this.#assertions[at] as Assertion, before, behind)) continue;
+        for (const next of this.#next[at] as readonly number[]) {
+          if (marks[next] === fresh) continue;
+          marks[next] = fresh;
+          open[depth++] = next;
+        }
+      }
+    }
+    return size;
+  }
+
+  #endsWell(states: Int32Array, count: number, before: number): boolean {
+    return this.#reach(states, count, before, NOTHING) === DONE;
+  }
+
+  #set(states: Int32Array, count: number, before: number): number {
+    const own = states.slice(0, count);
+    const key = `${before} ${String.fromCharCode(...own)}`;
+    const known = this.#byKey.get(key);
+    if (known !== undefined) return known;
+    const steps = new Int32Array(this.#classes.count).fill(UNKNOWN);
+    const index = this.#sets.push({ states: own, before, steps }) - 1;
+    this.#byKey.set(key, index);
+    return index;
+  }
+}
+
+function holds(assertion: Assertion, before: number, behind: number): boolean {
+  switch (assertion) {
+    case 'begin':
+      return before === NOTHING;
+    case 'end':
+      return behind === NOTHING;
+    case 'lineBegin':
+      return before === NOTHING || before === LINE_END;
+    case 'lineEnd':
+      return behind === NOTHING || behind === LINE_END;
+    default:
+      return ((before === WORD) !== (behind === WORD)) === (assertion === 'boundary');
+  }
+}

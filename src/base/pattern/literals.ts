@@ -1,0 +1,121 @@
+import type { Node } from './parse.ts';
+import { foldCode, type Ranges } from './ranges.ts';
+
+/** At most so many alternatives are listed; patterns with more have no needed literals. */
+const MOST = 64;
+/** Longer ones are cut: what a text needs to have is then a part of it. */
+const LONGEST = 24;
+
+/** What can be said of the texts that a part of a pattern matches, folded. */
+interface Knowledge {
+  /** All texts that it matches, if they are few. */
+  readonly exact?: readonly string[];
+  /** Each text that it matches has one of these in it. */
+  readonly needed?: readonly string[];
+}
+
+/**
+ * Folded texts, one of which is in every text that matches; `undefined` if none is known, or all that is known is empty.
+ * They select candidates: a text without any of them need not be matched.
+ */
+export function neededLiterals(node: Node): readonly string[] | undefined {
+  return best(know(node));
+}
+
+const best = ({ exact, needed }: Knowledge): readonly string[] | undefined => better(usable(exact), usable(needed));
+
+const usable = (texts: readonly string[] | undefined) =>
+  texts === undefined || texts.length === 0 || texts.some((text) => text === '') ? undefined : texts;
+
+/** Of two sets of alternatives, the one that fewer texts have in them: longer ones first, then fewer. */
+export function better(
+  one: readonly string[] | undefined,
+  other: readonly string[] | undefined,
+): readonly string[] | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return score(other) > score(one) ? other : one;
+}
+
+const score = (texts: readonly string[]): number =>
+  Math.min(6, ...texts.map(({ length }) => length)) * 10 - Math.log2(texts.length) * 3;
+
+function know(node: Node): Knowledge {
+  switch (node.is) {
+    case 'assert':
+      return { exact: [''] };
+    case 'char':
+      return ofChar(node.ranges);
+    case 'choice':
+      return ofChoice(node.of.map(know));
+    case 'sequence':
+      return ofSequence(node.of.map(know));
+    case 'repeat': {
+      if (node.min === 0) return node.max === 1 ? ofChoice([{ exact: [''] }, know(node.of)]) : {};
+      const of = know(node.of);
+      if (node.min === 1 && node.max === 1) return of;
+      const needed = best(of);
+      return needed === undefined ? {} : { needed };
+    }
+  }
+}
+
+function ofChar(ranges: Ranges): Knowledge {
+  const codes = new Set<number>();
+  for (const [from, to] of ranges) {
+    if (to - from > 30) return {};
+    for (let code = from; code <= to; code += 1) codes.add(foldCode(code));
+    if (codes.size > 8) return {};
+  }
+  return { exact: [...codes].map((code) => String.fromCharCode(code)) };
+}
+
+function ofChoice(parts: readonly Knowledge[]): Knowledge {
+  const exact: string[] = [];
+  const needed: string[] = [];
+  let isExact = true;
+  let isNeeded = true;
+  for (const part of parts) {
+    if (part.exact === undefined) isExact = false;
+    else exact.push(...part.exact);
+    const of = best(part);
+    if (of === undefined) isNeeded = false;
+    else needed.push(...of);
+  }
+  return {
+    ...(isExact && new Set(exact).size <= MOST ? { exact: [...new Set(exact)] } : {}),
+    ...(isNeeded && new Set(needed).size <= MOST ? { needed: [...new Set(needed)] } : {}),
+  };
+}
+
+function ofSequence(parts: readonly Knowledge[]): Knowledge {
+  let run: readonly string[] | undefined = [''];
+  let isExact = true;
+  let found: readonly string[] | undefined;
+  for (const part of parts) {
+    const joined: readonly string[] | undefined =
+      part.exact === undefined || run === undefined ? undefined : joinedOf(run, part.exact);
+    if (joined !== undefined) {
+      run = joined;
+      continue;
+    }
+    isExact = false;
+    found = better(found, usable(run));
+    found = better(found, best(part));
+    run = part.exact !== undefined && part.exact.length <= MOST ? part.exact : [''];
+  }
+  if (isExact && run !== undefined) return { exact: run };
+  found = better(found, usable(run));
+  return found === undefined ? {} : { needed: found };
+}
+
+function joinedOf(begins: readonly string[], ends: readonly string[]): readonly string[] | undefined {
+  if (begins.length * ends.length > MOST) return undefined;
+  const joined = new Set<string>();
+  for (const begin of begins) {
+    for (const end of ends) {
+      if (begin.length + end.length > LONGEST) return undefined;
+      joined.add(begin + end);
+    }
+  }
+  return [...joined];
+}

@@ -1,0 +1,267 @@
+import { ANY, BLANKS, DIGITS, LINE_ENDS, not, one, type Ranges, union, WORDS, withCase } from './ranges.ts';
+
+export type Assertion = 'begin' | 'end' | 'lineBegin' | 'lineEnd' | 'boundary' | 'inside';
+
+/** A pattern, read. */
+export type Node =
+  | { readonly is: 'char'; readonly ranges: Ranges }
+  | { readonly is: 'assert'; readonly assertion: Assertion }
+  | { readonly is: 'sequence' | 'choice'; readonly of: readonly Node[] }
+  | { readonly is: 'repeat'; readonly of: Node; readonly min: number; readonly max: number };
+
+/** What the pattern says cannot be taken, and where. */
+export class Malformed extends Error {}
+
+export interface Flags {
+  /** Without regard to case. */
+  readonly i?: boolean;
+  /** `^` and `$` match at the begin and end of each line. */
+  readonly m?: boolean;
+  /** `.` matches line ends, too. */
+  readonly s?: boolean;
+}
+
+export interface Syntax extends Flags {
+  /**
+   * Also accepts what other engines do: lazy quantifiers and named groups (of no consequence for whether a text matches),
+   * flags at the begin as in `(?i)`, `\A`, `\z`, `\xHH`, `\uHHHH`, `[[:alpha:]]`, and `{`, `}` and `]` that stand for themselves.
+   */
+  readonly wide?: boolean;
+}
+
+const MAX_REPEATS = 255;
+const DEEPEST = 20;
+
+const CLASSES: Readonly<Record<string, Ranges>> = {
+  d: DIGITS,
+  D: not(DIGITS),
+  w: WORDS,
+  W: not(WORDS),
+  s: BLANKS,
+  S: not(BLANKS),
+};
+const CONTROLS: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', f: '\f', v: '\v' };
+/** POSIX classes, of ASCII. */
+const NAMED: Readonly<Record<string, Ranges>> = {
+  alpha: [
+    [65, 90],
+    [97, 122],
+  ],
+  digit: DIGITS,
+  alnum: [
+    [48, 57],
+    [65, 90],
+    [97, 122],
+  ],
+  upper: [[65, 90]],
+  lower: [[97, 122]],
+  space: [
+    [9, 13],
+    [32, 32],
+  ],
+  blank: [
+    [9, 9],
+    [32, 32],
+  ],
+  punct: [
+    [33, 47],
+    [58, 64],
+    [91, 96],
+    [123, 126],
+  ],
+  xdigit: [
+    [48, 57],
+    [65, 70],
+    [97, 102],
+  ],
+  word: WORDS,
+};
+
+export class Parser {
+  readonly #text: string;
+  readonly #wide: boolean;
+  #flags: Flags;
+  #at = 0;
+  #depth = 0;
+
+  constructor(text: string, { wide = false, ...flags }: Syntax) {
+    this.#text = text;
+    this.#wide = wide;
+    this.#flags = flags;
+  }
+
+  whole(): Node {
+    const flags = this.#wide ? /^\(\?([ims]+)\)/.exec(this.#text) : null;
+    if (flags !== null) {
+      const [{ length }, letters = ''] = flags;
+      this.#at = length;
+      this.#flags = { ...this.#flags, ...Object.fromEntries([...letters].map((letter) => [letter, true])) };
+    }
+    const node = this.#choice();
+    if (this.#at < this.#text.length) this.#refuse('")" without "("');
+    return node;
+  }
+
+  #refuse(what: string): never {
+    throw new Malformed(`${what} at character ${this.#at + 1} of the pattern`);
+  }
+
+  #peek(): string {
+    return this.#text.charAt(this.#at);
+  }
+
+  #take(): string {
+    const char = this.#peek();
+    if (char === '') this.#refuse('an unexpected end');
+    this.#at += 1;
+    return char;
+  }
+
+  #choice(): Node {
+    if (++this.#depth > DEEPEST) this.#refuse(`more than ${DEEPEST} groups in one another`);
+    const options = [this.#sequence()];
+    while (this.#peek() === '|') {
+      this.#at += 1;
+      options.push(this.#sequence());
+    }
+    this.#depth -= 1;
+    return options.length === 1 && options[0] !== undefined ? options[0] : { is: 'choice', of: options };
+  }
+
+  #sequence(): Node {
+    const parts: Node[] = [];
+    while (!['', '|', ')'].includes(this.#peek())) parts.push(this.#quantified());
+    return { is: 'sequence', of: parts };
+  }
+
+  #quantified(): Node {
+    const node = this.#atom();
+    const range = this.#quantifier();
+    if (range === undefined) return node;
+    if (node.is === 'assert') this.#refuse('a quantifier after "^", "$", "\\b" or "\\B"');
+    if (this.#wide && this.#peek() === '?') this.#at += 1;
+    if (['*', '+', '?'].includes(this.#peek()) || this.#isQuantifier())
+      this.#refuse(this.#wide ? 'a second quantifier, or a possessive one,' : 'a second quantifier, or a lazy one,');
+    return { is: 'repeat', of: node, ...range };
+  }
+
+  /** Whether a `{` begins a quantifier; otherwise it stands for itself where `wide` allows that. */
+  #isQuantifier(): boolean {
+    return this.#peek() === '{' && (!this.#wide || /^\{\d+(?:,\d*)?\}/.test(this.#text.slice(this.#at, this.#at + 20)));
+  }
+
+  #quantifier(): { min: number; max: number } | undefined {
+    const simple = { '*': [0, Infinity], '+': [1, Infinity], '?': [0, 1] }[this.#peek()];
+    if (simple !== undefined) {
+      this.#at += 1;
+      return { min: simple[0] ?? 0, max: simple[1] ?? 0 };
+    }
+    if (!this.#isQuantifier()) return undefined;
+    const match = /^\{(\d{1,3})(,(\d{0,3}))?\}/.exec(this.#text.slice(this.#at));
+    if (match === null) return this.#refuse('a "{" that does not begin a quantifier');
+    const min = Number(match[1]);
+    const max = match[2] === undefined ? min : match[3] === '' ? Infinity : Number(match[3]);
+    if (min > max) this.#refuse('a quantifier whose minimum is above its maximum');
+    if (min > MAX_REPEATS || (max > MAX_REPEATS && max !== Infinity)) this.#refuse(`a quantifier above ${MAX_REPEATS}`);
+    this.#at += match[0].length;
+    return { min, max };
+  }
+
+  #atom(): Node {
+    const char = this.#take();
+    const { m = false, s = false } = this.#flags;
+    if (char === '(') return this.#group();
+    if (char === '[') return this.#char(this.#class());
+    if (char === '.') return { is: 'char', ranges: s ? ANY : not(LINE_ENDS) };
+    if (char === '^') return { is: 'assert', assertion: m ? 'lineBegin' : 'begin' };
+    if (char === '$') return { is: 'assert', assertion: m ? 'lineEnd' : 'end' };
+    if (char === '\\') return this.#escape();
+    if ('*+?'.includes(char) || (!this.#wide && '{}]'.includes(char))) {
+      this.#at -= 1;
+      this.#refuse(`an unescaped "${char}"`);
+    }
+    return this.#char(one(char.charCodeAt(0)));
+  }
+
+  #char(ranges: Ranges): Node {
+    return { is: 'char', ranges: this.#flags.i === true ? withCase(ranges) : ranges };
+  }
+
+  #group(): Node {
+    if (this.#peek() === '?') {
+      const named = this.#wide ? /^\?P?<[A-Za-z_]\w*>/.exec(this.#text.slice(this.#at, this.#at + 100)) : null;
+      if (named !== null) this.#at += named[0].length;
+      else if (this.#text.charAt(this.#at + 1) === ':') this.#at += 2;
+      else
+        this.#refuse(
+          this.#wide
+            ? 'look-around or another special group, which is not allowed,'
+            : 'look-around or a named group, which is not allowed,',
+        );
+    }
+    const node = this.#choice();
+    if (this.#peek() !== ')') this.#refuse('a group without ")"');
+    this.#at += 1;
+    return node;
+  }
+
+  #escape(): Node {
+    const char = this.#take();
+    if (char === 'b') return { is: 'assert', assertion: 'boundary' };
+    if (char === 'B') return { is: 'assert', assertion: 'inside' };
+    if (this.#wide && char === 'A') return { is: 'assert', assertion: 'begin' };
+    if (this.#wide && (char === 'z' || char === 'Z')) return { is: 'assert', assertion: 'end' };
+    return this.#char(CLASSES[char] ?? one(this.#escaped(char)));
+  }
+
+  /** The code of the character that an escape stands for, unless it is a class. */
+  #escaped(char: string): number {
+    const control = CONTROLS[char];
+    if (control !== undefined) return control.charCodeAt(0);
+    if (!/[A-Za-z0-9]/.test(char)) return char.charCodeAt(0);
+    const digits = { x: 2, u: 4 }[char] ?? 0;
+    const hex = this.#text.slice(this.#at, this.#at + digits);
+    if (this.#wide && digits > 0 && hex.length === digits && /^[0-9a-fA-F]+$/.test(hex)) {
+      this.#at += digits;
+      return Number.parseInt(hex, 16);
+    }
+    this.#at -= 1;
+    return this.#refuse(
+      /[0-9k]/.test(char) ? 'a back-reference, which is not allowed,' : `an unknown escape "\\${char}"`,
+    );
+  }
+
+  #class(): Ranges {
+    const negated = this.#peek() === '^';
+    if (negated) this.#at += 1;
+    const members: Ranges[] = [];
+    while (this.#peek() !== ']') {
+      const first = this.#classMember();
+      if (typeof first === 'number' && this.#peek() === '-' && this.#text.charAt(this.#at + 1) !== ']') {
+        this.#at += 1;
+        const last = this.#classMember();
+        if (typeof last !== 'number' || last < first) this.#refuse('a range out of order');
+        else members.push([[first, last]]);
+      } else members.push(typeof first === 'number' ? one(first) : first);
+    }
+    this.#at += 1;
+    const any = union(...members);
+    if (!negated) return any;
+    return not(this.#flags.i === true ? withCase(any) : any);
+  }
+
+  #classMember(): number | Ranges {
+    const char = this.#take();
+    if (this.#wide && char === '[' && this.#peek() === ':') {
+      const name = /^:([a-z]+):\]/.exec(this.#text.slice(this.#at, this.#at + 12));
+      const ranges = name?.[1] === undefined ? undefined : NAMED[name[1]];
+      if (name === null || ranges === undefined) return this.#refuse('an unknown class "[:"');
+      this.#at += name[0].length;
+      return ranges;
+    }
+    if (char !== '\\') return char.charCodeAt(0);
+    const escaped = this.#take();
+    if (escaped === 'b') return 8;
+    return CLASSES[escaped] ?? this.#escaped(escaped);
+  }
+}

@@ -1,0 +1,81 @@
+import { printable } from '../base/printable.ts';
+import { readArguments, table, UsageError, type World } from './command.ts';
+import { didYouMean } from './did-you-mean.ts';
+import { explainRule } from './rules/explain.ts';
+import { builtInRules, faultLine, rulesOfFiles } from './rules/rule-files.ts';
+import { testRules } from './rules/test.ts';
+
+export const summary = 'List, check, test and explain the rules of detections.';
+export const usage = `vakt rules list [--json]
+       vakt rules check FILE…
+       vakt rules test [RULE-FILE…] --events FILE|- [--json]
+       vakt rules test [RULE-FILE…] --cases FILE [--json]
+       vakt rules explain ID
+
+  list      the shipped rules
+  check     all faults of rule files, each with its line; a folder stands for its .yml files
+  test      which rules fire on which events: the shipped ones, or those of the files
+  explain   what a rule looks for, what else raises it, and what to do then
+
+  --events FILE  JSON lines: messages of this agent, events, or payloads; - reads standard input
+  --cases FILE   a JSON file: cases of several events each, and benign events
+  --json         print JSON, one object a line`;
+
+const OPTIONS = { json: { type: 'boolean' }, events: { type: 'string' }, cases: { type: 'string' } } as const;
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values, positionals } = readArguments(args, OPTIONS, Number.POSITIVE_INFINITY);
+  const [action = '', ...files] = positionals;
+  const { json = false, events, cases } = values;
+  if (action !== 'test' && (events !== undefined || cases !== undefined))
+    throw new UsageError('--events and --cases belong to "vakt rules test"');
+  switch (action) {
+    case 'list':
+      if (files[0] !== undefined) throw new UsageError(`unexpected argument "${files[0]}"`);
+      return list(json, world);
+    case 'check':
+      return check(files, world);
+    case 'test':
+      return testRules({ ruleFiles: files, events, cases, json }, world);
+    case 'explain':
+      if (files.length !== 1) throw new UsageError('explain takes the id, name or alert type of a rule');
+      return explainRule(files[0] ?? '', world);
+    default:
+      throw new UsageError(
+        action === ''
+          ? 'list, check, test or explain is missing'
+          : `there is no "vakt rules ${action}"${didYouMean(action, ['list', 'check', 'test', 'explain'])}`,
+      );
+  }
+}
+
+async function list(json: boolean, { stdout, stderr }: World): Promise<number> {
+  const { rules, faults } = builtInRules();
+  for (const fault of faults) stderr(printable(faultLine(fault)));
+  const shown = rules.filter(({ facts }) => facts.alerts);
+  if (json) {
+    for (const { facts } of shown) {
+      const { id, title, level, alert, origin, file, requires } = facts;
+      stdout(JSON.stringify({ id, title, level, alert, origin, file, requires }));
+    }
+    return 0;
+  }
+  const rows = shown.map(({ facts: { id, level, alert = '', requires, title } }) => [
+    id,
+    level,
+    alert,
+    requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
+    title,
+  ]);
+  for (const line of table([['ID', 'LEVEL', 'ALERT', 'STATE', 'TITLE'], ...rows])) stdout(line);
+  return 0;
+}
+
+async function check(files: readonly string[], { stdout, stderr }: World): Promise<number> {
+  if (files.length === 0) throw new UsageError('check takes the files to check');
+  const { rules, faults } = await rulesOfFiles(files);
+  for (const fault of faults) stderr(printable(faultLine(fault)));
+  const refused = new Set(faults.map(({ file }) => file)).size;
+  stdout(`${rules.length} rules are fine, ${refused} files are refused.`);
+  return faults.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { errnoOf } from '../../base/errors.ts';
+import { builtInDocuments } from '../../detections/built-in.ts';
+import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
+import { readRuleSet } from '../../detections/sigma/rule-set.ts';
+import { UsageError } from '../command.ts';
+
+export interface ReadRules {
+  readonly rules: readonly ParsedRule[];
+  readonly faults: readonly Fault[];
+}
+
+/** Rules of files and of all `.yml` and `.yaml` files of folders, by themselves. @throws {UsageError} */
+export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules> {
+  const { documents, faults } = await documentsOfFiles(paths);
+  const read = readRuleSet(documents.filter(({ file }) => !faults.some((fault) => fault.file === file)));
+  return { rules: read.rules, faults: [...faults, ...read.faults] };
+}
+
+/** The rules that are shipped. */
+export const builtInRules = (): ReadRules => readRuleSet(builtInDocuments());
+
+async function documentsOfFiles(
+  paths: readonly string[],
+): Promise<{ readonly documents: readonly Document[]; readonly faults: readonly Fault[] }> {
+  const { readYaml } = await import('../../detections/sigma/yaml.ts');
+  const documents: Document[] = [];
+  const faults: Fault[] = [];
+  for (const file of paths.flatMap(filesOf)) {
+    const read = readYaml(textOf(file), file, 'local');
+    documents.push(...read.documents);
+    faults.push(...read.faults);
+  }
+  return { documents, faults };
+}
+
+function filesOf(path: string): readonly string[] {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) throw new UsageError(`${path} does not exist`);
+  if (!stats.isDirectory()) return [path];
+  const files = readdirSync(path, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.ya?ml$/.test(file) && !basename(file).startsWith('.'))
+    .sort()
+    .map((file) => join(path, file));
+  if (files.length === 0) throw new UsageError(`${path} has no .yml files`);
+  return files;
+}
+
+export function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${file} cannot be read: ${errnoOf(error) ?? 'unknown'}`);
+  }
+}
+
+/** `file:line: reason`, as compilers write it. */
+export const faultLine = ({ file, line, reason }: Fault): string =>
+  `${file}${line === undefined ? '' : `:${line}`}: ${reason}`;

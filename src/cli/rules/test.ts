@@ -1,0 +1,128 @@
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { printable, printableJson } from '../../base/printable.ts';
+import type { Lists } from '../../detections/detector.ts';
+import type { ParsedRule } from '../../detections/sigma/rule.ts';
+import type { Hit } from '../../detections/subject.ts';
+import { UsageError, type World } from '../command.ts';
+import { eventsOf } from './events.ts';
+import { Replay } from './replay.ts';
+import { builtInRules, faultLine, rulesOfFiles, textOf } from './rule-files.ts';
+
+export interface TestOptions {
+  readonly ruleFiles: readonly string[];
+  readonly cases?: string | undefined;
+  readonly events?: string | undefined;
+  readonly json: boolean;
+}
+
+export async function testRules({ ruleFiles, cases, events, json }: TestOptions, world: World): Promise<number> {
+  if ((cases === undefined) === (events === undefined)) throw new UsageError('give either --cases or --events');
+  const { rules, faults } = ruleFiles.length === 0 ? builtInRules() : await rulesOfFiles(ruleFiles);
+  for (const fault of faults) world.stderr(printable(faultLine(fault)));
+  if (cases !== undefined) testCases(cases, rules, json, world);
+  else if (events !== undefined) await testEvents(events, rules, json, world);
+  return faults.length === 0 ? 0 : 1;
+}
+
+interface Alert {
+  readonly alert: string;
+  readonly level: string;
+  readonly rule: string;
+}
+
+/** Of rules that name none. */
+const UNNAMED = 'VAKT_OwnRule';
+
+/** Each rule that fired, once. */
+function alertsOf(hits: readonly Hit[]): readonly Alert[] {
+  const rules = new Map(hits.map(({ rule }) => [rule.id, rule]));
+  return [...rules.values()].map(({ id, alert = UNNAMED, level }) => ({ alert, level, rule: id }));
+}
+
+interface Cases {
+  readonly lists?: Readonly<Record<string, readonly unknown[]>>;
+  readonly listBound?: readonly string[];
+  readonly cases?: readonly { readonly case: string; readonly alert?: string; readonly events: readonly unknown[] }[];
+  readonly benign?: readonly unknown[];
+}
+
+/** The lists are set for cases of the alerts in `listBound` only: rules that require one are off for all others. */
+function testCases(file: string, rules: readonly ParsedRule[], json: boolean, { stdout, signal }: World): void {
+  const { lists = {}, listBound = [], cases = [], benign = [] } = casesOf(file);
+  const set: Lists = Object.fromEntries(Object.entries(lists).map(([name, all]) => [name, all.map(String)]));
+  const plain = new Replay(rules, {});
+  const withLists = new Replay(rules, set);
+  for (const { case: name, alert, events } of cases) {
+    signal.throwIfAborted();
+    const replay = alert !== undefined && listBound.includes(alert) ? withLists : plain;
+    replay.restart();
+    const alerts = alertsOf(events.flatMap((event) => hitsOf(event, replay, `case ${name}`)));
+    if (json) stdout(printableJson(JSON.stringify({ case: name, alerts })));
+    else stdout(printable(`${name}: ${words(alerts)}`));
+  }
+  for (const [index, event] of benign.entries()) {
+    plain.restart();
+    const alerts = alertsOf(hitsOf(event, plain, `benign event ${index}`));
+    if (alerts.length === 0) continue;
+    if (json) stdout(printableJson(JSON.stringify({ benign: index, alerts })));
+    else stdout(printable(`benign event ${index}: ${words(alerts)}`));
+  }
+}
+
+function hitsOf(event: unknown, replay: Replay, what: string): Hit[] {
+  const events = eventsOf(event);
+  if (events === undefined)
+    throw new UsageError(`${what} has an event that is neither a message, an event nor a payload`);
+  return events.flatMap((each) => replay.judge(each));
+}
+
+function casesOf(file: string): Cases {
+  let value: unknown;
+  try {
+    value = JSON.parse(textOf(file));
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`${file} is no JSON: ${(error as Error).message}`);
+  }
+  if (typeof value !== 'object' || value === null) throw new UsageError(`${file} has no cases`);
+  const { cases, benign } = value as Cases;
+  if (![cases, benign].some(Array.isArray)) throw new UsageError(`${file} has neither "cases" nor "benign"`);
+  return value as Cases;
+}
+
+async function testEvents(file: string, rules: readonly ParsedRule[], json: boolean, world: World): Promise<void> {
+  const replay = new Replay(rules, {});
+  const input = file === '-' ? process.stdin : createReadStream(file);
+  let line = 0;
+  for await (const text of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })) {
+    world.signal.throwIfAborted();
+    line += 1;
+    if (text.trim() === '') continue;
+    const events = eventsOf(parsed(text));
+    if (events === undefined) {
+      world.stderr(`Line ${line} is neither a message, an event nor a payload.`);
+      continue;
+    }
+    for (const event of events) {
+      const hits = replay.judge(event);
+      if (hits.length === 0) continue;
+      const alerts = alertsOf(hits);
+      const { id, name } = event;
+      if (json)
+        world.stdout(printableJson(JSON.stringify({ line, event: name, ...(id === undefined ? {} : { id }), alerts })));
+      else world.stdout(printable(`line ${line}, ${name}: ${words(alerts)}`));
+    }
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const words = (alerts: readonly Alert[]): string =>
+  alerts.length === 0 ? 'nothing' : alerts.map(({ alert, level, rule }) => `${alert} (${level}, ${rule})`).join(', ');

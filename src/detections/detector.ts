@@ -1,0 +1,107 @@
+import type { Clock } from '../base/clock.ts';
+import { type CorrelationState, Correlations } from './engine/correlations.ts';
+import { Engine } from './engine/engine.ts';
+import type { ParsedRule } from './sigma/rule.ts';
+import type { Hit, Subject } from './subject.ts';
+
+/** Why a rule isn't judged. */
+export type OffReason = 'requires' | 'time';
+
+export type Lists = Readonly<Record<string, readonly string[]>>;
+
+export type TellsTime = Pick<Clock, 'now' | 'monotonic'>;
+
+/** Events are late by at most this; one that seems later comes from before a step of the wall clock. */
+const TOLERANCE_MS = 5_000;
+
+export interface DetectorState {
+  /** Milliseconds since the epoch. */
+  readonly at: number;
+  readonly correlations: CorrelationState;
+}
+
+/** Judges what happens by rules: a subject in, hits out. */
+export class Detector {
+  readonly #rules: readonly ParsedRule[];
+  readonly #lists: Lists;
+  readonly #clock: TellsTime;
+  readonly #engine: Engine;
+  #correlations: Correlations;
+  readonly #newCorrelations: () => Correlations;
+
+  /** @param lists the entries of the twin's lists by name; a list that is empty or absent is not set */
+  constructor({
+    rules,
+    lists = {},
+    clock,
+  }: {
+    readonly rules: readonly ParsedRule[];
+    readonly lists?: Lists;
+    readonly clock: TellsTime;
+  }) {
+    this.#rules = rules;
+    this.#lists = lists;
+    this.#clock = clock;
+    const list = (name: string) => lists[name] ?? [];
+    const on = rules.filter((rule) => this.#isSet(rule));
+    this.#engine = new Engine({ rules: on.filter((rule) => rule.is === 'detection'), list, clock });
+    const correlations = on.filter((rule) => rule.is === 'correlation');
+    this.#newCorrelations = () => new Correlations(correlations, list);
+    this.#correlations = this.#newCorrelations();
+  }
+
+  /** Forgets what correlations have seen. */
+  forget(): void {
+    this.#correlations = this.#newCorrelations();
+  }
+
+  #isSet({ facts }: ParsedRule): boolean {
+    return facts.requires.every((name) => (this.#lists[name]?.length ?? 0) > 0);
+  }
+
+  /** All rules, and why some are off. */
+  get rules(): readonly { readonly rule: ParsedRule; readonly off?: OffReason }[] {
+    const tooSlow = this.#engine.switchedOff;
+    return this.#rules.map((rule) => {
+      if (!this.#isSet(rule)) return { rule, off: 'requires' };
+      return tooSlow.has(rule.facts.id) ? { rule, off: 'time' } : { rule };
+    });
+  }
+
+  /** Groups of correlations that were dropped, for space. */
+  get droppedGroups(): number {
+    return this.#correlations.dropped;
+  }
+
+  judge(subject: Subject): Hit[] {
+    const hits: Hit[] = [];
+    for (const { rule, view, cut } of this.#engine.judge(subject)) {
+      const { facts } = rule;
+      if (facts.alerts)
+        hits.push({
+          rule: facts,
+          subject,
+          ...(view === undefined ? {} : { view }),
+          ...(cut ? { cut: true as const } : {}),
+        });
+      for (const hit of this.#correlations.take({ rule: facts, subject, view }, this.#monotonic(subject.time)))
+        if (hit.rule.alerts) hits.push({ ...hit, ...(hit.view === undefined ? {} : { view: hit.view }) } as Hit);
+    }
+    return hits;
+  }
+
+  /** When it happened on the monotonic clock, which steps of the wall clock don't change. */
+  #monotonic(time: number): number {
+    const late = this.#clock.now().getTime() - time;
+    return this.#clock.monotonic() - (late >= 0 && late <= TOLERANCE_MS ? late : 0);
+  }
+
+  save(): DetectorState {
+    return { at: this.#clock.now().getTime(), correlations: this.#correlations.save(this.#clock.monotonic()) };
+  }
+
+  /** Continues with what `save` returned, of this or other rules. */
+  restore({ at, correlations }: DetectorState): void {
+    this.#correlations.restore(correlations, this.#clock.monotonic(), this.#clock.now().getTime() - at);
+  }
+}

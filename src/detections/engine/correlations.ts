@@ -1,0 +1,297 @@
+import { randomInt } from 'node:crypto';
+import { readField } from '../read-field.ts';
+import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
+import type { Rule, Subject, View } from '../subject.ts';
+import { COMPARE } from './compile.ts';
+
+/* Correlations: for each rule and group, the last matches of the rules it refers to.
+ *
+ * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
+ * at most ENTRIES of them. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
+ * first, and is counted.
+ */
+
+/** Matches, or spans of time with their number, that a group keeps. */
+const ENTRIES = 64;
+/** Groups of a rule. */
+const GROUPS = 512;
+const BYTES = 1_048_576;
+const BYTES_OF_ENTRY = 80;
+const BYTES_OF_GROUP = 200;
+/** Ids of events that a hit names. */
+const IDS = 16;
+
+interface Entry {
+  /** Milliseconds on the monotonic clock. */
+  at: number;
+  /** Which of the correlation's rules matched. */
+  readonly rule: number;
+  /** Of the value that is counted, or 0. */
+  readonly hash: number;
+  /** How many matches it stands for. */
+  count: number;
+  readonly id: string;
+}
+
+interface Group {
+  entries: Entry[];
+  /** Whether it made a hit since its window was last empty. */
+  fired: boolean;
+}
+
+/** What a correlation is fed with: a match of one of its rules. */
+export interface Signal {
+  readonly rule: Rule;
+  readonly subject: Subject;
+  readonly view?: View | undefined;
+}
+
+export interface CorrelationHit extends Signal {
+  readonly count: number;
+  readonly ids: readonly string[];
+}
+
+/** What is kept over restarts. */
+export interface CorrelationState {
+  readonly seed: number;
+  readonly rules: Readonly<Record<string, readonly SavedGroup[]>>;
+}
+interface SavedGroup {
+  readonly key: string;
+  readonly fired: boolean;
+  /** Age in milliseconds at the time of saving, rule, hash, count, id. */
+  readonly entries: readonly (readonly [number, number, number, number, string])[];
+}
+
+export class Correlations {
+  readonly #windows: readonly Window[];
+  /** By the id of a rule: which windows it feeds. */
+  readonly #fed = new Map<string, { readonly window: Window; readonly rule: number }[]>();
+  readonly #budget = { bytes: 0, dropped: 0 };
+  #seed = randomInt(2 ** 31);
+
+  /** @param list the entries of a list of the twin; those that limit a correlation are read */
+  constructor(rules: readonly CorrelationRule[], list: (name: string) => readonly string[]) {
+    this.#windows = rules.map(({ facts, correlation }) => new Window(facts, limited(correlation, list), this.#budget));
+    for (const window of this.#windows) {
+      for (const [rule, id] of window.correlation.rules.entries())
+        this.#fed.set(id, [...(this.#fed.get(id) ?? []), { window, rule }]);
+    }
+  }
+
+  /** Groups that were dropped, for space. */
+  get dropped(): number {
+    return this.#budget.dropped;
+  }
+
+  /** @param at when the event happened, in milliseconds on the monotonic clock @returns hits in order, inner ones first */
+  take(signal: Signal, at: number): CorrelationHit[] {
+    const hits: CorrelationHit[] = [];
+    for (const { window, rule } of this.#fed.get(signal.rule.id) ?? []) {
+      const result = window.take(signal, rule, at, this.#seed);
+      if (result === undefined) continue;
+      const hit = { rule: window.facts, subject: signal.subject, view: signal.view, ...result.found };
+      if (result.isNew) hits.push(hit);
+      // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.
+      hits.push(...this.take(hit, at));
+    }
+    this.#keepBudget();
+    return hits;
+  }
+
+  #keepBudget(): void {
+    while (this.#budget.bytes > BYTES) {
+      const [largest] = [...this.#windows].sort((a, b) => b.bytes - a.bytes);
+      if (largest === undefined || !largest.dropOldest()) return;
+    }
+  }
+
+  /** @param now on the monotonic clock */
+  save(now: number): CorrelationState {
+    const rules: Record<string, readonly SavedGroup[]> = {};
+    for (const window of this.#windows) {
+      const groups = window.save(now);
+      if (groups.length > 0) rules[window.facts.id] = groups;
+    }
+    return { seed: this.#seed, rules };
+  }
+
+  /** @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back */
+  restore(state: CorrelationState, now: number, elapsedMs: number): void {
+    if (!Number.isSafeInteger(state.seed)) return;
+    this.#seed = state.seed;
+    for (const window of this.#windows) window.restore(state.rules[window.facts.id] ?? [], now, Math.max(0, elapsedMs));
+    this.#keepBudget();
+  }
+}
+
+/** `100`, or `100/PT5M`: replaces what the rule says. */
+function limited(correlation: Correlation, list: (name: string) => readonly string[]): Correlation {
+  if (correlation.limit === undefined) return correlation;
+  const match = /^(\d{1,6})(?:\/PT(\d{1,5})([SMH]))?$/.exec(list(correlation.limit)[0] ?? '');
+  if (match === null) return correlation;
+  const unit = { S: 1_000, M: 60_000, H: 3_600_000 }[match[3] ?? ''];
+  return {
+    ...correlation,
+    wanted: [{ compare: 'gt', than: Number(match[1]) }],
+    ...(unit === undefined ? {} : { timespanMs: Number(match[2]) * unit }),
+  };
+}
+
+class Window {
+  readonly facts: Rule;
+  readonly correlation: Correlation;
+  readonly #budget: { bytes: number; dropped: number };
+  /** The one that was used longest ago comes first. */
+  readonly #groups = new Map<string, Group>();
+  /** Above ENTRIES events, those of this time are counted together. */
+  readonly #grainMs: number;
+  readonly #mostOfRule: number;
+  bytes = 0;
+
+  constructor(facts: Rule, correlation: Correlation, budget: { bytes: number; dropped: number }) {
+    this.facts = facts;
+    this.correlation = correlation;
+    this.#budget = budget;
+    const most = Math.max(0, ...correlation.wanted.map(({ than }) => than));
+    const counts = correlation.type === 'event_count';
+    this.#grainMs = counts && most >= ENTRIES ? correlation.timespanMs / (ENTRIES - 1) : 0;
+    this.#mostOfRule =
+      correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : ENTRIES;
+  }
+
+  take(signal: Signal, rule: number, at: number, seed: number) {
+    const key = this.#keyOf(signal);
+    if (key === undefined) return undefined;
+    const { type, field, timespanMs } = this.correlation;
+    let hash = 0;
+    if (type === 'value_count') {
+      const value = readField(signal.subject, signal.view, field ?? '');
+      if (value === undefined) return undefined;
+      hash = hashOf(value, seed);
+    }
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      if (type === 'temporal_ordered' && rule > 0) return undefined; // nothing came before it
+      group = { entries: [], fired: false };
+      this.#grow(BYTES_OF_GROUP + key.length * 2);
+    } else this.#groups.delete(key);
+    this.#groups.set(key, group);
+    const before = group.entries.length;
+    const newest = Math.max(at, group.entries.at(-1)?.at ?? at);
+    group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
+    if (group.entries.length === 0) group.fired = false;
+    if (newest - at <= timespanMs)
+      this.#add(group.entries, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '' });
+    this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
+    if (this.#groups.size > GROUPS) this.dropOldest();
+    const count = this.#count(group.entries);
+    if (count === undefined) return undefined;
+    const isNew = !group.fired;
+    group.fired = true;
+    const ids = group.entries.map(({ id }) => id).filter((id) => id !== '');
+    return { isNew, found: { count, ids: [...new Set(ids)].slice(-IDS) } };
+  }
+
+  /** In order of time; one that is late is put where it belongs. */
+  #add(entries: Entry[], entry: Entry): void {
+    const { type } = this.correlation;
+    if (type === 'value_count' || type === 'temporal') {
+      // Only the last time of each value, or of each rule, can matter.
+      const same = entries.findIndex(({ hash, rule }) =>
+        type === 'temporal' ? rule === entry.rule : hash === entry.hash,
+      );
+      if (same !== -1) {
+        if ((entries[same]?.at ?? 0) >= entry.at) return;
+        entries.splice(same, 1);
+      }
+    }
+    let place = entries.length;
+    while (place > 0 && (entries[place - 1]?.at ?? 0) > entry.at) place -= 1;
+    const previous = entries[place - 1];
+    if (this.#grainMs > 0 && previous !== undefined && entry.at - previous.at < this.#grainMs) {
+      previous.count += 1;
+      return;
+    }
+    entries.splice(place, 0, entry);
+    // In a sequence, many matches of one rule must not push out those of others.
+    const rivals = type === 'temporal_ordered' ? entries.filter(({ rule }) => rule === entry.rule) : entries;
+    const [oldest] = rivals;
+    if (oldest !== undefined && rivals.length > this.#mostOfRule) entries.splice(entries.indexOf(oldest), 1);
+  }
+
+  /** How many there are, if that is what the correlation asks for. */
+  #count(entries: readonly Entry[]): number | undefined {
+    const { type, rules, wanted } = this.correlation;
+    if (type === 'temporal')
+      return new Set(entries.map(({ rule }) => rule)).size === rules.length ? rules.length : undefined;
+    if (type === 'temporal_ordered') {
+      let reached = 0;
+      for (const { rule } of entries) if (rule === reached) reached += 1;
+      return reached === rules.length ? reached : undefined;
+    }
+    const count = type === 'value_count' ? entries.length : entries.reduce((sum, entry) => sum + entry.count, 0);
+    return wanted.every(({ compare, than }) => COMPARE[compare](count, than)) ? count : undefined;
+  }
+
+  /** `undefined` if the event has none of the fields. */
+  #keyOf({ rule, subject, view }: Signal): string | undefined {
+    const { groupBy } = this.correlation;
+    if (groupBy.length === 0) return '';
+    let key = '';
+    let isKnown = false;
+    for (const { name, of } of groupBy) {
+      // Hits of a correlation have the fields of their last event.
+      const value = name === 'Device' ? 'this' : readField(subject, view, of[rule.id] ?? name);
+      if (value !== undefined) isKnown = true;
+      key += `${value?.slice(0, 1_024) ?? ''}\0`;
+    }
+    return isKnown ? key : undefined;
+  }
+
+  #grow(bytes: number): void {
+    this.bytes += bytes;
+    this.#budget.bytes += bytes;
+  }
+
+  dropOldest(): boolean {
+    const [first] = this.#groups;
+    if (first === undefined) return false;
+    const [key, { entries }] = first;
+    this.#groups.delete(key);
+    this.#grow(-(BYTES_OF_GROUP + key.length * 2 + entries.length * BYTES_OF_ENTRY));
+    this.#budget.dropped += 1;
+    return true;
+  }
+
+  save(now: number): readonly SavedGroup[] {
+    const saved: SavedGroup[] = [];
+    for (const [key, { entries, fired }] of this.#groups) {
+      const young = entries.filter(({ at }) => now - at <= this.correlation.timespanMs);
+      if (young.length === 0) continue;
+      saved.push({
+        key,
+        fired,
+        entries: young.map(({ at, rule, hash, count, id }) => [Math.round(now - at), rule, hash, count, id]),
+      });
+    }
+    return saved;
+  }
+
+  restore(groups: readonly SavedGroup[], now: number, elapsedMs: number): void {
+    for (const { key, fired, entries } of groups.slice(-GROUPS)) {
+      const restored = entries
+        .slice(-ENTRIES)
+        .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id }));
+      this.#groups.set(key, { entries: restored, fired });
+      this.#grow(BYTES_OF_GROUP + key.length * 2 + restored.length * BYTES_OF_ENTRY);
+    }
+  }
+}
+
+/** FNV-1a with a seed, so that nobody can choose values which count as one. */
+function hashOf(value: string, seed: number): number {
+  let hash = seed ^ 0x811c9dc5;
+  for (let at = 0; at < value.length; at += 1) hash = Math.imul(hash ^ value.charCodeAt(at), 0x01000193);
+  return hash >>> 0;
+}

@@ -1,0 +1,197 @@
+import type { Clock } from '../../base/clock.ts';
+import { isOfView, readField } from '../read-field.ts';
+import { fieldsOf } from '../sigma/log-source.ts';
+import type { DetectionRule } from '../sigma/rule.ts';
+import type { LogSource, Subject, View } from '../subject.ts';
+import { type Context, compile, type Matcher, neededBy } from './compile.ts';
+import { LiteralSearch, type Needed } from './literal-search.ts';
+import { MatchCache } from './match-cache.ts';
+import { Row } from './row.ts';
+
+export interface Match {
+  readonly rule: DetectionRule;
+  /** The first reading that matched; absent where there are none. */
+  readonly view?: View;
+  readonly cut: boolean;
+}
+
+/** Time that a rule may take in a minute, by the monotonic clock. */
+const BUDGET_MS = 50;
+const WINDOW_MS = 60_000;
+/**
+ * Of one event, no more is charged. The worst line takes less; a process that was not scheduled takes any time, and must
+ * not switch off rules.
+ */
+const MOST_CHARGED_MS = 10;
+
+const NONE: readonly Match[] = [];
+
+/** All rules on one log source, ready to be judged. */
+interface Prepared {
+  readonly rules: readonly DetectionRule[];
+  readonly matchers: readonly Matcher[];
+  /** The fields that are read, by slot. */
+  readonly fields: readonly string[];
+  readonly ofView: readonly boolean[];
+  /** Slots with literals. */
+  readonly searched: readonly number[];
+  readonly search: LiteralSearch;
+  /** Rules without a literal: always tried. */
+  readonly always: readonly number[];
+  /** What the cache's key is made of. */
+  readonly keyFields: readonly string[];
+  readonly candidates: Uint8Array;
+  readonly spent: Float64Array;
+  readonly off: Uint8Array;
+}
+
+/** Judges which detections match an event. Correlations are another matter. */
+export class Engine {
+  readonly #sources = new Map<LogSource, Prepared>();
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #cache = new MatchCache<readonly Match[]>();
+  readonly #row = new Row();
+  readonly #switchedOff = new Set<string>();
+  #windowEnds = -Infinity;
+
+  /** @param list the entries of a list of the twin; empty if it isn't set */
+  constructor({
+    rules,
+    list,
+    clock,
+  }: {
+    readonly rules: readonly DetectionRule[];
+    readonly list: (name: string) => readonly string[];
+    readonly clock: Pick<Clock, 'monotonic'>;
+  }) {
+    this.#clock = clock;
+    const bySource = new Map<LogSource, DetectionRule[]>();
+    for (const rule of rules) {
+      for (const source of rule.facts.sources) bySource.set(source, [...(bySource.get(source) ?? []), rule]);
+    }
+    for (const [source, all] of bySource) this.#sources.set(source, prepare(all, list));
+  }
+
+  /** Ids of rules that took too much time; they stay off until rules are loaded again. */
+  get switchedOff(): ReadonlySet<string> {
+    return this.#switchedOff;
+  }
+
+  judge(subject: Subject): readonly Match[] {
+    const prepared = this.#sources.get(subject.source);
+    if (prepared === undefined) return NONE;
+    const key = keyOf(subject, prepared.keyFields);
+    const known = this.#cache.get(key);
+    if (known !== undefined) return known;
+    const matches = this.#judge(subject, prepared);
+    this.#cache.set(key, matches);
+    return matches;
+  }
+
+  #judge(subject: Subject, prepared: Prepared): readonly Match[] {
+    const row = this.#row;
+    const { fields, ofView, searched, search, candidates, always } = prepared;
+    candidates.fill(0);
+    for (const rule of always) candidates[rule] = 1;
+    const mark = (rule: number): void => {
+      if (candidates[rule] === 0) candidates[rule] = 1;
+    };
+    const { views } = subject;
+    row.clear(fields.length);
+    for (let slot = 0; slot < fields.length; slot += 1)
+      if (views.length === 0 || ofView[slot] === false)
+        row.set(slot, readField(subject, undefined, fields[slot] as string));
+    for (const slot of searched) {
+      const text = views.length === 0 || ofView[slot] === false ? row.text(slot) : undefined;
+      if (text !== undefined) search.search(text, slot, mark);
+    }
+    const matches: Match[] = [];
+    if (views.length === 0) this.#try(prepared, undefined, matches);
+    for (const view of views) {
+      for (let slot = 0; slot < fields.length; slot += 1)
+        if (ofView[slot] === true) row.set(slot, readField(subject, view, fields[slot] as string));
+      for (const slot of searched) {
+        const text = ofView[slot] === true ? row.text(slot) : undefined;
+        if (text !== undefined) search.search(text, slot, mark);
+      }
+      this.#try(prepared, view, matches);
+    }
+    return matches.length === 0 ? NONE : matches;
+  }
+
+  /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
+  #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Match[]): void {
+    const row = this.#row;
+    for (let index = 0; index < candidates.length; index += 1) {
+      if (candidates[index] !== 1 || off[index] === 1) continue;
+      const rule = rules[index] as DetectionRule;
+      row.cut = false;
+      const began = this.#clock.monotonic();
+      const matched = (matchers[index] as Matcher)(row);
+      const now = this.#clock.monotonic();
+      if (matched) {
+        candidates[index] = 2; // one match an event
+        matches.push({ rule, cut: row.cut, ...(view === undefined ? {} : { view }) });
+      }
+      if (now >= this.#windowEnds) this.#beginWindow(now);
+      const total = (spent[index] as number) + Math.min(now - began, MOST_CHARGED_MS);
+      spent[index] = total;
+      if (total <= BUDGET_MS) continue;
+      off[index] = 1;
+      this.#switchedOff.add(rule.facts.id);
+      this.#cache.clear();
+    }
+  }
+
+  #beginWindow(now: number): void {
+    this.#windowEnds = now + WINDOW_MS;
+    for (const { spent } of this.#sources.values()) spent.fill(0);
+  }
+}
+
+function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepared {
+  const slots = new Map<string, number>();
+  const slotOf = (field: string): number => {
+    const known = slots.get(field);
+    if (known !== undefined) return known;
+    slots.set(field, slots.size);
+    return slots.size - 1;
+  };
+  // Keywords look at all fields, so these have a slot even if no rule names them.
+  for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
+  const context: Context = { slotOf, list };
+  const needed: Needed[] = [];
+  const always: number[] = [];
+  const matchers: Matcher[] = [];
+  for (const [index, { expression }] of rules.entries()) {
+    for (const field of fieldsOf(expression)) slotOf(field);
+    matchers.push(compile(expression, context));
+    const texts = neededBy(expression, context);
+    if (texts === undefined) always.push(index);
+    else needed.push(...texts.map((text) => ({ ...text, rule: index })));
+  }
+  const fields = [...slots.keys()];
+  const own = new Set(fields.filter((field) => !isOfView(field)));
+  if (fields.some(isOfView))
+    for (const field of ['Executable', 'CommandLine', 'CurrentDirectory', 'Image']) own.add(field);
+  return {
+    rules,
+    matchers,
+    fields,
+    ofView: fields.map(isOfView),
+    searched: [...new Set(needed.map(({ slot }) => slot))],
+    search: new LiteralSearch(needed),
+    always,
+    keyFields: [...own],
+    candidates: new Uint8Array(rules.length),
+    spent: new Float64Array(rules.length),
+    off: new Uint8Array(rules.length),
+  };
+}
+
+/** What decides which rules match. Readings follow from the fields, so that none need be made for what is known. */
+function keyOf({ source, fields }: Subject, names: readonly string[]): string {
+  let key: string = source;
+  for (const name of names) key += `\0${fields[name] ?? '\x01'}`;
+  return key;
+}

@@ -1,0 +1,29 @@
+import type { Subject, View } from './subject.ts';
+import { downloadTarget, runTarget } from './targets.ts';
+
+/** A field of a subject in one of its readings. */
+export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
+  if (view === undefined || source !== 'process_creation') return fields[field];
+  switch (field) {
+    case 'Image':
+    case 'CommandLine':
+      return view[field];
+    case 'CurrentDirectory':
+      return view.CurrentDirectory ?? fields[field];
+    case 'DownloadTarget':
+      return downloadTarget(withDirectory(view, fields.CurrentDirectory));
+    case 'RunTarget':
+      return runTarget(withDirectory(view, fields.CurrentDirectory));
+    case 'type':
+      return 'EXECVE';
+    default:
+      return /^a\d/.test(field) ? view.CommandLine.split(' ')[Number(field.slice(1))] : fields[field];
+  }
+}
+
+const withDirectory = (view: View, directory: string | undefined): View =>
+  view.CurrentDirectory === undefined && directory !== undefined ? { ...view, CurrentDirectory: directory } : view;
+
+/** Whether a field can differ between the readings of a start. */
+export const isOfView = (field: string): boolean =>
+  ['Image', 'CommandLine', 'CurrentDirectory', 'DownloadTarget', 'RunTarget'].includes(field) || /^a\d/.test(field);

@@ -1,0 +1,88 @@
+import { LEVELS, type Rule } from '../subject.ts';
+import { textsOf } from './correlation.ts';
+import { isMap } from './detection.ts';
+import { type Document, Refused } from './rule.ts';
+
+type Facts = Omit<Rule, 'sources' | 'alerts'>;
+
+const VAKT_KEYS = ['alert', 'remediation', 'key', 'requires', 'limit'];
+const STATES = ['stable', 'test', 'experimental', 'deprecated', 'unsupported'];
+/** Of a text or a list of a rule; alerts carry them. */
+const LONGEST = 20_000;
+
+/** What a document says about the rule itself. @throws {Refused} */
+export function readFacts(
+  { file, origin }: Document,
+  value: Readonly<Record<string, unknown>>,
+): Facts & { limit?: string } {
+  const text = (key: string): string | undefined => {
+    const given = value[key];
+    if (given === undefined || given === null) return undefined;
+    if (typeof given !== 'string' || given === '') throw new Refused(`"${key}" is no text`, [key]);
+    if (given.length > LONGEST) throw new Refused(`"${key}" is longer than ${LONGEST} characters`, [key]);
+    return given;
+  };
+  const list = (key: string): readonly string[] => {
+    const given = value[key];
+    return given === undefined || given === null ? [] : textsOf(given, key);
+  };
+  const title = text('title');
+  if (title === undefined) throw new Refused('"title" is missing');
+  const { level = 'medium' } = value;
+  const known = LEVELS.find((each) => each === level);
+  if (known === undefined) throw new Refused(`the level "${level}" is none of ${LEVELS.join(', ')}`, ['level']);
+  const status = text('status');
+  if (status !== undefined && !STATES.includes(status))
+    throw new Refused(`the status "${status}" is none of ${STATES.join(', ')}`, ['status']);
+  const taxonomy = text('taxonomy');
+  if (taxonomy !== undefined && taxonomy !== 'sigma')
+    throw new Refused(`the taxonomy "${taxonomy}" is not known`, ['taxonomy']);
+  const name = text('name');
+  return {
+    id: text('id') ?? name ?? title,
+    title,
+    level: known,
+    tags: list('tags'),
+    falsePositives: list('falsepositives'),
+    references: list('references'),
+    origin,
+    file,
+    ...given({
+      name,
+      status,
+      description: text('description'),
+      author: text('author'),
+      license: text('license'),
+    }),
+    ...ownFacts(value.vakt),
+  };
+}
+
+function ownFacts(value: unknown) {
+  if (value === undefined) return { requires: [] };
+  if (!isMap(value)) throw new Refused('"vakt" is no map', ['vakt']);
+  for (const key of Object.keys(value)) {
+    if (!VAKT_KEYS.includes(key)) throw new Refused(`"${key}" is not known in "vakt"`, ['vakt', key]);
+  }
+  const { alert, remediation, limit } = value;
+  if (alert !== undefined && (typeof alert !== 'string' || !/^[A-Za-z]\w{0,99}$/.test(alert)))
+    throw new Refused('"alert" is a name of letters, digits and _', ['vakt', 'alert']);
+  for (const [key, text] of Object.entries({ remediation, limit })) {
+    if (text !== undefined && typeof text !== 'string') throw new Refused(`"${key}" is no text`, ['vakt', key]);
+  }
+  return {
+    requires: value.requires === undefined ? [] : textsOf(value.requires, 'requires'),
+    ...given({
+      alert: alert as string | undefined,
+      remediation: remediation as string | undefined,
+      limit: limit as string | undefined,
+    }),
+    ...(value.key === undefined ? {} : { key: textsOf(value.key, 'key') }),
+  };
+}
+
+/** Without members that are undefined. */
+const given = <T extends object>(all: T) =>
+  Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };

@@ -1,0 +1,96 @@
+import { isKnownField } from '../fields.ts';
+import { LOG_SOURCES, type LogSource } from '../subject.ts';
+import { type Expression, Refused } from './rule.ts';
+
+/** Sources of `service: vakt`: what Sigma's taxonomy has no name for. */
+const OWN: readonly LogSource[] = [
+  'login',
+  'process_end',
+  'listening_port_change',
+  'local_user_change',
+  'firewall_change',
+  'hardware_change',
+  'baseline_change',
+  'agent',
+];
+
+export interface ReadSource {
+  readonly source: LogSource;
+  /** Whether fields are named as in records of the kernel's audit. */
+  readonly audit: boolean;
+}
+
+const KEYS = ['product', 'category', 'service', 'definition'];
+
+/** @throws {Refused} */
+export function readLogSource(value: unknown): ReadSource {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new Refused('"logsource" is missing, or no map');
+  const { product, category, service } = value as Readonly<Record<string, unknown>>;
+  for (const key of Object.keys(value)) {
+    if (!KEYS.includes(key)) throw new Refused(`"${key}" is not known in "logsource"`, [key]);
+  }
+  for (const [key, given] of Object.entries({ product, category, service })) {
+    if (given !== undefined && typeof given !== 'string') throw new Refused(`"${key}" is no text`, [key]);
+  }
+  if (product !== undefined && product !== 'linux')
+    throw new Refused(`product "${product}": this agent sees Linux only`, ['product']);
+  if (service === 'auditd') {
+    if (category !== undefined) throw new Refused('"service: auditd" has a category', ['category']);
+    return { source: 'process_creation', audit: true };
+  }
+  const known = LOG_SOURCES.find((source) => source === category);
+  if (service === 'vakt') {
+    if (known !== undefined && OWN.includes(known)) return { source: known, audit: false };
+    throw new Refused(`category "${category}" of service "vakt" is not known; ${OWN.join(', ')} are`, ['category']);
+  }
+  if (service !== undefined) throw new Refused(`service "${service}": the agent reads no logs of it`, ['service']);
+  if (category === undefined) throw new Refused('"logsource" has neither a category nor a service that is known');
+  if (known === undefined) throw new Refused(`category "${category}" is not known`, ['category']);
+  if (OWN.includes(known)) throw new Refused(`category "${known}" needs "service: vakt"`, ['category']);
+  return { source: known, audit: false };
+}
+
+/** Refuses fields that events of the source never have, so that a rule which can never match isn't taken for one that does. */
+export function checkFields(expression: Expression, { source, audit }: ReadSource): void {
+  const state = { executes: false };
+  visit(expression, (field, of) => {
+    if (audit) {
+      if (field === 'type' && of?.is === 'text' && of.place === 'is' && of.text.toUpperCase() === 'EXECVE')
+        state.executes = true;
+      else if (field === 'type') throw new Refused('of service auditd, only "type: EXECVE" is seen', [field]);
+      else if (!/^a\d{1,3}$/.test(field))
+        throw new Refused(`of service auditd, only type and a0, a1 … are seen, not "${field}"`, [field]);
+    } else if (!isKnownField(source, field)) {
+      throw new Refused(`events of ${source} have no field "${field}"`, [field]);
+    }
+  });
+  if (audit && !state.executes) throw new Refused('of service auditd, only rules with "type: EXECVE" are understood');
+}
+
+type Visit = (field: string, test: Extract<Expression, { is: 'field' }>['test'] | undefined) => void;
+
+function visit(expression: Expression, see: Visit): void {
+  switch (expression.is) {
+    case 'and':
+    case 'or':
+      for (const of of expression.of) visit(of, see);
+      return;
+    case 'not':
+      visit(expression.of, see);
+      return;
+    case 'field':
+      see(expression.field, expression.test);
+      if (expression.test.is === 'field') see(expression.test.other, undefined);
+      return;
+    case 'keyword':
+      return;
+  }
+}
+
+/** All fields that an expression reads. */
+export function fieldsOf(expression: Expression): ReadonlySet<string> {
+  const fields = new Set<string>();
+  visit(expression, (field) => fields.add(field));
+  return fields;
+}

@@ -1,0 +1,245 @@
+import type { LogSource, Rule } from '../subject.ts';
+import { type ReadCorrelation, readCorrelation, textsOf } from './correlation.ts';
+import { isMap, readDetection } from './detection.ts';
+import { readFacts } from './facts.ts';
+import { checkFields, type ReadSource, readLogSource } from './log-source.ts';
+import { both } from './modifiers.ts';
+import { type Correlation, type Document, type Expression, type Fault, type ParsedRule, Refused } from './rule.ts';
+
+export interface RuleSet {
+  readonly rules: readonly ParsedRule[];
+  readonly faults: readonly Fault[];
+}
+
+interface Read {
+  readonly document: Document;
+  readonly facts: ReturnType<typeof readFacts>;
+}
+interface Detection extends Read {
+  readonly is: 'detection';
+  readonly from: ReadSource;
+  readonly expression: Expression;
+}
+interface Correlated extends Read {
+  readonly is: 'correlation';
+  readonly correlation: ReadCorrelation;
+}
+interface Filter {
+  readonly is: 'filter';
+  readonly document: Document;
+  readonly from: ReadSource;
+  /** Ids, names or titles; `undefined`: all of its log source. */
+  readonly rules: readonly string[] | undefined;
+  readonly expression: Expression;
+}
+type Any = Detection | Correlated | Filter;
+
+/**
+ * The rules of all documents, with filters applied and references resolved. A file with any fault is refused whole, and
+ * so are correlations and filters that refer to its rules; all other files load.
+ */
+export function readRuleSet(documents: readonly Document[]): RuleSet {
+  const faults: Fault[] = [];
+  let files = new Map<string, Any[]>();
+  for (const document of documents) {
+    const all = files.get(document.file) ?? [];
+    files.set(document.file, all);
+    attempt(document, faults, () => all.push(readDocument(document)));
+  }
+  refuseDoubles([...files.values()].flat(), faults);
+  // Without the files at fault, references may fail that did not before.
+  for (let known = -1; known !== faults.length; ) {
+    known = faults.length;
+    const refused = new Set(faults.map(({ file }) => file));
+    files = new Map([...files].filter(([file]) => !refused.has(file)));
+    const all = [...files.values()].flat();
+    const names = new Names(all);
+    for (const each of all) {
+      attempt(each.document, faults, () => {
+        if (each.is === 'correlation') resolve(each, names);
+        if (each.is === 'filter') filtered(each, names);
+      });
+    }
+  }
+  const all = [...files.values()].flat();
+  return { rules: finish(all), faults };
+}
+
+function attempt(document: Document, faults: Fault[], what: () => void): void {
+  try {
+    what();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    const line = document.lineOf(error.path);
+    faults.push({ file: document.file, reason: error.message, ...(line === undefined ? {} : { line }) });
+  }
+}
+
+/** @throws {Refused} with the whole path in the document */
+function within<T>(path: readonly string[], read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof Refused)
+      throw new Refused(/^[a-z]+ missing/.test(error.message) ? `"${path[0]}" ${error.message}` : error.message, [
+        ...path,
+        ...error.path,
+      ]);
+    throw error;
+  }
+}
+
+function readDocument(document: Document): Any {
+  const { value } = document;
+  if (!isMap(value)) throw new Refused('the document is no map');
+  if (value.action !== undefined) throw new Refused('"action" is one of Sigma 1, which is not understood', ['action']);
+  const kinds = ['detection', 'correlation', 'filter'].filter((kind) => value[kind] !== undefined);
+  if (kinds.length !== 1) throw new Refused('the document needs one of "detection", "correlation" and "filter"');
+  if (value.filter !== undefined) return readFilter(document, value);
+  const facts = readFacts(document, value);
+  if (value.correlation !== undefined) {
+    const correlation = within(['correlation'], () => readCorrelation(value.correlation));
+    return { is: 'correlation', document, facts, correlation };
+  }
+  const from = within(['logsource'], () => readLogSource(value.logsource));
+  const expression = within(['detection'], () => {
+    const read = readDetection(value.detection);
+    checkFields(read, from);
+    return read;
+  });
+  return { is: 'detection', document, facts, from, expression };
+}
+
+function readFilter(document: Document, value: Readonly<Record<string, unknown>>): Filter {
+  const from = within(['logsource'], () => readLogSource(value.logsource));
+  const { filter } = value;
+  if (!isMap(filter)) throw new Refused('"filter" is no map', ['filter']);
+  const rules = filter.rules === 'any' ? undefined : within(['filter'], () => textsOf(filter.rules, 'rules'));
+  const expression = within(['filter'], () => {
+    const read = readDetection(filter, ['rules']);
+    checkFields(read, from);
+    return read;
+  });
+  return { is: 'filter', document, from, rules, expression };
+}
+
+function refuseDoubles(all: readonly Any[], faults: Fault[]): void {
+  const seen = new Map<string, string>();
+  for (const each of all) {
+    if (each.is === 'filter') continue;
+    for (const [kind, name] of Object.entries({ id: each.facts.id, name: each.facts.name })) {
+      if (name === undefined) continue;
+      const key = `${kind} ${name}`;
+      const other = seen.get(key);
+      seen.set(key, each.document.file);
+      if (other !== undefined)
+        attempt(each.document, faults, () => {
+          throw new Refused(`the ${kind} "${name}" is that of another rule, in ${other}`, [kind]);
+        });
+    }
+  }
+}
+
+/** Rules by what documents call them. */
+class Names {
+  readonly #rules = new Map<string, Detection | Correlated>();
+  readonly detections: readonly Detection[];
+
+  constructor(all: readonly Any[]) {
+    const rules = all.filter((each) => each.is !== 'filter');
+    // An id wins over a name, and a name over a title.
+    for (const { key } of [{ key: 'title' }, { key: 'name' }, { key: 'id' }] as const) {
+      for (const rule of rules) {
+        const name = rule.facts[key];
+        if (name !== undefined) this.#rules.set(name, rule);
+      }
+    }
+    this.detections = rules.filter((each) => each.is === 'detection');
+  }
+
+  find(name: string, path: readonly string[]): Detection | Correlated {
+    const found = this.#rules.get(name);
+    if (found === undefined) throw new Refused(`there is no rule "${name}"`, path);
+    return found;
+  }
+}
+
+/** The ids of rules, in order. @throws {Refused} */
+function resolve({ document, facts, correlation }: Correlated, names: Names): Correlation {
+  const { rules, groupBy, aliases, limit, ...rest } = { limit: facts.limit, ...correlation };
+  const targets = rules.map((name) => names.find(name, ['correlation', 'rules']));
+  for (const target of targets) {
+    if (target.document === document || refersTo(target, facts.id, names, 0))
+      throw new Refused('the correlation refers to itself', ['correlation', 'rules']);
+  }
+  const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
+  const groups = groupBy.map((name) => {
+    const alias = aliases[name];
+    if (alias === undefined) return { name, of: {} };
+    const of = Object.entries(alias).map(([rule, field]) => {
+      const id = byName.get(rule) ?? names.find(rule, ['correlation', 'aliases', name]).facts.id;
+      return [id, field] as const;
+    });
+    return { name, of: Object.fromEntries(of) };
+  });
+  for (const name of Object.keys(aliases)) {
+    if (!groupBy.includes(name))
+      throw new Refused(`the alias "${name}" is not in "group-by"`, ['correlation', 'aliases']);
+  }
+  const { generate: _, wanted, field, timespanMs, type } = rest;
+  return {
+    type,
+    rules: targets.map((target) => target.facts.id),
+    groupBy: groups,
+    timespanMs,
+    wanted,
+    ...(field === undefined ? {} : { field }),
+    ...(limit === undefined ? {} : { limit }),
+  };
+}
+
+function refersTo(from: Detection | Correlated, id: string, names: Names, depth: number): boolean {
+  if (from.is === 'detection') return false;
+  if (depth > 8) throw new Refused('more than 8 correlations in one another', ['correlation', 'rules']);
+  return from.correlation.rules.some((name) => {
+    const target = names.find(name, ['correlation', 'rules']);
+    return target.facts.id === id || refersTo(target, id, names, depth + 1);
+  });
+}
+
+const isSame = (a: ReadSource, b: ReadSource) => a.source === b.source && a.audit === b.audit;
+
+/** The detections that a filter applies to. @throws {Refused} */
+function filtered(filter: Filter, names: Names): readonly Detection[] {
+  if (filter.rules === undefined) return names.detections.filter(({ from }) => isSame(from, filter.from));
+  return filter.rules.map((name) => {
+    const rule = names.find(name, ['filter', 'rules']);
+    if (rule.is === 'correlation') throw new Refused(`"${name}" is a correlation`, ['filter', 'rules']);
+    if (!isSame(rule.from, filter.from)) throw new Refused(`the rule "${name}" has another "logsource"`, ['logsource']);
+    return rule;
+  });
+}
+
+function finish(all: readonly Any[]): ParsedRule[] {
+  const names = new Names(all);
+  const filters = new Map<Detection, Expression[]>();
+  const inner = new Set<string>();
+  for (const each of all) {
+    if (each.is === 'filter')
+      for (const rule of filtered(each, names)) filters.set(rule, [...(filters.get(rule) ?? []), each.expression]);
+    if (each.is === 'correlation' && !each.correlation.generate)
+      for (const id of resolve(each, names).rules) inner.add(id);
+  }
+  return all.flatMap((each): ParsedRule[] => {
+    if (each.is === 'filter') return [];
+    const { limit: _, ...known } = each.facts;
+    const facts: Rule = { ...known, sources: sourcesOf(each, names), alerts: !inner.has(known.id) };
+    if (each.is === 'correlation') return [{ is: 'correlation', facts, correlation: resolve(each, names) }];
+    return [{ is: 'detection', facts, expression: both([each.expression, ...(filters.get(each) ?? [])]) }];
+  });
+}
+
+function sourcesOf(rule: Detection | Correlated, names: Names): readonly LogSource[] {
+  if (rule.is === 'detection') return [rule.from.source];
+  return [...new Set(rule.correlation.rules.flatMap((name) => sourcesOf(names.find(name, []), names)))];
+}

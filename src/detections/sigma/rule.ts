@@ -1,0 +1,90 @@
+import type { Pattern } from '../../base/pattern.ts';
+import type { Rule } from '../subject.ts';
+
+/** What a document says, read: an expression over fields. */
+export type Expression =
+  | { readonly is: 'and' | 'or'; readonly of: readonly Expression[] }
+  | { readonly is: 'not'; readonly of: Expression }
+  | { readonly is: 'field'; readonly field: string; readonly test: Test }
+  /** Any field. */
+  | { readonly is: 'keyword'; readonly test: TextTest };
+
+export type Place = 'is' | 'contains' | 'begins' | 'ends';
+
+/** A text with wildcards: null stands for any text, `1` for any character. */
+export type Wildcards = readonly (string | null | 1)[];
+
+export type TextTest =
+  | { readonly is: 'text'; readonly place: Place; readonly text: string; readonly cased: boolean }
+  | { readonly is: 'wildcards'; readonly parts: Wildcards; readonly cased: boolean };
+
+export type Test =
+  | TextTest
+  | { readonly is: 'pattern'; readonly pattern: Pattern; readonly source: string }
+  | { readonly is: 'network'; readonly network: Network }
+  | { readonly is: 'exists'; readonly exists: boolean }
+  | { readonly is: 'number'; readonly compare: 'lt' | 'lte' | 'gt' | 'gte'; readonly than: number }
+  | { readonly is: 'field'; readonly other: string; readonly place: Place; readonly cased: boolean }
+  /** Any entry of a list, each read as the value would be; the list is known when rules are made ready only. */
+  | { readonly is: 'list'; readonly list: string; readonly read: (entry: string) => Test | undefined };
+
+/** An address range; both families as 128 bits. */
+export interface Network {
+  readonly address: bigint;
+  readonly mask: bigint;
+}
+
+export interface DetectionRule {
+  readonly is: 'detection';
+  readonly facts: Rule;
+  readonly expression: Expression;
+}
+
+export interface Correlation {
+  readonly type: 'event_count' | 'value_count' | 'temporal' | 'temporal_ordered';
+  /** Ids of rules, detections or correlations. */
+  readonly rules: readonly string[];
+  /** Fields whose values tell groups apart: by rule id, if it has another name there. */
+  readonly groupBy: readonly { readonly name: string; readonly of: Readonly<Record<string, string>> }[];
+  readonly timespanMs: number;
+  /** How many are asked for; temporal types have none. */
+  readonly wanted: readonly { readonly compare: 'lt' | 'lte' | 'gt' | 'gte' | 'eq' | 'neq'; readonly than: number }[];
+  /** Of value_count: whose values are counted. */
+  readonly field?: string;
+  /** A list whose first entry replaces the number and the timespan: `100`, or `100/PT5M`. */
+  readonly limit?: string;
+}
+
+export interface CorrelationRule {
+  readonly is: 'correlation';
+  readonly facts: Rule;
+  readonly correlation: Correlation;
+}
+
+export type ParsedRule = DetectionRule | CorrelationRule;
+
+/** What is wrong with a document: it is refused. */
+export interface Fault {
+  readonly file: string;
+  /** Counted from 1. */
+  readonly line?: number;
+  readonly reason: string;
+}
+
+/** A document of a rule file, parsed, and where its members are. */
+export interface Document {
+  readonly file: string;
+  readonly origin: 'builtin' | 'local';
+  readonly value: unknown;
+  /** The line of a member, by the keys that lead to it; of the nearest one that is known. */
+  readonly lineOf: (path: readonly (string | number)[]) => number | undefined;
+}
+
+/** What is wrong, and where in the document. */
+export class Refused extends Error {
+  readonly path: readonly (string | number)[];
+  constructor(reason: string, path: readonly (string | number)[] = []) {
+    super(reason);
+    this.path = path;
+  }
+}

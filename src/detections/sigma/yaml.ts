@@ -1,0 +1,75 @@
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseAllDocuments, visit } from 'yaml';
+import type { Document, Fault } from './rule.ts';
+
+/* Loaded on demand only: what is shipped is JSON, and most devices have no rules of their own. */
+
+/** Larger files are refused; the largest of SigmaHQ's has 30 KB. */
+export const LARGEST_FILE = 262_144;
+const MOST_NODES = 50_000;
+
+/** The documents of a file, or what is wrong with it as YAML. Aliases are refused: they can make a small file very large. */
+export function readYaml(
+  text: string,
+  file: string,
+  origin: Document['origin'],
+): { readonly documents: readonly Document[]; readonly faults: readonly Fault[] } {
+  if (text.length > LARGEST_FILE)
+    return { documents: [], faults: [{ file, reason: `the file is larger than ${LARGEST_FILE / 1024} KiB` }] };
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, { lineCounter: lines, version: '1.2', uniqueKeys: true, logLevel: 'silent' });
+  const all = Array.isArray(parsed) ? parsed : [];
+  const faults: Fault[] = [];
+  const documents: Document[] = [];
+  const lineAt = (offset: number) => lines.linePos(offset).line;
+  for (const document of all) {
+    for (const { message, pos } of [...document.errors, ...document.warnings])
+      faults.push({ file, line: lineAt(pos[0]), reason: message.split('\n', 1)[0] ?? 'no YAML' });
+    let nodes = 0;
+    visit(document, {
+      Node: (_, node) => {
+        nodes += 1;
+        if (isAlias(node)) {
+          faults.push({ file, line: lineAt(node.range?.[0] ?? 0), reason: 'aliases (*name) are not allowed' });
+          return visit.BREAK;
+        }
+        return nodes > MOST_NODES ? visit.BREAK : undefined;
+      },
+    });
+    if (nodes > MOST_NODES) faults.push({ file, reason: `the file has more than ${MOST_NODES} values` });
+    if (faults.length > 0) continue;
+    const { contents } = document;
+    if (contents === null || (isScalar(contents) && contents.value === null)) continue; // such as after a last `---`
+    documents.push({
+      file,
+      origin,
+      value: document.toJS({ mapAsMap: false }),
+      lineOf: (path) => {
+        const offset = offsetOf(contents as Node, path);
+        return offset === undefined ? undefined : lineAt(offset);
+      },
+    });
+  }
+  if (documents.length === 0 && faults.length === 0) faults.push({ file, reason: 'the file has no rule' });
+  return { documents, faults };
+}
+
+/** Where the member at the end of a path begins, or the last one on the way that is there. */
+function offsetOf(node: Node, path: readonly (string | number)[]): number | undefined {
+  const [step, ...rest] = path;
+  if (step === undefined) return node.range?.[0];
+  if (isMap(node)) {
+    for (const { key, value } of node.items) {
+      const name = isScalar(key) ? String(key.value) : '';
+      // Members are called by their field: `CommandLine` stands for `CommandLine|contains`.
+      if (name !== step && name.split('|', 1)[0] !== step) continue;
+      const begin = (key as Node).range?.[0];
+      if (rest.length === 0 || value === null) return begin;
+      return offsetOf(value as Node, rest) ?? begin;
+    }
+  }
+  if (isSeq(node) && typeof step === 'number') {
+    const item = node.items[step] as Node | undefined;
+    if (item !== undefined) return offsetOf(item, rest);
+  }
+  return node.range?.[0];
+}

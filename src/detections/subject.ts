@@ -1,0 +1,94 @@
+import type { Payload } from '../contract/event.ts';
+
+/** What rules are written for; see the table in README.md. */
+export const LOG_SOURCES = [
+  'process_creation',
+  'network_connection',
+  'file_event',
+  'file_change',
+  'file_delete',
+  'file_rename',
+  'dns_query',
+  'login',
+  'process_end',
+  'listening_port_change',
+  'local_user_change',
+  'firewall_change',
+  'hardware_change',
+  'baseline_change',
+  'agent',
+] as const;
+export type LogSource = (typeof LOG_SOURCES)[number];
+
+/** From the least severe. */
+export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** Fields of an event under the names of Sigma's taxonomy, and the payload's own; numbers in decimal, absent when unknown. */
+export type Fields = Readonly<Record<string, string>>;
+
+/** What one reading of a process start says. All other fields are those of the subject. */
+export interface View {
+  readonly Image: string;
+  readonly CommandLine: string;
+  readonly CurrentDirectory?: string;
+}
+
+/** What rules are judged on: one thing that happened. */
+export interface Subject {
+  readonly source: LogSource;
+  /** When it happened by the kernel's clock, in milliseconds since the epoch. */
+  readonly time: number;
+  readonly fields: Fields;
+  /** Several readings of a process start, of which any may match; the first is the event as it is. Empty for other sources. */
+  readonly views: readonly View[];
+  /** The ids of the events it is about, the name of the event, and its payload for the evidence. */
+  readonly event: { readonly name: string; readonly ids: readonly string[]; readonly payload: Payload };
+}
+
+/** What a rule says about itself. How it is judged is known to the engine only. */
+export interface Rule {
+  /** Of the document, else its name, else its title. */
+  readonly id: string;
+  readonly title: string;
+  readonly name?: string;
+  readonly description?: string;
+  readonly author?: string;
+  readonly status?: string;
+  readonly level: Level;
+  /** As written: `attack.t1059.004`. */
+  readonly tags: readonly string[];
+  readonly falsePositives: readonly string[];
+  readonly references: readonly string[];
+  readonly license?: string;
+  /** `builtin`: shipped with the agent; `local`: of the operator. */
+  readonly origin: 'builtin' | 'local';
+  /** The file that it is in. */
+  readonly file: string;
+  /** The type of its alerts; absent for rules that don't name one. */
+  readonly alert?: string;
+  readonly remediation?: string;
+  /** Fields by which alerts are the same. */
+  readonly key?: readonly string[];
+  /** Lists that must be set for the rule to be on. */
+  readonly requires: readonly string[];
+  /** What it is judged on; for a correlation, that of the rules that it refers to. */
+  readonly sources: readonly LogSource[];
+  /** Whether it makes alerts itself; rules that only a correlation uses don't. */
+  readonly alerts: boolean;
+}
+
+/** A rule that matched. */
+export interface Hit {
+  readonly rule: Rule;
+  /** The event, for a correlation the last one. */
+  readonly subject: Subject;
+  /** The reading that matched, if there are several. */
+  readonly view?: View;
+  /** Of a correlation: how many events, or different values. */
+  readonly count?: number;
+  /** Of a correlation: the ids of its events, the last ones. */
+  readonly ids?: readonly string[];
+  /** Whether an expression was matched on a part of a text only. */
+  readonly cut?: true;
+}

@@ -1,0 +1,128 @@
+import type { Payload } from '../contract/event.ts';
+import { viewsOf } from './one-view.ts';
+import type { Fields, LogSource, Subject, View } from './subject.ts';
+
+/** Events of which each element is judged by itself. */
+const SOURCES: Readonly<Record<string, LogSource>> = {
+  ProcessCreate: 'process_creation',
+  ConnectionCreate: 'network_connection',
+  Login: 'login',
+  ProcessTerminate: 'process_end',
+  FileChange: 'file_change',
+  NameResolution: 'dns_query',
+};
+
+/** One element of an event. */
+export interface Happening {
+  /** Of the event. */
+  readonly name: string;
+  readonly payload: Payload;
+  /** By the kernel's clock, in milliseconds since the epoch. */
+  readonly time: number;
+  /** Of the event. */
+  readonly ids?: readonly string[];
+  /** Arguments of a started process with their bounds, where they are known. */
+  readonly argv?: readonly string[];
+  /** The program of the parent of a started process, where it is known. */
+  readonly parent?: Program | undefined;
+}
+
+export interface Program {
+  readonly executable: string;
+  readonly commandLine?: string | undefined;
+}
+
+/** What rules are judged on; `undefined` for events that are judged otherwise, or not at all. */
+export function subjectOf(happening: Happening): Subject | undefined {
+  const { name, payload, time, ids = [] } = happening;
+  const source = SOURCES[name];
+  if (source === undefined) return undefined;
+  const event = { name, ids, payload };
+  const own = { ...ownFields(payload), Event: name };
+  if (source === 'process_creation') return new Start(time, event, startFields(own, happening), happening.argv);
+  if (source === 'network_connection') return { source, time, event, views: [], fields: connectionFields(own) };
+  return { source, time, event, views: [], fields: withImage(own) };
+}
+
+/** Readings are made when they are first asked for: for most starts it is known already what matches. */
+class Start implements Subject {
+  readonly source = 'process_creation';
+  readonly time: number;
+  readonly event: Subject['event'];
+  readonly fields: Fields;
+  readonly #argv: readonly string[] | undefined;
+  #views: readonly View[] | undefined;
+
+  constructor(time: number, event: Subject['event'], fields: Fields, argv: readonly string[] | undefined) {
+    this.time = time;
+    this.event = event;
+    this.fields = fields;
+    this.#argv = argv;
+  }
+
+  get views(): readonly View[] {
+    const { Executable = '', CommandLine = '', CurrentDirectory } = this.fields;
+    this.#views ??= viewsOf({
+      executable: Executable,
+      commandLine: CommandLine,
+      ...(this.#argv === undefined ? {} : { argv: this.#argv }),
+      ...(CurrentDirectory === undefined ? {} : { currentDirectory: CurrentDirectory }),
+    });
+    return this.#views;
+  }
+}
+
+/** All members of a payload that have a value, and those of ExtraDetails, by their own names. */
+export function ownFields(payload: Payload): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [name, value] of Object.entries(payload)) {
+    if (name === 'ExtraDetails' && typeof value === 'object' && value !== null) {
+      for (const [detail, text] of Object.entries(value)) if (isValue(text)) fields[detail] ??= String(text);
+    } else if (isValue(value)) fields[name] = String(value);
+  }
+  return fields;
+}
+
+const isValue = (value: unknown): boolean => ['string', 'number', 'boolean'].includes(typeof value);
+
+function withImage(own: Record<string, string>): Fields {
+  rename(own, 'Executable', 'Image');
+  rename(own, 'UserName', 'User');
+  return own;
+}
+
+function rename(fields: Record<string, string>, from: string, to: string): void {
+  const value = fields[from];
+  if (value !== undefined) fields[to] ??= value;
+}
+
+function startFields(own: Record<string, string>, { parent, payload }: Happening): Fields {
+  withImage(own);
+  rename(own, 'LoginUserId', 'LogonId');
+  if (own.Sha256 !== undefined) own.Hashes = `SHA256=${own.Sha256}`;
+  // Recorded events may have it.
+  const { ParentExecutable, ParentCommandLine } = payload;
+  const program =
+    typeof ParentExecutable === 'string'
+      ? {
+          executable: ParentExecutable,
+          commandLine: typeof ParentCommandLine === 'string' ? ParentCommandLine : undefined,
+        }
+      : parent;
+  if (program === undefined) return own;
+  own.ParentExecutable = program.executable;
+  own.ParentImage = viewsOf({ ...program, commandLine: program.commandLine ?? '' })[0]?.Image ?? program.executable;
+  if (program.commandLine !== undefined) own.ParentCommandLine = program.commandLine;
+  return own;
+}
+
+function connectionFields(own: Record<string, string>): Fields {
+  withImage(own);
+  const isOut = own.Direction === 'Out';
+  if (own.Direction !== undefined) own.Initiated = String(isOut);
+  rename(own, 'RemoteAddress', isOut ? 'DestinationIp' : 'SourceIp');
+  rename(own, 'RemotePort', isOut ? 'DestinationPort' : 'SourcePort');
+  rename(own, 'LocalAddress', isOut ? 'SourceIp' : 'DestinationIp');
+  rename(own, 'LocalPort', isOut ? 'SourcePort' : 'DestinationPort');
+  return own;
+}
