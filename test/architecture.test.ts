@@ -142,7 +142,8 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
     found(
       file,
       /\bexecSync\b|\bshell\s*:\s*(?:true|['"`])|\{[^}]*\bexec\b[^}]*\}\s*from\s*['"](?:node:)?child_process['"]/g,
-      () => false,
+      // Names functions that it looks for in the command lines of others.
+      inFile('src/detections/views/one-liners.ts'),
     ),
 
   'nothing is exported as default': (file) => found(file, /\bexport\s+default\b|\bas\s+default\b/g, () => false),
@@ -407,7 +408,10 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/cli/a.ts': "execSync('ls');",
       'src/cli/b.ts': "spawn('ls', [], { shell: true });",
     },
-    keeps: { 'src/cli/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');" },
+    keeps: {
+      'src/cli/demo.ts': "import { execFile, spawn } from 'node:child_process'; /x/.exec('x');",
+      'src/detections/views/one-liners.ts': "const EXECUTING = ['execSync'];",
+    },
   },
   'nothing is exported as default': {
     breaks: { 'src/hub/a.ts': 'export default class {}', 'src/hub/b.ts': 'export { x as default };' },

@@ -1,0 +1,65 @@
+/* Commands in containers: `docker exec web sh -c id`, `docker run alpine sh -c id`. */
+import { nameOf } from './paths.ts';
+
+const ENGINES: ReadonlySet<string> = new Set(['docker', 'podman', 'nerdctl', 'ctr', 'docker-compose', 'podman-remote']);
+const STARTING: ReadonlySet<string> = new Set(['exec', 'run', 'create']);
+/** Options without a value; every other long option takes one. */
+const FLAGS: ReadonlySet<string> = new Set([
+  ...[
+    '--detach',
+    '--interactive',
+    '--tty',
+    '--rm',
+    '--privileged',
+    '--init',
+    '--read-only',
+    '--publish-all',
+    '--quiet',
+  ],
+  ...[
+    '--no-healthcheck',
+    '--oom-kill-disable',
+    '--sig-proxy',
+    '--disable-content-trust',
+    '--debug',
+    '--tls',
+    '--replace',
+  ],
+  ...[
+    '--tlsverify',
+    '--no-TTY',
+    '--latest',
+    '--remote',
+    '--no-hosts',
+    '--rootfs',
+    '--help',
+    '--no-deps',
+    '--service-ports',
+  ],
+]);
+/** Options of one letter without a value. */
+const LETTERS = 'ditPqDT';
+
+/** Where the command begins that a container runs; undefined if there is none. `from` is the index of the engine. */
+export function containerCommand(words: readonly string[], from: number): number | undefined {
+  if (!ENGINES.has(nameOf(words[from] ?? ''))) return undefined;
+  let operands = 0;
+  for (let at = from + 1; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (word === '') continue;
+    if (word.startsWith('-')) {
+      if (takesNext(word)) at++;
+    } else if (operands === 0) {
+      // Before the subcommand: `docker container exec`, `docker compose exec`.
+      if (STARTING.has(word)) operands = 1;
+    } else if (operands === 1) operands = 2;
+    else return at;
+  }
+  return undefined;
+}
+
+function takesNext(option: string): boolean {
+  if (option.startsWith('--')) return !option.includes('=') && !FLAGS.has(option);
+  for (let i = 1; i < option.length; i++) if (!LETTERS.includes(option[i] ?? '')) return i === option.length - 1;
+  return false;
+}

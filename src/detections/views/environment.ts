@@ -1,0 +1,45 @@
+/* What a script knows while it runs: variables that it set, files that it wrote, where it is. */
+import { resolvePath } from './paths.ts';
+
+const LONGEST_VALUE = 8_192;
+const MOST_VALUES = 64;
+
+export class Environment {
+  readonly #variables = new Map<string, string>();
+  readonly #files = new Map<string, string>();
+  directory: string | undefined;
+
+  constructor(directory: string | undefined) {
+    this.directory = directory;
+  }
+
+  assign(name: string, value: string): void {
+    if (value.length > LONGEST_VALUE || (this.#variables.size >= MOST_VALUES && !this.#variables.has(name))) return;
+    this.#variables.set(name, value);
+  }
+
+  append(name: string, value: string): void {
+    this.assign(name, (this.#variables.get(name) ?? '') + value);
+  }
+
+  value(name: string): string | undefined {
+    return this.#variables.get(name);
+  }
+
+  changeDirectory(to: string): void {
+    const directory = resolvePath(to, this.directory);
+    this.directory = directory.startsWith('/') ? directory : undefined;
+  }
+
+  write(file: string, text: string): void {
+    if (this.#files.size < MOST_VALUES && text.length <= LONGEST_VALUE) this.#files.set(this.#key(file), text);
+  }
+
+  read(file: string): string | undefined {
+    return this.#files.size === 0 ? undefined : this.#files.get(this.#key(file));
+  }
+
+  #key(file: string): string {
+    return resolvePath(file.startsWith('./') ? file.slice(2) : file, this.directory);
+  }
+}

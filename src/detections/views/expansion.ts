@@ -1,0 +1,191 @@
+/* What a word of a script becomes: quotes are gone, variables have their values, brace lists are spread. */
+import { isNameCharacter } from './characters.ts';
+import type { Environment } from './environment.ts';
+import type { Part } from './lexer.ts';
+import type { Work } from './limits.ts';
+
+/** Variables that are set in most environments; others are empty unless the script sets them. */
+const INHERITED: ReadonlySet<string> = new Set([
+  ...['HOME', 'PATH', 'USER', 'LOGNAME', 'SHELL', 'PWD', 'OLDPWD', 'HOSTNAME', 'TMPDIR', 'LANG', 'TERM', 'UID', 'EUID'],
+  ...['PPID', 'RANDOM', 'SECONDS', 'HISTFILE', 'SSH_CONNECTION', 'SUDO_USER', 'REPLY', 'LINENO', 'BASH', 'MACHTYPE'],
+  ...['?', '$', '!', '#', '-', '0'],
+]);
+
+/** Of which the beginning is known, so that `${PATH:0:1}` is a slash. */
+const BEGIN_WITH_SLASH: ReadonlySet<string> = new Set([
+  'PATH',
+  'HOME',
+  'PWD',
+  'OLDPWD',
+  'SHELL',
+  'BASH',
+  'TMPDIR',
+  'MAIL',
+]);
+
+const MOST_FIELDS = 128;
+const LONGEST_FIELD = 8_192;
+
+export interface ExpansionParts {
+  readonly environment: Environment;
+  /** What `$(…)` prints, if that can be known. */
+  readonly outputOf: (script: string) => string | undefined;
+  readonly work: Work;
+}
+
+class Fields {
+  readonly done: string[] = [];
+  #current = '';
+  #isBegun = false;
+
+  add(text: string): void {
+    if (this.#current.length + text.length <= LONGEST_FIELD) this.#current += text;
+    this.#isBegun = true;
+  }
+
+  end(): void {
+    if (this.#isBegun && this.done.length < MOST_FIELDS) this.done.push(this.#current);
+    this.#current = '';
+    this.#isBegun = false;
+  }
+
+  /** Unquoted text of a variable: blanks in it end fields. */
+  split(text: string): void {
+    let from = 0;
+    for (let at = 0; at <= text.length; at++) {
+      const isEnd = at === text.length;
+      const isBlank = !isEnd && (text[at] === ' ' || text[at] === '\n' || text[at] === '\t');
+      if (!isEnd && !isBlank) continue;
+      if (at > from) this.add(text.slice(from, at));
+      if (isBlank) this.end();
+      from = at + 1;
+    }
+  }
+}
+
+/** The fields that a word becomes: none if it is empty, several if it has brace lists or unquoted blanks. */
+export function expandWord(parts: readonly Part[], isCommand: boolean, known: ExpansionParts): string[] {
+  const [only] = parts;
+  if (parts.length === 1 && only?.is === 'text') return [only.text];
+  const at = parts.findIndex(({ is }) => is === 'choice');
+  const choice = parts[at];
+  if (choice?.is === 'choice') {
+    const all: string[] = [];
+    for (const option of choice.of) {
+      if (all.length >= MOST_FIELDS || !known.work.spend(parts.length)) break;
+      all.push(...expandWord([...parts.slice(0, at), ...option, ...parts.slice(at + 1)], isCommand, known));
+    }
+    return all;
+  }
+  const fields = new Fields();
+  parts.forEach((part, i) => {
+    if (part.is === 'text') fields.add(part.text);
+    else if (part.is === 'parameter') addParameter(part, { fields, parts, i, isCommand, known });
+    else if (part.is === 'script') {
+      const output = known.outputOf(part.text);
+      if (output === undefined) fields.add(part.raw);
+      else if (part.quoted) fields.add(trimNewlines(output));
+      else fields.split(trimNewlines(output));
+    }
+  });
+  fields.end();
+  return fields.done;
+}
+
+const trimNewlines = (text: string): string => {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === '\n') end--;
+  return text.slice(0, end);
+};
+
+interface Place {
+  readonly fields: Fields;
+  readonly parts: readonly Part[];
+  readonly i: number;
+  readonly isCommand: boolean;
+  readonly known: ExpansionParts;
+}
+
+function addParameter(part: Extract<Part, { is: 'parameter' }>, { fields, parts, i, isCommand, known }: Place): void {
+  const { name, rest, raw, quoted } = part;
+  if (name === 'IFS' && known.environment.value(name) === undefined) {
+    if (quoted) fields.add(' ');
+    else fields.end();
+    return;
+  }
+  const value = parameterValue(name, rest, known.environment);
+  if (value === undefined) {
+    if (!isEmptyHere(part, parts, i, isCommand)) fields.add(raw);
+  } else if (!known.work.spend(value.length)) fields.add(raw);
+  else if (quoted) fields.add(value);
+  else fields.split(value);
+}
+
+/**
+ * Whether an unknown variable can be taken for an empty one that only breaks a word up: `wh${x}oami`. Where it stands for
+ * a word or for the end of a path, it rather is a value that the script got elsewhere: `rm -rf /srv/$old`.
+ */
+function isEmptyHere(part: Extract<Part, { is: 'parameter' }>, parts: readonly Part[], i: number, isCommand: boolean) {
+  const { name, rest } = part;
+  if ((name === '@' || name === '*') && rest === '') return true;
+  if (INHERITED.has(name) || rest.startsWith('[')) return false;
+  const before = parts[i - 1];
+  const after = parts[i + 1];
+  // $IFS$9: the second keeps the name of the first apart from what follows.
+  if (before?.is === 'parameter' && before.name === 'IFS' && name >= '1' && name <= '9' && name.length === 1)
+    return true;
+  const isAfterLetter = before?.is === 'text' && isNameCharacter(before.text.charCodeAt(before.text.length - 1));
+  const isBeforeLetter = after?.is === 'text' && isNameCharacter(after.text.charCodeAt(0));
+  if (isAfterLetter && isBeforeLetter) return true;
+  return isCommand && (isAfterLetter || isBeforeLetter);
+}
+
+/** The value of `${name…}`; undefined if it can't be known. */
+function parameterValue(name: string, rest: string, environment: Environment): string | undefined {
+  if (name.startsWith('!')) {
+    const target = environment.value(name.slice(1));
+    return target === undefined ? undefined : environment.value(target);
+  }
+  const value = environment.value(name);
+  if (rest === '') return value;
+  if (value === undefined) {
+    if (rest === ':0:1' && BEGIN_WITH_SLASH.has(name)) return '/';
+    // ${x:-default}
+    if (INHERITED.has(name)) return undefined;
+    if (rest.startsWith(':-') || rest.startsWith(':=')) return rest.slice(2);
+    if (rest.startsWith('-') || rest.startsWith('=')) return rest.slice(1);
+    return undefined;
+  }
+  if (rest === '^^') return value.toUpperCase();
+  if (rest === ',,') return value.toLowerCase();
+  if (rest.startsWith(':')) return partOf(value, rest.slice(1));
+  if (rest.startsWith('/')) return replaced(value, rest);
+  return undefined;
+}
+
+/** `${x:1:3}`, `${x:-default}` */
+function partOf(value: string, range: string): string | undefined {
+  if (range.startsWith('-') || range.startsWith('=')) return value;
+  const [from = '', length] = range.split(':', 2);
+  const begin = Number(from.trim());
+  if (!Number.isInteger(begin)) return undefined;
+  const start = begin < 0 ? Math.max(value.length + begin, 0) : begin;
+  if (length === undefined) return value.slice(start);
+  const count = Number(length.trim());
+  if (!Number.isInteger(count)) return undefined;
+  return count < 0 ? value.slice(start, count) : value.slice(start, start + count);
+}
+
+/** `${x/a/b}`, `${x//a}`, with plain text. */
+function replaced(value: string, rest: string): string | undefined {
+  const isAll = rest.startsWith('//');
+  const body = rest.slice(isAll ? 2 : 1);
+  const slash = body.indexOf('/');
+  const search = slash === -1 ? body : body.slice(0, slash);
+  const by = slash === -1 ? '' : body.slice(slash + 1);
+  const isPlain = search !== '' && !['*', '?', '[', '\\', '$', '#', '%'].some((c) => search.includes(c));
+  if (!isPlain) return undefined;
+  const pieces = value.split(search);
+  if (value.length + pieces.length * by.length > LONGEST_FIELD) return undefined;
+  return isAll ? pieces.join(by) : value.replace(search, () => by);
+}

@@ -1,0 +1,40 @@
+/* An attacker picks the command line: everything here has a bound that does not depend on it. */
+
+export const MAX_VIEWS = 24;
+/** Scripts within scripts: `sh -c "sh -c 'eval …'"` is three. */
+export const MAX_DEPTH = 3;
+/** Wrappers before one command: `sudo nohup setsid …`. */
+export const MAX_WRAPPERS = 32;
+/** Simple commands of one script that are looked at. */
+export const MAX_COMMANDS = 256;
+/** Words of one command that are looked at. */
+export const MAX_WORDS = 512;
+/** In characters. Of longer texts, only the beginning and the end are read. */
+export const HEAD = 6_144;
+export const TAIL = 2_048;
+/** Characters that may be read in all for one process start, expansions and repeated reading included. */
+export const MAX_WORK = 65_536;
+
+/** Counts characters that are read, so that nested or repeated text can't multiply the time. */
+export class Work {
+  readonly #limit: number;
+  #done = 0;
+  constructor(limit = MAX_WORK) {
+    this.#limit = limit;
+  }
+
+  get done(): number {
+    return this.#done;
+  }
+
+  /** @returns false when the limit is reached; whoever asks then does without */
+  spend(characters: number): boolean {
+    if (this.#done + characters > this.#limit) return false;
+    this.#done += characters;
+    return true;
+  }
+}
+
+/** The beginning and the end of a long text; a newline where the middle was, so that neither runs into the other. */
+export const cut = (text: string): string =>
+  text.length <= HEAD + TAIL ? text : `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}`;

@@ -1,0 +1,168 @@
+/* Which program a process really is. The kernel names the file; for a multi-call binary that is not the program. */
+import { directoryOf, nameOf } from './paths.ts';
+
+/** Binaries in which argv[0] chooses the program, or the first argument when argv[0] is the binary's own name. */
+const MULTI_CALL: ReadonlySet<string> = new Set([
+  ...['busybox', 'toybox', 'toolbox', 'coreutils', 'uutils', 'dropbearmulti', 'kmod', 'lvm', 'mtools'],
+  ...['xtables-nft-multi', 'xtables-legacy-multi', 'xtables-multi'],
+]);
+
+/** Binaries whose first argument may name the program: `busybox wget …`. */
+const TAKES_APPLET: ReadonlySet<string> = new Set([
+  ...['busybox', 'toybox', 'toolbox', 'coreutils', 'uutils', 'dropbearmulti', 'lvm'],
+  ...['xtables-nft-multi', 'xtables-legacy-multi', 'xtables-multi'],
+]);
+
+/**
+ * A program that is installed under another file name, and the names that it is called by. Other than for multi-call
+ * binaries, argv[0] does not change what it does, so that only these names are believed.
+ */
+const CALLED: Readonly<Record<string, readonly string[]>> = {
+  dash: ['sh', 'ash'],
+  bash: ['sh', 'rbash'],
+  zsh: ['sh', 'ksh', 'rzsh'],
+  mksh: ['sh', 'ksh', 'lksh'],
+  ksh93: ['sh', 'ksh', 'rksh'],
+  yash: ['sh'],
+  'nc.openbsd': ['nc', 'netcat'],
+  'nc.traditional': ['nc', 'netcat'],
+  ncat: ['nc', 'netcat'],
+  netcat: ['nc'],
+  mawk: ['awk', 'nawk'],
+  gawk: ['awk', 'nawk'],
+  'original-awk': ['awk', 'nawk'],
+  'vim.tiny': ['vi', 'vim', 'view', 'ex', 'rvim', 'rview'],
+  'vim.basic': ['vi', 'vim', 'view', 'ex', 'rvim', 'rview', 'vimdiff', 'editor'],
+  'vim.nox': ['vi', 'vim', 'view', 'ex', 'rvim', 'rview', 'vimdiff', 'editor'],
+  nvim: ['vi', 'vim', 'ex', 'view'],
+  systemctl: ['halt', 'poweroff', 'reboot', 'shutdown', 'init', 'telinit', 'runlevel'],
+  systemd: ['init'],
+  killall5: ['pidof'],
+  'bsd-mailx': ['mail', 'mailx'],
+  's-nail': ['mail', 'mailx'],
+  'mail.mailutils': ['mail', 'mailx'],
+  exim4: ['sendmail', 'mailq', 'newaliases', 'exim'],
+  'sudo.ws': ['sudo'],
+  'telnet.netkit': ['telnet'],
+  'inetutils-telnet': ['telnet'],
+  'bsd-csh': ['csh'],
+  tcsh: ['csh'],
+  pgrep: ['pkill', 'pidwait'],
+  xz: ['unxz', 'xzcat', 'lzma', 'unlzma', 'lzcat'],
+  zstd: ['unzstd', 'zstdcat', 'zstdmt'],
+  bzip2: ['bunzip2', 'bzcat'],
+  gpg2: ['gpg'],
+  ssh: ['slogin'],
+  wget2: ['wget'],
+  'systemd-resolve': ['resolvectl', 'resolvconf'],
+  resolvectl: ['resolvconf', 'systemd-resolve'],
+  'gdb-multiarch': ['gdb'],
+};
+
+/** Interpreters and compilers whose file names end in a version: `python3.13` for `python3`. */
+const VERSIONED: readonly string[] = [
+  ...[
+    'python',
+    'perl',
+    'ruby',
+    'php',
+    'lua',
+    'luajit',
+    'tclsh',
+    'node',
+    'nodejs',
+    'gcc',
+    'g++',
+    'clang',
+    'cpp',
+    'pypy',
+  ],
+  ...['php-fpm', 'php-cgi', 'guile', 'postgres', 'java', 'pip', 'gawk', 'mawk'],
+];
+
+const isVersion = (text: string): boolean => {
+  for (const c of text) if (!(c >= '0' && c <= '9') && c !== '.' && c !== '-') return false;
+  return true;
+};
+
+/** `python` of `python3.13`, `python3` and `python`; undefined for other programs. */
+const versionedFamily = (name: string): string | undefined =>
+  VERSIONED.find((family) => name.startsWith(family) && isVersion(name.slice(family.length)));
+
+/** Names that mean the same program: `python` is written in rules where the file is `python3.13`. */
+const isSameProgram = (file: string, called: string): boolean => {
+  if (file === called || (Object.hasOwn(CALLED, file) && CALLED[file]?.includes(called) === true)) return true;
+  const family = versionedFamily(file);
+  if (family !== undefined && versionedFamily(called) === family) return true;
+  // x86_64-linux-gnu-gcc-14 is called gcc, cc or c++.
+  return isCompiler(file) && isCompiler(called);
+};
+
+const COMPILERS: readonly string[] = ['gcc', 'g++', 'cpp', 'clang', 'cc', 'c++', 'c99', 'c89'];
+const isCompiler = (name: string): boolean => {
+  let end = name.length;
+  while (end > 0 && isVersion(name[end - 1] ?? 'x')) end--;
+  const bare = name.slice(0, end);
+  return COMPILERS.some((compiler) => bare === compiler || bare.endsWith(`-${compiler}`));
+};
+
+const isAppletName = (word: string | undefined): word is string => {
+  if (word === undefined || word === '' || word.length > 40) return false;
+  for (const c of word) {
+    const isPart = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || '_-.[+'.includes(c);
+    if (!isPart) return false;
+  }
+  return word[0] !== '-';
+};
+
+export interface Program {
+  /** The image: directory and name of the program. */
+  readonly image: string;
+  /** How many words stand before the program's own argv[0]: 1 for `busybox wget …`. */
+  readonly skip: number;
+  /** Another image that the process claims to be by its argv[0]. */
+  readonly claimed?: string;
+}
+
+const join = (directory: string, name: string): string => (directory === '' ? name : `${directory}/${name}`);
+
+/** A login shell's argv[0] begins with `-`. */
+const plainName = (argv0: string): string => nameOf(argv0.startsWith('-') ? argv0.slice(1) : argv0);
+
+/** The same without ` (deleted)`, which the kernel appends when the file was removed. */
+const DELETED = ' (deleted)';
+
+/** Which program a process is, of its executable and its arguments. */
+export function programOf(executable: string, words: readonly string[]): Program {
+  const deleted = executable.endsWith(DELETED) ? DELETED : '';
+  const file = deleted === '' ? executable : executable.slice(0, -DELETED.length);
+  const directory = directoryOf(file);
+  const name = nameOf(file);
+  const argv0 = words[0] ?? '';
+  const called = plainName(argv0);
+  if (MULTI_CALL.has(name) || name.startsWith('busybox')) {
+    // BusyBox takes every name that begins with its own for itself: busybox.nosuid, busybox-armv7l.
+    if (called !== name && called !== '' && !called.startsWith('busybox'))
+      return { image: join(directory, called), skip: 0 };
+    const applet = words[1];
+    const option = '--coreutils-prog=';
+    if (applet?.startsWith(option)) return { image: join(directory, applet.slice(option.length)), skip: 1 };
+    if (!TAKES_APPLET.has(name) && !name.startsWith('busybox')) return { image: executable, skip: 0 };
+    const plain = nameOf(applet ?? '');
+    return isAppletName(plain) ? { image: join(directory, plain), skip: 1 } : { image: executable, skip: 0 };
+  }
+  if (called === '' || called === name) return { image: executable, skip: 0 };
+  if (isSameProgram(name, called)) return { image: join(directory, called) + deleted, skip: 0 };
+  if (called.trimEnd() === name.trimEnd()) return { image: executable, skip: 0 };
+  // A blank in argv[0] is a title (`nginx: worker process`), no program.
+  if (argv0.includes(':') || argv0.includes(' ')) return { image: executable, skip: 0 };
+  return { image: executable, skip: 0, claimed: argv0.includes('/') ? argv0 : join(directory, called) };
+}
+
+/** The same for a command in a script, of which only words are known. */
+export function programOfWords(words: readonly string[], at: number): Program | undefined {
+  const name = nameOf(words[at] ?? '');
+  if (!TAKES_APPLET.has(name) && !name.startsWith('busybox')) return undefined;
+  const program = programOf(words[at] ?? '', words.slice(at, at + 2));
+  return program.skip === 0 ? undefined : program;
+}

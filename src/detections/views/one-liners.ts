@@ -1,0 +1,239 @@
+/* Commands in the code of a scripting language: `python -c 'import os; os.system("id")'`. The code is not understood; a
+ * string literal that is an argument of a function with such a name is taken for a command. */
+import { isNameCharacter, isNameStart } from './characters.ts';
+import { decodeBase64, decodeHex } from './decoding.ts';
+import { decodeEscapes } from './escapes.ts';
+import type { Work } from './limits.ts';
+
+/** Functions that run a command, by the last part of their name. */
+const EXECUTING: ReadonlySet<string> = new Set([
+  ...['system', 'exec', 'popen', 'spawn', 'run', 'call', 'check_call', 'check_output', 'Popen', 'getoutput'],
+  ...['getstatusoutput', 'execl', 'execle', 'execlp', 'execlpe', 'execv', 'execve', 'execvp', 'execvpe', 'spawnl'],
+  ...[
+    'spawnlp',
+    'spawnv',
+    'spawnvp',
+    'posix_spawn',
+    'posix_spawnp',
+    'shell_exec',
+    'passthru',
+    'proc_open',
+    'pcntl_exec',
+  ],
+  ...['execSync', 'execFile', 'execFileSync', 'spawnSync', 'execute', 'qx', 'capture2', 'capture3', 'popen2', 'popen3'],
+  ...['create_subprocess_shell', 'create_subprocess_exec', 'backtick', 'syscmd'],
+]);
+
+/** Functions that decode their argument, and how. */
+const DECODING: Readonly<Record<string, (text: string) => string | undefined>> = {
+  ...{ b64decode: decodeBase64, base64_decode: decodeBase64, decode_base64: decodeBase64, decode64: decodeBase64 },
+  ...{
+    urlsafe_b64decode: decodeBase64,
+    standard_b64decode: decodeBase64,
+    decodebytes: decodeBase64,
+    atob: decodeBase64,
+  },
+  ...{
+    strict_decode64: decodeBase64,
+    unhexlify: decodeHex,
+    fromhex: decodeHex,
+    a2b_hex: decodeHex,
+    hex2bin: decodeHex,
+  },
+  ...{ a2b_base64: decodeBase64, str_rot13: rot13 },
+};
+
+const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
+const MOST_FINDINGS = 24;
+
+export type Finding =
+  | { readonly is: 'script'; readonly text: string }
+  | { readonly is: 'command'; readonly words: readonly string[] }
+  | { readonly is: 'code'; readonly text: string };
+
+/** All commands, and all decoded text, in the order in which they are written. */
+export function findCommands(code: string, work: Work): Finding[] {
+  return work.spend(code.length) ? new Finder(code).findings() : [];
+}
+
+class Finder {
+  readonly #code: string;
+  readonly #findings: Finding[] = [];
+  readonly #variables = new Map<string, string>();
+  #at = 0;
+  /** The function whose arguments are read. */
+  #callee: string | undefined;
+  #outer: string | undefined;
+  #name = '';
+  #assigned: string | undefined;
+  #arguments: string[] = [];
+  /** Whether the next literal continues the last one: `"wg" + "et"`. */
+  #joins = false;
+
+  constructor(code: string) {
+    this.#code = code;
+  }
+
+  findings(): Finding[] {
+    while (this.#at < this.#code.length && this.#findings.length < MOST_FINDINGS) {
+      const code = this.#code.charCodeAt(this.#at);
+      const c = this.#code[this.#at] ?? '';
+      if (isNameStart(code)) this.#word();
+      else if (c === '"' || c === "'") this.#literal(c);
+      else if (c === '`') this.#backticks();
+      else this.#punctuation(c);
+    }
+    this.#flush();
+    return this.#findings;
+  }
+
+  #word(): void {
+    const from = this.#at;
+    while (this.#at < this.#code.length && isNameCharacter(this.#code.charCodeAt(this.#at))) this.#at++;
+    const word = this.#code.slice(from, this.#at);
+    const next = this.#code[this.#at];
+    if (BEFORE_OPERAND.has(word) && (next === '"' || next === "'")) return;
+    if (word === 'qx' || word === 'q' || word === 'qq') {
+      const literal = this.#quoteLike();
+      if (literal !== undefined) {
+        if (word === 'qx') this.#found({ is: 'script', text: literal });
+        else this.#take(literal);
+        return;
+      }
+    }
+    const value = this.#callee === undefined ? undefined : this.#variables.get(word);
+    if (value !== undefined) {
+      this.#take(value);
+      return;
+    }
+    if (this.#arguments.length > 0) this.#flush();
+    this.#name = word;
+    // Perl and Ruby call without parentheses: exec "/bin/sh".
+    if (EXECUTING.has(word) || Object.hasOwn(DECODING, word)) this.#call(word);
+  }
+
+  #call(name: string): void {
+    this.#outer = this.#callee ?? this.#outer;
+    this.#callee = name;
+  }
+
+  #punctuation(c: string): void {
+    this.#at++;
+    switch (c) {
+      case ' ':
+      case '\t':
+      case '[':
+      case ']':
+      case '(':
+      case '\\':
+      case '$':
+      case ':':
+      case '%':
+        return;
+      case '+':
+      case '.':
+        this.#joins = this.#arguments.length > 0;
+        return;
+      case ',':
+        this.#joins = false;
+        return;
+      case '=':
+        this.#assigned = this.#name;
+        return;
+      case '|':
+        // awk: "id" | getline, and print | "sh".
+        if (this.#arguments.length > 0 || this.#name === 'print' || this.#name === 'printf') {
+          this.#callee = 'system';
+        }
+        return;
+      default:
+        this.#flush();
+    }
+  }
+
+  #literal(quote: string): void {
+    const isTriple = this.#code.startsWith(quote.repeat(3), this.#at);
+    const mark = isTriple ? quote.repeat(3) : quote;
+    const from = this.#at + mark.length;
+    let end = from;
+    while (end < this.#code.length && !this.#code.startsWith(mark, end)) end += this.#code[end] === '\\' ? 2 : 1;
+    this.#at = Math.min(end + mark.length, this.#code.length);
+    this.#take(decodeEscapes(this.#code.slice(from, end)));
+  }
+
+  #backticks(): void {
+    const end = this.#code.indexOf('`', this.#at + 1);
+    const text = this.#code.slice(this.#at + 1, end === -1 ? this.#code.length : end);
+    this.#at = end === -1 ? this.#code.length : end + 1;
+    // In JavaScript these are strings, in Perl, Ruby and PHP commands.
+    if (this.#callee !== undefined) this.#take(text);
+    else if (text.trim() !== '') this.#found({ is: 'script', text });
+  }
+
+  /** `qx{…}`, `q(…)`: the text between the delimiters; undefined if it is none. */
+  #quoteLike(): string | undefined {
+    const open = this.#code[this.#at] ?? '';
+    const at = '({[<'.indexOf(open);
+    const close = at === -1 ? open : (')}]>'[at] ?? open);
+    if (open === '' || open === ' ' || open === ',' || open === ';' || open === '=') return undefined;
+    const end = this.#code.indexOf(close, this.#at + 1);
+    const text = this.#code.slice(this.#at + 1, end === -1 ? this.#code.length : end);
+    this.#at = end === -1 ? this.#code.length : end + 1;
+    return text;
+  }
+
+  #take(text: string): void {
+    const decode =
+      this.#callee !== undefined && Object.hasOwn(DECODING, this.#callee) ? DECODING[this.#callee] : undefined;
+    const decoded = decode?.(text);
+    if (decoded !== undefined) {
+      this.#callee = this.#outer;
+      this.#outer = undefined;
+      this.#found({ is: 'code', text: decoded });
+      if (this.#callee !== undefined) this.#take(decoded);
+      return;
+    }
+    const last = this.#arguments.length - 1;
+    if (this.#joins && last >= 0) this.#arguments[last] += text;
+    else if (this.#arguments.length < 64) this.#arguments.push(text);
+    this.#joins = false;
+    if (this.#assigned !== undefined && this.#arguments.length === 1) {
+      this.#variables.set(this.#assigned, this.#arguments[0] ?? '');
+    }
+  }
+
+  #flush(): void {
+    const [first, second] = this.#arguments;
+    if (first !== undefined && this.#callee !== undefined && EXECUTING.has(this.#callee)) {
+      if (second === undefined) this.#found({ is: 'script', text: first });
+      else this.#found({ is: 'command', words: this.#exactWords() });
+    }
+    this.#arguments = [];
+    this.#callee = undefined;
+    this.#outer = undefined;
+    this.#assigned = undefined;
+    this.#joins = false;
+    this.#name = '';
+  }
+
+  /** execl("/bin/sh", "sh", "-c", …) names the program twice. */
+  #exactWords(): readonly string[] {
+    const [first = '', second = ''] = this.#arguments;
+    const isTwice = first.endsWith(`/${second}`) || (first === second && this.#arguments.length > 1);
+    return isTwice ? [first, ...this.#arguments.slice(2)] : this.#arguments;
+  }
+
+  #found(finding: Finding): void {
+    if (this.#findings.length < MOST_FINDINGS) this.#findings.push(finding);
+  }
+}
+
+function rot13(text: string): string {
+  return [...text]
+    .map((c) => {
+      const code = c.charCodeAt(0);
+      const base = code >= 97 && code <= 122 ? 97 : code >= 65 && code <= 90 ? 65 : 0;
+      return base === 0 ? c : String.fromCharCode(((code - base + 13) % 26) + base);
+    })
+    .join('');
+}

@@ -1,0 +1,254 @@
+/* Follows a process start into what it runs: wrappers, scripts, code, decoded text. Each finding that would be a process
+ * start of its own becomes a view. */
+import { isPrintable } from './characters.ts';
+import { containerCommand } from './containers.ts';
+import type { Output } from './decoding.ts';
+import { findEmbedded } from './embedded.ts';
+import type { Environment } from './environment.ts';
+import { cut, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
+import { programOfWords } from './multi-call.ts';
+import { findCommands } from './one-liners.ts';
+import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
+import { type Executed, execute } from './scripts.ts';
+import { interpreterOf, runOf } from './shells.ts';
+import type { View } from './view.ts';
+import { unwrap, wrapperOf } from './wrappers.ts';
+
+/** Views of the commands of one script; the others are for what is found in them. */
+const MOST_OF_A_SCRIPT = 16;
+/** A shell whose path is not known. */
+const SHELL_IMAGE = '/usr/bin/sh';
+
+/** Where something is found. */
+interface Place {
+  readonly environment: Environment;
+  readonly directory: string | undefined;
+  /** How many scripts are around it. */
+  readonly depth: number;
+}
+
+/** A command with exact words, or, where quotes are lost, with words between blanks. */
+export interface Command extends Place {
+  readonly words: readonly string[];
+  readonly isExact: boolean;
+  /** As written behind the words. */
+  readonly redirections?: string;
+  readonly input?: Output | undefined;
+}
+
+export class Reading {
+  readonly #views: View[] = [];
+  readonly #keys = new Set<string>();
+  readonly #tasks: (() => void)[] = [];
+  readonly #work: Work;
+
+  constructor(work: Work) {
+    this.#work = work;
+  }
+
+  /** Follows everything that was found, the outer before the inner; then the views are complete. */
+  finish(): readonly View[] {
+    for (let i = 0; i < this.#tasks.length && this.#views.length < MAX_VIEWS; i++) this.#tasks[i]?.();
+    return this.#views;
+  }
+
+  add(image: string, commandLine: string, directory: string | undefined): void {
+    if (this.#views.length >= MAX_VIEWS || (image === '' && commandLine === '')) return;
+    const key = `${image}\n${commandLine}\n${directory ?? ''}`;
+    if (this.#keys.has(key)) return;
+    this.#keys.add(key);
+    const view = { Image: image, CommandLine: commandLine };
+    this.#views.push(directory === undefined ? view : { ...view, CurrentDirectory: directory });
+  }
+
+  /** A view of a command, and of what it runs. */
+  command(command: Command): void {
+    this.#view(command, 0);
+    this.follow(command);
+  }
+
+  /** What a command runs besides itself. */
+  follow(command: Command): void {
+    const { words } = command;
+    if (!this.#work.spend(words.length)) return;
+    let place: Command = command;
+    let from = programOfWords(words, 0)?.skip ?? 0;
+    for (let count = 0; count < MAX_WRAPPERS; count++) {
+      this.#followEmbedded(place, from);
+      const wrapper = wrapperOf(words[from] ?? '');
+      if (wrapper === undefined) break;
+      const inner = unwrap(wrapper, words, from);
+      if (inner.directory !== undefined) place = { ...place, directory: resolvePath(inner.directory, place.directory) };
+      for (const script of inner.scripts) this.#later(place, textOf(place, script.at, script.offset));
+      if (inner.at >= words.length) return;
+      const isScript = wrapper.joins === true || isLostScript(place, inner.at);
+      if (isScript) {
+        this.#later(place, words.slice(inner.at).join(' '));
+        return;
+      }
+      const appended = wrapper.reads === true ? (place.input?.text.split(/[ \n]/) ?? []).filter((w) => w !== '') : [];
+      if (appended.length > 0) {
+        this.command({ ...place, words: [...words.slice(inner.at), ...appended], isExact: true, input: undefined });
+        return;
+      }
+      from = inner.at;
+      // A wrapper within wrappers is seen in the outer one's view.
+      if (count < 3 || wrapperOf(words[from] ?? '') === undefined) this.#view(place, from);
+      from += programOfWords(words, from)?.skip ?? 0;
+    }
+    const contained = containerCommand(words, from);
+    if (contained !== undefined) this.#laterCommand({ ...place, words: words.slice(contained), directory: undefined });
+    this.#followInterpreter(place, from);
+    this.#followFind(place, from);
+  }
+
+  #view({ words, directory, redirections = '' }: Command, from: number): void {
+    const program = programOfWords(words, from);
+    const at = from + (program?.skip ?? 0);
+    const path = normalisePath(program?.image ?? words[at] ?? '');
+    if (!isKnown(path)) return;
+    const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
+    const rest = words.slice(at + 1).filter((word) => word !== '');
+    const line = [name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd();
+    this.add(imageOf(path, directory), line, directory);
+  }
+
+  /** Scripts are followed after everything that is nearer to the process itself. */
+  #later(place: Place, text: string): void {
+    const { environment, directory, depth } = place;
+    if (depth >= MAX_DEPTH) return;
+    this.#tasks.push(() => this.script(text, { environment, directory, depth: depth + 1 }));
+  }
+
+  #laterCommand(command: Command): void {
+    if (command.depth < MAX_DEPTH) this.#tasks.push(() => this.command({ ...command, depth: command.depth + 1 }));
+  }
+
+  #laterCode({ environment, directory, depth }: Place, text: string): void {
+    if (depth >= MAX_DEPTH) return;
+    this.#tasks.push(() => this.#code(text, { environment, directory, depth: depth + 1 }));
+  }
+
+  #followEmbedded(command: Command, from: number): void {
+    for (const { is, at, offset } of findEmbedded(command.words, from)) {
+      const text = textOf(command, at, offset);
+      if (is === 'code') this.#laterCode(command, text);
+      else this.#later(command, text);
+    }
+  }
+
+  #followInterpreter(command: Command, from: number): void {
+    const { words, environment, input } = command;
+    const interpreter = interpreterOf(words[from] ?? '');
+    if (interpreter === undefined) return;
+    const follow = (text: string) =>
+      interpreter.language === 'shell' ? this.#later(command, text) : this.#laterCode(command, text);
+    const run = runOf(interpreter, words, from);
+    if (run.is === 'text') {
+      if (command.isExact)
+        words.slice(run.at + 1, run.at + 10).forEach((word, i) => void environment.assign(`${i}`, word));
+      follow(textOf(command, run.at, run.offset));
+    } else if (run.is === 'input') {
+      if (input !== undefined) follow(input.text);
+    } else if (run.at < words.length) {
+      const file = words[run.at] ?? '';
+      const isInput = file === '/dev/stdin' || file === '/dev/fd/0' || file === '/proc/self/fd/0';
+      const written = isInput ? input?.text : environment.read(file);
+      if (written !== undefined) follow(written);
+      else if (!file.startsWith('<(')) this.#view({ ...command, words: [asPath(file), ...words.slice(run.at + 1)] }, 0);
+    }
+  }
+
+  /** `find / -exec cmd {} \;` */
+  #followFind(command: Command, from: number): void {
+    const { words } = command;
+    if (nameOf(words[from] ?? '') !== 'find') return;
+    for (let at = from + 1, found = 0; at < words.length && found < 4; at++) {
+      if (!FIND_ACTIONS.has(words[at] ?? '')) continue;
+      let end = at + 1;
+      while (end < words.length && !FIND_ENDS.has(words[end] ?? '')) end++;
+      if (end > at + 1)
+        this.command({ ...command, words: words.slice(at + 1, end), input: undefined, redirections: '' });
+      found++;
+      at = end;
+    }
+  }
+
+  /** Commands in the code of a scripting language. */
+  #code(text: string, place: Place): void {
+    for (const finding of findCommands(cut(text), this.#work)) {
+      if (finding.is === 'command') this.command({ words: finding.words, isExact: true, ...place });
+      else if (finding.is === 'script') this.#later({ ...place, depth: place.depth - 1 }, finding.text);
+      else this.#laterCode(place, finding.text);
+    }
+  }
+
+  /**
+   * All commands of a script.
+   *
+   * @param whole image, and what stands before the script, where a view of the script as a whole is wanted even if it
+   * has one command only
+   */
+  script(text: string, place: Place, whole?: { readonly image: string; readonly before: string }): void {
+    if (this.#views.length >= MAX_VIEWS) return;
+    const { line, commands, scripts } = execute(cut(text), place, this.#work);
+    const image = whole?.image ?? SHELL_IMAGE;
+    if (whole !== undefined) this.add(image, `${whole.before}${line}`, place.directory);
+    else if (commands.length > 1) this.add(image, `sh -c ${line}`, place.directory);
+    for (const executed of chosen(commands)) {
+      const { words, redirections, directory } = executed;
+      if (words.length === 0) this.add(image, redirections, directory);
+      else if (whole !== undefined && commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
+        // Quotes around all of a script, which some write down though no shell hands them on.
+        this.#later({ ...place, depth: place.depth - 1 }, words[0] ?? '');
+      } else this.command({ ...executed, isExact: true, environment: place.environment, depth: place.depth });
+    }
+    for (const script of scripts) this.#later({ ...place, directory: script.directory }, script.text);
+  }
+}
+
+const FIND_ACTIONS: ReadonlySet<string> = new Set(['-exec', '-execdir', '-ok', '-okdir']);
+const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);
+
+/** The text of a word that is a script. Without exact words, it is the rest of the line. */
+const textOf = ({ words, isExact }: Command, at: number, offset: number): string =>
+  (isExact ? (words[at] ?? '') : words.slice(at).join(' ')).slice(offset);
+
+/** A program whose name has blanks is a script: a wrapper that got all of it as one word. */
+const isLostScript = (
+  { words, isExact }: Place & { words: readonly string[]; isExact: boolean },
+  at: number,
+): boolean => isExact && words.length - at === 1 && (words[at] ?? '').includes(' ') && isPrintable(words[at] ?? '');
+
+/** Whether the name of a program is one, not a variable or a text. */
+const isKnown = (path: string): boolean => path !== '' && !['$', '`', '\n', '(', '"'].some((c) => path.includes(c));
+
+/** A file without a directory is one in the current directory, other than a command. */
+const asPath = (file: string): string => (file.includes('/') ? file : `./${file}`);
+
+/** The image of a command: its path, or where a program of its name most likely is. */
+function imageOf(path: string, directory: string | undefined): string {
+  if (!path.includes('/')) return `/usr/bin/${path}`;
+  return resolvePath(path, directory);
+}
+
+/** Only absolute paths are normalised: `//` is part of every URL. */
+export const normaliseArgument = (word: string): string => (word.startsWith('/') ? normalisePath(word) : word);
+
+/** The commands of a long script that get a view: each program once before any program twice. */
+function chosen(commands: readonly Executed[]): readonly Executed[] {
+  if (commands.length <= MOST_OF_A_SCRIPT) return commands;
+  const programs = new Set<string>();
+  const first: Executed[] = [];
+  const repeated: Executed[] = [];
+  for (const command of commands) {
+    const program = command.words[0] ?? '';
+    (programs.has(program) ? repeated : first).push(command);
+    programs.add(program);
+  }
+  const room = MOST_OF_A_SCRIPT - Math.min(first.length, MOST_OF_A_SCRIPT);
+  // Of too many programs, the first and the last: what counts often stands behind what distracts.
+  const half = MOST_OF_A_SCRIPT / 2;
+  const kept = first.length > MOST_OF_A_SCRIPT ? [...first.slice(0, half), ...first.slice(-half)] : first;
+  return [...kept, ...repeated.slice(0, room)];
+}

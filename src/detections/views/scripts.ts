@@ -1,0 +1,201 @@
+/* Goes through a script as a shell would, without running anything: variables get their values, and what is printed by
+ * commands that only print is known to those that read it. */
+import { assignmentName, isPrintable } from './characters.ts';
+import { type Output, outputOf } from './decoding.ts';
+import type { Environment } from './environment.ts';
+import { type ExpansionParts, expandWord } from './expansion.ts';
+import { lexScript } from './lexer.ts';
+import { MAX_DEPTH, type Work } from './limits.ts';
+import { normalisePath } from './paths.ts';
+import { commandsOf, type Redirection, type SimpleCommand } from './statements.ts';
+
+/** Commands that start nothing and say little; without a redirection they get no view. */
+const QUIET: ReadonlySet<string> = new Set([
+  ...[':', 'true', 'false', '[', '[[', 'test', 'break', 'continue', 'return', 'exit', 'shift', 'wait', 'cd', 'pushd'],
+  ...['for', 'case', 'select', 'function', 'fg', 'bg', 'popd', 'read', 'set', 'sleep', 'umask'],
+]);
+const DECLARING: ReadonlySet<string> = new Set(['export', 'local', 'readonly', 'declare', 'typeset']);
+/** Builtins whose arguments are a script. */
+const EVALUATING: ReadonlySet<string> = new Set(['eval', 'trap', 'alias']);
+const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
+
+/** How commands are joined in the line as a whole, where that differs from a blank on each side. */
+const SEPARATORS: Readonly<Record<string, string>> = {
+  ';': '; ',
+  '\n': '; ',
+  ';;': ';; ',
+  '(': '(',
+  ')': ') ',
+  '': '',
+};
+
+/** A command as a shell would start it. */
+export interface Executed {
+  readonly words: readonly string[];
+  readonly redirections: string;
+  readonly input: Output | undefined;
+  readonly directory: string | undefined;
+}
+
+export interface Execution {
+  /** All of the script, expanded, with one blank between words. */
+  readonly line: string;
+  readonly commands: readonly Executed[];
+  /** Scripts within it: `$(…)`, `eval`, decoded text. */
+  readonly scripts: readonly { readonly text: string; readonly directory: string | undefined }[];
+}
+
+export interface Start {
+  readonly environment: Environment;
+  readonly directory: string | undefined;
+  readonly depth: number;
+}
+
+export const execute = (text: string, start: Start, work: Work): Execution => new Shell(start, work).run(text);
+
+class Shell {
+  readonly #environment: Environment;
+  readonly #depth: number;
+  readonly #work: Work;
+  readonly #commands: Executed[] = [];
+  readonly #scripts: { text: string; directory: string | undefined }[] = [];
+
+  constructor({ environment, directory, depth }: Start, work: Work) {
+    this.#environment = environment;
+    this.#depth = depth;
+    this.#work = work;
+    environment.directory = directory;
+  }
+
+  run(text: string): Execution {
+    const line: string[] = [];
+    let output: Output | undefined;
+    const simples = commandsOf(lexScript(text, this.#work));
+    for (const simple of simples) {
+      const isLast = simple.end !== '|' && simple.end !== '|&';
+      output = this.#simple(simple, simple.isPiped ? output : undefined, line, isLast);
+      if (!isLast || simple !== simples.at(-1)) line.push(SEPARATORS[simple.end] ?? ` ${simple.end} `);
+      else if (simple.end === '&') line.push(' &');
+    }
+    return { line: line.join(''), commands: this.#commands, scripts: this.#scripts };
+  }
+
+  /** @returns what it prints, if that is known */
+  #simple(simple: SimpleCommand, piped: Output | undefined, line: string[], isLast: boolean): Output | undefined {
+    const directory = this.#environment.directory;
+    const expanded: string[] = [];
+    for (const word of simple.words) {
+      for (const field of this.#expand(word, expanded.every(isAssignment))) expanded.push(field);
+    }
+    const { text, input, target } = this.#redirect(simple.redirections);
+    const shown = [...simple.keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
+    if (shown.length > 0) line.push(shown.join(' '));
+    const words = this.#assigned(expanded);
+    if (words === undefined) return undefined;
+    const name = words[0] ?? '';
+    const fed = input ?? piped;
+    const isQuiet = text === '' && (QUIET.has(name) || (words.length === 0 && expanded.length > 0));
+    if (!isQuiet && (words.length > 0 || text !== '')) {
+      this.#commands.push({ words, redirections: text, input: fed, directory });
+    }
+    if (EVALUATING.has(name))
+      this.#script(
+        words
+          .slice(1)
+          .map(name === 'alias' ? afterEquals : same)
+          .join(' '),
+      );
+    if (SOURCING.has(name)) this.#source(words[1] ?? '', fed);
+    const output = outputOf(words, fed);
+    if (output !== undefined && target !== undefined) this.#environment.write(target, output.text);
+    // Text that was hidden is worth a look, even if no shell is seen to read it.
+    if (isLast && output?.isDecoded === true && isPrintable(output.text)) this.#script(output.text);
+    return output;
+  }
+
+  #expand(word: SimpleCommand['words'][number], isCommand: boolean): string[] {
+    const parts: ExpansionParts = {
+      environment: this.#environment,
+      work: this.#work,
+      outputOf: (script) => {
+        const output = this.#printed(script);
+        if (output === undefined) this.#script(script);
+        return output;
+      },
+    };
+    return expandWord(word, isCommand, parts);
+  }
+
+  /** What a script prints that consists of one pipeline of programs that only print. */
+  #printed(text: string): string | undefined {
+    if (this.#depth >= MAX_DEPTH) return undefined;
+    const start = { environment: this.#environment, directory: this.#environment.directory, depth: this.#depth + 1 };
+    const shell = new Shell(start, this.#work);
+    const simples = commandsOf(lexScript(text, this.#work));
+    let output: Output | undefined;
+    for (const simple of simples) {
+      if (output !== undefined && !simple.isPiped) return undefined;
+      output = shell.#simple(simple, simple.isPiped ? output : undefined, [], false);
+      if (output === undefined) return undefined;
+    }
+    return output?.text;
+  }
+
+  #script(text: string): void {
+    if (text !== '' && this.#scripts.length < 32) this.#scripts.push({ text, directory: this.#environment.directory });
+  }
+
+  #source(file: string, input: Output | undefined): void {
+    const text = file === '/dev/stdin' ? input?.text : this.#environment.read(file);
+    if (text !== undefined) this.#script(text);
+  }
+
+  /** Carries out assignments and `cd`. @returns the words of the command, undefined if there is none to be seen */
+  #assigned(expanded: readonly string[]): readonly string[] | undefined {
+    let at = 0;
+    const isDeclaring = DECLARING.has(expanded[0] ?? '');
+    for (let i = isDeclaring ? 1 : 0; i < expanded.length; i++) {
+      const word = expanded[i] ?? '';
+      const end = assignmentName(word);
+      if (end === 0 && isDeclaring) continue;
+      if (end === 0) break;
+      const name = word.slice(0, end);
+      if (word[end] === '+') this.#environment.append(name, word.slice(end + 2));
+      else this.#environment.assign(name, word.slice(end + 1));
+      if (!isDeclaring) at = i + 1;
+    }
+    const words = at === 0 ? expanded : expanded.slice(at);
+    const [name, first] = words;
+    if (name === 'cd' || name === 'pushd') this.#environment.changeDirectory(first ?? '~');
+    if (name === 'for' && words[2] === 'in') this.#environment.assign(first ?? '', words.slice(3).join(' '));
+    return words;
+  }
+
+  #redirect(redirections: readonly Redirection[]): { text: string; input?: Output | undefined; target?: string } {
+    if (redirections.length === 0) return { text: '' };
+    const texts: string[] = [];
+    let input: Output | undefined;
+    let target: string | undefined;
+    for (const { operator, target: word, body } of redirections) {
+      const file = normalise(this.#expand(word, false).join(' '));
+      const bare = operator.replace(/^[0-9]/, '');
+      if (bare === '<<<') input = { text: `${file}\n`, isDecoded: false };
+      else if (body !== undefined) input = { text: body, isDecoded: false };
+      else if (bare.startsWith('<')) {
+        const text = this.#environment.read(file);
+        if (text !== undefined) input = { text, isDecoded: false };
+      } else if (!operator.startsWith('2')) target = file;
+      // 2>&1 and 0<&3 duplicate a descriptor.
+      const isDuplicate = operator.endsWith('&') && isDescriptor(file);
+      texts.push(isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd());
+    }
+    const text = texts.join(' ');
+    return target === undefined ? { text, input } : { text, input, target };
+  }
+}
+
+const isAssignment = (word: string): boolean => assignmentName(word) > 0;
+const normalise = (word: string): string => (word.startsWith('/') ? normalisePath(word) : word);
+const same = (word: string): string => word;
+const afterEquals = (word: string): string => word.slice(word.indexOf('=') + 1);
+const isDescriptor = (text: string): boolean => text === '-' || (text !== '' && !Number.isNaN(Number(text)));

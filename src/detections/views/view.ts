@@ -1,0 +1,16 @@
+/** What one reading of a process start says, under the names of Sigma's taxonomy. */
+export interface View {
+  readonly Image: string;
+  readonly CommandLine: string;
+  readonly CurrentDirectory?: string;
+}
+
+/** A process start, as the kernel reports it. */
+export interface ProcessStart {
+  readonly executable: string;
+  /** Arguments joined by one blank, argv[0] first. */
+  readonly commandLine: string;
+  /** The same with exact bounds, if known. */
+  readonly argv?: readonly string[] | undefined;
+  readonly currentDirectory?: string | undefined;
+}

