@@ -8,6 +8,7 @@ import { createServerCertificate, selfSigned } from '../../../src/emulator/certi
 import { EdgeEmulator } from '../../../src/emulator/edge/workload.ts';
 import { HubEmulator } from '../../../src/emulator/hub.ts';
 import { IdentityServiceEmulator } from '../../../src/emulator/identity-service/service.ts';
+import { ProvisioningEmulator } from '../../../src/emulator/provisioning/service.ts';
 import { ProxyEmulator } from '../../../src/emulator/proxy.ts';
 import { CheckBench } from './bench.ts';
 
@@ -45,12 +46,31 @@ function assertFound(found: readonly Finding[], { cause, notes = {} }: Expected)
   }
 }
 
+/** With VAKT_PRINT_TABLE=1, what was found by each test is printed as a Markdown table. By test. */
+const rows = new Map<string, string>();
+const PRINTS_TABLE = process.env.VAKT_PRINT_TABLE === '1';
+
+function noteRow(test: Mocha.Runnable | undefined, found: readonly Finding[]): void {
+  const [, way = '', ...title] = test?.titlePath() ?? [];
+  const told = found.filter(({ state }) => state !== 'ok');
+  const said = told.map(({ state, check, finding }) => `${state}: ${check}: ${finding}`).join('; ') || 'all ok';
+  const remedy = told.map((one) => one.remedy ?? '').join('; ');
+  const steady = (text: string) =>
+    text
+      .replaceAll(/\/tmp\/vakt-check-\w+\//g, '')
+      .replaceAll(/localhost:\d+/g, 'localhost')
+      .replaceAll('|', '\\|');
+  rows.set(`${way} ${title}`, `| ${[way, title.join(' '), said, remedy].map(steady).join(' | ')} |`);
+}
+
 describe('vakt check goes the way of the agent', () => {
   let bench: CheckBench;
   let hub: HubEmulator;
   let proxy: ProxyEmulator;
+  let running: Mocha.Runnable | undefined;
 
-  beforeEach(async () => {
+  beforeEach(async function () {
+    running = this.currentTest;
     bench = new CheckBench();
     hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: bench.key }] });
     bench.after(() => hub.stop());
@@ -67,7 +87,16 @@ describe('vakt check goes the way of the agent', () => {
   });
   afterEach(() => bench.close());
 
-  const look = () => bench.look(...CHECKS);
+  after(() => {
+    if (!PRINTS_TABLE) return;
+    const head = ['| way | test | said | remedy |', '| --- | --- | --- | --- |'];
+    process.stdout.write(`${[...head, ...rows.values()].join('\n')}\n`);
+  });
+  const look = async () => {
+    const found = await bench.look(...CHECKS);
+    noteRow(running, found);
+    return found;
+  };
   /** One test for each fault, each with a new emulator. */
   const table = (configure: () => unknown, faults: readonly Fault[]) => {
     for (const { what, make, ...expected } of faults) {
@@ -186,6 +215,53 @@ describe('vakt check goes the way of the agent', () => {
         /^TLSv1\.3, .*\ncertificate 1: CN=\S+, issued by CN=.*, from \d{4}-.*Z to \d{4}-.*Z, SHA-256 [0-9A-F]{64}\n(?:certificate 2: .*\n)?trusted: .*ca\.pem$/,
       );
     });
+  });
+
+  describe('by a connection string', () => {
+    const write = (text: string) => bench.write('connection-string', `${text}\n`);
+    const at = (more: object = {}) => {
+      write(hub.connectionString(DEVICE, MODULE));
+      const identity = { kind: 'connectionString', file: 'connection-string' };
+      bench.configure({ identity, hub: { trustedCaFile: 'ca.pem', transport: 'mqtt', ...more } });
+    };
+    table(
+      () => at(),
+      [
+        { what: 'finds nothing when all is right' },
+        {
+          what: 'finds another key',
+          make: () => {
+            hub.regenerateKeys({ deviceId: DEVICE, moduleId: MODULE });
+          },
+          cause: ['hub', /refused the credentials of device1\/azureiotsecurity \(CREDENTIAL_REFUSED\)$/, /the key is/],
+        },
+        {
+          what: 'finds that the module is missing',
+          make: () => hub.removeModule(DEVICE, MODULE),
+          cause: ['hub', /\(CREDENTIAL_REFUSED\)$/, /that the module exists/],
+        },
+        {
+          what: "finds a device's connection string",
+          make: () => write(hub.connectionString(DEVICE, MODULE).replace(/ModuleId=[^;]*;/, '')),
+          cause: ['identity', /is for a device, not a module: it lacks ModuleId \(SECRET_FILE_MALFORMED\)$/, /Copy it/],
+        },
+        {
+          what: 'finds a file that others can read',
+          make: () => bench.write('connection-string', hub.connectionString(DEVICE, MODULE), 0o644),
+          cause: ['identity', /connection-string.* \(SECRET_FILE_EXPOSED\)$/, /chmod/],
+        },
+        {
+          what: 'finds another hub in hub.hostName',
+          make: () => at({ hostName: 'other.azure-devices.net' }),
+          cause: ['identity', /is for emulator\.azure-devices\.net \(CONFIG_INVALID\)$/, /Remove hub\.hostName/],
+        },
+        {
+          what: 'finds a hub that is away',
+          make: () => hub.offline('mqtt'),
+          cause: ['TCP', /can't be reached .*ECONNREFUSED.* \(HUB_UNREACHABLE\)$/, /by TCP/],
+        },
+      ],
+    );
   });
 
   describe('by a module key, through a proxy', () => {
@@ -601,5 +677,153 @@ describe('vakt check goes the way of the agent', () => {
         cause: ['identity', /has no device device1 .*\(MODULE_UNKNOWN\)$/, /./],
       },
     ]);
+  });
+
+  describe('by the provisioning service', () => {
+    let service: ProvisioningEmulator;
+    let other: HubEmulator;
+    const start = async () => {
+      other = await HubEmulator.start({ hostName: 'other.azure-devices.net' });
+      service = await ProvisioningEmulator.start({
+        hubs: [hub, other],
+        certificateAuthority: hub.certificateAuthority,
+        retryAfterSeconds: undefined,
+        polls: 0,
+      });
+      bench.after(() => service.stop());
+      bench.after(() => other.stop());
+      hub.removeDevice(DEVICE);
+    };
+    const configure = (identity: object = { keyFile: 'module.key' }) => {
+      const { hostName: _assigned, ...settings } = withRegistry();
+      const { idScope, endpoint } = service;
+      bench.configure({
+        identity: { kind: 'provisioning', idScope, registrationId: DEVICE, endpoint, ...identity },
+        hub: settings,
+      });
+    };
+    const register = async () => {
+      assertFound(await look(), { notes: TO_BE_MADE });
+      hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
+    };
+    const TO_BE_MADE = { registry: /has no module device1\/azureiotsecurity/ };
+    const refused = ['identity', /refused the registration device1 .*\(PROVISIONING_REFUSED\)$/, /idScope/] as const;
+
+    describe('with a key', () => {
+      const at = async () => {
+        await start();
+        service.enroll({ registrationId: DEVICE, primaryKey: bench.key });
+        configure();
+      };
+      table(at, [
+        { what: 'registers a new device, and notes that the module will be created', notes: TO_BE_MADE },
+        { what: 'finds nothing when all is right', make: register },
+        { what: 'finds another key', make: () => bench.write('module.key', OTHER_KEY), cause: refused },
+        {
+          what: 'finds another ID scope',
+          make: () => configure({ keyFile: 'module.key', idScope: '0ne00000002' }),
+          cause: refused,
+        },
+        { what: 'finds that nobody is enrolled', make: () => service.removeEnrollment(DEVICE), cause: refused },
+        {
+          what: 'finds a disabled enrolment',
+          make: () => service.setStatus(DEVICE, 'disabled'),
+          cause: [
+            'identity',
+            /enrolment of device1 at .* is disabled \(PROVISIONING_DISABLED\)$/,
+            /--provisioning-status enabled/,
+          ],
+        },
+        {
+          what: 'finds that the service can’t assign the device',
+          make: () => service.setFailure(DEVICE, { errorCode: 400207, errorMessage: 'Custom allocation failed.' }),
+          cause: [
+            'identity',
+            /\(400207\): Custom allocation failed\. \(PROVISIONING_FAILED\)$/,
+            /az iot dps enrollment/,
+          ],
+        },
+        {
+          what: 'finds that the service is away',
+          make: () => service.offline(),
+          cause: ['identity', /can't be reached .*ECONNREFUSED.*\(PROVISIONING_UNREACHABLE\)$/, /identity\.endpoint/],
+        },
+        {
+          what: 'finds that the service is silent',
+          make: () => service.faults.inject({ kind: 'silence' }),
+          cause: ['identity', /did not answer.*\(PROVISIONING_UNREACHABLE\)$/, /by TCP/],
+        },
+        {
+          what: 'finds that the service is overloaded',
+          make: () => service.faults.inject({ kind: 'status', status: 503 }),
+          cause: ['identity', /can't register devices now \(503\) \(PROVISIONING_UNREACHABLE\)$/, /Wait/],
+        },
+        {
+          what: 'finds that something else answers',
+          make: () => service.faults.inject({ kind: 'garbage' }),
+          cause: ['identity', /answered with something else .*\(PROVISIONING_UNREACHABLE\)$/, /portal or proxy/],
+        },
+        {
+          what: 'finds that the assigned hub is away',
+          make: async () => {
+            await register();
+            await hub.offline('rest');
+          },
+          cause: ['identity', /REST interface.*can't be reached.*\(HUB_UNREACHABLE\)$/, /by TCP/],
+        },
+      ]);
+    });
+
+    describe('with the key of a group', () => {
+      const at = async () => {
+        await start();
+        service.enrollGroup({ name: 'fleet', primaryKey: bench.key });
+        configure({ groupKeyFile: 'module.key' });
+      };
+      table(at, [
+        { what: 'finds nothing when all is right', make: register },
+        { what: "finds another group's key", make: () => bench.write('module.key', OTHER_KEY), cause: refused },
+        {
+          what: 'finds a disabled group',
+          make: () => service.setStatus('fleet', 'disabled'),
+          cause: ['identity', /\(PROVISIONING_DISABLED\)$/, /enrollment-group update/],
+        },
+      ]);
+    });
+
+    describe('with a certificate', () => {
+      const at = async (options: object = {}) => {
+        const certificate = await selfSigned({ commonName: DEVICE, ...options });
+        writeCertificate(certificate);
+        service.enroll({ registrationId: DEVICE, thumbprint: certificate.thumbprint });
+        configure(byCertificate);
+      };
+      const begin = async () => {
+        await start();
+        await at();
+      };
+      table(begin, [
+        { what: 'finds nothing when all is right', make: register },
+        {
+          what: 'finds a wrong CN',
+          make: () => at({ commonName: 'device2' }),
+          cause: [
+            'identity',
+            /the CN "device2" instead of "device1" \(CERTIFICATE_WRONG_NAME\)$/,
+            /identity\.registrationId/,
+          ],
+        },
+        {
+          what: 'finds that it has expired',
+          make: () => at({ notBefore: inDays(-9), notAfter: inDays(-1) }),
+          cause: ['identity', /expired at .*\(CERTIFICATE_EXPIRED\)$/, /Renew it/],
+        },
+        {
+          what: 'finds that the service knows another one',
+          make: async () => writeCertificate(await selfSigned({ commonName: DEVICE })),
+          cause: refused,
+        },
+      ]);
+    });
   });
 });
