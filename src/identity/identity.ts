@@ -103,9 +103,9 @@ export interface IdentityContext {
   readonly clock: Clock;
   readonly log: Logger;
   readonly environment: NodeJS.ProcessEnv;
-  /** What survives a restart; never a secret. `undefined`: nothing does (`vakt check`). */
+  /** What survives a restart; never a secret. `vakt check` only reads it. `undefined`: nothing does. */
   readonly state: StateFolder | undefined;
-  /** Whether the hub's registry may be changed; not by `vakt check`. */
+  /** Whether this is the agent, which may change the hub's registry, and not `vakt check`. */
   readonly mayCreate: boolean;
 }
 

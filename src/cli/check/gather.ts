@@ -72,7 +72,7 @@ async function present({
       clock: systemClock,
       log: createLog({ level: 'silent' }),
       environment: process.env,
-      state: undefined,
+      state: new StateFolder(local.stateDirectory, READ_ONLY),
       mayCreate: false,
     });
   } catch (error) {

@@ -1,4 +1,4 @@
-import { toAgentError } from '../../base/errors.ts';
+import { type AgentError, toAgentError } from '../../base/errors.ts';
 import { HubFailure } from '../../contract/hub-failure.ts';
 import { usableCertificate } from '../client-certificate.ts';
 import { type IdentityContext, type Presentation, type PresentOptions, TOKEN_LIFE } from '../identity.ts';
@@ -118,20 +118,22 @@ export class ProvisionedDevice {
     return this.#module.present(module, device, options);
   }
 
-  /** The assignment in memory or in the file, if there is no doubt about it; else the service's. */
+  /** The assignment in memory or in the file, if there is no doubt about it; else the service's. A check always asks. */
   async #assigned(device: DeviceProof, options: PresentOptions): Promise<Assignment> {
     if (!this.#isCacheRead) this.#assignment = this.#cache?.read();
     this.#isCacheRead = true;
     const known = this.#assignment;
     if (known === undefined || this.#doubt === 'refused') return await this.#ask(device, options);
-    if (this.#doubt === undefined) return kept(known, options);
+    const isCheck = !this.#options.context.mayCreate;
+    if (this.#doubt === undefined && !isCheck) return kept(known, options);
     try {
       return await this.#ask(device, options);
     } catch (error) {
+      if (options.signal.aborted || !(error instanceof HubFailure)) throw error;
       // An outage of the network hides the service, too. The hub that is known is then the best there is.
-      if (options.signal.aborted || !(error instanceof HubFailure) || error.because !== 'network') throw error;
+      if (error.because !== 'network' && !(isCheck && error.because === 'throttled')) throw error;
       this.#resolveDoubt();
-      return kept(known, options);
+      return kept(known, options, isCheck ? error.error : undefined);
     }
   }
 
@@ -187,9 +189,15 @@ function refusesDevice(failure: HubFailure): boolean {
   return status === 401 || status === 403 || (status === 404 && errorName === 'DeviceNotFound');
 }
 
-function kept(assignment: Assignment, { onStep }: PresentOptions): Assignment {
+/** @param error why the service could not be asked, if a check must say so */
+function kept(assignment: Assignment, { onStep }: PresentOptions, error?: AgentError): Assignment {
   const { hub, deviceId } = assignment;
-  onStep?.({ name: 'provisioning', text: `device ${deviceId} at ${hub}, by an earlier registration` });
+  const text = `device ${deviceId} at ${hub}, by an earlier registration`;
+  onStep?.(
+    error === undefined
+      ? { name: 'provisioning', text }
+      : { name: 'provisioning', text: `${text}; now ${error.message} (${error.id})`, remedy: error.remedy },
+  );
   return assignment;
 }
 

@@ -702,6 +702,18 @@ describe('vakt check goes the way of the agent', () => {
         hub: settings,
       });
     };
+    /** What the agent keeps of an earlier registration. */
+    const keepAssignment = (assigned: HubEmulator = hub) => {
+      mkdirSync(bench.path('state'), { mode: 0o700 });
+      const { idScope } = service;
+      const kept = { idScope, registrationId: DEVICE, hub: assigned.hostName, deviceId: DEVICE };
+      bench.write('state/assignment.json', JSON.stringify(kept));
+    };
+    const knowDevice = (status?: 'disabled') => {
+      const credential = { type: 'sas', primaryKey: bench.key, secondaryKey: OTHER_KEY } as const;
+      hub.addDevice({ deviceId: DEVICE, credential, ...(status === undefined ? {} : { status }) });
+      hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
+    };
     const register = async () => {
       assertFound(await look(), { notes: TO_BE_MADE });
       hub.addModule({ deviceId: DEVICE, moduleId: MODULE });
@@ -771,7 +783,57 @@ describe('vakt check goes the way of the agent', () => {
           },
           cause: ['identity', /REST interface.*can't be reached.*\(HUB_UNREACHABLE\)$/, /by TCP/],
         },
+        {
+          what: 'notes that the service is away, and goes on with the kept assignment',
+          make: async () => {
+            keepAssignment();
+            knowDevice();
+            await service.offline();
+          },
+          notes: {
+            provisioning: /^device device1 at emulator\..*; now .*can't be reached.*\(PROVISIONING_UNREACHABLE\)$/,
+          },
+        },
+        {
+          what: 'notes that the service asks for fewer requests, and goes on with the kept assignment',
+          make: () => {
+            keepAssignment();
+            knowDevice();
+            service.faults.inject({ kind: 'status', status: 429 });
+          },
+          notes: { provisioning: /fewer requests \(429\) \(PROVISIONING_UNREACHABLE\)$/ },
+        },
+        {
+          what: 'finds that the service is away where the hub of the kept assignment refuses the device',
+          make: async () => {
+            keepAssignment();
+            await service.offline();
+          },
+          cause: ['identity', /\(PROVISIONING_UNREACHABLE\)$/, /identity\.endpoint/],
+          notes: { provisioning: /by an earlier registration/ },
+        },
+        {
+          what: 'finds a disabled enrolment also with a kept assignment',
+          make: () => {
+            keepAssignment();
+            knowDevice();
+            service.setStatus(DEVICE, 'disabled');
+          },
+          cause: ['identity', /\(PROVISIONING_DISABLED\)$/, /enabled/],
+        },
       ]);
+
+      it('asks the service, and keeps nothing', async () => {
+        await at();
+        await register();
+        keepAssignment(other);
+        const before = readFileSync(bench.path('state/assignment.json'), 'utf8');
+        const found = await look();
+        assertFound(found, {});
+        const { finding } = found.find(({ check }) => check === 'provisioning') ?? {};
+        assert.equal(finding, `${DEVICE} is assigned: device ${DEVICE} at ${hub.hostName}`);
+        assert.equal(readFileSync(bench.path('state/assignment.json'), 'utf8'), before);
+      });
     });
 
     describe('with the key of a group', () => {
