@@ -5,6 +5,7 @@ import { describeStall } from '../base/stall-clock.ts';
 import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import type { Proof } from '../identity/identity.ts';
+import { connectFailure, setTheClock } from '../network/connect-failure.ts';
 import { proxyFailure } from '../network/proxy-failure.ts';
 import { ProxyError } from '../network/tunnel.ts';
 import { MALFORMED } from './incoming.ts';
@@ -55,18 +56,11 @@ export function classifyError(thrown: unknown, peer: Peer): HubFailure {
   if (code === 3 || /Server unavailable/i.test(text)) {
     return unreachable(`${peer.address} reports that it is unavailable`, 'Wait; the agent retries by itself.');
   }
-  if (CLOCK.test(`${code} ${text}`)) return wrongTime(text, peer);
-  if (TLS.test(`${code} ${text}`)) return tlsFailure(text, peer);
-  if (/ENOTFOUND|EAI_AGAIN/.test(`${code} ${text}`)) {
-    const remedy = `Check hub.hostName (or hub.gatewayHostName) and the device's DNS: getent hosts ${hostOf(peer)}`;
-    return unreachable(`the name ${hostOf(peer)} can't be resolved (${text})`, remedy);
-  }
   if (text === CLOSED_EARLY) {
     const remedy = `Check that ${peer.address} is an IoT Hub or a gateway to one, and that no second agent uses ${peer.module}.`;
     return unreachable(`${peer.address} closed the connection`, remedy);
   }
-  const remedy = `Check that the network lets the device reach ${peer.address}${portHint(peer)} by TCP.`;
-  return unreachable(`${peer.address} can't be reached (${text})`, remedy);
+  return connectFailure({ code, text }, destination(peer));
 }
 
 /** The SDK's message when the connection ended without an error. */
@@ -78,8 +72,6 @@ const REFUSED = /Connection refused: (?:Not authorized|Bad username or password|
 /** The other side refused our certificate: RFC 5246 (7.2) and RFC 8446 (6), as OpenSSL writes them. */
 const ALERT =
   /alert (?:bad certificate|unsupported certificate|certificate (?:revoked|expired|unknown|required)|unknown ca|access denied)|alert number (?:4[2-9]|116)\b/i;
-const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
-const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
 
 /** The hub sent nothing within the time limit. */
 export const silence = (message: string, peer: Peer): HubFailure => {
@@ -120,7 +112,7 @@ function credentialRefused(peer: Peer): HubFailure {
   const message = `${peer.address} refused the credentials of ${peer.module}`;
   if (!isPlausible(peer.now)) {
     const why = "the token's expiry is wrong because the device's clock is not set";
-    return failure('CREDENTIAL_REFUSED', `${message}: ${why}`, setTheClock(peer), 'credentials');
+    return failure('CREDENTIAL_REFUSED', `${message}: ${why}`, setTheClock(peer.now), 'credentials');
   }
   if (peer.proof === 'certificate')
     return failure('CREDENTIAL_REFUSED', message, certificateRemedy(peer), 'credentials');
@@ -146,22 +138,14 @@ const behindProxy = (peer: Peer) => ({
   otherwise: ', or set hub.transport to "mqttWebSocket" if it allows only port 443',
 });
 
-function wrongTime(text: string, peer: Peer): HubFailure {
-  const remedy = !isPlausible(peer.now)
-    ? setTheClock(peer)
-    : `Set the device's clock (now ${timeOf(peer)}), for example by NTP; if it is right, renew the server's certificate.`;
-  return failure('TLS_FAILED', `the certificate of ${peer.address} is not valid now (${text})`, remedy, 'network');
-}
-
-const setTheClock = (peer: Peer) =>
-  `Set the device's clock (now ${timeOf(peer)}), for example by NTP; the agent then reconnects at once.`;
-
-function tlsFailure(text: string, peer: Peer): HubFailure {
-  const remedy =
-    'Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of the hub or gateway, ' +
-    'and make sure that no TLS-inspecting proxy on the way replaces it.';
-  return failure('TLS_FAILED', `the TLS handshake with ${peer.address} failed (${text})`, remedy, 'network');
-}
+const destination = (peer: Peer) => ({
+  name: peer.address,
+  host: hostOf(peer),
+  target: `${peer.address}${portHint(peer)}`,
+  settings: 'hub.hostName (or hub.gatewayHostName)',
+  unreachable: 'HUB_UNREACHABLE' as const,
+  now: peer.now,
+});
 
 function twinFailure({ status, message }: TwinStatusError, peer: Peer): HubFailure {
   if (QUOTA.test(message)) return quotaExceeded(peer);

@@ -1,9 +1,9 @@
-import { isPlausible, TimeLimitError } from '../base/clock.ts';
+import { TimeLimitError } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
 import { AgentError, errnoOf, type FailureId, messageOf } from '../base/errors.ts';
-import type { RetryCause } from '../contract/hub.ts';
 import { HubFailure } from '../contract/hub-failure.ts';
 import { type Address, hostAndPort } from '../network/address.ts';
+import { connectFailure } from '../network/connect-failure.ts';
 import { proxyFailure } from '../network/proxy-failure.ts';
 import { ProxyError } from '../network/tunnel.ts';
 
@@ -32,44 +32,15 @@ export function requestFailure(thrown: unknown, { name, address, settings, now, 
   }
   if (thrown instanceof TimeLimitError) {
     const remedy = `Check the network between the device and ${hostAndPort(address)}: packets are dropped without a reply, for example by a firewall.`;
-    return failure(ids.silent, `${service} did not answer: ${thrown.message}`, remedy, 'network');
-  }
-  const text = `${errnoOf(thrown) ?? ''} ${messageOf(thrown)}`;
-  const message = messageOf(thrown);
-  if (CLOCK.test(text)) {
-    const remedy = isPlausible(now)
-      ? `Set the device's clock (now ${now.toISOString()}), for example by NTP; if it is right, renew the server's certificate.`
-      : `Set the device's clock (now ${now.toISOString()}), for example by NTP; the agent then connects at once.`;
-    return failure(
-      'TLS_FAILED',
-      `the certificate of ${hostAndPort(address)} is not valid now (${message})`,
-      remedy,
+    return new HubFailure(
+      new AgentError(ids.silent, `${service} did not answer: ${thrown.message}`, remedy),
       'network',
     );
   }
-  if (TLS.test(text)) {
-    const remedy = `Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of ${hostAndPort(address)}, and make sure that no TLS-inspecting proxy on the way replaces it.`;
-    return failure(
-      'TLS_FAILED',
-      `the TLS handshake with ${hostAndPort(address)} failed (${message})`,
-      remedy,
-      'network',
-    );
-  }
-  if (NAME.test(text)) {
-    const remedy = `Check ${settings} and the device's DNS: getent hosts ${address.host}`;
-    return failure(ids.unreachable, `the name ${address.host} can't be resolved (${message})`, remedy, 'network');
-  }
-  const remedy = `Check that the network lets the device reach ${hostAndPort(address)} by TCP.`;
-  return failure(ids.unreachable, `${service} can't be reached (${message})`, remedy, 'network');
+  const named = { name: hostAndPort(address), service, host: address.host, target: hostAndPort(address) };
+  const error = { code: errnoOf(thrown), text: messageOf(thrown) };
+  return connectFailure(error, { ...named, settings, unreachable: ids.unreachable, now });
 }
-
-const NAME = /ENOTFOUND|EAI_AGAIN/;
-const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
-const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
-
-const failure = (id: FailureId, message: string, remedy: string, because: RetryCause) =>
-  new HubFailure(new AgentError(id, message, remedy), because);
 
 const LONGEST_WAIT = hours(1);
 

@@ -1,0 +1,55 @@
+import { isPlausible } from '../base/clock.ts';
+import { AgentError, type FailureId } from '../base/errors.ts';
+import { HubFailure } from '../contract/hub-failure.ts';
+
+/** What was to be reached. */
+export interface Destination {
+  /** For messages: `host`, with the port where that says more. */
+  readonly name: string;
+  /** What it is, where the name does not say so: `the provisioning service, host:port,`. */
+  readonly service?: string;
+  readonly host: string;
+  /** `host:port`. */
+  readonly target: string;
+  /** The settings that name it. */
+  readonly settings: string;
+  /** The id of the error when it can't be reached. */
+  readonly unreachable: FailureId;
+  /** By the device's wall clock. If it is wrong, good certificates are refused. */
+  readonly now: Date;
+}
+
+const NAME = /ENOTFOUND|EAI_AGAIN/;
+const CLOCK = /CERT_NOT_YET_VALID|CERT_HAS_EXPIRED|certificate is not yet valid|certificate has expired/i;
+const TLS = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS|ERR_SSL|ERR_OSSL|EPROTO|\bSSL\b|\bTLS\b|certificate|self.signed/i;
+
+/** Says what an error of TLS, DNS or the operating system means. @param text one short line */
+export function connectFailure({ code, text }: { code?: unknown; text: string }, to: Destination): HubFailure {
+  const { name, service = name, host, target, settings, unreachable, now } = to;
+  const told = `${code} ${text}`;
+  const failure = (id: FailureId, message: string, remedy: string) =>
+    new HubFailure(new AgentError(id, message, remedy), 'network');
+  if (CLOCK.test(told)) {
+    const otherwise = "for example by NTP; if it is right, renew the server's certificate.";
+    const remedy = isPlausible(now)
+      ? `Set the device's clock (now ${now.toISOString()}), ${otherwise}`
+      : setTheClock(now);
+    return failure('TLS_FAILED', `the certificate of ${name} is not valid now (${text})`, remedy);
+  }
+  if (TLS.test(told)) {
+    const remedy =
+      `Set hub.trustedCaFile to a file with the certificate authority that signed the certificate of ${name}, and ` +
+      'make sure that no TLS-inspecting proxy on the way replaces it.';
+    return failure('TLS_FAILED', `the TLS handshake with ${name} failed (${text})`, remedy);
+  }
+  if (NAME.test(told)) {
+    const remedy = `Check ${settings} and the device's DNS: getent hosts ${host}`;
+    return failure(unreachable, `the name ${host} can't be resolved (${text})`, remedy);
+  }
+  const remedy = `Check that the network lets the device reach ${target} by TCP.`;
+  return failure(unreachable, `${service} can't be reached (${text})`, remedy);
+}
+
+/** What helps while the clock shows a time before this program was made. */
+export const setTheClock = (now: Date): string =>
+  `Set the device's clock (now ${now.toISOString()}), for example by NTP; the agent then connects at once.`;
