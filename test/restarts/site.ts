@@ -32,6 +32,13 @@ export interface Deeds {
   move?(): Promise<void> | void;
 }
 
+/** The part of an agent's configuration that its site decides. */
+export interface Settings {
+  readonly hub?: object;
+  readonly identity: object;
+  readonly hostRoot?: string;
+}
+
 /** An agent's surroundings: hubs, services, and files on the device. */
 export interface Site {
   readonly bed: TestBed;
@@ -42,8 +49,7 @@ export interface Site {
   readonly deeds: Deeds;
   /** Attempts at each hub and service so far. */
   readonly attempts: Attempts;
-  /** `hub` and `identity` of the agent's configuration. */
-  readonly configuration: object;
+  readonly configuration: Settings;
   /** How the agent is started. */
   readonly launch: Launch;
   /** What an operator does after refusals: writes the credential again. Absent if there is no file. */
