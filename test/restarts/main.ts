@@ -1,12 +1,17 @@
 import { parseArgs } from 'node:util';
 import { systemClock } from '../../src/base/clock.ts';
 import { built } from './built.ts';
+import { SITUATIONS, type Situation } from './plans.ts';
 import { type Outcome, type Recovery, Restarts } from './restarts.ts';
 import { SITES, type SiteName } from './sites.ts';
+import { isSituation, runTable } from './table.ts';
 
 /*
  * npm run test:restarts: an agent sends numbered events while what it depends on is restarted, silent, slow, wrong or
  * refusing, N times; then says what became of the events, and how soon the agent recovered. Several agents run at a time.
+ *
+ * With --table: an agent of each kind in each situation that can be for it, and tables of what it said and did, and after
+ * how many seconds it was connected.
  */
 const { values } = parseArgs({
   options: {
@@ -14,6 +19,8 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     kind: { type: 'string', multiple: true },
     parallel: { type: 'string', default: '4' },
+    table: { type: 'boolean', default: false },
+    situation: { type: 'string', multiple: true },
     verbose: { type: 'boolean', default: false },
   },
 });
@@ -21,15 +28,23 @@ const runs = Number(values.runs);
 const parallel = Number(values.parallel);
 const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
 const names = (values.kind ?? built()) as SiteName[];
+const situations = values.situation ?? SITUATIONS;
 const isCount = (value: number) => Number.isSafeInteger(value) && value >= 1;
-if (!isCount(runs) || !isCount(parallel) || !Number.isSafeInteger(seed) || names.some((name) => !(name in SITES))) {
+const areNumbers = isCount(runs) && isCount(parallel) && Number.isSafeInteger(seed);
+if (!areNumbers || names.some((name) => !(name in SITES)) || !situations.every(isSituation)) {
   process.stderr.write(
-    `usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\nKIND: ${Object.keys(SITES).join(', ')}\n`,
+    'usage: npm run test:restarts -- [--runs N] [--seed S] [--kind KIND …] [--parallel N] [--verbose]\n' +
+      '       npm run test:restarts -- --table [--kind KIND …] [--situation SITUATION …] [--parallel N]\n' +
+      `KIND: ${Object.keys(SITES).join(', ')}\nSITUATION: ${SITUATIONS.join(', ')}\n`,
   );
   process.exit(2);
 }
 
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
+if (values.table) {
+  const went = await runTable({ sites: names, situations: situations as readonly Situation[], parallel, say });
+  process.exit(went ? 0 : 1);
+}
 const sayMore = values.verbose ? say : () => {};
 let failed = false;
 for (const site of names) {

@@ -28,8 +28,15 @@ export interface Deeds {
   lose?: Trouble;
   /** The service that gives the credential, or else the hub, can't be reached. The agent is made to need it. */
   away: Trouble;
+  /** The service can't be reached, and nothing else has changed. Absent where that is `away`. */
+  absent?: Trouble;
   /** Moves the device to the other hub. */
   move?(): Promise<void> | void;
+  /**
+   * Takes the module away, and makes it again in a way that a running agent can't follow: then it must be started anew.
+   * Absent where it can.
+   */
+  remake?: Trouble & { launch(): Launch };
 }
 
 /** The part of an agent's configuration that its site decides. */
@@ -50,6 +57,10 @@ export interface Site {
   /** Attempts at each hub and service so far. */
   readonly attempts: Attempts;
   readonly configuration: Settings;
+  /** Absent: the agent connects without one. */
+  readonly proxy: ProxyEmulator | undefined;
+  /** Registrations at the provisioning service, oldest first. */
+  readonly registrations: () => readonly { readonly at: Date; readonly status?: number }[];
   /** How the agent is started. */
   readonly launch: Launch;
   /** What an operator does after refusals: writes the credential again. Absent if there is no file. */
@@ -90,6 +101,10 @@ export class Surroundings {
   get proxy(): ProxyEmulator {
     if (this.#proxy === undefined) throw new Error('this site has no proxy');
     return this.#proxy;
+  }
+
+  get hasProxy(): boolean {
+    return this.#proxy !== undefined;
   }
 
   /** A hub that the same certificate authority vouches for. */

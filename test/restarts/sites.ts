@@ -34,6 +34,7 @@ interface Parts {
   readonly troubles?: readonly Trouble[];
   readonly launch?: Launch;
   readonly touch?: () => void;
+  readonly registrations?: Site['registrations'];
 }
 
 /** Everything through a proxy with a password, under the real names. */
@@ -70,7 +71,7 @@ function troublesOfProxy(surroundings: Surroundings): Trouble[] {
   return [...proxyTroubles(surroundings, write), changed];
 }
 
-function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}, touch }: Parts): Site {
+function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}, touch, registrations }: Parts): Site {
   const { bed, hubs, attempts } = surroundings;
   const configuration = { ...(hub === undefined ? {} : { hub }), identity };
   bed.writeConfiguration(configuration);
@@ -88,6 +89,8 @@ function finish({ surroundings, deeds, identity, hub, troubles = [], launch = {}
     deeds,
     launch,
     configuration,
+    proxy: surroundings.hasProxy ? surroundings.proxy : undefined,
+    registrations: registrations ?? (() => []),
     troubles: [...hubTroubles(surroundings, { touch }), ...own, ...troubles],
     heard: (attempt) => surroundings.heard(attempt),
     stop: (keep) => surroundings.stop(keep),
@@ -221,10 +224,12 @@ async function moduleKeyWebSocket(desired: object): Promise<Site> {
 
 async function connectionString(desired: object): Promise<Site> {
   const surroundings = await Surroundings.open(desired);
-  const { hub } = surroundings;
+  const other = await surroundings.addHub(OTHER_HUB);
+  let hub = surroundings.hub;
   surroundings.name(hub.port, 'the hub');
-  const { deeds } = moduleKeyDeeds(surroundings);
+  surroundings.name(other.port, 'the other hub');
   const touch = () => surroundings.secret('module.connection-string', hub.connectionString(DEVICE, MODULE));
+  hub.addModule(module);
   touch();
   return finish({
     surroundings,
@@ -232,7 +237,7 @@ async function connectionString(desired: object): Promise<Site> {
     identity: { kind: 'connectionString', file: 'module.connection-string' },
     touch,
     deeds: {
-      away: deeds.away,
+      away: hubAway(surroundings),
       renew() {
         hub.regenerateKeys(module);
         touch();
@@ -242,6 +247,21 @@ async function connectionString(desired: object): Promise<Site> {
         lasts: [2, 40],
         begin: () => void hub.regenerateKeys(module),
         end: touch,
+      },
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end() {
+          hub.addModule(module);
+          touch();
+        },
+      },
+      move() {
+        hub.removeModule(DEVICE, MODULE);
+        hub = hub === other ? surroundings.hub : other;
+        hub.addModule(module);
+        touch();
       },
     },
   });
@@ -469,6 +489,7 @@ const provisioned =
       hub: hubSettings,
       identity: { kind: 'provisioning', idScope: ID_SCOPE, registrationId: DEVICE, ...ways[attested] },
       touch: write,
+      registrations: () => service.requests.filter(({ operation }) => operation === 'register'),
       troubles: [...serviceTroubles('DPS', service, move), ...troublesOfProxy(surroundings)],
       deeds: {
         away: {
@@ -479,6 +500,7 @@ const provisioned =
           },
           end: () => service.online(),
         },
+        absent: { name: 'DPS away', begin: () => service.offline(), end: () => service.online() },
         async renew() {
           await makeAnew();
           write();
@@ -530,6 +552,12 @@ async function edge(desired: object): Promise<Site> {
         end: () => service.online(),
       },
       renew: regenerate,
+      remake: {
+        name: 'module removed and made again',
+        begin: () => void hub.removeModule(DEVICE, MODULE),
+        end: () => void hub.addModule(module),
+        launch: () => ({ environment: service.environmentOf(MODULE) }),
+      },
     },
   });
 }
@@ -572,6 +600,12 @@ async function identityService(desired: object): Promise<Site> {
         end: () => service.online(),
       },
       renew: () => service.renewKey(),
+      lose: {
+        name: 'module removed and made again',
+        lasts: [0.5, 5],
+        begin: () => void at.removeModule(DEVICE, MODULE),
+        end: () => void at.addModule(module),
+      },
       async move() {
         at.removeModule(DEVICE, MODULE);
         at = at === hub ? other : hub;
