@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import mqttPacket, { type Packet } from 'mqtt-packet';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
 import type { HubStatus } from '../../src/contract/hub.ts';
 import type { MethodAnswer, MethodCalls } from '../../src/contract/method.ts';
 import { createServerCertificate } from '../../src/emulator/certificates.ts';
@@ -24,12 +24,14 @@ describe('A hostile hub or gateway', () => {
   /** What it does once the module has connected and subscribed. */
   let attack: (socket: TLSSocket) => void;
   let connections: number;
+  let answersConnect: boolean;
 
   beforeEach(async () => {
     directory = temporaryDirectory();
     log = capturedLog();
     sockets = new Set();
     connections = 0;
+    answersConnect = true;
     const { caPem, certificatePem, keyPem } = await createServerCertificate(['localhost'], new Date());
     caFile = directory.write('ca.pem', caPem);
     server = createServer({ cert: certificatePem, key: keyPem }, (socket) => {
@@ -42,7 +44,7 @@ describe('A hostile hub or gateway', () => {
       socket.on('close', () => sockets.delete(socket));
       socket.on('data', (data) => parser.parse(data));
       parser.on('packet', (packet: Packet) => {
-        if (packet.cmd === 'connect') say({ cmd: 'connack', returnCode: 0, sessionPresent: false });
+        if (packet.cmd === 'connect' && answersConnect) say({ cmd: 'connack', returnCode: 0, sessionPresent: false });
         if (packet.cmd === 'subscribe') {
           say({ cmd: 'suback', messageId: packet.messageId, granted: [0] });
           subscriptions += 1;
@@ -102,6 +104,25 @@ describe('A hostile hub or gateway', () => {
     };
     more();
   };
+
+  it('that never answers CONNECT is left after 20 s, and asked again', async () => {
+    answersConnect = false;
+    const limits: Duration[] = [];
+    const clock = fastClock(20);
+    const within: Clock['within'] = (given, what, work) => {
+      if (what !== 'connecting') return systemClock.within(given, what, work);
+      limits.push(given);
+      // The first one is for the way to the hub, up to TLS.
+      return systemClock.within(limits.length % 2 === 1 ? given : milliseconds(given / 50), what, work);
+    };
+    await start(undefined, { ...clock, within });
+    const { error } = await until('an error', (status) => status.error !== undefined);
+    assert.equal(error?.id, 'HUB_SILENT');
+    assert.match(error?.message ?? '', /^connecting took longer than .*, without an answer from localhost/);
+    assert.equal(limits[1], seconds(20)); // three attempts with their delays must end within 95 s
+    await until('another attempt', () => connections >= 2);
+    await until('the end of the first connection', () => sockets.size === 1);
+  });
 
   it('that announces a packet of 256 MiB is left at once, and takes no memory', async () => {
     let peak = 0;
