@@ -1,10 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { type Clock, systemClock } from '../../base/clock.ts';
-import type { Duration } from '../../base/duration.ts';
 import type { ModuleId } from '../identity.ts';
 import type { RegisteredModule } from '../registry.ts';
 import { type Address, Endpoint } from '../service/endpoint.ts';
-import { ServiceFaults } from '../service/faults.ts';
 import {
   createHttpService,
   type ServiceAnswer,
@@ -12,7 +10,7 @@ import {
   type ServiceRoute,
   text,
 } from '../service/http.ts';
-import { RequestLog, type RequestRecord } from '../service/request-log.ts';
+import { EmulatedService } from '../service/service.ts';
 
 /** The part of HubEmulator that an edge device needs: its hub, which also plays the gateway (edgeHub). */
 export interface EdgeHub {
@@ -37,20 +35,17 @@ const API_VERSIONS = ['2018-06-28', '2018-12-30', '2019-01-30', '2020-07-07'];
  * The workload API of a local IoT Edge: signs for the modules of one device, and gives the gateway's CA. See README.md.
  * Source: edgelet/api/workloadVersion_2020_07_07.yaml of Azure/iotedge.
  */
-export class EdgeEmulator {
+export class EdgeEmulator extends EmulatedService {
   readonly deviceId: string;
-  readonly faults: ServiceFaults;
-  readonly #log: RequestLog;
   readonly #address: Address;
   #hub: EdgeHub;
   #endpoint: Endpoint | undefined;
 
   private constructor({ hub, deviceId, address, clock = systemClock }: EdgeOptions) {
+    super(clock);
     this.#hub = hub;
     this.deviceId = deviceId;
     this.#address = address;
-    this.faults = new ServiceFaults(clock);
-    this.#log = new RequestLog(clock);
   }
 
   static async start(options: EdgeOptions): Promise<EdgeEmulator> {
@@ -59,8 +54,8 @@ export class EdgeEmulator {
       transport: 'port' in options.address ? 'http' : 'unix',
       routes: edge.#routes(),
       faults: edge.faults,
-      requests: edge.#log,
-      clock: options.clock ?? systemClock,
+      requests: edge.log,
+      clock: edge.clock,
       errorBody: (_status, message) => ({ message }),
     });
     edge.#endpoint = await Endpoint.open(server, options.address);
@@ -93,37 +88,12 @@ export class EdgeEmulator {
     this.#hub = hub;
   }
 
-  /** Requests received, oldest first. */
-  get requests(): readonly RequestRecord[] {
-    return this.#log.all;
-  }
-
-  /** Resolves with the first matching request, among those before and after the call. */
-  waitForRequest(predicate: (record: RequestRecord) => boolean, limit?: Duration): Promise<RequestRecord> {
-    return this.#log.waitFor(predicate, limit);
-  }
-
-  /** Calls `listener` for each later request. */
-  onRequest(listener: (record: RequestRecord) => void): void {
-    this.#log.onRequest(listener);
-  }
-
   get isOnline(): boolean {
     return this.#endpoint?.isOpen ?? false;
   }
 
-  /** Closes all connections and the listener; the file of a Unix socket is removed. */
-  async offline(): Promise<void> {
-    await this.#endpoint?.shut();
-  }
-
-  /** Listens at the same address again. */
-  async online(): Promise<void> {
-    await this.#endpoint?.open();
-  }
-
-  async stop(): Promise<void> {
-    await this.offline();
+  protected get endpoints(): readonly Endpoint[] {
+    return this.#endpoint === undefined ? [] : [this.#endpoint];
   }
 
   #routes(): ServiceRoute[] {

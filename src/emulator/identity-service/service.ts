@@ -1,11 +1,9 @@
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../base/clock.ts';
-import type { Duration } from '../../base/duration.ts';
 import { selfSigned } from '../certificates.ts';
 import type { Credential, EmulatedModule, ModuleId } from '../identity.ts';
 import type { RegisteredModule } from '../registry.ts';
 import { Endpoint } from '../service/endpoint.ts';
-import { ServiceFaults } from '../service/faults.ts';
 import {
   createHttpService,
   type ServiceAnswer,
@@ -13,7 +11,7 @@ import {
   type ServiceRoute,
   text,
 } from '../service/http.ts';
-import { RequestLog, type RequestRecord } from '../service/request-log.ts';
+import { EmulatedService } from '../service/service.ts';
 import { ecdsaSign, hmac, newHandle, parameterOf, privateKey, rsaSign, type ServiceKey, symmetricKey } from './keys.ts';
 
 /** The part of HubEmulator that the service needs: it provisions the module, and names the gateway. */
@@ -67,13 +65,11 @@ const API_VERSIONS = ['2020-09-01', '2021-05-01', '2021-12-01', '2022-08-01'];
  * A local IoT Identity Service: identityd, keyd and certd, each on its Unix socket. See README.md.
  * Sources: docs/api and the routes (src/http of each daemon) of Azure/iot-identity-service.
  */
-export class IdentityServiceEmulator {
+export class IdentityServiceEmulator extends EmulatedService {
   readonly directory: string;
-  readonly faults: ServiceFaults;
   /** Can be changed while the service runs. */
   state: IdentityState = 'provisioned';
   readonly #options: IdentityServiceOptions;
-  readonly #log: RequestLog;
   readonly #endpoints = new Map<Daemon, Endpoint>();
   readonly #keys = new Map<string, ServiceKey>();
   readonly #certificates = new Map<string, string>();
@@ -82,12 +78,10 @@ export class IdentityServiceEmulator {
   #certificateId = '';
 
   private constructor(options: IdentityServiceOptions) {
-    const clock = options.clock ?? systemClock;
+    super(options.clock ?? systemClock);
     this.#options = options;
     this.directory = options.directory;
     this.#hub = options.hub;
-    this.faults = new ServiceFaults(clock);
-    this.#log = new RequestLog(clock);
   }
 
   static async start(options: IdentityServiceOptions): Promise<IdentityServiceEmulator> {
@@ -103,8 +97,8 @@ export class IdentityServiceEmulator {
         transport: 'unix',
         routes: routes[daemon],
         faults: service.faults,
-        requests: service.#log,
-        clock: options.clock ?? systemClock,
+        requests: service.log,
+        clock: service.clock,
         errorBody: (_status, message) => ({ message }),
       });
       const socketPath = join(options.directory, `${daemon}.sock`);
@@ -116,21 +110,6 @@ export class IdentityServiceEmulator {
   /** Opaque; changes with `moveTo` and `renewKey`. */
   get keyHandle(): string {
     return this.#keyHandle;
-  }
-
-  /** Requests received by all daemons, oldest first. */
-  get requests(): readonly RequestRecord[] {
-    return this.#log.all;
-  }
-
-  /** Resolves with the first matching request, among those before and after the call. */
-  waitForRequest(predicate: (record: RequestRecord) => boolean, limit?: Duration): Promise<RequestRecord> {
-    return this.#log.waitFor(predicate, limit);
-  }
-
-  /** Calls `listener` for each later request. */
-  onRequest(listener: (record: RequestRecord) => void): void {
-    this.#log.onRequest(listener);
   }
 
   /** Hands out an identity of another hub, with a new key handle, and adds the module there. */
@@ -151,17 +130,17 @@ export class IdentityServiceEmulator {
   }
 
   /** Closes the sockets of some daemons, default all, and removes their files. */
-  async offline(...daemons: readonly Daemon[]): Promise<void> {
+  override async offline(...daemons: readonly Daemon[]): Promise<void> {
     for (const daemon of daemons.length === 0 ? DAEMONS : daemons) await this.#endpoints.get(daemon)?.shut();
   }
 
   /** Opens the sockets of some daemons, default all. */
-  async online(...daemons: readonly Daemon[]): Promise<void> {
+  override async online(...daemons: readonly Daemon[]): Promise<void> {
     for (const daemon of daemons.length === 0 ? DAEMONS : daemons) await this.#endpoints.get(daemon)?.open();
   }
 
-  async stop(): Promise<void> {
-    await this.offline();
+  protected get endpoints(): readonly Endpoint[] {
+    return [...this.#endpoints.values()];
   }
 
   /** Adds the module to the hub, and makes its key available. */

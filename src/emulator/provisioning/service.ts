@@ -3,16 +3,14 @@ import type { Server as HttpServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import { type Clock, systemClock } from '../../base/clock.ts';
-import type { Duration } from '../../base/duration.ts';
 import { CertificateAuthority } from '../certificates.ts';
 import { readAuthority } from '../client-certificates.ts';
 import { checkIdentity } from '../identity.ts';
 import { tlsOptions } from '../listener.ts';
 import { randomKeys } from '../registry.ts';
 import { Endpoint } from '../service/endpoint.ts';
-import { ServiceFaults } from '../service/faults.ts';
 import { createHttpService } from '../service/http.ts';
-import { RequestLog, type RequestRecord } from '../service/request-log.ts';
+import { EmulatedService } from '../service/service.ts';
 import { acceptWebSockets } from '../web-socket.ts';
 import {
   type Attestation,
@@ -55,32 +53,27 @@ export type MoveAt = 'now' | 'nextRegistration';
  *
  * The first byte of a connection decides about its protocol, so that one `host:port` names the service for all.
  */
-export class ProvisioningEmulator {
+export class ProvisioningEmulator extends EmulatedService {
   readonly idScope: string;
   /** The certificate authority that clients must trust. */
   readonly caPem: string;
-  readonly faults: ServiceFaults;
   /** Can be changed while the service runs. */
   readonly settings: RegistrationSettings;
-  readonly #log: RequestLog;
   readonly #registrations: Registrations;
   readonly #hubs: readonly [HubRegistry, ...HubRegistry[]];
-  readonly #clock: Clock;
   #endpoint: Endpoint | undefined;
   #mqtt: ProvisioningMqtt | undefined;
 
   private constructor(options: ProvisioningOptions, caPem: string) {
+    super(options.clock ?? systemClock);
     this.idScope = options.idScope ?? '0ne00000001';
     this.caPem = caPem;
-    this.#clock = options.clock ?? systemClock;
-    this.faults = new ServiceFaults(this.#clock);
-    this.#log = new RequestLog(this.#clock);
     this.settings = {
       polls: options.polls ?? 2,
       retryAfterSeconds: 'retryAfterSeconds' in options ? options.retryAfterSeconds : 1,
     };
     this.#hubs = options.hubs;
-    this.#registrations = new Registrations(this.idScope, this.settings, this.#clock);
+    this.#registrations = new Registrations(this.idScope, this.settings, this.clock);
     for (const individual of options.individuals ?? []) this.enroll(individual);
     for (const group of options.groups ?? []) this.enrollGroup(group);
   }
@@ -92,15 +85,15 @@ export class ProvisioningEmulator {
     const parts = {
       registrations: service.#registrations,
       faults: service.faults,
-      requests: service.#log,
-      clock: service.#clock,
+      requests: service.log,
+      clock: service.clock,
     };
     service.#mqtt = await ProvisioningMqtt.open(parts);
     const http = createHttpService({
       ...parts,
       transport: 'https',
       routes: provisioningRoutes(service.#registrations),
-      errorBody: httpErrorBody(() => service.#clock.now()),
+      errorBody: httpErrorBody(() => service.clock.now()),
     });
     acceptWebSockets(http, (stream, tls) => service.#mqtt?.accept(stream, tls, 'mqttWebSocket'));
     const server = createServer(tlsOptions(certificate));
@@ -117,11 +110,6 @@ export class ProvisioningEmulator {
   /** For the agent's `identity.endpoint`. */
   get endpoint(): string {
     return `localhost:${this.port}`;
-  }
-
-  /** Requests received, oldest first. */
-  get requests(): readonly RequestRecord[] {
-    return this.#log.all;
   }
 
   /** Adds or replaces an individual enrolment. @throws RangeError for an invalid id, key or thumbprint */
@@ -178,33 +166,17 @@ export class ProvisioningEmulator {
     if (at === 'now' && deviceId !== undefined && from !== hub) from?.removeDevice(deviceId);
   }
 
-  /** Resolves with the first matching request, among those before and after the call. */
-  waitForRequest(predicate: (record: RequestRecord) => boolean, limit?: Duration): Promise<RequestRecord> {
-    return this.#log.waitFor(predicate, limit);
-  }
-
-  /** Calls `listener` for each later request. */
-  onRequest(listener: (record: RequestRecord) => void): void {
-    this.#log.onRequest(listener);
-  }
-
   get isOnline(): boolean {
     return this.#endpoint?.isOpen ?? false;
   }
 
-  /** Closes all connections and the listener, so that new ones are refused. Enrolments and registrations are kept. */
-  async offline(): Promise<void> {
-    await this.#endpoint?.shut();
-  }
-
-  /** Listens on the same port again. */
-  async online(): Promise<void> {
-    await this.#endpoint?.open();
-  }
-
-  async stop(): Promise<void> {
-    await this.offline();
+  override async stop(): Promise<void> {
+    await super.stop();
     await this.#mqtt?.close();
+  }
+
+  protected get endpoints(): readonly Endpoint[] {
+    return this.#endpoint === undefined ? [] : [this.#endpoint];
   }
 
   #commonOf({ hub, status, reprovisioning }: IndividualEnrollment | EnrollmentGroup) {
