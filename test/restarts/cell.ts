@@ -35,6 +35,12 @@ const CONNECTS_WITHIN = seconds(60);
 /** Nobody is asked for so long: the agent has become slow. */
 const SLOW = seconds(8);
 const LASTS_AT_LEAST = seconds(3);
+/** A connection that a hub admitted. Times are of the monotonic clock: tests of others may set this machine's clock. */
+interface Admitted {
+  readonly record: ConnectionRecord;
+  readonly at: number;
+  closedAt: number | undefined;
+}
 /** Whoever can refuse a credential, as the table names them. */
 type Party = 'hub' | 'registry' | 'service';
 
@@ -51,14 +57,24 @@ export class Cell {
   readonly #agent: CountedAgent;
   /** Length of the log when the trouble began. */
   #heardBefore = 0;
+  readonly #admitted: Admitted[] = [];
   /** When a hub may admit the agent again, at the earliest. */
-  #from = new Date(0);
+  #from: number = systemClock.monotonic();
   #refused: Readonly<Record<Party, number>> = { hub: 0, registry: 0, service: 0 };
 
   private constructor(site: Site, plan: Plan) {
     this.#site = site;
     this.#plan = plan;
     this.#agent = new CountedAgent(site, new Random(1));
+    for (const hub of site.hubs) {
+      hub.on('connection', (record: ConnectionRecord) => {
+        if (record.admitted) this.#admitted.push({ record, at: systemClock.monotonic(), closedAt: undefined });
+      });
+      hub.on('disconnection', (record: ConnectionRecord) => {
+        const closed = this.#admitted.find((one) => one.record === record);
+        if (closed !== undefined) closed.closedAt = systemClock.monotonic();
+      });
+    }
   }
 
   static async run(name: SiteName, situation: Situation, say: (line: string) => void): Promise<Result | Senseless> {
@@ -88,17 +104,17 @@ export class Cell {
     if (when === 'restart') await this.#agent.end();
     const refusedBefore = this.#refusals();
     this.#heardBefore = this.#agent.log.length;
-    this.#from = systemClock.now();
+    this.#from = systemClock.monotonic();
     await trouble.begin();
     if (when !== 'running') await this.#start();
     const stop = new AbortController();
     const happening = this.#agent.happen(stop.signal);
-    let connected: ConnectionRecord;
+    let connected: Admitted;
     try {
       if (!byItself) {
         await this.#suffer();
         this.#countRefusals(refusedBefore);
-        this.#from = systemClock.now();
+        this.#from = systemClock.monotonic();
         await trouble.end();
       }
       await this.#relaunch();
@@ -111,7 +127,7 @@ export class Cell {
     const gap = this.#gapBefore(connected);
     if (byItself) await trouble.end();
     const settled = await this.#agent.settle();
-    const took = (connected.connectedAt.getTime() - this.#from.getTime()) / 1_000;
+    const took = (connected.at - this.#from) / 1_000;
     return {
       said: this.#said(),
       did: this.#did(settled, gap),
@@ -174,26 +190,25 @@ export class Cell {
     const { relaunch, changes } = this.#plan;
     if (relaunch === undefined) return;
     await this.#agent.end();
-    this.#from = systemClock.now();
+    this.#from = systemClock.monotonic();
     this.#agent.launch(changes, relaunch());
     await this.#agent.arrive();
   }
 
   /** @returns the connection that was admitted */
-  async #recover(): Promise<ConnectionRecord> {
-    let connected: ConnectionRecord | undefined;
-    const isNew = ({ admitted, connectedAt }: ConnectionRecord) => admitted && connectedAt >= this.#from;
+  async #recover(): Promise<Admitted> {
+    let connected: Admitted | undefined;
     await until(
       () => `the agent to connect; it wrote:\n${this.#lastLines()}`,
       () => {
-        connected = this.#connections().find(isNew);
+        connected = this.#admitted.find(({ at }) => at >= this.#from);
         return connected !== undefined;
       },
       { limit: PATIENCE },
     );
     const first = this.#agent.events.appended;
     await until('an event that happened later', () => this.#agent.hasDelivered(first), { limit: PATIENCE });
-    return connected as ConnectionRecord;
+    return connected as Admitted;
   }
 
   #judge(took: number): string[] {
@@ -249,18 +264,9 @@ export class Cell {
   }
 
   /** Seconds between the end of the connection before and this one; 0 if the old one was still there. */
-  #gapBefore(connected: ConnectionRecord): number {
-    const before = this.#connections()
-      .filter(({ admitted, connectedAt }) => admitted && connectedAt < connected.connectedAt)
-      .at(-1);
-    const closed = before?.closedAt?.getTime() ?? Number.POSITIVE_INFINITY;
-    return Math.max(0, connected.connectedAt.getTime() - closed) / 1_000;
-  }
-
-  #connections(): readonly ConnectionRecord[] {
-    return this.#site.hubs
-      .flatMap(({ connections }) => connections)
-      .sort((one, other) => one.connectedAt.getTime() - other.connectedAt.getTime());
+  #gapBefore(connected: Admitted): number {
+    const before = this.#admitted[this.#admitted.indexOf(connected) - 1];
+    return Math.max(0, connected.at - (before?.closedAt ?? Number.POSITIVE_INFINITY)) / 1_000;
   }
 
   #count(): number {
