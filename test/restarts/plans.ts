@@ -40,7 +40,7 @@ export interface Plan {
   readonly changes?: Changes;
 }
 
-/** Contract §1, but for the first. */
+/** The limits of contract §1; the first one is for starts. */
 const LIMITS = {
   /** The start of a process, and a registration, on a busy machine. */
   start: seconds(25),
