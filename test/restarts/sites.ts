@@ -130,7 +130,8 @@ const hubAway = (surroundings: Surroundings): Trouble => ({
 const registryAway = (surroundings: Surroundings): Trouble => ({
   name: 'registry restarted',
   async begin() {
-    for (const hub of surroundings.hubs) await hub.offline('rest');
+    // The proxy leads port 443 of the hub's name to this server, which has the REST API, too.
+    for (const hub of surroundings.hubs) await hub.offline('mqttWebSocket');
     if (surroundings.hub.getModule(DEVICE, MODULE)?.credential.type === 'sas') surroundings.hub.regenerateKeys(module);
   },
   async end() {
