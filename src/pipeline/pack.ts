@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
+import { uuidOf } from '../base/stable-id.ts';
 import type { QueueName } from '../contract/event.ts';
 import { type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
-import { uuidOf } from './stable-id.ts';
 
 /** The hub accepts 256 KB; 4 KB are reserved for what it adds. Source: IoT Hub quotas and throttling. */
 const HUB_LIMIT_BYTES = 252 * 1024;

@@ -1,5 +1,6 @@
 import { UNIDENTIFIED } from '../base/counters.ts';
 import type { Logger } from '../base/log.ts';
+import { stableId } from '../base/stable-id.ts';
 import {
   type Collector,
   type LeavesOut,
@@ -14,7 +15,6 @@ import type { OutgoingEvent } from '../contract/store.ts';
 import type { Aggregator } from './aggregator.ts';
 import { occurrenceEvent } from './envelope.ts';
 import type { EventQueues } from './queue.ts';
-import { stableId } from './stable-id.ts';
 
 /**
  * The first stage of the pipeline for Triggered events: makes an event of each occurrence, or adds it to the aggregator.

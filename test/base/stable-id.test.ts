@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { stableId } from '../../src/pipeline/stable-id.ts';
+import { stableId } from '../../src/base/stable-id.ts';
 
 describe('stableId', () => {
   it('is a UUID of version 8, whatever it is made of', () => {
