@@ -1,0 +1,48 @@
+/* Which names have a secret as their value. Names are compared in lower case, without `-`, `_` and `.`. */
+
+/** Ends of names: `MYSQL_PASSWORD`, `--access-token`, `SharedAccessKey`. */
+const SUFFIXES = [
+  ...['password', 'passwd', 'passphrase', 'passcode', 'pwd', 'pass', 'secret', 'token', 'signature', 'psk'],
+  ...['accesskey', 'accountkey', 'apikey', 'secretkey', 'privatekey', 'authkey', 'signingkey', 'encryptionkey'],
+  ...['masterkey', 'sharedkey', 'storagekey', 'subscriptionkey', 'functionskey', 'licensekey', 'primarykey'],
+  ...['secondarykey', 'sessionkey', 'authorization', 'cookie', 'credentials', 'webhookurl'],
+];
+/** Whole names that are too short for an end. */
+const NAMES = new Set(['sig', 'pin', 'otp', '_auth', 'sshpass', 'bearer']);
+/** Words that end like a secret and are none. */
+const NOT_SECRET = new Set(['oldpwd', 'bypass', 'compass', 'nopass', 'nopassword', 'nopasswd', 'trespass']);
+/** Their value is the name of a file more often than not, which an alert should show. */
+const MAYBE_PATH = /(?:key|pwd|secret|token|cookie|credentials|signature)$/;
+/** Only within the query of a URL. */
+const QUERY_NAMES = new Set(['code', 'key', 'auth']);
+
+/** The ends by their last letter, so that most names need no comparison. */
+const BY_LAST_LETTER = new Map<string, string[]>();
+for (const suffix of SUFFIXES) {
+  const last = suffix.charAt(suffix.length - 1);
+  BY_LAST_LETTER.set(last, [...(BY_LAST_LETTER.get(last) ?? []), suffix]);
+}
+
+/** In UTF-16 units: longer than every suffix, with separators. */
+const LONGEST_END = 64;
+
+export interface SecretName {
+  /** Whether a value that is a path is shown. */
+  readonly mayBePath: boolean;
+  /** Whether the value can have a scheme before it, as in `Authorization: Bearer x`. */
+  readonly hasScheme: boolean;
+}
+
+/** @param name as written, without the dashes of an option; `undefined` when its value is no secret */
+export function secretName(name: string, isInQuery = false): SecretName | undefined {
+  const written = name.slice(-LONGEST_END).toLowerCase();
+  const plain = written.replace(/[-_.]/g, '');
+  if (NOT_SECRET.has(plain)) return undefined;
+  const ends = BY_LAST_LETTER.get(plain.charAt(plain.length - 1)) ?? [];
+  const isSecret =
+    NAMES.has(plain) ||
+    NAMES.has(written) ||
+    (isInQuery && QUERY_NAMES.has(plain)) ||
+    ends.some((end) => plain.endsWith(end));
+  return isSecret ? { mayBePath: MAYBE_PATH.test(plain), hasScheme: plain.endsWith('authorization') } : undefined;
+}
