@@ -1,0 +1,120 @@
+import { BlockList, isIP, isIPv6 } from 'node:net';
+import { isPlausible } from '../../base/clock.ts';
+import { days } from '../../base/duration.ts';
+import type { Hit } from '../subject.ts';
+import { valuesOf } from './hit-fields.ts';
+import { type AlertException, isNamed } from './policy.ts';
+
+/** How often an exception has matched. Times in milliseconds since the epoch. */
+interface Use {
+  /** Of the exception as it is written: one that was changed is another one. */
+  readonly text: string;
+  readonly since: number;
+  last: number | undefined;
+  count: number;
+}
+
+/** An exception that has matched nothing for so long is shown: it may no longer be needed. */
+const UNUSED = days(90);
+
+/** The exceptions in force, with how often each has matched. */
+export class Exceptions {
+  readonly #uses = new Map<string, Use>();
+  readonly #networks = new Map<string, BlockList | undefined>();
+
+  /** @returns the id of the first exception that matches, after counting it */
+  match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
+    for (const [id, exception] of Object.entries(exceptions)) {
+      const use = this.#useOf(id, exception, now);
+      if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !this.#covers(exception, hit)) continue;
+      use.count += 1;
+      use.last = now.getTime();
+      return id;
+    }
+    return undefined;
+  }
+
+  /** By id: how often each has matched. */
+  counts(exceptions: Readonly<Record<string, AlertException>>): Readonly<Record<string, number>> {
+    return Object.fromEntries(Object.keys(exceptions).map((id) => [id, this.#uses.get(id)?.count ?? 0]));
+  }
+
+  /** Ids of those that have expired, or matched nothing for 90 days. */
+  unused(exceptions: Readonly<Record<string, AlertException>>, now: Date): readonly string[] {
+    return Object.entries(exceptions).flatMap(([id, exception]) => {
+      const { since, last = since } = this.#useOf(id, exception, now);
+      return !isInForce(exception, now) || now.getTime() - last >= UNUSED ? [id] : [];
+    });
+  }
+
+  toJson(): unknown {
+    return Object.fromEntries(this.#uses);
+  }
+
+  restore(value: unknown): void {
+    if (typeof value !== 'object' || value === null) return;
+    for (const [id, use] of Object.entries(value).slice(0, MOST_USES)) if (isUse(use)) this.#uses.set(id, { ...use });
+  }
+
+  #useOf(id: string, exception: AlertException, now: Date): Use {
+    const text = JSON.stringify(exception);
+    const known = this.#uses.get(id);
+    if (known?.text === text) return known;
+    const use: Use = { text, since: now.getTime(), last: undefined, count: 0 };
+    this.#uses.delete(id);
+    this.#uses.set(id, use);
+    // Exceptions that the module twin no longer has are forgotten, the oldest first.
+    for (const oldest of this.#uses.keys()) {
+      if (this.#uses.size <= MOST_USES) break;
+      this.#uses.delete(oldest);
+    }
+    return use;
+  }
+
+  #covers({ field, equals, startsWith, endsWith, cidr }: AlertException, hit: Hit): boolean {
+    return valuesOf(hit, field).some((value) => {
+      if (equals !== undefined) return value === equals;
+      if (startsWith !== undefined) return value.startsWith(startsWith);
+      if (endsWith !== undefined) return value.endsWith(endsWith);
+      return cidr !== undefined && this.#isIn(value, cidr);
+    });
+  }
+
+  #isIn(address: string, cidr: string): boolean {
+    if (!this.#networks.has(cidr)) {
+      if (this.#networks.size >= MOST_USES) this.#networks.clear();
+      this.#networks.set(cidr, networkOf(cidr));
+    }
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+    return isIP(address) !== 0 && this.#networks.get(cidr)?.check(address, family) === true;
+  }
+}
+
+/** The module twin may have 64; old ones of an earlier configuration are kept as well. */
+const MOST_USES = 256;
+
+/** Without a set clock, an exception with an end counts as expired: an alert too many is better than one too few. */
+const isInForce = ({ until }: AlertException, now: Date): boolean =>
+  until === undefined || (isPlausible(now) && now.getTime() < Date.parse(until));
+
+/** @returns `undefined` for a text that is no network */
+export function networkOf(cidr: string): BlockList | undefined {
+  const [address = '', prefix, ...more] = cidr.split('/');
+  const bits = isIPv6(address) ? 128 : 32;
+  const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
+  if (isIP(address) === 0 || more.length > 0 || length < 0 || length > bits) return undefined;
+  const network = new BlockList();
+  network.addSubnet(address, length, bits === 128 ? 'ipv6' : 'ipv4');
+  return network;
+}
+
+const isUse = (value: unknown): value is Use => {
+  if (typeof value !== 'object' || value === null) return false;
+  const { text, since, last, count } = value as Record<string, unknown>;
+  return (
+    typeof text === 'string' &&
+    typeof since === 'number' &&
+    (last === undefined || typeof last === 'number') &&
+    Number.isSafeInteger(count)
+  );
+};

@@ -1,0 +1,47 @@
+import * as v from 'valibot';
+import { KeptAlert } from './kept-alert.ts';
+
+/** How many alerts `vakt alerts` can show. */
+const MOST = 200;
+
+/** The last alerts, oldest first. An update replaces its alert and makes it the newest. */
+export class AlertHistory {
+  readonly #alerts = new Map<string, KeptAlert>();
+  readonly #followers = new Set<(alert: KeptAlert) => void>();
+
+  add(alert: KeptAlert): void {
+    this.#alerts.delete(alert.alertId);
+    this.#alerts.set(alert.alertId, alert);
+    for (const oldest of this.#alerts.keys()) {
+      if (this.#alerts.size <= MOST) break;
+      this.#alerts.delete(oldest);
+    }
+    for (const follower of this.#followers) follower(alert);
+  }
+
+  has(alertId: string): boolean {
+    return this.#alerts.has(alertId);
+  }
+
+  list(): readonly KeptAlert[] {
+    return [...this.#alerts.values()];
+  }
+
+  /** Calls `follower` with each alert and update, until the returned function is called. */
+  follow(follower: (alert: KeptAlert) => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  toJson(): unknown {
+    return this.list();
+  }
+
+  restore(value: unknown): void {
+    if (!Array.isArray(value)) return;
+    for (const alert of value.slice(-MOST)) {
+      const checked = v.safeParse(KeptAlert, alert);
+      if (checked.success) this.#alerts.set(checked.output.alertId, checked.output);
+    }
+  }
+}

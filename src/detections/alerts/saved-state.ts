@@ -1,0 +1,106 @@
+import { Alarm } from '../../base/alarm.ts';
+import type { Clock } from '../../base/clock.ts';
+import { type Duration, hours, milliseconds, minutes } from '../../base/duration.ts';
+import { errnoOf, messageOf } from '../../base/errors.ts';
+import type { Logger } from '../../base/log.ts';
+import { Loop } from '../../base/loop.ts';
+import { readPlainFile } from '../../base/plain-file.ts';
+import type { Service } from '../../base/service.ts';
+import type { StateFiles } from '../../base/state-files.ts';
+
+/** A part of the detections that continues after a restart. */
+export interface Continued {
+  toJson(): unknown;
+  /** Must not throw, whatever the value is: the file is untrusted input, like everything on disk. */
+  restore(value: unknown): void;
+}
+
+/** At most one write in this time, besides the one at the stop. */
+const INTERVAL = minutes(1);
+const LONGEST_SLEEP = hours(1);
+/** In bytes. 1,024 keys with their evidence, 200 alerts and 1 MB of windows have less. */
+const LARGEST = 16 * 1024 * 1024;
+
+/**
+ * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last minute: counts, but no
+ * alert, since an alert is in the queue when it is made.
+ */
+export class SavedState implements Service {
+  readonly name = 'detection state';
+  readonly #file: string;
+  readonly #files: StateFiles;
+  readonly #parts: Readonly<Record<string, Continued>>;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #alarm = new Alarm();
+  readonly #loop: Loop;
+  #hasChanged = false;
+  #savedAt: Duration | undefined;
+  #isFailing = false;
+
+  constructor(options: {
+    file: string;
+    files: StateFiles;
+    parts: Readonly<Record<string, Continued>>;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#file = options.file;
+    this.#files = options.files;
+    this.#parts = options.parts;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#loop = new Loop((signal) => this.#turn(signal), options);
+  }
+
+  /** Restores the parts. Without a usable file they begin anew. */
+  async start(): Promise<void> {
+    const saved = this.#read();
+    for (const [name, part] of Object.entries(this.#parts)) part.restore(saved[name]);
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    if (this.#hasChanged) this.#save();
+  }
+
+  /** To be called when a part has changed; costs next to nothing. */
+  changed(): void {
+    if (this.#hasChanged) return;
+    this.#hasChanged = true;
+    this.#alarm.ring();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const left = this.#savedAt === undefined ? 0 : this.#savedAt + INTERVAL - this.#clock.monotonic();
+    if (!this.#hasChanged) await this.#alarm.sleep(this.#clock, LONGEST_SLEEP, signal);
+    else if (left > 0) await this.#clock.sleep(milliseconds(left), signal);
+    else this.#save();
+  }
+
+  #save(): void {
+    this.#hasChanged = false;
+    this.#savedAt = this.#clock.monotonic();
+    const state = Object.fromEntries(Object.entries(this.#parts).map(([name, part]) => [name, part.toJson()]));
+    this.#files.replace(this.#file, JSON.stringify(state), (error) => {
+      if (error !== undefined && !this.#isFailing) {
+        this.#log.warn({ err: error }, 'Could not save the state of the detections; a restart begins without it.');
+      }
+      this.#isFailing = error !== undefined;
+    });
+  }
+
+  #read(): Readonly<Record<string, unknown>> {
+    try {
+      const value: unknown = JSON.parse(readPlainFile(this.#file, LARGEST));
+      return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return {};
+      // The parser's message quotes the file.
+      const why = error instanceof SyntaxError ? 'it is not JSON' : messageOf(error);
+      this.#log.warn({ why }, 'Could not read the state of the detections; it begins anew.');
+      return {};
+    }
+  }
+}

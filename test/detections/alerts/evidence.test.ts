@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { evidenceOf } from '../../../src/detections/alerts/evidence.ts';
+import { hit } from './samples.ts';
+
+const evidence = (of: Parameters<typeof hit>[0], redact = true) => evidenceOf(hit(of), 'T', { redact });
+
+describe('evidenceOf', () => {
+  it('cuts a command line after 2 KB, between characters, and says so', () => {
+    const CommandLine = `${'x'.repeat(2_047)}é${'y'.repeat(7_000)}`;
+    const { subject, details } = evidence({ payload: { CommandLine } });
+    assert.equal(subject.CommandLine, 'x'.repeat(2_047));
+    assert.deepEqual(details, { ShortenedField: 'CommandLine', OriginalBytes: '9049' });
+    const whole = evidence({ payload: { CommandLine: 'é'.repeat(1_024) } });
+    assert.deepEqual([whole.subject.CommandLine, whole.details], ['é'.repeat(1_024), {}]);
+  });
+
+  it('redacts before it cuts, so that no beginning of a secret is left', () => {
+    const CommandLine = `app ${'x'.repeat(2_030)} --password ${'q'.repeat(500)}`;
+    assert.ok(!String(evidence({ payload: { CommandLine } }).subject.CommandLine).includes('q'));
+  });
+
+  it('redacts the parent and the reading that matched, too, unless told otherwise', () => {
+    const of = {
+      payload: { CommandLine: 'a --token abc' },
+      fields: { CommandLine: 'a --token abc', ParentCommandLine: 'mysql -pabc', ParentImage: '/bin/mysql' },
+      view: { Image: '/bin/b', CommandLine: 'b --token=abc' },
+    };
+    const redacted = evidence(of);
+    assert.ok(!JSON.stringify(redacted).includes('abc'));
+    assert.equal(redacted.details.MatchedCommandLine, 'b --token=[redacted]');
+    const { subject, parentCommandLine, details } = evidence(of, false);
+    assert.deepEqual(
+      [subject.CommandLine, parentCommandLine, details.MatchedCommandLine],
+      ['a --token abc', 'mysql -pabc', 'b --token=abc'],
+    );
+  });
+
+  it('says of a correlation how many events it had, and which', () => {
+    const ids = Array.from({ length: 20 }, (_, n) => `e${n}`);
+    const { eventIds, details } = evidence({ count: 64, ids, cut: true, eventIds: ['last'] });
+    assert.deepEqual([eventIds.length, eventIds.at(-1)], [16, 'e19']);
+    assert.deepEqual(details, { CorrelatedEvents: '64', JudgedInPart: 'true' });
+  });
+
+  it('says what to do also for a rule that does not', () => {
+    const { remediation: _, ...rule } = hit().rule;
+    assert.match(evidenceOf({ ...hit(), rule }, 'T', { redact: true }).remediation, /./);
+  });
+});
