@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { type CorrelationState, Correlations } from './engine/correlations.ts';
 import { Engine } from './engine/engine.ts';
 import type { ParsedRule } from './sigma/rule.ts';
-import type { Hit, Subject } from './subject.ts';
+import type { Hit, Subject, View } from './subject.ts';
 
 /** Why a rule isn't judged. */
 export type OffReason = 'requires' | 'time';
@@ -20,12 +20,16 @@ export interface DetectorState {
   readonly correlations: CorrelationState;
 }
 
+const viewOf = ([view]: readonly View[]) => (view === undefined ? {} : { view });
+
 /** Judges what happens by rules: a subject in, hits out. */
 export class Detector {
   readonly #rules: readonly ParsedRule[];
   readonly #lists: Lists;
   readonly #clock: TellsTime;
   readonly #engine: Engine;
+  /** Ids of rules that a correlation refers to. */
+  readonly #correlated: ReadonlySet<string>;
   #correlations: Correlations;
   readonly #newCorrelations: () => Correlations;
 
@@ -44,8 +48,14 @@ export class Detector {
     this.#clock = clock;
     const list = (name: string) => lists[name] ?? [];
     const on = rules.filter((rule) => this.#isSet(rule));
-    this.#engine = new Engine({ rules: on.filter((rule) => rule.is === 'detection'), list, clock });
     const correlations = on.filter((rule) => rule.is === 'correlation');
+    this.#correlated = new Set(correlations.flatMap(({ correlation }) => correlation.rules));
+    this.#engine = new Engine({
+      rules: on.filter((rule) => rule.is === 'detection'),
+      correlated: this.#correlated,
+      list,
+      clock,
+    });
     this.#newCorrelations = () => new Correlations(correlations, list);
     this.#correlations = this.#newCorrelations();
   }
@@ -75,17 +85,13 @@ export class Detector {
 
   judge(subject: Subject): Hit[] {
     const hits: Hit[] = [];
-    for (const { rule, view, cut } of this.#engine.judge(subject)) {
+    for (const { rule, views, cut } of this.#engine.judge(subject)) {
       const { facts } = rule;
-      if (facts.alerts)
-        hits.push({
-          rule: facts,
-          subject,
-          ...(view === undefined ? {} : { view }),
-          ...(cut ? { cut: true as const } : {}),
-        });
-      for (const hit of this.#correlations.take({ rule: facts, subject, view }, this.#monotonic(subject.time)))
-        if (hit.rule.alerts) hits.push({ ...hit, ...(hit.view === undefined ? {} : { view: hit.view }) } as Hit);
+      if (facts.alerts) hits.push({ rule: facts, subject, ...viewOf(views), ...(cut ? { cut: true } : {}) });
+      if (!this.#correlated.has(facts.id)) continue;
+      const signal = { rule: facts, subject, views };
+      for (const { views: of, ...hit } of this.#correlations.take(signal, this.#monotonic(subject.time)))
+        if (hit.rule.alerts) hits.push({ ...hit, ...viewOf(of) });
     }
     return hits;
   }

@@ -1,6 +1,7 @@
 import type { Payload } from '../contract/event.ts';
-import { viewsOf } from './one-view.ts';
+
 import type { Fields, LogSource, Subject, View } from './subject.ts';
+import { viewsOf } from './views/views.ts';
 
 /** Events of which each element is judged by itself. */
 const SOURCES: Readonly<Record<string, LogSource>> = {

@@ -21,6 +21,7 @@ const FOLDER: Readonly<Record<string, { readonly short: string; readonly long: r
 const INTERPRETER =
   /^(?:(?:ba|da|a|z|k|c)?sh|python[0-9.]*|perl[0-9.]*|php[0-9.]*|node|ruby[0-9.]*|lua[0-9.]*|source|\.)$/;
 const LOADER = /^ld(?:-linux|-musl|-uClibc)?[\w.-]*\.so/;
+const OUTPUT_DEVICE = /^\/dev\/(?:null|std\w+|fd\/|tty)/;
 /** Of a command line; more words are not looked at. */
 const MOST_WORDS = 200;
 
@@ -29,7 +30,7 @@ export function downloadTarget({ Image, CommandLine, CurrentDirectory }: View): 
   const tool = basename(Image);
   const words = wordsOf(CommandLine).slice(1);
   const target = written(tool, words);
-  if (target === undefined || target === '' || target === '-' || target.startsWith('/dev/')) return undefined;
+  if (target === undefined || target === '' || target === '-' || OUTPUT_DEVICE.test(target)) return undefined;
   return absolute(target, CurrentDirectory);
 }
 

@@ -43,12 +43,20 @@ interface Group {
 export interface Signal {
   readonly rule: Rule;
   readonly subject: Subject;
-  readonly view?: View | undefined;
+  /** The readings that matched; each group is fed once. */
+  readonly views: readonly View[];
 }
 
 export interface CorrelationHit extends Signal {
   readonly count: number;
   readonly ids: readonly string[];
+}
+
+interface Result {
+  /** Whether it did not hold since the window was last empty. */
+  readonly isNew: boolean;
+  readonly found: { readonly count: number; readonly ids: readonly string[] };
+  readonly view: View | undefined;
 }
 
 /** What is kept over restarts. */
@@ -88,12 +96,15 @@ export class Correlations {
   take(signal: Signal, at: number): CorrelationHit[] {
     const hits: CorrelationHit[] = [];
     for (const { window, rule } of this.#fed.get(signal.rule.id) ?? []) {
-      const result = window.take(signal, rule, at, this.#seed);
-      if (result === undefined) continue;
-      const hit = { rule: window.facts, subject: signal.subject, view: signal.view, ...result.found };
-      if (result.isNew) hits.push(hit);
-      // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.
-      hits.push(...this.take(hit, at));
+      let isReported = false;
+      for (const result of window.take(signal, rule, at, this.#seed)) {
+        const views = result.view === undefined ? [] : [result.view];
+        const hit = { rule: window.facts, subject: signal.subject, views, ...result.found };
+        if (result.isNew && !isReported) hits.push(hit);
+        isReported ||= result.isNew;
+        // An outer correlation sees every time that the inner one holds: it may still hold long after its hit.
+        hits.push(...this.take(hit, at));
+      }
     }
     this.#keepBudget();
     return hits;
@@ -160,16 +171,26 @@ class Window {
       correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : ENTRIES;
   }
 
-  take(signal: Signal, rule: number, at: number, seed: number) {
-    const key = this.#keyOf(signal);
-    if (key === undefined) return undefined;
-    const { type, field, timespanMs } = this.correlation;
-    let hash = 0;
-    if (type === 'value_count') {
-      const value = readField(signal.subject, signal.view, field ?? '');
-      if (value === undefined) return undefined;
-      hash = hashOf(value, seed);
+  /** @returns a result for each group in which the correlation holds now */
+  take(signal: Signal, rule: number, at: number, seed: number): Result[] {
+    const { type, field } = this.correlation;
+    const results: Result[] = [];
+    const fed = new Set<string>();
+    for (const view of signal.views.length === 0 ? [undefined] : signal.views) {
+      const key = this.#keyOf(signal, view);
+      const value = type === 'value_count' ? readField(signal.subject, view, field ?? '') : '';
+      if (key === undefined || value === undefined || fed.has(key)) continue;
+      fed.add(key);
+      const hash = type === 'value_count' ? hashOf(value, seed) : 0;
+      const result = this.#feed(key, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '' });
+      if (result !== undefined) results.push({ ...result, view });
     }
+    return results;
+  }
+
+  #feed(key: string, added: Entry) {
+    const { type, timespanMs } = this.correlation;
+    const { at, rule } = added;
     let group = this.#groups.get(key);
     if (group === undefined) {
       if (type === 'temporal_ordered' && rule > 0) return undefined; // nothing came before it
@@ -181,8 +202,7 @@ class Window {
     const newest = Math.max(at, group.entries.at(-1)?.at ?? at);
     group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
     if (group.entries.length === 0) group.fired = false;
-    if (newest - at <= timespanMs)
-      this.#add(group.entries, { at, rule, hash, count: 1, id: signal.subject.event.ids[0] ?? '' });
+    if (newest - at <= timespanMs) this.#add(group.entries, added);
     this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
     if (this.#groups.size > GROUPS) this.dropOldest();
     const count = this.#count(group.entries);
@@ -235,7 +255,7 @@ class Window {
   }
 
   /** `undefined` if the event has none of the fields. */
-  #keyOf({ rule, subject, view }: Signal): string | undefined {
+  #keyOf({ rule, subject }: Signal, view: View | undefined): string | undefined {
     const { groupBy } = this.correlation;
     if (groupBy.length === 0) return '';
     let key = '';

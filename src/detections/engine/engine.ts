@@ -10,8 +10,8 @@ import { Row } from './row.ts';
 
 export interface Match {
   readonly rule: DetectionRule;
-  /** The first reading that matched; absent where there are none. */
-  readonly view?: View;
+  /** The readings that matched: the first one, and all others for rules that a correlation refers to; none of events without. */
+  readonly views: readonly View[];
   readonly cut: boolean;
 }
 
@@ -25,6 +25,11 @@ const WINDOW_MS = 60_000;
 const MOST_CHARGED_MS = 10;
 
 const NONE: readonly Match[] = [];
+
+/** A match while readings are judged. */
+interface Found extends Match {
+  readonly views: View[];
+}
 
 /** All rules on one log source, ready to be judged. */
 interface Prepared {
@@ -52,19 +57,26 @@ export class Engine {
   readonly #cache = new MatchCache<readonly Match[]>();
   readonly #row = new Row();
   readonly #switchedOff = new Set<string>();
+  readonly #correlated: ReadonlySet<string>;
   #windowEnds = -Infinity;
 
-  /** @param list the entries of a list of the twin; empty if it isn't set */
+  /**
+   * @param list the entries of a list of the twin; empty if it isn't set
+   * @param correlated ids of rules that a correlation refers to: two readings can belong to different groups
+   */
   constructor({
     rules,
+    correlated,
     list,
     clock,
   }: {
     readonly rules: readonly DetectionRule[];
+    readonly correlated: ReadonlySet<string>;
     readonly list: (name: string) => readonly string[];
     readonly clock: Pick<Clock, 'monotonic'>;
   }) {
     this.#clock = clock;
+    this.#correlated = correlated;
     const bySource = new Map<LogSource, DetectionRule[]>();
     for (const rule of rules) {
       for (const source of rule.facts.sources) bySource.set(source, [...(bySource.get(source) ?? []), rule]);
@@ -105,7 +117,7 @@ export class Engine {
       const text = views.length === 0 || ofView[slot] === false ? row.text(slot) : undefined;
       if (text !== undefined) search.search(text, slot, mark);
     }
-    const matches: Match[] = [];
+    const matches: Found[] = [];
     if (views.length === 0) this.#try(prepared, undefined, matches);
     for (const view of views) {
       for (let slot = 0; slot < fields.length; slot += 1)
@@ -120,7 +132,7 @@ export class Engine {
   }
 
   /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
-  #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Match[]): void {
+  #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Found[]): void {
     const row = this.#row;
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
@@ -130,8 +142,10 @@ export class Engine {
       const matched = (matchers[index] as Matcher)(row);
       const now = this.#clock.monotonic();
       if (matched) {
-        candidates[index] = 2; // one match an event
-        matches.push({ rule, cut: row.cut, ...(view === undefined ? {} : { view }) });
+        const known = matches.find((match) => match.rule === rule);
+        if (known === undefined) matches.push({ rule, cut: row.cut, views: view === undefined ? [] : [view] });
+        else if (view !== undefined) known.views.push(view);
+        if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first reading is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
       const total = (spent[index] as number) + Math.min(now - began, MOST_CHARGED_MS);
