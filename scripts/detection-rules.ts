@@ -17,7 +17,7 @@ export function compileRules(folder: string): string {
   const files = readdirSync(folder)
     .filter((file) => file.endsWith('.yml'))
     .sort()
-    .map((file) => ({ file, ...readYaml(readFileSync(join(folder, file), 'utf8'), file, 'builtin') }));
+    .map((file) => ({ file, ...readYaml(readFileSync(join(folder, file), 'utf8'), file, 'local') })); // checked as strictly
   const documents = files.flatMap((file) => file.documents);
   const faults = [...files.flatMap((file) => file.faults), ...readRuleSet(documents).faults];
   if (faults.length > 0)

@@ -1,3 +1,4 @@
+import { BitParallel, NO_CHARACTER } from './bit-parallel.ts';
 import { type Assertion, Malformed, type Node } from './parse.ts';
 import { has, type Ranges, WORDS } from './ranges.ts';
 
@@ -5,8 +6,8 @@ import { has, type Ranges, WORDS } from './ranges.ts';
  *
  * The search builds a DFA of what it meets: each set of states is interned, with its steps by the class of the next
  * character. Some patterns have more sets than fit, and whoever writes the text can choose it so that each character makes
- * a new one. A search that has made MAX_NEW_SETS therefore goes on without interning, state by state, which takes no more
- * than a fixed time for each character: see MAX_STATES.
+ * a new one. A search that would make more than MAX_NEW_SETS is therefore made again with all states at once, which takes
+ * the same time for every text (bit-parallel.ts).
  *
  * `^`, `$` and `\b` are decided when the characters on both sides are known, so a set includes the kind of the
  * character before it.
@@ -16,11 +17,11 @@ import { has, type Ranges, WORDS } from './ranges.ts';
 export const MAX_STATES = 3_000;
 /** Interned sets; a search that begins when there are more empties the cache first. */
 const MAX_SETS = 384;
-/** Sets that one search may make. Making one takes about ten times as long as a step without interning. */
+/** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
 
 /** Kinds of the character before or after a position: none, a word character, a line end, or another. */
-const NOTHING = 0;
+const NOTHING = NO_CHARACTER;
 const WORD = 1;
 const LINE_END = 2;
 const OTHER = 3;
@@ -63,7 +64,6 @@ function build(node: Node, next: number, states: State[]): number {
         after = add(loop);
         loop.next.push(build(node.of, after, states));
       } else {
-        // Straight to the end: nested as ((x?x)?x)?, all the rest would be walked at each character.
         for (let i = node.min; i < node.max; i += 1)
           after = add({ does: BRANCHES, next: [build(node.of, after, states), next] });
       }
@@ -145,7 +145,7 @@ const marks = new Uint32Array(MAX_STATES + 1);
 let mark = 0;
 const open = new Int32Array(MAX_STATES + 1);
 const reached = new Int32Array(MAX_STATES + 1);
-let lists: [Int32Array, Int32Array] = [new Int32Array(MAX_STATES + 1), new Int32Array(MAX_STATES + 1)];
+const found = new Int32Array(MAX_STATES + 1);
 
 function nextMark(): number {
   if (mark === 0xffffffff) {
@@ -168,6 +168,7 @@ export class Automaton {
   readonly #hasAssertions: boolean;
   #sets: StateSet[] = [];
   #byKey = new Map<string, number>();
+  #bits: BitParallel | undefined;
 
   constructor(node: Node) {
     const states: State[] = [{ does: BRANCHES, next: [] }];
@@ -205,8 +206,8 @@ export class Automaton {
       this.#byKey = new Map();
     }
     const most = this.#sets.length + MAX_NEW_SETS;
-    lists[0][0] = this.#start;
-    let set = this.#set(lists[0], 1, NOTHING);
+    found[0] = this.#start;
+    let set = this.#set(found, 1, NOTHING);
     const { ascii } = this.#classes;
     for (let at = 0; at < length; at += 1) {
       const code = line.charCodeAt(at);
@@ -214,9 +215,9 @@ export class Automaton {
       const from = this.#sets[set] as StateSet;
       let next = from.steps[kind] as number;
       if (next === UNKNOWN) {
-        if (this.#sets.length >= most) return this.#matchesFrom(from, line, at, length);
-        const count = this.#step(from.states, from.states.length, from.before, kind, lists[0]);
-        next = count === DONE ? DONE : this.#set(lists[0].subarray(0, count).sort(), count, this.#kindOfClass(kind));
+        if (this.#sets.length >= most) return this.#matchesByBits(line, length);
+        const count = this.#step(from.states, from.states.length, from.before, kind, found);
+        next = count === DONE ? DONE : this.#set(found.subarray(0, count).sort(), count, this.#kindOfClass(kind));
         from.steps[kind] = next;
       }
       if (next === DONE) return true;
@@ -227,21 +228,44 @@ export class Automaton {
     return last.endsWell;
   }
 
-  /** The rest of a search, without interning. */
-  #matchesFrom({ states, before }: StateSet, line: string, begin: number, length: number): boolean {
-    let [now, next] = lists;
-    now.set(states);
-    let count = states.length;
-    let kindBefore = before;
-    for (let at = begin; at < length; at += 1) {
-      const kind = this.#classes.of(line.charCodeAt(at));
-      count = this.#step(now, count, kindBefore, kind, next);
-      if (count === DONE) return true;
-      [now, next] = [next, now];
-      kindBefore = this.#kindOfClass(kind);
-    }
-    lists = [now, next];
-    return this.#endsWell(now, count, kindBefore);
+  /** Operations for the worst character, in a search with all states at once. */
+  cost(): number {
+    const kinds = this.#hasAssertions ? [WORD, LINE_END, OTHER] : [OTHER];
+    const all = this.#bits ?? this.#all(); // not kept: most patterns never need it
+    return Math.max(...kinds.flatMap((before) => kinds.map((behind) => all.cost(before, behind))));
+  }
+
+  #matchesByBits(line: string, length: number): boolean {
+    const { ascii } = this.#classes;
+    this.#bits ??= this.#all();
+    return this.#bits.matches(
+      line,
+      length,
+      (code) => (code < 128 ? (ascii[code] as number) : this.#classes.of(code)),
+      (index) => this.#kindOfClass(index),
+    );
+  }
+
+  #all(): BitParallel {
+    // States are built from the end of the pattern: backwards, each is followed by the next one mostly.
+    const reading: number[] = [];
+    for (let index = this.#does.length - 1; index >= 0; index -= 1)
+      if (this.#does[index] === READS) reading.push(index);
+    const numbers = new Map(reading.map((index, number) => [index, number]));
+    const takes = Array.from({ length: this.#classes.count }, (_, kind) =>
+      reading.flatMap((index, number) => (this.#takes[index]?.[kind] === 1 ? [number] : [])),
+    );
+    const start = Int32Array.of(0);
+    const follow = (state: number, before: number, behind: number): readonly number[] | undefined => {
+      start[0] = state;
+      const count = this.#reach(start, 1, before, behind);
+      if (count === DONE) return undefined;
+      return Array.from(reached.subarray(0, count), (index) => numbers.get(index) as number);
+    };
+    return new BitParallel(reading.length, takes, (before, behind) => ({
+      of: reading.map((index) => follow(this.#next[index]?.[0] as number, before, behind)),
+      first: follow(this.#start, before, behind),
+    }));
   }
 
   /** Only patterns with assertions need to know what was before. */
@@ -256,22 +280,22 @@ export class Automaton {
    * @returns how many, or DONE if the text before the character matched
    */
   #step(states: Int32Array, count: number, before: number, kind: number, to: Int32Array): number {
-    const size = this.#reach(states, count, before, this.#kinds[kind] as number);
-    if (size === DONE) return DONE;
+    const reads = this.#reach(states, count, before, this.#kindOfClass(kind));
+    if (reads === DONE) return DONE;
     const fresh = nextMark();
-    let found = 0;
-    to[found++] = this.#start;
+    let size = 0;
+    to[size++] = this.#start;
     marks[this.#start] = fresh;
-    for (let i = 0; i < size; i += 1) {
+    for (let i = 0; i < reads; i += 1) {
       const index = reached[i] as number;
       const takes = this.#takes[index];
       if (takes === undefined || takes[kind] !== 1) continue;
       const [after] = this.#next[index] as readonly [number];
       if (marks[after] === fresh) continue;
       marks[after] = fresh;
-      to[found++] = after;
+      to[size++] = after;
     }
-    return found;
+    return size;
   }
 
   /** Fills `reached` with all states that read and are reachable without reading. @returns how many, or DONE */

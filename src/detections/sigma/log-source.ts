@@ -70,7 +70,8 @@ export function checkFields(expression: Expression, { source, audit }: ReadSourc
 
 type Visit = (field: string, test: Extract<Expression, { is: 'field' }>['test'] | undefined) => void;
 
-function visit(expression: Expression, see: Visit): void {
+/** Shows all fields that an expression reads, with their tests. */
+export function visit(expression: Expression, see: Visit): void {
   switch (expression.is) {
     case 'and':
     case 'or':

@@ -4,8 +4,6 @@ import { type Expression, type Place, Refused, type Test, type TextTest, type Wi
 
 /** Of an expression; see engine/README: 6 KB of the head, a line end, 2 KB of the tail. */
 export const JUDGED = { head: 6_144, tail: 2_048 };
-/** The worst line then takes less than 5 ms; measured in test/detections/engine/hostile-lines.test.ts. */
-const MAX_STATES = 1_500;
 /** Alternatives of one value, such as those of windash. */
 const MOST_VARIANTS = 625;
 const MOST_VALUES = 2_000;
@@ -152,7 +150,6 @@ function patternTest(source: string, modifiers: Modifiers): Test {
     m: modifiers.has('m'),
     s: modifiers.has('s'),
     longestLine: JUDGED.head + 1 + JUDGED.tail,
-    maxStates: MAX_STATES,
   });
   if ('problem' in pattern) throw new Refused(`the expression cannot be taken: ${pattern.problem}`);
   return { is: 'pattern', pattern, source };

@@ -1,0 +1,134 @@
+/* The search of an automaton with all its states at once, one bit each: takes the same time for every text. It is Glushkov's
+ * automaton (The abstract theory of automata, 1961), as in Navarro and Raffinot, Flexible Pattern Matching in Strings, 5.2:
+ * bits stand for states that have just read a character.
+ *
+ * Most states are followed by the next one, so that one shift moves all of them. Other followers are the same for many states,
+ * such as those of all ends of alternatives: these share one row.
+ */
+
+/** Kinds of characters, of which the last stands for none. */
+export const KINDS = 4;
+export const NO_CHARACTER = 0;
+
+/** What follows, between characters of two kinds. */
+export interface Follows {
+  /** Of each state that reads, in their order: those that can read next; `undefined`: the text matches. */
+  readonly of: readonly (readonly number[] | undefined)[];
+  /** The same at the begin of a match. */
+  readonly first: readonly number[] | undefined;
+}
+
+interface Step {
+  readonly accepts: Int32Array;
+  readonly firstAccepts: boolean;
+  readonly first: Int32Array;
+  readonly shifts: Int32Array;
+  /** Pairs of rows: which states, and what follows them besides the next one. */
+  readonly rows: readonly Int32Array[];
+}
+
+export class BitParallel {
+  readonly #words: number;
+  /** By class of characters: which states read it. */
+  readonly #takes: readonly Int32Array[];
+  readonly #follows: (before: number, behind: number) => Follows;
+  readonly #steps: (Step | undefined)[] = [];
+  #now: Int32Array;
+  #next: Int32Array;
+
+  /** @param takes by class of characters: numbers of the states that read it, counted from 0 */
+  constructor(
+    count: number,
+    takes: readonly (readonly number[])[],
+    follows: (before: number, behind: number) => Follows,
+  ) {
+    this.#words = (count >> 5) + 1;
+    this.#takes = takes.map((states) => this.#bits(states));
+    this.#follows = follows;
+    this.#now = new Int32Array(this.#words);
+    this.#next = new Int32Array(this.#words);
+  }
+
+  /** Operations for one character between characters of these kinds. */
+  cost(before: number, behind: number): number {
+    return this.#words * (4 + this.#step(before, behind).rows.length);
+  }
+
+  /** @param classOf of a character @param kindOf of a class */
+  matches(line: string, length: number, classOf: (code: number) => number, kindOf: (index: number) => number): boolean {
+    const words = this.#words;
+    let [now, next] = [this.#now.fill(0), this.#next];
+    let before = NO_CHARACTER;
+    for (let at = 0; at < length; at += 1) {
+      const index = classOf(line.charCodeAt(at));
+      const behind = kindOf(index);
+      const { accepts, firstAccepts, first, shifts, rows } = this.#step(before, behind);
+      if (firstAccepts || meets(now, accepts)) return true;
+      let carry = 0;
+      for (let i = 0; i < words; i += 1) {
+        const moved = (now[i] as number) & (shifts[i] as number);
+        next[i] = (moved << 1) | carry | (first[i] as number);
+        carry = moved >>> 31;
+      }
+      for (let row = 0; row < rows.length; row += 2) {
+        if (!meets(now, rows[row] as Int32Array)) continue;
+        const to = rows[row + 1] as Int32Array;
+        for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) | (to[i] as number);
+      }
+      const takes = this.#takes[index] as Int32Array;
+      for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) & (takes[i] as number);
+      [now, next] = [next, now];
+      before = behind;
+    }
+    [this.#now, this.#next] = [now, next];
+    const { accepts, firstAccepts } = this.#step(before, NO_CHARACTER);
+    return firstAccepts || meets(now, accepts);
+  }
+
+  #step(before: number, behind: number): Step {
+    const key = before * KINDS + behind;
+    let step = this.#steps[key];
+    if (step === undefined) {
+      step = this.#make(this.#follows(before, behind));
+      this.#steps[key] = step;
+    }
+    return step;
+  }
+
+  #make({ of, first }: Follows): Step {
+    const accepts: number[] = [];
+    const shifts: number[] = [];
+    const others = new Map<string, { readonly from: number[]; readonly to: readonly number[] }>();
+    for (const [state, after] of of.entries()) {
+      if (after === undefined) {
+        accepts.push(state);
+        continue;
+      }
+      if (after.includes(state + 1)) shifts.push(state);
+      const rest = after.filter((next) => next !== state + 1);
+      if (rest.length === 0) continue;
+      const key = rest.join(' ');
+      const row = others.get(key) ?? { from: [], to: rest };
+      others.set(key, row);
+      row.from.push(state);
+    }
+    return {
+      accepts: this.#bits(accepts),
+      firstAccepts: first === undefined,
+      first: this.#bits(first ?? []),
+      shifts: this.#bits(shifts),
+      rows: [...others.values()].flatMap(({ from, to }) => [this.#bits(from), this.#bits(to)]),
+    };
+  }
+
+  #bits(states: readonly number[]): Int32Array {
+    const bits = new Int32Array(this.#words);
+    for (const state of states) bits[state >> 5] = (bits[state >> 5] as number) | (1 << (state & 31));
+    return bits;
+  }
+}
+
+function meets(a: Int32Array, b: Int32Array): boolean {
+  for (let i = 0; i < a.length; i += 1) if (((a[i] as number) & (b[i] as number)) !== 0) return true;
+  return false;
+}
