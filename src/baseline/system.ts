@@ -1,15 +1,9 @@
 import { readlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { FIRST_ORDINARY_UID } from '../host/account-files.ts';
 import { isRemote } from '../host/mounts.ts';
 import { Access, type AccessParts } from './access.ts';
-import {
-  type Accounts,
-  FIRST_ORDINARY_UID,
-  firstOrdinaryUid,
-  hasShell,
-  Names,
-  readAccounts,
-} from './facts/accounts.ts';
+import { type Accounts, firstOrdinaryUid, hasShell, Names, readAccounts } from './facts/accounts.ts';
 import { readAuditRules } from './facts/audit-rules.ts';
 import { type FirewallReader, readFirewall } from './facts/firewall-rules.ts';
 import { type Homes, readHomes } from './facts/homes.ts';

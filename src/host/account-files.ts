@@ -52,6 +52,14 @@ export interface ShadowLine {
   readonly inactiveDays: number | undefined;
 }
 
+const NO_SHELL = /(?:^|\/)(?:nologin|false|true|sync|halt|shutdown)$/;
+
+/** Whether an account with this shell can log in. An empty shell means /bin/sh, see passwd(5). */
+export const isLoginShell = (shell: string): boolean => !NO_SHELL.test(shell);
+
+/** Default of UID_MIN, the lowest user id of ordinary users; see login.defs(5). */
+export const FIRST_ORDINARY_UID = 1_000;
+
 /** Not a valid id: setuid(2) and similar calls take it as "do not change". */
 export const NO_ID = 2 ** 32 - 1;
 

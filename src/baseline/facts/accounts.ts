@@ -1,6 +1,8 @@
 import {
+  FIRST_ORDINARY_UID,
   type GroupLine,
   groupLines,
+  isLoginShell,
   type PasswdLine,
   passwdLines,
   type ShadowLine,
@@ -141,13 +143,8 @@ export class Names {
   }
 }
 
-const NO_SHELL = /(?:^|\/)(?:nologin|false|true|sync|halt|shutdown)$/;
-
-/** Whether the account can log in. An empty shell means /bin/sh, see passwd(5). */
-export const hasShell = ({ shell }: User): boolean => !NO_SHELL.test(shell);
-
-/** Default of UID_MIN, the lowest user id of ordinary users; see login.defs(5). */
-export const FIRST_ORDINARY_UID = 1_000;
+/** Whether the account can log in. */
+export const hasShell = ({ shell }: User): boolean => isLoginShell(shell);
 
 /** The lowest user id of ordinary users, or why it cannot be determined. */
 export function firstOrdinaryUid(access: Pick<Access, 'files'>): number | Unreadable {

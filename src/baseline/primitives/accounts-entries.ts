@@ -1,8 +1,8 @@
+import { FIRST_ORDINARY_UID } from '../../host/account-files.ts';
 import type { Look } from '../../host/host-files.ts';
 import {
   type AccountFile,
   type Accounts,
-  FIRST_ORDINARY_UID,
   firstOrdinaryUid,
   type Group,
   hasShell,
