@@ -1,21 +1,16 @@
-import { printable } from '../../base/printable.ts';
 import type { RuleExplanation } from '../../baseline/rule-set.ts';
 import type { CheckOutcome } from '../../contract/baseline.ts';
 import { table } from '../command.ts';
+import { hanging, widthOf } from '../wrap.ts';
 import { bySeverity, countOf, problems, RESULT_NAMES, type Scanned, scopeOf } from './scanned.ts';
 
 /* The report of a scan as text, for a terminal of any width. */
 
-const NARROWEST = 60;
-const WIDEST = 120;
-/** The width for a file or a pipe. */
-const USUAL = 100;
-
 const LABEL = 12;
 
 /** Rules that failed or could not be judged, with all details; with `all`, one line for each other rule. */
-export function describeScan(scanned: Scanned, { columns = USUAL, all }: { columns?: number; all: boolean }): string[] {
-  const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
+export function describeScan(scanned: Scanned, { columns, all }: { columns?: number; all: boolean }): string[] {
+  const width = widthOf(columns);
   const { outcomes } = scanned.report;
   const others = outcomes.filter(({ result }) => result === 'pass' || result === 'skip');
   return [
@@ -67,8 +62,8 @@ function summary(scanned: Scanned, width: number): string[] {
 }
 
 /** The text of `--explain`. */
-export function describeRule(rule: RuleExplanation, columns = USUAL): string[] {
-  const width = Math.min(WIDEST, Math.max(NARROWEST, columns));
+export function describeRule(rule: RuleExplanation, columns?: number): string[] {
+  const width = widthOf(columns);
   const fields: readonly (readonly [string, string])[] = [
     ['rule', rule.id],
     ['title', rule.title],
@@ -87,24 +82,4 @@ export function describeRule(rule: RuleExplanation, columns = USUAL): string[] {
     ['required by', rule.source.length === 0 ? 'no published guideline' : rule.source.join('; ')],
   ];
   return fields.flatMap(([label, text]) => hanging(label.padEnd(LABEL + 2), text, width, LABEL + 2));
-}
-
-/** Wraps text after a label, with a hanging indent. Words that are longer than a line are split. */
-function hanging(label: string, text: string, width: number, indent: number): string[] {
-  const lines: string[] = [];
-  let current = label;
-  let isEmpty = true;
-  const longest = new RegExp(`.{1,${width - Math.max(indent, label.length)}}`, 'gu');
-  for (const word of printable(text)
-    .split(' ')
-    .flatMap((each) => each.match(longest) ?? [''])) {
-    if (!isEmpty && current.length + 1 + word.length > width) {
-      lines.push(current);
-      current = ' '.repeat(indent);
-      isEmpty = true;
-    }
-    current += isEmpty ? word : ` ${word}`;
-    isEmpty = false;
-  }
-  return [...lines, current];
 }
