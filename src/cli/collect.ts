@@ -1,14 +1,12 @@
-import * as v from 'valibot';
 import { Alarm } from '../base/alarm.ts';
 import { systemClock } from '../base/clock.ts';
 import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts';
 import { hours } from '../base/duration.ts';
-import { AgentError } from '../base/errors.ts';
 import { createLog } from '../base/log.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { collectors } from '../collectors/index.ts';
 import { Occurrences } from '../collectors/occurrences.ts';
-import { LocalSettings, readLocalSettings } from '../config/local.ts';
+import type { LocalSettings } from '../config/local.ts';
 import { readDefaults } from '../config/twin.ts';
 import type { Collector, PeriodicCollector, TriggeredCollector } from '../contract/collector.ts';
 import { type Payload, QUEUES } from '../contract/event.ts';
@@ -20,6 +18,7 @@ import { rowLimits } from '../pipeline/row-limits.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
+import { settingsOrDefaults } from './local-settings.ts';
 import { snapshotSources } from './snapshot-sources.ts';
 import { twinDialect } from './twin-dialect.ts';
 
@@ -39,7 +38,7 @@ const OWN_STREAMS: ReadonlySet<StreamName> = new Set(['log', 'configuration', 'a
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
   const collector = find(positionals[0]);
-  const local = settings(values.config, world.environment);
+  const local = settingsOrDefaults(values.config, world.environment);
   const { hostRoot, controlSocket } = local;
   if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
   const fromLinux = !OWN_STREAMS.has(collector.stream);
@@ -60,21 +59,6 @@ function find(name: string | undefined): Collector {
   const list = `EVENT must be one of ${names.join(', ')}`;
   const meant = name === undefined ? '' : didYouMean(name, names);
   throw new UsageError(meant === '' ? list : `there is no event "${name}"${meant} ${list}`);
-}
-
-/** Without a configuration file, the defaults apply: the command must work without an installed agent. */
-function settings(
-  file: string | undefined,
-  environment: NodeJS.ProcessEnv,
-): Pick<LocalSettings, 'hostRoot' | 'controlSocket' | 'collectors'> {
-  try {
-    return readLocalSettings(file, environment);
-  } catch (error) {
-    const isNotConfigured = error instanceof AgentError && error.id === 'CONFIG_FILE_MISSING' && file === undefined;
-    if (!isNotConfigured) throw error;
-    const { hostRoot, controlSocket, collectors: options } = LocalSettings.entries;
-    return v.parse(v.object({ hostRoot, controlSocket, collectors: options }), {});
-  }
 }
 
 async function snapshot(
