@@ -1,4 +1,5 @@
 import type { Payload } from './event.ts';
+import type { SourceStatus } from './sources.ts';
 
 /** A snapshot of state as its collector took it, with all rows, whether or not it is sent. */
 export interface Snapshot {
@@ -9,6 +10,8 @@ export interface Snapshot {
   readonly rows: readonly Payload[];
   /** Number of rows that are missing, because the source's list has a limit. If it isn't 0, a missing row proves nothing. */
   readonly leftOut: number;
+  /** The status of the source, for example `degraded`; absent if it either works or fails. */
+  readonly source?: SourceStatus;
 }
 
 /** Receives snapshots besides the pipeline. */
@@ -17,6 +20,6 @@ export interface SnapshotConsumer {
   wants(event: string): boolean;
   /** Receives a snapshot before it is queued. Must not throw, keep references to rows for long, or change them. */
   accept(snapshot: Snapshot): void;
-  /** A snapshot that it wants could not be taken. */
+  /** A snapshot that it wants could not be taken. Not called for one that was taken, but could not be queued. */
   failed(event: string, problem: string): void;
 }

@@ -203,11 +203,15 @@ export class Snapshots implements Service {
     const consumers = this.#consumers.filter((consumer) => consumer.wants(name));
     if (typeof queue !== 'string' && consumers.length === 0) return queue;
     const at = this.#clock.now();
+    let isShown = false;
     try {
       const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
       if (signal.aborted) return STOPPING;
       const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
-      for (const consumer of consumers) consumer.accept({ event: name, at, rows: payload, leftOut });
+      isShown = true;
+      const { state } = source;
+      const status = state === undefined ? {} : { source: { ...source, state } };
+      for (const consumer of consumers) consumer.accept({ event: name, at, rows: payload, leftOut, ...status });
       if (typeof queue !== 'string') return queue;
       const limits = rowLimits(collector, this.#settings.current(), {
         bytesPerDay: this.#bytesPerDay(queue),
@@ -224,7 +228,7 @@ export class Snapshots implements Service {
       return { elements };
     } catch (error) {
       if (signal.aborted) return STOPPING;
-      for (const consumer of consumers) consumer.failed(name, messageOf(error));
+      if (!isShown) for (const consumer of consumers) consumer.failed(name, messageOf(error));
       if (this.#lastRuns.get(name)?.problem !== messageOf(error)) {
         this.#log.warn({ event: name, err: error }, 'Could not take a snapshot.');
       }

@@ -210,7 +210,9 @@ describe('Snapshots', () => {
       offer(['A']);
       await begin();
       const at = new Date('2024-05-01T12:00:00Z');
-      assert.deepEqual(seen, [{ event: 'A', at, rows: [{ Row: 1 }, { Row: 2 }], leftOut: 7 }]);
+      assert.deepEqual(seen, [
+        { event: 'A', at, rows: [{ Row: 1 }, { Row: 2 }], leftOut: 7, source: { state: 'degraded' } },
+      ]);
     });
 
     it('are taken for them also when they are off or paused, and then neither sent nor reported as taken', async () => {
@@ -234,6 +236,18 @@ describe('Snapshots', () => {
       offer(['B']);
       await begin();
       assert.deepEqual(seen, ['B: EACCES']);
+    });
+
+    it('that were taken, but not queued, are not told as failed', async () => {
+      create();
+      queues.put = () => 0;
+      offer(['B']);
+      await begin();
+      assert.match(snapshots.lastRun('B')?.problem ?? '', /queues/);
+      assert.deepEqual(
+        seen.map((each) => (typeof each === 'string' ? each : each.event)),
+        ['B'],
+      );
     });
   });
 
