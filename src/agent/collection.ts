@@ -10,11 +10,14 @@ import type { LeavesOut } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
 import { isRouted } from '../contract/message.ts';
 import { LinuxEvents } from '../linux/events.ts';
+import { hasIpv6 } from '../linux/machine/interfaces.ts';
 import type { linuxSources } from '../linux/sources.ts';
 import { ChangeNotices } from '../pipeline/notices.ts';
 import { Pause } from '../pipeline/pause.ts';
 import { Snapshots } from '../pipeline/snapshots.ts';
 import { Triggers } from '../pipeline/triggers.ts';
+import { Recommendations } from '../posture/recommendations.ts';
+import { SnapshotPosture } from '../posture/snapshot-posture.ts';
 import type { ConditionParts } from './condition.ts';
 import type { Configuration } from './configuration.ts';
 import type { DeliveryParts } from './delivery.ts';
@@ -33,6 +36,9 @@ export interface CollectionParts {
   readonly baseline: BaselineScans;
   /** Periodic collectors. */
   readonly snapshots: Snapshots;
+  /** What the snapshots say about the system. */
+  readonly snapshotPosture: SnapshotPosture;
+  readonly recommendations: Recommendations;
   /** Triggered collectors. */
   readonly linuxEvents: LinuxEvents;
 }
@@ -145,7 +151,25 @@ export function createCollection(
       stateChanged.notify();
     },
   });
+  const snapshotPosture = new SnapshotPosture({
+    baseline: () => baseline.posture(),
+    hasIpv6,
+    isCollected(event) {
+      const priority = settings.current().priorities[event] ?? 'Off';
+      return routed.some(
+        (each) => each.name === event && priority !== 'Off' && leavesOut(each, priority) === undefined,
+      );
+    },
+    log: logOf('posture'),
+  });
+  snapshots.offerTo(snapshotPosture);
+  const recommendations = new Recommendations({
+    file: state('recommendations.json'),
+    files: storage.stateFiles,
+    clock,
+    log: logOf('posture'),
+  });
   collectingResumed.on(() => snapshots.catchUp());
   moving.events = linuxEvents;
-  return { pause, triggers, changeNotices, baseline, snapshots, linuxEvents };
+  return { pause, triggers, changeNotices, baseline, snapshots, snapshotPosture, recommendations, linuxEvents };
 }

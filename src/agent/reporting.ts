@@ -143,7 +143,7 @@ const observedParts = (
     configuration: { configuration, settings, limits, nameOf },
     delivery: { queues, unsetClock, budget, publisher, aggregator },
     condition: { memory, exposedFiles, runs, logLevel },
-    collection: { pause, baseline, snapshots, linuxEvents },
+    collection: { pause, baseline, snapshots, snapshotPosture, recommendations, linuxEvents },
     stopping,
   }: Reported & { stopping: () => boolean },
 ): Observed => ({
@@ -168,6 +168,8 @@ const observedParts = (
   restarts: () => runs.status(),
   exposed: () => exposedFiles.status(),
   baseline,
+  snapshotFacts: (isOn) => snapshotPosture.facts(isOn),
+  recommendations,
   logLevel: () => logLevel.status(),
   hub: () => hub.status(),
   next: () => publisher.next(),

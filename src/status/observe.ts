@@ -20,6 +20,10 @@ import type { PauseStatus } from '../pipeline/pause.ts';
 import type { Sent } from '../pipeline/publisher.ts';
 import type { EventQueues } from '../pipeline/queue.ts';
 import type { LastRun } from '../pipeline/snapshots.ts';
+import { judgementsOf, type SnapshotFacts } from '../posture/judge.ts';
+import type { Recommendations } from '../posture/recommendations.ts';
+import { agentFacts } from './agent-facts.ts';
+import { postureSections } from './posture.ts';
 import type { CollectorStatus, Delivery, EventAccount, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
 /** The parts whose state makes up the status. */
@@ -48,6 +52,9 @@ export interface Observed {
   readonly restarts: () => Restarts;
   readonly exposed: () => Exposed;
   readonly baseline: Pick<BaselineScans, 'posture' | 'warnings'>;
+  /** What the snapshots say, see SnapshotPosture. */
+  readonly snapshotFacts: (isOn: (event: string) => boolean) => SnapshotFacts;
+  readonly recommendations: Pick<Recommendations, 'update'>;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
   readonly next?: () => Partial<Readonly<Record<QueueName, Date>>>;
@@ -58,11 +65,12 @@ export interface Observed {
 /** The complete current status. */
 export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
-  const posture = postureIn(observed);
-  const blind = blindness(observed, posture);
-  const configuration = configurationState(observed, posture, blind);
+  const snapshots = postureIn(observed);
+  const blind = blindness(observed, snapshots);
+  const configuration = configurationState(observed, snapshots, blind);
   const delivery = deliveryOf(observed);
   const hub = observed.hub();
+  const posture = { ...snapshots, ...recommended(observed, { configuration, collectors, hub }) };
   const store = observed.queues.store();
   const memory = observed.memory.use();
   const exposed = observed.exposed();
@@ -148,9 +156,24 @@ const heldUp = (stall: Stall | undefined): Pick<LocalStatus, 'heldUp'> =>
         },
       };
 
+const isOnIn =
+  ({ settings }: Observed) =>
+  (event: string) =>
+    (settings().priorities[event] ?? 'Off') !== 'Off';
+
+/** What the snapshots say, and what is recommended. */
+function recommended(
+  observed: Observed,
+  own: Pick<LocalStatus, 'configuration' | 'collectors'> & { hub: HubStatus },
+): Posture {
+  const snapshots = observed.snapshotFacts(isOnIn(observed));
+  const judgements = judgementsOf({ ...snapshots, ...agentFacts(own, observed.collectors) });
+  return { ...postureSections(snapshots), ...observed.recommendations.update(judgements) };
+}
+
 /** Results of the last snapshots. Those of a collector that is `Off` are outdated and left out. */
 function postureIn(observed: Observed): Posture {
-  const isOn = (event: string) => (observed.settings().priorities[event] ?? 'Off') !== 'Off';
+  const isOn = isOnIn(observed);
   const baseline = isOn('OSBaseline') ? observed.baseline.posture() : undefined;
   const listeningPorts = isOn('ListeningPorts') ? observed.lastRun('ListeningPorts')?.elements : undefined;
   return {

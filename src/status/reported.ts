@@ -97,7 +97,7 @@ export class ReportedStatus implements Service {
 }
 
 /** The part of a posture that is reported at once: everything except time and duration of the scan and the number of ports. */
-function findings({ baseline, listeningPorts }: Posture): string {
+function findings({ baseline, listeningPorts, ...others }: Posture): string {
   const { scannedAt: _at, durationMs: _took, ...found } = baseline ?? {};
-  return JSON.stringify([found, listeningPorts === undefined]);
+  return JSON.stringify([found, listeningPorts === undefined, others]);
 }

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { DROP_REASONS, type DropReason } from '../base/counters.ts';
 import { collectors } from '../collectors/index.ts';
+import { RECOMMENDATION_IDS, type RecommendationId, SEVERITIES } from '../posture/recommendation.ts';
 
 /* The schema of the status. Its types are inferred from it, the JSON Schema is generated from it, and tests check reported
  * documents against it. */
@@ -31,6 +32,28 @@ const totals = {
     Object.fromEntries(DROP_REASONS.map((reason) => [reason, Lost])) as Record<DropReason, typeof Lost>,
   ),
 };
+
+const Direction = (packets: string) =>
+  v.pipe(
+    v.picklist(['deny', 'allow', 'none', 'unknown']),
+    v.description(
+      `What happens to ${packets} that no rule mentions. none: nothing filters them, so they pass. unknown: the rules could not be read, or a program decides.`,
+    ),
+  );
+
+const Recommendation = v.strictObject({
+  severity: v.picklist(SEVERITIES),
+  count: count('Number of things found.'),
+  since: time('When the agent first found reason for it; kept over restarts.'),
+  reason: v.exactOptional(text('Why it cannot be judged now; it is kept, with the last severity and count.')),
+});
+
+/** An object with a member for each id of a recommendation, all optional. */
+const byRecommendation = <S extends v.GenericSchema>(schema: S) =>
+  Object.fromEntries(RECOMMENDATION_IDS.map((id) => [id, v.exactOptional(schema)])) as Record<
+    RecommendationId,
+    v.ExactOptionalSchema<S, undefined>
+  >;
 
 /** `securityAgent` in the reported properties. */
 export const StatusSchema = v.strictObject({
@@ -185,6 +208,40 @@ export const StatusSchema = v.strictObject({
       }),
     ),
     listeningPorts: v.exactOptional(count('Number of open ports.')),
+    exposure: v.exactOptional(
+      about('What can be reached from outside; absent while unknown.', {
+        openPorts: count('Number of ports that are open at an address other than loopback.'),
+        ports: text('`22/tcp (sshd), 8000-8009/tcp (node)`: the most important ones, at most 1 KB.'),
+      }),
+    ),
+    firewall: v.exactOptional(
+      about('The packet filter, IPv4 and IPv6 together: the one that denies less decides.', {
+        inbound: Direction('new packets to this device'),
+        forward: Direction('new packets that this device forwards'),
+        outbound: Direction('new packets from this device'),
+        permissiveRules: v.exactOptional(
+          count('Rules that allow packets from anywhere to any port, or to 1024 ports and more.'),
+        ),
+      }),
+    ),
+    accounts: v.exactOptional(
+      about('Who can log in; absent while unknown.', {
+        withoutPassword: v.exactOptional(
+          count('Accounts that need no password; absent while the shadow file cannot be read.'),
+        ),
+        uidZero: count('Accounts with user id 0.'),
+        humans: count('Accounts with an ordinary user id and a shell to log in with.'),
+      }),
+    ),
+    recommendations: v.exactOptional(
+      about(
+        'What to do, by id: "vakt posture" describes each. One without reason is absent.',
+        byRecommendation(Recommendation),
+      ),
+    ),
+    notJudged: v.exactOptional(
+      about('Why other recommendations cannot be judged, by id.', byRecommendation(v.string())),
+    ),
   }),
 });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
 import type { Restarts } from '../../src/base/runs.ts';
+import { immediateStateFiles } from '../../src/base/state-files.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
@@ -21,6 +22,8 @@ import type { Sent } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import type { LastRun } from '../../src/pipeline/snapshots.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
+import { Recommendations } from '../../src/posture/recommendations.ts';
+import { SnapshotPosture } from '../../src/posture/snapshot-posture.ts';
 import type { Observed } from '../../src/status/observe.ts';
 import { records } from '../collectors/samples.ts';
 import { nameOf, publishedDialect } from '../config/published.ts';
@@ -50,6 +53,12 @@ export class ObservedAgent {
   exposed: Exposed = {};
   scanned: BaselinePosture | undefined;
   doubts: Record<string, string> = {};
+  readonly snapshotPosture = new SnapshotPosture({
+    baseline: () => this.scanned,
+    hasIpv6: () => true,
+    isCollected: () => true,
+    log: quietLog(),
+  });
   observed: Observed;
 
   private constructor(folder: string) {
@@ -91,6 +100,13 @@ export class ObservedAgent {
       restarts: () => this.restarts,
       exposed: () => this.exposed,
       baseline: { posture: () => this.scanned, warnings: () => this.doubts },
+      snapshotFacts: (isOn) => this.snapshotPosture.facts(isOn),
+      recommendations: new Recommendations({
+        file: join(folder, 'recommendations.json'),
+        files: immediateStateFiles,
+        clock,
+        log,
+      }),
       logLevel: () => undefined,
       hub: () => this.hub,
     };

@@ -13,7 +13,7 @@ import { TwinSync } from '../../src/hub/twin-sync.ts';
 import type { EventQueues } from '../../src/pipeline/queue.ts';
 import { localStatus, type Observed } from '../../src/status/observe.ts';
 import { ReportedStatus } from '../../src/status/reported.ts';
-import type { LocalStatus, SecurityAgentStatus } from '../../src/status/schema.ts';
+import type { LocalStatus, Posture, SecurityAgentStatus } from '../../src/status/schema.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { defaults, ObservedAgent, TIME } from './observed-agent.ts';
@@ -44,6 +44,12 @@ const SCANNED: BaselinePosture = {
 /** Without what only `vakt status` shows. */
 const reportedOf = ({ pid, hub, events, queues, messages, memory, logLevel, ...status }: LocalStatus) => status;
 
+/** The part that does not come from recommendations. */
+const ofScans = ({ baseline, listeningPorts }: Posture) => ({
+  ...(baseline === undefined ? {} : { baseline }),
+  ...(listeningPorts === undefined ? {} : { listeningPorts }),
+});
+
 const bound = (queues: EventQueues): Observed['queues'] => ({
   account: (queue) => queues.account(queue),
   waiting: (queue) => queues.waiting(queue),
@@ -72,6 +78,13 @@ describe('the status', () => {
     assert.deepEqual(localStatus(agent.observed).collectors.ProcessCreate, { state: 'on', source: 'auditUnicast' });
   });
 
+  const tookPorts = (...ports: number[]) =>
+    agent.snapshotPosture.accept({
+      event: 'ListeningPorts',
+      at: TIME,
+      rows: ports.map((port) => ({ Protocol: 'tcp', LocalAddress: '0.0.0.0', LocalPort: String(port) })),
+      leftOut: 0,
+    });
   const starts = (...commands: string[]) => agent.starts(...commands);
   const snapshot = (rows: Payload[]) => agent.snapshot(rows);
   const change = (some: Partial<Settings>) => agent.change(some);
@@ -306,7 +319,7 @@ describe('the status', () => {
   });
 
   describe('of the system', () => {
-    const posture = () => localStatus(agent.observed).posture;
+    const posture = () => ofScans(localStatus(agent.observed).posture);
 
     it('is not known before the first snapshots', () => assert.deepEqual(posture(), {}));
 
@@ -602,6 +615,34 @@ describe('the status', () => {
           seen: ({ posture, configuration: { warnings } }) => [posture.baseline?.groupsDisabled, warnings],
           shows: ['cron', { baselineChecksDisabled: 'names an unknown rule: x' }],
         },
+        'a port is opened': {
+          begin: () => tookPorts(22),
+          end: () => tookPorts(),
+          seen: ({ posture }) => [posture.exposure, posture.recommendations?.openPorts?.count],
+          shows: [{ openPorts: 1, ports: '22/tcp' }, 1],
+        },
+        'a recommendation cannot be judged any more': {
+          begin: () => {
+            tookPorts(22);
+            localStatus(agent.observed);
+            agent.snapshotPosture.failed('ListeningPorts', 'no /proc');
+          },
+          end: () => tookPorts(),
+          seen: ({ posture: { exposure, recommendations } }) => {
+            const { severity, count, reason } = recommendations?.openPorts ?? {};
+            return [exposure?.openPorts, severity, count, reason];
+          },
+          shows: [undefined, 'Medium', 1, 'no /proc'],
+        },
+        'a recommendation can neither be given nor ruled out': {
+          begin: () => agent.snapshotPosture.failed('LocalUsers', 'no file'),
+          end: () => {
+            const root = { UserName: 'root', UserId: '0', ExtraDetails: { Password: 'locked' } };
+            agent.snapshotPosture.accept({ event: 'LocalUsers', at: TIME, rows: [root], leftOut: 0 });
+          },
+          seen: ({ posture: { accounts, notJudged } }) => [accounts?.uidZero, notJudged?.secondRootAccount],
+          shows: [undefined, 'no file'],
+        },
         'the credential has another end': {
           begin: () => {
             agent.hub = { ...agent.hub, credential: { kind: 'moduleKey', expiresAt: ending } };
@@ -696,6 +737,7 @@ describe('the status', () => {
             log: quietLog(),
           });
           const told = () => twinHub.reported.securityAgent as SecurityAgentStatus;
+          end(); // so that it can be compared with what is told afterwards
           await twin.start();
           twinHub.tell('connected');
           await time.tickAsync(seconds(5));
@@ -720,17 +762,17 @@ describe('the status', () => {
 
     it('tells what a scan has found at once, and when it was with the figures', () => {
       const reported = report();
-      assert.deepEqual(reported.current().posture, {});
+      assert.deepEqual(ofScans(reported.current().posture), {});
       agent.scanned = SCANNED;
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 3 };
-      assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
+      assert.deepEqual(ofScans(reported.current().posture), { baseline: SCANNED, listeningPorts: 3 });
 
       const later = { ...SCANNED, scannedAt: '2024-05-02T01:00:00.000Z', durationMs: 390 };
       agent.scanned = later;
       agent.lastRuns.ListeningPorts = { at: TIME, elements: 4 };
-      assert.deepEqual(reported.current().posture, { baseline: SCANNED, listeningPorts: 3 });
+      assert.deepEqual(ofScans(reported.current().posture), { baseline: SCANNED, listeningPorts: 3 });
       agent.scanned = { ...later, failed: 21, passed: 299 };
-      assert.deepEqual(reported.current().posture, { baseline: agent.scanned, listeningPorts: 4 });
+      assert.deepEqual(ofScans(reported.current().posture), { baseline: agent.scanned, listeningPorts: 4 });
       agent.scanned = { ...later, failed: 21, passed: 299, groupsDisabled: 'cron' };
       assert.equal(reported.current().posture.baseline?.groupsDisabled, 'cron');
 

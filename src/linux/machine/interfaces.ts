@@ -29,6 +29,9 @@ export function parseInterfaces(text: string): Map<number, string> {
 export const interfaceNames = (proc = '/proc'): Map<number, string> =>
   parseInterfaces(readOptional(`${proc}/net/if_inet6`, MAX_BYTES) ?? '');
 
+/** Whether an interface to outside has an IPv6 address, in the network namespace of this process. */
+export const hasIpv6 = (proc = '/proc'): boolean => [...interfaceNames(proc).values()].some((name) => name !== 'lo');
+
 /** How long a cached answer is used. */
 const CHECK_EVERY = seconds(1);
 
