@@ -23,6 +23,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: () => import('./cli/status.ts'),
   baseline: () => import('./cli/baseline.ts'),
   rules: () => import('./cli/rules.ts'),
+  posture: () => import('./cli/posture.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
 };
 

@@ -5,12 +5,16 @@ import { Reader } from '../base/reader/reader.ts';
 import { IsolatedScanner } from '../baseline/isolated-scanner.ts';
 import { BaselineScans } from '../baseline/scans.ts';
 import { readDefaults } from '../config/twin.ts';
+import type { BaselinePosture } from '../contract/baseline.ts';
 import type { Sources } from '../contract/sources.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { twinDialect } from './twin-dialect.ts';
 
+/** Also tells the state of the last scan. */
+type SnapshotSources = Sources & { readonly scanned: () => BaselinePosture | undefined };
+
 /** The sources of snapshots for commands: this machine, with the default settings. */
-export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): Sources {
+export function snapshotSources(hostRoot: string, statistics: Sources['statistics']): SnapshotSources {
   const { snapshots } = linuxSources({ hostRoot, clock: systemClock });
   const baseline = new BaselineScans({
     scanner: ownScanner(hostRoot, snapshots.firewall),
@@ -19,7 +23,7 @@ export function snapshotSources(hostRoot: string, statistics: Sources['statistic
     clock: systemClock,
     log: createLog({ level: 'silent' }),
   });
-  return { ...snapshots, baseline, statistics };
+  return { ...snapshots, baseline, statistics, scanned: () => baseline.posture() };
 }
 
 /** Scans for a command, in a process that is killed when it hangs, and at Ctrl-C. */

@@ -7,6 +7,7 @@ import { printable, printableJson } from '../base/printable.ts';
 import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config/local.ts';
 import { publishedName } from '../config/published-object.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
+import { RECOMMENDATION_IDS, SEVERITIES } from '../posture/recommendation.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { readArguments, table, type World } from './command.ts';
 import { describeDelivery } from './describe.ts';
@@ -127,6 +128,7 @@ function describe(status: LocalStatus): string[] {
       ['memory', `${inMegabytes(memory.residentBytes)} of ${inMegabytes(memory.budgetBytes)} MB`],
       ['events', describeDelivery(delivery)],
       ...baselineRows(status.posture),
+      ...recommendationRows(status.posture),
       ...(store.place === 'disk'
         ? []
         : [
@@ -220,6 +222,15 @@ function baselineRows({ baseline }: LocalStatus['posture']): string[][] {
     ...(baseline.customChecks === 'on' ? [['', 'with custom checks']] : []),
     ...(baseline.customChecks === 'refused' ? [['', `without custom checks: ${baseline.customChecksReason}`]] : []),
   ];
+}
+
+/** The most severe ones, by id. */
+function recommendationRows({ recommendations = {} }: LocalStatus['posture']): string[][] {
+  const bySeverity = SEVERITIES.flatMap((severity) => {
+    const ids = RECOMMENDATION_IDS.filter((id) => recommendations[id]?.severity === severity);
+    return ids.length === 0 ? [] : [`${severity}: ${ids.join(', ')}`];
+  });
+  return bySeverity.length === 0 ? [] : [['recommended', `${bySeverity.join('; ')} ("vakt posture" says what to do)`]];
 }
 
 const inMegabytes = (bytes: number) => Math.round(bytes / (1024 * 1024));

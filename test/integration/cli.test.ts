@@ -165,7 +165,17 @@ describe('Commands, as processes', function () {
     });
 
     it('explains each command, with what it exits with', async () => {
-      for (const name of ['run', 'demo', 'emulator', 'check', 'collect', 'events', 'status', 'remove-rules']) {
+      for (const name of [
+        'run',
+        'demo',
+        'emulator',
+        'check',
+        'collect',
+        'events',
+        'status',
+        'posture',
+        'remove-rules',
+      ]) {
         const { status, stdout, stderr } = await run([name, '--help']);
         assert.deepEqual([status, stderr], [0, '']);
         assert.match(stdout, new RegExp(`^usage: vakt ${name}`, 'm'));
