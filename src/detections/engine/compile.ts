@@ -3,6 +3,7 @@ import { fold } from '../../base/pattern/ranges.ts';
 import { isIn, readAddress } from '../sigma/network.ts';
 import type { Expression, Place, Test, TextTest, Wildcards } from '../sigma/rule.ts';
 import { usable } from './literal-search.ts';
+import type { Literals } from './literals.ts';
 import type { Row } from './row.ts';
 
 export type Matcher = (row: Row) => boolean;
@@ -11,6 +12,7 @@ export type Matcher = (row: Row) => boolean;
 export interface Context {
   readonly slotOf: (field: string) => number;
   readonly list: (name: string) => readonly string[];
+  readonly literals: Literals;
 }
 
 /** Cheap tests first: whether an expression matches often depends on the first field alone. */
@@ -53,6 +55,8 @@ function any(of: readonly Matcher[]): Matcher {
   };
 }
 
+const FILTER = 1_000;
+
 const byCost = (of: readonly Expression[]) => [...of].sort((a, b) => cost(a) - cost(b));
 
 function cost(expression: Expression): number {
@@ -61,7 +65,7 @@ function cost(expression: Expression): number {
     case 'or':
       return expression.of.reduce((sum, of) => sum + cost(of), 0);
     case 'not':
-      return cost(expression.of);
+      return FILTER + cost(expression.of); // a filter is worth its time only for what the rest matches
     case 'keyword':
       return 20;
     case 'field':
@@ -86,11 +90,22 @@ function ofField(slot: number, test: Test, context: Context): Matcher {
         return value !== undefined && holds(value);
       };
     }
-    case 'pattern':
+    case 'pattern': {
+      const { literals } = context;
+      const needed = ofTest(test, context);
+      if (needed === undefined)
+        return (row) => {
+          const value = row.judged(slot);
+          return value !== undefined && test.pattern.matches(value);
+        };
+      // Few patterns have one of their literals in the text: the others needn't be run.
+      const ids = Int32Array.from(new Set(needed.map((text) => literals.id(slot, text))));
       return (row) => {
+        if (!literals.hasOneOf(slot, ids)) return false;
         const value = row.judged(slot);
         return value !== undefined && test.pattern.matches(value);
       };
+    }
     case 'network':
       return (row) => {
         const value = row.text(slot);

