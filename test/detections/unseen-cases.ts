@@ -8,6 +8,8 @@ type Written = Readonly<Record<string, unknown>>;
 export interface UnseenCase {
   /** The alert that must be raised, or that the events look like without being it. */
   readonly alert: string;
+  /** Other alerts that name the attack as well. */
+  readonly or?: readonly string[];
   readonly name: string;
   /** A plain attack, one that evades a plain rule, or daily work that looks like an attack. */
   readonly kind: 'plain' | 'evasion' | 'daily';
