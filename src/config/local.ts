@@ -128,6 +128,32 @@ export const LocalSettings = v.strictObject({
     }),
     {},
   ),
+  detections: v.optional(
+    v.strictObject({
+      enabled: v.optional(
+        v.pipe(
+          v.boolean('must be true or false'),
+          v.description('Whether events are judged by detection rules; false wins over the module twin.'),
+        ),
+        true,
+      ),
+      rulesDirectory: v.optional(
+        path("Folder of your own rules, Sigma in YAML; root's, and writable by nobody else."),
+        '/etc/vakt/rules.d',
+      ),
+      badAddressesFile: v.optional(
+        path('File with addresses and networks, one a line, to which a connection raises an alert.'),
+      ),
+      redact: v.optional(
+        v.pipe(
+          v.boolean('must be true or false'),
+          v.description('Whether what looks like a secret in a command line is replaced in alerts.'),
+        ),
+        true,
+      ),
+    }),
+    {},
+  ),
   directMethods: v.optional(
     v.strictObject(
       Object.fromEntries(PERMISSIONS.map((name) => [name, permission(name)])) as Record<Permission, AllowedByDefault>,

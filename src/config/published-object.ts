@@ -24,6 +24,18 @@ const NAMES: Readonly<Record<SettingKey, string>> = {
   'baseline.groupsDisabled': 'baselineGroupsDisabled',
   'baseline.checksDisabled': 'baselineChecksDisabled',
   'baseline.roles': 'baselineRoles',
+  'detections.enabled': 'detectionsEnabled',
+  'detections.minimumLevel': 'detectionsMinimumLevel',
+  'detections.disabledRules': 'detectionsDisabledRules',
+  'detections.exceptions': 'detectionsExceptions',
+  'detections.silencedUntil': 'detectionsSilencedUntil',
+  'detections.lists.allowedUsers': 'detectionsAllowedUsers',
+  'detections.lists.allowedProcesses': 'detectionsAllowedProcesses',
+  'detections.lists.allowedRemotes': 'detectionsAllowedRemotes',
+  'detections.lists.allowedPorts': 'detectionsAllowedPorts',
+  'detections.lists.connectionsMax': 'detectionsMaximumConnections',
+  'detections.lists.failedLocalLoginsMax': 'detectionsMaximumFailedLogins',
+  'detections.rulesHash': 'detectionsRulesHash',
   hubResourceId: 'hubResourceId',
 };
 

@@ -11,6 +11,10 @@ export const QUEUES = ['High', 'Low'] as const;
 /** The queue that an event waits in; it follows from the priority. */
 export type QueueName = (typeof QUEUES)[number];
 
+/** From the least severe; those of Sigma. */
+export const ALERT_LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
+export type AlertLevel = (typeof ALERT_LEVELS)[number];
+
 /** One element of an event's payload, with the wire's own field names. */
 export type Payload = Readonly<Record<string, unknown>>;
 

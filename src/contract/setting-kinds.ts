@@ -1,5 +1,6 @@
+import { isIP } from 'node:net';
 import * as v from 'valibot';
-import { type Duration, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
+import { type Duration, days, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
 import type { Priority } from './event.ts';
 
 /* The kinds of values that settings have. Desired properties are hostile input, so every kind is bounded. Messages of
@@ -75,6 +76,21 @@ export const PRIORITY = kind(
 
 export const FLAG = kind(v.boolean('must be true or false'), 'true or false', (flag) => flag);
 
+/** One of some names; compared without regard to case. */
+export function choice<const N extends string>(names: readonly N[]) {
+  const wrong = `must be ${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
+  const named = (text: string) => names.find((name) => name.toLowerCase() === text.toLowerCase());
+  return kind(
+    v.pipe(
+      v.string(wrong),
+      v.check((text) => named(text) !== undefined, wrong),
+      v.transform((text): N => named(text) ?? (names[0] as N)),
+    ),
+    wrong.replace('must be ', ''),
+    (name) => name,
+  );
+}
+
 const printable = (max: number) =>
   v.pipe(
     v.string('must be a string'),
@@ -113,11 +129,111 @@ export const PATH = kind(
   (path) => path,
 );
 
+const NOT_A_LIMIT = 'must be "" or a number and a duration, such as "100/PT5M"';
+
+/** At most so many in a time, `100/PT5M`; empty: no limit. As a list of none or one, like other lists that rules use. */
+export const RATE = kind(
+  v.pipe(
+    v.string(NOT_A_LIMIT),
+    v.maxLength(64, NOT_A_LIMIT),
+    v.check((text) => text === '' || isRate(text), NOT_A_LIMIT),
+    v.transform((text): readonly string[] => (text === '' ? [] : [text])),
+  ),
+  'number and ISO 8601 duration such as 100/PT5M, from 1 to 1000000 in at most P1D; or empty',
+  ([rate = '']) => rate,
+);
+
+function isRate(text: string): boolean {
+  const [count = '', duration = '', more] = text.split('/');
+  const span = parseDuration(duration);
+  if (more !== undefined || !/^[1-9]\d{0,6}$/.test(count) || Number(count) > 1_000_000 || span === undefined)
+    return false;
+  return span >= milliseconds(1_000) && span <= days(1);
+}
+
+const NOT_A_TIME = 'must be "" or an RFC 3339 time such as "2026-12-24T08:00:00Z"';
+const RFC_3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/;
+const isTime = (text: string) => RFC_3339.test(text) && !Number.isNaN(Date.parse(text));
+
+/** RFC 3339, section 5.6; or empty. */
+export const TIME = kind(
+  v.pipe(
+    v.string(NOT_A_TIME),
+    v.maxLength(64, NOT_A_TIME),
+    v.check((text) => text === '' || isTime(text), NOT_A_TIME),
+  ),
+  'RFC 3339 time, or empty',
+  (time) => time,
+);
+
+/** How many exceptions there may be: each is matched against each hit, and reported as it was desired. */
+const MAX_EXCEPTIONS = 64;
+const exceptionText = v.pipe(v.string('must be a string'), v.maxLength(512, 'must be at most 512 characters'));
+const MATCHES = ['equals', 'startsWith', 'endsWith', 'cidr'] as const;
+const AlertException = v.pipe(
+  v.strictObject({
+    rule: exceptionText,
+    field: exceptionText,
+    equals: v.optional(exceptionText),
+    startsWith: v.optional(exceptionText),
+    endsWith: v.optional(exceptionText),
+    cidr: v.optional(v.pipe(exceptionText, v.check(isNetwork, 'must be an address or a network such as "10.0.0.0/8"'))),
+    until: v.optional(v.pipe(exceptionText, v.check(isTime, 'must be an RFC 3339 time'))),
+    comment: v.optional(exceptionText),
+  }),
+  v.check(
+    (exception) => MATCHES.filter((match) => exception[match] !== undefined).length === 1,
+    `must have one of ${MATCHES.join(', ')}`,
+  ),
+);
+
+/** Hits of a detection rule that make no alert. */
+export type AlertException = Readonly<v.InferOutput<typeof AlertException>>;
+
+const NOT_EXCEPTIONS = 'must be an object of exceptions by their ids';
+const exceptionId = v.pipe(
+  v.string(),
+  v.regex(/^[\w-]{1,64}$/, 'must have ids of 1 to 64 letters, digits, "_" and "-"'),
+);
+
+/** Its input is JSON, which the type of optional members doesn't say. */
+const Exceptions = v.pipe(
+  v.custom<Readonly<Record<string, unknown>>>(
+    (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+    NOT_EXCEPTIONS,
+  ),
+  v.record(exceptionId, AlertException, NOT_EXCEPTIONS),
+  v.check((all) => Object.keys(all).length <= MAX_EXCEPTIONS, `must have at most ${MAX_EXCEPTIONS} members`),
+  v.check((all) => JSON.stringify(all).length <= 8_192, 'must be at most 8192 characters of JSON'),
+) as unknown as v.GenericSchema<Spelling, Readonly<Record<string, AlertException>>>;
+
+/** By the id of the exception. */
+export const EXCEPTIONS = kind(
+  Exceptions,
+  `object: id → {rule, field, equals, startsWith, endsWith or cidr, until?, comment?}, at most ${MAX_EXCEPTIONS} members and 8192 characters`,
+  (exceptions) => exceptions as unknown as Spelling,
+);
+
+/** An IPv4 or IPv6 address, with or without a prefix length. */
+function isNetwork(text: string): boolean {
+  const [address = '', prefix, more] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || more !== undefined) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
+}
+
 const NOT_A_DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
 
 /** In lower case, however it was spelt. */
 export const SHA256 = kind(
   v.pipe(v.string(NOT_A_DIGEST), v.regex(/^[0-9a-fA-F]{64}$/, NOT_A_DIGEST), v.toLowerCase()),
   '64 hexadecimal digits',
+  (digest) => digest,
+);
+
+/** The same, or empty. */
+export const SHA256_OR_NONE = kind(
+  v.pipe(v.string(NOT_A_DIGEST), v.regex(/^(?:[0-9a-fA-F]{64})?$/, `${NOT_A_DIGEST}, or ""`), v.toLowerCase()),
+  '64 hexadecimal digits, or empty',
   (digest) => digest,
 );

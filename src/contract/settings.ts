@@ -1,15 +1,20 @@
 import type * as v from 'valibot';
-import type { Priority } from './event.ts';
+import { ALERT_LEVELS, type Priority } from './event.ts';
 import {
   bytes,
+  choice,
   DURATION,
+  EXCEPTIONS,
   FLAG,
   type Kind,
   NAMES,
   PATH,
   PRIORITY,
+  RATE,
   SHA256,
+  SHA256_OR_NONE,
   type Spelling,
+  TIME,
   text,
 } from './setting-kinds.ts';
 
@@ -111,6 +116,32 @@ export const SETTINGS = {
     ),
     checksDisabled: setting(NAMES, '', 'Ids of rules that OSBaseline does not judge.'),
     roles: setting(NAMES, '', 'Roles of the device; OSBaseline skips the rules that do not apply to one of them.'),
+  },
+  /** For the alerts that detection rules raise on the device. */
+  detections: {
+    enabled: setting(FLAG, true, 'Whether events are judged by detection rules, which raise SecurityAlert events.'),
+    minimumLevel: setting(choice(ALERT_LEVELS), 'medium', 'Rules below this level raise no alert; they are counted.'),
+    disabledRules: setting(NAMES, '', 'Rules that raise no alert: their ids, or types of alerts.'),
+    exceptions: setting(EXCEPTIONS, {}, 'Events that raise no alert of a rule; they are counted by exception.'),
+    silencedUntil: setting(TIME, '', 'Until then no alert is raised, for a visit; at most 7 days ahead.'),
+    /** Lists by the names that rules call them by. A rule that requires a list is off until it is set. */
+    lists: {
+      allowedUsers: setting(NAMES, '', 'The only users who may log in; empty: the rule is off.'),
+      allowedProcesses: setting(NAMES, '', 'The only programs that may start, with wildcards; empty: the rule is off.'),
+      allowedRemotes: setting(NAMES, '', 'The only addresses and networks to connect to; empty: the rule is off.'),
+      allowedPorts: setting(NAMES, '', 'The only ports that may be opened; empty: the rule is off.'),
+      connectionsMax: setting(RATE, '', 'How many connections in which time are normal; empty: the rule is off.'),
+      failedLocalLoginsMax: setting(
+        RATE,
+        '',
+        'How many failed local logins in which time are normal; empty: the rule is off.',
+      ),
+    },
+    rulesHash: setting(
+      SHA256_OR_NONE,
+      '',
+      "SHA-256 of the device's own rules, as the status shows it; when it differs, they are not loaded. Empty: not checked.",
+    ),
   },
   /** An ARM id is ASCII and shorter than 512. Message packing reserves 512 bytes for it (pipeline/). */
   hubResourceId: setting(text(512), '', "The hub's Azure resource id, a property of every message."),

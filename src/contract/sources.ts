@@ -1,6 +1,6 @@
 import type { LogLine } from '../base/log.ts';
 import type { BaselineReport } from './baseline.ts';
-import type { Payload, QueueName } from './event.ts';
+import type { AlertLevel, Payload, QueueName } from './event.ts';
 import type { SettingId } from './settings.ts';
 
 /* The facts that the agent reads: streams of things that happen, and snapshots of state. linux/ reads them, collectors/
@@ -143,7 +143,7 @@ export interface AlertRaised {
   readonly alertId: string;
   /** `IoT_…` for an alert of the published catalogue, else `VAKT_…`. */
   readonly alertType: string;
-  readonly severity: 'critical' | 'high' | 'medium' | 'low' | 'informational';
+  readonly severity: AlertLevel;
   readonly rule: {
     readonly id: string;
     readonly title: string;

@@ -73,8 +73,7 @@ export const RECOMMENDATIONS = {
         'message since the last snapshot was smaller than the 4 KB that the hub bills',
         'messages since the last snapshot were smaller than the 4 KB that the hub bills',
       ),
-    remedy:
-      'Raise highPriorityMessageFrequency and lowPriorityMessageFrequency in the module twin, so that more events share a message.',
+    remedy: 'Raise both message frequencies in the module twin, so that more events share a message.',
   },
 } as const satisfies Readonly<Record<string, Wording>>;
 

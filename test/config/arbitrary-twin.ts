@@ -6,6 +6,24 @@ type Document = Record<string, unknown>;
 
 const SPANS = ['PT1S', 'PT60S', 'P1W', 'P1Y', 'PT1,5S', 'P0DT1H', 'PT007M', 'P12M5D', 'P365D', 'PT0.001H'];
 
+const exceptions = fc.dictionary(
+  fc.constantFrom('backup', 'ci-1', 'x_2'),
+  fc.oneof(
+    fc.record(
+      { rule: fc.string({ maxLength: 64 }), field: fc.constant('Image'), endsWith: fc.string({ maxLength: 64 }) },
+      { noNullPrototype: true },
+    ),
+    fc.constant({
+      rule: 'IoT_PortForwarding',
+      field: 'RemoteAddress',
+      cidr: '2001:db8::/32',
+      until: '2027-01-01T00:00:00Z',
+    }),
+    fc.constant({ rule: 'r', field: 'User', equals: 'backup', comment: 'é' }),
+  ),
+  { noNullPrototype: true },
+);
+
 /** A value that the property of that name may have. */
 function goodValue(name: string): fc.Arbitrary<unknown> {
   if (/Frequency|Interval/.test(name)) return fc.constantFrom(...SPANS);
@@ -16,6 +34,13 @@ function goodValue(name: string): fc.Arbitrary<unknown> {
   if (name === 'baselineCustomChecksFilePath')
     return fc.constantFrom('/etc/vakt/checks.json', '/', '/a/..b/c', '//dev/zero');
   if (name === 'baselineCustomChecksFileHash') return fc.constantFrom('ab'.repeat(32), 'AB'.repeat(32), '0'.repeat(64));
+  if (name === 'detectionsEnabled') return fc.boolean();
+  if (name === 'detectionsMinimumLevel') return fc.constantFrom('low', 'MEDIUM', 'Critical', 'informational');
+  if (name === 'detectionsSilencedUntil')
+    return fc.constantFrom('', '2026-12-24T08:00:00Z', '2026-12-24t08:00:00.5+01:00');
+  if (name === 'detectionsRulesHash') return fc.constantFrom('', 'ab'.repeat(32), 'AB'.repeat(32));
+  if (name.startsWith('detectionsMaximum')) return fc.constantFrom('', '100/PT5M', '1/PT1S', '1000000/P1D');
+  if (name === 'detectionsExceptions') return exceptions;
   return fc.string({ maxLength: 512 }); // of printable ASCII
 }
 

@@ -186,7 +186,7 @@ describe('The table of settings', () => {
   it('spells every default canonically', () => {
     const { values } = readDefaults(publishedDialect());
     for (const { id, fallback, spell } of ROWS) {
-      if (fallback !== undefined) assert.equal(spell(values.get(id)), fallback, id);
+      if (fallback !== undefined) assert.deepEqual(spell(values.get(id)), fallback, id);
     }
   });
 

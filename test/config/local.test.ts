@@ -56,6 +56,7 @@ describe('readLocalSettings', () => {
       strictStart: false,
       logging: { level: 'info', diagnosticEventLevel: 'warn' },
       collectors: { loopbackConnections: false },
+      detections: { enabled: true, rulesDirectory: '/etc/vakt/rules.d', redact: true },
       directMethods: {
         ping: true,
         collectNow: true,
@@ -98,6 +99,7 @@ describe('readLocalSettings', () => {
       strictStart: true,
       logging: { level: 'silent', diagnosticEventLevel: 'trace' },
       collectors: { loopbackConnections: true },
+      detections: { enabled: false, rulesDirectory: '/rules', badAddressesFile: '/bad.txt', redact: false },
       directMethods: {
         ping: false,
         collectNow: false,
@@ -379,6 +381,10 @@ describe('readLocalSettings', () => {
         'VAKT_LOGGING__LEVEL',
         'VAKT_LOGGING__DIAGNOSTIC_EVENT_LEVEL',
         'VAKT_COLLECTORS__LOOPBACK_CONNECTIONS',
+        'VAKT_DETECTIONS__ENABLED',
+        'VAKT_DETECTIONS__RULES_DIRECTORY',
+        'VAKT_DETECTIONS__BAD_ADDRESSES_FILE',
+        'VAKT_DETECTIONS__REDACT',
         'VAKT_DIRECT_METHODS__PING',
         'VAKT_DIRECT_METHODS__COLLECT_NOW',
         'VAKT_DIRECT_METHODS__FLUSH',

@@ -108,6 +108,11 @@ const CHECKS = {
   baselineCustomChecksFilePath: '/etc/vakt/checks.json',
   baselineCustomChecksFileHash: 'Ab'.repeat(32),
 };
+const BACKUP = {
+  backup: { rule: 'IoT_EgressData', field: 'Image', endsWith: '/restic', until: '2027-01-01T00:00:00Z' },
+};
+const many = (count: number) =>
+  Object.fromEntries(Array.from({ length: count }, (_, n) => [`x${n}`, { rule: 'r', field: 'f', equals: 'a' }]));
 const TOO_LONG_HIGH = 'is longer than lowPriorityMessageFrequency';
 
 const noSnapshot = (message: string) => refused(mismatch('snapshotFrequency', '"PT6H"', message));
@@ -473,6 +478,75 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
       noBaseline('baselineChecksDisabled', 'must be printable ASCII characters', '""'),
     ],
   ],
+  'Settings of detections': [
+    [
+      'with a level in another case, and an exception',
+      set({ detectionsMinimumLevel: 'HIGH', detectionsExceptions: BACKUP }),
+      obeyed(
+        { detectionsMinimumLevel: 'high', detectionsExceptions: JSON.stringify(BACKUP) },
+        values({ detectionsMinimumLevel: 'HIGH', detectionsExceptions: BACKUP }),
+      ),
+    ],
+    [
+      'with a list, a limit and a silence',
+      set({
+        detectionsAllowedUsers: 'gateway, backup',
+        detectionsMaximumConnections: '300/PT5M',
+        detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
+      }),
+      obeyed(
+        {
+          allowedUsers: 'gateway backup',
+          connectionsMax: '300/PT5M',
+          detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
+        },
+        values({
+          detectionsAllowedUsers: 'gateway, backup',
+          detectionsMaximumConnections: '300/PT5M',
+          detectionsSilencedUntil: '2026-12-24T08:00:00+01:00',
+        }),
+      ),
+    ],
+    [
+      'with a level that does not exist',
+      set({ detectionsMinimumLevel: 'severe' }),
+      refused(mismatch('detectionsMinimumLevel', '"medium"', 'must be informational, low, medium, high or critical')),
+    ],
+    [
+      'with a limit that is none',
+      set({ detectionsMaximumConnections: '300' }),
+      refused(
+        mismatch('detectionsMaximumConnections', '""', 'must be "" or a number and a duration, such as "100/PT5M"'),
+      ),
+    ],
+    [
+      'with a day instead of a time',
+      set({ detectionsSilencedUntil: '2026-12-24' }),
+      refused(
+        mismatch('detectionsSilencedUntil', '""', 'must be "" or an RFC 3339 time such as "2026-12-24T08:00:00Z"'),
+      ),
+    ],
+    ...(
+      [
+        [[], 'must be an object of exceptions by their ids'],
+        [{ x: { rule: 'r', field: 'f' } }, 'must have one of equals, startsWith, endsWith, cidr'],
+        [
+          { x: { rule: 'r', field: 'f', equals: 'a', endsWith: 'b' } },
+          'must have one of equals, startsWith, endsWith, cidr',
+        ],
+        [{ x: { rule: 'r', field: 'f', cidr: '10.0.0.0/33' } }, 'must be an address or a network such as "10.0.0.0/8"'],
+        [{ 'a b': { rule: 'r', field: 'f', equals: 'a' } }, 'must have ids of 1 to 64 letters, digits, "_" and "-"'],
+        [many(65), 'must have at most 64 members'],
+      ] as const
+    ).map(
+      ([exceptions, message]) =>
+        [
+          `with exceptions of which this is wrong: ${message}, ${JSON.stringify(exceptions).slice(0, 40)}`,
+          set({ detectionsExceptions: exceptions }),
+          refused(mismatch('detectionsExceptions', '{}', message)),
+        ] as const,
+    ),
+  ],
   'A file of checks': [
     [
       'with its digest',
@@ -599,7 +673,7 @@ const DOCUMENTS: Readonly<Record<string, readonly (readonly [what: string, chang
 };
 
 /** By the twin's names: what the agent works with. */
-function byProperty({ priorities, aggregation, baseline, ...plain }: Settings): Record<string, unknown> {
+function byProperty({ priorities, aggregation, baseline, detections, ...plain }: Settings): Record<string, unknown> {
   const named = (prefix: string, of: Members) =>
     Object.fromEntries(Object.entries(of).map(([event, value]) => [`${prefix}${event}`, value]));
   const each = (of: 'enabled' | 'interval') =>
@@ -612,6 +686,13 @@ function byProperty({ priorities, aggregation, baseline, ...plain }: Settings): 
         Array.isArray(value) ? value.join(' ') : value,
       ]),
     ),
+    detectionsEnabled: detections.enabled,
+    detectionsMinimumLevel: detections.minimumLevel,
+    detectionsDisabledRules: detections.disabledRules.join(' '),
+    detectionsExceptions: JSON.stringify(detections.exceptions),
+    detectionsSilencedUntil: detections.silencedUntil,
+    detectionsRulesHash: detections.rulesHash,
+    ...Object.fromEntries(Object.entries(detections.lists).map(([list, value]) => [list, value.join(' ')])),
     ...named('eventPriority', priorities),
     ...named('aggregationEnabled', each('enabled')),
     ...named('aggregationInterval', each('interval')),

@@ -156,7 +156,7 @@ class Pipeline {
 }
 
 describe(`A running pipeline that is given ${DOCUMENTS} random desired configurations`, function () {
-  this.timeout(milliseconds(Math.max(120_000, DOCUMENTS * 20)));
+  this.timeout(milliseconds(Math.max(120_000, DOCUMENTS * 60)));
   let time: sinon.SinonFakeTimers;
   let folder: string;
 
