@@ -7,7 +7,7 @@ const REFUSALS_BEFORE_LONG_WAIT = 3;
 const MAX_PER_MINUTE = 6;
 /** One attempt is left for a changed credential, which must be used within 25 s (contract §1). */
 const ORDINARY_PER_MINUTE = MAX_PER_MINUTE - 1;
-/** A second longer than a minute: the hub sees an attempt later than it began, by a time that varies. */
+/** A second longer than a minute: the hub's clock may run a little faster. */
 const WINDOW = seconds(61);
 
 /** A socket of a service on this device: asking costs nothing. */
@@ -22,7 +22,7 @@ const ABSENCES_BEFORE_LONG_WAIT = 26;
 export class ReconnectBackoff {
   readonly #random: () => number;
   readonly #backoff;
-  /** Monotonic times of the latest attempts, oldest first. */
+  /** Monotonic times at which the latest attempts ended, or the last one began; oldest first. */
   readonly #attempts: Duration[] = [];
   #refusals = 0;
   /** Attempts in a row that found no module. */
@@ -37,6 +37,14 @@ export class ReconnectBackoff {
   attempt(now: Duration): void {
     this.#attempts.push(now);
     if (this.#attempts.length > MAX_PER_MINUTE) this.#attempts.shift();
+  }
+
+  /**
+   * To be called when the latest attempt has succeeded or failed. The hub saw it at some time until then, which was late if
+   * this machine is busy; so the limit holds for the hub's view as well.
+   */
+  ended(now: Duration): void {
+    if (this.#attempts.length > 0) this.#attempts[this.#attempts.length - 1] = now;
   }
 
   /** Takes back the latest attempt, which did not reach the hub. */

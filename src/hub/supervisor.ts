@@ -124,12 +124,17 @@ export class Supervisor<P, C extends Connection> {
         await ready();
       } catch (thrown) {
         const failure = failureOf(thrown);
-        if (failure.because === 'local') this.#backoff.forget(); // the hub was not asked
+        if (failure.because === 'local')
+          this.#backoff.forget(); // the hub was not asked
+        else this.#backoff.ended(this.#options.clock.monotonic());
         return failure;
       }
       try {
-        return await open(prepared, signal);
+        const connection = await open(prepared, signal);
+        this.#backoff.ended(this.#options.clock.monotonic());
+        return connection;
       } catch (thrown) {
+        this.#backoff.ended(this.#options.clock.monotonic());
         const failure = failureOf(thrown);
         if (!this.#shouldRetryAtOnce(prepared, failure, tries, signal)) return failure;
         this.#options.onFailure(failure);

@@ -473,6 +473,22 @@ describe('Supervisor', () => {
     });
   }
 
+  it('never tries more than six times in a minute as the hub sees it, which is late while this machine is busy', async () => {
+    let begun = 0;
+    connect.callsFake(async (signal) => {
+      begun += 1;
+      if (begun % 7 === 1) await systemClock.sleep(seconds(3), signal);
+      attempts.push(performance.now() / 1_000);
+      throw failure('network');
+    });
+    const supervisor = start(() => 0);
+    for (let turn = 0; turn < 120; turn += 1) {
+      await time.tickAsync(seconds(5));
+      supervisor.credentialChanged();
+    }
+    assertPace();
+  });
+
   it('uses a changed credential within 25 s, whatever was tried before', async () => {
     outcome = () => 'network';
     const supervisor = start(() => 0);
