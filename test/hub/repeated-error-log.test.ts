@@ -16,7 +16,7 @@ describe('RepeatedErrorLog', () => {
   const setUp = () => {
     const log = capturedLog();
     const errors = new RepeatedErrorLog(systemClock, log.log);
-    const report = (id: FailureId) => errors.log(new AgentError(id, 'what happened', 'what to do'));
+    const report = (id: FailureId, remedy = 'what to do') => errors.log(new AgentError(id, 'what happened', remedy));
     return { log, errors, report, ids: () => log.messages().map(({ id }) => id) };
   };
 
@@ -51,6 +51,36 @@ describe('RepeatedErrorLog', () => {
       await time.tickAsync(minutes(1));
     }
     assert.ok(ids().length >= 4 && ids().length <= 12, `${ids()}`);
+  });
+
+  it('logs an error with the same id and another remedy: first the connection is lost, then the hub is not reached', async () => {
+    const { report, log } = setUp();
+    report('HUB_UNREACHABLE', 'see who else connects');
+    for (let minute = 0; minute < 60; minute++) {
+      report('HUB_UNREACHABLE', 'check port 8883');
+      report('HUB_UNREACHABLE', 'check port 443');
+      await time.tickAsync(minutes(1));
+    }
+    const remedies = log.messages().map(({ remedy }) => remedy);
+    assert.deepEqual(remedies, ['see who else connects', 'check port 8883', 'check port 443']);
+  });
+
+  it('does not take a remedy for another one because it shows the time', async () => {
+    const { report, ids } = setUp();
+    for (let minute = 0; minute < 59; minute++) {
+      report('CREDENTIAL_REFUSED', `Check the clock (now ${new Date().toISOString()}).`);
+      await time.tickAsync(minutes(1));
+    }
+    assert.equal(ids().length, 1);
+  });
+
+  it('logs no more lines, and keeps no more in memory, when each remedy names something else', async () => {
+    const { report, ids } = setUp();
+    for (let minute = 0; minute < 180; minute++) {
+      report('PROXY_REFUSED', `Ask ${minute}.`);
+      await time.tickAsync(minutes(1));
+    }
+    assert.ok(ids().length >= 6 && ids().length <= 24, `${ids().length} lines`);
   });
 
   it('logs the same error again after a reset', async () => {

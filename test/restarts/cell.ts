@@ -161,10 +161,12 @@ export class Cell {
 
   /** Until the agent has said what it must, collects nevertheless, and has become slow after refusals. */
   async #suffer(): Promise<void> {
-    const { must } = this.#plan;
+    const { must, reason } = this.#plan;
     const missing = () => must.filter((id) => !this.#ids().includes(id));
-    const what = () => `the agent to say ${missing().join(', ')}; it wrote:\n${this.#lastLines()}`;
-    await until(what, () => missing().length === 0, { limit: SAYS_WITHIN });
+    const isExplained = () =>
+      reason === undefined || this.#lines().some(({ id, msg }) => id !== undefined && reason.test(msg));
+    const what = () => `the agent to say ${must.join(', ')}, ${reason}; it wrote:\n${this.#lastLines()}`;
+    await until(what, () => missing().length === 0 && isExplained(), { limit: SAYS_WITHIN });
     await this.#agent.collects(seconds(30));
     await this.#untilNobodyRefuses();
   }

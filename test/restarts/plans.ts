@@ -27,6 +27,8 @@ export interface Plan {
   readonly trouble: Trouble;
   /** Ids of errors that the agent must have logged before the trouble ends. */
   readonly must: readonly FailureId[];
+  /** What it must say of at least one of these errors. */
+  readonly reason?: RegExp;
   /** Ids of errors that it may log beside them. */
   readonly may?: readonly FailureId[];
   /** A line that the agent must log in the end. */
@@ -94,7 +96,12 @@ export function planOf(name: SiteName, situation: Situation, site: Site): Plan |
   const asksRegistry = group === 'device' || group === 'provisioning';
   const isLocal = group === 'edge' || group === 'identityService';
   const { deeds } = site;
-  const away = { trouble: deeds.away, must: [AWAY[group]], limit: isLocal ? LIMITS.localSocket : LIMITS.network };
+  const away = {
+    trouble: deeds.away,
+    must: [AWAY[group]],
+    reason: /can't be reached|can't be used|does not exist/, // not only that the connection was lost
+    limit: isLocal ? LIMITS.localSocket : LIMITS.network,
+  };
   switch (situation) {
     case 'first connect':
       return {
