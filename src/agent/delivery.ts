@@ -2,9 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { Notifier } from '../base/notifier.ts';
 import { collectors } from '../collectors/index.ts';
 import type { HubClient } from '../contract/hub.ts';
+import type { Marking } from '../contract/message.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import { Aggregator } from '../pipeline/aggregator.ts';
 import { MessageBudget } from '../pipeline/message-budget.ts';
+import { MessageChain } from '../pipeline/message-chain.ts';
 import { Publisher } from '../pipeline/publisher.ts';
 import { EventQueues } from '../pipeline/queue.ts';
 import { Statistics } from '../pipeline/statistics.ts';
@@ -19,6 +21,8 @@ export interface DeliveryParts {
   /** The queues, with events that are held as long as the clock is not set. */
   readonly timed: ReturnType<UnsetClock['around']>;
   readonly budget: MessageBudget;
+  /** The chains of messages, by their marking. */
+  readonly chains: Readonly<Record<Marking, MessageChain>>;
   readonly publisher: Publisher;
   readonly statistics: Statistics;
   readonly aggregator: Aggregator;
@@ -56,7 +60,11 @@ export function createDelivery(
     files: stateFiles,
     changed: stateChanged.notify,
   });
+  const chainIn = (file: string) =>
+    new MessageChain({ file: state(file), clock, log: logOf('messages'), files: stateFiles });
+  const chains = { telemetry: chainIn('message-chain.json'), security: chainIn('marked-message-chain.json') };
   const publisher = new Publisher({
+    chains,
     budget,
     queues: timed,
     hub,
@@ -85,5 +93,5 @@ export function createDelivery(
     log: logOf('aggregator'),
     files: storeFiles,
   });
-  return { queues, unsetClock, timed, budget, publisher, statistics, aggregator };
+  return { queues, unsetClock, timed, budget, chains, publisher, statistics, aggregator };
 }

@@ -141,7 +141,7 @@ const observedParts = (
   {
     hub,
     configuration: { configuration, settings, limits, nameOf },
-    delivery: { queues, unsetClock, budget, publisher, aggregator },
+    delivery: { queues, unsetClock, budget, chains, publisher, aggregator },
     condition: { memory, exposedFiles, runs, logLevel },
     collection: { pause, baseline, snapshots, snapshotPosture, recommendations, linuxEvents },
     stopping,
@@ -163,6 +163,7 @@ const observedParts = (
   aggregator,
   sent: () => publisher.sent(),
   budget: () => budget.use(),
+  chain: (marking) => chains[marking].id,
   memory,
   pause: () => pause.status(),
   restarts: () => runs.status(),

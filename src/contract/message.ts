@@ -31,7 +31,32 @@ export interface Message {
   readonly marking: Marking;
   /** Of the settings; absent when none is set. */
   readonly hubResourceId?: string;
+  /** Absent until the message has got its number. */
+  readonly evidence?: Evidence;
 }
+
+/** The place of a message in the chain of its marking's messages, from which it follows that none is missing. */
+export interface Evidence {
+  /** UUID; another one after the agent's state was lost. */
+  readonly chain: string;
+  /** From 1. The same at every attempt. */
+  readonly sequence: number;
+  /** SHA-256 of the body of the last message that was acknowledged before this one; zeros if there was none. */
+  readonly previousDigest: string;
+  /**
+   * Numbers between that message and this one, of messages that were never acknowledged, and may have arrived: `7`,
+   * `7,8`, `7-12`.
+   */
+  readonly abandoned?: string;
+}
+
+/** As long as it may be, for calculating with the size of a message. */
+export const LONGEST_EVIDENCE: Evidence = {
+  chain: '00000000-0000-4000-8000-000000000000',
+  sequence: Number.MAX_SAFE_INTEGER,
+  previousDigest: '0'.repeat(64),
+  abandoned: `${Number.MAX_SAFE_INTEGER}-${Number.MAX_SAFE_INTEGER}`,
+};
 
 /** Properties of a message, as the hub counts and stores them. */
 export interface MessageProperties {
@@ -48,6 +73,7 @@ export function propertiesOf({
   priority,
   marking,
   hubResourceId,
+  evidence,
 }: Omit<Message, 'body' | 'bodyBytes'>): MessageProperties {
   return {
     system: {
@@ -60,9 +86,17 @@ export function propertiesOf({
       MessagePriority: priority,
       ...(hubResourceId ? { HubResourceId: hubResourceId } : {}),
       ...(marking === 'telemetry' ? { messageType: 'SecurityEvents' } : {}),
+      ...(evidence === undefined ? {} : evidenceProperties(evidence)),
     },
   };
 }
+
+const evidenceProperties = ({ chain, sequence, previousDigest, abandoned }: Evidence) => ({
+  Chain: chain,
+  Sequence: String(sequence),
+  PreviousDigest: previousDigest,
+  ...(abandoned === undefined ? {} : { Abandoned: abandoned }),
+});
 
 /**
  * The size of a message for `maxMessageSizeInBytes` and for the hub's own limit, in bytes: its body, the values of its

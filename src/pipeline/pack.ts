@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { uuidOf } from '../base/stable-id.ts';
 import type { QueueName } from '../contract/event.ts';
-import { type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
+import { LONGEST_EVIDENCE, type Marking, type Message, mayContain, sizeOf } from '../contract/message.ts';
 import type { QueuedEvent } from '../contract/store.ts';
 import type { EventQueues } from './queue.ts';
 import { shorten } from './shorten.ts';
@@ -34,7 +34,7 @@ export interface Pack {
   readonly eventCount: number;
   /** Whether a message with that mark may contain any of the events. */
   hasEventsFor(marking: Marking): boolean;
-  /** The pack as a message, marked for its consumer, with the events that such a message may contain. */
+  /** The pack as a message without a number, marked for its consumer, with the events that such a message may contain. */
   message(marking: Marking): Message;
 }
 
@@ -92,7 +92,14 @@ export function pack(
 ): PackResult {
   const head = `{"AgentVersion":${JSON.stringify(sender.version)},"AgentId":"${sender.id}","MessageSchemaVersion":"1.0","Events":[`;
   const emptyBytes = Buffer.byteLength(`${head}]}`);
-  const draft = { id: sender.id, body: '', bodyBytes: emptyBytes, priority: 'High', hubResourceId } as const;
+  const whole = {
+    body: '',
+    bodyBytes: emptyBytes,
+    priority: 'High',
+    hubResourceId,
+    evidence: LONGEST_EVIDENCE,
+  } as const;
+  const draft = { id: sender.id, ...whole };
   // The two markings differ by a few bytes; the longer one is counted.
   const bare = Math.max(sizeOf({ ...draft, marking: 'telemetry' }), sizeOf({ ...draft, marking: 'security' }));
   const fullSpace = Math.min(maxMessageSizeInBytes, HUB_LIMIT_BYTES) - bare;

@@ -8,9 +8,10 @@ import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubClient, Retry } from '../contract/hub.ts';
-import { type Marking, markingsOf, mayContain, type Routing, sizeOf } from '../contract/message.ts';
+import { LONGEST_EVIDENCE, type Marking, markingsOf, mayContain, type Routing, sizeOf } from '../contract/message.ts';
 import type { Settings, SettingsReader } from '../contract/settings.ts';
 import { type Budget, NO_BUDGET, UNIT_BYTES, unitsOf } from './message-budget.ts';
+import type { MessageChain } from './message-chain.ts';
 import { type Pack, pack, type Sender, type Share } from './pack.ts';
 import type { EventQueues } from './queue.ts';
 import { SendBackoff } from './send-backoff.ts';
@@ -38,6 +39,9 @@ interface InFlight {
   /** False if it was packed to find an event that ends the connection. */
   readonly isUsual: boolean;
 }
+
+/** Gives the messages of each marking their numbers. */
+export type Chains = Readonly<Record<Marking, Pick<MessageChain, 'numbered' | 'accepted'>>>;
 
 /** The result of a flush. */
 export interface Flushed {
@@ -70,6 +74,7 @@ export class Publisher implements Service {
   readonly #sender: Sender;
   readonly #markings: readonly Marking[];
   readonly #extensions: ReadonlySet<string>;
+  readonly #chains: Chains;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
@@ -97,6 +102,7 @@ export class Publisher implements Service {
     settings: SettingsReader;
     sender: Sender;
     routing: Routing;
+    chains: Chains;
     /** Names of the events that are not in the published contract. Absent: none is sent. */
     extensions?: ReadonlySet<string>;
     clock: Clock;
@@ -112,6 +118,7 @@ export class Publisher implements Service {
     this.#settings = options.settings;
     this.#sender = options.sender;
     this.#markings = markingsOf(options.routing);
+    this.#chains = options.chains;
     this.#extensions = options.extensions ?? new Set();
     this.#clock = options.clock;
     this.#log = options.log;
@@ -337,7 +344,7 @@ export class Publisher implements Service {
     const { pack: inFlight, markingsLeft } = this.#inFlight;
     const [marking, ...others] = markingsLeft;
     if (marking === undefined) return this.#settle(inFlight, 'delivered');
-    const message = inFlight.message(marking);
+    const message = await this.#chains[marking].numbered(inFlight.message(marking));
     const units = unitsOf(sizeOf(message));
     if (units > this.#budget.left(queue, this.#hasUrgent(queue))) {
       this.#settle(inFlight, 'kept'); // earlier attempts have used up the units
@@ -348,6 +355,7 @@ export class Publisher implements Service {
     if (answer.status === 'retry' && answer.unanswered === undefined) this.#budget.refund(units);
     if (answer.status === 'accepted') {
       this.#log.debug({ queue, events: inFlight.eventCount, sizeBytes: sizeOf(message) }, 'Sent a message.');
+      this.#chains[marking].accepted();
       this.#accepted(sizeOf(message));
       this.#inFlight = { ...this.#inFlight, markingsLeft: others };
       return others.length > 0 ? true : this.#settle(inFlight, 'delivered');
@@ -481,7 +489,7 @@ function unsendable({ shares: [share] }: Pack): AgentError {
 }
 
 const fits = ({ pack: { message }, markingsLeft }: InFlight, { maxMessageSizeInBytes }: Settings): boolean =>
-  markingsLeft.every((marking) => sizeOf(message(marking)) <= maxMessageSizeInBytes);
+  markingsLeft.every((marking) => sizeOf({ ...message(marking), evidence: LONGEST_EVIDENCE }) <= maxMessageSizeInBytes);
 
 const frequency = (settings: Settings, queue: QueueName): Duration =>
   queue === 'High' ? settings.highPriorityMessageFrequency : settings.lowPriorityMessageFrequency;

@@ -9,7 +9,7 @@ import type { ConfigurationState } from '../config/twin-configuration.ts';
 import type { Collector } from '../contract/collector.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 import type { HubStatus } from '../contract/hub.ts';
-import { isRouted, type Routing } from '../contract/message.ts';
+import { isRouted, type Marking, markingsOf, type Routing } from '../contract/message.ts';
 import type { NameOfSetting, SettingId, Settings } from '../contract/settings.ts';
 import type { MessageStatistics, SourceStatus, StreamName } from '../contract/sources.ts';
 import type { Exposed } from '../linux/self/exposed-files.ts';
@@ -47,6 +47,8 @@ export interface Observed {
   readonly sent: () => Sent;
   /** Absent: messages are not limited. */
   readonly budget?: () => BudgetUse;
+  /** The id of a marking's chain of messages. Absent: messages have no numbers. */
+  readonly chain?: (marking: Marking) => string;
   readonly memory: Pick<MemoryLimit, 'use' | 'leavesOut'>;
   readonly pause: () => PauseStatus | undefined;
   readonly restarts: () => Restarts;
@@ -254,7 +256,7 @@ function sourceState(collector: Collector, observed: Observed): CollectorStatus 
   return { state: 'on', ...run.source, lastRunAt };
 }
 
-function deliveryOf({ queues, aggregator, sent, budget }: Observed): Delivery {
+function deliveryOf({ queues, aggregator, sent, budget, chain, routing }: Observed): Delivery {
   const all = QUEUES.map((queue) => queues.account(queue).totals);
   const { collected, delivered, aggregatedAway, dropped } = sum(all);
   const pending = QUEUES.flatMap((queue) => Object.values(aggregator.pending(queue)));
@@ -275,6 +277,15 @@ function deliveryOf({ queues, aggregator, sent, budget }: Observed): Delivery {
     ...(lastSentAt === undefined ? {} : { lastSentAt: lastSentAt.toISOString() }),
     ...(lastError === undefined ? {} : { lastError: lastError.message }),
     ...budgetOf(budget?.(), queues),
+    ...(chain === undefined || routing === undefined ? {} : chainsOf(chain, routing)),
+  };
+}
+
+function chainsOf(chain: (marking: Marking) => string, routing: Routing): Pick<Delivery, 'chain' | 'markedChain'> {
+  const markings = markingsOf(routing);
+  return {
+    ...(markings.includes('telemetry') ? { chain: chain('telemetry') } : {}),
+    ...(markings.includes('security') ? { markedChain: chain('security') } : {}),
   };
 }
 

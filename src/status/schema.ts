@@ -103,6 +103,10 @@ export const StatusSchema = v.strictObject({
     messagesFailed: count('Send attempts that failed since the agent started.'),
     lastSentAt: v.exactOptional(time('Time of the last acknowledgement of a message.')),
     lastError: v.exactOptional(text('Error of the last failed attempt.')),
+    chain: v.exactOptional(
+      text('Id of the chain of messages, their property Chain; another one after the state of the agent was lost.'),
+    ),
+    markedChain: v.exactOptional(text('The same, of the messages that are marked for the security service.')),
     unitsToday: v.exactOptional(
       count('Units of 4 KB used by messages in this UTC day, as the hub bills them, including repeated messages.'),
     ),

@@ -22,6 +22,7 @@ import { Statistics } from '../../src/pipeline/statistics.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records, SHA256, sources } from '../collectors/samples.ts';
 import { publishedDialect } from '../config/published.ts';
+import { memoryChains } from '../pipeline/memory-chains.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 
@@ -64,6 +65,7 @@ class Device {
     };
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     const publisher: Publisher = new Publisher({
+      chains: memoryChains(),
       queues,
       hub,
       sender,

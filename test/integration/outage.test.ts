@@ -11,6 +11,7 @@ import type { Message } from '../../src/contract/message.ts';
 import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
+import { memoryChains } from '../pipeline/memory-chains.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
@@ -110,7 +111,7 @@ describe('A hub that is out of reach for long', () => {
     queues = new EventQueues({ directory: join(directory, 'queues'), ...parts });
     hub = new DistantHub(Math.random);
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
-    publisher = new Publisher({ queues, hub, sender, routing: 'security', ...parts });
+    publisher = new Publisher({ chains: memoryChains(), queues, hub, sender, routing: 'security', ...parts });
     put = { High: [], Low: [] };
     await queues.start();
     hub.start();

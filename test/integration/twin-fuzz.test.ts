@@ -30,6 +30,7 @@ import { anyDocument } from '../config/arbitrary-twin.ts';
 import { properties, publishedDialect } from '../config/published.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
+import { memoryChains } from '../pipeline/memory-chains.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
@@ -94,7 +95,14 @@ class Pipeline {
     this.queues = new EventQueues({ ...parts, directory: '/queues', files: this.files });
     this.aggregator = new Aggregator({ ...parts, queues: this.queues, directory: '/aggregates', files: this.files });
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
-    const publisher = new Publisher({ ...parts, queues: this.queues, hub: this.hub, sender, routing: 'security' });
+    const publisher = new Publisher({
+      chains: memoryChains(),
+      ...parts,
+      queues: this.queues,
+      hub: this.hub,
+      sender,
+      routing: 'security',
+    });
     const { queues, aggregator } = this;
     this.occurrences = new Occurrences({ collectors, lookups: look });
     this.occurrences.offerTo(new Triggers({ collectors, settings, aggregator, queues, origin: sender.id, log }));

@@ -11,6 +11,7 @@ import { AzureHubClient } from '../../src/hub/azure-client.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../hub/support.ts';
+import { memoryChains } from '../pipeline/memory-chains.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
 
 /** The parts that send, over real TLS, to a hub that hangs up on one event. What takes minutes runs on a fast clock. */
@@ -48,7 +49,16 @@ describe('An event that the hub hangs up on', function () {
     });
     queues = new EventQueues({ directory: join(directory.path, 'queues'), settings, clock, log });
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
-    publisher = new Publisher({ queues, hub: client, settings, sender, routing: 'security', clock, log });
+    publisher = new Publisher({
+      chains: memoryChains(),
+      queues,
+      hub: client,
+      settings,
+      sender,
+      routing: 'security',
+      clock,
+      log,
+    });
     for (const service of [queues, client, publisher]) await service.start();
   });
   afterEach(async () => {

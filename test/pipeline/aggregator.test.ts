@@ -12,7 +12,7 @@ import { processCreate } from '../../src/collectors/process-create.ts';
 import type { LiveSettings } from '../../src/config/settings.ts';
 import { type TriggeredCollector, triggered } from '../../src/contract/collector.ts';
 import type { Payload, QueueName } from '../../src/contract/event.ts';
-import { sizeOf } from '../../src/contract/message.ts';
+import { LONGEST_EVIDENCE, sizeOf } from '../../src/contract/message.ts';
 import type { Settings } from '../../src/contract/settings.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
@@ -360,7 +360,7 @@ describe('Aggregator', () => {
         assert.deepEqual(counted, JSON.parse(JSON.stringify([...expected])));
         for (const { event } of put) {
           const { Payload: payload } = JSON.parse(event.json) as { Payload: Payload[] };
-          assert.ok(payload.length === 1 || Buffer.byteLength(JSON.stringify(payload)) - 1 <= 7_000);
+          assert.ok(payload.length === 1 || Buffer.byteLength(JSON.stringify(payload)) - 1 <= 6_800);
           assert.equal(event.elements, payload.length);
           const sum = payload.reduce((all, { ExtraDetails }) => all + Number((ExtraDetails as Payload).HitCount), 0);
           assert.equal(event.occurrences, sum);
@@ -387,16 +387,24 @@ describe('Aggregator', () => {
   it('leaves room for the worst of everything that stands around them', () => {
     const name = 'X'.repeat(32);
     const around = JSON.stringify(envelope({ ...processCreate, name, type: 'Operational' }, [], NOON));
-    const full = around.replace('true', 'false').replace(/\]}$/, `${'7'.repeat(7_000)}]}`);
-    assert.ok(Buffer.byteLength(full) - 7_000 <= 300, around);
+    const full = around.replace('true', 'false').replace(/\]}$/, `${'7'.repeat(6_800)}]}`);
+    assert.ok(Buffer.byteLength(full) - 6_800 <= 300, around);
     const { id, version } = SENDER;
     const body = JSON.stringify({ AgentVersion: version, AgentId: id, MessageSchemaVersion: '1.0', Events: [] });
     assert.ok(Buffer.byteLength(body) <= 145, body);
     for (const marking of ['security', 'telemetry'] as const) {
-      const properties = sizeOf({ id, body: '', bodyBytes: 0, priority: 'High', marking, hubResourceId: LONGEST_ID });
-      assert.ok(properties <= 645, String(properties));
+      const properties = sizeOf({
+        id,
+        body: '',
+        bodyBytes: 0,
+        priority: 'High',
+        marking,
+        hubResourceId: LONGEST_ID,
+        evidence: LONGEST_EVIDENCE,
+      });
+      assert.ok(properties <= 840, String(properties));
     }
-    assert.ok(7_000 + 300 + 145 + 645 <= 8192);
+    assert.ok(6_800 + 300 + 145 + 840 <= 8192);
     assert.ok(fitsUncut({ name, elements: 1, occurrences: 1, json: full }));
   });
 

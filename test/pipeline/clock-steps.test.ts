@@ -13,6 +13,7 @@ import { Supervisor } from '../../src/hub/supervisor.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { memoryChains } from './memory-chains.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
 
@@ -131,6 +132,7 @@ const SERVICES: Record<string, (did: (what: string) => void) => Promise<() => Pr
     const queues = new MemoryQueues();
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     const publisher = new Publisher({
+      chains: memoryChains(),
       ...parts,
       queues,
       hub,

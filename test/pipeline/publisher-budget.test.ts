@@ -11,6 +11,7 @@ import { type Message, type Routing, sizeOf } from '../../src/contract/message.t
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { memoryChains } from './memory-chains.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
@@ -63,6 +64,7 @@ describe('Publisher with a daily budget', () => {
     budget = new MessageBudget({ file, unitsPerDay, ...tools, files: immediateStateFiles, changed: () => {} });
     await budget.start();
     publisher = new Publisher({
+      chains: memoryChains(),
       queues,
       hub,
       settings: liveSettings({

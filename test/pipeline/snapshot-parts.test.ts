@@ -19,6 +19,7 @@ import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { sources } from '../collectors/samples.ts';
 import { publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { memoryChains } from './memory-chains.ts';
 import { liveSettings, quietLog } from './memory-queues.ts';
 import { assertClosed } from './queue-fixture.ts';
 
@@ -96,6 +97,7 @@ describe('A snapshot that is sent in parts', () => {
     await budget.start();
     const sender = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
     publisher = new Publisher({
+      chains: memoryChains(),
       queues,
       hub,
       settings,
