@@ -22,6 +22,7 @@ import { detectionDocuments } from './detection-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { edgeDeployments } from './edge-deployment.ts';
 import { manPage } from './man-page.ts';
+import { messageSchemaDocument } from './message-schema.ts';
 import { methodDocuments } from './method-docs.ts';
 
 /** Every generated document. Add yours here. */
@@ -34,6 +35,7 @@ export const generators: readonly DocumentGenerator[] = [
   manPage,
   demoPicture,
   contractPage,
+  messageSchemaDocument,
   ...edgeDeployments,
 ];
 

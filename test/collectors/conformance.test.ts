@@ -7,6 +7,7 @@ import type { Collector } from '../../src/contract/collector.ts';
 import type { Payload } from '../../src/contract/event.ts';
 import { blanked } from '../../src/pipeline/element-table.ts';
 import { labelled } from '../../src/pipeline/fit-rows.ts';
+import { faultsIn } from '../message-schema.ts';
 import { NO_PUBLISHED_SCHEMAS, publishedSchema, publishedSchemas, validateMessage } from '../published-schemas.ts';
 import { skip } from '../support/require.ts';
 import { look, records, sources } from './samples.ts';
@@ -82,7 +83,34 @@ describe('every collector', () => {
         });
       }
 
-      if (collector.extension) return; // not in the published schema
+      it('is valid by the schema of messages in config/', async () => {
+        assert.deepEqual(faultsIn(message(collector, await samplesOf(collector)), { isMarked: false }), []);
+        if (collector.category === 'Periodic')
+          assert.deepEqual(faultsIn(message(collector, []), { isMarked: false }), []);
+        else assert.notDeepEqual(faultsIn(message(collector, []), { isMarked: false }), []);
+      });
+
+      it('is invalid by it with another field, without a required one, and as another category', async () => {
+        const [sample = {}] = await samplesOf(collector);
+        const faults = (payload: Payload, changes: Partial<Collector> = {}) =>
+          faultsIn(message({ ...collector, ...changes } as Collector, [payload]), { isMarked: false });
+        assert.notDeepEqual(faults({ ...sample, Another: 'field' }), []);
+        const { required = [] } = toJsonSchema(collector.payload);
+        for (const field of required) {
+          const { [field]: _, ...others } = sample;
+          assert.notDeepEqual(faults(others), [], field);
+        }
+        const category = collector.category === 'Periodic' ? 'Triggered' : 'Periodic';
+        assert.notDeepEqual(faults(sample, { category } as Partial<Collector>), []);
+      });
+
+      if (collector.extension) {
+        it('is not in the published schema', async function () {
+          if (publishedSchemas === undefined) return skip(this, NO_PUBLISHED_SCHEMAS);
+          assert.notDeepEqual(faultsIn(message(collector, await samplesOf(collector)), { isMarked: true }), []);
+        });
+        return;
+      }
 
       describe(`against the published schema${reason}`, () => {
         before(function () {

@@ -22,8 +22,8 @@ import { Statistics } from '../../src/pipeline/statistics.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { look, records, SHA256, sources } from '../collectors/samples.ts';
 import { publishedDialect } from '../config/published.ts';
-import { memoryChains } from '../pipeline/memory-chains.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { memoryChains } from '../pipeline/message-chains.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 
 const UNIT = 4096;

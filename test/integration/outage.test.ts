@@ -11,8 +11,8 @@ import type { Message } from '../../src/contract/message.ts';
 import { type Connection, Supervisor } from '../../src/hub/supervisor.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
-import { memoryChains } from '../pipeline/memory-chains.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+import { memoryChains } from '../pipeline/message-chains.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');

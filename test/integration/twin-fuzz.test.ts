@@ -30,8 +30,8 @@ import { anyDocument } from '../config/arbitrary-twin.ts';
 import { properties, publishedDialect } from '../config/published.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { FakeHub } from '../hub/fake-hub.ts';
-import { memoryChains } from '../pipeline/memory-chains.ts';
 import { quietLog } from '../pipeline/memory-queues.ts';
+import { memoryChains } from '../pipeline/message-chains.ts';
 import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
 import { temporaryFolder } from '../support/folders.ts';
 

@@ -11,8 +11,8 @@ import { AzureHubClient } from '../../src/hub/azure-client.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { fastClock, moduleAccess, newKey, temporaryDirectory } from '../hub/support.ts';
-import { memoryChains } from '../pipeline/memory-chains.ts';
 import { eventOf, liveSettings, quietLog } from '../pipeline/memory-queues.ts';
+import { memoryChains } from '../pipeline/message-chains.ts';
 
 /** The parts that send, over real TLS, to a hub that hangs up on one event. What takes minutes runs on a fast clock. */
 describe('An event that the hub hangs up on', function () {

@@ -13,8 +13,8 @@ import { Supervisor } from '../../src/hub/supervisor.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
-import { memoryChains } from './memory-chains.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { memoryChains } from './message-chains.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
 
 const START = new Date('2026-03-01T12:00:00.000Z');

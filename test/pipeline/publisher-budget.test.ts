@@ -11,8 +11,8 @@ import { type Message, type Routing, sizeOf } from '../../src/contract/message.t
 import { MessageBudget, unitsOf } from '../../src/pipeline/message-budget.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { temporaryFolder } from '../support/folders.ts';
-import { memoryChains } from './memory-chains.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { memoryChains } from './message-chains.ts';
 
 const ERROR = new AgentError('HUB_UNREACHABLE', 'no answer', 'Wait.');
 const MORNING = Date.parse('2026-05-01T08:00:00Z');

@@ -10,8 +10,8 @@ import type { Answer, HubClient, HubStatus, RetryCause } from '../../src/contrac
 import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import type { OutgoingEvent } from '../../src/contract/store.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
-import { memoryChains } from './memory-chains.ts';
 import { eventOf, liveSettings, MemoryQueues, quietLog } from './memory-queues.ts';
+import { memoryChains } from './message-chains.ts';
 import { seeded } from './simulated-files.ts';
 
 const ACCEPTED: Answer<void> = { status: 'accepted', value: undefined };
