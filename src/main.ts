@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   baseline: () => import('./cli/baseline.ts'),
   rules: () => import('./cli/rules.ts'),
   posture: () => import('./cli/posture.ts'),
+  'verify-chain': () => import('./cli/verify-chain.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
 };
 

@@ -19,6 +19,7 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--d
   --service-port N     port of the service beside the hub
   --proxy-port N       runs an HTTP proxy, too, which leads ports 8883 and 443 of the hub's name here; 0 selects a free one
   --proxy-user NAME    the proxy demands this user, with the password in proxy.password
+  --record FILE        append each message to this file, a line of JSON with body and properties; see "vakt verify-chain"
   --address IP         where the hub listens, 127.0.0.1 or ::1; default 127.0.0.1
   --device ID          device id, also the registration id; default device1
   --module ID          module id; default azureiotsecurity`;
@@ -33,6 +34,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     'control-port': { type: 'string', default: '0' },
     'proxy-port': { type: 'string' },
     'proxy-user': { type: 'string' },
+    record: { type: 'string' },
     address: { type: 'string', default: '127.0.0.1' },
     'service-port': { type: 'string', default: '0' },
     device: { type: 'string', default: 'device1' },
@@ -59,6 +61,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     deviceId: values.device,
     moduleId: values.module,
     directory: values.directory,
+    record: values.record,
   };
   await runEmulator(options, stdout, signal);
   return 0;

@@ -1,10 +1,11 @@
 import { once } from 'node:events';
+import { appendFileSync } from 'node:fs';
 import { shellWord } from '../base/shell-word.ts';
 import { AGENT_KINDS, type AgentKind, type Prepare, type PreparedKind, type RunningService } from './agent-kinds.ts';
 import type { ConnectionRecord } from './connection-log.ts';
 import { HubEmulator, type ReportedChange } from './hub.ts';
 import { KeptFiles } from './kept-files.ts';
-import { eventsIn, type ReceivedMessage } from './message-log.ts';
+import { eventsIn, type ReceivedMessage, recordOf } from './message-log.ts';
 import { ProxyEmulator, type ProxyRequest } from './proxy.ts';
 import type { RestRequest } from './rest-api.ts';
 import type { RequestRecord } from './service/request-log.ts';
@@ -28,6 +29,8 @@ export interface RunOptions {
   readonly servicePort: number;
   /** Whether to print the agent's configuration. */
   readonly printConfig: boolean;
+  /** A file to append each message to, as a line of JSON. */
+  readonly record?: string | undefined;
   /** Gets `ca.pem`, an `agent.json` with which an agent connects to this emulator, and the keys and certificates for it. */
   readonly directory: string;
 }
@@ -49,6 +52,7 @@ export async function runEmulator(
   let proxy: ProxyEmulator | undefined;
   let service: RunningService | undefined;
   try {
+    if (options.record !== undefined) recordMessages(hub, options.record);
     files.open('ca.pem', hub.caPem);
     proxy = await startProxy(options, hub, files);
     const prepare: Prepare = AGENT_KINDS[kind];
@@ -86,6 +90,12 @@ const hubOptions = ({ port, restPort = 0, webSocketPort = 0, controlPort, addres
   controlPort,
   address,
 });
+
+/** @throws the file system's error if the file can't be written */
+function recordMessages(hub: HubEmulator, file: string): void {
+  appendFileSync(file, '', { mode: 0o600 });
+  hub.on('message', (message: ReceivedMessage) => appendFileSync(file, `${recordOf(message)}\n`));
+}
 
 /** Starts the proxy, if there is to be one. */
 async function startProxy(

@@ -19,6 +19,12 @@ export interface ReceivedMessage extends ModuleId {
   readonly duplicate: boolean;
 }
 
+/** A message as a line of JSON, for `vakt emulator --record` and `vakt verify-chain`. */
+export function recordOf(message: ReceivedMessage): string {
+  const { enqueuedAt, deviceId, moduleId, systemProperties, applicationProperties, body } = message;
+  return JSON.stringify({ enqueuedAt, deviceId, moduleId, systemProperties, applicationProperties, body });
+}
+
 /** Number of messages kept; the oldest are removed first. */
 const KEPT = 100_000;
 

@@ -1,0 +1,86 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { messageOf } from '../base/errors.ts';
+import { readArguments, UsageError, type World } from './command.ts';
+import { type NumberedMessage, readLine } from './verify-chain/record.ts';
+import { type ChainReport, verifyChains } from './verify-chain/verify.ts';
+
+export const summary = 'Prove that no message of an agent is missing or altered.';
+export const usage = `vakt verify-chain FILE [--partial] [--json]
+
+  FILE        messages as they were received, a line of JSON each; "-" reads standard input
+  --partial   FILE begins in the middle of a chain: do not report what was before
+  --json      print one JSON object per chain
+
+Each line has the body of a message and its application properties, Chain, Sequence, PreviousDigest and Abandoned among
+them. Such lines are written by
+  vakt emulator --record FILE   {"applicationProperties": {...}, "body": "text"}
+  vakt run --dry-run            {"application": {...}, "body": {...}}
+  a hub's route to storage      {"Properties": {...}, "Body": {...}}, or the body in Base64
+Messages of other senders are skipped.
+
+A message is proved by the next one. What was at the end of a chain, and is missing or altered, cannot be found: compare the
+last number with Chain and Sequence of a later message, or with what arrives next.
+
+Exit status: 0 nothing is missing or altered; 1 something is, or FILE has no message with a number.`;
+
+export async function run(args: readonly string[], { stdout, stderr }: World): Promise<number> {
+  const options = { partial: { type: 'boolean' }, json: { type: 'boolean' } } as const;
+  const { values, positionals } = readArguments(args, options, 1);
+  const [file] = positionals;
+  if (file === undefined) throw new UsageError('FILE is missing');
+  const messages: NumberedMessage[] = [];
+  const problems: string[] = [];
+  let others = 0;
+  for await (const [text, line] of linesOf(file)) {
+    if (text.trim() === '') continue;
+    const read = readLine(text, line);
+    if ('sequence' in read) messages.push(read);
+    else if ('problem' in read) problems.push(`line ${line} ${read.problem}`);
+    else others += 1;
+  }
+  const reports = verifyChains(messages, { isPartial: values.partial === true });
+  if (values.json) for (const report of reports) stdout(JSON.stringify(report));
+  else for (const report of reports) for (const line of describe(report)) stdout(line);
+  for (const problem of problems) stderr(`WRONG  ${problem}`);
+  if (others > 0) stderr(`${others} messages of other senders were skipped.`);
+  if (messages.length === 0) stderr('There is no message with a number.');
+  const isProved = problems.length === 0 && messages.length > 0 && reports.every(({ wrong }) => wrong.length === 0);
+  return isProved ? 0 : 1;
+}
+
+function describe({ chain, first, last, messages, repeats, abandoned, wrong, unproved }: ChainReport): string[] {
+  const counts = [
+    `${messages} ${messages === 1 ? 'message' : 'messages'}, numbers ${first} to ${last}`,
+    ...(repeats > 0 ? [`${repeats} repeated`] : []),
+    ...(abandoned > 0 ? [`${abandoned} ${abandoned === 1 ? 'number' : 'numbers'} given up by the agent`] : []),
+  ];
+  return [
+    `Chain ${chain}: ${counts.join(', ')}`,
+    ...wrong.map((text) => `  WRONG       ${text}`),
+    ...(wrong.length === 0 ? ['  ok          none is missing, none is altered, all are in order'] : []),
+    ...unproved.map((text) => `  not proved  ${text}`),
+  ];
+}
+
+/** Lines with their numbers. Not by readline, which also splits at U+2028, which JSON may contain. */
+async function* linesOf(file: string): AsyncIterable<readonly [text: string, line: number]> {
+  let line = 0;
+  let rest = '';
+  try {
+    for await (const chunk of input(file)) {
+      const lines = `${rest}${chunk}`.split('\n');
+      rest = lines.pop() ?? '';
+      for (const text of lines) yield [text, ++line];
+    }
+  } catch (cause) {
+    throw new UsageError(`cannot read ${file}: ${messageOf(cause)}`);
+  }
+  if (rest !== '') yield [rest, ++line];
+}
+
+function input(file: string): Readable {
+  if (file !== '-') return createReadStream(file, { encoding: 'utf8' });
+  process.stdin.setEncoding('utf8');
+  return process.stdin;
+}

@@ -1,0 +1,283 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { systemClock } from '../../src/base/clock.ts';
+import { immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
+import type { World } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/verify-chain.ts';
+import { type Message, propertiesOf } from '../../src/contract/message.ts';
+import { MessageChain } from '../../src/pipeline/message-chain.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
+
+/** A message as the owner of a hub has it. */
+interface Kept {
+  readonly applicationProperties: Record<string, string>;
+  readonly body: string;
+}
+
+const bodyOf = (name: string) =>
+  JSON.stringify({ AgentVersion: '1', AgentId: 'x', MessageSchemaVersion: '1.0', Events: [{ Id: name }] });
+
+describe('vakt verify-chain', () => {
+  let folder: string;
+  let out: string[];
+  let err: string[];
+  const world: World = {
+    stdout: (line) => out.push(line),
+    stderr: (line) => err.push(line),
+    environment: {},
+    signal: new AbortController().signal,
+    terminal: false,
+  };
+
+  beforeEach(() => {
+    folder = temporaryFolder();
+  });
+
+  let disk: StateFiles = immediateStateFiles;
+  const open = () =>
+    new MessageChain({ file: join(folder, 'chain.json'), clock: systemClock, log: quietLog(), files: disk });
+
+  /**
+   * What arrives of messages: `name` acknowledged, `name!` not, `name?` neither acknowledged nor received; `name*3`
+   * received three times. `#` is a restart.
+   */
+  async function sent(...steps: readonly string[]): Promise<Kept[]> {
+    const all: Kept[] = [];
+    let chain = open();
+    for (const step of steps) {
+      const [, name = '', how = '', times = '1'] = /^([^!?*]+)([!?*]?)(\d*)$/.exec(step) ?? [];
+      if (name === '#') chain = open();
+      if (name === '#') continue;
+      const body = bodyOf(name);
+      const bare: Message = { id: name, body, bodyBytes: body.length, priority: 'Low', marking: 'telemetry' };
+      const message = await chain.numbered(bare);
+      const { application } = propertiesOf(message);
+      for (let n = 0; n < Number(times || 1); n += 1)
+        if (how !== '?') all.push({ applicationProperties: { ...application }, body });
+      if (how === '' || how === '*') chain.accepted();
+    }
+    return all;
+  }
+
+  /** @returns the exit status */
+  async function verify(lines: readonly (string | object)[], ...options: string[]): Promise<number> {
+    [out, err] = [[], []];
+    const file = join(folder, 'messages.jsonl');
+    writeFileSync(file, lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join(''));
+    return run([file, ...options], world);
+  }
+  const wrong = () =>
+    [...out, ...err].filter((line) => /^ *WRONG/.test(line)).map((line) => line.replace(/^ *WRONG +/, ''));
+  const unproved = () =>
+    out.filter((line) => line.startsWith('  not proved')).map((line) => line.replace(/^ *not proved +/, ''));
+
+  /** Outages with repeats, splits and restarts. */
+  const EVENTFUL = [
+    'a',
+    'b*3',
+    'c!',
+    'c',
+    'd?',
+    'e',
+    'f!',
+    'g?',
+    'h',
+    '#',
+    'i',
+    'j!',
+    '#',
+    'j',
+    'k?',
+    'l?',
+    'm?',
+    'n',
+    'o',
+  ];
+
+  it('proves that nothing is missing, over repeats, messages that were given up, and restarts', async () => {
+    const all = await sent(...EVENTFUL);
+    assert.equal(await verify(all), 0, out.join('\n'));
+    assert.match(
+      out[0] ?? '',
+      /^Chain [0-9a-f-]{36}: 10 messages, numbers 1 to 15, 4 repeated, 5 numbers given up by the agent$/,
+    );
+    assert.deepEqual(wrong(), []);
+    assert.deepEqual(unproved(), [
+      'message 6 (line 8): the agent gave it up, so that no other confirms it',
+      'message 15 (line 14), the last one, and whether others followed',
+    ]);
+  });
+
+  /** The messages of EVENTFUL that are there once, and that the agent has not given up: those that can be missed. */
+  const isFirmly = (all: readonly Kept[], at: number) => {
+    const number = (kept?: Kept) => kept?.applicationProperties.Sequence;
+    return number(all[at]) !== '6' && all.filter((kept) => number(kept) === number(all[at])).length === 1;
+  };
+
+  it('finds each message that was removed, but the last one', async () => {
+    const all = await sent(...EVENTFUL);
+    for (const [at, { applicationProperties }] of all.entries()) {
+      const isFound = (await verify(all.toSpliced(at, 1))) === 1;
+      assert.equal(isFound, isFirmly(all, at) && at < all.length - 1, `message ${applicationProperties.Sequence}`);
+      if (isFound)
+        assert.ok(
+          wrong().some((text) =>
+            new RegExp(`^messages? (\\d+ to )?${applicationProperties.Sequence} (is|are) missing`).test(text),
+          ),
+          wrong().join(),
+        );
+    }
+  });
+
+  it('finds several that were removed', async () => {
+    const all = await sent('a', 'b', 'c', 'd', 'e', 'f');
+    assert.equal(await verify([...all.slice(0, 1), ...all.slice(4)]), 1);
+    assert.deepEqual(wrong(), ['messages 2 to 4 are missing (unless those before 4 were given up)']);
+    assert.equal(await verify(all.slice(2)), 1);
+    assert.deepEqual(wrong(), ['messages 1 to 2 are missing (unless those before 2 were given up)']);
+  });
+
+  it('finds each body that was altered, but of the last one and of one that was given up', async () => {
+    const all = await sent(...EVENTFUL);
+    for (const [at, kept] of all.entries()) {
+      const { applicationProperties, body } = kept;
+      const isProvable = applicationProperties.Sequence !== '6' && at < all.length - 1;
+      const altered = all.with(at, { applicationProperties, body: body.replace('"1"', '"2"') });
+      assert.equal((await verify(altered)) === 1, isProvable, `message ${applicationProperties.Sequence}`);
+      if (isProvable)
+        assert.match(wrong().join(), new RegExp(`message ${applicationProperties.Sequence} \\(line ${at + 1}\\)`));
+    }
+  });
+
+  it('finds each two that were swapped, as a whole, by their bodies, or by their numbers', async () => {
+    const all = await sent('a', 'b', 'c?', 'd', 'e', 'f', '#', 'g');
+    for (const [i, one] of all.entries()) {
+      for (const [j, other] of all.entries()) {
+        if (j <= i) continue;
+        const [Sequence, OtherSequence] = [one, other].map(
+          ({ applicationProperties }) => applicationProperties.Sequence ?? '',
+        );
+        const where = `${Sequence} and ${OtherSequence}`;
+        assert.equal(await verify(all.with(i, other).with(j, one)), 1, where);
+        assert.ok(
+          wrong().some((text) => text.includes(' comes after message ')),
+          where,
+        );
+        const bodies = all.with(i, { ...one, body: other.body }).with(j, { ...other, body: one.body });
+        assert.equal(await verify(bodies), 1, `bodies of ${where}`);
+        const numbered = (kept: Kept, number: string) => ({
+          ...kept,
+          applicationProperties: { ...kept.applicationProperties, Sequence: number },
+        });
+        const numbers = all.with(i, numbered(one, OtherSequence ?? '')).with(j, numbered(other, Sequence ?? ''));
+        assert.equal(await verify(numbers), 1, `numbers of ${where}`);
+      }
+    }
+  });
+
+  it('finds a removed message that is passed off as one that was given up', async () => {
+    const all = await sent('a', 'b', 'c', 'd');
+    const [, , third] = all;
+    assert.ok(third);
+    const Abandoned = '2';
+    const forged = all.with(2, { ...third, applicationProperties: { ...third.applicationProperties, Abandoned } });
+    assert.equal(await verify(forged.toSpliced(1, 1)), 1);
+    assert.match(wrong().join(), /message 1 \(line 1\) is not what message 3 \(line 2\) says was sent before it/);
+  });
+
+  it('follows a chain into the next one, when the disk has failed', async () => {
+    const before = await sent('a', 'b', 'c!', '#');
+    disk = { ...immediateStateFiles, replace: (_path, _contents, done) => done(new Error('EIO')) };
+    const after = await sent('d', 'e');
+    disk = immediateStateFiles;
+    assert.equal(await verify([...before, ...after]), 0, [...out, ...err].join('\n'));
+    assert.equal(out.filter((line) => line.startsWith('Chain')).length, 2);
+    assert.deepEqual(unproved(), [
+      'message 3 (line 3), the last one, and whether others followed',
+      'message 2 (line 5), the last one, and whether others followed',
+    ]);
+    assert.equal(await verify([before[0] ?? '', ...after]), 1);
+    assert.deepEqual(wrong(), ['the message before message 1 (line 2), in another chain, is missing or altered']);
+  });
+
+  it('says that nothing joins the chains when the state was lost', async () => {
+    const before = await sent('a', 'b');
+    folder = temporaryFolder();
+    const after = await sent('c', 'd');
+    assert.equal(await verify([...before, ...after]), 0);
+    assert.ok(
+      unproved().includes('what the agent sent before message 1 (line 3), in another chain'),
+      unproved().join(),
+    );
+  });
+
+  it('takes a file that begins in the middle, when told so', async () => {
+    const all = await sent('a', 'b', 'c?', 'd', 'e', 'f');
+    assert.equal(await verify(all.slice(2)), 1);
+    assert.equal(await verify(all.slice(2), '--partial'), 0);
+    assert.ok(unproved().includes('what came before message 4 (line 1)'));
+    assert.equal(await verify(all.slice(2).toSpliced(1, 1), '--partial'), 1);
+  });
+
+  describe('reads', () => {
+    it('bodies as text, as JSON in the line, and in Base64', async () => {
+      const all = await sent('a\u2028b', 'Ærøskøbing', 'c');
+      const texts = all.map(({ applicationProperties, body }) => ({ enqueuedAt: 'now', applicationProperties, body }));
+      const storage = all.map(
+        ({ applicationProperties, body }) =>
+          `{"EnqueuedTimeUtc":"now","Properties":${JSON.stringify(applicationProperties)},"SystemProperties":{},"Body":${body}}`,
+      );
+      const encoded = all.map(({ applicationProperties: Properties, body }) => ({
+        Properties,
+        Body: Buffer.from(body).toString('base64'),
+      }));
+      const indented = storage.map((line) => line.replace('"Events":[', '"Events" : [ '));
+      const dry = all.map(({ applicationProperties: application, body }) => ({ application, body: JSON.parse(body) }));
+      for (const lines of [texts, storage, encoded, indented, dry] as (string | object)[][]) {
+        assert.equal(await verify(lines), 0, [...out, ...err].join('\n'));
+        assert.equal(await verify(lines.with(1, lines[0] ?? '')), 1);
+      }
+    });
+
+    it('messages of other senders as none, and refuses what should have a number', async () => {
+      const all = await sent('a', 'b');
+      assert.equal(await verify([...all, { body: '{"temperature":20}' }, { body: 'hello' }]), 0);
+      assert.deepEqual(err, ['2 messages of other senders were skipped.']);
+      const [first] = all;
+      assert.ok(first);
+      for (const [line, problem] of [
+        [{ body: first.body }, 'line 3 has no number'],
+        ['{', 'line 3 is not a JSON object'],
+        [{}, 'line 3 has no body'],
+        [withProperty(first, 'Sequence', '0'), 'line 3 has no valid Sequence'],
+        [withProperty(first, 'PreviousDigest', 'x'), 'line 3 has no valid PreviousDigest'],
+        [withProperty(first, 'Abandoned', '7-9'), 'line 3 has no valid Abandoned'],
+        [withProperty(first, 'Chain', ''), 'line 3 has no valid Chain'],
+      ] as const) {
+        assert.equal(await verify([...all, line]), 1);
+        assert.deepEqual(wrong(), [problem]);
+      }
+    });
+
+    it('no file that is not there, and nothing from an empty one', async () => {
+      await assert.rejects(run([join(folder, 'none')], world), { name: 'UsageError' });
+      await assert.rejects(run([], world), { name: 'UsageError', message: 'FILE is missing' });
+      assert.equal(await verify([]), 1);
+    });
+  });
+
+  it('prints an object a chain for machines', async () => {
+    await verify(await sent('a', 'b', 'c'), '--json');
+    const [report, ...others] = out.map((line) => JSON.parse(line));
+    assert.deepEqual(others, []);
+    const { chain: _, unproved: __, ...counts } = report;
+    assert.deepEqual(counts, { first: 1, last: 3, messages: 3, repeats: 0, abandoned: 0, wrong: [] });
+  });
+});
+
+const withProperty = ({ applicationProperties, body }: Kept, name: string, value: string) => ({
+  body,
+  applicationProperties: { ...applicationProperties, [name]: value },
+});
