@@ -40,7 +40,7 @@ const ofName = ({ name, category, type, version }: Collector) => ({
       EventType: { const: type },
       PayloadSchemaVersion: { const: version },
       ...(category === 'Triggered' ? { IsEmpty: { const: false } } : {}),
-      Payload: { items: { $ref: `#/definitions/${name}` } },
+      Payload: { type: 'array', items: { $ref: `#/definitions/${name}` } },
     },
   },
 });
@@ -48,8 +48,8 @@ const ofName = ({ name, category, type, version }: Collector) => ({
 const emptiness = {
   if: { properties: { IsEmpty: { const: true } } },
   // biome-ignore lint/suspicious/noThenProperty: a keyword of JSON Schema
-  then: { properties: { Payload: { maxItems: 0 } } },
-  else: { properties: { Payload: { minItems: 1 } } },
+  then: { properties: { Payload: { type: 'array', maxItems: 0 } } },
+  else: { properties: { Payload: { type: 'array', minItems: 1 } } },
 };
 
 export function messageSchema(all: readonly Collector[]): object {

@@ -10,9 +10,12 @@ import type { Readable } from 'node:stream';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { askControlSocket } from '../../src/base/control-socket.ts';
 import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
+import { readLine } from '../../src/cli/verify-chain/record.ts';
+import { verifyChains } from '../../src/cli/verify-chain/verify.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import type { Envelope, Payload } from '../../src/contract/event.ts';
 import { type EmulatorOptions, HubEmulator } from '../../src/emulator/hub.ts';
+import { recordOf } from '../../src/emulator/message-log.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { faultsIn } from '../message-schema.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
@@ -164,12 +167,21 @@ export class TestBed {
         const isMarked = systemProperties.interfaceId !== undefined;
         assert.deepEqual(faultsIn(JSON.parse(body), { isMarked }), []);
       }
+      this.#assertNoneMissing();
       this.#assertNoSecrets();
       this.#assertStatusAsDeclared();
     } finally {
       await this.hub.stop();
       if (!keep) rmSync(this.directory, { recursive: true, force: true });
     }
+  }
+
+  /** Messages may have been cleared, or sent to another hub before. */
+  #assertNoneMissing(): void {
+    const numbered = this.hub.messages.map((message, at) => readLine(recordOf(message), at + 1));
+    for (const message of numbered) assert.ok('sequence' in message, JSON.stringify(message));
+    const messages = numbered.filter((message) => 'sequence' in message);
+    for (const { wrong } of verifyChains(messages, { isPartial: true })) assert.deepEqual(wrong, []);
   }
 
   #assertStatusAsDeclared(): void {
