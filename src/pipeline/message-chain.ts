@@ -9,7 +9,7 @@ import type { StateFiles } from '../base/state-files.ts';
 import type { Evidence, Message } from '../contract/message.ts';
 
 /** How long a message waits for its number to be on disk. */
-const DISK_LIMIT = seconds(10);
+const DISK_LIMIT = seconds(5);
 /** Minimum time before numbers are written again after that failed. Doubled with each failure in a row. */
 const FIRST_RETRY = minutes(1);
 const LAST_RETRY = hours(1);
