@@ -29,7 +29,43 @@ const PROGRAMS: Readonly<Record<string, Program>> = {
   rev: (_words, input) => decoded(input, reverseLines),
   tac: (_words, input) => decoded(input, (text) => `${text.trimEnd().split('\n').reverse().join('\n')}\n`),
   tr: translate,
+  sed: substitute,
+  head: (words, input) => firstCharacters(words, input),
+  cut: (words, input) => firstCharacters(words, input),
+  ':': () => ({ text: '', isDecoded: false }),
+  true: () => ({ text: '', isDecoded: false }),
+  which: (words) => named(words.slice(1).find((word) => !word.startsWith('-'))),
+  command: (words) => (words[1] === '-v' ? named(words[2]) : undefined),
+  type: (words) => (words[1] === '-p' || words[1] === '-P' ? named(words[2]) : undefined),
 };
+
+/** What looks up a program prints its path. */
+const named = (name: string | undefined): Output | undefined =>
+  name === undefined ? undefined : { text: name, isDecoded: false };
+
+/** `sed 's/X//g'` with plain text, which hides a word by what is put between its letters. */
+function substitute(words: readonly string[], input: Output | undefined): Output | undefined {
+  const script = words[1] === '-e' ? words[2] : words[1];
+  if (input === undefined || script?.[0] !== 's') return undefined;
+  const [, from = '', to = '', flags = ''] = script.split(script[1] ?? '/');
+  if (from === '' || ['*', '[', '\\', '^', '$', '('].some((c) => from.includes(c))) return undefined;
+  const pieces = input.text.split(from);
+  if (input.text.length + pieces.length * to.length > LONGEST_TEXT) return undefined;
+  const text = flags.includes('g') ? pieces.join(to) : input.text.replace(from, () => to);
+  return { text, isDecoded: true };
+}
+
+/** `head -c4`, `cut -c1-4` */
+function firstCharacters(words: readonly string[], input: Output | undefined): Output | undefined {
+  if (input === undefined) return undefined;
+  const option = words.find((word) => word.startsWith('-c'));
+  const range = option === '-c' ? words[words.indexOf('-c') + 1] : option?.slice(2);
+  if (range === undefined) return words.length === 1 ? input : undefined;
+  const [from = '', to = from] = range.includes('-') ? range.split('-') : ['1', range];
+  const [begin, end] = [Number(from || '1'), Number(to)];
+  if (!Number.isInteger(begin) || !Number.isInteger(end)) return undefined;
+  return { text: input.text.slice(Math.max(begin - 1, 0), end), isDecoded: true };
+}
 
 /** What a program prints, if that can be known. */
 export function outputOf(words: readonly string[], input: Output | undefined): Output | undefined {

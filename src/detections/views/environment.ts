@@ -23,7 +23,7 @@ export class Environment {
   }
 
   value(name: string): string | undefined {
-    return this.#variables.get(name);
+    return this.#variables.get(name) ?? (name === 'PWD' ? this.directory : undefined);
   }
 
   changeDirectory(to: string): void {

@@ -49,12 +49,12 @@ class Fields {
     this.#isBegun = false;
   }
 
-  /** Unquoted text of a variable: blanks in it end fields. */
-  split(text: string): void {
+  /** Unquoted text of a variable: separators in it, `$IFS`, end fields. */
+  split(text: string, separators = ' \n\t'): void {
     let from = 0;
     for (let at = 0; at <= text.length; at++) {
       const isEnd = at === text.length;
-      const isBlank = !isEnd && (text[at] === ' ' || text[at] === '\n' || text[at] === '\t');
+      const isBlank = !isEnd && separators.includes(text[at] ?? '');
       if (!isEnd && !isBlank) continue;
       if (at > from) this.add(text.slice(from, at));
       if (isBlank) this.end();
@@ -83,9 +83,11 @@ export function expandWord(parts: readonly Part[], isCommand: boolean, known: Ex
     else if (part.is === 'parameter') addParameter(part, { fields, parts, i, isCommand, known });
     else if (part.is === 'script') {
       const output = known.outputOf(part.text);
-      if (output === undefined) fields.add(part.raw);
+      const isFile = part.raw.startsWith('<(') || part.raw.startsWith('>(');
+      if (isFile && output !== undefined) known.environment.write(part.raw, output);
+      if (output === undefined || isFile) fields.add(part.raw);
       else if (part.quoted) fields.add(trimNewlines(output));
-      else fields.split(trimNewlines(output));
+      else fields.split(trimNewlines(output), known.environment.value('IFS'));
     }
   });
   fields.end();
@@ -117,8 +119,8 @@ function addParameter(part: Extract<Part, { is: 'parameter' }>, { fields, parts,
   if (value === undefined) {
     if (!isEmptyHere(part, parts, i, isCommand)) fields.add(raw);
   } else if (!known.work.spend(value.length)) fields.add(raw);
-  else if (quoted) fields.add(value);
-  else fields.split(value);
+  else if (quoted && name !== '@') fields.add(value);
+  else fields.split(value, known.environment.value('IFS'));
 }
 
 /**
@@ -136,7 +138,8 @@ function isEmptyHere(part: Extract<Part, { is: 'parameter' }>, parts: readonly P
     return true;
   const isAfterLetter = before?.is === 'text' && isNameCharacter(before.text.charCodeAt(before.text.length - 1));
   const isBeforeLetter = after?.is === 'text' && isNameCharacter(after.text.charCodeAt(0));
-  if (isAfterLetter && isBeforeLetter) return true;
+  const isBeforeSlash = after?.is === 'text' && after.text.startsWith('/');
+  if (isAfterLetter && (isBeforeLetter || isBeforeSlash)) return true;
   return isCommand && (isAfterLetter || isBeforeLetter);
 }
 

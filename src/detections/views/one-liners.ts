@@ -40,7 +40,7 @@ const DECODING: Readonly<Record<string, (text: string) => string | undefined>> =
     a2b_hex: decodeHex,
     hex2bin: decodeHex,
   },
-  ...{ a2b_base64: decodeBase64, str_rot13: rot13 },
+  ...{ a2b_base64: decodeBase64, str_rot13: rot13, pack: decodeHex, from: decodeBase64 },
 };
 
 const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
@@ -69,6 +69,8 @@ class Finder {
   #arguments: string[] = [];
   /** Whether the next literal continues the last one: `"wg" + "et"`. */
   #joins = false;
+  /** Whether the arguments are decoded text; then further literals say how it is encoded. */
+  #isDecoded = false;
 
   constructor(code: string) {
     this.#code = code;
@@ -190,9 +192,11 @@ class Finder {
       this.#callee = this.#outer;
       this.#outer = undefined;
       this.#found({ is: 'code', text: decoded });
-      if (this.#callee !== undefined) this.#take(decoded);
+      this.#arguments = this.#callee === undefined ? [] : [decoded];
+      this.#isDecoded = true;
       return;
     }
+    if (this.#isDecoded) return;
     const last = this.#arguments.length - 1;
     if (this.#joins && last >= 0) this.#arguments[last] += text;
     else if (this.#arguments.length < 64) this.#arguments.push(text);
@@ -213,6 +217,7 @@ class Finder {
     this.#outer = undefined;
     this.#assigned = undefined;
     this.#joins = false;
+    this.#isDecoded = false;
     this.#name = '';
   }
 

@@ -30,7 +30,7 @@ export function normalisePath(path: string): string {
     if (part === '' || (part === '.' && (isAbsolute || kept.length > 0))) continue;
     const last = kept.at(-1);
     if (part !== '..') kept.push(part);
-    else if (last !== undefined && last !== '..' && last !== '.') kept.pop();
+    else if (last !== undefined && last !== '..' && last !== '.' && !last.startsWith('$')) kept.pop();
     else if (!isAbsolute) kept.push(part);
     if (isAbsolute && isProcRoot(kept)) kept = kept.slice(3);
   }

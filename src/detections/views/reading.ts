@@ -80,15 +80,20 @@ export class Reading {
       const inner = unwrap(wrapper, words, from);
       if (inner.directory !== undefined) place = { ...place, directory: resolvePath(inner.directory, place.directory) };
       for (const script of inner.scripts) this.#later(place, textOf(place, script.at, script.offset));
-      if (inner.at >= words.length) return;
+      if (inner.at >= words.length) {
+        // sudo -s, su, ssh host: a shell, which reads what it is given.
+        const text = wrapper.shell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
+        if (text !== undefined) this.#later(place, text);
+        return;
+      }
       const isScript = wrapper.joins === true || isLostScript(place, inner.at);
       if (isScript) {
         this.#later(place, words.slice(inner.at).join(' '));
         return;
       }
-      const appended = wrapper.reads === true ? (place.input?.text.split(/[ \n]/) ?? []).filter((w) => w !== '') : [];
-      if (appended.length > 0) {
-        this.command({ ...place, words: [...words.slice(inner.at), ...appended], isExact: true, input: undefined });
+      const replaced = wrapper.reads === true ? xargsWords(words, from, inner.at, place.input) : undefined;
+      if (replaced !== undefined) {
+        this.command({ ...place, words: replaced, isExact: true, input: undefined, redirections: '' });
         return;
       }
       from = inner.at;
@@ -96,6 +101,9 @@ export class Reading {
       if (count < 3 || wrapperOf(words[from] ?? '') === undefined) this.#view(place, from);
       from += programOfWords(words, from)?.skip ?? 0;
     }
+    const own = (words[from] ?? '').includes('/') ? place.environment.read(words[from] ?? '') : undefined;
+    if (own !== undefined) this.#later(place, own);
+    if (QUEUEING.has(nameOf(words[from] ?? '')) && place.input !== undefined) this.#later(place, place.input.text);
     const contained = containerCommand(words, from);
     if (contained !== undefined) this.#laterCommand({ ...place, words: words.slice(contained), directory: undefined });
     this.#followInterpreter(place, from);
@@ -103,6 +111,7 @@ export class Reading {
   }
 
   #view({ words, directory, redirections = '' }: Command, from: number): void {
+    if (!this.#work.spend(words.length)) return;
     const program = programOfWords(words, from);
     const at = from + (program?.skip ?? 0);
     const path = normalisePath(program?.image ?? words[at] ?? '');
@@ -111,6 +120,14 @@ export class Reading {
     const rest = words.slice(at + 1).filter((word) => word !== '');
     const line = [name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd();
     this.add(imageOf(path, directory), line, directory);
+    if (directory !== undefined) this.#resolved(imageOf(path, directory), [name, ...rest], directory, redirections);
+  }
+
+  /** `cd /var/log; rm -f auth.log` removes /var/log/auth.log. */
+  #resolved(image: string, words: readonly string[], directory: string, redirections: string): void {
+    if (!ON_FILES.has(nameOf(image)) || directory === '' || !words.some(isRelative)) return;
+    const line = words.map((word, i) => (i > 0 && isRelative(word) ? resolvePath(word, directory) : word));
+    this.add(image, [...line, redirections].join(' ').trimEnd(), directory);
   }
 
   /** Scripts are followed after everything that is nearer to the process itself. */
@@ -147,6 +164,7 @@ export class Reading {
     if (run.is === 'text') {
       if (command.isExact)
         words.slice(run.at + 1, run.at + 10).forEach((word, i) => void environment.assign(`${i}`, word));
+      if (command.isExact && run.at + 2 < words.length) environment.assign('@', words.slice(run.at + 2).join(' '));
       follow(textOf(command, run.at, run.offset));
     } else if (run.is === 'input') {
       if (input !== undefined) follow(input.text);
@@ -207,8 +225,45 @@ export class Reading {
   }
 }
 
+/** Programs that run a script from standard input later. */
+const QUEUEING: ReadonlySet<string> = new Set(['at', 'batch']);
+/** Programs whose operands are files. */
+const ON_FILES: ReadonlySet<string> = new Set([
+  ...[
+    'cat',
+    'rm',
+    'unlink',
+    'shred',
+    'truncate',
+    'mv',
+    'cp',
+    'ln',
+    'chmod',
+    'chown',
+    'chattr',
+    'tee',
+    'insmod',
+    'touch',
+  ],
+  ...['head', 'tail', 'base64', 'xxd', 'strings', 'tac', 'nl', 'vi', 'vim', 'nano', 'ed', 'scp', 'unshadow'],
+]);
+const isRelative = (word: string, i = 1): boolean =>
+  i > 0 && word !== '' && !'/-+~$<({0123456789'.includes(word[0] ?? '') && !word.includes(':') && !word.includes('=');
+
 const FIND_ACTIONS: ReadonlySet<string> = new Set(['-exec', '-execdir', '-ok', '-okdir']);
 const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);
+
+/** The words that xargs adds to a command, if its input is known. */
+function xargsWords(words: readonly string[], from: number, at: number, input: Output | undefined) {
+  const read = (input?.text.split(/[ \n]/) ?? []).filter((word) => word !== '').slice(0, 64);
+  if (read.length === 0) return undefined;
+  const options = words.slice(from, at);
+  const replacing = options.findIndex((word) => word.startsWith('-I') || word.startsWith('-i'));
+  const mark = options[replacing]?.slice(2) || (options[replacing] === '-I' ? options[replacing + 1] : '{}') || '{}';
+  const command = words.slice(at);
+  if (replacing === -1) return [...command, ...read];
+  return command.map((word) => (word.length < 1_024 ? word.split(mark).join(read.join(' ')) : word));
+}
 
 /** The text of a word that is a script. Without exact words, it is the rest of the line. */
 const textOf = ({ words, isExact }: Command, at: number, offset: number): string =>

@@ -4,9 +4,10 @@ import { assignmentName, isPrintable } from './characters.ts';
 import { type Output, outputOf } from './decoding.ts';
 import type { Environment } from './environment.ts';
 import { type ExpansionParts, expandWord } from './expansion.ts';
+import { guessGlob } from './globs.ts';
 import { lexScript } from './lexer.ts';
 import { MAX_DEPTH, type Work } from './limits.ts';
-import { normalisePath } from './paths.ts';
+import { nameOf, normalisePath } from './paths.ts';
 import { commandsOf, type Redirection, type SimpleCommand } from './statements.ts';
 
 /** Commands that start nothing and say little; without a redirection they get no view. */
@@ -16,7 +17,46 @@ const QUIET: ReadonlySet<string> = new Set([
 ]);
 const DECLARING: ReadonlySet<string> = new Set(['export', 'local', 'readonly', 'declare', 'typeset']);
 /** Builtins whose arguments are a script. */
-const EVALUATING: ReadonlySet<string> = new Set(['eval', 'trap', 'alias']);
+const EVALUATING: ReadonlySet<string> = new Set(['eval', 'alias']);
+/** Programs that read their standard input when they are given no file. */
+const READING: ReadonlySet<string> = new Set([
+  ...[
+    'cat',
+    'head',
+    'tail',
+    'sed',
+    'awk',
+    'grep',
+    'base64',
+    'xxd',
+    'strings',
+    'less',
+    'more',
+    'nl',
+    'tac',
+    'rev',
+    'sort',
+    'cut',
+  ],
+  ...[
+    'od',
+    'hexdump',
+    'tr',
+    'sh',
+    'bash',
+    'dash',
+    'ash',
+    'zsh',
+    'ksh',
+    'python',
+    'python3',
+    'perl',
+    'ruby',
+    'php',
+    'node',
+  ],
+]);
+const NOTHING: Output = { text: '', isDecoded: false };
 const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
 
 /** How commands are joined in the line as a whole, where that differs from a blank on each side. */
@@ -87,7 +127,7 @@ class Shell {
     for (const word of simple.words) {
       for (const field of this.#expand(word, expanded.every(isAssignment))) expanded.push(field);
     }
-    const { text, input, target } = this.#redirect(simple.redirections);
+    const { text, input, source, target } = this.#redirect(simple.redirections);
     const shown = [...simple.keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
     if (shown.length > 0) line.push(shown.join(' '));
     const words = this.#assigned(expanded);
@@ -97,7 +137,13 @@ class Shell {
     const isQuiet = text === '' && (QUIET.has(name) || (words.length === 0 && expanded.length > 0));
     if (!isQuiet && (words.length > 0 || text !== '')) {
       this.#commands.push({ words, redirections: text, input: fed, directory });
+      // cat < /etc/shadow does the same as cat /etc/shadow.
+      if (source !== undefined && READING.has(nameOf(name))) {
+        this.#commands.push({ words: [...words, source], redirections: '', input: undefined, directory });
+      }
     }
+    if (words.length === 0 && expanded.length > 0) return NOTHING;
+    if (name === 'trap') this.#script(words[1] ?? '');
     if (EVALUATING.has(name))
       this.#script(
         words
@@ -118,12 +164,14 @@ class Shell {
       environment: this.#environment,
       work: this.#work,
       outputOf: (script) => {
+        if (script.trim() === '') return '';
         const output = this.#printed(script);
         if (output === undefined) this.#script(script);
         return output;
       },
     };
-    return expandWord(word, isCommand, parts);
+    const fields = expandWord(word, isCommand, parts);
+    return word.some(hasWildcard) ? fields.map((field) => guessGlob(field, isCommand)) : fields;
   }
 
   /** What a script prints that consists of one pipeline of programs that only print. */
@@ -132,13 +180,14 @@ class Shell {
     const start = { environment: this.#environment, directory: this.#environment.directory, depth: this.#depth + 1 };
     const shell = new Shell(start, this.#work);
     const simples = commandsOf(lexScript(text, this.#work));
+    let printed = '';
     let output: Output | undefined;
     for (const simple of simples) {
-      if (output !== undefined && !simple.isPiped) return undefined;
       output = shell.#simple(simple, simple.isPiped ? output : undefined, [], false);
       if (output === undefined) return undefined;
+      if (simple.end !== '|') printed += output.text;
     }
-    return output?.text;
+    return simples.length === 0 ? undefined : printed;
   }
 
   #script(text: string): void {
@@ -171,28 +220,42 @@ class Shell {
     return words;
   }
 
-  #redirect(redirections: readonly Redirection[]): { text: string; input?: Output | undefined; target?: string } {
+  #redirect(redirections: readonly Redirection[]): Redirected {
     if (redirections.length === 0) return { text: '' };
     const texts: string[] = [];
     let input: Output | undefined;
+    let source: string | undefined;
     let target: string | undefined;
     for (const { operator, target: word, body } of redirections) {
       const file = normalise(this.#expand(word, false).join(' '));
-      const bare = operator.replace(/^[0-9]/, '');
+      const bare = operator.replace(/^[0-9]{1,4}/, '');
       if (bare === '<<<') input = { text: `${file}\n`, isDecoded: false };
       else if (body !== undefined) input = { text: body, isDecoded: false };
       else if (bare.startsWith('<')) {
         const text = this.#environment.read(file);
         if (text !== undefined) input = { text, isDecoded: false };
+        else if (operator === '<' && file !== '') source = file;
       } else if (!operator.startsWith('2')) target = file;
       // 2>&1 and 0<&3 duplicate a descriptor.
       const isDuplicate = operator.endsWith('&') && isDescriptor(file);
       texts.push(isDuplicate ? `${operator}${file}` : `${operator} ${file}`.trimEnd());
     }
     const text = texts.join(' ');
-    return target === undefined ? { text, input } : { text, input, target };
+    return { text, input, source, target };
   }
 }
+
+interface Redirected {
+  readonly text: string;
+  /** What standard input has, if it is known. */
+  readonly input?: Output | undefined;
+  /** The file that standard input is. */
+  readonly source?: string | undefined;
+  readonly target?: string | undefined;
+}
+
+const hasWildcard = (part: SimpleCommand['words'][number][number]): boolean =>
+  part.is === 'text' && !part.quoted && (part.text.includes('?') || part.text.includes('*') || part.text.includes('['));
 
 const isAssignment = (word: string): boolean => assignmentName(word) > 0;
 const normalise = (word: string): string => (word.startsWith('/') ? normalisePath(word) : word);

@@ -66,6 +66,12 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
       redirections.push({ operator: item.operator, target: next?.is === 'word' ? next.parts : [], body: item.body });
     } else if (item?.is === 'word') {
       const text = words.length === 0 ? plainText(item.parts) : undefined;
+      // function NAME {
+      if (text === 'function' && items[i + 1]?.is === 'word') {
+        keywords.push(text);
+        i++;
+        continue;
+      }
       if (text !== undefined && KEYWORDS.has(text)) keywords.push(text);
       else if (words.length < MAX_WORDS) words.push(item.parts);
     }

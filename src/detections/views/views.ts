@@ -33,6 +33,7 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   const run = interpreter?.language === 'shell' ? runOf(interpreter, own, 0) : undefined;
   if (run?.is === 'text') {
     if (isExact) own.slice(run.at + 1, run.at + 10).forEach((word, i) => void environment.assign(`${i}`, word));
+    if (isExact && run.at + 2 < own.length) environment.assign('@', own.slice(run.at + 2).join(' '));
     const script = isExact ? (own[run.at] ?? '') : own.slice(run.at).join(' ');
     const before = own.slice(0, run.at).filter((word) => word !== '');
     reading.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });

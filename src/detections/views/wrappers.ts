@@ -26,21 +26,23 @@ export interface Wrapper {
   readonly after?: string;
   /** Words are appended that are read from standard input. */
   readonly reads?: true;
-  /** Only the shell's own words: `exec`, `command`. No view of its own. */
-  readonly builtin?: true;
+  /** Without a command, it starts a shell. */
+  readonly shell?: true;
 }
 
 export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   sudo: {
+    shell: true,
     valued: 'CDgGhpRrTtuU',
     long: 'user group chdir chroot role type host prompt close-from command-timeout other-user',
     assigns: true,
     directory: '-D --chdir',
   },
-  doas: { valued: 'Cu' },
+  doas: { shell: true, valued: 'Cu' },
   pkexec: { long: 'user' },
-  su: { script: '-c --command --session-command', anywhere: true },
+  su: { shell: true, script: '-c --command --session-command', anywhere: true },
   runuser: {
+    shell: true,
     valued: 'ugGs',
     long: 'user group supp-group shell',
     script: '-c --command --session-command',
@@ -78,9 +80,9 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
     reads: true,
   },
   parallel: { valued: 'jaIS', long: 'jobs arg-file sshlogin joblog results' },
-  chroot: { long: 'userspec groups', operands: 1 },
-  unshare: { valued: 'RwSG', long: 'root wd setuid setgid map-user map-group' },
-  nsenter: { valued: 'tSG', long: 'target setuid setgid' },
+  chroot: { shell: true, long: 'userspec groups', operands: 1 },
+  unshare: { shell: true, valued: 'RwSG', long: 'root wd setuid setgid map-user map-group' },
+  nsenter: { shell: true, valued: 'tSG', long: 'target setuid setgid' },
   bwrap: {
     long: 'bind ro-bind dev-bind bind-try ro-bind-try chdir setenv unsetenv uid gid hostname dev proc tmpfs dir symlink',
     after: '--',
@@ -123,12 +125,12 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   torsocks: { valued: 'uaPp', long: 'user pass address port' },
   torify: {},
   tsocks: {},
-  ssh: { valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
-  slogin: { valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
-  dbclient: { valued: 'bcDIiJKLlmopRW', operands: 1, joins: true },
+  ssh: { shell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  slogin: { shell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  dbclient: { shell: true, valued: 'bcDIiJKLlmopRW', operands: 1, joins: true },
   sshpass: { valued: 'pfdP' },
   autossh: { valued: 'BbcDEeFIiJLlMmOoPpQRSWw', operands: 1, joins: true },
-  rsh: { valued: 'l', operands: 1, joins: true },
+  rsh: { shell: true, valued: 'l', operands: 1, joins: true },
   kubectl: { after: '--' },
   oc: { after: '--' },
   k3s: {},
@@ -139,9 +141,9 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   screen: { valued: 'cehpSst' },
   busybox: {},
   toybox: {},
-  exec: { valued: 'a', builtin: true },
-  command: { builtin: true },
-  builtin: { builtin: true },
+  exec: { valued: 'a' },
+  command: {},
+  builtin: {},
   chronic: {},
   'ts-node': {},
   'run-one': {},

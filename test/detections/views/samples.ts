@@ -23,8 +23,8 @@ const shown = ({ Image, CommandLine, CurrentDirectory }: View): string =>
 
 export const shownViews = (of: ProcessStart): string[] => viewsOf(of).map(shown);
 
-/** Asserts that there is a view `IMAGE | COMMAND LINE`. */
+/** Asserts that there is a view `IMAGE | COMMAND LINE`, and `@ DIRECTORY` if that counts. */
 export function assertView(of: ProcessStart, expected: string): void {
-  const views = shownViews(of);
+  const views = shownViews(of).map((view) => (expected.includes(' @ ') ? view : (view.split(' @ ')[0] ?? '')));
   assert.ok(views.includes(expected), `no view "${expected}" of "${of.commandLine}", but:\n  ${views.join('\n  ')}`);
 }

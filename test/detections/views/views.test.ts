@@ -70,7 +70,7 @@ describe('views of a process start', () => {
       ['/usr/../bin//nc -l', '/bin/nc | nc -l'],
       ['/proc/self/root/bin/nc -l', '/bin/nc | nc -l'],
       ['cat   /etc/shadow', '/usr/bin/cat | cat /etc/shadow'],
-      ['/???/c?t /etc/shadow', '/???/c?t | /???/c?t /etc/shadow'],
+      ['/???/c?t /etc/shadow', '/usr/bin/cat | cat /etc/shadow'],
       [`\${PATH:0:1}bin\${PATH:0:1}nc -l`, '/bin/nc | nc -l'],
     ];
     for (const [text, view] of cases) {
