@@ -71,8 +71,9 @@ export function expandWord(parts: readonly Part[], isCommand: boolean, known: Ex
   const choice = parts[at];
   if (choice?.is === 'choice') {
     const all: string[] = [];
+    const length = parts.reduce((sum, part) => sum + (part.is === 'text' ? part.text.length : 1), 0);
     for (const option of choice.of) {
-      if (all.length >= MOST_FIELDS || !known.work.spend(parts.length)) break;
+      if (all.length >= MOST_FIELDS || !known.work.spend(length)) break;
       all.push(...expandWord([...parts.slice(0, at), ...option, ...parts.slice(at + 1)], isCommand, known));
     }
     return all;

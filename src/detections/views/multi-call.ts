@@ -92,6 +92,8 @@ const versionedFamily = (name: string): string | undefined =>
 /** Names that mean the same program: `python` is written in rules where the file is `python3.13`. */
 const isSameProgram = (file: string, called: string): boolean => {
   if (file === called || (Object.hasOwn(CALLED, file) && CALLED[file]?.includes(called) === true)) return true;
+  // Where several packages have a program of the same name: traceroute.db, ftp.netkit.
+  if (called !== '' && file.startsWith(`${called}.`)) return true;
   const family = versionedFamily(file);
   if (family !== undefined && versionedFamily(called) === family) return true;
   // x86_64-linux-gnu-gcc-14 is called gcc, cc or c++.

@@ -38,7 +38,6 @@ export interface Command extends Place {
 
 export class Reading {
   readonly #views: View[] = [];
-  readonly #keys = new Set<string>();
   readonly #tasks: (() => void)[] = [];
   readonly #work: Work;
 
@@ -52,11 +51,14 @@ export class Reading {
     return this.#views;
   }
 
-  add(image: string, commandLine: string, directory: string | undefined): void {
+  add(image: string, line: string, directory: string | undefined): void {
+    // The first is the event as it is; what is read into it has a bound.
+    const commandLine = this.#views.length === 0 ? line : cut(line);
     if (this.#views.length >= MAX_VIEWS || (image === '' && commandLine === '')) return;
-    const key = `${image}\n${commandLine}\n${directory ?? ''}`;
-    if (this.#keys.has(key)) return;
-    this.#keys.add(key);
+    const isKnown = this.#views.some(
+      (view) => view.CommandLine === commandLine && view.Image === image && view.CurrentDirectory === directory,
+    );
+    if (isKnown) return;
     const view = { Image: image, CommandLine: commandLine };
     this.#views.push(directory === undefined ? view : { ...view, CurrentDirectory: directory });
   }
@@ -180,7 +182,7 @@ export class Reading {
   /** `find / -exec cmd {} \;` */
   #followFind(command: Command, from: number): void {
     const { words } = command;
-    if (nameOf(words[from] ?? '') !== 'find') return;
+    if (nameOf(words[from] ?? '') !== 'find' || !this.#work.spend(words.length)) return;
     for (let at = from + 1, found = 0; at < words.length && found < 4; at++) {
       if (!FIND_ACTIONS.has(words[at] ?? '')) continue;
       let end = at + 1;
@@ -253,6 +255,8 @@ const isRelative = (word: string, i = 1): boolean =>
 const FIND_ACTIONS: ReadonlySet<string> = new Set(['-exec', '-execdir', '-ok', '-okdir']);
 const FIND_ENDS: ReadonlySet<string> = new Set([';', '\\;', '+']);
 
+const LONGEST_REPLACEMENT = 256;
+
 /** The words that xargs adds to a command, if its input is known. */
 function xargsWords(words: readonly string[], from: number, at: number, input: Output | undefined) {
   const read = (input?.text.split(/[ \n]/) ?? []).filter((word) => word !== '').slice(0, 64);
@@ -262,7 +266,8 @@ function xargsWords(words: readonly string[], from: number, at: number, input: O
   const mark = options[replacing]?.slice(2) || (options[replacing] === '-I' ? options[replacing + 1] : '{}') || '{}';
   const command = words.slice(at);
   if (replacing === -1) return [...command, ...read];
-  return command.map((word) => (word.length < 1_024 ? word.split(mark).join(read.join(' ')) : word));
+  const by = read.join(' ').slice(0, LONGEST_REPLACEMENT);
+  return command.map((word, i) => (i < 16 && word.length <= by.length ? word.split(mark).join(by) : word));
 }
 
 /** The text of a word that is a script. Without exact words, it is the rest of the line. */

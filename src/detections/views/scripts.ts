@@ -56,6 +56,8 @@ const READING: ReadonlySet<string> = new Set([
     'node',
   ],
 ]);
+/** What the evaluation of a `$(…)` costs at least, in characters read. */
+const EVALUATION = 32;
 const NOTHING: Output = { text: '', isDecoded: false };
 const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
 
@@ -124,8 +126,12 @@ class Shell {
   #simple(simple: SimpleCommand, piped: Output | undefined, line: string[], isLast: boolean): Output | undefined {
     const directory = this.#environment.directory;
     const expanded: string[] = [];
+    let isCommand = true;
     for (const word of simple.words) {
-      for (const field of this.#expand(word, expanded.every(isAssignment))) expanded.push(field);
+      for (const field of this.#expand(word, isCommand)) {
+        expanded.push(field);
+        isCommand &&= isAssignment(field);
+      }
     }
     const { text, input, source, target } = this.#redirect(simple.redirections);
     const shown = [...simple.keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
@@ -165,6 +171,7 @@ class Shell {
       work: this.#work,
       outputOf: (script) => {
         if (script.trim() === '') return '';
+        if (!this.#work.spend(EVALUATION)) return undefined;
         const output = this.#printed(script);
         if (output === undefined) this.#script(script);
         return output;

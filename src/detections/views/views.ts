@@ -38,7 +38,9 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
     const before = own.slice(0, run.at).filter((word) => word !== '');
     reading.script(script, { ...place, depth: 1 }, { image: program.image, before: `${before.join(' ')} ` });
   } else {
-    reading.add(program.image, normalised(own, isExact, environment, work), currentDirectory);
+    if (words[0] !== name || !isNormal(commandLine)) {
+      reading.add(program.image, normalised(own, isExact, environment, work), currentDirectory);
+    }
     reading.follow({ words: own, isExact, ...place });
   }
   return reading.finish();
@@ -77,6 +79,10 @@ function normalised(own: readonly string[], isExact: boolean, environment: Envir
     .map(normaliseArgument)
     .join(' ');
 }
+
+/** Whether normalising a line would leave it as it is. */
+const isNormal = (line: string): boolean =>
+  isPlain(line) && !['  ', '//', '/.', ' /proc/'].some((text) => line.includes(text));
 
 /** Whether nothing in the text means more than itself. */
 const isPlain = (text: string): boolean => !/["'\\$`{]/.test(text);
