@@ -40,22 +40,25 @@ const FLAGS: ReadonlySet<string> = new Set([
 /** Options of one letter without a value. */
 const LETTERS = 'ditPqDT';
 
-/** Where the command begins that a container runs; undefined if there is none. `from` is the index of the engine. */
-export function containerCommand(words: readonly string[], from: number): number | undefined {
+/** The command that a container runs; undefined if there is none. `from` is the index of the engine. */
+export function containerCommand(words: readonly string[], from: number): readonly string[] | undefined {
   if (!ENGINES.has(nameOf(words[from] ?? ''))) return undefined;
   let operands = 0;
+  let entry: string | undefined;
   for (let at = from + 1; at < words.length; at++) {
     const word = words[at] ?? '';
     if (word === '') continue;
+    if (operands === 2) return entry === undefined ? words.slice(at) : [entry, ...words.slice(at)];
     if (word.startsWith('-')) {
+      if (word === '--entrypoint') entry = words[at + 1];
+      else if (word.startsWith('--entrypoint=')) entry = word.slice('--entrypoint='.length);
       if (takesNext(word)) at++;
     } else if (operands === 0) {
       // Before the subcommand: `docker container exec`, `docker compose exec`.
       if (STARTING.has(word)) operands = 1;
-    } else if (operands === 1) operands = 2;
-    else return at;
+    } else operands = 2;
   }
-  return undefined;
+  return entry === undefined ? undefined : [entry];
 }
 
 function takesNext(option: string): boolean {

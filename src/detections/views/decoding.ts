@@ -17,7 +17,7 @@ const LONGEST_TEXT = 16_384;
 const PROGRAMS: Readonly<Record<string, Program>> = {
   echo,
   printf,
-  cat: (words, input) => (words.slice(1).every((word) => word === '-' || word === '/dev/stdin') ? input : undefined),
+  cat: (_words, input) => input,
   tee: (_words, input) => input,
   base64: (words, input) => (hasOption(words, 'dD', '--decode') ? decoded(input, decodeBase64) : undefined),
   base32: (words, input) => (hasOption(words, 'dD', '--decode') ? decoded(input, decodeBase32) : undefined),

@@ -33,8 +33,6 @@ const EMBEDDINGS: Readonly<Record<string, readonly Embedding[]>> = {
   nvim: VI,
   rview: VI,
   ssh: SSH,
-  scp: SSH,
-  sftp: SSH,
   awk: AWK,
   gawk: AWK,
   mawk: AWK,
@@ -76,8 +74,13 @@ const EMBEDDINGS: Readonly<Record<string, readonly Embedding[]>> = {
   udhcpc: [{ after: ['-s'] }],
   openvpn: [{ after: ['--up', '--down'] }],
   tmux: [{ after: ['-d', 'new', 'new-session', 'run-shell'] }],
-  logsave: [],
   capsh: [{ after: ['-c'] }],
+  make: [{ prefix: ['--eval='], marks: ['x:\n\t-', 'x:\n\t', 'x:;'] }],
+  rpm: [{ after: ['--eval', '-E'], is: 'code' }],
+  jrunscript: [{ after: ['-e'], is: 'code' }],
+  scp: [...SSH, { after: ['-S'] }],
+  sftp: [...SSH, { after: ['-S'] }],
+  wget: [{ prefix: ['--use-askpass='] }],
 };
 
 export interface Embedded {

@@ -24,6 +24,8 @@ const EXECUTING: ReadonlySet<string> = new Set([
   ...['create_subprocess_shell', 'create_subprocess_exec', 'backtick', 'syscmd'],
 ]);
 
+const PRINTING: ReadonlySet<string> = new Set(['print', 'puts', 'echo', 'write', 'log', 'say']);
+
 /** Functions that decode their argument, and how. */
 const DECODING: Readonly<Record<string, (text: string) => string | undefined>> = {
   ...{ b64decode: decodeBase64, base64_decode: decodeBase64, decode_base64: decodeBase64, decode64: decodeBase64 },
@@ -49,7 +51,9 @@ const MOST_FINDINGS = 24;
 export type Finding =
   | { readonly is: 'script'; readonly text: string }
   | { readonly is: 'command'; readonly words: readonly string[] }
-  | { readonly is: 'code'; readonly text: string };
+  | { readonly is: 'code'; readonly text: string }
+  /** What the code prints. */
+  | { readonly is: 'printed'; readonly text: string };
 
 /** All commands, and all decoded text, in the order in which they are written. */
 export function findCommands(code: string, work: Work): Finding[] {
@@ -111,7 +115,7 @@ class Finder {
     if (this.#arguments.length > 0) this.#flush();
     this.#name = word;
     // Perl and Ruby call without parentheses: exec "/bin/sh".
-    if (EXECUTING.has(word) || Object.hasOwn(DECODING, word)) this.#call(word);
+    if (EXECUTING.has(word) || PRINTING.has(word) || Object.hasOwn(DECODING, word)) this.#call(word);
   }
 
   #call(name: string): void {
@@ -145,6 +149,8 @@ class Finder {
       case '|':
         // awk: "id" | getline, and print | "sh".
         if (this.#arguments.length > 0 || this.#name === 'print' || this.#name === 'printf') {
+          // Of print "text" | "sh", the last is the command; of "id" | getline, the first.
+          if (this.#callee !== undefined && PRINTING.has(this.#callee)) this.#arguments = [];
           this.#callee = 'system';
         }
         return;
@@ -168,7 +174,7 @@ class Finder {
     const text = this.#code.slice(this.#at + 1, end === -1 ? this.#code.length : end);
     this.#at = end === -1 ? this.#code.length : end + 1;
     // In JavaScript these are strings, in Perl, Ruby and PHP commands.
-    if (this.#callee !== undefined) this.#take(text);
+    if (this.#callee !== undefined && !PRINTING.has(this.#callee)) this.#take(text);
     else if (text.trim() !== '') this.#found({ is: 'script', text });
   }
 
@@ -211,6 +217,8 @@ class Finder {
     if (first !== undefined && this.#callee !== undefined && EXECUTING.has(this.#callee)) {
       if (second === undefined) this.#found({ is: 'script', text: first });
       else this.#found({ is: 'command', words: this.#exactWords() });
+    } else if (first !== undefined && this.#callee !== undefined && PRINTING.has(this.#callee)) {
+      this.#found({ is: 'printed', text: this.#arguments.join('') });
     }
     this.#arguments = [];
     this.#callee = undefined;

@@ -82,6 +82,10 @@ export class Reading {
       const inner = unwrap(wrapper, words, from);
       if (inner.directory !== undefined) place = { ...place, directory: resolvePath(inner.directory, place.directory) };
       for (const script of inner.scripts) this.#later(place, textOf(place, script.at, script.offset));
+      if (inner.words !== undefined) {
+        this.command({ ...place, words: inner.words, redirections: '' });
+        return;
+      }
       if (inner.at >= words.length) {
         // sudo -s, su, ssh host: a shell, which reads what it is given.
         const text = wrapper.shell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
@@ -107,7 +111,7 @@ export class Reading {
     if (own !== undefined) this.#later(place, own);
     if (QUEUEING.has(nameOf(words[from] ?? '')) && place.input !== undefined) this.#later(place, place.input.text);
     const contained = containerCommand(words, from);
-    if (contained !== undefined) this.#laterCommand({ ...place, words: words.slice(contained), directory: undefined });
+    if (contained !== undefined) this.#laterCommand({ ...place, words: contained, directory: undefined });
     this.#followInterpreter(place, from);
     this.#followFind(place, from);
   }
@@ -198,6 +202,7 @@ export class Reading {
   #code(text: string, place: Place): void {
     for (const finding of findCommands(cut(text), this.#work)) {
       if (finding.is === 'command') this.command({ words: finding.words, isExact: true, ...place });
+      else if (finding.is === 'printed') continue;
       else if (finding.is === 'script') this.#later({ ...place, depth: place.depth - 1 }, finding.text);
       else this.#laterCode(place, finding.text);
     }

@@ -7,7 +7,9 @@ import { type ExpansionParts, expandWord } from './expansion.ts';
 import { guessGlob } from './globs.ts';
 import { lexScript } from './lexer.ts';
 import { MAX_DEPTH, type Work } from './limits.ts';
+import { findCommands } from './one-liners.ts';
 import { nameOf, normalisePath } from './paths.ts';
+import { interpreterOf, runOf } from './shells.ts';
 import { commandsOf, type Redirection, type SimpleCommand } from './statements.ts';
 
 /** Commands that start nothing and say little; without a redirection they get no view. */
@@ -139,7 +141,7 @@ class Shell {
     const words = this.#assigned(expanded);
     if (words === undefined) return undefined;
     const name = words[0] ?? '';
-    const fed = input ?? piped;
+    const fed = input ?? piped ?? this.#operand(words);
     const isQuiet = text === '' && (QUIET.has(name) || (words.length === 0 && expanded.length > 0));
     if (!isQuiet && (words.length > 0 || text !== '')) {
       this.#commands.push({ words, redirections: text, input: fed, directory });
@@ -158,7 +160,7 @@ class Shell {
           .join(' '),
       );
     if (SOURCING.has(name)) this.#source(words[1] ?? '', fed);
-    const output = outputOf(words, fed);
+    const output = outputOf(words, fed) ?? this.#printedByCode(words);
     if (output !== undefined && target !== undefined) this.#environment.write(target, output.text);
     // Text that was hidden is worth a look, even if no shell is seen to read it.
     if (isLast && output?.isDecoded === true && isPrintable(output.text)) this.#script(output.text);
@@ -195,6 +197,23 @@ class Shell {
       if (simple.end !== '|') printed += output.text;
     }
     return simples.length === 0 ? undefined : printed;
+  }
+
+  /** What is in a file that the script wrote, if the last word names one: `base64 -d /tmp/x`. */
+  #operand(words: readonly string[]): Output | undefined {
+    const text = words.length < 2 ? undefined : this.#environment.read(words.at(-1) ?? '');
+    return text === undefined ? undefined : { text, isDecoded: false };
+  }
+
+  /** `python3 -c 'print("id")'` */
+  #printedByCode(words: readonly string[]): Output | undefined {
+    const interpreter = interpreterOf(words[0] ?? '');
+    if (interpreter?.language !== 'code') return undefined;
+    const run = runOf(interpreter, words, 0);
+    if (run.is !== 'text') return undefined;
+    const findings = findCommands((words[run.at] ?? '').slice(run.offset), this.#work);
+    const text = findings.map((finding) => (finding.is === 'printed' ? `${finding.text}\n` : '')).join('');
+    return text === '' ? undefined : { text, isDecoded: true };
   }
 
   #script(text: string): void {

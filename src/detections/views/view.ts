@@ -1,9 +1,4 @@
-/** What one reading of a process start says, under the names of Sigma's taxonomy. */
-export interface View {
-  readonly Image: string;
-  readonly CommandLine: string;
-  readonly CurrentDirectory?: string;
-}
+export type { View } from '../subject.ts';
 
 /** A process start, as the kernel reports it. */
 export interface ProcessStart {

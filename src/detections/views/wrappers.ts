@@ -26,6 +26,8 @@ export interface Wrapper {
   readonly after?: string;
   /** Words are appended that are read from standard input. */
   readonly reads?: true;
+  /** Options whose value is the program; its arguments stand behind `--`. */
+  readonly program?: string;
   /** Without a command, it starts a shell. */
   readonly shell?: true;
 }
@@ -93,8 +95,21 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   strace: { valued: 'abeEIoOpPsSuUX', long: 'output trace attach user env' },
   ltrace: { valued: 'aAeDFlnopsuwx', long: 'output' },
   valgrind: {},
-  'gdb-args': {},
-  perf: { after: '--' },
+  perf: { valued: 'eoipt', operands: 1 },
+  rlwrap: { valued: 'abcCDefghlopqstwz' },
+  setarch: { operands: 1 },
+  linux32: {},
+  linux64: {},
+  multitime: { valued: 'n' },
+  logsave: { operands: 1 },
+  cgexec: { valued: 'g' },
+  dtach: { valued: 'acnNAe' },
+  'start-stop-daemon': {
+    valued: 'pnucgrdNIkPxa',
+    long: 'pidfile name user chuid group chroot chdir nicelevel iosched umask procsched retry signal exec startas',
+    program: '-x --exec -a --startas',
+    directory: '-d --chdir',
+  },
   catchsegv: {},
   flock: { valued: 'wE', long: 'timeout conflict-exit-code', operands: 1, script: '-c --command' },
   setlock: { operands: 1 },
@@ -139,13 +154,10 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   'lxc-attach': { after: '--' },
   'lxc-execute': { after: '--' },
   screen: { valued: 'cehpSst' },
-  busybox: {},
-  toybox: {},
   exec: { valued: 'a' },
   command: {},
   builtin: {},
   chronic: {},
-  'ts-node': {},
   'run-one': {},
   ip: { after: 'exec', operands: 1 },
 };
@@ -169,6 +181,8 @@ export interface Unwrapped {
   /** Where words of scripts are. */
   readonly scripts: readonly { readonly at: number /** after `--command=` */; readonly offset: number }[];
   readonly directory?: string;
+  /** The words of the inner command, if they don't stand together. */
+  readonly words?: readonly string[];
 }
 
 const lists = new Map<string, ReadonlySet<string>>();
@@ -188,6 +202,8 @@ const NONE: ReadonlySet<string> = new Set();
 export function unwrap(wrapper: Wrapper, words: readonly string[], from: number): Unwrapped {
   const script = listOf(wrapper.script);
   const directoryOptions = listOf(wrapper.directory);
+  const programOptions = listOf(wrapper.program);
+  let program: string | undefined;
   const scripts: { at: number; offset: number }[] = [];
   let directory: string | undefined;
   let operands = wrapper.operands ?? 0;
@@ -212,6 +228,7 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
         if (value !== undefined) scripts.push({ at, offset: word.length - value.length });
         else if (at + 1 < words.length) scripts.push({ at: at + 1, offset: 0 });
       }
+      if (programOptions.has(name)) program = value ?? words[at + 1];
       if (directoryOptions.has(name)) directory = value ?? words[at + 1];
       if (takesNext) at++;
       continue;
@@ -219,7 +236,7 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
     if (wrapper.assigns === true && assignmentName(word) > 0) continue;
     if (isAnywhere) continue;
     // Without argv, empty words stand for repeated blanks.
-    if (word === '') continue;
+    if (word === '' || word === '-') continue;
     if (operands > 0) {
       operands--;
       continue;
@@ -230,6 +247,7 @@ export function unwrap(wrapper: Wrapper, words: readonly string[], from: number)
     at++;
     operands--;
   }
+  if (program !== undefined) return { at: words.length, scripts, words: [program, ...words.slice(at)] };
   const isScriptOnly = isAnywhere || scripts.length > 0;
   const result: Unwrapped = { at: isScriptOnly ? words.length : Math.min(at, words.length), scripts };
   return directory === undefined ? result : { ...result, directory };
