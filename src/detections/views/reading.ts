@@ -88,7 +88,7 @@ export class Reading {
       }
       if (inner.at >= words.length) {
         // sudo -s, su, ssh host: a shell, which reads what it is given.
-        const text = wrapper.shell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
+        const text = wrapper.startsShell === true && inner.scripts.length === 0 ? place.input?.text : undefined;
         if (text !== undefined) this.#later(place, text);
         return;
       }
@@ -223,9 +223,9 @@ export class Reading {
     for (const executed of chosen(commands)) {
       const { words, redirections, directory } = executed;
       if (words.length === 0) this.add(image, redirections, directory);
-      else if (whole !== undefined && commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
+      else if (commands.length === 1 && isLostScript({ ...place, words, isExact: true }, 0)) {
         // Quotes around all of a script, which some write down though no shell hands them on.
-        this.#later({ ...place, depth: place.depth - 1 }, words[0] ?? '');
+        this.#later({ ...place, depth: place.depth - (whole === undefined ? 0 : 1) }, words[0] ?? '');
       } else this.command({ ...executed, isExact: true, environment: place.environment, depth: place.depth });
     }
     for (const script of scripts) this.#later({ ...place, directory: script.directory }, script.text);

@@ -29,22 +29,22 @@ export interface Wrapper {
   /** Options whose value is the program; its arguments stand behind `--`. */
   readonly program?: string;
   /** Without a command, it starts a shell. */
-  readonly shell?: true;
+  readonly startsShell?: true;
 }
 
 export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   sudo: {
-    shell: true,
+    startsShell: true,
     valued: 'CDgGhpRrTtuU',
     long: 'user group chdir chroot role type host prompt close-from command-timeout other-user',
     assigns: true,
     directory: '-D --chdir',
   },
-  doas: { shell: true, valued: 'Cu' },
+  doas: { startsShell: true, valued: 'Cu' },
   pkexec: { long: 'user' },
-  su: { shell: true, script: '-c --command --session-command', anywhere: true },
+  su: { startsShell: true, script: '-c --command --session-command', anywhere: true },
   runuser: {
-    shell: true,
+    startsShell: true,
     valued: 'ugGs',
     long: 'user group supp-group shell',
     script: '-c --command --session-command',
@@ -82,9 +82,9 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
     reads: true,
   },
   parallel: { valued: 'jaIS', long: 'jobs arg-file sshlogin joblog results' },
-  chroot: { shell: true, long: 'userspec groups', operands: 1 },
-  unshare: { shell: true, valued: 'RwSG', long: 'root wd setuid setgid map-user map-group' },
-  nsenter: { shell: true, valued: 'tSG', long: 'target setuid setgid' },
+  chroot: { startsShell: true, long: 'userspec groups', operands: 1 },
+  unshare: { startsShell: true, valued: 'RwSG', long: 'root wd setuid setgid map-user map-group' },
+  nsenter: { startsShell: true, valued: 'tSG', long: 'target setuid setgid' },
   bwrap: {
     long: 'bind ro-bind dev-bind bind-try ro-bind-try chdir setenv unsetenv uid gid hostname dev proc tmpfs dir symlink',
     after: '--',
@@ -140,12 +140,12 @@ export const WRAPPERS: Readonly<Record<string, Wrapper>> = {
   torsocks: { valued: 'uaPp', long: 'user pass address port' },
   torify: {},
   tsocks: {},
-  ssh: { shell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
-  slogin: { shell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
-  dbclient: { shell: true, valued: 'bcDIiJKLlmopRW', operands: 1, joins: true },
+  ssh: { startsShell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  slogin: { startsShell: true, valued: 'BbcDEeFIiJLlmOoPpQRSWw', operands: 1, joins: true },
+  dbclient: { startsShell: true, valued: 'bcDIiJKLlmopRW', operands: 1, joins: true },
   sshpass: { valued: 'pfdP' },
   autossh: { valued: 'BbcDEeFIiJLlMmOoPpQRSWw', operands: 1, joins: true },
-  rsh: { shell: true, valued: 'l', operands: 1, joins: true },
+  rsh: { startsShell: true, valued: 'l', operands: 1, joins: true },
   kubectl: { after: '--' },
   oc: { after: '--' },
   k3s: {},

