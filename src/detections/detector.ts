@@ -106,8 +106,10 @@ export class Detector {
     return { at: this.#clock.now().getTime(), correlations: this.#correlations.save(this.#clock.monotonic()) };
   }
 
-  /** Continues with what `save` returned, of this or other rules. */
-  restore({ at, correlations }: DetectorState): void {
-    this.#correlations.restore(correlations, this.#clock.monotonic(), this.#clock.now().getTime() - at);
+  /** Continues with what `save` returned, of this or other rules; what is damaged is left out. */
+  restore(state: unknown): void {
+    if (typeof state !== 'object' || state === null) return;
+    const { at, correlations } = state as Partial<DetectorState>;
+    this.#correlations.restore(correlations, this.#clock.monotonic(), this.#clock.now().getTime() - Number(at));
   }
 }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { compilePattern, LONGEST_LINE } from '../../src/base/pattern.ts';
+import { fold, foldCode } from '../../src/base/pattern/ranges.ts';
+import { compilePattern, LONGEST_LINE, type PatternOptions } from '../../src/base/pattern.ts';
 import { defaultRules } from '../../src/baseline/rule-set.ts';
 import { fuzzRuns } from '../fuzz.ts';
 
-function matches(pattern: string, line: string): boolean {
-  const compiled = compilePattern(pattern);
+function matches(pattern: string, line: string, options?: PatternOptions): boolean {
+  const compiled = compilePattern(pattern, options);
   assert.ok('matches' in compiled, JSON.stringify(compiled));
   return compiled.matches(line);
 }
@@ -121,6 +122,168 @@ describe('patterns of rules', () => {
 
   it('look at the beginning of longer lines only', () =>
     assert.equal(matches('b', `${'a'.repeat(LONGEST_LINE)}b`), false));
+
+  it('match with flags as JavaScript’s own do', () => {
+    const texts = fc.string({
+      unit: fc.constantFrom('a', 'B', 'A', 'ä', 'Ä', '\u212a', 'k', '\u017f', 's', '\n', '1'),
+      maxLength: 8,
+    });
+    const parts = fc
+      .array(
+        fc.constantFrom(
+          'a',
+          'b',
+          'K',
+          's',
+          'ä',
+          '[a-b]',
+          '[^a]',
+          '[^ä]',
+          '.',
+          '^',
+          '$',
+          '\\b',
+          '\\w',
+          '\\W',
+          '|',
+          '[Ä-Ü]',
+        ),
+        { maxLength: 5 },
+      )
+      .map((all) => all.join(''));
+    fc.assert(
+      fc.property(parts, texts, fc.subarray(['i', 'm', 's'] as const), (pattern, text, flags) => {
+        const options = Object.fromEntries(flags.map((flag) => [flag, true]));
+        fc.pre(!('problem' in compilePattern(pattern, options)));
+        assert.equal(
+          matches(pattern, text, options),
+          new RegExp(pattern, flags.join('')).test(text),
+          `/${pattern}/${flags.join('')} on ${JSON.stringify(text)}`,
+        );
+      }),
+      { numRuns: fuzzRuns(20_000) },
+    );
+  });
+
+  it('match the same when sets of states do not fit', () => {
+    // Many sets of states: each text is searched with all states at once.
+    const many = '(?:a.{0,40}b|b.{0,30}\\bc|^x)(?:d|$)';
+    const longer = fc.string({
+      unit: fc.constantFrom('a', 'a', 'b', 'c', 'd', ' ', 'x', '\n'),
+      minLength: 150,
+      maxLength: 400,
+    });
+    const own = new RegExp(many);
+    const compiled = compilePattern(many);
+    assert.ok('matches' in compiled);
+    fc.assert(
+      fc.property(longer, (text) => {
+        const tame = text.replaceAll(/[bc][d\n]?/g, (found) => (found.length > 1 ? 'aa' : found));
+        for (const line of [text, tame]) assert.equal(compiled.matches(line), own.test(line), line);
+      }),
+      { numRuns: fuzzRuns(3_000) },
+    );
+  });
+
+  it('have literals that every line has which matches', () => {
+    let known = 0;
+    fc.assert(
+      fc.property(
+        patterns.choice,
+        fc.array(lines, { minLength: 1, maxLength: 5 }),
+        fc.boolean(),
+        (pattern, texts, i) => {
+          const compiled = compilePattern(pattern, { i });
+          fc.pre('matches' in compiled);
+          const { literals } = compiled;
+          if (literals === undefined) return;
+          known += 1;
+          for (const text of texts)
+            if (compiled.matches(text))
+              assert.ok(
+                literals.some((each) => fold(text).includes(each)),
+                `/${pattern}/ on "${text}": ${literals.join()}`,
+              );
+        },
+      ),
+      { numRuns: fuzzRuns(20_000) },
+    );
+    assert.ok(known > 100);
+  });
+
+  for (const [pattern, literals] of Object.entries({
+    abc: ['ABC'],
+    '(?:wget|curl) .*sh': ['WGET ', 'CURL '],
+    'x?': undefined,
+    '.*/etc/shadow': ['/ETC/SHADOW'],
+    'a{3}b': ['A', 'B'],
+    '[ab]c': ['AC', 'BC'],
+    '(?:nc|netcat)?': undefined,
+  }))
+    it(`${pattern} needs ${literals?.join(' or ') ?? 'nothing'}`, () => {
+      const compiled = compilePattern(pattern);
+      assert.ok('matches' in compiled);
+      if (pattern === 'a{3}b') assert.ok(literals?.includes(compiled.literals?.[0] ?? ''));
+      else assert.deepEqual(compiled.literals, literals);
+    });
+
+  it('fold as the flag i compares', () => {
+    for (let code = 0; code < 0x10000; code += 1) {
+      const char = String.fromCharCode(code);
+      for (const other of [char.toLowerCase(), char.toUpperCase()]) {
+        if (other.length !== 1) continue;
+        const same = foldCode(code) === foldCode(other.charCodeAt(0));
+        const own = new RegExp(`^\\u${code.toString(16).padStart(4, '0')}$`, 'i').test(other);
+        assert.equal(same, own, `${code.toString(16)} and ${other.charCodeAt(0).toString(16)}`);
+      }
+    }
+  });
+
+  for (const [pattern, line, expected] of [
+    ['a+?b', 'aab', true],
+    ['(?<name>a)b', 'ab', true],
+    ['(?P<name>a)b', 'ab', true],
+    ['(?i)ab', 'AB', true],
+    ['(?is)a.b', 'A\nB', true],
+    ['\\Aab\\z', 'ab', true],
+    ['\\x41\\u00e4', 'Aä', true],
+    ['[[:alpha:]]+7', 'ab7', true],
+    ['[^[:space:]]7', ' 7', false],
+    ['a{x}', 'a{x}', true],
+    ['}]', '}]', true],
+  ] as const)
+    it(`${pattern} is accepted as other engines write it`, () => {
+      assert.equal(matches(pattern, line, { wide: true }), expected);
+      assert.ok(problem(pattern) !== undefined, 'only if it is asked for');
+    });
+
+  for (const [pattern, why] of Object.entries({
+    'a(?=b)': /look-around/,
+    '(?>a)': /special group/,
+    'a++': /possessive/,
+    'a(?i)b': /special group/,
+    '[[:foo:]]': /unknown class/,
+    '\\p{L}': /unknown escape/,
+    'a{2}{3}': /second quantifier/,
+  }))
+    it(`${pattern} is refused even so`, () => {
+      const compiled = compilePattern(pattern, { wide: true });
+      assert.match('problem' in compiled ? compiled.problem : 'accepted', why);
+    });
+
+  it('of a longer limit match that much of a line', () => {
+    assert.ok(matches('b', `${'a'.repeat(8_000)}b`, { longestLine: 8_193 }));
+  });
+
+  it('know what the worst text costs', () => {
+    const cost = (pattern: string) => {
+      const compiled = compilePattern(pattern);
+      return 'cost' in compiled ? compiled.cost() : Number.NaN;
+    };
+    assert.ok(cost('abc') < 10);
+    assert.ok(cost('a.{0,200}b') < 100);
+    assert.ok(cost('(?:(?:a{1,9}){1,9}){1,9}b') > 1_000);
+  });
 
   it('survive whatever is no pattern', () => {
     fc.assert(

@@ -127,14 +127,37 @@ export class Correlations {
     return { seed: this.#seed, rules };
   }
 
-  /** @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back */
-  restore(state: CorrelationState, now: number, elapsedMs: number): void {
-    if (!Number.isSafeInteger(state.seed)) return;
-    this.#seed = state.seed;
-    for (const window of this.#windows) window.restore(state.rules[window.facts.id] ?? [], now, Math.max(0, elapsedMs));
+  /**
+   * Continues with what was saved; what is damaged is left out.
+   *
+   * @param elapsedMs between saving and now, by the wall clock; counts as 0 if it went back
+   */
+  restore(state: unknown, now: number, elapsedMs: number): void {
+    if (!isMap(state) || !Number.isSafeInteger(state.seed) || !isMap(state.rules)) return;
+    this.#seed = Number(state.seed);
+    const elapsed = Number.isFinite(elapsedMs) ? Math.max(0, elapsedMs) : 0;
+    for (const window of this.#windows) {
+      const groups = Object.hasOwn(state.rules, window.facts.id) ? state.rules[window.facts.id] : [];
+      if (Array.isArray(groups)) window.restore(groups, now, elapsed);
+    }
     this.#keepBudget();
   }
 }
+
+const isMap = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const isGroup = (value: unknown): value is SavedGroup =>
+  isMap(value) &&
+  typeof value.key === 'string' &&
+  typeof value.fired === 'boolean' &&
+  Array.isArray(value.entries) &&
+  value.entries.every(
+    (entry) =>
+      Array.isArray(entry) &&
+      entry.length === 5 &&
+      entry.every((part, at) => (at === 4 ? typeof part === 'string' : Number.isFinite(part))),
+  );
 
 /** `100`, or `100/PT5M`: replaces what the rule says. */
 function limited(correlation: Correlation, list: (name: string) => readonly string[]): Correlation {
@@ -298,8 +321,8 @@ class Window {
     return saved;
   }
 
-  restore(groups: readonly SavedGroup[], now: number, elapsedMs: number): void {
-    for (const { key, fired, entries } of groups.slice(-GROUPS)) {
+  restore(groups: readonly unknown[], now: number, elapsedMs: number): void {
+    for (const { key, fired, entries } of groups.slice(-GROUPS).filter(isGroup)) {
       const restored = entries
         .slice(-ENTRIES)
         .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id }));

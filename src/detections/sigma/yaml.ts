@@ -57,19 +57,36 @@ export function readYaml(
 function offsetOf(node: Node, path: readonly (string | number)[]): number | undefined {
   const [step, ...rest] = path;
   if (step === undefined) return node.range?.[0];
+  const found = memberOf(node, step) ?? within(node, step);
+  if (found === undefined) return node.range?.[0];
+  return rest.length === 0 ? found.begin : (offsetOf(found.value, rest) ?? found.begin);
+}
+
+interface Member {
+  readonly value: Node;
+  readonly begin: number | undefined;
+}
+
+/** Members are called by their field: `CommandLine` stands for `CommandLine|contains`. */
+function memberOf(node: Node, step: string | number): Member | undefined {
   if (isMap(node)) {
     for (const { key, value } of node.items) {
       const name = isScalar(key) ? String(key.value) : '';
-      // Members are called by their field: `CommandLine` stands for `CommandLine|contains`.
       if (name !== step && name.split('|', 1)[0] !== step) continue;
-      const begin = (key as Node).range?.[0];
-      if (rest.length === 0 || value === null) return begin;
-      return offsetOf(value as Node, rest) ?? begin;
+      return { value: (value ?? key) as Node, begin: (key as Node).range?.[0] };
     }
   }
-  if (isSeq(node) && typeof step === 'number') {
-    const item = node.items[step] as Node | undefined;
-    if (item !== undefined) return offsetOf(item, rest);
+  const item = isSeq(node) && typeof step === 'number' ? (node.items[step] as Node | undefined) : undefined;
+  return item === undefined ? undefined : { value: item, begin: item.range?.[0] };
+}
+
+/** Some faults are found when it isn't known any more where a field was: the first member of the name, at any depth. */
+function within(node: Node, step: string | number): Member | undefined {
+  const children = isMap(node) ? node.items.map(({ value }) => value) : isSeq(node) ? node.items : [];
+  for (const child of children) {
+    if (child === null) continue;
+    const found = memberOf(child as Node, step) ?? within(child as Node, step);
+    if (found !== undefined) return found;
   }
-  return node.range?.[0];
+  return undefined;
 }

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { UsageError, type World } from '../../src/cli/command.ts';
+import { run } from '../../src/cli/rules.ts';
+import { builtInDocuments } from '../../src/detections/built-in.ts';
+import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
+
+const RULE = `title: Strange program
+id: strange
+level: high
+logsource: { category: process_creation }
+detection:
+  s: { Image|endswith: /strange }
+  condition: s
+vakt: { alert: VAKT_Strange, requires: [wanted] }
+`;
+
+const start = (Executable: string, pid: number, parent = 1) => ({
+  Name: 'ProcessCreate',
+  Id: `id-${pid}`,
+  TimestampUTC: '2026-10-05T06:00:00.000Z',
+  Payload: [{ Executable, CommandLine: Executable, ProcessId: pid, ParentProcessId: parent }],
+});
+
+describe('vakt rules', () => {
+  let folder: string;
+  let out: string[];
+  let errors: string[];
+  let world: World;
+
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'vakt-rules-'));
+    out = [];
+    errors = [];
+    world = {
+      stdout: (line) => out.push(line),
+      stderr: (line) => errors.push(line),
+      environment: {},
+      signal: new AbortController().signal,
+      terminal: false,
+    };
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const file = (name: string, content: unknown): string => {
+    const path = join(folder, name);
+    writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
+    return path;
+  };
+  const parsed = () => out.map((line) => JSON.parse(line));
+
+  it('lists the shipped rules that alert', async () => {
+    assert.equal(await run(['list', '--json'], world), 0);
+    const alerting = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alerts);
+    assert.deepEqual(
+      parsed().map(({ id }) => id),
+      alerting.map(({ facts }) => facts.id),
+    );
+    out = [];
+    assert.equal(await run(['list'], world), 0);
+    assert.match(out[0] ?? '', /^ID +LEVEL +ALERT +STATE +TITLE$/);
+    assert.equal(out.length, alerting.length + 1);
+  });
+
+  it('checks files, and shows all faults with their lines', async () => {
+    const good = file('good.yml', RULE);
+    const bad = file(
+      'bad.yml',
+      `${RULE.replace('id: strange', 'id: other')}---\n${RULE.replace('/strange }', '/strange, Color: red }')}---\n${RULE.replace('condition: s', 'condition: t')}`,
+    );
+    assert.equal(await run(['check', good], world), 0);
+    assert.deepEqual(errors, []);
+    assert.equal(await run(['check', folder], world), 1);
+    assert.deepEqual(errors, [
+      `${bad}:15: events of process_creation have no field "Color"`,
+      `${bad}:25: no selection is called "t"`,
+    ]);
+    assert.equal(out.at(-1), '1 rules are fine, 1 files are refused.');
+  });
+
+  const cases = {
+    lists: { wanted: [1] },
+    listBound: ['VAKT_Strange'],
+    cases: [
+      { case: 'bound', alert: 'VAKT_Strange', events: [start('/tmp/strange', 1)] },
+      { case: 'free', alert: 'VAKT_Other', events: [start('/tmp/strange', 1)] },
+      { case: 'none', alert: 'VAKT_Strange', events: [start('/tmp/plain', 1)] },
+    ],
+    benign: [start('/tmp/strange', 1)],
+  };
+  const alert = { alert: 'VAKT_Strange', level: 'high', rule: 'strange' };
+
+  it('tests cases, with the lists only where they belong', async () => {
+    assert.equal(await run(['test', file('r.yml', RULE), '--cases', file('c.json', cases), '--json'], world), 0);
+    assert.deepEqual(parsed(), [
+      { case: 'bound', alerts: [alert] },
+      { case: 'free', alerts: [] },
+      { case: 'none', alerts: [] },
+    ]);
+  });
+
+  it('tests benign events, each by itself', async () => {
+    const rule = RULE.replace(/, requires.*\]/, '');
+    assert.equal(await run(['test', file('r.yml', rule), '--cases', file('c.json', cases), '--json'], world), 0);
+    assert.deepEqual(parsed().at(-1), { benign: 0, alerts: [alert] });
+  });
+
+  it('finds the parent among earlier events of a case, and forgets it with the case', async () => {
+    const rule = RULE.replace('Image', 'ParentImage').replace(/, requires.*\]/, '');
+    const events = [start('/tmp/strange', 7), start('/bin/ls', 8, 7)];
+    const two = {
+      cases: [
+        { case: 'with', events },
+        { case: 'without', events: [events[1]] },
+      ],
+    };
+    await run(['test', file('r.yml', rule), '--cases', file('c.json', two), '--json'], world);
+    assert.deepEqual(parsed(), [
+      { case: 'with', alerts: [alert] },
+      { case: 'without', alerts: [] },
+    ]);
+  });
+
+  it('compares snapshots within a case', async () => {
+    const rule = `title: Port
+id: port
+logsource: { service: vakt, category: listening_port_change }
+detection:
+  s: { Change: added, LocalPort: "4444" }
+  condition: s
+`;
+    const ports = (...all: string[]) => ({
+      Name: 'ListeningPorts',
+      TimestampUTC: '2026-10-05T06:00:00.000Z',
+      Payload: all.map((LocalPort) => ({ Protocol: 'tcp', LocalAddress: '0.0.0.0', LocalPort })),
+    });
+    const two = {
+      cases: [
+        { case: 'new', events: [ports('22'), ports('22', '4444')] },
+        { case: 'base', events: [ports('22', '4444')] },
+      ],
+    };
+    await run(['test', file('r.yml', rule), '--cases', file('c.json', two), '--json'], world);
+    assert.deepEqual(
+      parsed().map(({ case: name, alerts }) => [name, alerts.length]),
+      [
+        ['new', 1],
+        ['base', 0],
+      ],
+    );
+  });
+
+  it('tests lines of messages, events and payloads, and names those that are none', async () => {
+    const event = start('/tmp/strange', 1);
+    const lines = [
+      { AgentVersion: '1', Events: [event, start('/bin/ls', 2)] },
+      event,
+      event.Payload[0],
+      { nothing: 1 },
+    ].map((line) => JSON.stringify(line));
+    const rule = file('r.yml', RULE.replace(/, requires.*\]/, ''));
+    assert.equal(
+      await run(['test', rule, '--events', file('e.jsonl', `${lines.join('\n')}\nno JSON\n`), '--json'], world),
+      0,
+    );
+    const hit = { event: 'ProcessCreate', alerts: [alert] };
+    assert.deepEqual(parsed(), [
+      { line: 1, ...hit, event: 'ProcessCreate', id: 'id-1' },
+      { line: 2, ...hit, id: 'id-1' },
+      { line: 3, ...hit },
+    ]);
+    assert.deepEqual(
+      errors,
+      [4, 5].map((line) => `Line ${line} is neither a message, an event nor a payload.`),
+    );
+  });
+
+  it('fails when a rule file is at fault, but tests the others', async () => {
+    const bad = file('bad.yml', 'title: x\n');
+    assert.equal(await run(['test', bad, file('r.yml', RULE), '--cases', file('c.json', cases), '--json'], world), 1);
+    assert.deepEqual(parsed()[0], { case: 'bound', alerts: [alert] });
+    assert.match(errors[0] ?? '', /bad.yml:1: the document needs one of/);
+  });
+
+  it('explains a rule by its id and by its alert', async () => {
+    const [first] = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alert !== undefined);
+    assert.ok(first);
+    const { id, alert: type = '', title, remediation = '' } = first.facts;
+    for (const name of [id, type]) {
+      out = [];
+      assert.equal(await run(['explain', name], world), 0);
+      assert.ok(out.includes(title));
+      assert.ok(out.some((line) => line.startsWith('  what to do:') && line.endsWith(remediation)));
+    }
+    await assert.rejects(run(['explain', 'IoT_CryptoMinor'], world), /did you mean "IoT_CryptoMiner"/);
+  });
+
+  for (const [args, why] of [
+    [[], /list, check, test or explain is missing/],
+    [['lst'], /did you mean|list/],
+    [['check'], /takes the files/],
+    [['check', '/nowhere.yml'], /does not exist/],
+    [['test'], /either --cases or --events/],
+    [['test', '--cases', 'a', '--events', 'b'], /either --cases or --events/],
+    [['test', '--cases', '/nowhere'], /cannot be read/],
+    [['list', 'x'], /unexpected argument/],
+    [['list', '--cases', 'x'], /belong to "vakt rules test"/],
+    [['explain'], /takes the id/],
+  ] as const)
+    it(`refuses ${args.join(' ') || 'nothing'}`, () =>
+      assert.rejects(run(args, world), (error: Error) => error instanceof UsageError && why.test(error.message)));
+});

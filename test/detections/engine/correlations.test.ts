@@ -1,0 +1,321 @@
+import assert from 'node:assert/strict';
+import { Detector, type Lists } from '../../../src/detections/detector.ts';
+import type { Hit } from '../../../src/detections/subject.ts';
+import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
+
+const BASE = [
+  ruleWith('s: { Kind: a }\ncondition: s', 'name: a\n'),
+  ruleWith('s: { Kind: b }\ncondition: s', 'name: b\n').replace('title: T', 'title: B'),
+  ruleWith('s: { Kind: c }\ncondition: s', 'name: c\n').replace('title: T', 'title: C'),
+];
+const correlation = (body: string, name = 'co', more = '') =>
+  `title: ${name}\nname: ${name}\n${more}correlation:\n${body
+    .split('\n')
+    .map((line) => `  ${line}`)
+    .join('\n')}\n`;
+
+class Bench {
+  readonly clock = new SetClock();
+  readonly detector: Detector;
+  #count = 0;
+
+  constructor(texts: readonly string[], lists: Lists = {}) {
+    this.detector = new Detector({ rules: rulesOf(...BASE, ...texts), lists, clock: this.clock });
+  }
+
+  /** @param at seconds @returns titles of correlations that hit */
+  at(at: number, fields: Record<string, string>, late = 0): string[] {
+    return this.hits(at, fields, late).map(({ rule }) => rule.title);
+  }
+
+  hits(at: number, fields: Record<string, string>, late = 0): Hit[] {
+    this.clock.at = at * 1_000;
+    this.#count += 1;
+    const time = this.clock.now().getTime() - late * 1_000;
+    const names = ['T', 'B', 'C'];
+    return this.detector
+      .judge(subject(fields, { time, id: `e${this.#count}` }))
+      .filter(({ rule }) => !names.includes(rule.title));
+  }
+}
+
+const COUNT = correlation('type: event_count\nrules: [a]\ngroup-by: [User]\ntimespan: 10s\ncondition: { gte: 3 }');
+
+describe('event_count', () => {
+  it('hits at the number that is asked for, within the timespan, for each group by itself', () => {
+    const bench = new Bench([COUNT]);
+    assert.deepEqual(bench.at(1, { Kind: 'a', User: 'u' }), []);
+    assert.deepEqual(bench.at(2, { Kind: 'a', User: 'v' }), []);
+    assert.deepEqual(bench.at(3, { Kind: 'a', User: 'u' }), []);
+    assert.deepEqual(bench.at(4, { Kind: 'b', User: 'u' }), []);
+    const [hit] = bench.hits(11, { Kind: 'a', User: 'u' });
+    assert.equal(hit?.count, 3);
+    assert.deepEqual(hit?.ids, ['e1', 'e3', 'e5']);
+  });
+
+  it('does not count what is older than the timespan', () => {
+    const bench = new Bench([COUNT]);
+    for (const at of [0, 1, 11.5]) assert.deepEqual(bench.at(at, { Kind: 'a', User: 'u' }), []);
+  });
+
+  it('hits again only when its window has been empty', () => {
+    const bench = new Bench([COUNT]);
+    const seen = Array.from({ length: 30 }, (_, at) => bench.at(at, { Kind: 'a', User: 'u' }).length);
+    assert.equal(
+      seen.reduce((sum, one) => sum + one, 0),
+      1,
+    );
+    assert.deepEqual(bench.at(50, { Kind: 'a', User: 'u' }), []);
+    assert.deepEqual(bench.at(51, { Kind: 'a', User: 'u' }), []);
+    assert.deepEqual(bench.at(52, { Kind: 'a', User: 'u' }), ['co']);
+  });
+
+  it('counts far beyond the entries it keeps', () => {
+    const bench = new Bench([COUNT.replace('gte: 3', 'gt: 300').replace('10s', '5m')]);
+    const seen = Array.from({ length: 301 }, (_, index) => bench.at(index / 2, { Kind: 'a', User: 'u' }).length);
+    assert.equal(seen.indexOf(1), 300);
+  });
+
+  it('does not count up over a long time', () => {
+    const bench = new Bench([COUNT.replace('gte: 3', 'gt: 300').replace('10s', '5m')]);
+    for (let index = 0; index < 900; index += 1) assert.deepEqual(bench.at(index * 1.1, { Kind: 'a', User: 'u' }), []);
+  });
+
+  it('puts an event that is late where it belongs', () => {
+    const bench = new Bench([COUNT]);
+    bench.at(0, { Kind: 'a', User: 'u' });
+    bench.at(9.5, { Kind: 'a', User: 'u' });
+    assert.deepEqual(bench.at(12, { Kind: 'a', User: 'u' }, 4), ['co'], '0, 8 and 9.5 s');
+    const late = new Bench([COUNT]);
+    late.at(0, { Kind: 'a', User: 'u' });
+    late.at(9.5, { Kind: 'a', User: 'u' });
+    assert.deepEqual(late.at(12, { Kind: 'a', User: 'u' }, 6), [], 'later than 5 s: the wall clock was set');
+  });
+
+  it('is neither opened nor closed by a step of the wall clock', () => {
+    const bench = new Bench([COUNT]);
+    bench.at(0, { Kind: 'a', User: 'u' });
+    bench.clock.step = 3_600_000;
+    bench.at(1, { Kind: 'a', User: 'u' });
+    bench.clock.step = -3_600_000;
+    assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u' }), ['co']);
+    const slow = new Bench([COUNT]);
+    for (const at of [0, 20, 40]) {
+      slow.clock.step = -at * 1_000; // the wall clock stands
+      assert.deepEqual(slow.at(at, { Kind: 'a', User: 'u' }), []);
+    }
+  });
+
+  it('takes number and timespan of a list of the twin', () => {
+    const limited = COUNT.replace('name: co\n', 'name: co\nvakt: { limit: most, requires: [most] }\n');
+    const few = new Bench([limited], { most: ['1/PT1M'] });
+    few.at(0, { Kind: 'a', User: 'u' });
+    assert.deepEqual(few.at(50, { Kind: 'a', User: 'u' }), ['co']);
+    const off = new Bench([limited]);
+    for (const at of [0, 1, 2, 3]) assert.deepEqual(off.at(at, { Kind: 'a', User: 'u' }), []);
+    assert.equal(off.detector.rules.find(({ rule }) => rule.facts.name === 'co')?.off, 'requires');
+  });
+
+  it('ignores events without any field of the group, and takes Device as one group', () => {
+    const bench = new Bench([COUNT]);
+    for (const at of [0, 1, 2]) assert.deepEqual(bench.at(at, { Kind: 'a' }), []);
+    const all = new Bench([COUNT.replace('[User]', '[Device]')]);
+    all.at(0, { Kind: 'a' });
+    all.at(1, { Kind: 'a' });
+    assert.deepEqual(all.at(2, { Kind: 'a' }), ['co']);
+  });
+});
+
+describe('value_count', () => {
+  const values = correlation(
+    'type: value_count\nrules: [a, b]\ngroup-by: [User]\ntimespan: 10s\ncondition: { field: Port, gte: 3 }',
+  );
+  it('counts different values', () => {
+    const bench = new Bench([values]);
+    for (const [at, Port] of ['1', '1', '2', '1'].entries())
+      assert.deepEqual(bench.at(at, { Kind: 'a', User: 'u', Port }), []);
+    assert.deepEqual(bench.at(5, { Kind: 'a', User: 'u' }), [], 'no value');
+    assert.deepEqual(bench.at(6, { Kind: 'b', User: 'u', Port: '3' }), ['co']);
+  });
+
+  it('keeps the last time of a value', () => {
+    const bench = new Bench([values]);
+    for (const [at, Port] of [
+      [0, '1'],
+      [5, '2'],
+      [9, '1'],
+      [14, '3'],
+    ] as const)
+      assert.deepEqual(bench.at(at, { Kind: 'a', User: 'u', Port }), at === 14 ? ['co'] : []);
+  });
+});
+
+describe('temporal', () => {
+  const any = correlation('type: temporal\nrules: [a, b]\ngroup-by: [User]\ntimespan: 10s');
+  it('hits in any order', () => {
+    for (const [first, second] of [
+      ['a', 'b'],
+      ['b', 'a'],
+    ] as const) {
+      const bench = new Bench([any]);
+      assert.deepEqual(bench.at(0, { Kind: first, User: 'u' }), []);
+      assert.deepEqual(bench.at(0, { Kind: second, User: 'v' }), []);
+      assert.deepEqual(bench.at(9, { Kind: second, User: 'u' }), ['co']);
+    }
+  });
+
+  it('does not hit after the timespan', () => {
+    const bench = new Bench([any]);
+    bench.at(0, { Kind: 'a', User: 'u' });
+    assert.deepEqual(bench.at(11, { Kind: 'b', User: 'u' }), []);
+  });
+});
+
+describe('temporal_ordered', () => {
+  const ordered = correlation('type: temporal_ordered\nrules: [a, b, c]\ngroup-by: [User]\ntimespan: 10s');
+  const play = (kinds: string) => {
+    const bench = new Bench([ordered]);
+    return [...kinds].flatMap((Kind, at) => bench.at(at / 10, { Kind, User: 'u' })).length > 0;
+  };
+
+  for (const [kinds, hits] of Object.entries({
+    abc: true,
+    aabbc: true,
+    bac: false,
+    acb: false,
+    acbc: true,
+    cba: false,
+    abab: false,
+    babac: true,
+  }))
+    it(`${hits ? 'hits' : 'does not hit'} at ${kinds}`, () => assert.equal(play(kinds), hits));
+
+  it('is not blinded by many matches of one rule', () => assert.ok(play(`a${'b'.repeat(90)}c`)));
+
+  it('compares fields by their aliases', () => {
+    const files = new Bench([
+      correlation(
+        'type: temporal_ordered\nrules: [a, b]\naliases: { file: { a: Written, b: Run } }\ngroup-by: [file]\ntimespan: 1m',
+      ),
+    ]);
+    files.at(0, { Kind: 'a', Written: '/tmp/x' });
+    assert.deepEqual(files.at(1, { Kind: 'b', Run: '/tmp/y', Written: '/tmp/x' }), []);
+    assert.deepEqual(files.at(2, { Kind: 'b', Run: '/tmp/x' }), ['co']);
+  });
+});
+
+describe('correlations of correlations', () => {
+  const inner = correlation(
+    'type: event_count\nrules: [a]\ngroup-by: [User]\ntimespan: 10s\ncondition: { gte: 3 }',
+    'inner',
+  );
+  const outer = correlation('type: temporal_ordered\nrules: [inner, b]\ngroup-by: [User]\ntimespan: 20s', 'outer');
+
+  it('hit when the inner one held before', () => {
+    const bench = new Bench([inner, outer]);
+    for (const at of [0, 1, 2])
+      assert.deepEqual(bench.at(at, { Kind: 'a', User: 'u' }), [], 'inner ones make no alerts');
+    assert.deepEqual(bench.at(3, { Kind: 'b', User: 'v' }), []);
+    assert.deepEqual(bench.at(4, { Kind: 'b', User: 'u' }), ['outer']);
+  });
+
+  it('see that the inner one still holds, long after it has hit', () => {
+    const bench = new Bench([inner, outer]);
+    for (let at = 0; at < 60; at += 1) bench.at(at, { Kind: 'a', User: 'u' });
+    assert.deepEqual(bench.at(61, { Kind: 'b', User: 'u' }), ['outer']);
+  });
+
+  it('may let inner ones alert, too', () => {
+    const bench = new Bench([inner, outer.replace('timespan', 'generate: true\n  timespan')]);
+    bench.at(0, { Kind: 'a', User: 'u' });
+    bench.at(1, { Kind: 'a', User: 'u' });
+    assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u' }), ['inner']);
+  });
+
+  it('that refer to themselves are refused', () => {
+    const one = correlation('type: temporal\nrules: [two]\ntimespan: 1m', 'one');
+    const two = correlation('type: temporal\nrules: [one]\ntimespan: 1m', 'two');
+    assert.match(read(one, two).faults[0]?.reason ?? '', /refers to itself/);
+  });
+
+  it('are refused with the file that they refer to', () => {
+    const { faults, rules } = read('title: X\nname: a\ndetection: {}\n', COUNT);
+    assert.equal(rules.length, 0);
+    assert.match(faults.find(({ file }) => file === '2.yml')?.reason ?? '', /no rule "a"/);
+  });
+});
+
+describe('the bounds of correlations', () => {
+  it('hold 512 groups of a rule; the one used longest ago is dropped, and counted', () => {
+    const bench = new Bench([COUNT]);
+    for (let user = 0; user < 513; user += 1) bench.at(0, { Kind: 'a', User: `u${user}` });
+    assert.equal(bench.detector.droppedGroups, 1);
+    for (const User of ['u0', 'u512']) bench.at(1, { Kind: 'a', User });
+    assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u512' }), ['co']);
+    assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u0' }), []);
+  });
+
+  it('hold 1 MB of all rules', () => {
+    const bench = new Bench([COUNT, ...['x', 'y', 'z'].map((name) => COUNT.replaceAll('co\n', `${name}\n`))]);
+    const long = 'l'.repeat(1_000);
+    for (let user = 0; user < 512; user += 1) bench.at(0, { Kind: 'a', User: `${user}${long}` });
+    assert.ok(bench.detector.droppedGroups > 1_000);
+    const { correlations } = bench.detector.save();
+    assert.ok(JSON.stringify(correlations).length < 1_048_576);
+  });
+
+  it('are kept over a restart, with their age', () => {
+    const before = new Bench([COUNT]);
+    before.at(100, { Kind: 'a', User: 'u' });
+    before.at(104, { Kind: 'a', User: 'u' });
+    const state = JSON.parse(JSON.stringify(before.detector.save()));
+    const continued = (at: number) => {
+      const after = new Bench([COUNT]);
+      after.clock.step = 104_000; // another boot: the monotonic clock begins again
+      after.clock.at = 3_000;
+      after.detector.restore(state);
+      return after.at(at, { Kind: 'a', User: 'u' });
+    };
+    assert.deepEqual(continued(4), ['co']);
+    assert.deepEqual(continued(8), []);
+  });
+
+  it('survive a state that is damaged', () => {
+    for (const state of [
+      {},
+      { at: 'x' },
+      { at: 0, correlations: {} },
+      { at: 0, correlations: { seed: 1, rules: { co: [{ key: 1, entries: [[]] }] } } },
+      null,
+    ]) {
+      const bench = new Bench([COUNT]);
+      bench.detector.restore(state as never);
+      bench.at(0, { Kind: 'a', User: 'u' });
+      bench.at(1, { Kind: 'a', User: 'u' });
+      assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u' }), ['co']);
+    }
+  });
+});
+
+describe('correlations that are not understood', () => {
+  for (const [from, to, why] of [
+    ['type: event_count', 'type: near', /"near" is not known/],
+    ['timespan: 10s', 'timespan: soon', /a time such as/],
+    ['timespan: 10s', 'timespan: 10s\n  window: sliding', /"window" is not known/],
+    ['{ gte: 3 }', '{ lt: 3 }', /without events/],
+    ['{ gte: 3 }', '{ gte: 3.5 }', /whole number/],
+    ['{ gte: 3 }', '{ more: 3 }', /"more" is not known/],
+    ['{ gte: 3 }', '{ field: X, gte: 3 }', /belongs to value_count/],
+    ['event_count', 'value_count', /needs a "field"/],
+    ['type: event_count', 'type: temporal', /"condition" of temporal/],
+    ['rules: [a]', 'rules: []', /1 to 16 rules/],
+    ['rules: [a]', 'rules: [nobody]', /no rule "nobody"/],
+    ['group-by: [User]', 'aliases: { x: { a: User } }', /not in "group-by"/],
+  ] as const)
+    it(`${to.slice(0, 30)} is refused`, () => {
+      const { faults } = read(...BASE, COUNT.replace(from, to));
+      assert.match(faults[0]?.reason ?? 'no fault', why);
+    });
+
+  it('say the line', () => assert.match(faultOf(COUNT.replace('10s', 'soon')), /^7: /));
+});

@@ -1,0 +1,274 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import type { Duration } from '../../../src/base/duration.ts';
+import { Detector } from '../../../src/detections/detector.ts';
+import { LiteralSearch, usable } from '../../../src/detections/engine/literal-search.ts';
+import { MatchCache } from '../../../src/detections/engine/match-cache.ts';
+import { subjectOf } from '../../../src/detections/subjects.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+import { rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
+
+describe('the search for literals', () => {
+  const letters = fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', '.', 'ä', '7'), minLength: 1, maxLength: 10 });
+
+  it('finds what is there, and nothing else', () => {
+    fc.assert(
+      fc.property(
+        fc.array(letters, { maxLength: 8 }),
+        fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', '.', 'ä', '7'), maxLength: 60 }),
+        (texts, line) => {
+          const needed = texts
+            .map((text, rule) => ({ text: text.toUpperCase(), rule, slot: rule % 2 }))
+            .filter(({ text }) => usable(text) !== '');
+          const search = new LiteralSearch(needed);
+          for (const slot of [0, 1]) {
+            const found = new Set<number>();
+            search.search(line, slot, (rule) => found.add(rule));
+            const own = needed.filter((each) => each.slot === slot && line.toUpperCase().includes(usable(each.text)));
+            assert.deepEqual(
+              [...found].sort((a, b) => a - b),
+              own.map(({ rule }) => rule),
+            );
+          }
+        },
+      ),
+      { numRuns: fuzzRuns(20_000) },
+    );
+  });
+});
+
+describe('the cache of matches', () => {
+  it('keeps what is used, and at most 2,048 entries', () => {
+    const cache = new MatchCache<number>();
+    cache.set('used', 1);
+    let kept = 0;
+    for (let i = 0; i < 10_000; i += 1) {
+      cache.set(`k${i}`, i);
+      assert.equal(cache.get('used'), 1);
+    }
+    for (let i = 0; i < 10_000; i += 1) if (cache.get(`k${9_999 - i}`) !== undefined) kept += 1;
+    assert.ok(kept >= 1_000 && kept <= 2_048, `${kept}`);
+  });
+
+  it('keeps no long keys, and 1 M characters in all', () => {
+    const cache = new MatchCache<number>();
+    cache.set('x'.repeat(4_097), 1);
+    assert.equal(cache.get('x'.repeat(4_097)), undefined);
+    let kept = 0;
+    for (let i = 0; i < 1_000; i += 1) cache.set(`${i}${'x'.repeat(4_000)}`, i);
+    for (let i = 0; i < 1_000; i += 1) if (cache.get(`${i}${'x'.repeat(4_000)}`) !== undefined) kept += 1;
+    assert.ok(kept > 100 && kept <= 262, `${kept}`);
+  });
+});
+
+/** The same rules with and without literals: `cased` lists of one never change what matches. */
+describe('candidates', () => {
+  const texts = fc.constantFrom('ab', 'b/', '/a', 'aa', 'ba', 'A', 'x*b', '*', 'ä');
+  const tests = fc
+    .tuple(fc.constantFrom('F', 'F|contains', 'F|startswith', 'F|endswith', 'F|contains|cased', 'G|contains'), texts)
+    .map(([key, text]) => `{ ${key}: "${text}" }`);
+  const patterns = fc
+    .constantFrom('a+b', '(ab|ba)x?', 'a.{0,2}b', '[ab]{2}/', '^a|b$', 'x?')
+    .map((text) => `{ F|re|i: "${text}" }`);
+  const selections = fc.array(fc.oneof(tests, patterns), { minLength: 3, maxLength: 3 });
+  const conditions = fc.constantFrom(
+    'a and b and c',
+    'a or b or c',
+    'a and (b or c)',
+    'a and not b and c',
+    '(a or b) and not c',
+    'not a and b or c',
+    '1 of them',
+  );
+
+  it('are never too few', () => {
+    const lines = fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', 'x', 'ä'), maxLength: 8 });
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(selections, conditions), { minLength: 1, maxLength: 4 }),
+        lines,
+        lines,
+        (all, F, G) => {
+          const rule = ([[a, b, c], condition]: (typeof all)[number], id: string, more = '') =>
+            ruleWith(
+              `a: ${a}\nb: ${b}\nc: ${c}\n${more}condition: ${more === '' ? condition : `(${condition}) or never`}`,
+              `id: ${id}\n`,
+            );
+          // An alternative without a literal makes a rule a candidate always.
+          const fields = { F, G };
+          const ids = (texts: readonly string[]) =>
+            new Detector({ rules: rulesOf(...texts), clock: new SetClock() })
+              .judge(subject(fields))
+              .map((hit) => hit.rule.id);
+          const selected = ids(all.map((each, index) => rule(each, `r${index}`)));
+          const tried = ids(all.map((each, index) => rule(each, `r${index}`, 'never: { Z|exists: true }\n')));
+          assert.deepEqual(selected, tried);
+        },
+      ),
+      { numRuns: fuzzRuns(3_000) },
+    );
+  });
+});
+
+describe('long texts', () => {
+  const start = (CommandLine: string) => {
+    const happened = subjectOf({
+      name: 'ProcessCreate',
+      payload: { Executable: '/bin/x', CommandLine, ProcessId: 1 },
+      time: 0,
+    });
+    assert.ok(happened);
+    return happened;
+  };
+  const rule = (member: string) => `title: T
+logsource: { category: process_creation }
+detection:
+  s: { ${member} }
+  condition: s
+`;
+  const hits = (member: string, line: string) => {
+    const detector = new Detector({ rules: rulesOf(rule(member)), clock: new SetClock() });
+    return detector.judge({
+      ...start(line),
+      fields: start(line).fields,
+      views: [{ Image: '/bin/x', CommandLine: line }],
+    });
+  };
+  const long = (middle: string) => `x ${'a'.repeat(7_000)}${middle}${'b'.repeat(7_000)} end`;
+
+  it('are searched for literals as a whole', () =>
+    assert.equal(hits('CommandLine|contains: needle', long('needle')).length, 1));
+
+  it('are matched by expressions in 6 KB of their head and 2 KB of their tail, which the hit says', () => {
+    assert.equal(hits('CommandLine|re: needle', long('needle')).length, 0);
+    for (const member of ['CommandLine|re: "^x a+"', 'CommandLine|re: "b end$"'])
+      assert.deepEqual(
+        hits(member, long('')).map(({ cut }) => cut),
+        [true],
+      );
+    assert.deepEqual(
+      hits('CommandLine|re: end', 'the end').map(({ cut }) => cut),
+      [undefined],
+    );
+  });
+});
+
+describe('the time of rules', () => {
+  /** Advances whenever it is read. */
+  class Slow extends SetClock {
+    each = 0;
+    override monotonic(): Duration {
+      this.at += this.each;
+      return this.at as Duration;
+    }
+  }
+  const two = [
+    ruleWith('s: { A|contains: slow }\ncondition: s', 'id: slow\n'),
+    ruleWith('s: { A|contains: fast }\ncondition: s', 'id: fast\n').replace('title: T', 'title: F'),
+  ];
+  const judge = (detector: Detector, A: string) => detector.judge(subject({ A })).map(({ rule }) => rule.id);
+
+  it('above 50 ms in a minute switches a rule off, and names it; others go on', () => {
+    const clock = new Slow();
+    const detector = new Detector({ rules: rulesOf(...two), clock });
+    clock.each = 9;
+    for (let i = 0; i < 6; i += 1) judge(detector, `slow ${i}`);
+    clock.each = 0;
+    assert.deepEqual(judge(detector, 'slow fast'), ['fast']);
+    assert.deepEqual(
+      detector.rules.flatMap(({ rule, off }) => (off === undefined ? [] : [`${rule.facts.id}: ${off}`])),
+      ['slow: time'],
+    );
+  });
+
+  it('is charged up to 10 ms for one event, so that a process that did not run loses no rules', () => {
+    const clock = new Slow();
+    const detector = new Detector({ rules: rulesOf(...two), clock });
+    clock.each = 30_000;
+    judge(detector, 'slow 1');
+    clock.each = 0;
+    assert.deepEqual(judge(detector, 'slow 2'), ['slow']);
+  });
+
+  it('is forgotten after a minute', () => {
+    const clock = new Slow();
+    const detector = new Detector({ rules: rulesOf(...two), clock });
+    for (let i = 0; i < 20; i += 1) {
+      clock.each = 9;
+      judge(detector, `slow ${i}`);
+      clock.each = 0;
+      clock.at += 20_000;
+    }
+    assert.deepEqual(judge(detector, 'slow'), ['slow']);
+  });
+});
+
+describe('fields', () => {
+  const fields = (
+    name: string,
+    payload: Record<string, unknown>,
+    parent?: { executable: string; commandLine?: string },
+  ) => subjectOf({ name, payload, time: 0, parent })?.fields;
+
+  it('of a start have the names of Sigma and the payload’s own', () => {
+    const payload = {
+      Executable: '/bin/x',
+      CommandLine: 'x',
+      ProcessId: 7,
+      ParentProcessId: 3,
+      UserId: '0',
+      UserName: 'root',
+      ExtraDetails: { Sha256: 'ab', LoginUserId: '1000', CurrentDirectory: '/tmp' },
+    };
+    assert.deepEqual(
+      fields('ProcessCreate', payload, { executable: '/usr/sbin/nginx', commandLine: 'nginx: worker' }),
+      {
+        Executable: '/bin/x',
+        Image: '/bin/x',
+        CommandLine: 'x',
+        ProcessId: '7',
+        ParentProcessId: '3',
+        UserId: '0',
+        UserName: 'root',
+        User: 'root',
+        Sha256: 'ab',
+        Hashes: 'SHA256=ab',
+        LoginUserId: '1000',
+        LogonId: '1000',
+        CurrentDirectory: '/tmp',
+        Event: 'ProcessCreate',
+        ParentExecutable: '/usr/sbin/nginx',
+        ParentImage: '/usr/sbin/nginx',
+        ParentCommandLine: 'nginx: worker',
+      },
+    );
+  });
+
+  for (const [Direction, from, to] of [
+    ['Out', 'Local', 'Remote'],
+    ['In', 'Remote', 'Local'],
+  ] as const)
+    it(`of a connection (${Direction}) have source and destination`, () => {
+      const all = fields('ConnectionCreate', {
+        Direction,
+        RemoteAddress: 'Remote',
+        RemotePort: '1',
+        LocalAddress: 'Local',
+        LocalPort: '2',
+        Executable: '/x',
+      });
+      assert.deepEqual(
+        [all?.SourceIp, all?.DestinationIp, all?.Initiated, all?.RemoteAddress],
+        [from, to, String(Direction === 'Out'), 'Remote'],
+      );
+    });
+
+  it('don’t let a payload name what the agent decides', () => {
+    const all = fields('ProcessCreate', {
+      Executable: '/bin/x',
+      CommandLine: 'x',
+      ExtraDetails: { Executable: '/bin/y' },
+    });
+    assert.equal(all?.Image, '/bin/x');
+  });
+});

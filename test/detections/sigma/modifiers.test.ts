@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import type { Lists } from '../../../src/detections/detector.ts';
+import { faultOf, matches, ruleWith } from '../rules.ts';
+
+/** A member of a selection, what its field is, and whether it matches; `null`: the field is absent. */
+type Row = readonly [member: string, value: string | null, matches: boolean];
+
+const TABLES: Readonly<Record<string, readonly Row[]>> = {
+  'a plain value': [
+    ['F: abc', 'abc', true],
+    ['F: abc', 'ABC', true],
+    ['F: abc', 'abcd', false],
+    ['F: abc', null, false],
+    ['F: 7', '7', true],
+    ['F: 7', '70', false],
+    ['F: true', 'true', true],
+    ["F: ''", '', true],
+    ["F: ''", null, false],
+    ["F: ''", 'a', false],
+    ['F: null', null, true],
+    ['F: null', '', false],
+    ['F: [a, null]', null, true],
+    ['F: [a, b]', 'b', true],
+    ['F: [a, b]', 'c', false],
+  ],
+  wildcards: [
+    ['F: a*c', 'abbc', true],
+    ['F: a*c', 'ac', true],
+    ['F: a*c', 'acd', false],
+    ['F: a?c', 'abc', true],
+    ['F: a?c', 'ac', false],
+    ['F: "*"', 'x', true],
+    ['F: "*"', null, false],
+    ['F: "*b*"', 'abc', true],
+    ['F: "a*b*c"', 'axbxbxc', true],
+    ['F: "?"', '', false],
+    ['F: a\\*c', 'a*c', true],
+    ['F: a\\*c', 'abc', false],
+    ['F: a\\?c', 'a?c', true],
+    ['F: a\\\\*c', 'a\\bc', true],
+    ['F: a\\\\c', 'a\\c', true],
+    ['F: a\\c', 'a\\c', true],
+    ['F: \\x7f', '\\x7f', true],
+    ['F|contains: a*c', 'xxabcxx', true],
+    ['F|endswith: a?c', 'xxabc', true],
+    ['F|endswith: a?c', 'xxabcx', false],
+  ],
+  'contains startswith endswith': [
+    ['F|contains: b', 'aBc', true],
+    ['F|contains: d', 'abc', false],
+    ['F|startswith: a', 'Abc', true],
+    ['F|startswith: b', 'abc', false],
+    ['F|endswith: c', 'abC', true],
+    ['F|endswith: b', 'abc', false],
+    ['F|contains: b', null, false],
+    ['F|contains: [x, c]', 'abc', true],
+  ],
+  all: [
+    ['F|contains|all: [a, c]', 'abc', true],
+    ['F|contains|all: [a, d]', 'abc', false],
+    ['F|re|all: [a, "c$"]', 'abc', true],
+  ],
+  're with i m s': [
+    ['F|re: b.d', 'abcde', true],
+    ['F|re: B', 'abc', false],
+    ['F|re|i: B', 'abc', true],
+    ['F|re: "^c"', 'ab\ncd', false],
+    ['F|re|m: "^c"', 'ab\ncd', true],
+    ['F|re: b.c', 'ab\ncd', false],
+    ['F|re|s: b.c', 'ab\ncd', true],
+    ['F|re|i|s: B.C', 'ab\ncd', true],
+    ['F|re: (?i)B', 'abc', true],
+    ['F|re: (?P<name>b+?)c', 'abc', true],
+    ['F|re: "[[:digit:]]{2}"', 'a12', true],
+    ['F|re: \\u00e4', 'ä', true],
+    ['F|re: a', null, false],
+  ],
+  cased: [
+    ['F|cased: abc', 'abc', true],
+    ['F|cased: abc', 'Abc', false],
+    ['F|contains|cased: B', 'aBc', true],
+    ['F|contains|cased: b', 'aBc', false],
+    ['F|cased: a*C', 'abC', true],
+    ['F|cased: a*C', 'abc', false],
+  ],
+  'case of characters beyond ASCII': [
+    ['F: GRÖẞE', 'größe', false],
+    ['F: GRÖSSE', 'größe', false],
+    ['F: STRÖM', 'ström', true],
+    ['F: kernel', '\u212aernel', false],
+    ['F|contains: i', 'x\u0130x', false],
+    ['F|contains: sh', 'ba\u017fh', false],
+    ['F|re|i: sh', 'ba\u017fh', false],
+  ],
+  cidr: [
+    ['F|cidr: 192.168.0.0/16', '192.168.7.1', true],
+    ['F|cidr: 192.168.0.0/16', '192.169.0.1', false],
+    ['F|cidr: 10.0.0.1', '10.0.0.1', true],
+    ['F|cidr: 10.0.0.0/8', '::ffff:10.1.2.3', true],
+    ['F|cidr: 2001:db8::/32', '2001:db8:1::5', true],
+    ['F|cidr: 2001:db8::/32', '2001:db9::5', false],
+    ['F|cidr: fe80::/10', 'fe80::1%eth0', true],
+    ['F|cidr: 0.0.0.0/0', '8.8.8.8', true],
+    ['F|cidr: 0.0.0.0/0', '2001:db8::1', false],
+    ['F|cidr: 10.0.0.0/8', 'no address', false],
+    ['F|cidr: [10.0.0.0/8, "::1/128"]', '::1', true],
+  ],
+  exists: [
+    ['F|exists: true', 'a', true],
+    ['F|exists: true', '', true],
+    ['F|exists: true', null, false],
+    ['F|exists: false', null, true],
+    ['F|exists: false', 'a', false],
+  ],
+  base64: [
+    ['F|base64: foo', 'Zm9v', true],
+    ['F|base64|contains: foo', 'xxZm9vxx', true],
+    ['F|base64: foo', 'foo', false],
+    ['F|base64offset|contains: /bin/sh', Buffer.from('/bin/sh').toString('base64'), true],
+    ['F|base64offset|contains: /bin/sh', Buffer.from('x/bin/sh').toString('base64'), true],
+    ['F|base64offset|contains: /bin/sh', Buffer.from('xx/bin/shx').toString('base64'), true],
+    ['F|base64offset|contains: /bin/sh', Buffer.from('/bin/su').toString('base64'), false],
+  ],
+  windash: [
+    ['F|windash|contains: " -x"', 'a -x', true],
+    ['F|windash|contains: " -x"', 'a /x', true],
+    ['F|windash|contains: " -x"', 'a \u2013x', true],
+    ['F|windash|contains: " -x"', 'a \u2015x', true],
+    ['F|windash|contains: " -x"', 'a +x', false],
+    ['F|windash|contains|all: [" -x", " /y"]', 'a /x -y', true],
+  ],
+  'lt lte gt gte': [
+    ['F|lt: 5', '4', true],
+    ['F|lt: 5', '5', false],
+    ['F|lte: 5', '5', true],
+    ['F|lte: 5', '6', false],
+    ['F|gt: 5', '10', true],
+    ['F|gt: 5', '5', false],
+    ['F|gte: 5', '5', true],
+    ['F|gte: 5', '4', false],
+    ['F|gte: 5', 'many', false],
+    ['F|lt: 5', '', false],
+    ['F|lt: 5', null, false],
+  ],
+  neq: [
+    ['F|neq: a', 'b', true],
+    ['F|neq: a', 'A', false],
+    ['F|neq: a', null, true],
+    ['F|neq: [a, b]', 'b', false],
+    ['F|contains|neq: a', 'cab', false],
+  ],
+  fieldref: [
+    ['F|fieldref: G', 'same', true],
+    ['F|fieldref: G', 'SAME', true],
+    ['F|fieldref|cased: G', 'SAME', false],
+    ['F|fieldref: G', 'other', false],
+    ['F|fieldref|startswith: G', 'same one', true],
+    ['F|fieldref|endswith: G', 'the same', true],
+    ['F|fieldref|contains: G', 'the same one', true],
+    ['F|fieldref|neq: G', 'other', true],
+    ['F|fieldref: H', 'same', false],
+  ],
+};
+
+const LISTS: Lists = { names: ['root', 'ops*'], networks: ['10.0.0.0/8', '192.0.2.7'], ports: ['22', '443'] };
+
+const EXPANDED: readonly Row[] = [
+  ['F|expand: "%names%"', 'ROOT', true],
+  ['F|expand: "%names%"', 'ops-7', true],
+  ['F|expand: "%names%"', 'guest', false],
+  ['F|expand: "%none%"', 'root', false],
+  ['F|expand|cidr: "%networks%"', '10.9.8.7', true],
+  ['F|cidr|expand: "%networks%"', '192.0.2.8', false],
+  ['F|expand|contains: "%ports%"', 'x443', true],
+  ['F|expand: "port %ports%"', 'port 22', true],
+  ['F|expand: ["%ports%", "8080"]', '22', false],
+];
+
+const check = ([member, value, expected]: Row, lists: Lists = {}) =>
+  it(`${member} ${expected ? 'matches' : 'does not match'} ${value === null ? 'an absent field' : JSON.stringify(value)}`, () => {
+    const fields = { G: 'same', ...(value === null ? {} : { F: value }) };
+    assert.equal(matches(`s:\n  ${member}\ncondition: s`, fields, lists), expected);
+  });
+
+describe('modifiers of fields', () => {
+  for (const [name, rows] of Object.entries(TABLES)) describe(name, () => rows.forEach((row) => void check(row)));
+  describe('expand', () => EXPANDED.slice(0, -1).forEach((row) => void check(row, LISTS)));
+
+  for (const [member, why] of Object.entries({
+    'F|sounds: a': /"sounds" is not known/,
+    'F|contains|contains: a': /given twice/,
+    'F|contains|endswith: a': /don't go together/,
+    'F|re|contains: a': /don't go together/,
+    'F|re|cidr: a': /don't go together/,
+    'F|i: a': /after "re"/,
+    'F|re|cased: a': /don't go together/,
+    'F|re: (?=a)': /cannot be taken: look-around/,
+    'F|re: (a)\\1': /back-reference/,
+    'F|re: (?:(?:a{1,9}){1,9}){1,9}b': /too many repetitions/,
+    'F|cidr: 10.0.0.0/40': /no network/,
+    'F|exists: yes please': /true or false/,
+    'F|lt: many': /takes a number/,
+    'F|contains: null': /null as its value/,
+    'F|expand: names': /placeholder/,
+    'F|expand: ["%ports%", "8080"]': /placeholder/,
+    'F|all: a': /says nothing/,
+    'F: []': /no values/,
+    'F: { a: b }': /is a map/,
+    'F: [[a]]': /a map or a list/,
+    'F|base64: "a*"': /wildcards/,
+    'F|wide|base64: a': /"wide" is not known/,
+  }))
+    it(`refuses ${member}, in its line`, () => {
+      const fault = faultOf(ruleWith(`s:\n  G: a\n  ${member}\ncondition: s`));
+      assert.match(fault, why);
+      assert.match(fault, /^6: /);
+    });
+});
+
+describe('keywords', () => {
+  for (const [selection, fields, expected] of [
+    ['[alpha, beta]', { A: 'x ALPHA y' }, true],
+    ['[alpha, beta]', { A: 'x', B: 'beta' }, true],
+    ['[alpha, beta]', { A: 'gamma' }, false],
+    ["{ '|all': [alpha, beta] }", { A: 'alpha', B: 'beta' }, true],
+    ["{ '|all': [alpha, beta] }", { A: 'alpha' }, false],
+    ["{ '|startswith': alpha }", { A: 'x alpha' }, false],
+    ['[al*a]', { A: 'x alpha y' }, true],
+  ] as const)
+    it(`${selection} ${expected ? 'match' : 'do not match'} ${JSON.stringify(fields)}`, () =>
+      assert.equal(
+        matches(`k: ${selection}\nunused: { Z: 1, A|exists: true, B|exists: true }\ncondition: k or unused`, fields),
+        expected,
+      ));
+});

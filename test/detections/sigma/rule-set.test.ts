@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { Detector } from '../../../src/detections/detector.ts';
+import { readRuleSet } from '../../../src/detections/sigma/rule-set.ts';
+import { LARGEST_FILE, readYaml } from '../../../src/detections/sigma/yaml.ts';
+import { fuzzRuns } from '../../fuzz.ts';
+import { faultOf, read, rulesOf, ruleWith, SetClock, subject } from '../rules.ts';
+
+const START = `title: A start
+id: start
+logsource: { product: linux, category: process_creation }
+detection:
+  s: { Image|endswith: /x }
+  condition: s
+`;
+
+describe('rule files', () => {
+  it('say what a rule says of itself', () => {
+    const [rule] = rulesOf(`${START}author: Someone
+level: high
+status: test
+description: D
+tags: [attack.execution, attack.t1059]
+falsepositives: [F]
+references: [https://example.com]
+license: MIT
+vakt: { alert: IoT_X, remediation: R, key: [Image], requires: [list] }
+`);
+    assert.deepEqual(rule?.facts, {
+      id: 'start',
+      title: 'A start',
+      level: 'high',
+      author: 'Someone',
+      status: 'test',
+      description: 'D',
+      tags: ['attack.execution', 'attack.t1059'],
+      falsePositives: ['F'],
+      references: ['https://example.com'],
+      license: 'MIT',
+      alert: 'IoT_X',
+      remediation: 'R',
+      key: ['Image'],
+      requires: ['list'],
+      origin: 'local',
+      file: '1.yml',
+      sources: ['process_creation'],
+      alerts: true,
+    });
+  });
+
+  it('refuse a file with any fault whole, and load all others', () => {
+    const { rules, faults } = read(
+      `${START}---\n${START.replace('id: start', 'id: two').replace('s: {', 's: { Bad: 1,')}`,
+      ruleWith('s: { A: 1 }\ncondition: s'),
+    );
+    assert.deepEqual(
+      rules.map(({ facts }) => facts.file),
+      ['2.yml'],
+    );
+    assert.deepEqual(faults, [{ file: '1.yml', line: 12, reason: 'events of process_creation have no field "Bad"' }]);
+  });
+
+  it('show all faults of several files', () =>
+    assert.equal(read('title: a', 'x: [', START.replace('title', 'tilte')).faults.length >= 3, true));
+
+  it('refuse an id or a name that another rule has', () => {
+    const { rules, faults } = read(START, START);
+    assert.equal(rules.length, 1);
+    assert.match(faults[0]?.reason ?? '', /the id "start" is that of another rule, in 1.yml/);
+  });
+
+  for (const [logsource, why] of Object.entries({
+    '{ product: windows, category: process_creation }': /Linux only/,
+    '{ category: process_creation, service: sshd }': /reads no logs/,
+    '{ product: linux }': /neither a category/,
+    '{ category: registry_set }': /"registry_set" is not known/,
+    '{ category: login }': /needs "service: vakt"/,
+    '{ service: vakt, category: process_creation }': /of service "vakt" is not known/,
+    '{ category: process_creation, kind: x }': /"kind" is not known/,
+    '{ service: auditd, category: x }': /has a category/,
+    '[]': /no map/,
+  }))
+    it(`refuse the log source ${logsource}`, () => {
+      const fault = faultOf(START.replace(/logsource: .*/, `logsource: ${logsource}`));
+      assert.match(fault, why);
+      assert.match(fault, /^3: /);
+    });
+
+  for (const [line, why] of Object.entries({
+    'level: grave': /the level "grave" is none of/,
+    'status: fresh': /the status/,
+    'taxonomy: other': /the taxonomy/,
+    'vakt: { alarm: x }': /"alarm" is not known in "vakt"/,
+    'vakt: { alert: "a b" }': /letters, digits/,
+    'tags: { a: b }': /"tags" is no text or list/,
+    'author: 7': /"author" is no text/,
+    'action: global': /Sigma 1/,
+    'correlation: {}': /needs one of/,
+  }))
+    it(`refuse ${line}`, () => assert.match(faultOf(`${START}${line}\n`), why));
+
+  it('refuse aliases, large files and files without a rule', () => {
+    assert.match(faultOf(`a: &x [1]\nb: *x\n`), /2: aliases/);
+    assert.match(faultOf(`# ${'x'.repeat(LARGEST_FILE)}`), /larger than 256 KiB/);
+    assert.match(faultOf('---\n---\n'), /no rule/);
+    assert.match(faultOf('a: 1\na: 2\n'), /2: Map keys must be unique/);
+  });
+
+  it('take records of the kernel’s audit for EXECVE only', () => {
+    const audit = (selection: string) => `title: A
+logsource: { product: linux, service: auditd }
+detection:
+  s: ${selection}
+  condition: s
+`;
+    assert.equal(rulesOf(audit('{ type: EXECVE, a0: chmod, a1|startswith: "4" }')).length, 1);
+    assert.match(faultOf(audit('{ type: SYSCALL }')), /only "type: EXECVE" is seen/);
+    assert.match(faultOf(audit('{ type: EXECVE, exe: x }')), /not "exe"/);
+    assert.match(faultOf(audit('{ a0: x }')), /only rules with "type: EXECVE"/);
+    assert.match(faultOf(audit('[word]')), /only rules with "type: EXECVE"/);
+  });
+});
+
+describe('filters', () => {
+  const filter = (rules: string, condition = 'not f') => `title: F
+logsource: { service: vakt, category: agent }
+filter:
+  rules: ${rules}
+  f: { Who: me }
+  condition: ${condition}
+`;
+  const rule = ruleWith('s: { A: 1 }\ncondition: s', 'id: r\nname: n\n');
+  const hits = (texts: readonly string[], fields: Record<string, string>) =>
+    new Detector({ rules: rulesOf(...texts), clock: new SetClock() }).judge(subject(fields)).length;
+
+  for (const rules of ['[r]', '[n]', '[T]', 'any'])
+    it(`narrow rules that are called ${rules}`, () => {
+      assert.equal(hits([rule, filter(rules)], { A: '1' }), 1);
+      assert.equal(hits([rule, filter(rules)], { A: '1', Who: 'me' }), 0);
+    });
+
+  it('are all applied', () => {
+    const other = filter('any').replace('Who', 'Where');
+    assert.equal(hits([rule, filter('any'), other], { A: '1', Where: 'me' }), 0);
+  });
+
+  it('of no rule, of another log source, or of a correlation are refused', () => {
+    assert.match(read(rule, filter('[x]')).faults[0]?.reason ?? '', /no rule "x"/);
+    assert.match(
+      read(rule, filter('[r]').replace('category: agent', 'category: login')).faults[0]?.reason ?? '',
+      /another "logsource"/,
+    );
+  });
+});
+
+/** Documents that look like rules: broken and whole members, mixed. */
+const words = fc.constantFrom(
+  'title',
+  'detection',
+  'condition',
+  'logsource',
+  'correlation',
+  'filter',
+  'rules',
+  's',
+  'vakt',
+  '1 of s*',
+  'not s',
+  'a*b',
+  '(',
+  '%x%',
+  'process_creation',
+  'vakt',
+  'agent',
+  '5m',
+  'event_count',
+  'Image|re',
+  'CommandLine|contains|all',
+  'F|cidr',
+  'F|expand',
+  '|all',
+  '\\',
+  '(a+)+$',
+  '[a',
+  '10.0.0.0/8',
+  '__proto__',
+  'constructor',
+);
+const values: fc.Arbitrary<unknown> = fc.letrec<{ value: unknown }>((tie) => ({
+  value: fc.oneof(
+    { maxDepth: 4, withCrossShrink: true },
+    words,
+    fc.string({ maxLength: 8 }),
+    fc.constantFrom(null, true, false, 0, -1, 1e9, 3.5),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(words, tie('value'), { maxKeys: 4 }),
+  ),
+})).value;
+/** Mostly what a rule has there. */
+const mostly = (usual: fc.Arbitrary<unknown>) =>
+  fc.oneof({ weight: 12, arbitrary: usual }, { weight: 1, arbitrary: values });
+const texts = fc.oneof(
+  words,
+  fc.string({ maxLength: 6 }),
+  fc.constantFrom('x', '-y', '/bin/*', 'a?', '10.0.0.0/8', 7, true, null),
+);
+const members = fc.constantFrom(
+  'Image',
+  'F',
+  'Image|endswith',
+  'F|contains',
+  'F|re',
+  'F|re|i',
+  'F|cased',
+  'F|cidr',
+  'F|expand',
+  'F|lt',
+  'F|exists',
+  'F|base64offset|contains',
+  'F|windash',
+  'F|fieldref',
+  'F|contains|all',
+);
+const selection = fc.dictionary(members, fc.oneof(texts, fc.array(texts, { minLength: 1, maxLength: 3 })), {
+  minKeys: 1,
+  maxKeys: 2,
+});
+const documents = fc
+  .record(
+    {
+      title: mostly(fc.constant('T')),
+      id: fc.oneof(fc.string({ minLength: 1, maxLength: 8 }), words),
+      logsource: mostly(fc.constantFrom({ service: 'vakt', category: 'agent' }, { category: 'process_creation' })),
+      detection: mostly(
+        fc.record({
+          s: mostly(selection),
+          t: mostly(fc.oneof(selection, fc.array(selection, { minLength: 1, maxLength: 2 }))),
+          condition: mostly(fc.constantFrom('s and t', 's or not t', '1 of them', 'all of *')),
+        }),
+      ),
+      correlation: fc.oneof(
+        fc.record({ type: words, rules: values, timespan: words, condition: values, 'group-by': values }),
+        values,
+      ),
+      filter: fc.oneof(fc.record({ rules: values, s: values, condition: fc.constant('s') }), values),
+      level: fc.constantFrom('high', 'none'),
+      vakt: values,
+    },
+    { requiredKeys: ['title', 'logsource', 'detection'] },
+  )
+  .map(({ correlation, filter, vakt, ...rest }) => ({ ...rest, ...rare({ correlation, filter, vakt }) }));
+
+/** A document is mostly of one kind. */
+function rare(all: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => JSON.stringify(value ?? '').length % 5 === 0));
+}
+
+describe('whatever is no rule', () => {
+  const judge = (all: readonly unknown[]) => {
+    const set = readRuleSet(
+      all.map((value, index) => ({ file: `${index}`, origin: 'local', value, lineOf: () => undefined })),
+    );
+    for (const { reason } of set.faults) assert.ok(reason.length > 0);
+    assert.ok(set.rules.length > 0 || set.faults.length > 0);
+    const detector = new Detector({ rules: set.rules, clock: new SetClock() });
+    detector.judge(subject({ Image: '/bin/x', CommandLine: 'x -y', F: '10.1.1.1' }));
+    return set.rules.length;
+  };
+
+  it('is refused with a reason, and never breaks the engine', () => {
+    let loaded = 0;
+    fc.assert(
+      fc.property(fc.array(fc.oneof(documents, values), { minLength: 1, maxLength: 3 }), (all) => {
+        loaded += judge(all) > 0 ? 1 : 0;
+      }),
+      { numRuns: fuzzRuns(100_000) },
+    );
+    assert.ok(
+      loaded > fuzzRuns(100_000) / 100,
+      `only ${loaded} of the documents were rules: the test says nothing of the engine`,
+    );
+  });
+
+  it('is refused as text, too', () => {
+    const lines = fc.array(fc.oneof(fc.constantFrom(...START.split('\n')), fc.string({ maxLength: 20 })), {
+      maxLength: 12,
+    });
+    fc.assert(
+      fc.property(lines, (text) => {
+        const { documents: all, faults } = readYaml(text.join('\n'), 'f', 'local');
+        assert.ok(readRuleSet(all).rules.length > 0 || faults.length > 0 || readRuleSet(all).faults.length > 0);
+      }),
+      { numRuns: fuzzRuns(20_000) },
+    );
+  });
+});
