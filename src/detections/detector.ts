@@ -46,7 +46,7 @@ export class Detector {
     this.#rules = rules;
     this.#lists = lists;
     this.#clock = clock;
-    const list = (name: string) => lists[name] ?? [];
+    const list = (name: string) => (Object.hasOwn(lists, name) ? (lists[name] ?? []) : []);
     const on = rules.filter((rule) => this.#isSet(rule));
     const correlations = on.filter((rule) => rule.is === 'correlation');
     this.#correlated = new Set(correlations.flatMap(({ correlation }) => correlation.rules));
@@ -66,7 +66,7 @@ export class Detector {
   }
 
   #isSet({ facts }: ParsedRule): boolean {
-    return facts.requires.every((name) => (this.#lists[name]?.length ?? 0) > 0);
+    return facts.requires.every((name) => Object.hasOwn(this.#lists, name) && (this.#lists[name]?.length ?? 0) > 0);
   }
 
   /** All rules, and why some are off. */

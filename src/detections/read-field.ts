@@ -3,13 +3,14 @@ import { downloadTarget, runTarget } from './targets.ts';
 
 /** A field of a subject in one of its readings. */
 export function readField({ source, fields }: Subject, view: View | undefined, field: string): string | undefined {
-  if (view === undefined || source !== 'process_creation') return fields[field];
+  const own = Object.hasOwn(fields, field) ? fields[field] : undefined; // `constructor` is a field that no event has
+  if (view === undefined || source !== 'process_creation') return own;
   switch (field) {
     case 'Image':
     case 'CommandLine':
       return view[field];
     case 'CurrentDirectory':
-      return view.CurrentDirectory ?? fields[field];
+      return view.CurrentDirectory ?? own;
     case 'DownloadTarget':
       return downloadTarget(withDirectory(view, fields.CurrentDirectory));
     case 'RunTarget':
@@ -17,7 +18,7 @@ export function readField({ source, fields }: Subject, view: View | undefined, f
     case 'type':
       return 'EXECVE';
     default:
-      return /^a\d/.test(field) ? view.CommandLine.split(' ')[Number(field.slice(1))] : fields[field];
+      return /^a\d/.test(field) ? view.CommandLine.split(' ')[Number(field.slice(1))] : own;
   }
 }
 

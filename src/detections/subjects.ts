@@ -78,7 +78,8 @@ export function ownFields(payload: Payload): Record<string, string> {
   const fields: Record<string, string> = {};
   for (const [name, value] of Object.entries(payload)) {
     if (name === 'ExtraDetails' && typeof value === 'object' && value !== null) {
-      for (const [detail, text] of Object.entries(value)) if (isValue(text)) fields[detail] ??= String(text);
+      for (const [detail, text] of Object.entries(value))
+        if (isValue(text) && !Object.hasOwn(fields, detail)) fields[detail] = String(text);
     } else if (isValue(value)) fields[name] = String(value);
   }
   return fields;

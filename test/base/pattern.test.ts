@@ -263,6 +263,7 @@ describe('patterns of rules', () => {
     'a++': /possessive/,
     'a(?i)b': /special group/,
     '[[:foo:]]': /unknown class/,
+    '[[:constructor:]]': /unknown class/,
     '\\p{L}': /unknown escape/,
     'a{2}{3}': /second quantifier/,
   }))

@@ -254,7 +254,7 @@ export class Parser {
     const char = this.#take();
     if (this.#wide && char === '[' && this.#peek() === ':') {
       const name = /^:([a-z]+):\]/.exec(this.#text.slice(this.#at, this.#at + 12));
-      const ranges = name?.[1] === undefined ? undefined : NAMED[name[1]];
+      const ranges = name?.[1] !== undefined && Object.hasOwn(NAMED, name[1]) ? NAMED[name[1]] : undefined;
       if (name === null || ranges === undefined) return this.#refuse('an unknown class "[:"');
       this.#at += name[0].length;
       return ranges;

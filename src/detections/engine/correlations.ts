@@ -285,7 +285,10 @@ class Window {
     let isKnown = false;
     for (const { name, of } of groupBy) {
       // Hits of a correlation have the fields of their last event.
-      const value = name === 'Device' ? 'this' : readField(subject, view, of[rule.id] ?? name);
+      const value =
+        name === 'Device'
+          ? 'this'
+          : readField(subject, view, Object.hasOwn(of, rule.id) ? (of[rule.id] ?? name) : name);
       if (value !== undefined) isKnown = true;
       key += `${value?.slice(0, 1_024) ?? ''}\0`;
     }

@@ -187,7 +187,7 @@ function resolve({ document, facts, correlation }: Correlated, names: Names): Co
   }
   const byName = new Map(rules.map((name, index) => [name, targets[index]?.facts.id ?? name]));
   const groups = groupBy.map((name) => {
-    const alias = aliases[name];
+    const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
     if (alias === undefined) return { name, of: {} };
     const of = Object.entries(alias).map(([rule, field]) => {
       const id = byName.get(rule) ?? names.find(rule, ['correlation', 'aliases', name]).facts.id;

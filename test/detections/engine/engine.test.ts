@@ -263,6 +263,16 @@ describe('fields', () => {
       );
     });
 
+  it('have no value that no event gave them', () => {
+    for (const name of ['constructor', '__proto__', 'toString']) {
+      const detector = new Detector({
+        rules: rulesOf(ruleWith(`s: { ${name}|exists: true }\ncondition: s`)),
+        clock: new SetClock(),
+      });
+      assert.equal(detector.judge(subject({ A: '1' })).length, 0, name);
+    }
+  });
+
   it('don’t let a payload name what the agent decides', () => {
     const all = fields('ProcessCreate', {
       Executable: '/bin/x',
