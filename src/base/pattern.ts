@@ -1,4 +1,4 @@
-import { Automaton } from './pattern/automaton.ts';
+import { Automaton, checkSize } from './pattern/automaton.ts';
 import { neededLiterals } from './pattern/literals.ts';
 import { Malformed, Parser, type Syntax } from './pattern/parse.ts';
 
@@ -26,6 +26,11 @@ export interface Pattern {
 }
 
 export interface PatternOptions extends Syntax {
+  /**
+   * The literals of a pattern that was compiled before: it is read when it first runs only. Never of a pattern that is not known
+   * to be right.
+   */
+  readonly known?: { readonly literals: readonly string[] | undefined };
   /** In characters. Of longer lines, only the beginning is matched. */
   readonly longestLine?: number;
 }
@@ -35,14 +40,22 @@ export const LONGEST_LINE = 4_096;
 
 /** @returns the pattern, or what is wrong with it, and where */
 export function compilePattern(text: string, options: PatternOptions = {}): Pattern | { readonly problem: string } {
-  const { longestLine = LONGEST_LINE, ...syntax } = options;
+  const { longestLine = LONGEST_LINE, known, ...syntax } = options;
   try {
-    const node = new Parser(text, syntax).whole();
-    const automaton = new Automaton(node);
-    const literals = neededLiterals(node);
+    // Not kept: what is read takes far more memory than its text.
+    const read = () => new Parser(text, syntax).whole();
+    const node = known === undefined ? read() : undefined;
+    if (node !== undefined) checkSize(node);
+    // Built when it first runs: most patterns of most rules never do.
+    let built: Automaton | undefined;
+    const automaton = (): Automaton => {
+      built ??= new Automaton(read());
+      return built;
+    };
+    const literals = node === undefined ? known?.literals : neededLiterals(node);
     return {
-      cost: () => automaton.cost(),
-      matches: (line) => automaton.matches(line, Math.min(line.length, longestLine)),
+      cost: () => new Automaton(read()).cost(),
+      matches: (line) => automaton().matches(line, Math.min(line.length, longestLine)),
       ...(literals === undefined ? {} : { literals }),
     };
   } catch (error) {

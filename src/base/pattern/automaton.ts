@@ -15,8 +15,11 @@ import { has, type Ranges, WORDS } from './ranges.ts';
 
 /** `{m,n}` is expanded, so that a short pattern can become a large automaton. */
 export const MAX_STATES = 3_000;
-/** Interned sets; a search that begins when there are more empties the cache first. */
+/** Interned sets of an automaton; a search that begins when there are more empties the cache first. */
 const MAX_SETS = 384;
+/** Interned sets of all automata together, of about 500 bytes each; when there are more, all caches are emptied. */
+const MAX_ALL_SETS = 4_096;
+const all = { sets: 0, generation: 0 };
 /** Sets that one search may make. */
 const MAX_NEW_SETS = 96;
 
@@ -27,6 +30,8 @@ const LINE_END = 2;
 const OTHER = 3;
 
 const ACCEPT = 0;
+
+const ASSERTIONS: readonly Assertion[] = ['begin', 'end', 'lineBegin', 'lineEnd', 'boundary', 'inside'];
 
 /** Of a state: it reads a character, branches, or passes on if an assertion holds. */
 const READS = 0;
@@ -40,19 +45,40 @@ interface State {
   readonly next: number[];
 }
 
+/** How many states a node takes. */
+function statesOf(node: Node): number {
+  switch (node.is) {
+    case 'char':
+    case 'assert':
+      return 1;
+    case 'sequence':
+      // An empty sequence gets a state, too, so that its repetitions count.
+      return node.of.length === 0 ? 1 : sumOf(node.of);
+    case 'choice':
+      return 1 + sumOf(node.of);
+    case 'repeat': {
+      const of = statesOf(node.of);
+      return node.min * of + (node.max === Infinity ? 1 + of : (node.max - node.min) * (1 + of));
+    }
+  }
+}
+
+const sumOf = (nodes: readonly Node[]) => nodes.reduce((sum, node) => sum + statesOf(node), 0);
+
+/** Whether the automaton would be too large; much faster than to build it. @throws {Malformed} */
+export function checkSize(node: Node): void {
+  if (1 + statesOf(node) > MAX_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
+}
+
 /** Appends the states of a node. @param next the state that follows it @returns the state that it begins with */
 function build(node: Node, next: number, states: State[]): number {
-  const add = (state: State): number => {
-    if (states.length >= MAX_STATES) throw new Malformed('more repetitions than are allowed in the pattern');
-    return states.push(state) - 1;
-  };
+  const add = (state: State): number => states.push(state) - 1;
   switch (node.is) {
     case 'char':
       return add({ does: READS, ranges: node.ranges, next: [next] });
     case 'assert':
       return add({ does: ASSERTS, assertion: node.assertion, next: [next] });
     case 'sequence':
-      // An empty sequence gets a state, too, so that its repetitions count against MAX_STATES.
       if (node.of.length === 0) return add({ does: BRANCHES, next: [next] });
       return node.of.reduceRight((after, part) => build(part, after, states), next);
     case 'choice':
@@ -129,10 +155,10 @@ function kindOf(code: number): number {
 
 /** A state of the DFA: all states that the text read so far can have led to. */
 interface StateSet {
-  readonly states: Int32Array;
+  readonly states: Int16Array;
   readonly before: number;
   /** By the class of the next character; -1: not made yet, -2: the text matches, whatever follows. */
-  readonly steps: Int32Array;
+  readonly steps: Int16Array;
   /** Whether the text matches if it ends here; absent until it is first needed. */
   endsWell?: boolean;
 }
@@ -143,9 +169,9 @@ const DONE = -2;
 /** Marks of states that are in a list already; one for all automata, since a search is never interrupted. */
 const marks = new Uint32Array(MAX_STATES + 1);
 let mark = 0;
-const open = new Int32Array(MAX_STATES + 1);
-const reached = new Int32Array(MAX_STATES + 1);
-const found = new Int32Array(MAX_STATES + 1);
+const open = new Int16Array(MAX_STATES + 1);
+const reached = new Int16Array(MAX_STATES + 1);
+const found = new Int16Array(MAX_STATES + 1);
 
 function nextMark(): number {
   if (mark === 0xffffffff) {
@@ -158,18 +184,22 @@ function nextMark(): number {
 
 export class Automaton {
   readonly #does: Uint8Array;
-  readonly #next: readonly (readonly number[])[];
-  readonly #assertions: readonly (Assertion | undefined)[];
-  /** Of a state that reads: which classes it takes. States that read the same share one. */
-  readonly #takes: readonly (Uint8Array | undefined)[];
+  /** Of a state: where its followers begin in `#next`. */
+  readonly #begins: Uint16Array;
+  readonly #next: Int16Array;
+  /** Of a state that asserts: the number of what it asserts; of one that reads: of the set of classes that it takes. */
+  readonly #details: Uint16Array;
+  readonly #takes: readonly Uint8Array[];
   readonly #classes: Classes;
   readonly #kinds: Uint8Array;
   readonly #start: number;
   readonly #hasAssertions: boolean;
+  #generation = -1;
   #sets: StateSet[] = [];
   #byKey = new Map<string, number>();
   #bits: BitParallel | undefined;
 
+  /** @param node that has passed `checkSize` */
   constructor(node: Node) {
     const states: State[] = [{ does: BRANCHES, next: [] }];
     this.#start = build(node, ACCEPT, states);
@@ -190,18 +220,21 @@ export class Automaton {
     }
     this.#kinds = Uint8Array.from({ length: count }, (_, index) => kindOf(this.#classes.representative(index)));
     this.#does = Uint8Array.from(states, ({ does }) => does);
-    this.#next = states.map(({ next }) => next);
-    this.#assertions = states.map(({ assertion }) => assertion);
-    this.#takes = states.map(({ ranges }) => (ranges === undefined ? undefined : distinct.get(String(ranges))?.takes));
-  }
-
-  get size(): number {
-    return this.#does.length;
+    this.#next = Int16Array.from(states.flatMap(({ next }) => next));
+    this.#begins = new Uint16Array(states.length + 1);
+    for (const [index, { next }] of states.entries())
+      this.#begins[index + 1] = (this.#begins[index] as number) + next.length;
+    const numbers = new Map([...distinct.keys()].map((key, index) => [key, index]));
+    this.#takes = [...distinct.values()].map(({ takes }) => takes);
+    this.#details = Uint16Array.from(states, ({ ranges, assertion }) =>
+      ranges !== undefined ? (numbers.get(String(ranges)) as number) : ASSERTIONS.indexOf(assertion ?? 'begin'),
+    );
   }
 
   /** Whether the pattern matches anywhere in the first `length` characters. */
   matches(line: string, length: number): boolean {
-    if (this.#sets.length > MAX_SETS - MAX_NEW_SETS) {
+    if (this.#sets.length > MAX_SETS - MAX_NEW_SETS || this.#generation !== all.generation) {
+      this.#generation = all.generation;
       this.#sets = [];
       this.#byKey = new Map();
     }
@@ -253,9 +286,9 @@ export class Automaton {
       if (this.#does[index] === READS) reading.push(index);
     const numbers = new Map(reading.map((index, number) => [index, number]));
     const takes = Array.from({ length: this.#classes.count }, (_, kind) =>
-      reading.flatMap((index, number) => (this.#takes[index]?.[kind] === 1 ? [number] : [])),
+      reading.flatMap((index, number) => (this.#takesOf(index)[kind] === 1 ? [number] : [])),
     );
-    const start = Int32Array.of(0);
+    const start = Int16Array.of(0);
     const follow = (state: number, before: number, behind: number): readonly number[] | undefined => {
       start[0] = state;
       const count = this.#reach(start, 1, before, behind);
@@ -263,7 +296,7 @@ export class Automaton {
       return Array.from(reached.subarray(0, count), (index) => numbers.get(index) as number);
     };
     return new BitParallel(reading.length, takes, (before, behind) => ({
-      of: reading.map((index) => follow(this.#next[index]?.[0] as number, before, behind)),
+      of: reading.map((index) => follow(this.#after(index), before, behind)),
       first: follow(this.#start, before, behind),
     }));
   }
@@ -279,7 +312,7 @@ export class Automaton {
    * @param to gets the states that follow; never `states` itself
    * @returns how many, or DONE if the text before the character matched
    */
-  #step(states: Int32Array, count: number, before: number, kind: number, to: Int32Array): number {
+  #step(states: Int16Array, count: number, before: number, kind: number, to: Int16Array): number {
     const reads = this.#reach(states, count, before, this.#kindOfClass(kind));
     if (reads === DONE) return DONE;
     const fresh = nextMark();
@@ -288,9 +321,8 @@ export class Automaton {
     marks[this.#start] = fresh;
     for (let i = 0; i < reads; i += 1) {
       const index = reached[i] as number;
-      const takes = this.#takes[index];
-      if (takes === undefined || takes[kind] !== 1) continue;
-      const [after] = this.#next[index] as readonly [number];
+      if (this.#takesOf(index)[kind] !== 1) continue;
+      const after = this.#after(index);
       if (marks[after] === fresh) continue;
       marks[after] = fresh;
       to[size++] = after;
@@ -298,8 +330,17 @@ export class Automaton {
     return size;
   }
 
+  #takesOf(index: number): Uint8Array {
+    return this.#takes[this.#details[index] as number] as Uint8Array;
+  }
+
+  /** The only follower of a state that reads. */
+  #after(index: number): number {
+    return this.#next[this.#begins[index] as number] as number;
+  }
+
   /** Fills `reached` with all states that read and are reachable without reading. @returns how many, or DONE */
-  #reach(states: Int32Array, count: number, before: number, behind: number): number {
+  #reach(states: Int16Array, count: number, before: number, behind: number): number {
     const fresh = nextMark();
     let size = 0;
     let depth = 0;
@@ -316,8 +357,9 @@ export class Automaton {
           reached[size++] = at;
           continue;
         }
-        if (does === ASSERTS && !holds(this.#assertions[at] as Assertion, before, behind)) continue;
-        for (const next of this.#next[at] as readonly number[]) {
+        if (does === ASSERTS && !holds(ASSERTIONS[this.#details[at] as number] as Assertion, before, behind)) continue;
+        for (let i = this.#begins[at] as number; i < (this.#begins[at + 1] as number); i += 1) {
+          const next = this.#next[i] as number;
           if (marks[next] === fresh) continue;
           marks[next] = fresh;
           open[depth++] = next;
@@ -327,16 +369,21 @@ export class Automaton {
     return size;
   }
 
-  #endsWell(states: Int32Array, count: number, before: number): boolean {
+  #endsWell(states: Int16Array, count: number, before: number): boolean {
     return this.#reach(states, count, before, NOTHING) === DONE;
   }
 
-  #set(states: Int32Array, count: number, before: number): number {
+  #set(states: Int16Array, count: number, before: number): number {
     const own = states.slice(0, count);
     const key = `${before} ${String.fromCharCode(...own)}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const steps = new Int32Array(this.#classes.count).fill(UNKNOWN);
+    const steps = new Int16Array(this.#classes.count).fill(UNKNOWN);
+    all.sets += 1;
+    if (all.sets > MAX_ALL_SETS) {
+      all.sets = 0;
+      all.generation += 1;
+    }
     const index = this.#sets.push({ states: own, before, steps }) - 1;
     this.#byKey.set(key, index);
     return index;

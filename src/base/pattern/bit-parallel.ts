@@ -23,7 +23,9 @@ interface Step {
   readonly firstAccepts: boolean;
   readonly first: Int32Array;
   readonly shifts: Int32Array;
-  /** Pairs of rows: which states, and what follows them besides the next one. */
+  /** Which states have other followers than the next one, at all. */
+  readonly branches: Int32Array;
+  /** Which states, and what follows them besides the next one: two by two. Each is pairs of a word and its bits. */
   readonly rows: readonly Int32Array[];
 }
 
@@ -51,7 +53,8 @@ export class BitParallel {
 
   /** Operations for one character between characters of these kinds. */
   cost(before: number, behind: number): number {
-    return this.#words * (4 + this.#step(before, behind).rows.length);
+    const { rows } = this.#step(before, behind);
+    return this.#words * 4 + rows.reduce((sum, row) => sum + row.length, 0);
   }
 
   /** @param classOf of a character @param kindOf of a class */
@@ -62,7 +65,7 @@ export class BitParallel {
     for (let at = 0; at < length; at += 1) {
       const index = classOf(line.charCodeAt(at));
       const behind = kindOf(index);
-      const { accepts, firstAccepts, first, shifts, rows } = this.#step(before, behind);
+      const { accepts, firstAccepts, first, shifts, branches, rows } = this.#step(before, behind);
       if (firstAccepts || meets(now, accepts)) return true;
       let carry = 0;
       for (let i = 0; i < words; i += 1) {
@@ -70,11 +73,7 @@ export class BitParallel {
         next[i] = (moved << 1) | carry | (first[i] as number);
         carry = moved >>> 31;
       }
-      for (let row = 0; row < rows.length; row += 2) {
-        if (!meets(now, rows[row] as Int32Array)) continue;
-        const to = rows[row + 1] as Int32Array;
-        for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) | (to[i] as number);
-      }
+      if (meets(now, branches)) follow(now, next, rows);
       const takes = this.#takes[index] as Int32Array;
       for (let i = 0; i < words; i += 1) next[i] = (next[i] as number) & (takes[i] as number);
       [now, next] = [next, now];
@@ -117,7 +116,8 @@ export class BitParallel {
       firstAccepts: first === undefined,
       first: this.#bits(first ?? []),
       shifts: this.#bits(shifts),
-      rows: [...others.values()].flatMap(({ from, to }) => [this.#bits(from), this.#bits(to)]),
+      branches: this.#bits([...others.values()].flatMap(({ from }) => from)),
+      rows: [...others.values()].flatMap(({ from, to }) => [sparse(this.#bits(from)), sparse(this.#bits(to))]),
     };
   }
 
@@ -125,6 +125,22 @@ export class BitParallel {
     const bits = new Int32Array(this.#words);
     for (const state of states) bits[state >> 5] = (bits[state >> 5] as number) | (1 << (state & 31));
     return bits;
+  }
+}
+
+function sparse(bits: Int32Array): Int32Array {
+  return Int32Array.from([...bits.entries()].flatMap(([word, of]) => (of === 0 ? [] : [word, of])));
+}
+
+function follow(now: Int32Array, next: Int32Array, rows: readonly Int32Array[]): void {
+  for (let row = 0; row < rows.length; row += 2) {
+    const from = rows[row] as Int32Array;
+    let meet = 0;
+    for (let i = 0; i < from.length; i += 2) meet |= (now[from[i] as number] as number) & (from[i + 1] as number);
+    if (meet === 0) continue;
+    const to = rows[row + 1] as Int32Array;
+    for (let i = 0; i < to.length; i += 2)
+      next[to[i] as number] = (next[to[i] as number] as number) | (to[i + 1] as number);
   }
 }
 

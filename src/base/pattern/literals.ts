@@ -39,18 +39,28 @@ export function better(
 const score = (texts: readonly string[]): number =>
   Math.min(6, ...texts.map(({ length }) => length)) * 10 - Math.log2(texts.length) * 3;
 
+/** Characters are the same node wherever they are. */
+const OF_CHARS = new WeakMap<Node, Knowledge>();
+const NOTHING: Knowledge = { exact: [''] };
+
 function know(node: Node): Knowledge {
   switch (node.is) {
     case 'assert':
-      return { exact: [''] };
-    case 'char':
-      return ofChar(node.ranges);
+      return NOTHING;
+    case 'char': {
+      let known = OF_CHARS.get(node);
+      if (known === undefined) {
+        known = ofChar(node.ranges);
+        OF_CHARS.set(node, known);
+      }
+      return known;
+    }
     case 'choice':
       return ofChoice(node.of.map(know));
     case 'sequence':
       return ofSequence(node.of.map(know));
     case 'repeat': {
-      if (node.min === 0) return node.max === 1 ? ofChoice([{ exact: [''] }, know(node.of)]) : {};
+      if (node.min === 0) return node.max === 1 ? ofChoice([NOTHING, know(node.of)]) : {};
       const of = know(node.of);
       if (node.min === 1 && node.max === 1) return of;
       const needed = best(of);
@@ -109,6 +119,10 @@ function ofSequence(parts: readonly Knowledge[]): Knowledge {
 }
 
 function joinedOf(begins: readonly string[], ends: readonly string[]): readonly string[] | undefined {
+  const [begin = '', other] = begins;
+  const [end = '', another] = ends;
+  if (other === undefined && another === undefined)
+    return begin.length + end.length > LONGEST ? undefined : [begin + end];
   if (begins.length * ends.length > MOST) return undefined;
   const joined = new Set<string>();
   for (const begin of begins) {

@@ -30,6 +30,11 @@ export interface Syntax extends Flags {
 }
 
 const MAX_REPEATS = 255;
+const SIMPLE: Readonly<Record<string, { readonly min: number; readonly max: number }>> = {
+  '*': { min: 0, max: Infinity },
+  '+': { min: 1, max: Infinity },
+  '?': { min: 0, max: 1 },
+};
 const DEEPEST = 20;
 
 const CLASSES: Readonly<Record<string, Ranges>> = {
@@ -40,6 +45,12 @@ const CLASSES: Readonly<Record<string, Ranges>> = {
   s: BLANKS,
   S: not(BLANKS),
 };
+/** Those of ASCII, made once. */
+const CHARACTERS: readonly Ranges[] = Array.from({ length: 128 }, (_, code) => one(code));
+/** Nodes of ranges that are made once, or still used. */
+const EXACT = new WeakMap<Ranges, Node>();
+const FOLDED = new WeakMap<Ranges, Node>();
+const NOT_LINE_ENDS = not(LINE_ENDS);
 const CONTROLS: Readonly<Record<string, string>> = { t: '\t', n: '\n', r: '\r', f: '\f', v: '\v' };
 /** POSIX classes, of ASCII. */
 const NAMED: Readonly<Record<string, Ranges>> = {
@@ -130,7 +141,8 @@ export class Parser {
 
   #sequence(): Node {
     const parts: Node[] = [];
-    while (!['', '|', ')'].includes(this.#peek())) parts.push(this.#quantified());
+    for (let next = this.#peek(); next !== '' && next !== '|' && next !== ')'; next = this.#peek())
+      parts.push(this.#quantified());
     return { is: 'sequence', of: parts };
   }
 
@@ -151,10 +163,10 @@ export class Parser {
   }
 
   #quantifier(): { min: number; max: number } | undefined {
-    const simple = { '*': [0, Infinity], '+': [1, Infinity], '?': [0, 1] }[this.#peek()];
+    const simple = SIMPLE[this.#peek()];
     if (simple !== undefined) {
       this.#at += 1;
-      return { min: simple[0] ?? 0, max: simple[1] ?? 0 };
+      return simple;
     }
     if (!this.#isQuantifier()) return undefined;
     const match = /^\{(\d{1,3})(,(\d{0,3}))?\}/.exec(this.#text.slice(this.#at));
@@ -172,7 +184,7 @@ export class Parser {
     const { m = false, s = false } = this.#flags;
     if (char === '(') return this.#group();
     if (char === '[') return this.#char(this.#class());
-    if (char === '.') return { is: 'char', ranges: s ? ANY : not(LINE_ENDS) };
+    if (char === '.') return { is: 'char', ranges: s ? ANY : NOT_LINE_ENDS };
     if (char === '^') return { is: 'assert', assertion: m ? 'lineBegin' : 'begin' };
     if (char === '$') return { is: 'assert', assertion: m ? 'lineEnd' : 'end' };
     if (char === '\\') return this.#escape();
@@ -180,11 +192,22 @@ export class Parser {
       this.#at -= 1;
       this.#refuse(`an unescaped "${char}"`);
     }
-    return this.#char(one(char.charCodeAt(0)));
+    return this.#one(char.charCodeAt(0));
   }
 
+  /** The same node for the same character or class: rules have many thousands. */
   #char(ranges: Ranges): Node {
-    return { is: 'char', ranges: this.#flags.i === true ? withCase(ranges) : ranges };
+    const known = this.#flags.i === true ? FOLDED : EXACT;
+    let node = known.get(ranges);
+    if (node === undefined) {
+      node = { is: 'char', ranges: this.#flags.i === true ? withCase(ranges) : ranges };
+      known.set(ranges, node);
+    }
+    return node;
+  }
+
+  #one(code: number): Node {
+    return this.#char(CHARACTERS[code] ?? one(code));
   }
 
   #group(): Node {
@@ -211,7 +234,8 @@ export class Parser {
     if (char === 'B') return { is: 'assert', assertion: 'inside' };
     if (this.#wide && char === 'A') return { is: 'assert', assertion: 'begin' };
     if (this.#wide && (char === 'z' || char === 'Z')) return { is: 'assert', assertion: 'end' };
-    return this.#char(CLASSES[char] ?? one(this.#escaped(char)));
+    const ranges = CLASSES[char];
+    return ranges === undefined ? this.#one(this.#escaped(char)) : this.#char(ranges);
   }
 
   /** The code of the character that an escape stands for, unless it is a class. */
