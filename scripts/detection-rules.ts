@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { visit } from '../src/detections/sigma/log-source.ts';
+import type { ParsedRule } from '../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
 import type { DocumentGenerator } from './documents.ts';
@@ -19,7 +21,8 @@ export function compileRules(folder: string): string {
     .sort()
     .map((file) => ({ file, ...readYaml(readFileSync(join(folder, file), 'utf8'), file, 'local') })); // checked as strictly
   const documents = files.flatMap((file) => file.documents);
-  const faults = [...files.flatMap((file) => file.faults), ...readRuleSet(documents).faults];
+  const { rules, faults: refused } = readRuleSet(documents);
+  const faults = [...files.flatMap((file) => file.faults), ...refused];
   if (faults.length > 0)
     throw new Error(
       faults.map(({ file, line, reason }) => `config/detections/${file}:${line ?? 1}: ${reason}`).join('\n'),
@@ -28,5 +31,16 @@ export function compileRules(folder: string): string {
     ({ file, documents: all }) =>
       `${JSON.stringify(file)}: [\n${all.map(({ value }) => JSON.stringify(value)).join(',\n')}\n]`,
   );
-  return `{\n${rows.join(',\n')}\n}\n`;
+  return `{"documents": {\n${rows.join(',\n')}\n},\n"literals": {\n${literalRows(rules).join(',\n')}\n}}\n`;
+}
+
+function literalRows(rules: readonly ParsedRule[]): readonly string[] {
+  const literals = new Map<string, readonly string[] | undefined>();
+  for (const rule of rules) {
+    if (rule.is === 'correlation') continue;
+    visit(rule.expression, (_, test) => {
+      if (test?.is === 'pattern') literals.set(test.key, test.pattern.literals);
+    });
+  }
+  return [...literals].map(([key, all]) => `${JSON.stringify(key)}: ${JSON.stringify(all ?? null)}`);
 }

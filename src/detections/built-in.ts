@@ -2,8 +2,13 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Document, Fault, ParsedRule } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
 
-/** The shipped rules, as `npm run docs` compiles them from `config/detections/*.yml`: documents by file. */
-export type CompiledRules = Readonly<Record<string, readonly unknown[]>>;
+/** The shipped rules, as `npm run docs` compiles them from `config/detections/*.yml`. */
+export interface CompiledRules {
+  /** By file. */
+  readonly documents: Readonly<Record<string, readonly unknown[]>>;
+  /** Of all expressions; null: none is known. To find them would take most of the time to load. */
+  readonly literals: Readonly<Record<string, readonly string[] | null>>;
+}
 
 /** In the bundle, `config/` is beside the program; in the repository, at its root. */
 const PLACES = ['./config/detections/rules.json', '../../../config/detections/rules.json'];
@@ -15,10 +20,12 @@ export function builtInDocuments(): readonly Document[] {
   return compiledDocuments(JSON.parse(readFileSync(file, 'utf8')), 'builtin');
 }
 
-export const compiledDocuments = (compiled: CompiledRules, origin: Document['origin']): readonly Document[] =>
-  Object.entries(compiled).flatMap(([file, values]) =>
-    values.map((value) => ({ file, origin, value, lineOf: () => undefined })),
+export function compiledDocuments(compiled: CompiledRules, origin: Document['origin']): readonly Document[] {
+  const literals = new Map(Object.entries(compiled.literals).map(([key, all]) => [key, all ?? undefined]));
+  return Object.entries(compiled.documents).flatMap(([file, values]) =>
+    values.map((value) => ({ file, origin, value, literals, lineOf: () => undefined })),
   );
+}
 
 /** @param local documents of the operator, whose filters and correlations may refer to shipped rules */
 export const withBuiltIn = (

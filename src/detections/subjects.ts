@@ -1,5 +1,6 @@
 import type { Payload } from '../contract/event.ts';
 
+import { MatchCache } from './engine/match-cache.ts';
 import type { Fields, LogSource, Subject, View } from './subject.ts';
 import { viewsOf } from './views/views.ts';
 
@@ -88,8 +89,8 @@ export function ownFields(payload: Payload): Record<string, string> {
 const isValue = (value: unknown): boolean => ['string', 'number', 'boolean'].includes(typeof value);
 
 function withImage(own: Record<string, string>): Fields {
-  rename(own, 'Executable', 'Image');
-  rename(own, 'UserName', 'User');
+  if (own.Executable !== undefined) own.Image ??= own.Executable;
+  if (own.UserName !== undefined) own.User ??= own.UserName;
   return own;
 }
 
@@ -100,7 +101,7 @@ function rename(fields: Record<string, string>, from: string, to: string): void 
 
 function startFields(own: Record<string, string>, { parent, payload }: Happening): Fields {
   withImage(own);
-  rename(own, 'LoginUserId', 'LogonId');
+  if (own.LoginUserId !== undefined) own.LogonId ??= own.LoginUserId;
   if (own.Sha256 !== undefined) own.Hashes = `SHA256=${own.Sha256}`;
   // Recorded events may have it.
   const { ParentExecutable, ParentCommandLine } = payload;
@@ -113,9 +114,24 @@ function startFields(own: Record<string, string>, { parent, payload }: Happening
       : parent;
   if (program === undefined) return own;
   own.ParentExecutable = program.executable;
-  own.ParentImage = viewsOf({ ...program, commandLine: program.commandLine ?? '' })[0]?.Image ?? program.executable;
+  own.ParentImage = imageOf(program);
   if (program.commandLine !== undefined) own.ParentCommandLine = program.commandLine;
   return own;
+}
+
+/** Of the last parents: most programs are started by few. */
+const images = new MatchCache<string>();
+
+/** The program of a parent as its first reading says. */
+function imageOf({ executable, commandLine = '' }: Program): string {
+  const line = commandLine.slice(0, 1_024); // only the first words decide
+  const key = `${executable}\0${line}`;
+  let image = images.get(key);
+  if (image === undefined) {
+    image = viewsOf({ executable, commandLine: line })[0]?.Image ?? executable;
+    images.set(key, image);
+  }
+  return image;
 }
 
 function connectionFields(own: Record<string, string>): Fields {

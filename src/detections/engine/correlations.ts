@@ -197,6 +197,7 @@ class Window {
   /** @returns a result for each group in which the correlation holds now */
   take(signal: Signal, rule: number, at: number, seed: number): Result[] {
     const { type, field } = this.correlation;
+    if (type === 'temporal_ordered' && rule > 0 && this.#groups.size === 0) return []; // most of the time
     const results: Result[] = [];
     const fed = new Set<string>();
     for (const view of signal.views.length === 0 ? [undefined] : signal.views) {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { isOfView, readField } from '../read-field.ts';
 import { fieldsOf } from '../sigma/log-source.ts';
+import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
 import { type Context, compile, type Matcher, neededBy } from './compile.ts';
@@ -15,14 +16,19 @@ export interface Match {
   readonly cut: boolean;
 }
 
-/** Time that a rule may take in a minute, by the monotonic clock. */
+/**
+ * Time that a rule may take in a minute, by the monotonic clock: a sum, and a little for each event, so that nobody can switch
+ * off rules by starting many programs.
+ */
 const BUDGET_MS = 50;
+const BUDGET_OF_EVENT_MS = 0.01;
 const WINDOW_MS = 60_000;
 /**
- * Of one event, no more is charged. The worst line takes less; a process that was not scheduled takes any time, and must
- * not switch off rules.
+ * Of one reading, no more is charged than this, and this for each character. The worst text takes about as long; a process that
+ * was not scheduled takes any time, and must not switch off rules.
  */
-const MOST_CHARGED_MS = 10;
+const MOST_CHARGED_MS = 0.05;
+const MOST_CHARGED_OF_CHARACTER_MS = 0.0006;
 
 const NONE: readonly Match[] = [];
 
@@ -61,6 +67,8 @@ export class Engine {
   readonly #switchedOff = new Set<string>();
   readonly #correlated: ReadonlySet<string>;
   #windowEnds = -Infinity;
+  /** Events of this minute that the cache did not know. */
+  #judged = 0;
 
   /**
    * @param list the entries of a list of the twin; empty if it isn't set
@@ -97,6 +105,7 @@ export class Engine {
     const key = keyOf(subject, prepared.keyFields);
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
+    this.#judged += 1;
     const matches = this.#judge(subject, prepared);
     this.#cache.set(key, matches);
     return matches;
@@ -131,6 +140,7 @@ export class Engine {
   /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
   #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Found[]): void {
     const row = this.#row;
+    const most = MOST_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
       const rule = rules[index] as DetectionRule;
@@ -145,9 +155,9 @@ export class Engine {
         if (!this.#correlated.has(rule.facts.id)) candidates[index] = 2; // the first reading is enough
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
-      const total = (spent[index] as number) + Math.min(now - began, MOST_CHARGED_MS);
+      const total = (spent[index] as number) + Math.min(now - began, most);
       spent[index] = total;
-      if (total <= BUDGET_MS) continue;
+      if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
       off[index] = 1;
       this.#switchedOff.add(rule.facts.id);
       this.#cache.clear();
@@ -156,6 +166,7 @@ export class Engine {
 
   #beginWindow(now: number): void {
     this.#windowEnds = now + WINDOW_MS;
+    this.#judged = 0;
     for (const { spent } of this.#sources.values()) spent.fill(0);
   }
 }

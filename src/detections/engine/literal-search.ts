@@ -33,40 +33,51 @@ export class LiteralSearch {
       }
     }
     this.#width = width;
-    const nodes: { next: (number | undefined)[]; out: number[]; fail: number }[] = [{ next: [], out: [], fail: 0 }];
-    for (const { text, slot, rule } of cut) {
+    const texts = [...new Set(cut.map(({ text }) => text))].sort();
+    const states = Math.min(MOST_STATES, 1 + statesOf(texts));
+    const table = new Uint16Array(states * width);
+    const ends = new Map<string, number>();
+    let count = 1;
+    for (const text of texts) {
       let at = 0;
       for (let i = 0; i < text.length; i += 1) {
-        const kind = this.#classes[text.charCodeAt(i)] as number;
-        const node = nodes[at] as (typeof nodes)[number];
-        let next = node.next[kind];
-        if (next === undefined) {
-          if (nodes.length >= MOST_STATES) break; // a shorter literal selects more, and never less
-          next = nodes.push({ next: [], out: [], fail: 0 }) - 1;
-          node.next[kind] = next;
+        const place = at * width + (this.#classes[text.charCodeAt(i)] as number);
+        if (table[place] === 0) {
+          if (count >= states) break; // a shorter literal selects more, and never less
+          table[place] = count++;
         }
-        at = next;
+        at = table[place] as number;
       }
-      nodes[at]?.out.push(slot, rule);
+      ends.set(text, at);
     }
-    this.#table = new Uint16Array(nodes.length * width);
-    this.#outputs = nodes.map(() => undefined);
-    const queue = [0];
-    for (let i = 0; i < queue.length; i += 1) {
-      const at = queue[i] as number;
-      const node = nodes[at] as (typeof nodes)[number];
-      const fail = node.fail;
-      if (at !== 0) node.out.push(...(nodes[fail]?.out ?? []));
-      if (node.out.length > 0) this.#outputs[at] = Int32Array.from(node.out);
+    const own: (number[] | undefined)[] = new Array(count);
+    for (const { text, slot, rule } of cut) {
+      const at = ends.get(text) as number;
+      const out = own[at];
+      if (out === undefined) own[at] = [slot, rule];
+      else out.push(slot, rule);
+    }
+    this.#outputs = new Array(count);
+    const fails = new Uint16Array(count);
+    const queue = new Uint16Array(count);
+    for (let next = 0, known = 1; next < known; next += 1) {
+      const at = queue[next] as number;
+      const fail = fails[at] as number;
+      const byFail = at === 0 ? undefined : this.#outputs[fail];
+      const out = own[at];
+      this.#outputs[at] = out === undefined ? byFail : Int32Array.of(...out, ...(byFail ?? []));
       for (let kind = 1; kind < width; kind += 1) {
-        const next = node.next[kind];
-        const byFail = at === 0 ? 0 : (this.#table[fail * width + kind] as number);
-        this.#table[at * width + kind] = next ?? byFail;
-        if (next === undefined) continue;
-        (nodes[next] as (typeof nodes)[number]).fail = byFail;
-        queue.push(next);
+        const place = at * width + kind;
+        const child = table[place] as number;
+        const target = at === 0 ? 0 : (table[fail * width + kind] as number);
+        if (child === 0) table[place] = target;
+        else {
+          fails[child] = target;
+          queue[known++] = child;
+        }
       }
     }
+    this.#table = table;
   }
 
   /** Calls `found` with each rule that needs a literal of this slot which is in the text; possibly more than once. */
@@ -87,8 +98,24 @@ export class LiteralSearch {
   }
 }
 
+/** How many states texts in order have: each one adds what it does not share with the one before. */
+function statesOf(texts: readonly string[]): number {
+  let states = 0;
+  let before = '';
+  for (const text of texts) {
+    let shared = 0;
+    while (shared < text.length && text[shared] === before[shared]) shared += 1;
+    states += text.length - shared;
+    before = text;
+  }
+  return states;
+}
+
+const ASCII = /^[\0-\x7f]*$/;
+
 /** The part of a literal that is searched for: the end of its longest run of ASCII; empty if it has none. */
 export function usable(text: string): string {
+  if (ASCII.test(text)) return text.slice(-LONGEST);
   let longest = '';
   for (const [run] of text.matchAll(/[\0-\x7f]+/g)) if (run.length > longest.length) longest = run;
   return longest.slice(-LONGEST);

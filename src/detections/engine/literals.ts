@@ -10,6 +10,10 @@ export class Literals {
   readonly #texts: string[] = [];
   #search = new LiteralSearch([]);
   #marks = new Int32Array();
+  /** By literal: the gates that it opens. */
+  readonly #opens: number[][] = [];
+  readonly #slotOfGate: number[] = [];
+  #gates = new Int32Array();
   /** By slot: what marks a literal of the text that is there now. */
   readonly #stamps: number[] = [];
   #stamp = 0;
@@ -22,8 +26,16 @@ export class Literals {
     if (known !== undefined) return known;
     const id = this.#texts.push(part) - 1;
     this.#slots.push(slot);
+    this.#opens.push([]);
     this.#ids.set(key, id);
     return id;
+  }
+
+  /** @returns the number of a gate: it is open while the text of the slot has one of the literals */
+  gate(slot: number, texts: readonly string[]): number {
+    const gate = this.#slotOfGate.push(slot) - 1;
+    for (const id of new Set(texts.map((text) => this.id(slot, text)))) this.#opens[id]?.push(gate);
+    return gate;
   }
 
   /** To be called when all literals are known. @returns the slots that have any */
@@ -32,6 +44,7 @@ export class Literals {
       this.#texts.map((text, rule) => ({ text, slot: this.#slots[rule] as number, rule })),
     );
     this.#marks = new Int32Array(this.#texts.length);
+    this.#gates = new Int32Array(this.#slotOfGate.length);
     return [...new Set(this.#slots)];
   }
 
@@ -43,6 +56,7 @@ export class Literals {
   read(slot: number, text: string | undefined, found: (id: number) => void): void {
     if (this.#stamp === 0x7fffffff) {
       this.#marks.fill(0);
+      this.#gates.fill(0);
       this.#stamps.fill(0);
       this.#stamp = 0;
     }
@@ -53,14 +67,12 @@ export class Literals {
     this.#search.search(text, slot, (id) => {
       if (marks[id] === stamp) return;
       marks[id] = stamp;
+      for (const gate of this.#opens[id] as readonly number[]) this.#gates[gate] = stamp;
       found(id);
     });
   }
 
-  /** Whether the text of a slot has one of its literals. */
-  hasOneOf(slot: number, ids: Int32Array): boolean {
-    const stamp = this.#stamps[slot];
-    for (let at = 0; at < ids.length; at += 1) if (this.#marks[ids[at] as number] === stamp) return true;
-    return false;
+  isOpen(gate: number): boolean {
+    return this.#gates[gate] === this.#stamps[this.#slotOfGate[gate] as number];
   }
 }

@@ -16,6 +16,13 @@ export class Row {
     this.#folded.fill(undefined);
   }
 
+  /** Of all values. */
+  get length(): number {
+    let length = 0;
+    for (const value of this.#values) length += value?.length ?? 0;
+    return length;
+  }
+
   set(slot: number, value: string | undefined): void {
     this.#values[slot] = value;
     this.#folded[slot] = undefined;

@@ -1,5 +1,5 @@
 import { readCondition } from './condition.ts';
-import { both, either, readMember } from './modifiers.ts';
+import { both, either, type KnownLiterals, readMember } from './modifiers.ts';
 import { type Expression, Refused } from './rule.ts';
 
 /** Maps and lists in one another. */
@@ -7,13 +7,18 @@ const DEEPEST = 8;
 
 type Path = readonly (string | number)[];
 
+interface DetectionOptions {
+  /** Members that are no selections. */
+  readonly besides?: readonly string[];
+  readonly literals?: KnownLiterals | undefined;
+}
+
 /**
  * Selections and their condition: the member `detection` of a rule, or `filter` of a filter.
  *
- * @param besides members that are no selections
  * @throws {Refused}
  */
-export function readDetection(value: unknown, besides: readonly string[] = []): Expression {
+export function readDetection(value: unknown, { besides = [], literals }: DetectionOptions = {}): Expression {
   if (!isMap(value)) throw new Refused('is missing, or no map');
   const selections = new Map<string, Expression>();
   for (const [name, given] of Object.entries(value)) {
@@ -22,7 +27,7 @@ export function readDetection(value: unknown, besides: readonly string[] = []): 
       throw new Refused('"timeframe" is one of Sigma 1, which correlations have replaced', [name]);
     if (/[\s()|*]/.test(name) || ['and', 'or', 'not', 'of', 'them'].includes(name.toLowerCase()))
       throw new Refused(`"${name}" can't be the name of a selection`, [name]);
-    selections.set(name, readSelection(given, [name], 0));
+    selections.set(name, readSelection(given, [name], 0, literals));
   }
   const { condition } = value;
   const conditions = Array.isArray(condition) ? condition : [condition];
@@ -34,29 +39,29 @@ export function readDetection(value: unknown, besides: readonly string[] = []): 
   return readCondition(conditions.map((each) => `( ${each} )`).join(' or '), selections);
 }
 
-function readSelection(value: unknown, path: Path, depth: number): Expression {
+function readSelection(value: unknown, path: Path, depth: number, known: KnownLiterals | undefined): Expression {
   if (depth > DEEPEST) throw new Refused(`more than ${DEEPEST} lists in one another`, path);
   if (Array.isArray(value)) {
     if (value.length === 0) throw new Refused('a selection is an empty list', path);
-    return either(value.map((each, index) => readSelection(each, [...path, index], depth + 1)));
+    return either(value.map((each, index) => readSelection(each, [...path, index], depth + 1, known)));
   }
   if (isMap(value)) {
     const members = Object.entries(value);
     if (members.length === 0) throw new Refused('a selection is an empty map', path);
-    return both(members.map(([key, given]) => at([...path, key], () => readKey(key, given))));
+    return both(members.map(([key, given]) => at([...path, key], () => readKey(key, given, known))));
   }
   if (value === null || value === undefined) throw new Refused('a selection is empty', path);
   // A keyword can be anywhere in a text.
-  return at(path, () => readMember('', ['contains'], value));
+  return at(path, () => readMember('', ['contains'], value, known));
 }
 
-function readKey(key: string, given: unknown): Expression {
+function readKey(key: string, given: unknown, known: KnownLiterals | undefined): Expression {
   const [field = '', ...modifiers] = key.split('|');
   if (isMap(given)) throw new Refused(`"${key}" is a map; a field has a value or a list of values`);
-  if (field !== '') return readMember(field, modifiers, given);
+  if (field !== '') return readMember(field, modifiers, given, known);
   if (modifiers.length === 0) throw new Refused('a member of a selection has no name');
   const isPlaced = modifiers.some((modifier) => ['contains', 'startswith', 'endswith'].includes(modifier));
-  return readMember('', isPlaced ? modifiers : [...modifiers, 'contains'], given);
+  return readMember('', isPlaced ? modifiers : [...modifiers, 'contains'], given, known);
 }
 
 function at<T>(path: Path, read: () => T): T {

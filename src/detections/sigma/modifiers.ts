@@ -14,27 +14,43 @@ const KINDS = ['re', 'cidr', 'exists', 'fieldref', ...COMPARISONS];
 const FLAGS = ['i', 'm', 's'];
 const OTHERS = ['all', 'cased', 'base64', 'base64offset', 'windash', 'neq', 'expand'];
 
-type Modifiers = ReadonlySet<string>;
+/** Literals of expressions that were compiled before, by the `key` of their tests. */
+export type KnownLiterals = ReadonlyMap<string, readonly string[] | undefined>;
+
+interface Modifiers {
+  has(name: string): boolean;
+  readonly all: readonly string[];
+  readonly known: KnownLiterals | undefined;
+}
 type Value = string | number | boolean | null;
 
 /** One member of a selection: `Field|modifiers: values`. @param field empty for keywords @throws {Refused} */
-export function readMember(field: string, modifiers: readonly string[], given: unknown): Expression {
-  const known = checked(modifiers, field === '');
+export function readMember(
+  field: string,
+  modifiers: readonly string[],
+  given: unknown,
+  known: KnownLiterals | undefined,
+): Expression {
+  const checkedModifiers = checked(modifiers, field === '');
   const values = Array.isArray(given) ? given : [given];
   if (values.length === 0) throw new Refused(`"${field}" has no values`);
   if (values.length > MOST_VALUES) throw new Refused(`"${field}" has more than ${MOST_VALUES} values`);
-  if (known.has('all') && values.length < 2 && !Array.isArray(given))
+  if (checkedModifiers.has('all') && values.length < 2 && !Array.isArray(given))
     throw new Refused(`"${field}|all" has one value, so that "all" says nothing`);
   const tests = values.map((value, index) => {
     try {
-      return either(testsOf(value, known).map((test) => expressionOf(field, test)));
+      return either(
+        testsOf(value, { has: (name) => checkedModifiers.has(name), all: modifiers, known }).map((test) =>
+          expressionOf(field, test),
+        ),
+      );
     } catch (error) {
       if (error instanceof Refused && Array.isArray(given)) throw new Refused(error.message, [index]);
       throw error;
     }
   });
-  const whole: Expression = known.has('all') ? both(tests) : either(tests);
-  return known.has('neq') ? { is: 'not', of: whole } : whole;
+  const whole: Expression = checkedModifiers.has('all') ? both(tests) : either(tests);
+  return checkedModifiers.has('neq') ? { is: 'not', of: whole } : whole;
 }
 
 function expressionOf(field: string, test: Test): Expression {
@@ -50,7 +66,7 @@ const joined = (is: 'and' | 'or', of: readonly Expression[]): Expression => {
 export const either = (of: readonly Expression[]): Expression => joined('or', of);
 export const both = (of: readonly Expression[]): Expression => joined('and', of);
 
-function checked(modifiers: readonly string[], isKeyword: boolean): Modifiers {
+function checked(modifiers: readonly string[], isKeyword: boolean): ReadonlySet<string> {
   const set = new Set(modifiers);
   const known = [...Object.keys(PLACES), ...KINDS, ...FLAGS, ...OTHERS];
   for (const modifier of set) {
@@ -87,7 +103,7 @@ function testsOf(value: unknown, modifiers: Modifiers): readonly Test[] {
     return [{ is: 'exists', exists: scalar }];
   }
   if (scalar === null) {
-    const senseless = [...modifiers].filter((modifier) => !['all', 'neq', 'cased'].includes(modifier));
+    const senseless = modifiers.all.filter((modifier) => !['all', 'neq', 'cased'].includes(modifier));
     if (senseless.length > 0) throw new Refused(`the modifier "${senseless[0]}" has null as its value`);
     return [{ is: 'exists', exists: false }];
   }
@@ -144,16 +160,21 @@ const placeOf = (modifiers: Modifiers): Place =>
   Object.entries(PLACES).find(([name]) => modifiers.has(name))?.[1] ?? 'is';
 
 function patternTest(source: string, modifiers: Modifiers): Test {
+  const flags = { i: modifiers.has('i'), m: modifiers.has('m'), s: modifiers.has('s') };
+  const key = literalsKey(source, flags);
+  const { known } = modifiers;
   const pattern = compilePattern(source, {
     wide: true,
-    i: modifiers.has('i'),
-    m: modifiers.has('m'),
-    s: modifiers.has('s'),
+    ...flags,
+    ...(known?.has(key) === true ? { known: { literals: known.get(key) } } : {}),
     longestLine: JUDGED.head + 1 + JUDGED.tail,
   });
   if ('problem' in pattern) throw new Refused(`the expression cannot be taken: ${pattern.problem}`);
-  return { is: 'pattern', pattern, source };
+  return { is: 'pattern', pattern, source, key };
 }
+
+const literalsKey = (source: string, { i, m, s }: { i: boolean; m: boolean; s: boolean }): string =>
+  `${i ? 'i' : ''}${m ? 'm' : ''}${s ? 's' : ''}:${source}`;
 
 /**
  * `*` and `?` are wildcards, unless a backslash is before them; two backslashes before a wildcard, or before another

@@ -103,7 +103,7 @@ function readDocument(document: Document): Any {
   }
   const from = within(['logsource'], () => readLogSource(value.logsource));
   const expression = within(['detection'], () => {
-    const read = readDetection(value.detection);
+    const read = readDetection(value.detection, { literals: document.literals });
     checkFields(read, from);
     if (document.origin === 'local') checkCosts(read);
     return read;
@@ -117,7 +117,7 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
   if (!isMap(filter)) throw new Refused('"filter" is no map', ['filter']);
   const rules = filter.rules === 'any' ? undefined : within(['filter'], () => textsOf(filter.rules, 'rules'));
   const expression = within(['filter'], () => {
-    const read = readDetection(filter, ['rules']);
+    const read = readDetection(filter, { besides: ['rules'], literals: document.literals });
     checkFields(read, from);
     if (document.origin === 'local') checkCosts(read);
     return read;

@@ -20,7 +20,7 @@ export type TextTest =
 
 export type Test =
   | TextTest
-  | { readonly is: 'pattern'; readonly pattern: Pattern; readonly source: string }
+  | { readonly is: 'pattern'; readonly pattern: Pattern; readonly source: string; readonly key: string }
   | { readonly is: 'network'; readonly network: Network }
   | { readonly is: 'exists'; readonly exists: boolean }
   | { readonly is: 'number'; readonly compare: 'lt' | 'lte' | 'gt' | 'gte'; readonly than: number }
@@ -76,6 +76,8 @@ export interface Document {
   readonly file: string;
   readonly origin: 'builtin' | 'local';
   readonly value: unknown;
+  /** Literals of its expressions, if it was compiled before. */
+  readonly literals?: ReadonlyMap<string, readonly string[] | undefined>;
   /** The line of a member, by the keys that lead to it; of the nearest one that is known. */
   readonly lineOf: (path: readonly (string | number)[]) => number | undefined;
 }
