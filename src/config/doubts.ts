@@ -24,5 +24,22 @@ export function doubtsOf(settings: Settings, nameOf: NameOfSetting): Doubt[] {
     const needed = `${nameOf('baseline.customChecksFilePath')} and ${nameOf('baseline.customChecksFileHash')}`;
     doubt('baseline.customChecksEnabled', 'Conflict', `needs ${needed}; only default rules are judged`);
   }
+  const { enabled, silencedUntil, exceptions, minimumLevel } = settings.detections;
+  if (enabled && settings.priorities.SecurityAlert === 'Off') {
+    const message = `is Off, so that alerts are only logged on the device; ${nameOf('detections.enabled')} is true`;
+    doubt('priorities.SecurityAlert', 'Conflict', message);
+  }
+  if (!enabled && silencedUntil !== '') {
+    doubt('detections.silencedUntil', 'Conflict', `has no effect while ${nameOf('detections.enabled')} is false`);
+  }
+  if (minimumLevel === 'critical') {
+    doubt('detections.minimumLevel', 'NotOptimal', 'is critical: nearly all built-in rules make no alerts');
+  }
+  const broad = Object.entries(exceptions).find(
+    ([, { startsWith, endsWith, cidr }]) => [startsWith, endsWith].includes('/') || (cidr?.endsWith('/0') ?? false),
+  );
+  if (broad !== undefined) {
+    doubt('detections.exceptions', 'NotOptimal', `has an exception for nearly everything: ${broad[0]}`);
+  }
   return found;
 }

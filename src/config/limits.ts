@@ -184,7 +184,8 @@ export function limited(row: SettingRow, value: unknown, limits: Limits): Limite
   };
   if (floor !== undefined && Number(value) < limits[floor]) return instead(floor, limits[floor]);
   if (ceiling !== undefined && Number(value) > limits[ceiling]) return instead(ceiling, limits[ceiling]);
-  if (neverOff !== undefined && value === 'Off' && limits[neverOff].has(row.event ?? '')) {
+  const isOff = value === 'Off' || value === false;
+  if (neverOff !== undefined && isOff && limits[neverOff].has(row.event ?? row.limits.event ?? '')) {
     return instead(neverOff, row.fallback);
   }
   return undefined;
@@ -204,7 +205,7 @@ export const describeLimits = (limits: Limits, messageUnitsPerDay: number): stri
 
 /** What a configuration hides from those who rely on the events, see `blindSpots`. */
 export interface BlindSpots {
-  /** By event: the property that switches it off. */
+  /** By event, or `detections`: the property that switches it off. */
   readonly switchedOff: Readonly<Record<string, string>>;
   /** By the name of a property: why the agent is degraded. */
   readonly degrading: Readonly<Record<string, string>>;
@@ -226,6 +227,13 @@ export function blindSpots(
     `is ${formatDuration(span)}, longer than ${named('longestMessageFrequency')}, ${formatDuration(longest)}`;
   for (const setting of ['highPriorityMessageFrequency', 'lowPriorityMessageFrequency'] as const) {
     if (settings[setting] > longest) degrading[nameOf(setting)] = tooLong(settings[setting]);
+  }
+  if (!settings.detections.enabled) {
+    const property = nameOf('detections.enabled');
+    switchedOff.detections = `${property} is false`;
+    if (!mayBeOff.has('SecurityAlert')) {
+      degrading[property] = `is false, and ${named('mayBeOff')} does not list SecurityAlert`;
+    }
   }
   for (const { name, category, type } of collectors) {
     const reasons = mayBeOff.has(name) ? late : degrading;

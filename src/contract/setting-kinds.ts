@@ -1,6 +1,6 @@
-import { isIP } from 'node:net';
 import * as v from 'valibot';
 import { type Duration, days, formatDuration, milliseconds, parseDuration } from '../base/duration.ts';
+import { parseNetwork } from '../base/ip-network.ts';
 import type { Priority } from './event.ts';
 
 /* The kinds of values that settings have. Desired properties are hostile input, so every kind is bounded. Messages of
@@ -177,7 +177,12 @@ const AlertException = v.pipe(
     equals: v.optional(exceptionText),
     startsWith: v.optional(exceptionText),
     endsWith: v.optional(exceptionText),
-    cidr: v.optional(v.pipe(exceptionText, v.check(isNetwork, 'must be an address or a network such as "10.0.0.0/8"'))),
+    cidr: v.optional(
+      v.pipe(
+        exceptionText,
+        v.check((text) => parseNetwork(text) !== undefined, 'must be an address or a network such as "10.0.0.0/8"'),
+      ),
+    ),
     until: v.optional(v.pipe(exceptionText, v.check(isTime, 'must be an RFC 3339 time'))),
     comment: v.optional(exceptionText),
   }),
@@ -213,14 +218,6 @@ export const EXCEPTIONS = kind(
   `object: id → {rule, field, equals, startsWith, endsWith or cidr, until?, comment?}, at most ${MAX_EXCEPTIONS} members and 8192 characters`,
   (exceptions) => exceptions as unknown as Spelling,
 );
-
-/** An IPv4 or IPv6 address, with or without a prefix length. */
-function isNetwork(text: string): boolean {
-  const [address = '', prefix, more] = text.split('/');
-  const family = isIP(address);
-  if (family === 0 || more !== undefined) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
-}
 
 const NOT_A_DIGEST = 'must be a SHA-256 digest of 64 hexadecimal digits';
 

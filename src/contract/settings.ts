@@ -30,8 +30,10 @@ export interface LimitedBy {
   readonly floor?: 'shortestMessageFrequency' | 'shortestSnapshotFrequency';
   /** A higher value is lowered to this limit. */
   readonly ceiling?: 'largestCacheInBytes';
-  /** The default replaces Off for the events that this limit lists. */
+  /** The default replaces Off, or false, for the events that this limit lists. */
   readonly neverOff?: 'alwaysOn';
+  /** The event that it is about, for a setting that is not one of an event. */
+  readonly event?: string;
 }
 
 /** One row of the table. */
@@ -119,7 +121,10 @@ export const SETTINGS = {
   },
   /** For the alerts that detection rules raise on the device. */
   detections: {
-    enabled: setting(FLAG, true, 'Whether events are judged by detection rules, which raise SecurityAlert events.'),
+    enabled: setting(FLAG, true, 'Whether events are judged by detection rules, which raise SecurityAlert events.', {
+      neverOff: 'alwaysOn',
+      event: 'SecurityAlert',
+    }),
     minimumLevel: setting(choice(ALERT_LEVELS), 'medium', 'Rules below this level raise no alert; they are counted.'),
     disabledRules: setting(NAMES, '', 'Rules that raise no alert: their ids, or types of alerts.'),
     exceptions: setting(EXCEPTIONS, {}, 'Events that raise no alert of a rule; they are counted by exception.'),

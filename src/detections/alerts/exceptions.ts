@@ -1,6 +1,6 @@
-import { BlockList, isIP, isIPv6 } from 'node:net';
 import { isPlausible } from '../../base/clock.ts';
 import { days } from '../../base/duration.ts';
+import { type IpNetwork, parseNetwork } from '../../base/ip-network.ts';
 import type { Hit } from '../subject.ts';
 import { valuesOf } from './hit-fields.ts';
 import { type AlertException, isNamed } from './policy.ts';
@@ -20,7 +20,7 @@ const UNUSED = days(90);
 /** The exceptions in force, with how often each has matched. */
 export class Exceptions {
   readonly #uses = new Map<string, Use>();
-  readonly #networks = new Map<string, BlockList | undefined>();
+  readonly #networks = new Map<string, IpNetwork | undefined>();
 
   /** @returns the id of the first exception that matches, after counting it */
   match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
@@ -83,10 +83,9 @@ export class Exceptions {
   #isIn(address: string, cidr: string): boolean {
     if (!this.#networks.has(cidr)) {
       if (this.#networks.size >= MOST_USES) this.#networks.clear();
-      this.#networks.set(cidr, networkOf(cidr));
+      this.#networks.set(cidr, parseNetwork(cidr));
     }
-    const family = isIPv6(address) ? 'ipv6' : 'ipv4';
-    return isIP(address) !== 0 && this.#networks.get(cidr)?.check(address, family) === true;
+    return this.#networks.get(cidr)?.has(address) === true;
   }
 }
 
@@ -96,17 +95,6 @@ const MOST_USES = 256;
 /** Without a set clock, an exception with an end counts as expired: an alert too many is better than one too few. */
 const isInForce = ({ until }: AlertException, now: Date): boolean =>
   until === undefined || (isPlausible(now) && now.getTime() < Date.parse(until));
-
-/** @returns `undefined` for a text that is no network */
-export function networkOf(cidr: string): BlockList | undefined {
-  const [address = '', prefix, ...more] = cidr.split('/');
-  const bits = isIPv6(address) ? 128 : 32;
-  const length = prefix === undefined ? bits : /^\d{1,3}$/.test(prefix) ? Number(prefix) : -1;
-  if (isIP(address) === 0 || more.length > 0 || length < 0 || length > bits) return undefined;
-  const network = new BlockList();
-  network.addSubnet(address, length, bits === 128 ? 'ipv6' : 'ipv4');
-  return network;
-}
 
 const isUse = (value: unknown): value is Use => {
   if (typeof value !== 'object' || value === null) return false;

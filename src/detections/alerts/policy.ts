@@ -6,13 +6,13 @@ export interface AlertException {
   readonly rule: string;
   /** A field of the event, by its name in rules or in messages. */
   readonly field: string;
-  readonly equals?: string;
-  readonly startsWith?: string;
-  readonly endsWith?: string;
-  readonly cidr?: string;
+  readonly equals?: string | undefined;
+  readonly startsWith?: string | undefined;
+  readonly endsWith?: string | undefined;
+  readonly cidr?: string | undefined;
   /** RFC 3339; absent: for ever. */
-  readonly until?: string;
-  readonly comment?: string;
+  readonly until?: string | undefined;
+  readonly comment?: string | undefined;
 }
 
 /** What the module twin sets (contract §2). */

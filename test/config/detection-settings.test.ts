@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { collectors } from '../../src/collectors/index.ts';
+import { blindSpots, limitsInForce, NO_LIMITS } from '../../src/config/limits.ts';
+import { publishedObject } from '../../src/config/published-object.ts';
+import { readTwin } from '../../src/config/twin.ts';
+import { settingRows } from '../../src/contract/settings.ts';
+
+const dialect = publishedObject(settingRows(collectors));
+const read = (members: Record<string, unknown>, limits = NO_LIMITS) =>
+  readTwin(Object.fromEntries(Object.entries(members).map(([name, value]) => [name, { value }])), dialect, limits);
+const applied = (members: Record<string, unknown>, limits = NO_LIMITS) => {
+  const reading = read(members, limits);
+  assert.ok(reading.ok, JSON.stringify(reading));
+  return reading;
+};
+const nameOf = (id: string) => dialect.properties.find((property) => property.id === id)?.name ?? id;
+
+const EXCEPTION = { rule: 'IoT_CryptoMiner', field: 'Image', equals: '/usr/bin/x' };
+
+describe('Settings of the detections', () => {
+  it('have the defaults of the specification', () => {
+    assert.deepEqual(applied({}).settings.detections, {
+      enabled: true,
+      minimumLevel: 'medium',
+      disabledRules: [],
+      exceptions: {},
+      silencedUntil: '',
+      lists: {
+        allowedUsers: [],
+        allowedProcesses: [],
+        allowedRemotes: [],
+        allowedPorts: [],
+        connectionsMax: [],
+        failedLocalLoginsMax: [],
+      },
+      rulesHash: '',
+    });
+  });
+
+  it('are read, and mirrored as they are spelt', () => {
+    const desired = {
+      detectionsEnabled: false,
+      detectionsMinimumLevel: 'LOW',
+      detectionsDisabledRules: 'IoT_CryptoMiner, x',
+      detectionsExceptions: { a: EXCEPTION, b: { ...EXCEPTION, until: '2026-05-01T12:00:00+02:00', comment: 'why' } },
+      detectionsSilencedUntil: '2026-05-01T12:00:00Z',
+      detectionsMaximumConnections: '100/PT5M',
+      detectionsRulesHash: 'AB'.repeat(32),
+    };
+    const { settings, mirror } = applied(desired);
+    const { enabled, minimumLevel, disabledRules, exceptions, lists, rulesHash } = settings.detections;
+    assert.deepEqual(
+      { enabled, minimumLevel, disabledRules, exceptions, connectionsMax: lists.connectionsMax, rulesHash },
+      {
+        enabled: false,
+        minimumLevel: 'low',
+        disabledRules: ['IoT_CryptoMiner', 'x'],
+        exceptions: desired.detectionsExceptions,
+        connectionsMax: ['100/PT5M'],
+        rulesHash: 'ab'.repeat(32),
+      },
+    );
+    for (const [name, value] of Object.entries(desired)) assert.deepEqual(mirror[name], { value }, name);
+  });
+
+  const { equals: _, ...WITHOUT_COMPARISON } = EXCEPTION;
+
+  it('are doubted, but applied, where they contradict each other', () => {
+    const doubts = (members: Record<string, unknown>) =>
+      applied(members).warnings.map(({ name, type }) => `${name} ${type}`);
+    assert.deepEqual(doubts({ eventPrioritySecurityAlert: 'Off' }), ['eventPrioritySecurityAlert Conflict']);
+    assert.deepEqual(doubts({ detectionsEnabled: false, detectionsSilencedUntil: '2026-05-01T12:00:00Z' }), [
+      'detectionsSilencedUntil Conflict',
+    ]);
+    assert.deepEqual(doubts({ detectionsMinimumLevel: 'critical' }), ['detectionsMinimumLevel NotOptimal']);
+    assert.deepEqual(doubts({ detectionsExceptions: { a: { ...WITHOUT_COMPARISON, startsWith: '/' } } }), [
+      'detectionsExceptions NotOptimal',
+    ]);
+    assert.deepEqual(doubts({ detectionsExceptions: { a: EXCEPTION }, detectionsMinimumLevel: 'low' }), []);
+  });
+
+  it('make the agent degraded when they switch detections off, unless the local file allows it', () => {
+    const spots = (mayBeOff: readonly string[]) =>
+      blindSpots(
+        applied({ detectionsEnabled: false }).settings,
+        { ...NO_LIMITS, mayBeOff: new Set(mayBeOff) },
+        [],
+        nameOf,
+      );
+    assert.deepEqual(spots(['SecurityAlert']).degrading, {});
+    assert.deepEqual(spots(['SecurityAlert']).switchedOff, { detections: 'detectionsEnabled is false' });
+    assert.deepEqual(Object.keys(spots([]).degrading), ['detectionsEnabled']);
+    assert.deepEqual(blindSpots(applied({}).settings, NO_LIMITS, [], nameOf).switchedOff, {});
+  });
+
+  it('cannot switch detections off where the local file says that alerts are always on', () => {
+    const local = {
+      alwaysOn: ['SecurityAlert'],
+      shortestMessageFrequency: NO_LIMITS.shortestMessageFrequency,
+      shortestSnapshotFrequency: NO_LIMITS.shortestSnapshotFrequency,
+      longestMessageFrequency: NO_LIMITS.longestMessageFrequency,
+      messageUnitsPerDay: 0,
+    };
+    const limits = limitsInForce(local, collectors, () => NO_LIMITS.largestCacheInBytes);
+    const { settings, warnings } = applied(
+      { detectionsEnabled: false, aggregationEnabledProcessCreate: false },
+      limits,
+    );
+    assert.equal(settings.detections.enabled, true);
+    assert.deepEqual(
+      warnings.map(({ name, message }) => `${name} ${message}`),
+      ['detectionsEnabled is true, not false: limits.alwaysOn of the local configuration'],
+    );
+    assert.equal(settings.aggregation.ProcessCreate?.enabled, false);
+  });
+});
