@@ -22,6 +22,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   events: () => import('./cli/events.ts'),
   status: () => import('./cli/status.ts'),
   baseline: () => import('./cli/baseline.ts'),
+  alerts: () => import('./cli/alerts.ts'),
   rules: () => import('./cli/rules.ts'),
   posture: () => import('./cli/posture.ts'),
   'verify-chain': () => import('./cli/verify-chain.ts'),

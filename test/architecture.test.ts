@@ -32,14 +32,14 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   hub: [...BUILDING_BLOCKS, 'network', 'identity'],
   emulator: BUILDING_BLOCKS,
   // The top floor, from the bottom up: what knows several peers.
-  status: [...BUILDING_BLOCKS, 'linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config'],
+  status: [...BUILDING_BLOCKS, 'detections', 'linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config'],
   methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],
   'lifeline.ts': ['base', 'linux', 'status'],
   'reader-main.ts': ['base', 'linux', 'baseline'],
   agent: [
     ...BUILDING_BLOCKS,
     ...['linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
-    ...['network', 'identity'],
+    ...['network', 'identity', 'detections'],
   ],
   'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [

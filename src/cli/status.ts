@@ -45,7 +45,7 @@ export async function run(args: readonly string[], world: World): Promise<number
  * Falls back to the default path if the configuration can't be read: the agent may be configured by its service's
  * environment variables, or the file may have become invalid since it started.
  */
-function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv) {
+export function controlSocketOf(config: string | undefined, environment: NodeJS.ProcessEnv) {
   try {
     return { path: readLocalSettings(config, environment).controlSocket };
   } catch (error) {
@@ -55,7 +55,7 @@ function controlSocketOf(config: string | undefined, environment: NodeJS.Process
 }
 
 /** @throws the most helpful error for an agent that isn't running: from systemd, the configuration, or the socket */
-async function explain(
+export async function explain(
   thrown: unknown,
   { config, error }: { config: string | undefined; error: AgentError | undefined },
   signal: AbortSignal,
@@ -127,6 +127,7 @@ function describe(status: LocalStatus): string[] {
       ],
       ['memory', `${inMegabytes(memory.residentBytes)} of ${inMegabytes(memory.budgetBytes)} MB`],
       ['events', describeDelivery(delivery)],
+      ...detectionRows(status.detections),
       ...baselineRows(status.posture),
       ...recommendationRows(status.posture),
       ...(store.place === 'disk'
@@ -200,6 +201,51 @@ function budgetRows({ unitsToday, unitsPerDay = 0, heldEvents, held }: LocalStat
   return [
     ['', used],
     ...(held === undefined ? [] : [['held', `${held.queues}, ${heldEvents} events. ${held.reason}`]]),
+  ];
+}
+
+/** Alerts, and everything that keeps matches from becoming one. */
+function detectionRows(detections: LocalStatus['detections']): string[][] {
+  if (detections === undefined) return [];
+  const {
+    state,
+    reason,
+    rules,
+    alerts,
+    suppressed,
+    last,
+    silencedUntil,
+    exceptions = {},
+    unusedExceptions,
+  } = detections;
+  const listed = (counts: Readonly<Record<string, number>>) =>
+    Object.entries(counts)
+      .filter(([, count]) => count > 0)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(', ');
+  const off = listed(rules.off);
+  const raised = listed(Object.fromEntries(Object.entries(alerts).reverse()));
+  const kept = listed(suppressed);
+  return [
+    ['detections', `${state}, ${rules.loaded} rules${off === '' ? '' : `, of them off: ${off}`}`],
+    ...(reason === undefined ? [] : [['', reason]]),
+    ...(silencedUntil === undefined ? [] : [['silenced', `no alerts until ${silencedUntil}`]]),
+    [
+      'alerts',
+      `${raised === '' ? 'none' : raised}${last === undefined ? '' : `, the last one ${last.type} at ${last.at} ("vakt alerts" shows them)`}`,
+    ],
+    ...(kept === '' ? [] : [['', `matches without an alert: ${kept}`]]),
+    ...(Object.keys(exceptions).length === 0
+      ? []
+      : [
+          [
+            '',
+            `exceptions: ${Object.entries(exceptions)
+              .map(([id, count]) => `${id} (${count})`)
+              .join(', ')}`,
+          ],
+        ]),
+    ...(unusedExceptions === undefined ? [] : [['', `exceptions no longer used: ${unusedExceptions}`]]),
   ];
 }
 

@@ -23,6 +23,7 @@ import type { LastRun } from '../pipeline/snapshots.ts';
 import { judgementsOf, type SnapshotFacts } from '../posture/judge.ts';
 import type { Recommendations } from '../posture/recommendations.ts';
 import { agentFacts } from './agent-facts.ts';
+import { detectionsStatus, type ObservedDetections } from './detections.ts';
 import { postureSections } from './posture.ts';
 import type { CollectorStatus, Delivery, EventAccount, LocalStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
@@ -57,6 +58,8 @@ export interface Observed {
   /** What the snapshots say, see SnapshotPosture. */
   readonly snapshotFacts: (isOn: (event: string) => boolean) => SnapshotFacts;
   readonly recommendations: Pick<Recommendations, 'update'>;
+  /** Absent: this agent has no detections. */
+  readonly detections?: () => ObservedDetections;
   readonly logLevel: () => ChangedLogLevel | undefined;
   readonly hub: () => HubStatus;
   readonly next?: () => Partial<Readonly<Record<QueueName, Date>>>;
@@ -76,6 +79,7 @@ export function localStatus(observed: Observed): LocalStatus {
   const store = observed.queues.store();
   const memory = observed.memory.use();
   const exposed = observed.exposed();
+  const detections = observed.detections === undefined ? undefined : detectionsStatus(observed.detections());
   const isExposed = Object.keys(exposed).length > 0;
   const isDegraded =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
@@ -85,6 +89,7 @@ export function localStatus(observed: Observed): LocalStatus {
     store.place === 'memory' ||
     store.isNearlyFull ||
     memory.isOver ||
+    detections?.state === 'degraded' ||
     isExposed ||
     hub.credential.expiresSoon === true || // after expiry, the agent can no longer report it
     hub.credential.error !== undefined ||
@@ -106,6 +111,7 @@ export function localStatus(observed: Observed): LocalStatus {
     ...(pause === undefined ? {} : { pause }),
     restarts: observed.restarts(),
     ...(isExposed ? { exposed } : {}),
+    ...(detections === undefined ? {} : { detections }),
     posture,
     hub: connectionOf(hub),
     events: accountsByEvent(observed),

@@ -6,7 +6,7 @@ import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import { localStatus, type Observed } from './observe.ts';
-import type { Posture, SecurityAgentStatus } from './schema.ts';
+import type { DetectionsStatus, Posture, SecurityAgentStatus } from './schema.ts';
 
 /**
  * The status as it is reported to the twin. States are always current. Figures change with every event (counters, times
@@ -22,6 +22,7 @@ export class ReportedStatus implements Service {
   readonly #alarm = new Alarm();
   readonly #lastRuns = new Map<string, string>();
   #posture: Posture | undefined;
+  #detections: DetectionsStatus | undefined;
   #figures: Pick<SecurityAgentStatus, 'delivery' | 'pause'> | undefined;
   #takenAt: Duration;
   readonly #loop: Loop;
@@ -64,6 +65,14 @@ export class ReportedStatus implements Service {
     if (this.#posture === undefined || findings(this.#posture) !== findings(status.posture)) {
       this.#posture = status.posture;
     }
+    const { detections } = status;
+    if (
+      detections === undefined ||
+      this.#detections === undefined ||
+      stateOf(this.#detections) !== stateOf(detections)
+    ) {
+      this.#detections = detections;
+    }
     const collectors = Object.entries(status.collectors).map(([name, { lastRunAt, ...collector }]) => {
       if (lastRunAt === undefined) return [name, collector];
       const reported = this.#lastRuns.get(name) ?? lastRunAt;
@@ -74,6 +83,7 @@ export class ReportedStatus implements Service {
       ...status,
       delivery: { ...reportedDelivery, ...(delivery.held === undefined ? {} : { held: delivery.held }) },
       ...(pause === undefined ? {} : { pause: { ...pause, skipped: skipped ?? 0 } }),
+      ...(this.#detections === undefined ? {} : { detections: this.#detections }),
       posture: this.#posture,
       collectors: Object.fromEntries(collectors),
     };
@@ -84,6 +94,7 @@ export class ReportedStatus implements Service {
     this.#figures = undefined;
     this.#lastRuns.clear();
     this.#posture = undefined;
+    this.#detections = undefined;
     this.#takenAt = this.#clock.monotonic();
     this.#changed();
   }
@@ -100,4 +111,16 @@ export class ReportedStatus implements Service {
 function findings({ baseline, listeningPorts, ...others }: Posture): string {
   const { scannedAt: _at, durationMs: _took, ...found } = baseline ?? {};
   return JSON.stringify([found, listeningPorts === undefined, others]);
+}
+
+/** The part of the detections' status that is reported at once: everything except counters and the last alert. */
+function stateOf({
+  alerts: _alerts,
+  counted: _counted,
+  suppressed: _by,
+  last: _last,
+  exceptions,
+  ...state
+}: DetectionsStatus) {
+  return JSON.stringify([state, Object.keys(exceptions ?? {})]);
 }

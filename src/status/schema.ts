@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { DROP_REASONS, type DropReason } from '../base/counters.ts';
 import { collectors } from '../collectors/index.ts';
+import { SUPPRESSED_BY, type SuppressedBy } from '../detections/alerts/policy.ts';
+import { LEVELS, type Level } from '../detections/subject.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, SEVERITIES } from '../posture/recommendation.ts';
 
 /* The schema of the status. Its types are inferred from it, the JSON Schema is generated from it, and tests check reported
@@ -19,6 +21,42 @@ const Collector = v.strictObject({
   source: v.exactOptional(text('Source of its events: auditUnicast, procPolling, sockDiag …')),
   reason: v.exactOptional(text('Why the source is not the best one, and how to fix it.')),
   lastRunAt: v.exactOptional(time('Periodic events: time of the last snapshot.')),
+});
+
+const Alerts = count('Alerts of this severity since the agent started, updates not counted.');
+const Suppressed = v.exactOptional(count('Matches that made no alert for this reason, since the agent started.'));
+
+const Detections = about('Detection rules and their alerts.', {
+  state: v.pipe(
+    v.picklist(['on', 'off', 'degraded']),
+    v.description('off: switched off by the module twin or the local file. degraded: a part is missing, see reason.'),
+  ),
+  reason: v.exactOptional(text('What is missing, and how to fix it.')),
+  rules: v.strictObject({
+    loaded: count('Rules that were loaded.'),
+    refused: count("Files of the device's own rules that were refused."),
+    off: v.pipe(v.record(v.string(), count('')), v.description('By reason: how many of the loaded rules are off.')),
+  }),
+  ruleSetHash: text('SHA-256 of the rules that were loaded.'),
+  alerts: v.strictObject(Object.fromEntries(LEVELS.map((level) => [level, Alerts])) as Record<Level, typeof Alerts>),
+  counted: count('Further matches that an alert counts, since the agent started.'),
+  suppressed: v.strictObject(
+    Object.fromEntries(SUPPRESSED_BY.map((reason) => [reason, Suppressed])) as Record<SuppressedBy, typeof Suppressed>,
+  ),
+  last: v.exactOptional(
+    about('The last alert.', {
+      type: text('Its type.'),
+      severity: v.picklist(LEVELS),
+      at: time('When it was raised or last updated.'),
+    }),
+  ),
+  silencedUntil: v.exactOptional(text('Present while no alerts are made; RFC 3339, as the module twin has it.')),
+  exceptions: v.exactOptional(
+    v.pipe(v.record(v.string(), count('')), v.description('By id: how often each exception has matched.')),
+  ),
+  unusedExceptions: v.exactOptional(
+    text('Exceptions that have expired or matched nothing for 90 days, joined by ";".'),
+  ),
 });
 
 const Lost = v.exactOptional(count('Number of occurrences dropped for this reason.'));
@@ -185,6 +223,7 @@ export const StatusSchema = v.strictObject({
       state: v.exactOptional(text('Other users can write to the state directory.')),
     }),
   ),
+  detections: v.exactOptional(Detections),
   posture: about('State of the system in the latest snapshots.', {
     baseline: v.exactOptional(
       about('Results of the hardening rules, and all exceptions.', {
@@ -308,6 +347,8 @@ export type SecurityAgentStatus = DeepReadonly<v.InferOutput<typeof StatusSchema
 export type LocalStatus = DeepReadonly<v.InferOutput<typeof LocalStatusSchema>>;
 /** The accounts of all events: `collected` = `delivered` + `aggregatedAway` + `queued` + `dropped`. */
 export type Delivery = SecurityAgentStatus['delivery'];
+/** What the detections say (contract §2). */
+export type DetectionsStatus = DeepReadonly<v.InferOutput<typeof Detections>>;
 export type Posture = SecurityAgentStatus['posture'];
 /** The state of one collector (contract §2). */
 export type CollectorStatus = DeepReadonly<v.InferOutput<typeof Collector>>;

@@ -99,6 +99,32 @@ describe('vakt status', () => {
     }
   });
 
+  it('tells what the detections found, and what they were told not to tell', async () => {
+    const detections = {
+      state: 'on',
+      rules: { loaded: 90, refused: 0, off: { requires: 4 } },
+      ruleSetHash: 'ab',
+      alerts: { informational: 0, low: 0, medium: 1, high: 2, critical: 0 },
+      counted: 4,
+      suppressed: { silenced: 5, exception: 1 },
+      last: { type: 'IoT_CryptoMiner', severity: 'high', at: '2024-05-01T12:00:00.000Z' },
+      silencedUntil: '2024-05-02T12:00:00Z',
+      exceptions: { mine: 7 },
+      unusedExceptions: 'old',
+    } as const;
+    await status({ detections });
+    for (const said of [
+      /^detections +on, 90 rules, of them off: 4 requires$/m,
+      /^silenced +no alerts until 2024-05-02T12:00:00Z$/m,
+      /^alerts +2 high, 1 medium, the last one IoT_CryptoMiner at 2024-05-01T12:00:00\.000Z/m,
+      /^ +matches without an alert: 5 silenced, 1 exception$/m,
+      /^ +exceptions: mine \(7\)$/m,
+      /^ +exceptions no longer used: old$/m,
+    ]) {
+      assert.match(out.join('\n'), said);
+    }
+  });
+
   it('tells how the hub is reached, and as whom', async () => {
     const credential = {
       kind: 'moduleKey',

@@ -53,12 +53,21 @@ export const recordOf = (alert: KeptAlert, time: Date): AlertRaised => ({
   lastSeen: new Date(alert.last),
   event: alert.event,
   eventIds: alert.eventIds,
-  subject: alert.subject,
+  subject: subjectOf(alert),
   ...(alert.parentExecutable === undefined ? {} : { parentExecutable: alert.parentExecutable }),
   ...(alert.parentCommandLine === undefined ? {} : { parentCommandLine: alert.parentCommandLine }),
   remediation: alert.remediation,
   ...(Object.keys(alert.details).length === 0 ? {} : { details: alert.details }),
 });
+
+/** ContainerId and Sha256 are taken from ExtraDetails, where events have them. */
+function subjectOf({ subject: { ContainerId, Sha256, ...fields } }: KeptAlert): AlertRaised['subject'] {
+  const details = {
+    ...(ContainerId === undefined ? {} : { ContainerId }),
+    ...(Sha256 === undefined ? {} : { Sha256 }),
+  };
+  return Object.keys(details).length === 0 ? fields : { ...fields, ExtraDetails: details };
+}
 
 /** In UTF-16 units. */
 const LONGEST_TRIMMED = 512;

@@ -77,13 +77,20 @@ describe('Alerts', () => {
         CommandLine: '/tmp/xmrig -o pool',
         ProcessId: 7,
         UserName: 'root',
-        ContainerId: 'c',
-        Sha256: 's',
+        ExtraDetails: { ContainerId: 'c', Sha256: 's' },
       },
       parentExecutable: '/bin/sh',
       parentCommandLine: 'sh -c x',
       remediation: 'End it.',
     });
+  });
+
+  it('has container and digest in the fields of the event', () => {
+    take({ payload: { ExtraDetails: { ContainerId: 'c', Sha256: 's', Terminal: 't' } } });
+    const [record] = raised;
+    assert.ok(record !== undefined);
+    const payload: Record<string, unknown> = { ...securityAlert.translate(record, look) };
+    assert.deepEqual([payload.ContainerId, payload.Sha256, payload.ExtraDetails], ['c', 's', { Terminal: 't' }]);
   });
 
   it('makes events that are valid', () => {

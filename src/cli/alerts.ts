@@ -1,0 +1,99 @@
+import * as v from 'valibot';
+import { askControlSocket } from '../base/control-socket.ts';
+import { AgentError } from '../base/errors.ts';
+import { printable, printableJson } from '../base/printable.ts';
+import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
+import { readArguments, type World } from './command.ts';
+import { controlSocketOf, explain } from './status.ts';
+
+export const summary = 'Show the last alerts of the detection rules.';
+
+export const usage = `vakt alerts [--config FILE] [--json] [--follow]
+
+  --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
+  --json          print alerts as in messages, a JSON object a line
+  --follow        afterwards show each new alert, and each update of one, until Ctrl-C
+
+The agent keeps the last 200 alerts, also over restarts. Secrets in their command lines are replaced by [redacted].`;
+
+/** What is shown of a SecurityAlert. */
+const Alert = v.object({
+  AlertType: v.string(),
+  Severity: v.string(),
+  RuleTitle: v.string(),
+  Count: v.number(),
+  FirstSeenUtc: v.string(),
+  LastSeenUtc: v.string(),
+  Remediation: v.string(),
+  CommandLine: v.optional(v.string()),
+  UserName: v.optional(v.string()),
+  UserId: v.optional(v.string()),
+  Executable: v.optional(v.string()),
+  ProcessId: v.optional(v.number()),
+  ParentExecutable: v.optional(v.string()),
+  RemoteAddress: v.optional(v.string()),
+  RemotePort: v.optional(v.string()),
+  ContainerId: v.optional(v.string()),
+  ExtraDetails: v.optional(v.record(v.string(), v.string())),
+});
+type Alert = v.InferOutput<typeof Alert>;
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const options = { config: { type: 'string' }, json: { type: 'boolean' }, follow: { type: 'boolean' } } as const;
+  const { config, json = false, follow = false } = readArguments(args, options).values;
+  const { path, error } = controlSocketOf(config, world.environment);
+  const { stdout, stderr, signal } = world;
+  const show = (alert: unknown) => {
+    for (const line of json ? [printableJson(JSON.stringify(alert))] : describe(alert)) stdout(line);
+  };
+  const alerts = await askControlSocket(path, '/alerts', { signal }).catch((thrown) =>
+    explain(thrown, { config, error }, signal),
+  );
+  if (!Array.isArray(alerts)) throw notUnderstood(path);
+  for (const alert of alerts) show(alert);
+  if (alerts.length === 0 && !follow) stderr('No alert so far.');
+  if (!follow) return 0;
+  await askControlSocket(path, '/alerts/follow', {
+    onOpen: () => stderr('Following the alerts of the running agent; Ctrl-C ends it.'),
+    onLine: (line) => show(JSON.parse(line)),
+    signal,
+  });
+  return 0;
+}
+
+/** Any process of the agent's user could answer at the socket, so the answer is checked. */
+function describe(value: unknown): string[] {
+  const checked = v.safeParse(Alert, value);
+  if (!checked.success) return ['(an alert that this version of vakt does not understand)'];
+  const alert = checked.output;
+  const { LastSeenUtc, Severity, AlertType, Count, RuleTitle, Remediation, ExtraDetails = {} } = alert;
+  const times = Count === 1 ? '' : `, ${Count} times since ${alert.FirstSeenUtc}`;
+  const facts = [...factsOf(alert), ...Object.entries(ExtraDetails).map(([name, text]) => `${name} ${text}`)];
+  return [
+    `${LastSeenUtc} ${Severity} ${AlertType}: ${RuleTitle}${times}`,
+    ...(alert.CommandLine === undefined ? [] : [`  ${alert.CommandLine}`]),
+    ...(facts.length === 0 ? [] : [`  ${facts.join(', ')}`]),
+    `  ${Remediation}`,
+    '',
+  ].map(printable);
+}
+
+function factsOf(alert: Alert): string[] {
+  const { UserName, UserId, Executable, ProcessId, ParentExecutable, RemoteAddress, RemotePort, ContainerId } = alert;
+  const port = RemotePort === undefined ? '' : ` port ${RemotePort}`;
+  return [
+    ...(UserName === undefined && UserId === undefined ? [] : [`by ${UserName ?? UserId}`]),
+    ...(Executable === undefined ? [] : [`executable ${Executable}`]),
+    ...(ProcessId === undefined || ProcessId === 0 ? [] : [`process ${ProcessId}`]),
+    ...(ParentExecutable === undefined ? [] : [`started by ${ParentExecutable}`]),
+    ...(RemoteAddress === undefined ? [] : [`remote ${RemoteAddress}${port}`]),
+    ...(ContainerId === undefined ? [] : [`container ${ContainerId.slice(0, 12)}`]),
+  ];
+}
+
+const notUnderstood = (path: string) =>
+  new AgentError(
+    'AGENT_NOT_RUNNING',
+    `what answers at ${path} is not this version of the agent`,
+    'Restart the agent after an update: systemctl restart vakt.',
+  );

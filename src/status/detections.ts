@@ -1,0 +1,48 @@
+import type { AlertsStatus } from '../detections/alerts/alerts.ts';
+import type { DetectionsStatus } from './schema.ts';
+
+/** What the detections say about themselves. */
+export interface ObservedDetections {
+  /** `undefined`: rules are judged. */
+  readonly problem?: string;
+  readonly rules: {
+    readonly loaded: number;
+    /** Files of own rules that were refused. */
+    readonly refused: number;
+    /** By reason: how many of the loaded rules are off. */
+    readonly off: Readonly<Record<string, number>>;
+    /** SHA-256 of the rules that were loaded. */
+    readonly hash: string;
+  };
+  readonly alerts: AlertsStatus;
+  /** By event: rows of the last snapshot that could not be compared. */
+  readonly incomplete: Readonly<Record<string, number>>;
+  readonly isEnabled: boolean;
+}
+
+/** `securityAgent.detections`. */
+export function detectionsStatus(observed: ObservedDetections): DetectionsStatus {
+  const { problem, rules, alerts, incomplete, isEnabled } = observed;
+  const reasons = [
+    ...(problem === undefined ? [] : [problem]),
+    ...(rules.refused === 0 ? [] : [`${rules.refused} files of rules are refused; "vakt rules list" says why.`]),
+    ...Object.entries(incomplete).map(([event, rows]) => `${rows} rows of ${event} could not be compared.`),
+    ...(alerts.silenceRefused === undefined
+      ? []
+      : [`silenced until ${alerts.silenceRefused} is refused: it is more than 7 days ahead, or the clock is not set.`]),
+  ];
+  const { exceptions, unusedExceptions } = alerts;
+  return {
+    state: !isEnabled ? 'off' : reasons.length > 0 ? 'degraded' : 'on',
+    ...(isEnabled && reasons.length > 0 ? { reason: reasons.join(' ') } : {}),
+    rules: { loaded: rules.loaded, refused: rules.refused, off: rules.off },
+    ruleSetHash: rules.hash,
+    alerts: alerts.bySeverity,
+    counted: alerts.counted,
+    suppressed: alerts.suppressed,
+    ...(alerts.last === undefined ? {} : { last: alerts.last }),
+    ...(alerts.silencedUntil === undefined ? {} : { silencedUntil: alerts.silencedUntil }),
+    ...(Object.keys(exceptions).length === 0 ? {} : { exceptions }),
+    ...(unusedExceptions === undefined ? {} : { unusedExceptions }),
+  };
+}

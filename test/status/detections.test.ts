@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours } from '../../src/base/duration.ts';
+import type { AlertsStatus } from '../../src/detections/alerts/alerts.ts';
+import { detectionsStatus, type ObservedDetections } from '../../src/status/detections.ts';
+import { localStatus } from '../../src/status/observe.ts';
+import { ReportedStatus } from '../../src/status/reported.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+import { ObservedAgent } from './observed-agent.ts';
+import { validateStatus } from './schema.ts';
+
+const ALERTS: AlertsStatus = {
+  hits: 12,
+  alerts: 3,
+  counted: 4,
+  suppressed: { silenced: 5 },
+  bySeverity: { informational: 0, low: 0, medium: 1, high: 2, critical: 0 },
+  last: { type: 'IoT_CryptoMiner', severity: 'high', at: '2026-05-01T12:00:00.000Z' },
+  silencedUntil: '2026-05-02T12:00:00Z',
+  exceptions: { mine: 7 },
+  unusedExceptions: 'old',
+};
+const DETECTIONS: ObservedDetections = {
+  rules: { loaded: 90, refused: 0, off: { requires: 4 }, hash: 'ab'.repeat(32) },
+  alerts: ALERTS,
+  incomplete: {},
+  isEnabled: true,
+};
+
+describe('The status of the detections', () => {
+  let agent: ObservedAgent;
+  let time: sinon.SinonFakeTimers;
+
+  beforeEach(async () => {
+    time = sinon.useFakeTimers({ now: new Date('2026-05-01T12:00:00.000Z') });
+    agent = await ObservedAgent.start();
+  });
+  afterEach(async () => {
+    time.restore();
+    await agent.stop();
+  });
+
+  const statusWith = (change: Partial<ObservedDetections> = {}) =>
+    localStatus({ ...agent.observed, detections: () => ({ ...DETECTIONS, ...change }) });
+
+  it('says how many alerts there were, and everything that keeps matches from becoming one', () => {
+    const { detections, state } = statusWith();
+    assert.deepEqual(detections, {
+      state: 'on',
+      rules: { loaded: 90, refused: 0, off: { requires: 4 } },
+      ruleSetHash: 'ab'.repeat(32),
+      alerts: ALERTS.bySeverity,
+      counted: 4,
+      suppressed: { silenced: 5 },
+      last: ALERTS.last,
+      silencedUntil: '2026-05-02T12:00:00Z',
+      exceptions: { mine: 7 },
+      unusedExceptions: 'old',
+    });
+    assert.equal(state, 'running');
+    assert.equal(localStatus(agent.observed).detections, undefined);
+  });
+
+  it('is degraded, with the agent, when something is missing', () => {
+    for (const change of [
+      { problem: 'No rules could be loaded.' },
+      { rules: { ...DETECTIONS.rules, refused: 2 } },
+      { incomplete: { ListeningPorts: 7 } },
+      { alerts: { ...ALERTS, silenceRefused: '2027-05-01T12:00:00Z' } },
+    ]) {
+      const { detections, state } = statusWith(change);
+      assert.deepEqual([detections?.state, state], ['degraded', 'degraded'], JSON.stringify(change));
+      assert.match(detections?.reason ?? '', /\.$/);
+      const off = detectionsStatus({ ...DETECTIONS, ...change, isEnabled: false });
+      assert.deepEqual([off.state, off.reason], ['off', undefined]);
+    }
+  });
+
+  it('is valid, and reports states at once and counters at their time', () => {
+    let observed = DETECTIONS;
+    const reported = new ReportedStatus({
+      observed: { ...agent.observed, detections: () => observed },
+      settings: agent.settings,
+      clock: systemClock,
+      log: quietLog(),
+      changed: () => {},
+    });
+    const first = reported.current();
+    assert.deepEqual(validateStatus(first), []);
+    observed = { ...DETECTIONS, alerts: { ...ALERTS, counted: 99 } };
+    assert.equal(reported.current().detections?.counted, 4);
+    const { silencedUntil: _, ...loud } = observed.alerts;
+    observed = { ...DETECTIONS, alerts: loud };
+    assert.equal(reported.current().detections?.silencedUntil, undefined);
+    assert.equal(reported.current().detections?.counted, 99);
+    observed = { ...observed, alerts: { ...loud, counted: 100 } };
+    time.tick(hours(1));
+    reported.takeFigures();
+    assert.equal(reported.current().detections?.counted, 100);
+  });
+});
