@@ -14,18 +14,25 @@ interface Use {
   count: number;
 }
 
+interface Entry {
+  readonly id: string;
+  readonly exception: AlertException;
+  readonly use: Use;
+}
+
 /** An exception that has matched nothing for so long is shown: it may no longer be needed. */
 const UNUSED = days(90);
 
 /** The exceptions in force, with how often each has matched. */
 export class Exceptions {
   readonly #uses = new Map<string, Use>();
+  /** The exceptions that were asked for last. */
+  #read: { readonly of: object; readonly entries: readonly Entry[] } | undefined;
   readonly #networks = new Map<string, IpNetwork | undefined>();
 
   /** @returns the id of the first exception that matches, after counting it */
   match(hit: Hit, exceptions: Readonly<Record<string, AlertException>>, now: Date): string | undefined {
-    for (const [id, exception] of Object.entries(exceptions)) {
-      const use = this.#useOf(id, exception, now);
+    for (const { id, exception, use } of this.#entriesOf(exceptions, now)) {
       if (!isNamed(hit.rule, exception.rule) || !isInForce(exception, now) || !this.#covers(exception, hit)) continue;
       use.count += 1;
       use.last = now.getTime();
@@ -41,10 +48,9 @@ export class Exceptions {
 
   /** Ids of those that have expired, or matched nothing for 90 days. */
   unused(exceptions: Readonly<Record<string, AlertException>>, now: Date): readonly string[] {
-    return Object.entries(exceptions).flatMap(([id, exception]) => {
-      const { since, last = since } = this.#useOf(id, exception, now);
-      return !isInForce(exception, now) || now.getTime() - last >= UNUSED ? [id] : [];
-    });
+    return this.#entriesOf(exceptions, now).flatMap(({ id, exception, use: { since, last = since } }) =>
+      !isInForce(exception, now) || now.getTime() - last >= UNUSED ? [id] : [],
+    );
   }
 
   toJson(): unknown {
@@ -54,6 +60,20 @@ export class Exceptions {
   restore(value: unknown): void {
     if (typeof value !== 'object' || value === null) return;
     for (const [id, use] of Object.entries(value).slice(0, MOST_USES)) if (isUse(use)) this.#uses.set(id, { ...use });
+    this.#read = undefined;
+  }
+
+  /** The same object is read once only: settings are frozen, and every hit asks. */
+  #entriesOf(exceptions: Readonly<Record<string, AlertException>>, now: Date): readonly Entry[] {
+    if (this.#read?.of !== exceptions) {
+      const entries = Object.entries(exceptions).map(([id, exception]) => ({
+        id,
+        exception,
+        use: this.#useOf(id, exception, now),
+      }));
+      this.#read = { of: exceptions, entries };
+    }
+    return this.#read.entries;
   }
 
   #useOf(id: string, exception: AlertException, now: Date): Use {

@@ -146,6 +146,14 @@ describe('Alerts', () => {
       assert.notEqual(raised[0]?.alertId, raised[1]?.alertId);
     });
 
+    it('gives a new alert a new id, also when the clock was set back to the hour of the one before', () => {
+      take();
+      pass(hours(1));
+      time.setSystemTime(START);
+      take();
+      assert.equal(new Set(raised.map(({ alertId }) => alertId)).size, 2);
+    });
+
     it('tells the update before a new alert of the same key, also without a tick', () => {
       take();
       take();
@@ -349,8 +357,10 @@ describe('Alerts', () => {
       restart();
       take({ fields: { User: 'x' } });
       assert.equal(raised.length, 20);
+      const saved = JSON.parse(JSON.stringify(alerts.toJson()));
       time.setSystemTime(START.getTime() - days(3_000));
-      restart();
+      alerts = create();
+      alerts.restore(saved);
       take({ fields: { User: 'y' } });
       assert.equal(raised.length, 20);
       pass(hours(1));

@@ -67,6 +67,14 @@ describe('Silence', () => {
     assert.equal(next.isInForce(at(hours(2))), true);
     time.tick(1);
     assert.equal(next.isInForce(at(hours(2))), false);
+    const before = new Silence(systemClock);
+    time.setSystemTime(START);
+    before.isInForce(at(hours(2)));
+    const kept = before.toJson();
+    time.setSystemTime(START.getTime() + hours(2));
+    const late = new Silence(systemClock);
+    late.restore(kept);
+    assert.equal(late.isInForce(at(hours(2))), false);
     for (const damaged of [null, 5, {}, { until: at(hours(9)), leftMs: days(30) }, { until: 5, leftMs: 1 }]) {
       const fresh = new Silence(systemClock);
       fresh.restore(damaged);
