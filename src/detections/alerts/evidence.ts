@@ -5,6 +5,8 @@ import { redactCommandLine } from './secrets/redact.ts';
 
 /** In bytes of UTF-8. */
 const LONGEST_COMMAND_LINE = 2_048;
+/** In UTF-16 units. What is behind is looked at by rules only: redacting 128 KiB could take 40 ms. */
+const LONGEST_REDACTED = 16_384;
 const LONGEST_VALUE = 512;
 const MOST_VALUES = 40;
 const MOST_IDS = 16;
@@ -20,7 +22,8 @@ export function evidenceOf(hit: Hit, alertType: string, { redact }: { redact: bo
     const bytes = Buffer.byteLength(text);
     if (bytes > LONGEST_COMMAND_LINE) shortened.set(name, bytes);
     // Redacted before it is cut: the name of a secret can be in the part that is left out.
-    return cut(redact ? redactCommandLine(text) : text, LONGEST_COMMAND_LINE);
+    const head = text.slice(0, LONGEST_REDACTED);
+    return cut(redact ? redactCommandLine(head) : head, LONGEST_COMMAND_LINE);
   };
   const of = (name: string, value: string): string =>
     name.endsWith('CommandLine') ? commandLine(name, value) : cut(value, LONGEST_VALUE);
