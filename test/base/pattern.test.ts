@@ -185,6 +185,15 @@ describe('patterns of rules', () => {
     );
   });
 
+  it('match long sequences when sets of states do not fit', () => {
+    const long = 'cd'.repeat(40);
+    const compiled = compilePattern(`(?:a.{0,60}b|q)${long}$`);
+    assert.ok('matches' in compiled);
+    const begin = Array.from({ length: 400 }, (_, at) => 'aab'[(at * at) % 3]).join('') + 'aab aba '.repeat(40);
+    assert.equal(compiled.matches(`${begin}ab${long}`), true);
+    assert.equal(compiled.matches(`${begin}ab${long.slice(2)}`), false);
+  });
+
   it('have literals that every line has which matches', () => {
     let known = 0;
     fc.assert(
