@@ -4,6 +4,9 @@ import { resolvePath } from './paths.ts';
 const LONGEST_VALUE = 8_192;
 const MOST_VALUES = 64;
 
+/** No variable's name begins with a blank. */
+const allOf = (name: string): string => ` ${name}`;
+
 export class Environment {
   readonly #variables = new Map<string, string>();
   readonly #files = new Map<string, string>();
@@ -16,6 +19,17 @@ export class Environment {
   assign(name: string, value: string): void {
     if (value.length > LONGEST_VALUE || (this.#variables.size >= MOST_VALUES && !this.#variables.has(name))) return;
     this.#variables.set(name, value);
+  }
+
+  /** A variable that has one value after the other. */
+  assignEach(name: string, values: readonly string[]): void {
+    this.assign(name, values[0] ?? '');
+    this.assign(allOf(name), values.join(' '));
+  }
+
+  /** All values that a variable takes, if there are several. */
+  each(name: string): string | undefined {
+    return this.#variables.get(allOf(name));
   }
 
   append(name: string, value: string): void {

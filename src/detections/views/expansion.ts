@@ -116,7 +116,9 @@ function addParameter(part: Extract<Part, { is: 'parameter' }>, { fields, parts,
     else fields.end();
     return;
   }
-  const value = parameterValue(name, rest, known.environment);
+  // A word that is the variable of a loop stands for all items, part of a word for the first.
+  const all = rest === '' && parts.length === 1 ? known.environment.each(name) : undefined;
+  const value = all ?? parameterValue(name, rest, known.environment);
   if (value === undefined) {
     if (!isEmptyHere(part, parts, i, isCommand)) fields.add(raw);
   } else if (!known.work.spend(value.length)) fields.add(raw);

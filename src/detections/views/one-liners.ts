@@ -45,6 +45,25 @@ const DECODING: Readonly<Record<string, (text: string) => string | undefined>> =
   ...{ a2b_base64: decodeBase64, str_rot13: rot13, pack: decodeHex, from: decodeBase64 },
 };
 
+/** Functions whose result has the text of their arguments. */
+const TRANSPARENT: ReadonlySet<string> = new Set([
+  ...[
+    'join',
+    'decode',
+    'encode',
+    'str',
+    'bytes',
+    'bytearray',
+    'format',
+    'concat',
+    'toString',
+    'String',
+    'list',
+    'tuple',
+  ],
+  ...['split', 'strip', 'unescape', 'compile', 'eval', 'exec', 'Array', 'sprintf', 'array', 'implode', 'strrev'],
+]);
+
 const BEFORE_OPERAND: ReadonlySet<string> = new Set(['b', 'r', 'u', 'f', 'rb', 'br', 'B', 'R', 'U', 'F']);
 const MOST_FINDINGS = 24;
 
@@ -54,6 +73,8 @@ export type Finding =
   | { readonly is: 'code'; readonly text: string }
   /** What the code prints. */
   | { readonly is: 'printed'; readonly text: string };
+
+const isKnown = (name: string): boolean => EXECUTING.has(name) || PRINTING.has(name) || Object.hasOwn(DECODING, name);
 
 /** All commands, and all decoded text, in the order in which they are written. */
 export function findCommands(code: string, work: Work): Finding[] {
@@ -114,8 +135,10 @@ class Finder {
     }
     if (this.#arguments.length > 0) this.#flush();
     this.#name = word;
+    // The arguments of an unknown function are not those of the one around it: exec(urlopen("http://x")).
+    if (next === '(' && !TRANSPARENT.has(word) && !isKnown(word)) this.#callee = undefined;
     // Perl and Ruby call without parentheses: exec "/bin/sh".
-    if (EXECUTING.has(word) || PRINTING.has(word) || Object.hasOwn(DECODING, word)) this.#call(word);
+    if (isKnown(word)) this.#call(word);
   }
 
   #call(name: string): void {

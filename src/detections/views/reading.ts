@@ -121,7 +121,7 @@ export class Reading {
     const program = programOfWords(words, from);
     const at = from + (program?.skip ?? 0);
     const path = normalisePath(program?.image ?? words[at] ?? '');
-    if (!isKnown(path)) return;
+    if (!isKnown(path) || (words[at] ?? '').includes('://')) return;
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const rest = words.slice(at + 1).filter((word) => word !== '');
     const line = [name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd();

@@ -10,7 +10,7 @@ import { MAX_DEPTH, type Work } from './limits.ts';
 import { findCommands } from './one-liners.ts';
 import { nameOf, normalisePath } from './paths.ts';
 import { interpreterOf, runOf } from './shells.ts';
-import { commandsOf, type Redirection, type SimpleCommand } from './statements.ts';
+import { commandsOf, isPipe, type Redirection, type SimpleCommand } from './statements.ts';
 
 /** Commands that start nothing and say little; without a redirection they get no view. */
 const QUIET: ReadonlySet<string> = new Set([
@@ -64,14 +64,7 @@ const NOTHING: Output = { text: '', isDecoded: false };
 const SOURCING: ReadonlySet<string> = new Set(['.', 'source']);
 
 /** How commands are joined in the line as a whole, where that differs from a blank on each side. */
-const SEPARATORS: Readonly<Record<string, string>> = {
-  ';': '; ',
-  '\n': '; ',
-  ';;': ';; ',
-  '(': '(',
-  ')': ') ',
-  '': '',
-};
+const SEPARATORS: Readonly<Record<string, string>> = { ';': '; ', '\n': '; ', ';;': ';; ', '': '' };
 
 /** A command as a shell would start it. */
 export interface Executed {
@@ -101,6 +94,8 @@ class Shell {
   readonly #environment: Environment;
   readonly #depth: number;
   readonly #work: Work;
+  /** Whether the last command was a `cd`, and how it ended. */
+  #before = { now: '', name: '', end: '' };
   readonly #commands: Executed[] = [];
   readonly #scripts: { text: string; directory: string | undefined }[] = [];
 
@@ -116,12 +111,11 @@ class Shell {
     let output: Output | undefined;
     const simples = commandsOf(lexScript(text, this.#work));
     for (const simple of simples) {
-      const isLast = simple.end !== '|' && simple.end !== '|&';
-      output = this.#simple(simple, simple.isPiped ? output : undefined, line, isLast);
-      if (!isLast || simple !== simples.at(-1)) line.push(SEPARATORS[simple.end] ?? ` ${simple.end} `);
-      else if (simple.end === '&') line.push(' &');
+      output = this.#simple(simple, simple.isPiped ? output : undefined, line, !isPipe(simple.end));
+      this.#before = { name: this.#before.now, end: simple.end, now: '' };
+      line.push(separatorOf(simple.end));
     }
-    return { line: line.join(''), commands: this.#commands, scripts: this.#scripts };
+    return { line: withoutEnd(line.join('')), commands: this.#commands, scripts: this.#scripts };
   }
 
   /** @returns what it prints, if that is known */
@@ -136,8 +130,10 @@ class Shell {
       }
     }
     const { text, input, source, target } = this.#redirect(simple.redirections);
-    const shown = [...simple.keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
-    if (shown.length > 0) line.push(shown.join(' '));
+    const opened = simple.keywords.filter((keyword) => keyword === '(').join('');
+    const keywords = simple.keywords.filter((keyword) => keyword !== '(');
+    const shown = [...keywords, ...expanded.map(normalise), text].filter((word) => word !== '');
+    line.push(opened + shown.join(' '));
     const words = this.#assigned(expanded);
     if (words === undefined) return undefined;
     const name = words[0] ?? '';
@@ -194,7 +190,7 @@ class Shell {
     for (const simple of simples) {
       output = shell.#simple(simple, simple.isPiped ? output : undefined, [], false);
       if (output === undefined) return undefined;
-      if (simple.end !== '|') printed += output.text;
+      if (!isPipe(simple.end)) printed += output.text;
     }
     return simples.length === 0 ? undefined : printed;
   }
@@ -241,8 +237,13 @@ class Shell {
     }
     const words = at === 0 ? expanded : expanded.slice(at);
     const [name, first] = words;
-    if (name === 'cd' || name === 'pushd') this.#environment.changeDirectory(first ?? '~');
-    if (name === 'for' && words[2] === 'in') this.#environment.assign(first ?? '', words.slice(3).join(' '));
+    if (name === 'cd' || name === 'pushd') {
+      // Of cd /tmp || cd /var/run, the first is taken to succeed.
+      const isAlternative = this.#before.name === 'cd' && this.#before.end === '||';
+      if (!isAlternative) this.#environment.changeDirectory(first ?? '~');
+    }
+    this.#before.now = name === 'pushd' ? 'cd' : (name ?? '');
+    if (name === 'for' && words[2] === 'in') this.#environment.assignEach(first ?? '', words.slice(3));
     return words;
   }
 
@@ -269,6 +270,21 @@ class Shell {
     const text = texts.join(' ');
     return { text, input, source, target };
   }
+}
+
+/** `)|` becomes `) | `. */
+function separatorOf(end: string): string {
+  let at = 0;
+  while (end[at] === ')') at++;
+  const operator = end.slice(at);
+  const closing = end.slice(0, at);
+  return closing + (SEPARATORS[operator] ?? ` ${operator} `) + (operator === '' && closing !== '' ? ' ' : '');
+}
+
+/** A separator at the end says nothing, but for `&`. */
+function withoutEnd(line: string): string {
+  const trimmed = line.trimEnd();
+  return trimmed.endsWith(';') ? trimmed.slice(0, -1) : trimmed;
 }
 
 interface Redirected {

@@ -16,7 +16,7 @@ export interface SimpleCommand {
   readonly keywords: readonly string[];
   readonly words: readonly Word[];
   readonly redirections: readonly Redirection[];
-  /** What separates it from the next one; empty for the last. */
+  /** What separates it from the next one: `;`, `)|`; empty for the last. */
   readonly end: string;
   /** Whether its standard input is the output of the command before it. */
   readonly isPiped: boolean;
@@ -32,9 +32,14 @@ const plainText = (word: Word | undefined): string | undefined => {
   return word?.length === 1 && part?.is === 'text' && !part.quoted ? part.text : undefined;
 };
 
+const MOST_PARENTHESES = 8;
+
+/** Whether the next command reads what the one before prints. */
+export const isPipe = (end: string): boolean => (end.endsWith('|') && !end.endsWith('||')) || end.endsWith('|&');
+
 /** Splits a script at `;`, `&`, `&&`, `||`, `|`, newlines and parentheses. */
 export function commandsOf(items: readonly Item[]): SimpleCommand[] {
-  const commands: SimpleCommand[] = [];
+  const commands: (SimpleCommand & { end: string })[] = [];
   let keywords: string[] = [];
   let words: Word[] = [];
   let redirections: Redirection[] = [];
@@ -43,6 +48,10 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
   const end = (operator: string) => {
     if (words.length > 0 || redirections.length > 0 || keywords.length > 0) {
       commands.push({ keywords, words, redirections, end: operator, isPiped });
+    } else {
+      // What stands behind a subshell: (…) | sh
+      const last = commands.at(-1);
+      if (last?.end.endsWith(')') === true && last.end.length < 8) last.end += operator;
     }
     isPiped = operator === '|' || operator === '|&';
     keywords = [];
@@ -59,7 +68,8 @@ export function commandsOf(items: readonly Item[]): SimpleCommand[] {
         words = [];
         redirections = [];
       }
-      end(item.text);
+      end(item.text === '(' ? '' : item.text);
+      if (item.text === '(' && keywords.length < MOST_PARENTHESES) keywords.push('(');
     } else if (item?.is === 'redirection') {
       const next = items[i + 1];
       if (next?.is === 'word') i++;

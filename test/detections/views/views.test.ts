@@ -102,6 +102,10 @@ describe('views of a process start', () => {
       ['sh <<< id', '/usr/bin/id | id'],
       ['bash <(curl http://x)', '/usr/bin/curl | curl http://x'],
       ['busybox wget http://x', '/usr/bin/wget | wget http://x'],
+      ['(wget x || curl x) | sh', '/usr/bin/bash | bash -c (wget x || curl x) | sh'],
+      ['a; (b; (c)) && d &', '/usr/bin/bash | bash -c a; (b; (c)) && d &'],
+      ['cd /tmp || cd /run || cd /; ./x', '/tmp/x | ./x @ /tmp'],
+      ['for i in 1 2; do nc h.$i 22; done', '/usr/bin/nc | nc h.1 22'],
     ];
     for (const [text, ...views] of cases) {
       it(text, () => {
