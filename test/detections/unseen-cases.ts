@@ -59,14 +59,22 @@ const USER_NAMES: Readonly<Record<string, string>> = { 0: 'root', 33: 'www-data'
 
 const EPOCH = Date.parse('2026-10-05T06:00:00Z');
 
-/** All cases, in the order of the files. */
-export function unseenCases(): UnseenCase[] {
-  const folder = 'test/detections/unseen';
+/** All unseen cases, in the order of the files. */
+export const unseenCases = (): UnseenCase[] => casesOf('test/detections/unseen');
+
+/** The cases that the rules were written with. Each file is named after its alert. */
+export const ruleCases = (): UnseenCase[] => casesOf('test/detections/cases');
+
+function casesOf(folder: string): UnseenCase[] {
   return readdirSync(folder)
     .filter((name) => name.endsWith('.jsonl'))
     .sort()
-    .flatMap((name) => readFileSync(join(folder, name), 'utf8').trimEnd().split('\n'))
-    .map((line) => JSON.parse(line) as UnseenCase);
+    .flatMap((name) =>
+      readFileSync(join(folder, name), 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => ({ alert: name.replace('.jsonl', ''), ...JSON.parse(line) }) as UnseenCase),
+    );
 }
 
 /** The id of a case in the answers of `vakt rules test`. */
