@@ -2,44 +2,52 @@ import { printable } from '../base/printable.ts';
 import { readArguments, table, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { explainRule } from './rules/explain.ts';
-import { builtInRules, faultLine, rulesOfFiles } from './rules/rule-files.ts';
+import { allRules, faultLine, rulesOfFiles } from './rules/rule-files.ts';
 import { testRules } from './rules/test.ts';
 
 export const summary = 'List, check, test and explain the rules of detections.';
-export const usage = `vakt rules list [--json]
+export const usage = `vakt rules list [--rules FOLDER] [--json]
        vakt rules check FILE…
        vakt rules test [RULE-FILE…] --events FILE|- [--json]
        vakt rules test [RULE-FILE…] --cases FILE [--json]
-       vakt rules explain ID
+       vakt rules explain ID [--rules FOLDER]
 
-  list      the shipped rules
+  list      the shipped rules and own ones
   check     all faults of rule files, each with its line; a folder stands for its .yml files
   test      which rules fire on which events: the shipped ones, or those of the files
   explain   what a rule looks for, what else raises it, and what to do then
 
   --events FILE  JSON lines: messages of this agent, events, or payloads; - reads standard input
   --cases FILE   a JSON file: cases of several events each, and benign events
+  --rules FOLDER the folder of own rules, /etc/vakt/rules.d by default
   --json         print JSON, one object a line`;
 
-const OPTIONS = { json: { type: 'boolean' }, events: { type: 'string' }, cases: { type: 'string' } } as const;
+const OPTIONS = {
+  json: { type: 'boolean' },
+  events: { type: 'string' },
+  cases: { type: 'string' },
+  rules: { type: 'string' },
+} as const;
+
+const OWN_RULES = '/etc/vakt/rules.d';
 
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, OPTIONS, Number.POSITIVE_INFINITY);
   const [action = '', ...files] = positionals;
-  const { json = false, events, cases } = values;
+  const { json = false, events, cases, rules: folder = OWN_RULES } = values;
   if (action !== 'test' && (events !== undefined || cases !== undefined))
     throw new UsageError('--events and --cases belong to "vakt rules test"');
   switch (action) {
     case 'list':
       if (files[0] !== undefined) throw new UsageError(`unexpected argument "${files[0]}"`);
-      return list(json, world);
+      return list(folder, json, world);
     case 'check':
       return check(files, world);
     case 'test':
       return testRules({ ruleFiles: files, events, cases, json }, world);
     case 'explain':
       if (files.length !== 1) throw new UsageError('explain takes the id, name or alert type of a rule');
-      return explainRule(files[0] ?? '', world);
+      return explainRule(files[0] ?? '', folder, world);
     default:
       throw new UsageError(
         action === ''
@@ -49,8 +57,8 @@ export async function run(args: readonly string[], world: World): Promise<number
   }
 }
 
-async function list(json: boolean, { stdout, stderr }: World): Promise<number> {
-  const { rules, faults } = builtInRules();
+async function list(folder: string, json: boolean, { stdout, stderr }: World): Promise<number> {
+  const { rules, faults } = await allRules(folder);
   for (const fault of faults) stderr(printable(faultLine(fault)));
   const shown = rules.filter(({ facts }) => facts.alerts);
   if (json) {
@@ -60,14 +68,15 @@ async function list(json: boolean, { stdout, stderr }: World): Promise<number> {
     }
     return 0;
   }
-  const rows = shown.map(({ facts: { id, level, alert = '', requires, title } }) => [
+  const rows = shown.map(({ facts: { id, level, alert = '', origin, requires, title } }) => [
     id,
     level,
     alert,
+    origin,
     requires.length === 0 ? 'on' : `needs ${requires.join(', ')}`,
     title,
   ]);
-  for (const line of table([['ID', 'LEVEL', 'ALERT', 'STATE', 'TITLE'], ...rows])) stdout(line);
+  for (const line of table([['ID', 'LEVEL', 'ALERT', 'ORIGIN', 'STATE', 'TITLE'], ...rows])) stdout(line);
   return 0;
 }
 

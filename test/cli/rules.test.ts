@@ -52,16 +52,28 @@ describe('vakt rules', () => {
   const parsed = () => out.map((line) => JSON.parse(line));
 
   it('lists the shipped rules that alert', async () => {
-    assert.equal(await run(['list', '--json'], world), 0);
+    assert.equal(await run(['list', '--json', '--rules', folder], world), 0);
     const alerting = readRuleSet(builtInDocuments()).rules.filter(({ facts }) => facts.alerts);
     assert.deepEqual(
       parsed().map(({ id }) => id),
       alerting.map(({ facts }) => facts.id),
     );
     out = [];
-    assert.equal(await run(['list'], world), 0);
-    assert.match(out[0] ?? '', /^ID +LEVEL +ALERT +STATE +TITLE$/);
+    assert.equal(await run(['list', '--rules', folder], world), 0);
+    assert.match(out[0] ?? '', /^ID +LEVEL +ALERT +ORIGIN +STATE +TITLE$/);
     assert.equal(out.length, alerting.length + 1);
+  });
+
+  it('lists and explains own rules, too, and names those that are refused', async () => {
+    file('own.yml', RULE);
+    const bad = file('bad.yml', 'title: x\n');
+    assert.equal(await run(['list', '--json', '--rules', folder], world), 0);
+    const { origin, file: where, requires } = parsed().find(({ id }) => id === 'strange');
+    assert.deepEqual([origin, where, requires], ['local', join(folder, 'own.yml'), ['wanted']]);
+    assert.match(errors.join(), new RegExp(`^${bad}:1: `));
+    out = [];
+    assert.equal(await run(['explain', 'strange', '--rules', folder], world), 0);
+    assert.equal(out[0], 'Strange program');
   });
 
   it('checks files, and shows all faults with their lines', async () => {

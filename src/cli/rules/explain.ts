@@ -2,11 +2,11 @@ import { printable } from '../../base/printable.ts';
 import type { Rule } from '../../detections/subject.ts';
 import { UsageError, type World } from '../command.ts';
 import { didYouMean } from '../did-you-mean.ts';
-import { builtInRules } from './rule-files.ts';
+import { allRules } from './rule-files.ts';
 
 /** @param name an id, a name, or the type of alerts */
-export function explainRule(name: string, { stdout }: World): number {
-  const { rules } = builtInRules();
+export async function explainRule(name: string, folder: string, { stdout }: World): Promise<number> {
+  const { rules } = await allRules(folder);
   const facts = rules.map((rule) => rule.facts);
   const found = facts.filter((rule) => [rule.id, rule.name, rule.alert].includes(name));
   if (found.length === 0) {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { builtInDocuments } from '../../detections/built-in.ts';
@@ -15,6 +15,15 @@ export interface ReadRules {
 export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules> {
   const { documents, faults } = await documentsOfFiles(paths);
   const read = readRuleSet(documents.filter(({ file }) => !faults.some((fault) => fault.file === file)));
+  return { rules: read.rules, faults: [...faults, ...read.faults] };
+}
+
+/** The shipped rules and those of a folder of own ones, which need not exist; own filters may narrow shipped rules. */
+export async function allRules(folder: string): Promise<ReadRules> {
+  if (!existsSync(folder) || rulesIn(folder).length === 0) return builtInRules();
+  const { documents, faults } = await documentsOfFiles([folder]);
+  const sound = documents.filter(({ file }) => !faults.some((fault) => fault.file === file));
+  const read = readRuleSet([...builtInDocuments(), ...sound]);
   return { rules: read.rules, faults: [...faults, ...read.faults] };
 }
 
@@ -39,13 +48,16 @@ function filesOf(path: string): readonly string[] {
   const stats = statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) throw new UsageError(`${path} does not exist`);
   if (!stats.isDirectory()) return [path];
-  const files = readdirSync(path, { recursive: true, encoding: 'utf8' })
-    .filter((file) => /\.ya?ml$/.test(file) && !basename(file).startsWith('.'))
-    .sort()
-    .map((file) => join(path, file));
+  const files = rulesIn(path);
   if (files.length === 0) throw new UsageError(`${path} has no .yml files`);
   return files;
 }
+
+const rulesIn = (folder: string): readonly string[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => /\.ya?ml$/.test(file) && !basename(file).startsWith('.'))
+    .sort()
+    .map((file) => join(folder, file));
 
 export function textOf(file: string): string {
   try {
