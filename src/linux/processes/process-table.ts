@@ -176,8 +176,8 @@ export class ProcessTable {
   }
 
   /**
-   * Like `get`, but also finds a running copy of a known process, such as a subshell: it runs the same program with the same
-   * arguments. What was found is kept, so that it is read from /proc only once.
+   * Like `get`, but also finds a running process that isn't known. A copy of a known process, such as a subshell, has its
+   * arguments; of others only the program is found. What was found is kept, so that it is read from /proc only once.
    */
   find(pid: number): KnownProcess | undefined {
     const known = this.get(pid);
@@ -189,10 +189,15 @@ export class ProcessTable {
       if (original?.executable !== undefined) break;
       ancestor = this.#proc.stat(ancestor)?.parentPid;
     }
-    // A process that has executed another program since, unseen, is no copy.
-    if (original?.executable === undefined || this.#proc.executable(pid) !== original.executable) return known;
+    const executable = this.#proc.executable(pid);
+    if (executable === undefined) return known;
+    // A process that runs another program is no copy: its start was not seen, and its arguments are unknown.
+    if (original?.executable !== executable) {
+      this.seen(pid, executable);
+      return this.get(pid);
+    }
     this.#forget(pid);
-    this.#put(pid, original.executable, false, this.#clock.monotonic());
+    this.#put(pid, executable, false, this.#clock.monotonic());
     if (original.commandLine !== undefined) this.#keep(pid, original.commandLine);
     return original;
   }
