@@ -2,6 +2,7 @@ import { createCollection } from './agent/collection.ts';
 import { createCondition } from './agent/condition.ts';
 import { createConfiguration } from './agent/configuration.ts';
 import { createDelivery } from './agent/delivery.ts';
+import { createDetection } from './agent/detection.ts';
 import { type AgentOptions, layFoundation } from './agent/foundation.ts';
 import { createHub, hubAccess, secretsOf } from './agent/hub.ts';
 import { createReporting } from './agent/reporting.ts';
@@ -35,7 +36,13 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
   const condition = createCondition(foundation, { storage, delivery });
   const shared = { storage, configuration, delivery, condition };
   const collection = createCollection(foundation, { ...shared, linux, occurrences });
-  const reporting = createReporting(foundation, { ...shared, hub, collection, secrets: secretsOf(access) });
+  const detection = createDetection(foundation, {
+    ...shared,
+    occurrences,
+    collection,
+    status: () => reporting.status(),
+  });
+  const reporting = createReporting(foundation, { ...shared, hub, collection, detection, secrets: secretsOf(access) });
   settings.onChange(() => {
     collection.linuxEvents.refresh();
     reporting.twin.changed();
@@ -65,6 +72,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     delivery.publisher,
     delivery.aggregator,
     condition.memory,
+    ...detection.services, // judge what the collectors make
     collection.snapshots, // Periodic collectors
     collection.linuxEvents, // Triggered collectors
     reporting.endOfRun,

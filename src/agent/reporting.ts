@@ -11,10 +11,13 @@ import { methods } from '../methods/index.ts';
 import type { MethodParts } from '../methods/parts.ts';
 import { localStatus, type Observed } from '../status/observe.ts';
 import { ReportedStatus } from '../status/reported.ts';
+import type { LocalStatus } from '../status/schema.ts';
+import { alertHandlers } from './alert-handlers.ts';
 import type { CollectionParts } from './collection.ts';
 import type { ConditionParts } from './condition.ts';
 import type { Configuration } from './configuration.ts';
 import type { DeliveryParts } from './delivery.ts';
+import type { DetectionParts } from './detection.ts';
 import type { Foundation } from './foundation.ts';
 import { controlSocket, endOfRun, followHandler } from './services.ts';
 import type { Storage } from './storage.ts';
@@ -23,6 +26,8 @@ import type { Storage } from './storage.ts';
 export interface ReportingParts {
   readonly controlSocket: Service;
   readonly directMethods: DirectMethods<MethodParts>;
+  /** The complete current status. */
+  readonly status: () => LocalStatus;
   readonly reported: ReportedStatus;
   /** Desired in, reported out. */
   readonly twin: TwinSync;
@@ -39,6 +44,7 @@ interface Reported {
   readonly delivery: DeliveryParts;
   readonly condition: ConditionParts;
   readonly collection: CollectionParts;
+  readonly detection: DetectionParts;
 }
 
 export function createReporting(
@@ -118,10 +124,15 @@ export function createReporting(
   return {
     controlSocket: controlSocket(
       local.controlSocket,
-      { '/status': () => localStatus(observed), '/follow': followHandler(collection.triggers) },
+      {
+        '/status': () => localStatus(observed),
+        '/follow': followHandler(collection.triggers),
+        ...alertHandlers(parts.detection.alerts.history),
+      },
       log,
     ),
     directMethods,
+    status: () => localStatus(observed),
     reported,
     twin,
     credentialWatch,
@@ -143,6 +154,7 @@ const observedParts = (
     configuration: { configuration, settings, limits, nameOf },
     delivery: { queues, unsetClock, budget, chains, publisher, aggregator },
     condition: { memory, exposedFiles, runs, logLevel },
+    detection: { detections, alerts },
     collection: { pause, baseline, snapshots, snapshotPosture, recommendations, linuxEvents },
     stopping,
   }: Reported & { stopping: () => boolean },
@@ -169,6 +181,7 @@ const observedParts = (
   restarts: () => runs.status(),
   exposed: () => exposedFiles.status(),
   baseline,
+  detections: () => ({ ...detections.status(), alerts: alerts.status() }),
   snapshotFacts: (isOn) => snapshotPosture.facts(isOn),
   recommendations,
   logLevel: () => logLevel.status(),

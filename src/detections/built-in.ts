@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { Document, Fault, ParsedRule } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
@@ -14,10 +15,23 @@ export interface CompiledRules {
 const PLACES = ['./config/detections/rules.json', '../../../config/detections/rules.json'];
 
 /** The documents of the shipped rules. */
-export function builtInDocuments(): readonly Document[] {
+export const builtInDocuments = (): readonly Document[] => compiledDocuments(JSON.parse(builtInText()), 'builtin');
+
+function builtInText(): string {
   const file = PLACES.map((place) => new URL(place, import.meta.url)).find((url) => existsSync(url));
   if (file === undefined) throw new Error('config/detections/rules.json is missing');
-  return compiledDocuments(JSON.parse(readFileSync(file, 'utf8')), 'builtin');
+  return readFileSync(file, 'utf8');
+}
+
+/** The shipped rules, with the SHA-256 of their file, in hexadecimal. */
+export function builtInRules(): {
+  readonly rules: readonly ParsedRule[];
+  readonly faults: readonly Fault[];
+  readonly sha256: string;
+} {
+  const text = builtInText();
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  return { ...readRuleSet(compiledDocuments(JSON.parse(text), 'builtin')), sha256 };
 }
 
 export function compiledDocuments(compiled: CompiledRules, origin: Document['origin']): readonly Document[] {

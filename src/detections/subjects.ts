@@ -5,7 +5,7 @@ import type { Fields, LogSource, Subject, View } from './subject.ts';
 import { viewsOf } from './views/views.ts';
 
 /** Events of which each element is judged by itself. */
-const SOURCES: Readonly<Record<string, LogSource>> = {
+export const SOURCES: Readonly<Record<string, LogSource | undefined>> = {
   ProcessCreate: 'process_creation',
   ConnectionCreate: 'network_connection',
   Login: 'login',

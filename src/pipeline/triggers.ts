@@ -113,7 +113,7 @@ export class Triggers implements OccurrenceConsumer {
       try {
         this.#show(collector, payload);
         if (isAggregated) this.#aggregator.add(collector, queue, payload, time);
-        else events.push(occurrenceEvent(collector, payload, time, this.#idOf(occurrence)));
+        else events.push(occurrenceEvent(collector, payload, time, this.idOf(occurrence)));
       } catch (error) {
         this.#skip(collector, queue, error); // the others stay
       }
@@ -127,9 +127,9 @@ export class Triggers implements OccurrenceConsumer {
 
   /**
    * The id of an event that may be read again: after kill -9 the audit log is read again from the last checkpoint. An
-   * event that was already queued gets the same id again.
+   * event that was already queued gets the same id again. `undefined`: the id is random.
    */
-  #idOf({ event, time, serial }: Occurrence): string | undefined {
+  idOf({ event, time, serial }: Occurrence): string | undefined {
     return serial === undefined ? undefined : stableId(`${this.#origin} ${event} ${time.getTime()} ${serial}`);
   }
 

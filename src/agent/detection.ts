@@ -1,0 +1,93 @@
+import { milliseconds } from '../base/duration.ts';
+import type { Service } from '../base/service.ts';
+import { collectors } from '../collectors/index.ts';
+import type { Occurrences } from '../collectors/occurrences.ts';
+import { AlertTimes } from '../detections/alerts/alert-times.ts';
+import { Alerts } from '../detections/alerts/alerts.ts';
+import { SavedState } from '../detections/alerts/saved-state.ts';
+import { builtInRules } from '../detections/built-in.ts';
+import { Detections } from '../detections/detections.ts';
+import type { LocalStatus } from '../status/schema.ts';
+import type { CollectionParts } from './collection.ts';
+import type { Configuration } from './configuration.ts';
+import type { DeliveryParts } from './delivery.ts';
+import type { Foundation } from './foundation.ts';
+import type { Storage } from './storage.ts';
+
+/** What judges the events on the device. */
+export interface DetectionParts {
+  readonly detections: Detections;
+  readonly alerts: Alerts;
+  /** In the order of their start: what was known before the last stop comes first. */
+  readonly services: readonly Service[];
+}
+
+/** @throws Error the package lacks its rules */
+export function createDetection(
+  foundation: Foundation,
+  {
+    occurrences,
+    storage,
+    configuration: { settings },
+    delivery: { publisher },
+    collection: { triggers, snapshots, linuxEvents, pause },
+    status,
+  }: {
+    occurrences: Occurrences;
+    storage: Storage;
+    configuration: Configuration;
+    delivery: DeliveryParts;
+    collection: CollectionParts;
+    status: () => LocalStatus;
+  },
+): DetectionParts {
+  const { local, sender, clockOf, logOf, state, stateChanged } = foundation;
+  const clock = clockOf('detections');
+  const log = logOf('detections');
+  const policy = () => settings.current().detections;
+  const isOn = () => local.detections.enabled && policy().enabled;
+  const { rules, faults, sha256 } = builtInRules();
+  const alerts = new Alerts({
+    raise: (record) => occurrences.accept('alerts', [record]),
+    sendEarly: () => publisher.sendHighWithin(milliseconds(0)),
+    policy,
+    origin: sender.id,
+    redact: local.detections.redact,
+    clock,
+    log,
+    changed: () => saved.changed(),
+    dueEarlier: () => times.ring(),
+  });
+  const times = new AlertTimes({ alerts, clock, log });
+  const detections = new Detections({
+    isOn,
+    rules,
+    faults,
+    rulesHash: sha256,
+    lists: () => policy().lists,
+    alerts,
+    programOf: (pid) => linuxEvents.program(pid),
+    idOf: (occurrence) => triggers.idOf(occurrence),
+    collectors: () => watched(status().collectors),
+    isPaused: () => pause.status() !== undefined,
+    snapshotPeriod: () => settings.current().snapshotFrequency,
+    clock,
+    log,
+    changed: stateChanged.notify,
+    stateChanged: () => saved.changed(),
+  });
+  const saved = new SavedState({
+    file: state('detections.json'),
+    parts: { alerts, detections },
+    clock,
+    log,
+    files: storage.stateFiles,
+  });
+  occurrences.offerTo(detections);
+  snapshots.offerTo(detections);
+  settings.onChange(() => detections.refresh());
+  return { detections, alerts, services: [saved, times, detections] };
+}
+
+const watched = (states: LocalStatus['collectors']) =>
+  collectors.map(({ name, category }) => ({ name, category, ...(states[name] ?? { state: 'off' as const }) }));

