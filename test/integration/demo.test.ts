@@ -36,6 +36,7 @@ describe('vakt demo', function () {
       /LocalUsers +root \(0\) in root/,
       /SystemInformation +\S+/,
       /ran \/bin\/sleep 2/,
+      /SecurityAlert +High: Reverse shell/,
       /reported +\S+aggregationEnabledProcessCreate\.value = false/,
       /status +\d+ collected = \d+ delivered/,
     ]) {
