@@ -7,6 +7,7 @@ import { Alerts } from '../detections/alerts/alerts.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
 import { Detections } from '../detections/detections.ts';
+import { RuleLoader } from '../detections/rule-loader.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import type { CollectionParts } from './collection.ts';
 import type { Configuration } from './configuration.ts';
@@ -46,7 +47,6 @@ export function createDetection(
   const log = logOf('detections');
   const policy = () => settings.current().detections;
   const isOn = () => local.detections.enabled && policy().enabled;
-  const { rules, faults, sha256 } = builtInRules();
   const alerts = new Alerts({
     raise: (record) => occurrences.accept('alerts', [record]),
     sendEarly: () => publisher.sendHighWithin(milliseconds(0)),
@@ -59,12 +59,19 @@ export function createDetection(
     dueEarlier: () => times.ring(),
   });
   const times = new AlertTimes({ alerts, clock, log });
+  const loader = new RuleLoader({
+    folder: local.detections.rulesDirectory,
+    addressFile: local.detections.badAddressesFile,
+    wantedHash: () => policy().rulesHash,
+    load: (rules) => detections.load(rules),
+    addressesChanged: () => detections.refresh(),
+    clock,
+    log,
+  });
   const detections = new Detections({
     isOn,
-    rules,
-    faults,
-    rulesHash: sha256,
-    lists: () => policy().lists,
+    rules: builtInRules(),
+    lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
     alerts,
     programOf: (pid) => linuxEvents.program(pid),
     idOf: (occurrence) => triggers.idOf(occurrence),
@@ -85,8 +92,11 @@ export function createDetection(
   });
   occurrences.offerTo(detections);
   snapshots.offerTo(detections);
-  settings.onChange(() => detections.refresh());
-  return { detections, alerts, services: [saved, times, detections] };
+  settings.onChange(() => {
+    detections.refresh();
+    loader.refresh();
+  });
+  return { detections, alerts, services: [loader, saved, times, detections] };
 }
 
 const watched = (states: LocalStatus['collectors']) =>

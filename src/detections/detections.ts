@@ -34,22 +34,31 @@ export interface JudgingStatus {
     readonly refused: number;
     /** By reason: how many of the loaded rules are off. */
     readonly off: Readonly<Record<string, number>>;
-    /** SHA-256 of the rules, in hexadecimal. */
+    /** SHA-256 of the rules, in hexadecimal; that of own rules, if there are any. */
     readonly hash: string;
+    readonly ownHash?: string;
   };
   /** By event: rows of the last snapshot that could not be compared. */
   readonly incomplete: Readonly<Record<string, number>>;
   readonly isEnabled: boolean;
 }
 
+/** Rules that are judged together. */
+export interface RuleSet {
+  readonly rules: readonly ParsedRule[];
+  /** What is wrong with rules and files that are refused. */
+  readonly faults: readonly Fault[];
+  /** SHA-256 of all rules, in hexadecimal. */
+  readonly sha256: string;
+  /** That of the operator's own rules; absent without any. */
+  readonly ownSha256?: string;
+}
+
 interface Parts {
   /** Whether detections are switched on. */
   readonly isOn: () => boolean;
-  readonly rules: readonly ParsedRule[];
-  /** What is wrong with rules that are refused. */
-  readonly faults: readonly Fault[];
-  /** SHA-256 of all rules, in hexadecimal. */
-  readonly rulesHash: string;
+  /** The rules to begin with. */
+  readonly rules: RuleSet;
   /** The entries of the twin's lists by name. */
   readonly lists: () => Lists;
   readonly alerts: Pick<Alerts, 'take'>;
@@ -86,6 +95,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly #waiting: Subject[] = [];
   #isDraining = false;
   #draining: Promise<void> = Promise.resolve();
+  #rules: RuleSet;
   #detector: Detector;
   #lists: string;
   #sources: ReadonlySet<LogSource>;
@@ -99,8 +109,17 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#loop = new Loop((signal) => this.#turn(signal), { clock, log });
     const lists = parts.lists();
     this.#lists = JSON.stringify(lists);
+    this.#rules = parts.rules;
     this.#detector = this.#detectorWith(lists);
-    this.#sources = new Set(parts.rules.flatMap(({ facts }) => facts.sources));
+    this.#sources = sourcesOf(parts.rules);
+  }
+
+  /** Replaces all rules. Correlations that both sets have go on. */
+  load(rules: RuleSet): void {
+    this.#rules = rules;
+    this.#sources = sourcesOf(rules);
+    this.#renew();
+    this.#parts.changed();
   }
 
   /** To be called when the lists may have changed. Correlations go on. */
@@ -108,15 +127,18 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const lists = this.#parts.lists();
     const text = JSON.stringify(lists);
     if (text === this.#lists) return;
-    const state = this.#detector.save();
     this.#lists = text;
-    this.#detector = this.#detectorWith(lists);
+    this.#renew();
+  }
+
+  #renew(): void {
+    const state = this.#detector.save();
+    this.#detector = this.#detectorWith(this.#parts.lists());
     this.#detector.restore(state);
   }
 
   #detectorWith(lists: Lists): Detector {
-    const { rules, clock } = this.#parts;
-    return new Detector({ rules, lists, clock });
+    return new Detector({ rules: this.#rules.rules, lists, clock: this.#parts.clock });
   }
 
   async start(): Promise<void> {
@@ -255,7 +277,13 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     ];
     return {
       ...(problems.length === 0 ? {} : { problem: problems.join(' ') }),
-      rules: { loaded: rules.length, refused: this.#parts.faults.length, off, hash: this.#parts.rulesHash },
+      rules: {
+        loaded: rules.length,
+        refused: new Set(this.#rules.faults.map(({ file }) => file)).size,
+        off,
+        hash: this.#rules.sha256,
+        ...(this.#rules.ownSha256 === undefined ? {} : { ownHash: this.#rules.ownSha256 }),
+      },
       incomplete: this.#changes.incomplete(),
       isEnabled: this.#parts.isOn(),
     };
@@ -272,3 +300,5 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#detector.restore(correlations);
   }
 }
+
+const sourcesOf = ({ rules }: RuleSet): ReadonlySet<LogSource> => new Set(rules.flatMap(({ facts }) => facts.sources));

@@ -11,8 +11,9 @@ export interface ObservedDetections {
     readonly refused: number;
     /** By reason: how many of the loaded rules are off. */
     readonly off: Readonly<Record<string, number>>;
-    /** SHA-256 of the rules that were loaded. */
+    /** SHA-256 of the rules that were loaded; that of own rules, if there are any. */
     readonly hash: string;
+    readonly ownHash?: string;
   };
   readonly alerts: AlertsStatus;
   /** By event: rows of the last snapshot that could not be compared. */
@@ -37,6 +38,7 @@ export function detectionsStatus(observed: ObservedDetections): DetectionsStatus
     ...(isEnabled && reasons.length > 0 ? { reason: reasons.join(' ') } : {}),
     rules: { loaded: rules.loaded, refused: rules.refused, off: rules.off },
     ruleSetHash: rules.hash,
+    ...(rules.ownHash === undefined ? {} : { ownRulesHash: rules.ownHash }),
     alerts: alerts.bySeverity,
     counted: alerts.counted,
     suppressed: alerts.suppressed,

@@ -38,6 +38,7 @@ const Detections = about('Detection rules and their alerts.', {
     off: v.pipe(v.record(v.string(), count('')), v.description('By reason: how many of the loaded rules are off.')),
   }),
   ruleSetHash: text('SHA-256 of the rules that were loaded.'),
+  ownRulesHash: v.exactOptional(text("SHA-256 of the device's own rules: `cat *.yml | sha256sum` in their folder.")),
   alerts: v.strictObject(Object.fromEntries(LEVELS.map((level) => [level, Alerts])) as Record<Level, typeof Alerts>),
   counted: count('Further matches that an alert counts, since the agent started.'),
   suppressed: v.strictObject(

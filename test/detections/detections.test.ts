@@ -80,9 +80,7 @@ describe('Detections', () => {
     take = (hit) => hits.push(hit);
     detections = new Detections({
       isOn: () => isOn,
-      rules,
-      faults,
-      rulesHash: 'ab',
+      rules: { rules, faults, sha256: 'ab' },
       lists: () => lists,
       alerts: { take: (hit) => take(hit) },
       programOf: (pid) => (pid === 10 ? { executable: '/usr/sbin/cron', commandLine: 'cron -f' } : undefined),

@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { lstatSync, readdirSync, type Stats } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, messageOf } from '../base/errors.ts';
+import { parseNetwork } from '../base/ip-network.ts';
+import { readPlainFile } from '../base/plain-file.ts';
+import { nextTurn } from '../base/turn.ts';
+import type { Document, Fault } from './sigma/rule.ts';
+
+/** Files that are read from the folder; the rest is refused. */
+const MOST_FILES = 500;
+const LARGEST_RULE_FILE = 256 * 1024;
+const LARGEST_ADDRESS_FILE = 1024 * 1024;
+/** Each is compared with each new connection. */
+const MOST_ADDRESSES = 4_096;
+
+/** The operator's own rules, as they are on disk. */
+export interface OwnRules {
+  readonly documents: readonly Document[];
+  /** Why files are refused. */
+  readonly faults: readonly Fault[];
+  /** `cat *.yml | sha256sum` of the folder; absent without files. */
+  readonly sha256?: string;
+}
+
+const NONE: OwnRules = { documents: [], faults: [] };
+
+/**
+ * Reads the `.yml` files of a folder in the order of their names. Whoever can write a rule can blind the agent, so folder and
+ * files must belong to root, and nobody else may be able to write to them.
+ *
+ * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
+ */
+export async function readOwnRules(folder: string, wantedHash = ''): Promise<OwnRules> {
+  let names: string[];
+  try {
+    names = ruleFilesOf(folder);
+    const problem = names.length === 0 ? undefined : problemOf(lstatSync(folder), 'directory');
+    if (problem !== undefined) return refused(folder, problem);
+  } catch (error) {
+    return errnoOf(error) === 'ENOENT' ? NONE : refused(folder, `it can't be read: ${messageOf(error)}`);
+  }
+  if (names.length === 0) return NONE;
+  if (names.length > MOST_FILES) return refused(folder, `it has more than ${MOST_FILES} files`);
+  const digest = createHash('sha256');
+  const texts: { readonly path: string; readonly text: string }[] = [];
+  const faults: Fault[] = [];
+  for (const name of names) {
+    const path = join(folder, name);
+    try {
+      const problem = problemOf(lstatSync(path), 'file');
+      if (problem !== undefined) throw new Error(problem);
+      const text = readPlainFile(path, LARGEST_RULE_FILE);
+      digest.update(text);
+      texts.push({ path, text });
+    } catch (error) {
+      faults.push({ file: path, reason: messageOf(error) });
+    }
+    await nextTurn();
+  }
+  const sha256 = digest.digest('hex');
+  if (wantedHash !== '' && wantedHash !== sha256) {
+    return { ...refused(folder, `its SHA-256 is ${sha256}, not ${wantedHash} as the module twin says`), sha256 };
+  }
+  const documents: Document[] = [];
+  const { readYaml } = await import('./sigma/yaml.ts');
+  for (const { path, text } of texts) {
+    const read = readYaml(text, path, 'local');
+    faults.push(...read.faults);
+    if (read.faults.length === 0) documents.push(...read.documents);
+    await nextTurn();
+  }
+  return { documents, faults, sha256 };
+}
+
+const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });
+
+const ruleFilesOf = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.yml') && !name.startsWith('.'))
+    .sort();
+
+function problemOf(stats: Stats, kind: 'file' | 'directory'): string | undefined {
+  if (kind === 'file' ? !stats.isFile() : !stats.isDirectory()) return `it is not a ${kind}`;
+  if (stats.uid !== 0) return 'it does not belong to root: chown root';
+  return (stats.mode & 0o022) === 0 ? undefined : 'others than root can write to it: chmod go-w';
+}
+
+/** What is compared to notice a change: a file that is written in place, replaced, added or removed. */
+export function traceOf(folder: string, file: string | undefined): string {
+  const trace = (path: string) => {
+    const stats = lstatSync(path, { throwIfNoEntry: false, bigint: true });
+    return stats === undefined ? '' : `${stats.ino} ${stats.mtimeNs} ${stats.ctimeNs} ${stats.size}`;
+  };
+  try {
+    const names = ruleFilesOf(folder).slice(0, MOST_FILES + 1);
+    return [folder, ...names.map((name) => join(folder, name)), ...(file === undefined ? [] : [file])]
+      .map((path) => `${path} ${trace(path)}`)
+      .join('\n');
+  } catch {
+    return file === undefined ? '' : trace(file);
+  }
+}
+
+/** Addresses and networks of a file, one a line; `#` begins a comment. */
+export function readAddresses(path: string): { readonly addresses: readonly string[]; readonly fault?: Fault } {
+  try {
+    const problem = problemOf(lstatSync(path), 'file');
+    if (problem !== undefined) throw new Error(problem);
+    const entries = readPlainFile(path, LARGEST_ADDRESS_FILE)
+      .split('\n')
+      .map((line) => line.replace(/#.*/, '').trim())
+      .filter((line) => line !== '');
+    const wrong = entries.findIndex((entry) => parseNetwork(entry) === undefined);
+    if (wrong >= 0) throw new Error(`entry ${wrong + 1} is not an address or a network`);
+    if (entries.length > MOST_ADDRESSES) throw new Error(`it has more than ${MOST_ADDRESSES} entries`);
+    return { addresses: entries };
+  } catch (error) {
+    return { addresses: [], fault: { file: path, reason: messageOf(error) } };
+  }
+}

@@ -1,0 +1,113 @@
+import { createHash } from 'node:crypto';
+import { Alarm } from '../base/alarm.ts';
+import type { Clock } from '../base/clock.ts';
+import { minutes } from '../base/duration.ts';
+import type { Logger } from '../base/log.ts';
+import { Loop } from '../base/loop.ts';
+import type { Service } from '../base/service.ts';
+import { builtInDocuments, builtInRules } from './built-in.ts';
+import type { RuleSet } from './detections.ts';
+import { readAddresses, readOwnRules, traceOf } from './own-rules.ts';
+import type { Fault } from './sigma/rule.ts';
+import { readRuleSet } from './sigma/rule-set.ts';
+
+/** How often the operator's files are compared with what was read. */
+const LOOK_EVERY = minutes(1);
+/** Faults that are logged at a time; the status has their number. */
+const MOST_LOGGED = 20;
+
+/**
+ * Reads the operator's own rules and addresses at the start, and again when they change or the module twin names another
+ * SHA-256.
+ */
+export class RuleLoader implements Service {
+  readonly name = 'detection rules';
+  readonly #folder: string;
+  readonly #addressFile: string | undefined;
+  readonly #wantedHash: () => string;
+  readonly #load: (rules: RuleSet) => void;
+  readonly #addressesChanged: () => void;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #alarm = new Alarm();
+  readonly #loop: Loop;
+  /** What was read: the files' trace, and the SHA-256 that the twin named. */
+  #read = '\n';
+  #addresses: readonly string[] = [];
+  #logged = '';
+
+  constructor(options: {
+    folder: string;
+    /** Absent: there is no list of bad addresses. */
+    addressFile?: string | undefined;
+    /** SHA-256 that the folder must have; empty: any. */
+    wantedHash: () => string;
+    load: (rules: RuleSet) => void;
+    addressesChanged: () => void;
+    clock: Clock;
+    log: Logger;
+  }) {
+    this.#folder = options.folder;
+    this.#addressFile = options.addressFile;
+    this.#wantedHash = options.wantedHash;
+    this.#load = options.load;
+    this.#addressesChanged = options.addressesChanged;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#loop = new Loop(async (signal) => {
+      await this.#alarm.sleep(this.#clock, LOOK_EVERY, signal);
+      if (!signal.aborted) await this.#look();
+    }, options);
+  }
+
+  /** Own rules are in force before anything is collected. */
+  async start(): Promise<void> {
+    await this.#look();
+    this.#loop.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  /** To be called when the module twin may name another SHA-256. */
+  refresh(): void {
+    this.#alarm.ring();
+  }
+
+  /** Addresses and networks that the operator calls bad. */
+  get badAddresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  async #look(): Promise<void> {
+    const wanted = this.#wantedHash();
+    const trace = `${wanted}\n${traceOf(this.#folder, this.#addressFile)}`;
+    if (trace === this.#read) return;
+    this.#read = trace;
+    const own = await readOwnRules(this.#folder, wanted);
+    const list = this.#addressFile === undefined ? { addresses: [] } : readAddresses(this.#addressFile);
+    const { sha256, ...shipped } = builtInRules();
+    const { rules, faults } =
+      own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
+    const all = [...own.faults, ...faults, ...(list.fault === undefined ? [] : [list.fault])];
+    this.#load({
+      rules,
+      faults: all,
+      sha256: own.sha256 === undefined ? sha256 : createHash('sha256').update(sha256).update(own.sha256).digest('hex'),
+      ...(own.sha256 === undefined ? {} : { ownSha256: own.sha256 }),
+    });
+    this.#addresses = list.addresses;
+    this.#addressesChanged();
+    this.#tell(all);
+  }
+
+  #tell(faults: readonly Fault[]): void {
+    const text = JSON.stringify(faults);
+    if (text === this.#logged) return;
+    this.#logged = text;
+    for (const { file, line, reason } of faults.slice(0, MOST_LOGGED)) {
+      this.#log.warn({ file, ...(line === undefined ? {} : { line }), reason }, 'Refused a file of detection rules.');
+    }
+  }
+}

@@ -1,0 +1,173 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { minutes } from '../../src/base/duration.ts';
+import type { LogLine } from '../../src/base/log.ts';
+import type { RuleSet } from '../../src/detections/detections.ts';
+import { readAddresses, readOwnRules } from '../../src/detections/own-rules.ts';
+import { RuleLoader } from '../../src/detections/rule-loader.ts';
+import { quietLog } from '../pipeline/memory-queues.ts';
+import { temporaryFolder } from '../support/folders.ts';
+import { skip } from '../support/require.ts';
+
+const rule = (title: string) => `title: ${title}
+level: high
+logsource: { product: linux, category: process_creation }
+detection: { s: { 'Image|endswith': /${title} }, condition: s }
+`;
+const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
+
+describe("the operator's own rules", () => {
+  let folder: string;
+
+  before(function () {
+    if (process.getuid?.() !== 0) skip(this, "only root's files are loaded, and only root can make them");
+  });
+  beforeEach(() => {
+    folder = join(temporaryFolder(), 'rules.d');
+    mkdirSync(folder, { mode: 0o755 });
+  });
+
+  const write = (name: string, text: string, mode = 0o644) => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    chmodSync(path, mode);
+    return path;
+  };
+  const read = async (wanted?: string) => {
+    const { documents, faults, sha256: hash } = await readOwnRules(folder, wanted);
+    return {
+      titles: documents.map(({ value }) => (value as { title: string }).title),
+      faults: faults.map(({ file, reason }) => `${file.replace(`${folder}/`, '')}: ${reason}`),
+      hash,
+    };
+  };
+
+  it('are read in the order of their names, with the digest of `cat *.yml | sha256sum`', async () => {
+    write('b.yml', rule('second'));
+    write('a.yml', rule('first'));
+    write('notes.txt', 'no rule');
+    write('.hidden.yml', 'no rule');
+    const hash = sha256(rule('first') + rule('second'));
+    assert.deepEqual(await read(), { titles: ['first', 'second'], faults: [], hash });
+    assert.deepEqual(await read(hash), { titles: ['first', 'second'], faults: [], hash });
+  });
+
+  it('may be absent', async () => {
+    assert.deepEqual(await read(), { titles: [], faults: [], hash: undefined });
+    rmSync(folder, { recursive: true });
+    assert.deepEqual(await read(), { titles: [], faults: [], hash: undefined });
+  });
+
+  it('are none of them loaded when the module twin names another digest', async () => {
+    write('a.yml', rule('first'));
+    const hash = sha256(rule('first'));
+    const { titles, faults } = await read('ab'.repeat(32));
+    assert.deepEqual(titles, []);
+    assert.deepEqual(faults, [`${folder}: its SHA-256 is ${hash}, not ${'ab'.repeat(32)} as the module twin says`]);
+  });
+
+  for (const [what, spoil, reason] of [
+    [
+      'that others can write to',
+      (path: string) => chmodSync(path, 0o646),
+      /others than root can write to it: chmod go-w/,
+    ],
+    ['of another owner', (path: string) => chownSync(path, 1_000, 0), /it does not belong to root: chown root/],
+    [
+      'that is a link',
+      (path: string) => {
+        rmSync(path);
+        symlinkSync('/etc/passwd', path);
+      },
+      /it is not a file/,
+    ],
+    ['that is too large', (path: string) => writeFileSync(path, '#'.repeat(300_000)), /larger than/],
+    ['that is no YAML', (path: string) => writeFileSync(path, 'title: ['), /./],
+  ] as const) {
+    it(`refuse a file ${what}, and load the others`, async () => {
+      write('good.yml', rule('good'));
+      spoil(write('bad.yml', rule('bad')));
+      const { titles, faults } = await read();
+      assert.deepEqual(titles, ['good']);
+      assert.ok(faults.length >= 1);
+      for (const fault of faults) assert.match(fault, /^bad\.yml: /);
+      assert.match(faults.join('; '), reason);
+    });
+  }
+
+  it('are refused as a whole in a folder that others can write to', async () => {
+    write('a.yml', rule('first'));
+    chmodSync(folder, 0o777);
+    assert.deepEqual(await read(), {
+      titles: [],
+      faults: [`${folder}: others than root can write to it: chmod go-w`],
+      hash: undefined,
+    });
+  });
+
+  it('have a list of addresses beside them, of which all or none are taken', () => {
+    const good = write('good', '192.0.2.7 # one\n\n# a network\n2001:db8::/32\n');
+    assert.deepEqual(readAddresses(good), { addresses: ['192.0.2.7', '2001:db8::/32'] });
+    const bad = write('bad', '192.0.2.7\nexample.org\n');
+    assert.deepEqual(readAddresses(bad), {
+      addresses: [],
+      fault: { file: bad, reason: 'entry 2 is not an address or a network' },
+    });
+    assert.match(readAddresses(join(folder, 'none')).fault?.reason ?? '', /ENOENT/);
+  });
+
+  it('are loaded at the start, and again within a minute of a change; what is refused is logged once', async () => {
+    const time = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const loaded: RuleSet[] = [];
+    const logged: LogLine[] = [];
+    let wanted = '';
+    const addresses = write('addresses', '192.0.2.7\n');
+    const loader = new RuleLoader({
+      folder,
+      addressFile: addresses,
+      wantedHash: () => wanted,
+      load: (rules) => loaded.push(rules),
+      addressesChanged: () => {},
+      clock: systemClock,
+      log: quietLog(logged),
+    });
+    const own = () =>
+      loaded
+        .at(-1)
+        ?.rules.filter(({ facts }) => facts.origin === 'local')
+        .map(({ facts }) => facts.title);
+    const aMinute = async (look: number) => {
+      await time.tickAsync(minutes(1));
+      while (loaded.length < look) await new Promise((resolve) => setImmediate(resolve));
+    };
+    try {
+      write('a.yml', rule('first'));
+      await loader.start();
+      assert.deepEqual([own(), loader.badAddresses], [['first'], ['192.0.2.7']]);
+      assert.ok((loaded[0]?.rules.length ?? 0) > 50, 'the shipped rules are gone');
+
+      write('b.yml', 'title: [');
+      await aMinute(2);
+      assert.deepEqual(own(), ['first']);
+      assert.equal(logged.length, 1);
+      await time.tickAsync(minutes(3));
+      assert.equal(loaded.length, 2);
+
+      rmSync(join(folder, 'b.yml'));
+      wanted = 'ab'.repeat(32);
+      loader.refresh();
+      await aMinute(3);
+      assert.deepEqual(own(), []);
+      assert.match(logged.at(-1)?.message ?? '', /Refused a file of detection rules/);
+    } finally {
+      const stopped = loader.stop();
+      await time.tickAsync(0);
+      await stopped;
+      time.restore();
+    }
+  });
+});
