@@ -24,6 +24,10 @@ const LONGEST_TEXT = 1_024;
 /** Reserved for the number of ports that are left out. */
 const RESERVED = 20;
 const LONGEST_NAME = 32;
+/** More than fit into the text: the shortest has five characters. */
+const MOST_ENTRIES = LONGEST_TEXT / 5;
+/** So many entries of each user come before further ones: nobody can fill the text alone. */
+const FIRST_OF_USER = 8;
 
 /**
  * Everything but loopback addresses counts as reachable: link-local addresses can be reached from the same network, and
@@ -31,28 +35,43 @@ const LONGEST_NAME = 32;
  */
 export function exposureOf(rows: readonly Payload[]): Exposure {
   const all = new OpenPorts();
-  const named = new OpenPorts();
-  const entries = new Set<string>();
-  let text = '';
-  let isFull = false;
+  const first = new Map<string, Entry>();
+  const rest = new Map<string, Entry>();
+  const ofUser = new Map<string, number>();
   for (const row of rows as unknown as readonly ListeningRow[]) {
     const { Protocol, LocalAddress = '', LocalPort, ExtraDetails } = row;
-    const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(LocalPort) ?? [];
-    if (first === undefined || isLoopback(LocalAddress)) continue;
+    const [, low, high = low] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(LocalPort) ?? [];
+    if (low === undefined || isLoopback(LocalAddress)) continue;
     const transport = Protocol.startsWith('udp') ? 'udp' : 'tcp';
-    const range: Range = [Number(first), Number(last)];
+    const range: Range = [Number(low), Number(high)];
     all.add(transport, range);
-    const entry = `${LocalPort}/${transport}${nameOf(ExtraDetails?.Executable)}`;
-    if (isFull || entries.has(entry)) continue;
-    isFull = text.length + entry.length > LONGEST_TEXT - RESERVED;
-    if (isFull) continue;
-    entries.add(entry);
+    const text = `${LocalPort}/${transport}${nameOf(ExtraDetails?.Executable)}`;
+    if (first.has(text) || rest.has(text)) continue;
+    const user = ExtraDetails?.UserId ?? '';
+    const before = ofUser.get(user) ?? 0;
+    ofUser.set(user, before + 1);
+    if (before < FIRST_OF_USER) first.set(text, { transport, range });
+    else if (rest.size < MOST_ENTRIES) rest.set(text, { transport, range });
+  }
+  return { openPorts: all.count(), ports: listed([...first, ...rest], all.count()) };
+}
+
+interface Entry {
+  readonly transport: 'tcp' | 'udp';
+  readonly range: Range;
+}
+
+/** As many entries as fit, and the number of ports that are left out. */
+function listed(entries: readonly (readonly [string, Entry])[], openPorts: number): string {
+  const named = new OpenPorts();
+  let text = '';
+  for (const [entry, { transport, range }] of entries) {
+    if (text.length + entry.length > LONGEST_TEXT - RESERVED) break;
     named.add(transport, range);
     text += text === '' ? entry : `, ${entry}`;
   }
-  const openPorts = all.count();
   const more = openPorts - named.count();
-  return { openPorts, ports: more === 0 ? text : `${text}, ${more} more` };
+  return more === 0 ? text : `${text}, ${more} more`;
 }
 
 /** ` (sshd)`. Anyone can choose the name of a program: only characters that can't be mistaken for the text around it stay. */

@@ -64,6 +64,15 @@ describe('exposure', () => {
       openPorts: 4,
       ports: '10-12/tcp, 11-13/tcp',
     },
+    'a range with others in it': {
+      sockets: [
+        ...[10, 11, 12, 13, 14, 15].map((port) => socket(port)),
+        socket(11, { pid: 2 }),
+        ...[13, 14].map((port) => socket(port, { pid: 3 })),
+      ],
+      openPorts: 6,
+      ports: '10-15/tcp, 11/tcp, 13-14/tcp',
+    },
     'a program that was replaced': {
       sockets: [socket(80, { executable: '/opt/web/server (deleted)', pid: 9 })],
       openPorts: 1,
@@ -91,6 +100,7 @@ describe('exposure', () => {
     assert.equal(openPorts, 10_002);
     assert.ok(Buffer.byteLength(ports) <= 1_024, String(ports.length));
     assert.ok(ports.startsWith('22/tcp, '), ports);
+    assert.ok(ports.includes(', 65000/tcp, '), ports);
     assert.match(ports, /, \d+ more$/);
     const listed = ports.split(', ').length - 1;
     assert.equal(Number(/(\d+) more$/.exec(ports)?.[1]), openPorts - listed);

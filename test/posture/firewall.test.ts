@@ -60,6 +60,9 @@ describe('the posture of the packet filter', () => {
       assert.deepEqual([inbound, permissiveRules], ['allow', 1]);
     });
 
+    it('deny for outbound packets if all but loopback is dropped', async () =>
+      assert.equal(posture(await iptablesRows({ ip: filter(OPEN, ['OUTPUT ! -o lo -j DROP']) })).outbound, 'deny'));
+
     const WHOLE: Readonly<Record<string, [save: { ip: string; ip6?: string }, hasIpv6: boolean, is: string]>> = {
       'nothing is configured': [{ ip: '' }, true, 'none none none'],
       'IPv4 is closed, and there is no IPv6': [{ ip: filter(CLOSED) }, false, 'deny deny allow'],
@@ -147,6 +150,23 @@ describe('the posture of the packet filter', () => {
         ),
         { inbound: 'deny' },
       ],
+      'a table with the name of one of iptables’ filters, too': [
+        [
+          { table: { family: 'inet', name: 'mangle' } },
+          {
+            chain: {
+              family: 'inet',
+              table: 'mangle',
+              name: 'in',
+              type: 'filter',
+              hook: 'input',
+              prio: 0,
+              policy: 'drop',
+            },
+          },
+        ],
+        { inbound: 'deny' },
+      ],
       'queued to a program': [
         table('inet', chain('in', 'input', 'drop'), rule('in', [{ queue: { num: 0 } }])),
         { inbound: 'unknown' },
@@ -161,6 +181,13 @@ describe('the posture of the packet filter', () => {
         const found = posture(await rows(...objects), true);
         assert.deepEqual({ ...found, ...is }, found);
       });
+
+    it('judges rules for IPv6 only if it is in use', async () => {
+      const ruleset = await rows(
+        ...table('inet', chain('in', 'input', 'drop'), rule('in', [meta('nfproto', 'ipv6'), { accept: null }])),
+      );
+      assert.deepEqual([posture(ruleset, true).permissiveRules, posture(ruleset, false).permissiveRules], [1, 0]);
+    });
 
     it('of a listing with every extension of iptables', async () => {
       const file = new URL('../../../test/golden/debian13-6.18/firewall-iptables-nft.json', import.meta.url);
@@ -224,6 +251,7 @@ describe('the posture of the packet filter', () => {
       'behind a rule that drops all': ['INPUT -j DROP', 'INPUT -j ACCEPT'],
       'in a chain that only some packets go to': ['INPUT -p tcp -m tcp --dport 80 -j A', 'A -j ACCEPT'],
       'in a chain that no packet goes to': ['A -j ACCEPT'],
+      'forwarded from a network': ['FORWARD -i eth1 -j ACCEPT'],
       'between interfaces': ['FORWARD -i eth1 -o eth0 -j ACCEPT'],
       'to outside': ['OUTPUT -j ACCEPT'],
       'for IPv6, which is not in use': [],

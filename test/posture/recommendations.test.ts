@@ -35,6 +35,7 @@ class Clocks implements Pick<Clock, 'now' | 'monotonic'> {
   }
 }
 
+const KNOWN = { severity: 'Medium', count: 1, since: at(TIME - days(1)) };
 const open = (count: number): Judgement => ({ state: 'holds', severity: 'Medium', count });
 const blind: Judgement = { state: 'unknown', reason: 'no /proc' };
 const clear: Judgement = { state: 'clear' };
@@ -128,6 +129,17 @@ describe('Recommendations', () => {
     assert.equal(ports(start(TIME + days(1)), open(1)).since, at(TIME - minutes(5)));
   });
 
+  it('that come again have the time of then', () => {
+    const recommendations = start(0);
+    ports(recommendations, open(1));
+    ports(recommendations, clear);
+    clock.pass(hours(1));
+    ports(recommendations, open(1));
+    clock.pass(minutes(5));
+    clock.wall = TIME;
+    assert.equal(ports(recommendations, open(1)).since, at(TIME - minutes(5)));
+  });
+
   it('of a run whose clock was never set began at the latest with the next run', () => {
     ports(start(0), open(1));
     const later = start(0);
@@ -176,7 +188,7 @@ describe('Recommendations', () => {
     'a time that is none': '{"openPorts":{"severity":"Medium","count":1,"since":"yesterday"}}',
     'a severity that is none': '{"openPorts":{"severity":"Huge","count":1,"since":"2026-05-01T12:00:00.000Z"}}',
     'a number that is none': '{"openPorts":{"severity":"Medium","count":-1,"since":"2026-05-01T12:00:00.000Z"}}',
-    'far too much': JSON.stringify({ openPorts: 'x'.repeat(100_000) }),
+    'far too much': JSON.stringify({ openPorts: KNOWN, ['x'.repeat(100_000)]: KNOWN }),
   }))
     it(`begin anew if their file is ${what}, with a warning`, () => {
       writeFileSync(file, text);
