@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import { systemClock } from '../../../src/base/clock.ts';
-import { Interfaces, interfaceNames, parseInterfaces } from '../../../src/linux/machine/interfaces.ts';
+import { hasIpv6, Interfaces, interfaceNames, parseInterfaces } from '../../../src/linux/machine/interfaces.ts';
 import { fuzzRuns } from '../../fuzz.ts';
 import { temporaryFolder } from '../../support/folders.ts';
 
@@ -51,4 +51,13 @@ describe('Interfaces', () => {
   });
 
   it('knows none where there is no IPv6', () => assert.equal(interfaceNames(join(proc, 'nowhere')).size, 0));
+
+  it('knows whether IPv6 is in use: not for loopback alone', () => {
+    assert.equal(hasIpv6(join(proc, 'nowhere')), false);
+    const loopback = '00000000000000000000000000000001 01 80 10 80       lo';
+    say(`${loopback}\n`);
+    assert.equal(hasIpv6(proc), false);
+    say(`${loopback}\n${ETH0}\n`);
+    assert.equal(hasIpv6(proc), true);
+  });
 });
