@@ -268,6 +268,13 @@ describe('SnapshotChanges', () => {
       );
     });
 
+    it('tells an opened policy once, also when the rule that denied everything is gone with it', () => {
+      assert.deepEqual(told([rule('Deny'), policy('Deny', 'In')], [policy('Allow', 'In')]), [
+        'rule removed In >Deny >true',
+        'policy modified In Deny>Allow true>true',
+      ]);
+    });
+
     it('says nothing of a forward policy that is gone beside others, except that', () => {
       assert.deepEqual(told([policy('Deny', 'In'), policy('Deny', undefined)], [policy('Deny', 'In')]), [
         'policy removed forward >Deny >true',
