@@ -85,10 +85,12 @@ async function measure(load: Load, pid: number, seen: (started: Started) => Prom
   return { load, started, cpuPer1000, seen: await seen(started) };
 }
 
-async function runAgent(loads: readonly Load[]): Promise<AgentRun[]> {
+/** @param changes of the local file */
+async function runAgent(loads: readonly Load[], changes: object = {}): Promise<AgentRun[]> {
   const runs: AgentRun[] = [];
   for (const load of loads) {
     const bed = await TestBed.open({ desired: DESIRED });
+    bed.writeConfiguration(changes);
     try {
       const agent = bed.startAgent();
       await agent.waitForStatus(
@@ -197,6 +199,7 @@ const runAuditd: Contestant = async (loads) => {
 async function compare(): Promise<void> {
   const cReader = native.build('reader');
   const peers: [string, Contestant][] = [
+    ['agent without detections', (loads) => runAgent(loads, { detections: { enabled: false } })],
     ['bare Node, reads only', runReader(process.execPath, [...NODE_FLAGS, scriptOf('audit-reader')])],
     ...(cReader === undefined ? [] : [['C, reads only', runReader(cReader, [])] satisfies [string, Contestant]]),
     ...(existsSync('/usr/sbin/auditd') ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),
