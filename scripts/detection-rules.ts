@@ -1,17 +1,24 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { builtInRules } from '../src/detections/built-in.ts';
 import { visit } from '../src/detections/sigma/log-source.ts';
 import type { ParsedRule } from '../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
+import { alertsDocument, attackLayer } from './detection-docs.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url));
 
-/** The shipped detection rules as JSON: a device parses no YAML for them. */
+/**
+ * The shipped detection rules as JSON, since a device parses no YAML for them, and what is said about them. The JSON comes
+ * first: the others are made of it.
+ */
 export const detectionDocuments: readonly DocumentGenerator[] = [
   { path: 'config/detections/rules.json', generate: () => compileRules(FOLDER) },
+  { path: 'config/detections/README.md', generate: () => alertsDocument(builtInRules().rules) },
+  { path: 'config/detections/attack-layer.json', generate: () => attackLayer(builtInRules().rules) },
 ];
 
 /** @throws if a file is at fault: what is shipped must load */

@@ -1,0 +1,190 @@
+import { collectors } from '../src/collectors/index.ts';
+import { publishedName } from '../src/config/published-object.ts';
+import { settingRows } from '../src/contract/settings.ts';
+import { visit } from '../src/detections/sigma/log-source.ts';
+import type { ParsedRule } from '../src/detections/sigma/rule.ts';
+import { LEVELS, type Rule } from '../src/detections/subject.ts';
+import { GENERATED, table } from './documents.ts';
+
+/** The rules that raise alerts of one type, the most severe first. */
+interface Alert {
+  readonly type: string;
+  readonly rules: readonly ParsedRule[];
+}
+
+const rows = settingRows(collectors);
+const lowest = rows.find(({ key }) => key === 'detections.minimumLevel');
+
+/** The page of all alerts that shipped rules can raise. @throws if a rule needs a list that no setting fills */
+export function alertsDocument(rules: readonly ParsedRule[]): string {
+  const alerts = alertsOf(rules);
+  return `<!-- ${GENERATED} -->
+
+# Alerts
+
+The agent judges what happens on the device by the rules in this folder, and sends the event SecurityAlert when one matches,
+with the evidence and what to do. An alert is a sign, not proof.
+
+${rules.filter(({ facts }) => facts.alerts).length} rules raise the ${alerts.length} types of alerts below. Rules below \`${publishedName('detections.minimumLevel')}\` (default:
+${lowest?.fallback}) raise none; [config/README.md](../README.md) has this setting and those for exceptions, switched-off rules and silence.
+\`vakt rules list\` and \`vakt rules explain ALERT\` tell what a device has loaded, \`vakt alerts\` what was raised.
+
+A rule of your own is a file in the format of [Sigma](https://sigmahq.io/sigma-specification/), as those in this folder are.
+[CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-detection-rule) says how to write one, and
+[src/detections/README.md](../../src/detections/README.md) what is understood. \`vakt rules check FILE\` shows its faults, and
+\`vakt rules test FILE --events EVENTS\` tries it on recorded events.
+
+Tactics and techniques are those of [MITRE ATT&CK](https://attack.mitre.org), version ${ATTACK}. [attack-layer.json](attack-layer.json) shows
+the techniques in the [ATT&CK Navigator](https://mitre-attack.github.io/attack-navigator/) (Open Existing Layer); the score is
+the number of rules. A technique with a rule is not covered as a whole.
+
+${table(
+  ['Alert', 'Severity', 'Tactics', 'Techniques', 'Title'],
+  alerts.map(({ type, rules: all }) => [
+    `[${type}](#${type.toLowerCase()})`,
+    distinct(all.map(({ facts }) => facts.level)).join(', '),
+    distinct(all.flatMap(({ facts }) => tacticsOf(facts))).join(', '),
+    distinct(all.flatMap(({ facts }) => techniquesOf(facts)))
+      .sort()
+      .map((id) => `[${id}]`)
+      .join(', '),
+    plain(all[0]?.facts.title ?? ''),
+  ]),
+)}
+
+${alerts.map(section).join('\n')}
+## What detections can't see
+
+- What makes no event: a program that reads a file by itself, the commands and redirections that a shell does itself, name
+  queries that are encrypted.
+- What comes and goes between two snapshots.
+- A command that no rule knows, and what meets an exception. Whoever is root can stop the agent.
+
+[SECURITY.md](../../SECURITY.md#what-is-not-mitigated) lists all limits, and
+[src/detections/views/README.md](../../src/detections/views/README.md#what-it-cant-see) those of the readings of a command line.
+
+${distinct(rules.flatMap(({ facts }) => techniquesOf(facts)))
+  .sort()
+  .map((id) => `[${id}]: ${addressOf(id)}`)
+  .join('\n')}
+`;
+}
+
+function section({ type, rules }: Alert): string {
+  const facts = rules.map((rule) => rule.facts);
+  const noise = distinct(
+    facts
+      .flatMap(({ falsePositives }) => falsePositives)
+      .map(capital)
+      .map(sentence),
+  );
+  const known = noise.filter((text) => text !== NO_NOISE);
+  const advice = distinct(facts.map(({ remediation = '' }) => remediation).filter((text) => text !== '')).map(sentence);
+  return `## ${type}
+
+${rules.map(ruleLines).join('\n')}
+
+Known noise: ${(known.length > 0 ? known : [NO_NOISE]).join(' ')}
+
+${needs(rules)}What to do: ${advice.join(' ')}
+`;
+}
+
+const NO_NOISE = 'None known.';
+
+const ruleLines = ({ facts: { level, title, description = '', id, file } }: ParsedRule) =>
+  `- **${level}**: ${sentence(title)} ${sentence(description)}
+  Rule \`${id}\` in [${file}](${file})`;
+
+/** What must be set for the rules, and which lists they leave out. */
+function needs(rules: readonly ParsedRule[]): string {
+  const required = distinct(rules.flatMap(({ facts }) => facts.requires));
+  const used = distinct(rules.flatMap(listsOf)).filter((list) => !required.includes(list));
+  const needed = required.length === 0 ? '' : `Needs: ${required.map(settingOf).join(', ')}; off until it is set.\n\n`;
+  return needed + (used.length === 0 ? '' : `Leaves out what is in: ${used.map(settingOf).join(', ')}.\n\n`);
+}
+
+function listsOf(rule: ParsedRule): readonly string[] {
+  if (rule.is === 'correlation') return [];
+  const lists: string[] = [];
+  visit(rule.expression, (_, test) => {
+    if (test?.is === 'list') lists.push(test.list);
+  });
+  return lists;
+}
+
+/** The name of the setting that fills a list. */
+function settingOf(list: string): string {
+  if (list === 'badAddresses') return '`detections.badAddressesFile` of the local file';
+  const row = rows.find(({ key }) => key === `detections.lists.${list}`);
+  if (row === undefined) throw new Error(`no setting fills the list "${list}", which a detection rule names`);
+  return `\`${publishedName(row.key)}\``;
+}
+
+/** The version of ATT&CK whose names the rules use. */
+const ATTACK = '18';
+
+/** A layer for the ATT&CK Navigator, by version 4.5 of its file format, of the techniques that rules name. */
+export function attackLayer(rules: readonly ParsedRule[]): string {
+  const alerts = alertsOf(rules);
+  const found = alerts.flatMap(({ type, rules: all }) =>
+    all.flatMap(({ facts }) => techniquesOf(facts).map((technique) => ({ technique, type }))),
+  );
+  const techniques = distinct(found.map(({ technique }) => technique))
+    .sort()
+    .map((techniqueID) => {
+      const types = found.filter(({ technique }) => technique === techniqueID).map(({ type }) => type);
+      return { techniqueID, score: types.length, comment: distinct(types).join(', ') };
+    });
+  const layer = {
+    name: 'Vakt',
+    versions: { attack: ATTACK, navigator: '5.2.0', layer: '4.5' },
+    domain: 'enterprise-attack',
+    description:
+      'Techniques that the detection rules of Vakt name. The score is the number of rules, the comment names their ' +
+      'alerts. A technique with a rule is not covered as a whole. Generated by npm run docs.',
+    filters: { platforms: ['Linux', 'Containers'] },
+    layout: { layout: 'side', showID: true, showName: true, expandedSubtechniques: 'annotated' },
+    techniques,
+    gradient: {
+      colors: ['#deebf7', '#3182bd'],
+      minValue: 0,
+      maxValue: Math.max(1, ...techniques.map(({ score }) => score)),
+    },
+  };
+  return `${JSON.stringify(layer, null, 2)}\n`;
+}
+
+/** Sorted by type. Rules that only correlations use raise no alert. */
+function alertsOf(rules: readonly ParsedRule[]): readonly Alert[] {
+  const raising = rules.filter(({ facts }) => facts.alerts);
+  const severity = ({ facts }: ParsedRule) => LEVELS.indexOf(facts.level);
+  return distinct(raising.map(({ facts }) => facts.alert ?? facts.title))
+    .sort()
+    .map((type) => ({
+      type,
+      rules: raising
+        .filter(({ facts }) => (facts.alert ?? facts.title) === type)
+        .sort((a, b) => severity(b) - severity(a)),
+    }));
+}
+
+const attackTags = ({ tags }: Rule) =>
+  tags.filter((tag) => tag.startsWith('attack.')).map((tag) => tag.slice('attack.'.length));
+const tacticsOf = (rule: Rule) => attackTags(rule).filter((tag) => !/^[a-z]\d/.test(tag));
+const techniquesOf = (rule: Rule) =>
+  distinct(
+    attackTags(rule)
+      .filter((tag) => /^t\d/.test(tag))
+      .map((tag) => tag.toUpperCase()),
+  );
+
+const addressOf = (technique: string) => `https://attack.mitre.org/techniques/${technique.replace('.', '/')}/`;
+
+const distinct = <T>(all: readonly T[]): T[] => [...new Set(all)];
+
+const sentence = (text: string) => plain(text).replace(/\.?$/, '.');
+const capital = (text: string) => `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+
+/** Without meaning for Markdown. */
+const plain = (text: string) => text.replace(/[\\*_`[\]]/g, '\\$&').replaceAll('<', '&lt;');
