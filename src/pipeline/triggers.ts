@@ -87,12 +87,13 @@ export class Triggers implements OccurrenceConsumer {
     return () => this.#followers.delete(follower);
   }
 
-  /** Counts losses for the event of the stream; as Unidentified if several events are possible. */
+  /** Counts losses for the event of the stream; as Unidentified if several events are possible. Not for events that are Off. */
   lost(streams: readonly StreamName[], reason: LossReason, count: number): void {
     const { priorities } = this.#settings.current();
     const affected = [...this.#collectors.values()].filter(
       ({ name, stream }) => priorities[name] !== 'Off' && streams.includes(stream),
     );
+    if (affected.length === 0) return; // read for other consumers
     const queue = affected.some(({ name }) => priorities[name] === 'High') ? 'High' : 'Low';
     const [only] = affected;
     const name = streams.length === 1 && affected.length === 1 && only !== undefined ? only.name : UNIDENTIFIED;
