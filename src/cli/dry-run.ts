@@ -60,6 +60,7 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
       stateDirectory: folder,
       controlSocket: join(folder, 'control.sock'),
       strictStart: false,
+      detections: { ...installed.detections, enabled: installed.detections.enabled && !runs },
       limits: withoutFloors(installed.limits, runs),
     },
     hub: new DryHub(dialect.sectionWith(configuration), world),
@@ -68,8 +69,8 @@ export async function prepareDryRun(file: string | undefined, world: World): Pro
 }
 
 /**
- * Printing costs nothing. While an agent is running, `alwaysOn` is dropped: only one process can use the kernel's
- * audit.
+ * Printing costs nothing. While an agent is running, `alwaysOn` is dropped, and there are no detections, which see events that
+ * are off: only one process can use the kernel's audit.
  */
 const withoutFloors = (limits: LocalSettings['limits'], runs: boolean): LocalSettings['limits'] => ({
   ...limits,

@@ -18,6 +18,7 @@ const TICKER = "setInterval(() => {}, 250); process.stdout.write('ready\\n')";
 
 const missing = await auditIsMissing();
 const bed = await TestBed.open({ desired: {} });
+bed.writeConfiguration({ detections: { enabled: true } });
 let ticker: Peer | undefined;
 try {
   ticker = await Peer.start(process.execPath, ['-e', TICKER]);

@@ -16,6 +16,7 @@ const BARE = ['-e', "setInterval(() => {}, 1e6); process.stdout.write('ready\\n'
 
 const native = new Native();
 const bed = await TestBed.open({ desired: {} });
+bed.writeConfiguration({ detections: { enabled: true } });
 const peers: Peer[] = [];
 try {
   const missing = await auditIsMissing();

@@ -85,12 +85,11 @@ async function measure(load: Load, pid: number, seen: (started: Started) => Prom
   return { load, started, cpuPer1000, seen: await seen(started) };
 }
 
-/** @param changes of the local file */
-async function runAgent(loads: readonly Load[], changes: object = {}): Promise<AgentRun[]> {
+async function runAgent(loads: readonly Load[], detections = { enabled: true }): Promise<AgentRun[]> {
   const runs: AgentRun[] = [];
   for (const load of loads) {
     const bed = await TestBed.open({ desired: DESIRED });
-    bed.writeConfiguration(changes);
+    bed.writeConfiguration({ detections });
     try {
       const agent = bed.startAgent();
       await agent.waitForStatus(
@@ -199,7 +198,7 @@ const runAuditd: Contestant = async (loads) => {
 async function compare(): Promise<void> {
   const cReader = native.build('reader');
   const peers: [string, Contestant][] = [
-    ['agent without detections', (loads) => runAgent(loads, { detections: { enabled: false } })],
+    ['agent without detections', (loads) => runAgent(loads, { enabled: false })],
     ['bare Node, reads only', runReader(process.execPath, [...NODE_FLAGS, scriptOf('audit-reader')])],
     ...(cReader === undefined ? [] : [['C, reads only', runReader(cReader, [])] satisfies [string, Contestant]]),
     ...(existsSync('/usr/sbin/auditd') ? [['auditd', runAuditd] satisfies [string, Contestant]] : []),

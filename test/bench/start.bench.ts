@@ -48,6 +48,7 @@ function startNode(): number {
 
 const missing = await auditIsMissing();
 const bed = await TestBed.open();
+bed.writeConfiguration({ detections: { enabled: true } });
 try {
   await bed.hub.offline();
   const agent: number[] = [];

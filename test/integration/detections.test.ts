@@ -12,6 +12,7 @@ describe('Detections of an agent', function () {
 
   beforeEach(async () => {
     bed = await TestBed.open({ desired: STEADY });
+    bed.writeConfiguration({ detections: { enabled: true } });
     bed.startWith(STEADY);
   });
   afterEach(() => bed.close());

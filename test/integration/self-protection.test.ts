@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Duration, seconds } from '../../src/base/duration.ts';
 import type { SecurityAgentStatus } from '../../src/status/schema.ts';
 import { STEADY, TestBed } from './test-bed.ts';
 
@@ -16,11 +17,11 @@ describe('The agent, guarding itself', function () {
 
   const statusIn = (reported: Readonly<Record<string, unknown>>) =>
     reported.securityAgent as SecurityAgentStatus | undefined;
-  const reported = (predicate: (status: SecurityAgentStatus) => boolean) =>
+  const reported = (predicate: (status: SecurityAgentStatus) => boolean, limit?: Duration) =>
     bed.hub.waitForReported((section) => {
       const status = statusIn(section);
       return status !== undefined && predicate(status);
-    });
+    }, limit);
   const diagnostics = () => bed.elements('Diagnostic').map(({ Message }) => String(Message));
 
   it('tells, once it has recovered, how often it was killed', async () => {
@@ -53,7 +54,8 @@ describe('The agent, guarding itself', function () {
       await reported(({ state, exposed }) => state === 'degraded' && exposed?.[kind] !== undefined);
       await bed.waitForEvents(() => diagnostics().some((message) => message.includes('is accessible to other users')));
       chmodSync(join(bed.directory, name), safe);
-      await reported(({ state, exposed }) => state === 'running' && exposed === undefined);
+      // A secret is looked at again after ten seconds, and used with a new connection.
+      await reported(({ state, exposed }) => state === 'running' && exposed === undefined, seconds(90));
     });
   }
 });

@@ -70,7 +70,7 @@ describe('The whole agent on the real kernel', function () {
 
       it('tells of starts, ends, connections and logins: each once, and nothing else of them', async () => {
         bed = await TestBed.open({ desired: DESIRED });
-        bed.writeConfiguration({ collectors: { loopbackConnections: true } });
+        bed.writeConfiguration({ collectors: { loopbackConnections: true }, detections: { enabled: true } });
         try {
           const agent = bed.startAgent();
           const ready = await agent.waitForStatus(

@@ -5,7 +5,7 @@ import { SOURCES } from '../../../src/linux/streams/index.ts';
 import { START_RULES } from '../../../src/linux/streams/starts.ts';
 
 /** Streams that the agent makes of what it does itself. */
-const OWN: readonly string[] = ['log', 'configuration'];
+const OWN: readonly string[] = ['log', 'configuration', 'alerts'];
 
 describe('The sources of events', () => {
   const streams = SOURCES.flatMap((source) => source.streams);
