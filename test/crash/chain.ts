@@ -137,6 +137,8 @@ export class Chain {
     this.#events.burst(1); // with the last one the agent notes how far it has read
     await this.#events.complete();
     if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
+    // Only a status from after that knows of the last events: one from before it may say that nothing waits.
+    await agent.waitForStatus(() => this.#events.isRead(this.#stateDirectory), SETTLES_WITHIN);
     const status = await agent.waitForStatus((now) => this.#isDone(now), SETTLES_WITHIN);
     this.#leftAt = systemClock.monotonic();
     agent.kill('SIGTERM');
