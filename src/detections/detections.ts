@@ -1,10 +1,10 @@
 import type { Clock } from '../base/clock.ts';
-import { type Duration, minutes } from '../base/duration.ts';
+import { type Duration, milliseconds, minutes } from '../base/duration.ts';
 import { toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
-import { Turn } from '../base/turn.ts';
+import { nextTurn } from '../base/turn.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
 import type { Alerts } from './alerts/alerts.ts';
@@ -22,6 +22,11 @@ import { type Happening, type Program, SOURCES, subjectOf } from './subjects.ts'
  * is not judged, and counted.
  */
 const MOST_WAITING = 8_192;
+/**
+ * How long judging may hold up the event loop. Not shorter: what waits for a later turn survives collections of young objects,
+ * and a burst would fill the memory with it.
+ */
+const LONGEST_TURN = milliseconds(50);
 /** How often collectors are checked for silence. */
 const CHECK_EVERY = minutes(5);
 
@@ -225,16 +230,18 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   async #drain(): Promise<void> {
     this.#isDraining = true;
-    const turn = new Turn(this.#parts.clock);
+    const { clock } = this.#parts;
+    let began = clock.monotonic();
     let judged = 0;
     while (judged < this.#waiting.length) {
       const subject = this.#waiting[judged];
       judged += 1;
       if (subject !== undefined) this.#take(subject);
-      if (turn.isOver()) {
+      if (clock.monotonic() - began >= LONGEST_TURN) {
         this.#waiting.splice(0, judged);
         judged = 0;
-        await turn.next();
+        await nextTurn();
+        began = clock.monotonic();
       }
     }
     this.#waiting.length = 0;

@@ -61,7 +61,7 @@ describe('Detections', () => {
   let lists: Lists;
   let isOn: boolean;
   let sourceIsGone: boolean;
-  /** Whether everything takes 10 ms. */
+  /** Whether everything takes 50 ms. */
   let isSlow: boolean;
   let slowNow: number;
   let take: (hit: Hit) => void;
@@ -104,7 +104,7 @@ describe('Detections', () => {
 
   const monotonic = () => {
     if (!isSlow) return systemClock.monotonic();
-    slowNow += 10;
+    slowNow += 50;
     return milliseconds(slowNow);
   };
   const titles = () => hits.map(({ rule: { title } }) => title);
