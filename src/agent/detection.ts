@@ -6,7 +6,7 @@ import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
-import { Detections } from '../detections/detections.ts';
+import { Detections, type RuleSet } from '../detections/detections.ts';
 import { RuleLoader } from '../detections/rule-loader.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import type { CollectionParts } from './collection.ts';
@@ -70,7 +70,7 @@ export function createDetection(
   });
   const detections = new Detections({
     isOn,
-    rules: builtInRules(),
+    rules: local.detections.enabled ? builtInRules() : NO_RULES,
     lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
     alerts,
     programOf: (pid) => linuxEvents.program(pid),
@@ -96,8 +96,12 @@ export function createDetection(
     detections.refresh();
     loader.refresh();
   });
-  return { detections, alerts, services: [loader, saved, times, detections] };
+  const services = local.detections.enabled ? [loader, saved, times, detections] : [saved, times, detections];
+  return { detections, alerts, services };
 }
+
+/** Where the local file switches detections off, rules would take memory for nothing. */
+const NO_RULES: RuleSet = { rules: [], faults: [], sha256: '' };
 
 const watched = (states: LocalStatus['collectors']) =>
   collectors.map(({ name, category }) => ({ name, category, ...(states[name] ?? { state: 'off' as const }) }));

@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { nextTurn } from '../base/turn.ts';
+import type { Payload } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
 import type { Alerts } from './alerts/alerts.ts';
@@ -13,9 +14,10 @@ import { agentChanges } from './changes/agent-events.ts';
 import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
 import { SnapshotChanges } from './changes/snapshot-changes.ts';
 import { Detector, type Lists } from './detector.ts';
+import { HarmlessStarts } from './harmless-starts.ts';
 import type { Fault, ParsedRule } from './sigma/rule.ts';
 import type { LogSource, Subject } from './subject.ts';
-import { type Happening, type Program, SOURCES, subjectOf } from './subjects.ts';
+import { type Program, SOURCES, subjectOf } from './subjects.ts';
 
 /**
  * How many occurrences may wait to be judged. Their texts are those of events that are queued anyway; what comes above that
@@ -59,6 +61,13 @@ export interface RuleSet {
   readonly ownSha256?: string;
 }
 
+/** Something that waits to be judged. */
+interface Waiting {
+  readonly subject: Subject;
+  /** Of a start, by which it is recognised when it comes again. */
+  readonly key?: string;
+}
+
 interface Parts {
   /** Whether detections are switched on. */
   readonly isOn: () => boolean;
@@ -97,11 +106,12 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly #watch: CollectorWatch;
   readonly #loop: Loop;
   /** Judged in the order in which they happened. */
-  readonly #waiting: Subject[] = [];
+  readonly #waiting: Waiting[] = [];
   #isDraining = false;
   #draining: Promise<void> = Promise.resolve();
   #rules: RuleSet;
   #detector: Detector;
+  #harmless: HarmlessStarts;
   #lists: string;
   #sources: ReadonlySet<LogSource>;
   #unjudged = 0;
@@ -116,6 +126,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#lists = JSON.stringify(lists);
     this.#rules = parts.rules;
     this.#detector = this.#detectorWith(lists);
+    this.#harmless = new HarmlessStarts(this.#detector);
     this.#sources = sourcesOf(parts.rules);
   }
 
@@ -140,6 +151,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const state = this.#detector.save();
     this.#detector = this.#detectorWith(this.#parts.lists());
     this.#detector.restore(state);
+    this.#harmless = new HarmlessStarts(this.#detector);
   }
 
   #detectorWith(lists: Lists): Detector {
@@ -192,38 +204,50 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#watch.saw(batch.event);
     for (const occurrence of batch.occurrences()) {
       if (batch.event === 'ConfigurationError') this.#judge(this.#configurationError(occurrence));
-      else {
-        const subject = subjectOf(this.#happening(occurrence));
-        if (subject !== undefined) this.#judge([subject]);
-      }
+      else if (batch.event === 'ProcessCreate') this.#acceptStart(occurrence);
+      else this.#judgeHappening(occurrence);
     }
+  }
+
+  #acceptStart(occurrence: Occurrence): void {
+    const { payload, time } = occurrence;
+    const parent = this.#parentOf(payload);
+    const key = this.#harmless.keyOf(payload, parent);
+    // What waits could make this start harmful.
+    if (this.#waiting.length === 0 && this.#harmless.has(key, time.getTime())) return;
+    this.#judgeHappening(occurrence, parent, key);
+  }
+
+  /** The program of the parent of a started process. */
+  #parentOf({ ParentProcessId }: Payload): Program | undefined {
+    if (typeof ParentProcessId !== 'number' || ParentProcessId === 0) return undefined;
+    const program = this.#parts.programOf(ParentProcessId);
+    return program?.executable === undefined ? undefined : (program as Program);
   }
 
   #configurationError({ event, payload, time }: Occurrence): readonly Subject[] {
     return agentChanges([payload], { event, at: time });
   }
 
-  #happening(occurrence: Occurrence): Happening {
+  #judgeHappening(occurrence: Occurrence, parent?: Program, key?: string): void {
     const { event: name, payload, time } = occurrence;
     const id = this.#parts.idOf(occurrence);
-    const parent = typeof payload.ParentProcessId === 'number' ? payload.ParentProcessId : 0;
-    const program = parent === 0 ? undefined : this.#parts.programOf(parent);
-    return {
-      name,
-      payload,
-      time: time.getTime(),
-      ...(id === undefined ? {} : { ids: [id] }),
-      ...(program?.executable === undefined ? {} : { parent: { ...program, executable: program.executable } }),
-    };
+    const ids = id === undefined ? [] : [id];
+    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent });
+    if (subject !== undefined) this.#queue([key === undefined ? { subject } : { subject, key }]);
+  }
+
+  #judge(subjects: readonly Subject[]): void {
+    this.#queue(subjects.map((subject) => ({ subject })));
   }
 
   /** Judges at once what fits into this turn; the rest in later ones. */
-  #judge(subjects: readonly Subject[]): void {
+  #queue(added: readonly Waiting[]): void {
     const free = MOST_WAITING - this.#waiting.length;
-    this.#waiting.push(...subjects.slice(0, free));
-    if (subjects.length > free) {
+    this.#waiting.push(...added.slice(0, free));
+    if (added.length > free) {
       if (this.#unjudged === 0) this.#parts.changed();
-      this.#unjudged += subjects.length - free;
+      this.#unjudged += added.length - free;
     }
     if (!this.#isDraining) this.#draining = this.#drain();
   }
@@ -234,9 +258,9 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     let began = clock.monotonic();
     let judged = 0;
     while (judged < this.#waiting.length) {
-      const subject = this.#waiting[judged];
+      const waiting = this.#waiting[judged];
       judged += 1;
-      if (subject !== undefined) this.#take(subject);
+      if (waiting !== undefined) this.#take(waiting);
       if (clock.monotonic() - began >= LONGEST_TURN) {
         this.#waiting.splice(0, judged);
         judged = 0;
@@ -248,11 +272,11 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#isDraining = false;
   }
 
-  #take(subject: Subject): void {
+  #take({ subject, key }: Waiting): void {
     try {
-      for (const hit of this.#detector.judge(subject)) {
-        this.#parts.alerts.take(hit);
-      }
+      const matches = this.#detector.match(subject);
+      if (key !== undefined) this.#harmless.learn(key, matches);
+      for (const hit of this.#detector.hitsOf(subject, matches)) this.#parts.alerts.take(hit);
     } catch (error) {
       this.#failed(error);
     }

@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts';
 import { type CorrelationState, Correlations } from './engine/correlations.ts';
-import { Engine } from './engine/engine.ts';
+import { Engine, type Match } from './engine/engine.ts';
 import type { ParsedRule } from './sigma/rule.ts';
-import type { Hit, Subject, View } from './subject.ts';
+import type { Hit, LogSource, Subject, View } from './subject.ts';
 
 /** Why a rule isn't judged. */
 export type OffReason = 'requires' | 'time';
@@ -84,8 +84,18 @@ export class Detector {
   }
 
   judge(subject: Subject): Hit[] {
+    return this.hitsOf(subject, this.match(subject));
+  }
+
+  /** The detections that match, correlations aside. */
+  match(subject: Subject): readonly Match[] {
+    return this.#engine.judge(subject);
+  }
+
+  /** What the matches of a subject lead to. To be called once for each subject, in the order in which they happened. */
+  hitsOf(subject: Subject, matches: readonly Match[]): Hit[] {
     const hits: Hit[] = [];
-    for (const { rule, views, cut } of this.#engine.judge(subject)) {
+    for (const { rule, views, cut } of matches) {
       const { facts } = rule;
       if (facts.alerts) hits.push({ rule: facts, subject, ...viewOf(views), ...(cut ? { cut: true } : {}) });
       if (!this.#correlated.has(facts.id)) continue;
@@ -94,6 +104,28 @@ export class Detector {
         if (hit.rule.alerts) hits.push({ ...hit, ...viewOf(of) });
     }
     return hits;
+  }
+
+  /** Whether matches raise an alert without a correlation. */
+  alerts(matches: readonly Match[]): boolean {
+    return matches.some(({ rule: { facts } }) => facts.alerts);
+  }
+
+  /**
+   * Whether such matches leave all correlations as they are.
+   *
+   * @param time when it happened, in milliseconds since the epoch
+   */
+  ignores(matches: readonly Match[], time: number): boolean {
+    const at = this.#monotonic(time);
+    return matches.every(
+      ({ rule: { facts } }) => !this.#correlated.has(facts.id) || this.#correlations.ignores(facts.id, at),
+    );
+  }
+
+  /** Whether a detection reads this field of events from this source. */
+  reads(source: LogSource, field: string): boolean {
+    return this.#engine.reads(source, field);
   }
 
   /** When it happened on the monotonic clock, which steps of the wall clock don't change. */

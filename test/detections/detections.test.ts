@@ -174,9 +174,22 @@ describe('Detections', () => {
 
   it('count what comes faster than it can be judged, and say so', async () => {
     isSlow = true;
-    detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
+    detections.accept(batch(...Array.from({ length: 9_000 }, (_, i) => start(`/usr/bin/${i}`))));
     // One was judged before the turn was over.
     assert.equal(detections.status().problem, `${9_000 - 8_192 - 1} events came too fast to be judged.`);
+  });
+
+  it('recognise starts that raised nothing, but none while others wait that could make them harmful', async () => {
+    const states = () => detections.status().problem;
+    detections.accept(batch(start('/usr/bin/ls')));
+    isSlow = true;
+    detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
+    assert.equal(states(), undefined);
+    detections.accept(batch(start('/usr/bin/a'), start('/usr/bin/b'), start('/usr/bin/c')));
+    detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
+    assert.equal(states(), `${2 + 9_000 - 8_192} events came too fast to be judged.`);
+    isSlow = false;
+    await detections.stop();
   });
 
   it('go on after a defect, and are degraded', () => {

@@ -110,6 +110,11 @@ export class Correlations {
     return hits;
   }
 
+  /** Whether a match of a rule would change nothing. @param at when, in milliseconds on the monotonic clock */
+  ignores(rule: string, at: number): boolean {
+    return (this.#fed.get(rule) ?? []).every(({ window, rule: index }) => window.ignores(index, at));
+  }
+
   #keepBudget(): void {
     while (this.#budget.bytes > BYTES) {
       const [largest] = [...this.#windows].sort((a, b) => b.bytes - a.bytes);
@@ -181,6 +186,8 @@ class Window {
   /** Above ENTRIES events, those of this time are counted together. */
   readonly #grainMs: number;
   readonly #mostOfRule: number;
+  /** When its first rule matched last, in milliseconds on the monotonic clock. */
+  #begun = -Infinity;
   bytes = 0;
 
   constructor(facts: Rule, correlation: Correlation, budget: { bytes: number; dropped: number }) {
@@ -194,10 +201,16 @@ class Window {
       correlation.type === 'temporal_ordered' ? Math.floor(ENTRIES / correlation.rules.length) : ENTRIES;
   }
 
+  /** Whether there is nothing that a match of this rule could continue; only a sequence asks for an order. */
+  ignores(rule: number, at: number): boolean {
+    if (this.correlation.type !== 'temporal_ordered' || rule === 0) return false;
+    return at - this.#begun > this.correlation.timespanMs;
+  }
+
   /** @returns a result for each group in which the correlation holds now */
   take(signal: Signal, rule: number, at: number, seed: number): Result[] {
     const { type, field } = this.correlation;
-    if (type === 'temporal_ordered' && rule > 0 && this.#groups.size === 0) return []; // most of the time
+    if (this.ignores(rule, at)) return []; // most of the time
     const results: Result[] = [];
     const fed = new Set<string>();
     for (const view of signal.views.length === 0 ? [undefined] : signal.views) {
@@ -222,6 +235,7 @@ class Window {
       this.#grow(BYTES_OF_GROUP + key.length * 2);
     } else this.#groups.delete(key);
     this.#groups.set(key, group);
+    if (rule === 0) this.#begun = Math.max(this.#begun, at);
     const before = group.entries.length;
     const newest = Math.max(at, group.entries.at(-1)?.at ?? at);
     group.entries = group.entries.filter((entry) => newest - entry.at <= timespanMs);
@@ -331,6 +345,7 @@ class Window {
         .slice(-ENTRIES)
         .map(([age, rule, hash, count, id]) => ({ at: now - elapsedMs - age, rule, hash, count, id }));
       this.#groups.set(key, { entries: restored, fired });
+      for (const { at, rule } of restored) if (rule === 0) this.#begun = Math.max(this.#begun, at);
       this.#grow(BYTES_OF_GROUP + key.length * 2 + restored.length * BYTES_OF_ENTRY);
     }
   }

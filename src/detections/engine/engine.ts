@@ -99,6 +99,11 @@ export class Engine {
     return this.#switchedOff;
   }
 
+  /** Whether a detection reads this field of events from this source. */
+  reads(source: LogSource, field: string): boolean {
+    return this.#sources.get(source)?.keyFields.includes(field) ?? false;
+  }
+
   judge(subject: Subject): readonly Match[] {
     const prepared = this.#sources.get(subject.source);
     if (prepared === undefined) return NONE;

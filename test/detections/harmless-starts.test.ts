@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import * as fc from 'fast-check';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import { Detector } from '../../src/detections/detector.ts';
+import { HarmlessStarts } from '../../src/detections/harmless-starts.ts';
+import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
+import type { Program } from '../../src/detections/subjects.ts';
+import { subjectOf } from '../../src/detections/subjects.ts';
+
+const document = (value: object) => ({ file: 'r.yml', origin: 'builtin' as const, lineOf: () => undefined, value });
+const detection = (name: string, selection: object, vakt: object = {}) =>
+  document({
+    title: name,
+    name,
+    level: 'high',
+    logsource: { product: 'linux', category: 'process_creation' },
+    detection: { s: selection, condition: 's' },
+    vakt,
+  });
+const HARMFUL = detection('Shell', { 'Image|endswith': '/nc', 'ParentImage|endswith': '/cron' }, { alert: 'VAKT_A' });
+/** A file is run that was downloaded before. */
+const SEQUENCE = [
+  detection('fetched', { 'DownloadTarget|contains': '/' }),
+  detection('run', { 'RunTarget|contains': '/' }),
+  document({
+    title: 'Fetched and run',
+    level: 'high',
+    correlation: {
+      type: 'temporal_ordered',
+      rules: ['fetched', 'run'],
+      'group-by': ['Target'],
+      timespan: '10s',
+      aliases: { Target: { fetched: 'DownloadTarget', run: 'RunTarget' } },
+    },
+    vakt: { alert: 'VAKT_B' },
+  }),
+];
+
+const rulesOf = (...documents: ReturnType<typeof document>[]) => {
+  const { rules, faults } = readRuleSet(documents);
+  assert.deepEqual(faults, []);
+  return rules;
+};
+
+const start = (more: Payload = {}): Payload => ({
+  Executable: '/usr/bin/nc',
+  CommandLine: 'nc -l 80',
+  ProcessId: 20,
+  ParentProcessId: 10,
+  UserId: '0',
+  ExtraDetails: { Sha256: 'ab' },
+  ...more,
+});
+const CRON: Program = { executable: '/usr/sbin/cron', commandLine: 'cron -f' };
+const BASH: Program = { executable: '/usr/bin/bash', commandLine: 'bash' };
+
+describe('HarmlessStarts', () => {
+  let now: number;
+  const clock = { now: () => new Date(now), monotonic: () => milliseconds(now) };
+  let detector: Detector;
+  let harmless: HarmlessStarts;
+  const use = (...documents: ReturnType<typeof document>[]) => {
+    detector = new Detector({ rules: rulesOf(...documents), clock });
+    harmless = new HarmlessStarts(detector);
+  };
+  /** Whether it was recognised, and the titles of the hits. */
+  const see = (payload: Payload, parent?: Program): { known: boolean; hits: string[] } => {
+    const key = harmless.keyOf(payload, parent);
+    if (harmless.has(key, now)) return { known: true, hits: [] };
+    const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
+    assert(subject !== undefined);
+    const matches = detector.match(subject);
+    harmless.learn(key, matches);
+    return { known: false, hits: detector.hitsOf(subject, matches).map(({ rule: { title } }) => title) };
+  };
+
+  beforeEach(() => {
+    now = systemClock.now().getTime();
+    use(HARMFUL, ...SEQUENCE);
+  });
+
+  it('recognise a start that raised nothing, whatever its process ids', () => {
+    assert.deepEqual(see(start(), BASH), { known: false, hits: [] });
+    assert.deepEqual(see(start({ ProcessId: 21, ParentProcessId: 11 }), BASH), { known: true, hits: [] });
+  });
+
+  it('judge each start that raises an alert', () => {
+    for (let i = 0; i < 3; i += 1) assert.deepEqual(see(start(), CRON), { known: false, hits: ['Shell'] });
+  });
+
+  it('judge a start that differs in anything else that rules can read', () => {
+    see(start(), BASH);
+    for (const [payload, parent] of [
+      [start(), CRON],
+      [start(), undefined],
+      [start(), { executable: '/usr/bin/bash', commandLine: 'bash -l' }],
+      [start({ UserId: '1' }), BASH],
+      [start({ CommandLine: 'nc -l 81' }), BASH],
+      [start({ ExtraDetails: { Sha256: 'ac' } }), BASH],
+      [start({ ExtraDetails: { Sha256: 'ab', ContainerId: 'c' } }), BASH],
+    ] as const) {
+      assert.equal(see(payload, parent).known, false);
+    }
+  });
+
+  it('tell process ids apart if a rule reads them', () => {
+    use(detection('Init', { ParentProcessId: 1 }, { alert: 'VAKT_A' }));
+    see(start());
+    assert.equal(see(start()).known, true);
+    assert.deepEqual(see(start({ ParentProcessId: 1 })), { known: false, hits: ['Init'] });
+  });
+
+  it('judge a start that could continue a sequence, until that is over', () => {
+    const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
+    see(run, BASH);
+    assert.equal(see(run, BASH).known, true);
+    see(start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' }), BASH);
+    assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
+    now += 10_001;
+    assert.equal(see(run, BASH).known, true);
+  });
+
+  it('know from a saved state that a sequence has begun', () => {
+    const run = start({ Executable: '/tmp/x', CommandLine: '/tmp/x' });
+    see(start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' }), BASH);
+    const state = detector.save();
+    use(HARMFUL, ...SEQUENCE);
+    see(run, BASH);
+    detector.restore(state);
+    assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
+  });
+
+  it('never change what comes of any starts', () => {
+    const programs = [
+      start(),
+      start({ Executable: '/tmp/x', CommandLine: '/tmp/x' }),
+      start({ Executable: '/tmp/y', CommandLine: '/tmp/y -v' }),
+      start({ Executable: '/usr/bin/wget', CommandLine: 'wget -O /tmp/x http://a/b' }),
+      start({ Executable: '/usr/bin/curl', CommandLine: 'curl -o /tmp/y http://a/b' }),
+      start({ Executable: '/usr/bin/true', CommandLine: 'true' }),
+    ];
+    const steps = fc.array(
+      fc.record({
+        payload: fc.constantFrom(...programs),
+        parent: fc.constantFrom(undefined, CRON, BASH),
+        later: fc.constantFrom(0, 1, 4_000, 9_999, 10_000, 10_001, 30_000),
+      }),
+      { maxLength: 60 },
+    );
+    fc.assert(
+      fc.property(steps, (all) => {
+        use(HARMFUL, ...SEQUENCE);
+        const alone = new Detector({ rules: rulesOf(HARMFUL, ...SEQUENCE), clock });
+        for (const { payload, parent, later } of all) {
+          now += later;
+          const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
+          assert(subject !== undefined);
+          const expected = alone.judge(subject).map(({ rule: { title } }) => title);
+          assert.deepEqual(see(payload, parent).hits, expected);
+        }
+      }),
+    );
+  });
+});
