@@ -1,9 +1,10 @@
 import { collectors } from '../src/collectors/index.ts';
 import { publishedName } from '../src/config/published-object.ts';
+import { ALERT_LEVELS } from '../src/contract/event.ts';
 import { settingRows } from '../src/contract/settings.ts';
 import { visit } from '../src/detections/sigma/log-source.ts';
 import type { ParsedRule } from '../src/detections/sigma/rule.ts';
-import { LEVELS, type Rule } from '../src/detections/subject.ts';
+import type { Rule } from '../src/detections/subject.ts';
 import { GENERATED, table } from './documents.ts';
 
 /** The rules that raise alerts of one type, the most severe first. */
@@ -158,7 +159,7 @@ export function attackLayer(rules: readonly ParsedRule[]): string {
 /** Sorted by type. Rules that only correlations use raise no alert. */
 function alertsOf(rules: readonly ParsedRule[]): readonly Alert[] {
   const raising = rules.filter(({ facts }) => facts.alerts);
-  const severity = ({ facts }: ParsedRule) => LEVELS.indexOf(facts.level);
+  const severity = ({ facts }: ParsedRule) => ALERT_LEVELS.indexOf(facts.level);
   return distinct(raising.map(({ facts }) => facts.alert ?? facts.title))
     .sort()
     .map((type) => ({

@@ -7,12 +7,12 @@ import { hours } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
-import { type BaselineReport, type ScanOptions, SEVERITIES, type Severity } from '../contract/baseline.ts';
+import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { baselinePage } from './baseline/page.ts';
 import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
-import { readArguments, UsageError, type World } from './command.ts';
+import { readArguments, severityOption, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { ownScanner } from './snapshot-sources.ts';
 
@@ -59,7 +59,7 @@ const OPTIONS = {
 export async function run(args: readonly string[], world: World): Promise<number> {
   const { values, positionals } = readArguments(args, OPTIONS, Number.POSITIVE_INFINITY);
   if (values.explain !== undefined) return explain(values.explain, world);
-  const failOn = severityOption(values['fail-on']);
+  const failOn = severityOption(values['fail-on'] ?? 'Important', SEVERITIES);
   const root = rootOption(values.root);
   const options = scanOptions(values, positionals);
   const report = await scan(root, options, world.signal);
@@ -98,16 +98,6 @@ function explain(id: string, world: World): number {
   if (rule === undefined) throw new UsageError(notAName(id));
   for (const line of describeRule(rule, world.columns)) world.stdout(line);
   return 0;
-}
-
-function severityOption(text = 'Important'): Severity | undefined {
-  const wanted = text.toLowerCase();
-  if (wanted === 'never') return undefined;
-  const severity = SEVERITIES.find((each) => each.toLowerCase() === wanted);
-  if (severity !== undefined) return severity;
-  throw new UsageError(
-    `--fail-on takes ${SEVERITIES.join(', ')} or never, not "${text}"${didYouMean(text, [...SEVERITIES, 'never'])}`,
-  );
 }
 
 function rootOption(path = '/'): string {

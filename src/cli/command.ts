@@ -85,3 +85,14 @@ export function table(cells: readonly (readonly string[])[]): string[] {
       .trimEnd(),
   );
 }
+
+/** Reads `--fail-on`: a severity in any case, or `never`. @throws {UsageError} */
+export function severityOption<const S extends string>(text: string, severities: readonly S[]): S | undefined {
+  const wanted = text.toLowerCase();
+  if (wanted === 'never') return undefined;
+  const severity = severities.find((each) => each.toLowerCase() === wanted);
+  if (severity !== undefined) return severity;
+  throw new UsageError(
+    `--fail-on takes ${severities.join(', ')} or never, not "${text}"${didYouMean(text, [...severities, 'never'])}`,
+  );
+}

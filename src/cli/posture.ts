@@ -3,8 +3,7 @@ import { askControlSocket, isNoAgentListening } from '../base/control-socket.ts'
 import { printableJson } from '../base/printable.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, SEVERITIES, type Severity } from '../posture/recommendation.ts';
 import type { LocalStatus } from '../status/schema.ts';
-import { readArguments, UsageError, type World } from './command.ts';
-import { didYouMean } from './did-you-mean.ts';
+import { readArguments, severityOption, type World } from './command.ts';
 import { settingsOrDefaults } from './local-settings.ts';
 import { ownPosture, type ShownPosture } from './posture/own.ts';
 import { describePosture } from './posture/text.ts';
@@ -35,7 +34,7 @@ const HIGHEST: Readonly<Partial<Record<RecommendationId, Severity>>> = {
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, json: { type: 'boolean' }, 'fail-on': { type: 'string' } } as const;
   const { values } = readArguments(args, options);
-  const failOn = severityOption(values['fail-on']);
+  const failOn = severityOption(values['fail-on'] ?? 'High', SEVERITIES);
   const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
   const shown = await ofAgent(controlSocket, world).catch((error) => {
     if (!isNoAgentListening(error)) throw error;
@@ -56,15 +55,5 @@ function isAtLeast({ posture: { recommendations = {}, notJudged = {} } }: ShownP
     severity !== undefined && SEVERITIES.indexOf(severity) <= SEVERITIES.indexOf(least);
   return RECOMMENDATION_IDS.some(
     (id) => reaches(recommendations[id]?.severity) || (notJudged[id] !== undefined && reaches(HIGHEST[id])),
-  );
-}
-
-function severityOption(text = 'High'): Severity | undefined {
-  const wanted = text.toLowerCase();
-  if (wanted === 'never') return undefined;
-  const severity = SEVERITIES.find((each) => each.toLowerCase() === wanted);
-  if (severity !== undefined) return severity;
-  throw new UsageError(
-    `--fail-on takes ${SEVERITIES.join(', ')} or never, not "${text}"${didYouMean(text, [...SEVERITIES, 'never'])}`,
   );
 }

@@ -40,9 +40,3 @@ export function compiledDocuments(compiled: CompiledRules, origin: Document['ori
     values.map((value) => ({ file, origin, value, literals, lineOf: () => undefined })),
   );
 }
-
-/** @param local documents of the operator, whose filters and correlations may refer to shipped rules */
-export const withBuiltIn = (
-  local: readonly Document[] = [],
-): { readonly rules: readonly ParsedRule[]; readonly faults: readonly Fault[] } =>
-  readRuleSet([...builtInDocuments(), ...local]);

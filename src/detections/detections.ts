@@ -38,6 +38,7 @@ export interface JudgingStatus {
   readonly problem?: string;
   readonly rules: {
     readonly loaded: number;
+    /** Files of own rules that were refused. */
     readonly refused: number;
     /** By reason: how many of the loaded rules are off. */
     readonly off: Readonly<Record<string, number>>;

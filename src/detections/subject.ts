@@ -1,4 +1,4 @@
-import type { Payload } from '../contract/event.ts';
+import type { AlertLevel, Payload } from '../contract/event.ts';
 
 /** What rules are written for; see the table in README.md. */
 export const LOG_SOURCES = [
@@ -19,10 +19,6 @@ export const LOG_SOURCES = [
   'agent',
 ] as const;
 export type LogSource = (typeof LOG_SOURCES)[number];
-
-/** From the least severe. */
-export const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'] as const;
-export type Level = (typeof LEVELS)[number];
 
 /** Fields of an event under the names of Sigma's taxonomy, and the payload's own; numbers in decimal, absent when unknown. */
 export type Fields = Readonly<Record<string, string>>;
@@ -55,7 +51,7 @@ export interface Rule {
   readonly description?: string;
   readonly author?: string;
   readonly status?: string;
-  readonly level: Level;
+  readonly level: AlertLevel;
   /** As written: `attack.t1059.004`. */
   readonly tags: readonly string[];
   readonly falsePositives: readonly string[];

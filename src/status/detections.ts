@@ -1,24 +1,10 @@
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
+import type { JudgingStatus } from '../detections/detections.ts';
 import type { DetectionsStatus } from './schema.ts';
 
 /** What the detections say about themselves. */
-export interface ObservedDetections {
-  /** `undefined`: rules are judged. */
-  readonly problem?: string;
-  readonly rules: {
-    readonly loaded: number;
-    /** Files of own rules that were refused. */
-    readonly refused: number;
-    /** By reason: how many of the loaded rules are off. */
-    readonly off: Readonly<Record<string, number>>;
-    /** SHA-256 of the rules that were loaded; that of own rules, if there are any. */
-    readonly hash: string;
-    readonly ownHash?: string;
-  };
+export interface ObservedDetections extends JudgingStatus {
   readonly alerts: AlertsStatus;
-  /** By event: rows of the last snapshot that could not be compared. */
-  readonly incomplete: Readonly<Record<string, number>>;
-  readonly isEnabled: boolean;
 }
 
 /** `securityAgent.detections`. */

@@ -1,8 +1,8 @@
 import * as v from 'valibot';
 import { DROP_REASONS, type DropReason } from '../base/counters.ts';
 import { collectors } from '../collectors/index.ts';
+import { ALERT_LEVELS, type AlertLevel } from '../contract/event.ts';
 import { SUPPRESSED_BY, type SuppressedBy } from '../detections/alerts/policy.ts';
-import { LEVELS, type Level } from '../detections/subject.ts';
 import { RECOMMENDATION_IDS, type RecommendationId, SEVERITIES } from '../posture/recommendation.ts';
 
 /* The schema of the status. Its types are inferred from it, the JSON Schema is generated from it, and tests check reported
@@ -39,7 +39,9 @@ const Detections = about('Detection rules and their alerts.', {
   }),
   ruleSetHash: text('SHA-256 of the rules that were loaded.'),
   ownRulesHash: v.exactOptional(text("SHA-256 of the device's own rules: `cat *.yml | sha256sum` in their folder.")),
-  alerts: v.strictObject(Object.fromEntries(LEVELS.map((level) => [level, Alerts])) as Record<Level, typeof Alerts>),
+  alerts: v.strictObject(
+    Object.fromEntries(ALERT_LEVELS.map((level) => [level, Alerts])) as Record<AlertLevel, typeof Alerts>,
+  ),
   counted: count('Further matches that an alert counts, since the agent started.'),
   suppressed: v.strictObject(
     Object.fromEntries(SUPPRESSED_BY.map((reason) => [reason, Suppressed])) as Record<SuppressedBy, typeof Suppressed>,
@@ -47,7 +49,7 @@ const Detections = about('Detection rules and their alerts.', {
   last: v.exactOptional(
     about('The last alert.', {
       type: text('Its type.'),
-      severity: v.picklist(LEVELS),
+      severity: v.picklist(ALERT_LEVELS),
       at: time('When it was raised or last updated.'),
     }),
   ),

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { errnoOf } from '../../base/errors.ts';
 import { builtInDocuments } from '../../detections/built-in.ts';
+import { readOwnRules } from '../../detections/own-rules.ts';
 import type { Document, Fault, ParsedRule } from '../../detections/sigma/rule.ts';
 import { readRuleSet } from '../../detections/sigma/rule-set.ts';
 import { UsageError } from '../command.ts';
@@ -18,13 +19,11 @@ export async function rulesOfFiles(paths: readonly string[]): Promise<ReadRules>
   return { rules: read.rules, faults: [...faults, ...read.faults] };
 }
 
-/** The shipped rules and those of a folder of own ones, which need not exist; own filters may narrow shipped rules. */
+/** The rules that an agent would load: the shipped ones and those of a folder of own ones, which need not exist. */
 export async function allRules(folder: string): Promise<ReadRules> {
-  if (!existsSync(folder) || rulesIn(folder).length === 0) return builtInRules();
-  const { documents, faults } = await documentsOfFiles([folder]);
-  const sound = documents.filter(({ file }) => !faults.some((fault) => fault.file === file));
-  const read = readRuleSet([...builtInDocuments(), ...sound]);
-  return { rules: read.rules, faults: [...faults, ...read.faults] };
+  const own = await readOwnRules(folder);
+  const read = readRuleSet([...builtInDocuments(), ...own.documents]);
+  return { rules: read.rules, faults: [...own.faults, ...read.faults] };
 }
 
 /** The rules that are shipped. */

@@ -4,8 +4,9 @@ import type { Clock } from '../../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes } from '../../base/duration.ts';
 import type { Logger } from '../../base/log.ts';
 import { stableId } from '../../base/stable-id.ts';
+import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
 import type { AlertRaised } from '../../contract/sources.ts';
-import { type Hit, LEVELS, type Level } from '../subject.ts';
+import type { Hit } from '../subject.ts';
 import { evidenceOf } from './evidence.ts';
 import { Exceptions } from './exceptions.ts';
 import { AlertHistory } from './history.ts';
@@ -51,8 +52,8 @@ export interface AlertAccounts {
 
 /** For the status. */
 export interface AlertsStatus extends AlertAccounts {
-  readonly bySeverity: Readonly<Record<Level, number>>;
-  readonly last?: { readonly type: string; readonly severity: Level; readonly at: string };
+  readonly bySeverity: Readonly<Record<AlertLevel, number>>;
+  readonly last?: { readonly type: string; readonly severity: AlertLevel; readonly at: string };
   readonly silencedUntil?: string;
   /** The value of the setting, if it was refused. */
   readonly silenceRefused?: string;
@@ -87,7 +88,7 @@ export class Alerts {
   readonly #exceptions = new Exceptions();
   readonly #silence: Silence;
   readonly #suppressed = new Map<SuppressedBy, number>();
-  readonly #bySeverity = new Map<Level, number>();
+  readonly #bySeverity = new Map<AlertLevel, number>();
   #hits = 0;
   #alerts = 0;
   #counted = 0;
@@ -182,8 +183,8 @@ export class Alerts {
     const unused = this.#exceptions.unused(exceptions, this.#clock.now());
     return {
       ...this.accounts(),
-      bySeverity: Object.fromEntries(LEVELS.map((level) => [level, this.#bySeverity.get(level) ?? 0])) as Record<
-        Level,
+      bySeverity: Object.fromEntries(ALERT_LEVELS.map((level) => [level, this.#bySeverity.get(level) ?? 0])) as Record<
+        AlertLevel,
         number
       >,
       ...(this.#last === undefined ? {} : { last: this.#last }),
@@ -288,7 +289,8 @@ export class Alerts {
       return;
     }
     const { alert } = limited;
-    const severity = LEVELS.indexOf(hit.rule.level) > LEVELS.indexOf(alert.severity) ? hit.rule.level : alert.severity;
+    const severity =
+      ALERT_LEVELS.indexOf(hit.rule.level) > ALERT_LEVELS.indexOf(alert.severity) ? hit.rule.level : alert.severity;
     const [first, last] = [Math.min(alert.first, time), Math.max(alert.last, time)];
     limited.alert = { ...alert, severity, count: alert.count + 1, first, last };
   }
@@ -335,7 +337,7 @@ export class Alerts {
   }
 }
 
-const isUrgent = (severity: Level) => severity === 'critical' || severity === 'high';
+const isUrgent = (severity: AlertLevel) => severity === 'critical' || severity === 'high';
 
 const age = v.pipe(v.number(), v.minValue(0), v.maxValue(WINDOW * 2));
 const text = v.pipe(v.string(), v.maxLength(512));

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import { ALERT_LEVELS } from '../../contract/event.ts';
 import type { AlertRaised } from '../../contract/sources.ts';
-import { LEVELS } from '../subject.ts';
 
 const text = v.pipe(v.string(), v.maxLength(8192));
 const texts = v.pipe(v.array(text), v.maxLength(64));
@@ -14,7 +14,7 @@ const count = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 export const KeptAlert = v.object({
   alertId: v.pipe(v.string(), v.uuid()),
   alertType: text,
-  severity: v.picklist(LEVELS),
+  severity: v.picklist(ALERT_LEVELS),
   ruleId: text,
   ruleTitle: text,
   ruleSource: v.picklist(['builtin', 'local']),

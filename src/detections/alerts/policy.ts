@@ -1,4 +1,5 @@
-import { LEVELS, type Level, type Rule } from '../subject.ts';
+import { ALERT_LEVELS, type AlertLevel } from '../../contract/event.ts';
+import type { Rule } from '../subject.ts';
 
 /** Hits that an operator knows to be harmless. One of the four texts is given. */
 export interface AlertException {
@@ -18,7 +19,7 @@ export interface AlertException {
 /** What the module twin sets (contract §2). */
 export interface AlertPolicy {
   readonly enabled: boolean;
-  readonly minimumLevel: Level;
+  readonly minimumLevel: AlertLevel;
   /** Ids of rules, or types of alerts. */
   readonly disabledRules: readonly string[];
   /** By the id of the exception. */
@@ -39,7 +40,8 @@ export const SUPPRESSED_BY = [
 ] as const;
 export type SuppressedBy = (typeof SUPPRESSED_BY)[number];
 
-export const isBelow = (level: Level, minimum: Level): boolean => LEVELS.indexOf(level) < LEVELS.indexOf(minimum);
+export const isBelow = (level: AlertLevel, minimum: AlertLevel): boolean =>
+  ALERT_LEVELS.indexOf(level) < ALERT_LEVELS.indexOf(minimum);
 
 /** Rules of the operator may name no type. */
 export const alertTypeOf = (rule: Pick<Rule, 'alert' | 'id'>): string =>

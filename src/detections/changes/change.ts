@@ -1,26 +1,5 @@
 import type { Payload } from '../../contract/event.ts';
-
-/** Fields that rules are judged on. A field is absent when it is unknown. */
-export type Fields = Readonly<Record<string, string>>;
-
-export type ChangeSource =
-  | 'listening_port_change'
-  | 'local_user_change'
-  | 'firewall_change'
-  | 'hardware_change'
-  | 'baseline_change'
-  | 'agent';
-
-/** One difference between two snapshots, or something that happened to the agent itself: what rules are judged on. */
-export interface Change {
-  readonly source: ChangeSource;
-  /** In milliseconds since the epoch. */
-  readonly time: number;
-  readonly fields: Fields;
-  readonly views: readonly never[];
-  /** The event that showed it, and its content for the alert. */
-  readonly event: { readonly name: string; readonly ids: readonly string[]; readonly payload: Payload };
-}
+import type { Fields, LogSource, Subject } from '../subject.ts';
 
 /** When and by which event a change was seen. */
 export interface Seen {
@@ -30,7 +9,8 @@ export interface Seen {
   readonly ids?: readonly string[];
 }
 
-export const change = (source: ChangeSource, fields: Fields, { event, at, ids = [] }: Seen): Change => ({
+/** One difference between two snapshots, or something that happened to the agent itself. */
+export const change = (source: LogSource, fields: Fields, { event, at, ids = [] }: Seen): Subject => ({
   source,
   time: at.getTime(),
   fields,

@@ -1,7 +1,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes } from '../../base/duration.ts';
+import type { Fields, Subject } from '../subject.ts';
 import { agentChange } from './agent-events.ts';
-import type { Change, Fields } from './change.ts';
 
 /** A collector as it stands now. */
 export interface WatchedCollector {
@@ -54,7 +54,7 @@ export class CollectorWatch {
    *
    * @param isPaused whether collecting is paused or switched off, so that nothing can be expected
    */
-  check(collectors: readonly WatchedCollector[], isPaused: boolean): Change[] {
+  check(collectors: readonly WatchedCollector[], isPaused: boolean): Subject[] {
     return collectors.flatMap((collector) => {
       const watched = this.#of(collector.name);
       const state = this.#judge(collector, watched, isPaused);

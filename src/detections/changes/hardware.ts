@@ -1,4 +1,5 @@
-import { added, type Fields, modified, removed } from './change.ts';
+import type { Fields } from '../subject.ts';
+import { added, modified, removed } from './change.ts';
 import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, ownFields } from './row-fields.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Fields } from './change.ts';
+import type { Fields } from '../subject.ts';
 
 /** Rows of one snapshot, by their keys. Rows with the same key are numbered in their order. */
 export type Rows = ReadonlyMap<string, Fields>;

@@ -1,12 +1,12 @@
 import type { Payload } from '../../contract/event.ts';
-import type { ChangeSource, Fields } from './change.ts';
+import type { Fields, LogSource } from '../subject.ts';
 import type { Base, Rows } from './kept-rows.ts';
 
 /** How snapshots of one event are compared. */
 export interface ChangeKind {
   /** The event's name. */
   readonly event: string;
-  readonly source: ChangeSource;
+  readonly source: LogSource;
   /**
    * The fields of a row that are compared and kept. `undefined`: the row says nothing that can be compared.
    *

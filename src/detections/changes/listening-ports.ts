@@ -1,4 +1,4 @@
-import type { Fields } from './change.ts';
+import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
 import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';

@@ -1,5 +1,5 @@
 import type { Payload } from '../../contract/event.ts';
-import type { Fields } from './change.ts';
+import type { Fields } from '../subject.ts';
 
 /** ExtraDetails that are about the message, not about the row. */
 const LABELS = new Set(['Part', 'Parts', 'SnapshotId', 'OmittedElements', 'OmittedDetails']);

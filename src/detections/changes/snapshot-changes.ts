@@ -1,7 +1,8 @@
 import type { Payload } from '../../contract/event.ts';
+import type { Fields, Subject } from '../subject.ts';
 import { agentChange } from './agent-events.ts';
 import { baselineChanges } from './baseline.ts';
-import { type Change, change, type Fields, type Seen } from './change.ts';
+import { change, type Seen } from './change.ts';
 import { firewallChanges } from './firewall.ts';
 import { hardwareChanges } from './hardware.ts';
 import { type Base, byKey, fromJson, keep, keepBoth, type Rows, toJson } from './kept-rows.ts';
@@ -42,7 +43,7 @@ export class SnapshotChanges {
     return KINDS.some((kind) => kind.event === event);
   }
 
-  accept(snapshot: ComparedSnapshot): Change[] {
+  accept(snapshot: ComparedSnapshot): Subject[] {
     const kind = KINDS.find(({ event }) => event === snapshot.event);
     if (kind === undefined) return [];
     const { event } = snapshot;

@@ -1,4 +1,5 @@
-import { LEVELS, type Rule } from '../subject.ts';
+import { ALERT_LEVELS } from '../../contract/event.ts';
+import type { Rule } from '../subject.ts';
 import { textsOf } from './correlation.ts';
 import { isMap } from './detection.ts';
 import { type Document, Refused } from './rule.ts';
@@ -29,8 +30,8 @@ export function readFacts(
   const title = text('title');
   if (title === undefined) throw new Refused('"title" is missing');
   const { level = 'medium' } = value;
-  const known = LEVELS.find((each) => each === level);
-  if (known === undefined) throw new Refused(`the level "${level}" is none of ${LEVELS.join(', ')}`, ['level']);
+  const known = ALERT_LEVELS.find((each) => each === level);
+  if (known === undefined) throw new Refused(`the level "${level}" is none of ${ALERT_LEVELS.join(', ')}`, ['level']);
   const status = text('status');
   if (status !== undefined && !STATES.includes(status))
     throw new Refused(`the status "${status}" is none of ${STATES.join(', ')}`, ['status']);

@@ -6,11 +6,11 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { days, hours, minutes, seconds } from '../../../src/base/duration.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { securityAlert } from '../../../src/collectors/security-alert.ts';
+import { ALERT_LEVELS } from '../../../src/contract/event.ts';
 import type { AlertRaised } from '../../../src/contract/sources.ts';
 import { AlertTimes } from '../../../src/detections/alerts/alert-times.ts';
 import { Alerts } from '../../../src/detections/alerts/alerts.ts';
 import type { AlertPolicy } from '../../../src/detections/alerts/policy.ts';
-import { LEVELS } from '../../../src/detections/subject.ts';
 import { look } from '../../collectors/samples.ts';
 import { quietLog } from '../../pipeline/memory-queues.ts';
 import { hit, POLICY } from './samples.ts';
@@ -108,7 +108,7 @@ describe('Alerts', () => {
 
   describe('the log', () => {
     it('has a line for each alert, by its severity, with the id of the alert', () => {
-      for (const level of LEVELS) take({ rule: { level, id: level } });
+      for (const level of ALERT_LEVELS) take({ rule: { level, id: level } });
       const levels = logged.map((line) => line.level);
       assert.deepEqual(levels, ['info', 'info', 'warn', 'error', 'error']);
       assert.deepEqual(

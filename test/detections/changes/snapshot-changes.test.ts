@@ -1,22 +1,22 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Payload } from '../../../src/contract/event.ts';
-import type { Change, Fields } from '../../../src/detections/changes/change.ts';
 import { SnapshotParts } from '../../../src/detections/changes/parts.ts';
 import { SnapshotChanges } from '../../../src/detections/changes/snapshot-changes.ts';
+import type { Fields, Subject } from '../../../src/detections/subject.ts';
 
 const AT = new Date('2026-05-01T12:00:00.000Z');
 
 type Rows = readonly Payload[];
 
 /** The changes of the last of these snapshots of one event. */
-function changes(event: string, ...snapshots: readonly Rows[]): Change[] {
+function changes(event: string, ...snapshots: readonly Rows[]): Subject[] {
   const compared = new SnapshotChanges();
   return snapshots.map((rows) => compared.accept({ event, at: AT, rows, leftOut: 0 })).at(-1) ?? [];
 }
 
 /** What rules see, without the fields of the whole row before and after. */
-const fieldsOf = (all: readonly Change[]): Fields[] =>
+const fieldsOf = (all: readonly Subject[]): Fields[] =>
   all.map(({ fields }) =>
     Object.fromEntries(Object.entries(fields).filter(([name]) => !/^(Before|After)\./.test(name))),
   );
