@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type sinon from 'sinon';
+import { systemClock } from '../../src/base/clock.ts';
+import { sum } from '../../src/base/counters.ts';
+import { seconds } from '../../src/base/duration.ts';
+import type { Service } from '../../src/base/service.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import { Occurrences } from '../../src/collectors/occurrences.ts';
+import { LiveSettings } from '../../src/config/settings.ts';
+import { readTwin } from '../../src/config/twin.ts';
+import { type Envelope, QUEUES } from '../../src/contract/event.ts';
+import type { Answer, HubClient } from '../../src/contract/hub.ts';
+import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
+import type { Lookups, Sources } from '../../src/contract/sources.ts';
+import { Aggregator } from '../../src/pipeline/aggregator.ts';
+import { UNIT_BYTES, unitsOf } from '../../src/pipeline/message-budget.ts';
+import { Publisher } from '../../src/pipeline/publisher.ts';
+import { EventQueues } from '../../src/pipeline/queue.ts';
+import { Snapshots } from '../../src/pipeline/snapshots.ts';
+import { Statistics } from '../../src/pipeline/statistics.ts';
+import { Triggers } from '../../src/pipeline/triggers.ts';
+import { publishedDialect } from '../config/published.ts';
+import { quietLog } from './memory-queues.ts';
+import { memoryChains } from './message-chains.ts';
+import { SimulatedFiles, seeded } from './simulated-files.ts';
+
+/** Members of the twin's configuration object, such as `{ snapshotFrequency: { value: 'PT1H' } }`. */
+export type Desired = Readonly<Record<string, { readonly value: unknown }>>;
+
+const SENDER = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+
+/**
+ * The agent from its collectors to its hub, composed as `src/agent/` does, with a real store. What is played: the kernel, by
+ * `occurrences` and `sources`; the hub, by `answer`; and the time, which is sinon's.
+ */
+export class SimulatedAgent {
+  /** Every message that reached the hub, repeats too, with the time of its arrival. */
+  readonly messages: { readonly at: number; readonly message: Message }[] = [];
+  readonly queues: EventQueues;
+  readonly aggregator: Aggregator;
+  readonly publisher: Publisher;
+  readonly snapshots: Snapshots;
+  readonly triggers: Triggers;
+  readonly occurrences: Occurrences;
+  readonly settings: LiveSettings;
+  /** Names the agent and its boot. */
+  readonly origin = SENDER.id;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'vakt-simulated-'));
+  readonly #services: readonly Service[];
+
+  /** @param options.answer the hub's answer to a message that has reached it; absent: it accepts every message */
+  constructor(options: {
+    desired?: Desired;
+    routing?: Routing;
+    sources: Omit<Sources, 'statistics'>;
+    lookups: Lookups;
+    answer?: (message: Message) => Answer<void>;
+  }) {
+    const { desired = {}, routing = 'telemetry', sources, lookups, answer } = options;
+    const reading = readTwin(desired, publishedDialect());
+    assert.ok(reading.ok, JSON.stringify(reading));
+    const settings = new LiveSettings(reading.settings);
+    const log = quietLog();
+    const parts = { settings, clock: systemClock, log };
+    const queues = new EventQueues({ directory: this.#directory, ...parts });
+    const hub: HubClient = {
+      send: async (message): Promise<Answer<void>> => {
+        await systemClock.sleep(seconds(0.1));
+        const answered = answer?.(message) ?? { status: 'accepted', value: undefined };
+        this.messages.push({ at: Date.now(), message });
+        return answered;
+      },
+      status: () => ({ state: 'connected', credential: { kind: 'moduleKey' } }),
+      on: () => {},
+      readTwin: () => assert.fail('nobody asks'),
+      report: () => assert.fail('nobody asks'),
+    };
+    const publisher: Publisher = new Publisher({
+      chains: memoryChains(),
+      queues,
+      hub,
+      sender: SENDER,
+      routing,
+      extensions: new Set(collectors.filter(({ extension }) => extension).map(({ name }) => name)),
+      ...parts,
+      noted: () => statistics.save(),
+    });
+    const statistics: Statistics = new Statistics({
+      file: join(this.#directory, 'statistics.json'),
+      totals: (queue) => queues.account(queue).totals,
+      sent: () => publisher.sent(),
+      log,
+    });
+    const files = new SimulatedFiles(seeded(7)); // simulated time doesn't wait for a disk
+    const aggregator = new Aggregator({ ...parts, queues, directory: '/aggregates', files });
+    const snapshots = new Snapshots({
+      ...parts,
+      collectors,
+      sources: { ...sources, statistics: statistics.source },
+      queues,
+      changed: () => {},
+    });
+    this.settings = settings;
+    this.queues = queues;
+    this.aggregator = aggregator;
+    this.publisher = publisher;
+    this.snapshots = snapshots;
+    this.occurrences = new Occurrences({ collectors, lookups });
+    this.triggers = new Triggers({ collectors, settings, aggregator, queues, origin: this.origin, log });
+    this.occurrences.offerTo(this.triggers);
+    this.#services = [queues, aggregator.recovery, publisher, aggregator, snapshots];
+  }
+
+  async start(): Promise<void> {
+    for (const service of this.#services) await service.start();
+  }
+
+  /** Ends it, and removes what it has stored. */
+  async stop(time: sinon.SinonFakeTimers): Promise<void> {
+    for (const service of this.#services.toReversed()) {
+      const stopped = service.stop();
+      await time.tickAsync(seconds(12));
+      await stopped;
+    }
+    rmSync(this.#directory, { recursive: true });
+  }
+
+  /** The envelopes that have reached the hub, those of repeated messages again. */
+  envelopes(): Envelope[] {
+    return this.messages.flatMap(({ message }) => (JSON.parse(message.body) as { Events: Envelope[] }).Events);
+  }
+
+  events(name: string): Envelope[] {
+    return this.envelopes().filter(({ Name }) => Name === name);
+  }
+
+  /** What the hub has got since then, in milliseconds of the Unix epoch, as it bills it. */
+  figures(since: number): Figures {
+    const messages = this.messages.filter(({ at }) => at >= since);
+    const sizes = messages.map(({ message }) => sizeOf(message));
+    return {
+      messages: sizes.length,
+      units: sizes.reduce((all, size) => all + unitsOf(size), 0),
+      bytes: sizes.reduce((all, size) => all + size, 0),
+      under4KB: sizes.filter((size) => size < UNIT_BYTES).length,
+    };
+  }
+
+  /**
+   * Collected = delivered + aggregated away + queued + dropped, where nothing was dropped; and the hub has got what was
+   * delivered, once.
+   */
+  assertClosed(): void {
+    const { collected, delivered, aggregatedAway, dropped } = sum(
+      QUEUES.map((queue) => this.queues.account(queue).totals),
+    );
+    const queued = QUEUES.reduce((all, queue) => all + this.queues.waiting(queue).elements, 0);
+    assert.equal(collected, delivered + aggregatedAway + queued);
+    assert.deepEqual(dropped, {});
+    assert.ok(Object.keys(this.aggregator.pending('High')).length === 0);
+    const events = this.envelopes();
+    assert.equal(new Set(events.map(({ Id }) => Id)).size, events.length, 'an event came twice');
+    assert.equal(
+      events.reduce((all, { Category, Payload }) => all + (Category === 'Periodic' ? 1 : Payload.length), 0),
+      delivered,
+    );
+  }
+}
+
+export interface Figures {
+  readonly messages: number;
+  /** Of 4 KB, as the hub bills. */
+  readonly units: number;
+  readonly bytes: number;
+  readonly under4KB: number;
+}
