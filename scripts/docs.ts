@@ -22,6 +22,7 @@ import { detectionDocuments } from './detection-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { edgeDeployments } from './edge-deployment.ts';
 import { manPage } from './man-page.ts';
+import { sampleDocuments } from './message-samples.ts';
 import { messageSchemaDocument } from './message-schema.ts';
 import { methodDocuments } from './method-docs.ts';
 
@@ -36,6 +37,7 @@ export const generators: readonly DocumentGenerator[] = [
   demoPicture,
   contractPage,
   messageSchemaDocument,
+  ...sampleDocuments,
   ...edgeDeployments,
 ];
 
@@ -119,12 +121,12 @@ function typeName({ type, enum: values }: PropertySchema): string {
   return type === 'object' ? 'map of strings' : String(type);
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const { check } = parseArgs({ options: { check: { type: 'boolean', default: false } } }).values;
   let stale = 0;
   for (const { path, generate } of generators) {
     const file = fileURLToPath(new URL(`../../${path}`, import.meta.url));
-    const fresh = generate();
+    const fresh = await generate();
     if (readFileIfThere(file) === fresh) continue;
     stale += 1;
     if (check) console.error(`${path} is out of date: ${firstDifference(readFileIfThere(file) ?? '', fresh)}`);
@@ -145,4 +147,4 @@ function firstDifference(old: string, fresh: string): string {
   return `line ${line + 1}\n- ${was[line] ?? '(end)'}\n+ ${is[line] ?? '(end)'}`;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();

@@ -5,7 +5,7 @@ export interface DocumentGenerator {
   /** Relative to the root of the repository. */
   readonly path: string;
   /** Returns the whole document. It must not depend on anything but the repository. */
-  generate(): string;
+  generate(): string | Promise<string>;
 }
 
 /** For the first line of a generated document. */

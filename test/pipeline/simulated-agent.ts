@@ -115,7 +115,13 @@ export class SimulatedAgent {
   }
 
   async start(): Promise<void> {
-    for (const service of this.#services) await service.start();
+    await this.startWithoutSnapshots();
+    await this.snapshots.start();
+  }
+
+  /** Snapshots are taken only when `snapshots.takeNow` asks for them. */
+  async startWithoutSnapshots(): Promise<void> {
+    for (const service of this.#services) if (service !== this.snapshots) await service.start();
   }
 
   /** Ends it, and removes what it has stored. */

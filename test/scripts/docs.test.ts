@@ -5,8 +5,8 @@ import { collectors } from '../../src/collectors/index.ts';
 
 describe('generated documents', () => {
   for (const { path, generate } of generators) {
-    it(`${path} is up to date (if not: npm run docs)`, () => {
-      assert.equal(readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8'), generate());
+    it(`${path} is up to date (if not: npm run docs)`, async () => {
+      assert.equal(readFileSync(new URL(`../../../${path}`, import.meta.url), 'utf8'), await generate());
     });
   }
 

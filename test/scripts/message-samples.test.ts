@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { readLine } from '../../src/cli/verify-chain/record.ts';
+import { verifyChains } from '../../src/cli/verify-chain/verify.ts';
+import { collectors } from '../../src/collectors/index.ts';
+import type { Envelope } from '../../src/contract/event.ts';
+import { faultsIn } from '../message-schema.ts';
+
+interface Sample {
+  readonly applicationProperties: Readonly<Record<string, string>>;
+  readonly body: { readonly Events: readonly Envelope[] };
+}
+
+const FOLDER = 'config/samples';
+const sampleOf = (event: string) => JSON.parse(readFileSync(`${FOLDER}/${event}.json`, 'utf8')) as Sample;
+
+/* That they are what the agent's own parts make is held by docs.test.ts. */
+describe('the samples of messages', () => {
+  it('are of every event, and of no other', () => {
+    const files = readdirSync(FOLDER).filter((file) => file.endsWith('.json'));
+    assert.deepEqual(files.sort(), collectors.map(({ name }) => `${name}.json`).sort());
+  });
+
+  for (const { name, extension } of collectors) {
+    it(`${name} is what it is called, and valid by the schema of messages${extension ? '' : ' and the published one'}`, () => {
+      const { body } = sampleOf(name);
+      assert.ok(body.Events.length > 0);
+      for (const event of body.Events) {
+        assert.equal(event.Name, name);
+        assert.ok(event.Payload.length > 0, 'shows no element');
+      }
+      assert.deepEqual(faultsIn(body, { isMarked: false }), []);
+    });
+  }
+
+  it('are one chain of messages, none missing or altered', () => {
+    const numbered = collectors.map(({ name }, at) => readLine(JSON.stringify(sampleOf(name)), at + 1));
+    const messages = numbered.filter((line) => 'sequence' in line);
+    assert.equal(messages.length, collectors.length);
+    const chains = verifyChains(messages);
+    assert.deepEqual(
+      chains.map(({ wrong, first, last }) => ({ wrong, first, last })),
+      [{ wrong: [], first: 1, last: collectors.length }],
+    );
+  });
+});
