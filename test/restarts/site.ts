@@ -111,6 +111,7 @@ export class Surroundings {
   async addHub(hostName: string): Promise<HubEmulator> {
     const hub = await HubEmulator.start({ hostName, certificateAuthority: this.hub.certificateAuthority });
     this.hubs.push(hub);
+    this.bed.otherHubs.push(hub);
     this.#toStop.push(hub);
     this.#watch(hub);
     return hub;
