@@ -30,7 +30,7 @@ export function createDetection(
     occurrences,
     storage,
     configuration: { settings },
-    delivery: { publisher },
+    delivery: { publisher, queues },
     collection: { triggers, snapshots, linuxEvents, pause },
     status,
   }: {
@@ -86,6 +86,7 @@ export function createDetection(
   const saved = new SavedState({
     file: state('detections.json'),
     parts: { alerts, detections },
+    whenLasting: () => queues.whenLasting(),
     clock,
     log,
     files: storage.stateFiles,

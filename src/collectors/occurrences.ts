@@ -54,6 +54,10 @@ export class Occurrences implements StreamSink {
     for (const consumer of this.#consumers) consumer.lost(streams, reason, count);
   }
 
+  isBehind(): boolean {
+    return this.#consumers.some((consumer) => consumer.isBehind?.() === true);
+  }
+
   /** Translates records without consumers: a batch for each event of the stream. */
   translate<K extends StreamName>(stream: K, records: readonly Streams[K][]): readonly OccurrenceBatch[] {
     return this.#collectors

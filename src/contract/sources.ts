@@ -215,6 +215,8 @@ export interface StreamSink {
    * @param stream the stream of the lost records; several if it is unknown which of them
    */
   drop(stream: StreamName | readonly StreamName[], reason: LossReason, count: number): void;
+  /** Whether what was accepted is still worked on: a source does not note it as read yet. Absent: it never is. */
+  isBehind?(): boolean;
 }
 
 /** The state of a source, for the status and `vakt check`. Names as in contract §2. */

@@ -156,7 +156,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   #detectorWith(lists: Lists): Detector {
-    return new Detector({ rules: this.#rules.rules, lists, clock: this.#parts.clock });
+    const { clock, stateChanged } = this.#parts;
+    return new Detector({ rules: this.#rules.rules, lists, clock, changed: stateChanged });
   }
 
   async start(): Promise<void> {
@@ -189,6 +190,11 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   failed(): void {
     // The collector's status says so; CollectorWatch notices if it lasts.
+  }
+
+  /** While events wait for a later turn, an alert may still come of them. */
+  isBehind(): boolean {
+    return this.#isDraining;
   }
 
   lost(): void {

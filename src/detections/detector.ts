@@ -33,15 +33,20 @@ export class Detector {
   #correlations: Correlations;
   readonly #newCorrelations: () => Correlations;
 
-  /** @param lists the entries of the twin's lists by name; a list that is empty or absent is not set */
+  /**
+   * @param lists the entries of the twin's lists by name; a list that is empty or absent is not set
+   * @param changed called when a correlation has seen something that is worth being saved
+   */
   constructor({
     rules,
     lists = {},
     clock,
+    changed = () => {},
   }: {
     readonly rules: readonly ParsedRule[];
     readonly lists?: Lists;
     readonly clock: TellsTime;
+    readonly changed?: () => void;
   }) {
     this.#rules = rules;
     this.#lists = lists;
@@ -56,7 +61,7 @@ export class Detector {
       list,
       clock,
     });
-    this.#newCorrelations = () => new Correlations(correlations, list);
+    this.#newCorrelations = () => new Correlations(correlations, list, changed);
     this.#correlations = this.#newCorrelations();
   }
 

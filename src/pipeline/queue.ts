@@ -257,6 +257,12 @@ export class EventQueues implements Service {
     return this.#logs[queue].positions;
   }
 
+  /** @returns tells whether the events that are queued now survive kill -9 and a power cut by the time it is called */
+  whenLasting(): () => boolean {
+    const until = QUEUES.map((queue) => ({ queue, next: this.positions(queue).next }));
+    return () => !this.isInMemory && until.every(({ queue, next }) => this.positions(queue).lasting >= next);
+  }
+
   /** Where new events are kept, why not on disk if they are in memory, and whether old ones will soon be evicted. */
   store(): { readonly place: Medium; readonly reason?: string; readonly isNearlyFull: boolean } {
     const isNearlyFull = this.#isNearlyFull;

@@ -131,6 +131,15 @@ describe('Occurrences', () => {
     assert.deepEqual(second.texts, ['alice ls', 'root id', 'id']);
   });
 
+  it('are worked on as long as a consumer works on them', () => {
+    offer(['Commands']);
+    assert.equal(occurrences.isBehind(), false);
+    const slow = Object.assign(offer(['Roots']), { isBehind: (): boolean => true });
+    assert.equal(occurrences.isBehind(), true);
+    slow.isBehind = () => false;
+    assert.equal(occurrences.isBehind(), false);
+  });
+
   it('are translated and looked up once, however many want them', () => {
     offer(['Commands']);
     offer(['Commands']);

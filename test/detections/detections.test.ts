@@ -165,7 +165,9 @@ describe('Detections', () => {
     detections.accept(batch(...many.slice(0, 2)));
     assert.equal(hits.length, 1);
     detections.accept(batch(...many.slice(2)));
+    assert.ok(detections.isBehind());
     await detections.stop();
+    assert.ok(!detections.isBehind());
     assert.deepEqual(
       hits.map(({ subject }) => subject.event.payload),
       many.map(({ payload }) => payload),

@@ -263,11 +263,14 @@ export class Alerts {
 
   /**
    * The same for the same key within an hour of the events' time. So an alert that was raised just before the agent was killed, and
-   * that its state on disk doesn't have yet, gets its id again when the agent reads the event again, or the next one.
+   * that its state on disk doesn't have yet, gets its id again when the agent reads the event again, or the next one. A further
+   * alert of the key within that hour, of a late event for example, gets an id of its own, which is the same again as well.
    */
   #idOf(key: string, time: number): string {
-    const id = stableId(`${this.#origin} alert ${key} ${Math.floor(time / WINDOW)}`);
-    return this.history.has(id) ? randomUUID() : id;
+    const text = `${this.#origin} alert ${key} ${Math.floor(time / WINDOW)}`;
+    let id = stableId(text);
+    for (let number = 2; this.history.has(id); number += 1) id = stableId(`${text} ${number}`);
+    return id;
   }
 
   /** Ends counting for an alert, and tells the count if it has grown. */

@@ -21,15 +21,23 @@ const LONGEST_SLEEP = hours(1);
 /** In bytes. 1,024 keys with their evidence, 200 alerts and 1 MB of windows have less. */
 const LARGEST = 16 * 1024 * 1024;
 
+/** How often it is looked whether events have been synced. */
+const LOOK_AGAIN = milliseconds(250);
+/** How long the stop waits for the events that the state is about. */
+const LAST_WAIT = milliseconds(500);
+
 /**
  * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last minute: counts, but no
  * alert, since an alert is in the queue when it is made.
+ *
+ * A state is never on disk before the events that were queued by then: it would count further hits for an alert that nobody ever gets.
  */
 export class SavedState implements Service {
   readonly name = 'detection state';
   readonly #file: string;
   readonly #files: StateFiles;
   readonly #parts: Readonly<Record<string, Continued>>;
+  readonly #whenLasting: () => () => boolean;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
@@ -42,12 +50,15 @@ export class SavedState implements Service {
     file: string;
     files: StateFiles;
     parts: Readonly<Record<string, Continued>>;
+    /** @returns tells whether the events that are queued now survive kill -9 and a power cut by the time it is called */
+    whenLasting: () => () => boolean;
     clock: Clock;
     log: Logger;
   }) {
     this.#file = options.file;
     this.#files = options.files;
     this.#parts = options.parts;
+    this.#whenLasting = options.whenLasting;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
@@ -62,7 +73,13 @@ export class SavedState implements Service {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
-    if (this.#hasChanged) this.#save();
+    if (!this.#hasChanged) return;
+    const limit = new AbortController();
+    const done = new AbortController();
+    void this.#clock.sleep(LAST_WAIT, done.signal).then(() => limit.abort());
+    const isSaved = await this.#save(limit.signal);
+    done.abort();
+    if (!isSaved) this.#write(this.#state()); // the queues still write what they have
   }
 
   /** To be called when a part has changed; costs next to nothing. */
@@ -76,14 +93,33 @@ export class SavedState implements Service {
     const left = this.#savedAt === undefined ? 0 : this.#savedAt + INTERVAL - this.#clock.monotonic();
     if (!this.#hasChanged) await this.#alarm.sleep(this.#clock, LONGEST_SLEEP, signal);
     else if (left > 0) await this.#clock.sleep(milliseconds(left), signal);
-    else this.#save();
+    else await this.#save(signal);
   }
 
-  #save(): void {
-    this.#hasChanged = false;
+  /** @returns whether it was written; else it is still to be saved */
+  async #save(signal: AbortSignal): Promise<boolean> {
+    const state = this.#state();
+    const isLasting = this.#whenLasting();
+    while (!isLasting()) {
+      await this.#clock.sleep(LOOK_AGAIN, signal);
+      if (!signal.aborted) continue;
+      this.#hasChanged = true;
+      return false;
+    }
     this.#savedAt = this.#clock.monotonic();
-    const state = Object.fromEntries(Object.entries(this.#parts).map(([name, part]) => [name, part.toJson()]));
-    this.#files.replace(this.#file, JSON.stringify(state), (error) => {
+    this.#write(state);
+    return true;
+  }
+
+  /** As it is now: what has changed until now is in it. */
+  #state(): string {
+    this.#hasChanged = false;
+    const parts = Object.entries(this.#parts).map(([name, part]) => [name, part.toJson()] as const);
+    return JSON.stringify(Object.fromEntries(parts));
+  }
+
+  #write(state: string): void {
+    this.#files.replace(this.#file, state, (error) => {
       if (error !== undefined && !this.#isFailing) {
         this.#log.warn({ err: error }, 'Could not save the state of the detections; a restart begins without it.');
       }

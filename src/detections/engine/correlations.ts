@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { minutes } from '../../base/duration.ts';
 import { readField } from '../read-field.ts';
 import type { Correlation, CorrelationRule } from '../sigma/rule.ts';
 import type { Rule, Subject, View } from '../subject.ts';
@@ -7,7 +8,7 @@ import { COMPARE } from './compile.ts';
 /* Correlations: for each rule and group, the last matches of the rules it refers to.
  *
  * Invariants: the matches of a group are in order of time; none is older than the timespan before the newest one; there are
- * at most ENTRIES of them. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
+ * at most ENTRIES of them. What is read again after kill -9, and was seen before it, counts once. All groups together take at most BYTES, counted roughly: the group that was used longest ago goes
  * first, and is counted.
  */
 
@@ -18,6 +19,8 @@ const GROUPS = 512;
 const BYTES = 1_048_576;
 const BYTES_OF_ENTRY = 80;
 const BYTES_OF_GROUP = 200;
+/** A window that isn't longer has nothing in it that kill -9 may not lose: the state is saved once a minute at most. */
+const SHORT = minutes(1);
 /** Ids of events that a hit names. */
 const IDS = 16;
 
@@ -78,9 +81,19 @@ export class Correlations {
   readonly #budget = { bytes: 0, dropped: 0 };
   #seed = randomInt(2 ** 31);
 
-  /** @param list the entries of a list of the twin; those that limit a correlation are read */
-  constructor(rules: readonly CorrelationRule[], list: (name: string) => readonly string[]) {
-    this.#windows = rules.map(({ facts, correlation }) => new Window(facts, limited(correlation, list), this.#budget));
+  /**
+   * @param list the entries of a list of the twin; those that limit a correlation are read
+   * @param changed called when a window has changed that is worth being saved by itself
+   */
+  constructor(
+    rules: readonly CorrelationRule[],
+    list: (name: string) => readonly string[],
+    changed: () => void = () => {},
+  ) {
+    this.#windows = rules.map(({ facts, correlation }) => {
+      const inForce = limited(correlation, list);
+      return new Window(facts, inForce, this.#budget, inForce.timespanMs > SHORT ? changed : () => {});
+    });
     for (const window of this.#windows) {
       for (const [rule, id] of window.correlation.rules.entries())
         this.#fed.set(id, [...(this.#fed.get(id) ?? []), { window, rule }]);
@@ -181,6 +194,7 @@ class Window {
   readonly facts: Rule;
   readonly correlation: Correlation;
   readonly #budget: { bytes: number; dropped: number };
+  readonly #changed: () => void;
   /** The one that was used longest ago comes first. */
   readonly #groups = new Map<string, Group>();
   /** Above ENTRIES events, those of this time are counted together. */
@@ -190,7 +204,8 @@ class Window {
   #begun = -Infinity;
   bytes = 0;
 
-  constructor(facts: Rule, correlation: Correlation, budget: { bytes: number; dropped: number }) {
+  constructor(facts: Rule, correlation: Correlation, budget: { bytes: number; dropped: number }, changed: () => void) {
+    this.#changed = changed;
     this.facts = facts;
     this.correlation = correlation;
     this.#budget = budget;
@@ -254,6 +269,8 @@ class Window {
   /** In order of time; one that is late is put where it belongs. */
   #add(entries: Entry[], entry: Entry): void {
     const { type } = this.correlation;
+    if (type === 'event_count' && entry.id !== '' && entries.some(({ id }) => id === entry.id)) return;
+    this.#changed();
     if (type === 'value_count' || type === 'temporal') {
       // Only the last time of each value, or of each rule, can matter.
       const same = entries.findIndex(({ hash, rule }) =>

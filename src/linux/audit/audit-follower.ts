@@ -17,6 +17,8 @@ interface Parts {
   readonly hostRoot: string;
   /** Receives the events that were missed while the agent was not running. */
   readonly deliver: (events: readonly AuditEvent[]) => void;
+  /** Whether what was delivered is still worked on; see StreamSink.isBehind. */
+  readonly isBehind?: () => boolean;
   readonly writer?: BackgroundWriter | undefined;
   readonly clock: Clock;
   readonly log: Logger;
@@ -25,7 +27,8 @@ interface Parts {
 /**
  * Saves a checkpoint of the audit events read, and at the start reads the events missed since then from auditd's log.
  *
- * The checkpoint moves only when every event before it has been passed on, so not before catching up is complete.
+ * The checkpoint moves only when every event before it has been passed on and worked on, so not before catching up is
+ * complete.
  */
 export class AuditFollower {
   readonly #parts: Parts;
@@ -137,6 +140,7 @@ export class AuditFollower {
 
   #write(log?: ResumePoint): void {
     if (!this.#moved || this.#newest === undefined || this.#catchUp !== undefined) return;
+    if (this.#parts.isBehind?.() === true) return; // kill -9 must not lose what would come of these events
     this.#moved = false;
     try {
       this.#checkpoint.write({ ...this.#newest, ...(log === undefined ? {} : { log }) });

@@ -100,7 +100,8 @@ export class Feeds {
     this.#ringUsers = new RingUsers({ clock, log });
     if (stateDirectory !== undefined) {
       const deliver = (events: readonly AuditEvent[]) => this.#acceptPast(events);
-      this.#follower = new AuditFollower({ stateDirectory, hostRoot, deliver, writer, clock, log });
+      const isBehind = () => sink.isBehind?.() === true;
+      this.#follower = new AuditFollower({ stateDirectory, hostRoot, deliver, isBehind, writer, clock, log });
       this.#unaudited = new UnauditedProcesses({
         proc,
         commandLine: readOptional('/proc/cmdline', MAX_BYTES),

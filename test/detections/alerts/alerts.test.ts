@@ -378,6 +378,19 @@ describe('Alerts', () => {
       assert.notEqual(create().toJson(), undefined);
     });
 
+    it('gives it the same id again, also when the one before of its key was in the same hour', () => {
+      take();
+      pass(hours(1));
+      time.setSystemTime(START);
+      const saved = JSON.parse(JSON.stringify(alerts.toJson()));
+      take();
+      alerts = create();
+      alerts.restore(saved);
+      take();
+      assert.deepEqual([raised.length, new Set(raised.map(({ alertId }) => alertId)).size], [3, 2]);
+      assert.equal(raised[1]?.alertId, raised[2]?.alertId);
+    });
+
     it('keeps the last 200 alerts', () => {
       for (let n = 0; n < 210; n += 1) {
         take({ rule: { id: `r${n}` }, fields: { User: `u${n}` } });

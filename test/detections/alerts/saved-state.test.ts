@@ -17,6 +17,7 @@ describe('SavedState', () => {
   let value: number;
   let restored: unknown[];
   let writes: number;
+  let isLasting: boolean;
   let states: SavedState[];
 
   const started = async (files: StateFiles = immediateStateFiles) => {
@@ -32,6 +33,7 @@ describe('SavedState', () => {
       file,
       files: counting,
       parts: { part },
+      whenLasting: () => () => isLasting,
       clock: systemClock,
       log: quietLog(logged),
     });
@@ -45,6 +47,7 @@ describe('SavedState', () => {
     file = join(temporaryFolder(), 'detections.json');
     time = sinon.useFakeTimers();
     [logged, value, restored, writes, states] = [[], 1, [], 0, []];
+    isLasting = true;
   });
   afterEach(async () => {
     for (const state of states) await state.stop();
@@ -68,6 +71,33 @@ describe('SavedState', () => {
     await time.tickAsync(minutes(200));
     await state.stop();
     assert.equal(writes, 0);
+  });
+
+  it('writes nothing before the events that were queued by then are lasting, and then what was true of them', async () => {
+    isLasting = false;
+    const state = await started();
+    state.changed();
+    await time.tickAsync(minutes(5));
+    assert.equal(writes, 0);
+    value = 2;
+    state.changed();
+    isLasting = true;
+    await time.tickAsync(seconds(1));
+    assert.deepEqual(saved(), { part: 1 });
+    await time.tickAsync(minutes(1));
+    assert.deepEqual(saved(), { part: 2 });
+  });
+
+  it('waits for those events at the stop, but not for ever', async () => {
+    isLasting = false;
+    const state = await started();
+    state.changed();
+    const stopped = state.stop();
+    await time.tickAsync(250);
+    assert.equal(writes, 0);
+    await time.tickAsync(seconds(1));
+    await stopped;
+    assert.deepEqual(saved(), { part: 1 });
   });
 
   it('gives parts what they had', async () => {

@@ -17,10 +17,17 @@ const correlation = (body: string, name = 'co', more = '') =>
 class Bench {
   readonly clock = new SetClock();
   readonly detector: Detector;
-  #count = 0;
+  /** How often there was something to be saved. */
+  changes = 0;
+  #count: number;
 
-  constructor(texts: readonly string[], lists: Lists = {}) {
-    this.detector = new Detector({ rules: rulesOf(...BASE, ...texts), lists, clock: this.clock });
+  /** @param seen how many events there were before its first */
+  constructor(texts: readonly string[], lists: Lists = {}, seen = 0) {
+    this.#count = seen;
+    const changed = () => {
+      this.changes += 1;
+    };
+    this.detector = new Detector({ rules: rulesOf(...BASE, ...texts), lists, clock: this.clock, changed });
   }
 
   /** @param at seconds @returns titles of correlations that hit */
@@ -51,6 +58,14 @@ describe('event_count', () => {
     const [hit] = bench.hits(11, { Kind: 'a', User: 'u' });
     assert.equal(hit?.count, 3);
     assert.deepEqual(hit?.ids, ['e1', 'e3', 'e5']);
+  });
+
+  it('counts an event once that is read again after kill -9', () => {
+    const bench = new Bench([COUNT]);
+    const again = () => bench.detector.judge(subject({ Kind: 'a', User: 'u' }, { time: 0, id: 'again' })).slice(1);
+    for (let times = 0; times < 5; times += 1) assert.deepEqual(again(), []);
+    assert.deepEqual(bench.at(1, { Kind: 'a', User: 'u' }), []);
+    assert.equal(bench.hits(1, { Kind: 'a', User: 'u' })[0]?.count, 3);
   });
 
   it('does not count what is older than the timespan', () => {
@@ -270,7 +285,7 @@ describe('the bounds of correlations', () => {
     before.at(104, { Kind: 'a', User: 'u' });
     const state = JSON.parse(JSON.stringify(before.detector.save()));
     const continued = (at: number) => {
-      const after = new Bench([COUNT]);
+      const after = new Bench([COUNT], {}, 2);
       after.clock.step = 104_000; // another boot: the monotonic clock begins again
       after.clock.at = 3_000;
       after.detector.restore(state);
@@ -278,6 +293,26 @@ describe('the bounds of correlations', () => {
     };
     assert.deepEqual(continued(4), ['co']);
     assert.deepEqual(continued(8), []);
+  });
+
+  it('are worth being saved when they have changed and are longer than a minute', () => {
+    const bench = new Bench([COUNT.replace('10s', '2m')]);
+    bench.at(0, { Kind: 'b', User: 'u' });
+    assert.equal(bench.changes, 0);
+    bench.at(0, { Kind: 'a', User: 'u' });
+    assert.equal(bench.changes, 1);
+    const short = new Bench([COUNT.replace('10s', '1m')]);
+    short.at(0, { Kind: 'a', User: 'u' });
+    assert.equal(short.changes, 0);
+    const vakt = 'name: co\nvakt: { limit: most, requires: [most] }\n';
+    const limited = new Bench([COUNT.replace('10s', '1m').replace('name: co\n', vakt)], { most: ['3/PT5M'] });
+    limited.at(0, { Kind: 'a', User: 'u' });
+    assert.equal(limited.changes, 1);
+    const ordered = new Bench([correlation('type: temporal_ordered\nrules: [a, b]\ngroup-by: [User]\ntimespan: 10m')]);
+    ordered.at(0, { Kind: 'b', User: 'u' });
+    assert.equal(ordered.changes, 0, 'nothing came before it');
+    ordered.at(0, { Kind: 'a', User: 'u' });
+    assert.equal(ordered.changes, 1);
   });
 
   it('survive a state that is damaged', () => {

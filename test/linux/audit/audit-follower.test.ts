@@ -14,12 +14,14 @@ describe('AuditFollower', () => {
   let hostRoot: string;
   let told: number[];
   let recordedAt: number;
+  let isBehind: boolean;
 
   beforeEach(() => {
     hostRoot = temporaryFolder();
     mkdirSync(join(hostRoot, 'var/log/audit'), { recursive: true });
     symlinkSync('/proc', join(hostRoot, 'proc'));
     told = [];
+    isBehind = false;
     const now = Date.now();
     const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
     const left = new Checkpoint(join(hostRoot, 'audit-checkpoint.json'), bootId);
@@ -40,6 +42,7 @@ describe('AuditFollower', () => {
       stateDirectory: hostRoot,
       hostRoot,
       deliver: (events) => told.push(...events.map(({ serial }) => serial)),
+      isBehind: () => isBehind,
       clock: systemClock,
       log: pino({ level: 'silent' }),
     });
@@ -114,6 +117,17 @@ describe('AuditFollower', () => {
       assert.equal(remembered(), 100);
       await pass(10_000);
       assert.equal(remembered(), 102);
+    });
+
+    it('remembers nothing that is still worked on, and all of it as soon as it no longer is', async () => {
+      await pass(10_000);
+      isBehind = true;
+      follower.seen([cameLive(103)]);
+      await pass(1_000);
+      assert.equal(remembered(), 102);
+      isBehind = false;
+      await pass(250);
+      assert.equal(remembered(), 103);
     });
   });
 });
