@@ -74,6 +74,7 @@ export function agent(local: LocalSettings, options: AgentOptions): Service[] {
     condition.memory,
     ...detection.services, // judge what the collectors make
     collection.snapshots, // Periodic collectors
+    detection.sourceWatch, // what changes between their rounds
     collection.linuxEvents, // Triggered collectors
     reporting.endOfRun,
     reporting.lifeline, // says that all of this has started

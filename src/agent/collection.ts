@@ -9,6 +9,7 @@ import { securityAlert } from '../collectors/security-alert.ts';
 import type { LeavesOut } from '../contract/collector.ts';
 import { QUEUES } from '../contract/event.ts';
 import { isRouted } from '../contract/message.ts';
+import type { Sources } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { hasIpv6 } from '../linux/machine/interfaces.ts';
 import type { linuxSources } from '../linux/sources.ts';
@@ -34,6 +35,8 @@ export interface CollectionParts {
   readonly triggers: Triggers;
   readonly changeNotices: ChangeNotices;
   readonly baseline: BaselineScans;
+  /** Of the snapshots. */
+  readonly sources: Sources;
   /** Periodic collectors. */
   readonly snapshots: Snapshots;
   /** What the snapshots say about the system. */
@@ -137,9 +140,10 @@ export function createCollection(
     clock: clockOf('baseline'),
     log: logOf('baseline'),
   });
+  const sources = { ...linux.snapshots, baseline, statistics: statistics.source };
   const snapshots = new Snapshots({
     collectors: routed,
-    sources: { ...linux.snapshots, baseline, statistics: statistics.source },
+    sources,
     settings,
     queues: timed,
     leavesOut,
@@ -171,5 +175,15 @@ export function createCollection(
   });
   collectingResumed.on(() => snapshots.catchUp());
   moving.events = linuxEvents;
-  return { pause, triggers, changeNotices, baseline, snapshots, snapshotPosture, recommendations, linuxEvents };
+  return {
+    pause,
+    triggers,
+    changeNotices,
+    baseline,
+    sources,
+    snapshots,
+    snapshotPosture,
+    recommendations,
+    linuxEvents,
+  };
 }

@@ -8,6 +8,7 @@ import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
 import { Detections, type RuleSet } from '../detections/detections.ts';
 import { RuleLoader } from '../detections/rule-loader.ts';
+import { SourceWatch } from '../pipeline/source-watch.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import type { CollectionParts } from './collection.ts';
 import type { Configuration } from './configuration.ts';
@@ -21,6 +22,8 @@ export interface DetectionParts {
   readonly alerts: Alerts;
   /** In the order of their start: what was known before the last stop comes first. */
   readonly services: readonly Service[];
+  /** Shows the detections what changes between the rounds of snapshots. */
+  readonly sourceWatch: Service;
 }
 
 /** @throws Error the package lacks its rules */
@@ -31,7 +34,7 @@ export function createDetection(
     storage,
     configuration: { settings },
     delivery: { publisher, queues },
-    collection: { triggers, snapshots, linuxEvents, pause },
+    collection: { triggers, snapshots, sources, linuxEvents, pause },
     status,
   }: {
     occurrences: Occurrences;
@@ -93,12 +96,20 @@ export function createDetection(
   });
   occurrences.offerTo(detections);
   snapshots.offerTo(detections);
+  const sourceWatch = new SourceWatch({
+    collectors,
+    sources,
+    snapshots,
+    consumer: { wants: (event) => detections.follows(event), accept: (snapshot) => detections.accept(snapshot) },
+    clock,
+    log,
+  });
   settings.onChange(() => {
     detections.refresh();
     loader.refresh();
   });
   const services = local.detections.enabled ? [loader, saved, times, detections] : [saved, times, detections];
-  return { detections, alerts, services };
+  return { detections, alerts, services, sourceWatch };
 }
 
 /** Where the local file switches detections off, rules would take memory for nothing. */

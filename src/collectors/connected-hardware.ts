@@ -30,6 +30,8 @@ export const connectedHardware = periodic({
 
   inParts: true,
 
+  trace: ({ hardware }, signal) => hardware.trace(signal),
+
   sourceStatus: ({ hardware }) => hardware.status(),
 
   async collect({ hardware }, signal) {

@@ -46,6 +46,8 @@ export const firewallConfiguration = periodic({
 
   inParts: true,
 
+  trace: ({ firewall }, signal) => firewall.trace(signal),
+
   sourceStatus: ({ firewall }) => firewall.status(),
 
   async collect({ firewall }, signal) {

@@ -31,6 +31,8 @@ export const listeningPorts = periodic({
 
   inParts: true,
 
+  trace: ({ sockets }, signal) => sockets.trace(signal),
+
   sourceStatus: ({ sockets }) => sockets.status(),
 
   count: (rows) => rows.reduce((all, { ExtraDetails }) => all + Number(ExtraDetails?.Count ?? 1), 0),

@@ -26,6 +26,8 @@ export const localUsers = periodic({
 
   inParts: true,
 
+  trace: ({ accounts }, signal) => accounts.trace(signal),
+
   sourceStatus: ({ accounts }) => accounts.status(),
 
   async collect({ accounts }, signal) {

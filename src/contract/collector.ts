@@ -30,7 +30,6 @@ type Schema = v.GenericSchema<Payload>;
 
 type Periodic<S extends Schema> = Declaration<S> & {
   /**
-  /**
    * Takes one snapshot. An empty array means that nothing was found, and is sent. Rejects when the source can't be
    * read. The most important rows come first: if not all can be sent, the last ones are left out.
    */
@@ -41,6 +40,11 @@ type Periodic<S extends Schema> = Declaration<S> & {
    * first rows are sent, as many as fit into one message.
    */
   readonly inParts?: true;
+  /**
+   * A text that differs from the one before when the next snapshot may differ; see Traced in sources.ts. Absent: this event is
+   * not compared between the rounds.
+   */
+  trace?(from: Sources, signal: AbortSignal): Promise<string | undefined>;
   /** The status of the source at the last snapshot; absent if it either works or rejects. */
   sourceStatus?(from: Sources): ListingStatus;
   /** How many things the rows of a snapshot stand for; absent: one each. */

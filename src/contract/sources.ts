@@ -396,17 +396,32 @@ export interface MessageStatistics {
   readonly failed: number;
 }
 
+/** Tells at little cost whether a source's listing may have changed. */
+interface Traced {
+  /**
+   * A text that differs from the one before when the listing may differ. It is made of dates of files, a number that the kernel
+   * counts up, or one list of the kernel: no tool is run, and no folder is searched. `undefined`: the source can't tell.
+   */
+  trace(signal: AbortSignal): Promise<string | undefined>;
+}
+
 /** The sources of snapshots, for Periodic collectors. Each rejects with an AgentError when it can't be read. */
 export interface Sources {
-  readonly sockets: {
+  readonly sockets: Traced & {
     /** Sockets that can be reached from outside come first. */
     listening(signal: AbortSignal): Promise<readonly ListeningSocket[]>;
     status(): ListingStatus;
   };
-  readonly accounts: { list(signal: AbortSignal): Promise<readonly Account[]>; status(): ListingStatus };
+  readonly accounts: Traced & { list(signal: AbortSignal): Promise<readonly Account[]>; status(): ListingStatus };
   readonly system: { facts(): Promise<SystemFacts> };
-  readonly firewall: { rules(signal: AbortSignal): Promise<readonly FirewallRule[]>; status(): ListingStatus };
-  readonly hardware: { devices(signal: AbortSignal): Promise<readonly HardwareDevice[]>; status(): ListingStatus };
+  readonly firewall: Traced & {
+    rules(signal: AbortSignal): Promise<readonly FirewallRule[]>;
+    status(): ListingStatus;
+  };
+  readonly hardware: Traced & {
+    devices(signal: AbortSignal): Promise<readonly HardwareDevice[]>;
+    status(): ListingStatus;
+  };
   readonly baseline: { scan(signal: AbortSignal): Promise<BaselineReport>; status(): SourceStatus };
   readonly statistics: {
     /** Always both queues. Each call starts a new period; the same for `messages`. */

@@ -179,6 +179,12 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return source !== undefined && this.#sources.has(source);
   }
 
+  /** Whether changes between snapshots of this event are to be found soon, since there are rules on them. */
+  follows(event: string): boolean {
+    const source = SnapshotChanges.sourceOf(event);
+    return this.#parts.isOn() && source !== undefined && this.#sources.has(source);
+  }
+
   accept(taken: OccurrenceBatch | Snapshot): void {
     try {
       if ('rows' in taken) this.#acceptSnapshot(taken);
@@ -203,8 +209,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   #acceptSnapshot(snapshot: Snapshot): void {
     this.#watch.saw(snapshot.event);
-    this.#parts.stateChanged();
-    this.#judge(this.#changes.accept(snapshot));
+    const isFirst = !this.#changes.has(snapshot.event);
+    const changes = this.#changes.accept(snapshot);
+    if (isFirst || changes.length > 0) this.#parts.stateChanged();
+    this.#judge(changes);
   }
 
   #acceptOccurrences(batch: OccurrenceBatch): void {

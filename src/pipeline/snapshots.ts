@@ -10,7 +10,7 @@ import { Turn } from '../base/turn.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
 import type { Payload, QueueName } from '../contract/event.ts';
 import type { SettingsReader } from '../contract/settings.ts';
-import type { SnapshotConsumer } from '../contract/snapshot.ts';
+import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
 import type { ListingStatus, SourceStatus, Sources } from '../contract/sources.ts';
 import type { OutgoingEvent } from '../contract/store.ts';
 import { snapshotEvent } from './envelope.ts';
@@ -148,6 +148,20 @@ export class Snapshots implements Service {
     return taken;
   }
 
+  /**
+   * Takes a snapshot for one consumer alone, after those that are being taken: it is not sent, and the rounds don't know of it.
+   *
+   * @returns how long it took, without waiting for others
+   * @throws the error of the source, or that the agent is stopping
+   */
+  async showTo(consumer: Pick<SnapshotConsumer, 'accept'>, collector: PeriodicCollector): Promise<Duration> {
+    return this.#alone(async () => {
+      const began = this.#clock.monotonic();
+      consumer.accept(await this.#snapshot(collector, this.#clock.now(), this.#stop.signal));
+      return milliseconds(this.#clock.monotonic() - began);
+    });
+  }
+
   lastRun(event: string): LastRun | undefined {
     return this.#lastRuns.get(event);
   }
@@ -188,11 +202,26 @@ export class Snapshots implements Service {
     return this.#leavesOut(collector, this.#settings.current().priorities[collector.name] ?? 'Off') !== undefined;
   }
 
-  /** One at a time. */
   #take(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
-    const taken = this.#lastTaken.then(() => this.#takeAlone(collector, signal));
+    return this.#alone(() => this.#takeAlone(collector, signal));
+  }
+
+  /** One at a time. */
+  #alone<T>(take: () => Promise<T>): Promise<T> {
+    const taken = this.#lastTaken.then(take);
     this.#lastTaken = taken.catch(() => {});
     return taken;
+  }
+
+  /** @throws the error of the source, the signal's reason when it has aborted */
+  async #snapshot(collector: PeriodicCollector, at: Date, signal: AbortSignal): Promise<Snapshot> {
+    const { name: event } = collector;
+    signal.throwIfAborted();
+    const rows = await this.#clock.within(LIMIT, `the snapshot ${event}`, collector.collect(this.#sources, signal));
+    signal.throwIfAborted();
+    const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
+    const { state } = source;
+    return { event, at, rows, leftOut, ...(state === undefined ? {} : { source: { ...source, state } }) };
   }
 
   async #takeAlone(collector: PeriodicCollector, signal: AbortSignal): Promise<Taken> {
@@ -205,13 +234,10 @@ export class Snapshots implements Service {
     const at = this.#clock.now();
     let isShown = false;
     try {
-      const payload = await this.#clock.within(LIMIT, `the snapshot ${name}`, collector.collect(this.#sources, signal));
-      if (signal.aborted) return STOPPING;
-      const { leftOut = 0, ...source } = collector.sourceStatus?.(this.#sources) ?? ({} as Partial<ListingStatus>);
+      const snapshot = await this.#snapshot(collector, at, signal);
+      const { rows: payload, leftOut, source = {} } = snapshot;
       isShown = true;
-      const { state } = source;
-      const status = state === undefined ? {} : { source: { ...source, state } };
-      for (const consumer of consumers) consumer.accept({ event: name, at, rows: payload, leftOut, ...status });
+      for (const consumer of consumers) consumer.accept(snapshot);
       if (typeof queue !== 'string') return queue;
       const limits = rowLimits(collector, this.#settings.current(), {
         bytesPerDay: this.#bytesPerDay(queue),

@@ -15,6 +15,7 @@ export const look: Lookups = {
 
 export const sources: Sources = {
   sockets: {
+    trace: async () => '1',
     listening: async () => [
       { protocol: 'tcp', localAddress: '0.0.0.0', localPort: 22, userId: 0, pid: 812, executable: '/usr/sbin/sshd' },
       { protocol: 'tcp6', localAddress: '::', localPort: 22, userId: 0, pid: 812, executable: '/usr/sbin/sshd' },
@@ -23,6 +24,7 @@ export const sources: Sources = {
     status: () => ({ state: 'on', source: 'sockDiag' }),
   },
   accounts: {
+    trace: async () => '1',
     list: async () => [
       {
         name: 'root',
@@ -45,6 +47,7 @@ export const sources: Sources = {
     status: () => ({ state: 'on', source: 'files' }),
   },
   firewall: {
+    trace: async () => '1',
     rules: async () => [
       {
         origin: 'nftables',
@@ -77,6 +80,7 @@ export const sources: Sources = {
     status: () => ({ state: 'on', source: 'nft' }),
   },
   hardware: {
+    trace: async () => '1',
     devices: async () => [
       {
         category: 'USB',

@@ -64,6 +64,7 @@ describe('Detections', () => {
   /** Whether everything takes 50 ms. */
   let isSlow: boolean;
   let slowNow: number;
+  let saves: number;
   let take: (hit: Hit) => void;
   let detections: Detections;
 
@@ -77,6 +78,7 @@ describe('Detections', () => {
     sourceIsGone = false;
     isSlow = false;
     slowNow = 0;
+    saves = 0;
     take = (hit) => hits.push(hit);
     detections = new Detections({
       isOn: () => isOn,
@@ -93,7 +95,9 @@ describe('Detections', () => {
       clock: { ...systemClock, monotonic },
       log: quietLog(logged),
       changed: () => {},
-      stateChanged: () => {},
+      stateChanged: () => {
+        saves += 1;
+      },
     });
     await detections.start();
   });
@@ -120,6 +124,21 @@ describe('Detections', () => {
     detections.accept(listening('22'));
     detections.accept(listening('22', '4444'));
     assert.deepEqual(titles(), ['Port']);
+  });
+
+  it('are saved when a snapshot differs, not when it is the same', () => {
+    const counts = [['22'], ['22'], ['22', '4444'], ['22', '4444'], []].map((ports) => {
+      detections.accept(listening(...ports));
+      return saves;
+    });
+    assert.deepEqual(counts, [1, 1, 2, 2, 3]);
+  });
+
+  it('follow changes that rules are about, while they are on', () => {
+    const follows = () => ['ListeningPorts', 'LocalUsers', 'ProcessCreate'].map((event) => detections.follows(event));
+    assert.deepEqual(follows(), [true, false, false]);
+    isOn = false;
+    assert.deepEqual(follows(), [false, false, false]);
   });
 
   it('judge what is wrong with the configuration', () => {

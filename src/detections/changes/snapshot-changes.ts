@@ -1,5 +1,5 @@
 import type { Payload } from '../../contract/event.ts';
-import type { Fields, Subject } from '../subject.ts';
+import type { Fields, LogSource, Subject } from '../subject.ts';
 import { agentChange } from './agent-events.ts';
 import { baselineChanges } from './baseline.ts';
 import { change, type Seen } from './change.ts';
@@ -41,6 +41,16 @@ export class SnapshotChanges {
   /** Whether snapshots of this event are compared. */
   static compares(event: string): boolean {
     return KINDS.some((kind) => kind.event === event);
+  }
+
+  /** What rules are judged on that are about differences of this event's snapshots. */
+  static sourceOf(event: string): LogSource | undefined {
+    return KINDS.find((kind) => kind.event === event)?.source;
+  }
+
+  /** Whether there is something to compare the next snapshot with. */
+  has(event: string): boolean {
+    return this.#bases.has(event);
   }
 
   accept(snapshot: ComparedSnapshot): Subject[] {

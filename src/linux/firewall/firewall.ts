@@ -2,8 +2,8 @@ import { AgentError } from '../../base/errors.ts';
 import type { FirewallRule, SourceStatus } from '../../contract/sources.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
-import { NETLINK_NETFILTER } from './nft-tables.ts';
-import { readLegacy } from './read-legacy.ts';
+import { NETLINK_NETFILTER, nftGeneration } from './nft-tables.ts';
+import { legacyTables, readLegacy } from './read-legacy.ts';
 import { readNftables } from './read-nftables.ts';
 import { FAMILY_NAMES, type Tools } from './reading.ts';
 import { rulesOf } from './ruleset.ts';
@@ -32,6 +32,20 @@ export class Firewall {
   /** How the last reading went. */
   status(): SourceStatus {
     return this.#status;
+  }
+
+  /** The number of the ruleset of nftables. Legacy iptables has none, so that it can't be told while there are tables of it. */
+  async trace(): Promise<string | undefined> {
+    let netlink: NetlinkSocket | undefined;
+    try {
+      if (FAMILY_NAMES.some((family) => legacyTables(family, this.#proc).length > 0)) return undefined;
+      netlink = this.#open();
+      return String(nftGeneration(netlink));
+    } catch {
+      return undefined;
+    } finally {
+      netlink?.close();
+    }
   }
 
   /**

@@ -13,14 +13,11 @@ const MAX_NAME_BYTES = 64 * 1024;
  * @param proc where procfs is mounted
  */
 export async function readLegacy(family: Family, tools: Tools, proc: string, signal: AbortSignal): Promise<Reading> {
-  const { names, nft, legacy, old } = FAMILIES[family];
+  const { nft, legacy, old } = FAMILIES[family];
   let tables: string[];
   try {
-    const text = readBounded(`${proc}/net/${names}`, MAX_NAME_BYTES);
-    tables = text.split('\n').filter((name) => name !== '');
+    tables = legacyTables(family, proc);
   } catch (error) {
-    // The kernel has no such tables: it does not support them, or their module is not loaded.
-    if (errnoOf(error) === 'ENOENT') return NOTHING;
     return { ...NOTHING, problems: [unreadable(`legacy iptables (${family}) is`, error, legacy)] };
   }
   if (tables.length === 0) return NOTHING;
@@ -37,6 +34,18 @@ export async function readLegacy(family: Family, tools: Tools, proc: string, sig
   } catch (error) {
     signal.throwIfAborted();
     return { ...NOTHING, problems: [unreadable(these, error, tool)] };
+  }
+}
+
+/** Names of the tables that legacy iptables has. @throws the error of read(2) */
+export function legacyTables(family: Family, proc: string): string[] {
+  try {
+    const text = readBounded(`${proc}/net/${FAMILIES[family].names}`, MAX_NAME_BYTES);
+    return text.split('\n').filter((name) => name !== '');
+  } catch (error) {
+    // The kernel has no such tables: it does not support them, or their module is not loaded.
+    if (errnoOf(error) === 'ENOENT') return [];
+    throw error;
   }
 }
 

@@ -13,6 +13,8 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** Three times what fits into a message. A directory can list 100,000 accounts, which do not belong to this device. */
 const MAX_ACCOUNTS = 5_000;
 
+const TRACED = ['etc/passwd', 'etc/group', 'etc/shadow', 'etc/nsswitch.conf'];
+
 interface Options {
   readonly hostRoot: string;
   /** Path of getent(1); absent when it is not installed. */
@@ -36,6 +38,15 @@ export class Accounts {
   /** How the last listing went. */
   status(): ListingStatus {
     return this.#status;
+  }
+
+  /** Of the files; a change of another source of the name service, such as a directory, is not in it. */
+  async trace(): Promise<string | undefined> {
+    try {
+      return TRACED.map((file) => traceOf(this.#path(file))).join();
+    } catch {
+      return undefined;
+    }
   }
 
   /**
@@ -120,6 +131,14 @@ export class Accounts {
 const rootsFirst = (accounts: readonly Account[]): readonly Account[] =>
   accounts.toSorted((a, b) => Number(a.userId !== 0) - Number(b.userId !== 0));
 
+/** Differs when the file was written or replaced. Empty if there is none. */
+function traceOf(path: string): string {
+  const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+  if (stats === undefined) return '';
+  const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+  return [dev, ino, size, mtimeNs, ctimeNs].join(':');
+}
+
 /** How long a cached answer is used. */
 const CHECK_EVERY = seconds(1);
 
@@ -151,8 +170,7 @@ export class UserNames implements Pick<Lookups, 'userName'> {
     this.#checkAt = milliseconds(now + CHECK_EVERY);
     try {
       const path = inRoot(this.#hostRoot, 'etc/passwd');
-      const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
-      const seen = [dev, ino, size, mtimeNs, ctimeNs].join(':');
+      const seen = traceOf(path);
       if (seen === this.#seen) return;
       const names = new Map<number, string>();
       for (const { userId, name } of passwdEntries(readBytes(path, MAX_BYTES))) {

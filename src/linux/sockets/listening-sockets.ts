@@ -8,6 +8,7 @@ import { listSockets } from './proc-net.ts';
 import { dumpEach, PROTOCOL_NAMES, type WaitingSocket } from './sock-diag.ts';
 import { SocketOwners } from './socket-owners.ts';
 import { SocketSelection } from './socket-selection.ts';
+import { SocketTrace } from './socket-trace.ts';
 
 /** The listening sockets of this network namespace: by sock_diag if available, else from /proc/net. */
 export class ListeningSockets {
@@ -15,6 +16,7 @@ export class ListeningSockets {
   readonly #proc: string;
   readonly #clock: Clock;
   readonly #owners: SocketOwners;
+  readonly #trace = new SocketTrace();
   #status: ListingStatus = { state: 'off' };
 
   constructor({
@@ -39,6 +41,15 @@ export class ListeningSockets {
     return this.#status;
   }
 
+  /** See SocketTrace. `undefined` where the kernel lacks sock_diag. */
+  async trace(signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return await this.#asking((netlink) => this.#trace.take(netlink, this.#pace(signal)));
+    } catch {
+      return undefined;
+    }
+  }
+
   /**
    * Sockets reachable from outside come first; within the limits of SocketSelection. Yields to the event loop every few
    * milliseconds.
@@ -47,11 +58,7 @@ export class ListeningSockets {
    */
   async listening(signal: AbortSignal): Promise<readonly ListeningSocket[]> {
     signal.throwIfAborted();
-    const turn = new Turn(this.#clock);
-    const pace = async () => {
-      if (turn.isOver()) await turn.next();
-      signal.throwIfAborted();
-    };
+    const pace = this.#pace(signal);
     const { kept, status } = await this.#list(pace, signal);
     const { owners, notSearched } = await this.#owners.of([...kept.outside, ...kept.loopback].map(inodeOf), signal);
     const zones = new Map<number, string>();
@@ -98,14 +105,29 @@ export class ListeningSockets {
   }
 
   async #dump(pace: () => Promise<void>): Promise<SocketSelection> {
+    const kept = new SocketSelection();
+    await this.#asking(async (netlink) => {
+      for (const protocol of PROTOCOL_NAMES) await dumpEach(netlink, protocol, (socket) => kept.add(socket), pace);
+    });
+    return kept;
+  }
+
+  async #asking<T>(ask: (netlink: NetlinkSocket) => Promise<T>): Promise<T> {
     const netlink = this.#open();
     try {
-      const kept = new SocketSelection();
-      for (const protocol of PROTOCOL_NAMES) await dumpEach(netlink, protocol, (socket) => kept.add(socket), pace);
-      return kept;
+      return await ask(netlink);
     } finally {
       netlink.close();
     }
+  }
+
+  /** Yields to the event loop every few milliseconds. */
+  #pace(signal: AbortSignal): () => Promise<void> {
+    const turn = new Turn(this.#clock);
+    return async () => {
+      if (turn.isOver()) await turn.next();
+      signal.throwIfAborted();
+    };
   }
 }
 

@@ -322,3 +322,34 @@ describe('Firewall', () => {
     );
   });
 });
+
+describe('The trace of the packet filter', () => {
+  const numbered = (id: number) => {
+    const payload = Buffer.alloc(12);
+    writeU16(payload, 4, 8);
+    writeU16(payload, 6, 1);
+    payload.writeUInt32BE(id, 8);
+    return encodeMessage((10 << 8) | 15, 0, 1, payload);
+  };
+  let proc: string;
+  beforeEach(() => {
+    proc = temporaryFolder();
+    mkdirSync(join(proc, 'net'));
+  });
+  const traceOf = (kernel: Kernel) => new Firewall({ proc, open: () => kernel }).trace();
+
+  it('is the number of the ruleset, without any tool', async () => {
+    const kernel = new Kernel(numbered(41));
+    assert.equal(await traceOf(kernel), '41');
+    assert.ok(kernel.closed);
+    assert.notEqual(await traceOf(new Kernel(numbered(42))), '41');
+  });
+
+  it('cannot be told while legacy iptables has tables, nor when the kernel refuses', async () => {
+    assert.equal(await traceOf(new Kernel(forbidden())), undefined);
+    writeFileSync(join(proc, 'net/ip6_tables_names'), '');
+    assert.equal(await traceOf(new Kernel(numbered(41))), '41');
+    writeFileSync(join(proc, 'net/ip6_tables_names'), 'filter\n');
+    assert.equal(await traceOf(new Kernel(numbered(41))), undefined);
+  });
+});

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { decodeTable, listNftTables } from '../../../src/linux/firewall/nft-tables.ts';
+import { decodeTable, listNftTables, nftGeneration } from '../../../src/linux/firewall/nft-tables.ts';
 import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
 import { encodeMessage, NLMSG_DONE, NLMSG_ERROR } from '../../../src/linux/native/netlink/message.ts';
 import { NetlinkSocket } from '../../../src/linux/native/netlink/socket.ts';
@@ -42,6 +42,31 @@ class Replay extends NetlinkSocket {
   override receive = () => this.#datagrams.shift();
   override close = () => {};
 }
+
+describe('nftGeneration', () => {
+  const generation = (payload: Buffer) => encodeMessage((10 << 8) | 15, 0, 1, payload);
+  const number = (value: number) => {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32BE(value);
+    return bytes;
+  };
+
+  it('is the number of the ruleset', () => {
+    const payload = Buffer.concat([Buffer.alloc(4), attribute(2, number(7)), attribute(1, number(70_000))]);
+    assert.equal(nftGeneration(new Replay(generation(payload))), 70_000);
+  });
+
+  it('is 0 where the kernel has no nftables', () => {
+    for (const errno of [2, 22, 95]) assert.equal(nftGeneration(new Replay(refusal(errno))), 0);
+  });
+
+  it('is not guessed: a refusal, no answer and a broken one are errors', () => {
+    assert.throws(() => nftGeneration(new Replay(refusal(1))), { code: 'EPERM' });
+    assert.throws(() => nftGeneration(new Replay()), { code: 'EAGAIN' });
+    const short = generation(Buffer.concat([Buffer.alloc(4), attribute(1, Buffer.alloc(2))]));
+    assert.throws(() => nftGeneration(new Replay(short)), { code: 'EAGAIN' });
+  });
+});
 
 describe('listNftTables', () => {
   it('names every table with its family', () => {

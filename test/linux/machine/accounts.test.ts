@@ -29,6 +29,30 @@ beforeEach(() => {
 const put = (path: string, text: string) => writeFileSync(join(hostRoot, path), text);
 
 describe('Accounts', () => {
+  it('have a trace that differs when one of their files was written, replaced, added or removed', async () => {
+    const accounts = new Accounts({ hostRoot });
+    const seen = [await accounts.trace()];
+    const isNew = async () => {
+      const trace = await accounts.trace();
+      assert.equal(await accounts.trace(), trace);
+      assert.ok(trace !== undefined && !seen.includes(trace));
+      seen.push(trace);
+    };
+    put('etc/shadow', '');
+    await isNew();
+    put('etc/shadow', 'root:*:1::::::\n');
+    await isNew();
+    put('etc/passwd', `${PASSWD}eve:x:0:0::/:/bin/sh\n`);
+    await isNew();
+    put('etc/group+', 'root:x:0:\n');
+    renameSync(join(hostRoot, 'etc/group+'), join(hostRoot, 'etc/group'));
+    await isNew();
+    put('etc/nsswitch.conf', 'passwd: files extrausers\n');
+    await isNew();
+    rmSync(join(hostRoot, 'etc/shadow'));
+    await isNew();
+  });
+
   describe('by the files of a host', () => {
     const list = () => new Accounts({ hostRoot }).list(signal);
 

@@ -13,6 +13,8 @@ import { parseSoundCards } from './sound-cards.ts';
 const MAX_DEVICES = 4_096;
 /** Devices read before yielding to the event loop: each takes up to half a millisecond on a slow board. */
 const DEVICES_PER_TURN = 16;
+/** In bytes. */
+const LONGEST_NUMBER = 64;
 /** pci.ids has 1.5 MB, usb.ids 0.8 MB. */
 const MAX_ID_BYTES = 4 * 1024 * 1024;
 
@@ -36,6 +38,12 @@ export class Hardware {
   /** How the last listing went. */
   status(): ListingStatus {
     return this.#status;
+  }
+
+  /** The number of the kernel's last message about a device: it counts whatever is attached, detached or changed. */
+  async trace(): Promise<string | undefined> {
+    const { hostRoot, sys = hostMount(hostRoot, 'sys') } = this.#options;
+    return readOptional(`${sys}/kernel/uevent_seqnum`, LONGEST_NUMBER);
   }
 
   /**

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { connectedHardware } from '../../../../src/collectors/connected-hardware.ts';
 import type { HardwareDevice } from '../../../../src/contract/sources.ts';
 import { Hardware } from '../../../../src/linux/machine/hardware/hardware.ts';
 import { sources } from '../../../collectors/samples.ts';
+import { temporaryFolder } from '../../../support/folders.ts';
 import { goldenListing, makeTree, removeTree } from './tree.ts';
 
 const { signal } = new AbortController();
@@ -32,6 +33,17 @@ const line = ({
 }: HardwareDevice) => [category, subCategory, name, `${vendorId}:${productId}`, serial, driver, bus].join(' | ');
 
 describe('Hardware', () => {
+  it('has the number of the last message about a device as its trace', async () => {
+    const sys = temporaryFolder();
+    const hardware = new Hardware({ hostRoot: '/', sys });
+    assert.equal(await hardware.trace(), undefined);
+    mkdirSync(join(sys, 'kernel'));
+    for (const number of ['1419\n', '1420\n']) {
+      writeFileSync(join(sys, 'kernel/uevent_seqnum'), number);
+      assert.equal(await hardware.trace(), number);
+    }
+  });
+
   for (const name of [
     'debian13-6.12/hardware-pc', // with disks, sound and a stick that is a keyboard too and has a hostile name
     'debian13-6.12/hardware-raspberry-pi-3', // without PCI, with a device tree
