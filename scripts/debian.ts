@@ -178,6 +178,8 @@ function systemFiles(options: Contents, product: { readonly name: string; readon
       return { kind: 'link', path: `usr/share/doc/vakt/${basename(shipped)}`, target, mode: 0o777 };
     }),
     file('usr/share/man/man8/vakt.8.gz', gzip(from('packaging/vakt.8'))),
+    file('usr/share/bash-completion/completions/vakt', from('packaging/completions/vakt.bash')),
+    file('usr/share/zsh/vendor-completions/_vakt', from('packaging/completions/_vakt')),
   ];
 }
 

@@ -15,6 +15,7 @@ import type { Collector } from '../src/contract/collector.ts';
 import { auditRulesOf } from '../src/linux/events.ts';
 import { LARGEST_SNAPSHOT, MAX_PARTS } from '../src/pipeline/row-limits.ts';
 import { baselineDocuments } from './baseline-docs.ts';
+import { completions } from './completions.ts';
 import { configDocuments } from './config-docs.ts';
 import { contractPage } from './contract-docs.ts';
 import { demoPicture } from './demo-picture.ts';
@@ -25,6 +26,7 @@ import { manPage } from './man-page.ts';
 import { sampleDocuments } from './message-samples.ts';
 import { messageSchemaDocument } from './message-schema.ts';
 import { methodDocuments } from './method-docs.ts';
+import { metricsPage } from './metrics-docs.ts';
 
 /** Every generated document. Add yours here. */
 export const generators: readonly DocumentGenerator[] = [
@@ -34,8 +36,10 @@ export const generators: readonly DocumentGenerator[] = [
   ...baselineDocuments,
   ...detectionDocuments,
   manPage,
+  ...completions,
   demoPicture,
   contractPage,
+  metricsPage,
   messageSchemaDocument,
   ...sampleDocuments,
   ...edgeDeployments,

@@ -1,18 +1,10 @@
 /* Generates the man page from the commands' help texts. */
 
-import { readdirSync } from 'node:fs';
 import type { Command } from '../src/cli/command.ts';
+import { allCommands } from './commands.ts';
 import { type DocumentGenerator, GENERATED } from './documents.ts';
 
-/** Every module of cli/ that declares a command, sorted by name. */
 const commands = await allCommands();
-
-async function allCommands(): Promise<Command[]> {
-  const folder = new URL('../src/cli/', import.meta.url);
-  const files = readdirSync(folder).filter((file) => file.endsWith('.js'));
-  const modules = await Promise.all(files.sort().map((file) => import(new URL(file, folder).href)));
-  return modules.filter((module): module is Command => 'usage' in module && 'summary' in module);
-}
 
 /** Escapes text for troff: backslashes and hyphens, and lines that begin with a dot or a quote. */
 const plain = (text: string) =>

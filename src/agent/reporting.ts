@@ -19,7 +19,7 @@ import type { Configuration } from './configuration.ts';
 import type { DeliveryParts } from './delivery.ts';
 import type { DetectionParts } from './detection.ts';
 import type { Foundation } from './foundation.ts';
-import { controlSocket, endOfRun, followHandler } from './services.ts';
+import { controlSocket, endOfRun, followHandler, metricsHandler } from './services.ts';
 import type { Storage } from './storage.ts';
 
 /** What those outside see of the agent and ask of it: the twin, direct methods, `vakt status`, the service manager. */
@@ -126,6 +126,7 @@ export function createReporting(
       local.controlSocket,
       {
         '/status': () => localStatus(observed),
+        '/metrics': metricsHandler(() => localStatus(observed)),
         '/follow': followHandler(collection.triggers),
         ...alertHandlers(parts.detection.alerts.history),
       },

@@ -9,6 +9,8 @@ import type { Payload } from '../contract/event.ts';
 import type { OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { SettingsReader } from '../contract/settings.ts';
 import type { Triggers } from '../pipeline/triggers.ts';
+import { OPENMETRICS, openMetrics } from '../status/openmetrics.ts';
+import type { LocalStatus } from '../status/schema.ts';
 
 /** Lets `vakt status` ask. Without it the agent still does its work, so that only another running agent is fatal. */
 export function controlSocket(path: string, handlers: Parameters<typeof serveControlSocket>[1], log: Logger): Service {
@@ -38,6 +40,16 @@ export const followHandler =
       if (name === event && !response.writableNeedDrain) response.write(`${JSON.stringify(payload)}\n`);
     });
     response.on('close', end);
+    return undefined;
+  };
+
+/** The status as OpenMetrics, for collectors that read a Unix socket. */
+export const metricsHandler =
+  (status: () => LocalStatus): Handler =>
+  (_query, response) => {
+    const text = openMetrics(status());
+    response.writeHead(200, { 'content-type': OPENMETRICS });
+    response.end(text);
     return undefined;
   };
 

@@ -8,8 +8,9 @@ import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config
 import { publishedName } from '../config/published-object.ts';
 import { askServiceUnit } from '../linux/self/service-unit.ts';
 import { RECOMMENDATION_IDS, SEVERITIES } from '../posture/recommendation.ts';
+import { openMetrics } from '../status/openmetrics.ts';
 import type { LocalStatus } from '../status/schema.ts';
-import { readArguments, table, type World } from './command.ts';
+import { readArguments, table, UsageError, type World } from './command.ts';
 import { describeDelivery } from './describe.ts';
 import { withService } from './service-state.ts';
 import { verdict } from './verdict.ts';
@@ -22,23 +23,48 @@ const EVERY = seconds(2);
 /** Moves to the upper left corner and clears what is below; see console_codes(4). */
 const CLEAR = '\u001b[H\u001b[J';
 
-export const usage = `vakt status [--config FILE] [--json] [--watch]
+export const usage = `vakt status [--config FILE] [--json | --openmetrics] [--watch]
 
   --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
   --json          print the whole status as JSON
+  --openmetrics   print figures in OpenMetrics' text format, for node_exporter's textfile collector; vakt_up is 0 when
+                  the agent is not running
   --watch         repeat every two seconds, until Ctrl-C; with --json one line each
 
 Exit status: 0 running; 1 not running, degraded, paused or stopping.`;
 
+const OPTIONS = {
+  config: { type: 'string' },
+  json: { type: 'boolean' },
+  openmetrics: { type: 'boolean' },
+  watch: { type: 'boolean' },
+} as const;
+
 export async function run(args: readonly string[], world: World): Promise<number> {
-  const options = { config: { type: 'string' }, json: { type: 'boolean' }, watch: { type: 'boolean' } } as const;
-  const { config, json, watch } = readArguments(args, options).values;
+  const { config, json, watch, openmetrics } = readArguments(args, OPTIONS).values;
+  if (openmetrics && (json || watch)) throw new UsageError('--openmetrics goes with neither --json nor --watch');
   const { path: controlSocket, error } = controlSocketOf(config, world.environment);
   if (watch) return keepShowing(controlSocket, json === true, world);
-  const status = await ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
+  const asked = ask(controlSocket, world).catch((thrown) => explain(thrown, { config, error }, world.signal));
+  if (openmetrics) return showMetrics(asked, world);
+  const status = await asked;
   if (json) world.stdout(printableJson(JSON.stringify(status, null, 2)));
   else for (const line of describe(status)) world.stdout(line);
   return exitStatus(status);
+}
+
+/** Prints `vakt_up 0` even if the agent does not run: a file that is not written anew looks like one that is late. */
+async function showMetrics(asked: Promise<LocalStatus>, { stdout, stderr }: World): Promise<number> {
+  try {
+    const status = await asked;
+    stdout(openMetrics(status).trimEnd());
+    return exitStatus(status);
+  } catch (error) {
+    if (!(error instanceof AgentError)) throw error;
+    stdout(openMetrics(undefined).trimEnd());
+    stderr(printable(error.message));
+    return 1;
+  }
 }
 
 /**

@@ -99,6 +99,23 @@ describe('vakt status', () => {
     }
   });
 
+  it('prints figures for a collector of metrics', async () => {
+    assert.equal(await status({}, '--openmetrics'), 0);
+    const text = out.join('\n');
+    assert.match(text, /^vakt_up 1$/m);
+    assert.match(text, /^vakt_events_collected_total\{event="ProcessCreate"\} 20$/m);
+    assert.match(text, /\n# EOF$/);
+    await assert.rejects(run(['--openmetrics', '--watch'], world), UsageError);
+  });
+
+  it('prints figures that say so when the agent does not run', async () => {
+    const said: string[] = [];
+    const config = join(folder, 'agent.json');
+    assert.equal(await run(['--config', config, '--openmetrics'], { ...world, stderr: (line) => said.push(line) }), 1);
+    assert.match(out.join('\n'), /^vakt_up 0\n# EOF$/m);
+    assert.match(said.join('\n'), /no agent/);
+  });
+
   it('tells what the detections found, and what they were told not to tell', async () => {
     const detections = {
       state: 'on',

@@ -59,10 +59,12 @@ describe('The package', function () {
         'usr/lib/vakt/node_modules/koffi/src/koffi/index.cjs',
         'usr/lib/vakt/node_modules/koffi/src/koffi/src/static.cjs',
         'usr/lib/vakt/package.json',
+        'usr/share/bash-completion/completions/vakt',
         'usr/share/doc/vakt/changelog.gz',
         'usr/share/doc/vakt/copyright',
         'usr/share/doc/vakt/sbom.cdx.json',
         'usr/share/man/man8/vakt.8.gz',
+        'usr/share/zsh/vendor-completions/_vakt',
       ],
     );
     assert.ok(files.some((path) => rule.test(path)));

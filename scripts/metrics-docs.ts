@@ -1,0 +1,44 @@
+import { METRICS } from '../src/status/openmetrics.ts';
+import { type DocumentGenerator, GENERATED, table } from './documents.ts';
+
+const page = () => `<!-- ${GENERATED} -->
+
+# Metrics
+
+A running agent gives its figures in the text format of [OpenMetrics](https://prometheus.io/docs/specs/om/open_metrics_spec/), which Prometheus
+reads. It opens no network port: whatever collects metrics on the device fetches them.
+
+\`\`\`
+curl --unix-socket /run/vakt/control.sock http://vakt/metrics
+vakt status --openmetrics
+\`\`\`
+
+Both need root or the agent's user. The second also prints when the agent is not running: \`vakt_up 0\`.
+
+For node_exporter's textfile collector, let cron write a file, under another name first so that no half-written file is read
+(\`/etc/cron.d/vakt-metrics\`):
+
+\`\`\`
+* * * * * root cd /var/lib/prometheus/node-exporter && vakt status --openmetrics > vakt.prom.new 2>/dev/null; mv vakt.prom.new vakt.prom
+\`\`\`
+
+Worth an alert in Prometheus:
+
+| expression | meaning |
+| --- | --- |
+| \`vakt_up == 0\` | The agent is not running. |
+| \`time() - node_textfile_mtime_seconds{file=~".*vakt.prom"} > 600\` | Nobody writes the file any more. |
+| \`vakt_state{state="degraded"} == 1\` | The agent cannot do all of its work; \`vakt status\` says why. |
+| \`increase(vakt_alerts_total{severity=~"high|critical"}[10m]) > 0\` | The rules found an attack. |
+| \`increase(vakt_events_dropped_total[1h]) > 0\` | Events were lost; the label \`reason\` says where. |
+| \`vakt_credential_expiry_timestamp_seconds - time() < 7 * 86400\` | A certificate expires within a week; for tokens, which are renewed hourly, leave this out. |
+
+The accounts of events survive restarts; the other counters begin at 0 when the agent starts.
+
+${table(
+  ['Metric', 'Type', 'Meaning'],
+  METRICS.map(({ name, type, help }) => [`\`${type === 'counter' ? `${name}_total` : name}\``, type, help]),
+)}
+`;
+
+export const metricsPage: DocumentGenerator = { path: 'docs/metrics.md', generate: page };
