@@ -157,14 +157,15 @@ function kindOf(code: number): number {
 interface StateSet {
   readonly states: Int16Array;
   readonly before: number;
-  /** By the class of the next character; -1: not made yet, -2: the text matches, whatever follows. */
-  readonly steps: Int16Array;
   /** Whether the text matches if it ends here; absent until it is first needed. */
   endsWell?: boolean;
 }
 
+/** Steps that are no set: not made yet; the text matches, whatever follows. */
 const UNKNOWN = -1;
 const DONE = -2;
+/** Sets for which there is room at first. */
+const FEW_SETS = 4;
 
 /** Marks of states that are in a list already; one for all automata, since a search is never interrupted. */
 const marks = new Uint32Array(MAX_STATES + 1);
@@ -196,6 +197,8 @@ export class Automaton {
   readonly #hasAssertions: boolean;
   #generation = -1;
   #sets: StateSet[] = [];
+  /** The set that follows, by set and by the class of the next character. */
+  #steps = new Int16Array();
   #byKey = new Map<string, number>();
   #bits: BitParallel | undefined;
 
@@ -236,22 +239,28 @@ export class Automaton {
     if (this.#sets.length > MAX_SETS - MAX_NEW_SETS || this.#generation !== all.generation) {
       this.#generation = all.generation;
       this.#sets = [];
+      this.#steps = new Int16Array(FEW_SETS * this.#classes.count).fill(UNKNOWN);
       this.#byKey = new Map();
     }
     const most = this.#sets.length + MAX_NEW_SETS;
-    found[0] = this.#start;
-    let set = this.#set(found, 1, NOTHING);
-    const { ascii } = this.#classes;
+    if (this.#sets.length === 0) {
+      found[0] = this.#start;
+      this.#set(found, 1, NOTHING);
+    }
+    let set = 0;
+    const { ascii, count: width } = this.#classes;
+    let steps = this.#steps;
     for (let at = 0; at < length; at += 1) {
       const code = line.charCodeAt(at);
       const kind = code < 128 ? (ascii[code] as number) : this.#classes.of(code);
-      const from = this.#sets[set] as StateSet;
-      let next = from.steps[kind] as number;
+      let next = steps[set * width + kind] as number;
       if (next === UNKNOWN) {
         if (this.#sets.length >= most) return this.#matchesByBits(line, length);
+        const from = this.#sets[set] as StateSet;
         const count = this.#step(from.states, from.states.length, from.before, kind, found);
         next = count === DONE ? DONE : this.#set(found.subarray(0, count).sort(), count, this.#kindOfClass(kind));
-        from.steps[kind] = next;
+        steps = this.#steps;
+        steps[set * width + kind] = next;
       }
       if (next === DONE) return true;
       set = next;
@@ -378,13 +387,17 @@ export class Automaton {
     const key = `${before} ${String.fromCharCode(...own)}`;
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const steps = new Int16Array(this.#classes.count).fill(UNKNOWN);
     all.sets += 1;
     if (all.sets > MAX_ALL_SETS) {
       all.sets = 0;
       all.generation += 1;
     }
-    const index = this.#sets.push({ states: own, before, steps }) - 1;
+    const index = this.#sets.push({ states: own, before }) - 1;
+    if (this.#sets.length * this.#classes.count > this.#steps.length) {
+      const more = new Int16Array(this.#steps.length * 2).fill(UNKNOWN);
+      more.set(this.#steps);
+      this.#steps = more;
+    }
     this.#byKey.set(key, index);
     return index;
   }

@@ -19,7 +19,9 @@ interface Knowledge {
  * They select candidates: a text without any of them need not be matched.
  */
 export function neededLiterals(node: Node): readonly string[] | undefined {
-  return best(know(node));
+  const all = best(know(node));
+  // A text that has `IPTABLES-NFT` in it has `IPTABLES`, too.
+  return all?.filter((text) => !all.some((other) => other !== text && text.includes(other)));
 }
 
 const best = ({ exact, needed }: Knowledge): readonly string[] | undefined => better(usable(exact), usable(needed));
@@ -36,8 +38,10 @@ export function better(
   return score(other) > score(one) ? other : one;
 }
 
-const score = (texts: readonly string[]): number =>
-  Math.min(6, ...texts.map(({ length }) => length)) * 10 - Math.log2(texts.length) * 3;
+function score(texts: readonly string[]): number {
+  const shortest = Math.min(...texts.map(({ length }) => length));
+  return Math.min(6, shortest) * 10 + Math.min(12, shortest) * 2 - Math.log2(texts.length) * 3;
+}
 
 /** Characters are the same node wherever they are. */
 const OF_CHARS = new WeakMap<Node, Knowledge>();
