@@ -13,6 +13,7 @@ const OUTPUT: Readonly<Record<string, { readonly short: string; readonly long: r
   axel: { short: 'o', long: ['--output'] },
   fetch: { short: 'o', long: [] },
 };
+const DOWNLOADERS: ReadonlySet<string> = new Set([...Object.keys(OUTPUT), 'tftp', 'ftpget', 'scp']);
 const FOLDER: Readonly<Record<string, { readonly short: string; readonly long: readonly string[] }>> = {
   wget: { short: 'P', long: ['--directory-prefix'] },
   curl: { short: '', long: ['--output-dir'] },
@@ -28,6 +29,7 @@ const MOST_WORDS = 200;
 /** The file that a download program writes to; `undefined` if it is none, or writes to its output. */
 export function downloadTarget({ Image, CommandLine, CurrentDirectory }: View): string | undefined {
   const tool = basename(Image);
+  if (!DOWNLOADERS.has(tool)) return undefined;
   const words = wordsOf(CommandLine).slice(1);
   const target = written(tool, words);
   if (target === undefined || target === '' || target === '-' || OUTPUT_DEVICE.test(target)) return undefined;
@@ -70,15 +72,14 @@ function written(tool: string, words: readonly string[]): string | undefined {
 /** The file that is run: the program, or the script that an interpreter gets. */
 export function runTarget({ Image, CommandLine, CurrentDirectory }: View): string | undefined {
   const name = basename(Image);
-  const words = wordsOf(CommandLine);
   if (INTERPRETER.test(name) || LOADER.test(name)) {
-    const script = words
+    const script = wordsOf(CommandLine)
       .slice(1)
       .find((word) => !word.startsWith('-') || word === '-c' || word === '-e' || word === '-m');
     return script === undefined || script.startsWith('-') ? undefined : absolute(script, CurrentDirectory);
   }
-  const [called = ''] = words;
   if (Image.startsWith('/')) return absolute(Image, CurrentDirectory);
+  const [called = ''] = wordsOf(CommandLine);
   return called.includes('/') ? absolute(called, CurrentDirectory) : undefined;
 }
 

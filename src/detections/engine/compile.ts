@@ -1,10 +1,17 @@
 import { better } from '../../base/pattern/literals.ts';
 import { fold } from '../../base/pattern/ranges.ts';
+import type { Pattern } from '../../base/pattern.ts';
 import { isIn, readAddress } from '../sigma/network.ts';
 import type { Expression, Place, Test, TextTest, Wildcards } from '../sigma/rule.ts';
 import { usable } from './literal-search.ts';
 import type { Literals } from './literals.ts';
 import type { Row } from './row.ts';
+
+/** A pattern, and the literals of which one is in each text that matches. */
+interface GatedPattern {
+  readonly pattern: Pattern;
+  readonly needed: readonly string[];
+}
 
 export type Matcher = (row: Row) => boolean;
 
@@ -21,7 +28,7 @@ export function compile(expression: Expression, context: Context): Matcher {
     case 'and':
       return all(byCost(expression.of).map((of) => compile(of, context)));
     case 'or':
-      return any(byCost(expression.of).map((of) => compile(of, context)));
+      return any(byCost(expression.of), context);
     case 'not': {
       const of = compile(expression.of, context);
       return (row) => !of(row);
@@ -45,12 +52,45 @@ function all(of: readonly Matcher[]): Matcher {
   };
 }
 
-function any(of: readonly Matcher[]): Matcher {
+/** Of patterns, few have one of their literals in the text: the others take no call each. */
+function any(of: readonly Expression[], context: Context): Matcher {
+  const gated = new Map<number, GatedPattern[]>();
+  const others: Matcher[] = [];
+  for (const each of of) {
+    const test = each.is === 'field' && each.test.is === 'pattern' ? each.test : undefined;
+    const needed = test === undefined ? undefined : ofTest(test, context);
+    if (each.is !== 'field' || test === undefined || needed === undefined) others.push(compile(each, context));
+    else {
+      const slot = context.slotOf(each.field);
+      const same = gated.get(slot) ?? [];
+      gated.set(slot, same);
+      same.push({ pattern: test.pattern, needed });
+    }
+  }
+  return anyOf([...others, ...[...gated].map(([slot, patterns]) => anyPattern(slot, patterns, context))]);
+}
+
+function anyOf(of: readonly Matcher[]): Matcher {
   const [one = () => false, two] = of;
   if (of.length === 1) return one;
   if (of.length === 2 && two !== undefined) return (row) => one(row) || two(row);
   return (row) => {
     for (const each of of) if (each(row)) return true;
+    return false;
+  };
+}
+
+function anyPattern(slot: number, all: readonly GatedPattern[], { literals }: Context): Matcher {
+  const patterns = all.map(({ pattern }) => pattern);
+  const gates = literals.gates(
+    slot,
+    all.map(({ needed }) => needed),
+  );
+  return (row) => {
+    for (let at = gates.next(0); at < patterns.length; at = gates.next(at + 1)) {
+      const value = row.judged(slot);
+      if (value !== undefined && (patterns[at] as Pattern).matches(value)) return true;
+    }
     return false;
   };
 }
@@ -91,19 +131,12 @@ function ofField(slot: number, test: Test, context: Context): Matcher {
       };
     }
     case 'pattern': {
-      const { literals } = context;
       const needed = ofTest(test, context);
-      if (needed === undefined)
-        return (row) => {
-          const value = row.judged(slot);
-          return value !== undefined && test.pattern.matches(value);
-        };
-      // Few patterns have one of their literals in the text: the others needn't be run.
-      const gate = literals.gate(slot, needed);
+      const { pattern } = test;
+      if (needed !== undefined) return anyPattern(slot, [{ pattern, needed }], context);
       return (row) => {
-        if (!literals.isOpen(gate)) return false;
         const value = row.judged(slot);
-        return value !== undefined && test.pattern.matches(value);
+        return value !== undefined && pattern.matches(value);
       };
     }
     case 'network':
@@ -131,7 +164,7 @@ function ofField(slot: number, test: Test, context: Context): Matcher {
       };
     }
     case 'list':
-      return any(
+      return anyOf(
         context.list(test.list).flatMap((entry) => {
           const read = test.read(entry);
           return read === undefined ? [] : [ofField(slot, read, context)];

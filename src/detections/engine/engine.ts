@@ -31,6 +31,7 @@ const MOST_CHARGED_MS = 0.05;
 const MOST_CHARGED_OF_CHARACTER_MS = 0.0006;
 
 const NONE: readonly Match[] = [];
+const NO_VIEWS: readonly undefined[] = [undefined];
 
 /** A match while readings are judged. */
 interface Found extends Match {
@@ -43,9 +44,11 @@ interface Prepared {
   readonly matchers: readonly Matcher[];
   /** The fields that are read, by slot. */
   readonly fields: readonly string[];
-  readonly ofView: readonly boolean[];
-  /** Slots with literals. */
-  readonly searched: readonly number[];
+  /** Slots of fields that differ between readings. */
+  readonly ofView: readonly number[];
+  /** Slots with literals: of the event, and of each reading. */
+  readonly searchedOnce: readonly number[];
+  readonly searchedAgain: readonly number[];
   readonly literals: Literals;
   /** By literal: the rules that it makes candidates. */
   readonly selected: readonly (readonly number[])[];
@@ -118,25 +121,19 @@ export class Engine {
 
   #judge(subject: Subject, prepared: Prepared): readonly Match[] {
     const row = this.#row;
-    const { fields, ofView, searched, literals, selected, candidates, always } = prepared;
+    const { fields, ofView, searchedOnce, searchedAgain, literals, selected, candidates, always } = prepared;
     candidates.fill(0);
     for (const rule of always) candidates[rule] = 1;
     const mark = (literal: number): void => {
       for (const rule of selected[literal] as readonly number[]) if (candidates[rule] === 0) candidates[rule] = 1;
     };
-    const { views } = subject;
-    row.clear(fields.length);
-    for (let slot = 0; slot < fields.length; slot += 1)
-      if (views.length === 0 || ofView[slot] === false)
-        row.set(slot, readField(subject, undefined, fields[slot] as string));
-    for (const slot of searched)
-      literals.read(slot, views.length === 0 || ofView[slot] === false ? row.text(slot) : undefined, mark);
+    let view: View | undefined;
+    row.clear(fields.length, (slot) => readField(subject, view, fields[slot] as string));
+    for (const slot of searchedOnce) literals.read(slot, row.text(slot), mark);
     const matches: Found[] = [];
-    if (views.length === 0) this.#try(prepared, undefined, matches);
-    for (const view of views) {
-      for (let slot = 0; slot < fields.length; slot += 1)
-        if (ofView[slot] === true) row.set(slot, readField(subject, view, fields[slot] as string));
-      for (const slot of searched) if (ofView[slot] === true) literals.read(slot, row.text(slot), mark);
+    for (view of subject.views.length === 0 ? NO_VIEWS : subject.views) {
+      row.forget(ofView);
+      for (const slot of searchedAgain) literals.read(slot, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
     return matches.length === 0 ? NONE : matches;
@@ -146,11 +143,11 @@ export class Engine {
   #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Found[]): void {
     const row = this.#row;
     const most = MOST_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
+    let began = this.#clock.monotonic();
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
       const rule = rules[index] as DetectionRule;
       row.cut = false;
-      const began = this.#clock.monotonic();
       const matched = (matchers[index] as Matcher)(row);
       const now = this.#clock.monotonic();
       if (matched) {
@@ -161,6 +158,7 @@ export class Engine {
       }
       if (now >= this.#windowEnds) this.#beginWindow(now);
       const total = (spent[index] as number) + Math.min(now - began, most);
+      began = now;
       spent[index] = total;
       if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
       off[index] = 1;
@@ -203,6 +201,7 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
   for (const { literal, rule } of needed)
     if (selected[literal]?.includes(rule) === false) selected[literal]?.push(rule);
   const fields = [...slots.keys()];
+  const isAgain = (slot: number) => isOfView(fields[slot] as string);
   const own = new Set(fields.filter((field) => !isOfView(field)));
   if (fields.some(isOfView))
     for (const field of ['Executable', 'CommandLine', 'CurrentDirectory', 'Image']) own.add(field);
@@ -210,8 +209,9 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
     rules,
     matchers,
     fields,
-    ofView: fields.map(isOfView),
-    searched,
+    ofView: [...fields.keys()].filter(isAgain),
+    searchedOnce: searched.filter((slot) => !isAgain(slot)),
+    searchedAgain: searched.filter(isAgain),
     literals,
     selected,
     always,

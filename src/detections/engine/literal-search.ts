@@ -6,94 +6,138 @@ export interface Needed {
 }
 
 /** Longer literals are cut to their end: paths differ there, and the automaton stays small. */
-const LONGEST = 8;
+const LONGEST = 12;
 const MOST_STATES = 0xffff;
+/** A state with more followers has a table of them. */
+const FEW = 3;
 
 /**
  * Finds which literals are in a text, without regard to the case of ASCII, in one pass: Aho and Corasick, Efficient
- * String Matching, CACM 18:6, 1975. A table of states by classes of characters; characters that no literal has are one
- * class.
+ * String Matching, CACM 18:6, 1975. Characters are told apart by class; those that no literal has are class 0.
+ *
+ * States are numbered in the order of the length of their text, so that the followers of one stand together. Nearly all have one
+ * follower: to give each of 20,000 states a table would take megabytes, and most of the time to load.
  */
 export class LiteralSearch {
   readonly #classes = new Uint8Array(128);
-  readonly #width: number;
-  readonly #table: Uint16Array;
-  /** By state: pairs of slot and rule. */
-  readonly #outputs: (Int32Array | undefined)[];
+  #width = 1;
+  /** By state: the class that leads to it. */
+  readonly #kinds: Uint8Array;
+  /** By state: its first follower; they end where those of the next state begin. */
+  readonly #followers: Uint16Array;
+  /** By state: where its table begins; 0: it has few followers. */
+  readonly #tables: Uint32Array;
+  /** Followers by class; 0: none. */
+  readonly #table: number[] = [0];
+  /** By state: that of the longest end of its text which begins a literal, too. */
+  readonly #fails: Uint16Array;
+  /** By state: the first of the literals that end there, in `#needed`; they end where those of the next state begin. */
+  readonly #ends: Uint32Array;
+  /** By state: itself, or else the next one on the way of `#fails`, if literals end there; 0: none do. */
+  readonly #reports: Uint16Array;
+  readonly #needed: Needed[] = [];
 
   /** @param all none with an empty usable part, see {@link usable} */
   constructor(all: readonly Needed[]) {
-    const cut = all.map(({ text, ...rest }) => ({ ...rest, text: usable(text) }));
-    let width = 1;
-    for (const { text } of cut) {
+    const byText = new Map<string, Needed[]>();
+    for (const each of all) {
+      const text = usable(each.text);
+      const same = byText.get(text);
+      if (same === undefined) byText.set(text, [each]);
+      else same.push(each);
+    }
+    const texts = [...byText.keys()].sort();
+    this.#readClasses(texts);
+    const most = Math.min(MOST_STATES, 1 + statesOf(texts));
+    this.#kinds = new Uint8Array(most);
+    this.#followers = new Uint16Array(most + 1);
+    this.#tables = new Uint32Array(most);
+    this.#fails = new Uint16Array(most);
+    this.#ends = new Uint32Array(most + 1);
+    this.#reports = new Uint16Array(most);
+    // By state: how long its text is, and the texts that begin with it.
+    const lengths = new Uint8Array(most);
+    const from = new Uint32Array(most);
+    const to = new Uint32Array(most).fill(texts.length);
+    for (let state = 0, count = 1; state < most; state += 1) {
+      const length = lengths[state] as number;
+      const first = count;
+      this.#followers[state] = first;
+      for (let at = from[state] as number; at < (to[state] as number); ) {
+        const text = texts[at] as string;
+        // Without room for more states, literals end early: they select more then, and never less.
+        if (text.length === length || count === most) {
+          this.#needed.push(...(byText.get(text) as Needed[]));
+          at += 1;
+          continue;
+        }
+        lengths[count] = length + 1;
+        this.#kinds[count] = this.#classes[text.charCodeAt(length)] as number;
+        this.#fails[count] = state === 0 ? 0 : this.#next(this.#fails[state] as number, this.#kinds[count] as number);
+        from[count] = at;
+        while (at < (to[state] as number) && texts[at]?.charCodeAt(length) === text.charCodeAt(length)) at += 1;
+        to[count] = at;
+        count += 1;
+      }
+      this.#followers[state + 1] = count;
+      if (count - first > FEW) this.#addTable(state);
+      this.#ends[state + 1] = this.#needed.length;
+      const isEnd = this.#needed.length > (this.#ends[state] as number);
+      this.#reports[state] = isEnd ? state : (this.#reports[this.#fails[state] as number] as number);
+    }
+  }
+
+  #readClasses(texts: readonly string[]): void {
+    for (const text of texts) {
       for (let at = 0; at < text.length; at += 1) {
         const code = text.charCodeAt(at);
-        if (this.#classes[code] === 0) this.#classes[code] = width++;
-        if (code >= 65 && code <= 90) this.#classes[code + 32] = this.#classes[code] as number;
+        if (this.#classes[code] !== 0) continue;
+        this.#classes[code] = this.#width;
+        if (code >= 65 && code <= 90) this.#classes[code + 32] = this.#width;
+        this.#width += 1;
       }
     }
-    this.#width = width;
-    const texts = [...new Set(cut.map(({ text }) => text))].sort();
-    const states = Math.min(MOST_STATES, 1 + statesOf(texts));
-    const table = new Uint16Array(states * width);
-    const ends = new Map<string, number>();
-    let count = 1;
-    for (const text of texts) {
-      let at = 0;
-      for (let i = 0; i < text.length; i += 1) {
-        const place = at * width + (this.#classes[text.charCodeAt(i)] as number);
-        if (table[place] === 0) {
-          if (count >= states) break; // a shorter literal selects more, and never less
-          table[place] = count++;
-        }
-        at = table[place] as number;
+  }
+
+  #addTable(state: number): void {
+    const begin = this.#table.length;
+    for (let kind = 0; kind < this.#width; kind += 1) this.#table.push(0);
+    const end = this.#followers[state + 1] as number;
+    for (let next = this.#followers[state] as number; next < end; next += 1)
+      this.#table[begin + (this.#kinds[next] as number)] = next;
+    this.#tables[state] = begin;
+  }
+
+  /** The state after a character that some literal has. */
+  #next(from: number, kind: number): number {
+    for (let state = from; ; state = this.#fails[state] as number) {
+      const begin = this.#tables[state] as number;
+      if (begin !== 0) {
+        const next = this.#table[begin + kind] as number;
+        if (next !== 0) return next;
+      } else {
+        const end = this.#followers[state + 1] as number;
+        for (let next = this.#followers[state] as number; next < end; next += 1)
+          if (this.#kinds[next] === kind) return next;
       }
-      ends.set(text, at);
+      if (state === 0) return 0;
     }
-    const own: (number[] | undefined)[] = new Array(count);
-    for (const { text, slot, rule } of cut) {
-      const at = ends.get(text) as number;
-      const out = own[at];
-      if (out === undefined) own[at] = [slot, rule];
-      else out.push(slot, rule);
-    }
-    this.#outputs = new Array(count);
-    const fails = new Uint16Array(count);
-    const queue = new Uint16Array(count);
-    for (let next = 0, known = 1; next < known; next += 1) {
-      const at = queue[next] as number;
-      const fail = fails[at] as number;
-      const byFail = at === 0 ? undefined : this.#outputs[fail];
-      const out = own[at];
-      this.#outputs[at] = out === undefined ? byFail : Int32Array.of(...out, ...(byFail ?? []));
-      for (let kind = 1; kind < width; kind += 1) {
-        const place = at * width + kind;
-        const child = table[place] as number;
-        const target = at === 0 ? 0 : (table[fail * width + kind] as number);
-        if (child === 0) table[place] = target;
-        else {
-          fails[child] = target;
-          queue[known++] = child;
-        }
-      }
-    }
-    this.#table = table;
   }
 
   /** Calls `found` with each rule that needs a literal of this slot which is in the text; possibly more than once. */
   search(text: string, slot: number, found: (rule: number) => void): void {
-    const table = this.#table;
-    const classes = this.#classes;
-    const width = this.#width;
-    const outputs = this.#outputs;
     let state = 0;
     for (let at = 0; at < text.length; at += 1) {
       const code = text.charCodeAt(at);
-      const kind = code < 128 ? (classes[code] as number) : 0;
-      state = kind === 0 ? 0 : (table[state * width + kind] as number);
-      const out = outputs[state];
-      if (out === undefined) continue;
-      for (let i = 0; i < out.length; i += 2) if (out[i] === slot) found(out[i + 1] as number);
+      const kind = code < 128 ? (this.#classes[code] as number) : 0;
+      state = kind === 0 ? 0 : this.#next(state, kind);
+      for (let end = this.#reports[state] as number; end !== 0; ) {
+        for (let i = this.#ends[end] as number; i < (this.#ends[end + 1] as number); i += 1) {
+          const needed = this.#needed[i] as Needed;
+          if (needed.slot === slot) found(needed.rule);
+        }
+        end = this.#reports[this.#fails[end] as number] as number;
+      }
     }
   }
 }

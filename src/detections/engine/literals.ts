@@ -1,19 +1,26 @@
 import { LiteralSearch, usable } from './literal-search.ts';
 
+/** Gates of one slot, counted from 0. */
+export interface Gates {
+  /** The next one that is open, from this one on; their number if there is none. */
+  next(from: number): number;
+}
+
 /**
  * The literals that rules and their tests need, and which of them are in the texts that are judged: each text is searched
  * once, for all of them.
  */
 export class Literals {
-  readonly #ids = new Map<string, number>();
+  /** By slot and text. */
+  readonly #ids: Map<string, number>[] = [];
   readonly #slots: number[] = [];
   readonly #texts: string[] = [];
   #search = new LiteralSearch([]);
   #marks = new Int32Array();
   /** By literal: the gates that it opens. */
   readonly #opens: number[][] = [];
-  readonly #slotOfGate: number[] = [];
-  #gates = new Int32Array();
+  /** By gate: what marked it last. */
+  readonly #gates: number[] = [];
   /** By slot: what marks a literal of the text that is there now. */
   readonly #stamps: number[] = [];
   #stamp = 0;
@@ -21,21 +28,33 @@ export class Literals {
   /** @returns the number of a literal of a slot. @param text with a usable part */
   id(slot: number, text: string): number {
     const part = usable(text);
-    const key = `${slot} ${part}`;
-    const known = this.#ids.get(key);
+    this.#ids[slot] ??= new Map();
+    const ids = this.#ids[slot];
+    const known = ids.get(part);
     if (known !== undefined) return known;
     const id = this.#texts.push(part) - 1;
     this.#slots.push(slot);
     this.#opens.push([]);
-    this.#ids.set(key, id);
+    ids.set(part, id);
     return id;
   }
 
-  /** @returns the number of a gate: it is open while the text of the slot has one of the literals */
-  gate(slot: number, texts: readonly string[]): number {
-    const gate = this.#slotOfGate.push(slot) - 1;
-    for (const id of new Set(texts.map((text) => this.id(slot, text)))) this.#opens[id]?.push(gate);
-    return gate;
+  /** @returns gates of a slot: each is open while the text of the slot has one of its literals */
+  gates(slot: number, literals: readonly (readonly string[])[]): Gates {
+    const first = this.#gates.length;
+    for (const texts of literals) {
+      const gate = this.#gates.push(0) - 1;
+      for (const id of new Set(texts.map((text) => this.id(slot, text)))) this.#opens[id]?.push(gate);
+    }
+    const last = this.#gates.length;
+    return {
+      next: (from) => {
+        const stamp = this.#stamps[slot];
+        let gate = first + from;
+        while (gate < last && this.#gates[gate] !== stamp) gate += 1;
+        return gate - first;
+      },
+    };
   }
 
   /** To be called when all literals are known. @returns the slots that have any */
@@ -44,7 +63,6 @@ export class Literals {
       this.#texts.map((text, rule) => ({ text, slot: this.#slots[rule] as number, rule })),
     );
     this.#marks = new Int32Array(this.#texts.length);
-    this.#gates = new Int32Array(this.#slotOfGate.length);
     return [...new Set(this.#slots)];
   }
 
@@ -70,9 +88,5 @@ export class Literals {
       for (const gate of this.#opens[id] as readonly number[]) this.#gates[gate] = stamp;
       found(id);
     });
-  }
-
-  isOpen(gate: number): boolean {
-    return this.#gates[gate] === this.#stamps[this.#slotOfGate[gate] as number];
   }
 }

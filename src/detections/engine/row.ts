@@ -1,39 +1,48 @@
 import { fold } from '../../base/pattern/ranges.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 
-/** The fields of one event, or of one reading of it, by slot; filled anew for each. */
+/** The fields of one event, or of one reading of it, by slot; each is read when it is first asked for. */
 export class Row {
   readonly #values: (string | undefined)[] = [];
   readonly #folded: (string | undefined)[] = [];
+  readonly #isRead: boolean[] = [];
+  #read: (slot: number) => string | undefined = () => undefined;
   /** Whether an expression got a part of a text only, since it was last reset. */
   cut = false;
 
   /** For another event, with so many slots. */
-  clear(slots: number): void {
+  clear(slots: number, read: (slot: number) => string | undefined): void {
     this.#values.length = slots;
     this.#folded.length = slots;
-    this.#values.fill(undefined);
-    this.#folded.fill(undefined);
+    this.#isRead.length = slots;
+    this.#isRead.fill(false);
+    this.#read = read;
   }
 
-  /** Of all values. */
+  /** For another reading of the same event, in which these slots may differ. */
+  forget(slots: readonly number[]): void {
+    for (const slot of slots) this.#isRead[slot] = false;
+  }
+
+  /** Of all values that were read. */
   get length(): number {
     let length = 0;
-    for (const value of this.#values) length += value?.length ?? 0;
+    for (let slot = 0; slot < this.#values.length; slot += 1)
+      if (this.#isRead[slot] === true) length += this.#values[slot]?.length ?? 0;
     return length;
   }
 
-  set(slot: number, value: string | undefined): void {
-    this.#values[slot] = value;
-    this.#folded[slot] = undefined;
-  }
-
   text(slot: number): string | undefined {
+    if (this.#isRead[slot] !== true) {
+      this.#values[slot] = this.#read(slot);
+      this.#folded[slot] = undefined;
+      this.#isRead[slot] = true;
+    }
     return this.#values[slot];
   }
 
   folded(slot: number): string | undefined {
-    const value = this.#values[slot];
+    const value = this.text(slot);
     if (value === undefined) return undefined;
     let folded = this.#folded[slot];
     if (folded === undefined) {
@@ -45,7 +54,7 @@ export class Row {
 
   /** What expressions are matched on: the head and the tail of a long text, with a line end between. */
   judged(slot: number): string | undefined {
-    const value = this.#values[slot];
+    const value = this.text(slot);
     if (value === undefined || value.length <= JUDGED.head + JUDGED.tail) return value;
     this.cut = true;
     return `${value.slice(0, JUDGED.head)}\n${value.slice(-JUDGED.tail)}`;

@@ -6,8 +6,7 @@ describe('the literals of rules', () => {
   const curl = literals.id(0, 'CURL');
   const shadow = literals.id(0, '/ETC/SHADOW');
   const parent = literals.id(1, 'CURL');
-  const onlyCurl = literals.gate(0, ['CURL']);
-  const either = literals.gate(0, ['CURL', '/ETC/SHADOW']);
+  const gates = literals.gates(0, [['CURL'], ['CURL', '/ETC/SHADOW'], ['WGET']]);
   const slots = literals.seal();
   const ofSlot = (slot: number, text: string | undefined): number[] => {
     const found: number[] = [];
@@ -18,7 +17,7 @@ describe('the literals of rules', () => {
   it('have one number for a text of a slot', () => {
     assert.equal(literals.id(0, 'CURL'), curl);
     assert.notEqual(parent, curl);
-    assert.equal(literals.count, 3);
+    assert.equal(literals.count, 4);
     assert.deepEqual([...slots].sort(), [0, 1]);
   });
 
@@ -28,11 +27,15 @@ describe('the literals of rules', () => {
   });
 
   it('open the gates of those of the text that the slot has now', () => {
+    const open = () => [0, 1, 2].filter((gate) => gates.next(gate) === gate);
     ofSlot(0, 'cat /etc/shadow');
-    assert.deepEqual([literals.isOpen(onlyCurl), literals.isOpen(either)], [false, true]);
+    assert.deepEqual(open(), [1]);
     ofSlot(1, 'ls');
-    assert.equal(literals.isOpen(either), true, 'another slot changes nothing');
+    assert.deepEqual(open(), [1], 'another slot changes nothing');
+    ofSlot(0, 'curl; wget');
+    assert.deepEqual(open(), [0, 1, 2]);
     ofSlot(0, undefined);
-    assert.equal(literals.isOpen(either), false);
+    assert.deepEqual(open(), []);
+    assert.equal(gates.next(0), 3, 'none: their number');
   });
 });
