@@ -24,6 +24,8 @@ const BEGIN_WITH_SLASH: ReadonlySet<string> = new Set([
 ]);
 
 const MOST_FIELDS = 128;
+/** What each item of a brace list costs at least, in characters read. */
+const ITEM = 16;
 const LONGEST_FIELD = 8_192;
 
 export interface ExpansionParts {
@@ -73,7 +75,7 @@ export function expandWord(parts: readonly Part[], isCommand: boolean, known: Ex
     const all: string[] = [];
     const length = parts.reduce((sum, part) => sum + (part.is === 'text' ? part.text.length : 1), 0);
     for (const option of choice.of) {
-      if (all.length >= MOST_FIELDS || !known.work.spend(length)) break;
+      if (all.length >= MOST_FIELDS || !known.work.spend(Math.max(length, ITEM))) break;
       all.push(...expandWord([...parts.slice(0, at), ...option, ...parts.slice(at + 1)], isCommand, known));
     }
     return all;

@@ -108,8 +108,11 @@ class Lexer {
 
   /** Reads up to the end of a word. */
   word(): readonly Part[] {
+    const begin = this.#at;
+    this.#at = this.#plainEnd();
+    let plain = this.#text.slice(begin, this.#at);
+    if (plain !== '' && this.#isWordEnd()) return [{ is: 'text', text: plain, quoted: false }]; // as most words are
     const parts: Part[] = [];
-    let plain = '';
     const flush = () => {
       if (plain !== '') parts.push({ is: 'text', text: plain, quoted: false });
       plain = '';
@@ -118,11 +121,8 @@ class Lexer {
       const from = this.#at;
       this.#at = this.#plainEnd();
       plain += this.#text.slice(from, this.#at);
-      if (this.#at >= this.#text.length) break;
+      if (this.#isWordEnd()) break;
       const c = this.#text[this.#at] ?? '';
-      if (!isQuoting(c.charCodeAt(0)) && !(this.#isProcessSubstitution() && !this.#isArgument)) {
-        break;
-      }
       const special = this.#special(c);
       if (special === undefined) {
         plain += c;
@@ -145,6 +145,12 @@ class Lexer {
       if (!this.#isArgument && (isBlank(code) || isOperator(code))) break;
     }
     return at;
+  }
+
+  /** Whether the character that a run of plain ones ended before is none of the word. */
+  #isWordEnd(): boolean {
+    if (this.#at >= this.#text.length) return true;
+    return !isQuoting(this.#text.charCodeAt(this.#at)) && (this.#isArgument || !this.#isProcessSubstitution());
   }
 
   /** The parts that a special character begins; undefined if it stands for itself. */

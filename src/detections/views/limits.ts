@@ -12,8 +12,11 @@ export const MAX_WORDS = 512;
 /** In characters. Of longer texts, only the beginning and the end are read. */
 export const HEAD = 6_144;
 export const TAIL = 2_048;
-/** Characters that may be read in all for one process start, expansions and repeated reading included. */
-export const MAX_WORK = 65_536;
+/**
+ * Characters that may be read in all for one process start, expansions, repeated reading and further views included: five times
+ * the longest text.
+ */
+export const MAX_WORK = 40_960;
 
 /** Counts characters that are read, so that nested or repeated text can't multiply the time. */
 export class Work {
@@ -35,6 +38,14 @@ export class Work {
   }
 }
 
+interface Cut {
+  readonly head: number;
+  readonly tail: number;
+}
+const WHOLE: Cut = { head: HEAD, tail: TAIL };
+/** Of a command within others: all of it is in the readings around it, too. */
+export const INNER: Cut = { head: HEAD / 4, tail: TAIL / 4 };
+
 /** The beginning and the end of a long text; a newline where the middle was, so that neither runs into the other. */
-export const cut = (text: string): string =>
-  text.length <= HEAD + TAIL ? text : `${text.slice(0, HEAD)}\n${text.slice(-TAIL)}`;
+export const cut = (text: string, { head, tail } = WHOLE): string =>
+  text.length <= head + tail ? text : `${text.slice(0, head)}\n${text.slice(-tail)}`;

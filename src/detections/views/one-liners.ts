@@ -74,7 +74,7 @@ export type Finding =
   /** What the code prints. */
   | { readonly is: 'printed'; readonly text: string };
 
-const isKnown = (name: string): boolean => EXECUTING.has(name) || PRINTING.has(name) || Object.hasOwn(DECODING, name);
+const KNOWN: ReadonlySet<string> = new Set([...EXECUTING, ...PRINTING, ...Object.keys(DECODING)]);
 
 /** All commands, and all decoded text, in the order in which they are written. */
 export function findCommands(code: string, work: Work): Finding[] {
@@ -136,9 +136,10 @@ class Finder {
     if (this.#arguments.length > 0) this.#flush();
     this.#name = word;
     // The arguments of an unknown function are not those of the one around it: exec(urlopen("http://x")).
-    if (next === '(' && !TRANSPARENT.has(word) && !isKnown(word)) this.#callee = undefined;
+    const isKnown = KNOWN.has(word);
+    if (next === '(' && !isKnown && !TRANSPARENT.has(word)) this.#callee = undefined;
     // Perl and Ruby call without parentheses: exec "/bin/sh".
-    if (isKnown(word)) this.#call(word);
+    if (isKnown) this.#call(word);
   }
 
   #call(name: string): void {

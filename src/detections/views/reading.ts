@@ -5,7 +5,7 @@ import { containerCommand } from './containers.ts';
 import type { Output } from './decoding.ts';
 import { findEmbedded } from './embedded.ts';
 import type { Environment } from './environment.ts';
-import { cut, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
+import { cut, INNER, MAX_DEPTH, MAX_VIEWS, MAX_WRAPPERS, type Work } from './limits.ts';
 import { programOfWords } from './multi-call.ts';
 import { findCommands } from './one-liners.ts';
 import { isStandard, nameOf, normalisePath, resolvePath } from './paths.ts';
@@ -16,6 +16,8 @@ import { unwrap, wrapperOf } from './wrappers.ts';
 
 /** Views of the commands of one script; the others are for what is found in them. */
 const MOST_OF_A_SCRIPT = 16;
+/** Views that are made whatever has been read: the event as it is, and the nearest readings. */
+const ALWAYS = 4;
 /** A shell whose path is not known. */
 const SHELL_IMAGE = '/usr/bin/sh';
 
@@ -58,7 +60,7 @@ export class Reading {
     const isKnown = this.#views.some(
       (view) => view.CommandLine === commandLine && view.Image === image && view.CurrentDirectory === directory,
     );
-    if (isKnown) return;
+    if (isKnown || (this.#views.length >= ALWAYS && !this.#work.spend(commandLine.length))) return;
     const view = { Image: image, CommandLine: commandLine };
     this.#views.push(directory === undefined ? view : { ...view, CurrentDirectory: directory });
   }
@@ -125,7 +127,7 @@ export class Reading {
     const name = path.includes('/') && isStandard(path) ? nameOf(path) : normalisePath(words[at] ?? '');
     const rest = words.slice(at + 1).filter((word) => word !== '');
     const line = [name, ...rest.map(normaliseArgument), redirections].join(' ').trimEnd();
-    this.add(imageOf(path, directory), line, directory);
+    this.add(imageOf(path, directory), cut(line, INNER), directory);
     if (directory !== undefined) this.#resolved(imageOf(path, directory), [name, ...rest], directory, redirections);
   }
 
@@ -153,10 +155,12 @@ export class Reading {
   }
 
   #followEmbedded(command: Command, from: number): void {
+    let isInCode = false;
     for (const { is, at, offset } of findEmbedded(command.words, from)) {
       const text = textOf(command, at, offset);
-      if (is === 'code') this.#laterCode(command, text);
-      else this.#later(command, text);
+      if (is === 'script') this.#later(command, text);
+      else if (!isInCode) this.#laterCode(command, text);
+      isInCode ||= is === 'code' && !command.isExact; // the rest of the line is code that is read already
     }
   }
 

@@ -98,11 +98,13 @@ class Shell {
   #before = { now: '', name: '', end: '' };
   readonly #commands: Executed[] = [];
   readonly #scripts: { text: string; directory: string | undefined }[] = [];
+  readonly #expansion: ExpansionParts;
 
   constructor({ environment, directory, depth }: Start, work: Work) {
     this.#environment = environment;
     this.#depth = depth;
     this.#work = work;
+    this.#expansion = { environment, work, outputOf: (script) => this.#substituted(script) };
     environment.directory = directory;
   }
 
@@ -164,19 +166,17 @@ class Shell {
   }
 
   #expand(word: SimpleCommand['words'][number], isCommand: boolean): string[] {
-    const parts: ExpansionParts = {
-      environment: this.#environment,
-      work: this.#work,
-      outputOf: (script) => {
-        if (script.trim() === '') return '';
-        if (!this.#work.spend(EVALUATION)) return undefined;
-        const output = this.#printed(script);
-        if (output === undefined) this.#script(script);
-        return output;
-      },
-    };
-    const fields = expandWord(word, isCommand, parts);
+    const fields = expandWord(word, isCommand, this.#expansion);
     return word.some(hasWildcard) ? fields.map((field) => guessGlob(field, isCommand)) : fields;
+  }
+
+  /** What `$(…)` prints, if that can be known; else it is a script to be read. */
+  #substituted(script: string): string | undefined {
+    if (script.trim() === '') return '';
+    if (!this.#work.spend(EVALUATION)) return undefined;
+    const output = this.#printed(script);
+    if (output === undefined) this.#script(script);
+    return output;
   }
 
   /** What a script prints that consists of one pipeline of programs that only print. */
