@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { systemClock } from '../../src/base/clock.ts';
@@ -5,6 +6,8 @@ import { UNIDENTIFIED } from '../../src/base/counters.ts';
 import { milliseconds, seconds } from '../../src/base/duration.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, TestBed } from '../integration/test-bed.ts';
+import { AlertLedger } from './alert-ledger.ts';
+import { AlertLoad } from './alert-load.ts';
 import { CountLedger } from './count-ledger.ts';
 import { type Books, COUNTED, type Findings, type Judge, Ledger } from './ledger.ts';
 import type { NumberedEvents } from './numbered-events.ts';
@@ -22,6 +25,10 @@ export const WITHOUT_CAPABILITIES = IS_ROOT ? [SETPRIV, '--bounding-set=-all', '
 export const missingForCrash = (): string | undefined =>
   IS_ROOT && !existsSync(SETPRIV) ? `this is root, and there is no ${SETPRIV} to give its capabilities up` : undefined;
 
+/** What keeps a chain with alerts from being run here: they are raised by own rules. */
+export const missingForOwnRules = (): string | undefined =>
+  IS_ROOT ? undefined : "own rules must belong to root, and this isn't root";
+
 /** Everything but what is counted is off. */
 export const OFF = [
   ...['ProcessTerminate', 'ConnectionCreate', 'ListeningPorts', 'LocalUsers', 'FirewallConfiguration'],
@@ -38,7 +45,9 @@ export interface Settings {
   readonly source: 'auditLog' | 'auditUnicast';
   /** Whether they are counted by the agent, or sent one by one. */
   readonly aggregated: boolean;
-  /** The queue of the numbered events. */
+  /** Whether alerts that are raised by the events are counted, instead of the events. */
+  readonly alerts: boolean;
+  /** The queue of what is counted. */
   readonly priority: 'High' | 'Low';
   /** Whether acknowledgements come late, connections are reset at a message, and the hub goes away now and again. */
   readonly faults: boolean;
@@ -56,6 +65,7 @@ export class Chain {
   readonly #bed: TestBed;
   readonly #events: NumberedEvents;
   readonly #ledger: Judge;
+  readonly #load: AlertLoad | undefined;
   readonly #random: Random;
   readonly #settings: Settings;
   /** Since when nobody listens; `undefined` while somebody does. */
@@ -65,27 +75,33 @@ export class Chain {
     this.#bed = bed;
     this.#random = random;
     this.#settings = settings;
+    const { source, aggregated, alerts } = settings;
+    const load = alerts ? new AlertLoad(join(bed.directory, 'rules.d'), random) : undefined;
+    this.#load = load;
+    const of = load === undefined ? { distinct: !aggregated } : { distinct: false, argument: () => load.next() };
     this.#events =
-      settings.source === 'auditLog'
-        ? new NumberedLog(join(bed.directory, 'host'), random, { distinct: !settings.aggregated })
-        : new NumberedStarts();
-    this.#ledger = settings.aggregated ? new CountLedger() : new Ledger();
-    bed.writeConfiguration({ hostRoot: this.#events.hostRoot });
+      source === 'auditLog' ? new NumberedLog(join(bed.directory, 'host'), random, of) : new NumberedStarts();
+    this.#ledger = load !== undefined ? new AlertLedger(load) : aggregated ? new CountLedger() : new Ledger();
+    const detections = load === undefined ? {} : { detections: { rulesDirectory: load.rulesDirectory } };
+    bed.writeConfiguration({ hostRoot: this.#events.hostRoot, ...detections });
     bed.hub.on('message', ({ sequence, body }) => this.#ledger.received(sequence, body));
     bed.hub.on('connection', () => this.#ledger.connected());
   }
 
   static async begin(seed: number, settings: Settings): Promise<Chain> {
-    const { aggregated, priority, maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
+    const { aggregated, alerts, priority, maxMessageSizeInBytes, maxLocalCacheSizeInBytes } = settings;
+    const counted = Object.keys(alerts ? ALERTS : COUNTED);
     const desired = {
       highPriorityMessageFrequency: { value: 'PT1S' },
       lowPriorityMessageFrequency: { value: 'PT1S' },
       maxMessageSizeInBytes: { value: maxMessageSizeInBytes },
       maxLocalCacheSizeInBytes: { value: maxLocalCacheSizeInBytes },
-      ...Object.fromEntries(Object.keys(COUNTED).map((event) => [`eventPriority${event}`, { value: priority }])),
+      ...valuesOf(counted, priority),
+      // Detections see what is off, too. The rules that ship judge snapshots of this machine.
+      ...(alerts ? { ...valuesOf(Object.keys(COUNTED), 'Off'), detectionsMinimumLevel: { value: 'critical' } } : {}),
       aggregationEnabledProcessCreate: { value: aggregated },
       aggregationIntervalProcessCreate: { value: 'PT2S' },
-      ...Object.fromEntries(OFF.map((event) => [`eventPriority${event}`, { value: 'Off' }])),
+      ...valuesOf(OFF, 'Off'),
     };
     const chain = new Chain(await TestBed.open({ desired }), new Random(seed), settings);
     await chain.#arrive();
@@ -102,6 +118,7 @@ export class Chain {
 
   /** Starts the agent, lets things happen, and kills it. */
   async kill(): Promise<void> {
+    this.#load?.begin();
     const agent = this.#start();
     const { when, afterMs } = this.#chooseEnd();
     const killed = new AbortController();
@@ -124,7 +141,25 @@ export class Chain {
       await happening;
     }
     this.#events.killed(this.#stateDirectory);
+    this.#load?.ended(agent.log, this.#stateDirectory);
     this.#leftAt ??= killedAt - STILL_TO_BE_READ;
+    this.kills += 1;
+  }
+
+  /** Opens windows that need further events to raise alerts, and kills the agent as soon as they are on disk. */
+  async killWithOpenWindows(): Promise<void> {
+    assert.ok(this.#load !== undefined);
+    const agent = this.#start();
+    await this.#works(agent);
+    const { starts, isSaved } = this.#load.halves();
+    this.#events.burst(starts);
+    await this.#events.complete();
+    await agent.waitForStatus(() => isSaved(this.#stateDirectory), SETTLES_WITHIN);
+    agent.kill('SIGKILL');
+    await agent.exited;
+    this.#events.killed(this.#stateDirectory);
+    this.#load.ended(agent.log, this.#stateDirectory);
+    this.#leftAt = systemClock.monotonic();
     this.kills += 1;
   }
 
@@ -134,7 +169,7 @@ export class Chain {
     await this.#bed.hub.online();
     const agent = this.#start();
     await this.#works(agent);
-    this.#events.burst(1); // with the last one the agent notes how far it has read
+    this.#events.burst(this.#load?.complete() || 1); // with the last one the agent notes how far it has read
     await this.#events.complete();
     if (this.#settings.source !== 'auditLog') await this.#pause(STILL_TO_BE_READ);
     // Only a status from after that knows of the last events: one from before it may say that nothing waits.
@@ -143,7 +178,8 @@ export class Chain {
     this.#leftAt = systemClock.monotonic();
     agent.kill('SIGTERM');
     const { status: exit } = await agent.exited;
-    const books = booksOf(status);
+    this.#load?.ended(agent.log, this.#stateDirectory);
+    const books = this.#booksOf(status);
     const findings = this.#ledger.judge(this.#events, books);
     const violations = [...findings.violations, ...(exit === 0 ? [] : [`SIGTERM ended it with ${exit}`])];
     return { ...findings, violations, books };
@@ -232,15 +268,25 @@ export class Chain {
 
   #isDone(status: LocalStatus): boolean {
     const holds = existsSync(join(this.#stateDirectory, 'held-logins.json'));
-    return this.#events.isRead(this.#stateDirectory) && !holds && booksOf(status).queued === 0;
+    return this.#events.isRead(this.#stateDirectory) && !holds && this.#booksOf(status).queued === 0;
+  }
+
+  #booksOf(status: LocalStatus): Books {
+    return booksOf(status, this.#load === undefined ? COUNTED : ALERTS);
   }
 }
 
+/** What is counted if alerts are. */
+const ALERTS = { SecurityAlert: 'CommandLine' };
+
+const valuesOf = (events: readonly string[], value: string) =>
+  Object.fromEntries(events.map((event) => [`eventPriority${event}`, { value }]));
+
 /** Of the events that are counted; a loss that nobody can name counts for them, since there are no others. */
-export function booksOf({ events }: LocalStatus): Books {
+export function booksOf({ events }: LocalStatus, counted: Readonly<Record<string, string>> = COUNTED): Books {
   const books = { collected: 0, delivered: 0, aggregatedAway: 0, queued: 0 };
   const dropped: Record<string, number> = {};
-  for (const name of [...Object.keys(COUNTED), UNIDENTIFIED]) {
+  for (const name of [...Object.keys(counted), UNIDENTIFIED]) {
     const row = events[name];
     if (row === undefined) continue;
     for (const column of ['collected', 'delivered', 'aggregatedAway', 'queued'] as const) books[column] += row[column];

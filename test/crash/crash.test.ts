@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { require } from '../support/require.ts';
 import { missingForAudit } from '../system/missing-for-audit.ts';
-import { missingForCrash } from './chain.ts';
+import { missingForCrash, missingForOwnRules } from './chain.ts';
 import { crash } from './crash.ts';
 
 /** Of a run by hand as well; it is always the same, and what happens between is left to chance. */
@@ -9,6 +9,7 @@ const SEED = 4;
 const RUNS = 40;
 const COUNTED_RUNS = 10;
 const KERNEL_RUNS = 8;
+const ALERT_RUNS = 5;
 
 describe('an agent that is killed with -9, again and again', function () {
   this.timeout(600_000); // two minutes on a machine that has nothing else to do
@@ -35,6 +36,21 @@ describe('an agent that is killed with -9, again and again', function () {
     });
     assert.deepEqual(violations, [], said.join('\n'));
     assert.ok(total.delivered > COUNTED_RUNS, said.join('\n'));
+    process.stderr.write(`      ${said.at(-1)}\n`);
+  });
+
+  it('delivers every alert that was made, and none under another id; windows go on', async function () {
+    require(this, missingForCrash() ?? missingForOwnRules());
+    const said: string[] = [];
+    const { total, violations } = await crash({
+      runs: ALERT_RUNS,
+      seed: SEED,
+      alerts: true,
+      say: (line) => said.push(line),
+    });
+    assert.deepEqual(violations, [], said.join('\n'));
+    assert.ok((total.also['alerts made'] ?? 0) > ALERT_RUNS, said.join('\n'));
+    assert.ok((total.also['continued after a kill'] ?? 0) > 0, said.join('\n'));
     process.stderr.write(`      ${said.at(-1)}\n`);
   });
 

@@ -5,6 +5,8 @@ import { Random } from './random.ts';
 /** Kills of one agent between two looks at what became of the events, and with one set of settings. */
 const KILLS_PER_LOOK = 10;
 const KILLS_PER_CHAIN = 20;
+/** New alerts are limited in an hour; see AlertLoad. */
+const KILLS_PER_CHAIN_OF_ALERTS = 10;
 const MAX_SHOWN = 10;
 
 interface Total {
@@ -15,9 +17,10 @@ interface Total {
   missing: number;
   unheard: number;
   readonly dropped: Record<string, number>;
+  readonly also: Record<string, number>;
 }
 
-type Kind = Pick<Settings, 'source' | 'aggregated'>;
+type Kind = Pick<Settings, 'source' | 'aggregated' | 'alerts'>;
 
 interface Options extends Partial<Kind> {
   /** Kills. */
@@ -33,15 +36,17 @@ export async function crash({
   say,
   source = 'auditLog',
   aggregated = false,
+  alerts = false,
 }: Options): Promise<{ total: Total; violations: readonly string[] }> {
   const began = systemClock.monotonic();
-  const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, unheard: 0, dropped: {} };
+  const total: Total = { runs: 0, events: 0, delivered: 0, repeated: 0, missing: 0, unheard: 0, dropped: {}, also: {} };
   const violations: string[] = [];
   for (let number = 0; total.runs < runs && violations.length === 0; number += 1) {
     const chainSeed = seed + number;
-    const settings = { source, aggregated, ...settingsOf(number, new Random(chainSeed)) };
+    const settings = { source, aggregated, alerts, ...settingsOf(number, new Random(chainSeed)) };
+    const longest = alerts ? KILLS_PER_CHAIN_OF_ALERTS : KILLS_PER_CHAIN;
     say(`chain ${number}, seed ${chainSeed}: ${JSON.stringify(settings)}`);
-    const found = await runChain(Math.min(KILLS_PER_CHAIN, runs - total.runs), chainSeed, settings, total, say);
+    const found = await runChain(Math.min(longest, runs - total.runs), chainSeed, settings, total, say);
     violations.push(...found);
   }
   say(`in all: ${describe(total)}, ${Math.round(systemClock.monotonic() - began)} ms`);
@@ -53,13 +58,18 @@ async function runChain(kills: number, seed: number, settings: Settings, total: 
   let found: string[] = [];
   try {
     while (chain.kills < kills && found.length === 0) {
-      await chain.kill();
+      // The last kill of alerts is one between the two halves of what raises them; before it, the agent was ended in order.
+      if (settings.alerts && chain.kills === kills - 1) {
+        const { violations } = await chain.settle();
+        found = [...violations];
+        await chain.killWithOpenWindows();
+      } else await chain.kill();
       if (chain.kills % KILLS_PER_LOOK !== 0 && chain.kills !== kills) continue;
-      const { violations, books, ...counts } = await chain.settle();
+      const { violations, books, also = {}, ...counts } = await chain.settle();
       found = [...violations];
       const { kills: runs, appended: events } = chain;
       const dropped = { ...books.dropped };
-      const sofar: Total = { ...counts, runs, events, dropped };
+      const sofar: Total = { ...counts, runs, events, dropped, also: { ...also } };
       say(`  ${describe(sofar)}`);
       if (chain.kills === kills || found.length > 0) add(total, sofar);
     }
@@ -96,13 +106,17 @@ function add(total: Total, one: Total): void {
   total.repeated += one.repeated;
   total.missing += one.missing;
   total.unheard += one.unheard;
-  for (const [reason, count] of Object.entries(one.dropped))
-    total.dropped[reason] = (total.dropped[reason] ?? 0) + count;
+  for (const which of ['dropped', 'also'] as const)
+    for (const [name, count] of Object.entries(one[which])) total[which][name] = (total[which][name] ?? 0) + count;
 }
 
-function describe({ runs, events, delivered, repeated, missing, unheard, dropped }: Total): string {
+function describe({ runs, events, delivered, repeated, missing, unheard, dropped, also }: Total): string {
   const reasons = Object.entries(dropped).filter(([, count]) => count > 0);
   const told = reasons.map(([reason, count]) => `${count} ${reason}`).join(', ') || 'none';
   const away = unheard > 0 ? `, ${unheard} while nobody listened` : '';
-  return `${runs} kills, ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing${away}; dropped: ${told}`;
+  const others = Object.entries(also)
+    .map(([name, count]) => `; ${name}: ${count}`)
+    .join('');
+  const counts = `${runs} kills, ${events} events: ${delivered} delivered, ${repeated} repeated, ${missing} missing${away}; dropped: ${told}`;
+  return `${counts}${others}`;
 }

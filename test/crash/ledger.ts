@@ -27,6 +27,8 @@ export interface Findings {
   readonly missing: number;
   /** They happened when nobody listened, and nothing has them on record. */
   readonly unheard: number;
+  /** Further counts, for the report. */
+  readonly also?: Readonly<Record<string, number>>;
   /** What must not be. */
   readonly violations: readonly string[];
 }

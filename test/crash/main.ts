@@ -5,7 +5,7 @@ import { crash } from './crash.ts';
 /*
  * npm run test:crash: kills the agent N times, and says what became of the events. They are sent one by one, unless with
  * --aggregated they are counted by the agent; they lie in a log of auditd's, unless with --kernel they are the kernel's,
- * which the agent must be able to have for itself.
+ * which the agent must be able to have for itself. With --alerts, alerts that they raise are counted instead of them.
  */
 const { values } = parseArgs({
   options: {
@@ -13,12 +13,14 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     aggregated: { type: 'boolean', default: false },
     kernel: { type: 'boolean', default: false },
+    alerts: { type: 'boolean', default: false },
   },
 });
 const runs = Number(values.runs);
 const seed = Number(values.seed ?? systemClock.now().getTime() % 1_000_000);
-if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed) || (values.kernel && values.aggregated)) {
-  process.stderr.write('usage: npm run test:crash -- [--runs N] [--seed S] [--aggregated | --kernel]\n');
+const kinds = [values.kernel, values.aggregated, values.alerts].filter((kind) => kind);
+if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed) || kinds.length > 1) {
+  process.stderr.write('usage: npm run test:crash -- [--runs N] [--seed S] [--aggregated | --kernel | --alerts]\n');
   process.exit(2);
 }
 const { violations } = await crash({
@@ -26,6 +28,7 @@ const { violations } = await crash({
   seed,
   source: values.kernel ? 'auditUnicast' : 'auditLog',
   aggregated: values.aggregated,
+  alerts: values.alerts,
   say: (line) => process.stdout.write(`${line}\n`),
 });
 process.exit(violations.length === 0 ? 0 : 1);

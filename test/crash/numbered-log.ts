@@ -22,6 +22,14 @@ interface Line {
   readonly number?: number;
 }
 
+interface LogOptions {
+  /** Whether every start has a number of its own, or is one of COMMANDS that come again and again. */
+  readonly distinct?: boolean;
+  readonly longestFiller?: number;
+  /** The argument of each start, if it is neither. */
+  readonly argument?: () => string;
+}
+
 /**
  * A host's root directory with a log of auditd's that tells of numbered program starts and logins, as the kernel and
  * auditd do it: the records of several events lie between one another, their serials are out of order, what is written
@@ -33,6 +41,7 @@ export class NumberedLog implements NumberedEvents {
   readonly #random: Random;
   readonly #distinct: boolean;
   readonly #longestFiller: number;
+  readonly #argument: (() => string) | undefined;
   readonly #path: string;
   #serial: number;
   #appended = 0;
@@ -50,8 +59,9 @@ export class NumberedLog implements NumberedEvents {
   readonly #held = new Set<number>();
   #mostReadAgain = 0;
 
-  /** @param distinct whether every start has a number of its own, or is one of COMMANDS that come again and again */
-  constructor(root: string, random: Random, { distinct = true, longestFiller = LONGEST_FILLER } = {}) {
+  constructor(root: string, random: Random, options: LogOptions = {}) {
+    const { distinct = true, longestFiller = LONGEST_FILLER, argument } = options;
+    this.#argument = argument;
     this.hostRoot = root;
     this.#random = random;
     this.#distinct = distinct;
@@ -156,7 +166,7 @@ export class NumberedLog implements NumberedEvents {
     const number = this.#appended;
     this.#appended += 1;
     if (this.#distinct && this.#random.chance(LOGINS)) return [{ ...session(this.#header(), number), number }];
-    const argument = this.#distinct ? `${MARK}${number}` : `${MARK}${this.#random.between(0, COMMANDS - 1)}`;
+    const argument = this.#argument?.() ?? `${MARK}${this.#distinct ? number : this.#random.between(0, COMMANDS - 1)}`;
     const filler = 'x'.repeat(this.#random.between(0, this.#longestFiller));
     const argv = ['/usr/bin/true', argument, ...(this.#distinct ? [filler] : [])];
     return lines(this.#header(), FIRST_PID + number, argv).map((line) => ({ ...line, number }));
