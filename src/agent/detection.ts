@@ -4,6 +4,7 @@ import { collectors } from '../collectors/index.ts';
 import type { Occurrences } from '../collectors/occurrences.ts';
 import { AlertTimes } from '../detections/alerts/alert-times.ts';
 import { Alerts } from '../detections/alerts/alerts.ts';
+import { RuleNames } from '../detections/alerts/rule-names.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
 import { Detections, type RuleSet } from '../detections/detections.ts';
@@ -20,6 +21,7 @@ import type { Storage } from './storage.ts';
 export interface DetectionParts {
   readonly detections: Detections;
   readonly alerts: Alerts;
+  readonly names: RuleNames;
   /** In the order of their start: what was known before the last stop comes first. */
   readonly services: readonly Service[];
   /** Shows the detections what changes between the rounds of snapshots. */
@@ -32,7 +34,7 @@ export function createDetection(
   {
     occurrences,
     storage,
-    configuration: { settings },
+    configuration: { settings, nameOf },
     delivery: { publisher, queues },
     collection: { triggers, snapshots, sources, linuxEvents, pause },
     status,
@@ -62,11 +64,15 @@ export function createDetection(
     dueEarlier: () => times.ring(),
   });
   const times = new AlertTimes({ alerts, clock, log });
+  const names = new RuleNames({ rules: () => detections.rules, policy, nameOf, log });
   const loader = new RuleLoader({
     folder: local.detections.rulesDirectory,
     addressFile: local.detections.badAddressesFile,
     wantedHash: () => policy().rulesHash,
-    load: (rules) => detections.load(rules),
+    load: (set) => {
+      detections.load(set);
+      names.refresh();
+    },
     addressesChanged: () => detections.refresh(),
     clock,
     log,
@@ -107,9 +113,11 @@ export function createDetection(
   settings.onChange(() => {
     detections.refresh();
     loader.refresh();
+    names.refresh();
   });
-  const services = local.detections.enabled ? [loader, saved, times, detections] : [saved, times, detections];
-  return { detections, alerts, services, sourceWatch };
+  const always = [saved, times, detections];
+  const services = local.detections.enabled ? [loader, names, ...always] : always;
+  return { detections, alerts, names, services, sourceWatch };
 }
 
 /** Where the local file switches detections off, rules would take memory for nothing. */

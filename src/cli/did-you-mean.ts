@@ -1,4 +1,4 @@
-import { nearestName } from '../config/nearest-name.ts';
+import { nearestName } from '../base/nearest-name.ts';
 
 /** Names shown that begin with the given text. */
 const MAX_SHOWN = 3;

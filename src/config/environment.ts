@@ -1,4 +1,4 @@
-import { notASetting } from './nearest-name.ts';
+import { notASetting } from '../base/nearest-name.ts';
 import { entriesOf, isBoolean, isNumber } from './schema.ts';
 
 /** The path of every setting, and the environment variable that sets it. */

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { type Duration, days, formatDuration, seconds } from '../base/duration.ts';
 import { AgentError } from '../base/errors.ts';
+import { nearestName } from '../base/nearest-name.ts';
 import type { Collector } from '../contract/collector.ts';
 import { durationSchema, type Spelling } from '../contract/setting-kinds.ts';
 import type { NameOfSetting, SettingRow, Settings } from '../contract/settings.ts';
-import { nearestName } from './nearest-name.ts';
 
 /* The local file's limits for what the module twin may set (contract §2). */
 

@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import * as v from 'valibot';
 import { AgentError, errnoOf } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
+import { notASetting } from '../base/nearest-name.ts';
 import { pageOf } from '../base/pages.ts';
 import { NotPlainError, readNamedFile } from '../base/plain-file.ts';
 import { proxyUrlProblem } from '../base/proxy-url.ts';
@@ -13,7 +14,6 @@ import { credentialFile, type Folders } from './credentials.ts';
 import { fromEnvironment, overlay } from './environment.ts';
 import { parseJson } from './json.ts';
 import { LocalLimits } from './limits.ts';
-import { notASetting } from './nearest-name.ts';
 import { PUBLISHED_OBJECT } from './published-object.ts';
 import { entriesOf, isCredentialFile, isPath, isSecretFile, optionFor } from './schema.ts';
 

@@ -1,4 +1,4 @@
-import { nearestName } from './nearest-name.ts';
+import { nearestName } from '../base/nearest-name.ts';
 
 /* Names in the desired properties that have no effect, although their writer may believe that they have one. */
 

@@ -131,6 +131,11 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#sources = sourcesOf(parts.rules);
   }
 
+  /** All rules that were read. */
+  get rules(): readonly ParsedRule[] {
+    return this.#rules.rules;
+  }
+
   /** Replaces all rules. Correlations that both sets have go on. */
   load(rules: RuleSet): void {
     this.#rules = rules;

@@ -1,3 +1,4 @@
+import type { SettingId } from '../contract/settings.ts';
 import type { AlertsStatus } from '../detections/alerts/alerts.ts';
 import type { JudgingStatus } from '../detections/detections.ts';
 import type { DetectionsStatus } from './schema.ts';
@@ -5,6 +6,8 @@ import type { DetectionsStatus } from './schema.ts';
 /** What the detections say about themselves. */
 export interface ObservedDetections extends JudgingStatus {
   readonly alerts: AlertsStatus;
+  /** By setting: which of its names are wrong. */
+  readonly warnings: Readonly<Partial<Record<SettingId, string>>>;
 }
 
 /** `securityAgent.detections`. */

@@ -72,14 +72,15 @@ export function localStatus(observed: Observed): LocalStatus {
   const collectors = Object.fromEntries(observed.collectors.map((c) => [c.name, collectorStatus(c, observed)]));
   const snapshots = postureIn(observed);
   const blind = blindness(observed, snapshots);
-  const configuration = configurationState(observed, snapshots, blind);
+  const judging = observed.detections?.();
+  const configuration = configurationState(observed, snapshots, blind, judging);
   const delivery = deliveryOf(observed);
   const hub = observed.hub();
   const posture = { ...snapshots, ...recommended(observed, { configuration, collectors, hub }) };
   const store = observed.queues.store();
   const memory = observed.memory.use();
   const exposed = observed.exposed();
-  const detections = observed.detections === undefined ? undefined : detectionsStatus(observed.detections());
+  const detections = judging === undefined ? undefined : detectionsStatus(judging);
   const isExposed = Object.keys(exposed).length > 0;
   const isDegraded =
     Object.values(collectors).some(({ state }) => state === 'degraded' || state === 'unavailable') ||
@@ -211,9 +212,10 @@ function configurationState(
   { configuration, baseline, nameOf }: Observed,
   posture: Posture,
   { switchedOff, degrading, late }: BlindSpots,
+  judging: ObservedDetections | undefined,
 ): SecurityAgentStatus['configuration'] {
   const state = configuration();
-  const warnings = posture.baseline === undefined ? {} : baseline.warnings();
+  const warnings = { ...(posture.baseline === undefined ? {} : baseline.warnings()), ...judging?.warnings };
   const found = Object.fromEntries(
     (Object.entries(warnings) as [SettingId, string][]).map(([setting, warning]) => [nameOf(setting), warning]),
   );

@@ -45,7 +45,10 @@ describe('Detections of an agent', function () {
     assert.ok(String(alert.Remediation).length > 10);
     assert.deepEqual(bed.elements('ProcessCreate'), []);
 
-    const { detections } = await agent.status();
+    bed.desire({ ...STEADY, detectionsDisabledRules: { value: 'IoT_ReverseShel' } });
+    await agent.waitForStatus(({ configuration: { warnings } }) => 'detectionsDisabledRules' in warnings);
+    const { detections, configuration } = await agent.status();
+    assert.match(String(configuration.warnings.detectionsDisabledRules), /did you mean "IoT_ReverseShell"/);
     assert.equal(detections?.state, 'on', JSON.stringify(detections));
     assert.ok((detections?.alerts.high ?? 0) >= 1);
     assert.equal(detections?.last?.type, 'IoT_ReverseShell');

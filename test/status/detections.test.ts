@@ -26,6 +26,7 @@ const DETECTIONS: ObservedDetections = {
   alerts: ALERTS,
   incomplete: {},
   isEnabled: true,
+  warnings: {},
 };
 
 describe('The status of the detections', () => {
@@ -43,6 +44,12 @@ describe('The status of the detections', () => {
 
   const statusWith = (change: Partial<ObservedDetections> = {}) =>
     localStatus({ ...agent.observed, detections: () => ({ ...DETECTIONS, ...change }) });
+
+  it('says what is wrong with names of rules, beside the other warnings of the configuration', () => {
+    const { configuration, state } = statusWith({ warnings: { 'detections.disabledRules': 'names an unknown rule' } });
+    assert.deepEqual(configuration.warnings, { detectionsDisabledRules: 'names an unknown rule' });
+    assert.equal(state, 'running');
+  });
 
   it('says how many alerts there were, and everything that keeps matches from becoming one', () => {
     const { detections, state } = statusWith();
