@@ -1,10 +1,10 @@
 import { release } from 'node:os';
 import * as v from 'valibot';
 import type { LogLine } from '../base/log.ts';
+import { redact } from '../base/redact.ts';
 import { method } from '../contract/method.ts';
 import { count, nothing, object, text } from './fields.ts';
 import type { MethodParts } from './parts.ts';
-import { redact } from './redact.ts';
 
 /** Limit of the answer, in bytes of JSON. */
 export const LARGEST_DIAGNOSTICS = 64_000;
