@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   collect: () => import('./cli/collect.ts'),
   events: () => import('./cli/events.ts'),
   status: () => import('./cli/status.ts'),
+  'support-bundle': () => import('./cli/support-bundle.ts'),
   baseline: () => import('./cli/baseline.ts'),
   alerts: () => import('./cli/alerts.ts'),
   rules: () => import('./cli/rules.ts'),

@@ -10,7 +10,7 @@ _vakt() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    _vakt_complete -W 'alerts baseline check collect demo emulator events posture remove-rules rules run status verify-chain version --help --version'
+    _vakt_complete -W 'alerts baseline check collect demo emulator events posture remove-rules rules run status support-bundle verify-chain version --help --version'
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -139,6 +139,15 @@ _vakt() {
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--config --json --openmetrics --watch --help'
           else _vakt_complete -W ''; fi
+          ;;
+      esac
+      ;;
+    support-bundle)
+      case $before in
+        --config) _vakt_complete -f ;;
+        *)
+          if [[ $word == -* ]]; then _vakt_complete -W '--config --help'
+          else _vakt_complete -f; fi
           ;;
       esac
       ;;

@@ -7,6 +7,7 @@ import { CredentialWatch } from '../hub/credential-watch.ts';
 import { DirectMethods } from '../hub/methods.ts';
 import { TwinSync } from '../hub/twin-sync.ts';
 import { Lifeline } from '../lifeline.ts';
+import { diagnostics } from '../methods/get-diagnostics.ts';
 import { methods } from '../methods/index.ts';
 import type { MethodParts } from '../methods/parts.ts';
 import { localStatus, type Observed } from '../status/observe.ts';
@@ -66,24 +67,25 @@ export function createReporting(
   const { aggregator, publisher } = parts.delivery;
   let stopping = false;
   const observed = observedParts(foundation, { ...parts, stopping: () => stopping });
+  const methodParts: MethodParts = {
+    now: () => clock.now(),
+    status: () => localStatus(observed),
+    takeNow: (events) => collection.snapshots.takeNow(events),
+    flush: (limit) => {
+      aggregator.flush();
+      return publisher.flush(limit);
+    },
+    pause: collection.pause,
+    logLevel: condition.logLevel,
+    recentLines: () => recent.all(),
+    configuration: () => configuration.reported(),
+    local,
+    secrets,
+  };
   const directMethods = new DirectMethods<MethodParts>({
     methods,
     permissions: local.directMethods,
-    parts: {
-      now: () => clock.now(),
-      status: () => localStatus(observed),
-      takeNow: (events) => collection.snapshots.takeNow(events),
-      flush: (limit) => {
-        aggregator.flush();
-        return publisher.flush(limit);
-      },
-      pause: collection.pause,
-      logLevel: condition.logLevel,
-      recentLines: () => recent.all(),
-      configuration: () => configuration.reported(),
-      local,
-      secrets,
-    },
+    parts: methodParts,
     clock,
     log: logOf('methods'),
   });
@@ -126,6 +128,7 @@ export function createReporting(
       local.controlSocket,
       {
         '/status': () => localStatus(observed),
+        '/diagnostics': () => diagnostics(methodParts),
         '/metrics': metricsHandler(() => localStatus(observed)),
         '/follow': followHandler(collection.triggers),
         ...alertHandlers(parts.detection.alerts.history),

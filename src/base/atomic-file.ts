@@ -9,7 +9,7 @@ import { dirname } from 'node:path';
  * @param mode of the new file
  * @throws the file system's error; the old file is then unchanged
  */
-export function writeFileAtomic(path: string, contents: string, mode = 0o600): void {
+export function writeFileAtomic(path: string, contents: string | Uint8Array, mode = 0o600): void {
   const beside = `${path}.new`;
   rmSync(beside, { force: true }); // one left by a crash would keep its own mode
   try {

@@ -2,19 +2,46 @@ const REDACTED = '[redacted]';
 
 /** Values after names of secrets, and texts that look like a key: padded base64 of 30 bytes or more. */
 const SECRETS: readonly (readonly [RegExp, string])[] = [
+  [/-----BEGIN ([A-Z ]*PRIVATE KEY)-----[^-]*(?:-----END \1-----)?/g, REDACTED],
   [/\b(SharedAccessKey|AccountKey|password|sig)["']?\s*[=:]\s*["']?[^;&"'\s]+/gi, `$1=${REDACTED}`],
   [/\bSharedAccessSignature\s+[^"'\s]+/gi, REDACTED],
-  [/\b[A-Za-z0-9+/]{40,}={1,2}/g, REDACTED],
+  [/\b(Bearer|Basic)\s+[A-Za-z0-9._~+/-]{20,}=*/g, `$1 ${REDACTED}`],
+  [/(\b[a-z][a-z0-9+.-]{1,15}:\/\/[^/\s:@]{1,256}):[^/\s@]{1,1024}@/gi, `$1:${REDACTED}@`],
+  [/(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{40,}={1,2}/g, REDACTED],
+];
+
+/** Members of an object whose text is a secret, whatever it looks like. */
+const SECRET_NAME =
+  /^(?:sharedAccessKey|accountKey|primaryKey|secondaryKey|privateKey|connectionString|password|sig)$/i;
+
+/** Shorter texts are not looked for in other texts: they would match by chance. */
+const SHORTEST = 6;
+
+/** The forms in which a program may write a secret. */
+const formsOf = (secret: string): readonly string[] => [
+  secret,
+  encodeURIComponent(secret),
+  JSON.stringify(secret).slice(1, -1),
+  secret.replace(/=+$/, ''),
 ];
 
 /**
- * A copy in which the listed `secrets`, and texts that look like secrets, are replaced. The agent's own texts contain none;
- * this is for texts from elsewhere, such as a library's error messages.
+ * A copy of a text in which the listed `secrets`, and what looks like a secret, are replaced. Takes time in proportion to the
+ * text's length and the number of secrets.
  */
-export function redact<T>(value: T, secrets: readonly string[]): T {
-  const clean = (text: string) => {
-    const known = secrets.reduce((rest, secret) => (secret === '' ? rest : rest.replaceAll(secret, REDACTED)), text);
-    return SECRETS.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), known);
-  };
-  return JSON.parse(JSON.stringify(value), (_name, member) => (typeof member === 'string' ? clean(member) : member));
+export function redactText(text: string, secrets: readonly string[]): string {
+  const forms = new Set(secrets.filter(({ length }) => length >= SHORTEST).flatMap(formsOf));
+  const longestFirst = [...forms].sort((a, b) => b.length - a.length);
+  const known = longestFirst.reduce((rest, form) => rest.replaceAll(form, REDACTED), text);
+  return SECRETS.reduce((rest, [pattern, instead]) => rest.replace(pattern, instead), known);
 }
+
+/**
+ * A copy of a JSON value in which the listed `secrets`, and texts that look like secrets, are replaced. The agent's own texts
+ * contain none; this is for texts from elsewhere, such as a library's error messages.
+ */
+export const redact = <T>(value: T, secrets: readonly string[]): T =>
+  JSON.parse(JSON.stringify(value), (name, member) => {
+    if (typeof member !== 'string') return member;
+    return SECRET_NAME.test(name) ? REDACTED : redactText(member, secrets);
+  });

@@ -4,6 +4,7 @@ import { DEFAULT_CONFIG_FILE, LocalSettings, readLocalSettings } from '../config
 import { type Finding, failed } from './check/finding.ts';
 import { gatherSituation } from './check/gather.ts';
 import { runChecks, systemChecks } from './check/index.ts';
+import type { Situation } from './check/situation.ts';
 import { readArguments, table, type World } from './command.ts';
 
 export const summary = 'Check everything that the agent needs, and print a remedy for each problem.';
@@ -31,29 +32,40 @@ export async function run(args: readonly string[], { stdout, environment, signal
     verbose: { type: 'boolean' },
     json: { type: 'boolean' },
   });
-  const findings = await check(values.config, environment, signal);
+  const { findings } = await examine(values.config, environment, signal);
   if (values.json) for (const finding of findings) stdout(printableJson(JSON.stringify(finding)));
   else for (const line of describe(findings, values.verbose === true)) stdout(line);
   return findings.some(({ state }) => state === 'wrong') ? 1 : 0;
 }
 
-/** Without a valid configuration, the system is still checked, with the defaults. */
-async function check(
+export interface Examined {
+  readonly findings: readonly Finding[];
+  /** With an invalid configuration, by the default settings. */
+  readonly situation: Situation;
+  /** Why the configuration cannot be used. */
+  readonly invalid?: unknown;
+}
+
+/** Runs all checks. Without a valid configuration, the system is still checked, with the default settings. */
+export async function examine(
   file: string | undefined,
   environment: NodeJS.ProcessEnv,
   signal: AbortSignal,
-): Promise<readonly Finding[]> {
+): Promise<Examined> {
   let local: LocalSettings;
   try {
     local = readLocalSettings(file, environment);
-  } catch (error) {
+  } catch (invalid) {
     const situation = await gatherSituation(file ?? DEFAULT_CONFIG_FILE, DEFAULTS(), signal);
-    return [failed('configuration', error), ...(await runChecks(situation, systemChecks))];
+    const findings = [failed('configuration', invalid), ...(await runChecks(situation, systemChecks))];
+    return { findings, situation, invalid };
   }
-  return runChecks(await gatherSituation(file ?? DEFAULT_CONFIG_FILE, local, signal));
+  const situation = await gatherSituation(file ?? DEFAULT_CONFIG_FILE, local, signal);
+  return { findings: await runChecks(situation), situation };
 }
 
-function describe(findings: readonly Finding[], isVerbose: boolean): string[] {
+/** @param isVerbose whether the addresses and certificates that were seen are shown, too */
+export function describe(findings: readonly Finding[], isVerbose: boolean): string[] {
   const rows = findings.flatMap(({ check, state, finding, remedy, details = [] }) => [
     [state.toUpperCase(), check, finding],
     ...(remedy === undefined ? [] : [['', '', `-> ${remedy}`]]),

@@ -26,28 +26,31 @@ export const getDiagnostics = method({
     lastErrors: v.pipe(v.array(v.object({})), v.description('The last warnings and errors of the log, oldest first.')),
     lastErrorsLeftOut: count('Number of older warnings and errors that did not fit.'),
   }),
-  run(_request, { status, configuration, local, recentLines, secrets }: MethodParts) {
-    const now = status();
-    const facts = {
-      versions: {
-        agent: now.version,
-        node: process.versions.node,
-        v8: process.versions.v8,
-        openssl: process.versions.openssl,
-        kernel: release(),
-        architecture: process.arch,
-      },
-      state: now.state,
-      hub: now.hub,
-      sources: now.collectors,
-      store: now.store,
-      memory: now.memory,
-      configuration: { ...now.configuration, inForce: configuration() },
-      local,
-    };
-    return fitting(redact({ ...facts, lastErrors: recentLines(), lastErrorsLeftOut: 0 }, secrets()));
-  },
+  run: (_request, parts: MethodParts) => diagnostics(parts),
 });
+
+/** The answer, also for `vakt support-bundle`, which asks the control socket and needs no permission of the twin's owner. */
+export function diagnostics({ status, configuration, local, recentLines, secrets }: MethodParts) {
+  const now = status();
+  const facts = {
+    versions: {
+      agent: now.version,
+      node: process.versions.node,
+      v8: process.versions.v8,
+      openssl: process.versions.openssl,
+      kernel: release(),
+      architecture: process.arch,
+    },
+    state: now.state,
+    hub: now.hub,
+    sources: now.collectors,
+    store: now.store,
+    memory: now.memory,
+    configuration: { ...now.configuration, inForce: configuration() },
+    local,
+  };
+  return fitting(redact({ ...facts, lastErrors: recentLines(), lastErrorsLeftOut: 0 }, secrets()));
+}
 
 /** Leaves out the oldest lines that do not fit. All other members have limits that are far below the answer's. */
 function fitting<T extends { lastErrors: readonly LogLine[]; lastErrorsLeftOut: number }>(diagnostics: T) {

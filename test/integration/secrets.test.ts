@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { gunzipSync } from 'node:zlib';
 import { seconds } from '../../src/base/duration.ts';
 import { nodeFlagsOf } from '../node-flags.ts';
 import { built } from '../restarts/built.ts';
@@ -114,6 +115,31 @@ class Suspect {
     }
   }
 
+  /** All texts of a support bundle, by file. */
+  async collectBundle(): Promise<void> {
+    const { directory } = this.site.bed;
+    const file = join(directory, 'bundle.tar.gz');
+    const args = ['support-bundle', file, '--config', join(directory, 'agent.json')];
+    const child = spawn(process.execPath, [...nodeFlagsOf(PROGRAM), PROGRAM, ...args], {
+      env: { ...process.env, ...this.#launch.environment },
+    });
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+    assert.match(stdout, /^Written: /m, stderr);
+    const archive = gunzipSync(readFileSync(file)).toString('latin1');
+    for (const name of [
+      'MANIFEST',
+      'check.txt',
+      'status.json',
+      'diagnostics.json',
+      'configuration/local.json',
+      'books.json',
+    ])
+      assert.ok(archive.includes(`./vakt-support/${name}\0`), `${name} is not in the bundle:\n${stdout}`);
+    const before = this.texts.get('a support bundle') ?? '';
+    this.texts.set('a support bundle', `${before}${archive}${stdout}${stderr}`);
+    rmSync(file);
+  }
+
   /** Once more at the end: what the agent has written everywhere. */
   collectRest(): void {
     const { bed, hubs } = this.site;
@@ -156,6 +182,7 @@ describe('secrets of an agent', function () {
       suspect.collectProcesses();
       await suspect.collectDiagnostics();
       await suspect.collectCommands();
+      await suspect.collectBundle();
 
       const { spoil, renew } = site.deeds;
       if (spoil !== undefined) {
@@ -163,6 +190,7 @@ describe('secrets of an agent', function () {
         await agent.waitForStatus(({ credential }) => credential.error !== undefined, seconds(60));
         suspect.collectSecrets();
         await suspect.collectCommands(); // refused
+        await suspect.collectBundle();
         await spoil.end();
         await suspect.connected();
         await suspect.collectDiagnostics();

@@ -1,0 +1,96 @@
+import { lstatSync } from 'node:fs';
+import { hostname, userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.ts';
+import { systemClock } from '../base/clock.ts';
+import { errnoOf } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
+import { gzip, tar } from '../base/tar.ts';
+import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
+import { readArguments, UsageError, type World } from './command.ts';
+import { itemsOf } from './support-bundle/contents.ts';
+import { type Outcome, outcomeOf } from './support-bundle/item.ts';
+import { manifest } from './support-bundle/manifest.ts';
+import { knownSecrets } from './support-bundle/secrets.ts';
+
+export const summary = 'Write one file with all that is needed to find the cause of a problem, without secrets.';
+export const usage = `vakt support-bundle FILE [--config FILE]
+
+Writes FILE, a tar.gz that only you can read, and prints what is in it: the findings of "vakt check", the status and the
+diagnostics of the running agent, the configuration in force, the last lines of the log, versions, facts about the kernel,
+the agent's counts, and a list of the files of its state directory. It contains no events. What could not be read is listed
+with the reason, so it also helps when the agent does not run. Run it as root, so that it can read all.
+
+  --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
+
+Secrets are replaced by [redacted]: the contents of all secret files, and whatever looks like a key or a token. Names of
+hosts, users, folders and addresses stay in it. Nothing is sent.
+
+Exit status: 0 FILE was written; 1 it could not be written; 2 wrong usage.`;
+
+/** The folder in the archive. */
+const FOLDER = 'vakt-support';
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
+  const file = targetOf(positionals[0]);
+  const at = systemClock.now();
+  const outcomes = await gather(values.config, world);
+  const list = manifest(outcomes, { at, user: userName(), host: hostname() });
+  for (const line of list) world.stdout(line);
+  world.stdout('');
+  const archive = pack(list, outcomes, at);
+  try {
+    writeFileAtomic(file, archive);
+  } catch (error) {
+    const why = errnoOf(error) ?? 'unknown';
+    world.stderr(printable(`${file} could not be written: ${why}. ${remedyFor(why)}`));
+    return 1;
+  }
+  world.stdout(printable(`Written: ${file}, ${archive.length} bytes.`));
+  return 0;
+}
+
+/** @throws {UsageError} before the work begins */
+function targetOf(given: string | undefined): string {
+  if (given === undefined) throw new UsageError('name the FILE to write, for example vakt-support.tar.gz');
+  const file = resolve(given);
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  // A rename would replace a device such as /dev/null.
+  if (stats !== undefined && !stats.isFile()) throw new UsageError(`${file} is not a regular file`);
+  return file;
+}
+
+async function gather(config: string | undefined, { environment, signal, stderr }: World): Promise<Outcome[]> {
+  const secrets = knownSecrets(config ?? DEFAULT_CONFIG_FILE, environment);
+  stderr('Looking at the agent, which takes up to two minutes if the network does not answer …');
+  const items = await itemsOf({ config, environment, signal, foundSecrets: (more) => secrets.push(...more) });
+  const outcomes: Outcome[] = [];
+  for (const item of items) outcomes.push(await outcomeOf(item, { secrets, signal }));
+  return outcomes;
+}
+
+function pack(list: readonly string[], outcomes: readonly Outcome[], at: Date): Buffer {
+  const files = outcomes.flatMap((one) => ('text' in one ? [[one.name, one.text] as const] : []));
+  const entries = [['MANIFEST', `${list.join('\n')}\n`] as const, ...files].map(([name, text]) => ({
+    kind: 'file' as const,
+    path: `${FOLDER}/${name}`,
+    mode: 0o600,
+    contents: Buffer.from(text),
+  }));
+  return gzip(tar(entries, Math.floor(at.getTime() / 1_000)));
+}
+
+const remedyFor = (code: string): string =>
+  code === 'ENOSPC' || code === 'EDQUOT'
+    ? 'Name a file on another file system, for example in /dev/shm or on a USB stick.'
+    : 'Name a file in a folder that you can write to.';
+
+/** A user without an entry in the user database has none. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.()}`;
+  }
+}
