@@ -79,7 +79,8 @@ export function createCollection(
     },
   });
   const leavesOut: LeavesOut = (collector, priority) => {
-    if (pause.skips(collector)) return 'paused';
+    // Whoever pauses for an update is told of an attack nevertheless.
+    if (collector.name !== securityAlert.name && pause.skips(collector)) return 'paused';
     return memory.leavesOut(collector, priority) === undefined ? undefined : 'memory';
   };
   const routed = collectors.filter((collector) => isRouted(local.messageRouting, collector));

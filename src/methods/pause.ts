@@ -9,7 +9,7 @@ const REASON = `must have 1 to ${LONGEST_REASON} characters without control char
 export const pause: Method<MethodParts> = method({
   name: 'pause',
   summary:
-    'Stops collecting Security events for a limited time, and counts the skipped ones. The pause continues after a restart.',
+    'Stops collecting Security events other than alerts for a limited time, and counts the skipped ones. The pause continues after a restart.',
   permission: 'pause',
   request: v.strictObject({
     duration: durationUpTo(['PT24H', LONGEST_PAUSE], 'Length of the pause from now; ISO 8601, at most PT24H.'),

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { STEADY, TestBed } from './test-bed.ts';
+import { type AddressInfo, createServer } from 'node:net';
+import { seconds } from '../../src/base/duration.ts';
+import { DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 /** Closed: nothing listens there, and the kernel refuses the connection. */
 const CLOSED = '127.0.0.1/1';
+const PAUSE = { duration: 'PT1H', reason: 'An update' };
 
 describe('Detections of an agent', function () {
   this.timeout(120_000);
@@ -52,5 +55,31 @@ describe('Detections of an agent', function () {
     assert.equal(detections?.state, 'on', JSON.stringify(detections));
     assert.ok((detections?.alerts.high ?? 0) >= 1);
     assert.equal(detections?.last?.type, 'IoT_ReverseShell');
+  });
+
+  it('raise an alert for a port opened between two snapshots, also while ListeningPorts is Off and collecting is paused', async () => {
+    const off = { ...STEADY, snapshotFrequency: { value: 'PT13H' }, eventPriorityListeningPorts: { value: 'Off' } };
+    bed.desire(off);
+    const agent = bed.startAgent();
+    await agent.waitForStatus(
+      ({ hub, configuration }) => hub.state === 'connected' && configuration.source === 'desired',
+    );
+    const { status } = await bed.hub.invokeMethod(DEVICE, MODULE, 'pause', PAUSE);
+    assert.equal(status, 200);
+    await agent.waitForStatus(({ pause }) => pause !== undefined);
+    const server = createServer().listen(0, '0.0.0.0');
+    try {
+      await once(server, 'listening');
+      const port = String((server.address() as AddressInfo).port);
+      const found = () => bed.elements('SecurityAlert').filter(({ LocalPort }) => LocalPort === port);
+      await bed.waitForEvents(() => found().length > 0, seconds(60));
+      assert.deepEqual(
+        found().map(({ AlertType, EventName, Count }) => [AlertType, EventName, Count]),
+        [['VAKT_NewListeningPort', 'ListeningPorts', 1]],
+      );
+      assert.ok(!bed.elements('ListeningPorts').some(({ LocalPort }) => LocalPort === port));
+    } finally {
+      server.close();
+    }
   });
 });
