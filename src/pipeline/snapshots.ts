@@ -5,6 +5,7 @@ import { type Duration, hours, milliseconds, minutes, seconds } from '../base/du
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
+import { processorTime } from '../base/processor-time.ts';
 import type { Service } from '../base/service.ts';
 import { Turn } from '../base/turn.ts';
 import type { Collector, LeavesOut, PeriodicCollector } from '../contract/collector.ts';
@@ -151,14 +152,14 @@ export class Snapshots implements Service {
   /**
    * Takes a snapshot for one consumer alone, after those that are being taken: it is not sent, and the rounds don't know of it.
    *
-   * @returns how long it took, without waiting for others
+   * @returns the processor time that this process used meanwhile, without that of the snapshots before
    * @throws the error of the source, or that the agent is stopping
    */
   async showTo(consumer: Pick<SnapshotConsumer, 'accept'>, collector: PeriodicCollector): Promise<Duration> {
     return this.#alone(async () => {
-      const began = this.#clock.monotonic();
+      const before = processorTime();
       consumer.accept(await this.#snapshot(collector, this.#clock.now(), this.#stop.signal));
-      return milliseconds(this.#clock.monotonic() - began);
+      return milliseconds(processorTime() - before);
     });
   }
 

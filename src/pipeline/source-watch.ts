@@ -3,6 +3,7 @@ import { type Duration, milliseconds, minutes, seconds } from '../base/duration.
 import { messageOf } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
+import { processorTime } from '../base/processor-time.ts';
 import type { Service } from '../base/service.ts';
 import type { Collector, PeriodicCollector } from '../contract/collector.ts';
 import type { SnapshotConsumer } from '../contract/snapshot.ts';
@@ -13,7 +14,10 @@ import type { Snapshots } from './snapshots.ts';
 export const LOOK_EVERY = seconds(3);
 /** How often those are listed that can't tell, and those tried again that could not be listed. */
 export const LIST_EVERY = minutes(5);
-/** Looking at a source takes a fiftieth of the time at most: one that is slow, or changes all the time, is looked at less often. */
+/**
+ * A source takes a fiftieth of a processor at most: one that is long, and changes all the time, is looked at less often. Measured
+ * in processor time: on a machine that an attacker keeps busy, everything takes long.
+ */
 const SHARE = 50;
 /** A change is listed when nothing has changed for this time: a firewall that is reloaded is open for a moment. */
 const SETTLED_AFTER = milliseconds(500);
@@ -76,10 +80,9 @@ export class SourceWatch implements Service {
 
   async #turn(signal: AbortSignal): Promise<void> {
     await this.#clock.sleep(LOOK_EVERY, signal);
-    for (const watched of this.#watched) {
-      if (signal.aborted) return;
-      if (watched.due <= this.#clock.monotonic()) await this.#look(watched, signal);
-    }
+    if (signal.aborted) return;
+    const due = this.#watched.filter((watched) => watched.due <= this.#clock.monotonic());
+    await Promise.all(due.map((watched) => this.#look(watched, signal)));
   }
 
   async #look(watched: Watched, signal: AbortSignal): Promise<void> {
@@ -88,8 +91,9 @@ export class SourceWatch implements Service {
       return;
     }
     const began = this.#clock.monotonic();
+    const before = processorTime();
     const now = await watched.trace(this.#sources, signal);
-    const looked = this.#clock.monotonic() - began;
+    const looked = processorTime() - before;
     if (signal.aborted) return;
     let listed: Duration | undefined = milliseconds(0);
     if (isToBeListed(watched, now, began)) {
@@ -115,13 +119,13 @@ export class SourceWatch implements Service {
     return last;
   }
 
-  /** @returns how long it took; `undefined` when it failed */
+  /** @returns the processor time that it took; `undefined` when it failed */
   async #list(watched: Watched, signal: AbortSignal): Promise<Duration | undefined> {
     const { name } = watched.collector;
     try {
-      const took = await this.#snapshots.showTo(this.#consumer, watched.collector);
+      const used = await this.#snapshots.showTo(this.#consumer, watched.collector);
       watched.problem = undefined;
-      return took;
+      return used;
     } catch (error) {
       const problem = messageOf(error);
       const isKnown = problem === watched.problem || problem === this.#snapshots.lastRun(name)?.problem;
