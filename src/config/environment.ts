@@ -15,7 +15,7 @@ export function settingPaths(
 }
 
 /** Variables of the project's own tests. They begin with `VAKT_` and set nothing. */
-const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PROGRAM'];
+const FOR_TESTS = ['VAKT_PUBLISHED_SCHEMAS', 'VAKT_REQUIRE_ALL', 'VAKT_FUZZ', 'VAKT_PRINT_TABLE', 'VAKT_PROGRAM'];
 
 /** The settings that environment variables override, and a message for each `VAKT_…` variable that is not a setting. */
 export function fromEnvironment(
