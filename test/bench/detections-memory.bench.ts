@@ -1,0 +1,30 @@
+import { systemClock } from '../../src/base/clock.ts';
+import { forward, MEGABYTE } from '../detections/flood.ts';
+
+/*
+ * Whether memory grows with what detections are shown: a million starts whose command lines are all different, and 100,000
+ * attacks that each have a key of their own. Heap in use after collecting garbage; it must not grow.
+ */
+const STEPS = 5;
+
+const flood = forward();
+const megabytes = (bytes: number) => (bytes / MEGABYTE).toFixed(1);
+
+async function measure(what: string, count: number, run: (count: number) => Promise<void>): Promise<void> {
+  await run(count / 100);
+  const heaps = [flood.heap()];
+  const began = systemClock.monotonic();
+  for (let step = 0; step < STEPS; step += 1) {
+    await run(count / STEPS);
+    heaps.push(flood.heap());
+  }
+  const each = ((systemClock.monotonic() - began) * 1_000) / count;
+  const told = heaps.map(megabytes).join(', ');
+  process.stdout.write(`${count} different ${what}: heap ${told} MB; ${each.toFixed(0)} µs each\n`);
+}
+
+await measure('starts', 1_000_000, (count) => flood.starts(count));
+await measure('attacks', 100_000, (count) => flood.alerts(count));
+const { hits, alerts, counted, suppressed } = flood.accounts();
+process.stdout.write(`${hits} hits = ${alerts} alerts + ${counted} counted + ${JSON.stringify(suppressed)}\n`);
+process.stdout.write(`saved state: ${megabytes(flood.savedBytes())} MB; ${flood.unjudged() ?? 'all were judged'}\n`);

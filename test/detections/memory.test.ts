@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { forward, MEGABYTE } from './flood.ts';
+
+describe('The memory of detections', function () {
+  this.timeout(120_000);
+
+  it('stays the same however many different programs start', async () => {
+    const flood = forward();
+    await flood.starts(10_000);
+    const before = flood.heap();
+    await flood.starts(30_000);
+    const grown = flood.heap() - before;
+    assert.ok(grown < 3 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB more by 30,000 starts`);
+  });
+
+  it('stays the same however many different alerts there are, and the books close', async () => {
+    const flood = forward();
+    await flood.alerts(3_000);
+    const before = flood.heap();
+    await flood.alerts(20_000);
+    const grown = flood.heap() - before;
+    assert.ok(grown < 3 * MEGABYTE, `${(grown / MEGABYTE).toFixed(1)} MB more by 20,000 hits`);
+    assert.equal(flood.unjudged(), undefined);
+    const { hits, alerts, counted, suppressed } = flood.accounts();
+    const left = Object.values(suppressed).reduce((all, count) => all + count, 0);
+    assert.ok(hits >= 23_000);
+    assert.equal(hits, alerts + counted + left);
+    assert.ok(alerts <= 120, `${alerts} alerts`);
+    assert.ok(flood.savedBytes() < MEGABYTE);
+  });
+});

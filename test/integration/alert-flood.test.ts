@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { seconds } from '../../src/base/duration.ts';
+import { missingForCrash, missingForOwnRules, TELL_STARTS, WITHOUT_CAPABILITIES } from '../crash/chain.ts';
+import { NumberedLog } from '../crash/numbered-log.ts';
+import { Random } from '../crash/random.ts';
+import { require } from '../support/require.ts';
+import { assertClosed, QUICK, TestBed } from './test-bed.ts';
+
+const STARTS = 3_000;
+const RULE = `title: Flood
+id: 00000000-0000-4000-8000-000000000030
+level: critical
+logsource: { product: linux, category: process_creation }
+detection:
+  s: { 'CommandLine|contains': vakt-flood- }
+  condition: s
+vakt: { alert: VAKT_Flood, key: [CommandLine] }
+`;
+
+describe('A flood of alerts', function () {
+  this.timeout(240_000);
+  let bed: TestBed;
+
+  before(function () {
+    require(this, missingForCrash() ?? missingForOwnRules());
+  });
+  beforeEach(async () => {
+    bed = await TestBed.open({ desired: { ...QUICK, detectionsMinimumLevel: { value: 'critical' } } });
+  });
+  afterEach(() => bed?.close());
+
+  it('meets its limits, every hit is counted, and no other event suffers', async () => {
+    let started = 0;
+    const argument = () => {
+      started += 1;
+      return `vakt-flood-${started}`;
+    };
+    const log = new NumberedLog(join(bed.directory, 'host'), new Random(1), { distinct: false, argument });
+    const rulesDirectory = join(bed.directory, 'rules.d');
+    mkdirSync(rulesDirectory, { mode: 0o755 });
+    writeFileSync(join(rulesDirectory, 'flood.yml'), RULE, { mode: 0o644 });
+    bed.writeConfiguration({ hostRoot: log.hostRoot, detections: { rulesDirectory } });
+    const agent = bed.startAgent({
+      through: WITHOUT_CAPABILITIES,
+      options: ['--import', TELL_STARTS],
+      heard: (line) => {
+        const { pid, argv } = JSON.parse(line) as { pid: number; argv: string[] };
+        log.ran(pid, argv);
+      },
+    });
+    await agent.waitForStatus(({ collectors }) => collectors.ProcessCreate?.source === 'auditLog', seconds(90));
+    await agent.waitForStatus(({ configuration }) => configuration.source === 'desired');
+    log.burst(STARTS);
+    await log.complete();
+
+    const isFlood = ({ CommandLine }: Record<string, unknown>) => String(CommandLine).includes('vakt-flood-');
+    const arrived = () => bed.elements('ProcessCreate').filter(isFlood).length;
+    await bed.waitForEvents(() => arrived() === STARTS, seconds(90));
+    const status = await agent.waitForStatus(({ queues }) => queues.High.queued + queues.Low.queued === 0, seconds(90));
+    const alerts = bed.elements('SecurityAlert').filter(({ AlertType }) => AlertType === 'VAKT_Flood');
+    assert.equal(alerts.length, 20);
+    assert.equal(new Set(alerts.map(({ AlertId }) => AlertId)).size, 20);
+    assert.deepEqual(status.detections?.suppressed, { ruleLimit: STARTS - 20 });
+    assert.deepEqual([status.detections?.alerts.critical, status.detections?.counted], [20, 0]);
+    assert.equal(status.detections?.reason, undefined);
+    assert.equal(status.memory.isOver, false);
+    assertClosed(status);
+  });
+});
