@@ -4,7 +4,7 @@ import { toAgentError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
-import { nextTurn } from '../base/turn.ts';
+import { nextTurn, Turn } from '../base/turn.ts';
 import type { Payload } from '../contract/event.ts';
 import type { Occurrence, OccurrenceBatch, OccurrenceConsumer } from '../contract/occurrence.ts';
 import type { Snapshot, SnapshotConsumer } from '../contract/snapshot.ts';
@@ -109,6 +109,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   /** Judged in the order in which they happened. */
   readonly #waiting: Waiting[] = [];
   #isDraining = false;
+  /** The latest snapshot of each event that is still to be compared. A newer one takes the place of one that waits. */
+  readonly #snapshots = new Map<string, Snapshot>();
+  #isComparing = false;
+  #comparing: Promise<void> = Promise.resolve();
   #draining: Promise<void> = Promise.resolve();
   #rules: RuleSet;
   #detector: Detector;
@@ -172,6 +176,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   /** What waits is still judged. */
   async stop(): Promise<void> {
     await this.#loop.stop();
+    await this.#comparing;
     await this.#draining;
   }
 
@@ -214,10 +219,28 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   #acceptSnapshot(snapshot: Snapshot): void {
     this.#watch.saw(snapshot.event);
-    const isFirst = !this.#changes.has(snapshot.event);
-    const changes = this.#changes.accept(snapshot);
-    if (isFirst || changes.length > 0) this.#parts.stateChanged();
-    this.#judge(changes);
+    this.#snapshots.set(snapshot.event, snapshot);
+    if (!this.#isComparing) this.#comparing = this.#compare();
+  }
+
+  /** Compares at once what fits into this turn, one snapshot after another; the rest in later turns. */
+  async #compare(): Promise<void> {
+    this.#isComparing = true;
+    const turn = new Turn(this.#parts.clock);
+    for (const [event, snapshot] of this.#snapshots) {
+      this.#snapshots.delete(event);
+      try {
+        const isFirst = !this.#changes.has(event);
+        const work = this.#changes.inSlices(snapshot);
+        let step = work.next();
+        for (; !step.done; step = work.next()) if (turn.isOver()) await turn.next();
+        if (isFirst || step.value.length > 0) this.#parts.stateChanged();
+        this.#judge(step.value);
+      } catch (error) {
+        this.#failed(error);
+      }
+    }
+    this.#isComparing = false;
   }
 
   #acceptOccurrences(batch: OccurrenceBatch): void {

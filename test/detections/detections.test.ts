@@ -3,6 +3,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours, milliseconds, minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
+import { nextTurn } from '../../src/base/turn.ts';
 import type { Occurrence, OccurrenceBatch } from '../../src/contract/occurrence.ts';
 import { Detections } from '../../src/detections/detections.ts';
 import type { Lists } from '../../src/detections/detector.ts';
@@ -27,6 +28,25 @@ const { rules, faults } = readRuleSet([
   rule('Listed', 'process_creation', { 'Image|expand': '%wanted%' }, { requires: ['wanted'] }),
   rule('Port', 'listening_port_change', { Change: 'added' }),
   rule('Configuration', 'agent', { Event: 'ConfigurationError' }),
+  {
+    ...rule('Attempt', 'process_creation', {}),
+    value: { ...rule('Attempt', 'process_creation', { 'Image|endswith': '/su' }).value, name: 'attempt' },
+  },
+  {
+    ...rule('Attempts', 'process_creation', {}),
+    value: {
+      title: 'Attempts',
+      level: 'high',
+      correlation: {
+        type: 'event_count',
+        rules: ['attempt'],
+        'group-by': ['Image'],
+        timespan: '10m',
+        condition: { gte: 3 },
+      },
+      vakt: { alert: 'VAKT_Attempts' },
+    },
+  },
   rule('Silent', 'agent', { Event: 'CollectorStatus', State: 'lost' }),
 ]);
 
@@ -120,6 +140,13 @@ describe('Detections', () => {
     assert.equal(hits[0]?.subject.fields.ParentCommandLine, 'cron -f');
   });
 
+  it('have something to be saved when an event has opened a window, and not when none has', () => {
+    detections.accept(batch(start('/usr/bin/ls')));
+    assert.equal(saves, 0);
+    detections.accept(batch(start('/usr/bin/su')));
+    assert.deepEqual([saves, titles()], [1, []]);
+  });
+
   it('judge differences of snapshots, the first of which is the base', () => {
     detections.accept(listening('22'));
     detections.accept(listening('22', '4444'));
@@ -139,6 +166,25 @@ describe('Detections', () => {
     assert.deepEqual(follows(), [true, false, false]);
     isOn = false;
     assert.deepEqual(follows(), [false, false, false]);
+  });
+
+  it('leave the event loop to others while they compare a large snapshot, and do not mix it with the next', async () => {
+    isSlow = true;
+    const many = Array.from({ length: 5_000 }, (_, number) => String(number + 1));
+    detections.accept(listening(...many));
+    let turns = 0;
+    const count = () => {
+      turns += 1;
+      counting = setImmediate(count);
+    };
+    let counting = setImmediate(count);
+    detections.accept(listening(...many, '10000')); // waits for the first one
+    await nextTurn();
+    assert.deepEqual(titles(), []);
+    await detections.stop();
+    clearImmediate(counting);
+    assert.deepEqual(titles(), ['Port']);
+    assert.ok(turns > 100, `${turns} turns`);
   });
 
   it('judge what is wrong with the configuration', () => {

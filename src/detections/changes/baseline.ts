@@ -1,5 +1,4 @@
 import { added, modified, removed } from './change.ts';
-import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { allFields, pick } from './row-fields.ts';
 
@@ -16,8 +15,7 @@ export const baselineChanges: ChangeKind = {
   // RuleId can be left out of a message, CceId cannot; several rules can have one CceId.
   keyOf: ({ CceId = '', Description = '' }) => `${CceId} ${Description}`,
 
-  differences(base, rows, isComplete) {
-    const compared = compare(base, rows);
+  differences(compared, isComplete) {
     return [
       ...compared.added.map(added),
       ...(isComplete ? compared.removed.map(removed) : []),

@@ -1,6 +1,6 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
-import { type Base, compare, type Rows } from './kept-rows.ts';
+import type { Base, Rows } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, omit, ownFields } from './row-fields.ts';
 
@@ -38,8 +38,7 @@ export const firewallChanges: ChangeKind = {
     return JSON.stringify(Kind === 'policy' ? place : [...place, Object.entries(content).sort()]);
   },
 
-  differences(base, rows, isComplete) {
-    const compared = compare(base, rows);
+  differences(compared, isComplete, base, rows) {
     const modifiedRows = compared.modified.map(({ before = {}, after }) =>
       modified(before, after, beforeOf(before, after)),
     );
@@ -50,7 +49,8 @@ export const firewallChanges: ChangeKind = {
       ? openings(base, rows, compared.removed).filter(({ Direction }) => !told.has(Direction))
       : [];
     return [
-      ...compared.added.filter((row) => !isPlaceholder(row)).map(added),
+      // What may have been there before is not told; to make tens of thousands of changes in vain takes long.
+      ...(base.isPartial ? [] : compared.added.filter((row) => !isPlaceholder(row)).map(added)),
       ...(isComplete ? compared.removed.filter((row) => !isPlaceholder(row)).map(removed) : []),
       ...modifiedRows,
       ...opened,

@@ -1,6 +1,5 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
-import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { detailsOf, ownFields } from './row-fields.ts';
 
@@ -23,8 +22,7 @@ export const hardwareChanges: ChangeKind = {
   keyOf: ({ HardwareCategory, HardwareSubCategory, HardwareName, VendorId, ProductId, Serial }) =>
     JSON.stringify([HardwareCategory, HardwareSubCategory, HardwareName, VendorId, ProductId, Serial]),
 
-  differences(base, rows, isComplete) {
-    const compared = compare(base, rows);
+  differences(compared, isComplete) {
     return [
       ...compared.added.map(added),
       ...(isComplete ? compared.removed.map(removed) : []),

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { Fields } from '../subject.ts';
+import { atOnce, isSlice, type Sliced } from './slices.ts';
 
 /** Rows of one snapshot, by their keys. Rows with the same key are numbered in their order. */
 export type Rows = ReadonlyMap<string, Fields>;
 
-export function byKey(rows: Iterable<Fields>, keyOf: (row: Fields) => string): Rows {
+export function* byKey(rows: readonly Fields[], keyOf: (row: Fields) => string): Sliced<Rows> {
   const all = new Map<string, Fields>();
   const counts = new Map<string, number>();
-  for (const row of rows) {
+  for (const [number, row] of rows.entries()) {
+    if (isSlice(number)) yield;
     const key = keyOf(row);
     const count = counts.get(key) ?? 0;
     counts.set(key, count + 1);
@@ -32,12 +34,15 @@ const LONGEST = 128 * 1024;
 const MOST_DIGESTS = 8_192;
 
 /** The first rows are kept whole, since collectors put what matters most first; others as digests. */
-export function keep(rows: Rows, { isPartial }: Pick<Base, 'isPartial'>): Base {
+export function* keep(rows: Rows, { isPartial }: Pick<Base, 'isPartial'>): Sliced<Base> {
   const whole = new Map<string, Fields>();
   const digests = new Map<string, string>();
   let length = 0;
   let unkept = 0;
+  let number = 0;
   for (const [key, row] of rows) {
+    if (isSlice(number)) yield;
+    number += 1;
     length += lengthOf(row);
     if (length <= LONGEST) whole.set(key, row);
     else if (digests.size < MOST_DIGESTS) digests.set(digestOf(key), digestOfRow(row));
@@ -47,10 +52,10 @@ export function keep(rows: Rows, { isPartial }: Pick<Base, 'isPartial'>): Base {
 }
 
 /** The rows of the base that are not in `rows` are kept, too. */
-export function keepBoth(base: Base, rows: Rows): Base {
+export function* keepBoth(base: Base, rows: Rows): Sliced<Base> {
   const merged = new Map(rows);
   for (const [key, row] of base.rows) if (!merged.has(key)) merged.set(key, row);
-  const kept = keep(merged, base);
+  const kept = yield* keep(merged, base);
   const digests = new Map(kept.digests);
   for (const [key, digest] of base.digests) if (digests.size < MOST_DIGESTS) digests.set(key, digest);
   return { ...kept, digests };
@@ -63,10 +68,13 @@ export interface Compared {
   readonly modified: readonly { readonly before: Fields | undefined; readonly after: Fields }[];
 }
 
-export function compare(base: Base, rows: Rows): Compared {
+export function* compare(base: Base, rows: Rows): Sliced<Compared> {
   const addedRows: Fields[] = [];
   const modifiedRows: { before: Fields | undefined; after: Fields }[] = [];
+  let number = 0;
   for (const [key, after] of rows) {
+    if (isSlice(number)) yield;
+    number += 1;
     const before = base.rows.get(key);
     if (before !== undefined) {
       if (!isEqual(before, after)) modifiedRows.push({ before, after });
@@ -107,7 +115,7 @@ export function fromJson(value: unknown, keyOf: (row: Fields) => string): Base |
   if (!Array.isArray(rows) || !rows.every(isFields) || !Array.isArray(digests) || !digests.every(isPair)) {
     return undefined;
   }
-  return { rows: byKey(rows, keyOf), digests: new Map(digests), isPartial: isPartial === true, unkept: 0 };
+  return { rows: atOnce(byKey(rows, keyOf)), digests: new Map(digests), isPartial: isPartial === true, unkept: 0 };
 }
 
 const isFields = (value: unknown): value is Fields =>

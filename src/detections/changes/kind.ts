@@ -1,6 +1,6 @@
 import type { Payload } from '../../contract/event.ts';
 import type { Fields, LogSource } from '../subject.ts';
-import type { Base, Rows } from './kept-rows.ts';
+import type { Base, Compared, Rows } from './kept-rows.ts';
 
 /** How snapshots of one event are compared. */
 export interface ChangeKind {
@@ -16,5 +16,5 @@ export interface ChangeKind {
   /** What makes a row the same thing in both snapshots. */
   keyOf(row: Fields): string;
   /** The fields of each difference. Rows that are only in `base` are differences only if the snapshot is complete. */
-  differences(base: Base, rows: Rows, isComplete: boolean): Fields[];
+  differences(compared: Compared, isComplete: boolean, base: Base, rows: Rows): Fields[];
 }

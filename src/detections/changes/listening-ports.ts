@@ -1,6 +1,5 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
-import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { allFields, omit } from './row-fields.ts';
 
@@ -28,9 +27,8 @@ export const listeningPortChanges: ChangeKind = {
 
   keyOf: (row) => `${placeOf(row)} ${row.LocalPort} ${row.UserId ?? ''} ${row.Executable ?? ''}`,
 
-  differences(base, rows, isComplete) {
+  differences({ added: after, removed: before }, isComplete, base, rows) {
     // Rows that are equal, which are almost all, need no look at their ports.
-    const { added: after, removed: before } = compare(base, rows);
     if (after.length === 0 && before.length === 0) return [];
     const beforeByPlace = byPlace(base.rows.values());
     const afterByPlace = byPlace(rows.values());

@@ -1,6 +1,5 @@
 import type { Fields } from '../subject.ts';
 import { added, modified, removed } from './change.ts';
-import { compare } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { allFields, pick } from './row-fields.ts';
 
@@ -15,8 +14,7 @@ export const localUserChanges: ChangeKind = {
 
   keyOf: ({ UserName = '' }) => UserName,
 
-  differences(base, rows, isComplete) {
-    const compared = compare(base, rows);
+  differences(compared, isComplete) {
     return [
       ...compared.added.map(added),
       ...(isComplete ? compared.removed.map(removed) : []),

@@ -5,10 +5,11 @@ import { baselineChanges } from './baseline.ts';
 import { change, type Seen } from './change.ts';
 import { firewallChanges } from './firewall.ts';
 import { hardwareChanges } from './hardware.ts';
-import { type Base, byKey, fromJson, keep, keepBoth, type Rows, toJson } from './kept-rows.ts';
+import { type Base, byKey, compare, fromJson, keep, keepBoth, type Rows, toJson } from './kept-rows.ts';
 import type { ChangeKind } from './kind.ts';
 import { listeningPortChanges } from './listening-ports.ts';
 import { localUserChanges } from './local-users.ts';
+import { atOnce, isSlice, type Sliced } from './slices.ts';
 
 const KINDS: readonly ChangeKind[] = [
   listeningPortChanges,
@@ -54,12 +55,18 @@ export class SnapshotChanges {
   }
 
   accept(snapshot: ComparedSnapshot): Subject[] {
+    return atOnce(this.inSlices(snapshot));
+  }
+
+  /** The same in slices. One snapshot at a time: the work must be done before the next one begins. */
+  *inSlices(snapshot: ComparedSnapshot): Sliced<Subject[]> {
     const kind = KINDS.find(({ event }) => event === snapshot.event);
     if (kind === undefined) return [];
     const { event } = snapshot;
-    const { rows, unreadable } = read(kind, snapshot);
+    const { rows, unreadable } = yield* read(kind, snapshot);
     const leftOut = snapshot.leftOut + unreadable;
-    const changes = this.#compare(kind, rows, leftOut).map((fields) => change(kind.source, fields, snapshot));
+    const compared = yield* this.#compare(kind, rows, leftOut);
+    const changes = compared.map((fields) => change(kind.source, fields, snapshot));
     const wasWhole = !this.#missing.has(event);
     const missing = leftOut + (this.#bases.get(event)?.unkept ?? 0);
     if (missing === 0) this.#missing.delete(event);
@@ -88,20 +95,30 @@ export class SnapshotChanges {
     }
   }
 
-  #compare(kind: ChangeKind, rows: Rows, leftOut: number): Fields[] {
+  *#compare(kind: ChangeKind, rows: Rows, leftOut: number): Sliced<Fields[]> {
     const base = this.#bases.get(kind.event);
     const isComplete = leftOut === 0;
     if (base === undefined) {
-      this.#bases.set(kind.event, keep(rows, { isPartial: !isComplete }));
+      this.#bases.set(kind.event, yield* keep(rows, { isPartial: !isComplete }));
       return [];
     }
-    this.#bases.set(kind.event, isComplete ? keep(rows, { isPartial: false }) : keepBoth(base, rows));
-    const differences = kind.differences(base, rows, isComplete);
+    const compared = yield* compare(base, rows);
+    const next = yield* isComplete ? keep(rows, { isPartial: false }) : keepBoth(base, rows);
+    this.#bases.set(kind.event, next);
+    const differences = kind.differences(compared, isComplete, base, rows);
     return base.isPartial ? differences.filter(({ Change }) => Change !== 'added') : differences;
   }
 }
 
-function read(kind: ChangeKind, { rows, lackDetails = false }: ComparedSnapshot): { rows: Rows; unreadable: number } {
-  const fields = rows.map((row) => kind.read(row, lackDetails)).filter((row) => row !== undefined);
-  return { rows: byKey(fields, kind.keyOf), unreadable: rows.length - fields.length };
+function* read(
+  kind: ChangeKind,
+  { rows, lackDetails = false }: ComparedSnapshot,
+): Sliced<{ rows: Rows; unreadable: number }> {
+  const read: Fields[] = [];
+  for (const [number, row] of rows.entries()) {
+    if (isSlice(number)) yield;
+    const fields = kind.read(row, lackDetails);
+    if (fields !== undefined) read.push(fields);
+  }
+  return { rows: yield* byKey(read, kind.keyOf), unreadable: rows.length - read.length };
 }
