@@ -17,6 +17,7 @@ export interface Life {
 /** The agent of a small gateway: fifty commands of ten programs, connections to eight hosts, some logins. */
 export class Gateway extends SimulatedAgent {
   readonly #random = seeded(7);
+  #serial = 547;
 
   constructor(options: Omit<ConstructorParameters<typeof SimulatedAgent>[0], 'sources' | 'lookups'> = {}) {
     super({ ...options, sources: typical, lookups: host });
@@ -37,6 +38,7 @@ export class Gateway extends SimulatedAgent {
       time,
       startedAt: time,
       pid,
+      serial: this.#serial++,
       executable: argv[0],
       commandLine: argv.join(' '),
       cwd: '/',

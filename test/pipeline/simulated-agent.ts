@@ -6,6 +6,7 @@ import type sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { sum } from '../../src/base/counters.ts';
 import { seconds } from '../../src/base/duration.ts';
+import { AgentError } from '../../src/base/errors.ts';
 import type { Service } from '../../src/base/service.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
@@ -13,6 +14,7 @@ import { LiveSettings } from '../../src/config/settings.ts';
 import { readTwin } from '../../src/config/twin.ts';
 import { type Envelope, QUEUES } from '../../src/contract/event.ts';
 import type { Answer, HubClient } from '../../src/contract/hub.ts';
+import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import type { Lookups, Sources } from '../../src/contract/sources.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
@@ -30,11 +32,16 @@ import { SimulatedFiles, seeded } from './simulated-files.ts';
 /** Members of the twin's configuration object, such as `{ snapshotFrequency: { value: 'PT1H' } }`. */
 export type Desired = Readonly<Record<string, { readonly value: unknown }>>;
 
+/** `deaf`: messages arrive, their acknowledgements do not. `down`: messages do not arrive. */
+export type Link = 'up' | 'deaf' | 'down';
+
+const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
+
 const SENDER = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
 
 /**
  * The agent from its collectors to its hub, composed as `src/agent/` does, with a real store. What is played: the kernel, by
- * `occurrences` and `sources`; the hub, by `answer`; and the time, which is sinon's.
+ * `occurrences` and `sources`; the hub, by `link`; and the time, which is sinon's.
  */
 export class SimulatedAgent {
   /** Every message that reached the hub, repeats too, with the time of its arrival. */
@@ -51,15 +58,15 @@ export class SimulatedAgent {
   readonly #directory = mkdtempSync(join(tmpdir(), 'vakt-simulated-'));
   readonly #services: readonly Service[];
 
-  /** @param options.answer the hub's answer to a message that has reached it; absent: it accepts every message */
   constructor(options: {
     desired?: Desired;
     routing?: Routing;
     sources: Omit<Sources, 'statistics'>;
     lookups: Lookups;
-    answer?: (message: Message) => Answer<void>;
+    /** Asked for each message. Absent: always up. */
+    link?: () => Link;
   }) {
-    const { desired = {}, routing = 'telemetry', sources, lookups, answer } = options;
+    const { desired = {}, routing = 'telemetry', sources, lookups, link = () => 'up' } = options;
     const reading = readTwin(desired, publishedDialect());
     assert.ok(reading.ok, JSON.stringify(reading));
     const settings = new LiveSettings(reading.settings);
@@ -69,9 +76,10 @@ export class SimulatedAgent {
     const hub: HubClient = {
       send: async (message): Promise<Answer<void>> => {
         await systemClock.sleep(seconds(0.1));
-        const answered = answer?.(message) ?? { status: 'accepted', value: undefined };
-        this.messages.push({ at: Date.now(), message });
-        return answered;
+        const state = link();
+        if (state !== 'down') this.messages.push({ at: Date.now(), message });
+        if (state === 'up') return { status: 'accepted', value: undefined };
+        return { ...UNREACHABLE.answer, ...(state === 'deaf' ? { unanswered: true } : {}) } as Answer<void>;
       },
       status: () => ({ state: 'connected', credential: { kind: 'moduleKey' } }),
       on: () => {},

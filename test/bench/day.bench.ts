@@ -1,0 +1,10 @@
+import { CHOICES, HEADS, LIVES, measureDay, rowOf } from '../pipeline/day-costs.ts';
+import { report } from './figures.ts';
+
+/* Simulated, so that the machine doesn't matter: the tables of docs/cost.md. */
+
+for (const life of LIVES) {
+  const rows = [];
+  for (const choice of CHOICES) rows.push(rowOf(await measureDay(life, choice)));
+  report(`A day of ${life.name}, by settings`, [HEADS, ...rows]);
+}
