@@ -13,6 +13,41 @@ const joined = (settings: Record<string, string>) => {
   );
 };
 
+interface Module {
+  readonly type: string;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+type Types = Readonly<Record<string, 'string' | 'number' | 'boolean' | 'strings' | 'object'>>;
+
+/** Of the members that may be given; IoT Edge passes StopTimeout on. Source: ContainerCreate, Docker Engine API 1.43. */
+const CONTAINER: Types = { StopTimeout: 'number', HostConfig: 'object', NetworkingConfig: 'object' };
+/** Those of the members that a module may need. Source: HostConfig.cs of edgeAgent, as the same of the engine's API. */
+const HOST: Types = {
+  NetworkMode: 'string',
+  PidMode: 'string',
+  IpcMode: 'string',
+  Privileged: 'boolean',
+  ReadonlyRootfs: 'boolean',
+  CapAdd: 'strings',
+  CapDrop: 'strings',
+  SecurityOpt: 'strings',
+  Binds: 'strings',
+  Mounts: 'object',
+  Tmpfs: 'object',
+  Devices: 'object',
+  Memory: 'number',
+  PidsLimit: 'number',
+  PortBindings: 'object',
+};
+
+function assertKnown(options: Readonly<Record<string, unknown>>, types: Types): void {
+  for (const [name, value] of Object.entries(options)) {
+    const isStrings = Array.isArray(value) && value.every((each) => typeof each === 'string');
+    assert.equal(isStrings ? 'strings' : typeof value, types[name], name);
+  }
+}
+
 describe("the deployments for IoT Edge's devices", () => {
   const single = JSON.parse(read('packaging/edge/deployment.json')).modulesContent;
   const layered = JSON.parse(read('packaging/edge/layered-deployment.json')).modulesContent;
@@ -56,6 +91,46 @@ describe("the deployments for IoT Edge's devices", () => {
       wanted.filter((mount) => !mount.startsWith('/etc/vakt:')),
     ); // variables configure it
     assert.deepEqual(options.NetworkingConfig, { EndpointsConfig: { host: {} } });
+  });
+
+  it('ask for the access to the host that the agent needs, and for no more', () => {
+    const { HostConfig: host } = joined(module.settings);
+    assert.deepEqual([host.NetworkMode, host.PidMode], ['host', 'host']);
+    assert.deepEqual(host.CapDrop, ['ALL']);
+    assert.ok(host.Binds.includes('/:/host:ro'), 'the host is mounted, and not writable');
+    assert.ok(!('Privileged' in host) && !('Devices' in host));
+  });
+
+  it('have options of the container that IoT Edge and the engine know, of the right types', () => {
+    const options = joined(module.settings);
+    assertKnown(options, CONTAINER);
+    assertKnown(options.HostConfig, HOST);
+    assert.throws(() => assertKnown({ PidsMode: 'host' }, HOST), /PidsMode/);
+    assert.throws(() => assertKnown({ CapAdd: 'NET_ADMIN' }, HOST), /CapAdd/);
+    const hub = joined(single.$edgeAgent['properties.desired'].systemModules.edgeHub.settings);
+    assertKnown(hub.HostConfig, HOST);
+  });
+
+  it('are deployments as the schema 1.1 of the two twins wants them', () => {
+    const { schemaVersion, runtime, systemModules, modules } = single.$edgeAgent['properties.desired'];
+    assert.deepEqual([schemaVersion, single.$edgeHub['properties.desired'].schemaVersion], ['1.1', '1.1']);
+    assert.equal(runtime.type, 'docker');
+    assert.match(runtime.settings.minDockerVersion, /^v\d+\.\d+$/);
+    assert.deepEqual(Object.keys(systemModules), ['edgeAgent', 'edgeHub']);
+    for (const { type, settings } of [...Object.values(systemModules), ...Object.values(modules)] as Module[]) {
+      assert.equal(type, 'docker');
+      assert.match(settings.image ?? '', /^[\w.-]+(?:\/[\w.-]+)+:[\w.-]+$/);
+    }
+    for (const { status, restartPolicy } of [systemModules.edgeHub, module]) {
+      assert.equal(status, 'running');
+      assert.equal(restartPolicy, 'always');
+    }
+    assert.equal(systemModules.edgeAgent.status, undefined, 'the runtime starts edgeAgent itself');
+    for (const [name, { value }] of Object.entries(module.env as Record<string, { value: unknown }>)) {
+      assert.match(name, /^VAKT_[A-Z_]+$/);
+      assert.equal(typeof value, 'string');
+    }
+    assert.ok(single.$edgeHub['properties.desired'].storeAndForwardConfiguration.timeToLiveSecs > 0);
   });
 
   it('filter system calls as config/seccomp.json says', () => {
