@@ -289,11 +289,13 @@ ${table(
   collectors.map(({ name, summary }) => [`[${name}.json](${name}.json)`, summary]),
 )}
 
-Each file is a message as \`vakt emulator --record\` writes it, on several lines and with its body parsed: \`deviceId\`, \`moduleId\` and
-\`enqueuedAt\` are what the hub adds, \`systemProperties\` and \`applicationProperties\` what the agent sets, named as in routing
-queries. Together they are the chain of one agent, numbered in the order of the table ([contract §3](../../docs/contract.md#3-messages)).
-Here a message has events of one name only; otherwise it has whatever was waiting. ProcessCreate, ProcessTerminate and
-ConnectionCreate are aggregated, as by default: \`HitCount\` occurrences between \`StartTimeUtc\` and \`EndTimeUtc\`.
+Each file is a message as \`vakt emulator --record\` writes it, on several lines and with its body parsed: \`deviceId\`,
+\`moduleId\` and \`enqueuedAt\` are what the hub adds, \`systemProperties\` and \`applicationProperties\` what the agent sets,
+named as in routing queries. Together they are the chain of one agent, numbered in the order of the table
+([contract §3](../../docs/contract.md#3-messages)). Here a message has events of one name only; otherwise it has whatever was
+waiting. ProcessCreate, ProcessTerminate and ConnectionCreate are aggregated, as by default: \`HitCount\` occurrences between
+\`StartTimeUtc\` and \`EndTimeUtc\`. [docs/consume.md](../../docs/consume.md) says how to receive messages, and what to do with
+them.
 `;
 
 export const sampleDocuments: readonly DocumentGenerator[] = [
