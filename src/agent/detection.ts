@@ -7,6 +7,7 @@ import { Alerts } from '../detections/alerts/alerts.ts';
 import { RuleNames } from '../detections/alerts/rule-names.ts';
 import { SavedState } from '../detections/alerts/saved-state.ts';
 import { builtInRules } from '../detections/built-in.ts';
+import { CompiledFiles } from '../detections/compiled-files.ts';
 import { Detections, type RuleSet } from '../detections/detections.ts';
 import { RuleLoader } from '../detections/rule-loader.ts';
 import { SourceWatch } from '../pipeline/source-watch.ts';
@@ -74,6 +75,7 @@ export function createDetection(
       names.refresh();
     },
     addressesChanged: () => detections.refresh(),
+    compiled: new CompiledFiles({ path: state('detection-rules.json'), files: storage.stateFiles, log }),
     clock,
     log,
   });

@@ -5,6 +5,7 @@ import { errnoOf, messageOf } from '../base/errors.ts';
 import { parseNetwork } from '../base/ip-network.ts';
 import { readPlainFile } from '../base/plain-file.ts';
 import { nextTurn } from '../base/turn.ts';
+import type { Compiled, RuleFile } from './compiled-files.ts';
 import type { Document, Fault } from './sigma/rule.ts';
 
 /** Files that are read from the folder; the rest is refused. */
@@ -19,19 +20,22 @@ export interface OwnRules {
   readonly documents: readonly Document[];
   /** Why files are refused. */
   readonly faults: readonly Fault[];
+  /** What they were read from; absent if the folder is refused. */
+  readonly files?: readonly RuleFile[];
   /** `cat *.yml | sha256sum` of the folder; absent without files. */
   readonly sha256?: string;
 }
 
-const NONE: OwnRules = { documents: [], faults: [] };
+const NONE: OwnRules = { documents: [], faults: [], files: [] };
 
 /**
  * Reads the `.yml` files of a folder in the order of their names. Whoever can write a rule can blind the agent, so folder and
  * files must belong to root, and nobody else may be able to write to them.
  *
  * @param wantedHash if it isn't empty and differs from that of the folder, no file is loaded
+ * @param compiled files that it knows are not parsed again
  */
-export async function readOwnRules(folder: string, wantedHash = ''): Promise<OwnRules> {
+export async function readOwnRules(folder: string, wantedHash = '', compiled?: Compiled): Promise<OwnRules> {
   let names: string[];
   try {
     names = ruleFilesOf(folder);
@@ -43,7 +47,7 @@ export async function readOwnRules(folder: string, wantedHash = ''): Promise<Own
   if (names.length === 0) return NONE;
   if (names.length > MOST_FILES) return refused(folder, `it has more than ${MOST_FILES} files`);
   const digest = createHash('sha256');
-  const texts: { readonly path: string; readonly text: string }[] = [];
+  const texts: RuleFile[] = [];
   const faults: Fault[] = [];
   for (const name of names) {
     const path = join(folder, name);
@@ -62,15 +66,22 @@ export async function readOwnRules(folder: string, wantedHash = ''): Promise<Own
   if (wantedHash !== '' && wantedHash !== sha256) {
     return { ...refused(folder, `its SHA-256 is ${sha256}, not ${wantedHash} as the module twin says`), sha256 };
   }
-  const documents: Document[] = [];
-  const { readYaml } = await import('./sigma/yaml.ts');
-  for (const { path, text } of texts) {
-    const read = readYaml(text, path, 'local');
+  const files: RuleFile[] = [];
+  for (const file of texts) {
+    const known = compiled?.find(file);
+    const read = known === undefined ? await parsed(file) : { documents: known, faults: [] };
     faults.push(...read.faults);
-    if (read.faults.length === 0) documents.push(...read.documents);
+    const wasCompiled = known !== undefined;
+    files.push(read.faults.length === 0 ? { ...file, documents: read.documents, wasCompiled } : file);
     await nextTurn();
   }
-  return { documents, faults, sha256 };
+  return { documents: files.flatMap(({ documents = [] }) => documents), faults, files, sha256 };
+}
+
+/** The parser is loaded when there is something to parse only. */
+async function parsed({ path, text }: RuleFile) {
+  const { readYaml } = await import('./sigma/yaml.ts');
+  return readYaml(text, path, 'local');
 }
 
 const refused = (folder: string, reason: string): OwnRules => ({ documents: [], faults: [{ file: folder, reason }] });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { Alarm } from '../base/alarm.ts';
 import type { Clock } from '../base/clock.ts';
 import { minutes } from '../base/duration.ts';
@@ -6,6 +7,7 @@ import type { Logger } from '../base/log.ts';
 import { Loop } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
 import { builtInDocuments, builtInRules } from './built-in.ts';
+import type { Compiled, CompiledFiles, RuleFile } from './compiled-files.ts';
 import type { RuleSet } from './detections.ts';
 import { readAddresses, readOwnRules, traceOf } from './own-rules.ts';
 import type { Fault } from './sigma/rule.ts';
@@ -29,6 +31,7 @@ export class RuleLoader implements Service {
   readonly #addressesChanged: () => void;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #compiled: CompiledFiles | undefined;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
   /** What was read: the files' trace, and the SHA-256 that the twin named. */
@@ -44,6 +47,8 @@ export class RuleLoader implements Service {
     wantedHash: () => string;
     load: (rules: RuleSet) => void;
     addressesChanged: () => void;
+    /** Absent: files are parsed at each start. */
+    compiled?: CompiledFiles;
     clock: Clock;
     log: Logger;
   }) {
@@ -52,6 +57,7 @@ export class RuleLoader implements Service {
     this.#wantedHash = options.wantedHash;
     this.#load = options.load;
     this.#addressesChanged = options.addressesChanged;
+    this.#compiled = options.compiled;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop(async (signal) => {
@@ -62,6 +68,7 @@ export class RuleLoader implements Service {
 
   /** Own rules are in force before anything is collected. */
   async start(): Promise<void> {
+    if (!existsSync(this.#folder)) this.#compiled?.forget();
     await this.#look();
     this.#loop.start();
   }
@@ -85,11 +92,8 @@ export class RuleLoader implements Service {
     const trace = `${wanted}\n${traceOf(this.#folder, this.#addressFile)}`;
     if (trace === this.#read) return;
     this.#read = trace;
-    const own = await readOwnRules(this.#folder, wanted);
+    const { own, sha256, rules, faults } = await this.#rules(wanted);
     const list = this.#addressFile === undefined ? { addresses: [] } : readAddresses(this.#addressFile);
-    const { sha256, ...shipped } = builtInRules();
-    const { rules, faults } =
-      own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
     const all = [...own.faults, ...faults, ...(list.fault === undefined ? [] : [list.fault])];
     this.#load({
       rules,
@@ -100,6 +104,23 @@ export class RuleLoader implements Service {
     this.#addresses = list.addresses;
     this.#addressesChanged();
     this.#tell(all);
+  }
+
+  async #rules(wanted: string) {
+    const { sha256, ...shipped } = builtInRules();
+    const read = async (known?: Compiled) => {
+      const own = await readOwnRules(this.#folder, wanted, known);
+      const all = own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);
+      const faulty = new Set(all.faults.map(({ file }) => file));
+      return { own, sha256, ...all, isFaulty: ({ path }: RuleFile) => faulty.has(path) };
+    };
+    const before = this.#compiled?.read();
+    let all = await read(before);
+    // The line of a fault is known of what was just parsed only.
+    if (all.own.files?.some((file) => file.wasCompiled === true && all.isFaulty(file)) === true) all = await read();
+    const good = all.own.files?.filter((file) => file.documents !== undefined && !all.isFaulty(file));
+    if (good !== undefined && before !== undefined) this.#compiled?.keep(good, all.rules, before);
+    return all;
   }
 
   #tell(faults: readonly Fault[]): void {

@@ -105,7 +105,7 @@ function readDocument(document: Document): Any {
   const expression = within(['detection'], () => {
     const read = readDetection(value.detection, { literals: document.literals });
     checkFields(read, from);
-    if (document.origin === 'local') checkCosts(read);
+    checkCosts(read, document);
     return read;
   });
   return { is: 'detection', document, facts, from, expression };
@@ -119,7 +119,7 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
   const expression = within(['filter'], () => {
     const read = readDetection(filter, { besides: ['rules'], literals: document.literals });
     checkFields(read, from);
-    if (document.origin === 'local') checkCosts(read);
+    checkCosts(read, document);
     return read;
   });
   return { is: 'filter', document, from, rules, expression };
@@ -128,8 +128,9 @@ function readFilter(document: Document, value: Readonly<Record<string, unknown>>
 /** Keeps the worst text of 8 KB below 5 ms, mostly; see test/detections/engine/hostile-lines.test.ts. */
 const MOST_COST = 1_000;
 
-/** Takes too long for each start of the agent: shipped rules are checked when they are compiled. @throws {Refused} */
-function checkCosts(expression: Expression): void {
+/** Takes too long for each start of the agent: what was compiled before has been checked then. @throws {Refused} */
+function checkCosts(expression: Expression, { literals }: Document): void {
+  if (literals !== undefined) return;
   visit(expression, (field, test) => {
     if (test?.is !== 'pattern' || test.pattern.cost() <= MOST_COST) return;
     throw new Refused('the expression has too many repetitions in one another, or too many alternatives', [field]);
