@@ -45,11 +45,13 @@ export class TwinSync implements Service {
   readonly #backoff;
   readonly #errors: RepeatedErrorLog;
   #mustRead = false;
+  /** Counts connections: what was read in an earlier one can be of another hub, or of a module that was created again. */
+  #connection = 0;
   /** The desired section that was applied last. */
   #applied: Reading | undefined;
   /** A desired section that seems older than the applied one; applied if it is read twice. */
   #doubted: Reading | undefined;
-  /** The reported section as last read or written. */
+  /** The reported section as last read or written in this connection. */
   #known: Members | undefined;
   /** A patch that the hub refused, as JSON. It isn't sent again until the patch changes. */
   #refused: string | undefined;
@@ -59,7 +61,11 @@ export class TwinSync implements Service {
     this.#options = options;
     this.#backoff = fullJitter({ first: seconds(5), max: minutes(5), atLeast: seconds(1) });
     this.#errors = new RepeatedErrorLog(options.clock, options.log);
-    options.hub.on('connected', () => this.#signal());
+    options.hub.on('connected', () => {
+      this.#connection += 1;
+      this.#known = undefined;
+      this.#signal();
+    });
     options.hub.on('desired', () => this.#signal());
   }
 
@@ -77,8 +83,8 @@ export class TwinSync implements Service {
 
   async #reportLast(): Promise<void> {
     await this.#running;
-    if (this.#known === undefined || this.#options.hub.status().state !== 'connected') return;
-    await this.#report(this.#stop.signal);
+    if (this.#applied === undefined) return; // what was never configured has nothing to report
+    await this.#synchronize(this.#stop.signal);
   }
 
   /** To be called when `reported()` may have changed. */
@@ -111,7 +117,9 @@ export class TwinSync implements Service {
     if (hub.status().state !== 'connected') return;
     if (this.#mustRead || this.#known === undefined) {
       this.#mustRead = false; // before the reading, so that a signal during it causes another one
+      const connection = this.#connection;
       const answer = await hub.readTwin();
+      if (connection !== this.#connection) return; // the new connection has caused another turn
       if (answer.status !== 'accepted') {
         this.#mustRead = true;
         return this.#failed(answer, signal);
@@ -157,6 +165,7 @@ export class TwinSync implements Service {
 
   async #report(signal: AbortSignal): Promise<void> {
     const { hub, reported } = this.#options;
+    const connection = this.#connection;
     const known = this.#known ?? {};
     const wanted = reported();
     const others = Object.entries(known).filter(([name]) => !Object.hasOwn(wanted, name));
@@ -166,7 +175,7 @@ export class TwinSync implements Service {
     if (json === '{}' || json === this.#refused) return this.#succeeded();
     const answer = await hub.report(patch);
     if (answer.status === 'accepted') {
-      this.#known = applyPatch(known, patch);
+      if (connection === this.#connection) this.#known = applyPatch(known, patch);
       this.#refused = undefined;
       return this.#succeeded();
     }

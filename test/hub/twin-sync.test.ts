@@ -304,6 +304,35 @@ describe('TwinSync', () => {
     assert.deepEqual(hub.patches.at(-1), { state: 'stopping' });
   });
 
+  it('reports everything to the twin of another hub, also when it stops right after it moved', async () => {
+    wanted = { a: 1, b: 1 };
+    await connect();
+    hub.reported = { $version: 1 };
+    hub.tell('connected');
+    wanted = { a: 1, b: 2 };
+    await sync.stop();
+    assert.deepEqual(hub.patches, [
+      { a: 1, b: 1 },
+      { a: 1, b: 2 },
+    ]);
+  });
+
+  it('makes no report of what it read before it moved', async () => {
+    wanted = { a: 1, b: 1 };
+    await connect();
+    wanted = { a: 1, b: 2 };
+    const read = sinon.stub(hub, 'readTwin').callsFake(async () => {
+      read.restore();
+      const before = await hub.readTwin();
+      hub.reported = { $version: 1 };
+      hub.tell('connected');
+      return before;
+    });
+    hub.tell('desired');
+    await time.tickAsync(seconds(2));
+    assert.deepEqual(hub.patches.slice(1), [{ a: 1, b: 2 }]);
+  });
+
   it('stops in the middle of a wait', async () => {
     hub.readAnswers.push({ ...failed('throttled'), after: hours(10) } as Answer<never>);
     await connect();
