@@ -4,7 +4,7 @@ import type { Row } from './mapping.ts';
 /* Runs the queries of config/kql/ over rows, by the syntax trees of Microsoft's parser: so many of the operators and functions
  * of the language as the pack uses, and an error for any other. It stands in for a cluster, and is not one. Semantics: "Kusto
  * Query Language", Azure Data Explorer documentation. Strings are never null, a null compares as false, and an empty or null
- * array is expanded to one row with a null, of which the pack must not depend. */
+ * array is expanded to one row with a null, on which the pack must not depend. */
 
 /** A node of the tree. Its members are those of its class, which `kindOf` names. */
 // biome-ignore lint/suspicious/noExplicitAny: the parser's classes are not declared, see kusto.ts

@@ -8,6 +8,7 @@ import { sum } from '../../src/base/counters.ts';
 import { seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { Service } from '../../src/base/service.ts';
+import { VERSION } from '../../src/base/version.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
 import { LiveSettings } from '../../src/config/settings.ts';
@@ -37,7 +38,7 @@ export type Link = 'up' | 'deaf' | 'down';
 
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
 
-const SENDER = { version: '0.1.0', id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+const SENDER = { version: VERSION, id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
 
 /**
  * The agent from its collectors to its hub, composed as `src/agent/` does, with a real store. What is played: the kernel, by
