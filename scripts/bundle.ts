@@ -47,8 +47,8 @@ const withoutUnused: Plugin = {
 const REQUIRE = "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);";
 
 /**
- * Builds the program that is shipped: `main.js`, `reader-main.js` for the agent's child process, chunks that they load
- * on demand, source maps, licences, the pages for operators, and the parts of `package.json` and `config/` that the
+ * Builds the program that is shipped: `main.js`, `reader-main.js` for the agent's child process, `hardware-main.js` for that
+ * of commands with `--hardware`, chunks that they load on demand, source maps, licences, the pages for operators, and the parts of `package.json` and `config/` that the
  * program reads.
  *
  * @returns the folders of the npm packages whose code is in the bundle
@@ -58,7 +58,7 @@ export async function bundle(folder: string): Promise<readonly string[]> {
   mkdirSync(folder, { recursive: true });
   const { metafile } = await build({
     absWorkingDir: TOP,
-    entryPoints: ['src/main.ts', 'src/reader-main.ts'],
+    entryPoints: ['src/main.ts', 'src/reader-main.ts', 'src/hardware-main.ts'],
     outdir: folder,
     bundle: true,
     splitting: true,

@@ -36,6 +36,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],
   'lifeline.ts': ['base', 'linux', 'status'],
   'reader-main.ts': ['base', 'linux', 'baseline'],
+  'hardware-main.ts': ['base', 'cli'],
   agent: [
     ...BUILDING_BLOCKS,
     ...['linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config', 'hub', 'status', 'methods', 'lifeline.ts'],
@@ -118,12 +119,15 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
 
   'only main.ts ends the process': (file) => found(file, /\bprocess\.(?:exit|abort)\b/g, inFile('src/main.ts')),
 
-  'only the demo, the reader and host/run-tool.ts start other programs': (file) =>
+  'only the demo, the reader, cli/hardware/ and host/run-tool.ts start other programs': (file) =>
     importsOf(
       file,
       /^(?:node:)?child_process$/,
-      inFile('src/cli/demo.ts', 'src/base/reader/child.ts', 'src/host/run-tool.ts'),
+      inFile('src/cli/demo.ts', 'src/cli/hardware/ask.ts', 'src/base/reader/child.ts', 'src/host/run-tool.ts'),
     ),
+
+  'only the child process of --hardware names systeminformation, which runs shells': (file) =>
+    importsOf(file, /^systeminformation/, inFile('src/hardware-main.ts')),
 
   "only the reader's kinds read what another process's memory lock blocks": (file) =>
     found(
@@ -379,7 +383,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
     breaks: { 'src/cli/run.ts': 'process.exit(1);', 'src/agent.ts': 'process.abort();' },
     keeps: { 'src/main.ts': 'process.exit(1);', 'src/cli/run.ts': 'process.exitCode = 1;' },
   },
-  'only the demo, the reader and host/run-tool.ts start other programs': {
+  'only the demo, the reader, cli/hardware/ and host/run-tool.ts start other programs': {
     breaks: {
       'src/linux/a.ts': "import { execFile } from 'node:child_process';",
       'src/cli/run.ts': "import { spawn } from 'child_process';",
@@ -388,6 +392,13 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/cli/demo.ts': "import { spawn } from 'node:child_process';",
       'src/host/run-tool.ts': "import { execFile } from 'node:child_process';",
     },
+  },
+  'only the child process of --hardware names systeminformation, which runs shells': {
+    breaks: {
+      'src/linux/a.ts': "const { battery } = await import('systeminformation');",
+      'src/cli/hardware/ask.ts': "import si from 'systeminformation';",
+    },
+    keeps: { 'src/hardware-main.ts': "await import('systeminformation');" },
   },
   "only the reader's kinds read what another process's memory lock blocks": {
     breaks: {

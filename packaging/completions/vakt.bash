@@ -146,7 +146,7 @@ _vakt() {
       case $before in
         --config) _vakt_complete -f ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--config --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--config --hardware --help'
           else _vakt_complete -f; fi
           ;;
       esac

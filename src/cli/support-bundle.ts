@@ -8,13 +8,13 @@ import { printable } from '../base/printable.ts';
 import { gzip, tar } from '../base/tar.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { readArguments, UsageError, type World } from './command.ts';
-import { itemsOf } from './support-bundle/contents.ts';
+import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { manifest } from './support-bundle/manifest.ts';
 import { knownSecrets } from './support-bundle/secrets.ts';
 
 export const summary = 'Write one file with all that is needed to find the cause of a problem, without secrets.';
-export const usage = `vakt support-bundle FILE [--config FILE]
+export const usage = `vakt support-bundle FILE [--config FILE] [--hardware]
 
 Writes FILE, a tar.gz that only you can read, and prints what is in it: the findings of "vakt check", the status and the
 diagnostics of the running agent, the configuration in force, the last lines of the log, versions, facts about the kernel,
@@ -22,6 +22,8 @@ the agent's counts, and a list of the files of its state directory. It contains 
 with the reason, so it also helps when the agent does not run. Run it as root, so that it can read all.
 
   --config FILE   local configuration; default ${DEFAULT_CONFIG_FILE}
+  --hardware      also ask for firmware, memory modules, disks with their health and temperatures, battery, graphics,
+                  network interfaces and services; this runs programs of this system, also by a shell
 
 Secrets are replaced by [redacted]: the contents of all secret files, and whatever looks like a key or a token. Names of
 hosts, users, folders and addresses stay in it. Nothing is sent.
@@ -32,10 +34,11 @@ Exit status: 0 FILE was written; 1 it could not be written; 2 wrong usage.`;
 const FOLDER = 'vakt-support';
 
 export async function run(args: readonly string[], world: World): Promise<number> {
-  const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
+  const options = { config: { type: 'string' }, hardware: { type: 'boolean' } } as const;
+  const { values, positionals } = readArguments(args, options, 1);
   const file = targetOf(positionals[0]);
   const at = systemClock.now();
-  const outcomes = await gather(values.config, world);
+  const outcomes = await gather(values, world);
   const list = manifest(outcomes, { at, user: userName(), host: hostname() });
   for (const line of list) world.stdout(line);
   world.stdout('');
@@ -61,12 +64,16 @@ function targetOf(given: string | undefined): string {
   return file;
 }
 
-async function gather(config: string | undefined, { environment, signal, stderr }: World): Promise<Outcome[]> {
+async function gather(
+  { config, hardware = false }: { config?: string | undefined; hardware?: boolean | undefined },
+  { environment, signal, stderr }: World,
+): Promise<Outcome[]> {
   const secrets = knownSecrets(config ?? DEFAULT_CONFIG_FILE, environment);
   stderr('Looking at the agent, which takes up to two minutes if the network does not answer …');
   const items = await itemsOf({ config, environment, signal, foundSecrets: (more) => secrets.push(...more) });
   const outcomes: Outcome[] = [];
-  for (const item of items) outcomes.push(await outcomeOf(item, { secrets, signal }));
+  for (const item of hardware ? [...items, hardwareItem(signal)] : items)
+    outcomes.push(await outcomeOf(item, { secrets, signal }));
   return outcomes;
 }
 

@@ -58,6 +58,7 @@ describe('On SIGUSR1', () => {
   const arguments_: Readonly<Record<string, () => string[]>> = {
     'main.js': () => ['emulator', '--directory', folder, '--port', '0', '--control-port', '0'],
     'reader-main.js': () => [],
+    'hardware-main.js': () => ['bios'],
   };
   for (const [program, args] of Object.entries(arguments_)) {
     it(`${program} opens none, also when it was started without our flags`, async () => {

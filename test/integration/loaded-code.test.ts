@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -28,6 +29,10 @@ describe('the bundle, as an agent', function () {
     const agent = bed.startAgent({ build: join(program, 'main.js'), environment: { NODE_V8_COVERAGE: coverage } });
     await agent.waitForStatus(({ delivery }) => delivery.messagesSent > 0, minutes(1));
     await agent.end();
+    return sourcesIn(coverage);
+  };
+  /** Those that processes with NODE_V8_COVERAGE have loaded. */
+  const sourcesIn = (coverage: string): string[] => {
     const scripts = readdirSync(coverage).flatMap((file) => {
       const { result } = JSON.parse(readFileSync(join(coverage, file), 'utf8')) as { result: { url: string }[] };
       return result.map(({ url }) => url).filter((url) => url.startsWith('file:'));
@@ -38,7 +43,9 @@ describe('the bundle, as an agent', function () {
     });
   };
   const way = (port: number) => ({ gatewayHostName: `localhost:${port}`, trustedCaFile: 'ca.pem' });
-  const ofWs = (sources: readonly string[]) => sources.filter((source) => /(?:^|\/)node_modules\/ws\//.test(source));
+  const ofPackage = (name: string, sources: readonly string[]) =>
+    sources.filter((source) => new RegExp(`(?:^|/)node_modules/${name}/`).test(source));
+  const ofWs = (sources: readonly string[]) => ofPackage('ws', sources);
 
   /** What kinds of identity import when they are used. */
   const identities = join(TOP, 'src/identity');
@@ -57,6 +64,7 @@ describe('the bundle, as an agent', function () {
       'the sources were not found',
     );
     assert.deepEqual(ofWs(sources), []);
+    assert.deepEqual(ofPackage('systeminformation', sources), []); // it runs shells
     assert.ok(onDemand.length > 0);
     for (const file of onDemand) assert.ok(!sources.some((source) => source.endsWith(file)), `${file} was loaded`);
   });
@@ -65,5 +73,16 @@ describe('the bundle, as an agent', function () {
     const hub = { hostName: bed.hub.hostName, transport: 'mqttWebSocket', ...way(bed.hub.webSocketPort) };
     const identity = { kind: 'moduleKey', deviceId: DEVICE, moduleId: MODULE, keyFile: 'module.key' };
     assert.ok(ofWs(await loadedBy({ hub, identity })).length > 5);
+  });
+
+  it('has systeminformation in the program of --hardware only', () => {
+    const coverage = join(bed.directory, 'coverage');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(program, 'hardware-main.js'), 'bios'], {
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, NODE_V8_COVERAGE: coverage },
+    });
+    assert.equal(status, 0, stderr);
+    assert.equal(typeof JSON.parse(stdout).vendor, 'string');
+    assert.ok(ofPackage('systeminformation', sourcesIn(coverage)).length > 10);
   });
 });

@@ -37,7 +37,7 @@ describe('The package', function () {
   });
 
   it('has what belongs to it, and nothing else', () => {
-    const chunk = /^usr\/lib\/vakt\/(?:[\w-]+-[0-9A-Z]{8}|(?:reader-)?main)\.js$/;
+    const chunk = /^usr\/lib\/vakt\/(?:[\w-]+-[0-9A-Z]{8}|(?:(?:reader|hardware)-)?main)\.js$/;
     const rule = /^usr\/lib\/vakt\/config\/baseline\/[\w-]+\.json$/;
     assert.deepEqual(
       files.filter((path) => !chunk.test(path) && !rule.test(path) && !path.includes('/node_modules/@koromix/')),

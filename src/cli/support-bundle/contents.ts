@@ -9,6 +9,7 @@ import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { askServiceUnit, type ServiceUnit } from '../../linux/self/service-unit.ts';
 import { processOf } from '../check/process.ts';
 import { describe, type Examined, examine } from '../check.ts';
+import { askHardware } from '../hardware/ask.ts';
 import type { Item } from './item.ts';
 import { kernelFacts } from './kernel.ts';
 import { logLines } from './log-lines.ts';
@@ -101,6 +102,13 @@ const withoutAgent = (examined: Examined | undefined, signal: AbortSignal): read
     read: () => kernelFacts(processOf(examined?.situation.agent ?? {})),
   },
 ];
+
+/** @throws never: a question without an answer is listed in it with the reason */
+export const hardwareItem = (signal: AbortSignal): Item => ({
+  name: 'hardware.json',
+  about: 'hardware and services, by systeminformation',
+  read: () => askHardware({ signal }),
+});
 
 const failing = (name: string, about: string, error: unknown): Item => ({
   name,
