@@ -120,6 +120,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #lists: string;
   #sources: ReadonlySet<LogSource>;
   #unjudged = 0;
+  #saidPassedOver = false;
   #defect: string | undefined;
 
   constructor(parts: Parts) {
@@ -317,9 +318,13 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   #take({ subject, key }: Waiting): void {
     try {
-      const matches = this.#detector.match(subject);
-      if (key !== undefined) this.#harmless.learn(key, matches);
-      for (const hit of this.#detector.hitsOf(subject, matches)) this.#parts.alerts.take(hit);
+      const judgement = this.#detector.match(subject);
+      if (key !== undefined) this.#harmless.learn(key, judgement);
+      if (!judgement.isWhole && !this.#saidPassedOver) {
+        this.#saidPassedOver = true;
+        this.#parts.changed();
+      }
+      for (const hit of this.#detector.hitsOf(subject, judgement.matches)) this.#parts.alerts.take(hit);
     } catch (error) {
       this.#failed(error);
     }
@@ -344,9 +349,11 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const rules = this.#detector.rules;
     const off: Record<string, number> = {};
     for (const { off: reason } of rules) if (reason !== undefined) off[reason] = (off[reason] ?? 0) + 1;
+    const { passedOver } = this.#detector;
     const problems = [
       ...(this.#defect === undefined ? [] : [`An event could not be judged: ${this.#defect}.`]),
       ...(this.#unjudged === 0 ? [] : [`${this.#unjudged} events came too fast to be judged.`]),
+      ...(passedOver === 0 ? [] : [`${passedOver} long texts were passed over by rules that had taken too much time.`]),
       ...(off.time === undefined ? [] : [`${off.time} rules are off, because they took too much time.`]),
     ];
     return {

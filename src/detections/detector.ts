@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { type CorrelationState, Correlations } from './engine/correlations.ts';
-import { Engine, type Match } from './engine/engine.ts';
+import { Engine, type Judgement, type Match } from './engine/engine.ts';
 import type { ParsedRule } from './sigma/rule.ts';
 import type { Hit, LogSource, Subject, View } from './subject.ts';
 
@@ -83,17 +83,22 @@ export class Detector {
     });
   }
 
+  /** How many readings of events were not judged by a rule, because it had taken too much time before. */
+  get passedOver(): number {
+    return this.#engine.passedOver;
+  }
+
   /** Groups of correlations that were dropped, for space. */
   get droppedGroups(): number {
     return this.#correlations.dropped;
   }
 
   judge(subject: Subject): Hit[] {
-    return this.hitsOf(subject, this.match(subject));
+    return this.hitsOf(subject, this.match(subject).matches);
   }
 
   /** The detections that match, correlations aside. */
-  match(subject: Subject): readonly Match[] {
+  match(subject: Subject): Judgement {
     return this.#engine.judge(subject);
   }
 

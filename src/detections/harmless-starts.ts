@@ -1,6 +1,6 @@
 import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
-import type { Match } from './engine/engine.ts';
+import type { Judgement, Match } from './engine/engine.ts';
 import { MatchCache } from './engine/match-cache.ts';
 import type { Program } from './subjects.ts';
 
@@ -56,8 +56,8 @@ export class HarmlessStarts {
   }
 
   /** Remembers which rules a start matched. */
-  learn(key: string, matches: readonly Match[]): void {
-    if (!this.#detector.alerts(matches)) this.#known.set(key, matches);
+  learn(key: string, { matches, isWhole }: Judgement): void {
+    if (isWhole && !this.#detector.alerts(matches)) this.#known.set(key, matches);
   }
 }
 

@@ -71,9 +71,9 @@ describe('HarmlessStarts', () => {
     if (harmless.has(key, now)) return { known: true, hits: [] };
     const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
     assert(subject !== undefined);
-    const matches = detector.match(subject);
-    harmless.learn(key, matches);
-    return { known: false, hits: detector.hitsOf(subject, matches).map(({ rule: { title } }) => title) };
+    const judgement = detector.match(subject);
+    harmless.learn(key, judgement);
+    return { known: false, hits: detector.hitsOf(subject, judgement.matches).map(({ rule: { title } }) => title) };
   };
 
   beforeEach(() => {
@@ -120,6 +120,14 @@ describe('HarmlessStarts', () => {
     assert.deepEqual(see(run, BASH), { known: false, hits: ['Fetched and run'] });
     now += 10_001;
     assert.equal(see(run, BASH).known, true);
+  });
+
+  it('judge a start again that a rule has passed over', () => {
+    const key = harmless.keyOf(start(), BASH);
+    harmless.learn(key, { matches: [], isWhole: false });
+    assert.equal(harmless.has(key, now), false);
+    harmless.learn(key, { matches: [], isWhole: true });
+    assert.equal(harmless.has(key, now), true);
   });
 
   it('know from a saved state that a sequence has begun', () => {

@@ -16,9 +16,17 @@ export interface Match {
   readonly cut: boolean;
 }
 
+/** Which rules match an event. */
+export interface Judgement {
+  readonly matches: readonly Match[];
+  /** Whether all rules that are on were judged; what was passed over for now may match when it comes again. */
+  readonly isWhole: boolean;
+}
+
 /**
  * Time that a rule may take in a minute, by the monotonic clock: a sum, and a little for each event, so that nobody can switch
- * off rules by starting many programs.
+ * off rules by starting many programs. A rule of the operator that takes longer is switched off. A shipped one passes over long
+ * texts until the minute ends: whoever starts programs with slow arguments must not switch it off.
  */
 const BUDGET_MS = 50;
 const BUDGET_OF_EVENT_MS = 0.01;
@@ -30,7 +38,10 @@ const WINDOW_MS = 60_000;
 const MOST_CHARGED_MS = 0.05;
 const MOST_CHARGED_OF_CHARACTER_MS = 0.0006;
 
-const NONE: readonly Match[] = [];
+/** In characters of all fields together: a text that takes long is longer. */
+const SHORT = 1_024;
+
+const NOTHING: Judgement = { matches: [], isWhole: true };
 const NO_VIEWS: readonly undefined[] = [undefined];
 
 /** A match while readings are judged. */
@@ -58,6 +69,8 @@ interface Prepared {
   readonly keyFields: readonly string[];
   readonly candidates: Uint8Array;
   readonly spent: Float64Array;
+  /** Rules that pass over long texts until the minute ends. */
+  readonly hurried: Uint8Array;
   readonly off: Uint8Array;
 }
 
@@ -65,10 +78,12 @@ interface Prepared {
 export class Engine {
   readonly #sources = new Map<LogSource, Prepared>();
   readonly #clock: Pick<Clock, 'monotonic'>;
-  readonly #cache = new MatchCache<readonly Match[]>();
+  readonly #cache = new MatchCache<Judgement>();
   readonly #row = new Row();
   readonly #switchedOff = new Set<string>();
   readonly #correlated: ReadonlySet<string>;
+  #isWhole = true;
+  #passedOver = 0;
   #windowEnds = -Infinity;
   /** Events of this minute that the cache did not know. */
   #judged = 0;
@@ -102,21 +117,29 @@ export class Engine {
     return this.#switchedOff;
   }
 
+  /** How many readings of events were not judged by a rule, because it had taken too much time before. */
+  get passedOver(): number {
+    return this.#passedOver;
+  }
+
   /** Whether a detection reads this field of events from this source. */
   reads(source: LogSource, field: string): boolean {
     return this.#sources.get(source)?.keyFields.includes(field) ?? false;
   }
 
-  judge(subject: Subject): readonly Match[] {
+  judge(subject: Subject): Judgement {
     const prepared = this.#sources.get(subject.source);
-    if (prepared === undefined) return NONE;
+    if (prepared === undefined) return NOTHING;
     const key = keyOf(subject, prepared.keyFields);
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
     this.#judged += 1;
+    this.#isWhole = true;
     const matches = this.#judge(subject, prepared);
-    this.#cache.set(key, matches);
-    return matches;
+    if (!this.#isWhole) return { matches, isWhole: false };
+    const judgement = matches.length === 0 ? NOTHING : { matches, isWhole: true };
+    this.#cache.set(key, judgement);
+    return judgement;
   }
 
   #judge(subject: Subject, prepared: Prepared): readonly Match[] {
@@ -136,16 +159,23 @@ export class Engine {
       for (const slot of searchedAgain) literals.read(slot, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
-    return matches.length === 0 ? NONE : matches;
+    return matches;
   }
 
   /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
-  #try({ rules, matchers, candidates, spent, off }: Prepared, view: View | undefined, matches: Found[]): void {
+  #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
+    const { rules, matchers, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
-    const most = MOST_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
+    const { length } = row;
+    const most = MOST_CHARGED_MS + Math.min(length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
+      if (hurried[index] === 1 && length > SHORT && began < this.#windowEnds) {
+        this.#isWhole = false;
+        this.#passedOver += 1;
+        continue;
+      }
       const rule = rules[index] as DetectionRule;
       row.cut = false;
       const matched = (matchers[index] as Matcher)(row);
@@ -161,6 +191,8 @@ export class Engine {
       began = now;
       spent[index] = total;
       if (total <= BUDGET_MS + this.#judged * BUDGET_OF_EVENT_MS) continue;
+      hurried[index] = 1;
+      if (rule.facts.origin === 'builtin') continue;
       off[index] = 1;
       this.#switchedOff.add(rule.facts.id);
       this.#cache.clear();
@@ -170,7 +202,10 @@ export class Engine {
   #beginWindow(now: number): void {
     this.#windowEnds = now + WINDOW_MS;
     this.#judged = 0;
-    for (const { spent } of this.#sources.values()) spent.fill(0);
+    for (const { spent, hurried } of this.#sources.values()) {
+      spent.fill(0);
+      hurried.fill(0);
+    }
   }
 }
 
@@ -218,6 +253,7 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
     keyFields: [...own],
     candidates: new Uint8Array(rules.length),
     spent: new Float64Array(rules.length),
+    hurried: new Uint8Array(rules.length),
     off: new Uint8Array(rules.length),
   };
 }

@@ -182,6 +182,28 @@ describe('the time of rules', () => {
     );
   });
 
+  it('above 50 ms in a minute makes a shipped rule pass over long texts until the minute ends, and no others', () => {
+    const clock = new Slow();
+    const rules = rulesOf(...two).map((rule) => ({ ...rule, facts: { ...rule.facts, origin: 'builtin' as const } }));
+    const detector = new Detector({ rules, clock });
+    const long = 'x'.repeat(8_192);
+    const judged = (A: string) => detector.match(subject({ A }));
+    clock.each = 9;
+    for (let i = 0; i < 12; i += 1) judged(`slow ${i}${long}`);
+    clock.each = 0;
+    const attack = `slow fast ${long}`;
+    assert.deepEqual(judge(detector, 'slow fast'), ['slow', 'fast']);
+    const { matches, isWhole } = judged(attack);
+    assert.deepEqual([matches.map(({ rule }) => rule.facts.id), isWhole], [['fast'], false]);
+    assert.ok(detector.passedOver > 0);
+    assert.deepEqual(
+      detector.rules.map(({ off }) => off),
+      [undefined, undefined],
+    );
+    clock.at += 60_000;
+    assert.deepEqual(judge(detector, attack), ['slow', 'fast']);
+  });
+
   it('is charged by the length of the text, so that a process that did not run loses no rules', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
