@@ -26,6 +26,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   alerts: () => import('./cli/alerts.ts'),
   rules: () => import('./cli/rules.ts'),
   posture: () => import('./cli/posture.ts'),
+  report: () => import('./cli/report.ts'),
   'verify-chain': () => import('./cli/verify-chain.ts'),
   'remove-rules': () => import('./cli/remove-rules.ts'),
 };

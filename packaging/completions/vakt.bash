@@ -10,7 +10,7 @@ _vakt() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    _vakt_complete -W 'alerts baseline check collect demo emulator events posture remove-rules rules run status support-bundle verify-chain version --help --version'
+    _vakt_complete -W 'alerts baseline check collect demo emulator events posture remove-rules report rules run status support-bundle verify-chain version --help --version'
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -110,6 +110,17 @@ _vakt() {
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--config --help'
           else _vakt_complete -W ''; fi
+          ;;
+      esac
+      ;;
+    report)
+      case $before in
+        --html) _vakt_complete -f ;;
+        --root) _vakt_complete -d ;;
+        --config) _vakt_complete -f ;;
+        *)
+          if [[ $word == -* ]]; then _vakt_complete -W '--html --json --root --hardware --config --help'
+          else _vakt_complete -W '--html'; fi
           ;;
       esac
       ;;

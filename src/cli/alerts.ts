@@ -62,7 +62,7 @@ export async function run(args: readonly string[], world: World): Promise<number
 }
 
 /** Any process of the agent's user could answer at the socket, so the answer is checked. */
-function describe(value: unknown): string[] {
+export function describe(value: unknown): string[] {
   const checked = v.safeParse(Alert, value);
   if (!checked.success) return ['(an alert that this version of vakt does not understand)'];
   const alert = checked.output;

@@ -78,7 +78,8 @@ export async function run(args: readonly string[], world: World): Promise<number
 
 const width = ({ columns }: World) => (columns === undefined ? {} : { columns });
 
-async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
+/** Scans as this command does. @param hostRoot `/`, or the root of a tree */
+export async function scan(hostRoot: string, options: ScanOptions, signal: AbortSignal): Promise<BaselineReport> {
   const { firewall } = linuxSources({ hostRoot, clock: systemClock }).snapshots;
   const report = await ownScanner(hostRoot, firewall, LONGEST).scan(options, signal);
   const [unknown] = report.unknown;
@@ -100,7 +101,8 @@ function explain(id: string, world: World): number {
   return 0;
 }
 
-function rootOption(path = '/'): string {
+/** Reads `--root`. @throws {UsageError} if there is no such folder */
+export function rootOption(path = '/'): string {
   const root = resolve(path);
   if (statSync(root, { throwIfNoEntry: false })?.isDirectory()) return root;
   throw new UsageError(`--root: ${root} is not a directory`);

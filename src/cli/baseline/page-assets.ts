@@ -44,7 +44,7 @@ select, input[type=search], button { border: 1px solid var(--line); border-radiu
 button { cursor: pointer; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; }
 output { color: var(--weak); font-variant-numeric: tabular-nums; }
-h2 { font-size: 1.05rem; margin: 1.8rem 0 0; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
+h2, h3 { font-size: 1.05rem; margin: 1.8rem 0 0; display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; }
 .count { font-size: .78rem; font-weight: 400; padding: .05rem .5rem; border-radius: 1rem; }
 .about { margin: .1rem 0 .5rem; font-size: .9rem; }
 .count.fail, .fail .result { color: var(--fail); background: var(--fail-back); }
@@ -73,8 +73,10 @@ dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
   dd { margin-bottom: .4rem; }
 }
 @media print {
-  form { display: none; }
+  form { display: none !important; }
   .rule { break-inside: avoid; }
+  details::details-content { content-visibility: visible; block-size: auto; }
+  :root { --back: #ffffff; --front: #000000; --weak: #444444; --card: #ffffff; --line: #bbbbbb; }
 }
 `;
 
@@ -109,6 +111,27 @@ form.elements.open.addEventListener('click', () => {
   for (const { node } of visible) node.open = open;
   form.elements.open.textContent = open ? 'Close all' : 'Open all';
 });
+let closed = [];
+addEventListener('beforeprint', () => {
+  closed = rules.filter(({ node }) => !node.open);
+  for (const { node } of closed) node.open = true;
+});
+addEventListener('afterprint', () => {
+  for (const { node } of closed) node.open = false;
+});
 form.hidden = false;
 apply();
+`;
+
+/** For the page of a whole device, besides `STYLE`. */
+export const REPORT_STYLE = `
+main > section > h2 { font-size: 1.3rem; margin-top: 2.4rem; }
+nav ul { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; margin: 0 0 1rem; padding: 0; list-style: none; }
+a { color: var(--accent); }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-size: .9rem; background: var(--card); }
+th, td { text-align: left; vertical-align: top; border: 1px solid var(--line); padding: .25rem .6rem; overflow-wrap: anywhere; }
+th { color: var(--weak); font-weight: 600; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .8rem; }
+@media print { nav { display: none; } tr, pre { break-inside: avoid; } }
 `;

@@ -1,65 +1,51 @@
-import { createHash } from 'node:crypto';
-import { visible } from '../../base/printable.ts';
 import { type CheckOutcome, SEVERITIES } from '../../contract/baseline.ts';
+import { escaped, htmlPage } from '../html.ts';
 import { SCRIPT, STYLE } from './page-assets.ts';
 import { bySeverity, countOf, RESULT_NAMES, RESULTS, type Scanned, scopeOf } from './scanned.ts';
 
 /**
- * The report of a scan as an HTML page in one file. Its Content-Security-Policy forbids all network access, and every
- * value is escaped. The script only filters; without it, everything is shown.
+ * The report of a scan as an HTML page in one file. The script only filters; without it, everything is shown.
  *
  * @param categories the description of each category, by name
  */
-export function baselinePage(scanned: Scanned, categories: Readonly<Record<string, string>>): string {
+export function baselinePage(scanned: Scanned, categories: Categories): string {
   const { report, subject } = scanned;
-  const names = [...new Set([...Object.keys(categories), ...report.outcomes.map(({ category }) => category)])];
-  const sections = names
-    .map((name) => ({ name, outcomes: report.outcomes.filter(({ category }) => category === name) }))
-    .filter(({ outcomes }) => outcomes.length > 0);
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="${policy()}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Hardening of ${escaped(subject)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>
-<h1>Hardening of ${escaped(subject)}</h1>
-<p class="when">${escaped(report.scannedAt.toISOString().replace('T', ' ').slice(0, 16))} UTC · ${escaped(scopeOf(scanned).join(', '))}</p>
-</header>
-<main>
-${overview(scanned)}
-${filters(sections)}
-${sections.map(({ name, outcomes }) => section(name, categories[name], outcomes)).join('\n')}
-<p id="nothing" hidden>No rule matches the filter.</p>
-</main>
-<footer>
-<p>Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; judged in ${report.durationMs} ms by Vakt.</p>
-</footer>
-<script>${SCRIPT}</script>
-</body>
-</html>
-`;
+  return htmlPage({
+    title: `Hardening of ${subject}`,
+    style: STYLE,
+    script: SCRIPT,
+    header: `<h1>Hardening of ${escaped(subject)}</h1>
+<p class="when">${escaped(report.scannedAt.toISOString().replace('T', ' ').slice(0, 16))} UTC · ${escaped(scopeOf(scanned).join(', '))}</p>`,
+    main: `${baselineOverview(scanned)}
+${filters(sectionsOf(scanned, categories))}
+${baselineSections(scanned, categories)}
+<p id="nothing" hidden>No rule matches the filter.</p>`,
+    footer: `<p>${ruleSetLine(scanned)}</p>`,
+  });
 }
 
-const digest = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`;
-const policy = () =>
-  `default-src 'none'; style-src ${digest(STYLE)}; script-src ${digest(SCRIPT)}; base-uri 'none'; form-action 'none'`;
+/** The description of each category, by name. */
+type Categories = Readonly<Record<string, string>>;
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-const escaped = (text: string): string => visible(text).replace(/[&<>"']/g, (sign) => ENTITIES[sign] ?? '');
+function sectionsOf({ report }: Scanned, categories: Categories) {
+  const names = [...new Set([...Object.keys(categories), ...report.outcomes.map(({ category }) => category)])];
+  return names
+    .map((name) => ({ name, outcomes: report.outcomes.filter(({ category }) => category === name) }))
+    .filter(({ outcomes }) => outcomes.length > 0);
+}
 
-function overview({ report }: Scanned): string {
+/** The rules by category, as HTML for a page with `STYLE`. @param heading level of the categories' headings */
+export const baselineSections = (scanned: Scanned, categories: Categories, heading: 2 | 3 = 2): string =>
+  sectionsOf(scanned, categories)
+    .map(({ name, outcomes }) => section(name, categories[name], outcomes, heading))
+    .join('\n');
+
+/** The rule set and how long it took, as HTML. */
+export const ruleSetLine = ({ report }: Scanned): string =>
+  `Rule set ${escaped(report.ruleSet.version)}, SHA-256 <code>${escaped(report.ruleSet.sha256)}</code>; judged in ${report.durationMs} ms by Vakt.`;
+
+/** Counts, and what limits the scan, as HTML. */
+export function baselineOverview({ report }: Scanned): string {
   const { outcomes, limits, customChecksRefused } = report;
   const failed = outcomes.filter(({ result }) => result === 'fail');
   const cards = RESULTS.map((result) => {
@@ -114,12 +100,12 @@ function filters(sections: readonly { readonly name: string }[]): string {
 </form>`;
 }
 
-function section(name: string, about: string | undefined, outcomes: readonly CheckOutcome[]): string {
+function section(name: string, about: string | undefined, outcomes: readonly CheckOutcome[], heading: 2 | 3): string {
   const counts = RESULTS.map((result) => [result, countOf(outcomes, result)] as const)
     .filter(([, count]) => count > 0)
     .map(([result, count]) => `<span class="count ${result}">${count} ${RESULT_NAMES[result].toLowerCase()}</span>`);
   return `<section class="category" data-category="${escaped(name)}">
-<h2>${escaped(name)} ${counts.join(' ')}</h2>
+<h${heading}>${escaped(name)} ${counts.join(' ')}</h${heading}>
 ${about === undefined ? '' : `<p class="about">${escaped(about)}</p>`}
 ${outcomes.map(rule).join('\n')}
 </section>`;

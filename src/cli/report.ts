@@ -1,0 +1,96 @@
+import { lstatSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import { resolve } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.ts';
+import { errnoOf } from '../base/errors.ts';
+import { printable, printableJson } from '../base/printable.ts';
+import { defaultRules } from '../baseline/rule-set.ts';
+import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
+import type { ScanOptions } from '../contract/baseline.ts';
+import { rootOption } from './baseline.ts';
+import { readArguments, UsageError, type World } from './command.ts';
+import { settingsOrDefaults } from './local-settings.ts';
+import { gather } from './report/gather.ts';
+import { reportPage } from './report/page.ts';
+import { isProblem, type Report } from './report/report.ts';
+
+export const summary = 'Write one report for people: hardening, exposure, accounts, software, alerts, the agent.';
+export const usage = `vakt report --html FILE | --json [OPTION]…
+
+Reads this system, or the files of a root tree, and asks the running agent for its alerts and its status. Changes nothing,
+and sends nothing. Run it as root, so that it can read all; what could not be read is listed first, with the reason.
+
+  --html FILE     write one page, which needs no other file and no network, and prints well; only you can read it
+  --json          print the report as one JSON object
+  --root DIR      report a root tree, for example of an image that is being built: only its files are read
+  --hardware      also ask for firmware, memory modules, disks with their health and temperatures, battery, graphics,
+                  network interfaces and services; this runs programs of this system, also by a shell
+  --config FILE   the running agent's configuration; default ${DEFAULT_CONFIG_FILE}
+
+Exit status: 0 the report was made, whatever it says; 1 FILE could not be written; 2 wrong usage.`;
+
+const OPTIONS = {
+  html: { type: 'string' },
+  json: { type: 'boolean' },
+  root: { type: 'string' },
+  hardware: { type: 'boolean' },
+  config: { type: 'string' },
+} as const;
+
+const SCAN: ScanOptions = { level: 1, walk: false, roles: [], groupsDisabled: [], checksDisabled: [] };
+
+export async function run(args: readonly string[], world: World): Promise<number> {
+  const { values } = readArguments(args, OPTIONS);
+  const { html, json = false, hardware = false } = values;
+  if (html === undefined && !json) throw new UsageError('--html FILE or --json says how to report');
+  if (hardware && values.root !== undefined) throw new UsageError('--hardware goes without --root: a tree has none');
+  const file = html === undefined ? undefined : targetOf(html);
+  const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
+  const tree = values.root === undefined ? undefined : rootOption(values.root);
+  const report = await gather({
+    root: tree ?? hostRoot,
+    of: tree === undefined ? 'system' : 'tree',
+    by: userName(),
+    controlSocket,
+    options: SCAN,
+    withHardware: hardware,
+    signal: world.signal,
+  });
+  if (json) world.stdout(printableJson(JSON.stringify(report)));
+  return file === undefined ? 0 : write(file, report, { ...world, isQuiet: json });
+}
+
+function write(file: string, report: Report, { stdout, stderr, isQuiet }: World & { isQuiet: boolean }): number {
+  try {
+    writeFileAtomic(file, reportPage(report, { options: SCAN, categories: defaultRules().categories }));
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code === undefined) throw error;
+    stderr(printable(`${file} could not be written: ${code}.`));
+    return 1;
+  }
+  if (!isQuiet) {
+    const { baseline } = report;
+    const failed = isProblem(baseline) ? undefined : baseline.outcomes.filter(({ result }) => result === 'fail').length;
+    stdout(printable(`Written: ${file}${failed === undefined ? '' : `; ${failed} hardening rules fail`}.`));
+  }
+  return 0;
+}
+
+/** @throws {UsageError} before the work begins */
+function targetOf(given: string): string {
+  const file = resolve(given);
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  // A rename would replace a device such as /dev/null.
+  if (stats !== undefined && !stats.isFile()) throw new UsageError(`--html: ${file} is not a regular file`);
+  return file;
+}
+
+/** A user without an entry in the user database has none. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.()}`;
+  }
+}
