@@ -31,9 +31,11 @@ _vakt() {
         --custom) _vakt_complete -f ;;
         --fail-on) _vakt_complete -W 'Critical Important Warning Informational never' ;;
         --html) _vakt_complete -f ;;
+        --junit) _vakt_complete -f ;;
+        --sarif) _vakt_complete -f ;;
         --explain) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --custom --fail-on --all --json --html --explain --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --custom --fail-on --all --json --html --junit --sarif --digest --explain --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

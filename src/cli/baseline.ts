@@ -1,15 +1,19 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { hours } from '../base/duration.ts';
 import { errnoOf } from '../base/errors.ts';
+import { exists } from '../base/exists.ts';
 import { printable, printableJson } from '../base/printable.ts';
 import { defaultRules } from '../baseline/rule-set.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
 import { linuxSources } from '../linux/sources.ts';
+import { gatherEvidence } from './baseline/evidence.ts';
+import { junitReport } from './baseline/junit.ts';
 import { baselinePage } from './baseline/page.ts';
+import { sarifReport } from './baseline/sarif.ts';
 import { isAtLeast, problems, type Scanned } from './baseline/scanned.ts';
 import { describeRule, describeScan } from './baseline/text.ts';
 import { readArguments, severityOption, UsageError, type World } from './command.ts';
@@ -32,6 +36,9 @@ Reads files only: changes nothing, runs no program of the system that it checks,
   --all               show passed and skipped rules, too
   --json              print the whole report as one JSON object
   --html FILE         write the report as an HTML page
+  --junit FILE        write it as JUnit XML, for Jenkins and GitLab
+  --sarif FILE        write it as SARIF 2.1.0, for code scanning
+  --digest            add the SHA-256 of all files of --root to the report: which tree it is about
   --explain RULE      judge nothing; describe what a rule checks, and when it is skipped
 
 Exit status: 0 success; 1 a rule of severity --fail-on or above failed or could not be judged, or the rules of --custom
@@ -53,6 +60,9 @@ const OPTIONS = {
   all: { type: 'boolean' },
   json: { type: 'boolean' },
   html: { type: 'string' },
+  junit: { type: 'string' },
+  sarif: { type: 'string' },
+  digest: { type: 'boolean' },
   explain: { type: 'string' },
 } as const;
 
@@ -61,13 +71,15 @@ export async function run(args: readonly string[], world: World): Promise<number
   if (values.explain !== undefined) return explain(values.explain, world);
   const failOn = severityOption(values['fail-on'] ?? 'Important', SEVERITIES);
   const root = rootOption(values.root);
+  if (values.digest && root === '/')
+    throw new UsageError('--digest needs --root: a running system changes while it is read');
   const options = scanOptions(values, positionals);
   const report = await scan(root, options, world.signal);
-  const scanned: Scanned = { subject: root === '/' ? hostname() : root, options, report };
-  if (values.html !== undefined && !write(values.html, baselinePage(scanned, defaultRules().categories), world))
-    return 1;
+  const evidence = await gatherEvidence({ root, withDigest: values.digest === true }, world.signal);
+  const scanned: Scanned = { subject: root === '/' ? hostname() : root, options, report, evidence };
+  if (!writeAll(scanned, values, world)) return 1;
   if (values.json)
-    world.stdout(printableJson(JSON.stringify({ ...scanned.report, subject: scanned.subject, options })));
+    world.stdout(printableJson(JSON.stringify({ ...report, subject: scanned.subject, options, evidence })));
   else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
   if (report.customChecksRefused !== undefined) {
     world.stderr(printable(`The rules of --custom were not judged: ${report.customChecksRefused}.`));
@@ -104,9 +116,17 @@ function explain(id: string, world: World): number {
 /** Reads `--root`. @throws {UsageError} if there is no such folder */
 export function rootOption(path = '/'): string {
   const root = resolve(path);
-  if (statSync(root, { throwIfNoEntry: false })?.isDirectory()) return root;
-  throw new UsageError(`--root: ${root} is not a directory`);
+  if (!statSync(root, { throwIfNoEntry: false })?.isDirectory())
+    throw new UsageError(`--root: ${root} is not a directory`);
+  if (PARTS_OF_A_ROOT.some((name) => exists(join(root, name)))) return root;
+  const parts = PARTS_OF_A_ROOT.join(', ');
+  throw new UsageError(
+    `--root: ${root} is no root tree, since it has none of ${parts}; name the folder at which the file system is unpacked or mounted`,
+  );
 }
+
+/** An image without any of them would be judged as one without faults. */
+const PARTS_OF_A_ROOT = ['etc', 'usr', 'bin', 'lib', 'sbin'];
 
 function scanOptions(
   values: {
@@ -152,6 +172,19 @@ function customChecks(file: string): NonNullable<ScanOptions['customChecks']> {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`--custom: ${path} cannot be read: ${errnoOf(error) ?? 'unknown'}`);
   }
+}
+
+function writeAll(
+  scanned: Scanned,
+  { html, junit, sarif }: { html?: string | undefined; junit?: string | undefined; sarif?: string | undefined },
+  world: World,
+): boolean {
+  const files = [
+    [html, () => baselinePage(scanned, defaultRules().categories)],
+    [junit, () => junitReport(scanned)],
+    [sarif, () => `${JSON.stringify(sarifReport(scanned), null, 2)}\n`],
+  ] as const;
+  return files.every(([file, text]) => file === undefined || write(file, text(), world));
 }
 
 function write(file: string, page: string, { stderr }: World): boolean {

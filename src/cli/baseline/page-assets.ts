@@ -62,6 +62,7 @@ summary::before { content: "\\25B8"; color: var(--weak); }
 .severity.critical, .severity.important { color: var(--front); font-weight: 600; }
 .title { overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: 8.5rem 1fr; gap: .25rem .6rem; margin: 0; padding: .5rem .8rem .8rem; border-top: 1px solid var(--line); }
+dl.evidence { grid-template-columns: 11rem 1fr; padding: 0; border: 0; margin: 0 0 1rem; font-size: .9rem; }
 dt { color: var(--weak); }
 dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 @media (max-width: 40rem) {

@@ -1,5 +1,6 @@
 import { type CheckOutcome, SEVERITIES } from '../../contract/baseline.ts';
 import { escaped, htmlPage } from '../html.ts';
+import { evidenceRows } from './evidence.ts';
 import { SCRIPT, STYLE } from './page-assets.ts';
 import { bySeverity, countOf, RESULT_NAMES, RESULTS, type Scanned, scopeOf } from './scanned.ts';
 
@@ -16,12 +17,19 @@ export function baselinePage(scanned: Scanned, categories: Categories): string {
     script: SCRIPT,
     header: `<h1>Hardening of ${escaped(subject)}</h1>
 <p class="when">${escaped(report.scannedAt.toISOString().replace('T', ' ').slice(0, 16))} UTC · ${escaped(scopeOf(scanned).join(', '))}</p>`,
-    main: `${baselineOverview(scanned)}
+    main: `${evidenceList(scanned)}
+${baselineOverview(scanned)}
 ${filters(sectionsOf(scanned, categories))}
 ${baselineSections(scanned, categories)}
 <p id="nothing" hidden>No rule matches the filter.</p>`,
     footer: `<p>${ruleSetLine(scanned)}</p>`,
   });
+}
+
+function evidenceList({ evidence }: Scanned): string {
+  if (evidence === undefined) return '';
+  const rows = evidenceRows(evidence).map(([label, text]) => `<dt>${label}</dt><dd>${escaped(text)}</dd>`);
+  return `<dl class="evidence">${rows.join('')}</dl>`;
 }
 
 /** The description of each category, by name. */

@@ -6,6 +6,7 @@ import {
   SEVERITIES,
   type Severity,
 } from '../../contract/baseline.ts';
+import type { Evidence } from './evidence.ts';
 
 /** A scan by `vakt baseline`, for its reports. */
 export interface Scanned {
@@ -13,6 +14,8 @@ export interface Scanned {
   readonly subject: string;
   readonly options: ScanOptions;
   readonly report: BaselineReport;
+  /** Absent in reports of which this is only a part. */
+  readonly evidence?: Evidence;
 }
 
 /** In the order of reports. */

@@ -2,6 +2,7 @@ import type { RuleExplanation } from '../../baseline/rule-set.ts';
 import type { CheckOutcome } from '../../contract/baseline.ts';
 import { table } from '../command.ts';
 import { hanging, widthOf } from '../wrap.ts';
+import { type Evidence, evidenceRows } from './evidence.ts';
 import { bySeverity, countOf, problems, RESULT_NAMES, type Scanned, scopeOf } from './scanned.ts';
 
 /* The report of a scan as text, for a terminal of any width. */
@@ -55,6 +56,7 @@ function summary(scanned: Scanned, width: number): string[] {
     `${failed.length} of ${judged} rules failed${severities.length === 0 ? '' : `: ${severities.join(', ')}`}.`,
     `${countOf(outcomes, 'pass')} passed, ${countOf(outcomes, 'err')} could not be judged, ${countOf(outcomes, 'skip')} were skipped.`,
     `Checked ${subject} in ${durationMs} ms: ${scopeOf(scanned).join(', ')}; rule set ${ruleSet.version} (${ruleSet.sha256.slice(0, 12)}).`,
+    ...(scanned.evidence === undefined ? [] : [evidenceSentence(scanned.evidence)]),
     ...limits,
     ...(customChecksRefused === undefined ? [] : [`The custom rules were not judged: ${customChecksRefused}.`]),
   ];
@@ -83,3 +85,8 @@ export function describeRule(rule: RuleExplanation, columns?: number): string[] 
   ];
   return fields.flatMap(([label, text]) => hanging(label.padEnd(LABEL + 2), text, width, LABEL + 2));
 }
+
+const evidenceSentence = (evidence: Evidence): string =>
+  `${evidenceRows(evidence)
+    .map(([label, text]) => `${label}: ${text}`)
+    .join('; ')}.`;

@@ -1,0 +1,147 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, lstatSync, opendirSync, readlinkSync } from 'node:fs';
+import { hostname, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { finished } from 'node:stream/promises';
+import { systemClock } from '../../base/clock.ts';
+import { AgentError, errnoOf } from '../../base/errors.ts';
+import { inRoot } from '../../base/in-root.ts';
+import { VERSION } from '../../base/version.ts';
+import { readOptional } from '../../host/bounded-file.ts';
+import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
+import { systemFacts } from '../../linux/machine/system-facts.ts';
+
+/* What makes a report of a scan evidence: of which product, of which files, by whom, by which program. */
+
+export interface Evidence {
+  readonly madeAt: string;
+  /** Who called the command, and on which machine. */
+  readonly madeBy: string;
+  readonly madeOn: string;
+  /** Version of the program that judged. */
+  readonly agentVersion: string;
+  /** The vendor's name and model of the machine, from its firmware; absent for a tree, which may be for any machine. */
+  readonly product?: string;
+  /** From os-release: PRETTY_NAME, with the build or the image if there is one. */
+  readonly system?: string;
+  /** SHA-256 of all files of the tree; see `treeDigest`. Absent if `--digest` was not given. */
+  readonly treeSha256?: string;
+}
+
+const LARGEST_OS_RELEASE = 64 * 1024;
+
+export async function gatherEvidence(
+  { root, withDigest }: { root: string; withDigest: boolean },
+  signal: AbortSignal,
+): Promise<Evidence> {
+  const system = systemOf(root);
+  const product = root === '/' ? await productOf() : undefined;
+  return {
+    madeAt: systemClock.now().toISOString(),
+    madeBy: userName(),
+    madeOn: hostname(),
+    agentVersion: VERSION,
+    ...(product === undefined ? {} : { product }),
+    ...(system === undefined ? {} : { system }),
+    ...(withDigest ? { treeSha256: await treeDigest(root, signal) } : {}),
+  };
+}
+
+/** One line each, for people. */
+export const evidenceRows = (evidence: Evidence): readonly (readonly [label: string, text: string])[] => [
+  ...(evidence.product === undefined ? [] : [['Product', evidence.product] as const]),
+  ['System', evidence.system ?? 'unknown: it has no os-release'],
+  ...(evidence.treeSha256 === undefined ? [] : [['SHA-256 of the tree', evidence.treeSha256] as const]),
+  ['Judged by', `Vakt ${evidence.agentVersion}`],
+  ['Made', `${evidence.madeAt} by ${evidence.madeBy} on ${evidence.madeOn}`],
+];
+
+function systemOf(root: string): string | undefined {
+  const text = OS_RELEASE_FILES.map((path) => readOptional(inRoot(root, path), LARGEST_OS_RELEASE)).find(Boolean);
+  const { PRETTY_NAME, NAME, VERSION_ID, BUILD_ID, IMAGE_ID, IMAGE_VERSION } = parseOsRelease(text ?? '');
+  const name = PRETTY_NAME ?? [NAME, VERSION_ID].filter(Boolean).join(' ');
+  if (name === '') return undefined;
+  const image = [IMAGE_ID, IMAGE_VERSION].filter(Boolean).join(' ');
+  const more = [...(BUILD_ID === undefined ? [] : [`build ${BUILD_ID}`]), ...(image === '' ? [] : [`image ${image}`])];
+  return [name, ...more].join(', ').slice(0, 500);
+}
+
+async function productOf(): Promise<string | undefined> {
+  const { machineVendor, machineModel } = await systemFacts({ hostRoot: '/' });
+  const product = [machineVendor, machineModel].filter((part) => part !== undefined).join(' ');
+  return product === '' ? undefined : product;
+}
+
+/** A user without an entry in the user database has none. */
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return `user ${process.getuid?.()}`;
+  }
+}
+
+/** Files are read in parts of this size, in bytes. */
+const CHUNK = 1024 * 1024;
+
+/**
+ * SHA-256 of a tree: of one line for each file, folder and link, sorted by the bytes of its path. A line has the path as JSON,
+ * the type, the mode in octal, the user and group ids, and for a file the SHA-256 of its content, for a link its target as
+ * JSON, for a device its number; joined by blanks. Times are left out, so that two equal builds have the same digest. Other file
+ * systems that are mounted in the tree are left out.
+ *
+ * @throws AgentError SOURCE_UNREADABLE if a file cannot be read: half a digest would be a wrong one
+ */
+export async function treeDigest(root: string, signal: AbortSignal): Promise<string> {
+  const whole = createHash('sha256');
+  const { dev } = lstatSync(root);
+  const visit = async (path: string): Promise<void> => {
+    signal.throwIfAborted();
+    const full = join(root, path);
+    const stats = lstatSync(full);
+    const type = stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : stats.isSymbolicLink() ? 'link' : 'other';
+    const isOther = type === 'folder' && stats.dev !== dev;
+    const content =
+      type === 'file'
+        ? await fileDigest(full, signal)
+        : type === 'link'
+          ? JSON.stringify(readlinkSync(full))
+          : type === 'other'
+            ? String(stats.rdev)
+            : '-';
+    const { mode, uid, gid } = stats;
+    whole.update(
+      `${JSON.stringify(path)} ${type} ${(mode & 0o7777).toString(8)} ${uid} ${gid} ${isOther ? 'mount' : content}\n`,
+    );
+    if (type !== 'folder' || isOther) return;
+    for (const name of namesIn(full)) await visit(path === '' ? name : `${path}/${name}`);
+  };
+  try {
+    await visit('');
+  } catch (error) {
+    signal.throwIfAborted();
+    const { path = root } = error as { path?: string };
+    const what = `the digest of ${root} cannot be made: ${path}: ${errnoOf(error) ?? 'unknown'}`;
+    throw new AgentError('SOURCE_UNREADABLE', what, 'Run the command as root, or without --digest.', { cause: error });
+  }
+  return whole.digest('hex');
+}
+
+function namesIn(folder: string): string[] {
+  const names: string[] = [];
+  const opened = opendirSync(folder);
+  try {
+    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) names.push(entry.name);
+  } finally {
+    opened.closeSync();
+  }
+  return names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+}
+
+async function fileDigest(path: string, signal: AbortSignal): Promise<string> {
+  const hash = createHash('sha256');
+  const stream = createReadStream(path, { highWaterMark: CHUNK, signal });
+  stream.on('data', (chunk) => hash.update(chunk));
+  await finished(stream);
+  return hash.digest('hex');
+}

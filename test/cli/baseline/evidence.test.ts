@@ -1,0 +1,230 @@
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { AgentError } from '../../../src/base/errors.ts';
+import { gatherEvidence, treeDigest } from '../../../src/cli/baseline/evidence.ts';
+import { junitReport } from '../../../src/cli/baseline/junit.ts';
+import { baselinePage } from '../../../src/cli/baseline/page.ts';
+import { sarifReport } from '../../../src/cli/baseline/sarif.ts';
+import type { Scanned } from '../../../src/cli/baseline/scanned.ts';
+import { run } from '../../../src/cli/baseline.ts';
+import { UsageError, type World } from '../../../src/cli/command.ts';
+import type { CheckOutcome } from '../../../src/contract/baseline.ts';
+import { temporaryFolder } from '../../support/folders.ts';
+import { skip } from '../../support/require.ts';
+
+const { signal } = new AbortController();
+
+const outcome = (change: Partial<CheckOutcome>): CheckOutcome => ({
+  rule: 'ssh.a',
+  category: 'ssh',
+  severity: 'Critical',
+  title: 'A holds',
+  result: 'fail',
+  remediation: 'Set a to no.',
+  ...change,
+});
+
+const SCANNED: Scanned = {
+  subject: '/srv/image',
+  options: { level: 1, walk: false, groupsDisabled: [], checksDisabled: [], roles: [] },
+  report: {
+    ruleSet: { version: '1.0.0', sha256: 'ab'.repeat(32) },
+    scannedAt: new Date('2026-05-01T12:34:56.000Z'),
+    durationMs: 1_234,
+    outcomes: [
+      outcome({ actual: '<yes> & "no"\u0000', expected: 'no', where: '/etc/ssh/a b:7' }),
+      outcome({ rule: 'ssh.b', result: 'err', severity: 'Warning', reason: 'EACCES' }),
+      outcome({ rule: 'ssh.c', result: 'pass', where: '/etc/ssh/sshd_config:12' }),
+      outcome({ rule: 'cron.d', category: 'cron', result: 'skip', reason: 'no cron', severity: 'Informational' }),
+    ],
+    unknown: [],
+    limits: ['Not root.'],
+  },
+  evidence: {
+    madeAt: '2026-05-01T12:35:00.000Z',
+    madeBy: 'builder',
+    madeOn: 'ci-7',
+    agentVersion: '0.1.0',
+    system: 'Device OS 3, build 12',
+    treeSha256: 'cd'.repeat(32),
+  },
+};
+
+describe('The evidence of a scan', () => {
+  it('is in the page: system, digest, program, who and when', () => {
+    const html = baselinePage(SCANNED, {});
+    for (const said of [
+      'Device OS 3, build 12',
+      'cd'.repeat(32),
+      'Vakt 0.1.0',
+      '2026-05-01T12:35:00.000Z by builder on ci-7',
+    ])
+      assert.ok(html.includes(said), said);
+  });
+
+  it('names the system by its os-release, with build and image', async () => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'etc'));
+    const release = 'PRETTY_NAME="Device OS 3"\nBUILD_ID=12\nIMAGE_ID=gateway\nIMAGE_VERSION=7\n';
+    writeFileSync(join(root, 'etc/os-release'), release);
+    const evidence = await gatherEvidence({ root, withDigest: false }, signal);
+    assert.equal(evidence.system, 'Device OS 3, build 12, image gateway 7');
+    assert.equal(evidence.treeSha256, undefined);
+    assert.equal(evidence.product, undefined); // of this machine, not of the tree
+  });
+});
+
+describe('treeDigest', () => {
+  const tree = (): string => {
+    const root = temporaryFolder();
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'etc/a'), 'a');
+    writeFileSync(join(root, 'etc/b'), 'b');
+    symlinkSync('a', join(root, 'etc/link'));
+    return root;
+  };
+  const digest = (root: string) => treeDigest(root, signal);
+
+  it('is the same for equal trees, whatever their times and places', async () => {
+    const [one, other] = [tree(), tree()];
+    utimesSync(join(other, 'etc/a'), 1, 1);
+    assert.equal(await digest(one), await digest(other));
+    assert.match(await digest(one), /^[0-9a-f]{64}$/);
+  });
+
+  for (const [what, change] of [
+    ['a content', (root: string) => writeFileSync(join(root, 'etc/a'), 'A')],
+    ['a mode', (root: string) => chmodSync(join(root, 'etc/a'), 0o600)],
+    ['a new file', (root: string) => writeFileSync(join(root, 'c'), '')],
+    [
+      'contents that are swapped',
+      (root: string) => {
+        writeFileSync(join(root, 'etc/a'), 'b');
+        writeFileSync(join(root, 'etc/b'), 'a');
+      },
+    ],
+  ] as const) {
+    it(`changes with ${what}`, async () => {
+      const root = tree();
+      const before = await digest(root);
+      change(root);
+      assert.notEqual(await digest(root), before);
+    });
+  }
+
+  it('is none if a file cannot be read', async function () {
+    if (process.geteuid?.() === 0) skip(this, 'root reads every file');
+    const root = tree();
+    chmodSync(join(root, 'etc/a'), 0);
+    await assert.rejects(digest(root), (error) => error instanceof AgentError && error.id === 'SOURCE_UNREADABLE');
+  });
+});
+
+describe('The report of a scan as SARIF', () => {
+  interface Result {
+    readonly ruleId: string;
+    readonly ruleIndex: number;
+    readonly kind: string;
+    readonly level: string;
+    readonly locations?: unknown;
+  }
+  const log = JSON.parse(JSON.stringify(sarifReport(SCANNED)));
+  const [{ tool, results, invocations, properties }] = log.runs;
+
+  it('has what the standard requires', () => {
+    assert.equal(log.version, '2.1.0');
+    assert.equal(tool.driver.name, 'Vakt');
+    for (const { ruleId, ruleIndex, kind, level } of results as Result[]) {
+      assert.equal(tool.driver.rules[ruleIndex].id, ruleId);
+      assert.ok(kind === 'fail' || level === 'none'); // 3.27.10
+    }
+  });
+
+  it('gives each result its kind, level and place', () => {
+    assert.deepEqual(
+      (results as Result[]).map(({ kind, level }) => [kind, level]),
+      [
+        ['fail', 'error'],
+        ['open', 'none'],
+        ['pass', 'none'],
+        ['notApplicable', 'none'],
+      ],
+    );
+    const artifactLocation = { uri: 'etc/ssh/sshd_config', uriBaseId: 'ROOT' };
+    assert.deepEqual(results[2].locations, [{ physicalLocation: { artifactLocation, region: { startLine: 12 } } }]);
+    assert.equal(results[1].locations, undefined);
+  });
+
+  it('names what could not be judged, and the evidence', () => {
+    const [{ toolExecutionNotifications: notifications }] = invocations;
+    assert.deepEqual(
+      notifications.map(({ message }: { message: { text: string } }) => message.text),
+      ['Not root.', 'Not judged: EACCES'],
+    );
+    assert.equal(properties.evidence.treeSha256, 'cd'.repeat(32));
+    assert.equal(tool.driver.properties.ruleSetSha256, 'ab'.repeat(32));
+  });
+});
+
+describe('The report of a scan as JUnit XML', () => {
+  const xml = junitReport(SCANNED);
+
+  it('counts in all and by category', () => {
+    assert.match(
+      xml,
+      /<testsuites name="Hardening of \/srv\/image" tests="4" failures="1" errors="1" skipped="1" time="1\.234">/,
+    );
+    assert.match(
+      xml,
+      /<testsuite name="ssh" tests="3" failures="1" errors="1" skipped="0" time="0" timestamp="2026-05-01T12:34:56">/,
+    );
+    assert.match(xml, /<property name="SHA-256 of the tree" value="(?:cd){32}"\/>/);
+  });
+
+  it('has a case for each rule, and escapes what it contains', () => {
+    assert.match(
+      xml,
+      /<testcase classname="ssh" name="ssh\.a: A holds" time="0"><failure message="found &lt;yes&gt; &amp; &quot;no&quot;·" type="Critical">/,
+    );
+    assert.match(xml, /name="ssh\.b: A holds" time="0"><error message="not judged: EACCES" type="Warning">/);
+    assert.match(xml, /name="ssh\.c: A holds" time="0"\/>/);
+    assert.match(xml, /name="cron\.d: A holds" time="0"><skipped message="no cron"\/><\/testcase>/);
+  });
+});
+
+describe('vakt baseline, for pipelines', () => {
+  let root: string;
+  let out: string[];
+  let world: World;
+  beforeEach(() => {
+    root = temporaryFolder();
+    out = [];
+    world = { stdout: (line) => out.push(line), stderr: () => {}, environment: {}, signal, terminal: false };
+  });
+
+  it('refuses a folder that is no root tree', async () => {
+    await assert.rejects(
+      run(['--root', root], world),
+      (error) =>
+        error instanceof UsageError &&
+        /is no root tree, since it has none of etc, usr, bin, lib, sbin; name the folder/.test(error.message),
+    );
+  });
+
+  it('writes JUnit and SARIF beside JSON, about the same tree', async function () {
+    this.timeout(120_000);
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
+    const [junit, sarif] = [join(temporaryFolder(), 'a.xml'), join(temporaryFolder(), 'a.sarif')];
+    await run(['--root', root, '--digest', '--json', '--fail-on', 'never', '--junit', junit, '--sarif', sarif], world);
+    const { outcomes, evidence } = JSON.parse(out.join('\n'));
+    assert.match(evidence.treeSha256, /^[0-9a-f]{64}$/);
+    const [{ results, properties }] = JSON.parse(readFileSync(sarif, 'utf8')).runs;
+    assert.equal(results.length, outcomes.length);
+    assert.deepEqual(properties.evidence, evidence);
+    assert.ok(readFileSync(junit, 'utf8').includes(evidence.treeSha256));
+  });
+
+  it('takes no digest of a running system', () => assert.rejects(run(['--digest'], world), UsageError));
+});
