@@ -1,6 +1,3 @@
-import { lstatSync } from 'node:fs';
-import { userInfo } from 'node:os';
-import { resolve } from 'node:path';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { errnoOf } from '../base/errors.ts';
 import { printable, printableJson } from '../base/printable.ts';
@@ -13,6 +10,7 @@ import { settingsOrDefaults } from './local-settings.ts';
 import { gather } from './report/gather.ts';
 import { reportPage } from './report/page.ts';
 import { isProblem, type Report } from './report/report.ts';
+import { callersName, resultFile } from './result-file.ts';
 
 export const summary = 'Write one report for people: hardening, exposure, accounts, software, alerts, the agent.';
 export const usage = `vakt report --html FILE | --json [OPTION]…
@@ -44,13 +42,13 @@ export async function run(args: readonly string[], world: World): Promise<number
   const { html, json = false, hardware = false } = values;
   if (html === undefined && !json) throw new UsageError('--html FILE or --json says how to report');
   if (hardware && values.root !== undefined) throw new UsageError('--hardware goes without --root: a tree has none');
-  const file = html === undefined ? undefined : targetOf(html);
+  const file = html === undefined ? undefined : resultFile(html);
   const { hostRoot, controlSocket } = settingsOrDefaults(values.config, world.environment);
   const tree = values.root === undefined ? undefined : rootOption(values.root);
   const report = await gather({
     root: tree ?? hostRoot,
     of: tree === undefined ? 'system' : 'tree',
-    by: userName(),
+    by: callersName(),
     controlSocket,
     options: SCAN,
     withHardware: hardware,
@@ -75,22 +73,4 @@ function write(file: string, report: Report, { stdout, stderr, isQuiet }: World 
     stdout(printable(`Written: ${file}${failed === undefined ? '' : `; ${failed} hardening rules fail`}.`));
   }
   return 0;
-}
-
-/** @throws {UsageError} before the work begins */
-function targetOf(given: string): string {
-  const file = resolve(given);
-  const stats = lstatSync(file, { throwIfNoEntry: false });
-  // A rename would replace a device such as /dev/null.
-  if (stats !== undefined && !stats.isFile()) throw new UsageError(`--html: ${file} is not a regular file`);
-  return file;
-}
-
-/** A user without an entry in the user database has none. */
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `user ${process.getuid?.()}`;
-  }
 }

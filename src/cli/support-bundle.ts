@@ -1,6 +1,4 @@
-import { lstatSync } from 'node:fs';
-import { hostname, userInfo } from 'node:os';
-import { resolve } from 'node:path';
+import { hostname } from 'node:os';
 import { writeFileAtomic } from '../base/atomic-file.ts';
 import { systemClock } from '../base/clock.ts';
 import { errnoOf } from '../base/errors.ts';
@@ -8,6 +6,7 @@ import { printable } from '../base/printable.ts';
 import { gzip, tar } from '../base/tar.ts';
 import { DEFAULT_CONFIG_FILE } from '../config/local.ts';
 import { readArguments, UsageError, type World } from './command.ts';
+import { callersName, resultFile } from './result-file.ts';
 import { hardwareItem, itemsOf } from './support-bundle/contents.ts';
 import { type Outcome, outcomeOf } from './support-bundle/item.ts';
 import { manifest } from './support-bundle/manifest.ts';
@@ -36,10 +35,12 @@ const FOLDER = 'vakt-support';
 export async function run(args: readonly string[], world: World): Promise<number> {
   const options = { config: { type: 'string' }, hardware: { type: 'boolean' } } as const;
   const { values, positionals } = readArguments(args, options, 1);
-  const file = targetOf(positionals[0]);
+  const [given] = positionals;
+  if (given === undefined) throw new UsageError('name the FILE to write, for example vakt-support.tar.gz');
+  const file = resultFile(given);
   const at = systemClock.now();
   const outcomes = await gather(values, world);
-  const list = manifest(outcomes, { at, user: userName(), host: hostname() });
+  const list = manifest(outcomes, { at, user: callersName(), host: hostname() });
   for (const line of list) world.stdout(line);
   world.stdout('');
   const archive = pack(list, outcomes, at);
@@ -52,16 +53,6 @@ export async function run(args: readonly string[], world: World): Promise<number
   }
   world.stdout(printable(`Written: ${file}, ${archive.length} bytes.`));
   return 0;
-}
-
-/** @throws {UsageError} before the work begins */
-function targetOf(given: string | undefined): string {
-  if (given === undefined) throw new UsageError('name the FILE to write, for example vakt-support.tar.gz');
-  const file = resolve(given);
-  const stats = lstatSync(file, { throwIfNoEntry: false });
-  // A rename would replace a device such as /dev/null.
-  if (stats !== undefined && !stats.isFile()) throw new UsageError(`${file} is not a regular file`);
-  return file;
 }
 
 async function gather(
@@ -92,12 +83,3 @@ const remedyFor = (code: string): string =>
   code === 'ENOSPC' || code === 'EDQUOT'
     ? 'Name a file on another file system, for example in /dev/shm or on a USB stick.'
     : 'Name a file in a folder that you can write to.';
-
-/** A user without an entry in the user database has none. */
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `user ${process.getuid?.()}`;
-  }
-}

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, lstatSync, opendirSync, readlinkSync } from 'node:fs';
-import { hostname, userInfo } from 'node:os';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { systemClock } from '../../base/clock.ts';
@@ -10,6 +10,7 @@ import { VERSION } from '../../base/version.ts';
 import { readOptional } from '../../host/bounded-file.ts';
 import { OS_RELEASE_FILES, parseOsRelease } from '../../host/os-release.ts';
 import { systemFacts } from '../../linux/machine/system-facts.ts';
+import { callersName } from '../result-file.ts';
 
 /* What makes a report of a scan evidence: of which product, of which files, by whom, by which program. */
 
@@ -38,7 +39,7 @@ export async function gatherEvidence(
   const product = root === '/' ? await productOf() : undefined;
   return {
     madeAt: systemClock.now().toISOString(),
-    madeBy: userName(),
+    madeBy: callersName(),
     madeOn: hostname(),
     agentVersion: VERSION,
     ...(product === undefined ? {} : { product }),
@@ -72,23 +73,14 @@ async function productOf(): Promise<string | undefined> {
   return product === '' ? undefined : product;
 }
 
-/** A user without an entry in the user database has none. */
-function userName(): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `user ${process.getuid?.()}`;
-  }
-}
-
 /** Files are read in parts of this size, in bytes. */
 const CHUNK = 1024 * 1024;
 
 /**
- * SHA-256 of a tree: of one line for each file, folder and link, sorted by the bytes of its path. A line has the path as JSON,
- * the type, the mode in octal, the user and group ids, and for a file the SHA-256 of its content, for a link its target as
- * JSON, for a device its number; joined by blanks. Times are left out, so that two equal builds have the same digest. Other file
- * systems that are mounted in the tree are left out.
+ * SHA-256 of a tree: of one line for each file, folder and link, folder by folder, the names in each sorted by their bytes. A
+ * line has the path as JSON, the type, the mode in octal, the user and group ids, and for a file the SHA-256 of its content,
+ * for a link its target as JSON, for a device its number; joined by blanks. Times are left out, so that two equal builds have
+ * the same digest. Of another file system that is mounted in the tree, only the place is in it.
  *
  * @throws AgentError SOURCE_UNREADABLE if a file cannot be read: half a digest would be a wrong one
  */

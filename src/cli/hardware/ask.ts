@@ -132,7 +132,8 @@ type Call = readonly [command: string, args: string[], user: { uid?: number; gid
 
 /**
  * As root, a question that needs no rights is asked by `nobody`, and the others by root with no more capabilities than they
- * need, if setpriv(1) is there. See capabilities(7): the kernel gives a program of root no capability outside of the bounding set.
+ * need, if setpriv(1) is there. See capabilities(7): the kernel gives a program of root no capability outside of the bounding
+ * set.
  */
 export function commandFor(
   { needs }: Pick<HardwareQuestion, 'needs'>,
