@@ -28,6 +28,7 @@ _vakt() {
         --root) _vakt_complete -d ;;
         --role) _vakt_complete -W '' ;;
         --except) _vakt_complete -W '' ;;
+        --exceptions) _vakt_complete -f ;;
         --custom) _vakt_complete -f ;;
         --fail-on) _vakt_complete -W 'Critical Important Warning Informational never' ;;
         --html) _vakt_complete -f ;;
@@ -35,7 +36,7 @@ _vakt() {
         --sarif) _vakt_complete -f ;;
         --explain) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --custom --fail-on --all --json --html --junit --sarif --digest --explain --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--root --level --walk --role --except --exceptions --custom --fail-on --all --json --html --junit --sarif --digest --explain --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

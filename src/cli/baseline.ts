@@ -11,6 +11,7 @@ import { defaultRules } from '../baseline/rule-set.ts';
 import { type BaselineReport, type ScanOptions, SEVERITIES } from '../contract/baseline.ts';
 import { linuxSources } from '../linux/sources.ts';
 import { gatherEvidence } from './baseline/evidence.ts';
+import { readExceptions, withReasons } from './baseline/exceptions.ts';
 import { junitReport } from './baseline/junit.ts';
 import { baselinePage } from './baseline/page.ts';
 import { sarifReport } from './baseline/sarif.ts';
@@ -31,6 +32,8 @@ Reads files only: changes nothing, runs no program of the system that it checks,
   --walk              include rules that walk all local file systems
   --role ROLE         role of the device: rules that do not apply to it are skipped; repeatable, or a list with ","
   --except NAME       category or rule to leave out; repeatable, or a list with ","
+  --exceptions FILE   rules and categories to leave out until a day, with the reason: a JSON list of objects such as
+                      {"name": "ssh.x", "reason": "…", "expires": "2027-06-30"}; the report shows them
   --custom FILE       include your own rules; the file must belong to root, and only root may write it
   --fail-on SEVERITY  ${SEVERITIES.join(', ')} or never; default Important
   --all               show passed and skipped rules, too
@@ -55,6 +58,7 @@ const OPTIONS = {
   walk: { type: 'boolean' },
   role: { type: 'string', multiple: true },
   except: { type: 'string', multiple: true },
+  exceptions: { type: 'string' },
   custom: { type: 'string' },
   'fail-on': { type: 'string' },
   all: { type: 'boolean' },
@@ -73,13 +77,20 @@ export async function run(args: readonly string[], world: World): Promise<number
   const root = rootOption(values.root);
   if (values.digest && root === '/')
     throw new UsageError('--digest needs --root: a running system changes while it is read');
-  const options = scanOptions(values, positionals);
-  const report = await scan(root, options, world.signal);
+  const exceptions = values.exceptions === undefined ? [] : readExceptions(values.exceptions, systemClock.now());
+  const inForce = exceptions.filter(({ isExpired }) => !isExpired).map(({ name }) => name);
+  const options = scanOptions({ ...values, except: [...(values.except ?? []), ...inForce] }, positionals);
+  const report = withReasons(await scan(root, options, world.signal), exceptions);
   const evidence = await gatherEvidence({ root, withDigest: values.digest === true }, world.signal);
-  const scanned: Scanned = { subject: root === '/' ? hostname() : root, options, report, evidence };
+  const scanned: Scanned = {
+    subject: root === '/' ? hostname() : root,
+    options,
+    report,
+    evidence,
+    ...(exceptions.length === 0 ? {} : { exceptions }),
+  };
   if (!writeAll(scanned, values, world)) return 1;
-  if (values.json)
-    world.stdout(printableJson(JSON.stringify({ ...report, subject: scanned.subject, options, evidence })));
+  if (values.json) world.stdout(printableJson(JSON.stringify({ ...report, ...scanned, report: undefined })));
   else for (const line of describeScan(scanned, { ...width(world), all: values.all === true })) world.stdout(line);
   if (report.customChecksRefused !== undefined) {
     world.stderr(printable(`The rules of --custom were not judged: ${report.customChecksRefused}.`));

@@ -3,8 +3,9 @@ import type { CheckOutcome, CheckResult, Severity } from '../../contract/baselin
 import type { Scanned } from './scanned.ts';
 
 /*
- * The report of a scan as SARIF 2.1.0 (OASIS, https://docs.oasis-open.org/sarif/sarif/v2.1.0/). A rule that could not be judged is
- * a result of the kind `open`, which the standard has for that, and a notification, since readers look at failures only.
+ * The report of a scan as SARIF 2.1.0 (OASIS, https://docs.oasis-open.org/sarif/sarif/v2.1.0/). A rule that could not be
+ * judged is a result of the kind `open`, which the standard has for that, and a notification, since readers look at failures
+ * only.
  */
 
 /** Standard, 3.27.9. */
@@ -17,7 +18,7 @@ const LEVELS: Readonly<Record<Severity, string>> = {
   Informational: 'note',
 };
 
-export function sarifReport({ report, subject, evidence, options }: Scanned): object {
+export function sarifReport({ report, subject, evidence, options, exceptions }: Scanned): object {
   const { outcomes, ruleSet, limits } = report;
   const notJudged = outcomes.filter(({ result }) => result === 'err');
   const notifications = [
@@ -50,7 +51,12 @@ export function sarifReport({ report, subject, evidence, options }: Scanned): ob
         ],
         originalUriBaseIds: { ROOT: { description: { text: `The root of ${subject}` } } },
         results: outcomes.map(resultOf),
-        properties: { subject, options, ...(evidence === undefined ? {} : { evidence }) },
+        properties: {
+          subject,
+          options,
+          ...(exceptions === undefined ? {} : { exceptions }),
+          ...(evidence === undefined ? {} : { evidence }),
+        },
       },
     ],
   };

@@ -7,6 +7,7 @@ import {
   type Severity,
 } from '../../contract/baseline.ts';
 import type { Evidence } from './evidence.ts';
+import type { Exception } from './exceptions.ts';
 
 /** A scan by `vakt baseline`, for its reports. */
 export interface Scanned {
@@ -16,6 +17,8 @@ export interface Scanned {
   readonly report: BaselineReport;
   /** Absent in reports of which this is only a part. */
   readonly evidence?: Evidence;
+  /** Those of `--exceptions`, expired ones included. Absent without that option. */
+  readonly exceptions?: readonly Exception[];
 }
 
 /** In the order of reports. */

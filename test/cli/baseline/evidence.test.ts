@@ -226,5 +226,61 @@ describe('vakt baseline, for pipelines', () => {
     assert.ok(readFileSync(junit, 'utf8').includes(evidence.treeSha256));
   });
 
+  const except = (value: unknown): string => {
+    const file = join(temporaryFolder(), 'exceptions.json');
+    writeFileSync(file, typeof value === 'string' ? value : JSON.stringify(value));
+    return file;
+  };
+
+  it('leaves out what has an exception, says why and until when, and judges again what has expired', async function () {
+    this.timeout(120_000);
+    mkdirSync(join(root, 'etc'));
+    writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/root:/bin/sh\n');
+    const file = except([
+      { name: 'file.etc-passwd', reason: 'owned by the build user', expires: '9999-12-31' },
+      { name: 'file.etc-group', reason: 'for the pilot', expires: '2025-01-01' },
+    ]);
+    const rules = ['file.etc-passwd', 'file.etc-group'];
+    await run(['--root', root, '--json', '--fail-on', 'never', '--exceptions', file, ...rules], world);
+    const { outcomes, exceptions, limits } = JSON.parse(out.join('\n'));
+    const [passwd, group] = rules.map((name) => outcomes.find(({ rule }: CheckOutcome) => rule === name));
+    assert.deepEqual([passwd.result, passwd.reason], ['skip', 'exception until 9999-12-31: owned by the build user']);
+    assert.doesNotMatch(group.reason ?? '', /exception/);
+    assert.deepEqual(
+      exceptions.map(({ isExpired }: { isExpired: boolean }) => isExpired),
+      [false, true],
+    );
+    assert.ok(limits.includes('The exception for file.etc-group expired on 2025-01-01: it is judged again.'));
+  });
+
+  for (const [what, value, message] of [
+    ['without a reason', [{ name: 'ssh', expires: '2027-01-01' }], /0\.reason/],
+    ['without an end', [{ name: 'ssh', reason: 'why' }], /0\.expires/],
+    [
+      'with a day that there is not',
+      [{ name: 'ssh', reason: 'why', expires: '2027-06-31' }],
+      /0\.expires must be a date/,
+    ],
+    [
+      'with an unknown member',
+      [{ name: 'ssh', reason: 'why', expires: '2027-06-30', until: 1 }],
+      /0\.until is not known/,
+    ],
+    ['that are no list', {}, /the whole must be a list/],
+    ['that are no JSON', '[', /is not JSON/],
+  ] as const) {
+    it(`refuses exceptions ${what}`, async () => {
+      mkdirSync(join(root, 'etc'));
+      const call = run(['--root', root, '--exceptions', except(value)], world);
+      await assert.rejects(call, (error) => error instanceof UsageError && message.test(error.message));
+    });
+  }
+
+  it('refuses an exception for a rule that there is not', async () => {
+    mkdirSync(join(root, 'etc'));
+    const file = except([{ name: 'ssh.nothing', reason: 'why', expires: '9999-12-31' }]);
+    await assert.rejects(run(['--root', root, '--exceptions', file], world), UsageError);
+  });
+
   it('takes no digest of a running system', () => assert.rejects(run(['--digest'], world), UsageError));
 });
