@@ -2,7 +2,7 @@ import { printable } from '../base/printable.ts';
 import type { Envelope, PartDetails, Payload } from '../contract/event.ts';
 import type { Delivery } from '../status/schema.ts';
 
-/* Formats events for people, for the demo and dry runs. */
+/* Formats events for people: for the demo, its page, and dry runs. */
 
 /** Elements shown of one event; of the others, only the number is shown. */
 const MAX_SHOWN = 8;
@@ -71,18 +71,30 @@ const SENTENCES: Readonly<Record<string, (payload: Payload, extra: Readonly<Reco
   },
 };
 
-export function describeEvent({ Name, Payload: elements, IsEmpty }: Envelope): string[] {
+/** An event in sentences. */
+export interface Sentences {
+  /** One for each element of the payload, as far as they are shown; `nothing found` for an empty event. */
+  readonly lines: readonly string[];
+  /** What is not shown, and which part of a snapshot this is. */
+  readonly notes: readonly string[];
+}
+
+/** Nothing in the result can move a terminal's cursor, or change how other text is displayed. */
+export function sentencesOf({ Name, Payload: elements, IsEmpty }: Envelope): Sentences {
   const sentence = SENTENCES[Name] ?? ((payload: Payload) => cut(JSON.stringify(payload), 160));
-  const title = Name.padEnd(24);
-  if (IsEmpty) return [`${title}nothing found`];
-  const shown = elements.slice(0, MAX_SHOWN).map((payload, index) => {
+  if (IsEmpty) return { lines: ['nothing found'], notes: [] };
+  const lines = elements.slice(0, MAX_SHOWN).map((payload) => {
     const extra = (payload.ExtraDetails ?? {}) as Readonly<Record<string, string>>;
-    return `${index === 0 ? title : ' '.repeat(title.length)}${printable(sentence(payload, extra))}`;
+    return printable(sentence(payload, extra));
   });
-  const more = elements.length - shown.length;
+  const more = elements.length - lines.length;
   const part = partOf(elements);
-  const notes = [...(more > 0 ? [`… and ${more} more`] : []), ...(part === undefined ? [] : [part])];
-  return [...shown, ...notes.map((note) => `${' '.repeat(title.length)}${note}`)];
+  return { lines, notes: [...(more > 0 ? [`… and ${more} more`] : []), ...(part === undefined ? [] : [part])] };
+}
+
+export function describeEvent(event: Envelope): string[] {
+  const { lines, notes } = sentencesOf(event);
+  return [...lines, ...notes].map((line, index) => `${(index === 0 ? printable(event.Name) : '').padEnd(24)}${line}`);
 }
 
 /** Which part of a snapshot an event is, when that was sent as several. */
