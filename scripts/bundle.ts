@@ -28,8 +28,10 @@ const UNUSED: readonly { readonly path: RegExp; readonly by: string }[] = [
 const withoutUnused: Plugin = {
   name: 'without what is unused',
   setup({ onLoad, onEnd, onResolve }) {
-    // The emulator needs development dependencies, which are not shipped: its commands then fail with EMULATOR_MISSING.
-    onResolve({ filter: /^\.\.\/emulator\// }, () => ({ path: './emulator.js', external: true }));
+    // The emulator needs development dependencies, which are not shipped: its commands then fail with EMULATOR_MISSING. Its
+    // page is of no use without it.
+    const developmentOnly = /^\.\.\/emulator\/|^\.\/page\/page\.ts$/;
+    onResolve({ filter: developmentOnly }, () => ({ path: './emulator.js', external: true }));
     const met = new Set<RegExp>();
     for (const { path, by } of UNUSED) {
       onLoad({ filter: path }, () => {

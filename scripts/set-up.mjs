@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { accessSync, constants, cpSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -46,8 +46,17 @@ export function setUp() {
   process.chdir(TOP);
   const changed = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
   if (changed('node_modules/.package-lock.json') < changed('package-lock.json')) mustRun('npm', ['ci', '--no-audit']);
-  mustRun(process.execPath, ['node_modules/typescript/bin/tsc']);
+  for (const project of ['.', 'src/cli/page/browser']) {
+    mustRun(process.execPath, ['node_modules/typescript/bin/tsc', '--project', project]);
+  }
+  copyStatic();
   prune();
+}
+
+/** Copies what the page of emulator and demo has beside its code: dist/ is complete without src/. */
+function copyStatic() {
+  rmSync('dist/src/cli/page/static', { recursive: true, force: true });
+  cpSync('src/cli/page/static', 'dist/src/cli/page/static', { recursive: true });
 }
 
 /** Removes output of deleted sources, so that deleted tests don't run. */

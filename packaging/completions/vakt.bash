@@ -62,8 +62,9 @@ _vakt() {
     demo)
       case $before in
         --duration) _vakt_complete -W '' ;;
+        --page-port) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--duration --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--duration --page-port --no-page --help'
           else _vakt_complete -W ''; fi
           ;;
       esac
@@ -78,13 +79,14 @@ _vakt() {
         --service-port) _vakt_complete -W '' ;;
         --rest-port) _vakt_complete -W '' ;;
         --websocket-port) _vakt_complete -W '' ;;
+        --page-port) _vakt_complete -W '' ;;
         --control-port) _vakt_complete -W '' ;;
         --proxy-port) _vakt_complete -W '' ;;
         --proxy-user) _vakt_complete -W '' ;;
         --record) _vakt_complete -f ;;
         --address) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --service-port --rest-port --websocket-port --control-port --proxy-port --proxy-user --record --address --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --service-port --rest-port --websocket-port --page-port --no-page --control-port --proxy-port --proxy-user --record --address --help'
           else _vakt_complete -W ''; fi
           ;;
       esac

@@ -12,17 +12,20 @@ import { PUBLISHED_OBJECT as OBJECT } from '../config/published-object.ts';
 import type { Envelope } from '../contract/event.ts';
 import type { Spelling } from '../contract/setting-kinds.ts';
 import type { SettingId } from '../contract/settings.ts';
+import type { RunningPage } from '../emulator/command.ts';
 import type { HubEmulator } from '../emulator/hub.ts';
 import type { LocalStatus } from '../status/schema.ts';
 import { durationOption, readArguments, type World } from './command.ts';
 import { describeDelivery, describeEvent, differences } from './describe.ts';
-import { loadEmulator } from './emulator.ts';
+import { loadEmulator, PAGE_OPTIONS, pageOpener } from './emulator.ts';
 import { twinDialect } from './twin-dialect.ts';
 
 export const summary = 'Run the agent against a local hub, and show live what the hub receives.';
-export const usage = `vakt demo [--duration DURATION]
+export const usage = `vakt demo [--duration DURATION] [--page-port N | --no-page]
 
-  --duration DURATION   how long, as ISO 8601 (PT30S); default until Ctrl-C`;
+  --duration DURATION   how long, as ISO 8601 (PT30S); default until Ctrl-C
+  --page-port N         port of the page that shows the same in a browser; default any free one
+  --no-page             no such page`;
 
 const DEVICE = 'demo-device';
 const MODULE = 'azureiotsecurity';
@@ -46,16 +49,20 @@ const WITHOUT_ROOT =
   "You are not root: process starts are found by reading /proc every second, which misses short-lived processes, and the programs of other users' processes and sockets are unknown. As root, the kernel reports every start.";
 
 export async function run(args: readonly string[], world: World): Promise<number> {
-  const { values } = readArguments(args, { duration: { type: 'string' } });
+  const { values } = readArguments(args, { duration: { type: 'string' }, ...PAGE_OPTIONS });
   const duration = values.duration === undefined ? days(365) : durationOption('duration', values.duration);
+  const openPage = pageOpener(values);
   const { HubEmulator } = await loadEmulator(() => import('../emulator/hub.ts'));
   const directory = mkdtempSync(join(tmpdir(), 'vakt-demo-'));
   const key = randomBytes(32).toString('base64');
   const hub = await HubEmulator.start({ modules: [{ deviceId: DEVICE, moduleId: MODULE, primaryKey: key }] });
+  let page: RunningPage | undefined;
   try {
     hub.patchDesired(DEVICE, MODULE, DIALECT.sectionWith(FIRST_DESIRED));
-    return await show(hub, writeConfiguration(directory, hub, key), duration, world);
+    page = await openPage?.(hub);
+    return await show(hub, { configFile: writeConfiguration(directory, hub, key), duration, page }, world);
   } finally {
+    await page?.close();
     await hub.stop();
     rmSync(directory, { recursive: true, force: true });
   }
@@ -82,7 +89,13 @@ function writeConfiguration(directory: string, hub: HubEmulator, key: string): s
   return write('agent.json', JSON.stringify(configuration, null, 2));
 }
 
-async function show(hub: HubEmulator, configFile: string, duration: Duration, world: World): Promise<number> {
+interface Show {
+  readonly configFile: string;
+  readonly duration: Duration;
+  readonly page: RunningPage | undefined;
+}
+
+async function show(hub: HubEmulator, { configFile, duration, page }: Show, world: World): Promise<number> {
   const { stdout } = world;
   const began = systemClock.monotonic();
   const say = (who: string, line: string) => {
@@ -94,6 +107,7 @@ async function show(hub: HubEmulator, configFile: string, duration: Duration, wo
     `A local IoT Hub listens on localhost:${hub.port}; the agent connects to it over TLS as ${DEVICE}/${MODULE}.`,
   );
   say('demo', 'This shows what the hub receives. Start programs in another terminal and watch them arrive.');
+  if (page !== undefined) say('demo', `Open ${page.address} to see the same in a browser, and to try things there.`);
   if (process.getuid?.() !== 0) say('demo', WITHOUT_ROOT);
   const seen = showArrivals(hub, say);
   const agent = startAgent(configFile, say, world.environment);

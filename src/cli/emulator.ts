@@ -1,4 +1,6 @@
 import { AgentError, errnoOf } from '../base/errors.ts';
+import type { RunningPage } from '../emulator/command.ts';
+import type { HubEmulator } from '../emulator/hub.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 
@@ -15,6 +17,8 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--d
   --port N             port of MQTT over TLS; default any free one, as for the other ports
   --rest-port N        port of the REST API for modules (HTTPS; GET, PUT, DELETE /devices/{deviceId}/modules/{moduleId})
   --websocket-port N   port of MQTT over WebSocket, and of the REST API beside it
+  --page-port N        port of the page that shows what the agent does; default any free one
+  --no-page            no such page
   --control-port N     port of the control API (read messages, patch the twin, change devices, inject faults)
   --service-port N     port of the service beside the hub
   --proxy-port N       runs an HTTP proxy, too, which leads ports 8883 and 443 of the hub's name here; 0 selects a free one
@@ -32,6 +36,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     'rest-port': { type: 'string', default: '0' },
     'websocket-port': { type: 'string', default: '0' },
     'control-port': { type: 'string', default: '0' },
+    ...PAGE_OPTIONS,
     'proxy-port': { type: 'string' },
     'proxy-user': { type: 'string' },
     record: { type: 'string' },
@@ -51,6 +56,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
   const address = ADDRESSES.find((known) => known === values.address);
   if (address === undefined) throw new UsageError(`--address takes 127.0.0.1 or ::1, not "${values.address}"`);
   const proxy = proxyOptions(values['proxy-port'], values['proxy-user']);
+  const openPage = pageOpener(values);
   const { runEmulator } = await loadEmulator(() => import('../emulator/command.ts'));
   const options = {
     ...ports,
@@ -62,6 +68,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     moduleId: values.module,
     directory: values.directory,
     record: values.record,
+    openPage,
   };
   await runEmulator(options, stdout, signal);
   return 0;
@@ -95,6 +102,28 @@ function proxyOptions(portText: string | undefined, proxyUser: string | undefine
   }
   if (proxyUser?.includes(':')) throw new UsageError('--proxy-user takes a name without ":"');
   return { proxyPort: port('--proxy-port', portText), proxyUser };
+}
+
+/** Options of the page, for the commands that have one. */
+export const PAGE_OPTIONS = { 'page-port': { type: 'string' }, 'no-page': { type: 'boolean' } } as const;
+
+/**
+ * What opens the page that is asked for; `undefined`: none is. The page is loaded only then.
+ *
+ * @throws {UsageError} for a port that is none, or one of a page that is not wanted
+ */
+export function pageOpener(values: {
+  readonly 'page-port'?: string | undefined;
+  readonly 'no-page'?: boolean | undefined;
+}): ((hub: HubEmulator) => Promise<RunningPage>) | undefined {
+  const { 'page-port': text, 'no-page': isOff = false } = values;
+  if (isOff && text !== undefined) throw new UsageError('--page-port and --no-page exclude each other');
+  const number = port('--page-port', text ?? '0');
+  if (isOff) return undefined;
+  return async (hub) => {
+    const { Page } = await loadEmulator(() => import('./page/page.ts'));
+    return Page.open(hub, { port: number });
+  };
 }
 
 function port(option: string, text: string): number {

@@ -31,8 +31,16 @@ export interface RunOptions {
   readonly printConfig: boolean;
   /** A file to append each message to, as a line of JSON. */
   readonly record?: string | undefined;
+  /** Opens a page that shows what happens at the hub; its address is printed. Absent: no page. */
+  readonly openPage?: ((hub: HubEmulator) => Promise<RunningPage>) | undefined;
   /** Gets `ca.pem`, an `agent.json` with which an agent connects to this emulator, and the keys and certificates for it. */
   readonly directory: string;
+}
+
+/** A page in a browser that shows a hub. */
+export interface RunningPage {
+  readonly address: string;
+  close(): Promise<void>;
 }
 
 /**
@@ -51,6 +59,7 @@ export async function runEmulator(
   const hub = await HubEmulator.start(hubOptions(options));
   let proxy: ProxyEmulator | undefined;
   let service: RunningService | undefined;
+  let page: RunningPage | undefined;
   try {
     if (options.record !== undefined) recordMessages(hub, options.record);
     files.open('ca.pem', hub.caPem);
@@ -69,6 +78,8 @@ export async function runEmulator(
       out(`HTTP proxy: http://127.0.0.1:${proxy.port}, for ${hub.hostName}:8883 and ${hub.hostName}:443.`);
     if (service !== undefined) out(service.about);
     out(`Control API: http://127.0.0.1:${hub.controlPort}/ (GET / lists its routes).`);
+    page = await options.openPage?.(hub);
+    if (page !== undefined) out(`Open ${page.address} to see what the agent does.`);
     if (printConfig) for (const line of config.split('\n')) out(line);
     const command = `vakt run --config ${shellWord(configFile)}`;
     const start = variables.length === 0 ? command : `env ${variables.map(shellWord).join(' ')} ${command}`;
@@ -77,6 +88,7 @@ export async function runEmulator(
     service?.onRequest((record) => out(requestLine(service?.name ?? '', record)));
     if (!signal.aborted) await once(signal, 'abort');
   } finally {
+    await page?.close();
     await service?.stop();
     await proxy?.stop();
     await hub.stop();

@@ -64,8 +64,8 @@ export interface ReportedChange extends ModuleId {
  * A local IoT Hub for modules: MQTT over TLS, shared access signatures, telemetry, module twins and direct methods.
  * See README.md.
  *
- * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `connection` and `disconnection` (ConnectionRecord), and
- * `restRequest` (RestRequest).
+ * Emits `message` (ReceivedMessage), `reported` (ReportedChange), `desired` (ModuleId), `connection` and `disconnection`
+ * (ConnectionRecord), and `restRequest` (RestRequest).
  */
 export class HubEmulator extends EventEmitter implements ControlledHub {
   readonly hostName: string;
@@ -278,12 +278,14 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   /** Merges (RFC 7396), and notifies the module if it has subscribed. @throws TwinError without a change; RangeError */
   patchDesired(deviceId: string, moduleId: string, patch: Readonly<Record<string, unknown>>): void {
     const change = this.#registry.twinOf({ deviceId, moduleId }).patchDesired(patch);
+    this.emit('desired', { deviceId, moduleId } satisfies ModuleId);
     this.#notify(deviceId, moduleId, change);
   }
 
   /** Replaces all desired properties, and notifies the module. @throws TwinError without a change; RangeError */
   replaceDesired(deviceId: string, moduleId: string, properties: Readonly<Record<string, unknown>>): void {
     const change = this.#registry.twinOf({ deviceId, moduleId }).replaceDesired(properties);
+    this.emit('desired', { deviceId, moduleId } satisfies ModuleId);
     this.#notify(deviceId, moduleId, change);
   }
 

@@ -30,6 +30,7 @@ describe('vakt demo', function () {
 
   const assertShown = (output: string) => {
     for (const wanted of [
+      /demo +Open http:\/\/127\.0\.0\.1:\d+\/#[\w-]{43} /,
       /hub +received a High message, \d+ events/,
       /ListeningPorts +tcp/,
       /OSBaseline +(?:not judged, )?(?:Critical|Important): .+\[(?:Found|Could not be judged): /,

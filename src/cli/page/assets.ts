@@ -1,0 +1,40 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+/** A file of the page. */
+export interface Asset {
+  readonly type: string;
+  readonly content: Buffer;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  html: 'text/html; charset=utf-8',
+  css: 'text/css; charset=utf-8',
+  svg: 'image/svg+xml',
+  js: 'text/javascript; charset=utf-8',
+};
+
+/** The compiled sources; the browser loads its modules by the paths that they have here, since they import one another by them. */
+const COMPILED = new URL('../../', import.meta.url);
+
+/** Every file that the page consists of, by the path of its URL. They are read once: no request becomes a path. */
+export function readAssets(): ReadonlyMap<string, Asset> {
+  const files = [
+    ['/', 'cli/page/static/index.html'],
+    ...['style.css', 'icon.svg'].map((name) => [`/${name}`, `cli/page/static/${name}`]),
+    ...readdirSync(new URL('cli/page/browser/', COMPILED))
+      .filter((name) => name.endsWith('.js'))
+      .map((name) => `cli/page/browser/${name}`)
+      .concat('cli/page/protocol.js', 'base/printable.js')
+      .map((path) => [`/${path}`, path]),
+  ];
+  return new Map(
+    files.map(([url = '', path = '']) => [
+      url,
+      {
+        type: TYPES[path.replace(/^.*\./, '')] ?? 'application/octet-stream',
+        content: readFileSync(fileURLToPath(new URL(path, COMPILED))),
+      },
+    ]),
+  );
+}

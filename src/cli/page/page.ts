@@ -1,0 +1,147 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Clock, systemClock } from '../../base/clock.ts';
+import { messageOf } from '../../base/errors.ts';
+import { isPlainObject } from '../../config/dialect.ts';
+import { PUBLISHED_OBJECT } from '../../config/published-object.ts';
+import type { HubEmulator } from '../../emulator/hub.ts';
+import { MethodError } from '../../emulator/method-calls.ts';
+import { TwinError } from '../../emulator/twin-limits.ts';
+import { twinDialect } from '../twin-dialect.ts';
+import { type Asset, readAssets } from './assets.ts';
+import { faultForms } from './faults.ts';
+import { Feed } from './feed.ts';
+import { methodForms, settingForm } from './forms.ts';
+import { checkSite, checkToken, RequestError, randomToken, SECURITY_HEADERS } from './guard.ts';
+import type { Refusal } from './protocol.ts';
+import { FaultyDesired, ROUTES } from './routes.ts';
+
+/** A desired section has at most 32 KiB; as JSON it is longer. */
+const LARGEST_BODY = 256 * 1024;
+const MAX_CONNECTIONS = 64;
+
+/** Limits of what a client can hold open, in milliseconds and bytes. */
+const SERVER_LIMITS = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 5_000, maxHeaderSize: 8_192 };
+
+/**
+ * A page that shows what happens at a hub, and lets its reader change twins, call methods and inject faults. It is served on
+ * 127.0.0.1 only. Everything but the page's own files needs the token that is in its address.
+ */
+export class Page {
+  /** To be opened in a browser. Whoever has it can use the page. */
+  readonly address: string;
+  readonly #server: Server;
+  readonly #feed: Feed;
+
+  private constructor(address: string, server: Server, feed: Feed) {
+    this.address = address;
+    this.#server = server;
+    this.#feed = feed;
+  }
+
+  /** @param options.port 0 selects a free one @throws the system's error if the port is in use */
+  static async open(hub: HubEmulator, options: { readonly port: number; readonly clock?: Clock }): Promise<Page> {
+    const { port, clock = systemClock } = options;
+    const dialect = twinDialect();
+    const assets = readAssets();
+    const forms = {
+      object: PUBLISHED_OBJECT,
+      settings: dialect.properties.map(settingForm),
+      methods: methodForms(),
+      faults: faultForms(),
+    };
+    const token = randomToken();
+    const server = createServer(SERVER_LIMITS);
+    server.maxConnections = MAX_CONNECTIONS;
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening'); // rejects on 'error'
+    const { port: open } = server.address() as AddressInfo;
+    const feed = new Feed(hub, clock, forms);
+    server.on('request', (request, response) => {
+      answer(request, response).catch((error: unknown) => refuse(request, response, error));
+    });
+    return new Page(`http://127.0.0.1:${open}/#${token}`, server, feed);
+
+    async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+      for (const [name, value] of Object.entries(SECURITY_HEADERS)) response.setHeader(name, value);
+      checkSite(request.headers, open);
+      const { pathname, searchParams: query } = urlOf(request);
+      const asset = assets.get(pathname);
+      if (asset !== undefined) return sendAsset(request, response, asset);
+      checkToken(request.headers, token);
+      if (request.method === 'GET' && pathname === '/api/stream') return stream(response, query);
+      const route = `${request.method} ${pathname}`;
+      const run = Object.hasOwn(ROUTES, route) ? ROUTES[route] : undefined;
+      if (run === undefined) throw new RequestError(404, `There is no ${route}.`);
+      const body = request.method === 'POST' || request.method === 'PUT' ? await readJson(request) : {};
+      sendJson(request, response, 200, (await run({ hub, dialect, query, body })) ?? {});
+      if (request.method !== 'GET') feed.look();
+    }
+
+    function stream(response: ServerResponse, query: URLSearchParams): void {
+      if (feed.isFull) throw new RequestError(503, 'Too many browsers show this page; close one.');
+      feed.join(response, Number(query.get('after')) || 0);
+    }
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#feed.close();
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+function urlOf({ url = '/' }: IncomingMessage): URL {
+  const base = 'http://localhost';
+  if (!URL.canParse(url, base)) throw new RequestError(400, 'This is no address.');
+  return new URL(url, base);
+}
+
+function sendAsset({ method }: IncomingMessage, response: ServerResponse, { type, content }: Asset): void {
+  if (method !== 'GET') throw new RequestError(405, 'This can only be read.');
+  response.writeHead(200, { 'content-type': type });
+  response.end(content);
+}
+
+function sendJson(request: IncomingMessage, response: ServerResponse, status: number, body: unknown): void {
+  const close = request.complete ? {} : { connection: 'close' }; // the body was not read to its end
+  response.writeHead(status, { 'content-type': 'application/json; charset=utf-8', ...close });
+  response.end(JSON.stringify(body));
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+  if (response.headersSent) return void response.destroy();
+  const check = error instanceof FaultyDesired ? { check: error.check } : {};
+  sendJson(request, response, statusOf(error), { error: messageOf(error), ...check } satisfies Refusal);
+}
+
+function statusOf(error: unknown): number {
+  if (error instanceof RequestError || error instanceof TwinError || error instanceof MethodError) return error.status;
+  return error instanceof RangeError ? 400 : 500;
+}
+
+async function readJson(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
+  if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
+    throw new RequestError(415, 'The body must be of the type application/json.');
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > LARGEST_BODY) throw new RequestError(413, `The body is larger than ${LARGEST_BODY} bytes.`);
+    chunks.push(chunk);
+  }
+  const body = parse(Buffer.concat(chunks).toString());
+  if (!isPlainObject(body)) throw new RequestError(400, 'The body must be a JSON object.');
+  return body;
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new RequestError(400, `The body is not JSON: ${messageOf(error)}`);
+  }
+}
