@@ -19,6 +19,7 @@ is data: a primitive, which reads one kind of fact, and its parameters. No rule 
 ${rules.licence}. ${rules.origin}
 
 The rules are in the files beside this page, one file for each category; \`src/baseline/\` judges them.
+[Published requirements](../mapping/README.md) to which they contribute: IEC 62443-4-2, ETSI EN 303 645, Cyber Resilience Act.
 [CONTRIBUTING.md](../../CONTRIBUTING.md#add-a-hardening-rule) explains how to add one. An operator's own rules have the same
 format, in one file \`{ "rules": [ … ] }\`, with ids that begin with \`custom.\`.
 

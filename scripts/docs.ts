@@ -23,6 +23,7 @@ import { detectionDocuments } from './detection-rules.ts';
 import { type DocumentGenerator, GENERATED, table } from './documents.ts';
 import { edgeDeployments } from './edge-deployment.ts';
 import { manPage } from './man-page.ts';
+import { mappingDocument } from './mapping-docs.ts';
 import { sampleDocuments } from './message-samples.ts';
 import { messageSchemaDocument } from './message-schema.ts';
 import { methodDocuments } from './method-docs.ts';
@@ -34,6 +35,7 @@ export const generators: readonly DocumentGenerator[] = [
   ...configDocuments,
   ...methodDocuments,
   ...baselineDocuments,
+  mappingDocument,
   ...detectionDocuments,
   manPage,
   ...completions,
