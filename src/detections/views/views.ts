@@ -18,7 +18,7 @@ export type { ProcessStart, View } from './view.ts';
 export function viewsOf(start: ProcessStart, work = new Work()): readonly View[] {
   const { executable, commandLine, argv, currentDirectory } = start;
   const isExact = argv !== undefined;
-  const words = isExact ? cutWords(argv) : cut(commandLine).split(' ');
+  const words = isExact ? cutWords(argv) : wordsOf(commandLine);
   const program = programOf(executable, words);
   const reading = new Reading(work);
   reading.add(program.image, commandLine, currentDirectory);
@@ -46,26 +46,53 @@ export function viewsOf(start: ProcessStart, work = new Work()): readonly View[]
   return reading.finish();
 }
 
-/** The beginning and the end of a long list of arguments. */
-function cutWords(argv: readonly string[]): readonly string[] {
-  let length = argv.length;
-  for (const word of argv) length += word.length;
-  if (length <= HEAD + TAIL) return argv;
-  const head: string[] = [];
+/* Whoever starts a program chooses its argv[0], and often a last argument, as long as they like. Neither may push the others
+ * out of what is read.
+ */
+
+/** What is read of argv[0]: a path is no longer. In characters. */
+const LONGEST_NAME = 1_024;
+/** Each argument of a long command line keeps this much, as long as there are not too many. */
+const SHARE = 256;
+
+/** The words of a command line whose arguments are not known. */
+function wordsOf(commandLine: string): readonly string[] {
+  const end = commandLine.indexOf(' ');
+  if (end === -1) return [cut(commandLine)];
+  return [commandLine.slice(0, Math.min(end, LONGEST_NAME)), ...cut(commandLine.slice(end + 1)).split(' ')];
+}
+
+/** The arguments, of which long ones are cut if there is too much; then the beginning and the end of the list. */
+function cutWords([called = '', ...others]: readonly string[]): readonly string[] {
+  const most = longestOf(others);
+  const head = [called.slice(0, LONGEST_NAME)];
   let at = 0;
-  for (let left = HEAD; at < argv.length && left > 0; at++) {
-    const word = cut(argv[at] ?? '');
-    head.push(word);
-    left -= word.length + 1;
-  }
+  for (let left = HEAD; at < others.length && left > 0; at++) left -= added(head, others[at] ?? '', most);
   const tail: string[] = [];
-  let last = argv.length;
-  for (let left = TAIL; last > at && left > 0; last--) {
-    const word = cut(argv[last - 1] ?? '');
-    tail.push(word);
-    left -= word.length + 1;
+  for (let left = TAIL, last = others.length; last > at && left > 0; last--) {
+    left -= added(tail, others[last - 1] ?? '', most);
   }
   return [...head, ...tail.reverse()];
+}
+
+function added(words: string[], word: string, most: number): number {
+  const [head, tail] = [Math.ceil(most * 0.75), Math.floor(most * 0.25)];
+  const kept = cut(word, { head, tail });
+  words.push(kept);
+  return kept.length + 1;
+}
+
+/** How much of each argument is kept, so that all fit: those that are shorter leave their rest to the others. */
+function longestOf(words: readonly string[]): number {
+  let left = HEAD + TAIL - words.length;
+  if (left <= 0) return SHARE;
+  const lengths = words.map(({ length }) => length).sort((a, b) => a - b);
+  for (const [index, length] of lengths.entries()) {
+    const share = Math.floor(left / (lengths.length - index));
+    if (length > share) return Math.max(share, SHARE);
+    left -= length;
+  }
+  return HEAD + TAIL;
 }
 
 /** Quotes, backslashes and repeated blanks are gone, argv[0] is a name, and paths are direct. */

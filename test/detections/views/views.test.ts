@@ -194,6 +194,30 @@ describe('views of a process start', () => {
     }
   });
 
+  describe('reads what is run, however long the arguments are that are free to choose', () => {
+    const long = 'A'.repeat(7_000);
+    for (const argv0 of ['x y', '', long, 'A '.repeat(4_000), '\x1b[2K', "x'", '__proto__']) {
+      for (const more of [[], ['B'.repeat(3_000)], ['B'.repeat(100_000)]]) {
+        const argv = [argv0, '-c', 'wget http://x; id', ...more];
+        it(`${argv.map((text) => text.slice(0, 20)).join(' ')} (${argv.join(' ').length})`, () =>
+          assertView(
+            { executable: '/usr/bin/dash', commandLine: argv.join(' '), argv },
+            '/usr/bin/wget | wget http://x',
+          ));
+      }
+    }
+
+    it('before or after it, also where the bounds of arguments are not known', () => {
+      const argv = [long, 'flush', 'ruleset'];
+      assertView({ executable: '/usr/sbin/nft', commandLine: argv.join(' ') }, '/usr/sbin/nft | nft flush ruleset');
+    });
+
+    it('in a list of very many', () => {
+      const argv = ['x', '-c', 'wget http://x; id', ...Array.from({ length: 60_000 }, () => 'B')];
+      assertView({ executable: '/usr/bin/dash', commandLine: argv.join(' '), argv }, '/usr/bin/wget | wget http://x');
+    });
+  });
+
   it('reads a script with quotes around all of it, as lines are often written down', () => {
     for (const commandLine of [
       'bash -c "wget http://x; id"',
