@@ -106,7 +106,15 @@ class Batch implements OccurrenceBatch {
         const payload = this.#collector.translate(record, lookups);
         if (payload === undefined) continue;
         const serial = 'serial' in record ? record.serial : undefined;
-        occurrences.push({ event, payload, time: record.time, serial, stream });
+        const argv = 'argv' in record ? record.argv : undefined;
+        occurrences.push({
+          event,
+          payload,
+          time: record.time,
+          serial,
+          stream,
+          ...(argv === undefined ? {} : { argv }),
+        });
       } catch (error) {
         broken.push(error);
       }

@@ -10,6 +10,8 @@ export interface Occurrence {
   /** Serial number of the audit event that reported it; `undefined` if its source has none. */
   readonly serial: number | undefined;
   readonly stream: StreamName;
+  /** Arguments of a started program with their bounds, which the payload's command line doesn't show; absent if unknown. */
+  readonly argv?: readonly string[] | undefined;
 }
 
 /** Records that a source read together, translated to one event. Translated once, when a consumer first needs them. */

@@ -254,9 +254,9 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   #acceptStart(occurrence: Occurrence): void {
-    const { payload, time } = occurrence;
+    const { payload, time, argv } = occurrence;
     const parent = this.#parentOf(payload);
-    const key = this.#harmless.keyOf(payload, parent);
+    const key = this.#harmless.keyOf(payload, parent, argv);
     // What waits could make this start harmful.
     if (this.#waiting.length === 0 && this.#harmless.has(key, time.getTime())) return;
     this.#judgeHappening(occurrence, parent, key);
@@ -274,10 +274,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   }
 
   #judgeHappening(occurrence: Occurrence, parent?: Program, key?: string): void {
-    const { event: name, payload, time } = occurrence;
+    const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
-    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent });
+    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent, argv });
     if (subject !== undefined) this.#queue([key === undefined ? { subject } : { subject, key }]);
   }
 

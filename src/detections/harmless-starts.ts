@@ -2,7 +2,7 @@ import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
 import type { Judgement, Match } from './engine/engine.ts';
 import { MatchCache } from './engine/match-cache.ts';
-import type { Program } from './subjects.ts';
+import { boundsOf, type Program } from './subjects.ts';
 
 /** Members of a start's payload that differ from start to start of the same program. */
 const OF_EACH_START: readonly string[] = ['ProcessId', 'ParentProcessId'];
@@ -26,8 +26,8 @@ export class HarmlessStarts {
   }
 
   /** All that rules can read of a start: two starts with the same key match the same rules. */
-  keyOf(payload: Payload, parent: Program | undefined): string {
-    let key = this.#textOf(payload);
+  keyOf(payload: Payload, parent: Program | undefined, argv?: readonly string[]): string {
+    let key = `${boundsOf(argv)}${this.#textOf(payload)}`;
     if (parent !== undefined) key += `|${partOf(parent.executable)}${partOf(parent.commandLine)}`;
     return key;
   }

@@ -36,6 +36,8 @@ export interface Subject {
   /** When it happened by the kernel's clock, in milliseconds since the epoch. */
   readonly time: number;
   readonly fields: Fields;
+  /** Where the arguments of a start end, if that is known: its readings follow from this and the fields. */
+  readonly bounds?: string;
   /** Several readings of a process start, of which any may match; the first is the event as it is. Empty for other sources. */
   readonly views: readonly View[];
   /** The ids of the events it is about, the name of the event, and its payload for the evidence. */

@@ -24,7 +24,7 @@ export interface Happening {
   /** Of the event. */
   readonly ids?: readonly string[];
   /** Arguments of a started process with their bounds, where they are known. */
-  readonly argv?: readonly string[];
+  readonly argv?: readonly string[] | undefined;
   /** The program of the parent of a started process, where it is known. */
   readonly parent?: Program | undefined;
 }
@@ -52,6 +52,7 @@ class Start implements Subject {
   readonly time: number;
   readonly event: Subject['event'];
   readonly fields: Fields;
+  readonly bounds: string;
   readonly #argv: readonly string[] | undefined;
   #views: readonly View[] | undefined;
 
@@ -59,6 +60,7 @@ class Start implements Subject {
     this.time = time;
     this.event = event;
     this.fields = fields;
+    this.bounds = boundsOf(argv);
     this.#argv = argv;
   }
 
@@ -72,6 +74,16 @@ class Start implements Subject {
     });
     return this.#views;
   }
+}
+
+/** With more arguments, a key is longer than any that is kept. */
+const MOST_BOUNDS = 4_096;
+
+/** Where arguments end that are joined to a command line: `x y` can be one, or two. Empty if that is unknown. */
+export function boundsOf(argv: readonly string[] | undefined): string {
+  let bounds = '';
+  for (const { length } of argv?.slice(0, MOST_BOUNDS) ?? []) bounds += `${length} `;
+  return bounds;
 }
 
 /** All members of a payload that have a value, and those of ExtraDetails, by their own names. */

@@ -121,6 +121,19 @@ describe('Occurrences', () => {
     ]);
   });
 
+  it('have the arguments of a start with their bounds, if its source knows them', () => {
+    const keeper = offer(['Commands']);
+    occurrences.accept('starts', [
+      { ...start('sh'), argv: ['sh', '-c', 'a b'] },
+      { ...start('sh'), argv: undefined },
+    ]);
+    const all: readonly Occurrence[] = keeper.batches.flatMap((batch) => batch.occurrences());
+    assert.deepEqual(
+      all.map(({ argv }) => argv),
+      [['sh', '-c', 'a b'], undefined],
+    );
+  });
+
   it('are offered to each consumer that wants the event, in the order in which they were added', () => {
     const order: string[] = [];
     const first = offer(['Commands'], ({ event }) => order.push(`first ${event}`));

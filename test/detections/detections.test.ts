@@ -215,6 +215,15 @@ describe('Detections', () => {
     assert.deepEqual([wanted(), detections.status().isEnabled], [[], false]);
   });
 
+  it('tell starts apart by the bounds of their arguments, which the joined ones do not show', () => {
+    const shell = (...argv: string[]) => ({ ...start('/bin/dash', { CommandLine: argv.join(' ') }), argv });
+    // `x` with an argument `y`, which is a script; and a shell that calls itself `x y`.
+    detections.accept(batch(shell('x', 'y', '-c', 'nc 192.0.2.1; id'), shell('x', 'y', '-c', 'nc 192.0.2.1; id')));
+    assert.deepEqual(titles(), []);
+    detections.accept(batch(shell('x y', '-c', 'nc 192.0.2.1; id'), shell('x y', '-c', 'nc 192.0.2.1; id')));
+    assert.deepEqual(titles(), ['Shell', 'Shell']);
+  });
+
   it('use a list as soon as it is set', () => {
     detections.accept(batch(start('/usr/bin/ls')));
     lists = { wanted: ['/usr/bin/ls'] };

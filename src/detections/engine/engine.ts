@@ -259,8 +259,11 @@ function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepar
 }
 
 /** What decides which rules match. Readings follow from the fields, so that none need be made for what is known. */
-function keyOf({ source, fields }: Subject, names: readonly string[]): string {
-  let key: string = source;
-  for (const name of names) key += `\0${fields[name] ?? '\x01'}`;
+function keyOf({ source, fields, bounds = '' }: Subject, names: readonly string[]): string {
+  let key = `${source} ${bounds}`;
+  for (const name of names) {
+    const value = fields[name];
+    key += value === undefined ? '-' : `${value.length}:${value}`; // no value can look like two, or like none
+  }
   return key;
 }

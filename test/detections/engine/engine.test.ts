@@ -168,6 +168,14 @@ describe('the time of rules', () => {
   ];
   const judge = (detector: Detector, A: string) => detector.judge(subject({ A })).map(({ rule }) => rule.id);
 
+  it('is judged anew on a value that only looks like that of another event', () => {
+    const rule = ruleWith('s: { A: x, B: null }\ncondition: s');
+    const detector = new Detector({ rules: rulesOf(rule), clock: new SetClock() });
+    const hits = (fields: Record<string, string>) => detector.judge(subject(fields)).length;
+    const results = [hits({ A: 'x', B: '\x01' }), hits({ A: 'x' }), hits({ A: 'x\0\x01' }), hits({ A: 'x', B: '-' })];
+    assert.deepEqual(results, [0, 1, 0, 0]);
+  });
+
   it('above 50 ms in a minute switches a rule off, and names it; others go on', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
