@@ -16,8 +16,11 @@ const LOOK_EVERY = seconds(1);
  * that, each of them makes the agent release memory.
  */
 const LOOKS = 5;
-/** By then the agent has started and taken the first snapshots; most memory that this needed is not needed again. */
-const FIRST_TRIM = minutes(1);
+/**
+ * After the start. By the first, the detection rules have been read, which leaves 10 MB of garbage; by the second, the first
+ * snapshots have been taken. Most memory that this needed is not needed again.
+ */
+const FIRST_TRIMS = [seconds(5), minutes(1)] as const;
 const TRIM_EVERY = hours(1);
 /** Minimum time between attempts to release memory: a full garbage collection takes some 50 ms. */
 const RELIEVE_EVERY = seconds(30);
@@ -38,8 +41,8 @@ export interface MemoryUse {
 }
 
 /**
- * Keeps the agent's resident memory low and, if possible, within its budget. Unused memory is released a minute after
- * the start, every hour, and when the budget is exceeded. If that is not enough, Low events are left out and counted as
+ * Keeps the agent's resident memory low and, if possible, within its budget. Unused memory is released soon after the
+ * start, every hour, and when the budget is exceeded. If that is not enough, Low events are left out and counted as
  * dropped.
  *
  * High events are never left out: the memory for them has its own limits (windows, queues, caches). Nor are Operational
@@ -59,7 +62,8 @@ export class MemoryLimit implements Service {
   readonly #loop: Loop;
   #looksOver = 0;
   #overAt = milliseconds(Number.NEGATIVE_INFINITY);
-  #trimAt: Duration;
+  /** When to release unused memory next: times soon after the start, then one an hour. */
+  readonly #trims: Duration[];
   #relievedAt = milliseconds(Number.NEGATIVE_INFINITY);
   #calmSince: Duration | undefined;
   /** While events are left out. */
@@ -89,7 +93,7 @@ export class MemoryLimit implements Service {
       await this.#clock.sleep(untilBeat(this.#clock, LOOK_EVERY), signal);
     }, options);
     this.#changed = options.changed;
-    this.#trimAt = milliseconds(options.clock.monotonic() + FIRST_TRIM);
+    this.#trims = FIRST_TRIMS.map((after) => milliseconds(options.clock.monotonic() + after));
   }
 
   async start(): Promise<void> {
@@ -115,8 +119,9 @@ export class MemoryLimit implements Service {
 
   #look(): void {
     const now = this.#clock.monotonic();
-    if (now >= this.#trimAt) {
-      this.#trimAt = milliseconds(now + TRIM_EVERY);
+    if (now >= (this.#trims[0] ?? Number.POSITIVE_INFINITY)) {
+      this.#trims.shift();
+      if (this.#trims.length === 0) this.#trims.push(milliseconds(now + TRIM_EVERY));
       this.#trim();
     }
     const bytes = this.#resident();
