@@ -36,8 +36,9 @@ export const ROUTES: Readonly<Record<string, (call: Call) => unknown>> = {
     const sequence = Number(query.get('sequence'));
     const message = hub.messages.find((each) => each.sequence === sequence);
     if (message === undefined) throw new RequestError(404, 'The hub does not keep this message any more.');
-    const { body, ...rest } = message;
-    return { text: printableJson(JSON.stringify({ ...rest, body: parsed(body) }, null, 2)) };
+    const { enqueuedAt, deviceId, moduleId, body, sequence: _, ...rest } = message;
+    const ordered = { sequence, enqueuedAt, deviceId, moduleId, body: parsed(body), ...rest };
+    return { text: printableJson(JSON.stringify(ordered, null, 2)) };
   },
 
   'GET /api/twin': ({ hub, query }) => {

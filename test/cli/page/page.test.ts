@@ -309,6 +309,22 @@ describe('the page of the emulator, its server', () => {
       assert.equal(rows.messages.at(-1)?.sequence, 1_000);
     });
 
+    it('names so many modules, connected ones first, and so many changed twins', async () => {
+      const names = Array.from({ length: 250 }, (_, number) => `device${number}`);
+      for (const deviceId of names) hub.addModule({ deviceId, moduleId: MODULE });
+      hub.removeModule(DEVICE, MODULE);
+      hub.addModule(module); // the last one
+      const client = await connect(hub);
+      const reader = await stream();
+      const { state } = await reader.next('hello');
+      assert.equal(state.modules.length, 200);
+      assert.equal(state.modulesLeft, 51);
+      assert.deepEqual(state.modules[0], { ...id, connected: true });
+      for (const deviceId of names) hub.patchDesired(deviceId, MODULE, { a: 1 });
+      assert.deepEqual(await reader.next('twin'), { modules: [], any: true });
+      client.end(true);
+    });
+
     it('ends with the page', async () => {
       const reader = await stream();
       await reader.next('hello');

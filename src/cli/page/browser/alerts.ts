@@ -85,9 +85,13 @@ function itemOf(alert: AlertRow): HTMLElement {
       element(
         'span',
         { class: 'line' },
-        element('b', {}, element('bdi', {}, title)),
-        count > 1 ? ` ×${numberOf(count)} ` : ' ',
-        element('bdi', { class: 'weak' }, subject),
+        element(
+          'span',
+          {},
+          element('b', {}, element('bdi', {}, title)),
+          count > 1 ? ` ×${numberOf(count)} ` : ' ',
+          element('bdi', { class: 'weak' }, subject),
+        ),
       ),
     ),
     element(

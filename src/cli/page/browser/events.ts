@@ -226,7 +226,7 @@ function row({ event, message }: Entry): HTMLElement {
   details.addEventListener('toggle', () => {
     if (!details.open || body.childElementCount > 0) return;
     const texts = [...lines, ...notes];
-    if (texts.length > 0)
+    if (texts.length > 1)
       body.append(element('ul', {}, ...texts.map((text) => element('li', {}, element('bdi', {}, text)))));
     body.append(element('p', { class: 'weak' }, ...about(message)), rawMessage(details, message.sequence));
   });
