@@ -52,9 +52,10 @@ _vakt() {
       ;;
     collect)
       case $before in
+        --filter) _vakt_complete -W '' ;;
         --config) _vakt_complete -f ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--config --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--filter --envelope --config --help'
           else _vakt_complete -W 'ProcessCreate ProcessTerminate ConnectionCreate Login ListeningPorts LocalUsers FirewallConfiguration SystemInformation ConnectedHardware OSBaseline Diagnostic ConfigurationError DroppedEventsStatistics MessageStatistics SecurityAlert'; fi
           ;;
       esac

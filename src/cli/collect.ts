@@ -13,42 +13,82 @@ import { type Payload, QUEUES } from '../contract/event.ts';
 import type { Sources, StreamName } from '../contract/sources.ts';
 import { LinuxEvents } from '../linux/events.ts';
 import { linuxSources } from '../linux/sources.ts';
+import { envelope } from '../pipeline/envelope.ts';
 import { fitRows } from '../pipeline/fit-rows.ts';
 import { rowLimits } from '../pipeline/row-limits.ts';
 import type { LocalStatus } from '../status/schema.ts';
+import { type Filter, filterOption } from './collect/filter.ts';
 import { readArguments, UsageError, type World } from './command.ts';
 import { didYouMean } from './did-you-mean.ts';
 import { settingsOrDefaults } from './local-settings.ts';
 import { snapshotSources } from './snapshot-sources.ts';
 import { twinDialect } from './twin-dialect.ts';
 
-export const summary = 'Collect one event now and print its payload as JSON.';
-export const usage = `vakt collect EVENT [--config FILE]
+export const summary = 'Collect events now and print their payload as JSON.';
+export const usage = `vakt collect EVENT… [--filter FIELD=TEXT]… [--envelope] [--config FILE]
 
 A Periodic event is collected once, and all its elements are printed; a note on standard error tells if the agent would
 send them in several messages, or not all of them. A Triggered event is followed live, one line of JSON each, until
 Ctrl-C. "vakt events" lists the events.
 
-If an agent is running, it provides its own statistics, and Triggered events that its configuration enables. Otherwise
-Triggered events are read from the kernel.`;
+  --filter FIELD=TEXT   show only elements whose field, also one of ExtraDetails, is TEXT; with FIELD~TEXT, contains TEXT;
+                        repeatable: all must hold
+  --envelope            print each event in its envelope, as in a message, one line each; several events are always
+                        printed like that
+  --config FILE         the running agent's configuration
+
+If an agent is running, it provides its own statistics, and Triggered events that its configuration enables; the time in
+their envelopes is when they were printed. Otherwise Triggered events are read from the kernel.`;
 
 /** Streams that only a running agent has. */
 const OWN_STREAMS: ReadonlySet<StreamName> = new Set(['log', 'configuration', 'alerts']);
 
+const OPTIONS = {
+  config: { type: 'string' },
+  filter: { type: 'string', multiple: true },
+  envelope: { type: 'boolean' },
+} as const;
+
 export async function run(args: readonly string[], world: World): Promise<number> {
-  const { values, positionals } = readArguments(args, { config: { type: 'string' } }, 1);
-  const collector = find(positionals[0]);
+  const { values, positionals } = readArguments(args, OPTIONS, collectors.length);
+  const passes = filterOption(values.filter ?? []);
+  const chosen = [...new Set(positionals.length === 0 ? [find(undefined)] : positionals.map(find))];
+  const shown: Shown = { passes, inEnvelopes: values.envelope === true || chosen.length > 1 };
   const local = settingsOrDefaults(values.config, world.environment);
-  const { hostRoot, controlSocket } = local;
-  if (collector.category === 'Periodic') return snapshot(collector, hostRoot, controlSocket, world);
-  const fromLinux = !OWN_STREAMS.has(collector.stream);
-  try {
-    await followAgent(collector, controlSocket, world);
-  } catch (error) {
-    if (!fromLinux || !isNoAgentListening(error)) throw error;
-    await followLinux(collector, local, world);
+  for (const collector of chosen) {
+    if (collector.category === 'Periodic') await snapshot(collector, { local, shown, world });
   }
+  const triggered = chosen.filter((collector) => collector.category === 'Triggered');
+  if (triggered.length > 0) await follow(triggered, { local, shown, world });
   return 0;
+}
+
+/** What is printed, and how. */
+interface Shown {
+  readonly passes: Filter;
+  readonly inEnvelopes: boolean;
+}
+
+interface Call {
+  readonly local: Pick<LocalSettings, 'hostRoot' | 'controlSocket' | 'collectors'>;
+  readonly shown: Shown;
+  readonly world: World;
+}
+
+async function follow(all: readonly TriggeredCollector[], call: Call): Promise<void> {
+  try {
+    await Promise.all(all.map((collector) => followAgent(collector, call)));
+  } catch (error) {
+    if (all.some(({ stream }) => OWN_STREAMS.has(stream)) || !isNoAgentListening(error)) throw error;
+    await followLinux(all, call);
+  }
+}
+
+/** Prints one occurrence, if it passes the filter. */
+function print(collector: TriggeredCollector, payload: Payload, time: Date, { shown, world }: Call): void {
+  if (!shown.passes(payload)) return;
+  const value = shown.inEnvelopes ? envelope(collector, [payload], time) : payload;
+  world.stdout(printableJson(JSON.stringify(value)));
 }
 
 function find(name: string | undefined): Collector {
@@ -61,17 +101,18 @@ function find(name: string | undefined): Collector {
   throw new UsageError(meant === '' ? list : `there is no event "${name}"${meant} ${list}`);
 }
 
-async function snapshot(
-  collector: PeriodicCollector,
-  hostRoot: string,
-  socket: string,
-  { stdout, stderr, signal }: World,
-): Promise<number> {
-  const payload = await collector.collect(snapshotSources(hostRoot, runningAgent(socket, signal)), signal);
-  stdout(printableJson(JSON.stringify(payload, null, 2)));
+async function snapshot(collector: PeriodicCollector, { local, shown, world }: Call): Promise<void> {
+  const { stdout, stderr, signal } = world;
+  const statistics = runningAgent(local.controlSocket, signal);
+  const time = systemClock.now();
+  const payload = await collector.collect(snapshotSources(local.hostRoot, statistics), signal);
+  const elements = payload.filter(shown.passes);
+  const text = shown.inEnvelopes
+    ? JSON.stringify(envelope(collector, elements, time))
+    : JSON.stringify(elements, null, 2);
+  stdout(printableJson(text));
   const note = await sentAs(collector, payload);
-  if (note !== undefined) stderr(note);
-  return 0;
+  if (note !== undefined) stderr(shown.inEnvelopes ? `${collector.name}: ${note}` : note);
 }
 
 /** How the agent would send a snapshot that is larger than a message; `undefined` when it fits into one. */
@@ -106,29 +147,41 @@ const runningAgent = (socket: string, signal: AbortSignal): Sources['statistics'
  * Follows events of a running agent: only one process can use the kernel's audit. @throws {AgentError}
  * AGENT_NOT_RUNNING
  */
-async function followAgent(
-  { name }: TriggeredCollector,
-  socket: string,
-  { stdout, stderr, signal }: World,
-): Promise<void> {
-  await askControlSocket(socket, `/follow?event=${name}`, {
+async function followAgent(collector: TriggeredCollector, call: Call): Promise<void> {
+  const { name } = collector;
+  const { stderr, signal } = call.world;
+  await askControlSocket(call.local.controlSocket, `/follow?event=${name}`, {
     onOpen: () => stderr(`Following ${name} of the running agent; Ctrl-C ends it.`),
-    onLine: (line) => stdout(printableJson(line)),
+    onLine: (line) => {
+      const payload = payloadIn(line);
+      if (payload === undefined) stderr('Skipped a line of the agent that is not an element of an event.');
+      else print(collector, payload, systemClock.now(), call);
+    },
     signal,
   });
 }
 
-async function followLinux(
-  collector: TriggeredCollector,
-  { hostRoot, collectors: { loopbackConnections } }: Pick<LocalSettings, 'hostRoot' | 'collectors'>,
-  { stdout, stderr, signal }: World,
-): Promise<void> {
+/** Any process of the agent's user could answer at its socket. */
+function payloadIn(line: string): Payload | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Payload) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function followLinux(all: readonly TriggeredCollector[], call: Call): Promise<void> {
+  const { stderr, signal } = call.world;
+  const { hostRoot, collectors: options } = call.local;
   const { lookups } = linuxSources({ hostRoot, clock: systemClock });
-  const occurrences = new Occurrences({ collectors: [collector], lookups });
+  const occurrences = new Occurrences({ collectors: all, lookups });
   occurrences.offerTo({
     wants: () => true,
     accept(batch) {
-      for (const { payload } of batch.occurrences()) stdout(printableJson(JSON.stringify(payload)));
+      const collector = all.find(({ name }) => name === batch.event);
+      if (collector === undefined) return;
+      for (const { payload, time } of batch.occurrences()) print(collector, payload, time, call);
       for (const error of batch.broken) stderr(printable(`Skipped a broken record: ${(error as Error).message}.`));
     },
     lost: (_streams, reason, count) => stderr(`${count} events were lost (${reason}).`),
@@ -139,16 +192,18 @@ async function followLinux(
     streams: () => occurrences.streams(),
     sink: occurrences,
     hostRoot,
-    loopback: loopbackConnections,
+    loopback: options.loopbackConnections,
     clock: systemClock,
     log,
   });
   try {
     await source.start();
-    const { source: name, reason } = source.status(collector.stream);
-    stderr(
-      `Following ${collector.name} from ${name ?? 'no source'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
-    );
+    for (const { name, stream } of all) {
+      const { source: from, reason } = source.status(stream);
+      stderr(
+        `Following ${name} from ${from ?? 'no source'}; Ctrl-C ends it.${reason === undefined ? '' : ` ${reason}`}`,
+      );
+    }
     const never = new Alarm();
     while (!signal.aborted) await never.sleep(systemClock, hours(24), signal);
   } finally {

@@ -394,6 +394,57 @@ describe('Commands, as processes', function () {
       assert.match(command.stderr, /the agent at .* exited\n.* \(AGENT_NOT_RUNNING\)\n$/);
     });
 
+    it('follows several events of the running agent, in envelopes, and only what passes the filter', async () => {
+      await serve({
+        '/follow': (query, response) => {
+          const event = query.get('event');
+          response.write('null\n[]\n{\n');
+          for (const UserName of ['root', 'other'])
+            response.write(`${JSON.stringify({ UserName, ExtraDetails: { Event: event } })}\n`);
+        },
+      });
+      const events = ['Login', 'ProcessCreate'];
+      const command = start([
+        'collect',
+        ...events,
+        '--filter',
+        'UserName=root',
+        '--filter',
+        'Event~o',
+        '--config',
+        configure(),
+      ]);
+      await command.until(({ stdout }) => stdout.split('\n').length > 2);
+      const found = command.stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      assert.deepEqual(found.map(({ Name }) => Name).sort(), events);
+      for (const { Name, Payload: payload, IsEmpty } of found)
+        assert.deepEqual([IsEmpty, payload], [false, [{ UserName: 'root', ExtraDetails: { Event: Name } }]]);
+      command.child.kill('SIGINT');
+      assert.deepEqual(await command.ended, { status: 0, signal: null });
+    });
+
+    it('collects several snapshots, a line each', async () => {
+      const args = ['SystemInformation', 'LocalUsers', '--filter', 'UserId=0'];
+      const { status, stdout } = await run(['collect', ...args, '--config', configure()]);
+      assert.equal(status, 0);
+      const [system, users, ...more] = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      assert.deepEqual([system.Name, system.Payload, more], ['SystemInformation', [], []]); // it has no UserId
+      assert.ok(users.Payload.length > 0);
+      for (const { UserId } of users.Payload) assert.equal(UserId, '0');
+    });
+
+    it('refuses a filter that is none', async () => {
+      const { status, stderr } = await run(['collect', 'LocalUsers', '--filter', 'UserId', '--config', configure()]);
+      assert.equal(status, 2);
+      assert.match(stderr, /--filter takes FIELD=TEXT or FIELD~TEXT, not "UserId"/);
+    });
+
     it('goes to the kernel itself when no agent runs', async () => {
       const command = start(['collect', 'ProcessCreate', '--config', configure()]);
       await command.until(({ stderr }) => /^Following ProcessCreate from \w+;/m.test(stderr));
