@@ -6,7 +6,9 @@ import { visit } from '../src/detections/sigma/log-source.ts';
 import type { ParsedRule } from '../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
-import { alertsDocument, attackLayer } from './detection-docs.ts';
+import { keptFigures } from '../test/detections/recall.ts';
+import { ruleCases } from '../test/detections/unseen-cases.ts';
+import { alertsDocument, attackLayer, type Trials } from './detection-docs.ts';
 import type { DocumentGenerator } from './documents.ts';
 
 const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url));
@@ -17,9 +19,18 @@ const FOLDER = fileURLToPath(new URL('../../config/detections', import.meta.url)
  */
 export const detectionDocuments: readonly DocumentGenerator[] = [
   { path: 'config/detections/rules.json', generate: () => compileRules(FOLDER) },
-  { path: 'config/detections/README.md', generate: () => alertsDocument(builtInRules().rules) },
+  { path: 'config/detections/README.md', generate: () => alertsDocument(builtInRules().rules, trials()) },
   { path: 'config/detections/attack-layer.json', generate: () => attackLayer(builtInRules().rules) },
 ];
+
+function trials(): Trials {
+  const cases: Record<string, { attacks: number; lookAlikes: number }> = {};
+  for (const { alert, expect } of ruleCases()) {
+    cases[alert] ??= { attacks: 0, lookAlikes: 0 };
+    cases[alert][expect ? 'attacks' : 'lookAlikes'] += 1;
+  }
+  return { ...keptFigures(), cases };
+}
 
 /** @throws if a file is at fault: what is shipped must load */
 export function compileRules(folder: string): string {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporaryFolder } from '../support/folders.ts';
 import { type BenignStart, benignStarts } from './benign-starts.ts';
@@ -22,6 +22,31 @@ export interface Recall {
   readonly benign: number;
   /** Recorded starts with an alert of level medium or above. */
   readonly benignHits: readonly { start: BenignStart; raised: readonly Raised[] }[];
+}
+
+/** How well the rules do, without what the cases are: `node dist/scripts/rules-recall.js --write` makes the file. */
+export const FIGURES = 'test/detections/recall.json';
+
+/** What the page of alerts says of each alert. */
+export interface Figures {
+  /** Recorded benign starts. */
+  readonly benign: number;
+  readonly alerts: Readonly<
+    Record<string, { readonly found: number; readonly attacks: number; readonly benignHits: number }>
+  >;
+}
+
+/** The kept figures. @throws if the file is not there */
+export const keptFigures = (): Figures => JSON.parse(readFileSync(FIGURES, 'utf8')) as Figures;
+
+export function figuresOf({ alerts, benign, benignHits }: Recall): Figures {
+  const hits = (of: string) => benignHits.filter(({ raised }) => raised.some(({ alert }) => alert === of)).length;
+  return {
+    benign,
+    alerts: Object.fromEntries(
+      alerts.map(({ alert, found, attacks }) => [alert, { found, attacks, benignHits: hits(alert) }]),
+    ),
+  };
 }
 
 const LEVELS = ['informational', 'low', 'medium', 'high', 'critical'];

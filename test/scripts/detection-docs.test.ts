@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { alertsDocument, attackLayer } from '../../scripts/detection-docs.ts';
+import { alertsDocument, attackLayer, type Trials } from '../../scripts/detection-docs.ts';
 import type { ParsedRule } from '../../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../../src/detections/sigma/rule-set.ts';
 
@@ -43,6 +43,12 @@ function rulesWith(...all: readonly Readonly<Record<string, unknown>>[]): readon
   assert.deepEqual(faults, []);
   return rules;
 }
+
+const TRIALS: Trials = {
+  benign: 1000,
+  alerts: { VAKT_New: { found: 4, attacks: 5, benignHits: 2 } },
+  cases: { VAKT_New: { attacks: 7, lookAlikes: 8 } },
+};
 
 const rowOf = (page: string, alert: string) => page.split('\n').find((line) => line.startsWith(`| [${alert}](`)) ?? '';
 const sectionOf = (page: string, alert: string) =>
@@ -87,25 +93,39 @@ describe('the page of alerts', () => {
     }
   });
 
+  it('says how the rules of an alert were tried', () => {
+    const page = alertsDocument(rulesWith({}), TRIALS);
+    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| 4 of 5 +\| 2 +\| Newcomer +\|$/);
+    assert.match(page, /1000 recorded starts/);
+  });
+
+  it('says that an alert has no unseen cases, and no benign starts if its rules are on something else', () => {
+    const logsource = { product: 'linux', category: 'network_connection' };
+    const detection = { s: { RemotePort: '99' }, condition: 's' };
+    const page = alertsDocument(rulesWith({ logsource, detection }), { ...TRIALS, alerts: {} });
+    assert.match(rowOf(page, 'VAKT_New'), /\| 7 +\| 8 +\| no cases +\| +\| Newcomer +\|$/);
+  });
+
   it('refuses a list that no setting fills', () => {
     const rules = rulesWith({ vakt: { alert: 'VAKT_New', remediation: 'Look.', requires: ['nowhere'] } });
-    assert.throws(() => alertsDocument(rules), /no setting fills the list "nowhere"/);
+    assert.throws(() => alertsDocument(rules, TRIALS), /no setting fills the list "nowhere"/);
   });
 
   it('names the setting of a list that a rule only leaves out', () => {
     const rules = rulesWith({
       detection: { s: { Image: '/new' }, ok: { User: '%allowedUsers%' }, condition: 's and not ok' },
     });
-    assert.doesNotMatch(alertsDocument(rules), /Leaves out/);
+    assert.doesNotMatch(alertsDocument(rules, TRIALS), /Leaves out/);
     const expanded = rulesWith({
       detection: { s: { Image: '/new' }, ok: { 'User|expand': '%allowedUsers%' }, condition: 's and not ok' },
     });
-    assert.match(alertsDocument(expanded), /^Leaves out what is in: `detectionsAllowedUsers`\.$/m);
+    assert.match(alertsDocument(expanded, TRIALS), /^Leaves out what is in: `detectionsAllowedUsers`\.$/m);
   });
 
   it('puts the most severe rule first', () => {
     const page = alertsDocument(
       rulesWith({ title: 'Mild', level: 'low' }, { title: 'Severe', level: 'critical' }, { title: 'Middle' }),
+      TRIALS,
     );
     assert.match(rowOf(page, 'VAKT_New'), /\| critical, medium, low +\|.*\| Severe +\|$/);
     assert.match(sectionOf(page, 'VAKT_New'), /Severe.*Middle.*Mild/s);
@@ -118,13 +138,14 @@ describe('the page of alerts', () => {
         { falsepositives: ['Support bundles', 'Tests'] },
         { falsepositives: ['support bundles'] },
       ),
+      TRIALS,
     );
     assert.match(page, /^Known noise: Support bundles\. Tests\.$/m);
-    assert.match(alertsDocument(rulesWith({ falsepositives: ['none known'] })), /^Known noise: None known\.$/m);
+    assert.match(alertsDocument(rulesWith({ falsepositives: ['none known'] }), TRIALS), /^Known noise: None known\.$/m);
   });
 
   it('shows what a rule says as it is, not as Markdown', () => {
-    const page = alertsDocument(rulesWith({ description: 'Ends in *, has <b> and [a](b).' }));
+    const page = alertsDocument(rulesWith({ description: 'Ends in *, has <b> and [a](b).' }), TRIALS);
     assert.ok(page.includes('Ends in \\*, has &lt;b> and \\[a\\](b).'));
   });
 });
