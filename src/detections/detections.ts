@@ -18,12 +18,8 @@ import { HarmlessStarts } from './harmless-starts.ts';
 import type { Fault, ParsedRule } from './sigma/rule.ts';
 import type { LogSource, Subject } from './subject.ts';
 import { type Program, SOURCES, subjectOf } from './subjects.ts';
+import { WaitingList } from './waiting-list.ts';
 
-/**
- * How many occurrences may wait to be judged. Their texts are those of events that are queued anyway; what comes above that
- * is not judged, and counted.
- */
-const MOST_WAITING = 8_192;
 /**
  * How long judging may hold up the event loop. Not shorter: what waits for a later turn survives collections of young objects,
  * and a burst would fill the memory with it.
@@ -106,8 +102,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   readonly #changes = new SnapshotChanges();
   readonly #watch: CollectorWatch;
   readonly #loop: Loop;
-  /** Judged in the order in which they happened. */
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting = new WaitingList<Waiting>();
   #isDraining = false;
   /** The latest snapshot of each event that is still to be compared. A newer one takes the place of one that waits. */
   readonly #snapshots = new Map<string, Snapshot>();
@@ -258,7 +253,7 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const parent = this.#parentOf(payload);
     const key = this.#harmless.keyOf(payload, parent, argv);
     // What waits could make this start harmful.
-    if (this.#waiting.length === 0 && this.#harmless.has(key, time.getTime())) return;
+    if (this.#waiting.isEmpty && this.#harmless.has(key, time.getTime())) return;
     this.#judgeHappening(occurrence, parent, key);
   }
 
@@ -287,11 +282,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   /** Judges at once what fits into this turn; the rest in later ones. */
   #queue(added: readonly Waiting[]): void {
-    const free = MOST_WAITING - this.#waiting.length;
-    this.#waiting.push(...added.slice(0, free));
-    if (added.length > free) {
+    for (const each of added) {
+      if (this.#waiting.add(each)) continue;
       if (this.#unjudged === 0) this.#parts.changed();
-      this.#unjudged += added.length - free;
+      this.#unjudged += 1;
     }
     if (!this.#isDraining) this.#draining = this.#drain();
   }
@@ -300,19 +294,12 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#isDraining = true;
     const { clock } = this.#parts;
     let began = clock.monotonic();
-    let judged = 0;
-    while (judged < this.#waiting.length) {
-      const waiting = this.#waiting[judged];
-      judged += 1;
-      if (waiting !== undefined) this.#take(waiting);
-      if (clock.monotonic() - began >= LONGEST_TURN) {
-        this.#waiting.splice(0, judged);
-        judged = 0;
-        await nextTurn();
-        began = clock.monotonic();
-      }
+    for (let waiting = this.#waiting.take(); waiting !== undefined; waiting = this.#waiting.take()) {
+      this.#take(waiting);
+      if (clock.monotonic() - began < LONGEST_TURN) continue;
+      await nextTurn();
+      began = clock.monotonic();
     }
-    this.#waiting.length = 0;
     this.#isDraining = false;
   }
 

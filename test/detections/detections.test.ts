@@ -252,7 +252,16 @@ describe('Detections', () => {
     isSlow = true;
     detections.accept(batch(...Array.from({ length: 9_000 }, (_, i) => start(`/usr/bin/${i}`))));
     // One was judged before the turn was over.
-    assert.equal(detections.status().problem, `${9_000 - 8_192 - 1} events came too fast to be judged.`);
+    assert.equal(detections.status().problem, `${9_000 - 4_096 - 1} events came too fast to be judged.`);
+  });
+
+  it('judge what others do, however many programs one user starts', async () => {
+    isSlow = true;
+    const flood = Array.from({ length: 9_000 }, (_, i) => start(`/usr/bin/${i}`, { UserId: '1000' }));
+    detections.accept(batch(...flood, start('/usr/bin/nc')));
+    isSlow = false;
+    await detections.stop();
+    assert.deepEqual(titles(), ['Shell']);
   });
 
   it('recognise starts that raised nothing, but none while others wait that could make them harmful', async () => {
@@ -263,7 +272,7 @@ describe('Detections', () => {
     assert.equal(states(), undefined);
     detections.accept(batch(start('/usr/bin/a'), start('/usr/bin/b'), start('/usr/bin/c')));
     detections.accept(batch(...Array.from({ length: 9_000 }, () => start('/usr/bin/ls'))));
-    assert.equal(states(), `${2 + 9_000 - 8_192} events came too fast to be judged.`);
+    assert.equal(states(), `${2 + 9_000 - 4_096} events came too fast to be judged.`);
     isSlow = false;
     await detections.stop();
   });
