@@ -9,8 +9,9 @@ import type { AlertRaised } from '../../contract/sources.ts';
 import type { Hit } from '../subject.ts';
 import { evidenceOf } from './evidence.ts';
 import { Exceptions } from './exceptions.ts';
+import { FirstAlerts } from './first-alerts.ts';
 import { AlertHistory } from './history.ts';
-import { keyOf } from './hit-fields.ts';
+import { keyOf, userOf } from './hit-fields.ts';
 import { KeptAlert, recordOf, trimmed } from './kept-alert.ts';
 import { type AlertPolicy, alertTypeOf, offReason, type SuppressedBy } from './policy.ts';
 import { RateLimit } from './rate-limit.ts';
@@ -85,6 +86,7 @@ export class Alerts {
   readonly #limited = new Map<string, Limited>();
   readonly #ruleLimits = new Map<string, RateLimit>();
   readonly #deviceLimit = new RateLimit(MOST_PER_DEVICE, WINDOW);
+  readonly #firsts = new FirstAlerts();
   readonly #exceptions = new Exceptions();
   readonly #silence: Silence;
   readonly #suppressed = new Map<SuppressedBy, number>();
@@ -146,16 +148,18 @@ export class Alerts {
       return;
     }
     if (open !== undefined) this.#close(key, open);
-    const limit = this.#limitOf(hit.rule.id.slice(0, LONGEST_ID));
-    if (!limit.allows(now)) {
-      this.#limit('ruleLimit', hit, now);
-    } else if (!this.#deviceLimit.allows(now)) {
-      this.#limit('deviceLimit', hit, now);
-    } else {
-      limit.use(now);
-      this.#deviceLimit.use(now);
-      this.#openAlert(key, hit, now);
+    const { rule } = hit;
+    const limit = this.#limitOf(rule.id.slice(0, LONGEST_ID));
+    const isOfRule = !limit.allows(now);
+    if (isOfRule || !this.#deviceLimit.allows(now)) {
+      if (isUrgent(rule.level) && this.#firsts.admits(rule.id, userOf(hit), now)) this.#openAlert(key, hit, now);
+      else this.#limit(isOfRule ? 'ruleLimit' : 'deviceLimit', hit, now);
+      return;
     }
+    limit.use(now);
+    this.#deviceLimit.use(now);
+    this.#firsts.raised(rule.id, userOf(hit), now);
+    this.#openAlert(key, hit, now);
   }
 
   /** Tells what is due: updates, summaries, an early message. @returns when to call it again, by the monotonic clock */
@@ -204,6 +208,7 @@ export class Alerts {
       limited: [...this.#limited].map(([type, { alert, since }]) => ({ type, alert, ageMs: now - since })),
       ruleLimits: [...this.#ruleLimits].map(([rule, limit]) => ({ rule, agesMs: limit.ages(now) })),
       deviceLimit: this.#deviceLimit.ages(now),
+      firsts: this.#firsts.toJson(now),
       history: this.history.toJson(),
       exceptions: this.#exceptions.toJson(),
       silence: this.#silence.toJson(),
@@ -224,6 +229,7 @@ export class Alerts {
     const ages = (agesMs: readonly number[]) => agesMs.map((ageMs) => ageMs + passed);
     for (const { rule, agesMs } of saved.ruleLimits) this.#limitOf(rule).restore(ages(agesMs), now);
     this.#deviceLimit.restore(ages(saved.deviceLimit), now);
+    this.#firsts.restore(saved.firsts, now, passed);
     this.history.restore(saved.history);
     this.#exceptions.restore(saved.exceptions);
     this.#silence.restore(saved.silence);
@@ -357,6 +363,7 @@ const Saved = v.object({
     v.maxLength(1_000),
   ),
   deviceLimit: v.pipe(v.array(age), v.maxLength(MOST_PER_DEVICE)),
+  firsts: v.optional(v.unknown()),
   history: v.unknown(),
   exceptions: v.unknown(),
   silence: v.unknown(),

@@ -30,3 +30,9 @@ export function keyOf(hit: Hit): string {
   const names = hit.rule.key ?? KEYS[hit.subject.source] ?? DEFAULT_KEY;
   return JSON.stringify(names.map((name) => valuesOf(hit, name)[0]?.slice(0, LONGEST_PART) ?? ''));
 }
+
+/** Whose doing it is: the user who logged in, else the one whose rights it has. Empty if it has none. */
+export const userOf = (hit: Hit): string =>
+  ['LoginUserId', 'UserId', 'UserName', 'User']
+    .map((name) => valuesOf(hit, name)[0])
+    .find((user) => user !== undefined) ?? '';

@@ -6,7 +6,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { days, hours, minutes, seconds } from '../../../src/base/duration.ts';
 import { createLog } from '../../../src/base/log.ts';
 import { securityAlert } from '../../../src/collectors/security-alert.ts';
-import { ALERT_LEVELS } from '../../../src/contract/event.ts';
+import { ALERT_LEVELS, type AlertLevel } from '../../../src/contract/event.ts';
 import type { AlertRaised } from '../../../src/contract/sources.ts';
 import { AlertTimes } from '../../../src/detections/alerts/alert-times.ts';
 import { Alerts } from '../../../src/detections/alerts/alerts.ts';
@@ -209,7 +209,7 @@ describe('Alerts', () => {
 
   describe('limits', () => {
     const different = (count: number, more: Parameters<typeof hit>[0] = {}) => {
-      for (let n = 0; n < count; n += 1) take({ ...more, fields: { User: `u${n}`, ...more.fields } });
+      for (let n = 0; n < count; n += 1) take({ ...more, fields: { Image: `/tmp/${n}`, ...more.fields } });
     };
 
     it('allows 20 new alerts of a rule in an hour, and tells the others once', () => {
@@ -227,12 +227,45 @@ describe('Alerts', () => {
     it('allows 120 new alerts in an hour, with one summary a type, of the highest severity', () => {
       for (let n = 0; n < 7; n += 1) different(20, { rule: { id: `r${n}`, alert: `T${n}`, level: 'low' } });
       assert.equal(raised.length, 120);
-      take({ rule: { id: 'critical', alert: 'T6', level: 'critical' } });
+      take({ rule: { id: 'r0', alert: 'T6', level: 'critical' }, fields: { Image: '/tmp/x' } });
       take({ rule: { id: 'other', alert: 'T9', level: 'low' } });
       pass(hours(1));
       const summaries = raised.slice(120).map(({ alertType, count, severity }) => `${alertType} ${count} ${severity}`);
       assert.deepEqual(summaries, ['T6 21 critical', 'T9 1 low']);
-      assert.deepEqual(alerts.accounts().suppressed, { deviceLimit: 22 });
+      assert.deepEqual(alerts.accounts().suppressed, { ruleLimit: 1, deviceLimit: 21 });
+    });
+
+    it('raises the first urgent alert of a rule and a user also above them', () => {
+      const by = (UserId: string, id: string, level: AlertLevel = 'high') =>
+        take({ rule: { id, alert: id, level }, payload: { UserId }, fields: { Image: `/tmp/${id}` } });
+      different(30, { payload: { UserId: '1000' } });
+      for (let n = 0; n < 6; n += 1)
+        different(20, { rule: { id: `r${n}`, level: 'low' }, payload: { UserId: '1000' } });
+      assert.equal(raised.length, 120);
+      by('0', hit().rule.id);
+      by('0', hit().rule.id);
+      by('1000', hit().rule.id);
+      by('1000', 'shell', 'critical');
+      by('1000', 'other', 'medium');
+      const told = raised.slice(120).map(({ alertType, subject }) => `${alertType} of ${subject.UserId}`);
+      assert.deepEqual(told, [`${hit().rule.id} of 0`, 'shell of 1000']);
+      restart();
+      take({ rule: { id: 'shell', alert: 'shell', level: 'critical' }, payload: { UserId: '1000' } });
+      assert.equal(raised.length, 122);
+    });
+
+    it('raises 60 of them, of one user 30', () => {
+      const urgent = (UserId: string) => {
+        const before = raised.length;
+        for (let n = 0; n < 99; n += 1)
+          take({ rule: { id: `urgent ${n}` }, payload: { UserId }, fields: { Image: UserId } });
+        return raised.length - before;
+      };
+      for (let n = 0; n < 6; n += 1) different(20, { rule: { id: `r${n}`, level: 'low' } });
+      const each = ['1000', '0', '1', '2', '3', '4', '5'].map(urgent);
+      assert.deepEqual(each, [30, 15, 8, 4, 2, 1, 0]);
+      pass(hours(1));
+      assert.equal(urgent('1000'), 99);
     });
 
     it('still counts hits of open alerts above a limit', () => {
@@ -243,14 +276,14 @@ describe('Alerts', () => {
 
     it('slides: an hour after each alert, another one is allowed', () => {
       for (let n = 0; n < 20; n += 1) {
-        take({ fields: { User: `u${n}` } });
+        take({ fields: { Image: `/tmp/${n}` } });
         pass(minutes(2));
       }
-      take({ fields: { User: 'x' } });
+      take({ fields: { Image: '/tmp/x' } });
       assert.equal(raised.length, 20);
       pass(minutes(20));
-      take({ fields: { User: 'y' } });
-      take({ fields: { User: 'z' } });
+      take({ fields: { Image: '/tmp/y' } });
+      take({ fields: { Image: '/tmp/z' } });
       assert.equal(alerts.accounts().alerts, 21);
     });
   });
@@ -353,15 +386,15 @@ describe('Alerts', () => {
     });
 
     it('does not lift limits, and keeps what is to be summarized', () => {
-      for (let n = 0; n < 25; n += 1) take({ fields: { User: `u${n}` } });
+      for (let n = 0; n < 25; n += 1) take({ fields: { Image: `/tmp/${n}` } });
       restart();
-      take({ fields: { User: 'x' } });
+      take({ fields: { Image: '/tmp/x' } });
       assert.equal(raised.length, 20);
       const saved = JSON.parse(JSON.stringify(alerts.toJson()));
       time.setSystemTime(START.getTime() - days(3_000));
       alerts = create();
       alerts.restore(saved);
-      take({ fields: { User: 'y' } });
+      take({ fields: { Image: '/tmp/y' } });
       assert.equal(raised.length, 20);
       pass(hours(1));
       assert.equal(raised.at(-1)?.count, 7);
@@ -469,6 +502,7 @@ describe('Alerts', () => {
               take({
                 rule: { id, alert: `T${id}`, level: one.rule > 5 ? 'high' : 'low' },
                 fields: { User: `u${(one.user + n) % 50}` },
+                payload: { UserId: String((one.user + n) % 7) },
               });
               hits += 1;
               if (alerts.accounts().alerts > had) births.push({ at: systemClock.monotonic(), rule: id });
@@ -486,8 +520,9 @@ describe('Alerts', () => {
         }
         for (const { at, rule } of births) {
           const within = births.filter((other) => other.at >= at && other.at < at + hours(1));
-          assert.ok(within.length <= 120);
-          assert.ok(within.filter((other) => other.rule === rule).length <= 20);
+          assert.ok(within.length <= 120 + 60);
+          const most = Number(rule) > 5 ? 20 + 60 : 20;
+          assert.ok(within.filter((other) => other.rule === rule).length <= most);
         }
         for (const [index, at] of early.entries()) assert.ok(index === 0 || at - (early[index - 1] ?? 0) >= minutes(1));
       }),
