@@ -1,15 +1,23 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { isPlainObject, type Property } from '../../config/dialect.ts';
+import { readFileSync } from 'node:fs';
+import type { Property } from '../../config/dialect.ts';
 import { ALERT_LEVELS, PRIORITIES } from '../../contract/event.ts';
 import type { Field, MethodForm, SettingForm } from './protocol.ts';
 
 /* Forms for what the agent declares: its settings, and the payloads of its direct methods. */
 
+/** By the type of a JSON Schema, and by JavaScript's type of a default. Anything else is edited as JSON. */
+const KINDS: Readonly<Record<string, Field['kind']>> = {
+  string: 'text',
+  integer: 'number',
+  number: 'number',
+  boolean: 'flag',
+};
+
 /** A setting of the module twin as a field. */
 export function settingForm({ name, key, range, purpose, fallback }: Property): SettingForm {
   const choices = key === 'priorities.*' ? PRIORITIES : key === 'detections.minimumLevel' ? ALERT_LEVELS : undefined;
-  const kinds = { boolean: 'flag', number: 'number', object: 'json' } as const;
-  const kind = choices !== undefined ? 'choice' : (kinds[typeof fallback as keyof typeof kinds] ?? 'text');
+  const kind =
+    choices !== undefined ? 'choice' : (KINDS[fallback === undefined ? 'string' : typeof fallback] ?? 'json');
   return {
     name,
     kind,
@@ -35,7 +43,6 @@ interface Schema {
 
 /** A form for each direct method, in the order of the documentation. */
 export function methodForms(): readonly MethodForm[] {
-  if (!existsSync(SCHEMAS)) return [];
   const { properties = {} } = JSON.parse(readFileSync(SCHEMAS, 'utf8')) as Schema;
   return Object.entries(properties).map(([name, { description = '', properties: parts = {} }]) => {
     const { properties: members = {}, required = [] } = parts.request ?? {};
@@ -50,9 +57,5 @@ function field(name: string, schema: Schema, required: boolean): Field {
   if (type === 'array' && items?.enum !== undefined) {
     return { name, kind: 'names', about, required, choices: items.enum };
   }
-  const kinds = { string: 'text', integer: 'number', number: 'number', boolean: 'flag' } as const;
-  return { name, kind: isKnown(type, kinds) ? kinds[type] : 'json', about, required };
+  return { name, kind: KINDS[type ?? ''] ?? 'json', about, required };
 }
-
-const isKnown = <K extends string>(type: string | undefined, kinds: Readonly<Record<K, unknown>>): type is K =>
-  type !== undefined && isPlainObject(kinds) && Object.hasOwn(kinds, type);
