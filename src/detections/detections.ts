@@ -115,7 +115,8 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
   #lists: string;
   #sources: ReadonlySet<LogSource>;
   #unjudged = 0;
-  #saidPassedOver = false;
+  /** Which of the gaps the status has that whoever makes events can cause. */
+  #gaps = '';
   #defect: string | undefined;
 
   constructor(parts: Parts) {
@@ -307,14 +308,21 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     try {
       const judgement = this.#detector.match(subject);
       if (key !== undefined) this.#harmless.learn(key, judgement);
-      if (!judgement.isWhole && !this.#saidPassedOver) {
-        this.#saidPassedOver = true;
-        this.#parts.changed();
-      }
       for (const hit of this.#detector.hitsOf(subject, judgement.matches)) this.#parts.alerts.take(hit);
+      this.#tellGaps();
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** The status is written anew when there is another kind of gap, not for each event. */
+  #tellGaps(): void {
+    const { passedOver, droppedGroups } = this.#detector;
+    if (passedOver === 0 && droppedGroups === 0) return;
+    const gaps = `${passedOver > 0} ${droppedGroups > 0}`;
+    if (gaps === this.#gaps) return;
+    this.#gaps = gaps;
+    this.#parts.changed();
   }
 
   /** A defect of the agent. Only the first is logged: whoever can cause one can cause any number. */
@@ -336,11 +344,14 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     const rules = this.#detector.rules;
     const off: Record<string, number> = {};
     for (const { off: reason } of rules) if (reason !== undefined) off[reason] = (off[reason] ?? 0) + 1;
-    const { passedOver } = this.#detector;
+    const { passedOver, droppedGroups } = this.#detector;
     const problems = [
       ...(this.#defect === undefined ? [] : [`An event could not be judged: ${this.#defect}.`]),
       ...(this.#unjudged === 0 ? [] : [`${this.#unjudged} events came too fast to be judged.`]),
       ...(passedOver === 0 ? [] : [`${passedOver} long texts were passed over by rules that had taken too much time.`]),
+      ...(droppedGroups === 0
+        ? []
+        : [`${droppedGroups} series of events were forgotten before their time, because there were too many at once.`]),
       ...(off.time === undefined ? [] : [`${off.time} rules are off, because they took too much time.`]),
     ];
     return {

@@ -88,7 +88,7 @@ export class Detector {
     return this.#engine.passedOver;
   }
 
-  /** Groups of correlations that were dropped, for space. */
+  /** Groups of correlations that were dropped for space while they could still have led to a hit. */
   get droppedGroups(): number {
     return this.#correlations.dropped;
   }

@@ -85,6 +85,7 @@ describe('Detections', () => {
   let isSlow: boolean;
   let slowNow: number;
   let saves: number;
+  let changes: number;
   let take: (hit: Hit) => void;
   let detections: Detections;
 
@@ -99,6 +100,7 @@ describe('Detections', () => {
     isSlow = false;
     slowNow = 0;
     saves = 0;
+    changes = 0;
     take = (hit) => hits.push(hit);
     detections = new Detections({
       isOn: () => isOn,
@@ -114,7 +116,9 @@ describe('Detections', () => {
       snapshotPeriod: () => hours(13),
       clock: { ...systemClock, monotonic },
       log: quietLog(logged),
-      changed: () => {},
+      changed: () => {
+        changes += 1;
+      },
       stateChanged: () => {
         saves += 1;
       },
@@ -275,6 +279,15 @@ describe('Detections', () => {
     assert.equal(states(), `${2 + 9_000 - 4_096} events came too fast to be judged.`);
     isSlow = false;
     await detections.stop();
+  });
+
+  it('say when more series were under way than can be followed', () => {
+    const attempts = Array.from({ length: 513 }, (_, n) => start(`/tmp/${n}/su`));
+    detections.accept(batch(...attempts.slice(1)));
+    assert.deepEqual([detections.status().problem, changes], [undefined, 0]);
+    detections.accept(batch(...attempts.slice(0, 2)));
+    assert.match(detections.status().problem ?? '', /^2 series of events were forgotten before their time/);
+    assert.equal(changes, 1);
   });
 
   it('go on after a defect, and are degraded', () => {

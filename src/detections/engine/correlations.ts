@@ -100,7 +100,7 @@ export class Correlations {
     }
   }
 
-  /** Groups that were dropped, for space. */
+  /** Groups that were dropped for space while their window had something in it. */
   get dropped(): number {
     return this.#budget.dropped;
   }
@@ -119,7 +119,7 @@ export class Correlations {
         hits.push(...this.take(hit, at));
       }
     }
-    this.#keepBudget();
+    this.#keepBudget(at);
     return hits;
   }
 
@@ -128,10 +128,10 @@ export class Correlations {
     return (this.#fed.get(rule) ?? []).every(({ window, rule: index }) => window.ignores(index, at));
   }
 
-  #keepBudget(): void {
+  #keepBudget(at: number): void {
     while (this.#budget.bytes > BYTES) {
       const [largest] = [...this.#windows].sort((a, b) => b.bytes - a.bytes);
-      if (largest === undefined || !largest.dropOldest()) return;
+      if (largest === undefined || !largest.dropOldest(at)) return;
     }
   }
 
@@ -158,7 +158,7 @@ export class Correlations {
       const groups = Object.hasOwn(state.rules, window.facts.id) ? state.rules[window.facts.id] : [];
       if (Array.isArray(groups)) window.restore(groups, now, elapsed);
     }
-    this.#keepBudget();
+    this.#keepBudget(now);
   }
 }
 
@@ -257,7 +257,7 @@ class Window {
     if (group.entries.length === 0) group.fired = false;
     if (newest - at <= timespanMs) this.#add(group.entries, added);
     this.#grow((group.entries.length - before) * BYTES_OF_ENTRY);
-    if (this.#groups.size > GROUPS) this.dropOldest();
+    if (this.#groups.size > GROUPS) this.dropOldest(at);
     const count = this.#count(group.entries);
     if (count === undefined) return undefined;
     const isNew = !group.fired;
@@ -332,13 +332,15 @@ class Window {
     this.#budget.bytes += bytes;
   }
 
-  dropOldest(): boolean {
+  /** @param at now @returns whether there was one */
+  dropOldest(at: number): boolean {
     const [first] = this.#groups;
     if (first === undefined) return false;
     const [key, { entries }] = first;
     this.#groups.delete(key);
     this.#grow(-(BYTES_OF_GROUP + key.length * 2 + entries.length * BYTES_OF_ENTRY));
-    this.#budget.dropped += 1;
+    const last = entries.at(-1)?.at ?? Number.NEGATIVE_INFINITY;
+    if (at - last <= this.correlation.timespanMs) this.#budget.dropped += 1;
     return true;
   }
 

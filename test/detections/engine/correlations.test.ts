@@ -270,6 +270,13 @@ describe('the bounds of correlations', () => {
     assert.deepEqual(bench.at(2, { Kind: 'a', User: 'u0' }), []);
   });
 
+  it('count no group that could not have led to a hit any more', () => {
+    const bench = new Bench([COUNT]);
+    for (let user = 0; user < 512; user += 1) bench.at(0, { Kind: 'a', User: `u${user}` });
+    for (let user = 512; user < 600; user += 1) bench.at(9_999, { Kind: 'a', User: `u${user}` });
+    assert.equal(bench.detector.droppedGroups, 0);
+  });
+
   it('hold 1 MB of all rules', () => {
     const bench = new Bench([COUNT, ...['x', 'y', 'z'].map((name) => COUNT.replaceAll('co\n', `${name}\n`))]);
     const long = 'l'.repeat(1_000);
