@@ -38,7 +38,7 @@ const WINDOW_MS = 60_000;
 const MOST_CHARGED_MS = 0.05;
 const MOST_CHARGED_OF_CHARACTER_MS = 0.0006;
 
-/** In characters of all fields together: a text that takes long is longer. */
+/** In characters of a reading's own fields together: a text that takes long is longer. */
 const SHORT = 1_024;
 
 const NOTHING: Judgement = { matches: [], isWhole: true };
@@ -164,14 +164,15 @@ export class Engine {
 
   /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
   #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
-    const { rules, matchers, candidates, spent, hurried, off } = prepared;
+    const { rules, matchers, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
-    const { length } = row;
-    const most = MOST_CHARGED_MS + Math.min(length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
+    // Of the reading alone: whoever starts programs gives all of them the same long command line of a parent.
+    const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT;
+    const most = MOST_CHARGED_MS + Math.min(row.length, JUDGED.head + JUDGED.tail) * MOST_CHARGED_OF_CHARACTER_MS;
     let began = this.#clock.monotonic();
     for (let index = 0; index < candidates.length; index += 1) {
       if (candidates[index] !== 1 || off[index] === 1) continue;
-      if (hurried[index] === 1 && length > SHORT && began < this.#windowEnds) {
+      if (hurried[index] === 1 && isLong && began < this.#windowEnds) {
         this.#isWhole = false;
         this.#passedOver += 1;
         continue;

@@ -27,9 +27,19 @@ export class Row {
   /** Of all values that were read. */
   get length(): number {
     let length = 0;
-    for (let slot = 0; slot < this.#values.length; slot += 1)
-      if (this.#isRead[slot] === true) length += this.#values[slot]?.length ?? 0;
+    for (let slot = 0; slot < this.#values.length; slot += 1) length += this.#lengthOf(slot);
     return length;
+  }
+
+  /** Of the values of these slots that were read. */
+  lengthOf(slots: readonly number[]): number {
+    let length = 0;
+    for (const slot of slots) length += this.#lengthOf(slot);
+    return length;
+  }
+
+  #lengthOf(slot: number): number {
+    return this.#isRead[slot] === true ? (this.#values[slot]?.length ?? 0) : 0;
   }
 
   text(slot: number): string | undefined {

@@ -212,6 +212,28 @@ describe('the time of rules', () => {
     assert.deepEqual(judge(detector, attack), ['slow', 'fast']);
   });
 
+  it('makes no shipped rule pass over a short start, however long the command line of its parent is', () => {
+    const clock = new Slow();
+    const onStarts = (title: string, selection: string) =>
+      `title: ${title}\nlogsource: { product: linux, category: process_creation }\n` +
+      `detection: { s: { ${selection} }, condition: s }\n`;
+    const texts = [onStarts('Slow', 'CommandLine|contains: slow'), onStarts('Other', 'ParentCommandLine|contains: x')];
+    const rules = rulesOf(...texts).map((rule) => ({ ...rule, facts: { ...rule.facts, origin: 'builtin' as const } }));
+    const detector = new Detector({ rules, clock });
+    const long = 'y'.repeat(8_192);
+    const judged = (CommandLine: string) => {
+      const payload = { Executable: '/usr/bin/tool', CommandLine, UserId: '1000' };
+      const parent = { executable: '/bin/bash', commandLine: `bash ${long.slice(0, 4_000)}` };
+      const of = subjectOf({ name: 'ProcessCreate', payload, time: 0, parent });
+      return of === undefined ? [] : detector.judge(of).map(({ rule: { title } }) => title);
+    };
+    clock.each = 9;
+    for (let i = 0; i < 20; i += 1) judged(`tool slow ${i}${long}`);
+    clock.each = 0;
+    assert.deepEqual(judged(`tool slow ${long}`), []);
+    assert.deepEqual(judged('tool slow'), ['Slow']);
+  });
+
   it('is charged by the length of the text, so that a process that did not run loses no rules', () => {
     const clock = new Slow();
     const detector = new Detector({ rules: rulesOf(...two), clock });
