@@ -31,6 +31,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: [...BUILDING_BLOCKS, 'identity'],
   hub: [...BUILDING_BLOCKS, 'network', 'identity'],
   emulator: BUILDING_BLOCKS,
+  fleet: BUILDING_BLOCKS,
   // The top floor, from the bottom up: what knows several peers.
   status: [...BUILDING_BLOCKS, 'detections', 'linux', 'collectors', 'baseline', 'pipeline', 'posture', 'config'],
   methods: [...BUILDING_BLOCKS, 'collectors', 'pipeline', 'config', 'status'],
@@ -45,7 +46,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'agent.ts': ['base', 'linux', 'collectors', 'config', 'agent'],
   cli: [
     ...[...BUILDING_BLOCKS, 'host', 'linux', 'collectors', 'baseline', 'pipeline', 'config', 'hub', 'emulator'],
-    ...['network', 'identity', 'detections', 'posture', 'status', 'agent.ts'],
+    ...['network', 'identity', 'detections', 'posture', 'status', 'agent.ts', 'fleet'],
   ],
   'main.ts': ['base', 'hub', 'cli'],
 };
@@ -103,7 +104,17 @@ const RULES: Readonly<Record<string, (file: SourceFile) => string[]>> = {
       (path) => inFile('src/base/clock.ts')(path) || inFolder('cli/page/browser')(path),
     ),
 
-  'only hub/ names the Azure SDK and MQTT': (file) => importsOf(file, /^(?:azure-|mqtt$|mqtt\/)/, inFolder('hub')),
+  'only hub/ names the Azure SDK and MQTT': (file) =>
+    importsOf(file, /^(?:azure-(?!iothub)|mqtt$|mqtt\/)/, inFolder('hub')),
+
+  'only fleet/ names the service SDK': (file) => importsOf(file, /^(?:azure-iothub|@azure\/)/, inFolder('fleet')),
+
+  'only vakt fleet loads fleet/, and only when it is called': (file) =>
+    imports(file)
+      .filter(({ target }) => /^src\/(?:cli\/)?fleet\//.test(target))
+      .filter(() => !inFolder('fleet')(file.path) && !inFolder('cli/fleet')(file.path))
+      .filter(({ kind }) => kind !== 'dynamic' || !inFile('src/cli/fleet.ts')(file.path))
+      .map(({ target }) => target),
 
   // The provisioning service is asked before there is a hub, and needs packets but none of MQTT.js's sessions.
   'only hub/ and identity/provisioning/ read and write packets of MQTT': (file) =>
@@ -304,6 +315,7 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/config/a.ts': "export { x } from '../pipeline/pack.ts';",
       'src/hub/a.ts': "export * from '../emulator/sas.ts';",
       'src/emulator/a.ts': "import { sign } from '../hub/sas-token.ts';",
+      'src/fleet/a.ts': "import { readTwin } from '../config/twin.ts';",
       'src/utils/a.ts': '',
       'src/status/a.ts': "import { ping } from '../methods/ping.ts';",
       'src/methods/a.ts': "import { AzureHubClient } from '../hub/azure-client.ts';",
@@ -360,6 +372,27 @@ const PLANTED: Readonly<Record<string, { breaks: Record<string, string>; keeps: 
       'src/hub/identity/a.ts': "import device from 'azure-iot-device';",
       'src/emulator/a.ts':
         "import { MqttServer } from './mqtt-server.ts'; // https://learn.microsoft.com/azure-iot 'azure-iot'",
+    },
+  },
+  'only fleet/ names the service SDK': {
+    breaks: {
+      'src/cli/fleet/a.ts': "import azureIotHub from 'azure-iothub';",
+      'src/hub/a.ts': "import { DeviceMethod } from 'azure-iothub/dist/device_method.js';",
+      'src/identity/a.ts': "await import('@azure/identity');",
+    },
+    keeps: { 'src/fleet/a.ts': "import azureIotHub from 'azure-iothub'; await import('@azure/identity');" },
+  },
+  'only vakt fleet loads fleet/, and only when it is called': {
+    breaks: {
+      'src/cli/fleet.ts': "import { runFleet } from './fleet/run.ts';",
+      'src/cli/status.ts': "const { x } = await import('../fleet/service.ts');",
+      'src/agent.ts': "import type { HubService } from './fleet/service.ts';",
+    },
+    keeps: {
+      'src/cli/fleet.ts': "await import('./fleet/run.ts');",
+      'src/cli/fleet/run.ts': "import { HubService } from '../../fleet/service.ts'; import { a } from './a.ts';",
+      'src/main.ts': "const x = () => import('./cli/fleet.ts');",
+      'src/fleet/a.ts': "import { b } from './b.ts';",
     },
   },
   'only hub/ and identity/provisioning/ read and write packets of MQTT': {

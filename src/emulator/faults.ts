@@ -19,7 +19,10 @@ export const FAULTS = {
   twinGarbage: 'Twin requests are answered with 200 and a body that is not JSON.',
   mqttSilence: 'TCP connections to the MQTT port are accepted, and nothing is answered.',
   webSocketSilence: 'TCP connections to the WebSocket port are accepted, and nothing is answered.',
-  restStatus: 'REST requests are answered with "status" and, with "retryAfter", a Retry-After header.',
+  restStatus:
+    'REST requests, those whose path contains "text", are answered with "status" and, with "retryAfter", a Retry-After header.',
+  throttleRest:
+    'More than "perSecond" REST requests a second are answered 429, with "retryAfter" in a Retry-After header.',
   restSilence: 'REST requests are never answered.',
   restDelay: 'REST requests are answered "ms" later.',
   restGarbage: 'REST requests are answered with 200 and HTML.',
@@ -38,11 +41,13 @@ export interface Fault {
   readonly ms?: number;
   /** `twinStatus`, `restStatus`: the status to answer. Default 500. */
   readonly status?: number;
-  /** `restStatus`: the value of the Retry-After header, in seconds. */
+  /** `throttleRest`: requests allowed per second. Default 10. */
+  readonly perSecond?: number;
+  /** `restStatus`, `throttleRest`: the value of the Retry-After header, in seconds. `throttleRest`: default 1. */
   readonly retryAfter?: number;
   /** `twinStatus`: answer without a body. */
   readonly emptyBody?: boolean;
-  /** `closeOnText`: the text to look for. */
+  /** `closeOnText`: the text to look for. `restStatus`: only requests with this in path or query. */
   readonly text?: string;
   /** `throttleMessages`: messages allowed per minute. Default 60. */
   readonly perMinute?: number;
@@ -66,7 +71,7 @@ export class Faults {
   inject(fault: Fault): void {
     if (!Object.hasOwn(FAULTS, fault.kind))
       throw new RangeError(`"${fault.kind}" is not a kind of fault; kinds: ${Object.keys(FAULTS).join(', ')}`);
-    for (const name of ['count', 'durationMs', 'ms', 'status', 'retryAfter', 'perMinute'] as const) {
+    for (const name of ['count', 'durationMs', 'ms', 'status', 'retryAfter', 'perMinute', 'perSecond'] as const) {
       const value: unknown = fault[name];
       if (value !== undefined && !(Number.isSafeInteger(value) && (value as number) >= 0))
         throw new RangeError(`"${name}" must be a whole number, 0 or more`);

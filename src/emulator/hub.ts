@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
-import { type Clock, systemClock } from '../base/clock.ts';
+import { type Clock, systemClock, TimeLimitError } from '../base/clock.ts';
 import { type Duration, milliseconds, seconds } from '../base/duration.ts';
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
 import { CertificateAuthority } from './certificates.ts';
@@ -23,9 +24,11 @@ import { MqttServer } from './mqtt-server.ts';
 import { type RegisteredDevice, type RegisteredModule, Registry, type WhichKey } from './registry.ts';
 import { RequestHandler } from './request-handler.ts';
 import type { RestHub, RestRequest } from './rest-api.ts';
-import type { Policy } from './rest-authorize.ts';
+import { type Policy, standardPolicies } from './rest-authorize.ts';
+import type { RestMethodCall } from './rest-call.ts';
 import type { ErrorForm } from './rest-errors.ts';
-import { DESIRED_CHANGES, desiredChangeTopic } from './topics.ts';
+import { DESIRED_CHANGES, desiredChangeTopic, METHOD_CALLS } from './topics.ts';
+import type { TwinChange } from './twin.ts';
 import type { TwinOperation } from './twin-requests.ts';
 import { waitFor } from './waiting.ts';
 
@@ -40,8 +43,10 @@ export interface EmulatorOptions extends ServerOptions {
   readonly certificateAuthority?: CertificateAuthority;
   /** PEM. Authorities whose certificates devices and modules may present. */
   readonly clientAuthorities?: readonly string[];
-  /** Shared access policies whose tokens open the REST API. */
+  /** Shared access policies whose tokens open the REST API. Default: those of a new hub, with random keys. */
   readonly policies?: readonly Policy[];
+  /** Tokens of Microsoft Entra that open the REST API with all rights. Default: none. */
+  readonly bearerTokens?: readonly string[];
   /** How the REST API words its errors. Default `text`. */
   readonly errorForm?: ErrorForm;
   /** Port of the control API; 0 selects a free one. Absent: no control API. */
@@ -74,6 +79,8 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
   /** The root that clients must trust. */
   readonly caPem: string;
   readonly faults: Faults;
+  /** The shared access policies. */
+  readonly policies: readonly Policy[];
   readonly #clock: Clock;
   readonly #registry = new Registry();
   readonly #handler: RequestHandler;
@@ -89,6 +96,7 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     this.hostName = options.hostName ?? DEFAULT_HOST_NAME;
     this.#clock = options.clock ?? systemClock;
     this.faults = new Faults(this.#clock);
+    this.policies = options.policies ?? standardPolicies(() => randomBytes(32).toString('base64'));
     for (const pem of options.clientAuthorities ?? []) this.addClientAuthority(pem);
     for (const device of options.devices ?? []) this.addDevice(device);
     for (const module of options.modules ?? []) this.addModule(module);
@@ -270,9 +278,42 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     return [...fields, `SharedAccessKey=${credential.primaryKey}`, `GatewayHostName=localhost:${this.port}`].join(';');
   }
 
+  /**
+   * For the service SDKs on this machine, which must also trust `caPem` and connect to the port `restPort` of localhost.
+   *
+   * @throws RangeError if there is no such policy
+   */
+  serviceConnectionString(policy = 'iothubowner'): string {
+    const key = this.policies.find(({ name }) => name === policy)?.primaryKey;
+    if (key === undefined) throw new RangeError(`The hub has no policy ${policy}.`);
+    return `HostName=${this.hostName};SharedAccessKeyName=${policy};SharedAccessKey=${key}`;
+  }
+
   /** A copy of the twin. @throws RangeError if the module does not exist */
   twin(deviceId: string, moduleId: string): TwinDocument {
     return this.#registry.twinOf({ deviceId, moduleId }).document();
+  }
+
+  /** Merges into the twin of a device, which only the service sees: `{ tags, desired }`. @throws TwinError; RangeError */
+  patchDeviceTwin(deviceId: string, change: TwinChange): void {
+    this.#registry.twinOfDevice(deviceId).patch(change);
+  }
+
+  /** Merges into the tags of a module. @throws TwinError without a change; RangeError */
+  patchTags(deviceId: string, moduleId: string, tags: Readonly<Record<string, unknown>>): void {
+    this.#registry.twinOf({ deviceId, moduleId }).patch({ tags });
+  }
+
+  /** The tags of a module. @throws RangeError if the module does not exist */
+  tags(deviceId: string, moduleId: string): Readonly<Record<string, unknown>> {
+    return structuredClone(this.#registry.twinOf({ deviceId, moduleId }).tags);
+  }
+
+  /** Changes reported properties as the module does. @throws TwinError without a change; RangeError */
+  patchReported(deviceId: string, moduleId: string, patch: Readonly<Record<string, unknown>>): void {
+    const twin = this.#registry.twinOf({ deviceId, moduleId });
+    twin.patchReported(patch);
+    this.emit('reported', { at: this.#clock.now(), deviceId, moduleId, reported: twin.document().reported });
   }
 
   /** Merges (RFC 7396), and notifies the module if it has subscribed. @throws TwinError without a change; RangeError */
@@ -377,11 +418,12 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
     await this.#mqttServer?.close();
   }
 
-  #restHub({ policies = [], errorForm = 'text', skewTolerance = milliseconds(0) }: EmulatorOptions): RestHub {
+  #restHub({ bearerTokens = [], errorForm = 'text', skewTolerance = milliseconds(0) }: EmulatorOptions): RestHub {
     return {
       hostName: this.hostName,
       registry: this.#registry,
-      policies,
+      policies: this.policies,
+      bearerTokens,
       faults: this.faults,
       clock: this.#clock,
       skewTolerance,
@@ -389,7 +431,24 @@ export class HubEmulator extends EventEmitter implements ControlledHub {
       events: this,
       isConnected: (module) => this.#handler.live.has(nameOf(module)),
       disconnect: ({ deviceId, moduleId }, because) => this.disconnect(deviceId, moduleId, because),
+      notify: ({ deviceId, moduleId }, change) => this.#notify(deviceId, moduleId, change),
+      callMethod: (module, call) => this.#callMethod(module, call),
     };
+  }
+
+  /** A module that is not connected has `connectSeconds` to connect and to subscribe to direct methods. */
+  async #callMethod(module: ModuleId, { connectSeconds, responseSeconds, ...call }: RestMethodCall) {
+    const name = nameOf(module);
+    const { live, methods } = this.#handler;
+    const isReady = (connection: Connection) =>
+      nameOf(connection.module) === name && connection.isSubscribedTo(METHOD_CALLS);
+    const now = live.get(name);
+    if (connectSeconds > 0 && (now === undefined || !isReady(now))) {
+      await this.#waitFor('subscription', [], isReady, seconds(connectSeconds)).catch((error: unknown) => {
+        if (!(error instanceof TimeLimitError)) throw error; // the call then says that the module is not connected
+      });
+    }
+    return methods.call(live.get(name), { ...call, limit: seconds(responseSeconds) });
   }
 
   #notify(deviceId: string, moduleId: string, change: TwinSection): void {

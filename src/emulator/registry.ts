@@ -21,10 +21,22 @@ export type RegisteredModule = Registration & ModuleId;
 /** Which of the two keys to make anew. */
 export type WhichKey = 'primary' | 'secondary' | 'both';
 
-/** The hub's identity registry: devices, and their modules, each module with its twin. */
+/** A device with its twin, which is made when it is first changed: most devices never have one. */
+interface DeviceEntry {
+  device: RegisteredDevice;
+  twin?: Twin;
+  readonly modules: ModuleEntry[];
+}
+
+interface ModuleEntry {
+  module: RegisteredModule;
+  readonly twin: Twin;
+}
+
+/** The hub's identity registry: devices, and their modules, each with its twin. */
 export class Registry {
-  readonly #devices = new Map<string, RegisteredDevice>();
-  readonly #modules = new Map<string, { module: RegisteredModule; readonly twin: Twin }>();
+  readonly #devices = new Map<string, DeviceEntry>();
+  readonly #modules = new Map<string, ModuleEntry>();
 
   #authorities: X509Certificate[] = [];
 
@@ -44,7 +56,22 @@ export class Registry {
   }
 
   get devices(): RegisteredDevice[] {
-    return [...this.#devices.values()];
+    return [...this.#devices.values()].map(({ device }) => device);
+  }
+
+  /** How many devices there are. */
+  get size(): number {
+    return this.#devices.size;
+  }
+
+  /** The devices with their twins, in the order in which they were added; nothing is copied. */
+  *deviceTwins(): Generator<{ readonly device: RegisteredDevice; readonly twin: Twin }> {
+    for (const { device, twin = NEW_TWIN } of this.#devices.values()) yield { device, twin };
+  }
+
+  /** The modules with their twins, in the order in which they were added; nothing is copied. */
+  moduleTwins(): Iterable<{ readonly module: RegisteredModule; readonly twin: Twin }> {
+    return this.#modules.values();
   }
 
   get modules(): RegisteredModule[] {
@@ -54,8 +81,10 @@ export class Registry {
   /** Adds a device, or replaces credential and status of an existing one. @throws RangeError */
   addDevice({ deviceId, credential = randomKeys(), status }: EmulatedDevice): RegisteredDevice {
     checkIdentity({ deviceId }, credential);
-    const device = revised({ deviceId }, this.#devices.get(deviceId), credential, status);
-    this.#devices.set(deviceId, device);
+    const known = this.#devices.get(deviceId);
+    const device = revised({ deviceId }, known?.device, credential, status);
+    if (known === undefined) this.#devices.set(deviceId, { device, modules: [] });
+    else known.device = device;
     return device;
   }
 
@@ -72,7 +101,12 @@ export class Registry {
     if (!this.#devices.has(deviceId)) this.addDevice({ deviceId });
     const known = this.#modules.get(nameOf(id));
     const registered = revised(id, known?.module, credential, status);
-    this.#modules.set(nameOf(id), { module: registered, twin: known?.twin ?? new Twin() });
+    if (known !== undefined) known.module = registered;
+    else {
+      const entry = { module: registered, twin: new Twin() };
+      this.#modules.set(nameOf(id), entry);
+      this.#devices.get(deviceId)?.modules.push(entry);
+    }
     return registered;
   }
 
@@ -84,11 +118,14 @@ export class Registry {
 
   /** @returns whether it existed */
   removeModule(module: ModuleId): boolean {
+    const entry = this.#modules.get(nameOf(module));
+    const siblings = this.#devices.get(module.deviceId)?.modules;
+    if (entry !== undefined) siblings?.splice(siblings.indexOf(entry), 1);
     return this.#modules.delete(nameOf(module));
   }
 
   device(deviceId: string): RegisteredDevice | undefined {
-    return this.#devices.get(deviceId);
+    return this.#devices.get(deviceId)?.device;
   }
 
   module(module: ModuleId): RegisteredModule | undefined {
@@ -96,7 +133,7 @@ export class Registry {
   }
 
   modulesOf(deviceId: string): RegisteredModule[] {
-    return this.modules.filter((module) => module.deviceId === deviceId);
+    return this.#devices.get(deviceId)?.modules.map(({ module }) => module) ?? [];
   }
 
   /** Whether the identity and, for a module, its device may connect. */
@@ -128,6 +165,14 @@ export class Registry {
     return known.twin;
   }
 
+  /** The twin of a device, which modules cannot see. @throws RangeError if the device does not exist */
+  twinOfDevice(deviceId: string): Twin {
+    const known = this.#devices.get(deviceId);
+    if (known === undefined) throw new RangeError(`Device ${deviceId} does not exist.`);
+    known.twin ??= new Twin();
+    return known.twin;
+  }
+
   #replace(
     { deviceId, moduleId }: IdentityId,
     change: (identity: Registration) => { credential: Credential; status: Status },
@@ -140,6 +185,9 @@ export class Registry {
       : this.addModule({ deviceId, moduleId, ...changed });
   }
 }
+
+/** Of a device whose twin nobody has changed. */
+const NEW_TWIN = new Twin();
 
 /** 32 random bytes each, as a hub makes them. */
 export const randomKeys = (): Credential & { type: 'sas' } => ({
@@ -173,4 +221,4 @@ function revised<T extends IdentityId>(
 }
 
 /** A hub's generation ids are decimal numbers of 18 digits. */
-const newGenerationId = () => `6${Array.from({ length: 17 }, () => randomInt(10)).join('')}`;
+const newGenerationId = () => `6${String(randomInt(1e8)).padStart(8, '0')}${String(randomInt(1e9)).padStart(9, '0')}`;

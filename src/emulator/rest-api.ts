@@ -8,8 +8,9 @@ import { certificatesOf } from './client-certificates.ts';
 import type { Faults } from './faults.ts';
 import type { Registry } from './registry.ts';
 import { authorize, type Caller, type Policy } from './rest-authorize.ts';
+import type { RestAnswer, RestModules } from './rest-call.ts';
 import { type ErrorForm, RestError } from './rest-errors.ts';
-import { deleteModule, getModule, listModules, putModule, type RestAnswer, type RestModules } from './rest-modules.ts';
+import { routesOf } from './rest-routes.ts';
 
 /** A request to the REST API, as answered. Never contains a key or a token. */
 export interface RestRequest {
@@ -33,6 +34,7 @@ export interface RestHub extends RestModules {
   readonly hostName: string;
   readonly registry: Registry;
   readonly policies: readonly Policy[];
+  readonly bearerTokens: readonly string[];
   readonly faults: Faults;
   readonly clock: Clock;
   readonly skewTolerance: Duration;
@@ -41,14 +43,16 @@ export interface RestHub extends RestModules {
   readonly events: EventEmitter;
 }
 
-const LARGEST_BODY = 64 * 1024;
+/** Room for a method's payload of 128 KiB, and for 100 devices. */
+const LARGEST_BODY = 256 * 1024;
 const REQUESTS_KEPT = 10_000;
 
-/** The hub's REST API over HTTPS for the modules of a device. Source: "IoT Hub REST API", Modules. */
+/** The hub's REST API over HTTPS: devices, modules, twins, queries and direct methods. Source: "IoT Hub REST API". */
 export class RestApi {
   /** Oldest first. */
   readonly requests: RestRequest[] = [];
   readonly #hub: RestHub;
+  #second = { number: 0, requests: 0 };
 
   constructor(hub: RestHub) {
     this.#hub = hub;
@@ -70,10 +74,15 @@ export class RestApi {
     }
     const done: { caller?: Caller } = {};
     try {
-      const { status, body, etag } = await this.#answer(request, (caller) => {
+      const {
+        status,
+        body,
+        etag,
+        headers: more,
+      } = await this.#answer(request, (caller) => {
         done.caller = caller;
       });
-      response.writeHead(status, { ...JSON_TYPE, ...(etag === undefined ? {} : { etag: `"${etag}"` }) });
+      response.writeHead(status, { ...JSON_TYPE, ...more, ...(etag === undefined ? {} : { etag: `"${etag}"` }) });
       response.end(body === undefined ? undefined : JSON.stringify(body));
       this.#note({ ...record, ...done, status });
     } catch (cause) {
@@ -90,27 +99,34 @@ export class RestApi {
 
   async #answer(request: IncomingMessage, authorized: (caller: Caller) => void): Promise<RestAnswer> {
     const hub = this.#hub;
-    const { method = 'GET', headers, socket } = request;
-    const fault = hub.faults.trigger('restStatus');
+    const { method = 'GET', url: target = '/', headers, socket } = request;
+    const fault = hub.faults.trigger('restStatus', ({ text = '' }) => target.includes(text));
     if (fault !== undefined) throw new InjectedError(fault);
-    const url = new URL(request.url ?? '/', 'https://localhost');
+    const throttle = hub.faults.trigger('throttleRest', ({ perSecond = 10 }) => this.#isAbove(perSecond));
+    if (throttle !== undefined) throw new InjectedError({ status: 429, retryAfter: throttle.retryAfter ?? 1 });
+    const url = new URL(target, 'https://localhost');
     const path = segmentsOf(url.pathname);
-    const [devices, deviceId = '', modules, moduleId, ...rest] = path;
-    if (devices !== 'devices' || deviceId === '' || modules !== 'modules' || rest.length > 0)
-      throw new RestError(404000, `The emulator has no ${url.pathname}.`);
+    const matches = routesOf(path);
+    const [match] = matches;
+    if (match === undefined) throw new RestError(404000, `The emulator has no ${url.pathname}.`);
     if (!/^\d{4}-\d\d-\d\d(?:-preview)?$/.test(url.searchParams.get('api-version') ?? ''))
       throw new RestError(400001, 'The query has no valid api-version.');
+    const { route, parameters } = matches.find((each) => each.route.method === method) ?? match;
+    const deviceId = route.isOpenToDevice === true ? parameters[0] : undefined;
     const certificates = certificatesOf(socket as TLSSocket);
-    const right = method === 'GET' ? 'RegistryRead' : 'RegistryWrite';
-    const claim = { authorization: headers.authorization, certificates, path, deviceId, right } as const;
+    const claim = { authorization: headers.authorization, certificates, path, deviceId, right: route.right };
     authorized(authorize(claim, { ...hub, now: hub.clock.now() }));
-    const id = { deviceId, moduleId: moduleId ?? '' };
-    if (moduleId === undefined) {
-      if (method === 'GET') return listModules(hub, deviceId);
-    } else if (method === 'GET') return getModule(hub, id);
-    else if (method === 'DELETE') return deleteModule(hub, id, headers['if-match']);
-    else if (method === 'PUT') return putModule(hub, id, await readJson(request), headers['if-match']);
-    throw new RestError(405000, `${url.pathname} does not support ${method}.`);
+    if (route.method !== method) throw new RestError(405000, `${url.pathname} does not support ${method}.`);
+    const header = (name: string) => headers[name]?.toString();
+    return route.run({ hub, parameters, query: url.searchParams, header, body: () => readJson(request) });
+  }
+
+  /** Counts requests by the second. */
+  #isAbove(perSecond: number): boolean {
+    const second = Math.floor(this.#hub.clock.monotonic() / 1_000);
+    if (second !== this.#second.number) this.#second = { number: second, requests: 0 };
+    this.#second.requests += 1;
+    return this.#second.requests > perSecond;
   }
 
   #note(record: RestRequest): void {

@@ -5,7 +5,8 @@ import type { Registry } from './registry.ts';
 import { RestError } from './rest-errors.ts';
 import { covers, isSignedWith, parseSasToken, type SasToken } from './sas.ts';
 
-export type Right = 'RegistryRead' | 'RegistryWrite';
+/** Source: "Control access to IoT Hub by using shared access signatures", permissions. */
+export type Right = 'RegistryRead' | 'RegistryWrite' | 'ServiceConnect' | 'DeviceConnect';
 
 /** A shared access policy of the hub. */
 export interface Policy {
@@ -15,6 +16,16 @@ export interface Policy {
   readonly rights: readonly Right[];
 }
 
+/** The policies of a new hub. Source: as for the rights. @param keyOf makes the key of a policy, base64 */
+export const standardPolicies = (keyOf: (policy: string) => string): readonly Policy[] =>
+  Object.entries({
+    iothubowner: ['RegistryRead', 'RegistryWrite', 'ServiceConnect', 'DeviceConnect'],
+    service: ['ServiceConnect'],
+    device: ['DeviceConnect'],
+    registryRead: ['RegistryRead'],
+    registryReadWrite: ['RegistryRead', 'RegistryWrite'],
+  } as const).map(([name, rights]) => ({ name, primaryKey: keyOf(name), rights }));
+
 /** Who sent a request. */
 export type Caller = { readonly deviceId: string; readonly thumbprint?: string } | { readonly policy: string };
 
@@ -23,35 +34,44 @@ export interface RestJudge {
   readonly hostName: string;
   readonly registry: Registry;
   readonly policies: readonly Policy[];
+  /** Tokens of Microsoft Entra that are accepted; they have every right. */
+  readonly bearerTokens: readonly string[];
   readonly now: Date;
   readonly skewTolerance: Duration;
 }
 
-/** A request for the modules of a device. */
+/** A request, as far as it is about rights. */
 export interface Claim {
   readonly authorization: string | undefined;
   readonly certificates: readonly X509Certificate[];
   /** The decoded segments of the path. */
   readonly path: readonly string[];
-  readonly deviceId: string;
+  /** The device in the path, if it may make this request by its own credential. */
+  readonly deviceId: string | undefined;
   readonly right: Right;
 }
 
 /**
- * Authorizes a request: by a device's own token or client certificate, which open that device's modules, or by a token of
- * a policy. Source: "Control access to IoT Hub by using shared access signatures".
+ * Authorizes a request: by a token of a policy, or by a device's own token or client certificate, which open that device's
+ * modules only. Source: "Control access to IoT Hub by using shared access signatures".
  *
  * @throws RestError 401002, 401003, 403012 or 404001
  */
 export function authorize(claim: Claim, judge: RestJudge): Caller {
   const { authorization, certificates, deviceId } = claim;
+  // A hub asks Microsoft Entra what the token's owner may do; here it is one of a list.
+  if (judge.bearerTokens.some((each) => authorization === `Bearer ${each}`)) return { policy: 'entra' };
   const token = parseSasToken(authorization ?? '');
   if (authorization !== undefined && token === undefined)
-    throw new RestError(401003, 'The Authorization header is not a shared access signature.');
+    throw new RestError(
+      401003,
+      'The Authorization header is not a shared access signature, nor a token that is known.',
+    );
   if (token?.policy !== undefined) return authorizePolicy(token, token.policy, claim, judge);
-  const device = judge.registry.device(deviceId);
   if (token === undefined && certificates.length === 0)
     throw new RestError(401003, 'The request has neither a token nor a client certificate.');
+  if (deviceId === undefined) throw new RestError(401002, 'The request needs a token of a policy of the hub.');
+  const device = judge.registry.device(deviceId);
   if (device === undefined) throw new RestError(404001, deviceId);
   if (token === undefined) {
     const { registry, now } = judge;
@@ -75,7 +95,8 @@ function authorizePolicy(token: SasToken, name: string, claim: Claim, judge: Res
   checkToken(token, [policy.primaryKey], claim, judge);
   if (!policy.rights.includes(claim.right))
     throw new RestError(401002, `The policy "${name}" does not have the right ${claim.right}.`);
-  if (judge.registry.device(claim.deviceId) === undefined) throw new RestError(404001, claim.deviceId);
+  if (claim.deviceId !== undefined && judge.registry.device(claim.deviceId) === undefined)
+    throw new RestError(404001, claim.deviceId);
   return { policy: name };
 }
 

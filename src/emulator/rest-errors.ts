@@ -10,13 +10,18 @@ const NAMES: Readonly<Record<number, string>> = {
   403012: 'DeviceDisabled',
   404001: 'DeviceNotFound',
   404010: 'ModuleNotFound',
+  404103: 'DeviceNotOnline',
+  404104: 'DeviceConnectionClosedRemotely',
+  409001: 'DeviceAlreadyExists',
   409301: 'ModuleAlreadyExistsOnDevice',
   412001: 'PreconditionFailed',
   413001: 'MessageTooLarge',
   413003: 'TooManyModulesOnDevice',
   429001: 'ThrottlingException',
   500001: 'ServerError',
+  502000: 'BadDeviceResponse',
   503001: 'ServiceUnavailable',
+  504101: 'GatewayTimeout',
 };
 
 /**
@@ -39,16 +44,20 @@ export class RestError extends Error {
     return Math.floor(this.code / 1_000);
   }
 
+  /** The hub's name of the code. */
+  get codeName(): string {
+    return NAMES[this.code] ?? String(this.code);
+  }
+
   get headers(): Readonly<Record<string, string>> {
-    return { 'iothub-errorcode': NAMES[this.code] ?? String(this.code) };
+    return { 'iothub-errorcode': this.codeName };
   }
 
   /** @param at the time to write in it */
   body(form: ErrorForm, at: Date): { readonly Message: string; readonly ExceptionMessage: string } {
     const trackingId = `${randomUUID().replaceAll('-', '')}-G:0-TimeStamp:${at.toISOString()}`;
     if (form === 'text') {
-      const name = NAMES[this.code] ?? String(this.code);
-      return { Message: `ErrorCode:${name};${this.message}`, ExceptionMessage: `Tracking ID:${trackingId}` };
+      return { Message: `ErrorCode:${this.codeName};${this.message}`, ExceptionMessage: `Tracking ID:${trackingId}` };
     }
     const { code: errorCode, message } = this;
     return { Message: JSON.stringify({ errorCode, trackingId, message, timestampUtc: at }), ExceptionMessage: '' };

@@ -2,6 +2,7 @@
  * the page on module twins is followed (no arrays). */
 
 export const SECTION_LIMIT = 32 * 1024;
+export const TAGS_LIMIT = 8 * 1024;
 const STRING_LIMIT = 4 * 1024;
 const KEY_LIMIT = 1024;
 const DEPTH_LIMIT = 10;
@@ -43,10 +44,9 @@ export function checkProperties(properties: Properties, path = '', depth = 1): v
 }
 
 /** @throws TwinError (413) if the section is too large */
-export function checkSize(section: Properties): void {
+export function checkSize(section: Properties, limit = SECTION_LIMIT): void {
   const size = twinSize(section);
-  if (size > SECTION_LIMIT)
-    throw new TwinError(413, 413002, `The section would be ${size} bytes; the limit is ${SECTION_LIMIT}.`);
+  if (size > limit) throw new TwinError(413, 413002, `The section would be ${size} bytes; the limit is ${limit}.`);
 }
 
 /** The bytes of all keys and values: strings as UTF-8 without control characters, numbers 8, booleans 4. */

@@ -1,12 +1,54 @@
 import type { TwinDocument, TwinSection } from '../contract/hub.ts';
-import { checkProperties, checkSize, isObject, type Properties, TwinError } from './twin-limits.ts';
+import { checkProperties, checkSize, isObject, type Properties, TAGS_LIMIT, TwinError } from './twin-limits.ts';
 
-/** A module twin as the module sees it: without tags and metadata. */
+/** What the service may change of a twin, in one request. */
+export interface TwinChange {
+  readonly tags?: unknown;
+  readonly desired?: unknown;
+}
+
+/** Of a twin that nobody has changed; shared, since there may be 100,000 of them. */
+const EMPTY: TwinSection = Object.freeze({ $version: 1 });
+const NO_TAGS: Properties = Object.freeze({});
+
+/**
+ * The twin of a module or a device, without metadata. A module sees desired and reported; the service sees the tags, too.
+ *
+ * Sections are replaced, never changed: what a getter returns stays as it is.
+ */
 export class Twin {
-  #desired: TwinSection = { $version: 1 };
-  #reported: TwinSection = { $version: 1 };
+  #tags = NO_TAGS;
+  #desired = EMPTY;
+  #reported = EMPTY;
+  /** Changes of tags and desired, which the etag counts; those of reported are counted apart. */
+  #changes = 1;
+  #reports = 0;
 
-  /** A copy of both sections. */
+  get tags(): Properties {
+    return this.#tags;
+  }
+
+  get desired(): TwinSection {
+    return this.#desired;
+  }
+
+  get reported(): TwinSection {
+    return this.#reported;
+  }
+
+  /** Counts every change. */
+  get version(): number {
+    return this.#changes + this.#reports;
+  }
+
+  /** Changes with tags and desired; without quotation marks, in the form of a hub: `AAAAAAAAAAE=`. */
+  get etag(): string {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64BE(BigInt(this.#changes));
+    return bytes.toString('base64');
+  }
+
+  /** A copy of both sections that the module sees. */
   document(): TwinDocument {
     return structuredClone({ desired: this.#desired, reported: this.#reported });
   }
@@ -16,13 +58,13 @@ export class Twin {
     if (baseVersion !== undefined && baseVersion !== this.#reported.$version)
       throw new TwinError(412, 412001, `The version is ${this.#reported.$version}, not ${baseVersion}.`);
     this.#reported = changed(this.#reported, (now) => mergePatch(now, checked(patch)) as Properties);
+    this.#reports += 1;
     return this.#reported.$version;
   }
 
   /** @returns the notification for subscribers: the patch, nulls included, with the new version @throws TwinError */
   patchDesired(patch: unknown): TwinSection {
-    this.#desired = changed(this.#desired, (now) => mergePatch(now, checked(patch)) as Properties);
-    return { ...(patch as Properties), $version: this.#desired.$version };
+    return this.patch({ desired: patch }) as TwinSection;
   }
 
   /**
@@ -31,8 +73,32 @@ export class Twin {
    * @throws TwinError
    */
   replaceDesired(properties: unknown): TwinSection {
-    const next = checked(properties);
-    this.#desired = changed(this.#desired, () => mergePatch({}, next) as Properties);
+    this.#desired = replaced(this.#desired, properties);
+    this.#changes += 1;
+    return this.#desired;
+  }
+
+  /**
+   * Merges into tags and desired (RFC 7396), both or neither.
+   *
+   * @returns the notification for subscribers; absent if desired is not among the changes
+   * @throws TwinError without a change
+   */
+  patch({ tags, desired }: TwinChange): TwinSection | undefined {
+    const nextTags = tags === undefined ? this.#tags : checkedTags(mergePatch(this.#tags, checked(tags)) as Properties);
+    if (desired !== undefined)
+      this.#desired = changed(this.#desired, (now) => mergePatch(now, checked(desired)) as Properties);
+    this.#tags = nextTags;
+    this.#changes += 1;
+    return desired === undefined ? undefined : { ...(desired as Properties), $version: this.#desired.$version };
+  }
+
+  /** Replaces tags and desired; what is absent becomes empty. @returns the notification @throws TwinError */
+  replace({ tags = {}, desired = {} }: TwinChange): TwinSection {
+    const nextTags = checkedTags(mergePatch({}, checked(tags)) as Properties);
+    this.#desired = replaced(this.#desired, desired);
+    this.#tags = nextTags;
+    this.#changes += 1;
     return this.#desired;
   }
 }
@@ -54,9 +120,19 @@ function checked(properties: unknown): Properties {
   return structuredClone(properties);
 }
 
+function checkedTags(tags: Properties): Properties {
+  checkSize(tags, TAGS_LIMIT);
+  return tags;
+}
+
 /** The section after a change, with the next version. */
 function changed({ $version, ...now }: TwinSection, change: (now: Properties) => Properties): TwinSection {
   const next = change(now);
   checkSize(next);
   return { ...next, $version: $version + 1 };
+}
+
+function replaced(section: TwinSection, properties: unknown): TwinSection {
+  const next = checked(properties);
+  return changed(section, () => mergePatch({}, next) as Properties);
 }

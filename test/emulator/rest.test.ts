@@ -279,7 +279,7 @@ describe('the REST API of the hub emulator', () => {
 
     it('a request without a version, an unknown path, an unsupported method', async () => {
       assert.deepEqual(errorOf(await ask('GET', MODULES)), [400, 400001, 'InvalidProtocolVersion']);
-      assert.equal((await get('/twins/x')).status, 404);
+      assert.equal((await get('/configurations/x')).status, 404);
       assert.equal((await ask('POST', `${MODULES}/${MODULE}${VERSION}`)).status, 405);
       assert.deepEqual(errorOf(await get('/devices/%/modules/x')), [400, 400004, 'ArgumentInvalid']);
     });
@@ -300,7 +300,7 @@ describe('the REST API of the hub emulator', () => {
 
     it('a body that is not JSON, and one that is too large', async () => {
       assert.deepEqual(errorOf(await put('{')), [400, 400012, 'DeserializationError']);
-      assert.deepEqual(errorOf(await put(' '.repeat(70_000))), [413, 413001, 'MessageTooLarge']);
+      assert.deepEqual(errorOf(await put(' '.repeat(270_000))), [413, 413001, 'MessageTooLarge']);
     });
   });
 

@@ -1,0 +1,259 @@
+import { MEMBERS } from './documents.ts';
+import { QueryError, type Token, tokensOf } from './tokens.ts';
+
+/** Where a value is in a document. */
+export type Path = readonly string[];
+
+export type Constant = string | number | boolean | null | undefined;
+
+export type Expression =
+  | { readonly kind: 'constant'; readonly value: Constant }
+  | { readonly kind: 'path'; readonly path: Path }
+  | { readonly kind: 'call'; readonly name: FunctionName; readonly of: readonly Expression[] }
+  | { readonly kind: 'not'; readonly of: Expression }
+  | { readonly kind: 'in'; readonly of: Expression; readonly among: readonly Constant[]; readonly isNegated: boolean }
+  | {
+      readonly kind: 'binary';
+      readonly operator: Operator;
+      readonly left: Expression;
+      readonly right: Expression;
+    };
+
+export type Operator = 'AND' | 'OR' | '=' | '!=' | '<' | '<=' | '>' | '>=';
+export type FunctionName = 'IS_DEFINED' | 'STARTS_WITH';
+
+/** A member of the rows: its name, and the value's place, or `count`. */
+export interface Column {
+  readonly name: string;
+  readonly value: Path | 'count';
+}
+
+export interface Query {
+  /** `all`: whole documents. */
+  readonly columns: 'all' | readonly Column[];
+  readonly from: 'devices' | 'devices.modules';
+  readonly where: Expression | undefined;
+  /** Empty if there are no groups. */
+  readonly groupBy: readonly Path[];
+}
+
+/** Each function with its number of arguments, by the names that it may be called by. */
+const FUNCTIONS: Readonly<Record<string, readonly [FunctionName, number]>> = {
+  IS_DEFINED: ['IS_DEFINED', 1],
+  STARTS_WITH: ['STARTS_WITH', 2],
+  STARTSWITH: ['STARTS_WITH', 2],
+};
+
+const CONSTANTS: Readonly<Record<string, Constant>> = { TRUE: true, FALSE: false, NULL: null, UNDEFINED: undefined };
+const RESERVED = new Set(['SELECT', 'FROM', 'WHERE', 'GROUP', 'BY', 'AS', 'AND', 'OR', 'NOT', 'IN', 'NIN', 'TOP']);
+const COMPARISONS: Readonly<Record<string, Operator>> = {
+  '=': '=',
+  '!=': '!=',
+  '<>': '!=',
+  '<': '<',
+  '<=': '<=',
+  '>': '>',
+  '>=': '>=',
+};
+const DEEPEST = 100;
+
+/**
+ * Parses the part of the hub's query language that is about twins, without arithmetic, TOP, and aggregates other than COUNT.
+ * Source: "IoT Hub query language for device and module twins, jobs, and message routing".
+ *
+ * @throws QueryError
+ */
+export function parseQuery(text: string): Query {
+  const parser = new Parser(tokensOf(text));
+  const query = parser.query();
+  checkGroups(query);
+  return query;
+}
+
+/** Beside aggregates only what the groups are made by can be selected. */
+function checkGroups({ columns, groupBy }: Query): void {
+  if (columns === 'all') {
+    if (groupBy.length > 0) throw new QueryError('SELECT * cannot be used with GROUP BY.');
+    return;
+  }
+  const counts = columns.some(({ value }) => value === 'count');
+  if (!counts && groupBy.length === 0) return;
+  const grouped = groupBy.map((path) => path.join('.'));
+  const stray = columns.find(({ value }) => value !== 'count' && !grouped.includes(value.join('.')));
+  if (stray !== undefined) throw new QueryError(`${stray.name} is neither an aggregate nor in GROUP BY.`);
+}
+
+/** The name of a column without AS. */
+const nameOf = (path: Path): string => {
+  const name = path.at(-1) ?? '';
+  return path.length === 1 ? (MEMBERS.find((known) => known.toLowerCase() === name.toLowerCase()) ?? name) : name;
+};
+
+class Parser {
+  readonly #tokens: readonly Token[];
+  #at = 0;
+  #depth = 0;
+
+  constructor(tokens: readonly Token[]) {
+    this.#tokens = tokens;
+  }
+
+  query(): Query {
+    this.#need('SELECT');
+    const columns = this.#take('*') ? 'all' : this.#list(() => this.#column());
+    this.#need('FROM');
+    const from = this.#path().join('.').toLowerCase();
+    if (from !== 'devices' && from !== 'devices.modules')
+      throw new QueryError(`FROM ${from} is not supported: devices, or devices.modules.`);
+    const where = this.#take('WHERE') ? this.#expression() : undefined;
+    const groupBy = this.#take('GROUP') ? this.#groups() : [];
+    if (this.#next.kind !== 'end') throw this.#unexpected();
+    return { columns, from, where, groupBy };
+  }
+
+  #groups(): Path[] {
+    this.#need('BY');
+    return this.#list(() => this.#path());
+  }
+
+  #column(): Column {
+    const isCount = this.#isWord('COUNT') && this.#tokens[this.#at + 1]?.text === '(';
+    if (isCount) {
+      this.#at += 1;
+      this.#need('(');
+      this.#need(')');
+    }
+    const value = isCount ? 'count' : this.#path();
+    if (this.#take('AS')) return { name: this.#name(), value };
+    return { name: value === 'count' ? 'count' : nameOf(value), value };
+  }
+
+  /** The operators bind in this order: OR, AND, NOT, comparisons. */
+  #expression(): Expression {
+    this.#depth += 1;
+    if (this.#depth > DEEPEST) throw new QueryError(`The query is nested deeper than ${DEEPEST} levels.`);
+    let left = this.#conjunction();
+    while (this.#take('OR')) left = { kind: 'binary', operator: 'OR', left, right: this.#conjunction() };
+    this.#depth -= 1;
+    return left;
+  }
+
+  #conjunction(): Expression {
+    let left = this.#negation();
+    while (this.#take('AND')) left = { kind: 'binary', operator: 'AND', left, right: this.#negation() };
+    return left;
+  }
+
+  #negation(): Expression {
+    let isNegated = false;
+    while (this.#take('NOT')) isNegated = !isNegated;
+    const of = this.#comparison();
+    return isNegated ? { kind: 'not', of } : of;
+  }
+
+  #comparison(): Expression {
+    const left = this.#operand();
+    if (this.#take('IN')) return { kind: 'in', of: left, among: this.#constants(), isNegated: false };
+    if (this.#take('NIN')) return { kind: 'in', of: left, among: this.#constants(), isNegated: true };
+    const operator = this.#next.kind === 'symbol' ? COMPARISONS[this.#next.text] : undefined;
+    if (operator === undefined) return left;
+    this.#at += 1;
+    return { kind: 'binary', operator, left, right: this.#operand() };
+  }
+
+  #operand(): Expression {
+    if (this.#take('(')) {
+      const inner = this.#expression();
+      this.#need(')');
+      return inner;
+    }
+    const token = this.#next;
+    const isCall = token.kind === 'word' && this.#tokens[this.#at + 1]?.text === '(';
+    if (isCall) return this.#call();
+    const constant = this.#constant();
+    return constant === undefined ? { kind: 'path', path: this.#path() } : { kind: 'constant', value: constant.value };
+  }
+
+  #call(): Expression {
+    const { text } = this.#next;
+    const known = FUNCTIONS[text.toUpperCase()];
+    if (known === undefined) throw new QueryError(`${text} is not a function that is supported.`);
+    const [name, count] = known;
+    this.#at += 1;
+    this.#need('(');
+    const of = this.#list(() => this.#expression());
+    this.#need(')');
+    if (of.length !== count) throw new QueryError(`${text} takes ${count} argument(s), not ${of.length}.`);
+    if (name === 'IS_DEFINED' && of[0]?.kind !== 'path') throw new QueryError(`${text} takes a property.`);
+    return { kind: 'call', name, of };
+  }
+
+  #constants(): Constant[] {
+    this.#need('[');
+    const values = this.#list(() => {
+      const constant = this.#constant();
+      if (constant === undefined) throw this.#unexpected();
+      return constant.value;
+    });
+    this.#need(']');
+    return values;
+  }
+
+  /** In an object, since `undefined` is a constant of the language. */
+  #constant(): { readonly value: Constant } | undefined {
+    const token = this.#next;
+    if (token.kind === 'constant') {
+      this.#at += 1;
+      return { value: token.value };
+    }
+    const name = token.kind === 'word' ? token.text.toUpperCase() : '';
+    if (!Object.hasOwn(CONSTANTS, name) || this.#tokens[this.#at + 1]?.text === '.') return undefined;
+    this.#at += 1;
+    return { value: CONSTANTS[name] };
+  }
+
+  #path(): Path {
+    const path = [this.#name()];
+    while (this.#take('.')) path.push(this.#name());
+    return path;
+  }
+
+  #name(): string {
+    const token = this.#next;
+    const isName = token.kind === 'quotedName' || (token.kind === 'word' && !RESERVED.has(token.text.toUpperCase()));
+    if (!isName) throw this.#unexpected();
+    this.#at += 1;
+    return token.text;
+  }
+
+  #list<T>(one: () => T): T[] {
+    const all = [one()];
+    while (this.#take(',')) all.push(one());
+    return all;
+  }
+
+  get #next(): Token {
+    return this.#tokens[this.#at] as Token; // the last one is `end`, which nothing takes
+  }
+
+  #isWord(word: string): boolean {
+    return this.#next.kind === 'word' && this.#next.text.toUpperCase() === word;
+  }
+
+  /** Passes a keyword or a symbol, if it is next. */
+  #take(text: string): boolean {
+    const isNext = this.#isWord(text) || (this.#next.kind === 'symbol' && this.#next.text === text);
+    if (isNext) this.#at += 1;
+    return isNext;
+  }
+
+  #need(text: string): void {
+    if (!this.#take(text)) throw this.#unexpected(text);
+  }
+
+  #unexpected(instead?: string): QueryError {
+    const { text, at } = this.#next;
+    const expected = instead === undefined ? '' : `, expected ${instead}`;
+    return new QueryError(`Syntax error at position ${at + 1}: ${text === '' ? 'the query ends' : text}${expected}`);
+  }
+}
