@@ -32,6 +32,8 @@ const withoutUnused: Plugin = {
     // page is of no use without it.
     const developmentOnly = /^\.\.\/emulator\/|^\.\/page\/page\.ts$/;
     onResolve({ filter: developmentOnly }, () => ({ path: './emulator.js', external: true }));
+    // So does what manages a fleet, which fails with FLEET_MISSING.
+    onResolve({ filter: /^\.\/fleet\/run\.ts$/ }, () => ({ path: './fleet.js', external: true }));
     const met = new Set<RegExp>();
     for (const { path, by } of UNUSED) {
       onLoad({ filter: path }, () => {

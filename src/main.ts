@@ -9,6 +9,7 @@ import { isJournal, journalError } from './base/journal.ts';
 import { printable } from './base/printable.ts';
 import { VERSION } from './base/version.ts';
 import { type Command, table, UsageError, type World } from './cli/command.ts';
+import { confirm } from './cli/confirm.ts';
 import { didYouMean } from './cli/did-you-mean.ts';
 import { Output } from './cli/output.ts';
 
@@ -17,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: () => import('./cli/run.ts'),
   demo: () => import('./cli/demo.ts'),
   emulator: () => import('./cli/emulator.ts'),
+  fleet: () => import('./cli/fleet.ts'),
   check: () => import('./cli/check.ts'),
   collect: () => import('./cli/collect.ts'),
   events: () => import('./cli/events.ts'),
@@ -129,12 +131,14 @@ const errors = new Output(
 const status = await main(process.argv.slice(2), {
   stdout: out.line,
   stderr: errors.line,
+  written: () => out.flush(),
   environment: process.env,
   signal: stop.signal,
   onHangUp: (listener) => {
     hangUp = listener;
   },
   terminal,
+  ...(isatty(0) && isatty(2) ? { confirm: (question: string) => confirm(question, stop.signal) } : {}),
   ...(terminal && process.stdout.columns > 0 ? { columns: process.stdout.columns } : {}),
 });
 await errors.flush();

@@ -10,7 +10,7 @@ _vakt() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
   COMPREPLY=()
   if [ "$COMP_CWORD" = 1 ]; then
-    _vakt_complete -W 'alerts baseline check collect demo emulator events posture remove-rules report rules run status support-bundle verify-chain version --help --version'
+    _vakt_complete -W 'alerts baseline check collect demo emulator events fleet posture remove-rules report rules run status support-bundle verify-chain version --help --version'
     return
   fi
   case ${COMP_WORDS[1]} in
@@ -79,6 +79,7 @@ _vakt() {
         --port) _vakt_complete -W '' ;;
         --service-port) _vakt_complete -W '' ;;
         --rest-port) _vakt_complete -W '' ;;
+        --simulate) _vakt_complete -W '' ;;
         --websocket-port) _vakt_complete -W '' ;;
         --page-port) _vakt_complete -W '' ;;
         --control-port) _vakt_complete -W '' ;;
@@ -87,7 +88,7 @@ _vakt() {
         --record) _vakt_complete -f ;;
         --address) _vakt_complete -W '' ;;
         *)
-          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --service-port --rest-port --websocket-port --page-port --no-page --control-port --proxy-port --proxy-user --record --address --help'
+          if [[ $word == -* ]]; then _vakt_complete -W '--print-config --directory --device --module --port --service-port --rest-port --simulate --websocket-port --page-port --no-page --control-port --proxy-port --proxy-user --record --address --help'
           else _vakt_complete -W ''; fi
           ;;
       esac
@@ -97,6 +98,27 @@ _vakt() {
         *)
           if [[ $word == -* ]]; then _vakt_complete -W '--json --help'
           else _vakt_complete -W ''; fi
+          ;;
+      esac
+      ;;
+    fleet)
+      case $before in
+        --device) _vakt_complete -W '' ;;
+        --where) _vakt_complete -W '' ;;
+        --connection-string-file) _vakt_complete -f ;;
+        --hub) _vakt_complete -W '' ;;
+        --trusted-ca-file) _vakt_complete -f ;;
+        --tag) _vakt_complete -W '' ;;
+        --configuration) _vakt_complete -f ;;
+        --key-directory) _vakt_complete -d ;;
+        --wait) _vakt_complete -W '' ;;
+        --payload) _vakt_complete -W '' ;;
+        --timeout) _vakt_complete -W '' ;;
+        --module) _vakt_complete -W '' ;;
+        --twin-object-name) _vakt_complete -W '' ;;
+        *)
+          if [[ $word == -* ]]; then _vakt_complete -W '--device --where --all --connection-string-file --hub --trusted-ca-file --tag --configuration --overwrite --key-directory --wait --degraded --paused --silent --alerts --outdated --json --csv --payload --timeout --dry-run --yes --module --twin-object-name --help'
+          else _vakt_complete -W 'create configure status call'; fi
           ;;
       esac
       ;;

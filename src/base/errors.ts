@@ -71,6 +71,8 @@ export const FAILURES = {
   AGENT_NOT_RUNNING: ['Other', 'Not Found'],
   AGENT_HELD_UP: ['Other', 'Timeout'],
   EMULATOR_MISSING: ['Other', 'Missing Configuration'],
+  FLEET_MISSING: ['Other', 'Missing Configuration'],
+  QUERY_REFUSED: ['Other', 'Other'],
   INTERNAL: ['Other', 'Other'],
 } as const satisfies Record<string, readonly [ErrorCode, ErrorReason]>;
 

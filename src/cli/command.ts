@@ -16,6 +16,10 @@ export interface World {
   readonly onHangUp?: (listener: () => void) => void;
   /** Whether standard output is a terminal. */
   readonly terminal: boolean;
+  /** Resolves when all that was printed as a result has been taken by its reader; absent where that takes no memory. */
+  readonly written?: () => Promise<unknown>;
+  /** Asks a question that is answered by yes or no; absent if there is nobody to ask. */
+  readonly confirm?: (question: string) => Promise<boolean>;
   /** The terminal's width; absent if standard output isn't a terminal. */
   readonly columns?: number;
 }

@@ -15,7 +15,8 @@ export const usage = `vakt emulator [--print-config KIND] [--directory DIR] [--d
       identityService    starts an IoT Identity Service, too (three Unix sockets)
   --directory DIR      where to write agent.json for "vakt run", ca.pem, keys and certificates; default ./vakt-emulator
   --port N             port of MQTT over TLS; default any free one, as for the other ports
-  --rest-port N        port of the REST API for modules (HTTPS; GET, PUT, DELETE /devices/{deviceId}/modules/{moduleId})
+  --rest-port N        port of the REST API (HTTPS): devices, modules, twins, queries and methods; for "vakt fleet"
+  --simulate N         the hub has N further devices without modules, sim-000001 …, with tags.site from 1 to 10
   --websocket-port N   port of MQTT over WebSocket, and of the REST API beside it
   --page-port N        port of the page that shows what the agent does; default any free one
   --no-page            no such page
@@ -40,6 +41,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     'proxy-port': { type: 'string' },
     'proxy-user': { type: 'string' },
     record: { type: 'string' },
+    simulate: { type: 'string', default: '0' },
     address: { type: 'string', default: '127.0.0.1' },
     'service-port': { type: 'string', default: '0' },
     device: { type: 'string', default: 'device1' },
@@ -69,6 +71,7 @@ export async function run(args: readonly string[], { stdout, signal }: World): P
     directory: values.directory,
     record: values.record,
     openPage,
+    simulated: simulatedDevices(values.simulate),
   };
   await runEmulator(options, stdout, signal);
   return 0;
@@ -124,6 +127,16 @@ export function pageOpener(values: {
     const { Page } = await loadEmulator(() => import('./page/page.ts'));
     return Page.open(hub, { port: number });
   };
+}
+
+/** What fits into the memory of a small workstation. */
+const MOST_SIMULATED = 1_000_000;
+
+function simulatedDevices(text: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number > MOST_SIMULATED)
+    throw new UsageError(`--simulate takes a number up to ${MOST_SIMULATED}, not "${text}"`);
+  return number;
 }
 
 function port(option: string, text: string): number {

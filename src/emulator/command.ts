@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { appendFileSync } from 'node:fs';
 import { shellWord } from '../base/shell-word.ts';
@@ -8,7 +9,9 @@ import { KeptFiles } from './kept-files.ts';
 import { eventsIn, type ReceivedMessage, recordOf } from './message-log.ts';
 import { ProxyEmulator, type ProxyRequest } from './proxy.ts';
 import type { RestRequest } from './rest-api.ts';
+import { standardPolicies } from './rest-authorize.ts';
 import type { RequestRecord } from './service/request-log.ts';
+import { addSimulatedDevices } from './simulated-devices.ts';
 
 export interface RunOptions {
   /** Ports: 0 selects a free one, as does the absence of an optional one. */
@@ -33,6 +36,8 @@ export interface RunOptions {
   readonly record?: string | undefined;
   /** Opens a page that shows what happens at the hub; its address is printed. Absent: no page. */
   readonly openPage?: ((hub: HubEmulator) => Promise<RunningPage>) | undefined;
+  /** How many further devices, without modules, the hub has. */
+  readonly simulated?: number;
   /** Gets `ca.pem`, an `agent.json` with which an agent connects to this emulator, and the keys and certificates for it. */
   readonly directory: string;
 }
@@ -56,13 +61,19 @@ export async function runEmulator(
 ): Promise<void> {
   const { servicePort, deviceId, moduleId, kind, printConfig } = options;
   const files = new KeptFiles(options.directory);
-  const hub = await HubEmulator.start(hubOptions(options));
+  // The key is kept as that of the agent is; the other policies are for tests.
+  const keyOf = (policy: string) =>
+    policy === 'iothubowner' ? files.key(`${policy}.key`).key : randomBytes(32).toString('base64');
+  const hub = await HubEmulator.start({ ...hubOptions(options), policies: standardPolicies(keyOf) });
   let proxy: ProxyEmulator | undefined;
   let service: RunningService | undefined;
   let page: RunningPage | undefined;
   try {
     if (options.record !== undefined) recordMessages(hub, options.record);
-    files.open('ca.pem', hub.caPem);
+    const caFile = files.open('ca.pem', hub.caPem);
+    addSimulatedDevices(hub, options.simulated ?? 0);
+    const gateway = `GatewayHostName=localhost:${hub.restPort}`;
+    const serviceFile = files.secret('service.connection-string', `${hub.serviceConnectionString()};${gateway}\n`);
     proxy = await startProxy(options, hub, files);
     const prepare: Prepare = AGENT_KINDS[kind];
     const prepared = await prepare({ hub, files, deviceId, moduleId, servicePort });
@@ -73,7 +84,7 @@ export async function runEmulator(
     if (variables.length > 0) files.open('agent.env', `${variables.join('\n')}\n`);
     out(`The hub ${hub.hostName} listens on localhost:${hub.port} (MQTT over TLS).`);
     out(`MQTT over WebSocket, and the REST API: localhost:${hub.webSocketPort}, path /$iothub/websocket.`);
-    out(`REST API for modules: https://localhost:${hub.restPort}/devices/{deviceId}/modules/{moduleId}`);
+    out(`REST API: https://localhost:${hub.restPort}/devices/{deviceId}/modules/{moduleId}, /twins, /devices/query.`);
     if (proxy !== undefined)
       out(`HTTP proxy: http://127.0.0.1:${proxy.port}, for ${hub.hostName}:8883 and ${hub.hostName}:443.`);
     if (service !== undefined) out(service.about);
@@ -84,6 +95,8 @@ export async function runEmulator(
     const command = `vakt run --config ${shellWord(configFile)}`;
     const start = variables.length === 0 ? command : `env ${variables.map(shellWord).join(' ')} ${command}`;
     out(`Start an agent for ${deviceId}/${moduleId} with: ${start}`);
+    const credential = `--connection-string-file ${shellWord(serviceFile)} --trusted-ca-file ${shellWord(caFile)}`;
+    out(`Look at the fleet with: vakt fleet status ${credential}`);
     printEvents(hub, proxy, out);
     service?.onRequest((record) => out(requestLine(service?.name ?? '', record)));
     if (!signal.aborted) await once(signal, 'abort');

@@ -7,8 +7,7 @@ const SITES = 10;
 export const simulatedDevice = (number: number): string => `sim-${String(number).padStart(6, '0')}`;
 
 /**
- * Registers devices without modules, with `tags.site` from 1 to 10 and random keys. They cost 1 KB of memory each: a
- * hub of 100,000 is no more than a process of 150 MB.
+ * Registers devices without modules, with `tags.site` from 1 to 10 and random keys. They cost less than 1 KB of memory each.
  */
 export function addSimulatedDevices(hub: Pick<HubEmulator, 'addDevice' | 'patchDeviceTwin'>, count: number): void {
   for (let number = 1; number <= count; number += 1) {

@@ -26,7 +26,8 @@ const PATH = String.raw`properties\.reported\.securityAgent(?:\.[A-Za-z]\w*)+`;
 const VALUE = String.raw`(?:'[^']*'|\d+|true|false)`;
 const FIELD = `(?:${PATH}|deviceId|moduleId|connectionState|lastActivityTime)`;
 const SELECTED = String.raw`(?:${FIELD}|COUNT\(\))(?: AS [a-z]\w*)?`;
-const CONDITION = String.raw`(?:${FIELD} (?:=|!=|<|>|<=|>=) ${VALUE}|${FIELD} IN \[${VALUE}(?:, ${VALUE})*\]|(?:NOT )?IS_DEFINED\(${PATH}\))`;
+const COMPARISON = String.raw`(?:${FIELD} (?:=|!=|<|>|<=|>=) ${VALUE}|${FIELD} IN \[${VALUE}(?:, ${VALUE})*\]|(?:NOT )?IS_DEFINED\(${PATH}\))`;
+const CONDITION = String.raw`(?:${COMPARISON}|\(${COMPARISON}(?: OR ${COMPARISON})*\))`;
 /** As much of the language as is used here; see "IoT Hub query language" in the Azure IoT Hub developer guide. */
 const QUERY = new RegExp(
   String.raw`^SELECT ${SELECTED}(?:, ${SELECTED})* FROM devices\.modules WHERE ${CONDITION}(?: (?:AND|OR) ${CONDITION})*(?: GROUP BY ${PATH})?$`,

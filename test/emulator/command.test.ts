@@ -10,6 +10,7 @@ import mqtt from 'mqtt';
 import { systemClock } from '../../src/base/clock.ts';
 import { hours } from '../../src/base/duration.ts';
 import * as emulatorCommand from '../../src/cli/emulator.ts';
+import * as fleet from '../../src/cli/fleet.ts';
 import { AGENT_KINDS, type AgentKind } from '../../src/emulator/agent-kinds.ts';
 import { lineOf, type RunOptions, requestLine, runEmulator } from '../../src/emulator/command.ts';
 import type { ReceivedMessage } from '../../src/emulator/message-log.ts';
@@ -67,6 +68,25 @@ describe('vakt emulator', () => {
     assert.equal(Buffer.from(read('module.key'), 'base64').length, 32);
     assert.equal(statSync(join(directory, 'module.key')).mode & 0o777, 0o600);
     assert.ok(!lines.join('\n').includes(read('module.key').trim()));
+  });
+
+  it('has simulated devices, and a connection string for "vakt fleet" that is kept', async () => {
+    let policyKey = '';
+    const look = async () => {
+      const out: string[] = [];
+      const credential = ['--connection-string-file', join(directory, 'service.connection-string')];
+      const args = ['status', ...credential, '--trusted-ca-file', join(directory, 'ca.pem')];
+      const world = { environment: {}, signal: new AbortController().signal, terminal: false };
+      await fleet.run(args, { ...world, stdout: (line) => out.push(line), stderr: assert.fail });
+      assert.match(out.at(-1) ?? '', /^3 devices without the module azureiotsecurity: /);
+      policyKey = read('iothubowner.key');
+    };
+    const lines = await run({ simulated: 3 }, look);
+    assert.ok(lines.some((line) => line.includes('vakt fleet status --connection-string-file ')));
+    assert.ok(!lines.join('\n').includes(policyKey.trim()));
+    const before = policyKey;
+    await run({ simulated: 3 }, look);
+    assert.equal(policyKey, before);
   });
 
   it('says what a message brought: how many events of each name, and which part of a snapshot', () => {
@@ -160,7 +180,7 @@ describe('vakt emulator', () => {
     const withRest = { ...hub, restEndpoint: `localhost:${port}` };
     const ids = { deviceId: 'dev1', moduleId: 'azureiotsecurity' };
 
-    /** By kind: the configuration; the files besides `ca.pem` and `agent.json` with their modes. */
+    /** By kind: the configuration; the files besides those that every kind has, with their modes. */
     const kinds: Readonly<Record<AgentKind, [object, Readonly<Record<string, number>>]>> = {
       moduleKey: [{ hub, identity: { ...ids, keyFile: '<dir>/module.key' } }, { 'module.key': 0o600 }],
       connectionString: [
@@ -219,11 +239,12 @@ describe('vakt emulator', () => {
         const { identity, ...others } = expected as { identity: object };
         assert.deepEqual(generic(read('agent.json')), { ...others, identity: { kind, ...identity }, ...rest });
         assert.ok(lines.join('\n').includes(read('agent.json').trim()));
-        const modes = { ...files, 'agent.json': 0o600, 'ca.pem': 0o644 };
+        const ofService = { 'iothubowner.key': 0o600, 'service.connection-string': 0o600 };
+        const modes = { ...files, ...ofService, 'agent.json': 0o600, 'ca.pem': 0o644 };
         const found = readdirSync(directory).filter((name) => statSync(join(directory, name)).isFile());
         assert.deepEqual(Object.fromEntries(found.map((name) => [name, mode(name)])), modes);
         assert.equal(statSync(directory).mode & 0o777, 0o700);
-        for (const name of Object.keys(files).filter((file) => mode(file) === 0o600))
+        for (const name of Object.keys({ ...files, ...ofService }).filter((file) => mode(file) === 0o600))
           assert.ok(!lines.join('\n').includes(read(name).trim()), `${name} was printed`);
       });
     }

@@ -78,7 +78,7 @@ describe('The package', function () {
       const text = readFileSync(join(folder, 'bundle', file), 'utf8');
       assert.doesNotMatch(
         text,
-        /\baedes\b|BlobServiceClient|RestApiClient\.prototype|new HubEmulator|class HubEmulator/,
+        /\baedes\b|BlobServiceClient|RestApiClient\.prototype|new HubEmulator|class HubEmulator|class HubService|DefaultAzure/,
         file,
       );
       assert.ok(!text.includes(folder) && !text.includes(TOP), file);
@@ -212,6 +212,15 @@ describe('The package', function () {
         assert.equal(status, 1);
         assert.match(stderr, /Run it from a clone of the project.*EMULATOR_MISSING/);
       }
+    });
+
+    it('says that a fleet is managed from a workstation, and how its options are called all the same', () => {
+      const { status, stderr } = vakt('fleet', 'status');
+      assert.equal(status, 1);
+      assert.match(stderr, /Run it on a workstation, from a clone of the project.*FLEET_MISSING/);
+      const help = vakt('fleet', '--help');
+      assert.deepEqual([help.status, help.stderr], [0, '']);
+      assert.match(help.stdout, /--connection-string-file/);
     });
   });
 });

@@ -36,10 +36,11 @@ function compile(expression: Expression): Evaluator {
     }
     case 'in': {
       const of = compile(expression.of);
+      const among = new Set(expression.among);
       return (document) => {
         const value = of(document);
         if (!isPrimitive(value)) return undefined;
-        return expression.among.includes(value) !== expression.isNegated;
+        return among.has(value) !== expression.isNegated;
       };
     }
     case 'binary':

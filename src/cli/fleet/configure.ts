@@ -1,0 +1,53 @@
+import { chosenModules, countChosen } from '../../fleet/choice.ts';
+import { each } from '../../fleet/each.ts';
+import { AT_ONCE } from '../../fleet/hub-agent.ts';
+import { durationOption, UsageError } from '../command.ts';
+import { contains } from './contains.ts';
+import { type DesiredFile, readDesiredFile } from './desired-file.ts';
+import { reported } from './report.ts';
+import { devices, isAgreed, type Task } from './task.ts';
+import { waitForAgents } from './wait.ts';
+
+/** Writes a configuration to the twins of the chosen modules that do not have it yet. */
+export async function configure(task: Task, file: string | undefined): Promise<number> {
+  const { hub, choice, moduleId, values, world, report } = task;
+  if (file === undefined) throw new UsageError('name the file with the configuration');
+  const wait = values.wait === undefined ? undefined : durationOption('wait', values.wait);
+  const wanted = readDesiredFile(file, values['twin-object-name'], world);
+  const count = await countChosen(hub, choice, moduleId);
+  if (!(await isAgreed(task, `configure ${moduleId} on ${devices(count)}`, count))) return 1;
+  report.expect(count);
+  const what = task.isDryRun ? 'Would be done' : 'Configurations';
+  const status = await reported(report, what, world.signal, async () => {
+    for await (const page of pagesOf(task, wanted))
+      await each(page, AT_ONCE, (target) => report.device(target.deviceId, () => writeOne(task, wanted, target)));
+  });
+  if (wait === undefined || task.isDryRun || world.signal.aborted) return status;
+  return (await waitForAgents(task, wanted, wait)) ? status : 1;
+}
+
+interface Target {
+  readonly deviceId: string;
+  /** What desired has now; absent if that has not been asked. */
+  readonly document?: unknown;
+}
+
+/** Devices that are named are not looked for by queries, which lag: one without the module is then a failure. */
+async function* pagesOf({ hub, choice, moduleId }: Task, { objectName }: DesiredFile): AsyncGenerator<Target[]> {
+  if (choice.kind === 'devices') {
+    yield choice.ids.map((deviceId) => ({ deviceId }));
+    return;
+  }
+  const columns = `deviceId, properties.desired.[[${objectName}]] AS document`;
+  for await (const rows of chosenModules(hub, { choice, moduleId, columns }))
+    yield rows.map(({ deviceId, document }) => ({ deviceId: String(deviceId), document: document ?? {} }));
+}
+
+async function writeOne(task: Task, wanted: DesiredFile, { deviceId, document }: Target): Promise<void> {
+  const { hub, moduleId, report } = task;
+  const now = document ?? (await hub.moduleTwin(deviceId, moduleId)).desired[wanted.objectName] ?? {};
+  if (contains(now, wanted.document)) return report.note('already so');
+  if (task.isDryRun) report.line(`would configure ${deviceId}/${moduleId}`);
+  else await hub.patchTwin(deviceId, moduleId, { properties: { desired: wanted.section } });
+  report.note('written');
+}

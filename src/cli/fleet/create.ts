@@ -1,0 +1,146 @@
+import { among, chosenDevices, countChosen, isModule, listsOf, source } from '../../fleet/choice.ts';
+import { each } from '../../fleet/each.ts';
+import { AT_ONCE } from '../../fleet/hub-agent.ts';
+import { KeyDirectory } from '../../fleet/key-directory.ts';
+import type { HubService } from '../../fleet/service.ts';
+import { ServiceFailure } from '../../fleet/service-failure.ts';
+import { UsageError } from '../command.ts';
+import { readDesiredFile } from './desired-file.ts';
+import { reported } from './report.ts';
+import { devices, isAgreed, type Task } from './task.ts';
+
+/** A module's twin, as far as it matters. */
+interface Existing {
+  readonly etag: string;
+  /** Nobody has written to it: it has neither tags nor desired properties. */
+  readonly isUntouched: boolean;
+}
+
+/** What new modules get. */
+interface Wanted {
+  /** `undefined`: an empty twin. */
+  readonly twin: object | undefined;
+  readonly keys: KeyDirectory | undefined;
+  readonly overwrites: boolean;
+}
+
+/**
+ * Makes the module on every chosen device that lacks it.
+ *
+ * A run can be ended between making a module and writing its twin. So a module whose twin nobody has touched counts as
+ * new: the next run finishes it, unless somebody writes to it first.
+ */
+export async function create(task: Task): Promise<number> {
+  const { hub, choice, moduleId, values, world, report } = task;
+  const twin = twinOf(task);
+  const count = await countChosen(hub, choice);
+  if (!(await isAgreed(task, `make the module ${moduleId} on up to ${devices(count)}`, count))) return 1;
+  const directory = values['key-directory'];
+  const wanted: Wanted = {
+    twin,
+    keys: directory === undefined || task.isDryRun ? undefined : new KeyDirectory(directory),
+    overwrites: values.overwrite === true,
+  };
+  report.expect(count);
+  const what = task.isDryRun ? 'Would be done' : `Modules ${moduleId}`;
+  return reported(report, what, world.signal, async () => {
+    for await (const page of chosenDevices(hub, choice)) {
+      for (const list of listsOf(page)) {
+        const existing = await existingAmong(hub, moduleId, list);
+        await each(list, AT_ONCE, (deviceId) =>
+          report.device(deviceId, () => createOne(task, wanted, deviceId, existing.get(deviceId))),
+        );
+      }
+    }
+  });
+}
+
+/** @throws {UsageError}; AgentError TWIN_INVALID after printing all faults */
+function twinOf({ values, world }: Task): object | undefined {
+  const tags = Object.fromEntries((values.tag ?? []).map(tagIn));
+  const file = values.configuration;
+  const desired = file === undefined ? undefined : readDesiredFile(file, values['twin-object-name'], world);
+  if (desired === undefined && Object.keys(tags).length === 0) {
+    if (values.overwrite === true) throw new UsageError('--overwrite needs --tag or --configuration');
+    return undefined;
+  }
+  return { tags, ...(desired === undefined ? {} : { properties: { desired: desired.section } }) };
+}
+
+/** Numbers and booleans are such, so that `--where 'tags.site = 1'` finds them. */
+function tagIn(text: string): [string, string | number | boolean] {
+  const [, name = '', value = ''] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  if (name === '' || /[.$\s]|\p{Cc}/u.test(name)) throw new UsageError(`--tag takes NAME=VALUE, not "${text}"`);
+  if (value === 'true' || value === 'false') return [name, value === 'true'];
+  return [name, /^-?(?:0|[1-9]\d{0,14})$/.test(value) ? Number(value) : value];
+}
+
+/** One query for some hundred devices costs the hub less than a question for each. */
+async function existingAmong(
+  hub: HubService,
+  moduleId: string,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, Existing>> {
+  const found = new Map<string, Existing>();
+  const from = source('devices.modules', [isModule(moduleId), among(ids)]);
+  const columns = 'deviceId, etag, tags, properties.desired.$version AS version';
+  for await (const rows of hub.query(`SELECT ${columns} FROM ${from}`)) {
+    for (const { deviceId, etag, tags, version } of rows)
+      found.set(String(deviceId), { etag: String(etag), isUntouched: version === 1 && isEmpty(tags) });
+  }
+  return found;
+}
+
+const isEmpty = (tags: unknown) => Object.keys(tags ?? {}).length === 0;
+
+async function createOne(task: Task, wanted: Wanted, deviceId: string, known: Existing | undefined): Promise<void> {
+  const { hub, moduleId, report, isDryRun } = task;
+  if (known !== undefined) return complete(task, wanted, deviceId, known);
+  if (isDryRun) {
+    report.line(`would make ${deviceId}/${moduleId}`);
+    return report.note('made');
+  }
+  let key: string;
+  try {
+    key = await hub.createModule(deviceId, moduleId);
+  } catch (error) {
+    // Queries lag behind the registry, and an attempt without an answer may have made it.
+    if (!(error instanceof ServiceFailure) || error.status !== 409) throw error;
+    const { etag, tags, desired } = await hub.moduleTwin(deviceId, moduleId);
+    const isUntouched = desired.$version === 1 && isEmpty(tags);
+    return complete(task, wanted, deviceId, { etag, isUntouched });
+  }
+  wanted.keys?.write(deviceId, key);
+  if (wanted.twin !== undefined) await hub.patchTwin(deviceId, moduleId, wanted.twin);
+  report.note('made');
+}
+
+/** Of a module that exists: finishes it, overwrites it, or leaves it alone. */
+async function complete(task: Task, wanted: Wanted, deviceId: string, known: Existing): Promise<void> {
+  const { report } = task;
+  const { keys, overwrites } = wanted;
+  if (keys !== undefined && (overwrites || !keys.has(deviceId))) await writeKey(task, keys, deviceId);
+  const outcome = overwrites ? 'overwritten' : 'finished';
+  if (wanted.twin === undefined || !(overwrites || known.isUntouched)) return report.note('already there');
+  if (task.isDryRun) report.line(`would be ${outcome}: ${deviceId}/${task.moduleId}`);
+  else if (!(await isPatched(task, deviceId, wanted.twin, overwrites ? '*' : known.etag)))
+    return report.note('already there');
+  report.note(outcome);
+}
+
+async function writeKey({ hub, moduleId }: Task, keys: KeyDirectory, deviceId: string): Promise<void> {
+  const key = await hub.moduleKey(deviceId, moduleId);
+  if (key === '') throw new ServiceFailure('refused', 0, 'the module has no key: it proves itself by a certificate');
+  keys.write(deviceId, key);
+}
+
+/** @returns whether the twin still had the etag */
+async function isPatched({ hub, moduleId }: Task, deviceId: string, patch: object, etag: string): Promise<boolean> {
+  try {
+    await hub.patchTwin(deviceId, moduleId, patch, etag);
+    return true;
+  } catch (error) {
+    if (error instanceof ServiceFailure && error.status === 412) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,72 @@
+import { AgentError, messageOf } from '../../base/errors.ts';
+import { printable } from '../../base/printable.ts';
+import { type Dialect, isPlainObject } from '../../config/dialect.ts';
+import { readTwin } from '../../config/twin.ts';
+import { readBounded } from '../../host/bounded-file.ts';
+import type { World } from '../command.ts';
+import { twinDialect } from '../twin-dialect.ts';
+
+/** A configuration to write. */
+export interface DesiredFile {
+  /** The members of the desired section. */
+  readonly section: Readonly<Record<string, unknown>>;
+  /** The name of its only member. */
+  readonly objectName: string;
+  /** That member: by the names of properties, `{"value": …}`, or `null` for what is to be unset. */
+  readonly document: Readonly<Record<string, unknown>>;
+}
+
+/** A module twin's desired section is at most 32 KB. */
+const LARGEST = 64 * 1024;
+
+/**
+ * Reads a file with desired properties, alone or within `properties.desired`, and checks it by the code that agents obey by.
+ * Prints every fault and every warning.
+ *
+ * @param objectName `twinObjectName` of the agents; absent: its default
+ * @throws AgentError TWIN_INVALID if there is a fault, an unknown name included: agents would ignore it
+ */
+export function readDesiredFile(file: string, objectName: string | undefined, { stderr }: World): DesiredFile {
+  const dialect = twinDialect(objectName);
+  const [name = ''] = Object.keys(dialect.sectionWith({}));
+  const section = sectionIn(parsed(file), file);
+  const faults = Object.keys(section)
+    .filter((member) => member !== name)
+    .map((member) => `${member} is not written by this command; ${name} is`);
+  const document = dialect.documentIn(section);
+  if (!isPlainObject(document)) faults.push(`${name} is missing, or is no object`);
+  else faults.push(...faultsOf(document, dialect, stderr));
+  for (const fault of faults) stderr(printable(`fault: ${fault}`));
+  if (faults.length === 0) return { section, objectName: name, document: document as DesiredFile['document'] };
+  const remedy = `Correct ${file}; config/README.md lists the settings.`;
+  const many = faults.length === 1 ? '1 fault' : `${faults.length} faults`;
+  throw new AgentError('TWIN_INVALID', `${file} has ${many}, and nothing was written`, remedy);
+}
+
+/** Prints the warnings about what the file sets; those about defaults are none of its matter. */
+function faultsOf(document: Readonly<Record<string, unknown>>, dialect: Dialect, warn: World['stderr']): string[] {
+  const stray = Object.entries(dialect.strayNames(dialect.sectionWith(document)));
+  const unknown = stray.map(([name, what]) => `${name} ${what}`);
+  const reading = readTwin(document, dialect);
+  if (!reading.ok) return [...unknown, ...reading.faults.map(({ name, message }) => `${name} ${message}`)];
+  for (const { name, message } of reading.warnings)
+    if (Object.hasOwn(document, name)) warn(printable(`warning: ${name} ${message}`));
+  return unknown;
+}
+
+function parsed(file: string): unknown {
+  try {
+    return JSON.parse(readBounded(file, LARGEST));
+  } catch (error) {
+    const remedy = `Correct ${file}; config/twin.json is an example.`;
+    throw new AgentError('TWIN_INVALID', `${file} cannot be read: ${messageOf(error)}`, remedy);
+  }
+}
+
+function sectionIn(value: unknown, file: string): Readonly<Record<string, unknown>> {
+  const { properties } = isPlainObject(value) ? value : {};
+  const section = isPlainObject(properties) ? properties.desired : value;
+  if (isPlainObject(section)) return section;
+  const remedy = `Correct ${file}; config/twin.json is an example.`;
+  throw new AgentError('TWIN_INVALID', `${file} holds no desired properties`, remedy);
+}

@@ -1,0 +1,109 @@
+import { systemClock } from '../../base/clock.ts';
+import { type Duration, formatDuration, milliseconds, seconds } from '../../base/duration.ts';
+import { printable } from '../../base/printable.ts';
+import { isPlainObject } from '../../config/dialect.ts';
+import { chosenModules } from '../../fleet/choice.ts';
+import type { Row } from '../../fleet/service.ts';
+import { contains } from './contains.ts';
+import type { DesiredFile } from './desired-file.ts';
+import type { Task } from './task.ts';
+
+/** Named at the end; others are only counted. */
+const MOST_NAMED = 100;
+/** Time from one look to the next, for each page that a look takes: hubs of one unit answer 20 queries a minute. */
+const BETWEEN = seconds(3);
+
+/**
+ * What an agent makes of the configuration. `limited`: it is in force, but limits of the device's local file hold instead
+ * of some values. `silent`: its status is about an earlier configuration, or there is none.
+ */
+type Verdict = 'obeys' | 'limited' | 'refuses' | 'silent';
+
+interface Look {
+  readonly counts: Record<Verdict, number>;
+  /** `DEVICE: why`, of those that refuse. */
+  readonly refusals: string[];
+  readonly silent: string[];
+  readonly pages: number;
+}
+
+/**
+ * Shows how many agents obey, refuse or are silent, until none is silent or the time is over. Keeps no list: each look asks
+ * for all.
+ *
+ * @returns whether all obey
+ */
+export async function waitForAgents(task: Task, wanted: DesiredFile, limit: Duration): Promise<boolean> {
+  const { report, world } = task;
+  const until = systemClock.monotonic() + limit;
+  for (let before = ''; ; ) {
+    const look = await lookAt(task, wanted);
+    const now = describe(look);
+    if (world.terminal) report.show(now);
+    else if (now !== before) report.line(now);
+    before = now;
+    const left = until - systemClock.monotonic();
+    if (look.counts.silent === 0 || left <= 0 || world.signal.aborted) return conclude(task, look, limit);
+    const pause = Math.min(left, BETWEEN * Math.max(1, look.pages));
+    await systemClock.sleep(milliseconds(pause), world.signal);
+  }
+}
+
+async function lookAt({ hub, choice, moduleId }: Task, wanted: DesiredFile): Promise<Look> {
+  const object = `[[${wanted.objectName}]]`;
+  const agent = 'properties.reported.securityAgent.configuration';
+  const columns = [
+    `deviceId, properties.desired.$version AS version, properties.desired.${object} AS desired`,
+    `properties.reported.${object} AS mirror, ${agent} AS configuration`,
+  ].join(', ');
+  const counts = { obeys: 0, limited: 0, refuses: 0, silent: 0 };
+  const refusals: string[] = [];
+  const silent: string[] = [];
+  let pages = 0;
+  for await (const rows of chosenModules(hub, { choice, moduleId, columns })) {
+    pages += 1;
+    for (const row of rows) {
+      const verdict = verdictOn(row, wanted);
+      counts[verdict] += 1;
+      if (verdict === 'refuses' && refusals.length < MOST_NAMED)
+        refusals.push(`${row.deviceId}: ${reasonsIn(row.configuration)}`);
+      if (verdict === 'silent' && silent.length < MOST_NAMED) silent.push(String(row.deviceId));
+    }
+  }
+  return { counts, refusals, silent, pages };
+}
+
+/** Only a row that has the configuration counts: the hub's queries lag behind its twins. */
+function verdictOn({ version, desired, mirror, configuration }: Row, { document }: DesiredFile): Verdict {
+  if (!isPlainObject(configuration) || !contains(desired ?? {}, document)) return 'silent';
+  const { desiredVersion, errors, source } = configuration;
+  if (typeof desiredVersion !== 'number' || desiredVersion < Number(version)) return 'silent';
+  if (isPlainObject(errors) && Object.keys(errors).length > 0) return 'refuses';
+  if (source !== 'desired') return 'silent';
+  const stated = Object.fromEntries(Object.entries(document).filter(([, value]) => value !== null));
+  return contains(mirror, stated) ? 'obeys' : 'limited';
+}
+
+function reasonsIn(configuration: unknown): string {
+  const errors = isPlainObject(configuration) && isPlainObject(configuration.errors) ? configuration.errors : {};
+  return Object.entries(errors)
+    .map(([name, message]) => `${name} ${message}`)
+    .join('; ');
+}
+
+const describe = ({ counts: { obeys, limited, refuses, silent } }: Look) =>
+  `${obeys + limited} obey${limited === 0 ? '' : ` (${limited} within local limits)`}, ${refuses} refuse, ${silent} silent`;
+
+function conclude({ report, world }: Task, look: Look, limit: Duration): boolean {
+  const { counts, refusals, silent } = look;
+  report.line(`Agents: ${describe(look)}.`);
+  const name = (what: string, all: readonly string[], count: number) => {
+    if (count === 0) return;
+    world.stderr(what);
+    for (const line of all) world.stderr(printable(`  ${line}`));
+    if (count > all.length) world.stderr(`  and ${count - all.length} others`);
+  };
+  name('These refuse it, with the reason that each gives:', refusals, counts.refuses);
+  name(`These have been silent for ${formatDuration(limit)}:`, silent, counts.silent);
+  return counts.refuses === 0 && counts.silent === 0;
+}

@@ -1,0 +1,50 @@
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { writeFileAtomic } from '../base/atomic-file.ts';
+import { AgentError, messageOf } from '../base/errors.ts';
+import { shellWord } from '../base/shell-word.ts';
+
+/** What a hub allows in an id: no slash, so that an id is a file's name. */
+const ID = /^[A-Za-z0-9\-.+%_#*?!(),:=@$']{1,128}$/;
+
+/** A directory of modules' keys, `DEVICE.key` each (0600), as `identity.keyFile` of the agent reads them. */
+export class KeyDirectory {
+  readonly #path: string;
+
+  /** Makes it (0700) if it is missing. @throws AgentError if it can't be used, or other users can access it */
+  constructor(path: string) {
+    this.#path = resolve(path);
+    try {
+      mkdirSync(this.#path, { recursive: true, mode: 0o700 });
+    } catch (error) {
+      const what = `${this.#path} cannot be made: ${messageOf(error)}`;
+      throw new AgentError('CONFIG_INVALID', what, 'Name another directory by --key-directory.');
+    }
+    const { mode } = statSync(this.#path);
+    if ((mode & 0o077) !== 0) {
+      const remedy = `Run: chmod 700 ${shellWord(this.#path)}`;
+      throw new AgentError('SECRET_FILE_EXPOSED', `${this.#path} is open to other users`, remedy);
+    }
+  }
+
+  has(deviceId: string): boolean {
+    return existsSync(this.#file(deviceId));
+  }
+
+  /** @throws AgentError if it can't be written */
+  write(deviceId: string, key: string): void {
+    const file = this.#file(deviceId);
+    try {
+      writeFileAtomic(file, `${key}\n`);
+    } catch (error) {
+      const remedy = 'Make room there, or name another directory; then run the command again.';
+      throw new AgentError('CONFIG_INVALID', `${file} cannot be written: ${messageOf(error)}`, remedy);
+    }
+  }
+
+  #file(deviceId: string): string {
+    if (ID.test(deviceId)) return join(this.#path, `${deviceId}.key`);
+    const remedy = 'Check which hub the command asks.';
+    throw new AgentError('HUB_MISBEHAVES', `the hub names a device that cannot exist: ${deviceId}`, remedy);
+  }
+}

@@ -1,0 +1,125 @@
+import type { Clock } from '../base/clock.ts';
+import { type Duration, milliseconds, minutes, seconds } from '../base/duration.ts';
+import { AgentError } from '../base/errors.ts';
+import { AT_ONCE } from './hub-agent.ts';
+import { failureOf, type ServiceFailure } from './service-failure.ts';
+
+/** How often a request without an answer, or with an answer of 5xx, is tried. */
+const ATTEMPTS = 5;
+const SHORTEST_WAIT = seconds(1);
+const LONGEST_WAIT = seconds(60);
+/** A hub that throttles one request for longer than this has no room for the command at all. */
+const PATIENCE = minutes(15);
+
+/** Which requests are repeated after a failure. */
+export type Repeats = 'all' | 'throttled';
+
+/** How many requests were made, and what became of them. */
+export interface PaceCounts {
+  readonly requests: number;
+  readonly throttled: number;
+  readonly repeated: number;
+}
+
+/**
+ * Keeps requests within the hub's limits: five at once; when the hub throttles one (429), all wait as long as it says
+ * (Retry-After), or with growing delays. Requests without an answer are repeated.
+ */
+export class Pace {
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal;
+  readonly #random: () => number;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+  /** No request is begun before this, by the monotonic clock. */
+  #heldUntil = 0;
+  #counts = { requests: 0, throttled: 0, repeated: 0 };
+
+  constructor({ clock, signal, random = Math.random }: { clock: Clock; signal: AbortSignal; random?: () => number }) {
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#random = random;
+  }
+
+  get counts(): PaceCounts {
+    return this.#counts;
+  }
+
+  /**
+   * @param limit of one attempt
+   * @param repeats `throttled`: a request that may have been carried out is not repeated
+   * @throws ServiceFailure; AgentError when no other request would fare better; the signal's reason
+   */
+  async run<T>(limit: Duration, attempt: () => Promise<T>, repeats: Repeats = 'all'): Promise<T> {
+    await this.#enter();
+    try {
+      return await this.#repeat(limit, attempt, repeats);
+    } finally {
+      this.#running -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+
+  async #enter(): Promise<void> {
+    while (this.#running >= AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#running += 1;
+  }
+
+  async #repeat<T>(limit: Duration, attempt: () => Promise<T>, repeats: Repeats): Promise<T> {
+    const began = this.#clock.monotonic();
+    let wait = SHORTEST_WAIT;
+    for (let tries = 1; ; ) {
+      await this.#held();
+      this.#counts.requests += 1;
+      try {
+        return await this.#clock.within(limit, 'a request to the hub', attempt());
+      } catch (thrown) {
+        this.#signal.throwIfAborted();
+        const failure = failureOf(thrown);
+        if (failure instanceof AgentError || failure.kind === 'refused') throw failure;
+        if (failure.kind === 'throttled') {
+          this.#counts.throttled += 1;
+          if (this.#clock.monotonic() - began > PATIENCE) throw throttledForLong(failure);
+          this.#hold(failure.retryAfter ?? wait);
+        } else {
+          tries += 1;
+          if (repeats === 'throttled') throw failure;
+          if (tries > ATTEMPTS) throw failure.kind === 'unanswered' ? unreachable(failure) : failure;
+          this.#counts.repeated += 1;
+          await this.#clock.sleep(this.#jittered(wait), this.#signal);
+        }
+        wait = milliseconds(Math.min(LONGEST_WAIT, wait * 2));
+      }
+    }
+  }
+
+  /** Waits while the hub wants no requests. */
+  async #held(): Promise<void> {
+    for (let left = 1; left > 0 && !this.#signal.aborted; ) {
+      left = this.#heldUntil - this.#clock.monotonic();
+      if (left > 0) await this.#clock.sleep(this.#jittered(milliseconds(left)), this.#signal);
+    }
+    this.#signal.throwIfAborted();
+  }
+
+  #hold(wait: Duration): void {
+    this.#heldUntil = Math.max(this.#heldUntil, this.#clock.monotonic() + wait);
+  }
+
+  /** Up to a quarter more, so that waiting requests don't all begin at once. */
+  #jittered = (wait: Duration) => milliseconds(wait * (1 + this.#random() / 4));
+}
+
+const throttledForLong = ({ message }: ServiceFailure) =>
+  new AgentError(
+    'HUB_THROTTLED',
+    `the hub has throttled a request for 15 minutes: ${message}`,
+    'Run the command again when less is going on at the hub, or add units to it; what is done stays done.',
+  );
+
+const unreachable = ({ message }: ServiceFailure) =>
+  new AgentError(
+    'HUB_UNREACHABLE',
+    `the hub does not answer: ${message}`,
+    "Check the hub's name and this machine's network, then run the command again; what is done stays done.",
+  );

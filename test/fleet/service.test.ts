@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request } from 'node:https';
+import { type AddressInfo, createServer } from 'node:net';
+import { systemClock } from '../../src/base/clock.ts';
+import { milliseconds } from '../../src/base/duration.ts';
+import { HubEmulator } from '../../src/emulator/hub.ts';
+import { addSimulatedDevices } from '../../src/emulator/simulated-devices.ts';
+import type { ServiceCredential } from '../../src/fleet/credential.ts';
+import { HubAgent } from '../../src/fleet/hub-agent.ts';
+import { HubService } from '../../src/fleet/service.ts';
+
+const MODULE = 'azureiotsecurity';
+
+describe('The service API by the SDK', () => {
+  let hub: HubEmulator;
+  const opened: HubService[] = [];
+  before(async () => {
+    hub = await HubEmulator.start({ bearerTokens: ['an Entra token'] });
+    addSimulatedDevices(hub, 2_500);
+  });
+  after(() => hub.stop());
+  afterEach(() => {
+    for (const service of opened.splice(0)) service.close();
+    hub.faults.clear();
+  });
+
+  const gateway = () => `localhost:${hub.restPort}`;
+  const ofPolicy = (policy = 'iothubowner', key?: string): ServiceCredential => ({
+    kind: 'sharedAccessKey',
+    hostName: hub.hostName,
+    gateway: gateway(),
+    policy,
+    key: key ?? hub.policies.find(({ name }) => name === policy)?.primaryKey ?? '',
+  });
+  const open = async (credential = ofPolicy(), more: Partial<Parameters<typeof HubService.open>[0]> = {}) => {
+    const signal = new AbortController().signal;
+    const service = await HubService.open({ credential, ca: hub.caPem, clock: systemClock, signal, ...more });
+    opened.push(service);
+    return service;
+  };
+
+  it('reads all pages of a query, once each, also when the hub throttles it in between', async () => {
+    const service = await open();
+    hub.faults.inject({ kind: 'throttleRest', perSecond: 2, retryAfter: 1 });
+    const ids: unknown[] = [];
+    const sizes: number[] = [];
+    for await (const rows of service.query('SELECT deviceId FROM devices')) {
+      ids.push(...rows.map(({ deviceId }) => deviceId));
+      sizes.push(rows.length);
+    }
+    assert.deepEqual([sizes, new Set(ids).size], [[1_000, 1_000, 500], 2_500]);
+    assert.equal(await service.count('devices WHERE tags.site = 2'), 250);
+  });
+
+  it('proves itself by a token of Microsoft Entra', async () => {
+    const credential = { kind: 'entra', hostName: hub.hostName, gateway: gateway() } as const;
+    const asked: unknown[] = [];
+    const tokens = {
+      getToken: async (scope: unknown) => {
+        asked.push(scope);
+        return { token: 'an Entra token', expiresOnTimestamp: systemClock.now().getTime() + 3_600_000 };
+      },
+    };
+    const service = await open(credential, { tokens });
+    assert.equal(await service.count('devices'), 2_500);
+    assert.deepEqual(asked, ['https://iothubs.azure.net/.default']);
+    assert.deepEqual(hub.restRequests.at(-1)?.caller, { policy: 'entra' });
+  });
+
+  it('says what is wrong with a credential', async () => {
+    const wrong = await open(ofPolicy('iothubowner', Buffer.alloc(32).toString('base64')));
+    await assert.rejects(wrong.count('devices'), { id: 'CREDENTIAL_REFUSED', message: /not signed with a key/ });
+    const weak = await open(ofPolicy('registryRead'));
+    await assert.rejects(weak.count('devices'), {
+      id: 'CREDENTIAL_REFUSED',
+      message: /not have the right ServiceConnect/,
+    });
+  });
+
+  it('says that a certificate is not trusted', async () => {
+    const service = await open(ofPolicy(), { ca: undefined });
+    await assert.rejects(service.count('devices'), { id: 'TLS_FAILED', remedy: /--trusted-ca-file/ });
+  });
+
+  it('makes five connections at most', async () => {
+    const service = await open();
+    const before = hub.restRequests.length;
+    await Promise.all(
+      Array.from({ length: 40 }, (_, n) => service.createModule(`sim-${String(n + 1).padStart(6, '0')}`, MODULE)),
+    );
+    assert.equal(hub.restRequests.length - before, 40);
+    await assert.rejects(service.createModule('sim-000001', MODULE), { kind: 'refused', status: 409 });
+  });
+
+  it('ends a connection that the hub leaves silent', async () => {
+    const silent = createServer(() => {}).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const agent = new HubAgent({ gateway: `127.0.0.1:${port}`, clock: systemClock, silence: milliseconds(50) });
+    try {
+      const [error] = await once(request({ host: hub.hostName, agent }).end(), 'error').catch((thrown) => [thrown]);
+      assert.equal(error.code, 'ETIMEDOUT');
+    } finally {
+      agent.destroy();
+      silent.close();
+    }
+  });
+});
