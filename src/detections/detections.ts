@@ -14,7 +14,7 @@ import { agentChanges } from './changes/agent-events.ts';
 import { CollectorWatch, type WatchedCollector } from './changes/collector-watch.ts';
 import { SnapshotChanges } from './changes/snapshot-changes.ts';
 import { Detector, type Lists } from './detector.ts';
-import { HarmlessStarts } from './harmless-starts.ts';
+import { HarmlessStarts, type SeenStart } from './harmless-starts.ts';
 import type { Fault, ParsedRule } from './sigma/rule.ts';
 import type { LogSource, Subject } from './subject.ts';
 import { type Program, SOURCES, subjectOf } from './subjects.ts';
@@ -62,7 +62,7 @@ export interface RuleSet {
 interface Waiting {
   readonly subject: Subject;
   /** Of a start, by which it is recognised when it comes again. */
-  readonly key?: string;
+  readonly start?: SeenStart;
 }
 
 interface Parts {
@@ -251,11 +251,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   #acceptStart(occurrence: Occurrence): void {
     const { payload, time, argv } = occurrence;
-    const parent = this.#parentOf(payload);
-    const key = this.#harmless.keyOf(payload, parent, argv);
+    const start: SeenStart = { payload, parent: this.#parentOf(payload), argv };
     // What waits could make this start harmful.
-    if (this.#waiting.isEmpty && this.#harmless.has(key, time.getTime())) return;
-    this.#judgeHappening(occurrence, parent, key);
+    if (this.#waiting.isEmpty && this.#harmless.has(start, time.getTime())) return;
+    this.#judgeHappening(occurrence, start);
   }
 
   /** The program of the parent of a started process. */
@@ -269,12 +268,12 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     return agentChanges([payload], { event, at: time });
   }
 
-  #judgeHappening(occurrence: Occurrence, parent?: Program, key?: string): void {
+  #judgeHappening(occurrence: Occurrence, start?: SeenStart): void {
     const { event: name, payload, time, argv } = occurrence;
     const id = this.#parts.idOf(occurrence);
     const ids = id === undefined ? [] : [id];
-    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent, argv });
-    if (subject !== undefined) this.#queue([key === undefined ? { subject } : { subject, key }]);
+    const subject = subjectOf({ name, payload, time: time.getTime(), ids, parent: start?.parent, argv });
+    if (subject !== undefined) this.#queue([start === undefined ? { subject } : { subject, start }]);
   }
 
   #judge(subjects: readonly Subject[]): void {
@@ -304,10 +303,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
     this.#isDraining = false;
   }
 
-  #take({ subject, key }: Waiting): void {
+  #take({ subject, start }: Waiting): void {
     try {
       const judgement = this.#detector.match(subject);
-      if (key !== undefined) this.#harmless.learn(key, judgement);
+      if (start !== undefined) this.#harmless.learn(start, judgement);
       for (const hit of this.#detector.hitsOf(subject, judgement.matches)) this.#parts.alerts.take(hit);
       this.#tellGaps();
     } catch (error) {

@@ -1,68 +1,141 @@
 import type { Payload } from '../contract/event.ts';
 import type { Detector } from './detector.ts';
 import type { Judgement, Match } from './engine/engine.ts';
-import { MatchCache } from './engine/match-cache.ts';
-import { boundsOf, type Program } from './subjects.ts';
+import type { Program } from './subjects.ts';
 
 /** Members of a start's payload that differ from start to start of the same program. */
 const OF_EACH_START: readonly string[] = ['ProcessId', 'ParentProcessId'];
 
+/** Of a generation. */
+const MOST_STARTS = 1_024;
+const MOST_CHARACTERS = 512 * 1_024;
+/** Starts with the same command line, by different users or parents. */
+const MOST_OF_LINE = 16;
+/** In characters, of all that rules can read of a start; longer ones rarely come again. */
+const LONGEST = 4_096;
+
+const NONE: readonly Known[] = [];
+
+/** What is known of a start before anything is made of it. */
+export interface SeenStart {
+  readonly payload: Payload;
+  /** The program of its parent, where that is known. */
+  readonly parent?: Program | undefined;
+  /** Its arguments with their bounds, where they are known. */
+  readonly argv?: readonly string[] | undefined;
+}
+
+/** A start that raised no alert. */
+interface Known {
+  /** All that rules can read of it besides the command line: names and values in turn. */
+  readonly texts: readonly string[];
+  /** Of its arguments, which are joined in the command line: `x y` can be one, or two. */
+  readonly lengths: readonly number[] | undefined;
+  /** None of them raises an alert by itself. */
+  readonly matches: readonly Match[];
+}
+
 /**
- * Recognises starts that raised no alert before, by the payload's own texts: in a burst, to make fields of each start, and to
- * collect them again, would cost more than the rules.
+ * Recognises starts that raised no alert before, by the payload's own texts: in a burst, to make fields of each start, or only a
+ * key of its texts, and to collect that again, would cost more than the rules. So texts are compared where they are.
  *
- * Belongs to one detector: other rules may find the same start harmful.
+ * Belongs to one detector: other rules may find the same start harmful. Bounded: the least recently used are dropped, in two
+ * generations, of which a full one replaces the older.
  */
 export class HarmlessStarts {
   readonly #detector: Pick<Detector, 'alerts' | 'ignores'>;
-  /** The matches of starts, none of which raises an alert by itself. */
-  readonly #known = new MatchCache<readonly Match[]>();
   /** Members that no rule reads. */
   readonly #unread: ReadonlySet<string>;
+  /** By command line. */
+  #young = new Map<string, readonly Known[]>();
+  #old = new Map<string, readonly Known[]>();
+  #starts = 0;
+  #characters = 0;
 
   constructor(detector: Pick<Detector, 'alerts' | 'ignores' | 'reads'>) {
     this.#detector = detector;
     this.#unread = new Set(OF_EACH_START.filter((field) => !detector.reads('process_creation', field)));
   }
 
-  /** All that rules can read of a start: two starts with the same key match the same rules. */
-  keyOf(payload: Payload, parent: Program | undefined, argv?: readonly string[]): string {
-    let key = `${boundsOf(argv)}${this.#textOf(payload)}`;
-    if (parent !== undefined) key += `|${partOf(parent.executable)}${partOf(parent.commandLine)}`;
-    return key;
-  }
-
-  #textOf(values: Payload): string {
-    let text = '';
-    for (const name in values) {
-      if (this.#unread.has(name)) continue;
-      const value = values[name];
-      text +=
-        typeof value === 'object' && value !== null
-          ? `${name}{${this.#textOf(value as Payload)}}`
-          : `${name}${partOf(value)}`;
-    }
-    return text;
-  }
-
   /**
-   * Whether no alert can come of such a start, now.
+   * Whether no alert can come of a start, now.
    *
    * @param time of the start, in milliseconds since the epoch
    */
-  has(key: string, time: number): boolean {
-    const matches = this.#known.get(key);
-    return matches !== undefined && (matches.length === 0 || this.#detector.ignores(matches, time));
+  has(start: SeenStart, time: number): boolean {
+    const line = lineOf(start);
+    const known = this.#find(this.#young, line, start) ?? this.#renewed(line, start);
+    return known !== undefined && (known.matches.length === 0 || this.#detector.ignores(known.matches, time));
   }
 
   /** Remembers which rules a start matched. */
-  learn(key: string, { matches, isWhole }: Judgement): void {
-    if (isWhole && !this.#detector.alerts(matches)) this.#known.set(key, matches);
+  learn(start: SeenStart, { matches, isWhole }: Judgement): void {
+    const line = lineOf(start);
+    if (!isWhole || line.length > LONGEST || this.#detector.alerts(matches)) return;
+    if (this.#find(this.#young, line, start) !== undefined) return;
+    const texts: string[] = [];
+    this.#visit(start, (text) => texts.push(copied(text)) > 0);
+    this.#add(copied(line), { texts, lengths: start.argv?.map(({ length }) => length), matches });
+  }
+
+  #find(generation: ReadonlyMap<string, readonly Known[]>, line: string, start: SeenStart): Known | undefined {
+    for (const known of generation.get(line) ?? NONE) {
+      if (!haveLengths(start.argv, known.lengths)) continue;
+      let at = 0;
+      const isSame = this.#visit(start, (text) => known.texts[at++] === text);
+      if (isSame && at === known.texts.length) return known;
+    }
+    return undefined;
+  }
+
+  /** One of the older generation, which is used again. */
+  #renewed(line: string, start: SeenStart): Known | undefined {
+    const known = this.#find(this.#old, line, start);
+    if (known !== undefined) this.#add(line, known);
+    return known;
+  }
+
+  #add(line: string, known: Known): void {
+    const characters = known.texts.reduce((sum, { length }) => sum + length, line.length);
+    if (characters > LONGEST) return;
+    if (this.#starts >= MOST_STARTS || this.#characters + characters > MOST_CHARACTERS) {
+      this.#old = this.#young;
+      this.#young = new Map();
+      this.#starts = 0;
+      this.#characters = 0;
+    }
+    const same = this.#young.get(line) ?? NONE;
+    this.#young.set(line, [known, ...same.slice(0, MOST_OF_LINE - 1)]);
+    this.#starts += 1;
+    this.#characters += characters;
+  }
+
+  /** All names and values that rules can read, but for the command line, until one is refused. @returns whether none was */
+  #visit({ payload, parent }: SeenStart, take: (text: string) => boolean): boolean {
+    for (const name in payload) {
+      const value = payload[name];
+      if (typeof value === 'object' && value !== null) {
+        if (!take(name)) return false;
+        for (const detail in value) {
+          if (!take(detail) || !take(String((value as Payload)[detail]))) return false;
+        }
+        if (!take('')) return false; // ends it: no member has an empty name
+      } else if (name !== 'CommandLine' && !this.#unread.has(name)) {
+        if (!take(name) || !take(String(value))) return false;
+      }
+    }
+    if (parent === undefined) return true;
+    const { executable, commandLine } = parent;
+    return take('parent') && take(executable) && (commandLine === undefined || take(commandLine));
   }
 }
 
-/** With its length, so that no value can look like two. */
-const partOf = (value: unknown): string => {
-  const text = String(value);
-  return `=${text.length}:${text}`;
-};
+const lineOf = ({ payload }: SeenStart): string => String(payload.CommandLine);
+
+function haveLengths(argv: readonly string[] | undefined, lengths: readonly number[] | undefined): boolean {
+  if (argv === undefined || lengths === undefined) return argv === lengths;
+  return argv.length === lengths.length && lengths.every((length, at) => argv[at]?.length === length);
+}
+
+/** A text of its own: one that was cut out of an audit record keeps all of that in memory. */
+const copied = (text: string): string => Buffer.from(text, 'utf16le').toString('utf16le');

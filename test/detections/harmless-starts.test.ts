@@ -67,12 +67,11 @@ describe('HarmlessStarts', () => {
   };
   /** Whether it was recognised, and the titles of the hits. */
   const see = (payload: Payload, parent?: Program): { known: boolean; hits: string[] } => {
-    const key = harmless.keyOf(payload, parent);
-    if (harmless.has(key, now)) return { known: true, hits: [] };
+    if (harmless.has({ payload, parent }, now)) return { known: true, hits: [] };
     const subject = subjectOf({ name: 'ProcessCreate', payload, time: now, parent });
     assert(subject !== undefined);
     const judgement = detector.match(subject);
-    harmless.learn(key, judgement);
+    harmless.learn({ payload, parent }, judgement);
     return { known: false, hits: detector.hitsOf(subject, judgement.matches).map(({ rule: { title } }) => title) };
   };
 
@@ -122,12 +121,36 @@ describe('HarmlessStarts', () => {
     assert.equal(see(run, BASH).known, true);
   });
 
+  it('tell arguments apart that are the same when they are joined', () => {
+    const seen = { payload: start(), parent: BASH, argv: ['nc', '-l', '80'] };
+    harmless.learn(seen, { matches: [], isWhole: true });
+    assert.equal(harmless.has(seen, now), true);
+    assert.equal(harmless.has({ ...seen, argv: ['nc -l', '80'] }, now), false);
+    assert.equal(harmless.has({ payload: start(), parent: BASH }, now), false);
+  });
+
+  it('forget those that have not come for long, and keep none that is long', () => {
+    const numbered = (n: number, more = '') => ({ payload: start({ CommandLine: `nc ${n}${more}` }), parent: BASH });
+    const learn = (n: number) => harmless.learn(numbered(n), { matches: [], isWhole: true });
+    const has = (n: number) => harmless.has(numbered(n), now);
+    learn(0);
+    learn(1);
+    for (let n = 2; n < 3_000; n += 1) {
+      learn(n);
+      assert.equal(has(0), true, `${n}`);
+    }
+    assert.deepEqual([has(1), has(2_999)], [false, true]);
+    const long = numbered(7, ' '.repeat(5_000));
+    harmless.learn(long, { matches: [], isWhole: true });
+    assert.equal(harmless.has(long, now), false);
+  });
+
   it('judge a start again that a rule has passed over', () => {
-    const key = harmless.keyOf(start(), BASH);
-    harmless.learn(key, { matches: [], isWhole: false });
-    assert.equal(harmless.has(key, now), false);
-    harmless.learn(key, { matches: [], isWhole: true });
-    assert.equal(harmless.has(key, now), true);
+    const seen = { payload: start(), parent: BASH };
+    harmless.learn(seen, { matches: [], isWhole: false });
+    assert.equal(harmless.has(seen, now), false);
+    harmless.learn(seen, { matches: [], isWhole: true });
+    assert.equal(harmless.has(seen, now), true);
   });
 
   it('know from a saved state that a sequence has begun', () => {
