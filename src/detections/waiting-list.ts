@@ -20,7 +20,7 @@ interface Entry<T> {
  * are judged must not keep those of others from being judged.
  */
 export class WaitingList<T extends { readonly subject: Subject }> {
-  #entries: Entry<T>[] = [];
+  #entries: (Entry<T> | undefined)[] = [];
   #taken = 0;
   #size = 0;
   /** By user. */
@@ -46,6 +46,7 @@ export class WaitingList<T extends { readonly subject: Subject }> {
   take(): T | undefined {
     const entry = this.#entries[this.#taken];
     if (entry === undefined) return undefined;
+    this.#entries[this.#taken] = undefined; // not kept until the list is cut
     this.#taken += 1;
     this.#count(entry.user, -entry.size);
     if (this.#taken >= MOST_TAKEN || this.isEmpty) {

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
+import { nextTurn } from '../../src/base/turn.ts';
 import { WaitingList } from '../../src/detections/waiting-list.ts';
 import { subject } from './rules.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
 
 const MOST = 8 * 1_024 * 1_024;
 const by = (UserId: string, length = 0, more = {}) => ({
@@ -29,6 +35,16 @@ describe('WaitingList', () => {
     );
     assert.ok(list.isEmpty);
     assert.equal(list.take(), undefined);
+  });
+
+  it('keeps nothing of what was taken', async () => {
+    const last = () => new WeakRef(list.take() ?? by('none'));
+    for (const user of ['1000', '0']) list.add(by(user));
+    const taken = last();
+    await nextTurn();
+    collectGarbage();
+    assert.equal(taken.deref(), undefined);
+    assert.equal(list.isEmpty, false);
   });
 
   it('takes 4 M characters of one user, and has space for others then', () => {
