@@ -20,7 +20,7 @@ export interface DesiredFile {
 const LARGEST = 64 * 1024;
 
 /**
- * Reads a file with desired properties, alone or within `properties.desired`, and checks it by the code that agents obey by.
+ * Reads a file with desired properties, alone or within `properties.desired`, or with the configuration object alone, and checks it by the code that agents obey by.
  * Prints every fault and every warning.
  *
  * @param objectName `twinObjectName` of the agents; absent: its default
@@ -29,7 +29,8 @@ const LARGEST = 64 * 1024;
 export function readDesiredFile(file: string, objectName: string | undefined, { stderr }: World): DesiredFile {
   const dialect = twinDialect(objectName);
   const [name = ''] = Object.keys(dialect.sectionWith({}));
-  const section = sectionIn(parsed(file), file);
+  const read = sectionIn(parsed(file), file);
+  const section = isConfiguration(read, name) ? dialect.sectionWith(read) : read;
   const faults = Object.keys(section)
     .filter((member) => member !== name)
     .map((member) => `${member} is not written by this command; ${name} is`);
@@ -52,6 +53,13 @@ function faultsOf(document: Readonly<Record<string, unknown>>, dialect: Dialect,
   for (const { name, message } of reading.warnings)
     if (Object.hasOwn(document, name)) warn(printable(`warning: ${name} ${message}`));
   return unknown;
+}
+
+/** Whether a file holds the configuration object itself, without its name. */
+function isConfiguration(read: Readonly<Record<string, unknown>>, name: string): boolean {
+  const members = Object.values(read);
+  const isProperty = (member: unknown) => member === null || (isPlainObject(member) && Object.hasOwn(member, 'value'));
+  return members.length > 0 && !Object.hasOwn(read, name) && members.every(isProperty);
 }
 
 function parsed(file: string): unknown {

@@ -40,6 +40,12 @@ describe('vakt fleet configure', () => {
     assert.deepEqual([desired(4), desired(5)], [{ snapshotFrequency: { value: 'PT6H' } }, undefined]);
   });
 
+  it('takes a file with the configuration object alone', async () => {
+    const file = bed.write('object.json', JSON.stringify({ snapshotFrequency: { value: 'PT6H' } }));
+    await bed.run('configure', file, '--device', simulatedDevice(4));
+    assert.deepEqual(desired(4), { snapshotFrequency: { value: 'PT6H' } });
+  });
+
   it('prints every fault and writes nothing', async () => {
     const file = bed.configuration({
       snapshotFrequency: { value: 'six hours' },
@@ -66,6 +72,8 @@ describe('vakt fleet configure', () => {
     ['no JSON', '{', /cannot be read: /],
     ['a list', '[]', /holds no desired properties/],
     ['another object', '{"x": {}}', /has 2 faults/],
+    ['a misspelt setting alone', '{"snapshotFrequenzy": {"value": "PT6H"}}', /has 1 fault, /],
+    ['nothing', '{}', /has 1 fault, /],
     ['no object', JSON.stringify({ [OBJECT]: 5 }), /has 1 fault, /],
   ] as const) {
     it(`refuses a file with ${what}`, async () => {
