@@ -9,7 +9,7 @@ export const usage = `vakt fleet create CHOICE [OPTION ...]
        vakt fleet call METHOD CHOICE [OPTION ...]
 
 Runs on a workstation or in a pipeline, from a clone of the project; it is not part of an installed agent.
-docs/fleet.md explains it.
+There, docs/fleet.md explains it.
 
   create           make the module on the chosen devices where it is missing
   configure FILE   check a configuration as agents do, and write it to the modules' twins
