@@ -115,7 +115,7 @@ describe('Commands, as processes', function () {
     mkdirSync(join(folder, 'dist'));
     cpSync(join(DIST, 'src'), join(folder, 'dist/src'), { recursive: true });
     cpSync(join(DIST, '../package.json'), join(folder, 'package.json'));
-    symlinkSync(join(DIST, '../node_modules'), join(folder, 'node_modules'));
+    for (const used of ['node_modules', 'config']) symlinkSync(join(DIST, '..', used), join(folder, used));
     return join(folder, 'dist/src/main.js');
   };
 

@@ -130,10 +130,10 @@ describe('the slowest start of a program that can be found', () => {
     return least;
   }
 
-  it(`takes less than ${MOST_MS} ms`, function () {
-    if (process.env.VAKT_FUZZ !== 'full') {
-      this.skip(); // takes minutes; VAKT_FUZZ=full runs it
-    }
+  // It takes minutes. The known worst lines are judged in every run, see hostile-lines.test.ts.
+  if (process.env.VAKT_FUZZ !== 'full') return;
+
+  it(`takes less than ${MOST_MS} ms`, () => {
     let worst = { line: randomLine(), ms: 0 };
     for (let i = 0; i < 500; i += 1) judge(randomLine()); // until everything is compiled
     for (let climb = 0; climb < CLIMBS; climb += 1) {
