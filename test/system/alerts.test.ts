@@ -23,6 +23,11 @@ const LIMIT = seconds(60);
 const QUIET = seconds(5);
 /** An account without rights. */
 const NOBODY = 65_534;
+/**
+ * Users that nothing else runs as. The agent sees the shells of other tests, too, and what the same user does with the same
+ * program is one alert.
+ */
+const [STRANGER, ANOTHER] = [61_234, 61_235] as const;
 
 const DESIRED = {
   ...QUICK,
@@ -171,6 +176,7 @@ describe('Alerts of attacks that really happen', function () {
       type: 'IoT_ReverseShell',
       level: 'High',
       start: ['/bin/sh', '-c', `: ${marker}; echo ${encoded('bash -i >& /dev/tcp/127.0.0.1/1 0>&1')} | base64 -d | sh`],
+      userId: STRANGER,
       matched: /\/dev\/tcp\/127\.0\.0\.1/,
     },
     'A download piped into a shell': {
@@ -260,13 +266,11 @@ describe('Alerts of attacks that really happen', function () {
   });
 
   it('are counted, not raised again, when an attack is repeated', async () => {
-    await run(reverseShell);
-    await until('the first', () =>
-      alerts().some((alert) => isMarked(alert) && alert.CommandLine === reverseShell.join(' ')),
-    );
+    await run(reverseShell, ANOTHER);
+    await until('the first', () => alerts().some((alert) => isMarked(alert) && alert.UserId === String(ANOTHER)));
     const { counted } = (await agent.status()).detections ?? assert.fail();
     const before = alerts().filter(isMarked).length;
-    for (let times = 0; times < 3; times += 1) await run(reverseShell);
+    for (let times = 0; times < 3; times += 1) await run(reverseShell, ANOTHER);
     await until('the count', async () => ((await agent.status()).detections?.counted ?? 0) >= counted + 3);
     await systemClock.sleep(QUIET);
     assert.equal(alerts().filter(isMarked).length, before);
