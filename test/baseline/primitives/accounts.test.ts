@@ -226,6 +226,7 @@ describePrimitive(accounts, {
     result: 'fail',
     actual: '. is not absolute',
     where: '/root/.profile:1',
+    asRoot: true,
   },
   'rootPath, with a folder that anyone may write': {
     params: { check: 'rootPath', modeForbid: '0022' },
