@@ -58,7 +58,7 @@ export class Feed {
     return this.#browsers.size >= MAX_BROWSERS;
   }
 
-  /** Sends what there is, then what comes, until the browser goes. @param after only messages with a later number */
+  /** Sends the messages that are kept, then each new one, until the browser disconnects. @param after only messages with a later number */
   join(response: ServerResponse, after: number): void {
     this.#flush(); // to the others, so that this one gets nothing twice
     response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' });
