@@ -5,7 +5,7 @@ import { seconds } from '../../src/base/duration.ts';
 import { AGENT_KINDS } from '../../src/emulator/agent-kinds.ts';
 import { EdgeEmulator } from '../../src/emulator/edge/workload.ts';
 import { KeptFiles } from '../../src/emulator/kept-files.ts';
-import { check, connectionsOf, connectsAfter } from './local-identity.ts';
+import { assertRight, check, connectionsOf, connectsAfter } from './local-identity.ts';
 import { assertClosed, DEVICE, MODULE, STEADY, TestBed } from './test-bed.ts';
 
 describe('an agent that is a module of IoT Edge', () => {
@@ -148,7 +148,7 @@ describe('an agent that is a module of IoT Edge', () => {
       const { status, output } = await check(bed, edge.environmentOf(MODULE));
       assert.match(output, /OK +workload API +.*workload\.sock signs for device1\/azureiotsecurity at emulator/);
       assert.match(output, /OK +hub +the identity is accepted/);
-      assert.equal(status, 0, output);
+      assertRight(status, output);
     });
 
     it('is wrong without the socket, the variables, or its generation', async () => {

@@ -7,7 +7,7 @@ import { HubEmulator } from '../../src/emulator/hub.ts';
 import { IdentityServiceEmulator, type IdentityServiceOptions } from '../../src/emulator/identity-service/service.ts';
 import { KeptFiles } from '../../src/emulator/kept-files.ts';
 import { until } from '../support/until.ts';
-import { check, connectionsOf, connectsAfter } from './local-identity.ts';
+import { assertRight, check, connectionsOf, connectsAfter } from './local-identity.ts';
 import { assertClosed, DEVICE, MODULE, OBJECT, STEADY, TestBed } from './test-bed.ts';
 
 describe('an agent with an identity of the IoT Identity Service', () => {
@@ -169,7 +169,7 @@ describe('an agent with an identity of the IoT Identity Service', () => {
       assert.match(output, /OK +identity service +device1\/azureiotsecurity at emulator\.azure-devices\.net/);
       assert.match(output, /OK +key service +.*keyd\.sock signs with the module's key/);
       assert.match(output, /OK +hub +the identity is accepted/);
-      assert.equal(status, 0, output);
+      assertRight(status, output);
     });
 
     it('is wrong without a socket, a principal, or a key that it can use', async () => {

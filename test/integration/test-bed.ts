@@ -52,6 +52,7 @@ export const STEADY = {
       'FirewallConfiguration',
       'ConnectedHardware',
       'LocalUsers',
+      'OSBaseline',
     ].map((name) => [`eventPriority${name}`, { value: 'Off' }]),
   ),
 };

@@ -14,7 +14,7 @@ type Named = Pick<AlertPolicy, 'disabledRules' | 'exceptions'>;
 type Warnings = Readonly<Partial<Record<SettingId, string>>>;
 
 /**
- * Tells which rules the module twin names that there are none of: a misspelt one would look as if it were obeyed. The settings
+ * Warns of rules that the module twin names and that do not exist: a misspelt one would look as if it were obeyed. The settings
  * stay in force: the rule may come with the next file of rules.
  */
 export class RuleNames implements Service {
@@ -57,7 +57,7 @@ export class RuleNames implements Service {
     this.#logged = text;
     if (text === '{}') return;
     const settings = Object.entries(warnings).map(([setting, what]) => [this.#nameOf(setting as SettingId), what]);
-    const line = 'The module twin names detection rules that there are none of.';
+    const line = 'The module twin names detection rules that do not exist.';
     this.#log.warn({ settings: Object.fromEntries(settings) }, line);
   }
 
