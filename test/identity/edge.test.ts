@@ -14,11 +14,11 @@ import type { IdentityContext } from '../../src/identity/identity.ts';
 import { DEVICE, KEY, MODULE, module } from '../emulator/clients.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { asNobody } from '../support/nobody.ts';
 import { until } from '../support/until.ts';
 import {
   abandonSocket,
   answering,
-  asNobody,
   assertIsFit,
   contextWith,
   failureOf,

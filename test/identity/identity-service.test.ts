@@ -18,10 +18,10 @@ import { identityService as kind } from '../../src/identity/identity-service.ts'
 import { DEVICE, KEY, MODULE, module } from '../emulator/clients.ts';
 import { fuzzRuns } from '../fuzz.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { asNobody } from '../support/nobody.ts';
 import {
   abandonSocket,
   answering,
-  asNobody,
   assertIsFit,
   contextWith,
   failureOf,

@@ -100,15 +100,3 @@ export async function abandonSocket(path: string): Promise<void> {
   renameSync(`${path}.x`, path);
   await listener.close();
 }
-
-/** Does something as a user who may not open sockets of others. */
-export async function asNobody<T>(work: () => Promise<T>): Promise<T> {
-  const { geteuid, seteuid } = process;
-  if (geteuid?.() !== 0) return work();
-  seteuid?.(65_534);
-  try {
-    return await work();
-  } finally {
-    seteuid?.(0);
-  }
-}
