@@ -12,7 +12,7 @@ const numberOf = ({ applicationProperties }: ReceivedMessage) => Number(applicat
 
 /** Messages with faults and kills between them, and what their owner can prove of them. */
 describe('The evidence in messages', function () {
-  this.timeout(minutes(6));
+  this.timeout(minutes(10));
   let bed: TestBed;
   let agent: AgentProcess;
 
@@ -22,12 +22,12 @@ describe('The evidence in messages', function () {
   });
   afterEach(() => bed.close());
 
-  /** Resolves when the hub has accepted and acknowledged another message. */
+  /** Resolves when the hub has accepted and acknowledged another message. After three resets the agent may wait for 80 s. */
   const another = async (count = 1) => {
     const { messages } = bed.hub;
     const before = new Set(messages.map(({ sequence }) => sequence));
     const fresh = () => messages.filter(({ sequence, duplicate }) => !before.has(sequence) && !duplicate);
-    await bed.waitForEvents(() => fresh().length >= count, minutes(2));
+    await bed.waitForEvents(() => fresh().length >= count, minutes(5));
   };
   const killed = async () => {
     agent.kill('SIGKILL');
