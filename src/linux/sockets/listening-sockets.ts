@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../../base/clock.ts';
-import { AgentError, messageOf, toAgentError } from '../../base/errors.ts';
+import { AgentError, errnoOf, messageOf, toAgentError } from '../../base/errors.ts';
 import { Turn } from '../../base/turn.ts';
 import type { ListeningSocket, ListingStatus, SourceStatus } from '../../contract/sources.ts';
 import { interfaceNames } from '../machine/interfaces.ts';
@@ -88,12 +88,12 @@ export class ListeningSockets {
       return { kept: await this.#dump(pace), status: { state: 'on', source: 'sockDiag' } };
     } catch (error) {
       signal.throwIfAborted();
-      reason = toAgentError(error);
+      reason = errnoOf(error) === 'ENOENT' ? withoutInetDiag(error) : toAgentError(error);
     }
     try {
       const kept = new SocketSelection();
       await listSockets((socket) => kept.add(socket), signal, this.#proc);
-      return { kept, status: { state: 'degraded', source: 'procNet', reason: reason.message } };
+      return { kept, status: { state: 'degraded', source: 'procNet', reason: `${reason.message} ${reason.remedy}` } };
     } catch (error) {
       signal.throwIfAborted();
       const message = `Listening sockets can't be listed: ${reason.message}; ${messageOf(error)}`;
@@ -130,6 +130,15 @@ export class ListeningSockets {
     };
   }
 }
+
+/** sock_diag is there, but nothing in the kernel that answers for TCP or UDP. */
+const withoutInetDiag = (cause: unknown) =>
+  new AgentError(
+    'SOCKET_UNAVAILABLE',
+    'The kernel has no inet_diag.',
+    'Use a kernel with CONFIG_INET_DIAG, CONFIG_INET_TCP_DIAG and CONFIG_INET_UDP_DIAG, built in or as modules that can be loaded.',
+    { cause },
+  );
 
 const inodeOf = ({ inode }: WaitingSocket): number => inode;
 

@@ -397,6 +397,7 @@ describe('the sockets of this machine', () => {
       it('says which way was taken', () => {
         assert.equal(of.status().source, source);
         assert.equal(of.status().state, source === 'sockDiag' ? 'on' : 'degraded');
+        assert.equal(of.status().reason, source === 'sockDiag' ? undefined : 'koffi does not load Install it.');
       });
 
       it('finds ours, with address, owner and process', () => {
@@ -459,6 +460,16 @@ describe('the sockets of this machine', () => {
     const blind = new ListeningSockets({ open: withoutNetlink, proc: '/nonexistent' });
     await assert.rejects(blind.listening(new AbortController().signal), { id: 'SOCKET_UNAVAILABLE' });
     assert.equal(blind.status().state, 'unavailable');
+  });
+
+  it('says which parts a kernel without inet_diag lacks', async () => {
+    const refusal = Buffer.alloc(20);
+    writeU32(refusal, 0, -2); // ENOENT
+    const of = new ListeningSockets({ open: () => new Replay(encodeMessage(NLMSG_ERROR, 0, 1, refusal)) });
+    await of.listening(new AbortController().signal);
+    const { state, source, reason = '' } = of.status();
+    assert.deepEqual([state, source], ['degraded', 'procNet']);
+    assert.match(reason, /^The kernel has no inet_diag\. Use a kernel with CONFIG_INET_DIAG, /);
   });
 
   it('closes its netlink socket', async () => {
