@@ -2,7 +2,7 @@ import { AgentError } from '../../base/errors.ts';
 import type { FirewallRule, SourceStatus } from '../../contract/sources.ts';
 import { findTool, runTool } from '../../host/run-tool.ts';
 import { type NetlinkSocket, openNetlink } from '../native/netlink/socket.ts';
-import { NETLINK_NETFILTER, nftGeneration } from './nft-tables.ts';
+import { isWithoutFamily, NETLINK_NETFILTER, nftGeneration } from './nft-tables.ts';
 import { legacyTables, readLegacy } from './read-legacy.ts';
 import { readNftables } from './read-nftables.ts';
 import { FAMILY_NAMES, type Tools } from './reading.ts';
@@ -41,8 +41,8 @@ export class Firewall {
       if (FAMILY_NAMES.some((family) => legacyTables(family, this.#proc).length > 0)) return undefined;
       netlink = this.#open();
       return String(nftGeneration(netlink));
-    } catch {
-      return undefined;
+    } catch (error) {
+      return isWithoutFamily(error) ? '0' : undefined;
     } finally {
       netlink?.close();
     }

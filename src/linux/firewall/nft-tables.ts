@@ -1,4 +1,5 @@
 import { getSystemErrorName } from 'node:util';
+import { AgentError, errnoOf } from '../../base/errors.ts';
 import { readU16 } from '../native/byte-order.ts';
 import {
   align,
@@ -42,6 +43,13 @@ const FAMILIES: ReadonlyMap<number, string> = new Map([
 
 /** Errors that mean that the kernel has no nftables, or does not know the request. */
 const NO_NFTABLES = ['EINVAL', 'ENOENT', 'ENOTSUP', 'EOPNOTSUPP'];
+
+/**
+ * Whether the kernel refused a socket since nothing in it serves the netlink family, without which there is no nftables: see
+ * netlink_create() in net/netlink/af_netlink.c.
+ */
+export const isWithoutFamily = (error: unknown): boolean =>
+  error instanceof AgentError && errnoOf(error.cause) === 'EPROTONOSUPPORT';
 
 /**
  * The tables of all families: `inet filter`. Needs CAP_NET_ADMIN.

@@ -1,7 +1,7 @@
 import { errnoOf } from '../../base/errors.ts';
 import type { NetlinkSocket } from '../native/netlink/socket.ts';
 import { parseIptablesSave } from './iptables-save.ts';
-import { listNftTables } from './nft-tables.ts';
+import { isWithoutFamily, listNftTables } from './nft-tables.ts';
 import { parseNftables } from './nftables.ts';
 import {
   ask,
@@ -114,8 +114,8 @@ function tableNames(open: () => NetlinkSocket): string[] | undefined {
   try {
     netlink = open();
     return listNftTables(netlink);
-  } catch {
-    return undefined;
+  } catch (error) {
+    return isWithoutFamily(error) ? [] : undefined;
   } finally {
     netlink?.close();
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { AgentError } from '../../../src/base/errors.ts';
 import { type runTool, ToolError } from '../../../src/host/run-tool.ts';
 import { Firewall } from '../../../src/linux/firewall/firewall.ts';
 import { writeU16, writeU32 } from '../../../src/linux/native/byte-order.ts';
@@ -178,6 +179,28 @@ describe('Firewall', () => {
       assert.deepEqual(await read.rules(signal), []);
       assert.deepEqual(read.status(), { state: 'on', source: 'netlink' });
       assert.equal(kernel.closed, true);
+    });
+
+    it('has nothing when the kernel lacks the netlink family of nftables, and is not in doubt because of a refusal', async () => {
+      const refusedBy = (code: string) => {
+        const cause = Object.assign(new Error(code), { code });
+        const refusal = new AgentError('SOCKET_UNAVAILABLE', 'refused', 'Grant it.', { cause });
+        return new Firewall({
+          proc,
+          find: () => undefined,
+          open: () => {
+            throw refusal;
+          },
+        });
+      };
+      const without = refusedBy('EPROTONOSUPPORT');
+      assert.deepEqual(await without.rules(signal), []);
+      assert.deepEqual(without.status(), { state: 'on', source: 'netlink' });
+      assert.equal(await without.trace(), '0');
+      for (const code of ['EPERM', 'EAFNOSUPPORT', 'EINVAL']) {
+        await assert.rejects(refusedBy(code).rules(signal), { id: 'SOURCE_UNREADABLE' });
+        assert.equal(await refusedBy(code).trace(), undefined);
+      }
     });
 
     it('has what iptables shows, when that is all', async () => {
