@@ -26,8 +26,9 @@ export const audit: Check = {
       ];
     } catch (error) {
       signal.throwIfAborted();
-      const errno = errnoOf(error instanceof AgentError ? error.cause : error) ?? messageOf(error);
-      return [note(NAME, `its status can't be read: ${errno}`, REMEDIES[errno] ?? ASK_AS_ROOT)];
+      const errno = errnoOf(error instanceof AgentError ? error.cause : error);
+      const remedy = errno === undefined && error instanceof AgentError ? error.remedy : ASK_AS_ROOT;
+      return [note(NAME, `its status can't be read: ${errno ?? messageOf(error)}`, REMEDIES[errno ?? ''] ?? remedy)];
     } finally {
       control?.close();
     }
@@ -49,7 +50,7 @@ const REMEDIES: Readonly<Record<string, string>> = {
   EPERM:
     "Run this command as root. The agent itself needs CAP_AUDIT_CONTROL and CAP_AUDIT_READ, and in a container the host's pid and user namespaces (--pid=host).",
   EPROTONOSUPPORT:
-    'Start a container with --security-opt=seccomp=config/seccomp.json (a file of Vakt), whose filter allows the audit socket. Elsewhere the kernel has no audit (CONFIG_AUDIT), or its command line contains audit=off.',
+    'Start a container with --security-opt=seccomp=config/seccomp.json (a file of Vakt), whose filter allows the audit socket. Elsewhere use a kernel with CONFIG_AUDIT=y, and without audit=0 or audit=off on its command line.',
 };
 
 /**
