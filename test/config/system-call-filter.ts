@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 
-/** A rule of test/system/native/under-filter.c: `allow NAME`, with a condition on one argument, or `errno NAME ERRNO`. */
+/** A rule of test/system/native/under-filter.c: `allow NAME` or `errno NAME ERRNO`, perhaps with a condition on one argument. */
 export type Rule = string;
 
 /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { findTool } from '../../src/host/run-tool.ts';
@@ -8,6 +8,7 @@ import { type Profile, type Rule, rulesOfProfile, rulesOfUnit } from '../config/
 import { NODE_FLAGS } from '../node-flags.ts';
 import { suiteFolder } from '../support/folders.ts';
 import { require } from '../support/require.ts';
+import { buildNative, UnderFilter } from './under-filter.ts';
 
 const TOP = new URL('../../../', import.meta.url).pathname;
 /** No error of the kernel: it shows that a filter refused the call, and nothing else. */
@@ -77,23 +78,21 @@ class Victim {
 /** With the uid and the capabilities of the agent, as the service and the container have them. */
 describe('What a taken-over agent can do', () => {
   let folder: string;
+  let underFilter: UnderFilter;
   let victim: Victim;
   const unit = readFileSync(join(TOP, 'config/vakt.service'), 'utf8');
   const profile = JSON.parse(readFileSync(join(TOP, 'config/seccomp.json'), 'utf8')) as Profile;
 
   before(function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root');
-    for (const tool of ['setpriv', 'systemd-analyze', 'gcc']) {
+    for (const tool of ['setpriv', 'systemd-analyze']) {
       require(this, findTool(tool) === undefined ? `there is no ${tool}` : undefined);
     }
-    require(this, existsSync('/usr/include/seccomp.h') ? undefined : 'libseccomp-dev is not installed');
+    require(this, UnderFilter.missing());
     folder = suiteFolder();
     chmodSync(folder, 0o755);
-    for (const [name, ...libraries] of [['forbidden-calls'], ['under-filter', '-lseccomp']] as const) {
-      const source = join(TOP, 'test/system/native', `${name}.c`);
-      const made = spawnSync('gcc', ['-O1', '-o', join(folder, name), source, ...libraries], { encoding: 'utf8' });
-      assert.equal(made.status, 0, made.stderr);
-    }
+    buildNative('forbidden-calls', folder);
+    underFilter = new UnderFilter();
   });
   beforeEach(async () => {
     victim = new Victim(join(folder, 'forbidden-calls'));
@@ -110,13 +109,9 @@ describe('What a taken-over agent can do', () => {
     assert.equal(status, 0, stdout + stderr);
     return stdout;
   };
-  const filter = (rules: readonly Rule[]) => {
-    writeFileSync(join(folder, 'rules'), `${rules.join('\n')}\n`);
-    return [join(folder, 'under-filter'), join(folder, 'rules')];
-  };
   const tryAll = (rules?: readonly Rule[]) => {
     const program = [join(folder, 'forbidden-calls'), 'try', victim.pid, victim.address];
-    const lines = asAgent([...(rules === undefined ? [] : filter(rules)), ...program])
+    const lines = asAgent([...(rules === undefined ? [] : underFilter.by(rules)), ...program])
       .trim()
       .split('\n');
     const outcomes = new Map(
@@ -161,7 +156,7 @@ describe('What a taken-over agent can do', () => {
       const script = `import { isMemoryAccessFiltered } from '${module}'; process.stdout.write(String(isMemoryAccessFiltered()));`;
       const node = [process.execPath, '--input-type=module', '-e', script];
       const under = (rules_: readonly Rule[]) => {
-        const [program = '', ...args] = [...filter(rules_), ...node];
+        const [program = '', ...args] = [...underFilter.by(rules_), ...node];
         return spawnSync(program, args, { encoding: 'utf8' }).stdout;
       };
       assert.equal(under(rules()), 'true');
@@ -190,7 +185,7 @@ describe('What a taken-over agent can do', () => {
       const writable = mkdtempSync(join(folder, 'state-'));
       chmodSync(writable, 0o777);
       const node = [join(folder, 'node'), ...NODE_FLAGS, '-e', script, writable];
-      assert.equal(asAgent([...filter(rules()), ...node]), 'SIGKILL');
+      assert.equal(asAgent([...underFilter.by(rules()), ...node]), 'SIGKILL');
     });
   }
 });

@@ -1,10 +1,11 @@
 /*
  * under-filter RULES PROGRAM ARGUMENT...
  *
- * Runs a program under a seccomp filter. RULES is a file of lines:
- *   default ERRNO                            what a call that no line names is refused with
- *   allow NAME [ARGUMENT OP VALUE [MASK]]    OP is eq or masked; a condition on one argument
- *   errno NAME ERRNO
+ * Runs a program under a seccomp filter. RULES is a file of lines, the first of them a default:
+ *   default ERRNO                                  what a call that no line names is refused with
+ *   default allow                                  a call that no line names is allowed
+ *   allow NAME [ARGUMENT OP VALUE [MASK]]          OP is eq or masked; a condition on one argument
+ *   errno NAME ERRNO [ARGUMENT OP VALUE [MASK]]
  * A name that this machine's architecture doesn't have is skipped, as systemd and container engines do.
  */
 #include <errno.h>
@@ -19,6 +20,21 @@ static void fail(const char *what, int error) {
   exit(125);
 }
 
+/* CONDITION is the rest of a line behind the name and the errno; it may be empty. */
+static int add(scmp_filter_ctx filter, uint32_t action, int call, const char *condition) {
+  char op[16];
+  unsigned argument;
+  unsigned long long value, mask = 0;
+  int fields = sscanf(condition, "%u %15s %lli %lli", &argument, op, &value, &mask);
+  if (fields < 3) return seccomp_rule_add(filter, action, call, 0);
+  if (strcmp(op, "masked") == 0) {
+    struct scmp_arg_cmp masked = {argument, SCMP_CMP_MASKED_EQ, mask, value};
+    return seccomp_rule_add_array(filter, action, call, 1, &masked);
+  }
+  struct scmp_arg_cmp equal = {argument, SCMP_CMP_EQ, value, 0};
+  return seccomp_rule_add_array(filter, action, call, 1, &equal);
+}
+
 int main(int count, char **arguments) {
   if (count < 3) return 125;
   FILE *rules = fopen(arguments[1], "r");
@@ -26,30 +42,23 @@ int main(int count, char **arguments) {
   scmp_filter_ctx filter = NULL;
   char line[512];
   while (fgets(line, sizeof line, rules) != NULL) {
-    char action[16], name[64], op[16];
-    unsigned argument;
-    unsigned long long value, mask = 0;
-    int fields = sscanf(line, "%15s %63s %u %15s %lli %lli", action, name, &argument, op, &value, &mask);
-    if (fields < 2) continue;
+    char action[16], name[64];
+    int read = 0;
+    if (sscanf(line, "%15s %63s%n", action, name, &read) < 2) continue;
     if (strcmp(action, "default") == 0) {
-      filter = seccomp_init(SCMP_ACT_ERRNO(atoi(name)));
+      filter = seccomp_init(strcmp(name, "allow") == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(atoi(name)));
       if (filter == NULL) fail("seccomp_init", ENOMEM);
       continue;
     }
     int call = seccomp_syscall_resolve_name(name);
     if (call < 0) continue;
-    int problem;
+    uint32_t outcome = SCMP_ACT_ALLOW;
     if (strcmp(action, "errno") == 0) {
-      problem = seccomp_rule_add(filter, SCMP_ACT_ERRNO(argument), call, 0);
-    } else if (fields < 5) {
-      problem = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0);
-    } else if (strcmp(op, "masked") == 0) {
-      struct scmp_arg_cmp masked = {argument, SCMP_CMP_MASKED_EQ, mask, value};
-      problem = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &masked);
-    } else {
-      struct scmp_arg_cmp equal = {argument, SCMP_CMP_EQ, value, 0};
-      problem = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &equal);
+      char *end;
+      outcome = SCMP_ACT_ERRNO(strtoul(line + read, &end, 10));
+      read = end - line;
     }
+    int problem = add(filter, outcome, call, line + read);
     if (problem != 0 && problem != -EACCES) fail(name, -problem); /* EACCES: that is the default already */
   }
   if (filter == NULL) fail("no rules", EINVAL);

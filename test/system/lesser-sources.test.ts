@@ -1,0 +1,492 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { systemClock } from '../../src/base/clock.ts';
+import { minutes } from '../../src/base/duration.ts';
+import type { Finding } from '../../src/cli/check/finding.ts';
+import type { Payload } from '../../src/contract/event.ts';
+import { AuditControl } from '../../src/linux/audit/control.ts';
+import { readU32 } from '../../src/linux/native/byte-order.ts';
+import {
+  NETLINK_AUDIT,
+  NETLINK_CONNECTOR,
+  NETLINK_SOCK_DIAG,
+  openNetlink,
+} from '../../src/linux/native/netlink/socket.ts';
+import type { LocalStatus } from '../../src/status/schema.ts';
+import { PROGRAM, QUICK, TestBed } from '../integration/test-bed.ts';
+import { nodeFlagsOf } from '../node-flags.ts';
+import { suiteFolder, temporaryFolder } from '../support/folders.ts';
+import { require } from '../support/require.ts';
+import { until } from '../support/until.ts';
+import { Auditd } from './auditd.ts';
+import { Connector } from './connector.ts';
+import { missingForAudit } from './missing-for-audit.ts';
+import { buildNative, UnderFilter } from './under-filter.ts';
+
+const NETLINK_NETFILTER = 12;
+const [ENOSYS, EPROTONOSUPPORT] = [38, 93];
+
+/** A kernel without these netlink families answers so to who asks for a socket: socket(2)'s third argument. */
+const withoutFamilies = (...families: readonly number[]) => [
+  'default allow',
+  ...families.map((family) => `errno socket ${EPROTONOSUPPORT} 2 eq ${family}`),
+];
+
+/** Calls that are younger than Linux 4.18, the oldest that Node 20 supports; and statx, which older container engines refuse. */
+const YOUNG_CALLS = [
+  ...['statx', 'rseq', 'io_pgetevents', 'pidfd_send_signal', 'io_uring_setup', 'io_uring_enter', 'io_uring_register'],
+  ...['open_tree', 'move_mount', 'fsopen', 'fsconfig', 'fsmount', 'fspick', 'pidfd_open', 'clone3', 'close_range'],
+  ...[
+    'openat2',
+    'pidfd_getfd',
+    'faccessat2',
+    'process_madvise',
+    'epoll_pwait2',
+    'mount_setattr',
+    'landlock_create_ruleset',
+  ],
+  ...['landlock_add_rule', 'landlock_restrict_self', 'memfd_secret', 'process_mrelease', 'futex_waitv'],
+  ...['set_mempolicy_home_node', 'cachestat', 'fchmodat2', 'futex_wake', 'futex_wait', 'futex_requeue', 'statmount'],
+  ...['listmount', 'mseal'],
+];
+
+/** What a source must be: its state, its name, and what the reason says, the remedy included. */
+type Expected = readonly [state: string, source: string | undefined, reason?: RegExp];
+
+/** How the agent, and the commands, are run so that something is missing for them. */
+interface Lack {
+  readonly through?: readonly string[];
+  readonly options?: readonly string[];
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
+interface Situation {
+  /** Makes it. */
+  readonly lack: () => Lack;
+  /** Whether the kernel's audit is used, which the tests of other parts must not. */
+  readonly usesAudit?: true;
+  readonly besideAuditd?: true;
+  /** No agent could reach the hub so: `vakt check` opens the sources itself. */
+  readonly checkOnly?: true;
+  /** The sources of these collectors; the others are not asked for. */
+  readonly expected: Readonly<Record<string, Expected>>;
+  /** What `vakt check` says of audit itself: finding and remedy. */
+  readonly audit?: RegExp;
+  /** More that must be so while the agent runs. */
+  readonly more?: () => Promise<void>;
+}
+
+const NO_AUDIT = /denies this process access to audit records.*EPROTONOSUPPORT.*CONFIG_AUDIT=y.*without audit=0/;
+const NO_CONNECTOR = /process connector is not available.*EPROTONOSUPPORT.*CONFIG_CONNECTOR=y and CONFIG_PROC_EVENTS=y/;
+const NO_NATIVE_CODE = /koffi cannot be loaded.*Install the package @koromix\/koffi-linux-\*/;
+const NO_LISTENING = /denies this process access to audit records.*EPERM.*Grant CAP_AUDIT_CONTROL and CAP_AUDIT_READ/;
+/** Most machines have such processes; see src/linux/README.md. */
+const OLDER_PROCESSES = /^\d+ processes? .*running when audit was first enabled/;
+
+/** From the kernel's audit, with nothing missing. */
+const ALL_FROM_AUDIT = {
+  ProcessCreate: ['on', 'auditUnicast'],
+  ConnectionCreate: ['on', 'auditUnicast'],
+  Login: ['on', 'auditUnicast'],
+  ProcessTerminate: ['on', 'procConnector'],
+  ListeningPorts: ['on', 'sockDiag'],
+} as const satisfies Record<string, Expected>;
+
+describe('An agent on a system that lacks something', function () {
+  this.timeout(120_000);
+  let underFilter: UnderFilter;
+  let olderAudit: string;
+  let connector: Connector;
+  let control: AuditControl | undefined;
+  let auditd: Auditd | undefined;
+  let bed: TestBed | undefined;
+  const children: ChildProcess[] = [];
+
+  before(function () {
+    require(this, process.getuid?.() === 0 ? undefined : 'this is not root, who may withhold something from the agent');
+    require(this, UnderFilter.missing());
+    underFilter = new UnderFilter();
+    olderAudit = buildNative('older-audit', suiteFolder(), '-shared', '-fPIC');
+    connector = new Connector();
+  });
+  afterEach(async () => {
+    for (const child of children.splice(0)) child.kill('SIGKILL');
+    await bed?.close();
+    bed = undefined;
+    await auditd?.remove();
+    auditd = undefined;
+    control?.close();
+    control = undefined;
+  });
+  after(() => connector?.remove());
+
+  const without = (...families: readonly number[]): Lack => ({ through: underFilter.by(withoutFamilies(...families)) });
+  const withoutListening = ['setpriv', '--bounding-set=-audit_read'];
+  /** In mounts of its own, which a shell command makes. */
+  const withMounts = (command: string) => ['unshare', '--mount', 'sh', '-ec', `${command}\nexec "$@"`, 'sh'];
+
+  const situations: Readonly<Record<string, Situation>> = {
+    'no audit': {
+      lack: () => without(NETLINK_AUDIT),
+      expected: {
+        ProcessCreate: ['degraded', 'procConnector', NO_AUDIT],
+        ProcessTerminate: ['on', 'procConnector'],
+        ConnectionCreate: ['unavailable', undefined, NO_AUDIT],
+      },
+      audit: /can't be read: EPROTONOSUPPORT.*CONFIG_AUDIT/,
+    },
+    'neither audit nor the process connector': {
+      lack: () => without(NETLINK_AUDIT, NETLINK_CONNECTOR),
+      expected: {
+        ProcessCreate: ['degraded', 'procPolling', NO_AUDIT],
+        ProcessTerminate: ['unavailable', undefined, NO_CONNECTOR],
+        ConnectionCreate: ['unavailable', undefined, NO_AUDIT],
+      },
+    },
+    'no process connector': {
+      lack: () => without(NETLINK_CONNECTOR),
+      usesAudit: true,
+      expected: { ...ALL_FROM_AUDIT, ProcessTerminate: ['unavailable', undefined, NO_CONNECTOR] },
+      audit: /^on, the agent is its daemon/,
+    },
+    'no multicast of audit, and no other audit daemon': {
+      lack: () => ({ through: withoutListening }),
+      usesAudit: true,
+      expected: ALL_FROM_AUDIT,
+    },
+    'no multicast of audit, beside auditd': {
+      lack: () => ({
+        through: [...withMounts(`mount --bind '${auditd?.root}/var/log/audit' /var/log/audit`), ...withoutListening],
+      }),
+      usesAudit: true,
+      besideAuditd: true,
+      expected: {
+        ...ALL_FROM_AUDIT,
+        ProcessCreate: ['degraded', 'auditLog', NO_LISTENING],
+        ConnectionCreate: ['degraded', 'auditLog', NO_LISTENING],
+        Login: ['degraded', 'auditLog', NO_LISTENING],
+      },
+      audit: /^on, its daemon is process \d+/,
+    },
+    "no multicast of audit, and auditd's log not to be seen": {
+      lack: () => ({ through: [...withMounts('mount -t tmpfs tmpfs /var/log/audit'), ...withoutListening] }),
+      usesAudit: true,
+      besideAuditd: true,
+      expected: {
+        ProcessCreate: ['degraded', 'procConnector', NO_LISTENING],
+        ConnectionCreate: ['unavailable', undefined, NO_LISTENING],
+      },
+    },
+    'an audit that knows neither families of addresses nor io_uring': {
+      lack: () => ({ environment: { LD_PRELOAD: olderAudit } }),
+      usesAudit: true,
+      expected: ALL_FROM_AUDIT,
+      async more() {
+        control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+        const ours = (await control.rules()).filter((rule) => rule.ours).map(({ data }) => data);
+        assert.ok(ours.length > 3);
+        // struct audit_rule_data: the list, 64 words of calls behind two numbers, the fields.
+        const fields = ours.flatMap((data) =>
+          [...Array(readU32(data, 8)).keys()].map((at) => readU32(data, 268 + 4 * at)),
+        );
+        const [saddrFamily, uringExit] = [113, 7];
+        assert.ok(!fields.includes(saddrFamily));
+        assert.ok(ours.every((data) => readU32(data, 0) !== uringExit));
+      },
+    },
+    'no sock_diag': {
+      lack: () => without(NETLINK_SOCK_DIAG),
+      usesAudit: true,
+      expected: {
+        ...ALL_FROM_AUDIT,
+        ListeningPorts: ['degraded', 'procNet', /EPROTONOSUPPORT\. Check that the kernel has/],
+      },
+    },
+    'no nf_tables, and nothing of legacy iptables': {
+      lack: () => ({
+        through: ['unshare', '--net', ...underFilter.by(withoutFamilies(NETLINK_NETFILTER, NETLINK_AUDIT))],
+      }),
+      checkOnly: true,
+      expected: {
+        FirewallConfiguration: ['on', 'netlink'],
+        ProcessTerminate: [
+          'unavailable',
+          undefined,
+          /ECONNREFUSED.*Run it in the host's network namespace \(podman: --net=host\)/,
+        ],
+      },
+    },
+    'legacy iptables only': {
+      lack: () => ({
+        through: [
+          ...['unshare', '--net', 'sh', '-ec', 'iptables-legacy -A INPUT -p tcp --dport 23 -j DROP\nexec "$@"', 'sh'],
+          ...underFilter.by(withoutFamilies(NETLINK_NETFILTER, NETLINK_AUDIT)),
+        ],
+      }),
+      checkOnly: true,
+      expected: { FirewallConfiguration: ['on', 'netlink+iptables'] },
+    },
+    "a pid namespace that isn't the host's": {
+      lack: () => ({ through: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'] }),
+      checkOnly: true,
+      expected: {
+        ProcessCreate: [
+          'degraded',
+          'procPolling',
+          /denies this process access to audit records.*\(podman: --pid=host\)/,
+        ],
+        ProcessTerminate: ['unavailable', undefined, /process connector doesn't answer.*\(podman: --pid=host\)/],
+      },
+      audit: /can't be read: EPERM.*--pid=host/,
+    },
+    'no native code': {
+      lack: () => ({ options: ['--require', withoutKoffi()] }),
+      expected: {
+        ProcessCreate: ['degraded', 'procPolling', NO_NATIVE_CODE],
+        ProcessTerminate: ['unavailable', undefined, NO_NATIVE_CODE],
+        ConnectionCreate: ['unavailable', undefined, NO_NATIVE_CODE],
+        ListeningPorts: ['degraded', 'procNet', NO_NATIVE_CODE],
+      },
+      audit: NO_NATIVE_CODE,
+    },
+    'no login files and no audit': {
+      lack: () => ({
+        through: [
+          ...withMounts(
+            'mount -t tmpfs tmpfs /var/log; if [ -d /var/lib/wtmpdb ]; then mount -t tmpfs tmpfs /var/lib/wtmpdb; fi',
+          ),
+          ...underFilter.by(withoutFamilies(NETLINK_AUDIT)),
+        ],
+      }),
+      expected: {
+        Login: ['unavailable', undefined, /Logins can't be read.*\/var\/log\/wtmp: .*grant it CAP_AUDIT_CONTROL/],
+      },
+    },
+    'no login files but wtmp, and no audit': {
+      lack: () => ({
+        through: [
+          ...withMounts(
+            'mount -t tmpfs tmpfs /var/log; touch /var/log/wtmp; if [ -d /var/lib/wtmpdb ]; then mount -t tmpfs tmpfs /var/lib/wtmpdb; fi',
+          ),
+          ...underFilter.by(withoutFamilies(NETLINK_AUDIT)),
+        ],
+      }),
+      expected: {
+        Login: ['degraded', 'wtmp', /^Read from \/var\/log\/wtmp: .*refused logins are not seen \(\/var\/log\/btmp: /],
+      },
+    },
+    'no system call of the last years': {
+      lack: () => ({
+        through: underFilter.by(['default allow', ...YOUNG_CALLS.map((call) => `errno ${call} ${ENOSYS}`)]),
+      }),
+      usesAudit: true,
+      expected: ALL_FROM_AUDIT,
+    },
+  };
+
+  for (const [what, { lack, usesAudit, besideAuditd, checkOnly, expected, audit, more }] of Object.entries(
+    situations,
+  )) {
+    it(`that has ${what}`, async function () {
+      if (usesAudit) require(this, await missingForAudit());
+      if (besideAuditd) await startAuditd(this);
+      const at = await open();
+      const how = lack();
+      const status = checkOnly ? undefined : await running(at, how, expected);
+      for (const [name, of] of Object.entries(expected)) {
+        if (status !== undefined) assertSays(status.collectors[name]?.reason, of, name);
+      }
+      const findings = await check(at, how);
+      for (const [name, of] of Object.entries(expected)) {
+        const { finding = '', remedy } = findings.find((each) => each.check === name) ?? assert.fail(name);
+        const [state, source] = of;
+        const told = finding.replace(/^\d+ elements in \d+ ms, \d+ ms CPU time, /, '').replace(/ \(.*\)$/, '');
+        assert.equal(told, source === undefined ? state : `${state}, from ${source}`, name);
+        assertSays(remedy, of, name);
+      }
+      const ofAudit = findings.filter((each) => each.check === 'audit');
+      if (audit !== undefined)
+        assert.match(ofAudit.map(({ finding, remedy }) => `${finding} ${remedy}`)[0] ?? '', audit);
+      await more?.();
+      if (status !== undefined) await assertEventsCome(at, status);
+      if (process.env.VAKT_PRINT_TABLE === '1') print(what, expected, findings);
+    });
+  }
+
+  it('that has control groups of version 1 only, of which it tells the container of a process', async function () {
+    const id = '5d6d1f0c2b9a48e7a1c35fbb40d7e9f13c9f1e5ba7d24c8890aa6c0d3f7be241';
+    const groups = new LegacyGroups();
+    require(this, groups.missing);
+    const group = groups.make(`docker/${id}`);
+    const inside: ChildProcess[] = [];
+    try {
+      const at = await open();
+      const mounts = `mount -t tmpfs tmpfs /sys/fs/cgroup; mkdir /sys/fs/cgroup/systemd; ${groups.mountAt('/sys/fs/cgroup/systemd')}`;
+      const how = { through: [...withMounts(mounts), ...underFilter.by(withoutFamilies(NETLINK_AUDIT))] };
+      await running(at, how, { ProcessCreate: ['degraded', 'procConnector'] });
+      const enter = `echo $$ >'${group}/cgroup.procs'; exec sleep 60`;
+      inside.push(spawn('/bin/sh', ['-c', enter], { stdio: 'ignore' }));
+      children.push(spawn('/bin/sleep', ['61'], { stdio: 'ignore' }));
+      const sleepOf = ([child]: readonly ChildProcess[]) =>
+        at
+          .elements('ProcessCreate')
+          .find(
+            ({ ProcessId, CommandLine }) =>
+              ProcessId === child?.pid && /^(?:\/bin\/)?sleep 6\d$/.test(String(CommandLine)),
+          );
+      await at.waitForEvents(() => sleepOf(inside) !== undefined && sleepOf(children) !== undefined);
+      const containerOf = (child: readonly ChildProcess[]) => detailsOf(sleepOf(child)).ContainerId;
+      assert.deepEqual([containerOf(inside), containerOf(children)], [id, undefined]);
+    } finally {
+      for (const child of inside) child.kill('SIGKILL');
+      await bed?.close();
+      bed = undefined;
+      await groups.remove();
+    }
+  });
+
+  const open = async (): Promise<TestBed> => {
+    bed = await TestBed.open({ desired: { ...QUICK, snapshotFrequency: { value: 'PT2S' } } });
+    bed.writeConfiguration({ collectors: { loopbackConnections: true } });
+    return bed;
+  };
+
+  /** The status of an agent whose sources are as expected. */
+  const running = (at: TestBed, how: Lack, expected: Readonly<Record<string, Expected>>): Promise<LocalStatus> =>
+    at
+      .startAgent(how)
+      .waitForStatus(
+        ({ collectors, configuration }) =>
+          configuration.source === 'desired' &&
+          Object.entries(expected).every(
+            ([name, [state, source]]) => collectors[name]?.state === state && collectors[name]?.source === source,
+          ),
+      );
+
+  /** A new one as long as the test; the agent's slot is taken then. */
+  const startAuditd = async (context: Mocha.Context) => {
+    require(context, existsSync('/usr/sbin/auditd') ? undefined : 'auditd is not installed');
+    control = new AuditControl(openNetlink(NETLINK_AUDIT), systemClock);
+    auditd = new Auditd(control, temporaryFolder());
+    await auditd.start();
+  };
+
+  const withoutKoffi = (): string => {
+    const preload = join(temporaryFolder(), 'without-koffi.cjs');
+    writeFileSync(
+      preload,
+      `const { Module } = require('node:module');
+       const resolve = Module._resolveFilename;
+       Module._resolveFilename = (name, ...rest) => {
+         if (name === 'koffi') throw new Error('there is no koffi');
+         return resolve(name, ...rest);
+       };`,
+    );
+    return preload;
+  };
+
+  /** What `vakt check` finds under the same circumstances. */
+  const check = async (at: TestBed, { through = [], options = [], environment = {} }: Lack): Promise<Finding[]> => {
+    const node = [process.execPath, ...nodeFlagsOf(PROGRAM), ...options, PROGRAM];
+    const [program = '', ...args] = [
+      ...through,
+      ...node,
+      'check',
+      '--json',
+      '--config',
+      join(at.directory, 'agent.json'),
+    ];
+    const env = { ...process.env, ...environment };
+    // Its exit status tells whether something must be fixed, which is not asked here.
+    const { stdout } = await promisify(execFile)(program, args, { env, timeout: minutes(1) }).catch((error) => error);
+    return String(stdout)
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Finding);
+  };
+
+  const assertEventsCome = async (at: TestBed, { collectors }: LocalStatus) => {
+    const marker = `vakt-lesser-${process.pid}-${Math.round(systemClock.monotonic())}`;
+    const child = spawn('/bin/sleep', ['60'], { argv0: marker, stdio: 'ignore' });
+    children.push(child);
+    const of = (name: string, pid: number | undefined) =>
+      at.elements(name).filter(({ ProcessId }) => ProcessId === pid);
+    await at.waitForEvents(() => of('ProcessCreate', child.pid).length > 0);
+    assert.equal(of('ProcessCreate', child.pid)[0]?.CommandLine, `${marker} 60`);
+    if (collectors.ConnectionCreate?.source !== undefined) {
+      const made = await connector.make(3, ['tcp.v4'], { hold: true });
+      await at.waitForEvents(() => of('ConnectionCreate', made.pid).length === made.ends.length);
+      await made.release();
+    }
+    if (collectors.ListeningPorts?.source !== undefined) {
+      const ours = () => at.elements('ListeningPorts').find(({ LocalPort }) => LocalPort === String(at.hub.port));
+      await at.waitForEvents(() => ours() !== undefined);
+      assert.equal(detailsOf(ours()).Pid, String(process.pid));
+    }
+    child.kill('SIGKILL');
+    if (collectors.ProcessTerminate?.source !== undefined) {
+      await at.waitForEvents(() => of('ProcessTerminate', child.pid).length > 0);
+    }
+  };
+});
+
+/** A hierarchy of version 1 without a controller, such as systemd's was, which every process of the machine is in. */
+class LegacyGroups {
+  readonly #name = `vakt-${process.pid}`;
+  readonly #folder = temporaryFolder();
+  readonly missing: string | undefined;
+  readonly #made: string[] = [];
+
+  constructor() {
+    const { status, stderr } = spawnSync('sh', ['-c', this.mountAt(this.#folder)], { encoding: 'utf8' });
+    this.missing = status === 0 ? undefined : `control groups of version 1 can't be mounted: ${stderr}`;
+  }
+
+  /** The shell command that mounts it. */
+  mountAt(folder: string): string {
+    return `mount -t cgroup -o none,name=${this.#name} cgroup '${folder}'`;
+  }
+
+  make(path: string): string {
+    const parts = path.split('/');
+    for (let depth = 1; depth <= parts.length; depth += 1) {
+      const folder = join(this.#folder, ...parts.slice(0, depth));
+      mkdirSync(folder);
+      this.#made.push(folder);
+    }
+    return join(this.#folder, path);
+  }
+
+  /** To be called when its processes have ended: the kernel forgets a hierarchy that has no groups and is not mounted. */
+  async remove(): Promise<void> {
+    for (const folder of this.#made.reverse()) {
+      await until(`${folder} to be empty`, () => {
+        try {
+          rmdirSync(folder);
+          return true;
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+          throw error;
+        }
+      });
+    }
+    if (this.missing === undefined) execFileSync('umount', [this.#folder]);
+  }
+}
+
+const detailsOf = (element: Payload | undefined) => (element?.ExtraDetails ?? {}) as Readonly<Record<string, string>>;
+
+function assertSays(reason: string | undefined, [state, , says]: Expected, name: string): void {
+  if (says !== undefined) assert.match(reason ?? '', says, name);
+  else if (state === 'on' && reason !== undefined) assert.match(reason, OLDER_PROCESSES, name);
+}
+
+/** For whoever wants to read them: VAKT_PRINT_TABLE=1. */
+function print(what: string, expected: Readonly<Record<string, Expected>>, findings: readonly Finding[]): void {
+  for (const { check, finding, remedy = '' } of findings) {
+    if (check in expected || check === 'audit') process.stdout.write(`${what} | ${check} | ${finding} | ${remedy}\n`);
+  }
+}
