@@ -1,9 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { builtInRules } from '../src/detections/built-in.ts';
+import { builtInRules, type CompiledRules } from '../src/detections/built-in.ts';
+import { select } from '../src/detections/engine/select.ts';
+import { toJson } from '../src/detections/engine/selection.ts';
 import { visit } from '../src/detections/sigma/log-source.ts';
-import type { ParsedRule } from '../src/detections/sigma/rule.ts';
+import type { DetectionRule, ParsedRule } from '../src/detections/sigma/rule.ts';
 import { readRuleSet } from '../src/detections/sigma/rule-set.ts';
 import { readYaml } from '../src/detections/sigma/yaml.ts';
 import { keptFigures } from '../test/detections/recall.ts';
@@ -49,16 +51,32 @@ export function compileRules(folder: string): string {
     ({ file, documents: all }) =>
       `${JSON.stringify(file)}: [\n${all.map(({ value }) => JSON.stringify(value)).join(',\n')}\n]`,
   );
-  return `{"documents": {\n${rows.join(',\n')}\n},\n"literals": {\n${literalRows(rules).join(',\n')}\n}}\n`;
+  const selections = selectionsOf(rules).map((each) => JSON.stringify(each));
+  return `{"documents": {\n${rows.join(',\n')}\n},\n"selections": [\n${selections.join(',\n')}\n]}\n`;
 }
 
-function literalRows(rules: readonly ParsedRule[]): readonly string[] {
-  const literals = new Map<string, readonly string[] | undefined>();
+/** What selects the rules of each source. What depends on lists of the twin is left to the device. */
+function selectionsOf(rules: readonly ParsedRule[]): CompiledRules['selections'] {
+  const bySource = new Map<string, DetectionRule[]>();
   for (const rule of rules) {
-    if (rule.is === 'correlation') continue;
-    visit(rule.expression, (_, test) => {
-      if (test?.is === 'pattern') literals.set(test.key, test.pattern.literals);
-    });
+    if (rule.is === 'correlation' || rule.facts.requires.length > 0 || readsList(rule)) continue;
+    for (const source of rule.facts.sources) bySource.set(source, [...(bySource.get(source) ?? []), rule]);
   }
-  return [...literals].map(([key, all]) => `${JSON.stringify(key)}: ${JSON.stringify(all ?? null)}`);
+  return [...bySource.values()].map((all) => ({
+    rules: all.map(({ facts }) => facts.id),
+    ...toJson(
+      select(
+        all.map(({ expression }) => expression),
+        () => [],
+      ),
+    ),
+  }));
+}
+
+function readsList({ expression }: DetectionRule): boolean {
+  let reads = false;
+  visit(expression, (_, test) => {
+    if (test?.is === 'list') reads = true;
+  });
+  return reads;
 }

@@ -17,7 +17,7 @@ export interface Pattern {
    * Texts, folded as by `fold`, one of which is in every line that matches; `undefined` if none is known. Of lines that are
    * longer than the pattern's limit, the part within it.
    */
-  readonly literals?: readonly string[];
+  readonly literals: readonly string[] | undefined;
   /**
    * Operations for one character of the worst text, at 1 to 2 ns each. To find out takes some milliseconds, far longer than to
    * compile the pattern.
@@ -27,10 +27,10 @@ export interface Pattern {
 
 export interface PatternOptions extends Syntax {
   /**
-   * The literals of a pattern that was compiled before: it is read when it first runs only. Never of a pattern that is not known
-   * to be right.
+   * The literals of a pattern that was compiled before: it is read when it first runs only. `later`: its literals are found
+   * when they are first asked for. Never of a pattern that is not known to be right.
    */
-  readonly known?: { readonly literals: readonly string[] | undefined };
+  readonly known?: { readonly literals: readonly string[] | undefined } | 'later';
   /** In characters. Of longer lines, only the beginning is matched. */
   readonly longestLine?: number;
 }
@@ -52,11 +52,14 @@ export function compilePattern(text: string, options: PatternOptions = {}): Patt
       built ??= new Automaton(read());
       return built;
     };
-    const literals = node === undefined ? known?.literals : neededLiterals(node);
+    let found = node === undefined ? known : { literals: neededLiterals(node) };
     return {
       cost: () => new Automaton(read()).cost(),
       matches: (line) => automaton().matches(line, Math.min(line.length, longestLine)),
-      ...(literals === undefined ? {} : { literals }),
+      get literals() {
+        if (found === undefined || found === 'later') found = { literals: neededLiterals(read()) };
+        return found.literals;
+      },
     };
   } catch (error) {
     if (error instanceof Malformed) return { problem: error.message };

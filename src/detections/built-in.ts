@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { CAN_READ, fromJson, type SelectionJson } from './engine/selection.ts';
 import type { Document, Fault, ParsedRule } from './sigma/rule.ts';
 import { readRuleSet } from './sigma/rule-set.ts';
 
@@ -7,15 +8,15 @@ import { readRuleSet } from './sigma/rule-set.ts';
 export interface CompiledRules {
   /** By file. */
   readonly documents: Readonly<Record<string, readonly unknown[]>>;
-  /** Of all expressions; null: none is known. To find them would take most of the time to load. */
-  readonly literals: Readonly<Record<string, readonly string[] | null>>;
+  /** What selects the rules of one source each, and their ids by number. To find that would take most of the time to load. */
+  readonly selections: readonly (SelectionJson & { readonly rules: readonly string[] })[];
 }
 
 /** In the bundle, `config/` is beside the program; in the repository, at its root. */
 const PLACES = ['./config/detections/rules.json', '../../../config/detections/rules.json'];
 
 /** The documents of the shipped rules. */
-export const builtInDocuments = (): readonly Document[] => compiledDocuments(JSON.parse(builtInText()), 'builtin');
+export const builtInDocuments = (): readonly Document[] => compiledDocuments(JSON.parse(builtInText()));
 
 function builtInText(): string {
   const file = PLACES.map((place) => new URL(place, import.meta.url)).find((url) => existsSync(url));
@@ -31,12 +32,19 @@ export function builtInRules(): {
 } {
   const text = builtInText();
   const sha256 = createHash('sha256').update(text).digest('hex');
-  return { ...readRuleSet(compiledDocuments(JSON.parse(text), 'builtin')), sha256 };
+  return { ...readRuleSet(compiledDocuments(JSON.parse(text))), sha256 };
 }
 
-export function compiledDocuments(compiled: CompiledRules, origin: Document['origin']): readonly Document[] {
-  const literals = new Map(Object.entries(compiled.literals).map(([key, all]) => [key, all ?? undefined]));
-  return Object.entries(compiled.documents).flatMap(([file, values]) =>
-    values.map((value) => ({ file, origin, value, literals, lineOf: () => undefined })),
+function compiledDocuments({ documents, selections }: CompiledRules): readonly Document[] {
+  const made = new Map<unknown, Pick<Document, 'made'>>();
+  for (const { rules, ...json } of CAN_READ ? selections : []) {
+    const selection = fromJson(json);
+    for (const [number, id] of rules.entries()) made.set(id, { made: { selection, number } });
+  }
+  return Object.entries(documents).flatMap(([file, values]) =>
+    values.map((value) => ({
+      ...{ file, origin: 'builtin' as const, value, literals: 'later' as const, lineOf: () => undefined },
+      ...made.get((value as { readonly id?: unknown }).id),
+    })),
   );
 }

@@ -236,6 +236,15 @@ describe('patterns of rules', () => {
       else assert.deepEqual(compiled.literals, literals);
     });
 
+  it('of a pattern that is known to be right are found when they are first asked for', () => {
+    for (const known of ['later', { literals: ['WGET '] }] as const) {
+      const compiled = compilePattern('wget .*sh', { known });
+      assert.ok('matches' in compiled);
+      assert.deepEqual(compiled.literals, ['WGET ']);
+      assert.ok(compiled.matches('wget x.sh'));
+    }
+  });
+
   it('fold as the flag i compares', () => {
     for (let code = 0; code < 0x10000; code += 1) {
       const char = String.fromCharCode(code);

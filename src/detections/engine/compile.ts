@@ -1,25 +1,24 @@
 import { better } from '../../base/pattern/literals.ts';
 import { fold } from '../../base/pattern/ranges.ts';
-import type { Pattern } from '../../base/pattern.ts';
 import { isIn, readAddress } from '../sigma/network.ts';
 import type { Expression, Place, Test, TextTest, Wildcards } from '../sigma/rule.ts';
 import { usable } from './literal-search.ts';
-import type { Literals } from './literals.ts';
+import type { Gates } from './literals.ts';
 import type { Row } from './row.ts';
 
-/** A pattern, and the literals of which one is in each text that matches. */
-interface GatedPattern {
-  readonly pattern: Pattern;
-  readonly needed: readonly string[];
-}
+type PatternTest = Extract<Test, { is: 'pattern' }>;
 
 export type Matcher = (row: Row) => boolean;
+
+/** The entries of a list of the twin; empty if it isn't set. */
+export type List = (name: string) => readonly string[];
 
 /** What an expression is compiled for. */
 export interface Context {
   readonly slotOf: (field: string) => number;
-  readonly list: (name: string) => readonly string[];
-  readonly literals: Literals;
+  readonly list: List;
+  /** Gates of tests of a field. Whoever compiles the same expression again gets the same ones. */
+  readonly gates: (field: string, tests: readonly PatternTest[]) => Gates;
 }
 
 /** Cheap tests first: whether an expression matches often depends on the first field alone. */
@@ -34,7 +33,7 @@ export function compile(expression: Expression, context: Context): Matcher {
       return (row) => !of(row);
     }
     case 'field':
-      return ofField(context.slotOf(expression.field), expression.test, context);
+      return ofField(expression.field, expression.test, context);
     case 'keyword': {
       const holds = textHolds(expression.test);
       return (row) => row.all(expression.test.cased).some(holds);
@@ -54,20 +53,17 @@ function all(of: readonly Matcher[]): Matcher {
 
 /** Of patterns, few have one of their literals in the text: the others take no call each. */
 function any(of: readonly Expression[], context: Context): Matcher {
-  const gated = new Map<number, GatedPattern[]>();
+  const patterns = new Map<string, PatternTest[]>();
   const others: Matcher[] = [];
   for (const each of of) {
-    const test = each.is === 'field' && each.test.is === 'pattern' ? each.test : undefined;
-    const needed = test === undefined ? undefined : ofTest(test, context);
-    if (each.is !== 'field' || test === undefined || needed === undefined) others.push(compile(each, context));
+    if (each.is !== 'field' || each.test.is !== 'pattern') others.push(compile(each, context));
     else {
-      const slot = context.slotOf(each.field);
-      const same = gated.get(slot) ?? [];
-      gated.set(slot, same);
-      same.push({ pattern: test.pattern, needed });
+      const same = patterns.get(each.field);
+      if (same === undefined) patterns.set(each.field, [each.test]);
+      else same.push(each.test);
     }
   }
-  return anyOf([...others, ...[...gated].map(([slot, patterns]) => anyPattern(slot, patterns, context))]);
+  return anyOf([...others, ...[...patterns].map(([field, tests]) => anyPattern(field, tests, context))]);
 }
 
 function anyOf(of: readonly Matcher[]): Matcher {
@@ -80,16 +76,13 @@ function anyOf(of: readonly Matcher[]): Matcher {
   };
 }
 
-function anyPattern(slot: number, all: readonly GatedPattern[], { literals }: Context): Matcher {
-  const patterns = all.map(({ pattern }) => pattern);
-  const gates = literals.gates(
-    slot,
-    all.map(({ needed }) => needed),
-  );
+function anyPattern(field: string, tests: readonly PatternTest[], context: Context): Matcher {
+  const slot = context.slotOf(field);
+  const gates = context.gates(field, tests);
   return (row) => {
-    for (let at = gates.next(0); at < patterns.length; at = gates.next(at + 1)) {
+    for (let at = gates.next(0); at < tests.length; at = gates.next(at + 1)) {
       const value = row.judged(slot);
-      if (value !== undefined && (patterns[at] as Pattern).matches(value)) return true;
+      if (value !== undefined && (tests[at] as PatternTest).pattern.matches(value)) return true;
     }
     return false;
   };
@@ -115,7 +108,8 @@ function cost(expression: Expression): number {
   }
 }
 
-function ofField(slot: number, test: Test, context: Context): Matcher {
+function ofField(field: string, test: Test, context: Context): Matcher {
+  const slot = context.slotOf(field);
   switch (test.is) {
     case 'text':
     case 'wildcards': {
@@ -130,15 +124,8 @@ function ofField(slot: number, test: Test, context: Context): Matcher {
         return value !== undefined && holds(value);
       };
     }
-    case 'pattern': {
-      const needed = ofTest(test, context);
-      const { pattern } = test;
-      if (needed !== undefined) return anyPattern(slot, [{ pattern, needed }], context);
-      return (row) => {
-        const value = row.judged(slot);
-        return value !== undefined && pattern.matches(value);
-      };
-    }
+    case 'pattern':
+      return anyPattern(field, [test], context);
     case 'network':
       return (row) => {
         const value = row.text(slot);
@@ -167,7 +154,7 @@ function ofField(slot: number, test: Test, context: Context): Matcher {
       return anyOf(
         context.list(test.list).flatMap((entry) => {
           const read = test.read(entry);
-          return read === undefined ? [] : [ofField(slot, read, context)];
+          return read === undefined ? [] : [ofField(field, read, context)];
         }),
       );
   }
@@ -239,24 +226,24 @@ function fits(parts: Wildcards, value: string): boolean {
 }
 
 export interface NeededText {
-  readonly slot: number;
+  readonly field: string;
   readonly text: string;
 }
 
 /** Folded texts of which one is in the row whenever the expression matches; `undefined` if none is known. */
-export function neededBy(expression: Expression, context: Context): readonly NeededText[] | undefined {
+export function neededBy(expression: Expression, list: List): readonly NeededText[] | undefined {
   switch (expression.is) {
     case 'and':
-      return expression.of.map((of) => neededBy(of, context)).reduce(moreSelective, undefined);
+      return expression.of.map((of) => neededBy(of, list)).reduce(moreSelective, undefined);
     case 'or': {
-      const of = expression.of.map((each) => neededBy(each, context));
+      const of = expression.of.map((each) => neededBy(each, list));
       return of.every((each) => each !== undefined) ? of.flat() : undefined;
     }
     case 'not':
     case 'keyword':
       return undefined;
     case 'field':
-      return ofTest(expression.test, context)?.map((text) => ({ slot: context.slotOf(expression.field), text }));
+      return textsNeededBy(expression.test, list)?.map((text) => ({ field: expression.field, text }));
   }
 }
 
@@ -270,7 +257,8 @@ function moreSelective(
   return better(one, other) === one ? a : b;
 }
 
-function ofTest(test: Test, context: Context): readonly string[] | undefined {
+/** The same of one test. */
+export function textsNeededBy(test: Test, list: List): readonly string[] | undefined {
   const literals = (texts: readonly string[]) =>
     texts.length > 0 && texts.every((text) => usable(text) !== '') ? texts : undefined;
   switch (test.is) {
@@ -283,9 +271,9 @@ function ofTest(test: Test, context: Context): readonly string[] | undefined {
     case 'pattern':
       return test.pattern.literals === undefined ? undefined : literals(test.pattern.literals);
     case 'list': {
-      const of = context.list(test.list).map((entry) => {
+      const of = list(test.list).map((entry) => {
         const read = test.read(entry);
-        return read === undefined ? [] : ofTest(read, context);
+        return read === undefined ? [] : textsNeededBy(read, list);
       });
       return of.every((each) => each !== undefined) ? literals(of.flat()) : undefined;
     }

@@ -1,13 +1,14 @@
 import type { Clock } from '../../base/clock.ts';
 import { isOfView, readField } from '../read-field.ts';
-import { fieldsOf } from '../sigma/log-source.ts';
 import { JUDGED } from '../sigma/modifiers.ts';
 import type { DetectionRule } from '../sigma/rule.ts';
 import type { LogSource, Subject, View } from '../subject.ts';
-import { type Context, compile, type Matcher, neededBy } from './compile.ts';
-import { Literals } from './literals.ts';
+import { compile, type List, type Matcher } from './compile.ts';
+import type { Literals } from './literals.ts';
 import { MatchCache } from './match-cache.ts';
 import { Row } from './row.ts';
+import { Selected, select } from './select.ts';
+import type { Selection } from './selection.ts';
 
 export interface Match {
   readonly rule: DetectionRule;
@@ -49,20 +50,28 @@ interface Found extends Match {
   readonly views: View[];
 }
 
+/** One text that is searched for literals: its slot in the row, and in the selection. */
+interface Searched {
+  readonly slot: number;
+  readonly literals: Literals;
+  readonly of: number;
+  /** Makes a rule of the selection a candidate. */
+  readonly mark: (rule: number) => void;
+}
+
 /** All rules on one log source, ready to be judged. */
 interface Prepared {
   readonly rules: readonly DetectionRule[];
-  readonly matchers: readonly Matcher[];
+  /** Made when a rule is first a candidate: most never are. */
+  readonly matchers: (Matcher | undefined)[];
+  readonly makeMatcher: (rule: number) => Matcher;
   /** The fields that are read, by slot. */
   readonly fields: readonly string[];
   /** Slots of fields that differ between readings. */
   readonly ofView: readonly number[];
-  /** Slots with literals: of the event, and of each reading. */
-  readonly searchedOnce: readonly number[];
-  readonly searchedAgain: readonly number[];
-  readonly literals: Literals;
-  /** By literal: the rules that it makes candidates. */
-  readonly selected: readonly (readonly number[])[];
+  /** Texts with literals: of the event, and of each reading. */
+  readonly searchedOnce: readonly Searched[];
+  readonly searchedAgain: readonly Searched[];
   /** Rules without a literal: always tried. */
   readonly always: readonly number[];
   /** What the cache's key is made of. */
@@ -100,7 +109,7 @@ export class Engine {
   }: {
     readonly rules: readonly DetectionRule[];
     readonly correlated: ReadonlySet<string>;
-    readonly list: (name: string) => readonly string[];
+    readonly list: List;
     readonly clock: Pick<Clock, 'monotonic'>;
   }) {
     this.#clock = clock;
@@ -144,19 +153,16 @@ export class Engine {
 
   #judge(subject: Subject, prepared: Prepared): readonly Match[] {
     const row = this.#row;
-    const { fields, ofView, searchedOnce, searchedAgain, literals, selected, candidates, always } = prepared;
+    const { fields, ofView, searchedOnce, searchedAgain, candidates, always } = prepared;
     candidates.fill(0);
     for (const rule of always) candidates[rule] = 1;
-    const mark = (literal: number): void => {
-      for (const rule of selected[literal] as readonly number[]) if (candidates[rule] === 0) candidates[rule] = 1;
-    };
     let view: View | undefined;
     row.clear(fields.length, (slot) => readField(subject, view, fields[slot] as string));
-    for (const slot of searchedOnce) literals.read(slot, row.text(slot), mark);
+    for (const { literals, of, slot, mark } of searchedOnce) literals.read(of, row.text(slot), mark);
     const matches: Found[] = [];
     for (view of subject.views.length === 0 ? NO_VIEWS : subject.views) {
       row.forget(ofView);
-      for (const slot of searchedAgain) literals.read(slot, row.text(slot), mark);
+      for (const { literals, of, slot, mark } of searchedAgain) literals.read(of, row.text(slot), mark);
       this.#try(prepared, view, matches);
     }
     return matches;
@@ -164,7 +170,7 @@ export class Engine {
 
   /** Tries the candidates on the row. A literal found in one reading leaves its rule a candidate in later ones, too. */
   #try(prepared: Prepared, view: View | undefined, matches: Found[]): void {
-    const { rules, matchers, ofView, candidates, spent, hurried, off } = prepared;
+    const { rules, matchers, makeMatcher, ofView, candidates, spent, hurried, off } = prepared;
     const row = this.#row;
     // Of the reading alone: whoever starts programs gives all of them the same long command line of a parent.
     const isLong = (view === undefined ? row.length : row.lengthOf(ofView)) > SHORT;
@@ -178,8 +184,14 @@ export class Engine {
         continue;
       }
       const rule = rules[index] as DetectionRule;
+      let matcher = matchers[index];
+      if (matcher === undefined) {
+        matcher = makeMatcher(index);
+        matchers[index] = matcher;
+        began = this.#clock.monotonic();
+      }
       row.cut = false;
-      const matched = (matchers[index] as Matcher)(row);
+      const matched = matcher(row);
       const now = this.#clock.monotonic();
       if (matched) {
         const known = matches.find((match) => match.rule === rule);
@@ -210,54 +222,84 @@ export class Engine {
   }
 }
 
-function prepare(rules: readonly DetectionRule[], list: Context['list']): Prepared {
+function prepare(rules: readonly DetectionRule[], list: List): Prepared {
   const slots = new Map<string, number>();
   const slotOf = (field: string): number => {
-    const known = slots.get(field);
-    if (known !== undefined) return known;
-    slots.set(field, slots.size);
-    return slots.size - 1;
+    const known = slots.get(field) ?? slots.size;
+    slots.set(field, known);
+    return known;
   };
   // Keywords look at all fields, so these have a slot even if no rule names them.
   for (const field of ['Image', 'CommandLine', 'ParentImage', 'ParentCommandLine', 'User']) slotOf(field);
-  const literals = new Literals();
-  const context: Context = { slotOf, list, literals };
-  const needed: { readonly literal: number; readonly rule: number }[] = [];
-  const always: number[] = [];
-  const matchers: Matcher[] = [];
-  for (const [index, { expression }] of rules.entries()) {
-    for (const field of fieldsOf(expression)) slotOf(field);
-    matchers.push(compile(expression, context));
-    const texts = neededBy(expression, context);
-    if (texts === undefined) always.push(index);
-    else for (const { slot, text } of texts) needed.push({ literal: literals.id(slot, text), rule: index });
-  }
-  const searched = literals.seal();
-  const selected: number[][] = Array.from({ length: literals.count }, () => []);
-  for (const { literal, rule } of needed)
-    if (selected[literal]?.includes(rule) === false) selected[literal]?.push(rule);
+  const groups = groupsOf(rules, list);
+  for (const { selection } of groups) for (const field of selection.fields) slotOf(field);
   const fields = [...slots.keys()];
-  const isAgain = (slot: number) => isOfView(fields[slot] as string);
+  const candidates = new Uint8Array(rules.length);
+  const always: number[] = [];
+  const searched: Searched[] = [];
+  const makers: (() => Matcher)[] = [];
+  for (const { selection, places } of groups) {
+    const selected = new Selected(selection);
+    for (const [number, rule] of places.entries()) {
+      if (rule === -1) continue;
+      makers[rule] = () =>
+        compile((rules[rule] as DetectionRule).expression, { slotOf, list, gates: selected.gatesOf(number) });
+    }
+    const mark = (number: number): void => {
+      const rule = places[number] as number;
+      if (candidates[rule] === 0) candidates[rule] = 1; // a rule that is not among these is no index
+    };
+    for (const number of selection.tables.always) if (places[number] !== -1) always.push(places[number] as number);
+    for (const of of selected.literals.slots)
+      searched.push({ slot: slotOf(selection.fields[of] as string), literals: selected.literals, of, mark });
+  }
+  const isAgain = ({ slot }: Searched) => isOfView(fields[slot] as string);
   const own = new Set(fields.filter((field) => !isOfView(field)));
   if (fields.some(isOfView))
     for (const field of ['Executable', 'CommandLine', 'CurrentDirectory', 'Image']) own.add(field);
   return {
     rules,
-    matchers,
+    matchers: new Array(rules.length).fill(undefined),
+    makeMatcher: (rule) => (makers[rule] as () => Matcher)(),
     fields,
-    ofView: [...fields.keys()].filter(isAgain),
-    searchedOnce: searched.filter((slot) => !isAgain(slot)),
+    ofView: [...fields.keys()].filter((slot) => isOfView(fields[slot] as string)),
+    searchedOnce: searched.filter((each) => !isAgain(each)),
     searchedAgain: searched.filter(isAgain),
-    literals,
-    selected,
     always,
     keyFields: [...own],
-    candidates: new Uint8Array(rules.length),
+    candidates,
     spent: new Float64Array(rules.length),
     hurried: new Uint8Array(rules.length),
     off: new Uint8Array(rules.length),
   };
 }
+
+/** Rules of one selection. */
+interface Group {
+  readonly selection: Selection;
+  /** By number in the selection: its place among all rules; -1: it is none of them. */
+  readonly places: Int32Array;
+}
+
+/** Shipped rules come with their selection; what selects the others is found here. */
+function groupsOf(rules: readonly DetectionRule[], list: List): readonly Group[] {
+  const made = new Map<Selection, Int32Array>();
+  const others: number[] = [];
+  for (const [place, { made: known }] of rules.entries()) {
+    const places = known === undefined ? undefined : (made.get(known.selection) ?? noPlaces(known.selection));
+    if (known === undefined || places === undefined || places[known.number] !== -1) others.push(place);
+    else {
+      places[known.number] = place;
+      made.set(known.selection, places);
+    }
+  }
+  const groups = [...made].map(([selection, places]): Group => ({ selection, places }));
+  if (others.length === 0) return groups;
+  const expressions = others.map((place) => (rules[place] as DetectionRule).expression);
+  return [...groups, { selection: select(expressions, list), places: Int32Array.from(others) }];
+}
+
+const noPlaces = ({ tables }: Selection) => new Int32Array(tables.firstGates.length - 1).fill(-1);
 
 /** What decides which rules match. Readings follow from the fields, so that none need be made for what is known. */
 function keyOf({ source, fields, bounds = '' }: Subject, names: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { LiteralSearch, usable } from './literal-search.ts';
+import { LiteralSearch, type SearchTables, searchTables, usable } from './literal-search.ts';
 
 /** Gates of one slot, counted from 0. */
 export interface Gates {
@@ -6,87 +6,144 @@ export interface Gates {
   next(from: number): number;
 }
 
-/**
- * The literals that rules and their tests need, and which of them are in the texts that are judged: each text is searched
- * once, for all of them.
- */
-export class Literals {
+/** What literals are made of, as numbers. */
+export interface LiteralTables extends SearchTables {
+  /** By literal: the first gate that it opens, in `gates`; they end where those of the next literal begin. */
+  readonly opens: Uint32Array;
+  readonly gates: Uint32Array;
+  /** Gates that are always open. */
+  readonly open: Uint32Array;
+  /** By literal: the first rule that it makes a candidate, in `rules`; they end where those of the next literal begin. */
+  readonly selects: Uint32Array;
+  readonly rules: Uint32Array;
+}
+
+/** Collects the literals that rules and their tests need. */
+export class LiteralCollector {
   /** By slot and text. */
   readonly #ids: Map<string, number>[] = [];
-  readonly #slots: number[] = [];
-  readonly #texts: string[] = [];
-  #search = new LiteralSearch([]);
-  #marks = new Int32Array();
-  /** By literal: the gates that it opens. */
-  readonly #opens: number[][] = [];
-  /** By gate: what marked it last. */
-  readonly #gates: number[] = [];
-  /** By slot: what marks a literal of the text that is there now. */
-  readonly #stamps: number[] = [];
-  #stamp = 0;
+  readonly #all: { readonly slot: number; readonly text: string }[] = [];
+  readonly #gates: number[][] = [];
+  readonly #open: number[] = [];
+  readonly #rules: number[][] = [];
+  #gateCount = 0;
 
-  /** @returns the number of a literal of a slot. @param text with a usable part */
-  id(slot: number, text: string): number {
+  #id(slot: number, text: string): number {
     const part = usable(text);
     this.#ids[slot] ??= new Map();
     const ids = this.#ids[slot];
     const known = ids.get(part);
     if (known !== undefined) return known;
-    const id = this.#texts.push(part) - 1;
-    this.#slots.push(slot);
-    this.#opens.push([]);
+    const id = this.#all.push({ slot, text: part }) - 1;
+    this.#gates.push([]);
+    this.#rules.push([]);
     ids.set(part, id);
     return id;
   }
 
-  /** @returns gates of a slot: each is open while the text of the slot has one of its literals */
-  gates(slot: number, literals: readonly (readonly string[])[]): Gates {
-    const first = this.#gates.length;
-    for (const texts of literals) {
-      const gate = this.#gates.push(0) - 1;
-      for (const id of new Set(texts.map((text) => this.id(slot, text)))) this.#opens[id]?.push(gate);
-    }
-    const last = this.#gates.length;
+  /** How many gates there are; the next one has this number. */
+  get gateCount(): number {
+    return this.#gateCount;
+  }
+
+  /**
+   * A gate that is open while the text of the slot has one of these literals.
+   *
+   * @param texts each with a usable part; `undefined`: it is always open
+   */
+  gate(slot: number, texts: readonly string[] | undefined): void {
+    const gate = this.#gateCount++;
+    if (texts === undefined) this.#open.push(gate);
+    else for (const id of new Set(texts.map((text) => this.#id(slot, text)))) this.#gates[id]?.push(gate);
+  }
+
+  /** A literal that makes a rule a candidate. @param text with a usable part */
+  select(slot: number, text: string, rule: number): void {
+    const rules = this.#rules[this.#id(slot, text)];
+    if (rules?.includes(rule) === false) rules.push(rule);
+  }
+
+  tables(): LiteralTables {
+    const [opens, gates] = flat(this.#gates);
+    const [selects, rules] = flat(this.#rules);
+    return { ...searchTables(this.#all), opens, gates, open: Uint32Array.from(this.#open), selects, rules };
+  }
+}
+
+/** Lists one after the other, and where each begins. */
+function flat(lists: readonly (readonly number[])[]): [Uint32Array, Uint32Array] {
+  const begins = new Uint32Array(lists.length + 1);
+  for (const [index, list] of lists.entries()) begins[index + 1] = (begins[index] as number) + list.length;
+  return [begins, Uint32Array.from(lists.flat())];
+}
+
+/** What marks a gate that is always open. */
+const ALWAYS = -1;
+
+/**
+ * The literals that rules and their tests need, and which of them are in the texts that are judged: each text is searched
+ * once, for all of them.
+ */
+export class Literals {
+  readonly #tables: LiteralTables;
+  readonly #search: LiteralSearch;
+  /** By literal: what marked it last. */
+  readonly #marks: Int32Array;
+  /** By gate: what marked it last. */
+  readonly #gates: Int32Array;
+  /** By slot: what marks a literal of the text that is there now. */
+  readonly #stamps: number[] = [];
+  #stamp = 0;
+
+  constructor(tables: LiteralTables, gates: number) {
+    this.#tables = tables;
+    this.#search = new LiteralSearch(tables);
+    this.#marks = new Int32Array(tables.slots.length);
+    this.#gates = new Int32Array(gates);
+    this.#clear();
+  }
+
+  /** The slots that have literals. */
+  get slots(): readonly number[] {
+    return [...new Set(this.#tables.slots)];
+  }
+
+  /** So many gates of a slot, from this one on. */
+  gates(slot: number, first: number, count: number): Gates {
     return {
       next: (from) => {
+        const gates = this.#gates;
         const stamp = this.#stamps[slot];
-        let gate = first + from;
-        while (gate < last && this.#gates[gate] !== stamp) gate += 1;
-        return gate - first;
+        let gate = from;
+        while (gate < count && gates[first + gate] !== stamp && gates[first + gate] !== ALWAYS) gate += 1;
+        return gate;
       },
     };
   }
 
-  /** To be called when all literals are known. @returns the slots that have any */
-  seal(): readonly number[] {
-    this.#search = new LiteralSearch(
-      this.#texts.map((text, rule) => ({ text, slot: this.#slots[rule] as number, rule })),
-    );
-    this.#marks = new Int32Array(this.#texts.length);
-    return [...new Set(this.#slots)];
-  }
-
-  get count(): number {
-    return this.#texts.length;
-  }
-
-  /** Searches the text that a slot has now. @param found is told each literal once */
-  read(slot: number, text: string | undefined, found: (id: number) => void): void {
-    if (this.#stamp === 0x7fffffff) {
-      this.#marks.fill(0);
-      this.#gates.fill(0);
-      this.#stamps.fill(0);
-      this.#stamp = 0;
-    }
+  /** Searches the text that a slot has now. @param found is told the rules of each literal once */
+  read(slot: number, text: string | undefined, found: (rule: number) => void): void {
+    if (this.#stamp === 0x7fffffff) this.#clear();
     const stamp = ++this.#stamp;
     this.#stamps[slot] = stamp;
     if (text === undefined) return;
     const marks = this.#marks;
-    this.#search.search(text, slot, (id) => {
-      if (marks[id] === stamp) return;
-      marks[id] = stamp;
-      for (const gate of this.#opens[id] as readonly number[]) this.#gates[gate] = stamp;
-      found(id);
+    const { opens, gates, selects, rules } = this.#tables;
+    this.#search.search(text, slot, (literal) => {
+      if (marks[literal] === stamp) return;
+      marks[literal] = stamp;
+      const lastGate = opens[literal + 1] as number;
+      for (let i = opens[literal] as number; i < lastGate; i += 1) this.#gates[gates[i] as number] = stamp;
+      const lastRule = selects[literal + 1] as number;
+      for (let i = selects[literal] as number; i < lastRule; i += 1) found(rules[i] as number);
     });
+  }
+
+  #clear(): void {
+    this.#marks.fill(0);
+    this.#gates.fill(0);
+    for (const gate of this.#tables.open) this.#gates[gate] = ALWAYS;
+    this.#stamps.fill(0);
+    this.#stamp = 0;
   }
 }

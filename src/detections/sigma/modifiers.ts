@@ -14,8 +14,8 @@ const KINDS = ['re', 'cidr', 'exists', 'fieldref', ...COMPARISONS];
 const FLAGS = ['i', 'm', 's'];
 const OTHERS = ['all', 'cased', 'base64', 'base64offset', 'windash', 'neq', 'expand'];
 
-/** Literals of expressions that were compiled before, by the `key` of their tests. */
-export type KnownLiterals = ReadonlyMap<string, readonly string[] | undefined>;
+/** Literals of expressions that were compiled before, by the `key` of their tests; `later`: found when they are needed. */
+export type KnownLiterals = ReadonlyMap<string, readonly string[] | undefined> | 'later';
 
 interface Modifiers {
   has(name: string): boolean;
@@ -166,7 +166,7 @@ function patternTest(source: string, modifiers: Modifiers): Test {
   const pattern = compilePattern(source, {
     wide: true,
     ...flags,
-    ...(known?.has(key) === true ? { known: { literals: known.get(key) } } : {}),
+    ...(known === 'later' ? { known } : known?.has(key) === true ? { known: { literals: known.get(key) } } : {}),
     longestLine: JUDGED.head + 1 + JUDGED.tail,
   });
   if ('problem' in pattern) throw new Refused(`the expression cannot be taken: ${pattern.problem}`);

@@ -4,7 +4,15 @@ import { isMap, readDetection } from './detection.ts';
 import { readFacts } from './facts.ts';
 import { checkFields, type ReadSource, readLogSource, visit } from './log-source.ts';
 import { both } from './modifiers.ts';
-import { type Correlation, type Document, type Expression, type Fault, type ParsedRule, Refused } from './rule.ts';
+import {
+  type Correlation,
+  type DetectionRule,
+  type Document,
+  type Expression,
+  type Fault,
+  type ParsedRule,
+  Refused,
+} from './rule.ts';
 
 export interface RuleSet {
   readonly rules: readonly ParsedRule[];
@@ -18,7 +26,7 @@ interface Read {
 interface Detection extends Read {
   readonly is: 'detection';
   readonly from: ReadSource;
-  readonly expression: Expression;
+  readonly expression: () => Expression;
 }
 interface Correlated extends Read {
   readonly is: 'correlation';
@@ -102,13 +110,15 @@ function readDocument(document: Document): Any {
     return { is: 'correlation', document, facts, correlation };
   }
   const from = within(['logsource'], () => readLogSource(value.logsource));
+  const read = () => readDetection(value.detection, { literals: document.literals });
+  if (document.literals === 'later') return { is: 'detection', document, facts, from, expression: read };
   const expression = within(['detection'], () => {
-    const read = readDetection(value.detection, { literals: document.literals });
-    checkFields(read, from);
-    checkCosts(read, document);
-    return read;
+    const all = read();
+    checkFields(all, from);
+    checkCosts(all, document);
+    return all;
   });
-  return { is: 'detection', document, facts, from, expression };
+  return { is: 'detection', document, facts, from, expression: () => expression };
 }
 
 function readFilter(document: Document, value: Readonly<Record<string, unknown>>): Filter {
@@ -249,8 +259,26 @@ function finish(all: readonly Any[]): ParsedRule[] {
     const { limit: _, ...known } = each.facts;
     const facts: Rule = { ...known, sources: sourcesOf(each, names), alerts: !inner.has(known.id) };
     if (each.is === 'correlation') return [{ is: 'correlation', facts, correlation: resolve(each, names) }];
-    return [{ is: 'detection', facts, expression: both([each.expression, ...(filters.get(each) ?? [])]) }];
+    return [detectionRule(each, facts, filters.get(each) ?? [])];
   });
+}
+
+/** A filter changes what selects a rule. */
+function detectionRule(
+  { document: { made }, expression }: Detection,
+  facts: Rule,
+  filters: readonly Expression[],
+): DetectionRule {
+  let read: Expression | undefined;
+  return {
+    is: 'detection',
+    facts,
+    get expression() {
+      read ??= both([expression(), ...filters]);
+      return read;
+    },
+    ...(made === undefined || filters.length > 0 ? {} : { made }),
+  };
 }
 
 function sourcesOf(rule: Detection | Correlated, names: Names): readonly LogSource[] {

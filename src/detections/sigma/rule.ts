@@ -1,4 +1,5 @@
 import type { Pattern } from '../../base/pattern.ts';
+import type { Selection } from '../engine/selection.ts';
 import type { Rule } from '../subject.ts';
 
 /** What a document says, read: an expression over fields. */
@@ -38,6 +39,14 @@ export interface DetectionRule {
   readonly is: 'detection';
   readonly facts: Rule;
   readonly expression: Expression;
+  /** What selects it, if that was made before. */
+  readonly made?: MadeSelection;
+}
+
+export interface MadeSelection {
+  readonly selection: Selection;
+  /** Of the rule. */
+  readonly number: number;
 }
 
 export interface Correlation {
@@ -76,8 +85,13 @@ export interface Document {
   readonly file: string;
   readonly origin: 'builtin' | 'local';
   readonly value: unknown;
-  /** Literals of its expressions, if it was compiled before. */
-  readonly literals?: ReadonlyMap<string, readonly string[] | undefined>;
+  /**
+   * Literals of its expressions, if it was compiled before; `later`: it is known to be right, and its detection is read when
+   * that is first needed.
+   */
+  readonly literals?: ReadonlyMap<string, readonly string[] | undefined> | 'later';
+  /** What selects its rule, if that was made before. */
+  readonly made?: MadeSelection;
   /** The line of a member, by the keys that lead to it; of the nearest one that is known. */
   readonly lineOf: (path: readonly (string | number)[]) => number | undefined;
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import type { Duration } from '../../../src/base/duration.ts';
 import { Detector } from '../../../src/detections/detector.ts';
-import { LiteralSearch, usable } from '../../../src/detections/engine/literal-search.ts';
+import { LiteralSearch, searchTables, usable } from '../../../src/detections/engine/literal-search.ts';
 import { MatchCache } from '../../../src/detections/engine/match-cache.ts';
 import { subjectOf } from '../../../src/detections/subjects.ts';
 import { fuzzRuns } from '../../fuzz.ts';
@@ -18,16 +18,16 @@ describe('the search for literals', () => {
         fc.string({ unit: fc.constantFrom('a', 'b', 'A', '/', '.', 'ä', '7'), maxLength: 60 }),
         (texts, line) => {
           const needed = texts
-            .map((text, rule) => ({ text: text.toUpperCase(), rule, slot: rule % 2 }))
-            .filter(({ text }) => usable(text) !== '');
-          const search = new LiteralSearch(needed);
+            .filter((text) => usable(text.toUpperCase()) !== '')
+            .map((text, literal) => ({ text: text.toUpperCase(), literal, slot: literal % 2 }));
+          const search = new LiteralSearch(searchTables(needed));
           for (const slot of [0, 1]) {
             const found = new Set<number>();
-            search.search(line, slot, (rule) => found.add(rule));
+            search.search(line, slot, (literal) => found.add(literal));
             const own = needed.filter((each) => each.slot === slot && line.toUpperCase().includes(usable(each.text)));
             assert.deepEqual(
               [...found].sort((a, b) => a - b),
-              own.map(({ rule }) => rule),
+              own.map(({ literal }) => literal),
             );
           }
         },

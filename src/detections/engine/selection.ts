@@ -1,0 +1,78 @@
+import { endianness } from 'node:os';
+import type { LiteralTables } from './literals.ts';
+
+/**
+ * What selects candidates among rules on one source, by their numbers, and which expressions of theirs need be tried. It can be
+ * made before: nothing in it depends on the device.
+ */
+export interface Selection {
+  /** The fields that the rules read; their numbers here are the slots of the tables. */
+  readonly fields: readonly string[];
+  readonly tables: SelectionTables;
+}
+
+export interface SelectionTables extends LiteralTables {
+  /** Rules without a literal: always tried. */
+  readonly always: Uint32Array;
+  /** By rule: the first gate of its expressions; the last entry is the number of all gates. */
+  readonly firstGates: Uint32Array;
+}
+
+/** As it is kept. */
+export interface SelectionJson {
+  readonly fields: readonly string[];
+  /** By name: how many bytes a number takes, and all of them in base64, little-endian. */
+  readonly tables: Readonly<Record<string, readonly [bytes: number, base64: string]>>;
+}
+
+type Numbers = Uint8Array | Uint16Array | Uint32Array;
+type Form<T extends Numbers> = { new (buffer: ArrayBuffer): T; from(numbers: Iterable<number>): T };
+
+const FORMS: { readonly [K in keyof SelectionTables]: Form<SelectionTables[K]> } = {
+  classes: Uint8Array,
+  kinds: Uint8Array,
+  followers: Uint16Array,
+  rows: Uint16Array,
+  row: Uint16Array,
+  fails: Uint16Array,
+  reports: Uint16Array,
+  next: Uint16Array,
+  ends: Uint32Array,
+  found: Uint32Array,
+  slots: Uint16Array,
+  opens: Uint32Array,
+  gates: Uint32Array,
+  open: Uint32Array,
+  selects: Uint32Array,
+  rules: Uint32Array,
+  always: Uint32Array,
+  firstGates: Uint32Array,
+};
+
+/** Whether this processor reads what is kept. */
+export const CAN_READ = endianness() === 'LE';
+
+const WIDTHS: Readonly<Record<number, Form<Numbers>>> = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array };
+
+export const toJson = ({ fields, tables }: Selection): SelectionJson => ({
+  fields,
+  tables: Object.fromEntries(Object.entries<Numbers>({ ...tables }).map(([name, table]) => [name, narrow(table)])),
+});
+
+function narrow(table: Numbers): readonly [number, string] {
+  let most = 0;
+  for (const number of table) most = Math.max(most, number);
+  const width = most < 1 << 8 ? 1 : most < 1 << 16 ? 2 : 4;
+  return [width, Buffer.from((WIDTHS[width] as Form<Numbers>).from(table).buffer).toString('base64')];
+}
+
+export function fromJson({ fields, tables }: SelectionJson): Selection {
+  const read = Object.entries<Form<Numbers>>(FORMS).map(([name, form]) => {
+    const [width = 1, base64 = ''] = tables[name] ?? [];
+    const { buffer, byteOffset, length } = Buffer.from(base64, 'base64');
+    const Kept = WIDTHS[width] as Form<Numbers>;
+    const numbers = new Kept(buffer.slice(byteOffset, byteOffset + length) as ArrayBuffer);
+    return [name, numbers instanceof form ? numbers : form.from(numbers)];
+  });
+  return { fields, tables: Object.fromEntries(read) as SelectionTables };
+}
