@@ -33,7 +33,7 @@ export function createDelivery(
   {
     settings,
     hub,
-    storage: { writer, stateFiles, storeFiles, memoryBytes },
+    storage: { writer, stateFiles, storeFiles, memoryBytes, syncEvery },
   }: { settings: SettingsReader; hub: HubClient; storage: Storage },
 ): DeliveryParts {
   const messageCounted = new Notifier();
@@ -45,6 +45,7 @@ export function createDelivery(
     log: logOf('queues'),
     files: storeFiles,
     memoryBytes,
+    syncEvery,
     changed: () => {
       writer.releaseNotes();
       stateChanged.notify();
@@ -84,7 +85,6 @@ export function createDelivery(
     files: stateFiles,
   });
   messageCounted.on(() => statistics.save());
-  writer.holdsNotes = () => queues.isInMemory;
   const aggregator = new Aggregator({
     directory: state('aggregates'),
     settings,
@@ -92,6 +92,9 @@ export function createDelivery(
     clock: watched('aggregator'),
     log: logOf('aggregator'),
     files: storeFiles,
+    saveEvery: syncEvery,
+    saved: () => writer.releaseNotes(),
   });
+  writer.holdsNotes = () => queues.isInMemory || aggregator.holdsCounts;
   return { queues, unsetClock, timed, budget, chains, publisher, statistics, aggregator };
 }

@@ -98,6 +98,7 @@ export function createDetection(
     file: state('detections.json'),
     parts: { alerts, detections },
     whenLasting: () => queues.whenLasting(),
+    saveEvery: storage.syncEvery,
     clock,
     log,
     files: storage.stateFiles,

@@ -71,6 +71,10 @@ export class BackgroundWriter {
   #lastError: unknown;
   /** Space was freed since the disk was last full, or an operation that frees space waits. */
   #spaceFreed = false;
+  readonly #notesEvery: Duration;
+  #notesAt = milliseconds(Number.NEGATIVE_INFINITY);
+  /** Ends the wait until notes may be written again. */
+  #release: AbortController | undefined;
   #notes = new Map<string, Note>();
   #heldNotes = new Map<string, Note>();
   #willNote = false;
@@ -79,10 +83,22 @@ export class BackgroundWriter {
    */
   #groups: NoteGroup[] = [];
 
-  /** @param maxBytes that may wait in memory */
-  constructor({ clock, maxBytes }: { clock: Clock; maxBytes: number }) {
+  /**
+   * @param maxBytes that may wait in memory
+   * @param notesEvery how long notes may wait in memory, to spare the disk. Absent: not at all
+   */
+  constructor({
+    clock,
+    maxBytes,
+    notesEvery = milliseconds(0),
+  }: {
+    clock: Clock;
+    maxBytes: number;
+    notesEvery?: Duration;
+  }) {
     this.#clock = clock;
     this.#maxBytes = maxBytes;
+    this.#notesEvery = notesEvery;
   }
 
   /** Called when a change fails, and when more bytes wait than `maxBytes`. */
@@ -159,9 +175,15 @@ export class BackgroundWriter {
   /**
    * Writes a note after all operations that are added before the event loop's next turn, so that it never claims more
    * than is on disk. Of several notes for one file only the last is written. A failed note is retried with the next
-   * one.
+   * one. Within `notesEvery` of the last notes it is held until then, with all others.
    */
   note(path: string, note: Note): void {
+    const wait = this.#notesAt + this.#notesEvery - this.#clock.monotonic();
+    if (wait > 0) {
+      this.#heldNotes.set(path, note);
+      this.#releaseAfter(milliseconds(wait));
+      return;
+    }
     this.#heldNotes.delete(path);
     this.#notes.set(path, note);
     if (this.#willNote) return;
@@ -174,6 +196,7 @@ export class BackgroundWriter {
     if (this.#heldNotes.size === 0 || this.holdsNotes()) return;
     const held = this.#heldNotes;
     this.#heldNotes = new Map();
+    this.#notesAt = milliseconds(Number.NEGATIVE_INFINITY);
     for (const [path, note] of held) this.note(path, note);
   }
 
@@ -201,6 +224,7 @@ export class BackgroundWriter {
 
   /** For shutdown: resolves when all is done, or after `limit`. @returns the bytes that are not on disk */
   async settle(limit: Duration): Promise<number> {
+    this.#release?.abort();
     this.releaseNotes();
     this.#addNotes();
     const late = this.#clock.monotonic() + limit;
@@ -208,9 +232,20 @@ export class BackgroundWriter {
     return this.#bytes;
   }
 
+  #releaseAfter(wait: Duration): void {
+    if (this.#release !== undefined) return;
+    const release = new AbortController();
+    this.#release = release;
+    void this.#clock.sleep(wait, release.signal).then(() => {
+      this.#release = undefined;
+      if (!release.signal.aborted) this.releaseNotes();
+    });
+  }
+
   #addNotes(): void {
     this.#willNote = false;
     if (this.#notes.size === 0) return;
+    if (this.#notesEvery > 0) this.#notesAt = this.#clock.monotonic();
     const [, second] = this.#groups;
     if (second !== undefined) {
       this.#notes = new Map([...second.notes, ...this.#notes]);

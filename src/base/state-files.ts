@@ -3,16 +3,23 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
-import { seconds } from './duration.ts';
+import { type Duration, milliseconds, seconds } from './duration.ts';
 import { Lane } from './lane.ts';
 
 /** Called once for each change: with `undefined` when it is on disk, else with the error. */
 export type Done = (error: unknown) => void;
 
+/** When a file is changed. */
+export type When = 'soon' | 'later';
+
 /** Small files of state. Each is replaced atomically: no reader, and no boot after a power cut, finds a mixture. */
 export interface StateFiles {
-  /** The file is private to the agent's user. */
-  replace(path: string, contents: string, done: Done): void;
+  /**
+   * The file is private to the agent's user.
+   *
+   * @param when `later`: together with other changes, to spare the disk, unless something waits for `settled`
+   */
+  replace(path: string, contents: string, done: Done, when?: When): void;
   /** That the file does not exist is no error. */
   remove(path: string, done: Done): void;
   /** Resolves when all changes so far are done. */
@@ -52,6 +59,11 @@ export class BackgroundStateFiles implements StateFiles {
   #working: Promise<void> | undefined;
   /** Ends the pause between two batches. */
   #wake = new AbortController();
+  readonly #laterAfter: Duration;
+  /** When the changes that wait are made at the latest: the first one that is to be made soon has no time to wait. */
+  #dueAt = milliseconds(Number.POSITIVE_INFINITY);
+  /** Ends the wait for others of changes that are to be made later. */
+  #due = new AbortController();
   #awaited = 0;
   #isUrgent = false;
   /** Called by `hurry`: shortens the current wait. */
@@ -59,22 +71,35 @@ export class BackgroundStateFiles implements StateFiles {
   /** A sync after `hurry` exceeded URGENT_SYNC_LIMIT: no further sync is made. */
   #isTooSlow = false;
 
-  /** @param lane shared by all that sync files */
-  constructor({ clock, lane = new Lane() }: { clock: Clock; lane?: Lane }) {
+  /**
+   * @param lane shared by all that sync files
+   * @param laterAfter when changes are made that can be made later. Absent: at once
+   */
+  constructor({
+    clock,
+    lane = new Lane(),
+    laterAfter = milliseconds(0),
+  }: {
+    clock: Clock;
+    lane?: Lane;
+    laterAfter?: Duration;
+  }) {
     this.#clock = clock;
     this.#lane = lane;
+    this.#laterAfter = laterAfter;
   }
 
-  replace(path: string, contents: string, done: Done): void {
-    this.#change(path, contents, done);
+  replace(path: string, contents: string, done: Done, when: When = 'soon'): void {
+    this.#change(path, contents, done, when);
   }
 
   remove(path: string, done: Done): void {
-    this.#change(path, undefined, done);
+    this.#change(path, undefined, done, 'soon');
   }
 
   async settled(): Promise<void> {
     this.#awaited += 1;
+    this.#due.abort();
     this.#wake.abort();
     while (this.#working !== undefined) await this.#working;
     this.#awaited -= 1;
@@ -87,6 +112,7 @@ export class BackgroundStateFiles implements StateFiles {
    */
   hurry(): void {
     this.#isUrgent = true;
+    this.#due.abort();
     this.#wake.abort();
     this.#onHurry();
   }
@@ -97,15 +123,20 @@ export class BackgroundStateFiles implements StateFiles {
     return new Map(changes.map(([path, { contents = '' }]) => [path, Buffer.byteLength(contents)]));
   }
 
-  #change(path: string, contents: string | undefined, done: Done): void {
+  #change(path: string, contents: string | undefined, done: Done, when: When): void {
     const replaced = this.#waiting.get(path)?.done ?? [];
     this.#waiting.set(path, { contents, done: [...replaced, done] });
+    const dueAt = this.#clock.monotonic() + (when === 'soon' ? 0 : this.#laterAfter);
+    if (dueAt < this.#dueAt) this.#dueAt = milliseconds(dueAt);
+    if (when === 'soon') this.#due.abort();
     this.#working ??= this.#work();
   }
 
   async #work(): Promise<void> {
     while (this.#waiting.size > 0) {
       await Promise.resolve(); // so that all synchronous calls of the caller are in one batch
+      await this.#untilDue();
+      this.#dueAt = milliseconds(Number.POSITIVE_INFINITY);
       this.#current = this.#waiting;
       this.#waiting = new Map();
       await this.#inLane(() => this.#changeAll());
@@ -114,6 +145,13 @@ export class BackgroundStateFiles implements StateFiles {
       if (this.#awaited === 0 && !this.#isUrgent) await this.#clock.sleep(SPACING, signal);
     }
     this.#working = undefined;
+  }
+
+  async #untilDue(): Promise<void> {
+    const left = this.#dueAt - this.#clock.monotonic();
+    if (left <= 0 || this.#awaited > 0 || this.#isUrgent) return;
+    this.#due = new AbortController();
+    await this.#clock.sleep(milliseconds(left), this.#due.signal);
   }
 
   /** Runs `work` when earlier work of the lane has settled, or immediately after `hurry`. */

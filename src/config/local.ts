@@ -41,6 +41,13 @@ const AGE_LIMIT = durationSchema(
   'How long an event may wait to be sent, from PT1H to P10Y, before it is dropped and counted; only time counts in which the agent runs.',
 );
 
+const SYNC_EVERY = durationSchema(
+  'PT1S',
+  'PT6H',
+  'PT1S',
+  'How long Low events and counts may wait for their sync, from PT1S to PT6H: longer spares flash. A power cut loses that much of them; above PT1S, kill -9 loses that much of the counts, too.',
+);
+
 /** `pause` and `resume` share a permission. */
 const permission = (name: Permission) =>
   v.optional(
@@ -92,6 +99,7 @@ export const LocalSettings = v.strictObject({
   ),
   stateDirectory: v.optional(path('Folder of the queues and of other state.'), '/var/lib/vakt'),
   queueAgeLimit: v.optional(AGE_LIMIT, 'P30D'),
+  store: v.optional(v.strictObject({ syncEvery: v.optional(SYNC_EVERY, 'PT1S') }), {}),
   messageRouting: v.optional(
     oneOf(
       ['security', 'telemetry', 'both'],

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Alarm } from '../base/alarm.ts';
 import { type Clock, TimeLimitError } from '../base/clock.ts';
 import { UNIDENTIFIED } from '../base/counters.ts';
-import { hours, milliseconds, seconds } from '../base/duration.ts';
+import { type Duration, hours, milliseconds, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { keepGoing } from '../base/loop.ts';
 import type { Service } from '../base/service.ts';
@@ -36,7 +36,7 @@ const KEPT_WHEN_FULL = 3 / 4;
  */
 const MAX_BYTES = 6_800;
 
-/** Maximum time from a write to its sync (contract §6), and delay before a failed write is retried. */
+/** Maximum time from a write to its sync, and delay before a failed write is retried. */
 const SYNC_WITHIN = seconds(1);
 const TRY_AGAIN = seconds(1);
 /** How long `stop` waits for the last sync. */
@@ -52,9 +52,9 @@ const WAITS_FOR_DISK = seconds(4);
  * When a window has too many elements, or all windows together hold too many bytes, the least frequent elements leave
  * early (of equally frequent ones the least recent), a quarter at a time; the others stay counted.
  *
- * Counts are written to disk at the end of the current turn of the event loop. The next run continues the windows: they
- * close at their original time, but at most one interval after the start. While the disk cannot be written, counts are
- * kept in memory.
+ * Counts are written to disk at the end of the current turn of the event loop, or every `saveEvery` to spare the disk; then a
+ * kill loses what was counted since. The next run continues the windows: they close at their original time, but at most one
+ * interval after the start. While the disk cannot be written, counts are kept in memory.
  */
 export class Aggregator implements Service {
   readonly name = 'aggregator';
@@ -72,6 +72,10 @@ export class Aggregator implements Service {
   /** Reading the counts of an earlier run: not tried yet, failed (and will be retried), done. */
   #recovery: 'due' | 'failed' | 'done' = 'due';
   #willSave = false;
+  readonly #saveEvery: Duration;
+  readonly #saved: () => void;
+  /** When counts that are held in memory to spare the disk are to be written. In the past: none are. */
+  #heldUntil = milliseconds(Number.NEGATIVE_INFINITY);
   #tryAgainAt = milliseconds(Number.NEGATIVE_INFINITY);
   #syncAt = milliseconds(Number.POSITIVE_INFINITY);
   #syncing: Promise<void> | undefined;
@@ -86,7 +90,13 @@ export class Aggregator implements Service {
     /** Where the counts are kept; created if missing. */
     directory: string;
     files?: StoreFiles;
+    /** How long counts may be held in memory to spare the disk. Absent, or up to a second: not at all. */
+    saveEvery?: Duration;
+    /** Called when `holdsCounts` has become false. */
+    saved?: () => void;
   }) {
+    this.#saveEvery = options.saveEvery ?? SYNC_WITHIN;
+    this.#saved = options.saved ?? (() => {});
     this.#settings = options.settings;
     this.#clock = options.clock;
     this.#queues = options.queues;
@@ -138,6 +148,7 @@ export class Aggregator implements Service {
     }
     if (error !== undefined) for (const window of [...this.#windows]) this.#release(window, [...window.elements]);
     this.#windowLog.close();
+    this.#holdNoMore();
   }
 
   /** Closes all windows now and queues their events. */
@@ -166,6 +177,11 @@ export class Aggregator implements Service {
       this.#keepSmall(grown);
     }
     if (!this.#willSave) this.#saveSoon();
+  }
+
+  /** Whether counts are in memory only, so that a kill would lose them, although the disk could be written. */
+  get holdsCounts(): boolean {
+    return this.#heldUntil > Number.NEGATIVE_INFINITY;
   }
 
   /** Occurrences counted but not queued yet, by event, and the number of elements they will become. */
@@ -229,13 +245,13 @@ export class Aggregator implements Service {
   async #turn(signal: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
     for (const window of [...this.#windows]) if (window.closesAt <= now) this.#release(window, [...window.elements]);
-    if (this.#tryAgainAt <= now) this.#save();
+    if (this.#saveAt <= now) this.#save();
     if (this.#syncAt <= now) this.#syncing ??= this.#sync(); // not awaited: windows must close on a slow disk, too
     const next = Math.min(
       ...[...this.#windows].map(({ closesAt }) => closesAt),
       this.#syncing === undefined ? this.#syncAt : Number.POSITIVE_INFINITY,
       this.#windowLog.hasPending || this.#recovery === 'failed'
-        ? Math.max(this.#tryAgainAt, now)
+        ? Math.max(this.#saveAt, now)
         : Number.POSITIVE_INFINITY,
       now + hours(24),
     );
@@ -281,15 +297,25 @@ export class Aggregator implements Service {
       if (then !== next + 1) this.#windowLog.ended(index, queue);
       next = then;
     }
-    if (error === undefined) this.#syncSoon();
+    if (error === undefined)
+      this.#syncWithin(this.#saveEvery); // what must precede the events has been synced
     else this.#save();
   }
 
   // ── saving and recovery ──
 
-  /** Schedules one write for everything counted in this turn of the event loop. */
+  get #saveAt(): Duration {
+    return milliseconds(Math.max(this.#tryAgainAt, this.#heldUntil));
+  }
+
+  /** Schedules one write for everything counted in this turn of the event loop, or until the counts are to be saved. */
   #saveSoon(): void {
     this.#willSave = true;
+    if (this.#saveEvery > SYNC_WITHIN && !this.#isFailing) {
+      this.#heldUntil = milliseconds(this.#clock.monotonic() + this.#saveEvery);
+      this.#alarm.ring();
+      return;
+    }
     void Promise.resolve().then(() => {
       this.#willSave = false;
       if (this.#clock.monotonic() >= this.#tryAgainAt) this.#save();
@@ -298,15 +324,30 @@ export class Aggregator implements Service {
 
   #save(): void {
     if (this.#recovery === 'failed') this.#recover();
-    if (this.#recovery !== 'done' || !this.#windowLog.hasPending) return;
-    const error = this.#windowLog.save();
-    if (error === undefined) this.#syncSoon();
-    else this.#setError(error);
+    if (this.#recovery === 'done' && this.#windowLog.hasPending) {
+      const error = this.#windowLog.save();
+      if (error === undefined) this.#syncSoon();
+      else this.#setError(error);
+    }
+    this.#holdNoMore();
+  }
+
+  /** Also when saving has failed: then it is tried again every second, as without holding. */
+  #holdNoMore(): void {
+    if (!this.holdsCounts) return;
+    this.#heldUntil = milliseconds(Number.NEGATIVE_INFINITY);
+    this.#willSave = false;
+    this.#saved();
   }
 
   #syncSoon(): void {
-    if (!this.#windowLog.needsSync || this.#syncAt < Number.POSITIVE_INFINITY) return;
-    this.#syncAt = milliseconds(this.#clock.monotonic() + SYNC_WITHIN);
+    this.#syncWithin(SYNC_WITHIN);
+  }
+
+  #syncWithin(wait: Duration): void {
+    const at = milliseconds(this.#clock.monotonic() + wait);
+    if (!this.#windowLog.needsSync || this.#syncAt <= at) return;
+    this.#syncAt = at;
     this.#alarm.ring();
   }
 

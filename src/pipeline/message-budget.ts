@@ -4,7 +4,7 @@ import { type Clock, isPlausible } from '../base/clock.ts';
 import { type Duration, days, hours, milliseconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import type { Service } from '../base/service.ts';
-import type { StateFiles } from '../base/state-files.ts';
+import type { StateFiles, When } from '../base/state-files.ts';
 import { QUEUES, type QueueName } from '../contract/event.ts';
 
 /** The hub bills messages in units of this size, rounded up. Source: "Azure IoT Hub pricing information". */
@@ -144,7 +144,7 @@ export class MessageBudget implements Budget, Service {
   /** To be called before each attempt: a message may have been billed even if it is not acknowledged. */
   spend(units: number): void {
     this.#units += units;
-    this.#write();
+    this.#write('later'); // with the number of the next message, where the disk is spared
   }
 
   refund(units: number): void {
@@ -229,7 +229,7 @@ export class MessageBudget implements Budget, Service {
     }
   }
 
-  #write(): void {
+  #write(when: When = 'soon'): void {
     if (this.#unitsPerDay === 0) return;
     const monotonic = this.#clock.monotonic();
     const kept: v.InferOutput<typeof Kept> = {
@@ -239,13 +239,14 @@ export class MessageBudget implements Budget, Service {
       sinceEarlyMs: Math.min(Math.round(monotonic - this.#earlyAt), EARLY_EVERY),
       savedAt: this.#clock.now().toISOString(),
     };
-    this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, (error) => {
+    const written = (error: unknown) => {
       if (error !== undefined && !this.#cannotWrite)
         this.#log.warn(
           { err: error },
           'Could not save the used message units; after a restart they may count as unused.',
         );
       this.#cannotWrite = error !== undefined;
-    });
+    };
+    this.#files.replace(this.#file, `${JSON.stringify(kept)}\n`, written, when);
   }
 }

@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { type Duration, hours, milliseconds, minutes, seconds } from '../base/duration.ts';
 import type { Logger } from '../base/log.ts';
 import { uuidOf } from '../base/stable-id.ts';
-import type { StateFiles } from '../base/state-files.ts';
+import type { StateFiles, When } from '../base/state-files.ts';
 import type { Evidence, Message } from '../contract/message.ts';
 
 /** How long a message waits for its number to be on disk. */
@@ -88,7 +88,7 @@ export class MessageChain {
   accepted(): void {
     this.#last = { ...this.#last, acknowledged: true };
     // Not waited for: after a crash the message counts as abandoned, which is true of what this agent knows.
-    if (this.#detached === undefined) this.#write(() => {});
+    if (this.#detached === undefined) this.#write(() => {}, 'later');
   }
 
   async #advance(content: string, digest: string): Promise<void> {
@@ -118,12 +118,14 @@ export class MessageChain {
     return done.error;
   }
 
-  #write(done: (error: unknown) => void): void {
+  #write(done: (error: unknown) => void, when?: When): void {
     this.#writing += 1;
-    this.#files.replace(this.#file, `${JSON.stringify(this.#last)}\n`, (error) => {
+    const text = `${JSON.stringify(this.#last)}\n`;
+    const written = (error: unknown) => {
       this.#writing -= 1;
       done(error);
-    });
+    };
+    this.#files.replace(this.#file, text, written, when);
   }
 
   #read(): Last | undefined {

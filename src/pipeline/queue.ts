@@ -17,8 +17,10 @@ import type { Medium } from './segment-folder.ts';
 import { isFull, SEGMENTS_AN_AGE, SegmentLog, type SizedEvent } from './store.ts';
 import { type StoreFiles, systemFiles } from './store-files.ts';
 
-/** Maximum time from a write to its sync (contract §6). */
-const SYNC_WITHIN: Readonly<Record<QueueName, Duration>> = { High: milliseconds(100), Low: seconds(1) };
+/** Maximum time from a High event's write to its sync (contract §6). */
+const SYNC_HIGH_WITHIN = milliseconds(100);
+/** The same for Low events and for what has become of events, unless `syncEvery` says otherwise. */
+const SYNC_WITHIN = seconds(1);
 /** Errors at shorter intervals than this are one problem, which is logged once. */
 const TROUBLE_LASTS = seconds(10);
 /** Shares of the size limit at which "nearly full" begins and ends. They differ, so that it doesn't flap. */
@@ -56,6 +58,7 @@ export class EventQueues implements Service {
   readonly #files: FallbackFiles;
   readonly #logs: Readonly<Record<QueueName, SegmentLog>>;
   readonly #space: QueueSpace;
+  readonly #syncEvery: Duration;
   /** How often expired events are dropped, and the age of the others is saved for the next run. */
   readonly #lookAfterAge: Duration;
   #lookedAt = milliseconds(0);
@@ -88,6 +91,8 @@ export class EventQueues implements Service {
     memoryBytes?: number;
     /** Maximum time in the queue while the agent runs, see SegmentLog.expire. Absent: unlimited. */
     ageLimit?: Duration;
+    /** Maximum time until what is written is synced, except for High events. Absent: a second. */
+    syncEvery?: Duration;
     /** Called when the result of `store()` has changed. */
     changed?: () => void;
   }) {
@@ -96,6 +101,7 @@ export class EventQueues implements Service {
     this.#clock = options.clock;
     this.#log = options.log;
     this.#changed = options.changed ?? (() => {});
+    this.#syncEvery = options.syncEvery ?? SYNC_WITHIN;
     const files = options.files ?? systemFiles;
     this.#files = new FallbackFiles(files);
     this.#blockedReason = () => files.blockedReason;
@@ -189,17 +195,17 @@ export class EventQueues implements Service {
       else this.#lose(queue, batch, 'unwritable');
       error ??= refused;
     }
-    this.#syncWithin(queue, SYNC_WITHIN[queue]);
+    this.#syncEvents(queue);
     if (events.length > 0) this.#setError(queue, error); // last: a log line may become an event and call `put`
     this.#updateState();
     if (stored > 0) for (const listener of this.#listeners) listener();
     return stored;
   }
 
-  /** Counts events that were dropped before they reached the queue: as collected and as dropped. Saved within 1 s. */
+  /** Counts events that were dropped before they reached the queue: as collected and as dropped. Saved within `syncEvery`. */
   drop(queue: QueueName, name: string, reason: DropReason, count: number): void {
     this.#logs[queue].lose({ name, reason, elements: count, occurrences: count });
-    this.#syncWithin(queue, seconds(1));
+    this.#syncWithin(queue, this.#syncEvery);
   }
 
   /**
@@ -213,7 +219,7 @@ export class EventQueues implements Service {
     const log = this.#logs[queue];
     try {
       const taken = log.take(maxBytes, atLeastOne);
-      if (log.hasPending) this.#syncWithin(queue, seconds(1));
+      if (log.hasPending) this.#syncWithin(queue, this.#syncEvery);
       return taken;
     } catch (error) {
       if (errnoOf(error) === undefined) throw error;
@@ -231,7 +237,7 @@ export class EventQueues implements Service {
   settle(queue: QueueName, outcome: 'delivered' | 'kept' | DropReason, only?: ReadonlySet<number>): void {
     const error = this.#logs[queue].settle(outcome, only);
     this.#keepWithin();
-    this.#syncWithin(queue, seconds(1));
+    this.#syncWithin(queue, this.#syncEvery);
     if (error !== undefined) this.#setError(queue, error);
     this.#updateState();
   }
@@ -301,7 +307,7 @@ export class EventQueues implements Service {
       this.#log.warn({ queue, files: found.keptAside }, 'Ignored files in an unknown format; they are not changed.');
     if (found.corrupt > 0)
       this.#log.error({ queue, events, lost: found.corrupt }, 'Found a damaged queue; its intact events are kept.');
-    this.#syncWithin(queue, SYNC_WITHIN[queue]);
+    this.#syncEvents(queue);
     if (error !== undefined) this.#setError(queue, error);
     this.#updateState();
   }
@@ -339,7 +345,11 @@ export class EventQueues implements Service {
 
   /** To be called when the limit has changed, and when checkpoints may have grown into the reserve. */
   #keepWithin(): void {
-    if (this.#space.enforceLimit()) for (const queue of QUEUES) this.#syncWithin(queue, seconds(1));
+    if (this.#space.enforceLimit()) for (const queue of QUEUES) this.#syncWithin(queue, this.#syncEvery);
+  }
+
+  #syncEvents(queue: QueueName): void {
+    this.#syncWithin(queue, queue === 'High' ? SYNC_HIGH_WITHIN : this.#syncEvery);
   }
 
   #syncWithin(queue: QueueName, wait: Duration): void {
@@ -373,7 +383,7 @@ export class EventQueues implements Service {
     delete this.#syncAt[queue];
     this.#flush(queue);
     if (this.#syncing[queue] === undefined) this.#syncing[queue] = this.#sync(queue);
-    else this.#syncWithin(queue, seconds(1));
+    else this.#syncWithin(queue, SYNC_WITHIN);
   }
 
   #flush(queue: QueueName): void {
@@ -389,7 +399,7 @@ export class EventQueues implements Service {
       error = cannotSync;
     }
     delete this.#syncing[queue];
-    this.#syncWithin(queue, seconds(1)); // for writes that failed or were made during this sync
+    this.#syncWithin(queue, SYNC_WITHIN); // for writes that failed or were made during this sync
     this.#setError(queue, error);
     this.#updateState();
   }
@@ -410,7 +420,7 @@ export class EventQueues implements Service {
     for (const queue of QUEUES) {
       this.#logs[queue].expire();
       this.#logs[queue].noteTime();
-      this.#syncWithin(queue, seconds(1));
+      this.#syncWithin(queue, this.#syncEvery);
     }
   }
 
@@ -433,7 +443,7 @@ export class EventQueues implements Service {
     });
     for (const queue of QUEUES) {
       this.#logs[queue].flush();
-      this.#syncWithin(queue, SYNC_WITHIN[queue]);
+      this.#syncEvents(queue);
     }
     this.#keepWithin();
   }

@@ -24,7 +24,7 @@ const NOTHING_SENT: MessageStatistics = { sent: 0, under4KB: 0, failed: 0 };
  * The differences that DroppedEventsStatistics and MessageStatistics report: the counts since the last report, also if
  * the agent was restarted in between. The last reported counts are kept in a small file beside the queues.
  *
- * Not reported are: after kill -9, messages of the last one or two seconds; and the counts of a report that was made but
+ * Not reported are: after kill -9, messages of the last one or two seconds, or of `store.syncEvery`; and the counts of a report that was made but
  * not stored (a full disk or queue, or kill -9 in between), because requesting a report starts the next period. Collected
  * and dropped events are never missed: the queues' accounts and the reported properties have them.
  */
@@ -118,12 +118,13 @@ export class Statistics {
   }
 
   #write(): void {
-    this.#files.replace(this.#file, JSON.stringify(this.#reported), (error) => {
+    const written = (error: unknown) => {
       const couldWrite = !this.#cannotWrite;
       this.#cannotWrite = error !== undefined;
       if (this.#cannotWrite && couldWrite)
         this.#log.warn({ err: error }, 'Could not save the reported statistics; a restart may repeat them.');
-    });
+    };
+    this.#files.replace(this.#file, JSON.stringify(this.#reported), written, 'later');
   }
 }
 

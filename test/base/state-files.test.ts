@@ -4,9 +4,10 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { Lane } from '../../src/base/lane.ts';
 import { BackgroundStateFiles, immediateStateFiles, type StateFiles } from '../../src/base/state-files.ts';
+import { HandClock } from '../pipeline/queue-fixture.ts';
 import { temporaryFolder } from '../support/folders.ts';
 
 describe('state files', () => {
@@ -91,6 +92,62 @@ describe('state files', () => {
       assert.deepEqual([await first, ...(await Promise.all(later))], Array(101).fill(undefined));
       assert.equal(readFileSync(path, 'utf8'), 'later 99');
       assert.equal(batches, 1);
+    });
+
+    describe('to be made later', () => {
+      let clock: HandClock;
+      let files: BackgroundStateFiles;
+      const later = (contents: string, name = 'a.json') =>
+        new Promise<unknown>((resolve) => files.replace(join(folder, name), contents, resolve, 'later'));
+      const done = (change: Promise<unknown>) => systemClock.within(seconds(10), 'Replacing a file', change);
+
+      beforeEach(() => {
+        clock = new HandClock();
+        files = new BackgroundStateFiles({ clock, laterAfter: minutes(10) });
+      });
+
+      it('are made together when the first of them has waited long enough', async () => {
+        const changes = [later('x'), later('y', 'b.json')];
+        await clock.advance(minutes(10) - 1);
+        changes.push(later('z', 'c.json'));
+        await clock.advance(0);
+        assert.deepEqual(readdirSync(folder), []);
+        await clock.advance(1);
+        await done(Promise.all(changes));
+        assert.deepEqual(readdirSync(folder).sort(), ['a.json', 'b.json', 'c.json']);
+        const next = later('w');
+        await clock.advance(seconds(1)); // the pause between two batches
+        await clock.advance(seconds(1));
+        assert.equal(readFileSync(path, 'utf8'), 'x');
+        await clock.advance(minutes(10));
+        await done(next);
+        assert.equal(readFileSync(path, 'utf8'), 'w');
+      });
+
+      it('are made with others that are to be made soon', async () => {
+        const first = later('x');
+        await clock.advance(seconds(1));
+        assert.deepEqual(readdirSync(folder), []);
+        await done(replaced(files, 'y', join(folder, 'b.json')));
+        await done(first);
+        assert.deepEqual(readdirSync(folder).sort(), ['a.json', 'b.json']);
+      });
+
+      it('are made when somebody waits until they are settled', async () => {
+        const change = later('x');
+        await clock.advance(0);
+        await done(files.settled());
+        assert.equal(await change, undefined);
+        assert.equal(readFileSync(path, 'utf8'), 'x');
+      });
+
+      it('are made when the process is about to end', async () => {
+        const change = later('x');
+        await clock.advance(0);
+        files.hurry();
+        await done(change);
+        assert.equal(readFileSync(path, 'utf8'), 'x');
+      });
     });
 
     describe('of a process that is about to end', () => {

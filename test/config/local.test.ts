@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { days, minutes, seconds } from '../../src/base/duration.ts';
+import { days, hours, minutes, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import { settingPaths } from '../../src/config/environment.ts';
 import {
@@ -51,6 +51,7 @@ describe('readLocalSettings', () => {
       },
       stateDirectory: '/var/lib/vakt',
       queueAgeLimit: days(30),
+      store: { syncEvery: seconds(1) },
       messageRouting: 'telemetry',
       twinObjectName: 'ms_iotn:urn_azureiot_Security_SecurityAgentConfiguration',
       strictStart: false,
@@ -94,6 +95,7 @@ describe('readLocalSettings', () => {
       agentId: '0B5C3F5e-93a4-4b6b-8d7c-0a1b2c3d4e5f',
       stateDirectory: '/state',
       queueAgeLimit: 'P7D',
+      store: { syncEvery: 'PT6H' },
       messageRouting: 'both',
       twinObjectName: 'name',
       strictStart: true,
@@ -131,7 +133,8 @@ describe('readLocalSettings', () => {
       largestCacheInBytes: 8192,
       messageUnitsPerDay: 0,
     };
-    assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7), limits });
+    const store = { syncEvery: hours(6) };
+    assert.deepEqual(read(JSON.stringify(settings)), { ...settings, queueAgeLimit: days(7), store, limits });
   });
 
   describe('the name of the hub', () => {
@@ -277,6 +280,12 @@ describe('readLocalSettings', () => {
     assert.equal(refused(limit('P30X')).id, 'CONFIG_INVALID');
   });
 
+  it('takes a time between syncs from a second to six hours', () => {
+    const every = (text: string) => `{ ${IDENTITY}, "store": { "syncEvery": ${JSON.stringify(text)} } }`;
+    assert.equal(read(every('PT15M')).store.syncEvery, minutes(15));
+    for (const wrong of ['PT0.5S', 'PT7H', '15']) assert.match(refused(every(wrong)).message, /store\.syncEvery must/);
+  });
+
   it('does not stumble over a byte order mark', () => {
     assert.equal(read(`\uFEFF{ ${IDENTITY} }`).stateDirectory, '/var/lib/vakt');
   });
@@ -375,6 +384,7 @@ describe('readLocalSettings', () => {
         'VAKT_AGENT_ID',
         'VAKT_STATE_DIRECTORY',
         'VAKT_QUEUE_AGE_LIMIT',
+        'VAKT_STORE__SYNC_EVERY',
         'VAKT_MESSAGE_ROUTING',
         'VAKT_TWIN_OBJECT_NAME',
         'VAKT_STRICT_START',

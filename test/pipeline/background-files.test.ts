@@ -3,11 +3,12 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { BackgroundWriter, NotWritten, type Operation } from '../../src/base/background-writer.ts';
 import { type Clock, systemClock } from '../../src/base/clock.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { minutes, seconds } from '../../src/base/duration.ts';
 import { NoteFile } from '../../src/base/note-file.ts';
 import { BackgroundFiles } from '../../src/pipeline/background-files.ts';
 import { collectGarbage } from '../../src/pipeline/memory-limit.ts';
 import { temporaryFolder } from '../support/folders.ts';
+import { HandClock } from './queue-fixture.ts';
 
 const MAX_BYTES = 10_000;
 
@@ -360,6 +361,36 @@ describe('files that are changed in the background', () => {
       writer.releaseNotes();
       await writer.settle(seconds(5));
       assert.equal(noted(note), '{"at":2}');
+    });
+
+    it('are written together and at most once in a time, to spare the disk, and at the end', async () => {
+      const clock = new HandClock();
+      writer = new BackgroundWriter({ clock, maxBytes: MAX_BYTES, notesEvery: minutes(10) });
+      const other = new NoteFile(join(folder, 'other'), writer);
+      const note = new NoteFile(join(folder, 'note'), writer);
+      const written = () => [join(folder, 'note'), join(folder, 'other')].map((file) => new NoteFile(file).read());
+      const quiet = async () => {
+        await turn();
+        await writer.reached();
+      };
+      note.write({ at: 1 });
+      await quiet();
+      note.write({ at: 2 });
+      await quiet();
+      await clock.advance(minutes(9));
+      note.write({ at: 3 });
+      other.write({ at: 4 });
+      await quiet();
+      assert.deepEqual(written(), [{ at: 1 }, undefined]);
+      await clock.advance(minutes(1));
+      await quiet();
+      assert.deepEqual(written(), [{ at: 3 }, { at: 4 }]);
+      note.write({ at: 5 });
+      const settled = writer.settle(seconds(5));
+      await quiet();
+      await clock.advance(seconds(1));
+      await settled;
+      assert.deepEqual(written(), [{ at: 5 }, { at: 4 }]);
     });
 
     it('are written the first and the last of many, so that they come to be written at all', async () => {

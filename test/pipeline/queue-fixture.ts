@@ -73,13 +73,15 @@ export function fixture(
   directory = '/q',
   limit = 1_000_000,
   ageLimit: Duration = days(30),
+  syncEvery?: Duration,
 ): Fixture {
   const settings = testSettings(limit);
   const clock = new HandClock();
   const lines: Fixture['lines'] = [];
   const log = createLog({ level: 'debug', destination: { write: (line) => void lines.push(JSON.parse(line)) } });
   const changed = () => result.changed();
-  const options = { directory, settings, ageLimit, clock, log, changed, ...(files === undefined ? {} : { files }) };
+  const chosen = { ...(files === undefined ? {} : { files }), ...(syncEvery === undefined ? {} : { syncEvery }) };
+  const options = { directory, settings, ageLimit, clock, log, changed, ...chosen };
   const result: Fixture = { queues: new EventQueues(options), settings, clock, lines, changed: () => {} };
   return result;
 }

@@ -506,6 +506,33 @@ describe('EventQueues', () => {
       });
     }
 
+    it('syncs Low events and what has become of them as late as it may, and High ones no later than ever', async () => {
+      await now.queues.stop();
+      now = fixture(files, '/q', 1_000_000, days(30), minutes(10));
+      await now.queues.start();
+      await now.clock.advance(minutes(10));
+      await now.clock.advance(2_000); // the sync of what the start wrote has ended
+      const isLasting = (queue: 'High' | 'Low') => {
+        const { next, lasting } = now.queues.positions(queue);
+        return next === lasting;
+      };
+      now.queues.put('Low', events(1));
+      await now.clock.advance(minutes(10) - 1);
+      assert.equal(isLasting('Low'), false);
+      await now.clock.advance(1);
+      assert.equal(isLasting('Low'), true);
+      const before = syncs();
+      now.queues.take('Low', 1_000, true);
+      now.queues.settle('Low', 'delivered');
+      await now.clock.advance(minutes(10) - 1);
+      assert.equal(syncs(), before);
+      now.queues.put('High', events(1));
+      await now.clock.advance(1);
+      assert.ok(syncs() > before);
+      await now.clock.advance(99);
+      assert.equal(isLasting('High'), true);
+    });
+
     it('sleeps when there is nothing to sync', async () => {
       const before = syncs();
       await now.clock.advance(3_600_000);

@@ -15,19 +15,19 @@ export interface Continued {
   restore(value: unknown): void;
 }
 
-/** At most one write in this time, besides the one at the stop. */
+/** At most one write in this time, besides the one at the stop, or in `store.syncEvery` if that is longer. */
 const INTERVAL = minutes(1);
 const LONGEST_SLEEP = hours(1);
 /** In bytes. 1,024 keys with their evidence, 200 alerts and 1 MB of windows have less. */
 const LARGEST = 16 * 1024 * 1024;
 
-/** How often it is looked whether events have been synced. */
-const LOOK_AGAIN = milliseconds(250);
+/** How often it is looked whether events have been synced, in an interval. */
+const LOOKS = 240;
 /** How long the stop waits for the events that the state is about. */
 const LAST_WAIT = milliseconds(500);
 
 /**
- * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last minute: counts, but no
+ * A file with the state of several parts, as JSON by the part's name. `kill -9` loses the changes of the last interval: counts, but no
  * alert, since an alert is in the queue when it is made.
  *
  * A state is never on disk before the events that were queued by then: it would count further hits for an alert that nobody ever gets.
@@ -38,6 +38,7 @@ export class SavedState implements Service {
   readonly #files: StateFiles;
   readonly #parts: Readonly<Record<string, Continued>>;
   readonly #whenLasting: () => () => boolean;
+  readonly #interval: Duration;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #alarm = new Alarm();
@@ -52,6 +53,8 @@ export class SavedState implements Service {
     parts: Readonly<Record<string, Continued>>;
     /** @returns tells whether the events that are queued now survive kill -9 and a power cut by the time it is called */
     whenLasting: () => () => boolean;
+    /** How long changes may wait to spare the disk, if that is longer than a minute. */
+    saveEvery?: Duration;
     clock: Clock;
     log: Logger;
   }) {
@@ -59,6 +62,7 @@ export class SavedState implements Service {
     this.#files = options.files;
     this.#parts = options.parts;
     this.#whenLasting = options.whenLasting;
+    this.#interval = milliseconds(Math.max(INTERVAL, options.saveEvery ?? 0));
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop((signal) => this.#turn(signal), options);
@@ -90,7 +94,7 @@ export class SavedState implements Service {
   }
 
   async #turn(signal: AbortSignal): Promise<void> {
-    const left = this.#savedAt === undefined ? 0 : this.#savedAt + INTERVAL - this.#clock.monotonic();
+    const left = this.#savedAt === undefined ? 0 : this.#savedAt + this.#interval - this.#clock.monotonic();
     if (!this.#hasChanged) await this.#alarm.sleep(this.#clock, LONGEST_SLEEP, signal);
     else if (left > 0) await this.#clock.sleep(milliseconds(left), signal);
     else await this.#save(signal);
@@ -101,7 +105,7 @@ export class SavedState implements Service {
     const state = this.#state();
     const isLasting = this.#whenLasting();
     while (!isLasting()) {
-      await this.#clock.sleep(LOOK_AGAIN, signal);
+      await this.#clock.sleep(milliseconds(this.#interval / LOOKS), signal);
       if (!signal.aborted) continue;
       this.#hasChanged = true;
       return false;

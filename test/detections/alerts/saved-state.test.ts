@@ -20,7 +20,7 @@ describe('SavedState', () => {
   let isLasting: boolean;
   let states: SavedState[];
 
-  const started = async (files: StateFiles = immediateStateFiles) => {
+  const started = async (files: StateFiles = immediateStateFiles, saveEvery = minutes(0)) => {
     const counting: StateFiles = {
       ...files,
       replace: (...change) => {
@@ -34,6 +34,7 @@ describe('SavedState', () => {
       files: counting,
       parts: { part },
       whenLasting: () => () => isLasting,
+      saveEvery,
       clock: systemClock,
       log: quietLog(logged),
     });
@@ -64,6 +65,20 @@ describe('SavedState', () => {
     state.changed();
     await state.stop();
     assert.deepEqual(saved(), { part: 300 });
+  });
+
+  it('writes less often where the disk is to be spared', async () => {
+    const state = await started(immediateStateFiles, minutes(20));
+    for (; value < 3_600; value += 1) {
+      state.changed();
+      await time.tickAsync(seconds(1));
+    }
+    assert.equal(writes, 3);
+    isLasting = false;
+    await time.tickAsync(minutes(21));
+    isLasting = true;
+    await time.tickAsync(minutes(1));
+    assert.equal(writes, 4);
   });
 
   it('writes nothing when nothing has changed', async () => {
