@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import type sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { sum } from '../../src/base/counters.ts';
-import { seconds } from '../../src/base/duration.ts';
+import { type Duration, seconds } from '../../src/base/duration.ts';
 import { AgentError } from '../../src/base/errors.ts';
 import type { Service } from '../../src/base/service.ts';
+import type { StateFiles } from '../../src/base/state-files.ts';
 import { VERSION } from '../../src/base/version.ts';
 import { collectors } from '../../src/collectors/index.ts';
 import { Occurrences } from '../../src/collectors/occurrences.ts';
@@ -19,15 +20,16 @@ import { HubFailure } from '../../src/contract/hub-failure.ts';
 import { type Message, type Routing, sizeOf } from '../../src/contract/message.ts';
 import type { Lookups, Sources } from '../../src/contract/sources.ts';
 import { Aggregator } from '../../src/pipeline/aggregator.ts';
-import { UNIT_BYTES, unitsOf } from '../../src/pipeline/message-budget.ts';
+import { MessageBudget, UNIT_BYTES, unitsOf } from '../../src/pipeline/message-budget.ts';
 import { Publisher } from '../../src/pipeline/publisher.ts';
 import { EventQueues } from '../../src/pipeline/queue.ts';
 import { Snapshots } from '../../src/pipeline/snapshots.ts';
 import { Statistics } from '../../src/pipeline/statistics.ts';
+import type { StoreFiles } from '../../src/pipeline/store-files.ts';
 import { Triggers } from '../../src/pipeline/triggers.ts';
 import { publishedDialect } from '../config/published.ts';
 import { quietLog } from './memory-queues.ts';
-import { memoryChains } from './message-chains.ts';
+import { chainsIn, memoryChains } from './message-chains.ts';
 import { SimulatedFiles, seeded } from './simulated-files.ts';
 
 /** Members of the twin's configuration object, such as `{ snapshotFrequency: { value: 'PT1H' } }`. */
@@ -39,6 +41,27 @@ export type Link = 'up' | 'deaf' | 'down';
 const UNREACHABLE = new HubFailure(new AgentError('HUB_UNREACHABLE', 'the hub is away', 'Wait.'), 'network');
 
 const SENDER = { version: VERSION, id: '0b5c3f5e-93a4-4b6b-8d7c-0a1b2c3d4e5f' };
+
+/** What takes the place of the agent's disk. */
+export interface SimulatedStorage {
+  readonly store: StoreFiles;
+  readonly state: StateFiles;
+  readonly syncEvery: Duration;
+  /** Called when counts that were held in memory have been saved. */
+  readonly saved: () => void;
+}
+
+const STATE = '/state';
+
+const budgetOn = ({ state }: SimulatedStorage) =>
+  new MessageBudget({
+    file: join(STATE, 'message-units.json'),
+    unitsPerDay: 2_000,
+    clock: systemClock,
+    log: quietLog(),
+    files: state,
+    changed: () => {},
+  });
 
 /**
  * The agent from its collectors to its hub, composed as `src/agent/` does, with a real store. What is played: the kernel, by
@@ -66,14 +89,21 @@ export class SimulatedAgent {
     lookups: Lookups;
     /** Asked for each message. Absent: always up. */
     link?: () => Link;
+    /** Absent: queues on the real disk, and everything else in memory. */
+    storage?: SimulatedStorage;
   }) {
-    const { desired = {}, routing = 'telemetry', sources, lookups, link = () => 'up' } = options;
+    const { desired = {}, routing = 'telemetry', sources, lookups, link = () => 'up', storage } = options;
     const reading = readTwin(desired, publishedDialect());
     assert.ok(reading.ok, JSON.stringify(reading));
     const settings = new LiveSettings(reading.settings);
     const log = quietLog();
     const parts = { settings, clock: systemClock, log };
-    const queues = new EventQueues({ directory: this.#directory, ...parts });
+    const queues = new EventQueues({
+      ...parts,
+      ...(storage === undefined
+        ? { directory: this.#directory }
+        : { directory: '/queues', files: storage.store, syncEvery: storage.syncEvery }),
+    });
     const hub: HubClient = {
       send: async (message): Promise<Answer<void>> => {
         await systemClock.sleep(seconds(0.1));
@@ -88,7 +118,8 @@ export class SimulatedAgent {
       report: () => assert.fail('nobody asks'),
     };
     const publisher: Publisher = new Publisher({
-      chains: memoryChains(),
+      chains: storage === undefined ? memoryChains() : chainsIn(STATE, storage.state),
+      ...(storage === undefined ? {} : { budget: budgetOn(storage) }),
       queues,
       hub,
       sender: SENDER,
@@ -98,13 +129,19 @@ export class SimulatedAgent {
       noted: () => statistics.save(),
     });
     const statistics: Statistics = new Statistics({
-      file: join(this.#directory, 'statistics.json'),
+      file: join(storage === undefined ? this.#directory : STATE, 'statistics.json'),
       totals: (queue) => queues.account(queue).totals,
       sent: () => publisher.sent(),
       log,
+      ...(storage === undefined ? {} : { files: storage.state }),
     });
-    const files = new SimulatedFiles(seeded(7)); // simulated time doesn't wait for a disk
-    const aggregator = new Aggregator({ ...parts, queues, directory: '/aggregates', files });
+    const aggregator = new Aggregator({
+      ...parts,
+      queues,
+      directory: '/aggregates',
+      files: storage?.store ?? new SimulatedFiles(seeded(7)), // simulated time doesn't wait for a disk
+      ...(storage === undefined ? {} : { saveEvery: storage.syncEvery, saved: storage.saved }),
+    });
     const snapshots = new Snapshots({
       ...parts,
       collectors,

@@ -1,0 +1,116 @@
+import { dirname } from 'node:path';
+import { spared } from '../../src/agent/storage.ts';
+import { systemClock } from '../../src/base/clock.ts';
+import { type Duration, milliseconds } from '../../src/base/duration.ts';
+import type { Done, StateFiles, When } from '../../src/base/state-files.ts';
+import type { AppendFile, StoreFiles } from '../../src/pipeline/store-files.ts';
+import { SimulatedFiles, seeded } from '../pipeline/simulated-files.ts';
+
+/**
+ * One change that is asked of a disk. `overwrite`: in place from the beginning, without a sync. `replace`: a new file is written
+ * and synced, then renamed over the old one. `sync`: of a file or a folder.
+ */
+export interface Change {
+  /** In milliseconds of the monotonic clock. */
+  readonly at: number;
+  readonly kind: 'append' | 'overwrite' | 'replace' | 'remove' | 'sync';
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Every change of a disk, in order; to be carried out on a real one later. */
+export class DiskTrace {
+  readonly changes: Change[] = [];
+
+  add(kind: Change['kind'], path: string, bytes = 0): void {
+    this.changes.push({ at: systemClock.monotonic(), kind, path, bytes });
+  }
+
+  /** What happened from then on. */
+  since(at: number): Change[] {
+    return this.changes.filter((change) => change.at >= at);
+  }
+}
+
+/** Keeps files in memory, and notes what is done to them. */
+export function tracedStoreFiles(trace: DiskTrace): StoreFiles {
+  const files = new SimulatedFiles(seeded(7));
+  return {
+    makeFolder: () => files.makeFolder(),
+    list: (folder) => files.list(folder),
+    read: (...how) => files.read(...how),
+    create(path): AppendFile {
+      const file = files.create(path);
+      return {
+        append(bytes) {
+          trace.add('append', path, bytes.length);
+          file.append(bytes);
+        },
+        truncate: (size) => file.truncate(size),
+        async sync() {
+          trace.add('sync', path);
+          await file.sync();
+        },
+        close: () => file.close(),
+      };
+    },
+    remove(path) {
+      trace.add('remove', path);
+      files.remove(path);
+    },
+    async sync(path) {
+      trace.add('sync', path);
+      await files.sync(path);
+    },
+    /** One for all of an instant, as BackgroundFiles does it. */
+    syncNow(path) {
+      const last = trace.changes.findLast((change) => change.kind === 'sync' && change.path === path);
+      if (last?.at !== systemClock.monotonic()) trace.add('sync', path);
+      files.syncNow(path);
+    },
+  };
+}
+
+/** As BackgroundStateFiles groups changes, without a disk to wait for. */
+export class TracedStateFiles implements StateFiles {
+  readonly #trace: DiskTrace;
+  readonly #laterAfter: Duration;
+  #waiting = new Map<string, { readonly bytes: number | undefined; readonly done: Done[] }>();
+  #dueAt = Number.POSITIVE_INFINITY;
+
+  constructor(trace: DiskTrace, syncEvery: Duration) {
+    this.#trace = trace;
+    this.#laterAfter = spared(syncEvery).laterAfter;
+  }
+
+  replace(path: string, contents: string, done: Done, when: When = 'soon'): void {
+    this.#change(path, Buffer.byteLength(contents), done, when);
+  }
+
+  remove(path: string, done: Done): void {
+    this.#change(path, undefined, done, 'soon');
+  }
+
+  async settled(): Promise<void> {
+    this.#make();
+  }
+
+  #change(path: string, bytes: number | undefined, done: Done, when: When): void {
+    const earlier = this.#waiting.get(path)?.done ?? [];
+    this.#waiting.set(path, { bytes, done: [...earlier, done] });
+    const wait = when === 'soon' ? milliseconds(0) : this.#laterAfter;
+    const dueAt = systemClock.monotonic() + wait;
+    if (dueAt >= this.#dueAt) return;
+    this.#dueAt = dueAt;
+    void systemClock.sleep(wait).then(() => this.#dueAt <= systemClock.monotonic() && this.#make());
+  }
+
+  #make(): void {
+    const changes = this.#waiting;
+    this.#waiting = new Map();
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    for (const [path, { bytes }] of changes) this.#trace.add(bytes === undefined ? 'remove' : 'replace', path, bytes);
+    for (const folder of new Set([...changes.keys()].map(dirname))) this.#trace.add('sync', folder);
+    for (const { done } of changes.values()) for (const each of done) each(undefined);
+  }
+}

@@ -1,0 +1,66 @@
+import sinon from 'sinon';
+import { type Duration, days, minutes, seconds } from '../../src/base/duration.ts';
+import { Gateway, type Life } from '../pipeline/gateway.ts';
+import type { Desired } from '../pipeline/simulated-agent.ts';
+import { type Change, DiskTrace, TracedStateFiles, tracedStoreFiles } from './disk-trace.ts';
+
+/** Days that pass before the one that is measured: by then every file has its usual size. */
+const DAYS_BEFORE = 2;
+/** What the note takes in which the agent keeps how far it has read audit, see NoteFile. */
+const NOTE_BYTES = 512;
+const NOTE = '/state/audit-checkpoint.json';
+
+/** What the agent writes in a day, on simulated time, with these settings of the module twin and of `store.syncEvery`. */
+export async function writtenInADay(life: Life, desired: Desired, syncEvery: Duration): Promise<Change[]> {
+  const time = sinon.useFakeTimers({
+    now: new Date('2026-03-04T05:06:07Z'),
+    toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'],
+  });
+  try {
+    const trace = new DiskTrace();
+    const note = () => trace.add('overwrite', NOTE, NOTE_BYTES);
+    const gateway = new Gateway({
+      desired,
+      storage: {
+        store: tracedStoreFiles(trace),
+        state: new TracedStateFiles(trace, syncEvery),
+        syncEvery,
+        saved: note,
+      },
+    });
+    await gateway.start();
+    const happened = syncEvery > seconds(1) ? () => {} : note; // longer, the note waits for the counts
+    let morning = 0;
+    for (let day = 0; day <= DAYS_BEFORE; day += 1) {
+      morning = performance.now();
+      for (const { at, happens } of happenings(gateway, life)) {
+        await time.tickAsync(Math.max(0, morning + at - performance.now()));
+        happens();
+        happened();
+      }
+      await time.tickAsync(morning + days(1) - performance.now());
+    }
+    const written = trace.since(morning);
+    await gateway.stop(time);
+    return written;
+  } finally {
+    time.restore();
+  }
+}
+
+/** What happens in a day, in even steps, in order. */
+export function happenings(gateway: Happening, { processesPerHour, connectionsPerHour, sessionsPerDay }: Life) {
+  const steps = (count: number, happens: (step: number) => void) =>
+    Array.from({ length: count }, (_, step) => ({ at: (step * days(1)) / count, happens: () => happens(step) }));
+  const sessions = steps(sessionsPerDay, () => gateway.login('Login'));
+  return [
+    ...steps(processesPerHour * 24, (step) => gateway.startProcess(step % 50)),
+    ...steps(connectionsPerHour * 24, () => gateway.connect()),
+    ...sessions,
+    ...sessions.map(({ at }) => ({ at: at + SESSION, happens: () => gateway.login('Logout') })),
+  ].sort((one, other) => one.at - other.at);
+}
+
+const SESSION = minutes(30);
+
+type Happening = Pick<Gateway, 'startProcess' | 'connect' | 'login'>;

@@ -1,0 +1,101 @@
+import { type Duration, days, formatDuration, minutes, seconds } from '../../src/base/duration.ts';
+import { CHOICES, LIVES } from '../pipeline/day-costs.ts';
+import type { Life } from '../pipeline/gateway.ts';
+import { logOfAStart } from './auditd-log.ts';
+import type { Change } from './disk-trace.ts';
+import { Ext4, ext4IsMissing } from './ext4.ts';
+import { report } from './figures.ts';
+import { writtenInADay } from './flash-day.ts';
+import { auditIsMissing } from './slot.ts';
+import { Native } from './starts.ts';
+
+/*
+ * What is written to flash in a day. The agent's parts live through it on simulated time, with the shipped settings; what they
+ * change on disk is then done on a real ext4, whose block device counts what it is told to write: data in whole pages, the
+ * journal, and metadata. auditd's log of the same starts and ends is beside it.
+ */
+
+const BUDGET_MB = 5;
+const EVERY: readonly Duration[] = [seconds(1), minutes(5), minutes(15), minutes(60)];
+/** Settings of the module twin, by their names in docs/cost.md. */
+const TWINS = CHOICES.filter(({ name }) => name === 'default' || name === 'sparing');
+const IDLE: Life & { readonly name: string } = {
+  name: 'an idle device',
+  processesPerHour: 0,
+  connectionsPerHour: 0,
+  sessionsPerDay: 0,
+};
+const HEADS = ['module twin', '', 'written, KB', 'syncs', 'to the device, MB', 'budget'];
+/** auditd's own: `flush = INCREMENTAL_ASYNC`, `freq = 50`. */
+const AUDITD_RECORDS_A_SYNC = 50;
+
+const missing = ext4IsMissing();
+const thousands = (count: number) => Math.round(count).toLocaleString('en-US');
+
+/** @returns what a device of its own was told to write, in MB */
+function toDevice(changes: readonly Change[]): string {
+  if (missing !== undefined) return '–';
+  const disk = new Ext4();
+  try {
+    const before = disk.written;
+    disk.replay(changes);
+    disk.unmount();
+    return ((disk.written - before) / 1e6).toFixed(1);
+  } finally {
+    disk.remove();
+  }
+}
+
+function writes(changes: readonly Change[]): string[] {
+  const bytes = changes.reduce((sum, change) => sum + change.bytes, 0);
+  const syncs = changes.filter(({ kind }) => kind === 'sync' || kind === 'replace').length;
+  return [thousands(bytes / 1_000), thousands(syncs), toDevice(changes)];
+}
+
+/** One record of auditd after another, in even steps. */
+function auditdDay(perDay: number, { bytes, records }: { bytes: number; records: number }): Change[] {
+  const changes: Change[] = [];
+  const path = '/audit/audit.log';
+  let unsynced = 0;
+  for (let start = 0; start < perDay; start += 1) {
+    const at = (start * days(1)) / perDay;
+    changes.push({ at, kind: 'append', path, bytes: Math.round(bytes) });
+    unsynced += records;
+    if (unsynced < AUDITD_RECORDS_A_SYNC) continue;
+    unsynced -= AUDITD_RECORDS_A_SYNC;
+    changes.push({ at, kind: 'sync', path, bytes: 0 });
+  }
+  return changes;
+}
+
+const native = new Native();
+try {
+  const noAudit = await auditIsMissing();
+  const log = noAudit === undefined ? await logOfAStart(native) : undefined;
+  for (const life of [IDLE, ...[...LIVES].reverse()]) {
+    const rows = [HEADS];
+    for (const { name, desired } of TWINS) {
+      for (const every of EVERY) {
+        const isTheGoal = life === LIVES[0] && name === 'sparing' && every >= minutes(15);
+        const row = [
+          name,
+          `store.syncEvery ${formatDuration(every)}`,
+          ...writes(await writtenInADay(life, desired, every)),
+        ];
+        rows.push([...row, isTheGoal ? `≤ ${BUDGET_MB} MB` : '']);
+      }
+    }
+    const starts = life.processesPerHour * 24;
+    if (log !== undefined && starts > 0)
+      rows.push(['auditd', 'starts and ends', ...writes(auditdDay(starts, log)), '']);
+    report(`A day of ${life.name}`, rows);
+  }
+  if (log === undefined) console.log(`  auditd is not beside it: ${noAudit}`);
+  else
+    console.log(
+      `  auditd: ${log.bytes.toFixed(0)} bytes in ${log.records.toFixed(1)} records for a start and its end.`,
+    );
+  if (missing !== undefined) console.log(`  Nothing was done on a real file system: ${missing}.`);
+} finally {
+  native.remove();
+}
