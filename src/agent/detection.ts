@@ -65,6 +65,7 @@ export function createDetection(
     dueEarlier: () => times.ring(),
   });
   const times = new AlertTimes({ alerts, clock, log });
+  const shipped = local.detections.enabled ? builtInRules() : undefined;
   const names = new RuleNames({ rules: () => detections.rules, policy, nameOf, log });
   const loader = new RuleLoader({
     folder: local.detections.rulesDirectory,
@@ -76,12 +77,13 @@ export function createDetection(
     },
     addressesChanged: () => detections.refresh(),
     compiled: new CompiledFiles({ path: state('detection-rules.json'), files: storage.stateFiles, log }),
+    ...(shipped === undefined ? {} : { shipped }),
     clock,
     log,
   });
   const detections = new Detections({
     isOn,
-    rules: local.detections.enabled ? builtInRules() : NO_RULES,
+    rules: shipped ?? NO_RULES,
     lists: () => ({ ...policy().lists, badAddresses: loader.badAddresses }),
     alerts,
     programOf: (pid) => linuxEvents.program(pid),

@@ -139,9 +139,10 @@ export class Detections implements OccurrenceConsumer, SnapshotConsumer, Service
 
   /** Replaces all rules. Correlations that both sets have go on. */
   load(rules: RuleSet): void {
+    const areOthers = rules.rules !== this.#rules.rules;
     this.#rules = rules;
     this.#sources = sourcesOf(rules);
-    this.#renew();
+    if (areOthers) this.#renew();
     this.#parts.changed();
   }
 

@@ -32,6 +32,8 @@ export class RuleLoader implements Service {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #compiled: CompiledFiles | undefined;
+  /** For the first time that rules are read. */
+  #shipped: ReturnType<typeof builtInRules> | undefined;
   readonly #alarm = new Alarm();
   readonly #loop: Loop;
   /** What was read: the files' trace, and the SHA-256 that the twin named. */
@@ -49,6 +51,8 @@ export class RuleLoader implements Service {
     addressesChanged: () => void;
     /** Absent: files are parsed at each start. */
     compiled?: CompiledFiles;
+    /** The shipped rules, if they have just been read: to read them takes longer than all else of the start. */
+    shipped?: ReturnType<typeof builtInRules>;
     clock: Clock;
     log: Logger;
   }) {
@@ -58,6 +62,7 @@ export class RuleLoader implements Service {
     this.#load = options.load;
     this.#addressesChanged = options.addressesChanged;
     this.#compiled = options.compiled;
+    this.#shipped = options.shipped;
     this.#clock = options.clock;
     this.#log = options.log;
     this.#loop = new Loop(async (signal) => {
@@ -107,7 +112,8 @@ export class RuleLoader implements Service {
   }
 
   async #rules(wanted: string) {
-    const { sha256, ...shipped } = builtInRules();
+    const { sha256, ...shipped } = this.#shipped ?? builtInRules();
+    this.#shipped = undefined;
     const read = async (known?: Compiled) => {
       const own = await readOwnRules(this.#folder, wanted, known);
       const all = own.documents.length === 0 ? shipped : readRuleSet([...builtInDocuments(), ...own.documents]);

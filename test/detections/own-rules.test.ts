@@ -6,6 +6,7 @@ import sinon from 'sinon';
 import { systemClock } from '../../src/base/clock.ts';
 import { minutes } from '../../src/base/duration.ts';
 import type { LogLine } from '../../src/base/log.ts';
+import { builtInRules } from '../../src/detections/built-in.ts';
 import type { RuleSet } from '../../src/detections/detections.ts';
 import { readAddresses, readOwnRules } from '../../src/detections/own-rules.ts';
 import { RuleLoader } from '../../src/detections/rule-loader.ts';
@@ -169,5 +170,28 @@ describe("the operator's own rules", () => {
       await stopped;
       time.restore();
     }
+  });
+
+  it('are loaded with the shipped rules that were read at the start, the first time only', async () => {
+    const shipped = builtInRules();
+    const loaded: RuleSet[] = [];
+    let wanted = '';
+    const loader = new RuleLoader({
+      folder: join(folder, 'none'),
+      wantedHash: () => wanted,
+      load: (rules) => loaded.push(rules),
+      addressesChanged: () => {},
+      shipped,
+      clock: systemClock,
+      log: quietLog(),
+    });
+    await loader.start();
+    wanted = 'ab'.repeat(32);
+    loader.refresh();
+    while (loaded.length < 2) await new Promise((resolve) => setImmediate(resolve));
+    await loader.stop();
+    assert.equal(loaded[0]?.rules, shipped.rules);
+    assert.notEqual(loaded[1]?.rules, shipped.rules);
+    assert.equal(loaded[1]?.rules.length, shipped.rules.length);
   });
 });
