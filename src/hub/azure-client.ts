@@ -13,7 +13,7 @@ import type { Network } from '../network/network.ts';
 import { type Credential, endOf } from './credential.ts';
 import { FileWatch } from './file-watch.ts';
 import { RepeatedErrorLog } from './repeated-error-log.ts';
-import { Session } from './session.ts';
+import type { Session } from './session.ts';
 import { Supervisor } from './supervisor.ts';
 import { TransportChoice, type TransportSetting } from './transport.ts';
 import { hostOf, nameOf, targetOf } from './way.ts';
@@ -93,8 +93,9 @@ export class AzureHubClient implements HubClient, Service {
     };
     this.#supervisor = new Supervisor({
       prepare: (signal) => this.#prepare(signal),
-      open: (attempt, signal) => {
+      open: async (attempt, signal) => {
         const { address, dial } = this.#wayTo(attempt);
+        const { Session } = await import('./session.ts'); // the SDK is two fifths of all code, and not needed to collect
         return Session.open({ ...session, ...attempt, address, dial }, signal);
       },
       nextHasOther: (attempt, failure) => this.#nextHasOther(attempt, failure),
