@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '../../src/base/clock.ts';
-import { type Duration, milliseconds, seconds } from '../../src/base/duration.ts';
-import { errnoOf } from '../../src/base/errors.ts';
+import { type Duration, seconds } from '../../src/base/duration.ts';
 import type { Envelope } from '../../src/contract/event.ts';
 import type { LocalStatus } from '../../src/status/schema.ts';
 import { type AgentProcess, assertClosed, TestBed } from '../integration/test-bed.ts';
 import { require } from '../support/require.ts';
+import { SmallDisk } from '../support/small-disk.ts';
 
 const every = (frequency: string) => ({ value: frequency });
 const off = { value: 'Off' };
@@ -29,63 +27,6 @@ const DESIRED = {
 
 const SIZE = 2 ** 20;
 
-/** A file system of 1 MiB, in a folder of the test bed, that others use as well. */
-class SmallDisk {
-  readonly folder: string;
-  readonly #others: string;
-
-  constructor(folder: string) {
-    this.folder = folder;
-    this.#others = join(folder, 'others');
-    mkdirSync(folder);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE},mode=0700`, 'tmpfs', folder], { stdio: 'pipe' });
-  }
-
-  /** Others take all that is left, and whatever is freed. @returns how to make them stop, and take their files away */
-  fill(): () => Promise<void> {
-    const stop = new AbortController();
-    const filling = (async () => {
-      while (!stop.signal.aborted) {
-        for (const bytes of [65_536, 4_096]) while (this.#append(bytes));
-        await systemClock.sleep(milliseconds(20), stop.signal);
-      }
-    })();
-    return async () => {
-      stop.abort();
-      await filling;
-      rmSync(this.#others);
-    };
-  }
-
-  /** As an administrator does; the kernel refuses while a file is open for writing. */
-  async remount(mode: 'ro' | 'rw'): Promise<void> {
-    const deadline = systemClock.monotonic() + seconds(20);
-    for (;;) {
-      try {
-        execFileSync('mount', ['-o', `remount,${mode}`, this.folder], { stdio: 'pipe' });
-        return;
-      } catch (error) {
-        if (systemClock.monotonic() > deadline) throw error;
-        await systemClock.sleep(milliseconds(10));
-      }
-    }
-  }
-
-  unmount(): void {
-    execFileSync('umount', ['--lazy', this.folder], { stdio: 'pipe' });
-  }
-
-  #append(bytes: number): boolean {
-    try {
-      appendFileSync(this.#others, Buffer.alloc(bytes));
-      return true;
-    } catch (error) {
-      if (errnoOf(error) === 'ENOSPC') return false;
-      throw error;
-    }
-  }
-}
-
 describe('An agent whose state directory is on a disk of 1 MiB', function () {
   this.timeout(180_000);
   let bed: TestBed;
@@ -95,7 +36,7 @@ describe('An agent whose state directory is on a disk of 1 MiB', function () {
   beforeEach(async function () {
     require(this, process.getuid?.() === 0 ? undefined : 'this is not root, which alone may mount');
     bed = await TestBed.open({ desired: DESIRED });
-    disk = new SmallDisk(join(bed.directory, 'state'));
+    disk = new SmallDisk(join(bed.directory, 'state'), SIZE);
     writeFileSync(join(disk.folder, 'last-good-configuration.json'), JSON.stringify({ configuration: DESIRED }));
     agent = bed.startAgent();
     await bed.waitForEvents(() => bed.events('LocalUsers').length >= 2);
