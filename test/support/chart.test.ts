@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { type Chart, draw } from './chart.ts';
+
+const chart = (changes: Partial<Chart> = {}): Chart => ({
+  title: 'Memory & more',
+  comment: 'drawn -- by a test',
+  xName: 'days',
+  panels: [
+    {
+      title: 'RSS, <MiB>',
+      series: [
+        { name: 'at work', points: [0, 1, 2].map((x) => ({ x, y: 40 + x })) },
+        { name: 'at rest', points: [{ x: 1, y: 38 }], as: 'dots' },
+      ],
+      marks: [{ y: 48, name: 'limit' }],
+    },
+    { title: 'descriptors', series: [{ name: '', points: [{ x: 2, y: 30 }] }] },
+  ],
+  bands: [{ from: 0.5, to: 0.7, name: 'hub away' }],
+  ...changes,
+});
+
+/** All numbers that say where something is, each with what it belongs to. */
+const places = (svg: string) => [...svg.matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)].map(([, x, y]) => [Number(x), Number(y)]);
+
+describe('draw', () => {
+  it('makes well-formed XML of any text', () => {
+    const svg = draw(chart());
+    assert.doesNotMatch(svg, /<MiB>|& /);
+    assert.doesNotMatch(svg.replace(/<!--|-->/g, ''), /--[^a-z]/);
+    for (const [, name] of svg.matchAll(/<(g|svg|style|title)\b/g))
+      assert.equal(svg.split(`<${name}`).length, svg.split(`</${name}>`).length, name);
+  });
+
+  it('keeps everything within the picture, and the larger value higher', () => {
+    const svg = draw(chart());
+    const [, width, height] = /viewBox="0 0 (\d+) (\d+)"/.exec(svg) ?? [];
+    for (const [x = -1, y = -1] of places(svg)) {
+      assert.ok(x >= 0 && x <= Number(width), `${x}`);
+      assert.ok(y >= 0 && y <= Number(height), `${y}`);
+    }
+    const line = /<path d="(M[^"]+L[^"]+)" class="series"/.exec(svg)?.[1] ?? '';
+    const heights = places(line).map(([, y = 0]) => y);
+    assert.deepEqual(
+      heights,
+      [...heights].sort((a, b) => b - a),
+    );
+  });
+
+  it('needs neither points nor differences', () => {
+    for (const points of [[], [{ x: 0, y: 0 }], [1, 2].map((x) => ({ x, y: 7 }))]) {
+      const svg = draw(chart({ bands: [], panels: [{ title: 'flat', series: [{ name: 'one', points }] }] }));
+      assert.doesNotMatch(svg, /NaN|Infinity/);
+    }
+  });
+});
